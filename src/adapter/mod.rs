@@ -1,0 +1,1 @@
+//! Drivers and manifests: how one kind of system is talked to, declared in TOML.

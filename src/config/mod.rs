@@ -1,0 +1,1 @@
+//! Configuration: which systems there are and what flows between them.

@@ -1,0 +1,142 @@
+//! How a request to a system can fail, as data: the class decides what happens next.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// What a failure means for the job or the run. Adapters map responses to these; the engine knows nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// Try again later; the system as a whole backs off.
+    Transient,
+    /// The system asks for fewer requests; wait as told.
+    Throttled,
+    /// Credentials are refused: the system is paused until they are mended.
+    Auth,
+    /// The record is refused for a reason of its own: dead until it, or its mapping, changes.
+    Rejected,
+    /// The target no longer has the record.
+    Missing,
+    /// The record changed in the target meanwhile: read again, merge again.
+    Conflict,
+    /// Sent, but no trustworthy answer: the next step is a lookup, never a second create.
+    Unknown,
+    /// A value or a referenced record is not known yet: parked on a named cause.
+    Unmapped,
+    /// The configuration is wrong: the flow stops.
+    Fatal,
+}
+
+impl Class {
+    /// The word used in TOML, logs and tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Throttled => "throttled",
+            Self::Auth => "auth",
+            Self::Rejected => "rejected",
+            Self::Missing => "missing",
+            Self::Conflict => "conflict",
+            Self::Unknown => "unknown",
+            Self::Unmapped => "unmapped",
+            Self::Fatal => "fatal",
+        }
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The name of what a parked job waits for: `lookup:tax=IGIC7`, `missing:product=SKU-9`, `system:erp`, `conflict`, `brake:run-12`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Cause(pub String);
+
+impl Cause {
+    /// A value that no line of lookup `table` translates.
+    #[must_use]
+    pub fn lookup(table: &str, value: &str) -> Self {
+        Self(format!("lookup:{table}={value}"))
+    }
+
+    /// A record that the target does not have yet. `key` is the record's canonical key (or the part's, for a variant).
+    #[must_use]
+    pub fn missing(entity: &str, key: &str) -> Self {
+        Self(format!("missing:{entity}={key}"))
+    }
+
+    /// A system that does not answer or refuses our credentials.
+    #[must_use]
+    pub fn system(name: &str) -> Self {
+        Self(format!("system:{name}"))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A failed request, step or conversion. `message` says what happened and what to do; it never holds secrets or personal data.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}{}", self.place())]
+pub struct Failure {
+    pub class: Class,
+    pub message: String,
+    /// Canonical field the failure is about, where known: `variants[SKU-1].weight`.
+    pub field: Option<String>,
+    /// Set with `Unmapped`: what the job waits for.
+    pub cause: Option<Cause>,
+    /// How long the system asked us to wait.
+    pub retry_after: Option<Duration>,
+    /// HTTP status or the driver's own code.
+    pub status: Option<u16>,
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Failure {
+    pub fn new(class: Class, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), field: None, cause: None, retry_after: None, status: None, source: None }
+    }
+
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    #[must_use]
+    pub fn with_field(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    #[must_use]
+    pub fn with_cause(mut self, cause: Cause) -> Self {
+        self.cause = Some(cause);
+        self
+    }
+
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    fn place(&self) -> String {
+        self.field.as_ref().map(|field| format!(" (field {field})")).unwrap_or_default()
+    }
+}

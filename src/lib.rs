@@ -1,0 +1,19 @@
+//! Vaivén keeps online stores and the company's ERP and CRM telling the same story.
+//!
+//! Data flows one way through the rooms: `adapter` (drivers) brings rows, `mapping` makes them
+//! canonical, `sync` compares, queues and delivers, `store` makes it durable. `model` knows nobody.
+
+pub mod adapter;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod env;
+pub mod expr;
+pub mod failure;
+pub mod load;
+pub mod mapping;
+pub mod model;
+pub mod port;
+pub mod sandbox;
+pub mod store;
+pub mod sync;

@@ -1,0 +1,86 @@
+//! Turns a system's own shape into the canonical entity and back, by TOML: one line per field where both ways are alike.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use crate::failure::Failure;
+
+/// Canonical fields of one object, in the order of the entity's specification.
+pub type Fields = Map<String, Value>;
+
+/// Something another object is known by, found in a row of its system.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RefBy {
+    /// The system's own id.
+    Id(String),
+    /// The canonical key.
+    Key(String),
+}
+
+/// A reference in a pulled object. The engine replaces the value at `pointer` by the record's number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PulledRef {
+    /// JSON pointer into [`Pulled::fields`].
+    pub pointer: String,
+    pub entity: String,
+    pub by: RefBy,
+}
+
+/// A row in canonical form.
+#[derive(Clone, Debug, Default)]
+pub struct Pulled {
+    pub key: String,
+    pub fields: Fields,
+    pub refs: Vec<PulledRef>,
+    /// The system's ids of parts: list name (`variants`) to part key (SKU) to id.
+    pub parts: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// What the engine must know before an object can be pushed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// (entity, record number)
+    pub records: BTreeSet<(String, i64)>,
+    /// (entity and list, part key): (`product.variants`, `SKU-1`)
+    pub parts: BTreeSet<(String, String)>,
+}
+
+/// Answers to [`Needs`] for one target.
+#[derive(Clone, Debug, Default)]
+pub struct Externals {
+    /// (entity, record number) to the target's id.
+    pub records: BTreeMap<(String, i64), String>,
+    /// (entity and list, part key) to the target's id of the part.
+    pub parts: BTreeMap<(String, String), String>,
+    /// (entity, record number) to the canonical key, for messages and for targets that refer by key.
+    pub keys: BTreeMap<(String, i64), String>,
+}
+
+/// One entity's mapping at one system.
+pub trait Translate: Send + Sync {
+    /// Identity of this mapping and of everything it depends on (lookups, settings, entity specification).
+    fn version(&self) -> u64;
+
+    /// Row to canonical object.
+    ///
+    /// # Errors
+    /// `Rejected` with the field for a value that does not fit; `Unmapped` with its cause for a value no lookup knows.
+    fn pull(&self, row: &Value) -> Result<Pulled, Failure>;
+
+    /// Canonical fields this mapping can write; others are left alone at the target.
+    fn writes(&self) -> &BTreeSet<String>;
+
+    /// Canonical fields this mapping fills on a pull; others say nothing about the target.
+    fn reads(&self) -> &BTreeSet<String>;
+
+    /// What must be known of the target before `wanted` can be pushed.
+    fn needs(&self, wanted: &Fields) -> Needs;
+
+    /// Canonical object to the target's shape; with `only`, just what depends on those canonical fields.
+    ///
+    /// # Errors
+    /// `Unmapped` with cause `missing:<entity>=<key>` for a reference the target does not have, or `lookup:<table>=<value>`;
+    /// `Rejected` with the field for a value the target's shape cannot hold.
+    fn push(&self, wanted: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure>;
+}

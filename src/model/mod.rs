@@ -1,0 +1,3 @@
+//! Canonical entities: their specifications, values and keys. Knows nobody.
+
+pub mod canonical;

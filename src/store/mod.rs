@@ -1,0 +1,510 @@
+//! The state store: what every system is known to hold, what changed, and what has to be done about it.
+//!
+//! Two databases behind one interface, chosen by URL: SQLite (WAL, embedded) and PostgreSQL. One migration in spirit,
+//! one conformance suite. Verbs are sets of rows: one statement carries a page or a batch.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    mapping::{Fields, RefBy},
+    port::{Captures, Print},
+};
+
+/// Number of a record; what canonical references hold.
+pub type RecordId = i64;
+
+/// An error of the store itself; never about a record.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the state store {url} cannot be opened: {source}")]
+    Open {
+        url: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the state store {url} is not a Vaivén database ({found}); it is left as it is")]
+    Foreign { url: String, found: String },
+    #[error("state store: {doing}: {source}")]
+    Database {
+        doing: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
+    #[error("state store: table {table}, column {column}, row {row}: {problem}")]
+    Row { table: &'static str, column: &'static str, row: String, problem: String },
+    /// Somebody else committed first (a record of the same key, a lost lease); compute again from fresh rows.
+    #[error("state store: {0} was changed by another worker meanwhile")]
+    Stale(&'static str),
+}
+
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// What one system is known to hold of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replica {
+    pub system: String,
+    pub entity: String,
+    pub record: RecordId,
+    /// The system's own id; absent on a placeholder that only a reference by key has made.
+    pub id: String,
+    /// Canonical snapshot, as stored there.
+    pub fields: Fields,
+    /// Field to value as we sent it, where the system has not (yet) shown the same value back.
+    pub sent: Fields,
+    /// Source version or modification mark.
+    pub version: Option<String>,
+    pub print: Option<Print>,
+    /// When it was seen to be gone.
+    pub gone_at: Option<DateTime<Utc>>,
+    /// Number of the delivery that last wrote it, on the store's own counter; 0 = never written by us.
+    pub written: i64,
+}
+
+/// What a page says of the rows it read, before any of them is mapped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    pub id: String,
+    pub print: Print,
+}
+
+/// Answer to a page of sightings.
+#[derive(Clone, Debug, Default)]
+pub struct Sighted {
+    /// Positions (into the page) whose fingerprint is new or different.
+    pub changed: Vec<usize>,
+    /// Replica numbers of all known rows of the page, for the seen-set of a full pass.
+    pub seen: Vec<u32>,
+}
+
+/// Reference to be turned into a record number; unknown ones get a placeholder record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RefWanted {
+    pub entity: String,
+    pub by: RefBy,
+}
+
+/// A replica to insert or replace, as learnt from its own system (pull) or from our write (delivery).
+#[derive(Clone, Debug)]
+pub struct ReplicaWrite {
+    pub record: RecordId,
+    pub id: String,
+    pub fields: Fields,
+    pub sent: Fields,
+    pub version: Option<String>,
+    pub print: Option<Print>,
+    /// List name to part key to the system's id; replaces what was known when `Some`.
+    pub parts: Option<BTreeMap<String, BTreeMap<String, String>>>,
+    /// Values of the flow's match fields: (field, normalised value).
+    pub matches: Vec<(String, String)>,
+    pub gone: bool,
+}
+
+/// Line of the change log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    pub id: i64,
+    pub record: RecordId,
+    pub entity: String,
+    pub system: String,
+    pub op: ChangeOp,
+    /// Field to `[before, after]`.
+    pub fields: Fields,
+    /// What brought it: `run 12`, `job 77`.
+    pub cause: String,
+    pub at: DateTime<Utc>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangeOp {
+    Create,
+    Update,
+    Delete,
+}
+
+/// Change to append.
+#[derive(Clone, Debug)]
+pub struct NewChange {
+    pub record: RecordId,
+    pub op: ChangeOp,
+    pub fields: Fields,
+}
+
+/// Job to open. Coalesces with an open job of the same target and record: a queued one stays, a running one is marked to
+/// run again, a parked or dead one is queued anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewJob {
+    pub target: String,
+    pub entity: String,
+    pub record: RecordId,
+    /// 0 first. See `sync::lane`.
+    pub lane: i16,
+    pub due: Option<DateTime<Utc>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobState {
+    Queued,
+    Running,
+    Parked,
+    Dead,
+    Done,
+    Discarded,
+}
+
+/// A job as the queue has it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Job {
+    pub id: i64,
+    pub target: String,
+    pub entity: String,
+    pub record: RecordId,
+    pub lane: i16,
+    pub state: JobState,
+    pub due: DateTime<Utc>,
+    pub attempts: u32,
+    /// Raised at every claim; every write about the job carries it, so a worker that lost its lease changes nothing.
+    pub fence: i64,
+    /// Stored before a create (or a multi-step write) is sent.
+    pub intent: Option<Intent>,
+    pub cause: Option<String>,
+    pub error: Option<String>,
+    pub error_class: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What a job was about to do when it last touched the target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Intent {
+    pub op: crate::port::Op,
+    pub at: DateTime<Utc>,
+    /// Results of finished steps.
+    #[serde(default)]
+    pub done: Captures,
+}
+
+/// Counts of one run; closes when `seen = unchanged + changed + skipped + rejected`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balance {
+    pub seen: u64,
+    pub unchanged: u64,
+    pub changed: u64,
+    pub skipped: u64,
+    pub rejected: u64,
+    /// Records a complete pull no longer found.
+    pub gone: u64,
+}
+
+impl Balance {
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        self.seen == self.unchanged + self.changed + self.skipped + self.rejected
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunKind {
+    /// What changed since the cursor.
+    Delta,
+    /// Everything: finds deletions and drift.
+    Full,
+}
+
+/// One execution of a pull.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Run {
+    pub id: i64,
+    pub system: String,
+    pub entity: String,
+    pub kind: RunKind,
+    pub trigger: String,
+    pub started_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
+    pub balance: Balance,
+    pub error: Option<String>,
+}
+
+/// A row that did not become a canonical object, with its reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rejection {
+    pub position: String,
+    pub id: Option<String>,
+    pub field: Option<String>,
+    pub reason: String,
+    /// `lookup:tax=IGIC7`, where curing it brings the row in.
+    pub cause: Option<String>,
+}
+
+/// Everything a page makes durable, in one transaction.
+#[derive(Clone, Debug, Default)]
+pub struct PageCommit {
+    pub run: i64,
+    pub system: String,
+    pub entity: String,
+    pub replicas: Vec<ReplicaWrite>,
+    /// Known rows whose fingerprint alone is new (the canonical object is the same): (id, print, version, sent).
+    pub reprints: Vec<(String, Print, Option<String>, Fields)>,
+    pub changes: Vec<NewChange>,
+    pub jobs: Vec<NewJob>,
+    pub rejections: Vec<Rejection>,
+    /// Ids that were read well now: earlier rejections of theirs are closed.
+    pub cured: Vec<String>,
+    pub balance: Balance,
+    pub cursor: Option<String>,
+}
+
+/// Replica number of each written row, in the order of [`PageCommit::replicas`].
+pub type Numbers = Vec<u32>;
+
+/// How a delivered job ends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Written, or nothing to write.
+    Done {
+        noop: bool,
+    },
+    /// Try again at that time; `burn` counts it as an attempt. The intent stays as given.
+    Retry {
+        at: DateTime<Utc>,
+        burn: bool,
+        intent: Option<Intent>,
+        class: String,
+        error: String,
+    },
+    Parked {
+        cause: String,
+        error: String,
+    },
+    Dead {
+        class: String,
+        error: String,
+    },
+}
+
+/// One job's end and what was learnt of its target.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    pub job: i64,
+    pub fence: i64,
+    pub verdict: Verdict,
+    pub replica: Option<ReplicaWrite>,
+    /// What we changed at the target, for the change log.
+    pub change: Option<NewChange>,
+    /// Line of the attempt history; absent for a no-op.
+    pub attempt: Option<Attempt>,
+}
+
+/// Line of the attempt history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    pub at: DateTime<Utc>,
+    pub op: String,
+    /// `done`, or the failure's class.
+    pub outcome: String,
+    pub message: Option<String>,
+    pub status: Option<u16>,
+    pub requests: u32,
+    pub millis: u64,
+}
+
+/// What `deliver` did with a batch.
+#[derive(Clone, Debug, Default)]
+pub struct DeliverSummary {
+    /// Jobs whose lease had been lost: nothing of theirs was written.
+    pub lost: Vec<i64>,
+    /// Jobs woken because something they waited for now exists at their target.
+    pub woken: u64,
+}
+
+/// Filter of job listings.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    pub target: Option<String>,
+    pub entity: Option<String>,
+    pub states: Vec<JobState>,
+    pub cause: Option<String>,
+    pub record: Option<RecordId>,
+    pub ids: Vec<i64>,
+    pub limit: u32,
+}
+
+/// Open jobs of one kind; the queue at a glance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Backlog {
+    pub target: String,
+    pub entity: String,
+    pub state: JobState,
+    pub count: u64,
+    pub oldest: Option<DateTime<Utc>>,
+    /// Earliest due time among queued ones.
+    pub due: Option<DateTime<Utc>>,
+    pub cause: Option<String>,
+}
+
+/// A request handed to the running daemon through the store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    pub id: i64,
+    /// `resync`
+    pub verb: String,
+    /// `flow`, `flow/entity` or `flow/entity/KEY`
+    pub scope: String,
+    pub at: DateTime<Utc>,
+}
+
+/// Exclusive right to a piece of work (`pull:erp/product`, `scheduler`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub name: String,
+    pub owner: String,
+    pub fence: i64,
+}
+
+/// Standing of a system between runs: circuit breaker and backoff.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// No request before this time.
+    pub until: Option<DateTime<Utc>>,
+    pub failures: u32,
+    pub reason: Option<String>,
+}
+
+/// The store. Names of systems and entities are texts here; how they are kept small is the implementation's business.
+#[async_trait]
+pub trait Store: Send + Sync {
+    // --- identity -------------------------------------------------------------------------------------------------
+    /// Record numbers of canonical keys, creating records that do not exist. Idempotent; its own short transaction.
+    async fn records(&self, entity: &str, keys: &[String]) -> Result<Vec<RecordId>>;
+    /// Record of a key, if there is one.
+    async fn record(&self, entity: &str, key: &str) -> Result<Option<RecordId>>;
+    /// (entity, key) of records.
+    async fn keys(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, (String, String)>>;
+    /// Turns references found at `system` into record numbers. By id: the replica's record, else a placeholder record
+    /// (bound to that id, without key yet; the later pull of that id adopts it). By key: the record, created if need be.
+    async fn resolve(&self, system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>>;
+    /// Identity of pulled rows: for each (id, key, matches) the record that the id is already bound to at `system`, else
+    /// the one a match field or the key finds, else a new one. A placeholder gets its key here. A record's key never changes
+    /// by itself once set.
+    async fn identify(
+        &self,
+        system: &str,
+        entity: &str,
+        rows: &[(String, String, Vec<(String, String)>)],
+    ) -> Result<Vec<RecordId>>;
+
+    // --- pull -----------------------------------------------------------------------------------------------------
+    async fn begin_run(
+        &self,
+        system: &str,
+        entity: &str,
+        kind: RunKind,
+        trigger: &str,
+        now: DateTime<Utc>,
+    ) -> Result<i64>;
+    async fn end_run(&self, run: i64, balance: &Balance, error: Option<&str>, now: DateTime<Utc>) -> Result<()>;
+    /// Which rows of a page are new or different.
+    async fn sight(&self, system: &str, entity: &str, rows: &[Sighting]) -> Result<Sighted>;
+    async fn replicas_by_id(&self, system: &str, entity: &str, ids: &[String]) -> Result<Vec<Replica>>;
+    /// One transaction: replicas, change log, jobs, rejections, cursor and balance of a page.
+    async fn commit_page(&self, page: PageCommit, now: DateTime<Utc>) -> Result<Numbers>;
+    async fn cursor(&self, system: &str, entity: &str) -> Result<Option<String>>;
+    async fn forget_cursor(&self, system: &str, entity: &str) -> Result<()>;
+    /// Live replicas (not gone, not placeholders) whose number is not in `seen`, in slices: those numbered above `after`.
+    async fn unseen(
+        &self,
+        system: &str,
+        entity: &str,
+        seen: &roaring::RoaringBitmap,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<(u32, Replica)>>;
+    /// The store's own counter; deliveries raise it. A page notes it before reading.
+    async fn counter(&self) -> Result<i64>;
+
+    // --- queue ----------------------------------------------------------------------------------------------------
+    async fn enqueue(&self, jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64>;
+    /// Claims due jobs of one target and one entity: those of the foremost lane that has any. Expired leases count as due.
+    /// Entities in `but` are left alone (their batches are under way or blocked).
+    async fn claim(
+        &self,
+        target: &str,
+        but: &[String],
+        owner: &str,
+        limit: usize,
+        lease: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Job>>;
+    /// Makes leases longer; gives the jobs that are still ours.
+    async fn renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
+    /// Gives unstarted jobs back at once (graceful stop).
+    async fn release(&self, jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()>;
+    /// Stores intents before anything is sent: (job, fence, intent). Gives the jobs whose lease still holds.
+    async fn intend(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>>;
+    /// Replicas of the records at all systems.
+    async fn replicas_of(&self, records: &[RecordId]) -> Result<Vec<Replica>>;
+    /// The systems' ids of records: (entity, record) to id at `system`.
+    async fn externals(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>>;
+    /// The system's ids of parts: for (`product.variants`, key) the part's id and its owner's record.
+    async fn parts(
+        &self,
+        system: &str,
+        wanted: &[(String, String)],
+    ) -> Result<BTreeMap<(String, String), (String, RecordId)>>;
+    /// Parts of records at a system: record to list to key to id.
+    async fn parts_of(
+        &self,
+        system: &str,
+        records: &[RecordId],
+    ) -> Result<BTreeMap<RecordId, BTreeMap<String, BTreeMap<String, String>>>>;
+    /// One transaction, fenced per job: verdicts, target replicas, change log, attempt history; wakes parked jobs of the
+    /// same target that wait for `missing:<entity>=<key>` (or `missing:<part>`) of something now there; a job marked
+    /// "again" is queued anew instead of done.
+    async fn deliver(
+        &self,
+        target: &str,
+        entity: &str,
+        outcomes: Vec<Delivered>,
+        now: DateTime<Utc>,
+    ) -> Result<DeliverSummary>;
+    async fn backlog(&self) -> Result<Vec<Backlog>>;
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>>;
+    /// Queues parked and dead jobs anew, or discards them; gives how many.
+    async fn retry(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
+    async fn discard(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
+
+    // --- telling --------------------------------------------------------------------------------------------------
+    async fn runs(&self, limit: u32) -> Result<Vec<Run>>;
+    async fn changes(&self, record: RecordId, limit: u32) -> Result<Vec<Change>>;
+    async fn attempts(&self, job: i64) -> Result<Vec<Attempt>>;
+    async fn rejections(&self, system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
+    /// Open rejections: (system, entity, count).
+    async fn rejection_counts(&self) -> Result<Vec<(String, String, u64)>>;
+    /// (system, entity, live replicas, gone replicas)
+    async fn counts(&self) -> Result<Vec<(String, String, u64, u64)>>;
+
+    // --- housekeeping ---------------------------------------------------------------------------------------------
+    async fn standing(&self, system: &str) -> Result<Standing>;
+    async fn set_standing(&self, system: &str, standing: &Standing) -> Result<()>;
+    async fn acquire(&self, name: &str, owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Option<Lease>>;
+    async fn keep(&self, lease: &Lease, until: Duration, now: DateTime<Utc>) -> Result<bool>;
+    async fn drop_lease(&self, lease: &Lease) -> Result<()>;
+    async fn place_order(&self, verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64>;
+    /// Takes the oldest open order, so that only one daemon carries it out.
+    async fn take_order(&self) -> Result<Option<Order>>;
+    /// Remembers a small value (`fired:<flow>` = last schedule time carried out).
+    async fn note(&self, name: &str, value: &Value) -> Result<()>;
+    async fn noted(&self, name: &str) -> Result<Option<Value>>;
+    /// Deletes at most `slice` rows each of done jobs (with their attempts), change log and runs older than `before`; gives how many.
+    async fn purge(&self, before: DateTime<Utc>, slice: u32) -> Result<u64>;
+}
+
+/// A store to hand around.
+pub type SharedStore = Arc<dyn Store>;
