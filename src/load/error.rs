@@ -1,0 +1,174 @@
+//! Problems of a file, told with their place.
+
+use std::{fmt, sync::Arc};
+
+use miette::{Diagnostic, LabeledSpan, SourceCode};
+
+use super::{Place, SourceFile, suggest::suggestion};
+
+/// One thing that is wrong in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub place: Place,
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// Everything found wrong in one or more files; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadError {
+    pub problems: Vec<Problem>,
+}
+
+impl LoadError {
+    pub fn new(place: &Place, message: impl Into<String>) -> Self {
+        Self { problems: vec![Problem { place: place.clone(), message: message.into(), help: None }] }
+    }
+
+    /// Says what to do about it (to the last problem).
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        if let Some(problem) = self.problems.last_mut() {
+            problem.help = Some(help.into());
+        }
+        self
+    }
+
+    /// A word that is not one of `known`, with the nearest of them: `unknown entity `prodct`, did you mean `product`?`.
+    pub fn unknown<'a>(
+        place: &Place,
+        what: &str,
+        word: &str,
+        known: impl IntoIterator<Item = &'a str> + Clone,
+    ) -> Self {
+        let mut error = Self::new(place, format!("unknown {what} `{word}`"));
+        if let Some(problem) = error.problems.last_mut() {
+            problem.help = suggestion(word, known);
+        }
+        error
+    }
+
+    /// Adds another file's or step's problems.
+    pub fn absorb(&mut self, other: Self) {
+        self.problems.extend(other.problems);
+    }
+
+    /// Runs every step and reports the problems of all that failed.
+    pub fn collect<T>(results: impl IntoIterator<Item = Result<T, Self>>) -> Result<Vec<T>, Self> {
+        let mut good = Vec::new();
+        let mut bad: Option<Self> = None;
+        for result in results {
+            match (result, &mut bad) {
+                (Ok(value), _) => good.push(value),
+                (Err(error), None) => bad = Some(error),
+                (Err(error), Some(all)) => all.absorb(error),
+            }
+        }
+        bad.map_or(Ok(good), Err)
+    }
+
+    pub(super) fn from_toml(file: &Arc<SourceFile>, error: &toml::de::Error) -> Self {
+        let place = Place::new(file, error.span().unwrap_or(0..0));
+        let message = error.message().trim();
+        for (start, what) in [("unknown field `", "key"), ("unknown variant `", "value")] {
+            if let Some((word, rest)) = message.strip_prefix(start).and_then(|rest| rest.split_once('`')) {
+                // serde lists what it expected between back quotes.
+                let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
+                return Self::unknown(&place.narrowed(word), what, word, known);
+            }
+        }
+        let message = message.replace("missing field", "missing key").replace('\n', ", ");
+        Self::new(&place, message)
+    }
+}
+
+impl Place {
+    /// The word itself when the place is the line or table that holds it.
+    fn narrowed(self, word: &str) -> Self {
+        let written = self.file.text.get(self.span.clone()).unwrap_or_default();
+        match written.find(word) {
+            Some(at) => Self::new(&self.file, self.span.start + at..self.span.start + at + word.len()),
+            None => self,
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)?;
+        match &self.help {
+            Some(help) => write!(f, ", {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl std::error::Error for Problem {}
+
+impl Diagnostic for Problem {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(&self.place)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let span = (self.place.span.start, self.place.span.len());
+        Some(Box::new(std::iter::once(LabeledSpan::new(Some("here".into()), span.0, span.1))))
+    }
+}
+
+/// The first problem carries the rendering; the others are related to it.
+impl Diagnostic for LoadError {
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        Some(Box::new(self.problems.iter().skip(1).map(|problem| problem as &dyn Diagnostic)))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.problems.first().and_then(Diagnostic::help)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.problems.first().and_then(Diagnostic::source_code)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.problems.first().and_then(Diagnostic::labels)
+    }
+}
+
+impl SourceCode for Place {
+    fn read_span<'a>(
+        &'a self,
+        span: &miette::SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn miette::SpanContents<'a> + 'a>, miette::MietteError> {
+        let inner = self.file.text.as_str().read_span(span, before, after)?;
+        Ok(Box::new(miette::MietteSpanContents::new_named(
+            self.file.name.clone(),
+            inner.data(),
+            *inner.span(),
+            inner.line(),
+            inner.column(),
+            inner.line_count(),
+        )))
+    }
+}
