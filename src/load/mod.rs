@@ -104,9 +104,7 @@ impl std::fmt::Display for Place {
 ///
 /// Structs should derive `Deserialize` with `deny_unknown_fields`; `flatten` and `untagged` lose the places of what they hold.
 pub fn parse<T: DeserializeOwned>(file: &Arc<SourceFile>) -> Result<T, LoadError> {
-    toml::Deserializer::parse(&file.text)
-        .and_then(T::deserialize)
-        .map_err(|error| LoadError::from_toml(file, &error))
+    toml::Deserializer::parse(&file.text).and_then(T::deserialize).map_err(|error| LoadError::from_toml(file, &error))
 }
 
 #[cfg(test)]

@@ -88,7 +88,9 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_f64<E: Error>(self, _: f64) -> Result<Node, E> {
-        Err(E::custom("binary floats are not exact; write a decimal as text, or as \"${1.5}\" where a number is wanted"))
+        Err(E::custom(
+            "binary floats are not exact; write a decimal as text, or as \"${1.5}\" where a number is wanted",
+        ))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
