@@ -1,1 +1,45 @@
 //! Drivers and manifests: how one kind of system is talked to, declared in TOML.
+//!
+//! A [`Manifest`] is an adapter's file; its driver ([`http`], `sql`, `files`) turns it, with a system's [`Settings`], into a
+//! [`System`](crate::port::System). The [`Registry`] knows the adapters and mappings that ship in the binary and those of
+//! the configuration's folders.
+
+pub mod http;
+mod manifest;
+mod registry;
+mod settings;
+
+use std::{path::PathBuf, sync::Arc};
+
+use crate::{env::Env, load::LoadError, port::System};
+
+pub use manifest::{Body, Driver, Formula, Manifest, Setting, SettingKind, Text};
+pub use registry::Registry;
+pub use settings::{Given, SettingValue, Settings};
+
+/// What a driver needs of the world.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub env: Env,
+    pub transport: Arc<dyn http::Transport>,
+    /// Relative paths in settings start here.
+    pub folder: PathBuf,
+}
+
+/// Makes a configured system of an adapter. Nothing is sent yet.
+///
+/// # Errors
+/// Everything that is wrong in the adapter's file, with its place.
+pub fn open(
+    name: &str,
+    manifest: &Arc<Manifest>,
+    settings: &Settings,
+    world: &World,
+) -> Result<Arc<dyn System>, LoadError> {
+    match manifest.driver {
+        Driver::Http => http::open(name, manifest, settings, world),
+        Driver::Sql | Driver::Files => {
+            Err(LoadError::new(&crate::load::Place::start(&manifest.file), "this driver is not part of this build"))
+        }
+    }
+}

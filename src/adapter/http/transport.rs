@@ -1,0 +1,164 @@
+//! How requests leave the process: one trait with plain types, so that a test or a seeded simulation can stand in for
+//! the network.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// HTTP method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One request, complete: nothing is added to it on the way.
+#[derive(Clone)]
+pub struct Request {
+    pub method: Method,
+    /// Absolute, with its query already encoded.
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Bytes,
+    /// Time for the whole exchange, the body of the answer included.
+    pub timeout: Duration,
+    /// Most bytes of the answer's body, after decompression.
+    pub max_body: usize,
+}
+
+impl Request {
+    /// The URL's path, which is all of it that messages may show.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        path_of(&self.url)
+    }
+}
+
+/// Query, header values and body may hold secrets and personal data.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path", &self.path())
+            .field("headers", &names)
+            .field("body", &format_args!("{} bytes", self.body.len()))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Path of an absolute URL, without host, query and fragment.
+#[must_use]
+pub fn path_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let rest = rest.find('/').map_or("/", |at| &rest[at..]);
+    rest.split(['?', '#']).next().unwrap_or("/")
+}
+
+/// An answer, whatever its status.
+#[derive(Clone)]
+pub struct Response {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Bytes,
+}
+
+impl Response {
+    /// First value of a header; `name` in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("body", &format_args!("{} bytes", self.body.len()))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    #[error("no connection ({0})")]
+    NotSent(String),
+    #[error("the connection was lost after the request was sent ({0})")]
+    Lost(String),
+    #[error("the answer is larger than {limit} bytes; raise max_body or ask for less at once")]
+    TooLarge { limit: usize },
+    #[error("no complete answer within {after:?}")]
+    Timeout { after: Duration, sent: bool },
+}
+
+impl TransportError {
+    /// Whether the other side may have acted on the request.
+    #[must_use]
+    pub fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::NotSent(_) => false,
+            Self::Lost(_) | Self::TooLarge { .. } => true,
+            Self::Timeout { sent, .. } => *sent,
+        }
+    }
+}
+
+/// Sends requests.
+#[async_trait]
+pub trait Transport: Send + Sync + fmt::Debug {
+    async fn send(&self, request: Request) -> Result<Response, TransportError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_printed_request_shows_neither_query_nor_headers_nor_body() {
+        let request = Request {
+            method: Method::Get,
+            url: "https://shop.example/api/products?key=hush".into(),
+            headers: vec![("authorization".into(), "hush".into())],
+            body: Bytes::from_static(b"hush"),
+            timeout: Duration::from_secs(1),
+            max_body: 1,
+        };
+        let printed = format!("{request:?}");
+        assert!(!printed.contains("hush"), "{printed}");
+        assert!(printed.contains("/api/products"), "{printed}");
+    }
+
+    #[test]
+    fn the_path_of_a_url_has_no_host_and_no_query() {
+        assert_eq!(path_of("https://u:p@shop.example:8080/a/b?c=d#e"), "/a/b");
+        assert_eq!(path_of("https://shop.example?c=d"), "/");
+    }
+}
