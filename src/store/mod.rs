@@ -15,6 +15,22 @@ use crate::{
     port::{Captures, Print},
 };
 
+mod database;
+mod deliver;
+mod housekeeping;
+mod identity;
+mod jobs;
+mod names;
+mod open;
+mod pull;
+mod queue;
+mod replica;
+mod sql;
+mod telling;
+mod values;
+
+pub use open::open;
+
 /// Number of a record; what canonical references hold.
 pub type RecordId = i64;
 
@@ -86,6 +102,14 @@ pub struct Sighted {
 pub struct RefWanted {
     pub entity: String,
     pub by: RefBy,
+}
+
+/// Answer to an identified row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identified {
+    pub record: RecordId,
+    /// Another live object of the same system already is this record (its id): two rows of one key. Reject this one.
+    pub taken_by: Option<String>,
 }
 
 /// A replica to insert or replace, as learnt from its own system (pull) or from our write (delivery).
@@ -392,13 +416,13 @@ pub trait Store: Send + Sync {
     async fn resolve(&self, system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>>;
     /// Identity of pulled rows: for each (id, key, matches) the record that the id is already bound to at `system`, else
     /// the one a match field or the key finds, else a new one. A placeholder gets its key here. A record's key never changes
-    /// by itself once set.
+    /// by itself once set. Rows with [`Identified::taken_by`] must be rejected, not committed.
     async fn identify(
         &self,
         system: &str,
         entity: &str,
         rows: &[(String, String, Vec<(String, String)>)],
-    ) -> Result<Vec<RecordId>>;
+    ) -> Result<Vec<Identified>>;
 
     // --- pull -----------------------------------------------------------------------------------------------------
     async fn begin_run(

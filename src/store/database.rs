@@ -1,0 +1,255 @@
+//! The store over one of the two databases.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use roaring::RoaringBitmap;
+use serde_json::Value;
+
+use super::{
+    Attempt, Backlog, Balance, Change, DeliverSummary, Delivered, Identified, Intent, Job, JobFilter, Lease, NewJob,
+    Numbers, Order, PageCommit, RecordId, RefWanted, Rejection, Replica, Result, Run, RunKind, Sighted, Sighting,
+    Standing, Store, names::Names, sql::Pool,
+};
+
+/// Store in SQLite or PostgreSQL. Its verbs are in the modules of their table families; this is the list of them.
+pub(super) struct Database {
+    pub pool: Pool,
+    names: Names,
+}
+
+impl Database {
+    pub(super) fn new(pool: Pool) -> Self {
+        Self { pool, names: Names::default() }
+    }
+
+    /// Number of a system's, entity's, list's or field's name. Not inside a transaction, unless the name is known already.
+    pub(super) async fn name(&self, text: &str) -> Result<i64> {
+        self.names.id(&self.pool, text).await
+    }
+
+    pub(super) async fn text(&self, name: i64) -> Result<String> {
+        self.names.text(&self.pool, name).await
+    }
+}
+
+#[async_trait]
+impl Store for Database {
+    async fn records(&self, entity: &str, keys: &[String]) -> Result<Vec<RecordId>> {
+        self.records(entity, keys).await
+    }
+
+    async fn record(&self, entity: &str, key: &str) -> Result<Option<RecordId>> {
+        self.record(entity, key).await
+    }
+
+    async fn keys(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, (String, String)>> {
+        self.keys(records).await
+    }
+
+    async fn resolve(&self, system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>> {
+        self.resolve(system, refs).await
+    }
+
+    async fn identify(
+        &self,
+        system: &str,
+        entity: &str,
+        rows: &[(String, String, Vec<(String, String)>)],
+    ) -> Result<Vec<Identified>> {
+        self.identify(system, entity, rows).await
+    }
+
+    async fn begin_run(
+        &self,
+        system: &str,
+        entity: &str,
+        kind: RunKind,
+        trigger: &str,
+        now: DateTime<Utc>,
+    ) -> Result<i64> {
+        self.begin_run(system, entity, kind, trigger, now).await
+    }
+
+    async fn end_run(&self, run: i64, balance: &Balance, error: Option<&str>, now: DateTime<Utc>) -> Result<()> {
+        self.end_run(run, balance, error, now).await
+    }
+
+    async fn sight(&self, system: &str, entity: &str, rows: &[Sighting]) -> Result<Sighted> {
+        self.sight(system, entity, rows).await
+    }
+
+    async fn replicas_by_id(&self, system: &str, entity: &str, ids: &[String]) -> Result<Vec<Replica>> {
+        self.replicas_by_id(system, entity, ids).await
+    }
+
+    async fn commit_page(&self, page: PageCommit, now: DateTime<Utc>) -> Result<Numbers> {
+        self.commit_page(page, now).await
+    }
+
+    async fn cursor(&self, system: &str, entity: &str) -> Result<Option<String>> {
+        self.cursor(system, entity).await
+    }
+
+    async fn forget_cursor(&self, system: &str, entity: &str) -> Result<()> {
+        self.forget_cursor(system, entity).await
+    }
+
+    async fn unseen(
+        &self,
+        system: &str,
+        entity: &str,
+        seen: &RoaringBitmap,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<(u32, Replica)>> {
+        self.unseen(system, entity, seen, after, limit).await
+    }
+
+    async fn counter(&self) -> Result<i64> {
+        self.counter().await
+    }
+
+    async fn enqueue(&self, jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64> {
+        self.enqueue(jobs, now).await
+    }
+
+    async fn claim(
+        &self,
+        target: &str,
+        but: &[String],
+        owner: &str,
+        limit: usize,
+        lease: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Job>> {
+        self.claim(target, but, owner, limit, lease, now).await
+    }
+
+    async fn renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>> {
+        self.renew(jobs, lease, now).await
+    }
+
+    async fn release(&self, jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()> {
+        self.release(jobs, now).await
+    }
+
+    async fn intend(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>> {
+        self.intend(intents, now).await
+    }
+
+    async fn replicas_of(&self, records: &[RecordId]) -> Result<Vec<Replica>> {
+        self.replicas_of(records).await
+    }
+
+    async fn externals(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>> {
+        self.externals(system, records).await
+    }
+
+    async fn parts(
+        &self,
+        system: &str,
+        wanted: &[(String, String)],
+    ) -> Result<BTreeMap<(String, String), (String, RecordId)>> {
+        self.parts(system, wanted).await
+    }
+
+    async fn parts_of(
+        &self,
+        system: &str,
+        records: &[RecordId],
+    ) -> Result<BTreeMap<RecordId, BTreeMap<String, BTreeMap<String, String>>>> {
+        self.parts_of(system, records).await
+    }
+
+    async fn deliver(
+        &self,
+        target: &str,
+        entity: &str,
+        outcomes: Vec<Delivered>,
+        now: DateTime<Utc>,
+    ) -> Result<DeliverSummary> {
+        self.deliver(target, entity, outcomes, now).await
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>> {
+        self.backlog().await
+    }
+
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>> {
+        self.jobs(filter).await
+    }
+
+    async fn retry(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64> {
+        self.retry(filter, now).await
+    }
+
+    async fn discard(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64> {
+        self.discard(filter, now).await
+    }
+
+    async fn runs(&self, limit: u32) -> Result<Vec<Run>> {
+        self.runs(limit).await
+    }
+
+    async fn changes(&self, record: RecordId, limit: u32) -> Result<Vec<Change>> {
+        self.changes(record, limit).await
+    }
+
+    async fn attempts(&self, job: i64) -> Result<Vec<Attempt>> {
+        self.attempts(job).await
+    }
+
+    async fn rejections(&self, system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>> {
+        self.rejections(system, limit).await
+    }
+
+    async fn rejection_counts(&self) -> Result<Vec<(String, String, u64)>> {
+        self.rejection_counts().await
+    }
+
+    async fn counts(&self) -> Result<Vec<(String, String, u64, u64)>> {
+        self.counts().await
+    }
+
+    async fn standing(&self, system: &str) -> Result<Standing> {
+        self.standing(system).await
+    }
+
+    async fn set_standing(&self, system: &str, standing: &Standing) -> Result<()> {
+        self.set_standing(system, standing).await
+    }
+
+    async fn acquire(&self, name: &str, owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Option<Lease>> {
+        self.acquire(name, owner, lease, now).await
+    }
+
+    async fn keep(&self, lease: &Lease, until: Duration, now: DateTime<Utc>) -> Result<bool> {
+        self.keep(lease, until, now).await
+    }
+
+    async fn drop_lease(&self, lease: &Lease) -> Result<()> {
+        self.drop_lease(lease).await
+    }
+
+    async fn place_order(&self, verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64> {
+        self.place_order(verb, scope, now).await
+    }
+
+    async fn take_order(&self) -> Result<Option<Order>> {
+        self.take_order().await
+    }
+
+    async fn note(&self, name: &str, value: &Value) -> Result<()> {
+        self.note(name, value).await
+    }
+
+    async fn noted(&self, name: &str) -> Result<Option<Value>> {
+        self.noted(name).await
+    }
+
+    async fn purge(&self, before: DateTime<Utc>, slice: u32) -> Result<u64> {
+        self.purge(before, slice).await
+    }
+}

@@ -1,0 +1,178 @@
+//! The end of delivered jobs and what was learnt of their target, in one transaction.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    DeliverSummary, Delivered, JobState, Result, Verdict,
+    database::Database,
+    queue::{lock_target, wake},
+    replica::{Cause, Replicas, Writer},
+    sql::{Sql, Tx, args, rows},
+    values::{json, micros},
+};
+
+/// Columns of a verdict: id, fence, state, due, burn, intent, keep intent, cause, error, class.
+/// A job that was marked "again" while it ran is queued anew, whatever became of it. Fenced: a job claimed by somebody else
+/// meanwhile does not match.
+const CLOSE: &str = "UPDATE job SET \
+        state = CASE WHEN job.again = 1 THEN 0 ELSE CAST(j.value->>2 AS BIGINT) END, \
+        due = CASE WHEN job.again = 1 AND CAST(j.value->>2 AS BIGINT) <> 0 THEN $2 ELSE CAST(j.value->>3 AS BIGINT) END, \
+        attempts = CASE WHEN job.again = 1 AND CAST(j.value->>2 AS BIGINT) <> 0 THEN 0 \
+            ELSE job.attempts + CAST(j.value->>4 AS BIGINT) END, \
+        intent = CASE WHEN CAST(j.value->>6 AS BIGINT) = 1 THEN job.intent ELSE j.value->>5 END, \
+        cause = CASE WHEN job.again = 1 THEN NULL ELSE j.value->>7 END, \
+        error = CASE WHEN job.again = 1 THEN NULL ELSE j.value->>8 END, \
+        error_class = CASE WHEN job.again = 1 THEN NULL ELSE j.value->>9 END, \
+        again = 0, owner = NULL, updated_at = $2 \
+    FROM json_each($1) j \
+    WHERE job.id = CAST(j.value->>0 AS BIGINT) AND job.fence = CAST(j.value->>1 AS BIGINT) AND job.state = 1 \
+    RETURNING job.id";
+
+type Line<'a> = (i64, i64, i64, i64, i64, Option<String>, i64, Option<&'a str>, Option<&'a str>, Option<&'a str>);
+
+impl Database {
+    pub(super) async fn deliver(
+        &self,
+        target: &str,
+        entity: &str,
+        outcomes: Vec<Delivered>,
+        now: DateTime<Utc>,
+    ) -> Result<DeliverSummary> {
+        if outcomes.is_empty() {
+            return Ok(DeliverSummary::default());
+        }
+        let replicas = Replicas {
+            database: self,
+            system: self.name(target).await?,
+            entity: self.name(entity).await?,
+            entity_name: entity,
+            now,
+        };
+        let learnt: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.replica.as_ref()).collect();
+        replicas.prepare(&learnt).await?;
+        let waits = self.waits(&outcomes).await?;
+        let lines = outcomes.iter().map(|outcome| line(outcome, now)).collect::<Result<Vec<_>>>()?;
+
+        let mut tx = self.pool.begin("deliver").await?;
+        if !waits.is_empty() || outcomes.iter().any(|outcome| outcome.replica.is_some()) {
+            lock_target(&mut tx, replicas.system, !waits.is_empty()).await?;
+        }
+        let held = tx.rows("close jobs", CLOSE, args![rows(lines)?, micros(now)]).await?;
+        let held = held.iter().map(|row| row.int(0)).collect::<Result<HashSet<_>>>()?;
+        let (held, lost): (Vec<_>, Vec<_>) = outcomes.iter().partition(|outcome| held.contains(&outcome.job));
+
+        let writes: Vec<_> = held.iter().filter_map(|outcome| outcome.replica.as_ref()).collect();
+        replicas.write(&mut tx, &writes, Writer::Delivery).await?;
+        let changes: Vec<_> = held
+            .iter()
+            .filter_map(|outcome| outcome.change.as_ref().map(|change| (change, Cause::Job(outcome.job))))
+            .collect();
+        replicas.log(&mut tx, &changes).await?;
+        append_attempts(&mut tx, &held).await?;
+        let there: Vec<_> = writes.into_iter().filter(|write| !write.gone).collect();
+        let mut woken = wake(&mut tx, &replicas, &there).await?;
+        if !waits.is_empty() {
+            woken += wake_early(&mut tx, &replicas, &waits).await?;
+        }
+        tx.commit("deliver").await?;
+        Ok(DeliverSummary { lost: lost.into_iter().map(|outcome| outcome.job).collect(), woken })
+    }
+
+    /// What the outcomes' parked jobs wait for: (number of the entity's or list's name, key, cause).
+    async fn waits(&self, outcomes: &[Delivered]) -> Result<Vec<(i64, String, String)>> {
+        let causes: BTreeSet<&str> = outcomes
+            .iter()
+            .filter_map(|outcome| match &outcome.verdict {
+                Verdict::Parked { cause, .. } => Some(cause.as_str()),
+                _ => None,
+            })
+            .collect();
+        let mut waits = Vec::new();
+        for cause in causes {
+            if let Some((name, key)) = cause.strip_prefix("missing:").and_then(|rest| rest.split_once('=')) {
+                waits.push((self.name(name).await?, key.to_owned(), cause.to_owned()));
+            }
+        }
+        Ok(waits)
+    }
+
+    /// Number of this delivery.
+    pub(super) async fn count_delivery(&self, tx: &mut Tx) -> Result<i64> {
+        const SQL: Sql = Sql {
+            sqlite: "UPDATE counter SET value = value + 1 RETURNING value",
+            postgres: "SELECT nextval('counter')",
+        };
+        let counted = tx.rows("count a delivery", SQL, args![]).await?;
+        counted.first().map_or(Err(super::StoreError::Stale("counter")), |row| row.int(0))
+    }
+
+    pub(super) async fn counter(&self) -> Result<i64> {
+        // A delivery takes its number after its write has reached the target: whoever reads the counter and then the target
+        // sees the writes of all numbers up to it, committed here or not.
+        const SQL: Sql = Sql {
+            sqlite: "SELECT value FROM counter",
+            postgres: "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM counter",
+        };
+        let value = self.pool.read("read the counter", SQL, args![]).await?;
+        value.first().map_or(Err(super::StoreError::Stale("counter")), |row| row.int(0))
+    }
+}
+
+fn line(outcome: &Delivered, now: DateTime<Utc>) -> Result<Line<'_>> {
+    let now = micros(now);
+    let line = |state: JobState, due, burn, intent, keep, cause, error, class| {
+        (outcome.job, outcome.fence, state.code(), due, i64::from(burn), intent, i64::from(keep), cause, error, class)
+    };
+    Ok(match &outcome.verdict {
+        Verdict::Done { .. } => line(JobState::Done, now, false, None, false, None, None, None),
+        Verdict::Retry { at, burn, intent, class, error } => {
+            let intent = intent.as_ref().map(json).transpose()?;
+            line(JobState::Queued, micros(*at), *burn, intent, false, None, Some(error), Some(class))
+        }
+        // What was begun stays known, so that the next attempt looks before it creates.
+        Verdict::Parked { cause, error } => {
+            line(JobState::Parked, now, false, None, true, Some(cause), Some(error), None)
+        }
+        Verdict::Dead { class, error } => line(JobState::Dead, now, true, None, true, None, Some(error), Some(class)),
+    })
+}
+
+async fn append_attempts(tx: &mut Tx, held: &[&Delivered]) -> Result<()> {
+    const SQL: &str = "INSERT INTO attempt (job, at, op, outcome, message, status, requests, millis) \
+        SELECT CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT), j.value->>2, j.value->>3, j.value->>4, \
+            CAST(j.value->>5 AS BIGINT), CAST(j.value->>6 AS BIGINT), CAST(j.value->>7 AS BIGINT) FROM json_each($1) j";
+    let lines: Vec<_> = held
+        .iter()
+        .filter_map(|outcome| outcome.attempt.as_ref().map(|attempt| (outcome.job, attempt)))
+        .map(|(job, a)| (job, micros(a.at), &a.op, &a.outcome, &a.message, a.status, a.requests, a.millis))
+        .collect();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    tx.execute("append attempts", SQL, args![rows(lines)?]).await.map(drop)
+}
+
+/// What a job was just parked for may have arrived while it was being worked on: then it does not wait.
+async fn wake_early(tx: &mut Tx, replicas: &Replicas<'_>, waits: &[(i64, String, String)]) -> Result<u64> {
+    const THERE: &str = "SELECT j.key FROM json_each($1) j CROSS JOIN record k CROSS JOIN replica r \
+        WHERE k.entity = CAST(j.value->>0 AS BIGINT) AND k.key = j.value->>1 \
+          AND r.record = k.id AND r.system = $2 AND r.gone_at IS NULL \
+        UNION SELECT j.key FROM json_each($1) j CROSS JOIN part p CROSS JOIN replica r \
+        WHERE p.system = $2 AND p.list = CAST(j.value->>0 AS BIGINT) AND p.key = j.value->>1 \
+          AND r.record = p.record AND r.system = $2 AND r.gone_at IS NULL";
+    const WAKE: &str = "UPDATE job SET state = 0, due = $3, cause = NULL, error = NULL, error_class = NULL, updated_at = $3 \
+        WHERE target = $2 AND state = 2 AND cause IN (SELECT j.value->>0 FROM json_each($1) j)";
+    let there = tx.rows("look for what is missing", THERE, args![rows(waits)?, replicas.system]).await?;
+    let mut causes = BTreeMap::new();
+    for row in &there {
+        let at: usize = row.small(0)?;
+        causes.insert(at, [&waits[at].2]);
+    }
+    if causes.is_empty() {
+        return Ok(0);
+    }
+    let causes = rows(causes.into_values())?;
+    tx.execute("wake parked jobs", WAKE, args![causes, replicas.system, micros(replicas.now)]).await
+}

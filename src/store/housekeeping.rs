@@ -1,0 +1,110 @@
+//! Standings, leases, orders, notes and the purge.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{
+    Lease, Order, Result, Standing, StoreError,
+    database::Database,
+    sql::{Sql, args},
+    values::{after, json, micros, parse, time},
+};
+
+impl Database {
+    pub(super) async fn standing(&self, system: &str) -> Result<Standing> {
+        const SQL: &str = "SELECT until, failures, reason FROM standing WHERE system = $1";
+        let mut found = self.pool.read("read a standing", SQL, args![system]).await?;
+        let Some(row) = found.first_mut() else { return Ok(Standing::default()) };
+        Ok(Standing { until: row.int_or_null(0)?.map(time), failures: row.small(1)?, reason: row.text_or_null(2)? })
+    }
+
+    pub(super) async fn set_standing(&self, system: &str, standing: &Standing) -> Result<()> {
+        const SQL: &str = "INSERT INTO standing (system, until, failures, reason) VALUES ($1, $2, $3, $4) \
+            ON CONFLICT (system) DO UPDATE SET until = excluded.until, failures = excluded.failures, reason = excluded.reason";
+        let args = args![system, standing.until.map(micros), i64::from(standing.failures), standing.reason.as_deref()];
+        self.pool.execute("store a standing", SQL, args).await.map(drop)
+    }
+
+    pub(super) async fn acquire(
+        &self,
+        name: &str,
+        owner: &str,
+        lease: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Lease>> {
+        const SQL: &str = "INSERT INTO lease (name, owner, fence, until) VALUES ($1, $2, 1, $4) \
+            ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, fence = lease.fence + 1, until = excluded.until \
+            WHERE lease.until <= $3 RETURNING fence";
+        let taken = self.pool.write("acquire a lease", SQL, args![name, owner, micros(now), after(now, lease)]).await?;
+        let Some(row) = taken.first() else { return Ok(None) };
+        Ok(Some(Lease { name: name.to_owned(), owner: owner.to_owned(), fence: row.int(0)? }))
+    }
+
+    pub(super) async fn keep(&self, lease: &Lease, until: Duration, now: DateTime<Utc>) -> Result<bool> {
+        const SQL: &str = "UPDATE lease SET until = $4 WHERE name = $1 AND owner = $2 AND fence = $3";
+        let args = args![lease.name.as_str(), lease.owner.as_str(), lease.fence, after(now, until)];
+        Ok(self.pool.execute("keep a lease", SQL, args).await? > 0)
+    }
+
+    pub(super) async fn drop_lease(&self, lease: &Lease) -> Result<()> {
+        // The row stays, so that fences only ever grow.
+        const SQL: &str = "UPDATE lease SET until = 0 WHERE name = $1 AND owner = $2 AND fence = $3";
+        let args = args![lease.name.as_str(), lease.owner.as_str(), lease.fence];
+        self.pool.execute("drop a lease", SQL, args).await.map(drop)
+    }
+
+    pub(super) async fn place_order(&self, verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64> {
+        const SQL: &str = "INSERT INTO demand (verb, scope, at) VALUES ($1, $2, $3) RETURNING id";
+        let made = self.pool.write("place an order", SQL, args![verb, scope, micros(now)]).await?;
+        made.first().map_or(Err(StoreError::Stale("order")), |row| row.int(0))
+    }
+
+    pub(super) async fn take_order(&self) -> Result<Option<Order>> {
+        const SQL: Sql = Sql {
+            sqlite: "DELETE FROM demand WHERE id = (SELECT id FROM demand ORDER BY id LIMIT 1) \
+                RETURNING id, verb, scope, at",
+            postgres: "DELETE FROM demand WHERE id = (SELECT id FROM demand ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) \
+                RETURNING id, verb, scope, at",
+        };
+        // Looked for by a reader first: an idle daemon asks often and must not occupy the writer.
+        if self.pool.read("look for orders", "SELECT 1 FROM demand LIMIT 1", args![]).await?.is_empty() {
+            return Ok(None);
+        }
+        let mut taken = self.pool.write("take an order", SQL, args![]).await?;
+        let Some(row) = taken.first_mut() else { return Ok(None) };
+        Ok(Some(Order { id: row.int(0)?, verb: row.text(1)?, scope: row.text(2)?, at: time(row.int(3)?) }))
+    }
+
+    pub(super) async fn note(&self, name: &str, value: &Value) -> Result<()> {
+        const SQL: &str = "INSERT INTO note (name, value) VALUES ($1, $2) \
+            ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        self.pool.execute("store a note", SQL, args![name, json(value)?]).await.map(drop)
+    }
+
+    pub(super) async fn noted(&self, name: &str) -> Result<Option<Value>> {
+        let mut found = self.pool.read("read a note", "SELECT value FROM note WHERE name = $1", args![name]).await?;
+        let Some(row) = found.first_mut() else { return Ok(None) };
+        parse(&row.text(0)?, "note", "value", || name.to_owned()).map(Some)
+    }
+
+    pub(super) async fn purge(&self, before: DateTime<Utc>, slice: u32) -> Result<u64> {
+        // Numbers grow with time, so the oldest rows are at the beginning of the primary key; no index by date is needed.
+        const ATTEMPTS: &str = "DELETE FROM attempt WHERE job IN (\
+            SELECT id FROM job WHERE state > 3 AND updated_at < $1 ORDER BY id LIMIT $2)";
+        const JOBS: &str =
+            "DELETE FROM job WHERE id IN (SELECT id FROM job WHERE state > 3 AND updated_at < $1 ORDER BY id LIMIT $2)";
+        const CHANGES: &str =
+            "DELETE FROM change_log WHERE id IN (SELECT id FROM change_log ORDER BY id LIMIT $2) AND at < $1";
+        const RUNS: &str = "DELETE FROM run WHERE id IN (SELECT id FROM run ORDER BY id LIMIT $2) AND started_at < $1";
+        let args = || args![micros(before), i64::from(slice)];
+        let mut tx = self.pool.begin("purge").await?;
+        tx.execute("purge attempts", ATTEMPTS, args()).await?;
+        let mut purged = tx.execute("purge jobs", JOBS, args()).await?;
+        purged += tx.execute("purge the change log", CHANGES, args()).await?;
+        purged += tx.execute("purge runs", RUNS, args()).await?;
+        tx.commit("purge").await?;
+        Ok(purged)
+    }
+}

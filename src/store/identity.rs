@@ -1,0 +1,310 @@
+//! Which record a row, a key or a reference means.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{
+    Identified, RecordId, RefWanted, Result, StoreError,
+    database::Database,
+    sql::{Tx, args, rows},
+};
+use crate::mapping::RefBy;
+
+/// How often a lost race between two daemons is run again before it is told to the caller.
+const RACES: usize = 3;
+
+/// A pulled row to be identified: id, key, (match field, value).
+type Wanted = (String, String, Vec<(String, String)>);
+
+const RECORDS_OF_KEYS: &str = "SELECT j.key, r.id FROM json_each($1) j CROSS JOIN record r \
+    WHERE r.entity = $2 AND r.key = j.value->>0";
+
+impl Database {
+    pub(super) async fn records(&self, entity: &str, keys: &[String]) -> Result<Vec<RecordId>> {
+        let entity = self.name(entity).await?;
+        let mut records = vec![None; keys.len()];
+        let wanted = rows(keys.iter().map(|key| [key]))?;
+        for row in self.pool.read("find records", RECORDS_OF_KEYS, args![wanted.as_str(), entity]).await? {
+            records[row.small::<usize>(0)?] = Some(row.int(1)?);
+        }
+        if records.iter().any(Option::is_none) {
+            let mut tx = self.pool.begin("create records").await?;
+            create_records(&mut tx, entity, &wanted).await?;
+            for row in tx.rows("find records", RECORDS_OF_KEYS, args![wanted.as_str(), entity]).await? {
+                records[row.small::<usize>(0)?] = Some(row.int(1)?);
+            }
+            tx.commit("create records").await?;
+        }
+        records.into_iter().map(|record| record.ok_or(StoreError::Stale("record"))).collect()
+    }
+
+    pub(super) async fn record(&self, entity: &str, key: &str) -> Result<Option<RecordId>> {
+        const SQL: &str = "SELECT r.id FROM record r JOIN name n ON n.id = r.entity WHERE n.text = $1 AND r.key = $2";
+        let found = self.pool.read("find a record", SQL, args![entity, key]).await?;
+        found.first().map(|row| row.int(0)).transpose()
+    }
+
+    pub(super) async fn keys(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, (String, String)>> {
+        const SQL: &str = "SELECT r.id, k.entity, k.key FROM json_each($1) j \
+            CROSS JOIN record r CROSS JOIN record k \
+            WHERE r.id = CAST(j.value->>0 AS BIGINT) AND k.id = coalesce(r.same, r.id) AND k.key IS NOT NULL";
+        let wanted = rows(records.iter().map(|record| [record]))?;
+        let mut keys = BTreeMap::new();
+        for mut row in self.pool.read("read keys", SQL, args![wanted]).await? {
+            let entity = self.text(row.int(1)?).await?;
+            keys.insert(row.int(0)?, (entity, row.text(2)?));
+        }
+        Ok(keys)
+    }
+
+    pub(super) async fn resolve(&self, system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>> {
+        let mut by_id: BTreeMap<&str, Vec<&RefWanted>> = BTreeMap::new();
+        let mut by_key: BTreeMap<&str, Vec<&RefWanted>> = BTreeMap::new();
+        for wanted in refs {
+            let group = if matches!(wanted.by, RefBy::Id(_)) { &mut by_id } else { &mut by_key };
+            group.entry(&wanted.entity).or_default().push(wanted);
+        }
+        let mut resolved = BTreeMap::new();
+        for (entity, wanted) in by_key {
+            let keys: Vec<String> = wanted.iter().map(|wanted| text_of(&wanted.by).to_owned()).collect();
+            let records = self.records(entity, &keys).await?;
+            resolved.extend(wanted.into_iter().cloned().zip(records));
+        }
+        for (entity, wanted) in by_id {
+            let ids: Vec<&str> = wanted.iter().map(|wanted| text_of(&wanted.by)).collect();
+            let bound = self.bound_or_placeholders(system, entity, &ids).await?;
+            for wanted in wanted {
+                let record = bound.get(text_of(&wanted.by)).ok_or(StoreError::Stale("reference"))?;
+                resolved.insert(wanted.clone(), *record);
+            }
+        }
+        Ok(resolved)
+    }
+
+    async fn bound_or_placeholders(
+        &self,
+        system: &str,
+        entity: &str,
+        ids: &[&str],
+    ) -> Result<HashMap<String, RecordId>> {
+        const BOUND: &str = "SELECT r.id, r.record FROM json_each($1) j CROSS JOIN replica r \
+            WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0";
+        const CREATE: &str = "INSERT INTO record (entity) SELECT $2 FROM json_each($1) j WHERE true RETURNING id";
+        const BIND: &str = "INSERT INTO replica (system, entity, record, id) \
+            SELECT $2, $3, CAST(j.value->>1 AS BIGINT), j.value->>0 FROM json_each($1) j";
+        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
+        let mut races = 0;
+        loop {
+            let mut bound = HashMap::new();
+            let wanted = rows(ids.iter().map(|id| [id]))?;
+            for mut row in self.pool.read("find references", BOUND, args![wanted, system, entity]).await? {
+                bound.insert(row.text(0)?, row.int(1)?);
+            }
+            let mut unknown: Vec<&str> = ids.iter().copied().filter(|id| !bound.contains_key(*id)).collect();
+            unknown.sort_unstable();
+            unknown.dedup();
+            if unknown.is_empty() {
+                return Ok(bound);
+            }
+            let mut tx = self.pool.begin("create placeholders").await?;
+            let wanted = rows(unknown.iter().map(|id| [id]))?;
+            let made = tx.rows("create placeholders", CREATE, args![wanted, entity]).await?;
+            let made = made.iter().map(|row| row.int(0)).collect::<Result<Vec<_>>>()?;
+            let pairs = rows(unknown.iter().zip(&made))?;
+            let attempt = match tx.execute("bind placeholders", BIND, args![pairs, system, entity]).await {
+                Ok(_) => tx.commit("bind placeholders").await,
+                Err(error) => Err(error),
+            };
+            match attempt {
+                Ok(()) => {
+                    bound.extend(unknown.iter().map(|id| (*id).to_owned()).zip(made));
+                    return Ok(bound);
+                }
+                Err(StoreError::Stale(_)) if races < RACES => races += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    pub(super) async fn identify(&self, system: &str, entity: &str, wanted: &[Wanted]) -> Result<Vec<Identified>> {
+        let mut fields: BTreeMap<&str, i64> = BTreeMap::new();
+        for (field, _) in wanted.iter().flat_map(|(_, _, matches)| matches) {
+            if !fields.contains_key(field.as_str()) {
+                fields.insert(field, self.name(field).await?);
+            }
+        }
+        let place = Place { system: self.name(system).await?, entity: self.name(entity).await? };
+        let mut tx = self.pool.begin("identify").await?;
+        let identified = place.identify(&mut tx, wanted, &fields).await?;
+        tx.commit("identify").await?;
+        Ok(identified)
+    }
+}
+
+fn text_of(by: &RefBy) -> &str {
+    match by {
+        RefBy::Id(text) | RefBy::Key(text) => text,
+    }
+}
+
+/// Creates the records of keys that have none; `keys` as rows of one text.
+async fn create_records(tx: &mut Tx, entity: i64, keys: &str) -> Result<()> {
+    const SQL: &str = "INSERT INTO record (entity, key) SELECT DISTINCT CAST($2 AS BIGINT), j.value->>0 \
+        FROM json_each($1) j \
+        WHERE NOT EXISTS (SELECT 1 FROM record r WHERE r.entity = $2 AND r.key = j.value->>0) ORDER BY 2 \
+        ON CONFLICT DO NOTHING";
+    tx.execute("create records", SQL, args![keys, entity]).await.map(drop)
+}
+
+struct Place {
+    system: i64,
+    entity: i64,
+}
+
+impl Place {
+    /// Bound id, then match fields, then key, then a new record.
+    async fn identify(&self, tx: &mut Tx, wanted: &[Wanted], fields: &BTreeMap<&str, i64>) -> Result<Vec<Identified>> {
+        let bound = self.bound(tx, wanted).await?;
+        let open: Vec<usize> = (0..wanted.len()).filter(|at| !matches!(bound.get(at), Some((_, true)))).collect();
+        let mut found = self.matched(tx, wanted, fields, &open).await?;
+        let unmatched: Vec<usize> = open.iter().copied().filter(|at| !found.contains_key(at)).collect();
+        let placeholders: Vec<(usize, RecordId)> =
+            unmatched.iter().filter_map(|at| bound.get(at).map(|(record, _)| (*at, *record))).collect();
+        self.adopt(tx, wanted, &placeholders).await?;
+        let keys = rows(unmatched.iter().map(|at| (&wanted[*at].1,)))?;
+        if !unmatched.is_empty() {
+            create_records(tx, self.entity, &keys).await?;
+            for row in tx.rows("find records", RECORDS_OF_KEYS, args![keys, self.entity]).await? {
+                found.insert(unmatched[row.small::<usize>(0)?], row.int(1)?);
+            }
+        }
+        let mut aliases = Vec::new();
+        let mut identified = Vec::with_capacity(wanted.len());
+        for at in 0..wanted.len() {
+            let record = match (bound.get(&at), found.get(&at)) {
+                (Some((record, true)), _) | (None, Some(record)) => *record,
+                (Some((placeholder, false)), Some(record)) => {
+                    if placeholder != record {
+                        aliases.push((*placeholder, *record));
+                    }
+                    *record
+                }
+                _ => return Err(StoreError::Stale("record")),
+            };
+            identified.push(Identified { record, taken_by: None });
+        }
+        self.tell_duplicates(tx, wanted, &mut identified).await?;
+        self.alias(tx, &aliases, wanted, &identified).await?;
+        Ok(identified)
+    }
+
+    /// Position to the record its id is bound to, and whether that has its key already (else it is a placeholder).
+    async fn bound(&self, tx: &mut Tx, wanted: &[Wanted]) -> Result<HashMap<usize, (RecordId, bool)>> {
+        const SQL: &str = "SELECT j.key, k.id, CASE WHEN k.key IS NULL THEN 0 ELSE 1 END \
+            FROM json_each($1) j CROSS JOIN replica r CROSS JOIN record k \
+            WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0 AND k.id = r.record";
+        let ids = rows(wanted.iter().map(|(id, _, _)| [id]))?;
+        let mut bound = HashMap::new();
+        for row in tx.rows("find bound ids", SQL, args![ids, self.system, self.entity]).await? {
+            bound.insert(row.small(0)?, (row.int(1)?, row.int(2)? == 1));
+        }
+        Ok(bound)
+    }
+
+    /// Records that share a match value and have no live replica at this system yet; the first field that finds one wins,
+    /// and of several records the oldest.
+    async fn matched(
+        &self,
+        tx: &mut Tx,
+        wanted: &[Wanted],
+        fields: &BTreeMap<&str, i64>,
+        open: &[usize],
+    ) -> Result<HashMap<usize, RecordId>> {
+        const SQL: &str = "SELECT CAST(j.value->>0 AS BIGINT), min(m.record) FROM json_each($1) j \
+            CROSS JOIN match_value m \
+            WHERE m.entity = $3 AND m.field = CAST(j.value->>2 AS BIGINT) AND m.value = j.value->>3 \
+              AND NOT EXISTS (SELECT 1 FROM replica r WHERE r.record = m.record AND r.system = $2 \
+                              AND r.gone_at IS NULL AND r.fields IS NOT NULL) \
+            GROUP BY j.value->>0, j.value->>1 ORDER BY CAST(j.value->>1 AS BIGINT)";
+        let mut values = Vec::new();
+        for at in open {
+            for (order, (field, value)) in wanted[*at].2.iter().enumerate() {
+                values.push((at, order, fields.get(field.as_str()).copied().unwrap_or_default(), value));
+            }
+        }
+        let mut found = HashMap::new();
+        if values.is_empty() {
+            return Ok(found);
+        }
+        for row in tx.rows("match records", SQL, args![rows(values)?, self.system, self.entity]).await? {
+            let record = row.int(1)?;
+            found.entry(row.small::<usize>(0)?).or_insert(record);
+        }
+        Ok(found)
+    }
+
+    /// Gives placeholders their key where no other record has it.
+    async fn adopt(&self, tx: &mut Tx, wanted: &[Wanted], placeholders: &[(usize, RecordId)]) -> Result<()> {
+        const SQL: &str = "UPDATE record SET key = j.value->>1 FROM json_each($1) j \
+            WHERE record.id = CAST(j.value->>0 AS BIGINT) \
+              AND NOT EXISTS (SELECT 1 FROM record o WHERE o.entity = $2 AND o.key = j.value->>1)";
+        let mut first: BTreeMap<&str, RecordId> = BTreeMap::new();
+        for (at, record) in placeholders {
+            first.entry(&wanted[*at].1).or_insert(*record);
+        }
+        if first.is_empty() {
+            return Ok(());
+        }
+        let pairs = rows(first.into_iter().map(|(key, record)| (record, key)))?;
+        tx.execute("adopt placeholders", SQL, args![pairs, self.entity]).await.map(drop)
+    }
+
+    /// Marks rows whose record has another live object at this system: two rows of one key cannot both be it.
+    async fn tell_duplicates(&self, tx: &mut Tx, wanted: &[Wanted], identified: &mut [Identified]) -> Result<()> {
+        const SQL: &str = "SELECT j.key, r.id FROM json_each($1) j CROSS JOIN replica r \
+            WHERE r.record = CAST(j.value->>0 AS BIGINT) AND r.system = $2 AND r.id <> j.value->>1 \
+              AND r.gone_at IS NULL AND r.fields IS NOT NULL";
+        let pairs = rows(identified.iter().zip(wanted).map(|(row, (id, _, _))| (row.record, id)))?;
+        for mut row in tx.rows("find duplicates", SQL, args![pairs, self.system]).await? {
+            identified[row.small::<usize>(0)?].taken_by = Some(row.text(1)?);
+        }
+        let mut first: HashMap<RecordId, &str> = HashMap::new();
+        for (row, (id, _, _)) in identified.iter_mut().zip(wanted).filter(|(row, _)| row.taken_by.is_none()) {
+            let holder = *first.entry(row.record).or_insert(id);
+            if holder != id {
+                row.taken_by = Some(holder.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// A placeholder that turned out to be a known record: the id is bound to that record from now on, and the
+    /// placeholder's number stays valid for the references that hold it.
+    async fn alias(
+        &self,
+        tx: &mut Tx,
+        aliases: &[(RecordId, RecordId)],
+        wanted: &[Wanted],
+        identified: &[Identified],
+    ) -> Result<()> {
+        const SAME: &str = "UPDATE record SET same = CAST(j.value->>1 AS BIGINT) FROM json_each($1) j \
+            WHERE record.id = CAST(j.value->>0 AS BIGINT)";
+        const GIVE_WAY: &str = "DELETE FROM replica WHERE system = $2 AND (gone_at IS NOT NULL OR fields IS NULL) \
+            AND record IN (SELECT CAST(j.value->>1 AS BIGINT) FROM json_each($1) j)";
+        const REBIND: &str = "UPDATE replica SET record = CAST(j.value->>1 AS BIGINT) FROM json_each($1) j \
+            WHERE replica.system = $2 AND replica.record = CAST(j.value->>0 AS BIGINT)";
+        let free: std::collections::HashSet<RecordId> = identified
+            .iter()
+            .zip(wanted)
+            .filter(|(row, _)| row.taken_by.is_none())
+            .map(|(row, _)| row.record)
+            .collect();
+        let aliases: Vec<_> = aliases.iter().filter(|(_, record)| free.contains(record)).collect();
+        if aliases.is_empty() {
+            return Ok(());
+        }
+        let pairs = rows(&aliases)?;
+        tx.execute("alias placeholders", SAME, args![pairs.as_str()]).await?;
+        tx.execute("alias placeholders", GIVE_WAY, args![pairs.as_str(), self.system]).await?;
+        tx.execute("alias placeholders", REBIND, args![pairs, self.system]).await.map(drop)
+    }
+}

@@ -1,0 +1,118 @@
+//! Jobs as people see them: the backlog, listings, retry and discard, attempt history.
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    Attempt, Backlog, Job, JobFilter, JobState, Result,
+    database::Database,
+    queue::job_columns,
+    sql::{Arg, args, rows},
+    values::{micros, time},
+};
+
+/// Every part of the filter is a parameter, absent ones match everything. $1 target, $2 entity, $3 cause, $4 record,
+/// $5 ids, $6 how many ids, $7 states.
+macro_rules! filtered {
+    () => {
+        "($1 IS NULL OR target = (SELECT id FROM name WHERE text = $1)) \
+         AND ($2 IS NULL OR entity = (SELECT id FROM name WHERE text = $2)) \
+         AND ($3 IS NULL OR cause = $3) AND ($4 IS NULL OR record = $4) \
+         AND ($6 = 0 OR id IN (SELECT CAST(i.value->>0 AS BIGINT) FROM json_each($5) i)) \
+         AND state IN (SELECT CAST(s.value->>0 AS BIGINT) FROM json_each($7) s)"
+    };
+}
+
+const ALL: [JobState; 6] =
+    [JobState::Queued, JobState::Running, JobState::Parked, JobState::Dead, JobState::Done, JobState::Discarded];
+
+fn filter_args(filter: &JobFilter, allowed: &[JobState]) -> Result<Vec<Arg>> {
+    let states = allowed.iter().filter(|state| filter.states.is_empty() || filter.states.contains(state));
+    Ok(args![
+        filter.target.as_deref(),
+        filter.entity.as_deref(),
+        filter.cause.as_deref(),
+        filter.record,
+        rows(filter.ids.iter().map(|id| [id]))?,
+        i64::try_from(filter.ids.len()).unwrap_or(i64::MAX),
+        rows(states.map(|state| [state.code()]))?
+    ])
+}
+
+/// No limit given means all.
+fn limit(limit: u32) -> i64 {
+    if limit == 0 { i64::MAX } else { limit.into() }
+}
+
+impl Database {
+    pub(super) async fn backlog(&self) -> Result<Vec<Backlog>> {
+        const SQL: &str = "SELECT target, entity, state, cause, count(*), min(created_at), \
+                min(CASE WHEN state = 0 THEN due END) \
+            FROM job WHERE state < 4 GROUP BY target, entity, state, cause ORDER BY target, entity, state, cause";
+        let mut backlog = Vec::new();
+        for mut row in self.pool.read("read the backlog", SQL, args![]).await? {
+            backlog.push(Backlog {
+                target: self.text(row.int(0)?).await?,
+                entity: self.text(row.int(1)?).await?,
+                state: JobState::of(row.int(2)?)?,
+                cause: row.text_or_null(3)?,
+                count: row.small(4)?,
+                oldest: row.int_or_null(5)?.map(time),
+                due: row.int_or_null(6)?.map(time),
+            });
+        }
+        Ok(backlog)
+    }
+
+    pub(super) async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>> {
+        const SQL: &str =
+            concat!("SELECT ", job_columns!(), " FROM job WHERE ", filtered!(), " ORDER BY id DESC LIMIT $8");
+        let mut args = filter_args(filter, &ALL)?;
+        args.push(limit(filter.limit).into());
+        let mut jobs = Vec::new();
+        for mut row in self.pool.read("list jobs", SQL, args).await? {
+            jobs.push(self.job(&mut row).await?);
+        }
+        Ok(jobs)
+    }
+
+    pub(super) async fn retry(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64> {
+        const SQL: &str = concat!(
+            "UPDATE job SET state = 0, attempts = 0, due = $9, cause = NULL, error = NULL, error_class = NULL, \
+             updated_at = $9 WHERE id IN (SELECT id FROM job WHERE ",
+            filtered!(),
+            " ORDER BY id LIMIT $8) AND state IN (2, 3)"
+        );
+        let mut args = filter_args(filter, &[JobState::Parked, JobState::Dead])?;
+        args.extend(args![limit(filter.limit), micros(now)]);
+        self.pool.execute("retry jobs", SQL, args).await
+    }
+
+    pub(super) async fn discard(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64> {
+        const SQL: &str = concat!(
+            "UPDATE job SET state = 5, updated_at = $9 WHERE id IN (SELECT id FROM job WHERE ",
+            filtered!(),
+            " ORDER BY id LIMIT $8) AND state IN (2, 3)"
+        );
+        let mut args = filter_args(filter, &[JobState::Parked, JobState::Dead])?;
+        args.extend(args![limit(filter.limit), micros(now)]);
+        self.pool.execute("discard jobs", SQL, args).await
+    }
+
+    pub(super) async fn attempts(&self, job: i64) -> Result<Vec<Attempt>> {
+        const SQL: &str =
+            "SELECT at, op, outcome, message, status, requests, millis FROM attempt WHERE job = $1 ORDER BY id";
+        let mut attempts = Vec::new();
+        for mut row in self.pool.read("read attempts", SQL, args![job]).await? {
+            attempts.push(Attempt {
+                at: time(row.int(0)?),
+                op: row.text(1)?,
+                outcome: row.text(2)?,
+                message: row.text_or_null(3)?,
+                status: if row.int_or_null(4)?.is_some() { Some(row.small(4)?) } else { None },
+                requests: row.small(5)?,
+                millis: row.small(6)?,
+            });
+        }
+        Ok(attempts)
+    }
+}

@@ -1,0 +1,165 @@
+//! Opens (or creates) the state store that a URL names.
+
+use std::{io::Read as _, path::Path, str::FromStr as _, sync::Arc, time::Duration};
+
+use sqlx::{
+    ConnectOptions as _, Connection as _, Executor as _, PgPool, Row as _, SqlitePool,
+    migrate::{MigrateError, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::{Result, SharedStore, StoreError, database::Database, sql::Pool};
+
+static SQLITE: Migrator = sqlx::migrate!("src/store/sqlite/migrations");
+static POSTGRES: Migrator = sqlx::migrate!("src/store/postgres/migrations");
+
+/// `vaiv`: marks a SQLite file as ours, in its header.
+const APPLICATION_ID: u32 = 0x7661_6976;
+
+/// Opens the store at `sqlite://path` (created with mode 0600 if absent) or `postgres://user@host/database`.
+///
+/// Tables are brought up to date. A file or schema that is not ours, or that a newer version has written, is refused
+/// and left as it is.
+pub async fn open(url: &str) -> Result<SharedStore> {
+    let pool = if let Some(path) = url.strip_prefix("sqlite://") {
+        open_sqlite(url, Path::new(path)).await?
+    } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        open_postgres(url).await?
+    } else {
+        return Err(cannot(url, "the URL must begin with sqlite:// or postgres://"));
+    };
+    Ok(Arc::new(Database::new(pool)))
+}
+
+/// A URL as it may be shown: without its password.
+fn shown(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let Some((login, place)) = rest.rsplit_once('@') else { return url.to_owned() };
+    let user = login.split(':').next().unwrap_or_default();
+    format!("{scheme}://{user}@{place}")
+}
+
+fn cannot(url: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+    StoreError::Open { url: shown(url), source: source.into() }
+}
+
+async fn open_sqlite(url: &str, path: &Path) -> Result<Pool> {
+    let fresh = prepare_file(url, path)?;
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .busy_timeout(Duration::from_secs(30))
+        .statement_cache_capacity(200);
+    if fresh {
+        // In the header before WAL begins, so that the mark is readable whatever happens afterwards.
+        let mut connection = options.connect().await.map_err(|error| cannot(url, error))?;
+        const MARK: &str = "PRAGMA application_id = 1986095478";
+        connection.execute(MARK).await.map_err(|error| cannot(url, error))?;
+        connection.close().await.map_err(|error| cannot(url, error))?;
+    }
+    let options = options
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        .foreign_keys(false)
+        .pragma("temp_store", "memory")
+        .pragma("cache_size", "-16384");
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_secs(120))
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_with(options.clone())
+        .await
+        .map_err(|error| cannot(url, error))?;
+    SQLITE.run(&writer).await.map_err(|error| migration(url, error))?;
+    let readers: SqlitePool = SqlitePoolOptions::new()
+        .max_connections(4)
+        .acquire_timeout(Duration::from_secs(120))
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_lazy_with(options.read_only(true));
+    Ok(Pool::Sqlite { writer, readers })
+}
+
+/// Creates the file if there is none, else proves that it is ours. True if its header has to be marked.
+fn prepare_file(url: &str, path: &Path) -> Result<bool> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(|error| cannot(url, error))?;
+    }
+    let mut create = std::fs::OpenOptions::new();
+    create.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut create, 0o600);
+    match create.open(path) {
+        Ok(_) => return Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(cannot(url, error)),
+    }
+    let mut header = Vec::with_capacity(100);
+    let file = std::fs::File::open(path).map_err(|error| cannot(url, error))?;
+    file.take(100).read_to_end(&mut header).map_err(|error| cannot(url, error))?;
+    if header.is_empty() {
+        return Ok(true);
+    }
+    let foreign = |found: String| StoreError::Foreign { url: shown(url), found };
+    if !header.starts_with(b"SQLite format 3\0") {
+        return Err(foreign("the file is not an SQLite database".into()));
+    }
+    let mark = header.get(68..72).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
+    if mark != APPLICATION_ID {
+        return Err(foreign(format!("an SQLite database of another application, id {mark}")));
+    }
+    Ok(false)
+}
+
+async fn open_postgres(url: &str) -> Result<Pool> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|error| cannot(url, error))?
+        .application_name("vaiven")
+        .statement_cache_capacity(200)
+        // Statements carry small sets against big tables; plans cached while a table was still small must not scan it later.
+        .options([("jit", "off"), ("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")]);
+    let pool: PgPool = PgPoolOptions::new()
+        .max_connections(8)
+        .acquire_timeout(Duration::from_secs(30))
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await
+        .map_err(|error| cannot(url, error))?;
+    refuse_foreign_schema(url, &pool).await?;
+    POSTGRES.run(&pool).await.map_err(|error| migration(url, error))?;
+    Ok(Pool::Postgres(pool))
+}
+
+/// A schema that holds tables but not our migration table belongs to somebody else.
+async fn refuse_foreign_schema(url: &str, pool: &PgPool) -> Result<()> {
+    const TABLES: &str = "SELECT count(*), count(*) FILTER (WHERE relname = '_sqlx_migrations') \
+        FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')";
+    let row = sqlx::query(TABLES).fetch_one(pool).await.map_err(|error| cannot(url, error))?;
+    let (all, ours): (i64, i64) = (row.get(0), row.get(1));
+    if all > 0 && ours == 0 {
+        let found = format!("its schema already has {all} tables of another application");
+        return Err(StoreError::Foreign { url: shown(url), found });
+    }
+    Ok(())
+}
+
+fn migration(url: &str, error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::VersionMissing(version) => cannot(
+            url,
+            format!(
+                "a newer version of Vaivén has written it (schema {version}, this program knows up to {}); \
+                 install that version or restore an older backup",
+                SQLITE.iter().map(|migration| migration.version).max().unwrap_or_default()
+            ),
+        ),
+        MigrateError::VersionMismatch(version) => StoreError::Foreign {
+            url: shown(url),
+            found: format!("its schema step {version} is not the one this program knows"),
+        },
+        other => cannot(url, other),
+    }
+}

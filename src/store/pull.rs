@@ -1,0 +1,226 @@
+//! Runs, sightings and the page transaction.
+
+use chrono::{DateTime, Utc};
+use roaring::RoaringBitmap;
+
+use super::{
+    Balance, NewJob, Numbers, PageCommit, Replica, Result, RunKind, Sighted, Sighting,
+    database::Database,
+    queue::{lock_target, open_jobs, wake},
+    replica::{Cause, Replicas, Writer, select_replicas},
+    sql::{Tx, args, rows},
+    values::{fields_or_null, micros, print_text},
+};
+
+impl Database {
+    pub(super) async fn begin_run(
+        &self,
+        system: &str,
+        entity: &str,
+        kind: RunKind,
+        trigger: &str,
+        now: DateTime<Utc>,
+    ) -> Result<i64> {
+        const SQL: &str =
+            "INSERT INTO run (system, entity, kind, cause, started_at) VALUES ($1, $2, $3, $4, $5) RETURNING id";
+        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
+        let made =
+            self.pool.write("begin a run", SQL, args![system, entity, kind.code(), trigger, micros(now)]).await?;
+        made.first().map_or(Err(super::StoreError::Stale("run")), |row| row.int(0))
+    }
+
+    pub(super) async fn end_run(
+        &self,
+        run: i64,
+        balance: &Balance,
+        error: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        const SQL: &str = "UPDATE run SET seen = $2, unchanged = $3, changed = $4, skipped = $5, rejected = $6, gone = $7, \
+            error = $8, finished_at = $9 WHERE id = $1";
+        let mut args = balance_args(run, balance);
+        args.extend(args![error, micros(now)]);
+        self.pool.execute("end a run", SQL, args).await.map(drop)
+    }
+
+    pub(super) async fn sight(&self, system: &str, entity: &str, rows: &[Sighting]) -> Result<Sighted> {
+        const SQL: &str = "SELECT \
+                string_agg(CAST(r.number AS TEXT), ','), \
+                string_agg(CAST(j.key AS TEXT), ',') FILTER (WHERE r.print IS NULL OR r.print <> j.value->>1 OR r.gone_at IS NOT NULL) \
+            FROM json_each($1) j LEFT JOIN replica r \
+                ON r.system = $2 AND r.entity = $3 AND r.id = j.value->>0";
+        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
+        let wanted = self::rows(rows.iter().map(|row| (&row.id, print_text(&row.print))))?;
+        let mut answer = self.pool.read("compare fingerprints", SQL, args![wanted, system, entity]).await?;
+        let Some(answer) = answer.first_mut() else { return Ok(Sighted::default()) };
+        let (seen, changed) = (answer.text_or_null(0)?, answer.text_or_null(1)?);
+        let mut changed: Vec<usize> = numbers_in(changed.as_deref());
+        changed.sort_unstable();
+        Ok(Sighted { changed, seen: numbers_in(seen.as_deref()) })
+    }
+
+    pub(super) async fn commit_page(&self, page: PageCommit, now: DateTime<Utc>) -> Result<Numbers> {
+        let replicas = Replicas {
+            database: self,
+            system: self.name(&page.system).await?,
+            entity: self.name(&page.entity).await?,
+            entity_name: &page.entity,
+            now,
+        };
+        let writes: Vec<_> = page.replicas.iter().collect();
+        replicas.prepare(&writes).await?;
+        let jobs = self.job_lines(&page.jobs, now).await?;
+        let mut tx = self.pool.begin("commit a page").await?;
+        if !page.replicas.is_empty() {
+            lock_target(&mut tx, replicas.system, false).await?;
+        }
+        let numbers = replicas.write(&mut tx, &writes, Writer::Page).await?;
+        reprint(&mut tx, &replicas, &page).await?;
+        let changes: Vec<_> = page.changes.iter().map(|change| (change, Cause::Run(page.run))).collect();
+        replicas.log(&mut tx, &changes).await?;
+        open_jobs(&mut tx, jobs.as_deref(), now).await?;
+        let live: Vec<_> = writes.into_iter().filter(|write| !write.gone).collect();
+        wake(&mut tx, &replicas, &live).await?;
+        reject(&mut tx, &replicas, &page).await?;
+        add_balance(&mut tx, &page).await?;
+        if let Some(cursor) = &page.cursor {
+            const SQL: &str = "INSERT INTO cursor (system, entity, value) VALUES ($1, $2, $3) \
+                ON CONFLICT (system, entity) DO UPDATE SET value = excluded.value";
+            tx.execute("move the cursor", SQL, args![replicas.system, replicas.entity, cursor.as_str()]).await?;
+        }
+        tx.commit("commit a page").await?;
+        Ok(numbers)
+    }
+
+    pub(super) async fn cursor(&self, system: &str, entity: &str) -> Result<Option<String>> {
+        const SQL: &str = "SELECT value FROM cursor WHERE system = $1 AND entity = $2";
+        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
+        let mut found = self.pool.read("read a cursor", SQL, args![system, entity]).await?;
+        found.first_mut().map(|row| row.text(0)).transpose()
+    }
+
+    pub(super) async fn forget_cursor(&self, system: &str, entity: &str) -> Result<()> {
+        const SQL: &str = "DELETE FROM cursor WHERE system = $1 AND entity = $2";
+        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
+        self.pool.execute("forget a cursor", SQL, args![system, entity]).await.map(drop)
+    }
+
+    pub(super) async fn unseen(
+        &self,
+        system: &str,
+        entity: &str,
+        seen: &RoaringBitmap,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<(u32, Replica)>> {
+        // Numbers first: rows with their snapshots are read only for what is missing.
+        const NUMBERS: &str = "SELECT string_agg(CAST(number AS TEXT), ','), max(number) FROM (\
+            SELECT number FROM replica WHERE system = $1 AND entity = $2 AND number > $3 \
+            AND gone_at IS NULL AND fields IS NOT NULL ORDER BY number LIMIT 10000) n";
+        const ROWS: &str = select_replicas!(
+            "FROM json_each($1) j CROSS JOIN replica r WHERE r.number = CAST(j.value->>0 AS BIGINT) ORDER BY r.number"
+        );
+        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
+        let mut after = i64::from(after);
+        let mut missing: Vec<u32> = Vec::new();
+        while missing.len() < limit {
+            let mut slice = self.pool.read("list replicas", NUMBERS, args![system, entity, after]).await?;
+            let Some(slice) = slice.first_mut() else { break };
+            let Some(last) = slice.int_or_null(1)? else { break };
+            let numbers: Vec<u32> = numbers_in(slice.text_or_null(0)?.as_deref());
+            missing.extend(numbers.into_iter().filter(|number| !seen.contains(*number)));
+            after = last;
+        }
+        missing.sort_unstable();
+        missing.truncate(limit);
+        let mut unseen = Vec::with_capacity(missing.len());
+        for mut row in self.pool.read("read replicas", ROWS, args![rows(missing.iter().map(|n| [n]))?]).await? {
+            unseen.push(self.replica(&mut row).await?);
+        }
+        Ok(unseen)
+    }
+
+    /// Jobs as rows for [`open_jobs`], each (target, record) once. `None` where there are none.
+    pub(super) async fn job_lines(&self, jobs: &[NewJob], now: DateTime<Utc>) -> Result<Option<String>> {
+        let mut lines = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let target = self.name(&job.target).await?;
+            let entity = self.name(&job.entity).await?;
+            lines.push((target, job.record, entity, job.lane, micros(job.due.unwrap_or(now))));
+        }
+        // In one order for everybody, so that two daemons cannot wait for each other's rows; the foremost lane first.
+        lines.sort_unstable_by_key(|line| (line.0, line.1, line.3, line.4));
+        lines.dedup_by_key(|line| (line.0, line.1));
+        if lines.is_empty() { Ok(None) } else { rows(lines).map(Some) }
+    }
+}
+
+fn balance_args(run: i64, balance: &Balance) -> Vec<super::sql::Arg> {
+    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    args![
+        run,
+        count(balance.seen),
+        count(balance.unchanged),
+        count(balance.changed),
+        count(balance.skipped),
+        count(balance.rejected),
+        count(balance.gone)
+    ]
+}
+
+/// Comma-separated numbers of an aggregate.
+fn numbers_in<T: std::str::FromStr>(text: Option<&str>) -> Vec<T> {
+    text.into_iter().flat_map(|text| text.split(',')).filter_map(|number| number.parse().ok()).collect()
+}
+
+async fn reprint(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Result<()> {
+    const SQL: &str = "UPDATE replica SET print = j.value->>1, version = j.value->>2, sent = j.value->>3 \
+        FROM json_each($1) j WHERE replica.system = $2 AND replica.entity = $3 AND replica.id = j.value->>0";
+    if page.reprints.is_empty() {
+        return Ok(());
+    }
+    let mut lines = Vec::with_capacity(page.reprints.len());
+    for (id, print, version, sent) in &page.reprints {
+        lines.push((id, print_text(print), version, fields_or_null(sent)?));
+    }
+    tx.execute("update fingerprints", SQL, args![rows(lines)?, replicas.system, replicas.entity]).await.map(drop)
+}
+
+async fn reject(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Result<()> {
+    const CURE: &str = "DELETE FROM rejection WHERE system = $2 AND entity = $3 \
+        AND slot IN (SELECT j.value->>0 FROM json_each($1) j)";
+    const ADD: &str = "INSERT INTO rejection (system, entity, slot, position, id, field, reason, cause, run, at) \
+        SELECT $2, $3, j.value->>0, j.value->>1, j.value->>2, j.value->>3, j.value->>4, j.value->>5, $4, $5 \
+        FROM json_each($1) j WHERE true \
+        ON CONFLICT (system, entity, slot) DO UPDATE SET position = excluded.position, field = excluded.field, \
+            reason = excluded.reason, cause = excluded.cause, run = excluded.run, at = excluded.at";
+    if !page.cured.is_empty() {
+        let slots = rows(page.cured.iter().map(|id| [slot(Some(id), "")]))?;
+        tx.execute("close rejections", CURE, args![slots, replicas.system, replicas.entity]).await?;
+    }
+    let mut lines: std::collections::BTreeMap<String, _> = std::collections::BTreeMap::new();
+    for row in &page.rejections {
+        let slot = slot(row.id.as_deref(), &row.position);
+        lines.insert(slot.clone(), (slot, &row.position, &row.id, &row.field, &row.reason, &row.cause));
+    }
+    if !lines.is_empty() {
+        let lines = rows(lines.into_values())?;
+        let args = args![lines, replicas.system, replicas.entity, page.run, micros(replicas.now)];
+        tx.execute("store rejections", ADD, args).await?;
+    }
+    Ok(())
+}
+
+/// What makes two rejections the same: the row's id or, without one, its place.
+fn slot(id: Option<&str>, position: &str) -> String {
+    id.map_or_else(|| format!("at {position}"), |id| format!("id {id}"))
+}
+
+async fn add_balance(tx: &mut Tx, page: &PageCommit) -> Result<()> {
+    const SQL: &str = "UPDATE run SET seen = seen + $2, unchanged = unchanged + $3, changed = changed + $4, \
+        skipped = skipped + $5, rejected = rejected + $6, gone = gone + $7 WHERE id = $1";
+    if page.balance == Balance::default() {
+        return Ok(());
+    }
+    tx.execute("add to the balance", SQL, balance_args(page.run, &page.balance)).await.map(drop)
+}

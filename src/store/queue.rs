@@ -1,0 +1,195 @@
+//! The queue: opening, claiming, leases and intents.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    Intent, Job, JobState, NewJob, ReplicaWrite, Result,
+    database::Database,
+    replica::Replicas,
+    sql::{Row, Sql, Tx, args, rows},
+    values::{after, json, micros, parse, time},
+};
+use crate::failure::Cause;
+
+macro_rules! job_columns {
+    () => {
+        "id, target, entity, record, lane, state, due, attempts, fence, intent, cause, error, error_class, created_at, updated_at"
+    };
+}
+pub(super) use job_columns;
+
+/// One statement per page: new jobs are inserted, open ones of the same target and record take the change in.
+/// A queued one keeps its backoff, so its due time is only brought forward while it has not failed.
+const OPEN: &str = "INSERT INTO job (target, record, entity, lane, state, due, created_at, updated_at) \
+    SELECT CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT), \
+        CAST(j.value->>3 AS BIGINT), 0, CAST(j.value->>4 AS BIGINT), $2, $2 FROM json_each($1) j WHERE true \
+    ON CONFLICT (record, target) WHERE state < 4 DO UPDATE SET \
+        lane = CASE WHEN job.state > 1 OR excluded.lane < job.lane THEN excluded.lane ELSE job.lane END, \
+        again = CASE WHEN job.state = 1 THEN 1 ELSE 0 END, \
+        due = CASE WHEN job.state > 1 OR (job.state = 0 AND job.attempts = 0 AND excluded.due < job.due) \
+            THEN excluded.due ELSE job.due END, \
+        attempts = CASE WHEN job.state > 1 THEN 0 ELSE job.attempts END, \
+        cause = CASE WHEN job.state > 1 THEN NULL ELSE job.cause END, \
+        error = CASE WHEN job.state > 1 THEN NULL ELSE job.error END, \
+        error_class = CASE WHEN job.state > 1 THEN NULL ELSE job.error_class END, \
+        state = CASE WHEN job.state > 1 THEN 0 ELSE job.state END, \
+        updated_at = excluded.updated_at \
+    WHERE job.state > 1 OR (job.state = 1 AND job.again = 0) OR excluded.lane < job.lane \
+        OR (job.state = 0 AND job.attempts = 0 AND excluded.due < job.due)";
+
+/// Walks the (lane, entity) pairs of the target by index, takes the foremost that has something due, and claims of it.
+macro_rules! claim {
+    ($lock:literal) => {
+        concat!(
+            "WITH RECURSIVE pair (lane, entity) AS ( \
+                 SELECT * FROM (SELECT lane, entity FROM job WHERE target = $1 AND state < 2 \
+                     ORDER BY lane, entity LIMIT 1) first \
+                 UNION ALL \
+                 SELECT (SELECT n.lane FROM job n WHERE n.target = $1 AND n.state < 2 \
+                             AND (n.lane, n.entity) > (p.lane, p.entity) ORDER BY n.lane, n.entity LIMIT 1), \
+                        (SELECT n.entity FROM job n WHERE n.target = $1 AND n.state < 2 \
+                             AND (n.lane, n.entity) > (p.lane, p.entity) ORDER BY n.lane, n.entity LIMIT 1) \
+                 FROM pair p WHERE p.lane IS NOT NULL), \
+             foremost AS ( \
+                 SELECT d.lane, d.entity FROM ( \
+                     SELECT p.lane, p.entity, (SELECT min(j.due) FROM job j WHERE j.target = $1 AND j.state < 2 \
+                         AND j.lane = p.lane AND j.entity = p.entity) AS due \
+                     FROM pair p WHERE p.lane IS NOT NULL \
+                         AND p.entity NOT IN (SELECT CAST(b.value->>0 AS BIGINT) FROM json_each($2) b)) d \
+                 WHERE d.due <= $3 ORDER BY d.lane, d.due, d.entity LIMIT 1), \
+             taken AS ( \
+                 SELECT j.id FROM job j WHERE j.target = $1 AND j.state < 2 \
+                     AND j.lane = (SELECT lane FROM foremost) AND j.entity = (SELECT entity FROM foremost) AND j.due <= $3 \
+                 ORDER BY j.due, j.id LIMIT $4 ",
+            $lock,
+            ") UPDATE job SET state = 1, again = CASE WHEN state = 1 THEN 0 ELSE again END, fence = fence + 1, owner = $5, \
+                 due = $6, updated_at = $3 \
+             WHERE id IN (SELECT id FROM taken) RETURNING ",
+            job_columns!()
+        )
+    };
+}
+
+impl Database {
+    pub(super) async fn enqueue(&self, jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64> {
+        let Some(lines) = self.job_lines(jobs, now).await? else { return Ok(0) };
+        self.pool.execute("open jobs", OPEN, args![lines, micros(now)]).await
+    }
+
+    pub(super) async fn claim(
+        &self,
+        target: &str,
+        but: &[String],
+        owner: &str,
+        limit: usize,
+        lease: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Job>> {
+        const SQL: Sql = Sql { sqlite: claim!(""), postgres: claim!("FOR UPDATE SKIP LOCKED") };
+        let target = self.name(target).await?;
+        let mut avoided = Vec::with_capacity(but.len());
+        for entity in but {
+            avoided.push([self.name(entity).await?]);
+        }
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let args = args![target, rows(avoided)?, micros(now), limit, owner, after(now, lease)];
+        let mut jobs = Vec::new();
+        for mut row in self.pool.write("claim jobs", SQL, args).await? {
+            jobs.push(self.job(&mut row).await?);
+        }
+        jobs.sort_unstable_by_key(|job| job.id);
+        Ok(jobs)
+    }
+
+    pub(super) async fn job(&self, row: &mut Row) -> Result<Job> {
+        let id = row.int(0)?;
+        let intent = row.text_or_null(9)?;
+        Ok(Job {
+            id,
+            target: self.text(row.int(1)?).await?,
+            entity: self.text(row.int(2)?).await?,
+            record: row.int(3)?,
+            lane: row.small(4)?,
+            state: JobState::of(row.int(5)?)?,
+            due: time(row.int(6)?),
+            attempts: row.small(7)?,
+            fence: row.int(8)?,
+            intent: intent.map(|text| parse(&text, "job", "intent", || id.to_string())).transpose()?,
+            cause: row.text_or_null(10)?,
+            error: row.text_or_null(11)?,
+            error_class: row.text_or_null(12)?,
+            created_at: time(row.int(13)?),
+            updated_at: time(row.int(14)?),
+        })
+    }
+
+    pub(super) async fn renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>> {
+        const SQL: &str = "UPDATE job SET due = $2 FROM json_each($1) j WHERE job.id = CAST(j.value->>0 AS BIGINT) \
+            AND job.fence = CAST(j.value->>1 AS BIGINT) AND job.state = 1 RETURNING job.id";
+        let held = self.pool.write("renew leases", SQL, args![rows(jobs)?, after(now, lease)]).await?;
+        held.iter().map(|row| row.int(0)).collect()
+    }
+
+    pub(super) async fn release(&self, jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()> {
+        const SQL: &str = "UPDATE job SET state = 0, again = 0, owner = NULL, due = $2, updated_at = $2 \
+            FROM json_each($1) j WHERE job.id = CAST(j.value->>0 AS BIGINT) \
+            AND job.fence = CAST(j.value->>1 AS BIGINT) AND job.state = 1";
+        self.pool.execute("release jobs", SQL, args![rows(jobs)?, micros(now)]).await.map(drop)
+    }
+
+    pub(super) async fn intend(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>> {
+        const SQL: &str = "UPDATE job SET intent = j.value->>2, updated_at = $2 FROM json_each($1) j \
+            WHERE job.id = CAST(j.value->>0 AS BIGINT) AND job.fence = CAST(j.value->>1 AS BIGINT) AND job.state = 1 \
+            RETURNING job.id";
+        let mut lines = Vec::with_capacity(intents.len());
+        for (job, fence, intent) in intents {
+            lines.push((job, fence, json(intent)?));
+        }
+        let held = self.pool.write("store intents", SQL, args![rows(lines)?, micros(now)]).await?;
+        held.iter().map(|row| row.int(0)).collect()
+    }
+}
+
+/// Opens jobs inside a page's transaction; lines as made by [`Database::job_lines`].
+pub(super) async fn open_jobs(tx: &mut Tx, lines: Option<&str>, now: DateTime<Utc>) -> Result<()> {
+    let Some(lines) = lines else { return Ok(()) };
+    tx.execute("open jobs", OPEN, args![lines, micros(now)]).await.map(drop)
+}
+
+/// Parking on something missing and writing that something must not overlap, or the wake-up is lost between them: writers
+/// of replicas share the target's lock, parkers have it alone. SQLite's one writer needs none.
+pub(super) async fn lock_target(tx: &mut Tx, target: i64, alone: bool) -> Result<()> {
+    if matches!(tx, Tx::Sqlite(_)) {
+        return Ok(());
+    }
+    // A class of advisory locks of our own, per schema.
+    const SHARED: &str =
+        "SELECT 1 FROM pg_advisory_xact_lock_shared(current_schema()::regnamespace::oid::int, $1::int)";
+    const ALONE: &str = "SELECT 1 FROM pg_advisory_xact_lock(current_schema()::regnamespace::oid::int, $1::int)";
+    tx.rows("lock a target", if alone { ALONE } else { SHARED }, args![target]).await.map(drop)
+}
+
+/// Queues parked jobs of this system that wait for a record, or a part, that is now there.
+pub(super) async fn wake(tx: &mut Tx, replicas: &Replicas<'_>, there: &[&ReplicaWrite]) -> Result<u64> {
+    const SQL: &str = "UPDATE job SET state = 0, due = $4, attempts = 0, cause = NULL, error = NULL, error_class = NULL, \
+            updated_at = $4 \
+        WHERE target = $3 AND state = 2 AND cause IN ( \
+            SELECT $5 || k.key FROM json_each($1) j CROSS JOIN record k \
+            WHERE k.id = CAST(j.value->>0 AS BIGINT) AND k.key IS NOT NULL \
+            UNION ALL SELECT j.value->>0 FROM json_each($2) j)";
+    const ANYBODY: &str = "SELECT 1 FROM job WHERE target = $1 AND state = 2 LIMIT 1";
+    if there.is_empty() || tx.rows("look for parked jobs", ANYBODY, args![replicas.system]).await?.is_empty() {
+        return Ok(0);
+    }
+    let records = rows(there.iter().map(|write| [write.record]))?;
+    let mut parts = Vec::new();
+    for (list, keys) in there.iter().filter_map(|write| write.parts.as_ref()).flatten() {
+        let list = format!("{}.{list}", replicas.entity_name);
+        parts.extend(keys.keys().map(|key| [Cause::missing(&list, key).0]));
+    }
+    let args =
+        args![records, rows(parts)?, replicas.system, micros(replicas.now), Cause::missing(replicas.entity_name, "").0];
+    tx.execute("wake parked jobs", SQL, args).await
+}

@@ -1,0 +1,306 @@
+//! Replicas with their parts and match values: reading, and the writing that a page and a delivery share.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    Change, ChangeOp, NewChange, RecordId, Replica, ReplicaWrite, Result, StoreError,
+    database::Database,
+    sql::{Row, Tx, args, rows},
+    values::{fields_or_null, json, micros, parse, print, print_text, time},
+};
+
+macro_rules! select_replicas {
+    ($from:literal) => {
+        concat!(
+            "SELECT r.number, r.system, r.entity, r.record, r.id, r.print, r.gone_at, r.written, r.version, r.fields, r.sent ",
+            $from
+        )
+    };
+}
+pub(super) use select_replicas;
+
+/// Who writes replicas: a page knows only what it saw, a delivery knows what it did.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writer {
+    Page,
+    Delivery,
+}
+
+/// What brought a change.
+#[derive(Clone, Copy)]
+pub(super) enum Cause {
+    Run(i64),
+    Job(i64),
+}
+
+impl Database {
+    pub(super) async fn replica(&self, row: &mut Row) -> Result<(u32, Replica)> {
+        let number = row.small(0)?;
+        let name = || format!("number {number}");
+        let replica = Replica {
+            system: self.text(row.int(1)?).await?,
+            entity: self.text(row.int(2)?).await?,
+            record: row.int(3)?,
+            id: row.text(4)?,
+            print: row.text_or_null(5)?.map(|text| print(&text, &name())).transpose()?,
+            gone_at: row.int_or_null(6)?.map(time),
+            written: row.int(7)?,
+            version: row.text_or_null(8)?,
+            fields: parse(&row.text(9)?, "replica", "fields", name)?,
+            sent: match row.text_or_null(10)? {
+                Some(text) => parse(&text, "replica", "sent", name)?,
+                None => crate::mapping::Fields::new(),
+            },
+        };
+        Ok((number, replica))
+    }
+
+    pub(super) async fn replicas_by_id(&self, system: &str, entity: &str, ids: &[String]) -> Result<Vec<Replica>> {
+        const SQL: &str = select_replicas!(
+            "FROM json_each($1) j CROSS JOIN replica r \
+             WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0 AND r.fields IS NOT NULL"
+        );
+        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
+        let ids = rows(ids.iter().map(|id| [id]))?;
+        let mut replicas = Vec::new();
+        for mut row in self.pool.read("read replicas", SQL, args![ids, system, entity]).await? {
+            replicas.push(self.replica(&mut row).await?.1);
+        }
+        Ok(replicas)
+    }
+
+    pub(super) async fn replicas_of(&self, records: &[RecordId]) -> Result<Vec<Replica>> {
+        const SQL: &str = select_replicas!(
+            "FROM json_each($1) j CROSS JOIN replica r \
+             WHERE r.record = CAST(j.value->>0 AS BIGINT) AND r.fields IS NOT NULL"
+        );
+        let records = rows(records.iter().map(|record| [record]))?;
+        let mut replicas = Vec::new();
+        for mut row in self.pool.read("read replicas", SQL, args![records]).await? {
+            replicas.push(self.replica(&mut row).await?.1);
+        }
+        Ok(replicas)
+    }
+
+    pub(super) async fn externals(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>> {
+        const SQL: &str = "SELECT k.id, r.id FROM json_each($1) j CROSS JOIN record k CROSS JOIN replica r \
+            WHERE k.id = CAST(j.value->>0 AS BIGINT) AND r.record = coalesce(k.same, k.id) AND r.system = $2 \
+              AND r.gone_at IS NULL";
+        let system = self.name(system).await?;
+        let records = rows(records.iter().map(|record| [record]))?;
+        let mut externals = BTreeMap::new();
+        for mut row in self.pool.read("read external ids", SQL, args![records, system]).await? {
+            externals.insert(row.int(0)?, row.text(1)?);
+        }
+        Ok(externals)
+    }
+
+    pub(super) async fn parts(
+        &self,
+        system: &str,
+        wanted: &[(String, String)],
+    ) -> Result<BTreeMap<(String, String), (String, RecordId)>> {
+        const SQL: &str = "SELECT j.key, p.id, p.record FROM json_each($1) j CROSS JOIN part p CROSS JOIN replica r \
+            WHERE p.system = $2 AND p.list = CAST(j.value->>0 AS BIGINT) AND p.key = j.value->>1 \
+              AND r.record = p.record AND r.system = $2 AND r.gone_at IS NULL ORDER BY p.record";
+        let system = self.name(system).await?;
+        let mut keys = Vec::with_capacity(wanted.len());
+        for (list, key) in wanted {
+            keys.push((self.name(list).await?, key));
+        }
+        let mut parts = BTreeMap::new();
+        for mut row in self.pool.read("find parts", SQL, args![rows(keys)?, system]).await? {
+            parts.insert(wanted[row.small::<usize>(0)?].clone(), (row.text(1)?, row.int(2)?));
+        }
+        Ok(parts)
+    }
+
+    pub(super) async fn parts_of(
+        &self,
+        system: &str,
+        records: &[RecordId],
+    ) -> Result<BTreeMap<RecordId, BTreeMap<String, BTreeMap<String, String>>>> {
+        const SQL: &str = "SELECT p.record, n.text, p.key, p.id FROM json_each($1) j \
+            CROSS JOIN part p CROSS JOIN name n \
+            WHERE p.record = CAST(j.value->>0 AS BIGINT) AND p.system = $2 AND n.id = p.list";
+        let system = self.name(system).await?;
+        let records = rows(records.iter().map(|record| [record]))?;
+        let mut parts: BTreeMap<RecordId, BTreeMap<String, BTreeMap<String, String>>> = BTreeMap::new();
+        for mut row in self.pool.read("read parts", SQL, args![records, system]).await? {
+            let list = row.text(1)?;
+            // The dictionary has `product.variants`; a record's own parts go by `variants`.
+            let list = list.split_once('.').map_or(list.as_str(), |(_, list)| list).to_owned();
+            parts.entry(row.int(0)?).or_default().entry(list).or_default().insert(row.text(2)?, row.text(3)?);
+        }
+        Ok(parts)
+    }
+
+    pub(super) async fn changes(&self, record: RecordId, limit: u32) -> Result<Vec<Change>> {
+        const SQL: &str = "SELECT c.id, c.record, k.entity, c.system, c.op, c.fields, c.cause_kind, c.cause, c.at \
+            FROM change_log c JOIN record k ON k.id = c.record WHERE c.record = $1 ORDER BY c.id DESC LIMIT $2";
+        let mut changes = Vec::new();
+        for mut row in self.pool.read("read the change log", SQL, args![record, i64::from(limit)]).await? {
+            let id = row.int(0)?;
+            let kind = if row.int(6)? == 0 { "run" } else { "job" };
+            changes.push(Change {
+                id,
+                record: row.int(1)?,
+                entity: self.text(row.int(2)?).await?,
+                system: self.text(row.int(3)?).await?,
+                op: ChangeOp::of(row.int(4)?)?,
+                fields: parse(&row.text(5)?, "change_log", "fields", || id.to_string())?,
+                cause: format!("{kind} {}", row.int(7)?),
+                at: time(row.int(8)?),
+            });
+        }
+        Ok(changes)
+    }
+}
+
+/// Replicas of one system and entity, inside a transaction.
+pub(super) struct Replicas<'a> {
+    pub database: &'a Database,
+    pub system: i64,
+    pub entity: i64,
+    pub entity_name: &'a str,
+    pub now: DateTime<Utc>,
+}
+
+impl Replicas<'_> {
+    /// Learns the names that writing needs. Before the transaction begins, which may hold the only writing connection.
+    pub(super) async fn prepare(&self, writes: &[&ReplicaWrite]) -> Result<()> {
+        for write in writes {
+            for list in write.parts.iter().flat_map(BTreeMap::keys) {
+                self.database.name(&self.list_name(list)).await?;
+            }
+            for (field, _) in &write.matches {
+                self.database.name(field).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn list_name(&self, list: &str) -> String {
+        format!("{}.{list}", self.entity_name)
+    }
+
+    /// Inserts or replaces replicas with their parts and match values; gives their numbers in the same order.
+    pub(super) async fn write(&self, tx: &mut Tx, writes: &[&ReplicaWrite], writer: Writer) -> Result<Vec<u32>> {
+        if writes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let numbers = self.write_rows(tx, writes, writer).await?;
+        self.write_parts(tx, writes).await?;
+        self.write_matches(tx, writes).await?;
+        Ok(numbers)
+    }
+
+    async fn write_rows(&self, tx: &mut Tx, writes: &[&ReplicaWrite], writer: Writer) -> Result<Vec<u32>> {
+        // A record has one replica at a system: a gone one gives way to its successor, and a delivery knows better anyway.
+        const GIVE_WAY: &str = "DELETE FROM replica WHERE number IN (\
+            SELECT r.number FROM json_each($1) j CROSS JOIN replica r \
+            WHERE r.record = CAST(j.value->>1 AS BIGINT) AND r.system = $2 AND r.id <> j.value->>0 \
+              AND ($3 = 1 OR r.gone_at IS NOT NULL OR r.fields IS NULL))";
+        const UPDATE: &str = "UPDATE replica SET record = CAST(j.value->>1 AS BIGINT), print = j.value->>2, \
+                gone_at = CAST(j.value->>3 AS BIGINT), version = j.value->>4, fields = j.value->>5, sent = j.value->>6, \
+                written = CASE WHEN $4 > 0 THEN $4 ELSE written END \
+            FROM json_each($1) j \
+            WHERE replica.system = $2 AND replica.entity = $3 AND replica.id = j.value->>0 \
+            RETURNING replica.id, replica.number";
+        const INSERT: &str = "INSERT INTO replica (system, entity, record, id, print, gone_at, version, fields, sent, written) \
+            SELECT $2, $3, CAST(j.value->>1 AS BIGINT), j.value->>0, j.value->>2, CAST(j.value->>3 AS BIGINT), \
+                j.value->>4, j.value->>5, j.value->>6, $4 FROM json_each($1) j WHERE true RETURNING id, number";
+        let written = if writer == Writer::Delivery { self.database.count_delivery(tx).await? } else { 0 };
+        let mut lines = Vec::with_capacity(writes.len());
+        for write in writes {
+            lines.push((
+                &write.id,
+                write.record,
+                write.print.as_ref().map(print_text),
+                write.gone.then(|| micros(self.now)),
+                &write.version,
+                json(&write.fields)?,
+                fields_or_null(&write.sent)?,
+            ));
+        }
+        let forced = i64::from(writer == Writer::Delivery);
+        let all = rows(&lines)?;
+        tx.execute("replace replicas", GIVE_WAY, args![all.as_str(), self.system, forced]).await?;
+        let mut numbers: HashMap<String, u32> = HashMap::with_capacity(writes.len());
+        for mut row in tx.rows("update replicas", UPDATE, args![all, self.system, self.entity, written]).await? {
+            numbers.insert(row.text(0)?, row.small(1)?);
+        }
+        let new: Vec<_> = lines.iter().filter(|line| !numbers.contains_key(line.0)).collect();
+        if !new.is_empty() {
+            let new = rows(new)?;
+            for mut row in tx.rows("insert replicas", INSERT, args![new, self.system, self.entity, written]).await? {
+                numbers.insert(row.text(0)?, row.small(1)?);
+            }
+        }
+        writes.iter().map(|write| numbers.get(&write.id).copied().ok_or(StoreError::Stale("replica"))).collect()
+    }
+
+    async fn write_parts(&self, tx: &mut Tx, writes: &[&ReplicaWrite]) -> Result<()> {
+        const FORGET: &str = "DELETE FROM part WHERE system = $2 \
+            AND record IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)";
+        const INSERT: &str = "INSERT INTO part (system, list, key, record, id) \
+            SELECT $2, CAST(j.value->>0 AS BIGINT), j.value->>1, CAST(j.value->>2 AS BIGINT), j.value->>3 \
+            FROM json_each($1) j";
+        let known: Vec<_> = writes.iter().filter(|write| write.parts.is_some()).map(|write| [write.record]).collect();
+        if known.is_empty() {
+            return Ok(());
+        }
+        tx.execute("forget parts", FORGET, args![rows(known)?, self.system]).await?;
+        let mut lines = Vec::new();
+        for write in writes {
+            for (list, parts) in write.parts.iter().flatten() {
+                let list = self.database.name(&self.list_name(list)).await?;
+                lines.extend(parts.iter().map(|(key, id)| (list, key, write.record, id)));
+            }
+        }
+        if !lines.is_empty() {
+            tx.execute("insert parts", INSERT, args![rows(lines)?, self.system]).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_matches(&self, tx: &mut Tx, writes: &[&ReplicaWrite]) -> Result<()> {
+        const FORGET: &str = "DELETE FROM match_value WHERE system = $2 \
+            AND record IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)";
+        const INSERT: &str = "INSERT INTO match_value (entity, field, value, record, system) \
+            SELECT $3, CAST(j.value->>0 AS BIGINT), j.value->>1, CAST(j.value->>2 AS BIGINT), $2 \
+            FROM json_each($1) j WHERE true ON CONFLICT DO NOTHING";
+        let mut lines = Vec::new();
+        for write in writes {
+            for (field, value) in &write.matches {
+                lines.push((self.database.name(field).await?, value, write.record));
+            }
+        }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let records = rows(writes.iter().map(|write| [write.record]))?;
+        tx.execute("forget match values", FORGET, args![records, self.system]).await?;
+        tx.execute("insert match values", INSERT, args![rows(lines)?, self.system, self.entity]).await.map(drop)
+    }
+
+    pub(super) async fn log(&self, tx: &mut Tx, changes: &[(&NewChange, Cause)]) -> Result<()> {
+        const SQL: &str = "INSERT INTO change_log (record, system, op, cause_kind, cause, at, fields) \
+            SELECT CAST(j.value->>0 AS BIGINT), $2, CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT), \
+                CAST(j.value->>3 AS BIGINT), $3, j.value->>4 FROM json_each($1) j";
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut lines = Vec::with_capacity(changes.len());
+        for (change, cause) in changes {
+            let (kind, cause) = match cause {
+                Cause::Run(run) => (0, run),
+                Cause::Job(job) => (1, job),
+            };
+            lines.push((change.record, change.op.code(), kind, cause, json(&change.fields)?));
+        }
+        tx.execute("append to the change log", SQL, args![rows(lines)?, self.system, micros(self.now)]).await.map(drop)
+    }
+}

@@ -1,0 +1,290 @@
+//! The two databases as one: statements as constants, parameters, rows.
+//!
+//! Most statements are the same text for both. A set of rows travels as one text parameter, a JSON array of arrays, that
+//! `json_each` turns into rows (the PostgreSQL migration defines a function of that name); so the text of a statement never
+//! depends on how many rows it carries, and the statement cache of the connection always has it.
+
+use serde::Serialize;
+use sqlx::{Column as _, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction, TypeInfo as _, ValueRef as _};
+
+use super::{Result, StoreError};
+
+/// A statement, in the dialect of each database.
+#[derive(Clone, Copy)]
+pub(super) struct Sql {
+    pub sqlite: &'static str,
+    pub postgres: &'static str,
+}
+
+impl From<&'static str> for Sql {
+    fn from(both: &'static str) -> Self {
+        Self { sqlite: both, postgres: both }
+    }
+}
+
+/// A bound parameter.
+#[derive(Clone, Debug)]
+pub(super) enum Arg {
+    Int(Option<i64>),
+    Text(Option<String>),
+}
+
+impl From<i64> for Arg {
+    fn from(value: i64) -> Self {
+        Self::Int(Some(value))
+    }
+}
+
+impl From<Option<i64>> for Arg {
+    fn from(value: Option<i64>) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<&str> for Arg {
+    fn from(value: &str) -> Self {
+        Self::Text(Some(value.to_owned()))
+    }
+}
+
+impl From<String> for Arg {
+    fn from(value: String) -> Self {
+        Self::Text(Some(value))
+    }
+}
+
+impl From<Option<&str>> for Arg {
+    fn from(value: Option<&str>) -> Self {
+        Self::Text(value.map(str::to_owned))
+    }
+}
+
+impl From<Option<String>> for Arg {
+    fn from(value: Option<String>) -> Self {
+        Self::Text(value)
+    }
+}
+
+/// Parameters of a statement: `args![1, "text", rows]`.
+macro_rules! args {
+    ($($arg:expr),* $(,)?) => { vec![$($crate::store::sql::Arg::from($arg)),*] };
+}
+pub(super) use args;
+
+/// Rows of a page as one parameter: a JSON array of arrays.
+pub(super) fn rows<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<String> {
+    let rows: Vec<T> = rows.into_iter().collect();
+    serde_json::to_string(&rows).map_err(|error| StoreError::Row {
+        table: "parameter",
+        column: "rows",
+        row: String::new(),
+        problem: error.to_string(),
+    })
+}
+
+#[derive(Clone, Debug)]
+enum Cell {
+    Null,
+    Int(i64),
+    Text(String),
+}
+
+/// A row of an answer; columns are taken by position.
+#[derive(Debug)]
+pub(super) struct Row {
+    doing: &'static str,
+    cells: Vec<Cell>,
+}
+
+impl Row {
+    pub(super) fn int(&self, column: usize) -> Result<i64> {
+        self.int_or_null(column)?.ok_or_else(|| self.problem(column, "is null"))
+    }
+
+    pub(super) fn int_or_null(&self, column: usize) -> Result<Option<i64>> {
+        match self.cells.get(column) {
+            Some(Cell::Int(value)) => Ok(Some(*value)),
+            Some(Cell::Null) => Ok(None),
+            Some(Cell::Text(_)) => Err(self.problem(column, "is text where a number was expected")),
+            None => Err(self.problem(column, "is absent")),
+        }
+    }
+
+    /// A number of a smaller type.
+    pub(super) fn small<T: TryFrom<i64>>(&self, column: usize) -> Result<T> {
+        T::try_from(self.int(column)?).map_err(|_| self.problem(column, "is out of range"))
+    }
+
+    pub(super) fn text(&mut self, column: usize) -> Result<String> {
+        self.text_or_null(column)?.ok_or_else(|| self.problem(column, "is null"))
+    }
+
+    pub(super) fn text_or_null(&mut self, column: usize) -> Result<Option<String>> {
+        match self.cells.get_mut(column) {
+            Some(cell @ Cell::Text(_)) => match std::mem::replace(cell, Cell::Null) {
+                Cell::Text(text) => Ok(Some(text)),
+                Cell::Null | Cell::Int(_) => Ok(None),
+            },
+            Some(Cell::Null) => Ok(None),
+            Some(Cell::Int(_)) => Err(self.problem(column, "is a number where text was expected")),
+            None => Err(self.problem(column, "is absent")),
+        }
+    }
+
+    pub(super) fn problem(&self, column: usize, problem: &str) -> StoreError {
+        StoreError::Row {
+            table: self.doing,
+            column: "answer",
+            row: format!("column {column}"),
+            problem: problem.to_owned(),
+        }
+    }
+}
+
+/// One of the two databases.
+pub(super) enum Pool {
+    /// One connection writes (SQLite has one writer anyway; queueing here is fairer than its busy loop), some read.
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+    },
+    Postgres(PgPool),
+}
+
+/// A transaction that writes.
+pub(super) enum Tx {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+fn failed(doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+    move |source| {
+        let lost_a_race = source.as_database_error().is_some_and(|error| {
+            error.is_unique_violation() || matches!(error.code().as_deref(), Some("40001" | "40P01"))
+        });
+        if lost_a_race { StoreError::Stale(doing) } else { StoreError::Database { doing, source } }
+    }
+}
+
+macro_rules! bind {
+    ($sql:expr, $args:expr) => {{
+        let mut query = sqlx::query($sql);
+        for arg in $args {
+            query = match arg {
+                Arg::Int(value) => query.bind(value),
+                Arg::Text(value) => query.bind(value),
+            };
+        }
+        query
+    }};
+}
+
+fn sqlite_row(doing: &'static str, row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<Row> {
+    let mut cells = Vec::with_capacity(row.len());
+    for column in 0..row.len() {
+        let value = row.try_get_raw(column)?;
+        cells.push(if value.is_null() {
+            Cell::Null
+        } else if value.type_info().name() == "TEXT" {
+            Cell::Text(row.try_get_unchecked(column)?)
+        } else {
+            Cell::Int(row.try_get_unchecked(column)?)
+        });
+    }
+    Ok(Row { doing, cells })
+}
+
+fn postgres_row(doing: &'static str, row: &sqlx::postgres::PgRow) -> sqlx::Result<Row> {
+    let mut cells = Vec::with_capacity(row.len());
+    for column in 0..row.len() {
+        let cell = match row.column(column).type_info().name() {
+            "INT8" => row.try_get::<Option<i64>, _>(column)?.map(Cell::Int),
+            "INT4" => row.try_get::<Option<i32>, _>(column)?.map(|value| Cell::Int(value.into())),
+            "INT2" => row.try_get::<Option<i16>, _>(column)?.map(|value| Cell::Int(value.into())),
+            "BOOL" => row.try_get::<Option<bool>, _>(column)?.map(|value| Cell::Int(value.into())),
+            _ => row.try_get::<Option<String>, _>(column)?.map(Cell::Text),
+        };
+        cells.push(cell.unwrap_or(Cell::Null));
+    }
+    Ok(Row { doing, cells })
+}
+
+macro_rules! fetch {
+    ($doing:expr, $sql:expr, $args:expr, $connection:expr, $row:path) => {{
+        let found = bind!($sql, $args).fetch_all($connection).await.map_err(failed($doing))?;
+        found.iter().map(|row| $row($doing, row)).collect::<sqlx::Result<Vec<_>>>().map_err(failed($doing))
+    }};
+}
+
+impl Pool {
+    /// Rows of a statement that only reads.
+    pub(super) async fn read(&self, doing: &'static str, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<Vec<Row>> {
+        let sql = sql.into();
+        match self {
+            Self::Sqlite { readers, .. } => fetch!(doing, sql.sqlite, args, readers, sqlite_row),
+            Self::Postgres(pool) => fetch!(doing, sql.postgres, args, pool, postgres_row),
+        }
+    }
+
+    /// A statement that writes and is a transaction of its own; gives the rows of its `RETURNING`.
+    pub(super) async fn write(&self, doing: &'static str, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<Vec<Row>> {
+        let sql = sql.into();
+        match self {
+            Self::Sqlite { writer, .. } => fetch!(doing, sql.sqlite, args, writer, sqlite_row),
+            Self::Postgres(pool) => fetch!(doing, sql.postgres, args, pool, postgres_row),
+        }
+    }
+
+    /// Like [`Pool::write`]; gives how many rows were written.
+    pub(super) async fn execute(&self, doing: &'static str, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<u64> {
+        let sql = sql.into();
+        match self {
+            Self::Sqlite { writer, .. } => {
+                bind!(sql.sqlite, args).execute(writer).await.map(|done| done.rows_affected()).map_err(failed(doing))
+            }
+            Self::Postgres(pool) => {
+                bind!(sql.postgres, args).execute(pool).await.map(|done| done.rows_affected()).map_err(failed(doing))
+            }
+        }
+    }
+
+    pub(super) async fn begin(&self, doing: &'static str) -> Result<Tx> {
+        match self {
+            Self::Sqlite { writer, .. } => {
+                writer.begin_with("BEGIN IMMEDIATE").await.map(Tx::Sqlite).map_err(failed(doing))
+            }
+            Self::Postgres(pool) => pool.begin().await.map(Tx::Postgres).map_err(failed(doing)),
+        }
+    }
+}
+
+impl Tx {
+    pub(super) async fn rows(&mut self, doing: &'static str, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<Vec<Row>> {
+        let sql = sql.into();
+        match self {
+            Self::Sqlite(tx) => fetch!(doing, sql.sqlite, args, &mut **tx, sqlite_row),
+            Self::Postgres(tx) => fetch!(doing, sql.postgres, args, &mut **tx, postgres_row),
+        }
+    }
+
+    pub(super) async fn execute(&mut self, doing: &'static str, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<u64> {
+        let sql = sql.into();
+        match self {
+            Self::Sqlite(tx) => {
+                bind!(sql.sqlite, args).execute(&mut **tx).await.map(|done| done.rows_affected()).map_err(failed(doing))
+            }
+            Self::Postgres(tx) => bind!(sql.postgres, args)
+                .execute(&mut **tx)
+                .await
+                .map(|done| done.rows_affected())
+                .map_err(failed(doing)),
+        }
+    }
+
+    pub(super) async fn commit(self, doing: &'static str) -> Result<()> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await.map_err(failed(doing)),
+            Self::Postgres(tx) => tx.commit().await.map_err(failed(doing)),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Runs, rejections and counts, for reports.
+
+use super::{Balance, Rejection, Result, Run, RunKind, database::Database, sql::args, values::time};
+
+impl Database {
+    pub(super) async fn runs(&self, limit: u32) -> Result<Vec<Run>> {
+        const SQL: &str = "SELECT id, system, entity, kind, cause, started_at, finished_at, seen, unchanged, changed, \
+            skipped, rejected, gone, error FROM run ORDER BY id DESC LIMIT $1";
+        let mut runs = Vec::new();
+        for mut row in self.pool.read("read runs", SQL, args![i64::from(limit)]).await? {
+            runs.push(Run {
+                id: row.int(0)?,
+                system: self.text(row.int(1)?).await?,
+                entity: self.text(row.int(2)?).await?,
+                kind: RunKind::of(row.int(3)?)?,
+                trigger: row.text(4)?,
+                started_at: time(row.int(5)?),
+                finished_at: row.int_or_null(6)?.map(time),
+                balance: Balance {
+                    seen: row.small(7)?,
+                    unchanged: row.small(8)?,
+                    changed: row.small(9)?,
+                    skipped: row.small(10)?,
+                    rejected: row.small(11)?,
+                    gone: row.small(12)?,
+                },
+                error: row.text_or_null(13)?,
+            });
+        }
+        Ok(runs)
+    }
+
+    pub(super) async fn rejections(
+        &self,
+        system: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<(String, String, Rejection)>> {
+        const SQL: &str = "SELECT s.text, e.text, r.position, r.id, r.field, r.reason, r.cause \
+            FROM rejection r JOIN name s ON s.id = r.system JOIN name e ON e.id = r.entity \
+            WHERE $1 IS NULL OR s.text = $1 ORDER BY r.at DESC, r.slot LIMIT $2";
+        let mut rejections = Vec::new();
+        for mut row in self.pool.read("read rejections", SQL, args![system, i64::from(limit)]).await? {
+            let rejection = Rejection {
+                position: row.text(2)?,
+                id: row.text_or_null(3)?,
+                field: row.text_or_null(4)?,
+                reason: row.text(5)?,
+                cause: row.text_or_null(6)?,
+            };
+            rejections.push((row.text(0)?, row.text(1)?, rejection));
+        }
+        Ok(rejections)
+    }
+
+    pub(super) async fn rejection_counts(&self) -> Result<Vec<(String, String, u64)>> {
+        const SQL: &str = "SELECT s.text, e.text, count(*) FROM rejection r \
+            JOIN name s ON s.id = r.system JOIN name e ON e.id = r.entity GROUP BY s.text, e.text ORDER BY s.text, e.text";
+        let mut counts = Vec::new();
+        for mut row in self.pool.read("count rejections", SQL, args![]).await? {
+            counts.push((row.text(0)?, row.text(1)?, row.small(2)?));
+        }
+        Ok(counts)
+    }
+
+    pub(super) async fn counts(&self) -> Result<Vec<(String, String, u64, u64)>> {
+        const SQL: &str = "SELECT s.text, e.text, count(*) FILTER (WHERE r.gone_at IS NULL), \
+                count(*) FILTER (WHERE r.gone_at IS NOT NULL) \
+            FROM replica r JOIN name s ON s.id = r.system JOIN name e ON e.id = r.entity \
+            WHERE r.fields IS NOT NULL GROUP BY s.text, e.text ORDER BY s.text, e.text";
+        let mut counts = Vec::new();
+        for mut row in self.pool.read("count replicas", SQL, args![]).await? {
+            counts.push((row.text(0)?, row.text(1)?, row.small(2)?, row.small(3)?));
+        }
+        Ok(counts)
+    }
+}

@@ -1,0 +1,152 @@
+//! A fresh store per test, and rows to put into it.
+
+use std::{
+    io::Write as _,
+    sync::{
+        Once,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use vaiven::{
+    mapping::Fields,
+    store::{
+        self, Delivered, Identified, Job, NewChange, NewJob, PageCommit, RecordId, ReplicaWrite, RunKind, SharedStore,
+        Verdict,
+    },
+};
+
+pub const LEASE: Duration = Duration::from_secs(60);
+
+/// A database of its own for one test.
+pub struct Backend {
+    pub store: SharedStore,
+    pub url: String,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Backend {
+    pub async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("state/vaiven.db").display());
+        Self { store: store::open(&url).await.unwrap(), url, _folder: Some(folder) }
+    }
+
+    /// A schema of its own in the database `VAIVEN_TEST_PG` names; without it this half is told to be missing.
+    pub async fn postgres() -> Option<Self> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        static TOLD: Once = Once::new();
+        let Ok(url) = std::env::var("VAIVEN_TEST_PG") else {
+            TOLD.call_once(|| {
+                // Not by eprintln!, which the test harness swallows.
+                let line = "\nNOT RUN: the PostgreSQL half of the store's tests (set VAIVEN_TEST_PG to the URL of a database)\n";
+                std::io::stderr().write_all(line.as_bytes()).unwrap();
+            });
+            return None;
+        };
+        let schema = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+        connection.execute(AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {schema} CASCADE"))).await.unwrap();
+        connection.execute(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).await.unwrap();
+        connection.close().await.unwrap();
+        let mark = if url.contains('?') { '&' } else { '?' };
+        let url = format!("{url}{mark}options=-csearch_path%3D{schema}");
+        Some(Self { store: store::open(&url).await.unwrap(), url, _folder: None })
+    }
+
+    /// Another process' view of the same database.
+    pub async fn second(&self) -> SharedStore {
+        store::open(&self.url).await.unwrap()
+    }
+}
+
+/// Runs each promise against both databases.
+macro_rules! promises {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name($crate::store::backend::Backend::sqlite().await).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                if let Some(backend) = $crate::store::backend::Backend::postgres().await {
+                    super::$name(backend).await;
+                }
+            })+
+        }
+    };
+}
+pub(crate) use promises;
+
+/// A time of the tests' own.
+pub fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000, 0).unwrap() + TimeDelta::seconds(second)
+}
+
+pub fn fields(name: &str) -> Fields {
+    json!({ "name": name, "price": "12.50" }).as_object().unwrap().clone()
+}
+
+pub fn replica(record: RecordId, id: &str, name: &str) -> ReplicaWrite {
+    ReplicaWrite {
+        record,
+        id: id.into(),
+        fields: fields(name),
+        sent: Fields::new(),
+        version: None,
+        print: Some([7; 16]),
+        parts: None,
+        matches: Vec::new(),
+        gone: false,
+    }
+}
+
+pub fn job(target: &str, record: RecordId) -> NewJob {
+    NewJob { target: target.into(), entity: "product".into(), record, lane: 5, due: None }
+}
+
+pub fn change(record: RecordId, name: &str) -> NewChange {
+    NewChange { record, op: store::ChangeOp::Create, fields: fields(name) }
+}
+
+pub fn done(job: &Job) -> Delivered {
+    ends(job, Verdict::Done { noop: true })
+}
+
+pub fn ends(job: &Job, verdict: Verdict) -> Delivered {
+    Delivered { job: job.id, fence: job.fence, verdict, replica: None, change: None, attempt: None }
+}
+
+pub fn parked(cause: &str) -> Verdict {
+    Verdict::Parked { cause: cause.into(), error: "waits".into() }
+}
+
+/// An empty page of products at `system`.
+pub async fn page(store: &SharedStore, system: &str) -> PageCommit {
+    let run = store.begin_run(system, "product", RunKind::Full, "test", at(0)).await.unwrap();
+    PageCommit { run, system: system.into(), entity: "product".into(), ..PageCommit::default() }
+}
+
+pub async fn identify(store: &SharedStore, system: &str, id: &str, key: &str) -> Identified {
+    let rows = [(id.to_owned(), key.to_owned(), Vec::new())];
+    store.identify(system, "product", &rows).await.unwrap().remove(0)
+}
+
+/// A product that `system` is known to hold.
+pub async fn pulled(store: &SharedStore, system: &str, id: &str, key: &str) -> RecordId {
+    let record = identify(store, system, id, key).await.record;
+    let page = PageCommit { replicas: vec![replica(record, id, key)], ..page(store, system).await };
+    store.commit_page(page, at(0)).await.unwrap();
+    record
+}
+
+pub async fn claim(store: &SharedStore, target: &str, now: DateTime<Utc>) -> Vec<Job> {
+    store.claim(target, &[], "worker", 100, LEASE, now).await.unwrap()
+}

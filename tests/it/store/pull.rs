@@ -1,0 +1,81 @@
+//! Pages: durable or never happened.
+
+use vaiven::store::{Balance, PageCommit, Rejection, Sighting, StoreError};
+
+use super::backend::{Backend, at, change, identify, job, page, promises, pulled, replica};
+
+promises! {
+    a_page_is_durable_or_never_happened,
+    an_unchanged_page_answers_with_seen_numbers_alone,
+}
+
+async fn a_page_is_durable_or_never_happened(backend: Backend) {
+    let store = &backend.store;
+    let (one, two) = (identify(store, "erp", "1", "A").await.record, identify(store, "erp", "2", "B").await.record);
+    let good = PageCommit {
+        replicas: vec![replica(one, "1", "a"), replica(two, "2", "b")],
+        changes: vec![change(one, "a"), change(two, "b")],
+        jobs: vec![job("shop", one), job("shop", two)],
+        rejections: vec![Rejection {
+            position: "page 1 row 3".into(),
+            id: None,
+            field: Some("price".into()),
+            reason: "no number".into(),
+            cause: None,
+        }],
+        balance: Balance { seen: 3, changed: 2, rejected: 1, ..Balance::default() },
+        cursor: Some("2026-01-01T00:00:00Z".into()),
+        ..page(store, "erp").await
+    };
+    // A second live object of record two: refused late in the transaction, after its first row.
+    let bad = PageCommit {
+        replicas: vec![replica(one, "1", "changed"), replica(two, "9", "b")],
+        cursor: Some("2026-02-02T00:00:00Z".into()),
+        ..good.clone()
+    };
+    let numbers = store.commit_page(good, at(1)).await.unwrap();
+    assert_eq!(numbers.len(), 2);
+    assert!(matches!(store.commit_page(bad, at(2)).await, Err(StoreError::Stale(_))));
+
+    let again = backend.second().await;
+    assert_eq!(again.cursor("erp", "product").await.unwrap().as_deref(), Some("2026-01-01T00:00:00Z"));
+    let replicas = again.replicas_of(&[one]).await.unwrap();
+    assert_eq!(
+        replicas,
+        [vaiven::store::Replica {
+            system: "erp".into(),
+            entity: "product".into(),
+            record: one,
+            id: "1".into(),
+            fields: super::backend::fields("a"),
+            sent: vaiven::mapping::Fields::new(),
+            version: None,
+            print: Some([7; 16]),
+            gone_at: None,
+            written: 0,
+        }]
+    );
+    let changes = again.changes(one, 10).await.unwrap();
+    assert_eq!(changes.len(), 1);
+    assert_eq!((changes[0].entity.as_str(), changes[0].system.as_str()), ("product", "erp"));
+    let run = &again.runs(1).await.unwrap()[0];
+    assert_eq!(changes[0].cause, format!("run {}", run.id));
+    assert_eq!(run.balance, Balance { seen: 3, changed: 2, rejected: 1, ..Balance::default() });
+    assert!(run.balance.closes());
+    assert_eq!(again.rejection_counts().await.unwrap(), [("erp".into(), "product".into(), 1)]);
+    assert_eq!(again.counts().await.unwrap(), [("erp".into(), "product".into(), 2, 0)]);
+    assert_eq!(again.backlog().await.unwrap()[0].count, 2);
+}
+
+async fn an_unchanged_page_answers_with_seen_numbers_alone(backend: Backend) {
+    let store = &backend.store;
+    pulled(store, "erp", "1", "A").await;
+    pulled(store, "erp", "2", "B").await;
+    let sighting = |id: &str, print| Sighting { id: id.into(), print };
+    let page = [sighting("2", [7; 16]), sighting("1", [7; 16])];
+    let sighted = store.sight("erp", "product", &page).await.unwrap();
+    assert_eq!((sighted.changed, sighted.seen.len()), (vec![], 2));
+    let page = [sighting("2", [8; 16]), sighting("1", [7; 16]), sighting("3", [7; 16])];
+    let sighted = store.sight("erp", "product", &page).await.unwrap();
+    assert_eq!((sighted.changed, sighted.seen.len()), (vec![0, 2], 2));
+}
