@@ -116,6 +116,8 @@ pub struct Facts {
     pub batch: usize,
     /// Updates must carry every field, not just the changed ones.
     pub replaces: bool,
+    /// A create is several requests; one that broke off in the middle has to be gone on with.
+    pub steps: bool,
     /// The object has no life of its own: it exists with a part of another entity (`product.variants`), whose id it shares.
     pub facet_of: Option<String>,
 }
@@ -167,6 +169,9 @@ pub struct Write {
     pub parts: BTreeMap<String, BTreeMap<String, String>>,
     /// Captures of steps already done by an earlier attempt.
     pub done: Captures,
+    /// For a create of several steps whose first answer was lost: the object that the lookup found. The first step counts
+    /// as done.
+    pub found: Option<SourceRow>,
 }
 
 /// What a write left behind.
