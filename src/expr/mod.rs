@@ -1,5 +1,198 @@
 //! One expression language for adapters, mappings, filters and conditions: exact decimals, strict, without side effects.
+//!
+//! Compiled once at load, where unknown variables and functions are refused with their place. A plain path is looked up
+//! directly; the rest runs on an embedded engine that has no loops, assignments or functions of its own.
+
+mod convert;
+mod engine;
+mod functions;
+mod path;
+mod scan;
+mod scope;
+mod template;
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde_json::Value;
+
+pub use convert::{json_kind, text_of};
+pub use path::{Path, PathError, Step};
+pub use scope::Scope;
+pub use template::Template;
+
+use crate::load::{LoadError, Place, suggestion};
+
+/// The variables an expression may name.
+#[derive(Clone, Debug)]
+pub struct Known {
+    names: Vec<Cow<'static, str>>,
+    any: bool,
+}
+
+impl Known {
+    /// These variables and no others.
+    pub fn of<N: Into<Cow<'static, str>>>(names: impl IntoIterator<Item = N>) -> Self {
+        Self { names: names.into_iter().map(Into::into).collect(), any: false }
+    }
+
+    /// Any variable: where the members of a row are variables. One that is missing is an error when it is asked for.
+    #[must_use]
+    pub fn any() -> Self {
+        Self { names: Vec::new(), any: true }
+    }
+
+    /// These variables too.
+    #[must_use]
+    pub fn and<N: Into<Cow<'static, str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.names.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.any || name == "omit" || self.names.iter().any(|known| known == name)
+    }
+}
+
+/// Why an expression has no value. Says the expression, its place and the cause, never the data.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: `{expression}`: {cause}")]
+pub struct ExprError {
+    pub expression: Arc<str>,
+    /// `file:line:column`
+    pub place: String,
+    pub cause: String,
+}
 
 /// A compiled expression.
 #[derive(Clone, Debug)]
-pub struct Expr;
+pub struct Expr {
+    text: Arc<str>,
+    place: Place,
+    form: Form,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    Path(Path),
+    Script { ast: Arc<rhai::AST>, variables: Vec<String> },
+}
+
+impl Expr {
+    /// Compiles an expression that was written at `at`.
+    pub fn compile(text: &str, at: &Place, known: &Known) -> Result<Self, LoadError> {
+        let text = text.trim();
+        let words = scan::words(text).map_err(|problem| {
+            LoadError::new(&at.inside(text, problem.range), format!("in `{text}`: {}", problem.message))
+        })?;
+        let form = match Path::parse(text, false).filter(|path| path.root().is_some_and(is_variable)) {
+            Some(path) => Form::Path(path),
+            None => Form::Script {
+                ast: engine::compile(&words.script).map_err(|problem| {
+                    let start = problem.offset.min(text.len());
+                    LoadError::new(&at.inside(text, start..start), format!("in `{text}`: {}", problem.message))
+                })?,
+                variables: words.variables.iter().map(|(name, _)| name.clone()).collect(),
+            },
+        };
+        for (name, range) in &words.variables {
+            if !known.has(name) {
+                let names = known.names.iter().map(AsRef::as_ref).collect::<Vec<&str>>();
+                return Err(LoadError::unknown(&at.inside(text, range.clone()), "variable", name, names));
+            }
+        }
+        for (name, range) in &words.calls {
+            if !functions::NAMES.contains(&name.as_str()) {
+                let names = functions::NAMES.iter().copied();
+                let error = LoadError::new(&at.inside(text, range.clone()), format!("unknown function `{name}`"));
+                return Err(match suggestion(name, names.filter(|known| crate::load::nearest(name, [*known]).is_some())) {
+                    Some(help) => error.help(help),
+                    None => error,
+                });
+            }
+        }
+        Ok(Self { text: text.into(), place: at.clone(), form })
+    }
+
+    /// Whether it is a plain path, which costs no more than the lookup.
+    #[must_use]
+    pub fn is_path(&self) -> bool {
+        matches!(self.form, Form::Path(_))
+    }
+
+    /// The expression as written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Whether the expression names this variable.
+    #[must_use]
+    pub fn names(&self, variable: &str) -> bool {
+        match &self.form {
+            Form::Path(path) => path.root() == Some(variable),
+            Form::Script { variables, .. } => variables.iter().any(|name| name == variable),
+        }
+    }
+
+    /// The expression's value; `omit` counts as `()`.
+    pub fn eval(&self, scope: &Scope<'_>) -> Result<Value, ExprError> {
+        self.eval_or_omit(scope).map(Option::unwrap_or_default)
+    }
+
+    /// The expression's value, or nothing when it is `omit`.
+    pub fn eval_or_omit(&self, scope: &Scope<'_>) -> Result<Option<Value>, ExprError> {
+        match &self.form {
+            Form::Path(path) => self.look_up(path, scope).map(|value| Some(value.clone())),
+            Form::Script { ast, variables } => {
+                let value = engine::run(ast, variables, scope).map_err(|cause| self.error(cause))?;
+                convert::from_dynamic(&value).map_err(|cause| self.error(cause))
+            }
+        }
+    }
+
+    /// A condition's value; anything but a boolean is an error.
+    pub fn eval_bool(&self, scope: &Scope<'_>) -> Result<bool, ExprError> {
+        match self.eval_cow(scope)?.as_ref() {
+            Value::Bool(flag) => Ok(*flag),
+            other => Err(self.error(format!("gives {}, not a boolean", json_kind(other)))),
+        }
+    }
+
+    /// The canonical text of a text, number or boolean; anything else is an error.
+    pub fn eval_text(&self, scope: &Scope<'_>) -> Result<String, ExprError> {
+        let value = self.eval_cow(scope)?;
+        text_of(&value).ok_or_else(|| self.error(format!("gives {}, which has no text", json_kind(&value))))
+    }
+
+    /// The value, borrowed where it is a plain path.
+    pub fn eval_cow<'s>(&self, scope: &'s Scope<'_>) -> Result<Cow<'s, Value>, ExprError> {
+        match &self.form {
+            Form::Path(path) => self.look_up(path, scope).map(Cow::Borrowed),
+            Form::Script { .. } => self.eval(scope).map(Cow::Owned),
+        }
+    }
+
+    /// An error of this expression, for what the caller expected of its value.
+    pub fn error(&self, cause: impl Into<String>) -> ExprError {
+        ExprError { expression: Arc::clone(&self.text), place: self.place.to_string(), cause: cause.into() }
+    }
+
+    fn look_up<'s>(&self, path: &Path, scope: &'s Scope<'_>) -> Result<&'s Value, ExprError> {
+        let root = path.root().unwrap_or_default();
+        let value = scope.get(root).ok_or_else(|| self.error(format!("missing member `{root}`")))?;
+        path.get_below(value).map_err(|cause| self.error(cause.to_string()))
+    }
+}
+
+/// Words of the language that look like a path but are values.
+fn is_variable(name: &str) -> bool {
+    !matches!(name, "true" | "false" | "omit")
+}
+
+#[cfg(test)]
+mod tests;

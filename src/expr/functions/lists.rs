@@ -1,0 +1,220 @@
+//! Lists and objects. Nothing is changed in place; closures get the items one by one.
+
+use rhai::{Array, Dynamic, Engine, FnPtr, Map, NativeCallContext};
+
+use super::{
+    Res, fail, looking,
+    operators::{as_number, as_text, compare, equal},
+};
+use crate::{
+    expr::{
+        convert::{self, kind},
+        path::{Path, Step},
+    },
+    model::decimal,
+};
+
+pub(super) fn register(engine: &mut Engine) {
+    looking("len").register_into_engine(engine, |list: &mut Array| count(list.len()));
+    looking("len").register_into_engine(engine, |object: &mut Map| count(object.len()));
+    engine.register_get("len", |list: &mut Array| count(list.len()));
+    looking("is_empty").register_into_engine(engine, |list: &mut Array| list.is_empty());
+    looking("is_empty").register_into_engine(engine, |object: &mut Map| object.is_empty());
+    looking("contains").register_into_engine(engine, |list: &mut Array, item: Dynamic| contains(list, &item));
+    looking("contains").register_into_engine(engine, |object: &mut Map, name: &str| object.contains_key(name));
+    looking("index_of").register_into_engine(engine, |list: &mut Array, item: Dynamic| -> Res<i64> {
+        for (index, other) in list.iter().enumerate() {
+            if equal(other, &item)? {
+                return Ok(count(index));
+            }
+        }
+        Ok(-1)
+    });
+    looking("get").register_into_engine(engine, |object: &mut Map, name: &str| {
+        object.get(name).cloned().unwrap_or(Dynamic::UNIT)
+    });
+    engine.register_fn("get", |_: (), _: &str| Dynamic::UNIT);
+    looking("get").register_into_engine(engine, |list: &mut Array, index: i64| {
+        usize::try_from(index).ok().and_then(|index| list.get(index).cloned()).unwrap_or(Dynamic::UNIT)
+    });
+    looking("first").register_into_engine(engine, |list: &mut Array| list.first().cloned().unwrap_or(Dynamic::UNIT));
+    looking("last").register_into_engine(engine, |list: &mut Array| list.last().cloned().unwrap_or(Dynamic::UNIT));
+    looking("keys").register_into_engine(engine, |object: &mut Map| {
+        object.keys().map(|name| Dynamic::from(name.to_string())).collect::<Array>()
+    });
+    looking("values").register_into_engine(engine, |object: &mut Map| object.values().cloned().collect::<Array>());
+    looking("entries").register_into_engine(engine, |object: &mut Map| object.iter().map(|(name, value)| entry(name, value)).collect::<Array>());
+    engine.register_fn("merge", |mut a: Map, b: Map| {
+        a.extend(b);
+        a
+    });
+    engine.register_fn("flatten", |list: Array| {
+        list.into_iter()
+            .flat_map(|item| if item.is_array() { item.cast::<Array>() } else { vec![item] })
+            .collect::<Array>()
+    });
+    engine.register_fn("reverse", |list: Array| list.into_iter().rev().collect::<Array>());
+    engine.register_fn("sort", sort);
+    engine.register_fn("unique", unique);
+    engine.register_fn("join", join);
+    looking("pluck").register_into_engine(engine, |list: &mut Array, path: &str| -> Res<Array> {
+        let path = parsed("pluck", path)?;
+        list.iter().map(|item| dig("pluck", item, &path)).collect()
+    });
+    looking("where_eq").register_into_engine(engine, |list: &mut Array, path: &str, wanted: Dynamic| -> Res<Array> {
+        let path = parsed("where_eq", path)?;
+        let mut found = Array::new();
+        for item in list.iter() {
+            if equal(&dig("where_eq", item, &path)?, &wanted)? {
+                found.push(item.clone());
+            }
+        }
+        Ok(found)
+    });
+    looking("index_by").register_into_engine(engine, |list: &mut Array, path: &str| -> Res<Map> {
+        let path = parsed("index_by", path)?;
+        let mut index = Map::new();
+        for item in list.iter() {
+            let member = dig("index_by", item, &path)?;
+            let name = as_text(&member).or_else(|| as_number(&member).map(decimal::canonical));
+            let Some(name) = name else {
+                return fail(format!("index_by() needs texts or numbers to index by, not {}", kind(&member)));
+            };
+            if index.insert(name.into(), item.clone()).is_some() {
+                return fail("index_by(): two items have the same value there");
+            }
+        }
+        Ok(index)
+    });
+    register_closures(engine);
+}
+
+/// These take the list by value: holding it while a closure that looks at it runs would never end.
+fn register_closures(engine: &mut Engine) {
+    engine.register_fn("map", |ctx: NativeCallContext, list: Array, closure: FnPtr| -> Res<Array> {
+        list.into_iter().map(|item| closure.call_within_context::<Dynamic>(&ctx, (item,))).collect()
+    });
+    engine.register_fn("filter", |ctx: NativeCallContext, list: Array, closure: FnPtr| -> Res<Array> {
+        let mut kept = Array::new();
+        for item in list {
+            if holds("filter", &ctx, &closure, &item)? {
+                kept.push(item);
+            }
+        }
+        Ok(kept)
+    });
+    engine.register_fn("find", |ctx: NativeCallContext, list: Array, closure: FnPtr| -> Res<Dynamic> {
+        for item in list {
+            if holds("find", &ctx, &closure, &item)? {
+                return Ok(item);
+            }
+        }
+        Ok(Dynamic::UNIT)
+    });
+    engine.register_fn("some", |ctx: NativeCallContext, list: Array, closure: FnPtr| -> Res<bool> {
+        for item in &list {
+            if holds("some", &ctx, &closure, item)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    });
+    engine.register_fn("all", |ctx: NativeCallContext, list: Array, closure: FnPtr| -> Res<bool> {
+        for item in &list {
+            if !holds("all", &ctx, &closure, item)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    });
+}
+
+fn holds(function: &str, ctx: &NativeCallContext<'_>, closure: &FnPtr, item: &Dynamic) -> Res<bool> {
+    let answer = closure.call_within_context::<Dynamic>(ctx, (item.clone(),))?;
+    match answer.as_bool() {
+        Ok(flag) => Ok(flag),
+        Err(_) => fail(format!("the closure of {function}() gives {}, not a boolean", kind(&answer))),
+    }
+}
+
+fn count(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+fn contains(list: &Array, item: &Dynamic) -> Res<bool> {
+    for other in list {
+        if equal(other, item)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn entry(name: &str, value: &Dynamic) -> Dynamic {
+    let mut entry = Map::new();
+    entry.insert("key".into(), Dynamic::from(name.to_owned()));
+    entry.insert("value".into(), value.clone());
+    Dynamic::from_map(entry)
+}
+
+/// Items in order, the first of equal ones kept.
+fn unique(list: Array) -> Res<Array> {
+    let mut seen = std::collections::HashSet::new();
+    let mut kept = Array::new();
+    for item in list {
+        let same = match as_number(&item) {
+            Some(number) => decimal::canonical(number),
+            None => match convert::from_dynamic(&item) {
+                Ok(value) => value.unwrap_or_default().to_string(),
+                Err(cause) => return fail(format!("unique(): an item {cause}")),
+            },
+        };
+        if seen.insert(same) {
+            kept.push(item);
+        }
+    }
+    Ok(kept)
+}
+
+fn sort(mut list: Array) -> Res<Array> {
+    for pair in list.windows(2) {
+        compare("sort", &pair[0], &pair[1])?;
+    }
+    list.sort_by(|a, b| compare("sort", a, b).unwrap_or(std::cmp::Ordering::Equal));
+    Ok(list)
+}
+
+fn join(list: Array, separator: &str) -> Res<String> {
+    let mut parts = Vec::with_capacity(list.len());
+    for item in &list {
+        let text = convert::from_dynamic(item).ok().flatten().and_then(|value| convert::text_of(&value));
+        match text {
+            Some(text) => parts.push(text),
+            None => return fail(format!("join() needs texts, numbers or booleans, not {}", kind(item))),
+        }
+    }
+    Ok(parts.join(separator))
+}
+
+fn parsed(function: &str, path: &str) -> Res<Path> {
+    match Path::parse(path, true) {
+        Some(path) => Ok(path),
+        None => fail(format!("{function}(): the path is none")),
+    }
+}
+
+/// The member of an item at a path; a missing one is an error.
+fn dig(function: &str, item: &Dynamic, path: &Path) -> Res<Dynamic> {
+    let mut at = item.clone();
+    for step in &path.steps {
+        let next = match step {
+            Step::Member(name) => at.read_lock::<Map>().and_then(|members| members.get(name.as_str()).cloned()),
+            Step::Item(index) => at.read_lock::<Array>().and_then(|items| items.get(*index).cloned()),
+        };
+        at = match next {
+            Some(next) => next,
+            None => return fail(format!("{function}(): an item lacks `{path}`")),
+        };
+    }
+    Ok(at)
+}

@@ -1,0 +1,42 @@
+//! The functions of the expression language, as `docs/adapters.md` lists them. Their errors never show data.
+
+mod lists;
+mod numbers;
+mod operators;
+mod texts;
+mod times;
+
+use rhai::{Dynamic, Engine, EvalAltResult, FuncRegistration, Position};
+
+/// Result of a function.
+type Res<T> = Result<T, Box<EvalAltResult>>;
+
+/// Every function an expression may call; others are refused at load.
+pub(super) const NAMES: &[&str] = &[
+    "abs", "all", "base64", "blake3", "bool", "cents", "ceiling", "contains", "date", "datetime", "decimal", "ends_with",
+    "entries", "filter", "find", "first", "fixed", "flatten", "floor", "format_datetime", "from_cents", "get", "id_of",
+    "index_by", "index_of", "integer", "is_empty", "join", "json", "keys", "last", "len", "lower", "map", "max", "merge",
+    "min", "number", "ok", "part_id", "parse_json", "pluck", "replace", "reverse", "round", "slug", "some", "sort", "split",
+    "starts_with", "strip_html", "sub_string", "sum", "text", "to_lower", "to_upper", "trim", "type_of", "unique", "upper",
+    "values", "where_eq",
+];
+
+/// Registers them all.
+pub(super) fn register(engine: &mut Engine) {
+    operators::register(engine);
+    numbers::register(engine);
+    texts::register(engine);
+    times::register(engine);
+    lists::register(engine);
+}
+
+/// An error with this message; the message must not show data.
+fn fail<T>(message: impl Into<String>) -> Res<T> {
+    let message: String = message.into();
+    Err(EvalAltResult::ErrorRuntime(Dynamic::from(message), Position::NONE).into())
+}
+
+/// A function whose first argument is only looked at, so that it may be a variable.
+fn looking(name: &str) -> FuncRegistration {
+    FuncRegistration::new(name).with_purity(true)
+}

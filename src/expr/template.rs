@@ -1,0 +1,223 @@
+//! Values of any shape with `${expr}` pieces in their texts.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::{Expr, ExprError, Known, Scope, json_kind, scan, text_of};
+use crate::load::{LoadError, Node, Place, SourceFile, Spanned};
+
+/// A compiled template: bodies, queries, headers, addresses.
+#[derive(Clone, Debug)]
+pub struct Template(Part);
+
+#[derive(Clone, Debug)]
+enum Part {
+    Constant(Value),
+    /// A leaf that is one expression and keeps the type of its value.
+    Value(Expr),
+    Text(Vec<Piece>),
+    List(Vec<Part>),
+    Table(Vec<(String, Part)>),
+}
+
+#[derive(Clone, Debug)]
+enum Piece {
+    Literal(String),
+    Expr(Expr),
+}
+
+impl Template {
+    /// Compiles a free-form part of a file.
+    pub fn compile(node: &Spanned<Node>, file: &Arc<SourceFile>, known: &Known) -> Result<Self, LoadError> {
+        part(node, file, known).map(Self)
+    }
+
+    /// Compiles a text that was written at `at`.
+    pub fn text(text: &str, at: &Place, known: &Known) -> Result<Self, LoadError> {
+        leaf(text, at, known).map(Self)
+    }
+
+    /// A template without expressions.
+    #[must_use]
+    pub fn constant(value: Value) -> Self {
+        Self(Part::Constant(value))
+    }
+
+    /// The value of a template without expressions.
+    #[must_use]
+    pub fn as_constant(&self) -> Option<&Value> {
+        match &self.0 {
+            Part::Constant(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Whether any of its expressions names this variable.
+    #[must_use]
+    pub fn names(&self, variable: &str) -> bool {
+        self.0.names(variable)
+    }
+
+    /// The value, or nothing when the template as a whole is `omit`. Members and items that are `omit` are left out.
+    pub fn render(&self, scope: &Scope<'_>) -> Result<Option<Value>, ExprError> {
+        self.0.render(scope)
+    }
+
+    /// The value as text; `()`, lists and objects are errors.
+    pub fn render_text(&self, scope: &Scope<'_>) -> Result<String, ExprError> {
+        match &self.0 {
+            Part::Value(expr) => expr.eval_text(scope),
+            other => match other.render(scope)? {
+                Some(Value::String(text)) => Ok(text),
+                value => {
+                    let value = value.unwrap_or_default();
+                    text_of(&value).ok_or_else(|| ExprError {
+                        expression: "".into(),
+                        place: String::new(),
+                        cause: format!("gives {}, not a text", json_kind(&value)),
+                    })
+                }
+            },
+        }
+    }
+}
+
+impl Part {
+    fn names(&self, variable: &str) -> bool {
+        match self {
+            Self::Constant(_) => false,
+            Self::Value(expr) => expr.names(variable),
+            Self::Text(pieces) => {
+                pieces.iter().any(|piece| matches!(piece, Piece::Expr(expr) if expr.names(variable)))
+            }
+            Self::List(items) => items.iter().any(|item| item.names(variable)),
+            Self::Table(members) => members.iter().any(|(_, member)| member.names(variable)),
+        }
+    }
+
+    fn render(&self, scope: &Scope<'_>) -> Result<Option<Value>, ExprError> {
+        Ok(Some(match self {
+            Self::Constant(value) => value.clone(),
+            Self::Value(expr) => return expr.eval_or_omit(scope),
+            Self::Text(pieces) => {
+                let mut text = String::new();
+                for piece in pieces {
+                    match piece {
+                        Piece::Literal(literal) => text.push_str(literal),
+                        Piece::Expr(expr) => text.push_str(&expr.eval_text(scope)?),
+                    }
+                }
+                Value::String(text)
+            }
+            Self::List(items) => {
+                let mut list = Vec::with_capacity(items.len());
+                for item in items {
+                    list.extend(item.render(scope)?);
+                }
+                Value::Array(list)
+            }
+            Self::Table(members) => {
+                let mut object = Map::with_capacity(members.len());
+                for (name, member) in members {
+                    if let Some(value) = member.render(scope)? {
+                        object.insert(name.clone(), value);
+                    }
+                }
+                Value::Object(object)
+            }
+        }))
+    }
+
+    /// Parts without expressions become constants.
+    fn folded(self) -> Self {
+        match self {
+            Self::List(items) if items.iter().all(|item| matches!(item, Self::Constant(_))) => Self::Constant(
+                items.into_iter().filter_map(|item| if let Self::Constant(v) = item { Some(v) } else { None }).collect(),
+            ),
+            Self::Table(members) if members.iter().all(|(_, member)| matches!(member, Self::Constant(_))) => {
+                Self::Constant(Value::Object(
+                    members
+                        .into_iter()
+                        .filter_map(|(name, member)| if let Self::Constant(v) = member { Some((name, v)) } else { None })
+                        .collect(),
+                ))
+            }
+            other => other,
+        }
+    }
+}
+
+fn part(node: &Spanned<Node>, file: &Arc<SourceFile>, known: &Known) -> Result<Part, LoadError> {
+    match node.as_ref() {
+        Node::Text(text) => leaf(text, &Place::of(file, node), known),
+        Node::List(items) => LoadError::collect(items.iter().map(|item| part(item, file, known)))
+            .map(|items| Part::List(items).folded()),
+        Node::Table(members) => LoadError::collect(
+            members.iter().map(|(name, member)| part(member, file, known).map(|part| (name.clone(), part))),
+        )
+        .map(|members| Part::Table(members).folded()),
+        plain => Ok(Part::Constant(plain.to_json())),
+    }
+}
+
+fn leaf(text: &str, at: &Place, known: &Known) -> Result<Part, LoadError> {
+    let mut pieces = pieces(text, at, known)?;
+    Ok(match pieces.pop() {
+        None => Part::Constant(Value::from("")),
+        Some(Piece::Literal(literal)) if pieces.is_empty() => Part::Constant(Value::from(literal)),
+        Some(Piece::Expr(expr)) if pieces.is_empty() => Part::Value(expr),
+        Some(last) => {
+            pieces.push(last);
+            Part::Text(pieces)
+        }
+    })
+}
+
+fn pieces(text: &str, at: &Place, known: &Known) -> Result<Vec<Piece>, LoadError> {
+    let mut pieces = Vec::new();
+    let mut literal = String::new();
+    let mut from = 0;
+    while let Some(found) = text[from..].find("${") {
+        let start = from + found;
+        if text[..start].ends_with('$') && start > from {
+            literal.push_str(&text[from..start - 1]);
+            literal.push_str("${");
+            from = start + 2;
+            continue;
+        }
+        literal.push_str(&text[from..start]);
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+        }
+        let end = closing_brace(text, start + 2).ok_or_else(|| {
+            LoadError::new(&at.inside(text, start..start + 2), "this `${` lacks its closing `}`").help("`$${` writes `${`")
+        })?;
+        let place = at.inside(text, start + 2..end);
+        pieces.push(Piece::Expr(Expr::compile(&text[start + 2..end], &place, known)?));
+        from = end + 1;
+    }
+    literal.push_str(&text[from..]);
+    if !literal.is_empty() {
+        pieces.push(Piece::Literal(literal));
+    }
+    Ok(pieces)
+}
+
+/// The byte of the `}` that ends the expression beginning at `from`.
+fn closing_brace(text: &str, from: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut depth = 0_usize;
+    let mut at = from;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' | b'\'' => at = scan::quoted(text, at).ok()?,
+            b'{' => depth += 1,
+            b'}' if depth == 0 => return Some(at),
+            b'}' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
