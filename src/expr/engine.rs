@@ -7,11 +7,7 @@ use std::{
 
 use rhai::{AST, Dynamic, Engine, EvalAltResult, OptimizationLevel, ParseErrorType};
 
-use super::{
-    Scope,
-    convert::Omit,
-    functions,
-};
+use super::{Scope, convert::Omit, functions};
 
 /// Most steps one evaluation may take; some tenths of a second.
 const MAX_STEPS: u64 = 1_000_000;
@@ -30,10 +26,12 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     engine.set_allow_looping(false);
     engine.set_allow_shadowing(false);
     // The engine's own limit starts anew inside every closure call.
-    engine.on_progress(|_| STEPS.with(|steps| {
-        steps.set(steps.get() + 1);
-        (steps.get() > MAX_STEPS).then_some(Dynamic::UNIT)
-    }));
+    engine.on_progress(|_| {
+        STEPS.with(|steps| {
+            steps.set(steps.get() + 1);
+            (steps.get() > MAX_STEPS).then_some(Dynamic::UNIT)
+        })
+    });
     engine.set_max_expr_depths(64, 64);
     engine.set_max_call_levels(16);
     engine.set_max_string_size(64 << 20);

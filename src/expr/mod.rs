@@ -104,10 +104,12 @@ impl Expr {
             if !functions::NAMES.contains(&name.as_str()) {
                 let names = functions::NAMES.iter().copied();
                 let error = LoadError::new(&at.inside(text, range.clone()), format!("unknown function `{name}`"));
-                return Err(match suggestion(name, names.filter(|known| crate::load::nearest(name, [*known]).is_some())) {
-                    Some(help) => error.help(help),
-                    None => error,
-                });
+                return Err(
+                    match suggestion(name, names.filter(|known| crate::load::nearest(name, [*known]).is_some())) {
+                        Some(help) => error.help(help),
+                        None => error,
+                    },
+                );
             }
         }
         Ok(Self { text: text.into(), place: at.clone(), form })

@@ -162,7 +162,8 @@ fn push_text(script: &mut String, inner: &str, quote: u8) {
 /// Length of the number a text begins with; `1..2` is a range, `1.x` a member.
 fn number(text: &str) -> usize {
     let bytes = text.as_bytes();
-    let digits = |from: usize| from + bytes[from..].iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count();
+    let digits =
+        |from: usize| from + bytes[from..].iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count();
     let whole = digits(0);
     if bytes.get(whole) == Some(&b'.') && bytes.get(whole + 1).is_some_and(u8::is_ascii_digit) {
         return digits(whole + 1);

@@ -88,9 +88,7 @@ impl Part {
         match self {
             Self::Constant(_) => false,
             Self::Value(expr) => expr.names(variable),
-            Self::Text(pieces) => {
-                pieces.iter().any(|piece| matches!(piece, Piece::Expr(expr) if expr.names(variable)))
-            }
+            Self::Text(pieces) => pieces.iter().any(|piece| matches!(piece, Piece::Expr(expr) if expr.names(variable))),
             Self::List(items) => items.iter().any(|item| item.names(variable)),
             Self::Table(members) => members.iter().any(|(_, member)| member.names(variable)),
         }
@@ -133,13 +131,18 @@ impl Part {
     fn folded(self) -> Self {
         match self {
             Self::List(items) if items.iter().all(|item| matches!(item, Self::Constant(_))) => Self::Constant(
-                items.into_iter().filter_map(|item| if let Self::Constant(v) = item { Some(v) } else { None }).collect(),
+                items
+                    .into_iter()
+                    .filter_map(|item| if let Self::Constant(v) = item { Some(v) } else { None })
+                    .collect(),
             ),
             Self::Table(members) if members.iter().all(|(_, member)| matches!(member, Self::Constant(_))) => {
                 Self::Constant(Value::Object(
                     members
                         .into_iter()
-                        .filter_map(|(name, member)| if let Self::Constant(v) = member { Some((name, v)) } else { None })
+                        .filter_map(
+                            |(name, member)| if let Self::Constant(v) = member { Some((name, v)) } else { None },
+                        )
                         .collect(),
                 ))
             }
@@ -151,8 +154,9 @@ impl Part {
 fn part(node: &Spanned<Node>, file: &Arc<SourceFile>, known: &Known) -> Result<Part, LoadError> {
     match node.as_ref() {
         Node::Text(text) => leaf(text, &Place::of(file, node), known),
-        Node::List(items) => LoadError::collect(items.iter().map(|item| part(item, file, known)))
-            .map(|items| Part::List(items).folded()),
+        Node::List(items) => {
+            LoadError::collect(items.iter().map(|item| part(item, file, known))).map(|items| Part::List(items).folded())
+        }
         Node::Table(members) => LoadError::collect(
             members.iter().map(|(name, member)| part(member, file, known).map(|part| (name.clone(), part))),
         )
@@ -191,7 +195,8 @@ fn pieces(text: &str, at: &Place, known: &Known) -> Result<Vec<Piece>, LoadError
             pieces.push(Piece::Literal(std::mem::take(&mut literal)));
         }
         let end = closing_brace(text, start + 2).ok_or_else(|| {
-            LoadError::new(&at.inside(text, start..start + 2), "this `${` lacks its closing `}`").help("`$${` writes `${`")
+            LoadError::new(&at.inside(text, start..start + 2), "this `${` lacks its closing `}`")
+                .help("`$${` writes `${`")
         })?;
         let place = at.inside(text, start + 2..end);
         pieces.push(Piece::Expr(Expr::compile(&text[start + 2..end], &place, known)?));

@@ -71,7 +71,8 @@ fn texts_and_numbers_are_never_mixed_silently() {
 
 #[test]
 fn errors_never_show_data() {
-    let row = json!({ "secret": "hunter2", "n": 987_654, "list": ["hunter2"], "o": { "hunter2": "hunter2" }, "lines": [{}] });
+    let row =
+        json!({ "secret": "hunter2", "n": 987_654, "list": ["hunter2"], "o": { "hunter2": "hunter2" }, "lines": [{}] });
     for text in [
         "secret + n",
         "secret == n",

@@ -97,7 +97,8 @@ mod tests {
         ] {
             assert_eq!(parse(text).map(|d| d.to_string()).as_deref(), Some(read), "{text}");
         }
-        for text in ["", "-", ".", "1.2.3", "1,5", "abc", "NaN", "inf", "1e", "1e99999999999", "1e400", "0x10", "1 000"] {
+        for text in ["", "-", ".", "1.2.3", "1,5", "abc", "NaN", "inf", "1e", "1e99999999999", "1e400", "0x10", "1 000"]
+        {
             assert_eq!(parse(text), None, "{text}");
         }
         for text in ["12345678901234567890123456789", "0.00000000000000000000000000001", "1e-30", "99999e24"] {

@@ -43,7 +43,9 @@ pub(super) fn register(engine: &mut Engine) {
         object.keys().map(|name| Dynamic::from(name.to_string())).collect::<Array>()
     });
     looking("values").register_into_engine(engine, |object: &mut Map| object.values().cloned().collect::<Array>());
-    looking("entries").register_into_engine(engine, |object: &mut Map| object.iter().map(|(name, value)| entry(name, value)).collect::<Array>());
+    looking("entries").register_into_engine(engine, |object: &mut Map| {
+        object.iter().map(|(name, value)| entry(name, value)).collect::<Array>()
+    });
     engine.register_fn("merge", |mut a: Map, b: Map| {
         a.extend(b);
         a

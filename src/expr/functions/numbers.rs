@@ -34,8 +34,12 @@ pub(super) fn register(engine: &mut Engine) {
         Some(number) => Ok(Dynamic::from_decimal(number.abs())),
         None => fail(format!("abs() needs a number, not {}", kind(&x))),
     });
-    engine.register_fn("min", |a: Dynamic, b: Dynamic| compare("min", &a, &b).map(|order| if order.is_le() { a } else { b }));
-    engine.register_fn("max", |a: Dynamic, b: Dynamic| compare("max", &a, &b).map(|order| if order.is_ge() { a } else { b }));
+    engine.register_fn("min", |a: Dynamic, b: Dynamic| {
+        compare("min", &a, &b).map(|order| if order.is_le() { a } else { b })
+    });
+    engine.register_fn("max", |a: Dynamic, b: Dynamic| {
+        compare("max", &a, &b).map(|order| if order.is_ge() { a } else { b })
+    });
     engine.register_fn("cents", |x: Dynamic| {
         let amount = to_decimal("cents", &x)?;
         let cents = amount.checked_mul(Decimal::ONE_HUNDRED).map(|cents| cents.normalize());
@@ -64,7 +68,9 @@ pub(super) fn to_decimal(function: &str, value: &Dynamic) -> Res<Decimal> {
     match as_text(value) {
         Some(text) => match decimal::parse(text.trim()) {
             Some(number) => Ok(number),
-            None => fail(format!("{function}(): the text is not a number with a decimal point (or has more than 28 digits)")),
+            None => fail(format!(
+                "{function}(): the text is not a number with a decimal point (or has more than 28 digits)"
+            )),
         },
         None => fail(format!("{function}() needs a number or a text, not {}", kind(value))),
     }

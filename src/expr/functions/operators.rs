@@ -18,7 +18,11 @@ pub(super) fn register(engine: &mut Engine) {
     });
     engine.register_fn("/", |a: Dynamic, b: Dynamic| {
         let (a, b) = (operand("/", &a)?, operand("/", &b)?);
-        if b.is_zero() { fail("division by zero") } else { exact(a.checked_div(b)).map(|d| Dynamic::from_decimal(d.normalize())) }
+        if b.is_zero() {
+            fail("division by zero")
+        } else {
+            exact(a.checked_div(b)).map(|d| Dynamic::from_decimal(d.normalize()))
+        }
     });
     engine.register_fn("%", |a: Dynamic, b: Dynamic| {
         let zero = operand("%", &b)?.is_zero();
@@ -28,7 +32,9 @@ pub(super) fn register(engine: &mut Engine) {
         arithmetic("%", &a, &b, i64::checked_rem, |a, b| exact(a.checked_rem(b)))
     });
     engine.register_fn("-", |a: Dynamic| match a.as_int() {
-        Ok(integer) => integer.checked_neg().map_or_else(|| fail("the number is too large"), |n| Ok(Dynamic::from_int(n))),
+        Ok(integer) => {
+            integer.checked_neg().map_or_else(|| fail("the number is too large"), |n| Ok(Dynamic::from_int(n)))
+        }
         Err(_) => operand("-", &a).map(|d| Dynamic::from_decimal(-d)),
     });
     engine.register_fn("+", |a: Dynamic| operand("+", &a).map(|_| a));

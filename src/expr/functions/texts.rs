@@ -105,7 +105,8 @@ fn slug(text: &str) -> String {
 /// The text of HTML: tags dropped (blocks become blanks), entities decoded, blanks joined.
 fn strip_html(text: &str) -> String {
     const BLOCKS: &[&str] = &[
-        "p", "div", "br", "li", "ul", "ol", "tr", "td", "th", "table", "h1", "h2", "h3", "h4", "h5", "h6", "section", "hr",
+        "p", "div", "br", "li", "ul", "ol", "tr", "td", "th", "table", "h1", "h2", "h3", "h4", "h5", "h6", "section",
+        "hr",
     ];
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
