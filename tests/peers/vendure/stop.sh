@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# stop.sh DIR: ends the Vendure server started in DIR.
+exec "$(dirname "$0")/../stop_by_pid.sh" "$1"
