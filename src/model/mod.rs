@@ -1,5 +1,13 @@
 //! Canonical entities: their specifications, values and keys. Knows nobody.
 
 pub mod canonical;
+pub mod codes;
 pub mod decimal;
+mod diff;
+mod spec;
 pub mod time;
+mod validate;
+
+pub use diff::diff;
+pub use spec::{Entities, EntitySpec, FieldSpec, Kind};
+pub use validate::{FieldError, validate};

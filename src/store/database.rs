@@ -213,6 +213,10 @@ impl Store for Database {
         self.counts().await
     }
 
+    async fn recover(&self, now: DateTime<Utc>) -> Result<u64> {
+        self.recover(now).await
+    }
+
     async fn standing(&self, system: &str) -> Result<Standing> {
         self.standing(system).await
     }

@@ -8,11 +8,23 @@ use serde_json::Value;
 use super::{
     Lease, Order, Result, Standing, StoreError,
     database::Database,
-    sql::{Sql, args},
+    sql::{Pool, Sql, args},
     values::{after, json, micros, parse, time},
 };
 
 impl Database {
+    pub(super) async fn recover(&self, now: DateTime<Utc>) -> Result<u64> {
+        const JOBS: &str = "UPDATE job SET state = 0, again = 0, owner = NULL, due = $1, updated_at = $1 WHERE state = 1";
+        if !matches!(self.pool, Pool::Sqlite { .. }) {
+            return Ok(0);
+        }
+        let mut tx = self.pool.begin("recover leases").await?;
+        tx.execute("recover leases", "UPDATE lease SET until = 0", args![]).await?;
+        let recovered = tx.execute("recover leases", JOBS, args![micros(now)]).await?;
+        tx.commit("recover leases").await?;
+        Ok(recovered)
+    }
+
     pub(super) async fn standing(&self, system: &str) -> Result<Standing> {
         const SQL: &str = "SELECT until, failures, reason FROM standing WHERE system = $1";
         let mut found = self.pool.read("read a standing", SQL, args![system]).await?;

@@ -182,6 +182,21 @@ pub enum JobState {
     Discarded,
 }
 
+impl JobState {
+    /// The word used in tables, JSON and on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Parked => "parked",
+            Self::Dead => "dead",
+            Self::Done => "done",
+            Self::Discarded => "discarded",
+        }
+    }
+}
+
 /// A job as the queue has it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Job {
@@ -515,6 +530,10 @@ pub trait Store: Send + Sync {
     async fn counts(&self) -> Result<Vec<(String, String, u64, u64)>>;
 
     // --- housekeeping ---------------------------------------------------------------------------------------------
+    /// Called once by a starting daemon. On SQLite, where only one daemon works on the file, every lease found is a dead
+    /// daemon's: its jobs are queued again at once (intents stay) and its named leases fall. On PostgreSQL leases run out by
+    /// themselves. Gives how many jobs came back.
+    async fn recover(&self, now: DateTime<Utc>) -> Result<u64>;
     async fn standing(&self, system: &str) -> Result<Standing>;
     async fn set_standing(&self, system: &str, standing: &Standing) -> Result<()>;
     async fn acquire(&self, name: &str, owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Option<Lease>>;

@@ -1,0 +1,223 @@
+//! Specifications of entities: one format for those that ship and for those a configuration declares.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::load::{self, LoadError, SourceFile};
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    Text,
+    /// Language to text.
+    Localized,
+    /// Exact decimal, as text without superfluous zeros.
+    Decimal,
+    /// Exact decimal in the currency that the entity's `money_currency` field names.
+    Money,
+    Integer,
+    Boolean,
+    /// `2026-03-01`
+    Date,
+    /// RFC 3339 in UTC.
+    Datetime,
+    /// ISO 4217.
+    Currency,
+    /// ISO 3166-1 alpha-2.
+    Country,
+    /// BCP 47.
+    Language,
+    Url,
+    /// One of `choices`.
+    Choice,
+    /// Number of a record of entity `to`.
+    Ref,
+    /// Items of one shape, told apart by `key` if they are objects.
+    List,
+    Object,
+    /// Name to value of one shape.
+    Map,
+}
+
+/// One field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FieldSpec {
+    pub kind: Kind,
+    /// An object without it is refused.
+    #[serde(default)]
+    pub required: bool,
+    /// Holds data of a person: never shown or logged unless asked for.
+    #[serde(default)]
+    pub personal: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doc: Option<String>,
+    /// For `ref`: the entity referred to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// For a text: the part it names, such as `product.variants`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
+    /// For `choice`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
+    /// For a list of objects: the member that tells items apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// For `list` and `map`: shape of an item.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<Box<FieldSpec>>,
+    /// For `object`: its members.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub fields: IndexMap<String, FieldSpec>,
+}
+
+/// One kind of business object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EntitySpec {
+    pub entity: String,
+    /// Field whose value is the record's key.
+    pub key: String,
+    /// Field that holds the currency of the entity's amounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub money_currency: Option<String>,
+    pub fields: IndexMap<String, FieldSpec>,
+}
+
+impl EntitySpec {
+    /// Reads a specification.
+    ///
+    /// # Errors
+    /// Every problem with its place in the file.
+    pub fn load(file: &Arc<SourceFile>) -> Result<Self, LoadError> {
+        load::parse(file)
+    }
+
+    /// What is wrong with the specification itself, one sentence each.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !self.fields.contains_key(&self.key) {
+            problems.push(format!("the key `{}` is not among the fields", self.key));
+        }
+        let has_money = self.fields.values().any(FieldSpec::holds_money);
+        match &self.money_currency {
+            Some(field) if self.fields.get(field).is_none_or(|field| field.kind != Kind::Currency) => {
+                problems.push(format!("`money_currency` names `{field}`, which is not a field of kind currency"));
+            }
+            None if has_money => problems.push("amounts need `money_currency`, the field that holds their currency".to_owned()),
+            _ => {}
+        }
+        for (name, field) in &self.fields {
+            field.problems(name, &mut problems);
+        }
+        problems
+    }
+}
+
+impl FieldSpec {
+    fn holds_money(&self) -> bool {
+        self.kind == Kind::Money || self.of.iter().any(|of| of.holds_money()) || self.fields.values().any(Self::holds_money)
+    }
+
+    fn problems(&self, path: &str, problems: &mut Vec<String>) {
+        let needs = |problems: &mut Vec<String>, missing: bool, what: &str| {
+            if missing {
+                problems.push(format!("{path}: {what}"));
+            }
+        };
+        needs(problems, matches!(self.kind, Kind::List | Kind::Map) && self.of.is_none(), "a list or map needs `of`, the shape of an item");
+        needs(problems, self.kind == Kind::Object && self.fields.is_empty(), "an object needs `fields`");
+        needs(problems, self.kind == Kind::Ref && self.to.is_none(), "a reference needs `to`, the entity");
+        needs(problems, self.kind == Kind::Choice && self.choices.is_empty(), "a choice needs `choices`");
+        if let (Some(key), Some(of)) = (&self.key, &self.of) {
+            needs(problems, !of.fields.contains_key(key), "the `key` of the list is not a member of its items");
+        }
+        if let Some(of) = &self.of {
+            of.problems(&format!("{path}[]"), problems);
+        }
+        for (name, field) in &self.fields {
+            field.problems(&format!("{path}.{name}"), problems);
+        }
+    }
+}
+
+/// All entities there are.
+#[derive(Clone, Debug)]
+pub struct Entities(BTreeMap<String, Arc<EntitySpec>>);
+
+/// Specifications that ship with the program.
+const BUILTIN: [(&str, &str); 10] = [
+    ("category", include_str!("entities/category.toml")),
+    ("product", include_str!("entities/product.toml")),
+    ("price", include_str!("entities/price.toml")),
+    ("stock", include_str!("entities/stock.toml")),
+    ("customer", include_str!("entities/customer.toml")),
+    ("order", include_str!("entities/order.toml")),
+    ("shipment", include_str!("entities/shipment.toml")),
+    ("invoice", include_str!("entities/invoice.toml")),
+    ("ticket", include_str!("entities/ticket.toml")),
+    ("quote", include_str!("entities/quote.toml")),
+];
+
+impl Entities {
+    /// The entities that ship.
+    #[must_use]
+    pub fn builtin() -> Self {
+        let specs = BUILTIN.iter().filter_map(|(name, text)| {
+            // A test holds each of them to be readable.
+            let spec = EntitySpec::load(&SourceFile::new(format!("{name}.toml"), *text)).ok()?;
+            Some(((*name).to_owned(), Arc::new(spec)))
+        });
+        Self(specs.collect())
+    }
+
+    /// Adds an entity that the configuration declares, or replaces one that ships.
+    #[must_use]
+    pub fn with(mut self, spec: EntitySpec) -> Self {
+        self.0.insert(spec.entity.clone(), Arc::new(spec));
+        self
+    }
+
+    #[must_use]
+    pub fn get(&self, entity: &str) -> Option<&Arc<EntitySpec>> {
+        self.0.get(entity)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<EntitySpec>> {
+        self.0.values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entity_that_ships_is_readable_and_sound() {
+        for (name, text) in BUILTIN {
+            let spec = EntitySpec::load(&SourceFile::new(format!("{name}.toml"), text)).unwrap();
+            assert_eq!((spec.entity.as_str(), spec.problems()), (name, Vec::new()));
+        }
+        assert_eq!(Entities::builtin().names().count(), BUILTIN.len());
+    }
+
+    #[test]
+    fn an_unsound_specification_says_what_is_missing() {
+        let text = "entity = \"review\"\nkey = \"code\"\n[fields]\nstars = { kind = \"list\" }\nprice = { kind = \"money\" }\n";
+        let spec = EntitySpec::load(&SourceFile::new("review.toml".to_owned(), text)).unwrap();
+        let problems = spec.problems().join("\n");
+        for word in ["`code`", "money_currency", "stars"] {
+            assert!(problems.contains(word), "{problems}");
+        }
+    }
+}
