@@ -110,7 +110,9 @@ impl EntitySpec {
             Some(field) if self.fields.get(field).is_none_or(|field| field.kind != Kind::Currency) => {
                 problems.push(format!("`money_currency` names `{field}`, which is not a field of kind currency"));
             }
-            None if has_money => problems.push("amounts need `money_currency`, the field that holds their currency".to_owned()),
+            None if has_money => {
+                problems.push("amounts need `money_currency`, the field that holds their currency".to_owned())
+            }
             _ => {}
         }
         for (name, field) in &self.fields {
@@ -122,7 +124,9 @@ impl EntitySpec {
 
 impl FieldSpec {
     fn holds_money(&self) -> bool {
-        self.kind == Kind::Money || self.of.iter().any(|of| of.holds_money()) || self.fields.values().any(Self::holds_money)
+        self.kind == Kind::Money
+            || self.of.iter().any(|of| of.holds_money())
+            || self.fields.values().any(Self::holds_money)
     }
 
     fn problems(&self, path: &str, problems: &mut Vec<String>) {
@@ -131,7 +135,11 @@ impl FieldSpec {
                 problems.push(format!("{path}: {what}"));
             }
         };
-        needs(problems, matches!(self.kind, Kind::List | Kind::Map) && self.of.is_none(), "a list or map needs `of`, the shape of an item");
+        needs(
+            problems,
+            matches!(self.kind, Kind::List | Kind::Map) && self.of.is_none(),
+            "a list or map needs `of`, the shape of an item",
+        );
         needs(problems, self.kind == Kind::Object && self.fields.is_empty(), "an object needs `fields`");
         needs(problems, self.kind == Kind::Ref && self.to.is_none(), "a reference needs `to`, the entity");
         needs(problems, self.kind == Kind::Choice && self.choices.is_empty(), "a choice needs `choices`");

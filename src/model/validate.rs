@@ -122,14 +122,22 @@ fn coded(spec: &FieldSpec, kind: Kind, text: &str) -> Result<String, String> {
         Kind::Datetime => time::parse_time(text, None).map(time::canonical).map_err(|error| error.to_string()),
         Kind::Currency => {
             let code = text.to_ascii_uppercase();
-            codes::is_currency(&code).then_some(code).ok_or_else(|| "is not a currency code of ISO 4217, such as EUR".to_owned())
+            codes::is_currency(&code)
+                .then_some(code)
+                .ok_or_else(|| "is not a currency code of ISO 4217, such as EUR".to_owned())
         }
         Kind::Country => {
             let code = text.to_ascii_uppercase();
-            codes::is_country(&code).then_some(code).ok_or_else(|| "is not a country code of ISO 3166, such as ES".to_owned())
+            codes::is_country(&code)
+                .then_some(code)
+                .ok_or_else(|| "is not a country code of ISO 3166, such as ES".to_owned())
         }
-        Kind::Language => codes::language(text).ok_or_else(|| "is not a language tag of BCP 47, such as es or pt-BR".to_owned()),
-        Kind::Url => reqwest::Url::parse(text).map(|_| text.to_owned()).map_err(|_| "is not a complete address (https://...)".to_owned()),
+        Kind::Language => {
+            codes::language(text).ok_or_else(|| "is not a language tag of BCP 47, such as es or pt-BR".to_owned())
+        }
+        Kind::Url => reqwest::Url::parse(text)
+            .map(|_| text.to_owned())
+            .map_err(|_| "is not a complete address (https://...)".to_owned()),
         Kind::Choice if spec.choices.iter().any(|choice| choice == text) => Ok(text.to_owned()),
         Kind::Choice => Err(format!("is none of {}", spec.choices.join(", "))),
         kind => Err(format!("is a text where {} belongs", kind_name(kind))),
@@ -170,7 +178,10 @@ fn list(spec: &FieldSpec, items: Vec<Value>, path: &dyn Fn() -> String, errors: 
         if let Some(key) = &spec.key {
             let Some(name) = item.get(key).and_then(scalar) else { continue };
             if !seen.insert(name) {
-                errors.push(FieldError { field: place(), problem: format!("appears twice; `{key}` must tell items apart") });
+                errors.push(FieldError {
+                    field: place(),
+                    problem: format!("appears twice; `{key}` must tell items apart"),
+                });
                 continue;
             }
         }
@@ -242,7 +253,8 @@ mod tests {
 
     #[test]
     fn an_error_names_the_field_by_the_key_of_its_item() {
-        let product = json!({"sku": "A", "name": {"es": "x"}, "variants": [{"sku": "A-1", "weight": "heavy"}, {"sku": "A-1"}]});
+        let product =
+            json!({"sku": "A", "name": {"es": "x"}, "variants": [{"sku": "A-1", "weight": "heavy"}, {"sku": "A-1"}]});
         let errors = checked("product", product).unwrap_err();
         assert_eq!(errors[0].field, "variants[A-1].weight");
         let twice = json!({"sku": "A", "name": {"es": "x"}, "variants": [{"sku": "A-1"}, {"sku": "A-1"}]});

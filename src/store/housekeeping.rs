@@ -14,7 +14,8 @@ use super::{
 
 impl Database {
     pub(super) async fn recover(&self, now: DateTime<Utc>) -> Result<u64> {
-        const JOBS: &str = "UPDATE job SET state = 0, again = 0, owner = NULL, due = $1, updated_at = $1 WHERE state = 1";
+        const JOBS: &str =
+            "UPDATE job SET state = 0, again = 0, owner = NULL, due = $1, updated_at = $1 WHERE state = 1";
         if !matches!(self.pool, Pool::Sqlite { .. }) {
             return Ok(0);
         }
