@@ -1,0 +1,158 @@
+//! What people do in a shop, for demonstrations and tests: they register, they buy, the staff changes prices and texts.
+//! It happens on the shop itself, not over HTTP; webhooks fire all the same.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use super::{
+    db::{Doc, Table},
+    orders,
+    products::Checked,
+    refusal::{Result, refuse},
+    shop::Shop,
+};
+
+/// What a customer leaves at the till.
+#[derive(Clone, Debug, Default)]
+pub struct Checkout {
+    /// The account; absent for a guest.
+    pub customer: Option<i64>,
+    /// `{first_name, last_name, company, address_1, address_2, city, state, postcode, country, email, phone}`
+    pub billing: Value,
+    /// The same without e-mail; `Null`: as billing.
+    pub shipping: Value,
+    /// SKU and pieces.
+    pub lines: Vec<(String, i64)>,
+    /// Way of delivery and what it costs, net, as decimal text.
+    pub delivery: Option<(String, String)>,
+    /// `bacs`, `cod`, `redsys`...; the order counts as paid.
+    pub payment: String,
+    pub note: String,
+    /// Shown with the order in the interface: `[{key, value}]`.
+    pub meta: Value,
+}
+
+impl Shop {
+    /// A customer buys: an order in `processing`, stock falls, notes and webhooks as at a real till; gives the order's id.
+    ///
+    /// # Errors
+    /// `woocommerce_rest_cart_invalid_product` (404) for an unknown SKU and `woocommerce_rest_cart_out_of_stock` (409) when there is too
+    /// little of it: a customer cannot buy what is not there.
+    pub async fn place_order(&self, checkout: &Checkout) -> Result<i64> {
+        let mut params = Doc::new();
+        let shipping = if checkout.shipping.is_null() { &checkout.billing } else { &checkout.shipping };
+        let mut lines = Vec::new();
+        for (sku, quantity) in &checkout.lines {
+            lines.push(json!({ "sku": sku, "quantity": quantity }));
+        }
+        for (name, value) in [
+            ("customer_id", json!(checkout.customer.unwrap_or(0))),
+            ("billing", checkout.billing.clone()),
+            ("shipping", shipping.clone()),
+            ("line_items", lines.into()),
+            ("payment_method", json!(checkout.payment)),
+            ("payment_method_title", json!(checkout.payment)),
+            ("customer_note", json!(checkout.note)),
+            ("set_paid", json!(true)),
+        ] {
+            params.insert(name.into(), value);
+        }
+        if let Some((method, cost)) = &checkout.delivery {
+            let line = json!([{ "method_id": "flat_rate", "method_title": method, "total": cost }]);
+            params.insert("shipping_lines".into(), line);
+        }
+        if checkout.meta.is_array() {
+            params.insert("meta_data".into(), checkout.meta.clone());
+        }
+        self.within(self.base(), async |tx| {
+            for (sku, quantity) in &checkout.lines {
+                let key = json!(sku.trim().to_ascii_lowercase());
+                let id = tx.ids(Table::Products, "sku_key = ? AND status = 'publish'", &[key]).await?.pop();
+                let Some(doc) = (match id {
+                    Some(id) => tx.get(Table::Products, id).await?,
+                    None => None,
+                }) else {
+                    return refuse(404, "woocommerce_rest_cart_invalid_product", format!("There is no {sku}."));
+                };
+                let short = doc["manage_stock"] == true
+                    && doc["backorders"] == "no"
+                    && doc["stock_quantity"].as_i64().unwrap_or(0) < *quantity;
+                if short || (doc["manage_stock"] != true && doc["stock_status"] == "outofstock") {
+                    return refuse(409, "woocommerce_rest_cart_out_of_stock", format!("There is not enough of {sku}."));
+                }
+            }
+            orders::create(tx, params, Checked::Strictly, "checkout").await
+        })
+        .await
+    }
+
+    /// A customer registers; gives the account's id. `address` as billing in [`Checkout`], its e-mail included.
+    ///
+    /// # Errors
+    /// `registration-error-email-exists` and `customer_invalid_email`, both 400.
+    pub async fn register(&self, address: &Value) -> Result<i64> {
+        let body = json!({ "email": address["email"], "first_name": address["first_name"],
+            "last_name": address["last_name"], "billing": address, "shipping": address });
+        let account = self.staff(Method::POST, "/customers", body).await?;
+        Ok(account["id"].as_i64().unwrap_or_default())
+    }
+
+    /// Changes members of the product or variation with this SKU: `{"regular_price": "9.90"}`, `{"name": ".."}`.
+    ///
+    /// # Errors
+    /// `woocommerce_rest_product_invalid_id` (404) if there is none, and whatever the interface refuses.
+    pub async fn edit(&self, sku: &str, change: Value) -> Result<()> {
+        let path = self.path_of(sku).await?;
+        self.staff(Method::PUT, &path, change).await.map(|_| ())
+    }
+
+    /// The product or variation with this SKU, as the interface shows it.
+    ///
+    /// # Errors
+    /// As [`Self::edit`].
+    pub async fn article(&self, sku: &str) -> Result<Value> {
+        let path = self.path_of(sku).await?;
+        self.staff(Method::GET, &format!("{path}?context=edit"), Value::Null).await
+    }
+
+    /// Moves an order to a status, as the staff does by hand.
+    ///
+    /// # Errors
+    /// As the interface refuses it.
+    pub async fn set_order_status(&self, order: i64, status: &str) -> Result<()> {
+        self.staff(Method::PUT, &format!("/orders/{order}"), json!({ "status": status })).await.map(|_| ())
+    }
+
+    /// Objects of a collection, all pages: `/products`, `/orders?status=processing`.
+    ///
+    /// # Errors
+    /// As the interface refuses it.
+    pub async fn all(&self, collection: &str) -> Result<Vec<Value>> {
+        let joint = if collection.contains('?') { '&' } else { '?' };
+        let mut rows = Vec::new();
+        for page in 1.. {
+            let path = format!("{collection}{joint}per_page=100&orderby=id&order=asc&page={page}");
+            let Value::Array(found) = self.staff(Method::GET, &path, Value::Null).await? else { break };
+            let last = found.len() < 100;
+            rows.extend(found);
+            if last {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+
+    async fn path_of(&self, sku: &str) -> Result<String> {
+        let key = json!(sku.trim().to_ascii_lowercase());
+        self.within(self.base(), async |tx| {
+            let id = tx.ids(Table::Products, "sku_key = ? AND status <> 'trash'", &[key]).await?.pop();
+            let Some(id) = id else { return refuse(404, "woocommerce_rest_product_invalid_id", format!("No {sku}.")) };
+            let doc = tx.get(Table::Products, id).await?.unwrap_or_default();
+            Ok(match doc["parent_id"].as_i64() {
+                Some(parent) if doc["type"] == "variation" => format!("/products/{parent}/variations/{id}"),
+                _ => format!("/products/{id}"),
+            })
+        })
+        .await
+    }
+}
