@@ -61,8 +61,7 @@ fn stranger<T>(presented: &Presented<'_>, write: bool) -> Result<T> {
         return refuse(401, "woocommerce_rest_cannot_create", "Sorry, you are not allowed to create resources.");
     }
     let single = presented.path.rsplit('/').next().is_some_and(|last| last.parse::<i64>().is_ok());
-    let message =
-        if single { "Sorry, you cannot view this resource." } else { "Sorry, you cannot list resources." };
+    let message = if single { "Sorry, you cannot view this resource." } else { "Sorry, you cannot list resources." };
     refuse(401, "woocommerce_rest_cannot_view", message)
 }
 

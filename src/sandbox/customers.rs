@@ -174,4 +174,3 @@ pub async fn require_account(tx: &mut Tx<'_>, id: i64) -> Result<()> {
     }
     refuse(400, "woocommerce_rest_invalid_customer_id", "Customer ID is invalid.")
 }
-

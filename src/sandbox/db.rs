@@ -36,7 +36,10 @@ pub async fn open(path: &Path) -> Result<SqliteConnection> {
         sqlx::raw_sql(include_str!("schema.sql")).execute(&mut *tx).await?;
         let first = json!({ "id": 15, "name": "Uncategorized", "slug": "uncategorized", "parent": 0,
             "description": "", "display": "default", "menu_order": 0 });
-        sqlx::query("INSERT INTO categories (id, doc) VALUES (15, ?)").bind(first.to_string()).execute(&mut *tx).await?;
+        sqlx::query("INSERT INTO categories (id, doc) VALUES (15, ?)")
+            .bind(first.to_string())
+            .execute(&mut *tx)
+            .await?;
         let admin = json!({ "date_created_gmt": stamp(chrono::DateTime::UNIX_EPOCH.naive_utc()), "date_modified_gmt": null,
             "email": "admin@example.test", "first_name": "", "last_name": "", "role": "administrator",
             "username": "admin", "billing": super::orders::blank_address(true),
@@ -151,8 +154,7 @@ impl Tx<'_> {
 
     pub async fn get(&mut self, table: Table, id: i64) -> Result<Option<Doc>> {
         let sql = format!("SELECT doc FROM {} WHERE id = ?", table.name());
-        let doc: Option<String> =
-            sqlx::query_scalar(AssertSqlSafe(sql)).bind(id).fetch_optional(&mut *self.db).await?;
+        let doc: Option<String> = sqlx::query_scalar(AssertSqlSafe(sql)).bind(id).fetch_optional(&mut *self.db).await?;
         Ok(doc.map(|doc| serde_json::from_str(&doc)).transpose()?)
     }
 
@@ -217,7 +219,12 @@ impl Tx<'_> {
     }
 
     /// Percent of tax for a class in a country; absent where the shop charges none.
-    pub async fn tax_rate(&mut self, class: &str, country: &str, state: &str) -> Result<Option<(i64, String, Decimal)>> {
+    pub async fn tax_rate(
+        &mut self,
+        class: &str,
+        country: &str,
+        state: &str,
+    ) -> Result<Option<(i64, String, Decimal)>> {
         let row: Option<(i64, String, String)> = sqlx::query_as(
             "SELECT id, name, percent FROM tax_rates WHERE class = ?1 AND country IN (?2, '') AND state IN (?3, '') \
              ORDER BY country DESC, state DESC LIMIT 1",

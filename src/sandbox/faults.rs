@@ -213,10 +213,7 @@ mod tests {
 
     #[test]
     fn the_next_request_of_that_path_only() {
-        let faults = Faults::new(
-            vec![Fault::next(Kind::DropAfter, 1).on("POST", "/orders")],
-            Arc::new(Seeded::new(1)),
-        );
+        let faults = Faults::new(vec![Fault::next(Kind::DropAfter, 1).on("POST", "/orders")], Arc::new(Seeded::new(1)));
         assert!(!faults.draw("POST", "/products").has(Kind::DropAfter));
         assert!(faults.draw("POST", "/orders").has(Kind::DropAfter));
         assert!(!faults.draw("POST", "/orders").has(Kind::DropAfter));

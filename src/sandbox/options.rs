@@ -93,6 +93,12 @@ impl std::str::FromStr for Tax {
             return Err(format!("`{text}` is not CLASS:PERCENT:NAME[:COUNTRY[:STATE]]"));
         };
         percent.parse::<rust_decimal::Decimal>().map_err(|_| format!("`{percent}` is not a percentage"))?;
-        Ok(Self { class, percent, name, country: parts.next().unwrap_or_default(), state: parts.next().unwrap_or_default() })
+        Ok(Self {
+            class,
+            percent,
+            name,
+            country: parts.next().unwrap_or_default(),
+            state: parts.next().unwrap_or_default(),
+        })
     }
 }

@@ -43,7 +43,8 @@ pub async fn order(tx: &mut Tx<'_>, id: i64, doc: &Doc) -> Result<Value> {
         needs_processing |= tx.get(Table::Products, product).await?.is_some_and(|doc| doc["virtual"] != true);
     }
     let status = doc["status"].as_str().unwrap_or_default();
-    let unpaid = matches!(status, "pending" | "failed") && amount(doc["total"].as_str().unwrap_or_default()).is_sign_positive()
+    let unpaid = matches!(status, "pending" | "failed")
+        && amount(doc["total"].as_str().unwrap_or_default()).is_sign_positive()
         && doc["total"] != "0.00";
     let mut out = Map::new();
     let mut put = |name: &str, value: Value| {
@@ -58,8 +59,20 @@ pub async fn order(tx: &mut Tx<'_>, id: i64, doc: &Doc) -> Result<Value> {
     put("date_created", local("date_created"));
     put("date_modified", local("date_modified"));
     for name in [
-        "discount_total", "discount_tax", "shipping_total", "shipping_tax", "cart_tax", "total", "total_tax",
-        "customer_id", "order_key", "billing", "shipping", "payment_method", "payment_method_title", "transaction_id",
+        "discount_total",
+        "discount_tax",
+        "shipping_total",
+        "shipping_tax",
+        "cart_tax",
+        "total",
+        "total_tax",
+        "customer_id",
+        "order_key",
+        "billing",
+        "shipping",
+        "payment_method",
+        "payment_method_title",
+        "transaction_id",
     ] {
         put(name, get(name));
     }
@@ -112,7 +125,8 @@ fn lines(stored: &Value) -> Value {
             .collect();
         line["meta_data"] = metas.into();
         line["price"] = serde_json::from_str(&price.to_string()).unwrap_or_default();
-        line["image"] = if line["product_id"] == 0 { json!({ "id": 0, "src": "" }) } else { json!({ "id": "", "src": "" }) };
+        line["image"] =
+            if line["product_id"] == 0 { json!({ "id": 0, "src": "" }) } else { json!({ "id": "", "src": "" }) };
         line["parent_name"] = parent;
         line
     });

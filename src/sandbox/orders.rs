@@ -18,7 +18,14 @@ pub const SCHEMA: Schema = &[
     (
         "status",
         Kind::OneOf(&[
-            "auto-draft", "pending", "processing", "on-hold", "completed", "cancelled", "refunded", "failed",
+            "auto-draft",
+            "pending",
+            "processing",
+            "on-hold",
+            "completed",
+            "cancelled",
+            "refunded",
+            "failed",
             "checkout-draft",
         ]),
     ),

@@ -109,8 +109,19 @@ pub async fn product(tx: &mut Tx<'_>, id: i64, doc: &Doc, context: Context) -> R
     put("on_sale", sale.into());
     put("purchasable", (!price.is_empty() && doc["status"] == "publish" && doc["type"] != "variable").into());
     for name in [
-        "total_sales", "virtual", "downloadable", "downloads", "download_limit", "download_expiry", "external_url",
-        "button_text", "tax_status", "tax_class", "manage_stock", "stock_quantity", "backorders",
+        "total_sales",
+        "virtual",
+        "downloadable",
+        "downloads",
+        "download_limit",
+        "download_expiry",
+        "external_url",
+        "button_text",
+        "tax_status",
+        "tax_class",
+        "manage_stock",
+        "stock_quantity",
+        "backorders",
     ] {
         put(name, get(name));
     }
@@ -201,8 +212,17 @@ pub fn variation(tx: &Tx<'_>, id: i64, doc: &Doc, product: &Doc) -> Value {
     put("status", get("status"));
     put("purchasable", (doc["price"] != "" && doc["status"] == "publish").into());
     for name in [
-        "virtual", "downloadable", "downloads", "download_limit", "download_expiry", "tax_status", "tax_class",
-        "manage_stock", "stock_quantity", "stock_status", "backorders",
+        "virtual",
+        "downloadable",
+        "downloads",
+        "download_limit",
+        "download_expiry",
+        "tax_status",
+        "tax_class",
+        "manage_stock",
+        "stock_quantity",
+        "stock_status",
+        "backorders",
     ] {
         put(name, get(name));
     }

@@ -82,10 +82,32 @@ pub const VARIATION_SCHEMA: Schema = &[
 
 /// Members stored as they are given.
 const PLAIN: &[&str] = &[
-    "type", "status", "featured", "catalog_visibility", "virtual", "downloadable", "downloads", "download_limit",
-    "download_expiry", "external_url", "button_text", "tax_status", "tax_class", "backorders", "low_stock_amount",
-    "sold_individually", "weight", "shipping_class", "reviews_allowed", "upsell_ids", "cross_sell_ids", "purchase_note",
-    "default_attributes", "grouped_products", "menu_order", "post_password",
+    "type",
+    "status",
+    "featured",
+    "catalog_visibility",
+    "virtual",
+    "downloadable",
+    "downloads",
+    "download_limit",
+    "download_expiry",
+    "external_url",
+    "button_text",
+    "tax_status",
+    "tax_class",
+    "backorders",
+    "low_stock_amount",
+    "sold_individually",
+    "weight",
+    "shipping_class",
+    "reviews_allowed",
+    "upsell_ids",
+    "cross_sell_ids",
+    "purchase_note",
+    "default_attributes",
+    "grouped_products",
+    "menu_order",
+    "post_password",
 ];
 
 /// A product nobody has said anything about.
@@ -150,7 +172,11 @@ pub async fn update(tx: &mut Tx<'_>, id: i64, mut params: Doc, checked: Checked)
 pub async fn create_variation(tx: &mut Tx<'_>, parent: i64, mut params: Doc, checked: Checked) -> Result<i64> {
     checked.apply(VARIATION_SCHEMA, &mut params)?;
     let Some(product) = tx.get(Table::Products, parent).await? else {
-        return refuse(404, "woocommerce_rest_product_variation_invalid_parent", "Cannot set attributes due to invalid parent product.");
+        return refuse(
+            404,
+            "woocommerce_rest_product_variation_invalid_parent",
+            "Cannot set attributes due to invalid parent product.",
+        );
     };
     let mut doc = blank()?;
     for (name, value) in [("type", "variation"), ("tax_class", "parent")] {
@@ -170,9 +196,10 @@ pub async fn create_variation(tx: &mut Tx<'_>, parent: i64, mut params: Doc, che
 /// Changes a variation.
 pub async fn update_variation(tx: &mut Tx<'_>, parent: i64, id: i64, mut params: Doc, checked: Checked) -> Result<()> {
     checked.apply(VARIATION_SCHEMA, &mut params)?;
-    let (Some(product), Some(mut doc)) =
-        (tx.get(Table::Products, parent).await?, tx.get(Table::Products, id).await?.filter(|doc| doc["parent_id"] == parent))
-    else {
+    let (Some(product), Some(mut doc)) = (
+        tx.get(Table::Products, parent).await?,
+        tx.get(Table::Products, id).await?.filter(|doc| doc["parent_id"] == parent),
+    ) else {
         return invalid_id(400, "product_variation");
     };
     apply(tx, &mut doc, &params, Some(id)).await?;
@@ -511,7 +538,10 @@ fn set_options(doc: &mut Doc, params: &Doc, product: &Doc) {
             attribute["variation"] == true
                 && match option["id"].as_i64().filter(|id| *id > 0) {
                     Some(id) => attribute["id"] == id,
-                    None => attribute["name"].as_str().map(str::to_lowercase) == option["name"].as_str().map(str::to_lowercase),
+                    None => {
+                        attribute["name"].as_str().map(str::to_lowercase)
+                            == option["name"].as_str().map(str::to_lowercase)
+                    }
                 }
         });
         if let Some(attribute) = found {

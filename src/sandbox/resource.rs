@@ -148,7 +148,9 @@ impl Resource {
             }
             Self::Orders => {
                 let statuses = match query.get("status") {
-                    Some(Value::Array(statuses)) => statuses.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+                    Some(Value::Array(statuses)) => {
+                        statuses.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+                    }
                     Some(Value::String(statuses)) => statuses.split(',').map(str::to_owned).collect(),
                     _ => Vec::new(),
                 };

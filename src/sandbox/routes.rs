@@ -203,9 +203,8 @@ async fn list(tx: &mut Tx<'_>, resource: Resource, mut call: Call, path: &str) -
         }
     }
     let pages = total.div_ceil(listing.per_page);
-    let mut reply = Reply::ok(rows.into())
-        .with("X-WP-Total", total.to_string())
-        .with("X-WP-TotalPages", pages.to_string());
+    let mut reply =
+        Reply::ok(rows.into()).with("X-WP-Total", total.to_string()).with("X-WP-TotalPages", pages.to_string());
     let query: Vec<String> =
         call.query.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
     let link = |page: usize, rel: &str| {

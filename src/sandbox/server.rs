@@ -63,8 +63,7 @@ impl Shop {
             }
             let prepared = self.within(self.base(), async |tx| hooks::prepare(tx, told).await).await;
             for delivery in prepared.unwrap_or_default() {
-                let times =
-                    if self.inner.faults.draw("WEBHOOK", "").has(Kind::DuplicateWebhook) { 2 } else { 1 };
+                let times = if self.inner.faults.draw("WEBHOOK", "").has(Kind::DuplicateWebhook) { 2 } else { 1 };
                 for _ in 0..times {
                     let answer = delivery.send().await;
                     let settled =
@@ -90,10 +89,7 @@ fn local(caller: &Caller) -> Result<(), StatusCode> {
     if caller.address.ip().is_loopback() { Ok(()) } else { Err(StatusCode::FORBIDDEN) }
 }
 
-async fn faults(
-    State(shop): State<Shop>,
-    ConnectInfo(caller): ConnectInfo<Caller>,
-) -> Result<Json<Value>, StatusCode> {
+async fn faults(State(shop): State<Shop>, ConnectInfo(caller): ConnectInfo<Caller>) -> Result<Json<Value>, StatusCode> {
     local(&caller)?;
     Ok(Json(json!({ "faults": shop.inner.faults.list() })))
 }
@@ -265,4 +261,3 @@ fn render(shop: &Shop, answer: Answer, truncated: bool) -> Response {
     tracing::debug!(status = answer.reply.status.as_u16(), base = shop.base(), "sandbox: answered");
     response
 }
-

@@ -55,7 +55,9 @@ impl Shop {
             ("customer_note", json!(checkout.note)),
             ("set_paid", json!(true)),
         ] {
-            params.insert(name.into(), value);
+            if !value.is_null() {
+                params.insert(name.into(), value);
+            }
         }
         if let Some((method, cost)) = &checkout.delivery {
             let line = json!([{ "method_id": "flat_rate", "method_title": method, "total": cost }]);
@@ -91,8 +93,12 @@ impl Shop {
     /// # Errors
     /// `registration-error-email-exists` and `customer_invalid_email`, both 400.
     pub async fn register(&self, address: &Value) -> Result<i64> {
-        let body = json!({ "email": address["email"], "first_name": address["first_name"],
-            "last_name": address["last_name"], "billing": address, "shipping": address });
+        let mut body = json!({ "billing": address, "shipping": address });
+        for name in ["email", "first_name", "last_name"] {
+            if let Some(value) = address.get(name) {
+                body[name] = value.clone();
+            }
+        }
         let account = self.staff(Method::POST, "/customers", body).await?;
         Ok(account["id"].as_i64().unwrap_or_default())
     }

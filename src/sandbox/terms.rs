@@ -123,9 +123,8 @@ async fn claim(
             None => Ok(slug),
         };
     }
-    let exists = |message: &str, holder: i64| {
-        Error::from(Refusal::new(400, "term_exists", message).with("resource_id", holder))
-    };
+    let exists =
+        |message: &str, holder: i64| Error::from(Refusal::new(400, "term_exists", message).with("resource_id", holder));
     let condition = "lower(name) = ? AND parent_id = ? AND id <> ?";
     let same_name = tx.ids(table, condition, &[json!(name.to_lowercase()), json!(parent), json!(id)]).await?.pop();
     match (same_name, same_slug) {

@@ -1,0 +1,7 @@
+//! The sandbox shop against recordings of the real thing, and as a place to act in.
+
+mod acting;
+mod conformance;
+mod faults;
+mod hooks;
+mod shop;
