@@ -1,8 +1,12 @@
 //! Driver `http`: JSON, XML, form or multipart over HTTP, declared in TOML; REST, JSON-RPC, GraphQL, OData and SOAP alike.
 
 mod client;
+mod oauth1;
 mod pace;
+mod payload;
+mod percent;
 mod transport;
+mod xml;
 
 pub use client::Network;
 pub use transport::{Method, Request, Response, Transport, TransportError, path_of};

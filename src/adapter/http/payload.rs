@@ -1,0 +1,193 @@
+//! Bodies: how they are written and how answers are read.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{percent, transport::Response, xml};
+
+/// How a body is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Send {
+    #[default]
+    Json,
+    /// `application/x-www-form-urlencoded`: nested members as `a[b]`.
+    Form,
+    Xml,
+    /// `multipart/form-data`: members as for a form; a member `{ filename, content, type }` is a file, `content` in base64.
+    Multipart,
+}
+
+/// How an answer is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Receive {
+    #[default]
+    Json,
+    Xml,
+    Text,
+}
+
+/// A body ready to be sent.
+#[derive(Clone, Debug)]
+pub struct Payload {
+    pub bytes: Bytes,
+    pub content_type: String,
+    /// Pairs of a form, which OAuth 1 signs.
+    pub form: Vec<(String, String)>,
+}
+
+/// Writes a body. `nonce` is part of a multipart boundary.
+///
+/// # Errors
+/// When the value has no such form.
+pub fn encode(send: Send, body: &Value, nonce: u64) -> Result<Payload, String> {
+    let plain = |bytes: Vec<u8>, content_type: &str| Payload {
+        bytes: bytes.into(),
+        content_type: content_type.to_owned(),
+        form: Vec::new(),
+    };
+    match send {
+        Send::Json => {
+            let bytes = serde_json::to_vec(body).map_err(|error| error.to_string())?;
+            Ok(plain(bytes, "application/json"))
+        }
+        Send::Xml => Ok(plain(xml::write(body)?.into_bytes(), "application/xml; charset=utf-8")),
+        Send::Form => {
+            let form = percent::pairs(body);
+            let bytes = percent::join(&form).into_bytes();
+            Ok(Payload { form, ..plain(bytes, "application/x-www-form-urlencoded") })
+        }
+        Send::Multipart => {
+            let boundary = format!("vaiven-{nonce:016x}");
+            let bytes = multipart(body, &boundary)?;
+            Ok(plain(bytes, &format!("multipart/form-data; boundary={boundary}")))
+        }
+    }
+}
+
+fn multipart(body: &Value, boundary: &str) -> Result<Vec<u8>, String> {
+    let Value::Object(members) = body else { return Err("a multipart body must be an object".into()) };
+    let mut out = Vec::new();
+    for (name, value) in members {
+        if let Some(content) = value.get("content").filter(|_| value.get("filename").is_some()) {
+            let text = |member: &str| value.get(member).and_then(Value::as_str);
+            let file = content.as_str().and_then(|text| STANDARD.decode(text).ok());
+            let file = file.ok_or_else(|| format!("file `{name}`: `content` must be base64"))?;
+            let kind = text("type").unwrap_or("application/octet-stream");
+            let filename = quoted(text("filename").unwrap_or_default());
+            let head = format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"{}\"; filename=\"{filename}\"\r\nContent-Type: {}\r\n\r\n",
+                quoted(name),
+                quoted(kind)
+            );
+            out.extend_from_slice(head.as_bytes());
+            out.extend_from_slice(&file);
+            out.extend_from_slice(b"\r\n");
+        } else {
+            for (name, value) in percent::pairs(&serde_json::json!({ name: value })) {
+                let part = format!(
+                    "--{boundary}\r\nContent-Disposition: form-data; name=\"{}\"\r\n\r\n{value}\r\n",
+                    quoted(&name)
+                );
+                out.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+    out.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    Ok(out)
+}
+
+/// A text that cannot end its quotes or its line.
+fn quoted(text: &str) -> String {
+    text.replace('"', "%22").replace(['\r', '\n'], " ")
+}
+
+/// Reads an answer's body; `()` for an empty one, nothing when it is not what was expected.
+#[must_use]
+pub fn decode(receive: Receive, response: &Response) -> Option<Value> {
+    if response.body.iter().all(u8::is_ascii_whitespace) {
+        return Some(if receive == Receive::Text { Value::from("") } else { Value::Null });
+    }
+    match receive {
+        Receive::Json => {
+            let bytes = response.body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&response.body);
+            serde_json::from_slice(bytes).ok()
+        }
+        Receive::Xml => {
+            let value = xml::read(&text(response)?).ok()?;
+            // A page for people can be well-formed too.
+            let page = value.as_object()?.keys().any(|root| root.eq_ignore_ascii_case("html"));
+            (!page).then_some(value)
+        }
+        Receive::Text => text(response).map(Value::from),
+    }
+}
+
+/// The body's text in the encoding it declares; nothing when it does not hold to it.
+#[must_use]
+pub fn text(response: &Response) -> Option<String> {
+    let declared = response.header("content-type").and_then(charset).or_else(|| xml_encoding(&response.body));
+    let encoding = declared
+        .and_then(|label| encoding_rs::Encoding::for_label(label.as_bytes()))
+        .unwrap_or(encoding_rs::UTF_8);
+    let (text, _, broken) = encoding.decode(&response.body);
+    (!broken).then(|| text.into_owned())
+}
+
+fn charset(content_type: &str) -> Option<String> {
+    let (_, rest) = content_type.split_once("charset=")?;
+    Some(rest.split(';').next()?.trim().trim_matches('"').to_owned())
+}
+
+fn xml_encoding(body: &[u8]) -> Option<String> {
+    let head = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
+    let declaration = head.trim_start().strip_prefix("<?xml")?.split("?>").next()?.to_owned();
+    let (_, rest) = declaration.split_once("encoding=")?;
+    let quote = rest.chars().next()?;
+    rest[1..].split(quote).next().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn answer(content_type: &str, body: &[u8]) -> Response {
+        Response {
+            status: 200,
+            headers: vec![("content-type".into(), content_type.into())],
+            body: Bytes::copy_from_slice(body),
+        }
+    }
+
+    #[test]
+    fn a_page_for_people_is_not_an_answer() {
+        let page = answer("text/html", b"<html><body>Maintenance</body></html>");
+        assert_eq!(decode(Receive::Json, &page), None);
+        assert_eq!(decode(Receive::Xml, &page), None);
+    }
+
+    #[test]
+    fn an_answer_is_read_in_the_encoding_it_declares() {
+        let latin = answer("text/xml", b"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><a>\xF1</a>");
+        assert_eq!(decode(Receive::Xml, &latin), Some(json!({ "a": "ñ" })));
+        assert_eq!(decode(Receive::Xml, &answer("text/xml", b"<a>\xF1</a>")), None);
+        assert_eq!(decode(Receive::Json, &answer("", b"\xEF\xBB\xBF{\"a\": 1.10}")).unwrap().to_string(), "{\"a\":1.10}");
+        assert_eq!(decode(Receive::Json, &answer("", b"")), Some(Value::Null));
+    }
+
+    #[test]
+    fn a_file_and_a_field_make_a_multipart_body() {
+        let body = json!({ "alt": "ñ", "image": { "filename": "a\".png", "content": "AAE=", "type": "image/png" } });
+        let payload = encode(Send::Multipart, &body, 5).unwrap();
+        assert_eq!(payload.content_type, "multipart/form-data; boundary=vaiven-0000000000000005");
+        let expected = b"--vaiven-0000000000000005\r\nContent-Disposition: form-data; name=\"alt\"\r\n\r\n\xC3\xB1\r\n\
+            --vaiven-0000000000000005\r\nContent-Disposition: form-data; name=\"image\"; filename=\"a%22.png\"\r\n\
+            Content-Type: image/png\r\n\r\n\0\x01\r\n--vaiven-0000000000000005--\r\n";
+        assert_eq!(payload.bytes.as_ref(), expected);
+    }
+}
