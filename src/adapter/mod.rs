@@ -4,10 +4,12 @@
 //! [`System`](crate::port::System). The [`Registry`] knows the adapters and mappings that ship in the binary and those of
 //! the configuration's folders.
 
+pub mod cursor;
 pub mod http;
 mod manifest;
 mod registry;
 mod settings;
+pub mod units;
 
 use std::{path::PathBuf, sync::Arc};
 

@@ -1,6 +1,12 @@
 //! Driver `http`: JSON, XML, form or multipart over HTTP, declared in TOML; REST, JSON-RPC, GraphQL, OData and SOAP alike.
 
-mod client;
+mod auth;
+mod call;
+mod compile;
+mod config;
+mod exchange;
+mod judge;
+mod network;
 mod oauth1;
 mod pace;
 mod payload;
@@ -8,7 +14,8 @@ mod percent;
 mod transport;
 mod xml;
 
-pub use client::Network;
+pub use config::HttpAdapter;
+pub use network::Network;
 pub use transport::{Method, Request, Response, Transport, TransportError, path_of};
 
 use std::sync::Arc;

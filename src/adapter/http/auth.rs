@@ -1,0 +1,388 @@
+//! Who we are: static credentials, signatures, and logins that are made once, shared and renewed.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
+
+use super::{
+    call::{Answer, Call, Draft, header_pairs},
+    compile::{ANSWER, Compiler},
+    config::{self, SessionSpec},
+    exchange::Exchange,
+    judge::Verb,
+    oauth1,
+    payload::{self, Receive, Send},
+    percent,
+    transport::Method,
+};
+use crate::{
+    adapter::Formula,
+    expr::{Expr, ExprError, Known, Scope, Template},
+    failure::{Class, Failure},
+    load::{LoadError, Place},
+};
+
+/// How long a refused login is not tried again: many requests at once must not lock an account.
+const REFUSED: TimeDelta = TimeDelta::seconds(30);
+
+/// A token is renewed this long before it ends.
+const MARGIN: TimeDelta = TimeDelta::seconds(60);
+
+/// Compiled table `auth`.
+#[derive(Debug)]
+pub enum Auth {
+    None,
+    Basic { user: Template, password: Template },
+    Bearer(Template),
+    Header { name: String, value: Template },
+    Query(Template),
+    Oauth1 { key: Template, secret: Template, token: Option<(Template, Template)> },
+    Login(Box<Login>),
+}
+
+/// A login and its present result.
+#[derive(Debug)]
+pub struct Login {
+    kind: Kind,
+    expired: Expr,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Session {
+        call: Call,
+        capture: Vec<(String, Expr)>,
+        headers: Option<Template>,
+        query: Option<Template>,
+        failed: Option<Expr>,
+    },
+    Oauth2 {
+        token_url: Template,
+        id: Template,
+        secret: Template,
+        scope: Option<Template>,
+        refresh: Option<Template>,
+    },
+}
+
+#[derive(Default)]
+struct State {
+    /// Raised by every login.
+    generation: u64,
+    pass: Option<(Value, Option<DateTime<Utc>>)>,
+    /// A refresh token that the last login gave instead of the configured one.
+    refresh: Option<String>,
+    refused: Option<(DateTime<Utc>, String)>,
+}
+
+/// Captured values are credentials.
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+/// What a request is authorised with.
+#[derive(Clone, Default)]
+pub struct Pass {
+    pub generation: u64,
+    captured: Value,
+}
+
+impl Auth {
+    /// # Errors
+    /// Wrong templates, an unknown variable.
+    pub fn compile(spec: Option<&config::Auth>, compiler: &Compiler) -> Result<Self, LoadError> {
+        let known = compiler.with_secrets(compiler.known(&[]));
+        let text = |text| compiler.text(text, &known);
+        Ok(match spec {
+            None => Self::None,
+            Some(config::Auth::Basic(basic)) => {
+                Self::Basic { user: text(&basic.user)?, password: text(&basic.password)? }
+            }
+            Some(config::Auth::Bearer(token)) => Self::Bearer(text(token)?),
+            Some(config::Auth::Header(header)) => {
+                Self::Header { name: header.name.to_lowercase(), value: text(&header.value)? }
+            }
+            Some(config::Auth::Query(table)) => {
+                Self::Query(compiler.table(Some(table), &known)?.unwrap_or_else(|| Template::constant(json!({}))))
+            }
+            Some(config::Auth::Oauth1(spec)) => Self::Oauth1 {
+                key: text(&spec.consumer_key)?,
+                secret: text(&spec.consumer_secret)?,
+                token: match (&spec.token, &spec.token_secret) {
+                    (Some(token), Some(secret)) => Some((text(token)?, text(secret)?)),
+                    (None, None) => None,
+                    (Some(one), None) | (None, Some(one)) => {
+                        return Err(LoadError::new(&compiler.place(one), "`token` and `token_secret` belong together"));
+                    }
+                },
+            },
+            Some(config::Auth::Oauth2(spec)) => Self::Login(Box::new(Login {
+                kind: Kind::Oauth2 {
+                    token_url: text(&spec.token_url)?,
+                    id: text(&spec.client_id)?,
+                    secret: text(&spec.client_secret)?,
+                    scope: spec.scope.as_ref().map(text).transpose()?,
+                    refresh: spec.refresh_token.as_ref().map(text).transpose()?,
+                },
+                expired: expired(None, compiler)?,
+                state: Mutex::default(),
+            })),
+            Some(config::Auth::Session(spec)) => Self::Login(Box::new(session(spec, compiler, &known)?)),
+        })
+    }
+
+    /// The present credentials; logs in if need be.
+    ///
+    /// # Errors
+    /// `Auth` when the login is refused, `Transient` when it has no answer.
+    pub async fn pass(&self, exchange: &Exchange) -> Result<Pass, Failure> {
+        let Self::Login(login) = self else { return Ok(Pass::default()) };
+        let mut state = login.state.lock().await;
+        if let Some((captured, until)) = &state.pass
+            && until.is_none_or(|until| exchange.env.now() < until)
+        {
+            return Ok(Pass { generation: state.generation, captured: captured.clone() });
+        }
+        login.renew(&mut state, exchange).await
+    }
+
+    /// New credentials instead of `old`. Requests whose session expired at the same time share one login.
+    ///
+    /// # Errors
+    /// As [`Auth::pass`].
+    pub async fn renewed(&self, old: &Pass, exchange: &Exchange) -> Result<Pass, Failure> {
+        let Self::Login(login) = self else { return Ok(old.clone()) };
+        let mut state = login.state.lock().await;
+        match &state.pass {
+            Some((captured, _)) if state.generation != old.generation => {
+                Ok(Pass { generation: state.generation, captured: captured.clone() })
+            }
+            _ => login.renew(&mut state, exchange).await,
+        }
+    }
+
+    /// Whether an answer says that the session is no longer good.
+    #[must_use]
+    pub fn is_expired(&self, answer: &Answer, scope: &Scope<'_>) -> bool {
+        match self {
+            Self::Login(login) => login.expired.eval_bool(&answer.scope(scope)).unwrap_or(false),
+            _ => false,
+        }
+    }
+
+    #[must_use]
+    pub fn has_login(&self) -> bool {
+        matches!(self, Self::Login(_))
+    }
+
+    /// Headers and query of an authorised request. `url` is complete but for the query added here.
+    ///
+    /// # Errors
+    /// An expression without value.
+    pub fn sign(&self, pass: &Pass, draft: &Draft, url: &str, exchange: &Exchange) -> Result<Signed, ExprError> {
+        let scope = exchange.confidential();
+        let authorization = |value: String| Signed { headers: vec![("authorization".into(), value)], query: Vec::new() };
+        Ok(match self {
+            Self::None => Signed::default(),
+            Self::Basic { user, password } => {
+                let pair = format!("{}:{}", user.render_text(&scope)?, password.render_text(&scope)?);
+                authorization(format!("Basic {}", STANDARD.encode(pair)))
+            }
+            Self::Bearer(token) => authorization(format!("Bearer {}", token.render_text(&scope)?)),
+            Self::Header { name, value } => {
+                Signed { headers: vec![(name.clone(), value.render_text(&scope)?)], query: Vec::new() }
+            }
+            Self::Query(table) => Signed {
+                headers: Vec::new(),
+                query: percent::pairs(&table.render(&scope)?.unwrap_or_default()),
+            },
+            Self::Oauth1 { key, secret, token } => {
+                let token = match token {
+                    Some((token, secret)) => Some((token.render_text(&scope)?, secret.render_text(&scope)?)),
+                    None => None,
+                };
+                let (key, secret) = (key.render_text(&scope)?, secret.render_text(&scope)?);
+                let credentials = oauth1::Credentials {
+                    consumer_key: &key,
+                    consumer_secret: &secret,
+                    token: token.as_ref().map(|(token, secret)| (token.as_str(), secret.as_str())),
+                };
+                let form = draft.payload.as_ref().map_or(&[][..], |payload| &payload.form);
+                let entropy = &exchange.env.entropy;
+                let nonce = format!("{:016x}{:016x}", entropy.next_u64(), entropy.next_u64());
+                let at = exchange.env.now().timestamp();
+                authorization(oauth1::header(credentials, draft.method, url, form, &nonce, at))
+            }
+            Self::Login(login) => login.sign(pass, &scope)?,
+        })
+    }
+}
+
+/// What authorisation adds to a request.
+#[derive(Default)]
+pub struct Signed {
+    pub headers: Vec<(String, String)>,
+    pub query: Vec<(String, String)>,
+}
+
+impl Login {
+    fn sign(&self, pass: &Pass, scope: &Scope<'_>) -> Result<Signed, ExprError> {
+        let scope = scope.child().with_members(&pass.captured);
+        let table = |part: &Option<Template>| match part {
+            Some(template) => template.render(&scope).map(Option::unwrap_or_default),
+            None => Ok(Value::Null),
+        };
+        Ok(match &self.kind {
+            Kind::Session { headers, query, .. } => {
+                Signed { headers: header_pairs(&table(headers)?), query: percent::pairs(&table(query)?) }
+            }
+            Kind::Oauth2 { .. } => {
+                let token = pass.captured.get("access_token").and_then(Value::as_str).unwrap_or_default();
+                Signed { headers: vec![("authorization".into(), format!("Bearer {token}"))], query: Vec::new() }
+            }
+        })
+    }
+
+    async fn renew(&self, state: &mut State, exchange: &Exchange) -> Result<Pass, Failure> {
+        let now = exchange.env.now();
+        if let Some((at, message)) = &state.refused
+            && now < *at + REFUSED
+        {
+            return Err(Failure::new(Class::Auth, message.clone()));
+        }
+        state.pass = None;
+        let done = match &self.kind {
+            Kind::Session { call, capture, failed, .. } => {
+                session_login(call, capture, failed.as_ref(), exchange).await.map(|captured| (captured, None))
+            }
+            Kind::Oauth2 { .. } => self.token(state, exchange).await,
+        };
+        match done {
+            Ok((captured, until)) => {
+                state.generation += 1;
+                state.refused = None;
+                state.pass = Some((captured.clone(), until));
+                Ok(Pass { generation: state.generation, captured })
+            }
+            Err(failure) => {
+                if failure.class == Class::Auth {
+                    state.refused = Some((now, failure.message.clone()));
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn token(
+        &self,
+        state: &mut State,
+        exchange: &Exchange,
+    ) -> Result<(Value, Option<DateTime<Utc>>), Failure> {
+        let Kind::Oauth2 { token_url, id, secret, scope: wanted, refresh } = &self.kind else {
+            return Err(Failure::new(Class::Fatal, "no token address"));
+        };
+        let scope = exchange.confidential();
+        let text = |template: &Template| template.render_text(&scope).map_err(|error| exchange.wrong(&error));
+        let mut form = json!({ "client_id": text(id)?, "client_secret": text(secret)? });
+        match (state.refresh.clone(), refresh) {
+            (Some(token), _) => form["refresh_token"] = token.into(),
+            (None, Some(token)) => form["refresh_token"] = text(token)?.into(),
+            (None, None) => {}
+        }
+        let grant = if form.get("refresh_token").is_some() { "refresh_token" } else { "client_credentials" };
+        form["grant_type"] = grant.into();
+        if let Some(wanted) = wanted {
+            form["scope"] = text(wanted)?.into();
+        }
+        let payload = payload::encode(Send::Form, &form, 0).map_err(|problem| Failure::new(Class::Fatal, problem))?;
+        let draft = Draft {
+            method: Method::Post,
+            target: text(token_url)?,
+            query: Vec::new(),
+            headers: vec![("accept".into(), "application/json".into())],
+            payload: Some(payload),
+        };
+        let answer = exchange.unsigned(&draft, Receive::Json).await?;
+        if let Some(failure) = exchange.judged(&answer, None, Verb::Login, &scope) {
+            return Err(refusal(failure));
+        }
+        let Some(token) = answer.body.get("access_token").and_then(Value::as_str) else {
+            return Err(answer.failure(Class::Auth, "the answer to the token request holds no access_token"));
+        };
+        if let Some(next) = answer.body.get("refresh_token").and_then(Value::as_str) {
+            state.refresh = Some(next.to_owned());
+        }
+        let seconds = answer.body.get("expires_in").and_then(|value| crate::expr::text_of(value)?.parse::<i64>().ok());
+        let until = seconds.and_then(TimeDelta::try_seconds).map(|span| exchange.env.now() + span - MARGIN);
+        Ok((json!({ "access_token": token }), until))
+    }
+}
+
+async fn session_login(
+    call: &Call,
+    capture: &[(String, Expr)],
+    failed: Option<&Expr>,
+    exchange: &Exchange,
+) -> Result<Value, Failure> {
+    let scope = exchange.confidential();
+    let draft = call.draft(&scope, &[], exchange.env.entropy.next_u64()).map_err(|error| exchange.wrong(&error))?;
+    let answer = exchange.unsigned(&draft, call.receive).await?;
+    if let Some(failure) = exchange.judged(&answer, Some(call), Verb::Login, &scope) {
+        return Err(refusal(failure));
+    }
+    let seen = answer.scope(&scope);
+    // A condition that cannot be answered speaks of an answer that is no good either.
+    if failed.is_some_and(|failed| failed.eval_bool(&seen).unwrap_or(true)) {
+        return Err(answer.failure(Class::Auth, "the login was refused: check user and password"));
+    }
+    let mut captured = Map::new();
+    for (name, expr) in capture {
+        let value = expr.eval(&seen).map_err(|error| {
+            answer.failure(Class::Auth, &format!("the answer to the login holds no `{name}`: {}", error.cause))
+        })?;
+        captured.insert(name.clone(), value);
+    }
+    Ok(Value::Object(captured))
+}
+
+/// A login that is refused for whatever reason is one of credentials or address, never of a record.
+fn refusal(mut failure: Failure) -> Failure {
+    if matches!(failure.class, Class::Rejected | Class::Missing | Class::Conflict) {
+        failure.class = Class::Auth;
+    }
+    failure
+}
+
+fn session(spec: &SessionSpec, compiler: &Compiler, known: &Known) -> Result<Login, LoadError> {
+    let at = spec.login.request();
+    let place = [at.get, at.post, at.put, at.patch, at.delete]
+        .into_iter()
+        .flatten()
+        .next()
+        .map_or_else(|| Place::start(&compiler.file), |text| compiler.place(text));
+    let after = known.clone().and(spec.capture.keys().cloned());
+    let answer = compiler.known(&ANSWER);
+    Ok(Login {
+        kind: Kind::Session {
+            call: Call::compile(at, compiler, known, &place)?,
+            capture: compiler.formulas(&spec.capture, &answer)?,
+            headers: compiler.table(spec.headers.as_ref(), &after)?,
+            query: compiler.table(spec.query.as_ref(), &after)?,
+            failed: compiler.formula_if(spec.failed.as_ref(), &answer)?,
+        },
+        expired: expired(spec.expired.as_ref(), compiler)?,
+        state: Mutex::default(),
+    })
+}
+
+fn expired(formula: Option<&Formula>, compiler: &Compiler) -> Result<Expr, LoadError> {
+    let known = compiler.known(&ANSWER);
+    match formula {
+        Some(formula) => compiler.formula(formula, &known),
+        None => Expr::compile("status == 401", &Place::start(&compiler.file), &known),
+    }
+}

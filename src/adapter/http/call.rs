@@ -1,0 +1,253 @@
+//! One request of an adapter, compiled; and its answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::{
+    compile::{ANSWER, Compiler},
+    config::{ErrorRule, RequestSpec},
+    payload::{self, Payload, Receive, Send},
+    percent,
+    transport::{Method, Response, path_of},
+};
+use crate::{
+    expr::{Expr, ExprError, Known, Scope, Template, text_of},
+    failure::{Class, Failure},
+    load::{LoadError, Place},
+};
+
+/// What a failure means.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub when: Expr,
+    pub class: Class,
+    pub field: Option<Template>,
+    pub message: Option<Template>,
+}
+
+/// A compiled request.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub method: Method,
+    target: Template,
+    query: Option<Template>,
+    headers: Option<Template>,
+    body: Option<Template>,
+    send: Send,
+    pub receive: Receive,
+    pub rules: Vec<Rule>,
+}
+
+impl Call {
+    /// Compiles the request keys of a table; `at` is where to say that the method is missing.
+    ///
+    /// # Errors
+    /// No method or several, and wrong templates.
+    pub fn compile(spec: RequestSpec<'_>, compiler: &Compiler, known: &Known, at: &Place) -> Result<Self, LoadError> {
+        let targets = [
+            (Method::Get, spec.get),
+            (Method::Post, spec.post),
+            (Method::Put, spec.put),
+            (Method::Patch, spec.patch),
+            (Method::Delete, spec.delete),
+        ];
+        let mut given = targets.into_iter().filter_map(|(method, target)| Some((method, target?)));
+        let Some((method, target)) = given.next() else {
+            return Err(LoadError::new(at, "a request needs one of `get`, `post`, `put`, `patch`, `delete`"));
+        };
+        if let Some((_, second)) = given.next() {
+            return Err(LoadError::new(&compiler.place(second), "a request has one method, this is a second one"));
+        }
+        Ok(Self {
+            method,
+            target: compiler.text(target, known)?,
+            query: compiler.table(spec.query, known)?,
+            headers: compiler.table(spec.headers, &compiler.with_secrets(known.clone()))?,
+            body: compiler.body(spec.body, known)?,
+            send: spec.send.unwrap_or(compiler.send),
+            receive: spec.receive.unwrap_or(compiler.receive),
+            rules: rules(spec.errors, compiler)?,
+        })
+    }
+
+    /// Whether the request names this variable.
+    #[must_use]
+    pub fn names(&self, variable: &str) -> bool {
+        let parts = [Some(&self.target), self.query.as_ref(), self.headers.as_ref(), self.body.as_ref()];
+        parts.into_iter().flatten().any(|part| part.names(variable))
+    }
+
+    /// The request's own parts, before address, authorisation and common headers are added. `secrets` are for headers only.
+    ///
+    /// # Errors
+    /// An expression without value, or a body that cannot be written as it should.
+    pub fn draft(&self, scope: &Scope<'_>, secrets: &[(String, Value)], nonce: u64) -> Result<Draft, ExprError> {
+        let plain = |cause: String| ExprError { expression: "body".into(), place: "request".into(), cause };
+        let table = |part: Option<&Template>, scope: &Scope<'_>| match part {
+            Some(template) => template.render(scope).map(Option::unwrap_or_default),
+            None => Ok(Value::Null),
+        };
+        let mut confidential = scope.child();
+        for (name, value) in secrets {
+            confidential = confidential.with(name.as_str(), value);
+        }
+        let payload = match &self.body {
+            Some(body) => match body.render(scope)? {
+                Some(value) => Some(payload::encode(self.send, &value, nonce).map_err(plain)?),
+                None => None,
+            },
+            None => None,
+        };
+        Ok(Draft {
+            method: self.method,
+            target: self.target.render_text(scope)?,
+            query: percent::pairs(&table(self.query.as_ref(), scope)?),
+            headers: header_pairs(&table(self.headers.as_ref(), &confidential)?),
+            payload,
+        })
+    }
+}
+
+/// Compiles error rules.
+pub fn rules(specs: &[ErrorRule], compiler: &Compiler) -> Result<Vec<Rule>, LoadError> {
+    let known = compiler.known(&ANSWER).and(["text", "op", "retry_after"]);
+    LoadError::collect(specs.iter().map(|spec| {
+        Ok(Rule {
+            when: compiler.formula(&spec.when, &known)?,
+            class: spec.class,
+            field: compiler.text_if(spec.field.as_ref(), &known)?,
+            message: compiler.text_if(spec.message.as_ref(), &known)?,
+        })
+    }))
+}
+
+/// Names and texts of a table of headers; `()` is left out, line breaks cannot get in.
+#[must_use]
+pub fn header_pairs(table: &Value) -> Vec<(String, String)> {
+    let members = table.as_object().into_iter().flatten();
+    members
+        .filter_map(|(name, value)| Some((name.to_lowercase(), text_of(value)?.replace(['\r', '\n'], " "))))
+        .collect()
+}
+
+/// A request without what all requests share.
+#[derive(Clone)]
+pub struct Draft {
+    pub method: Method,
+    /// Path, or address of which only path and query count.
+    pub target: String,
+    pub query: Vec<(String, String)>,
+    pub headers: Vec<(String, String)>,
+    pub payload: Option<Payload>,
+}
+
+/// An answer, read.
+#[derive(Clone)]
+pub struct Answer {
+    pub status: u16,
+    /// Names in lower case; values of a repeated header are joined by a comma.
+    pub headers: Value,
+    /// `()` when it could not be read.
+    pub body: Value,
+    /// Whether the body is what the adapter says it is.
+    pub readable: bool,
+    pub retry_after: Option<Duration>,
+    status_value: Value,
+    raw: Bytes,
+    /// Method and path, for messages.
+    place: String,
+}
+
+impl Answer {
+    /// Reads a response.
+    #[must_use]
+    pub fn read(response: &Response, receive: Receive, method: Method, url: &str, retry_after: Option<Duration>) -> Self {
+        let body = payload::decode(receive, response);
+        let mut headers = Map::new();
+        for (name, value) in &response.headers {
+            match headers.get_mut(name) {
+                Some(Value::String(known)) => {
+                    known.push_str(", ");
+                    known.push_str(value);
+                }
+                _ => {
+                    headers.insert(name.clone(), Value::from(value.as_str()));
+                }
+            }
+        }
+        Self {
+            status: response.status,
+            headers: Value::Object(headers),
+            readable: body.is_some(),
+            body: body.unwrap_or_default(),
+            retry_after,
+            status_value: Value::from(response.status),
+            raw: response.body.clone(),
+            place: format!("{method} {}", path_of(url)),
+        }
+    }
+
+    /// The answer's variables over those of a scope.
+    #[must_use]
+    pub fn scope<'a>(&'a self, scope: &'a Scope<'a>) -> Scope<'a> {
+        scope
+            .child()
+            .with("status", &self.status_value)
+            .with("headers", &self.headers)
+            .with("body", &self.body)
+    }
+
+    #[must_use]
+    pub fn text(&self) -> Value {
+        Value::from(String::from_utf8_lossy(&self.raw).into_owned())
+    }
+
+    /// A failure that this answer is; the message gets method, path and status.
+    #[must_use]
+    pub fn failure(&self, class: Class, message: &str) -> Failure {
+        let mut failure = Failure::new(class, format!("{message} ({}: {})", self.place, self.status)).with_status(self.status);
+        failure.retry_after = self.retry_after;
+        failure
+    }
+
+    #[must_use]
+    pub fn content_type(&self) -> String {
+        let declared = self.headers.get("content-type").and_then(Value::as_str).unwrap_or("no content type");
+        format!("{declared}, {} bytes", self.raw.len())
+    }
+
+    /// Address of the next page in the `Link` header.
+    #[must_use]
+    pub fn next_link(&self) -> Option<String> {
+        let header = self.headers.get("link")?.as_str()?;
+        // A comma may stand inside the address, so links are told apart by their angle brackets.
+        header.split('<').skip(1).find_map(|link| {
+            let (address, parameters) = link.split_once('>')?;
+            let next = parameters.split([';', ',']).any(|part| {
+                let value = part.trim().strip_prefix("rel=");
+                value.is_some_and(|value| value.trim_matches('"').split(' ').any(|word| word.eq_ignore_ascii_case("next")))
+            });
+            next.then(|| address.to_owned())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_found_in_the_link_header() {
+        let response = |link: &str| Response {
+            status: 200,
+            headers: vec![("link".into(), link.into())],
+            body: Bytes::from_static(b"[]"),
+        };
+        let next = |link: &str| Answer::read(&response(link), Receive::Json, Method::Get, "http://x/y", None).next_link();
+        let both = "<https://x/p?a=1,2&page=1>; rel=\"prev\", <https://x/p?a=1,2&page=3>; rel=\"next\"";
+        assert_eq!(next(both).as_deref(), Some("https://x/p?a=1,2&page=3"));
+        assert_eq!(next("<https://x/p?page=1>; rel=\"prev\""), None);
+    }
+}

@@ -1,0 +1,113 @@
+//! Compiles the texts of an adapter: which variables are known where.
+
+use std::{borrow::Cow, sync::Arc};
+
+use indexmap::IndexMap;
+
+use super::payload::{Receive, Send};
+use crate::{
+    adapter::{Body, Formula, Manifest, SettingKind, Text},
+    expr::{Expr, Known, Template},
+    load::{LoadError, Node, Place, SourceFile, Spanned},
+};
+
+/// Variables of an answer.
+pub const ANSWER: [&str; 3] = ["status", "headers", "body"];
+
+/// What all compiling in one file needs.
+#[derive(Clone, Debug)]
+pub struct Compiler {
+    pub file: Arc<SourceFile>,
+    /// Settings that any expression may name.
+    public: Vec<String>,
+    secret: Vec<String>,
+    pub send: Send,
+    pub receive: Receive,
+}
+
+impl Compiler {
+    #[must_use]
+    pub fn new(manifest: &Manifest, send: Send, receive: Receive) -> Self {
+        let names = |secret: bool| {
+            let chosen = manifest.settings.iter().filter(|(_, setting)| (setting.kind == SettingKind::Secret) == secret);
+            chosen.map(|(name, _)| name.clone()).collect()
+        };
+        Self { file: Arc::clone(&manifest.file), public: names(false), secret: names(true), send, receive }
+    }
+
+    /// Settings, `entity`, and these.
+    #[must_use]
+    pub fn known(&self, names: &[&'static str]) -> Known {
+        Known::of(self.public.iter().cloned()).and(["entity"]).and(names.iter().copied())
+    }
+
+    /// Where secrets are allowed too.
+    #[must_use]
+    pub fn with_secrets(&self, known: Known) -> Known {
+        known.and(self.secret.iter().cloned())
+    }
+
+    /// A bare expression.
+    pub fn formula(&self, formula: &Formula, known: &Known) -> Result<Expr, LoadError> {
+        Expr::compile(formula.0.as_ref(), &Place::of(&self.file, &formula.0), known)
+    }
+
+    pub fn formula_if(&self, formula: Option<&Formula>, known: &Known) -> Result<Option<Expr>, LoadError> {
+        formula.map(|formula| self.formula(formula, known)).transpose()
+    }
+
+    /// An expression on a row, whose members are variables.
+    pub fn on_row(&self, formula: Option<&Formula>) -> Result<Option<Expr>, LoadError> {
+        self.formula_if(formula, &Known::any())
+    }
+
+    pub fn text(&self, text: &Text, known: &Known) -> Result<Template, LoadError> {
+        Template::text(text.0.as_ref(), &self.place(text), known)
+    }
+
+    pub fn text_if(&self, text: Option<&Text>, known: &Known) -> Result<Option<Template>, LoadError> {
+        text.map(|text| self.text(text, known)).transpose()
+    }
+
+    /// A value written as a template or as a bare expression.
+    pub fn value_if(&self, text: Option<&Text>, known: &Known) -> Result<Option<Template>, LoadError> {
+        let Some(text) = text else { return Ok(None) };
+        let written = text.0.as_ref();
+        let written = if written.contains("${") { Cow::from(written) } else { Cow::from(format!("${{{written}}}")) };
+        Template::text(&written, &self.place(text), known).map(Some)
+    }
+
+    pub fn body(&self, body: Option<&Body>, known: &Known) -> Result<Option<Template>, LoadError> {
+        body.map(|body| Template::compile(&body.0, &self.file, known)).transpose()
+    }
+
+    /// A table of names and values: a query, headers.
+    pub fn table(&self, body: Option<&Body>, known: &Known) -> Result<Option<Template>, LoadError> {
+        match body {
+            Some(Body(node)) if !matches!(node.as_ref(), Node::Table(_)) => {
+                Err(self.wrong(node, "this must be a table of names and values"))
+            }
+            body => self.body(body, known),
+        }
+    }
+
+    /// Named expressions.
+    pub fn formulas(
+        &self,
+        formulas: &IndexMap<String, Formula>,
+        known: &Known,
+    ) -> Result<Vec<(String, Expr)>, LoadError> {
+        LoadError::collect(
+            formulas.iter().map(|(name, formula)| self.formula(formula, known).map(|expr| (name.clone(), expr))),
+        )
+    }
+
+    #[must_use]
+    pub fn place(&self, text: &Text) -> Place {
+        Place::of(&self.file, &text.0)
+    }
+
+    pub fn wrong<T>(&self, at: &Spanned<T>, message: &str) -> LoadError {
+        LoadError::new(&Place::of(&self.file, at), message)
+    }
+}

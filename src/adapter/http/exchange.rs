@@ -1,0 +1,317 @@
+//! Requests of one system: paced, authorised, judged.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use super::{
+    auth::{Auth, Pass, Signed},
+    call::{Answer, Call, Draft, Rule, header_pairs},
+    compile::Compiler,
+    config::{Http, RateSpec},
+    judge::{self, Verb},
+    pace::{Pace, Rate},
+    payload::Receive,
+    percent,
+    transport::{Method, Request, Transport, TransportError},
+};
+use crate::{
+    adapter::{SettingValue, Settings, World},
+    env::Env,
+    expr::{Expr, ExprError, Scope},
+    failure::{Class, Failure},
+    load::{LoadError, Place},
+};
+
+/// What leaves and comes back for one system.
+pub struct Exchange {
+    pub env: Env,
+    transport: Arc<dyn Transport>,
+    pace: Pace,
+    /// Requests under way at once.
+    pub concurrency: usize,
+    base: String,
+    headers: Vec<(String, String)>,
+    timeout: Duration,
+    max_body: usize,
+    redirects: u8,
+    auth: Auth,
+    rules: Vec<Rule>,
+    settings: Vec<(String, Value)>,
+    secrets: Vec<(String, Value)>,
+}
+
+/// Neither settings nor secrets.
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("auth", &self.auth).finish_non_exhaustive()
+    }
+}
+
+impl Exchange {
+    /// # Errors
+    /// What is wrong in table `http`.
+    pub fn open(http: &Http, compiler: &Compiler, settings: &Settings, world: &World) -> Result<Self, LoadError> {
+        let mut plain = Vec::new();
+        let mut secret = Vec::new();
+        for (name, value) in settings.iter() {
+            match value {
+                SettingValue::Plain(value) => plain.push((name.to_owned(), value.clone())),
+                SettingValue::Secret(value) => secret.push((name.to_owned(), Value::from(value.expose_secret()))),
+            }
+        }
+        let known = compiler.with_secrets(compiler.known(&[]));
+        let base = compiler.text(&http.base, &known)?;
+        let headers = compiler.table(http.headers.as_ref(), &known)?;
+        let concurrency = http.concurrency.map_or(4, |number| usize::try_from(number.get()).unwrap_or(usize::MAX));
+        let mut exchange = Self {
+            env: world.env.clone(),
+            transport: Arc::clone(&world.transport),
+            pace: Pace::new(world.env.clone(), concurrency, rate(http.rate.as_ref(), compiler)?),
+            concurrency,
+            base: String::new(),
+            headers: Vec::new(),
+            timeout: http.timeout.map_or(Duration::from_secs(30), |span| span.0),
+            max_body: http.max_body.map_or(32 << 20, |size| size.0),
+            redirects: http.redirects,
+            auth: Auth::compile(http.auth.as_ref(), compiler)?,
+            rules: super::call::rules(&http.errors, compiler)?,
+            settings: plain,
+            secrets: secret,
+        };
+        let (base, headers) = {
+            let scope = exchange.confidential();
+            let at = |error: ExprError| LoadError::new(&compiler.place(&http.base), error.to_string());
+            let base = base.render_text(&scope).map_err(at)?;
+            let headers = headers.map_or(Ok(None), |table| table.render(&scope)).map_err(at)?;
+            (base.trim_end_matches('/').to_owned(), header_pairs(&headers.unwrap_or_default()))
+        };
+        if reqwest::Url::parse(&base).ok().is_none_or(|url| !url.has_host()) {
+            return Err(LoadError::new(&compiler.place(&http.base), "this does not give an address such as `https://host/path`"));
+        }
+        exchange.base = base;
+        exchange.headers = headers;
+        Ok(exchange)
+    }
+
+    /// The settings as variables.
+    #[must_use]
+    pub fn scope(&self) -> Scope<'_> {
+        let mut scope = Scope::new();
+        for (name, value) in &self.settings {
+            scope = scope.with(name.as_str(), value);
+        }
+        scope
+    }
+
+    /// The settings and the secrets as variables.
+    #[must_use]
+    pub fn confidential(&self) -> Scope<'_> {
+        let mut scope = self.scope();
+        for (name, value) in &self.secrets {
+            scope = scope.with(name.as_str(), value);
+        }
+        scope
+    }
+
+    /// The requests of an adapter's call, until there is an answer that is not a failure, or that `ignore` lets pass.
+    ///
+    /// # Errors
+    /// By the adapter's rules and the status; see [`judge`].
+    pub async fn call(
+        &self,
+        call: &Call,
+        verb: Verb,
+        scope: &Scope<'_>,
+        ignore: Option<&Expr>,
+    ) -> Result<Answer, Failure> {
+        let draft = call.draft(scope, &self.secrets, self.env.entropy.next_u64()).map_err(|error| self.unsendable(&error, verb))?;
+        self.send(&draft, call, verb, scope, ignore).await
+    }
+
+    /// As [`Exchange::call`], to an address that the last answer gave: its path and query, on the configured host.
+    ///
+    /// # Errors
+    /// As [`Exchange::call`].
+    pub async fn follow(&self, address: &str, call: &Call, verb: Verb, scope: &Scope<'_>) -> Result<Answer, Failure> {
+        let draft = call.draft(scope, &self.secrets, self.env.entropy.next_u64()).map_err(|error| self.unsendable(&error, verb))?;
+        let draft = Draft { target: address.to_owned(), query: Vec::new(), ..draft };
+        self.send(&draft, call, verb, scope, None).await
+    }
+
+    async fn send(
+        &self,
+        draft: &Draft,
+        call: &Call,
+        verb: Verb,
+        scope: &Scope<'_>,
+        ignore: Option<&Expr>,
+    ) -> Result<Answer, Failure> {
+        let mut pass = self.auth.pass(self).await.map_err(|failure| self.clean(failure))?;
+        let mut answer = self.exchange(draft, Some(&pass), call.receive, verb).await?;
+        if self.auth.is_expired(&answer, scope) {
+            pass = self.auth.renewed(&pass, self).await.map_err(|failure| self.clean(failure))?;
+            answer = self.exchange(draft, Some(&pass), call.receive, verb).await?;
+            if self.auth.is_expired(&answer, scope) {
+                return Err(self.clean(answer.failure(Class::Auth, "the session is refused right after the login")));
+            }
+        }
+        if ignore.is_some_and(|ignore| ignore.eval_bool(&answer.scope(scope)).unwrap_or(false)) {
+            return Ok(answer);
+        }
+        match self.judged(&answer, Some(call), verb, scope) {
+            Some(failure) => Err(failure),
+            None => Ok(answer),
+        }
+    }
+
+    /// One exchange without authorisation: a login.
+    pub(super) async fn unsigned(&self, draft: &Draft, receive: Receive) -> Result<Answer, Failure> {
+        self.exchange(draft, None, receive, Verb::Login).await
+    }
+
+    /// The failure an answer is, if it is one.
+    pub(super) fn judged(&self, answer: &Answer, call: Option<&Call>, verb: Verb, scope: &Scope<'_>) -> Option<Failure> {
+        let own = call.map_or(&[][..], |call| &call.rules);
+        judge::judge(answer, own, &self.rules, verb, scope).map(|failure| self.clean(failure))
+    }
+
+    /// Whether anything answers at the base address.
+    pub async fn reach(&self) -> Result<(), Failure> {
+        let draft =
+            Draft { method: Method::Get, target: String::new(), query: Vec::new(), headers: Vec::new(), payload: None };
+        self.exchange(&draft, None, Receive::Text, Verb::Read).await.map(|_| ())
+    }
+
+    /// Logs in, where there is a login.
+    pub async fn login(&self) -> Option<Result<(), Failure>> {
+        if !self.auth.has_login() {
+            return None;
+        }
+        Some(self.auth.pass(self).await.map(|_| ()).map_err(|failure| self.clean(failure)))
+    }
+
+    /// An expression of the adapter that has no value although nothing was asked of the system.
+    pub(super) fn wrong(&self, error: &ExprError) -> Failure {
+        self.clean(Failure::new(Class::Fatal, error.to_string()))
+    }
+
+    fn unsendable(&self, error: &ExprError, verb: Verb) -> Failure {
+        // On a write it is the record that lacks something, on a read the adapter.
+        let class = if verb.in_doubt() == Class::Unknown { Class::Rejected } else { Class::Fatal };
+        self.clean(Failure::new(class, format!("the request cannot be made: {error}")))
+    }
+
+    async fn exchange(
+        &self,
+        draft: &Draft,
+        pass: Option<&Pass>,
+        receive: Receive,
+        verb: Verb,
+    ) -> Result<Answer, Failure> {
+        let mut url = self.address(draft);
+        let mut left = if draft.method == Method::Get { self.redirects } else { 0 };
+        loop {
+            let request = self.request(draft, &url, pass).map_err(|error| self.wrong(&error))?;
+            let (method, place) = (request.method, format!("{} {}", request.method, request.path()));
+            let permit = self.pace.enter().await;
+            let sent = self.transport.send(request).await;
+            drop(permit);
+            let response = sent.map_err(|error: TransportError| self.clean(judge::unanswered(&error, verb, &place)))?;
+            if left > 0
+                && matches!(response.status, 301 | 302 | 303 | 307 | 308)
+                && let Some(next) = response.header("location").and_then(|to| self.same_host(&url, to))
+            {
+                left -= 1;
+                url = next;
+                continue;
+            }
+            let wait = response.header("retry-after").and_then(|wait| judge::retry_after(wait, self.env.now()));
+            return Ok(Answer::read(&response, receive, method, &url, wait));
+        }
+    }
+
+    fn request(&self, draft: &Draft, url: &str, pass: Option<&Pass>) -> Result<Request, ExprError> {
+        let signed = match pass {
+            Some(pass) => self.auth.sign(pass, draft, url, self)?,
+            None => Signed::default(),
+        };
+        let mut url = url.to_owned();
+        add_query(&mut url, &signed.query);
+        let mut headers: Vec<(String, String)> = Vec::new();
+        if let Some(payload) = &draft.payload {
+            headers.push(("content-type".into(), payload.content_type.clone()));
+        }
+        for (name, value) in self.headers.iter().chain(&draft.headers).chain(&signed.headers) {
+            headers.retain(|(known, _)| known != name);
+            headers.push((name.clone(), value.clone()));
+        }
+        Ok(Request {
+            method: draft.method,
+            url,
+            headers,
+            body: draft.payload.as_ref().map_or_else(Bytes::new, |payload| payload.bytes.clone()),
+            timeout: self.timeout,
+            max_body: self.max_body,
+        })
+    }
+
+    /// Requests never leave the configured host, wherever an answer points.
+    fn address(&self, draft: &Draft) -> String {
+        let mut url = if draft.target.starts_with("http://") || draft.target.starts_with("https://") {
+            let rest = draft.target.split_once("://").map_or("", |(_, rest)| rest);
+            let path = rest.find(['/', '?']).map_or("/", |at| &rest[at..]);
+            format!("{}{path}", origin(&self.base))
+        } else if draft.target.is_empty() || draft.target.starts_with(['/', '?']) {
+            format!("{}{}", self.base, draft.target)
+        } else {
+            format!("{}/{}", self.base, draft.target)
+        };
+        add_query(&mut url, &draft.query);
+        url
+    }
+
+    fn same_host(&self, from: &str, to: &str) -> Option<String> {
+        let next = reqwest::Url::parse(from).ok()?.join(to).ok()?.to_string();
+        (origin(&next) == origin(&self.base)).then_some(next)
+    }
+
+    /// A system may repeat what it was sent: secrets are taken out of what it said.
+    fn clean(&self, mut failure: Failure) -> Failure {
+        for (_, value) in &self.secrets {
+            if let Some(secret) = value.as_str().filter(|secret| secret.len() > 3)
+                && failure.message.contains(secret)
+            {
+                failure.message = failure.message.replace(secret, "***");
+            }
+        }
+        failure
+    }
+}
+
+fn origin(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    url[start..].find(['/', '?', '#']).map_or(url, |end| &url[..start + end])
+}
+
+fn add_query(url: &mut String, pairs: &[(String, String)]) {
+    if !pairs.is_empty() {
+        url.push(if url.contains('?') { '&' } else { '?' });
+        url.push_str(&percent::join(pairs));
+    }
+}
+
+fn rate(spec: Option<&RateSpec>, compiler: &Compiler) -> Result<Option<Rate>, LoadError> {
+    let Some(spec) = spec else { return Ok(None) };
+    let (count, per) = match (spec.per_second, spec.per_minute) {
+        (Some(count), None) => (count, Duration::from_secs(1)),
+        (None, Some(count)) => (count, Duration::from_secs(60)),
+        _ => {
+            let at = Place::start(&compiler.file);
+            return Err(LoadError::new(&at, "`http.rate` needs one of `per_second` and `per_minute`"));
+        }
+    };
+    Ok(Some(Rate { count, per, burst: spec.burst.unwrap_or(std::num::NonZeroU32::MIN) }))
+}

@@ -1,0 +1,172 @@
+//! What an answer means: the adapter's rules first, then the status.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{
+    call::{Answer, Rule},
+    transport::TransportError,
+};
+use crate::{
+    expr::Scope,
+    failure::{Class, Failure},
+};
+
+/// What a request is for; `op` in conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Login,
+    List,
+    Read,
+    Find,
+    Create,
+    Update,
+    Delete,
+}
+
+impl Verb {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::List => "list",
+            Self::Read => "read",
+            Self::Find => "find",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// What it means when the request may have had an effect that we cannot see.
+    #[must_use]
+    pub fn in_doubt(self) -> Class {
+        match self {
+            Self::Create | Self::Update | Self::Delete => Class::Unknown,
+            Self::Login | Self::List | Self::Read | Self::Find => Class::Transient,
+        }
+    }
+}
+
+/// Longest text of a system that a message repeats.
+const SAID: usize = 300;
+
+/// The failure that an answer is, if it is one.
+#[must_use]
+pub fn judge(answer: &Answer, own: &[Rule], common: &[Rule], verb: Verb, scope: &Scope<'_>) -> Option<Failure> {
+    let rules = || own.iter().chain(common);
+    let text = rules().any(|rule| rule.when.names("text")).then(|| answer.text());
+    let seen = answer
+        .scope(scope)
+        .with_owned("text", text.unwrap_or_default())
+        .with_owned("op", verb.as_str())
+        .with_owned("retry_after", answer.retry_after.map_or(Value::Null, |wait| wait.as_secs().into()));
+    // A condition that meets a missing member does not hold: answers differ in what they have.
+    let rule = rules().find(|rule| rule.when.eval_bool(&seen).unwrap_or(false));
+    let class = match rule {
+        Some(rule) => rule.class,
+        None => by_status(answer, verb)?,
+    };
+    let template = |template: Option<&crate::expr::Template>| {
+        template.and_then(|text| text.render_text(&seen).ok()).filter(|text| !text.trim().is_empty())
+    };
+    let message = rule.and_then(|rule| template(rule.message.as_ref())).unwrap_or_else(|| default_message(answer));
+    let mut failure = answer.failure(class, &message);
+    failure.field = rule.and_then(|rule| template(rule.field.as_ref()));
+    Some(failure)
+}
+
+fn by_status(answer: &Answer, verb: Verb) -> Option<Class> {
+    match answer.status {
+        200..=299 if answer.readable => None,
+        401 | 403 => Some(Class::Auth),
+        404 | 410 => Some(Class::Missing),
+        409 | 412 => Some(Class::Conflict),
+        408 | 425 => Some(Class::Transient),
+        429 => Some(Class::Throttled),
+        400..=499 => Some(Class::Rejected),
+        // Also redirects that nobody asked to follow and pages that are no answer: what was done, nobody knows.
+        _ => Some(verb.in_doubt()),
+    }
+}
+
+fn default_message(answer: &Answer) -> String {
+    if let Some(said) = said(&answer.body) {
+        return cut(&said);
+    }
+    match answer.status {
+        300..=399 => "a redirect, which is not followed: check the address, or allow `redirects`".into(),
+        _ if answer.readable => "the request was refused without a reason".into(),
+        _ => format!("not an answer of the expected kind ({})", answer.content_type()),
+    }
+}
+
+/// The sentence a system explains itself with, where most put it.
+fn said(body: &Value) -> Option<String> {
+    const PLACES: [&str; 11] = [
+        "/message",
+        "/error/data/message",
+        "/error/message",
+        "/errors/0/message",
+        "/error_description",
+        "/detail",
+        "/error",
+        "/errors/0",
+        "/errors/0/detail",
+        "/title",
+        "/errors",
+    ];
+    let text = PLACES.iter().filter_map(|place| body.pointer(place)?.as_str()).find(|text| !text.trim().is_empty());
+    text.map(str::to_owned)
+}
+
+/// One line of at most [`SAID`] characters.
+#[must_use]
+pub fn cut(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(SAID) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// The failure that no answer is.
+#[must_use]
+pub fn unanswered(error: &TransportError, verb: Verb, place: &str) -> Failure {
+    let class = if error.may_have_arrived() { verb.in_doubt() } else { Class::Transient };
+    Failure::new(class, format!("{error} ({place})"))
+}
+
+/// Wait of a `Retry-After` header: seconds, or a date.
+#[must_use]
+pub fn retry_after(header: &str, now: DateTime<Utc>) -> Option<Duration> {
+    let header = header.trim();
+    if let Ok(seconds) = header.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = DateTime::parse_from_rfc2822(header).ok()?;
+    Some((until.to_utc() - now).to_std().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = DateTime::parse_from_rfc3339("2026-07-01T10:00:00Z").unwrap().to_utc();
+        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("Wed, 01 Jul 2026 10:00:30 GMT", now), Some(Duration::from_secs(30)));
+        assert_eq!(retry_after("Wed, 01 Jul 2026 09:00:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(retry_after("soon", now), None);
+    }
+
+    #[test]
+    fn what_a_system_says_is_one_short_line() {
+        assert_eq!(said(&serde_json::json!({ "error": { "message": "no" } })).as_deref(), Some("no"));
+        assert_eq!(said(&serde_json::json!({ "errors": [{ "message": "no" }] })).as_deref(), Some("no"));
+        assert_eq!(cut(&"ñ ".repeat(400)).chars().count(), SAID + 1);
+    }
+}
