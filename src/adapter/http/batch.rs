@@ -1,0 +1,400 @@
+//! Many writes in one request: results per item where the system gives them, halving where it does not.
+
+use futures::future::BoxFuture;
+use serde_json::Value;
+
+use super::{
+    call::{Answer, Call},
+    compile::{ANSWER, Compiler},
+    config::{BatchSpec, Results},
+    exchange::Exchange,
+    judge::cut,
+    operation::verb,
+    plan::{Entity, word},
+    variables::{Learnt, Variables, WRITE},
+};
+use crate::{
+    adapter::Formula,
+    expr::{Expr, ExprError, Scope, Template, text_of},
+    failure::{Class, Failure},
+    load::{LoadError, Place},
+    port::{Op, Outcome, Write, Written},
+};
+
+/// Compiled table `batch`.
+#[derive(Debug)]
+pub struct Batch {
+    pub ops: Vec<Op>,
+    pub max: usize,
+    call: Call,
+    item: Option<Template>,
+    group: Option<Expr>,
+    results: Option<Places>,
+    matches: Option<Expr>,
+    error: Option<Expr>,
+    class: Option<Expr>,
+    message: Option<Expr>,
+    field: Option<Expr>,
+    learnt: Learnt,
+}
+
+/// Where results are in an answer.
+#[derive(Debug)]
+enum Places {
+    All(Expr),
+    ByOp(Vec<(Op, Expr)>),
+}
+
+impl Batch {
+    /// # Errors
+    /// Keys that are missing or do not go together, wrong expressions.
+    pub fn compile(spec: &BatchSpec, compiler: &Compiler, at: &Place) -> Result<Self, LoadError> {
+        let at = [spec.post.as_ref(), spec.put.as_ref(), spec.patch.as_ref()]
+            .into_iter()
+            .flatten()
+            .next()
+            .map_or(at.clone(), |text| compiler.place(text));
+        let Some(max) = spec.max else {
+            return Err(LoadError::new(&at, "`batch` needs `max`: the most writes of one request"));
+        };
+        if spec.ops.is_empty() {
+            return Err(LoadError::new(&at, "`batch` needs `ops`: any of \"create\", \"update\", \"delete\""));
+        }
+        let known = compiler.known(&["items", "creates", "updates", "deletes", "group"]);
+        let known = if spec.group.is_some() { known } else { compiler.known(&["items", "creates", "updates", "deletes"]) };
+        let each = compiler.known(&WRITE);
+        let result = compiler.known(&["result", "item", "key", "id", "op"]).and(ANSWER);
+        let on_result = |formula: Option<&Formula>| compiler.formula_if(formula, &result);
+        let learnt = Learnt {
+            id: on_result(spec.id.as_ref())?,
+            row: on_result(spec.row.as_ref())?,
+            version: on_result(spec.version.as_ref())?,
+            parts: compiler.formulas(&spec.parts, &result)?,
+        };
+        let results = spec.results.as_ref().map(|results| places(results, &spec.ops, compiler, &at)).transpose()?;
+        if spec.ops.contains(&Op::Create) && (results.is_none() || (learnt.id.is_none() && learnt.row.is_none())) {
+            return Err(LoadError::new(&at, "a batch that creates needs `results` and `id` (or `row`): what was created as what"));
+        }
+        if results.is_none() && (spec.error.is_some() || spec.r#match.is_some()) {
+            return Err(LoadError::new(&at, "`error` and `match` speak of `results`, which is missing"));
+        }
+        Ok(Self {
+            ops: spec.ops.clone(),
+            max: usize::try_from(max.get()).unwrap_or(usize::MAX),
+            call: Call::compile(spec.request(), compiler, &known, &at)?,
+            item: compiler.body(spec.item.as_ref(), &each)?,
+            group: compiler.formula_if(spec.group.as_ref(), &each)?,
+            results,
+            matches: on_result(spec.r#match.as_ref())?,
+            error: on_result(spec.error.as_ref())?,
+            class: on_result(spec.class.as_ref())?,
+            message: on_result(spec.message.as_ref())?,
+            field: on_result(spec.field.as_ref())?,
+            learnt,
+        })
+    }
+
+    /// Writes as they go into requests: of one group, at most `max` at once. Those whose element cannot be made come back as
+    /// outcomes.
+    pub fn portions(&self, writes: Vec<Write>, scope: &Scope<'_>) -> (Vec<Portion>, Vec<Outcome>) {
+        let mut groups: Vec<(Value, Vec<Element>)> = Vec::new();
+        let mut refused = Vec::new();
+        for write in writes {
+            match self.element(&write, scope) {
+                Ok((group, item)) => {
+                    let element = Element { write, item };
+                    match groups.iter_mut().find(|(known, _)| *known == group) {
+                        Some((_, elements)) => elements.push(element),
+                        None => groups.push((group, vec![element])),
+                    }
+                }
+                Err(error) => {
+                    let failure = Failure::new(Class::Rejected, format!("the batch's element cannot be made: {error}"));
+                    refused.push(Outcome { job: write.job, result: Err(failure), requests: 0 });
+                }
+            }
+        }
+        let mut portions = Vec::new();
+        for (group, elements) in groups {
+            let mut elements = elements.into_iter().peekable();
+            while elements.peek().is_some() {
+                portions.push(Portion { group: group.clone(), elements: elements.by_ref().take(self.max).collect() });
+            }
+        }
+        (portions, refused)
+    }
+
+    fn element(&self, write: &Write, scope: &Scope<'_>) -> Result<(Value, Value), ExprError> {
+        let variables = Variables::of(write);
+        let scope = variables.scope(write, scope);
+        let group = self.group.as_ref().map_or(Ok(Value::Null), |group| group.eval(&scope))?;
+        let item = match &self.item {
+            Some(item) => item.render(&scope)?.unwrap_or_default(),
+            None => write.body.clone(),
+        };
+        Ok((group, item))
+    }
+
+    /// Sends a portion; a refused one is halved until the bad item stands alone.
+    pub fn send<'a>(
+        &'a self,
+        portion: Portion,
+        entity: &'a Entity,
+        exchange: &'a Exchange,
+        scope: &'a Scope<'a>,
+    ) -> BoxFuture<'a, Vec<Outcome>> {
+        Box::pin(async move {
+            let failure = match self.request(&portion, exchange, scope).await {
+                Ok(answer) => return self.outcomes(portion.elements, &answer, entity, scope),
+                Err(failure) => failure,
+            };
+            let of_a_record = matches!(failure.class, Class::Rejected | Class::Conflict | Class::Missing);
+            let Portion { group, mut elements } = portion;
+            if !of_a_record || elements.len() < 2 {
+                return elements.into_iter().map(|element| outcome(&element.write, Err(copy(&failure)))).collect();
+            }
+            let second = elements.split_off(elements.len() / 2);
+            let mut all = self.send(Portion { group: group.clone(), elements }, entity, exchange, scope).await;
+            all.extend(self.send(Portion { group, elements: second }, entity, exchange, scope).await);
+            for outcome in &mut all {
+                outcome.requests += 1;
+            }
+            all
+        })
+    }
+
+    async fn request(&self, portion: &Portion, exchange: &Exchange, scope: &Scope<'_>) -> Result<Answer, Failure> {
+        let of = |op: Option<Op>| -> Value {
+            let chosen = portion.elements.iter().filter(|element| op.is_none_or(|op| element.write.op == op));
+            chosen.map(|element| element.item.clone()).collect()
+        };
+        let [creates, updates, deletes] = [Op::Create, Op::Update, Op::Delete].map(|op| of(Some(op)));
+        let items = of(None);
+        let scope = scope
+            .child()
+            .with("items", &items)
+            .with("creates", &creates)
+            .with("updates", &updates)
+            .with("deletes", &deletes)
+            .with("group", &portion.group);
+        let first = portion.elements.first().map_or(Op::Update, |element| element.write.op);
+        let alike = portion.elements.iter().all(|element| element.write.op == first);
+        exchange.call(&self.call, verb(if alike { first } else { Op::Update }), &scope, None).await
+    }
+
+    fn outcomes(&self, elements: Vec<Element>, answer: &Answer, entity: &Entity, scope: &Scope<'_>) -> Vec<Outcome> {
+        let Some(places) = &self.results else {
+            return elements
+                .into_iter()
+                .map(|element| {
+                    let Element { write, item } = element;
+                    let result = self.learn(&write, &item, &Value::Null, answer, entity, scope);
+                    outcome(&write, result)
+                })
+                .collect();
+        };
+        let lists = Lists::read(places, answer, scope);
+        let numbers = lists.numbers(&elements);
+        elements
+            .into_iter()
+            .zip(numbers)
+            .map(|(element, number)| {
+                let Element { write, item } = element;
+                let result = match lists.take(self, &write, &item, number, answer, scope) {
+                    Ok(result) => self.judged(&write, &item, &result, answer, entity, scope),
+                    Err(problem) => Err(answer.failure(verb(write.op).in_doubt(), &problem)),
+                };
+                outcome(&write, result)
+            })
+            .collect()
+    }
+
+    /// A single result: its error, or what it says of the write.
+    fn judged(
+        &self,
+        write: &Write,
+        item: &Value,
+        result: &Value,
+        answer: &Answer,
+        entity: &Entity,
+        scope: &Scope<'_>,
+    ) -> Result<Written, Failure> {
+        let own = Own::of(write);
+        let seen = own.scope(item, result, answer, scope);
+        // A result without the member that an error would have is one that went well.
+        let error = self.error.as_ref().and_then(|error| error.eval(&seen).ok()).unwrap_or_default();
+        let well = match &error {
+            Value::Null | Value::Bool(false) => true,
+            Value::String(text) => text.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            Value::Object(members) => members.is_empty(),
+            Value::Bool(true) | Value::Number(_) => false,
+        };
+        if well {
+            return self.learn(write, item, result, answer, entity, scope);
+        }
+        let text = |expr: &Option<Expr>| expr.as_ref().and_then(|expr| text_of(&expr.eval(&seen).ok()?));
+        let class = text(&self.class).and_then(|class| serde_json::from_value(class.into()).ok()).unwrap_or(Class::Rejected);
+        let said = text(&self.message).or_else(|| {
+            let message = error.get("message").unwrap_or(&error);
+            message.as_str().map(str::to_owned)
+        });
+        let mut failure = answer.failure(class, &cut(&said.unwrap_or_else(|| "the item was refused without a reason".into())));
+        failure.field = text(&self.field).filter(|field| !field.is_empty());
+        match (&write.id, write.op, class) {
+            (Some(id), Op::Delete, Class::Missing) => Ok(Written { id: id.clone(), ..Written::default() }),
+            _ => Err(failure),
+        }
+    }
+
+    fn learn(
+        &self,
+        write: &Write,
+        item: &Value,
+        result: &Value,
+        answer: &Answer,
+        entity: &Entity,
+        scope: &Scope<'_>,
+    ) -> Result<Written, Failure> {
+        let own = Own::of(write);
+        self.learnt.read(write, entity, &own.scope(item, result, answer, scope), Some(answer))
+    }
+}
+
+/// Writes of one request.
+pub struct Portion {
+    group: Value,
+    elements: Vec<Element>,
+}
+
+struct Element {
+    write: Write,
+    item: Value,
+}
+
+/// A write's own variables beside its result.
+struct Own {
+    key: Value,
+    id: Value,
+    op: Value,
+}
+
+impl Own {
+    fn of(write: &Write) -> Self {
+        Self {
+            key: write.key.as_str().into(),
+            id: write.id.as_deref().map_or(Value::Null, Value::from),
+            op: word(write.op).into(),
+        }
+    }
+
+    fn scope<'a>(&'a self, item: &'a Value, result: &'a Value, answer: &'a Answer, scope: &'a Scope<'a>) -> Scope<'a> {
+        answer
+            .scope(scope)
+            .with("item", item)
+            .with("result", result)
+            .with("key", &self.key)
+            .with("id", &self.id)
+            .with("op", &self.op)
+    }
+}
+
+/// The results of an answer, by the list they stand in.
+struct Lists(Vec<(Option<Op>, Result<Vec<Value>, String>)>);
+
+impl Lists {
+    fn read(places: &Places, answer: &Answer, scope: &Scope<'_>) -> Self {
+        let seen = answer.scope(scope);
+        let list = |expr: &Expr| match expr.eval(&seen) {
+            Ok(Value::Array(results)) => Ok(results),
+            Ok(_) => Err(format!("the answer's results (`{}`) are no list", expr.text())),
+            Err(error) => Err(format!("the answer holds no results: {error}")),
+        };
+        Self(match places {
+            Places::All(expr) => vec![(None, list(expr))],
+            Places::ByOp(exprs) => exprs.iter().map(|(op, expr)| (Some(*op), list(expr))).collect(),
+        })
+    }
+
+    /// For each element its number in its list, and how many elements that list stands for.
+    fn numbers(&self, elements: &[Element]) -> Vec<(usize, usize)> {
+        let by_op = self.0.iter().any(|(op, _)| op.is_some());
+        let mut numbers = Vec::with_capacity(elements.len());
+        let name = |element: &Element| if by_op { word(element.write.op) } else { "all" };
+        let mut totals = std::collections::BTreeMap::new();
+        for element in elements {
+            let count = totals.entry(name(element)).or_insert(0_usize);
+            numbers.push((*count, 0));
+            *count += 1;
+        }
+        for (number, element) in numbers.iter_mut().zip(elements) {
+            number.1 = totals.get(name(element)).copied().unwrap_or_default();
+        }
+        numbers
+    }
+
+    /// The result that belongs to a write.
+    fn take(
+        &self,
+        batch: &Batch,
+        write: &Write,
+        item: &Value,
+        (number, expected): (usize, usize),
+        answer: &Answer,
+        scope: &Scope<'_>,
+    ) -> Result<Value, String> {
+        let list = self.0.iter().find(|(op, _)| op.is_none_or(|op| op == write.op));
+        let results = match list {
+            Some((_, Ok(results))) => results,
+            Some((_, Err(problem))) => return Err(problem.clone()),
+            None => return Err("the adapter names no results for this kind of write".into()),
+        };
+        if let Some(matches) = &batch.matches {
+            let own = Own::of(write);
+            let found = results.iter().find(|result| {
+                matches.eval_bool(&own.scope(item, result, answer, scope)).unwrap_or(false)
+            });
+            return found.cloned().ok_or_else(|| "the answer holds no result of this item".into());
+        }
+        if results.len() != expected {
+            return Err(format!("the answer holds {} results for {expected} items: which is whose cannot be told", results.len()));
+        }
+        results.get(number).cloned().ok_or_else(|| "the answer holds no result of this item".into())
+    }
+}
+
+fn places(results: &Results, ops: &[Op], compiler: &Compiler, at: &Place) -> Result<Places, LoadError> {
+    let known = compiler.known(&ANSWER);
+    if let Some(all) = &results.all {
+        return Ok(Places::All(compiler.formula(all, &known)?));
+    }
+    let given = [(Op::Create, &results.create), (Op::Update, &results.update), (Op::Delete, &results.delete)];
+    let mut places = Vec::new();
+    for (op, formula) in given {
+        match formula {
+            Some(formula) => places.push((op, compiler.formula(formula, &known)?)),
+            None if ops.contains(&op) => {
+                return Err(LoadError::new(at, format!("`results` lacks `{}`, which is one of the `ops`", word(op))));
+            }
+            None => {}
+        }
+    }
+    Ok(Places::ByOp(places))
+}
+
+fn outcome(write: &Write, result: Result<Written, Failure>) -> Outcome {
+    Outcome { job: write.job, result, requests: 1 }
+}
+
+/// The same failure for another item of the request.
+fn copy(failure: &Failure) -> Failure {
+    Failure {
+        class: failure.class,
+        message: failure.message.clone(),
+        field: failure.field.clone(),
+        cause: failure.cause.clone(),
+        retry_after: failure.retry_after,
+        status: failure.status,
+        source: None,
+    }
+}

@@ -1,0 +1,247 @@
+//! Children read in bulk for the rows of a page, and put on them.
+
+use std::collections::HashMap;
+
+use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
+use serde_json::Value;
+
+use super::{
+    call::{Answer, Call},
+    compile::Compiler,
+    config::JoinSpec,
+    exchange::Exchange,
+    judge::Verb,
+    pages::{Pager, Seen, rows},
+    payload::Receive,
+};
+use crate::{
+    expr::{Expr, Known, Scope, text_of},
+    failure::{Class, Failure},
+    load::{LoadError, Place},
+};
+
+/// Requests of a listing read as a whole ask for this many rows where the adapter names no page size.
+const WHOLE: usize = 1000;
+
+/// A listing read to its end: call, rows, pages.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    pub call: Call,
+    pub rows: Expr,
+    pub pages: Option<Pager>,
+}
+
+impl Listing {
+    #[must_use]
+    pub fn lenient(&self) -> bool {
+        self.call.receive == Receive::Xml
+    }
+
+    /// All rows of all pages.
+    ///
+    /// # Errors
+    /// Those of the requests, and of a listing that does not hold what it announces.
+    pub async fn all(&self, exchange: &Exchange, verb: Verb, scope: &Scope<'_>) -> Result<Vec<Value>, Failure> {
+        let Some(pager) = &self.pages else {
+            let answer = exchange.call(&self.call, verb, scope, None).await?;
+            return rows(&self.rows, &answer, scope, verb, self.lenient());
+        };
+        let mut at = pager.start(WHOLE);
+        let mut all = Vec::new();
+        loop {
+            let variable = at.variable();
+            let scope = scope.child().with("page", &variable);
+            let answer = match &at.link {
+                Some(link) => exchange.follow(link, &self.call, verb, &scope).await?,
+                None => exchange.call(&self.call, verb, &scope, None).await?,
+            };
+            let page = rows(&self.rows, &answer, &scope, verb, self.lenient())?;
+            let (next, more) = pager.advance(at, &seen(&answer, &page, None), &scope)?;
+            all.extend(page);
+            if !more {
+                return Ok(all);
+            }
+            at = next;
+        }
+    }
+}
+
+/// What the pager needs to know of a page; `id` is the entity's, where the rows have one.
+#[must_use]
+pub fn seen<'a>(answer: &'a Answer, page: &'a [Value], id: Option<&Expr>) -> Seen<'a> {
+    let mut hasher = blake3::Hasher::new();
+    for row in page {
+        match id.and_then(|id| id.eval(&on_row(row)).ok()) {
+            Some(id) => crate::model::canonical::hash_into(&id, &mut hasher),
+            None => crate::model::canonical::hash_into(row, &mut hasher),
+        }
+    }
+    let last = page.last();
+    Seen {
+        answer,
+        rows: page.len() as u64,
+        last,
+        last_id: last.and_then(|row| id?.eval(&on_row(row)).ok()),
+        print: (!page.is_empty()).then(|| hasher.finalize().to_hex()[..32].to_owned()),
+    }
+}
+
+/// The variables of an expression on a row: its members, and the whole as `row`.
+#[must_use]
+pub fn on_row(row: &Value) -> Scope<'_> {
+    Scope::new().with_members(row).with("row", row)
+}
+
+/// A compiled join.
+#[derive(Clone, Debug)]
+pub struct Join {
+    listing: Listing,
+    on: Option<Expr>,
+    to: Expr,
+    into: String,
+    one: bool,
+    when: Option<Expr>,
+    for_each: Option<Expr>,
+}
+
+impl Join {
+    /// `id` is the entity's id, the default of `to`; `known` are the variables of the surrounding request.
+    ///
+    /// # Errors
+    /// Keys that are missing or do not go together, wrong expressions.
+    pub fn compile(spec: &JoinSpec, compiler: &Compiler, id: &Expr, known: &Known, at: &Place) -> Result<Self, LoadError> {
+        let request = spec.request();
+        let at = [request.get, request.post, request.put].into_iter().flatten().next().map_or(at.clone(), |t| compiler.place(t));
+        let Some(into) = &spec.into else {
+            return Err(LoadError::new(&at, "a join needs `into`: the member that takes the children"));
+        };
+        let known = known.clone().and(["rows", "ids"]);
+        let when = compiler.formula_if(spec.when.as_ref(), &known)?;
+        let for_each = compiler.formula_if(spec.for_each.as_ref(), &known)?;
+        let known = if for_each.is_some() { known.and(["item"]) } else { known };
+        let known = if spec.pages.is_some() { known.and(["page"]) } else { known };
+        match (&spec.on, &for_each) {
+            (None, None) => {
+                return Err(LoadError::new(&at, "a join needs `on`: the child's member that names its row"));
+            }
+            (Some(on), Some(_)) => {
+                return Err(compiler.wrong(&on.0, "a join with `for_each` needs no `on`: the answer's rows are its item's"));
+            }
+            _ => {}
+        }
+        Ok(Self {
+            listing: Listing {
+                call: Call::compile(request, compiler, &known, &at)?,
+                rows: rows_of(spec.rows.as_ref(), compiler)?,
+                pages: spec.pages.as_ref().map(|pages| Pager::compile(pages, compiler, true, &at)).transpose()?,
+            },
+            on: compiler.on_row(spec.on.as_ref())?,
+            to: compiler.on_row(spec.to.as_ref())?.unwrap_or_else(|| id.clone()),
+            into: into.0.as_ref().clone(),
+            one: spec.one,
+            when,
+            for_each,
+        })
+    }
+}
+
+/// Expression on an answer giving rows; default `body`.
+pub fn rows_of(formula: Option<&crate::adapter::Formula>, compiler: &Compiler) -> Result<Expr, LoadError> {
+    let known = compiler.known(&super::compile::ANSWER);
+    match formula {
+        Some(formula) => compiler.formula(formula, &known),
+        None => Expr::compile("body", &Place::start(&compiler.file), &known),
+    }
+}
+
+/// Reads the children of `page` and puts them on its rows.
+///
+/// # Errors
+/// Those of the requests; children whose row cannot be told.
+pub async fn join(
+    joins: &[Join],
+    page: &mut [Value],
+    id: &Expr,
+    exchange: &Exchange,
+    verb: Verb,
+    scope: &Scope<'_>,
+) -> Result<(), Failure> {
+    for join in joins {
+        let children = if page.is_empty() { HashMap::new() } else { children(join, page, id, exchange, verb, scope).await? };
+        place(join, page, children)?;
+    }
+    Ok(())
+}
+
+type Children = HashMap<String, Vec<Value>>;
+
+async fn children(
+    join: &Join,
+    page: &[Value],
+    id: &Expr,
+    exchange: &Exchange,
+    verb: Verb,
+    scope: &Scope<'_>,
+) -> Result<Children, Failure> {
+    let rows = Value::Array(page.to_vec());
+    // Rows without an id are told apart later; here they have no children.
+    let ids: Value = page.iter().filter_map(|row| id.eval(&on_row(row)).ok()).filter(|id| !id.is_null()).collect();
+    let scope = scope.child().with("rows", &rows).with("ids", &ids);
+    let wrong = |error: crate::expr::ExprError| Failure::new(Class::Fatal, format!("join into `{}`: {error}", join.into));
+    if let Some(when) = &join.when
+        && !when.eval_bool(&scope).map_err(wrong)?
+    {
+        return Ok(HashMap::new());
+    }
+    let mut children: Children = HashMap::new();
+    match (&join.for_each, &join.on) {
+        (Some(for_each), _) => {
+            let Value::Array(items) = for_each.eval(&scope).map_err(wrong)? else {
+                return Err(Failure::new(Class::Fatal, format!("join into `{}`: `for_each` gives no list", join.into)));
+            };
+            let mut asked: Vec<BoxFuture<'_, Result<(String, Vec<Value>), Failure>>> = Vec::new();
+            for item in &items {
+                let scope = scope.child().with("item", item);
+                asked.push(Box::pin(async move {
+                    let key = join.to.eval_text(&on_row(item)).map_err(wrong)?;
+                    Ok((key, join.listing.all(exchange, verb, &scope).await?))
+                }));
+            }
+            let mut answers = stream::iter(asked).buffered(exchange.concurrency);
+            while let Some((key, rows)) = answers.try_next().await? {
+                children.insert(key, rows);
+            }
+        }
+        (None, Some(on)) => {
+            for child in join.listing.all(exchange, verb, &scope).await? {
+                let key = on.eval_text(&on_row(&child)).map_err(|error| {
+                    Failure::new(Class::Transient, format!("join into `{}`: a child does not name its row: {error}", join.into))
+                })?;
+                children.entry(key).or_default().push(child);
+            }
+        }
+        (None, None) => {}
+    }
+    Ok(children)
+}
+
+fn place(join: &Join, page: &mut [Value], mut children: Children) -> Result<(), Failure> {
+    for row in page {
+        let key = join.to.eval(&on_row(row)).ok().as_ref().and_then(text_of);
+        let mut found = key.and_then(|key| children.remove(&key)).unwrap_or_default();
+        let value = match (join.one, found.len()) {
+            (false, _) => Value::Array(found),
+            (true, 0 | 1) => found.pop().unwrap_or_default(),
+            (true, several) => {
+                return Err(Failure::new(
+                    Class::Fatal,
+                    format!("join into `{}`: {several} children where `one` was said", join.into),
+                ));
+            }
+        };
+        if let Value::Object(members) = row {
+            members.insert(join.into.clone(), value);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! Going through a listing page by page, with proof that none is missing.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    call::Answer,
+    compile::{ANSWER, Compiler},
+    config::{By, PagesSpec},
+    judge::Verb,
+};
+use crate::{
+    expr::{Expr, ExprError, Known, Scope, Template, text_of},
+    failure::{Class, Failure},
+    load::{LoadError, Place},
+};
+
+/// Compiled table `pages`; without one everything comes in one answer.
+#[derive(Clone, Debug)]
+pub struct Pager {
+    by: By,
+    size: Option<u64>,
+    first: u64,
+    total: Option<Template>,
+    pages: Option<Template>,
+    key: Option<Expr>,
+    next: Option<Expr>,
+    max_pages: u64,
+}
+
+/// Where a listing stands: what the next page needs and what the proof of the whole needs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Pages read.
+    pub pages: u64,
+    /// Rows read, as listed.
+    pub seen: u64,
+    pub size: u64,
+    number: u64,
+    offset: u64,
+    after: Value,
+    cursor: Value,
+    /// Address of the next page.
+    pub link: Option<String>,
+    /// Rows announced for the whole listing.
+    pub total: Option<u64>,
+    /// Fingerprint of the last page's rows.
+    print: Option<String>,
+}
+
+/// A page as the pager sees it.
+pub struct Seen<'a> {
+    pub answer: &'a Answer,
+    /// Number of rows as listed.
+    pub rows: u64,
+    /// The last row.
+    pub last: Option<&'a Value>,
+    /// Its id, where it has one.
+    pub last_id: Option<Value>,
+    /// Fingerprint of the rows' identities, in order; absent for an empty page.
+    pub print: Option<String>,
+}
+
+impl Pager {
+    /// `split` says that the rows listed are not the entity's rows, so that the last one has no id of its own.
+    ///
+    /// # Errors
+    /// Keys that do not go together, wrong expressions.
+    pub fn compile(spec: &PagesSpec, compiler: &Compiler, split: bool, at: &Place) -> Result<Self, LoadError> {
+        let answer = compiler.known(&ANSWER);
+        let link = matches!(spec.by, By::Link | By::Cursor);
+        if spec.key.is_some() && spec.by != By::Keyset {
+            return Err(LoadError::new(at, "`key` belongs to pages by \"keyset\""));
+        }
+        if spec.next.is_some() && !link {
+            return Err(LoadError::new(at, "`next` belongs to pages by \"link\" or \"cursor\""));
+        }
+        if spec.next.is_none() && spec.by == By::Cursor {
+            return Err(LoadError::new(at, "pages by \"cursor\" need `next`: where the answer holds it"));
+        }
+        if spec.key.is_none() && spec.by == By::Keyset && split {
+            return Err(LoadError::new(at, "pages by \"keyset\" of split rows need `key`, an expression on the listed row"));
+        }
+        Ok(Self {
+            by: spec.by,
+            size: spec.size.map(|size| u64::from(size.get())),
+            first: u64::from(spec.first.unwrap_or(1)),
+            total: compiler.value_if(spec.total.as_ref(), &answer)?,
+            pages: compiler.value_if(spec.pages.as_ref(), &answer)?,
+            key: compiler.formula_if(spec.key.as_ref(), &Known::any())?,
+            next: compiler.formula_if(spec.next.as_ref(), &answer)?,
+            max_pages: spec.max_pages.unwrap_or(100_000),
+        })
+    }
+
+    /// Before the first page.
+    #[must_use]
+    pub fn start(&self, limit: usize) -> Progress {
+        Progress { size: self.size.unwrap_or(limit as u64).max(1), number: self.first, ..Progress::default() }
+    }
+
+    /// Where the listing stands after a page, and whether there is another one; if not, its end is proven.
+    ///
+    /// # Errors
+    /// A page that repeats the last one, a listing without end, fewer rows than announced: never success.
+    pub fn advance(&self, mut at: Progress, page: &Seen<'_>, scope: &Scope<'_>) -> Result<(Progress, bool), Failure> {
+        let odd = |message: &str| page.answer.failure(Class::Transient, message);
+        let unread = |error: ExprError| odd(&format!("the listing's end cannot be told: {error}"));
+        at.pages += 1;
+        at.seen += page.rows;
+        if page.print.is_some() && page.print == at.print {
+            return Err(odd("this page repeats the one before it: the listing ignores its paging parameters"));
+        }
+        at.print.clone_from(&page.print);
+        let seen = page.answer.scope(scope);
+        let number = |template: Option<&Template>| match template {
+            Some(template) => whole(template, &seen).map_err(unread),
+            None => Ok(None),
+        };
+        let total = number(self.total.as_ref())?;
+        if let (Some(before), Some(now)) = (at.total, total)
+            && now < before
+            && matches!(self.by, By::Number | By::Offset)
+        {
+            return Err(odd("rows left the listing while it was read, so others may have been skipped; it has to be read again"));
+        }
+        at.total = total.or(at.total);
+        let pages = number(self.pages.as_ref())?;
+
+        let more = match self.by {
+            By::Link | By::Cursor => self.follow(&mut at, page, &seen).map_err(unread)?,
+            By::Number | By::Offset | By::Keyset => match (at.total, pages) {
+                (Some(total), _) => at.seen < total && page.rows > 0,
+                (None, Some(pages)) => at.pages < pages,
+                (None, None) => page.rows >= at.size,
+            },
+        };
+        if !more {
+            return match at.total {
+                Some(total) if at.seen < total => Err(odd(&format!(
+                    "the listing ended after {} rows although {total} were announced",
+                    at.seen
+                ))),
+                _ => Ok((at, false)),
+            };
+        }
+        if page.rows == 0 && pages.is_some() {
+            return Err(odd("an empty page although more pages were announced"));
+        }
+        if at.pages >= self.max_pages {
+            return Err(odd(&format!("the listing did not end after {} pages (max_pages)", at.pages)));
+        }
+        at.number += 1;
+        at.offset += page.rows;
+        if self.by == By::Keyset {
+            let after = match (&self.key, page.last) {
+                (Some(key), Some(row)) => {
+                    key.eval(&Scope::new().with_members(row).with("row", row)).map_err(unread)?
+                }
+                _ => page.last_id.clone().unwrap_or_default(),
+            };
+            if after.is_null() {
+                return Err(odd("the last row of the page has no key to go on from"));
+            }
+            at.after = after;
+        }
+        Ok((at, true))
+    }
+
+    fn follow(&self, at: &mut Progress, page: &Seen<'_>, seen: &Scope<'_>) -> Result<bool, ExprError> {
+        let next = match &self.next {
+            Some(next) => next.eval(seen)?,
+            None => page.answer.next_link().map_or(Value::Null, Value::from),
+        };
+        let ended = match &next {
+            Value::Null | Value::Bool(false) => true,
+            Value::String(text) => text.is_empty(),
+            _ => false,
+        };
+        if ended {
+            return Ok(false);
+        }
+        if self.by == By::Link {
+            at.link = text_of(&next);
+        } else {
+            at.cursor = next;
+        }
+        Ok(true)
+    }
+}
+
+impl Progress {
+    /// Variable `page`.
+    #[must_use]
+    pub fn variable(&self) -> Value {
+        json!({
+            "size": self.size,
+            "number": self.number,
+            "offset": self.offset,
+            "after": self.after,
+            "cursor": self.cursor,
+        })
+    }
+}
+
+/// A listing's rows, wherever the answer has them. `lenient` (XML): a single element is a list of one, an empty one a list
+/// of none.
+///
+/// # Errors
+/// When there is no list there.
+pub fn rows(expr: &Expr, answer: &Answer, scope: &Scope<'_>, verb: Verb, lenient: bool) -> Result<Vec<Value>, Failure> {
+    let odd = |message: String| answer.failure(verb.in_doubt(), &message);
+    let seen = answer.scope(scope);
+    let value = match expr.eval(&seen) {
+        Ok(value) => value,
+        // In XML an empty list is often not there at all.
+        Err(_) if lenient && expr.is_path() => Value::Null,
+        Err(error) => return Err(odd(format!("the answer holds no rows where they should be: {error}"))),
+    };
+    match value {
+        Value::Array(rows) => Ok(rows),
+        Value::Null if lenient => Ok(Vec::new()),
+        Value::String(text) if lenient && text.is_empty() => Ok(Vec::new()),
+        row @ Value::Object(_) if lenient => Ok(vec![row]),
+        other => Err(odd(format!("`{}` gives {} where a list of rows should be", expr.text(), crate::expr::json_kind(&other)))),
+    }
+}
+
+fn whole(template: &Template, scope: &Scope<'_>) -> Result<Option<u64>, ExprError> {
+    let value = template.render(scope)?.unwrap_or_default();
+    if value.is_null() {
+        return Ok(None);
+    }
+    let text = text_of(&value).unwrap_or_default();
+    text.trim().parse::<u64>().map(Some).map_err(|_| ExprError {
+        expression: "total".into(),
+        place: "pages".into(),
+        cause: "gives no whole number".into(),
+    })
+}

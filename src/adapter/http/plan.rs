@@ -1,0 +1,234 @@
+//! An adapter compiled: what can be asked of each entity, and how.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+
+use super::{
+    batch::Batch,
+    compile::Compiler,
+    config::{EntitySpec, FindSpec, HttpAdapter, Joins, ListSpec, ReadSpec},
+    joins::{Join, Listing, rows_of},
+    operation::Operation,
+    pages::Pager,
+    call::Call,
+};
+use crate::{
+    adapter::{Manifest, cursor::Cursor},
+    expr::{Expr, Known},
+    load::{LoadError, Place},
+    port::{Facts, Find, Op},
+};
+
+/// One entity of the system.
+#[derive(Debug)]
+pub struct Entity {
+    pub facts: Facts,
+    pub id: Expr,
+    pub version: Option<Expr>,
+    pub keep: Option<Expr>,
+    pub list: Option<List>,
+    pub read: Option<Read>,
+    pub find: Option<Lookup>,
+    pub operations: BTreeMap<&'static str, Operation>,
+    pub batch: Option<Batch>,
+}
+
+#[derive(Debug)]
+pub struct List {
+    pub listing: Listing,
+    pub cursor: Option<Cursor>,
+    pub split: Option<Expr>,
+    pub joins: Vec<Join>,
+}
+
+#[derive(Debug)]
+pub struct Read {
+    pub listing: Listing,
+    pub max: usize,
+    pub joins: Vec<Join>,
+}
+
+/// Looking up what a create without an answer may have made.
+#[derive(Debug)]
+pub struct Lookup {
+    pub listing: Listing,
+    pub is_ours: Expr,
+    pub joins: Vec<Join>,
+    pub split: Option<Expr>,
+}
+
+/// Word of an operation in TOML.
+#[must_use]
+pub fn word(op: Op) -> &'static str {
+    match op {
+        Op::Create => "create",
+        Op::Update => "update",
+        Op::Delete => "delete",
+    }
+}
+
+/// Compiles all entities of an adapter.
+///
+/// # Errors
+/// Everything that is wrong, each with its place.
+pub fn compile(adapter: &HttpAdapter, manifest: &Manifest) -> Result<IndexMap<String, Entity>, LoadError> {
+    let compiler = Compiler::new(manifest, adapter.http.send, adapter.http.receive);
+    let entities = adapter.entities.iter().map(|(name, spec)| Ok((name.clone(), entity(spec, &compiler)?)));
+    Ok(LoadError::collect(entities)?.into_iter().collect())
+}
+
+fn entity(spec: &EntitySpec, compiler: &Compiler) -> Result<Entity, LoadError> {
+    let at = Place::of(&compiler.file, &spec.id.0);
+    let id = compiler.formula(&spec.id, &Known::any())?;
+    let list = spec.list.as_ref().map(|list| compile_list(list, compiler, &id, &at)).transpose()?;
+    let read = spec.read.as_ref().map(|read| compile_read(read, spec, compiler, &id, &at)).transpose()?;
+    let find = spec.find.as_ref().map(|find| compile_find(find, spec, compiler, &id, &at)).transpose()?;
+    let mut operations = BTreeMap::new();
+    for (op, write) in [(Op::Create, &spec.create), (Op::Update, &spec.update), (Op::Delete, &spec.delete)] {
+        if let Some(write) = write {
+            operations.insert(word(op), Operation::compile(write, op, compiler, &at)?);
+        }
+    }
+    let batch = spec.batch.as_ref().map(|batch| Batch::compile(batch, compiler, &at)).transpose()?;
+    let can = |op: Op| operations.contains_key(word(op)) || batch.as_ref().is_some_and(|batch| batch.ops.contains(&op));
+    if spec.facet_of.is_some() && (can(Op::Create) || can(Op::Delete)) {
+        return Err(LoadError::new(&at, "an entity with `facet_of` is never created or deleted, only updated"));
+    }
+    let facts = Facts {
+        list: list.is_some(),
+        incremental: list.as_ref().is_some_and(|list| list.cursor.is_some()),
+        complete: spec.list.as_ref().is_some_and(|list| list.complete.unwrap_or(true)),
+        read: read.is_some(),
+        find: match &spec.find {
+            Some(find) if find.scan => Find::Scan,
+            Some(_) => Find::ByKey,
+            None => Find::None,
+        },
+        create: can(Op::Create),
+        update: can(Op::Update),
+        delete: can(Op::Delete),
+        batch: batch.as_ref().map_or(1, |batch| batch.max),
+        replaces: spec.replaces,
+        steps: spec.create.as_ref().is_some_and(|create| !create.steps.is_empty()),
+        facet_of: spec.facet_of.clone(),
+    };
+    Ok(Entity {
+        facts,
+        version: compiler.on_row(spec.version.as_ref())?,
+        keep: compiler.on_row(spec.keep.as_ref())?,
+        id,
+        list,
+        read,
+        find,
+        operations,
+        batch,
+    })
+}
+
+fn compile_list(spec: &ListSpec, compiler: &Compiler, id: &Expr, at: &Place) -> Result<List, LoadError> {
+    let cursor = spec.cursor.as_ref().map(|cursor| Cursor::compile(cursor, &compiler.file)).transpose()?;
+    let mut names: Vec<&'static str> = cursor.iter().map(|_| "cursor").collect();
+    let joined = compiler.known(&names);
+    names.extend(spec.pages.is_some().then_some("page"));
+    let known = compiler.known(&names);
+    let call = Call::compile(spec.request(), compiler, &known, at)?;
+    if let Some(cursor) = &cursor
+        && !call.names("cursor")
+    {
+        return Err(LoadError::new(cursor.field.place(), "the listing has a cursor, but its request does not use `cursor`")
+            .help("say `${cursor}` where the system filters by change time, or leave the cursor out"));
+    }
+    let split = compiler.on_row(spec.split.as_ref())?;
+    Ok(List {
+        listing: Listing {
+            call,
+            rows: rows_of(spec.rows.as_ref(), compiler)?,
+            pages: spec.pages.as_ref().map(|pages| Pager::compile(pages, compiler, split.is_some(), at)).transpose()?,
+        },
+        cursor,
+        split,
+        joins: compile_joins(&spec.join, compiler, id, &joined, at)?,
+    })
+}
+
+fn compile_joins(
+    specs: &[super::config::JoinSpec],
+    compiler: &Compiler,
+    id: &Expr,
+    known: &Known,
+    at: &Place,
+) -> Result<Vec<Join>, LoadError> {
+    LoadError::collect(specs.iter().map(|spec| Join::compile(spec, compiler, id, known, at)))
+}
+
+/// Joins of a read or find: its own, or the listing's with the variables that there are here.
+fn borrowed_joins(
+    joins: &Joins,
+    entity: &EntitySpec,
+    compiler: &Compiler,
+    id: &Expr,
+    known: &Known,
+    at: &Place,
+) -> Result<Vec<Join>, LoadError> {
+    match (joins, &entity.list) {
+        (Joins::None, _) => Ok(Vec::new()),
+        (Joins::Own(own), _) => compile_joins(own, compiler, id, known, at),
+        (Joins::List, Some(list)) => compile_joins(&list.join, compiler, id, known, at),
+        (Joins::List, None) => Err(LoadError::new(at, "`join = \"list\"`, but the entity has no `list`")),
+    }
+}
+
+fn compile_read(
+    spec: &ReadSpec,
+    entity: &EntitySpec,
+    compiler: &Compiler,
+    id: &Expr,
+    at: &Place,
+) -> Result<Read, LoadError> {
+    let known = compiler.known(&["ids", "id"]);
+    Ok(Read {
+        listing: Listing {
+            call: Call::compile(spec.request(), compiler, &known, at)?,
+            rows: rows_of(spec.rows.as_ref(), compiler)?,
+            pages: None,
+        },
+        max: spec.max.map_or(1, |max| usize::try_from(max.get()).unwrap_or(usize::MAX)),
+        joins: borrowed_joins(&spec.join, entity, compiler, id, &known, at)?,
+    })
+}
+
+fn compile_find(
+    spec: &FindSpec,
+    entity: &EntitySpec,
+    compiler: &Compiler,
+    id: &Expr,
+    at: &Place,
+) -> Result<Lookup, LoadError> {
+    let variables = ["key", "wanted", "body", "since"];
+    let Some(is_ours) = &spec.r#where else {
+        return Err(LoadError::new(at, "`find` needs `where`: the condition on `row` that it is ours"));
+    };
+    let is_ours = compiler.formula(is_ours, &compiler.known(&variables).and(["row"]))?;
+    let known = compiler.known(&variables);
+    let joins = borrowed_joins(&spec.join, entity, compiler, id, &known, at)?;
+    if !spec.request().is_absent() {
+        let known = if spec.pages.is_some() { known.and(["page"]) } else { known };
+        let listing = Listing {
+            call: Call::compile(spec.request(), compiler, &known, at)?,
+            rows: rows_of(spec.rows.as_ref(), compiler)?,
+            pages: spec.pages.as_ref().map(|pages| Pager::compile(pages, compiler, true, at)).transpose()?,
+        };
+        return Ok(Lookup { listing, is_ours, joins, split: None });
+    }
+    // A scan without a request of its own is the listing from the intent on.
+    let list = entity.list.as_ref().filter(|list| spec.scan && list.cursor.is_some());
+    let Some(list) = list else {
+        return Err(LoadError::new(at, "`find` needs a request; only with `scan = true` the listing by its cursor stands in"));
+    };
+    let list = compile_list(list, compiler, id, at)?;
+    if !list.cursor.as_ref().is_some_and(Cursor::is_time) {
+        return Err(LoadError::new(at, "a scan through the listing needs a cursor that is a time"));
+    }
+    Ok(Lookup { listing: list.listing, is_ours, joins: list.joins, split: list.split })
+}

@@ -1,0 +1,191 @@
+//! One page of a listing, and rows as the engine takes them.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    exchange::Exchange,
+    joins::{join, on_row, seen},
+    judge::Verb,
+    pages::{self, rows},
+    plan::{Entity, List},
+};
+use crate::{
+    expr::{Expr, Scope, text_of},
+    failure::{Class, Failure},
+    port::{Page, PageToken, PullRequest, RowBody, RowError, SourceRow},
+};
+
+/// Where a pull stands between two pages.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Stand {
+    pages: pages::Progress,
+    /// The greatest watermark seen.
+    mark: Option<String>,
+}
+
+/// Reads one page.
+///
+/// # Errors
+/// Those of the requests, and of a listing that does not hold what it announces.
+pub async fn pull(
+    entity: &Entity,
+    list: &List,
+    request: &PullRequest<'_>,
+    exchange: &Exchange,
+    scope: &Scope<'_>,
+) -> Result<Page, Failure> {
+    let mut stand = match (request.page, &list.listing.pages) {
+        (Some(PageToken(token)), _) => serde_json::from_value(token.clone()).map_err(|error| {
+            Failure::new(Class::Fatal, format!("the listing cannot go on from its page mark ({error}); start it anew"))
+        })?,
+        (None, Some(pager)) => Stand { pages: pager.start(request.limit), mark: None },
+        (None, None) => Stand::default(),
+    };
+    let cursor = match (&list.cursor, request.since) {
+        (Some(cursor), Some(since)) => cursor.start(since).map_err(|problem| Failure::new(Class::Fatal, problem))?,
+        _ => Value::Null,
+    };
+    let page = stand.pages.variable();
+    let scope = scope.child().with("cursor", &cursor).with("page", &page);
+    let call = &list.listing.call;
+    let answer = match &stand.pages.link {
+        Some(link) => exchange.follow(link, call, Verb::List, &scope).await?,
+        None => exchange.call(call, Verb::List, &scope, None).await?,
+    };
+    let mut listed = rows(&list.listing.rows, &answer, &scope, Verb::List, list.listing.lenient())?;
+    let number = stand.pages.pages + 1;
+    let total;
+    let more;
+    match &list.listing.pages {
+        Some(pager) => {
+            (stand.pages, more) = pager.advance(stand.pages, &seen(&answer, &listed, Some(&entity.id)), &scope)?;
+            total = stand.pages.total;
+        }
+        None => (total, more) = (None, false),
+    }
+    let mut result = Page { total, ..Page::default() };
+    let broken = mark(list, &listed, &mut stand.mark, number, &mut result.errors);
+    join(&list.joins, &mut listed, &entity.id, exchange, Verb::List, &scope).await?;
+
+    let mut taken = Rows::new(entity, result.errors);
+    for (index, row) in listed.into_iter().enumerate() {
+        if broken.contains(&index) {
+            continue;
+        }
+        let position = format!("page {number} row {}", index + 1);
+        match &list.split {
+            None => taken.take(row, position),
+            Some(split) => taken.split(&row, split, &position),
+        }
+    }
+    (result.rows, result.errors) = taken.done();
+    if more {
+        let token = serde_json::to_value(&stand).map_err(|error| Failure::new(Class::Fatal, error.to_string()))?;
+        result.next = Some(PageToken(token));
+    } else if let Some(cursor) = &list.cursor {
+        // A listing of what changed may be empty, or end before where the last one did.
+        result.cursor = cursor.later(request.since.map(str::to_owned), stand.mark);
+    }
+    Ok(result)
+}
+
+/// Raises the watermark by a page's rows; gives the rows whose time cannot be read.
+fn mark(list: &List, listed: &[Value], mark: &mut Option<String>, page: u64, errors: &mut Vec<RowError>) -> Vec<usize> {
+    let Some(cursor) = &list.cursor else { return Vec::new() };
+    let mut broken = Vec::new();
+    for (index, row) in listed.iter().enumerate() {
+        if !row.is_object() {
+            continue;
+        }
+        let value = cursor.field.eval(&on_row(row)).map_err(|error| error.to_string());
+        match value.and_then(|value| cursor.mark(&value)) {
+            Ok(seen) => *mark = cursor.later(mark.take(), seen),
+            Err(reason) => {
+                broken.push(index);
+                errors.push(RowError { position: format!("page {page} row {}", index + 1), id: None, reason });
+            }
+        }
+    }
+    broken
+}
+
+/// Rows of an answer becoming rows of the engine: kept ones, with their ids, each id once.
+pub struct Rows<'a> {
+    entity: &'a Entity,
+    rows: Vec<SourceRow>,
+    errors: Vec<RowError>,
+    by_id: HashMap<String, usize>,
+}
+
+impl<'a> Rows<'a> {
+    #[must_use]
+    pub fn new(entity: &'a Entity, errors: Vec<RowError>) -> Self {
+        Self { entity, rows: Vec::new(), errors, by_id: HashMap::new() }
+    }
+
+    /// Takes the entity's rows within a listed row.
+    pub fn split(&mut self, row: &Value, split: &Expr, position: &str) {
+        let parts = match split.eval(&on_row(row)) {
+            Ok(Value::Array(parts)) => parts,
+            Ok(other) => return self.refuse(position, None, &format!("`split` gives {}", crate::expr::json_kind(&other))),
+            Err(error) => return self.refuse(position, None, &error.to_string()),
+        };
+        for (index, part) in parts.into_iter().enumerate() {
+            self.take(part, format!("{position} part {}", index + 1));
+        }
+    }
+
+    pub fn take(&mut self, row: Value, position: String) {
+        if !row.is_object() {
+            return self.refuse(&position, None, &format!("the row is {}, not an object", crate::expr::json_kind(&row)));
+        }
+        match self.read(&row) {
+            Ok(None) => {}
+            Ok(Some((id, version))) => self.put(SourceRow { id, position, version, body: RowBody::Json(row) }),
+            Err(reason) => self.refuse(&position, None, &reason),
+        }
+    }
+
+    #[must_use]
+    pub fn done(self) -> (Vec<SourceRow>, Vec<RowError>) {
+        (self.rows, self.errors)
+    }
+
+    fn read(&self, row: &Value) -> Result<Option<(String, Option<String>)>, String> {
+        let scope = on_row(row);
+        if let Some(keep) = &self.entity.keep
+            && !keep.eval_bool(&scope).map_err(|error| error.to_string())?
+        {
+            return Ok(None);
+        }
+        let id = self.entity.id.eval(&scope).map_err(|error| format!("the row has no id: {error}"))?;
+        let id = text_of(&id).filter(|id| !id.is_empty()).ok_or("the row has no id")?;
+        let version = match &self.entity.version {
+            Some(version) => text_of(&version.eval(&scope).map_err(|error| error.to_string())?),
+            None => None,
+        };
+        Ok(Some((id, version)))
+    }
+
+    /// Of two rows with one id the later stays; they count as an error only if they differ.
+    fn put(&mut self, row: SourceRow) {
+        let Some(&at) = self.by_id.get(&row.id) else {
+            self.by_id.insert(row.id.clone(), self.rows.len());
+            self.rows.push(row);
+            return;
+        };
+        let earlier = std::mem::replace(&mut self.rows[at], row);
+        let (RowBody::Json(before), RowBody::Json(now)) = (&earlier.body, &self.rows[at].body) else { return };
+        if before != now {
+            let reason = format!("the same id stands again, with other content, at {}", self.rows[at].position);
+            self.refuse(&earlier.position, Some(earlier.id), &reason);
+        }
+    }
+
+    fn refuse(&mut self, position: &str, id: Option<String>, reason: &str) {
+        self.errors.push(RowError { position: position.to_owned(), id, reason: reason.to_owned() });
+    }
+}

@@ -1,0 +1,365 @@
+//! A configured system on driver `http`, as the engine sees it.
+
+use std::{collections::HashSet, sync::Arc};
+
+use async_trait::async_trait;
+use futures::{StreamExt, future::BoxFuture, stream};
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::{
+    compile::Compiler,
+    config::HttpAdapter,
+    exchange::Exchange,
+    joins::join,
+    judge::Verb,
+    operation::Operation,
+    plan::{self, Entity, word},
+    pull::{self, Rows},
+};
+use crate::{
+    adapter::{Manifest, Settings, World},
+    expr::Scope,
+    failure::{Class, Failure},
+    load::{self, LoadError},
+    port::{Checked, Facts, Op, Outcome, Page, Probe, Progress, PullRequest, SourceRow, System, Write},
+};
+
+/// A system that is reached over HTTP.
+#[derive(Debug)]
+pub struct HttpSystem {
+    name: String,
+    exchange: Exchange,
+    entities: IndexMap<String, (Entity, u64)>,
+}
+
+/// Makes a configured system of an adapter whose driver is `http`.
+///
+/// # Errors
+/// Everything that is wrong in the adapter's file, with its place.
+pub fn open(
+    name: &str,
+    manifest: &Arc<Manifest>,
+    settings: &Settings,
+    world: &World,
+) -> Result<Arc<dyn System>, LoadError> {
+    let adapter: HttpAdapter = load::parse(&manifest.file)?;
+    let compiler = Compiler::new(manifest, adapter.http.send, adapter.http.receive);
+    let exchange = Exchange::open(&adapter.http, &compiler, settings, world);
+    let entities = plan::compile(&adapter, manifest);
+    let (exchange, entities) = match (exchange, entities) {
+        (Ok(exchange), Ok(entities)) => (exchange, entities),
+        (Err(mut one), Err(other)) => {
+            one.absorb(other);
+            return Err(one);
+        }
+        (Err(error), _) | (_, Err(error)) => return Err(error),
+    };
+    let base = settings_print(manifest, settings);
+    let entities = entities
+        .into_iter()
+        .map(|(name, entity)| {
+            let version = version(&adapter, manifest, &name, &base);
+            (name, (entity, version))
+        })
+        .collect();
+    Ok(Arc::new(HttpSystem { name: name.to_owned(), exchange, entities }))
+}
+
+fn settings_print(manifest: &Manifest, settings: &Settings) -> blake3::Hasher {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(manifest.name.as_bytes());
+    for (name, value) in settings.plains() {
+        hasher.update(name.as_bytes());
+        crate::model::canonical::hash_into(value, &mut hasher);
+    }
+    hasher
+}
+
+/// What shapes a row: its id, which rows count, where they come from; not how objects are written.
+fn version(adapter: &HttpAdapter, manifest: &Manifest, name: &str, base: &blake3::Hasher) -> u64 {
+    let mut hasher = base.clone();
+    if let Ok(table) = manifest.file.text.parse::<toml::Table>() {
+        let entity = table.get("entities").and_then(|entities| entities.get(name));
+        for part in ["id", "keep", "list", "read"] {
+            if let Some(value) = entity.and_then(|entity| entity.get(part)) {
+                hasher.update(part.as_bytes());
+                hasher.update(value.to_string().as_bytes());
+            }
+        }
+    }
+    hasher.update(format!("{:?}", adapter.http.receive).as_bytes());
+    let bytes = hasher.finalize();
+    bytes.as_bytes().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+impl HttpSystem {
+    fn entity(&self, name: &str) -> Result<&Entity, Failure> {
+        self.entities.get(name).map(|(entity, _)| entity).ok_or_else(|| {
+            Failure::new(Class::Fatal, format!("system {}: its adapter knows no entity `{name}`", self.name))
+        })
+    }
+
+    /// Names system and entity in a failure.
+    fn placed(&self, entity: &str, mut failure: Failure) -> Failure {
+        failure.message = format!("{}/{entity}: {}", self.name, failure.message);
+        failure
+    }
+
+    async fn read_ids(&self, name: &str, ids: &[String]) -> Result<Vec<SourceRow>, Failure> {
+        let entity = self.entity(name)?;
+        let Some(read) = &entity.read else {
+            return Err(Failure::new(Class::Fatal, "the adapter does not say how to read by id"));
+        };
+        let entity_name = Value::from(name);
+        let scope = self.exchange.scope().with("entity", &entity_name);
+        let mut portions: Vec<BoxFuture<'_, Result<Vec<SourceRow>, Failure>>> = Vec::new();
+        for chunk in ids.chunks(read.max) {
+            portions.push(Box::pin(self.read_portion(entity, read, chunk, &scope)));
+        }
+        let mut answers = stream::iter(portions).buffered(self.exchange.concurrency);
+        let wanted: HashSet<&str> = ids.iter().map(String::as_str).collect();
+        let mut all = Vec::new();
+        while let Some(rows) = answers.next().await {
+            // A filter that is ignored brings rows nobody asked for.
+            all.extend(rows?.into_iter().filter(|row| wanted.contains(row.id.as_str())));
+        }
+        Ok(all)
+    }
+
+    async fn read_portion(
+        &self,
+        entity: &Entity,
+        read: &plan::Read,
+        ids: &[String],
+        scope: &Scope<'_>,
+    ) -> Result<Vec<SourceRow>, Failure> {
+        let many = Value::from(ids.to_vec());
+        let one = ids.first().map_or(Value::Null, |id| Value::from(id.as_str()));
+        let scope = scope.child().with("ids", &many).with("id", &one);
+        let mut rows = match read_rows(read, &self.exchange, &scope).await {
+            Err(failure) if failure.class == Class::Missing => return Ok(Vec::new()),
+            rows => rows?,
+        };
+        join(&read.joins, &mut rows, &entity.id, &self.exchange, Verb::Read, &scope).await?;
+        let mut taken = Rows::new(entity, Vec::new());
+        for (index, row) in rows.into_iter().enumerate() {
+            taken.take(row, format!("read row {}", index + 1));
+        }
+        let (rows, errors) = taken.done();
+        match errors.into_iter().next() {
+            Some(error) => Err(Failure::new(Class::Transient, format!("{}: {}", error.position, error.reason))),
+            None => Ok(rows),
+        }
+    }
+
+    async fn look_up(&self, name: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
+        let entity = self.entity(name)?;
+        let Some(find) = &entity.find else {
+            return Err(Failure::new(Class::Fatal, "the adapter does not say how to look an object up"));
+        };
+        let cursor = entity.list.as_ref().and_then(|list| list.cursor.as_ref()).filter(|cursor| cursor.is_time());
+        let since = match cursor {
+            Some(cursor) => cursor.since(probe.since),
+            None => probe.since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        };
+        let (entity_name, since, key) = (Value::from(name), Value::from(since), Value::from(probe.key));
+        let scope = self.exchange.scope().with("entity", &entity_name);
+        let scope = scope
+            .with("key", &key)
+            .with("wanted", probe.wanted)
+            .with("body", probe.body)
+            .with("since", &since)
+            .with("cursor", &since);
+        let mut rows = match find.listing.all(&self.exchange, Verb::Find, &scope).await {
+            Err(failure) if failure.class == Class::Missing => Vec::new(),
+            rows => rows?,
+        };
+        // Joins may bring what the condition asks for; without them there is less to join.
+        if find.joins.is_empty() {
+            ours(find, &mut rows, &scope)?;
+        }
+        join(&find.joins, &mut rows, &entity.id, &self.exchange, Verb::Find, &scope).await?;
+        let mut taken = Rows::new(entity, Vec::new());
+        if find.split.is_none() {
+            ours(find, &mut rows, &scope)?;
+        }
+        for (index, row) in rows.into_iter().enumerate() {
+            let position = format!("find row {}", index + 1);
+            match &find.split {
+                Some(split) => taken.split(&row, split, &position),
+                None => taken.take(row, position),
+            }
+        }
+        let (mut rows, _) = taken.done();
+        if find.split.is_some() {
+            let mut kept = Vec::new();
+            for row in rows {
+                let body = row.body.clone().into_value();
+                if is_ours(find, &body, &scope)? {
+                    kept.push(row);
+                }
+            }
+            rows = kept;
+        }
+        Ok(rows)
+    }
+
+    async fn write_all(&self, name: &str, writes: Vec<Write>, progress: &dyn Progress) -> Vec<Outcome> {
+        let entity = match self.entity(name) {
+            Ok(entity) => entity,
+            Err(failure) => {
+                let message = failure.message;
+                let refuse = |write: Write| refused(&write, Failure::new(Class::Fatal, message.clone()));
+                return writes.into_iter().map(refuse).collect();
+            }
+        };
+        let entity_name = Value::from(name);
+        let scope = self.exchange.scope().with("entity", &entity_name);
+        let batched = |op: Op| entity.batch.as_ref().is_some_and(|batch| batch.ops.contains(&op));
+        let (many, single): (Vec<Write>, Vec<Write>) = writes.into_iter().partition(|write| batched(write.op));
+        let mut outcomes = Vec::new();
+        let mut tasks: Vec<BoxFuture<'_, Vec<Outcome>>> = Vec::new();
+        if let Some(batch) = &entity.batch {
+            let (portions, refused) = batch.portions(many, &scope);
+            outcomes.extend(refused);
+            for portion in portions {
+                tasks.push(batch.send(portion, entity, &self.exchange, &scope));
+            }
+        }
+        for write in single {
+            let operation = entity.operations.get(word(write.op));
+            tasks.push(Box::pin(self.write_one(operation, write, entity, &scope, progress)));
+        }
+        let mut done = stream::iter(tasks).buffer_unordered(self.exchange.concurrency);
+        while let Some(part) = done.next().await {
+            outcomes.extend(part);
+        }
+        outcomes
+    }
+
+    async fn write_one(
+        &self,
+        operation: Option<&Operation>,
+        write: Write,
+        entity: &Entity,
+        scope: &Scope<'_>,
+        progress: &dyn Progress,
+    ) -> Vec<Outcome> {
+        let outcome = match operation {
+            Some(operation) => operation.run(&write, entity, &self.exchange, scope, progress).await,
+            None => {
+                let problem = format!("the adapter does not say how to {} it", word(write.op));
+                refused(&write, Failure::new(Class::Fatal, problem))
+            }
+        };
+        vec![outcome]
+    }
+}
+
+fn refused(write: &Write, failure: Failure) -> Outcome {
+    Outcome { job: write.job, result: Err(failure), requests: 0 }
+}
+
+/// Rows of a read; a single object counts as one row.
+async fn read_rows(read: &plan::Read, exchange: &Exchange, scope: &Scope<'_>) -> Result<Vec<Value>, Failure> {
+    let answer = exchange.call(&read.listing.call, Verb::Read, scope, None).await?;
+    if let Ok(row @ Value::Object(_)) = read.listing.rows.eval(&answer.scope(scope)) {
+        return Ok(vec![row]);
+    }
+    super::pages::rows(&read.listing.rows, &answer, scope, Verb::Read, true)
+}
+
+fn is_ours(find: &plan::Lookup, row: &Value, scope: &Scope<'_>) -> Result<bool, Failure> {
+    let scope = scope.child().with("row", row);
+    find.is_ours
+        .eval_bool(&scope)
+        .map_err(|error| Failure::new(Class::Fatal, format!("whether a row is ours cannot be told: {error}")))
+}
+
+fn ours(find: &plan::Lookup, rows: &mut Vec<Value>, scope: &Scope<'_>) -> Result<(), Failure> {
+    let mut kept = Vec::new();
+    for row in rows.drain(..) {
+        if is_ours(find, &row, scope)? {
+            kept.push(row);
+        }
+    }
+    *rows = kept;
+    Ok(())
+}
+
+#[async_trait]
+impl System for HttpSystem {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn facts(&self, entity: &str) -> Option<&Facts> {
+        self.entities.get(entity).map(|(entity, _)| &entity.facts)
+    }
+
+    fn version(&self, entity: &str) -> u64 {
+        self.entities.get(entity).map_or(0, |(_, version)| *version)
+    }
+
+    async fn pull(&self, request: &PullRequest<'_>) -> Result<Page, Failure> {
+        let name = Value::from(request.entity);
+        let page = async {
+            let entity = self.entity(request.entity)?;
+            let Some(list) = &entity.list else {
+                return Err(Failure::new(Class::Fatal, "the adapter does not say how to list it"));
+            };
+            let scope = self.exchange.scope().with("entity", &name);
+            pull::pull(entity, list, request, &self.exchange, &scope).await
+        };
+        page.await.map_err(|failure| self.placed(request.entity, failure))
+    }
+
+    async fn settle(&self, _entity: &str, _receipt: &Value) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn read(&self, entity: &str, ids: &[String]) -> Result<Vec<SourceRow>, Failure> {
+        self.read_ids(entity, ids).await.map_err(|failure| self.placed(entity, failure))
+    }
+
+    async fn find(&self, entity: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
+        self.look_up(entity, probe).await.map_err(|failure| self.placed(entity, failure))
+    }
+
+    async fn write(&self, entity: &str, writes: Vec<Write>, progress: &dyn Progress) -> Vec<Outcome> {
+        let mut outcomes = self.write_all(entity, writes, progress).await;
+        for outcome in &mut outcomes {
+            if let Err(failure) = &mut outcome.result {
+                failure.message = format!("{}/{entity}: {}", self.name, failure.message);
+            }
+        }
+        outcomes
+    }
+
+    async fn check(&self) -> Vec<Checked> {
+        let line = |what: String, result: Result<(), Failure>| Checked {
+            what,
+            problem: result.err().map(|failure| failure.message),
+        };
+        let reach = self.exchange.reach().await;
+        let unreachable = reach.is_err();
+        let mut lines = vec![line("something answers at the address".into(), reach)];
+        if unreachable {
+            return lines;
+        }
+        if let Some(login) = self.exchange.login().await {
+            let refused = login.is_err();
+            lines.push(line("login".into(), login));
+            if refused {
+                return lines;
+            }
+        }
+        if let Some((name, _)) = self.entities.iter().find(|(_, (entity, _))| entity.facts.list) {
+            let request = PullRequest { entity: name, since: None, page: None, limit: 1 };
+            let page = self.pull(&request).await.map(|_| ());
+            lines.push(line(format!("first page of {name}"), page));
+        }
+        lines
+    }
+}

@@ -1,0 +1,121 @@
+//! What a write is to the expressions of an adapter.
+
+use serde_json::{Map, Value, json};
+
+use super::{call::Answer, plan::Entity};
+use crate::{
+    expr::{Expr, ExprError, Scope, text_of},
+    failure::Failure,
+    port::{Op, SourceRow, Write, Written},
+};
+
+/// Names of a write's variables.
+pub const WRITE: [&str; 10] = ["op", "body", "whole", "wanted", "before", "key", "id", "parts", "changed", "found"];
+
+/// Values of [`WRITE`] that are not in the [`Write`] itself.
+pub struct Variables {
+    op: Value,
+    key: Value,
+    id: Value,
+    parts: Value,
+    changed: Value,
+    found: Value,
+}
+
+impl Variables {
+    #[must_use]
+    pub fn of(write: &Write) -> Self {
+        let op = super::plan::word(write.op);
+        let found = write.found.as_ref();
+        Self {
+            op: op.into(),
+            key: write.key.as_str().into(),
+            id: write.id.as_deref().or(found.map(|row| row.id.as_str())).map_or(Value::Null, Value::from),
+            parts: json!(write.parts),
+            changed: changed(&write.before, &write.wanted),
+            found: found.map_or(Value::Null, |row: &SourceRow| row.body.clone().into_value()),
+        }
+    }
+
+    #[must_use]
+    pub fn scope<'a>(&'a self, write: &'a Write, scope: &'a Scope<'a>) -> Scope<'a> {
+        scope
+            .child()
+            .with("op", &self.op)
+            .with("body", &write.body)
+            .with("sent", &write.body)
+            .with("whole", &write.whole)
+            .with("wanted", &write.wanted)
+            .with("before", &write.before)
+            .with("key", &self.key)
+            .with("id", &self.id)
+            .with("parts", &self.parts)
+            .with("changed", &self.changed)
+            .with("found", &self.found)
+    }
+}
+
+/// Canonical fields in which two objects differ.
+fn changed(before: &Value, wanted: &Value) -> Value {
+    let none = Map::new();
+    let before = before.as_object().unwrap_or(&none);
+    let wanted = wanted.as_object().unwrap_or(&none);
+    let gone = before.keys().filter(|name| !wanted.contains_key(*name));
+    wanted.iter().filter(|(name, value)| before.get(*name) != Some(value)).map(|(name, _)| name).chain(gone).cloned().collect()
+}
+
+/// Expressions that say what a write left behind.
+#[derive(Clone, Debug, Default)]
+pub struct Learnt {
+    pub id: Option<Expr>,
+    pub row: Option<Expr>,
+    pub version: Option<Expr>,
+    pub parts: Vec<(String, Expr)>,
+}
+
+impl Learnt {
+    /// What an answer (in `scope`) says of a write. For a create the id must be in it: without, nobody knows what was made.
+    ///
+    /// # Errors
+    /// When it does not say what the adapter says it does.
+    pub fn read(&self, write: &Write, entity: &Entity, scope: &Scope<'_>, answer: Option<&Answer>) -> Result<Written, Failure> {
+        let odd = |error: ExprError| unclear(write.op, answer, &format!("the write was made, but its answer is not as expected: {error}"));
+        let stored = match &self.row {
+            Some(row) => Some(row.eval(scope).map_err(odd)?).filter(Value::is_object),
+            None => None,
+        };
+        let on_row = |expr: &Expr| stored.as_ref().and_then(|row| expr.eval(&super::joins::on_row(row)).ok());
+        let id = match (&self.id, write.op) {
+            (Some(id), _) => text_of(&id.eval(scope).map_err(odd)?),
+            (None, Op::Create) => on_row(&entity.id).as_ref().and_then(text_of),
+            (None, _) => None,
+        };
+        let id = id.filter(|id| !id.is_empty()).or_else(|| write.id.clone());
+        let Some(id) = id else {
+            return Err(unclear(write.op, answer, "the object was created, but the answer holds no id of it"));
+        };
+        let version = match &self.version {
+            Some(version) => text_of(&version.eval(scope).map_err(odd)?),
+            None => entity.version.as_ref().and_then(on_row).as_ref().and_then(text_of),
+        };
+        let mut written = Written { id, stored, version, ..Written::default() };
+        for (list, expr) in &self.parts {
+            let ids = expr.eval(scope).map_err(odd)?;
+            let members = ids.as_object().into_iter().flatten();
+            let named = members.filter_map(|(key, part)| {
+                let id = if part.is_object() { part.get("id")? } else { part };
+                Some((key.clone(), text_of(id)?))
+            });
+            written.parts.insert(list.clone(), named.collect());
+        }
+        Ok(written)
+    }
+}
+
+fn unclear(op: Op, answer: Option<&Answer>, message: &str) -> Failure {
+    let class = super::operation::verb(op).in_doubt();
+    match answer {
+        Some(answer) => answer.failure(class, message),
+        None => Failure::new(class, message),
+    }
+}
