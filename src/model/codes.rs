@@ -41,7 +41,7 @@ pub fn language(tag: &str) -> Option<String> {
             (0, 2 | 3) if letters => piece.to_ascii_lowercase(),
             (0, _) => return None,
             (_, 2) if letters => piece.to_ascii_uppercase(),
-            (_, 4) if letters => piece[..1].to_ascii_uppercase() + &piece[1..].to_ascii_lowercase(),
+            (_, 4) if letters => piece[..1].to_ascii_uppercase() + piece[1..].to_ascii_lowercase().as_str(),
             (_, 1..=8) if digits => piece.to_ascii_lowercase(),
             _ => return None,
         };
