@@ -110,7 +110,9 @@ impl Cursor {
         };
         match mark {
             Some(mark) => Ok(Some(mark)),
-            None if self.kind == CursorKind::Time => Err(format!("`{text}` is no time of the cursor's format and zone")),
+            None if self.kind == CursorKind::Time => {
+                Err(format!("`{text}` is no time of the cursor's format and zone"))
+            }
             None => Err(format!("`{text}` is no number")),
         }
     }
@@ -132,7 +134,8 @@ impl Cursor {
     /// # Errors
     /// When what was stored is no watermark of this kind (the adapter has changed).
     pub fn start(&self, since: &str) -> Result<Value, String> {
-        let foreign = || format!("the stored watermark `{since}` does not fit the adapter's cursor; pull everything once");
+        let foreign =
+            || format!("the stored watermark `{since}` does not fit the adapter's cursor; pull everything once");
         match (self.kind, self.overlap) {
             (CursorKind::Time, overlap) => {
                 let time = stored(since).ok_or_else(foreign)?;
@@ -203,7 +206,9 @@ fn local(naive: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
     match zone.from_local_datetime(&naive) {
         MappedLocalTime::Single(time) | MappedLocalTime::Ambiguous(time, _) => Some(time.to_utc()),
         // A time the clock skipped: it can only have been meant an hour off.
-        MappedLocalTime::None => zone.from_local_datetime(&(naive - TimeDelta::hours(1))).earliest().map(|time| time.to_utc()),
+        MappedLocalTime::None => {
+            zone.from_local_datetime(&(naive - TimeDelta::hours(1))).earliest().map(|time| time.to_utc())
+        }
     }
 }
 
@@ -219,10 +224,9 @@ mod tests {
 
     #[test]
     fn a_local_time_becomes_utc_and_goes_back_with_the_overlap() {
-        let cursor = cursor(
-            "field = \"at\"\nformat = \"%Y-%m-%d %H:%M:%S\"\nzone = \"Europe/Madrid\"\noverlap = \"2m\"\n",
-        )
-        .unwrap();
+        let cursor =
+            cursor("field = \"at\"\nformat = \"%Y-%m-%d %H:%M:%S\"\nzone = \"Europe/Madrid\"\noverlap = \"2m\"\n")
+                .unwrap();
         let mark = cursor.mark(&json!("2026-07-01 12:00:00")).unwrap();
         assert_eq!(mark.as_deref(), Some("2026-07-01T10:00:00Z"));
         assert_eq!(cursor.start("2026-07-01T10:00:00Z"), Ok(json!("2026-07-01 11:58:00")));
@@ -236,7 +240,10 @@ mod tests {
     #[test]
     fn iso_times_need_no_format_and_counters_no_clock() {
         let iso = cursor("field = \"at\"\n").unwrap();
-        assert_eq!(iso.mark(&json!("2026-07-01T12:00:00.5+02:00")).unwrap().as_deref(), Some("2026-07-01T10:00:00.500Z"));
+        assert_eq!(
+            iso.mark(&json!("2026-07-01T12:00:00.5+02:00")).unwrap().as_deref(),
+            Some("2026-07-01T10:00:00.500Z")
+        );
         assert!(iso.mark(&json!("2026-07-01T12:00:00")).is_err(), "a time without zone is not guessed");
         let counter = cursor("field = \"v\"\nkind = \"number\"\noverlap = 5\n").unwrap();
         assert_eq!(counter.later(Some("9".into()), Some("10".into())).as_deref(), Some("10"));

@@ -42,7 +42,9 @@ fn time(text: &str) -> Option<Duration> {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        time(&text).map(Self).ok_or_else(|| D::Error::custom("a length of time is written like \"500ms\", \"30s\", \"2m\" or \"1h\""))
+        time(&text)
+            .map(Self)
+            .ok_or_else(|| D::Error::custom("a length of time is written like \"500ms\", \"30s\", \"2m\" or \"1h\""))
     }
 }
 
@@ -71,7 +73,9 @@ impl Visitor<'_> for OverlapVisitor {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Overlap, E> {
-        time(text).map(Overlap::Time).ok_or_else(|| E::custom("a length of time is written like \"30s\", \"2m\" or \"1h\""))
+        time(text)
+            .map(Overlap::Time)
+            .ok_or_else(|| E::custom("a length of time is written like \"30s\", \"2m\" or \"1h\""))
     }
 
     fn visit_i64<E: Error>(self, count: i64) -> Result<Overlap, E> {

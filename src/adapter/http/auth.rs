@@ -185,7 +185,8 @@ impl Auth {
     /// An expression without value.
     pub fn sign(&self, pass: &Pass, draft: &Draft, url: &str, exchange: &Exchange) -> Result<Signed, ExprError> {
         let scope = exchange.confidential();
-        let authorization = |value: String| Signed { headers: vec![("authorization".into(), value)], query: Vec::new() };
+        let authorization =
+            |value: String| Signed { headers: vec![("authorization".into(), value)], query: Vec::new() };
         Ok(match self {
             Self::None => Signed::default(),
             Self::Basic { user, password } => {
@@ -196,10 +197,9 @@ impl Auth {
             Self::Header { name, value } => {
                 Signed { headers: vec![(name.clone(), value.render_text(&scope)?)], query: Vec::new() }
             }
-            Self::Query(table) => Signed {
-                headers: Vec::new(),
-                query: percent::pairs(&table.render(&scope)?.unwrap_or_default()),
-            },
+            Self::Query(table) => {
+                Signed { headers: Vec::new(), query: percent::pairs(&table.render(&scope)?.unwrap_or_default()) }
+            }
             Self::Oauth1 { key, secret, token } => {
                 let token = match token {
                     Some((token, secret)) => Some((token.render_text(&scope)?, secret.render_text(&scope)?)),
@@ -277,11 +277,7 @@ impl Login {
         }
     }
 
-    async fn token(
-        &self,
-        state: &mut State,
-        exchange: &Exchange,
-    ) -> Result<(Value, Option<DateTime<Utc>>), Failure> {
+    async fn token(&self, state: &mut State, exchange: &Exchange) -> Result<(Value, Option<DateTime<Utc>>), Failure> {
         let Kind::Oauth2 { token_url, id, secret, scope: wanted, refresh } = &self.kind else {
             return Err(Failure::new(Class::Fatal, "no token address"));
         };

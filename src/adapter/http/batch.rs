@@ -61,7 +61,8 @@ impl Batch {
             return Err(LoadError::new(&at, "`batch` needs `ops`: any of \"create\", \"update\", \"delete\""));
         }
         let known = compiler.known(&["items", "creates", "updates", "deletes", "group"]);
-        let known = if spec.group.is_some() { known } else { compiler.known(&["items", "creates", "updates", "deletes"]) };
+        let known =
+            if spec.group.is_some() { known } else { compiler.known(&["items", "creates", "updates", "deletes"]) };
         let each = compiler.known(&WRITE);
         let result = compiler.known(&["result", "item", "key", "id", "op"]).and(ANSWER);
         let on_result = |formula: Option<&Formula>| compiler.formula_if(formula, &result);
@@ -73,7 +74,10 @@ impl Batch {
         };
         let results = spec.results.as_ref().map(|results| places(results, &spec.ops, compiler, &at)).transpose()?;
         if spec.ops.contains(&Op::Create) && (results.is_none() || (learnt.id.is_none() && learnt.row.is_none())) {
-            return Err(LoadError::new(&at, "a batch that creates needs `results` and `id` (or `row`): what was created as what"));
+            return Err(LoadError::new(
+                &at,
+                "a batch that creates needs `results` and `id` (or `row`): what was created as what",
+            ));
         }
         if results.is_none() && (spec.error.is_some() || spec.r#match.is_some()) {
             return Err(LoadError::new(&at, "`error` and `match` speak of `results`, which is missing"));
@@ -234,12 +238,14 @@ impl Batch {
             return self.learn(write, item, result, answer, entity, scope);
         }
         let text = |expr: &Option<Expr>| expr.as_ref().and_then(|expr| text_of(&expr.eval(&seen).ok()?));
-        let class = text(&self.class).and_then(|class| serde_json::from_value(class.into()).ok()).unwrap_or(Class::Rejected);
+        let class =
+            text(&self.class).and_then(|class| serde_json::from_value(class.into()).ok()).unwrap_or(Class::Rejected);
         let said = text(&self.message).or_else(|| {
             let message = error.get("message").unwrap_or(&error);
             message.as_str().map(str::to_owned)
         });
-        let mut failure = answer.failure(class, &cut(&said.unwrap_or_else(|| "the item was refused without a reason".into())));
+        let mut failure =
+            answer.failure(class, &cut(&said.unwrap_or_else(|| "the item was refused without a reason".into())));
         failure.field = text(&self.field).filter(|field| !field.is_empty());
         match (&write.id, write.op, class) {
             (Some(id), Op::Delete, Class::Missing) => Ok(Written { id: id.clone(), ..Written::default() }),
@@ -351,13 +357,16 @@ impl Lists {
         };
         if let Some(matches) = &batch.matches {
             let own = Own::of(write);
-            let found = results.iter().find(|result| {
-                matches.eval_bool(&own.scope(item, result, answer, scope)).unwrap_or(false)
-            });
+            let found = results
+                .iter()
+                .find(|result| matches.eval_bool(&own.scope(item, result, answer, scope)).unwrap_or(false));
             return found.cloned().ok_or_else(|| "the answer holds no result of this item".into());
         }
         if results.len() != expected {
-            return Err(format!("the answer holds {} results for {expected} items: which is whose cannot be told", results.len()));
+            return Err(format!(
+                "the answer holds {} results for {expected} items: which is whose cannot be told",
+                results.len()
+            ));
         }
         results.get(number).cloned().ok_or_else(|| "the answer holds no result of this item".into())
     }

@@ -163,7 +163,13 @@ pub struct Answer {
 impl Answer {
     /// Reads a response.
     #[must_use]
-    pub fn read(response: &Response, receive: Receive, method: Method, url: &str, retry_after: Option<Duration>) -> Self {
+    pub fn read(
+        response: &Response,
+        receive: Receive,
+        method: Method,
+        url: &str,
+        retry_after: Option<Duration>,
+    ) -> Self {
         let body = payload::decode(receive, response);
         let mut headers = Map::new();
         for (name, value) in &response.headers {
@@ -192,11 +198,7 @@ impl Answer {
     /// The answer's variables over those of a scope.
     #[must_use]
     pub fn scope<'a>(&'a self, scope: &'a Scope<'a>) -> Scope<'a> {
-        scope
-            .child()
-            .with("status", &self.status_value)
-            .with("headers", &self.headers)
-            .with("body", &self.body)
+        scope.child().with("status", &self.status_value).with("headers", &self.headers).with("body", &self.body)
     }
 
     #[must_use]
@@ -207,7 +209,8 @@ impl Answer {
     /// A failure that this answer is; the message gets method, path and status.
     #[must_use]
     pub fn failure(&self, class: Class, message: &str) -> Failure {
-        let mut failure = Failure::new(class, format!("{message} ({}: {})", self.place, self.status)).with_status(self.status);
+        let mut failure =
+            Failure::new(class, format!("{message} ({}: {})", self.place, self.status)).with_status(self.status);
         failure.retry_after = self.retry_after;
         failure
     }
@@ -227,7 +230,9 @@ impl Answer {
             let (address, parameters) = link.split_once('>')?;
             let next = parameters.split([';', ',']).any(|part| {
                 let value = part.trim().strip_prefix("rel=");
-                value.is_some_and(|value| value.trim_matches('"').split(' ').any(|word| word.eq_ignore_ascii_case("next")))
+                value.is_some_and(|value| {
+                    value.trim_matches('"').split(' ').any(|word| word.eq_ignore_ascii_case("next"))
+                })
             });
             next.then(|| address.to_owned())
         })
@@ -245,7 +250,8 @@ mod tests {
             headers: vec![("link".into(), link.into())],
             body: Bytes::from_static(b"[]"),
         };
-        let next = |link: &str| Answer::read(&response(link), Receive::Json, Method::Get, "http://x/y", None).next_link();
+        let next =
+            |link: &str| Answer::read(&response(link), Receive::Json, Method::Get, "http://x/y", None).next_link();
         let both = "<https://x/p?a=1,2&page=1>; rel=\"prev\", <https://x/p?a=1,2&page=3>; rel=\"next\"";
         assert_eq!(next(both).as_deref(), Some("https://x/p?a=1,2&page=3"));
         assert_eq!(next("<https://x/p?page=1>; rel=\"prev\""), None);

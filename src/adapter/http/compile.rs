@@ -29,7 +29,8 @@ impl Compiler {
     #[must_use]
     pub fn new(manifest: &Manifest, send: Send, receive: Receive) -> Self {
         let names = |secret: bool| {
-            let chosen = manifest.settings.iter().filter(|(_, setting)| (setting.kind == SettingKind::Secret) == secret);
+            let chosen =
+                manifest.settings.iter().filter(|(_, setting)| (setting.kind == SettingKind::Secret) == secret);
             chosen.map(|(name, _)| name.clone()).collect()
         };
         Self { file: Arc::clone(&manifest.file), public: names(false), secret: names(true), send, receive }

@@ -89,7 +89,10 @@ impl Exchange {
             (base.trim_end_matches('/').to_owned(), header_pairs(&headers.unwrap_or_default()))
         };
         if reqwest::Url::parse(&base).ok().is_none_or(|url| !url.has_host()) {
-            return Err(LoadError::new(&compiler.place(&http.base), "this does not give an address such as `https://host/path`"));
+            return Err(LoadError::new(
+                &compiler.place(&http.base),
+                "this does not give an address such as `https://host/path`",
+            ));
         }
         exchange.base = base;
         exchange.headers = headers;
@@ -127,7 +130,9 @@ impl Exchange {
         scope: &Scope<'_>,
         ignore: Option<&Expr>,
     ) -> Result<Answer, Failure> {
-        let draft = call.draft(scope, &self.secrets, self.env.entropy.next_u64()).map_err(|error| self.unsendable(&error, verb))?;
+        let draft = call
+            .draft(scope, &self.secrets, self.env.entropy.next_u64())
+            .map_err(|error| self.unsendable(&error, verb))?;
         self.send(&draft, call, verb, scope, ignore).await
     }
 
@@ -136,7 +141,9 @@ impl Exchange {
     /// # Errors
     /// As [`Exchange::call`].
     pub async fn follow(&self, address: &str, call: &Call, verb: Verb, scope: &Scope<'_>) -> Result<Answer, Failure> {
-        let draft = call.draft(scope, &self.secrets, self.env.entropy.next_u64()).map_err(|error| self.unsendable(&error, verb))?;
+        let draft = call
+            .draft(scope, &self.secrets, self.env.entropy.next_u64())
+            .map_err(|error| self.unsendable(&error, verb))?;
         let draft = Draft { target: address.to_owned(), query: Vec::new(), ..draft };
         self.send(&draft, call, verb, scope, None).await
     }
@@ -173,7 +180,13 @@ impl Exchange {
     }
 
     /// The failure an answer is, if it is one.
-    pub(super) fn judged(&self, answer: &Answer, call: Option<&Call>, verb: Verb, scope: &Scope<'_>) -> Option<Failure> {
+    pub(super) fn judged(
+        &self,
+        answer: &Answer,
+        call: Option<&Call>,
+        verb: Verb,
+        scope: &Scope<'_>,
+    ) -> Option<Failure> {
         let own = call.map_or(&[][..], |call| &call.rules);
         judge::judge(answer, own, &self.rules, verb, scope).map(|failure| self.clean(failure))
     }

@@ -109,9 +109,19 @@ impl Join {
     ///
     /// # Errors
     /// Keys that are missing or do not go together, wrong expressions.
-    pub fn compile(spec: &JoinSpec, compiler: &Compiler, id: &Expr, known: &Known, at: &Place) -> Result<Self, LoadError> {
+    pub fn compile(
+        spec: &JoinSpec,
+        compiler: &Compiler,
+        id: &Expr,
+        known: &Known,
+        at: &Place,
+    ) -> Result<Self, LoadError> {
         let request = spec.request();
-        let at = [request.get, request.post, request.put].into_iter().flatten().next().map_or(at.clone(), |t| compiler.place(t));
+        let at = [request.get, request.post, request.put]
+            .into_iter()
+            .flatten()
+            .next()
+            .map_or(at.clone(), |t| compiler.place(t));
         let Some(into) = &spec.into else {
             return Err(LoadError::new(&at, "a join needs `into`: the member that takes the children"));
         };
@@ -125,7 +135,9 @@ impl Join {
                 return Err(LoadError::new(&at, "a join needs `on`: the child's member that names its row"));
             }
             (Some(on), Some(_)) => {
-                return Err(compiler.wrong(&on.0, "a join with `for_each` needs no `on`: the answer's rows are its item's"));
+                return Err(
+                    compiler.wrong(&on.0, "a join with `for_each` needs no `on`: the answer's rows are its item's")
+                );
             }
             _ => {}
         }
@@ -167,7 +179,8 @@ pub async fn join(
     scope: &Scope<'_>,
 ) -> Result<(), Failure> {
     for join in joins {
-        let children = if page.is_empty() { HashMap::new() } else { children(join, page, id, exchange, verb, scope).await? };
+        let children =
+            if page.is_empty() { HashMap::new() } else { children(join, page, id, exchange, verb, scope).await? };
         place(join, page, children)?;
     }
     Ok(())
@@ -187,7 +200,8 @@ async fn children(
     // Rows without an id are told apart later; here they have no children.
     let ids: Value = page.iter().filter_map(|row| id.eval(&on_row(row)).ok()).filter(|id| !id.is_null()).collect();
     let scope = scope.child().with("rows", &rows).with("ids", &ids);
-    let wrong = |error: crate::expr::ExprError| Failure::new(Class::Fatal, format!("join into `{}`: {error}", join.into));
+    let wrong =
+        |error: crate::expr::ExprError| Failure::new(Class::Fatal, format!("join into `{}`: {error}", join.into));
     if let Some(when) = &join.when
         && !when.eval_bool(&scope).map_err(wrong)?
     {
@@ -215,7 +229,10 @@ async fn children(
         (None, Some(on)) => {
             for child in join.listing.all(exchange, verb, &scope).await? {
                 let key = on.eval_text(&on_row(&child)).map_err(|error| {
-                    Failure::new(Class::Transient, format!("join into `{}`: a child does not name its row: {error}", join.into))
+                    Failure::new(
+                        Class::Transient,
+                        format!("join into `{}`: a child does not name its row: {error}", join.into),
+                    )
                 })?;
                 children.entry(key).or_default().push(child);
             }

@@ -38,8 +38,7 @@ pub fn header(
     let token_secret = credentials.token.map_or("", |(_, secret)| secret);
     let key = format!("{}&{}", percent::encode(credentials.consumer_secret), percent::encode(token_secret));
     own.push(("oauth_signature".to_owned(), sign(&key, &base)));
-    let parts: Vec<String> =
-        own.iter().map(|(name, value)| format!("{name}=\"{}\"", percent::encode(value))).collect();
+    let parts: Vec<String> = own.iter().map(|(name, value)| format!("{name}=\"{}\"", percent::encode(value))).collect();
     format!("OAuth {}", parts.join(", "))
 }
 
@@ -50,10 +49,8 @@ fn base_string<'p>(method: Method, url: &str, pairs: impl Iterator<Item = &'p (S
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (percent::decode(name), percent::decode(value))
     });
-    let mut all: Vec<(String, String)> = asked
-        .chain(pairs.cloned())
-        .map(|(name, value)| (percent::encode(&name), percent::encode(&value)))
-        .collect();
+    let mut all: Vec<(String, String)> =
+        asked.chain(pairs.cloned()).map(|(name, value)| (percent::encode(&name), percent::encode(&value))).collect();
     all.sort_unstable();
     let joined: Vec<String> = all.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     format!("{method}&{}&{}", percent::encode(&normal(address)), percent::encode(&joined.join("&")))
@@ -104,7 +101,10 @@ mod tests {
     /// Made with Python's `hmac` and `hashlib`.
     #[test]
     fn the_signature_is_what_another_implementation_makes() {
-        assert_eq!(sign("cs_secret&", "GET&http%3A%2F%2Fshop.example%2F&a%3D1"), "jS7ICRQpjPIbl+12ldo7E/R/RBwt2v0t+i/d0uj51kM=");
+        assert_eq!(
+            sign("cs_secret&", "GET&http%3A%2F%2Fshop.example%2F&a%3D1"),
+            "jS7ICRQpjPIbl+12ldo7E/R/RBwt2v0t+i/d0uj51kM="
+        );
         let credentials = Credentials { consumer_key: "ck", consumer_secret: "cs", token: None };
         let value = header(credentials, Method::Get, "http://shop.example/x?a=1", &[], "n", 1);
         assert!(value.starts_with("OAuth oauth_consumer_key=\"ck\", oauth_nonce=\"n\""), "{value}");

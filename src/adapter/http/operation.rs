@@ -67,7 +67,10 @@ impl Operation {
             Form::Single { call: Call::compile(spec.request(), compiler, &known, at)?, ignore: answer }
         } else {
             if !spec.request().is_absent() {
-                return Err(LoadError::new(at, format!("`{}` has a request and `steps`: one of the two", super::plan::word(op))));
+                return Err(LoadError::new(
+                    at,
+                    format!("`{}` has a request and `steps`: one of the two", super::plan::word(op)),
+                ));
             }
             let captured = spec.steps.iter().flat_map(|step| step.capture.keys().cloned());
             after = after.and(captured);
@@ -228,7 +231,8 @@ impl Saga<'_> {
             failure
         };
         let answer = self.exchange.call(&step.call, verb, scope, step.ignore.as_ref()).await.map_err(&mut failed)?;
-        let ignored = step.ignore.as_ref().is_some_and(|ignore| ignore.eval_bool(&answer.scope(scope)).unwrap_or(false));
+        let ignored =
+            step.ignore.as_ref().is_some_and(|ignore| ignore.eval_bool(&answer.scope(scope)).unwrap_or(false));
         for (variable, expr) in &step.capture {
             let value = match expr.eval(&answer.scope(scope)) {
                 Ok(value) => value,

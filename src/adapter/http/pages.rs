@@ -79,7 +79,10 @@ impl Pager {
             return Err(LoadError::new(at, "pages by \"cursor\" need `next`: where the answer holds it"));
         }
         if spec.key.is_none() && spec.by == By::Keyset && split {
-            return Err(LoadError::new(at, "pages by \"keyset\" of split rows need `key`, an expression on the listed row"));
+            return Err(LoadError::new(
+                at,
+                "pages by \"keyset\" of split rows need `key`, an expression on the listed row",
+            ));
         }
         Ok(Self {
             by: spec.by,
@@ -122,7 +125,9 @@ impl Pager {
             && now < before
             && matches!(self.by, By::Number | By::Offset)
         {
-            return Err(odd("rows left the listing while it was read, so others may have been skipped; it has to be read again"));
+            return Err(odd(
+                "rows left the listing while it was read, so others may have been skipped; it has to be read again",
+            ));
         }
         at.total = total.or(at.total);
         let pages = number(self.pages.as_ref())?;
@@ -137,10 +142,9 @@ impl Pager {
         };
         if !more {
             return match at.total {
-                Some(total) if at.seen < total => Err(odd(&format!(
-                    "the listing ended after {} rows although {total} were announced",
-                    at.seen
-                ))),
+                Some(total) if at.seen < total => {
+                    Err(odd(&format!("the listing ended after {} rows although {total} were announced", at.seen)))
+                }
                 _ => Ok((at, false)),
             };
         }
@@ -154,9 +158,7 @@ impl Pager {
         at.offset += page.rows;
         if self.by == By::Keyset {
             let after = match (&self.key, page.last) {
-                (Some(key), Some(row)) => {
-                    key.eval(&Scope::new().with_members(row).with("row", row)).map_err(unread)?
-                }
+                (Some(key), Some(row)) => key.eval(&Scope::new().with_members(row).with("row", row)).map_err(unread)?,
                 _ => page.last_id.clone().unwrap_or_default(),
             };
             if after.is_null() {
@@ -222,7 +224,11 @@ pub fn rows(expr: &Expr, answer: &Answer, scope: &Scope<'_>, verb: Verb, lenient
         Value::Null if lenient => Ok(Vec::new()),
         Value::String(text) if lenient && text.is_empty() => Ok(Vec::new()),
         row @ Value::Object(_) if lenient => Ok(vec![row]),
-        other => Err(odd(format!("`{}` gives {} where a list of rows should be", expr.text(), crate::expr::json_kind(&other)))),
+        other => Err(odd(format!(
+            "`{}` gives {} where a list of rows should be",
+            expr.text(),
+            crate::expr::json_kind(&other)
+        ))),
     }
 }
 

@@ -131,9 +131,8 @@ pub fn decode(receive: Receive, response: &Response) -> Option<Value> {
 #[must_use]
 pub fn text(response: &Response) -> Option<String> {
     let declared = response.header("content-type").and_then(charset).or_else(|| xml_encoding(&response.body));
-    let encoding = declared
-        .and_then(|label| encoding_rs::Encoding::for_label(label.as_bytes()))
-        .unwrap_or(encoding_rs::UTF_8);
+    let encoding =
+        declared.and_then(|label| encoding_rs::Encoding::for_label(label.as_bytes())).unwrap_or(encoding_rs::UTF_8);
     let (text, _, broken) = encoding.decode(&response.body);
     (!broken).then(|| text.into_owned())
 }
@@ -176,7 +175,10 @@ mod tests {
         let latin = answer("text/xml", b"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><a>\xF1</a>");
         assert_eq!(decode(Receive::Xml, &latin), Some(json!({ "a": "ñ" })));
         assert_eq!(decode(Receive::Xml, &answer("text/xml", b"<a>\xF1</a>")), None);
-        assert_eq!(decode(Receive::Json, &answer("", b"\xEF\xBB\xBF{\"a\": 1.10}")).unwrap().to_string(), "{\"a\":1.10}");
+        assert_eq!(
+            decode(Receive::Json, &answer("", b"\xEF\xBB\xBF{\"a\": 1.10}")).unwrap().to_string(),
+            "{\"a\":1.10}"
+        );
         assert_eq!(decode(Receive::Json, &answer("", b"")), Some(Value::Null));
     }
 

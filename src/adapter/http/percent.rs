@@ -41,7 +41,8 @@ pub fn decode(text: &str) -> String {
 /// Pairs as `a=1&b=2`.
 #[must_use]
 pub fn join(pairs: &[(String, String)]) -> String {
-    let encoded: Vec<String> = pairs.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    let encoded: Vec<String> =
+        pairs.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
     encoded.join("&")
 }
 

@@ -6,12 +6,12 @@ use indexmap::IndexMap;
 
 use super::{
     batch::Batch,
+    call::Call,
     compile::Compiler,
     config::{EntitySpec, FindSpec, HttpAdapter, Joins, ListSpec, ReadSpec},
     joins::{Join, Listing, rows_of},
     operation::Operation,
     pages::Pager,
-    call::Call,
 };
 use crate::{
     adapter::{Manifest, cursor::Cursor},
@@ -136,8 +136,11 @@ fn compile_list(spec: &ListSpec, compiler: &Compiler, id: &Expr, at: &Place) -> 
     if let Some(cursor) = &cursor
         && !call.names("cursor")
     {
-        return Err(LoadError::new(cursor.field.place(), "the listing has a cursor, but its request does not use `cursor`")
-            .help("say `${cursor}` where the system filters by change time, or leave the cursor out"));
+        return Err(LoadError::new(
+            cursor.field.place(),
+            "the listing has a cursor, but its request does not use `cursor`",
+        )
+        .help("say `${cursor}` where the system filters by change time, or leave the cursor out"));
     }
     let split = compiler.on_row(spec.split.as_ref())?;
     Ok(List {
@@ -224,7 +227,10 @@ fn compile_find(
     // A scan without a request of its own is the listing from the intent on.
     let list = entity.list.as_ref().filter(|list| spec.scan && list.cursor.is_some());
     let Some(list) = list else {
-        return Err(LoadError::new(at, "`find` needs a request; only with `scan = true` the listing by its cursor stands in"));
+        return Err(LoadError::new(
+            at,
+            "`find` needs a request; only with `scan = true` the listing by its cursor stands in",
+        ));
     };
     let list = compile_list(list, compiler, id, at)?;
     if !list.cursor.as_ref().is_some_and(Cursor::is_time) {

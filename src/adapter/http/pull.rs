@@ -130,7 +130,9 @@ impl<'a> Rows<'a> {
     pub fn split(&mut self, row: &Value, split: &Expr, position: &str) {
         let parts = match split.eval(&on_row(row)) {
             Ok(Value::Array(parts)) => parts,
-            Ok(other) => return self.refuse(position, None, &format!("`split` gives {}", crate::expr::json_kind(&other))),
+            Ok(other) => {
+                return self.refuse(position, None, &format!("`split` gives {}", crate::expr::json_kind(&other)));
+            }
             Err(error) => return self.refuse(position, None, &error.to_string()),
         };
         for (index, part) in parts.into_iter().enumerate() {
@@ -140,7 +142,11 @@ impl<'a> Rows<'a> {
 
     pub fn take(&mut self, row: Value, position: String) {
         if !row.is_object() {
-            return self.refuse(&position, None, &format!("the row is {}, not an object", crate::expr::json_kind(&row)));
+            return self.refuse(
+                &position,
+                None,
+                &format!("the row is {}, not an object", crate::expr::json_kind(&row)),
+            );
         }
         match self.read(&row) {
             Ok(None) => {}

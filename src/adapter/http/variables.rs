@@ -61,7 +61,13 @@ fn changed(before: &Value, wanted: &Value) -> Value {
     let before = before.as_object().unwrap_or(&none);
     let wanted = wanted.as_object().unwrap_or(&none);
     let gone = before.keys().filter(|name| !wanted.contains_key(*name));
-    wanted.iter().filter(|(name, value)| before.get(*name) != Some(value)).map(|(name, _)| name).chain(gone).cloned().collect()
+    wanted
+        .iter()
+        .filter(|(name, value)| before.get(*name) != Some(value))
+        .map(|(name, _)| name)
+        .chain(gone)
+        .cloned()
+        .collect()
 }
 
 /// Expressions that say what a write left behind.
@@ -78,8 +84,16 @@ impl Learnt {
     ///
     /// # Errors
     /// When it does not say what the adapter says it does.
-    pub fn read(&self, write: &Write, entity: &Entity, scope: &Scope<'_>, answer: Option<&Answer>) -> Result<Written, Failure> {
-        let odd = |error: ExprError| unclear(write.op, answer, &format!("the write was made, but its answer is not as expected: {error}"));
+    pub fn read(
+        &self,
+        write: &Write,
+        entity: &Entity,
+        scope: &Scope<'_>,
+        answer: Option<&Answer>,
+    ) -> Result<Written, Failure> {
+        let odd = |error: ExprError| {
+            unclear(write.op, answer, &format!("the write was made, but its answer is not as expected: {error}"))
+        };
         let stored = match &self.row {
             Some(row) => Some(row.eval(scope).map_err(odd)?).filter(Value::is_object),
             None => None,

@@ -36,7 +36,9 @@ pub fn read(text: &str) -> Result<Value, String> {
                 put(&mut stack, element);
             }
             Event::End(_) => {
-                if stack.len() > 1 && let Some(element) = stack.pop() {
+                if stack.len() > 1
+                    && let Some(element) = stack.pop()
+                {
                     put(&mut stack, element);
                 }
             }
