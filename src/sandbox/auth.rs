@@ -149,6 +149,11 @@ async fn oauth1(tx: &mut Tx<'_>, presented: &Presented<'_>, params: &BTreeMap<St
     Ok(permissions)
 }
 
+/// Two digits, lower case.
+pub fn hex(byte: u8) -> String {
+    format!("{byte:02x}")
+}
+
 /// Percent-encoding of RFC 3986.
 pub fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -156,7 +161,8 @@ pub fn encode(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            out.push('%');
+            out.push_str(&hex(byte).to_ascii_uppercase());
         }
     }
     out

@@ -160,7 +160,7 @@ pub fn view(tx: &Tx<'_>, id: i64, doc: &Doc) -> Value {
         out.insert(name.into(), doc.get(name).cloned().unwrap_or_default());
     }
     let email = doc.get("email").and_then(Value::as_str).unwrap_or_default().to_lowercase();
-    let digest: String = Sha256::digest(email.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = Sha256::digest(email.as_bytes()).iter().copied().map(super::auth::hex).collect();
     out.insert("avatar_url".into(), format!("https://secure.gravatar.com/avatar/{digest}?s=96&d=mm&r=g").into());
     out.insert("meta_data".into(), doc.get("meta_data").cloned().unwrap_or_default());
     out.insert("_links".into(), links(&tx.base, "customers", id));

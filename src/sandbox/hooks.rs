@@ -25,17 +25,17 @@ const FAILURES: i64 = 6;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
     pub resource: &'static str,
-    pub event: &'static str,
+    pub what: &'static str,
     pub id: i64,
 }
 
 impl Event {
-    pub fn new(resource: &'static str, event: &'static str, id: i64) -> Self {
-        Self { resource, event, id }
+    pub fn new(resource: &'static str, what: &'static str, id: i64) -> Self {
+        Self { resource, what, id }
     }
 
     pub fn topic(&self) -> String {
-        format!("{}.{}", self.resource, self.event)
+        format!("{}.{}", self.resource, self.what)
     }
 }
 
@@ -81,7 +81,7 @@ pub async fn prepare(tx: &mut Tx<'_>, told: Told) -> Result<Vec<Delivery>> {
 }
 
 async fn payload(tx: &mut Tx<'_>, event: Event) -> Result<Option<Value>> {
-    if event.event == "deleted" {
+    if event.what == "deleted" {
         return Ok(Some(json!({ "id": event.id })));
     }
     let resource = match event.resource {
@@ -104,7 +104,7 @@ fn signed(tx: &Tx<'_>, id: i64, hook: &Doc, event: Event, payload: &Value) -> Re
             ("X-WC-Webhook-Source", format!("{}/", tx.base)),
             ("X-WC-Webhook-Topic", event.topic()),
             ("X-WC-Webhook-Resource", event.resource.into()),
-            ("X-WC-Webhook-Event", event.event.into()),
+            ("X-WC-Webhook-Event", event.what.into()),
             ("X-WC-Webhook-Signature", signature(secret, &body)),
             ("X-WC-Webhook-ID", id.to_string()),
             ("X-WC-Webhook-Delivery-ID", delivery.as_str()[..32].to_owned()),
@@ -115,10 +115,7 @@ fn signed(tx: &Tx<'_>, id: i64, hook: &Doc, event: Event, payload: &Value) -> Re
 
 /// base64 of the HMAC-SHA256 of the body.
 pub fn signature(secret: &str, body: &str) -> String {
-    let mut mac = match Hmac::<Sha256>::new_from_slice(secret.as_bytes()) {
-        Ok(mac) => mac,
-        Err(_) => return String::new(),
-    };
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return String::new() };
     mac.update(body.as_bytes());
     STANDARD.encode(mac.finalize().into_bytes())
 }
@@ -169,7 +166,9 @@ impl Delivery {
             self.body.len()
         );
         for (name, value) in &self.headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
+            for piece in [*name, ": ", value.as_str(), "\r\n"] {
+                request.push_str(piece);
+            }
         }
         request.push_str("\r\n");
         request.push_str(&self.body);

@@ -155,13 +155,10 @@ pub async fn tax(tx: &mut Tx<'_>, doc: &mut Doc) -> Result<()> {
             if list == "line_items" {
                 line["subtotal_tax"] = money(subtotal_tax).into();
             }
-            let at = match sums.iter().position(|sum| sum.0 == id) {
-                Some(at) => at,
-                None => {
-                    sums.push((id, name, percent, Decimal::ZERO, Decimal::ZERO));
-                    sums.len() - 1
-                }
-            };
+            let at = sums.iter().position(|sum| sum.0 == id).unwrap_or(sums.len());
+            if at == sums.len() {
+                sums.push((id, name, percent, Decimal::ZERO, Decimal::ZERO));
+            }
             if list == "shipping_lines" {
                 sums[at].4 += total_tax;
             } else {

@@ -21,7 +21,7 @@ use super::{
     faults::{Fault, Kind, Struck},
     hooks,
     line::{Caller, Door},
-    refusal::Refusal,
+    refusal::{Error, Refusal},
     routes::{self, Call, Reply},
     shop::Shop,
 };
@@ -184,7 +184,7 @@ async fn answer(shop: &Shop, path: String, request: Request, struck: &Struck) ->
         Some(_) => shop.within(base.clone(), async |tx| auth::admit(tx, &presented).await).await,
         None => Ok(()),
     };
-    let done = match admitted.and_then(|()| Ok(params(&query, &body)?)) {
+    let done = match admitted.and_then(|()| params(&query, &body).map_err(Error::Refused)) {
         Ok(params) => {
             let hidden = |name: &str| name.starts_with("oauth_") || name.starts_with("consumer_") || name == "page";
             let shown = query.iter().filter(|(name, _)| !hidden(name)).cloned().collect();
@@ -206,7 +206,7 @@ fn pairs(query: &str) -> Vec<(String, String)> {
 }
 
 /// Members of query and body; `name[]` and `name[0]` in the query make lists.
-fn params(query: &[(String, String)], body: &Bytes) -> Result<Doc, Refusal> {
+fn params(query: &[(String, String)], body: &Bytes) -> Result<Doc, Box<Refusal>> {
     let mut params = Doc::new();
     for (name, value) in query {
         match name.split_once('[') {
@@ -226,9 +226,8 @@ fn params(query: &[(String, String)], body: &Bytes) -> Result<Doc, Refusal> {
             Ok(Value::Object(members)) => params.extend(members),
             Ok(_) => {}
             Err(_) => {
-                return Err(Refusal::new(400, "rest_invalid_json", "Invalid JSON body passed.")
-                    .with("json_error_code", 4)
-                    .with("json_error_message", "Syntax error"));
+                let refusal = Refusal::new(400, "rest_invalid_json", "Invalid JSON body passed.");
+                return Err(Box::new(refusal.with("json_error_code", 4).with("json_error_message", "Syntax error")));
             }
         }
     }
@@ -251,7 +250,7 @@ fn render(shop: &Shop, answer: Answer, truncated: bool) -> Response {
         ("access-control-expose-headers", "X-WP-Total, X-WP-TotalPages, Link".into()),
     ];
     let allow = answer.allow.map(|allow| ("allow", allow.to_owned()));
-    let own = answer.reply.headers.into_iter().map(|(name, value)| (name, value));
+    let own = answer.reply.headers;
     for (name, value) in fixed.into_iter().chain(allow).chain(own) {
         let name = header::HeaderName::try_from(name.to_ascii_lowercase());
         if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value)) {

@@ -96,7 +96,8 @@ pub fn slug(text: &str) -> String {
         } else {
             let mut bytes = [0; 4];
             for byte in c.encode_utf8(&mut bytes).bytes() {
-                out.push_str(&format!("%{byte:02x}"));
+                out.push('%');
+                out.push_str(&super::auth::hex(byte));
             }
         }
     }

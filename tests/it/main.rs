@@ -1,4 +1,6 @@
 //! One binary for all integration tests.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its promise is broken")]
+
 mod sandbox;
 mod store;
