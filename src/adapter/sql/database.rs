@@ -1,0 +1,173 @@
+//! A pool of connections to one of the three databases, and transactions on it.
+
+use std::{path::Path, str::FromStr as _, time::Duration};
+
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Executor as _, MySql, MySqlPool, PgPool, Postgres, Sqlite, SqlitePool,
+    Transaction,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+};
+
+use super::{
+    failure::{Phase, Trouble},
+    mysql, postgres, sqlite,
+    statement::{Bound, Dialect},
+    value::Answer,
+};
+
+/// How long a statement may wait for a lock or a free connection before the system counts as busy.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connections to a database; made when first needed.
+#[derive(Clone, Debug)]
+pub enum Database {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+    MySql(MySqlPool),
+}
+
+/// What a transaction is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// One consistent picture over several statements; where the database can, writing is refused.
+    Read,
+    Write,
+}
+
+/// A transaction. Dropped without [`Session::commit`], nothing of it remains.
+#[derive(Debug)]
+pub enum Session {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+    MySql(Transaction<'static, MySql>),
+}
+
+impl Database {
+    /// Prepares connections without making one. Relative SQLite paths start at `folder`.
+    ///
+    /// # Errors
+    /// When the URL is not understood; the message does not repeat it.
+    pub fn open(url: &str, folder: &Path, connections: u32) -> Result<Self, String> {
+        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+        let wrong = |problem: sqlx::Error| match problem {
+            sqlx::Error::Configuration(_) => format!("the {scheme} URL is not understood"),
+            other => other.to_string(),
+        };
+        match scheme {
+            "sqlite" => {
+                let options = SqliteConnectOptions::from_str(url).map_err(wrong)?;
+                let file = options.get_filename().to_owned();
+                if file == Path::new(":memory:") || file.as_os_str().is_empty() {
+                    return Err("a SQLite URL names a file: sqlite://erp.db".to_owned());
+                }
+                // The driver never creates a database: a mistyped path must not become an empty ERP.
+                let options = options
+                    .filename(folder.join(file))
+                    .create_if_missing(false)
+                    .busy_timeout(PATIENCE)
+                    .disable_statement_logging();
+                let pool = SqlitePoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
+                Ok(Self::Sqlite(pool.connect_lazy_with(options)))
+            }
+            "postgres" | "postgresql" => {
+                let options = PgConnectOptions::from_str(url).map_err(wrong)?.application_name("vaiven");
+                let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
+                Ok(Self::Postgres(pool.connect_lazy_with(options.disable_statement_logging())))
+            }
+            "mysql" | "mariadb" => {
+                let options = MySqlConnectOptions::from_str(url).map_err(wrong)?;
+                let pool = MySqlPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
+                Ok(Self::MySql(pool.connect_lazy_with(options.disable_statement_logging())))
+            }
+            _ => Err("the URL begins with none of sqlite:, postgres:, mysql:, mariadb:".to_owned()),
+        }
+    }
+
+    /// The dialect that a URL's scheme stands for.
+    #[must_use]
+    pub fn dialect_of(url: &str) -> Option<Dialect> {
+        match url.split_once(':')?.0 {
+            "sqlite" => Some(Dialect::Sqlite),
+            "postgres" | "postgresql" => Some(Dialect::Postgres),
+            "mysql" | "mariadb" => Some(Dialect::MySql),
+            _ => None,
+        }
+    }
+
+    pub async fn begin(&self, mode: Mode) -> Result<Session, sqlx::Error> {
+        Ok(match self {
+            Self::Sqlite(pool) => Session::Sqlite(
+                pool.begin_with(match mode {
+                    Mode::Read => "BEGIN",
+                    // Taking the lock at once avoids a deadlock between two that read first and write later.
+                    Mode::Write => "BEGIN IMMEDIATE",
+                })
+                .await?,
+            ),
+            Self::Postgres(pool) => Session::Postgres(
+                pool.begin_with(match mode {
+                    Mode::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+                    Mode::Write => "BEGIN",
+                })
+                .await?,
+            ),
+            Self::MySql(pool) => Session::MySql(
+                pool.begin_with(match mode {
+                    Mode::Read => "START TRANSACTION READ ONLY",
+                    Mode::Write => "START TRANSACTION",
+                })
+                .await?,
+            ),
+        })
+    }
+}
+
+impl Session {
+    /// Runs one statement.
+    pub async fn run(&mut self, bound: Bound) -> Result<Answer, Trouble> {
+        match self {
+            Self::Sqlite(transaction) => sqlite::run(transaction, bound).await,
+            Self::Postgres(transaction) => postgres::run(transaction, bound).await,
+            Self::MySql(transaction) => mysql::run(transaction, bound).await,
+        }
+    }
+
+    async fn command(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(transaction) => transaction.execute(AssertSqlSafe(sql)).await.map(drop),
+            Self::Postgres(transaction) => transaction.execute(AssertSqlSafe(sql)).await.map(drop),
+            Self::MySql(transaction) => transaction.execute(AssertSqlSafe(sql)).await.map(drop),
+        }
+    }
+
+    /// Marks a point to which [`Session::undo`] goes back.
+    pub async fn mark(&mut self) -> Result<(), sqlx::Error> {
+        self.command("SAVEPOINT vaiven_item").await
+    }
+
+    /// Keeps what was done since [`Session::mark`].
+    pub async fn keep(&mut self) -> Result<(), sqlx::Error> {
+        self.command("RELEASE SAVEPOINT vaiven_item").await
+    }
+
+    /// Takes back what was done since [`Session::mark`].
+    pub async fn undo(&mut self) -> Result<(), sqlx::Error> {
+        self.command("ROLLBACK TO SAVEPOINT vaiven_item").await?;
+        self.keep().await
+    }
+
+    /// Makes the transaction durable.
+    ///
+    /// # Errors
+    /// With the phase that says whether it may have been done.
+    pub async fn commit(self) -> Result<(), (sqlx::Error, Phase)> {
+        match self {
+            Self::Sqlite(transaction) => transaction.commit().await,
+            Self::Postgres(transaction) => transaction.commit().await,
+            Self::MySql(transaction) => transaction.commit().await,
+        }
+        .map_err(|error| (error, Phase::Committing))
+    }
+}

@@ -1,0 +1,90 @@
+//! MySQL and MariaDB.
+
+use futures::TryStreamExt as _;
+use serde_json::{Map, Value};
+use sqlx::{
+    AssertSqlSafe, Column as _, Either, MySql, MySqlConnection, Row as _, TypeInfo as _, ValueRef as _,
+    mysql::{MySqlArguments, MySqlRow},
+};
+
+use super::{
+    failure::Trouble,
+    statement::Bound,
+    value::{self, Answer, ValueError},
+};
+
+/// Runs one statement to its end.
+pub async fn run(connection: &mut MySqlConnection, bound: Bound) -> Result<Answer, Trouble> {
+    let mut arguments = MySqlArguments::default();
+    for (name, value) in &bound.values {
+        add(&mut arguments, value)
+            .map_err(|problem| ValueError::Parameter { name: name.clone(), problem: problem.to_string() })?;
+    }
+    let mut answer = Answer::default();
+    let query = sqlx::query_with::<MySql, _>(AssertSqlSafe(bound.sql), arguments);
+    let mut results = query.fetch_many(connection);
+    while let Some(result) = results.try_next().await? {
+        match result {
+            Either::Left(done) => {
+                answer.affected = done.rows_affected();
+                answer.last_id = i64::try_from(done.last_insert_id()).ok().filter(|id| *id > 0);
+            }
+            Either::Right(row) => answer.rows.push(decode(&row)?),
+        }
+    }
+    Ok(answer)
+}
+
+/// Fractions are bound as text; the statement casts them to a decimal of their own size.
+fn add(arguments: &mut MySqlArguments, value: &Value) -> Result<(), sqlx::error::BoxDynError> {
+    use sqlx::Arguments as _;
+    match value {
+        Value::Null => arguments.add(Option::<String>::None),
+        Value::Bool(flag) => arguments.add(i64::from(*flag)),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => arguments.add(whole),
+            None => arguments.add(number.to_string()),
+        },
+        other => arguments.add(value::text(other)),
+    }
+}
+
+fn decode(row: &MySqlRow) -> Result<Value, ValueError> {
+    let mut object = Map::with_capacity(row.len());
+    for (index, column) in row.columns().iter().enumerate() {
+        let value = cell(row, index).map_err(|problem| ValueError::Column {
+            column: column.name().to_owned(),
+            problem: format!("cannot be read: {problem}"),
+        })?;
+        value::put(&mut object, column.name(), value)?;
+    }
+    Ok(Value::Object(object))
+}
+
+fn cell(row: &MySqlRow, index: usize) -> Result<Value, sqlx::Error> {
+    let raw = row.try_get_raw(index)?;
+    if raw.is_null() {
+        return Ok(Value::Null);
+    }
+    let kind = raw.type_info().name().to_owned();
+    Ok(match kind.as_str() {
+        // `TINYINT(1)` is MySQL's boolean, but it may hold other numbers; 0 and 1 are booleans for every mapping.
+        "BOOLEAN" | "TINYINT" | "SMALLINT" | "MEDIUMINT" | "INT" | "BIGINT" => {
+            Value::from(row.try_get_unchecked::<i64, _>(index)?)
+        }
+        "TINYINT UNSIGNED" | "SMALLINT UNSIGNED" | "MEDIUMINT UNSIGNED" | "INT UNSIGNED" | "BIGINT UNSIGNED"
+        | "YEAR" | "BIT" => Value::from(row.try_get_unchecked::<u64, _>(index)?),
+        "DECIMAL" => value::number(row.try_get_unchecked(index)?),
+        "FLOAT" => value::number(&row.try_get_unchecked::<f32, _>(index)?.to_string()),
+        "DOUBLE" => value::float(row.try_get_unchecked(index)?),
+        "DATE" => value::date(row.try_get_unchecked(index)?),
+        "DATETIME" => value::naive(row.try_get_unchecked(index)?),
+        "TIMESTAMP" => value::instant(row.try_get_unchecked(index)?),
+        "TIME" => value::time(row.try_get_unchecked(index)?),
+        "JSON" => row.try_get_unchecked::<sqlx::types::Json<Value>, _>(index)?.0,
+        "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" | "GEOMETRY" => {
+            value::bytes(row.try_get_unchecked(index)?)
+        }
+        _ => Value::from(row.try_get_unchecked::<String, _>(index)?),
+    })
+}

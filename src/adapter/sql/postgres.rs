@@ -1,0 +1,250 @@
+//! PostgreSQL: the server says what type each parameter has, and values travel in its binary form of that type.
+
+use chrono::{DateTime, Duration, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use futures::TryStreamExt as _;
+use serde_json::{Map, Value};
+use sqlx::{
+    Arguments as _, AssertSqlSafe, Column as _, Either, Encode, Executor as _, PgConnection, Postgres, Row as _,
+    SqlSafeStr as _, Statement as _, Type, TypeInfo as _, ValueRef as _,
+    encode::IsNull,
+    error::BoxDynError,
+    postgres::{PgArgumentBuffer, PgArguments, PgRow, PgTypeInfo, PgTypeKind},
+};
+
+use super::{
+    failure::Trouble,
+    numeric,
+    statement::Bound,
+    value::{self, Answer, ValueError},
+};
+
+/// Runs one statement to its end.
+pub async fn run(connection: &mut PgConnection, bound: Bound) -> Result<Answer, Trouble> {
+    let statement = (&mut *connection).prepare(AssertSqlSafe(bound.sql).into_sql_str()).await?;
+    let types = match statement.parameters() {
+        Some(Either::Left(types)) => types.to_vec(),
+        _ => Vec::new(),
+    };
+    let mut arguments = PgArguments::default();
+    for ((name, value), kind) in bound.values.iter().zip(types) {
+        let bad = |problem: String| ValueError::Parameter { name: name.clone(), problem };
+        let content = encode(value, &kind).map_err(bad)?;
+        arguments.add(Wire { content, kind }).map_err(|problem| bad(problem.to_string()))?;
+    }
+    let mut answer = Answer::default();
+    let query = statement.query_with(arguments);
+    let mut results = query.fetch_many(connection);
+    while let Some(result) = results.try_next().await? {
+        match result {
+            Either::Left(done) => answer.affected = done.rows_affected(),
+            Either::Right(row) => answer.rows.push(decode(&row)?),
+        }
+    }
+    Ok(answer)
+}
+
+/// A parameter already in the server's binary form.
+struct Wire {
+    content: Option<Vec<u8>>,
+    kind: PgTypeInfo,
+}
+
+impl Type<Postgres> for Wire {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_name("text")
+    }
+}
+
+impl Encode<'_, Postgres> for Wire {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        Ok(match &self.content {
+            None => IsNull::Yes,
+            Some(content) => {
+                buffer.extend_from_slice(content);
+                IsNull::No
+            }
+        })
+    }
+
+    fn produces(&self) -> Option<PgTypeInfo> {
+        Some(self.kind.clone())
+    }
+}
+
+/// The day PostgreSQL counts from.
+fn epoch() -> NaiveDateTime {
+    NaiveDate::from_ymd_opt(2000, 1, 1).unwrap_or_default().and_time(NaiveTime::MIN)
+}
+
+fn encode(value: &Value, kind: &PgTypeInfo) -> Result<Option<Vec<u8>>, String> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    match kind.kind() {
+        PgTypeKind::Domain(base) => return encode(value, base),
+        PgTypeKind::Enum(_) => return Ok(Some(value::text(value).into_bytes())),
+        _ => {}
+    }
+    let text = value::text(value);
+    let not = |what: &str| format!("is not {what}");
+    let whole = || {
+        let plain = value::plain_decimal(&text).ok_or_else(|| not("a whole number"))?;
+        let (whole, fraction) = plain.split_once('.').unwrap_or((&plain, ""));
+        if !fraction.bytes().all(|digit| digit == b'0') {
+            return Err(not("a whole number"));
+        }
+        whole.parse::<i64>().map_err(|_| "is too large".to_owned())
+    };
+    let since_epoch = || {
+        let time = value::parse_instant(&text).ok_or_else(|| not("a date and time"))?;
+        (time.naive_utc() - epoch()).num_microseconds().ok_or_else(|| "is too far away".to_owned())
+    };
+    Ok(Some(match kind.name() {
+        "BOOL" => vec![u8::from(match text.as_str() {
+            "true" | "t" | "1" => true,
+            "false" | "f" | "0" => false,
+            _ => return Err(not("true or false")),
+        })],
+        "INT2" => i16::try_from(whole()?).map_err(|_| "is too large")?.to_be_bytes().to_vec(),
+        "INT4" => i32::try_from(whole()?).map_err(|_| "is too large")?.to_be_bytes().to_vec(),
+        "OID" => u32::try_from(whole()?).map_err(|_| "is too large")?.to_be_bytes().to_vec(),
+        "INT8" => whole()?.to_be_bytes().to_vec(),
+        "NUMERIC" => numeric::encode(&text)?,
+        // The column itself is a binary number.
+        "FLOAT4" => text.parse::<f32>().map_err(|_| not("a number"))?.to_be_bytes().to_vec(),
+        "FLOAT8" => text.parse::<f64>().map_err(|_| not("a number"))?.to_be_bytes().to_vec(),
+        "DATE" => {
+            let day = value::parse_instant(&text).ok_or_else(|| not("a date"))?.date_naive();
+            let days = i32::try_from((day - epoch().date()).num_days()).map_err(|_| "is too far away")?;
+            days.to_be_bytes().to_vec()
+        }
+        "TIMESTAMP" | "TIMESTAMPTZ" => since_epoch()?.to_be_bytes().to_vec(),
+        "TIME" => {
+            let time = NaiveTime::parse_from_str(&text, "%H:%M:%S%.f").map_err(|_| not("a time"))?;
+            let micros = (time - NaiveTime::MIN).num_microseconds().ok_or("is too large")?;
+            micros.to_be_bytes().to_vec()
+        }
+        "UUID" => uuid::Uuid::parse_str(&text).map_err(|_| not("a UUID"))?.as_bytes().to_vec(),
+        "JSON" => json_text(value, &text).into_bytes(),
+        // The binary form of jsonb begins with its version.
+        "JSONB" => [&[1], json_text(value, &text).as_bytes()].concat(),
+        "BYTEA" => value::from_base64(&text).ok_or_else(|| not("base64"))?,
+        "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "UNKNOWN" | "\"CHAR\"" | "citext" => text.into_bytes(),
+        other => {
+            return Err(format!("would have to be {}; bind it as text and cast it, `:x::text::...`", lower(other)));
+        }
+    }))
+}
+
+/// A text that is JSON already goes as it is; anything else becomes JSON.
+fn json_text(value: &Value, text: &str) -> String {
+    match value {
+        Value::String(text) if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() => value.to_string(),
+        _ => text.to_owned(),
+    }
+}
+
+fn lower(name: &str) -> String {
+    name.to_ascii_lowercase()
+}
+
+fn decode(row: &PgRow) -> Result<Value, ValueError> {
+    let mut object = Map::with_capacity(row.len());
+    for (index, column) in row.columns().iter().enumerate() {
+        let bad = |problem: String| ValueError::Column { column: column.name().to_owned(), problem };
+        let raw = row.try_get_raw(index).map_err(|problem| bad(problem.to_string()))?;
+        let value = if raw.is_null() {
+            Value::Null
+        } else {
+            let content = raw.as_bytes().map_err(|problem| bad(problem.to_string()))?;
+            cell(content, &raw.type_info()).map_err(bad)?
+        };
+        value::put(&mut object, column.name(), value)?;
+    }
+    Ok(Value::Object(object))
+}
+
+fn fixed<const N: usize>(content: &[u8]) -> Result<[u8; N], String> {
+    content.try_into().map_err(|_| "cannot be read: it has an unexpected length".to_owned())
+}
+
+fn text_of(content: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(content).map_err(|_| "cannot be read: it is not UTF-8".to_owned())
+}
+
+fn cell(content: &[u8], kind: &PgTypeInfo) -> Result<Value, String> {
+    match kind.kind() {
+        PgTypeKind::Domain(base) => return cell(content, base),
+        PgTypeKind::Enum(_) => return Ok(Value::from(text_of(content)?)),
+        PgTypeKind::Array(item) => return array(content, item),
+        _ => {}
+    }
+    let micros = |content: &[u8]| -> Result<NaiveDateTime, String> {
+        let micros = i64::from_be_bytes(fixed(content)?);
+        epoch()
+            .checked_add_signed(Duration::microseconds(micros))
+            .ok_or_else(|| "cannot be read: the date is infinite or out of range".to_owned())
+    };
+    Ok(match kind.name() {
+        "BOOL" => Value::Bool(content == [1]),
+        "INT2" => Value::from(i16::from_be_bytes(fixed(content)?)),
+        "INT4" => Value::from(i32::from_be_bytes(fixed(content)?)),
+        "INT8" => Value::from(i64::from_be_bytes(fixed(content)?)),
+        "OID" => Value::from(u32::from_be_bytes(fixed(content)?)),
+        "NUMERIC" => value::number(&numeric::decode(content)?),
+        "FLOAT4" => value::number(&f32::from_be_bytes(fixed(content)?).to_string()),
+        "FLOAT8" => value::float(f64::from_be_bytes(fixed(content)?)),
+        "DATE" => {
+            let days = i32::from_be_bytes(fixed(content)?);
+            let day = epoch().date().checked_add_signed(Duration::days(i64::from(days)));
+            value::date(day.ok_or("cannot be read: the date is infinite or out of range")?)
+        }
+        "TIMESTAMP" => value::naive(micros(content)?),
+        "TIMESTAMPTZ" => value::instant(DateTime::<Utc>::from_naive_utc_and_offset(micros(content)?, Utc)),
+        "TIME" => {
+            let micros = i64::from_be_bytes(fixed(content)?);
+            value::time(NaiveTime::MIN + Duration::microseconds(micros))
+        }
+        "UUID" => Value::from(uuid::Uuid::from_bytes(fixed(content)?).to_string()),
+        "JSON" => parse_json(content)?,
+        "JSONB" => parse_json(content.get(1..).unwrap_or_default())?,
+        "BYTEA" => value::bytes(content),
+        "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "UNKNOWN" | "\"CHAR\"" | "citext" | "XML" => {
+            Value::from(text_of(content)?)
+        }
+        "VOID" => Value::Null,
+        other => return Err(format!("is {}, which is not read; cast it in the query: column::text", lower(other))),
+    })
+}
+
+fn parse_json(content: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(content).map_err(|problem| format!("cannot be read: {problem}"))
+}
+
+/// A one-dimensional array: dimensions, has-nulls, item type, length, lower bound, then each item with its length.
+fn array(content: &[u8], item: &PgTypeInfo) -> Result<Value, String> {
+    let cut = || "cannot be read: the array is cut off".to_owned();
+    let (head, rest) = content.split_at_checked(12).ok_or_else(cut)?;
+    match i32::from_be_bytes(fixed(&head[..4])?) {
+        0 => return Ok(Value::Array(Vec::new())),
+        1 => {}
+        _ => return Err("is an array of several dimensions, which is not read; cast it to json in the query".to_owned()),
+    }
+    let (_, mut rest) = rest.split_at_checked(8).ok_or_else(cut)?;
+    let mut items = Vec::new();
+    while !rest.is_empty() {
+        let (length, after) = rest.split_at_checked(4).ok_or_else(cut)?;
+        match usize::try_from(i32::from_be_bytes(fixed(length)?)) {
+            Err(_) => {
+                items.push(Value::Null);
+                rest = after;
+            }
+            Ok(length) => {
+                let (content, after) = after.split_at_checked(length).ok_or_else(cut)?;
+                items.push(cell(content, item)?);
+                rest = after;
+            }
+        }
+    }
+    Ok(Value::Array(items))
+}
