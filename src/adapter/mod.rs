@@ -5,10 +5,12 @@
 //! the configuration's folders.
 
 pub mod cursor;
+pub mod files;
 pub mod http;
 mod manifest;
 mod registry;
 mod settings;
+pub mod sql;
 pub mod units;
 
 use std::{path::PathBuf, sync::Arc};

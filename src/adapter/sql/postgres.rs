@@ -33,7 +33,7 @@ pub async fn run(connection: &mut PgConnection, bound: Bound) -> Result<Answer, 
     }
     let mut answer = Answer::default();
     let query = statement.query_with(arguments);
-    let mut results = query.fetch_many(connection);
+    let mut results = connection.fetch_many(query);
     while let Some(result) = results.try_next().await? {
         match result {
             Either::Left(done) => answer.affected = done.rows_affected(),

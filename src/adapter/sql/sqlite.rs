@@ -3,7 +3,7 @@
 use futures::TryStreamExt as _;
 use serde_json::{Map, Value};
 use sqlx::{
-    AssertSqlSafe, Column as _, Either, Row as _, Sqlite, SqliteConnection, TypeInfo as _, ValueRef as _,
+    AssertSqlSafe, Column as _, Either, Executor as _, Row as _, Sqlite, SqliteConnection, TypeInfo as _, ValueRef as _,
     sqlite::{SqliteArguments, SqliteRow},
 };
 
@@ -22,7 +22,7 @@ pub async fn run(connection: &mut SqliteConnection, bound: Bound) -> Result<Answ
     }
     let mut answer = Answer::default();
     let query = sqlx::query_with::<Sqlite, _>(AssertSqlSafe(bound.sql), arguments);
-    let mut results = query.fetch_many(connection);
+    let mut results = connection.fetch_many(query);
     while let Some(result) = results.try_next().await? {
         match result {
             Either::Left(done) => {

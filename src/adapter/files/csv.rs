@@ -1,0 +1,229 @@
+//! Delimited text. Rows stay undecoded: one buffer each and a shared header.
+
+use std::{io::Read, sync::Arc};
+
+use csv::{ReaderBuilder, StringRecord};
+
+use super::{
+    rows::{FileError, Item, Rows},
+    text::Utf8,
+};
+use crate::port::RowBody;
+
+/// Stands behind the last line: when a quote is still open there, it does not come out as a row of its own.
+pub const TAIL: &[u8] = b"\n\x01end of file\x01\n";
+const END: &str = "\x01end of file\x01";
+const SWALLOWED: &str = "\x01end of file\x01\n";
+
+/// How a file is delimited.
+#[derive(Clone, Debug)]
+pub struct CsvShape {
+    pub delimiter: u8,
+    pub quote: Option<u8>,
+    /// The first line names the columns.
+    pub header: bool,
+    /// Names given by the adapter, instead of the first line's.
+    pub columns: Option<Vec<String>>,
+    /// Most bytes of one row.
+    pub max_row: usize,
+}
+
+pub struct CsvRows<R> {
+    reader: csv::Reader<Utf8<R>>,
+    header: Arc<Vec<String>>,
+    max_row: usize,
+    delimiter: u8,
+    /// Bytes that the last row took; the next is likely as long.
+    likely: usize,
+    /// Line and width of the last row, if it was too short.
+    short: Option<(u64, usize)>,
+}
+
+impl<R: Read + Send> CsvRows<R> {
+    /// `text` must have been made with [`TAIL`].
+    pub fn open(text: Utf8<R>, shape: &CsvShape) -> Result<Self, FileError> {
+        let mut builder = ReaderBuilder::new();
+        builder.delimiter(shape.delimiter).has_headers(false).flexible(true).buffer_capacity(256 * 1024);
+        match shape.quote {
+            Some(quote) => builder.quote(quote),
+            None => builder.quoting(false),
+        };
+        let mut rows = Self {
+            reader: builder.from_reader(text),
+            header: Arc::default(),
+            max_row: shape.max_row,
+            delimiter: shape.delimiter,
+            likely: 64,
+            short: None,
+        };
+        let first = if shape.header {
+            rows.record()?.ok_or_else(|| FileError::at(1, "the file is empty; its first line should name the columns"))?
+        } else {
+            StringRecord::new()
+        };
+        let names = match &shape.columns {
+            Some(names) => names.clone(),
+            None => first.iter().enumerate().map(|(index, name)| named(index, name)).collect(),
+        };
+        if let Some(twice) = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
+            return Err(FileError::at(1, format!("the column `{}` stands twice", twice.1)));
+        }
+        rows.header = Arc::new(names);
+        Ok(rows)
+    }
+
+    /// Line on which the row just read begins. The reader has counted its end too, unless that is the second half of `\r\n`.
+    fn line_of(&self, record: &StringRecord) -> u64 {
+        let within = record.as_slice().bytes().map(|byte| u64::from(byte == b'\n')).sum::<u64>();
+        let end = u64::from(!self.reader.get_ref().is_crlf());
+        self.reader.position().line().saturating_sub(within + end).max(1)
+    }
+
+    /// The next record, nothing at the end.
+    fn record(&mut self) -> Result<Option<StringRecord>, FileError> {
+        let line = self.reader.position().line();
+        self.reader.get_mut().allow(self.max_row);
+        let mut record = StringRecord::with_capacity(self.likely, self.header.len());
+        match self.reader.read_record(&mut record) {
+            Ok(true) if record.len() == 1 && &record[0] == END => Ok(None),
+            Ok(true) if record.as_slice().ends_with(SWALLOWED) => {
+                Err(FileError::at(line, "a quote is opened and not closed before the end of the file: it is cut off"))
+            }
+            Ok(true) => {
+                self.likely = record.as_slice().len() + 32;
+                Ok(Some(record))
+            }
+            Ok(false) => Err(FileError::at(line, "the file ended in the middle of a row")),
+            Err(error) => Err(match error.into_kind() {
+                csv::ErrorKind::Io(error) => FileError::reading(line, error),
+                csv::ErrorKind::Utf8 { pos, .. } => FileError::at(
+                    pos.map_or(line, |position| position.line()),
+                    "a byte is not valid UTF-8; say which `encoding` the file has",
+                ),
+                other => FileError::at(line, format!("{other:?}")),
+            }),
+        }
+    }
+}
+
+impl<R: Read + Send> Rows for CsvRows<R> {
+    fn next_item(&mut self) -> Result<Option<Item>, FileError> {
+        let Some(record) = self.record()? else {
+            // A last line that is both too short and without its end was being written, or was cut off.
+            return match self.short {
+                Some((line, width)) if !self.reader.get_ref().ended_line() => Err(FileError::at(
+                    line,
+                    format!("the last line has {width} of {} columns and no end: the file is cut off", self.header.len()),
+                )),
+                _ => Ok(None),
+            };
+        };
+        let line = self.line_of(&record);
+        if record.len() == self.header.len() {
+            self.short = None;
+            return Ok(Some(Item::Row { line, body: RowBody::Record { header: Arc::clone(&self.header), record } }));
+        }
+        self.short = (record.len() < self.header.len()).then_some((line, record.len()));
+        let text = record.iter().collect::<Vec<_>>().join(&char::from(self.delimiter).to_string());
+        let reason = format!("{} columns instead of {}", record.len(), self.header.len());
+        Ok(Some(Item::Bad { line, reason, text }))
+    }
+
+    fn columns(&self) -> Option<&[String]> {
+        Some(&self.header)
+    }
+}
+
+fn named(index: usize, name: &str) -> String {
+    let name = name.trim();
+    if name.is_empty() { format!("column_{}", index + 1) } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape() -> CsvShape {
+        CsvShape { delimiter: b';', quote: Some(b'"'), header: true, columns: None, max_row: 1 << 20 }
+    }
+
+    fn read(text: &[u8], shape: &CsvShape) -> Result<Vec<String>, String> {
+        let all = || {
+            let mut rows = CsvRows::open(Utf8::new(text, encoding_rs::UTF_8, TAIL), shape)?;
+            let mut seen = Vec::new();
+            while let Some(item) = rows.next_item()? {
+                seen.push(match item {
+                    Item::Row { line, body } => format!("{line} {}", body.into_value()),
+                    Item::Bad { line, reason, text } => format!("{line} bad: {reason}: {text}"),
+                });
+            }
+            Ok(seen)
+        };
+        all().map_err(|error: FileError| error.to_string())
+    }
+
+    #[test]
+    fn rows_come_with_their_line() {
+        let rows = read(b"sku;name\nA;\"two\nlines; \"\"quoted\"\"\"\n\nB;b", &shape()).unwrap();
+        assert_eq!(rows[0], r#"2 {"sku":"A","name":"two\nlines; \"quoted\""}"#);
+        assert_eq!(rows[1], r#"5 {"sku":"B","name":"b"}"#);
+        assert_eq!(rows.len(), 2);
+    }
+
+    #[test]
+    fn lines_are_counted_alike_for_all_line_ends() {
+        for end in ["\n", "\r\n"] {
+            let text = format!("sku;name{end}A;a{end}B;\"b{end}b\"{end}C;c{end}D{end}");
+            let rows = read(text.as_bytes(), &shape()).unwrap();
+            let lines: Vec<_> = rows.iter().map(|row| row.split(' ').next().unwrap()).collect();
+            assert_eq!(lines, ["2", "3", "5", "6"], "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_of_another_width_is_told_and_the_rest_goes_on() {
+        let rows = read(b"sku;name\nA\nB;b;c\nC;c\n", &shape()).unwrap();
+        assert_eq!(rows[0], "2 bad: 1 columns instead of 2: A");
+        assert_eq!(rows[1], "3 bad: 3 columns instead of 2: B;b;c");
+        assert_eq!(rows[2], r#"4 {"sku":"C","name":"c"}"#);
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_is_never_a_success() {
+        let error = read(b"sku;name\nA;a\nB;\"b and no more\n", &shape()).unwrap_err();
+        assert!(error.contains("line 3") && error.contains("cut off"), "{error}");
+        let error = read(b"sku;name\nA;a\nB", &shape()).unwrap_err();
+        assert!(error.contains("line 3") && error.contains("cut off"), "{error}");
+        assert!(read(b"", &shape()).unwrap_err().contains("empty"));
+        assert_eq!(read(b"sku;name\n", &shape()), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn columns_may_be_named_by_the_adapter() {
+        let mut shape = shape();
+        shape.header = false;
+        shape.columns = Some(vec!["a".into(), "b".into()]);
+        assert_eq!(read(b"1;2\n", &shape).unwrap(), [r#"1 {"a":"1","b":"2"}"#]);
+        shape.header = true;
+        assert_eq!(read(b"x;y\n1;2\n", &shape).unwrap(), [r#"2 {"a":"1","b":"2"}"#]);
+    }
+
+    #[test]
+    fn a_column_that_stands_twice_is_refused() {
+        assert!(read(b"sku;sku\n1;2\n", &shape()).unwrap_err().contains("`sku` stands twice"));
+    }
+
+    #[test]
+    fn a_wrong_byte_is_named_with_its_line() {
+        let error = read(b"sku;name\nA;a\nB;a\xF1o\n", &shape()).unwrap_err();
+        assert!(error.contains("line 3") && error.contains("encoding"), "{error}");
+    }
+
+    #[test]
+    fn a_field_without_end_is_refused_before_it_fills_the_memory() {
+        let mut text = b"sku;name\nA;\"".to_vec();
+        text.resize(50 << 20, b'x');
+        let error = read(&text, &shape()).unwrap_err();
+        assert!(error.contains("line 2") && error.contains("max_row"), "{error}");
+    }
+}

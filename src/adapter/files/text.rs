@@ -1,0 +1,202 @@
+//! A file's bytes as UTF-8, whatever encoding it is written in. A byte that is not valid ends the reading; so does a row
+//! that never ends.
+
+use std::io::{self, Read};
+
+use encoding_rs::{Decoder, Encoding, UTF_8};
+
+/// Reads a file as UTF-8.
+#[derive(Debug)]
+pub struct Utf8<R> {
+    inner: R,
+    /// Absent for UTF-8 itself, which whoever parses the text checks.
+    decoder: Option<Decoder>,
+    raw: Vec<u8>,
+    /// The part of `raw` not decoded yet.
+    pending: std::ops::Range<usize>,
+    /// Line breaks given so far; counted only while decoding.
+    lines: u64,
+    started: bool,
+    exhausted: bool,
+    /// Given after the end, to see whether a quote was still open there.
+    tail: &'static [u8],
+    last: u8,
+    /// Whether the first line ends in `\r\n`.
+    crlf: Option<bool>,
+    /// Bytes that may still be read before the row counts as too long.
+    allowance: usize,
+}
+
+/// Why a file cannot be read as text.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum TextError {
+    #[error("line {line}: a byte is not valid {encoding}; the file is written in another encoding, or damaged")]
+    Invalid { line: u64, encoding: &'static str },
+    #[error("a row is longer than max_row")]
+    TooLong,
+}
+
+const CHUNK: usize = 128 * 1024;
+
+impl<R: Read> Utf8<R> {
+    pub fn new(inner: R, encoding: &'static Encoding, tail: &'static [u8]) -> Self {
+        let decoder = (encoding != UTF_8).then(|| encoding.new_decoder_with_bom_removal());
+        let raw = if decoder.is_some() { vec![0; CHUNK] } else { Vec::new() };
+        Self {
+            inner,
+            decoder,
+            raw,
+            pending: 0..0,
+            lines: 0,
+            started: false,
+            exhausted: false,
+            tail,
+            last: b'\n',
+            crlf: None,
+            allowance: usize::MAX,
+        }
+    }
+
+    /// A new row begins, which may be as long as `most` (and what is buffered ahead of it).
+    pub fn allow(&mut self, most: usize) {
+        self.allowance = most;
+    }
+
+    /// Whether the text's last byte ended a line; means something once all is read.
+    pub fn ended_line(&self) -> bool {
+        matches!(self.last, b'\n' | b'\r')
+    }
+
+    /// Whether lines end in `\r\n`; known once the first has been read.
+    pub fn is_crlf(&self) -> bool {
+        self.crlf == Some(true)
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.decoder.is_none() {
+            if !self.started {
+                self.started = true;
+                return self.skip_mark(buffer);
+            }
+            return self.inner.read(buffer);
+        }
+        self.decode(buffer)
+    }
+
+    /// The first read of UTF-8, less its byte order mark.
+    fn skip_mark(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut head = [0; 3];
+        let mut filled = 0;
+        while filled < head.len() {
+            match self.inner.read(&mut head[filled..])? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        if head[..filled] == [0xEF, 0xBB, 0xBF] {
+            return self.inner.read(buffer);
+        }
+        if filled >= 2 && matches!(head[..2], [0xFF, 0xFE] | [0xFE, 0xFF]) {
+            return Err(io::Error::other(TextError::Invalid { line: 1, encoding: "UTF-8 (it begins like UTF-16)" }));
+        }
+        buffer[..filled].copy_from_slice(&head[..filled]);
+        Ok(filled)
+    }
+
+    fn decode(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(decoder) = &mut self.decoder else { return Ok(0) };
+        loop {
+            if self.pending.is_empty() && !self.exhausted {
+                let count = self.inner.read(&mut self.raw)?;
+                self.pending = 0..count;
+                self.exhausted = count == 0;
+            }
+            let input = &self.raw[self.pending.clone()];
+            let (result, read, written) = decoder.decode_to_utf8_without_replacement(input, buffer, self.exhausted);
+            self.pending.start += read;
+            let given = &buffer[..written];
+            if matches!(result, encoding_rs::DecoderResult::Malformed(..)) {
+                let line = self.lines + breaks(given) + 1;
+                let encoding = decoder.encoding().name();
+                return Err(io::Error::other(TextError::Invalid { line, encoding }));
+            }
+            self.lines += breaks(given);
+            if written > 0 || (self.exhausted && self.pending.is_empty()) {
+                return Ok(written);
+            }
+        }
+    }
+}
+
+fn breaks(text: &[u8]) -> u64 {
+    text.iter().map(|byte| u64::from(*byte == b'\n')).sum()
+}
+
+impl<R: Read> Read for Utf8<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        debug_assert!(buffer.len() >= 64, "a decoder needs room for a character, the tail for its mark");
+        if self.allowance == 0 {
+            return Err(io::Error::other(TextError::TooLong));
+        }
+        let count = self.fill(buffer)?;
+        if count == 0 {
+            let rest = std::mem::take(&mut self.tail);
+            buffer[..rest.len()].copy_from_slice(rest);
+            return Ok(rest.len());
+        }
+        if self.crlf.is_none() {
+            let end = buffer[..count].iter().position(|byte| *byte == b'\n');
+            self.crlf = end.map(|end| end > 0 && buffer[end - 1] == b'\r');
+        }
+        self.last = buffer[count - 1];
+        self.allowance = self.allowance.saturating_sub(count);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufRead as _;
+
+    use super::*;
+
+    fn read(bytes: &[u8], encoding: &'static Encoding) -> Result<String, String> {
+        let mut text = Vec::new();
+        let mut reader = io::BufReader::new(Utf8::new(bytes, encoding, b""));
+        loop {
+            let part = reader.fill_buf().map_err(|error| error.to_string())?;
+            let count = part.len();
+            if count == 0 {
+                break;
+            }
+            text.extend_from_slice(part);
+            reader.consume(count);
+        }
+        String::from_utf8(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_text_is_the_same_in_every_encoding() {
+        let text = "año;2,50 €\nsegunda;3\n";
+        assert_eq!(read(text.as_bytes(), UTF_8).as_deref(), Ok(text));
+        assert_eq!(read(&[b"\xEF\xBB\xBF", text.as_bytes()].concat(), UTF_8).as_deref(), Ok(text));
+        let windows = encoding_rs::WINDOWS_1252;
+        assert_eq!(read(&windows.encode(text).0, windows).as_deref(), Ok(text));
+        let wide: Vec<u8> = std::iter::once(0xFEFF).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+        assert_eq!(read(&wide, encoding_rs::UTF_16LE).as_deref(), Ok(text));
+        assert!(read(&wide, UTF_8).unwrap_err().contains("UTF-16"));
+    }
+
+    #[test]
+    fn a_long_file_is_decoded_across_all_seams() {
+        let text = "ñandú;€\n".repeat(100_000);
+        let windows = encoding_rs::WINDOWS_1252;
+        assert_eq!(read(&windows.encode(&text).0, windows), Ok(text));
+    }
+
+    #[test]
+    fn a_wrong_byte_is_named_with_its_line() {
+        let error = read(b"a\nb\n\x82\xFFc", encoding_rs::SHIFT_JIS).unwrap_err();
+        assert!(error.contains("line 3"), "{error}");
+    }
+}

@@ -1,0 +1,267 @@
+//! XML: every element at a path is a row. Attributes become `@name`, text beside them `#text`; an element that has
+//! neither children nor attributes is just its text, and repeated children are a list.
+
+use std::io::{BufReader, Read};
+
+use quick_xml::{
+    Reader, XmlVersion,
+    escape::resolve_predefined_entity,
+    events::{BytesStart, Event},
+};
+use serde_json::{Map, Value};
+
+use super::{
+    rows::{FileError, Item, Rows, object},
+    text::Utf8,
+};
+
+/// Elements within elements; deeper ones are refused.
+const DEEPEST: usize = 128;
+
+pub struct XmlRows<R> {
+    reader: Reader<BufReader<Utf8<R>>>,
+    /// Names from the root down to the repeated element.
+    path: Vec<String>,
+    buffer: Vec<u8>,
+    /// Open elements outside of rows.
+    open: Vec<String>,
+    line: u64,
+    max_row: usize,
+    rooted: bool,
+}
+
+/// An element being read.
+struct Element {
+    name: String,
+    members: Map<String, Value>,
+    text: String,
+}
+
+impl<R: Read + Send> XmlRows<R> {
+    pub fn open(text: Utf8<R>, path: &str, max_row: usize) -> Self {
+        let mut reader = Reader::from_reader(BufReader::with_capacity(128 * 1024, text));
+        reader.config_mut().expand_empty_elements = true;
+        Self {
+            reader,
+            path: path.split('/').map(str::to_owned).collect(),
+            buffer: Vec::new(),
+            open: Vec::new(),
+            line: 1,
+            max_row,
+            rooted: false,
+        }
+    }
+
+    /// Reads a row whose start tag has been read.
+    fn row(&mut self, first: Element) -> Result<Value, FileError> {
+        let mut stack = vec![first];
+        loop {
+            self.buffer.clear();
+            let line = self.line;
+            let event = self.reader.read_event_into(&mut self.buffer).map_err(|error| broken(line, error))?;
+            self.line += breaks(&event);
+            let Some(top) = stack.last_mut() else {
+                return Err(FileError::at(line, "an element ends that was not begun"));
+            };
+            match event {
+                Event::Start(start) => {
+                    if stack.len() >= DEEPEST {
+                        return Err(FileError::at(line, format!("more than {DEEPEST} elements within one another")));
+                    }
+                    stack.push(element(&start, line)?);
+                }
+                Event::End(_) => {
+                    let Some(done) = stack.pop() else { continue };
+                    let name = done.name.clone();
+                    let value = done.finish();
+                    match stack.last_mut() {
+                        Some(parent) => parent.add(name, value),
+                        None => return Ok(value),
+                    }
+                }
+                Event::Text(text) => top.text.push_str(&text.xml10_content()),
+                Event::CData(text) => top.text.push_str(&text.xml10_content()),
+                Event::GeneralRef(reference) => {
+                    let resolved = reference.resolve_char_ref().map_err(|error| broken(line, error))?;
+                    match (resolved, resolve_predefined_entity(&reference)) {
+                        (Some(letter), _) => top.text.push(letter),
+                        (None, Some(text)) => top.text.push_str(text),
+                        (None, None) => {
+                            let name = reference.xml10_content();
+                            return Err(FileError::at(line, format!("the entity `&{name};` is not known")));
+                        }
+                    }
+                }
+                Event::Eof => return Err(cut_off(line, &top.name)),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl<R: Read + Send> Rows for XmlRows<R> {
+    fn next_item(&mut self) -> Result<Option<Item>, FileError> {
+        self.reader.get_mut().get_mut().allow(self.max_row);
+        loop {
+            self.buffer.clear();
+            let line = self.line;
+            let event = self.reader.read_event_into(&mut self.buffer).map_err(|error| broken(line, error))?;
+            self.line += breaks(&event);
+            match event {
+                Event::Start(start) => {
+                    self.rooted = true;
+                    self.open.push(start.name().0.to_owned());
+                    if self.open.len() > DEEPEST {
+                        return Err(FileError::at(line, format!("more than {DEEPEST} elements within one another")));
+                    }
+                    if self.open == self.path {
+                        let first = element(&start, line)?;
+                        let value = self.row(first)?;
+                        self.open.pop();
+                        // An element that is a mere text is no object: it is given as one with its text.
+                        let value = if let Value::String(text) = value { Value::Object(only_text(text)) } else { value };
+                        return Ok(Some(object(line, value)));
+                    }
+                    if self.open.len() == 1 && self.path.first() != self.open.first() {
+                        let message =
+                            format!("the root element is `{}`; `rows` begins with `{}`", self.open[0], self.path[0]);
+                        return Err(FileError::at(line, message));
+                    }
+                }
+                Event::End(_) => {
+                    self.open.pop();
+                }
+                Event::Eof => {
+                    return match self.open.last() {
+                        Some(name) => Err(cut_off(line, name)),
+                        None if !self.rooted => Err(FileError::at(line, "the file holds no XML element")),
+                        None => Ok(None),
+                    };
+                }
+                // Between rows the allowance starts anew with every event.
+                _ => self.reader.get_mut().get_mut().allow(self.max_row),
+            }
+        }
+    }
+}
+
+fn element(start: &BytesStart<'_>, line: u64) -> Result<Element, FileError> {
+    let mut members = Map::new();
+    for attribute in start.attributes() {
+        let attribute = attribute.map_err(|error| FileError::at(line, error.to_string()))?;
+        let text = attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|error| broken(line, error))?;
+        members.insert(format!("@{}", attribute.key.0), Value::from(text.into_owned()));
+    }
+    Ok(Element { name: start.name().0.to_owned(), members, text: String::new() })
+}
+
+impl Element {
+    fn add(&mut self, name: String, value: Value) {
+        match self.members.get_mut(&name) {
+            None => {
+                self.members.insert(name, value);
+            }
+            Some(Value::Array(items)) => items.push(value),
+            Some(first) => {
+                let items = vec![std::mem::take(first), value];
+                *first = Value::Array(items);
+            }
+        }
+    }
+
+    fn finish(mut self) -> Value {
+        let text = self.text.trim();
+        if self.members.is_empty() {
+            return Value::from(text);
+        }
+        if !text.is_empty() {
+            self.members.insert("#text".to_owned(), Value::from(text));
+        }
+        Value::Object(self.members)
+    }
+}
+
+fn only_text(text: String) -> Map<String, Value> {
+    let mut members = Map::new();
+    if !text.is_empty() {
+        members.insert("#text".to_owned(), Value::from(text));
+    }
+    members
+}
+
+fn breaks(text: &str) -> u64 {
+    text.bytes().map(|byte| u64::from(byte == b'\n')).sum()
+}
+
+fn cut_off(line: u64, name: &str) -> FileError {
+    FileError::at(line, format!("the element `{name}` is not closed before the end of the file: it is cut off"))
+}
+
+fn broken(line: u64, error: quick_xml::Error) -> FileError {
+    match error {
+        quick_xml::Error::Io(error) => match std::sync::Arc::try_unwrap(error) {
+            Ok(error) => FileError::reading(line, error),
+            Err(error) => FileError::at(line, error.to_string()),
+        },
+        other => FileError::at(line, format!("the XML is not well formed: {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<String>, String> {
+        let mut rows = XmlRows::open(Utf8::new(text.as_bytes(), encoding_rs::UTF_8, b""), "catalog/item", 1 << 20);
+        let mut seen = Vec::new();
+        loop {
+            match rows.next_item().map_err(|error| error.to_string())? {
+                None => return Ok(seen),
+                Some(Item::Row { line, body }) => seen.push(format!("{line} {}", body.into_value())),
+                Some(Item::Bad { line, reason, .. }) => seen.push(format!("{line} bad: {reason}")),
+            }
+        }
+    }
+
+    #[test]
+    fn elements_become_objects() {
+        let text = "<?xml version=\"1.0\"?>\n<catalog>\n<note>x</note>\n<item id=\"1\"><sku>A &amp; B</sku>\n\
+                    <qty unit='kg'>2.50</qty><tag>x</tag><tag>y</tag><empty/></item>\n\
+                    <item id=\"2\"><sku><![CDATA[<c>]]>&#241;</sku></item></catalog>";
+        let rows = read(text).unwrap();
+        assert_eq!(
+            rows[0],
+            r##"4 {"@id":"1","sku":"A & B","qty":{"@unit":"kg","#text":"2.50"},"tag":["x","y"],"empty":""}"##
+        );
+        assert_eq!(rows[1], r#"6 {"@id":"2","sku":"<c>ñ"}"#);
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_is_never_a_success() {
+        for text in [
+            "<catalog><item><sku>A</sku></item>",
+            "<catalog><item><sku>A</sku>",
+            "<catalog><item><sku>A</sk",
+            "<catalog><item><sku>A</other></item></catalog>",
+            "",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+        assert_eq!(read("<catalog></catalog>"), Ok(Vec::new()));
+        assert!(read("<html><body/></html>").unwrap_err().contains("`html`"));
+    }
+
+    #[test]
+    fn entities_of_a_document_type_are_not_expanded() {
+        let text = "<!DOCTYPE c [<!ENTITY x \"y\">]><catalog><item><sku>&x;</sku></item></catalog>";
+        assert!(read(text).unwrap_err().contains("`&x;`"));
+    }
+
+    #[test]
+    fn elements_without_end_are_refused() {
+        let deep = format!("<catalog><item>{}", "<a>".repeat(500));
+        assert!(read(&deep).unwrap_err().contains("within one another"));
+        let long = format!("<catalog><item><sku>{}", "x".repeat(3 << 20));
+        assert!(read(&long).unwrap_err().contains("max_row"));
+    }
+}
