@@ -4,6 +4,7 @@
 //! [`System`](crate::port::System). The [`Registry`] knows the adapters and mappings that ship in the binary and those of
 //! the configuration's folders.
 
+mod compile;
 pub mod cursor;
 pub mod files;
 pub mod http;
@@ -42,8 +43,7 @@ pub fn open(
 ) -> Result<Arc<dyn System>, LoadError> {
     match manifest.driver {
         Driver::Http => http::open(name, manifest, settings, world),
-        Driver::Sql | Driver::Files => {
-            Err(LoadError::new(&crate::load::Place::start(&manifest.file), "this driver is not part of this build"))
-        }
+        Driver::Sql => sql::open(name, manifest, settings, world),
+        Driver::Files => Err(LoadError::new(&crate::load::Place::start(&manifest.file), "soon")),
     }
 }

@@ -35,6 +35,7 @@ struct Element {
     name: String,
     members: Map<String, Value>,
     text: String,
+    children: bool,
 }
 
 impl<R: Read + Send> XmlRows<R> {
@@ -152,11 +153,12 @@ fn element(start: &BytesStart<'_>, line: u64) -> Result<Element, FileError> {
         let text = attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|error| broken(line, error))?;
         members.insert(format!("@{}", attribute.key.0), Value::from(text.into_owned()));
     }
-    Ok(Element { name: start.name().0.to_owned(), members, text: String::new() })
+    Ok(Element { name: start.name().0.to_owned(), members, text: String::new(), children: false })
 }
 
 impl Element {
     fn add(&mut self, name: String, value: Value) {
+        self.children = true;
         match self.members.get_mut(&name) {
             None => {
                 self.members.insert(name, value);
@@ -170,11 +172,12 @@ impl Element {
     }
 
     fn finish(mut self) -> Value {
-        let text = self.text.trim();
+        let blank = self.text.trim().is_empty();
+        let text = if blank { String::new() } else { self.text };
         if self.members.is_empty() {
             return Value::from(text);
         }
-        if !text.is_empty() {
+        if !blank || !self.children {
             self.members.insert("#text".to_owned(), Value::from(text));
         }
         Value::Object(self.members)

@@ -85,14 +85,11 @@ impl Database {
         }
     }
 
-    /// The dialect that a URL's scheme stands for.
-    #[must_use]
-    pub fn dialect_of(url: &str) -> Option<Dialect> {
-        match url.split_once(':')?.0 {
-            "sqlite" => Some(Dialect::Sqlite),
-            "postgres" | "postgresql" => Some(Dialect::Postgres),
-            "mysql" | "mariadb" => Some(Dialect::MySql),
-            _ => None,
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
+            Self::MySql(_) => Dialect::MySql,
         }
     }
 

@@ -1,11 +1,137 @@
 //! Driver `sql`: SQLite, PostgreSQL, MySQL and MariaDB as sources and targets. See `docs/adapters.md`.
+//!
+//! Every reading is one read-only transaction, every write one transaction; statements carry named parameters that are
+//! always bound.
 
+mod config;
 mod database;
+mod entity;
 mod failure;
 mod lexer;
 mod mysql;
 mod numeric;
 mod postgres;
+mod reading;
 mod sqlite;
 mod statement;
 mod value;
+mod writing;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use indexmap::IndexMap;
+use serde_json::Value;
+
+pub use config::SqlAdapter;
+
+use self::{
+    database::{Database, Mode},
+    entity::{Entity, SqlCompiler},
+};
+use super::{Manifest, Settings, World, compile};
+use crate::{
+    failure::{Class, Failure},
+    load::LoadError,
+    port::{Checked, Facts, Outcome, Page, Probe, Progress, PullRequest, SourceRow, System, Write},
+};
+
+/// Connections where the adapter names no number.
+const CONNECTIONS: u32 = 4;
+
+/// A configured database.
+pub struct SqlSystem {
+    name: String,
+    manifest: Arc<Manifest>,
+    settings: Settings,
+    database: Database,
+    entities: IndexMap<String, Entity>,
+}
+
+/// Makes a configured system of an adapter whose driver is `sql`. No connection is made yet.
+pub(super) fn open(
+    name: &str,
+    manifest: &Arc<Manifest>,
+    settings: &Settings,
+    world: &World,
+) -> Result<Arc<dyn System>, LoadError> {
+    let adapter: SqlAdapter = crate::load::parse(&manifest.file)?;
+    let texts = compile::Compiler::new(manifest);
+    let url = texts.own_text(&adapter.sql.url, settings)?;
+    let wrong = |problem: String| texts.wrong(&adapter.sql.url, format!("system {name}: {problem}"));
+    let connections = adapter.sql.connections.map_or(CONNECTIONS, std::num::NonZeroU32::get);
+    let database = Database::open(&url, &world.folder, connections).map_err(wrong)?;
+    let compiler = SqlCompiler { texts: texts.clone(), dialect: database.dialect() };
+    let entities = entity::entities(&compiler, &adapter.entities)?;
+    Ok(Arc::new(SqlSystem {
+        name: name.to_owned(),
+        manifest: Arc::clone(manifest),
+        settings: settings.clone(),
+        database,
+        entities,
+    }))
+}
+
+impl SqlSystem {
+    fn entity(&self, entity: &str) -> Result<&Entity, Failure> {
+        self.entities.get(entity).ok_or_else(|| {
+            Failure::new(Class::Fatal, format!("{}: adapter {} knows no {entity}", self.name, self.manifest.name))
+        })
+    }
+}
+
+#[async_trait]
+impl System for SqlSystem {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn facts(&self, entity: &str) -> Option<&Facts> {
+        self.entities.get(entity).map(|entity| &entity.facts)
+    }
+
+    fn version(&self, entity: &str) -> u64 {
+        compile::version_of(&self.manifest, &self.settings, entity)
+    }
+
+    async fn pull(&self, request: &PullRequest<'_>) -> Result<Page, Failure> {
+        let entity = self.entity(request.entity)?;
+        match &entity.list {
+            Some(list) => self.list(entity, list, request).await,
+            None => Err(Failure::new(Class::Fatal, format!("{}/{}: the adapter has no list", self.name, entity.name))),
+        }
+    }
+
+    async fn settle(&self, _: &str, _: &Value) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn read(&self, entity: &str, ids: &[String]) -> Result<Vec<SourceRow>, Failure> {
+        self.read_ids(self.entity(entity)?, ids).await
+    }
+
+    async fn find(&self, entity: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
+        self.look_up(self.entity(entity)?, probe).await
+    }
+
+    async fn write(&self, entity: &str, writes: Vec<Write>, _: &dyn Progress) -> Vec<Outcome> {
+        match self.entity(entity) {
+            Ok(entity) => self.write_all(entity, &writes).await,
+            Err(failure) => writes
+                .iter()
+                .map(|write| Outcome {
+                    job: write.job,
+                    result: Err(Failure::new(failure.class, failure.message.clone())),
+                    requests: 0,
+                })
+                .collect(),
+        }
+    }
+
+    async fn check(&self) -> Vec<Checked> {
+        let mut checks = Vec::new();
+        let connected = self.begin(Mode::Read, &self.name).await;
+        checks.push(Checked { what: "connection".into(), problem: connected.err().map(|failure| failure.to_string()) });
+        checks
+    }
+}

@@ -1,0 +1,131 @@
+//! Compiles the texts of an adapter's tables: which variables are known where. Shared by the drivers `sql` and `files`.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+
+use super::{Body, Formula, Manifest, SettingKind, SettingValue, Settings, Text};
+use crate::{
+    expr::{Expr, ExprError, Known, Scope, Template},
+    failure::{Class, Failure},
+    load::{LoadError, Place, SourceFile},
+};
+
+/// What all compiling in one file needs.
+#[derive(Clone, Debug)]
+pub struct Compiler {
+    pub file: Arc<SourceFile>,
+    /// Settings that any expression may name.
+    settings: Vec<String>,
+}
+
+impl Compiler {
+    pub fn new(manifest: &Manifest) -> Self {
+        let public = manifest.settings.iter().filter(|(_, setting)| setting.kind != SettingKind::Secret);
+        Self { file: Arc::clone(&manifest.file), settings: public.map(|(name, _)| name.clone()).collect() }
+    }
+
+    /// Settings, `entity`, and these.
+    pub fn known(&self, names: &[&'static str]) -> Known {
+        Known::of(self.settings.iter().cloned()).and(["entity"]).and(names.iter().copied())
+    }
+
+    pub fn setting_names(&self) -> impl Iterator<Item = &str> {
+        self.settings.iter().map(String::as_str)
+    }
+
+    pub fn formula(&self, formula: &Formula, known: &Known) -> Result<Expr, LoadError> {
+        Expr::compile(formula.0.as_ref(), &Place::of(&self.file, &formula.0), known)
+    }
+
+    pub fn formula_if(&self, formula: Option<&Formula>, known: &Known) -> Result<Option<Expr>, LoadError> {
+        formula.map(|formula| self.formula(formula, known)).transpose()
+    }
+
+    /// Expressions by name.
+    pub fn formulas(
+        &self,
+        formulas: &IndexMap<String, Formula>,
+        known: &Known,
+    ) -> Result<Vec<(String, Expr)>, LoadError> {
+        LoadError::collect(
+            formulas.iter().map(|(name, formula)| self.formula(formula, known).map(|expr| (name.clone(), expr))),
+        )
+    }
+
+    pub fn text(&self, text: &Text, known: &Known) -> Result<Template, LoadError> {
+        Template::text(text.0.as_ref(), &self.place(text), known)
+    }
+
+    pub fn body(&self, body: &Body, known: &Known) -> Result<Template, LoadError> {
+        Template::compile(&body.0, &self.file, known)
+    }
+
+    pub fn bodies(&self, bodies: &IndexMap<String, Body>, known: &Known) -> Result<Vec<(String, Template)>, LoadError> {
+        LoadError::collect(
+            bodies.iter().map(|(name, body)| self.body(body, known).map(|template| (name.clone(), template))),
+        )
+    }
+
+    pub fn place(&self, text: &Text) -> Place {
+        Place::of(&self.file, &text.0)
+    }
+
+    pub fn wrong(&self, text: &Text, message: impl Into<String>) -> LoadError {
+        LoadError::new(&self.place(text), message)
+    }
+
+    /// A text of the driver's own table (`[sql]`, `[files]`), where secrets may stand.
+    pub fn own_text(&self, text: &Text, settings: &Settings) -> Result<String, LoadError> {
+        let known = Known::of(settings.iter().map(|(name, _)| name.to_owned()));
+        let values: Vec<(String, Value)> = settings
+            .iter()
+            .map(|(name, value)| {
+                let value = match value {
+                    SettingValue::Plain(value) => value.clone(),
+                    SettingValue::Secret(secret) => Value::from(secret.expose_secret()),
+                };
+                (name.to_owned(), value)
+            })
+            .collect();
+        let mut scope = Scope::new();
+        for (name, value) in &values {
+            scope = scope.with(name.as_str(), value);
+        }
+        self.text(text, &known)?.render_text(&scope).map_err(|error| self.wrong(text, error.cause))
+    }
+}
+
+/// Variables that every expression of a system sees: settings without secrets, and `entity`.
+pub fn base_scope<'a>(settings: &'a Settings, entity: &'a Value) -> Scope<'a> {
+    let mut scope = Scope::new().with("entity", entity);
+    for (name, value) in settings.plains() {
+        scope = scope.with(name, value);
+    }
+    scope
+}
+
+/// An expression that has no value in the middle of the work: the adapter is wrong.
+pub fn fatal(error: ExprError) -> Failure {
+    Failure::new(Class::Fatal, error.to_string()).with_source(error)
+}
+
+/// An expression that has no value for this record.
+pub fn rejected(error: ExprError) -> Failure {
+    Failure::new(Class::Rejected, error.to_string()).with_source(error)
+}
+
+/// Identity of an adapter's text and of a system's settings, for row fingerprints.
+pub fn version_of(manifest: &Manifest, settings: &Settings, entity: &str) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(manifest.file.text.as_bytes()).update(&[0]).update(entity.as_bytes());
+    for (name, value) in settings.plains() {
+        hasher.update(&[0]).update(name.as_bytes());
+        crate::model::canonical::hash_into(value, &mut hasher);
+    }
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(first)
+}

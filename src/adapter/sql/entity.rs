@@ -1,0 +1,282 @@
+//! One entity of an adapter, compiled: statements for the database at hand, expressions, facts.
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+
+use super::{
+    config::{By, EntitySpec, JoinSpec, Joins, PagesSpec},
+    statement::{Bound, Dialect, Statement},
+    writing::{self, Writing},
+};
+use crate::{
+    adapter::{
+        Formula, Settings, Text,
+        compile::{Compiler, base_scope},
+        cursor::{Cursor, CursorKind, CursorSpec},
+    },
+    expr::{Expr, Known, Scope},
+    failure::{Class, Failure},
+    load::{LoadError, Spanned},
+    port::{Facts, Find},
+};
+
+/// Pages after which a listing counts as endless.
+const MAX_PAGES: u64 = 100_000;
+const READ_MAX: usize = 500;
+
+/// A statement and where it was written.
+#[derive(Clone, Debug)]
+pub struct Query {
+    pub statement: Statement,
+    /// `adapters/erp.toml:12:9`
+    pub place: String,
+}
+
+/// One kind of object.
+#[derive(Clone, Debug)]
+pub struct Entity {
+    pub name: String,
+    pub id: Expr,
+    pub version: Option<Expr>,
+    pub keep: Option<Expr>,
+    pub list: Option<List>,
+    pub read: Option<Read>,
+    pub find: Option<Finding>,
+    pub writing: Writing,
+    pub facts: Facts,
+}
+
+#[derive(Clone, Debug)]
+pub struct List {
+    pub query: Query,
+    pub pages: Option<Pages>,
+    pub cursor: Option<Cursor>,
+    pub total: Option<Query>,
+    pub split: Option<Expr>,
+    pub joins: Vec<Join>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Pages {
+    pub by: By,
+    pub size: Option<usize>,
+    pub key: Expr,
+    pub first: Value,
+    pub max_pages: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Join {
+    pub query: Query,
+    pub on: Expr,
+    pub to: Expr,
+    pub into: String,
+    pub one: bool,
+    pub when: Option<Expr>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Read {
+    pub query: Query,
+    pub max: usize,
+    pub split: Option<Expr>,
+    pub joins: Vec<Join>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Finding {
+    pub query: Query,
+    pub r#where: Expr,
+    pub joins: Vec<Join>,
+}
+
+impl Query {
+    /// Puts values in for the parameters; those not in `values` are settings.
+    pub fn bind(&self, values: &Map<String, Value>, settings: &Settings) -> Result<Bound, Failure> {
+        self.statement.bind(|name| {
+            values.get(name).or_else(|| settings.plain(name)).cloned().ok_or_else(|| self.unknown(name))
+        })
+    }
+
+    /// A parameter that nothing gives a value.
+    pub fn unknown(&self, name: &str) -> Failure {
+        Failure::new(
+            Class::Fatal,
+            format!("{}: parameter :{name} has no value: no member of the body, binding or capture has this name", self.place),
+        )
+    }
+}
+
+/// Compiles statements and expressions for one database.
+#[derive(Clone, Debug)]
+pub struct SqlCompiler {
+    pub texts: Compiler,
+    pub dialect: Dialect,
+}
+
+impl SqlCompiler {
+    /// A statement whose parameters can be anything that turns up when it runs.
+    pub fn open_query(&self, text: &Text) -> Result<Query, LoadError> {
+        let statement = Statement::parse(text.0.as_ref(), self.dialect)
+            .map_err(|problem| self.texts.wrong(text, format!("the statement {problem}")))?;
+        Ok(Query { statement, place: self.texts.place(text).to_string() })
+    }
+
+    /// A statement with these parameters, and settings.
+    pub fn query(&self, text: &Text, parameters: &[&str]) -> Result<Query, LoadError> {
+        let query = self.open_query(text)?;
+        let known: Vec<&str> = parameters.iter().copied().chain(self.texts.setting_names()).collect();
+        if let Some(name) = query.statement.names().find(|name| !known.contains(name)) {
+            return Err(LoadError::unknown(&self.texts.place(text), "parameter", name, known));
+        }
+        Ok(query)
+    }
+
+    /// An expression on a row, whose members are variables.
+    fn on_row(&self, formula: &Formula) -> Result<Expr, LoadError> {
+        self.texts.formula(formula, &Known::any())
+    }
+
+    fn on_row_if(&self, formula: Option<&Formula>) -> Result<Option<Expr>, LoadError> {
+        formula.map(|formula| self.on_row(formula)).transpose()
+    }
+
+    pub fn entity(&self, name: &str, spec: &EntitySpec) -> Result<Entity, LoadError> {
+        let id = self.on_row(&spec.id)?;
+        let list = spec.list.as_ref().map(|list| {
+            Ok(List {
+                query: self.query(&list.query, &["cursor", "after", "offset", "limit"])?,
+                pages: list.pages.as_ref().map(|pages| self.pages(pages, &list.query, &id)).transpose()?,
+                cursor: list.cursor.as_ref().map(|cursor| self.cursor(cursor)).transpose()?,
+                total: list.total.as_ref().map(|total| self.query(total, &[])).transpose()?,
+                split: self.on_row_if(list.split.as_ref())?,
+                joins: self.joins(&list.join, &id)?,
+            })
+        });
+        let list: Option<List> = list.transpose()?;
+        let listed = list.as_ref().map(|list| list.joins.clone()).unwrap_or_default();
+        let joins = |joins: &Joins| match joins {
+            Joins::None => Ok(Vec::new()),
+            Joins::List => Ok(listed.clone()),
+            Joins::Own(own) => self.joins(own, &id),
+        };
+        let read = spec.read.as_ref().map(|read| {
+            Ok::<_, LoadError>(Read {
+                query: self.query(&read.query, &["ids"])?,
+                max: read.max.map_or(READ_MAX, |max| max.get() as usize),
+                split: self.on_row_if(read.split.as_ref())?,
+                joins: joins(&read.join)?,
+            })
+        });
+        let find = spec.find.as_ref().map(|find| {
+            Ok::<_, LoadError>(Finding {
+                query: self.open_query(&find.query)?,
+                r#where: self.on_row(&find.r#where)?,
+                joins: joins(&find.join)?,
+            })
+        });
+        let (read, find) = (read.transpose()?, find.transpose()?);
+        let writing = writing::compile(self, spec)?;
+        let facts = Facts {
+            list: list.is_some(),
+            incremental: list.as_ref().is_some_and(|list| list.cursor.is_some()),
+            complete: spec.list.as_ref().is_some_and(|list| list.complete.unwrap_or(true)),
+            read: read.is_some(),
+            find: match &spec.find {
+                None => Find::None,
+                Some(find) if find.scan => Find::Scan,
+                Some(_) => Find::ByKey,
+            },
+            create: writing.create.is_some(),
+            update: writing.update.is_some(),
+            delete: writing.delete.is_some(),
+            batch: writing.most,
+            replaces: spec.replaces,
+            facet_of: spec.facet_of.clone(),
+        };
+        Ok(Entity {
+            name: name.to_owned(),
+            id,
+            version: self.on_row_if(spec.version.as_ref())?,
+            keep: self.on_row_if(spec.keep.as_ref())?,
+            list,
+            read,
+            find,
+            writing,
+            facts,
+        })
+    }
+
+    fn pages(&self, pages: &PagesSpec, query: &Text, id: &Expr) -> Result<Pages, LoadError> {
+        let start = match pages.by {
+            By::Keyset => "after",
+            By::Offset => "offset",
+        };
+        let names: Vec<String> = self.open_query(query)?.statement.names().map(str::to_owned).collect();
+        for wanted in [start, "limit"] {
+            if !names.iter().any(|name| name == wanted) {
+                return Err(self.texts.wrong(query, format!("a query read in these pages needs :{wanted}")));
+            }
+        }
+        Ok(Pages {
+            by: pages.by,
+            size: pages.size.map(|size| size.get() as usize),
+            key: self.on_row_if(pages.key.as_ref())?.unwrap_or_else(|| id.clone()),
+            first: pages.first.as_ref().map_or_else(|| Value::from(0), |first| first.0.as_ref().to_json()),
+            max_pages: pages.max_pages.unwrap_or(MAX_PAGES),
+        })
+    }
+
+    /// A cursor that sends times in a form the database compares rightly with the column.
+    fn cursor(&self, spec: &CursorSpec) -> Result<Cursor, LoadError> {
+        let mut spec = spec.clone();
+        if spec.kind == CursorKind::Time && spec.format.is_none() && spec.send.is_none() {
+            let send = match self.dialect {
+                // Without a type, times are compared as texts: another way of writing them would lose rows.
+                Dialect::Sqlite => {
+                    let message = "SQLite has no type for times, so the column's way of writing them must be told";
+                    let place = crate::load::Place::of(&self.texts.file, &spec.field.0);
+                    let help = "`format = \"%Y-%m-%d %H:%M:%S\"` (and `zone`), or `kind = \"text\"`";
+                    return Err(LoadError::new(&place, message).help(help));
+                }
+                // With its offset it is right for `timestamptz`, without it for `timestamp`.
+                Dialect::Postgres => "%Y-%m-%dT%H:%M:%S%.f%:z",
+                Dialect::MySql => "%Y-%m-%d %H:%M:%S%.f",
+            };
+            spec.send = Some(Text(Spanned::new(spec.field.0.span(), send.to_owned())));
+        }
+        Cursor::compile(&spec, &self.texts.file)
+    }
+
+    fn joins(&self, specs: &[JoinSpec], id: &Expr) -> Result<Vec<Join>, LoadError> {
+        LoadError::collect(specs.iter().map(|spec| {
+            Ok(Join {
+                query: self.query(&spec.query, &["ids", "cursor"])?,
+                on: self.on_row(&spec.on)?,
+                to: self.on_row_if(spec.to.as_ref())?.unwrap_or_else(|| id.clone()),
+                into: spec.into.clone(),
+                one: spec.one,
+                when: self.texts.formula_if(spec.when.as_ref(), &self.texts.known(&["rows", "ids"]))?,
+            })
+        }))
+    }
+}
+
+/// Compiles all entities of an adapter.
+pub fn entities(
+    compiler: &SqlCompiler,
+    specs: &IndexMap<String, EntitySpec>,
+) -> Result<IndexMap<String, Entity>, LoadError> {
+    let compiled = specs.iter().map(|(name, spec)| compiler.entity(name, spec).map(|entity| (name.clone(), entity)));
+    LoadError::collect(compiled).map(|entities| entities.into_iter().collect())
+}
+
+/// The variables of an expression on a row: its members, the row itself, settings.
+pub fn row_scope<'a>(base: &'a Scope<'a>, row: &'a Value) -> Scope<'a> {
+    base.child().with("row", row).with_members(row)
+}
+
+/// See [`base_scope`].
+pub fn scope_of<'a>(settings: &'a Settings, entity: &'a Value) -> Scope<'a> {
+    base_scope(settings, entity)
+}

@@ -1,0 +1,495 @@
+//! Creates, updates and deletes: statements in one transaction, with captures from what they return. Many writes share a
+//! transaction; when one of them is refused, they are done again with a savepoint each, so that it hurts nobody else.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::{
+    SqlSystem,
+    config::{EntitySpec, StepSpec, WriteSpec},
+    database::{Mode, Session},
+    entity::{Entity, Query, SqlCompiler, scope_of},
+    failure::Trouble,
+    value::Answer,
+};
+use crate::{
+    adapter::compile::{fatal, rejected},
+    expr::{Expr, Known, Scope, Template, text_of},
+    failure::{Class, Failure},
+    load::LoadError,
+    port::{Op, Outcome, Write, Written},
+};
+
+/// Variables of a write.
+const WRITE: [&str; 7] = ["body", "whole", "wanted", "before", "key", "id", "parts"];
+/// Variables of an answer.
+const ANSWER: [&str; 3] = ["rows", "affected", "last_id"];
+
+/// How an entity is written.
+#[derive(Clone, Debug)]
+pub struct Writing {
+    pub create: Option<Operation>,
+    pub update: Option<Operation>,
+    pub delete: Option<Operation>,
+    /// Most writes of one transaction.
+    pub most: usize,
+    optional: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Operation {
+    steps: Vec<Step>,
+    id: Option<Expr>,
+    row: Option<Expr>,
+    version: Option<Expr>,
+    parts: Vec<(String, Expr)>,
+}
+
+#[derive(Clone, Debug)]
+struct Step {
+    name: String,
+    when: Option<Expr>,
+    for_each: Option<Expr>,
+    query: Query,
+    bind: Vec<(String, Template)>,
+    capture: Vec<(String, Expr)>,
+    missing: Option<Expr>,
+}
+
+/// Compiles the write tables of an entity.
+pub fn compile(compiler: &SqlCompiler, spec: &EntitySpec) -> Result<Writing, LoadError> {
+    let operation = |op: Op, own: Option<&WriteSpec>| -> Result<Option<Operation>, LoadError> {
+        let own = own.map(|own| operation(compiler, op, own)).transpose()?;
+        match &spec.batch {
+            Some(batch) if batch.query.is_some() && batch.ops.contains(&op) => {
+                let shared = WriteSpec { query: batch.query.clone(), bind: batch.bind.clone(), ..empty() };
+                operation_of_batch(compiler, op, &shared, own).map(Some)
+            }
+            _ => Ok(own),
+        }
+    };
+    if let Some(batch) = &spec.batch
+        && let (Some(query), true) = (&batch.query, batch.ops.is_empty())
+    {
+        return Err(compiler.texts.wrong(query, "say which `ops` this statement is for"));
+    }
+    Ok(Writing {
+        create: operation(Op::Create, spec.create.as_ref())?,
+        update: operation(Op::Update, spec.update.as_ref())?,
+        delete: operation(Op::Delete, spec.delete.as_ref())?,
+        most: spec.batch.as_ref().map_or(1, |batch| batch.max.get() as usize),
+        optional: spec.optional.clone(),
+    })
+}
+
+fn empty() -> WriteSpec {
+    WriteSpec {
+        query: None,
+        bind: indexmap::IndexMap::new(),
+        missing: None,
+        steps: Vec::new(),
+        id: None,
+        row: None,
+        version: None,
+        parts: indexmap::IndexMap::new(),
+    }
+}
+
+/// The batch's statement with what the operation's own table says of id and stored row.
+fn operation_of_batch(
+    compiler: &SqlCompiler,
+    op: Op,
+    shared: &WriteSpec,
+    own: Option<Operation>,
+) -> Result<Operation, LoadError> {
+    let shared = operation(compiler, op, shared)?;
+    Ok(match own {
+        Some(own) => Operation { steps: shared.steps, ..own },
+        None => shared,
+    })
+}
+
+fn operation(compiler: &SqlCompiler, op: Op, spec: &WriteSpec) -> Result<Operation, LoadError> {
+    let mut known = compiler.texts.known(&WRITE);
+    let mut steps = Vec::new();
+    if let Some(query) = &spec.query {
+        if let Some(step) = spec.steps.first() {
+            return Err(compiler.texts.wrong(&step.query, "an operation has either `query` or `steps`"));
+        }
+        let single = StepSpec {
+            name: None,
+            when: None,
+            for_each: None,
+            query: query.clone(),
+            bind: spec.bind.clone(),
+            capture: indexmap::IndexMap::new(),
+            missing: spec.missing.clone(),
+        };
+        let mut step = compile_step(compiler, &single, 0, &mut known)?;
+        if op != Op::Create && step.missing.is_none() {
+            let place = compiler.texts.place(query);
+            step.missing = Some(Expr::compile("affected == 0 && rows.len() == 0", &place, &Known::of(ANSWER))?);
+        }
+        steps.push(step);
+    }
+    for (index, step) in spec.steps.iter().enumerate() {
+        steps.push(compile_step(compiler, step, index, &mut known)?);
+    }
+    if steps.is_empty() {
+        let place = crate::load::Place::start(&compiler.texts.file);
+        return Err(LoadError::new(&place, "an operation needs `query` or `steps`"));
+    }
+    let known = known.and(ANSWER);
+    Ok(Operation {
+        steps,
+        id: compiler.texts.formula_if(spec.id.as_ref(), &known)?,
+        row: compiler.texts.formula_if(spec.row.as_ref(), &known)?,
+        version: compiler.texts.formula_if(spec.version.as_ref(), &known)?,
+        parts: compiler.texts.formulas(&spec.parts, &known)?,
+    })
+}
+
+fn compile_step(
+    compiler: &SqlCompiler,
+    spec: &StepSpec,
+    index: usize,
+    known: &mut Known,
+) -> Result<Step, LoadError> {
+    let texts = &compiler.texts;
+    let query = compiler.open_query(&spec.query)?;
+    let inner = if spec.for_each.is_some() { known.clone().and(["item", "item_index"]) } else { known.clone() };
+    for name in spec.bind.keys() {
+        if !query.statement.names().any(|used| used == name) {
+            return Err(texts.wrong(&spec.query, format!("`bind` gives :{name}, which the statement does not use")));
+        }
+    }
+    let step = Step {
+        name: spec.name.clone().unwrap_or_else(|| format!("step {}", index + 1)),
+        when: texts.formula_if(spec.when.as_ref(), known)?,
+        for_each: texts.formula_if(spec.for_each.as_ref(), known)?,
+        bind: texts.bodies(&spec.bind, &inner)?,
+        capture: texts.formulas(&spec.capture, &inner.clone().and(ANSWER))?,
+        missing: texts.formula_if(spec.missing.as_ref(), &inner.and(ANSWER))?,
+        query,
+    };
+    *known = known.clone().and(spec.capture.keys().cloned());
+    Ok(step)
+}
+
+impl Writing {
+    fn operation(&self, op: Op) -> Option<&Operation> {
+        match op {
+            Op::Create => self.create.as_ref(),
+            Op::Update => self.update.as_ref(),
+            Op::Delete => self.delete.as_ref(),
+        }
+    }
+}
+
+/// A write done within a transaction that is not committed yet.
+struct Done {
+    written: Written,
+    requests: u32,
+}
+
+impl SqlSystem {
+    pub(super) async fn write_all(&self, entity: &Entity, writes: &[Write]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(writes.len());
+        for writes in writes.chunks(entity.writing.most.max(1)) {
+            outcomes.extend(self.write_together(entity, writes).await);
+        }
+        outcomes
+    }
+
+    /// One transaction for all, and if a write is refused, a second try in which each can fail alone.
+    async fn write_together(&self, entity: &Entity, writes: &[Write]) -> Vec<Outcome> {
+        match self.attempt(entity, writes, false).await {
+            Ok(results) => results,
+            Err(failure) if writes.len() > 1 && alone(failure.class) => {
+                match self.attempt(entity, writes, true).await {
+                    Ok(results) => results,
+                    Err(failure) => all_failed(writes, &failure),
+                }
+            }
+            Err(failure) => all_failed(writes, &failure),
+        }
+    }
+
+    /// # Errors
+    /// What hurts all of them: the first failure without savepoints, with them only what ends the transaction.
+    async fn attempt(&self, entity: &Entity, writes: &[Write], apart: bool) -> Result<Vec<Outcome>, Failure> {
+        let doing = format!("{}/{}: write", self.name, entity.name);
+        let lost = |error: sqlx::Error| Trouble::from(error).into_failure(&doing, super::failure::Phase::Running);
+        let mut session = self.begin(Mode::Write, &doing).await?;
+        let mut results: Vec<Result<Done, Failure>> = Vec::with_capacity(writes.len());
+        for write in writes {
+            if !apart {
+                results.push(Ok(self.write_one(&mut session, entity, write, &doing).await?));
+                continue;
+            }
+            session.mark().await.map_err(lost)?;
+            match self.write_one(&mut session, entity, write, &doing).await {
+                Ok(done) => {
+                    session.keep().await.map_err(lost)?;
+                    results.push(Ok(done));
+                }
+                Err(failure) if alone(failure.class) => {
+                    session.undo().await.map_err(lost)?;
+                    results.push(Err(failure));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        self.read_back(&mut session, entity, writes, &mut results, &doing).await?;
+        session.commit().await.map_err(|(error, phase)| Trouble::from(error).into_failure(&doing, phase))?;
+        let outcome = |(write, result): (&Write, Result<Done, Failure>)| match result {
+            Ok(done) => Outcome { job: write.job, result: Ok(done.written), requests: done.requests },
+            Err(failure) => Outcome { job: write.job, result: Err(failure), requests: 1 },
+        };
+        Ok(writes.iter().zip(results).map(outcome).collect())
+    }
+
+    /// Fills in what was stored, as `list` would show it, unless the statements gave it.
+    async fn read_back(
+        &self,
+        session: &mut Session,
+        entity: &Entity,
+        writes: &[Write],
+        results: &mut [Result<Done, Failure>],
+        doing: &str,
+    ) -> Result<(), Failure> {
+        if entity.read.is_none() {
+            return Ok(());
+        }
+        let wanting = |write: &Write, result: &Result<Done, Failure>| match result {
+            Ok(done) if write.op != Op::Delete && done.written.stored.is_none() => Some(done.written.id.clone()),
+            _ => None,
+        };
+        let ids: Vec<String> = writes.iter().zip(results.iter()).filter_map(|(w, r)| wanting(w, r)).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let mut stored: BTreeMap<String, (Value, Option<String>)> = BTreeMap::new();
+        for row in self.read_within(session, entity, &ids, doing).await? {
+            stored.insert(row.id, (row.body.into_value(), row.version));
+        }
+        for (write, result) in writes.iter().zip(results) {
+            let wanted = wanting(write, result).is_some();
+            if let (Ok(done), true) = (result, wanted)
+                && let Some((row, version)) = stored.get(&done.written.id)
+            {
+                done.written.stored = Some(row.clone());
+                done.written.version = done.written.version.take().or_else(|| version.clone());
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_one(
+        &self,
+        session: &mut Session,
+        entity: &Entity,
+        write: &Write,
+        doing: &str,
+    ) -> Result<Done, Failure> {
+        let Some(operation) = entity.writing.operation(write.op) else {
+            let message = format!("{doing}: the adapter declares no such operation for this entity");
+            return Err(Failure::new(Class::Fatal, message));
+        };
+        let name = Value::from(entity.name.as_str());
+        let base = scope_of(&self.settings, &name);
+        let parts = serde_json::to_value(&write.parts).unwrap_or_default();
+        let id = write.id.as_deref().map_or(Value::Null, Value::from);
+        let scope = base
+            .child()
+            .with("body", &write.body)
+            .with("whole", &write.whole)
+            .with("wanted", &write.wanted)
+            .with("before", &write.before)
+            .with_owned("key", write.key.as_str())
+            .with("id", &id)
+            .with("parts", &parts);
+        let mut captures = Map::new();
+        let mut answer = Answer::default();
+        let mut requests = 0;
+        for step in &operation.steps {
+            let with_captures = captured(&scope, &captures);
+            if let Some(when) = &step.when
+                && !when.eval_bool(&with_captures).map_err(rejected)?
+            {
+                continue;
+            }
+            let items = match &step.for_each {
+                None => vec![None],
+                Some(list) => match list.eval(&with_captures).map_err(rejected)? {
+                    Value::Array(items) => items.into_iter().map(Some).collect(),
+                    Value::Null => Vec::new(),
+                    _ => return Err(rejected(list.error("is not a list"))),
+                },
+            };
+            drop(with_captures);
+            for (index, item) in items.iter().enumerate() {
+                let mut scope = captured(&scope, &captures);
+                if let Some(item) = item {
+                    scope = scope.with("item", item).with_owned("item_index", index);
+                }
+                let given = Given { write, captures: &captures, item: item.as_ref(), index };
+                let bound = self.bind(entity, step, &scope, &given)?;
+                answer = self.run(session, bound, &format!("{doing} {}: {}", step.name, step.query.place)).await?;
+                requests += 1;
+                let rows = Value::from(answer.rows.clone());
+                let answered = answered(&scope, &rows, &answer);
+                if let Some(missing) = &step.missing
+                    && missing.eval_bool(&answered).map_err(fatal)?
+                {
+                    return Err(Failure::new(Class::Missing, format!("{doing}: the object is not there any more")));
+                }
+                let new = step
+                    .capture
+                    .iter()
+                    .map(|(name, expr)| expr.eval(&answered).map(|value| (name.clone(), value)))
+                    .collect::<Result<Vec<_>, _>>()
+                    .map_err(fatal)?;
+                drop(answered);
+                drop(scope);
+                captures.extend(new);
+            }
+        }
+        let rows = Value::from(answer.rows.clone());
+        let scope = captured(&scope, &captures);
+        let scope = answered(&scope, &rows, &answer);
+        let written = self.written(entity, operation, write, &scope, &answer)?;
+        Ok(Done { written, requests })
+    }
+
+    /// The statement's parameters, each from the first that has it: `bind`, the item, captures, the write itself, the body,
+    /// the whole object, settings.
+    fn bind(
+        &self,
+        entity: &Entity,
+        step: &Step,
+        scope: &Scope<'_>,
+        given: &Given<'_>,
+    ) -> Result<super::statement::Bound, Failure> {
+        let mut own = Map::new();
+        for (name, template) in &step.bind {
+            own.insert(name.clone(), template.render(scope).map_err(rejected)?.unwrap_or_default());
+        }
+        step.query.statement.bind(|name| {
+            let found = own
+                .get(name)
+                .cloned()
+                .or_else(|| given.value(name))
+                .or_else(|| self.settings.plain(name).cloned())
+                .or_else(|| entity.writing.optional.iter().any(|optional| optional == name).then_some(Value::Null));
+            found.ok_or_else(|| step.query.unknown(name))
+        })
+    }
+
+    fn written(
+        &self,
+        entity: &Entity,
+        operation: &Operation,
+        write: &Write,
+        scope: &Scope<'_>,
+        answer: &Answer,
+    ) -> Result<Written, Failure> {
+        let stored = match &operation.row {
+            Some(row) => Some(row.eval(scope).map_err(fatal)?).filter(Value::is_object),
+            None => None,
+        };
+        let id = match (&operation.id, &write.id) {
+            (Some(id), _) => id.eval_text(scope).map_err(fatal)?,
+            (None, Some(id)) => id.clone(),
+            (None, None) => {
+                let name = Value::from(entity.name.as_str());
+                let base = scope_of(&self.settings, &name);
+                let row = stored.as_ref().or(answer.rows.first()).ok_or_else(|| {
+                    let message = "the new id is not known: give `id`, or let the statement return the row (RETURNING)";
+                    Failure::new(Class::Fatal, format!("{}/{}: create: {message}", self.name, entity.name))
+                })?;
+                entity.id.eval_text(&super::entity::row_scope(&base, row)).map_err(fatal)?
+            }
+        };
+        let version = operation.version.as_ref().map(|version| version.eval(scope)).transpose().map_err(fatal)?;
+        let mut parts = BTreeMap::new();
+        for (list, expr) in &operation.parts {
+            let ids = match expr.eval(scope).map_err(fatal)? {
+                Value::Object(members) => members,
+                Value::Null => Map::new(),
+                _ => return Err(fatal(expr.error("is not an object of part key to id"))),
+            };
+            let ids = ids.into_iter().filter_map(|(key, value)| {
+                Some((key, text_of(value.get("id").unwrap_or(&value))?))
+            });
+            parts.insert(list.clone(), ids.collect());
+        }
+        Ok(Written { id, stored, version: version.and_then(|version| text_of(&version)), parts })
+    }
+}
+
+/// Whether a failure concerns one record and leaves the database able to go on.
+fn alone(class: Class) -> bool {
+    matches!(class, Class::Rejected | Class::Missing | Class::Conflict | Class::Unmapped)
+}
+
+fn all_failed(writes: &[Write], failure: &Failure) -> Vec<Outcome> {
+    let copy = || Failure {
+        class: failure.class,
+        message: failure.message.clone(),
+        field: failure.field.clone(),
+        cause: failure.cause.clone(),
+        retry_after: failure.retry_after,
+        status: failure.status,
+        source: None,
+    };
+    writes.iter().map(|write| Outcome { job: write.job, result: Err(copy()), requests: 1 }).collect()
+}
+
+fn captured<'a>(scope: &'a Scope<'a>, captures: &Map<String, Value>) -> Scope<'a> {
+    let mut scope = scope.child();
+    for (name, value) in captures {
+        scope = scope.with_owned(name.clone(), value.clone());
+    }
+    scope
+}
+
+fn answered<'a>(scope: &'a Scope<'a>, rows: &'a Value, answer: &Answer) -> Scope<'a> {
+    scope
+        .child()
+        .with("rows", rows)
+        .with_owned("affected", answer.affected)
+        .with_owned("last_id", answer.last_id.map_or(Value::Null, Value::from))
+}
+
+/// Where parameters come from.
+struct Given<'a> {
+    write: &'a Write,
+    captures: &'a Map<String, Value>,
+    item: Option<&'a Value>,
+    index: usize,
+}
+
+impl Given<'_> {
+    fn value(&self, name: &str) -> Option<Value> {
+        if let Some(item) = self.item {
+            match name {
+                "item" => return Some(item.clone()),
+                "item_index" => return Some(Value::from(self.index)),
+                _ => {}
+            }
+            if let Some(member) = name.strip_prefix("item_").and_then(|member| item.get(member)) {
+                return Some(member.clone());
+            }
+        }
+        if let Some(value) = self.captures.get(name) {
+            return Some(value.clone());
+        }
+        match name {
+            "key" => Some(Value::from(self.write.key.as_str())),
+            "id" => self.write.id.as_deref().map(Value::from),
+            _ => self.write.body.get(name).or_else(|| self.write.whole.get(name)).cloned(),
+        }
+    }
+}
