@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its promise is broken")]
 
 mod sandbox;
+mod adapters;
 mod store;

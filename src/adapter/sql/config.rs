@@ -10,7 +10,7 @@ use serde::{
 };
 
 use crate::{
-    adapter::{Body, Driver, Formula, Setting, Text, cursor::CursorSpec},
+    adapter::{Body, Driver, Formula, Setting, Text, cursor::CursorSpec, units::Span},
     port::Op,
 };
 
@@ -39,6 +39,8 @@ pub struct Sql {
     pub url: Text,
     /// Connections at once (default 4).
     pub connections: Option<NonZeroU32>,
+    /// How long to wait for a lock or a free connection (default `10s`).
+    pub patience: Option<Span>,
 }
 
 /// Triggers that write the keys of changed rows into a log table.

@@ -17,8 +17,8 @@ use super::{
     value::Answer,
 };
 
-/// How long a statement may wait for a lock or a free connection before the system counts as busy.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a statement waits for a lock or a free connection, where the adapter does not say.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Connections to a database; made when first needed.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Database {
     ///
     /// # Errors
     /// When the URL is not understood; the message does not repeat it.
-    pub fn open(url: &str, folder: &Path, connections: u32) -> Result<Self, String> {
+    pub fn open(url: &str, folder: &Path, connections: u32, patience: Duration) -> Result<Self, String> {
         let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
         let wrong = |problem: sqlx::Error| match problem {
             sqlx::Error::Configuration(_) => format!("the {scheme} URL is not understood"),
@@ -66,19 +66,19 @@ impl Database {
                 let options = options
                     .filename(folder.join(file))
                     .create_if_missing(false)
-                    .busy_timeout(PATIENCE)
+                    .busy_timeout(patience)
                     .disable_statement_logging();
-                let pool = SqlitePoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
+                let pool = SqlitePoolOptions::new().max_connections(connections).acquire_timeout(patience);
                 Ok(Self::Sqlite(pool.connect_lazy_with(options)))
             }
             "postgres" | "postgresql" => {
                 let options = PgConnectOptions::from_str(url).map_err(wrong)?.application_name("vaiven");
-                let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
+                let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(patience);
                 Ok(Self::Postgres(pool.connect_lazy_with(options.disable_statement_logging())))
             }
             "mysql" | "mariadb" => {
                 let options = MySqlConnectOptions::from_str(url).map_err(wrong)?;
-                let pool = MySqlPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
+                let pool = MySqlPoolOptions::new().max_connections(connections).acquire_timeout(patience);
                 Ok(Self::MySql(pool.connect_lazy_with(options.disable_statement_logging())))
             }
             _ => Err("the URL begins with none of sqlite:, postgres:, mysql:, mariadb:".to_owned()),

@@ -192,6 +192,8 @@ impl SqlCompiler {
             delete: writing.delete.is_some(),
             batch: writing.most,
             replaces: spec.replaces,
+            // Several statements are one transaction: they all happened or none did.
+            steps: false,
             facet_of: spec.facet_of.clone(),
         };
         Ok(Entity {

@@ -60,7 +60,8 @@ pub(super) fn open(
     let url = texts.own_text(&adapter.sql.url, settings)?;
     let wrong = |problem: String| texts.wrong(&adapter.sql.url, format!("system {name}: {problem}"));
     let connections = adapter.sql.connections.map_or(CONNECTIONS, std::num::NonZeroU32::get);
-    let database = Database::open(&url, &world.folder, connections).map_err(wrong)?;
+    let patience = adapter.sql.patience.map_or(database::PATIENCE, |patience| patience.0);
+    let database = Database::open(&url, &world.folder, connections, patience).map_err(wrong)?;
     let compiler = SqlCompiler { texts: texts.clone(), dialect: database.dialect() };
     let entities = entity::entities(&compiler, &adapter.entities)?;
     Ok(Arc::new(SqlSystem {
