@@ -2,6 +2,6 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its promise is broken")]
 
-mod sandbox;
 mod adapters;
+mod sandbox;
 mod store;

@@ -57,7 +57,8 @@ impl<R: Read + Send> CsvRows<R> {
             short: None,
         };
         let first = if shape.header {
-            rows.record()?.ok_or_else(|| FileError::at(1, "the file is empty; its first line should name the columns"))?
+            rows.record()?
+                .ok_or_else(|| FileError::at(1, "the file is empty; its first line should name the columns"))?
         } else {
             StringRecord::new()
         };
@@ -113,7 +114,10 @@ impl<R: Read + Send> Rows for CsvRows<R> {
             return match self.short {
                 Some((line, width)) if !self.reader.get_ref().ended_line() => Err(FileError::at(
                     line,
-                    format!("the last line has {width} of {} columns and no end: the file is cut off", self.header.len()),
+                    format!(
+                        "the last line has {width} of {} columns and no end: the file is cut off",
+                        self.header.len()
+                    ),
                 )),
                 _ => Ok(None),
             };

@@ -115,7 +115,8 @@ impl<R: Read + Send> JsonRows<R> {
     fn value(&mut self) -> Result<Value, FileError> {
         let line = self.line;
         let raw = self.raw()?;
-        serde_json::from_slice(&raw).map_err(|error| FileError::at(line, format!("the JSON is not well formed: {error}")))
+        serde_json::from_slice(&raw)
+            .map_err(|error| FileError::at(line, format!("the JSON is not well formed: {error}")))
     }
 
     /// Goes down to the list.
@@ -217,9 +218,8 @@ impl<R: Read + Send> Rows for LineRows<R> {
             if read == 0 {
                 return Ok(None);
             }
-            let text = std::str::from_utf8(&raw).map_err(|_| {
-                FileError::at(line, "a byte is not valid UTF-8; say which `encoding` the file has")
-            })?;
+            let text = std::str::from_utf8(&raw)
+                .map_err(|_| FileError::at(line, "a byte is not valid UTF-8; say which `encoding` the file has"))?;
             let text = text.trim();
             if text.is_empty() {
                 continue;
@@ -230,9 +230,7 @@ impl<R: Read + Send> Rows for LineRows<R> {
                 Err(error) if error.is_eof() && !raw.ends_with(b"\n") => {
                     Err(FileError::at(line, "the last line ends too early: the file is cut off"))
                 }
-                Err(error) => {
-                    Ok(Some(Item::Bad { line, reason: format!("not JSON: {error}"), text: text.to_owned() }))
-                }
+                Err(error) => Ok(Some(Item::Bad { line, reason: format!("not JSON: {error}"), text: text.to_owned() })),
             };
         }
     }
@@ -274,7 +272,9 @@ mod tests {
 
     #[test]
     fn a_document_that_is_cut_off_is_never_a_success() {
-        for text in ["", "[", "[{\"a\":1}", "[{\"a\":1},", "[{\"a\":1", "[{\"a\": \"x", "[{\"a\":1}] x", "[{\"a\":1} {}]"] {
+        for text in
+            ["", "[", "[{\"a\":1}", "[{\"a\":1},", "[{\"a\":1", "[{\"a\": \"x", "[{\"a\":1}] x", "[{\"a\":1} {}]"]
+        {
             assert!(json(text, "").is_err(), "{text}");
         }
         for text in ["{\"data\": [{\"a\":1}]", "{\"data\": [{\"a\":1}], \"n\"", "{\"other\": []}", "[]"] {

@@ -40,9 +40,10 @@ impl FileError {
     /// An I/O error met around `line`; problems of the text keep their own words.
     pub fn reading(line: u64, error: std::io::Error) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<TextError>()) {
-            Some(TextError::TooLong) => {
-                Self::at(line, "the row that begins here is longer than `max_row`; is a quote or an element not closed?")
-            }
+            Some(TextError::TooLong) => Self::at(
+                line,
+                "the row that begins here is longer than `max_row`; is a quote or an element not closed?",
+            ),
             Some(invalid @ TextError::Invalid { .. }) => Self::Whole(invalid.to_string()),
             None => Self::Io(error),
         }

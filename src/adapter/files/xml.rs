@@ -120,7 +120,8 @@ impl<R: Read + Send> Rows for XmlRows<R> {
                         let value = self.row(first)?;
                         self.open.pop();
                         // An element that is a mere text is no object: it is given as one with its text.
-                        let value = if let Value::String(text) = value { Value::Object(only_text(text)) } else { value };
+                        let value =
+                            if let Value::String(text) = value { Value::Object(only_text(text)) } else { value };
                         return Ok(Some(object(line, value)));
                     }
                     if self.open.len() == 1 && self.path.first() != self.open.first() {

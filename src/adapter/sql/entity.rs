@@ -93,16 +93,18 @@ pub struct Finding {
 impl Query {
     /// Puts values in for the parameters; those not in `values` are settings.
     pub fn bind(&self, values: &Map<String, Value>, settings: &Settings) -> Result<Bound, Failure> {
-        self.statement.bind(|name| {
-            values.get(name).or_else(|| settings.plain(name)).cloned().ok_or_else(|| self.unknown(name))
-        })
+        self.statement
+            .bind(|name| values.get(name).or_else(|| settings.plain(name)).cloned().ok_or_else(|| self.unknown(name)))
     }
 
     /// A parameter that nothing gives a value.
     pub fn unknown(&self, name: &str) -> Failure {
         Failure::new(
             Class::Fatal,
-            format!("{}: parameter :{name} has no value: no member of the body, binding or capture has this name", self.place),
+            format!(
+                "{}: parameter :{name} has no value: no member of the body, binding or capture has this name",
+                self.place
+            ),
         )
     }
 }

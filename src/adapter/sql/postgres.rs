@@ -228,7 +228,9 @@ fn array(content: &[u8], item: &PgTypeInfo) -> Result<Value, String> {
     match i32::from_be_bytes(fixed(&head[..4])?) {
         0 => return Ok(Value::Array(Vec::new())),
         1 => {}
-        _ => return Err("is an array of several dimensions, which is not read; cast it to json in the query".to_owned()),
+        _ => {
+            return Err("is an array of several dimensions, which is not read; cast it to json in the query".to_owned());
+        }
     }
     let (_, mut rest) = rest.split_at_checked(8).ok_or_else(cut)?;
     let mut items = Vec::new();

@@ -71,7 +71,8 @@ impl SqlSystem {
         let mut rows = self.query(&mut session, &list.query, &values, &doing).await?;
         let count = rows.len();
         if count > limit {
-            let message = format!("{doing}: {}: more rows than :limit came back; is it in the query?", list.query.place);
+            let message =
+                format!("{doing}: {}: more rows than :limit came back; is it in the query?", list.query.place);
             return Err(Failure::new(Class::Fatal, message));
         }
         let next = self.next(list, &token, &rows, limit, &base, &doing)?;
@@ -163,7 +164,8 @@ impl SqlSystem {
             return Err(Failure::new(Class::Fatal, message));
         }
         if token.page == 0 && pages.first.is_number() && key.is_string() {
-            let message = format!("{doing}: the key is a text, but pages begin after {}; say `first = \"\"`", pages.first);
+            let message =
+                format!("{doing}: the key is a text, but pages begin after {}; say `first = \"\"`", pages.first);
             return Err(Failure::new(Class::Fatal, message));
         }
         Ok(Some(key))
@@ -296,7 +298,8 @@ impl SqlSystem {
                     (false, _) => Value::Array(own),
                     (true, 0 | 1) => own.into_iter().next().unwrap_or_default(),
                     (true, several) => {
-                        let message = format!("{doing}: {}: {several} children where `one` is expected", join.query.place);
+                        let message =
+                            format!("{doing}: {}: {several} children where `one` is expected", join.query.place);
                         return Err(Failure::new(Class::Fatal, message));
                     }
                 };
@@ -343,7 +346,11 @@ fn take(
                     drop(scope);
                     taken.rows.push(SourceRow { id, position: position.clone(), version, body: RowBody::Json(part) });
                 }
-                Ok(_) => taken.errors.push(RowError { position: position.clone(), id: None, reason: "the id is empty".into() }),
+                Ok(_) => taken.errors.push(RowError {
+                    position: position.clone(),
+                    id: None,
+                    reason: "the id is empty".into(),
+                }),
                 Err(error) => {
                     taken.errors.push(RowError { position: position.clone(), id: None, reason: error.to_string() });
                 }

@@ -3,7 +3,8 @@
 use futures::TryStreamExt as _;
 use serde_json::{Map, Value};
 use sqlx::{
-    AssertSqlSafe, Column as _, Either, Executor as _, Row as _, Sqlite, SqliteConnection, TypeInfo as _, ValueRef as _,
+    AssertSqlSafe, Column as _, Either, Executor as _, Row as _, Sqlite, SqliteConnection, TypeInfo as _,
+    ValueRef as _,
     sqlite::{SqliteArguments, SqliteRow},
 };
 

@@ -109,9 +109,7 @@ pub fn plain_decimal(text: &str) -> Option<String> {
     }
     let point = i32::try_from(whole.len()).ok()? + exponent;
     let (whole, fraction) = match usize::try_from(point) {
-        Err(_) | Ok(0) => {
-            ("0".to_owned(), format!("{}{all}", "0".repeat(usize::try_from(point.unsigned_abs()).ok()?)))
-        }
+        Err(_) | Ok(0) => ("0".to_owned(), format!("{}{all}", "0".repeat(usize::try_from(point.unsigned_abs()).ok()?))),
         Ok(point) if point >= all.len() => (format!("{all}{}", "0".repeat(point - all.len())), String::new()),
         Ok(point) => (all[..point].to_owned(), all[point..].to_owned()),
     };
@@ -173,7 +171,8 @@ mod tests {
     #[test]
     fn times_are_read_in_the_forms_databases_use() {
         let expected = "2026-03-01T10:00:00Z";
-        for text in ["2026-03-01T10:00:00Z", "2026-03-01 10:00:00", "2026-03-01T11:00:00+01:00", "2026-03-01 11:00:00+01"]
+        for text in
+            ["2026-03-01T10:00:00Z", "2026-03-01 10:00:00", "2026-03-01T11:00:00+01:00", "2026-03-01 11:00:00+01"]
         {
             assert_eq!(parse_instant(text).map(instant), Some(Value::from(expected)), "{text}");
         }

@@ -150,12 +150,7 @@ fn operation(compiler: &SqlCompiler, op: Op, spec: &WriteSpec) -> Result<Operati
     })
 }
 
-fn compile_step(
-    compiler: &SqlCompiler,
-    spec: &StepSpec,
-    index: usize,
-    known: &mut Known,
-) -> Result<Step, LoadError> {
+fn compile_step(compiler: &SqlCompiler, spec: &StepSpec, index: usize, known: &mut Known) -> Result<Step, LoadError> {
     let texts = &compiler.texts;
     let query = compiler.open_query(&spec.query)?;
     let inner = if spec.for_each.is_some() { known.clone().and(["item", "item_index"]) } else { known.clone() };
@@ -420,9 +415,8 @@ impl SqlSystem {
                 Value::Null => Map::new(),
                 _ => return Err(fatal(expr.error("is not an object of part key to id"))),
             };
-            let ids = ids.into_iter().filter_map(|(key, value)| {
-                Some((key, text_of(value.get("id").unwrap_or(&value))?))
-            });
+            let ids =
+                ids.into_iter().filter_map(|(key, value)| Some((key, text_of(value.get("id").unwrap_or(&value))?)));
             parts.insert(list.clone(), ids.collect());
         }
         Ok(Written { id, stored, version: version.and_then(|version| text_of(&version)), parts })

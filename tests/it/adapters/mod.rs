@@ -89,12 +89,7 @@ pub async fn page(
 }
 
 /// All pages as one; receipts are settled as the engine does.
-pub async fn pull(
-    system: &dyn System,
-    entity: &str,
-    since: Option<&str>,
-    limit: usize,
-) -> Result<Page, Failure> {
+pub async fn pull(system: &dyn System, entity: &str, since: Option<&str>, limit: usize) -> Result<Page, Failure> {
     let mut all = Page::default();
     let mut token = None;
     loop {
