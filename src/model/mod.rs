@@ -10,4 +10,4 @@ mod validate;
 
 pub use diff::diff;
 pub use spec::{Entities, EntitySpec, FieldSpec, Kind};
-pub use validate::{FieldError, validate};
+pub use validate::{FieldError, empty, normalize, validate};

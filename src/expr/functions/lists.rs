@@ -33,7 +33,7 @@ pub(super) fn register(engine: &mut Engine) {
     looking("get").register_into_engine(engine, |object: &mut Map, name: &str| {
         object.get(name).cloned().unwrap_or(Dynamic::UNIT)
     });
-    engine.register_fn("get", |_: (), _: &str| Dynamic::UNIT);
+    engine.register_fn("get", |(): (), _: &str| Dynamic::UNIT);
     looking("get").register_into_engine(engine, |list: &mut Array, index: i64| {
         usize::try_from(index).ok().and_then(|index| list.get(index).cloned()).unwrap_or(Dynamic::UNIT)
     });
@@ -55,10 +55,16 @@ pub(super) fn register(engine: &mut Engine) {
             .flat_map(|item| if item.is_array() { item.cast::<Array>() } else { vec![item] })
             .collect::<Array>()
     });
+    engine.register_fn("chunk", |list: Array, size: i64| -> Res<Array> {
+        match usize::try_from(size) {
+            Ok(size @ 1..) => Ok(list.chunks(size).map(|part| Dynamic::from_array(part.to_vec())).collect()),
+            _ => fail("chunk() needs a size of at least 1"),
+        }
+    });
     engine.register_fn("reverse", |list: Array| list.into_iter().rev().collect::<Array>());
     engine.register_fn("sort", sort);
     engine.register_fn("unique", unique);
-    engine.register_fn("join", join);
+    looking("join").register_into_engine(engine, |list: &mut Array, separator: &str| join(list, separator));
     looking("pluck").register_into_engine(engine, |list: &mut Array, path: &str| -> Res<Array> {
         let path = parsed("pluck", path)?;
         list.iter().map(|item| dig("pluck", item, &path)).collect()
@@ -186,9 +192,9 @@ fn sort(mut list: Array) -> Res<Array> {
     Ok(list)
 }
 
-fn join(list: Array, separator: &str) -> Res<String> {
+fn join(list: &Array, separator: &str) -> Res<String> {
     let mut parts = Vec::with_capacity(list.len());
-    for item in &list {
+    for item in list {
         let text = convert::from_dynamic(item).ok().flatten().and_then(|value| convert::text_of(&value));
         match text {
             Some(text) => parts.push(text),

@@ -19,7 +19,7 @@ pub(super) const NAMES: &[&str] = &[
     "blake3",
     "bool",
     "cents",
-    "ceiling",
+    "ceiling", "chunk",
     "contains",
     "date",
     "datetime",

@@ -19,8 +19,8 @@ pub(super) fn register(engine: &mut Engine) {
         Some(text) => localized(&text, &mark),
         None => to_decimal("decimal", &x),
     });
-    engine.register_fn("integer", integer);
-    engine.register_fn("text", text);
+    engine.register_fn("integer", |x: Dynamic| integer(&x));
+    engine.register_fn("text", |x: Dynamic| text(&x));
     engine.register_fn("fixed", |x: Dynamic, places: i64| {
         let number = to_decimal("fixed", &x)?;
         let rounded = rounded(number, places)?;
@@ -49,11 +49,11 @@ pub(super) fn register(engine: &mut Engine) {
         }
     });
     engine.register_fn("from_cents", |x: Dynamic| {
-        let cents = integer(x)?;
+        let cents = integer(&x)?;
         Ok::<_, Box<rhai::EvalAltResult>>(Decimal::new(cents, 2))
     });
-    engine.register_fn("sum", sum);
-    engine.register_fn("bool", to_bool);
+    super::looking("sum").register_into_engine(engine, |items: &mut Array| sum(items));
+    engine.register_fn("bool", |x: Dynamic| to_bool(&x));
     engine.register_fn("ok", |x: Dynamic| !x.is_unit() && as_text(&x).is_none_or(|text| !text.is_empty()));
 }
 
@@ -108,21 +108,21 @@ fn localized(text: &str, mark: &str) -> Res<Decimal> {
     }
 }
 
-fn integer(value: Dynamic) -> Res<i64> {
+fn integer(value: &Dynamic) -> Res<i64> {
     if let Ok(integer) = value.as_int() {
         return Ok(integer);
     }
-    let number = to_decimal("integer", &value)?;
+    let number = to_decimal("integer", value)?;
     match number.is_integer().then(|| number.to_i64()).flatten() {
         Some(integer) => Ok(integer),
         None => fail("integer(): the number has a fraction or is too large"),
     }
 }
 
-fn text(value: Dynamic) -> Res<String> {
-    match convert::from_dynamic(&value).ok().flatten().and_then(|value| convert::text_of(&value)) {
+fn text(value: &Dynamic) -> Res<String> {
+    match convert::from_dynamic(value).ok().flatten().and_then(|value| convert::text_of(&value)) {
         Some(text) => Ok(text),
-        None => fail(format!("text() needs a number, boolean or text, not {}", kind(&value))),
+        None => fail(format!("text() needs a number, boolean or text, not {}", kind(value))),
     }
 }
 
@@ -133,9 +133,9 @@ fn rounded(number: Decimal, places: i64) -> Res<Decimal> {
     }
 }
 
-fn sum(items: Array) -> Res<Dynamic> {
+fn sum(items: &Array) -> Res<Dynamic> {
     let mut total = Decimal::ZERO;
-    for item in &items {
+    for item in items {
         let Some(number) = as_number(item) else {
             return fail(format!("sum() needs numbers, not {}", kind(item)));
         };
@@ -150,14 +150,14 @@ fn sum(items: Array) -> Res<Dynamic> {
     })
 }
 
-fn to_bool(value: Dynamic) -> Res<bool> {
+fn to_bool(value: &Dynamic) -> Res<bool> {
     if value.is_unit() {
         return Ok(false);
     }
     if let Ok(flag) = value.as_bool() {
         return Ok(flag);
     }
-    let word = as_number(&value).map(decimal::canonical).or_else(|| as_text(&value));
+    let word = as_number(value).map(decimal::canonical).or_else(|| as_text(value));
     match word.map(|word| word.trim().to_lowercase()).as_deref() {
         Some("true" | "1" | "yes") => Ok(true),
         Some("false" | "0" | "no" | "") => Ok(false),

@@ -143,15 +143,12 @@ fn decoded(text: &str) -> String {
         out.push_str(&rest[..start]);
         let after = &rest[start + 1..];
         let entity = after.find(';').filter(|end| *end <= 8).map(|end| (&after[..end], &after[end + 1..]));
-        match entity.and_then(|(name, tail)| character(name).map(|c| (c, tail))) {
-            Some((c, tail)) => {
-                out.push(c);
-                rest = tail;
-            }
-            None => {
-                out.push('&');
-                rest = after;
-            }
+        if let Some((c, tail)) = entity.and_then(|(name, tail)| character(name).map(|c| (c, tail))) {
+            out.push(c);
+            rest = tail;
+        } else {
+            out.push('&');
+            rest = after;
         }
     }
     out + rest
