@@ -201,7 +201,9 @@ fn scalar(spec: &FieldSpec, value: Value) -> Result<Value, &'static str> {
                 Value::String(text) => decimal::parse(text.trim()),
                 _ => None,
             };
-            Value::String(decimal::canonical(number.ok_or("is not a number of at most 28 digits with a decimal point")?))
+            Value::String(decimal::canonical(
+                number.ok_or("is not a number of at most 28 digits with a decimal point")?,
+            ))
         }
         Kind::Integer => {
             let number = match &value {
@@ -213,15 +215,21 @@ fn scalar(spec: &FieldSpec, value: Value) -> Result<Value, &'static str> {
             Value::from(whole.and_then(|whole| i64::try_from(whole).ok()).ok_or("is not a whole number")?)
         }
         Kind::Boolean => Value::Bool(boolean(&value).ok_or("is neither true nor false")?),
-        Kind::Date => Value::String(time::parse_date(text(&value)?).map_err(|_| "is not a date (2026-03-01)")?.to_string()),
+        Kind::Date => {
+            Value::String(time::parse_date(text(&value)?).map_err(|_| "is not a date (2026-03-01)")?.to_string())
+        }
         Kind::Datetime => match time::parse_time(text(&value)?, None) {
             Ok(time) => Value::String(time::canonical(time)),
             Err(time::TimeError::NoZone) => return Err("is a time without a zone; name it with `zone`"),
             Err(_) => return Err("is not a time (2026-03-01T09:30:00Z)"),
         },
         Kind::Currency => Value::String(code(&value, codes::is_currency)?.ok_or("is not a currency code (ISO 4217)")?),
-        Kind::Country => Value::String(code(&value, codes::is_country)?.ok_or("is not a country code (ISO 3166, two letters)")?),
-        Kind::Language => Value::String(codes::language(text(&value)?.trim()).ok_or("is not a language tag (es, pt-BR)")?),
+        Kind::Country => {
+            Value::String(code(&value, codes::is_country)?.ok_or("is not a country code (ISO 3166, two letters)")?)
+        }
+        Kind::Language => {
+            Value::String(codes::language(text(&value)?.trim()).ok_or("is not a language tag (es, pt-BR)")?)
+        }
         Kind::Url => {
             let text = text(&value)?.trim();
             let rest = text.split_once("://").filter(|(scheme, _)| {
@@ -229,7 +237,9 @@ fn scalar(spec: &FieldSpec, value: Value) -> Result<Value, &'static str> {
                     && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.-".contains(&b))
             });
             match rest {
-                Some((_, rest)) if !rest.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+                Some((_, rest))
+                    if !rest.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control()) =>
+                {
                     Value::from(text)
                 }
                 _ => return Err("is not a complete URL"),

@@ -38,7 +38,8 @@ fn values_become_canonical_in_the_order_of_the_specification() {
 
 #[test]
 fn times_languages_and_countries_become_canonical() {
-    let shipment = json!({ "number": "1", "order": 7, "status": "shipped", "shipped_at": "2026-07-01T10:00:00.000+02:00" });
+    let shipment =
+        json!({ "number": "1", "order": 7, "status": "shipped", "shipped_at": "2026-07-01T10:00:00.000+02:00" });
     assert_eq!(validated("shipment", shipment).unwrap()["shipped_at"], "2026-07-01T08:00:00Z");
     let customer = json!({
         "code": "1", "kind": "person", "name": "x", "language": "ES_es",
@@ -73,7 +74,8 @@ fn what_does_not_fit_is_named_by_its_path() {
 #[test]
 fn absurd_numbers_are_errors() {
     for amount in ["1e400", "123456789012345678901234567890", "0.00000000000000000000000000001", "\"NaN\"", "\"1,5\""] {
-        let text = format!(r#"{{"code":"a","list":"a","sku":"a","currency":"EUR","tax_included":true,"amount":{amount}}}"#);
+        let text =
+            format!(r#"{{"code":"a","list":"a","sku":"a","currency":"EUR","tax_included":true,"amount":{amount}}}"#);
         assert!(validated("price", serde_json::from_str(&text).unwrap()).is_err(), "{amount}");
     }
     assert!(validated("category", json!({ "code": "a", "name": { "es": "x" }, "position": 1.5 })).is_err());
