@@ -1,6 +1,23 @@
 //! The way of a change: pull, compare with the replica, one transaction, claim, wanted state, minimal write, replica.
 
+mod deliver;
+mod detect;
+mod engine;
+mod lane;
+mod outcome;
+mod pull;
+mod routes;
+mod scope;
+mod timetable;
+mod wanted;
+
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use engine::{Engine, Limits, Parts, Summary, SystemLimits};
+pub use pull::RunReport;
+pub use routes::{Routes, RoutesError};
+pub use scope::{Scope, ScopeError};
+pub use timetable::Timetable;
 
 /// Routing rule: which entities go from which system to which others, when, and who owns what.
 #[derive(Clone, Debug)]
@@ -14,22 +31,18 @@ pub struct Flow {
     pub every: Option<Timetable>,
     /// When to pull everything.
     pub full: Option<Timetable>,
-    /// `product.description` to the system that owns it; fields not named belong to `from`.
+    /// `product.description` to the system that owns it; fields not named belong to `from` of the first flow in the
+    /// configuration that carries the entity between the two systems.
     pub owners: BTreeMap<String, String>,
     /// Only records for which this holds are created or kept at the targets, per entity or for all (`*`).
+    /// Variables: the canonical fields, each by its name, absent ones as `()`.
     pub filters: BTreeMap<String, crate::expr::Expr>,
     /// Fields that tell whether two records are one, per entity, first match wins.
     pub matches: BTreeMap<String, Vec<String>>,
     pub on_delete: BTreeMap<String, DeletePolicy>,
+    pub on_missing: BTreeMap<String, MissingPolicy>,
     /// Fields carried; absent: all that both sides know. Per entity.
     pub fields: BTreeMap<String, BTreeSet<String>>,
-}
-
-/// Cron expression with the zone it is meant in.
-#[derive(Clone, Debug)]
-pub struct Timetable {
-    pub schedule: cron::Schedule,
-    pub zone: chrono_tz::Tz,
 }
 
 /// What happens at the targets when the source no longer has a record.
@@ -38,9 +51,20 @@ pub struct Timetable {
 pub enum DeletePolicy {
     /// Nothing.
     Ignore,
-    /// Field `active` becomes false.
+    /// Field `active` becomes false; nothing for entities without such a field.
     #[default]
     Unpublish,
     /// The object is deleted.
     Delete,
+}
+
+/// What happens when a target lost a record that its source still has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MissingPolicy {
+    /// It is created again. The default for what a catalog consists of.
+    Recreate,
+    /// It stays away until somebody asks for it; the default for what people do: orders, shipments, invoices, tickets, quotes
+    /// and customers.
+    Unlink,
 }
