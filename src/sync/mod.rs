@@ -4,7 +4,9 @@ mod deliver;
 mod detect;
 mod engine;
 mod lane;
+mod learn;
 mod outcome;
+mod prepare;
 mod pull;
 mod routes;
 mod scope;
@@ -13,6 +15,7 @@ mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use deliver::Tally;
 pub use engine::{Engine, Limits, Parts, Summary, SystemLimits};
 pub use pull::RunReport;
 pub use routes::{Routes, RoutesError};

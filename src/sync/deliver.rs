@@ -1,0 +1,360 @@
+//! A target's worker: claims jobs in batches, computes what is wanted, writes what differs, remembers what was written.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    RunReport,
+    engine::{Parts, recovered, struck},
+    learn, outcome,
+    prepare::{self, Task},
+    pull,
+};
+use crate::{
+    failure::{Class, Failure},
+    port::{Captures, Facts, Op, Outcome, Progress, System},
+    store::{Attempt, Delivered, Intent, Job, JobFilter, RunKind, StoreError, Verdict},
+};
+
+/// How the deliveries of one pass ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Written to the target.
+    pub written: u64,
+    /// Already as wanted: nothing was sent.
+    pub noop: u64,
+    pub retried: u64,
+    pub parked: u64,
+    pub dead: u64,
+    /// Requests sent for it all.
+    pub requests: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.written += other.written;
+        self.noop += other.noop;
+        self.retried += other.retried;
+        self.parked += other.parked;
+        self.dead += other.dead;
+        self.requests += other.requests;
+    }
+
+    fn count(&mut self, delivered: &[Delivered]) {
+        for one in delivered {
+            match one.verdict {
+                Verdict::Done { noop: true } => self.noop += 1,
+                Verdict::Done { noop: false } => self.written += 1,
+                Verdict::Retry { .. } => self.retried += 1,
+                Verdict::Parked { .. } => self.parked += 1,
+                Verdict::Dead { .. } => self.dead += 1,
+            }
+        }
+    }
+}
+
+/// Works for one target until `stop`; finishes the batch it is in.
+pub(super) async fn work(parts: &Parts, target: &str, stop: &CancellationToken) -> Result<Tally, StoreError> {
+    const PATIENCE: u32 = 10;
+    let mut tally = Tally::default();
+    let mut troubles = 0;
+    while !stop.is_cancelled() {
+        // Armed before looking, so that work opened in between is not slept over.
+        let notified = parts.work.notified();
+        match batch(parts, target, &mut tally, stop).await {
+            Ok(true) => {
+                troubles = 0;
+                continue;
+            }
+            Ok(false) => troubles = 0,
+            Err(error) if troubles < PATIENCE => {
+                // Nothing is lost: the leases run out and the jobs are claimed again.
+                tracing::error!(target, %error, "delivery interrupted by the state store");
+                troubles += 1;
+                parts.env.sleep(outcome::backoff(0, &parts.env)).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = notified => {}
+            () = parts.env.sleep(parts.limits.poll) => {}
+        }
+    }
+    Ok(tally)
+}
+
+/// Claims and carries out one batch; false when there was nothing to do.
+async fn batch(parts: &Parts, target: &str, tally: &mut Tally, stop: &CancellationToken) -> Result<bool, StoreError> {
+    let now = parts.env.now();
+    if parts.store.standing(target).await?.until.is_some_and(|until| until > now) {
+        return Ok(false);
+    }
+    let limits = parts.limits(target);
+    let jobs = parts.store.claim(target, &[], &parts.owner, limits.batch, parts.limits.lease, now).await?;
+    let Some(entity) = jobs.first().map(|job| job.entity.clone()) else { return Ok(false) };
+    let Some(system) = parts.systems.get(target).cloned() else {
+        return Ok(false);
+    };
+    let batch = Batch { parts, system: system.as_ref(), target, entity: &entity, settle: limits.settle };
+    let work = batch.carry_out(jobs.clone(), stop);
+    let delivered = alive(parts, &jobs, work).await?;
+    let requests: u64 =
+        delivered.iter().filter_map(|one| one.attempt.as_ref()).map(|attempt| u64::from(attempt.requests)).sum();
+    tally.count(&delivered);
+    tally.requests += requests;
+    let waiting: Vec<i64> = delivered
+        .iter()
+        .filter(|one| matches!(&one.verdict, Verdict::Parked { cause, .. } if cause.starts_with("missing:")))
+        .map(|one| one.job)
+        .collect();
+    let summary = parts.store.deliver(target, &entity, delivered, parts.env.now()).await?;
+    if !summary.lost.is_empty() {
+        tracing::warn!(target, entity, jobs = ?summary.lost, "leases were lost meanwhile; another worker has these jobs");
+    }
+    batch.wake_if_arrived(&jobs, &waiting).await?;
+    if summary.woken > 0 {
+        parts.work.notify_waiters();
+    }
+    Ok(true)
+}
+
+/// Runs `work` while renewing the leases of its jobs.
+async fn alive<T>(parts: &Parts, jobs: &[Job], work: impl Future<Output = T>) -> T {
+    let fences: Vec<(i64, i64)> = jobs.iter().map(|job| (job.id, job.fence)).collect();
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = parts.env.sleep(parts.limits.lease / 3) => {
+                if let Err(error) = parts.store.renew(&fences, parts.limits.lease, parts.env.now()).await {
+                    tracing::warn!(%error, "leases could not be renewed");
+                }
+            }
+        }
+    }
+}
+
+/// One claim's jobs: same target, same entity.
+pub(super) struct Batch<'a> {
+    pub(super) parts: &'a Parts,
+    pub(super) system: &'a dyn System,
+    pub(super) target: &'a str,
+    pub(super) entity: &'a str,
+    pub(super) settle: Duration,
+}
+
+impl Batch<'_> {
+    async fn carry_out(&self, jobs: Vec<Job>, stop: &CancellationToken) -> Result<Vec<Delivered>, StoreError> {
+        let facts = self.system.facts(self.entity).cloned().unwrap_or_default();
+        let prepared = prepare::prepare(self, &facts, jobs, stop).await?;
+        let mut delivered = prepared.settled;
+        let tasks = self.intend(prepared.tasks).await?;
+        if tasks.is_empty() {
+            return Ok(delivered);
+        }
+        let started = self.parts.env.now();
+        let progress = Saver { batch: self, fences: &tasks, done: Mutex::new(BTreeMap::new()) };
+        let writes = tasks.values().map(|task| task.write.clone()).collect();
+        let outcomes = self.system.write(self.entity, writes, &progress).await;
+        let saved = progress.done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let millis = u64::try_from((self.parts.env.now() - started).num_milliseconds()).unwrap_or(0);
+        delivered.extend(self.judge(&facts, tasks, outcomes, saved, millis).await?);
+        Ok(delivered)
+    }
+
+    /// Intent before effect: stored for every create, so that a lost answer leads to a lookup and never to a second one.
+    async fn intend(&self, tasks: Vec<Task>) -> Result<BTreeMap<i64, Task>, StoreError> {
+        let now = self.parts.env.now();
+        let intents: Vec<(i64, i64, Intent)> = tasks
+            .iter()
+            .filter(|task| task.write.op == Op::Create)
+            .map(|task| (task.job.id, task.job.fence, Intent { op: Op::Create, at: now, done: task.write.done.clone() }))
+            .collect();
+        let held: BTreeSet<i64> =
+            if intents.is_empty() { BTreeSet::new() } else { self.parts.store.intend(&intents, now).await?.into_iter().collect() };
+        Ok(tasks
+            .into_iter()
+            .filter(|task| task.write.op != Op::Create || held.contains(&task.job.id))
+            .map(|mut task| {
+                if task.write.op == Op::Create {
+                    task.intent = Some(Intent { op: Op::Create, at: now, done: task.write.done.clone() });
+                }
+                (task.job.id, task)
+            })
+            .collect())
+    }
+
+    async fn judge(
+        &self,
+        facts: &Facts,
+        mut tasks: BTreeMap<i64, Task>,
+        outcomes: Vec<Outcome>,
+        saved: BTreeMap<i64, Captures>,
+        millis: u64,
+    ) -> Result<Vec<Delivered>, StoreError> {
+        let mut delivered = Vec::with_capacity(tasks.len());
+        let mut written = Vec::new();
+        let mut trouble: Option<Failure> = None;
+        for outcome in outcomes {
+            let Some(mut task) = tasks.remove(&outcome.job) else { continue };
+            if let Some(done) = saved.get(&task.job.id) {
+                let at = task.intent.as_ref().map_or_else(|| self.parts.env.now(), |intent| intent.at);
+                task.intent = Some(Intent { op: task.write.op, at, done: done.clone() });
+            }
+            let attempt = Attempt {
+                at: self.parts.env.now(),
+                op: task.op_name().to_owned(),
+                outcome: "done".to_owned(),
+                message: None,
+                status: None,
+                requests: outcome.requests,
+                millis,
+            };
+            match outcome.result {
+                Ok(answer) => written.push((task, answer, attempt)),
+                Err(failure) => {
+                    let attempt = Attempt {
+                        outcome: failure.class.as_str().to_owned(),
+                        message: Some(outcome::describe(&failure)),
+                        status: failure.status,
+                        ..attempt
+                    };
+                    delivered.push(self.failed(facts, task, &failure, attempt).await?);
+                    if matches!(failure.class, Class::Transient | Class::Throttled | Class::Auth | Class::Fatal) {
+                        trouble.get_or_insert(failure);
+                    }
+                }
+            }
+        }
+        // A driver that forgets a write leaves its outcome unknown.
+        for (_, task) in tasks {
+            let failure = Failure::new(Class::Unknown, "the driver gave no outcome for this write");
+            let attempt = Attempt {
+                at: self.parts.env.now(),
+                op: task.op_name().to_owned(),
+                outcome: failure.class.as_str().to_owned(),
+                message: Some(failure.message.clone()),
+                status: None,
+                requests: 0,
+                millis,
+            };
+            delivered.push(self.failed(facts, task, &failure, attempt).await?);
+        }
+        match trouble {
+            Some(failure) => struck(self.parts, self.target, &failure).await?,
+            None if !written.is_empty() => recovered(self.parts, self.target).await?,
+            None => {}
+        }
+        delivered.extend(learn::learn(self, written).await?);
+        Ok(delivered)
+    }
+
+    async fn failed(&self, facts: &Facts, task: Task, failure: &Failure, attempt: Attempt) -> Result<Delivered, StoreError> {
+        let tried = outcome::Tried {
+            attempts: task.job.attempts.saturating_add(1),
+            intent: keep_intent(&task, failure.class),
+            settle: self.settle,
+        };
+        let (verdict, replica) = match failure.class {
+            Class::Missing => learn::missing(self, &task, failure, &tried),
+            Class::Conflict => learn::conflict(self, facts, &task, failure, &tried).await?,
+            _ => (outcome::verdict(failure, &tried, &self.parts.env), None),
+        };
+        tracing::debug!(target = self.target, entity = self.entity, job = task.job.id, class = %failure.class, "write failed");
+        Ok(Delivered { job: task.job.id, fence: task.job.fence, verdict, replica, change: None, attempt: Some(attempt) })
+    }
+
+    /// What a job waits for may have arrived between looking and parking: look once more.
+    async fn wake_if_arrived(&self, jobs: &[Job], waiting: &[i64]) -> Result<(), StoreError> {
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let waiting: BTreeSet<i64> = waiting.iter().copied().collect();
+        let parked: Vec<&Job> = jobs.iter().filter(|job| waiting.contains(&job.id)).collect();
+        let arrived = prepare::satisfied(self, &parked).await?;
+        if !arrived.is_empty() {
+            self.parts.store.retry(&JobFilter { ids: arrived, ..JobFilter::default() }, self.parts.env.now()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// After a failure that surely had no effect nothing has to be looked up, unless steps before it were done.
+fn keep_intent(task: &Task, class: Class) -> Option<Intent> {
+    let begun = task.intent.as_ref().is_some_and(|intent| !intent.done.is_empty());
+    match class {
+        Class::Unknown | Class::Conflict => task.intent.clone(),
+        _ if begun => task.intent.clone(),
+        _ => task.job.intent.clone(),
+    }
+}
+
+struct Saver<'a> {
+    batch: &'a Batch<'a>,
+    fences: &'a BTreeMap<i64, Task>,
+    done: Mutex<BTreeMap<i64, Captures>>,
+}
+
+#[async_trait]
+impl Progress for Saver<'_> {
+    async fn save(&self, job: i64, done: &Captures) -> Result<(), Failure> {
+        let Some(task) = self.fences.get(&job) else {
+            return Err(Failure::new(Class::Fatal, "progress of a write that was not asked for"));
+        };
+        let at = task.intent.as_ref().map_or_else(|| self.batch.parts.env.now(), |intent| intent.at);
+        let intent = Intent { op: task.write.op, at, done: done.clone() };
+        let held = self
+            .batch
+            .parts
+            .store
+            .intend(&[(job, task.job.fence, intent)], self.batch.parts.env.now())
+            .await
+            .map_err(|error| Failure::new(Class::Unknown, "a finished step could not be stored").with_source(error))?;
+        if held.is_empty() {
+            return Err(Failure::new(Class::Unknown, "the lease was lost; another worker goes on"));
+        }
+        if let Ok(mut all) = self.done.lock() {
+            all.insert(job, done.clone());
+        }
+        Ok(())
+    }
+}
+
+/// Reads a target's entity completely if that was never done: what is already there is adopted, not created again.
+pub(super) async fn adopt(
+    parts: &Parts,
+    target: &str,
+    entity: &str,
+    cancel: &CancellationToken,
+) -> Result<Option<RunReport>, StoreError> {
+    if !parts.can_list(target, entity) || is_adopted(parts, target, entity).await? {
+        return Ok(None);
+    }
+    let report = pull::pull(parts, target, entity, RunKind::Full, "first contact", cancel).await?;
+    if report.run.is_some() && report.error.is_none() {
+        adopted(parts, target, entity).await?;
+    }
+    Ok(Some(report))
+}
+
+/// Whether creating at the target is safe: it was read once, or cannot be listed at all.
+pub(super) async fn is_adopted(parts: &Parts, target: &str, entity: &str) -> Result<bool, StoreError> {
+    Ok(!parts.can_list(target, entity) || parts.store.noted(&format!("adopted:{target}/{entity}")).await?.is_some())
+}
+
+/// Remembers that a target's entity was read completely.
+pub(super) async fn adopted(parts: &Parts, target: &str, entity: &str) -> Result<(), StoreError> {
+    parts.store.note(&format!("adopted:{target}/{entity}"), &Value::Bool(true)).await
+}

@@ -1,0 +1,353 @@
+//! From a page of rows to one transaction: what is new, what changed, what has to be told to whom.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_json::Value;
+
+use super::{engine::Parts, lane};
+use crate::{
+    failure::Failure,
+    mapping::{Fields, Pulled, Translate},
+    model,
+    port::{Print, RowError, SourceRow, System},
+    store::{
+        Balance, ChangeOp, NewChange, NewJob, PageCommit, RefWanted, Rejection, Replica, ReplicaWrite, Result, Sighting,
+    },
+};
+
+/// What a pull's pages have in common.
+pub(super) struct Reading<'a> {
+    pub(super) parts: &'a Parts,
+    pub(super) system: &'a dyn System,
+    pub(super) mapping: &'a dyn Translate,
+    pub(super) entity: &'a str,
+    pub(super) run: i64,
+}
+
+/// A page made ready: commit it and add `seen` to the pass.
+pub(super) struct Detected {
+    pub(super) commit: PageCommit,
+    pub(super) seen: Vec<u32>,
+}
+
+impl Reading<'_> {
+    /// Compares a page with the system's replicas. `counter` is the store's counter from before the page was requested.
+    pub(super) async fn detect(&self, rows: &[SourceRow], errors: &[RowError], counter: i64) -> Result<Detected> {
+        let mut commit = PageCommit {
+            run: self.run,
+            system: self.system.name().to_owned(),
+            entity: self.entity.to_owned(),
+            ..PageCommit::default()
+        };
+        commit.balance.seen = count(rows.len() + errors.len());
+        commit.balance.rejected = count(errors.len());
+        commit.rejections.extend(errors.iter().map(|error| Rejection {
+            position: error.position.clone(),
+            id: error.id.clone(),
+            field: None,
+            reason: error.reason.clone(),
+            cause: None,
+        }));
+
+        let (rows, doubled) = last_of_each(rows);
+        commit.balance.skipped = doubled;
+        let prints = self.prints(&rows);
+        let sightings: Vec<Sighting> =
+            rows.iter().zip(&prints).map(|(row, print)| Sighting { id: row.id.clone(), print: *print }).collect();
+        let sighted = self.parts.store.sight(self.system.name(), self.entity, &sightings).await?;
+        commit.balance.unchanged = count(rows.len() - sighted.changed.len());
+
+        let mut pulled = Vec::with_capacity(sighted.changed.len());
+        for index in sighted.changed {
+            let (row, print) = (rows[index], prints[index]);
+            match self.canonical(&row.body.clone().into_value()) {
+                Ok(object) => pulled.push(Seen { id: row.id.clone(), version: row.version.clone(), print, object }),
+                Err(failure) => {
+                    commit.balance.rejected += 1;
+                    commit.rejections.push(Rejection {
+                        position: row.position.clone(),
+                        id: Some(row.id.clone()),
+                        field: failure.field.clone(),
+                        reason: super::outcome::describe(&failure),
+                        cause: failure.cause.map(|cause| cause.0),
+                    });
+                }
+            }
+        }
+        self.compare(pulled, counter, &mut commit).await?;
+        Ok(Detected { commit, seen: sighted.seen })
+    }
+
+    fn prints(&self, rows: &[&SourceRow]) -> Vec<Print> {
+        let mut seed = blake3::Hasher::new();
+        seed.update(&self.mapping.version().to_le_bytes()).update(&self.system.version(self.entity).to_le_bytes());
+        rows.iter()
+            .map(|row| {
+                let mut hasher = seed.clone();
+                row.body.hash_into(&mut hasher);
+                let mut print = Print::default();
+                hasher.finalize_xof().fill(&mut print);
+                print
+            })
+            .collect()
+    }
+
+    fn canonical(&self, row: &Value) -> std::result::Result<Pulled, Failure> {
+        let mut pulled = self.mapping.pull(row)?;
+        self.parts.validate(self.entity, &mut pulled.fields)?;
+        Ok(pulled)
+    }
+
+    /// Compares canonical objects with the replicas and fills the commit.
+    async fn compare(&self, mut pulled: Vec<Seen>, counter: i64, commit: &mut PageCommit) -> Result<()> {
+        if pulled.is_empty() {
+            return Ok(());
+        }
+        let (store, system) = (&self.parts.store, self.system.name());
+        let match_fields = self.parts.routes.matches(self.entity);
+        let identities: Vec<_> = pulled
+            .iter()
+            .map(|seen| (seen.id.clone(), seen.object.key.clone(), matches(&match_fields, &seen.object.fields)))
+            .collect();
+        let records = store.identify(system, self.entity, &identities).await?;
+        resolve(self.parts, system, &mut pulled.iter_mut().map(|seen| &mut seen.object).collect::<Vec<_>>()).await?;
+        let ids: Vec<String> = pulled.iter().map(|seen| seen.id.clone()).collect();
+        let mut known: HashMap<String, Replica> = store
+            .replicas_by_id(system, self.entity, &ids)
+            .await?
+            .into_iter()
+            .map(|replica| (replica.id.clone(), replica))
+            .collect();
+
+        for ((seen, record), (_, _, matches)) in pulled.into_iter().zip(records).zip(identities) {
+            commit.cured.push(seen.id.clone());
+            let before = known.remove(&seen.id);
+            // Read before our own last write, told after it: what it shows is older than what we know.
+            if before.as_ref().is_some_and(|replica| replica.written > counter) {
+                commit.balance.skipped += 1;
+                continue;
+            }
+            let fresh = before.as_ref().is_none_or(|replica| replica.gone_at.is_some() || replica.fields.is_empty());
+            let (fields, sent) = observe(before.as_ref(), seen.object.fields, self.mapping.reads());
+            let difference = model::diff(before.as_ref().filter(|_| !fresh).map_or(&Fields::new(), |replica| &replica.fields), &fields);
+            if difference.is_empty() && !fresh {
+                commit.balance.unchanged += 1;
+                commit.reprints.push((seen.id, seen.print, seen.version, sent));
+                continue;
+            }
+            commit.balance.changed += 1;
+            self.jobs_for(record, &fields, &difference, fresh, &mut commit.jobs);
+            commit.changes.push(NewChange {
+                record,
+                op: if fresh { ChangeOp::Create } else { ChangeOp::Update },
+                fields: difference,
+            });
+            commit.replicas.push(ReplicaWrite {
+                record,
+                id: seen.id,
+                fields,
+                sent,
+                version: seen.version,
+                print: Some(seen.print),
+                parts: Some(seen.object.parts),
+                matches,
+                gone: false,
+            });
+        }
+        Ok(())
+    }
+
+    /// Opens jobs at the systems this one tells, and at this one itself where others own what it changed.
+    pub(super) fn jobs_for(&self, record: i64, after: &Fields, difference: &Fields, fresh: bool, jobs: &mut Vec<NewJob>) {
+        let system = self.system.name();
+        let lane = lane::of(self.entity, after);
+        let mut open = |target: &str| {
+            jobs.push(NewJob { target: target.to_owned(), entity: self.entity.to_owned(), record, lane, due: None });
+        };
+        let mut told = BTreeSet::new();
+        for target in self.parts.routes.from(system, self.entity).flat_map(|flow| &flow.to) {
+            if told.insert(target.as_str()) {
+                open(target);
+            }
+        }
+        let foreign = |source: &str| {
+            fresh
+                || difference
+                    .keys()
+                    .any(|field| self.parts.routes.owner(self.entity, field, source, system).is_some_and(|owner| owner != system))
+        };
+        if self.parts.routes.to(system, self.entity).any(|flow| foreign(&flow.from)) {
+            open(system);
+        }
+    }
+}
+
+/// A row in canonical form with what identifies it.
+struct Seen {
+    id: String,
+    version: Option<String>,
+    print: Print,
+    object: Pulled,
+}
+
+/// A page may show an object twice when the list shifts under it: the last one counts.
+fn last_of_each(rows: &[SourceRow]) -> (Vec<&SourceRow>, u64) {
+    let mut place: HashMap<&str, usize> = HashMap::with_capacity(rows.len());
+    let mut kept: Vec<&SourceRow> = Vec::with_capacity(rows.len());
+    let mut doubled = 0;
+    for row in rows {
+        if let Some(&at) = place.get(row.id.as_str()) {
+            kept[at] = row;
+            doubled += 1;
+        } else {
+            place.insert(&row.id, kept.len());
+            kept.push(row);
+        }
+    }
+    (kept, doubled)
+}
+
+/// Lays what a system shows over what it was known to hold, and decides for each field we sent whether it arrived as
+/// sent, was altered on arrival, or was changed by somebody since.
+pub(super) fn observe(before: Option<&Replica>, shown: Fields, reads: &BTreeSet<String>) -> (Fields, Fields) {
+    let Some(before) = before else { return (shown, Fields::new()) };
+    let mut sent = Fields::new();
+    for (field, value) in &before.sent {
+        let (stored, now) = (before.fields.get(field), shown.get(field));
+        if !reads.contains(field) {
+            sent.insert(field.clone(), value.clone());
+            continue;
+        }
+        let arrived = now.unwrap_or(&Value::Null) == value;
+        let unseen_yet = stored.unwrap_or(&Value::Null) == value;
+        let as_stored = now == stored;
+        if !arrived && (unseen_yet || as_stored) {
+            sent.insert(field.clone(), value.clone());
+        }
+    }
+    let mut fields = shown;
+    for (field, value) in &before.fields {
+        if !reads.contains(field) {
+            fields.insert(field.clone(), value.clone());
+        }
+    }
+    (fields, sent)
+}
+
+/// Replaces references of pulled objects by record numbers, in one go.
+pub(super) async fn resolve(parts: &Parts, system: &str, objects: &mut [&mut Pulled]) -> Result<()> {
+    let wanted: BTreeSet<RefWanted> = objects
+        .iter()
+        .flat_map(|object| &object.refs)
+        .map(|reference| RefWanted { entity: reference.entity.clone(), by: reference.by.clone() })
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let wanted: Vec<RefWanted> = wanted.into_iter().collect();
+    let records: BTreeMap<RefWanted, i64> = parts.store.resolve(system, &wanted).await?;
+    for object in objects {
+        let mut whole = Value::Object(std::mem::take(&mut object.fields));
+        for reference in &object.refs {
+            let key = RefWanted { entity: reference.entity.clone(), by: reference.by.clone() };
+            if let (Some(slot), Some(record)) = (whole.pointer_mut(&reference.pointer), records.get(&key)) {
+                *slot = Value::from(*record);
+            }
+        }
+        if let Value::Object(fields) = whole {
+            object.fields = fields;
+        }
+    }
+    Ok(())
+}
+
+/// Values by which other systems' records of the same object are recognised: without case and surrounding space; an
+/// empty field never matches.
+pub(super) fn matches(match_fields: &[&str], object: &Fields) -> Vec<(String, String)> {
+    match_fields
+        .iter()
+        .filter_map(|field| {
+            let value = object.get(*field)?.as_str()?.trim().to_lowercase();
+            (!value.is_empty()).then(|| ((*field).to_owned(), value))
+        })
+        .collect()
+}
+
+pub(super) fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+/// Adds one page's counts to a run's.
+pub(super) fn add(total: &mut Balance, page: &Balance) {
+    total.seen += page.seen;
+    total.unchanged += page.unchanged;
+    total.changed += page.changed;
+    total.skipped += page.skipped;
+    total.rejected += page.rejected;
+    total.gone += page.gone;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fields(value: &Value) -> Fields {
+        value.as_object().unwrap().clone()
+    }
+
+    fn before(stored: &Value, sent: &Value) -> Replica {
+        Replica {
+            system: "shop".into(),
+            entity: "product".into(),
+            record: 1,
+            id: "1".into(),
+            fields: fields(stored),
+            sent: fields(sent),
+            version: None,
+            print: None,
+            gone_at: None,
+            written: 0,
+        }
+    }
+
+    fn reads() -> BTreeSet<String> {
+        BTreeSet::from(["name".to_owned()])
+    }
+
+    #[test]
+    fn an_alteration_on_arrival_is_remembered_beside_what_was_sent() {
+        let replica = before(&json!({"name": "a & b"}), &json!({"name": "a & b"}));
+        let (stored, sent) = observe(Some(&replica), fields(&json!({"name": "a &amp; b"})), &reads());
+        assert_eq!((stored, sent), (fields(&json!({"name": "a &amp; b"})), fields(&json!({"name": "a & b"}))));
+    }
+
+    #[test]
+    fn a_later_foreign_edit_of_an_altered_field_is_drift() {
+        let replica = before(&json!({"name": "a &amp; b"}), &json!({"name": "a & b"}));
+        let (_, sent) = observe(Some(&replica), fields(&json!({"name": "c"})), &reads());
+        assert!(sent.is_empty());
+        let (_, kept) = observe(Some(&replica), fields(&json!({"name": "a &amp; b"})), &reads());
+        assert_eq!(kept, fields(&json!({"name": "a & b"})));
+    }
+
+    #[test]
+    fn what_arrived_as_sent_leaves_nothing_to_remember() {
+        let replica = before(&json!({"name": "a"}), &json!({"name": "a"}));
+        assert!(observe(Some(&replica), fields(&json!({"name": "a"})), &reads()).1.is_empty());
+    }
+
+    #[test]
+    fn what_a_mapping_cannot_read_stays_as_it_was_written() {
+        let replica = before(&json!({"name": "a", "note": "x"}), &json!({"note": "x"}));
+        let (stored, sent) = observe(Some(&replica), fields(&json!({"name": "b"})), &reads());
+        assert_eq!((stored.get("note"), sent.get("note")), (Some(&json!("x")), Some(&json!("x"))));
+    }
+
+    #[test]
+    fn an_empty_field_never_matches_anybody() {
+        let customer = fields(&json!({"vat": "  ", "email": " Ana@Example.COM "}));
+        assert_eq!(matches(&["vat", "email"], &customer), [("email".to_owned(), "ana@example.com".to_owned())]);
+    }
+}

@@ -1,0 +1,433 @@
+//! The engine: pulls when it is time, delivers what there is, until told to stop.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use futures::future::join_all;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Flow, Routes, RunReport, Scope,
+    deliver::{self, Tally},
+    outcome, pull,
+};
+use crate::{
+    env::Env,
+    expr::Scope as Variables,
+    failure::{Class, Failure},
+    mapping::{Fields, Translate},
+    model::Entities,
+    port::System,
+    store::{JobState, NewJob, RunKind, SharedStore, Standing, StoreError},
+};
+
+/// How one system is worked with.
+#[derive(Clone, Debug)]
+pub struct SystemLimits {
+    /// How long after a lost answer the system may still carry the request out; a lookup before that proves nothing.
+    pub settle: Duration,
+    /// Most jobs claimed at once.
+    pub batch: usize,
+    /// Batches under way at the same time.
+    pub workers: usize,
+}
+
+impl Default for SystemLimits {
+    fn default() -> Self {
+        Self { settle: Duration::from_secs(30), batch: 500, workers: 2 }
+    }
+}
+
+/// Bounds of the whole engine.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// How long a claimed job is ours without a sign of life.
+    pub lease: Duration,
+    /// How often an idle worker looks for jobs that another process opened.
+    pub poll: Duration,
+    /// Done jobs, runs and change log older than this are deleted.
+    pub retention: Duration,
+    pub systems: BTreeMap<String, SystemLimits>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(60),
+            poll: Duration::from_millis(500),
+            retention: Duration::from_secs(90 * 24 * 3600),
+            systems: BTreeMap::new(),
+        }
+    }
+}
+
+/// Everything an engine is made of.
+pub struct Parts {
+    pub store: SharedStore,
+    pub env: Env,
+    pub systems: BTreeMap<String, Arc<dyn System>>,
+    /// By system and entity.
+    pub mappings: BTreeMap<(String, String), Arc<dyn Translate>>,
+    pub entities: Arc<Entities>,
+    pub routes: Routes,
+    pub limits: Limits,
+    /// Who holds the leases: unique per process.
+    pub owner: String,
+    /// Raised when jobs may have been opened.
+    pub work: Arc<Notify>,
+}
+
+impl Parts {
+    pub(super) fn mapping(&self, system: &str, entity: &str) -> Option<&Arc<dyn Translate>> {
+        self.mappings.get(&(system.to_owned(), entity.to_owned()))
+    }
+
+    pub(super) fn limits(&self, system: &str) -> SystemLimits {
+        self.limits.systems.get(system).cloned().unwrap_or_default()
+    }
+
+    /// Normalises a canonical object and refuses what its specification does not allow.
+    pub(super) fn validate(&self, entity: &str, fields: &mut Fields) -> Result<(), Failure> {
+        let Some(spec) = self.entities.get(entity) else {
+            return Err(Failure::new(Class::Fatal, format!("entity {entity} is not declared")));
+        };
+        crate::model::validate(spec, fields).map_err(|errors| {
+            let first = errors.first().map(|error| error.field.clone());
+            let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            let failure = Failure::new(Class::Rejected, text);
+            match first {
+                Some(field) => failure.with_field(field),
+                None => failure,
+            }
+        })
+    }
+
+    /// Whether a flow's filter lets an object through.
+    pub(super) fn admits(&self, flow: &Flow, entity: &str, fields: &Fields) -> Result<bool, Failure> {
+        let Some(filter) = flow.filters.get(entity).or_else(|| flow.filters.get("*")) else { return Ok(true) };
+        let spec = self.entities.get(entity);
+        let absent = Value::Null;
+        let mut variables = Variables::new();
+        for name in spec.iter().flat_map(|spec| spec.fields.keys()) {
+            variables.set(name, fields.get(name).unwrap_or(&absent));
+        }
+        filter.eval_bool(&variables).map_err(|error| {
+            Failure::new(Class::Rejected, format!("filter of flow {}: {error}", flow.name)).with_source(error)
+        })
+    }
+}
+
+/// What one pass of the engine did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    pub runs: Vec<RunReport>,
+    pub delivered: Tally,
+    /// Open jobs left: state to count.
+    pub left: BTreeMap<String, u64>,
+    /// Rows that did not become objects.
+    pub rejected: u64,
+}
+
+impl Summary {
+    /// Whether every run is green and nothing waits for a person.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.left.is_empty() && self.rejected == 0 && self.runs.iter().all(RunReport::is_green)
+    }
+}
+
+/// The engine.
+pub struct Engine {
+    parts: Arc<Parts>,
+}
+
+impl Engine {
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+
+    #[must_use]
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Works until `shutdown`: schedules, orders from the command line, deliveries, housekeeping.
+    pub async fn run(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        self.parts.store.recover(self.parts.env.now()).await?;
+        let workers = self.workers(shutdown);
+        let (schedule, orders, purge) = (self.keep_schedule(shutdown), self.keep_orders(shutdown), self.keep_purging(shutdown));
+        let (workers, schedule, orders, purge) = tokio::join!(workers, schedule, orders, purge);
+        workers.map(|_| ()).and(schedule).and(orders).and(purge)
+    }
+
+    /// Pulls everything that flows bring (or only `scope`) once, delivers until nothing is left that could be done now or
+    /// soon, and tells what happened.
+    pub async fn once(&self, scope: Option<&Scope>, kind: RunKind, shutdown: &CancellationToken) -> Result<Summary, StoreError> {
+        self.parts.store.recover(self.parts.env.now()).await?;
+        let mut summary = Summary::default();
+        let idle = shutdown.child_token();
+        let pulls = async {
+            let runs = match scope {
+                Some(scope) => self.resync(scope, shutdown).await,
+                None => self.pull_all(kind, "once", shutdown).await,
+            };
+            let settled = self.until_idle(shutdown).await;
+            idle.cancel();
+            settled.and(runs)
+        };
+        let (runs, delivered) = tokio::join!(pulls, self.workers(&idle));
+        summary.runs = runs?;
+        summary.delivered = delivered?;
+        for backlog in self.parts.store.backlog().await? {
+            *summary.left.entry(backlog.state.as_str().to_owned()).or_default() += backlog.count;
+        }
+        summary.rejected = self.parts.store.rejection_counts().await?.iter().map(|(_, _, count)| count).sum();
+        Ok(summary)
+    }
+
+    /// Pulls all sources in the order of the configuration; targets first where they were never looked at.
+    async fn pull_all(&self, kind: RunKind, trigger: &str, cancel: &CancellationToken) -> Result<Vec<RunReport>, StoreError> {
+        let mut runs = Vec::new();
+        for flow in self.parts.routes.flows() {
+            runs.extend(self.pull_flow(flow, None, kind, trigger, cancel).await?);
+        }
+        Ok(runs)
+    }
+
+    /// Pulls a flow's entities from its source. A full pull looks at the targets as well: what drifted there is found by
+    /// comparison.
+    async fn pull_flow(
+        &self,
+        flow: &Flow,
+        only: Option<&str>,
+        kind: RunKind,
+        trigger: &str,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<RunReport>, StoreError> {
+        let mut runs = Vec::new();
+        for entity in flow.entities.iter().filter(|entity| only.is_none_or(|only| only == entity.as_str())) {
+            for target in &flow.to {
+                if kind == RunKind::Full {
+                    runs.extend(self.look_at_target(target, entity, trigger, cancel).await?);
+                } else {
+                    runs.extend(deliver::adopt(&self.parts, target, entity, cancel).await?);
+                }
+            }
+            if cancel.is_cancelled() {
+                break;
+            }
+            runs.push(pull::pull(&self.parts, &flow.from, entity, kind, trigger, cancel).await?);
+        }
+        Ok(runs)
+    }
+
+    async fn look_at_target(
+        &self,
+        target: &str,
+        entity: &str,
+        trigger: &str,
+        cancel: &CancellationToken,
+    ) -> Result<Option<RunReport>, StoreError> {
+        if !self.parts.can_list(target, entity) {
+            return Ok(None);
+        }
+        let report = pull::pull(&self.parts, target, entity, RunKind::Full, trigger, cancel).await?;
+        if report.is_green() && report.run.is_some() {
+            deliver::adopted(&self.parts, target, entity).await?;
+        }
+        Ok(Some(report))
+    }
+
+    /// Looks at a scope again, whatever cursors and fingerprints say of it.
+    pub async fn resync(&self, scope: &Scope, cancel: &CancellationToken) -> Result<Vec<RunReport>, StoreError> {
+        let Some(flow) = self.parts.routes.flow(&scope.flow) else { return Ok(Vec::new()) };
+        let trigger = format!("resync {scope}");
+        let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else {
+            return self.pull_flow(flow, scope.entity.as_deref(), RunKind::Full, &trigger, cancel).await;
+        };
+        let record = self.parts.store.record(entity, key).await?;
+        let mut runs = Vec::new();
+        for system in std::iter::once(&flow.from).chain(&flow.to) {
+            let id = match record {
+                Some(record) => self.parts.store.externals(system, &[record]).await?.remove(&record),
+                None => None,
+            };
+            let can_read = self.parts.facts(system, entity).is_some_and(|facts| facts.read);
+            match id {
+                Some(id) if can_read => runs.push(pull::refresh(&self.parts, system, entity, &[id], &trigger).await?),
+                // The source is listed whole when the object is new to us or cannot be read alone.
+                _ if *system == flow.from && self.parts.can_list(system, entity) => {
+                    runs.push(pull::pull(&self.parts, system, entity, RunKind::Full, &trigger, cancel).await?);
+                }
+                _ => {}
+            }
+        }
+        if let Some(record) = self.parts.store.record(entity, key).await? {
+            let jobs: Vec<NewJob> = flow
+                .to
+                .iter()
+                .map(|target| NewJob { target: target.clone(), entity: entity.clone(), record, lane: 0, due: None })
+                .collect();
+            self.parts.store.enqueue(&jobs, self.parts.env.now()).await?;
+            self.parts.work.notify_waiters();
+        }
+        Ok(runs)
+    }
+
+    /// One worker group per target.
+    async fn workers(&self, stop: &CancellationToken) -> Result<Tally, StoreError> {
+        let groups = self.parts.routes.targets().into_iter().flat_map(|target| {
+            let workers = self.parts.limits(target).workers.max(1);
+            (0..workers).map(move |_| deliver::work(&self.parts, target, stop))
+        });
+        let mut total = Tally::default();
+        for tally in join_all(groups).await {
+            total.add(&tally?);
+        }
+        Ok(total)
+    }
+
+    /// Returns when no job is running and none is queued that comes due within reach.
+    async fn until_idle(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
+        const REACH: chrono::Duration = chrono::Duration::minutes(3);
+        while !cancel.is_cancelled() {
+            let horizon = self.parts.env.now() + REACH;
+            let busy = self.parts.store.backlog().await?.iter().any(|backlog| match backlog.state {
+                JobState::Running => true,
+                JobState::Queued => backlog.due.is_none_or(|due| due <= horizon),
+                _ => false,
+            });
+            if !busy {
+                return Ok(());
+            }
+            self.parts.env.sleep(self.parts.limits.poll / 5).await;
+        }
+        Ok(())
+    }
+
+    async fn keep_schedule(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        let flows = self.parts.routes.flows().iter().map(|flow| self.keep_flow(flow, shutdown));
+        join_all(flows).await.into_iter().collect()
+    }
+
+    /// Pulls one flow whenever it is due; a firing missed while the daemon was down is made up for once.
+    async fn keep_flow(&self, flow: &Flow, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        let (delta_note, full_note) = (format!("fired:{}", flow.name), format!("fired-full:{}", flow.name));
+        while !shutdown.is_cancelled() {
+            let now = self.parts.env.now();
+            let due = |table: Option<&super::Timetable>, last: Option<DateTime<Utc>>| match (table, last) {
+                (None, _) => None,
+                (Some(_), None) => Some(now),
+                (Some(table), Some(last)) => table.next(last),
+            };
+            let full = due(flow.full.as_ref(), self.fired(&full_note).await?);
+            let delta = due(flow.every.as_ref(), self.fired(&delta_note).await?);
+            let Some(next) = full.into_iter().chain(delta).min() else { return Ok(()) };
+            if next > now {
+                tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => return Ok(()),
+                    () = self.parts.env.clock.sleep_until(next) => {}
+                }
+                continue;
+            }
+            let is_full = full.is_some_and(|at| at <= now);
+            let kind = if is_full { RunKind::Full } else { RunKind::Delta };
+            self.pull_flow(flow, None, kind, "schedule", shutdown).await?;
+            if !shutdown.is_cancelled() {
+                let value = Value::from(now.to_rfc3339());
+                if is_full {
+                    self.parts.store.note(&full_note, &value).await?;
+                }
+                self.parts.store.note(&delta_note, &value).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn fired(&self, note: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let noted = self.parts.store.noted(note).await?;
+        Ok(noted.as_ref().and_then(Value::as_str).and_then(|text| text.parse().ok()))
+    }
+
+    /// Carries out what the command line asks for.
+    async fn keep_orders(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        while !shutdown.is_cancelled() {
+            if let Some(order) = self.parts.store.take_order().await? {
+                match order.scope.parse::<Scope>() {
+                    Ok(scope) => {
+                        for run in self.resync(&scope, shutdown).await? {
+                            tracing::info!(scope = %scope, system = run.system, entity = run.entity, error = run.error, "resync");
+                        }
+                    }
+                    Err(error) => tracing::warn!(%error, "order left out"),
+                }
+                continue;
+            }
+            self.pause(Duration::from_secs(1), shutdown).await;
+        }
+        Ok(())
+    }
+
+    async fn keep_purging(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        const SLICE: u32 = 1000;
+        while !shutdown.is_cancelled() {
+            let retention = chrono::Duration::from_std(self.parts.limits.retention).unwrap_or(chrono::Duration::MAX);
+            let before = self.parts.env.now().checked_sub_signed(retention).unwrap_or(DateTime::<Utc>::MIN_UTC);
+            while self.parts.store.purge(before, SLICE).await? > 0 && !shutdown.is_cancelled() {
+                self.pause(Duration::from_millis(200), shutdown).await;
+            }
+            self.pause(Duration::from_secs(3600), shutdown).await;
+        }
+        Ok(())
+    }
+
+    async fn pause(&self, wait: Duration, shutdown: &CancellationToken) {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {}
+            () = self.parts.env.sleep(wait) => {}
+        }
+    }
+}
+
+impl Parts {
+    pub(super) fn facts(&self, system: &str, entity: &str) -> Option<&crate::port::Facts> {
+        self.systems.get(system).and_then(|endpoint| endpoint.facts(entity))
+    }
+
+    pub(super) fn can_list(&self, system: &str, entity: &str) -> bool {
+        self.facts(system, entity).is_some_and(|facts| facts.list) && self.mapping(system, entity).is_some()
+    }
+}
+
+/// A request to a system went well: whatever it was left alone for is over.
+pub(super) async fn recovered(parts: &Parts, system: &str) -> Result<(), StoreError> {
+    if parts.store.standing(system).await? != Standing::default() {
+        parts.store.set_standing(system, &Standing::default()).await?;
+    }
+    Ok(())
+}
+
+/// A request to a system failed in a way that says something about the system.
+pub(super) async fn struck(parts: &Parts, system: &str, failure: &Failure) -> Result<(), StoreError> {
+    let before = parts.store.standing(system).await?;
+    // Many requests fail at once when a system goes down: only the first of them counts.
+    if before.until.is_some_and(|until| until > parts.env.now()) {
+        return Ok(());
+    }
+    if let Some(standing) = outcome::strike(failure, &before, &parts.env) {
+        tracing::warn!(system, reason = standing.reason, "system left alone for a while");
+        parts.store.set_standing(system, &standing).await?;
+    }
+    Ok(())
+}
+

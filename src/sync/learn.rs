@@ -1,0 +1,226 @@
+//! After a write: what the target holds now, from its answer or from what was sent.
+
+use serde_json::Value;
+
+use super::{
+    MissingPolicy,
+    deliver::Batch,
+    detect::{self, observe},
+    outcome::{self, Tried},
+    prepare::Task,
+};
+use crate::{
+    failure::{Class, Failure},
+    mapping::{Fields, Pulled, Translate},
+    model::{self, Kind},
+    port::{Facts, Op, Written},
+    store::{Attempt, ChangeOp, Delivered, NewChange, Replica, ReplicaWrite, Result, Verdict},
+};
+
+/// Turns answers into replicas and closes the jobs.
+pub(super) async fn learn(batch: &Batch<'_>, written: Vec<(Task, Written, Attempt)>) -> Result<Vec<Delivered>> {
+    let Some(mapping) = batch.parts.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
+    let mut shown: Vec<Option<Pulled>> = written.iter().map(|(_, answer, _)| answered(batch, mapping.as_ref(), answer)).collect();
+    detect::resolve(batch.parts, batch.target, &mut shown.iter_mut().flatten().collect::<Vec<_>>()).await?;
+    Ok(written
+        .into_iter()
+        .zip(shown)
+        .map(|((task, answer, attempt), shown)| close(batch, mapping.as_ref(), task, answer, shown, attempt))
+        .collect())
+}
+
+/// The object as the target answered it, in canonical form. An answer that cannot be read says nothing; the next pull will.
+fn answered(batch: &Batch<'_>, mapping: &dyn Translate, answer: &Written) -> Option<Pulled> {
+    let row = answer.stored.as_ref()?;
+    let result = mapping.pull(row).and_then(|mut pulled| {
+        batch.parts.validate(batch.entity, &mut pulled.fields)?;
+        Ok(pulled)
+    });
+    result.inspect_err(|failure| tracing::debug!(target = batch.target, entity = batch.entity, %failure, "answer left unread")).ok()
+}
+
+fn close(
+    batch: &Batch<'_>,
+    mapping: &dyn Translate,
+    task: Task,
+    answer: Written,
+    shown: Option<Pulled>,
+    mut attempt: Attempt,
+) -> Delivered {
+    let before = task.replica.as_ref().map(|replica| replica.fields.clone()).unwrap_or_default();
+    let id = if answer.id.is_empty() { task.write.id.clone().unwrap_or_default() } else { answer.id };
+    if task.write.op == Op::Delete {
+        let change = NewChange { record: task.job.record, op: ChangeOp::Delete, fields: Fields::new() };
+        let replica = gone(&task, id);
+        return Delivered {
+            job: task.job.id,
+            fence: task.job.fence,
+            verdict: Verdict::Done { noop: false },
+            replica: Some(replica),
+            change: Some(change),
+            attempt: Some(attempt),
+        };
+    }
+    let (mut fields, mut sent) = (before.clone(), task.replica.as_ref().map(|replica| replica.sent.clone()).unwrap_or_default());
+    for field in &task.changed {
+        let value = task.wanted.get(field).cloned().unwrap_or(Value::Null);
+        // Until the target shows the field, what it made of it is not known.
+        sent.insert(field.clone(), value.clone());
+        if value.is_null() {
+            fields.remove(field);
+        } else {
+            fields.insert(field.clone(), value);
+        }
+    }
+    let mut parts = answer.parts;
+    if let Some(shown) = shown {
+        let assumed = Replica { fields, sent, ..placeholder(batch, &task, &id) };
+        (fields, sent) = observe(Some(&assumed), shown.fields, mapping.reads());
+        for (list, ids) in shown.parts {
+            parts.entry(list).or_default().extend(ids);
+        }
+    }
+    let mut verdict = Verdict::Done { noop: false };
+    if let Some(field) = altered_amount(batch, &task, &fields, &sent) {
+        let stored = fields.get(&field).map(Value::to_string).unwrap_or_default();
+        let wanted = task.wanted.get(&field).map(Value::to_string).unwrap_or_default();
+        sent.remove(&field);
+        let error = format!("{} stored {stored} where {field} {wanted} was sent; an amount must arrive as it is", batch.target);
+        attempt.outcome = Class::Rejected.as_str().to_owned();
+        attempt.message = Some(error.clone());
+        verdict = Verdict::Dead { class: Class::Rejected.as_str().to_owned(), error };
+    }
+    let op = if task.write.op == Op::Create { ChangeOp::Create } else { ChangeOp::Update };
+    let change = NewChange { record: task.job.record, op, fields: model::diff(&before, &fields) };
+    let known_parts = !parts.is_empty();
+    Delivered {
+        job: task.job.id,
+        fence: task.job.fence,
+        verdict,
+        replica: Some(ReplicaWrite {
+            record: task.job.record,
+            id,
+            fields,
+            sent,
+            version: answer.version,
+            print: None,
+            parts: known_parts.then_some(parts),
+            matches: Vec::new(),
+            gone: false,
+        }),
+        change: Some(change),
+        attempt: Some(attempt),
+    }
+}
+
+/// A money field, or a quantity of stock, that the target stores with another value than was sent.
+fn altered_amount(batch: &Batch<'_>, task: &Task, fields: &Fields, sent: &Fields) -> Option<String> {
+    let spec = batch.parts.entities.get(batch.entity)?;
+    task.changed
+        .iter()
+        .find(|field| {
+            let counts = spec.fields.get(field.as_str()).is_some_and(|field| match field.kind {
+                Kind::Money => true,
+                Kind::Decimal => batch.entity == "stock",
+                _ => false,
+            });
+            counts && sent.contains_key(*field) && fields.get(*field) != task.wanted.get(*field)
+        })
+        .cloned()
+}
+
+fn placeholder(batch: &Batch<'_>, task: &Task, id: &str) -> Replica {
+    Replica {
+        system: batch.target.to_owned(),
+        entity: batch.entity.to_owned(),
+        record: task.job.record,
+        id: id.to_owned(),
+        fields: Fields::new(),
+        sent: Fields::new(),
+        version: None,
+        print: None,
+        gone_at: None,
+        written: 0,
+    }
+}
+
+fn gone(task: &Task, id: String) -> ReplicaWrite {
+    let (fields, sent) = task.replica.as_ref().map(|replica| (replica.fields.clone(), replica.sent.clone())).unwrap_or_default();
+    ReplicaWrite {
+        record: task.job.record,
+        id,
+        fields,
+        sent,
+        version: None,
+        print: None,
+        parts: None,
+        matches: Vec::new(),
+        gone: true,
+    }
+}
+
+/// The target no longer has the object.
+pub(super) fn missing(batch: &Batch<'_>, task: &Task, failure: &Failure, tried: &Tried) -> (Verdict, Option<ReplicaWrite>) {
+    let Some(id) = task.write.id.clone().filter(|_| task.replica.is_some()) else {
+        return (outcome::verdict(failure, tried, &batch.parts.env), None);
+    };
+    let replica = Some(gone(task, id));
+    if task.write.op == Op::Delete {
+        return (Verdict::Done { noop: true }, replica);
+    }
+    let policy = batch
+        .parts
+        .routes
+        .to(batch.target, batch.entity)
+        .map(|flow| flow.missing_policy(batch.entity))
+        .next()
+        .unwrap_or(MissingPolicy::Unlink);
+    match policy {
+        MissingPolicy::Recreate => (outcome::verdict(failure, tried, &batch.parts.env), replica),
+        MissingPolicy::Unlink => {
+            let error = format!("{} no longer has it ({failure}); retry creates it again", batch.target);
+            (Verdict::Dead { class: failure.class.as_str().to_owned(), error }, replica)
+        }
+    }
+}
+
+/// The object changed in the target meanwhile: its state is read anew and the job merges again. A create that conflicts
+/// means the object exists: its intent stays, so that the next step is the lookup.
+pub(super) async fn conflict(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    task: &Task,
+    failure: &Failure,
+    tried: &Tried,
+) -> Result<(Verdict, Option<ReplicaWrite>)> {
+    let mut verdict = outcome::verdict(failure, tried, &batch.parts.env);
+    if let Verdict::Retry { intent, at, .. } = &mut verdict
+        && task.write.op == Op::Create
+    {
+        intent.clone_from(&task.intent);
+        *at = outcome::later(batch.parts.env.now(), batch.settle);
+        return Ok((verdict, None));
+    }
+    let (Some(mapping), Some(id), true) = (batch.parts.mapping(batch.target, batch.entity), &task.write.id, facts.read) else {
+        return Ok((verdict, None));
+    };
+    let Ok(rows) = batch.system.read(batch.entity, std::slice::from_ref(id)).await else { return Ok((verdict, None)) };
+    let Some(row) = rows.into_iter().next() else { return Ok((verdict, None)) };
+    let version = row.version.clone();
+    let answer = Written { id: id.clone(), stored: Some(row.body.into_value()), version: version.clone(), ..Written::default() };
+    let Some(mut pulled) = answered(batch, mapping.as_ref(), &answer) else { return Ok((verdict, None)) };
+    detect::resolve(batch.parts, batch.target, &mut [&mut pulled]).await?;
+    let (fields, sent) = observe(task.replica.as_ref(), pulled.fields, mapping.reads());
+    let replica = ReplicaWrite {
+        record: task.job.record,
+        id: id.clone(),
+        fields,
+        sent,
+        version,
+        print: None,
+        parts: Some(pulled.parts),
+        matches: Vec::new(),
+        gone: false,
+    };
+    Ok((verdict, Some(replica)))
+}

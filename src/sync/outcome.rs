@@ -1,0 +1,101 @@
+//! What a failure means: for the job, and for the system as a whole.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    env::Env,
+    failure::{Cause, Class, Failure},
+    store::{Intent, Standing, Verdict},
+};
+
+/// Attempts that count before a job is given up as dead.
+pub(super) const MAX_ATTEMPTS: u32 = 12;
+const FIRST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(3600);
+/// How long a system that refuses our credentials is left alone.
+const AUTH_PAUSE: Duration = Duration::from_secs(300);
+
+/// Delay before try number `failures + 1`: doubling from five seconds to an hour, spread by up to a half so that many jobs
+/// do not come back at once.
+pub(super) fn backoff(failures: u32, env: &Env) -> Duration {
+    let full = FIRST.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(LONGEST);
+    // Half of the delay, and a drawn share of the other half.
+    let half = u64::try_from(full.as_millis() / 2).unwrap_or(u64::MAX).max(1);
+    Duration::from_millis(half + env.entropy.next_u64() % half)
+}
+
+/// A time later than `now`, however long the wait.
+pub(super) fn later(now: DateTime<Utc>, wait: Duration) -> DateTime<Utc> {
+    chrono::Duration::from_std(wait).ok().and_then(|wait| now.checked_add_signed(wait)).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// What the engine knows of the job whose write failed.
+#[derive(Clone, Debug)]
+pub(super) struct Tried {
+    pub(super) attempts: u32,
+    /// Kept over the failure: what was about to be done.
+    pub(super) intent: Option<Intent>,
+    /// How long after a lost answer the target may still carry the request out.
+    pub(super) settle: Duration,
+}
+
+/// The job's verdict. `Missing` and `Conflict` change replicas as well and are decided by the caller before.
+pub(super) fn verdict(failure: &Failure, tried: &Tried, env: &Env) -> Verdict {
+    let now = env.now();
+    let class = failure.class.as_str().to_owned();
+    let error = describe(failure);
+    let retry = |wait: Duration, burn: bool, intent: Option<Intent>| Verdict::Retry {
+        at: later(now, wait),
+        burn,
+        intent,
+        class: class.clone(),
+        error: error.clone(),
+    };
+    match failure.class {
+        // The system's trouble, not the record's: no attempt is burnt, and nothing was done, so no intent stays
+        // unless earlier steps have already been.
+        Class::Transient | Class::Throttled | Class::Auth | Class::Fatal => {
+            let wait = failure.retry_after.unwrap_or_else(|| backoff(0, env));
+            retry(wait, false, tried.intent.clone())
+        }
+        Class::Unmapped => Verdict::Parked {
+            cause: failure.cause.clone().unwrap_or_else(|| Cause(format!("unmapped:{}", failure.field.as_deref().unwrap_or("?")))).0,
+            error,
+        },
+        Class::Rejected => Verdict::Dead { class, error },
+        Class::Unknown | Class::Missing | Class::Conflict if tried.attempts >= MAX_ATTEMPTS => {
+            Verdict::Dead { class, error: format!("given up after {} attempts: {error}", tried.attempts) }
+        }
+        Class::Unknown => retry(tried.settle.max(backoff(tried.attempts, env)).min(LONGEST), true, tried.intent.clone()),
+        Class::Missing | Class::Conflict => retry(Duration::ZERO, true, None),
+    }
+}
+
+/// The failure and its causes in one line.
+pub(super) fn describe(failure: &Failure) -> String {
+    let mut text = failure.to_string();
+    let mut source = std::error::Error::source(failure);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// The system's standing after a failure that is about the system; `None` when the failure says nothing about it.
+pub(super) fn strike(failure: &Failure, before: &Standing, env: &Env) -> Option<Standing> {
+    let failures = before.failures.saturating_add(1);
+    let wait = match failure.class {
+        Class::Transient => failure.retry_after.unwrap_or_else(|| backoff(before.failures, env)),
+        Class::Throttled => failure.retry_after.unwrap_or_else(|| backoff(before.failures.min(4), env)),
+        Class::Auth | Class::Fatal => AUTH_PAUSE,
+        _ => return None,
+    };
+    Some(Standing { until: Some(later(env.now(), wait)), failures, reason: Some(describe(failure)) })
+}

@@ -1,0 +1,495 @@
+//! From claimed jobs to writes: wanted state, difference, references of the target, the target's own shape.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    deliver::{self, Batch},
+    detect,
+    outcome::{self, Tried},
+    wanted::{self, Side, Wanted},
+};
+use crate::{
+    failure::{Cause, Class, Failure},
+    mapping::{Externals, Fields, Needs, Translate},
+    port::{Facts, Find, Op, Probe, Write},
+    store::{Delivered, Intent, Job, Replica, ReplicaWrite, Result, Verdict},
+};
+
+/// A job with the write it leads to.
+pub(super) struct Task {
+    pub(super) job: Job,
+    /// What the target has.
+    pub(super) replica: Option<Replica>,
+    /// Canonical fields to be written, and their values.
+    pub(super) changed: BTreeSet<String>,
+    pub(super) wanted: Fields,
+    /// Intent as it stands in the store now.
+    pub(super) intent: Option<Intent>,
+    pub(super) write: Write,
+}
+
+impl Task {
+    pub(super) fn op_name(&self) -> &'static str {
+        match self.write.op {
+            Op::Create => "create",
+            Op::Update => "update",
+            Op::Delete => "delete",
+        }
+    }
+}
+
+/// Jobs sorted into those that lead to a write and those that are settled without one.
+#[derive(Default)]
+pub(super) struct Prepared {
+    pub(super) tasks: Vec<Task>,
+    pub(super) settled: Vec<Delivered>,
+}
+
+/// A job with all that is known of its record.
+struct Known {
+    job: Job,
+    key: String,
+    /// The target's replica; for a facet whose owner exists, an empty one with the part's id.
+    here: Option<Replica>,
+    wanted: Fields,
+    op: Op,
+    changed: BTreeSet<String>,
+}
+
+pub(super) async fn prepare(batch: &Batch<'_>, facts: &Facts, jobs: Vec<Job>, stop: &CancellationToken) -> Result<Prepared> {
+    let mut prepared = Prepared::default();
+    let Some(mapping) = batch.parts.mapping(batch.target, batch.entity) else {
+        let failure = Failure::new(
+            Class::Fatal,
+            format!("system {} has no mapping for entity {}", batch.target, batch.entity),
+        );
+        for job in jobs {
+            settle(&mut prepared, batch, &job, &failure);
+        }
+        return Ok(prepared);
+    };
+    let records: Vec<i64> = jobs.iter().map(|job| job.record).collect();
+    let mut replicas: BTreeMap<i64, Vec<Replica>> = BTreeMap::new();
+    for replica in batch.parts.store.replicas_of(&records).await? {
+        if replica.entity == batch.entity {
+            replicas.entry(replica.record).or_default().push(replica);
+        }
+    }
+    let keys = batch.parts.store.keys(&records).await?;
+    let facets = facet_ids(batch, facts, &keys).await?;
+    let adopted = deliver::is_adopted(batch.parts, batch.target, batch.entity).await?;
+
+    let mut known = Vec::new();
+    let mut newcomers = false;
+    for job in jobs {
+        let key = keys.get(&job.record).map(|(_, key)| key.clone()).unwrap_or_default();
+        let of_record = replicas.remove(&job.record).unwrap_or_default();
+        match decide(batch, facts, mapping.as_ref(), job, key, &of_record, &facets, &mut prepared) {
+            Some(one) => {
+                newcomers |= one.op == Op::Create;
+                known.push(one);
+            }
+            None => continue,
+        }
+    }
+    if newcomers && !adopted {
+        // Nothing is created where nobody has looked yet: what exists would be doubled.
+        deliver::adopt(batch.parts, batch.target, batch.entity, stop).await?;
+        let now = batch.parts.env.now();
+        let (creates, rest): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.op == Op::Create);
+        known = rest;
+        let wait = if deliver::is_adopted(batch.parts, batch.target, batch.entity).await? {
+            std::time::Duration::ZERO
+        } else {
+            outcome::backoff(0, &batch.parts.env)
+        };
+        prepared.settled.extend(creates.into_iter().map(|one| Delivered {
+            job: one.job.id,
+            fence: one.job.fence,
+            verdict: Verdict::Retry {
+                at: outcome::later(now, wait),
+                burn: false,
+                intent: one.job.intent.clone(),
+                class: Class::Transient.as_str().to_owned(),
+                error: format!("{} of {} has to be read once before anything is created there", batch.entity, batch.target),
+            },
+            replica: None,
+            change: None,
+            attempt: None,
+        }));
+    }
+    let known = look_up(batch, facts, mapping.as_ref(), known, &mut prepared).await?;
+    push(batch, facts, mapping.as_ref(), known, &mut prepared).await?;
+    Ok(prepared)
+}
+
+/// Ids of facets: keys of the batch to the ids of the parts they live on.
+async fn facet_ids(batch: &Batch<'_>, facts: &Facts, keys: &BTreeMap<i64, (String, String)>) -> Result<BTreeMap<String, String>> {
+    let Some(list) = &facts.facet_of else { return Ok(BTreeMap::new()) };
+    let wanted: Vec<(String, String)> =
+        keys.values().map(|(_, key)| (list.clone(), facet_key(key).to_owned())).collect();
+    let parts = batch.parts.store.parts(batch.target, &wanted).await?;
+    Ok(parts.into_iter().map(|((_, key), (id, _))| (key, id)).collect())
+}
+
+/// The part a facet lives on: `retail/SKU-1` and `SKU-1` both live on `SKU-1`.
+fn facet_key(key: &str) -> &str {
+    key.split_once('/').map_or(key, |(_, part)| part)
+}
+
+#[expect(clippy::too_many_arguments, reason = "one job among what was read for the whole batch")]
+fn decide(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    job: Job,
+    key: String,
+    replicas: &[Replica],
+    facets: &BTreeMap<String, String>,
+    prepared: &mut Prepared,
+) -> Option<Known> {
+    let parts = batch.parts;
+    let has_active = parts.entities.get(batch.entity).is_some_and(|spec| spec.fields.contains_key("active"));
+    let reads = |system: &str| parts.mapping(system, batch.entity).map(|mapping| mapping.reads().clone());
+    let wanted = wanted::wanted(
+        &parts.routes,
+        batch.entity,
+        batch.target,
+        replicas,
+        &reads,
+        Side { writes: mapping.writes(), has_active },
+        &|flow, fields| parts.admits(flow, batch.entity, fields),
+    );
+    let wanted = match wanted {
+        Ok(wanted) => wanted,
+        Err(failure) => {
+            settle(prepared, batch, &job, &failure);
+            return None;
+        }
+    };
+    let mut here = replicas.iter().find(|replica| replica.system == batch.target && replica.gone_at.is_none()).cloned();
+    if let (None, Some(list)) = (&here, &facts.facet_of)
+        && let Wanted::Fields(_) = wanted
+    {
+        let Some(id) = facets.get(facet_key(&key)) else {
+            let failure = Failure::new(Class::Unmapped, format!("{} does not have {} yet", batch.target, facet_key(&key)))
+                .with_cause(Cause::missing(list, facet_key(&key)));
+            settle(prepared, batch, &job, &failure);
+            return None;
+        };
+        here = Some(Replica {
+            system: batch.target.to_owned(),
+            entity: batch.entity.to_owned(),
+            record: job.record,
+            id: id.clone(),
+            fields: Fields::new(),
+            sent: Fields::new(),
+            version: None,
+            print: None,
+            gone_at: None,
+            written: 0,
+        });
+    }
+    let (wanted, op) = match wanted {
+        Wanted::Nothing => {
+            done(prepared, &job);
+            return None;
+        }
+        Wanted::Gone => (Fields::new(), Op::Delete),
+        Wanted::Fields(fields) if here.is_some() => (fields, Op::Update),
+        Wanted::Fields(fields) => (fields, Op::Create),
+    };
+    let changed = if op == Op::Delete { BTreeSet::new() } else { wanted::difference(&wanted, here.as_ref()) };
+    if op == Op::Update && changed.is_empty() {
+        done(prepared, &job);
+        return None;
+    }
+    let able = match op {
+        Op::Create => facts.create,
+        Op::Update => facts.update,
+        Op::Delete => facts.delete,
+    };
+    if !able {
+        let failure = Failure::new(
+            Class::Rejected,
+            format!("the adapter of {} cannot {} a {}", batch.target, name(op), batch.entity),
+        );
+        settle(prepared, batch, &job, &failure);
+        return None;
+    }
+    Some(Known { job, key, here, wanted, op, changed })
+}
+
+fn name(op: Op) -> &'static str {
+    match op {
+        Op::Create => "create",
+        Op::Update => "update",
+        Op::Delete => "delete",
+    }
+}
+
+/// Creates whose answer was lost: the object is looked for first, and taken on if it is there.
+async fn look_up(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    known: Vec<Known>,
+    prepared: &mut Prepared,
+) -> Result<Vec<Known>> {
+    let mut kept = Vec::with_capacity(known.len());
+    for mut one in known {
+        let lost = one.op == Op::Create
+            && one.job.intent.as_ref().is_some_and(|intent| intent.op == Op::Create && intent.done.is_empty());
+        let Some(intent) = one.job.intent.clone().filter(|_| lost) else {
+            kept.push(one);
+            continue;
+        };
+        let now = batch.parts.env.now();
+        let settled = outcome::later(intent.at, batch.settle);
+        if settled > now {
+            // The target may still be carrying the request out; a lookup would prove nothing yet.
+            prepared.settled.push(wait_until(&one.job, settled, intent, "its creation had no answer; it is looked up when it must have ended"));
+            continue;
+        }
+        if facts.find == Find::None {
+            let failure = Failure::new(
+                Class::Rejected,
+                format!("the creation of this {} had no answer, and the adapter of {} cannot look it up; check there, then retry or discard", batch.entity, batch.target),
+            );
+            settle(prepared, batch, &one.job, &failure);
+            continue;
+        }
+        let body = Value::Object(one.wanted.clone());
+        let probe = Probe { key: &one.key, since: intent.at, body: &body, wanted: &body };
+        match batch.system.find(batch.entity, &probe).await {
+            Ok(mut rows) if rows.len() <= 1 => {
+                if let Some(row) = rows.pop() {
+                    match adopt_row(batch, mapping, &one, row).await? {
+                        Ok(replica) => {
+                            one.changed = wanted::difference(&one.wanted, Some(&replica));
+                            one.op = Op::Update;
+                            one.here = Some(replica);
+                        }
+                        Err(failure) => {
+                            settle(prepared, batch, &one.job, &failure);
+                            continue;
+                        }
+                    }
+                    if one.changed.is_empty() {
+                        prepared.settled.push(taken_on(&one));
+                        continue;
+                    }
+                }
+                kept.push(one);
+            }
+            Ok(rows) => {
+                let failure = Failure::new(
+                    Class::Rejected,
+                    format!("{} has {} objects for key {}; make them one, then retry", batch.target, rows.len(), one.key),
+                );
+                settle(prepared, batch, &one.job, &failure);
+            }
+            Err(failure) => {
+                let tried = Tried { attempts: one.job.attempts, intent: Some(intent), settle: batch.settle };
+                let verdict = outcome::verdict(&failure, &tried, &batch.parts.env);
+                super::engine::struck(batch.parts, batch.target, &failure).await?;
+                prepared.settled.push(Delivered {
+                    job: one.job.id,
+                    fence: one.job.fence,
+                    verdict,
+                    replica: None,
+                    change: None,
+                    attempt: None,
+                });
+            }
+        }
+    }
+    Ok(kept)
+}
+
+async fn adopt_row(
+    batch: &Batch<'_>,
+    mapping: &dyn Translate,
+    one: &Known,
+    row: crate::port::SourceRow,
+) -> Result<std::result::Result<Replica, Failure>> {
+    let (id, version) = (row.id.clone(), row.version.clone());
+    let mut pulled = match mapping.pull(&row.body.into_value()) {
+        Ok(pulled) => pulled,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    if let Err(failure) = batch.parts.validate(batch.entity, &mut pulled.fields) {
+        return Ok(Err(failure));
+    }
+    detect::resolve(batch.parts, batch.target, &mut [&mut pulled]).await?;
+    Ok(Ok(Replica {
+        system: batch.target.to_owned(),
+        entity: batch.entity.to_owned(),
+        record: one.job.record,
+        id,
+        fields: pulled.fields,
+        sent: Fields::new(),
+        version,
+        print: None,
+        gone_at: None,
+        written: 0,
+    }))
+}
+
+/// The lookup found the object just as wanted.
+fn taken_on(one: &Known) -> Delivered {
+    let replica = one.here.as_ref().map(|replica| ReplicaWrite {
+        record: replica.record,
+        id: replica.id.clone(),
+        fields: replica.fields.clone(),
+        sent: replica.sent.clone(),
+        version: replica.version.clone(),
+        print: None,
+        parts: None,
+        matches: Vec::new(),
+        gone: false,
+    });
+    Delivered {
+        job: one.job.id,
+        fence: one.job.fence,
+        verdict: Verdict::Done { noop: false },
+        replica,
+        change: None,
+        attempt: None,
+    }
+}
+
+/// Fills in the target's ids and turns wanted objects into the target's shape.
+async fn push(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    known: Vec<Known>,
+    prepared: &mut Prepared,
+) -> Result<()> {
+    let needs = known.iter().fold(Needs::default(), |mut all, one| {
+        let needs = mapping.needs(&one.wanted);
+        all.records.extend(needs.records);
+        all.parts.extend(needs.parts);
+        all
+    });
+    let externals = externals(batch, &needs).await?;
+    let records: Vec<i64> = known.iter().filter(|one| one.here.is_some()).map(|one| one.job.record).collect();
+    let mut parts_there = batch.parts.store.parts_of(batch.target, &records).await?;
+    for one in known {
+        let only = (one.op == Op::Update && !facts.replaces).then_some(&one.changed);
+        let pushed = if one.op == Op::Delete {
+            Ok((Value::Null, Value::Null))
+        } else {
+            mapping
+                .push(&one.wanted, None, &externals)
+                .and_then(|whole| Ok((if only.is_some() { mapping.push(&one.wanted, only, &externals)? } else { whole.clone() }, whole)))
+        };
+        let (body, whole) = match pushed {
+            Ok(pushed) => pushed,
+            Err(failure) => {
+                settle(prepared, batch, &one.job, &failure);
+                continue;
+            }
+        };
+        let done = one.job.intent.as_ref().filter(|intent| intent.op == one.op).map(|intent| intent.done.clone()).unwrap_or_default();
+        let write = Write {
+            job: one.job.id,
+            op: one.op,
+            key: one.key,
+            id: one.here.as_ref().map(|replica| replica.id.clone()),
+            body,
+            whole,
+            before: one.here.as_ref().map_or(Value::Null, |replica| Value::Object(replica.fields.clone())),
+            wanted: Value::Object(one.wanted.clone()),
+            parts: parts_there.remove(&one.job.record).unwrap_or_default(),
+            done,
+        };
+        prepared.tasks.push(Task {
+            intent: one.job.intent.clone(),
+            job: one.job,
+            replica: one.here,
+            changed: one.changed,
+            wanted: one.wanted,
+            write,
+        });
+    }
+    Ok(())
+}
+
+async fn externals(batch: &Batch<'_>, needs: &Needs) -> Result<Externals> {
+    let records: Vec<i64> = needs.records.iter().map(|(_, record)| *record).collect();
+    let parts: Vec<(String, String)> = needs.parts.iter().cloned().collect();
+    let mut externals = Externals::default();
+    if !records.is_empty() {
+        let ids = batch.parts.store.externals(batch.target, &records).await?;
+        let keys = batch.parts.store.keys(&records).await?;
+        for (entity, record) in &needs.records {
+            if let Some(id) = ids.get(record) {
+                externals.records.insert((entity.clone(), *record), id.clone());
+            }
+            if let Some((_, key)) = keys.get(record) {
+                externals.keys.insert((entity.clone(), *record), key.clone());
+            }
+        }
+    }
+    if !parts.is_empty() {
+        for (part, (id, _)) in batch.parts.store.parts(batch.target, &parts).await? {
+            externals.parts.insert(part, id);
+        }
+    }
+    Ok(externals)
+}
+
+/// Which of these parked jobs would not be parked now.
+pub(super) async fn satisfied(batch: &Batch<'_>, jobs: &[&Job]) -> Result<Vec<i64>> {
+    let facts = batch.system.facts(batch.entity).cloned().unwrap_or_default();
+    let jobs: Vec<Job> = jobs.iter().map(|&job| Job { intent: None, ..job.clone() }).collect();
+    let token = CancellationToken::new();
+    token.cancel();
+    let prepared = Box::pin(prepare(batch, &facts, jobs, &token)).await?;
+    let still: BTreeSet<i64> = prepared
+        .settled
+        .iter()
+        .filter(|one| matches!(one.verdict, Verdict::Parked { .. }))
+        .map(|one| one.job)
+        .collect();
+    Ok(prepared.tasks.iter().map(|task| task.job.id).filter(|id| !still.contains(id)).collect())
+}
+
+fn settle(prepared: &mut Prepared, batch: &Batch<'_>, job: &Job, failure: &Failure) {
+    let tried = Tried { attempts: job.attempts, intent: job.intent.clone(), settle: batch.settle };
+    let verdict = outcome::verdict(failure, &tried, &batch.parts.env);
+    prepared.settled.push(Delivered { job: job.id, fence: job.fence, verdict, replica: None, change: None, attempt: None });
+}
+
+fn done(prepared: &mut Prepared, job: &Job) {
+    prepared.settled.push(Delivered {
+        job: job.id,
+        fence: job.fence,
+        verdict: Verdict::Done { noop: true },
+        replica: None,
+        change: None,
+        attempt: None,
+    });
+}
+
+fn wait_until(job: &Job, at: chrono::DateTime<chrono::Utc>, intent: Intent, why: &str) -> Delivered {
+    Delivered {
+        job: job.id,
+        fence: job.fence,
+        verdict: Verdict::Retry {
+            at,
+            burn: false,
+            intent: Some(intent),
+            class: Class::Unknown.as_str().to_owned(),
+            error: why.to_owned(),
+        },
+        replica: None,
+        change: None,
+        attempt: None,
+    }
+}

@@ -1,0 +1,309 @@
+//! One run: reads an entity of a system page by page, and after a complete reading finds what is gone.
+
+use std::time::Duration;
+
+use roaring::RoaringBitmap;
+use serde::Serialize;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::{
+    detect::{Reading, add, count},
+    engine::Parts,
+    outcome,
+};
+use crate::{
+    failure::{Class, Failure},
+    mapping::Fields,
+    port::{Page, PageToken, PullRequest, RowError, SourceRow},
+    store::{Balance, ChangeOp, Lease, NewChange, PageCommit, ReplicaWrite, RunKind, StoreError},
+};
+
+const PAGE_ROWS: usize = 1000;
+const LEASE: Duration = Duration::from_secs(120);
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunReport {
+    /// Absent when another run of the same system and entity was under way.
+    pub run: Option<i64>,
+    pub system: String,
+    pub entity: String,
+    pub kind: RunKind,
+    pub balance: Balance,
+    pub error: Option<String>,
+}
+
+impl RunReport {
+    /// A run is green when it went through and its balance closes.
+    #[must_use]
+    pub fn is_green(&self) -> bool {
+        self.error.is_none() && self.balance.closes()
+    }
+}
+
+/// Reads `entity` at `system`: what changed since the cursor, or everything.
+pub(super) async fn pull(
+    parts: &Parts,
+    system: &str,
+    entity: &str,
+    kind: RunKind,
+    trigger: &str,
+    cancel: &CancellationToken,
+) -> Result<RunReport, StoreError> {
+    let mut report = RunReport {
+        run: None,
+        system: system.to_owned(),
+        entity: entity.to_owned(),
+        kind,
+        balance: Balance::default(),
+        error: None,
+    };
+    let (Some(endpoint), Some(mapping)) = (parts.systems.get(system), parts.mapping(system, entity)) else {
+        report.error = Some(format!("system {system} has no mapping for entity {entity}"));
+        return Ok(report);
+    };
+    let Some(facts) = endpoint.facts(entity).filter(|facts| facts.list) else {
+        report.error = Some(format!("the adapter of system {system} cannot list entity {entity}"));
+        return Ok(report);
+    };
+    if let Some(until) = parts.store.standing(system).await?.until.filter(|until| *until > parts.env.now()) {
+        report.error = Some(format!("system {system} is left alone until {}", until.format("%H:%M:%S UTC")));
+        return Ok(report);
+    }
+    let Some(mut lease) =
+        parts.store.acquire(&format!("pull:{system}/{entity}"), &parts.owner, LEASE, parts.env.now()).await?
+    else {
+        return Ok(report);
+    };
+    let cursor = parts.store.cursor(system, entity).await?;
+    let since = if kind == RunKind::Delta && facts.incremental { cursor } else { None };
+    report.kind = if since.is_none() { RunKind::Full } else { RunKind::Delta };
+    let run = parts.store.begin_run(system, entity, report.kind, trigger, parts.env.now()).await?;
+    report.run = Some(run);
+
+    let reading = Reading { parts, system: endpoint.as_ref(), mapping: mapping.as_ref(), entity, run };
+    let result = pages(&reading, since.as_deref(), facts.complete, &mut lease, &mut report.balance, cancel).await;
+    match result {
+        Ok(()) => {
+            super::engine::recovered(parts, system).await?;
+        }
+        Err(Stop::Failed(failure)) => {
+            super::engine::struck(parts, system, &failure).await?;
+            report.error = Some(outcome::describe(&failure));
+        }
+        Err(Stop::Store(error)) => {
+            report.error = Some(error.to_string());
+            parts.store.drop_lease(&lease).await?;
+            // The store itself is in trouble: closing the run would fail as well, and recovery will tell.
+            return Err(error);
+        }
+    }
+    if report.error.is_none() && !report.balance.closes() {
+        report.error = Some("the balance does not close: seen is not unchanged + changed + skipped + rejected".to_owned());
+    }
+    parts.store.end_run(run, &report.balance, report.error.as_deref(), parts.env.now()).await?;
+    parts.store.drop_lease(&lease).await?;
+    Ok(report)
+}
+
+enum Stop {
+    Failed(Failure),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+async fn pages(
+    reading: &Reading<'_>,
+    since: Option<&str>,
+    complete: bool,
+    lease: &mut Lease,
+    total: &mut Balance,
+    cancel: &CancellationToken,
+) -> Result<(), Stop> {
+    let parts = reading.parts;
+    let mut pass = RoaringBitmap::new();
+    let mut unreadable = false;
+    let mut counter = parts.store.counter().await?;
+    let mut request = fetch(reading, since, None);
+    loop {
+        let page = request.await.map_err(|error| {
+            Failure::new(Class::Transient, format!("reading {} of system {} was broken off", reading.entity, reading.system.name()))
+                .with_source(error)
+        })??;
+        if cancel.is_cancelled() {
+            return Err(Failure::new(Class::Transient, "stopped before the listing was complete; nothing is lost, the next run reads on").into());
+        }
+        let read_at = counter;
+        counter = parts.store.counter().await?;
+        let Page { rows, errors, next, cursor, total: announced, receipt } = page;
+        // The next page is on its way while this one is compared and stored.
+        let following = next.as_ref().map(|token| fetch(reading, since, Some(token.clone())));
+        unreadable |= !errors.is_empty();
+        commit(reading, &rows, &errors, cursor, read_at, total, &mut pass).await?;
+        if let Some(receipt) = receipt {
+            reading.system.settle(reading.entity, &receipt).await?;
+        }
+        if !parts.store.keep(lease, LEASE, parts.env.now()).await? {
+            return Err(StoreError::Stale("the lease of this run").into());
+        }
+        let Some(following) = following else {
+            if let (None, Some(announced)) = (since, announced)
+                && total.seen < announced
+            {
+                return Err(Failure::new(
+                    Class::Transient,
+                    format!("{} announced {announced} objects of {} and gave {}", reading.system.name(), reading.entity, total.seen),
+                )
+                .into());
+            }
+            break;
+        };
+        request = following;
+    }
+    if since.is_none() && complete {
+        gone(reading, &pass, unreadable, total).await?;
+    }
+    Ok(())
+}
+
+fn fetch(reading: &Reading<'_>, since: Option<&str>, page: Option<PageToken>) -> AbortOnDropHandle<Result<Page, Failure>> {
+    let Some(system) = reading.parts.systems.get(reading.system.name()).cloned() else {
+        unreachable!("a reading is made from the systems of its parts")
+    };
+    let (entity, since) = (reading.entity.to_owned(), since.map(str::to_owned));
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        system
+            .pull(&PullRequest { entity: &entity, since: since.as_deref(), page: page.as_ref(), limit: PAGE_ROWS })
+            .await
+    }))
+}
+
+/// Makes a page durable; again from fresh replicas if another worker was faster.
+async fn commit(
+    reading: &Reading<'_>,
+    rows: &[SourceRow],
+    errors: &[RowError],
+    cursor: Option<String>,
+    counter: i64,
+    total: &mut Balance,
+    pass: &mut RoaringBitmap,
+) -> Result<(), Stop> {
+    const TRIES: u32 = 5;
+    let mut tries = 0;
+    loop {
+        let mut detected = reading.detect(rows, errors, counter).await?;
+        detected.commit.cursor.clone_from(&cursor);
+        let balance = detected.commit.balance.clone();
+        match reading.parts.store.commit_page(detected.commit, reading.parts.env.now()).await {
+            Ok(numbers) => {
+                pass.extend(detected.seen);
+                pass.extend(numbers);
+                add(total, &balance);
+                reading.parts.work.notify_waiters();
+                return Ok(());
+            }
+            Err(StoreError::Stale(_)) if tries < TRIES => tries += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// After a complete reading: replicas it did not show are gone. An empty listing declares nothing gone, since it is
+/// far more often a broken system than an emptied one.
+async fn gone(reading: &Reading<'_>, pass: &RoaringBitmap, unreadable: bool, total: &mut Balance) -> Result<(), Stop> {
+    const SLICE: usize = 500;
+    let (parts, system) = (reading.parts, reading.system.name());
+    let mut after = 0;
+    loop {
+        let slice = parts.store.unseen(system, reading.entity, pass, after, SLICE).await?;
+        let Some((last, _)) = slice.last() else { return Ok(()) };
+        after = *last;
+        if total.seen == 0 {
+            return Err(Failure::new(
+                Class::Transient,
+                format!("{system} listed no {} at all, though it had some; nothing is taken for deleted", reading.entity),
+            )
+            .into());
+        }
+        if unreadable {
+            return Err(Failure::new(
+                Class::Rejected,
+                format!("rows of {} could not be read, so what is gone cannot be told from what was not read; mend them, then run a full pull", reading.entity),
+            )
+            .into());
+        }
+        let mut commit = PageCommit {
+            run: reading.run,
+            system: system.to_owned(),
+            entity: reading.entity.to_owned(),
+            ..PageCommit::default()
+        };
+        commit.balance.gone = count(slice.len());
+        for (_, replica) in slice {
+            reading.jobs_for(replica.record, &replica.fields, &Fields::new(), true, &mut commit.jobs);
+            commit.changes.push(NewChange { record: replica.record, op: ChangeOp::Delete, fields: Fields::new() });
+            commit.replicas.push(ReplicaWrite {
+                record: replica.record,
+                id: replica.id,
+                fields: replica.fields,
+                sent: replica.sent,
+                version: replica.version,
+                print: None,
+                parts: None,
+                matches: Vec::new(),
+                gone: true,
+            });
+        }
+        let balance = commit.balance.clone();
+        parts.store.commit_page(commit, parts.env.now()).await?;
+        add(total, &balance);
+        parts.work.notify_waiters();
+    }
+}
+
+/// Reads single records again: the source's row and every target's, so that a difference on either side is found.
+pub(super) async fn refresh(parts: &Parts, system: &str, entity: &str, ids: &[String], trigger: &str) -> Result<RunReport, StoreError> {
+    let mut report = RunReport {
+        run: None,
+        system: system.to_owned(),
+        entity: entity.to_owned(),
+        kind: RunKind::Delta,
+        balance: Balance::default(),
+        error: None,
+    };
+    let (Some(endpoint), Some(mapping)) = (parts.systems.get(system), parts.mapping(system, entity)) else {
+        report.error = Some(format!("system {system} has no mapping for entity {entity}"));
+        return Ok(report);
+    };
+    let run = parts.store.begin_run(system, entity, RunKind::Delta, trigger, parts.env.now()).await?;
+    report.run = Some(run);
+    let reading = Reading { parts, system: endpoint.as_ref(), mapping: mapping.as_ref(), entity, run };
+    let counter = parts.store.counter().await?;
+    match endpoint.read(entity, ids).await {
+        Ok(rows) => {
+            let mut pass = RoaringBitmap::new();
+            match commit(&reading, &rows, &[], None, counter, &mut report.balance, &mut pass).await {
+                Ok(()) => {}
+                Err(Stop::Store(error)) => return Err(error),
+                Err(Stop::Failed(failure)) => report.error = Some(outcome::describe(&failure)),
+            }
+        }
+        Err(failure) => {
+            super::engine::struck(parts, system, &failure).await?;
+            report.error = Some(outcome::describe(&failure));
+        }
+    }
+    parts.store.end_run(run, &report.balance, report.error.as_deref(), parts.env.now()).await?;
+    Ok(report)
+}

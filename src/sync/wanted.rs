@@ -1,0 +1,169 @@
+//! The wanted state of a record at a target: what the target has, with the fields that others own laid over it.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{DeletePolicy, routes::Routes};
+use crate::{mapping::Fields, store::Replica};
+
+/// What should be true at the target.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Wanted {
+    /// No source says anything about the record (or a filter keeps it away and the target never had it).
+    Nothing,
+    /// These fields, besides whatever the target itself owns.
+    Fields(Fields),
+    /// The object gone.
+    Gone,
+}
+
+/// What the two mappings allow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Side<'a> {
+    /// Fields the target's mapping can write.
+    pub(super) writes: &'a BTreeSet<String>,
+    /// Whether the entity's specification has a field `active`.
+    pub(super) has_active: bool,
+}
+
+/// Whether the flow's filter lets a source's record through; an error is the filter's own.
+pub(super) type Admits<'a> = &'a dyn Fn(&super::Flow, &Fields) -> Result<bool, crate::failure::Failure>;
+
+/// Computes the wanted state from the replicas of one record.
+///
+/// `reads` gives the fields a source's mapping fills: what it cannot read it says nothing about.
+pub(super) fn wanted(
+    routes: &Routes,
+    entity: &str,
+    target: &str,
+    replicas: &[Replica],
+    reads: &dyn Fn(&str) -> Option<BTreeSet<String>>,
+    side: Side<'_>,
+    admits: Admits<'_>,
+) -> Result<Wanted, crate::failure::Failure> {
+    let here = replicas.iter().find(|replica| replica.system == target && replica.gone_at.is_none());
+    let mut fields = Fields::new();
+    let mut spoken = false;
+    let mut withdrawn: Option<DeletePolicy> = None;
+    for flow in routes.to(target, entity) {
+        let Some(source) = replicas.iter().find(|replica| replica.system == flow.from && !replica.fields.is_empty()) else {
+            continue;
+        };
+        let leads = routes.leading(entity, &flow.from, target).is_some_and(|leading| leading.name == flow.name);
+        if source.gone_at.is_some() || !admits(flow, &source.fields)? {
+            if leads {
+                withdrawn = Some(flow.delete_policy(entity));
+            }
+            continue;
+        }
+        if !leads && here.is_none() {
+            // A flow that only brings fields back never brings a record into being.
+            continue;
+        }
+        spoken = true;
+        let Some(known) = reads(&flow.from) else { continue };
+        for field in known.intersection(side.writes) {
+            let carried = flow.fields.get(entity).is_none_or(|only| only.contains(field));
+            if carried && routes.owner(entity, field, &flow.from, target) == Some(&flow.from) {
+                fields.insert(field.clone(), source.fields.get(field).cloned().unwrap_or(Value::Null));
+            }
+        }
+    }
+    Ok(match (withdrawn, here) {
+        (None, _) if spoken => Wanted::Fields(fields),
+        (None, _) | (Some(_), None) | (Some(DeletePolicy::Ignore), _) => Wanted::Nothing,
+        (Some(DeletePolicy::Delete), Some(_)) => Wanted::Gone,
+        (Some(DeletePolicy::Unpublish), Some(_)) if side.has_active && side.writes.contains("active") => {
+            Wanted::Fields(Fields::from_iter([("active".to_owned(), Value::Bool(false))]))
+        }
+        (Some(DeletePolicy::Unpublish), Some(_)) => Wanted::Nothing,
+    })
+}
+
+/// Fields of `wanted` that the target must be told: those that differ from what it stores and from what it was sent.
+/// An absent field and `null` are the same.
+pub(super) fn difference(wanted: &Fields, replica: Option<&Replica>) -> BTreeSet<String> {
+    let same = |stored: Option<&Value>, value: &Value| stored.unwrap_or(&Value::Null) == value;
+    wanted
+        .iter()
+        .filter(|(field, value)| {
+            replica.map_or(!value.is_null(), |replica| {
+                !same(replica.fields.get(*field), value) && replica.sent.get(*field) != Some(value)
+            })
+        })
+        .map(|(field, _)| field.clone())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{super::routes::tests::flow, *};
+
+    fn replica(system: &str, fields: &Value) -> Replica {
+        Replica {
+            system: system.into(),
+            entity: "order".into(),
+            record: 1,
+            id: "7".into(),
+            fields: fields.as_object().unwrap().clone(),
+            sent: Fields::new(),
+            version: None,
+            print: None,
+            gone_at: None,
+            written: 0,
+        }
+    }
+
+    fn names(fields: &[&str]) -> BTreeSet<String> {
+        fields.iter().map(|&field| field.to_owned()).collect()
+    }
+
+    fn both_ways() -> Routes {
+        let mut back = flow("account", "erp", "shop", &["order"]);
+        back.owners.insert("order.status".into(), "erp".into());
+        Routes::new(vec![flow("sales", "shop", "erp", &["order"]), back]).unwrap()
+    }
+
+    fn state(routes: &Routes, target: &str, replicas: &[Replica]) -> Wanted {
+        let all = names(&["total", "status", "active"]);
+        let side = Side { writes: &all, has_active: true };
+        wanted(routes, "order", target, replicas, &|_| Some(all.clone()), side, &|_, _| Ok(true)).unwrap()
+    }
+
+    #[test]
+    fn each_field_flows_only_away_from_its_owner() {
+        let replicas =
+            [replica("shop", &json!({"total": "10", "status": "paid"})), replica("erp", &json!({"total": "9", "status": "shipped"}))];
+        let Wanted::Fields(at_erp) = state(&both_ways(), "erp", &replicas) else { panic!("erp is told") };
+        assert_eq!(at_erp.get("total"), Some(&json!("10")));
+        assert_eq!(at_erp.get("status"), None);
+        let Wanted::Fields(at_shop) = state(&both_ways(), "shop", &replicas) else { panic!("shop is told") };
+        assert_eq!(at_shop, *json!({"status": "shipped"}).as_object().unwrap());
+    }
+
+    #[test]
+    fn a_flow_that_only_brings_fields_back_never_creates_a_record() {
+        assert_eq!(state(&both_ways(), "shop", &[replica("erp", &json!({"status": "shipped"}))]), Wanted::Nothing);
+    }
+
+    #[test]
+    fn a_record_its_source_deleted_is_unpublished_at_the_target_and_never_sent_where_it_was_not() {
+        let routes = Routes::new(vec![flow("catalog", "erp", "shop", &["order"])]).unwrap();
+        let mut source = replica("erp", &json!({"total": "1"}));
+        source.gone_at = Some(chrono::DateTime::UNIX_EPOCH);
+        assert_eq!(state(&routes, "shop", &[source.clone()]), Wanted::Nothing);
+        let there = replica("shop", &json!({"total": "1", "active": true}));
+        assert_eq!(state(&routes, "shop", &[source, there]), Wanted::Fields(json!({"active": false}).as_object().unwrap().clone()));
+    }
+
+    #[test]
+    fn what_was_sent_is_not_sent_again_though_the_target_stored_something_else() {
+        let mut there = replica("shop", &json!({"name": "Nuts &amp; bolts"}));
+        there.sent = json!({"name": "Nuts & bolts"}).as_object().unwrap().clone();
+        assert!(difference(json!({"name": "Nuts & bolts"}).as_object().unwrap(), Some(&there)).is_empty());
+        assert_eq!(difference(json!({"name": "Nuts"}).as_object().unwrap(), Some(&there)), names(&["name"]));
+    }
+}
