@@ -372,7 +372,7 @@ impl Engine {
                 }
                 continue;
             }
-            self.pause(Duration::from_secs(1), shutdown).await;
+            self.pause(self.parts.limits.poll * 2, shutdown).await;
         }
         Ok(())
     }

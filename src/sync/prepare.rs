@@ -79,7 +79,7 @@ pub(super) async fn prepare(batch: &Batch<'_>, facts: &Facts, jobs: Vec<Job>, st
         }
     }
     let keys = batch.parts.store.keys(&records).await?;
-    let facets = facet_ids(batch, facts, &keys).await?;
+    let hosts = Hosts::of(batch, facts, &replicas).await?;
     let adopted = deliver::is_adopted(batch.parts, batch.target, batch.entity).await?;
 
     let mut known = Vec::new();
@@ -87,7 +87,7 @@ pub(super) async fn prepare(batch: &Batch<'_>, facts: &Facts, jobs: Vec<Job>, st
     for job in jobs {
         let key = keys.get(&job.record).map(|(_, key)| key.clone()).unwrap_or_default();
         let of_record = replicas.remove(&job.record).unwrap_or_default();
-        match decide(batch, facts, mapping.as_ref(), job, key, &of_record, &facets, &mut prepared) {
+        match decide(batch, facts, mapping.as_ref(), job, key, &of_record, &hosts, &mut prepared) {
             Some(one) => {
                 newcomers |= one.op == Op::Create;
                 known.push(one);
@@ -126,18 +126,41 @@ pub(super) async fn prepare(batch: &Batch<'_>, facts: &Facts, jobs: Vec<Job>, st
     Ok(prepared)
 }
 
-/// Ids of facets: keys of the batch to the ids of the parts they live on.
-async fn facet_ids(batch: &Batch<'_>, facts: &Facts, keys: &BTreeMap<i64, (String, String)>) -> Result<BTreeMap<String, String>> {
-    let Some(list) = &facts.facet_of else { return Ok(BTreeMap::new()) };
-    let wanted: Vec<(String, String)> =
-        keys.values().map(|(_, key)| (list.clone(), facet_key(key).to_owned())).collect();
-    let parts = batch.parts.store.parts(batch.target, &wanted).await?;
-    Ok(parts.into_iter().map(|((_, key), (id, _))| (key, id)).collect())
+/// The parts that a batch of facets lives on.
+#[derive(Default)]
+struct Hosts {
+    /// `product.variants`; absent for entities with a life of their own.
+    list: Option<String>,
+    /// Field of the facet that names its part: `sku`.
+    field: Option<String>,
+    /// Part key to the target's id of the part.
+    ids: BTreeMap<String, String>,
 }
 
-/// The part a facet lives on: `retail/SKU-1` and `SKU-1` both live on `SKU-1`.
-fn facet_key(key: &str) -> &str {
-    key.split_once('/').map_or(key, |(_, part)| part)
+impl Hosts {
+    async fn of(batch: &Batch<'_>, facts: &Facts, replicas: &BTreeMap<i64, Vec<Replica>>) -> Result<Self> {
+        let Some(list) = facts.facet_of.clone() else { return Ok(Self::default()) };
+        let spec = batch.parts.entities.get(batch.entity);
+        let field = spec.and_then(|spec| {
+            spec.fields.iter().find(|(_, field)| field.part.as_ref() == Some(&list)).map(|(name, _)| name.clone())
+        });
+        let Some(name) = &field else { return Ok(Self { list: Some(list), field, ids: BTreeMap::new() }) };
+        let wanted: BTreeSet<(String, String)> = replicas
+            .values()
+            .flatten()
+            .filter_map(|replica| Some((list.clone(), replica.fields.get(name)?.as_str()?.to_owned())))
+            .collect();
+        let wanted: Vec<(String, String)> = wanted.into_iter().collect();
+        let found = batch.parts.store.parts(batch.target, &wanted).await?;
+        let ids = found.into_iter().map(|((_, key), (id, _))| (key, id)).collect();
+        Ok(Self { list: Some(list), field, ids })
+    }
+
+    /// Key of the part that a facet's record lives on.
+    fn part_key<'a>(&self, replicas: &'a [Replica]) -> Option<&'a str> {
+        let field = self.field.as_ref()?;
+        replicas.iter().find_map(|replica| replica.fields.get(field)?.as_str())
+    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "one job among what was read for the whole batch")]
@@ -148,7 +171,7 @@ fn decide(
     job: Job,
     key: String,
     replicas: &[Replica],
-    facets: &BTreeMap<String, String>,
+    hosts: &Hosts,
     prepared: &mut Prepared,
 ) -> Option<Known> {
     let parts = batch.parts;
@@ -171,12 +194,13 @@ fn decide(
         }
     };
     let mut here = replicas.iter().find(|replica| replica.system == batch.target && replica.gone_at.is_none()).cloned();
-    if let (None, Some(list)) = (&here, &facts.facet_of)
+    if let (None, Some(list)) = (&here, &hosts.list)
         && let Wanted::Fields(_) = wanted
     {
-        let Some(id) = facets.get(facet_key(&key)) else {
-            let failure = Failure::new(Class::Unmapped, format!("{} does not have {} yet", batch.target, facet_key(&key)))
-                .with_cause(Cause::missing(list, facet_key(&key)));
+        let part = hosts.part_key(replicas).unwrap_or(&key);
+        let Some(id) = hosts.ids.get(part) else {
+            let failure = Failure::new(Class::Unmapped, format!("{} does not have {part} yet", batch.target))
+                .with_cause(Cause::missing(list, part));
             settle(prepared, batch, &job, &failure);
             return None;
         };

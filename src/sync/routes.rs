@@ -90,35 +90,9 @@ impl Routes {
         fields
     }
 
-    /// All (system, entity) pairs that flows read, in the order of the configuration.
-    pub(super) fn sources(&self) -> Vec<(&str, &str)> {
-        let mut pairs = Vec::new();
-        for flow in &self.flows {
-            for entity in &flow.entities {
-                if !pairs.contains(&(flow.from.as_str(), entity.as_str())) {
-                    pairs.push((flow.from.as_str(), entity.as_str()));
-                }
-            }
-        }
-        pairs
-    }
-
     /// Systems that flows write to.
     pub(super) fn targets(&self) -> BTreeSet<&str> {
         self.flows.iter().flat_map(|flow| flow.to.iter().map(String::as_str)).collect()
-    }
-
-    /// Entities in the order in which a target wants them.
-    pub(super) fn entities_to(&self, target: &str) -> Vec<&str> {
-        let mut entities: Vec<&str> = Vec::new();
-        for flow in self.flows.iter().filter(|flow| flow.to.iter().any(|to| to == target)) {
-            for entity in &flow.entities {
-                if !entities.contains(&entity.as_str()) {
-                    entities.push(entity);
-                }
-            }
-        }
-        entities
     }
 }
 
