@@ -61,7 +61,13 @@ impl Reading<'_> {
         for index in sighted.changed {
             let (row, print) = (rows[index], prints[index]);
             match self.canonical(&row.body.clone().into_value()) {
-                Ok(object) => pulled.push(Seen { id: row.id.clone(), version: row.version.clone(), print, object }),
+                Ok(object) => pulled.push(Seen {
+                    id: row.id.clone(),
+                    position: row.position.clone(),
+                    version: row.version.clone(),
+                    print,
+                    object,
+                }),
                 Err(failure) => {
                     commit.balance.rejected += 1;
                     commit.rejections.push(Rejection {
@@ -119,7 +125,19 @@ impl Reading<'_> {
             .map(|replica| (replica.id.clone(), replica))
             .collect();
 
-        for ((seen, record), (_, _, matches)) in pulled.into_iter().zip(records).zip(identities) {
+        for ((seen, identified), (_, key, matches)) in pulled.into_iter().zip(records).zip(identities) {
+            let record = identified.record;
+            if let Some(other) = identified.taken_by {
+                commit.balance.rejected += 1;
+                commit.rejections.push(Rejection {
+                    position: seen.position,
+                    id: Some(seen.id),
+                    field: None,
+                    reason: format!("{system} has two objects of key {key}: this one and {other}; give one of them another key"),
+                    cause: None,
+                });
+                continue;
+            }
             commit.cured.push(seen.id.clone());
             let before = known.remove(&seen.id);
             // Read before our own last write, told after it: what it shows is older than what we know.
@@ -185,6 +203,7 @@ impl Reading<'_> {
 /// A row in canonical form with what identifies it.
 struct Seen {
     id: String,
+    position: String,
     version: Option<String>,
     print: Print,
     object: Pulled,

@@ -1,6 +1,7 @@
 //! The engine: pulls when it is time, delivers what there is, until told to stop.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     sync::Arc,
     time::Duration,
@@ -116,7 +117,7 @@ impl Parts {
         let absent = Value::Null;
         let mut variables = Variables::new();
         for name in spec.iter().flat_map(|spec| spec.fields.keys()) {
-            variables.set(name, fields.get(name).unwrap_or(&absent));
+            variables.set(name, Cow::Borrowed(fields.get(name).unwrap_or(&absent)));
         }
         filter.eval_bool(&variables).map_err(|error| {
             Failure::new(Class::Rejected, format!("filter of flow {}: {error}", flow.name)).with_source(error)

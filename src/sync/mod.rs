@@ -71,3 +71,6 @@ pub enum MissingPolicy {
     /// and customers.
     Unlink,
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     failure::{Cause, Class, Failure},
     mapping::{Externals, Fields, Needs, Translate},
-    port::{Facts, Find, Op, Probe, Write},
+    port::{Facts, Find, Op, Probe, SourceRow, Write},
     store::{Delivered, Intent, Job, Replica, ReplicaWrite, Result, Verdict},
 };
 
@@ -57,6 +57,8 @@ struct Known {
     wanted: Fields,
     op: Op,
     changed: BTreeSet<String>,
+    /// The object of a create whose first answer was lost.
+    found: Option<SourceRow>,
 }
 
 pub(super) async fn prepare(batch: &Batch<'_>, facts: &Facts, jobs: Vec<Job>, stop: &CancellationToken) -> Result<Prepared> {
@@ -244,7 +246,7 @@ fn decide(
         settle(prepared, batch, &job, &failure);
         return None;
     }
-    Some(Known { job, key, here, wanted, op, changed })
+    Some(Known { job, key, here, wanted, op, changed, found: None })
 }
 
 fn name(op: Op) -> &'static str {
@@ -291,6 +293,11 @@ async fn look_up(
         match batch.system.find(batch.entity, &probe).await {
             Ok(mut rows) if rows.len() <= 1 => {
                 if let Some(row) = rows.pop() {
+                    if facts.steps {
+                        one.found = Some(row);
+                        kept.push(one);
+                        continue;
+                    }
                     match adopt_row(batch, mapping, &one, row).await? {
                         Ok(replica) => {
                             one.changed = wanted::difference(&one.wanted, Some(&replica));
@@ -338,7 +345,7 @@ async fn adopt_row(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
     one: &Known,
-    row: crate::port::SourceRow,
+    row: SourceRow,
 ) -> Result<std::result::Result<Replica, Failure>> {
     let (id, version) = (row.id.clone(), row.version.clone());
     let mut pulled = match mapping.pull(&row.body.into_value()) {
@@ -431,6 +438,7 @@ async fn push(
             wanted: Value::Object(one.wanted.clone()),
             parts: parts_there.remove(&one.job.record).unwrap_or_default(),
             done,
+            found: one.found,
         };
         prepared.tasks.push(Task {
             intent: one.job.intent.clone(),

@@ -51,7 +51,7 @@ gated! {
     record(entity: &str, key: &str) -> Result<Option<RecordId>>;
     keys(records: &[RecordId]) -> Result<BTreeMap<RecordId, (String, String)>>;
     resolve(system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>>;
-    identify(system: &str, entity: &str, rows: &[(String, String, Vec<(String, String)>)]) -> Result<Vec<RecordId>>;
+    identify(system: &str, entity: &str, rows: &[(String, String, Vec<(String, String)>)]) -> Result<Vec<Identified>>;
     begin_run(system: &str, entity: &str, kind: RunKind, trigger: &str, now: DateTime<Utc>) -> Result<i64>;
     end_run(run: i64, balance: &Balance, error: Option<&str>, now: DateTime<Utc>) -> Result<()>;
     sight(system: &str, entity: &str, rows: &[Sighting]) -> Result<Sighted>;

@@ -1,0 +1,294 @@
+//! A system and a mapping for the engine's own tests: rows are canonical objects with an id beside them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use crate::{
+    env::{Clock, Entropy, Env},
+    failure::{Cause, Class, Failure},
+    mapping::{Externals, Fields, Needs, Pulled, PulledRef, RefBy, Translate},
+    port::{
+        Checked, Facts, Find, Op, Outcome, Page, Probe, Progress, PullRequest, RowBody, SourceRow, System, Write, Written,
+    },
+};
+
+/// What the fake does with the next write.
+#[derive(Clone, Debug)]
+pub(super) enum Fault {
+    /// Fails without effect.
+    Fail(Class, &'static str),
+    /// Takes effect, but the answer is lost.
+    LostAfter,
+    /// No effect, and no answer.
+    LostBefore,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) rows: BTreeMap<String, BTreeMap<String, Value>>,
+    pub(super) next: u64,
+    pub(super) faults: VecDeque<Fault>,
+    pub(super) pull_faults: VecDeque<Failure>,
+    /// Writes that took effect.
+    pub(super) written: Vec<(Op, String)>,
+}
+
+pub(super) struct FakeSystem {
+    name: String,
+    facts: Facts,
+    pub(super) state: Mutex<State>,
+    /// What the system makes of a text it is sent.
+    alter: fn(&str) -> String,
+}
+
+impl FakeSystem {
+    pub(super) fn new(name: &str) -> Self {
+        let facts = Facts {
+            list: true,
+            complete: true,
+            read: true,
+            find: Find::ByKey,
+            create: true,
+            update: true,
+            delete: true,
+            batch: 10,
+            ..Facts::default()
+        };
+        Self { name: name.into(), facts, state: Mutex::default(), alter: str::to_owned }
+    }
+
+    pub(super) fn with_facts(mut self, change: impl FnOnce(&mut Facts)) -> Self {
+        change(&mut self.facts);
+        self
+    }
+
+    pub(super) fn altering(mut self, alter: fn(&str) -> String) -> Self {
+        self.alter = alter;
+        self
+    }
+
+    pub(super) fn put(&self, entity: &str, id: &str, row: &Value) {
+        let mut row = row.clone();
+        row["id"] = id.into();
+        self.state.lock().unwrap().rows.entry(entity.into()).or_default().insert(id.into(), row);
+    }
+
+    pub(super) fn remove(&self, entity: &str, id: &str) {
+        self.state.lock().unwrap().rows.entry(entity.into()).or_default().remove(id);
+    }
+
+    pub(super) fn rows(&self, entity: &str) -> Vec<Value> {
+        self.state.lock().unwrap().rows.get(entity).map(|rows| rows.values().cloned().collect()).unwrap_or_default()
+    }
+
+    pub(super) fn written(&self) -> usize {
+        self.state.lock().unwrap().written.len()
+    }
+
+    pub(super) fn fault(&self, fault: Fault) {
+        self.state.lock().unwrap().faults.push_back(fault);
+    }
+
+    fn altered(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => (self.alter)(text).into(),
+            Value::Object(members) => {
+                Value::Object(members.iter().map(|(name, value)| (name.clone(), self.altered(value))).collect())
+            }
+            other => other.clone(),
+        }
+    }
+
+    fn apply(&self, entity: &str, write: &Write) -> Result<(String, Value), Failure> {
+        let mut state = self.state.lock().unwrap();
+        let id = match &write.id {
+            Some(id) => id.clone(),
+            None => {
+                state.next += 1;
+                format!("{}-{}", self.name, state.next)
+            }
+        };
+        state.written.push((write.op, write.key.clone()));
+        let rows = state.rows.entry(entity.into()).or_default();
+        if write.op == Op::Delete {
+            rows.remove(&id);
+            return Ok((id, Value::Null));
+        }
+        if write.op == Op::Update && !rows.contains_key(&id) {
+            return Err(Failure::new(Class::Missing, "no such object"));
+        }
+        let row = rows.entry(id.clone()).or_insert_with(|| json!({"id": id}));
+        for (field, value) in write.body.as_object().unwrap() {
+            row[field] = self.altered(value);
+        }
+        let stored = row.clone();
+        Ok((id, stored))
+    }
+}
+
+fn source_row(row: &Value) -> SourceRow {
+    let id = row["id"].as_str().unwrap().to_owned();
+    SourceRow { position: format!("row {id}"), id, version: None, body: RowBody::Json(row.clone()) }
+}
+
+#[async_trait]
+impl System for FakeSystem {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn facts(&self, _: &str) -> Option<&Facts> {
+        Some(&self.facts)
+    }
+
+    fn version(&self, _: &str) -> u64 {
+        1
+    }
+
+    async fn pull(&self, request: &PullRequest<'_>) -> Result<Page, Failure> {
+        if let Some(failure) = self.state.lock().unwrap().pull_faults.pop_front() {
+            return Err(failure);
+        }
+        Ok(Page { rows: self.rows(request.entity).iter().map(source_row).collect(), ..Page::default() })
+    }
+
+    async fn settle(&self, _: &str, _: &Value) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn read(&self, entity: &str, ids: &[String]) -> Result<Vec<SourceRow>, Failure> {
+        Ok(self.rows(entity).iter().map(source_row).filter(|row| ids.contains(&row.id)).collect())
+    }
+
+    async fn find(&self, entity: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
+        let key = probe.key;
+        Ok(self.rows(entity).iter().filter(|row| row["code"] == *key || row["sku"] == *key).map(source_row).collect())
+    }
+
+    async fn write(&self, entity: &str, writes: Vec<Write>, _: &dyn Progress) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        for write in writes {
+            let fault = self.state.lock().unwrap().faults.pop_front();
+            let result = match fault {
+                Some(Fault::Fail(class, message)) => Err(Failure::new(class, message)),
+                Some(Fault::LostBefore) => Err(Failure::new(Class::Unknown, "no answer")),
+                Some(Fault::LostAfter) => self.apply(entity, &write).and(Err(Failure::new(Class::Unknown, "no answer"))),
+                None => self
+                    .apply(entity, &write)
+                    .map(|(id, row)| Written { id, stored: (!row.is_null()).then_some(row), ..Written::default() }),
+            };
+            outcomes.push(Outcome { job: write.job, result, requests: 1 });
+        }
+        outcomes
+    }
+
+    async fn check(&self) -> Vec<Checked> {
+        Vec::new()
+    }
+}
+
+/// Rows are canonical objects; `parent` and `categories` hold the system's ids.
+pub(super) struct FakeMapping {
+    fields: BTreeSet<String>,
+}
+
+impl FakeMapping {
+    pub(super) fn new(fields: &[&str]) -> Self {
+        Self { fields: fields.iter().map(|&field| field.to_owned()).collect() }
+    }
+}
+
+impl Translate for FakeMapping {
+    fn version(&self) -> u64 {
+        1
+    }
+
+    fn pull(&self, row: &Value) -> Result<Pulled, Failure> {
+        let Some(key) = row.get("code").or(row.get("sku")).and_then(Value::as_str) else {
+            return Err(Failure::new(Class::Rejected, "the row has no key"));
+        };
+        let mut pulled = Pulled { key: key.to_owned(), ..Pulled::default() };
+        for field in &self.fields {
+            if let Some(value) = row.get(field).filter(|value| !value.is_null()) {
+                pulled.fields.insert(field.clone(), value.clone());
+            }
+        }
+        if let Some(parent) = row.get("parent").and_then(Value::as_str) {
+            let by = RefBy::Id(parent.to_owned());
+            pulled.refs.push(PulledRef { pointer: "/parent".into(), entity: "category".into(), by });
+            pulled.fields.insert("parent".into(), json!(0));
+        }
+        Ok(pulled)
+    }
+
+    fn writes(&self) -> &BTreeSet<String> {
+        &self.fields
+    }
+
+    fn reads(&self) -> &BTreeSet<String> {
+        &self.fields
+    }
+
+    fn needs(&self, wanted: &Fields) -> Needs {
+        let records = wanted.get("parent").and_then(Value::as_i64).map(|record| ("category".to_owned(), record));
+        Needs { records: records.into_iter().collect(), parts: BTreeSet::new() }
+    }
+
+    fn push(&self, wanted: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure> {
+        let mut body = Fields::new();
+        for (field, value) in wanted.iter().filter(|(field, _)| only.is_none_or(|only| only.contains(*field))) {
+            let value = match (field.as_str(), value.as_i64()) {
+                ("parent", Some(record)) => {
+                    let reference = ("category".to_owned(), record);
+                    let Some(id) = known.records.get(&reference) else {
+                        let key = known.keys.get(&reference).cloned().unwrap_or_default();
+                        return Err(Failure::new(Class::Unmapped, "parent not there").with_cause(Cause::missing("category", &key)));
+                    };
+                    Value::from(id.as_str())
+                }
+                _ => value.clone(),
+            };
+            body.insert(field.clone(), value);
+        }
+        Ok(Value::Object(body))
+    }
+}
+
+/// A clock on which waiting takes no time.
+#[derive(Debug)]
+struct JumpClock(Mutex<DateTime<Utc>>);
+
+#[async_trait]
+impl Clock for JumpClock {
+    fn now(&self) -> DateTime<Utc> {
+        *self.0.lock().unwrap()
+    }
+
+    async fn sleep_until(&self, until: DateTime<Utc>) {
+        // Others get their turn before time passes.
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        let mut now = self.0.lock().unwrap();
+        *now = (*now).max(until);
+    }
+}
+
+#[derive(Debug)]
+struct Zero;
+
+impl Entropy for Zero {
+    fn next_u64(&self) -> u64 {
+        0
+    }
+}
+
+pub(super) fn env() -> Env {
+    Env { clock: Arc::new(JumpClock(Mutex::new("2026-03-01T08:00:00Z".parse().unwrap()))), entropy: Arc::new(Zero) }
+}

@@ -1,0 +1,327 @@
+//! The engine's promises, each against a fake ERP, a fake shop and the real store.
+
+mod fakes;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use self::fakes::{FakeMapping, FakeSystem, Fault};
+use super::{
+    DeletePolicy, Engine, Flow, Limits, Parts, Routes, Scope, Summary,
+    routes::tests::flow,
+};
+use crate::{
+    failure::{Class, Failure},
+    mapping::Translate,
+    model::Entities,
+    port::{Op, System},
+    store::{JobFilter, JobState, RunKind, SharedStore},
+};
+
+struct Stage {
+    _folder: tempfile::TempDir,
+    erp: Arc<FakeSystem>,
+    shop: Arc<FakeSystem>,
+    store: SharedStore,
+    engine: Engine,
+}
+
+const FIELDS: [&str; 7] = ["sku", "code", "name", "active", "parent", "amount", "brand"];
+
+impl Stage {
+    async fn new(flows: Vec<Flow>) -> Self {
+        Self::with(FakeSystem::new("erp"), FakeSystem::new("shop"), flows).await
+    }
+
+    async fn with(erp: FakeSystem, shop: FakeSystem, flows: Vec<Flow>) -> Self {
+        let (erp, shop) = (Arc::new(erp), Arc::new(shop));
+        let folder = tempfile::tempdir().unwrap();
+        let env = fakes::env();
+        let store = crate::store::open(&format!("sqlite://{}/state.db", folder.path().display())).await.unwrap();
+        let systems: BTreeMap<String, Arc<dyn System>> =
+            BTreeMap::from([("erp".to_owned(), erp.clone() as Arc<dyn System>), ("shop".to_owned(), shop.clone() as _)]);
+        let mut mappings: BTreeMap<(String, String), Arc<dyn Translate>> = BTreeMap::new();
+        for system in ["erp", "shop"] {
+            for entity in ["product", "category"] {
+                let fields: Vec<&str> = FIELDS
+                    .into_iter()
+                    .filter(|field| *field != if entity == "product" { "code" } else { "sku" })
+                    .filter(|field| *field != "amount")
+                    .collect();
+                mappings.insert((system.into(), entity.into()), Arc::new(FakeMapping::new(&fields)));
+            }
+            let price = FakeMapping::new(&["code", "list", "sku", "amount", "currency", "tax_included"]);
+            mappings.insert((system.into(), "price".into()), Arc::new(price));
+        }
+        let engine = Engine::new(Parts {
+            store: store.clone(),
+            env,
+            systems,
+            mappings,
+            entities: Arc::new(Entities::builtin()),
+            routes: Routes::new(flows).unwrap(),
+            limits: Limits::default(),
+            owner: "test".into(),
+            work: Arc::new(Notify::new()),
+        });
+        Self { _folder: folder, erp, shop, store, engine }
+    }
+
+    async fn catalog() -> Self {
+        Self::new(vec![flow("catalog", "erp", "shop", &["category", "product"])]).await
+    }
+
+    async fn once(&self) -> Summary {
+        self.engine.once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap()
+    }
+
+    async fn full(&self) -> Summary {
+        self.engine.once(None, RunKind::Full, &CancellationToken::new()).await.unwrap()
+    }
+
+    async fn states(&self) -> Vec<JobState> {
+        let jobs = self.store.jobs(&JobFilter { limit: 100, ..JobFilter::default() }).await.unwrap();
+        jobs.into_iter().filter(|job| job.state != JobState::Done).map(|job| job.state).collect()
+    }
+}
+
+fn hammer() -> Value {
+    json!({"sku": "H-1", "name": {"es": "Martillo"}, "active": true})
+}
+
+#[tokio::test]
+async fn a_change_in_the_source_reaches_the_target() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("product", "1", &hammer());
+    assert!(stage.once().await.is_clean());
+    assert_eq!(stage.shop.rows("product")[0]["name"]["es"], "Martillo");
+    stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Martillo grande"}, "active": true}));
+    let summary = stage.once().await;
+    assert_eq!((summary.delivered.written, stage.shop.rows("product").len()), (1, 1));
+    assert_eq!(stage.shop.rows("product")[0]["name"]["es"], "Martillo grande");
+}
+
+#[tokio::test]
+async fn own_writes_coming_back_cause_no_change() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("product", "1", &hammer());
+    stage.once().await;
+    let summary = stage.full().await;
+    assert_eq!((summary.delivered.written, stage.shop.written()), (0, 1));
+    assert!(summary.runs.iter().all(|run| run.balance.changed == 0), "{:?}", summary.runs);
+}
+
+#[tokio::test]
+async fn an_object_is_created_once_when_the_reply_is_lost() {
+    for fault in [Fault::LostAfter, Fault::LostBefore] {
+        let stage = Stage::catalog().await;
+        stage.erp.put("product", "1", &hammer());
+        stage.shop.fault(fault.clone());
+        let summary = stage.once().await;
+        assert!(summary.is_clean(), "{fault:?}: {summary:?}");
+        assert_eq!(stage.shop.rows("product").len(), 1, "{fault:?}");
+        assert_eq!(stage.shop.written(), 1, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_looked_up_is_never_created_a_second_time() {
+    let shop = FakeSystem::new("shop").with_facts(|facts| facts.find = crate::port::Find::None);
+    let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
+    stage.erp.put("product", "1", &hammer());
+    stage.shop.fault(Fault::LostBefore);
+    stage.once().await;
+    assert_eq!(stage.states().await, [JobState::Dead]);
+    assert_eq!(stage.shop.written(), 0);
+}
+
+#[tokio::test]
+async fn what_the_target_already_has_is_adopted_not_created() {
+    let stage = Stage::catalog().await;
+    stage.shop.put("product", "77", &json!({"sku": "H-1", "name": {"es": "Viejo"}, "active": true}));
+    stage.erp.put("product", "1", &hammer());
+    assert!(stage.once().await.is_clean());
+    let rows = stage.shop.rows("product");
+    assert_eq!((rows.len(), &rows[0]["id"], &rows[0]["name"]["es"]), (1, &json!("77"), &json!("Martillo")));
+}
+
+#[tokio::test]
+async fn a_job_waits_for_its_missing_reference_and_goes_on_when_it_arrives() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("category", "1", &json!({"code": "TOOLS", "name": {"es": "Herramientas"}}));
+    stage.erp.put("category", "0", &json!({"code": "HAND", "name": {"es": "De mano"}, "parent": "1"}));
+    let summary = stage.once().await;
+    assert!(summary.is_clean(), "{summary:?}");
+    let rows = stage.shop.rows("category");
+    let parent = rows.iter().find(|row| row["code"] == "TOOLS").unwrap();
+    let child = rows.iter().find(|row| row["code"] == "HAND").unwrap();
+    assert_eq!(child["parent"], parent["id"]);
+}
+
+#[tokio::test]
+async fn a_rejected_record_hurts_nobody_else_and_is_armed_again_by_its_change() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("product", "1", &hammer());
+    stage.erp.put("product", "2", &json!({"sku": "S-1", "name": {"es": "Sierra"}, "active": true}));
+    stage.shop.fault(Fault::Fail(Class::Rejected, "name too long"));
+    let summary = stage.once().await;
+    assert_eq!((summary.delivered.dead, summary.delivered.written), (1, 1));
+    stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "M"}, "active": true}));
+    assert!(stage.once().await.is_clean());
+    assert_eq!(stage.shop.rows("product").len(), 2);
+}
+
+#[tokio::test]
+async fn an_outage_burns_no_attempts() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("product", "1", &hammer());
+    for _ in 0..4 {
+        stage.shop.fault(Fault::Fail(Class::Transient, "down"));
+    }
+    stage.once().await;
+    let jobs = stage.store.jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await.unwrap();
+    assert_eq!(jobs.iter().map(|job| job.attempts).max(), Some(0));
+}
+
+#[tokio::test]
+async fn what_a_complete_listing_no_longer_shows_is_unpublished_and_stays_away() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("product", "1", &hammer());
+    stage.erp.put("product", "2", &json!({"sku": "S-1", "name": {"es": "Sierra"}, "active": true}));
+    stage.once().await;
+    stage.erp.remove("product", "1");
+    let summary = stage.full().await;
+    assert!(summary.is_clean(), "{summary:?}");
+    let row = |sku: &str| stage.shop.rows("product").into_iter().find(|row| row["sku"] == sku).unwrap();
+    assert_eq!((&row("H-1")["active"], &row("S-1")["active"]), (&json!(false), &json!(true)));
+    assert_eq!(stage.full().await.delivered.written, 0);
+}
+
+#[tokio::test]
+async fn an_empty_listing_deletes_nothing() {
+    let mut catalog = flow("catalog", "erp", "shop", &["product"]);
+    catalog.on_delete.insert("*".into(), DeletePolicy::Delete);
+    let stage = Stage::new(vec![catalog]).await;
+    stage.erp.put("product", "1", &hammer());
+    stage.once().await;
+    stage.erp.remove("product", "1");
+    let summary = stage.full().await;
+    assert!(!summary.is_clean());
+    assert_eq!(stage.shop.rows("product").len(), 1);
+}
+
+#[tokio::test]
+async fn a_deleted_record_is_deleted_where_the_policy_says_so() {
+    let mut catalog = flow("catalog", "erp", "shop", &["product"]);
+    catalog.on_delete.insert("product".into(), DeletePolicy::Delete);
+    let stage = Stage::new(vec![catalog]).await;
+    stage.erp.put("product", "1", &hammer());
+    stage.erp.put("product", "2", &json!({"sku": "S-1", "name": {"es": "Sierra"}}));
+    stage.once().await;
+    stage.erp.remove("product", "1");
+    assert!(stage.full().await.is_clean());
+    assert_eq!(stage.shop.rows("product").len(), 1);
+    assert!(stage.full().await.is_clean());
+    assert_eq!(stage.shop.rows("product").len(), 1);
+}
+
+#[tokio::test]
+async fn a_foreign_edit_of_an_owned_field_is_repaired() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("product", "1", &hammer());
+    stage.once().await;
+    let id = stage.shop.rows("product")[0]["id"].as_str().unwrap().to_owned();
+    stage.shop.put("product", &id, &json!({"sku": "H-1", "name": {"es": "Otro"}, "active": true}));
+    assert!(stage.full().await.is_clean());
+    assert_eq!(stage.shop.rows("product")[0]["name"]["es"], "Martillo");
+}
+
+#[tokio::test]
+async fn a_field_owned_by_the_target_is_left_alone() {
+    let mut catalog = flow("catalog", "erp", "shop", &["product"]);
+    catalog.owners.insert("product.name".into(), "shop".into());
+    let stage = Stage::new(vec![catalog]).await;
+    stage.shop.put("product", "7", &json!({"sku": "H-1", "name": {"es": "De la tienda"}, "active": false}));
+    stage.erp.put("product", "1", &hammer());
+    assert!(stage.once().await.is_clean());
+    assert_eq!(stage.shop.rows("product")[0]["name"]["es"], "De la tienda");
+    assert_eq!(stage.shop.rows("product")[0]["active"], true);
+}
+
+#[tokio::test]
+async fn a_silent_alteration_is_not_written_again_for_ever() {
+    let shop = FakeSystem::new("shop").altering(|text| text.replace('&', "&amp;"));
+    let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
+    stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Nuts & bolts"}, "active": true}));
+    assert!(stage.once().await.is_clean());
+    stage.full().await;
+    stage.full().await;
+    assert_eq!(stage.shop.written(), 1);
+}
+
+#[tokio::test]
+async fn an_altered_amount_is_an_error_that_names_both_values() {
+    let shop = FakeSystem::new("shop").altering(|text| text.replace("19.5", "195"));
+    let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("prices", "erp", "shop", &["price"])]).await;
+    let price = json!({"code": "web/H-1", "list": "web", "sku": "H-1", "amount": "19.5", "currency": "EUR", "tax_included": true});
+    stage.erp.put("price", "1", &price);
+    stage.once().await;
+    let jobs = stage.store.jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await.unwrap();
+    let error = jobs[0].error.clone().unwrap_or_default();
+    assert_eq!(jobs[0].state, JobState::Dead);
+    assert!(error.contains("195") && error.contains("19.5") && error.contains("amount"), "{error}");
+}
+
+#[tokio::test]
+async fn what_the_target_lost_is_created_again() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("product", "1", &hammer());
+    stage.once().await;
+    let id = stage.shop.rows("product")[0]["id"].as_str().unwrap().to_owned();
+    stage.shop.remove("product", &id);
+    stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Nuevo"}, "active": true}));
+    let summary = stage.once().await;
+    assert!(summary.is_clean(), "{summary:?}");
+    assert_eq!(stage.shop.rows("product").len(), 1);
+    assert_eq!(stage.shop.rows("product")[0]["name"]["es"], "Nuevo");
+}
+
+#[tokio::test]
+async fn a_resync_of_one_key_repairs_just_that_record() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("product", "1", &hammer());
+    stage.once().await;
+    let id = stage.shop.rows("product")[0]["id"].as_str().unwrap().to_owned();
+    stage.shop.put("product", &id, &json!({"sku": "H-1", "name": {"es": "Otro"}, "active": true}));
+    let scope: Scope = "catalog/product/H-1".parse().unwrap();
+    let summary = stage.engine.once(Some(&scope), RunKind::Delta, &CancellationToken::new()).await.unwrap();
+    assert!(summary.is_clean(), "{summary:?}");
+    assert_eq!(stage.shop.rows("product")[0]["name"]["es"], "Martillo");
+}
+
+#[tokio::test]
+async fn a_bad_row_is_counted_with_its_reason_and_the_rest_goes_on() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("product", "1", &json!({"name": {"es": "Sin clave"}}));
+    stage.erp.put("product", "2", &hammer());
+    let summary = stage.once().await;
+    assert_eq!((summary.rejected, stage.shop.rows("product").len()), (1, 1));
+    assert!(summary.runs.iter().all(|run| run.balance.closes()));
+    stage.erp.put("product", "1", &json!({"sku": "OK", "name": {"es": "Con clave"}}));
+    assert!(stage.once().await.is_clean());
+}
+
+#[tokio::test]
+async fn a_system_that_does_not_answer_stops_its_run_and_loses_nothing() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("product", "1", &hammer());
+    stage.erp.state.lock().unwrap().pull_faults.push_back(Failure::new(Class::Transient, "down"));
+    let summary = stage.once().await;
+    assert!(summary.runs.iter().any(|run| run.error.is_some()));
+    assert_eq!(stage.shop.written(), 0);
+    let deletes = stage.shop.state.lock().unwrap().written.iter().filter(|(op, _)| *op == Op::Delete).count();
+    assert_eq!(deletes, 0);
+}
