@@ -21,7 +21,7 @@ use super::{
 use crate::{
     failure::{Class, Failure},
     port::{Captures, Facts, Op, Outcome, Progress, System},
-    store::{Attempt, Delivered, Intent, Job, JobFilter, RunKind, StoreError, Verdict},
+    store::{Attempt, Delivered, Intent, Job, RunKind, StoreError, Verdict},
 };
 
 /// How the deliveries of one pass ended.
@@ -113,16 +113,10 @@ async fn batch(parts: &Parts, target: &str, tally: &mut Tally, stop: &Cancellati
         delivered.iter().filter_map(|one| one.attempt.as_ref()).map(|attempt| u64::from(attempt.requests)).sum();
     tally.count(&delivered);
     tally.requests += requests;
-    let waiting: Vec<i64> = delivered
-        .iter()
-        .filter(|one| matches!(&one.verdict, Verdict::Parked { cause, .. } if cause.starts_with("missing:")))
-        .map(|one| one.job)
-        .collect();
     let summary = parts.store.deliver(target, &entity, delivered, parts.env.now()).await?;
     if !summary.lost.is_empty() {
         tracing::warn!(target, entity, jobs = ?summary.lost, "leases were lost meanwhile; another worker has these jobs");
     }
-    batch.wake_if_arrived(&jobs, &waiting).await?;
     if summary.woken > 0 {
         parts.work.notify_waiters();
     }
@@ -274,20 +268,6 @@ impl Batch<'_> {
         };
         tracing::debug!(target = self.target, entity = self.entity, job = task.job.id, class = %failure.class, "write failed");
         Ok(Delivered { job: task.job.id, fence: task.job.fence, verdict, replica, change: None, attempt: Some(attempt) })
-    }
-
-    /// What a job waits for may have arrived between looking and parking: look once more.
-    async fn wake_if_arrived(&self, jobs: &[Job], waiting: &[i64]) -> Result<(), StoreError> {
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        let waiting: BTreeSet<i64> = waiting.iter().copied().collect();
-        let parked: Vec<&Job> = jobs.iter().filter(|job| waiting.contains(&job.id)).collect();
-        let arrived = prepare::satisfied(self, &parked).await?;
-        if !arrived.is_empty() {
-            self.parts.store.retry(&JobFilter { ids: arrived, ..JobFilter::default() }, self.parts.env.now()).await?;
-        }
-        Ok(())
     }
 }
 

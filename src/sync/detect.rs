@@ -110,13 +110,14 @@ impl Reading<'_> {
             return Ok(());
         }
         let (store, system) = (&self.parts.store, self.system.name());
+        // References first: one to an object of this very page binds a placeholder that identification then takes on.
+        resolve(self.parts, system, &mut pulled.iter_mut().map(|seen| &mut seen.object).collect::<Vec<_>>()).await?;
         let match_fields = self.parts.routes.matches(self.entity);
         let identities: Vec<_> = pulled
             .iter()
             .map(|seen| (seen.id.clone(), seen.object.key.clone(), matches(&match_fields, &seen.object.fields)))
             .collect();
         let records = store.identify(system, self.entity, &identities).await?;
-        resolve(self.parts, system, &mut pulled.iter_mut().map(|seen| &mut seen.object).collect::<Vec<_>>()).await?;
         let ids: Vec<String> = pulled.iter().map(|seen| seen.id.clone()).collect();
         let mut known: HashMap<String, Replica> = store
             .replicas_by_id(system, self.entity, &ids)

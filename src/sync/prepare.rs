@@ -476,22 +476,6 @@ async fn externals(batch: &Batch<'_>, needs: &Needs) -> Result<Externals> {
     Ok(externals)
 }
 
-/// Which of these parked jobs would not be parked now.
-pub(super) async fn satisfied(batch: &Batch<'_>, jobs: &[&Job]) -> Result<Vec<i64>> {
-    let facts = batch.system.facts(batch.entity).cloned().unwrap_or_default();
-    let jobs: Vec<Job> = jobs.iter().map(|&job| Job { intent: None, ..job.clone() }).collect();
-    let token = CancellationToken::new();
-    token.cancel();
-    let prepared = Box::pin(prepare(batch, &facts, jobs, &token)).await?;
-    let still: BTreeSet<i64> = prepared
-        .settled
-        .iter()
-        .filter(|one| matches!(one.verdict, Verdict::Parked { .. }))
-        .map(|one| one.job)
-        .collect();
-    Ok(prepared.tasks.iter().map(|task| task.job.id).filter(|id| !still.contains(id)).collect())
-}
-
 fn settle(prepared: &mut Prepared, batch: &Batch<'_>, job: &Job, failure: &Failure) {
     let tried = Tried { attempts: job.attempts, intent: job.intent.clone(), settle: batch.settle };
     let verdict = outcome::verdict(failure, &tried, &batch.parts.env);
