@@ -174,10 +174,15 @@ impl Batch<'_> {
         let intents: Vec<(i64, i64, Intent)> = tasks
             .iter()
             .filter(|task| task.write.op == Op::Create)
-            .map(|task| (task.job.id, task.job.fence, Intent { op: Op::Create, at: now, done: task.write.done.clone() }))
+            .map(|task| {
+                (task.job.id, task.job.fence, Intent { op: Op::Create, at: now, done: task.write.done.clone() })
+            })
             .collect();
-        let held: BTreeSet<i64> =
-            if intents.is_empty() { BTreeSet::new() } else { self.parts.store.intend(&intents, now).await?.into_iter().collect() };
+        let held: BTreeSet<i64> = if intents.is_empty() {
+            BTreeSet::new()
+        } else {
+            self.parts.store.intend(&intents, now).await?.into_iter().collect()
+        };
         Ok(tasks
             .into_iter()
             .filter(|task| task.write.op != Op::Create || held.contains(&task.job.id))
@@ -255,7 +260,13 @@ impl Batch<'_> {
         Ok(delivered)
     }
 
-    async fn failed(&self, facts: &Facts, task: Task, failure: &Failure, attempt: Attempt) -> Result<Delivered, StoreError> {
+    async fn failed(
+        &self,
+        facts: &Facts,
+        task: Task,
+        failure: &Failure,
+        attempt: Attempt,
+    ) -> Result<Delivered, StoreError> {
         let tried = outcome::Tried {
             attempts: task.job.attempts.saturating_add(1),
             intent: keep_intent(&task, failure.class),
@@ -267,7 +278,14 @@ impl Batch<'_> {
             _ => (outcome::verdict(failure, &tried, &self.parts.env), None),
         };
         tracing::debug!(target = self.target, entity = self.entity, job = task.job.id, class = %failure.class, "write failed");
-        Ok(Delivered { job: task.job.id, fence: task.job.fence, verdict, replica, change: None, attempt: Some(attempt) })
+        Ok(Delivered {
+            job: task.job.id,
+            fence: task.job.fence,
+            verdict,
+            replica,
+            change: None,
+            attempt: Some(attempt),
+        })
     }
 }
 
@@ -295,13 +313,10 @@ impl Progress for Saver<'_> {
         };
         let at = task.intent.as_ref().map_or_else(|| self.batch.parts.env.now(), |intent| intent.at);
         let intent = Intent { op: task.write.op, at, done: done.clone() };
-        let held = self
-            .batch
-            .parts
-            .store
-            .intend(&[(job, task.job.fence, intent)], self.batch.parts.env.now())
-            .await
-            .map_err(|error| Failure::new(Class::Unknown, "a finished step could not be stored").with_source(error))?;
+        let held =
+            self.batch.parts.store.intend(&[(job, task.job.fence, intent)], self.batch.parts.env.now()).await.map_err(
+                |error| Failure::new(Class::Unknown, "a finished step could not be stored").with_source(error),
+            )?;
         if held.is_empty() {
             return Err(Failure::new(Class::Unknown, "the lease was lost; another worker goes on"));
         }

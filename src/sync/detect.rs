@@ -134,7 +134,9 @@ impl Reading<'_> {
                     position: seen.position,
                     id: Some(seen.id),
                     field: None,
-                    reason: format!("{system} has two objects of key {key}: this one and {other}; give one of them another key"),
+                    reason: format!(
+                        "{system} has two objects of key {key}: this one and {other}; give one of them another key"
+                    ),
                     cause: None,
                 });
                 continue;
@@ -148,7 +150,10 @@ impl Reading<'_> {
             }
             let fresh = before.as_ref().is_none_or(|replica| replica.gone_at.is_some() || replica.fields.is_empty());
             let (fields, sent) = observe(before.as_ref(), seen.object.fields, self.mapping.reads());
-            let difference = model::diff(before.as_ref().filter(|_| !fresh).map_or(&Fields::new(), |replica| &replica.fields), &fields);
+            let difference = model::diff(
+                before.as_ref().filter(|_| !fresh).map_or(&Fields::new(), |replica| &replica.fields),
+                &fields,
+            );
             if difference.is_empty() && !fresh {
                 commit.balance.unchanged += 1;
                 commit.reprints.push((seen.id, seen.print, seen.version, sent));
@@ -177,7 +182,14 @@ impl Reading<'_> {
     }
 
     /// Opens jobs at the systems this one tells, and at this one itself where others own what it changed.
-    pub(super) fn jobs_for(&self, record: i64, after: &Fields, difference: &Fields, fresh: bool, jobs: &mut Vec<NewJob>) {
+    pub(super) fn jobs_for(
+        &self,
+        record: i64,
+        after: &Fields,
+        difference: &Fields,
+        fresh: bool,
+        jobs: &mut Vec<NewJob>,
+    ) {
         let system = self.system.name();
         let lane = lane::of(self.entity, after);
         let mut open = |target: &str| {
@@ -191,9 +203,9 @@ impl Reading<'_> {
         }
         let foreign = |source: &str| {
             fresh
-                || difference
-                    .keys()
-                    .any(|field| self.parts.routes.owner(self.entity, field, source, system).is_some_and(|owner| owner != system))
+                || difference.keys().any(|field| {
+                    self.parts.routes.owner(self.entity, field, source, system).is_some_and(|owner| owner != system)
+                })
         };
         if self.parts.routes.to(system, self.entity).any(|flow| foreign(&flow.from)) {
             open(system);

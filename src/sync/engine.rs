@@ -1,11 +1,6 @@
 //! The engine: pulls when it is time, delivers what there is, until told to stop.
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures::future::join_all;
@@ -164,14 +159,20 @@ impl Engine {
     pub async fn run(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         self.parts.store.recover(self.parts.env.now()).await?;
         let workers = self.workers(shutdown);
-        let (schedule, orders, purge) = (self.keep_schedule(shutdown), self.keep_orders(shutdown), self.keep_purging(shutdown));
+        let (schedule, orders, purge) =
+            (self.keep_schedule(shutdown), self.keep_orders(shutdown), self.keep_purging(shutdown));
         let (workers, schedule, orders, purge) = tokio::join!(workers, schedule, orders, purge);
         workers.map(|_| ()).and(schedule).and(orders).and(purge)
     }
 
     /// Pulls everything that flows bring (or only `scope`) once, delivers until nothing is left that could be done now or
     /// soon, and tells what happened.
-    pub async fn once(&self, scope: Option<&Scope>, kind: RunKind, shutdown: &CancellationToken) -> Result<Summary, StoreError> {
+    pub async fn once(
+        &self,
+        scope: Option<&Scope>,
+        kind: RunKind,
+        shutdown: &CancellationToken,
+    ) -> Result<Summary, StoreError> {
         self.parts.store.recover(self.parts.env.now()).await?;
         let mut summary = Summary::default();
         let idle = shutdown.child_token();
@@ -195,7 +196,12 @@ impl Engine {
     }
 
     /// Pulls all sources in the order of the configuration; targets first where they were never looked at.
-    async fn pull_all(&self, kind: RunKind, trigger: &str, cancel: &CancellationToken) -> Result<Vec<RunReport>, StoreError> {
+    async fn pull_all(
+        &self,
+        kind: RunKind,
+        trigger: &str,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<RunReport>, StoreError> {
         let mut runs = Vec::new();
         for flow in self.parts.routes.flows() {
             runs.extend(self.pull_flow(flow, None, kind, trigger, cancel).await?);
@@ -431,4 +437,3 @@ pub(super) async fn struck(parts: &Parts, system: &str, failure: &Failure) -> Re
     }
     Ok(())
 }
-

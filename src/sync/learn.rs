@@ -20,7 +20,8 @@ use crate::{
 /// Turns answers into replicas and closes the jobs.
 pub(super) async fn learn(batch: &Batch<'_>, written: Vec<(Task, Written, Attempt)>) -> Result<Vec<Delivered>> {
     let Some(mapping) = batch.parts.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
-    let mut shown: Vec<Option<Pulled>> = written.iter().map(|(_, answer, _)| answered(batch, mapping.as_ref(), answer)).collect();
+    let mut shown: Vec<Option<Pulled>> =
+        written.iter().map(|(_, answer, _)| answered(batch, mapping.as_ref(), answer)).collect();
     detect::resolve(batch.parts, batch.target, &mut shown.iter_mut().flatten().collect::<Vec<_>>()).await?;
     Ok(written
         .into_iter()
@@ -36,7 +37,11 @@ fn answered(batch: &Batch<'_>, mapping: &dyn Translate, answer: &Written) -> Opt
         batch.parts.validate(batch.entity, &mut pulled.fields)?;
         Ok(pulled)
     });
-    result.inspect_err(|failure| tracing::debug!(target = batch.target, entity = batch.entity, %failure, "answer left unread")).ok()
+    result
+        .inspect_err(
+            |failure| tracing::debug!(target = batch.target, entity = batch.entity, %failure, "answer left unread"),
+        )
+        .ok()
 }
 
 fn close(
@@ -61,7 +66,8 @@ fn close(
             attempt: Some(attempt),
         };
     }
-    let (mut fields, mut sent) = (before.clone(), task.replica.as_ref().map(|replica| replica.sent.clone()).unwrap_or_default());
+    let (mut fields, mut sent) =
+        (before.clone(), task.replica.as_ref().map(|replica| replica.sent.clone()).unwrap_or_default());
     for field in &task.changed {
         let value = task.wanted.get(field).cloned().unwrap_or(Value::Null);
         // Until the target shows the field, what it made of it is not known.
@@ -85,7 +91,8 @@ fn close(
         let stored = fields.get(&field).map(Value::to_string).unwrap_or_default();
         let wanted = task.wanted.get(&field).map(Value::to_string).unwrap_or_default();
         sent.remove(&field);
-        let error = format!("{} stored {stored} where {field} {wanted} was sent; an amount must arrive as it is", batch.target);
+        let error =
+            format!("{} stored {stored} where {field} {wanted} was sent; an amount must arrive as it is", batch.target);
         attempt.outcome = Class::Rejected.as_str().to_owned();
         attempt.message = Some(error.clone());
         verdict = Verdict::Dead { class: Class::Rejected.as_str().to_owned(), error };
@@ -145,7 +152,8 @@ fn placeholder(batch: &Batch<'_>, task: &Task, id: &str) -> Replica {
 }
 
 fn gone(task: &Task, id: String) -> ReplicaWrite {
-    let (fields, sent) = task.replica.as_ref().map(|replica| (replica.fields.clone(), replica.sent.clone())).unwrap_or_default();
+    let (fields, sent) =
+        task.replica.as_ref().map(|replica| (replica.fields.clone(), replica.sent.clone())).unwrap_or_default();
     ReplicaWrite {
         record: task.job.record,
         id,
@@ -160,7 +168,12 @@ fn gone(task: &Task, id: String) -> ReplicaWrite {
 }
 
 /// The target no longer has the object.
-pub(super) fn missing(batch: &Batch<'_>, task: &Task, failure: &Failure, tried: &Tried) -> (Verdict, Option<ReplicaWrite>) {
+pub(super) fn missing(
+    batch: &Batch<'_>,
+    task: &Task,
+    failure: &Failure,
+    tried: &Tried,
+) -> (Verdict, Option<ReplicaWrite>) {
     let Some(id) = task.write.id.clone().filter(|_| task.replica.is_some()) else {
         return (outcome::verdict(failure, tried, &batch.parts.env), None);
     };
@@ -201,13 +214,15 @@ pub(super) async fn conflict(
         *at = outcome::later(batch.parts.env.now(), batch.settle);
         return Ok((verdict, None));
     }
-    let (Some(mapping), Some(id), true) = (batch.parts.mapping(batch.target, batch.entity), &task.write.id, facts.read) else {
+    let (Some(mapping), Some(id), true) = (batch.parts.mapping(batch.target, batch.entity), &task.write.id, facts.read)
+    else {
         return Ok((verdict, None));
     };
     let Ok(rows) = batch.system.read(batch.entity, std::slice::from_ref(id)).await else { return Ok((verdict, None)) };
     let Some(row) = rows.into_iter().next() else { return Ok((verdict, None)) };
     let version = row.version.clone();
-    let answer = Written { id: id.clone(), stored: Some(row.body.into_value()), version: version.clone(), ..Written::default() };
+    let answer =
+        Written { id: id.clone(), stored: Some(row.body.into_value()), version: version.clone(), ..Written::default() };
     let Some(mut pulled) = answered(batch, mapping.as_ref(), &answer) else { return Ok((verdict, None)) };
     detect::resolve(batch.parts, batch.target, &mut [&mut pulled]).await?;
     let (fields, sent) = observe(task.replica.as_ref(), pulled.fields, mapping.reads());

@@ -28,7 +28,10 @@ pub(super) fn backoff(failures: u32, env: &Env) -> Duration {
 
 /// A time later than `now`, however long the wait.
 pub(super) fn later(now: DateTime<Utc>, wait: Duration) -> DateTime<Utc> {
-    chrono::Duration::from_std(wait).ok().and_then(|wait| now.checked_add_signed(wait)).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    chrono::Duration::from_std(wait)
+        .ok()
+        .and_then(|wait| now.checked_add_signed(wait))
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 /// What the engine knows of the job whose write failed.
@@ -61,14 +64,20 @@ pub(super) fn verdict(failure: &Failure, tried: &Tried, env: &Env) -> Verdict {
             retry(wait, false, tried.intent.clone())
         }
         Class::Unmapped => Verdict::Parked {
-            cause: failure.cause.clone().unwrap_or_else(|| Cause(format!("unmapped:{}", failure.field.as_deref().unwrap_or("?")))).0,
+            cause: failure
+                .cause
+                .clone()
+                .unwrap_or_else(|| Cause(format!("unmapped:{}", failure.field.as_deref().unwrap_or("?"))))
+                .0,
             error,
         },
         Class::Rejected => Verdict::Dead { class, error },
         Class::Unknown | Class::Missing | Class::Conflict if tried.attempts >= MAX_ATTEMPTS => {
             Verdict::Dead { class, error: format!("given up after {} attempts: {error}", tried.attempts) }
         }
-        Class::Unknown => retry(tried.settle.max(backoff(tried.attempts, env)).min(LONGEST), true, tried.intent.clone()),
+        Class::Unknown => {
+            retry(tried.settle.max(backoff(tried.attempts, env)).min(LONGEST), true, tried.intent.clone())
+        }
         Class::Missing | Class::Conflict => retry(Duration::ZERO, true, None),
     }
 }

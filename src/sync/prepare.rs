@@ -61,13 +61,16 @@ struct Known {
     found: Option<SourceRow>,
 }
 
-pub(super) async fn prepare(batch: &Batch<'_>, facts: &Facts, jobs: Vec<Job>, stop: &CancellationToken) -> Result<Prepared> {
+pub(super) async fn prepare(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    jobs: Vec<Job>,
+    stop: &CancellationToken,
+) -> Result<Prepared> {
     let mut prepared = Prepared::default();
     let Some(mapping) = batch.parts.mapping(batch.target, batch.entity) else {
-        let failure = Failure::new(
-            Class::Fatal,
-            format!("system {} has no mapping for entity {}", batch.target, batch.entity),
-        );
+        let failure =
+            Failure::new(Class::Fatal, format!("system {} has no mapping for entity {}", batch.target, batch.entity));
         for job in jobs {
             settle(&mut prepared, batch, &job, &failure);
         }
@@ -116,7 +119,10 @@ pub(super) async fn prepare(batch: &Batch<'_>, facts: &Facts, jobs: Vec<Job>, st
                 burn: false,
                 intent: one.job.intent.clone(),
                 class: Class::Transient.as_str().to_owned(),
-                error: format!("{} of {} has to be read once before anything is created there", batch.entity, batch.target),
+                error: format!(
+                    "{} of {} has to be read once before anything is created there",
+                    batch.entity, batch.target
+                ),
             },
             replica: None,
             change: None,
@@ -277,13 +283,21 @@ async fn look_up(
         let settled = outcome::later(intent.at, batch.settle);
         if settled > now {
             // The target may still be carrying the request out; a lookup would prove nothing yet.
-            prepared.settled.push(wait_until(&one.job, settled, intent, "its creation had no answer; it is looked up when it must have ended"));
+            prepared.settled.push(wait_until(
+                &one.job,
+                settled,
+                intent,
+                "its creation had no answer; it is looked up when it must have ended",
+            ));
             continue;
         }
         if facts.find == Find::None {
             let failure = Failure::new(
                 Class::Rejected,
-                format!("the creation of this {} had no answer, and the adapter of {} cannot look it up; check there, then retry or discard", batch.entity, batch.target),
+                format!(
+                    "the creation of this {} had no answer, and the adapter of {} cannot look it up; check there, then retry or discard",
+                    batch.entity, batch.target
+                ),
             );
             settle(prepared, batch, &one.job, &failure);
             continue;
@@ -319,7 +333,12 @@ async fn look_up(
             Ok(rows) => {
                 let failure = Failure::new(
                     Class::Rejected,
-                    format!("{} has {} objects for key {}; make them one, then retry", batch.target, rows.len(), one.key),
+                    format!(
+                        "{} has {} objects for key {}; make them one, then retry",
+                        batch.target,
+                        rows.len(),
+                        one.key
+                    ),
                 );
                 settle(prepared, batch, &one.job, &failure);
             }
@@ -415,9 +434,9 @@ async fn push(
         let pushed = if one.op == Op::Delete {
             Ok((Value::Null, Value::Null))
         } else {
-            mapping
-                .push(&one.wanted, None, &externals)
-                .and_then(|whole| Ok((if only.is_some() { mapping.push(&one.wanted, only, &externals)? } else { whole.clone() }, whole)))
+            mapping.push(&one.wanted, None, &externals).and_then(|whole| {
+                Ok((if only.is_some() { mapping.push(&one.wanted, only, &externals)? } else { whole.clone() }, whole))
+            })
         };
         let (body, whole) = match pushed {
             Ok(pushed) => pushed,
@@ -426,7 +445,13 @@ async fn push(
                 continue;
             }
         };
-        let done = one.job.intent.as_ref().filter(|intent| intent.op == one.op).map(|intent| intent.done.clone()).unwrap_or_default();
+        let done = one
+            .job
+            .intent
+            .as_ref()
+            .filter(|intent| intent.op == one.op)
+            .map(|intent| intent.done.clone())
+            .unwrap_or_default();
         let write = Write {
             job: one.job.id,
             op: one.op,
@@ -479,7 +504,14 @@ async fn externals(batch: &Batch<'_>, needs: &Needs) -> Result<Externals> {
 fn settle(prepared: &mut Prepared, batch: &Batch<'_>, job: &Job, failure: &Failure) {
     let tried = Tried { attempts: job.attempts, intent: job.intent.clone(), settle: batch.settle };
     let verdict = outcome::verdict(failure, &tried, &batch.parts.env);
-    prepared.settled.push(Delivered { job: job.id, fence: job.fence, verdict, replica: None, change: None, attempt: None });
+    prepared.settled.push(Delivered {
+        job: job.id,
+        fence: job.fence,
+        verdict,
+        replica: None,
+        change: None,
+        attempt: None,
+    });
 }
 
 fn done(prepared: &mut Prepared, job: &Job) {

@@ -99,7 +99,8 @@ pub(super) async fn pull(
         }
     }
     if report.error.is_none() && !report.balance.closes() {
-        report.error = Some("the balance does not close: seen is not unchanged + changed + skipped + rejected".to_owned());
+        report.error =
+            Some("the balance does not close: seen is not unchanged + changed + skipped + rejected".to_owned());
     }
     parts.store.end_run(run, &report.balance, report.error.as_deref(), parts.env.now()).await?;
     parts.store.drop_lease(&lease).await?;
@@ -138,11 +139,18 @@ async fn pages(
     let mut request = fetch(reading, since, None);
     loop {
         let page = request.await.map_err(|error| {
-            Failure::new(Class::Transient, format!("reading {} of system {} was broken off", reading.entity, reading.system.name()))
-                .with_source(error)
+            Failure::new(
+                Class::Transient,
+                format!("reading {} of system {} was broken off", reading.entity, reading.system.name()),
+            )
+            .with_source(error)
         })??;
         if cancel.is_cancelled() {
-            return Err(Failure::new(Class::Transient, "stopped before the listing was complete; nothing is lost, the next run reads on").into());
+            return Err(Failure::new(
+                Class::Transient,
+                "stopped before the listing was complete; nothing is lost, the next run reads on",
+            )
+            .into());
         }
         let read_at = counter;
         counter = parts.store.counter().await?;
@@ -163,7 +171,12 @@ async fn pages(
             {
                 return Err(Failure::new(
                     Class::Transient,
-                    format!("{} announced {announced} objects of {} and gave {}", reading.system.name(), reading.entity, total.seen),
+                    format!(
+                        "{} announced {announced} objects of {} and gave {}",
+                        reading.system.name(),
+                        reading.entity,
+                        total.seen
+                    ),
                 )
                 .into());
             }
@@ -177,7 +190,11 @@ async fn pages(
     Ok(())
 }
 
-fn fetch(reading: &Reading<'_>, since: Option<&str>, page: Option<PageToken>) -> AbortOnDropHandle<Result<Page, Failure>> {
+fn fetch(
+    reading: &Reading<'_>,
+    since: Option<&str>,
+    page: Option<PageToken>,
+) -> AbortOnDropHandle<Result<Page, Failure>> {
     let Some(system) = reading.parts.systems.get(reading.system.name()).cloned() else {
         unreachable!("a reading is made from the systems of its parts")
     };
@@ -232,7 +249,10 @@ async fn gone(reading: &Reading<'_>, pass: &RoaringBitmap, unreadable: bool, tot
         if total.seen == 0 {
             return Err(Failure::new(
                 Class::Transient,
-                format!("{system} listed no {} at all, though it had some; nothing is taken for deleted", reading.entity),
+                format!(
+                    "{system} listed no {} at all, though it had some; nothing is taken for deleted",
+                    reading.entity
+                ),
             )
             .into());
         }
@@ -273,7 +293,13 @@ async fn gone(reading: &Reading<'_>, pass: &RoaringBitmap, unreadable: bool, tot
 }
 
 /// Reads single records again: the source's row and every target's, so that a difference on either side is found.
-pub(super) async fn refresh(parts: &Parts, system: &str, entity: &str, ids: &[String], trigger: &str) -> Result<RunReport, StoreError> {
+pub(super) async fn refresh(
+    parts: &Parts,
+    system: &str,
+    entity: &str,
+    ids: &[String],
+    trigger: &str,
+) -> Result<RunReport, StoreError> {
     let mut report = RunReport {
         run: None,
         system: system.to_owned(),

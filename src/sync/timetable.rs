@@ -45,7 +45,9 @@ impl Timetable {
                 let mut wall = local.with_second(0).unwrap_or(local);
                 loop {
                     wall += Duration::minutes(1);
-                    if let LocalResult::Single(time) | LocalResult::Ambiguous(time, _) = self.zone.from_local_datetime(&wall) {
+                    if let LocalResult::Single(time) | LocalResult::Ambiguous(time, _) =
+                        self.zone.from_local_datetime(&wall)
+                    {
                         return time.to_utc();
                     }
                 }
@@ -75,19 +77,13 @@ mod tests {
     #[test]
     fn a_schedule_in_the_spring_gap_runs_right_after_it() {
         // 2026-03-29 02:00 becomes 03:00 in Madrid: 02:30 does not exist.
-        assert_eq!(
-            firings(&table("0 30 2 * * *"), "2026-03-28T12:00:00Z", 2),
-            ["03-29T01:00Z", "03-30T00:30Z"]
-        );
+        assert_eq!(firings(&table("0 30 2 * * *"), "2026-03-28T12:00:00Z", 2), ["03-29T01:00Z", "03-30T00:30Z"]);
     }
 
     #[test]
     fn a_schedule_in_the_repeated_autumn_hour_runs_once() {
         // 2026-10-25 03:00 becomes 02:00 in Madrid: 02:30 happens at 00:30Z and at 01:30Z.
-        assert_eq!(
-            firings(&table("0 30 2 * * *"), "2026-10-24T12:00:00Z", 2),
-            ["10-25T00:30Z", "10-26T01:30Z"]
-        );
+        assert_eq!(firings(&table("0 30 2 * * *"), "2026-10-24T12:00:00Z", 2), ["10-25T00:30Z", "10-26T01:30Z"]);
     }
 
     #[test]

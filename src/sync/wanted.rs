@@ -47,7 +47,8 @@ pub(super) fn wanted(
     let mut spoken = false;
     let mut withdrawn: Option<DeletePolicy> = None;
     for flow in routes.to(target, entity) {
-        let Some(source) = replicas.iter().find(|replica| replica.system == flow.from && !replica.fields.is_empty()) else {
+        let Some(source) = replicas.iter().find(|replica| replica.system == flow.from && !replica.fields.is_empty())
+        else {
             continue;
         };
         let leads = routes.leading(entity, &flow.from, target).is_some_and(|leading| leading.name == flow.name);
@@ -135,8 +136,10 @@ mod tests {
 
     #[test]
     fn each_field_flows_only_away_from_its_owner() {
-        let replicas =
-            [replica("shop", &json!({"total": "10", "status": "paid"})), replica("erp", &json!({"total": "9", "status": "shipped"}))];
+        let replicas = [
+            replica("shop", &json!({"total": "10", "status": "paid"})),
+            replica("erp", &json!({"total": "9", "status": "shipped"})),
+        ];
         let Wanted::Fields(at_erp) = state(&both_ways(), "erp", &replicas) else { panic!("erp is told") };
         assert_eq!(at_erp.get("total"), Some(&json!("10")));
         assert_eq!(at_erp.get("status"), None);
@@ -156,7 +159,10 @@ mod tests {
         source.gone_at = Some(chrono::DateTime::UNIX_EPOCH);
         assert_eq!(state(&routes, "shop", &[source.clone()]), Wanted::Nothing);
         let there = replica("shop", &json!({"total": "1", "active": true}));
-        assert_eq!(state(&routes, "shop", &[source, there]), Wanted::Fields(json!({"active": false}).as_object().unwrap().clone()));
+        assert_eq!(
+            state(&routes, "shop", &[source, there]),
+            Wanted::Fields(json!({"active": false}).as_object().unwrap().clone())
+        );
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::{
     failure::{Cause, Class, Failure},
     mapping::{Externals, Fields, Needs, Pulled, PulledRef, RefBy, Translate},
     port::{
-        Checked, Facts, Find, Op, Outcome, Page, Probe, Progress, PullRequest, RowBody, SourceRow, System, Write, Written,
+        Checked, Facts, Find, Op, Outcome, Page, Probe, Progress, PullRequest, RowBody, SourceRow, System, Write,
+        Written,
     },
 };
 
@@ -178,10 +179,14 @@ impl System for FakeSystem {
             let result = match fault {
                 Some(Fault::Fail(class, message)) => Err(Failure::new(class, message)),
                 Some(Fault::LostBefore) => Err(Failure::new(Class::Unknown, "no answer")),
-                Some(Fault::LostAfter) => self.apply(entity, &write).and(Err(Failure::new(Class::Unknown, "no answer"))),
-                None => self
-                    .apply(entity, &write)
-                    .map(|(id, row)| Written { id, stored: (!row.is_null()).then_some(row), ..Written::default() }),
+                Some(Fault::LostAfter) => {
+                    self.apply(entity, &write).and(Err(Failure::new(Class::Unknown, "no answer")))
+                }
+                None => self.apply(entity, &write).map(|(id, row)| Written {
+                    id,
+                    stored: (!row.is_null()).then_some(row),
+                    ..Written::default()
+                }),
             };
             outcomes.push(Outcome { job: write.job, result, requests: 1 });
         }
@@ -248,7 +253,8 @@ impl Translate for FakeMapping {
                     let reference = ("category".to_owned(), record);
                     let Some(id) = known.records.get(&reference) else {
                         let key = known.keys.get(&reference).cloned().unwrap_or_default();
-                        return Err(Failure::new(Class::Unmapped, "parent not there").with_cause(Cause::missing("category", &key)));
+                        return Err(Failure::new(Class::Unmapped, "parent not there")
+                            .with_cause(Cause::missing("category", &key)));
                     };
                     Value::from(id.as_str())
                 }

@@ -9,10 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::fakes::{FakeMapping, FakeSystem, Fault};
-use super::{
-    DeletePolicy, Engine, Flow, Limits, Parts, Routes, Scope, Summary, SystemLimits,
-    routes::tests::flow,
-};
+use super::{DeletePolicy, Engine, Flow, Limits, Parts, Routes, Scope, Summary, SystemLimits, routes::tests::flow};
 use crate::{
     failure::{Class, Failure},
     mapping::Translate,
@@ -41,8 +38,10 @@ impl Stage {
         let folder = tempfile::tempdir().unwrap();
         let env = fakes::env();
         let store = crate::store::open(&format!("sqlite://{}/state.db", folder.path().display())).await.unwrap();
-        let systems: BTreeMap<String, Arc<dyn System>> =
-            BTreeMap::from([("erp".to_owned(), erp.clone() as Arc<dyn System>), ("shop".to_owned(), shop.clone() as _)]);
+        let systems: BTreeMap<String, Arc<dyn System>> = BTreeMap::from([
+            ("erp".to_owned(), erp.clone() as Arc<dyn System>),
+            ("shop".to_owned(), shop.clone() as _),
+        ]);
         let mut mappings: BTreeMap<(String, String), Arc<dyn Translate>> = BTreeMap::new();
         for system in ["erp", "shop"] {
             for entity in ["product", "category"] {
@@ -65,7 +64,10 @@ impl Stage {
             routes: Routes::new(flows).unwrap(),
             limits: Limits {
                 lease: std::time::Duration::from_secs(3600),
-                systems: BTreeMap::from([("shop".to_owned(), SystemLimits { settle: std::time::Duration::from_secs(5), ..SystemLimits::default() })]),
+                systems: BTreeMap::from([(
+                    "shop".to_owned(),
+                    SystemLimits { settle: std::time::Duration::from_secs(5), ..SystemLimits::default() },
+                )]),
                 ..Limits::default()
             },
             owner: "test".into(),
