@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::http::HttpAdapter;
+use super::{http::HttpAdapter, sql::SqlAdapter};
 
 /// JSON Schemas of adapter files by driver.
 #[must_use]
 pub fn schemas() -> Vec<(&'static str, Value)> {
-    vec![("http", schemars::schema_for!(HttpAdapter).to_value())]
+    vec![("http", schemars::schema_for!(HttpAdapter).to_value()), ("sql", schemars::schema_for!(SqlAdapter).to_value())]
 }
 
 /// JSON Schema of an adapter file, whatever its driver.
@@ -34,12 +34,18 @@ pub fn markdown() -> String {
         "# Keys of adapter files\n\nMade from the code by a test (`BLESS=1 cargo test --lib manifest_reference` writes it anew). \
          What the keys are for: `adapters.md`.\n",
     );
+    let mut told: Vec<(String, Value)> = Vec::new();
     for (driver, schema) in schemas() {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "\n## Driver `{driver}`");
         table("Top of the file", &schema, &mut out);
         for (name, part) in schema.get("$defs").and_then(Value::as_object).into_iter().flatten() {
-            table(name, part, &mut out);
+            // What drivers share is told once.
+            let part = (name.clone(), part.clone());
+            if !told.contains(&part) {
+                table(name, &part.1, &mut out);
+                told.push(part);
+            }
         }
     }
     out
