@@ -9,7 +9,6 @@ pub mod cursor;
 pub mod files;
 pub mod http;
 mod manifest;
-pub mod reference;
 mod registry;
 mod settings;
 pub mod sql;

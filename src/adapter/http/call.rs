@@ -79,12 +79,6 @@ impl Call {
         parts.into_iter().flatten().any(|part| part.names(variable))
     }
 
-    /// Whether the path itself names one of these variables: then a 404 speaks of that object, not of a wrong address.
-    #[must_use]
-    pub fn addresses(&self, variables: &[&str]) -> bool {
-        variables.iter().any(|variable| self.target.names(variable))
-    }
-
     /// The request's own parts, before address, authorisation and common headers are added. `secrets` are for headers only.
     ///
     /// # Errors

@@ -186,11 +186,7 @@ pub async fn join(
     Ok(())
 }
 
-/// By the text that names their row.
 type Children = HashMap<String, Vec<Value>>;
-
-/// The children of one row, under way.
-type Asked<'a> = BoxFuture<'a, Result<(String, Vec<Value>), Failure>>;
 
 async fn children(
     join: &Join,
@@ -217,7 +213,7 @@ async fn children(
             let Value::Array(items) = for_each.eval(&scope).map_err(wrong)? else {
                 return Err(Failure::new(Class::Fatal, format!("join into `{}`: `for_each` gives no list", join.into)));
             };
-            let mut asked: Vec<Asked<'_>> = Vec::new();
+            let mut asked: Vec<BoxFuture<'_, Result<(String, Vec<Value>), Failure>>> = Vec::new();
             for item in &items {
                 let scope = scope.child().with("item", item);
                 asked.push(Box::pin(async move {

@@ -18,8 +18,6 @@ mod percent;
 mod plan;
 mod pull;
 mod system;
-#[cfg(test)]
-mod tests;
 mod transport;
 mod variables;
 mod xml;

@@ -32,7 +32,7 @@ pub struct Operation {
 
 #[derive(Clone, Debug)]
 enum Form {
-    Single { call: Box<Call>, ignore: Option<Expr> },
+    Single { call: Call, ignore: Option<Expr> },
     Steps(Vec<Step>),
 }
 
@@ -64,7 +64,7 @@ impl Operation {
         let mut after = known.clone().and(ANSWER).and(["sent"]);
         let form = if spec.steps.is_empty() {
             let answer = compiler.formula_if(spec.ignore.as_ref(), &after)?;
-            Form::Single { call: Box::new(Call::compile(spec.request(), compiler, &known, at)?), ignore: answer }
+            Form::Single { call: Call::compile(spec.request(), compiler, &known, at)?, ignore: answer }
         } else {
             if !spec.request().is_absent() {
                 return Err(LoadError::new(
@@ -150,14 +150,16 @@ impl Operation {
         }
         let captured = saga.captured();
         let scope = scope.child().with_members(&captured);
-        if let Some(answer) = &saga.answer {
-            return self.learnt.read(saga.write, entity, &answer.scope(&scope), Some(answer));
+        match &saga.answer {
+            Some(answer) => self.learnt.read(saga.write, entity, &answer.scope(&scope), Some(answer)),
+            // Every step was done by an earlier attempt: there is no answer to read a row from.
+            None => {
+                let nothing = Learnt { row: None, version: None, ..self.learnt.clone() };
+                let null = Value::Null;
+                let scope = scope.with("body", &null).with("status", &null).with("headers", &null);
+                nothing.read(saga.write, entity, &scope, None)
+            }
         }
-        // Every step was done by an earlier attempt: there is no answer to read more than the captured id from.
-        let id = Learnt { id: self.learnt.id.clone(), ..Learnt::default() };
-        let nothing = Value::Null;
-        let scope = scope.with("body", &nothing).with("status", &nothing).with("headers", &nothing);
-        id.read(saga.write, entity, &scope, None)
     }
 }
 
