@@ -61,14 +61,14 @@ fn read_stock(bytes: &[u8], on_sale: &BTreeSet<String>, side: &mut Side) -> anyh
     let (mut article, mut total, mut inside) = (None, 0_i64, false);
     loop {
         match reader.read_event()? {
-            Event::Start(tag) if tag.name().as_ref() == b"articulo" => {
+            Event::Start(tag) if tag.name().as_ref() == "articulo" => {
                 let reference = tag.try_get_attribute("ref")?.context("an <articulo> without ref")?;
-                article = Some(String::from_utf8(reference.value.into_owned())?);
+                article = Some(reference.value.into_owned());
                 total = 0;
             }
-            Event::Start(tag) => inside = tag.name().as_ref() == b"almacen",
-            Event::Text(text) if inside => total += std::str::from_utf8(&text)?.trim().parse::<i64>()?,
-            Event::End(tag) if tag.name().as_ref() == b"articulo" => {
+            Event::Start(tag) => inside = tag.name().as_ref() == "almacen",
+            Event::Text(text) if inside => total += text.trim().parse::<i64>()?,
+            Event::End(tag) if tag.name().as_ref() == "articulo" => {
                 if let Some(sku) = article.take().filter(|sku| on_sale.contains(sku)) {
                     side.put("stock", sku, total.to_string());
                 }
