@@ -33,7 +33,8 @@ pub async fn prices(erp: &mut SqliteConnection) -> sqlx::Result<Vec<u8>> {
         }) {
             breaks.push((next.try_get::<i64, _>("desde")?, comma(next.try_get("precio")?)));
         }
-        let cell = |index: usize| breaks.get(index).map_or((String::new(), ""), |(from, price)| (from.to_string(), price));
+        let cell =
+            |index: usize| breaks.get(index).map_or((String::new(), ""), |(from, price)| (from.to_string(), price));
         let ((from2, price2), (from3, price3)) = (cell(0), cell(1));
         let name: String = row.try_get::<String, _>("descripcion")?.replace('"', "\"\"");
         let _ = write!(

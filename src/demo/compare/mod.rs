@@ -34,7 +34,15 @@ impl Side {
 
 /// Kinds in the order of the table.
 const KINDS: [&str; 10] = [
-    "categories", "products", "texts", "variants", "prices", "stock", "customers", "orders", "order lines",
+    "categories",
+    "products",
+    "texts",
+    "variants",
+    "prices",
+    "stock",
+    "customers",
+    "orders",
+    "order lines",
     "order status",
 ];
 
@@ -71,7 +79,11 @@ impl Comparison {
 ///
 /// # Errors
 /// When one of them cannot be read.
-pub async fn compare(erp: &mut SqliteConnection, drop: &Path, shop: &mut SqliteConnection) -> anyhow::Result<Comparison> {
+pub async fn compare(
+    erp: &mut SqliteConnection,
+    drop: &Path,
+    shop: &mut SqliteConnection,
+) -> anyhow::Result<Comparison> {
     let mut duplicates = Vec::new();
     let mut left = company::read(erp, &mut duplicates).await.context("cannot read the ERP's database")?;
     let on_sale: BTreeSet<String> = left.kinds.get("variants").into_iter().flat_map(BTreeMap::keys).cloned().collect();
@@ -113,7 +125,9 @@ fn line(kind: &'static str, left: &Side, right: &Side) -> Line {
 
 /// A number without superfluous zeros; what is no number stays as it is.
 fn number(text: &str) -> String {
-    text.trim().parse::<rust_decimal::Decimal>().map_or_else(|_| text.to_owned(), |number| number.normalize().to_string())
+    text.trim()
+        .parse::<rust_decimal::Decimal>()
+        .map_or_else(|_| text.to_owned(), |number| number.normalize().to_string())
 }
 
 /// A text as the eye sees it: the shop keeps `&` as `&amp;` and may trim.
@@ -135,7 +149,8 @@ mod tests {
 
     #[test]
     fn what_differs_and_what_is_missing_on_either_side_is_counted_apart() {
-        let found = line("prices", &side(&[("A", "1"), ("B", "2"), ("C", "3")]), &side(&[("A", "1"), ("B", "9"), ("D", "4")]));
+        let found =
+            line("prices", &side(&[("A", "1"), ("B", "2"), ("C", "3")]), &side(&[("A", "1"), ("B", "9"), ("D", "4")]));
         assert_eq!((found.erp, found.shop, found.equal, found.different, found.missing), (3, 3, 1, 1, 2));
         assert_eq!(found.examples[0], "B: ERP 2 | shop 9");
     }

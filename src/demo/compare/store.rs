@@ -119,8 +119,12 @@ async fn orders(shop: &mut SqliteConnection, side: &mut Side) -> sqlx::Result<()
     for row in sqlx::query(lines).fetch_all(&mut *shop).await? {
         let line: i64 = row.try_get("id")?;
         let key = format!("{}/{line}", text(&row, "number")?);
-        let fact =
-            format!("{} × {} = {}", number(&text(&row, "quantity")?), text(&row, "sku")?, number(&text(&row, "total")?));
+        let fact = format!(
+            "{} × {} = {}",
+            number(&text(&row, "quantity")?),
+            text(&row, "sku")?,
+            number(&text(&row, "total")?)
+        );
         side.put("order lines", key, fact);
     }
     Ok(())

@@ -35,7 +35,12 @@ const WAREHOUSES: [(&str, &str, u64); 3] =
 pub async fn fill(erp: &mut SqliteConnection, seed: u64) -> sqlx::Result<()> {
     let seed = Seed::new(seed);
     for (code, name, percent) in TAXES {
-        sqlx::query("INSERT INTO tipo_iva VALUES (?, ?, ?)").bind(code).bind(name).bind(percent).execute(&mut *erp).await?;
+        sqlx::query("INSERT INTO tipo_iva VALUES (?, ?, ?)")
+            .bind(code)
+            .bind(name)
+            .bind(percent)
+            .execute(&mut *erp)
+            .await?;
     }
     sqlx::query("INSERT INTO tarifa VALUES ('PVP', 'Venta al público', 'EUR', 1), ('PRO', 'Profesionales', 'EUR', 0)")
         .execute(&mut *erp)
@@ -83,7 +88,14 @@ impl Goods<'_> {
         self.node(&format!("{}-{}", branch.code, leaf.code), leaf.es, leaf.en, Some(parent), position).await
     }
 
-    async fn node(&mut self, code: &str, es: &str, en: &str, parent: Option<i64>, position: usize) -> sqlx::Result<i64> {
+    async fn node(
+        &mut self,
+        code: &str,
+        es: &str,
+        en: &str,
+        parent: Option<i64>,
+        position: usize,
+    ) -> sqlx::Result<i64> {
         sqlx::query_scalar(
             "INSERT INTO familia (codigo, padre_id, nombre_es, nombre_en, orden) VALUES (?, ?, ?, ?, ?) RETURNING id",
         )
@@ -109,7 +121,8 @@ impl Goods<'_> {
         let text_es = described.then(|| {
             format!("<p>{es} de la gama <strong>{series}</strong>. Garantía de 3 años, más de 10 € de ahorro & envío en 24 h.</p>")
         });
-        let text_en = described.then(|| format!("<p>{en} of the <strong>{series}</strong> range. 3-year warranty.</p>"));
+        let text_en =
+            described.then(|| format!("<p>{en} of the <strong>{series}</strong> range. 3-year warranty.</p>"));
         let per_box = self.seed.chance(30).then(|| i64::from(*self.seed.pick(&[6_u8, 10, 12, 24])));
         let article: i64 = sqlx::query_scalar(
             "INSERT INTO articulo (referencia, familia_id, nombre_es, nombre_en, descripcion_es, descripcion_en, marca, \
@@ -246,7 +259,8 @@ pub fn decimal(units: u64, places: u32) -> String {
 /// A Spanish article number with its check digit.
 fn ean(number: u64) -> String {
     let body = format!("84{number:010}");
-    let sum: u32 = body.bytes().enumerate().map(|(at, byte)| u32::from(byte - b'0') * if at % 2 == 0 { 1 } else { 3 }).sum();
+    let sum: u32 =
+        body.bytes().enumerate().map(|(at, byte)| u32::from(byte - b'0') * if at % 2 == 0 { 1 } else { 3 }).sum();
     format!("{body}{}", (10 - sum % 10) % 10)
 }
 

@@ -11,13 +11,29 @@ const SURNAMES: [&str; 20] = [
     "Ferrer", "Quintana", "Ruiz", "Belmonte", "Díaz", "Serrano", "Oliva", "Yáñez",
 ];
 const TRADES: [&str; 10] = [
-    "Reformas", "Construcciones", "Instalaciones", "Pinturas", "Fontanería", "Jardinería", "Carpintería", "Montajes",
-    "Cerrajería", "Suministros",
+    "Reformas",
+    "Construcciones",
+    "Instalaciones",
+    "Pinturas",
+    "Fontanería",
+    "Jardinería",
+    "Carpintería",
+    "Montajes",
+    "Cerrajería",
+    "Suministros",
 ];
 const FORMS: [&str; 3] = ["S.L.", "S.A.", "S.L.U."];
 const STREETS: [&str; 10] = [
-    "Calle Mayor", "Avenida de la Constitución", "Calle del Olmo", "Plaza de España", "Calle Ñuble", "Paseo del Río",
-    "Camino Viejo", "Ronda Norte", "Calle San José", "Travesía del Sol",
+    "Calle Mayor",
+    "Avenida de la Constitución",
+    "Calle del Olmo",
+    "Plaza de España",
+    "Calle Ñuble",
+    "Paseo del Río",
+    "Camino Viejo",
+    "Ronda Norte",
+    "Calle San José",
+    "Travesía del Sol",
 ];
 /// Town, province, first three digits of its postcodes.
 const TOWNS: [(&str, &str, &str); 10] = [
