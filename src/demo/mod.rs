@@ -5,3 +5,68 @@ mod compare;
 mod drop;
 mod erp;
 mod generate;
+mod home;
+mod life;
+mod once;
+mod open_end;
+mod report;
+mod stage;
+mod teller;
+
+use std::path::PathBuf;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::env::Env;
+pub use report::Report;
+
+/// Options of `vaiven demo`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Live a scripted life, wait until all is quiet, compare both sides and end
+    #[arg(long)]
+    pub once: bool,
+    /// Folder of the demo's data; a second start there goes on where the first was cut off
+    #[arg(long, default_value = "vaiven-demo", value_name = "FOLDER")]
+    pub dir: PathBuf,
+    /// Another seed makes another company (only a new folder takes it)
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// How a demo ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Both sides are equal, or somebody stopped an open demo.
+    Fine,
+    /// Both sides differ, or a balance does not close.
+    Unequal,
+    /// Something is dead, parked or could not be read.
+    Attention,
+    /// Stopped before the end; the next start goes on from there.
+    Stopped,
+}
+
+/// Runs the demo until its script ends, or without `once` until `shutdown`. `json`: the result as JSON on standard output,
+/// everything else on the error stream. `watched`: a person sits in front of a terminal.
+///
+/// # Errors
+/// When the folder cannot be used, or a system of the demo fails.
+pub async fn run(
+    options: &Options,
+    env: &Env,
+    json: bool,
+    watched: bool,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Ended> {
+    let steps = options.once.then(life::length);
+    let teller = teller::Teller::new(steps, json, watched && !json);
+    let stage = stage::Stage::open(options, env, &teller).await?;
+    let ended = if options.once {
+        once::run(stage, json, &teller, shutdown).await
+    } else {
+        open_end::run(stage, &teller, shutdown).await
+    };
+    teller.close();
+    ended
+}
