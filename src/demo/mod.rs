@@ -7,11 +7,10 @@ mod erp;
 mod generate;
 mod home;
 mod life;
-mod once;
-mod open_end;
 mod report;
-mod stage;
 mod teller;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
@@ -34,39 +33,3 @@ pub struct Options {
     pub seed: u64,
 }
 
-/// How a demo ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Both sides are equal, or somebody stopped an open demo.
-    Fine,
-    /// Both sides differ, or a balance does not close.
-    Unequal,
-    /// Something is dead, parked or could not be read.
-    Attention,
-    /// Stopped before the end; the next start goes on from there.
-    Stopped,
-}
-
-/// Runs the demo until its script ends, or without `once` until `shutdown`. `json`: the result as JSON on standard output,
-/// everything else on the error stream. `watched`: a person sits in front of a terminal.
-///
-/// # Errors
-/// When the folder cannot be used, or a system of the demo fails.
-pub async fn run(
-    options: &Options,
-    env: &Env,
-    json: bool,
-    watched: bool,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<Ended> {
-    let steps = options.once.then(life::length);
-    let teller = teller::Teller::new(steps, json, watched && !json);
-    let stage = stage::Stage::open(options, env, &teller).await?;
-    let ended = if options.once {
-        once::run(stage, json, &teller, shutdown).await
-    } else {
-        open_end::run(stage, &teller, shutdown).await
-    };
-    teller.close();
-    ended
-}

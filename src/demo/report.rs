@@ -35,7 +35,7 @@ impl Report {
     #[must_use]
     pub fn text(&self) -> String {
         let mut table = Table::new();
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(["entity", "erp", "shop", "equal", "different", "missing"]);
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(["entity", "erp", "shop", "equal", "different", "missing"]);
         for line in &self.comparison.lines {
             let counts = [line.erp, line.shop, line.equal, line.different, line.missing];
             table.add_row(std::iter::once(line.entity.clone()).chain(counts.iter().map(ToString::to_string)));

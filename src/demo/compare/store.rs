@@ -23,7 +23,7 @@ pub async fn read(shop: &mut SqliteConnection, duplicates: &mut Vec<String>) -> 
         side.put("categories", code(&text(&row, "slug")?), fact);
     }
     articles(shop, &mut side, duplicates).await?;
-    let people = "SELECT * FROM customers";
+    let people = "SELECT * FROM customers WHERE role = 'customer'";
     for row in sqlx::query(people).fetch_all(&mut *shop).await? {
         let fact = format!(
             "{} {}, {}, {}, {} {} {}",

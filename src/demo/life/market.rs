@@ -52,7 +52,7 @@ impl World {
     }
 
     /// People open accounts.
-    pub(super) async fn register(&mut self, step: u32, count: u32) -> anyhow::Result<String> {
+    pub async fn register(&mut self, step: u32, count: u32) -> anyhow::Result<String> {
         for number in 0..count {
             let mark = format!("{step}-{number}");
             let known: i64 = sqlx::query_scalar("SELECT count(*) FROM customer_meta WHERE key = ? AND value = ?")
@@ -72,7 +72,7 @@ impl World {
     }
 
     /// People buy; guests and people with an account.
-    pub(super) async fn buy(&mut self, step: u32, seed: &mut Seed, guests: u32, accounts: u32) -> anyhow::Result<String> {
+    pub async fn buy(&mut self, step: u32, seed: &mut Seed, guests: u32, accounts: u32) -> anyhow::Result<String> {
         for number in 0..guests + accounts {
             let mut seed = seed.fork(u64::from(number));
             let mark = format!("{step}-{number}");
@@ -135,7 +135,7 @@ impl World {
         };
         if account {
             let accounts: Vec<i64> =
-                sqlx::query_scalar("SELECT id FROM customers ORDER BY id").fetch_all(&mut self.shelves).await?;
+                sqlx::query_scalar("SELECT id FROM customers WHERE role = 'customer' ORDER BY id").fetch_all(&mut self.shelves).await?;
             if accounts.is_empty() {
                 return Ok(None);
             }
