@@ -32,4 +32,3 @@ pub struct Options {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
-

@@ -27,7 +27,8 @@ impl Report {
     /// Draws the conclusion from what was found.
     #[must_use]
     pub fn concluded(mut self) -> Self {
-        self.fine = self.comparison.is_equal() && self.unbalanced.is_empty() && self.left.is_empty() && self.rejected == 0;
+        self.fine =
+            self.comparison.is_equal() && self.unbalanced.is_empty() && self.left.is_empty() && self.rejected == 0;
         self
     }
 
@@ -35,7 +36,14 @@ impl Report {
     #[must_use]
     pub fn text(&self) -> String {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(["entity", "erp", "shop", "equal", "different", "missing"]);
+        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header([
+            "entity",
+            "erp",
+            "shop",
+            "equal",
+            "different",
+            "missing",
+        ]);
         for line in &self.comparison.lines {
             let counts = [line.erp, line.shop, line.equal, line.different, line.missing];
             table.add_row(std::iter::once(line.entity.clone()).chain(counts.iter().map(ToString::to_string)));

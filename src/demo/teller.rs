@@ -88,6 +88,7 @@ fn open(backlog: &[Backlog]) -> String {
             None => targets.push((line.target.clone(), vec![words])),
         }
     }
-    let targets: Vec<String> = targets.iter().map(|(target, parts)| format!("to {target}: {}", parts.join(", "))).collect();
+    let targets: Vec<String> =
+        targets.iter().map(|(target, parts)| format!("to {target}: {}", parts.join(", "))).collect();
     targets.join("; ")
 }

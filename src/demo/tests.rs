@@ -90,8 +90,11 @@ fn system(adapter: &str, setting: &str, path: &Path) -> Arc<dyn System> {
     let manifest = registry.adapter(adapter, &Place::start(&asked)).unwrap_or_else(|error| panic!("{error}"));
     let settings: Settings =
         [(setting.to_owned(), SettingValue::Plain(json!(path.display().to_string())))].into_iter().collect();
-    let world =
-        adapter::World { env: Env::system(), transport: Arc::new(Network::new().unwrap()), folder: path.parent().unwrap().into() };
+    let world = adapter::World {
+        env: Env::system(),
+        transport: Arc::new(Network::new().unwrap()),
+        folder: path.parent().unwrap().into(),
+    };
     adapter::open("test", &manifest, &settings, &world).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -26,7 +26,12 @@ pub async fn act(erp: &mut SqliteConnection, deed: Deed, step: u32, seed: &mut S
 }
 
 /// Ids of a query, some of them by chance.
-async fn some(erp: &mut SqliteConnection, query: &'static str, count: usize, seed: &mut Seed) -> sqlx::Result<Vec<i64>> {
+async fn some(
+    erp: &mut SqliteConnection,
+    query: &'static str,
+    count: usize,
+    seed: &mut Seed,
+) -> sqlx::Result<Vec<i64>> {
     let mut ids: Vec<i64> = sqlx::query_scalar(query).fetch_all(erp).await?;
     let mut chosen = Vec::new();
     while chosen.len() < count && !ids.is_empty() {
@@ -55,7 +60,8 @@ async fn move_family(erp: &mut SqliteConnection, step: u32, seed: &mut Seed) -> 
     let leaf = some(erp, "SELECT id FROM familia WHERE padre_id IS NOT NULL ORDER BY id", 1, seed).await?;
     let roots = some(erp, "SELECT id FROM familia WHERE padre_id IS NULL ORDER BY id", 8, seed).await?;
     let leaf = *leaf.first().context("the ERP has no families")?;
-    let parent: i64 = sqlx::query_scalar("SELECT padre_id FROM familia WHERE id = ?").bind(leaf).fetch_one(&mut *erp).await?;
+    let parent: i64 =
+        sqlx::query_scalar("SELECT padre_id FROM familia WHERE id = ?").bind(leaf).fetch_one(&mut *erp).await?;
     let root = *roots.iter().find(|root| **root != parent).context("the ERP has one root only")?;
     sqlx::query("UPDATE familia SET padre_id = ? WHERE id = ?").bind(root).bind(leaf).execute(&mut *erp).await?;
     sqlx::query("UPDATE familia SET nombre_es = nombre_es || ' ' || ? WHERE id = ?")
@@ -116,8 +122,10 @@ async fn delete(erp: &mut SqliteConnection, seed: &mut Seed) -> anyhow::Result<S
                   JOIN formato f ON f.referencia = l.referencia WHERE f.articulo_id = a.id) ORDER BY id";
     let articles = some(erp, unsold, 1, seed).await?;
     let article = articles.first().context("every article has been sold")?;
-    let sku: String =
-        sqlx::query_scalar("DELETE FROM articulo WHERE id = ? RETURNING referencia").bind(article).fetch_one(erp).await?;
+    let sku: String = sqlx::query_scalar("DELETE FROM articulo WHERE id = ? RETURNING referencia")
+        .bind(article)
+        .fetch_one(erp)
+        .await?;
     Ok(format!("ERP deletes article {sku}"))
 }
 
@@ -173,7 +181,11 @@ async fn readdress(erp: &mut SqliteConnection, seed: &mut Seed) -> anyhow::Resul
     let people = some(erp, "SELECT id FROM cliente WHERE web AND NOT baja ORDER BY id", 3, seed).await?;
     for person in &people {
         let phone = format!("+34 9{:08}", seed.below(100_000_000));
-        sqlx::query("UPDATE cliente SET telefono = ? WHERE id = ?").bind(&phone).bind(person).execute(&mut *erp).await?;
+        sqlx::query("UPDATE cliente SET telefono = ? WHERE id = ?")
+            .bind(&phone)
+            .bind(person)
+            .execute(&mut *erp)
+            .await?;
         sqlx::query("UPDATE direccion SET telefono = ?, calle2 = 'Bajo' WHERE cliente_id = ? AND tipo = 'F'")
             .bind(&phone)
             .bind(person)
@@ -191,15 +203,14 @@ async fn prepare(erp: &mut SqliteConnection) -> anyhow::Result<String> {
     .fetch_all(&mut *erp)
     .await?;
     for line in &lines {
-        sqlx::query(
-            "UPDATE existencia SET cantidad = max(0, cantidad - ?) WHERE formato_id = ? AND almacen = 'CEN'",
-        )
-        .bind(line.try_get::<i64, _>("cantidad")?)
-        .bind(line.try_get::<i64, _>("id")?)
-        .execute(&mut *erp)
-        .await?;
+        sqlx::query("UPDATE existencia SET cantidad = max(0, cantidad - ?) WHERE formato_id = ? AND almacen = 'CEN'")
+            .bind(line.try_get::<i64, _>("cantidad")?)
+            .bind(line.try_get::<i64, _>("id")?)
+            .execute(&mut *erp)
+            .await?;
     }
-    let orders = sqlx::query("UPDATE pedido SET estado = 'PREPARACION' WHERE estado = 'PENDIENTE'").execute(erp).await?;
+    let orders =
+        sqlx::query("UPDATE pedido SET estado = 'PREPARACION' WHERE estado = 'PENDIENTE'").execute(erp).await?;
     Ok(format!("ERP prepares {} orders ({} lines leave the shelves)", orders.rows_affected(), lines.len()))
 }
 
@@ -221,5 +232,6 @@ async fn cancel(erp: &mut SqliteConnection) -> anyhow::Result<String> {
     )
     .fetch_optional(erp)
     .await?;
-    Ok(cancelled.map_or_else(|| "ERP finds no order to cancel".to_owned(), |number| format!("ERP cancels order {number}")))
+    Ok(cancelled
+        .map_or_else(|| "ERP finds no order to cancel".to_owned(), |number| format!("ERP cancels order {number}")))
 }

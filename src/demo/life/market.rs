@@ -41,7 +41,8 @@ impl World {
     pub(super) async fn until_arrived(&mut self) -> anyhow::Result<String> {
         let patience = self.patience("the shop's orders to reach the ERP");
         loop {
-            let placed: Vec<String> = sqlx::query_scalar("SELECT number FROM orders").fetch_all(&mut self.shelves).await?;
+            let placed: Vec<String> =
+                sqlx::query_scalar("SELECT number FROM orders").fetch_all(&mut self.shelves).await?;
             let arrived: Vec<String> =
                 sqlx::query_scalar("SELECT DISTINCT numero_web FROM pedido").fetch_all(&mut self.erp).await?;
             if placed.iter().all(|number| arrived.contains(number)) {
@@ -134,8 +135,9 @@ impl World {
             ..Checkout::default()
         };
         if account {
-            let accounts: Vec<i64> =
-                sqlx::query_scalar("SELECT id FROM customers WHERE role = 'customer' ORDER BY id").fetch_all(&mut self.shelves).await?;
+            let accounts: Vec<i64> = sqlx::query_scalar("SELECT id FROM customers WHERE role = 'customer' ORDER BY id")
+                .fetch_all(&mut self.shelves)
+                .await?;
             if accounts.is_empty() {
                 return Ok(None);
             }

@@ -80,7 +80,8 @@ impl World {
             .and_then(|first| first.checked_add_days(Days::new(step.into())))
             .context("the demo has outlived the calendar")?;
         let name = format!("{kind}_{}.{ending}", day.format("%Y%m%d"));
-        let content = if ending == "csv" { drop::prices(&mut self.erp).await? } else { drop::stock(&mut self.erp).await? };
+        let content =
+            if ending == "csv" { drop::prices(&mut self.erp).await? } else { drop::stock(&mut self.erp).await? };
         drop::put(&self.drop, &name, &content).with_context(|| format!("cannot write {name}"))?;
         Ok(format!("ERP drops {name} ({} kB)", content.len().div_ceil(1000)))
     }

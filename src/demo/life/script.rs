@@ -41,7 +41,10 @@ pub enum Act {
     /// People open accounts in the shop.
     Register(u32),
     /// People buy in the shop.
-    Buy { guests: u32, accounts: u32 },
+    Buy {
+        guests: u32,
+        accounts: u32,
+    },
     Company(Deed),
 }
 
