@@ -190,7 +190,10 @@ pub(super) fn missing(
     match missing_policy(batch) {
         MissingPolicy::Recreate => (outcome::verdict(failure, tried, &batch.parts.env), replica),
         MissingPolicy::Unlink => {
-            let error = format!("{} no longer has it, and it is not created a second time (on_missing): {failure}", batch.target);
+            let error = format!(
+                "{} no longer has it, and it is not created a second time (on_missing): {failure}",
+                batch.target
+            );
             (Verdict::Dead { class: failure.class.as_str().to_owned(), error }, replica)
         }
     }

@@ -203,11 +203,15 @@ fn decide(
         }
     };
     let mut here = replicas.iter().find(|replica| replica.system == batch.target && replica.gone_at.is_none()).cloned();
-    let was_there = here.is_none() && replicas.iter().any(|replica| replica.system == batch.target && replica.gone_at.is_some());
+    let was_there =
+        here.is_none() && replicas.iter().any(|replica| replica.system == batch.target && replica.gone_at.is_some());
     if was_there && matches!(wanted, Wanted::Fields(_)) && learn::missing_policy(batch) == MissingPolicy::Unlink {
         let failure = Failure::new(
             Class::Rejected,
-            format!("{} no longer has it, and a {} is not created a second time (on_missing)", batch.target, batch.entity),
+            format!(
+                "{} no longer has it, and a {} is not created a second time (on_missing)",
+                batch.target, batch.entity
+            ),
         );
         settle(prepared, batch, &job, &failure);
         return None;

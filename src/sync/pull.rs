@@ -239,7 +239,13 @@ async fn commit(
 
 /// After a complete reading: replicas it did not show are gone, but for those we wrote since it `began`. An empty listing declares nothing gone, since it is
 /// far more often a broken system than an emptied one.
-async fn gone(reading: &Reading<'_>, pass: &RoaringBitmap, began: i64, unreadable: bool, total: &mut Balance) -> Result<(), Stop> {
+async fn gone(
+    reading: &Reading<'_>,
+    pass: &RoaringBitmap,
+    began: i64,
+    unreadable: bool,
+    total: &mut Balance,
+) -> Result<(), Stop> {
     const SLICE: usize = 500;
     let (parts, system) = (reading.parts, reading.system.name());
     let mut after = 0;
