@@ -81,7 +81,12 @@ impl<'a> Compiler<'a> {
             let spec = specs.get(name);
             // A rule that only sends something needs no canonical field.
             if spec.is_none() && !(table.push_to.is_some() && table.push.is_some() && table.from.is_none()) {
-                return Err(LoadError::unknown(&place, "field", name, specs.keys().map(String::as_str).collect::<Vec<_>>()));
+                return Err(LoadError::unknown(
+                    &place,
+                    "field",
+                    name,
+                    specs.keys().map(String::as_str).collect::<Vec<_>>(),
+                ));
             }
             self.rule(name, table, &place, spec, if top { Level::Top } else { Level::Member })
         }))
@@ -134,10 +139,12 @@ impl<'a> Compiler<'a> {
         let bare = matches!(source, Source::Row) && level == Level::Item;
         let found = !matches!(source, Source::Row) || pull.is_some() || structured || bare;
         let reads = spec.is_some()
-            && (constant.is_some() || found && table.push_to.as_ref().is_none_or(|_| pull.is_some() || table.from.is_some()))
+            && (constant.is_some()
+                || found && table.push_to.as_ref().is_none_or(|_| pull.is_some() || table.from.is_some()))
             && (pull.is_some() || !matches!(convert, Convert::Part(_)));
         // What a `pull` makes of a value cannot be turned back unless `push` says how.
-        let writes = constant.is_none() && (aimed || bare) && (push.is_some() || pull.is_none() || table.push_to.is_some());
+        let writes =
+            constant.is_none() && (aimed || bare) && (push.is_some() || pull.is_none() || table.push_to.is_some());
         if !reads && !writes {
             return Err(wrong("says neither where it is read (`from`, `pull`, `value`) nor where it is sent"));
         }
@@ -188,8 +195,9 @@ impl<'a> Compiler<'a> {
 
     fn path(&self, text: &str, at: &Place) -> Result<Path, LoadError> {
         Path::parse(text, true).ok_or_else(|| {
-            LoadError::new(at, format!("`{text}` is no path"))
-                .help("a path is `brand.name`, `lines[0].id` or `[\"any name\"]`; expressions stand in `pull` and `push`")
+            LoadError::new(at, format!("`{text}` is no path")).help(
+                "a path is `brand.name`, `lines[0].id` or `[\"any name\"]`; expressions stand in `pull` and `push`",
+            )
         })
     }
 
@@ -197,7 +205,8 @@ impl<'a> Compiler<'a> {
         let settings = self.scope();
         let template = Template::text(text, at, &self.known(&[]))?;
         let rendered = template.render_text(&settings).map_err(|error| LoadError::new(at, error.to_string()))?;
-        codes::language(&rendered).ok_or_else(|| LoadError::new(at, format!("`{rendered}` is no language tag (es, pt-BR)")))
+        codes::language(&rendered)
+            .ok_or_else(|| LoadError::new(at, format!("`{rendered}` is no language tag (es, pt-BR)")))
     }
 
     fn constant(&self, value: &Spanned<Node>) -> Result<Value, LoadError> {
@@ -254,7 +263,9 @@ impl<'a> Compiler<'a> {
             let in_languages = matches!(source, Source::Languages(_));
             return match localized.get_ref() {
                 Localized::Members if in_languages => Ok(Convert::Plain),
-                Localized::Members => Err(LoadError::new(&at, "`localized = true` goes with `from = { es = \"..\", en = \"..\" }`")),
+                Localized::Members => {
+                    Err(LoadError::new(&at, "`localized = true` goes with `from = { es = \"..\", en = \"..\" }`"))
+                }
                 _ if in_languages => Err(LoadError::new(&at, "a `from` by language goes with `localized = true`")),
                 Localized::Language(language) => self.language(language, &at).map(Convert::Language),
                 Localized::List { language, value } => {
@@ -269,7 +280,10 @@ impl<'a> Compiler<'a> {
             of_kind(Kind::Ref, "ref")?;
             let to = spec.and_then(|spec| spec.to.as_deref()).unwrap_or_default();
             if entity.get_ref() != to {
-                return Err(LoadError::new(&self.place(entity), format!("field `{name}` refers to `{to}`, not to `{}`", entity.get_ref())));
+                return Err(LoadError::new(
+                    &self.place(entity),
+                    format!("field `{name}` refers to `{to}`, not to `{}`", entity.get_ref()),
+                ));
             }
             let by = table.by.as_ref().map_or(By::Id, |by| *by.get_ref());
             return Ok(Convert::Ref { entity: to.to_owned(), by });
@@ -277,7 +291,10 @@ impl<'a> Compiler<'a> {
         if let Some(part) = &table.part {
             of_kind(Kind::Text, "part")?;
             if part.get_ref().split('.').count() != 2 {
-                return Err(LoadError::new(&self.place(part), "a part is named by entity and list: `product.variants`"));
+                return Err(LoadError::new(
+                    &self.place(part),
+                    "a part is named by entity and list: `product.variants`",
+                ));
             }
             return Ok(Convert::Part(part.get_ref().clone()));
         }
@@ -323,7 +340,10 @@ impl<'a> Compiler<'a> {
             (None, ..) => None,
             (Some(_), Some(key), Level::Top) => Some((key, format!("{}.{name}", self.spec.entity))),
             (Some(_), None, _) => {
-                return Err(LoadError::new(&place, format!("field `{name}`: its items have no key to be remembered by")));
+                return Err(LoadError::new(
+                    &place,
+                    format!("field `{name}`: its items have no key to be remembered by"),
+                ));
             }
             (Some(_), ..) => {
                 return Err(LoadError::new(&place, format!("field `{name}`: only lists at the top have parts")));
@@ -331,9 +351,13 @@ impl<'a> Compiler<'a> {
         };
         let item = match (&table.fields, of.kind) {
             (Some(fields), Kind::Object) => {
-                let others = table.from.is_some() || table.pull.is_some() || table.push.is_some() || table.push_to.is_some();
+                let others =
+                    table.from.is_some() || table.pull.is_some() || table.push.is_some() || table.push_to.is_some();
                 if others {
-                    return Err(LoadError::new(&place, format!("field `{name}`: an item has either `fields` or one value")));
+                    return Err(LoadError::new(
+                        &place,
+                        format!("field `{name}`: an item has either `fields` or one value"),
+                    ));
                 }
                 Item::Object(self.rules(fields, &of.fields, false)?)
             }

@@ -60,7 +60,8 @@ impl Lookup {
     }
 
     fn unmapped(&self, value: &str) -> Failure {
-        let message = format!("lookup {} does not know `{value}`; add it to [lookups.{}] of the system", self.name, self.name);
+        let message =
+            format!("lookup {} does not know `{value}`; add it to [lookups.{}] of the system", self.name, self.name);
         Failure::new(Class::Unmapped, message).with_cause(Cause::lookup(&self.name, value))
     }
 }

@@ -36,7 +36,8 @@ impl Pull<'_> {
                     fields.insert(rule.name.clone(), value);
                 }
                 None if rule.required => {
-                    return Err(rejected(format!("{}: the field is required and has no value here", rule.place)).with_field(field()));
+                    return Err(rejected(format!("{}: the field is required and has no value here", rule.place))
+                        .with_field(field()));
                 }
                 None => {}
             }
@@ -82,14 +83,20 @@ impl Pull<'_> {
         self.converted(rule, value, field)
     }
 
-    fn converted(&mut self, rule: &Rule, value: Cow<'_, Value>, field: &dyn Fn() -> String) -> Result<Option<Value>, Failure> {
+    fn converted(
+        &mut self,
+        rule: &Rule,
+        value: Cow<'_, Value>,
+        field: &dyn Fn() -> String,
+    ) -> Result<Option<Value>, Failure> {
         Ok(Some(match &rule.convert {
             Convert::Plain if rule.kind == Some(Kind::Datetime) && rule.zone.is_some() => {
                 let text = text_of(&value).unwrap_or_default();
                 if text.is_empty() {
                     return Ok(None);
                 }
-                let time = time::parse_time(&text, rule.zone).map_err(|error| rejected(format!("{}: {error}", rule.place)))?;
+                let time =
+                    time::parse_time(&text, rule.zone).map_err(|error| rejected(format!("{}: {error}", rule.place)))?;
                 Value::from(time::canonical(time))
             }
             // A part's id cannot be turned back into its key: only what `pull` makes is read.
@@ -105,7 +112,8 @@ impl Pull<'_> {
                 let Value::Array(items) = value.as_ref() else { return Err(unfit(rule, "is not a list of texts")) };
                 let mut texts = Map::with_capacity(items.len());
                 for item in items {
-                    let (Some(language), Some(text)) = (item.get(language).and_then(Value::as_str), item.get(text)) else {
+                    let (Some(language), Some(text)) = (item.get(language).and_then(Value::as_str), item.get(text))
+                    else {
                         return Err(unfit(rule, "has an item without language or text"));
                     };
                     texts.insert(language.to_owned(), text.clone());
@@ -140,7 +148,13 @@ impl Pull<'_> {
         }))
     }
 
-    fn items(&mut self, rule: &Rule, each: &Each, items: &[Value], field: &dyn Fn() -> String) -> Result<Vec<Value>, Failure> {
+    fn items(
+        &mut self,
+        rule: &Rule,
+        each: &Each,
+        items: &[Value],
+        field: &dyn Fn() -> String,
+    ) -> Result<Vec<Value>, Failure> {
         let mut list = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let at = || format!("{}[{index}]", field());
@@ -151,7 +165,8 @@ impl Pull<'_> {
                         // The item itself is the value that the expression sees.
                         let scope = scope.child().with("value", item);
                         let pulled = one.pull.as_ref().map(|pull| pull.eval(&scope)).transpose();
-                        let pulled = pulled.map_err(|error| located(rejected(error.to_string()), &at))?.unwrap_or_default();
+                        let pulled =
+                            pulled.map_err(|error| located(rejected(error.to_string()), &at))?.unwrap_or_default();
                         if pulled.is_null() { Ok(None) } else { self.converted(one, Cow::Owned(pulled), &at) }
                     } else {
                         self.value(one, item, &scope, &at)

@@ -59,9 +59,8 @@ impl Push<'_> {
             }
             let field = || if at.is_empty() { rule.name.clone() } else { format!("{at}.{}", rule.name) };
             let value = wanted.get(&rule.name).filter(|value| !value.is_null());
-            self.field(rule, value, &scope, absent, &field, out).map_err(|failure| {
-                if failure.field.is_some() { failure } else { failure.with_field(field()) }
-            })?;
+            self.field(rule, value, &scope, absent, &field, out)
+                .map_err(|failure| if failure.field.is_some() { failure } else { failure.with_field(field()) })?;
         }
         Ok(())
     }
@@ -146,7 +145,13 @@ impl Push<'_> {
         }
     }
 
-    fn items(&self, each: &Each, items: &[Value], absent: Absent<'_>, field: &dyn Fn() -> String) -> Result<Vec<Value>, Failure> {
+    fn items(
+        &self,
+        each: &Each,
+        items: &[Value],
+        absent: Absent<'_>,
+        field: &dyn Fn() -> String,
+    ) -> Result<Vec<Value>, Failure> {
         let mut list = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let named = each.part.as_ref().and_then(|(key, _)| item.get(key)).and_then(text_of);
@@ -214,7 +219,8 @@ impl Push<'_> {
     }
 
     fn send(&self, rule: &Rule, value: Value, out: &mut Map<String, Value>) -> Result<(), Failure> {
-        let value = if value.is_null() { value } else { shaped(value, rule.form).map_err(|problem| unfit(rule, problem))? };
+        let value =
+            if value.is_null() { value } else { shaped(value, rule.form).map_err(|problem| unfit(rule, problem))? };
         match &rule.target {
             Some(path) => put(rule, path, value, out),
             None => Ok(()),
@@ -257,7 +263,8 @@ fn missing_record(entity: &str, record: i64, key: Option<&String>) -> Failure {
 }
 
 fn missing(entity: &str, key: &str) -> Failure {
-    Failure::new(Class::Unmapped, format!("the target does not have {entity} {key} yet")).with_cause(Cause::missing(entity, key))
+    Failure::new(Class::Unmapped, format!("the target does not have {entity} {key} yet"))
+        .with_cause(Cause::missing(entity, key))
 }
 
 fn unfit(rule: &Rule, problem: &str) -> Failure {
@@ -268,7 +275,10 @@ fn put(rule: &Rule, path: &Path, value: Value, out: &mut Map<String, Value>) -> 
     if path.put(out, value) {
         Ok(())
     } else {
-        Err(rejected(format!("{}: nothing can be put at `{path}`: another field has put a value on the way", rule.place)))
+        Err(rejected(format!(
+            "{}: nothing can be put at `{path}`: another field has put a value on the way",
+            rule.place
+        )))
     }
 }
 

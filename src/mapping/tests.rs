@@ -11,7 +11,8 @@ use crate::{
 fn load_with(entity: &str, text: &str, settings: &Value, lookups: &Value) -> Result<Mapping, String> {
     let spec = Entities::builtin().get(entity).unwrap().clone();
     let lookups: Tables = serde_json::from_value(lookups.clone()).unwrap();
-    Mapping::load(&SourceFile::new("m.toml", text), &spec, settings.as_object().unwrap(), &lookups).map_err(|e| e.to_string())
+    Mapping::load(&SourceFile::new("m.toml", text), &spec, settings.as_object().unwrap(), &lookups)
+        .map_err(|e| e.to_string())
 }
 
 fn mapping(entity: &str, text: &str) -> Mapping {
@@ -135,7 +136,10 @@ fn pull_and_push_say_what_differs() {
 
 #[test]
 fn a_pull_without_push_is_not_written_back() {
-    let price = mapping("price", "key = 'sku'\n[fields]\nsku = 'sku'\namount = { from = 'p', pull = 'decimal(value, \",\")' }\n");
+    let price = mapping(
+        "price",
+        "key = 'sku'\n[fields]\nsku = 'sku'\namount = { from = 'p', pull = 'decimal(value, \",\")' }\n",
+    );
     assert_eq!(pull(&price, &json!({ "sku": "A", "p": "1.234,50" })), json!({ "sku": "A", "amount": "1234.5" }));
     assert_eq!(push(&price, &json!({ "sku": "A", "amount": "1" })), json!({ "sku": "A" }));
 }
@@ -158,7 +162,8 @@ fn lookups_translate_both_ways_and_park_what_they_do_not_know() {
 
 #[test]
 fn references_are_told_with_their_pointers_and_answered_on_push() {
-    let text = "key = 'code'\n[fields]\nparent = { from = 'parent_id', ref = 'category', none = [0, ''], as = 'integer' }\n";
+    let text =
+        "key = 'code'\n[fields]\nparent = { from = 'parent_id', ref = 'category', none = [0, ''], as = 'integer' }\n";
     let category = mapping("category", text);
     let pulled = category.pull(&json!({ "code": "A", "parent_id": 12 })).unwrap();
     let by = RefBy::Id("12".into());
@@ -179,9 +184,11 @@ fn references_are_told_with_their_pointers_and_answered_on_push() {
 
 #[test]
 fn lists_of_references_are_read_from_objects_and_from_single_ids() {
-    let text = "key = 'sku'\n[fields]\ncategories = { from = 'categories', each = { from = 'id', ref = 'category' } }\n";
+    let text =
+        "key = 'sku'\n[fields]\ncategories = { from = 'categories', each = { from = 'id', ref = 'category' } }\n";
     let product = mapping("product", text);
-    let pulled = product.pull(&json!({ "sku": "A", "categories": [{ "id": 1 }, { "id": null }, { "id": 3 }] })).unwrap();
+    let pulled =
+        product.pull(&json!({ "sku": "A", "categories": [{ "id": 1 }, { "id": null }, { "id": 3 }] })).unwrap();
     let pointers: Vec<_> = pulled.refs.iter().map(|one| (one.pointer.as_str(), one.by.clone())).collect();
     assert_eq!(pointers, [("/categories/0", RefBy::Id("1".into())), ("/categories/1", RefBy::Id("3".into()))]);
     let mut known = Externals::default();
@@ -190,7 +197,8 @@ fn lists_of_references_are_read_from_objects_and_from_single_ids() {
     assert_eq!(product.push(&wanted, None, &known).unwrap(), json!({ "categories": [{ "id": "50" }] }));
     assert_eq!(update(&product, &json!({}), &["categories"]), json!({ "categories": [] }));
 
-    let text = "key = 'sku'\n[fields]\ncategories = { from = 'family', pull = '[value]', each = { ref = 'category' } }\n";
+    let text =
+        "key = 'sku'\n[fields]\ncategories = { from = 'family', pull = '[value]', each = { ref = 'category' } }\n";
     let pulled = mapping("product", text).pull(&json!({ "sku": "A", "family": "F1" })).unwrap();
     assert_eq!(pulled.refs[0].by, RefBy::Id("F1".into()));
     assert_eq!(Value::Object(pulled.fields), json!({ "categories": [0] }));
@@ -224,7 +232,8 @@ fn items_have_rules_of_their_own_and_their_ids_are_remembered() {
         json!({ "variations": [{ "id": 10, "code": "A", "kg": "2", "label": null }, { "code": "C" }] }),
         "an item the target has is updated, a new one is made"
     );
-    let failure = product.pull(&json!({ "sku": "P", "variations": [{ "id": 1, "code": "A", "kg": "x" }] })).unwrap_err();
+    let failure =
+        product.pull(&json!({ "sku": "P", "variations": [{ "id": 1, "code": "A", "kg": "x" }] })).unwrap_err();
     assert_eq!(failure.field.as_deref(), Some("variants[A].weight"));
     let failure = product.pull(&json!({ "sku": "P", "variations": [{ "id": 1 }] })).unwrap_err();
     assert_eq!(failure.field.as_deref(), Some("variants[0].sku"));
@@ -306,13 +315,19 @@ fn extra_members_are_sent_besides_the_fields() {
         push(&product, &json!({ "sku": "A", "brand": "x" })),
         json!({ "source": "vaiven", "type": "simple", "meta": { "hub": "A", "brand": "x" }, "sku": "A" })
     );
-    assert_eq!(update(&product, &json!({ "sku": "A", "brand": "y" }), &["brand"]), json!({ "source": "vaiven", "meta": { "brand": "y" } }));
+    assert_eq!(
+        update(&product, &json!({ "sku": "A", "brand": "y" }), &["brand"]),
+        json!({ "source": "vaiven", "meta": { "brand": "y" } })
+    );
 }
 
 #[test]
 fn times_without_a_zone_need_one() {
     let with = mapping("shipment", "key = 'n'\n[fields]\nshipped_at = { from = 'at', zone = 'Europe/Madrid' }\n");
-    assert_eq!(pull(&with, &json!({ "n": 1, "at": "2026-07-01 10:00:00" })), json!({ "shipped_at": "2026-07-01T08:00:00Z" }));
+    assert_eq!(
+        pull(&with, &json!({ "n": 1, "at": "2026-07-01 10:00:00" })),
+        json!({ "shipped_at": "2026-07-01T08:00:00Z" })
+    );
     assert_eq!(pull(&with, &json!({ "n": 1, "at": "" })), json!({}));
     let without = mapping("shipment", "key = 'n'\n[fields]\nshipped_at = 'at'\n");
     let failure = without.pull(&json!({ "n": 1, "at": "2026-07-01 10:00:00" })).unwrap_err();
@@ -321,7 +336,8 @@ fn times_without_a_zone_need_one() {
 
 #[test]
 fn values_are_sent_in_the_form_that_is_asked_for() {
-    let text = "key = 'sku'\n[fields]\namount = { from = 'p', as = 'number' }\ncompare_at = { from = 'c', as = 'integer' }\n";
+    let text =
+        "key = 'sku'\n[fields]\namount = { from = 'p', as = 'number' }\ncompare_at = { from = 'c', as = 'integer' }\n";
     let price = mapping("price", text);
     assert_eq!(push(&price, &json!({ "amount": "19.90", "compare_at": "20" })), json!({ "p": num("19.9"), "c": 20 }));
     let failure = price.push(&object(&json!({ "compare_at": "20.5" })), None, &Externals::default()).unwrap_err();
@@ -334,16 +350,28 @@ fn what_could_not_work_is_refused_at_load_with_its_place() {
         ("key = 'sku'\n[fields]\nskuu = 'sku'\n", "m.toml:3:8: unknown field `skuu`, did you mean `sku`?"),
         ("key = 'sku'\n[fields]\nsku = { form = 'sku' }\n", "m.toml:3:9: unknown key `form`, did you mean `from`?"),
         ("key = 'sku'\n[field]\n", "m.toml:2:2: unknown key `field`, did you mean `fields`?"),
-        ("key = 'sku'\n[fields]\nsku = { from = 'sku', pull = 'vale' }\n", "m.toml:3:31: unknown variable `vale`, did you mean `value`?"),
-        ("key = 'sku'\n[fields]\ntax = { from = 'tax', lookup = 'tx' }\n[lookups.tax]\n", "m.toml:3:32: unknown lookup `tx`, did you mean `tax`?"),
+        (
+            "key = 'sku'\n[fields]\nsku = { from = 'sku', pull = 'vale' }\n",
+            "m.toml:3:31: unknown variable `vale`, did you mean `value`?",
+        ),
+        (
+            "key = 'sku'\n[fields]\ntax = { from = 'tax', lookup = 'tx' }\n[lookups.tax]\n",
+            "m.toml:3:32: unknown lookup `tx`, did you mean `tax`?",
+        ),
         ("key = 'sku'\n[fields]\nsku = 'a + b'\n", "m.toml:3:7: `a + b` is no path"),
-        ("key = 'sku'\n[fields]\ncategories = { from = 'c', each = { ref = 'product' } }\n", "refers to `category`, not to `product`"),
+        (
+            "key = 'sku'\n[fields]\ncategories = { from = 'c', each = { ref = 'product' } }\n",
+            "refers to `category`, not to `product`",
+        ),
         ("key = 'sku'\n[fields]\nsku = { ref = 'category', from = 'x' }\n", "`ref` is for fields of kind ref"),
         ("key = 'sku'\n[fields]\nsku = { push = 'value' }\n", "`push` needs `from` or `push_to`"),
         ("key = 'sku'\n[fields]\nsku = { optional = true }\n", "neither where it is read"),
         ("key = 'sku'\n[fields]\nname = { from = { es = 'x' } }\n", "goes with `localized = true`"),
         ("key = 'sku'\n[fields]\nname = { from = 'x', localized = 'spanish language' }\n", "is no language tag"),
-        ("key = 'sku'\n[fields]\ntags = { from = 'x', each = { from = 'y', id = 'z' } }\n", "no key to be remembered by"),
+        (
+            "key = 'sku'\n[fields]\ntags = { from = 'x', each = { from = 'y', id = 'z' } }\n",
+            "no key to be remembered by",
+        ),
         ("key = 'sku'\n[fields]\nsku = { from = 'x', zone = 'Madrid' }\n", "unknown time zone"),
         ("key = 'sku' + \n", "m.toml:1:"),
     ] {
@@ -374,7 +402,8 @@ fn the_version_changes_with_all_that_shapes_an_object() {
 
 #[test]
 fn messages_never_show_values() {
-    let text = "key = 'c'\n[fields]\nemail = 'email'\nlanguage = 'lang'\nname = { from = 'name', pull = 'decimal(value)' }\n";
+    let text =
+        "key = 'c'\n[fields]\nemail = 'email'\nlanguage = 'lang'\nname = { from = 'name', pull = 'decimal(value)' }\n";
     let customer = mapping("customer", text);
     for row in [
         json!({ "c": 1, "email": ["hunter2"], "lang": "es", "name": "1" }),

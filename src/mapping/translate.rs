@@ -73,10 +73,12 @@ impl Mapping {
         let calls = |rule: &Rule, name: &str| rule.push.as_ref().is_some_and(|push| push.calls(name));
         let asks = rules.iter().any(|rule| rule.any(&|rule| calls(rule, "id_of") || calls(rule, "part_id")));
         let own_parts = rules.iter().any(|rule| {
-            matches!(&rule.convert, Convert::Each(each) if each.part.is_some()) || rule.any(&|rule| calls(rule, "part_id"))
+            matches!(&rule.convert, Convert::Each(each) if each.part.is_some())
+                || rule.any(&|rule| calls(rule, "part_id"))
         });
-        let uses_key = rules.iter().any(|rule| rule.any(&|rule| rule.push.as_ref().is_some_and(|push| push.names("key"))))
-            || [&on_create, &always].into_iter().flatten().any(|extra| extra.names("key"));
+        let uses_key =
+            rules.iter().any(|rule| rule.any(&|rule| rule.push.as_ref().is_some_and(|push| push.names("key"))))
+                || [&on_create, &always].into_iter().flatten().any(|extra| extra.names("key"));
         if uses_key && !writes.is_empty() {
             // What is sent depends on the key, so the engine has to hand it over.
             writes.insert(spec.key.clone());
@@ -103,7 +105,9 @@ impl Mapping {
     fn key_of(&self, row: &Value) -> Result<String, Failure> {
         let located = |message: String| rejected(message).with_field(self.spec.key.clone());
         let value = match &self.key {
-            Key::Path(path) => path.get(row).map_err(|error| located(format!("{}: the key: {error}", self.key_place)))?.clone(),
+            Key::Path(path) => {
+                path.get(row).map_err(|error| located(format!("{}: the key: {error}", self.key_place)))?.clone()
+            }
             Key::Expr(expr) => {
                 let scope = self.settings.child().with_members(row).with("row", row);
                 expr.eval(&scope).map_err(|error| located(error.to_string()))?
@@ -115,12 +119,7 @@ impl Mapping {
         }
     }
 
-    fn extra(
-        &self,
-        extra: Option<&Template>,
-        scope: &Scope<'_>,
-        out: &mut Map<String, Value>,
-    ) -> Result<(), Failure> {
+    fn extra(&self, extra: Option<&Template>, scope: &Scope<'_>, out: &mut Map<String, Value>) -> Result<(), Failure> {
         let Some(extra) = extra else { return Ok(()) };
         if let Some(Value::Object(members)) = extra.render(scope).map_err(|error| rejected(error.to_string()))? {
             merge(out, members);
@@ -128,7 +127,13 @@ impl Mapping {
         Ok(())
     }
 
-    fn pushed(&self, wanted: &Fields, only: Option<&BTreeSet<String>>, known: &Externals, asked: Option<Arc<Asked>>) -> Result<Value, Failure> {
+    fn pushed(
+        &self,
+        wanted: &Fields,
+        only: Option<&BTreeSet<String>>,
+        known: &Externals,
+        asked: Option<Arc<Asked>>,
+    ) -> Result<Value, Failure> {
         let root = Value::Object(wanted.clone());
         let key = wanted.get(&self.spec.key).cloned().unwrap_or_default();
         let scope = self.settings.child().with("root", &root).with("key", &key);
