@@ -9,6 +9,7 @@ mod explain;
 mod jobs;
 mod lifecycle;
 mod logging;
+mod mapping;
 mod notify;
 mod output;
 mod progress;
@@ -108,7 +109,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
         }
         Command::Check { offline } => check::check(offline, &global, &env, output).await,
         Command::Adapter(command) => adapter::adapter(&command, &global, output),
-        Command::Mapping(_) => anyhow::bail!("mappings are not part of this build yet"),
+        Command::Mapping(command) => mapping::mapping(&command, &global, output),
         Command::Schema { name } => schema::schema(name.as_deref(), &global),
         Command::Demo(args) => anyhow::bail!("the demo {args:?} is not part of this build yet"),
         Command::Completions { shell } => {

@@ -8,6 +8,7 @@ use crate::{
     adapter::{http::HttpAdapter, sql::SqlAdapter},
     config::Sections,
     load::{LoadError, Place, SourceFile},
+    mapping::MappingFile,
     model::{Entities, EntitySpec, FieldSpec, Kind},
 };
 
@@ -24,6 +25,7 @@ pub fn schema(name: Option<&str>, global: &Global) -> anyhow::Result<Ending> {
     let schema: Value = match name {
         "config" => of(schema_for!(Sections)),
         "adapter" => adapter(),
+        "mapping" => of(schema_for!(MappingFile)),
         "entity" => of(schema_for!(EntitySpec)),
         name => match entities.get(name) {
             Some(spec) => entity(spec),

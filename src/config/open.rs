@@ -15,7 +15,7 @@ use crate::{
     adapter::{self, Given, Manifest, Registry, SettingKind, SettingValue, Settings, World},
     env::Env,
     load::{LoadError, Node, Place, Problem, Spanned},
-    mapping::Translate,
+    mapping::{Mapping, Tables, Translate},
     model::Entities,
     port::System,
     store::SharedStore,
@@ -54,6 +54,7 @@ impl Plan {
 /// A system with its adapter and settings, before a driver takes it over.
 struct Ready<'a> {
     name: &'a str,
+    section: &'a SystemSection,
     manifest: Arc<Manifest>,
     settings: Settings,
 }
@@ -168,7 +169,7 @@ impl Config {
         });
         let given: IndexMap<String, Given> = LoadError::collect(given)?.into_iter().collect();
         let settings = manifest.settle(&given, &self.layers.place(&name.span()))?;
-        Ok(Ready { name: name.get_ref(), manifest, settings })
+        Ok(Ready { name: name.get_ref(), section, manifest, settings })
     }
 
     /// A setting as written, its secret fetched. A secret that stands in the file itself works, with a warning.
@@ -241,10 +242,10 @@ fn mapping(
     entity: &str,
     place: &Place,
     registry: &Registry,
-    _entities: &Entities,
+    entities: &Entities,
 ) -> Result<Arc<dyn Translate>, LoadError> {
     let adapter = &system.manifest.name;
-    let Some(_file) = registry.mapping(adapter, entity)? else {
+    let Some(file) = registry.mapping(adapter, entity)? else {
         let known: Vec<String> = registry.mapped(adapter).into_iter().collect();
         let error = LoadError::new(
             place,
@@ -252,5 +253,19 @@ fn mapping(
         );
         return Err(error.help(format!("write mappings/{adapter}/{entity}.toml (there are: {})", known.join(", "))));
     };
-    Err(LoadError::new(place, "mappings cannot be read by this build yet"))
+    // An entity that is not declared was told with its flow.
+    let spec = entities
+        .get(entity)
+        .ok_or_else(|| LoadError::unknown(place, "entity", entity, entities.names().collect::<Vec<_>>()))?;
+    let plain = system.settings.plains().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    let lookups: Tables = system
+        .section
+        .lookups
+        .iter()
+        .map(|(table, lines)| {
+            let lines = lines.iter().map(|(own, theirs)| (own.get_ref().clone(), theirs.get_ref().to_json()));
+            (table.clone(), lines.collect())
+        })
+        .collect();
+    Ok(Arc::new(Mapping::load(&file, spec, &plain, &lookups)?))
 }
