@@ -5,3 +5,4 @@
 mod adapters;
 mod sandbox;
 mod store;
+mod woocommerce;

@@ -4,4 +4,4 @@ mod acting;
 mod conformance;
 mod faults;
 mod hooks;
-mod shop;
+pub mod shop;

@@ -1,0 +1,261 @@
+//! The WooCommerce adapter against the sandbox shop.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use indexmap::IndexMap;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use vaiven::{
+    adapter::{Given, Manifest, SettingValue, World, http},
+    env::Env,
+    failure::{Class, Failure},
+    load::{Place, SourceFile},
+    port::{Captures, Op, Outcome, Probe, Progress, PullRequest, SourceRow, System, Write},
+    sandbox::{Checkout, Fault, FaultKind},
+};
+
+use super::sandbox::shop::Running;
+
+struct Saved;
+
+#[async_trait]
+impl Progress for Saved {
+    async fn save(&self, _: i64, _: &Captures) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+async fn connected() -> (Running, Arc<dyn System>) {
+    let shop = Running::start().await;
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/adapters/woocommerce.toml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let manifest = Manifest::load(SourceFile::new("woocommerce.toml", &text)).unwrap();
+    let config = SourceFile::new("vaiven.toml", "");
+    let place = Place::start(&config);
+    let secret = |text: &str| SettingValue::Secret(SecretString::from(text.to_owned()));
+    let given: IndexMap<String, Given> = [
+        ("url", SettingValue::Plain(Value::from(shop.base.as_str()))),
+        ("key", secret("ck_sandbox")),
+        ("secret", secret("cs_sandbox")),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), Given { value, place: place.clone() }))
+    .collect();
+    let settings = manifest.settle(&given, &place).unwrap();
+    let world = World {
+        env: Env::system(),
+        transport: Arc::new(http::Network::new().unwrap()),
+        folder: Path::new(".").to_owned(),
+    };
+    let system = vaiven::adapter::open("shop", &manifest, &settings, &world);
+    let system = system.unwrap_or_else(|error| panic!("{error}"));
+    (shop, system)
+}
+
+fn write(job: i64, op: Op, key: &str, id: Option<&str>, body: Value) -> Write {
+    Write {
+        job,
+        op,
+        key: key.into(),
+        id: id.map(str::to_owned),
+        whole: body.clone(),
+        body,
+        before: Value::Null,
+        wanted: Value::Null,
+        parts: BTreeMap::new(),
+        done: Captures::new(),
+        found: None,
+    }
+}
+
+async fn one(system: &dyn System, entity: &str, write: Write) -> Outcome {
+    system.write(entity, vec![write], &Saved).await.pop().unwrap()
+}
+
+async fn all(system: &dyn System, entity: &str) -> Vec<SourceRow> {
+    let mut rows = Vec::new();
+    let mut token = None;
+    loop {
+        let request = PullRequest { entity, since: None, page: token.as_ref(), limit: 1000 };
+        let page = system.pull(&request).await.unwrap();
+        assert_eq!(page.errors, [], "{entity}");
+        rows.extend(page.rows);
+        token = page.next;
+        if token.is_none() {
+            return rows;
+        }
+    }
+}
+
+fn simple(sku: &str) -> Value {
+    json!({ "sku": sku, "name": "Drill & bits", "type": "simple", "status": "publish",
+        "variants": [{ "sku": sku, "weight": "1.2", "global_unique_id": format!("gtin-{sku}"), "status": "publish" }] })
+}
+
+fn variable(sku: &str) -> Value {
+    let variants: Vec<Value> = ["S", "M"]
+        .map(|size| json!({ "sku": format!("{sku}-{size}"), "weight": "0.5", "attributes": [{ "name": "Size", "option": size }] }))
+        .into();
+    json!({ "sku": sku, "name": "Tee", "type": "variable", "status": "publish", "variants": variants,
+        "attributes": [{ "name": "Size", "visible": true, "variation": true, "options": ["S", "M"] }] })
+}
+
+fn parts(outcome: &Outcome) -> BTreeMap<String, String> {
+    let written = outcome.result.as_ref().unwrap_or_else(|failure| panic!("{failure}"));
+    written.parts.get("variants").cloned().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn products_become_simple_or_variable_and_their_parts_are_known() {
+    let (shop, system) = connected().await;
+    let made = one(&*system, "product", write(1, Op::Create, "D", None, simple("D"))).await;
+    let id = made.result.as_ref().unwrap().id.clone();
+    assert_eq!(parts(&made), BTreeMap::from([("D".to_owned(), id.clone())]));
+    assert_eq!(shop.shop.article("D").await.unwrap()["weight"], "1.2");
+
+    let made = one(&*system, "product", write(2, Op::Create, "T", None, variable("T"))).await;
+    let parent = made.result.as_ref().unwrap().id.clone();
+    let known = parts(&made);
+    assert_eq!(known.keys().collect::<Vec<_>>(), ["T-M", "T-S"]);
+    assert!(known["T-S"].starts_with(&format!("{parent}/")));
+
+    // One variant goes, one comes, one changes.
+    let mut body = variable("T");
+    body["variants"][0]["part"] = json!(known["T-S"]);
+    body["variants"][0]["weight"] = json!("0.7");
+    body["variants"][1]["sku"] = json!("T-L");
+    let mut change = write(3, Op::Update, "T", Some(&parent), body);
+    change.parts.insert("variants".into(), known);
+    let changed = one(&*system, "product", change).await;
+    assert_eq!(parts(&changed).keys().collect::<Vec<_>>(), ["T-L", "T-S"]);
+    assert_eq!(shop.shop.article("T-S").await.unwrap()["weight"], "0.7");
+    assert!(shop.shop.article("T-M").await.is_err());
+
+    let rows = all(&*system, "product").await;
+    assert_eq!(rows.len(), 2);
+    let row = rows.into_iter().find(|row| row.id == parent).unwrap().body.into_value();
+    assert_eq!(row["children"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_create_without_an_answer_is_found_and_gone_on_with() {
+    let (shop, system) = connected().await;
+    shop.shop.set_faults(vec![Fault::next(FaultKind::DropAfter, 1).on("POST", "/products")]);
+    let lost = one(&*system, "product", write(1, Op::Create, "T", None, variable("T"))).await;
+    assert_eq!(lost.result.unwrap_err().class, Class::Unknown);
+    let body = variable("T");
+    let probe = Probe { key: "T", since: chrono::DateTime::UNIX_EPOCH, body: &body, wanted: &Value::Null };
+    let found = system.find("product", &probe).await.unwrap();
+    assert_eq!(found.len(), 1);
+    let mut again = write(1, Op::Create, "T", None, body);
+    again.found = found.into_iter().next();
+    let done = one(&*system, "product", again).await;
+    assert_eq!(parts(&done).len(), 2);
+    assert_eq!(shop.shop.all("/products").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_hundred_stocks_of_simple_products_are_one_request() {
+    let (shop, system) = connected().await;
+    let items: Vec<Value> = (0..100).map(|n| json!({ "name": format!("p{n}"), "sku": format!("P{n}") })).collect();
+    let made = shop.done("POST", "/products/batch", json!({ "create": items })).await;
+    let ids: Vec<String> = made["create"].as_array().unwrap().iter().map(|item| item["id"].to_string()).collect();
+    let before = shop.shop.requests().values().sum::<u64>();
+    let writes = ids.iter().zip(1..).map(|(id, job)| {
+        let quantity = if job == 7 {
+            json!({ "manage_stock": true, "stock_quantity": 3, "sku": "P1" })
+        } else {
+            json!({ "manage_stock": true, "stock_quantity": job })
+        };
+        write(job, Op::Update, &format!("P{}", job - 1), Some(id), quantity)
+    });
+    let outcomes = system.write("stock", writes.collect(), &Saved).await;
+    assert_eq!(shop.shop.requests().values().sum::<u64>() - before, 1);
+    assert_eq!(outcomes.len(), 100);
+    for outcome in outcomes {
+        match (outcome.job, outcome.result) {
+            (7, result) => assert_eq!(result.unwrap_err().class, Class::Rejected, "one bad item hurts nobody else"),
+            (job, result) => assert_eq!(result.unwrap().stored.unwrap()["stock_quantity"], job),
+        }
+    }
+    assert_eq!(all(&*system, "stock").await.len(), 99);
+}
+
+#[tokio::test]
+async fn prices_of_variations_are_written_under_their_product() {
+    let (shop, system) = connected().await;
+    let made = one(&*system, "product", write(1, Op::Create, "T", None, variable("T"))).await;
+    let known = parts(&made);
+    let price = json!({ "regular_price": "9.90", "sale_price": "" });
+    let missing = format!("{}/999999", made.result.unwrap().id);
+    let writes = vec![
+        write(1, Op::Update, "retail/T-S", Some(&known["T-S"]), price.clone()),
+        write(2, Op::Update, "retail/T-M", Some(&known["T-M"]), price.clone()),
+        write(3, Op::Update, "retail/T-X", Some(&missing), price),
+    ];
+    let mut outcomes = system.write("price", writes, &Saved).await;
+    outcomes.sort_by_key(|outcome| outcome.job);
+    let gone = outcomes.pop().unwrap().result.unwrap_err();
+    assert_eq!(gone.class, Class::Missing, "{gone}");
+    assert_eq!(outcomes[1].result.as_ref().unwrap().id, known["T-M"]);
+    assert_eq!(shop.shop.requests()["POST /products/*/variations/batch"], 2);
+    let rows = all(&*system, "price").await;
+    let ids: std::collections::BTreeSet<String> = rows.into_iter().map(|row| row.id).collect();
+    assert_eq!(ids, known.into_values().collect());
+}
+
+#[tokio::test]
+async fn a_second_account_for_an_email_is_refused_and_found() {
+    let (_shop, system) = connected().await;
+    let body = json!({ "email": "ann@example.test", "first_name": "Ann", "billing": { "phone": "1" },
+        "addresses": [{ "code": "billing", "first_name": "Ann O'Neil", "last_name": "", "city": "Cádiz", "country": "ES" }],
+        "meta_data": [{ "key": "vaiven_code", "value": "C1" }] });
+    let made = one(&*system, "customer", write(1, Op::Create, "C1", None, body.clone())).await;
+    let written = made.result.unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(written.stored.unwrap()["billing"]["city"], "Cádiz");
+    let again = one(&*system, "customer", write(2, Op::Create, "C2", None, body.clone())).await.result.unwrap_err();
+    assert_eq!((again.class, again.field.as_deref()), (Class::Rejected, Some("email")));
+    assert!(!again.to_string().contains("ann@"), "{again}");
+    let probe = Probe { key: "C1", since: chrono::DateTime::UNIX_EPOCH, body: &body, wanted: &Value::Null };
+    assert_eq!(system.find("customer", &probe).await.unwrap().len(), 1);
+    assert_eq!(all(&*system, "customer").await.len(), 1);
+}
+
+#[tokio::test]
+async fn categories_find_their_slug() {
+    let (_shop, system) = connected().await;
+    let body = json!({ "slug": "fam-01", "name": "Tools & more", "parent": 0 });
+    let made = one(&*system, "category", write(1, Op::Create, "FAM-01", None, body.clone())).await.result.unwrap();
+    let probe = Probe { key: "FAM-01", since: chrono::DateTime::UNIX_EPOCH, body: &body, wanted: &Value::Null };
+    assert_eq!(system.find("category", &probe).await.unwrap()[0].id, made.id);
+    assert_eq!(all(&*system, "category").await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_order_comes_changes_its_status_and_tells_of_its_shipment() {
+    let (shop, system) = connected().await;
+    shop.done("POST", "/products", json!({ "name": "a", "sku": "A", "regular_price": "6" })).await;
+    let checkout = Checkout { lines: vec![("A".into(), 2)], ..Checkout::default() };
+    let id = shop.shop.place_order(&checkout).await.unwrap().to_string();
+    let rows = all(&*system, "order").await;
+    assert_eq!(rows[0].id, id);
+    let status = json!({ "status": "completed" });
+    one(&*system, "order", write(1, Op::Update, &id, Some(&id), status)).await.result.unwrap();
+    let since = PullRequest { entity: "order", since: Some("2026-11-23T09:43:28Z"), page: None, limit: 10 };
+    assert_eq!(system.pull(&since).await.unwrap().rows.len(), 1);
+
+    let body = json!({ "number": "ALB-9", "order": id, "status": "shipped", "carrier": "SEUR", "tracking": "123" });
+    shop.shop.set_faults(vec![Fault::next(FaultKind::DropAfter, 1).on("POST", "/orders")]);
+    let lost = one(&*system, "shipment", write(2, Op::Create, "ALB-9", None, body.clone())).await;
+    assert!(lost.result.is_err());
+    let probe = Probe { key: "ALB-9", since: chrono::DateTime::UNIX_EPOCH, body: &body, wanted: &Value::Null };
+    let found = system.find("shipment", &probe).await.unwrap();
+    let mut again = write(2, Op::Create, "ALB-9", None, body);
+    again.found = found.into_iter().next();
+    let done = one(&*system, "shipment", again).await.result.unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(done.id, format!("{id}/ALB-9"));
+    let notes = shop.done("GET", &format!("/orders/{id}/notes?type=customer"), Value::Null).await;
+    assert_eq!(notes.as_array().unwrap().len(), 1, "told once");
+    assert_eq!(notes[0]["note"], "Shipment · ALB-9 · SEUR · 123");
+}
