@@ -44,8 +44,6 @@ pub fn open(
     match manifest.driver {
         Driver::Http => http::open(name, manifest, settings, world),
         Driver::Sql => sql::open(name, manifest, settings, world),
-        Driver::Files => {
-            Err(LoadError::new(&crate::load::Place::start(&manifest.file), "this driver is not part of this build"))
-        }
+        Driver::Files => files::open(name, manifest, settings, world),
     }
 }

@@ -1,7 +1,357 @@
 //! Driver `files`: CSV, XML and JSON files of one folder as sources and targets. See `docs/adapters.md`.
 
+mod config;
 mod csv;
+mod folder;
 mod json;
+mod picking;
+mod reading;
 mod rows;
 mod text;
+mod writing;
 mod xml;
+
+use std::{path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use chrono::TimeDelta;
+use encoding_rs::Encoding;
+use indexmap::IndexMap;
+use serde_json::Value;
+
+pub use config::FilesAdapter;
+
+use self::{
+    config::{EntitySpec, Format, ListSpec},
+    csv::CsvShape,
+    folder::{Folder, Pattern},
+    picking::Picking,
+    reading::{Listing, Reader},
+    writing::{Name, Writer},
+};
+use super::{
+    Manifest, Settings, Text, World,
+    compile::{self, Compiler, base_scope},
+};
+use crate::{
+    env::Env,
+    expr::Known,
+    failure::{Class, Failure},
+    load::LoadError,
+    port::{
+        Checked, Facts, Find, Op, Outcome, Page, Probe, Progress, PullRequest, RowBody, SourceRow, System, Write,
+        Written,
+    },
+};
+
+const MAX_ROW: usize = 16 << 20;
+const SETTLED: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// A configured folder.
+pub struct FilesSystem {
+    shared: Arc<Shared>,
+}
+
+/// What work on other threads needs as well.
+struct Shared {
+    name: String,
+    manifest: Arc<Manifest>,
+    settings: Settings,
+    folder: Folder,
+    entities: IndexMap<String, Entity>,
+    env: Env,
+}
+
+struct Entity {
+    reader: Option<Arc<Reader>>,
+    create: Option<Writer>,
+    update: Option<Writer>,
+    delete: Option<Name>,
+    facts: Facts,
+}
+
+/// Makes a configured system of an adapter whose driver is `files`. The folder is not touched yet.
+pub(super) fn open(
+    name: &str,
+    manifest: &Arc<Manifest>,
+    settings: &Settings,
+    world: &World,
+) -> Result<Arc<dyn System>, LoadError> {
+    let adapter: FilesAdapter = crate::load::parse(&manifest.file)?;
+    let compiler = Compiler::new(manifest);
+    let folder = compiler.own_text(&adapter.files.folder, settings)?;
+    let folder = Folder::new(world.folder.join(Path::new(&folder)));
+    let entities = adapter.entities.iter().map(|(entity, spec)| {
+        let reading = Opening { system: name, compiler: &compiler, settings, folder: &folder };
+        reading.entity(entity, spec).map(|compiled| (entity.clone(), compiled))
+    });
+    let entities = LoadError::collect(entities)?.into_iter().collect();
+    let shared = Shared {
+        name: name.to_owned(),
+        manifest: Arc::clone(manifest),
+        settings: settings.clone(),
+        folder,
+        entities,
+        env: world.env.clone(),
+    };
+    Ok(Arc::new(FilesSystem { shared: Arc::new(shared) }))
+}
+
+struct Opening<'a> {
+    system: &'a str,
+    compiler: &'a Compiler,
+    settings: &'a Settings,
+    folder: &'a Folder,
+}
+
+impl Opening<'_> {
+    fn entity(&self, name: &str, spec: &EntitySpec) -> Result<Entity, LoadError> {
+        let compiler = self.compiler;
+        let on_row = |formula| compiler.formula_if(formula, &Known::any());
+        let id = compiler.formula(&spec.id, &Known::any())?;
+        let picking =
+            Picking::new(name, self.settings, id, on_row(spec.version.as_ref())?, on_row(spec.keep.as_ref())?);
+        let reader = spec.list.as_ref().map(|list| {
+            let listing = listing(compiler, list)?;
+            let subject = format!("{}/{name}", self.system);
+            Ok::<_, LoadError>(Arc::new(Reader::new(subject, self.folder.clone(), listing, picking)))
+        });
+        let writer = |spec: Option<&config::WriteSpec>| spec.map(|spec| Writer::compile(compiler, spec)).transpose();
+        let facts = Facts {
+            list: spec.list.is_some(),
+            incremental: spec.list.is_some(),
+            complete: spec.list.as_ref().is_some_and(|list| list.complete),
+            read: false,
+            find: if spec.create.is_some() { Find::ByKey } else { Find::None },
+            create: spec.create.is_some(),
+            update: spec.update.is_some(),
+            delete: spec.delete.is_some(),
+            batch: 1,
+            replaces: spec.replaces || spec.update.is_some(),
+            steps: false,
+            facet_of: spec.facet_of.clone(),
+        };
+        Ok(Entity {
+            reader: reader.transpose()?,
+            create: writer(spec.create.as_ref())?,
+            update: writer(spec.update.as_ref())?,
+            delete: spec.delete.as_ref().map(|spec| writing::compile_delete(compiler, spec)).transpose()?,
+            facts,
+        })
+    }
+}
+
+fn listing(compiler: &Compiler, list: &ListSpec) -> Result<Listing, LoadError> {
+    let pattern = Pattern::parse(list.files.0.as_ref())
+        .map_err(|problem| compiler.wrong(&list.files, format!("`files` {problem}")))?;
+    let max_row = list.max_row.map_or(MAX_ROW, |size| size.0);
+    let rows = match (&list.rows, list.format) {
+        (Some(rows), Format::Xml | Format::Json) => rows.0.as_ref().clone(),
+        (None, Format::Xml) => {
+            return Err(compiler.wrong(&list.files, "an XML listing needs `rows`, the path of the repeated element"));
+        }
+        (Some(rows), _) => return Err(compiler.wrong(rows, "`rows` is for formats xml and json")),
+        (None, _) => String::new(),
+    };
+    let quote = match &list.quote {
+        Some(quote) if quote.0.as_ref().is_empty() => None,
+        quote => Some(one_byte(compiler, quote.as_ref())?.unwrap_or(b'"')),
+    };
+    let csv = CsvShape {
+        delimiter: one_byte(compiler, list.delimiter.as_ref())?.unwrap_or(b','),
+        quote,
+        header: list.header.unwrap_or(list.columns.is_none()),
+        columns: list.columns.clone(),
+        max_row,
+    };
+    if !csv.header && csv.columns.is_none() {
+        return Err(compiler.wrong(&list.files, "without a header the `columns` must be named"));
+    }
+    let settled = list.settled.map_or(SETTLED, |span| span.0);
+    Ok(Listing {
+        pattern,
+        format: list.format,
+        encoding: encoding(compiler, list.encoding.as_ref())?,
+        csv,
+        rows,
+        take: list.take,
+        settled: TimeDelta::from_std(settled).unwrap_or(TimeDelta::MAX),
+        complete: list.complete,
+        max_row,
+    })
+}
+
+/// The encoding of a label.
+fn encoding(compiler: &Compiler, label: Option<&Text>) -> Result<Option<&'static Encoding>, LoadError> {
+    let Some(label) = label else { return Ok(None) };
+    match Encoding::for_label(label.0.as_ref().as_bytes()) {
+        Some(encoding) => Ok(Some(encoding)),
+        None => Err(compiler
+            .wrong(label, format!("unknown encoding `{}`", label.0.as_ref()))
+            .help("such as `utf-8`, `windows-1252`, `iso-8859-15` or `utf-16le`")),
+    }
+}
+
+/// A text of one ASCII character.
+fn one_byte(compiler: &Compiler, text: Option<&Text>) -> Result<Option<u8>, LoadError> {
+    let Some(text) = text else { return Ok(None) };
+    match text.0.as_ref().as_bytes() {
+        [byte] if byte.is_ascii() => Ok(Some(*byte)),
+        _ => Err(compiler.wrong(text, "must be one character").help("such as \";\" or \"\\t\"")),
+    }
+}
+
+impl Shared {
+    fn entity(&self, entity: &str) -> Result<&Entity, Failure> {
+        self.entities.get(entity).ok_or_else(|| {
+            Failure::new(Class::Fatal, format!("{}: adapter {} knows no {entity}", self.name, self.manifest.name))
+        })
+    }
+
+    fn reader(&self, entity: &str) -> Result<Arc<Reader>, Failure> {
+        self.entity(entity)?.reader.clone().ok_or_else(|| {
+            Failure::new(Class::Fatal, format!("{}/{entity}: the adapter has no list of this entity", self.name))
+        })
+    }
+
+    fn write_one(&self, entity: &str, write: &Write) -> Result<Written, Failure> {
+        let own = self.entity(entity)?;
+        let name = Value::from(entity);
+        let base = base_scope(&self.settings, &name);
+        let id = write.id.as_deref().map_or(Value::Null, Value::from);
+        let parts = serde_json::to_value(&write.parts).unwrap_or_default();
+        let scope = base
+            .child()
+            .with("body", &write.body)
+            .with("whole", &write.whole)
+            .with("wanted", &write.wanted)
+            .with("before", &write.before)
+            .with_owned("key", write.key.as_str())
+            .with("id", &id)
+            .with("parts", &parts);
+        let named = |failure: Failure| Failure {
+            message: format!("{}/{entity}: {}", self.name, failure.message),
+            ..failure
+        };
+        let writer = match write.op {
+            Op::Create => own.create.as_ref(),
+            Op::Update => own.update.as_ref(),
+            Op::Delete => {
+                let target = own.delete.as_ref().ok_or_else(undeclared)?.target(&scope, &write.key).map_err(named)?;
+                return match target.remove(&self.folder) {
+                    Ok(true) => Ok(Written { id: write.key.clone(), ..Written::default() }),
+                    Ok(false) => Err(named(Failure::new(Class::Missing, "the file is not there"))),
+                    Err(error) => Err(named(Failure::new(Class::Transient, error.to_string()).with_source(error))),
+                };
+            }
+        };
+        let writer = writer.ok_or_else(undeclared)?;
+        let target = writer.name.target(&scope, &write.key).map_err(named)?;
+        let create = write.op == Op::Create;
+        writer.write(&self.folder, &target, &write.whole, &scope, create).map_err(named)?;
+        let id = write.id.clone().unwrap_or_else(|| write.key.clone());
+        Ok(Written { id, ..Written::default() })
+    }
+
+    fn look_up(&self, entity: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
+        let Some(writer) = &self.entity(entity)?.create else { return Ok(Vec::new()) };
+        let name = Value::from(entity);
+        let base = base_scope(&self.settings, &name);
+        let nothing = Value::Null;
+        let scope = base
+            .child()
+            .with("body", probe.body)
+            .with("whole", probe.body)
+            .with("wanted", probe.wanted)
+            .with("before", &nothing)
+            .with_owned("key", probe.key)
+            .with("id", &nothing)
+            .with("parts", &nothing);
+        let target = writer.name.target(&scope, probe.key)?;
+        let sent = target.was_sent(&self.folder).map_err(|error| {
+            Failure::new(Class::Transient, format!("{}/{entity}: looking up: {error}", self.name)).with_source(error)
+        })?;
+        let row = || SourceRow {
+            id: probe.key.to_owned(),
+            position: probe.key.to_owned(),
+            version: None,
+            body: RowBody::Json(probe.body.clone()),
+        };
+        Ok(sent.then(row).into_iter().collect())
+    }
+}
+
+fn undeclared() -> Failure {
+    Failure::new(Class::Fatal, "the adapter declares no such operation for this entity")
+}
+
+/// Runs work on files where it holds nobody up.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Failure::new(Class::Unknown, format!("the work was broken off: {error}")).with_source(error)),
+    }
+}
+
+#[async_trait]
+impl System for FilesSystem {
+    fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    fn facts(&self, entity: &str) -> Option<&Facts> {
+        self.shared.entities.get(entity).map(|entity| &entity.facts)
+    }
+
+    fn version(&self, entity: &str) -> u64 {
+        compile::version_of(&self.shared.manifest, &self.shared.settings, entity)
+    }
+
+    async fn pull(&self, request: &PullRequest<'_>) -> Result<Page, Failure> {
+        let reader = self.shared.reader(request.entity)?;
+        let (since, page) = (request.since.map(str::to_owned), request.page.cloned());
+        let (limit, now) = (request.limit, self.shared.env.now());
+        blocking(move || reader.page(since.as_deref(), page.as_ref(), limit, now)).await
+    }
+
+    async fn settle(&self, entity: &str, receipt: &Value) -> Result<(), Failure> {
+        let reader = self.shared.reader(entity)?;
+        let (receipt, now) = (receipt.clone(), self.shared.env.now());
+        blocking(move || reader.settle(&receipt, now)).await
+    }
+
+    async fn read(&self, entity: &str, _: &[String]) -> Result<Vec<SourceRow>, Failure> {
+        let message = format!("{}/{entity}: single objects cannot be read from files", self.shared.name);
+        Err(Failure::new(Class::Fatal, message))
+    }
+
+    async fn find(&self, entity: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
+        self.shared.look_up(entity, probe)
+    }
+
+    async fn write(&self, entity: &str, writes: Vec<Write>, _: &dyn Progress) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(writes.len());
+        // Each is synced to disk before the next begins.
+        for write in writes {
+            let (shared, entity, job) = (Arc::clone(&self.shared), entity.to_owned(), write.job);
+            let result = blocking(move || shared.write_one(&entity, &write)).await;
+            outcomes.push(Outcome { job, result, requests: 1 });
+        }
+        outcomes
+    }
+
+    async fn check(&self) -> Vec<Checked> {
+        let folder = Checked {
+            what: format!("folder {}", self.shared.folder.shown()),
+            problem: self.shared.folder.make("").err().map(|error| error.to_string()),
+        };
+        let readers = self.shared.entities.iter().filter_map(|(name, entity)| Some((name, entity.reader.as_ref()?)));
+        let refused = readers.map(|(name, reader)| Checked {
+            what: format!("files of {name}"),
+            problem: reader.problems().unwrap_or_else(|error| Some(error.to_string())),
+        });
+        std::iter::once(folder).chain(refused).collect()
+    }
+}

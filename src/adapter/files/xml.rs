@@ -3,6 +3,7 @@
 
 use std::io::{BufReader, Read};
 
+use encoding_rs::Encoding;
 use quick_xml::{
     Reader, XmlVersion,
     escape::resolve_predefined_entity,
@@ -28,6 +29,20 @@ pub struct XmlRows<R> {
     line: u64,
     max_row: usize,
     rooted: bool,
+}
+
+/// The encoding that a file's first bytes declare; UTF-8 without a declaration.
+pub fn declared_encoding(head: &[u8]) -> Result<&'static Encoding, FileError> {
+    if let Some((encoding, _)) = Encoding::for_bom(head) {
+        return Ok(encoding);
+    }
+    let head = String::from_utf8_lossy(head);
+    let declaration = head.strip_prefix("<?xml").and_then(|rest| rest.split_once("?>")).map_or("", |(inside, _)| inside);
+    let Some((_, label)) = declaration.split_once("encoding") else { return Ok(encoding_rs::UTF_8) };
+    let label = label.trim_start_matches([' ', '=']);
+    let label = label.strip_prefix(['"', '\'']).and_then(|label| label.split(['"', '\'']).next()).unwrap_or_default();
+    Encoding::for_label(label.as_bytes())
+        .ok_or_else(|| FileError::at(1, format!("the declared encoding `{label}` is not known")))
 }
 
 /// An element being read.
@@ -253,6 +268,14 @@ mod tests {
         }
         assert_eq!(read("<catalog></catalog>"), Ok(Vec::new()));
         assert!(read("<html><body/></html>").unwrap_err().contains("`html`"));
+    }
+
+    #[test]
+    fn the_declared_encoding_counts() {
+        let name = |head: &str| declared_encoding(head.as_bytes()).map(|e| e.name()).map_err(|e| e.to_string());
+        assert_eq!(name("<?xml version='1.0' encoding='ISO-8859-1'?><a/>"), Ok("windows-1252"));
+        assert_eq!(name("<?xml version=\"1.0\"?><a encoding='x'/>"), Ok("UTF-8"));
+        assert!(name("<?xml version='1.0' encoding='klingon'?><a/>").unwrap_err().contains("klingon"));
     }
 
     #[test]

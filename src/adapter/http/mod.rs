@@ -20,7 +20,7 @@ mod pull;
 mod system;
 mod transport;
 mod variables;
-mod xml;
+pub(super) mod xml;
 
 pub use config::HttpAdapter;
 pub use network::Network;

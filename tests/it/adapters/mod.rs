@@ -1,5 +1,6 @@
 //! Drivers that need no server of their own kind: databases and folders.
 
+mod files;
 pub mod sql;
 mod sql_sqlite;
 

@@ -1,0 +1,296 @@
+//! One folder and nothing outside of it: names are checked, symbolic links are not followed, and what is opened is what
+//! was looked at.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use chrono::{DateTime, Utc};
+
+/// The folder that a system is configured with.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    root: PathBuf,
+}
+
+/// Files of one subfolder, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// Below the root, empty for the root itself.
+    pub folder: String,
+    name: String,
+}
+
+/// A regular file that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub name: String,
+    pub modified: DateTime<Utc>,
+    pub size: u64,
+}
+
+impl Pattern {
+    /// # Errors
+    /// When the path leads out of the folder or has wildcards in a folder's name.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (folder, name) = text.rsplit_once('/').unwrap_or(("", text));
+        inside(text)?;
+        if folder.contains(['*', '?']) {
+            return Err("wildcards are for file names, not for folders".to_owned());
+        }
+        Ok(Self { folder: folder.to_owned(), name: name.to_owned() })
+    }
+
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        let hidden = name.starts_with('.') && !self.name.starts_with('.');
+        !hidden && wild(self.name.as_bytes(), name.as_bytes())
+    }
+}
+
+/// Whether a name matches a pattern of `*` and `?`. Goes back only to the last star, so it takes no exponential time.
+fn wild(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut at, mut seen, mut star) = (0, 0, None);
+    while seen < name.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, seen));
+                at += 1;
+            }
+            Some(byte) if *byte == b'?' || *byte == name[seen] => {
+                at += 1;
+                seen += 1;
+            }
+            _ => match star {
+                Some((back, from)) => {
+                    at = back + 1;
+                    seen = from + 1;
+                    star = Some((back, from + 1));
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+/// # Errors
+/// When a relative path could lead out of the folder.
+pub fn inside(path: &str) -> Result<(), String> {
+    if path.is_empty() || path.contains(['\\', '\0']) {
+        return Err("is no name of a file".to_owned());
+    }
+    if path.starts_with('/') || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err("must be a name below the folder, without `..`".to_owned());
+    }
+    Ok(())
+}
+
+impl Folder {
+    #[must_use]
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    #[must_use]
+    pub fn shown(&self) -> String {
+        self.root.display().to_string()
+    }
+
+    /// A subfolder, each step of which is a real folder.
+    pub fn folder(&self, below: &str) -> io::Result<PathBuf> {
+        let mut path = self.root.canonicalize()?;
+        for part in below.split('/').filter(|part| !part.is_empty()) {
+            path.push(part);
+            real(&path)?;
+        }
+        Ok(path)
+    }
+
+    /// A subfolder, made if it is missing.
+    pub fn make(&self, below: &str) -> io::Result<PathBuf> {
+        let mut path = self.root.canonicalize()?;
+        for part in below.split('/').filter(|part| !part.is_empty()) {
+            path.push(part);
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => real(&path)?,
+            }
+        }
+        Ok(path)
+    }
+
+    /// Regular files of a subfolder that match, oldest first; none when the subfolder is missing.
+    pub fn find(&self, below: &str, pattern: &Pattern) -> io::Result<Vec<Found>> {
+        let folder = match self.folder(below) {
+            // The root itself must be there: an unmounted drive is not an empty folder.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => return Ok(Vec::new()),
+            folder => folder?,
+        };
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if !pattern.matches(&name) {
+                continue;
+            }
+            match entry.metadata() {
+                Ok(data) if data.is_file() => {
+                    found.push(Found { name, modified: DateTime::from(data.modified()?), size: data.len() });
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        found.sort_by(|one, other| (one.modified, &one.name).cmp(&(other.modified, &other.name)));
+        Ok(found)
+    }
+
+    /// Opens a regular file that is not a link.
+    pub fn open(&self, below: &str, name: &str) -> io::Result<File> {
+        use std::os::unix::fs::MetadataExt as _;
+        let path = self.folder(below)?.join(name);
+        let file = File::open(&path)?;
+        let (opened, named) = (file.metadata()?, fs::symlink_metadata(&path)?);
+        if !named.is_file() || (opened.dev(), opened.ino()) != (named.dev(), named.ino()) {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it is a link, or was exchanged while being opened"));
+        }
+        Ok(file)
+    }
+
+    /// Moves a file into another subfolder, under another name if that one is taken; false when it is not there any more.
+    pub fn move_to(&self, from: &str, name: &str, to: &str, now: DateTime<Utc>) -> io::Result<bool> {
+        let source = self.folder(from)?.join(name);
+        let folder = self.make(to)?;
+        let stamp = now.format("%Y%m%dT%H%M%S");
+        let (stem, end) = name.rsplit_once('.').map_or((name, String::new()), |(stem, end)| (stem, format!(".{end}")));
+        for attempt in 0..1000_u32 {
+            let name = match attempt {
+                0 => name.to_owned(),
+                1 => format!("{stem}-{stamp}{end}"),
+                more => format!("{stem}-{stamp}-{more}{end}"),
+            };
+            let target = folder.join(name);
+            // A link fails when the name is taken, where a rename would overwrite what is there.
+            match fs::hard_link(&source, &target) {
+                Ok(()) => {
+                    fs::remove_file(&source)?;
+                    sync(&folder)?;
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                Err(error) => {
+                    // Some file systems have no links.
+                    if target.try_exists()? {
+                        continue;
+                    }
+                    tracing::debug!(%error, "no hard link; renaming instead");
+                    fs::rename(&source, &target)?;
+                    return Ok(true);
+                }
+            }
+        }
+        Err(io::Error::other("too many files of the same name"))
+    }
+
+    /// Moves a waiting file into `work/` unless one of its name is there; false when somebody else was faster.
+    pub fn pick_up(&self, below: &str, work: &str, name: &str) -> io::Result<bool> {
+        let source = self.folder(below)?.join(name);
+        let target = self.make(work)?.join(name);
+        if fs::symlink_metadata(&target).is_ok() {
+            return Ok(false);
+        }
+        match fs::rename(&source, &target) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a file under a temporary name, so that it is durable before it gets its own.
+    pub fn draft(&self, below: &str, temporary: &str, content: &[u8]) -> io::Result<()> {
+        let path = self.make(below)?.join(temporary);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        file.write_all(content)?;
+        file.sync_all()
+    }
+
+    /// Gives a draft its name, in one step and durably.
+    pub fn publish(&self, below: &str, temporary: &str, name: &str) -> io::Result<()> {
+        let folder = self.folder(below)?;
+        fs::rename(folder.join(temporary), folder.join(name))?;
+        sync(&folder)
+    }
+
+    /// Removes a file; false when it is not there.
+    pub fn remove(&self, below: &str, name: &str) -> io::Result<bool> {
+        let folder = match self.folder(below) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            folder => folder?,
+        };
+        match fs::remove_file(folder.join(name)) {
+            Ok(()) => sync(&folder).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a regular file is there.
+    pub fn has(&self, below: &str, name: &str) -> io::Result<bool> {
+        match self.folder(below).and_then(|folder| fs::symlink_metadata(folder.join(name))) {
+            Ok(data) => Ok(data.is_file()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Makes the names in a folder durable.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn real(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::NotADirectory, format!("{} is not a folder (links are not followed)", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_match_with_stars_and_marks() {
+        for (pattern, name, expected) in [
+            ("precios*.csv", "precios_1.csv", true),
+            ("precios*.csv", "precios.csv.tmp", false),
+            ("*.csv", "a.b.csv", true),
+            ("p?.csv", "p1.csv", true),
+            ("p?.csv", "p.csv", false),
+            ("*.csv", ".hidden.csv", false),
+            ("*a*b*c", "xaxbxbxc", true),
+            ("precios.csv", "Precios.csv", false),
+        ] {
+            assert_eq!(Pattern::parse(pattern).unwrap().matches(name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn paths_that_lead_out_are_refused() {
+        for path in ["../x.csv", "/etc/passwd", "a/../../x", "", "a//b", "a\\b", "./a"] {
+            assert!(Pattern::parse(path).is_err(), "{path}");
+        }
+        assert!(Pattern::parse("*/x.csv").is_err());
+        assert_eq!(Pattern::parse("in/x.csv").unwrap().folder, "in");
+    }
+}

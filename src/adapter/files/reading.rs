@@ -1,0 +1,472 @@
+//! Reads files page by page. A file is picked up by renaming it into `work/`, locked while it is read, and moved to
+//! `done/` once its last page is durable; one left in `work/` by a crash is read again.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fs::{File, TryLockError},
+    io::{self, Cursor, Read},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use encoding_rs::Encoding;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    config::{Format, Take},
+    csv::{self, CsvRows, CsvShape},
+    folder::{Folder, Found, Pattern},
+    json::{JsonRows, LineRows},
+    picking::Picking,
+    rows::{FileError, Item, Rows},
+    text::Utf8,
+    xml::{self, XmlRows},
+};
+use crate::{
+    failure::{Class, Failure},
+    port::{Page, PageToken, RowError},
+};
+
+/// Rejected rows kept for `rejected/`; all of them are counted.
+const REJECTS_TOLD: usize = 10_000;
+
+/// How an entity's files are read.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    pub pattern: Pattern,
+    pub format: Format,
+    pub encoding: Option<&'static Encoding>,
+    pub csv: CsvShape,
+    pub rows: String,
+    pub take: Take,
+    pub settled: TimeDelta,
+    pub complete: bool,
+    pub max_row: usize,
+}
+
+/// Reads the files of one entity.
+pub struct Reader {
+    /// `erp/price`, for messages.
+    pub subject: String,
+    pub folder: Folder,
+    pub listing: Listing,
+    pub picking: Picking,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    open: Option<Open>,
+    /// Files read to their end and not settled yet; dropping them gives their lock up.
+    finished: HashMap<String, Finished>,
+}
+
+/// Where a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Room {
+    Inbox,
+    Work,
+    Done,
+    Kept,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Entry {
+    room: Room,
+    name: String,
+    modified: DateTime<Utc>,
+    size: u64,
+    /// Files that this one makes needless.
+    older: Vec<(Room, String)>,
+}
+
+/// Where the next page begins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Token {
+    /// The file being read is the first.
+    queue: VecDeque<Entry>,
+    /// Items of it that were read.
+    row: u64,
+    /// Watermark to store when all is read.
+    mark: String,
+}
+
+struct Open {
+    entry: Entry,
+    file: File,
+    rows: Box<dyn Rows>,
+    row: u64,
+    next: Option<Item>,
+    picked: super::picking::Picked,
+    rejected: Vec<(u64, String, String)>,
+}
+
+struct Finished {
+    _lock: File,
+    rejected: Vec<(u64, String, String)>,
+}
+
+/// Given back when the rows are durable.
+#[derive(Serialize, Deserialize)]
+struct Receipt {
+    name: String,
+    older: Vec<(Room, String)>,
+}
+
+impl Reader {
+    pub fn new(subject: String, folder: Folder, listing: Listing, picking: Picking) -> Self {
+        Self { subject, folder, listing, picking, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn below(&self, room: Room) -> String {
+        let folder = &self.listing.pattern.folder;
+        let room = match room {
+            Room::Inbox | Room::Kept => return folder.clone(),
+            Room::Work => "work",
+            Room::Done => "done",
+        };
+        beside(folder, room)
+    }
+
+    fn failed(&self, class: Class, message: impl std::fmt::Display) -> Failure {
+        Failure::new(class, format!("{}: {message}", self.subject))
+    }
+
+    fn io(&self, doing: &str, error: io::Error) -> Failure {
+        self.failed(Class::Transient, format!("{doing} in {}: {error}", self.folder.shown())).with_source(error)
+    }
+
+    /// Reads one page. Blocks.
+    pub fn page(
+        &self,
+        since: Option<&str>,
+        page: Option<&PageToken>,
+        limit: usize,
+        now: DateTime<Utc>,
+    ) -> Result<Page, Failure> {
+        let mut state = self.state();
+        let mut token = match page {
+            None => {
+                *state = State::default();
+                match self.choose(since, now)? {
+                    Some(token) => token,
+                    None => return Ok(Page::default()),
+                }
+            }
+            Some(PageToken(token)) => Token::deserialize(token)
+                .map_err(|error| self.failed(Class::Fatal, format!("the page mark is not ours: {error}")))?,
+        };
+        let mut open = match state.open.take() {
+            Some(open) if page.is_some() && token.queue.front() == Some(&open.entry) && open.row == token.row => open,
+            _ => match self.open_next(&mut token, now)? {
+                Some(open) => open,
+                None if self.listing.complete && since.is_none() => {
+                    return Err(self.failed(Class::Missing, "the file is being read by another process"));
+                }
+                None => return Ok(Page::default()),
+            },
+        };
+        let result = self.fill(&mut open, limit.max(1));
+        let (mut page, ended) = match result {
+            Ok(filled) => filled,
+            Err(error) => return Err(self.refuse(open, error, now)),
+        };
+        if ended {
+            token.queue.pop_front();
+            token.row = 0;
+            if open.entry.room == Room::Work {
+                let receipt = Receipt { name: open.entry.name.clone(), older: open.entry.older.clone() };
+                page.receipt = serde_json::to_value(receipt).ok();
+                let finished = Finished { _lock: open.file, rejected: open.rejected };
+                state.finished.insert(open.entry.name, finished);
+            }
+        } else {
+            token.row = open.row;
+            state.open = Some(open);
+        }
+        if token.queue.is_empty() {
+            page.cursor = Some(token.mark);
+        } else {
+            let token = serde_json::to_value(token).map_err(|error| self.failed(Class::Fatal, error))?;
+            page.next = Some(PageToken(token));
+        }
+        Ok(page)
+    }
+
+    /// The files to read; nothing when there is nothing new.
+    fn choose(&self, since: Option<&str>, now: DateTime<Utc>) -> Result<Option<Token>, Failure> {
+        let find = |room| {
+            let found = self.folder.find(&self.below(room), &self.listing.pattern);
+            found.map_err(|error| self.io("looking for files", error))
+        };
+        let waiting = |room| -> Result<Vec<Entry>, Failure> {
+            let mut found = find(room)?;
+            // In the future is as unsettled as in the near past, but not for ever.
+            found.retain(|file| (now - file.modified).abs() >= self.listing.settled);
+            Ok(found.into_iter().map(|file| entry(room, file)).collect())
+        };
+        let mut files = if self.listing.take == Take::Keep {
+            waiting(Room::Kept)?
+        } else {
+            let mut files: Vec<Entry> = find(Room::Work)?.into_iter().map(|file| entry(Room::Work, file)).collect();
+            files.extend(waiting(Room::Inbox)?);
+            files.sort_by(|one, other| (one.modified, &one.name).cmp(&(other.modified, &other.name)));
+            files
+        };
+        if self.listing.complete {
+            let newest = match files.pop() {
+                Some(newest) => newest,
+                None if since.is_some() => return Ok(None),
+                // A full listing without a new file: the last one still holds everything.
+                None => match find(Room::Done)?.pop().filter(|_| self.listing.take == Take::Archive) {
+                    Some(file) => entry(Room::Done, file),
+                    None => {
+                        let message = format!("no file to read yet in {}", self.folder.shown());
+                        return Err(self.failed(Class::Missing, message));
+                    }
+                },
+            };
+            let older = files.into_iter().filter(|file| file.room != Room::Kept).map(|file| (file.room, file.name));
+            files = vec![Entry { older: older.collect(), ..newest }];
+        }
+        let Some(last) = files.last() else { return Ok(None) };
+        let mark = match self.listing.take {
+            Take::Archive => format!("{} {}", last.modified.to_rfc3339(), last.name),
+            Take::Keep => digest(&files),
+        };
+        if self.listing.take == Take::Keep && since == Some(mark.as_str()) {
+            return Ok(None);
+        }
+        Ok(Some(Token { queue: files.into(), row: 0, mark }))
+    }
+
+    /// Opens the first file of the queue that nobody else has taken.
+    fn open_next(&self, token: &mut Token, now: DateTime<Utc>) -> Result<Option<Open>, Failure> {
+        while let Some(entry) = token.queue.front_mut() {
+            let taken = self.pick_up(entry, now).and_then(|mine| match (mine, entry.room) {
+                (false, _) => Ok(None),
+                (true, Room::Work) => self.lock(&entry.name),
+                (true, room) => self.folder.open(&self.below(room), &entry.name).map(Some),
+            });
+            let file = match taken {
+                Ok(Some(file)) => file,
+                Ok(None) => {
+                    token.queue.pop_front();
+                    token.row = 0;
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    token.queue.pop_front();
+                    token.row = 0;
+                    continue;
+                }
+                Err(error) => return Err(self.io(&format!("opening {}", entry.name), error)),
+            };
+            let entry = entry.clone();
+            return self.begin(entry, file, token.row, now).map(Some);
+        }
+        Ok(None)
+    }
+
+    /// Makes a waiting file ours; false when somebody else was faster.
+    fn pick_up(&self, entry: &mut Entry, now: DateTime<Utc>) -> io::Result<bool> {
+        if entry.room != Room::Inbox {
+            return Ok(true);
+        }
+        let leftover = (Room::Work, entry.name.clone());
+        if entry.older.contains(&leftover) {
+            // A crash left an older file of this name.
+            match self.lock(&entry.name)? {
+                Some(_lock) => self.archive(Room::Work, &entry.name, now)?,
+                None => return Ok(false),
+            };
+            entry.older.retain(|older| *older != leftover);
+        }
+        let mine = self.folder.pick_up(&self.below(Room::Inbox), &self.below(Room::Work), &entry.name)?;
+        if mine {
+            entry.room = Room::Work;
+        }
+        Ok(mine)
+    }
+
+    /// Opens a file of `work/` for us alone; nothing while another process has it.
+    fn lock(&self, name: &str) -> io::Result<Option<File>> {
+        let file = self.folder.open(&self.below(Room::Work), name)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // It may have been settled between being opened and being locked.
+        Ok(self.folder.has(&self.below(Room::Work), name)?.then_some(file))
+    }
+
+    fn begin(&self, entry: Entry, file: File, row: u64, now: DateTime<Utc>) -> Result<Open, Failure> {
+        let started = (|| {
+            same(&entry, &file)?;
+            let mut rows = self.rows(file.try_clone()?)?;
+            let mut picked = self.picking.begin(rows.as_ref(), self.listing.complete)?;
+            for _ in 0..row {
+                match rows.next_item()? {
+                    Some(item) => self.picking.skip(&mut picked, &item)?,
+                    None => return Err(FileError::Whole("the file is shorter than it was".to_owned())),
+                }
+            }
+            let next = rows.next_item()?;
+            Ok((rows, next, picked))
+        })();
+        match started {
+            Ok((rows, next, picked)) => Ok(Open { entry, file, rows, row, next, picked, rejected: Vec::new() }),
+            Err(error) => Err(self.refuse_file(&entry, error, now)),
+        }
+    }
+
+    fn rows(&self, mut file: File) -> Result<Box<dyn Rows>, FileError> {
+        let listing = &self.listing;
+        let mut head = Vec::new();
+        let encoding = match (listing.encoding, listing.format) {
+            (Some(encoding), _) => encoding,
+            (None, Format::Xml) => {
+                (&mut file).take(256).read_to_end(&mut head)?;
+                xml::declared_encoding(&head)?
+            }
+            (None, _) => encoding_rs::UTF_8,
+        };
+        let source = Cursor::new(head).chain(file);
+        let text = |tail| Utf8::new(source, encoding, tail);
+        Ok(match listing.format {
+            Format::Csv => Box::new(CsvRows::open(text(csv::TAIL), &listing.csv)?),
+            Format::Xml => Box::new(XmlRows::open(text(b""), &listing.rows, listing.max_row)),
+            Format::Json => Box::new(JsonRows::open(text(b""), &listing.rows, listing.max_row)),
+            Format::Jsonl => Box::new(LineRows::open(text(b""), listing.max_row)),
+        })
+    }
+
+    /// Rows up to the page's size; true when the file is at its end.
+    fn fill(&self, open: &mut Open, limit: usize) -> Result<(Page, bool), FileError> {
+        let mut page = Page { rows: Vec::with_capacity(limit), ..Page::default() };
+        open.picked.new_page();
+        for _ in 0..limit {
+            let Some(item) = open.next.take() else { break };
+            if self.picking.closes_page(&open.picked, &item)? {
+                open.next = Some(item);
+                return Ok((page, false));
+            }
+            open.row += 1;
+            let name = &open.entry.name;
+            match self.picking.take(&mut open.picked, item, name)? {
+                super::picking::Taken::Row(row) => page.rows.push(row),
+                super::picking::Taken::Left => {}
+                super::picking::Taken::Bad { line, id, reason, text } => {
+                    let position = format!("{name}:{line}");
+                    if open.rejected.len() < REJECTS_TOLD {
+                        open.rejected.push((line, reason.clone(), text));
+                    }
+                    page.errors.push(RowError { position, id, reason });
+                }
+            }
+            open.next = open.rows.next_item()?;
+        }
+        if open.next.is_some() {
+            return Ok((page, false));
+        }
+        same(&open.entry, &open.file)?;
+        Ok((page, true))
+    }
+
+    /// A file that cannot be read goes to `rejected/` with the reason; what could be read of it stays durable, but the
+    /// pull fails, so that nothing counts as gone.
+    fn refuse(&self, open: Open, error: FileError, now: DateTime<Utc>) -> Failure {
+        self.refuse_file(&open.entry, error, now)
+    }
+
+    fn refuse_file(&self, entry: &Entry, error: FileError, now: DateTime<Utc>) -> Failure {
+        let message = format!("{}: {error}", entry.name);
+        if let FileError::Io(error) = error {
+            return self.failed(Class::Transient, message).with_source(error);
+        }
+        if entry.room != Room::Work {
+            return self.failed(Class::Rejected, message);
+        }
+        let rejected = beside(&self.listing.pattern.folder, "rejected");
+        let moved = self.folder.move_to(&self.below(Room::Work), &entry.name, &rejected, now).and_then(|_| {
+            let reason = format!("{}.txt", entry.name);
+            self.folder.draft(&rejected, ".~reason", format!("{error}\n").as_bytes())?;
+            self.folder.publish(&rejected, ".~reason", &reason)
+        });
+        match moved {
+            Ok(()) => self.failed(Class::Rejected, format!("{message}; the file was moved to {rejected}/")),
+            Err(moving) => self.failed(Class::Rejected, format!("{message}; and it could not be moved away: {moving}")),
+        }
+    }
+
+    /// Archives what a durable page brought. Blocks.
+    pub fn settle(&self, receipt: &Value, now: DateTime<Utc>) -> Result<(), Failure> {
+        let receipt = Receipt::deserialize(receipt)
+            .map_err(|error| self.failed(Class::Fatal, format!("the receipt is not ours: {error}")))?;
+        let finished = self.state().finished.remove(&receipt.name);
+        let archive = || -> io::Result<()> {
+            if let Some(finished) = finished.as_ref().filter(|finished| !finished.rejected.is_empty()) {
+                let rejected = beside(&self.listing.pattern.folder, "rejected");
+                self.folder.draft(&rejected, ".~rows", &report(&finished.rejected)?)?;
+                self.folder.publish(&rejected, ".~rows", &format!("{}.csv", receipt.name))?;
+            }
+            // Older ones first: after a crash in between, the newest must not be the one that is gone.
+            for (room, name) in &receipt.older {
+                self.archive(*room, name, now)?;
+            }
+            self.archive(Room::Work, &receipt.name, now)
+        };
+        archive().map_err(|error| self.io(&format!("archiving {}", receipt.name), error))
+    }
+
+    fn archive(&self, room: Room, name: &str, now: DateTime<Utc>) -> io::Result<()> {
+        self.folder.move_to(&self.below(room), name, &self.below(Room::Done), now).map(drop)
+    }
+
+    /// Problems that a person has to look at.
+    pub fn problems(&self) -> io::Result<Option<String>> {
+        let rejected = beside(&self.listing.pattern.folder, "rejected");
+        let count = self.folder.find(&rejected, &self.listing.pattern)?.len();
+        Ok((count > 0).then(|| format!("{count} refused files in {rejected}/: mend or remove them")))
+    }
+}
+
+fn beside(folder: &str, room: &str) -> String {
+    if folder.is_empty() { room.to_owned() } else { format!("{folder}/{room}") }
+}
+
+fn entry(room: Room, found: Found) -> Entry {
+    Entry { room, name: found.name, modified: found.modified, size: found.size, older: Vec::new() }
+}
+
+/// # Errors
+/// When the file is not what it was when it was chosen.
+fn same(entry: &Entry, file: &File) -> Result<(), FileError> {
+    let data = file.metadata()?;
+    if data.len() == entry.size && DateTime::<Utc>::from(data.modified()?) == entry.modified {
+        return Ok(());
+    }
+    Err(FileError::Io(io::Error::other("it was written to while being read; it is read again")))
+}
+
+/// Identity of a set of files, by name, time and size.
+fn digest(files: &[Entry]) -> String {
+    let known: Vec<Value> = files.iter().map(|file| json!([file.name, file.modified, file.size])).collect();
+    blake3::hash(Value::from(known).to_string().as_bytes()).to_hex().to_string()
+}
+
+fn report(rejected: &[(u64, String, String)]) -> io::Result<Vec<u8>> {
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    writer.write_record(["line", "reason", "row"])?;
+    for (line, reason, text) in rejected {
+        writer.write_record([&line.to_string(), reason, text])?;
+    }
+    writer.into_inner().map_err(|error| io::Error::other(error.to_string()))
+}

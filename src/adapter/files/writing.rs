@@ -1,0 +1,257 @@
+//! Writes one file per object, or adds rows to one. A file gets its name only when its content is durable, and a mark in
+//! `sent/` tells after a crash whether it had got it, even when whoever waits for it has taken it away since.
+
+use std::io;
+
+use encoding_rs::Encoding;
+use serde_json::Value;
+
+use super::{
+    config::{DeleteSpec, Format, WriteSpec},
+    folder::{Folder, inside},
+};
+use crate::{
+    adapter::{
+        Text,
+        compile::{Compiler, rejected},
+        http::xml,
+    },
+    expr::{Known, Scope, Template, text_of},
+    failure::{Class, Failure},
+    load::LoadError,
+};
+
+/// Variables of a write.
+pub const WRITE: [&str; 7] = ["body", "whole", "wanted", "before", "key", "id", "parts"];
+
+/// A file's name within the folder.
+#[derive(Clone, Debug)]
+pub struct Name {
+    template: Template,
+    /// Slashes of the template itself; a value must not bring another.
+    slashes: usize,
+}
+
+/// How a file is written.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    pub name: Name,
+    format: Format,
+    body: Option<Template>,
+    append: bool,
+    encoding: &'static Encoding,
+    delimiter: u8,
+    columns: Vec<String>,
+}
+
+/// What a rendered name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    folder: String,
+    name: String,
+    temporary: String,
+    mark: String,
+}
+
+impl Name {
+    fn compile(compiler: &Compiler, text: &Text) -> Result<Self, LoadError> {
+        let template = compiler.text(text, &compiler.known(&WRITE))?;
+        let written = text.0.as_ref();
+        let mut slashes = 0;
+        let mut rest = written.as_str();
+        while let Some((before, after)) = rest.split_once("${") {
+            slashes += before.matches('/').count();
+            rest = after.split_once('}').map_or("", |(_, rest)| rest);
+        }
+        slashes += rest.matches('/').count();
+        Ok(Self { template, slashes })
+    }
+
+    /// # Errors
+    /// When the values make of it a path of another shape.
+    pub fn target(&self, scope: &Scope<'_>, key: &str) -> Result<Target, Failure> {
+        let path = self.template.render_text(scope).map_err(rejected)?;
+        let refused = |problem: &str| Failure::new(Class::Rejected, format!("the file's name {problem}"));
+        inside(&path).map_err(|problem| refused(&problem))?;
+        if path.matches('/').count() != self.slashes {
+            return Err(refused("would have a `/` from a value in it"));
+        }
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+        if name.starts_with('.') {
+            return Err(refused("would begin with a dot"));
+        }
+        let short = blake3::hash(key.as_bytes()).to_hex();
+        let temporary = format!(".~{name}.{}", &short[..16]);
+        Ok(Target {
+            folder: folder.to_owned(),
+            name: name.to_owned(),
+            mark: format!("{name}.{}", &short[..16]),
+            temporary,
+        })
+    }
+}
+
+impl Target {
+    fn sent(&self) -> String {
+        if self.folder.is_empty() { "sent".to_owned() } else { format!("{}/sent", self.folder) }
+    }
+
+    /// Whether a create without an outcome was delivered. Clears what a crash left of one that was not.
+    pub fn was_sent(&self, folder: &Folder) -> io::Result<bool> {
+        let waiting = folder.has(&self.folder, &self.temporary)?;
+        let marked = folder.has(&self.sent(), &self.mark)?;
+        if marked && !waiting {
+            return Ok(true);
+        }
+        folder.remove(&self.sent(), &self.mark)?;
+        folder.remove(&self.folder, &self.temporary)?;
+        Ok(false)
+    }
+
+    pub fn remove(&self, folder: &Folder) -> io::Result<bool> {
+        folder.remove(&self.folder, &self.name)
+    }
+}
+
+impl Writer {
+    pub fn compile(compiler: &Compiler, spec: &WriteSpec) -> Result<Self, LoadError> {
+        let wrong = |message: &str| Err(compiler.wrong(&spec.file, message));
+        if spec.append && !matches!(spec.format, Format::Csv | Format::Jsonl) {
+            return wrong("rows can be added to files of format csv or jsonl only");
+        }
+        if spec.format == Format::Csv && spec.columns.is_none() {
+            return wrong("a CSV file needs its `columns`");
+        }
+        let known: Known = compiler.known(&WRITE);
+        Ok(Self {
+            name: Name::compile(compiler, &spec.file)?,
+            format: spec.format,
+            body: spec.body.as_ref().map(|body| compiler.body(body, &known)).transpose()?,
+            append: spec.append,
+            encoding: super::encoding(compiler, spec.encoding.as_ref())?.unwrap_or(encoding_rs::UTF_8),
+            delimiter: super::one_byte(compiler, spec.delimiter.as_ref())?.unwrap_or(b','),
+            columns: spec.columns.clone().unwrap_or_default(),
+        })
+    }
+
+    /// Writes an object's file. With `mark` it is told in `sent/`.
+    pub fn write(
+        &self,
+        folder: &Folder,
+        target: &Target,
+        whole: &Value,
+        scope: &Scope<'_>,
+        mark: bool,
+    ) -> Result<(), Failure> {
+        let body = match &self.body {
+            Some(body) => body.render(scope).map_err(rejected)?.unwrap_or_default(),
+            None => whole.clone(),
+        };
+        let write = || -> Result<(), WriteError> {
+            let existing = if self.append { existing(folder, target)? } else { Vec::new() };
+            let mut content = self.text(&body, existing.is_empty())?;
+            if !existing.is_empty() {
+                content = [existing, content].concat();
+            }
+            if mark {
+                folder.remove(&target.sent(), &target.mark)?;
+            }
+            folder.draft(&target.folder, &target.temporary, &content)?;
+            if mark {
+                folder.draft(&target.sent(), &target.mark, b"")?;
+            }
+            folder.publish(&target.folder, &target.temporary, &target.name)?;
+            Ok(())
+        };
+        write().map_err(|error| match error {
+            WriteError::Content(problem) => Failure::new(Class::Rejected, format!("{}: {problem}", target.name)),
+            WriteError::Io(error) => {
+                Failure::new(Class::Unknown, format!("writing {}: {error}", target.name)).with_source(error)
+            }
+        })
+    }
+
+    fn text(&self, body: &Value, first: bool) -> Result<Vec<u8>, WriteError> {
+        let text = match self.format {
+            Format::Json => serde_json::to_string_pretty(body).map_err(io::Error::from)? + "\n",
+            Format::Jsonl => {
+                let mut text = String::new();
+                for row in rows(body) {
+                    text.push_str(&row.to_string());
+                    text.push('\n');
+                }
+                text
+            }
+            Format::Xml => xml::write(body).map_err(WriteError::Content)?,
+            Format::Csv => self.csv(body, first)?,
+        };
+        match self.encoding.encode(&text) {
+            (_, _, true) => {
+                Err(WriteError::Content(format!("a character cannot be written in {}", self.encoding.name())))
+            }
+            (bytes, encoding, false) if encoding == self.encoding => Ok(bytes.into_owned()),
+            (_, _, false) => Err(WriteError::Content(format!("files are not written in {}", self.encoding.name()))),
+        }
+    }
+
+    fn csv(&self, body: &Value, header: bool) -> Result<String, WriteError> {
+        let mut writer = csv::WriterBuilder::new().delimiter(self.delimiter).from_writer(Vec::new());
+        let wrong = |error: csv::Error| WriteError::Content(error.to_string());
+        if header {
+            writer.write_record(&self.columns).map_err(wrong)?;
+        }
+        for row in rows(body) {
+            let Value::Object(members) = row else {
+                return Err(WriteError::Content("a row of a CSV file must be an object".to_owned()));
+            };
+            if let Some(stranger) = members.keys().find(|name| !self.columns.contains(name)) {
+                return Err(WriteError::Content(format!("the member `{stranger}` is none of the columns")));
+            }
+            let cells = self.columns.iter().map(|column| match members.get(column) {
+                None | Some(Value::Null) => Ok(String::new()),
+                Some(value) => {
+                    text_of(value).ok_or_else(|| WriteError::Content(format!("the member `{column}` has no text")))
+                }
+            });
+            let cells = cells.collect::<Result<Vec<_>, _>>()?;
+            writer.write_record(&cells).map_err(wrong)?;
+        }
+        let bytes = writer.into_inner().map_err(|error| WriteError::Content(error.to_string()))?;
+        String::from_utf8(bytes).map_err(|error| WriteError::Content(error.to_string()))
+    }
+}
+
+pub fn compile_delete(compiler: &Compiler, spec: &DeleteSpec) -> Result<Name, LoadError> {
+    Name::compile(compiler, &spec.file)
+}
+
+enum WriteError {
+    Content(String),
+    Io(io::Error),
+}
+
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+fn existing(folder: &Folder, target: &Target) -> io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut content = Vec::new();
+    match folder.open(&target.folder, &target.name) {
+        Ok(mut file) => {
+            file.read_to_end(&mut content)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    Ok(content)
+}
+
+fn rows(body: &Value) -> &[Value] {
+    match body {
+        Value::Array(rows) => rows,
+        one => std::slice::from_ref(one),
+    }
+}

@@ -1,0 +1,376 @@
+//! Driver `files` on a folder.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde_json::json;
+use vaiven::{
+    failure::Class,
+    port::{Op, Probe, RowBody, System},
+};
+
+use super::{NoProgress, ids, open, page, pull, write};
+
+const ADAPTER: &str = r#"
+driver = "files"
+summary = "What an ERP drops"
+[settings]
+folder = { kind = "path" }
+[files]
+folder = "${folder}"
+
+[entities.price]
+id = "tarifa + '/' + ref"
+[entities.price.list]
+files = "in/precios*.csv"
+format = "csv"
+encoding = "windows-1252"
+delimiter = ";"
+settled = "0s"
+complete = true
+
+[entities.product]
+id = "sku"
+[entities.product.list]
+files = "productos*.csv"
+format = "csv"
+settled = "0s"
+max_row = "1MiB"
+
+[entities.stock]
+id = "@ref"
+keep = 'row["@active"] != "no"'
+[entities.stock.list]
+files = "stock*.xml"
+format = "xml"
+rows = "existencias/articulo"
+take = "keep"
+settled = "0s"
+complete = true
+
+[entities.customer]
+id = "id"
+[entities.customer.list]
+files = "clientes*.jsonl"
+format = "jsonl"
+settled = "1h"
+
+[entities.order]
+id = "number"
+[entities.order.create]
+file = "out/order-${key}.json"
+format = "json"
+[entities.order.update]
+file = "out/order-${key}.json"
+format = "json"
+[entities.order.delete]
+file = "out/order-${key}.json"
+
+[entities.ticket]
+id = "number"
+[entities.ticket.create]
+file = "out/tickets.csv"
+format = "csv"
+append = true
+columns = ["number", "subject"]
+delimiter = ";"
+encoding = "windows-1252"
+"#;
+
+struct Drop {
+    folder: tempfile::TempDir,
+}
+
+impl Drop {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("drop/in")).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("drop").join(name)
+    }
+
+    fn put(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path(name), content).unwrap();
+    }
+
+    fn system(&self) -> Arc<dyn System> {
+        open(ADAPTER, &[("folder", "drop")], self.folder.path()).unwrap()
+    }
+
+    fn names(&self, below: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path(below)) else { return Vec::new() };
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap()).filter(|entry| entry.path().is_file()).map(|e| name(&e.path())).collect();
+        names.sort();
+        names
+    }
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+fn windows(text: &str) -> Vec<u8> {
+    encoding_rs::WINDOWS_1252.encode(text).0.into_owned()
+}
+
+#[tokio::test]
+async fn a_file_is_read_in_pages_and_archived_when_durable() {
+    let drop = Drop::new();
+    drop.put("in/precios_1.csv", windows("tarifa;ref;precio\nA;1;2,50\nA;2;1,00 €\nB;1;3,00\n"));
+    let system = drop.system();
+    assert!(system.facts("price").unwrap().complete);
+
+    let first = page(system.as_ref(), "price", None, None, 2).await.unwrap();
+    assert_eq!(ids(&first), ["A/1", "A/2"]);
+    assert_eq!(first.rows[1].position, "precios_1.csv:3");
+    assert!(matches!(first.rows[0].body, RowBody::Record { .. }), "rows stay undecoded");
+    assert!(first.cursor.is_none() && first.receipt.is_none());
+    assert_eq!(first.rows[1].body.clone().into_value()["precio"], "1,00 €");
+    let second = page(system.as_ref(), "price", None, first.next.as_ref(), 2).await.unwrap();
+    assert_eq!(ids(&second), ["B/1"]);
+    assert!(second.next.is_none() && second.cursor.is_some());
+    assert_eq!(drop.names("in/work"), ["precios_1.csv"], "it waits until the page is durable");
+
+    system.settle("price", second.receipt.as_ref().unwrap()).await.unwrap();
+    assert_eq!(drop.names("in/done"), ["precios_1.csv"]);
+    let cursor = second.cursor.unwrap();
+    assert!(pull(system.as_ref(), "price", Some(&cursor), 100).await.unwrap().rows.is_empty(), "nothing new");
+    let again = pull(system.as_ref(), "price", None, 100).await.unwrap();
+    assert_eq!(again.rows.len(), 3, "a full listing reads the newest file once more");
+
+    drop.put("in/precios_1.csv", "tarifa;ref;precio\nA;1;2,60\n");
+    assert_eq!(pull(system.as_ref(), "price", Some(&cursor), 100).await.unwrap().rows.len(), 1);
+    assert_eq!(drop.names("in/done").len(), 2, "a name that is taken gets a time");
+}
+
+#[tokio::test]
+async fn a_file_left_by_a_crash_is_read_again() {
+    let drop = Drop::new();
+    drop.put("in/precios_1.csv", "tarifa;ref;precio\nA;1;2,50\nA;2;1\n");
+    let crashed = drop.system();
+    let first = page(crashed.as_ref(), "price", None, None, 1).await.unwrap();
+    assert!(first.next.is_some());
+    std::mem::drop(crashed);
+    let system = drop.system();
+    // A page mark survives as well: its rows are found again by counting.
+    let second = page(system.as_ref(), "price", None, first.next.as_ref(), 1).await.unwrap();
+    assert_eq!(ids(&second), ["A/2"]);
+    assert_eq!(pull(system.as_ref(), "price", None, 100).await.unwrap().rows.len(), 2);
+    assert_eq!(drop.names("in/done"), ["precios_1.csv"]);
+}
+
+#[tokio::test]
+async fn two_pullers_never_read_one_file() {
+    let drop = Drop::new();
+    drop.put("productos_1.csv", "sku,name\nA,a\nB,b\n");
+    drop.put("productos_2.csv", "sku,name\nC,c\n");
+    let (one, other) = (drop.system(), drop.system());
+    let first = page(one.as_ref(), "product", None, None, 1).await.unwrap();
+    assert_eq!(ids(&first), ["A"]);
+    assert_eq!(ids(&pull(other.as_ref(), "product", None, 100).await.unwrap()), ["C"]);
+    let second = page(one.as_ref(), "product", None, first.next.as_ref(), 100).await.unwrap();
+    assert_eq!(ids(&second), ["B"]);
+    one.settle("product", second.receipt.as_ref().unwrap()).await.unwrap();
+    assert_eq!(drop.names("done"), ["productos_1.csv", "productos_2.csv"]);
+
+    drop.put("in/precios_1.csv", "tarifa;ref;precio\nA;1;2,50\nA;2;3\n");
+    let _reading = page(one.as_ref(), "price", None, None, 1).await.unwrap();
+    let failure = pull(other.as_ref(), "price", None, 100).await.unwrap_err();
+    assert!(failure.message.contains("another process"), "a full listing without its file is no success: {failure}");
+}
+
+#[tokio::test]
+async fn the_newest_complete_file_makes_older_ones_needless() {
+    let drop = Drop::new();
+    for number in 1..=3 {
+        drop.put(&format!("in/precios_{number}.csv"), format!("tarifa;ref;precio\nA;{number};1\n"));
+    }
+    let all = pull(drop.system().as_ref(), "price", None, 100).await.unwrap();
+    assert_eq!(ids(&all), ["A/3"]);
+    assert_eq!(drop.names("in/done").len(), 3);
+    assert!(drop.names("in").is_empty() && drop.names("in/work").is_empty());
+    let empty = Drop::new();
+    let failure = pull(empty.system().as_ref(), "price", None, 100).await.unwrap_err();
+    assert!(failure.message.contains("no file"), "no file is not an empty catalogue: {failure}");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_refused_with_line_and_reason() {
+    let huge = format!("sku,name\nA,a\nB,\"{}", "x".repeat(50 << 20));
+    for (content, told) in [
+        ("sku,name\nA,a\nB,\"b\n".as_bytes(), "line 3: a quote is opened and not closed"),
+        (b"sku,name\nA,a\nB", "line 3: the last line has 1 of 2 columns"),
+        (b"sku,name\nA,\xF1\n", "line 2: a byte is not valid UTF-8"),
+        (b"ref,name\nA,a\n", "the key column `sku` is missing; there are: ref, name"),
+        (b"sku;name\nA;a\n", "the key column `sku` is missing; there are: sku;name"),
+        (b"", "the file is empty"),
+        (huge.as_bytes(), "line 3: the row that begins here is longer"),
+    ] {
+        let drop = Drop::new();
+        drop.put("productos.csv", content);
+        let system = drop.system();
+        let failure = pull(system.as_ref(), "product", None, 1).await.unwrap_err();
+        assert!(failure.class == Class::Rejected && failure.message.contains(told), "{told}: {failure}");
+        assert_eq!(drop.names("rejected"), ["productos.csv", "productos.csv.txt"]);
+        assert!(fs::read_to_string(drop.path("rejected/productos.csv.txt")).unwrap().contains(told));
+        assert!(system.check().await.iter().any(|line| line.problem.as_ref().is_some_and(|p| p.contains("1 refused"))));
+        assert!(pull(system.as_ref(), "product", None, 1).await.unwrap().rows.is_empty(), "the others go on");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_cannot_be_read_are_counted_and_reported() {
+    let drop = Drop::new();
+    drop.put("in/precios.csv", "tarifa;ref;precio\nA;1;1\nA;2\nA;1;7\nA;3;1e999999999\n");
+    let all = pull(drop.system().as_ref(), "price", None, 100).await.unwrap();
+    assert_eq!(ids(&all), ["A/1", "A/3"], "an absurd number is the mapping's business");
+    let told: Vec<String> = all.errors.iter().map(|error| format!("{} {}", error.position, error.reason)).collect();
+    assert_eq!(told, ["precios.csv:3 2 columns instead of 3", "precios.csv:4 the key stands twice in the file"]);
+    let report = fs::read_to_string(drop.path("in/rejected/precios.csv.csv")).unwrap();
+    assert!(report.starts_with("line,reason,row\n3,2 columns instead of 3,A;2\n"), "{report}");
+}
+
+#[tokio::test]
+async fn a_file_of_changes_keeps_their_order() {
+    let drop = Drop::new();
+    drop.put("productos.csv", "sku,name\nA,old\nB,b\nA,new\n");
+    let system = drop.system();
+    let first = page(system.as_ref(), "product", None, None, 100).await.unwrap();
+    assert_eq!(ids(&first), ["A", "B"], "no object stands twice on a page");
+    let second = page(system.as_ref(), "product", None, first.next.as_ref(), 100).await.unwrap();
+    assert_eq!(second.rows[0].body.clone().into_value()["name"], "new");
+}
+
+#[tokio::test]
+async fn a_kept_file_is_read_again_when_it_changes() {
+    let drop = Drop::new();
+    drop.put("stock.xml", "<existencias><articulo ref='A'><n>1</n></articulo><articulo ref='B'/></existencias>");
+    let drop_system = drop.system();
+    let failure = pull(drop_system.as_ref(), "stock", None, 100).await.unwrap();
+    assert_eq!(failure.errors.len(), 2, "a missing member is an error of its row");
+    let xml = |n: &str| {
+        format!("<existencias><articulo ref='A' active='yes'><n>{n}</n></articulo><articulo ref='B' active='no'/></existencias>")
+    };
+    drop.put("stock.xml", xml("1"));
+    let all = pull(drop_system.as_ref(), "stock", None, 100).await.unwrap();
+    assert_eq!(ids(&all), ["A"]);
+    assert!(pull(drop_system.as_ref(), "stock", all.cursor.as_deref(), 100).await.unwrap().rows.is_empty());
+    drop.put("stock.xml", xml("12"));
+    let changed = pull(drop_system.as_ref(), "stock", all.cursor.as_deref(), 100).await.unwrap();
+    assert_eq!(changed.rows[0].body.clone().into_value()["n"], "12");
+    drop.put("stock.xml", &xml("123")[..60]);
+    let failure = pull(drop_system.as_ref(), "stock", changed.cursor.as_deref(), 100).await.unwrap_err();
+    assert!(failure.message.contains("cut off") || failure.message.contains("well formed"), "{failure}");
+    assert_eq!(drop.names(""), ["stock.xml"]);
+}
+
+#[tokio::test]
+async fn a_fresh_file_is_left_for_the_next_round() {
+    let drop = Drop::new();
+    drop.put("clientes.jsonl", "{\"id\":1}\n");
+    // The clock stands in 2040; a file of then is being written.
+    let soon = std::time::UNIX_EPOCH + std::time::Duration::from_secs(2_208_988_800 - 60);
+    let file = fs::File::options().write(true).open(drop.path("clientes.jsonl")).unwrap();
+    file.set_modified(soon).unwrap();
+    let system = drop.system();
+    assert!(pull(system.as_ref(), "customer", None, 100).await.unwrap().rows.is_empty());
+    file.set_modified(soon - std::time::Duration::from_hours(2)).unwrap();
+    assert_eq!(ids(&pull(system.as_ref(), "customer", None, 100).await.unwrap()), ["1"]);
+}
+
+#[tokio::test]
+async fn nothing_outside_the_folder_is_touched() {
+    let drop = Drop::new();
+    fs::write(drop.folder.path().join("secret.csv"), "sku,name\nX,x\n").unwrap();
+    std::os::unix::fs::symlink(drop.folder.path().join("secret.csv"), drop.path("productos.csv")).unwrap();
+    let system = drop.system();
+    assert!(pull(system.as_ref(), "product", None, 100).await.unwrap().rows.is_empty());
+
+    let elsewhere = drop.folder.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, drop.path("work")).unwrap();
+    drop.put("productos_2.csv", "sku,name\nA,a\n");
+    let failure = pull(system.as_ref(), "product", None, 100).await.unwrap_err();
+    assert!(failure.message.contains("not followed"), "{failure}");
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+
+    for path in ["../x*.csv", "/etc/x.csv", "in/../../x.csv"] {
+        let adapter = ADAPTER.replace("productos*.csv", path);
+        let error = open(&adapter, &[("folder", "drop")], drop.folder.path()).err().unwrap().to_string();
+        assert!(error.starts_with("erp.toml:") && error.contains("`..`"), "{error}");
+    }
+    for key in ["../../evil", "a/b", "..", "x\0y"] {
+        let order = write(1, Op::Create, key, None, json!({ "number": key }));
+        let outcome = system.write("order", vec![order], &NoProgress).await;
+        assert!(outcome[0].result.is_err() || !key.contains('/'), "{key}");
+    }
+    assert!(!drop.folder.path().join("evil.json").exists());
+}
+
+#[tokio::test]
+async fn objects_are_written_as_files_and_looked_up_after_a_crash() {
+    let drop = Drop::new();
+    let system = drop.system();
+    let order = |number: &str, total: &str| json!({ "number": number, "total": total });
+    let probe_body = order("1", "2.50");
+    let wanted = json!({});
+    let find = async |key: &str| {
+        let probe = Probe { key, since: chrono::DateTime::UNIX_EPOCH, body: &probe_body, wanted: &wanted };
+        system.find("order", &probe).await.unwrap().len()
+    };
+    assert_eq!(find("1").await, 0);
+    let outcome = system.write("order", vec![write(1, Op::Create, "1", None, order("1", "2.50"))], &NoProgress).await;
+    assert_eq!(outcome[0].result.as_ref().unwrap().id, "1");
+    assert_eq!(drop.names("out"), ["order-1.json"]);
+    let written: serde_json::Value = serde_json::from_slice(&fs::read(drop.path("out/order-1.json")).unwrap()).unwrap();
+    assert_eq!(written["total"], "2.50");
+    fs::remove_file(drop.path("out/order-1.json")).unwrap();
+    assert_eq!(find("1").await, 1, "it was sent, although somebody has taken it away");
+
+    // A crash between the mark and the name: the file never got its name, so it was not sent.
+    system.write("order", vec![write(1, Op::Create, "2", None, order("2", "1"))], &NoProgress).await;
+    let mark = drop.names("out/sent").into_iter().find(|name| name.starts_with("order-2")).unwrap();
+    fs::rename(drop.path("out/order-2.json"), drop.path(&format!("out/.~{mark}"))).unwrap();
+    assert_eq!(find("2").await, 0);
+    assert!(drop.names("out").is_empty());
+
+    system.write("order", vec![write(1, Op::Update, "3", Some("3"), order("3", "9"))], &NoProgress).await;
+    let gone = system.write("order", vec![write(1, Op::Delete, "3", Some("3"), json!({}))], &NoProgress).await;
+    assert!(gone[0].result.is_ok() && drop.names("out").is_empty());
+}
+
+#[tokio::test]
+async fn rows_are_added_to_a_file() {
+    let drop = Drop::new();
+    let system = drop.system();
+    let ticket = |number: &str, subject: &str| write(1, Op::Create, number, None, json!({ "number": number, "subject": subject }));
+    let outcomes =
+        system.write("ticket", vec![ticket("1", "Avería; \"año\""), ticket("2", "日本"), ticket("3", "c")], &NoProgress).await;
+    assert_eq!(outcomes[1].result.as_ref().unwrap_err().class, Class::Rejected);
+    let text = fs::read(drop.path("out/tickets.csv")).unwrap();
+    assert_eq!(text, windows("number;subject\n1;\"Avería; \"\"año\"\"\"\n3;c\n"));
+}
+
+#[tokio::test]
+async fn what_is_wrong_in_the_file_is_told_with_its_place() {
+    for (from, to, told) in [
+        ("encoding = \"windows-1252\"\ndelimiter", "encoding = \"windows-1525\"\ndelimiter", "unknown encoding"),
+        ("delimiter = \";\"\nsettled", "delimiter = \";;\"\nsettled", "must be one character"),
+        ("rows = \"existencias/articulo\"\n", "", "needs `rows`"),
+        ("take = \"keep\"", "take = \"kept\"", "unknown value `kept`"),
+        ("order-${key}", "order-${kye}", "unknown variable `kye`, did you mean `key`"),
+        ("columns = [\"number\", \"subject\"]\n", "", "needs its `columns`"),
+    ] {
+        assert!(ADAPTER.contains(from), "{from}");
+        let adapter = ADAPTER.replacen(from, to, 1);
+        let error = open(&adapter, &[("folder", "drop")], ".".as_ref()).err().unwrap().to_string();
+        assert!(error.contains(told) && error.starts_with("erp.toml:"), "{error}");
+    }
+}
