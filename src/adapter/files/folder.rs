@@ -262,7 +262,10 @@ fn real(path: &Path) -> io::Result<()> {
     if fs::symlink_metadata(path)?.is_dir() {
         return Ok(());
     }
-    Err(io::Error::new(io::ErrorKind::NotADirectory, format!("{} is not a folder (links are not followed)", path.display())))
+    Err(io::Error::new(
+        io::ErrorKind::NotADirectory,
+        format!("{} is not a folder (links are not followed)", path.display()),
+    ))
 }
 
 #[cfg(test)]

@@ -229,10 +229,8 @@ impl Shared {
             .with_owned("key", write.key.as_str())
             .with("id", &id)
             .with("parts", &parts);
-        let named = |failure: Failure| Failure {
-            message: format!("{}/{entity}: {}", self.name, failure.message),
-            ..failure
-        };
+        let named =
+            |failure: Failure| Failure { message: format!("{}/{entity}: {}", self.name, failure.message), ..failure };
         let writer = match write.op {
             Op::Create => own.create.as_ref(),
             Op::Update => own.update.as_ref(),
@@ -286,9 +284,7 @@ fn undeclared() -> Failure {
 }
 
 /// Runs work on files where it holds nobody up.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(Failure::new(Class::Unknown, format!("the work was broken off: {error}")).with_source(error)),

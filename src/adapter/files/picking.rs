@@ -53,10 +53,11 @@ pub enum Taken {
 
 impl Picking {
     pub fn new(entity: &str, settings: &Settings, id: Expr, version: Option<Expr>, keep: Option<Expr>) -> Self {
-        let column = Path::parse(id.text(), false).filter(|_| id.is_path()).and_then(|path| match path.steps.as_slice() {
-            [Step::Member(name)] => Some(name.clone()),
-            _ => None,
-        });
+        let column =
+            Path::parse(id.text(), false).filter(|_| id.is_path()).and_then(|path| match path.steps.as_slice() {
+                [Step::Member(name)] => Some(name.clone()),
+                _ => None,
+            });
         Self {
             entity: Value::from(entity),
             settings: settings.clone(),

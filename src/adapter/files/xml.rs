@@ -37,7 +37,8 @@ pub fn declared_encoding(head: &[u8]) -> Result<&'static Encoding, FileError> {
         return Ok(encoding);
     }
     let head = String::from_utf8_lossy(head);
-    let declaration = head.strip_prefix("<?xml").and_then(|rest| rest.split_once("?>")).map_or("", |(inside, _)| inside);
+    let declaration =
+        head.strip_prefix("<?xml").and_then(|rest| rest.split_once("?>")).map_or("", |(inside, _)| inside);
     let Some((_, label)) = declaration.split_once("encoding") else { return Ok(encoding_rs::UTF_8) };
     let label = label.trim_start_matches([' ', '=']);
     let label = label.strip_prefix(['"', '\'']).and_then(|label| label.split(['"', '\'']).next()).unwrap_or_default();

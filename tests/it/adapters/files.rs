@@ -105,8 +105,11 @@ impl Drop {
 
     fn names(&self, below: &str) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.path(below)) else { return Vec::new() };
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap()).filter(|entry| entry.path().is_file()).map(|e| name(&e.path())).collect();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.path().is_file())
+            .map(|e| name(&e.path()))
+            .collect();
         names.sort();
         names
     }
@@ -256,7 +259,9 @@ async fn a_kept_file_is_read_again_when_it_changes() {
     let failure = pull(drop_system.as_ref(), "stock", None, 100).await.unwrap();
     assert_eq!(failure.errors.len(), 2, "a missing member is an error of its row");
     let xml = |n: &str| {
-        format!("<existencias><articulo ref='A' active='yes'><n>{n}</n></articulo><articulo ref='B' active='no'/></existencias>")
+        format!(
+            "<existencias><articulo ref='A' active='yes'><n>{n}</n></articulo><articulo ref='B' active='no'/></existencias>"
+        )
     };
     drop.put("stock.xml", xml("1"));
     let all = pull(drop_system.as_ref(), "stock", None, 100).await.unwrap();
@@ -350,9 +355,12 @@ async fn objects_are_written_as_files_and_looked_up_after_a_crash() {
 async fn rows_are_added_to_a_file() {
     let drop = Drop::new();
     let system = drop.system();
-    let ticket = |number: &str, subject: &str| write(1, Op::Create, number, None, json!({ "number": number, "subject": subject }));
-    let outcomes =
-        system.write("ticket", vec![ticket("1", "Avería; \"año\""), ticket("2", "日本"), ticket("3", "c")], &NoProgress).await;
+    let ticket = |number: &str, subject: &str| {
+        write(1, Op::Create, number, None, json!({ "number": number, "subject": subject }))
+    };
+    let outcomes = system
+        .write("ticket", vec![ticket("1", "Avería; \"año\""), ticket("2", "日本"), ticket("3", "c")], &NoProgress)
+        .await;
     assert_eq!(outcomes[1].result.as_ref().unwrap_err().class, Class::Rejected);
     let text = fs::read(drop.path("out/tickets.csv")).unwrap();
     assert_eq!(text, windows("number;subject\n1;\"Avería; \"\"año\"\"\"\n3;c\n"));
