@@ -9,6 +9,7 @@ pub mod cursor;
 pub mod files;
 pub mod http;
 mod manifest;
+pub mod reference;
 mod registry;
 mod settings;
 pub mod sql;

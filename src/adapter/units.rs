@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn lengths_and_sizes_need_their_unit() {
         assert_eq!(time("90s"), Some(Duration::from_secs(90)));
-        assert_eq!(time("2m"), Some(Duration::from_secs(120)));
+        assert_eq!(time("2m"), Some(Duration::from_mins(2)));
         assert_eq!(time("250ms"), Some(Duration::from_millis(250)));
         for wrong in ["", "5", "1.5s", "s", "5 weeks", "-1s"] {
             assert_eq!(time(wrong), None, "{wrong}");

@@ -1,20 +1,8 @@
 //! Turns a system's own shape into the canonical entity and back, by TOML: one line per field where both ways are alike.
 
-mod compile;
-mod file;
-mod lookup;
-mod pull;
-mod push;
-mod rule;
-mod translate;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
-
-pub use file::MappingFile;
-pub use lookup::Tables;
-pub use translate::Mapping;
 
 use crate::failure::Failure;
 
@@ -30,7 +18,7 @@ pub enum RefBy {
     Key(String),
 }
 
-/// A reference in a pulled object. The engine replaces the value at `pointer` (a number that means nothing) by the record's.
+/// A reference in a pulled object. The engine replaces the value at `pointer` by the record's number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PulledRef {
     /// JSON pointer into [`Pulled::fields`].
@@ -96,6 +84,3 @@ pub trait Translate: Send + Sync {
     /// `Rejected` with the field for a value the target's shape cannot hold.
     fn push(&self, wanted: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure>;
 }
-
-#[cfg(test)]
-mod tests;

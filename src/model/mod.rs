@@ -11,6 +11,3 @@ mod validate;
 pub use diff::diff;
 pub use spec::{Entities, EntitySpec, FieldSpec, Kind};
 pub use validate::{FieldError, empty, normalize, validate};
-
-#[cfg(test)]
-pub(crate) use validate::tests;

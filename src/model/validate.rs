@@ -295,4 +295,4 @@ fn boolean(value: &Value) -> Option<bool> {
 
 #[cfg(test)]
 #[path = "validate_tests.rs"]
-pub(crate) mod tests;
+mod tests;

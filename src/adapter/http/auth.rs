@@ -51,20 +51,26 @@ pub struct Login {
 
 #[derive(Debug)]
 enum Kind {
-    Session {
-        call: Call,
-        capture: Vec<(String, Expr)>,
-        headers: Option<Template>,
-        query: Option<Template>,
-        failed: Option<Expr>,
-    },
-    Oauth2 {
-        token_url: Template,
-        id: Template,
-        secret: Template,
-        scope: Option<Template>,
-        refresh: Option<Template>,
-    },
+    Session(Box<Session>),
+    Oauth2(Box<Oauth2>),
+}
+
+#[derive(Debug)]
+struct Session {
+    call: Call,
+    capture: Vec<(String, Expr)>,
+    headers: Option<Template>,
+    query: Option<Template>,
+    failed: Option<Expr>,
+}
+
+#[derive(Debug)]
+struct Oauth2 {
+    token_url: Template,
+    id: Template,
+    secret: Template,
+    scope: Option<Template>,
+    refresh: Option<Template>,
 }
 
 #[derive(Default)]
@@ -121,13 +127,13 @@ impl Auth {
                 },
             },
             Some(config::Auth::Oauth2(spec)) => Self::Login(Box::new(Login {
-                kind: Kind::Oauth2 {
+                kind: Kind::Oauth2(Box::new(Oauth2 {
                     token_url: text(&spec.token_url)?,
                     id: text(&spec.client_id)?,
                     secret: text(&spec.client_secret)?,
                     scope: spec.scope.as_ref().map(text).transpose()?,
                     refresh: spec.refresh_token.as_ref().map(text).transpose()?,
-                },
+                })),
                 expired: expired(None, compiler)?,
                 state: Mutex::default(),
             })),
@@ -237,10 +243,11 @@ impl Login {
             None => Ok(Value::Null),
         };
         Ok(match &self.kind {
-            Kind::Session { headers, query, .. } => {
-                Signed { headers: header_pairs(&table(headers)?), query: percent::pairs(&table(query)?) }
-            }
-            Kind::Oauth2 { .. } => {
+            Kind::Session(session) => Signed {
+                headers: header_pairs(&table(&session.headers)?),
+                query: percent::pairs(&table(&session.query)?),
+            },
+            Kind::Oauth2(_) => {
                 let token = pass.captured.get("access_token").and_then(Value::as_str).unwrap_or_default();
                 Signed { headers: vec![("authorization".into(), format!("Bearer {token}"))], query: Vec::new() }
             }
@@ -256,10 +263,8 @@ impl Login {
         }
         state.pass = None;
         let done = match &self.kind {
-            Kind::Session { call, capture, failed, .. } => {
-                session_login(call, capture, failed.as_ref(), exchange).await.map(|captured| (captured, None))
-            }
-            Kind::Oauth2 { .. } => self.token(state, exchange).await,
+            Kind::Session(session) => session.log_in(exchange).await.map(|captured| (captured, None)),
+            Kind::Oauth2(oauth2) => oauth2.token(&mut state.refresh, exchange).await,
         };
         match done {
             Ok((captured, until)) => {
@@ -276,28 +281,32 @@ impl Login {
             }
         }
     }
+}
 
-    async fn token(&self, state: &mut State, exchange: &Exchange) -> Result<(Value, Option<DateTime<Utc>>), Failure> {
-        let Kind::Oauth2 { token_url, id, secret, scope: wanted, refresh } = &self.kind else {
-            return Err(Failure::new(Class::Fatal, "no token address"));
-        };
+impl Oauth2 {
+    /// A token, and when it has to be renewed. A refresh token that is given for the next time replaces `rotated`.
+    async fn token(
+        &self,
+        rotated: &mut Option<String>,
+        exchange: &Exchange,
+    ) -> Result<(Value, Option<DateTime<Utc>>), Failure> {
         let scope = exchange.confidential();
         let text = |template: &Template| template.render_text(&scope).map_err(|error| exchange.wrong(&error));
-        let mut form = json!({ "client_id": text(id)?, "client_secret": text(secret)? });
-        match (state.refresh.clone(), refresh) {
+        let mut form = json!({ "client_id": text(&self.id)?, "client_secret": text(&self.secret)? });
+        match (rotated.clone(), &self.refresh) {
             (Some(token), _) => form["refresh_token"] = token.into(),
             (None, Some(token)) => form["refresh_token"] = text(token)?.into(),
             (None, None) => {}
         }
         let grant = if form.get("refresh_token").is_some() { "refresh_token" } else { "client_credentials" };
         form["grant_type"] = grant.into();
-        if let Some(wanted) = wanted {
+        if let Some(wanted) = &self.scope {
             form["scope"] = text(wanted)?.into();
         }
         let payload = payload::encode(Send::Form, &form, 0).map_err(|problem| Failure::new(Class::Fatal, problem))?;
         let draft = Draft {
             method: Method::Post,
-            target: text(token_url)?,
+            target: text(&self.token_url)?,
             query: Vec::new(),
             headers: vec![("accept".into(), "application/json".into())],
             payload: Some(payload),
@@ -310,7 +319,7 @@ impl Login {
             return Err(answer.failure(Class::Auth, "the answer to the token request holds no access_token"));
         };
         if let Some(next) = answer.body.get("refresh_token").and_then(Value::as_str) {
-            state.refresh = Some(next.to_owned());
+            *rotated = Some(next.to_owned());
         }
         let seconds = answer.body.get("expires_in").and_then(|value| crate::expr::text_of(value)?.parse::<i64>().ok());
         let until = seconds.and_then(TimeDelta::try_seconds).map(|span| exchange.env.now() + span - MARGIN);
@@ -318,31 +327,30 @@ impl Login {
     }
 }
 
-async fn session_login(
-    call: &Call,
-    capture: &[(String, Expr)],
-    failed: Option<&Expr>,
-    exchange: &Exchange,
-) -> Result<Value, Failure> {
-    let scope = exchange.confidential();
-    let draft = call.draft(&scope, &[], exchange.env.entropy.next_u64()).map_err(|error| exchange.wrong(&error))?;
-    let answer = exchange.unsigned(&draft, call.receive).await?;
-    if let Some(failure) = exchange.judged(&answer, Some(call), Verb::Login, &scope) {
-        return Err(refusal(failure));
+impl Session {
+    /// The captured variables.
+    async fn log_in(&self, exchange: &Exchange) -> Result<Value, Failure> {
+        let scope = exchange.confidential();
+        let draft =
+            self.call.draft(&scope, &[], exchange.env.entropy.next_u64()).map_err(|error| exchange.wrong(&error))?;
+        let answer = exchange.unsigned(&draft, self.call.receive).await?;
+        if let Some(failure) = exchange.judged(&answer, Some(&self.call), Verb::Login, &scope) {
+            return Err(refusal(failure));
+        }
+        let seen = answer.scope(&scope);
+        // A condition that cannot be answered speaks of an answer that is no good either.
+        if self.failed.as_ref().is_some_and(|failed| failed.eval_bool(&seen).unwrap_or(true)) {
+            return Err(answer.failure(Class::Auth, "the login was refused: check user and password"));
+        }
+        let mut captured = Map::new();
+        for (name, expr) in &self.capture {
+            let value = expr.eval(&seen).map_err(|error| {
+                answer.failure(Class::Auth, &format!("the answer to the login holds no `{name}`: {}", error.cause))
+            })?;
+            captured.insert(name.clone(), value);
+        }
+        Ok(Value::Object(captured))
     }
-    let seen = answer.scope(&scope);
-    // A condition that cannot be answered speaks of an answer that is no good either.
-    if failed.is_some_and(|failed| failed.eval_bool(&seen).unwrap_or(true)) {
-        return Err(answer.failure(Class::Auth, "the login was refused: check user and password"));
-    }
-    let mut captured = Map::new();
-    for (name, expr) in capture {
-        let value = expr.eval(&seen).map_err(|error| {
-            answer.failure(Class::Auth, &format!("the answer to the login holds no `{name}`: {}", error.cause))
-        })?;
-        captured.insert(name.clone(), value);
-    }
-    Ok(Value::Object(captured))
 }
 
 /// A login that is refused for whatever reason is one of credentials or address, never of a record.
@@ -363,13 +371,13 @@ fn session(spec: &SessionSpec, compiler: &Compiler, known: &Known) -> Result<Log
     let after = known.clone().and(spec.capture.keys().cloned());
     let answer = compiler.known(&ANSWER);
     Ok(Login {
-        kind: Kind::Session {
+        kind: Kind::Session(Box::new(Session {
             call: Call::compile(at, compiler, known, &place)?,
             capture: compiler.formulas(&spec.capture, &answer)?,
             headers: compiler.table(spec.headers.as_ref(), &after)?,
             query: compiler.table(spec.query.as_ref(), &after)?,
             failed: compiler.formula_if(spec.failed.as_ref(), &answer)?,
-        },
+        })),
         expired: expired(spec.expired.as_ref(), compiler)?,
         state: Mutex::default(),
     })

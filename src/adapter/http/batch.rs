@@ -306,7 +306,10 @@ impl Own {
 }
 
 /// The results of an answer, by the list they stand in.
-struct Lists(Vec<(Option<Op>, Result<Vec<Value>, String>)>);
+struct Lists(Vec<(Option<Op>, List)>);
+
+/// Results, or why they cannot be told.
+type List = Result<Vec<Value>, String>;
 
 impl Lists {
     fn read(places: &Places, answer: &Answer, scope: &Scope<'_>) -> Self {

@@ -54,7 +54,8 @@ impl Call {
             (Method::Delete, spec.delete),
         ];
         let mut given = targets.into_iter().filter_map(|(method, target)| Some((method, target?)));
-        let Some((method, target)) = given.next() else {
+        let common = compiler.post.as_ref().map(|target| (Method::Post, target));
+        let Some((method, target)) = given.next().or(common) else {
             return Err(LoadError::new(at, "a request needs one of `get`, `post`, `put`, `patch`, `delete`"));
         };
         if let Some((_, second)) = given.next() {
@@ -68,7 +69,7 @@ impl Call {
             body: compiler.body(spec.body, known)?,
             send: spec.send.unwrap_or(compiler.send),
             receive: spec.receive.unwrap_or(compiler.receive),
-            rules: rules(spec.errors, compiler)?,
+            rules: rules(spec.errors, compiler, known.clone())?,
         })
     }
 
@@ -77,6 +78,12 @@ impl Call {
     pub fn names(&self, variable: &str) -> bool {
         let parts = [Some(&self.target), self.query.as_ref(), self.headers.as_ref(), self.body.as_ref()];
         parts.into_iter().flatten().any(|part| part.names(variable))
+    }
+
+    /// Whether the path itself names one of these variables: then a 404 speaks of that object, not of a wrong address.
+    #[must_use]
+    pub fn addresses(&self, variables: &[&str]) -> bool {
+        variables.iter().any(|variable| self.target.names(variable))
     }
 
     /// The request's own parts, before address, authorisation and common headers are added. `secrets` are for headers only.
@@ -110,9 +117,9 @@ impl Call {
     }
 }
 
-/// Compiles error rules.
-pub fn rules(specs: &[ErrorRule], compiler: &Compiler) -> Result<Vec<Rule>, LoadError> {
-    let known = compiler.known(&ANSWER).and(["text", "op", "retry_after"]);
+/// Compiles error rules; `known` are the variables of the request beside those of its answer.
+pub fn rules(specs: &[ErrorRule], compiler: &Compiler, known: Known) -> Result<Vec<Rule>, LoadError> {
+    let known = known.and(ANSWER).and(["text", "op", "retry_after"]);
     LoadError::collect(specs.iter().map(|spec| {
         Ok(Rule {
             when: compiler.formula(&spec.when, &known)?,

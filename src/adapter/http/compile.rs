@@ -23,17 +23,19 @@ pub struct Compiler {
     secret: Vec<String>,
     pub send: Send,
     pub receive: Receive,
+    /// Where requests without a method of their own go.
+    pub post: Option<Text>,
 }
 
 impl Compiler {
     #[must_use]
-    pub fn new(manifest: &Manifest, send: Send, receive: Receive) -> Self {
+    pub fn new(manifest: &Manifest, send: Send, receive: Receive, post: Option<&Text>) -> Self {
         let names = |secret: bool| {
             let chosen =
                 manifest.settings.iter().filter(|(_, setting)| (setting.kind == SettingKind::Secret) == secret);
             chosen.map(|(name, _)| name.clone()).collect()
         };
-        Self { file: Arc::clone(&manifest.file), public: names(false), secret: names(true), send, receive }
+        Self { file: Arc::clone(&manifest.file), public: names(false), secret: names(true), send, receive, post: post.cloned() }
     }
 
     /// Settings, `entity`, and these.

@@ -44,6 +44,8 @@ pub struct Http {
     pub base: Text,
     /// Headers of every request.
     pub headers: Option<Body>,
+    /// Path below `base` that requests which name none are posted to.
+    pub post: Option<Text>,
     #[serde(default)]
     pub send: Send,
     #[serde(default)]
@@ -256,6 +258,8 @@ pub struct EntitySpec {
     pub create: Option<WriteSpec>,
     pub update: Option<WriteSpec>,
     pub delete: Option<WriteSpec>,
+    /// Create and update in one, told apart by `op`; stands in for the one of them that is not written.
+    pub save: Option<WriteSpec>,
     pub batch: Option<BatchSpec>,
 }
 
@@ -328,7 +332,8 @@ with_request! {
         one: bool,
         /// Condition on `rows` and `ids`.
         when: Option<Formula>,
-        /// One request per row of this list (`item`) instead of one for the page.
+        /// One request per `item` of this list instead of one for the page. Without `on` the items are rows and the answer is
+        /// that row's children; with it the children of all answers are told apart by it.
         for_each: Option<Formula>,
         pages: Option<PagesSpec>,
     }
@@ -412,6 +417,8 @@ with_request! {
     /// One request of an operation.
     StepSpec {
         name: Option<Text>,
+        /// The step only looks: it is done again by every attempt, so that later conditions see what is there now.
+        reads: bool,
         /// Condition; otherwise the step is left out.
         when: Option<Formula>,
         /// List: the step is done for each `item` (`item_index`).

@@ -77,7 +77,7 @@ impl Exchange {
             max_body: http.max_body.map_or(32 << 20, |size| size.0),
             redirects: http.redirects,
             auth: Auth::compile(http.auth.as_ref(), compiler)?,
-            rules: super::call::rules(&http.errors, compiler)?,
+            rules: super::call::rules(&http.errors, compiler, compiler.known(&[]))?,
             settings: plain,
             secrets: secret,
         };
@@ -227,9 +227,10 @@ impl Exchange {
         let mut url = self.address(draft);
         let mut left = if draft.method == Method::Get { self.redirects } else { 0 };
         loop {
+            let permit = self.pace.enter().await;
+            // Signed only now: a signature holds the time.
             let request = self.request(draft, &url, pass).map_err(|error| self.wrong(&error))?;
             let (method, place) = (request.method, format!("{} {}", request.method, request.path()));
-            let permit = self.pace.enter().await;
             let sent = self.transport.send(request).await;
             drop(permit);
             let response = sent.map_err(|error: TransportError| self.clean(judge::unanswered(&error, verb, &place)))?;
@@ -320,7 +321,7 @@ fn rate(spec: Option<&RateSpec>, compiler: &Compiler) -> Result<Option<Rate>, Lo
     let Some(spec) = spec else { return Ok(None) };
     let (count, per) = match (spec.per_second, spec.per_minute) {
         (Some(count), None) => (count, Duration::from_secs(1)),
-        (None, Some(count)) => (count, Duration::from_secs(60)),
+        (None, Some(count)) => (count, Duration::from_mins(1)),
         _ => {
             let at = Place::start(&compiler.file);
             return Err(LoadError::new(&at, "`http.rate` needs one of `per_second` and `per_minute`"));

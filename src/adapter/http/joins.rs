@@ -130,21 +130,13 @@ impl Join {
         let for_each = compiler.formula_if(spec.for_each.as_ref(), &known)?;
         let known = if for_each.is_some() { known.and(["item"]) } else { known };
         let known = if spec.pages.is_some() { known.and(["page"]) } else { known };
-        match (&spec.on, &for_each) {
-            (None, None) => {
-                return Err(LoadError::new(&at, "a join needs `on`: the child's member that names its row"));
-            }
-            (Some(on), Some(_)) => {
-                return Err(
-                    compiler.wrong(&on.0, "a join with `for_each` needs no `on`: the answer's rows are its item's")
-                );
-            }
-            _ => {}
+        if spec.on.is_none() && for_each.is_none() {
+            return Err(LoadError::new(&at, "a join needs `on`: the child's member that names its row"));
         }
         Ok(Self {
             listing: Listing {
                 call: Call::compile(request, compiler, &known, &at)?,
-                rows: rows_of(spec.rows.as_ref(), compiler)?,
+                rows: rows_with(spec.rows.as_ref(), compiler, for_each.is_some().then_some("item"))?,
                 pages: spec.pages.as_ref().map(|pages| Pager::compile(pages, compiler, true, &at)).transpose()?,
             },
             on: compiler.on_row(spec.on.as_ref())?,
@@ -159,7 +151,15 @@ impl Join {
 
 /// Expression on an answer giving rows; default `body`.
 pub fn rows_of(formula: Option<&crate::adapter::Formula>, compiler: &Compiler) -> Result<Expr, LoadError> {
-    let known = compiler.known(&super::compile::ANSWER);
+    rows_with(formula, compiler, None)
+}
+
+fn rows_with(
+    formula: Option<&crate::adapter::Formula>,
+    compiler: &Compiler,
+    more: Option<&'static str>,
+) -> Result<Expr, LoadError> {
+    let known = compiler.known(&super::compile::ANSWER).and(more);
     match formula {
         Some(formula) => compiler.formula(formula, &known),
         None => Expr::compile("body", &Place::start(&compiler.file), &known),
@@ -186,7 +186,11 @@ pub async fn join(
     Ok(())
 }
 
+/// By the text that names their row.
 type Children = HashMap<String, Vec<Value>>;
+
+/// The children of one item, under way: of its row, unless they name their rows themselves.
+type Asked<'a> = BoxFuture<'a, Result<(Option<String>, Vec<Value>), Failure>>;
 
 async fn children(
     join: &Join,
@@ -208,38 +212,47 @@ async fn children(
         return Ok(HashMap::new());
     }
     let mut children: Children = HashMap::new();
-    match (&join.for_each, &join.on) {
-        (Some(for_each), _) => {
+    match &join.for_each {
+        Some(for_each) => {
             let Value::Array(items) = for_each.eval(&scope).map_err(wrong)? else {
                 return Err(Failure::new(Class::Fatal, format!("join into `{}`: `for_each` gives no list", join.into)));
             };
-            let mut asked: Vec<BoxFuture<'_, Result<(String, Vec<Value>), Failure>>> = Vec::new();
+            let mut asked: Vec<Asked<'_>> = Vec::new();
             for item in &items {
                 let scope = scope.child().with("item", item);
                 asked.push(Box::pin(async move {
-                    let key = join.to.eval_text(&on_row(item)).map_err(wrong)?;
+                    let key = match &join.on {
+                        Some(_) => None,
+                        None => Some(join.to.eval_text(&on_row(item)).map_err(wrong)?),
+                    };
                     Ok((key, join.listing.all(exchange, verb, &scope).await?))
                 }));
             }
             let mut answers = stream::iter(asked).buffered(exchange.concurrency);
             while let Some((key, rows)) = answers.try_next().await? {
-                children.insert(key, rows);
+                match key {
+                    Some(key) => {
+                        children.insert(key, rows);
+                    }
+                    None => by_row(join, rows, &mut children)?,
+                }
             }
         }
-        (None, Some(on)) => {
-            for child in join.listing.all(exchange, verb, &scope).await? {
-                let key = on.eval_text(&on_row(&child)).map_err(|error| {
-                    Failure::new(
-                        Class::Transient,
-                        format!("join into `{}`: a child does not name its row: {error}", join.into),
-                    )
-                })?;
-                children.entry(key).or_default().push(child);
-            }
-        }
-        (None, None) => {}
+        None => by_row(join, join.listing.all(exchange, verb, &scope).await?, &mut children)?,
     }
     Ok(children)
+}
+
+/// Sorts children by the row that each names.
+fn by_row(join: &Join, rows: Vec<Value>, children: &mut Children) -> Result<(), Failure> {
+    let Some(on) = &join.on else { return Ok(()) };
+    for child in rows {
+        let key = on.eval_text(&on_row(&child)).map_err(|error| {
+            Failure::new(Class::Transient, format!("join into `{}`: a child does not name its row: {error}", join.into))
+        })?;
+        children.entry(key).or_default().push(child);
+    }
+    Ok(())
 }
 
 fn place(join: &Join, page: &mut [Value], mut children: Children) -> Result<(), Failure> {

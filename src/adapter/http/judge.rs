@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         let now = DateTime::parse_from_rfc3339("2026-07-01T10:00:00Z").unwrap().to_utc();
-        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("120", now), Some(Duration::from_mins(2)));
         assert_eq!(retry_after("Wed, 01 Jul 2026 10:00:30 GMT", now), Some(Duration::from_secs(30)));
         assert_eq!(retry_after("Wed, 01 Jul 2026 09:00:00 GMT", now), Some(Duration::ZERO));
         assert_eq!(retry_after("soon", now), None);

@@ -18,6 +18,8 @@ mod percent;
 mod plan;
 mod pull;
 mod system;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod variables;
 pub(super) mod xml;

@@ -146,7 +146,7 @@ mod tests {
             .mount(&server)
             .await;
         Mock::given(path("/slow"))
-            .respond_with(ResponseTemplate::new(200).set_delay(Duration::from_secs(60)))
+            .respond_with(ResponseTemplate::new(200).set_delay(Duration::from_mins(1)))
             .mount(&server)
             .await;
         let network = Network::new().unwrap();

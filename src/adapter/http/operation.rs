@@ -1,5 +1,7 @@
 //! One write as one request, or as steps whose results are saved before the next is sent.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use super::{
@@ -15,6 +17,7 @@ use crate::{
     expr::{Expr, ExprError, Known, Scope},
     failure::{Class, Failure},
     load::{LoadError, Place},
+    model::canonical,
     port::{Captures, Op, Outcome, Progress, Write, Written},
 };
 
@@ -32,7 +35,7 @@ pub struct Operation {
 
 #[derive(Clone, Debug)]
 enum Form {
-    Single { call: Call, ignore: Option<Expr> },
+    Single { call: Box<Call>, ignore: Option<Expr> },
     Steps(Vec<Step>),
 }
 
@@ -40,6 +43,8 @@ enum Form {
 struct Step {
     name: String,
     call: Call,
+    /// Done again by every attempt, since it changes nothing.
+    reads: bool,
     when: Option<Expr>,
     for_each: Option<Expr>,
     capture: Vec<(String, Expr)>,
@@ -64,7 +69,7 @@ impl Operation {
         let mut after = known.clone().and(ANSWER).and(["sent"]);
         let form = if spec.steps.is_empty() {
             let answer = compiler.formula_if(spec.ignore.as_ref(), &after)?;
-            Form::Single { call: Call::compile(spec.request(), compiler, &known, at)?, ignore: answer }
+            Form::Single { call: Box::new(Call::compile(spec.request(), compiler, &known, at)?), ignore: answer }
         } else {
             if !spec.request().is_absent() {
                 return Err(LoadError::new(
@@ -136,7 +141,7 @@ impl Operation {
         entity: &Entity,
         scope: &Scope<'_>,
     ) -> Result<Written, Failure> {
-        if let (Some(found), Some(first)) = (&saga.write.found, steps.first())
+        if let (Some(found), Some(first)) = (&saga.write.found, steps.iter().find(|step| !step.reads))
             && !saga.done.contains_key(&marker(&first.name))
         {
             if let Some(variable) = &self.id_variable {
@@ -150,16 +155,14 @@ impl Operation {
         }
         let captured = saga.captured();
         let scope = scope.child().with_members(&captured);
-        match &saga.answer {
-            Some(answer) => self.learnt.read(saga.write, entity, &answer.scope(&scope), Some(answer)),
-            // Every step was done by an earlier attempt: there is no answer to read a row from.
-            None => {
-                let nothing = Learnt { row: None, version: None, ..self.learnt.clone() };
-                let null = Value::Null;
-                let scope = scope.with("body", &null).with("status", &null).with("headers", &null);
-                nothing.read(saga.write, entity, &scope, None)
-            }
+        if let Some(answer) = &saga.answer {
+            return self.learnt.read(saga.write, entity, &answer.scope(&scope), Some(answer));
         }
+        // Every step was done by an earlier attempt: there is no answer to read more than the captured id from.
+        let id = Learnt { id: self.learnt.id.clone(), ..Learnt::default() };
+        let nothing = Value::Null;
+        let scope = scope.with("body", &nothing).with("status", &nothing).with("headers", &nothing);
+        id.read(saga.write, entity, &scope, None)
     }
 }
 
@@ -193,11 +196,15 @@ impl Saga<'_> {
 
     async fn step(&mut self, step: &Step, scope: &Scope<'_>) -> Result<(), Failure> {
         let name = marker(&step.name);
-        let mut done = self.done.get(&name).and_then(Value::as_u64).unwrap_or_default();
+        let mut done: Vec<Value> = match self.done.get(&name) {
+            Some(Value::Array(items)) => items.clone(),
+            Some(_) => vec![Value::Null],
+            None => Vec::new(),
+        };
         let captured = self.captured();
         let scope = scope.child().with_members(&captured);
         let wrong = |error: ExprError| Failure::new(Class::Rejected, format!("step `{}`: {error}", step.name));
-        if done == 0
+        if done.is_empty()
             && let Some(when) = &step.when
             && !when.eval_bool(&scope).map_err(wrong)?
         {
@@ -208,24 +215,27 @@ impl Saga<'_> {
             return Ok(());
         }
         let Some(for_each) = &step.for_each else {
-            return if done == 0 { self.request(step, &scope, 1).await } else { Ok(()) };
+            return if done.is_empty() { self.request(step, &scope, Value::from(1)).await } else { Ok(()) };
         };
         let Value::Array(items) = for_each.eval(&scope).map_err(wrong)? else {
             return Err(Failure::new(Class::Rejected, format!("step `{}`: `for_each` gives no list", step.name)));
         };
-        while let Some(item) = usize::try_from(done).ok().and_then(|index| items.get(index)) {
-            let index = Value::from(done);
+        for (index, (item, print)) in items.iter().zip(prints(&items)).enumerate() {
+            if done.contains(&print) {
+                continue;
+            }
+            let index = Value::from(index);
             let scope = scope.child().with("item", item).with("item_index", &index);
-            done += 1;
-            self.request(step, &scope, done).await?;
+            done.push(print);
+            self.request(step, &scope, Value::from(done.clone())).await?;
         }
         Ok(())
     }
 
-    /// Sends a step's request and saves what it captured; `count` is how often the step has been done then.
-    async fn request(&mut self, step: &Step, scope: &Scope<'_>, count: u64) -> Result<(), Failure> {
+    /// Sends a step's request and saves what it captured; `mark` is what is remembered of the step then.
+    async fn request(&mut self, step: &Step, scope: &Scope<'_>, mark: Value) -> Result<(), Failure> {
         self.requests += 1;
-        let verb = verb(self.write.op);
+        let verb = if step.reads { Verb::Read } else { verb(self.write.op) };
         let mut failed = |mut failure: Failure| {
             failure.message = format!("step `{}`: {}", step.name, failure.message);
             failure
@@ -244,10 +254,26 @@ impl Saga<'_> {
             };
             self.done.insert(variable.clone(), value);
         }
-        self.done.insert(marker(&step.name), Value::from(count));
         self.answer = Some(answer);
+        if step.reads {
+            return Ok(());
+        }
+        self.done.insert(marker(&step.name), mark);
         self.progress.save(self.write.job, &self.done).await
     }
+}
+
+/// What each item is remembered by once it is done: the list may be another one at the next attempt, when part of it is.
+fn prints(items: &[Value]) -> Vec<Value> {
+    let mut equals: HashMap<String, u32> = HashMap::new();
+    let mut print = |item: &Value| {
+        let mut hasher = blake3::Hasher::new();
+        canonical::hash_into(item, &mut hasher);
+        let print = hasher.finalize().to_hex()[..16].to_owned();
+        let nth = equals.entry(print.clone()).and_modify(|count| *count += 1).or_default();
+        Value::from(format!("{print}-{nth}"))
+    };
+    items.iter().map(&mut print).collect()
 }
 
 fn marker(step: &str) -> String {
@@ -260,6 +286,9 @@ fn steps(specs: &[StepSpec], compiler: &Compiler, mut known: Known, at: &Place) 
         let Some(name) = &spec.name else {
             return Err(LoadError::new(at, "every step needs a `name`: what was done is remembered by it"));
         };
+        if spec.reads && spec.for_each.is_some() {
+            return Err(compiler.wrong(&name.0, "a step that `reads` has no `for_each`: its captures would overwrite each other"));
+        }
         if steps.iter().any(|step| step.name == *name.0.as_ref()) {
             return Err(compiler.wrong(&name.0, "two steps have this name"));
         }
@@ -270,6 +299,7 @@ fn steps(specs: &[StepSpec], compiler: &Compiler, mut known: Known, at: &Place) 
         steps.push(Step {
             name: name.0.as_ref().clone(),
             call: Call::compile(spec.request(), compiler, &inner, &compiler.place(name))?,
+            reads: spec.reads,
             when,
             for_each,
             capture: compiler.formulas(&spec.capture, &answer)?,

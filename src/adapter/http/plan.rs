@@ -73,7 +73,7 @@ pub fn word(op: Op) -> &'static str {
 /// # Errors
 /// Everything that is wrong, each with its place.
 pub fn compile(adapter: &HttpAdapter, manifest: &Manifest) -> Result<IndexMap<String, Entity>, LoadError> {
-    let compiler = Compiler::new(manifest, adapter.http.send, adapter.http.receive);
+    let compiler = Compiler::new(manifest, adapter.http.send, adapter.http.receive, adapter.http.post.as_ref());
     let entities = adapter.entities.iter().map(|(name, spec)| Ok((name.clone(), entity(spec, &compiler)?)));
     Ok(LoadError::collect(entities)?.into_iter().collect())
 }
@@ -85,7 +85,9 @@ fn entity(spec: &EntitySpec, compiler: &Compiler) -> Result<Entity, LoadError> {
     let read = spec.read.as_ref().map(|read| compile_read(read, spec, compiler, &id, &at)).transpose()?;
     let find = spec.find.as_ref().map(|find| compile_find(find, spec, compiler, &id, &at)).transpose()?;
     let mut operations = BTreeMap::new();
-    for (op, write) in [(Op::Create, &spec.create), (Op::Update, &spec.update), (Op::Delete, &spec.delete)] {
+    let create = spec.create.as_ref().or(spec.save.as_ref());
+    let update = spec.update.as_ref().or(spec.save.as_ref());
+    for (op, write) in [(Op::Create, create), (Op::Update, update), (Op::Delete, spec.delete.as_ref())] {
         if let Some(write) = write {
             operations.insert(word(op), Operation::compile(write, op, compiler, &at)?);
         }
@@ -110,7 +112,7 @@ fn entity(spec: &EntitySpec, compiler: &Compiler) -> Result<Entity, LoadError> {
         delete: can(Op::Delete),
         batch: batch.as_ref().map_or(1, |batch| batch.max),
         replaces: spec.replaces,
-        steps: spec.create.as_ref().is_some_and(|create| !create.steps.is_empty()),
+        steps: create.is_some_and(|create| !create.steps.is_empty()),
         facet_of: spec.facet_of.clone(),
     };
     Ok(Entity {

@@ -57,15 +57,11 @@ pub async fn pull(
     };
     let mut listed = rows(&list.listing.rows, &answer, &scope, Verb::List, list.listing.lenient())?;
     let number = stand.pages.pages + 1;
-    let total;
-    let more;
-    match &list.listing.pages {
-        Some(pager) => {
-            (stand.pages, more) = pager.advance(stand.pages, &seen(&answer, &listed, Some(&entity.id)), &scope)?;
-            total = stand.pages.total;
-        }
-        None => (total, more) = (None, false),
+    let mut more = false;
+    if let Some(pager) = &list.listing.pages {
+        (stand.pages, more) = pager.advance(stand.pages, &seen(&answer, &listed, Some(&entity.id)), &scope)?;
     }
+    let total = stand.pages.total;
     let mut result = Page { total, ..Page::default() };
     let broken = mark(list, &listed, &mut stand.mark, number, &mut result.errors);
     join(&list.joins, &mut listed, &entity.id, exchange, Verb::List, &scope).await?;
@@ -115,7 +111,7 @@ fn mark(list: &List, listed: &[Value], mark: &mut Option<String>, page: u64, err
 /// Rows of an answer becoming rows of the engine: kept ones, with their ids, each id once.
 pub struct Rows<'a> {
     entity: &'a Entity,
-    rows: Vec<SourceRow>,
+    taken: Vec<SourceRow>,
     errors: Vec<RowError>,
     by_id: HashMap<String, usize>,
 }
@@ -123,7 +119,7 @@ pub struct Rows<'a> {
 impl<'a> Rows<'a> {
     #[must_use]
     pub fn new(entity: &'a Entity, errors: Vec<RowError>) -> Self {
-        Self { entity, rows: Vec::new(), errors, by_id: HashMap::new() }
+        Self { entity, taken: Vec::new(), errors, by_id: HashMap::new() }
     }
 
     /// Takes the entity's rows within a listed row.
@@ -157,7 +153,7 @@ impl<'a> Rows<'a> {
 
     #[must_use]
     pub fn done(self) -> (Vec<SourceRow>, Vec<RowError>) {
-        (self.rows, self.errors)
+        (self.taken, self.errors)
     }
 
     fn read(&self, row: &Value) -> Result<Option<(String, Option<String>)>, String> {
@@ -179,14 +175,14 @@ impl<'a> Rows<'a> {
     /// Of two rows with one id the later stays; they count as an error only if they differ.
     fn put(&mut self, row: SourceRow) {
         let Some(&at) = self.by_id.get(&row.id) else {
-            self.by_id.insert(row.id.clone(), self.rows.len());
-            self.rows.push(row);
+            self.by_id.insert(row.id.clone(), self.taken.len());
+            self.taken.push(row);
             return;
         };
-        let earlier = std::mem::replace(&mut self.rows[at], row);
-        let (RowBody::Json(before), RowBody::Json(now)) = (&earlier.body, &self.rows[at].body) else { return };
+        let earlier = std::mem::replace(&mut self.taken[at], row);
+        let (RowBody::Json(before), RowBody::Json(now)) = (&earlier.body, &self.taken[at].body) else { return };
         if before != now {
-            let reason = format!("the same id stands again, with other content, at {}", self.rows[at].position);
+            let reason = format!("the same id stands again, with other content, at {}", self.taken[at].position);
             self.refuse(&earlier.position, Some(earlier.id), &reason);
         }
     }

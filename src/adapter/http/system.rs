@@ -44,7 +44,7 @@ pub fn open(
     world: &World,
 ) -> Result<Arc<dyn System>, LoadError> {
     let adapter: HttpAdapter = load::parse(&manifest.file)?;
-    let compiler = Compiler::new(manifest, adapter.http.send, adapter.http.receive);
+    let compiler = Compiler::new(manifest, adapter.http.send, adapter.http.receive, adapter.http.post.as_ref());
     let exchange = Exchange::open(&adapter.http, &compiler, settings, world);
     let entities = plan::compile(&adapter, manifest);
     let (exchange, entities) = match (exchange, entities) {
@@ -138,7 +138,9 @@ impl HttpSystem {
         let one = ids.first().map_or(Value::Null, |id| Value::from(id.as_str()));
         let scope = scope.child().with("ids", &many).with("id", &one);
         let mut rows = match read_rows(read, &self.exchange, &scope).await {
-            Err(failure) if failure.class == Class::Missing => return Ok(Vec::new()),
+            Err(failure) if failure.class == Class::Missing => {
+                return absent(failure, read.max == 1 && read.listing.call.addresses(&["id"]));
+            }
             rows => rows?,
         };
         join(&read.joins, &mut rows, &entity.id, &self.exchange, Verb::Read, &scope).await?;
@@ -172,7 +174,9 @@ impl HttpSystem {
             .with("since", &since)
             .with("cursor", &since);
         let mut rows = match find.listing.all(&self.exchange, Verb::Find, &scope).await {
-            Err(failure) if failure.class == Class::Missing => Vec::new(),
+            Err(failure) if failure.class == Class::Missing => {
+                absent(failure, find.listing.call.addresses(&["key", "wanted", "body"]))?
+            }
             rows => rows?,
         };
         // Joins may bring what the condition asks for; without them there is less to join.
@@ -246,12 +250,11 @@ impl HttpSystem {
         scope: &Scope<'_>,
         progress: &dyn Progress,
     ) -> Vec<Outcome> {
-        let outcome = match operation {
-            Some(operation) => operation.run(&write, entity, &self.exchange, scope, progress).await,
-            None => {
-                let problem = format!("the adapter does not say how to {} it", word(write.op));
-                refused(&write, Failure::new(Class::Fatal, problem))
-            }
+        let outcome = if let Some(operation) = operation {
+            operation.run(&write, entity, &self.exchange, scope, progress).await
+        } else {
+            let problem = format!("the adapter does not say how to {} it", word(write.op));
+            refused(&write, Failure::new(Class::Fatal, problem))
         };
         vec![outcome]
     }
@@ -259,6 +262,16 @@ impl HttpSystem {
 
 fn refused(write: &Write, failure: Failure) -> Outcome {
     Outcome { job: write.job, result: Err(failure), requests: 0 }
+}
+
+/// A 404 means that there is no such object only where the address was that of the object. Elsewhere the address is wrong, and
+/// to take it for "not there" would create everything anew.
+fn absent<T>(mut failure: Failure, of_object: bool) -> Result<Vec<T>, Failure> {
+    if of_object {
+        return Ok(Vec::new());
+    }
+    failure.class = Class::Fatal;
+    Err(failure)
 }
 
 /// Rows of a read; a single object counts as one row.

@@ -26,7 +26,10 @@ const config = {
   // What an integrator adds: the company's own codes, which Vendure has no field for.
   customFields: {
     Product: [{ name: 'code', type: 'string', nullable: true, unique: true, public: false }],
-    Collection: [{ name: 'code', type: 'string', nullable: true, unique: true, public: false }],
+    Collection: [
+      { name: 'code', type: 'string', nullable: true, unique: true, public: false },
+      { name: 'facetValueId', type: 'string', nullable: true, unique: true, public: false },
+    ],
   },
 };
 

@@ -1,0 +1,222 @@
+//! The driver against systems in memory.
+
+mod listing;
+mod looking;
+mod sessions;
+mod wire;
+mod writing;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::{Request, Response, Transport, TransportError, percent};
+use crate::{
+    adapter::{self, Manifest, SettingValue, Settings, World},
+    env::{Clock, Entropy, Env},
+    failure::Failure,
+    load::{LoadError, SourceFile},
+    port::{Captures, Op, Page, PageToken, Progress, PullRequest, System, Write},
+};
+
+type Answer = Result<Response, TransportError>;
+
+/// A system in memory: answers requests and remembers them.
+struct Fake {
+    answer: Box<dyn Fn(&Request) -> Answer + Send + Sync>,
+    seen: Mutex<Vec<Request>>,
+}
+
+impl fmt::Debug for Fake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fake")
+    }
+}
+
+#[async_trait]
+impl Transport for Fake {
+    async fn send(&self, request: Request) -> Answer {
+        let answer = (self.answer)(&request);
+        self.seen.lock().unwrap().push(request);
+        // Others get their turn while this one is under way.
+        tokio::task::yield_now().await;
+        answer
+    }
+}
+
+impl Fake {
+    fn paths(&self) -> Vec<String> {
+        let seen = self.seen.lock().unwrap();
+        seen.iter().map(|request| format!("{} {}", request.method, request.path())).collect()
+    }
+
+    fn count(&self, path: &str) -> usize {
+        self.paths().iter().filter(|seen| seen.ends_with(path)).count()
+    }
+}
+
+/// Time stands still but for those who wait for it.
+#[derive(Debug)]
+struct Still(Mutex<DateTime<Utc>>);
+
+#[async_trait]
+impl Clock for Still {
+    fn now(&self) -> DateTime<Utc> {
+        *self.0.lock().unwrap()
+    }
+
+    async fn sleep_until(&self, until: DateTime<Utc>) {
+        let mut now = self.0.lock().unwrap();
+        *now = until.max(*now);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Count(AtomicU64);
+
+impl Entropy for Count {
+    fn next_u64(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+const HEAD: &str = r#"
+driver = "http"
+summary = "A system in memory"
+[settings]
+url = { kind = "url" }
+user = { kind = "text" }
+password = { kind = "secret" }
+"#;
+
+fn opened(
+    toml: &str,
+    answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+) -> Result<(Arc<dyn System>, Arc<Fake>), LoadError> {
+    let manifest = Manifest::load(SourceFile::new("memory.toml", format!("{HEAD}{toml}")))?;
+    let fake = Arc::new(Fake { answer: Box::new(answer), seen: Mutex::default() });
+    let start = DateTime::parse_from_rfc3339("2026-07-01T10:00:00Z").unwrap().to_utc();
+    let world = World {
+        env: Env { clock: Arc::new(Still(Mutex::new(start))), entropy: Arc::new(Count::default()) },
+        transport: fake.clone(),
+        folder: std::path::PathBuf::new(),
+    };
+    let plain = |value: &str| SettingValue::Plain(value.into());
+    let settings: Settings = [
+        ("url".to_owned(), plain("https://shop.example")),
+        ("user".to_owned(), plain("ana")),
+        ("password".to_owned(), SettingValue::Secret("hush-hush".into())),
+    ]
+    .into_iter()
+    .collect();
+    Ok((adapter::open("shop", &manifest, &settings, &world)?, fake))
+}
+
+/// A system of an adapter (without its head) whose other side is `answer`.
+fn system(toml: &str, answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> (Arc<dyn System>, Arc<Fake>) {
+    opened(toml, answer).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn refusal(toml: &str) -> String {
+    opened(toml, |_| Err(TransportError::NotSent("never".into())))
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default()
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape of an answer")]
+fn reply(status: u16, body: &Value) -> Answer {
+    Ok(Response {
+        status,
+        headers: vec![("content-type".into(), "application/json".into())],
+        body: body.to_string().into(),
+    })
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape of an answer")]
+fn reply_with(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
+    Ok(Response {
+        status,
+        headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+    })
+}
+
+fn query(request: &Request, name: &str) -> Option<String> {
+    let (_, query) = request.url.split_once('?')?;
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let mut named = pairs.filter(|(known, _)| percent::decode(known) == name);
+    named.next().map(|(_, value)| percent::decode(value))
+}
+
+fn header<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+    request.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+}
+
+fn body(request: &Request) -> Value {
+    serde_json::from_slice(&request.body).unwrap_or_default()
+}
+
+async fn pull(
+    system: &dyn System,
+    entity: &str,
+    since: Option<&str>,
+    page: Option<&PageToken>,
+) -> Result<Page, Failure> {
+    system.pull(&PullRequest { entity, since, page, limit: 100 }).await
+}
+
+/// Pages up to the end, or the error that ends them. Page marks go through text, as the engine may keep them.
+async fn pull_all(system: &dyn System, entity: &str, since: Option<&str>) -> Result<Vec<Page>, Failure> {
+    let mut pages = Vec::new();
+    let mut token: Option<PageToken> = None;
+    loop {
+        let page = pull(system, entity, since, token.as_ref()).await?;
+        token = page.next.as_ref().map(|token| serde_json::from_str(&serde_json::to_string(token).unwrap()).unwrap());
+        pages.push(page);
+        if token.is_none() {
+            return Ok(pages);
+        }
+    }
+}
+
+fn ids(pages: &[Page]) -> Vec<&str> {
+    pages.iter().flat_map(|page| &page.rows).map(|row| row.id.as_str()).collect()
+}
+
+fn write(job: i64, op: Op, body: Value) -> Write {
+    Write {
+        job,
+        op,
+        key: format!("K{job}"),
+        id: (op != Op::Create).then(|| job.to_string()),
+        whole: body.clone(),
+        body,
+        before: Value::Null,
+        wanted: json!({}),
+        parts: std::collections::BTreeMap::default(),
+        done: Captures::default(),
+        found: None,
+    }
+}
+
+/// Remembers what was saved.
+#[derive(Default)]
+struct Saved(Mutex<Vec<(i64, Captures)>>);
+
+#[async_trait]
+impl Progress for Saved {
+    async fn save(&self, job: i64, done: &Captures) -> Result<(), Failure> {
+        self.0.lock().unwrap().push((job, done.clone()));
+        Ok(())
+    }
+}
