@@ -34,21 +34,33 @@ pub fn markdown() -> String {
         "# Keys of adapter files\n\nMade from the code by a test (`BLESS=1 cargo test --lib manifest_reference` writes it anew). \
          What the keys are for: `adapters.md`.\n",
     );
-    let mut told: Vec<(String, Value)> = Vec::new();
+    let mut told: Map<String, Value> = Map::new();
     for (driver, schema) in schemas() {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "\n## Driver `{driver}`");
-        table("Top of the file", &schema, &mut out);
+        let schema = named_apart(driver, schema, &told);
+        table(&format!("Top of the file ({driver})"), &schema, &mut out);
         for (name, part) in schema.get("$defs").and_then(Value::as_object).into_iter().flatten() {
             // What drivers share is told once.
-            let part = (name.clone(), part.clone());
-            if !told.contains(&part) {
-                table(name, &part.1, &mut out);
-                told.push(part);
+            if told.insert(name.clone(), part.clone()).is_none() {
+                table(name, part, &mut out);
             }
         }
     }
     out
+}
+
+/// Gives parts that have the name of another driver's, but are not the same, a name of their own.
+fn named_apart(driver: &str, schema: Value, told: &Map<String, Value>) -> Value {
+    let parts = schema.get("$defs").and_then(Value::as_object).into_iter().flatten();
+    let other = |name: &String, part: &Value| told.get(name).is_some_and(|known| known != part);
+    let names: Vec<String> = parts.filter(|(name, part)| other(name, part)).map(|(name, _)| name.clone()).collect();
+    let mut text = schema.to_string();
+    for name in names {
+        text = text.replace(&format!("#/$defs/{name}\""), &format!("#/$defs/{driver}-{name}\""));
+        text = text.replace(&format!("\"{name}\":{{"), &format!("\"{driver}-{name}\":{{"));
+    }
+    serde_json::from_str(&text).unwrap_or(schema)
 }
 
 fn table(name: &str, schema: &Value, out: &mut String) {

@@ -119,6 +119,7 @@ fn stem(path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::Settings;
 
     #[test]
     fn a_folder_of_the_configuration_overrides_what_is_shipped() {
@@ -146,5 +147,40 @@ mod tests {
         let config = SourceFile::new("vaiven.toml", "");
         assert!(registry.show("../secret", &Place::start(&config)).is_err());
         assert!(registry.mapping("..", "secret").unwrap().is_none());
+    }
+
+    /// Settings of the right kinds, so that an adapter can be opened without a configuration.
+    fn placeholders(manifest: &Manifest) -> Settings {
+        use crate::adapter::{SettingKind, SettingValue};
+        let value = |kind| match kind {
+            SettingKind::Url => SettingValue::Plain("https://system.example".into()),
+            SettingKind::Text => SettingValue::Plain("x".into()),
+            SettingKind::Path => SettingValue::Plain("/nowhere".into()),
+            SettingKind::Secret => SettingValue::Secret("sqlite://nowhere.db".into()),
+            SettingKind::Integer | SettingKind::Decimal => SettingValue::Plain(1.into()),
+            SettingKind::Boolean => SettingValue::Plain(true.into()),
+            SettingKind::List => SettingValue::Plain(serde_json::json!([])),
+            SettingKind::Map => SettingValue::Plain(serde_json::json!({})),
+        };
+        manifest.settings.iter().map(|(name, setting)| (name.clone(), value(setting.kind))).collect()
+    }
+
+    #[tokio::test]
+    async fn every_shipped_adapter_opens() {
+        let registry = Registry::new(Vec::new(), Vec::new());
+        let config = SourceFile::new("vaiven.toml", "");
+        let mut problems = Vec::new();
+        for name in registry.list().into_keys() {
+            let opened = registry.adapter(&name, &Place::start(&config)).and_then(|manifest| {
+                let world = crate::adapter::World {
+                    env: crate::env::Env::system(),
+                    transport: std::sync::Arc::new(crate::adapter::http::Network::new().unwrap()),
+                    folder: std::env::temp_dir(),
+                };
+                crate::adapter::open(&name, &manifest, &placeholders(&manifest), &world).map(|_| ())
+            });
+            problems.extend(opened.err().map(|error| error.to_string()));
+        }
+        assert!(problems.is_empty(), "{}", problems.join("\n"));
     }
 }

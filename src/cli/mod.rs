@@ -1,1 +1,131 @@
-//! The command line.
+//! The command line: what people type, and what they get to see.
+
+mod adapter;
+pub(crate) mod app;
+mod args;
+mod canonical;
+mod check;
+mod explain;
+mod jobs;
+mod lifecycle;
+mod logging;
+mod mapping;
+mod notify;
+mod output;
+mod progress;
+mod reference;
+mod report;
+mod resync;
+mod run;
+mod schema;
+mod status;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{CommandFactory as _, Parser as _};
+
+use args::{Cli, Command};
+use lifecycle::Lifecycle;
+use output::Output;
+
+use crate::{config::LogSection, env::Env};
+
+/// How a command that went through ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// 0
+    Fine,
+    /// 1: it was found out that something does not work.
+    Failed,
+    /// 3: finished, but something is dead, parked, conflicting or rejected.
+    Attention,
+}
+
+impl From<Ending> for ExitCode {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Fine => Self::SUCCESS,
+            Ending::Failed => Self::from(1),
+            Ending::Attention => Self::from(3),
+        }
+    }
+}
+
+/// Carries out a command line and tells how it ended.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap's own printing knows terminals; help and version are no errors.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let json = cli.global.json;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report::error(&error.into(), json),
+    };
+    let result = runtime.block_on(carry_out(cli));
+    // A hard stop does not wait for what is still under way.
+    runtime.shutdown_background();
+    match result {
+        Ok(ending) => ending.into(),
+        Err(error) => report::error(&error, json),
+    }
+}
+
+async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
+    let Cli { global, command } = cli;
+    let env = Env::system();
+    let output = Output::new(&global);
+    match command {
+        Command::Run(args) => return run::run(&args, &global, &env).await,
+        Command::Sandbox(options) => {
+            logging::start(&LogSection::default(), "info", None)?;
+            let life = Lifecycle::listen(&env)?;
+            life.guard(crate::sandbox::run(options, env, life.soft.clone())).await.transpose()?;
+            return Ok(Ending::Fine);
+        }
+        _ => logging::start(&LogSection::default(), "warn", None)?,
+    }
+    match command {
+        Command::Run(_) | Command::Sandbox(_) => Ok(Ending::Fine),
+        Command::Resync { scope } => {
+            let config = app::config(&global)?;
+            resync::resync(&scope, &config, &app::store(&config).await?, &env, output).await
+        }
+        Command::Status => {
+            let config = app::config(&global)?;
+            status::status(&config, &app::store(&config).await?, &env, output).await
+        }
+        Command::Explain { entity, key, personal } => {
+            let config = app::config(&global)?;
+            explain::explain(&entity, &key, personal, &config, &app::store(&config).await?, output).await
+        }
+        Command::Jobs(command) => {
+            let config = app::config(&global)?;
+            jobs::jobs(&command, &app::store(&config).await?, &env, output).await
+        }
+        Command::Check { offline } => check::check(offline, &global, &env, output).await,
+        Command::Adapter(command) => adapter::adapter(&command, &global, output),
+        Command::Mapping(command) => mapping::mapping(&command, &global, output),
+        Command::Schema { name } => schema::schema(name.as_deref(), &global),
+        Command::Demo(args) => anyhow::bail!("the demo {args:?} is not part of this build yet"),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "vaiven", &mut std::io::stdout());
+            Ok(Ending::Fine)
+        }
+        Command::Man => {
+            clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?;
+            Ok(Ending::Fine)
+        }
+        Command::Reference => {
+            output::line(&reference::markdown())?;
+            Ok(Ending::Fine)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,117 @@
-//! Configuration: which systems there are and what flows between them.
+//! The configuration: one TOML file, over it the environment; strict, with the place of everything that is wrong.
+
+mod entities;
+mod fit;
+mod flows;
+mod layers;
+mod limits;
+mod log;
+mod open;
+mod paths;
+mod redact;
+mod route;
+mod secret;
+mod store;
+mod systems;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::load::{LoadError, Node, SourceFile, Spanned};
+
+pub use entities::EntitySection;
+pub use flows::FlowSection;
+pub use layers::{Layers, Variables, variable};
+pub use limits::{LimitsSection, SystemLimitsSection};
+pub use log::{LogFormat, LogSection};
+pub use open::Plan;
+pub use paths::PathsSection;
+pub use secret::SecretSource;
+pub use store::StoreSection;
+pub use systems::SystemSection;
+
+/// The configuration's sections, as written.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sections {
+    #[serde(default)]
+    pub store: StoreSection,
+    #[serde(default)]
+    pub paths: PathsSection,
+    /// The endpoints, by name.
+    #[serde(default)]
+    #[schemars(with = "IndexMap<String, SystemSection>")]
+    pub systems: IndexMap<Spanned<String>, SystemSection>,
+    /// The routing rules, by name; in order.
+    #[serde(default)]
+    #[schemars(with = "IndexMap<String, FlowSection>")]
+    pub flows: IndexMap<Spanned<String>, FlowSection>,
+    /// Kinds of business objects besides those that ship.
+    #[serde(default)]
+    #[schemars(with = "IndexMap<String, EntitySection>")]
+    pub entities: IndexMap<Spanned<String>, EntitySection>,
+    #[serde(default)]
+    pub log: LogSection,
+    #[serde(default)]
+    pub limits: LimitsSection,
+}
+
+/// A configuration that was read; nothing of it is opened yet.
+#[derive(Debug)]
+pub struct Config {
+    pub sections: Sections,
+    /// Relative paths start here: the folder of the file.
+    pub folder: PathBuf,
+    layers: Layers,
+    environment: Variables,
+}
+
+impl Config {
+    /// Reads the file at `path`, over it the variables `VAIVEN__...` of `environment`.
+    ///
+    /// # Errors
+    /// Unknown keys, wrong types and missing values, with their place.
+    pub fn load(path: &Path, environment: Variables) -> Result<Self, LoadError> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self::read(&SourceFile::read(path)?, folder, environment)
+    }
+
+    /// As [`Config::load`], of a text that is already there.
+    pub fn read(source: &Arc<SourceFile>, folder: &Path, environment: Variables) -> Result<Self, LoadError> {
+        let (sections, layers) = Layers::read(source, &environment)?;
+        Ok(Self { sections, folder: folder.to_owned(), layers, environment })
+    }
+
+    /// Address of the state store; SQLite files are relative to the configuration's folder.
+    pub fn store_url(&self) -> Result<SecretString, LoadError> {
+        use secrecy::ExposeSecret as _;
+        let url: SecretString = match &self.sections.store.url {
+            None => store::DEFAULT_URL.into(),
+            Some(node) => match (node.get_ref(), SecretSource::of(node.get_ref())) {
+                (Node::Text(text), _) => text.as_str().into(),
+                (_, Some(source)) => source
+                    .fetch(&self.folder, &self.environment)
+                    .map_err(|problem| LoadError::new(&self.layers.place(&node.span()), problem))?,
+                _ => {
+                    let problem =
+                        "`url` must be a text or { env = \"X\" }, { file = \"...\" } or { credential = \"x\" }";
+                    return Err(LoadError::new(&self.layers.place(&node.span()), problem));
+                }
+            },
+        };
+        Ok(match url.expose_secret().strip_prefix("sqlite://") {
+            Some(file) => format!("sqlite://{}", self.folder.join(file).display()).into(),
+            None => url,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -11,11 +11,12 @@ mod scan;
 mod scope;
 mod template;
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use serde_json::Value;
 
 pub use convert::{json_kind, text_of};
+pub use functions::{Answers, with_answers};
 pub use path::{Path, PathError, Step};
 pub use scope::Scope;
 pub use template::Template;
@@ -74,7 +75,7 @@ pub struct Expr {
 #[derive(Clone, Debug)]
 enum Form {
     Path(Path),
-    Script { ast: Arc<rhai::AST>, variables: Vec<String> },
+    Script { ast: Arc<rhai::AST>, variables: Vec<String>, members: Vec<(String, Option<String>)>, calls: Vec<String> },
 }
 
 impl Expr {
@@ -92,6 +93,8 @@ impl Expr {
                     LoadError::new(&at.inside(text, start..start), format!("in `{text}`: {}", problem.message))
                 })?,
                 variables: words.variables.iter().map(|(name, _)| name.clone()).collect(),
+                members: words.members,
+                calls: words.calls.iter().map(|(name, _)| name.clone()).collect(),
             },
         };
         for (name, range) in &words.variables {
@@ -141,6 +144,27 @@ impl Expr {
         }
     }
 
+    /// Members asked of a variable; nothing when the variable as a whole is.
+    #[must_use]
+    pub fn members(&self, variable: &str) -> Option<BTreeSet<String>> {
+        match &self.form {
+            Form::Path(path) if path.root() != Some(variable) => Some(BTreeSet::new()),
+            Form::Path(path) => match path.steps.get(1) {
+                Some(Step::Member(name)) => Some(BTreeSet::from([name.clone()])),
+                _ => None,
+            },
+            Form::Script { members, .. } => {
+                members.iter().filter(|(name, _)| name == variable).map(|(_, member)| member.clone()).collect()
+            }
+        }
+    }
+
+    /// Whether the expression calls this function.
+    #[must_use]
+    pub fn calls(&self, function: &str) -> bool {
+        matches!(&self.form, Form::Script { calls, .. } if calls.iter().any(|name| name == function))
+    }
+
     /// The expression's value; `omit` counts as `()`.
     pub fn eval(&self, scope: &Scope<'_>) -> Result<Value, ExprError> {
         self.eval_or_omit(scope).map(Option::unwrap_or_default)
@@ -150,7 +174,7 @@ impl Expr {
     pub fn eval_or_omit(&self, scope: &Scope<'_>) -> Result<Option<Value>, ExprError> {
         match &self.form {
             Form::Path(path) => self.look_up(path, scope).map(|value| Some(value.clone())),
-            Form::Script { ast, variables } => {
+            Form::Script { ast, variables, .. } => {
                 let value = engine::run(ast, variables, scope).map_err(|cause| self.error(cause))?;
                 convert::from_dynamic(&value).map_err(|cause| self.error(cause))
             }

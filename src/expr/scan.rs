@@ -10,6 +10,8 @@ pub(super) struct Words {
     pub script: String,
     pub variables: Vec<(String, Range<usize>)>,
     pub calls: Vec<(String, Range<usize>)>,
+    /// Every time a variable is named: with the member asked of it, if it is one.
+    pub members: Vec<(String, Option<String>)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -92,6 +94,7 @@ pub(super) fn words(text: &str) -> Result<Words, Problem> {
                 words.calls.push((name.to_owned(), range.clone()));
             } else if !member && !label && !KEYWORDS.contains(&name) {
                 words.variables.push((name.to_owned(), range.clone()));
+                words.members.push((name.to_owned(), member_of(&text[range.end..])));
             }
             words.script.push_str(name);
             at = range.end;
@@ -169,6 +172,22 @@ fn number(text: &str) -> usize {
         return digits(whole + 1);
     }
     whole
+}
+
+/// The member that `.name` or `.get("name")` asks for.
+fn member_of(after: &str) -> Option<String> {
+    let after = after.strip_prefix('.')?;
+    let name = &after[..after.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(after.len())];
+    let rest = &after[name.len()..];
+    match (name, rest.strip_prefix('(')) {
+        ("", _) => None,
+        (_, None) => Some(name.to_owned()),
+        ("get", Some(argument)) => {
+            let quote = argument.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+            argument[1..].split_once(quote).filter(|(_, tail)| tail.starts_with(')')).map(|(name, _)| name.to_owned())
+        }
+        _ => None,
+    }
 }
 
 fn ends_value(byte: u8) -> bool {

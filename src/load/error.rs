@@ -68,7 +68,7 @@ impl LoadError {
         bad.map_or(Ok(good), Err)
     }
 
-    pub(super) fn from_toml(file: &Arc<SourceFile>, error: &toml::de::Error) -> Self {
+    pub(crate) fn from_toml(file: &Arc<SourceFile>, error: &toml::de::Error) -> Self {
         let place = Place::new(file, error.span().unwrap_or(0..0));
         let message = error.message().trim();
         for (start, what) in [("unknown field `", "key"), ("unknown variant `", "value")] {

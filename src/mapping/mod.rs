@@ -1,8 +1,20 @@
 //! Turns a system's own shape into the canonical entity and back, by TOML: one line per field where both ways are alike.
 
+mod compile;
+mod file;
+mod lookup;
+mod pull;
+mod push;
+mod rule;
+mod translate;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
+
+pub use file::MappingFile;
+pub use lookup::Tables;
+pub use translate::Mapping;
 
 use crate::failure::Failure;
 
@@ -18,7 +30,7 @@ pub enum RefBy {
     Key(String),
 }
 
-/// A reference in a pulled object. The engine replaces the value at `pointer` by the record's number.
+/// A reference in a pulled object. The engine replaces the value at `pointer` (a number that means nothing) by the record's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PulledRef {
     /// JSON pointer into [`Pulled::fields`].
@@ -84,3 +96,6 @@ pub trait Translate: Send + Sync {
     /// `Rejected` with the field for a value the target's shape cannot hold.
     fn push(&self, wanted: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure>;
 }
+
+#[cfg(test)]
+mod tests;

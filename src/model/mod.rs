@@ -11,3 +11,6 @@ mod validate;
 pub use diff::diff;
 pub use spec::{Entities, EntitySpec, FieldSpec, Kind};
 pub use validate::{FieldError, empty, normalize, validate};
+
+#[cfg(test)]
+pub(crate) use validate::tests;

@@ -295,4 +295,4 @@ fn boolean(value: &Value) -> Option<bool> {
 
 #[cfg(test)]
 #[path = "validate_tests.rs"]
-mod tests;
+pub(crate) mod tests;

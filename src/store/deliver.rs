@@ -16,19 +16,24 @@ use super::{
 /// Columns of a verdict: id, fence, state, due, burn, intent, keep intent, cause, error, class.
 /// A job that was marked "again" while it ran is queued anew, whatever became of it. Fenced: a job claimed by somebody else
 /// meanwhile does not match.
-const CLOSE: &str = "UPDATE job SET \
-        state = CASE WHEN job.again = 1 THEN 0 ELSE CAST(j.value->>2 AS BIGINT) END, \
-        due = CASE WHEN job.again = 1 AND CAST(j.value->>2 AS BIGINT) <> 0 THEN $2 ELSE CAST(j.value->>3 AS BIGINT) END, \
-        attempts = CASE WHEN job.again = 1 AND CAST(j.value->>2 AS BIGINT) <> 0 THEN 0 \
-            ELSE job.attempts + CAST(j.value->>4 AS BIGINT) END, \
-        intent = CASE WHEN CAST(j.value->>6 AS BIGINT) = 1 THEN job.intent ELSE j.value->>5 END, \
-        cause = CASE WHEN job.again = 1 THEN NULL ELSE j.value->>7 END, \
-        error = CASE WHEN job.again = 1 THEN NULL ELSE j.value->>8 END, \
-        error_class = CASE WHEN job.again = 1 THEN NULL ELSE j.value->>9 END, \
-        again = 0, owner = NULL, updated_at = $2 \
-    FROM json_each($1) j \
-    WHERE job.id = CAST(j.value->>0 AS BIGINT) AND job.fence = CAST(j.value->>1 AS BIGINT) AND job.state = 1 \
-    RETURNING job.id";
+macro_rules! close {
+    ($again:literal) => {
+        concat!(
+            "UPDATE job SET state = CASE WHEN ", $again, " THEN 0 ELSE CAST(j.value->>2 AS BIGINT) END, \
+                due = CASE WHEN ", $again, " THEN $2 ELSE CAST(j.value->>3 AS BIGINT) END, \
+                attempts = CASE WHEN ", $again, " THEN 0 ELSE job.attempts + CAST(j.value->>4 AS BIGINT) END, \
+                intent = CASE WHEN CAST(j.value->>6 AS BIGINT) = 1 THEN job.intent ELSE j.value->>5 END, \
+                cause = CASE WHEN ", $again, " THEN NULL ELSE j.value->>7 END, \
+                error = CASE WHEN ", $again, " THEN NULL ELSE j.value->>8 END, \
+                error_class = CASE WHEN ", $again, " THEN NULL ELSE j.value->>9 END, \
+                again = 0, owner = NULL, updated_at = $2 \
+            FROM json_each($1) j \
+            WHERE job.id = CAST(j.value->>0 AS BIGINT) AND job.fence = CAST(j.value->>1 AS BIGINT) AND job.state = 1 \
+            RETURNING job.id"
+        )
+    };
+}
+const CLOSE: &str = close!("(job.again = 1 AND CAST(j.value->>2 AS BIGINT) <> 0)");
 
 type Line<'a> = (i64, i64, i64, i64, i64, Option<String>, i64, Option<&'a str>, Option<&'a str>, Option<&'a str>);
 

@@ -104,10 +104,10 @@ impl Database {
 
     pub(super) async fn purge(&self, before: DateTime<Utc>, slice: u32) -> Result<u64> {
         // Numbers grow with time, so the oldest rows are at the beginning of the primary key; no index by date is needed.
-        const ATTEMPTS: &str = "DELETE FROM attempt WHERE job IN (\
-            SELECT id FROM job WHERE state > 3 AND updated_at < $1 ORDER BY id LIMIT $2)";
-        const JOBS: &str =
-            "DELETE FROM job WHERE id IN (SELECT id FROM job WHERE state > 3 AND updated_at < $1 ORDER BY id LIMIT $2)";
+        const ATTEMPTS: &str = "DELETE FROM attempt WHERE job IN (SELECT id FROM \
+            (SELECT id, updated_at FROM job WHERE state > 3 ORDER BY id LIMIT $2) closed WHERE updated_at < $1)";
+        const JOBS: &str = "DELETE FROM job WHERE id IN (SELECT id FROM \
+            (SELECT id, updated_at FROM job WHERE state > 3 ORDER BY id LIMIT $2) closed WHERE updated_at < $1)";
         const CHANGES: &str =
             "DELETE FROM change_log WHERE id IN (SELECT id FROM change_log ORDER BY id LIMIT $2) AND at < $1";
         const RUNS: &str = "DELETE FROM run WHERE id IN (SELECT id FROM run ORDER BY id LIMIT $2) AND started_at < $1";

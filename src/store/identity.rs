@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use super::{
     Identified, RecordId, RefWanted, Result, StoreError,
     database::Database,
-    sql::{Tx, args, rows},
+    replica::make_aliases,
+    sql::{Tx, args, plain, rows},
 };
 use crate::mapping::RefBy;
 
@@ -73,7 +74,7 @@ impl Database {
             let ids: Vec<&str> = wanted.iter().map(|wanted| text_of(&wanted.by)).collect();
             let bound = self.bound_or_placeholders(system, entity, &ids).await?;
             for wanted in wanted {
-                let record = bound.get(text_of(&wanted.by)).ok_or(StoreError::Stale("reference"))?;
+                let record = bound.get(&*plain(text_of(&wanted.by))).ok_or(StoreError::Stale("reference"))?;
                 resolved.insert(wanted.clone(), *record);
             }
         }
@@ -99,7 +100,7 @@ impl Database {
             for mut row in self.pool.read("find references", BOUND, args![wanted, system, entity]).await? {
                 bound.insert(row.text(0)?, row.int(1)?);
             }
-            let mut unknown: Vec<&str> = ids.iter().copied().filter(|id| !bound.contains_key(*id)).collect();
+            let mut unknown: Vec<&str> = ids.iter().copied().filter(|id| !bound.contains_key(&*plain(id))).collect();
             unknown.sort_unstable();
             unknown.dedup();
             if unknown.is_empty() {
@@ -116,7 +117,7 @@ impl Database {
             };
             match attempt {
                 Ok(()) => {
-                    bound.extend(unknown.iter().map(|id| (*id).to_owned()).zip(made));
+                    bound.extend(unknown.iter().map(|id| plain(id).into_owned()).zip(made));
                     return Ok(bound);
                 }
                 Err(StoreError::Stale(_)) if races < RACES => races += 1,
@@ -286,8 +287,6 @@ impl Place {
         wanted: &[Wanted],
         identified: &[Identified],
     ) -> Result<()> {
-        const SAME: &str = "UPDATE record SET same = CAST(j.value->>1 AS BIGINT) FROM json_each($1) j \
-            WHERE record.id = CAST(j.value->>0 AS BIGINT)";
         const GIVE_WAY: &str = "DELETE FROM replica WHERE system = $2 AND (gone_at IS NOT NULL OR fields IS NULL) \
             AND record IN (SELECT CAST(j.value->>1 AS BIGINT) FROM json_each($1) j)";
         const REBIND: &str = "UPDATE replica SET record = CAST(j.value->>1 AS BIGINT) FROM json_each($1) j \
@@ -298,12 +297,12 @@ impl Place {
             .filter(|(row, _)| row.taken_by.is_none())
             .map(|(row, _)| row.record)
             .collect();
-        let aliases: Vec<_> = aliases.iter().filter(|(_, record)| free.contains(record)).collect();
+        let aliases: Vec<_> = aliases.iter().copied().filter(|(_, record)| free.contains(record)).collect();
         if aliases.is_empty() {
             return Ok(());
         }
         let pairs = rows(&aliases)?;
-        tx.execute("alias placeholders", SAME, args![pairs.as_str()]).await?;
+        make_aliases(tx, &aliases).await?;
         tx.execute("alias placeholders", GIVE_WAY, args![pairs.as_str(), self.system]).await?;
         tx.execute("alias placeholders", REBIND, args![pairs, self.system]).await.map(drop)
     }

@@ -372,6 +372,7 @@ pub struct JobFilter {
     pub cause: Option<String>,
     pub record: Option<RecordId>,
     pub ids: Vec<i64>,
+    /// Most jobs; 0 = all.
     pub limit: u32,
 }
 

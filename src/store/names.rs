@@ -25,13 +25,13 @@ pub(super) struct Names {
 impl Names {
     /// Number of a name, given one if it has none.
     pub(super) async fn id(&self, pool: &Pool, text: &str) -> Result<i64> {
+        const FIND: &str = "SELECT id FROM name WHERE text = $1";
+        const ADD: &str = "INSERT INTO name (text) VALUES ($1) ON CONFLICT DO NOTHING";
         if let Some(id) = self.known.read().unwrap_or_else(PoisonError::into_inner).ids.get(text) {
             return Ok(*id);
         }
-        const FIND: &str = "SELECT id FROM name WHERE text = $1";
         let mut found = pool.read("find a name", FIND, args![text]).await?;
         if found.is_empty() {
-            const ADD: &str = "INSERT INTO name (text) VALUES ($1) ON CONFLICT DO NOTHING";
             pool.execute("add a name", ADD, args![text]).await?;
             found = pool.read("find a name", FIND, args![text]).await?;
         }

@@ -16,6 +16,7 @@ static POSTGRES: Migrator = sqlx::migrate!("src/store/postgres/migrations");
 
 /// `vaiv`: marks a SQLite file as ours, in its header.
 const APPLICATION_ID: u32 = 0x7661_6976;
+const MARK: &str = "PRAGMA application_id = 1986095478";
 
 /// Opens the store at `sqlite://path` (created with mode 0600 if absent) or `postgres://user@host/database`.
 ///
@@ -54,7 +55,6 @@ async fn open_sqlite(url: &str, path: &Path) -> Result<Pool> {
     if fresh {
         // In the header before WAL begins, so that the mark is readable whatever happens afterwards.
         let mut connection = options.connect().await.map_err(|error| cannot(url, error))?;
-        const MARK: &str = "PRAGMA application_id = 1986095478";
         connection.execute(MARK).await.map_err(|error| cannot(url, error))?;
         connection.close().await.map_err(|error| cannot(url, error))?;
     }
@@ -66,7 +66,7 @@ async fn open_sqlite(url: &str, path: &Path) -> Result<Pool> {
         .pragma("cache_size", "-16384");
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
-        .acquire_timeout(Duration::from_secs(120))
+        .acquire_timeout(Duration::from_mins(2))
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
@@ -76,7 +76,7 @@ async fn open_sqlite(url: &str, path: &Path) -> Result<Pool> {
     SQLITE.run(&writer).await.map_err(|error| migration(url, error))?;
     let readers: SqlitePool = SqlitePoolOptions::new()
         .max_connections(4)
-        .acquire_timeout(Duration::from_secs(120))
+        .acquire_timeout(Duration::from_mins(2))
         .max_lifetime(None)
         .test_before_acquire(false)
         .connect_lazy_with(options.read_only(true));
@@ -121,6 +121,9 @@ async fn open_postgres(url: &str) -> Result<Pool> {
         .statement_cache_capacity(200)
         // Statements carry small sets against big tables; plans cached while a table was still small must not scan it later.
         .options([("jit", "off"), ("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")]);
+    // The pool would go on trying for its whole time limit and then tell only of that.
+    let connection = options.connect().await.map_err(|error| cannot(url, error))?;
+    connection.close().await.map_err(|error| cannot(url, error))?;
     let pool: PgPool = PgPoolOptions::new()
         .max_connections(8)
         .acquire_timeout(Duration::from_secs(30))

@@ -161,13 +161,13 @@ pub(super) async fn open_jobs(tx: &mut Tx, lines: Option<&str>, now: DateTime<Ut
 /// Parking on something missing and writing that something must not overlap, or the wake-up is lost between them: writers
 /// of replicas share the target's lock, parkers have it alone. SQLite's one writer needs none.
 pub(super) async fn lock_target(tx: &mut Tx, target: i64, alone: bool) -> Result<()> {
-    if matches!(tx, Tx::Sqlite(_)) {
-        return Ok(());
-    }
     // A class of advisory locks of our own, per schema.
     const SHARED: &str =
         "SELECT 1 FROM pg_advisory_xact_lock_shared(current_schema()::regnamespace::oid::int, $1::int)";
     const ALONE: &str = "SELECT 1 FROM pg_advisory_xact_lock(current_schema()::regnamespace::oid::int, $1::int)";
+    if matches!(tx, Tx::Sqlite(_)) {
+        return Ok(());
+    }
     tx.rows("lock a target", if alone { ALONE } else { SHARED }, args![target]).await.map(drop)
 }
 

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{
     Change, ChangeOp, NewChange, RecordId, Replica, ReplicaWrite, Result, StoreError,
     database::Database,
-    sql::{Row, Tx, args, rows},
+    sql::{Row, Tx, args, plain, rows},
     values::{fields_or_null, json, micros, parse, print, print_text, time},
 };
 
@@ -186,18 +186,29 @@ impl Replicas<'_> {
         format!("{}.{list}", self.entity_name)
     }
 
-    /// Inserts or replaces replicas with their parts and match values; gives their numbers in the same order.
+    /// Inserts or replaces replicas with their parts and match values; gives their numbers in the same order. Of two
+    /// writes of one id the later counts.
     pub(super) async fn write(&self, tx: &mut Tx, writes: &[&ReplicaWrite], writer: Writer) -> Result<Vec<u32>> {
-        if writes.is_empty() {
+        let last: HashMap<&str, usize> = writes.iter().enumerate().map(|(at, write)| (write.id.as_str(), at)).collect();
+        let unique: Vec<&ReplicaWrite> = writes
+            .iter()
+            .enumerate()
+            .filter(|(at, write)| last.get(write.id.as_str()) == Some(at))
+            .map(|(_, write)| *write)
+            .collect();
+        if unique.is_empty() {
             return Ok(Vec::new());
         }
-        let numbers = self.write_rows(tx, writes, writer).await?;
-        self.write_parts(tx, writes).await?;
-        self.write_matches(tx, writes).await?;
-        Ok(numbers)
+        let numbers = self.write_rows(tx, &unique, writer).await?;
+        self.write_parts(tx, &unique).await?;
+        self.write_matches(tx, &unique).await?;
+        writes
+            .iter()
+            .map(|write| numbers.get(&*plain(&write.id)).copied().ok_or(StoreError::Stale("replica")))
+            .collect()
     }
 
-    async fn write_rows(&self, tx: &mut Tx, writes: &[&ReplicaWrite], writer: Writer) -> Result<Vec<u32>> {
+    async fn write_rows(&self, tx: &mut Tx, writes: &[&ReplicaWrite], writer: Writer) -> Result<HashMap<String, u32>> {
         // A record has one replica at a system: a gone one gives way to its successor, and a delivery knows better anyway.
         const GIVE_WAY: &str = "DELETE FROM replica WHERE number IN (\
             SELECT r.number FROM json_each($1) j CROSS JOIN replica r \
@@ -212,7 +223,6 @@ impl Replicas<'_> {
         const INSERT: &str = "INSERT INTO replica (system, entity, record, id, print, gone_at, version, fields, sent, written) \
             SELECT $2, $3, CAST(j.value->>1 AS BIGINT), j.value->>0, j.value->>2, CAST(j.value->>3 AS BIGINT), \
                 j.value->>4, j.value->>5, j.value->>6, $4 FROM json_each($1) j WHERE true RETURNING id, number";
-        let written = if writer == Writer::Delivery { self.database.count_delivery(tx).await? } else { 0 };
         let mut lines = Vec::with_capacity(writes.len());
         for write in writes {
             lines.push((
@@ -225,21 +235,44 @@ impl Replicas<'_> {
                 fields_or_null(&write.sent)?,
             ));
         }
-        let forced = i64::from(writer == Writer::Delivery);
         let all = rows(&lines)?;
+        let mut written = 0;
+        if writer == Writer::Delivery {
+            written = self.database.count_delivery(tx).await?;
+            self.take_over(tx, &all).await?;
+        }
+        let forced = i64::from(writer == Writer::Delivery);
         tx.execute("replace replicas", GIVE_WAY, args![all.as_str(), self.system, forced]).await?;
         let mut numbers: HashMap<String, u32> = HashMap::with_capacity(writes.len());
         for mut row in tx.rows("update replicas", UPDATE, args![all, self.system, self.entity, written]).await? {
             numbers.insert(row.text(0)?, row.small(1)?);
         }
-        let new: Vec<_> = lines.iter().filter(|line| !numbers.contains_key(line.0)).collect();
+        let new: Vec<_> = lines.iter().filter(|line| !numbers.contains_key(&*plain(line.0))).collect();
         if !new.is_empty() {
             let new = rows(new)?;
             for mut row in tx.rows("insert replicas", INSERT, args![new, self.system, self.entity, written]).await? {
                 numbers.insert(row.text(0)?, row.small(1)?);
             }
         }
-        writes.iter().map(|write| numbers.get(&write.id).copied().ok_or(StoreError::Stale("replica"))).collect()
+        Ok(numbers)
+    }
+
+    /// Objects we wrote may have been pulled, or referred to, before their delivery was committed, and then have a record
+    /// of their own. Where that has no other replica it becomes an alias of the delivered record, and its jobs, which would
+    /// send the object back to where it came from, are discarded.
+    async fn take_over(&self, tx: &mut Tx, lines: &str) -> Result<()> {
+        const BOUND: &str = "SELECT r.record, CAST(j.value->>1 AS BIGINT) FROM json_each($1) j CROSS JOIN replica r \
+            WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0 AND r.record <> CAST(j.value->>1 AS BIGINT) \
+              AND NOT EXISTS (SELECT 1 FROM replica o WHERE o.record = r.record AND o.system <> $2)";
+        const DISCARD: &str = "UPDATE job SET state = 5, updated_at = $2 WHERE state IN (0, 2, 3) \
+            AND record IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)";
+        let bound = tx.rows("find records to alias", BOUND, args![lines, self.system, self.entity]).await?;
+        if bound.is_empty() {
+            return Ok(());
+        }
+        let aliases = bound.iter().map(|row| Ok((row.int(0)?, row.int(1)?))).collect::<Result<Vec<_>>>()?;
+        make_aliases(tx, &aliases).await?;
+        tx.execute("discard an alias' jobs", DISCARD, args![rows(aliases)?, micros(self.now)]).await.map(drop)
     }
 
     async fn write_parts(&self, tx: &mut Tx, writes: &[&ReplicaWrite]) -> Result<()> {
@@ -303,4 +336,15 @@ impl Replicas<'_> {
         }
         tx.execute("append to the change log", SQL, args![rows(lines)?, self.system, micros(self.now)]).await.map(drop)
     }
+}
+
+/// Marks records as being another one: (old, new). Numbers of old ones stay valid in the references that hold them.
+pub(super) async fn make_aliases(tx: &mut Tx, aliases: &[(RecordId, RecordId)]) -> Result<()> {
+    const ALIAS: &str = "UPDATE record SET same = CAST(j.value->>1 AS BIGINT) FROM json_each($1) j \
+        WHERE record.id = CAST(j.value->>0 AS BIGINT)";
+    const CHAIN: &str = "UPDATE record SET same = CAST(j.value->>1 AS BIGINT) FROM json_each($1) j \
+        WHERE record.same = CAST(j.value->>0 AS BIGINT)";
+    let pairs = rows(aliases)?;
+    tx.execute("alias records", ALIAS, args![pairs.as_str()]).await?;
+    tx.execute("alias records", CHAIN, args![pairs]).await.map(drop)
 }

@@ -4,6 +4,8 @@
 //! `json_each` turns into rows (the PostgreSQL migration defines a function of that name); so the text of a statement never
 //! depends on how many rows it carries, and the statement cache of the connection always has it.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use sqlx::{Column as _, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction, TypeInfo as _, ValueRef as _};
 
@@ -74,12 +76,32 @@ pub(super) use args;
 /// Rows of a page as one parameter: a JSON array of arrays.
 pub(super) fn rows<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<String> {
     let rows: Vec<T> = rows.into_iter().collect();
-    serde_json::to_string(&rows).map_err(|error| StoreError::Row {
+    serde_json::to_string(&rows).map(without_nul).map_err(|error| StoreError::Row {
         table: "parameter",
         column: "rows",
         row: String::new(),
         problem: error.to_string(),
     })
+}
+
+/// PostgreSQL has no character 0 in texts; systems that send one get the replacement character, in both databases alike.
+/// Snapshots are JSON within JSON, where it is spelt with two backslashes and stays.
+fn without_nul(mut json: String) -> String {
+    let mut from = 0;
+    while let Some(found) = json.get(from..).and_then(|rest| rest.find("\\u0000")) {
+        let at = from + found;
+        let backslashes = json.as_bytes()[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
+        if backslashes % 2 == 0 {
+            json.replace_range(at..at + 6, "\\ufffd");
+        }
+        from = at + 6;
+    }
+    json
+}
+
+/// The same for a text of its own.
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
 #[derive(Clone, Debug)]
@@ -172,7 +194,10 @@ macro_rules! bind {
         for arg in $args {
             query = match arg {
                 Arg::Int(value) => query.bind(value),
-                Arg::Text(value) => query.bind(value),
+                Arg::Text(value) => query.bind(value.map(|text| match plain(&text) {
+                    Cow::Owned(changed) => changed,
+                    Cow::Borrowed(_) => text,
+                })),
             };
         }
         query
@@ -248,13 +273,21 @@ impl Pool {
         }
     }
 
+    /// Begins in a task of its own: were a future dropped while `BEGIN` is under way, the connection would go back to its
+    /// pool inside a transaction, and what others write on it would never be committed. A begun transaction that nobody
+    /// waits for any more is rolled back.
     pub(super) async fn begin(&self, doing: &'static str) -> Result<Tx> {
-        match self {
+        let begun = match self {
             Self::Sqlite { writer, .. } => {
-                writer.begin_with("BEGIN IMMEDIATE").await.map(Tx::Sqlite).map_err(failed(doing))
+                let writer = writer.clone();
+                tokio::spawn(async move { writer.begin_with("BEGIN IMMEDIATE").await.map(Tx::Sqlite) }).await
             }
-            Self::Postgres(pool) => pool.begin().await.map(Tx::Postgres).map_err(failed(doing)),
-        }
+            Self::Postgres(pool) => {
+                let pool = pool.clone();
+                tokio::spawn(async move { pool.begin().await.map(Tx::Postgres) }).await
+            }
+        };
+        begun.unwrap_or_else(|_| Err(sqlx::Error::WorkerCrashed)).map_err(failed(doing))
     }
 }
 

@@ -167,6 +167,12 @@ fn gone(task: &Task, id: String) -> ReplicaWrite {
     }
 }
 
+/// What the first flow to the target says of objects that got lost there.
+pub(super) fn missing_policy(batch: &Batch<'_>) -> MissingPolicy {
+    let mut flows = batch.parts.routes.to(batch.target, batch.entity);
+    flows.next().map_or(MissingPolicy::Unlink, |flow| flow.missing_policy(batch.entity))
+}
+
 /// The target no longer has the object.
 pub(super) fn missing(
     batch: &Batch<'_>,
@@ -181,17 +187,13 @@ pub(super) fn missing(
     if task.write.op == Op::Delete {
         return (Verdict::Done { noop: true }, replica);
     }
-    let policy = batch
-        .parts
-        .routes
-        .to(batch.target, batch.entity)
-        .map(|flow| flow.missing_policy(batch.entity))
-        .next()
-        .unwrap_or(MissingPolicy::Unlink);
-    match policy {
+    match missing_policy(batch) {
         MissingPolicy::Recreate => (outcome::verdict(failure, tried, &batch.parts.env), replica),
         MissingPolicy::Unlink => {
-            let error = format!("{} no longer has it ({failure}); retry creates it again", batch.target);
+            let error = format!(
+                "{} no longer has it, and it is not created a second time (on_missing): {failure}",
+                batch.target
+            );
             (Verdict::Dead { class: failure.class.as_str().to_owned(), error }, replica)
         }
     }

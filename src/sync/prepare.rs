@@ -6,8 +6,9 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    MissingPolicy,
     deliver::{self, Batch},
-    detect,
+    detect, learn,
     outcome::{self, Tried},
     wanted::{self, Side, Wanted},
 };
@@ -202,6 +203,19 @@ fn decide(
         }
     };
     let mut here = replicas.iter().find(|replica| replica.system == batch.target && replica.gone_at.is_none()).cloned();
+    let was_there =
+        here.is_none() && replicas.iter().any(|replica| replica.system == batch.target && replica.gone_at.is_some());
+    if was_there && matches!(wanted, Wanted::Fields(_)) && learn::missing_policy(batch) == MissingPolicy::Unlink {
+        let failure = Failure::new(
+            Class::Rejected,
+            format!(
+                "{} no longer has it, and a {} is not created a second time (on_missing)",
+                batch.target, batch.entity
+            ),
+        );
+        settle(prepared, batch, &job, &failure);
+        return None;
+    }
     if let (None, Some(list)) = (&here, &hosts.list)
         && let Wanted::Fields(_) = wanted
     {
@@ -231,7 +245,8 @@ fn decide(
             return None;
         }
         Wanted::Gone => (Fields::new(), Op::Delete),
-        Wanted::Fields(fields) if here.is_some() => (fields, Op::Update),
+        // A pull may have met the object of a create that broke off in the middle: its other steps are still to do.
+        Wanted::Fields(fields) if here.is_some() && !(facts.steps && begun(&job)) => (fields, Op::Update),
         Wanted::Fields(fields) => (fields, Op::Create),
     };
     let changed = if op == Op::Delete { BTreeSet::new() } else { wanted::difference(&wanted, here.as_ref()) };
@@ -253,6 +268,11 @@ fn decide(
         return None;
     }
     Some(Known { job, key, here, wanted, op, changed, found: None })
+}
+
+/// Whether a create of this job was sent and not seen to end.
+fn begun(job: &Job) -> bool {
+    job.intent.as_ref().is_some_and(|intent| intent.op == Op::Create)
 }
 
 fn name(op: Op) -> &'static str {
@@ -456,7 +476,7 @@ async fn push(
             job: one.job.id,
             op: one.op,
             key: one.key,
-            id: one.here.as_ref().map(|replica| replica.id.clone()),
+            id: one.here.as_ref().filter(|_| one.op != Op::Create).map(|replica| replica.id.clone()),
             body,
             whole,
             before: one.here.as_ref().map_or(Value::Null, |replica| Value::Object(replica.fields.clone())),

@@ -136,6 +136,7 @@ async fn pages(
     let mut pass = RoaringBitmap::new();
     let mut unreadable = false;
     let mut counter = parts.store.counter().await?;
+    let began = counter;
     let mut request = fetch(reading, since, None);
     loop {
         let page = request.await.map_err(|error| {
@@ -185,7 +186,7 @@ async fn pages(
         request = following;
     }
     if since.is_none() && complete {
-        gone(reading, &pass, unreadable, total).await?;
+        gone(reading, &pass, began, unreadable, total).await?;
     }
     Ok(())
 }
@@ -236,9 +237,15 @@ async fn commit(
     }
 }
 
-/// After a complete reading: replicas it did not show are gone. An empty listing declares nothing gone, since it is
+/// After a complete reading: replicas it did not show are gone, but for those we wrote since it `began`. An empty listing declares nothing gone, since it is
 /// far more often a broken system than an emptied one.
-async fn gone(reading: &Reading<'_>, pass: &RoaringBitmap, unreadable: bool, total: &mut Balance) -> Result<(), Stop> {
+async fn gone(
+    reading: &Reading<'_>,
+    pass: &RoaringBitmap,
+    began: i64,
+    unreadable: bool,
+    total: &mut Balance,
+) -> Result<(), Stop> {
     const SLICE: usize = 500;
     let (parts, system) = (reading.parts, reading.system.name());
     let mut after = 0;
@@ -246,6 +253,10 @@ async fn gone(reading: &Reading<'_>, pass: &RoaringBitmap, unreadable: bool, tot
         let slice = parts.store.unseen(system, reading.entity, pass, after, SLICE).await?;
         let Some((last, _)) = slice.last() else { return Ok(()) };
         after = *last;
+        let slice: Vec<_> = slice.into_iter().filter(|(_, replica)| replica.written <= began).collect();
+        if slice.is_empty() {
+            continue;
+        }
         if total.seen == 0 {
             return Err(Failure::new(
                 Class::Transient,
@@ -312,6 +323,14 @@ pub(super) async fn refresh(
         report.error = Some(format!("system {system} has no mapping for entity {entity}"));
         return Ok(report);
     };
+    // Never beside a listing of the same objects: it would take what it has not seen yet for gone.
+    let name = format!("pull:{system}/{entity}");
+    let lease = loop {
+        match parts.store.acquire(&name, &parts.owner, LEASE, parts.env.now()).await? {
+            Some(lease) => break lease,
+            None => parts.env.sleep(parts.limits.poll).await,
+        }
+    };
     let run = parts.store.begin_run(system, entity, RunKind::Delta, trigger, parts.env.now()).await?;
     report.run = Some(run);
     let reading = Reading { parts, system: endpoint.as_ref(), mapping: mapping.as_ref(), entity, run };
@@ -331,5 +350,6 @@ pub(super) async fn refresh(
         }
     }
     parts.store.end_run(run, &report.balance, report.error.as_deref(), parts.env.now()).await?;
+    parts.store.drop_lease(&lease).await?;
     Ok(report)
 }

@@ -1,11 +1,13 @@
 //! The functions of the expression language, as `docs/adapters.md` lists them. Their errors never show data.
 
+mod answers;
 mod lists;
 mod numbers;
 mod operators;
 mod texts;
 mod times;
 
+pub use answers::{Answers, with_answers};
 use rhai::{Dynamic, Engine, EvalAltResult, FuncRegistration, Position};
 
 /// Result of a function.
@@ -80,6 +82,7 @@ pub(super) const NAMES: &[&str] = &[
 
 /// Registers them all.
 pub(super) fn register(engine: &mut Engine) {
+    answers::register(engine);
     operators::register(engine);
     numbers::register(engine);
     texts::register(engine);

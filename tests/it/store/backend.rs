@@ -20,7 +20,7 @@ use vaiven::{
     },
 };
 
-pub const LEASE: Duration = Duration::from_secs(60);
+pub const LEASE: Duration = Duration::from_mins(1);
 
 /// A database of its own for one test.
 pub struct Backend {

@@ -1,5 +1,9 @@
 //! What the state store promises, kept by SQLite and PostgreSQL alike.
 
 mod backend;
+mod cancel;
+mod file;
+mod housekeeping;
+mod identity;
 mod pull;
 mod queue;

@@ -14,6 +14,7 @@ CREATE TABLE record (
     same BIGINT
 );
 CREATE UNIQUE INDEX record_key ON record (entity, key) WHERE key IS NOT NULL;
+CREATE INDEX record_same ON record (same) WHERE same IS NOT NULL;
 
 -- What a system is known to hold. Without `fields`: a placeholder of which only the id is known.
 CREATE TABLE replica (

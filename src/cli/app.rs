@@ -1,0 +1,92 @@
+//! What several commands begin with: the configuration, the store, the systems.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::bail;
+use secrecy::ExposeSecret as _;
+
+use super::args::Global;
+use crate::{
+    adapter::{Registry, World, http::Network},
+    config::{Config, Plan},
+    env::Env,
+    model::Entities,
+    store::{self, SharedStore},
+};
+
+/// Where the configuration is looked for, in order.
+const PLACES: [&str; 3] = ["vaiven.toml", "config/vaiven.toml", "/etc/vaiven/vaiven.toml"];
+
+pub fn config_path(global: &Global) -> anyhow::Result<PathBuf> {
+    if let Some(path) = &global.config {
+        return Ok(path.clone());
+    }
+    match PLACES.iter().map(Path::new).find(|path| path.is_file()) {
+        Some(path) => Ok(path.to_owned()),
+        None => bail!(
+            "there is no configuration: looked for {}. Name one with --config, or begin with the example in README.md; \
+             `vaiven demo` needs none",
+            PLACES.join(", ")
+        ),
+    }
+}
+
+pub fn config(global: &Global) -> anyhow::Result<Config> {
+    Ok(Config::load(&config_path(global)?, std::env::vars().collect())?)
+}
+
+/// Opens (or creates) the state store.
+pub async fn store(config: &Config) -> anyhow::Result<SharedStore> {
+    Ok(store::open(config.store_url()?.expose_secret()).await?)
+}
+
+/// Everything the configuration names, opened and proven to fit together; warnings are logged.
+pub fn plan(config: &Config, env: &Env) -> anyhow::Result<Plan> {
+    let plan = config.open(&world(config, env)?)?;
+    for warning in &plan.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(plan)
+}
+
+/// The network, the clock, and the folder that relative paths start at.
+pub fn world(config: &Config, env: &Env) -> anyhow::Result<World> {
+    Ok(World { env: env.clone(), transport: Arc::new(Network::new()?), folder: config.folder.clone() })
+}
+
+/// Whether a configuration read anew keeps its state elsewhere, which a running daemon cannot follow.
+pub fn store_moved(before: &Config, after: &Config) -> bool {
+    let url = |config: &Config| config.store_url().ok().map(|url| url.expose_secret().to_owned());
+    url(before) != url(after)
+}
+
+/// The configuration's file as people know it.
+pub fn shown_path(global: &Global) -> String {
+    config_path(global).map(|path| path.display().to_string()).unwrap_or_default()
+}
+
+/// Adapters and mappings, also where there is no configuration yet.
+pub fn registry(global: &Global) -> anyhow::Result<Registry> {
+    match known_config(global)? {
+        Some(config) => Ok(config.registry()),
+        None => Ok(Registry::new(vec!["adapters".into()], vec!["mappings".into()])),
+    }
+}
+
+/// Entities, also where there is no configuration yet.
+pub fn entities(global: &Global) -> anyhow::Result<Entities> {
+    Ok(match known_config(global)? {
+        Some(config) => config.entities()?,
+        None => Entities::builtin(),
+    })
+}
+
+fn known_config(global: &Global) -> anyhow::Result<Option<Config>> {
+    if global.config.is_none() && !PLACES.iter().any(|path| Path::new(path).is_file()) {
+        return Ok(None);
+    }
+    config(global).map(Some)
+}

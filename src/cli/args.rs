@@ -1,0 +1,203 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::store::JobState;
+
+/// Keeps online stores and the company's ERP and CRM telling the same story.
+#[derive(Debug, Parser)]
+#[command(name = "vaiven", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 fine, 1 error, 2 wrong command line, 3 finished but something is dead, parked, \
+    conflicting or rejected.")]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command understands.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Configuration file [default: vaiven.toml, config/vaiven.toml, /etc/vaiven/vaiven.toml]
+    #[arg(long, short, global = true, value_name = "FILE", env = "VAIVEN_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon: pull when it is time, deliver what there is
+    Run(RunArgs),
+    /// Ask the running daemon to look at something again
+    Resync {
+        /// `flow`, `flow/entity` or `flow/entity/KEY`
+        scope: String,
+    },
+    /// Show systems, runs and the queue at a glance
+    Status,
+    /// Tell the whole story of one record
+    Explain {
+        /// Kind of object: product, order...
+        entity: String,
+        /// The record's key: SKU, order number...
+        key: String,
+        /// Show personal data, which is hidden otherwise
+        #[arg(long)]
+        personal: bool,
+    },
+    /// List, retry or discard jobs
+    #[command(subcommand)]
+    Jobs(JobsCommand),
+    /// Check the configuration and the connections
+    Check {
+        /// Check the files alone and connect to nothing
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Look at adapters
+    #[command(subcommand)]
+    Adapter(AdapterCommand),
+    /// Test mappings
+    #[command(subcommand)]
+    Mapping(MappingCommand),
+    /// Print a JSON Schema
+    Schema {
+        /// config, adapter, mapping or an entity such as product; without it, what there is
+        name: Option<String>,
+    },
+    /// Run a shop to try configurations on, compatible with WooCommerce
+    Sandbox(crate::sandbox::Options),
+    /// Watch a hardware shop and its ERP being kept in step, without installing anything
+    Demo(DemoArgs),
+    /// Print a script that completes commands in a shell
+    #[command(hide = true)]
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page
+    #[command(hide = true)]
+    Man,
+    /// Print the reference of all commands, as in docs/cli.md
+    #[command(hide = true)]
+    Reference,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Pull everything once, deliver until nothing is left to do, then end
+    #[arg(long)]
+    pub once: bool,
+    /// Look at this again, whatever is known of it: `flow`, `flow/entity` or `flow/entity/KEY`; ends like --once
+    #[arg(long, value_name = "SCOPE")]
+    pub resync: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum JobsCommand {
+    /// List open, parked and dead jobs
+    List {
+        #[command(flatten)]
+        filter: JobsFilter,
+        /// Show at most so many
+        #[arg(long, default_value_t = 50, value_name = "N")]
+        limit: u32,
+    },
+    /// Queue parked and dead jobs anew
+    Retry {
+        #[command(flatten)]
+        filter: JobsFilter,
+    },
+    /// Give parked and dead jobs up
+    Discard {
+        #[command(flatten)]
+        filter: JobsFilter,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct JobsFilter {
+    /// Numbers of jobs
+    pub ids: Vec<i64>,
+    /// Only those of this state
+    #[arg(long, value_enum)]
+    pub state: Vec<State>,
+    /// Only those for this system
+    #[arg(long, value_name = "SYSTEM")]
+    pub target: Option<String>,
+    /// Only those of this kind of object
+    #[arg(long)]
+    pub entity: Option<String>,
+    /// Only those waiting for this, such as `lookup:tax=IGIC7`
+    #[arg(long)]
+    pub cause: Option<String>,
+    /// All there are
+    #[arg(long, conflicts_with_all = ["ids", "state", "target", "entity", "cause"])]
+    pub all: bool,
+}
+
+impl JobsFilter {
+    /// Whether it names no jobs at all.
+    pub fn is_empty(&self) -> bool {
+        let narrowed = self.target.is_some() || self.entity.is_some() || self.cause.is_some();
+        self.ids.is_empty() && self.state.is_empty() && !narrowed && !self.all
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum State {
+    Queued,
+    Running,
+    Parked,
+    Dead,
+    Done,
+    Discarded,
+}
+
+impl From<State> for JobState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Queued => Self::Queued,
+            State::Running => Self::Running,
+            State::Parked => Self::Parked,
+            State::Dead => Self::Dead,
+            State::Done => Self::Done,
+            State::Discarded => Self::Discarded,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AdapterCommand {
+    /// List the adapters there are
+    List,
+    /// Print what an adapter asks for and what it can do
+    Show {
+        /// Name of the adapter
+        name: String,
+        /// Print the adapter's file as it is
+        #[arg(long)]
+        source: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum MappingCommand {
+    /// Run mappings on recorded rows and prove that pulling what was pushed gives the same
+    Test {
+        /// Only these: `adapter` or `adapter/entity`
+        names: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Live a scripted life, wait until all is quiet, compare both sides and end
+    #[arg(long)]
+    pub once: bool,
+    /// Folder of the demo's data; a second start there goes on where the first was cut off
+    #[arg(long, default_value = "vaiven-demo", value_name = "FOLDER")]
+    pub dir: PathBuf,
+}

@@ -1,0 +1,225 @@
+//! `vaiven explain`: the whole story of one record.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{
+    Ending, canonical,
+    output::{self, Output},
+};
+use crate::{
+    config::Config,
+    load::{LoadError, Place, SourceFile},
+    model::{Entities, EntitySpec},
+    store::{Attempt, Change, Job, JobFilter, JobState, RecordId, Replica, SharedStore},
+};
+
+/// Most changes and jobs that are told.
+const TOLD: u32 = 20;
+
+#[derive(Serialize)]
+struct Story {
+    entity: String,
+    key: String,
+    record: RecordId,
+    systems: Vec<View>,
+    changes: Vec<Change>,
+    jobs: Vec<JobStory>,
+}
+
+/// What one system holds of the record.
+#[derive(Serialize)]
+struct View {
+    system: String,
+    id: String,
+    version: Option<String>,
+    /// When it was seen to be gone.
+    gone_at: Option<chrono::DateTime<chrono::Utc>>,
+    fields: Map<String, Value>,
+    /// As we sent it, where the system stores something else.
+    sent: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct JobStory {
+    #[serde(flatten)]
+    job: Job,
+    attempts: Vec<Attempt>,
+}
+
+pub async fn explain(
+    entity: &str,
+    key: &str,
+    personal: bool,
+    config: &Config,
+    store: &SharedStore,
+    output: Output,
+) -> anyhow::Result<Ending> {
+    let entities = config.entities()?;
+    let spec = spec(entity, &entities)?;
+    let Some(record) = store.record(entity, key).await? else {
+        anyhow::bail!(
+            "no {entity} with key `{key}` was seen at any system. `vaiven status` counts what is known; \
+             `vaiven run --resync FLOW/{entity}/{key}` looks for it"
+        );
+    };
+    let replicas = store.replicas_of(&[record]).await?;
+    let referred: Vec<RecordId> = replicas
+        .iter()
+        .flat_map(|replica| canonical::records(&spec.fields, &replica.fields))
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let shown = canonical::Shown { keys: store.keys(&referred).await?, personal };
+    let mut jobs = Vec::new();
+    for job in store.jobs(&JobFilter { record: Some(record), limit: TOLD, ..JobFilter::default() }).await? {
+        let attempts = store.attempts(job.id).await?;
+        jobs.push(JobStory { job, attempts });
+    }
+    let mut changes = store.changes(record, TOLD).await?;
+    for change in &mut changes {
+        shown.changes(&spec.fields, &mut change.fields);
+    }
+    let story = Story {
+        entity: entity.to_owned(),
+        key: key.to_owned(),
+        record,
+        systems: replicas.into_iter().map(|replica| view(replica, spec, &shown)).collect(),
+        changes,
+        jobs,
+    };
+    output.show(&story, |story| text(story, spec))?;
+    let stuck = story.jobs.iter().any(|job| matches!(job.job.state, JobState::Parked | JobState::Dead));
+    Ok(if stuck { Ending::Attention } else { Ending::Fine })
+}
+
+fn spec<'a>(entity: &str, entities: &'a Entities) -> Result<&'a EntitySpec, LoadError> {
+    entities.get(entity).map(|spec| &**spec).ok_or_else(|| {
+        let asked = SourceFile::new("command line", entity);
+        LoadError::unknown(&Place::new(&asked, 0..entity.len()), "entity", entity, entities.names().collect::<Vec<_>>())
+    })
+}
+
+fn view(replica: Replica, spec: &EntitySpec, shown: &canonical::Shown) -> View {
+    View {
+        system: replica.system,
+        id: replica.id,
+        version: replica.version,
+        gone_at: replica.gone_at,
+        fields: shown.fields(&spec.fields, &replica.fields),
+        sent: shown.fields(&spec.fields, &replica.sent),
+    }
+}
+
+fn text(story: &Story, spec: &EntitySpec) -> String {
+    let mut parts = vec![format!("{} {} (record {})", story.entity, story.key, story.record)];
+    parts.push(side_by_side(story, spec));
+    if story.changes.is_empty() {
+        parts.push("No changes yet.".to_owned());
+    } else {
+        let rows = story.changes.iter().flat_map(|change| {
+            let what = format!("{:?}", change.op).to_lowercase();
+            let fields =
+                change.fields.iter().map(|(field, pair)| change_line(field, pair)).collect::<Vec<_>>().join("\n");
+            [[output::time(change.at), change.system.clone(), what, change.cause.clone(), fields]]
+        });
+        parts.push(output::table(["change", "at", "what", "by", "fields"], rows));
+    }
+    if story.jobs.is_empty() {
+        parts.push("No jobs: nothing was to be delivered.".to_owned());
+    }
+    for JobStory { job, attempts } in &story.jobs {
+        let mut lines = vec![format!("Job {} for {}: {}", job.id, job.target, standing(job))];
+        lines.extend(attempts.iter().map(|attempt| {
+            let message = attempt.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
+            let requests = output::count(attempt.requests.into(), "request");
+            format!(
+                "  {}  {} {} ({requests}, {} ms){message}",
+                output::time(attempt.at),
+                attempt.op,
+                attempt.outcome,
+                attempt.millis
+            )
+        }));
+        parts.push(lines.join("\n"));
+    }
+    parts.join("\n\n")
+}
+
+fn standing(job: &Job) -> String {
+    let error = job.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+    match (job.state, &job.cause) {
+        (JobState::Parked, Some(cause)) => format!("parked, waits for {cause}{error}"),
+        (JobState::Queued, _) if job.attempts > 0 => {
+            format!("tried {} times, again at {}{error}", job.attempts, output::time(job.due))
+        }
+        (JobState::Queued, _) => format!("queued, due {}", output::time(job.due)),
+        (state, _) => format!("{}{error}", state.as_str()),
+    }
+}
+
+/// One column per system, one line per field; `*` marks fields that differ.
+fn side_by_side(story: &Story, spec: &EntitySpec) -> String {
+    if story.systems.is_empty() {
+        return "No system is known to hold it; something refers to it.".to_owned();
+    }
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    rows.push(std::iter::once("id".to_owned()).chain(story.systems.iter().map(|view| view.id.clone())).collect());
+    if story.systems.iter().any(|view| view.gone_at.is_some()) {
+        let gone = |view: &View| view.gone_at.map(|at| format!("gone since {}", output::time(at))).unwrap_or_default();
+        rows.push(std::iter::once(String::new()).chain(story.systems.iter().map(gone)).collect());
+    }
+    for field in spec.fields.keys() {
+        let values: Vec<Option<&Value>> = story.systems.iter().map(|view| view.fields.get(field)).collect();
+        if values.iter().all(Option::is_none) {
+            continue;
+        }
+        let mut known = values.iter().flatten();
+        let first = known.next();
+        let mark = if known.any(|value| Some(value) != first) { " *" } else { "" };
+        let cells = story.systems.iter().zip(&values).map(|(view, value)| match (value, view.sent.get(field)) {
+            (None, _) => "-".to_owned(),
+            (Some(value), Some(sent)) => format!("{} (sent {})", canonical::cell(value), canonical::cell(sent)),
+            (Some(value), None) => canonical::cell(value),
+        });
+        rows.push(std::iter::once(format!("{field}{mark}")).chain(cells).collect());
+    }
+    let header = std::iter::once("field").chain(story.systems.iter().map(|view| view.system.as_str()));
+    output::grid(header.map(str::to_owned).collect(), rows)
+}
+
+/// `name: "a" -> "b"`.
+fn change_line(field: &str, pair: &Value) -> String {
+    let side =
+        |index: usize| pair.get(index).filter(|value| !value.is_null()).map_or_else(|| "-".to_owned(), canonical::cell);
+    format!("{field}: {} -> {}", side(0), side(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_between_systems_is_marked() {
+        let view = |system: &str, name: &str| View {
+            system: system.into(),
+            id: "7".into(),
+            version: None,
+            gone_at: None,
+            fields: serde_json::from_value(serde_json::json!({ "sku": "A-1", "name": { "es": name } })).unwrap(),
+            sent: Map::new(),
+        };
+        let entities = Entities::builtin();
+        let story = Story {
+            entity: "product".into(),
+            key: "A-1".into(),
+            record: 1,
+            systems: vec![view("erp", "Martillo"), view("shop", "Martillo de bola")],
+            changes: Vec::new(),
+            jobs: Vec::new(),
+        };
+        insta::assert_snapshot!(text(&story, entities.get("product").unwrap()));
+    }
+}

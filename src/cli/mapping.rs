@@ -1,0 +1,265 @@
+//! `vaiven mapping test`: mappings on recorded rows. What was pulled, pushed and pulled again must be the same.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, bail};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{
+    Ending, app,
+    args::{Global, MappingCommand},
+    output::{self, Output},
+};
+use crate::{
+    adapter::{Given, Registry, SettingKind, SettingValue},
+    load::{Place, SourceFile},
+    mapping::{Externals, Fields, Mapping, Pulled, RefBy, Tables, Translate as _},
+    model::{self, Entities},
+};
+
+/// Where recorded rows lie: `<adapter>/<entity>.json`.
+const ROWS: &str = "fixtures/rows";
+
+/// A file of recorded rows.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Recording {
+    /// The adapter's settings, as far as the mapping uses them.
+    #[serde(default)]
+    settings: IndexMap<String, Value>,
+    /// Lookups of the configuration.
+    #[serde(default)]
+    lookups: Tables,
+    /// Both-way fields that a written object cannot show in the shape it is read in.
+    #[serde(default)]
+    one_way: Vec<String>,
+    rows: Vec<Case>,
+}
+
+/// A row as a listing gives it, and what has to become of it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    row: Value,
+    /// The canonical fields expected, references by `entity/id`.
+    canonical: Option<Value>,
+}
+
+#[derive(Serialize)]
+struct Tested {
+    mapping: String,
+    rows: usize,
+    problems: Vec<String>,
+    /// There are no recorded rows.
+    untested: bool,
+}
+
+pub fn mapping(command: &MappingCommand, global: &Global, output: Output) -> anyhow::Result<Ending> {
+    let MappingCommand::Test { names } = command;
+    let (registry, entities) = (app::registry(global)?, app::entities(global)?);
+    let mut tested = Vec::new();
+    for adapter in registry.list().into_keys() {
+        for entity in registry.mapped(&adapter) {
+            let name = format!("{adapter}/{entity}");
+            if names.is_empty() || names.contains(&adapter) || names.contains(&name) {
+                tested.push(test(&adapter, &entity, &registry, &entities).with_context(|| format!("mapping {name}"))?);
+            }
+        }
+    }
+    if tested.is_empty() && !names.is_empty() {
+        bail!("there is no mapping {}; name an adapter or adapter/entity", names.join(", "));
+    }
+    output.show(&tested, |tested| text(tested))?;
+    let failed = tested.iter().any(|mapping| !mapping.problems.is_empty());
+    Ok(if failed { Ending::Failed } else { Ending::Fine })
+}
+
+fn text(tested: &[Tested]) -> String {
+    let rows = tested.iter().map(|mapping| {
+        let result = match (mapping.problems.is_empty(), mapping.untested) {
+            (false, _) => mapping.problems.join("\n"),
+            (true, true) => "loads; no recorded rows".to_owned(),
+            (true, false) => "ok".to_owned(),
+        };
+        [mapping.mapping.clone(), mapping.rows.to_string(), result]
+    });
+    let failed = tested.iter().filter(|mapping| !mapping.problems.is_empty()).count();
+    let table = output::table(["mapping", "rows", "result"], rows);
+    format!("{table}\n\n{} passed, {failed} failed", tested.len() - failed)
+}
+
+fn test(adapter: &str, entity: &str, registry: &Registry, entities: &Entities) -> anyhow::Result<Tested> {
+    let asked = SourceFile::new("command line", "");
+    let manifest = registry.adapter(adapter, &Place::start(&asked))?;
+    let Some(file) = registry.mapping(adapter, entity)? else { bail!("it is gone") };
+    let Some(spec) = entities.get(entity) else { bail!("entity `{entity}` is not declared (vaiven schema)") };
+    let recording = recording(adapter, entity)?;
+    let untested = recording.is_none();
+    let recording = recording.unwrap_or(Recording {
+        settings: IndexMap::new(),
+        lookups: Tables::new(),
+        one_way: Vec::new(),
+        rows: Vec::new(),
+    });
+    // What the recording does not give has its default, or something of the right kind.
+    let given = manifest.settings.iter().filter_map(|(name, setting)| {
+        let value = match recording.settings.get(name) {
+            Some(value) => value.clone(),
+            None if setting.default.is_some() || setting.optional => return None,
+            None => example(setting.kind),
+        };
+        let place = Place::start(&asked);
+        Some((name.clone(), Given { value: SettingValue::Plain(value), place }))
+    });
+    let settings = manifest.settle(&given.collect(), &Place::start(&asked))?;
+    let plain: Map<String, Value> = settings.plains().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    let mapping = Mapping::load(&file, spec, &plain, &recording.lookups)?;
+    let mut problems = Vec::new();
+    for (index, case) in recording.rows.iter().enumerate() {
+        if let Err(problem) = round_trip(&mapping, case, &recording.one_way) {
+            problems.push(format!("row {}: {problem:#}", index + 1));
+        }
+    }
+    Ok(Tested { mapping: format!("{adapter}/{entity}"), rows: recording.rows.len(), problems, untested })
+}
+
+fn recording(adapter: &str, entity: &str) -> anyhow::Result<Option<Recording>> {
+    let path: PathBuf = Path::new(ROWS).join(adapter).join(format!("{entity}.json"));
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    serde_json::from_str(&text).map(Some).with_context(|| path.display().to_string())
+}
+
+/// A value that any system of this kind could be configured with.
+fn example(kind: SettingKind) -> Value {
+    match kind {
+        SettingKind::Url => Value::from("https://example.test"),
+        SettingKind::Integer | SettingKind::Decimal => Value::from(1),
+        SettingKind::Boolean => Value::from(true),
+        SettingKind::List => Value::Array(Vec::new()),
+        SettingKind::Map => Value::Object(Map::new()),
+        SettingKind::Text | SettingKind::Secret | SettingKind::Path => Value::from("example"),
+    }
+}
+
+/// Pulls the row, pushes what came of it, lays that over the row and pulls again.
+fn round_trip(mapping: &Mapping, case: &Case, one_way: &[String]) -> anyhow::Result<()> {
+    let mut numbers = Numbers::default();
+    let first = numbers.resolved(mapping, &case.row)?;
+    if let Some(expected) = &case.canonical {
+        let shown = numbers.shown(mapping, &case.row)?;
+        if shown != *expected {
+            bail!("is read as {shown}, not as {expected}");
+        }
+    }
+    let needs = mapping.needs(&first.fields);
+    let mut known = numbers.externals();
+    for (list, key) in &needs.parts {
+        let own = first.parts.get(list.rsplit('.').next().unwrap_or_default()).and_then(|parts| parts.get(key));
+        let id = own.cloned().unwrap_or_else(|| format!("id-of-{key}"));
+        known.parts.insert((list.clone(), key.clone()), id);
+    }
+    let body = mapping.push(&first.fields, None, &known)?;
+    if mapping.writes().is_empty() {
+        return Ok(());
+    }
+    let mut row = case.row.clone();
+    lay_over(&mut row, &body);
+    let second = numbers.resolved(mapping, &row).context("what was pushed cannot be pulled")?;
+    for field in mapping.both_ways().into_iter().filter(|field| !one_way.contains(field)) {
+        let (before, after) = (first.fields.get(&field), second.fields.get(&field));
+        if before != after {
+            let show = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
+            bail!("field {field} does not come back: {} became {}", show(before), show(after));
+        }
+    }
+    Ok(())
+}
+
+/// Written members over those that were read; lists as a whole, item by item where they are as long.
+fn lay_over(row: &mut Value, body: &Value) {
+    match (row, body) {
+        (Value::Object(row), Value::Object(body)) => {
+            for (name, value) in body {
+                lay_over(row.entry(name.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(row), Value::Array(body)) if row.len() == body.len() => {
+            for (item, value) in row.iter_mut().zip(body) {
+                lay_over(item, value);
+            }
+        }
+        (row, body) => *row = body.clone(),
+    }
+}
+
+/// Record numbers, as a store would give them.
+#[derive(Default)]
+struct Numbers(BTreeMap<(String, String), i64>);
+
+impl Numbers {
+    fn resolved(&mut self, mapping: &Mapping, row: &Value) -> anyhow::Result<Pulled> {
+        self.pulled(mapping, row, |number, _, _| Value::from(number))
+    }
+
+    /// The canonical object with `entity/id` for references.
+    fn shown(&mut self, mapping: &Mapping, row: &Value) -> anyhow::Result<Value> {
+        let pulled = self.pulled(mapping, row, |_, entity, by| Value::from(format!("{entity}/{by}")))?;
+        Ok(Value::Object(pulled.fields))
+    }
+
+    fn pulled(
+        &mut self,
+        mapping: &Mapping,
+        row: &Value,
+        reference: impl Fn(i64, &str, &str) -> Value,
+    ) -> anyhow::Result<Pulled> {
+        let mut pulled = mapping.pull(row)?;
+        let mut fields = Value::Object(std::mem::take(&mut pulled.fields));
+        let mut shown = Vec::new();
+        for wanted in &pulled.refs {
+            let (RefBy::Id(by) | RefBy::Key(by)) = &wanted.by;
+            let next = i64::try_from(self.0.len())? + 1;
+            let number = *self.0.entry((wanted.entity.clone(), by.clone())).or_insert(next);
+            let Some(place) = fields.pointer_mut(&wanted.pointer) else { bail!("no reference at {}", wanted.pointer) };
+            *place = Value::from(number);
+            shown.push((wanted.pointer.clone(), reference(number, &wanted.entity, by)));
+        }
+        let Value::Object(mut fields) = fields else { bail!("a pull gives an object") };
+        valid(mapping, &mut fields)?;
+        let mut fields = Value::Object(fields);
+        for (pointer, value) in shown {
+            if let Some(place) = fields.pointer_mut(&pointer) {
+                *place = value;
+            }
+        }
+        pulled.fields = match fields {
+            Value::Object(fields) => fields,
+            _ => Fields::new(),
+        };
+        Ok(pulled)
+    }
+
+    fn externals(&self) -> Externals {
+        let mut known = Externals::default();
+        for ((entity, by), number) in &self.0 {
+            known.records.insert((entity.clone(), *number), by.clone());
+            known.keys.insert((entity.clone(), *number), by.clone());
+        }
+        known
+    }
+}
+
+fn valid(mapping: &Mapping, fields: &mut Fields) -> anyhow::Result<()> {
+    let spec: &Arc<model::EntitySpec> = mapping.spec();
+    model::validate(spec, fields)
+        .map_err(|errors| anyhow::anyhow!(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+}

@@ -1,0 +1,101 @@
+//! How errors reach people: with the line of the file where there is one; as JSON for programs.
+
+use std::{
+    error::Error,
+    fmt,
+    io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
+use serde_json::json;
+
+use crate::load::{LoadError, Problem};
+
+/// Tells an error on the standard error stream.
+pub fn error(error: &anyhow::Error, json: bool) -> ExitCode {
+    let text = if json { machine(error) } else { human(error, io::stderr().is_terminal()) };
+    // There is nobody to tell when this cannot be told.
+    let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
+    ExitCode::from(1)
+}
+
+pub fn human(error: &anyhow::Error, colours: bool) -> String {
+    match error.downcast_ref::<LoadError>() {
+        Some(load) => {
+            let theme = if colours { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+            let handler = GraphicalReportHandler::new_themed(theme).with_width(120).with_links(false);
+            let mut text = String::new();
+            for problem in &load.problems {
+                if handler.render_report(&mut text, &Shown(problem)).is_err() {
+                    text.push_str(&problem.to_string());
+                }
+            }
+            let count = load.problems.len();
+            if count == 1 { text } else { format!("{text}{count} problems") }
+        }
+        None => format!("error: {}", chain(error)),
+    }
+}
+
+fn machine(error: &anyhow::Error) -> String {
+    let problems = error.downcast_ref::<LoadError>().map(|load| {
+        let told = load.problems.iter().map(|problem| {
+            let (line, column) = problem.place.file.line_column(problem.place.span.start);
+            json!({ "file": problem.place.file.name, "line": line, "column": column, "message": problem.message, "help": problem.help })
+        });
+        told.collect::<Vec<_>>()
+    });
+    json!({ "error": chain(error), "problems": problems }).to_string()
+}
+
+/// The error and what caused it; causes that their errors name already are not repeated.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// A problem whose place is told by the picture of its line, not by its text.
+struct Shown<'a>(&'a Problem);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without a text there is no picture.
+        if self.0.place.file.text.is_empty() {
+            write!(f, "{}: {}", self.0.place.file.name, self.0.message)
+        } else {
+            f.write_str(&self.0.message)
+        }
+    }
+}
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Error for Shown<'_> {}
+
+impl Diagnostic for Shown<'_> {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.0.help()
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        (!self.0.place.file.text.is_empty()).then_some(&self.0.place as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.source_code().and_then(|_| self.0.labels())
+    }
+}

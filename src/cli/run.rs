@@ -1,0 +1,182 @@
+//! `vaiven run`: the daemon, or with `--once` a single pass.
+
+use std::sync::Arc;
+
+use super::{
+    Ending, app,
+    args::{Global, RunArgs},
+    lifecycle::Lifecycle,
+    logging,
+    notify::Notifier,
+    output::{self, Output},
+    progress,
+    resync::scope_of,
+};
+use crate::{
+    config::{Config, Plan},
+    env::Env,
+    store::{RunKind, SharedStore},
+    sync::{Engine, Parts, Scope, Summary},
+};
+
+pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<Ending> {
+    let config = app::config(global)?;
+    let is_daemon = !args.once && args.resync.is_none();
+    let bars = (!is_daemon && output::is_watched()).then(indicatif::MultiProgress::new);
+    logging::start(&config.sections.log, if bars.is_some() { "warn" } else { "info" }, bars.clone())?;
+    let scope = args.resync.as_deref().map(|scope| scope_of(scope, &config)).transpose()?;
+    let life = Lifecycle::listen(env)?;
+    let plan = app::plan(&config, env)?;
+    let store = app::store(&config).await?;
+    if is_daemon {
+        return daemon(config, plan, store, global, env, &life).await;
+    }
+    let engine = Engine::new(parts(plan, store, env));
+    let once = once(&engine, scope.as_ref(), bars, &life);
+    let Some(summary) = life.guard(once).await else {
+        anyhow::bail!("stopped at once; the next run goes on where this one was cut off");
+    };
+    let summary = summary?;
+    Output::new(global).show(&summary, text)?;
+    if life.soft.is_cancelled() {
+        anyhow::bail!("stopped; the next run goes on where this one left off");
+    }
+    Ok(if summary.is_clean() { Ending::Fine } else { Ending::Attention })
+}
+
+/// One pass with its progress shown.
+pub async fn once(
+    engine: &Engine,
+    scope: Option<&Scope>,
+    bars: Option<indicatif::MultiProgress>,
+    life: &Lifecycle,
+) -> anyhow::Result<Summary> {
+    let parts = engine.parts();
+    tokio::select! {
+        summary = engine.once(scope, RunKind::Delta, &life.soft) => Ok(summary?),
+        never = progress::show(&parts.store, &parts.env, bars) => match never {},
+    }
+}
+
+fn parts(plan: Plan, store: SharedStore, env: &Env) -> Parts {
+    let owner = format!("{}-{:016x}", std::process::id(), env.entropy.next_u64());
+    plan.parts(store, env.clone(), owner)
+}
+
+async fn daemon(
+    config: Config,
+    plan: Plan,
+    store: SharedStore,
+    global: &Global,
+    env: &Env,
+    life: &Lifecycle,
+) -> anyhow::Result<Ending> {
+    let notifier = Arc::new(Notifier::from_environment());
+    let watchdog = tokio::spawn(keep_watchdog(Arc::clone(&notifier), Arc::clone(&store), env.clone()));
+    let (mut config, mut plan) = (config, Some(plan));
+    let mut result = Ok(Ending::Fine);
+    let mut told = false;
+    while let Some(current) = plan.take() {
+        let engine = Engine::new(parts(current, Arc::clone(&store), env));
+        let flows = output::count(engine.parts().routes.flows().len() as u64, "flow");
+        tracing::info!(flows, config = %app::shown_path(global), "running");
+        notifier.ready(&flows);
+        let round = life.soft.child_token();
+        let working = engine.run(&round);
+        tokio::pin!(working);
+        loop {
+            tokio::select! {
+                biased;
+                () = life.hard.cancelled() => {
+                    watchdog.abort();
+                    anyhow::bail!("stopped at once; the next start goes on where this one was cut off");
+                }
+                ended = &mut working => {
+                    result = ended.map(|()| Ending::Fine).map_err(Into::into);
+                    break;
+                }
+                () = life.reload.notified() => {
+                    notifier.reloading();
+                    match app::config(global).and_then(|config| Ok((app::plan(&config, env)?, config))) {
+                        Ok((next, read)) => {
+                            if app::store_moved(&config, &read) {
+                                tracing::warn!("[store] takes effect at the next start");
+                            }
+                            (plan, config) = (Some(next), read);
+                            round.cancel();
+                        }
+                        Err(error) => {
+                            tracing::error!("the configuration is not taken over: {error:#}");
+                            notifier.ready("running with the configuration before");
+                        }
+                    }
+                }
+                () = life.soft.cancelled(), if !told => {
+                    told = true;
+                    notifier.stopping();
+                }
+            }
+        }
+    }
+    watchdog.abort();
+    tracing::info!("stopped");
+    result
+}
+
+/// Tells systemd that the daemon lives as long as it can answer: its runtime turns and its store replies.
+async fn keep_watchdog(notifier: Arc<Notifier>, store: SharedStore, env: Env) {
+    let Some(every) = notifier.watchdog else { return };
+    loop {
+        match store.counter().await {
+            Ok(_) => notifier.alive(),
+            Err(error) => tracing::error!(%error, "the state store does not answer"),
+        }
+        env.sleep(every).await;
+    }
+}
+
+fn text(summary: &Summary) -> String {
+    let mut parts = Vec::new();
+    if !summary.runs.is_empty() {
+        let rows = summary.runs.iter().map(|run| {
+            let result = match (&run.error, run.run) {
+                (Some(error), _) => error.clone(),
+                (None, None) => "another daemon was at it".to_owned(),
+                (None, Some(_)) if !run.balance.closes() => "balance does not close".to_owned(),
+                (None, Some(_)) => "ok".to_owned(),
+            };
+            let balance = &run.balance;
+            [
+                run.system.clone(),
+                run.entity.clone(),
+                balance.seen.to_string(),
+                balance.unchanged.to_string(),
+                balance.changed.to_string(),
+                balance.skipped.to_string(),
+                balance.rejected.to_string(),
+                balance.gone.to_string(),
+                result,
+            ]
+        });
+        let header = ["pulled from", "entity", "seen", "unchanged", "changed", "skipped", "rejected", "gone", "result"];
+        parts.push(output::table(header, rows));
+    }
+    let tally = &summary.delivered;
+    parts.push(format!(
+        "Delivered: {} written, {} already as wanted, {} retried, {} parked, {} dead; {}.",
+        tally.written,
+        tally.noop,
+        tally.retried,
+        tally.parked,
+        tally.dead,
+        output::count(tally.requests, "request")
+    ));
+    if !summary.left.is_empty() {
+        let left: Vec<String> = summary.left.iter().map(|(state, count)| format!("{count} {state}")).collect();
+        parts.push(format!("Left: {} (`vaiven jobs list` says why).", left.join(", ")));
+    }
+    if summary.rejected > 0 {
+        parts.push(format!("{} could not be read (`vaiven status`).", output::count(summary.rejected, "row")));
+    }
+    parts.join("\n\n")
+}

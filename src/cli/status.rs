@@ -1,0 +1,148 @@
+//! `vaiven status`: systems, runs and the queue at a glance.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{
+    Ending,
+    output::{self, Output},
+};
+use crate::{
+    config::Config,
+    env::Env,
+    store::{Backlog, JobState, Run, SharedStore, Standing},
+};
+
+#[derive(Serialize)]
+struct Status {
+    systems: Vec<SystemStatus>,
+    /// The last run of each system and entity.
+    runs: Vec<Run>,
+    queue: Vec<Backlog>,
+    rejected: Vec<Rejected>,
+}
+
+#[derive(Serialize)]
+struct SystemStatus {
+    name: String,
+    adapter: String,
+    /// Entity to the number of objects it is known to hold.
+    objects: BTreeMap<String, u64>,
+    standing: Standing,
+}
+
+#[derive(Serialize)]
+struct Rejected {
+    system: String,
+    entity: String,
+    rows: u64,
+}
+
+/// How many of the latest runs are looked through for the last one of each kind.
+const RUNS: u32 = 500;
+
+pub async fn status(config: &Config, store: &SharedStore, env: &Env, output: Output) -> anyhow::Result<Ending> {
+    let counts = store.counts().await?;
+    let mut systems = Vec::new();
+    for (name, section) in &config.sections.systems {
+        let name = name.get_ref();
+        let objects =
+            counts.iter().filter(|(system, ..)| system == name).map(|(_, entity, live, _)| (entity.clone(), *live));
+        systems.push(SystemStatus {
+            name: name.clone(),
+            adapter: section.adapter.get_ref().clone(),
+            objects: objects.collect(),
+            standing: store.standing(name).await?,
+        });
+    }
+    let mut runs: BTreeMap<(String, String), Run> = BTreeMap::new();
+    for run in store.runs(RUNS).await? {
+        let kind = (run.system.clone(), run.entity.clone());
+        if runs.get(&kind).is_none_or(|known| known.id < run.id) {
+            runs.insert(kind, run);
+        }
+    }
+    let rejected = store.rejection_counts().await?;
+    let status = Status {
+        systems,
+        runs: runs.into_values().collect(),
+        queue: store.backlog().await?,
+        rejected: rejected.into_iter().map(|(system, entity, rows)| Rejected { system, entity, rows }).collect(),
+    };
+    output.show(&status, |status| text(status, env))?;
+    Ok(ending(&status))
+}
+
+/// A person should look when something waits for one, or a run went wrong.
+fn ending(status: &Status) -> Ending {
+    let stuck = status.queue.iter().any(|backlog| matches!(backlog.state, JobState::Parked | JobState::Dead));
+    let failed = status.runs.iter().any(|run| run.error.is_some());
+    if stuck || failed || !status.rejected.is_empty() { Ending::Attention } else { Ending::Fine }
+}
+
+fn text(status: &Status, env: &Env) -> String {
+    let mut parts = Vec::new();
+    let systems = status.systems.iter().map(|system| {
+        let objects: Vec<String> = system.objects.iter().map(|(entity, count)| format!("{count} {entity}")).collect();
+        [system.name.clone(), system.adapter.clone(), objects.join(", "), standing(&system.standing, env)]
+    });
+    parts.push(output::table(["system", "adapter", "objects", "standing"], systems));
+    if status.runs.is_empty() {
+        parts.push("Nothing was pulled yet: `vaiven run` does it.".to_owned());
+    } else {
+        parts.push(output::table(
+            ["last run", "from", "entity", "seen", "changed", "rejected", "gone", "result"],
+            status.runs.iter().map(run),
+        ));
+    }
+    if status.queue.is_empty() {
+        parts.push("The queue is empty: every target has what it should have.".to_owned());
+    } else {
+        let rows = status.queue.iter().map(|backlog| {
+            [
+                backlog.state.as_str().to_owned(),
+                backlog.count.to_string(),
+                backlog.target.clone(),
+                backlog.entity.clone(),
+                backlog.cause.clone().unwrap_or_default(),
+                backlog.oldest.map(output::time).unwrap_or_default(),
+            ]
+        });
+        parts.push(output::table(["queue", "jobs", "target", "entity", "waits for", "oldest"], rows));
+    }
+    if !status.rejected.is_empty() {
+        let rows = status.rejected.iter().map(|line| [line.rows.to_string(), line.system.clone(), line.entity.clone()]);
+        parts.push(output::table(["rejected rows", "from", "entity"], rows));
+    }
+    parts.join("\n\n")
+}
+
+fn run(run: &Run) -> [String; 8] {
+    let result = match (&run.error, run.finished_at) {
+        (Some(error), _) => error.clone(),
+        (None, None) => "under way".to_owned(),
+        (None, Some(_)) if !run.balance.closes() => "balance does not close".to_owned(),
+        (None, Some(_)) => "ok".to_owned(),
+    };
+    let balance = &run.balance;
+    [
+        output::time(run.started_at),
+        run.system.clone(),
+        run.entity.clone(),
+        balance.seen.to_string(),
+        balance.changed.to_string(),
+        balance.rejected.to_string(),
+        balance.gone.to_string(),
+        result,
+    ]
+}
+
+fn standing(standing: &Standing, env: &Env) -> String {
+    match standing.until {
+        Some(until) if until > env.now() => {
+            format!("left alone until {}: {}", output::time(until), standing.reason.as_deref().unwrap_or("it failed"))
+        }
+        _ => "ok".to_owned(),
+    }
+}

@@ -1,0 +1,29 @@
+//! `[entities.x]`: kinds of business objects besides those that ship.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::model::{EntitySpec, FieldSpec};
+
+/// A kind of business object that does not ship (or another idea of one that does).
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EntitySection {
+    /// Field whose value is the record's key.
+    pub key: String,
+    /// Field that holds the currency of the entity's amounts.
+    pub money_currency: Option<String>,
+    pub fields: IndexMap<String, FieldSpec>,
+}
+
+impl EntitySection {
+    pub fn spec(&self, name: &str) -> EntitySpec {
+        EntitySpec {
+            entity: name.to_owned(),
+            key: self.key.clone(),
+            money_currency: self.money_currency.clone(),
+            fields: self.fields.clone(),
+        }
+    }
+}

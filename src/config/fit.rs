@@ -1,0 +1,148 @@
+//! Whether the systems can do what the flows ask of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{FlowSection, layers::Layers};
+use crate::{
+    load::{LoadError, Place, Problem, Spanned},
+    port::{Facts, Find, System},
+    sync::{DeletePolicy, Flow},
+};
+
+/// Opened systems, with the names of their adapters.
+pub type Opened = BTreeMap<String, (String, Arc<dyn System>)>;
+
+/// A flow against the facts of its systems.
+pub fn flow(
+    flow: &Flow,
+    section: &FlowSection,
+    opened: &Opened,
+    layers: &Layers,
+    warnings: &mut Vec<Problem>,
+) -> Result<(), LoadError> {
+    let mut problems = Vec::new();
+    for entity in &section.entities {
+        let place = layers.place(&entity.span());
+        let entity = entity.get_ref().as_str();
+        match facts(&flow.from, entity, opened, &place) {
+            Ok(facts) => problems.extend(facts.and_then(|facts| source(flow, entity, facts, &place, warnings).err())),
+            Err(error) => problems.push(error),
+        }
+        for target in &flow.to {
+            match facts(target, entity, opened, &place) {
+                Ok(facts) => {
+                    problems.extend(facts.and_then(|facts| self::target(flow, target, entity, facts, &place).err()));
+                }
+                Err(error) => problems.push(error),
+            }
+        }
+    }
+    LoadError::collect(problems.into_iter().map(Err::<(), _>)).map(|_| ())
+}
+
+/// Nothing for a system that is not there or could not be opened, which was told already.
+fn facts<'a>(system: &str, entity: &str, opened: &'a Opened, place: &Place) -> Result<Option<&'a Facts>, LoadError> {
+    let Some((adapter, endpoint)) = opened.get(system) else { return Ok(None) };
+    endpoint.facts(entity).map(Some).ok_or_else(|| {
+        LoadError::new(place, format!("adapter {adapter} of system {system} does not know entity `{entity}`"))
+            .help(format!("take it out of the flow, or add [entities.{entity}] to adapters/{adapter}.toml"))
+    })
+}
+
+fn source(
+    flow: &Flow,
+    entity: &str,
+    facts: &Facts,
+    place: &Place,
+    warnings: &mut Vec<Problem>,
+) -> Result<(), LoadError> {
+    let from = &flow.from;
+    if !facts.list {
+        return Err(LoadError::new(
+            place,
+            format!("system {from} cannot list `{entity}`, so nothing can be read from it"),
+        )
+        .help(format!("the adapter has no [entities.{entity}.list]")));
+    }
+    if flow.full.is_some() && !facts.complete {
+        let message = format!("a full listing of `{entity}` at {from} is not complete: deletions there go unnoticed");
+        warnings.push(Problem { place: place.clone(), message, help: None });
+    }
+    Ok(())
+}
+
+fn target(flow: &Flow, target: &str, entity: &str, facts: &Facts, place: &Place) -> Result<(), LoadError> {
+    if !facts.create && !facts.update {
+        return Err(LoadError::new(place, format!("system {target} cannot write `{entity}`"))
+            .help(format!("the adapter has neither [entities.{entity}.create] nor [entities.{entity}.update]")));
+    }
+    if facts.create && facts.find == Find::None {
+        return Err(LoadError::new(
+            place,
+            format!("system {target} could not tell whether `{entity}` was created when an answer is lost"),
+        )
+        .help(format!("give the adapter [entities.{entity}.find], by key or with scan = true")));
+    }
+    let policy = flow.on_delete.get(entity).or_else(|| flow.on_delete.get("*"));
+    if policy == Some(&DeletePolicy::Delete) && !facts.delete && facts.facet_of.is_none() {
+        return Err(LoadError::new(place, format!("system {target} cannot delete `{entity}`, as `on_delete` asks"))
+            .help("use on_delete = \"unpublish\" or \"ignore\" for it"));
+    }
+    Ok(())
+}
+
+/// Owners that go round in a circle: a value would be written over by each system in turn.
+pub fn circle(
+    flows: &[Flow],
+    sections: &indexmap::IndexMap<Spanned<String>, FlowSection>,
+    layers: &Layers,
+) -> Result<(), LoadError> {
+    let entities: BTreeSet<&str> = flows.iter().flat_map(|flow| flow.entities.iter().map(String::as_str)).collect();
+    for entity in entities {
+        // Between two systems the first flow decides who owns what is not declared.
+        let mut leading: BTreeMap<(&str, &str), &Flow> = BTreeMap::new();
+        for flow in flows.iter().filter(|flow| flow.entities.iter().any(|carried| carried == entity)) {
+            for to in &flow.to {
+                let (from, to) = (flow.from.as_str(), to.as_str());
+                if !leading.contains_key(&(to, from)) {
+                    leading.entry((from, to)).or_insert(flow);
+                }
+            }
+        }
+        let edges: Vec<(&str, &str)> = leading.keys().copied().collect();
+        for &(start, _) in &edges {
+            if let Some(way) = way_back(start, start, &edges, &mut vec![start]) {
+                let last = leading.get(&(way[way.len() - 2], start)).map_or("", |flow| flow.name.as_str());
+                let place =
+                    sections.get_key_value(last).map_or_else(|| layers.start(), |(name, _)| layers.place(&name.span()));
+                return Err(LoadError::new(
+                    &place,
+                    format!("the owners of `{entity}` go round in a circle: {}", way.join(" -> ")),
+                )
+                .help("let one system own the entity and send it to the others, or take it out of one of the flows"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn way_back<'a>(start: &str, here: &str, edges: &[(&'a str, &'a str)], way: &mut Vec<&'a str>) -> Option<Vec<&'a str>> {
+    for &(_, to) in edges.iter().filter(|(from, _)| *from == here) {
+        if to == start {
+            let mut round = way.clone();
+            round.push(to);
+            return Some(round);
+        }
+        if !way.contains(&to) {
+            way.push(to);
+            if let Some(round) = way_back(start, to, edges, way) {
+                return Some(round);
+            }
+            way.pop();
+        }
+    }
+    None
+}

@@ -1,0 +1,162 @@
+//! `[flows.x]`: which entities go where, when, and who owns what.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{
+    Deserialize,
+    de::{IntoDeserializer as _, value::StrDeserializer},
+};
+
+use crate::{
+    load::{LoadError, Node, Place, Spanned},
+    sync::{DeletePolicy, MissingPolicy, Timetable},
+};
+
+/// Routing rule: which entities go from which system to which others, when, and who owns what.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FlowSection {
+    /// In order: what comes first is pulled and delivered first.
+    #[schemars(with = "Vec<String>")]
+    pub entities: Vec<Spanned<String>>,
+    /// The system they are read from.
+    #[schemars(with = "String")]
+    pub from: Spanned<String>,
+    /// The systems they are written to.
+    #[schemars(with = "Vec<String>")]
+    pub to: Vec<Spanned<String>>,
+    /// Cron expression of five fields: when to pull what changed. Without it only by command.
+    #[schemars(with = "Option<String>")]
+    pub every: Option<Spanned<String>>,
+    /// Cron expression of five fields: when to pull everything, which finds deletions and drift.
+    #[schemars(with = "Option<String>")]
+    pub full: Option<Spanned<String>>,
+    /// Zone of both, an IANA name. Default UTC.
+    #[schemars(with = "Option<String>")]
+    pub timezone: Option<Spanned<String>>,
+    /// Condition on the canonical fields: only records for which it holds are created or kept at the targets. One for all
+    /// entities, or by entity.
+    #[serde(rename = "where")]
+    #[schemars(with = "Option<OneOrEach<String>>")]
+    pub filter: Option<Spanned<Node>>,
+    /// `entity.field` to the system that owns it; fields not named belong to `from`.
+    #[serde(default)]
+    #[schemars(with = "IndexMap<String, String>")]
+    pub owners: IndexMap<Spanned<String>, Spanned<String>>,
+    /// By entity: fields that tell whether two records are one, the first match wins.
+    #[serde(default, rename = "match")]
+    #[schemars(with = "IndexMap<String, Vec<String>>")]
+    pub matches: IndexMap<Spanned<String>, Vec<Spanned<String>>>,
+    /// What happens at the targets when the source no longer has a record. For all entities, or by entity.
+    #[schemars(with = "Option<OneOrEach<DeletePolicy>>")]
+    pub on_delete: Option<Spanned<Node>>,
+    /// What happens when a target lost a record that the source still has. For all entities, or by entity.
+    #[schemars(with = "Option<OneOrEach<MissingPolicy>>")]
+    pub on_missing: Option<Spanned<Node>>,
+    /// By entity: the fields carried. Default: all that both sides know.
+    #[serde(default)]
+    #[schemars(with = "IndexMap<String, Vec<String>>")]
+    pub fields: IndexMap<Spanned<String>, Vec<Spanned<String>>>,
+}
+
+/// For the schema: one value for all entities, or a table with one for each.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum OneOrEach<T> {
+    One(T),
+    Each(IndexMap<String, T>),
+}
+
+/// The value for all entities (`*`), or those by entity.
+pub fn each(node: &Spanned<Node>) -> Vec<(&str, &Spanned<Node>)> {
+    match node.get_ref() {
+        Node::Table(members) => members.iter().map(|(entity, value)| (entity.as_str(), value)).collect(),
+        _ => vec![("*", node)],
+    }
+}
+
+/// The variant that a text names.
+pub fn choice<T: for<'de> Deserialize<'de>>(node: &Spanned<Node>, place: &Place) -> Result<T, LoadError> {
+    let text = node.get_ref().as_text().unwrap_or_default();
+    let deserializer: StrDeserializer<'_, serde::de::value::Error> = text.into_deserializer();
+    T::deserialize(deserializer).map_err(|error| LoadError::new(place, error.to_string().replace("variant", "value")))
+}
+
+/// A timetable of five fields (minute, hour, day of month, month, day of week) or a nickname such as `@daily`.
+pub fn timetable(text: &str, zone: chrono_tz::Tz, place: &Place) -> Result<Timetable, LoadError> {
+    const HELP: &str = "minute hour day-of-month month day-of-week, for example \"*/5 * * * *\" or \"30 3 * * Mon\"";
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    let full = match fields.as_slice() {
+        [nickname] if nickname.starts_with('@') => text.to_owned(),
+        // The crate wants seconds first.
+        [minute, hour, day, month, weekday] => {
+            format!("0 {minute} {hour} {day} {month} {}", weekdays(weekday))
+        }
+        [_, _, _, _, _, _] => {
+            return Err(LoadError::new(
+                place,
+                format!("cron expression `{text}` has six fields, seconds are not known here"),
+            )
+            .help(HELP));
+        }
+        fields => {
+            let count = fields.len();
+            return Err(LoadError::new(place, format!("cron expression `{text}` has {count} fields instead of five"))
+                .help(HELP));
+        }
+    };
+    let schedule = full.parse().map_err(|error: cron::error::Error| {
+        LoadError::new(place, format!("cron expression `{text}`: {error}")).help(HELP)
+    })?;
+    Ok(Timetable { schedule, zone })
+}
+
+/// Cron counts weekdays from Sunday = 0 (or 7); the crate counts from Sunday = 1.
+fn weekdays(field: &str) -> String {
+    let (days, step) = field.split_once('/').map_or((field, None), |(days, step)| (days, Some(step)));
+    let number = |text: &str| match text.parse::<u8>() {
+        Ok(day) if day <= 7 => ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"][usize::from(day)].to_owned(),
+        _ => text.to_owned(),
+    };
+    let days: Vec<String> =
+        days.split(',').map(|range| range.split('-').map(number).collect::<Vec<_>>().join("-")).collect();
+    let days = days.join(",");
+    step.map_or(days.clone(), |step| format!("{days}/{step}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, Utc};
+
+    use super::*;
+    use crate::load::SourceFile;
+
+    fn table(text: &str) -> Result<Timetable, LoadError> {
+        timetable(text, chrono_tz::UTC, &Place::start(&SourceFile::new("vaiven.toml", "")))
+    }
+
+    fn next(text: &str) -> String {
+        let from: DateTime<Utc> = "2026-11-23T18:02:00Z".parse().unwrap();
+        table(text).unwrap().schedule.after(&from).next().unwrap().to_rfc3339()
+    }
+
+    #[test]
+    fn five_fields_mean_what_cron_means() {
+        assert_eq!(next("*/5 * * * *"), "2026-11-23T18:05:00+00:00");
+        // 2026-11-23 is a Monday; 0 and 7 are Sunday.
+        assert_eq!(next("0 3 * * 1"), "2026-11-30T03:00:00+00:00");
+        assert_eq!(next("0 3 * * 0"), "2026-11-29T03:00:00+00:00");
+        assert_eq!(next("0 3 * * 7"), "2026-11-29T03:00:00+00:00");
+        assert_eq!(next("0 3 * * 1-5"), "2026-11-24T03:00:00+00:00");
+        assert_eq!(next("@daily"), "2026-11-24T00:00:00+00:00");
+    }
+
+    #[test]
+    fn other_counts_of_fields_are_refused_with_an_example() {
+        for text in ["0 */5 * * * *", "* * *", "", "61 * * * *"] {
+            let error = table(text).unwrap_err().to_string();
+            assert!(error.contains("cron expression") && error.contains("*/5 * * * *"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! `[limits]` and `[systems.x.limits]`: bounds of the engine.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{
+    adapter::units::Span,
+    sync::{Limits, SystemLimits},
+};
+
+/// Bounds of the whole engine.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsSection {
+    /// How long a claimed job is a worker's without a sign of life. Default `60s`.
+    pub lease: Option<Span>,
+    /// How often an idle worker looks for new jobs. Default `500ms`.
+    pub poll: Option<Span>,
+    /// How long done jobs, runs and the change log are kept. Default `90d`.
+    pub retention: Option<Span>,
+}
+
+/// Bounds of the work with one system.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SystemLimitsSection {
+    /// How long after a lost answer the system may still carry the request out. Default `30s`.
+    pub settle: Option<Span>,
+    /// Most jobs claimed at once. Default 500.
+    pub batch: Option<std::num::NonZeroU16>,
+    /// Batches under way at the same time. Default 2.
+    pub workers: Option<std::num::NonZeroU8>,
+}
+
+impl LimitsSection {
+    pub fn limits(&self) -> Limits {
+        let default = Limits::default();
+        Limits {
+            lease: self.lease.map_or(default.lease, |span| span.0),
+            poll: self.poll.map_or(default.poll, |span| span.0),
+            retention: self.retention.map_or(default.retention, |span| span.0),
+            ..default
+        }
+    }
+}
+
+impl SystemLimitsSection {
+    pub fn limits(&self) -> SystemLimits {
+        let default = SystemLimits::default();
+        SystemLimits {
+            settle: self.settle.map_or(default.settle, |span| span.0),
+            batch: self.batch.map_or(default.batch, |count| usize::from(count.get())),
+            workers: self.workers.map_or(default.workers, |count| usize::from(count.get())),
+        }
+    }
+}

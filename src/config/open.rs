@@ -1,0 +1,271 @@
+//! From the sections to what an engine is made of: systems opened, mappings read, flows routed, all proven to fit together.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use indexmap::IndexMap;
+use tokio::sync::Notify;
+
+use super::{
+    Config, SecretSource, SystemSection,
+    fit::{self, Opened},
+    paths::folders,
+    route::Names,
+};
+use crate::{
+    adapter::{self, Given, Manifest, Registry, SettingKind, SettingValue, Settings, World},
+    env::Env,
+    load::{LoadError, Node, Place, Problem, Spanned},
+    mapping::{Mapping, Tables, Translate},
+    model::Entities,
+    port::System,
+    store::SharedStore,
+    sync::{Flow, Limits, Parts, Routes, RoutesError},
+};
+
+/// Everything a configuration names, opened. Nothing was sent to any system yet.
+pub struct Plan {
+    pub systems: BTreeMap<String, Arc<dyn System>>,
+    /// By system and entity.
+    pub mappings: BTreeMap<(String, String), Arc<dyn Translate>>,
+    pub entities: Arc<Entities>,
+    pub routes: Routes,
+    pub limits: Limits,
+    /// What works, but should be otherwise.
+    pub warnings: Vec<Problem>,
+}
+
+impl Plan {
+    /// The parts of an engine. `owner` holds the leases: unique per process.
+    pub fn parts(self, store: SharedStore, env: Env, owner: String) -> Parts {
+        Parts {
+            store,
+            env,
+            systems: self.systems,
+            mappings: self.mappings,
+            entities: self.entities,
+            routes: self.routes,
+            limits: self.limits,
+            owner,
+            work: Arc::new(Notify::new()),
+        }
+    }
+}
+
+/// A system with its adapter and settings, before a driver takes it over.
+struct Ready<'a> {
+    name: &'a str,
+    section: &'a SystemSection,
+    manifest: Arc<Manifest>,
+    settings: Settings,
+}
+
+impl Config {
+    /// Adapters and mappings that this configuration sees.
+    pub fn registry(&self) -> Registry {
+        let paths = &self.sections.paths;
+        Registry::new(
+            folders(paths.adapters.as_deref(), "adapters", &self.folder),
+            folders(paths.mappings.as_deref(), "mappings", &self.folder),
+        )
+    }
+
+    /// The entities that ship and those of this configuration.
+    pub fn entities(&self) -> Result<Entities, LoadError> {
+        let specs = self.sections.entities.iter().map(|(name, section)| {
+            let spec = section.spec(name.get_ref());
+            let problems = spec.problems().into_iter().map(|problem| {
+                Err(LoadError::new(&self.layers.place(&name.span()), format!("entity `{}`: {problem}", name.get_ref())))
+            });
+            LoadError::collect::<()>(problems).map(|_| spec)
+        });
+        Ok(LoadError::collect(specs)?.into_iter().fold(Entities::builtin(), Entities::with))
+    }
+
+    /// Opens systems and mappings and proves that the flows fit them.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with its place.
+    pub fn open(&self, world: &World) -> Result<Plan, LoadError> {
+        let entities = Arc::new(self.entities()?);
+        let registry = self.registry();
+        let mut warnings = Vec::new();
+        let mut problems: Vec<LoadError> = Vec::new();
+
+        let mut ready = Vec::new();
+        for (name, section) in &self.sections.systems {
+            match self.ready(name, section, &registry, &mut warnings) {
+                Ok(system) => ready.push(system),
+                Err(error) => problems.push(error),
+            }
+        }
+        let mut opened: Opened = BTreeMap::new();
+        for Ready { name, manifest, settings, .. } in &ready {
+            match adapter::open(name, manifest, settings, world) {
+                Ok(system) => {
+                    opened.insert((*name).to_owned(), (manifest.name.clone(), system));
+                }
+                Err(error) => problems.push(error),
+            }
+        }
+        let names = Names {
+            layers: &self.layers,
+            entities: &entities,
+            systems: self.sections.systems.keys().map(|name| name.get_ref().as_str()).collect(),
+        };
+        let mut flows = Vec::new();
+        for (name, section) in &self.sections.flows {
+            match names.flow(name.get_ref(), section) {
+                Ok(flow) => {
+                    problems.extend(fit::flow(&flow, section, &opened, &self.layers, &mut warnings).err());
+                    flows.push(flow);
+                }
+                Err(error) => problems.push(error),
+            }
+        }
+        let mappings = self.mappings(&flows, &ready, &registry, &entities, &mut problems);
+        problems.extend(fit::circle(&flows, &self.sections.flows, &self.layers).err());
+        let routes = Routes::new(flows).map_err(|error| {
+            let (RoutesError::TwoOwners { second_flow: flow, .. } | RoutesError::Self_ { flow, .. }) = &error;
+            let flow = self.sections.flows.get_key_value(flow.as_str());
+            let place = flow.map_or_else(|| self.layers.start(), |(name, _)| self.layers.place(&name.span()));
+            LoadError::new(&place, error.to_string())
+        });
+        match (routes, LoadError::collect(problems.into_iter().map(Err::<(), _>))) {
+            (Ok(routes), Ok(_)) => Ok(Plan {
+                systems: opened.into_iter().map(|(name, (_, system))| (name, system)).collect(),
+                mappings,
+                entities,
+                routes,
+                limits: self.limits(),
+                warnings,
+            }),
+            (Err(route), Err(mut error)) => {
+                error.absorb(route);
+                Err(error)
+            }
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let systems = self.sections.systems.iter();
+        Limits {
+            systems: systems.map(|(name, section)| (name.get_ref().clone(), section.limits.limits())).collect(),
+            ..self.sections.limits.limits()
+        }
+    }
+
+    fn ready<'a>(
+        &self,
+        name: &'a Spanned<String>,
+        section: &'a SystemSection,
+        registry: &Registry,
+        warnings: &mut Vec<Problem>,
+    ) -> Result<Ready<'a>, LoadError> {
+        let manifest = registry.adapter(section.adapter.get_ref(), &self.layers.place(&section.adapter.span()))?;
+        let given = section.settings.iter().map(|(setting, node)| {
+            let kind = manifest.settings.get(setting.get_ref()).map(|setting| setting.kind);
+            self.given(setting, node, kind, warnings).map(|given| (setting.get_ref().clone(), given))
+        });
+        let given: IndexMap<String, Given> = LoadError::collect(given)?.into_iter().collect();
+        let settings = manifest.settle(&given, &self.layers.place(&name.span()))?;
+        Ok(Ready { name: name.get_ref(), section, manifest, settings })
+    }
+
+    /// A setting as written, its secret fetched. A secret that stands in the file itself works, with a warning.
+    fn given(
+        &self,
+        setting: &Spanned<String>,
+        node: &Spanned<Node>,
+        kind: Option<SettingKind>,
+        warnings: &mut Vec<Problem>,
+    ) -> Result<Given, LoadError> {
+        let is_secret = kind == Some(SettingKind::Secret);
+        // The line of a secret is never shown: its key is.
+        let place = self.layers.place(&if is_secret { setting.span() } else { node.span() });
+        if kind != Some(SettingKind::Map)
+            && let Some(source) = SecretSource::of(node.get_ref())
+        {
+            let value = source
+                .fetch(&self.folder, &self.environment)
+                .map_err(|problem| LoadError::new(&place, format!("setting `{}`: {problem}", setting.get_ref())))?;
+            return Ok(Given { value: SettingValue::Secret(value), place });
+        }
+        if let (true, Node::Text(text)) = (is_secret, node.get_ref()) {
+            if !self.layers.is_variable(&node.span()) {
+                let message =
+                    format!("setting `{}` is a secret and stands in the file for everybody to read", setting.get_ref());
+                let help = "write { env = \"X\" }, { file = \"...\" } or { credential = \"x\" }".to_owned();
+                warnings.push(Problem { place: place.clone(), message, help: Some(help) });
+            }
+            return Ok(Given { value: SettingValue::Secret(text.as_str().into()), place });
+        }
+        Ok(Given { value: SettingValue::Plain(node.get_ref().to_json()), place })
+    }
+
+    /// One mapping for each system and entity of a flow.
+    fn mappings(
+        &self,
+        flows: &[Flow],
+        ready: &[Ready<'_>],
+        registry: &Registry,
+        entities: &Entities,
+        problems: &mut Vec<LoadError>,
+    ) -> BTreeMap<(String, String), Arc<dyn Translate>> {
+        let mut mappings: BTreeMap<(String, String), Arc<dyn Translate>> = BTreeMap::new();
+        let mut tried = std::collections::BTreeSet::new();
+        for (flow, section) in
+            flows.iter().filter_map(|flow| Some((flow, self.sections.flows.get(flow.name.as_str())?)))
+        {
+            for entity in &section.entities {
+                for system in std::iter::once(&flow.from).chain(&flow.to) {
+                    let Some(system) = ready.iter().find(|ready| ready.name == system) else { continue };
+                    if !tried.insert((system.name, entity.get_ref().as_str())) {
+                        continue;
+                    }
+                    let place = self.layers.place(&entity.span());
+                    match mapping(system, entity.get_ref(), &place, registry, entities) {
+                        Ok(mapping) => {
+                            mappings.insert((system.name.to_owned(), entity.get_ref().clone()), mapping);
+                        }
+                        Err(error) => problems.push(error),
+                    }
+                }
+            }
+        }
+        mappings
+    }
+}
+
+fn mapping(
+    system: &Ready<'_>,
+    entity: &str,
+    place: &Place,
+    registry: &Registry,
+    entities: &Entities,
+) -> Result<Arc<dyn Translate>, LoadError> {
+    let adapter = &system.manifest.name;
+    let Some(file) = registry.mapping(adapter, entity)? else {
+        let known: Vec<String> = registry.mapped(adapter).into_iter().collect();
+        let error = LoadError::new(
+            place,
+            format!("there is no mapping of `{entity}` for adapter {adapter} (system {})", system.name),
+        );
+        return Err(error.help(format!("write mappings/{adapter}/{entity}.toml (there are: {})", known.join(", "))));
+    };
+    // An entity that is not declared was told with its flow.
+    let spec = entities
+        .get(entity)
+        .ok_or_else(|| LoadError::unknown(place, "entity", entity, entities.names().collect::<Vec<_>>()))?;
+    let plain = system.settings.plains().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    let lookups: Tables = system
+        .section
+        .lookups
+        .iter()
+        .map(|(table, lines)| {
+            let lines = lines.iter().map(|(own, theirs)| (own.get_ref().clone(), theirs.get_ref().to_json()));
+            (table.clone(), lines.collect())
+        })
+        .collect();
+    Ok(Arc::new(Mapping::load(&file, spec, &plain, &lookups)?))
+}

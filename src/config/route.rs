@@ -1,0 +1,181 @@
+//! From `[flows.x]` to what the engine routes by, with every name checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use super::{
+    FlowSection,
+    flows::{choice, each, timetable},
+    layers::Layers,
+};
+use crate::{
+    expr::{Expr, Known},
+    load::{LoadError, Node, Place, Spanned},
+    model::{Entities, EntitySpec},
+    sync::{Flow, Timetable},
+};
+
+/// Everything a flow's names are looked up in.
+pub struct Names<'a> {
+    pub layers: &'a Layers,
+    pub entities: &'a Entities,
+    pub systems: Vec<&'a str>,
+}
+
+impl Names<'_> {
+    /// One flow; all its problems at once.
+    pub fn flow(&self, name: &str, section: &FlowSection) -> Result<Flow, LoadError> {
+        let mut problems: Vec<LoadError> = Vec::new();
+        let mut flow = Flow {
+            name: name.to_owned(),
+            entities: section.entities.iter().map(|entity| entity.get_ref().clone()).collect(),
+            from: section.from.get_ref().clone(),
+            to: section.to.iter().map(|system| system.get_ref().clone()).collect(),
+            every: None,
+            full: None,
+            owners: BTreeMap::new(),
+            filters: BTreeMap::new(),
+            matches: BTreeMap::new(),
+            on_delete: BTreeMap::new(),
+            on_missing: BTreeMap::new(),
+            fields: BTreeMap::new(),
+        };
+        let mut note = |result: Result<(), LoadError>| problems.extend(result.err());
+        for entity in &section.entities {
+            note(self.entity(entity.get_ref(), &self.place(entity)).map(|_| ()));
+        }
+        for system in std::iter::once(&section.from).chain(&section.to) {
+            note(self.system(system));
+        }
+        note(self.timetables(section).map(|(every, full)| (flow.every, flow.full) = (every, full)));
+        note(self.filters(section).map(|filters| flow.filters = filters));
+        note(self.by_entity(section, section.on_delete.as_ref()).map(|policies| flow.on_delete = policies));
+        note(self.by_entity(section, section.on_missing.as_ref()).map(|policies| flow.on_missing = policies));
+        note(self.owners(section).map(|owners| flow.owners = owners));
+        note(self.field_lists(section, &section.matches).map(|matches| flow.matches = matches));
+        note(self.field_lists(section, &section.fields).map(|fields| {
+            flow.fields = fields.into_iter().map(|(entity, fields)| (entity, BTreeSet::from_iter(fields))).collect();
+        }));
+        LoadError::collect(problems.into_iter().map(Err::<(), _>)).map(|_| flow)
+    }
+
+    fn place<T>(&self, value: &Spanned<T>) -> Place {
+        self.layers.place(&value.span())
+    }
+
+    fn entity(&self, name: &str, place: &Place) -> Result<&EntitySpec, LoadError> {
+        match self.entities.get(name) {
+            Some(spec) => Ok(spec),
+            None => Err(LoadError::unknown(place, "entity", name, self.entities.names().collect::<Vec<_>>())),
+        }
+    }
+
+    fn system(&self, name: &Spanned<String>) -> Result<(), LoadError> {
+        if self.systems.contains(&name.get_ref().as_str()) {
+            return Ok(());
+        }
+        Err(LoadError::unknown(&self.place(name), "system", name.get_ref(), self.systems.clone()))
+    }
+
+    /// An entity of this flow.
+    fn carried<'s>(&'s self, section: &FlowSection, name: &str, place: &Place) -> Result<&'s EntitySpec, LoadError> {
+        let carried = section.entities.iter().map(|entity| entity.get_ref().as_str());
+        if !carried.clone().any(|entity| entity == name) {
+            return Err(LoadError::unknown(place, "entity of this flow", name, carried));
+        }
+        self.entity(name, place)
+    }
+
+    fn timetables(&self, section: &FlowSection) -> Result<(Option<Timetable>, Option<Timetable>), LoadError> {
+        let zone = match &section.timezone {
+            None => chrono_tz::UTC,
+            Some(name) => name.get_ref().parse().map_err(|_| {
+                let known = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+                LoadError::unknown(&self.place(name), "time zone", name.get_ref(), known)
+            })?,
+        };
+        let read = |text: &Option<Spanned<String>>| {
+            text.as_ref().map(|text| timetable(text.get_ref(), zone, &self.place(text))).transpose()
+        };
+        Ok((read(&section.every)?, read(&section.full)?))
+    }
+
+    fn filters(&self, section: &FlowSection) -> Result<BTreeMap<String, Expr>, LoadError> {
+        let filters = section.filter.iter().flat_map(each).map(|(entity, node)| {
+            let place = self.place(node);
+            let Node::Text(text) = node.get_ref() else {
+                return Err(LoadError::new(&place, "`where` is a condition as text, or a table of them by entity"));
+            };
+            // A condition for all entities may name what any of them has.
+            let specs = match entity {
+                "*" => section
+                    .entities
+                    .iter()
+                    .filter_map(|name| self.entities.get(name.get_ref()))
+                    .map(|spec| &**spec)
+                    .collect(),
+                name => vec![self.carried(section, name, &place)?],
+            };
+            let fields: BTreeSet<String> = specs.iter().flat_map(|spec| spec.fields.keys().cloned()).collect();
+            Ok((entity.to_owned(), Expr::compile(text, &place, &Known::of(fields))?))
+        });
+        Ok(LoadError::collect(filters)?.into_iter().collect())
+    }
+
+    fn by_entity<T: for<'de> Deserialize<'de>>(
+        &self,
+        section: &FlowSection,
+        node: Option<&Spanned<Node>>,
+    ) -> Result<BTreeMap<String, T>, LoadError> {
+        let choices = node.into_iter().flat_map(each).map(|(entity, node)| {
+            let place = self.place(node);
+            if entity != "*" {
+                self.carried(section, entity, &place)?;
+            }
+            Ok((entity.to_owned(), choice(node, &place)?))
+        });
+        Ok(LoadError::collect(choices)?.into_iter().collect())
+    }
+
+    fn owners(&self, section: &FlowSection) -> Result<BTreeMap<String, String>, LoadError> {
+        let owners = section.owners.iter().map(|(path, owner)| {
+            let place = self.place(path);
+            let Some((entity, field)) = path.get_ref().split_once('.') else {
+                return Err(LoadError::new(&place, format!("`{}` is not of the form entity.field", path.get_ref()))
+                    .help("for example \"product.description\""));
+            };
+            Self::field(self.carried(section, entity, &place)?, field, &place)?;
+            let ends: Vec<&str> =
+                std::iter::once(&section.from).chain(&section.to).map(|system| system.get_ref().as_str()).collect();
+            if !ends.contains(&owner.get_ref().as_str()) {
+                return Err(LoadError::unknown(&self.place(owner), "system of this flow", owner.get_ref(), ends));
+            }
+            Ok((path.get_ref().clone(), owner.get_ref().clone()))
+        });
+        Ok(LoadError::collect(owners)?.into_iter().collect())
+    }
+
+    fn field_lists(
+        &self,
+        section: &FlowSection,
+        lists: &indexmap::IndexMap<Spanned<String>, Vec<Spanned<String>>>,
+    ) -> Result<BTreeMap<String, Vec<String>>, LoadError> {
+        let lists = lists.iter().map(|(entity, fields)| {
+            let spec = self.carried(section, entity.get_ref(), &self.place(entity))?;
+            let fields = fields
+                .iter()
+                .map(|field| Self::field(spec, field.get_ref(), &self.place(field)).map(|()| field.get_ref().clone()));
+            Ok((entity.get_ref().clone(), LoadError::collect(fields)?))
+        });
+        Ok(LoadError::collect(lists)?.into_iter().collect())
+    }
+
+    fn field(spec: &EntitySpec, field: &str, place: &Place) -> Result<(), LoadError> {
+        if spec.fields.contains_key(field) {
+            return Ok(());
+        }
+        let known = spec.fields.keys().map(String::as_str);
+        Err(LoadError::unknown(place, &format!("field of {}", spec.entity), field, known))
+    }
+}

@@ -1,0 +1,19 @@
+//! `[store]`: where the state is kept.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::load::{Node, Spanned};
+
+/// Where the state is kept.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StoreSection {
+    /// `sqlite://state/vaiven.db` (relative to the configuration's folder; the default) or
+    /// `postgres://user@host/database`; one with a password as `{ env = "X" }`.
+    #[schemars(with = "Option<super::systems::TextOrSecret>")]
+    pub url: Option<Spanned<Node>>,
+}
+
+/// Used when the configuration names none.
+pub const DEFAULT_URL: &str = "sqlite://state/vaiven.db";

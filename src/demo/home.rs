@@ -1,0 +1,110 @@
+//! The folder a demo lives in: its databases, the files it drops, and a configuration to look at.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::Write as _,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+use tokio::net::TcpListener;
+
+/// What `vaiven.toml` is made from.
+const CONFIGURATION: &str = include_str!("../../config/demo.toml");
+const EXAMPLE_ADDRESS: &str = "http://127.0.0.1:8787";
+
+/// A demo's folder, held until dropped.
+#[derive(Debug)]
+pub struct Home {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Home {
+    /// Opens the folder, and makes it if it does not exist.
+    ///
+    /// # Errors
+    /// When it holds something else, another demo is at work in it, or it cannot be written.
+    pub fn open(folder: &Path) -> anyhow::Result<Self> {
+        let lock = folder.join("demo.lock");
+        let strange = folder.is_dir() && !lock.exists() && fs::read_dir(folder)?.next().is_some();
+        if strange {
+            bail!("{} is not empty and not a demo's folder; name another with --dir", folder.display());
+        }
+        fs::create_dir_all(folder.join("state")).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(folder.join("drop"))?;
+        let lock = File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { folder: folder.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => bail!("another demo is at work in {}", folder.display()),
+            Err(TryLockError::Error(error)) => Err(error).context("cannot lock the demo's folder"),
+        }
+    }
+
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// A free address for the shop, the one of the start before if it is still free, and the configuration with it.
+    ///
+    /// # Errors
+    /// When nothing can be listened on, or the configuration cannot be written.
+    pub async fn settle(&self) -> anyhow::Result<TcpListener> {
+        let file = self.path("vaiven.toml");
+        let before = fs::read_to_string(&file).ok().as_deref().and_then(port);
+        let listener = match before {
+            Some(port) => TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await.ok(),
+            None => None,
+        };
+        let listener = match listener {
+            Some(listener) => listener,
+            None => TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.context("no free port")?,
+        };
+        let text = CONFIGURATION.replace(EXAMPLE_ADDRESS, &format!("http://{}", listener.local_addr()?));
+        let draft = self.path("vaiven.toml.tmp");
+        let mut new = File::create(&draft)?;
+        new.write_all(text.as_bytes())?;
+        new.sync_all()?;
+        fs::rename(&draft, &file)?;
+        Ok(listener)
+    }
+}
+
+/// Port of the shop in a configuration of ours.
+fn port(text: &str) -> Option<u16> {
+    let start = text.find("http://127.0.0.1:")? + "http://127.0.0.1:".len();
+    let digits = text[start..].find(|letter: char| !letter.is_ascii_digit())?;
+    text[start..start + digits].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_second_start_finds_the_shop_where_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(&folder.path().join("demo")).unwrap();
+        let first = home.settle().await.unwrap().local_addr().unwrap();
+        let second = home.settle().await.unwrap().local_addr().unwrap();
+        assert_eq!(first, second);
+        let text = fs::read_to_string(home.path("vaiven.toml")).unwrap();
+        assert!(text.contains(&format!("\"http://{first}\"")));
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("thesis.txt"), "x").unwrap();
+        assert!(Home::open(folder.path()).unwrap_err().to_string().contains("not a demo's folder"));
+    }
+
+    #[test]
+    fn two_demos_do_not_share_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let _first = Home::open(folder.path()).unwrap();
+        assert!(Home::open(folder.path()).unwrap_err().to_string().contains("another demo"));
+    }
+}

@@ -1,0 +1,118 @@
+//! What happens in the company and in its shop while the daemon runs: a script of small steps, each done exactly once
+//! whatever interrupts it. A step in the ERP commits together with its mark; one in the shop leaves its mark on what it
+//! makes; one that drops a file looks for the file first.
+
+mod company;
+mod market;
+mod script;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use sqlx::{Connection, SqliteConnection};
+
+use super::{drop, generate::Seed};
+use crate::{env::Env, sandbox::Shop};
+pub use script::{Act, act, length};
+
+/// How long a step waits for the daemon to bring what it needs.
+const PATIENCE: chrono::Duration = chrono::Duration::seconds(240);
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(150);
+
+/// Both outside systems, as the people who work with them reach them.
+pub struct World {
+    pub env: Env,
+    pub erp: SqliteConnection,
+    pub shop: Shop,
+    /// The shop's database, to look at.
+    pub shelves: SqliteConnection,
+    /// Where the ERP drops its files.
+    pub drop: PathBuf,
+    pub seed: Seed,
+}
+
+impl World {
+    /// The next step to do.
+    ///
+    /// # Errors
+    /// Those of the ERP's database.
+    pub async fn next_step(&mut self) -> anyhow::Result<u32> {
+        let last: i64 =
+            sqlx::query_scalar("SELECT coalesce(max(paso), 0) FROM demo_paso").fetch_one(&mut self.erp).await?;
+        Ok(u32::try_from(last)? + 1)
+    }
+
+    /// Does a step and marks it as done; gives what happened, in words.
+    ///
+    /// # Errors
+    /// When a system fails, or the daemon does not bring in time what the step needs.
+    pub async fn take(&mut self, step: u32) -> anyhow::Result<String> {
+        let what = act(step);
+        let told = self.perform(step, what).await.with_context(|| format!("step {step} of the demo ({what:?})"))?;
+        Ok(told)
+    }
+
+    async fn perform(&mut self, step: u32, what: Act) -> anyhow::Result<String> {
+        let mut seed = self.seed.fork(1_000 + u64::from(step));
+        let told = match what {
+            Act::DropPrices => self.drop_file("precios", "csv", step).await?,
+            Act::DropStock => self.drop_file("stock", "xml", step).await?,
+            Act::Opened => self.until_open().await?,
+            Act::Arrived => self.until_arrived().await?,
+            Act::Register(count) => self.register(step, count).await?,
+            Act::Buy { guests, accounts } => self.buy(step, &mut seed, guests, accounts).await?,
+            Act::Company(deed) => {
+                // The effect and its mark are one transaction.
+                let mut whole = self.erp.begin_with("BEGIN IMMEDIATE").await?;
+                let told = company::act(&mut whole, deed, step, &mut seed).await?;
+                mark(&mut whole, step, &told).await?;
+                whole.commit().await?;
+                return Ok(told);
+            }
+        };
+        mark(&mut self.erp, step, &told).await?;
+        Ok(told)
+    }
+
+    async fn drop_file(&mut self, kind: &str, ending: &str, step: u32) -> anyhow::Result<String> {
+        let day = NaiveDate::from_ymd_opt(2026, 1, 1)
+            .and_then(|first| first.checked_add_days(Days::new(step.into())))
+            .context("the demo has outlived the calendar")?;
+        let name = format!("{kind}_{}.{ending}", day.format("%Y%m%d"));
+        let content =
+            if ending == "csv" { drop::prices(&mut self.erp).await? } else { drop::stock(&mut self.erp).await? };
+        drop::put(&self.drop, &name, &content).with_context(|| format!("cannot write {name}"))?;
+        Ok(format!("ERP drops {name} ({} kB)", content.len().div_ceil(1000)))
+    }
+
+    fn patience(&self, what: &'static str) -> Patience {
+        Patience { env: self.env.clone(), until: self.env.now() + PATIENCE, what }
+    }
+}
+
+async fn mark(erp: &mut SqliteConnection, step: u32, told: &str) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO demo_paso VALUES (?, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), ?)")
+        .bind(step)
+        .bind(told)
+        .execute(erp)
+        .await
+        .map(|_| ())
+}
+
+/// Waits for something the daemon does, not for ever.
+struct Patience {
+    env: Env,
+    until: DateTime<Utc>,
+    what: &'static str,
+}
+
+impl Patience {
+    async fn wait(&self) -> anyhow::Result<()> {
+        if self.env.now() > self.until {
+            bail!("waited {} s for {}; `vaiven status` tells what holds it up", PATIENCE.num_seconds(), self.what);
+        }
+        self.env.sleep(LOOK_AGAIN).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! `demo --once`: the script from where it stands to its end beside the running daemon, then passes of the engine until
+//! nothing moves any more, then the comparison.
+
+use anyhow::bail;
+use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Ended, compare, erp, life,
+    report::Report,
+    stage::Stage,
+    teller::Teller,
+};
+use crate::store::RunKind;
+
+/// Full passes at the end; a change may travel to and fro, but not more often than this.
+const PASSES: u32 = 8;
+/// More runs than a demo ever makes.
+const ALL_RUNS: u32 = 1_000_000;
+
+/// Lives the script and compares.
+///
+/// # Errors
+/// When a system of the demo fails.
+pub async fn run(mut stage: Stage, json: bool, teller: &Teller, shutdown: &CancellationToken) -> anyhow::Result<Ended> {
+    let begun = stage.env.now();
+    if !live(&mut stage, teller, shutdown).await? || !come_to_rest(&stage, teller, shutdown).await? {
+        teller.say("Stopped; the next start in this folder goes on from here.");
+        return Ok(Ended::Stopped);
+    }
+    let report = judge(&mut stage, begun).await?;
+    teller.close();
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        println!("\n{}", report.text());
+    }
+    Ok(match (report.fine, report.comparison.is_equal() && report.unbalanced.is_empty()) {
+        (true, _) => Ended::Fine,
+        (false, true) => Ended::Attention,
+        (false, false) => Ended::Unequal,
+    })
+}
+
+/// The script beside the daemon; false when stopped.
+async fn live(stage: &mut Stage, teller: &Teller, shutdown: &CancellationToken) -> anyhow::Result<bool> {
+    let Stage { env, world, engine, store, .. } = stage;
+    let day = shutdown.child_token();
+    let script = async {
+        loop {
+            let step = world.next_step().await?;
+            teller.at(step - 1);
+            if step > life::length() {
+                break;
+            }
+            let told = world.take(step).await?;
+            teller.say(&format!("[{step:>2}/{}] {told}", life::length()));
+        }
+        anyhow::Ok(())
+    };
+    let script = async {
+        let ended = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Ok(false),
+            ended = script => ended.map(|()| true),
+            never = teller.watch(store, env) => match never {},
+        };
+        day.cancel();
+        ended
+    };
+    let (ended, worked) = tokio::join!(script, engine.run(&day));
+    let ended = ended?;
+    worked?;
+    Ok(ended)
+}
+
+/// Passes over everything until one of them finds nothing to do; false when stopped.
+async fn come_to_rest(stage: &Stage, teller: &Teller, shutdown: &CancellationToken) -> anyhow::Result<bool> {
+    let mut before = None;
+    for pass in 1..=PASSES {
+        let summary = tokio::select! {
+            summary = stage.engine.once(None, RunKind::Full, shutdown) => summary?,
+            never = teller.watch(&stage.store, &stage.env) => match never {},
+        };
+        if shutdown.is_cancelled() {
+            return Ok(false);
+        }
+        if let Some(run) = summary.runs.iter().find(|run| run.error.is_some()) {
+            let error = run.error.clone().unwrap_or_default();
+            bail!("{} could not be read from {}: {error}", run.entity, run.system);
+        }
+        let changed: u64 = summary.runs.iter().map(|run| run.balance.changed + run.balance.gone).sum();
+        let written = summary.delivered.written;
+        teller.say(&format!("Closing pass {pass}: {changed} changes found, {written} written"));
+        let left: u64 = summary.left.values().sum();
+        if changed == 0 && written == 0 {
+            return Ok(true);
+        }
+        // Dead and parked jobs stay what they are: looking on would not help them.
+        if before == Some((changed, written, left)) && left > 0 {
+            return Ok(true);
+        }
+        before = Some((changed, written, left));
+    }
+    Ok(true)
+}
+
+async fn judge(stage: &mut Stage, begun: DateTime<Utc>) -> anyhow::Result<Report> {
+    // Fresh connections of its own: the comparison sees what is on disk.
+    let mut company = erp::open(&stage.home.path("erp.db"), false).await?;
+    let mut shelves = erp::open(&stage.home.path("shop.db"), false).await?;
+    let comparison = compare::compare(&mut company, &stage.home.path("drop"), &mut shelves).await?;
+    let runs = stage.store.runs(ALL_RUNS).await?;
+    let unbalanced = runs
+        .iter()
+        .filter(|run| !run.balance.closes())
+        .map(|run| format!("run {} ({} from {}): the balance does not close", run.id, run.entity, run.system))
+        .collect();
+    let left = stage.store.backlog().await?;
+    let left = left
+        .iter()
+        .map(|line| {
+            let cause = line.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
+            format!("{} {} jobs to {} are {}{cause}", line.count, line.entity, line.target, line.state.as_str())
+        })
+        .collect();
+    let rejected = stage.store.rejection_counts().await?.iter().map(|(_, _, count)| count).sum();
+    let seconds = (stage.env.now() - begun).num_seconds();
+    let report = Report { comparison, runs: runs.len(), unbalanced, left, rejected, seconds, fine: false };
+    Ok(report.concluded())
+}

@@ -1,0 +1,42 @@
+//! `demo` without an end: the script, then everyday life, step by step, until somebody stops it.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Ended, stage::Stage, teller::Teller};
+
+/// Time to look at what a step does.
+const PAUSE: Duration = Duration::from_secs(4);
+
+/// Lives until `shutdown`.
+///
+/// # Errors
+/// When a system of the demo fails.
+pub async fn run(mut stage: Stage, teller: &Teller, shutdown: &CancellationToken) -> anyhow::Result<Ended> {
+    let Stage { env, world, engine, store, .. } = &mut stage;
+    let day = shutdown.child_token();
+    let life = async {
+        loop {
+            let step = world.next_step().await?;
+            let told = world.take(step).await?;
+            teller.say(&format!("{} [{step}] {told}", env.now().format("%H:%M:%S")));
+            env.sleep(PAUSE).await;
+        }
+    };
+    let life = async {
+        let ended: anyhow::Result<()> = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Ok(()),
+            ended = life => ended,
+            never = teller.watch(store, env) => match never {},
+        };
+        day.cancel();
+        ended
+    };
+    let (ended, worked) = tokio::join!(life, engine.run(&day));
+    ended?;
+    worked?;
+    teller.say("Stopped; the next start in this folder goes on from here.");
+    Ok(Ended::Fine)
+}

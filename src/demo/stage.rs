@@ -1,0 +1,102 @@
+//! Everything a demo consists of, set up and running: the ERP, the shop on its address, and the daemon's engine on the
+//! configuration in the folder, as `vaiven run` would start it.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+use sqlx::SqliteConnection;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::{Options, erp, generate::Seed, home::Home, life::World, teller::Teller};
+use crate::{
+    cli::app,
+    config::Config,
+    env::Env,
+    sandbox::{self, Shop, Tax},
+    store::{self, SharedStore},
+    sync::Engine,
+};
+
+/// Taxes of the shop: standard, reduced and super-reduced VAT, and the Canary Islands' own.
+const TAXES: [&str; 5] =
+    [":21:IVA:ES", "reduced-rate:10:IVA:ES", "super-reduced-rate:4:IVA:ES", "igic-7:7:IGIC:ES", "igic-3:3:IGIC:ES"];
+
+/// A demo that is set up.
+pub struct Stage {
+    pub home: Home,
+    pub env: Env,
+    pub world: World,
+    pub engine: Engine,
+    pub store: SharedStore,
+    pub address: SocketAddr,
+    /// Answers until dropped.
+    _shop: AbortOnDropHandle<()>,
+}
+
+impl Stage {
+    /// Sets the demo up, or finds it as an earlier start left it.
+    ///
+    /// # Errors
+    /// When the folder cannot be used or something in it cannot be opened.
+    pub async fn open(options: &Options, env: &Env, teller: &Teller) -> anyhow::Result<Self> {
+        let home = Home::open(&options.dir)?;
+        let is_new = !home.path("erp.db").exists();
+        let (erp, seed) = erp::prepare(&home.path("erp.db"), options.seed).await.context("the ERP's database")?;
+        let listener = home.settle().await?;
+        let address = listener.local_addr()?;
+        let shop = open_shop(&home, address, env).await?;
+        let shelves = erp::open(&home.path("shop.db"), false).await.context("the shop's database")?;
+        let served = shop.clone();
+        let serving = tokio::spawn(async move {
+            if let Err(error) = served.serve(listener, CancellationToken::new()).await {
+                tracing::error!("the shop does not answer any more: {error:#}");
+            }
+        });
+        let config = Config::load(&home.path("vaiven.toml"), std::collections::BTreeMap::new())?;
+        let plan = app::plan(&config, env)?;
+        let store = store::open(config.store_url()?.expose_secret()).await?;
+        let owner = format!("demo-{}-{:016x}", std::process::id(), env.entropy.next_u64());
+        let engine = Engine::new(plan.parts(store.clone(), env.clone(), owner));
+        let mut world =
+            World { env: env.clone(), erp, shop, shelves, drop: home.path("drop"), seed: Seed::new(seed) };
+        tell(teller, &mut world, &home, address, is_new).await?;
+        Ok(Self { home, env: env.clone(), world, engine, store, address, _shop: AbortOnDropHandle::new(serving) })
+    }
+}
+
+async fn open_shop(home: &Home, address: SocketAddr, env: &Env) -> anyhow::Result<Shop> {
+    let file = home.path("shop.db");
+    let taxes: Result<Vec<Tax>, String> = TAXES.iter().map(|tax| tax.parse()).collect();
+    let options = sandbox::Options {
+        file: file.clone(),
+        listen: address,
+        prices_include_tax: true,
+        taxes: taxes.map_err(anyhow::Error::msg)?,
+        ..sandbox::Options::default()
+    };
+    Shop::open(&file, &options, env.clone()).await.context("the shop's database")
+}
+
+async fn tell(teller: &Teller, world: &mut World, home: &Home, address: SocketAddr, is_new: bool) -> anyhow::Result<()> {
+    let (articles, formats, families, customers) = sizes(&mut world.erp).await?;
+    let begun = if is_new { "A new company" } else { "The company of an earlier start" };
+    teller.say(&format!(
+        "{begun}: {articles} articles with {formats} formats in {families} families, {customers} customers, in {}",
+        home.path("").display()
+    ));
+    teller.say(&format!(
+        "Shop: http://{address}/wp-json/wc/v3/products?consumer_key=ck_sandbox&consumer_secret=cs_sandbox"
+    ));
+    teller.say(&format!("Look at it from outside: vaiven status --config {}", home.path("vaiven.toml").display()));
+    Ok(())
+}
+
+async fn sizes(erp: &mut SqliteConnection) -> sqlx::Result<(i64, i64, i64, i64)> {
+    sqlx::query_as(
+        "SELECT (SELECT count(*) FROM articulo), (SELECT count(*) FROM formato), (SELECT count(*) FROM familia), \
+         (SELECT count(*) FROM cliente)",
+    )
+    .fetch_one(erp)
+    .await
+}

@@ -1,0 +1,94 @@
+//! What the person in front of the demo sees while it runs: a bar on a terminal, plain lines otherwise.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{
+    env::Env,
+    store::{Backlog, JobState, SharedStore},
+};
+
+/// How often plain lines tell of work under way.
+const EVERY: Duration = Duration::from_secs(3);
+
+/// Tells.
+#[derive(Clone, Debug)]
+pub struct Teller {
+    bar: Option<ProgressBar>,
+    /// Standard output is kept for the result.
+    aside: bool,
+}
+
+impl Teller {
+    /// `steps` of the script, if there is an end to come to; `aside` when the result is JSON.
+    #[must_use]
+    pub fn new(steps: Option<u32>, aside: bool, watched: bool) -> Self {
+        let bar = watched.then(|| {
+            let (bar, style) = match steps {
+                Some(steps) => (ProgressBar::new(steps.into()), "{bar:30} {pos}/{len}  {wide_msg}"),
+                None => (ProgressBar::new_spinner(), "{spinner} {wide_msg}"),
+            };
+            let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
+            bar.with_style(style)
+        });
+        Self { bar, aside }
+    }
+
+    /// A line that stays.
+    pub fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None if self.aside => eprintln!("{line}"),
+            None => println!("{line}"),
+        }
+    }
+
+    /// Steps done so far.
+    pub fn at(&self, step: u32) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(step.into());
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn close(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Tells of the daemon's open work until dropped.
+    pub async fn watch(&self, store: &SharedStore, env: &Env) -> std::convert::Infallible {
+        let mut last = String::new();
+        loop {
+            let wait = if self.bar.is_some() { EVERY / 15 } else { EVERY };
+            env.sleep(wait).await;
+            let Ok(backlog) = store.backlog().await else { continue };
+            let open = open(&backlog);
+            match &self.bar {
+                Some(bar) => bar.set_message(open),
+                None if !open.is_empty() && open != last => {
+                    self.say(&format!("  daemon: {open}"));
+                    last = open;
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+/// The open jobs in words: `to shop: 312 product, 40 price`.
+fn open(backlog: &[Backlog]) -> String {
+    let mut targets: Vec<(String, Vec<String>)> = Vec::new();
+    for line in backlog.iter().filter(|line| matches!(line.state, JobState::Queued | JobState::Running)) {
+        let words = format!("{} {}", line.count, line.entity);
+        match targets.iter_mut().find(|(target, _)| *target == line.target) {
+            Some((_, parts)) => parts.push(words),
+            None => targets.push((line.target.clone(), vec![words])),
+        }
+    }
+    let targets: Vec<String> =
+        targets.iter().map(|(target, parts)| format!("to {target}: {}", parts.join(", "))).collect();
+    targets.join("; ")
+}

@@ -1,0 +1,386 @@
+//! From a mapping file to rules, with everything refused that could not work.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+
+use super::{
+    file::{As, By, FieldRule, From, Localized, MappingFile, RuleTable},
+    lookup::{Lookup, Tables},
+    rule::{Convert, Each, Item, Rule, Source},
+};
+use crate::{
+    expr::{Expr, Known, Path, Scope, Template, text_of},
+    load::{LoadError, Node, Place, SourceFile, Spanned},
+    model::{EntitySpec, FieldSpec, Kind, codes, time},
+};
+
+/// Where a rule stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    /// A field of the entity.
+    Top,
+    /// A member of an object or item.
+    Member,
+    /// The single value of an item.
+    Item,
+}
+
+pub(super) struct Compiler<'a> {
+    pub file: &'a Arc<SourceFile>,
+    pub spec: &'a EntitySpec,
+    pub settings: &'a Map<String, Value>,
+    pub lookups: BTreeMap<String, Arc<Lookup>>,
+}
+
+impl<'a> Compiler<'a> {
+    pub(super) fn new(
+        file: &'a Arc<SourceFile>,
+        spec: &'a EntitySpec,
+        settings: &'a Map<String, Value>,
+        written: &MappingFile,
+        over: &Tables,
+    ) -> Self {
+        let names: BTreeSet<&String> = written.lookups.keys().chain(over.keys()).collect();
+        let lookups = names
+            .into_iter()
+            .map(|name| {
+                let own = written.lookups.get(name).into_iter().flatten();
+                let own = own.map(|(canonical, value)| (canonical.clone(), value.get_ref().to_json()));
+                (name.clone(), Arc::new(Lookup::new(name, own, over.get(name))))
+            })
+            .collect();
+        Self { file, spec, settings, lookups }
+    }
+
+    pub(super) fn place<T>(&self, value: &Spanned<T>) -> Place {
+        Place::of(self.file, value)
+    }
+
+    fn known(&self, names: &[&'static str]) -> Known {
+        Known::of(names.iter().copied()).and(self.settings.keys().cloned())
+    }
+
+    pub(super) fn push_known(&self) -> Known {
+        self.known(&["value", "wanted", "root", "key"])
+    }
+
+    pub(super) fn rules(
+        &self,
+        written: &IndexMap<String, Spanned<FieldRule>>,
+        specs: &IndexMap<String, FieldSpec>,
+        top: bool,
+    ) -> Result<Vec<Rule>, LoadError> {
+        LoadError::collect(written.iter().map(|(name, rule)| {
+            let place = self.place(rule);
+            let table = &rule.get_ref().0;
+            let spec = specs.get(name);
+            // A rule that only sends something needs no canonical field.
+            if spec.is_none() && !(table.push_to.is_some() && table.push.is_some() && table.from.is_none()) {
+                return Err(LoadError::unknown(
+                    &place,
+                    "field",
+                    name,
+                    specs.keys().map(String::as_str).collect::<Vec<_>>(),
+                ));
+            }
+            self.rule(name, table, &place, spec, if top { Level::Top } else { Level::Member })
+        }))
+    }
+
+    fn rule(
+        &self,
+        name: &str,
+        table: &RuleTable,
+        place: &Place,
+        spec: Option<&FieldSpec>,
+        level: Level,
+    ) -> Result<Rule, LoadError> {
+        let wrong = |message: &str| LoadError::new(place, format!("field `{name}`: {message}"));
+        if table.id.is_some() && level != Level::Item {
+            return Err(wrong("`id` stands in `each`"));
+        }
+        let source = self.source(table, place)?;
+        let pull_known = self.known(&["value", "row", "root"]);
+        let push_known = self.push_known();
+        let expr = |text: &Option<Spanned<String>>, known: &Known| {
+            text.as_ref().map(|text| Expr::compile(text.get_ref(), &self.place(text), known)).transpose()
+        };
+        let (pull, push) = (expr(&table.pull, &pull_known)?, expr(&table.push, &push_known)?);
+        let target = match &table.push_to {
+            Some(to) => Some(self.path(to.get_ref(), &self.place(to))?),
+            None => match &source {
+                Source::Path(path) => Some(path.clone()),
+                Source::Row | Source::Languages(_) => None,
+            },
+        };
+        let convert = self.convert(name, table, place, spec, &source, level)?;
+        let zone = table.zone.as_ref().map(|zone| {
+            time::zone(zone.get_ref())
+                .map_err(|_| LoadError::new(&self.place(zone), "unknown time zone").help("IANA names: `Europe/Madrid`"))
+        });
+        if table.form.is_some() && matches!(convert, Convert::Each(_) | Convert::Object(_) | Convert::Language(_)) {
+            return Err(wrong("`as` is for single values"));
+        }
+        if table.value.is_some() && (table.from.is_some() || pull.is_some() || push.is_some()) {
+            return Err(wrong("`value` is a constant and goes with no `from`, `pull` or `push`"));
+        }
+        let structured = matches!(convert, Convert::Object(_));
+        let in_languages = matches!(source, Source::Languages(_));
+        let aimed = target.is_some() || in_languages || (structured && table.from.is_none());
+        if push.is_some() && !aimed {
+            return Err(wrong("`push` needs `from` or `push_to`, the member it is sent as"));
+        }
+        let constant = table.value.as_ref().map(|value| self.constant(value)).transpose()?;
+        let bare = matches!(source, Source::Row) && level == Level::Item;
+        let found = !matches!(source, Source::Row) || pull.is_some() || structured || bare;
+        let reads = spec.is_some()
+            && (constant.is_some()
+                || found && table.push_to.as_ref().is_none_or(|_| pull.is_some() || table.from.is_some()))
+            && (pull.is_some() || !matches!(convert, Convert::Part(_)));
+        // What a `pull` makes of a value cannot be turned back unless `push` says how.
+        let writes =
+            constant.is_none() && (aimed || bare) && (push.is_some() || pull.is_none() || table.push_to.is_some());
+        if !reads && !writes {
+            return Err(wrong("says neither where it is read (`from`, `pull`, `value`) nor where it is sent"));
+        }
+        let depends = push.as_ref().map_or_else(
+            || Some(BTreeSet::from([name.to_owned()])),
+            |push| {
+                let mut fields = push.members("wanted")?;
+                fields.extend(push.members("root")?);
+                fields.insert(name.to_owned());
+                Some(fields)
+            },
+        );
+        Ok(Rule {
+            name: name.to_owned(),
+            place: place.clone(),
+            kind: spec.map(|spec| spec.kind),
+            required: spec.is_some_and(|spec| spec.required),
+            source,
+            target,
+            constant,
+            pull,
+            push,
+            convert,
+            none: table.none.iter().map(|value| value.get_ref().to_json()).collect(),
+            zone: zone.transpose()?,
+            form: table.form,
+            optional: table.optional,
+            clear: table.clear.unwrap_or(true),
+            reads,
+            writes,
+            depends,
+        })
+    }
+
+    fn source(&self, table: &RuleTable, place: &Place) -> Result<Source, LoadError> {
+        let Some(from) = &table.from else { return Ok(Source::Row) };
+        // A rule that is only a path has its place.
+        let at = if from.span().is_empty() { place.clone() } else { self.place(from) };
+        match from.get_ref() {
+            From::Path(text) => self.path(text, &at).map(Source::Path),
+            From::Languages(paths) => LoadError::collect(paths.iter().map(|(language, path)| {
+                let at = self.place(path);
+                Ok((self.language(language, &at)?, self.path(path.get_ref(), &at)?))
+            }))
+            .map(Source::Languages),
+        }
+    }
+
+    fn path(&self, text: &str, at: &Place) -> Result<Path, LoadError> {
+        Path::parse(text, true).ok_or_else(|| {
+            LoadError::new(at, format!("`{text}` is no path")).help(
+                "a path is `brand.name`, `lines[0].id` or `[\"any name\"]`; expressions stand in `pull` and `push`",
+            )
+        })
+    }
+
+    fn language(&self, text: &str, at: &Place) -> Result<String, LoadError> {
+        let settings = self.scope();
+        let template = Template::text(text, at, &self.known(&[]))?;
+        let rendered = template.render_text(&settings).map_err(|error| LoadError::new(at, error.to_string()))?;
+        codes::language(&rendered)
+            .ok_or_else(|| LoadError::new(at, format!("`{rendered}` is no language tag (es, pt-BR)")))
+    }
+
+    fn constant(&self, value: &Spanned<Node>) -> Result<Value, LoadError> {
+        let at = self.place(value);
+        let template = Template::compile(value, self.file, &self.known(&[]))?;
+        let rendered = template.render(&self.scope()).map_err(|error| LoadError::new(&at, error.to_string()))?;
+        Ok(rendered.unwrap_or_default())
+    }
+
+    pub(super) fn scope(&self) -> Scope<'static> {
+        self.settings.iter().fold(Scope::new(), |scope, (name, value)| scope.with_owned(name.clone(), value.clone()))
+    }
+
+    fn convert(
+        &self,
+        name: &str,
+        table: &RuleTable,
+        place: &Place,
+        spec: Option<&FieldSpec>,
+        source: &Source,
+        level: Level,
+    ) -> Result<Convert, LoadError> {
+        let wrong = |message: String| LoadError::new(place, format!("field `{name}`: {message}"));
+        let kind = spec.map(|spec| spec.kind);
+        let of_kind = |wanted: Kind, key: &str| {
+            if kind == Some(wanted) {
+                Ok(())
+            } else {
+                Err(wrong(format!("`{key}` is for fields of kind {}", format!("{wanted:?}").to_lowercase())))
+            }
+        };
+        let several = [
+            table.lookup.is_some(),
+            table.localized.is_some(),
+            table.reference.is_some(),
+            table.part.is_some(),
+            table.each.is_some(),
+            table.fields.is_some(),
+        ];
+        if several.iter().filter(|given| **given).count() > 1 {
+            return Err(wrong("only one of `lookup`, `localized`, `ref`, `part`, `each`, `fields` can be".into()));
+        }
+        if let Some(by) = &table.by
+            && table.reference.is_none()
+        {
+            return Err(LoadError::new(&self.place(by), "`by` goes with `ref`"));
+        }
+        if let Some(lookup) = &table.lookup {
+            return self.lookup(lookup).map(Convert::Lookup);
+        }
+        if let Some(localized) = &table.localized {
+            of_kind(Kind::Localized, "localized")?;
+            let at = self.place(localized);
+            let in_languages = matches!(source, Source::Languages(_));
+            return match localized.get_ref() {
+                Localized::Members if in_languages => Ok(Convert::Plain),
+                Localized::Members => {
+                    Err(LoadError::new(&at, "`localized = true` goes with `from = { es = \"..\", en = \"..\" }`"))
+                }
+                _ if in_languages => Err(LoadError::new(&at, "a `from` by language goes with `localized = true`")),
+                Localized::Language(language) => self.language(language, &at).map(Convert::Language),
+                Localized::List { language, value } => {
+                    Ok(Convert::Texts { language: language.clone(), value: value.clone() })
+                }
+            };
+        }
+        if matches!(source, Source::Languages(_)) {
+            return Err(wrong("a `from` by language goes with `localized = true`".into()));
+        }
+        if let Some(entity) = &table.reference {
+            of_kind(Kind::Ref, "ref")?;
+            let to = spec.and_then(|spec| spec.to.as_deref()).unwrap_or_default();
+            if entity.get_ref() != to {
+                return Err(LoadError::new(
+                    &self.place(entity),
+                    format!("field `{name}` refers to `{to}`, not to `{}`", entity.get_ref()),
+                ));
+            }
+            let by = table.by.as_ref().map_or(By::Id, |by| *by.get_ref());
+            return Ok(Convert::Ref { entity: to.to_owned(), by });
+        }
+        if let Some(part) = &table.part {
+            of_kind(Kind::Text, "part")?;
+            if part.get_ref().split('.').count() != 2 {
+                return Err(LoadError::new(
+                    &self.place(part),
+                    "a part is named by entity and list: `product.variants`",
+                ));
+            }
+            return Ok(Convert::Part(part.get_ref().clone()));
+        }
+        if let Some(fields) = &table.fields {
+            of_kind(Kind::Object, "fields")?;
+            let specs = spec.map(|spec| &spec.fields);
+            let empty = IndexMap::new();
+            return self.rules(fields, specs.unwrap_or(&empty), false).map(Convert::Object);
+        }
+        let Some(each) = &table.each else {
+            let sent_by_hand = table.pull.is_some() || table.push.is_some() || table.value.is_some();
+            return match kind {
+                Some(Kind::Ref) if !sent_by_hand => Err(wrong("needs `ref`, the entity it refers to".into())),
+                _ => Ok(Convert::Plain),
+            };
+        };
+        of_kind(Kind::List, "each")?;
+        let Some(of) = spec.and_then(|spec| spec.of.as_deref()) else { return Err(wrong("is no list".into())) };
+        self.each(name, each, of, spec, level).map(|each| Convert::Each(Box::new(each)))
+    }
+
+    fn lookup(&self, name: &Spanned<String>) -> Result<Arc<Lookup>, LoadError> {
+        self.lookups.get(name.get_ref()).cloned().ok_or_else(|| {
+            let known: Vec<&str> = self.lookups.keys().map(String::as_str).collect();
+            let error = LoadError::unknown(&self.place(name), "lookup", name.get_ref(), known.clone());
+            if known.is_empty() { error.help(format!("declare [lookups.{}]", name.get_ref())) } else { error }
+        })
+    }
+
+    fn each(
+        &self,
+        name: &str,
+        each: &Spanned<FieldRule>,
+        of: &FieldSpec,
+        spec: Option<&FieldSpec>,
+        level: Level,
+    ) -> Result<Each, LoadError> {
+        let place = self.place(each);
+        let table = &each.get_ref().0;
+        let id = table.id.as_ref().map(|id| self.path(id.get_ref(), &self.place(id))).transpose()?;
+        let key = spec.and_then(|spec| spec.key.clone());
+        let part = match (&id, key, level) {
+            (None, ..) => None,
+            (Some(_), Some(key), Level::Top) => Some((key, format!("{}.{name}", self.spec.entity))),
+            (Some(_), None, _) => {
+                return Err(LoadError::new(
+                    &place,
+                    format!("field `{name}`: its items have no key to be remembered by"),
+                ));
+            }
+            (Some(_), ..) => {
+                return Err(LoadError::new(&place, format!("field `{name}`: only lists at the top have parts")));
+            }
+        };
+        let item = match (&table.fields, of.kind) {
+            (Some(fields), Kind::Object) => {
+                let others =
+                    table.from.is_some() || table.pull.is_some() || table.push.is_some() || table.push_to.is_some();
+                if others {
+                    return Err(LoadError::new(
+                        &place,
+                        format!("field `{name}`: an item has either `fields` or one value"),
+                    ));
+                }
+                Item::Object(self.rules(fields, &of.fields, false)?)
+            }
+            _ => Item::One(self.rule(name, table, &place, Some(of), Level::Item)?),
+        };
+        Ok(Each { id, part, item })
+    }
+}
+
+/// A value in the form it is sent in.
+pub(super) fn shaped(value: Value, form: Option<As>) -> Result<Value, &'static str> {
+    use crate::model::decimal;
+    let number = |value: &Value| text_of(value).and_then(|text| decimal::parse(text.trim()));
+    match form {
+        None => Ok(value),
+        Some(As::Text) => text_of(&value).map(Value::from).ok_or("has no text"),
+        Some(As::Number) => number(&value)
+            .and_then(|number| serde_json::from_str(&decimal::canonical(number)).ok())
+            .ok_or("is no number"),
+        Some(As::Integer) => number(&value)
+            .filter(rust_decimal::Decimal::is_integer)
+            .and_then(|whole| i64::try_from(whole).ok())
+            .map(Value::from)
+            .ok_or("is no whole number"),
+    }
+}

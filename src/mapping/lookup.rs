@@ -1,0 +1,67 @@
+//! Tables that translate between canonical values and a system's.
+
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use crate::{
+    expr::text_of,
+    failure::{Cause, Class, Failure},
+};
+
+/// Lookup tables by name: canonical value to the system's.
+pub type Tables = IndexMap<String, IndexMap<String, Value>>;
+
+/// One table, both ways.
+#[derive(Clone, Debug)]
+pub(super) struct Lookup {
+    name: String,
+    out: HashMap<String, Value>,
+    back: HashMap<String, String>,
+}
+
+impl Lookup {
+    /// The table of the mapping with the configuration's lines over it. Where two canonical values have one value at the
+    /// system, the configuration's line is read back, else the first.
+    pub(super) fn new(
+        name: &str,
+        own: impl IntoIterator<Item = (String, Value)>,
+        over: Option<&IndexMap<String, Value>>,
+    ) -> Self {
+        let mut lookup = Self { name: name.to_owned(), out: HashMap::new(), back: HashMap::new() };
+        let over = over.into_iter().flatten().map(|(canonical, value)| (canonical.clone(), value.clone()));
+        for (canonical, value) in over.chain(own) {
+            // An overridden line is not read back either.
+            if lookup.out.contains_key(&canonical) {
+                continue;
+            }
+            if let Some(text) = text_of(&value) {
+                lookup.back.entry(text).or_insert_with(|| canonical.clone());
+            }
+            lookup.out.insert(canonical, value);
+        }
+        lookup
+    }
+
+    /// The canonical value of the system's.
+    pub(super) fn canonical(&self, value: &Value) -> Result<Value, Failure> {
+        let text = text_of(value).ok_or_else(|| {
+            let message = format!("lookup {}: {} cannot be looked up", self.name, crate::expr::json_kind(value));
+            Failure::new(Class::Rejected, message)
+        })?;
+        self.back.get(&text).map(|canonical| Value::from(canonical.as_str())).ok_or_else(|| self.unmapped(&text))
+    }
+
+    /// The system's value of a canonical one.
+    pub(super) fn system(&self, value: &Value) -> Result<Value, Failure> {
+        let text = text_of(value).unwrap_or_default();
+        self.out.get(&text).cloned().ok_or_else(|| self.unmapped(&text))
+    }
+
+    fn unmapped(&self, value: &str) -> Failure {
+        let message =
+            format!("lookup {} does not know `{value}`; add it to [lookups.{}] of the system", self.name, self.name);
+        Failure::new(Class::Unmapped, message).with_cause(Cause::lookup(&self.name, value))
+    }
+}

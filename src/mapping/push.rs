@@ -1,0 +1,384 @@
+//! From canonical fields to a target's shape.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde_json::{Map, Value};
+
+use super::{
+    Externals, Needs,
+    compile::shaped,
+    file::By,
+    pull::rejected,
+    rule::{Convert, Each, Item, Rule, Source},
+};
+use crate::{
+    expr::{Answers, Path, Scope, text_of},
+    failure::{Cause, Class, Failure},
+    model::{EntitySpec, FieldSpec, Kind},
+};
+
+/// One object on its way out.
+pub(super) struct Push<'a> {
+    /// Variables that all expressions see: settings, `root`, `key`.
+    pub scope: &'a Scope<'a>,
+    pub known: &'a Externals,
+    /// Questions of expressions that had no answer.
+    pub unanswered: Option<Arc<Asked>>,
+}
+
+/// How absent fields are written.
+#[derive(Clone, Copy)]
+pub(super) enum Absent<'a> {
+    /// Not at all: the target does not have the object yet.
+    Left,
+    /// As null, for these fields or (inside an item the target has) all.
+    Cleared(Option<&'a BTreeSet<String>>),
+}
+
+impl Push<'_> {
+    pub(super) fn fields(
+        &self,
+        rules: &[Rule],
+        wanted: &Map<String, Value>,
+        absent: Absent<'_>,
+        at: &str,
+        out: &mut Map<String, Value>,
+    ) -> Result<(), Failure> {
+        // One object for all expressions, so that it is converted for them once.
+        let scripted = rules.iter().any(|rule| rule.push.is_some());
+        let object = if scripted { Value::Object(wanted.clone()) } else { Value::Null };
+        let scope = self.scope.child().with("wanted", &object);
+        for rule in rules.iter().filter(|rule| rule.writes) {
+            if let Absent::Cleared(Some(changed)) = absent
+                && !rule.depends_on(changed)
+            {
+                continue;
+            }
+            let field = || if at.is_empty() { rule.name.clone() } else { format!("{at}.{}", rule.name) };
+            let value = wanted.get(&rule.name).filter(|value| !value.is_null());
+            self.field(rule, value, &scope, absent, &field, out)
+                .map_err(|failure| if failure.field.is_some() { failure } else { failure.with_field(field()) })?;
+        }
+        Ok(())
+    }
+
+    fn field(
+        &self,
+        rule: &Rule,
+        value: Option<&Value>,
+        scope: &Scope<'_>,
+        absent: Absent<'_>,
+        field: &dyn Fn() -> String,
+        out: &mut Map<String, Value>,
+    ) -> Result<(), Failure> {
+        let own = rule.kind.is_none();
+        if value.is_none() && !own {
+            let clears = match absent {
+                Absent::Left => false,
+                Absent::Cleared(Some(changed)) => changed.contains(&rule.name),
+                Absent::Cleared(None) => true,
+            };
+            if !clears || !rule.clear {
+                return Ok(());
+            }
+        }
+        if let Some(push) = &rule.push {
+            let null = Value::Null;
+            let scope = scope.child().with("value", value.unwrap_or(&null));
+            let sent = match push.eval_or_omit(&scope) {
+                Ok(sent) => sent,
+                Err(error) => return Err(self.refused(&error)),
+            };
+            return match sent {
+                Some(sent) => self.send(rule, sent, out),
+                None => Ok(()),
+            };
+        }
+        let Some(value) = value else { return self.clear(rule, out) };
+        match (&rule.convert, &rule.source, value) {
+            (_, Source::Languages(paths), Value::Object(texts)) => {
+                for (language, path) in paths {
+                    match (texts.get(language), absent) {
+                        (Some(text), _) => put(rule, path, text.clone(), out)?,
+                        (None, Absent::Left) => {}
+                        (None, Absent::Cleared(_)) => put(rule, path, Value::Null, out)?,
+                    }
+                }
+                Ok(())
+            }
+            (Convert::Language(language), _, Value::Object(texts)) => match texts.get(language) {
+                Some(text) => self.send(rule, text.clone(), out),
+                None => Ok(()),
+            },
+            (Convert::Texts { language: tag, value: member }, _, Value::Object(texts)) => {
+                let list = texts.iter().map(|(language, text)| {
+                    Value::Object(Map::from_iter([
+                        (tag.clone(), Value::from(language.as_str())),
+                        (member.clone(), text.clone()),
+                    ]))
+                });
+                self.send(rule, list.collect(), out)
+            }
+            (Convert::Object(rules), source, Value::Object(members)) => {
+                let inner = match absent {
+                    Absent::Left => Absent::Left,
+                    Absent::Cleared(_) => Absent::Cleared(None),
+                };
+                if matches!(source, Source::Row) && rule.target.is_none() {
+                    return self.fields(rules, members, inner, &field(), out);
+                }
+                let mut object = Map::new();
+                self.fields(rules, members, inner, &field(), &mut object)?;
+                self.send(rule, Value::Object(object), out)
+            }
+            (Convert::Each(each), _, Value::Array(items)) => {
+                let list = self.items(each, items, absent, field)?;
+                self.send(rule, Value::Array(list), out)
+            }
+            _ => {
+                let value = self.single(rule, value)?;
+                self.send(rule, value, out)
+            }
+        }
+    }
+
+    fn items(
+        &self,
+        each: &Each,
+        items: &[Value],
+        absent: Absent<'_>,
+        field: &dyn Fn() -> String,
+    ) -> Result<Vec<Value>, Failure> {
+        let mut list = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let named = each.part.as_ref().and_then(|(key, _)| item.get(key)).and_then(text_of);
+            let at = || format!("{}[{}]", field(), named.clone().unwrap_or_else(|| index.to_string()));
+            let locate = |failure: Failure| if failure.field.is_some() { failure } else { failure.with_field(at()) };
+            let mut object = Map::new();
+            // The target's id of an item it already has.
+            let id = match (&each.part, &named) {
+                (Some((_, part)), Some(key)) => self.known.parts.get(&(part.clone(), key.clone())),
+                _ => None,
+            };
+            if let (Some(path), Some(id)) = (&each.id, id) {
+                put_at(path, identifier(id), &mut object);
+            }
+            match (&each.item, item) {
+                (Item::Object(rules), Value::Object(members)) => {
+                    let absent = match absent {
+                        Absent::Cleared(_) if id.is_some() => Absent::Cleared(None),
+                        _ => Absent::Left,
+                    };
+                    self.fields(rules, members, absent, &at(), &mut object)?;
+                    list.push(Value::Object(object));
+                }
+                (Item::One(rule), item) => {
+                    let sent = match &rule.push {
+                        None => Some(self.single(rule, item).map_err(locate)?),
+                        Some(push) => {
+                            let scope = self.scope.child().with("wanted", item).with("value", item);
+                            push.eval_or_omit(&scope).map_err(|error| locate(self.refused(&error)))?
+                        }
+                    };
+                    let Some(sent) = sent else { continue };
+                    match &rule.target {
+                        None => list.push(shaped(sent, rule.form).map_err(|problem| locate(unfit(rule, problem)))?),
+                        Some(_) => {
+                            self.send(rule, sent, &mut object).map_err(locate)?;
+                            list.push(Value::Object(object));
+                        }
+                    }
+                }
+                (Item::Object(_), _) => return Err(rejected("the item is not an object").with_field(at())),
+            }
+        }
+        Ok(list)
+    }
+
+    /// A value that is not taken apart.
+    fn single(&self, rule: &Rule, value: &Value) -> Result<Value, Failure> {
+        match &rule.convert {
+            Convert::Lookup(lookup) => lookup.system(value),
+            Convert::Ref { entity, by } => {
+                let Some(record) = value.as_i64() else { return Err(unfit(rule, "is no record number")) };
+                let place = (entity.clone(), record);
+                let key = self.known.keys.get(&place);
+                let found = if *by == By::Id { self.known.records.get(&place) } else { key };
+                found.map(|id| Value::from(id.as_str())).ok_or_else(|| missing_record(entity, record, key))
+            }
+            Convert::Part(list) => {
+                let key = text_of(value).unwrap_or_default();
+                let found = self.known.parts.get(&(list.clone(), key.clone()));
+                found.map(|id| Value::from(id.as_str())).ok_or_else(|| missing(list, &key))
+            }
+            _ => Ok(value.clone()),
+        }
+    }
+
+    fn send(&self, rule: &Rule, value: Value, out: &mut Map<String, Value>) -> Result<(), Failure> {
+        let value =
+            if value.is_null() { value } else { shaped(value, rule.form).map_err(|problem| unfit(rule, problem))? };
+        match &rule.target {
+            Some(path) => put(rule, path, value, out),
+            None => Ok(()),
+        }
+    }
+
+    /// What tells the target that the field has no value any more.
+    fn clear(&self, rule: &Rule, out: &mut Map<String, Value>) -> Result<(), Failure> {
+        if let Source::Languages(paths) = &rule.source {
+            return paths.iter().try_for_each(|(_, path)| put(rule, path, Value::Null, out));
+        }
+        let nothing = match (rule.none.first(), rule.kind) {
+            (Some(none), _) => none.clone(),
+            (None, Some(Kind::List)) => Value::Array(Vec::new()),
+            _ => Value::Null,
+        };
+        match &rule.target {
+            Some(path) => put(rule, path, nothing, out),
+            None => Ok(()),
+        }
+    }
+
+    /// An expression that failed because the target lacks a record waits for it; any other is refused.
+    fn refused(&self, error: &crate::expr::ExprError) -> Failure {
+        let asked = self.unanswered.as_ref().and_then(|asked| asked.first());
+        match asked {
+            Some(Question::Record(entity, record)) => {
+                let key = self.known.keys.get(&(entity.clone(), record));
+                missing_record(&entity, record, key)
+            }
+            Some(Question::Part(list, key)) => missing(&list, &key),
+            None => rejected(error.to_string()),
+        }
+    }
+}
+
+fn missing_record(entity: &str, record: i64, key: Option<&String>) -> Failure {
+    let key = key.cloned().unwrap_or_else(|| format!("#{record}"));
+    missing(entity, &key)
+}
+
+fn missing(entity: &str, key: &str) -> Failure {
+    Failure::new(Class::Unmapped, format!("the target does not have {entity} {key} yet"))
+        .with_cause(Cause::missing(entity, key))
+}
+
+fn unfit(rule: &Rule, problem: &str) -> Failure {
+    rejected(format!("{}: the value {problem}", rule.place))
+}
+
+fn put(rule: &Rule, path: &Path, value: Value, out: &mut Map<String, Value>) -> Result<(), Failure> {
+    if path.put(out, value) {
+        Ok(())
+    } else {
+        Err(rejected(format!(
+            "{}: nothing can be put at `{path}`: another field has put a value on the way",
+            rule.place
+        )))
+    }
+}
+
+fn put_at(path: &Path, value: Value, out: &mut Map<String, Value>) {
+    // A fresh object has nothing in the way; a path into a list says nothing here.
+    let _ = path.put(out, value);
+}
+
+/// An id in the form most systems give it: digits as a number.
+fn identifier(id: &str) -> Value {
+    match id.parse::<i64>() {
+        Ok(number) if number.to_string() == id => Value::from(number),
+        _ => Value::from(id),
+    }
+}
+
+/// What expressions ask while they run, answered from what is known.
+pub(super) struct Asked {
+    records: BTreeMap<(String, i64), String>,
+    parts: BTreeMap<(String, String), String>,
+    open: Mutex<Vec<Question>>,
+}
+
+#[derive(Clone)]
+enum Question {
+    Record(String, i64),
+    Part(String, String),
+}
+
+impl Asked {
+    pub(super) fn new(known: &Externals) -> Self {
+        Self { records: known.records.clone(), parts: known.parts.clone(), open: Mutex::default() }
+    }
+
+    fn first(&self) -> Option<Question> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).first().cloned()
+    }
+
+    fn noted<T>(&self, answer: Option<T>, question: impl FnOnce() -> Question) -> Option<T> {
+        if answer.is_none() {
+            self.open.lock().unwrap_or_else(PoisonError::into_inner).push(question());
+        }
+        answer
+    }
+}
+
+impl Answers for Asked {
+    fn id_of(&self, entity: &str, record: i64) -> Option<String> {
+        let answer = self.records.get(&(entity.to_owned(), record)).cloned();
+        self.noted(answer, || Question::Record(entity.to_owned(), record))
+    }
+
+    fn part_id(&self, list: &str, key: &str) -> Option<String> {
+        let answer = self.parts.get(&(list.to_owned(), key.to_owned())).cloned();
+        self.noted(answer, || Question::Part(list.to_owned(), key.to_owned()))
+    }
+}
+
+/// References and parts that an object names, by its specification.
+pub(super) fn needs(spec: &EntitySpec, wanted: &Map<String, Value>, own_parts: bool) -> Needs {
+    let mut needs = Needs::default();
+    for (name, value) in wanted {
+        let Some(field) = spec.fields.get(name) else { continue };
+        collect(field, value, &mut needs);
+        let (true, Some(key), Value::Array(items)) = (own_parts, &field.key, value) else { continue };
+        let keys = items.iter().filter_map(|item| item.get(key)).filter_map(text_of);
+        needs.parts.extend(keys.map(|key| (format!("{}.{name}", spec.entity), key)));
+    }
+    needs
+}
+
+fn collect(spec: &FieldSpec, value: &Value, needs: &mut Needs) {
+    match (spec.kind, value) {
+        (Kind::Ref, value) => {
+            if let (Some(to), Some(record)) = (&spec.to, value.as_i64()) {
+                needs.records.insert((to.clone(), record));
+            }
+        }
+        (Kind::Text, Value::String(text)) => {
+            if let Some(part) = &spec.part {
+                needs.parts.insert((part.clone(), text.clone()));
+            }
+        }
+        (Kind::List, Value::Array(items)) => {
+            if let Some(of) = &spec.of {
+                items.iter().for_each(|item| collect(of, item, needs));
+            }
+        }
+        (Kind::Map, Value::Object(members)) => {
+            if let Some(of) = &spec.of {
+                members.values().for_each(|member| collect(of, member, needs));
+            }
+        }
+        (Kind::Object, Value::Object(members)) => {
+            for (name, member) in members {
+                if let Some(spec) = spec.fields.get(name) {
+                    collect(spec, member, needs);
+                }
+            }
+        }
+        _ => {}
+    }
+}

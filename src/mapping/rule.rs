@@ -1,0 +1,109 @@
+//! Rules as they are run.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use chrono_tz::Tz;
+use serde_json::Value;
+
+use super::{
+    file::{As, By},
+    lookup::Lookup,
+};
+use crate::{
+    expr::{Expr, Path},
+    load::Place,
+    model::Kind,
+};
+
+/// How one field is read and written.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub name: String,
+    pub place: Place,
+    /// The canonical field's kind; absent for a rule that only sends something of its own.
+    pub kind: Option<Kind>,
+    pub required: bool,
+    pub source: Source,
+    /// Where it is sent.
+    pub target: Option<Path>,
+    pub constant: Option<Value>,
+    pub pull: Option<Expr>,
+    pub push: Option<Expr>,
+    pub convert: Convert,
+    pub none: Vec<Value>,
+    pub zone: Option<Tz>,
+    pub form: Option<As>,
+    pub optional: bool,
+    pub clear: bool,
+    pub reads: bool,
+    pub writes: bool,
+    /// Canonical fields that what is sent depends on; nothing: on all.
+    pub depends: Option<BTreeSet<String>>,
+}
+
+/// Where a value is in a row.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Nowhere: the row itself.
+    Row,
+    Path(Path),
+    /// One member for each language.
+    Languages(Vec<(String, Path)>),
+}
+
+/// What is done to a value besides its kind's own conversion.
+#[derive(Debug)]
+pub(super) enum Convert {
+    Plain,
+    Language(String),
+    /// A list of texts, each with its language.
+    Texts {
+        language: String,
+        value: String,
+    },
+    Lookup(Arc<Lookup>),
+    Ref {
+        entity: String,
+        by: By,
+    },
+    Part(String),
+    Each(Box<Each>),
+    Object(Vec<Rule>),
+}
+
+/// Items of a list.
+#[derive(Debug)]
+pub(super) struct Each {
+    /// Where the system's id of an item is.
+    pub id: Option<Path>,
+    /// The member that holds the item's key, and the list's name at the store: `product.variants`.
+    pub part: Option<(String, String)>,
+    pub item: Item,
+}
+
+#[derive(Debug)]
+pub(super) enum Item {
+    /// A single value: the item itself, or a member of it.
+    One(Rule),
+    Object(Vec<Rule>),
+}
+
+impl Rule {
+    /// Whether this rule or one inside it satisfies `test`.
+    pub(super) fn any(&self, test: &dyn Fn(&Rule) -> bool) -> bool {
+        test(self)
+            || match &self.convert {
+                Convert::Each(each) => match &each.item {
+                    Item::One(rule) => rule.any(test),
+                    Item::Object(rules) => rules.iter().any(|rule| rule.any(test)),
+                },
+                Convert::Object(rules) => rules.iter().any(|rule| rule.any(test)),
+                _ => false,
+            }
+    }
+
+    /// Whether what is sent depends on any of these canonical fields.
+    pub(super) fn depends_on(&self, changed: &BTreeSet<String>) -> bool {
+        self.depends.as_ref().is_none_or(|fields| fields.iter().any(|field| changed.contains(field)))
+    }
+}

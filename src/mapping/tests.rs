@@ -1,0 +1,447 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::{
+    failure::{Cause, Class},
+    load::SourceFile,
+    model::Entities,
+};
+
+fn load_with(entity: &str, text: &str, settings: &Value, lookups: &Value) -> Result<Mapping, String> {
+    let spec = Entities::builtin().get(entity).unwrap().clone();
+    let lookups: Tables = serde_json::from_value(lookups.clone()).unwrap();
+    Mapping::load(&SourceFile::new("m.toml", text), &spec, settings.as_object().unwrap(), &lookups)
+        .map_err(|e| e.to_string())
+}
+
+fn mapping(entity: &str, text: &str) -> Mapping {
+    load_with(entity, text, &json!({}), &json!({})).unwrap()
+}
+
+fn refused(entity: &str, text: &str) -> String {
+    load_with(entity, text, &json!({}), &json!({})).unwrap_err()
+}
+
+fn pull(mapping: &Mapping, row: &Value) -> Value {
+    Value::Object(mapping.pull(row).unwrap().fields)
+}
+
+fn object(value: &Value) -> Fields {
+    value.as_object().unwrap().clone()
+}
+
+fn push(mapping: &Mapping, wanted: &Value) -> Value {
+    mapping.push(&object(wanted), None, &Externals::default()).unwrap()
+}
+
+fn update(mapping: &Mapping, wanted: &Value, only: &[&str]) -> Value {
+    let only = only.iter().map(|name| (*name).to_owned()).collect();
+    mapping.push(&object(wanted), Some(&only), &Externals::default()).unwrap()
+}
+
+fn num(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn names(fields: &BTreeSet<String>) -> Vec<&str> {
+    fields.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn plain_fields_are_the_same_both_ways() {
+    let price = mapping("price", "key = 'ref'\n[fields]\nsku = 'article.sku'\namount = 'price'\ncurrency = 'cur'\n");
+    let row = json!({ "ref": 7, "article": { "sku": "A" }, "price": num("19.990"), "cur": "eur", "other": 1 });
+    let pulled = price.pull(&row).unwrap();
+    assert_eq!(pulled.key, "7");
+    assert_eq!(Value::Object(pulled.fields), json!({ "sku": "A", "amount": "19.99", "currency": "EUR" }));
+    assert_eq!(
+        push(&price, &json!({ "sku": "A", "amount": "19.99", "currency": "EUR" })),
+        json!({ "article": { "sku": "A" }, "price": "19.99", "cur": "EUR" })
+    );
+    assert_eq!(names(price.reads()), ["amount", "currency", "sku"]);
+    assert_eq!(price.reads(), price.writes());
+}
+
+#[test]
+fn a_missing_member_is_an_error_unless_it_is_optional() {
+    let text = "key = 'sku'\n[fields]\nsku = 'sku'\nbrand = { from = 'brand', optional = true }\nunit = 'unit'\n";
+    let product = mapping("product", text);
+    assert_eq!(pull(&product, &json!({ "sku": "A", "unit": null })), json!({ "sku": "A" }));
+    let failure = product.pull(&json!({ "sku": "A" })).unwrap_err();
+    assert_eq!((failure.class, failure.field.as_deref()), (Class::Rejected, Some("unit")));
+    assert!(failure.message.starts_with("m.toml:5:8: the row has no `unit`"), "{failure}");
+    let failure = product.pull(&json!({ "unit": "x" })).unwrap_err();
+    assert!(failure.message.contains("the key: missing member `sku`"), "{failure}");
+    assert!(product.pull(&json!({ "sku": "", "unit": "x" })).is_err());
+}
+
+#[test]
+fn a_required_field_without_a_value_is_refused_only_where_it_is_read() {
+    let text = "key = 'n'\n[fields]\nnumber = 'n'\ntotal = 't'\n";
+    let invoice = mapping("invoice", text);
+    assert_eq!(invoice.pull(&json!({ "n": "1", "t": "" })).unwrap_err().field.as_deref(), Some("total"));
+    assert_eq!(pull(&invoice, &json!({ "n": "1", "t": 5 })), json!({ "number": "1", "total": "5" }));
+}
+
+#[test]
+fn the_three_forms_of_localized_texts_work_both_ways() {
+    let text = "key = 'sku'\n[fields]\n\
+        name = { from = 'name', localized = '${language}' }\n\
+        description = { from = 'names', localized = { language = 'lang', value = 'text' } }\n\
+        short_description = { from = { es = 's_es', en = 's_en' }, localized = true }\n";
+    let product = load_with("product", text, &json!({ "language": "es" }), &json!({})).unwrap();
+    let row = json!({
+        "sku": "A", "name": "Silla", "names": [{ "lang": "es", "text": "Larga" }, { "lang": "en_gb", "text": "Long" }],
+        "s_es": "Corta", "s_en": null
+    });
+    let canonical = json!({
+        "name": { "es": "Silla" }, "description": { "es": "Larga", "en-GB": "Long" }, "short_description": { "es": "Corta" }
+    });
+    assert_eq!(pull(&product, &row), canonical);
+    assert_eq!(
+        push(&product, &canonical),
+        json!({ "name": "Silla", "names": [{ "lang": "es", "text": "Larga" }, { "lang": "en-GB", "text": "Long" }], "s_es": "Corta" })
+    );
+    assert_eq!(
+        update(&product, &canonical, &["short_description"]),
+        json!({ "s_es": "Corta", "s_en": null }),
+        "a language that went away is emptied"
+    );
+}
+
+#[test]
+fn pull_and_push_say_what_differs() {
+    let text = "key = 'sku'\n[fields]\nsku = 'sku'\n\
+        active = { from = 'status', pull = 'value == \"publish\"', push = 'if value { \"publish\" } else { \"draft\" }' }\n\
+        unit = { pull = '\"u-\" + row.sku + suffix' }\n\
+        brand = { push_to = 'meta.brand', push = 'upper(value)' }\n\
+        meta = { push_to = 'meta.hub', push = '[#{ key: \"vaiven\", value: key }]' }\n\
+        tax = { value = 'general' }\n";
+    let product = load_with("product", text, &json!({ "suffix": "!" }), &json!({})).unwrap();
+    assert_eq!(
+        pull(&product, &json!({ "sku": "A", "status": "publish" })),
+        json!({ "sku": "A", "tax": "general", "unit": "u-A!", "active": true })
+    );
+    let wanted = json!({ "sku": "A", "active": false, "brand": "acme", "tax": "general", "unit": "x" });
+    assert_eq!(
+        push(&product, &wanted),
+        json!({ "sku": "A", "status": "draft", "meta": { "brand": "ACME", "hub": [{ "key": "vaiven", "value": "A" }] } })
+    );
+    assert_eq!(update(&product, &wanted, &["active"]), json!({ "status": "draft" }));
+    assert_eq!(names(product.reads()), ["active", "sku", "tax", "unit"]);
+    assert_eq!(names(product.writes()), ["active", "brand", "sku"]);
+    assert_eq!(product.both_ways(), ["active", "sku"].map(str::to_owned).into());
+}
+
+#[test]
+fn a_pull_without_push_is_not_written_back() {
+    let price = mapping(
+        "price",
+        "key = 'sku'\n[fields]\nsku = 'sku'\namount = { from = 'p', pull = 'decimal(value, \",\")' }\n",
+    );
+    assert_eq!(pull(&price, &json!({ "sku": "A", "p": "1.234,50" })), json!({ "sku": "A", "amount": "1234.5" }));
+    assert_eq!(push(&price, &json!({ "sku": "A", "amount": "1" })), json!({ "sku": "A" }));
+}
+
+#[test]
+fn lookups_translate_both_ways_and_park_what_they_do_not_know() {
+    let text = "key = 'sku'\n[fields]\ntax = { from = 'tax', lookup = 'tax' }\n[lookups.tax]\ngeneral = 21\nreduced = 'r'\nold = 'r'\n";
+    let over = json!({ "tax": { "general": 5, "igic-7": 7 } });
+    let product = load_with("product", text, &json!({}), &over).unwrap();
+    assert_eq!(pull(&product, &json!({ "sku": "A", "tax": 5 })), json!({ "tax": "general" }));
+    assert_eq!(pull(&product, &json!({ "sku": "A", "tax": "5" })), json!({ "tax": "general" }));
+    assert_eq!(pull(&product, &json!({ "sku": "A", "tax": "r" })), json!({ "tax": "reduced" }));
+    assert_eq!(pull(&product, &json!({ "sku": "A", "tax": "" })), json!({}));
+    assert_eq!(push(&product, &json!({ "tax": "igic-7" })), json!({ "tax": 7 }));
+    let failure = product.pull(&json!({ "sku": "A", "tax": 21 })).unwrap_err();
+    assert_eq!((failure.class, failure.cause), (Class::Unmapped, Some(Cause::lookup("tax", "21"))));
+    let failure = product.push(&object(&json!({ "tax": "x" })), None, &Externals::default()).unwrap_err();
+    assert_eq!((failure.class, failure.cause), (Class::Unmapped, Some(Cause::lookup("tax", "x"))));
+}
+
+#[test]
+fn references_are_told_with_their_pointers_and_answered_on_push() {
+    let text =
+        "key = 'code'\n[fields]\nparent = { from = 'parent_id', ref = 'category', none = [0, ''], as = 'integer' }\n";
+    let category = mapping("category", text);
+    let pulled = category.pull(&json!({ "code": "A", "parent_id": 12 })).unwrap();
+    let by = RefBy::Id("12".into());
+    assert_eq!(pulled.refs, [PulledRef { pointer: "/parent".into(), entity: "category".into(), by }]);
+    assert_eq!(Value::Object(pulled.fields), json!({ "parent": 0 }), "a number that the engine replaces");
+    assert!(category.pull(&json!({ "code": "A", "parent_id": 0 })).unwrap().refs.is_empty());
+
+    let wanted = object(&json!({ "parent": 77 }));
+    assert_eq!(category.needs(&wanted).records, BTreeSet::from([("category".to_owned(), 77)]));
+    let mut known = Externals::default();
+    known.keys.insert(("category".into(), 77), "CHAIRS".into());
+    let failure = category.push(&wanted, None, &known).unwrap_err();
+    assert_eq!((failure.class, failure.cause), (Class::Unmapped, Some(Cause::missing("category", "CHAIRS"))));
+    known.records.insert(("category".into(), 77), "12".into());
+    assert_eq!(category.push(&wanted, None, &known).unwrap(), json!({ "parent_id": 12 }));
+    assert_eq!(update(&category, &json!({}), &["parent"]), json!({ "parent_id": 0 }), "absent as this system says it");
+}
+
+#[test]
+fn lists_of_references_are_read_from_objects_and_from_single_ids() {
+    let text =
+        "key = 'sku'\n[fields]\ncategories = { from = 'categories', each = { from = 'id', ref = 'category' } }\n";
+    let product = mapping("product", text);
+    let pulled =
+        product.pull(&json!({ "sku": "A", "categories": [{ "id": 1 }, { "id": null }, { "id": 3 }] })).unwrap();
+    let pointers: Vec<_> = pulled.refs.iter().map(|one| (one.pointer.as_str(), one.by.clone())).collect();
+    assert_eq!(pointers, [("/categories/0", RefBy::Id("1".into())), ("/categories/1", RefBy::Id("3".into()))]);
+    let mut known = Externals::default();
+    known.records.insert(("category".into(), 5), "50".into());
+    let wanted = object(&json!({ "categories": [5] }));
+    assert_eq!(product.push(&wanted, None, &known).unwrap(), json!({ "categories": [{ "id": "50" }] }));
+    assert_eq!(update(&product, &json!({}), &["categories"]), json!({ "categories": [] }));
+
+    let text =
+        "key = 'sku'\n[fields]\ncategories = { from = 'family', pull = '[value]', each = { ref = 'category' } }\n";
+    let pulled = mapping("product", text).pull(&json!({ "sku": "A", "family": "F1" })).unwrap();
+    assert_eq!(pulled.refs[0].by, RefBy::Id("F1".into()));
+    assert_eq!(Value::Object(pulled.fields), json!({ "categories": [0] }));
+}
+
+const VARIANTS: &str = "key = 'sku'\n[fields]\nsku = 'sku'\n\
+    [fields.variants]\nfrom = 'variations'\n[fields.variants.each]\nid = 'id'\n[fields.variants.each.fields]\n\
+    sku = 'code'\nweight = { from = 'kg', optional = true }\nname = { from = 'label', localized = 'es', optional = true }\n\
+    barcode = { pull = 'root.sku + \"-\" + row.code' }\n";
+
+#[test]
+fn items_have_rules_of_their_own_and_their_ids_are_remembered() {
+    let product = mapping("product", VARIANTS);
+    let row = json!({ "sku": "P", "variations": [{ "id": 10, "code": "A", "kg": "1.50", "label": "Roja" }, { "id": 11, "code": "B" }] });
+    let pulled = product.pull(&row).unwrap();
+    assert_eq!(
+        Value::Object(pulled.fields),
+        json!({ "sku": "P", "variants": [
+            { "sku": "A", "name": { "es": "Roja" }, "barcode": "P-A", "weight": "1.5" }, { "sku": "B", "barcode": "P-B" }
+        ] })
+    );
+    assert_eq!(pulled.parts["variants"], BTreeMap::from([("A".into(), "10".into()), ("B".into(), "11".into())]));
+
+    let wanted = json!({ "sku": "P", "variants": [{ "sku": "A", "weight": "2" }, { "sku": "C" }] });
+    let part = |key: &str| ("product.variants".to_owned(), key.to_owned());
+    assert_eq!(product.needs(&object(&wanted)).parts, BTreeSet::from([part("A"), part("C")]));
+    let known = Externals { parts: BTreeMap::from([(part("A"), "10".to_owned())]), ..Externals::default() };
+    let only = BTreeSet::from(["variants".to_owned()]);
+    assert_eq!(
+        product.push(&object(&wanted), Some(&only), &known).unwrap(),
+        json!({ "variations": [{ "id": 10, "code": "A", "kg": "2", "label": null }, { "code": "C" }] }),
+        "an item the target has is updated, a new one is made"
+    );
+    let failure =
+        product.pull(&json!({ "sku": "P", "variations": [{ "id": 1, "code": "A", "kg": "x" }] })).unwrap_err();
+    assert_eq!(failure.field.as_deref(), Some("variants[A].weight"));
+    let failure = product.pull(&json!({ "sku": "P", "variations": [{ "id": 1 }] })).unwrap_err();
+    assert_eq!(failure.field.as_deref(), Some("variants[0].sku"));
+}
+
+#[test]
+fn objects_are_read_member_by_member() {
+    let text = "key = 'n'\n[fields.billing]\nfrom = 'address'\n[fields.billing.fields]\ncity = 'town'\ncountry = { from = 'land', lookup = 'c' }\n\
+        [fields.totals.fields]\ngross = 'total'\n[lookups.c]\nES = 'Spain'\n";
+    let order = mapping("order", text);
+    let row = json!({ "n": 1, "address": { "town": "Vigo", "land": "Spain" }, "total": 5 });
+    let canonical = json!({ "billing": { "city": "Vigo", "country": "ES" }, "totals": { "gross": "5" } });
+    assert_eq!(pull(&order, &row), canonical);
+    assert_eq!(push(&order, &canonical), json!({ "address": { "town": "Vigo", "land": "Spain" }, "total": "5" }));
+    assert_eq!(pull(&order, &json!({ "n": 1, "address": null, "total": 5 })), json!({ "totals": { "gross": "5" } }));
+}
+
+#[test]
+fn a_part_is_sent_as_the_targets_id() {
+    let text = "key = 'n'\n[fields.lines]\nfrom = 'lines'\n[fields.lines.each.fields]\nline = 'no'\nsku = { from = 'variant_id', part = 'product.variants' }\n";
+    let order = mapping("order", text);
+    assert_eq!(names(order.reads()), ["lines"]);
+    let wanted = object(&json!({ "lines": [{ "line": "1", "sku": "A" }] }));
+    let part = ("product.variants".to_owned(), "A".to_owned());
+    assert!(order.needs(&wanted).parts.contains(&part));
+    let failure = order.push(&wanted, None, &Externals::default()).unwrap_err();
+    assert_eq!(failure.cause, Some(Cause::missing("product.variants", "A")));
+    assert_eq!(failure.field.as_deref(), Some("lines[0].sku"));
+    let known = Externals { parts: BTreeMap::from([(part, "9".into())]), ..Externals::default() };
+    assert_eq!(order.push(&wanted, None, &known).unwrap(), json!({ "lines": [{ "no": "1", "variant_id": "9" }] }));
+}
+
+#[test]
+fn expressions_ask_for_ids_at_the_target_and_wait_for_those_it_lacks() {
+    let text = "key = 'n'\n[fields]\nnumber = 'n'\n\
+        customer = { push_to = 'party', push = 'integer(id_of(\"customer\", value))' }\n\
+        lines = { push_to = 'lines', push = 'value.map(|l| #{ product: part_id(\"product.variants\", l.sku) })' }\n";
+    let order = mapping("order", text);
+    let wanted = object(&json!({ "number": "1", "customer": 4, "lines": [{ "sku": "A" }] }));
+    let mut known = Externals::default();
+    known.keys.insert(("customer".into(), 4), "C4".into());
+    let failure = order.push(&wanted, None, &known).unwrap_err();
+    assert_eq!((failure.class, failure.cause), (Class::Unmapped, Some(Cause::missing("customer", "C4"))));
+    known.records.insert(("customer".into(), 4), "44".into());
+    assert_eq!(
+        order.push(&wanted, None, &known).unwrap(),
+        json!({ "n": "1", "party": 44, "lines": [{ "product": null }] })
+    );
+}
+
+#[test]
+fn a_field_that_became_absent_is_cleared_unless_told_otherwise() {
+    let text = "key = 'sku'\n[fields]\nbrand = 'brand'\nunit = { from = 'unit', clear = false }\n\
+        tax = { from = 'tax', push = 'value ?? \"none\"', pull = 'value' }\ntags = 'tags'\n";
+    let product = mapping("product", text);
+    assert_eq!(push(&product, &json!({ "brand": null })), json!({}), "absent fields are not written on create");
+    assert_eq!(
+        update(&product, &json!({}), &["brand", "unit", "tax", "tags"]),
+        json!({ "brand": null, "tax": "none", "tags": [] })
+    );
+    assert_eq!(update(&product, &json!({ "brand": "x" }), &[]), json!({}));
+}
+
+#[test]
+fn a_push_may_leave_its_member_out_and_depends_on_what_it_names() {
+    let text = "key = 'sku'\n[fields]\nbrand = { push_to = 'b', push = 'if value == \"x\" { omit } else { value + wanted.get(\"unit\") }' }\nunit = 'u'\n";
+    let product = mapping("product", text);
+    assert_eq!(push(&product, &json!({ "brand": "x", "unit": "kg" })), json!({ "u": "kg" }));
+    assert_eq!(update(&product, &json!({ "brand": "y", "unit": "kg" }), &["unit"]), json!({ "b": "ykg", "u": "kg" }));
+    assert_eq!(update(&product, &json!({ "brand": "y", "unit": "kg", "tax": "x" }), &["tax"]), json!({}));
+}
+
+#[test]
+fn extra_members_are_sent_besides_the_fields() {
+    let text = "key = 'sku'\n[fields]\nsku = 'sku'\nbrand = 'meta.brand'\n\
+        [extra]\non_create = { type = 'simple', meta = { hub = '${key}' } }\nalways = { source = 'vaiven' }\n";
+    let product = mapping("product", text);
+    assert_eq!(
+        push(&product, &json!({ "sku": "A", "brand": "x" })),
+        json!({ "source": "vaiven", "type": "simple", "meta": { "hub": "A", "brand": "x" }, "sku": "A" })
+    );
+    assert_eq!(
+        update(&product, &json!({ "sku": "A", "brand": "y" }), &["brand"]),
+        json!({ "source": "vaiven", "meta": { "brand": "y" } })
+    );
+}
+
+#[test]
+fn times_without_a_zone_need_one() {
+    let with = mapping("shipment", "key = 'n'\n[fields]\nshipped_at = { from = 'at', zone = 'Europe/Madrid' }\n");
+    assert_eq!(
+        pull(&with, &json!({ "n": 1, "at": "2026-07-01 10:00:00" })),
+        json!({ "shipped_at": "2026-07-01T08:00:00Z" })
+    );
+    assert_eq!(pull(&with, &json!({ "n": 1, "at": "" })), json!({}));
+    let without = mapping("shipment", "key = 'n'\n[fields]\nshipped_at = 'at'\n");
+    let failure = without.pull(&json!({ "n": 1, "at": "2026-07-01 10:00:00" })).unwrap_err();
+    assert!(failure.message.contains("without a zone"), "{failure}");
+}
+
+#[test]
+fn values_are_sent_in_the_form_that_is_asked_for() {
+    let text =
+        "key = 'sku'\n[fields]\namount = { from = 'p', as = 'number' }\ncompare_at = { from = 'c', as = 'integer' }\n";
+    let price = mapping("price", text);
+    assert_eq!(push(&price, &json!({ "amount": "19.90", "compare_at": "20" })), json!({ "p": num("19.9"), "c": 20 }));
+    let failure = price.push(&object(&json!({ "compare_at": "20.5" })), None, &Externals::default()).unwrap_err();
+    assert_eq!((failure.class, failure.field.as_deref()), (Class::Rejected, Some("compare_at")));
+}
+
+#[test]
+fn what_could_not_work_is_refused_at_load_with_its_place() {
+    for (text, problem) in [
+        ("key = 'sku'\n[fields]\nskuu = 'sku'\n", "m.toml:3:8: unknown field `skuu`, did you mean `sku`?"),
+        ("key = 'sku'\n[fields]\nsku = { form = 'sku' }\n", "m.toml:3:9: unknown key `form`, did you mean `from`?"),
+        ("key = 'sku'\n[field]\n", "m.toml:2:2: unknown key `field`, did you mean `fields`?"),
+        (
+            "key = 'sku'\n[fields]\nsku = { from = 'sku', pull = 'vale' }\n",
+            "m.toml:3:31: unknown variable `vale`, did you mean `value`?",
+        ),
+        (
+            "key = 'sku'\n[fields]\ntax = { from = 'tax', lookup = 'tx' }\n[lookups.tax]\n",
+            "m.toml:3:32: unknown lookup `tx`, did you mean `tax`?",
+        ),
+        ("key = 'sku'\n[fields]\nsku = 'a + b'\n", "m.toml:3:7: `a + b` is no path"),
+        (
+            "key = 'sku'\n[fields]\ncategories = { from = 'c', each = { ref = 'product' } }\n",
+            "refers to `category`, not to `product`",
+        ),
+        ("key = 'sku'\n[fields]\nsku = { ref = 'category', from = 'x' }\n", "`ref` is for fields of kind ref"),
+        ("key = 'sku'\n[fields]\nsku = { push = 'value' }\n", "`push` needs `from` or `push_to`"),
+        ("key = 'sku'\n[fields]\nsku = { optional = true }\n", "neither where it is read"),
+        ("key = 'sku'\n[fields]\nname = { from = { es = 'x' } }\n", "goes with `localized = true`"),
+        ("key = 'sku'\n[fields]\nname = { from = 'x', localized = 'spanish language' }\n", "is no language tag"),
+        (
+            "key = 'sku'\n[fields]\ntags = { from = 'x', each = { from = 'y', id = 'z' } }\n",
+            "no key to be remembered by",
+        ),
+        ("key = 'sku'\n[fields]\nsku = { from = 'x', zone = 'Madrid' }\n", "unknown time zone"),
+        ("key = 'sku' + \n", "m.toml:1:"),
+    ] {
+        let error = refused("product", text);
+        assert!(error.contains(problem), "{text}\n{error}");
+    }
+    let several = refused("product", "key = 'sku'\n[fields]\nskuu = 'sku'\nnme = 'n'\n");
+    assert_eq!(several.lines().count(), 2, "all problems are told at once: {several}");
+}
+
+#[test]
+fn the_version_changes_with_all_that_shapes_an_object() {
+    let text = "key = 'sku'\n[fields]\nsku = 'sku'\n";
+    let version = |entity: &str, text: &str, settings: Value, lookups: Value| {
+        load_with(entity, text, &settings, &lookups).unwrap().version()
+    };
+    let first = version("product", text, json!({}), json!({}));
+    assert_eq!(first, version("product", text, json!({}), json!({})));
+    for other in [
+        version("product", &text.replace("'sku'\n", "'sku'  \n"), json!({}), json!({})),
+        version("stock", text, json!({}), json!({})),
+        version("product", text, json!({ "language": "es" }), json!({})),
+        version("product", text, json!({}), json!({ "tax": { "a": 1 } })),
+    ] {
+        assert_ne!(first, other);
+    }
+}
+
+#[test]
+fn messages_never_show_values() {
+    let text =
+        "key = 'c'\n[fields]\nemail = 'email'\nlanguage = 'lang'\nname = { from = 'name', pull = 'decimal(value)' }\n";
+    let customer = mapping("customer", text);
+    for row in [
+        json!({ "c": 1, "email": ["hunter2"], "lang": "es", "name": "1" }),
+        json!({ "c": 1, "email": "x", "lang": "hunter2", "name": "1" }),
+        json!({ "c": 1, "email": "x", "lang": "es", "name": "hunter2" }),
+        json!({ "c": ["hunter2"], "email": "x", "lang": "es", "name": "1" }),
+    ] {
+        let failure = customer.pull(&row).unwrap_err();
+        assert!(!failure.to_string().contains("hunter2"), "{failure}");
+        assert!(failure.field.is_some(), "{failure}");
+    }
+}
+
+fn broad() -> Mapping {
+    let text = "key = 'sku'\n[fields]\nsku = 'sku'\nname = { from = 'name', localized = 'es', optional = true }\n\
+        tax = { from = 'code', lookup = 'tax', optional = true }\ntags = { from = 'line', optional = true }\n\
+        categories = { from = 'amount', optional = true, each = { ref = 'category' } }\n\
+        unit = { pull = 'text(row.get(\"es\") ?? 1)' }\n\
+        [fields.variants]\nfrom = 'es'\noptional = true\n[fields.variants.each]\nid = 'code'\n[fields.variants.each.fields]\nsku = 'sku'\n\
+        options = { from = 'es', optional = true }\n[lookups.tax]\nx = 1\n";
+    mapping("product", text)
+}
+
+proptest! {
+    #[test]
+    fn no_row_makes_a_mapping_panic(
+        members in prop::collection::vec(("(sku|name|es|code|amount|line)", crate::model::tests::any_json()), 0..6),
+        only in prop::collection::btree_set("(sku|name|tax|variants)", 0..3),
+    ) {
+        let mapping = broad();
+        let row = Value::Object(members.into_iter().collect());
+        if let Ok(pulled) = mapping.pull(&row) {
+            let _ = mapping.needs(&pulled.fields);
+            let _ = mapping.push(&pulled.fields, None, &Externals::default());
+            let _ = mapping.push(&pulled.fields, Some(&only), &Externals::default());
+        }
+        // What comes to push is canonical, but nothing may panic if it is not.
+        let _ = mapping.push(row.as_object().unwrap(), Some(&only), &Externals::default());
+        let _ = mapping.needs(row.as_object().unwrap());
+    }
+}

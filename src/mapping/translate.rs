@@ -1,0 +1,212 @@
+//! A mapping, ready to run.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde_json::{Map, Value};
+
+use super::{
+    Externals, Fields, Needs, Pulled, Translate,
+    compile::Compiler,
+    file::MappingFile,
+    lookup::Tables,
+    pull::{Pull, rejected},
+    push::{Absent, Asked, Push, needs},
+    rule::{Convert, Rule},
+};
+use crate::{
+    expr::{Expr, Known, Path, Scope, Template, text_of, with_answers},
+    failure::Failure,
+    load::{self, LoadError, Place, SourceFile},
+    model::{EntitySpec, canonical},
+};
+
+/// One entity's mapping at one system, compiled.
+#[derive(Debug)]
+pub struct Mapping {
+    spec: Arc<EntitySpec>,
+    key: Key,
+    key_place: Place,
+    rules: Vec<Rule>,
+    on_create: Option<Template>,
+    always: Option<Template>,
+    settings: Scope<'static>,
+    reads: BTreeSet<String>,
+    writes: BTreeSet<String>,
+    /// Whether an expression asks for ids at the target.
+    asks: bool,
+    /// Whether the ids of an object's own parts are sent or asked for.
+    own_parts: bool,
+    version: u64,
+}
+
+#[derive(Debug)]
+enum Key {
+    Path(Path),
+    Expr(Expr),
+}
+
+impl Mapping {
+    /// Reads and checks a mapping. `settings` are the adapter's without secrets; `lookups` the configuration's, which add
+    /// to and override the file's.
+    pub fn load(
+        file: &Arc<SourceFile>,
+        spec: &Arc<EntitySpec>,
+        settings: &Map<String, Value>,
+        lookups: &Tables,
+    ) -> Result<Self, LoadError> {
+        let written: MappingFile = load::parse(file)?;
+        let compiler = Compiler::new(file, spec, settings, &written, lookups);
+        let key_place = compiler.place(&written.key);
+        let key = match Path::parse(written.key.get_ref(), false) {
+            Some(path) => Key::Path(path),
+            // Members of the row are variables here, whatever they are called.
+            None => Key::Expr(Expr::compile(written.key.get_ref(), &key_place, &Known::any())?),
+        };
+        let rules = compiler.rules(&written.fields, &spec.fields, true)?;
+        let template = |node: &Option<load::Spanned<load::Node>>| {
+            node.as_ref().map(|node| Template::compile(node, file, &compiler.push_known())).transpose()
+        };
+        let (on_create, always) = (template(&written.extra.on_create)?, template(&written.extra.always)?);
+        let reads = rules.iter().filter(|rule| rule.reads).map(|rule| rule.name.clone()).collect();
+        let mut writes: BTreeSet<String> =
+            rules.iter().filter(|rule| rule.writes && rule.kind.is_some()).map(|rule| rule.name.clone()).collect();
+        let calls = |rule: &Rule, name: &str| rule.push.as_ref().is_some_and(|push| push.calls(name));
+        let asks = rules.iter().any(|rule| rule.any(&|rule| calls(rule, "id_of") || calls(rule, "part_id")));
+        let own_parts = rules.iter().any(|rule| {
+            matches!(&rule.convert, Convert::Each(each) if each.part.is_some())
+                || rule.any(&|rule| calls(rule, "part_id"))
+        });
+        let uses_key =
+            rules.iter().any(|rule| rule.any(&|rule| rule.push.as_ref().is_some_and(|push| push.names("key"))))
+                || [&on_create, &always].into_iter().flatten().any(|extra| extra.names("key"));
+        if uses_key && !writes.is_empty() {
+            // What is sent depends on the key, so the engine has to hand it over.
+            writes.insert(spec.key.clone());
+        }
+        let version = version(file, spec, settings, lookups);
+        let settings = compiler.scope();
+        let spec = Arc::clone(spec);
+        Ok(Self { spec, key, key_place, rules, on_create, always, settings, reads, writes, asks, own_parts, version })
+    }
+
+    /// The entity it is a mapping of.
+    #[must_use]
+    pub fn spec(&self) -> &Arc<EntitySpec> {
+        &self.spec
+    }
+
+    /// Fields that are read and written.
+    #[must_use]
+    pub fn both_ways(&self) -> BTreeSet<String> {
+        let both = self.rules.iter().filter(|rule| rule.reads && rule.writes && rule.kind.is_some());
+        both.map(|rule| rule.name.clone()).collect()
+    }
+
+    fn key_of(&self, row: &Value) -> Result<String, Failure> {
+        let located = |message: String| rejected(message).with_field(self.spec.key.clone());
+        let value = match &self.key {
+            Key::Path(path) => {
+                path.get(row).map_err(|error| located(format!("{}: the key: {error}", self.key_place)))?.clone()
+            }
+            Key::Expr(expr) => {
+                let scope = self.settings.child().with_members(row).with("row", row);
+                expr.eval(&scope).map_err(|error| located(error.to_string()))?
+            }
+        };
+        match text_of(&value) {
+            Some(key) if !key.is_empty() && !key.contains('\0') => Ok(key),
+            _ => Err(located(format!("{}: the row has no key", self.key_place))),
+        }
+    }
+
+    fn extra(&self, extra: Option<&Template>, scope: &Scope<'_>, out: &mut Map<String, Value>) -> Result<(), Failure> {
+        let Some(extra) = extra else { return Ok(()) };
+        if let Some(Value::Object(members)) = extra.render(scope).map_err(|error| rejected(error.to_string()))? {
+            merge(out, members);
+        }
+        Ok(())
+    }
+
+    fn pushed(
+        &self,
+        wanted: &Fields,
+        only: Option<&BTreeSet<String>>,
+        known: &Externals,
+        asked: Option<Arc<Asked>>,
+    ) -> Result<Value, Failure> {
+        let root = Value::Object(wanted.clone());
+        let key = wanted.get(&self.spec.key).cloned().unwrap_or_default();
+        let scope = self.settings.child().with("root", &root).with("key", &key);
+        let mut out = Map::with_capacity(self.rules.len());
+        let absent = only.map_or(Absent::Left, |only| Absent::Cleared(Some(only)));
+        if self.always.is_some() || (self.on_create.is_some() && only.is_none()) {
+            let scope = scope.child().with("wanted", &root).with("value", &Value::Null);
+            self.extra(self.always.as_ref(), &scope, &mut out)?;
+            self.extra(self.on_create.as_ref().filter(|_| only.is_none()), &scope, &mut out)?;
+        }
+        let push = Push { scope: &scope, known, unanswered: asked };
+        push.fields(&self.rules, wanted, absent, "", &mut out)?;
+        Ok(Value::Object(out))
+    }
+}
+
+impl Translate for Mapping {
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn pull(&self, row: &Value) -> Result<Pulled, Failure> {
+        let key = self.key_of(row)?;
+        let scope = self.settings.child().with("root", row);
+        let mut pull = Pull { scope: &scope, refs: Vec::new(), parts: std::collections::BTreeMap::new() };
+        let mut fields = pull.fields(&self.rules, row, "")?;
+        let found = pull.finish(&self.spec, &mut fields)?;
+        Ok(Pulled { key, fields, refs: found.refs, parts: found.parts })
+    }
+
+    fn writes(&self) -> &BTreeSet<String> {
+        &self.writes
+    }
+
+    fn reads(&self) -> &BTreeSet<String> {
+        &self.reads
+    }
+
+    fn needs(&self, wanted: &Fields) -> Needs {
+        needs(&self.spec, wanted, self.own_parts)
+    }
+
+    fn push(&self, wanted: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure> {
+        if !self.asks {
+            return self.pushed(wanted, only, known, None);
+        }
+        let asked = Arc::new(Asked::new(known));
+        with_answers(Arc::clone(&asked) as _, || self.pushed(wanted, only, known, Some(asked)))
+    }
+}
+
+/// Puts members over those of `into`, objects into objects.
+fn merge(into: &mut Map<String, Value>, members: Map<String, Value>) {
+    for (name, member) in members {
+        match (into.get_mut(&name), member) {
+            (Some(Value::Object(inner)), Value::Object(members)) => merge(inner, members),
+            (_, member) => {
+                into.insert(name, member);
+            }
+        }
+    }
+}
+
+/// Changes with everything that shapes an object, and with nothing else.
+fn version(file: &SourceFile, spec: &EntitySpec, settings: &Map<String, Value>, lookups: &Tables) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    // Counts up when the same mapping makes something else of a row.
+    hasher.update(b"mapping 1\0").update(file.text.as_bytes()).update(b"\0");
+    let as_json = |value: serde_json::Result<Value>| value.unwrap_or_default();
+    canonical::hash_into(&as_json(serde_json::to_value(spec)), &mut hasher);
+    canonical::hash_into(&Value::Object(settings.clone()), &mut hasher);
+    canonical::hash_into(&as_json(serde_json::to_value(lookups)), &mut hasher);
+    let mut first = [0; 8];
+    hasher.finalize_xof().fill(&mut first);
+    u64::from_le_bytes(first)
+}

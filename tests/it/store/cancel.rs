@@ -1,0 +1,52 @@
+//! A future may be dropped at any await; what it was doing is then done or never happened.
+
+use std::{future::Future, pin::pin, task::Poll};
+
+use vaiven::store::{PageCommit, ReplicaWrite};
+
+use super::backend::{Backend, at, change, fields, job, page, promises, pulled, replica};
+
+promises! { a_page_dropped_half_way_is_durable_or_never_happened }
+
+/// Drives a future through at most that many wake-ups.
+async fn drop_after<F: Future>(wakeups: usize, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut polls = 0;
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if polls == wakeups => Poll::Ready(None),
+        Poll::Pending => {
+            polls += 1;
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+async fn a_page_dropped_half_way_is_durable_or_never_happened(backend: Backend) {
+    let store = &backend.store;
+    let record = pulled(store, "erp", "1", "A").await;
+    let mut dropped = 0;
+    for wakeups in 0..60 {
+        let name = format!("name {wakeups}");
+        let commit = PageCommit {
+            replicas: vec![ReplicaWrite { fields: fields(&name), ..replica(record, "1", &name) }],
+            changes: vec![change(record, &name)],
+            jobs: vec![job(&format!("shop-{wakeups}"), record)],
+            cursor: Some(name.clone()),
+            ..page(store, "erp").await
+        };
+        let changes = store.changes(record, 1000).await.unwrap().len();
+        let finished = drop_after(wakeups, store.commit_page(commit, at(1))).await;
+        dropped += usize::from(finished.is_none());
+        // The next write waits for what the dropped one left behind; then the page is there or it is not.
+        store.note("barrier", &wakeups.into()).await.unwrap();
+        let durable = store.cursor("erp", "product").await.unwrap() == Some(name.clone());
+        assert_eq!(store.replicas_of(&[record]).await.unwrap()[0].fields == fields(&name), durable);
+        assert_eq!(store.changes(record, 1000).await.unwrap().len(), changes + usize::from(durable));
+        let queued = store.backlog().await.unwrap().iter().any(|open| open.target == format!("shop-{wakeups}"));
+        assert_eq!(queued, durable);
+        finished.map(|result| result.unwrap());
+    }
+    assert!(dropped > 3, "{dropped} were dropped");
+}

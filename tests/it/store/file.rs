@@ -1,0 +1,96 @@
+//! Opening: what is not ours is left as it is.
+
+use vaiven::store::{self, StoreError};
+
+use super::backend::{Backend, promises};
+
+promises! {
+    what_a_newer_version_has_written_is_refused,
+    opening_again_finds_what_was_stored,
+}
+
+async fn opening_again_finds_what_was_stored(backend: Backend) {
+    let record = super::backend::pulled(&backend.store, "erp", "1", "A").await;
+    let again = backend.second().await;
+    assert_eq!(again.record("product", "A").await.unwrap(), Some(record));
+}
+
+async fn what_a_newer_version_has_written_is_refused(backend: Backend) {
+    const NEWER: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+        SELECT 9999, 'newer', success, checksum, 0 FROM _sqlx_migrations";
+    if backend.url.starts_with("sqlite") {
+        let pool = sqlx::SqlitePool::connect(&backend.url).await.unwrap();
+        sqlx::query(NEWER).execute(&pool).await.unwrap();
+    } else {
+        let pool = sqlx::PgPool::connect(&backend.url).await.unwrap();
+        sqlx::query(NEWER).execute(&pool).await.unwrap();
+    }
+    let error = store::open(&backend.url).await.err().unwrap();
+    assert!(error.to_string().contains("newer version of Vaivén"), "{error}");
+    assert!(error.to_string().contains("9999"), "{error}");
+}
+
+async fn refused(path: &std::path::Path) -> StoreError {
+    let before = std::fs::read(path).unwrap();
+    let error = store::open(&format!("sqlite://{}", path.display())).await.err().unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), before, "left as it is");
+    error
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_ours_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("notes.txt");
+    std::fs::write(&text, "shopping list").unwrap();
+    assert!(matches!(refused(&text).await, StoreError::Foreign { .. }));
+
+    let other = folder.path().join("erp.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&other).create_if_missing(true);
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    sqlx::query("CREATE TABLE sale (id INTEGER)").execute(&pool).await.unwrap();
+    pool.close().await;
+    let error = refused(&other).await;
+    assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_corrupt_file_of_ours_is_refused_and_left_alone() {
+    let backend = Backend::sqlite().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.db");
+    let copy = format!("VACUUM INTO '{}'", path.display());
+    let pool = sqlx::SqlitePool::connect(&backend.url).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(copy)).execute(&pool).await.unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..5000]).unwrap();
+    let error = refused(&path).await;
+    assert!(matches!(error, StoreError::Open { .. }), "{error}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_state_file_is_readable_by_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let backend = Backend::sqlite().await;
+    let folder = std::path::Path::new(backend.url.strip_prefix("sqlite://").unwrap()).parent().unwrap();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{}", entry.path().display());
+    }
+}
+
+#[tokio::test]
+async fn an_error_about_a_url_does_not_tell_its_password() {
+    let error = store::open("postgres://vaiven:hunter2@127.0.0.1:1/vaiven").await.err().unwrap();
+    let whole = format!("{error} {error:?}");
+    assert!(whole.contains("vaiven@127.0.0.1:1/vaiven") && !whole.contains("hunter2"), "{whole}");
+}
+
+#[tokio::test]
+async fn a_schema_of_another_application_is_refused() {
+    let Some(backend) = Backend::postgres().await else { return };
+    let pool = sqlx::PgPool::connect(&backend.url).await.unwrap();
+    sqlx::query("DROP TABLE _sqlx_migrations").execute(&pool).await.unwrap();
+    let error = store::open(&backend.url).await.err().unwrap();
+    assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+}

@@ -1,0 +1,109 @@
+//! Leases, orders, notes, standings and the purge.
+
+use chrono::TimeDelta;
+use serde_json::json;
+use vaiven::store::{Attempt, Delivered, JobFilter, NewChange, PageCommit, Standing, Verdict};
+
+use super::backend::{Backend, LEASE, at, change, claim, done, ends, job, page, promises, pulled, replica};
+
+promises! {
+    one_owner_holds_a_lease_until_it_ends,
+    an_order_is_taken_once,
+    notes_and_standings_are_kept,
+    the_purge_takes_old_closed_rows_in_slices_and_nothing_else,
+}
+
+async fn one_owner_holds_a_lease_until_it_ends(backend: Backend) {
+    let (one, two) = (&backend.store, backend.second().await);
+    let held = one.acquire("scheduler", "a", LEASE, at(0)).await.unwrap().unwrap();
+    assert!(two.acquire("scheduler", "b", LEASE, at(30)).await.unwrap().is_none());
+    assert!(one.keep(&held, LEASE, at(50)).await.unwrap());
+    assert!(two.acquire("scheduler", "b", LEASE, at(100)).await.unwrap().is_none(), "kept until 110");
+    let taken = two.acquire("scheduler", "b", LEASE, at(111)).await.unwrap().unwrap();
+    assert!(taken.fence > held.fence);
+    assert!(!one.keep(&held, LEASE, at(112)).await.unwrap());
+    one.drop_lease(&held).await.unwrap();
+    assert!(one.acquire("scheduler", "a", LEASE, at(113)).await.unwrap().is_none(), "what was lost cannot be dropped");
+    two.drop_lease(&taken).await.unwrap();
+    assert!(one.acquire("scheduler", "a", LEASE, at(113)).await.unwrap().unwrap().fence > taken.fence);
+}
+
+async fn an_order_is_taken_once(backend: Backend) {
+    let (one, two) = (&backend.store, backend.second().await);
+    assert_eq!(one.take_order().await.unwrap(), None);
+    let first = one.place_order("resync", "catalog", at(0)).await.unwrap();
+    one.place_order("resync", "sales/order/7", at(1)).await.unwrap();
+    let taken = two.take_order().await.unwrap().unwrap();
+    assert_eq!((taken.id, taken.scope.as_str(), taken.at), (first, "catalog", at(0)));
+    assert_eq!(one.take_order().await.unwrap().unwrap().scope, "sales/order/7");
+    assert_eq!(two.take_order().await.unwrap(), None);
+}
+
+async fn notes_and_standings_are_kept(backend: Backend) {
+    let store = &backend.store;
+    assert_eq!(store.noted("fired:catalog").await.unwrap(), None);
+    store.note("fired:catalog", &json!("2026-01-01T00:00:00Z")).await.unwrap();
+    store.note("fired:catalog", &json!({ "at": 12.50 })).await.unwrap();
+    assert_eq!(store.noted("fired:catalog").await.unwrap(), Some(json!({ "at": 12.50 })));
+    assert_eq!(store.standing("shop").await.unwrap(), Standing::default());
+    let standing = Standing { until: Some(at(9)), failures: 3, reason: Some("503".into()) };
+    store.set_standing("shop", &standing).await.unwrap();
+    assert_eq!(backend.second().await.standing("shop").await.unwrap(), standing);
+}
+
+async fn the_purge_takes_old_closed_rows_in_slices_and_nothing_else(backend: Backend) {
+    let store = &backend.store;
+    let mut records = Vec::new();
+    for number in 0..5 {
+        records.push(pulled(store, "erp", &number.to_string(), &format!("SKU-{number}")).await);
+    }
+    let jobs: Vec<_> = records.iter().map(|record| job("shop", *record)).collect();
+    store.enqueue(&jobs, at(0)).await.unwrap();
+    let mut outcomes: Vec<Delivered> = claim(store, "shop", at(0)).await.iter().map(done).collect();
+    let dead = Verdict::Dead { class: "rejected".into(), error: "no price".into() };
+    outcomes[4].verdict = dead;
+    for outcome in &mut outcomes {
+        let attempt = Attempt {
+            at: at(1),
+            op: "create".into(),
+            outcome: "done".into(),
+            message: None,
+            status: Some(201),
+            requests: 1,
+            millis: 12,
+        };
+        outcome.attempt = Some(attempt);
+    }
+    let kept = outcomes[4].job;
+    let first = outcomes[0].job;
+    store.deliver("shop", "product", outcomes, at(1)).await.unwrap();
+    assert_eq!(store.attempts(first).await.unwrap()[0].status, Some(201));
+    let changes: Vec<NewChange> = records.iter().map(|record| change(*record, "x")).collect();
+    let late = at(0) + TimeDelta::days(90);
+    store.commit_page(PageCommit { changes, ..page(store, "erp").await }, at(1)).await.unwrap();
+
+    assert_eq!(store.purge(at(0), 2).await.unwrap(), 0, "nothing is that old");
+    let before = late;
+    let mut slices = Vec::new();
+    loop {
+        let purged = store.purge(before, 2).await.unwrap();
+        if purged == 0 {
+            break;
+        }
+        slices.push(purged);
+    }
+    assert!(slices.len() >= 3 && slices.iter().all(|purged| *purged <= 6), "{slices:?}");
+    let left = store.jobs(&JobFilter::default()).await.unwrap();
+    assert_eq!(left.iter().map(|job| job.id).collect::<Vec<_>>(), [kept], "the dead one waits for somebody");
+    assert!(store.attempts(first).await.unwrap().is_empty());
+    assert_eq!(store.attempts(kept).await.unwrap().len(), 1);
+    assert!(store.changes(records[0], 9).await.unwrap().is_empty());
+    assert!(store.runs(9).await.unwrap().is_empty());
+    assert_eq!(store.replicas_of(&records).await.unwrap().len(), 5);
+    // A job that is still open is never purged, and can still be taken up.
+    store.retry(&JobFilter::default(), late).await.unwrap();
+    let again = claim(store, "shop", late).await;
+    let write = replica(again[0].record, "s4", "x");
+    let outcome = Delivered { replica: Some(write), ..ends(&again[0], Verdict::Done { noop: false }) };
+    assert!(store.deliver("shop", "product", vec![outcome], late).await.unwrap().lost.is_empty());
+}

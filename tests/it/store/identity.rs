@@ -1,0 +1,172 @@
+//! Which record a row, a key or a reference means.
+
+use vaiven::{
+    mapping::RefBy,
+    store::{Delivered, Identified, JobFilter, JobState, PageCommit, RecordId, RefWanted, ReplicaWrite, SharedStore},
+};
+
+use super::backend::{Backend, at, claim, done, identify, job, page, promises, pulled, replica};
+
+promises! {
+    a_key_has_one_record_however_many_ask,
+    an_id_stays_with_its_record_when_the_key_changes,
+    a_match_field_finds_the_record_before_the_key_does,
+    a_match_does_not_join_two_objects_of_one_system,
+    a_reference_by_unknown_id_is_adopted_when_that_id_is_pulled,
+    a_placeholder_of_a_known_record_becomes_its_alias,
+    a_second_object_of_one_key_is_told,
+    a_gone_object_gives_way_to_its_successor,
+    an_object_pulled_before_its_delivery_was_committed_is_one_record,
+    an_object_referred_to_before_its_delivery_was_committed_is_one_record,
+    texts_with_a_zero_character_do_not_stop_a_page,
+}
+
+async fn by_id(store: &SharedStore, system: &str, id: &str) -> RecordId {
+    let wanted = RefWanted { entity: "product".into(), by: RefBy::Id(id.into()) };
+    store.resolve(system, std::slice::from_ref(&wanted)).await.unwrap()[&wanted]
+}
+
+async fn a_key_has_one_record_however_many_ask(backend: Backend) {
+    let keys: Vec<String> = (0..200).map(|number| format!("SKU-{number}")).collect();
+    let other = backend.second().await;
+    let (one, two) = tokio::join!(backend.store.records("product", &keys), other.records("product", &keys));
+    let one = one.unwrap();
+    assert_eq!(one, two.unwrap());
+    assert_eq!(one.iter().collect::<std::collections::BTreeSet<_>>().len(), 200);
+    let twice = ["SKU-1".to_owned(), "NEW".to_owned(), "NEW".to_owned()];
+    let again = backend.store.records("product", &twice).await.unwrap();
+    assert_eq!((again[0], again[1]), (one[1], again[2]));
+    assert_eq!(backend.store.record("product", "SKU-1").await.unwrap(), Some(one[1]));
+    assert_eq!(backend.store.record("customer", "SKU-1").await.unwrap(), None);
+    assert_eq!(backend.store.keys(&[one[3]]).await.unwrap()[&one[3]], ("product".into(), "SKU-3".into()));
+}
+
+async fn an_id_stays_with_its_record_when_the_key_changes(backend: Backend) {
+    let store = &backend.store;
+    let record = pulled(store, "erp", "1", "OLD").await;
+    assert_eq!(identify(store, "erp", "1", "NEW").await, Identified { record, taken_by: None });
+    assert_eq!(store.record("product", "OLD").await.unwrap(), Some(record));
+    assert_eq!(store.record("product", "NEW").await.unwrap(), None);
+}
+
+/// A row to be identified by VAT and e-mail.
+fn customer(id: &str, vat: &str, email: &str) -> (String, String, Vec<(String, String)>) {
+    (id.into(), id.into(), vec![("vat".into(), vat.into()), ("email".into(), email.into())])
+}
+
+async fn customer_pulled(store: &SharedStore, system: &str, id: &str, vat: &str, email: &str) -> RecordId {
+    let row = customer(id, vat, email);
+    let record = store.identify(system, "customer", std::slice::from_ref(&row)).await.unwrap()[0].record;
+    let write = ReplicaWrite { matches: row.2, ..replica(record, id, email) };
+    let page = PageCommit { entity: "customer".into(), replicas: vec![write], ..page(store, system).await };
+    store.commit_page(page, at(0)).await.unwrap();
+    record
+}
+
+async fn a_match_field_finds_the_record_before_the_key_does(backend: Backend) {
+    let store = &backend.store;
+    let ana = customer_pulled(store, "crm", "c1", "ES1", "ana@example.org").await;
+    let eva = customer_pulled(store, "crm", "c2", "ES2", "eva@example.org").await;
+    let rows =
+        [customer("9", "ES2", "ana@example.org"), customer("8", "ES7", "ana@example.org"), customer("c1", "", "")];
+    let found = store.identify("shop", "customer", &rows).await.unwrap();
+    assert_eq!(found[0].record, eva, "the first field wins");
+    assert_eq!(found[1].record, ana, "the second finds what the first does not");
+    assert_eq!(found[2].record, ana, "then the key");
+    assert_eq!(found[2].taken_by.as_deref(), Some("8"), "which the page itself has given away");
+}
+
+async fn a_match_does_not_join_two_objects_of_one_system(backend: Backend) {
+    let store = &backend.store;
+    let first = customer_pulled(store, "shop", "1", "", "info@example.org").await;
+    let second = customer_pulled(store, "shop", "2", "", "info@example.org").await;
+    assert_ne!(first, second);
+}
+
+async fn a_reference_by_unknown_id_is_adopted_when_that_id_is_pulled(backend: Backend) {
+    let store = &backend.store;
+    let referred = by_id(store, "erp", "7").await;
+    assert_eq!(by_id(store, "erp", "7").await, referred, "one placeholder, however often it is asked for");
+    assert_ne!(by_id(store, "crm", "7").await, referred, "ids are the systems' own");
+    assert!(store.keys(&[referred]).await.unwrap().is_empty());
+    assert!(store.replicas_of(&[referred]).await.unwrap().is_empty());
+    assert_eq!(store.externals("erp", &[referred]).await.unwrap()[&referred], "7");
+    assert!(store.unseen("erp", "product", &roaring::RoaringBitmap::new(), 0, 10).await.unwrap().is_empty());
+
+    assert_eq!(pulled(store, "erp", "7", "SKU-7").await, referred);
+    assert_eq!(store.record("product", "SKU-7").await.unwrap(), Some(referred));
+    let by_key = RefWanted { entity: "product".into(), by: RefBy::Key("SKU-7".into()) };
+    assert_eq!(store.resolve("shop", std::slice::from_ref(&by_key)).await.unwrap()[&by_key], referred);
+}
+
+async fn a_placeholder_of_a_known_record_becomes_its_alias(backend: Backend) {
+    let store = &backend.store;
+    let known = pulled(store, "shop", "s1", "SKU-1").await;
+    let placeholder = by_id(store, "erp", "1").await;
+    assert_ne!(placeholder, known);
+    assert_eq!(pulled(store, "erp", "1", "SKU-1").await, known);
+    assert_eq!(by_id(store, "erp", "1").await, known);
+    // References that hold the placeholder's number still lead to the record.
+    assert_eq!(store.keys(&[placeholder]).await.unwrap()[&placeholder], ("product".into(), "SKU-1".into()));
+    assert_eq!(store.externals("erp", &[placeholder]).await.unwrap()[&placeholder], "1");
+    assert_eq!(store.externals("shop", &[placeholder]).await.unwrap()[&placeholder], "s1");
+    assert_eq!(store.replicas_of(&[known]).await.unwrap().len(), 2);
+}
+
+async fn a_second_object_of_one_key_is_told(backend: Backend) {
+    let store = &backend.store;
+    let record = pulled(store, "erp", "1", "A").await;
+    let second = identify(store, "erp", "2", "A").await;
+    assert_eq!(second, Identified { record, taken_by: Some("1".into()) });
+    let rows = [("5".to_owned(), "E".to_owned(), Vec::new()), ("6".to_owned(), "E".to_owned(), Vec::new())];
+    let page = store.identify("erp", "product", &rows).await.unwrap();
+    assert_eq!((page[0].taken_by.as_deref(), page[1].taken_by.as_deref()), (None, Some("5")));
+}
+
+async fn a_gone_object_gives_way_to_its_successor(backend: Backend) {
+    let store = &backend.store;
+    let record = pulled(store, "erp", "1", "A").await;
+    let gone = ReplicaWrite { gone: true, ..replica(record, "1", "a") };
+    store.commit_page(PageCommit { replicas: vec![gone], ..page(store, "erp").await }, at(1)).await.unwrap();
+    assert!(store.externals("erp", &[record]).await.unwrap().is_empty());
+    assert_eq!(store.counts().await.unwrap(), [("erp".into(), "product".into(), 0, 1)]);
+    assert_eq!(identify(store, "erp", "2", "A").await, Identified { record, taken_by: None });
+    assert_eq!(pulled(store, "erp", "2", "A").await, record);
+    assert_eq!(store.externals("erp", &[record]).await.unwrap()[&record], "2");
+}
+
+async fn an_object_pulled_before_its_delivery_was_committed_is_one_record(backend: Backend) {
+    let store = &backend.store;
+    let ours = pulled(store, "erp", "1", "OUR-KEY").await;
+    store.enqueue(&[job("shop", ours)], at(0)).await.unwrap();
+    let claimed = claim(store, "shop", at(0)).await;
+    let theirs = pulled(store, "shop", "s1", "ITS-OWN-KEY").await;
+    store.enqueue(&[job("erp", theirs)], at(0)).await.unwrap();
+    let delivered = Delivered { replica: Some(replica(ours, "s1", "a")), ..done(&claimed[0]) };
+    store.deliver("shop", "product", vec![delivered], at(1)).await.unwrap();
+
+    assert_eq!(identify(store, "shop", "s1", "ITS-OWN-KEY").await, Identified { record: ours, taken_by: None });
+    assert_eq!(store.externals("erp", &[theirs]).await.unwrap()[&theirs], "1");
+    let jobs = store.jobs(&JobFilter { record: Some(theirs), ..JobFilter::default() }).await.unwrap();
+    assert_eq!(jobs[0].state, JobState::Discarded, "it would be created a second time where it came from");
+}
+
+async fn an_object_referred_to_before_its_delivery_was_committed_is_one_record(backend: Backend) {
+    let store = &backend.store;
+    let ours = pulled(store, "erp", "1", "A").await;
+    store.enqueue(&[job("shop", ours)], at(0)).await.unwrap();
+    let claimed = claim(store, "shop", at(0)).await;
+    let referred = by_id(store, "shop", "s1").await;
+    let delivered = Delivered { replica: Some(replica(ours, "s1", "a")), ..done(&claimed[0]) };
+    store.deliver("shop", "product", vec![delivered], at(1)).await.unwrap();
+    assert_eq!(store.keys(&[referred]).await.unwrap()[&referred].1, "A");
+    assert_eq!(by_id(store, "shop", "s1").await, ours);
+}
+
+async fn texts_with_a_zero_character_do_not_stop_a_page(backend: Backend) {
+    let store = &backend.store;
+    let record = pulled(store, "erp", "id\0", "KEY\0\\u0000").await;
+    assert_eq!(store.keys(&[record]).await.unwrap()[&record].1, "KEY\u{fffd}\\u0000");
+    assert_eq!(identify(store, "erp", "id\0", "other").await.record, record);
+    assert_eq!(store.replicas_of(&[record]).await.unwrap()[0].fields["name"], "KEY\0\\u0000");
+}
