@@ -33,6 +33,13 @@ macro_rules! close {
         )
     };
 }
+/// The same for jobs that are done, of which there are most: id and fence say all.
+const CLOSE_DONE: &str = "UPDATE job SET state = CASE WHEN job.again = 1 THEN 0 ELSE 4 END, due = $2, \
+        attempts = CASE WHEN job.again = 1 THEN 0 ELSE job.attempts END, intent = NULL, cause = NULL, error = NULL, \
+        error_class = NULL, again = 0, owner = NULL, updated_at = $2 \
+    FROM json_each($1) j \
+    WHERE job.id = CAST(j.value->>0 AS BIGINT) AND job.fence = CAST(j.value->>1 AS BIGINT) AND job.state = 1 \
+    RETURNING job.id";
 const CLOSE: &str = close!("(job.again = 1 AND CAST(j.value->>2 AS BIGINT) <> 0)");
 
 type Line<'a> = (i64, i64, i64, i64, i64, Option<String>, i64, Option<&'a str>, Option<&'a str>, Option<&'a str>);
@@ -58,14 +65,26 @@ impl Database {
         let learnt: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.replica.as_ref()).collect();
         replicas.prepare(&learnt).await?;
         let waits = self.waits(&outcomes).await?;
-        let lines = outcomes.iter().map(|outcome| line(outcome, now)).collect::<Result<Vec<_>>>()?;
+        let (finished, other): (Vec<_>, Vec<_>) =
+            outcomes.iter().partition(|outcome| matches!(outcome.verdict, Verdict::Done { .. }));
+        let lines = other.into_iter().map(|outcome| line(outcome, now)).collect::<Result<Vec<_>>>()?;
 
         let mut tx = self.pool.begin("deliver").await?;
         if !waits.is_empty() || outcomes.iter().any(|outcome| outcome.replica.is_some()) {
             lock_target(&mut tx, replicas.system, !waits.is_empty()).await?;
         }
-        let held = tx.rows("close jobs", CLOSE, args![rows(lines)?, micros(now)]).await?;
-        let held = held.iter().map(|row| row.int(0)).collect::<Result<HashSet<_>>>()?;
+        let mut held = HashSet::with_capacity(outcomes.len());
+        let finished: Vec<_> = finished.into_iter().map(|outcome| (outcome.job, outcome.fence)).collect();
+        if !finished.is_empty() {
+            for row in tx.rows("close done jobs", CLOSE_DONE, args![rows(finished)?, micros(now)]).await? {
+                held.insert(row.int(0)?);
+            }
+        }
+        if !lines.is_empty() {
+            for row in tx.rows("close jobs", CLOSE, args![rows(lines)?, micros(now)]).await? {
+                held.insert(row.int(0)?);
+            }
+        }
         let (held, lost): (Vec<_>, Vec<_>) = outcomes.iter().partition(|outcome| held.contains(&outcome.job));
 
         let writes: Vec<_> = held.iter().filter_map(|outcome| outcome.replica.as_ref()).collect();

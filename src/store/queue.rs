@@ -39,24 +39,27 @@ const OPEN: &str = "INSERT INTO job (target, record, entity, lane, state, due, c
     WHERE job.state > 1 OR (job.state = 1 AND job.again = 0) OR excluded.lane < job.lane \
         OR (job.state = 0 AND job.attempts = 0 AND excluded.due < job.due)";
 
-/// Walks the (lane, entity) pairs of the target by index, takes the foremost that has something due, and claims of it.
+/// Walks the (lane, entity) pairs of the target by one index seek each (however many jobs they hold), takes the foremost that has something due, and claims of it.
 macro_rules! claim {
     ($lock:literal) => {
         concat!(
-            "WITH RECURSIVE pair (lane, entity) AS ( \
-                 SELECT * FROM (SELECT lane, entity FROM job WHERE target = $1 AND state < 2 \
-                     ORDER BY lane, entity LIMIT 1) first \
+            "WITH RECURSIVE lane (lane) AS ( \
+                 SELECT min(lane) FROM job WHERE target = $1 AND state < 2 \
                  UNION ALL \
-                 SELECT (SELECT n.lane FROM job n WHERE n.target = $1 AND n.state < 2 \
-                             AND (n.lane, n.entity) > (p.lane, p.entity) ORDER BY n.lane, n.entity LIMIT 1), \
-                        (SELECT n.entity FROM job n WHERE n.target = $1 AND n.state < 2 \
-                             AND (n.lane, n.entity) > (p.lane, p.entity) ORDER BY n.lane, n.entity LIMIT 1) \
-                 FROM pair p WHERE p.lane IS NOT NULL), \
+                 SELECT (SELECT min(n.lane) FROM job n WHERE n.target = $1 AND n.state < 2 AND n.lane > l.lane) \
+                 FROM lane l WHERE l.lane IS NOT NULL), \
+             pair (lane, entity) AS ( \
+                 SELECT l.lane, (SELECT min(n.entity) FROM job n WHERE n.target = $1 AND n.state < 2 AND n.lane = l.lane) \
+                 FROM lane l WHERE l.lane IS NOT NULL \
+                 UNION ALL \
+                 SELECT p.lane, (SELECT min(n.entity) FROM job n WHERE n.target = $1 AND n.state < 2 \
+                     AND n.lane = p.lane AND n.entity > p.entity) \
+                 FROM pair p WHERE p.entity IS NOT NULL), \
              foremost AS ( \
                  SELECT d.lane, d.entity FROM ( \
                      SELECT p.lane, p.entity, (SELECT min(j.due) FROM job j WHERE j.target = $1 AND j.state < 2 \
                          AND j.lane = p.lane AND j.entity = p.entity) AS due \
-                     FROM pair p WHERE p.lane IS NOT NULL \
+                     FROM pair p WHERE p.entity IS NOT NULL \
                          AND p.entity NOT IN (SELECT CAST(b.value->>0 AS BIGINT) FROM json_each($2) b)) d \
                  WHERE d.due <= $3 ORDER BY d.lane, d.due, d.entity LIMIT 1), \
              taken AS ( \

@@ -1,6 +1,6 @@
 //! The queue: one open job per target and record, leases, fences, waking.
 
-use vaiven::store::{Delivered, JobFilter, JobState};
+use vaiven::store::{Delivered, Intent, JobFilter, JobState, NewJob, ReplicaWrite, Verdict};
 
 use super::backend::{Backend, LEASE, at, claim, done, ends, job, parked, promises, pulled, replica};
 
@@ -9,12 +9,18 @@ promises! {
     a_lost_lease_writes_nothing,
     a_change_during_delivery_runs_the_job_again,
     parked_jobs_wake_when_what_they_miss_arrives,
+    a_job_does_not_park_on_what_has_arrived_meanwhile,
+    the_foremost_lane_comes_first_and_one_entity_at_a_time,
+    a_due_time_and_a_backoff_are_waited_for,
+    a_changed_record_rearms_its_dead_and_parked_jobs,
+    two_workers_never_claim_the_same_job,
+    deliveries_raise_the_counter_that_their_replicas_carry,
 }
 
 async fn at_most_one_open_job_per_target_and_record(backend: Backend) {
     let store = &backend.store;
     let record = pulled(store, "erp", "1", "A").await;
-    let twice = [job("shop", record), vaiven::store::NewJob { lane: 2, ..job("shop", record) }];
+    let twice = [job("shop", record), NewJob { lane: 2, ..job("shop", record) }];
     store.enqueue(&twice, at(0)).await.unwrap();
     store.enqueue(&[job("shop", record)], at(1)).await.unwrap();
     let jobs = store.jobs(&JobFilter::default()).await.unwrap();
@@ -64,4 +70,117 @@ async fn parked_jobs_wake_when_what_they_miss_arrives(backend: Backend) {
     let summary = store.deliver("shop", "product", vec![arrives], at(2)).await.unwrap();
     assert_eq!(summary.woken, 1);
     assert_eq!(claim(store, "shop", at(2)).await[0].record, one);
+}
+
+async fn the_foremost_lane_comes_first_and_one_entity_at_a_time(backend: Backend) {
+    let store = &backend.store;
+    let open = |entity: &str, record, lane| NewJob { entity: entity.into(), lane, ..job("shop", record) };
+    let jobs =
+        [open("product", 1, 5), open("price", 2, 5), open("stock", 3, 5), open("stock", 4, 1), open("order", 5, 9)];
+    store.enqueue(&jobs, at(0)).await.unwrap();
+    let mut claimed = Vec::new();
+    loop {
+        let batch = claim(store, "shop", at(0)).await;
+        let Some(first) = batch.first() else { break };
+        assert!(batch.iter().all(|job| (job.lane, &job.entity) == (first.lane, &first.entity)));
+        claimed.push((first.lane, first.entity.clone(), batch.len()));
+    }
+    assert_eq!(claimed.iter().map(|(lane, ..)| *lane).collect::<Vec<_>>(), [1, 5, 5, 5, 9]);
+    assert_eq!(claimed[0], (1, "stock".into(), 1));
+    assert!(claim(store, "crm", at(0)).await.is_empty());
+
+    store.enqueue(&[open("product", 8, 5), open("price", 9, 5)], at(0)).await.unwrap();
+    let rest = store.claim("shop", &["product".into()], "worker", 9, LEASE, at(0)).await.unwrap();
+    assert_eq!(rest.iter().map(|job| job.record).collect::<Vec<_>>(), [9], "entities that are busy are left alone");
+}
+
+async fn a_due_time_and_a_backoff_are_waited_for(backend: Backend) {
+    let store = &backend.store;
+    store.enqueue(&[NewJob { due: Some(at(10)), ..job("shop", 1) }], at(0)).await.unwrap();
+    assert!(claim(store, "shop", at(9)).await.is_empty());
+    let claimed = claim(store, "shop", at(10)).await;
+    let intent = Intent { op: vaiven::port::Op::Create, at: at(10), done: vaiven::port::Captures::new() };
+    let held = store.intend(&[(claimed[0].id, claimed[0].fence, intent.clone())], at(10)).await.unwrap();
+    assert_eq!(held, [claimed[0].id]);
+    let retry = Verdict::Retry {
+        at: at(40),
+        burn: true,
+        intent: Some(intent.clone()),
+        class: "unknown".into(),
+        error: "no answer".into(),
+    };
+    store.deliver("shop", "product", vec![ends(&claimed[0], retry)], at(11)).await.unwrap();
+    store.enqueue(&[job("shop", 1)], at(12)).await.unwrap();
+    assert!(claim(store, "shop", at(39)).await.is_empty(), "a change does not shorten a backoff");
+    let again = claim(store, "shop", at(40)).await;
+    assert_eq!((again[0].attempts, again[0].intent.as_ref()), (1, Some(&intent)));
+    assert_eq!(again[0].error.as_deref(), Some("no answer"));
+}
+
+async fn a_changed_record_rearms_its_dead_and_parked_jobs(backend: Backend) {
+    let store = &backend.store;
+    store.enqueue(&[job("shop", 1), job("shop", 2)], at(0)).await.unwrap();
+    let claimed = claim(store, "shop", at(0)).await;
+    let dead = Verdict::Dead { class: "rejected".into(), error: "no price".into() };
+    let ends = vec![ends(&claimed[0], dead), ends(&claimed[1], parked("lookup:tax=IGIC7"))];
+    store.deliver("shop", "product", ends, at(1)).await.unwrap();
+    assert!(claim(store, "shop", at(9)).await.is_empty());
+    store.enqueue(&[job("shop", 1), job("shop", 2)], at(10)).await.unwrap();
+    let again = claim(store, "shop", at(10)).await;
+    assert_eq!(again.iter().map(|job| (job.record, job.attempts)).collect::<Vec<_>>(), [(1, 0), (2, 0)]);
+    assert!(again.iter().all(|job| job.error.is_none() && job.cause.is_none()));
+}
+
+async fn two_workers_never_claim_the_same_job(backend: Backend) {
+    let jobs: Vec<NewJob> = (0..400).map(|record| job("shop", record)).collect();
+    backend.store.enqueue(&jobs, at(0)).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let store = backend.second().await;
+        tasks.spawn(async move {
+            let mut mine = Vec::new();
+            for _ in 0..60 {
+                let batch = store.claim("shop", &[], "worker", 20, LEASE, at(0)).await.unwrap();
+                mine.extend(batch.into_iter().map(|job| job.id));
+            }
+            mine
+        });
+    }
+    let mut all: Vec<i64> = tasks.join_all().await.into_iter().flatten().collect();
+    assert_eq!(all.len(), 400);
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 400);
+}
+
+async fn a_job_does_not_park_on_what_has_arrived_meanwhile(backend: Backend) {
+    let store = &backend.store;
+    let (one, two) = (pulled(store, "erp", "1", "A").await, pulled(store, "erp", "2", "B").await);
+    store.enqueue(&[job("shop", one), job("shop", two)], at(0)).await.unwrap();
+    let claimed = claim(store, "shop", at(0)).await;
+    let parts = [("variants".to_owned(), [("B-RED".to_owned(), "v9".to_owned())].into())].into();
+    let write = ReplicaWrite { parts: Some(parts), ..replica(two, "s2", "b") };
+    let arrives = Delivered { replica: Some(write), ..done(&claimed[1]) };
+    store.deliver("shop", "product", vec![arrives], at(1)).await.unwrap();
+    let waits = ends(&claimed[0], parked("missing:product.variants=B-RED"));
+    assert_eq!(store.deliver("shop", "product", vec![waits], at(2)).await.unwrap().woken, 1);
+    assert_eq!(claim(store, "shop", at(2)).await.len(), 1);
+    let wanted = ("product.variants".to_owned(), "B-RED".to_owned());
+    let found = store.parts("shop", std::slice::from_ref(&wanted)).await.unwrap();
+    assert_eq!(found[&wanted], ("v9".into(), two));
+    assert_eq!(store.parts_of("shop", &[two]).await.unwrap()[&two]["variants"]["B-RED"], "v9");
+}
+
+async fn deliveries_raise_the_counter_that_their_replicas_carry(backend: Backend) {
+    let store = &backend.store;
+    let before = store.counter().await.unwrap();
+    let record = pulled(store, "erp", "1", "A").await;
+    assert_eq!(store.counter().await.unwrap(), before, "a page does not");
+    store.enqueue(&[job("shop", record)], at(0)).await.unwrap();
+    let claimed = claim(store, "shop", at(0)).await;
+    let write = Delivered { replica: Some(replica(record, "s1", "a")), ..done(&claimed[0]) };
+    store.deliver("shop", "product", vec![write], at(1)).await.unwrap();
+    let written = store.replicas_by_id("shop", "product", &["s1".into()]).await.unwrap()[0].written;
+    assert!(written > before);
+    assert_eq!(store.counter().await.unwrap(), written);
 }
