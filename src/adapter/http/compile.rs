@@ -35,7 +35,14 @@ impl Compiler {
                 manifest.settings.iter().filter(|(_, setting)| (setting.kind == SettingKind::Secret) == secret);
             chosen.map(|(name, _)| name.clone()).collect()
         };
-        Self { file: Arc::clone(&manifest.file), public: names(false), secret: names(true), send, receive, post: post.cloned() }
+        Self {
+            file: Arc::clone(&manifest.file),
+            public: names(false),
+            secret: names(true),
+            send,
+            receive,
+            post: post.cloned(),
+        }
     }
 
     /// Settings, `entity`, and these.

@@ -287,7 +287,8 @@ fn steps(specs: &[StepSpec], compiler: &Compiler, mut known: Known, at: &Place) 
             return Err(LoadError::new(at, "every step needs a `name`: what was done is remembered by it"));
         };
         if spec.reads && spec.for_each.is_some() {
-            return Err(compiler.wrong(&name.0, "a step that `reads` has no `for_each`: its captures would overwrite each other"));
+            return Err(compiler
+                .wrong(&name.0, "a step that `reads` has no `for_each`: its captures would overwrite each other"));
         }
         if steps.iter().any(|step| step.name == *name.0.as_ref()) {
             return Err(compiler.wrong(&name.0, "two steps have this name"));

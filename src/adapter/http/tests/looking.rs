@@ -40,7 +40,10 @@ class = "transient"
 
 fn tasks(fake: &Fake) -> Vec<String> {
     let seen = fake.seen.lock().unwrap();
-    seen.iter().map(|request| body(request)).map(|body| format!("{}{}", body["do"].as_str().unwrap(), body["part"].as_str().unwrap_or(""))).collect()
+    seen.iter()
+        .map(|request| body(request))
+        .map(|body| format!("{}{}", body["do"].as_str().unwrap(), body["part"].as_str().unwrap_or("")))
+        .collect()
 }
 
 fn saving(op: Op) -> Write {
