@@ -15,5 +15,6 @@ pub mod mapping;
 pub mod model;
 pub mod port;
 pub mod sandbox;
+pub mod schema;
 pub mod store;
 pub mod sync;

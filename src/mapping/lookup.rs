@@ -59,6 +59,13 @@ impl Lookup {
         self.out.get(&text).cloned().ok_or_else(|| self.unmapped(&text))
     }
 
+    /// Canonical values that are read back as themselves.
+    pub(super) fn two_way(&self) -> Vec<&str> {
+        let mut known: Vec<&str> = self.back.values().map(String::as_str).collect();
+        known.sort_unstable();
+        known
+    }
+
     fn unmapped(&self, value: &str) -> Failure {
         let message =
             format!("lookup {} does not know `{value}`; add it to [lookups.{}] of the system", self.name, self.name);

@@ -102,6 +102,10 @@ impl Mapping {
         both.map(|rule| rule.name.clone()).collect()
     }
 
+    pub(super) fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
     fn key_of(&self, row: &Value) -> Result<String, Failure> {
         let located = |message: String| rejected(message).with_field(self.spec.key.clone());
         let value = match &self.key {

@@ -94,7 +94,8 @@ impl Parts {
         let Some(spec) = self.entities.get(entity) else {
             return Err(Failure::new(Class::Fatal, format!("entity {entity} is not declared")));
         };
-        crate::model::validate(spec, fields).map_err(|errors| {
+        // What is required is the mapping's to ask for: a system may show only a part of an object.
+        crate::model::normalize(spec, fields).map_err(|errors| {
             let first = errors.first().map(|error| error.field.clone());
             let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             let failure = Failure::new(Class::Rejected, text);
