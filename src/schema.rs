@@ -27,7 +27,8 @@ pub fn mapping_schema() -> Value {
 }
 
 fn object(fields: &indexmap::IndexMap<String, FieldSpec>) -> Map<String, Value> {
-    let properties: Map<String, Value> = fields.iter().map(|(name, field)| (name.clone(), self::field(field))).collect();
+    let properties: Map<String, Value> =
+        fields.iter().map(|(name, field)| (name.clone(), self::field(field))).collect();
     let required: Vec<&String> = fields.iter().filter(|(_, field)| field.required).map(|(name, _)| name).collect();
     let mut schema = Map::new();
     schema.insert("type".into(), "object".into());

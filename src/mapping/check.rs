@@ -68,7 +68,14 @@ fn finding(case: &str, failure: &Failure) -> Finding {
     Finding { case: case.to_owned(), field: failure.field.clone(), problem: failure.message.clone() }
 }
 
-fn there_and_back(mapping: &Mapping, wanted: &Fields, row: &Value, ids: &mut Ids, case: &str, findings: &mut Vec<Finding>) {
+fn there_and_back(
+    mapping: &Mapping,
+    wanted: &Fields,
+    row: &Value,
+    ids: &mut Ids,
+    case: &str,
+    findings: &mut Vec<Finding>,
+) {
     let known = ids.externals(mapping, wanted);
     let body = match mapping.push(wanted, None, &known) {
         Ok(body) => body,
@@ -159,7 +166,11 @@ impl Ids {
         let mut known = Externals::default();
         for (entity, record) in needs.records {
             let place = (entity.clone(), record);
-            let by = self.records.iter().find(|((of, _), number)| *of == entity && **number == record).map(|((_, by), _)| by);
+            let by = self
+                .records
+                .iter()
+                .find(|((of, _), number)| *of == entity && **number == record)
+                .map(|((_, by), _)| by);
             let (RefBy::Id(text) | RefBy::Key(text)) = by.cloned().unwrap_or_else(|| {
                 // A made-up record is called by its number, as id and as key.
                 for by in [RefBy::Id(record.to_string()), RefBy::Key(record.to_string())] {
@@ -230,7 +241,8 @@ impl Maker<'_> {
 
     fn members(&self, rules: &[Rule], spec: &FieldSpec) -> Value {
         let both = rules.iter().filter(|rule| rule.reads && rule.writes);
-        let members = both.filter_map(|rule| spec.fields.get(&rule.name).map(|field| (rule.name.clone(), self.ruled(rule, field))));
+        let members = both
+            .filter_map(|rule| spec.fields.get(&rule.name).map(|field| (rule.name.clone(), self.ruled(rule, field))));
         Value::Object(members.collect())
     }
 
@@ -256,13 +268,17 @@ impl Maker<'_> {
             Kind::Country => pick(&["ES", "PT", "DE"]),
             Kind::Language => pick(&["es", "en", "pt-BR"]),
             Kind::Url => pick(&["https://example.com/a.png", "https://example.com/b?x=1&y=2"]),
-            Kind::Choice => spec.choices.get(self.below(spec.choices.len())).map_or(Value::Null, |one| one.as_str().into()),
+            Kind::Choice => {
+                spec.choices.get(self.below(spec.choices.len())).map_or(Value::Null, |one| one.as_str().into())
+            }
             Kind::List => {
                 let Some(of) = spec.of.as_deref() else { return Value::Null };
                 let items = (0..=self.below(3)).map(|_| self.value(of)).collect();
                 self.told_apart(items, spec)
             }
-            Kind::Object => Value::Object(spec.fields.iter().map(|(name, field)| (name.clone(), self.value(field))).collect()),
+            Kind::Object => {
+                Value::Object(spec.fields.iter().map(|(name, field)| (name.clone(), self.value(field))).collect())
+            }
             Kind::Map => {
                 let value = spec.of.as_deref().map_or(Value::Null, |of| self.value(of));
                 json!({ "Colour": value })
@@ -295,7 +311,8 @@ mod tests {
 
     fn report(entity: &str, text: &str, rows: &[Value]) -> Report {
         let spec = Entities::builtin().get(entity).unwrap().clone();
-        let mapping = Mapping::load(&SourceFile::new("m.toml", text), &spec, &Map::new(), &super::super::Tables::new()).unwrap();
+        let mapping =
+            Mapping::load(&SourceFile::new("m.toml", text), &spec, &Map::new(), &super::super::Tables::new()).unwrap();
         check(&mapping, rows, 50, &Counting(AtomicU64::new(1)))
     }
 
@@ -319,7 +336,8 @@ mod tests {
 
     #[test]
     fn a_field_that_comes_back_different_is_told() {
-        let text = "key = 'sku'\n[fields]\nsku = 'sku'\namount = { from = 'p', pull = 'cents(value)', push = 'value' }\n";
+        let text =
+            "key = 'sku'\n[fields]\nsku = 'sku'\namount = { from = 'p', pull = 'cents(value)', push = 'value' }\n";
         let report = report("price", text, &[json!({ "sku": "A", "p": "2" })]);
         assert_eq!(report.findings[0].field.as_deref(), Some("amount"));
         assert!(report.findings.iter().any(|one| one.case == "row 1"), "{:?}", report.findings);
