@@ -43,6 +43,17 @@ pub async fn store(config: &Config) -> anyhow::Result<SharedStore> {
     Ok(store::open(config.store_url()?.expose_secret()).await?)
 }
 
+/// Opens the state store of a configuration that has run before; looking at it must not make one.
+pub async fn existing_store(config: &Config) -> anyhow::Result<SharedStore> {
+    let url = config.store_url()?;
+    if let Some(file) = url.expose_secret().strip_prefix("sqlite://")
+        && !Path::new(file).exists()
+    {
+        bail!("there is no state at {file} yet: `vaiven run` makes it");
+    }
+    store(config).await
+}
+
 /// Everything the configuration names, opened and proven to fit together; warnings are logged.
 pub fn plan(config: &Config, env: &Env) -> anyhow::Result<Plan> {
     let plan = config.open(&world(config, env)?)?;

@@ -93,19 +93,19 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
         Command::Run(_) | Command::Sandbox(_) => Ok(Ending::Fine),
         Command::Resync { scope } => {
             let config = app::config(&global)?;
-            resync::resync(&scope, &config, &app::store(&config).await?, &env, output).await
+            resync::resync(&scope, &config, &app::existing_store(&config).await?, &env, output).await
         }
         Command::Status => {
             let config = app::config(&global)?;
-            status::status(&config, &app::store(&config).await?, &env, output).await
+            status::status(&config, &app::existing_store(&config).await?, &env, output).await
         }
         Command::Explain { entity, key, personal } => {
             let config = app::config(&global)?;
-            explain::explain(&entity, &key, personal, &config, &app::store(&config).await?, output).await
+            explain::explain(&entity, &key, personal, &config, &app::existing_store(&config).await?, output).await
         }
         Command::Jobs(command) => {
             let config = app::config(&global)?;
-            jobs::jobs(&command, &app::store(&config).await?, &env, output).await
+            jobs::jobs(&command, &app::existing_store(&config).await?, &env, output).await
         }
         Command::Check { offline } => check::check(offline, &global, &env, output).await,
         Command::Adapter(command) => adapter::adapter(&command, &global, output),

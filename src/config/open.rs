@@ -220,7 +220,9 @@ impl Config {
             for entity in &section.entities {
                 for system in std::iter::once(&flow.from).chain(&flow.to) {
                     let Some(system) = ready.iter().find(|ready| ready.name == system) else { continue };
-                    if !tried.insert((system.name, entity.get_ref().as_str())) {
+                    // What the adapter does not know was told as such.
+                    let is_known = system.manifest.entities.contains(entity.get_ref());
+                    if !is_known || !tried.insert((system.name, entity.get_ref().as_str())) {
                         continue;
                     }
                     let place = self.layers.place(&entity.span());
