@@ -4,12 +4,16 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{http::HttpAdapter, sql::SqlAdapter};
+use super::{files::FilesAdapter, http::HttpAdapter, sql::SqlAdapter};
 
 /// JSON Schemas of adapter files by driver.
 #[must_use]
 pub fn schemas() -> Vec<(&'static str, Value)> {
-    vec![("http", schemars::schema_for!(HttpAdapter).to_value()), ("sql", schemars::schema_for!(SqlAdapter).to_value())]
+    vec![
+        ("http", schemars::schema_for!(HttpAdapter).to_value()),
+        ("sql", schemars::schema_for!(SqlAdapter).to_value()),
+        ("files", schemars::schema_for!(FilesAdapter).to_value()),
+    ]
 }
 
 /// JSON Schema of an adapter file, whatever its driver.
