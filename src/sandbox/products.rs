@@ -270,6 +270,10 @@ async fn apply(tx: &mut Tx<'_>, doc: &mut Doc, params: &Doc, id: Option<i64>) ->
             doc.insert((*name).into(), value.clone());
         }
     }
+    if params.contains_key("tax_class") {
+        let class = tax_class(tx, doc).await?;
+        doc.insert("tax_class".into(), class.into());
+    }
     for name in ["name", "description", "short_description"] {
         if let Some(value) = params.get(name) {
             doc.insert(name.into(), text::filtered(value.as_str().unwrap_or_default()).into());
@@ -341,6 +345,17 @@ async fn apply(tx: &mut Tx<'_>, doc: &mut Doc, params: &Doc, id: Option<i64>) ->
         tx.merge_meta(doc, given).await?;
     }
     Ok(())
+}
+
+/// The class as it is stored: the standard one is empty, and so is one that the shop does not know.
+async fn tax_class(tx: &mut Tx<'_>, doc: &Doc) -> Result<String> {
+    let class = text::slug(doc["tax_class"].as_str().unwrap_or_default());
+    if matches!(class.as_str(), "reduced-rate" | "zero-rate") || (class == "parent" && doc["type"] == "variation") {
+        return Ok(class);
+    }
+    let known = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tax_rates WHERE class = ?)").bind(&class);
+    let known: bool = known.fetch_one(&mut *tx.db).await?;
+    Ok(if known { class } else { String::new() })
 }
 
 /// Computes what follows from the rest, moves the date, stores; a variation moves its product too.
@@ -462,7 +477,7 @@ async fn free_slug(tx: &mut Tx<'_>, slug: &str, id: i64) -> Result<String> {
 async fn known_terms(tx: &mut Tx<'_>, table: Table, given: &Value) -> Result<Value> {
     let mut known = Vec::new();
     for term in given.as_array().into_iter().flatten() {
-        if let Some(id) = term["id"].as_i64()
+        if let Ok(id) = text::plain(&term["id"]).parse::<i64>()
             && tx.get(table, id).await?.is_some()
             && !known.iter().any(|have: &Value| have["id"] == id)
         {
