@@ -73,7 +73,7 @@ pub enum Command {
     /// Run a shop to try configurations on, compatible with WooCommerce
     Sandbox(crate::sandbox::Options),
     /// Watch a hardware shop and its ERP being kept in step, without installing anything
-    Demo(DemoArgs),
+    Demo(crate::demo::Options),
     /// Print a script that completes commands in a shell
     #[command(hide = true)]
     Completions { shell: clap_complete::Shell },
@@ -190,14 +190,4 @@ pub enum MappingCommand {
         /// Only these: `adapter` or `adapter/entity`
         names: Vec<String>,
     },
-}
-
-#[derive(Debug, Args)]
-pub struct DemoArgs {
-    /// Live a scripted life, wait until all is quiet, compare both sides and end
-    #[arg(long)]
-    pub once: bool,
-    /// Folder of the demo's data; a second start there goes on where the first was cut off
-    #[arg(long, default_value = "vaiven-demo", value_name = "FOLDER")]
-    pub dir: PathBuf,
 }

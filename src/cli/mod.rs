@@ -111,7 +111,12 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
         Command::Adapter(command) => adapter::adapter(&command, &global, output),
         Command::Mapping(command) => mapping::mapping(&command, &global, output),
         Command::Schema { name } => schema::schema(name.as_deref(), &global),
-        Command::Demo(args) => anyhow::bail!("the demo {args:?} is not part of this build yet"),
+        Command::Demo(options) => {
+            let life = Lifecycle::listen(&env)?;
+            let demo = crate::demo::run(&options, &env, global.json, output::is_watched(), &life.soft);
+            let stopped = || anyhow::anyhow!("stopped at once; the next start in this folder goes on from here");
+            life.guard(demo).await.ok_or_else(stopped)?
+        }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "vaiven", &mut std::io::stdout());
             Ok(Ending::Fine)

@@ -25,10 +25,10 @@ pub struct FlowSection {
     /// The systems they are written to.
     #[schemars(with = "Vec<String>")]
     pub to: Vec<Spanned<String>>,
-    /// Cron expression of five fields: when to pull what changed. Without it only by command.
+    /// Cron expression of five fields, or six with seconds first: when to pull what changed. Without it only by command.
     #[schemars(with = "Option<String>")]
     pub every: Option<Spanned<String>>,
-    /// Cron expression of five fields: when to pull everything, which finds deletions and drift.
+    /// Cron expression of five fields, or six with seconds first: when to pull everything, which finds deletions and drift.
     #[schemars(with = "Option<String>")]
     pub full: Option<Spanned<String>>,
     /// Zone of both, an IANA name. Default UTC.
@@ -83,7 +83,7 @@ pub fn choice<T: for<'de> Deserialize<'de>>(node: &Spanned<Node>, place: &Place)
     T::deserialize(deserializer).map_err(|error| LoadError::new(place, error.to_string().replace("variant", "value")))
 }
 
-/// A timetable of five fields (minute, hour, day of month, month, day of week) or a nickname such as `@daily`.
+/// A timetable of five fields (minute, hour, day of month, month, day of week), of six with seconds first, or a nickname such as `@daily`.
 pub fn timetable(text: &str, zone: chrono_tz::Tz, place: &Place) -> Result<Timetable, LoadError> {
     const HELP: &str = "minute hour day-of-month month day-of-week, for example \"*/5 * * * *\" or \"30 3 * * Mon\"";
     let fields: Vec<&str> = text.split_whitespace().collect();
@@ -93,16 +93,12 @@ pub fn timetable(text: &str, zone: chrono_tz::Tz, place: &Place) -> Result<Timet
         [minute, hour, day, month, weekday] => {
             format!("0 {minute} {hour} {day} {month} {}", weekdays(weekday))
         }
-        [_, _, _, _, _, _] => {
-            return Err(LoadError::new(
-                place,
-                format!("cron expression `{text}` has six fields, seconds are not known here"),
-            )
-            .help(HELP));
+        [second, minute, hour, day, month, weekday] => {
+            format!("{second} {minute} {hour} {day} {month} {}", weekdays(weekday))
         }
         fields => {
             let count = fields.len();
-            return Err(LoadError::new(place, format!("cron expression `{text}` has {count} fields instead of five"))
+            return Err(LoadError::new(place, format!("cron expression `{text}` has {count} fields instead of five or six"))
                 .help(HELP));
         }
     };
@@ -150,11 +146,12 @@ mod tests {
         assert_eq!(next("0 3 * * 7"), "2026-11-29T03:00:00+00:00");
         assert_eq!(next("0 3 * * 1-5"), "2026-11-24T03:00:00+00:00");
         assert_eq!(next("@daily"), "2026-11-24T00:00:00+00:00");
+        assert_eq!(next("*/10 * * * * *"), "2026-11-23T18:02:10+00:00", "six begin with seconds");
     }
 
     #[test]
     fn other_counts_of_fields_are_refused_with_an_example() {
-        for text in ["0 */5 * * * *", "* * *", "", "61 * * * *"] {
+        for text in ["* * * * * * *", "* * *", "", "61 * * * *"] {
             let error = table(text).unwrap_err().to_string();
             assert!(error.contains("cron expression") && error.contains("*/5 * * * *"), "{error}");
         }

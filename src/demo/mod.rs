@@ -7,7 +7,10 @@ mod erp;
 mod generate;
 mod home;
 mod life;
+mod once;
+mod open_end;
 mod report;
+mod stage;
 mod teller;
 #[cfg(test)]
 mod tests;
@@ -16,7 +19,7 @@ use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::env::Env;
+use crate::{cli::Ending, env::Env};
 pub use report::Report;
 
 /// Options of `vaiven demo`.
@@ -31,4 +34,28 @@ pub struct Options {
     /// Another seed makes another company (only a new folder takes it)
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// Runs the demo until its script ends, or without `once` until `shutdown`. `json`: the result as JSON on standard output,
+/// everything else on the error stream. `watched`: a person sits in front of a terminal.
+///
+/// # Errors
+/// When the folder cannot be used, or a system of the demo fails.
+pub async fn run(
+    options: &Options,
+    env: &Env,
+    json: bool,
+    watched: bool,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Ending> {
+    let steps = options.once.then(life::length);
+    let teller = teller::Teller::new(steps, json, watched && !json);
+    let stage = stage::Stage::open(options, env, &teller).await?;
+    let ending = if options.once {
+        once::run(stage, json, &teller, shutdown).await
+    } else {
+        open_end::run(stage, &teller, shutdown).await
+    };
+    teller.close();
+    ending
 }

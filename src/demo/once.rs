@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Ended, compare, erp, life,
+    compare, erp, life,
     report::Report,
     stage::Stage,
     teller::Teller,
 };
-use crate::store::RunKind;
+use crate::{cli::Ending, store::RunKind};
 
 /// Full passes at the end; a change may travel to and fro, but not more often than this.
 const PASSES: u32 = 8;
@@ -22,11 +22,10 @@ const ALL_RUNS: u32 = 1_000_000;
 ///
 /// # Errors
 /// When a system of the demo fails.
-pub async fn run(mut stage: Stage, json: bool, teller: &Teller, shutdown: &CancellationToken) -> anyhow::Result<Ended> {
+pub async fn run(mut stage: Stage, json: bool, teller: &Teller, shutdown: &CancellationToken) -> anyhow::Result<Ending> {
     let begun = stage.env.now();
     if !live(&mut stage, teller, shutdown).await? || !come_to_rest(&stage, teller, shutdown).await? {
-        teller.say("Stopped; the next start in this folder goes on from here.");
-        return Ok(Ended::Stopped);
+        bail!("stopped; the next start in this folder goes on from here");
     }
     let report = judge(&mut stage, begun).await?;
     teller.close();
@@ -36,9 +35,9 @@ pub async fn run(mut stage: Stage, json: bool, teller: &Teller, shutdown: &Cance
         println!("\n{}", report.text());
     }
     Ok(match (report.fine, report.comparison.is_equal() && report.unbalanced.is_empty()) {
-        (true, _) => Ended::Fine,
-        (false, true) => Ended::Attention,
-        (false, false) => Ended::Unequal,
+        (true, _) => Ending::Fine,
+        (false, true) => Ending::Attention,
+        (false, false) => Ending::Failed,
     })
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Ended, stage::Stage, teller::Teller};
+use super::{stage::Stage, teller::Teller};
+use crate::cli::Ending;
 
 /// Time to look at what a step does.
 const PAUSE: Duration = Duration::from_secs(4);
@@ -13,7 +14,7 @@ const PAUSE: Duration = Duration::from_secs(4);
 ///
 /// # Errors
 /// When a system of the demo fails.
-pub async fn run(mut stage: Stage, teller: &Teller, shutdown: &CancellationToken) -> anyhow::Result<Ended> {
+pub async fn run(mut stage: Stage, teller: &Teller, shutdown: &CancellationToken) -> anyhow::Result<Ending> {
     let Stage { env, world, engine, store, .. } = &mut stage;
     let day = shutdown.child_token();
     let life = async {
@@ -38,5 +39,5 @@ pub async fn run(mut stage: Stage, teller: &Teller, shutdown: &CancellationToken
     ended?;
     worked?;
     teller.say("Stopped; the next start in this folder goes on from here.");
-    Ok(Ended::Fine)
+    Ok(Ending::Fine)
 }

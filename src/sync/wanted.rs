@@ -58,15 +58,17 @@ pub(super) fn wanted(
             }
             continue;
         }
-        if !leads && here.is_none() {
-            // A flow that only brings fields back never brings a record into being.
+        // A flow that only brings some fields back never brings a record into being; one that carries it whole does, where
+        // the target never had it. It then speaks for all fields: their owner has nothing to say yet.
+        let founds = !leads && !flow.fields.contains_key(entity) && replicas.iter().all(|replica| replica.system != target);
+        if !leads && !founds && here.is_none() {
             continue;
         }
         spoken = true;
         let Some(known) = reads(&flow.from) else { continue };
         for field in known.intersection(side.writes) {
             let carried = flow.fields.get(entity).is_none_or(|only| only.contains(field));
-            if carried && routes.owner(entity, field, &flow.from, target) == Some(&flow.from) {
+            if carried && (founds || routes.owner(entity, field, &flow.from, target) == Some(&flow.from)) {
                 fields.insert(field.clone(), source.fields.get(field).cloned().unwrap_or(Value::Null));
             }
         }
@@ -124,6 +126,7 @@ mod tests {
 
     fn both_ways() -> Routes {
         let mut back = flow("account", "erp", "shop", &["order"]);
+        back.fields.insert("order".into(), names(&["status"]));
         back.owners.insert("order.status".into(), "erp".into());
         Routes::new(vec![flow("sales", "shop", "erp", &["order"]), back]).unwrap()
     }
@@ -150,6 +153,20 @@ mod tests {
     #[test]
     fn a_flow_that_only_brings_fields_back_never_creates_a_record() {
         assert_eq!(state(&both_ways(), "shop", &[replica("erp", &json!({"status": "shipped"}))]), Wanted::Nothing);
+    }
+
+    #[test]
+    fn where_an_entity_flows_whole_in_both_directions_each_side_creates_what_the_other_lacks() {
+        let routes = Routes::new(vec![flow("crm", "erp", "shop", &["order"]), flow("sales", "shop", "erp", &["order"])])
+            .unwrap();
+        let there = replica("shop", &json!({"total": "10", "status": "new"}));
+        let Wanted::Fields(first) = state(&routes, "erp", &[there.clone()]) else { panic!("erp is told") };
+        assert_eq!(first.get("total"), Some(&json!("10")));
+        let here = replica("erp", &json!({"total": "9"}));
+        assert_eq!(state(&routes, "erp", &[there.clone(), here.clone()]), Wanted::Fields(Fields::new()), "erp owns it now");
+        let mut gone = here;
+        gone.gone_at = Some(chrono::DateTime::UNIX_EPOCH);
+        assert_eq!(state(&routes, "erp", &[there, gone]), Wanted::Nothing, "what the erp deleted does not come back");
     }
 
     #[test]
