@@ -12,6 +12,9 @@ use tokio::net::TcpListener;
 
 /// What `vaiven.toml` is made from.
 const CONFIGURATION: &str = include_str!("../../config/demo.toml");
+/// How the daemon presents itself at the shop.
+pub const KEY: &str = "ck_demo";
+pub const SECRET: &str = "cs_demo";
 const EXAMPLE_ADDRESS: &str = "http://127.0.0.1:8787";
 
 /// A demo's folder, held until dropped.
@@ -62,6 +65,8 @@ impl Home {
             Some(listener) => listener,
             None => TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.context("no free port")?,
         };
+        fs::write(self.path("state/shop.key"), KEY)?;
+        fs::write(self.path("state/shop.secret"), SECRET)?;
         let text = CONFIGURATION.replace(EXAMPLE_ADDRESS, &format!("http://{}", listener.local_addr()?));
         let draft = self.path("vaiven.toml.tmp");
         let mut new = File::create(&draft)?;

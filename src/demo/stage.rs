@@ -8,7 +8,7 @@ use secrecy::ExposeSecret as _;
 use sqlx::SqliteConnection;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{Options, erp, generate::Seed, home::Home, life::World, teller::Teller};
+use super::{Options, erp, generate::Seed, home::{Home, KEY, SECRET}, life::World, teller::Teller};
 use crate::{
     cli::app,
     config::Config,
@@ -71,6 +71,8 @@ async fn open_shop(home: &Home, address: SocketAddr, env: &Env) -> anyhow::Resul
     let options = sandbox::Options {
         file: file.clone(),
         listen: address,
+        key: KEY.to_owned(),
+        secret: SECRET.to_owned(),
         prices_include_tax: true,
         taxes: taxes.map_err(anyhow::Error::msg)?,
         ..sandbox::Options::default()
@@ -86,7 +88,7 @@ async fn tell(teller: &Teller, world: &mut World, home: &Home, address: SocketAd
         home.path("").display()
     ));
     teller.say(&format!(
-        "Shop: http://{address}/wp-json/wc/v3/products?consumer_key=ck_sandbox&consumer_secret=cs_sandbox"
+        "Shop: http://{address}/wp-json/wc/v3/products?consumer_key={KEY}&consumer_secret={SECRET}"
     ));
     teller.say(&format!("Look at it from outside: vaiven status --config {}", home.path("vaiven.toml").display()));
     Ok(())
