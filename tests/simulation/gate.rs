@@ -1,0 +1,95 @@
+//! The real store behind a gate: every verb runs to its end before anything else happens, so that one seed gives one
+//! order of events, whatever the database's own threads do.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tokio::runtime::Handle;
+use vaiven::store::*;
+
+pub struct Gate {
+    inner: SharedStore,
+    /// Runtime of the database's connections.
+    handle: Handle,
+    verbs: AtomicU64,
+}
+
+impl Gate {
+    pub fn new(inner: SharedStore, handle: Handle) -> Self {
+        Self { inner, handle, verbs: AtomicU64::new(0) }
+    }
+
+    /// How many verbs have been carried out: whoever waits for quiet watches it.
+    pub fn verbs(&self) -> u64 {
+        self.verbs.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! gated {
+    ($($name:ident($($arg:ident: $kind:ty),*) -> $ret:ty;)*) => {
+        #[async_trait]
+        impl Store for Gate {
+            $(async fn $name(&self, $($arg: $kind),*) -> $ret {
+                // An await of its own, so that a crash can fall between any two verbs.
+                tokio::task::yield_now().await;
+                self.verbs.fetch_add(1, Ordering::Relaxed);
+                let work = self.inner.$name($($arg),*);
+                std::thread::scope(|scope| scope.spawn(|| self.handle.block_on(work)).join().unwrap())
+            })*
+        }
+    };
+}
+
+gated! {
+    records(entity: &str, keys: &[String]) -> Result<Vec<RecordId>>;
+    record(entity: &str, key: &str) -> Result<Option<RecordId>>;
+    keys(records: &[RecordId]) -> Result<BTreeMap<RecordId, (String, String)>>;
+    resolve(system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>>;
+    identify(system: &str, entity: &str, rows: &[(String, String, Vec<(String, String)>)]) -> Result<Vec<Identified>>;
+    begin_run(system: &str, entity: &str, kind: RunKind, trigger: &str, now: DateTime<Utc>) -> Result<i64>;
+    end_run(run: i64, balance: &Balance, error: Option<&str>, now: DateTime<Utc>) -> Result<()>;
+    sight(system: &str, entity: &str, rows: &[Sighting]) -> Result<Sighted>;
+    replicas_by_id(system: &str, entity: &str, ids: &[String]) -> Result<Vec<Replica>>;
+    commit_page(page: PageCommit, now: DateTime<Utc>) -> Result<Numbers>;
+    cursor(system: &str, entity: &str) -> Result<Option<String>>;
+    forget_cursor(system: &str, entity: &str) -> Result<()>;
+    unseen(system: &str, entity: &str, seen: &roaring::RoaringBitmap, after: u32, limit: usize) -> Result<Vec<(u32, Replica)>>;
+    counter() -> Result<i64>;
+    enqueue(jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64>;
+    claim(target: &str, but: &[String], owner: &str, limit: usize, lease: Duration, now: DateTime<Utc>) -> Result<Vec<Job>>;
+    renew(jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
+    release(jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()>;
+    intend(intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>>;
+    replicas_of(records: &[RecordId]) -> Result<Vec<Replica>>;
+    externals(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>>;
+    parts(system: &str, wanted: &[(String, String)]) -> Result<BTreeMap<(String, String), (String, RecordId)>>;
+    parts_of(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, BTreeMap<String, BTreeMap<String, String>>>>;
+    deliver(target: &str, entity: &str, outcomes: Vec<Delivered>, now: DateTime<Utc>) -> Result<DeliverSummary>;
+    backlog() -> Result<Vec<Backlog>>;
+    jobs(filter: &JobFilter) -> Result<Vec<Job>>;
+    retry(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
+    discard(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
+    runs(limit: u32) -> Result<Vec<Run>>;
+    changes(record: RecordId, limit: u32) -> Result<Vec<Change>>;
+    attempts(job: i64) -> Result<Vec<Attempt>>;
+    rejections(system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
+    rejection_counts() -> Result<Vec<(String, String, u64)>>;
+    counts() -> Result<Vec<(String, String, u64, u64)>>;
+    recover(now: DateTime<Utc>) -> Result<u64>;
+    standing(system: &str) -> Result<Standing>;
+    set_standing(system: &str, standing: &Standing) -> Result<()>;
+    acquire(name: &str, owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Option<Lease>>;
+    keep(lease: &Lease, until: Duration, now: DateTime<Utc>) -> Result<bool>;
+    drop_lease(lease: &Lease) -> Result<()>;
+    place_order(verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64>;
+    take_order() -> Result<Option<Order>>;
+    note(name: &str, value: &Value) -> Result<()>;
+    noted(name: &str) -> Result<Option<Value>>;
+    purge(before: DateTime<Utc>, slice: u32) -> Result<u64>;
+}
