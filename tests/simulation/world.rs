@@ -222,7 +222,7 @@ impl Stage {
                 ("order", include_str!("adapters/order.toml")),
             ] {
                 let file = SourceFile::new(format!("{entity}.toml"), text);
-                let mapping = Mapping::load(file, entities.get(entity).unwrap().clone(), &serde_json::Map::new(), &BTreeMap::new()).unwrap();
+                let mapping = Mapping::load(&file, entities.get(entity).unwrap(), &serde_json::Map::new(), &BTreeMap::new()).unwrap();
                 mappings.insert((name.into(), entity.into()), Arc::new(mapping));
             }
         }
