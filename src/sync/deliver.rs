@@ -100,12 +100,10 @@ async fn batch(parts: &Parts, target: &str, tally: &mut Tally, stop: &Cancellati
     if parts.store.standing(target).await?.until.is_some_and(|until| until > now) {
         return Ok(false);
     }
+    let Some(system) = parts.systems.get(target).cloned() else { return Ok(false) };
     let limits = parts.limits(target);
     let jobs = parts.store.claim(target, &[], &parts.owner, limits.batch, parts.limits.lease, now).await?;
     let Some(entity) = jobs.first().map(|job| job.entity.clone()) else { return Ok(false) };
-    let Some(system) = parts.systems.get(target).cloned() else {
-        return Ok(false);
-    };
     let batch = Batch { parts, system: system.as_ref(), target, entity: &entity, settle: limits.settle };
     let work = batch.carry_out(jobs.clone(), stop);
     let delivered = alive(parts, &jobs, work).await?;

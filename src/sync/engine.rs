@@ -196,6 +196,18 @@ impl Engine {
         Ok(summary)
     }
 
+    /// Reads one entity of one system and opens the jobs that follow; delivers nothing.
+    pub async fn pull(
+        &self,
+        system: &str,
+        entity: &str,
+        kind: RunKind,
+        trigger: &str,
+        cancel: &CancellationToken,
+    ) -> Result<RunReport, StoreError> {
+        pull::pull(&self.parts, system, entity, kind, trigger, cancel).await
+    }
+
     /// Pulls all sources in the order of the configuration; targets first where they were never looked at.
     async fn pull_all(
         &self,

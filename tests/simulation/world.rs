@@ -262,6 +262,7 @@ fn flows() -> Vec<Flow> {
         fields: BTreeMap::new(),
     };
     let mut account = flow("account", "erp", "shop", &["order"]);
+    account.fields.insert("order".into(), ["status".to_owned()].into());
     account.owners.insert("order.status".into(), "erp".into());
     vec![flow("catalog", "erp", "shop", &["product", "stock"]), flow("sales", "shop", "erp", &["order"]), account]
 }
