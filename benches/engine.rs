@@ -128,7 +128,9 @@ fn reader(file: &Path) -> Result<csv::Reader<File>> {
 /// Rows as JSON and their hashes into one table, a thousand per statement.
 async fn bare_insert(bare: &mut SqliteConnection, file: &Path) -> Result<f64> {
     const SQL: &str = "INSERT INTO bare SELECT value->>0, value->>1, value->>2 FROM json_each(?1)";
-    sqlx::query("CREATE TABLE bare (id TEXT PRIMARY KEY, hash TEXT, row TEXT) WITHOUT ROWID").execute(&mut *bare).await?;
+    sqlx::query("CREATE TABLE bare (id TEXT PRIMARY KEY, hash TEXT, row TEXT) WITHOUT ROWID")
+        .execute(&mut *bare)
+        .await?;
     let start = Instant::now();
     let mut reader = reader(file)?;
     let header = reader.headers()?.clone();
@@ -197,8 +199,12 @@ async fn engine(folder: &Path) -> Result<Engine> {
     let settings = manifest.settle(&indexmap::IndexMap::from([("folder".to_owned(), given)]), &place)?;
     let system: Arc<dyn System> = adapter::open("files", &manifest, &settings, &world)?;
     let spec = entities.get("price").context("price ships")?;
-    let mapping =
-        Mapping::load(&SourceFile::new("bench-mapping.toml", MAPPING), spec, &serde_json::Map::new(), &BTreeMap::new())?;
+    let mapping = Mapping::load(
+        &SourceFile::new("bench-mapping.toml", MAPPING),
+        spec,
+        &serde_json::Map::new(),
+        &BTreeMap::new(),
+    )?;
     let flow = Flow {
         name: "prices".into(),
         entities: vec!["price".into()],

@@ -126,10 +126,16 @@ pub fn check(wire: &Wire, runs: &[Run]) -> Vec<String> {
         match shop.product(&product.sku).as_slice() {
             [(_, there)] => {
                 if there.name != as_stored(&product.name) {
-                    wrong.push(format!("{}: name {:?} in the ERP, {:?} in the shop", product.sku, product.name, there.name));
+                    wrong.push(format!(
+                        "{}: name {:?} in the ERP, {:?} in the shop",
+                        product.sku, product.name, there.name
+                    ));
                 }
                 if there.stock != product.stock {
-                    wrong.push(format!("{}: stock {} in the ERP, {} in the shop", product.sku, product.stock, there.stock));
+                    wrong.push(format!(
+                        "{}: stock {} in the ERP, {} in the shop",
+                        product.sku, product.stock, there.stock
+                    ));
                 }
                 if !there.active {
                     wrong.push(format!("{}: hidden in the shop though the ERP sells it", product.sku));
@@ -148,14 +154,19 @@ pub fn check(wire: &Wire, runs: &[Run]) -> Vec<String> {
         let taken: Vec<&Order> = erp.orders.values().filter(|taken| taken.number == order.number).collect();
         match taken.as_slice() {
             [taken] => {
-                if taken.lines != order.lines || taken.total.trim_end_matches(".0") != order.total.trim_end_matches(".0") {
+                if taken.lines != order.lines
+                    || taken.total.trim_end_matches(".0") != order.total.trim_end_matches(".0")
+                {
                     wrong.push(format!("order {}: {:?} in the shop, {:?} in the ERP", order.number, order, taken));
                 }
                 if taken.status == "draft" {
                     wrong.push(format!("order {}: never confirmed", order.number));
                 }
                 if taken.status != order.status {
-                    wrong.push(format!("order {}: {} in the ERP, {} in the shop", order.number, taken.status, order.status));
+                    wrong.push(format!(
+                        "order {}: {} in the ERP, {} in the shop",
+                        order.number, taken.status, order.status
+                    ));
                 }
             }
             [] => wrong.push(format!("order {}: lost on the way to the ERP", order.number)),

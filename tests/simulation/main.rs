@@ -47,7 +47,9 @@ fn nothing_is_lost_nothing_twice_whatever_fails() {
     let failures = failures.into_inner().unwrap();
     let told: Vec<String> = failures
         .iter()
-        .map(|(seed, wrong)| format!("SEED={seed} cargo test --test simulation -- --nocapture\n    {}", wrong.join("\n    ")))
+        .map(|(seed, wrong)| {
+            format!("SEED={seed} cargo test --test simulation -- --nocapture\n    {}", wrong.join("\n    "))
+        })
         .collect();
     assert!(told.is_empty(), "{} of {seeds} seeds fail:\n{}", told.len(), told.join("\n"));
 }

@@ -63,7 +63,10 @@ impl Call<'_> {
     }
 
     fn since(&self) -> i64 {
-        self.query.get("since").and_then(|text| text.parse::<DateTime<Utc>>().ok()).map_or(i64::MIN, |time| time.timestamp())
+        self.query
+            .get("since")
+            .and_then(|text| text.parse::<DateTime<Utc>>().ok())
+            .map_or(i64::MIN, |time| time.timestamp())
     }
 }
 
@@ -90,7 +93,12 @@ impl Model {
     }
 
     /// Whole pages in order of id.
-    fn page<T>(rows: &BTreeMap<u64, T>, call: &Call<'_>, keep: impl Fn(&T) -> bool, show: impl Fn(u64, &T) -> Value) -> Answer {
+    fn page<T>(
+        rows: &BTreeMap<u64, T>,
+        call: &Call<'_>,
+        keep: impl Fn(&T) -> bool,
+        show: impl Fn(u64, &T) -> Value,
+    ) -> Answer {
         let kept: Vec<(u64, &T)> = rows.iter().filter(|(_, row)| keep(row)).map(|(id, row)| (*id, row)).collect();
         let total = kept.len();
         let after = u64::try_from(call.number("after").unwrap_or(0)).unwrap();
@@ -109,7 +117,12 @@ impl Model {
                 |product| product.updated >= since && call.query.get("sku").is_none_or(|sku| *sku == product.sku),
                 show_product,
             ),
-            "/stock" => Self::page(&self.products, call, |_| true, |id, product| json!({"id": id, "sku": product.sku, "stock": product.stock})),
+            "/stock" => Self::page(
+                &self.products,
+                call,
+                |_| true,
+                |id, product| json!({"id": id, "sku": product.sku, "stock": product.stock}),
+            ),
             "/orders" => Self::page(
                 &self.orders,
                 call,
@@ -144,7 +157,14 @@ impl Model {
             if !self.product(&sku).is_empty() {
                 return json!({"error": {"code": "duplicate"}});
             }
-            self.add_product(Product { sku, name: String::new(), price: "0".into(), stock: 0, active: true, updated: 0 })
+            self.add_product(Product {
+                sku,
+                name: String::new(),
+                price: "0".into(),
+                stock: 0,
+                active: true,
+                updated: 0,
+            })
         } else {
             item["id"].as_u64().or_else(|| item["id"].as_str()?.parse().ok()).unwrap_or(0)
         };
@@ -169,7 +189,9 @@ impl Model {
                 return answer(500, json!({"error": "broke down in the middle"}));
             }
             let id = item["id"].as_str().and_then(|id| id.parse().ok()).unwrap_or(0);
-            let Some(product) = self.products.get_mut(&id) else { return answer(400, json!({"error": "no such product"})) };
+            let Some(product) = self.products.get_mut(&id) else {
+                return answer(400, json!({"error": "no such product"}));
+            };
             product.stock = item["stock"].as_i64().unwrap_or(0);
             product.updated = call.now.timestamp();
             self.writes += 1;
@@ -185,7 +207,10 @@ impl Model {
         let order = Order {
             number: text(&call.body["number"]),
             email: text(&call.body["email"]),
-            lines: lines.iter().map(|line| (text(&line["sku"]), line["quantity"].as_i64().unwrap_or(0), text(&line["price"]))).collect(),
+            lines: lines
+                .iter()
+                .map(|line| (text(&line["sku"]), line["quantity"].as_i64().unwrap_or(0), text(&line["price"])))
+                .collect(),
             total: text(&call.body["total"]),
             status: "draft".into(),
             updated: call.now.timestamp(),
@@ -240,8 +265,12 @@ fn show_product(id: u64, product: &Product) -> Value {
 }
 
 fn show_order(id: u64, order: &Order) -> Value {
-    let lines: Vec<Value> =
-        order.lines.iter().enumerate().map(|(at, (sku, quantity, price))| json!({"line": at + 1, "sku": sku, "quantity": quantity, "price": price})).collect();
+    let lines: Vec<Value> = order
+        .lines
+        .iter()
+        .enumerate()
+        .map(|(at, (sku, quantity, price))| json!({"line": at + 1, "sku": sku, "quantity": quantity, "price": price}))
+        .collect();
     json!({
         "id": id, "number": order.number, "email": order.email, "lines": lines, "total": order.total, "status": order.status,
         "placed": "2026-01-01T00:00:00Z", "updated": date(order.updated),

@@ -108,9 +108,22 @@ impl Wire {
         state.late = rest;
         let due: Vec<Late> = due;
         for late in due {
-            let call = Call { method: &late.method, path: &late.path, query: BTreeMap::new(), body: late.body.clone(), now, only: None };
+            let call = Call {
+                method: &late.method,
+                path: &late.path,
+                query: BTreeMap::new(),
+                body: late.body.clone(),
+                now,
+                only: None,
+            };
             let answer = state.models.get_mut(late.host).unwrap().handle(&call);
-            state.trace.push(format!("{} late {} {} {}", now.format("%H:%M:%S"), late.method, late.path, answer.status));
+            state.trace.push(format!(
+                "{} late {} {} {}",
+                now.format("%H:%M:%S"),
+                late.method,
+                late.path,
+                answer.status
+            ));
         }
     }
 
@@ -124,8 +137,16 @@ impl Wire {
         }
         let faults: &[Fault] = if is_write {
             &[
-                Fault::NotSent, Fault::LostBefore, Fault::LostAfter, Fault::LostAfter, Fault::LostLate, Fault::ErrorBefore,
-                Fault::ErrorAfter, Fault::HalfBatch, Fault::Throttled, Fault::Html,
+                Fault::NotSent,
+                Fault::LostBefore,
+                Fault::LostAfter,
+                Fault::LostAfter,
+                Fault::LostLate,
+                Fault::ErrorBefore,
+                Fault::ErrorAfter,
+                Fault::HalfBatch,
+                Fault::Throttled,
+                Fault::Html,
             ]
         } else {
             &[Fault::NotSent, Fault::LostBefore, Fault::ErrorBefore, Fault::Throttled, Fault::ShortPage, Fault::Html]
@@ -183,7 +204,11 @@ impl Transport for Wire {
         let only = (fault == Fault::HalfBatch).then(|| usize::try_from(self.chance.below(3)).unwrap());
         let call = Call { method, path: &path, query, body, now: self.env.now(), only };
         let mut answer = self.with(host, |model| model.handle(&call));
-        self.note(format!("{host} {method} {path} {}{}", answer.status, if fault == Fault::None { "" } else { " faulty" }));
+        self.note(format!(
+            "{host} {method} {path} {}{}",
+            answer.status,
+            if fault == Fault::None { "" } else { " faulty" }
+        ));
         tokio::task::yield_now().await;
         // Time passes on the wire.
         self.env.sleep(Duration::from_millis(20 + self.chance.below(400))).await;

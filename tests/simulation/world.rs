@@ -92,7 +92,8 @@ fn memory_folder() -> std::path::PathBuf {
 
 impl Stage {
     async fn play(&self) -> Vec<String> {
-        let mut life = Life { wire: &self.wire, chance: &self.chance, now: self.env.now().timestamp(), skus: 0, orders: 0 };
+        let mut life =
+            Life { wire: &self.wire, chance: &self.chance, now: self.env.now().timestamp(), skus: 0, orders: 0 };
         for _ in 0..3 + self.chance.below(12) {
             life.new_product();
         }
@@ -200,7 +201,8 @@ impl Stage {
 
     fn engine(&self, store: Arc<Gate>) -> Engine {
         let entities = Arc::new(Entities::builtin());
-        let world = World { env: self.env.clone(), transport: Arc::new(self.wire.clone()), folder: "/nonexistent".into() };
+        let world =
+            World { env: self.env.clone(), transport: Arc::new(self.wire.clone()), folder: "/nonexistent".into() };
         let mut systems: BTreeMap<String, Arc<dyn System>> = BTreeMap::new();
         let mut mappings: BTreeMap<(String, String), Arc<dyn Translate>> = BTreeMap::new();
         for name in ["erp", "shop"] {
@@ -210,11 +212,10 @@ impl Stage {
             };
             let file = SourceFile::new(format!("{name}.toml"), text);
             let manifest = Arc::new(Manifest::load(file.clone()).unwrap());
-            let url = Given {
-                value: SettingValue::Plain(format!("http://{name}.test").into()),
-                place: Place::start(&file),
-            };
-            let settings = manifest.settle(&indexmap::IndexMap::from([("url".to_owned(), url)]), &Place::start(&file)).unwrap();
+            let url =
+                Given { value: SettingValue::Plain(format!("http://{name}.test").into()), place: Place::start(&file) };
+            let settings =
+                manifest.settle(&indexmap::IndexMap::from([("url".to_owned(), url)]), &Place::start(&file)).unwrap();
             systems.insert(name.into(), adapter::open(name, &manifest, &settings, &world).unwrap());
             for (entity, text) in [
                 ("product", include_str!("adapters/product.toml")),
@@ -222,7 +223,9 @@ impl Stage {
                 ("order", include_str!("adapters/order.toml")),
             ] {
                 let file = SourceFile::new(format!("{entity}.toml"), text);
-                let mapping = Mapping::load(&file, entities.get(entity).unwrap(), &serde_json::Map::new(), &BTreeMap::new()).unwrap();
+                let mapping =
+                    Mapping::load(&file, entities.get(entity).unwrap(), &serde_json::Map::new(), &BTreeMap::new())
+                        .unwrap();
                 mappings.insert((name.into(), entity.into()), Arc::new(mapping));
             }
         }
