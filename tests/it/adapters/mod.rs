@@ -2,6 +2,7 @@
 
 mod files;
 pub mod sql;
+mod sql_servers;
 mod sql_sqlite;
 
 use std::{path::Path, sync::Arc};
