@@ -203,7 +203,7 @@ async fn engine(folder: &Path) -> Result<Engine> {
         &SourceFile::new("bench-mapping.toml", MAPPING),
         spec,
         &serde_json::Map::new(),
-        &BTreeMap::new(),
+        &indexmap::IndexMap::new(),
     )?;
     let flow = Flow {
         name: "prices".into(),

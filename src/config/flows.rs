@@ -98,8 +98,11 @@ pub fn timetable(text: &str, zone: chrono_tz::Tz, place: &Place) -> Result<Timet
         }
         fields => {
             let count = fields.len();
-            return Err(LoadError::new(place, format!("cron expression `{text}` has {count} fields instead of five or six"))
-                .help(HELP));
+            return Err(LoadError::new(
+                place,
+                format!("cron expression `{text}` has {count} fields instead of five or six"),
+            )
+            .help(HELP));
         }
     };
     let schedule = full.parse().map_err(|error: cron::error::Error| {

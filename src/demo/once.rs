@@ -5,12 +5,7 @@ use anyhow::bail;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    compare, erp, life,
-    report::Report,
-    stage::Stage,
-    teller::Teller,
-};
+use super::{compare, erp, life, report::Report, stage::Stage, teller::Teller};
 use crate::{cli::Ending, store::RunKind};
 
 /// Full passes at the end; a change may travel to and fro, but not more often than this.
@@ -22,7 +17,12 @@ const ALL_RUNS: u32 = 1_000_000;
 ///
 /// # Errors
 /// When a system of the demo fails.
-pub async fn run(mut stage: Stage, json: bool, teller: &Teller, shutdown: &CancellationToken) -> anyhow::Result<Ending> {
+pub async fn run(
+    mut stage: Stage,
+    json: bool,
+    teller: &Teller,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Ending> {
     let begun = stage.env.now();
     if !live(&mut stage, teller, shutdown).await? || !come_to_rest(&stage, teller, shutdown).await? {
         bail!("stopped; the next start in this folder goes on from here");

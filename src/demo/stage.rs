@@ -8,7 +8,13 @@ use secrecy::ExposeSecret as _;
 use sqlx::SqliteConnection;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{Options, erp, generate::Seed, home::{Home, KEY, SECRET}, life::World, teller::Teller};
+use super::{
+    Options, erp,
+    generate::Seed,
+    home::{Home, KEY, SECRET},
+    life::World,
+    teller::Teller,
+};
 use crate::{
     cli::app,
     config::Config,
@@ -58,8 +64,7 @@ impl Stage {
         let store = store::open(config.store_url()?.expose_secret()).await?;
         let owner = format!("demo-{}-{:016x}", std::process::id(), env.entropy.next_u64());
         let engine = Engine::new(plan.parts(store.clone(), env.clone(), owner));
-        let mut world =
-            World { env: env.clone(), erp, shop, shelves, drop: home.path("drop"), seed: Seed::new(seed) };
+        let mut world = World { env: env.clone(), erp, shop, shelves, drop: home.path("drop"), seed: Seed::new(seed) };
         tell(teller, &mut world, &home, address, is_new).await?;
         Ok(Self { home, env: env.clone(), world, engine, store, address, _shop: AbortOnDropHandle::new(serving) })
     }
@@ -80,16 +85,20 @@ async fn open_shop(home: &Home, address: SocketAddr, env: &Env) -> anyhow::Resul
     Shop::open(&file, &options, env.clone()).await.context("the shop's database")
 }
 
-async fn tell(teller: &Teller, world: &mut World, home: &Home, address: SocketAddr, is_new: bool) -> anyhow::Result<()> {
+async fn tell(
+    teller: &Teller,
+    world: &mut World,
+    home: &Home,
+    address: SocketAddr,
+    is_new: bool,
+) -> anyhow::Result<()> {
     let (articles, formats, families, customers) = sizes(&mut world.erp).await?;
     let begun = if is_new { "A new company" } else { "The company of an earlier start" };
     teller.say(&format!(
         "{begun}: {articles} articles with {formats} formats in {families} families, {customers} customers, in {}",
         home.path("").display()
     ));
-    teller.say(&format!(
-        "Shop: http://{address}/wp-json/wc/v3/products?consumer_key={KEY}&consumer_secret={SECRET}"
-    ));
+    teller.say(&format!("Shop: http://{address}/wp-json/wc/v3/products?consumer_key={KEY}&consumer_secret={SECRET}"));
     teller.say(&format!("Look at it from outside: vaiven status --config {}", home.path("vaiven.toml").display()));
     Ok(())
 }

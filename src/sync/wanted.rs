@@ -60,7 +60,8 @@ pub(super) fn wanted(
         }
         // A flow that only brings some fields back never brings a record into being; one that carries it whole does, where
         // the target never had it. It then speaks for all fields: their owner has nothing to say yet.
-        let founds = !leads && !flow.fields.contains_key(entity) && replicas.iter().all(|replica| replica.system != target);
+        let founds =
+            !leads && !flow.fields.contains_key(entity) && replicas.iter().all(|replica| replica.system != target);
         if !leads && !founds && here.is_none() {
             continue;
         }
@@ -157,13 +158,18 @@ mod tests {
 
     #[test]
     fn where_an_entity_flows_whole_in_both_directions_each_side_creates_what_the_other_lacks() {
-        let routes = Routes::new(vec![flow("crm", "erp", "shop", &["order"]), flow("sales", "shop", "erp", &["order"])])
-            .unwrap();
+        let routes =
+            Routes::new(vec![flow("crm", "erp", "shop", &["order"]), flow("sales", "shop", "erp", &["order"])])
+                .unwrap();
         let there = replica("shop", &json!({"total": "10", "status": "new"}));
         let Wanted::Fields(first) = state(&routes, "erp", &[there.clone()]) else { panic!("erp is told") };
         assert_eq!(first.get("total"), Some(&json!("10")));
         let here = replica("erp", &json!({"total": "9"}));
-        assert_eq!(state(&routes, "erp", &[there.clone(), here.clone()]), Wanted::Fields(Fields::new()), "erp owns it now");
+        assert_eq!(
+            state(&routes, "erp", &[there.clone(), here.clone()]),
+            Wanted::Fields(Fields::new()),
+            "erp owns it now"
+        );
         let mut gone = here;
         gone.gone_at = Some(chrono::DateTime::UNIX_EPOCH);
         assert_eq!(state(&routes, "erp", &[there, gone]), Wanted::Nothing, "what the erp deleted does not come back");

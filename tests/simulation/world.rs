@@ -223,9 +223,13 @@ impl Stage {
                 ("order", include_str!("adapters/order.toml")),
             ] {
                 let file = SourceFile::new(format!("{entity}.toml"), text);
-                let mapping =
-                    Mapping::load(&file, entities.get(entity).unwrap(), &serde_json::Map::new(), &BTreeMap::new())
-                        .unwrap();
+                let mapping = Mapping::load(
+                    &file,
+                    entities.get(entity).unwrap(),
+                    &serde_json::Map::new(),
+                    &indexmap::IndexMap::new(),
+                )
+                .unwrap();
                 mappings.insert((name.into(), entity.into()), Arc::new(mapping));
             }
         }

@@ -166,10 +166,12 @@ async fn every_kind_of_postgres_column_goes_both_ways() {
         "doc": { "a": [1.10, null] }, "plain": { "b": 1 }, "raw": "AP8=", "feeling": "happy", "fixed": "EUR" }"#,
     )
     .unwrap();
-    let columns: Vec<&str> = expected.as_object().unwrap().keys().map(String::as_str).filter(|name| *name != "id").collect();
+    let columns: Vec<&str> =
+        expected.as_object().unwrap().keys().map(String::as_str).filter(|name| *name != "id").collect();
     goes_both_ways(kinds(&url, &columns).as_ref(), &expected).await;
 
-    let list = KINDS.replace("SELECT * FROM kind ORDER BY id", "SELECT 1 AS id, ARRAY[1, NULL, 3] AS numbers, ARRAY['a'] AS texts");
+    let list = KINDS
+        .replace("SELECT * FROM kind ORDER BY id", "SELECT 1 AS id, ARRAY[1, NULL, 3] AS numbers, ARRAY['a'] AS texts");
     let system = open(&list, &[("url", &url)], ".".as_ref()).unwrap();
     let row = pull(system.as_ref(), "kind", None, 10).await.unwrap().rows[0].body.clone().into_value();
     assert_eq!(row, json!({ "id": 1, "numbers": [1, null, 3], "texts": ["a"] }));
@@ -206,8 +208,13 @@ async fn every_kind_of_mysql_column_goes_both_ways() {
     )
     .unwrap();
     // A time with `Z` is no literal of every version; the mapping writes it as the column wants it.
-    let columns: Vec<&str> =
-        expected.as_object().unwrap().keys().map(String::as_str).filter(|name| !matches!(*name, "id" | "instant")).collect();
+    let columns: Vec<&str> = expected
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .filter(|name| !matches!(*name, "id" | "instant"))
+        .collect();
     let rows = pull(kinds(&url, &columns).as_ref(), "kind", None, 10).await.unwrap().rows;
     assert_eq!(rows[0].body.clone().into_value(), expected);
     let update = vec![write(1, Op::Update, "2", Some("2"), rows[0].body.clone().into_value())];
