@@ -61,7 +61,9 @@ pub async fn pull(
     if let Some(pager) = &list.listing.pages {
         (stand.pages, more) = pager.advance(stand.pages, &seen(&answer, &listed, Some(&entity.id)), &scope)?;
     }
-    let total = stand.pages.total;
+    // What was announced counts listed rows: with some left out or taken apart it says nothing about objects. It is proven
+    // above all the same.
+    let total = stand.pages.total.filter(|_| entity.keep.is_none() && list.split.is_none());
     let mut result = Page { total, ..Page::default() };
     let broken = mark(list, &listed, &mut stand.mark, number, &mut result.errors);
     join(&list.joins, &mut listed, &entity.id, exchange, Verb::List, &scope).await?;
