@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Ending, app, args::Global, output};
 use crate::{
-    adapter::{http::HttpAdapter, sql::SqlAdapter},
+    adapter::{files::FilesAdapter, http::HttpAdapter, sql::SqlAdapter},
     config::Sections,
     load::{LoadError, Place, SourceFile},
     mapping::MappingFile,
@@ -48,7 +48,7 @@ fn of(schema: Schema) -> Value {
 
 /// An adapter is of one of three forms, by its driver.
 fn adapter() -> Value {
-    let forms = [of(schema_for!(HttpAdapter)), of(schema_for!(SqlAdapter))];
+    let forms = [of(schema_for!(HttpAdapter)), of(schema_for!(SqlAdapter)), of(schema_for!(FilesAdapter))];
     json!({ "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Adapter", "oneOf": forms })
 }
 
