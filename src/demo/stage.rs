@@ -35,7 +35,6 @@ pub struct Stage {
     pub world: World,
     pub engine: Engine,
     pub store: SharedStore,
-    pub address: SocketAddr,
     /// Answers until dropped.
     _shop: AbortOnDropHandle<()>,
 }
@@ -66,7 +65,7 @@ impl Stage {
         let engine = Engine::new(plan.parts(store.clone(), env.clone(), owner));
         let mut world = World { env: env.clone(), erp, shop, shelves, drop: home.path("drop"), seed: Seed::new(seed) };
         tell(teller, &mut world, &home, address, is_new).await?;
-        Ok(Self { home, env: env.clone(), world, engine, store, address, _shop: AbortOnDropHandle::new(serving) })
+        Ok(Self { home, env: env.clone(), world, engine, store, _shop: AbortOnDropHandle::new(serving) })
     }
 }
 

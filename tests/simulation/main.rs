@@ -3,6 +3,8 @@
 //!
 //! `SEEDS=n` chooses how many seeds run, `SEED=n` plays a single one with its trace.
 
+#![allow(clippy::unwrap_used, reason = "helpers of a test fail as tests do")]
+
 mod chance;
 mod clock;
 mod gate;

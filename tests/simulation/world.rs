@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use vaiven::{
     adapter::{self, Given, Manifest, SettingValue, World},
-    env::{Clock, Env},
+    env::Env,
     load::{Place, SourceFile},
     mapping::{Mapping, Translate},
     model::Entities,
