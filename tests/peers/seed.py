@@ -108,8 +108,10 @@ def count(erp, warehouse, quantities):
 
 def make_stock(erp):
     products = erp.search("product.product", [["type", "=", "goods"]], ["code"])
-    for at, (_, location) in enumerate(sorted(warehouses(erp).items())):
-        quantities = {row["id"]: 20 + (row["id"] * 7 + at * 11) % 80 for row in products if (row["id"] + at) % 3 or not at}
+    for at, (code, location) in enumerate(sorted(warehouses(erp).items())):
+        # Sales are shipped from Madrid, which has everything.
+        stocked = [row["id"] for row in products if code == "MAD" or (row["id"] + at) % 3]
+        quantities = {product: 20 + (product * 7 + at * 11) % 80 for product in stocked}
         count(erp, location, quantities)
 
 
@@ -147,11 +149,12 @@ def change(erp):
         erp.do("product.template", "write", [row["id"]], {"list_price": row["list_price"] + Decimal("1.25")})
     for row in templates[40:60]:
         erp.do("product.template", "write", [row["id"]], {"name": row["name"] + " Pro"})
-    (first, *_) = sorted(warehouses(erp).items())
-    count(erp, first[1], {row["products"][0]: 5 + at for at, row in enumerate(templates[60:90])})
+    count(erp, warehouses(erp)["BCN"], {row["products"][0]: 5 + at for at, row in enumerate(templates[60:90])})
     gone = templates[90:93]
-    erp.do("product.product", "write", [product for row in gone for product in row["products"]], {"active": False})
-    erp.do("product.template", "write", [row["id"] for row in gone], {"active": False})
+    # The ERP would warn of the stock that is left.
+    products = [product for row in gone for product in row["products"]]
+    erp.do("product.product", "write", products, {"active": False}, _skip_warnings=True)
+    erp.do("product.template", "write", [row["id"] for row in gone], {"active": False}, _skip_warnings=True)
     leaves = list(erp.ids("product.category", "code", [["accounting", "=", False], ["parent", "!=", None]]).values())
     make_products(erp, range(len(templates), len(templates) + 5), basics, leaves)
 

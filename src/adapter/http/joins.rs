@@ -181,7 +181,7 @@ pub async fn join(
     for join in joins {
         let children =
             if page.is_empty() { HashMap::new() } else { children(join, page, id, exchange, verb, scope).await? };
-        place(join, page, children)?;
+        place(join, page, &children)?;
     }
     Ok(())
 }
@@ -255,10 +255,11 @@ fn by_row(join: &Join, rows: Vec<Value>, children: &mut Children) -> Result<(), 
     Ok(())
 }
 
-fn place(join: &Join, page: &mut [Value], mut children: Children) -> Result<(), Failure> {
+fn place(join: &Join, page: &mut [Value], children: &Children) -> Result<(), Failure> {
     for row in page {
         let key = join.to.eval(&on_row(row)).ok().as_ref().and_then(text_of);
-        let mut found = key.and_then(|key| children.remove(&key)).unwrap_or_default();
+        // Two rows may name the same children: moves of one article.
+        let mut found = key.and_then(|key| children.get(&key).cloned()).unwrap_or_default();
         let value = match (join.one, found.len()) {
             (false, _) => Value::Array(found),
             (true, 0 | 1) => found.pop().unwrap_or_default(),
