@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # The live pair: Tryton as ERP, Vendure as shop, Vaivén between them. Prints `N passed, N failed`; exits 1 if any failed.
 #
-#   pair.sh [BINARY]     VAIVEN_CACHE  where the servers are installed (default ~/.cache/vaiven)
-#                        KILLS         how often the daemon is killed while orders come in (default 10)
+#   VAIVEN        the binary (default target/release/vaiven)
+#   VAIVEN_CACHE  where the servers are installed (default ~/.cache/vaiven)
+#   KILLS         how often the daemon is killed while orders come in (default 10)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 peers=$root/tests/peers
 cache=${VAIVEN_CACHE:-$HOME/.cache/vaiven}
-binary=$(realpath "${1:-${VAIVEN_BIN:-$root/target/debug/vaiven}}")
+binary=$(realpath "${VAIVEN:-$root/target/release/vaiven}")
 kills=${KILLS:-10}
 work=$(mktemp -d)
 passed=0 failed=0 daemon=
@@ -58,7 +59,7 @@ seed() { python3 "$peers/seed.py" "$1" "$erp" "${@:2}"; }
 equal() { python3 "$peers/compare.py" "$erp" "$shop"; }
 once() { vaiven run --once; }
 
-# A run after which nothing was written and nothing was found changed.
+# A run that writes nothing and leaves nothing to do.
 quiet() { vaiven run --once --json | tee "$work/quiet.json" | python3 "$here/quiet.py"; }
 
 checkout() { python3 "$peers/checkout.py" "$shop" "$@"; }
@@ -101,7 +102,7 @@ configure
 verdict "the configuration and both connections are found good" vaiven check
 verdict "a catalog, prices, stock and customers are brought over" once
 verdict "both systems tell the same" equal
-verdict "a second run changes nothing" quiet
+verdict "a second run writes nothing" quiet
 seed change
 verdict "changes and deletions are brought over" once
 verdict "both systems tell the same after changes" equal

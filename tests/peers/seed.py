@@ -153,8 +153,8 @@ def change(erp):
     gone = templates[90:93]
     # The ERP would warn of the stock that is left.
     products = [product for row in gone for product in row["products"]]
-    erp.do("product.product", "write", products, {"active": False}, _skip_warnings=True)
-    erp.do("product.template", "write", [row["id"] for row in gone], {"active": False}, _skip_warnings=True)
+    erp.insist("product.product", "write", products, {"active": False})
+    erp.insist("product.template", "write", [row["id"] for row in gone], {"active": False})
     leaves = list(erp.ids("product.category", "code", [["accounting", "=", False], ["parent", "!=", None]]).values())
     make_products(erp, range(len(templates), len(templates) + 5), basics, leaves)
 
