@@ -68,7 +68,7 @@ pub async fn pull(
     let broken = mark(list, &listed, &mut stand.mark, number, &mut result.errors);
     join(&list.joins, &mut listed, &entity.id, exchange, Verb::List, &scope).await?;
 
-    let mut taken = Rows::new(entity, result.errors);
+    let mut taken = Rows::new(entity, exchange.scope(), result.errors);
     for (index, row) in listed.into_iter().enumerate() {
         if broken.contains(&index) {
             continue;
@@ -113,6 +113,8 @@ fn mark(list: &List, listed: &[Value], mark: &mut Option<String>, page: u64, err
 /// Rows of an answer becoming rows of the engine: kept ones, with their ids, each id once.
 pub struct Rows<'a> {
     entity: &'a Entity,
+    /// The system's settings: `keep` and `split` may ask for them.
+    base: Scope<'a>,
     taken: Vec<SourceRow>,
     errors: Vec<RowError>,
     by_id: HashMap<String, usize>,
@@ -120,13 +122,14 @@ pub struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     #[must_use]
-    pub fn new(entity: &'a Entity, errors: Vec<RowError>) -> Self {
-        Self { entity, taken: Vec::new(), errors, by_id: HashMap::new() }
+    pub fn new(entity: &'a Entity, base: Scope<'a>, errors: Vec<RowError>) -> Self {
+        Self { entity, base, taken: Vec::new(), errors, by_id: HashMap::new() }
     }
 
     /// Takes the entity's rows within a listed row.
     pub fn split(&mut self, row: &Value, split: &Expr, position: &str) {
-        let parts = match split.eval(&on_row(row)) {
+        let parts = split.eval(&self.base.child().with_members(row).with("row", row));
+        let parts = match parts {
             Ok(Value::Array(parts)) => parts,
             Ok(other) => {
                 return self.refuse(position, None, &format!("`split` gives {}", crate::expr::json_kind(&other)));
@@ -159,7 +162,7 @@ impl<'a> Rows<'a> {
     }
 
     fn read(&self, row: &Value) -> Result<Option<(String, Option<String>)>, String> {
-        let scope = on_row(row);
+        let scope = self.base.child().with_members(row).with("row", row);
         if let Some(keep) = &self.entity.keep
             && !keep.eval_bool(&scope).map_err(|error| error.to_string())?
         {

@@ -144,7 +144,7 @@ impl HttpSystem {
             rows => rows?,
         };
         join(&read.joins, &mut rows, &entity.id, &self.exchange, Verb::Read, &scope).await?;
-        let mut taken = Rows::new(entity, Vec::new());
+        let mut taken = Rows::new(entity, self.exchange.scope(), Vec::new());
         for (index, row) in rows.into_iter().enumerate() {
             taken.take(row, format!("read row {}", index + 1));
         }
@@ -184,7 +184,7 @@ impl HttpSystem {
             ours(find, &mut rows, &scope)?;
         }
         join(&find.joins, &mut rows, &entity.id, &self.exchange, Verb::Find, &scope).await?;
-        let mut taken = Rows::new(entity, Vec::new());
+        let mut taken = Rows::new(entity, self.exchange.scope(), Vec::new());
         if find.split.is_none() {
             ours(find, &mut rows, &scope)?;
         }

@@ -95,7 +95,7 @@ pub async fn conforms(system: &dyn System, mark: &str) {
 async fn lists(system: &dyn System, mark: &str) {
     let all = pull(system, "product", None, 1000).await.unwrap();
     assert_eq!(ids(&all), ["1", "2", "3"], "inactive rows are not kept, other shops not listed");
-    assert_eq!(all.total, Some(4));
+    assert_eq!(all.total, None, "rows that `keep` leaves out are counted as well: the driver proves this total itself");
     assert_eq!(all.cursor.as_deref(), Some(mark));
     let first = all.rows[0].body.clone().into_value();
     assert_eq!(first["price"].to_string().trim_matches('"'), "12.50", "every digit of a decimal");
