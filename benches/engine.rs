@@ -210,14 +210,7 @@ async fn engine(folder: &Path) -> Result<Engine> {
         entities: vec!["price".into()],
         from: "files".into(),
         to: vec!["shop".into()],
-        every: None,
-        full: None,
-        owners: BTreeMap::new(),
-        filters: BTreeMap::new(),
-        matches: BTreeMap::new(),
-        on_delete: BTreeMap::new(),
-        on_missing: BTreeMap::new(),
-        fields: BTreeMap::new(),
+        ..Flow::default()
     };
     Ok(Engine::new(Parts {
         store: vaiven::store::open(&format!("sqlite://{}/state.db", folder.display())).await?,

@@ -32,14 +32,7 @@ impl Names<'_> {
             entities: section.entities.iter().map(|entity| entity.get_ref().clone()).collect(),
             from: section.from.get_ref().clone(),
             to: section.to.iter().map(|system| system.get_ref().clone()).collect(),
-            every: None,
-            full: None,
-            owners: BTreeMap::new(),
-            filters: BTreeMap::new(),
-            matches: BTreeMap::new(),
-            on_delete: BTreeMap::new(),
-            on_missing: BTreeMap::new(),
-            fields: BTreeMap::new(),
+            ..Flow::default()
         };
         let mut note = |result: Result<(), LoadError>| problems.extend(result.err());
         for entity in &section.entities {

@@ -23,7 +23,7 @@ pub use scope::{Scope, ScopeError};
 pub use timetable::Timetable;
 
 /// Routing rule: which entities go from which system to which others, when, and who owns what.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Flow {
     pub name: String,
     /// In order: what comes first is pulled and delivered first.

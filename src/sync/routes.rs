@@ -128,14 +128,7 @@ pub(super) mod tests {
             entities: entities.iter().map(|&entity| entity.into()).collect(),
             from: from.into(),
             to: vec![to.into()],
-            every: None,
-            full: None,
-            owners: BTreeMap::new(),
-            filters: BTreeMap::new(),
-            matches: BTreeMap::new(),
-            on_delete: BTreeMap::new(),
-            on_missing: BTreeMap::new(),
-            fields: BTreeMap::new(),
+            ..Flow::default()
         }
     }
 

@@ -261,12 +261,7 @@ fn flows() -> Vec<Flow> {
         to: vec![to.into()],
         every: Some(timetable("0 * * * * *")),
         full: Some(timetable("30 */15 * * * *")),
-        owners: BTreeMap::new(),
-        filters: BTreeMap::new(),
-        matches: BTreeMap::new(),
-        on_delete: BTreeMap::new(),
-        on_missing: BTreeMap::new(),
-        fields: BTreeMap::new(),
+        ..Flow::default()
     };
     let mut account = flow("account", "erp", "shop", &["order"]);
     account.fields.insert("order".into(), ["status".to_owned()].into());
