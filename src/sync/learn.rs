@@ -78,7 +78,10 @@ fn close(
             fields.insert(field.clone(), value);
         }
     }
-    let mut parts = answer.parts;
+    let mut parts = task.adopted.clone();
+    for (list, ids) in answer.parts {
+        parts.entry(list).or_default().extend(ids);
+    }
     if let Some(shown) = shown {
         let assumed = Replica { fields, sent, ..placeholder(batch, &task, &id) };
         (fields, sent) = observe(Some(&assumed), shown.fields, mapping.reads());

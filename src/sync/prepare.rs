@@ -30,7 +30,12 @@ pub(super) struct Task {
     /// Intent as it stands in the store now.
     pub(super) intent: Option<Intent>,
     pub(super) write: Write,
+    /// Parts of an object that a lookup found: the replica is to know them whatever the answer tells.
+    pub(super) adopted: Parts,
 }
+
+/// List name to part key to the target's id.
+type Parts = BTreeMap<String, BTreeMap<String, String>>;
 
 impl Task {
     pub(super) fn op_name(&self) -> &'static str {
@@ -60,6 +65,8 @@ struct Known {
     changed: BTreeSet<String>,
     /// The object of a create whose first answer was lost.
     found: Option<SourceRow>,
+    /// Parts of an object that a lookup found, which no pull has told of yet.
+    parts: Parts,
 }
 
 pub(super) async fn prepare(
@@ -267,7 +274,7 @@ fn decide(
         settle(prepared, batch, &job, &failure);
         return None;
     }
-    Some(Known { job, key, here, wanted, op, changed, found: None })
+    Some(Known { job, key, here, wanted, op, changed, found: None, parts: Parts::new() })
 }
 
 /// Whether a create of this job was sent and not seen to end.
@@ -333,7 +340,8 @@ async fn look_up(
                         continue;
                     }
                     match adopt_row(batch, mapping, &one, row).await? {
-                        Ok(replica) => {
+                        Ok((replica, parts)) => {
+                            one.parts = parts;
                             one.changed = wanted::difference(&one.wanted, Some(&replica));
                             one.op = Op::Update;
                             one.here = Some(replica);
@@ -385,7 +393,7 @@ async fn adopt_row(
     mapping: &dyn Translate,
     one: &Known,
     row: SourceRow,
-) -> Result<std::result::Result<Replica, Failure>> {
+) -> Result<std::result::Result<(Replica, Parts), Failure>> {
     let (id, version) = (row.id.clone(), row.version.clone());
     let mut pulled = match mapping.pull(&row.body.into_value()) {
         Ok(pulled) => pulled,
@@ -395,7 +403,7 @@ async fn adopt_row(
         return Ok(Err(failure));
     }
     detect::resolve(batch.parts, batch.target, &mut [&mut pulled]).await?;
-    Ok(Ok(Replica {
+    let replica = Replica {
         system: batch.target.to_owned(),
         entity: batch.entity.to_owned(),
         record: one.job.record,
@@ -406,7 +414,8 @@ async fn adopt_row(
         print: None,
         gone_at: None,
         written: 0,
-    }))
+    };
+    Ok(Ok((replica, pulled.parts)))
 }
 
 /// The lookup found the object just as wanted.
@@ -418,7 +427,7 @@ fn taken_on(one: &Known) -> Delivered {
         sent: replica.sent.clone(),
         version: replica.version.clone(),
         print: None,
-        parts: None,
+        parts: (!one.parts.is_empty()).then(|| one.parts.clone()),
         matches: Vec::new(),
         gone: false,
     });
@@ -481,7 +490,7 @@ async fn push(
             whole,
             before: one.here.as_ref().map_or(Value::Null, |replica| Value::Object(replica.fields.clone())),
             wanted: Value::Object(one.wanted.clone()),
-            parts: parts_there.remove(&one.job.record).unwrap_or_default(),
+            parts: parts_there.remove(&one.job.record).unwrap_or_else(|| one.parts.clone()),
             done,
             found: one.found,
         };
@@ -492,6 +501,7 @@ async fn push(
             changed: one.changed,
             wanted: one.wanted,
             write,
+            adopted: one.parts,
         });
     }
     Ok(())

@@ -36,6 +36,8 @@ pub(super) struct State {
     pub(super) next: u64,
     pub(super) faults: VecDeque<Fault>,
     pub(super) pull_faults: VecDeque<Failure>,
+    /// Name that somebody gives an object before it is found.
+    pub(super) renamed: Option<String>,
     /// Writes that took effect.
     pub(super) written: Vec<(Op, String)>,
 }
@@ -94,6 +96,10 @@ impl FakeSystem {
 
     pub(super) fn fault(&self, fault: Fault) {
         self.state.lock().unwrap().faults.push_back(fault);
+    }
+
+    pub(super) fn renaming_at_find(&self, name: &str) {
+        self.state.lock().unwrap().renamed = Some(name.to_owned());
     }
 
     fn altered(&self, value: &Value) -> Value {
@@ -169,6 +175,12 @@ impl System for FakeSystem {
 
     async fn find(&self, entity: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
         let key = probe.key;
+        let renamed = self.state.lock().unwrap().renamed.take();
+        if let Some(name) = renamed {
+            for row in self.state.lock().unwrap().rows.entry(entity.into()).or_default().values_mut() {
+                row["name"]["es"] = name.as_str().into();
+            }
+        }
         Ok(self.rows(entity).iter().filter(|row| row["code"] == *key || row["sku"] == *key).map(source_row).collect())
     }
 
@@ -219,6 +231,11 @@ impl Translate for FakeMapping {
             return Err(Failure::new(Class::Rejected, "the row has no key"));
         };
         let mut pulled = Pulled { key: key.to_owned(), ..Pulled::default() };
+        // A product is its own variant.
+        if let (Some(sku), None, Some(id)) = (row["sku"].as_str(), row.get("code"), row["id"].as_str()) {
+            let variants = BTreeMap::from([(sku.to_owned(), id.to_owned())]);
+            pulled.parts.insert("variants".to_owned(), variants);
+        }
         for field in &self.fields {
             if let Some(value) = row.get(field).filter(|value| !value.is_null()) {
                 pulled.fields.insert(field.clone(), value.clone());

@@ -134,6 +134,22 @@ async fn an_object_is_created_once_when_the_reply_is_lost() {
 }
 
 #[tokio::test]
+async fn the_parts_of_an_object_that_a_lookup_found_are_known() {
+    // Found as wanted, and found with something still to write: prices and stock wait for the parts of both.
+    for (fault, after) in [(Fault::LostAfter, "Martillo"), (Fault::LostAfter, "Martillo grande")] {
+        let stage = Stage::catalog().await;
+        stage.erp.put("product", "1", &hammer());
+        stage.shop.fault(fault);
+        stage.shop.renaming_at_find(after);
+        assert!(stage.once().await.is_clean());
+        let record = stage.store.record("product", "H-1").await.unwrap().unwrap();
+        let parts = stage.store.parts_of("shop", &[record]).await.unwrap();
+        let id = stage.shop.rows("product")[0]["id"].as_str().unwrap().to_owned();
+        assert_eq!(parts[&record]["variants"], BTreeMap::from([("H-1".to_owned(), id)]), "{after}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_looked_up_is_never_created_a_second_time() {
     let shop = FakeSystem::new("shop").with_facts(|facts| facts.find = crate::port::Find::None);
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
