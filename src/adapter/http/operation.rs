@@ -158,11 +158,13 @@ impl Operation {
         if let Some(answer) = &saga.answer {
             return self.learnt.read(saga.write, entity, &answer.scope(&scope), Some(answer));
         }
-        // Every step was done by an earlier attempt: there is no answer to read more than the captured id from.
-        let id = Learnt { id: self.learnt.id.clone(), ..Learnt::default() };
+        // Every step was done by an earlier attempt, or the lookup found all there is to do: what the captures and the found
+        // object tell is learnt; where that takes an answer, the captured id alone.
         let nothing = Value::Null;
         let scope = scope.with("body", &nothing).with("status", &nothing).with("headers", &nothing);
-        id.read(saga.write, entity, &scope, None)
+        let id = Learnt { id: self.learnt.id.clone(), ..Learnt::default() };
+        let all = self.learnt.read(saga.write, entity, &scope, None);
+        all.or_else(|_| id.read(saga.write, entity, &scope, None))
     }
 }
 

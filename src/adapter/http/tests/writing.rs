@@ -185,6 +185,37 @@ async fn a_create_whose_first_answer_was_lost_goes_on_with_what_was_found() {
     assert_eq!(saved.0.lock().unwrap()[0].1["order"], json!("42"));
 }
 
+#[tokio::test]
+async fn a_create_that_a_lookup_found_complete_tells_its_row_and_its_parts() {
+    let toml = r#"
+[http]
+base = "${url}"
+[entities.product]
+id = "id"
+[entities.product.find]
+get = "/products"
+where = "row.sku == key"
+[entities.product.create]
+id = "product"
+parts = { variants = 'index_by([#{ sku: key, id: text(product) }], "sku")' }
+row = "if found == () { stored } else { found }"
+[[entities.product.create.steps]]
+name = "product"
+post = "/products"
+body = "${body}"
+capture = { product = "body.id", stored = "body" }
+"#;
+    let (shop, fake) = system(toml, |_| reply(200, &json!({})));
+    let row = json!({ "id": 42, "sku": "A" });
+    let found =
+        SourceRow { id: "42".into(), position: "find row 1".into(), version: None, body: RowBody::Json(row.clone()) };
+    let retry = Write { found: Some(found), key: "A".into(), ..order(1) };
+    let written = shop.write("product", vec![retry], &Saved::default()).await.remove(0).result.unwrap();
+    assert_eq!((written.id.as_str(), written.stored), ("42", Some(row)));
+    assert_eq!(written.parts["variants"]["A"], "42");
+    assert!(fake.paths().is_empty(), "nothing is left to send");
+}
+
 const BATCH: &str = r#"
 [http]
 base = "${url}"
