@@ -70,6 +70,12 @@ impl Cause {
         Self(format!("missing:{entity}={key}"))
     }
 
+    /// A shared field that was changed on both sides.
+    #[must_use]
+    pub fn conflict() -> Self {
+        Self("conflict".to_owned())
+    }
+
     /// A system that does not answer or refuses our credentials.
     #[must_use]
     pub fn system(name: &str) -> Self {

@@ -9,7 +9,7 @@ use serde::{
 
 use crate::{
     load::{LoadError, Node, Place, Spanned},
-    sync::{DeletePolicy, MissingPolicy, Timetable},
+    sync::{DeletePolicy, DriftPolicy, MissingPolicy, Timetable},
 };
 
 /// Routing rule: which entities go from which system to which others, when, and who owns what.
@@ -39,7 +39,8 @@ pub struct FlowSection {
     #[serde(rename = "where")]
     #[schemars(with = "Option<OneOrEach<String>>")]
     pub filter: Option<Spanned<Node>>,
-    /// `entity.field` to the system that owns it; fields not named belong to `from`.
+    /// `entity.field` to the system that owns it, or to `shared`: then changes of both sides are merged. Fields not named
+    /// belong to `from`.
     #[serde(default)]
     #[schemars(with = "IndexMap<String, String>")]
     pub owners: IndexMap<Spanned<String>, Spanned<String>>,
@@ -47,6 +48,14 @@ pub struct FlowSection {
     #[serde(default, rename = "match")]
     #[schemars(with = "IndexMap<String, Vec<String>>")]
     pub matches: IndexMap<Spanned<String>, Vec<Spanned<String>>>,
+    /// What happens when a system edits a field that another owns: `repair`, `accept` or `report`. For all entities, or by
+    /// entity or `entity.field`.
+    #[schemars(with = "Option<OneOrEach<DriftPolicy>>")]
+    pub drift: Option<Spanned<Node>>,
+    /// Who decides where both sides changed a shared field differently: `manual`, or `prefer SYSTEM`. For all entities, or by
+    /// entity or `entity.field`.
+    #[schemars(with = "Option<OneOrEach<String>>")]
+    pub conflicts: Option<Spanned<Node>>,
     /// What happens at the targets when the source no longer has a record. For all entities, or by entity.
     #[schemars(with = "Option<OneOrEach<DeletePolicy>>")]
     pub on_delete: Option<Spanned<Node>>,

@@ -125,7 +125,9 @@ impl Config {
         let mappings = self.mappings(&flows, &ready, &registry, &entities, &mut problems);
         problems.extend(fit::circle(&flows, &self.sections.flows, &self.layers).err());
         let routes = Routes::new(flows).map_err(|error| {
-            let (RoutesError::TwoOwners { second_flow: flow, .. } | RoutesError::Self_ { flow, .. }) = &error;
+            let (RoutesError::TwoOwners { second_flow: flow, .. }
+            | RoutesError::Self_ { flow, .. }
+            | RoutesError::OneWay { flow, .. }) = &error;
             let flow = self.sections.flows.get_key_value(flow.as_str());
             let place = flow.map_or_else(|| self.layers.start(), |(name, _)| self.layers.place(&name.span()));
             LoadError::new(&place, error.to_string())

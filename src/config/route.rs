@@ -13,7 +13,7 @@ use crate::{
     expr::{Expr, Known},
     load::{LoadError, Node, Place, Spanned},
     model::{Entities, EntitySpec},
-    sync::{Flow, Timetable},
+    sync::{ConflictPolicy, Flow, SHARED, Timetable},
 };
 
 /// Everything a flow's names are looked up in.
@@ -45,6 +45,13 @@ impl Names<'_> {
         note(self.filters(section).map(|filters| flow.filters = filters));
         note(self.by_entity(section, section.on_delete.as_ref()).map(|policies| flow.on_delete = policies));
         note(self.by_entity(section, section.on_missing.as_ref()).map(|policies| flow.on_missing = policies));
+        note(self.by_field(section, section.drift.as_ref(), choice).map(|policies| flow.drift = policies));
+        note(
+            self.by_field(section, section.conflicts.as_ref(), |node, place| {
+                self.conflict_policy(section, node, place)
+            })
+            .map(|policies| flow.conflicts = policies),
+        );
         note(self.owners(section).map(|owners| flow.owners = owners));
         note(self.field_lists(section, &section.matches).map(|matches| flow.matches = matches));
         note(self.field_lists(section, &section.fields).map(|fields| {
@@ -131,6 +138,52 @@ impl Names<'_> {
         Ok(LoadError::collect(choices)?.into_iter().collect())
     }
 
+    /// Values for all entities, by entity, or by `entity.field`.
+    fn by_field<T>(
+        &self,
+        section: &FlowSection,
+        node: Option<&Spanned<Node>>,
+        read: impl Fn(&Spanned<Node>, &Place) -> Result<T, LoadError>,
+    ) -> Result<BTreeMap<String, T>, LoadError> {
+        let values = node.into_iter().flat_map(each).map(|(name, node)| {
+            let place = self.place(node);
+            match name.split_once('.') {
+                Some((entity, field)) => Self::field(self.carried(section, entity, &place)?, field, &place)?,
+                None if name == "*" => {}
+                None => self.carried(section, name, &place).map(|_| ())?,
+            }
+            Ok((name.to_owned(), read(node, &place)?))
+        });
+        Ok(LoadError::collect(values)?.into_iter().collect())
+    }
+
+    /// `manual`, or `prefer SYSTEM`.
+    fn conflict_policy(
+        &self,
+        section: &FlowSection,
+        node: &Spanned<Node>,
+        place: &Place,
+    ) -> Result<ConflictPolicy, LoadError> {
+        let text = node.get_ref().as_text().unwrap_or_default();
+        match text.split_once(' ') {
+            None if text == "manual" => Ok(ConflictPolicy::Manual),
+            Some(("prefer", system)) => {
+                let system = system.trim();
+                let ends = Self::ends(section);
+                if !ends.contains(&system) {
+                    return Err(LoadError::unknown(place, "system of this flow", system, ends));
+                }
+                Ok(ConflictPolicy::Prefer(system.to_owned()))
+            }
+            _ => Err(LoadError::new(place, format!("`{text}` does not say who decides a conflict"))
+                .help("\"manual\", or for example \"prefer erp\"")),
+        }
+    }
+
+    fn ends(section: &FlowSection) -> Vec<&str> {
+        std::iter::once(&section.from).chain(&section.to).map(|system| system.get_ref().as_str()).collect()
+    }
+
     fn owners(&self, section: &FlowSection) -> Result<BTreeMap<String, String>, LoadError> {
         let owners = section.owners.iter().map(|(path, owner)| {
             let place = self.place(path);
@@ -139,8 +192,8 @@ impl Names<'_> {
                     .help("for example \"product.description\""));
             };
             Self::field(self.carried(section, entity, &place)?, field, &place)?;
-            let ends: Vec<&str> =
-                std::iter::once(&section.from).chain(&section.to).map(|system| system.get_ref().as_str()).collect();
+            let mut ends = Self::ends(section);
+            ends.push(SHARED);
             if !ends.contains(&owner.get_ref().as_str()) {
                 return Err(LoadError::unknown(&self.place(owner), "system of this flow", owner.get_ref(), ends));
             }

@@ -8,9 +8,9 @@ use roaring::RoaringBitmap;
 use serde_json::Value;
 
 use super::{
-    Attempt, Backlog, Balance, Change, DeliverSummary, Delivered, Identified, Intent, Job, JobFilter, Lease, NewJob,
-    Numbers, Order, PageCommit, RecordId, RefWanted, Rejection, Replica, Result, Run, RunKind, Sighted, Sighting,
-    Standing, Store, names::Names, sql::Pool,
+    Attempt, Backlog, Balance, Change, Conflict, DeliverSummary, Delivered, Identified, Intent, Job, JobFilter, Lease,
+    Merged, NewJob, Numbers, Order, PageCommit, RecordId, RefWanted, Rejection, Replica, Result, Run, RunKind,
+    Settlement, Sighted, Sighting, Standing, Store, names::Names, sql::Pool,
 };
 
 /// Store in SQLite or PostgreSQL. Its verbs are in the modules of their table families; this is the list of them.
@@ -187,6 +187,28 @@ impl Store for Database {
 
     async fn discard(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64> {
         self.discard(filter, now).await
+    }
+
+    async fn merged(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>> {
+        self.merged(records).await
+    }
+
+    async fn conflicts_of(&self, records: &[RecordId]) -> Result<Vec<Conflict>> {
+        self.conflicts_of(records).await
+    }
+
+    async fn conflicts(&self, limit: u32) -> Result<Vec<Conflict>> {
+        self.conflicts(limit).await
+    }
+
+    async fn settle_conflict(
+        &self,
+        conflict: &Conflict,
+        settlement: &Settlement,
+        jobs: &[NewJob],
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        self.settle_conflict(conflict, settlement, jobs, now).await
     }
 
     async fn runs(&self, limit: u32) -> Result<Vec<Run>> {

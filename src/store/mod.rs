@@ -20,6 +20,7 @@ mod deliver;
 mod housekeeping;
 mod identity;
 mod jobs;
+mod merged;
 mod names;
 mod open;
 mod pull;
@@ -79,6 +80,67 @@ pub struct Replica {
     pub gone_at: Option<DateTime<Utc>>,
     /// Number of the delivery that last wrote it, on the store's own counter; 0 = never written by us.
     pub written: i64,
+}
+
+/// Merged value of a record's shared fields: what its systems are to agree on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Merged {
+    /// Field to value; `null` where they agree that it is absent. A field that is missing was never merged.
+    pub fields: Fields,
+    /// 0 = there is none yet.
+    pub revision: i64,
+}
+
+/// Merged fields to be written over the revision they were made from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MergedWrite {
+    pub record: RecordId,
+    pub revision: i64,
+    pub fields: Fields,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConflictKind {
+    /// A shared field: the system and the others changed it to different values.
+    Conflict,
+    /// A field of another owner was edited at the system, and the flow says to report it.
+    Drift,
+}
+
+/// A field that waits for a person.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Conflict {
+    pub record: RecordId,
+    pub entity: String,
+    /// The system whose value differs.
+    pub system: String,
+    pub field: String,
+    pub kind: ConflictKind,
+    /// What they last agreed on; for a drift what the owner had delivered.
+    pub base: Value,
+    pub at: DateTime<Utc>,
+}
+
+/// A conflict of the page's system, opened (it stays as it is if it is open already) or closed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConflictMark {
+    pub record: RecordId,
+    pub field: String,
+    /// `None` closes it.
+    pub kind: Option<ConflictKind>,
+    pub base: Value,
+}
+
+/// How a person settles a conflict.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Settlement {
+    /// Everything stays as it is: the merged value goes to the system, or the drifted one stays there.
+    Leave,
+    /// Another merged value.
+    Merged(MergedWrite),
+    /// The owner's value is delivered again over the drifted one.
+    Repair,
 }
 
 /// What a page says of the rows it read, before any of them is mapped.
@@ -293,6 +355,9 @@ pub struct PageCommit {
     pub reprints: Vec<(String, Print, Option<String>, Fields)>,
     pub changes: Vec<NewChange>,
     pub jobs: Vec<NewJob>,
+    /// Shared fields that this page moved on.
+    pub merged: Vec<MergedWrite>,
+    pub conflicts: Vec<ConflictMark>,
     pub rejections: Vec<Rejection>,
     /// Ids that were read well now: earlier rejections of theirs are closed.
     pub cured: Vec<String>,
@@ -519,6 +584,21 @@ pub trait Store: Send + Sync {
     /// Queues parked and dead jobs anew, or discards them; gives how many.
     async fn retry(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
     async fn discard(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
+
+    // --- shared fields --------------------------------------------------------------------------------------------
+    async fn merged(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>>;
+    async fn conflicts_of(&self, records: &[RecordId]) -> Result<Vec<Conflict>>;
+    /// Open conflicts, oldest first; 0 = all.
+    async fn conflicts(&self, limit: u32) -> Result<Vec<Conflict>>;
+    /// One transaction: closes the conflict, writes what was decided and opens the jobs that follow. False where it was
+    /// settled already.
+    async fn settle_conflict(
+        &self,
+        conflict: &Conflict,
+        settlement: &Settlement,
+        jobs: &[NewJob],
+        now: DateTime<Utc>,
+    ) -> Result<bool>;
 
     // --- telling --------------------------------------------------------------------------------------------------
     async fn runs(&self, limit: u32) -> Result<Vec<Run>>;

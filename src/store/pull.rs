@@ -6,6 +6,7 @@ use roaring::RoaringBitmap;
 use super::{
     Balance, NewJob, Numbers, PageCommit, Replica, Result, RunKind, Sighted, Sighting,
     database::Database,
+    merged::{mark_conflicts, write_merged},
     queue::{lock_target, open_jobs, wake},
     replica::{Cause, Replicas, Writer, select_replicas},
     sql::{Tx, args, rows},
@@ -81,6 +82,8 @@ impl Database {
         open_jobs(&mut tx, jobs.as_deref(), now).await?;
         let live: Vec<_> = writes.into_iter().filter(|write| !write.gone).collect();
         wake(&mut tx, &replicas, &live).await?;
+        write_merged(&mut tx, &page.merged).await?;
+        mark_conflicts(&mut tx, replicas.system, &page.conflicts, now).await?;
         reject(&mut tx, &replicas, &page).await?;
         add_balance(&mut tx, &page).await?;
         if let Some(cursor) = &page.cursor {

@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use super::{engine::Parts, lane};
+use super::{
+    DriftPolicy, SHARED,
+    engine::Parts,
+    lane,
+    shared::{Shared, known},
+};
 use crate::{
     failure::Failure,
     mapping::{Fields, Pulled, Translate},
@@ -126,6 +131,10 @@ impl Reading<'_> {
             .map(|replica| (replica.id.clone(), replica))
             .collect();
 
+        let numbers: Vec<i64> = records.iter().map(|identified| identified.record).collect();
+        let shared = Shared::of(self.parts, system, self.entity, self.mapping.reads(), &numbers).await?;
+        let told = if shared.is_some() { self.parts.routes.told(self.entity) } else { BTreeSet::new() };
+
         for ((seen, identified), (_, key, matches)) in pulled.into_iter().zip(records).zip(identities) {
             let record = identified.record;
             if let Some(other) = identified.taken_by {
@@ -149,7 +158,7 @@ impl Reading<'_> {
                 continue;
             }
             let fresh = before.as_ref().is_none_or(|replica| replica.gone_at.is_some() || replica.fields.is_empty());
-            let (fields, sent) = observe(before.as_ref(), seen.object.fields, self.mapping.reads());
+            let (fields, mut sent) = observe(before.as_ref(), seen.object.fields, self.mapping.reads());
             let difference = model::diff(
                 before.as_ref().filter(|_| !fresh).map_or(&Fields::new(), |replica| &replica.fields),
                 &fields,
@@ -160,6 +169,27 @@ impl Reading<'_> {
                 continue;
             }
             commit.balance.changed += 1;
+            let stood = before.as_ref().filter(|_| !fresh);
+            if let Some(shared) = &shared {
+                let moved = shared.take(record, stood, &fields, &sent).await?;
+                let lane = lane::of(self.entity, &fields);
+                let tell = told.iter().filter(|target| match **target == system {
+                    true => moved.tell_back,
+                    false => moved.merged.is_some(),
+                });
+                commit.jobs.extend(tell.map(|target| NewJob {
+                    target: (*target).to_owned(),
+                    entity: self.entity.to_owned(),
+                    record,
+                    lane,
+                    due: None,
+                }));
+                commit.merged.extend(moved.merged);
+                commit.conflicts.extend(moved.conflicts);
+            }
+            if let Some(before) = stood {
+                self.drift(record, before, &fields, &difference, shared.as_ref(), &mut sent, &mut commit.conflicts);
+            }
             self.jobs_for(record, &fields, &difference, fresh, &mut commit.jobs);
             commit.changes.push(NewChange {
                 record,
@@ -179,6 +209,34 @@ impl Reading<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Edits of fields that others own: where the flow lets them stay, the replica remembers what the owner had delivered as
+    /// sent, so that it is not delivered again before the owner changes it.
+    #[expect(clippy::too_many_arguments, reason = "one record's change and where it is written down")]
+    fn drift(
+        &self,
+        record: i64,
+        before: &Replica,
+        fields: &Fields,
+        difference: &Fields,
+        shared: Option<&Shared<'_>>,
+        sent: &mut Fields,
+        conflicts: &mut Vec<crate::store::ConflictMark>,
+    ) {
+        for field in difference.keys() {
+            let policy = self.parts.routes.drift(self.entity, field, self.system.name());
+            if !matches!(policy, Some(DriftPolicy::Accept | DriftPolicy::Report)) {
+                continue;
+            }
+            let (delivered, now) = (known(&before.fields, &before.sent, field), known(fields, sent, field));
+            if delivered != now {
+                sent.insert(field.clone(), delivered);
+            }
+            if let (Some(DriftPolicy::Report), Some(shared)) = (policy, shared) {
+                shared.drifted(record, field, before, &now, conflicts);
+            }
+        }
     }
 
     /// Opens jobs at the systems this one tells, and at this one itself where others own what it changed.
@@ -204,7 +262,10 @@ impl Reading<'_> {
         let foreign = |source: &str| {
             fresh
                 || difference.keys().any(|field| {
-                    self.parts.routes.owner(self.entity, field, source, system).is_some_and(|owner| owner != system)
+                    self.parts
+                        .routes
+                        .owner(self.entity, field, source, system)
+                        .is_some_and(|owner| owner != system && owner != SHARED)
                 })
         };
         if self.parts.routes.to(system, self.entity).any(|flow| foreign(&flow.from)) {

@@ -7,7 +7,7 @@ use super::{
     deliver::Batch,
     detect::{self, observe},
     outcome::{self, Tried},
-    prepare::Task,
+    prepare::{Task, in_conflict},
 };
 use crate::{
     failure::{Class, Failure},
@@ -89,7 +89,8 @@ fn close(
             parts.entry(list).or_default().extend(ids);
         }
     }
-    let mut verdict = Verdict::Done { noop: false };
+    let mut verdict =
+        if task.conflicts.is_empty() { Verdict::Done { noop: false } } else { in_conflict(&task.conflicts) };
     if let Some(field) = altered_amount(batch, &task, &fields, &sent) {
         let stored = fields.get(&field).map(Value::to_string).unwrap_or_default();
         let wanted = task.wanted.get(&field).map(Value::to_string).unwrap_or_default();

@@ -1,20 +1,24 @@
 //! The way of a change: pull, compare with the replica, one transaction, claim, wanted state, minimal write, replica.
 
+mod decision;
 mod deliver;
 mod detect;
 mod engine;
 mod lane;
 mod learn;
+mod merge;
 mod outcome;
 mod prepare;
 mod pull;
 mod routes;
 mod scope;
+mod shared;
 mod timetable;
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use decision::{Decision, DecisionError, decide};
 pub use deliver::Tally;
 pub use engine::{Engine, Limits, Parts, Summary, SystemLimits};
 pub use pull::RunReport;
@@ -34,7 +38,7 @@ pub struct Flow {
     pub every: Option<Timetable>,
     /// When to pull everything.
     pub full: Option<Timetable>,
-    /// `product.description` to the system that owns it; fields not named belong to `from` of the first flow in the
+    /// `product.description` to the system that owns it, or to [`SHARED`]; fields not named belong to `from` of the first flow in the
     /// configuration that carries the entity between the two systems.
     pub owners: BTreeMap<String, String>,
     /// Only records for which this holds are created or kept at the targets, per entity or for all (`*`).
@@ -44,6 +48,10 @@ pub struct Flow {
     pub matches: BTreeMap<String, Vec<String>>,
     pub on_delete: BTreeMap<String, DeletePolicy>,
     pub on_missing: BTreeMap<String, MissingPolicy>,
+    /// What happens when a system edits a field that another owns: per `entity.field`, per entity, or for all (`*`).
+    pub drift: BTreeMap<String, DriftPolicy>,
+    /// Who decides where both sides changed a shared field differently: per `entity.field`, per entity, or for all (`*`).
+    pub conflicts: BTreeMap<String, ConflictPolicy>,
     /// Fields carried; absent: all that both sides know. Per entity.
     pub fields: BTreeMap<String, BTreeSet<String>>,
 }
@@ -60,6 +68,32 @@ pub enum DeletePolicy {
     /// The object is deleted.
     Delete,
 }
+
+/// What happens when a system edits a field that another owns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriftPolicy {
+    /// The owner's value is written back.
+    #[default]
+    Repair,
+    /// The edit stays until the owner changes its value.
+    Accept,
+    /// As `accept`, and a person is asked (`vaiven conflicts`).
+    Report,
+}
+
+/// Who decides where both sides changed a shared field to different values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ConflictPolicy {
+    /// A person (`vaiven conflicts`); until then the field stays as it is on every side.
+    #[default]
+    Manual,
+    /// This system's change wins.
+    Prefer(String),
+}
+
+/// In the place of an owner: nobody owns the field, changes of all sides are merged.
+pub const SHARED: &str = "shared";
 
 /// What happens when a target lost a record that its source still has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]

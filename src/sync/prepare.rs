@@ -10,13 +10,14 @@ use super::{
     deliver::{self, Batch},
     detect, learn,
     outcome::{self, Tried},
-    wanted::{self, Side, Wanted},
+    pull,
+    wanted::{self, Agreed, Side, Wanted},
 };
 use crate::{
     failure::{Cause, Class, Failure},
     mapping::{Externals, Fields, Needs, Translate},
     port::{Facts, Find, Op, Probe, SourceRow, Write},
-    store::{Delivered, Intent, Job, Replica, ReplicaWrite, Result, Verdict},
+    store::{ConflictKind, Delivered, Intent, Job, Merged, Replica, ReplicaWrite, Result, Verdict},
 };
 
 /// A job with the write it leads to.
@@ -32,6 +33,8 @@ pub(super) struct Task {
     pub(super) write: Write,
     /// Parts of an object that a lookup found: the replica is to know them whatever the answer tells.
     pub(super) adopted: Parts,
+    /// Shared fields that nobody has decided on yet: the job waits for that after its write.
+    pub(super) conflicts: BTreeSet<String>,
 }
 
 /// List name to part key to the target's id.
@@ -67,6 +70,8 @@ struct Known {
     found: Option<SourceRow>,
     /// Parts of an object that a lookup found, which no pull has told of yet.
     parts: Parts,
+    /// Shared fields that nobody has decided on yet.
+    conflicts: BTreeSet<String>,
 }
 
 pub(super) async fn prepare(
@@ -84,28 +89,18 @@ pub(super) async fn prepare(
         }
         return Ok(prepared);
     };
-    let records: Vec<i64> = jobs.iter().map(|job| job.record).collect();
-    let mut replicas: BTreeMap<i64, Vec<Replica>> = BTreeMap::new();
-    for replica in batch.parts.store.replicas_of(&records).await? {
-        if replica.entity == batch.entity {
-            replicas.entry(replica.record).or_default().push(replica);
-        }
+    let mut loaded = Loaded::of(batch, facts, &jobs).await?;
+    if fresh_look(batch, facts, mapping.as_ref(), &jobs, &loaded).await? {
+        loaded = Loaded::of(batch, facts, &jobs).await?;
     }
-    let keys = batch.parts.store.keys(&records).await?;
-    let hosts = Hosts::of(batch, facts, &replicas).await?;
     let adopted = deliver::is_adopted(batch.parts, batch.target, batch.entity).await?;
 
     let mut known = Vec::new();
     let mut newcomers = false;
     for job in jobs {
-        let key = keys.get(&job.record).map(|(_, key)| key.clone()).unwrap_or_default();
-        let of_record = replicas.remove(&job.record).unwrap_or_default();
-        match decide(batch, facts, mapping.as_ref(), job, key, &of_record, &hosts, &mut prepared) {
-            Some(one) => {
-                newcomers |= one.op == Op::Create;
-                known.push(one);
-            }
-            None => continue,
+        if let Some(one) = decide(batch, facts, mapping.as_ref(), job, &loaded, &mut prepared) {
+            newcomers |= one.op == Op::Create;
+            known.push(one);
         }
     }
     if newcomers && !adopted {
@@ -179,18 +174,81 @@ impl Hosts {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one job among what was read for the whole batch")]
+/// What the store knows of a batch's records.
+struct Loaded {
+    replicas: BTreeMap<i64, Vec<Replica>>,
+    keys: BTreeMap<i64, (String, String)>,
+    hosts: Hosts,
+    merged: BTreeMap<i64, Merged>,
+    /// Shared fields in conflict at the target.
+    conflicts: BTreeMap<i64, BTreeSet<String>>,
+}
+
+impl Loaded {
+    async fn of(batch: &Batch<'_>, facts: &Facts, jobs: &[Job]) -> Result<Self> {
+        let store = &batch.parts.store;
+        let records: Vec<i64> = jobs.iter().map(|job| job.record).collect();
+        let mut replicas: BTreeMap<i64, Vec<Replica>> = BTreeMap::new();
+        for replica in store.replicas_of(&records).await? {
+            if replica.entity == batch.entity {
+                replicas.entry(replica.record).or_default().push(replica);
+            }
+        }
+        let keys = store.keys(&records).await?;
+        let hosts = Hosts::of(batch, facts, &replicas).await?;
+        let (mut merged, mut conflicts) = (BTreeMap::new(), BTreeMap::<i64, BTreeSet<String>>::new());
+        if batch.parts.routes.shared(batch.entity).is_some() {
+            merged = store.merged(&records).await?;
+            for conflict in store.conflicts_of(&records).await? {
+                if conflict.system == batch.target && conflict.kind == ConflictKind::Conflict {
+                    conflicts.entry(conflict.record).or_default().insert(conflict.field);
+                }
+            }
+        }
+        Ok(Self { replicas, keys, hosts, merged, conflicts })
+    }
+
+    fn replicas(&self, record: i64) -> &[Replica] {
+        self.replicas.get(&record).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Before a shared field is written the target's own objects are read, in bulk: an edit that no pull has seen yet is merged
+/// (or becomes a conflict) instead of being written over. True when something had changed there.
+async fn fresh_look(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    jobs: &[Job],
+    loaded: &Loaded,
+) -> Result<bool> {
+    let Some(shared) = batch.parts.routes.shared(batch.entity).filter(|_| facts.read) else { return Ok(false) };
+    let mut unused = Prepared::default();
+    let ids: Vec<String> = jobs
+        .iter()
+        .filter_map(|job| decide(batch, facts, mapping, job.clone(), loaded, &mut unused))
+        .filter(|one| one.op == Op::Update && !one.changed.is_disjoint(shared))
+        .filter_map(|one| one.here.map(|here| here.id))
+        .collect();
+    if ids.is_empty() {
+        return Ok(false);
+    }
+    // Where it cannot be read now it could not be written either: the write will tell.
+    pull::look_again(batch.parts, batch.target, batch.entity, &ids).await
+}
+
 fn decide(
     batch: &Batch<'_>,
     facts: &Facts,
     mapping: &dyn Translate,
     job: Job,
-    key: String,
-    replicas: &[Replica],
-    hosts: &Hosts,
+    loaded: &Loaded,
     prepared: &mut Prepared,
 ) -> Option<Known> {
     let parts = batch.parts;
+    let key = loaded.keys.get(&job.record).map(|(_, key)| key.clone()).unwrap_or_default();
+    let (replicas, hosts) = (loaded.replicas(job.record), &loaded.hosts);
+    let conflicts = loaded.conflicts.get(&job.record);
     let has_active = parts.entities.get(batch.entity).is_some_and(|spec| spec.fields.contains_key("active"));
     let reads = |system: &str| parts.mapping(system, batch.entity).map(|mapping| mapping.reads().clone());
     let wanted = wanted::wanted(
@@ -200,6 +258,7 @@ fn decide(
         replicas,
         &reads,
         Side { writes: mapping.writes(), has_active },
+        Agreed { merged: loaded.merged.get(&job.record), conflicts },
         &|flow, fields| parts.admits(flow, batch.entity, fields),
     );
     let wanted = match wanted {
@@ -258,7 +317,10 @@ fn decide(
     };
     let changed = if op == Op::Delete { BTreeSet::new() } else { wanted::difference(&wanted, here.as_ref()) };
     if op == Op::Update && changed.is_empty() {
-        done(prepared, &job);
+        match conflicts {
+            Some(fields) => prepared.settled.push(undecided(&job, fields)),
+            None => done(prepared, &job),
+        }
         return None;
     }
     let able = match op {
@@ -274,7 +336,8 @@ fn decide(
         settle(prepared, batch, &job, &failure);
         return None;
     }
-    Some(Known { job, key, here, wanted, op, changed, found: None, parts: Parts::new() })
+    let conflicts = conflicts.cloned().unwrap_or_default();
+    Some(Known { job, key, here, wanted, op, changed, found: None, parts: Parts::new(), conflicts })
 }
 
 /// Whether a create of this job was sent and not seen to end.
@@ -502,6 +565,7 @@ async fn push(
             wanted: one.wanted,
             write,
             adopted: one.parts,
+            conflicts: one.conflicts,
         });
     }
     Ok(())
@@ -553,6 +617,27 @@ fn done(prepared: &mut Prepared, job: &Job) {
         change: None,
         attempt: None,
     });
+}
+
+/// All is as wanted but for fields that a person has to decide on.
+fn undecided(job: &Job, fields: &BTreeSet<String>) -> Delivered {
+    Delivered {
+        job: job.id,
+        fence: job.fence,
+        verdict: in_conflict(fields),
+        replica: None,
+        change: None,
+        attempt: None,
+    }
+}
+
+/// A job that waits for the decision of a conflict.
+pub(super) fn in_conflict(fields: &BTreeSet<String>) -> Verdict {
+    let names = fields.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    Verdict::Parked {
+        cause: Cause::conflict().0,
+        error: format!("changed on both sides: {names}; `vaiven conflicts` shows the values and takes the decision"),
+    }
 }
 
 fn wait_until(job: &Job, at: chrono::DateTime<chrono::Utc>, intent: Intent, why: &str) -> Delivered {

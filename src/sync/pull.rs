@@ -303,6 +303,31 @@ async fn gone(
     }
 }
 
+/// Reads objects of a target before they are written; true when they are not as the replicas say. What differs is made
+/// durable as any pull would do it.
+pub(super) async fn look_again(parts: &Parts, system: &str, entity: &str, ids: &[String]) -> Result<bool, StoreError> {
+    let (Some(endpoint), Some(mapping)) = (parts.systems.get(system), parts.mapping(system, entity)) else {
+        return Ok(false);
+    };
+    let mut reading = Reading { parts, system: endpoint.as_ref(), mapping: mapping.as_ref(), entity, run: 0 };
+    let counter = parts.store.counter().await?;
+    let Ok(rows) = endpoint.read(entity, ids).await else { return Ok(false) };
+    if reading.detect(&rows, &[], counter).await?.commit.changes.is_empty() {
+        return Ok(false);
+    }
+    let run = parts.store.begin_run(system, entity, RunKind::Delta, "before a write", parts.env.now()).await?;
+    reading.run = run;
+    let (mut balance, mut pass) = (Balance::default(), RoaringBitmap::new());
+    let result = commit(&reading, &rows, &[], None, counter, &mut balance, &mut pass).await;
+    let error = match result {
+        Ok(()) => None,
+        Err(Stop::Failed(failure)) => Some(outcome::describe(&failure)),
+        Err(Stop::Store(error)) => return Err(error),
+    };
+    parts.store.end_run(run, &balance, error.as_deref(), parts.env.now()).await?;
+    Ok(true)
+}
+
 /// Reads single records again: the source's row and every target's, so that a difference on either side is found.
 pub(super) async fn refresh(
     parts: &Parts,

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{DeletePolicy, Flow, MissingPolicy};
+use super::{ConflictPolicy, DeletePolicy, DriftPolicy, Flow, MissingPolicy, SHARED};
 
 /// The flows of a configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     flows: Vec<Flow>,
+    /// Entity to its shared fields.
+    shared: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A set of flows that contradicts itself.
@@ -17,6 +19,11 @@ pub enum RoutesError {
     TwoOwners { field: String, first: String, first_flow: String, second: String, second_flow: String },
     #[error("flow {flow} sends {system} to itself")]
     Self_ { flow: String, system: String },
+    #[error(
+        "field {field} of flow {flow} is shared, but no flow brings it from {to} to {from}; add one (`fields` may limit it to \
+         that field)"
+    )]
+    OneWay { flow: String, field: String, from: String, to: String },
 }
 
 impl Routes {
@@ -41,7 +48,64 @@ impl Routes {
                 }
             }
         }
-        Ok(Self { flows })
+        let mut shared: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (path, owner) in flows.iter().flat_map(|flow| &flow.owners) {
+            if let (SHARED, Some((entity, field))) = (owner.as_str(), path.split_once('.')) {
+                shared.entry(entity.to_owned()).or_default().insert(field.to_owned());
+            }
+        }
+        let routes = Self { flows, shared };
+        routes.prove_both_ways()?;
+        Ok(routes)
+    }
+
+    /// A shared field is read and written on both sides.
+    fn prove_both_ways(&self) -> Result<(), RoutesError> {
+        for (entity, field) in self.shared.iter().flat_map(|(entity, fields)| fields.iter().map(move |f| (entity, f))) {
+            let brings = |from: &str, to: &str| {
+                self.from(from, entity).any(|flow| flow.reaches(to) && flow.brings(entity, field))
+            };
+            for flow in self.flows.iter().filter(|flow| flow.carries(entity) && flow.brings(entity, field)) {
+                if let Some(to) = flow.to.iter().find(|to| !brings(to, &flow.from)) {
+                    let field = format!("{entity}.{field}");
+                    let (flow, from) = (flow.name.clone(), flow.from.clone());
+                    return Err(RoutesError::OneWay { flow, field, from, to: to.clone() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fields of an entity that nobody owns: changes of all sides are merged.
+    pub(super) fn shared(&self, entity: &str) -> Option<&BTreeSet<String>> {
+        self.shared.get(entity)
+    }
+
+    /// Systems that an entity flows to.
+    pub(super) fn told(&self, entity: &str) -> BTreeSet<&str> {
+        self.flows.iter().filter(|flow| flow.carries(entity)).flat_map(|flow| &flow.to).map(String::as_str).collect()
+    }
+
+    /// Whether a system is where an entity comes from in the first place.
+    pub(super) fn leads(&self, entity: &str, system: &str) -> bool {
+        self.flows.iter().find(|flow| flow.carries(entity)).is_some_and(|flow| flow.from == system)
+    }
+
+    /// Who decides a conflict of a shared field.
+    pub(super) fn conflict_policy(&self, entity: &str, field: &str) -> ConflictPolicy {
+        let carried = self.flows.iter().filter(|flow| flow.carries(entity));
+        carried.filter_map(|flow| by_field(&flow.conflicts, entity, field)).next().cloned().unwrap_or_default()
+    }
+
+    /// What becomes of an edit at `system` of a field that another system owns; nothing where it owns it itself.
+    pub(super) fn drift(&self, entity: &str, field: &str, system: &str) -> Option<DriftPolicy> {
+        self.to(system, entity)
+            .filter(|flow| flow.brings(entity, field))
+            .find(|flow| {
+                let owner = self.owner(entity, field, &flow.from, system);
+                owner.is_some_and(|owner| owner != system && owner != SHARED)
+            })
+            .map(|flow| by_field(&flow.drift, entity, field).copied().unwrap_or_default())
     }
 
     #[must_use]
@@ -101,9 +165,17 @@ impl Flow {
         self.entities.iter().any(|carried| carried == entity)
     }
 
+    /// Whether the flow carries this field of an entity it carries.
+    pub(super) fn brings(&self, entity: &str, field: &str) -> bool {
+        self.fields.get(entity).is_none_or(|only| only.contains(field))
+    }
+
+    fn reaches(&self, system: &str) -> bool {
+        self.to.iter().any(|to| to == system)
+    }
+
     fn joins(&self, one: &str, other: &str) -> bool {
-        let reaches = |system: &str| self.to.iter().any(|to| to == system);
-        (self.from == one && reaches(other)) || (self.from == other && reaches(one))
+        (self.from == one && self.reaches(other)) || (self.from == other && self.reaches(one))
     }
 
     pub(super) fn delete_policy(&self, entity: &str) -> DeletePolicy {
@@ -116,6 +188,11 @@ impl Flow {
             _ => MissingPolicy::Recreate,
         })
     }
+}
+
+/// The value for a field: its own, its entity's, or that for all.
+fn by_field<'a, T>(values: &'a BTreeMap<String, T>, entity: &str, field: &str) -> Option<&'a T> {
+    values.get(&format!("{entity}.{field}")).or_else(|| values.get(entity)).or_else(|| values.get("*"))
 }
 
 #[cfg(test)]

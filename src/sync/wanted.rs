@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{DeletePolicy, routes::Routes};
-use crate::{mapping::Fields, store::Replica};
+use crate::{
+    mapping::Fields,
+    store::{Merged, Replica},
+};
 
 /// What should be true at the target.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,12 +30,21 @@ pub(super) struct Side<'a> {
     pub(super) has_active: bool,
 }
 
+/// What the systems of a record agree on, of fields that nobody owns.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Agreed<'a> {
+    pub(super) merged: Option<&'a Merged>,
+    /// Shared fields in conflict at the target: left as they are there.
+    pub(super) conflicts: Option<&'a BTreeSet<String>>,
+}
+
 /// Whether the flow's filter lets a source's record through; an error is the filter's own.
 pub(super) type Admits<'a> = &'a dyn Fn(&super::Flow, &Fields) -> Result<bool, crate::failure::Failure>;
 
 /// Computes the wanted state from the replicas of one record.
 ///
 /// `reads` gives the fields a source's mapping fills: what it cannot read it says nothing about.
+#[expect(clippy::too_many_arguments, reason = "a pure function of all that is known of one record")]
 pub(super) fn wanted(
     routes: &Routes,
     entity: &str,
@@ -40,6 +52,7 @@ pub(super) fn wanted(
     replicas: &[Replica],
     reads: &dyn Fn(&str) -> Option<BTreeSet<String>>,
     side: Side<'_>,
+    agreed: Agreed<'_>,
     admits: Admits<'_>,
 ) -> Result<Wanted, crate::failure::Failure> {
     let here = replicas.iter().find(|replica| replica.system == target && replica.gone_at.is_none());
@@ -66,9 +79,17 @@ pub(super) fn wanted(
             continue;
         }
         spoken = true;
+        for field in routes.shared(entity).into_iter().flatten().filter(|field| side.writes.contains(*field)) {
+            let in_conflict = agreed.conflicts.is_some_and(|conflicts| conflicts.contains(field));
+            let value = agreed.merged.and_then(|merged| merged.fields.get(field));
+            if let (true, false, Some(value)) = (flow.brings(entity, field), in_conflict, value) {
+                fields.insert(field.clone(), value.clone());
+            }
+        }
         let Some(known) = reads(&flow.from) else { continue };
+        let shared = routes.shared(entity);
         for field in known.intersection(side.writes) {
-            let carried = flow.fields.get(entity).is_none_or(|only| only.contains(field));
+            let carried = flow.brings(entity, field) && !shared.is_some_and(|shared| shared.contains(field));
             if carried && (founds || routes.owner(entity, field, &flow.from, target) == Some(&flow.from)) {
                 fields.insert(field.clone(), source.fields.get(field).cloned().unwrap_or(Value::Null));
             }
@@ -135,7 +156,8 @@ mod tests {
     fn state(routes: &Routes, target: &str, replicas: &[Replica]) -> Wanted {
         let all = names(&["total", "status", "active"]);
         let side = Side { writes: &all, has_active: true };
-        wanted(routes, "order", target, replicas, &|_| Some(all.clone()), side, &|_, _| Ok(true)).unwrap()
+        wanted(routes, "order", target, replicas, &|_| Some(all.clone()), side, Agreed::default(), &|_, _| Ok(true))
+            .unwrap()
     }
 
     #[test]

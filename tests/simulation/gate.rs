@@ -75,6 +75,10 @@ gated! {
     jobs(filter: &JobFilter) -> Result<Vec<Job>>;
     retry(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
     discard(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
+    merged(records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>>;
+    conflicts_of(records: &[RecordId]) -> Result<Vec<Conflict>>;
+    conflicts(limit: u32) -> Result<Vec<Conflict>>;
+    settle_conflict(conflict: &Conflict, settlement: &Settlement, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool>;
     runs(limit: u32) -> Result<Vec<Run>>;
     changes(record: RecordId, limit: u32) -> Result<Vec<Change>>;
     attempts(job: i64) -> Result<Vec<Attempt>>;

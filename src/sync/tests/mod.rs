@@ -1,6 +1,7 @@
 //! The engine's promises, each against a fake ERP, a fake shop and the real store.
 
 mod fakes;
+mod merging;
 
 use std::{collections::BTreeMap, sync::Arc};
 

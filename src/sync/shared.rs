@@ -1,0 +1,180 @@
+//! Shared fields: nobody owns them, changes of all sides are merged.
+//!
+//! The record has one merged value per shared field. What a system was last known to hold is the base: a change of that
+//! system moves the merged value on; where the merged value has moved as well, both changes are merged, and where that
+//! cannot be, the field is in conflict at that system until a person (or the flow's policy) decides. No clock is asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{
+    ConflictPolicy, DriftPolicy,
+    engine::Parts,
+    merge::{self, Clash, Prefer},
+};
+use crate::{
+    mapping::Fields,
+    model::FieldSpec,
+    store::{Conflict, ConflictKind, ConflictMark, Merged, MergedWrite, RecordId, Replica, Result},
+};
+
+/// A field as the engine knows it of a system: what it was sent where it stores something else, or what it stores.
+pub(super) fn known(fields: &Fields, sent: &Fields, field: &str) -> Value {
+    sent.get(field).or_else(|| fields.get(field)).cloned().unwrap_or(Value::Null)
+}
+
+/// What a page's records are to agree on.
+pub(super) struct Shared<'a> {
+    parts: &'a Parts,
+    system: &'a str,
+    entity: &'a str,
+    /// Shared fields that the system shows.
+    fields: Vec<(&'a str, &'a FieldSpec)>,
+    merged: BTreeMap<RecordId, Merged>,
+    /// Open ones at this system.
+    open: BTreeMap<(RecordId, String), Conflict>,
+}
+
+/// What a record's change did to its shared fields.
+#[derive(Debug, Default)]
+pub(super) struct Moved {
+    pub(super) merged: Option<MergedWrite>,
+    pub(super) conflicts: Vec<ConflictMark>,
+    /// The system that changed them has to be told something itself.
+    pub(super) tell_back: bool,
+}
+
+impl<'a> Shared<'a> {
+    /// Nothing where no field of the entity is shared and no drift is reported: then a page costs nothing more.
+    pub(super) async fn of(
+        parts: &'a Parts,
+        system: &'a str,
+        entity: &'a str,
+        reads: &BTreeSet<String>,
+        records: &[RecordId],
+    ) -> Result<Option<Self>> {
+        let spec = parts.entities.get(entity);
+        let shared = parts.routes.shared(entity).into_iter().flatten();
+        let fields: Vec<_> = shared
+            .filter(|field| reads.contains(*field))
+            .filter_map(|field| Some((field.as_str(), spec?.fields.get(field)?)))
+            .collect();
+        let reports =
+            || reads.iter().any(|field| parts.routes.drift(entity, field, system) == Some(DriftPolicy::Report));
+        if fields.is_empty() && !reports() {
+            return Ok(None);
+        }
+        let merged = if fields.is_empty() { BTreeMap::new() } else { parts.store.merged(records).await? };
+        let open = parts.store.conflicts_of(records).await?.into_iter().filter(|conflict| conflict.system == system);
+        let open = open.map(|conflict| ((conflict.record, conflict.field.clone()), conflict)).collect();
+        Ok(Some(Self { parts, system, entity, fields, merged, open }))
+    }
+
+    /// Lays a system's change into the merged fields. `before` is absent at first contact.
+    pub(super) async fn take(
+        &self,
+        record: RecordId,
+        before: Option<&Replica>,
+        fields: &Fields,
+        sent: &Fields,
+    ) -> Result<Moved> {
+        let mut moved = Moved::default();
+        let stood = self.merged.get(&record).cloned().unwrap_or_default();
+        let mut now = stood.fields.clone();
+        for (field, spec) in &self.fields {
+            let theirs = known(fields, sent, field);
+            let ours = stood.fields.get(*field);
+            let conflict =
+                self.open.get(&(record, (*field).to_owned())).filter(|one| one.kind == ConflictKind::Conflict);
+            let base = conflict
+                .map(|conflict| conflict.base.clone())
+                .or_else(|| before.map(|before| known(&before.fields, &before.sent, field)));
+            let outcome = match (ours, base) {
+                (None, _) => Ok(theirs.clone()),
+                // First contact: nobody knows what they last agreed on. What is absent is no opinion; of two opinions that
+                // of the system counts from which the entity comes.
+                (Some(ours), None) => {
+                    let counts =
+                        !theirs.is_null() && (ours.is_null() || self.parts.routes.leads(self.entity, self.system));
+                    Ok(if counts { theirs.clone() } else { ours.clone() })
+                }
+                (Some(ours), Some(base)) => {
+                    self.merge(record, field, spec, [&base, ours, &theirs]).await?.map_err(|Clash| base)
+                }
+            };
+            match outcome {
+                Ok(value) => {
+                    moved.tell_back |= value != theirs;
+                    if conflict.is_some() {
+                        // Its job waits for the decision, which is no longer needed.
+                        moved.tell_back = true;
+                        moved.conflicts.push(mark(record, field, None, Value::Null));
+                    }
+                    if ours != Some(&value) && !(ours.is_none() && value.is_null()) {
+                        now.insert((*field).to_owned(), value);
+                    }
+                }
+                Err(base) => {
+                    moved.tell_back = true;
+                    moved.conflicts.push(mark(record, field, Some(ConflictKind::Conflict), base));
+                }
+            }
+        }
+        if now != stood.fields {
+            moved.merged = Some(MergedWrite { record, revision: stood.revision, fields: now });
+        }
+        Ok(moved)
+    }
+
+    async fn merge(
+        &self,
+        record: RecordId,
+        field: &str,
+        spec: &FieldSpec,
+        [base, ours, theirs]: [&Value; 3],
+    ) -> Result<std::result::Result<Value, Clash>> {
+        let merged = merge::merge(spec, base, ours, theirs, Prefer::Nobody);
+        let (Err(Clash), ConflictPolicy::Prefer(winner)) =
+            (&merged, self.parts.routes.conflict_policy(self.entity, field))
+        else {
+            return Ok(merged);
+        };
+        if winner == self.system {
+            return Ok(merge::merge(spec, base, ours, theirs, Prefer::Theirs));
+        }
+        // The merged value may be that of a third system, which is preferred to nobody.
+        let replicas = self.parts.store.replicas_of(&[record]).await?;
+        let holds = |replica: &Replica| {
+            replica.system == winner
+                && replica.gone_at.is_none()
+                && known(&replica.fields, &replica.sent, field) == *ours
+        };
+        Ok(if replicas.iter().any(holds) { merge::merge(spec, base, ours, theirs, Prefer::Ours) } else { merged })
+    }
+
+    /// An edit of a field that another system owns: what the flow says of drift. Gives what `sent` is to say of the field,
+    /// so that the edit stays until the owner changes its value.
+    pub(super) fn drifted(
+        &self,
+        record: RecordId,
+        field: &str,
+        before: &Replica,
+        now: &Value,
+        conflicts: &mut Vec<ConflictMark>,
+    ) {
+        let conflict = self.open.get(&(record, field.to_owned())).filter(|one| one.kind == ConflictKind::Drift);
+        match conflict {
+            Some(conflict) if conflict.base == *now => conflicts.push(mark(record, field, None, Value::Null)),
+            Some(_) => {}
+            None => {
+                let base = known(&before.fields, &before.sent, field);
+                conflicts.push(mark(record, field, Some(ConflictKind::Drift), base));
+            }
+        }
+    }
+}
+
+fn mark(record: RecordId, field: &str, kind: Option<ConflictKind>, base: Value) -> ConflictMark {
+    ConflictMark { record, field: field.to_owned(), kind, base }
+}
