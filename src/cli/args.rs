@@ -53,6 +53,9 @@ pub enum Command {
     /// List, retry or discard jobs
     #[command(subcommand)]
     Jobs(JobsCommand),
+    /// Show fields that wait for a decision, and decide
+    #[command(subcommand)]
+    Conflicts(ConflictsCommand),
     /// Check the configuration and the connections
     Check {
         /// Check the files alone and connect to nothing
@@ -114,6 +117,44 @@ pub enum JobsCommand {
     Discard {
         #[command(flatten)]
         filter: JobsFilter,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConflictsCommand {
+    /// List fields that were changed on both sides, and edits of fields that another system owns
+    List {
+        /// Show at most so many; 0 = all
+        #[arg(long, default_value_t = 50, value_name = "N")]
+        limit: u32,
+        /// Show personal data, which is hidden otherwise
+        #[arg(long)]
+        personal: bool,
+    },
+    /// Show a record's conflicts: what it was, and what each system has now
+    Show {
+        /// Kind of object: product, customer...
+        entity: String,
+        /// The record's key
+        key: String,
+        /// Show personal data, which is hidden otherwise
+        #[arg(long)]
+        personal: bool,
+    },
+    /// Decide what a field is to be
+    Resolve {
+        /// Kind of object: product, customer...
+        entity: String,
+        /// The record's key
+        key: String,
+        /// The field in conflict
+        field: String,
+        /// What this system has
+        #[arg(long, value_name = "SYSTEM", conflicts_with = "value")]
+        take: Option<String>,
+        /// Another value, as JSON
+        #[arg(long, value_name = "JSON")]
+        value: Option<String>,
     },
 }
 

@@ -4,7 +4,9 @@ mod adapter;
 pub(crate) mod app;
 mod args;
 mod canonical;
+mod causes;
 mod check;
+mod conflicts;
 mod explain;
 mod jobs;
 mod lifecycle;
@@ -108,6 +110,10 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
         Command::Jobs(command) => {
             let config = app::config(&global)?;
             jobs::jobs(&command, &app::existing_store(&config).await?, &env, output).await
+        }
+        Command::Conflicts(command) => {
+            let config = app::config(&global)?;
+            conflicts::conflicts(&command, &config, &app::existing_store(&config).await?, &env, output).await
         }
         Command::Check { offline } => check::check(offline, &global, &env, output).await,
         Command::Adapter(command) => adapter::adapter(&command, &global, output),

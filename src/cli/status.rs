@@ -1,17 +1,18 @@
 //! `vaiven status`: systems, runs and the queue at a glance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::{
     Ending,
+    causes::{self, Group},
     output::{self, Output},
 };
 use crate::{
     config::Config,
     env::Env,
-    store::{Backlog, JobState, Run, SharedStore, Standing},
+    store::{JobState, Run, SharedStore, Standing},
 };
 
 #[derive(Serialize)]
@@ -19,7 +20,7 @@ struct Status {
     systems: Vec<SystemStatus>,
     /// The last run of each system and entity.
     runs: Vec<Run>,
-    queue: Vec<Backlog>,
+    queue: Vec<Group>,
     rejected: Vec<Rejected>,
 }
 
@@ -67,7 +68,7 @@ pub async fn status(config: &Config, store: &SharedStore, env: &Env, output: Out
     let status = Status {
         systems,
         runs: runs.into_values().collect(),
-        queue: store.backlog().await?,
+        queue: causes::groups(&store.backlog().await?),
         rejected: rejected.into_iter().map(|(system, entity, rows)| Rejected { system, entity, rows }).collect(),
     };
     output.show(&status, |status| text(status, env))?;
@@ -76,7 +77,7 @@ pub async fn status(config: &Config, store: &SharedStore, env: &Env, output: Out
 
 /// A person should look when something waits for one, or a run went wrong.
 fn ending(status: &Status) -> Ending {
-    let stuck = status.queue.iter().any(|backlog| matches!(backlog.state, JobState::Parked | JobState::Dead));
+    let stuck = status.queue.iter().any(|group| matches!(group.state, JobState::Parked | JobState::Dead));
     let failed = status.runs.iter().any(|run| run.error.is_some());
     if stuck || failed || !status.rejected.is_empty() { Ending::Attention } else { Ending::Fine }
 }
@@ -99,17 +100,31 @@ fn text(status: &Status, env: &Env) -> String {
     if status.queue.is_empty() {
         parts.push("The queue is empty: every target has what it should have.".to_owned());
     } else {
-        let rows = status.queue.iter().map(|backlog| {
+        let rows = status.queue.iter().map(|group| {
+            let waits = match (&group.waits_for, &group.example) {
+                (Some(kind), Some(example)) if group.different > 1 => {
+                    format!("{kind}: {} different, such as {example}", group.different)
+                }
+                (_, example) => example.clone().unwrap_or_default(),
+            };
             [
-                backlog.state.as_str().to_owned(),
-                backlog.count.to_string(),
-                backlog.target.clone(),
-                backlog.entity.clone(),
-                backlog.cause.clone().unwrap_or_default(),
-                backlog.oldest.map(output::time).unwrap_or_default(),
+                group.state.as_str().to_owned(),
+                group.jobs.to_string(),
+                group.target.clone(),
+                group.entity.clone(),
+                waits,
+                group.oldest.map(output::time).unwrap_or_default(),
             ]
         });
         parts.push(output::table(["queue", "jobs", "target", "entity", "waits for", "oldest"], rows));
+    }
+    let cures: BTreeSet<String> = status
+        .queue
+        .iter()
+        .filter_map(|group| Some(format!("{}: {}", group.waits_for.as_deref()?, group.cure.as_deref()?)))
+        .collect();
+    if !cures.is_empty() {
+        parts.push(format!("What ends the waiting:\n{}", cures.into_iter().collect::<Vec<_>>().join("\n")));
     }
     if !status.rejected.is_empty() {
         let rows = status.rejected.iter().map(|line| [line.rows.to_string(), line.system.clone(), line.entity.clone()]);

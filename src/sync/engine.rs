@@ -21,7 +21,7 @@ use crate::{
     mapping::{Fields, Translate},
     model::Entities,
     port::System,
-    store::{JobState, NewJob, RunKind, SharedStore, Standing, StoreError},
+    store::{JobFilter, JobState, NewJob, RunKind, SharedStore, Standing, StoreError},
 };
 
 /// How one system is worked with.
@@ -159,6 +159,7 @@ impl Engine {
     /// Works until `shutdown`: schedules, orders from the command line, deliveries, housekeeping.
     pub async fn run(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         self.parts.store.recover(self.parts.env.now()).await?;
+        self.cure(shutdown).await?;
         let workers = self.workers(shutdown);
         let (schedule, orders, purge) =
             (self.keep_schedule(shutdown), self.keep_orders(shutdown), self.keep_purging(shutdown));
@@ -175,6 +176,7 @@ impl Engine {
         shutdown: &CancellationToken,
     ) -> Result<Summary, StoreError> {
         self.parts.store.recover(self.parts.env.now()).await?;
+        self.cure(shutdown).await?;
         let mut summary = Summary::default();
         let idle = shutdown.child_token();
         let pulls = async {
@@ -194,6 +196,35 @@ impl Engine {
         }
         summary.rejected = self.parts.store.rejection_counts().await?.iter().map(|(_, _, count)| count).sum();
         Ok(summary)
+    }
+
+    /// A configuration that was read anew may hold the line that jobs and rows wait for (`lookup:tax=IGIC7`): they are all
+    /// tried again, once. What still lacks it waits on.
+    async fn cure(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
+        const LOOKUP: &str = "lookup:";
+        const ROWS: u32 = 10_000;
+        let (parts, now) = (&self.parts, self.parts.env.now());
+        for backlog in parts.store.backlog().await? {
+            let cause = backlog.cause.filter(|cause| cause.starts_with(LOOKUP));
+            if let (JobState::Parked, Some(cause)) = (backlog.state, cause) {
+                let filter = JobFilter { target: Some(backlog.target), cause: Some(cause), ..JobFilter::default() };
+                parts.store.retry(&filter, now).await?;
+            }
+        }
+        let mut rows: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+        for (system, entity, rejection) in parts.store.rejections(None, ROWS).await? {
+            if let (Some(id), true) = (rejection.id, rejection.cause.is_some_and(|cause| cause.starts_with(LOOKUP))) {
+                rows.entry((system, entity)).or_default().push(id);
+            }
+        }
+        for ((system, entity), ids) in rows {
+            if parts.facts(&system, &entity).is_some_and(|facts| facts.read) {
+                pull::refresh(parts, &system, &entity, &ids, "rows that lacked a lookup").await?;
+            } else if parts.can_list(&system, &entity) {
+                pull::pull(parts, &system, &entity, RunKind::Full, "rows that lacked a lookup", cancel).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads one entity of one system and opens the jobs that follow; delivers nothing.

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -213,11 +216,20 @@ impl System for FakeSystem {
 /// Rows are canonical objects; `parent` and `categories` hold the system's ids.
 pub(super) struct FakeMapping {
     fields: BTreeSet<String>,
+    /// Whether the lookup `tax` has a line for IGIC7.
+    knows_igic: Arc<AtomicBool>,
 }
 
 impl FakeMapping {
-    pub(super) fn new(fields: &[&str]) -> Self {
-        Self { fields: fields.iter().map(|&field| field.to_owned()).collect() }
+    pub(super) fn new(fields: &[&str], knows_igic: &Arc<AtomicBool>) -> Self {
+        Self { fields: fields.iter().map(|&field| field.to_owned()).collect(), knows_igic: knows_igic.clone() }
+    }
+
+    fn unmapped(&self, object: &Value) -> Result<(), Failure> {
+        if object.get("brand").is_none_or(|brand| brand != "IGIC7") || self.knows_igic.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(Failure::new(Class::Unmapped, "no line for IGIC7").with_cause(Cause::lookup("tax", "IGIC7")))
     }
 }
 
@@ -230,6 +242,9 @@ impl Translate for FakeMapping {
         let Some(key) = row.get("code").or(row.get("sku")).and_then(Value::as_str) else {
             return Err(Failure::new(Class::Rejected, "the row has no key"));
         };
+        if row["sku"] != "PUSHED" {
+            self.unmapped(row)?;
+        }
         let mut pulled = Pulled { key: key.to_owned(), ..Pulled::default() };
         // A product is its own variant.
         if let (Some(sku), None, Some(id)) = (row["sku"].as_str(), row.get("code"), row["id"].as_str()) {
@@ -263,6 +278,9 @@ impl Translate for FakeMapping {
     }
 
     fn push(&self, wanted: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure> {
+        if wanted.get("sku").is_some_and(|sku| sku == "PUSHED") {
+            self.unmapped(&Value::Object(wanted.clone()))?;
+        }
         let mut body = Fields::new();
         for (field, value) in wanted.iter().filter(|(field, _)| only.is_none_or(|only| only.contains(*field))) {
             let value = match (field.as_str(), value.as_i64()) {

@@ -3,7 +3,13 @@
 mod fakes;
 mod merging;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -25,6 +31,8 @@ struct Stage {
     shop: Arc<FakeSystem>,
     store: SharedStore,
     engine: Engine,
+    /// Whether the lookup `tax` has a line for IGIC7.
+    knows_igic: Arc<AtomicBool>,
 }
 
 const FIELDS: [&str; 7] = ["sku", "code", "name", "active", "parent", "amount", "brand"];
@@ -43,6 +51,7 @@ impl Stage {
             ("erp".to_owned(), erp.clone() as Arc<dyn System>),
             ("shop".to_owned(), shop.clone() as _),
         ]);
+        let knows_igic = Arc::new(AtomicBool::new(false));
         let mut mappings: BTreeMap<(String, String), Arc<dyn Translate>> = BTreeMap::new();
         for system in ["erp", "shop"] {
             for entity in ["product", "category"] {
@@ -51,9 +60,9 @@ impl Stage {
                     .filter(|field| *field != if entity == "product" { "code" } else { "sku" })
                     .filter(|field| *field != "amount")
                     .collect();
-                mappings.insert((system.into(), entity.into()), Arc::new(FakeMapping::new(&fields)));
+                mappings.insert((system.into(), entity.into()), Arc::new(FakeMapping::new(&fields, &knows_igic)));
             }
-            let price = FakeMapping::new(&["code", "list", "sku", "amount", "currency", "tax_included"]);
+            let price = FakeMapping::new(&["code", "list", "sku", "amount", "currency", "tax_included"], &knows_igic);
             mappings.insert((system.into(), "price".into()), Arc::new(price));
         }
         let engine = Engine::new(Parts {
@@ -74,7 +83,7 @@ impl Stage {
             owner: "test".into(),
             work: Arc::new(Notify::new()),
         });
-        Self { _folder: folder, erp, shop, store, engine }
+        Self { _folder: folder, erp, shop, store, engine, knows_igic }
     }
 
     async fn catalog() -> Self {
@@ -182,6 +191,22 @@ async fn a_job_waits_for_its_missing_reference_and_goes_on_when_it_arrives() {
     let parent = rows.iter().find(|row| row["code"] == "TOOLS").unwrap();
     let child = rows.iter().find(|row| row["code"] == "HAND").unwrap();
     assert_eq!(child["parent"], parent["id"]);
+}
+
+#[tokio::test]
+async fn a_line_in_a_lookup_releases_all_that_waited_for_it() {
+    // One that could not be read, one that could not be written.
+    for sku in ["READ", "PUSHED"] {
+        let stage = Stage::catalog().await;
+        stage.erp.put("product", "1", &json!({"sku": sku, "name": {"es": "a"}, "brand": "IGIC7"}));
+        stage.erp.put("product", "2", &hammer());
+        let summary = stage.once().await;
+        assert_eq!((summary.rejected, summary.delivered.parked), if sku == "READ" { (1, 0) } else { (0, 1) });
+        assert_eq!(stage.once().await.delivered.written, 0, "{sku} still waits");
+        stage.knows_igic.store(true, Ordering::Relaxed);
+        assert!(stage.once().await.is_clean(), "{sku}");
+        assert_eq!(stage.shop.rows("product").len(), 2, "{sku}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,97 @@
+//! What jobs and rows wait for, in groups: how many, an example, and the command that cures it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::store::{Backlog, JobState};
+
+/// Open jobs of one kind that wait for the same kind of thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Group {
+    pub state: JobState,
+    pub jobs: u64,
+    pub target: String,
+    pub entity: String,
+    /// `missing:product.variants`, `lookup:tax`, `conflict`; absent for jobs that wait for nothing.
+    pub waits_for: Option<String>,
+    /// How many different things of that kind.
+    pub different: u64,
+    /// One of them: `missing:product.variants=SKU-9`.
+    pub example: Option<String>,
+    pub oldest: Option<DateTime<Utc>>,
+    pub cure: Option<String>,
+}
+
+/// The queue, with causes of one kind put together.
+pub fn groups(queue: &[Backlog]) -> Vec<Group> {
+    let mut groups: BTreeMap<(&str, &str, &str, Option<&str>), Group> = BTreeMap::new();
+    for line in queue {
+        let kind = line.cause.as_deref().map(|cause| cause.split_once('=').map_or(cause, |(kind, _)| kind));
+        let group = groups.entry((&line.target, &line.entity, line.state.as_str(), kind)).or_insert_with(|| Group {
+            state: line.state,
+            jobs: 0,
+            target: line.target.clone(),
+            entity: line.entity.clone(),
+            waits_for: kind.map(str::to_owned),
+            different: 0,
+            example: line.cause.clone(),
+            oldest: line.oldest,
+            cure: line.cause.as_deref().and_then(|cause| cure(cause, &line.target)),
+        });
+        group.jobs += line.count;
+        group.different += 1;
+        group.oldest = group.oldest.into_iter().chain(line.oldest).min();
+    }
+    groups.into_values().collect()
+}
+
+/// What ends the waiting for a cause at a target (or, for rows, at their source).
+pub fn cure(cause: &str, system: &str) -> Option<String> {
+    let (kind, rest) = cause.split_once(':').unwrap_or((cause, ""));
+    let (name, value) = rest.split_once('=').unwrap_or((rest, ""));
+    match kind {
+        "lookup" => Some(format!(
+            "name it under [systems.{system}.lookups.{name}] (canonical = \"{system}'s\"; here: {value}), then reload (SIGHUP)"
+        )),
+        "missing" => {
+            let entity = name.split('.').next().unwrap_or(name);
+            Some(format!("goes on by itself when {system} has it; why it has not: vaiven explain {entity} {value}"))
+        }
+        "conflict" => Some("vaiven conflicts list".to_owned()),
+        "brake" => Some(format!("vaiven approve {0} (or reject {0})", rest.trim_start_matches("run-"))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parked(cause: &str, count: u64) -> Backlog {
+        Backlog {
+            target: "shop".into(),
+            entity: "price".into(),
+            state: JobState::Parked,
+            count,
+            oldest: None,
+            due: None,
+            cause: Some(cause.into()),
+        }
+    }
+
+    #[test]
+    fn causes_of_one_kind_are_one_line_with_count_example_and_cure() {
+        let queue = [
+            parked("missing:product.variants=A-1", 2),
+            parked("missing:product.variants=B-1", 3),
+            parked("lookup:tax=IGIC7", 212),
+        ];
+        let groups = groups(&queue);
+        assert_eq!(groups.iter().map(|group| (group.jobs, group.different)).collect::<Vec<_>>(), [(212, 1), (5, 2)]);
+        assert!(groups[0].cure.as_deref().unwrap().contains("[systems.shop.lookups.tax]"));
+        assert_eq!(groups[1].example.as_deref(), Some("missing:product.variants=A-1"));
+        assert!(groups[1].cure.as_deref().unwrap().ends_with("vaiven explain product A-1"));
+    }
+}
