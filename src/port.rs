@@ -209,7 +209,7 @@ pub struct Probe<'a> {
     pub key: &'a str,
     /// When the intent was stored, for adapters that can only scan.
     pub since: DateTime<Utc>,
-    /// The object that was sent, in the target's own shape.
+    /// The object in the target's own shape, as a create sends it.
     pub body: &'a Value,
     /// The canonical object wanted.
     pub wanted: &'a Value,

@@ -132,8 +132,9 @@ pub(super) async fn prepare(
             attempt: None,
         }));
     }
-    let known = look_up(batch, facts, mapping.as_ref(), known, &mut prepared).await?;
-    push(batch, facts, mapping.as_ref(), known, &mut prepared).await?;
+    let externals = externals(batch, mapping.as_ref(), &known).await?;
+    let known = look_up(batch, facts, mapping.as_ref(), known, &externals, &mut prepared).await?;
+    push(batch, facts, mapping.as_ref(), known, &externals, &mut prepared).await?;
     Ok(prepared)
 }
 
@@ -359,6 +360,7 @@ async fn look_up(
     facts: &Facts,
     mapping: &dyn Translate,
     known: Vec<Known>,
+    externals: &Externals,
     prepared: &mut Prepared,
 ) -> Result<Vec<Known>> {
     let mut kept = Vec::with_capacity(known.len());
@@ -392,8 +394,16 @@ async fn look_up(
             settle(prepared, batch, &one.job, &failure);
             continue;
         }
-        let body = Value::Object(one.wanted.clone());
-        let probe = Probe { key: &one.key, since: intent.at, body: &body, wanted: &body };
+        // Adapters look for what was sent: a slug, an address, an id of the target.
+        let body = match mapping.push(&one.wanted, None, externals) {
+            Ok(body) => body,
+            Err(failure) => {
+                settle(prepared, batch, &one.job, &failure);
+                continue;
+            }
+        };
+        let wanted = Value::Object(one.wanted.clone());
+        let probe = Probe { key: &one.key, since: intent.at, body: &body, wanted: &wanted };
         match batch.system.find(batch.entity, &probe).await {
             Ok(mut rows) if rows.len() <= 1 => {
                 if let Some(row) = rows.pop() {
@@ -504,21 +514,15 @@ fn taken_on(one: &Known) -> Delivered {
     }
 }
 
-/// Fills in the target's ids and turns wanted objects into the target's shape.
+/// Turns wanted objects into the target's shape.
 async fn push(
     batch: &Batch<'_>,
     facts: &Facts,
     mapping: &dyn Translate,
     known: Vec<Known>,
+    externals: &Externals,
     prepared: &mut Prepared,
 ) -> Result<()> {
-    let needs = known.iter().fold(Needs::default(), |mut all, one| {
-        let needs = mapping.needs(&one.wanted);
-        all.records.extend(needs.records);
-        all.parts.extend(needs.parts);
-        all
-    });
-    let externals = externals(batch, &needs).await?;
     let records: Vec<i64> = known.iter().filter(|one| one.here.is_some()).map(|one| one.job.record).collect();
     let mut parts_there = batch.parts.store.parts_of(batch.target, &records).await?;
     for one in known {
@@ -526,8 +530,8 @@ async fn push(
         let pushed = if one.op == Op::Delete {
             Ok((Value::Null, Value::Null))
         } else {
-            mapping.push(&one.wanted, None, &externals).and_then(|whole| {
-                Ok((if only.is_some() { mapping.push(&one.wanted, only, &externals)? } else { whole.clone() }, whole))
+            mapping.push(&one.wanted, None, externals).and_then(|whole| {
+                Ok((if only.is_some() { mapping.push(&one.wanted, only, externals)? } else { whole.clone() }, whole))
             })
         };
         let (body, whole) = match pushed {
@@ -571,7 +575,14 @@ async fn push(
     Ok(())
 }
 
-async fn externals(batch: &Batch<'_>, needs: &Needs) -> Result<Externals> {
+/// The target's ids of all that the wanted objects refer to.
+async fn externals(batch: &Batch<'_>, mapping: &dyn Translate, known: &[Known]) -> Result<Externals> {
+    let needs = known.iter().fold(Needs::default(), |mut all, one| {
+        let needs = mapping.needs(&one.wanted);
+        all.records.extend(needs.records);
+        all.parts.extend(needs.parts);
+        all
+    });
     let records: Vec<i64> = needs.records.iter().map(|(_, record)| *record).collect();
     let parts: Vec<(String, String)> = needs.parts.iter().cloned().collect();
     let mut externals = Externals::default();

@@ -43,6 +43,8 @@ pub(super) struct State {
     pub(super) renamed: Option<String>,
     /// Writes that took effect.
     pub(super) written: Vec<(Op, String)>,
+    /// What lookups were told was sent.
+    pub(super) probed: Vec<Value>,
 }
 
 pub(super) struct FakeSystem {
@@ -177,6 +179,7 @@ impl System for FakeSystem {
     }
 
     async fn find(&self, entity: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
+        self.state.lock().unwrap().probed.push(probe.body.clone());
         let key = probe.key;
         let renamed = self.state.lock().unwrap().renamed.take();
         if let Some(name) = renamed {

@@ -181,6 +181,20 @@ async fn what_the_target_already_has_is_adopted_not_created() {
 }
 
 #[tokio::test]
+async fn a_lookup_is_told_what_was_sent_in_the_targets_own_words() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("category", "1", &json!({"code": "TOOLS", "name": {"es": "Herramientas"}}));
+    assert!(stage.once().await.is_clean());
+    stage.erp.put("category", "2", &json!({"code": "HAND", "name": {"es": "De mano"}, "parent": "1"}));
+    stage.shop.fault(Fault::LostBefore);
+    assert!(stage.once().await.is_clean());
+    let rows = stage.shop.rows("category");
+    let parent = rows.iter().find(|row| row["code"] == "TOOLS").unwrap();
+    assert_eq!(stage.shop.state.lock().unwrap().probed[0]["parent"], parent["id"]);
+    assert_eq!(rows.len(), 2);
+}
+
+#[tokio::test]
 async fn a_job_waits_for_its_missing_reference_and_goes_on_when_it_arrives() {
     let stage = Stage::catalog().await;
     stage.erp.put("category", "1", &json!({"code": "TOOLS", "name": {"es": "Herramientas"}}));
