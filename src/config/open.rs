@@ -19,7 +19,7 @@ use crate::{
     model::Entities,
     port::System,
     store::SharedStore,
-    sync::{Flow, Limits, Parts, Routes, RoutesError},
+    sync::{Flow, Limits, Parts, Routes, RoutesError, SHARED},
 };
 
 /// Everything a configuration names, opened. Nothing was sent to any system yet.
@@ -93,6 +93,13 @@ impl Config {
 
         let mut ready = Vec::new();
         for (name, section) in &self.sections.systems {
+            if name.get_ref() == SHARED {
+                let place = self.layers.place(&name.span());
+                problems.push(
+                    LoadError::new(&place, format!("a system may not be called `{SHARED}`"))
+                        .help("in `owners` that word says that nobody owns a field"),
+                );
+            }
             match self.ready(name, section, &registry, &mut warnings) {
                 Ok(system) => ready.push(system),
                 Err(error) => problems.push(error),

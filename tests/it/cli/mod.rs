@@ -78,6 +78,26 @@ fn a_target_that_cannot_write_is_told_at_the_flow() {
 }
 
 #[test]
+fn what_a_flow_says_of_owners_and_conflicts_is_checked_at_its_place() {
+    let wrong = "owners = { \"customer.name\" = \"shred\" }\ndrift = { customer = \"repar\" }\n\
+        conflicts = { \"customer.nme\" = \"manual\", \"customer.name\" = \"prefer epr\", customer = \"newest\" }\n";
+    let config = format!("{CONFIG}{wrong}");
+    insta::assert_snapshot!(said(&config, &["check", "--offline"], &[]));
+}
+
+#[test]
+fn a_shared_field_without_a_way_back_is_told_at_the_flow() {
+    let config = format!("{CONFIG}owners = {{ \"customer.name\" = \"shared\" }}\n");
+    insta::assert_snapshot!(said(&config, &["check", "--offline"], &[]));
+}
+
+#[test]
+fn a_system_may_not_have_the_name_of_what_nobody_owns() {
+    let config = CONFIG.replace("[systems.copy]", "[systems.shared]").replace("[\"copy\"]", "[\"shared\"]");
+    insta::assert_snapshot!(said(&config, &["check", "--offline"], &[]));
+}
+
+#[test]
 fn a_wrong_variable_is_told_by_its_name() {
     let variables = [("VAIVEN__FLOWS__CUSTOMERS__FROM", "epr")];
     insta::assert_snapshot!(said(CONFIG, &["check", "--offline"], &variables));
