@@ -316,7 +316,15 @@ fn decide(
         Wanted::Fields(fields) if here.is_some() && !(facts.steps && begun(&job)) => (fields, Op::Update),
         Wanted::Fields(fields) => (fields, Op::Create),
     };
+    let made_before = op == Op::Update && begun(&job) && !facts.update;
+    if let (true, Some(here)) = (made_before, &mut here) {
+        assume_unseen(here, &wanted, mapping.reads());
+    }
     let changed = if op == Op::Delete { BTreeSet::new() } else { wanted::difference(&wanted, here.as_ref()) };
+    if let (true, true, Some(here)) = (made_before, changed.is_empty(), &here) {
+        prepared.settled.push(taken_on(&job, here, &Parts::new()));
+        return None;
+    }
     if op == Op::Update && changed.is_empty() {
         match conflicts {
             Some(fields) => prepared.settled.push(undecided(&job, fields)),
@@ -330,15 +338,24 @@ fn decide(
         Op::Delete => facts.delete,
     };
     if !able {
-        let failure = Failure::new(
-            Class::Rejected,
-            format!("the adapter of {} cannot {} a {}", batch.target, name(op), batch.entity),
-        );
-        settle(prepared, batch, &job, &failure);
+        settle(prepared, batch, &job, &unable(batch, op));
         return None;
     }
     let conflicts = conflicts.cloned().unwrap_or_default();
     Some(Known { job, key, here, wanted, op, changed, found: None, parts: Parts::new(), conflicts })
+}
+
+fn unable(batch: &Batch<'_>, op: Op) -> Failure {
+    let text = format!("the adapter of {} cannot {} a {}", batch.target, name(op), batch.entity);
+    Failure::new(Class::Rejected, text)
+}
+
+/// Of an object that a create without answer has made, what the target never shows is taken for arrived, where it could not
+/// be written a second time anyway.
+fn assume_unseen(here: &mut Replica, wanted: &Fields, reads: &BTreeSet<String>) {
+    for (field, value) in wanted.iter().filter(|(field, value)| !reads.contains(*field) && !value.is_null()) {
+        here.fields.insert(field.clone(), value.clone());
+    }
 }
 
 /// Whether a create of this job was sent and not seen to end.
@@ -413,7 +430,10 @@ async fn look_up(
                         continue;
                     }
                     match adopt_row(batch, mapping, &one, row).await? {
-                        Ok((replica, parts)) => {
+                        Ok((mut replica, parts)) => {
+                            if !facts.update {
+                                assume_unseen(&mut replica, &one.wanted, mapping.reads());
+                            }
                             one.parts = parts;
                             one.changed = wanted::difference(&one.wanted, Some(&replica));
                             one.op = Op::Update;
@@ -424,8 +444,12 @@ async fn look_up(
                             continue;
                         }
                     }
-                    if one.changed.is_empty() {
-                        prepared.settled.push(taken_on(&one));
+                    if let (true, Some(here)) = (one.changed.is_empty(), &one.here) {
+                        prepared.settled.push(taken_on(&one.job, here, &one.parts));
+                        continue;
+                    }
+                    if !facts.update {
+                        settle(prepared, batch, &one.job, &unable(batch, Op::Update));
                         continue;
                     }
                 }
@@ -491,24 +515,24 @@ async fn adopt_row(
     Ok(Ok((replica, pulled.parts)))
 }
 
-/// The lookup found the object just as wanted.
-fn taken_on(one: &Known) -> Delivered {
-    let replica = one.here.as_ref().map(|replica| ReplicaWrite {
-        record: replica.record,
-        id: replica.id.clone(),
-        fields: replica.fields.clone(),
-        sent: replica.sent.clone(),
-        version: replica.version.clone(),
+/// The object of a create without answer is there just as wanted.
+fn taken_on(job: &Job, here: &Replica, parts: &Parts) -> Delivered {
+    let replica = ReplicaWrite {
+        record: here.record,
+        id: here.id.clone(),
+        fields: here.fields.clone(),
+        sent: here.sent.clone(),
+        version: here.version.clone(),
         print: None,
-        parts: (!one.parts.is_empty()).then(|| one.parts.clone()),
+        parts: (!parts.is_empty()).then(|| parts.clone()),
         matches: Vec::new(),
         gone: false,
-    });
+    };
     Delivered {
-        job: one.job.id,
-        fence: one.job.fence,
+        job: job.id,
+        fence: job.fence,
         verdict: Verdict::Done { noop: false },
-        replica,
+        replica: Some(replica),
         change: None,
         attempt: None,
     }

@@ -53,6 +53,8 @@ pub(super) struct FakeSystem {
     pub(super) state: Mutex<State>,
     /// What the system makes of a text it is sent.
     alter: fn(&str) -> String,
+    /// A field it takes but never shows.
+    pub(super) hides: Option<&'static str>,
 }
 
 impl FakeSystem {
@@ -68,11 +70,16 @@ impl FakeSystem {
             batch: 10,
             ..Facts::default()
         };
-        Self { name: name.into(), facts, state: Mutex::default(), alter: str::to_owned }
+        Self { name: name.into(), facts, state: Mutex::default(), alter: str::to_owned, hides: None }
     }
 
     pub(super) fn with_facts(mut self, change: impl FnOnce(&mut Facts)) -> Self {
         change(&mut self.facts);
+        self
+    }
+
+    pub(super) fn hiding(mut self, field: &'static str) -> Self {
+        self.hides = Some(field);
         self
     }
 
@@ -219,13 +226,20 @@ impl System for FakeSystem {
 /// Rows are canonical objects; `parent` and `categories` hold the system's ids.
 pub(super) struct FakeMapping {
     fields: BTreeSet<String>,
+    reads: BTreeSet<String>,
     /// Whether the lookup `tax` has a line for IGIC7.
     knows_igic: Arc<AtomicBool>,
 }
 
 impl FakeMapping {
     pub(super) fn new(fields: &[&str], knows_igic: &Arc<AtomicBool>) -> Self {
-        Self { fields: fields.iter().map(|&field| field.to_owned()).collect(), knows_igic: knows_igic.clone() }
+        let fields: BTreeSet<String> = fields.iter().map(|&field| field.to_owned()).collect();
+        Self { reads: fields.clone(), fields, knows_igic: knows_igic.clone() }
+    }
+
+    pub(super) fn blind_to(mut self, hidden: Option<&str>) -> Self {
+        self.reads.retain(|field| Some(field.as_str()) != hidden);
+        self
     }
 
     fn unmapped(&self, object: &Value) -> Result<(), Failure> {
@@ -254,7 +268,7 @@ impl Translate for FakeMapping {
             let variants = BTreeMap::from([(sku.to_owned(), id.to_owned())]);
             pulled.parts.insert("variants".to_owned(), variants);
         }
-        for field in &self.fields {
+        for field in &self.reads {
             if let Some(value) = row.get(field).filter(|value| !value.is_null()) {
                 pulled.fields.insert(field.clone(), value.clone());
             }
@@ -272,7 +286,7 @@ impl Translate for FakeMapping {
     }
 
     fn reads(&self) -> &BTreeSet<String> {
-        &self.fields
+        &self.reads
     }
 
     fn needs(&self, wanted: &Fields) -> Needs {

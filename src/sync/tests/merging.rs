@@ -46,12 +46,6 @@ impl Stage {
         self.engine.once(Some(&scope), RunKind::Delta, &CancellationToken::new()).await.unwrap();
     }
 
-    async fn pull(&self, system: &str) {
-        let stop = CancellationToken::new();
-        let report = self.engine.pull(system, "product", RunKind::Full, "test", &stop).await.unwrap();
-        assert!(report.is_green(), "{report:?}");
-    }
-
     async fn conflict(&self) -> Conflict {
         let mut open = self.store.conflicts(0).await.unwrap();
         assert_eq!(open.len(), 1, "{open:?}");

@@ -21,8 +21,8 @@ use crate::{
     failure::{Class, Failure},
     mapping::Translate,
     model::Entities,
-    port::System,
-    store::{JobFilter, JobState, RunKind, SharedStore},
+    port::{Op, System},
+    store::{Intent, JobFilter, JobState, RunKind, SharedStore},
 };
 
 struct Stage {
@@ -54,13 +54,17 @@ impl Stage {
         let knows_igic = Arc::new(AtomicBool::new(false));
         let mut mappings: BTreeMap<(String, String), Arc<dyn Translate>> = BTreeMap::new();
         for system in ["erp", "shop"] {
+            let hides = if system == "shop" { shop.hides } else { None };
             for entity in ["product", "category"] {
                 let fields: Vec<&str> = FIELDS
                     .into_iter()
                     .filter(|field| *field != if entity == "product" { "code" } else { "sku" })
                     .filter(|field| *field != "amount")
                     .collect();
-                mappings.insert((system.into(), entity.into()), Arc::new(FakeMapping::new(&fields, &knows_igic)));
+                mappings.insert(
+                    (system.into(), entity.into()),
+                    Arc::new(FakeMapping::new(&fields, &knows_igic).blind_to(hides)),
+                );
             }
             let price = FakeMapping::new(&["code", "list", "sku", "amount", "currency", "tax_included"], &knows_igic);
             mappings.insert((system.into(), "price".into()), Arc::new(price));
@@ -96,6 +100,23 @@ impl Stage {
 
     async fn full(&self) -> Summary {
         self.engine.once(None, RunKind::Full, &CancellationToken::new()).await.unwrap()
+    }
+
+    async fn pull(&self, system: &str) {
+        let stop = CancellationToken::new();
+        let report = self.engine.pull(system, "product", RunKind::Full, "test", &stop).await.unwrap();
+        assert!(report.is_green(), "{report:?}");
+    }
+
+    /// A daemon that claims the creation of the one product, carries it out, and dies before it knows.
+    async fn die_after_creating(&self) {
+        let now = self.engine.parts().env.now();
+        let job =
+            self.store.claim("shop", &[], "dead", 10, std::time::Duration::from_secs(60), now).await.unwrap().remove(0);
+        let intent = Intent { op: Op::Create, at: now, done: BTreeMap::new() };
+        self.store.intend(&[(job.id, job.fence, intent)], now).await.unwrap();
+        let row = self.erp.rows("product").remove(0);
+        self.shop.put("product", "77", &row);
     }
 
     async fn states(&self) -> Vec<JobState> {
@@ -156,6 +177,32 @@ async fn the_parts_of_an_object_that_a_lookup_found_are_known() {
         let parts = stage.store.parts_of("shop", &[record]).await.unwrap();
         let id = stage.shop.rows("product")[0]["id"].as_str().unwrap().to_owned();
         assert_eq!(parts[&record]["variants"], BTreeMap::from([("H-1".to_owned(), id)]), "{after}");
+    }
+}
+
+#[tokio::test]
+async fn a_create_without_answer_is_complete_where_the_target_shows_only_a_part_of_it() {
+    // Met by the lookup, and met by a pull before it.
+    for pulled in [false, true] {
+        let shop = FakeSystem::new("shop").hiding("brand").with_facts(|facts| facts.update = false);
+        let stage =
+            Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["category", "product"])])
+                .await;
+        stage.once().await;
+        stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Martillo"}, "brand": "Bellota"}));
+        if pulled {
+            stage.pull("erp").await;
+            stage.die_after_creating().await;
+            stage.pull("shop").await;
+        } else {
+            stage.shop.fault(Fault::LostAfter);
+        }
+        assert!(stage.once().await.is_clean(), "pulled: {pulled}");
+        assert_eq!(stage.shop.rows("product").len(), 1);
+        // What was taken on stays known: a later look at the record has nothing to write.
+        let scope: Scope = "catalog/product/H-1".parse().unwrap();
+        let again = stage.engine.once(Some(&scope), RunKind::Delta, &CancellationToken::new()).await.unwrap();
+        assert!(again.is_clean(), "pulled: {pulled}: {again:?}");
     }
 }
 
