@@ -17,7 +17,7 @@ install_server() {
         chmod +x "$policy"
         made=1
     fi
-    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends mariadb-server >&2 || {
+    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends mariadb-server; } >&2 || {
         [ -z "$made" ] || rm -f "$policy"
         exit 1
     }
