@@ -4,6 +4,7 @@
 #   VAIVEN        the binary (default target/release/vaiven)
 #   VAIVEN_CACHE  where the servers are installed (default ~/.cache/vaiven)
 #   KILLS         how often the daemon is killed while orders come in (default 10)
+#   KEEP          set: the working folder is left there to be looked at
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -18,7 +19,7 @@ cleanup() {
     [ -n "$daemon" ] && kill -9 "$daemon" 2>/dev/null || true
     "$peers/tryton/stop.sh" "$work/erp"
     "$peers/vendure/stop.sh" "$work/shop"
-    rm -rf "$work"
+    if [ -n "${KEEP:-}" ]; then echo "left in $work"; else rm -rf "$work"; fi
 }
 trap cleanup EXIT
 

@@ -66,7 +66,7 @@ class Erp:
                 kind, details = refused.args[0][:2]
                 if kind != "UserWarning":
                     raise
-                self.do("res.user.warning", "create", [{"user": self.user, "name": details[0], "always": True}])
+                self.do("res.user.warning", "skip", details[0], True)
 
     def search(self, model, domain, fields, limit=None, **context):
         return self.do(model, "search_read", domain, 0, limit, [["id", "ASC"]], fields, **context)
