@@ -106,8 +106,9 @@ fn message(error: &EvalAltResult) -> String {
         EvalAltResult::ErrorMismatchDataType(wanted, found, _) => {
             format!("{} where {} is wanted", readable(found), readable(wanted))
         }
-        EvalAltResult::ErrorDataRace(name, _) => {
-            format!("the closure looks at `{name}`, the list it runs over; write `filter({name}, |x| ...)` for that")
+        EvalAltResult::ErrorDataRace(..) => {
+            "the closure looks at what it runs over; write `map(list, |x| ...)` instead of `list.map(|x| ...)` for that"
+                .into()
         }
         EvalAltResult::ErrorTerminated(..) | EvalAltResult::ErrorStackOverflow(_) => {
             "the expression takes too many steps".into()

@@ -119,6 +119,17 @@ fn a_missing_member_is_an_error_that_names_it() {
 }
 
 #[test]
+fn a_closure_that_looks_at_the_list_it_runs_over_is_told_how_to() {
+    let row = json!({ "id": 7, "items": [{ "n": 1 }] });
+    let error = eval_with("row.items.map(|i| merge(i, #{ of: row.id }))", &row).unwrap_err();
+    assert!(error.contains("map(list, |x| ...)") && !error.contains("argument"), "{error}");
+    assert_eq!(
+        eval_with("map(row.items, |i| merge(i, #{ of: row.id }))", &row),
+        Ok(json!([{ "n": num("1"), "of": num("7") }]))
+    );
+}
+
+#[test]
 fn conditions_and_choices_work() {
     let row = json!({ "status": "publish", "n": 3, "tags": ["web", "new"] });
     assert_eq!(eval_with("if status == \"publish\" { 1 } else { 0 }", &row), Ok(json!(1)));

@@ -549,7 +549,7 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<Job>>;
     /// Makes leases longer; gives the jobs that are still ours.
     async fn renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
-    /// Gives unstarted jobs back at once (graceful stop).
+    /// Gives claimed jobs back at once (graceful stop); intents stay.
     async fn release(&self, jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()>;
     /// Stores intents before anything is sent: (job, fence, intent). Gives the jobs whose lease still holds.
     async fn intend(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>>;

@@ -61,7 +61,10 @@ impl Tally {
     }
 }
 
-/// Works for one target until `stop`; finishes the batch it is in.
+/// How long a stop waits for the batch under way before it is dropped and given back.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// Works for one target until `stop`; finishes the batch it is in, or gives it back where the target does not answer.
 pub(super) async fn work(parts: &Parts, target: &str, stop: &CancellationToken) -> Result<Tally, StoreError> {
     const PATIENCE: u32 = 10;
     let mut tally = Tally::default();
@@ -106,7 +109,13 @@ async fn batch(parts: &Parts, target: &str, tally: &mut Tally, stop: &Cancellati
     let Some(entity) = jobs.first().map(|job| job.entity.clone()) else { return Ok(false) };
     let batch = Batch { parts, system: system.as_ref(), target, entity: &entity, settle: limits.settle };
     let work = batch.carry_out(jobs.clone(), stop);
-    let delivered = alive(parts, &jobs, work).await?;
+    let Some(delivered) = alive(parts, &jobs, work, stop).await else {
+        // As after a crash: intents say what may have happened.
+        tracing::warn!(target, entity, jobs = jobs.len(), "no answer in time for the stop; what was under way is given back");
+        parts.store.release(&fences(&jobs), parts.env.now()).await?;
+        return Ok(true);
+    };
+    let delivered = delivered?;
     let requests: u64 =
         delivered.iter().filter_map(|one| one.attempt.as_ref()).map(|attempt| u64::from(attempt.requests)).sum();
     tally.count(&delivered);
@@ -121,14 +130,28 @@ async fn batch(parts: &Parts, target: &str, tally: &mut Tally, stop: &Cancellati
     Ok(true)
 }
 
-/// Runs `work` while renewing the leases of its jobs.
-async fn alive<T>(parts: &Parts, jobs: &[Job], work: impl Future<Output = T>) -> T {
-    let fences: Vec<(i64, i64)> = jobs.iter().map(|job| (job.id, job.fence)).collect();
-    tokio::pin!(work);
+fn fences(jobs: &[Job]) -> Vec<(i64, i64)> {
+    jobs.iter().map(|job| (job.id, job.fence)).collect()
+}
+
+/// Runs `work` while renewing the leases of its jobs; nothing when it did not end in time after a stop.
+async fn alive<T>(
+    parts: &Parts,
+    jobs: &[Job],
+    work: impl Future<Output = T>,
+    stop: &CancellationToken,
+) -> Option<T> {
+    let fences = fences(jobs);
+    let overdue = async {
+        stop.cancelled().await;
+        parts.env.sleep(GRACE).await;
+    };
+    tokio::pin!(work, overdue);
     loop {
         tokio::select! {
             biased;
-            done = &mut work => return done,
+            done = &mut work => return Some(done),
+            () = &mut overdue => return None,
             () = parts.env.sleep(parts.limits.lease / 3) => {
                 if let Err(error) = parts.store.renew(&fences, parts.limits.lease, parts.env.now()).await {
                     tracing::warn!(%error, "leases could not be renewed");
@@ -157,10 +180,10 @@ impl Batch<'_> {
             return Ok(delivered);
         }
         let started = self.parts.env.now();
-        let progress = Saver { batch: self, fences: &tasks, done: Mutex::new(BTreeMap::new()) };
+        let progress = Saver { batch: self, fences: &tasks, saved: Mutex::new(BTreeMap::new()) };
         let writes = tasks.values().map(|task| task.write.clone()).collect();
         let outcomes = self.system.write(self.entity, writes, &progress).await;
-        let saved = progress.done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let saved = progress.saved.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let millis = u64::try_from((self.parts.env.now() - started).num_milliseconds()).unwrap_or(0);
         delivered.extend(self.judge(&facts, tasks, outcomes, saved, millis).await?);
         Ok(delivered)
@@ -198,7 +221,7 @@ impl Batch<'_> {
         facts: &Facts,
         mut tasks: BTreeMap<i64, Task>,
         outcomes: Vec<Outcome>,
-        saved: BTreeMap<i64, Captures>,
+        mut saved: BTreeMap<i64, Intent>,
         millis: u64,
     ) -> Result<Vec<Delivered>, StoreError> {
         let mut delivered = Vec::with_capacity(tasks.len());
@@ -206,9 +229,8 @@ impl Batch<'_> {
         let mut trouble: Option<Failure> = None;
         for outcome in outcomes {
             let Some(mut task) = tasks.remove(&outcome.job) else { continue };
-            if let Some(done) = saved.get(&task.job.id) {
-                let at = task.intent.as_ref().map_or_else(|| self.parts.env.now(), |intent| intent.at);
-                task.intent = Some(Intent { op: task.write.op, at, done: done.clone() });
+            if let Some(intent) = saved.remove(&task.job.id) {
+                task.intent = Some(intent);
             }
             let attempt = Attempt {
                 at: self.parts.env.now(),
@@ -300,7 +322,8 @@ fn keep_intent(task: &Task, class: Class) -> Option<Intent> {
 struct Saver<'a> {
     batch: &'a Batch<'a>,
     fences: &'a BTreeMap<i64, Task>,
-    done: Mutex<BTreeMap<i64, Captures>>,
+    /// As stored last.
+    saved: Mutex<BTreeMap<i64, Intent>>,
 }
 
 #[async_trait]
@@ -309,17 +332,18 @@ impl Progress for Saver<'_> {
         let Some(task) = self.fences.get(&job) else {
             return Err(Failure::new(Class::Fatal, "progress of a write that was not asked for"));
         };
-        let at = task.intent.as_ref().map_or_else(|| self.batch.parts.env.now(), |intent| intent.at);
-        let intent = Intent { op: task.write.op, at, done: done.clone() };
+        // The next step is sent from now on.
+        let now = self.batch.parts.env.now();
+        let intent = Intent { op: task.write.op, at: now, done: done.clone() };
         let held =
-            self.batch.parts.store.intend(&[(job, task.job.fence, intent)], self.batch.parts.env.now()).await.map_err(
-                |error| Failure::new(Class::Unknown, "a finished step could not be stored").with_source(error),
-            )?;
+            self.batch.parts.store.intend(&[(job, task.job.fence, intent.clone())], now).await.map_err(|error| {
+                Failure::new(Class::Unknown, "a finished step could not be stored").with_source(error)
+            })?;
         if held.is_empty() {
             return Err(Failure::new(Class::Unknown, "the lease was lost; another worker goes on"));
         }
-        if let Ok(mut all) = self.done.lock() {
-            all.insert(job, done.clone());
+        if let Ok(mut all) = self.saved.lock() {
+            all.insert(job, intent);
         }
         Ok(())
     }

@@ -265,6 +265,9 @@ impl Engine {
     ) -> Result<Vec<RunReport>, StoreError> {
         let mut runs = Vec::new();
         for entity in flow.entities.iter().filter(|entity| only.is_none_or(|only| only == entity.as_str())) {
+            if cancel.is_cancelled() {
+                break;
+            }
             for target in &flow.to {
                 if kind == RunKind::Full {
                     runs.extend(self.look_at_target(target, entity, trigger, cancel).await?);
@@ -313,7 +316,7 @@ impl Engine {
             };
             let can_read = self.parts.facts(system, entity).is_some_and(|facts| facts.read);
             match id {
-                Some(id) if can_read => runs.push(pull::refresh(&self.parts, system, entity, &[id], &trigger).await?),
+                Some(id) if can_read => runs.push(pull::refresh(&self.parts, system, entity, &[id], &trigger, cancel).await?),
                 // The source is listed whole when the object is new to us or cannot be read alone.
                 _ if *system == flow.from && self.parts.can_list(system, entity) => {
                     runs.push(pull::pull(&self.parts, system, entity, RunKind::Full, &trigger, cancel).await?);
@@ -417,6 +420,10 @@ impl Engine {
                     Ok(scope) => {
                         for run in self.resync(&scope, shutdown).await? {
                             tracing::info!(scope = %scope, system = run.system, entity = run.entity, error = run.error, "resync");
+                        }
+                        if shutdown.is_cancelled() {
+                            // Perhaps cut short: the next start does it again.
+                            self.parts.store.place_order(&order.verb, &order.scope, order.at).await?;
                         }
                     }
                     Err(error) => tracing::warn!(%error, "order left out"),

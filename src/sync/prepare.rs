@@ -382,6 +382,16 @@ async fn look_up(
 ) -> Result<Vec<Known>> {
     let mut kept = Vec::with_capacity(known.len());
     for mut one in known {
+        let begun = one.job.intent.clone().filter(|intent| intent.op == one.op && !intent.done.is_empty());
+        if let Some(intent) = begun
+            && let at = outcome::later(intent.at, batch.settle)
+            && at > batch.parts.env.now()
+        {
+            // The step after the last one that was stored may still be under way: what its target shows, or a repetition, would prove nothing.
+            let why = "it broke off between two steps; it goes on when the one under way must have ended";
+            prepared.settled.push(wait_until(&one.job, at, intent, why));
+            continue;
+        }
         let lost = one.op == Op::Create
             && one.job.intent.as_ref().is_some_and(|intent| intent.op == Op::Create && intent.done.is_empty());
         let Some(intent) = one.job.intent.clone().filter(|_| lost) else {

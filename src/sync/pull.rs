@@ -20,6 +20,7 @@ use crate::{
 
 const PAGE_ROWS: usize = 1000;
 const LEASE: Duration = Duration::from_secs(120);
+const STOPPED: &str = "stopped before everything was read; nothing is lost, the next run reads on";
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -91,6 +92,7 @@ pub(super) async fn pull(
             super::engine::struck(parts, system, &failure).await?;
             report.error = Some(outcome::describe(&failure));
         }
+        Err(Stop::Told) => report.error = Some(STOPPED.to_owned()),
         Err(Stop::Store(error)) => {
             report.error = Some(error.to_string());
             parts.store.drop_lease(&lease).await?;
@@ -107,9 +109,12 @@ pub(super) async fn pull(
     Ok(report)
 }
 
+/// Why a run ended before its time.
 enum Stop {
     Failed(Failure),
     Store(StoreError),
+    /// We were told to stop: that says nothing about the system.
+    Told,
 }
 
 impl From<StoreError> for Stop {
@@ -139,20 +144,18 @@ async fn pages(
     let began = counter;
     let mut request = fetch(reading, since, None);
     loop {
-        let page = request.await.map_err(|error| {
+        let page = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(Stop::Told),
+            page = request => page,
+        };
+        let page = page.map_err(|error| {
             Failure::new(
                 Class::Transient,
                 format!("reading {} of system {} was broken off", reading.entity, reading.system.name()),
             )
             .with_source(error)
         })??;
-        if cancel.is_cancelled() {
-            return Err(Failure::new(
-                Class::Transient,
-                "stopped before the listing was complete; nothing is lost, the next run reads on",
-            )
-            .into());
-        }
         let read_at = counter;
         counter = parts.store.counter().await?;
         let Page { rows, errors, next, cursor, total: announced, receipt } = page;
@@ -335,6 +338,7 @@ pub(super) async fn refresh(
     entity: &str,
     ids: &[String],
     trigger: &str,
+    cancel: &CancellationToken,
 ) -> Result<RunReport, StoreError> {
     let mut report = RunReport {
         run: None,
@@ -353,6 +357,10 @@ pub(super) async fn refresh(
     let lease = loop {
         match parts.store.acquire(&name, &parts.owner, LEASE, parts.env.now()).await? {
             Some(lease) => break lease,
+            None if cancel.is_cancelled() => {
+                report.error = Some(STOPPED.to_owned());
+                return Ok(report);
+            }
             None => parts.env.sleep(parts.limits.poll).await,
         }
     };
@@ -360,16 +368,24 @@ pub(super) async fn refresh(
     report.run = Some(run);
     let reading = Reading { parts, system: endpoint.as_ref(), mapping: mapping.as_ref(), entity, run };
     let counter = parts.store.counter().await?;
-    match endpoint.read(entity, ids).await {
+    let read = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(Stop::Told),
+        rows = endpoint.read(entity, ids) => rows.map_err(Stop::Failed),
+    };
+    match read {
         Ok(rows) => {
             let mut pass = RoaringBitmap::new();
             match commit(&reading, &rows, &[], None, counter, &mut report.balance, &mut pass).await {
                 Ok(()) => {}
                 Err(Stop::Store(error)) => return Err(error),
                 Err(Stop::Failed(failure)) => report.error = Some(outcome::describe(&failure)),
+                Err(Stop::Told) => report.error = Some(STOPPED.to_owned()),
             }
         }
-        Err(failure) => {
+        Err(Stop::Store(error)) => return Err(error),
+        Err(Stop::Told) => report.error = Some(STOPPED.to_owned()),
+        Err(Stop::Failed(failure)) => {
             super::engine::struck(parts, system, &failure).await?;
             report.error = Some(outcome::describe(&failure));
         }

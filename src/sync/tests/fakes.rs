@@ -31,6 +31,10 @@ pub(super) enum Fault {
     LostAfter,
     /// No effect, and no answer.
     LostBefore,
+    /// No effect, and never an answer nor an error.
+    Hang,
+    /// One step is done and stored, the next has no effect and never an answer.
+    HangAfterStep,
 }
 
 #[derive(Default)]
@@ -45,6 +49,10 @@ pub(super) struct State {
     pub(super) written: Vec<(Op, String)>,
     /// What lookups were told was sent.
     pub(super) probed: Vec<Value>,
+    /// Reading never answers.
+    pub(super) mute: bool,
+    /// Requests that never had an answer.
+    pub(super) hanging: u32,
 }
 
 pub(super) struct FakeSystem {
@@ -114,6 +122,18 @@ impl FakeSystem {
         self.state.lock().unwrap().renamed = Some(name.to_owned());
     }
 
+    async fn hang(&self) {
+        self.state.lock().unwrap().hanging += 1;
+        std::future::pending().await
+    }
+
+    /// Returns once a request hangs.
+    pub(super) async fn hanging(&self) {
+        while self.state.lock().unwrap().hanging == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     fn altered(&self, value: &Value) -> Value {
         match value {
             Value::String(text) => (self.alter)(text).into(),
@@ -171,7 +191,14 @@ impl System for FakeSystem {
     }
 
     async fn pull(&self, request: &PullRequest<'_>) -> Result<Page, Failure> {
-        if let Some(failure) = self.state.lock().unwrap().pull_faults.pop_front() {
+        let (mute, fault) = {
+            let mut state = self.state.lock().unwrap();
+            (state.mute, state.pull_faults.pop_front())
+        };
+        if mute {
+            self.hang().await;
+        }
+        if let Some(failure) = fault {
             return Err(failure);
         }
         Ok(Page { rows: self.rows(request.entity).iter().map(source_row).collect(), ..Page::default() })
@@ -182,6 +209,9 @@ impl System for FakeSystem {
     }
 
     async fn read(&self, entity: &str, ids: &[String]) -> Result<Vec<SourceRow>, Failure> {
+        if self.state.lock().unwrap().mute {
+            self.hang().await;
+        }
         Ok(self.rows(entity).iter().map(source_row).filter(|row| ids.contains(&row.id)).collect())
     }
 
@@ -197,13 +227,19 @@ impl System for FakeSystem {
         Ok(self.rows(entity).iter().filter(|row| row["code"] == *key || row["sku"] == *key).map(source_row).collect())
     }
 
-    async fn write(&self, entity: &str, writes: Vec<Write>, _: &dyn Progress) -> Vec<Outcome> {
+    async fn write(&self, entity: &str, writes: Vec<Write>, progress: &dyn Progress) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         for write in writes {
             let fault = self.state.lock().unwrap().faults.pop_front();
+            if matches!(fault, Some(Fault::HangAfterStep)) {
+                progress.save(write.job, &BTreeMap::from([("step:first".to_owned(), json!(1))])).await.unwrap();
+            }
+            if matches!(fault, Some(Fault::Hang | Fault::HangAfterStep)) {
+                self.hang().await;
+            }
             let result = match fault {
                 Some(Fault::Fail(class, message)) => Err(Failure::new(class, message)),
-                Some(Fault::LostBefore) => Err(Failure::new(Class::Unknown, "no answer")),
+                Some(Fault::LostBefore | Fault::Hang | Fault::HangAfterStep) => Err(Failure::new(Class::Unknown, "no answer")),
                 Some(Fault::LostAfter) => {
                     self.apply(entity, &write).and(Err(Failure::new(Class::Unknown, "no answer")))
                 }

@@ -2,6 +2,7 @@
 
 mod fakes;
 mod merging;
+mod stopping;
 
 use std::{
     collections::BTreeMap,

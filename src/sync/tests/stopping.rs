@@ -1,0 +1,105 @@
+//! A graceful stop: nothing is lost, nobody is blamed, and a system that does not answer holds nothing up.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Stage,
+    fakes::{FakeSystem, Fault},
+    flow, hammer,
+};
+use crate::store::{JobFilter, JobState, RunKind, Standing};
+
+/// One pass that is told to stop as soon as a request of the source hangs.
+async fn stopped_in_a_listing(stage: &Stage) -> super::Summary {
+    stage.erp.state.lock().unwrap().mute = true;
+    let cancel = CancellationToken::new();
+    let (summary, ()) = tokio::join!(stage.engine.once(None, RunKind::Delta, &cancel), async {
+        stage.erp.hanging().await;
+        cancel.cancel();
+    });
+    stage.erp.state.lock().unwrap().mute = false;
+    summary.unwrap()
+}
+
+#[tokio::test]
+async fn a_listing_that_is_stopped_does_not_count_against_the_system() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("product", "1", &hammer());
+    let summary = stopped_in_a_listing(&stage).await;
+    let stopped = summary.runs.last().unwrap();
+    assert!(stopped.error.as_ref().is_some_and(|error| error.starts_with("stopped")), "{stopped:?}");
+    assert_eq!(stage.store.standing("erp").await.unwrap(), Standing::default());
+    assert!(stage.once().await.is_clean(), "the next start waits for nothing");
+    assert_eq!(stage.shop.rows("product").len(), 1);
+}
+
+#[tokio::test]
+async fn a_stop_in_the_middle_of_a_single_record_ends_at_once() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("product", "1", &hammer());
+    stage.once().await;
+    stage.erp.state.lock().unwrap().mute = true;
+    let cancel = CancellationToken::new();
+    let scope = "catalog/product/H-1".parse().unwrap();
+    let (summary, ()) = tokio::join!(stage.engine.once(Some(&scope), RunKind::Delta, &cancel), async {
+        stage.erp.hanging().await;
+        cancel.cancel();
+    });
+    assert!(summary.unwrap().runs[0].error.as_ref().is_some_and(|error| error.starts_with("stopped")));
+    assert_eq!(stage.store.standing("erp").await.unwrap(), Standing::default());
+}
+
+#[tokio::test]
+async fn a_write_that_hangs_is_given_back_by_a_stop_and_done_once_after_it() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("product", "1", &hammer());
+    stage.shop.fault(Fault::Hang);
+    let cancel = CancellationToken::new();
+    let (ended, ()) = tokio::join!(stage.engine.once(None, RunKind::Delta, &cancel), async {
+        stage.shop.hanging().await;
+        cancel.cancel();
+    });
+    ended.unwrap();
+    let jobs = stage.store.jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await.unwrap();
+    assert_eq!(jobs.iter().map(|job| job.state).collect::<Vec<_>>(), [JobState::Queued], "its lease was returned");
+    assert!(jobs[0].intent.is_some(), "what may have been created is looked up");
+    assert!(stage.once().await.is_clean());
+    assert_eq!((stage.shop.rows("product").len(), stage.shop.written()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_write_that_broke_off_between_two_steps_goes_on_only_when_the_one_under_way_must_have_ended() {
+    let shop = FakeSystem::new("shop").with_facts(|facts| facts.steps = true);
+    let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
+    stage.erp.put("product", "1", &hammer());
+    stage.shop.fault(Fault::HangAfterStep);
+    let never = CancellationToken::new();
+    tokio::select! {
+        _ = stage.engine.once(None, RunKind::Delta, &never) => panic!("the write hangs"),
+        () = stage.shop.hanging() => {}
+    }
+    let job = stage.store.jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await.unwrap().remove(0);
+    let begun = job.intent.unwrap();
+    assert_eq!(begun.done.len(), 1);
+    assert!(stage.once().await.is_clean());
+    let attempts = stage.store.attempts(job.id).await.unwrap();
+    let settle = chrono::Duration::seconds(5);
+    assert!(attempts.last().unwrap().at >= begun.at + settle, "{begun:?} {attempts:?}");
+    assert_eq!(stage.shop.rows("product").len(), 1);
+}
+
+#[tokio::test]
+async fn an_order_that_a_stop_cut_short_is_carried_out_by_the_next_start() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("product", "1", &hammer());
+    stage.once().await;
+    stage.store.place_order("resync", "catalog/product/H-1", chrono::DateTime::UNIX_EPOCH).await.unwrap();
+    stage.erp.state.lock().unwrap().mute = true;
+    let stop = CancellationToken::new();
+    let (ended, ()) = tokio::join!(stage.engine.run(&stop), async {
+        stage.erp.hanging().await;
+        stop.cancel();
+    });
+    ended.unwrap();
+    assert_eq!(stage.store.take_order().await.unwrap().unwrap().scope, "catalog/product/H-1");
+}
