@@ -13,21 +13,41 @@ cache=${VAIVEN_CACHE:-$HOME/.cache/vaiven}
 binary=$(realpath "${VAIVEN:-$root/target/release/vaiven}")
 kills=${KILLS:-10}
 work=$(mktemp -d)
-passed=0 failed=0 daemon=
+passed=0 failed=0 child=
 
 cleanup() {
-    [ -n "$daemon" ] && kill -9 "$daemon" 2>/dev/null || true
+    trap - EXIT
+    [ -z "$child" ] || kill -9 -- "-$child" 2>/dev/null || true
     "$peers/tryton/stop.sh" "$work/erp"
     "$peers/vendure/stop.sh" "$work/shop"
     if [ -n "${KEEP:-}" ]; then echo "left in $work"; else rm -rf "$work"; fi
 }
 trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# attempt COMMAND...: in a process group of its own, which ends with this script.
+attempt() {
+    local code=0
+    set -m
+    ("$@") >"$work/out" 2>&1 &
+    child=$!
+    set +m
+    wait "$child" || code=$?
+    child=
+    return $code
+}
+
+# prepare COMMAND...: what the rest stands on.
+prepare() {
+    attempt "$@" || { echo "FAIL  $*"; tail -40 "$work/out" | sed 's/^/      /'; exit 1; }
+}
 
 # verdict NAME COMMAND...: runs the command, counts it, shows its output only when it fails.
 verdict() {
     local name=$1 started=$SECONDS
     shift
-    if "$@" >"$work/out" 2>&1; then
+    if attempt "$@"; then
         passed=$((passed + 1))
         echo "ok    $name ($((SECONDS - started)) s)"
     else
@@ -40,10 +60,10 @@ verdict() {
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 start_peers() {
-    "$peers/tryton/install.sh" "$cache"
-    "$peers/vendure/install.sh" "$cache"
-    erp=$("$peers/tryton/start.sh" "$cache" "$work/erp" "$(free_port)")
-    shop=$("$peers/vendure/start.sh" "$cache" "$work/shop" "$(free_port)")
+    "$peers/tryton/install.sh" "$cache" &&
+        "$peers/vendure/install.sh" "$cache" &&
+        "$peers/tryton/start.sh" "$cache" "$work/erp" "$(free_port)" >"$work/erp.url" &&
+        "$peers/vendure/start.sh" "$cache" "$work/shop" "$(free_port)" >"$work/shop.url"
 }
 
 configure() {
@@ -51,8 +71,8 @@ configure() {
     sed "s#http://127.0.0.1:8000#$erp#; s#http://127.0.0.1:3000#$shop#; s#^every .*#every = \"*/2 * * * * *\"#" \
         "$root/config/tryton-vendure.toml" >"$work/vaiven/vaiven.toml"
     printf '\n[paths]\nadapters = ["%s/adapters"]\nmappings = ["%s/mappings"]\n' "$root" "$root" >>"$work/vaiven/vaiven.toml"
-    # Answers come from this machine: what was cut off is carried out at once or never.
-    sed -i 's/^\[systems\..*/&\nlimits = { settle = "1s" }/' "$work/vaiven/vaiven.toml"
+    # Answers come from this machine: what was cut off is carried out soon or never.
+    sed -i 's/^\[systems\..*/&\nlimits = { settle = "3s" }/' "$work/vaiven/vaiven.toml"
 }
 
 vaiven() { (cd "$work/vaiven" && ERP_PASSWORD=api-lab-1234 SHOP_PASSWORD=superadmin exec "$binary" "$@"); }
@@ -66,59 +86,62 @@ quiet() { vaiven run --once --json | tee "$work/quiet.json" | python3 "$here/qui
 checkout() { python3 "$peers/checkout.py" "$shop" "$@"; }
 
 start_daemon() {
-    (cd "$work/vaiven" && ERP_PASSWORD=api-lab-1234 SHOP_PASSWORD=superadmin exec setsid "$binary" run >>"$work/daemon.log" 2>&1) &
+    (cd "$work/vaiven" && ERP_PASSWORD=api-lab-1234 SHOP_PASSWORD=superadmin exec "$binary" run >>"$work/daemon.log" 2>&1) &
     daemon=$!
 }
 
 # Visitors buy while the daemon is killed again and again; each start finds what the last one left.
 kill_while_buying() {
-    checkout 12 100 >"$work/orders" &
-    local buyers=$!
+    local buyers daemon
+    checkout 12 100 &
+    buyers=$!
     for _ in $(seq "$kills"); do
         start_daemon
         sleep "$(python3 -c 'import random; print(0.5 + 3.5 * random.random())')"
         kill -9 "$daemon"
         wait "$daemon" 2>/dev/null || true
-        daemon=
     done
     wait "$buyers"
 }
 
 # Leaves the daemon alone until both systems tell the same.
 settle() {
+    local daemon until=$((SECONDS + $1))
     start_daemon
-    local until=$((SECONDS + $1))
     until equal >"$work/settling" 2>&1; do
-        [ $SECONDS -lt $until ] || { cat "$work/settling"; tail -20 "$work/daemon.log"; vaiven jobs list; return 1; }
+        [ $SECONDS -lt $until ] || { cat "$work/settling"; tail -20 "$work/daemon.log"; vaiven jobs list; kill -9 "$daemon"; return 1; }
         sleep 1
     done
     kill "$daemon"
-    wait "$daemon" || true
-    daemon=
+    wait "$daemon"
 }
 
-start_peers
-seed fill 300
+prepare start_peers
+erp=$(cat "$work/erp.url") shop=$(cat "$work/shop.url")
+prepare seed fill 300
 configure
 verdict "the configuration and both connections are found good" vaiven check
 verdict "a catalog, prices, stock and customers are brought over" once
 verdict "both systems tell the same" equal
 verdict "a second run writes nothing" quiet
-seed change
+prepare seed change
 verdict "changes and deletions are brought over" once
 verdict "both systems tell the same after changes" equal
-checkout 4 >"$work/first"
+prepare checkout 4
+bought=$(head -3 "$work/out")
 verdict "orders and new customers reach the ERP" once
 verdict "both systems tell the same after orders" equal
-seed ship $(head -3 "$work/first")
+prepare seed ship $bought
 verdict "shipments reach the shop" once
 verdict "both systems tell the same after shipments" equal
-verdict "the shop's orders are in the state of their shipments" python3 "$here/states.py" "$shop" Delivered $(head -3 "$work/first")
+verdict "the shop's orders are in the state of their shipments" python3 "$here/states.py" "$shop" Delivered $bought
 verdict "the daemon is killed $kills times while visitors buy" kill_while_buying
 verdict "every order and every customer is there exactly once after that" settle 90
-verdict "a full pass repairs what drifted" vaiven run --resync catalog
+prepare seed delete
+verdict "a full pass finds what was deleted" vaiven run --resync catalog
 verdict "both systems tell the same after the full pass" equal
 verdict "nothing is left to do" quiet
 
+echo "took $((SECONDS / 60)) min $((SECONDS % 60)) s"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

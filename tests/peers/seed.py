@@ -2,6 +2,7 @@
 
 seed.py fill URL [PRODUCTS]      products with variants, categories, prices, stock of three warehouses, customers
 seed.py change URL               prices, names and stock change, products appear and go
+seed.py delete URL               the article that came last is deleted, as nothing was ever done with it
 seed.py ship URL REFERENCE...    ships the sales with these references, through every state of their shipments
 seed.py shipped URL              how many outgoing shipments are done
 """
@@ -159,6 +160,11 @@ def change(erp):
     make_products(erp, range(len(templates), len(templates) + 5), basics, leaves)
 
 
+def delete(erp):
+    (last,) = erp.do("product.template", "search", [["code", "like", "ART-%"]], 0, 1, [["id", "DESC"]])
+    erp.do("product.template", "delete", [last])
+
+
 def ship(erp, references):
     for reference in references:
         (sale,) = erp.search("sale.sale", [["reference", "=", reference]], ["shipments"])
@@ -168,7 +174,7 @@ def ship(erp, references):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["fill", "change", "ship", "shipped"])
+    parser.add_argument("what", choices=["fill", "change", "delete", "ship", "shipped"])
     parser.add_argument("url")
     parser.add_argument("rest", nargs="*")
     arguments = parser.parse_args()
@@ -177,6 +183,8 @@ def main():
         fill(erp, int(arguments.rest[0]) if arguments.rest else 300)
     elif arguments.what == "change":
         change(erp)
+    elif arguments.what == "delete":
+        delete(erp)
     elif arguments.what == "ship":
         ship(erp, arguments.rest)
     else:
