@@ -159,11 +159,11 @@ pub struct Write {
     /// What to send, in the target's own shape, as the mapping's push made it. For an update only the changed fields
     /// unless [`Facts::replaces`].
     pub body: Value,
-    /// The whole wanted object in the target's own shape.
+    /// The whole object in the target's own shape: what is wanted, and what the target holds besides.
     pub whole: Value,
     /// What the target had, in canonical form; `Null` for a create.
     pub before: Value,
-    /// The canonical object wanted.
+    /// The same in canonical form.
     pub wanted: Value,
     /// Parts of the object the target already has: list name to part key to the target's id of it.
     pub parts: BTreeMap<String, BTreeMap<String, String>>,

@@ -111,7 +111,12 @@ async fn batch(parts: &Parts, target: &str, tally: &mut Tally, stop: &Cancellati
     let work = batch.carry_out(jobs.clone(), stop);
     let Some(delivered) = alive(parts, &jobs, work, stop).await else {
         // As after a crash: intents say what may have happened.
-        tracing::warn!(target, entity, jobs = jobs.len(), "no answer in time for the stop; what was under way is given back");
+        tracing::warn!(
+            target,
+            entity,
+            jobs = jobs.len(),
+            "no answer in time for the stop; what was under way is given back"
+        );
         parts.store.release(&fences(&jobs), parts.env.now()).await?;
         return Ok(true);
     };
@@ -135,12 +140,7 @@ fn fences(jobs: &[Job]) -> Vec<(i64, i64)> {
 }
 
 /// Runs `work` while renewing the leases of its jobs; nothing when it did not end in time after a stop.
-async fn alive<T>(
-    parts: &Parts,
-    jobs: &[Job],
-    work: impl Future<Output = T>,
-    stop: &CancellationToken,
-) -> Option<T> {
+async fn alive<T>(parts: &Parts, jobs: &[Job], work: impl Future<Output = T>, stop: &CancellationToken) -> Option<T> {
     let fences = fences(jobs);
     let overdue = async {
         stop.cancelled().await;

@@ -219,7 +219,7 @@ impl Engine {
         }
         for ((system, entity), ids) in rows {
             if parts.facts(&system, &entity).is_some_and(|facts| facts.read) {
-                pull::refresh(parts, &system, &entity, &ids, "rows that lacked a lookup").await?;
+                pull::refresh(parts, &system, &entity, &ids, "rows that lacked a lookup", cancel).await?;
             } else if parts.can_list(&system, &entity) {
                 pull::pull(parts, &system, &entity, RunKind::Full, "rows that lacked a lookup", cancel).await?;
             }
@@ -316,7 +316,9 @@ impl Engine {
             };
             let can_read = self.parts.facts(system, entity).is_some_and(|facts| facts.read);
             match id {
-                Some(id) if can_read => runs.push(pull::refresh(&self.parts, system, entity, &[id], &trigger, cancel).await?),
+                Some(id) if can_read => {
+                    runs.push(pull::refresh(&self.parts, system, entity, &[id], &trigger, cancel).await?)
+                }
                 // The source is listed whole when the object is new to us or cannot be read alone.
                 _ if *system == flow.from && self.parts.can_list(system, entity) => {
                     runs.push(pull::pull(&self.parts, system, entity, RunKind::Full, &trigger, cancel).await?);

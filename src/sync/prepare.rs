@@ -74,6 +74,17 @@ struct Known {
     conflicts: BTreeSet<String>,
 }
 
+impl Known {
+    /// The whole object as it is to be at the target: what is wanted over all that it holds, as it was sent where it stores
+    /// something else.
+    fn whole(&self) -> Fields {
+        let Some(here) = &self.here else { return self.wanted.clone() };
+        let mut fields = here.fields.clone();
+        fields.extend(here.sent.iter().chain(&self.wanted).map(|(field, value)| (field.clone(), value.clone())));
+        fields
+    }
+}
+
 pub(super) async fn prepare(
     batch: &Batch<'_>,
     facts: &Facts,
@@ -561,11 +572,19 @@ async fn push(
     let mut parts_there = batch.parts.store.parts_of(batch.target, &records).await?;
     for one in known {
         let only = (one.op == Op::Update && !facts.replaces).then_some(&one.changed);
+        let mut fields = one.whole();
         let pushed = if one.op == Op::Delete {
+            fields = Fields::new();
             Ok((Value::Null, Value::Null))
         } else {
-            mapping.push(&one.wanted, None, externals).and_then(|whole| {
-                Ok((if only.is_some() { mapping.push(&one.wanted, only, externals)? } else { whole.clone() }, whole))
+            let mut whole = mapping.push(&fields, None, externals);
+            if whole.is_err() && only.is_some() {
+                // What the target holds besides may refer to something it lost; that must not keep it from what is wanted.
+                fields.clone_from(&one.wanted);
+                whole = mapping.push(&fields, None, externals);
+            }
+            whole.and_then(|whole| {
+                Ok((if only.is_some() { mapping.push(&fields, only, externals)? } else { whole.clone() }, whole))
             })
         };
         let (body, whole) = match pushed {
@@ -590,7 +609,7 @@ async fn push(
             body,
             whole,
             before: one.here.as_ref().map_or(Value::Null, |replica| Value::Object(replica.fields.clone())),
-            wanted: Value::Object(one.wanted.clone()),
+            wanted: Value::Object(fields),
             parts: parts_there.remove(&one.job.record).unwrap_or_else(|| one.parts.clone()),
             done,
             found: one.found,
@@ -609,10 +628,10 @@ async fn push(
     Ok(())
 }
 
-/// The target's ids of all that the wanted objects refer to.
+/// The target's ids of all that the objects refer to.
 async fn externals(batch: &Batch<'_>, mapping: &dyn Translate, known: &[Known]) -> Result<Externals> {
     let needs = known.iter().fold(Needs::default(), |mut all, one| {
-        let needs = mapping.needs(&one.wanted);
+        let needs = mapping.needs(&one.whole());
         all.records.extend(needs.records);
         all.parts.extend(needs.parts);
         all

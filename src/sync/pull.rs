@@ -219,7 +219,7 @@ async fn commit(
     counter: i64,
     total: &mut Balance,
     pass: &mut RoaringBitmap,
-) -> Result<(), Stop> {
+) -> Result<(), StoreError> {
     const TRIES: u32 = 5;
     let mut tries = 0;
     loop {
@@ -235,7 +235,7 @@ async fn commit(
                 return Ok(());
             }
             Err(StoreError::Stale(_)) if tries < TRIES => tries += 1,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
 }
@@ -320,14 +320,9 @@ pub(super) async fn look_again(parts: &Parts, system: &str, entity: &str, ids: &
     }
     let run = parts.store.begin_run(system, entity, RunKind::Delta, "before a write", parts.env.now()).await?;
     reading.run = run;
-    let (mut balance, mut pass) = (Balance::default(), RoaringBitmap::new());
-    let result = commit(&reading, &rows, &[], None, counter, &mut balance, &mut pass).await;
-    let error = match result {
-        Ok(()) => None,
-        Err(Stop::Failed(failure)) => Some(outcome::describe(&failure)),
-        Err(Stop::Store(error)) => return Err(error),
-    };
-    parts.store.end_run(run, &balance, error.as_deref(), parts.env.now()).await?;
+    let mut balance = Balance::default();
+    commit(&reading, &rows, &[], None, counter, &mut balance, &mut RoaringBitmap::new()).await?;
+    parts.store.end_run(run, &balance, None, parts.env.now()).await?;
     Ok(true)
 }
 
@@ -370,25 +365,18 @@ pub(super) async fn refresh(
     let counter = parts.store.counter().await?;
     let read = tokio::select! {
         biased;
-        () = cancel.cancelled() => Err(Stop::Told),
-        rows = endpoint.read(entity, ids) => rows.map_err(Stop::Failed),
+        () = cancel.cancelled() => None,
+        rows = endpoint.read(entity, ids) => Some(rows),
     };
     match read {
-        Ok(rows) => {
-            let mut pass = RoaringBitmap::new();
-            match commit(&reading, &rows, &[], None, counter, &mut report.balance, &mut pass).await {
-                Ok(()) => {}
-                Err(Stop::Store(error)) => return Err(error),
-                Err(Stop::Failed(failure)) => report.error = Some(outcome::describe(&failure)),
-                Err(Stop::Told) => report.error = Some(STOPPED.to_owned()),
-            }
+        Some(Ok(rows)) => {
+            commit(&reading, &rows, &[], None, counter, &mut report.balance, &mut RoaringBitmap::new()).await?;
         }
-        Err(Stop::Store(error)) => return Err(error),
-        Err(Stop::Told) => report.error = Some(STOPPED.to_owned()),
-        Err(Stop::Failed(failure)) => {
+        Some(Err(failure)) => {
             super::engine::struck(parts, system, &failure).await?;
             report.error = Some(outcome::describe(&failure));
         }
+        None => report.error = Some(STOPPED.to_owned()),
     }
     parts.store.end_run(run, &report.balance, report.error.as_deref(), parts.env.now()).await?;
     parts.store.drop_lease(&lease).await?;

@@ -162,6 +162,9 @@ impl FakeSystem {
         if write.op == Op::Update && !rows.contains_key(&id) {
             return Err(Failure::new(Class::Missing, "no such object"));
         }
+        if self.facts.replaces {
+            rows.remove(&id);
+        }
         let row = rows.entry(id.clone()).or_insert_with(|| json!({"id": id}));
         for (field, value) in write.body.as_object().unwrap() {
             row[field] = self.altered(value);
@@ -239,7 +242,9 @@ impl System for FakeSystem {
             }
             let result = match fault {
                 Some(Fault::Fail(class, message)) => Err(Failure::new(class, message)),
-                Some(Fault::LostBefore | Fault::Hang | Fault::HangAfterStep) => Err(Failure::new(Class::Unknown, "no answer")),
+                Some(Fault::LostBefore | Fault::Hang | Fault::HangAfterStep) => {
+                    Err(Failure::new(Class::Unknown, "no answer"))
+                }
                 Some(Fault::LostAfter) => {
                     self.apply(entity, &write).and(Err(Failure::new(Class::Unknown, "no answer")))
                 }

@@ -362,6 +362,33 @@ async fn a_field_owned_by_the_target_is_left_alone() {
 }
 
 #[tokio::test]
+async fn an_update_that_replaces_the_object_keeps_what_the_target_owns() {
+    let mut catalog = flow("catalog", "erp", "shop", &["product"]);
+    catalog.owners.insert("product.name".into(), "shop".into());
+    let shop = FakeSystem::new("shop").with_facts(|facts| facts.replaces = true);
+    let stage = Stage::with(FakeSystem::new("erp"), shop, vec![catalog]).await;
+    stage.shop.put("product", "7", &json!({"sku": "H-1", "name": {"es": "De la tienda"}, "active": false}));
+    stage.erp.put("product", "1", &hammer());
+    assert!(stage.once().await.is_clean());
+    let row = &stage.shop.rows("product")[0];
+    assert_eq!((&row["name"]["es"], &row["active"]), (&json!("De la tienda"), &json!(true)));
+}
+
+#[tokio::test]
+async fn what_is_taken_out_of_sale_keeps_all_else_where_an_update_replaces_the_object() {
+    let shop =
+        FakeSystem::new("shop").with_facts(|facts| facts.replaces = true).altering(|text| text.replace('&', "&amp;"));
+    let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
+    stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Nuts & bolts"}, "active": true}));
+    stage.erp.put("product", "2", &json!({"sku": "S-1", "name": {"es": "Sierra"}, "active": true}));
+    stage.once().await;
+    stage.erp.remove("product", "1");
+    assert!(stage.full().await.is_clean());
+    let row = stage.shop.rows("product").into_iter().find(|row| row["sku"] == "H-1").unwrap();
+    assert_eq!((&row["active"], &row["name"]["es"]), (&json!(false), &json!("Nuts &amp; bolts")));
+}
+
+#[tokio::test]
 async fn a_silent_alteration_is_not_written_again_for_ever() {
     let shop = FakeSystem::new("shop").altering(|text| text.replace('&', "&amp;"));
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
