@@ -173,10 +173,9 @@ impl Reading<'_> {
             if let Some(shared) = &shared {
                 let moved = shared.take(record, stood, &fields, &sent).await?;
                 let lane = lane::of(self.entity, &fields);
-                let tell = told.iter().filter(|target| match **target == system {
-                    true => moved.tell_back,
-                    false => moved.merged.is_some(),
-                });
+                let tell = told
+                    .iter()
+                    .filter(|target| if **target == system { moved.tell_back } else { moved.merged.is_some() });
                 commit.jobs.extend(tell.map(|target| NewJob {
                     target: (*target).to_owned(),
                     entity: self.entity.to_owned(),

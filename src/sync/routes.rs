@@ -93,8 +93,8 @@ impl Routes {
 
     /// Who decides a conflict of a shared field.
     pub(super) fn conflict_policy(&self, entity: &str, field: &str) -> ConflictPolicy {
-        let carried = self.flows.iter().filter(|flow| flow.carries(entity));
-        carried.filter_map(|flow| by_field(&flow.conflicts, entity, field)).next().cloned().unwrap_or_default()
+        let mut carried = self.flows.iter().filter(|flow| flow.carries(entity));
+        carried.find_map(|flow| by_field(&flow.conflicts, entity, field)).cloned().unwrap_or_default()
     }
 
     /// What becomes of an edit at `system` of a field that another system owns; nothing where it owns it itself.

@@ -121,7 +121,7 @@ CREATE TABLE pedido_linea (
   id INTEGER PRIMARY KEY,
   pedido_id INTEGER NOT NULL REFERENCES pedido (id) ON DELETE CASCADE,
   linea_web TEXT NOT NULL,
-  referencia TEXT NOT NULL REFERENCES formato (referencia),
+  referencia TEXT NOT NULL,                       -- as it was sold; the article may have been deleted since
   descripcion TEXT,
   cantidad TEXT NOT NULL,
   precio TEXT NOT NULL,
