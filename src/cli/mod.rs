@@ -53,8 +53,8 @@ impl From<Ending> for ExitCode {
     }
 }
 
-/// Carries out a command line and tells how it ended.
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+/// Carries out a command line and tells how it ended. Not generic: what it runs is compiled once, with the library.
+pub fn main(arguments: Vec<OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
