@@ -116,6 +116,20 @@ settle() {
     wait "$daemon"
 }
 
+# A shop that takes connections and says nothing holds no stop up.
+stop_beside_a_hanging_shop() {
+    local daemon code=0 asked
+    kill -STOP "$(cat "$work/shop/pid")"
+    start_daemon
+    sleep 3
+    asked=$SECONDS
+    kill "$daemon"
+    wait "$daemon" || code=$?
+    kill -CONT "$(cat "$work/shop/pid")"
+    echo "exit $code after $((SECONDS - asked)) s"
+    [ $code = 0 ] && [ $((SECONDS - asked)) -le 10 ]
+}
+
 prepare start_peers
 erp=$(cat "$work/erp.url") shop=$(cat "$work/shop.url")
 prepare seed fill 300
@@ -137,6 +151,7 @@ verdict "both systems tell the same after shipments" equal
 verdict "the shop's orders are in the state of their shipments" python3 "$here/states.py" "$shop" Delivered $bought
 verdict "the daemon is killed $kills times while visitors buy" kill_while_buying
 verdict "every order and every customer is there exactly once after that" settle 90
+verdict "the daemon stops within 10 s while the shop hangs" stop_beside_a_hanging_shop
 prepare seed delete
 verdict "a full pass finds what was deleted" vaiven run --resync catalog
 verdict "both systems tell the same after the full pass" equal

@@ -1,5 +1,7 @@
 //! What people see on the command line, by running the program itself.
 
+mod stopping;
+
 use std::{
     path::Path,
     process::{Command, Output},
