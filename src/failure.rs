@@ -76,6 +76,24 @@ impl Cause {
         Self("conflict".to_owned())
     }
 
+    /// The end of a run that is under way.
+    #[must_use]
+    pub fn run(run: i64) -> Self {
+        Self(format!("run:{run}"))
+    }
+
+    /// Whether a cause's text is the end of a run.
+    #[must_use]
+    pub fn is_of_a_run(cause: &str) -> bool {
+        cause.starts_with("run:")
+    }
+
+    /// A person's decision on a run that tripped a brake.
+    #[must_use]
+    pub fn brake(run: i64) -> Self {
+        Self(format!("brake:run-{run}"))
+    }
+
     /// A system that does not answer or refuses our credentials.
     #[must_use]
     pub fn system(name: &str) -> Self {

@@ -56,6 +56,16 @@ pub enum Command {
     /// Show fields that wait for a decision, and decide
     #[command(subcommand)]
     Conflicts(ConflictsCommand),
+    /// Show what brakes hold back, or let a run's jobs go
+    Approve {
+        /// Number of the run; without it, what waits is listed
+        run: Option<String>,
+    },
+    /// Leave the targets as they are: what a run's held jobs would have changed is not sent
+    Reject {
+        /// Number of the run, as `vaiven approve` lists it
+        run: String,
+    },
     /// Check the configuration and the connections
     Check {
         /// Check the files alone and connect to nothing

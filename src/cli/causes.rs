@@ -61,6 +61,7 @@ pub fn cure(cause: &str, system: &str) -> Option<String> {
         }
         "conflict" => Some("vaiven conflicts list".to_owned()),
         "brake" => Some(format!("vaiven approve {0} (or reject {0})", rest.trim_start_matches("run-"))),
+        "run" => Some(format!("goes on, or waits for an approval, when run {rest} has ended")),
         _ => None,
     }
 }

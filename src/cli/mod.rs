@@ -2,6 +2,7 @@
 
 mod adapter;
 pub(crate) mod app;
+mod approve;
 mod args;
 mod canonical;
 mod causes;
@@ -114,6 +115,17 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
         Command::Conflicts(command) => {
             let config = app::config(&global)?;
             conflicts::conflicts(&command, &config, &app::existing_store(&config).await?, &env, output).await
+        }
+        Command::Approve { run } => {
+            let store = app::existing_store(&app::config(&global)?).await?;
+            match run {
+                Some(run) => approve::decide(&run, true, &store, &env, output).await,
+                None => approve::list(&store, output).await,
+            }
+        }
+        Command::Reject { run } => {
+            let store = app::existing_store(&app::config(&global)?).await?;
+            approve::decide(&run, false, &store, &env, output).await
         }
         Command::Check { offline } => check::check(offline, &global, &env, output).await,
         Command::Adapter(command) => adapter::adapter(&command, &global, output),

@@ -175,6 +175,10 @@ fn text(summary: &Summary) -> String {
         let left: Vec<String> = summary.left.iter().map(|(state, count)| format!("{count} {state}")).collect();
         parts.push(format!("Left: {} (`vaiven jobs list` says why).", left.join(", ")));
     }
+    if !summary.held.is_empty() {
+        let held: Vec<String> = summary.held.iter().map(ToString::to_string).collect();
+        parts.push(format!("Held by a brake: run {} (`vaiven approve` shows what would happen).", held.join(", ")));
+    }
     if summary.rejected > 0 {
         parts.push(format!("{} could not be read (`vaiven status`).", output::count(summary.rejected, "row")));
     }

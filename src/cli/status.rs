@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{
-    Ending,
+    Ending, approve,
     causes::{self, Group},
     output::{self, Output},
 };
 use crate::{
     config::Config,
     env::Env,
-    store::{JobState, Run, SharedStore, Standing},
+    store::{Approval, JobState, Run, SharedStore, Standing},
 };
 
 #[derive(Serialize)]
@@ -21,6 +21,8 @@ struct Status {
     /// The last run of each system and entity.
     runs: Vec<Run>,
     queue: Vec<Group>,
+    /// Runs that brakes hold back until a person decides.
+    approvals: Vec<Approval>,
     rejected: Vec<Rejected>,
 }
 
@@ -69,6 +71,7 @@ pub async fn status(config: &Config, store: &SharedStore, env: &Env, output: Out
         systems,
         runs: runs.into_values().collect(),
         queue: causes::groups(&store.backlog().await?),
+        approvals: store.approvals().await?,
         rejected: rejected.into_iter().map(|(system, entity, rows)| Rejected { system, entity, rows }).collect(),
     };
     output.show(&status, |status| text(status, env))?;
@@ -126,6 +129,7 @@ fn text(status: &Status, env: &Env) -> String {
     if !cures.is_empty() {
         parts.push(format!("What ends the waiting:\n{}", cures.into_iter().collect::<Vec<_>>().join("\n")));
     }
+    parts.extend(status.approvals.iter().map(approve::line));
     if !status.rejected.is_empty() {
         let rows = status.rejected.iter().map(|line| [line.rows.to_string(), line.system.clone(), line.entity.clone()]);
         parts.push(output::table(["rejected rows", "from", "entity"], rows));

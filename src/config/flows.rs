@@ -7,7 +7,9 @@ use serde::{
     de::{IntoDeserializer as _, value::StrDeserializer},
 };
 
+use super::brakes::BrakesSection;
 use crate::{
+    adapter::units::Span,
     load::{LoadError, Node, Place, Spanned},
     sync::{DeletePolicy, DriftPolicy, MissingPolicy, Timetable},
 };
@@ -59,6 +61,11 @@ pub struct FlowSection {
     /// What happens at the targets when the source no longer has a record. For all entities, or by entity.
     #[schemars(with = "Option<OneOrEach<DeletePolicy>>")]
     pub on_delete: Option<Spanned<Node>>,
+    /// How long a record that a complete pull no longer shows is left alone at the targets: `24h`. Default `0s`.
+    pub grace: Option<Span>,
+    /// What one run may do at a target before a person has a look. `false`: anything.
+    #[schemars(with = "Option<BrakesSection>")]
+    pub brakes: Option<Spanned<Node>>,
     /// What happens when a target lost a record that the source still has. For all entities, or by entity.
     #[schemars(with = "Option<OneOrEach<MissingPolicy>>")]
     pub on_missing: Option<Spanned<Node>>,

@@ -1,5 +1,6 @@
 //! The configuration: one TOML file, over it the environment; strict, with the place of everything that is wrong.
 
+mod brakes;
 mod entities;
 mod fit;
 mod flows;

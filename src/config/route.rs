@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::{
-    FlowSection,
+    FlowSection, brakes,
     flows::{choice, each, timetable},
     layers::Layers,
 };
@@ -13,7 +13,7 @@ use crate::{
     expr::{Expr, Known},
     load::{LoadError, Node, Place, Spanned},
     model::{Entities, EntitySpec},
-    sync::{ConflictPolicy, Flow, SHARED, Timetable},
+    sync::{Brakes, ConflictPolicy, Flow, SHARED, Timetable},
 };
 
 /// Everything a flow's names are looked up in.
@@ -32,6 +32,7 @@ impl Names<'_> {
             entities: section.entities.iter().map(|entity| entity.get_ref().clone()).collect(),
             from: section.from.get_ref().clone(),
             to: section.to.iter().map(|system| system.get_ref().clone()).collect(),
+            grace: section.grace.map_or(std::time::Duration::ZERO, |span| span.0),
             ..Flow::default()
         };
         let mut note = |result: Result<(), LoadError>| problems.extend(result.err());
@@ -52,6 +53,7 @@ impl Names<'_> {
             })
             .map(|policies| flow.conflicts = policies),
         );
+        note(self.brakes(section).map(|brakes| flow.brakes = brakes));
         note(self.owners(section).map(|owners| flow.owners = owners));
         note(self.field_lists(section, &section.matches).map(|matches| flow.matches = matches));
         note(self.field_lists(section, &section.fields).map(|fields| {
@@ -182,6 +184,13 @@ impl Names<'_> {
 
     fn ends(section: &FlowSection) -> Vec<&str> {
         std::iter::once(&section.from).chain(&section.to).map(|system| system.get_ref().as_str()).collect()
+    }
+
+    fn brakes(&self, section: &FlowSection) -> Result<Brakes, LoadError> {
+        section
+            .brakes
+            .as_ref()
+            .map_or_else(|| Ok(Brakes::default()), |node| brakes::brakes(node, &|node| self.place(node)))
     }
 
     fn owners(&self, section: &FlowSection) -> Result<BTreeMap<String, String>, LoadError> {

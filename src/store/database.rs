@@ -8,9 +8,9 @@ use roaring::RoaringBitmap;
 use serde_json::Value;
 
 use super::{
-    Attempt, Backlog, Balance, Change, Conflict, DeliverSummary, Delivered, Identified, Intent, Job, JobFilter, Lease,
-    Merged, NewJob, Numbers, Order, PageCommit, RecordId, RefWanted, Rejection, Replica, Result, Run, RunKind,
-    Settlement, Sighted, Sighting, Standing, Store, names::Names, sql::Pool,
+    Approval, Attempt, Backlog, Balance, Change, Conflict, DeliverSummary, Delivered, Held, Identified, Intent, Job,
+    JobFilter, Lease, Merged, NewJob, Numbers, Order, PageCommit, Pending, RecordId, RefWanted, Rejection, Replica,
+    Result, Ruled, Run, RunKind, Settlement, Sighted, Sighting, Standing, Store, names::Names, sql::Pool,
 };
 
 /// Store in SQLite or PostgreSQL. Its verbs are in the modules of their table families; this is the list of them.
@@ -209,6 +209,34 @@ impl Store for Database {
         now: DateTime<Utc>,
     ) -> Result<bool> {
         self.settle_conflict(conflict, settlement, jobs, now).await
+    }
+
+    async fn pending(&self) -> Result<Vec<Pending>> {
+        self.pending().await
+    }
+
+    async fn opened(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>> {
+        self.opened(run, target, after, limit).await
+    }
+
+    async fn live(&self, system: &str, entity: &str) -> Result<u64> {
+        self.live(system, entity).await
+    }
+
+    async fn rule(&self, run: i64, held: Option<&Held>, now: DateTime<Utc>) -> Result<bool> {
+        self.rule(run, held, now).await
+    }
+
+    async fn rulings(&self, jobs: &[i64]) -> Result<BTreeMap<i64, Ruled>> {
+        self.rulings(jobs).await
+    }
+
+    async fn approvals(&self) -> Result<Vec<Approval>> {
+        self.approvals().await
+    }
+
+    async fn decide_run(&self, run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>> {
+        self.decide_run(run, approved, now).await
     }
 
     async fn runs(&self, limit: u32) -> Result<Vec<Run>> {

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     DeliverSummary, Delivered, JobState, Result, Verdict,
+    brakes::{Awaited, wake_over},
     database::Database,
     queue::{lock_target, wake},
     replica::{Cause, Replicas, Writer},
@@ -65,6 +66,7 @@ impl Database {
         let learnt: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.replica.as_ref()).collect();
         replicas.prepare(&learnt).await?;
         let waits = self.waits(&outcomes).await?;
+        let awaited = Awaited::of(&outcomes);
         let (finished, other): (Vec<_>, Vec<_>) =
             outcomes.iter().partition(|outcome| matches!(outcome.verdict, Verdict::Done { .. }));
         let lines = other.into_iter().map(|outcome| line(outcome, now)).collect::<Result<Vec<_>>>()?;
@@ -73,6 +75,7 @@ impl Database {
         if !waits.is_empty() || outcomes.iter().any(|outcome| outcome.replica.is_some()) {
             lock_target(&mut tx, replicas.system, !waits.is_empty()).await?;
         }
+        let over = awaited.over(&mut tx).await?;
         let mut held = HashSet::with_capacity(outcomes.len());
         let finished: Vec<_> = finished.into_iter().map(|outcome| (outcome.job, outcome.fence)).collect();
         if !finished.is_empty() {
@@ -100,6 +103,7 @@ impl Database {
         if !waits.is_empty() {
             woken += wake_early(&mut tx, &replicas, &waits).await?;
         }
+        woken += wake_over(&mut tx, replicas.system, &over, now).await?;
         tx.commit("deliver").await?;
         Ok(DeliverSummary { lost: lost.into_iter().map(|outcome| outcome.job).collect(), woken })
     }

@@ -110,13 +110,18 @@ impl Database {
             (SELECT id, updated_at FROM job WHERE state > 3 ORDER BY id LIMIT $2) closed WHERE updated_at < $1)";
         const CHANGES: &str =
             "DELETE FROM change_log WHERE id IN (SELECT id FROM change_log ORDER BY id LIMIT $2) AND at < $1";
-        const RUNS: &str = "DELETE FROM run WHERE id IN (SELECT id FROM run ORDER BY id LIMIT $2) AND started_at < $1";
+        // A run whose jobs are still open decides over them.
+        const RUNS: &str = "DELETE FROM run WHERE id IN (SELECT id FROM run \
+            WHERE NOT EXISTS (SELECT 1 FROM job WHERE job.run = run.id AND job.state < 4) ORDER BY id LIMIT $2) \
+            AND started_at < $1";
+        const BRAKES: &str = "DELETE FROM brake WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.id = brake.run)";
         let args = || args![micros(before), i64::from(slice)];
         let mut tx = self.pool.begin("purge").await?;
         tx.execute("purge attempts", ATTEMPTS, args()).await?;
         let mut purged = tx.execute("purge jobs", JOBS, args()).await?;
         purged += tx.execute("purge the change log", CHANGES, args()).await?;
         purged += tx.execute("purge runs", RUNS, args()).await?;
+        tx.execute("purge tripped brakes", BRAKES, args![]).await?;
         tx.commit("purge").await?;
         Ok(purged)
     }

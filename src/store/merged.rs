@@ -83,7 +83,7 @@ impl Database {
             Settlement::Merged(merged) => write_merged(&mut tx, std::slice::from_ref(merged)).await?,
             Settlement::Repair => forget_sent(&mut tx, conflict, system).await?,
         }
-        open_jobs(&mut tx, jobs.as_deref(), now).await?;
+        open_jobs(&mut tx, jobs.as_deref(), None, now).await?;
         tx.commit("settle a conflict").await?;
         Ok(true)
     }

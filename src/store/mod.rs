@@ -3,7 +3,11 @@
 //! Two databases behind one interface, chosen by URL: SQLite (WAL, embedded) and PostgreSQL. One migration in spirit,
 //! one conformance suite. Verbs are sets of rows: one statement carries a page or a batch.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -15,6 +19,7 @@ use crate::{
     port::{Captures, Print},
 };
 
+mod brakes;
 mod database;
 mod deliver;
 mod housekeeping;
@@ -190,6 +195,23 @@ pub struct ReplicaWrite {
     pub gone: bool,
 }
 
+/// What is known of an object stays as it is, but for what the caller changes.
+impl From<Replica> for ReplicaWrite {
+    fn from(replica: Replica) -> Self {
+        Self {
+            record: replica.record,
+            id: replica.id,
+            fields: replica.fields,
+            sent: replica.sent,
+            version: replica.version,
+            print: replica.print,
+            parts: None,
+            matches: Vec::new(),
+            gone: replica.gone_at.is_some(),
+        }
+    }
+}
+
 /// Line of the change log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
@@ -222,7 +244,8 @@ pub struct NewChange {
 }
 
 /// Job to open. Coalesces with an open job of the same target and record: a queued one stays, a running one is marked to
-/// run again, a parked or dead one is queued anew.
+/// run again, a parked or dead one is queued anew. It then belongs to the run whose page opened it, unless the run it
+/// belonged to is held or was rejected: what a person decides on stays together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewJob {
     pub target: String,
@@ -277,6 +300,8 @@ pub struct Job {
     pub cause: Option<String>,
     pub error: Option<String>,
     pub error_class: Option<String>,
+    /// The run that last opened it; absent where only a person or a wake-up did.
+    pub run: Option<i64>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -331,6 +356,92 @@ pub struct Run {
     pub finished_at: Option<DateTime<Utc>>,
     pub balance: Balance,
     pub error: Option<String>,
+}
+
+/// What holds for those jobs of a run that offend a brake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ruling {
+    /// They go: within the limits, or nothing was opened.
+    Clear,
+    /// They wait: the run is under way, or broke off and was not ruled on yet.
+    Pending,
+    /// Those that offend a brake that was tripped wait for a person.
+    Held,
+    Approved,
+    /// What they would have changed stays as it is at the target.
+    Rejected,
+}
+
+/// A brake that a run tripped at a target.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Trip {
+    pub target: String,
+    /// `delete`, `price-change`...: see `sync::Brake`.
+    pub brake: String,
+    /// Records that offend it.
+    pub offences: u64,
+    /// Records that the target held then.
+    pub base: u64,
+    /// How many may, as in the configuration: `5%`, `0`.
+    pub allowed: String,
+    /// A handful of them.
+    pub examples: Vec<Example>,
+}
+
+/// What is held back of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    pub trips: Vec<Trip>,
+    /// Jobs that offend a brake which was tripped.
+    pub jobs: Vec<i64>,
+    /// What is said of each of them.
+    pub why: String,
+}
+
+/// One record that offends a brake.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Example {
+    pub key: String,
+    pub field: String,
+    /// The field holds data of a person: its values are not told.
+    pub personal: bool,
+    pub before: Value,
+    pub after: Value,
+}
+
+/// A run that was not ruled on yet: under way, or cut off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    pub run: i64,
+    pub system: String,
+    pub entity: String,
+    /// Records that it was about to declare gone, whether it came to that or not.
+    pub gone: u64,
+}
+
+/// What a job that offends a brake has to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ruled {
+    pub run: i64,
+    /// The system that the run read.
+    pub system: String,
+    pub ruling: Ruling,
+    /// Brakes that were tripped: (target, brake).
+    pub tripped: BTreeSet<(String, String)>,
+}
+
+/// A run that is held by its brakes until a person decides.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Approval {
+    pub run: i64,
+    pub system: String,
+    pub entity: String,
+    pub trigger: String,
+    pub started_at: DateTime<Utc>,
+    /// Jobs that wait for the decision now.
+    pub jobs: u64,
+    pub trips: Vec<Trip>,
 }
 
 /// A row that did not become a canonical object, with its reason.
@@ -599,6 +710,23 @@ pub trait Store: Send + Sync {
         jobs: &[NewJob],
         now: DateTime<Utc>,
     ) -> Result<bool>;
+
+    // --- brakes ---------------------------------------------------------------------------------------------------
+    /// Runs that are to be ruled on.
+    async fn pending(&self) -> Result<Vec<Pending>>;
+    /// Open jobs of a run at a target that holds their records, in slices: those numbered above `after`.
+    async fn opened(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
+    /// Live replicas of a system.
+    async fn live(&self, system: &str, entity: &str) -> Result<u64>;
+    /// Rules on a pending run: clear where nothing is held. Jobs that are held are parked, unless they are being delivered
+    /// (whoever does that asks for the ruling); others that waited for the run are queued. False where somebody else has ruled.
+    async fn rule(&self, run: i64, held: Option<&Held>, now: DateTime<Utc>) -> Result<bool>;
+    /// What holds for jobs, by their number; of the run that opened them last *now*. Jobs without a run are left out.
+    async fn rulings(&self, jobs: &[i64]) -> Result<BTreeMap<i64, Ruled>>;
+    /// Runs that hold jobs back, oldest first.
+    async fn approvals(&self) -> Result<Vec<Approval>>;
+    /// A person's decision on a run that is held. Its jobs are queued; gives how many, nothing where it is not held.
+    async fn decide_run(&self, run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>>;
 
     // --- telling --------------------------------------------------------------------------------------------------
     async fn runs(&self, limit: u32) -> Result<Vec<Run>>;

@@ -79,13 +79,14 @@ impl Database {
         reprint(&mut tx, &replicas, &page).await?;
         let changes: Vec<_> = page.changes.iter().map(|change| (change, Cause::Run(page.run))).collect();
         replicas.log(&mut tx, &changes).await?;
-        open_jobs(&mut tx, jobs.as_deref(), now).await?;
+        // Runs before jobs, as wherever both are written, so that two transactions cannot wait for each other.
+        add_balance(&mut tx, &page).await?;
+        open_jobs(&mut tx, jobs.as_deref(), Some(page.run), now).await?;
         let live: Vec<_> = writes.into_iter().filter(|write| !write.gone).collect();
         wake(&mut tx, &replicas, &live).await?;
         write_merged(&mut tx, &page.merged).await?;
         mark_conflicts(&mut tx, replicas.system, &page.conflicts, now).await?;
         reject(&mut tx, &replicas, &page).await?;
-        add_balance(&mut tx, &page).await?;
         if let Some(cursor) = &page.cursor {
             const SQL: &str = "INSERT INTO cursor (system, entity, value) VALUES ($1, $2, $3) \
                 ON CONFLICT (system, entity) DO UPDATE SET value = excluded.value";
@@ -219,11 +220,15 @@ fn slot(id: Option<&str>, position: &str) -> String {
     id.map_or_else(|| format!("at {position}"), |id| format!("id {id}"))
 }
 
+/// A run that opens jobs is pending from then on.
 async fn add_balance(tx: &mut Tx, page: &PageCommit) -> Result<()> {
     const SQL: &str = "UPDATE run SET seen = seen + $2, unchanged = unchanged + $3, changed = changed + $4, \
-        skipped = skipped + $5, rejected = rejected + $6, gone = gone + $7 WHERE id = $1";
-    if page.balance == Balance::default() {
+        skipped = skipped + $5, rejected = rejected + $6, gone = gone + $7, \
+        ruling = CASE WHEN $8 > 0 THEN 1 ELSE ruling END WHERE id = $1";
+    if page.balance == Balance::default() && page.jobs.is_empty() {
         return Ok(());
     }
-    tx.execute("add to the balance", SQL, balance_args(page.run, &page.balance)).await.map(drop)
+    let mut args = balance_args(page.run, &page.balance);
+    args.extend(args![i64::from(!page.jobs.is_empty())]);
+    tx.execute("add to the balance", SQL, args).await.map(drop)
 }

@@ -15,16 +15,18 @@ use crate::failure::Cause;
 
 macro_rules! job_columns {
     () => {
-        "id, target, entity, record, lane, state, due, attempts, fence, intent, cause, error, error_class, created_at, updated_at"
+        "id, target, entity, record, lane, state, due, attempts, fence, intent, cause, error, error_class, created_at, updated_at, \
+         run"
     };
 }
 pub(super) use job_columns;
 
 /// One statement per page: new jobs are inserted, open ones of the same target and record take the change in.
-/// A queued one keeps its backoff, so its due time is only brought forward while it has not failed.
-const OPEN: &str = "INSERT INTO job (target, record, entity, lane, state, due, created_at, updated_at) \
+/// A queued one keeps its backoff, so its due time is only brought forward while it has not failed. $3 is the run that opens
+/// them, if one does; a job whose run is held (2) or was rejected (4) stays with it, or it would slip through with another.
+const OPEN: &str = "INSERT INTO job (target, record, entity, lane, state, due, created_at, updated_at, run) \
     SELECT CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT), \
-        CAST(j.value->>3 AS BIGINT), 0, CAST(j.value->>4 AS BIGINT), $2, $2 FROM json_each($1) j WHERE true \
+        CAST(j.value->>3 AS BIGINT), 0, CAST(j.value->>4 AS BIGINT), $2, $2, CAST($3 AS BIGINT) FROM json_each($1) j WHERE true \
     ON CONFLICT (record, target) WHERE state < 4 DO UPDATE SET \
         lane = CASE WHEN job.state > 1 OR excluded.lane < job.lane THEN excluded.lane ELSE job.lane END, \
         again = CASE WHEN job.state = 1 THEN 1 ELSE 0 END, \
@@ -35,9 +37,12 @@ const OPEN: &str = "INSERT INTO job (target, record, entity, lane, state, due, c
         error = CASE WHEN job.state > 1 THEN NULL ELSE job.error END, \
         error_class = CASE WHEN job.state > 1 THEN NULL ELSE job.error_class END, \
         state = CASE WHEN job.state > 1 THEN 0 ELSE job.state END, \
+        run = CASE WHEN excluded.run IS NULL \
+                OR coalesce((SELECT r.ruling FROM run r WHERE r.id = job.run), 0) IN (2, 4) \
+            THEN job.run ELSE excluded.run END, \
         updated_at = excluded.updated_at \
     WHERE job.state > 1 OR (job.state = 1 AND job.again = 0) OR excluded.lane < job.lane \
-        OR (job.state = 0 AND job.attempts = 0 AND excluded.due < job.due)";
+        OR (job.state = 0 AND job.attempts = 0 AND excluded.due < job.due) OR excluded.run <> coalesce(job.run, 0)";
 
 /// Walks the (lane, entity) pairs of the target by one index seek each (however many jobs they hold), takes the foremost that has something due, and claims of it.
 macro_rules! claim {
@@ -78,7 +83,7 @@ macro_rules! claim {
 impl Database {
     pub(super) async fn enqueue(&self, jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64> {
         let Some(lines) = self.job_lines(jobs, now).await? else { return Ok(0) };
-        self.pool.execute("open jobs", OPEN, args![lines, micros(now)]).await
+        self.pool.execute("open jobs", OPEN, args![lines, micros(now), None::<i64>]).await
     }
 
     pub(super) async fn claim(
@@ -125,6 +130,7 @@ impl Database {
             error_class: row.text_or_null(12)?,
             created_at: time(row.int(13)?),
             updated_at: time(row.int(14)?),
+            run: row.int_or_null(15)?,
         })
     }
 
@@ -156,9 +162,9 @@ impl Database {
 }
 
 /// Opens jobs inside a page's transaction; lines as made by [`Database::job_lines`].
-pub(super) async fn open_jobs(tx: &mut Tx, lines: Option<&str>, now: DateTime<Utc>) -> Result<()> {
+pub(super) async fn open_jobs(tx: &mut Tx, lines: Option<&str>, run: Option<i64>, now: DateTime<Utc>) -> Result<()> {
     let Some(lines) = lines else { return Ok(()) };
-    tx.execute("open jobs", OPEN, args![lines, micros(now)]).await.map(drop)
+    tx.execute("open jobs", OPEN, args![lines, micros(now), run]).await.map(drop)
 }
 
 /// Parking on something missing and writing that something must not overlap, or the wake-up is lost between them: writers

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{ChangeOp, JobState, Result, RunKind, StoreError};
+use super::{ChangeOp, JobState, Result, Ruling, RunKind, StoreError};
 use crate::{mapping::Fields, port::Print};
 
 /// Microseconds since 1970.
@@ -114,6 +114,26 @@ impl RunKind {
             .into_iter()
             .find(|kind| kind.code() == code)
             .ok_or_else(|| unknown_code("run", "kind", code))
+    }
+}
+
+/// Most runs are clear, which takes no room.
+impl Ruling {
+    pub(super) fn code(self) -> Option<i64> {
+        match self {
+            Self::Clear => None,
+            Self::Pending => Some(1),
+            Self::Held => Some(2),
+            Self::Approved => Some(3),
+            Self::Rejected => Some(4),
+        }
+    }
+
+    pub(super) fn of(code: Option<i64>) -> Result<Self> {
+        [Self::Clear, Self::Pending, Self::Held, Self::Approved, Self::Rejected]
+            .into_iter()
+            .find(|ruling| ruling.code() == code)
+            .ok_or_else(|| unknown_code("run", "ruling", code.unwrap_or_default()))
     }
 }
 

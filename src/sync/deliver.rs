@@ -19,7 +19,7 @@ use super::{
     pull,
 };
 use crate::{
-    failure::{Class, Failure},
+    failure::{Cause, Class, Failure},
     port::{Captures, Facts, Op, Outcome, Progress, System},
     store::{Attempt, Delivered, Intent, Job, RunKind, StoreError, Verdict},
 };
@@ -54,6 +54,8 @@ impl Tally {
                 Verdict::Done { noop: true } => self.noop += 1,
                 Verdict::Done { noop: false } => self.written += 1,
                 Verdict::Retry { .. } => self.retried += 1,
+                // It waits for nothing but the end of the run that opened it.
+                Verdict::Parked { ref cause, .. } if Cause::is_of_a_run(cause) => self.retried += 1,
                 Verdict::Parked { .. } => self.parked += 1,
                 Verdict::Dead { .. } => self.dead += 1,
             }

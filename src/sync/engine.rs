@@ -10,9 +10,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Flow, Routes, RunReport, Scope,
+    Flow, Routes, RunReport, Scope, brakes,
     deliver::{self, Tally},
-    outcome, pull,
+    outcome,
+    pull::{self, Asked},
 };
 use crate::{
     env::Env,
@@ -130,6 +131,8 @@ pub struct Summary {
     pub left: BTreeMap<String, u64>,
     /// Rows that did not become objects.
     pub rejected: u64,
+    /// Runs that tripped a brake and wait for a person.
+    pub held: Vec<i64>,
 }
 
 impl Summary {
@@ -160,11 +163,12 @@ impl Engine {
     pub async fn run(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         self.parts.store.recover(self.parts.env.now()).await?;
         self.cure(shutdown).await?;
+        brakes::settle_all(&self.parts).await?;
         let workers = self.workers(shutdown);
-        let (schedule, orders, purge) =
-            (self.keep_schedule(shutdown), self.keep_orders(shutdown), self.keep_purging(shutdown));
-        let (workers, schedule, orders, purge) = tokio::join!(workers, schedule, orders, purge);
-        workers.map(|_| ()).and(schedule).and(orders).and(purge)
+        let (schedule, orders) = (self.keep_schedule(shutdown), self.keep_orders(shutdown));
+        let (rulings, purge) = (self.keep_ruling(shutdown), self.keep_purging(shutdown));
+        let (workers, schedule, orders, rulings, purge) = tokio::join!(workers, schedule, orders, rulings, purge);
+        workers.map(|_| ()).and(schedule).and(orders).and(rulings).and(purge)
     }
 
     /// Pulls everything that flows bring (or only `scope`) once, delivers until nothing is left that could be done now or
@@ -177,6 +181,7 @@ impl Engine {
     ) -> Result<Summary, StoreError> {
         self.parts.store.recover(self.parts.env.now()).await?;
         self.cure(shutdown).await?;
+        brakes::settle_all(&self.parts).await?;
         let mut summary = Summary::default();
         let idle = shutdown.child_token();
         let pulls = async {
@@ -194,6 +199,7 @@ impl Engine {
         for backlog in self.parts.store.backlog().await? {
             *summary.left.entry(backlog.state.as_str().to_owned()).or_default() += backlog.count;
         }
+        summary.held = self.parts.store.approvals().await?.into_iter().map(|approval| approval.run).collect();
         summary.rejected = self.parts.store.rejection_counts().await?.iter().map(|(_, _, count)| count).sum();
         Ok(summary)
     }
@@ -219,7 +225,8 @@ impl Engine {
         }
         for ((system, entity), ids) in rows {
             if parts.facts(&system, &entity).is_some_and(|facts| facts.read) {
-                pull::refresh(parts, &system, &entity, &ids, "rows that lacked a lookup", cancel).await?;
+                pull::refresh(parts, &system, &entity, &ids, "rows that lacked a lookup", Asked::ByItself, cancel)
+                    .await?;
             } else if parts.can_list(&system, &entity) {
                 pull::pull(parts, &system, &entity, RunKind::Full, "rows that lacked a lookup", cancel).await?;
             }
@@ -316,9 +323,8 @@ impl Engine {
             };
             let can_read = self.parts.facts(system, entity).is_some_and(|facts| facts.read);
             match id {
-                Some(id) if can_read => {
-                    runs.push(pull::refresh(&self.parts, system, entity, &[id], &trigger, cancel).await?)
-                }
+                Some(id) if can_read => runs
+                    .push(pull::refresh(&self.parts, system, entity, &[id], &trigger, Asked::ByPerson, cancel).await?),
                 // The source is listed whole when the object is new to us or cannot be read alone.
                 _ if *system == flow.from && self.parts.can_list(system, entity) => {
                     runs.push(pull::pull(&self.parts, system, entity, RunKind::Full, &trigger, cancel).await?);
@@ -433,6 +439,15 @@ impl Engine {
                 continue;
             }
             self.pause(self.parts.limits.poll * 2, shutdown).await;
+        }
+        Ok(())
+    }
+
+    /// Rules on runs that were cut off, of this daemon's life before or of another's, for which jobs wait.
+    async fn keep_ruling(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        while !shutdown.is_cancelled() {
+            self.pause(Duration::from_secs(60), shutdown).await;
+            brakes::settle_all(&self.parts).await?;
         }
         Ok(())
     }

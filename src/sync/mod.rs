@@ -1,5 +1,6 @@
 //! The way of a change: pull, compare with the replica, one transaction, claim, wanted state, minimal write, replica.
 
+mod brakes;
 mod decision;
 mod deliver;
 mod detect;
@@ -18,6 +19,7 @@ mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use brakes::{Allowed, Brake, Brakes, FEW};
 pub use decision::{Decision, DecisionError, decide};
 pub use deliver::Tally;
 pub use engine::{Engine, Limits, Parts, Summary, SystemLimits};
@@ -47,6 +49,10 @@ pub struct Flow {
     /// Fields that tell whether two records are one, per entity, first match wins.
     pub matches: BTreeMap<String, Vec<String>>,
     pub on_delete: BTreeMap<String, DeletePolicy>,
+    /// How long a record that a complete pull missed is left alone at the targets.
+    pub grace: std::time::Duration,
+    /// What one run may do at a target before a person has a look.
+    pub brakes: Brakes,
     pub on_missing: BTreeMap<String, MissingPolicy>,
     /// What happens when a system edits a field that another owns: per `entity.field`, per entity, or for all (`*`).
     pub drift: BTreeMap<String, DriftPolicy>,

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    MissingPolicy,
+    MissingPolicy, brakes,
     deliver::{self, Batch},
     detect, learn,
     outcome::{self, Tried},
@@ -58,14 +59,16 @@ pub(super) struct Prepared {
 }
 
 /// A job with all that is known of its record.
-struct Known {
-    job: Job,
-    key: String,
+pub(super) struct Known {
+    pub(super) job: Job,
+    pub(super) key: String,
     /// The target's replica; for a facet whose owner exists, an empty one with the part's id.
-    here: Option<Replica>,
-    wanted: Fields,
-    op: Op,
-    changed: BTreeSet<String>,
+    pub(super) here: Option<Replica>,
+    pub(super) wanted: Fields,
+    pub(super) op: Op,
+    pub(super) changed: BTreeSet<String>,
+    /// Not to be carried out before this time.
+    ripe: Option<DateTime<Utc>>,
     /// The object of a create whose first answer was lost.
     found: Option<SourceRow>,
     /// Parts of an object that a lookup found, which no pull has told of yet.
@@ -77,11 +80,23 @@ struct Known {
 impl Known {
     /// The whole object as it is to be at the target: what is wanted over all that it holds, as it was sent where it stores
     /// something else.
-    fn whole(&self) -> Fields {
+    pub(super) fn whole(&self) -> Fields {
         let Some(here) = &self.here else { return self.wanted.clone() };
         let mut fields = here.fields.clone();
         fields.extend(here.sent.iter().chain(&self.wanted).map(|(field, value)| (field.clone(), value.clone())));
         fields
+    }
+
+    /// The job's end, with what is known of the target from now on.
+    pub(super) fn settled(&self, verdict: Verdict, replica: Option<ReplicaWrite>) -> Delivered {
+        Delivered { job: self.job.id, fence: self.job.fence, verdict, replica, change: None, attempt: None }
+    }
+
+    /// The end of a job that has nothing left to write; `learnt` if there is something to remember of the target.
+    pub(super) fn nothing_left(&self, learnt: bool) -> Delivered {
+        let verdict =
+            if self.conflicts.is_empty() { Verdict::Done { noop: true } } else { in_conflict(&self.conflicts) };
+        self.settled(verdict, self.here.clone().filter(|_| learnt).map(Into::into))
     }
 }
 
@@ -145,8 +160,35 @@ pub(super) async fn prepare(
     }
     let externals = externals(batch, mapping.as_ref(), &known).await?;
     let known = look_up(batch, facts, mapping.as_ref(), known, &externals, &mut prepared).await?;
+    let known = brakes::judge(batch, known, &mut prepared).await?;
+    let known = ripened(batch, known, &mut prepared);
     push(batch, facts, mapping.as_ref(), known, &externals, &mut prepared).await?;
     Ok(prepared)
+}
+
+/// What jobs would do at their target, as far as that is known without asking it; nothing of it is done.
+pub(super) async fn outlook(batch: &Batch<'_>, facts: &Facts, jobs: Vec<Job>) -> Result<Vec<Known>> {
+    let Some(mapping) = batch.parts.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
+    let loaded = Loaded::of(batch, facts, &jobs).await?;
+    let mut unused = Prepared::default();
+    Ok(jobs.into_iter().filter_map(|job| decide(batch, facts, mapping.as_ref(), job, &loaded, &mut unused)).collect())
+}
+
+/// What its source has lost goes at the targets only when the flow's grace is over.
+fn ripened(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Vec<Known> {
+    let now = batch.parts.env.now();
+    let (waiting, ripe): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.ripe.is_some_and(|ripe| ripe > now));
+    prepared.settled.extend(waiting.into_iter().map(|one| {
+        let verdict = Verdict::Retry {
+            at: one.ripe.unwrap_or(now),
+            burn: false,
+            intent: one.job.intent.clone(),
+            class: Class::Transient.as_str().to_owned(),
+            error: "its source no longer has it; it goes here when the flow's grace is over".to_owned(),
+        };
+        one.settled(verdict, None)
+    }));
+    ripe
 }
 
 /// The parts that a batch of facets lives on.
@@ -317,8 +359,14 @@ fn decide(
             written: 0,
         });
     }
+    let gone_key = parts.entities.get(batch.entity).map_or("", |spec| spec.key.as_str());
     let (wanted, op) = match wanted {
         Wanted::Nothing => {
+            done(prepared, &job);
+            return None;
+        }
+        // Its deletion was rejected: an object without its key is one that is gone.
+        Wanted::Gone if here.as_ref().is_some_and(|here| here.sent.get(gone_key) == Some(&Value::Null)) => {
             done(prepared, &job);
             return None;
         }
@@ -331,16 +379,17 @@ fn decide(
     if let (true, Some(here)) = (made_before, &mut here) {
         assume_unseen(here, &wanted, mapping.reads());
     }
+    let forgotten = op == Op::Update && here.as_mut().is_some_and(|here| wanted::forget(&wanted, gone_key, here));
     let changed = if op == Op::Delete { BTreeSet::new() } else { wanted::difference(&wanted, here.as_ref()) };
     if let (true, true, Some(here)) = (made_before, changed.is_empty(), &here) {
         prepared.settled.push(taken_on(&job, here, &Parts::new()));
         return None;
     }
-    if op == Op::Update && changed.is_empty() {
-        match conflicts {
-            Some(fields) => prepared.settled.push(undecided(&job, fields)),
-            None => done(prepared, &job),
-        }
+    let conflicts = conflicts.cloned().unwrap_or_default();
+    let ripe = wanted::ripe(&parts.routes, batch.entity, batch.target, replicas);
+    let known = Known { job, key, here, wanted, op, changed, ripe, found: None, parts: Parts::new(), conflicts };
+    if op == Op::Update && known.changed.is_empty() {
+        prepared.settled.push(known.nothing_left(forgotten));
         return None;
     }
     let able = match op {
@@ -349,11 +398,10 @@ fn decide(
         Op::Delete => facts.delete,
     };
     if !able {
-        settle(prepared, batch, &job, &unable(batch, op));
+        settle(prepared, batch, &known.job, &unable(batch, op));
         return None;
     }
-    let conflicts = conflicts.cloned().unwrap_or_default();
-    Some(Known { job, key, here, wanted, op, changed, found: None, parts: Parts::new(), conflicts })
+    Some(known)
 }
 
 fn unable(batch: &Batch<'_>, op: Op) -> Failure {
@@ -681,18 +729,6 @@ fn done(prepared: &mut Prepared, job: &Job) {
         change: None,
         attempt: None,
     });
-}
-
-/// All is as wanted but for fields that a person has to decide on.
-fn undecided(job: &Job, fields: &BTreeSet<String>) -> Delivered {
-    Delivered {
-        job: job.id,
-        fence: job.fence,
-        verdict: in_conflict(fields),
-        replica: None,
-        change: None,
-        attempt: None,
-    }
 }
 
 /// A job that waits for the decision of a conflict.

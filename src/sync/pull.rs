@@ -1,12 +1,11 @@
 //! One run: reads an entity of a system page by page, and after a complete reading finds what is gone.
 
-use std::time::Duration;
-
 use roaring::RoaringBitmap;
 use serde::Serialize;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
+    brakes::{self, LEASE},
     detect::{Reading, add, count},
     engine::Parts,
     outcome,
@@ -19,7 +18,6 @@ use crate::{
 };
 
 const PAGE_ROWS: usize = 1000;
-const LEASE: Duration = Duration::from_secs(120);
 const STOPPED: &str = "stopped before everything was read; nothing is lost, the next run reads on";
 
 /// How a run ended.
@@ -76,6 +74,7 @@ pub(super) async fn pull(
     else {
         return Ok(report);
     };
+    brakes::settle(parts, system, entity, &lease).await?;
     let cursor = parts.store.cursor(system, entity).await?;
     let since = if kind == RunKind::Delta && facts.incremental { cursor } else { None };
     report.kind = if since.is_none() { RunKind::Full } else { RunKind::Delta };
@@ -104,6 +103,7 @@ pub(super) async fn pull(
         report.error =
             Some("the balance does not close: seen is not unchanged + changed + skipped + rejected".to_owned());
     }
+    brakes::rule(parts, run, Some(&lease)).await?;
     parts.store.end_run(run, &report.balance, report.error.as_deref(), parts.env.now()).await?;
     parts.store.drop_lease(&lease).await?;
     Ok(report)
@@ -251,13 +251,16 @@ async fn gone(
 ) -> Result<(), Stop> {
     const SLICE: usize = 500;
     let (parts, system) = (reading.parts, reading.system.name());
+    // All are announced with the first of them: should this be cut off, the brakes know how many it would have been.
+    let mut announced = None;
     let mut after = 0;
     loop {
         let slice = parts.store.unseen(system, reading.entity, pass, after, SLICE).await?;
         let Some((last, _)) = slice.last() else { return Ok(()) };
-        after = *last;
+        let next = *last;
         let slice: Vec<_> = slice.into_iter().filter(|(_, replica)| replica.written <= began).collect();
         if slice.is_empty() {
+            after = next;
             continue;
         }
         if total.seen == 0 {
@@ -283,7 +286,11 @@ async fn gone(
             entity: reading.entity.to_owned(),
             ..PageCommit::default()
         };
-        commit.balance.gone = count(slice.len());
+        if announced.is_none() {
+            let all = missed(reading, pass, began, after).await?;
+            (announced, commit.balance.gone) = (Some(all), all);
+        }
+        after = next;
         for (_, replica) in slice {
             reading.jobs_for(replica.record, &replica.fields, &Fields::new(), true, &mut commit.jobs);
             commit.changes.push(NewChange { record: replica.record, op: ChangeOp::Delete, fields: Fields::new() });
@@ -306,6 +313,18 @@ async fn gone(
     }
 }
 
+/// How many replicas numbered above `after` a complete reading did not show.
+async fn missed(reading: &Reading<'_>, pass: &RoaringBitmap, began: i64, mut after: u32) -> Result<u64, Stop> {
+    const SLICE: usize = 2000;
+    let mut all = 0;
+    loop {
+        let slice = reading.parts.store.unseen(reading.system.name(), reading.entity, pass, after, SLICE).await?;
+        let Some((last, _)) = slice.last() else { return Ok(all) };
+        after = *last;
+        all += count(slice.iter().filter(|(_, replica)| replica.written <= began).count());
+    }
+}
+
 /// Reads objects of a target before they are written; true when they are not as the replicas say. What differs is made
 /// durable as any pull would do it.
 pub(super) async fn look_again(parts: &Parts, system: &str, entity: &str, ids: &[String]) -> Result<bool, StoreError> {
@@ -322,8 +341,17 @@ pub(super) async fn look_again(parts: &Parts, system: &str, entity: &str, ids: &
     reading.run = run;
     let mut balance = Balance::default();
     commit(&reading, &rows, &[], None, counter, &mut balance, &mut RoaringBitmap::new()).await?;
+    brakes::rule(parts, run, None).await?;
     parts.store.end_run(run, &balance, None, parts.env.now()).await?;
     Ok(true)
+}
+
+/// Who wants records read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Somebody who named them: what follows needs no approval.
+    ByPerson,
+    ByItself,
 }
 
 /// Reads single records again: the source's row and every target's, so that a difference on either side is found.
@@ -333,6 +361,7 @@ pub(super) async fn refresh(
     entity: &str,
     ids: &[String],
     trigger: &str,
+    asked: Asked,
     cancel: &CancellationToken,
 ) -> Result<RunReport, StoreError> {
     let mut report = RunReport {
@@ -377,6 +406,10 @@ pub(super) async fn refresh(
             report.error = Some(outcome::describe(&failure));
         }
         None => report.error = Some(STOPPED.to_owned()),
+    }
+    match asked {
+        Asked::ByPerson => drop(parts.store.rule(run, None, parts.env.now()).await?),
+        Asked::ByItself => brakes::rule(parts, run, Some(&lease)).await?,
     }
     parts.store.end_run(run, &report.balance, report.error.as_deref(), parts.env.now()).await?;
     parts.store.drop_lease(&lease).await?;

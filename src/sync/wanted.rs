@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{DeletePolicy, routes::Routes};
@@ -119,6 +120,36 @@ pub(super) fn difference(wanted: &Fields, replica: Option<&Replica>) -> BTreeSet
         })
         .map(|(field, _)| field.clone())
         .collect()
+}
+
+/// When an object whose record its source lost may go at the target: the flow's grace after it was missed. `None` where
+/// no source lost it.
+pub(super) fn ripe(routes: &Routes, entity: &str, target: &str, replicas: &[Replica]) -> Option<DateTime<Utc>> {
+    let leading = routes
+        .to(target, entity)
+        .filter(|flow| routes.leading(entity, &flow.from, target).is_some_and(|leading| leading.name == flow.name));
+    leading
+        .filter_map(|flow| {
+            let gone_at = replicas.iter().find(|replica| replica.system == flow.from)?.gone_at?;
+            Some(super::outcome::later(gone_at, flow.grace))
+        })
+        .max()
+}
+
+/// Drops from a replica what it remembers as sent though something else is wanted and is there: a change that a person
+/// rejected and the source took back. Should it be wanted again, it is a change like any other. `key` stands for the object
+/// itself, whose deletion may have been rejected. True if anything was dropped.
+pub(super) fn forget(wanted: &Fields, key: &str, replica: &mut Replica) -> bool {
+    let before = replica.sent.len();
+    let stored = &replica.fields;
+    replica.sent.retain(|field, sent| match wanted.get(field) {
+        Some(value) => value == sent || stored.get(field).unwrap_or(&Value::Null) != value,
+        None if field == key => !sent.is_null(),
+        // A source that does not speak of it and has the record wants it shown.
+        None if field == "active" => *sent != Value::Bool(false) || stored.get(field) != Some(&Value::Bool(true)),
+        None => true,
+    });
+    replica.sent.len() < before
 }
 
 #[cfg(test)]

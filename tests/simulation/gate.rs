@@ -79,6 +79,13 @@ gated! {
     conflicts_of(records: &[RecordId]) -> Result<Vec<Conflict>>;
     conflicts(limit: u32) -> Result<Vec<Conflict>>;
     settle_conflict(conflict: &Conflict, settlement: &Settlement, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool>;
+    pending() -> Result<Vec<Pending>>;
+    opened(run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
+    live(system: &str, entity: &str) -> Result<u64>;
+    rule(run: i64, held: Option<&Held>, now: DateTime<Utc>) -> Result<bool>;
+    rulings(jobs: &[i64]) -> Result<BTreeMap<i64, Ruled>>;
+    approvals() -> Result<Vec<Approval>>;
+    decide_run(run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>>;
     runs(limit: u32) -> Result<Vec<Run>>;
     changes(record: RecordId, limit: u32) -> Result<Vec<Change>>;
     attempts(job: i64) -> Result<Vec<Attempt>>;

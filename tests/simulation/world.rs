@@ -110,6 +110,11 @@ impl Stage {
         let mut summary = None;
         for _ in 0..8 {
             let store = self.open().await;
+            // Whoever looks after the shop agrees with what brakes have held back.
+            for approval in store.approvals().await.unwrap() {
+                self.wire.note(format!("approve run {}", approval.run));
+                store.decide_run(approval.run, true, self.env.now()).await.unwrap();
+            }
             let engine = self.engine(store.clone());
             let stop = CancellationToken::new();
             let once = engine.once(None, RunKind::Full, &stop);

@@ -1,5 +1,6 @@
 //! The engine's promises, each against a fake ERP, a fake shop and the real store.
 
+mod brakes;
 mod fakes;
 mod merging;
 mod stopping;
@@ -67,8 +68,14 @@ impl Stage {
                     Arc::new(FakeMapping::new(&fields, &knows_igic).blind_to(hides)),
                 );
             }
-            let price = FakeMapping::new(&["code", "list", "sku", "amount", "currency", "tax_included"], &knows_igic);
-            mappings.insert((system.into(), "price".into()), Arc::new(price));
+            let others: [(&str, &[&str]); 3] = [
+                ("price", &["code", "list", "sku", "amount", "currency", "tax_included", "group"]),
+                ("stock", &["sku", "quantity"]),
+                ("customer", &["code", "kind", "name", "email"]),
+            ];
+            for (entity, fields) in others {
+                mappings.insert((system.into(), entity.into()), Arc::new(FakeMapping::new(fields, &knows_igic)));
+            }
         }
         let engine = Engine::new(Parts {
             store: store.clone(),

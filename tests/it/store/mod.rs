@@ -1,6 +1,7 @@
 //! What the state store promises, kept by SQLite and PostgreSQL alike.
 
 mod backend;
+mod brakes;
 mod cancel;
 mod file;
 mod housekeeping;

@@ -1,0 +1,169 @@
+//! `vaiven approve` and `vaiven reject`: what brakes hold back, shown and decided.
+
+use anyhow::bail;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    Ending, canonical,
+    output::{self, Output},
+};
+use crate::{
+    env::Env,
+    store::{Approval, Example, SharedStore, Trip},
+};
+
+#[derive(Serialize)]
+struct Decided {
+    run: i64,
+    approved: bool,
+    jobs: u64,
+}
+
+/// Lists what waits for a decision.
+pub async fn list(store: &SharedStore, output: Output) -> anyhow::Result<Ending> {
+    let open = store.approvals().await?;
+    output.show(&open, |open| text(open))?;
+    Ok(if open.is_empty() { Ending::Fine } else { Ending::Attention })
+}
+
+/// Takes a decision; the running daemon carries it out.
+pub async fn decide(
+    run: &str,
+    approved: bool,
+    store: &SharedStore,
+    env: &Env,
+    output: Output,
+) -> anyhow::Result<Ending> {
+    let number = number(run)?;
+    let Some(jobs) = store.decide_run(number, approved, env.now()).await? else {
+        let open: Vec<String> = store.approvals().await?.iter().map(|approval| approval.run.to_string()).collect();
+        match open.as_slice() {
+            [] => bail!("run {number} is not held by a brake, nor is any other"),
+            open => bail!("run {number} is not held by a brake; held are: {}", open.join(", ")),
+        }
+    };
+    output.show(&Decided { run: number, approved, jobs }, |decided| {
+        let jobs = output::count(decided.jobs, "job");
+        match decided.approved {
+            true => format!("Run {number} is approved: {jobs} queued."),
+            false => format!("Run {number} is rejected: what {jobs} would have changed stays as it is at the target."),
+        }
+    })?;
+    Ok(Ending::Fine)
+}
+
+/// `12`, or as the cause of a parked job names it: `brake:run-12`.
+fn number(run: &str) -> anyhow::Result<i64> {
+    let digits = run.strip_prefix("brake:").unwrap_or(run);
+    let digits = digits.strip_prefix("run-").unwrap_or(digits);
+    match digits.parse() {
+        Ok(number) => Ok(number),
+        Err(_) => bail!("`{run}` is no run; write its number as `vaiven approve` lists it, for example 12"),
+    }
+}
+
+/// One line for each run, as status and summaries tell it.
+pub fn line(approval: &Approval) -> String {
+    let trips: Vec<String> = approval.trips.iter().map(trip).collect();
+    format!(
+        "Held by a brake: run {} ({} from {}), {}: {}. `vaiven approve` shows what would happen.",
+        approval.run,
+        approval.entity,
+        approval.system,
+        output::count(approval.jobs, "job"),
+        trips.join(", ")
+    )
+}
+
+fn trip(trip: &Trip) -> String {
+    format!("{} of {} offend {} at {} (allowed {})", trip.offences, trip.base, trip.brake, trip.target, trip.allowed)
+}
+
+fn text(open: &[Approval]) -> String {
+    if open.is_empty() {
+        return "No brake holds anything back.".to_owned();
+    }
+    let runs = open.iter().map(|approval| {
+        let mut lines = vec![format!(
+            "Run {}: {} from {}, begun {} ({}): {} held",
+            approval.run,
+            approval.entity,
+            approval.system,
+            output::time(approval.started_at),
+            approval.trigger,
+            output::count(approval.jobs, "job")
+        )];
+        for tripped in &approval.trips {
+            lines.push(format!("  {}", trip(tripped)));
+            lines.extend(tripped.examples.iter().map(|example| format!("    {}", self::example(example))));
+            let more = tripped.offences.saturating_sub(tripped.examples.len() as u64);
+            if more > 0 {
+                lines.push(format!("    and {more} more"));
+            }
+        }
+        lines
+            .push(format!("  vaiven approve {0} sends it, vaiven reject {0} leaves the target as it is", approval.run));
+        lines.join("\n")
+    });
+    runs.collect::<Vec<_>>().join("\n\n")
+}
+
+fn example(example: &Example) -> String {
+    let side = |side: &Value| match side {
+        _ if example.personal => "(personal)".to_owned(),
+        Value::Null => "-".to_owned(),
+        value => canonical::cell(value),
+    };
+    format!("{}  {}: {} -> {}", example.key, example.field, side(&example.before), side(&example.after))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_approval_is_told_with_its_brakes_and_a_handful_of_examples() {
+        let example = |key: &str, field: &str, before: Value, after: Value| Example {
+            key: key.into(),
+            field: field.into(),
+            personal: false,
+            before,
+            after,
+        };
+        let trip = |brake: &str, offences, allowed: &str, examples| Trip {
+            target: "shop".into(),
+            brake: brake.into(),
+            offences,
+            base: 500,
+            allowed: allowed.into(),
+            examples,
+        };
+        let hidden = Example { personal: true, ..example("C-7", "email", Value::Null, Value::Null) };
+        let open = Approval {
+            run: 12,
+            system: "erp".into(),
+            entity: "product".into(),
+            trigger: "schedule".into(),
+            started_at: "2026-11-24T03:00:00Z".parse().unwrap(),
+            jobs: 480,
+            trips: vec![
+                trip("delete", 480, "5%", vec![example("H-1", "active", json!(true), json!(false))]),
+                trip("email_change", 1, "0", vec![hidden]),
+                trip("zero_price", 1, "0", vec![example("web/H-1", "amount", json!("9.9"), Value::Null)]),
+            ],
+        };
+        insta::assert_snapshot!(format!("{}\n\n{}", text(std::slice::from_ref(&open)), line(&open)));
+        assert_eq!(text(&[]), "No brake holds anything back.");
+    }
+
+    #[test]
+    fn a_run_is_named_by_its_number_or_by_its_cause() {
+        for text in ["12", "run-12", "brake:run-12"] {
+            assert_eq!(number(text).unwrap(), 12);
+        }
+        assert!(number("catalog").unwrap_err().to_string().contains("for example 12"));
+    }
+}

@@ -1,0 +1,225 @@
+//! Rulings: whether the jobs of a run that offend a brake may go, and who waits for that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    Approval, Delivered, Held, Job, Pending, Result, Ruled, Ruling, Trip, Verdict,
+    database::Database,
+    queue::job_columns,
+    sql::{Sql, Tx, args, rows},
+    values::{json, micros, parse, time},
+};
+use crate::failure::Cause;
+
+impl Database {
+    pub(super) async fn pending(&self) -> Result<Vec<Pending>> {
+        const SQL: &str = "SELECT id, system, entity, gone FROM run WHERE ruling = 1 ORDER BY id";
+        let mut runs = Vec::new();
+        for row in self.pool.read("look for runs to rule on", SQL, args![]).await? {
+            runs.push(Pending {
+                run: row.int(0)?,
+                system: self.text(row.int(1)?).await?,
+                entity: self.text(row.int(2)?).await?,
+                gone: row.small(3)?,
+            });
+        }
+        Ok(runs)
+    }
+
+    pub(super) async fn opened(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>> {
+        // What the target does not hold cannot be harmed; a target that holds nothing at all is not asked job by job.
+        const SQL: &str = concat!(
+            "SELECT ",
+            job_columns!(),
+            " FROM job WHERE run = $1 AND id > $3 AND state < 4 AND target = $2 \
+                AND EXISTS (SELECT 1 FROM replica a WHERE a.system = $2 \
+                    AND a.entity = (SELECT entity FROM run WHERE id = $1) AND a.gone_at IS NULL AND a.fields IS NOT NULL) \
+                AND EXISTS (SELECT 1 FROM replica r WHERE r.record = job.record AND r.system = $2 \
+                    AND r.gone_at IS NULL AND r.fields IS NOT NULL) \
+             ORDER BY id LIMIT $4"
+        );
+        let args = args![run, self.name(target).await?, after, i64::try_from(limit).unwrap_or(i64::MAX)];
+        let mut jobs = Vec::new();
+        for mut row in self.pool.read("list a run's jobs", SQL, args).await? {
+            jobs.push(self.job(&mut row).await?);
+        }
+        Ok(jobs)
+    }
+
+    pub(super) async fn live(&self, system: &str, entity: &str) -> Result<u64> {
+        const SQL: &str = "SELECT count(*) FROM replica WHERE system = $1 AND entity = $2 \
+            AND gone_at IS NULL AND fields IS NOT NULL";
+        let args = args![self.name(system).await?, self.name(entity).await?];
+        self.pool.read("count replicas", SQL, args).await?.first().map_or(Ok(0), |row| row.small(0))
+    }
+
+    pub(super) async fn rule(&self, run: i64, held: Option<&Held>, now: DateTime<Utc>) -> Result<bool> {
+        const RULE: &str = "UPDATE run SET ruling = $2 WHERE id = $1 AND ruling = 1";
+        const FORGET: &str = "DELETE FROM brake WHERE run = $1";
+        const ADD: &str = "INSERT INTO brake (run, target, name, offences, base, allowed, examples) \
+            SELECT $2, CAST(j.value->>0 AS BIGINT), j.value->>1, CAST(j.value->>2 AS BIGINT), \
+                CAST(j.value->>3 AS BIGINT), j.value->>4, j.value->>5 FROM json_each($1) j";
+        const PARK: &str = "UPDATE job SET state = 2, cause = $3, error = $4, error_class = NULL, updated_at = $5 \
+            FROM json_each($1) j WHERE job.id = CAST(j.value->>0 AS BIGINT) AND job.run = $2 AND job.state IN (0, 2)";
+        const SLICE: usize = 5000;
+        let mut lines = Vec::new();
+        for trip in held.iter().flat_map(|held| &held.trips) {
+            let target = self.name(&trip.target).await?;
+            let examples = json(&trip.examples)?;
+            lines.push((target, &trip.brake, trip.offences, trip.base, &trip.allowed, examples));
+        }
+        let ruling = if held.is_some() { Ruling::Held } else { Ruling::Clear };
+        let mut tx = self.pool.begin("rule on a run").await?;
+        if tx.execute("rule on a run", RULE, args![run, ruling.code()]).await? == 0 {
+            return Ok(false);
+        }
+        tx.execute("forget tripped brakes", FORGET, args![run]).await?;
+        if !lines.is_empty() {
+            tx.execute("store tripped brakes", ADD, args![rows(lines)?, run]).await?;
+        }
+        if let Some(held) = held {
+            for jobs in held.jobs.chunks(SLICE) {
+                let jobs = rows(jobs.iter().map(|job| [job]))?;
+                let args = args![jobs, run, Cause::brake(run).0, held.why.as_str(), micros(now)];
+                tx.execute("park held jobs", PARK, args).await?;
+            }
+        }
+        queue_anew(&mut tx, run, &Cause::run(run), now).await?;
+        tx.commit("rule on a run").await?;
+        Ok(true)
+    }
+
+    pub(super) async fn rulings(&self, jobs: &[i64]) -> Result<BTreeMap<i64, Ruled>> {
+        const OF: &str = "SELECT job.id, r.id, r.system, r.ruling FROM json_each($1) j CROSS JOIN job CROSS JOIN run r \
+            WHERE job.id = CAST(j.value->>0 AS BIGINT) AND r.id = job.run";
+        const TRIPPED: &str = "SELECT b.run, b.target, b.name FROM json_each($1) j CROSS JOIN brake b \
+            WHERE b.run = CAST(j.value->>0 AS BIGINT)";
+        let mut rulings: BTreeMap<i64, Ruled> = BTreeMap::new();
+        let mut runs = BTreeSet::new();
+        for row in self.pool.read("read rulings", OF, args![rows(jobs.iter().map(|job| [job]))?]).await? {
+            let (run, ruling) = (row.int(1)?, Ruling::of(row.int_or_null(3)?)?);
+            let ruled = Ruled { run, system: self.text(row.int(2)?).await?, ruling, tripped: BTreeSet::new() };
+            runs.insert([run]);
+            rulings.insert(row.int(0)?, ruled);
+        }
+        for mut row in self.pool.read("read tripped brakes", TRIPPED, args![rows(runs)?]).await? {
+            let (run, target) = (row.int(0)?, self.text(row.int(1)?).await?);
+            let brake = row.text(2)?;
+            for ruled in rulings.values_mut().filter(|ruled| ruled.run == run) {
+                ruled.tripped.insert((target.clone(), brake.clone()));
+            }
+        }
+        Ok(rulings)
+    }
+
+    pub(super) async fn approvals(&self) -> Result<Vec<Approval>> {
+        const RUNS: &str = "SELECT r.id, r.system, r.entity, r.cause, r.started_at, \
+                (SELECT count(*) FROM job j WHERE j.run = r.id AND j.state = 2 AND j.cause = $1 || r.id) \
+            FROM run r WHERE r.ruling = 2 ORDER BY r.id";
+        const TRIPS: &str =
+            "SELECT run, target, name, offences, base, allowed, examples FROM brake ORDER BY run, target, name";
+        let prefix = Cause::brake(0).0;
+        let prefix = prefix.trim_end_matches('0');
+        let mut approvals = Vec::new();
+        for mut row in self.pool.read("read approvals", RUNS, args![prefix]).await? {
+            approvals.push(Approval {
+                run: row.int(0)?,
+                system: self.text(row.int(1)?).await?,
+                entity: self.text(row.int(2)?).await?,
+                trigger: row.text(3)?,
+                started_at: time(row.int(4)?),
+                jobs: row.small(5)?,
+                trips: Vec::new(),
+            });
+        }
+        // Where the source was corrected meanwhile, nothing is left to decide on.
+        approvals.retain(|approval| approval.jobs > 0);
+        if approvals.is_empty() {
+            return Ok(approvals);
+        }
+        for mut row in self.pool.read("read tripped brakes", TRIPS, args![]).await? {
+            let run = row.int(0)?;
+            let Some(approval) = approvals.iter_mut().find(|approval| approval.run == run) else { continue };
+            approval.trips.push(Trip {
+                target: self.text(row.int(1)?).await?,
+                brake: row.text(2)?,
+                offences: row.small(3)?,
+                base: row.small(4)?,
+                allowed: row.text(5)?,
+                examples: parse(&row.text(6)?, "brake", "examples", || run.to_string())?,
+            });
+        }
+        Ok(approvals)
+    }
+
+    pub(super) async fn decide_run(&self, run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>> {
+        const SQL: &str = "UPDATE run SET ruling = $2 WHERE id = $1 AND ruling = 2";
+        let ruling = if approved { Ruling::Approved } else { Ruling::Rejected };
+        let mut tx = self.pool.begin("decide on a run").await?;
+        if tx.execute("decide on a run", SQL, args![run, ruling.code()]).await? == 0 {
+            return Ok(None);
+        }
+        let queued = queue_anew(&mut tx, run, &Cause::brake(run), now).await?;
+        tx.commit("decide on a run").await?;
+        Ok(Some(queued))
+    }
+}
+
+/// Jobs of a run that wait for this cause are due now.
+async fn queue_anew(tx: &mut Tx, run: i64, cause: &Cause, now: DateTime<Utc>) -> Result<u64> {
+    const SQL: &str = "UPDATE job SET state = 0, due = $3, attempts = 0, cause = NULL, error = NULL, error_class = NULL, \
+        updated_at = $3 WHERE run = $1 AND state = 2 AND cause = $2";
+    tx.execute("queue jobs anew", SQL, args![run, cause.0.as_str(), micros(now)]).await
+}
+
+/// Runs on whose ruling a delivery's jobs are about to wait.
+pub(super) struct Awaited(Vec<(i64, Ruling)>);
+
+impl Awaited {
+    pub(super) fn of(outcomes: &[Delivered]) -> Self {
+        let mut awaited = Vec::new();
+        for outcome in outcomes {
+            let Verdict::Parked { cause, .. } = &outcome.verdict else { continue };
+            let number = |prefix: &str| cause.strip_prefix(prefix).and_then(|run| run.parse::<i64>().ok());
+            let (end, decision) = (number("run:"), number("brake:run-"));
+            awaited.extend(end.map(|run| (run, Ruling::Pending)).or(decision.map(|run| (run, Ruling::Held))));
+        }
+        awaited.sort_unstable_by_key(|(run, ruling)| (*run, ruling.code()));
+        awaited.dedup();
+        Self(awaited)
+    }
+
+    /// Those that are over already. The runs stay as they are until the transaction ends, so that no ruling falls between
+    /// this look and the parking.
+    pub(super) async fn over(&self, tx: &mut Tx) -> Result<Vec<Cause>> {
+        const SQL: Sql = Sql {
+            sqlite: "SELECT r.id, r.ruling FROM json_each($1) j CROSS JOIN run r WHERE r.id = CAST(j.value->>0 AS BIGINT)",
+            postgres: "SELECT r.id, r.ruling FROM json_each($1) j CROSS JOIN run r \
+                WHERE r.id = CAST(j.value->>0 AS BIGINT) ORDER BY r.id FOR SHARE OF r",
+        };
+        if self.0.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut now = BTreeMap::new();
+        for row in tx.rows("look at rulings", SQL, args![rows(self.0.iter().map(|(run, _)| [run]))?]).await? {
+            now.insert(row.int(0)?, Ruling::of(row.int_or_null(1)?)?);
+        }
+        let over = self.0.iter().filter(|(run, awaited)| now.get(run) != Some(awaited));
+        Ok(over
+            .map(|(run, awaited)| if *awaited == Ruling::Held { Cause::brake(*run) } else { Cause::run(*run) })
+            .collect())
+    }
+}
+
+/// Queues what was just parked for something that is over.
+pub(super) async fn wake_over(tx: &mut Tx, target: i64, over: &[Cause], now: DateTime<Utc>) -> Result<u64> {
+    const SQL: &str = "UPDATE job SET state = 0, due = $3, cause = NULL, error = NULL, error_class = NULL, updated_at = $3 \
+        WHERE target = $2 AND state = 2 AND cause IN (SELECT j.value->>0 FROM json_each($1) j)";
+    if over.is_empty() {
+        return Ok(0);
+    }
+    let causes = rows(over.iter().map(|cause| [&cause.0]))?;
+    tx.execute("queue jobs anew", SQL, args![causes, target, micros(now)]).await
+}

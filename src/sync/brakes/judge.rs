@@ -1,0 +1,131 @@
+//! At delivery: which of the writes made ready may go.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{
+    super::{
+        deliver::Batch,
+        prepare::{Known, Prepared},
+    },
+    Brake, flow,
+    offence::{Lookout, Offence},
+};
+use crate::{
+    failure::Cause,
+    port::Op,
+    store::{Result, Ruled, Ruling, Verdict},
+};
+
+/// Parks what offends a brake until its run is ruled on, or a person has decided; gives the rest back. Of what was rejected
+/// the target's replica remembers that it was sent: it is not wanted any more.
+pub(in crate::sync) async fn judge(
+    batch: &Batch<'_>,
+    known: Vec<Known>,
+    prepared: &mut Prepared,
+) -> Result<Vec<Known>> {
+    let Some(lookout) = Lookout::of(&batch.parts.entities, batch.entity) else { return Ok(known) };
+    let mut known: Vec<(Known, Vec<Offence>)> = known
+        .into_iter()
+        .map(|mut one| {
+            keep_rejected(&lookout, &mut one);
+            let offences = offences(&lookout, &one);
+            (one, offences)
+        })
+        .collect();
+    let offending: Vec<i64> = known.iter().filter(|(_, found)| !found.is_empty()).map(|(one, _)| one.job.id).collect();
+    if offending.is_empty() {
+        return Ok(known.into_iter().map(|(one, _)| one).collect());
+    }
+    // Asked after the replicas were read: a page that changed them since the claim has opened the job again, and it is that
+    // page's run that counts.
+    let mut rulings = batch.parts.store.rulings(&offending).await?;
+    let mut kept = Vec::with_capacity(known.len());
+    for (mut one, offences) in known.drain(..) {
+        match rulings.remove(&one.job.id).map_or(Way::Free, |ruled| way(batch, &ruled, offences)) {
+            Way::Free => kept.push(one),
+            Way::Parked(verdict) => prepared.settled.push(one.settled(verdict, None)),
+            Way::Rejected(offences) => {
+                remember(&lookout, &mut one, &offences);
+                if one.op == Op::Delete || one.changed.is_empty() {
+                    prepared.settled.push(one.nothing_left(true));
+                } else {
+                    kept.push(one);
+                }
+            }
+        }
+    }
+    Ok(kept)
+}
+
+/// All that a write would do to what the target has.
+pub(super) fn offences(lookout: &Lookout<'_>, one: &Known) -> Vec<Offence> {
+    one.here.as_ref().map_or_else(Vec::new, |here| lookout.offences(one.op, &here.fields, &one.wanted, &one.changed))
+}
+
+enum Way {
+    Free,
+    Parked(Verdict),
+    Rejected(Vec<Offence>),
+}
+
+fn way(batch: &Batch<'_>, ruled: &Ruled, mut offences: Vec<Offence>) -> Way {
+    let Some(flow) = flow(&batch.parts.routes, &ruled.system, batch.target, batch.entity) else { return Way::Free };
+    offences.retain(|offence| offence.counts(&flow.brakes));
+    let tripped = |brake: Brake| ruled.tripped.contains(&(batch.target.to_owned(), brake.as_str().to_owned()));
+    if ruled.ruling != Ruling::Pending {
+        offences.retain(|offence| tripped(offence.brake));
+    }
+    if offences.is_empty() {
+        return Way::Free;
+    }
+    let run = ruled.run;
+    match ruled.ruling {
+        Ruling::Clear | Ruling::Approved => Way::Free,
+        Ruling::Pending => Way::Parked(Verdict::Parked {
+            cause: Cause::run(run).0,
+            error: format!("whether this may go is known when run {run} has ended"),
+        }),
+        Ruling::Held => Way::Parked(Verdict::Parked { cause: Cause::brake(run).0, error: why(run) }),
+        Ruling::Rejected => Way::Rejected(offences),
+    }
+}
+
+/// What is said of a held job.
+pub(super) fn why(run: i64) -> String {
+    format!(
+        "held by a brake: `vaiven approve` shows what run {run} would do, `vaiven approve {run}` or `vaiven reject {run}` decides"
+    )
+}
+
+/// What was rejected counts as sent: so it is not wanted again until the source wants something else.
+fn remember(lookout: &Lookout<'_>, one: &mut Known, offences: &[Offence]) {
+    let Some(here) = &mut one.here else { return };
+    if one.op == Op::Delete {
+        here.sent.insert(lookout.key().to_owned(), Value::Null);
+        return;
+    }
+    let rejected: BTreeSet<&String> = offences.iter().flat_map(|offence| &offence.fields).collect();
+    for field in rejected {
+        if one.changed.remove(field) {
+            let value = one.wanted.get(field).cloned().unwrap_or(Value::Null);
+            here.sent.insert(field.clone(), value);
+        }
+    }
+    keep_rejected(lookout, one);
+}
+
+/// A target that must be told the whole object is told what it has, where a change was rejected: all that differs there
+/// from what it counts as sent without being about to change, and that would offend.
+fn keep_rejected(lookout: &Lookout<'_>, one: &mut Known) {
+    let whole = one.whole();
+    let Some(here) = one.here.as_ref().filter(|here| one.op == Op::Update && !here.sent.is_empty()) else { return };
+    let resting: BTreeSet<String> = here.sent.keys().filter(|field| !one.changed.contains(*field)).cloned().collect();
+    for offence in lookout.offences(Op::Update, &here.fields, &whole, &resting) {
+        for field in offence.fields {
+            let stored = here.fields.get(&field).cloned().unwrap_or(Value::Null);
+            one.wanted.insert(field, stored);
+        }
+    }
+}

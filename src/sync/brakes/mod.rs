@@ -1,0 +1,145 @@
+//! Brakes: what no run does to a target before a person has looked at it.
+//!
+//! Whether a job *offends* is a matter of its target alone: of what is there and what would be there (`offence`). Whether
+//! offending jobs *go* is ruled once for the whole run that opened them: they wait while it is under way, and at its end
+//! their number is compared with what the flow allows (`ruling`). A delivery asks for the ruling and goes on, waits, or
+//! remembers what was rejected (`judge`).
+
+mod judge;
+mod offence;
+mod ruling;
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+
+pub(super) use judge::judge;
+pub(super) use ruling::{LEASE, rule, settle, settle_all};
+
+use super::{Flow, routes::Routes};
+
+/// A kind of damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Brake {
+    /// An object, or a part of one, goes away: deleted or no longer shown.
+    Delete,
+    /// A price changes by more than a share of itself.
+    PriceChange,
+    /// A price becomes zero, or goes missing.
+    ZeroPrice,
+    /// What could be bought no longer can.
+    ZeroStock,
+    /// A required text becomes empty, in one language or in all.
+    Emptied,
+    /// A customer gets another e-mail address.
+    EmailChange,
+}
+
+impl Brake {
+    pub const ALL: [Self; 6] =
+        [Self::Delete, Self::PriceChange, Self::ZeroPrice, Self::ZeroStock, Self::Emptied, Self::EmailChange];
+
+    /// The word used in the configuration, in the store and on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delete => "delete",
+            Self::PriceChange => "price_change",
+            Self::ZeroPrice => "zero_price",
+            Self::ZeroStock => "zero_stock",
+            Self::Emptied => "emptied",
+            Self::EmailChange => "email_change",
+        }
+    }
+}
+
+/// How many records of one run may offend a brake at a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// So many.
+    Count(u64),
+    /// Percent of what the target holds of the entity; always [`FEW`].
+    Share(Decimal),
+}
+
+/// A share of next to nothing says nothing: so many records never trip one.
+pub const FEW: u64 = 3;
+
+impl Allowed {
+    /// Whether `offences` are too many for a target that holds `base` records.
+    pub(super) fn is_exceeded(self, offences: u64, base: u64) -> bool {
+        match self {
+            Self::Count(count) => offences > count,
+            Self::Share(percent) => {
+                let share = Decimal::from(offences).checked_mul(Decimal::ONE_HUNDRED);
+                let limit = percent.checked_mul(Decimal::from(base));
+                offences > FEW && share.zip(limit).is_none_or(|(share, limit)| share > limit)
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Allowed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Share(percent) => write!(f, "{}%", percent.normalize()),
+        }
+    }
+}
+
+/// The brakes of a flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brakes {
+    /// A brake that is not here is off.
+    pub allowed: BTreeMap<Brake, Allowed>,
+    /// Percent by which a price may change before it counts.
+    pub beyond: Decimal,
+}
+
+impl Default for Brakes {
+    fn default() -> Self {
+        let allowed = BTreeMap::from([
+            (Brake::Delete, Allowed::Share(Decimal::from(5))),
+            (Brake::PriceChange, Allowed::Count(0)),
+            (Brake::ZeroPrice, Allowed::Count(0)),
+            (Brake::ZeroStock, Allowed::Share(Decimal::from(20))),
+            (Brake::Emptied, Allowed::Share(Decimal::ONE)),
+            (Brake::EmailChange, Allowed::Share(Decimal::from(5))),
+        ]);
+        Self { allowed, beyond: Decimal::from(40) }
+    }
+}
+
+impl Brakes {
+    #[must_use]
+    pub fn off() -> Self {
+        Self { allowed: BTreeMap::new(), ..Self::default() }
+    }
+}
+
+/// The flow whose brakes hold for what a run of `system` does to `target`: one that leads there from the system or, for what
+/// the target itself made necessary, the first that leads there at all.
+fn flow<'a>(routes: &'a Routes, system: &'a str, target: &'a str, entity: &'a str) -> Option<&'a Flow> {
+    routes.to(target, entity).find(|flow| flow.from == system).or_else(|| routes.to(target, entity).next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_next_to_nothing_never_trips() {
+        let share = Allowed::Share(Decimal::from(5));
+        assert!(!share.is_exceeded(1, 3) && !share.is_exceeded(3, 3));
+        assert!(share.is_exceeded(4, 10), "40 %");
+        assert!(!share.is_exceeded(50, 1000) && share.is_exceeded(51, 1000), "the share itself is allowed");
+        assert!(Allowed::Share("0.5".parse().unwrap()).is_exceeded(6, 1000));
+    }
+
+    #[test]
+    fn a_number_is_meant_as_it_is() {
+        assert!(Allowed::Count(0).is_exceeded(1, 3));
+        assert!(!Allowed::Count(10).is_exceeded(10, 10) && Allowed::Count(10).is_exceeded(11, 1_000_000));
+    }
+}

@@ -1,0 +1,276 @@
+//! What a write would do to a target that somebody should have a look at.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use rust_decimal::Decimal;
+use serde_json::Value;
+
+use super::{Brake, Brakes};
+use crate::{
+    mapping::Fields,
+    model::{Entities, EntitySpec, Kind, decimal},
+    port::Op,
+};
+
+/// One way in which a write offends.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Offence {
+    pub(super) brake: Brake,
+    /// Fields that it is about; none where the object itself goes.
+    pub(super) fields: BTreeSet<String>,
+    /// For a price: percent of change, absent where the two cannot be compared.
+    pub(super) percent: Option<Decimal>,
+    /// For the example: field, before, after.
+    pub(super) shown: (String, Value, Value),
+}
+
+impl Offence {
+    /// Whether it counts for these brakes.
+    pub(super) fn counts(&self, brakes: &Brakes) -> bool {
+        let far = self.brake != Brake::PriceChange || self.percent.is_none_or(|percent| percent > brakes.beyond);
+        brakes.allowed.contains_key(&self.brake) && far
+    }
+}
+
+/// An entity as brakes see it.
+pub(super) struct Lookout<'a> {
+    spec: &'a EntitySpec,
+    /// Fields that list parts, what is priced and stocked, with the member that tells these apart.
+    part_lists: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Lookout<'a> {
+    pub(super) fn of(entities: &'a Entities, entity: &str) -> Option<Self> {
+        let spec = entities.get(entity)?;
+        let parts: BTreeSet<&str> =
+            entities.iter().flat_map(|spec| spec.fields.values()).filter_map(|field| field.part.as_deref()).collect();
+        let part_lists = spec.fields.iter().filter(|(name, _)| parts.contains(format!("{entity}.{name}").as_str()));
+        let part_lists = part_lists.filter_map(|(name, field)| Some((name.as_str(), field.key.as_deref()?))).collect();
+        Some(Self { spec, part_lists })
+    }
+
+    /// Whether the field holds data of a person.
+    pub(super) fn is_personal(&self, field: &str) -> bool {
+        let name = field.split(['.', '[']).next().unwrap_or(field);
+        self.spec.fields.get(name).is_some_and(|field| field.personal)
+    }
+
+    /// The field that stands for the object itself: without its key there is none.
+    pub(super) fn key(&self) -> &str {
+        &self.spec.key
+    }
+
+    /// All offences of a write that turns `before`, an object of the target, into one whose `changed` fields are as in
+    /// `wanted`; every change of a price among them, however small. Creates offend nobody.
+    pub(super) fn offences(
+        &self,
+        op: Op,
+        before: &Fields,
+        wanted: &Fields,
+        changed: &BTreeSet<String>,
+    ) -> Vec<Offence> {
+        match op {
+            Op::Create => Vec::new(),
+            Op::Delete => {
+                let key = before.get(self.key()).cloned().unwrap_or_default();
+                let shown = (self.spec.key.clone(), key, Value::Null);
+                vec![Offence { brake: Brake::Delete, fields: BTreeSet::new(), percent: None, shown }]
+            }
+            Op::Update => {
+                let edit = Edit { before, wanted, changed };
+                let mut found = Vec::new();
+                found.extend(edit.hidden());
+                found.extend(self.part_lists.iter().filter_map(|(list, key)| edit.lost_part(list, key)));
+                found.extend(self.emptied(&edit));
+                match self.spec.entity.as_str() {
+                    "price" => found.extend(self.prices(&edit)),
+                    "stock" => found.extend(edit.sold_out()),
+                    "customer" => found.extend(edit.another_email()),
+                    _ => {}
+                }
+                found
+            }
+        }
+    }
+
+    fn emptied(&self, edit: &Edit<'_>) -> Option<Offence> {
+        let required = self.spec.fields.iter().filter(|(_, field)| field.required);
+        let mut lost = required.filter_map(|(name, field)| {
+            let (before, after) = edit.sides(name)?;
+            let is_lost = match (field.kind, before.as_object()) {
+                (Kind::Localized, Some(texts)) => {
+                    texts.iter().any(|(language, text)| !is_blank(text) && is_blank(&after[language.as_str()]))
+                }
+                (Kind::Text, _) => !is_blank(before) && is_blank(after),
+                _ => false,
+            };
+            is_lost.then_some((name, before, after))
+        });
+        let (name, before, after) = lost.next()?;
+        let mut offence = edit.offence(Brake::Emptied, name, before, after);
+        offence.fields.extend(lost.map(|(name, ..)| name.clone()));
+        Some(offence)
+    }
+
+    /// Amounts that are asked of a customer: required ones, not what is shown struck through.
+    fn prices(&self, edit: &Edit<'_>) -> Vec<Offence> {
+        let mut pairs: Vec<(String, &str, Option<Decimal>, Option<Decimal>)> = Vec::new();
+        for (name, field) in &self.spec.fields {
+            let Some((before, after)) = edit.sides(name) else { continue };
+            if field.required && field.kind == Kind::Money {
+                pairs.push((name.clone(), name, amount(before), amount(after)));
+            }
+            let Some((key, of)) = field.key.as_ref().zip(field.of.as_ref()) else { continue };
+            let (before, after) = (items(before, key), items(after, key));
+            for (member, _) in of.fields.iter().filter(|(_, field)| field.required && field.kind == Kind::Money) {
+                for (at, item) in &before {
+                    // A quantity break that goes away is not a price that changes.
+                    if let Some(now) = after.get(at) {
+                        let path = format!("{name}[{at}].{member}");
+                        pairs.push((path, name, amount(&item[member.as_str()]), amount(&now[member.as_str()])));
+                    }
+                }
+            }
+        }
+        let another_currency = self.spec.money_currency.as_deref().and_then(|field| {
+            let (before, after) = edit.sides(field)?;
+            (!before.is_null() && !after.is_null()).then_some((field, before, after))
+        });
+        let mut found: BTreeMap<Brake, Offence> = BTreeMap::new();
+        if let Some((field, before, after)) = another_currency {
+            found.insert(Brake::PriceChange, edit.offence(Brake::PriceChange, field, before, after));
+        }
+        for (path, field, before, after) in pairs {
+            let Some(before) = before.filter(|before| !before.is_zero()) else { continue };
+            let brake = match after {
+                Some(after) if after > Decimal::ZERO && before != after => Brake::PriceChange,
+                Some(after) if after > Decimal::ZERO => continue,
+                _ => Brake::ZeroPrice,
+            };
+            let percent = after.and_then(|after| percent(before, after));
+            let shown = (path, text(Some(before)), text(after));
+            let offence = found.entry(brake).or_insert_with(|| Offence {
+                brake,
+                fields: BTreeSet::new(),
+                percent,
+                shown: shown.clone(),
+            });
+            // The farthest stands for all; one that cannot be compared is the farthest there is.
+            if offence.percent.is_some() && offence.percent.zip(percent).is_none_or(|(known, more)| more > known) {
+                (offence.percent, offence.shown) = (percent, shown);
+            }
+            offence.fields.insert(field.to_owned());
+        }
+        // An amount means nothing without its currency and its tax: they go together or not at all.
+        let together = [self.spec.money_currency.as_deref(), Some("tax_included")];
+        for offence in found.values_mut() {
+            offence
+                .fields
+                .extend(together.into_iter().flatten().filter(|name| edit.changed.contains(*name)).map(str::to_owned));
+        }
+        found.into_values().collect()
+    }
+}
+
+/// One object, before and after.
+struct Edit<'a> {
+    before: &'a Fields,
+    wanted: &'a Fields,
+    changed: &'a BTreeSet<String>,
+}
+
+impl<'a> Edit<'a> {
+    /// Both values of a field that changes and that the target has.
+    fn sides(&self, field: &str) -> Option<(&'a Value, &'a Value)> {
+        static ABSENT: Value = Value::Null;
+        let before = self.before.get(field)?;
+        self.changed.contains(field).then(|| (before, self.wanted.get(field).unwrap_or(&ABSENT)))
+    }
+
+    fn offence(&self, brake: Brake, field: &str, before: &Value, after: &Value) -> Offence {
+        let shown = (field.to_owned(), before.clone(), after.clone());
+        Offence { brake, fields: BTreeSet::from([field.to_owned()]), percent: None, shown }
+    }
+
+    fn hidden(&self) -> Option<Offence> {
+        let before = self.before.get("active").cloned().unwrap_or(Value::Null);
+        let after = self.wanted.get("active").filter(|_| self.changed.contains("active"))?;
+        let goes = *after == Value::Bool(false) && before != Value::Bool(false);
+        goes.then(|| self.offence(Brake::Delete, "active", &before, after))
+    }
+
+    /// A variant that goes away or is no longer shown.
+    fn lost_part(&self, list: &str, key: &str) -> Option<Offence> {
+        let (before, after) = self.sides(list)?;
+        let (before, after) = (items(before, key), items(after, key));
+        let (key, was) = before.into_iter().find(|(key, was)| match after.get(key) {
+            None => true,
+            Some(now) => now["active"] == Value::Bool(false) && was["active"] == Value::Bool(true),
+        })?;
+        let now = after.get(&key).map_or(Value::Null, |now| now["active"].clone());
+        let was = if now.is_null() { Value::from(&*key) } else { was["active"].clone() };
+        let shown = (format!("{list}[{key}]"), was, now);
+        Some(Offence { brake: Brake::Delete, fields: BTreeSet::from([list.to_owned()]), percent: None, shown })
+    }
+
+    fn sold_out(&self) -> Option<Offence> {
+        let fields: BTreeSet<String> =
+            ["quantity", "levels"].into_iter().filter(|name| self.changed.contains(*name)).map(str::to_owned).collect();
+        if fields.is_empty() {
+            return None;
+        }
+        let before = on_hand(|field| self.before.get(field))?;
+        let after = on_hand(|field| match self.changed.contains(field) {
+            true => self.wanted.get(field),
+            false => self.before.get(field),
+        });
+        let goes = before > Decimal::ZERO && after.is_none_or(|after| after <= Decimal::ZERO);
+        let field = fields.first().cloned().unwrap_or_default();
+        let shown = (field, text(Some(before)), text(after));
+        goes.then(|| Offence { brake: Brake::ZeroStock, fields, percent: None, shown })
+    }
+
+    fn another_email(&self) -> Option<Offence> {
+        let (before, after) = self.sides("email")?;
+        let plain = |value: &Value| value.as_str().unwrap_or_default().trim().to_lowercase();
+        let differs = !plain(before).is_empty() && plain(before) != plain(after);
+        differs.then(|| self.offence(Brake::EmailChange, "email", before, after))
+    }
+}
+
+fn is_blank(value: &Value) -> bool {
+    value.as_str().is_none_or(|text| text.trim().is_empty())
+}
+
+fn amount(value: &Value) -> Option<Decimal> {
+    value.as_str().and_then(decimal::parse)
+}
+
+fn text(value: Option<Decimal>) -> Value {
+    value.map_or(Value::Null, |value| decimal::canonical(value).into())
+}
+
+/// Items of a list by what tells them apart.
+fn items<'a>(list: &'a Value, key: &str) -> BTreeMap<Cow<'a, str>, &'a Value> {
+    let items = list.as_array().into_iter().flatten();
+    items.filter_map(|item| Some((item.get(key)?.as_str()?.into(), item))).collect()
+}
+
+/// Quantity over all locations.
+fn on_hand<'a>(field: impl Fn(&str) -> Option<&'a Value>) -> Option<Decimal> {
+    if let Some(quantity) = field("quantity").and_then(amount) {
+        return Some(quantity);
+    }
+    let levels = field("levels")?.as_array()?;
+    levels.iter().try_fold(Decimal::ZERO, |sum, level| {
+        // What is short in one place is not there in another.
+        sum.checked_add(amount(&level["quantity"]).unwrap_or_default().max(Decimal::ZERO))
+    })
+}
+
+fn percent(before: Decimal, after: Decimal) -> Option<Decimal> {
+    after.checked_sub(before)?.abs().checked_mul(Decimal::ONE_HUNDRED)?.checked_div(before.abs())
+}

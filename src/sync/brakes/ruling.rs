@@ -1,0 +1,151 @@
+//! At the end of a run: how many of its jobs offend, and whether that is within what the flow allows.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::Value;
+
+use super::{
+    super::{deliver::Batch, engine::Parts, prepare},
+    Brake, flow,
+    judge::{offences, why},
+    offence::Lookout,
+};
+use crate::store::{Example, Held, Lease, Pending, Result, Trip};
+
+/// Examples told of each brake.
+const TOLD: usize = 5;
+const SLICE: usize = 500;
+/// Lease of a pull, which a ruling is the end of.
+pub(in crate::sync) const LEASE: Duration = Duration::from_secs(120);
+
+/// Rules on the jobs that a run has opened, and lets those go that waited for it.
+pub(in crate::sync) async fn rule(parts: &Parts, run: i64, lease: Option<&Lease>) -> Result<()> {
+    match parts.store.pending().await?.into_iter().find(|pending| pending.run == run) {
+        // It has come to its end: every record that is gone has its job.
+        Some(pending) => rule_on(parts, &Pending { gone: 0, ..pending }, lease).await,
+        None => Ok(()),
+    }
+}
+
+/// `gone` of a run that was cut off counts in full: how many more it would have declared gone is not known.
+async fn rule_on(parts: &Parts, pending: &Pending, lease: Option<&Lease>) -> Result<()> {
+    let (run, system, entity) = (pending.run, pending.system.as_str(), pending.entity.as_str());
+    let mut held = Held { trips: Vec::new(), jobs: Vec::new(), why: why(run) };
+    let own = parts.routes.to(system, entity).next().map(|_| system);
+    let mut targets: Vec<&str> =
+        parts.routes.from(system, entity).flat_map(|flow| &flow.to).map(String::as_str).chain(own).collect();
+    targets.sort_unstable();
+    targets.dedup();
+    for target in targets {
+        at(parts, pending, target, lease, &mut held).await?;
+    }
+    for trip in &held.trips {
+        tracing::warn!(
+            run,
+            target = trip.target,
+            entity,
+            brake = trip.brake,
+            offences = trip.offences,
+            of = trip.base,
+            allowed = trip.allowed,
+            "a brake holds the run's jobs back; `vaiven approve` shows them"
+        );
+    }
+    let held = (!held.trips.is_empty()).then_some(&held);
+    parts.store.rule(run, held, parts.env.now()).await?;
+    parts.work.notify_waiters();
+    Ok(())
+}
+
+#[derive(Default)]
+struct Counted {
+    jobs: Vec<i64>,
+    examples: Vec<Example>,
+}
+
+/// Counts what the run's jobs do at a target and adds what is too much.
+async fn at(parts: &Parts, pending: &Pending, target: &str, lease: Option<&Lease>, held: &mut Held) -> Result<()> {
+    let (run, system, entity) = (pending.run, pending.system.as_str(), pending.entity.as_str());
+    let (Some(flow), Some(endpoint)) = (flow(&parts.routes, system, target, entity), parts.systems.get(target)) else {
+        return Ok(());
+    };
+    let (Some(facts), Some(lookout)) = (endpoint.facts(entity), Lookout::of(&parts.entities, entity)) else {
+        return Ok(());
+    };
+    if flow.brakes.allowed.is_empty() {
+        return Ok(());
+    }
+    let batch = Batch { parts, system: endpoint.as_ref(), target, entity, settle: parts.limits(target).settle };
+    let mut counted: BTreeMap<Brake, Counted> = BTreeMap::new();
+    let mut after = 0;
+    loop {
+        let jobs = parts.store.opened(run, target, after, SLICE).await?;
+        let Some(last) = jobs.last() else { break };
+        after = last.id;
+        for one in prepare::outlook(&batch, facts, jobs).await? {
+            for offence in offences(&lookout, &one).into_iter().filter(|offence| offence.counts(&flow.brakes)) {
+                let counted = counted.entry(offence.brake).or_default();
+                counted.jobs.push(one.job.id);
+                if counted.examples.len() < TOLD {
+                    let (field, before, after) = offence.shown;
+                    let personal = lookout.is_personal(&field);
+                    let (before, after) = if personal { (Value::Null, Value::Null) } else { (before, after) };
+                    counted.examples.push(Example { key: one.key.clone(), field, personal, before, after });
+                }
+            }
+        }
+        if let Some(lease) = lease {
+            // Should it be lost, the others find the run pending and rule as well: to the same end.
+            parts.store.keep(lease, LEASE, parts.env.now()).await?;
+        }
+    }
+    if counted.is_empty() {
+        return Ok(());
+    }
+    let base = parts.store.live(target, entity).await?;
+    for (brake, counted) in counted {
+        let Some(allowed) = flow.brakes.allowed.get(&brake) else { continue };
+        let mut offences = u64::try_from(counted.jobs.len()).unwrap_or(u64::MAX);
+        if brake == Brake::Delete {
+            offences = offences.max(pending.gone);
+        }
+        if allowed.is_exceeded(offences, base) {
+            held.jobs.extend(counted.jobs);
+            held.trips.push(Trip {
+                target: target.to_owned(),
+                brake: brake.as_str().to_owned(),
+                offences,
+                base,
+                allowed: allowed.to_string(),
+                examples: counted.examples,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Rules on what earlier runs of a system and entity left pending: they were cut off. For whoever has the lease of their pull.
+pub(in crate::sync) async fn settle(parts: &Parts, system: &str, entity: &str, lease: &Lease) -> Result<()> {
+    for pending in parts.store.pending().await? {
+        if pending.system == system && pending.entity == entity {
+            rule_on(parts, &pending, Some(lease)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Rules on all runs that were cut off; those that another daemon is at are its own.
+pub(in crate::sync) async fn settle_all(parts: &Parts) -> Result<()> {
+    let mut pairs: Vec<(String, String)> =
+        parts.store.pending().await?.into_iter().map(|one| (one.system, one.entity)).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    for (system, entity) in pairs {
+        let name = format!("pull:{system}/{entity}");
+        let Some(lease) = parts.store.acquire(&name, &parts.owner, LEASE, parts.env.now()).await? else { continue };
+        let settled = settle(parts, &system, &entity, &lease).await;
+        parts.store.drop_lease(&lease).await?;
+        settled?;
+    }
+    Ok(())
+}

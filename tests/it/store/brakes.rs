@@ -1,0 +1,235 @@
+//! Brakes: which run a job belongs to, what is ruled of it, and who waits for that.
+
+use serde_json::json;
+use vaiven::store::{
+    Approval, Balance, Example, Held, Job, JobFilter, JobState, NewJob, PageCommit, Pending, RecordId, Ruling,
+    SharedStore, Trip,
+};
+
+use super::backend::{Backend, LEASE, at, change, claim, done, ends, job, page, parked, promises, pulled};
+
+promises! {
+    a_job_knows_the_run_that_last_opened_it,
+    a_job_of_a_held_or_rejected_run_stays_with_it,
+    a_run_is_pending_from_its_first_job_to_its_ruling,
+    only_jobs_of_records_that_the_target_holds_are_looked_at,
+    a_clear_ruling_wakes_those_who_waited_for_it,
+    a_held_run_parks_its_jobs_as_one_approval,
+    a_decision_queues_what_it_is_about_and_is_taken_once,
+    an_approval_with_nothing_left_to_decide_is_none,
+    nobody_parks_on_a_ruling_that_was_made_meanwhile,
+    a_run_that_holds_jobs_outlives_the_purge,
+}
+
+/// A run that has opened jobs for these records at the shop.
+async fn opening(store: &SharedStore, records: &[RecordId]) -> i64 {
+    let commit = PageCommit {
+        changes: records.iter().map(|record| change(*record, "new")).collect(),
+        jobs: records.iter().map(|record| job("shop", *record)).collect(),
+        balance: Balance { seen: 1, changed: 1, ..Balance::default() },
+        ..page(store, "erp").await
+    };
+    let run = commit.run;
+    store.commit_page(commit, at(1)).await.unwrap();
+    run
+}
+
+/// Records that both the ERP and the shop hold.
+async fn both(store: &SharedStore, count: i64) -> Vec<RecordId> {
+    let mut records = Vec::new();
+    for number in 0..count {
+        let record = pulled(store, "erp", &number.to_string(), &format!("SKU-{number}")).await;
+        assert_eq!(pulled(store, "shop", &format!("s{number}"), &format!("SKU-{number}")).await, record);
+        records.push(record);
+    }
+    records
+}
+
+fn held(jobs: &[&Job]) -> Held {
+    let trip = Trip {
+        target: "shop".into(),
+        brake: "delete".into(),
+        offences: 480,
+        base: 500,
+        allowed: "5%".into(),
+        examples: vec![Example {
+            key: "SKU-0".into(),
+            field: "active".into(),
+            personal: false,
+            before: json!(true),
+            after: json!(null),
+        }],
+    };
+    Held { trips: vec![trip], jobs: jobs.iter().map(|job| job.id).collect(), why: "look at it".into() }
+}
+
+async fn jobs(store: &SharedStore) -> Vec<Job> {
+    let mut jobs = store.jobs(&JobFilter::default()).await.unwrap();
+    jobs.sort_by_key(|job| job.id);
+    jobs
+}
+
+async fn a_job_knows_the_run_that_last_opened_it(backend: Backend) {
+    let store = &backend.store;
+    let record = pulled(store, "erp", "1", "A").await;
+    store.enqueue(&[job("shop", record)], at(0)).await.unwrap();
+    assert_eq!(jobs(store).await[0].run, None, "opened by a person");
+    let first = opening(store, &[record]).await;
+    assert_eq!(jobs(store).await[0].run, Some(first));
+    let second = opening(store, &[record]).await;
+    store.enqueue(&[job("shop", record)], at(2)).await.unwrap();
+    assert_eq!(jobs(store).await[0].run, Some(second), "a person's opening changes nothing of that");
+    let claimed = claim(store, "shop", at(3)).await;
+    assert_eq!(claimed[0].run, Some(second));
+    let third = opening(store, &[record]).await;
+    assert_eq!(store.rulings(&[claimed[0].id]).await.unwrap()[&claimed[0].id].run, third, "also while it runs");
+}
+
+async fn a_job_of_a_held_or_rejected_run_stays_with_it(backend: Backend) {
+    let store = &backend.store;
+    let records = both(store, 1).await;
+    let run = opening(store, &records).await;
+    let open = jobs(store).await;
+    store.rule(run, Some(&held(&[&open[0]])), at(2)).await.unwrap();
+    opening(store, &records).await;
+    opening(store, &records).await;
+    let again = &jobs(store).await[0];
+    assert_eq!((again.run, again.state), (Some(run), JobState::Queued), "it is judged again, as part of that run");
+    let claimed = claim(store, "shop", at(3)).await;
+    let waits = ends(&claimed[0], parked(&format!("brake:run-{run}")));
+    store.deliver("shop", "product", vec![waits], at(3)).await.unwrap();
+    store.decide_run(run, false, at(4)).await.unwrap();
+    opening(store, &records).await;
+    assert_eq!(jobs(store).await[0].run, Some(run), "until the rejection is carried out");
+    let claimed = claim(store, "shop", at(5)).await;
+    store.deliver("shop", "product", vec![done(&claimed[0])], at(5)).await.unwrap();
+    let later = opening(store, &records).await;
+    assert_eq!(jobs(store).await[1].run, Some(later));
+}
+
+async fn a_run_is_pending_from_its_first_job_to_its_ruling(backend: Backend) {
+    let store = &backend.store;
+    let records = both(store, 1).await;
+    assert!(store.pending().await.unwrap().is_empty(), "nothing was opened");
+    let run = opening(store, &records).await;
+    let gone = PageCommit { run, balance: Balance { gone: 7, ..Balance::default() }, ..page(store, "erp").await };
+    store.commit_page(gone, at(1)).await.unwrap();
+    let pending = Pending { run, system: "erp".into(), entity: "product".into(), gone: 7 };
+    assert_eq!(store.pending().await.unwrap(), [pending]);
+    let open = jobs(store).await;
+    assert_eq!(store.rulings(&[open[0].id]).await.unwrap()[&open[0].id].ruling, Ruling::Pending);
+    assert!(store.rule(run, None, at(2)).await.unwrap());
+    assert!(!store.rule(run, Some(&held(&[])), at(2)).await.unwrap(), "ruled once");
+    assert!(store.pending().await.unwrap().is_empty());
+    let ruled = store.rulings(&[open[0].id]).await.unwrap().remove(&open[0].id).unwrap();
+    assert_eq!((ruled.run, ruled.system.as_str(), ruled.ruling), (run, "erp", Ruling::Clear));
+}
+
+async fn only_jobs_of_records_that_the_target_holds_are_looked_at(backend: Backend) {
+    let store = &backend.store;
+    let mut records = vec![pulled(store, "erp", "new", "NEW").await];
+    let run = opening(store, &records).await;
+    assert!(store.opened(run, "shop", 0, 10).await.unwrap().is_empty(), "the shop holds nothing");
+    records.extend(both(store, 3).await);
+    let run = opening(store, &records).await;
+    let open = store.opened(run, "shop", 0, 2).await.unwrap();
+    assert_eq!(open.iter().map(|job| job.record).collect::<Vec<_>>(), records[1..3]);
+    let rest = store.opened(run, "shop", open[1].id, 2).await.unwrap();
+    assert_eq!(rest.iter().map(|job| job.record).collect::<Vec<_>>(), records[3..]);
+    assert!(store.opened(run, "crm", 0, 10).await.unwrap().is_empty());
+    assert_eq!((store.live("shop", "product").await.unwrap(), store.live("shop", "price").await.unwrap()), (3, 0));
+}
+
+async fn a_clear_ruling_wakes_those_who_waited_for_it(backend: Backend) {
+    let store = &backend.store;
+    let records = both(store, 2).await;
+    let run = opening(store, &records).await;
+    let claimed = claim(store, "shop", at(2)).await;
+    let outcomes = vec![ends(&claimed[0], parked(&format!("run:{run}"))), ends(&claimed[1], parked("lookup:tax=X"))];
+    assert_eq!(store.deliver("shop", "product", outcomes, at(2)).await.unwrap().woken, 0);
+    assert!(claim(store, "shop", at(3)).await.is_empty());
+    store.rule(run, None, at(3)).await.unwrap();
+    let woken = claim(store, "shop", at(3)).await;
+    assert_eq!(woken.iter().map(|job| job.id).collect::<Vec<_>>(), [claimed[0].id]);
+}
+
+async fn a_held_run_parks_its_jobs_as_one_approval(backend: Backend) {
+    let store = &backend.store;
+    let records = both(store, 3).await;
+    let run = opening(store, &records).await;
+    let open = jobs(store).await;
+    let running = store.claim("shop", &[], "worker", 1, LEASE, at(2)).await.unwrap();
+    let held = held(&[&open[0], &open[1]]);
+    assert!(store.rule(run, Some(&held), at(3)).await.unwrap());
+    let states: Vec<JobState> = jobs(store).await.iter().map(|job| job.state).collect();
+    assert_eq!(running[0].id, open[0].id);
+    assert_eq!(states, [JobState::Running, JobState::Parked, JobState::Queued], "whoever runs it asks for the ruling");
+    let waiting = &jobs(store).await[1];
+    let cause = format!("brake:run-{run}");
+    assert_eq!((waiting.cause.as_deref(), waiting.error.as_deref()), (Some(cause.as_str()), Some("look at it")));
+    let ruled = store.rulings(&[open[0].id]).await.unwrap().remove(&open[0].id).unwrap();
+    assert_eq!(ruled.ruling, Ruling::Held);
+    assert!(ruled.tripped.contains(&("shop".into(), "delete".into())), "{ruled:?}");
+    let approvals = backend.second().await.approvals().await.unwrap();
+    let Approval { run: of, system, entity, jobs, trips, .. } = &approvals[0];
+    assert_eq!((*of, system.as_str(), entity.as_str(), *jobs), (run, "erp", "product", 1));
+    assert_eq!(*trips, held.trips);
+}
+
+async fn a_decision_queues_what_it_is_about_and_is_taken_once(backend: Backend) {
+    let store = &backend.store;
+    let records = both(store, 2).await;
+    let run = opening(store, &records).await;
+    let open = jobs(store).await;
+    assert_eq!(store.decide_run(run, true, at(2)).await.unwrap(), None, "nothing is held yet");
+    store.rule(run, Some(&held(&[&open[0], &open[1]])), at(2)).await.unwrap();
+    assert_eq!(store.decide_run(run, true, at(3)).await.unwrap(), Some(2));
+    assert_eq!(store.decide_run(run, false, at(4)).await.unwrap(), None, "decided already");
+    assert_eq!(store.rulings(&[open[0].id]).await.unwrap()[&open[0].id].ruling, Ruling::Approved);
+    assert!(store.approvals().await.unwrap().is_empty());
+    assert_eq!(claim(store, "shop", at(4)).await.len(), 2);
+}
+
+async fn an_approval_with_nothing_left_to_decide_is_none(backend: Backend) {
+    let store = &backend.store;
+    let records = both(store, 1).await;
+    let run = opening(store, &records).await;
+    let open = jobs(store).await;
+    store.rule(run, Some(&held(&[&open[0]])), at(2)).await.unwrap();
+    assert_eq!(store.approvals().await.unwrap().len(), 1);
+    opening(store, &records).await;
+    let claimed = claim(store, "shop", at(3)).await;
+    store.deliver("shop", "product", vec![done(&claimed[0])], at(3)).await.unwrap();
+    assert!(store.approvals().await.unwrap().is_empty(), "the source was corrected");
+}
+
+async fn nobody_parks_on_a_ruling_that_was_made_meanwhile(backend: Backend) {
+    let store = &backend.store;
+    let records = both(store, 2).await;
+    let run = opening(store, &records).await;
+    let claimed = claim(store, "shop", at(2)).await;
+    store.rule(run, Some(&held(&[])), at(3)).await.unwrap();
+    let waits = ends(&claimed[0], parked(&format!("run:{run}")));
+    assert_eq!(store.deliver("shop", "product", vec![waits], at(3)).await.unwrap().woken, 1);
+    store.decide_run(run, false, at(4)).await.unwrap();
+    let waits = ends(&claimed[1], parked(&format!("brake:run-{run}")));
+    assert_eq!(store.deliver("shop", "product", vec![waits], at(4)).await.unwrap().woken, 1);
+    assert_eq!(claim(store, "shop", at(4)).await.len(), 2);
+}
+
+async fn a_run_that_holds_jobs_outlives_the_purge(backend: Backend) {
+    let store = &backend.store;
+    let records = both(store, 1).await;
+    let run = opening(store, &records).await;
+    let open = jobs(store).await;
+    store.rule(run, Some(&held(&[&open[0]])), at(2)).await.unwrap();
+    while store.purge(at(1_000_000), 100).await.unwrap() > 0 {}
+    assert_eq!(store.runs(10).await.unwrap().iter().map(|run| run.id).collect::<Vec<_>>(), [run]);
+    assert_eq!(store.approvals().await.unwrap()[0].trips.len(), 1);
+    store.enqueue(&[NewJob { target: "crm".into(), ..job("crm", records[0]) }], at(3)).await.unwrap();
+    store.decide_run(run, true, at(3)).await.unwrap();
+    let claimed = claim(store, "shop", at(3)).await;
+    store.deliver("shop", "product", vec![done(&claimed[0])], at(3)).await.unwrap();
+    while store.purge(at(1_000_000), 100).await.unwrap() > 0 {}
+    assert!(store.runs(10).await.unwrap().is_empty());
+}
