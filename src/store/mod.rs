@@ -464,6 +464,9 @@ pub struct PageCommit {
     pub replicas: Vec<ReplicaWrite>,
     /// Known rows whose fingerprint alone is new (the canonical object is the same): (id, print, version, sent).
     pub reprints: Vec<(String, Print, Option<String>, Fields)>,
+    /// Id to the number of the delivery that had last written the replica when the row was compared with it; 0 where there
+    /// was none. A delivery that came between makes the page [`StoreError::Stale`].
+    pub compared: BTreeMap<String, i64>,
     pub changes: Vec<NewChange>,
     pub jobs: Vec<NewJob>,
     /// Shared fields that this page moved on.

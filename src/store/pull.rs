@@ -9,7 +9,7 @@ use super::{
     merged::{mark_conflicts, write_merged},
     queue::{lock_target, open_jobs, wake},
     replica::{Cause, Replicas, Writer, select_replicas},
-    sql::{Tx, args, rows},
+    sql::{Sql, Tx, args, rows},
     values::{fields_or_null, micros, print_text},
 };
 
@@ -75,6 +75,7 @@ impl Database {
         if !page.replicas.is_empty() {
             lock_target(&mut tx, replicas.system, false).await?;
         }
+        prove_compared(&mut tx, &replicas, &page).await?;
         let numbers = replicas.write(&mut tx, &writes, Writer::Page).await?;
         reprint(&mut tx, &replicas, &page).await?;
         let changes: Vec<_> = page.changes.iter().map(|change| (change, Cause::Run(page.run))).collect();
@@ -175,6 +176,36 @@ fn balance_args(run: i64, balance: &Balance) -> Vec<super::sql::Arg> {
 /// Comma-separated numbers of an aggregate.
 fn numbers_in<T: std::str::FromStr>(text: Option<&str>) -> Vec<T> {
     text.into_iter().flat_map(|text| text.split(',')).filter_map(|number| number.parse().ok()).collect()
+}
+
+/// What a delivery has written since the page was compared would be written over by what the page knew.
+async fn prove_compared(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Result<()> {
+    macro_rules! moved {
+        ($lock:literal) => {
+            concat!(
+                "SELECT r.id, CASE WHEN r.written <> CAST(j.value->>1 AS BIGINT) THEN 1 ELSE 0 END \
+                 FROM json_each($1) j CROSS JOIN replica r \
+                 WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0",
+                $lock
+            )
+        };
+    }
+    const SQL: Sql = Sql {
+        sqlite: moved!(" AND r.written <> CAST(j.value->>1 AS BIGINT) LIMIT 1"),
+        // Every row is held until the page is durable; one that is not there yet cannot be made twice.
+        postgres: moved!(" ORDER BY r.id FOR UPDATE OF r"),
+    };
+    if page.compared.is_empty() {
+        return Ok(());
+    }
+    let compared = rows(&page.compared)?;
+    let found = tx.rows("look for deliveries", SQL, args![compared, replicas.system, replicas.entity]).await?;
+    for row in &found {
+        if row.int(1)? == 1 {
+            return Err(super::StoreError::Stale("a replica of this page"));
+        }
+    }
+    Ok(())
 }
 
 async fn reprint(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Result<()> {

@@ -157,6 +157,7 @@ impl Reading<'_> {
                 commit.balance.skipped += 1;
                 continue;
             }
+            commit.compared.insert(seen.id.clone(), before.as_ref().map_or(0, |replica| replica.written));
             let fresh = before.as_ref().is_none_or(|replica| replica.gone_at.is_some() || replica.fields.is_empty());
             let (fields, mut sent) = observe(before.as_ref(), seen.object.fields, self.mapping.reads());
             let difference = model::diff(

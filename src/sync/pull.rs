@@ -220,7 +220,7 @@ async fn commit(
     total: &mut Balance,
     pass: &mut RoaringBitmap,
 ) -> Result<(), StoreError> {
-    const TRIES: u32 = 5;
+    const TRIES: u32 = 20;
     let mut tries = 0;
     loop {
         let mut detected = reading.detect(rows, errors, counter).await?;

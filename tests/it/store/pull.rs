@@ -1,12 +1,13 @@
 //! Pages: durable or never happened.
 
-use vaiven::store::{Balance, PageCommit, Rejection, Sighting, StoreError};
+use vaiven::store::{Balance, Delivered, PageCommit, Rejection, Sighting, StoreError};
 
-use super::backend::{Backend, at, change, identify, job, page, promises, pulled, replica};
+use super::backend::{Backend, at, change, claim, done, identify, job, page, promises, pulled, replica};
 
 promises! {
     a_page_is_durable_or_never_happened,
     an_unchanged_page_answers_with_seen_numbers_alone,
+    what_a_delivery_wrote_since_the_comparison_is_not_written_over,
 }
 
 async fn a_page_is_durable_or_never_happened(backend: Backend) {
@@ -78,4 +79,22 @@ async fn an_unchanged_page_answers_with_seen_numbers_alone(backend: Backend) {
     let page = [sighting("2", [8; 16]), sighting("1", [7; 16]), sighting("3", [7; 16])];
     let sighted = store.sight("erp", "product", &page).await.unwrap();
     assert_eq!((sighted.changed, sighted.seen.len()), (vec![0, 2], 2));
+}
+
+async fn what_a_delivery_wrote_since_the_comparison_is_not_written_over(backend: Backend) {
+    let store = &backend.store;
+    let record = pulled(store, "erp", "1", "A").await;
+    let compared = |written| std::collections::BTreeMap::from([("s1".to_owned(), written)]);
+    let replicas = vec![replica(record, "s1", "as shown")];
+    let early = PageCommit { replicas, compared: compared(0), ..page(store, "shop").await };
+    store.enqueue(&[job("shop", record)], at(0)).await.unwrap();
+    let claimed = claim(store, "shop", at(0)).await;
+    let delivered = Delivered { replica: Some(replica(record, "s1", "as written")), ..done(&claimed[0]) };
+    store.deliver("shop", "product", vec![delivered], at(1)).await.unwrap();
+    assert!(matches!(store.commit_page(early.clone(), at(2)).await, Err(StoreError::Stale(_))));
+    let there = || async { store.replicas_by_id("shop", "product", &["s1".into()]).await.unwrap().remove(0) };
+    assert_eq!(there().await.fields, super::backend::fields("as written"));
+    let late = PageCommit { compared: compared(there().await.written), ..early };
+    store.commit_page(late, at(3)).await.unwrap();
+    assert_eq!(there().await.fields, super::backend::fields("as shown"));
 }
