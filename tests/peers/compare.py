@@ -73,7 +73,9 @@ def of_shop(url):
         (row["customFields"]["code"], (names(row)["en"], names(row).get("es"), row["enabled"],
          tuple(sorted(value["code"] for value in row["facetValues"] if value["facet"]["code"] == "category")),
          row["variants"][0]["taxCategory"]["name"] if row["variants"] else None)) for row in products]
-    variants = shop.all("productVariants", "sku enabled price options { name } stockLevels { stockLocation { name } stockOnHand }")
+    variants = shop.all("productVariants", """sku enabled price options { name } product { enabled }
+        stockLevels { stockLocation { name } stockOnHand }""")
+    out_of_sale = {row["sku"] for row in variants if not (row["enabled"] and row["product"]["enabled"])}
     rows["variant"] = [(row["sku"], (row["enabled"], tuple(sorted(option["name"] for option in row["options"])))) for row in variants]
     rows["price"] = [(row["sku"], row["price"]) for row in variants]
     rows["stock"] = [
@@ -90,18 +92,19 @@ def of_shop(url):
     rows["order"] = [(row["code"], (row["customer"]["emailAddress"], row["totalWithTax"], bought(row))) for row in orders]
     done = lambda row: sum(one["state"] in ("Shipped", "Delivered") for one in row["fulfillments"])
     rows["shipment"] = [(row["code"], done(row)) for row in orders]
-    return rows
+    out_of_sale |= {code for code, row in rows["product"] if not row[2]}
+    return rows, out_of_sale
 
 
 def main():
-    erp, shop = of_erp(sys.argv[1]), of_shop(sys.argv[2])
+    erp, (shop, out_of_sale) = of_erp(sys.argv[1]), of_shop(sys.argv[2])
     failed = False
     print(f"{'':10} {'equal':>6} {'different':>9} {'ERP only':>8} {'shop only':>9} {'doubled':>7}")
     for entity in erp:
         ours, theirs = dict(erp[entity]), dict(shop[entity])
-        if entity in ("product", "variant"):
+        if entity in ("product", "variant", "price"):
             # What the ERP has no more stays in the shop, out of sale.
-            theirs = {key: row for key, row in theirs.items() if key in ours or (row[2] if entity == "product" else row[0])}
+            theirs = {key: row for key, row in theirs.items() if key in ours or key not in out_of_sale}
         doubled = sum(count - 1 for rows in (erp, shop) for count in Counter(key for key, _ in rows[entity]).values())
         if entity == "stock":
             # A shop has no level of what was never there.
