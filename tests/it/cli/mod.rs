@@ -2,6 +2,8 @@
 
 mod stopping;
 
+mod brakes;
+
 use std::{
     path::Path,
     process::{Command, Output},
