@@ -45,9 +45,10 @@ pub async fn decide(
     };
     output.show(&Decided { run: number, approved, jobs }, |decided| {
         let jobs = output::count(decided.jobs, "job");
-        match decided.approved {
-            true => format!("Run {number} is approved: {jobs} queued."),
-            false => format!("Run {number} is rejected: what {jobs} would have changed stays as it is at the target."),
+        if decided.approved {
+            format!("Run {number} is approved: {jobs} queued.")
+        } else {
+            format!("Run {number} is rejected: what {jobs} would have changed stays as it is at the target.")
         }
     })?;
     Ok(Ending::Fine)

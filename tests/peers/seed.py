@@ -147,7 +147,7 @@ def change(erp):
     basics = basics_of(erp)
     templates = erp.search("product.template", [["code", "like", "ART-%"]], ["code", "list_price", "name", "products"])
     for row in templates[0:40]:
-        erp.do("product.template", "write", [row["id"]], {"list_price": row["list_price"] + Decimal("1.25")})
+        erp.do("product.template", "write", [row["id"]], {"list_price": row["list_price"] + Decimal("0.75")})
     for row in templates[40:60]:
         erp.do("product.template", "write", [row["id"]], {"name": row["name"] + " Pro"})
     count(erp, warehouses(erp)["BCN"], {row["products"][0]: 5 + at for at, row in enumerate(templates[60:90])})

@@ -223,10 +223,8 @@ impl<'a> Edit<'a> {
             return None;
         }
         let before = on_hand(|field| self.before.get(field))?;
-        let after = on_hand(|field| match self.changed.contains(field) {
-            true => self.wanted.get(field),
-            false => self.before.get(field),
-        });
+        let after =
+            on_hand(|field| if self.changed.contains(field) { self.wanted.get(field) } else { self.before.get(field) });
         let goes = before > Decimal::ZERO && after.is_none_or(|after| after <= Decimal::ZERO);
         let field = fields.first().cloned().unwrap_or_default();
         let shown = (field, text(Some(before)), text(after));
