@@ -27,7 +27,7 @@ fn nothing_is_lost_nothing_twice_whatever_fails() {
         assert!(outcome.wrong.is_empty(), "seed {seed}: {:#?}", outcome.wrong);
         return;
     }
-    let seeds = number("SEEDS").unwrap_or(100);
+    let seeds = number("SEEDS").unwrap_or(60);
     let next = AtomicU64::new(1);
     let failures = std::sync::Mutex::new(Vec::new());
     std::thread::scope(|scope| {
