@@ -148,18 +148,20 @@ async fn alive<T>(parts: &Parts, jobs: &[Job], work: impl Future<Output = T>, st
         stop.cancelled().await;
         parts.env.sleep(GRACE).await;
     };
-    tokio::pin!(work, overdue);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return Some(done),
-            () = &mut overdue => return None,
-            () = parts.env.sleep(parts.limits.lease / 3) => {
-                if let Err(error) = parts.store.renew(&fences, parts.limits.lease, parts.env.now()).await {
-                    tracing::warn!(%error, "leases could not be renewed");
-                }
+    let renewing = async {
+        loop {
+            parts.env.sleep(parts.limits.lease / 3).await;
+            if let Err(error) = parts.store.renew(&fences, parts.limits.lease, parts.env.now()).await {
+                tracing::warn!(%error, "leases could not be renewed");
             }
         }
+    };
+    // Side by side: while one waits for the store's writer, the other may be the one that has it.
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = overdue => None,
+        never = renewing => never,
     }
 }
 

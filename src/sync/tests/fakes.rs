@@ -33,6 +33,8 @@ pub(super) enum Fault {
     LostBefore,
     /// No effect, and never an answer nor an error.
     Hang,
+    /// So many steps are done and stored, then it takes effect.
+    Steps(u32),
     /// One step is done and stored, the next has no effect and never an answer.
     HangAfterStep,
 }
@@ -234,8 +236,13 @@ impl System for FakeSystem {
         let mut outcomes = Vec::new();
         for write in writes {
             let fault = self.state.lock().unwrap().faults.pop_front();
-            if matches!(fault, Some(Fault::HangAfterStep)) {
-                progress.save(write.job, &BTreeMap::from([("step:first".to_owned(), json!(1))])).await.unwrap();
+            let steps = match fault {
+                Some(Fault::HangAfterStep) => 1,
+                Some(Fault::Steps(steps)) => steps,
+                _ => 0,
+            };
+            for step in 0..steps {
+                progress.save(write.job, &BTreeMap::from([(format!("step:{step}"), json!(1))])).await.unwrap();
             }
             if matches!(fault, Some(Fault::Hang | Fault::HangAfterStep)) {
                 self.hang().await;
@@ -248,7 +255,7 @@ impl System for FakeSystem {
                 Some(Fault::LostAfter) => {
                     self.apply(entity, &write).and(Err(Failure::new(Class::Unknown, "no answer")))
                 }
-                None => self.apply(entity, &write).map(|(id, row)| Written {
+                None | Some(Fault::Steps(_)) => self.apply(entity, &write).map(|(id, row)| Written {
                     id,
                     stored: (!row.is_null()).then_some(row),
                     ..Written::default()

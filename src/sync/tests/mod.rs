@@ -45,6 +45,11 @@ impl Stage {
     }
 
     async fn with(erp: FakeSystem, shop: FakeSystem, flows: Vec<Flow>) -> Self {
+        // No test outlives this lease.
+        Self::leased(std::time::Duration::from_secs(3600), erp, shop, flows).await
+    }
+
+    async fn leased(lease: std::time::Duration, erp: FakeSystem, shop: FakeSystem, flows: Vec<Flow>) -> Self {
         let (erp, shop) = (Arc::new(erp), Arc::new(shop));
         let folder = tempfile::tempdir().unwrap();
         let env = fakes::env();
@@ -85,7 +90,7 @@ impl Stage {
             entities: Arc::new(Entities::builtin()),
             routes: Routes::new(flows).unwrap(),
             limits: Limits {
-                lease: std::time::Duration::from_secs(3600),
+                lease,
                 systems: BTreeMap::from([(
                     "shop".to_owned(),
                     SystemLimits { settle: std::time::Duration::from_secs(5), ..SystemLimits::default() },
@@ -212,6 +217,18 @@ async fn a_create_without_answer_is_complete_where_the_target_shows_only_a_part_
         let again = stage.engine.once(Some(&scope), RunKind::Delta, &CancellationToken::new()).await.unwrap();
         assert!(again.is_clean(), "pulled: {pulled}: {again:?}");
     }
+}
+
+#[tokio::test]
+async fn a_write_that_stores_its_steps_while_leases_are_renewed_keeps_its_lease() {
+    let (erp, shop) = (FakeSystem::new("erp"), FakeSystem::new("shop").with_facts(|facts| facts.steps = true));
+    let flows = vec![flow("catalog", "erp", "shop", &["product"])];
+    let stage = Stage::leased(std::time::Duration::from_secs(15), erp, shop, flows).await;
+    stage.erp.put("product", "1", &hammer());
+    stage.shop.fault(Fault::Steps(500));
+    assert!(stage.once().await.is_clean());
+    let jobs = stage.store.jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await.unwrap();
+    assert_eq!((jobs[0].fence, jobs[0].attempts, stage.shop.written()), (1, 0, 1), "claimed once, written once");
 }
 
 #[tokio::test]
