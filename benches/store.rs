@@ -13,8 +13,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use vaiven::{
     mapping::Fields,
     store::{
-        self, Balance, ChangeOp, Delivered, NewChange, NewJob, PageCommit, ReplicaWrite, RunKind, SharedStore,
-        Sighting, Verdict,
+        self, Balance, ChangeOp, Claim, Delivered, NewChange, NewJob, PageCommit, ReplicaWrite, RunKind, SharedStore,
+        Sighting, Turn, Verdict,
     },
 };
 
@@ -88,7 +88,19 @@ async fn queue(store: &SharedStore, count: usize, workers: usize) -> Result<()> 
             let owner = format!("worker {worker}");
             let mut finished = 0;
             loop {
-                let jobs = store.claim(&target, &[], &owner, BATCH, LEASE, Utc::now()).await?;
+                let jobs = store
+                    .claim(
+                        Claim {
+                            target: &target,
+                            but: &[],
+                            owner: &owner,
+                            limit: BATCH,
+                            lease: LEASE,
+                            turn: Turn::Foremost,
+                        },
+                        Utc::now(),
+                    )
+                    .await?;
                 if jobs.is_empty() {
                     return Ok::<usize, store::StoreError>(finished);
                 }

@@ -94,6 +94,12 @@ impl Cause {
         Self(format!("brake:run-{run}"))
     }
 
+    /// Orders of a system that could not be read: stock does not rise there meanwhile.
+    #[must_use]
+    pub fn orders(system: &str) -> Self {
+        Self(format!("orders:{system}"))
+    }
+
     /// A system that does not answer or refuses our credentials.
     #[must_use]
     pub fn system(name: &str) -> Self {

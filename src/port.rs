@@ -93,6 +93,8 @@ pub struct Page {
     pub cursor: Option<String>,
     /// Objects the source announced for the whole listing, if it does.
     pub total: Option<u64>,
+    /// Holds what no earlier listing gave. Only told where [`Facts::handed`].
+    pub news: bool,
     /// Given back through [`System::settle`] once the page is durable (a picked-up file to archive).
     pub receipt: Option<Value>,
 }
@@ -106,6 +108,8 @@ pub struct Facts {
     pub incremental: bool,
     /// A full listing holds every object, so what is absent from it is gone.
     pub complete: bool,
+    /// Objects are handed over (in files) that were made before they are read: a listing tells how its source was then.
+    pub handed: bool,
     /// Can be read by id.
     pub read: bool,
     pub find: Find,

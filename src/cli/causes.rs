@@ -59,6 +59,9 @@ pub fn cure(cause: &str, system: &str) -> Option<String> {
             let entity = name.split('.').next().unwrap_or(name);
             Some(format!("goes on by itself when {system} has it; why it has not: vaiven explain {entity} {value}"))
         }
+        "orders" => Some(format!(
+            "goes on by itself when every order of {name} can be read; what stands in the way: vaiven status, vaiven jobs list"
+        )),
         "conflict" => Some("vaiven conflicts list".to_owned()),
         "brake" => Some(format!("vaiven approve {0} (or reject {0})", rest.trim_start_matches("run-"))),
         "run" => Some(format!("goes on, or waits for an approval, when run {rest} has ended")),

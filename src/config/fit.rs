@@ -8,6 +8,7 @@ use std::{
 use super::{FlowSection, layers::Layers};
 use crate::{
     load::{LoadError, Place, Problem, Spanned},
+    mapping::Translate,
     port::{Facts, Find, System},
     sync::{DeletePolicy, Flow},
 };
@@ -92,6 +93,44 @@ fn target(flow: &Flow, target: &str, entity: &str, facts: &Facts, place: &Place)
             .help("use on_delete = \"unpublish\" or \"ignore\" for it"));
     }
     Ok(())
+}
+
+/// What flows say of stock, against what the mappings read and where orders go.
+pub fn stock(
+    flows: &[Flow],
+    sections: &indexmap::IndexMap<Spanned<String>, FlowSection>,
+    mappings: &BTreeMap<(String, String), Arc<dyn Translate>>,
+    layers: &Layers,
+) -> Result<(), LoadError> {
+    let mut problems = Vec::new();
+    for flow in flows {
+        let Some(stock) = sections.get(flow.name.as_str()).and_then(|section| section.stock.as_ref()) else { continue };
+        let stock = stock.get_ref();
+        let reads = mappings.get(&(flow.from.clone(), "stock".to_owned())).map(|mapping| mapping.reads());
+        if let (Some(locations), Some(false)) = (&stock.locations, reads.map(|reads| reads.contains("levels"))) {
+            let problem =
+                format!("the mapping of `stock` at {} reads no `levels`, so no locations can be chosen", flow.from);
+            problems.push(LoadError::new(&layers.place(&locations.span()), problem));
+        }
+        let sells = |target: &String| {
+            let orders = |other: &&Flow| {
+                other.from == *target
+                    && other.entities.iter().any(|entity| entity == "order")
+                    && !other.fields.contains_key("order")
+            };
+            flows.iter().any(|other| orders(&other))
+        };
+        if let (Some(wanted), false) = (&stock.in_flight, flow.to.iter().any(sells))
+            && *wanted.get_ref()
+        {
+            let problem = format!("no flow brings orders from {}, so none can be in flight", flow.to.join(" or "));
+            problems.push(
+                LoadError::new(&layers.place(&wanted.span()), problem)
+                    .help("leave `in_flight` out, or add the flow that carries them to the ERP"),
+            );
+        }
+    }
+    LoadError::collect(problems.into_iter().map(Err::<(), _>)).map(|_| ())
 }
 
 /// Owners that go round in a circle: a value would be written over by each system in turn.

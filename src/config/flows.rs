@@ -73,6 +73,39 @@ pub struct FlowSection {
     #[serde(default)]
     #[schemars(with = "IndexMap<String, Vec<String>>")]
     pub fields: IndexMap<Spanned<String>, Vec<Spanned<String>>>,
+    /// What the targets are shown of the source's stock.
+    #[schemars(with = "Option<StockSection>")]
+    pub stock: Option<Spanned<StockSection>>,
+}
+
+/// What the targets are shown of the source's stock.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StockSection {
+    /// Kept back from sale: a whole number, or a decimal as text. Default 0.
+    #[schemars(with = "Option<NumberOrText>")]
+    pub buffer: Option<Spanned<Node>>,
+    /// Whether what is sold in orders that the source cannot know of yet is subtracted. Default: where orders flow from the target
+    /// to a system.
+    #[schemars(with = "Option<bool>")]
+    pub in_flight: Option<Spanned<bool>>,
+    /// Locations that count, in the order in which they are sold from. Default: all.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub locations: Option<Spanned<Vec<Spanned<String>>>>,
+    /// Expression for what there is to sell, before orders in flight and buffer. Variables: the fields of `stock` with
+    /// quantities as numbers, `on_hand` and `reserved` (sums over the locations that count). Default: `on_hand - reserved`, or
+    /// `quantity` where the source has no locations.
+    #[schemars(with = "Option<String>")]
+    pub quantity: Option<Spanned<String>>,
+}
+
+/// For the schema.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum NumberOrText {
+    Number(u64),
+    Text(String),
 }
 
 /// For the schema: one value for all entities, or a table with one for each.

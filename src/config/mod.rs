@@ -28,7 +28,7 @@ use serde::Deserialize;
 use crate::load::{LoadError, Node, SourceFile, Spanned};
 
 pub use entities::EntitySection;
-pub use flows::FlowSection;
+pub use flows::{FlowSection, StockSection};
 pub use layers::{Layers, Variables, variable};
 pub use limits::{LimitsSection, SystemLimitsSection};
 pub use log::{LogFormat, LogSection};

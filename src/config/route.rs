@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::{
-    FlowSection, brakes,
+    FlowSection, StockSection, brakes,
     flows::{choice, each, timetable},
     layers::Layers,
 };
 use crate::{
     expr::{Expr, Known},
     load::{LoadError, Node, Place, Spanned},
-    model::{Entities, EntitySpec},
-    sync::{Brakes, ConflictPolicy, Flow, SHARED, Timetable},
+    model::{Entities, EntitySpec, decimal},
+    sync::{Brakes, ConflictPolicy, Flow, SHARED, StockRule, Timetable},
 };
 
 /// Everything a flow's names are looked up in.
@@ -59,7 +59,66 @@ impl Names<'_> {
         note(self.field_lists(section, &section.fields).map(|fields| {
             flow.fields = fields.into_iter().map(|(entity, fields)| (entity, BTreeSet::from_iter(fields))).collect();
         }));
+        note(self.stock(section).map(|stock| flow.stock = stock));
         LoadError::collect(problems.into_iter().map(Err::<(), _>)).map(|_| flow)
+    }
+
+    /// What is said of stock; the flow has to carry it.
+    fn stock(&self, section: &FlowSection) -> Result<StockRule, LoadError> {
+        let Some(stock) = &section.stock else { return Ok(StockRule::default()) };
+        let spec = self.carried(section, "stock", &self.place(stock))?;
+        let StockSection { buffer, in_flight, locations, quantity } = stock.get_ref();
+        let mut rule =
+            StockRule { in_flight: in_flight.as_ref().map(|wanted| *wanted.get_ref()), ..StockRule::default() };
+        let mut problems = Vec::new();
+        if let Some(buffer) = buffer {
+            match self.buffer(buffer) {
+                Ok(buffer) => rule.buffer = buffer,
+                Err(error) => problems.push(error),
+            }
+        }
+        if let Some(locations) = locations {
+            match self.locations(locations) {
+                Ok(locations) => rule.locations = Some(locations),
+                Err(error) => problems.push(error),
+            }
+        }
+        if let Some(text) = quantity {
+            let known = Known::of(spec.fields.keys().cloned()).and(["on_hand", "reserved"]);
+            match Expr::compile(text.get_ref(), &self.place(text), &known) {
+                Ok(expression) => rule.quantity = Some(expression),
+                Err(error) => problems.push(error),
+            }
+        }
+        LoadError::collect(problems.into_iter().map(Err::<(), _>)).map(|_| rule)
+    }
+
+    fn buffer(&self, node: &Spanned<Node>) -> Result<rust_decimal::Decimal, LoadError> {
+        let buffer = match node.get_ref() {
+            Node::Integer(whole) => Some(rust_decimal::Decimal::from(*whole)),
+            Node::Text(text) => decimal::parse(text),
+            _ => None,
+        };
+        buffer.filter(|buffer| !buffer.is_sign_negative()).ok_or_else(|| {
+            LoadError::new(&self.place(node), "`buffer` is the quantity that is kept back from sale, zero or more")
+                .help("a whole number, or a decimal as text: buffer = \"2.5\"")
+        })
+    }
+
+    fn locations(&self, locations: &Spanned<Vec<Spanned<String>>>) -> Result<Vec<String>, LoadError> {
+        if locations.get_ref().is_empty() {
+            let error = LoadError::new(&self.place(locations), "without any location nothing is ever for sale");
+            return Err(error.help("leave `locations` out to count them all"));
+        }
+        let mut named: Vec<String> = Vec::new();
+        for location in locations.get_ref() {
+            if named.contains(location.get_ref()) {
+                let problem = format!("location `{}` is named twice", location.get_ref());
+                return Err(LoadError::new(&self.place(location), problem));
+            }
+            named.push(location.get_ref().clone());
+        }
+        Ok(named)
     }
 
     fn place<T>(&self, value: &Spanned<T>) -> Place {

@@ -24,7 +24,7 @@ pub async fn run(
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Ending> {
     let begun = stage.env.now();
-    if !live(&mut stage, teller, shutdown).await? || !come_to_rest(&stage, teller, shutdown).await? {
+    if !live(&mut stage, teller, shutdown).await? || !come_to_rest(&mut stage, teller, shutdown).await? {
         bail!("stopped; the next start in this folder goes on from here");
     }
     let report = judge(&mut stage, begun).await?;
@@ -73,10 +73,12 @@ async fn live(stage: &mut Stage, teller: &Teller, shutdown: &CancellationToken) 
     Ok(ended)
 }
 
-/// Passes over everything until one of them finds nothing to do; false when stopped.
-async fn come_to_rest(stage: &Stage, teller: &Teller, shutdown: &CancellationToken) -> anyhow::Result<bool> {
-    let mut before = None;
+/// Passes over everything until two of them find nothing to do; false when stopped. Each comes with a stock export: an order
+/// counts as in flight until the second one after it has arrived.
+async fn come_to_rest(stage: &mut Stage, teller: &Teller, shutdown: &CancellationToken) -> anyhow::Result<bool> {
+    let (mut before, mut quiet) = (None, 0);
     for pass in 1..=PASSES {
+        teller.say(&stage.world.export_stock(pass).await?);
         let summary = tokio::select! {
             summary = stage.engine.once(None, RunKind::Full, shutdown) => summary?,
             never = teller.watch(&stage.store, &stage.env) => match never {},
@@ -92,7 +94,8 @@ async fn come_to_rest(stage: &Stage, teller: &Teller, shutdown: &CancellationTok
         let written = summary.delivered.written;
         teller.say(&format!("Closing pass {pass}: {changed} changes found, {written} written"));
         let left: u64 = summary.left.values().sum();
-        if changed == 0 && written == 0 {
+        quiet = if changed == 0 && written == 0 { quiet + 1 } else { 0 };
+        if quiet == 2 {
             return Ok(true);
         }
         // Dead and parked jobs stay what they are: looking on would not help them.

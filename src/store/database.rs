@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use roaring::RoaringBitmap;
+use rust_decimal::Decimal;
 use serde_json::Value;
 
 use super::{
-    Approval, Attempt, Backlog, Balance, Change, Conflict, DeliverSummary, Delivered, Held, Identified, Intent, Job,
-    JobFilter, Lease, Merged, NewJob, Numbers, Order, PageCommit, Pending, RecordId, RefWanted, Rejection, Replica,
-    Result, Ruled, Run, RunKind, Settlement, Sighted, Sighting, Standing, Store, names::Names, sql::Pool,
+    Approval, Attempt, Backlog, Balance, Change, Claim, Conflict, DeliverSummary, Delivered, Held, Identified, Intent,
+    Job, JobFilter, Lease, Merged, NewJob, Numbers, Order, PageCommit, Pending, RecordId, RefWanted, Rejection,
+    Replica, Result, Ruled, Run, RunKind, Settlement, Sighted, Sighting, Standing, Store, names::Names, sql::Pool,
 };
 
 /// Store in SQLite or PostgreSQL. Its verbs are in the modules of their table families; this is the list of them.
@@ -115,16 +116,8 @@ impl Store for Database {
         self.enqueue(jobs, now).await
     }
 
-    async fn claim(
-        &self,
-        target: &str,
-        but: &[String],
-        owner: &str,
-        limit: usize,
-        lease: Duration,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Job>> {
-        self.claim(target, but, owner, limit, lease, now).await
+    async fn claim(&self, claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>> {
+        self.claim(claim, now).await
     }
 
     async fn renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>> {
@@ -187,6 +180,18 @@ impl Store for Database {
 
     async fn discard(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64> {
         self.discard(filter, now).await
+    }
+
+    async fn in_flight(&self, entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>> {
+        self.in_flight(entity, shop, target, since).await
+    }
+
+    async fn held(&self, system: &str) -> Result<BTreeMap<RecordId, Decimal>> {
+        self.held(system).await
+    }
+
+    async fn hold(&self, system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()> {
+        self.hold(system, quantities).await
     }
 
     async fn merged(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>> {

@@ -8,9 +8,17 @@ use serde_json::Value;
 use super::{
     Lease, Order, Result, Standing, StoreError,
     database::Database,
-    sql::{Pool, Sql, args},
+    sql::{Pool, Sql, Tx, args},
     values::{after, json, micros, parse, time},
 };
+
+const NOTE: &str = "INSERT INTO note (name, value) VALUES ($1, $2) \
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
+/// A note inside a transaction.
+pub(super) async fn write_note(tx: &mut Tx, name: &str, value: &Value) -> Result<()> {
+    tx.execute("store a note", NOTE, args![name, json(value)?]).await.map(drop)
+}
 
 impl Database {
     pub(super) async fn recover(&self, now: DateTime<Utc>) -> Result<u64> {
@@ -91,9 +99,7 @@ impl Database {
     }
 
     pub(super) async fn note(&self, name: &str, value: &Value) -> Result<()> {
-        const SQL: &str = "INSERT INTO note (name, value) VALUES ($1, $2) \
-            ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-        self.pool.execute("store a note", SQL, args![name, json(value)?]).await.map(drop)
+        self.pool.execute("store a note", NOTE, args![name, json(value)?]).await.map(drop)
     }
 
     pub(super) async fn noted(&self, name: &str) -> Result<Option<Value>> {

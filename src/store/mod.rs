@@ -11,6 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -22,6 +23,7 @@ use crate::{
 mod brakes;
 mod database;
 mod deliver;
+mod flight;
 mod housekeeping;
 mod identity;
 mod jobs;
@@ -282,6 +284,30 @@ impl JobState {
     }
 }
 
+/// Which due jobs a worker wants: those of one target and one entity.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    pub target: &'a str,
+    /// Entities to be left alone (their batches are under way or blocked).
+    pub but: &'a [String],
+    /// Who holds the leases.
+    pub owner: &'a str,
+    /// Most jobs.
+    pub limit: usize,
+    pub lease: Duration,
+    pub turn: Turn,
+}
+
+/// Whose turn it is among the entities that have due jobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// The foremost lane's.
+    #[default]
+    Foremost,
+    /// That of the job that has been due longest, whatever its lane: the share by which no lane starves.
+    Longest,
+}
+
 /// A job as the queue has it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Job {
@@ -477,6 +503,8 @@ pub struct PageCommit {
     pub cured: Vec<String>,
     pub balance: Balance,
     pub cursor: Option<String>,
+    /// Small values that are true once the page is durable; see [`Store::note`].
+    pub notes: Vec<(String, Value)>,
 }
 
 /// Replica number of each written row, in the order of [`PageCommit::replicas`].
@@ -650,17 +678,8 @@ pub trait Store: Send + Sync {
 
     // --- queue ----------------------------------------------------------------------------------------------------
     async fn enqueue(&self, jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64>;
-    /// Claims due jobs of one target and one entity: those of the foremost lane that has any. Expired leases count as due.
-    /// Entities in `but` are left alone (their batches are under way or blocked).
-    async fn claim(
-        &self,
-        target: &str,
-        but: &[String],
-        owner: &str,
-        limit: usize,
-        lease: Duration,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Job>>;
+    /// Claims due jobs of one target, entity and lane. Expired leases count as due.
+    async fn claim(&self, claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>>;
     /// Makes leases longer; gives the jobs that are still ours.
     async fn renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
     /// Gives claimed jobs back at once (graceful stop); intents stay.
@@ -698,6 +717,15 @@ pub trait Store: Send + Sync {
     /// Queues parked and dead jobs anew, or discards them; gives how many.
     async fn retry(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
     async fn discard(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
+
+    // --- stock ----------------------------------------------------------------------------------------------------
+    /// Live replicas at `shop` of `entity` that `target` may not have taken into account yet: those with an open job there,
+    /// and those last written there by a delivery after number `since` of the counter (absent: none of these).
+    async fn in_flight(&self, entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>>;
+    /// What is known to be kept back from a system's stock for orders in flight.
+    async fn held(&self, system: &str) -> Result<BTreeMap<RecordId, Decimal>>;
+    /// Remembers what is kept back; nothing where the quantity is zero.
+    async fn hold(&self, system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()>;
 
     // --- shared fields --------------------------------------------------------------------------------------------
     async fn merged(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>>;

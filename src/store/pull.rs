@@ -6,6 +6,7 @@ use roaring::RoaringBitmap;
 use super::{
     Balance, NewJob, Numbers, PageCommit, Replica, Result, RunKind, Sighted, Sighting,
     database::Database,
+    housekeeping::write_note,
     merged::{mark_conflicts, write_merged},
     queue::{lock_target, open_jobs, wake},
     replica::{Cause, Replicas, Writer, select_replicas},
@@ -92,6 +93,9 @@ impl Database {
             const SQL: &str = "INSERT INTO cursor (system, entity, value) VALUES ($1, $2, $3) \
                 ON CONFLICT (system, entity) DO UPDATE SET value = excluded.value";
             tx.execute("move the cursor", SQL, args![replicas.system, replicas.entity, cursor.as_str()]).await?;
+        }
+        for (name, value) in &page.notes {
+            write_note(&mut tx, name, value).await?;
         }
         tx.commit("commit a page").await?;
         Ok(numbers)

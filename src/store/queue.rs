@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::{
-    Intent, Job, JobState, NewJob, ReplicaWrite, Result,
+    Claim, Intent, Job, JobState, NewJob, ReplicaWrite, Result, Turn,
     database::Database,
     replica::Replicas,
     sql::{Row, Sql, Tx, args, rows},
@@ -44,7 +44,7 @@ const OPEN: &str = "INSERT INTO job (target, record, entity, lane, state, due, c
     WHERE job.state > 1 OR (job.state = 1 AND job.again = 0) OR excluded.lane < job.lane \
         OR (job.state = 0 AND job.attempts = 0 AND excluded.due < job.due) OR excluded.run <> coalesce(job.run, 0)";
 
-/// Walks the (lane, entity) pairs of the target by one index seek each (however many jobs they hold), takes the foremost that has something due, and claims of it.
+/// Walks the (lane, entity) pairs of the target by one index seek each (however many jobs they hold), takes the foremost that has something due ($7 = 1: the one that has waited longest), and claims of it.
 macro_rules! claim {
     ($lock:literal) => {
         concat!(
@@ -66,7 +66,8 @@ macro_rules! claim {
                          AND j.lane = p.lane AND j.entity = p.entity) AS due \
                      FROM pair p WHERE p.entity IS NOT NULL \
                          AND p.entity NOT IN (SELECT CAST(b.value->>0 AS BIGINT) FROM json_each($2) b)) d \
-                 WHERE d.due <= $3 ORDER BY d.lane, d.due, d.entity LIMIT 1), \
+                 WHERE d.due <= $3 \
+                 ORDER BY CASE WHEN CAST($7 AS BIGINT) = 1 THEN 0 ELSE d.lane END, d.due, d.lane, d.entity LIMIT 1), \
              taken AS ( \
                  SELECT j.id FROM job j WHERE j.target = $1 AND j.state < 2 \
                      AND j.lane = (SELECT lane FROM foremost) AND j.entity = (SELECT entity FROM foremost) AND j.due <= $3 \
@@ -86,23 +87,17 @@ impl Database {
         self.pool.execute("open jobs", OPEN, args![lines, micros(now), None::<i64>]).await
     }
 
-    pub(super) async fn claim(
-        &self,
-        target: &str,
-        but: &[String],
-        owner: &str,
-        limit: usize,
-        lease: Duration,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Job>> {
+    pub(super) async fn claim(&self, claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>> {
         const SQL: Sql = Sql { sqlite: claim!(""), postgres: claim!("FOR UPDATE SKIP LOCKED") };
-        let target = self.name(target).await?;
-        let mut avoided = Vec::with_capacity(but.len());
-        for entity in but {
+        let target = self.name(claim.target).await?;
+        let mut avoided = Vec::with_capacity(claim.but.len());
+        for entity in claim.but {
             avoided.push([self.name(entity).await?]);
         }
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let args = args![target, rows(avoided)?, micros(now), limit, owner, after(now, lease)];
+        let limit = i64::try_from(claim.limit).unwrap_or(i64::MAX);
+        let until = after(now, claim.lease);
+        let longest = i64::from(claim.turn == Turn::Longest);
+        let args = args![target, rows(avoided)?, micros(now), limit, claim.owner, until, longest];
         let mut jobs = Vec::new();
         for mut row in self.pool.write("claim jobs", SQL, args).await? {
             jobs.push(self.job(&mut row).await?);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -14,14 +15,14 @@ use tokio_util::sync::CancellationToken;
 use super::{
     RunReport,
     engine::{Parts, recovered, struck},
-    learn, outcome,
+    flight, learn, outcome,
     prepare::{self, Task},
     pull,
 };
 use crate::{
     failure::{Cause, Class, Failure},
     port::{Captures, Facts, Op, Outcome, Progress, System},
-    store::{Attempt, Delivered, Intent, Job, RunKind, StoreError, Verdict},
+    store::{Attempt, Claim, Delivered, Intent, Job, RunKind, StoreError, Turn, Verdict},
 };
 
 /// How the deliveries of one pass ended.
@@ -66,16 +67,22 @@ impl Tally {
 /// How long a stop waits for the batch under way before it is dropped and given back.
 const GRACE: Duration = Duration::from_secs(8);
 
+/// Of this many claims of a worker one takes what has been due longest, so that no lane starves behind another.
+const SHARE: u32 = 4;
+
 /// Works for one target until `stop`; finishes the batch it is in, or gives it back where the target does not answer.
 pub(super) async fn work(parts: &Parts, target: &str, stop: &CancellationToken) -> Result<Tally, StoreError> {
     const PATIENCE: u32 = 10;
     let mut tally = Tally::default();
     let mut troubles = 0;
+    let mut claims: u32 = 0;
     while !stop.is_cancelled() {
         // Armed before looking, so that work opened in between is not slept over.
         let notified = parts.work.notified();
-        match batch(parts, target, &mut tally, stop).await {
+        let turn = if claims % SHARE == SHARE - 1 { Turn::Longest } else { Turn::Foremost };
+        match batch(parts, target, turn, &mut tally, stop).await {
             Ok(true) => {
+                claims = claims.wrapping_add(1);
                 troubles = 0;
                 continue;
             }
@@ -100,14 +107,21 @@ pub(super) async fn work(parts: &Parts, target: &str, stop: &CancellationToken) 
 }
 
 /// Claims and carries out one batch; false when there was nothing to do.
-async fn batch(parts: &Parts, target: &str, tally: &mut Tally, stop: &CancellationToken) -> Result<bool, StoreError> {
+async fn batch(
+    parts: &Parts,
+    target: &str,
+    turn: Turn,
+    tally: &mut Tally,
+    stop: &CancellationToken,
+) -> Result<bool, StoreError> {
     let now = parts.env.now();
     if parts.store.standing(target).await?.until.is_some_and(|until| until > now) {
         return Ok(false);
     }
     let Some(system) = parts.systems.get(target).cloned() else { return Ok(false) };
     let limits = parts.limits(target);
-    let jobs = parts.store.claim(target, &[], &parts.owner, limits.batch, parts.limits.lease, now).await?;
+    let (owner, lease) = (parts.owner.as_str(), parts.limits.lease);
+    let jobs = parts.store.claim(Claim { target, but: &[], owner, limit: limits.batch, lease, turn }, now).await?;
     let Some(entity) = jobs.first().map(|job| job.entity.clone()) else { return Ok(false) };
     let batch = Batch { parts, system: system.as_ref(), target, entity: &entity, settle: limits.settle };
     let work = batch.carry_out(jobs.clone(), stop);
@@ -134,6 +148,7 @@ async fn batch(parts: &Parts, target: &str, tally: &mut Tally, stop: &Cancellati
     if summary.woken > 0 {
         parts.work.notify_waiters();
     }
+    flight::after_delivery(parts, target, &entity).await?;
     Ok(true)
 }
 
@@ -178,9 +193,10 @@ impl Batch<'_> {
     async fn carry_out(&self, jobs: Vec<Job>, stop: &CancellationToken) -> Result<Vec<Delivered>, StoreError> {
         let facts = self.system.facts(self.entity).cloned().unwrap_or_default();
         let prepared = prepare::prepare(self, &facts, jobs, stop).await?;
-        let mut delivered = prepared.settled;
+        let (mut delivered, kept) = (prepared.settled, prepared.kept);
         let tasks = self.intend(prepared.tasks).await?;
         if tasks.is_empty() {
+            self.keep(&kept, &delivered).await?;
             return Ok(delivered);
         }
         let started = self.parts.env.now();
@@ -190,7 +206,15 @@ impl Batch<'_> {
         let saved = progress.saved.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let millis = u64::try_from((self.parts.env.now() - started).num_milliseconds()).unwrap_or(0);
         delivered.extend(self.judge(&facts, tasks, outcomes, saved, millis).await?);
+        self.keep(&kept, &delivered).await?;
         Ok(delivered)
+    }
+
+    /// Remembers what the published stock keeps back for orders in flight.
+    async fn keep(&self, kept: &BTreeMap<i64, (i64, Decimal)>, delivered: &[Delivered]) -> Result<(), StoreError> {
+        let done = delivered.iter().filter(|one| matches!(one.verdict, Verdict::Done { .. }));
+        let kept: Vec<(i64, Decimal)> = done.filter_map(|one| kept.get(&one.job).copied()).collect();
+        if kept.is_empty() { Ok(()) } else { self.parts.store.hold(self.target, &kept).await }
     }
 
     /// Intent before effect: stored for every create, so that a lost answer leads to a lookup and never to a second one.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     DriftPolicy, SHARED,
     engine::Parts,
-    lane,
+    flight, lane, publish,
     shared::{Shared, known},
 };
 use crate::{
@@ -249,14 +249,14 @@ impl Reading<'_> {
         jobs: &mut Vec<NewJob>,
     ) {
         let system = self.system.name();
-        let lane = lane::of(self.entity, after);
-        let mut open = |target: &str| {
+        let mut open = |target: &str, lane: i16| {
             jobs.push(NewJob { target: target.to_owned(), entity: self.entity.to_owned(), record, lane, due: None });
         };
         let mut told = BTreeSet::new();
-        for target in self.parts.routes.from(system, self.entity).flat_map(|flow| &flow.to) {
-            if told.insert(target.as_str()) {
-                open(target);
+        for flow in self.parts.routes.from(system, self.entity) {
+            let lane = self.lane(flow, after);
+            for target in flow.to.iter().filter(|target| told.insert(target.as_str())) {
+                open(target, lane);
             }
         }
         let foreign = |source: &str| {
@@ -269,8 +269,19 @@ impl Reading<'_> {
                 })
         };
         if self.parts.routes.to(system, self.entity).any(|flow| foreign(&flow.from)) {
-            open(system);
+            open(system, lane::of(self.entity, after));
         }
+    }
+}
+
+impl Reading<'_> {
+    /// Lane of a change on its way by a flow: what the targets are to show of it decides, not what the source has.
+    fn lane(&self, flow: &super::Flow, after: &Fields) -> i16 {
+        if self.entity != flight::STOCK {
+            return lane::of(self.entity, after);
+        }
+        let published = self.parts.published(flow, after, publish::Less::default());
+        lane::of(self.entity, published.as_ref().unwrap_or(after))
     }
 }
 

@@ -1,12 +1,11 @@
 //! Which job goes first. A lane is a number, 0 foremost; claims take the foremost lane that has due work.
 
-use serde_json::Value;
-
+use super::publish::sold_out;
 use crate::mapping::Fields;
 
 /// Orders and what belongs to them, and articles that can no longer be sold.
 pub(super) const URGENT: i16 = 0;
-const STOCK: i16 = 1;
+pub(super) const STOCK: i16 = 1;
 const PRICE: i16 = 2;
 const REST: i16 = 3;
 
@@ -21,18 +20,9 @@ pub(super) fn of(entity: &str, after: &Fields) -> i16 {
     }
 }
 
-fn sold_out(stock: &Fields) -> bool {
-    let zero = |value: &Value| value.as_str().is_some_and(|text| text == "0" || text.starts_with('-'));
-    match (stock.get("quantity"), stock.get("levels").and_then(Value::as_array)) {
-        (Some(quantity), _) => zero(quantity),
-        (None, Some(levels)) => levels.iter().all(|level| level.get("quantity").is_none_or(zero)),
-        (None, None) => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -5,11 +5,13 @@ mod decision;
 mod deliver;
 mod detect;
 mod engine;
+mod flight;
 mod lane;
 mod learn;
 mod merge;
 mod outcome;
 mod prepare;
+mod publish;
 mod pull;
 mod routes;
 mod scope;
@@ -23,6 +25,7 @@ pub use brakes::{Allowed, Brake, Brakes, FEW};
 pub use decision::{Decision, DecisionError, decide};
 pub use deliver::Tally;
 pub use engine::{Engine, Limits, Parts, Summary, SystemLimits};
+pub use publish::StockRule;
 pub use pull::RunReport;
 pub use routes::{Routes, RoutesError};
 pub use scope::{Scope, ScopeError};
@@ -60,6 +63,8 @@ pub struct Flow {
     pub conflicts: BTreeMap<String, ConflictPolicy>,
     /// Fields carried; absent: all that both sides know. Per entity.
     pub fields: BTreeMap<String, BTreeSet<String>>,
+    /// What the targets show of the source's stock.
+    pub stock: StockRule,
 }
 
 /// What happens at the targets when the source no longer has a record.

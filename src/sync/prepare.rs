@@ -3,16 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     MissingPolicy, brakes,
     deliver::{self, Batch},
-    detect, learn,
+    detect,
+    flight::{self, Ledger},
+    learn,
     outcome::{self, Tried},
+    publish::{self, Less},
     pull,
-    wanted::{self, Agreed, Side, Wanted},
+    wanted::{self, Agreed, Says, Side, Wanted},
 };
 use crate::{
     failure::{Cause, Class, Failure},
@@ -56,6 +60,8 @@ impl Task {
 pub(super) struct Prepared {
     pub(super) tasks: Vec<Task>,
     pub(super) settled: Vec<Delivered>,
+    /// By job: what is kept back of its article from now on, where that is not what was.
+    pub(super) kept: BTreeMap<i64, (i64, Decimal)>,
 }
 
 /// A job with all that is known of its record.
@@ -100,6 +106,21 @@ impl Known {
     }
 }
 
+impl Known {
+    /// Whether the write tells a figure of stock that is not nothing.
+    fn offers(&self) -> bool {
+        self.op != Op::Delete
+            && self.changed.iter().any(|field| publish::is_figure(field))
+            && publish::rises(&self.wanted, &Fields::new())
+    }
+
+    /// Whether the target would show more than it is known to.
+    fn rises(&self) -> bool {
+        let nothing = Fields::new();
+        self.offers() && publish::rises(&self.wanted, self.here.as_ref().map_or(&nothing, |here| &here.fields))
+    }
+}
+
 pub(super) async fn prepare(
     batch: &Batch<'_>,
     facts: &Facts,
@@ -116,15 +137,21 @@ pub(super) async fn prepare(
         return Ok(prepared);
     };
     let mut loaded = Loaded::of(batch, facts, &jobs).await?;
+    let unread = orders_first(batch, facts, mapping.as_ref(), &jobs, &mut loaded, stop).await?;
     if fresh_look(batch, facts, mapping.as_ref(), &jobs, &loaded).await? {
         loaded = Loaded::of(batch, facts, &jobs).await?;
     }
     let adopted = deliver::is_adopted(batch.parts, batch.target, batch.entity).await?;
 
+    prepared.kept = jobs.iter().filter_map(|job| Some((job.id, loaded.kept(job.record)?))).collect();
     let mut known = Vec::new();
     let mut newcomers = false;
     for job in jobs {
         if let Some(one) = decide(batch, facts, mapping.as_ref(), job, &loaded, &mut prepared) {
+            if let (Some(problem), true) = (&unread, one.rises()) {
+                prepared.settled.push(waiting(&one.job, flight::waits_for_orders(batch.target, problem)));
+                continue;
+            }
             newcomers |= one.op == Op::Create;
             known.push(one);
         }
@@ -236,6 +263,33 @@ struct Loaded {
     merged: BTreeMap<i64, Merged>,
     /// Shared fields in conflict at the target.
     conflicts: BTreeMap<i64, BTreeSet<String>>,
+    stock: Stock,
+}
+
+/// What is taken off a source's stock, for batches of it.
+#[derive(Default)]
+struct Stock {
+    /// Nothing where the target's orders are not minded.
+    ledger: Option<Ledger>,
+    held: BTreeMap<i64, Decimal>,
+    increments: BTreeMap<String, Decimal>,
+}
+
+impl Stock {
+    async fn of(batch: &Batch<'_>, keys: &BTreeMap<i64, (String, String)>) -> Result<Self> {
+        if batch.entity != flight::STOCK {
+            return Ok(Self::default());
+        }
+        let ledger = Ledger::of(batch.parts, batch.target).await?;
+        let held = if ledger.is_some() { batch.parts.store.held(batch.target).await? } else { BTreeMap::new() };
+        let skus = keys.values().map(|(_, sku)| sku.as_str()).collect();
+        Ok(Self { ledger, held, increments: flight::increments(batch.parts, batch.target, &skus).await? })
+    }
+
+    fn less(&self, flow: &super::Flow, sku: &str) -> Less {
+        let in_flight = self.ledger.as_ref().map_or(Decimal::ZERO, |ledger| ledger.for_flow(&flow.name, sku));
+        Less { in_flight, increment: self.increments.get(sku).copied() }
+    }
 }
 
 impl Loaded {
@@ -259,7 +313,20 @@ impl Loaded {
                 }
             }
         }
-        Ok(Self { replicas, keys, hosts, merged, conflicts })
+        let stock = Stock::of(batch, &keys).await?;
+        Ok(Self { replicas, keys, hosts, merged, conflicts, stock })
+    }
+
+    fn key(&self, record: i64) -> &str {
+        self.keys.get(&record).map_or("", |(_, key)| key)
+    }
+
+    /// What is to be kept back of an article from now on, where that is not what was: the target has sold meanwhile, or
+    /// taken back what it had sold, so that nobody knows what it shows.
+    fn kept(&self, record: i64) -> Option<(i64, Decimal)> {
+        let now = self.stock.ledger.as_ref()?.most(self.key(record));
+        let before = self.stock.held.get(&record).copied().unwrap_or_default();
+        (now != before).then_some((record, now))
     }
 
     fn replicas(&self, record: i64) -> &[Replica] {
@@ -291,6 +358,41 @@ async fn fresh_look(
     pull::look_again(batch.parts, batch.target, batch.entity, &ids).await
 }
 
+/// Before stock is written that can be sold, the target's orders are read: what nobody has seen yet is then in flight. Gives
+/// what stood in the way; the figures that the target itself shows are read then, so that a rise is seen as one.
+async fn orders_first(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    jobs: &[Job],
+    loaded: &mut Loaded,
+    stop: &CancellationToken,
+) -> Result<Option<String>> {
+    if loaded.stock.ledger.is_none() {
+        return Ok(None);
+    }
+    let offered = |loaded: &Loaded| -> Vec<Option<String>> {
+        let mut unused = Prepared::default();
+        jobs.iter()
+            .filter_map(|job| decide(batch, facts, mapping, job.clone(), loaded, &mut unused))
+            .filter(Known::offers)
+            .map(|one| one.here.filter(|_| one.op == Op::Update).map(|here| here.id))
+            .collect()
+    };
+    if offered(loaded).is_empty() {
+        return Ok(None);
+    }
+    let unread = flight::read_orders(batch.parts, batch.target, stop).await?;
+    *loaded = Loaded::of(batch, facts, jobs).await?;
+    if unread.is_some() && facts.read {
+        let ids: Vec<String> = offered(loaded).into_iter().flatten().collect();
+        if !ids.is_empty() && pull::look_again(batch.parts, batch.target, batch.entity, &ids).await? {
+            *loaded = Loaded::of(batch, facts, jobs).await?;
+        }
+    }
+    Ok(unread)
+}
+
 fn decide(
     batch: &Batch<'_>,
     facts: &Facts,
@@ -300,7 +402,7 @@ fn decide(
     prepared: &mut Prepared,
 ) -> Option<Known> {
     let parts = batch.parts;
-    let key = loaded.keys.get(&job.record).map(|(_, key)| key.clone()).unwrap_or_default();
+    let key = loaded.key(job.record).to_owned();
     let (replicas, hosts) = (loaded.replicas(job.record), &loaded.hosts);
     let conflicts = loaded.conflicts.get(&job.record);
     let has_active = parts.entities.get(batch.entity).is_some_and(|spec| spec.fields.contains_key("active"));
@@ -313,7 +415,13 @@ fn decide(
         &reads,
         Side { writes: mapping.writes(), has_active },
         Agreed { merged: loaded.merged.get(&job.record), conflicts },
-        &|flow, fields| parts.admits(flow, batch.entity, fields),
+        Says {
+            admits: &|flow, fields| parts.admits(flow, batch.entity, fields),
+            published: &|flow, fields| match batch.entity {
+                flight::STOCK => parts.published(flow, fields, loaded.stock.less(flow, &key)).map(Some),
+                _ => Ok(None),
+            },
+        },
     );
     let wanted = match wanted {
         Ok(wanted) => wanted,
@@ -380,7 +488,11 @@ fn decide(
         assume_unseen(here, &wanted, mapping.reads());
     }
     let forgotten = op == Op::Update && here.as_mut().is_some_and(|here| wanted::forget(&wanted, gone_key, here));
-    let changed = if op == Op::Delete { BTreeSet::new() } else { wanted::difference(&wanted, here.as_ref()) };
+    let mut changed = if op == Op::Delete { BTreeSet::new() } else { wanted::difference(&wanted, here.as_ref()) };
+    if op == Op::Update && loaded.kept(job.record).is_some() {
+        let figures = wanted.iter().filter(|(field, value)| publish::is_figure(field) && !value.is_null());
+        changed.extend(figures.map(|(field, _)| field.clone()));
+    }
     if let (true, true, Some(here)) = (made_before, changed.is_empty(), &here) {
         prepared.settled.push(taken_on(&job, here, &Parts::new()));
         return None;
@@ -729,6 +841,10 @@ fn done(prepared: &mut Prepared, job: &Job) {
         change: None,
         attempt: None,
     });
+}
+
+fn waiting(job: &Job, verdict: Verdict) -> Delivered {
+    Delivered { job: job.id, fence: job.fence, verdict, replica: None, change: None, attempt: None }
 }
 
 /// A job that waits for the decision of a conflict.

@@ -2,18 +2,20 @@
 
 use roaring::RoaringBitmap;
 use serde::Serialize;
+use serde_json::Value;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     brakes::{self, LEASE},
     detect::{Reading, add, count},
     engine::Parts,
+    flight::{self, Evidence},
     outcome,
 };
 use crate::{
     failure::{Class, Failure},
     mapping::Fields,
-    port::{Page, PageToken, PullRequest, RowError, SourceRow},
+    port::{Facts, Page, PageToken, PullRequest, RowError, SourceRow},
     store::{Balance, ChangeOp, Lease, NewChange, PageCommit, ReplicaWrite, RunKind, StoreError},
 };
 
@@ -76,13 +78,15 @@ pub(super) async fn pull(
     };
     brakes::settle(parts, system, entity, &lease).await?;
     let cursor = parts.store.cursor(system, entity).await?;
+    let evidence = Evidence::begin(parts, system, entity, cursor.as_deref()).await?;
     let since = if kind == RunKind::Delta && facts.incremental { cursor } else { None };
     report.kind = if since.is_none() { RunKind::Full } else { RunKind::Delta };
     let run = parts.store.begin_run(system, entity, report.kind, trigger, parts.env.now()).await?;
     report.run = Some(run);
 
     let reading = Reading { parts, system: endpoint.as_ref(), mapping: mapping.as_ref(), entity, run };
-    let result = pages(&reading, since.as_deref(), facts.complete, &mut lease, &mut report.balance, cancel).await;
+    let listing = Listing { since: since.as_deref(), facts, evidence: evidence.as_ref() };
+    let result = pages(&reading, &listing, &mut lease, &mut report.balance, cancel).await;
     match result {
         Ok(()) => {
             super::engine::recovered(parts, system).await?;
@@ -106,7 +110,25 @@ pub(super) async fn pull(
     brakes::rule(parts, run, Some(&lease)).await?;
     parts.store.end_run(run, &report.balance, report.error.as_deref(), parts.env.now()).await?;
     parts.store.drop_lease(&lease).await?;
+    if report.is_green() {
+        flight::after_pull(parts, system, entity).await?;
+    }
     Ok(report)
+}
+
+/// What is listed.
+struct Listing<'a> {
+    since: Option<&'a str>,
+    facts: &'a Facts,
+    /// Of stock that orders depend on.
+    evidence: Option<&'a Evidence>,
+}
+
+/// What a page makes true besides its rows.
+#[derive(Default)]
+struct Marks {
+    cursor: Option<String>,
+    notes: Vec<(String, Value)>,
 }
 
 /// Why a run ended before its time.
@@ -131,14 +153,13 @@ impl From<Failure> for Stop {
 
 async fn pages(
     reading: &Reading<'_>,
-    since: Option<&str>,
-    complete: bool,
+    listing: &Listing<'_>,
     lease: &mut Lease,
     total: &mut Balance,
     cancel: &CancellationToken,
 ) -> Result<(), Stop> {
-    let parts = reading.parts;
-    let mut pass = RoaringBitmap::new();
+    let (parts, since) = (reading.parts, listing.since);
+    let (mut pass, mut fresh) = (RoaringBitmap::new(), false);
     let mut unreadable = false;
     let mut counter = parts.store.counter().await?;
     let began = counter;
@@ -158,11 +179,18 @@ async fn pages(
         })??;
         let read_at = counter;
         counter = parts.store.counter().await?;
-        let Page { rows, errors, next, cursor, total: announced, receipt } = page;
+        let Page { rows, errors, next, cursor, total: announced, news, receipt } = page;
         // The next page is on its way while this one is compared and stored.
         let following = next.as_ref().map(|token| fetch(reading, since, Some(token.clone())));
         unreadable |= !errors.is_empty();
-        commit(reading, &rows, &errors, cursor, read_at, total, &mut pass).await?;
+        fresh |= news;
+        let seen = total.seen + count(rows.len() + errors.len());
+        let is_short = since.is_none() && announced.is_some_and(|announced| seen < announced);
+        // With the last page: then no figure of it is published by what was known before.
+        let ends = listing.evidence.filter(|_| following.is_none() && !is_short);
+        let proven = ends.map(|evidence| evidence.note(listing.facts, seen > 0, fresh, cursor.as_deref()));
+        let marks = Marks { cursor, notes: proven.into_iter().collect() };
+        commit(reading, &rows, &errors, marks, read_at, total, &mut pass).await?;
         if let Some(receipt) = receipt {
             reading.system.settle(reading.entity, &receipt).await?;
         }
@@ -188,7 +216,7 @@ async fn pages(
         };
         request = following;
     }
-    if since.is_none() && complete {
+    if since.is_none() && listing.facts.complete {
         gone(reading, &pass, began, unreadable, total).await?;
     }
     Ok(())
@@ -215,7 +243,7 @@ async fn commit(
     reading: &Reading<'_>,
     rows: &[SourceRow],
     errors: &[RowError],
-    cursor: Option<String>,
+    marks: Marks,
     counter: i64,
     total: &mut Balance,
     pass: &mut RoaringBitmap,
@@ -224,7 +252,8 @@ async fn commit(
     let mut tries = 0;
     loop {
         let mut detected = reading.detect(rows, errors, counter).await?;
-        detected.commit.cursor.clone_from(&cursor);
+        detected.commit.cursor.clone_from(&marks.cursor);
+        detected.commit.notes.clone_from(&marks.notes);
         let balance = detected.commit.balance.clone();
         match reading.parts.store.commit_page(detected.commit, reading.parts.env.now()).await {
             Ok(numbers) => {
@@ -340,7 +369,7 @@ pub(super) async fn look_again(parts: &Parts, system: &str, entity: &str, ids: &
     let run = parts.store.begin_run(system, entity, RunKind::Delta, "before a write", parts.env.now()).await?;
     reading.run = run;
     let mut balance = Balance::default();
-    commit(&reading, &rows, &[], None, counter, &mut balance, &mut RoaringBitmap::new()).await?;
+    commit(&reading, &rows, &[], Marks::default(), counter, &mut balance, &mut RoaringBitmap::new()).await?;
     brakes::rule(parts, run, None).await?;
     parts.store.end_run(run, &balance, None, parts.env.now()).await?;
     Ok(true)
@@ -399,7 +428,8 @@ pub(super) async fn refresh(
     };
     match read {
         Some(Ok(rows)) => {
-            commit(&reading, &rows, &[], None, counter, &mut report.balance, &mut RoaringBitmap::new()).await?;
+            let mut pass = RoaringBitmap::new();
+            commit(&reading, &rows, &[], Marks::default(), counter, &mut report.balance, &mut pass).await?;
         }
         Some(Err(failure)) => {
             super::engine::struck(parts, system, &failure).await?;
@@ -413,5 +443,8 @@ pub(super) async fn refresh(
     }
     parts.store.end_run(run, &report.balance, report.error.as_deref(), parts.env.now()).await?;
     parts.store.drop_lease(&lease).await?;
+    if entity == flight::ORDER && report.is_green() {
+        flight::after_pull(parts, system, entity).await?;
+    }
     Ok(report)
 }

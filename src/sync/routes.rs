@@ -143,6 +143,39 @@ impl Routes {
             .or_else(|| self.leading(entity, source, target).map(|flow| flow.from.as_str()))
     }
 
+    /// Systems that a shop's orders go to.
+    pub(super) fn order_targets(&self, shop: &str) -> BTreeSet<&str> {
+        let flows = self.flows.iter().filter(|flow| flow.from == shop && flow.brings_orders());
+        flows.flat_map(|flow| flow.to.iter().map(String::as_str)).collect()
+    }
+
+    /// Flows that bring a target stock and mind its orders in flight.
+    pub(super) fn minding(&self, target: &str) -> Vec<&Flow> {
+        let wanted =
+            |flow: &&Flow| flow.carries("stock") && flow.reaches(target) && flow.stock.in_flight != Some(false);
+        let flows: Vec<&Flow> = self.flows.iter().filter(wanted).collect();
+        if flows.is_empty() || self.order_targets(target).is_empty() { Vec::new() } else { flows }
+    }
+
+    /// Targets whose orders in flight are minded when this system's stock is published there.
+    pub(super) fn minded_by(&self, source: &str) -> BTreeSet<&str> {
+        let targets: BTreeSet<&str> = self
+            .flows
+            .iter()
+            .filter(|flow| flow.from == source)
+            .flat_map(|flow| &flow.to)
+            .map(String::as_str)
+            .collect();
+        let minds = |target: &&str| self.minding(target).iter().any(|flow| flow.from == source);
+        targets.into_iter().filter(minds).collect()
+    }
+
+    /// Systems whose orders go to this one while their stock minds them.
+    pub(super) fn shops_of(&self, target: &str) -> BTreeSet<&str> {
+        let flows = self.flows.iter().filter(|flow| flow.brings_orders() && flow.reaches(target));
+        flows.map(|flow| flow.from.as_str()).filter(|shop| !self.minding(shop).is_empty()).collect()
+    }
+
     /// Match fields of an entity, over all flows.
     pub(super) fn matches(&self, entity: &str) -> Vec<&str> {
         let mut fields: Vec<&str> = Vec::new();
@@ -168,6 +201,11 @@ impl Flow {
     /// Whether the flow carries this field of an entity it carries.
     pub(super) fn brings(&self, entity: &str, field: &str) -> bool {
         self.fields.get(entity).is_none_or(|only| only.contains(field))
+    }
+
+    /// Whether orders come into being at the targets by it.
+    fn brings_orders(&self) -> bool {
+        self.carries("order") && !self.fields.contains_key("order")
     }
 
     fn reaches(&self, system: &str) -> bool {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{DeletePolicy, routes::Routes};
+use super::{DeletePolicy, publish, routes::Routes};
 use crate::{
     mapping::Fields,
     store::{Merged, Replica},
@@ -42,6 +42,16 @@ pub(super) struct Agreed<'a> {
 /// Whether the flow's filter lets a source's record through; an error is the filter's own.
 pub(super) type Admits<'a> = &'a dyn Fn(&super::Flow, &Fields) -> Result<bool, crate::failure::Failure>;
 
+/// What a flow makes of its source's fields before a target is told; nothing where they go as they are.
+pub(super) type Published<'a> = &'a dyn Fn(&super::Flow, &Fields) -> Result<Option<Fields>, crate::failure::Failure>;
+
+/// What flows say of a source's record.
+#[derive(Clone, Copy)]
+pub(super) struct Says<'a> {
+    pub(super) admits: Admits<'a>,
+    pub(super) published: Published<'a>,
+}
+
 /// Computes the wanted state from the replicas of one record.
 ///
 /// `reads` gives the fields a source's mapping fills: what it cannot read it says nothing about.
@@ -54,7 +64,7 @@ pub(super) fn wanted(
     reads: &dyn Fn(&str) -> Option<BTreeSet<String>>,
     side: Side<'_>,
     agreed: Agreed<'_>,
-    admits: Admits<'_>,
+    says: Says<'_>,
 ) -> Result<Wanted, crate::failure::Failure> {
     let here = replicas.iter().find(|replica| replica.system == target && replica.gone_at.is_none());
     let mut fields = Fields::new();
@@ -66,7 +76,7 @@ pub(super) fn wanted(
             continue;
         };
         let leads = routes.leading(entity, &flow.from, target).is_some_and(|leading| leading.name == flow.name);
-        if source.gone_at.is_some() || !admits(flow, &source.fields)? {
+        if source.gone_at.is_some() || !(says.admits)(flow, &source.fields)? {
             if leads {
                 withdrawn = Some(flow.delete_policy(entity));
             }
@@ -87,12 +97,16 @@ pub(super) fn wanted(
                 fields.insert(field.clone(), value.clone());
             }
         }
-        let Some(known) = reads(&flow.from) else { continue };
+        let Some(mut known) = reads(&flow.from) else { continue };
+        let published = (says.published)(flow, &source.fields)?;
+        // A figure that the flow makes itself is told though the source has none.
+        known.extend(published.iter().flat_map(Fields::keys).filter(|field| publish::is_figure(field)).cloned());
+        let shown = published.as_ref().unwrap_or(&source.fields);
         let shared = routes.shared(entity);
         for field in known.intersection(side.writes) {
             let carried = flow.brings(entity, field) && !shared.is_some_and(|shared| shared.contains(field));
             if carried && (founds || routes.owner(entity, field, &flow.from, target) == Some(&flow.from)) {
-                fields.insert(field.clone(), source.fields.get(field).cloned().unwrap_or(Value::Null));
+                fields.insert(field.clone(), shown.get(field).cloned().unwrap_or(Value::Null));
             }
         }
     }
@@ -187,8 +201,8 @@ mod tests {
     fn state(routes: &Routes, target: &str, replicas: &[Replica]) -> Wanted {
         let all = names(&["total", "status", "active"]);
         let side = Side { writes: &all, has_active: true };
-        wanted(routes, "order", target, replicas, &|_| Some(all.clone()), side, Agreed::default(), &|_, _| Ok(true))
-            .unwrap()
+        let says = Says { admits: &|_, _| Ok(true), published: &|_, _| Ok(None) };
+        wanted(routes, "order", target, replicas, &|_| Some(all.clone()), side, Agreed::default(), says).unwrap()
     }
 
     #[test]

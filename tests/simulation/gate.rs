@@ -9,6 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
 use serde_json::Value;
 use tokio::runtime::Handle;
 use vaiven::store::*;
@@ -62,7 +63,7 @@ gated! {
     unseen(system: &str, entity: &str, seen: &roaring::RoaringBitmap, after: u32, limit: usize) -> Result<Vec<(u32, Replica)>>;
     counter() -> Result<i64>;
     enqueue(jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64>;
-    claim(target: &str, but: &[String], owner: &str, limit: usize, lease: Duration, now: DateTime<Utc>) -> Result<Vec<Job>>;
+    claim(claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>>;
     renew(jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
     release(jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()>;
     intend(intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>>;
@@ -75,6 +76,9 @@ gated! {
     jobs(filter: &JobFilter) -> Result<Vec<Job>>;
     retry(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
     discard(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
+    in_flight(entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>>;
+    held(system: &str) -> Result<BTreeMap<RecordId, Decimal>>;
+    hold(system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()>;
     merged(records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>>;
     conflicts_of(records: &[RecordId]) -> Result<Vec<Conflict>>;
     conflicts(limit: u32) -> Result<Vec<Conflict>>;

@@ -121,6 +121,7 @@ impl Opening<'_> {
             list: spec.list.is_some(),
             incremental: spec.list.is_some(),
             complete: spec.list.as_ref().is_some_and(|list| list.complete),
+            handed: true,
             read: false,
             find: if spec.create.is_some() { Find::ByKey } else { Find::None },
             create: spec.create.is_some(),

@@ -177,6 +177,7 @@ impl Reader {
             Ok(filled) => filled,
             Err(error) => return Err(self.refuse(open, error, now)),
         };
+        page.news = open.entry.room != Room::Done;
         if ended {
             token.queue.pop_front();
             token.row = 0;

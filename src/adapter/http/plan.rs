@@ -101,6 +101,7 @@ fn entity(spec: &EntitySpec, compiler: &Compiler) -> Result<Entity, LoadError> {
         list: list.is_some(),
         incremental: list.as_ref().is_some_and(|list| list.cursor.is_some()),
         complete: spec.list.as_ref().is_some_and(|list| list.complete.unwrap_or(true)),
+        handed: false,
         read: read.is_some(),
         find: match &spec.find {
             Some(find) if find.scan => Find::Scan,

@@ -183,6 +183,7 @@ impl SqlCompiler {
             list: list.is_some(),
             incremental: list.as_ref().is_some_and(|list| list.cursor.is_some()),
             complete: spec.list.as_ref().is_some_and(|list| list.complete.unwrap_or(true)),
+            handed: false,
             read: read.is_some(),
             find: match &spec.find {
                 None => Find::None,

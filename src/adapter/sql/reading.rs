@@ -108,6 +108,7 @@ impl SqlSystem {
                 None => None,
             },
             total,
+            news: false,
             receipt: None,
         })
     }

@@ -56,8 +56,8 @@ impl World {
     async fn perform(&mut self, step: u32, what: Act) -> anyhow::Result<String> {
         let mut seed = self.seed.fork(1_000 + u64::from(step));
         let told = match what {
-            Act::DropPrices => self.drop_file("precios", "csv", step).await?,
-            Act::DropStock => self.drop_file("stock", "xml", step).await?,
+            Act::DropPrices => self.drop_file("precios", "csv", step, "").await?,
+            Act::DropStock => self.drop_file("stock", "xml", step, "").await?,
             Act::Opened => self.until_open().await?,
             Act::Arrived => self.until_arrived().await?,
             Act::Register(count) => self.register(step, count).await?,
@@ -75,11 +75,19 @@ impl World {
         Ok(told)
     }
 
-    async fn drop_file(&mut self, kind: &str, ending: &str, step: u32) -> anyhow::Result<String> {
+    /// The ERP exports its stock once more after the script, so that the shop's last orders are known to be in its figures.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub async fn export_stock(&mut self, again: u32) -> anyhow::Result<String> {
+        self.drop_file("stock", "xml", script::length(), &format!("_{again}")).await
+    }
+
+    async fn drop_file(&mut self, kind: &str, ending: &str, step: u32, mark: &str) -> anyhow::Result<String> {
         let day = NaiveDate::from_ymd_opt(2026, 1, 1)
             .and_then(|first| first.checked_add_days(Days::new(step.into())))
             .context("the demo has outlived the calendar")?;
-        let name = format!("{kind}_{}.{ending}", day.format("%Y%m%d"));
+        let name = format!("{kind}_{}{mark}.{ending}", day.format("%Y%m%d"));
         let content =
             if ending == "csv" { drop::prices(&mut self.erp).await? } else { drop::stock(&mut self.erp).await? };
         drop::put(&self.drop, &name, &content).with_context(|| format!("cannot write {name}"))?;

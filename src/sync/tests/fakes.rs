@@ -45,6 +45,8 @@ pub(super) struct State {
     pub(super) next: u64,
     pub(super) faults: VecDeque<Fault>,
     pub(super) pull_faults: VecDeque<Failure>,
+    /// Mark of a file that the next listing finds.
+    pub(super) news: Option<&'static str>,
     /// Name that somebody gives an object before it is found.
     pub(super) renamed: Option<String>,
     /// Writes that took effect.
@@ -206,7 +208,13 @@ impl System for FakeSystem {
         if let Some(failure) = fault {
             return Err(failure);
         }
-        Ok(Page { rows: self.rows(request.entity).iter().map(source_row).collect(), ..Page::default() })
+        let found = self.state.lock().unwrap().news.take();
+        Ok(Page {
+            rows: self.rows(request.entity).iter().map(source_row).collect(),
+            news: found.is_some(),
+            cursor: found.map(str::to_owned),
+            ..Page::default()
+        })
     }
 
     async fn settle(&self, _: &str, _: &Value) -> Result<(), Failure> {
@@ -229,7 +237,8 @@ impl System for FakeSystem {
                 row["name"]["es"] = name.as_str().into();
             }
         }
-        Ok(self.rows(entity).iter().filter(|row| row["code"] == *key || row["sku"] == *key).map(source_row).collect())
+        let is_it = |row: &&Value| ["code", "sku", "number"].iter().any(|name| row[*name] == *key);
+        Ok(self.rows(entity).iter().filter(is_it).map(source_row).collect())
     }
 
     async fn write(&self, entity: &str, writes: Vec<Write>, progress: &dyn Progress) -> Vec<Outcome> {
@@ -304,7 +313,7 @@ impl Translate for FakeMapping {
     }
 
     fn pull(&self, row: &Value) -> Result<Pulled, Failure> {
-        let Some(key) = row.get("code").or(row.get("sku")).and_then(Value::as_str) else {
+        let Some(key) = row.get("code").or(row.get("sku")).or(row.get("number")).and_then(Value::as_str) else {
             return Err(Failure::new(Class::Rejected, "the row has no key"));
         };
         if row["sku"] != "PUSHED" {

@@ -3,6 +3,7 @@
 mod brakes;
 mod fakes;
 mod merging;
+mod stock;
 mod stopping;
 
 use std::{
@@ -24,7 +25,7 @@ use crate::{
     mapping::Translate,
     model::Entities,
     port::{Op, System},
-    store::{Intent, JobFilter, JobState, RunKind, SharedStore},
+    store::{Claim, Intent, JobFilter, JobState, RunKind, SharedStore, Turn},
 };
 
 struct Stage {
@@ -37,7 +38,7 @@ struct Stage {
     knows_igic: Arc<AtomicBool>,
 }
 
-const FIELDS: [&str; 7] = ["sku", "code", "name", "active", "parent", "amount", "brand"];
+const FIELDS: [&str; 8] = ["sku", "code", "name", "active", "parent", "amount", "brand", "pack"];
 
 impl Stage {
     async fn new(flows: Vec<Flow>) -> Self {
@@ -45,11 +46,21 @@ impl Stage {
     }
 
     async fn with(erp: FakeSystem, shop: FakeSystem, flows: Vec<Flow>) -> Self {
-        // No test outlives this lease.
-        Self::leased(std::time::Duration::from_secs(3600), erp, shop, flows).await
+        Self::limited(erp, shop, flows, SystemLimits::default()).await
     }
 
-    async fn leased(lease: std::time::Duration, erp: FakeSystem, shop: FakeSystem, flows: Vec<Flow>) -> Self {
+    async fn limited(erp: FakeSystem, shop: FakeSystem, flows: Vec<Flow>, limits: SystemLimits) -> Self {
+        // No test outlives this lease.
+        Self::leased(std::time::Duration::from_secs(3600), erp, shop, flows, limits).await
+    }
+
+    async fn leased(
+        lease: std::time::Duration,
+        erp: FakeSystem,
+        shop: FakeSystem,
+        flows: Vec<Flow>,
+        limits: SystemLimits,
+    ) -> Self {
         let (erp, shop) = (Arc::new(erp), Arc::new(shop));
         let folder = tempfile::tempdir().unwrap();
         let env = fakes::env();
@@ -73,9 +84,10 @@ impl Stage {
                     Arc::new(FakeMapping::new(&fields, &knows_igic).blind_to(hides)),
                 );
             }
-            let others: [(&str, &[&str]); 3] = [
+            let others: [(&str, &[&str]); 4] = [
                 ("price", &["code", "list", "sku", "amount", "currency", "tax_included", "group"]),
-                ("stock", &["sku", "quantity"]),
+                ("stock", &["sku", "quantity", "levels"]),
+                ("order", &["number", "status", "lines"]),
                 ("customer", &["code", "kind", "name", "email"]),
             ];
             for (entity, fields) in others {
@@ -93,7 +105,7 @@ impl Stage {
                 lease,
                 systems: BTreeMap::from([(
                     "shop".to_owned(),
-                    SystemLimits { settle: std::time::Duration::from_secs(5), ..SystemLimits::default() },
+                    SystemLimits { settle: std::time::Duration::from_secs(5), ..limits },
                 )]),
                 ..Limits::default()
             },
@@ -124,8 +136,15 @@ impl Stage {
     /// A daemon that claims the creation of the one product, carries it out, and dies before it knows.
     async fn die_after_creating(&self) {
         let now = self.engine.parts().env.now();
-        let job =
-            self.store.claim("shop", &[], "dead", 10, std::time::Duration::from_secs(60), now).await.unwrap().remove(0);
+        let claim = Claim {
+            target: "shop",
+            but: &[],
+            owner: "dead",
+            limit: 10,
+            lease: std::time::Duration::from_secs(60),
+            turn: Turn::Foremost,
+        };
+        let job = self.store.claim(claim, now).await.unwrap().remove(0);
         let intent = Intent { op: Op::Create, at: now, done: BTreeMap::new() };
         self.store.intend(&[(job.id, job.fence, intent)], now).await.unwrap();
         let row = self.erp.rows("product").remove(0);
@@ -223,7 +242,7 @@ async fn a_create_without_answer_is_complete_where_the_target_shows_only_a_part_
 async fn a_write_that_stores_its_steps_while_leases_are_renewed_keeps_its_lease() {
     let (erp, shop) = (FakeSystem::new("erp"), FakeSystem::new("shop").with_facts(|facts| facts.steps = true));
     let flows = vec![flow("catalog", "erp", "shop", &["product"])];
-    let stage = Stage::leased(std::time::Duration::from_secs(15), erp, shop, flows).await;
+    let stage = Stage::leased(std::time::Duration::from_secs(15), erp, shop, flows, SystemLimits::default()).await;
     stage.erp.put("product", "1", &hammer());
     stage.shop.fault(Fault::Steps(500));
     assert!(stage.once().await.is_clean());

@@ -89,6 +89,33 @@ fn what_a_flow_says_of_owners_and_conflicts_is_checked_at_its_place() {
     insta::assert_snapshot!(said(&config, &["check", "--offline"], &[]));
 }
 
+/// Stock of an ERP's exports for a shop, with what the flow says of it.
+fn stock(says: &str) -> String {
+    format!(
+        "[systems.exports]\nadapter = \"ferreteria-files\"\nfolder = \"drop\"\n\n[systems.shop]\nadapter = \"woocommerce\"\n\
+        url = \"http://127.0.0.1:1\"\nkey = {{ env = \"K\" }}\nsecret = {{ env = \"K\" }}\n\n[flows.stock]\nentities = [\"stock\"]\n\
+        from = \"exports\"\nto = [\"shop\"]\nstock = {says}\n"
+    )
+}
+
+#[test]
+fn what_a_flow_says_of_stock_is_checked_at_its_place() {
+    let wrong = r#"{ buffer = "-1", locations = ["CEN", "TIE", "CEN"], quantity = "on_hnd - 1" }"#;
+    insta::assert_snapshot!(said(&stock(wrong), &["check", "--offline"], &[("K", "k")]));
+}
+
+#[test]
+fn orders_in_flight_need_a_flow_that_brings_them() {
+    let wrong = "{ in_flight = true }";
+    insta::assert_snapshot!(said(&stock(wrong), &["check", "--offline"], &[("K", "k")]));
+}
+
+#[test]
+fn stock_is_said_only_of_a_flow_that_carries_it() {
+    let config = format!("{CONFIG}stock = {{ buffer = 2 }}\n");
+    insta::assert_snapshot!(said(&config, &["check", "--offline"], &[]));
+}
+
 #[test]
 fn a_shared_field_without_a_way_back_is_told_at_the_flow() {
     let config = format!("{CONFIG}owners = {{ \"customer.name\" = \"shared\" }}\n");

@@ -15,8 +15,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use vaiven::{
     mapping::Fields,
     store::{
-        self, Delivered, Identified, Job, NewChange, NewJob, PageCommit, RecordId, ReplicaWrite, RunKind, SharedStore,
-        Verdict,
+        self, Claim, Delivered, Identified, Job, NewChange, NewJob, PageCommit, RecordId, ReplicaWrite, RunKind,
+        SharedStore, Turn, Verdict,
     },
 };
 
@@ -148,5 +148,9 @@ pub async fn pulled(store: &SharedStore, system: &str, id: &str, key: &str) -> R
 }
 
 pub async fn claim(store: &SharedStore, target: &str, now: DateTime<Utc>) -> Vec<Job> {
-    store.claim(target, &[], "worker", 100, LEASE, now).await.unwrap()
+    store.claim(wish(target), now).await.unwrap()
+}
+
+pub fn wish(target: &str) -> Claim<'_> {
+    Claim { target, but: &[], owner: "worker", limit: 100, lease: LEASE, turn: Turn::Foremost }
 }

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 use vaiven::store::{
-    Approval, Balance, Example, Held, Job, JobFilter, JobState, NewJob, PageCommit, Pending, RecordId, Ruling,
+    Approval, Balance, Claim, Example, Held, Job, JobFilter, JobState, NewJob, PageCommit, Pending, RecordId, Ruling,
     SharedStore, Trip,
 };
 
-use super::backend::{Backend, LEASE, at, change, claim, done, ends, job, page, parked, promises, pulled};
+use super::backend::{Backend, at, change, claim, done, ends, job, page, parked, promises, pulled, wish};
 
 promises! {
     a_job_knows_the_run_that_last_opened_it,
@@ -158,7 +158,7 @@ async fn a_held_run_parks_its_jobs_as_one_approval(backend: Backend) {
     let records = both(store, 3).await;
     let run = opening(store, &records).await;
     let open = jobs(store).await;
-    let running = store.claim("shop", &[], "worker", 1, LEASE, at(2)).await.unwrap();
+    let running = store.claim(Claim { limit: 1, ..wish("shop") }, at(2)).await.unwrap();
     let held = held(&[&open[0], &open[1]]);
     assert!(store.rule(run, Some(&held), at(3)).await.unwrap());
     let states: Vec<JobState> = jobs(store).await.iter().map(|job| job.state).collect();

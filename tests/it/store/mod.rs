@@ -4,6 +4,7 @@ mod backend;
 mod brakes;
 mod cancel;
 mod file;
+mod flight;
 mod housekeeping;
 mod identity;
 mod pull;

@@ -1,8 +1,8 @@
 //! The queue: one open job per target and record, leases, fences, waking.
 
-use vaiven::store::{Delivered, Intent, JobFilter, JobState, NewJob, ReplicaWrite, Verdict};
+use vaiven::store::{Claim, Delivered, Intent, JobFilter, JobState, NewJob, ReplicaWrite, Turn, Verdict};
 
-use super::backend::{Backend, LEASE, at, claim, done, ends, job, parked, promises, pulled, replica};
+use super::backend::{Backend, LEASE, at, claim, done, ends, job, parked, promises, pulled, replica, wish};
 
 promises! {
     at_most_one_open_job_per_target_and_record,
@@ -11,6 +11,7 @@ promises! {
     parked_jobs_wake_when_what_they_miss_arrives,
     a_job_does_not_park_on_what_has_arrived_meanwhile,
     the_foremost_lane_comes_first_and_one_entity_at_a_time,
+    a_turn_by_waiting_takes_what_has_been_due_longest_whatever_its_lane,
     a_due_time_and_a_backoff_are_waited_for,
     a_changed_record_rearms_its_dead_and_parked_jobs,
     two_workers_never_claim_the_same_job,
@@ -90,8 +91,27 @@ async fn the_foremost_lane_comes_first_and_one_entity_at_a_time(backend: Backend
     assert!(claim(store, "crm", at(0)).await.is_empty());
 
     store.enqueue(&[open("product", 8, 5), open("price", 9, 5)], at(0)).await.unwrap();
-    let rest = store.claim("shop", &["product".into()], "worker", 9, LEASE, at(0)).await.unwrap();
+    let rest = store.claim(Claim { but: &["product".into()], ..wish("shop") }, at(0)).await.unwrap();
     assert_eq!(rest.iter().map(|job| job.record).collect::<Vec<_>>(), [9], "entities that are busy are left alone");
+}
+
+async fn a_turn_by_waiting_takes_what_has_been_due_longest_whatever_its_lane(backend: Backend) {
+    let store = &backend.store;
+    let open = |entity: &str, record, lane, due| NewJob {
+        entity: entity.into(),
+        lane,
+        due: Some(at(due)),
+        ..job("shop", record)
+    };
+    let jobs = [open("product", 1, 5, 1), open("product", 2, 5, 8), open("stock", 3, 1, 5), open("order", 4, 0, 9)];
+    store.enqueue(&jobs, at(0)).await.unwrap();
+    let longest = Claim { turn: Turn::Longest, limit: 1, ..wish("shop") };
+    let mut taken = Vec::new();
+    for _ in 0..4 {
+        taken.push(store.claim(longest, at(8)).await.unwrap().first().map(|job| job.record));
+    }
+    assert_eq!(taken, [Some(1), Some(3), Some(2), None], "the order is not due yet");
+    assert_eq!(store.claim(longest, at(9)).await.unwrap()[0].record, 4);
 }
 
 async fn a_due_time_and_a_backoff_are_waited_for(backend: Backend) {
@@ -140,7 +160,7 @@ async fn two_workers_never_claim_the_same_job(backend: Backend) {
         tasks.spawn(async move {
             let mut mine = Vec::new();
             for _ in 0..60 {
-                let batch = store.claim("shop", &[], "worker", 20, LEASE, at(0)).await.unwrap();
+                let batch = store.claim(Claim { limit: 20, ..wish("shop") }, at(0)).await.unwrap();
                 mine.extend(batch.into_iter().map(|job| job.id));
             }
             mine

@@ -1,0 +1,78 @@
+//! Orders on their way, and what is kept back from sale for them.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+
+use super::{
+    RecordId, Replica, Result, StoreError,
+    database::Database,
+    replica::select_replicas,
+    sql::{args, rows},
+};
+use crate::model::decimal;
+
+impl Database {
+    pub(super) async fn in_flight(
+        &self,
+        entity: &str,
+        shop: &str,
+        target: &str,
+        since: Option<i64>,
+    ) -> Result<Vec<Replica>> {
+        // Each branch has an index of its own; which of the two is narrow is for no planner to guess.
+        const SQL: &str = select_replicas!(
+            "FROM (SELECT record FROM job WHERE target = $2 AND entity = $3 AND state < 2 \
+                UNION SELECT record FROM job WHERE target = $2 AND entity = $3 AND state = 2 \
+                UNION SELECT record FROM job WHERE target = $2 AND entity = $3 AND state = 3 \
+                UNION SELECT record FROM replica WHERE system = $2 AND entity = $3 AND written > 0 AND written > $4) o \
+             CROSS JOIN replica r WHERE r.record = o.record AND r.system = $1 AND r.gone_at IS NULL \
+                AND r.fields IS NOT NULL ORDER BY r.record"
+        );
+        let (shop, target, entity) = (self.name(shop).await?, self.name(target).await?, self.name(entity).await?);
+        let args = args![shop, target, entity, since.unwrap_or(i64::MAX)];
+        let mut replicas = Vec::new();
+        for mut row in self.pool.read("look for orders in flight", SQL, args).await? {
+            replicas.push(self.replica(&mut row).await?.1);
+        }
+        Ok(replicas)
+    }
+
+    pub(super) async fn held(&self, system: &str) -> Result<BTreeMap<RecordId, Decimal>> {
+        const SQL: &str = "SELECT record, quantity FROM held WHERE system = $1";
+        let system = self.name(system).await?;
+        let mut held = BTreeMap::new();
+        for mut row in self.pool.read("read what is held", SQL, args![system]).await? {
+            let (record, text) = (row.int(0)?, row.text(1)?);
+            let quantity = decimal::parse(&text).ok_or_else(|| StoreError::Row {
+                table: "held",
+                column: "quantity",
+                row: record.to_string(),
+                problem: format!("`{text}` is not a decimal"),
+            })?;
+            held.insert(record, quantity);
+        }
+        Ok(held)
+    }
+
+    pub(super) async fn hold(&self, system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()> {
+        const LET_GO: &str = "DELETE FROM held WHERE system = $2 \
+            AND record IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)";
+        const HOLD: &str = "INSERT INTO held (system, record, quantity) \
+            SELECT $2, CAST(j.value->>0 AS BIGINT), j.value->>1 FROM json_each($1) j WHERE true \
+            ON CONFLICT (system, record) DO UPDATE SET quantity = excluded.quantity";
+        let system = self.name(system).await?;
+        // In one order for everybody, so that two workers cannot wait for each other's rows.
+        let quantities: BTreeMap<RecordId, Decimal> = quantities.iter().copied().collect();
+        let (held, free): (Vec<_>, Vec<_>) = quantities.into_iter().partition(|(_, quantity)| !quantity.is_zero());
+        if !held.is_empty() {
+            let lines = rows(held.into_iter().map(|(record, quantity)| (record, decimal::canonical(quantity))))?;
+            self.pool.execute("hold stock", HOLD, args![lines, system]).await?;
+        }
+        if !free.is_empty() {
+            let lines = rows(free.into_iter().map(|(record, _)| [record]))?;
+            self.pool.execute("let stock go", LET_GO, args![lines, system]).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,261 @@
+//! Nothing is sold twice, and nothing is kept from sale for ever.
+
+use rust_decimal::Decimal;
+
+use super::*;
+use crate::{store::NewJob, sync::StockRule};
+
+/// Orders go to the ERP, stock comes from it.
+fn both_ways(rule: StockRule) -> Vec<Flow> {
+    let mut stock = flow("stock", "erp", "shop", &["stock"]);
+    stock.stock = rule;
+    vec![flow("sales", "shop", "erp", &["order"]), stock]
+}
+
+fn order(number: &str, status: &str, lines: &[(&str, &str)]) -> Value {
+    let lines: Vec<Value> = lines
+        .iter()
+        .enumerate()
+        .map(|(at, (sku, quantity))| json!({"line": at.to_string(), "sku": sku, "quantity": quantity, "unit_price": "1"}))
+        .collect();
+    json!({"number": number, "status": status, "lines": lines})
+}
+
+impl Stage {
+    /// The ERP has six of A, and the shop shows them.
+    async fn selling(rule: StockRule) -> Self {
+        Self::six(FakeSystem::new("erp"), rule).await
+    }
+
+    async fn six(erp: FakeSystem, rule: StockRule) -> Self {
+        let stage = Self::with(erp, FakeSystem::new("shop"), both_ways(rule)).await;
+        stage.count("A", "6");
+        let summary = stage.once().await;
+        assert!(summary.is_clean(), "{summary:?}");
+        stage
+    }
+
+    fn count(&self, sku: &str, quantity: &str) {
+        self.erp.put("stock", sku, &json!({"sku": sku, "quantity": quantity}));
+    }
+
+    fn offered(&self, sku: &str) -> Value {
+        let rows = self.shop.rows("stock");
+        rows.iter().find(|row| row["sku"] == sku).map_or(Value::Null, |row| row["quantity"].clone())
+    }
+
+    async fn read(&self, system: &str, entity: &str) {
+        let stop = CancellationToken::new();
+        let report = self.engine.pull(system, entity, RunKind::Delta, "test", &stop).await.unwrap();
+        assert!(report.is_green() && report.run.is_some(), "{report:?}");
+    }
+
+    /// Delivers what is queued and reads nothing by itself.
+    async fn settle(&self) {
+        let scope: Scope = "none".parse().unwrap();
+        self.engine.once(Some(&scope), RunKind::Delta, &CancellationToken::new()).await.unwrap();
+    }
+
+    /// Looks at an article of the shop again, though nothing of it changed.
+    async fn publish(&self, sku: &str) {
+        let record = self.store.record("stock", sku).await.unwrap().unwrap();
+        let job = NewJob { target: "shop".into(), entity: "stock".into(), record, lane: 1, due: None };
+        self.store.enqueue(&[job], self.engine.parts().env.now()).await.unwrap();
+        self.settle().await;
+    }
+
+    async fn lanes(&self) -> BTreeMap<String, i16> {
+        let open = JobFilter { states: vec![JobState::Queued], target: Some("shop".into()), ..JobFilter::default() };
+        let jobs = self.store.jobs(&open).await.unwrap();
+        let keys = self.store.keys(&jobs.iter().map(|job| job.record).collect::<Vec<_>>()).await.unwrap();
+        jobs.into_iter().map(|job| (keys[&job.record].1.clone(), job.lane)).collect()
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_oversold_when_an_order_arrives_between_the_erps_change_and_our_write() {
+    let stage = Stage::selling(StockRule::default()).await;
+    stage.count("A", "9");
+    stage.read("erp", "stock").await;
+    stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
+    stage.settle().await;
+    assert_eq!(stage.offered("A"), "7");
+    assert_eq!(stage.erp.rows("order").len(), 1, "what was read on the way goes on to the ERP");
+}
+
+#[tokio::test]
+async fn an_order_is_in_flight_until_the_erp_has_it_and_its_stock_was_read_after_that() {
+    let stage = Stage::selling(StockRule::default()).await;
+    stage.count("A", "9");
+    stage.read("erp", "stock").await;
+    stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
+    stage.settle().await;
+    stage.publish("A").await;
+    assert_eq!(stage.offered("A"), "7", "the ERP has the order, but the figure of nine was read before");
+    stage.read("erp", "stock").await;
+    stage.settle().await;
+    assert_eq!(stage.offered("A"), "9", "nine now knows of the order");
+    let before = stage.shop.written();
+    stage.once().await;
+    assert_eq!(stage.shop.written(), before, "and nothing is written again");
+}
+
+#[tokio::test]
+async fn the_figure_is_given_back_though_it_is_the_one_the_shop_was_sent_last() {
+    let stage = Stage::selling(StockRule::default()).await;
+    stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
+    // The shop takes its own sale off; the ERP gets as many in.
+    let id = stage.shop.rows("stock")[0]["id"].as_str().unwrap().to_owned();
+    stage.shop.put("stock", &id, &json!({"sku": "A", "quantity": "4"}));
+    stage.read("shop", "order").await;
+    stage.settle().await;
+    assert_eq!(stage.offered("A"), "4");
+    stage.read("erp", "stock").await;
+    stage.settle().await;
+    assert_eq!(stage.offered("A"), "6");
+}
+
+#[tokio::test]
+async fn a_file_proves_only_what_its_source_knew_when_it_was_not_there_yet() {
+    let erp = FakeSystem::new("erp").with_facts(|facts| facts.handed = true);
+    let stage = Stage::six(erp, StockRule::default()).await;
+    let file = |mark| stage.erp.state.lock().unwrap().news = Some(mark);
+    stage.count("A", "9");
+    stage.read("erp", "stock").await;
+    stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
+    stage.settle().await;
+    assert_eq!(stage.offered("A"), "7");
+    // May have been made before the order arrived.
+    file("2");
+    stage.read("erp", "stock").await;
+    stage.settle().await;
+    assert_eq!(stage.offered("A"), "7");
+    // The old file once more.
+    stage.read("erp", "stock").await;
+    stage.settle().await;
+    assert_eq!(stage.offered("A"), "7");
+    file("3");
+    stage.read("erp", "stock").await;
+    stage.settle().await;
+    assert_eq!(stage.offered("A"), "9");
+}
+
+#[tokio::test]
+async fn an_order_the_erp_refuses_keeps_its_goods_until_it_is_cancelled() {
+    let stage = Stage::selling(StockRule::default()).await;
+    stage.erp.fault(Fault::Fail(Class::Rejected, "no such customer"));
+    stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
+    stage.count("A", "9");
+    stage.once().await;
+    stage.read("erp", "stock").await;
+    stage.settle().await;
+    assert_eq!((stage.offered("A"), stage.states().await), (json!("7"), vec![JobState::Dead]));
+    stage.shop.put("order", "1", &order("1001", "cancelled", &[("A", "2")]));
+    stage.read("shop", "order").await;
+    stage.settle().await;
+    assert_eq!(stage.offered("A"), "9");
+}
+
+#[tokio::test]
+async fn rises_wait_while_orders_cannot_be_read_and_what_sinks_goes_on() {
+    let stage = Stage::selling(StockRule::default()).await;
+    for sku in ["B", "C"] {
+        stage.count(sku, "6");
+    }
+    assert!(stage.once().await.is_clean());
+    stage.shop.put("order", "1", &json!({"status": "paid"}));
+    for (sku, quantity) in [("A", "9"), ("B", "0"), ("C", "4")] {
+        stage.count(sku, quantity);
+    }
+    stage.once().await;
+    assert_eq!([stage.offered("A"), stage.offered("B"), stage.offered("C")], ["6", "0", "4"]);
+    let parked = JobFilter { states: vec![JobState::Parked], ..JobFilter::default() };
+    let waiting = stage.store.jobs(&parked).await.unwrap();
+    assert_eq!(waiting.len(), 1);
+    assert_eq!((waiting[0].cause.as_deref(), waiting[0].attempts), (Some("orders:shop"), 0));
+    assert!(waiting[0].error.as_deref().unwrap().contains("orders of shop"), "{waiting:?}");
+
+    stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
+    stage.read("shop", "order").await;
+    stage.settle().await;
+    assert_eq!(stage.offered("A"), "7");
+}
+
+#[tokio::test]
+async fn a_rise_is_told_from_what_the_shop_really_shows() {
+    let stage = Stage::selling(StockRule::default()).await;
+    stage.shop.put("order", "1", &json!({"status": "paid"}));
+    let id = stage.shop.rows("stock")[0]["id"].as_str().unwrap().to_owned();
+    stage.shop.put("stock", &id, &json!({"sku": "A", "quantity": "1"}));
+    stage.count("A", "4");
+    stage.once().await;
+    assert_eq!(stage.offered("A"), "1", "four are fewer than the six it was sent, but more than it has left");
+}
+
+#[tokio::test]
+async fn where_orders_in_flight_are_not_minded_the_sources_figure_goes_as_it_is() {
+    let stage = Stage::selling(StockRule { in_flight: Some(false), ..StockRule::default() }).await;
+    stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
+    stage.count("A", "9");
+    stage.once().await;
+    assert_eq!(stage.offered("A"), "9");
+}
+
+#[tokio::test]
+async fn what_the_buffer_leaves_nothing_of_goes_before_everything_else() {
+    let rule = StockRule { buffer: Decimal::TWO, ..StockRule::default() };
+    let stage = Stage::selling(rule).await;
+    assert_eq!(stage.offered("A"), "4");
+    stage.count("A", "2");
+    stage.count("B", "5");
+    stage.read("erp", "stock").await;
+    assert_eq!(stage.lanes().await, BTreeMap::from([("A".to_owned(), 0), ("B".to_owned(), 1)]));
+    stage.settle().await;
+    assert_eq!((stage.offered("A"), stage.offered("B")), (json!("0"), json!("3")));
+}
+
+#[tokio::test]
+async fn a_target_is_shown_the_chosen_locations_in_whole_packs() {
+    let mut stock = flow("stock", "erp", "shop", &["product", "stock"]);
+    stock.stock.locations = Some(vec!["MAD".into(), "BCN".into()]);
+    let stage = Stage::new(vec![stock]).await;
+    let box_of_four = json!({"sku": "A", "name": {"es": "Clavo"}, "active": true, "pack": {"increment": "4"}});
+    stage.erp.put("product", "1", &box_of_four);
+    let levels = json!([
+        {"location": "MAD", "quantity": "7", "reserved": "1"},
+        {"location": "SVQ", "quantity": "50"},
+        {"location": "BCN", "quantity": "5"},
+    ]);
+    stage.erp.put("stock", "A", &json!({"sku": "A", "levels": levels}));
+    let summary = stage.once().await;
+    assert!(summary.is_clean(), "{summary:?}");
+    assert_eq!(stage.offered("A"), "8");
+    let shown = json!([{"location": "MAD", "quantity": "6"}, {"location": "BCN", "quantity": "2"}]);
+    assert_eq!(stage.shop.rows("stock")[0]["levels"], shown);
+    assert_eq!(stage.full().await.delivered.written, 0, "and it stays so");
+}
+
+#[tokio::test]
+async fn no_lane_starves_behind_another() {
+    let limits = SystemLimits { batch: 1, workers: 1, ..SystemLimits::default() };
+    let flows = vec![flow("catalog", "erp", "shop", &["product", "stock"])];
+    let stage = Stage::limited(FakeSystem::new("erp"), FakeSystem::new("shop"), flows, limits).await;
+    let skus = ["A", "B", "C", "D", "E", "F", "G", "H"];
+    stage.erp.put("product", "1", &hammer());
+    for sku in skus {
+        stage.count(sku, "6");
+    }
+    assert!(stage.once().await.is_clean());
+    let before = stage.shop.written();
+    stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Mazo"}, "active": true}));
+    stage.read("erp", "product").await;
+    for sku in skus {
+        stage.count(sku, "7");
+    }
+    stage.read("erp", "stock").await;
+    stage.settle().await;
+    let written: Vec<String> =
+        stage.shop.state.lock().unwrap().written[before..].iter().map(|(_, key)| key.clone()).collect();
+    assert_eq!(written.len(), 9);
+    assert_eq!(written.iter().position(|key| key == "H-1"), Some(3), "{written:?}");
+}

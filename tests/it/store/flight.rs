@@ -1,0 +1,92 @@
+//! Orders in flight and what is kept back for them.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde_json::json;
+use vaiven::store::{Delivered, NewJob, PageCommit, RecordId, Replica, ReplicaWrite, SharedStore, Verdict};
+
+use super::backend::{Backend, at, claim, done, ends, page, parked, promises, replica};
+
+promises! {
+    an_order_is_in_flight_while_its_job_is_open_and_until_a_later_reading,
+    what_a_shop_no_longer_has_is_not_in_flight,
+    what_is_kept_back_is_remembered_until_it_is_nothing,
+    a_note_becomes_true_with_its_page,
+}
+
+/// An order that the shop has, with a job to the ERP.
+async fn ordered(store: &SharedStore, number: &str) -> RecordId {
+    let rows = [(number.to_owned(), number.to_owned(), Vec::new())];
+    let record = store.identify("shop", "order", &rows).await.unwrap()[0].record;
+    let job = NewJob { target: "erp".into(), entity: "order".into(), record, lane: 0, due: None };
+    let run = page(store, "shop").await.run;
+    let page = PageCommit {
+        run,
+        system: "shop".into(),
+        entity: "order".into(),
+        replicas: vec![replica(record, number, number)],
+        jobs: vec![job],
+        ..PageCommit::default()
+    };
+    store.commit_page(page, at(0)).await.unwrap();
+    record
+}
+
+async fn in_flight(store: &SharedStore, since: Option<i64>) -> Vec<RecordId> {
+    let orders: Vec<Replica> = store.in_flight("order", "shop", "erp", since).await.unwrap();
+    assert!(orders.iter().all(|order| order.system == "shop"), "as the shop has them");
+    orders.into_iter().map(|order| order.record).collect()
+}
+
+async fn an_order_is_in_flight_while_its_job_is_open_and_until_a_later_reading(backend: Backend) {
+    let store = &backend.store;
+    let before = store.counter().await.unwrap();
+    let mut records = Vec::new();
+    for number in ["1", "2", "3", "4"] {
+        records.push(ordered(store, number).await);
+    }
+    assert_eq!(in_flight(store, None).await, records, "queued");
+    let jobs = claim(store, "erp", at(0)).await;
+    assert_eq!(in_flight(store, None).await, records, "running");
+    let outcomes = vec![
+        ends(&jobs[0], parked("missing:product=A")),
+        ends(&jobs[1], Verdict::Dead { class: "rejected".into(), error: "no".into() }),
+        Delivered { replica: Some(replica(records[2], "e3", "3")), ..done(&jobs[2]) },
+        done(&jobs[3]),
+    ];
+    store.deliver("erp", "order", outcomes, at(1)).await.unwrap();
+    assert_eq!(in_flight(store, Some(before)).await, records[..3], "parked, dead, and written since");
+    assert_eq!(in_flight(store, None).await, records[..2]);
+    let after = store.counter().await.unwrap();
+    assert_eq!(in_flight(store, Some(after)).await, records[..2], "a reading that began now knows of it");
+    assert!(store.in_flight("order", "shop", "crm", Some(0)).await.unwrap().is_empty());
+}
+
+async fn what_a_shop_no_longer_has_is_not_in_flight(backend: Backend) {
+    let store = &backend.store;
+    let record = ordered(store, "1").await;
+    let gone = ReplicaWrite { gone: true, ..replica(record, "1", "1") };
+    let page = PageCommit { entity: "order".into(), replicas: vec![gone], ..page(store, "shop").await };
+    store.commit_page(page, at(1)).await.unwrap();
+    assert!(in_flight(store, Some(0)).await.is_empty());
+}
+
+async fn what_is_kept_back_is_remembered_until_it_is_nothing(backend: Backend) {
+    let store = &backend.store;
+    let (half, two) = (Decimal::new(5, 1), Decimal::TWO);
+    store.hold("shop", &[(7, two), (8, half)]).await.unwrap();
+    store.hold("other", &[(7, half)]).await.unwrap();
+    assert_eq!(store.held("shop").await.unwrap(), BTreeMap::from([(7, two), (8, half)]));
+    store.hold("shop", &[(7, half), (8, Decimal::ZERO), (9, Decimal::ZERO)]).await.unwrap();
+    assert_eq!(store.held("shop").await.unwrap(), BTreeMap::from([(7, half)]));
+    assert_eq!(store.held("other").await.unwrap(), BTreeMap::from([(7, half)]));
+}
+
+async fn a_note_becomes_true_with_its_page(backend: Backend) {
+    let store = &backend.store;
+    let value = json!({"since": 3});
+    let noted = PageCommit { notes: vec![("read:erp/stock".into(), value.clone())], ..page(store, "erp").await };
+    store.commit_page(noted, at(0)).await.unwrap();
+    assert_eq!(store.noted("read:erp/stock").await.unwrap(), Some(value));
+}
