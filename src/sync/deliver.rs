@@ -210,9 +210,11 @@ impl Batch<'_> {
         Ok(delivered)
     }
 
-    /// Remembers what the published stock keeps back for orders in flight.
+    /// Remembers what the published stock keeps back for orders in flight. What a target refuses is not offered to it again
+    /// for that reason.
     async fn keep(&self, kept: &BTreeMap<i64, (i64, Decimal)>, delivered: &[Delivered]) -> Result<(), StoreError> {
-        let done = delivered.iter().filter(|one| matches!(one.verdict, Verdict::Done { .. }));
+        let ended = |one: &&Delivered| matches!(one.verdict, Verdict::Done { .. } | Verdict::Dead { .. });
+        let done = delivered.iter().filter(ended);
         let kept: Vec<(i64, Decimal)> = done.filter_map(|one| kept.get(&one.job).copied()).collect();
         if kept.is_empty() { Ok(()) } else { self.parts.store.hold(self.target, &kept).await }
     }

@@ -16,11 +16,11 @@ use super::{
     pull,
 };
 use crate::{
-    failure::{Cause, Failure},
+    failure::{Cause, Class, Failure},
     mapping::Fields,
     model::decimal,
     port::Facts,
-    store::{JobFilter, NewJob, RecordId, Replica, Result, RunKind, Verdict},
+    store::{Job, JobFilter, NewJob, RecordId, Replica, Result, RunKind, Verdict},
 };
 
 pub(super) const STOCK: &str = "stock";
@@ -165,20 +165,13 @@ pub(super) async fn after_pull(parts: &Parts, system: &str, entity: &str) -> Res
     match entity {
         STOCK => {
             for target in parts.routes.minded_by(system) {
-                sweep(parts, target).await?;
+                sweep(parts, target, Left::Published).await?;
             }
         }
         ORDER if !parts.routes.minding(system).is_empty() => {
-            sweep(parts, system).await?;
+            sweep(parts, system, Left::Published).await?;
             if all_read(parts, system).await? {
-                let waiting = JobFilter {
-                    target: Some(system.to_owned()),
-                    cause: Some(Cause::orders(system).0),
-                    ..JobFilter::default()
-                };
-                if parts.store.retry(&waiting, parts.env.now()).await? > 0 {
-                    parts.work.notify_waiters();
-                }
+                wake(parts, system).await?;
             }
         }
         _ => {}
@@ -190,15 +183,24 @@ pub(super) async fn after_pull(parts: &Parts, system: &str, entity: &str) -> Res
 pub(super) async fn after_delivery(parts: &Parts, target: &str, entity: &str) -> Result<()> {
     if entity == ORDER {
         for shop in parts.routes.shops_of(target) {
-            sweep(parts, shop).await?;
+            sweep(parts, shop, Left::Published).await?;
         }
     }
     Ok(())
 }
 
+/// What becomes of articles of which less is in flight than was.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Published,
+    /// Somebody else's sweep will see to them. For a batch of stock that reads orders: to open its own jobs anew would have
+    /// them tried again at once whatever became of them.
+    Alone,
+}
+
 /// Compares what is in flight from a target with what was: articles of which less is in flight than is known to be kept back
 /// are published anew, whatever became of the orders. What is kept back is remembered here before anything is published by it.
-async fn sweep(parts: &Parts, target: &str) -> Result<()> {
+async fn sweep(parts: &Parts, target: &str, left: Left) -> Result<()> {
     let Some(ledger) = Ledger::of(parts, target).await? else { return Ok(()) };
     let store = &parts.store;
     let held = store.held(target).await?;
@@ -211,7 +213,7 @@ async fn sweep(parts: &Parts, target: &str) -> Result<()> {
         let Some((_, sku)) = keys.get(record) else { continue };
         let now = ledger.most(sku);
         seen.insert(sku.as_str());
-        if now < *kept {
+        if now < *kept && left == Left::Published {
             let (target, entity) = (target.to_owned(), STOCK.to_owned());
             jobs.push(NewJob { target, entity, record: *record, lane: lane::STOCK, due: None });
         } else if now > *kept {
@@ -240,13 +242,18 @@ pub(super) async fn read_orders(parts: &Parts, target: &str, stop: &Cancellation
     // Another pull may have passed the place where a new order stands: its end is waited for, then read again.
     const PATIENCE: u32 = 40;
     for _ in 0..PATIENCE {
-        let report = pull::pull(parts, target, ORDER, RunKind::Delta, "before stock", stop).await?;
+        let report = pull::list(parts, target, ORDER, RunKind::Delta, "before stock", stop).await?;
         if let Some(error) = report.error {
             return Ok(Some(error));
         }
         if report.run.is_some() {
+            sweep(parts, target, Left::Alone).await?;
             let told = "orders there could not be read; `vaiven status` counts them".to_owned();
-            return Ok(if all_read(parts, target).await? { None } else { Some(told) });
+            if !all_read(parts, target).await? {
+                return Ok(Some(told));
+            }
+            wake(parts, target).await?;
+            return Ok(None);
         }
         if stop.is_cancelled() {
             break;
@@ -254,6 +261,16 @@ pub(super) async fn read_orders(parts: &Parts, target: &str, stop: &Cancellation
         parts.env.sleep(parts.limits.poll).await;
     }
     Ok(Some("they are still being read".to_owned()))
+}
+
+/// Rises that waited for orders go on.
+async fn wake(parts: &Parts, target: &str) -> Result<()> {
+    let (target, cause) = (Some(target.to_owned()), Some(Cause::orders(target).0));
+    let waiting = JobFilter { target, cause, ..JobFilter::default() };
+    if parts.store.retry(&waiting, parts.env.now()).await? > 0 {
+        parts.work.notify_waiters();
+    }
+    Ok(())
 }
 
 /// Whether no order of a system is known that could not be read.
@@ -291,10 +308,12 @@ pub(super) async fn increments(parts: &Parts, target: &str, skus: &BTreeSet<&str
     Ok(increments)
 }
 
-/// Why a rise waits.
-pub(super) fn waits_for_orders(target: &str, problem: &str) -> Verdict {
-    Verdict::Parked {
-        cause: Cause::orders(target).0,
-        error: format!("stock is not raised while orders of {target} may be missing: {problem}"),
+/// A rise waits until every order can be read; one that a stop has cut short is given back.
+pub(super) fn waits_for_orders(parts: &Parts, target: &str, job: &Job, problem: &str, is_stopped: bool) -> Verdict {
+    let error = format!("stock is not raised while orders of {target} may be missing: {problem}");
+    if is_stopped {
+        let (at, intent) = (parts.env.now(), job.intent.clone());
+        return Verdict::Retry { at, burn: false, intent, class: Class::Transient.as_str().to_owned(), error };
     }
+    Verdict::Parked { cause: Cause::orders(target).0, error }
 }

@@ -149,7 +149,9 @@ pub(super) async fn prepare(
     for job in jobs {
         if let Some(one) = decide(batch, facts, mapping.as_ref(), job, &loaded, &mut prepared) {
             if let (Some(problem), true) = (&unread, one.rises()) {
-                prepared.settled.push(waiting(&one.job, flight::waits_for_orders(batch.target, problem)));
+                let stopped = stop.is_cancelled();
+                let verdict = flight::waits_for_orders(batch.parts, batch.target, &one.job, problem, stopped);
+                prepared.settled.push(waiting(&one.job, verdict));
                 continue;
             }
             newcomers |= one.op == Op::Create;

@@ -42,8 +42,24 @@ impl RunReport {
     }
 }
 
-/// Reads `entity` at `system`: what changed since the cursor, or everything.
+/// Reads `entity` at `system`: what changed since the cursor, or everything; and what follows from it for stock.
 pub(super) async fn pull(
+    parts: &Parts,
+    system: &str,
+    entity: &str,
+    kind: RunKind,
+    trigger: &str,
+    cancel: &CancellationToken,
+) -> Result<RunReport, StoreError> {
+    let report = list(parts, system, entity, kind, trigger, cancel).await?;
+    if report.run.is_some() && report.is_green() {
+        flight::after_pull(parts, system, entity).await?;
+    }
+    Ok(report)
+}
+
+/// Reads `entity` at `system` and no more.
+pub(super) async fn list(
     parts: &Parts,
     system: &str,
     entity: &str,
@@ -110,9 +126,6 @@ pub(super) async fn pull(
     brakes::rule(parts, run, Some(&lease)).await?;
     parts.store.end_run(run, &report.balance, report.error.as_deref(), parts.env.now()).await?;
     parts.store.drop_lease(&lease).await?;
-    if report.is_green() {
-        flight::after_pull(parts, system, entity).await?;
-    }
     Ok(report)
 }
 

@@ -157,6 +157,22 @@ async fn an_order_the_erp_refuses_keeps_its_goods_until_it_is_cancelled() {
 }
 
 #[tokio::test]
+async fn a_figure_that_the_shop_refuses_is_not_tried_for_ever() {
+    let stage = Stage::selling(StockRule::default()).await;
+    stage.count("A", "9");
+    stage.read("erp", "stock").await;
+    stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
+    stage.settle().await;
+    stage.shop.fault(Fault::Fail(Class::Rejected, "stock is locked"));
+    stage.read("erp", "stock").await;
+    stage.settle().await;
+    assert_eq!((stage.shown("A"), stage.states().await), (json!("7"), vec![JobState::Dead]));
+    stage.read("shop", "order").await;
+    stage.settle().await;
+    assert_eq!(stage.states().await, [JobState::Dead], "it waits for a change, as all that is refused");
+}
+
+#[tokio::test]
 async fn rises_wait_while_orders_cannot_be_read_and_what_sinks_goes_on() {
     let stage = Stage::selling(StockRule::default()).await;
     for sku in ["B", "C"] {
