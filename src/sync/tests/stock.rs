@@ -166,7 +166,7 @@ async fn a_figure_that_the_shop_refuses_is_not_tried_for_ever() {
     stage.shop.fault(Fault::Fail(Class::Rejected, "stock is locked"));
     stage.read("erp", "stock").await;
     stage.settle().await;
-    assert_eq!((stage.shown("A"), stage.states().await), (json!("7"), vec![JobState::Dead]));
+    assert_eq!((stage.offered("A"), stage.states().await), (json!("7"), vec![JobState::Dead]));
     stage.read("shop", "order").await;
     stage.settle().await;
     assert_eq!(stage.states().await, [JobState::Dead], "it waits for a change, as all that is refused");
