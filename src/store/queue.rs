@@ -44,6 +44,8 @@ const OPEN: &str = "INSERT INTO job (target, record, entity, lane, state, due, c
     WHERE job.state > 1 OR (job.state = 1 AND job.again = 0) OR excluded.lane < job.lane \
         OR (job.state = 0 AND job.attempts = 0 AND excluded.due < job.due) OR excluded.run <> coalesce(job.run, 0)";
 
+/// A bare parameter as LIMIT would have SQLite prepare the statement anew for every claim, hence its CAST.
+///
 /// Walks the (lane, entity) pairs of the target by one index seek each (however many jobs they hold), takes the foremost that has something due ($7 = 1: the one that has waited longest), and claims of it.
 macro_rules! claim {
     ($lock:literal) => {
@@ -71,7 +73,7 @@ macro_rules! claim {
              taken AS ( \
                  SELECT j.id FROM job j WHERE j.target = $1 AND j.state < 2 \
                      AND j.lane = (SELECT lane FROM foremost) AND j.entity = (SELECT entity FROM foremost) AND j.due <= $3 \
-                 ORDER BY j.due, j.id LIMIT $4 ",
+                 ORDER BY j.due, j.id LIMIT CAST($4 AS BIGINT) ",
             $lock,
             ") UPDATE job SET state = 1, again = CASE WHEN state = 1 THEN 0 ELSE again END, fence = fence + 1, owner = $5, \
                  due = $6, updated_at = $3 \

@@ -268,12 +268,16 @@ async fn commit(
         detected.commit.cursor.clone_from(&marks.cursor);
         detected.commit.notes.clone_from(&marks.notes);
         let balance = detected.commit.balance.clone();
+        // A page of nothing new wakes nobody.
+        let stirs = !detected.commit.jobs.is_empty() || !detected.commit.replicas.is_empty();
         match reading.parts.store.commit_page(detected.commit, reading.parts.env.now()).await {
             Ok(numbers) => {
                 pass.extend(detected.seen);
                 pass.extend(numbers);
                 add(total, &balance);
-                reading.parts.work.notify_waiters();
+                if stirs {
+                    reading.parts.work.notify_waiters();
+                }
                 return Ok(());
             }
             Err(StoreError::Stale(_)) if tries < TRIES => tries += 1,

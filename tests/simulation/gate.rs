@@ -3,7 +3,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
+    future::poll_fn,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Poll, Waker},
     time::Duration,
 };
 
@@ -11,24 +16,86 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::Value;
-use tokio::runtime::Handle;
+use tokio::runtime::{self, Handle, Runtime};
 use vaiven::store::*;
 
+/// The runtime that the database's connections live on, driven by whoever waits for a verb.
+pub struct Base {
+    runtime: Runtime,
+    quiet: Arc<Quiet>,
+}
+
+/// Lets a future wait until nothing is under way but what lives as long as a store.
+#[derive(Default)]
+struct Quiet {
+    waiting: Mutex<Option<Waker>>,
+    keepers: AtomicUsize,
+}
+
+impl Quiet {
+    fn is_reached(&self) -> bool {
+        Handle::current().metrics().num_alive_tasks() <= self.keepers.load(Ordering::Relaxed)
+    }
+
+    async fn reached(&self) {
+        poll_fn(|context| {
+            if self.is_reached() {
+                return Poll::Ready(());
+            }
+            *self.waiting.lock().unwrap() = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Base {
+    pub fn new() -> Self {
+        let quiet = Arc::new(Quiet::default());
+        let seen = quiet.clone();
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_time()
+            .on_thread_park(move || {
+                if seen.is_reached()
+                    && let Some(waker) = seen.waiting.lock().unwrap().take()
+                {
+                    waker.wake();
+                }
+            })
+            .build()
+            .unwrap();
+        Self { runtime, quiet }
+    }
+
+    pub fn open(&self, url: &str) -> SharedStore {
+        let store = self.runtime.block_on(vaiven::store::open(url)).unwrap();
+        if self.quiet.keepers.load(Ordering::Relaxed) == 0 {
+            self.quiet.keepers.store(self.runtime.metrics().num_alive_tasks(), Ordering::Relaxed);
+        }
+        store
+    }
+
+    /// Carries a verb out to its end.
+    pub fn carry_out<T>(&self, verb: impl Future<Output = T>) -> T {
+        self.runtime.block_on(async {
+            // A connection goes back to its pool in a task of its own; until it has, another one would be opened.
+            self.quiet.reached().await;
+            let done = verb.await;
+            // That task begins now, and ends beside what the engine does next.
+            tokio::task::yield_now().await;
+            done
+        })
+    }
+}
+
 pub struct Gate {
-    inner: SharedStore,
-    /// Runtime of the database's connections.
-    handle: Handle,
-    verbs: AtomicU64,
+    pub inner: SharedStore,
+    base: Arc<Base>,
 }
 
 impl Gate {
-    pub fn new(inner: SharedStore, handle: Handle) -> Self {
-        Self { inner, handle, verbs: AtomicU64::new(0) }
-    }
-
-    /// How many verbs have been carried out: whoever waits for quiet watches it.
-    pub fn verbs(&self) -> u64 {
-        self.verbs.load(Ordering::Relaxed)
+    pub fn new(inner: SharedStore, base: Arc<Base>) -> Self {
+        Self { inner, base }
     }
 }
 
@@ -39,9 +106,8 @@ macro_rules! gated {
             $(async fn $name(&self, $($arg: $kind),*) -> $ret {
                 // An await of its own, so that a crash can fall between any two verbs.
                 tokio::task::yield_now().await;
-                self.verbs.fetch_add(1, Ordering::Relaxed);
                 let work = self.inner.$name($($arg),*);
-                std::thread::scope(|scope| scope.spawn(|| self.handle.block_on(work)).join().unwrap())
+                self.base.carry_out(work)
             })*
         }
     };

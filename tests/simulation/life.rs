@@ -72,9 +72,9 @@ impl Life<'_> {
                 self.wire.with("erp", |model| model.products.remove(&id));
             }
             5 => {
-                // Somebody edits in the shop what the ERP owns.
+                // Somebody edits in the shop what the ERP owns; the shop alters that as well.
                 let Some(id) = self.pick("shop") else { return };
-                let (name, now) = (name(self.chance), self.now);
+                let (name, now) = (as_stored(&name(self.chance)), self.now);
                 self.wire.note(format!("life: shop renames {id}"));
                 self.wire.with("shop", |model| {
                     let product = model.products.get_mut(&id).unwrap();

@@ -3,29 +3,33 @@
 use std::{
     collections::BTreeMap,
     future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{
+    runtime::{self, Runtime},
+    sync::Notify,
+};
 use tokio_util::sync::CancellationToken;
 use vaiven::{
-    adapter::{self, Given, Manifest, SettingValue, World},
+    adapter::{self, Given, Manifest, SettingValue, Settings, World},
     env::Env,
     load::{Place, SourceFile},
     mapping::{Mapping, Translate},
     model::Entities,
-    port::System,
-    store::{RunKind, Store},
+    store::RunKind,
     sync::{Engine, Flow, Limits, Parts, Routes, SystemLimits, Timetable},
 };
 
 use crate::{
     chance::Chance,
     clock::SimClock,
-    gate::Gate,
+    gate::{Base, Gate},
     life::{Life, check},
     wire::Wire,
 };
@@ -35,21 +39,12 @@ pub struct Outcome {
     pub trace: Vec<String>,
 }
 
-/// Drops the future after so many polls: a crash at some await.
-struct Crash<F> {
-    inner: Pin<Box<F>>,
-    polls: u64,
-}
+/// Whether somebody woke the engine: it is polled only then, so that quiet can be told from work.
+struct Alarm(AtomicBool);
 
-impl<F: Future> Future for Crash<F> {
-    type Output = Option<F::Output>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.polls == 0 {
-            return Poll::Ready(None);
-        }
-        self.polls -= 1;
-        self.inner.as_mut().poll(context).map(Some)
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -59,30 +54,27 @@ struct Stage {
     env: Env,
     chance: Arc<Chance>,
     url: String,
-    database: tokio::runtime::Handle,
+    /// Where the engine's own tasks run.
+    tasks: Runtime,
+    base: Arc<Base>,
 }
 
 /// Plays one seed.
 pub fn play(seed: u64) -> Outcome {
     let folder = tempfile::Builder::new().prefix("vaiven-sim").tempdir_in(memory_folder()).unwrap();
-    let database = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let clock = SimClock::new("2026-03-01T08:00:00Z".parse().unwrap());
-    let chance = Arc::new(Chance::new(seed));
     let env = Env { clock: Arc::new(clock.clone()), entropy: Arc::new(Chance::new(seed ^ 0xABCD)) };
     let stage = Stage {
         wire: Wire::new(Arc::new(Chance::new(seed.rotate_left(17))), env.clone()),
         clock,
         env,
-        chance,
+        chance: Arc::new(Chance::new(seed)),
         url: format!("sqlite://{}/state.db", folder.path().display()),
-        database: database.handle().clone(),
+        tasks: runtime::Builder::new_current_thread().build().unwrap(),
+        base: Arc::new(Base::new()),
     };
-    let wrong = runtime.block_on(stage.play());
-    let trace = stage.wire.trace();
-    drop(runtime);
-    database.shutdown_timeout(Duration::from_secs(5));
-    Outcome { wrong, trace }
+    let wrong = stage.play();
+    Outcome { wrong, trace: stage.wire.trace() }
 }
 
 fn memory_folder() -> std::path::PathBuf {
@@ -91,7 +83,7 @@ fn memory_folder() -> std::path::PathBuf {
 }
 
 impl Stage {
-    async fn play(&self) -> Vec<String> {
+    fn play(&self) -> Vec<String> {
         let mut life =
             Life { wire: &self.wire, chance: &self.chance, now: self.env.now().timestamp(), skus: 0, orders: 0 };
         for _ in 0..3 + self.chance.below(12) {
@@ -99,27 +91,24 @@ impl Stage {
         }
         for epoch in 0..2 + self.chance.below(3) {
             self.wire.note(format!("start {epoch}"));
-            let store = self.open().await;
-            let engine = self.engine(store.clone());
+            let engine = self.engine(self.open());
             let stop = CancellationToken::new();
             let polls = if self.chance.hits(800) { 50 + self.chance.below(3000) } else { 6000 };
-            let running = Crash { inner: Box::pin(engine.run(&stop)), polls };
-            self.drive(&store, running, &mut life, 20).await;
+            self.drive(engine.run(&stop), &mut life, polls, 20);
         }
         self.wire.calm();
         let mut summary = None;
         for _ in 0..8 {
-            let store = self.open().await;
+            let store = self.open();
             // Whoever looks after the shop agrees with what brakes have held back.
-            for approval in store.approvals().await.unwrap() {
+            for approval in self.base.carry_out(store.inner.approvals()).unwrap() {
                 self.wire.note(format!("approve run {}", approval.run));
-                store.decide_run(approval.run, true, self.env.now()).await.unwrap();
+                self.base.carry_out(store.inner.decide_run(approval.run, true, self.env.now())).unwrap();
             }
-            let engine = self.engine(store.clone());
+            let engine = self.engine(store);
             let stop = CancellationToken::new();
             let once = engine.once(None, RunKind::Full, &stop);
-            life.skus = u64::MAX;
-            let done = self.drive(&store, Crash { inner: Box::pin(once), polls: u64::MAX }, &mut life, 0).await;
+            let done = self.drive(once, &mut life, u64::MAX, 0);
             match done {
                 Some(Ok(found)) if found.is_clean() && !self.wire.has_late() && found.delivered.written == 0 => {
                     summary = Some(found);
@@ -133,22 +122,18 @@ impl Stage {
             for _ in 0..20 {
                 self.clock.jump();
             }
-            let rest = self.env.clock.sleep_until(self.env.now() + chrono::Duration::hours(2));
-            let jump = async {
-                tokio::task::yield_now().await;
-                self.clock.jump();
-            };
-            tokio::join!(rest, jump);
+            self.clock.pass(chrono::Duration::hours(2));
             self.wire.tick();
         }
-        let store = self.open().await;
-        let runs = store.runs(10_000).await.unwrap();
+        let store = self.open();
+        let runs = self.base.carry_out(store.inner.runs(10_000)).unwrap();
         let mut wrong = check(&self.wire, &runs);
         let found = summary.unwrap_or_default();
         if !found.is_clean() {
             wrong.push(format!("left: {:?}, rejected {}", found.left, found.rejected));
             wrong.extend(found.runs.iter().filter(|run| !run.is_green()).map(|run| format!("{run:?}")));
-            for job in store.jobs(&vaiven::store::JobFilter { limit: 5, ..Default::default() }).await.unwrap() {
+            let all = vaiven::store::JobFilter { limit: 5, ..Default::default() };
+            for job in self.base.carry_out(store.inner.jobs(&all)).unwrap() {
                 if !matches!(job.state, vaiven::store::JobState::Done) {
                     wrong.push(format!("{job:?}"));
                 }
@@ -160,94 +145,83 @@ impl Stage {
         wrong
     }
 
-    async fn open(&self) -> Arc<Gate> {
-        let url = self.url.clone();
-        let store = self.database.spawn(async move { vaiven::store::open(&url).await }).await.unwrap().unwrap();
-        Arc::new(Gate::new(store, self.database.clone()))
+    fn open(&self) -> Arc<Gate> {
+        let store = self.base.open(&self.url);
+        Arc::new(Gate::new(store, self.base.clone()))
     }
 
-    /// Lets a future run, and time pass whenever nothing else can happen; after `happenings` events of life, or when the
-    /// future ends, it is over.
-    async fn drive<T>(
+    /// Lets a future run, and time pass whenever nothing else can happen. Over when the future ends; or, then with `None`,
+    /// after so many `polls` (a crash at some await) or `happenings` events of life.
+    fn drive<T>(
         &self,
-        store: &Arc<Gate>,
-        future: impl Future<Output = Option<T>>,
+        future: impl Future<Output = T>,
         life: &mut Life<'_>,
+        mut polls: u64,
         happenings: u64,
     ) -> Option<T> {
-        let pump = async {
-            let mut left = happenings;
-            loop {
-                let before = (store.verbs(), self.wire.events());
-                for _ in 0..12 {
-                    tokio::task::yield_now().await;
+        // Spawned requests take some rounds of their own before they are on the wire.
+        const QUIET: u32 = 3;
+        let mut future = std::pin::pin!(future);
+        let alarm = Arc::new(Alarm(AtomicBool::new(true)));
+        let waker = Waker::from(alarm.clone());
+        let (mut left, mut quiet, mut events) = (happenings, 0, 0);
+        loop {
+            if alarm.0.swap(false, Ordering::Relaxed) {
+                if polls == 0 {
+                    return None;
                 }
-                if (store.verbs(), self.wire.events()) != before {
-                    continue;
+                polls -= 1;
+                // Not inside the runtime: verbs of the store wait for the database's own.
+                let _spawning = self.tasks.enter();
+                if let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                    return Some(done);
                 }
-                self.clock.jump();
-                self.wire.tick();
-                life.now = self.env.now().timestamp();
-                if happenings > 0 && self.chance.hits(250) {
-                    if left == 0 {
-                        return;
-                    }
-                    left -= 1;
-                    life.happen();
-                }
+                quiet = 0;
             }
-        };
-        tokio::select! {
-            biased;
-            done = future => done,
-            () = pump => None,
+            self.tasks.block_on(tokio::task::yield_now());
+            if self.wire.events() != events {
+                (events, quiet) = (self.wire.events(), 0);
+                continue;
+            }
+            quiet += 1;
+            if quiet < QUIET {
+                continue;
+            }
+            quiet = 0;
+            self.clock.jump();
+            self.wire.tick();
+            life.now = self.env.now().timestamp();
+            if happenings > 0 && self.chance.hits(250) {
+                if left == 0 {
+                    return None;
+                }
+                left -= 1;
+                life.happen();
+            }
         }
     }
 
     fn engine(&self, store: Arc<Gate>) -> Engine {
-        let entities = Arc::new(Entities::builtin());
+        let shelf = &*SHELF;
         let world =
             World { env: self.env.clone(), transport: Arc::new(self.wire.clone()), folder: "/nonexistent".into() };
-        let mut systems: BTreeMap<String, Arc<dyn System>> = BTreeMap::new();
-        let mut mappings: BTreeMap<(String, String), Arc<dyn Translate>> = BTreeMap::new();
-        for name in ["erp", "shop"] {
-            let text = match name {
-                "erp" => include_str!("adapters/erp.toml"),
-                _ => include_str!("adapters/shop.toml"),
-            };
-            let file = SourceFile::new(format!("{name}.toml"), text);
-            let manifest = Arc::new(Manifest::load(file.clone()).unwrap());
-            let url =
-                Given { value: SettingValue::Plain(format!("http://{name}.test").into()), place: Place::start(&file) };
-            let settings =
-                manifest.settle(&indexmap::IndexMap::from([("url".to_owned(), url)]), &Place::start(&file)).unwrap();
-            systems.insert(name.into(), adapter::open(name, &manifest, &settings, &world).unwrap());
-            for (entity, text) in [
-                ("product", include_str!("adapters/product.toml")),
-                ("stock", include_str!("adapters/stock.toml")),
-                ("order", include_str!("adapters/order.toml")),
-            ] {
-                let file = SourceFile::new(format!("{entity}.toml"), text);
-                let mapping = Mapping::load(
-                    &file,
-                    entities.get(entity).unwrap(),
-                    &serde_json::Map::new(),
-                    &indexmap::IndexMap::new(),
-                )
-                .unwrap();
-                mappings.insert((name.into(), entity.into()), Arc::new(mapping));
-            }
-        }
+        let systems = shelf
+            .manifests
+            .iter()
+            .map(|(&name, (manifest, settings))| {
+                (name.to_owned(), adapter::open(name, manifest, settings, &world).unwrap())
+            })
+            .collect();
         let limits = SystemLimits { settle: Duration::from_secs(30), batch: 10, workers: 2 };
         Engine::new(Parts {
             store,
             env: self.env.clone(),
             systems,
-            mappings,
-            entities,
+            mappings: shelf.mappings.clone(),
+            entities: shelf.entities.clone(),
             routes: Routes::new(flows()).unwrap(),
             limits: Limits {
-                poll: Duration::from_secs(10),
+                poll: Duration::from_secs(30),
                 systems: BTreeMap::from([("erp".to_owned(), limits.clone()), ("shop".to_owned(), limits)]),
                 ..Limits::default()
             },
@@ -256,6 +230,40 @@ impl Stage {
         })
     }
 }
+
+/// What every start reads from the same files and nothing ever changes.
+struct Shelf {
+    entities: Arc<Entities>,
+    manifests: BTreeMap<&'static str, (Arc<Manifest>, Settings)>,
+    mappings: BTreeMap<(String, String), Arc<dyn Translate>>,
+}
+
+static SHELF: LazyLock<Shelf> = LazyLock::new(|| {
+    let entities = Arc::new(Entities::builtin());
+    let mut manifests = BTreeMap::new();
+    let mut mappings: BTreeMap<(String, String), Arc<dyn Translate>> = BTreeMap::new();
+    for (name, text) in [("erp", include_str!("adapters/erp.toml")), ("shop", include_str!("adapters/shop.toml"))] {
+        let file = SourceFile::new(format!("{name}.toml"), text);
+        let manifest = Manifest::load(file.clone()).unwrap();
+        let url =
+            Given { value: SettingValue::Plain(format!("http://{name}.test").into()), place: Place::start(&file) };
+        let settings =
+            manifest.settle(&indexmap::IndexMap::from([("url".to_owned(), url)]), &Place::start(&file)).unwrap();
+        manifests.insert(name, (manifest, settings));
+        for (entity, text) in [
+            ("product", include_str!("adapters/product.toml")),
+            ("stock", include_str!("adapters/stock.toml")),
+            ("order", include_str!("adapters/order.toml")),
+        ] {
+            let file = SourceFile::new(format!("{entity}.toml"), text);
+            let spec = entities.get(entity).unwrap();
+            let mapping =
+                Mapping::load(&file, spec, &serde_json::Map::new(), &indexmap::IndexMap::new()).unwrap();
+            mappings.insert((name.into(), entity.into()), Arc::new(mapping));
+        }
+    }
+    Shelf { entities, manifests, mappings }
+});
 
 fn flows() -> Vec<Flow> {
     let timetable = |cron: &str| Timetable { schedule: cron.parse().unwrap(), zone: chrono_tz::Europe::Madrid };

@@ -56,10 +56,11 @@ pub fn open(
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
     let base = settings_print(manifest, settings);
+    let table = manifest.file.text.parse::<toml::Table>().unwrap_or_default();
     let entities = entities
         .into_iter()
         .map(|(name, entity)| {
-            let version = version(&adapter, manifest, &name, &base);
+            let version = version(&adapter, &table, &name, &base);
             (name, (entity, version))
         })
         .collect();
@@ -77,15 +78,13 @@ fn settings_print(manifest: &Manifest, settings: &Settings) -> blake3::Hasher {
 }
 
 /// What shapes a row: its id, which rows count, where they come from; not how objects are written.
-fn version(adapter: &HttpAdapter, manifest: &Manifest, name: &str, base: &blake3::Hasher) -> u64 {
+fn version(adapter: &HttpAdapter, table: &toml::Table, name: &str, base: &blake3::Hasher) -> u64 {
     let mut hasher = base.clone();
-    if let Ok(table) = manifest.file.text.parse::<toml::Table>() {
-        let entity = table.get("entities").and_then(|entities| entities.get(name));
-        for part in ["id", "keep", "list", "read"] {
-            if let Some(value) = entity.and_then(|entity| entity.get(part)) {
-                hasher.update(part.as_bytes());
-                hasher.update(value.to_string().as_bytes());
-            }
+    let entity = table.get("entities").and_then(|entities| entities.get(name));
+    for part in ["id", "keep", "list", "read"] {
+        if let Some(value) = entity.and_then(|entity| entity.get(part)) {
+            hasher.update(part.as_bytes());
+            hasher.update(value.to_string().as_bytes());
         }
     }
     hasher.update(format!("{:?}", adapter.http.receive).as_bytes());
