@@ -1,6 +1,4 @@
 //! A clock that stands still until everybody waits for it, then jumps to the next time somebody waits for.
-//!
-//! What the engine sees may be off from the true time, and be set forward and back while it runs.
 
 use std::{
     collections::BTreeMap,
@@ -16,21 +14,15 @@ use vaiven::env::Clock;
 
 #[derive(Debug)]
 struct State {
-    truth: DateTime<Utc>,
-    /// What the engine's clock shows more than the truth.
-    off: Duration,
+    now: DateTime<Utc>,
     next: u64,
     sleepers: BTreeMap<(DateTime<Utc>, u64), Waker>,
 }
 
 impl State {
-    fn shown(&self) -> DateTime<Utc> {
-        self.truth + self.off
-    }
-
     fn wake(&mut self) {
         while let Some(entry) = self.sleepers.first_entry() {
-            if entry.key().0 > self.truth + self.off {
+            if entry.key().0 > self.now {
                 break;
             }
             entry.remove().wake();
@@ -43,34 +35,21 @@ pub struct SimClock(Arc<Mutex<State>>);
 
 impl SimClock {
     pub fn new(now: DateTime<Utc>) -> Self {
-        Self(Arc::new(Mutex::new(State { truth: now, off: Duration::zero(), next: 0, sleepers: BTreeMap::new() })))
-    }
-
-    /// The time of the world.
-    pub fn truth(&self) -> DateTime<Utc> {
-        self.0.lock().unwrap().truth
+        Self(Arc::new(Mutex::new(State { now, next: 0, sleepers: BTreeMap::new() })))
     }
 
     /// Goes on to the earliest awaited time and wakes who waits for it.
     pub fn jump(&self) {
         let mut state = self.0.lock().unwrap();
         let Some((&(at, _), _)) = state.sleepers.first_key_value() else { return };
-        let ahead = at - state.shown();
-        state.truth += ahead.max(Duration::zero());
+        state.now = state.now.max(at);
         state.wake();
     }
 
     /// So much time passes with nobody awake: the machine slept.
     pub fn pass(&self, time: Duration) {
         let mut state = self.0.lock().unwrap();
-        state.truth += time;
-        state.wake();
-    }
-
-    /// Somebody sets the engine's clock, forward or back.
-    pub fn set(&self, by: Duration) {
-        let mut state = self.0.lock().unwrap();
-        state.off += by;
+        state.now += time;
         state.wake();
     }
 }
@@ -87,7 +66,7 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let clock = self.clock.clone();
         let mut state = clock.0.lock().unwrap();
-        if state.shown() >= self.until {
+        if state.now >= self.until {
             return Poll::Ready(());
         }
         let number = self.number.unwrap_or(state.next);
@@ -109,7 +88,7 @@ impl Drop for Sleep {
 #[async_trait]
 impl Clock for SimClock {
     fn now(&self) -> DateTime<Utc> {
-        self.0.lock().unwrap().shown()
+        self.0.lock().unwrap().now
     }
 
     async fn sleep_until(&self, until: DateTime<Utc>) {

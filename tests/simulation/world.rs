@@ -257,8 +257,7 @@ static SHELF: LazyLock<Shelf> = LazyLock::new(|| {
         ] {
             let file = SourceFile::new(format!("{entity}.toml"), text);
             let spec = entities.get(entity).unwrap();
-            let mapping =
-                Mapping::load(&file, spec, &serde_json::Map::new(), &indexmap::IndexMap::new()).unwrap();
+            let mapping = Mapping::load(&file, spec, &serde_json::Map::new(), &indexmap::IndexMap::new()).unwrap();
             mappings.insert((name.into(), entity.into()), Arc::new(mapping));
         }
     }

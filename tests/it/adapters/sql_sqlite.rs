@@ -63,15 +63,16 @@ async fn a_database_file_is_never_made() {
 #[tokio::test]
 async fn a_locked_database_is_transient() {
     let erp = erp().await;
-    let quick = adapter().replace("[sql]", "[sql]\npatience = \"50ms\"");
-    let system = erp.system(&quick);
+    let impatient = erp.system(&adapter().replace("[sql]", "[sql]\npatience = \"50ms\""));
     let mut other = erp.pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
     let body = json!({ "name": "n", "price": 1 });
-    let outcome = system.write("product", vec![write(1, Op::Update, "A", Some("1"), body.clone())], &NoProgress).await;
+    let outcome =
+        impatient.write("product", vec![write(1, Op::Update, "A", Some("1"), body.clone())], &NoProgress).await;
     assert_eq!(outcome[0].result.as_ref().unwrap_err().class, Class::Transient);
     other.execute("ROLLBACK").await.unwrap();
     drop(other);
-    let outcome = system.write("product", vec![write(1, Op::Update, "A", Some("1"), body)], &NoProgress).await;
+    let patient = erp.system(&adapter());
+    let outcome = patient.write("product", vec![write(1, Op::Update, "A", Some("1"), body)], &NoProgress).await;
     assert!(outcome[0].result.is_ok());
 }
 
