@@ -24,6 +24,9 @@ use crate::{
 /// Prefix of the capture that counts how often a step was done; no variable can have such a name.
 const DONE: &str = "step:";
 
+/// The variable of what a lookup found; captures shadow it.
+const FOUND: &str = "found";
+
 /// A compiled create, update or delete.
 #[derive(Clone, Debug)]
 pub struct Operation {
@@ -147,6 +150,8 @@ impl Operation {
             if let Some(variable) = &self.id_variable {
                 saga.done.insert(variable.clone(), Value::from(found.id.as_str()));
             }
+            // In place of the answer that was lost: a later attempt looks no more.
+            saga.done.insert(FOUND.to_owned(), found.body.clone().into_value());
             saga.done.insert(marker(&first.name), Value::from(1));
             saga.progress.save(saga.write.job, &saga.done).await?;
         }
