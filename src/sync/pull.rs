@@ -215,7 +215,7 @@ async fn pages(
                 && total.seen < announced
             {
                 return Err(Failure::new(
-                    Class::Transient,
+                    Class::Rejected,
                     format!(
                         "{} announced {announced} objects of {} and gave {}",
                         reading.system.name(),
@@ -309,9 +309,10 @@ async fn gone(
             after = next;
             continue;
         }
+        // It says nothing about the system's other entities: they go on.
         if total.seen == 0 {
             return Err(Failure::new(
-                Class::Transient,
+                Class::Rejected,
                 format!(
                     "{system} listed no {} at all, though it had some; nothing is taken for deleted",
                     reading.entity

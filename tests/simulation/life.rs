@@ -68,8 +68,11 @@ impl Life<'_> {
             }
             4 if self.chance.hits(400) => {
                 let Some(id) = self.pick("erp") else { return };
-                self.wire.note(format!("life: delete {id}"));
-                self.wire.with("erp", |model| model.products.remove(&id));
+                // Not the last one: an empty listing is not believed.
+                if self.wire.with("erp", |model| model.products.len()) > 1 {
+                    self.wire.note(format!("life: delete {id}"));
+                    self.wire.with("erp", |model| model.products.remove(&id));
+                }
             }
             5 => {
                 // Somebody edits in the shop what the ERP owns; the shop alters that as well.

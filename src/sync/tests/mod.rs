@@ -25,7 +25,7 @@ use crate::{
     mapping::Translate,
     model::Entities,
     port::{Op, System},
-    store::{Claim, Intent, JobFilter, JobState, RunKind, SharedStore, Turn},
+    store::{Claim, Intent, JobFilter, JobState, RunKind, SharedStore, Standing, Turn},
 };
 
 struct Stage {
@@ -354,7 +354,7 @@ async fn what_a_complete_listing_no_longer_shows_is_unpublished_and_stays_away()
 }
 
 #[tokio::test]
-async fn an_empty_listing_deletes_nothing() {
+async fn an_empty_listing_deletes_nothing_and_holds_up_nothing_else() {
     let mut catalog = flow("catalog", "erp", "shop", &["product"]);
     catalog.on_delete.insert("*".into(), DeletePolicy::Delete);
     let stage = Stage::new(vec![catalog]).await;
@@ -364,6 +364,7 @@ async fn an_empty_listing_deletes_nothing() {
     let summary = stage.full().await;
     assert!(!summary.is_clean());
     assert_eq!(stage.shop.rows("product").len(), 1);
+    assert_eq!(stage.store.standing("erp").await.unwrap(), Standing::default());
 }
 
 #[tokio::test]
