@@ -1,6 +1,10 @@
 //! What `sync` asks of a configured system. Drivers implement it; `sync` knows nothing of HTTP, SQL or files.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -169,6 +173,9 @@ pub struct Write {
     pub before: Value,
     /// The same in canonical form.
     pub wanted: Value,
+    /// Canonical fields for whose sake the object is written: they are neither what the target stores nor what it was sent.
+    /// Empty for a delete.
+    pub changed: BTreeSet<String>,
     /// Parts of the object the target already has: list name to part key to the target's id of it.
     pub parts: BTreeMap<String, BTreeMap<String, String>>,
     /// Captures of steps already done by an earlier attempt.
@@ -219,6 +226,15 @@ pub struct Probe<'a> {
     pub wanted: &'a Value,
 }
 
+/// How fast a system may be asked, as its adapter declares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Requests under way at once.
+    pub concurrency: usize,
+    /// Least time from one request to the next, where a rate is declared.
+    pub interval: Option<Duration>,
+}
+
 /// Line of `vaiven check`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Checked {
@@ -253,6 +269,23 @@ pub trait System: Send + Sync {
 
     /// Writes objects; gives exactly one outcome per write, in any order.
     async fn write(&self, entity: &str, writes: Vec<Write>, progress: &dyn Progress) -> Vec<Outcome>;
+
+    /// Which of these writes may not be sent now, and why; in their order. Asked before anything is stored about them: what
+    /// is held back stays queued as if it had never been looked at.
+    async fn admit(&self, _entity: &str, writes: &[&Write]) -> Vec<Option<String>> {
+        vec![None; writes.len()]
+    }
+
+    /// The same system, looked at without a trace: nothing is picked up, locked, archived or cleared away by reading. Absent
+    /// where reading leaves no trace anyway.
+    fn peeking(&self) -> Option<Arc<dyn System>> {
+        None
+    }
+
+    /// What the adapter declares of its pace; absent where it declares none.
+    fn pace(&self) -> Option<Pace> {
+        None
+    }
 
     /// Tries the connection and the credentials.
     async fn check(&self) -> Vec<Checked>;

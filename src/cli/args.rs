@@ -33,6 +33,15 @@ pub struct Global {
 pub enum Command {
     /// Run the daemon: pull when it is time, deliver what there is
     Run(RunArgs),
+    /// Tell what a pass would write, and write nothing
+    Plan(PlanArgs),
+    /// Do what a plan says, and nothing else
+    Apply {
+        /// A plan as `vaiven plan --out` wrote it
+        file: PathBuf,
+    },
+    /// Take back what runs led to, where nobody has touched it since
+    Undo(UndoArgs),
     /// Ask the running daemon to look at something again
     Resync {
         /// `flow`, `flow/entity` or `flow/entity/KEY`
@@ -106,6 +115,38 @@ pub struct RunArgs {
     /// Look at this again, whatever is known of it: `flow`, `flow/entity` or `flow/entity/KEY`; ends like --once
     #[arg(long, value_name = "SCOPE")]
     pub resync: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Only this flow
+    #[arg(long)]
+    pub flow: Option<String>,
+    /// Look at everything, not only at what changed: finds deletions and drift as well
+    #[arg(long)]
+    pub full: bool,
+    /// Keep the plan in this file, for `vaiven apply`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Show all there is of each kind, not only some examples
+    #[arg(long)]
+    pub all: bool,
+    /// Show personal data, which is hidden otherwise
+    #[arg(long)]
+    pub personal: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct UndoArgs {
+    /// Numbers of runs; without any, lists the latest that changed something
+    #[arg(value_name = "RUN")]
+    pub runs: Vec<i64>,
+    /// Take away what the runs made, as `on_delete` of the flow says
+    #[arg(long)]
+    pub delete_created: bool,
+    /// Show personal data, which is hidden otherwise
+    #[arg(long)]
+    pub personal: bool,
 }
 
 #[derive(Debug, Subcommand)]

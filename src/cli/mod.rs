@@ -2,6 +2,7 @@
 
 mod adapter;
 pub(crate) mod app;
+mod apply;
 mod approve;
 mod args;
 mod canonical;
@@ -15,6 +16,7 @@ mod logging;
 mod mapping;
 mod notify;
 mod output;
+mod plan;
 mod progress;
 mod reference;
 mod report;
@@ -22,6 +24,7 @@ mod resync;
 mod run;
 mod schema;
 mod status;
+mod undo;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -96,6 +99,9 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
     }
     match command {
         Command::Run(_) | Command::Sandbox(_) => Ok(Ending::Fine),
+        Command::Plan(args) => plan::plan(&args, &global, &env).await,
+        Command::Apply { file } => apply::apply(&file, &global, &env).await,
+        Command::Undo(args) => undo::undo(&args, &global, &env).await,
         Command::Resync { scope } => {
             let config = app::config(&global)?;
             resync::resync(&scope, &config, &app::existing_store(&config).await?, &env, output).await

@@ -35,6 +35,17 @@ pub async fn resync(
     Ok(Ending::Fine)
 }
 
+/// The flow, if the configuration has it.
+pub fn flow_of(text: &str, config: &Config) -> anyhow::Result<String> {
+    let flows = &config.sections.flows;
+    if flows.contains_key(text) {
+        return Ok(text.to_owned());
+    }
+    let asked = SourceFile::new("command line", text);
+    let known = flows.keys().map(|name| name.get_ref().as_str());
+    Err(LoadError::unknown(&Place::new(&asked, 0..text.len()), "flow", text, known).into())
+}
+
 /// The scope, if the configuration has such a flow and entity.
 pub fn scope_of(text: &str, config: &Config) -> anyhow::Result<Scope> {
     let scope: Scope = text.parse()?;

@@ -58,7 +58,7 @@ pub async fn once(
     }
 }
 
-fn parts(plan: Plan, store: SharedStore, env: &Env) -> Parts {
+pub fn parts(plan: Plan, store: SharedStore, env: &Env) -> Parts {
     let owner = format!("{}-{:016x}", std::process::id(), env.entropy.next_u64());
     plan.parts(store, env.clone(), owner)
 }

@@ -4,11 +4,13 @@ pub mod canonical;
 pub mod codes;
 pub mod decimal;
 mod diff;
+mod shown;
 mod spec;
 pub mod time;
 mod validate;
 
 pub use diff::diff;
+pub use shown::{Shown, records};
 pub use spec::{Entities, EntitySpec, FieldSpec, Kind};
 pub use validate::{FieldError, empty, normalize, validate};
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     Approval, Attempt, Backlog, Balance, Change, Claim, Conflict, DeliverSummary, Delivered, Held, Identified, Intent,
-    Job, JobFilter, Lease, Merged, NewJob, Numbers, Order, PageCommit, Pending, RecordId, RefWanted, Rejection,
+    Job, JobFilter, Lease, Linked, Merged, NewJob, Numbers, Order, PageCommit, Pending, RecordId, RefWanted, Rejection,
     Replica, Result, Ruled, Run, RunKind, Settlement, Sighted, Sighting, Standing, Store, names::Names, sql::Pool,
 };
 
@@ -118,6 +118,10 @@ impl Store for Database {
 
     async fn claim(&self, claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>> {
         self.claim(claim, now).await
+    }
+
+    async fn seize(&self, jobs: &[NewJob], owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Vec<Job>> {
+        self.seize(jobs, owner, lease, now).await
     }
 
     async fn renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>> {
@@ -252,6 +256,22 @@ impl Store for Database {
         self.changes(record, limit).await
     }
 
+    async fn run(&self, run: i64) -> Result<Option<Run>> {
+        self.run(run).await
+    }
+
+    async fn changes_of_run(&self, run: i64, after: i64, limit: u32) -> Result<Vec<Change>> {
+        self.changes_of_run(run, after, limit).await
+    }
+
+    async fn history(&self, records: &[RecordId]) -> Result<Vec<Change>> {
+        self.history(records).await
+    }
+
+    async fn linked_since(&self, after: i64, limit: u32) -> Result<Vec<Linked>> {
+        self.linked_since(after, limit).await
+    }
+
     async fn attempts(&self, job: i64) -> Result<Vec<Attempt>> {
         self.attempts(job).await
     }
@@ -290,6 +310,10 @@ impl Store for Database {
 
     async fn drop_lease(&self, lease: &Lease) -> Result<()> {
         self.drop_lease(lease).await
+    }
+
+    async fn holder(&self, name: &str, now: DateTime<Utc>) -> Result<Option<String>> {
+        self.holder(name, now).await
     }
 
     async fn place_order(&self, verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64> {

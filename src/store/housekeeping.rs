@@ -76,6 +76,12 @@ impl Database {
         self.pool.execute("drop a lease", SQL, args).await.map(drop)
     }
 
+    pub(super) async fn holder(&self, name: &str, now: DateTime<Utc>) -> Result<Option<String>> {
+        const SQL: &str = "SELECT owner FROM lease WHERE name = $1 AND until > $2";
+        let mut found = self.pool.read("read a lease", SQL, args![name, micros(now)]).await?;
+        found.first_mut().map(|row| row.text(0)).transpose()
+    }
+
     pub(super) async fn place_order(&self, verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64> {
         const SQL: &str = "INSERT INTO demand (verb, scope, at) VALUES ($1, $2, $3) RETURNING id";
         let made = self.pool.write("place an order", SQL, args![verb, scope, micros(now)]).await?;

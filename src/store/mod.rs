@@ -24,6 +24,7 @@ mod brakes;
 mod database;
 mod deliver;
 mod flight;
+mod history;
 mod housekeeping;
 mod identity;
 mod jobs;
@@ -33,11 +34,13 @@ mod open;
 mod pull;
 mod queue;
 mod replica;
+mod scratch;
 mod sql;
 mod telling;
 mod values;
 
 pub use open::open;
+pub use scratch::{Scratch, copy};
 
 /// Number of a record; what canonical references hold.
 pub type RecordId = i64;
@@ -235,6 +238,8 @@ pub enum ChangeOp {
     Create,
     Update,
     Delete,
+    /// What an earlier delivery did was taken back.
+    Undo,
 }
 
 /// Change to append.
@@ -570,6 +575,27 @@ pub struct DeliverSummary {
     pub woken: u64,
 }
 
+/// A delivery of the past: how many requests it took part in, and how long its batch was under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measured {
+    pub target: String,
+    pub entity: String,
+    pub requests: u64,
+    pub millis: u64,
+}
+
+/// A record that several systems hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Linked {
+    /// Number of its last replica.
+    pub number: i64,
+    pub record: RecordId,
+    pub entity: String,
+    pub key: String,
+    /// System to its own id.
+    pub ids: BTreeMap<String, String>,
+}
+
 /// Filter of job listings.
 #[derive(Clone, Debug, Default)]
 pub struct JobFilter {
@@ -680,6 +706,9 @@ pub trait Store: Send + Sync {
     async fn enqueue(&self, jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64>;
     /// Claims due jobs of one target, entity and lane. Expired leases count as due.
     async fn claim(&self, claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>>;
+    /// Claims jobs of these records for a delivery that is not the queue's own. A queued one is taken over and runs again
+    /// afterwards; one that is running, parked, dead or begun is left alone and not given.
+    async fn seize(&self, jobs: &[NewJob], owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Vec<Job>>;
     /// Makes leases longer; gives the jobs that are still ours.
     async fn renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
     /// Gives claimed jobs back at once (graceful stop); intents stay.
@@ -761,7 +790,14 @@ pub trait Store: Send + Sync {
 
     // --- telling --------------------------------------------------------------------------------------------------
     async fn runs(&self, limit: u32) -> Result<Vec<Run>>;
+    async fn run(&self, run: i64) -> Result<Option<Run>>;
     async fn changes(&self, record: RecordId, limit: u32) -> Result<Vec<Change>>;
+    /// What a run saw changed, oldest first: those numbered above `after`.
+    async fn changes_of_run(&self, run: i64, after: i64, limit: u32) -> Result<Vec<Change>>;
+    /// All that is known to have happened to the records, oldest first.
+    async fn history(&self, records: &[RecordId]) -> Result<Vec<Change>>;
+    /// Records that several systems hold, the last of them since replica number `after`; by that number.
+    async fn linked_since(&self, after: i64, limit: u32) -> Result<Vec<Linked>>;
     async fn attempts(&self, job: i64) -> Result<Vec<Attempt>>;
     async fn rejections(&self, system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
     /// Open rejections: (system, entity, count).
@@ -779,6 +815,8 @@ pub trait Store: Send + Sync {
     async fn acquire(&self, name: &str, owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Option<Lease>>;
     async fn keep(&self, lease: &Lease, until: Duration, now: DateTime<Utc>) -> Result<bool>;
     async fn drop_lease(&self, lease: &Lease) -> Result<()>;
+    /// Who holds a lease now.
+    async fn holder(&self, name: &str, now: DateTime<Utc>) -> Result<Option<String>>;
     async fn place_order(&self, verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64>;
     /// Takes the oldest open order, so that only one daemon carries it out.
     async fn take_order(&self) -> Result<Option<Order>>;

@@ -24,13 +24,26 @@ const MARK: &str = "PRAGMA application_id = 1986095478";
 /// and left as it is.
 pub async fn open(url: &str) -> Result<SharedStore> {
     let pool = if let Some(path) = url.strip_prefix("sqlite://") {
-        open_sqlite(url, Path::new(path)).await?
-    } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        open_postgres(url).await?
+        open_sqlite(url, Path::new(path), SqliteSynchronous::Normal).await?
+    } else if is_postgres(url) {
+        open_postgres(url, None).await?
     } else {
-        return Err(cannot(url, "the URL must begin with sqlite:// or postgres://"));
+        return Err(unknown_scheme(url));
     };
     Ok(Arc::new(Database::new(pool)))
+}
+
+pub(super) fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
+pub(super) fn unknown_scheme(url: &str) -> StoreError {
+    cannot(url, "the URL must begin with sqlite:// or postgres://")
+}
+
+/// How many steps this program's schema has, and the number of the last.
+pub(super) fn schema_steps() -> (i64, i64) {
+    SQLITE.iter().fold((0, 0), |(count, last), migration| (count + 1, migration.version.max(last)))
 }
 
 /// A URL as it may be shown: without its password.
@@ -41,11 +54,11 @@ fn shown(url: &str) -> String {
     format!("{scheme}://{user}@{place}")
 }
 
-fn cannot(url: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+pub(super) fn cannot(url: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
     StoreError::Open { url: shown(url), source: source.into() }
 }
 
-async fn open_sqlite(url: &str, path: &Path) -> Result<Pool> {
+pub(super) async fn open_sqlite(url: &str, path: &Path, synchronous: SqliteSynchronous) -> Result<Pool> {
     let fresh = prepare_file(url, path)?;
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -60,7 +73,7 @@ async fn open_sqlite(url: &str, path: &Path) -> Result<Pool> {
     }
     let options = options
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Normal)
+        .synchronous(synchronous)
         .foreign_keys(false)
         .pragma("temp_store", "memory")
         .pragma("cache_size", "-16384");
@@ -97,6 +110,11 @@ fn prepare_file(url: &str, path: &Path) -> Result<bool> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(cannot(url, error)),
     }
+    prove_ours(url, path)
+}
+
+/// True for an empty file, which has no header yet.
+pub(super) fn prove_ours(url: &str, path: &Path) -> Result<bool> {
     let mut header = Vec::with_capacity(100);
     let file = std::fs::File::open(path).map_err(|error| cannot(url, error))?;
     file.take(100).read_to_end(&mut header).map_err(|error| cannot(url, error))?;
@@ -114,13 +132,17 @@ fn prepare_file(url: &str, path: &Path) -> Result<bool> {
     Ok(false)
 }
 
-async fn open_postgres(url: &str) -> Result<Pool> {
-    let options = PgConnectOptions::from_str(url)
+/// With `schema`, in that one instead of the URL's own.
+pub(super) async fn open_postgres(url: &str, schema: Option<&str>) -> Result<Pool> {
+    let mut options = PgConnectOptions::from_str(url)
         .map_err(|error| cannot(url, error))?
         .application_name("vaiven")
         .statement_cache_capacity(200)
         // Statements carry small sets against big tables; plans cached while a table was still small must not scan it later.
         .options([("jit", "off"), ("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")]);
+    if let Some(schema) = schema {
+        options = options.options([("search_path", schema)]);
+    }
     // The pool would go on trying for its whole time limit and then tell only of that.
     let connection = options.connect().await.map_err(|error| cannot(url, error))?;
     connection.close().await.map_err(|error| cannot(url, error))?;
@@ -156,7 +178,7 @@ fn migration(url: &str, error: MigrateError) -> StoreError {
             format!(
                 "a newer version of Vaivén has written it (schema {version}, this program knows up to {}); \
                  install that version or restore an older backup",
-                SQLITE.iter().map(|migration| migration.version).max().unwrap_or_default()
+                schema_steps().1
             ),
         ),
         MigrateError::VersionMismatch(version) => StoreError::Foreign {

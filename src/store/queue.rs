@@ -108,6 +108,33 @@ impl Database {
         Ok(jobs)
     }
 
+    pub(super) async fn seize(
+        &self,
+        jobs: &[NewJob],
+        owner: &str,
+        lease: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Job>> {
+        // What was queued runs again afterwards, since this delivery is not what it was queued for.
+        const SQL: &str = concat!(
+            "INSERT INTO job (target, record, entity, lane, state, due, fence, owner, created_at, updated_at) \
+             SELECT CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT), \
+                 CAST(j.value->>3 AS BIGINT), 1, $4, 1, $3, $2, $2 FROM json_each($1) j WHERE true \
+             ON CONFLICT (record, target) WHERE state < 4 DO UPDATE SET state = 1, again = 1, fence = job.fence + 1, \
+                 owner = excluded.owner, due = excluded.due, updated_at = excluded.updated_at \
+             WHERE job.state = 0 AND job.intent IS NULL RETURNING ",
+            job_columns!()
+        );
+        let Some(lines) = self.job_lines(jobs, now).await? else { return Ok(Vec::new()) };
+        let mut seized = Vec::new();
+        let args = args![lines, micros(now), owner, after(now, lease)];
+        for mut row in self.pool.write("seize jobs", SQL, args).await? {
+            seized.push(self.job(&mut row).await?);
+        }
+        seized.sort_unstable_by_key(|job| job.id);
+        Ok(seized)
+    }
+
     pub(super) async fn job(&self, row: &mut Row) -> Result<Job> {
         let id = row.int(0)?;
         let intent = row.text_or_null(9)?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 
 use super::{
-    Change, ChangeOp, NewChange, RecordId, Replica, ReplicaWrite, Result, StoreError,
+    NewChange, RecordId, Replica, ReplicaWrite, Result, StoreError,
     database::Database,
     sql::{Row, Tx, args, plain, rows},
     values::{fields_or_null, json, micros, parse, print, print_text, time},
@@ -135,27 +135,6 @@ impl Database {
             parts.entry(row.int(0)?).or_default().entry(list).or_default().insert(row.text(2)?, row.text(3)?);
         }
         Ok(parts)
-    }
-
-    pub(super) async fn changes(&self, record: RecordId, limit: u32) -> Result<Vec<Change>> {
-        const SQL: &str = "SELECT c.id, c.record, k.entity, c.system, c.op, c.fields, c.cause_kind, c.cause, c.at \
-            FROM change_log c JOIN record k ON k.id = c.record WHERE c.record = $1 ORDER BY c.id DESC LIMIT $2";
-        let mut changes = Vec::new();
-        for mut row in self.pool.read("read the change log", SQL, args![record, i64::from(limit)]).await? {
-            let id = row.int(0)?;
-            let kind = if row.int(6)? == 0 { "run" } else { "job" };
-            changes.push(Change {
-                id,
-                record: row.int(1)?,
-                entity: self.text(row.int(2)?).await?,
-                system: self.text(row.int(3)?).await?,
-                op: ChangeOp::of(row.int(4)?)?,
-                fields: parse(&row.text(5)?, "change_log", "fields", || id.to_string())?,
-                cause: format!("{kind} {}", row.int(7)?),
-                at: time(row.int(8)?),
-            });
-        }
-        Ok(changes)
     }
 }
 

@@ -1,13 +1,38 @@
 //! Runs, rejections and counts, for reports.
 
-use super::{Balance, Rejection, Result, Run, RunKind, database::Database, sql::args, values::time};
+use super::{
+    Balance, Rejection, Result, Run, RunKind,
+    database::Database,
+    sql::{Row, args},
+    values::time,
+};
+
+macro_rules! select_runs {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, system, entity, kind, cause, started_at, finished_at, seen, unchanged, changed, skipped, rejected, \
+             gone, error FROM run ",
+            $rest
+        )
+    };
+}
 
 impl Database {
     pub(super) async fn runs(&self, limit: u32) -> Result<Vec<Run>> {
-        const SQL: &str = "SELECT id, system, entity, kind, cause, started_at, finished_at, seen, unchanged, changed, \
-            skipped, rejected, gone, error FROM run ORDER BY id DESC LIMIT $1";
-        let mut runs = Vec::new();
-        for mut row in self.pool.read("read runs", SQL, args![i64::from(limit)]).await? {
+        const SQL: &str = select_runs!("ORDER BY id DESC LIMIT $1");
+        let found = self.pool.read("read runs", SQL, args![i64::from(limit)]).await?;
+        self.runs_in(found).await
+    }
+
+    pub(super) async fn run(&self, run: i64) -> Result<Option<Run>> {
+        const SQL: &str = select_runs!("WHERE id = $1");
+        let found = self.pool.read("read a run", SQL, args![run]).await?;
+        Ok(self.runs_in(found).await?.pop())
+    }
+
+    async fn runs_in(&self, found: Vec<Row>) -> Result<Vec<Run>> {
+        let mut runs = Vec::with_capacity(found.len());
+        for mut row in found {
             runs.push(Run {
                 id: row.int(0)?,
                 system: self.text(row.int(1)?).await?,

@@ -90,11 +90,12 @@ impl ChangeOp {
             Self::Create => 0,
             Self::Update => 1,
             Self::Delete => 2,
+            Self::Undo => 3,
         }
     }
 
     pub(super) fn of(code: i64) -> Result<Self> {
-        [Self::Create, Self::Update, Self::Delete]
+        [Self::Create, Self::Update, Self::Delete, Self::Undo]
             .into_iter()
             .find(|op| op.code() == code)
             .ok_or_else(|| unknown_code("change_log", "op", code))

@@ -25,6 +25,9 @@ use crate::{
     store::{Attempt, Claim, Delivered, Intent, Job, RunKind, StoreError, Turn, Verdict},
 };
 
+/// When a write that was held back is tried again, unless somebody brings it forward.
+const HELD: Duration = Duration::from_secs(3600);
+
 /// How the deliveries of one pass ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
@@ -70,8 +73,19 @@ const GRACE: Duration = Duration::from_secs(8);
 /// Of this many claims of a worker one takes what has been due longest, so that no lane starves behind another.
 const SHARE: u32 = 4;
 
-/// Works for one target until `stop`; finishes the batch it is in, or gives it back where the target does not answer.
-pub(super) async fn work(parts: &Parts, target: &str, stop: &CancellationToken) -> Result<Tally, StoreError> {
+/// Lease by which somebody has a target's deliveries to himself.
+pub(super) fn sole(target: &str) -> String {
+    format!("deliver:{target}")
+}
+
+/// Works for one target until `stop`, but leaves the entities `but` alone; finishes the batch it is in,
+/// or gives it back where the target does not answer.
+pub(super) async fn work(
+    parts: &Parts,
+    target: &str,
+    but: &[String],
+    stop: &CancellationToken,
+) -> Result<Tally, StoreError> {
     const PATIENCE: u32 = 10;
     let mut tally = Tally::default();
     let mut troubles = 0;
@@ -80,7 +94,7 @@ pub(super) async fn work(parts: &Parts, target: &str, stop: &CancellationToken) 
         // Armed before looking, so that work opened in between is not slept over.
         let notified = parts.work.notified();
         let turn = if claims % SHARE == SHARE - 1 { Turn::Longest } else { Turn::Foremost };
-        match batch(parts, target, turn, &mut tally, stop).await {
+        match batch(parts, target, but, turn, &mut tally, stop).await {
             Ok(true) => {
                 claims = claims.wrapping_add(1);
                 troubles = 0;
@@ -107,9 +121,10 @@ pub(super) async fn work(parts: &Parts, target: &str, stop: &CancellationToken) 
 }
 
 /// Claims and carries out one batch; false when there was nothing to do.
-async fn batch(
+pub(super) async fn batch(
     parts: &Parts,
     target: &str,
+    but: &[String],
     turn: Turn,
     tally: &mut Tally,
     stop: &CancellationToken,
@@ -118,10 +133,13 @@ async fn batch(
     if parts.store.standing(target).await?.until.is_some_and(|until| until > now) {
         return Ok(false);
     }
+    if parts.store.holder(&sole(target), now).await?.is_some_and(|holder| holder != parts.owner) {
+        return Ok(false);
+    }
     let Some(system) = parts.systems.get(target).cloned() else { return Ok(false) };
     let limits = parts.limits(target);
     let (owner, lease) = (parts.owner.as_str(), parts.limits.lease);
-    let jobs = parts.store.claim(Claim { target, but: &[], owner, limit: limits.batch, lease, turn }, now).await?;
+    let jobs = parts.store.claim(Claim { target, but, owner, limit: limits.batch, lease, turn }, now).await?;
     let Some(entity) = jobs.first().map(|job| job.entity.clone()) else { return Ok(false) };
     let batch = Batch { parts, system: system.as_ref(), target, entity: &entity, settle: limits.settle };
     let work = batch.carry_out(jobs.clone(), stop);
@@ -152,12 +170,17 @@ async fn batch(
     Ok(true)
 }
 
-fn fences(jobs: &[Job]) -> Vec<(i64, i64)> {
+pub(super) fn fences(jobs: &[Job]) -> Vec<(i64, i64)> {
     jobs.iter().map(|job| (job.id, job.fence)).collect()
 }
 
 /// Runs `work` while renewing the leases of its jobs; nothing when it did not end in time after a stop.
-async fn alive<T>(parts: &Parts, jobs: &[Job], work: impl Future<Output = T>, stop: &CancellationToken) -> Option<T> {
+pub(super) async fn alive<T>(
+    parts: &Parts,
+    jobs: &[Job],
+    work: impl Future<Output = T>,
+    stop: &CancellationToken,
+) -> Option<T> {
     let fences = fences(jobs);
     let overdue = async {
         stop.cancelled().await;
@@ -194,10 +217,22 @@ impl Batch<'_> {
         let facts = self.system.facts(self.entity).cloned().unwrap_or_default();
         let prepared = prepare::prepare(self, &facts, jobs, stop).await?;
         let (mut delivered, kept) = (prepared.settled, prepared.kept);
-        let tasks = self.intend(prepared.tasks).await?;
+        self.send(&facts, prepared.tasks, &mut delivered).await?;
+        self.keep(&kept, &delivered).await?;
+        Ok(delivered)
+    }
+
+    /// Writes what may be written, and tells how it ended.
+    pub(super) async fn send(
+        &self,
+        facts: &Facts,
+        tasks: Vec<Task>,
+        delivered: &mut Vec<Delivered>,
+    ) -> Result<(), StoreError> {
+        let tasks = self.admit(tasks, delivered).await;
+        let tasks = self.intend(tasks).await?;
         if tasks.is_empty() {
-            self.keep(&kept, &delivered).await?;
-            return Ok(delivered);
+            return Ok(());
         }
         let started = self.parts.env.now();
         let progress = Saver { batch: self, fences: &tasks, saved: Mutex::new(BTreeMap::new()) };
@@ -205,9 +240,35 @@ impl Batch<'_> {
         let outcomes = self.system.write(self.entity, writes, &progress).await;
         let saved = progress.saved.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let millis = u64::try_from((self.parts.env.now() - started).num_milliseconds()).unwrap_or(0);
-        delivered.extend(self.judge(&facts, tasks, outcomes, saved, millis).await?);
-        self.keep(&kept, &delivered).await?;
-        Ok(delivered)
+        delivered.extend(self.judge(facts, tasks, outcomes, saved, millis).await?);
+        Ok(())
+    }
+
+    /// Writes that may not be sent now go back into the queue, out of reach of this pass; nothing was stored or sent for them.
+    async fn admit(&self, tasks: Vec<Task>, delivered: &mut Vec<Delivered>) -> Vec<Task> {
+        let writes: Vec<_> = tasks.iter().map(|task| &task.write).collect();
+        let held = self.system.admit(self.entity, &writes).await;
+        let mut admitted = Vec::with_capacity(tasks.len());
+        for (task, held) in tasks.into_iter().zip(held) {
+            match held {
+                None => admitted.push(task),
+                Some(why) => delivered.push(Delivered {
+                    job: task.job.id,
+                    fence: task.job.fence,
+                    verdict: Verdict::Retry {
+                        at: outcome::later(self.parts.env.now(), HELD),
+                        burn: false,
+                        intent: task.job.intent,
+                        class: "held".to_owned(),
+                        error: why,
+                    },
+                    replica: None,
+                    change: None,
+                    attempt: None,
+                }),
+            }
+        }
+        admitted
     }
 
     /// Remembers what the published stock keeps back for orders in flight. What a target refuses is not offered to it again

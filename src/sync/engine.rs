@@ -13,6 +13,7 @@ use super::{
     Flow, Routes, RunReport, Scope, brakes,
     deliver::{self, Tally},
     outcome,
+    pass::Share,
     pull::{self, Asked},
 };
 use crate::{
@@ -164,7 +165,8 @@ impl Engine {
         self.parts.store.recover(self.parts.env.now()).await?;
         self.cure(shutdown).await?;
         brakes::settle_all(&self.parts).await?;
-        let workers = self.workers(shutdown);
+        let share = Share::everything(&self.parts.routes);
+        let workers = self.workers(&share, shutdown);
         let (schedule, orders) = (self.keep_schedule(shutdown), self.keep_orders(shutdown));
         let (rulings, purge) = (self.keep_ruling(shutdown), self.keep_purging(shutdown));
         let (workers, schedule, orders, rulings, purge) = tokio::join!(workers, schedule, orders, rulings, purge);
@@ -184,16 +186,17 @@ impl Engine {
         brakes::settle_all(&self.parts).await?;
         let mut summary = Summary::default();
         let idle = shutdown.child_token();
+        let share = Share::everything(&self.parts.routes);
         let pulls = async {
             let runs = match scope {
                 Some(scope) => self.resync(scope, shutdown).await,
                 None => self.pull_all(kind, "once", shutdown).await,
             };
-            let settled = self.until_idle(shutdown).await;
+            let settled = self.until_idle(&share, shutdown).await;
             idle.cancel();
             settled.and(runs)
         };
-        let (runs, delivered) = tokio::join!(pulls, self.workers(&idle));
+        let (runs, delivered) = tokio::join!(pulls, self.workers(&share, &idle));
         summary.runs = runs?;
         summary.delivered = delivered?;
         for backlog in self.parts.store.backlog().await? {
@@ -206,7 +209,7 @@ impl Engine {
 
     /// A configuration that was read anew may hold the line that jobs and rows wait for (`lookup:tax=IGIC7`): they are all
     /// tried again, once. What still lacks it waits on.
-    async fn cure(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
+    pub(super) async fn cure(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
         const LOOKUP: &str = "lookup:";
         const ROWS: u32 = 10_000;
         let (parts, now) = (&self.parts, self.parts.env.now());
@@ -262,7 +265,7 @@ impl Engine {
 
     /// Pulls a flow's entities from its source. A full pull looks at the targets as well: what drifted there is found by
     /// comparison.
-    async fn pull_flow(
+    pub(super) async fn pull_flow(
         &self,
         flow: &Flow,
         only: Option<&str>,
@@ -345,10 +348,10 @@ impl Engine {
     }
 
     /// One worker group per target.
-    async fn workers(&self, stop: &CancellationToken) -> Result<Tally, StoreError> {
-        let groups = self.parts.routes.targets().into_iter().flat_map(|target| {
+    pub(super) async fn workers(&self, share: &Share, stop: &CancellationToken) -> Result<Tally, StoreError> {
+        let groups = share.targets().flat_map(|(target, but)| {
             let workers = self.parts.limits(target).workers.max(1);
-            (0..workers).map(move |_| deliver::work(&self.parts, target, stop))
+            (0..workers).map(move |_| deliver::work(&self.parts, target, but, stop))
         });
         let mut total = Tally::default();
         for tally in join_all(groups).await {
@@ -357,16 +360,18 @@ impl Engine {
         Ok(total)
     }
 
-    /// Returns when no job is running and none is queued that comes due within reach.
-    async fn until_idle(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
+    /// Returns when no job of this share is running and none is queued that comes due within reach.
+    pub(super) async fn until_idle(&self, share: &Share, cancel: &CancellationToken) -> Result<(), StoreError> {
         const REACH: chrono::Duration = chrono::Duration::minutes(3);
         while !cancel.is_cancelled() {
             let horizon = self.parts.env.now() + REACH;
-            let busy = self.parts.store.backlog().await?.iter().any(|backlog| match backlog.state {
-                JobState::Running => true,
-                JobState::Queued => backlog.due.is_none_or(|due| due <= horizon),
-                _ => false,
-            });
+            let backlog = self.parts.store.backlog().await?;
+            let busy =
+                backlog.iter().filter(|line| share.covers(&line.target, &line.entity)).any(|line| match line.state {
+                    JobState::Running => true,
+                    JobState::Queued => line.due.is_none_or(|due| due <= horizon),
+                    _ => false,
+                });
             if !busy {
                 return Ok(());
             }

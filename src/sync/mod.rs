@@ -1,5 +1,6 @@
 //! The way of a change: pull, compare with the replica, one transaction, claim, wanted state, minimal write, replica.
 
+mod apply;
 mod brakes;
 mod decision;
 mod deliver;
@@ -10,6 +11,8 @@ mod lane;
 mod learn;
 mod merge;
 mod outcome;
+mod pass;
+pub mod plan;
 mod prepare;
 mod publish;
 mod pull;
@@ -17,19 +20,23 @@ mod routes;
 mod scope;
 mod shared;
 mod timetable;
+mod undo;
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use apply::{Applied, ApplyError, Told, apply};
 pub use brakes::{Allowed, Brake, Brakes, FEW};
 pub use decision::{Decision, DecisionError, decide};
 pub use deliver::Tally;
 pub use engine::{Engine, Limits, Parts, Summary, SystemLimits};
+pub use pass::Reach;
 pub use publish::StockRule;
 pub use pull::RunReport;
 pub use routes::{Routes, RoutesError};
 pub use scope::{Scope, ScopeError};
 pub use timetable::Timetable;
+pub use undo::{Left, Restored, UndoError, Undone, undo};
 
 /// Routing rule: which entities go from which system to which others, when, and who owns what.
 #[derive(Clone, Debug, Default)]

@@ -407,25 +407,7 @@ fn decide(
     let key = loaded.key(job.record).to_owned();
     let (replicas, hosts) = (loaded.replicas(job.record), &loaded.hosts);
     let conflicts = loaded.conflicts.get(&job.record);
-    let has_active = parts.entities.get(batch.entity).is_some_and(|spec| spec.fields.contains_key("active"));
-    let reads = |system: &str| parts.mapping(system, batch.entity).map(|mapping| mapping.reads().clone());
-    let wanted = wanted::wanted(
-        &parts.routes,
-        batch.entity,
-        batch.target,
-        replicas,
-        &reads,
-        Side { writes: mapping.writes(), has_active },
-        Agreed { merged: loaded.merged.get(&job.record), conflicts },
-        Says {
-            admits: &|flow, fields| parts.admits(flow, batch.entity, fields),
-            published: &|flow, fields| match batch.entity {
-                flight::STOCK => parts.published(flow, fields, loaded.stock.less(flow, &key)).map(Some),
-                _ => Ok(None),
-            },
-        },
-    );
-    let wanted = match wanted {
+    let wanted = match wanted_of(batch, mapping, loaded, job.record) {
         Ok(wanted) => wanted,
         Err(failure) => {
             settle(prepared, batch, &job, &failure);
@@ -516,6 +498,98 @@ fn decide(
         return None;
     }
     Some(known)
+}
+
+fn wanted_of(
+    batch: &Batch<'_>,
+    mapping: &dyn Translate,
+    loaded: &Loaded,
+    record: i64,
+) -> std::result::Result<Wanted, Failure> {
+    let parts = batch.parts;
+    let has_active = parts.entities.get(batch.entity).is_some_and(|spec| spec.fields.contains_key("active"));
+    let reads = |system: &str| parts.mapping(system, batch.entity).map(|mapping| mapping.reads().clone());
+    wanted::wanted(
+        &parts.routes,
+        batch.entity,
+        batch.target,
+        loaded.replicas(record),
+        &reads,
+        Side { writes: mapping.writes(), has_active },
+        Agreed { merged: loaded.merged.get(&record), conflicts: loaded.conflicts.get(&record) },
+        Says {
+            admits: &|flow, fields| parts.admits(flow, batch.entity, fields),
+            published: &|flow, fields| match batch.entity {
+                flight::STOCK => parts.published(flow, fields, loaded.stock.less(flow, loaded.key(record))).map(Some),
+                _ => Ok(None),
+            },
+        },
+    )
+}
+
+/// A job with what is known of its record, for deliveries that are not about what is wanted.
+pub(super) struct View {
+    pub(super) job: Job,
+    pub(super) key: String,
+    pub(super) here: Option<Replica>,
+    /// What the target should be by its sources.
+    pub(super) wanted: std::result::Result<Wanted, Failure>,
+    /// Shared fields that nobody has decided on yet.
+    pub(super) conflicts: BTreeSet<String>,
+}
+
+pub(super) async fn views(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    jobs: Vec<Job>,
+) -> Result<Vec<View>> {
+    let loaded = Loaded::of(batch, facts, &jobs).await?;
+    let view = |job: Job| View {
+        key: loaded.key(job.record).to_owned(),
+        here: loaded
+            .replicas(job.record)
+            .iter()
+            .find(|replica| replica.system == batch.target && replica.gone_at.is_none())
+            .cloned(),
+        wanted: wanted_of(batch, mapping, &loaded, job.record),
+        conflicts: loaded.conflicts.get(&job.record).cloned().unwrap_or_default(),
+        job,
+    };
+    Ok(jobs.into_iter().map(view).collect())
+}
+
+/// Writes that set these fields of existing objects, or delete them where there are none; made ready as any other.
+pub(super) async fn set(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    views: Vec<(View, Fields)>,
+) -> Result<Prepared> {
+    let mut prepared = Prepared::default();
+    let mut known = Vec::with_capacity(views.len());
+    for (view, fields) in views {
+        let op = if fields.is_empty() { Op::Delete } else { Op::Update };
+        if !(if op == Op::Delete { facts.delete } else { facts.update }) {
+            settle(&mut prepared, batch, &view.job, &unable(batch, op));
+            continue;
+        }
+        known.push(Known {
+            job: view.job,
+            key: view.key,
+            here: view.here,
+            changed: fields.keys().cloned().collect(),
+            wanted: fields,
+            op,
+            ripe: None,
+            found: None,
+            parts: Parts::new(),
+            conflicts: BTreeSet::new(),
+        });
+    }
+    let externals = externals(batch, mapping, &known).await?;
+    push(batch, facts, mapping, known, &externals, &mut prepared).await?;
+    Ok(prepared)
 }
 
 fn unable(batch: &Batch<'_>, op: Op) -> Failure {
@@ -772,6 +846,7 @@ async fn push(
             whole,
             before: one.here.as_ref().map_or(Value::Null, |replica| Value::Object(replica.fields.clone())),
             wanted: Value::Object(fields),
+            changed: one.changed.clone(),
             parts: parts_there.remove(&one.job.record).unwrap_or_else(|| one.parts.clone()),
             done,
             found: one.found,

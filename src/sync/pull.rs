@@ -375,14 +375,27 @@ async fn missed(reading: &Reading<'_>, pass: &RoaringBitmap, began: i64, mut aft
 /// Reads objects of a target before they are written; true when they are not as the replicas say. What differs is made
 /// durable as any pull would do it.
 pub(super) async fn look_again(parts: &Parts, system: &str, entity: &str, ids: &[String]) -> Result<bool, StoreError> {
+    Ok(look(parts, system, entity, ids).await?.unwrap_or(false))
+}
+
+/// The same; tells why they could not be read.
+pub(super) async fn look(
+    parts: &Parts,
+    system: &str,
+    entity: &str,
+    ids: &[String],
+) -> Result<Result<bool, Failure>, StoreError> {
     let (Some(endpoint), Some(mapping)) = (parts.systems.get(system), parts.mapping(system, entity)) else {
-        return Ok(false);
+        return Ok(Ok(false));
     };
     let mut reading = Reading { parts, system: endpoint.as_ref(), mapping: mapping.as_ref(), entity, run: 0 };
     let counter = parts.store.counter().await?;
-    let Ok(rows) = endpoint.read(entity, ids).await else { return Ok(false) };
+    let rows = match endpoint.read(entity, ids).await {
+        Ok(rows) => rows,
+        Err(failure) => return Ok(Err(failure)),
+    };
     if reading.detect(&rows, &[], counter).await?.commit.changes.is_empty() {
-        return Ok(false);
+        return Ok(Ok(false));
     }
     let run = parts.store.begin_run(system, entity, RunKind::Delta, "before a write", parts.env.now()).await?;
     reading.run = run;
@@ -390,7 +403,7 @@ pub(super) async fn look_again(parts: &Parts, system: &str, entity: &str, ids: &
     commit(&reading, &rows, &[], Marks::default(), counter, &mut balance, &mut RoaringBitmap::new()).await?;
     brakes::rule(parts, run, None).await?;
     parts.store.end_run(run, &balance, None, parts.env.now()).await?;
-    Ok(true)
+    Ok(Ok(true))
 }
 
 /// Who wants records read again.

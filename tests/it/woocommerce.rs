@@ -63,6 +63,7 @@ fn write(job: i64, op: Op, key: &str, id: Option<&str>, body: Value) -> Write {
         body,
         before: Value::Null,
         wanted: Value::Null,
+        changed: std::collections::BTreeSet::new(),
         parts: BTreeMap::new(),
         done: Captures::new(),
         found: None,

@@ -130,6 +130,7 @@ gated! {
     counter() -> Result<i64>;
     enqueue(jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64>;
     claim(claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>>;
+    seize(jobs: &[NewJob], owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Vec<Job>>;
     renew(jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
     release(jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()>;
     intend(intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>>;
@@ -157,7 +158,11 @@ gated! {
     approvals() -> Result<Vec<Approval>>;
     decide_run(run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>>;
     runs(limit: u32) -> Result<Vec<Run>>;
+    run(run: i64) -> Result<Option<Run>>;
     changes(record: RecordId, limit: u32) -> Result<Vec<Change>>;
+    changes_of_run(run: i64, after: i64, limit: u32) -> Result<Vec<Change>>;
+    history(records: &[RecordId]) -> Result<Vec<Change>>;
+    linked_since(after: i64, limit: u32) -> Result<Vec<Linked>>;
     attempts(job: i64) -> Result<Vec<Attempt>>;
     rejections(system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
     rejection_counts() -> Result<Vec<(String, String, u64)>>;
@@ -168,6 +173,7 @@ gated! {
     acquire(name: &str, owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Option<Lease>>;
     keep(lease: &Lease, until: Duration, now: DateTime<Utc>) -> Result<bool>;
     drop_lease(lease: &Lease) -> Result<()>;
+    holder(name: &str, now: DateTime<Utc>) -> Result<Option<String>>;
     place_order(verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64>;
     take_order() -> Result<Option<Order>>;
     note(name: &str, value: &Value) -> Result<()>;

@@ -50,6 +50,8 @@ const SETTLED: std::time::Duration = std::time::Duration::from_secs(2);
 /// A configured folder.
 pub struct FilesSystem {
     shared: Arc<Shared>,
+    /// Present where the folder is only looked at: readers that leave every file as it is.
+    peeking: Option<IndexMap<String, Arc<Reader>>>,
 }
 
 /// What work on other threads needs as well.
@@ -94,7 +96,7 @@ pub(super) fn open(
         entities,
         env: world.env.clone(),
     };
-    Ok(Arc::new(FilesSystem { shared: Arc::new(shared) }))
+    Ok(Arc::new(FilesSystem { shared: Arc::new(shared), peeking: None }))
 }
 
 struct Opening<'a> {
@@ -209,12 +211,6 @@ impl Shared {
         })
     }
 
-    fn reader(&self, entity: &str) -> Result<Arc<Reader>, Failure> {
-        self.entity(entity)?.reader.clone().ok_or_else(|| {
-            Failure::new(Class::Fatal, format!("{}/{entity}: the adapter has no list of this entity", self.name))
-        })
-    }
-
     fn write_one(&self, entity: &str, write: &Write) -> Result<Written, Failure> {
         let own = self.entity(entity)?;
         let name = Value::from(entity);
@@ -252,7 +248,7 @@ impl Shared {
         Ok(Written { id, ..Written::default() })
     }
 
-    fn look_up(&self, entity: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
+    fn look_up(&self, entity: &str, probe: &Probe<'_>, peek: bool) -> Result<Vec<SourceRow>, Failure> {
         let Some(writer) = &self.entity(entity)?.create else { return Ok(Vec::new()) };
         let name = Value::from(entity);
         let base = base_scope(&self.settings, &name);
@@ -267,7 +263,7 @@ impl Shared {
             .with("id", &nothing)
             .with("parts", &nothing);
         let target = writer.name.target(&scope, probe.key)?;
-        let sent = target.was_sent(&self.folder).map_err(|error| {
+        let sent = target.was_sent(&self.folder, peek).map_err(|error| {
             Failure::new(Class::Transient, format!("{}/{entity}: looking up: {error}", self.name)).with_source(error)
         })?;
         let row = || SourceRow {
@@ -277,6 +273,19 @@ impl Shared {
             body: RowBody::Json(probe.body.clone()),
         };
         Ok(sent.then(row).into_iter().collect())
+    }
+}
+
+impl FilesSystem {
+    fn reader(&self, entity: &str) -> Result<Arc<Reader>, Failure> {
+        let reader = match &self.peeking {
+            Some(readers) => readers.get(entity).cloned(),
+            None => self.shared.entity(entity)?.reader.clone(),
+        };
+        reader.ok_or_else(|| {
+            let name = &self.shared.name;
+            Failure::new(Class::Fatal, format!("{name}/{entity}: the adapter has no list of this entity"))
+        })
     }
 }
 
@@ -307,14 +316,14 @@ impl System for FilesSystem {
     }
 
     async fn pull(&self, request: &PullRequest<'_>) -> Result<Page, Failure> {
-        let reader = self.shared.reader(request.entity)?;
+        let reader = self.reader(request.entity)?;
         let (since, page) = (request.since.map(str::to_owned), request.page.cloned());
         let (limit, now) = (request.limit, self.shared.env.now());
         blocking(move || reader.page(since.as_deref(), page.as_ref(), limit, now)).await
     }
 
     async fn settle(&self, entity: &str, receipt: &Value) -> Result<(), Failure> {
-        let reader = self.shared.reader(entity)?;
+        let reader = self.reader(entity)?;
         let (receipt, now) = (receipt.clone(), self.shared.env.now());
         blocking(move || reader.settle(&receipt, now)).await
     }
@@ -325,11 +334,16 @@ impl System for FilesSystem {
     }
 
     async fn find(&self, entity: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
-        self.shared.look_up(entity, probe)
+        self.shared.look_up(entity, probe, self.peeking.is_some())
     }
 
     async fn write(&self, entity: &str, writes: Vec<Write>, _: &dyn Progress) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(writes.len());
+        if self.peeking.is_some() {
+            let refused = || Failure::new(Class::Fatal, format!("{} is only looked at", self.shared.name));
+            outcomes.extend(writes.iter().map(|write| Outcome { job: write.job, result: Err(refused()), requests: 0 }));
+            return outcomes;
+        }
         // Each is synced to disk before the next begins.
         for write in writes {
             let (shared, entity, job) = (Arc::clone(&self.shared), entity.to_owned(), write.job);
@@ -337,6 +351,14 @@ impl System for FilesSystem {
             outcomes.push(Outcome { job, result, requests: 1 });
         }
         outcomes
+    }
+
+    fn peeking(&self) -> Option<Arc<dyn System>> {
+        let readers = self.shared.entities.iter().filter_map(|(name, entity)| {
+            let reader = entity.reader.as_ref()?;
+            Some((name.clone(), Arc::new(reader.peeking())))
+        });
+        Some(Arc::new(Self { shared: Arc::clone(&self.shared), peeking: Some(readers.collect()) }))
     }
 
     async fn check(&self) -> Vec<Checked> {

@@ -1,5 +1,6 @@
 //! Reads files page by page. A file is picked up by renaming it into `work/`, locked while it is read, and moved to
-//! `done/` once its last page is durable; one left in `work/` by a crash is read again.
+//! `done/` once its last page is durable; one left in `work/` by a crash is read again. A reader that only peeks reads files
+//! where they lie and moves none.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -52,6 +53,8 @@ pub struct Reader {
     pub folder: Folder,
     pub listing: Listing,
     pub picking: Picking,
+    /// Files are left as and where they are.
+    peek: bool,
     state: Mutex<State>,
 }
 
@@ -117,7 +120,19 @@ struct Receipt {
 
 impl Reader {
     pub fn new(subject: String, folder: Folder, listing: Listing, picking: Picking) -> Self {
-        Self { subject, folder, listing, picking, state: Mutex::default() }
+        Self { subject, folder, listing, picking, peek: false, state: Mutex::default() }
+    }
+
+    /// One that reads the same files and leaves them as they are.
+    pub fn peeking(&self) -> Self {
+        Self {
+            subject: self.subject.clone(),
+            folder: self.folder.clone(),
+            listing: self.listing.clone(),
+            picking: self.picking.clone(),
+            peek: true,
+            state: Mutex::default(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -181,7 +196,7 @@ impl Reader {
         if ended {
             token.queue.pop_front();
             token.row = 0;
-            if open.entry.room == Room::Work {
+            if open.entry.room == Room::Work && !self.peek {
                 let receipt = Receipt { name: open.entry.name.clone(), older: open.entry.older.clone() };
                 page.receipt = serde_json::to_value(receipt).ok();
                 let finished = Finished { _lock: open.file, rejected: open.rejected };
@@ -252,7 +267,7 @@ impl Reader {
         while let Some(entry) = token.queue.front_mut() {
             let taken = self.pick_up(entry, now).and_then(|mine| match (mine, entry.room) {
                 (false, _) => Ok(None),
-                (true, Room::Work) => self.lock(&entry.name),
+                (true, Room::Work) if !self.peek => self.lock(&entry.name),
                 (true, room) => self.folder.open(&self.below(room), &entry.name).map(Some),
             });
             let file = match taken {
@@ -277,7 +292,7 @@ impl Reader {
 
     /// Makes a waiting file ours; false when somebody else was faster.
     fn pick_up(&self, entry: &mut Entry, now: DateTime<Utc>) -> io::Result<bool> {
-        if entry.room != Room::Inbox {
+        if self.peek || entry.room != Room::Inbox {
             return Ok(true);
         }
         let leftover = (Room::Work, entry.name.clone());
@@ -392,7 +407,7 @@ impl Reader {
         if let FileError::Io(error) = error {
             return self.failed(Class::Transient, message).with_source(error);
         }
-        if entry.room != Room::Work {
+        if self.peek || entry.room != Room::Work {
             return self.failed(Class::Rejected, message);
         }
         let rejected = beside(&self.listing.pattern.folder, "rejected");
@@ -409,6 +424,9 @@ impl Reader {
 
     /// Archives what a durable page brought. Blocks.
     pub fn settle(&self, receipt: &Value, now: DateTime<Utc>) -> Result<(), Failure> {
+        if self.peek {
+            return Ok(());
+        }
         let receipt = Receipt::deserialize(receipt)
             .map_err(|error| self.failed(Class::Fatal, format!("the receipt is not ours: {error}")))?;
         let finished = self.state().finished.remove(&receipt.name);

@@ -96,12 +96,16 @@ impl Target {
         if self.folder.is_empty() { "sent".to_owned() } else { format!("{}/sent", self.folder) }
     }
 
-    /// Whether a create without an outcome was delivered. Clears what a crash left of one that was not.
-    pub fn was_sent(&self, folder: &Folder) -> io::Result<bool> {
+    /// Whether a create without an outcome was delivered. Clears what a crash left of one that was not, unless the folder is
+    /// only looked at (`peek`).
+    pub fn was_sent(&self, folder: &Folder, peek: bool) -> io::Result<bool> {
         let waiting = folder.has(&self.folder, &self.temporary)?;
         let marked = folder.has(&self.sent(), &self.mark)?;
         if marked && !waiting {
             return Ok(true);
+        }
+        if peek {
+            return Ok(false);
         }
         folder.remove(&self.sent(), &self.mark)?;
         folder.remove(&self.folder, &self.temporary)?;

@@ -29,7 +29,7 @@ use crate::{
 pub struct Exchange {
     pub env: Env,
     transport: Arc<dyn Transport>,
-    pace: Pace,
+    pub pace: Pace,
     /// Requests under way at once.
     pub concurrency: usize,
     base: String,

@@ -22,6 +22,8 @@ pub struct Pace {
     env: Env,
     slots: Semaphore,
     bucket: Option<Mutex<Bucket>>,
+    /// As the adapter declares it.
+    pub declared: crate::port::Pace,
 }
 
 impl Pace {
@@ -31,6 +33,7 @@ impl Pace {
             env,
             slots: Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS)),
             bucket: rate.map(|rate| Mutex::new(Bucket::new(rate))),
+            declared: crate::port::Pace { concurrency, interval: rate.map(|rate| rate.per / rate.count.get()) },
         }
     }
 

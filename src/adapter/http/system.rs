@@ -22,7 +22,7 @@ use crate::{
     expr::Scope,
     failure::{Class, Failure},
     load::{self, LoadError},
-    port::{Checked, Facts, Op, Outcome, Page, Probe, Progress, PullRequest, SourceRow, System, Write},
+    port::{Checked, Facts, Op, Outcome, Pace, Page, Probe, Progress, PullRequest, SourceRow, System, Write},
 };
 
 /// A system that is reached over HTTP.
@@ -347,6 +347,10 @@ impl System for HttpSystem {
             }
         }
         outcomes
+    }
+
+    fn pace(&self) -> Option<Pace> {
+        Some(self.exchange.pace.declared)
     }
 
     async fn check(&self) -> Vec<Checked> {

@@ -466,7 +466,7 @@ async fn while_a_run_is_under_way_offending_jobs_wait_for_its_end_and_the_others
         }
         stop.cancel();
     };
-    let (worked, ()) = tokio::join!(deliver::work(parts, "shop", &stop), seen);
+    let (worked, ()) = tokio::join!(deliver::work(parts, "shop", &[], &stop), seen);
     worked.unwrap();
     assert_eq!((stage.amount("H-1").as_str(), stage.amount("S-1").as_str()), ("10", "20.6"));
     let job = &stage.open_jobs().await[0];

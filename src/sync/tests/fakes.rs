@@ -47,6 +47,7 @@ pub(super) struct State {
     pub(super) pull_faults: VecDeque<Failure>,
     /// Mark of a file that the next listing finds.
     pub(super) news: Option<&'static str>,
+    pub(super) read_faults: VecDeque<Failure>,
     /// Name that somebody gives an object before it is found.
     pub(super) renamed: Option<String>,
     /// Writes that took effect.
@@ -62,6 +63,8 @@ pub(super) struct State {
 pub(super) struct FakeSystem {
     name: String,
     facts: Facts,
+    /// What differs from it, by entity.
+    facts_of: BTreeMap<String, Facts>,
     pub(super) state: Mutex<State>,
     /// What the system makes of a text it is sent.
     alter: fn(&str) -> String,
@@ -82,7 +85,8 @@ impl FakeSystem {
             batch: 10,
             ..Facts::default()
         };
-        Self { name: name.into(), facts, state: Mutex::default(), alter: str::to_owned, hides: None }
+        let facts_of = BTreeMap::new();
+        Self { name: name.into(), facts, facts_of, state: Mutex::default(), alter: str::to_owned, hides: None }
     }
 
     pub(super) fn with_facts(mut self, change: impl FnOnce(&mut Facts)) -> Self {
@@ -92,6 +96,13 @@ impl FakeSystem {
 
     pub(super) fn hiding(mut self, field: &'static str) -> Self {
         self.hides = Some(field);
+        self
+    }
+
+    pub(super) fn with_facts_of(mut self, entity: &str, change: impl FnOnce(&mut Facts)) -> Self {
+        let mut facts = self.facts.clone();
+        change(&mut facts);
+        self.facts_of.insert(entity.to_owned(), facts);
         self
     }
 
@@ -189,8 +200,8 @@ impl System for FakeSystem {
         &self.name
     }
 
-    fn facts(&self, _: &str) -> Option<&Facts> {
-        Some(&self.facts)
+    fn facts(&self, entity: &str) -> Option<&Facts> {
+        Some(self.facts_of.get(entity).unwrap_or(&self.facts))
     }
 
     fn version(&self, _: &str) -> u64 {
@@ -224,6 +235,9 @@ impl System for FakeSystem {
     async fn read(&self, entity: &str, ids: &[String]) -> Result<Vec<SourceRow>, Failure> {
         if self.state.lock().unwrap().mute {
             self.hang().await;
+        }
+        if let Some(failure) = self.state.lock().unwrap().read_faults.pop_front() {
+            return Err(failure);
         }
         Ok(self.rows(entity).iter().map(source_row).filter(|row| ids.contains(&row.id)).collect())
     }

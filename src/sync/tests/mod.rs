@@ -3,8 +3,10 @@
 mod brakes;
 mod fakes;
 mod merging;
+mod planning;
 mod stock;
 mod stopping;
+mod undoing;
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +31,7 @@ use crate::{
 };
 
 struct Stage {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     erp: Arc<FakeSystem>,
     shop: Arc<FakeSystem>,
     store: SharedStore,
@@ -112,7 +114,7 @@ impl Stage {
             owner: "test".into(),
             work: Arc::new(Notify::new()),
         });
-        Self { _folder: folder, erp, shop, store, engine, knows_igic }
+        Self { folder, erp, shop, store, engine, knows_igic }
     }
 
     async fn catalog() -> Self {

@@ -6,13 +6,13 @@ use super::*;
 use crate::{store::NewJob, sync::StockRule};
 
 /// Orders go to the ERP, stock comes from it.
-fn both_ways(rule: StockRule) -> Vec<Flow> {
+pub(super) fn both_ways(rule: StockRule) -> Vec<Flow> {
     let mut stock = flow("stock", "erp", "shop", &["stock"]);
     stock.stock = rule;
     vec![flow("sales", "shop", "erp", &["order"]), stock]
 }
 
-fn order(number: &str, status: &str, lines: &[(&str, &str)]) -> Value {
+pub(super) fn order(number: &str, status: &str, lines: &[(&str, &str)]) -> Value {
     let lines: Vec<Value> = lines
         .iter()
         .enumerate()

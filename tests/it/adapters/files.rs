@@ -382,3 +382,65 @@ async fn what_is_wrong_in_the_file_is_told_with_its_place() {
         assert!(error.contains(told) && error.starts_with("erp.toml:"), "{error}");
     }
 }
+
+/// Every file below the drop, with its content.
+fn everything(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut rooms = vec![folder.to_owned()];
+    while let Some(room) = rooms.pop() {
+        for entry in fs::read_dir(room).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                found.push((path.clone(), Vec::new()));
+                rooms.push(path);
+            } else {
+                found.push((path.clone(), fs::read(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn peeking_reads_the_same_rows_and_leaves_every_file_where_it_is() {
+    let drop = Drop::new();
+    drop.put("in/precios_1.csv", "tarifa;ref;precio\nA;1;2,50\nA;2;1,00\n");
+    drop.put("productos.csv", "sku,name\nH-1,Martillo\nH-2\n");
+    fs::create_dir(drop.path("work")).unwrap();
+    drop.put("work/productos_0.csv", "sku,name\nH-0,Clavo\n");
+    let before = everything(&drop.path(""));
+    let system = drop.system();
+    let peeking = system.peeking().unwrap();
+    for entity in ["price", "product"] {
+        let page = page(peeking.as_ref(), entity, None, None, 1).await.unwrap();
+        assert_eq!(page.rows.len(), 1, "{entity}");
+    }
+    // The helper settles receipts, as the engine would.
+    assert_eq!(pull(peeking.as_ref(), "price", None, 1).await.unwrap().rows.len(), 2);
+    let products = pull(peeking.as_ref(), "product", None, 1).await.unwrap();
+    assert_eq!((products.rows.len(), products.errors.len()), (2, 1));
+    assert_eq!(everything(&drop.path("")), before);
+    // Who reads for good finds all of it afterwards.
+    assert_eq!(pull(system.as_ref(), "product", None, 1).await.unwrap().rows.len(), 2);
+    assert!(drop.names("").is_empty());
+}
+
+#[tokio::test]
+async fn peeking_refuses_a_bad_file_without_moving_it_and_clears_nothing_a_crash_left() {
+    let drop = Drop::new();
+    drop.put("in/precios_1.csv", "tarifa;precio\nA;1\n");
+    fs::create_dir_all(drop.path("out/sent")).unwrap();
+    let short = blake3::hash(b"1001").to_hex().to_string();
+    drop.put(&format!("out/.~order-1001.json.{}", &short[..16]), "{");
+    let before = everything(&drop.path(""));
+    let peeking = drop.system().peeking().unwrap();
+    let failure = pull(peeking.as_ref(), "price", None, 10).await.unwrap_err();
+    assert_eq!(failure.class, Class::Rejected, "{failure}");
+    let wanted = json!({ "number": "1001" });
+    let probe = Probe { key: "1001", since: chrono::DateTime::UNIX_EPOCH, body: &wanted, wanted: &wanted };
+    assert!(peeking.find("order", &probe).await.unwrap().is_empty());
+    let outcome = peeking.write("order", vec![write(1, Op::Create, "1001", None, wanted.clone())], &NoProgress).await;
+    assert_eq!(outcome[0].result.as_ref().unwrap_err().class, Class::Fatal);
+    assert_eq!(everything(&drop.path("")), before);
+}

@@ -124,6 +124,7 @@ pub fn write(job: i64, op: Op, key: &str, id: Option<&str>, body: Value) -> Writ
         body,
         before: Value::Null,
         wanted: Value::Null,
+        changed: std::collections::BTreeSet::new(),
         parts: std::collections::BTreeMap::new(),
         done: Captures::new(),
         found: None,

@@ -1,8 +1,8 @@
 //! What people see on the command line, by running the program itself.
 
-mod stopping;
-
 mod brakes;
+mod planning;
+mod stopping;
 
 use std::{
     path::Path,

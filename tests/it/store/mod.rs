@@ -9,3 +9,4 @@ mod housekeeping;
 mod identity;
 mod pull;
 mod queue;
+mod scratch;

@@ -203,6 +203,7 @@ fn write(job: i64, op: Op, body: Value) -> Write {
         body,
         before: Value::Null,
         wanted: json!({}),
+        changed: std::collections::BTreeSet::default(),
         parts: std::collections::BTreeMap::default(),
         done: Captures::default(),
         found: None,

@@ -1,0 +1,275 @@
+//! `vaiven plan`: what a pass would write, without writing it.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write as _},
+    path::Path,
+};
+
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+
+use super::{
+    Ending, app,
+    args::{Global, PlanArgs},
+    canonical::cell,
+    lifecycle::Lifecycle,
+    output, progress,
+    resync::flow_of,
+    run,
+};
+use crate::{
+    env::Env,
+    mapping::Fields,
+    port::Op,
+    store::{self, RunKind},
+    sync::{
+        Reach,
+        plan::{self, Basis, Braked, Estimate, Held, OpOrder, Plan, Summary, Telling},
+    },
+};
+
+/// Examples of each kind, unless all are asked for.
+const EXAMPLES: usize = 5;
+/// Fields of a new object that are shown.
+const FIELDS: usize = 6;
+
+pub async fn plan(args: &PlanArgs, global: &Global, env: &Env) -> anyhow::Result<Ending> {
+    let config = app::config(global)?;
+    let flow = args.flow.as_deref().map(|flow| flow_of(flow, &config)).transpose()?;
+    let reach = Reach { flow, kind: if args.full { RunKind::Full } else { RunKind::Delta } };
+    let life = Lifecycle::listen(env)?;
+    let opened = app::plan(&config, env)?;
+    let copy = store::copy(config.store_url()?.expose_secret(), env).await?;
+    let parts = run::parts(opened, copy.store.clone(), env);
+    let telling = Telling {
+        examples: if args.all { usize::MAX } else { EXAMPLES },
+        // With --all they are read back from where they are kept.
+        writes: if args.all { 0 } else { EXAMPLES },
+        personal: args.personal,
+    };
+    let bars = output::is_watched().then(indicatif::MultiProgress::new);
+    let making = async {
+        tokio::select! {
+            made = plan::plan(parts, &copy, reach, telling, spool(env)?, &life.soft) => Ok(made?),
+            never = progress::show(&copy.store, env, bars) => match never {},
+        }
+    };
+    let made: Option<anyhow::Result<Plan>> = life.guard(making).await;
+    copy.remove().await?;
+    let Some(made) = made else { anyhow::bail!("stopped at once; nothing was written") };
+    let mut made = made?;
+    if let Some(file) = &args.out {
+        keep(&mut made, file).with_context(|| format!("the plan cannot be written to {}", file.display()))?;
+    }
+    if global.json {
+        printed(plan::write(&mut made, &mut io::stdout().lock()))?;
+    } else {
+        output::line(&text(&made))?;
+        if args.all {
+            printed(every_write(&mut made))?;
+        }
+        if let (Some(file), true) = (&args.out, made.groups.values().any(|group| group.count > 0)) {
+            output::line(&format!("\n`vaiven apply {}` does this and nothing else.", file.display()))?;
+        }
+    }
+    Ok(if made.summary.is_clean() { Ending::Fine } else { Ending::Attention })
+}
+
+/// A file without a name, for as long as it is open.
+fn spool(env: &Env) -> io::Result<File> {
+    let path = std::env::temp_dir().join(format!("vaiven-{:016x}", env.entropy.next_u64()));
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(&path)?;
+    std::fs::remove_file(path)?;
+    Ok(file)
+}
+
+/// For its owner alone: it tells what a company sells, and to whom.
+fn keep(plan: &mut Plan, path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    plan::write(plan, &mut io::BufWriter::new(options.open(path)?))
+}
+
+/// A reader that has gone away (`| head`) is no error.
+fn printed(result: io::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn every_write(plan: &mut Plan) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    plan.spool.lines(|line| {
+        let line: Value = serde_json::from_str(line)?;
+        let word = |member: &str| line.get(member).and_then(Value::as_str).unwrap_or_default();
+        writeln!(out, "\n{} {} at {}: {}", word("op"), word("entity"), word("target"), word("key"))?;
+        for (field, pair) in line.get("fields").and_then(Value::as_object).into_iter().flatten() {
+            writeln!(out, "    {}", change(field, pair))?;
+        }
+        Ok(())
+    })?;
+    out.flush()
+}
+
+fn text(plan: &Plan) -> String {
+    let summary = &plan.summary;
+    let scope = summary.reach.flow.as_ref().map_or_else(|| "all flows".to_owned(), |flow| format!("flow {flow}"));
+    let kind = match summary.reach.kind {
+        RunKind::Delta => "what changed since the last look",
+        RunKind::Full => "a look at everything",
+    };
+    let mut parts = vec![format!("Plan of {scope}: {kind}. Nothing was written.")];
+    let failed = summary.runs.iter().filter_map(|run| {
+        let error = run.error.as_ref()?;
+        Some(format!("Not read: {} of {}: {error}", run.entity, run.system))
+    });
+    parts.extend(failed);
+    parts.push(targets(summary));
+    for ((target, entity, OpOrder(op)), group) in plan.groups.iter().filter(|(_, group)| !group.examples.is_empty()) {
+        let mut lines = vec![format!("{} {entity} at {target}: {}", word(*op), group.count)];
+        for line in &group.examples {
+            match op {
+                Op::Create => lines.push(format!("  {}  {}", line.key, few(&line.fields))),
+                Op::Update => {
+                    lines.push(format!("  {}", line.key));
+                    lines.extend(line.fields.iter().map(|(field, pair)| format!("    {}", change(field, pair))));
+                }
+                Op::Delete => lines.push(format!("  {}", line.key)),
+            }
+        }
+        parts.push(with_rest(lines, group.count, group.examples.len()));
+    }
+    for matches in &summary.matches {
+        let mut lines = vec![format!("taken for one {} from now on: {}", matches.entity, matches.count)];
+        lines.extend(matches.examples.iter().map(|one| {
+            let ids: Vec<String> = one.ids.iter().map(|(system, id)| format!("{system} {id}")).collect();
+            format!("  {}  {}", one.key, ids.join(", "))
+        }));
+        parts.push(with_rest(lines, matches.count, matches.examples.len()));
+    }
+    for (title, held) in
+        [("in conflict", &summary.conflicts), ("waits", &summary.waiting), ("would be refused", &summary.rejected)]
+    {
+        parts.extend(held.iter().map(|held| waiting(title, held)));
+    }
+    parts.extend(summary.brakes.iter().map(braked));
+    for rows in &summary.unreadable {
+        let mut lines = vec![format!("rows of {} at {} that cannot be read: {}", rows.entity, rows.system, rows.count)];
+        lines.extend(rows.examples.iter().map(|row| {
+            let id = row.id.as_deref().unwrap_or(&row.position);
+            format!("  {id}  {}", row.reason)
+        }));
+        parts.push(with_rest(lines, rows.count, rows.examples.len()));
+    }
+    parts.join("\n\n")
+}
+
+fn targets(summary: &Summary) -> String {
+    if summary.targets.is_empty() {
+        return "Nothing is to be written: every target has what it should have.".to_owned();
+    }
+    let rows = summary.targets.iter().map(|target| {
+        let from: Vec<&str> = target.from.iter().map(String::as_str).collect();
+        [
+            from.join(", "),
+            target.target.clone(),
+            target.entity.clone(),
+            target.creates.to_string(),
+            target.updates.to_string(),
+            target.deletes.to_string(),
+            target.cost.requests.to_string(),
+            about(&target.cost),
+        ]
+    });
+    output::table(["from", "to", "entity", "create", "update", "delete", "requests", "about"], rows)
+}
+
+/// `12 min (measured)`.
+fn about(cost: &Estimate) -> String {
+    let seconds = cost.millis.div_ceil(1000);
+    let time = match seconds {
+        0..=90 => format!("{seconds} s"),
+        91..=5400 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    };
+    let basis = match cost.basis {
+        Basis::Measured => "measured before",
+        Basis::Rate => "by the adapter's rate",
+        Basis::Assumed => "assumed",
+    };
+    format!("{time} ({basis})")
+}
+
+fn waiting(title: &str, held: &Held) -> String {
+    let what =
+        if matches!(held.what.as_str(), "conflict" | "rejected") { String::new() } else { format!(" ({})", held.what) };
+    let already = if held.already > 0 { format!(", {} of them before this", held.already) } else { String::new() };
+    let mut lines = vec![format!("{title}: {} at {}{what}: {}{already}", held.entity, held.target, held.count)];
+    lines.extend(held.examples.iter().map(|one| {
+        let cause = one.cause.as_deref().filter(|cause| cause.contains('='));
+        let why = [cause, one.why.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ");
+        format!("  {}  {why}", one.key)
+    }));
+    with_rest(lines, held.count, held.examples.len())
+}
+
+fn braked(one: &Braked) -> String {
+    let trip = &one.trip;
+    let since = one.run.map_or_else(
+        || "a person would be asked first".to_owned(),
+        |run| format!("held since run {run}: `vaiven approve` shows it"),
+    );
+    let mut lines = vec![format!(
+        "stopped by a brake: {} at {}: {} of {} offend {} (allowed {}); {since}",
+        one.entity, trip.target, trip.offences, trip.base, trip.brake, trip.allowed
+    )];
+    lines.extend(trip.examples.iter().map(|example| {
+        let pair = Value::Array(vec![example.before.clone(), example.after.clone()]);
+        let told =
+            if example.personal { format!("{}: (personal)", example.field) } else { change(&example.field, &pair) };
+        format!("  {}  {told}", example.key)
+    }));
+    lines.join("\n")
+}
+
+fn with_rest(mut lines: Vec<String>, count: u64, shown: usize) -> String {
+    let rest = count.saturating_sub(shown as u64);
+    if rest > 0 {
+        lines.push(format!("  and {rest} more (--all shows them)"));
+    }
+    lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
+}
+
+pub fn word(op: Op) -> &'static str {
+    match op {
+        Op::Create => "create",
+        Op::Update => "update",
+        Op::Delete => "delete",
+    }
+}
+
+/// The first fields of a new object.
+fn few(fields: &Fields) -> String {
+    let shown: Vec<String> = fields
+        .iter()
+        .take(FIELDS)
+        .map(|(field, pair)| format!("{field} {}", pair.get(1).map(cell).unwrap_or_default()))
+        .collect();
+    let dots = if fields.len() > FIELDS { ", ..." } else { "" };
+    format!("{}{dots}", shown.join(", "))
+}
+
+/// `name: a -> b`.
+pub fn change(field: &str, pair: &Value) -> String {
+    let side = |index: usize| pair.get(index).filter(|value| !value.is_null()).map_or_else(|| "-".to_owned(), cell);
+    format!("{field}: {} -> {}", side(0), side(1))
+}

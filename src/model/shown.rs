@@ -1,0 +1,121 @@
+//! Canonical values for those who read them: references by key instead of number, personal data hidden.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+
+use super::{FieldSpec, Kind};
+
+/// Stands for what is not shown.
+const HIDDEN: &str = "(personal)";
+type Specs = IndexMap<String, FieldSpec>;
+
+/// How canonical objects are shown.
+pub struct Shown {
+    /// (entity, key) of the records referred to.
+    pub keys: BTreeMap<i64, (String, String)>,
+    /// Whether personal data is shown.
+    pub personal: bool,
+}
+
+impl Shown {
+    pub fn fields(&self, specs: &Specs, fields: &Map<String, Value>) -> Map<String, Value> {
+        let shown = |(name, value): (&String, &Value)| {
+            let value = specs.get(name).map_or_else(|| value.clone(), |spec| self.value(spec, value));
+            (name.clone(), value)
+        };
+        fields.iter().map(shown).collect()
+    }
+
+    /// Fields of a change: `[before, after]` each.
+    pub fn changes(&self, specs: &Specs, fields: &mut Map<String, Value>) {
+        for (name, pair) in fields {
+            if let (Some(spec), Value::Array(sides)) = (specs.get(name), pair) {
+                for side in sides.iter_mut().filter(|side| !side.is_null()) {
+                    *side = self.value(spec, side);
+                }
+            }
+        }
+    }
+
+    fn value(&self, spec: &FieldSpec, value: &Value) -> Value {
+        if spec.personal && !self.personal {
+            return Value::from(HIDDEN);
+        }
+        match (spec.kind, value) {
+            (Kind::Ref, Value::Number(number)) => match number.as_i64().and_then(|record| self.keys.get(&record)) {
+                Some((_, key)) if !key.is_empty() => Value::from(key.as_str()),
+                _ => Value::from(format!("record {number}")),
+            },
+            (Kind::List, Value::Array(items)) => items
+                .iter()
+                .map(|item| spec.of.as_ref().map_or_else(|| item.clone(), |of| self.value(of, item)))
+                .collect(),
+            (Kind::Map, Value::Object(members)) => Value::Object(
+                members
+                    .iter()
+                    .map(|(name, item)| {
+                        (name.clone(), spec.of.as_ref().map_or_else(|| item.clone(), |of| self.value(of, item)))
+                    })
+                    .collect(),
+            ),
+            (Kind::Object, Value::Object(members)) => Value::Object(self.fields(&spec.fields, members)),
+            _ => value.clone(),
+        }
+    }
+}
+
+/// Record numbers that an object refers to.
+pub fn records(specs: &Specs, fields: &Map<String, Value>) -> Vec<i64> {
+    let mut found = Vec::new();
+    for (name, value) in fields {
+        if let Some(spec) = specs.get(name) {
+            collect(spec, value, &mut found);
+        }
+    }
+    found
+}
+
+fn collect(spec: &FieldSpec, value: &Value, found: &mut Vec<i64>) {
+    match (spec.kind, value) {
+        (Kind::Ref, value) => found.extend(value.as_i64()),
+        (Kind::List, Value::Array(items)) => {
+            for (item, of) in items.iter().flat_map(|item| spec.of.iter().map(move |of| (item, of))) {
+                collect(of, item, found);
+            }
+        }
+        (Kind::Map, Value::Object(members)) => {
+            for (item, of) in members.values().flat_map(|item| spec.of.iter().map(move |of| (item, of))) {
+                collect(of, item, found);
+            }
+        }
+        (Kind::Object, Value::Object(members)) => found.extend(records(&spec.fields, members)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::Entities;
+
+    #[test]
+    fn personal_data_is_hidden_and_references_are_shown_by_key() {
+        let entities = Entities::builtin();
+        let order = entities.get("order").unwrap();
+        let fields = serde_json::from_value(
+            json!({ "number": "1001", "customer": 7, "email": "a@b.es", "billing": { "name": "Ana" } }),
+        )
+        .unwrap();
+        let keys = BTreeMap::from([(7, ("customer".to_owned(), "C-7".to_owned()))]);
+        assert_eq!(records(&order.fields, &fields), [7]);
+        let shown = Shown { keys, personal: false }.fields(&order.fields, &fields);
+        assert_eq!(
+            Value::Object(shown),
+            json!({ "number": "1001", "customer": "C-7", "email": HIDDEN, "billing": HIDDEN })
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! A system that can be read but not written: what would be written goes onto the tape, and the answer is made up.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use super::{
+    proof::{self, Values},
+    tape::{Line, Tape},
+};
+use crate::{
+    failure::{Class, Failure},
+    mapping::Fields,
+    model::{Entities, FieldSpec, Shown},
+    port::{Checked, Facts, Op, Outcome, Pace, Page, Probe, Progress, PullRequest, SourceRow, System, Write, Written},
+    store::SharedStore,
+};
+
+pub(super) struct Recorder {
+    inner: Arc<dyn System>,
+    store: SharedStore,
+    entities: Arc<Entities>,
+    /// Lists whose items other objects hang on: `product.variants`.
+    hosts: BTreeSet<String>,
+    tape: Arc<Tape>,
+    personal: bool,
+}
+
+impl Recorder {
+    pub(super) fn new(
+        system: Arc<dyn System>,
+        store: SharedStore,
+        entities: Arc<Entities>,
+        tape: Arc<Tape>,
+        personal: bool,
+    ) -> Self {
+        let mut hosts = BTreeSet::new();
+        for field in entities.iter().flat_map(|spec| spec.fields.values()) {
+            named_parts(field, &mut hosts);
+        }
+        let inner = system.peeking().unwrap_or(system);
+        Self { inner, store, entities, hosts, tape, personal }
+    }
+
+    /// What the target would answer: ids for the object and for those of its parts that others hang on, which it does not
+    /// have yet.
+    fn answer(&self, entity: &str, write: &Write) -> Written {
+        if write.op == Op::Delete {
+            return Written::default();
+        }
+        let id = write.id.clone().unwrap_or_else(|| self.tape.id());
+        let mut parts = write.parts.clone();
+        for list in self.hosts.iter().filter_map(|host| host.split_once('.')).filter(|(of, _)| *of == entity) {
+            let known = parts.entry(list.1.to_owned()).or_default();
+            let key = self.entities.get(entity).and_then(|spec| spec.fields.get(list.1)?.key.as_deref());
+            let items = write.wanted.get(list.1).and_then(Value::as_array);
+            for item in items.into_iter().flatten() {
+                if let Some(part) = key.and_then(|key| item.get(key)?.as_str()) {
+                    known.entry(part.to_owned()).or_insert_with(|| self.tape.id());
+                }
+            }
+            // An object without such a list is its own part.
+            if items.is_none() && known.is_empty() {
+                known.insert(write.key.clone(), id.clone());
+            }
+        }
+        parts.retain(|_, known| !known.is_empty());
+        Written { id, parts, ..Written::default() }
+    }
+
+    fn line(&self, entity: &str, write: &Write, values: &Values) -> Line {
+        let fields = match self.entities.get(entity) {
+            // Nothing of it is to be: what it was is no change to be read.
+            _ if write.op == Op::Delete => Fields::new(),
+            Some(spec) => {
+                // References are keys by now; what is left to hide is personal data.
+                let shown = Shown { keys: BTreeMap::new(), personal: self.personal };
+                let mut fields = values.changes();
+                shown.changes(&spec.fields, &mut fields);
+                fields
+            }
+            None => values.changes(),
+        };
+        Line {
+            target: self.inner.name().to_owned(),
+            entity: entity.to_owned(),
+            key: write.key.clone(),
+            proof: values.proof(write.op),
+            fields,
+        }
+    }
+}
+
+fn named_parts(field: &FieldSpec, hosts: &mut BTreeSet<String>) {
+    hosts.extend(field.part.clone());
+    for inner in field.of.iter().map(AsRef::as_ref).chain(field.fields.values()) {
+        named_parts(inner, hosts);
+    }
+}
+
+#[async_trait]
+impl System for Recorder {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn facts(&self, entity: &str) -> Option<&Facts> {
+        self.inner.facts(entity)
+    }
+
+    fn version(&self, entity: &str) -> u64 {
+        self.inner.version(entity)
+    }
+
+    async fn pull(&self, request: &PullRequest<'_>) -> Result<Page, Failure> {
+        let page = self.inner.pull(request).await?;
+        Ok(Page { receipt: None, ..page })
+    }
+
+    async fn settle(&self, _: &str, _: &Value) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn read(&self, entity: &str, ids: &[String]) -> Result<Vec<SourceRow>, Failure> {
+        self.inner.read(entity, ids).await
+    }
+
+    async fn find(&self, entity: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
+        self.inner.find(entity, probe).await
+    }
+
+    async fn write(&self, entity: &str, writes: Vec<Write>, _: &dyn Progress) -> Vec<Outcome> {
+        let spec = self.entities.get(entity);
+        let values = proof::values(&self.store, spec.map(AsRef::as_ref), &writes.iter().collect::<Vec<_>>()).await;
+        let values = match values {
+            Ok(values) => values,
+            Err(error) => {
+                let failure = || Failure::new(Class::Fatal, error.to_string());
+                let outcomes = writes.iter().map(|one| outcome(one, Err(failure()))).collect();
+                self.tape.fail(std::io::Error::other(error));
+                return outcomes;
+            }
+        };
+        self.tape.take(writes.iter().zip(&values).map(|(one, values)| self.line(entity, one, values)).collect());
+        writes.iter().map(|one| outcome(one, Ok(self.answer(entity, one)))).collect()
+    }
+
+    fn pace(&self) -> Option<Pace> {
+        self.inner.pace()
+    }
+
+    async fn check(&self) -> Vec<Checked> {
+        self.inner.check().await
+    }
+}
+
+fn outcome(write: &Write, result: Result<Written, Failure>) -> Outcome {
+    Outcome { job: write.job, result, requests: 0 }
+}

@@ -1,0 +1,199 @@
+//! Which deliveries belong to a run: read from the change log of one record.
+//!
+//! A delivery brings what the runs since the target's last delivery have seen of the record. Each of its fields belongs to the
+//! last of them that saw it change, wherever that was. A field that none of them saw changing (it follows from others, or from
+//! the record being gone), and an object that was made or deleted, belong to the last of them that saw the record change
+//! anywhere but at the target itself. Without such a run (the delivery was asked for by hand) all runs before count.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::store::{Change, ChangeOp};
+
+/// What the runs' deliveries did to a record at one target.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct AtTarget {
+    pub(super) fields: BTreeMap<String, Moved>,
+    /// They made the object, or were the first to know anything of it.
+    pub(super) made: bool,
+    pub(super) deleted: bool,
+}
+
+/// A field before the first and after the last of the deliveries.
+#[derive(Debug, PartialEq)]
+pub(super) struct Moved {
+    pub(super) before: Value,
+    pub(super) after: Value,
+    /// What changed it after them: `run 14`.
+    pub(super) later: Option<String>,
+}
+
+/// Reads a record's whole history, oldest first.
+pub(super) fn trace(history: &[Change], runs: &BTreeSet<i64>) -> BTreeMap<String, AtTarget> {
+    let mut targets: BTreeMap<String, AtTarget> = BTreeMap::new();
+    let mut seen: Vec<(i64, &Change)> = Vec::new();
+    // Target to how many runs had been seen at its last delivery.
+    let mut told: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut known: BTreeSet<&str> = BTreeSet::new();
+    for change in history {
+        let first = known.insert(&change.system);
+        if let Some(run) = change.cause.strip_prefix("run ").and_then(|number| number.parse().ok()) {
+            seen.push((run, change));
+            if let Some(at) = targets.get_mut(&change.system) {
+                mark_later(at, change.fields.keys(), &change.cause);
+            }
+            continue;
+        }
+        let at = targets.entry(change.system.clone()).or_default();
+        let since = told.insert(&change.system, seen.len()).unwrap_or_default();
+        if change.op == ChangeOp::Undo {
+            at.fields.retain(|field, _| !change.fields.contains_key(field) && !change.fields.is_empty());
+            at.made &= !at.fields.is_empty();
+            continue;
+        }
+        let last = |lines: &[(i64, &Change)], of: &dyn Fn(&Change) -> bool| {
+            lines.iter().rev().find(|(_, line)| of(line)).map(|(run, _)| *run)
+        };
+        let elsewhere = |line: &Change| line.system != change.system;
+        let fresh = seen.get(since..).unwrap_or_default();
+        let whole = last(fresh, &elsewhere).or_else(|| last(&seen, &elsewhere));
+        let ours = |run: Option<i64>| run.is_some_and(|run| runs.contains(&run));
+        match change.op {
+            ChangeOp::Delete if ours(whole) => *at = AtTarget { deleted: true, ..AtTarget::default() },
+            ChangeOp::Delete => at.fields.clear(),
+            _ => at.made |= (change.op == ChangeOp::Create || first) && ours(whole),
+        }
+        for (field, pair) in &change.fields {
+            let saw = |line: &Change| line.fields.contains_key(field);
+            let of = last(fresh, &saw).or_else(|| last(fresh, &elsewhere)).or_else(|| last(&seen, &saw)).or(whole);
+            let side = |index: usize| pair.get(index).cloned().unwrap_or(Value::Null);
+            if ours(of) {
+                let moved = at.fields.entry(field.clone()).or_insert_with(|| Moved {
+                    before: side(0),
+                    after: Value::Null,
+                    later: None,
+                });
+                moved.after = side(1);
+                moved.later = None;
+            } else {
+                let cause = of.map_or_else(|| change.cause.clone(), |run| format!("run {run}"));
+                mark_later(at, std::iter::once(field), &cause);
+            }
+        }
+    }
+    targets.retain(|_, at| at.deleted || at.made || !at.fields.is_empty());
+    targets
+}
+
+fn mark_later<'a>(at: &mut AtTarget, fields: impl Iterator<Item = &'a String>, cause: &str) {
+    for field in fields {
+        if let Some(moved) = at.fields.get_mut(field) {
+            moved.later = Some(cause.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn line(system: &str, op: ChangeOp, cause: &str, fields: &Value) -> Change {
+        Change {
+            id: 0,
+            record: 1,
+            entity: "product".into(),
+            system: system.into(),
+            op,
+            fields: fields.as_object().unwrap().clone(),
+            cause: cause.into(),
+            at: chrono::DateTime::UNIX_EPOCH,
+        }
+    }
+
+    fn update(system: &str, cause: &str, fields: &Value) -> Change {
+        line(system, ChangeOp::Update, cause, fields)
+    }
+
+    /// Created by run 1, renamed by run 2, priced by run 3 before anything was delivered of both.
+    fn story() -> Vec<Change> {
+        vec![
+            line("erp", ChangeOp::Create, "run 1", &json!({"name": [null, "a"], "unit": [null, "x"]})),
+            line("shop", ChangeOp::Create, "job 1", &json!({"name": [null, "a"], "unit": [null, "x"]})),
+            update("erp", "run 2", &json!({"name": ["a", "b"]})),
+            update("erp", "run 3", &json!({"unit": ["x", "y"]})),
+            update("shop", "job 2", &json!({"name": ["a", "b"], "unit": ["x", "y"], "slug": ["a", "b"]})),
+        ]
+    }
+
+    fn of(history: &[Change], runs: &[i64]) -> AtTarget {
+        trace(history, &runs.iter().copied().collect()).remove("shop").unwrap_or_default()
+    }
+
+    fn moved(at: &AtTarget) -> Vec<(&str, &Value, &Value)> {
+        at.fields.iter().map(|(field, moved)| (field.as_str(), &moved.before, &moved.after)).collect()
+    }
+
+    #[test]
+    fn a_field_belongs_to_the_last_run_that_saw_it_change_and_a_derived_one_to_the_last_of_all() {
+        assert_eq!(moved(&of(&story(), &[2])), [("name", &json!("a"), &json!("b"))]);
+        let third = of(&story(), &[3]);
+        assert_eq!(moved(&third), [("slug", &json!("a"), &json!("b")), ("unit", &json!("x"), &json!("y"))]);
+        assert!(!third.made);
+    }
+
+    #[test]
+    fn what_a_run_made_is_known_and_what_came_after_it_is_told() {
+        let first = of(&story(), &[1]);
+        assert!(first.made);
+        assert_eq!(first.fields["name"].later.as_deref(), Some("run 2"));
+    }
+
+    #[test]
+    fn runs_taken_together_go_back_to_before_the_first() {
+        assert_eq!(of(&story(), &[1, 2]).fields["name"].before, json!(null));
+        assert_eq!(of(&story(), &[1, 2]).fields["name"].after, json!("b"));
+    }
+
+    #[test]
+    fn an_edit_at_the_target_since_is_told_and_its_repair_belongs_to_the_run_that_saw_it() {
+        let mut history = story();
+        history.push(update("shop", "run 4", &json!({"name": ["b", "edited"]})));
+        assert_eq!(of(&history, &[2]).fields["name"].later.as_deref(), Some("run 4"));
+        history.push(update("shop", "job 3", &json!({"name": ["edited", "b"]})));
+        assert_eq!(moved(&of(&history, &[4])), [("name", &json!("edited"), &json!("b"))]);
+    }
+
+    #[test]
+    fn what_was_undone_is_not_there_to_be_undone_again() {
+        let mut history = story();
+        history.push(line("shop", ChangeOp::Undo, "job 3", &json!({"name": ["b", "a"]})));
+        assert_eq!(of(&history, &[2]), AtTarget::default());
+    }
+
+    #[test]
+    fn an_object_nobody_knew_anything_of_before_counts_as_made() {
+        let history = [
+            line("erp", ChangeOp::Create, "run 1", &json!({"amount": [null, "5"]})),
+            update("shop", "job 1", &json!({"amount": [null, "5"]})),
+        ];
+        assert!(of(&history, &[1]).made);
+        let there = [line("shop", ChangeOp::Create, "run 0", &json!({"amount": [null, "4"]})), history[0].clone()];
+        let adopted = update("shop", "job 1", &json!({"amount": ["4", "5"]}));
+        let history = [there[0].clone(), there[1].clone(), adopted];
+        assert!(!of(&history, &[1]).made);
+    }
+
+    #[test]
+    fn what_a_withdrawn_record_lost_belongs_to_the_run_that_missed_it() {
+        let mut history = story();
+        history.push(line("erp", ChangeOp::Delete, "run 5", &json!({})));
+        history.push(update("shop", "job 3", &json!({"active": [true, false]})));
+        assert_eq!(moved(&of(&history, &[5])), [("active", &json!(true), &json!(false))]);
+        history.push(line("erp", ChangeOp::Delete, "run 6", &json!({})));
+        history.push(line("shop", ChangeOp::Delete, "job 4", &json!({})));
+        assert!(of(&history, &[6]).deleted);
+    }
+}
