@@ -1,12 +1,15 @@
 //! Pull and detect of a large delimited file, against bare loops over the same file in the same run:
-//! `cargo bench --bench engine [rows]` (1,000,000 rows of 12 columns, about 170 MB, when not said otherwise).
+//! `cargo bench --bench engine [rows] [runs]` (1,000,000 rows of 12 columns, about 170 MB, 3 runs when not said otherwise);
+//! `cargo bench --bench engine curve` for time per record by the number of records.
 //!
-//! Figures are wall time of this machine as loaded as it is; read the ratios.
+//! Figures are wall time of this machine as loaded as it is; read the ratios. Each part is a process of its own.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures the real clock")]
 
+mod shared;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt::Write as _,
     fs::File,
     io::{BufWriter, Write as _},
@@ -15,8 +18,9 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context as _, Result};
-use sqlx::{Connection as _, SqliteConnection};
+use anyhow::{Context as _, Result, bail, ensure};
+use shared::{apart, load, median, number, peak_memory, words};
+use sqlx::{Connection as _, Row as _, SqliteConnection};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use vaiven::{
@@ -26,7 +30,7 @@ use vaiven::{
     mapping::{Mapping, Translate},
     model::Entities,
     port::System,
-    store::RunKind,
+    store::{Balance, RunKind},
     sync::{Engine, Flow, Limits, Parts, Routes},
 };
 
@@ -46,6 +50,7 @@ format = "csv"
 delimiter = ";"
 take = "keep"
 complete = true
+settled = "0s"
 "#;
 
 const MAPPING: &str = r#"
@@ -73,35 +78,107 @@ impl Transport for NoNetwork {
     }
 }
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> Result<()> {
-    let rows = std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(1_000_000);
+fn main() -> Result<()> {
+    let words = words();
+    match words.first().map(String::as_str) {
+        Some("part") => part(&words[1..]),
+        Some("curve") => curve(),
+        _ => {
+            let mut given = words.iter().map(|word| word.parse::<usize>());
+            let rows = given.next().transpose()?.unwrap_or(1_000_000);
+            compare(rows, given.next().transpose()?.unwrap_or(3))
+        }
+    }
+}
+
+/// Engine against bare loops.
+fn compare(rows: usize, runs: usize) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("prices.csv");
     generate(&file, rows)?;
-    let megabytes = std::fs::metadata(&file)?.len() / 1_000_000;
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    println!("{rows} rows, {megabytes} MB, load {}", load.trim());
-
-    let url = format!("sqlite://{}/bare.db?mode=rwc", folder.path().display());
-    let mut bare = SqliteConnection::connect(&url).await?;
-    sqlx::query("PRAGMA journal_mode = WAL").execute(&mut bare).await?;
-    sqlx::query("PRAGMA synchronous = NORMAL").execute(&mut bare).await?;
-    let insert = bare_insert(&mut bare, &file).await?;
-    let compare = bare_compare(&mut bare, &file).await?;
-    println!("bare insert as JSON     {insert:7.2} s");
-    println!("bare parse+hash+compare {compare:7.2} s");
-
-    let engine = engine(folder.path()).await?;
-    let stop = CancellationToken::new();
-    for (name, bare) in [("engine, all new", insert), ("engine, nothing changed", compare)] {
-        let start = Instant::now();
-        let report = engine.pull("files", "price", RunKind::Full, "bench", &stop).await?;
-        let took = start.elapsed().as_secs_f64();
-        println!("{name:<23} {took:7.2} s   {:.2} x bare   {:?} {:?}", took / bare, report.balance, report.error);
+    println!("{rows} rows, {} MB, load {}", std::fs::metadata(&file)?.len() / 1_000_000, load());
+    let mut all: BTreeMap<&str, Vec<Vec<f64>>> = BTreeMap::new();
+    for run in 1..=runs {
+        for name in ["insert", "keep", "parse", "joined", "listed", "new", "unchanged"] {
+            let figures = apart(&["part".into(), name.into(), folder.path().display().to_string(), rows.to_string()])?;
+            all.entry(name).or_default().push(figures);
+        }
+        println!("run {run} of {runs}, load {}", load());
     }
-    println!("peak memory {}", peak_memory());
+    let time = |name: &str| median(&all[name].iter().map(|figures| figures[0]).collect::<Vec<_>>());
+    let memory = |name: &str| all[name].iter().map(|figures| figures[1]).fold(0.0, f64::max);
+    let (insert, compare) = (time("insert"), time("joined").min(time("listed")));
+    for (name, what) in [
+        ("parse", "bare parse + hash"),
+        ("joined", "bare parse + hash + compare, batch as JSON"),
+        ("listed", "bare parse + hash + compare, batch as parameters"),
+        ("insert", "bare parse + hash + insert as JSON"),
+    ] {
+        println!("{what:<50} {:6.2} s   {:4.0} MB", time(name), memory(name));
+    }
+    for (name, what, bare, most) in [
+        ("unchanged", "engine, nothing changed", compare, 2.0),
+        ("new", "engine, all new: replica + change + job each", insert, 6.0),
+    ] {
+        let ratio = time(name) / bare;
+        println!("{what:<50} {:6.2} s   {:4.0} MB   {ratio:.2} x bare (aim {most} x, 100 MB)", time(name), memory(name));
+    }
     Ok(())
+}
+
+/// Time per record of both kinds of pull, by size.
+fn curve() -> Result<()> {
+    println!("load {}", load());
+    for rows in [10_000, 100_000, 1_000_000] {
+        let folder = tempfile::tempdir()?;
+        generate(&folder.path().join("prices.csv"), rows)?;
+        let mut times = [Vec::new(), Vec::new()];
+        for _ in 0..3 {
+            for (name, times) in ["new", "unchanged"].iter().zip(&mut times) {
+                let words = ["part".into(), (*name).into(), folder.path().display().to_string(), rows.to_string()];
+                times.push(apart(&words)?[0] * 1e6 / number(rows));
+            }
+        }
+        println!(
+            "{rows:>9} records: all new {:6.2} us each, nothing changed {:5.2} us each, load {}",
+            median(&times[0]),
+            median(&times[1]),
+            load()
+        );
+    }
+    Ok(())
+}
+
+/// One part in this process: prints seconds and megabytes.
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn part(words: &[String]) -> Result<()> {
+    let [name, folder, rows] = words else { bail!("part NAME FOLDER ROWS") };
+    let (folder, rows) = (Path::new(folder), rows.parse()?);
+    let file = folder.join("prices.csv");
+    let seconds = match name.as_str() {
+        "parse" => bare_parse(&file)?,
+        "insert" => bare_insert(&mut database(folder, "rows.db", true).await?, &file).await?,
+        "keep" => keep(&mut database(folder, "hashes.db", true).await?, &file).await?,
+        "joined" => bare_joined(&mut database(folder, "hashes.db", false).await?, &file).await?,
+        "listed" => bare_listed(&mut database(folder, "hashes.db", false).await?, &file).await?,
+        "new" => {
+            remove(folder, "state.db")?;
+            pull(folder, rows, |balance| balance.changed).await?
+        }
+        "unchanged" => pull(folder, rows, |balance| balance.unchanged).await?,
+        other => bail!("no part {other}"),
+    };
+    println!("{seconds} {}", peak_memory()?);
+    Ok(())
+}
+
+async fn pull(folder: &Path, rows: u64, counted: fn(&Balance) -> u64) -> Result<f64> {
+    let engine = engine(folder).await?;
+    let start = Instant::now();
+    let report = engine.pull("files", "price", RunKind::Full, "bench", &CancellationToken::new()).await?;
+    let took = start.elapsed().as_secs_f64();
+    ensure!(report.is_green() && counted(&report.balance) == rows, "{:?} {:?}", report.balance, report.error);
+    Ok(took)
 }
 
 fn generate(file: &Path, rows: usize) -> Result<()> {
@@ -121,8 +198,42 @@ fn generate(file: &Path, rows: usize) -> Result<()> {
     Ok(out.flush()?)
 }
 
+fn remove(folder: &Path, name: &str) -> Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        match std::fs::remove_file(folder.join(format!("{name}{suffix}"))) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+async fn database(folder: &Path, name: &str, fresh: bool) -> Result<SqliteConnection> {
+    if fresh {
+        remove(folder, name)?;
+    }
+    let url = format!("sqlite://{}?mode=rwc", folder.join(name).display());
+    let mut database = SqliteConnection::connect(&url).await?;
+    for pragma in ["PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", "PRAGMA cache_size = -16384"] {
+        sqlx::query(pragma).execute(&mut database).await?;
+    }
+    Ok(database)
+}
+
 fn reader(file: &Path) -> Result<csv::Reader<File>> {
     Ok(csv::ReaderBuilder::new().delimiter(b';').buffer_capacity(1 << 16).from_path(file)?)
+}
+
+fn bare_parse(file: &Path) -> Result<f64> {
+    let start = Instant::now();
+    let mut reader = reader(file)?;
+    let mut record = csv::StringRecord::new();
+    let mut all = 0_u64;
+    while reader.read_record(&mut record)? {
+        all ^= u64::from_str_radix(&hash(&record)[..16], 16)?;
+    }
+    std::hint::black_box(all);
+    Ok(start.elapsed().as_secs_f64())
 }
 
 /// Rows as JSON and their hashes into one table, a thousand per statement.
@@ -154,34 +265,73 @@ async fn bare_insert(bare: &mut SqliteConnection, file: &Path) -> Result<f64> {
     }
 }
 
-/// Parse, hash, and ask for those hashes that differ, a thousand per statement.
-async fn bare_compare(bare: &mut SqliteConnection, file: &Path) -> Result<f64> {
-    const SQL: &str = "SELECT count(*) FROM json_each(?1) j JOIN bare b ON b.id = j.value->>0 AND b.hash = j.value->>1";
+/// What the comparisons compare with: ids and hashes, nothing else.
+async fn keep(bare: &mut SqliteConnection, file: &Path) -> Result<f64> {
+    const SQL: &str = "INSERT INTO bare SELECT value->>0, value->>1 FROM json_each(?1)";
+    sqlx::query("CREATE TABLE bare (id TEXT PRIMARY KEY, hash TEXT) WITHOUT ROWID").execute(&mut *bare).await?;
     let start = Instant::now();
-    let mut reader = reader(file)?;
-    let mut batch: Vec<(String, String)> = Vec::with_capacity(BATCH);
-    let mut record = csv::StringRecord::new();
-    loop {
-        let more = reader.read_record(&mut record)?;
-        if more {
-            batch.push((record[0].to_owned(), hash(&record)));
+    let mut batches = Batches::open(file)?;
+    while let Some(batch) = batches.next()? {
+        sqlx::query(SQL).bind(serde_json::to_string(&batch)?).execute(&mut *bare).await?;
+    }
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// Parse, hash, and count the hashes that are the same: a batch is one parameter.
+async fn bare_joined(bare: &mut SqliteConnection, file: &Path) -> Result<f64> {
+    const SQL: &str =
+        "SELECT count(*) FROM json_each(?1) j CROSS JOIN bare b WHERE b.id = j.value->>0 AND b.hash = j.value->>1";
+    let start = Instant::now();
+    let mut batches = Batches::open(file)?;
+    while let Some(batch) = batches.next()? {
+        let same: i64 = sqlx::query_scalar(SQL).bind(serde_json::to_string(&batch)?).fetch_one(&mut *bare).await?;
+        ensure!(usize::try_from(same)? == batch.len(), "rows differ that should not");
+    }
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// Parse, hash, fetch the hashes by one reused statement of a thousand parameters, compare here.
+async fn bare_listed(bare: &mut SqliteConnection, file: &Path) -> Result<f64> {
+    let full = format!("SELECT id, hash FROM bare WHERE id IN (?{})", ", ?".repeat(BATCH - 1));
+    let start = Instant::now();
+    let mut batches = Batches::open(file)?;
+    while let Some(batch) = batches.next()? {
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(full.clone()));
+        for at in 0..BATCH {
+            query = query.bind(batch.get(at).map(|(id, _)| id.as_str()));
         }
-        if batch.len() == BATCH || !more {
-            let same: i64 = sqlx::query_scalar(SQL).bind(serde_json::to_string(&batch)?).fetch_one(&mut *bare).await?;
-            anyhow::ensure!(usize::try_from(same)? == batch.len(), "rows differ that should not");
-            batch.clear();
+        let mut kept: HashMap<String, String> = HashMap::with_capacity(BATCH);
+        for row in query.fetch_all(&mut *bare).await? {
+            kept.insert(row.try_get(0)?, row.try_get(1)?);
         }
-        if !more {
-            return Ok(start.elapsed().as_secs_f64());
+        ensure!(batch.iter().all(|(id, hash)| kept.get(id) == Some(hash)), "rows differ that should not");
+    }
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// Ids and hashes of the file's rows, a thousand at a time.
+struct Batches {
+    reader: csv::Reader<File>,
+    record: csv::StringRecord,
+}
+
+impl Batches {
+    fn open(file: &Path) -> Result<Self> {
+        Ok(Self { reader: reader(file)?, record: csv::StringRecord::new() })
+    }
+
+    fn next(&mut self) -> Result<Option<Vec<(String, String)>>> {
+        let mut batch = Vec::with_capacity(BATCH);
+        while batch.len() < BATCH && self.reader.read_record(&mut self.record)? {
+            batch.push((self.record[0].to_owned(), hash(&self.record)));
         }
+        Ok(Some(batch).filter(|batch| !batch.is_empty()))
     }
 }
 
 fn hash(record: &csv::StringRecord) -> String {
     let mut hasher = blake3::Hasher::new();
-    for field in record {
-        hasher.update(field.as_bytes()).update(b"\0");
-    }
+    hasher.update(record.as_slice().as_bytes());
     hasher.finalize().as_bytes()[..16].iter().fold(String::with_capacity(32), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
@@ -223,9 +373,4 @@ async fn engine(folder: &Path) -> Result<Engine> {
         owner: "bench".into(),
         work: Arc::new(Notify::new()),
     }))
-}
-
-fn peak_memory() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("unknown").trim().to_owned()
 }

@@ -1,15 +1,18 @@
 //! How fast the state store is: `cargo bench --bench store [queue|pages] [rows]`.
 //!
 //! SQLite in a temporary folder; PostgreSQL too when `VAIVEN_TEST_PG` names a database (each run in a schema of its own).
-//! Figures are wall time of this machine as loaded as it is; its load is printed with them.
+//! Figures are wall time of this machine as loaded as it is; its load is printed with them. The queue's are medians.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures the real clock")]
 
+mod shared;
+
 use std::{fmt::Write as _, sync::Arc, time::Duration, time::Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use chrono::Utc;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use shared::{apart, load, median, number, peak_memory, words};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 use vaiven::{
     mapping::Fields,
     store::{
@@ -21,49 +24,89 @@ use vaiven::{
 const BATCH: usize = 1000;
 const LEASE: Duration = Duration::from_mins(1);
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> Result<()> {
-    // Cargo passes `--bench`.
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
-    let wanted = |name: &str| words.is_empty() || words.iter().any(|word| word == name);
+const RUNS: usize = 5;
+
+fn main() -> Result<()> {
+    let words = words();
+    if words.first().is_some_and(|word| word == "part") {
+        return part(&words[1..]);
+    }
+    let wanted = |name: &str| !words.iter().any(|word| word.parse::<usize>().is_err()) || words.iter().any(|w| w == name);
     let rows = words.iter().find_map(|word| word.parse::<usize>().ok());
-    for (name, url, folder) in backends().await? {
-        let store = store::open(&url).await?;
-        println!("{name}  (load {})", load());
+    let databases: &[&str] = if std::env::var("VAIVEN_TEST_PG").is_ok() {
+        &["sqlite", "postgres"]
+    } else {
+        println!("PostgreSQL not run: VAIVEN_TEST_PG is not set");
+        &["sqlite"]
+    };
+    for database in databases {
+        println!("{database}, load {}", load());
         if wanted("queue") {
-            for workers in [1, 4] {
-                queue(&store, rows.unwrap_or(100_000), workers).await?;
+            let rows = rows.unwrap_or(100_000);
+            for workers in ["1", "4"] {
+                let mut runs = Vec::new();
+                for _ in 0..RUNS {
+                    runs.push(apart(&["part", "queue", database, &rows.to_string(), workers].map(str::to_owned))?);
+                }
+                let seconds = |which: usize| median(&runs.iter().map(|run| run[which]).collect::<Vec<_>>());
+                let (enqueue, work) = (seconds(0), seconds(1));
+                println!(
+                    "  queue of {rows}, {workers} workers: enqueue {:>7.0} jobs/s, claim + complete {:>7.0} jobs/s, all three {:>7.0} jobs/s, {:.0} MB",
+                    number(rows) / enqueue,
+                    number(rows) / work,
+                    number(rows) / (enqueue + work),
+                    runs.iter().map(|run| run[2]).fold(0.0, f64::max)
+                );
             }
         }
         if wanted("pages") {
-            pages(&store, rows.unwrap_or(1_000_000)).await?;
+            let rows = rows.unwrap_or(1_000_000);
+            let figures = apart(&["part", "pages", database, &rows.to_string(), "1"].map(str::to_owned))?;
+            let [sight, identify, commit, again, memory] = figures[..] else { anyhow::bail!("{figures:?}") };
+            println!(
+                "  pages, {rows} new rows: sight {sight:.1} s, identify {identify:.1} s, commit {commit:.1} s; unchanged: {again:.2} s; {memory:.0} MB"
+            );
         }
-        println!("  peak memory of the process {}", peak_memory());
-        drop(folder);
+        println!("  load {}", load());
     }
     Ok(())
 }
 
-async fn backends() -> Result<Vec<(&'static str, String, Option<tempfile::TempDir>)>> {
+/// One part in this process: prints its seconds and megabytes.
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn part(words: &[String]) -> Result<()> {
+    let [name, database, rows, workers] = words else { anyhow::bail!("part NAME DATABASE ROWS WORKERS") };
+    let (rows, workers) = (rows.parse()?, workers.parse()?);
     let folder = tempfile::tempdir()?;
-    let path = format!("sqlite://{}", folder.path().join("vaiven.db").display());
-    let mut backends = vec![("SQLite", path, Some(folder))];
-    match std::env::var("VAIVEN_TEST_PG") {
-        Err(_) => println!("PostgreSQL not run: VAIVEN_TEST_PG is not set"),
-        Ok(url) => {
-            let mut connection = sqlx::PgConnection::connect(&url).await?;
-            connection.execute("DROP SCHEMA IF EXISTS bench CASCADE").await?;
-            connection.execute("CREATE SCHEMA bench").await?;
-            connection.execute(AssertSqlSafe("CHECKPOINT".to_owned())).await?;
-            let mark = if url.contains('?') { '&' } else { '?' };
-            backends.push(("PostgreSQL", format!("{url}{mark}options=-csearch_path%3Dbench"), None));
-        }
-    }
-    Ok(backends)
+    let url = match database.as_str() {
+        "postgres" => schema(&std::env::var("VAIVEN_TEST_PG")?).await?,
+        _ => format!("sqlite://{}", folder.path().join("vaiven.db").display()),
+    };
+    let store = store::open(&url).await?;
+    let mut figures = match name.as_str() {
+        "queue" => queue(&store, rows, workers).await?,
+        "pages" => pages(&store, rows).await?,
+        other => anyhow::bail!("no part {other}"),
+    };
+    figures.push(peak_memory()?);
+    println!("{}", figures.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+    Ok(())
 }
 
-/// Jobs of a target that does nothing: made durable, claimed, completed.
-async fn queue(store: &SharedStore, count: usize, workers: usize) -> Result<()> {
+/// An empty schema of its own; gives the URL with it.
+async fn schema(url: &str) -> Result<String> {
+    let mut connection = sqlx::PgConnection::connect(url).await?;
+    connection.execute("DROP SCHEMA IF EXISTS bench CASCADE").await?;
+    connection.execute("CREATE SCHEMA bench").await?;
+    connection.execute(AssertSqlSafe("CHECKPOINT".to_owned())).await?;
+    let durable = connection.fetch_one("SELECT current_setting('fsync') || '/' || current_setting('synchronous_commit')").await?;
+    eprintln!("  fsync/synchronous_commit {}", durable.try_get::<String, _>(0)?);
+    let mark = if url.contains('?') { '&' } else { '?' };
+    Ok(format!("{url}{mark}options=-csearch_path%3Dbench"))
+}
+
+/// Jobs of a target that does nothing: made durable; claimed and completed. Seconds of each.
+async fn queue(store: &SharedStore, count: usize, workers: usize) -> Result<Vec<f64>> {
     let target = format!("shop-{workers}");
     let start = Instant::now();
     for batch in (0..count).collect::<Vec<_>>().chunks(BATCH) {
@@ -126,20 +169,13 @@ async fn queue(store: &SharedStore, count: usize, workers: usize) -> Result<()> 
     }
     let worked = start.elapsed();
     anyhow::ensure!(finished == count, "{finished} of {count} jobs were finished");
-    println!(
-        "  queue, {workers} workers: enqueue {:>8.0} jobs/s   claim + complete {:>8.0} jobs/s   all three {:>8.0} jobs/s",
-        per_second(count, enqueued),
-        per_second(count, worked),
-        per_second(count, enqueued + worked)
-    );
-    Ok(())
+    Ok(vec![enqueued.as_secs_f64(), worked.as_secs_f64()])
 }
 
-/// A first pull of everything, then one that finds nothing changed.
-async fn pages(store: &SharedStore, count: usize) -> Result<()> {
+/// A first pull of everything, then one that finds nothing changed: seconds in the store.
+async fn pages(store: &SharedStore, count: usize) -> Result<Vec<f64>> {
     let run = store.begin_run("erp", "product", RunKind::Full, "bench", Utc::now()).await?;
     let (mut identify, mut commit, mut sight) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
-    let whole = Instant::now();
     let mut source = produce(count);
     while let Some(page) = source.recv().await {
         let start = Instant::now();
@@ -155,35 +191,21 @@ async fn pages(store: &SharedStore, count: usize) -> Result<()> {
         store.commit_page(commit_of_page, Utc::now()).await?;
         commit += start.elapsed();
     }
-    println!(
-        "  {count} new rows: {:.1} s (sight {:.1} s, identify {:.1} s, commit of replica + change + job {:.1} s)",
-        whole.elapsed().as_secs_f64(),
-        sight.as_secs_f64(),
-        identify.as_secs_f64(),
-        commit.as_secs_f64()
-    );
-    for _ in 0..2 {
+    let mut seen = roaring::RoaringBitmap::new();
+    let mut again = Duration::ZERO;
+    let mut source = produce(count);
+    while let Some(page) = source.recv().await {
         let start = Instant::now();
-        let mut seen = roaring::RoaringBitmap::new();
-        let mut waited = Duration::ZERO;
-        let mut source = produce(count);
-        while let Some(page) = source.recv().await {
-            let start = Instant::now();
-            let sighted = store.sight("erp", "product", &page).await?;
-            waited += start.elapsed();
-            anyhow::ensure!(sighted.changed.is_empty(), "nothing has changed");
-            seen.extend(sighted.seen);
-        }
-        let unseen = store.unseen("erp", "product", &seen, 0, 10).await?;
-        anyhow::ensure!(unseen.is_empty(), "all rows were seen");
-        println!(
-            "  {count} unchanged rows, hashing included: {:.2} s (store alone {:.2} s, {:.0} rows/s)",
-            start.elapsed().as_secs_f64(),
-            waited.as_secs_f64(),
-            per_second(count, waited)
-        );
+        let sighted = store.sight("erp", "product", &page).await?;
+        again += start.elapsed();
+        anyhow::ensure!(sighted.changed.is_empty(), "nothing has changed");
+        seen.extend(sighted.seen);
     }
-    Ok(())
+    let start = Instant::now();
+    let unseen = store.unseen("erp", "product", &seen, 0, 10).await?;
+    anyhow::ensure!(unseen.is_empty(), "all rows were seen");
+    again += start.elapsed();
+    Ok([sight, identify, commit, again].iter().map(Duration::as_secs_f64).collect())
 }
 
 /// Rows of about 170 bytes with their fingerprints, page by page, hashed by a thread of their own.
@@ -255,18 +277,4 @@ fn product(id: &str) -> Fields {
         fields.insert(name.into(), value.into());
     }
     fields
-}
-
-fn per_second(count: usize, time: Duration) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / time.as_secs_f64()
-}
-
-fn load() -> String {
-    std::fs::read_to_string("/proc/loadavg").map_or_else(|_| "unknown".into(), |text| text.chars().take(14).collect())
-}
-
-fn peak_memory() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").context("no /proc").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.map_or_else(|| "unknown".into(), |line| line.trim().to_owned())
 }
