@@ -5,7 +5,7 @@
 //! of file synchronizers with an archive (Unison's specification): a change of one side propagates, equal changes of both
 //! agree, and no clock is asked.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -14,7 +14,7 @@ use crate::model::{FieldSpec, Kind};
 
 /// Whose change counts where both sides changed the same leaf differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Prefer {
+pub enum Prefer {
     /// Neither: the field is in conflict.
     Nobody,
     Ours,
@@ -23,10 +23,15 @@ pub(super) enum Prefer {
 
 /// Both sides changed the same leaf to different values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Clash;
+pub struct Clash;
+
+static ABSENT: Value = Value::Null;
 
 /// The value that holds the changes of both sides since `base`; `Null` is absent.
-pub(super) fn merge(
+///
+/// # Errors
+/// When both sides changed the same leaf to different values and nobody is preferred.
+pub fn merge(
     spec: &FieldSpec,
     base: &Value,
     ours: &Value,
@@ -58,10 +63,10 @@ fn whole(ours: &Value, theirs: &Value, prefer: Prefer) -> Result<Value, Clash> {
 }
 
 /// Members of an object that is absent: none.
-fn members(value: &Value) -> Option<Map<String, Value>> {
+fn members(value: &Value) -> Option<Cow<'_, Map<String, Value>>> {
     match value {
-        Value::Null => Some(Map::new()),
-        Value::Object(members) => Some(members.clone()),
+        Value::Null => Some(Cow::Owned(Map::new())),
+        Value::Object(members) => Some(Cow::Borrowed(members)),
         _ => None,
     }
 }
@@ -77,13 +82,12 @@ fn merge_members<'s>(
     let mut merged = Map::new();
     let names = ours.keys().chain(theirs.keys().filter(|name| !ours.contains_key(*name)));
     for name in names {
-        let side = |members: &Map<String, Value>| members.get(name).cloned().unwrap_or(Value::Null);
-        let (before, left, right) = (side(&base), side(&ours), side(&theirs));
+        let [before, left, right] = [&base, &ours, &theirs].map(|side| side.get(name).unwrap_or(&ABSENT));
         let value = match spec_of(name) {
-            Some(spec) => merge(spec, &before, &left, &right, prefer),
-            None if left == right || right == before => Ok(left),
-            None if left == before => Ok(right),
-            None => whole(&left, &right, prefer),
+            Some(spec) => merge(spec, before, left, right, prefer),
+            None if left == right || right == before => Ok(left.clone()),
+            None if left == before => Ok(right.clone()),
+            None => whole(left, right, prefer),
         };
         match value {
             Ok(Value::Null) => {}
@@ -96,8 +100,11 @@ fn merge_members<'s>(
     Some(Ok(if merged.is_empty() { Value::Null } else { Value::Object(merged) }))
 }
 
-/// Items by their key, in order; nothing where the list cannot be told apart by keys.
-fn items(spec: &FieldSpec, value: &Value) -> Option<IndexMap<String, Value>> {
+/// Items of a list by their key, in order.
+type Items<'v> = IndexMap<Cow<'v, str>, &'v Value>;
+
+/// Nothing where the list cannot be told apart by keys.
+fn items<'v>(spec: &FieldSpec, value: &'v Value) -> Option<Items<'v>> {
     let list = match value {
         Value::Null => return Some(IndexMap::new()),
         Value::Array(list) => list,
@@ -111,8 +118,8 @@ fn items(spec: &FieldSpec, value: &Value) -> Option<IndexMap<String, Value>> {
             None if item.is_object() => return None,
             None => item,
         };
-        let key = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
-        if items.insert(key, item.clone()).is_some() {
+        let key = key.as_str().map_or_else(|| Cow::Owned(key.to_string()), Cow::Borrowed);
+        if items.insert(key, item).is_some() {
             return None;
         }
     }
@@ -130,14 +137,13 @@ fn merge_list(
     let of = spec.of.as_deref()?;
     let mut merged: BTreeMap<&str, Value> = BTreeMap::new();
     for key in ours.keys().chain(theirs.keys().filter(|key| !ours.contains_key(*key))) {
-        let side = |items: &IndexMap<String, Value>| items.get(key).cloned().unwrap_or(Value::Null);
-        let (before, left, right) = (side(&base), side(&ours), side(&theirs));
+        let [before, left, right] = [&base, &ours, &theirs].map(|side| side.get(key).copied().unwrap_or(&ABSENT));
         // An item that one side took out and the other changed: neither may win in silence.
-        let taken_out = before != Value::Null && (left.is_null() || right.is_null());
+        let taken_out = !before.is_null() && (left.is_null() || right.is_null());
         let value = if taken_out && left != before && right != before && left != right {
-            whole(&left, &right, prefer)
+            whole(left, right, prefer)
         } else {
-            merge(of, &before, &left, &right, prefer)
+            merge(of, before, left, right, prefer)
         };
         match value {
             Ok(Value::Null) => {}
@@ -153,22 +159,11 @@ fn merge_list(
 
 /// The order of the side that changed it (ours where both did); items that only the other side has stand behind the one
 /// they follow there.
-fn in_order(
-    base: &IndexMap<String, Value>,
-    ours: &IndexMap<String, Value>,
-    theirs: &IndexMap<String, Value>,
-    mut merged: BTreeMap<&str, Value>,
-) -> Vec<Value> {
-    let kept = |side: &IndexMap<String, Value>| -> Vec<String> {
-        side.keys().filter(|key| base.contains_key(*key)).cloned().collect()
-    };
-    let common = |side: &IndexMap<String, Value>, other: &IndexMap<String, Value>| -> Vec<String> {
-        kept(side).into_iter().filter(|key| other.contains_key(key)).collect()
-    };
-    let unmoved: Vec<String> =
-        base.keys().filter(|key| ours.contains_key(*key) && theirs.contains_key(*key)).cloned().collect();
-    let (first, second) = if common(ours, theirs) == unmoved { (theirs, ours) } else { (ours, theirs) };
-    let mut order: Vec<&str> = first.keys().map(String::as_str).collect();
+fn in_order(base: &Items<'_>, ours: &Items<'_>, theirs: &Items<'_>, mut merged: BTreeMap<&str, Value>) -> Vec<Value> {
+    let common = ours.keys().filter(|key| base.contains_key(*key) && theirs.contains_key(*key));
+    let unmoved = base.keys().filter(|key| ours.contains_key(*key) && theirs.contains_key(*key));
+    let (first, second) = if common.eq(unmoved) { (theirs, ours) } else { (ours, theirs) };
+    let mut order: Vec<&str> = first.keys().map(|key| &**key).collect();
     let mut before: Option<&str> = None;
     for key in second.keys() {
         if !first.contains_key(key) {
@@ -280,7 +275,10 @@ mod tests {
         #[test]
         fn sides_are_alike(base in addresses(), one in addresses(), other in addresses()) {
             let spec = spec("customer", "addresses");
-            let set = |merged: Result<Value, Clash>| merged.map(|value| items(&spec, &value).unwrap().into_iter().collect::<BTreeMap<_, _>>());
+            let set = |merged: Result<Value, Clash>| {
+                let owned = |(key, item): (Cow<'_, str>, &Value)| (key.into_owned(), item.clone());
+                merged.map(|value| items(&spec, &value).unwrap().into_iter().map(owned).collect::<BTreeMap<_, _>>())
+            };
             prop_assert_eq!(set(merged(&spec, &base, &one, &other)), set(merged(&spec, &base, &other, &one)));
         }
 

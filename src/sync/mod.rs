@@ -31,6 +31,7 @@ pub use decision::{Decision, DecisionError, decide};
 pub use deliver::Tally;
 pub use engine::{Engine, Limits, Parts, Summary, SystemLimits};
 pub use pass::Reach;
+pub use merge::{Clash, Prefer, merge};
 pub use publish::StockRule;
 pub use pull::RunReport;
 pub use routes::{Routes, RoutesError};

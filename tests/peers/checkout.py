@@ -46,4 +46,5 @@ def main():
         print(buy(url, at, variants), flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()
