@@ -105,7 +105,11 @@ fn stock(rows: usize) -> Result<()> {
             requests * 100.0 / number(changed)
         );
     }
-    println!("  peak memory {:.0} MB, load {}", runs.iter().map(|run| run[STEPS.len() * 2]).fold(0.0, f64::max), load());
+    println!(
+        "  peak memory {:.0} MB, load {}",
+        runs.iter().map(|run| run[STEPS.len() * 2]).fold(0.0, f64::max),
+        load()
+    );
     Ok(())
 }
 

@@ -121,7 +121,11 @@ fn compare(rows: usize, runs: usize) -> Result<()> {
         ("new", "engine, all new: replica + change + job each", insert, 6.0),
     ] {
         let ratio = time(name) / bare;
-        println!("{what:<50} {:6.2} s   {:4.0} MB   {ratio:.2} x bare (aim {most} x, 100 MB)", time(name), memory(name));
+        println!(
+            "{what:<50} {:6.2} s   {:4.0} MB   {ratio:.2} x bare (aim {most} x, 100 MB)",
+            time(name),
+            memory(name)
+        );
     }
     Ok(())
 }

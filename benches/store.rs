@@ -31,7 +31,8 @@ fn main() -> Result<()> {
     if words.first().is_some_and(|word| word == "part") {
         return part(&words[1..]);
     }
-    let wanted = |name: &str| !words.iter().any(|word| word.parse::<usize>().is_err()) || words.iter().any(|w| w == name);
+    let wanted =
+        |name: &str| !words.iter().any(|word| word.parse::<usize>().is_err()) || words.iter().any(|w| w == name);
     let rows = words.iter().find_map(|word| word.parse::<usize>().ok());
     let databases: &[&str] = if std::env::var("VAIVEN_TEST_PG").is_ok() {
         &["sqlite", "postgres"]
@@ -99,7 +100,8 @@ async fn schema(url: &str) -> Result<String> {
     connection.execute("DROP SCHEMA IF EXISTS bench CASCADE").await?;
     connection.execute("CREATE SCHEMA bench").await?;
     connection.execute(AssertSqlSafe("CHECKPOINT".to_owned())).await?;
-    let durable = connection.fetch_one("SELECT current_setting('fsync') || '/' || current_setting('synchronous_commit')").await?;
+    let durable =
+        connection.fetch_one("SELECT current_setting('fsync') || '/' || current_setting('synchronous_commit')").await?;
     eprintln!("  fsync/synchronous_commit {}", durable.try_get::<String, _>(0)?);
     let mark = if url.contains('?') { '&' } else { '?' };
     Ok(format!("{url}{mark}options=-csearch_path%3Dbench"))

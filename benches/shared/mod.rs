@@ -1,5 +1,7 @@
 //! What benchmarks have in common: the machine's load, the process's memory, medians, parts in processes of their own.
 
+#![allow(dead_code, reason = "every benchmark takes what it needs")]
+
 use std::{env, fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};

@@ -31,13 +31,7 @@ static ABSENT: Value = Value::Null;
 ///
 /// # Errors
 /// When both sides changed the same leaf to different values and nobody is preferred.
-pub fn merge(
-    spec: &FieldSpec,
-    base: &Value,
-    ours: &Value,
-    theirs: &Value,
-    prefer: Prefer,
-) -> Result<Value, Clash> {
+pub fn merge(spec: &FieldSpec, base: &Value, ours: &Value, theirs: &Value, prefer: Prefer) -> Result<Value, Clash> {
     if ours == theirs || theirs == base {
         return Ok(ours.clone());
     }
