@@ -43,6 +43,7 @@ use vaiven::{
 
 const SHOP: &str = r#"
 driver = "http"
+summary = "A benchmark's"
 [settings]
 url = { kind = "url" }
 [http]

@@ -38,6 +38,7 @@ const BATCH: usize = 1000;
 
 const ADAPTER: &str = r#"
 driver = "files"
+summary = "A benchmark's"
 [settings]
 folder = { kind = "path" }
 [files]

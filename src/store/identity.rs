@@ -289,8 +289,9 @@ impl Place {
     ) -> Result<()> {
         const GIVE_WAY: &str = "DELETE FROM replica WHERE system = $2 AND (gone_at IS NOT NULL OR fields IS NULL) \
             AND record IN (SELECT CAST(j.value->>1 AS BIGINT) FROM json_each($1) j)";
-        const REBIND: &str = "UPDATE replica SET record = CAST(j.value->>1 AS BIGINT) FROM json_each($1) j \
-            WHERE replica.system = $2 AND replica.record = CAST(j.value->>0 AS BIGINT)";
+        const REBIND: &str = "WITH j AS MATERIALIZED (SELECT j.value, r.number FROM json_each($1) j CROSS JOIN replica r \
+                WHERE r.record = CAST(j.value->>0 AS BIGINT) AND r.system = $2) \
+            UPDATE replica SET record = CAST(j.value->>1 AS BIGINT) FROM j WHERE replica.number = j.number";
         let free: std::collections::HashSet<RecordId> = identified
             .iter()
             .zip(wanted)

@@ -213,8 +213,10 @@ async fn prove_compared(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit)
 }
 
 async fn reprint(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Result<()> {
-    const SQL: &str = "UPDATE replica SET print = j.value->>1, version = j.value->>2, sent = j.value->>3 \
-        FROM json_each($1) j WHERE replica.system = $2 AND replica.entity = $3 AND replica.id = j.value->>0";
+    const SQL: &str = "WITH j AS MATERIALIZED (SELECT j.value, r.number FROM json_each($1) j CROSS JOIN replica r \
+            WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0) \
+        UPDATE replica SET print = j.value->>1, version = j.value->>2, sent = j.value->>3 FROM j \
+        WHERE replica.number = j.number";
     if page.reprints.is_empty() {
         return Ok(());
     }

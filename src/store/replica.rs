@@ -193,12 +193,12 @@ impl Replicas<'_> {
             SELECT r.number FROM json_each($1) j CROSS JOIN replica r \
             WHERE r.record = CAST(j.value->>1 AS BIGINT) AND r.system = $2 AND r.id <> j.value->>0 \
               AND ($3 = 1 OR r.gone_at IS NOT NULL OR r.fields IS NULL))";
-        const UPDATE: &str = "UPDATE replica SET record = CAST(j.value->>1 AS BIGINT), print = j.value->>2, \
+        const UPDATE: &str = "WITH j AS MATERIALIZED (SELECT j.value, r.number FROM json_each($1) j CROSS JOIN replica r \
+                WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0) \
+            UPDATE replica SET record = CAST(j.value->>1 AS BIGINT), print = j.value->>2, \
                 gone_at = CAST(j.value->>3 AS BIGINT), version = j.value->>4, fields = j.value->>5, sent = j.value->>6, \
                 written = CASE WHEN $4 > 0 THEN $4 ELSE written END \
-            FROM json_each($1) j \
-            WHERE replica.system = $2 AND replica.entity = $3 AND replica.id = j.value->>0 \
-            RETURNING replica.id, replica.number";
+            FROM j WHERE replica.number = j.number RETURNING replica.id, replica.number";
         const INSERT: &str = "INSERT INTO replica (system, entity, record, id, print, gone_at, version, fields, sent, written) \
             SELECT $2, $3, CAST(j.value->>1 AS BIGINT), j.value->>0, j.value->>2, CAST(j.value->>3 AS BIGINT), \
                 j.value->>4, j.value->>5, j.value->>6, $4 FROM json_each($1) j WHERE true RETURNING id, number";
@@ -243,7 +243,7 @@ impl Replicas<'_> {
         const BOUND: &str = "SELECT r.record, CAST(j.value->>1 AS BIGINT) FROM json_each($1) j CROSS JOIN replica r \
             WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0 AND r.record <> CAST(j.value->>1 AS BIGINT) \
               AND NOT EXISTS (SELECT 1 FROM replica o WHERE o.record = r.record AND o.system <> $2)";
-        const DISCARD: &str = "UPDATE job SET state = 5, updated_at = $2 WHERE state IN (0, 2, 3) \
+        const DISCARD: &str = "UPDATE job SET state = 5, updated_at = $2 WHERE state < 4 AND state <> 1 \
             AND record IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)";
         let bound = tx.rows("find records to alias", BOUND, args![lines, self.system, self.entity]).await?;
         if bound.is_empty() {

@@ -234,6 +234,25 @@ fn postgres_row(doing: &'static str, row: &sqlx::postgres::PgRow) -> sqlx::Resul
     Ok(Row { doing, cells })
 }
 
+/// A set of rows is walked once, and each of its rows finds what it touches by an index. SQLite's planner, left to itself, may
+/// walk the table and read the whole set again for each of its rows: hence the `CROSS JOIN`s and `MATERIALIZED`, and this for every test.
+#[cfg(test)]
+async fn look_at_plan(sql: &'static str, connection: impl sqlx::Executor<'_, Database = Sqlite>) {
+    use std::{collections::HashSet, sync::Mutex};
+    static SEEN: Mutex<Option<HashSet<&str>>> = Mutex::new(None);
+    if !SEEN.lock().unwrap().get_or_insert_default().insert(sql) {
+        return;
+    }
+    let explain = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
+    let plan = explain.fetch_all(connection).await.unwrap();
+    let lines: Vec<(i64, String)> = plan.iter().map(|row| (row.get(1), row.get(3))).collect();
+    let is_loop = |line: &str| line.starts_with("SCAN") || line.starts_with("SEARCH");
+    for (at, (parent, line)) in lines.iter().enumerate() {
+        let inner = lines[..at].iter().any(|(other, outer)| other == parent && is_loop(outer));
+        assert!(!(line.contains("VIRTUAL TABLE") && inner), "a set is read again for each row: {sql}\n{lines:#?}");
+    }
+}
+
 macro_rules! fetch {
     ($doing:expr, $sql:expr, $args:expr, $connection:expr, $row:path) => {{
         let found = bind!($sql, $args).fetch_all($connection).await.map_err(failed($doing))?;
@@ -246,7 +265,11 @@ impl Pool {
     pub(super) async fn read(&self, doing: &'static str, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<Vec<Row>> {
         let sql = sql.into();
         match self {
-            Self::Sqlite { readers, .. } => fetch!(doing, sql.sqlite, args, readers, sqlite_row),
+            Self::Sqlite { readers, .. } => {
+                #[cfg(test)]
+                look_at_plan(sql.sqlite, readers).await;
+                fetch!(doing, sql.sqlite, args, readers, sqlite_row)
+            }
             Self::Postgres(pool) => fetch!(doing, sql.postgres, args, pool, postgres_row),
         }
     }
@@ -255,7 +278,11 @@ impl Pool {
     pub(super) async fn write(&self, doing: &'static str, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<Vec<Row>> {
         let sql = sql.into();
         match self {
-            Self::Sqlite { writer, .. } => fetch!(doing, sql.sqlite, args, writer, sqlite_row),
+            Self::Sqlite { writer, .. } => {
+                #[cfg(test)]
+                look_at_plan(sql.sqlite, writer).await;
+                fetch!(doing, sql.sqlite, args, writer, sqlite_row)
+            }
             Self::Postgres(pool) => fetch!(doing, sql.postgres, args, pool, postgres_row),
         }
     }
@@ -265,6 +292,8 @@ impl Pool {
         let sql = sql.into();
         match self {
             Self::Sqlite { writer, .. } => {
+                #[cfg(test)]
+                look_at_plan(sql.sqlite, writer).await;
                 bind!(sql.sqlite, args).execute(writer).await.map(|done| done.rows_affected()).map_err(failed(doing))
             }
             Self::Postgres(pool) => {
@@ -295,7 +324,11 @@ impl Tx {
     pub(super) async fn rows(&mut self, doing: &'static str, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<Vec<Row>> {
         let sql = sql.into();
         match self {
-            Self::Sqlite(tx) => fetch!(doing, sql.sqlite, args, &mut **tx, sqlite_row),
+            Self::Sqlite(tx) => {
+                #[cfg(test)]
+                look_at_plan(sql.sqlite, &mut **tx).await;
+                fetch!(doing, sql.sqlite, args, &mut **tx, sqlite_row)
+            }
             Self::Postgres(tx) => fetch!(doing, sql.postgres, args, &mut **tx, postgres_row),
         }
     }
@@ -304,6 +337,8 @@ impl Tx {
         let sql = sql.into();
         match self {
             Self::Sqlite(tx) => {
+                #[cfg(test)]
+                look_at_plan(sql.sqlite, &mut **tx).await;
                 bind!(sql.sqlite, args).execute(&mut **tx).await.map(|done| done.rows_affected()).map_err(failed(doing))
             }
             Self::Postgres(tx) => bind!(sql.postgres, args)
