@@ -52,7 +52,8 @@ impl fmt::Display for Class {
     }
 }
 
-/// The name of what a parked job waits for: `lookup:tax=IGIC7`, `missing:product=SKU-9`, `system:erp`, `conflict`, `brake:run-12`.
+/// The name of what a parked job waits for: `lookup:tax=IGIC7`, `missing:product=SKU-9`, `proof:order=1001`, `system:erp`, `conflict`,
+/// `brake:run-12`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cause(pub String);
@@ -98,6 +99,12 @@ impl Cause {
     #[must_use]
     pub fn orders(system: &str) -> Self {
         Self(format!("orders:{system}"))
+    }
+
+    /// An object whose amounts do not come to its total.
+    #[must_use]
+    pub fn proof(entity: &str, key: &str) -> Self {
+        Self(format!("proof:{entity}={key}"))
     }
 
     /// A system that does not answer or refuses our credentials.

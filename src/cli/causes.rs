@@ -62,6 +62,9 @@ pub fn cure(cause: &str, system: &str) -> Option<String> {
         "orders" => Some(format!(
             "goes on by itself when every order of {name} can be read; what stands in the way: vaiven status, vaiven jobs list"
         )),
+        "proof" => Some(format!(
+            "goes on by itself when the {name} or its mapping changes; the two sums: vaiven explain {name} {value}"
+        )),
         "conflict" => Some("vaiven conflicts list".to_owned()),
         "brake" => Some(format!("vaiven approve {0} (or reject {0})", rest.trim_start_matches("run-"))),
         "run" => Some(format!("goes on, or waits for an approval, when run {rest} has ended")),

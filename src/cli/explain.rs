@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::Config,
     load::{LoadError, Place, SourceFile},
-    model::{Entities, EntitySpec},
+    model::{Entities, EntitySpec, proof::Proved},
     store::{Attempt, Change, Job, JobFilter, JobState, RecordId, Replica, SharedStore},
 };
 
@@ -40,6 +40,8 @@ struct View {
     fields: Map<String, Value>,
     /// As we sent it, where the system stores something else.
     sent: Map<String, Value>,
+    /// Whether its amounts come to its total, where its entity has to prove that.
+    proof: Option<Proved>,
 }
 
 #[derive(Serialize)]
@@ -104,6 +106,7 @@ fn spec<'a>(entity: &str, entities: &'a Entities) -> Result<&'a EntitySpec, Load
 
 fn view(replica: Replica, spec: &EntitySpec, shown: &canonical::Shown) -> View {
     View {
+        proof: spec.prove(&replica.fields),
         system: replica.system,
         id: replica.id,
         version: replica.version,
@@ -186,6 +189,11 @@ fn side_by_side(story: &Story, spec: &EntitySpec) -> String {
         });
         rows.push(std::iter::once(format!("{field}{mark}")).chain(cells).collect());
     }
+    if story.systems.iter().any(|view| view.proof.is_some()) {
+        let proofs =
+            story.systems.iter().map(|view| view.proof.as_ref().map_or_else(|| "-".to_owned(), Proved::to_string));
+        rows.push(std::iter::once("(money)".to_owned()).chain(proofs).collect());
+    }
     let header = std::iter::once("field").chain(story.systems.iter().map(|view| view.system.as_str()));
     output::grid(header.map(str::to_owned).collect(), rows)
 }
@@ -210,6 +218,7 @@ mod tests {
             gone_at: None,
             fields: serde_json::from_value(serde_json::json!({ "sku": "A-1", "name": { "es": name } })).unwrap(),
             sent: Map::new(),
+            proof: None,
         };
         let entities = Entities::builtin();
         let story = Story {

@@ -20,7 +20,7 @@ use crate::{
     adapter::{Given, Registry, SettingKind, SettingValue},
     load::{Place, SourceFile},
     mapping::{Externals, Fields, Mapping, Pulled, RefBy, Tables, Translate as _},
-    model::{self, Entities},
+    model::{self, Entities, proof::Proved},
 };
 
 /// Where recorded rows lie: `<adapter>/<entity>.json`.
@@ -160,6 +160,9 @@ fn round_trip(mapping: &Mapping, case: &Case, one_way: &[String]) -> anyhow::Res
             bail!("is read as {shown}, not as {expected}");
         }
     }
+    if let Some(Proved::Unproven(unproven)) = mapping.spec().prove(&first.fields) {
+        bail!("does not add up: {unproven}");
+    }
     let needs = mapping.needs(&first.fields);
     let mut known = numbers.externals();
     for (list, key) in &needs.parts {
@@ -262,4 +265,25 @@ fn valid(mapping: &Mapping, fields: &mut Fields) -> anyhow::Result<()> {
     let spec: &Arc<model::EntitySpec> = mapping.spec();
     model::validate(spec, fields)
         .map_err(|errors| anyhow::anyhow!(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::Cli;
+    use clap::Parser as _;
+
+    #[test]
+    fn recorded_orders_are_proven() {
+        let global = Cli::try_parse_from(["vaiven", "status"]).unwrap().global;
+        let (registry, entities) = (app::registry(&global).unwrap(), app::entities(&global).unwrap());
+        let spec = entities.get("order").unwrap();
+        let tested = test("woocommerce", "order", &registry, &entities).unwrap();
+        assert_eq!((tested.problems, tested.untested), (Vec::new(), false));
+        // What the test above found in the rows is what is recorded beside them.
+        for case in recording("woocommerce", "order").unwrap().unwrap().rows {
+            let Some(Value::Object(canonical)) = case.canonical else { panic!("recorded beside the row") };
+            assert!(matches!(spec.prove(&canonical), Some(Proved::Proven(proof)) if proof.rounding.is_zero()));
+        }
+    }
 }

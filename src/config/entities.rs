@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::model::{EntitySpec, FieldSpec};
+use crate::model::{EntitySpec, FieldSpec, proof::ProofSpec};
 
 /// A kind of business object that does not ship (or another idea of one that does).
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -14,6 +14,8 @@ pub struct EntitySection {
     pub key: String,
     /// Field that holds the currency of the entity's amounts.
     pub money_currency: Option<String>,
+    /// The fields whose amounts have to come to the total, or the object is not delivered.
+    pub proof: Option<ProofSpec>,
     pub fields: IndexMap<String, FieldSpec>,
 }
 
@@ -23,6 +25,7 @@ impl EntitySection {
             entity: name.to_owned(),
             key: self.key.clone(),
             money_currency: self.money_currency.clone(),
+            proof: self.proof.clone(),
             fields: self.fields.clone(),
         }
     }

@@ -34,6 +34,18 @@ pub fn is_currency(code: &str) -> bool {
     listed(CURRENCIES, code)
 }
 
+/// Digits after the point of a currency's minor unit (ISO 4217): 2, but for yen and dinars.
+#[must_use]
+pub fn minor_digits(currency: &str) -> u32 {
+    const NONE: &str = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF";
+    const THREE: &str = "BHD IQD JOD KWD LYD OMR TND";
+    match currency {
+        code if listed(NONE, code) => 0,
+        code if listed(THREE, code) => 3,
+        _ => 2,
+    }
+}
+
 /// Whether `code` (upper case) is a country.
 #[must_use]
 pub fn is_country(code: &str) -> bool {

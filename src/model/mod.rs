@@ -4,6 +4,7 @@ pub mod canonical;
 pub mod codes;
 pub mod decimal;
 mod diff;
+pub mod proof;
 mod shown;
 mod spec;
 pub mod time;

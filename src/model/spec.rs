@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use super::proof::{self, ProofSpec, Proved};
 use crate::load::{self, LoadError, SourceFile};
 
 /// What a field holds.
@@ -86,6 +88,9 @@ pub struct EntitySpec {
     /// Field that holds the currency of the entity's amounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub money_currency: Option<String>,
+    /// The fields whose amounts have to come to the total, or the object is not delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<ProofSpec>,
     pub fields: IndexMap<String, FieldSpec>,
 }
 
@@ -115,10 +120,22 @@ impl EntitySpec {
             }
             _ => {}
         }
+        for field in self.proof.iter().flat_map(|proof| proof.fields().chain(proof.unless.keys().map(String::as_str))) {
+            if !self.fields.contains_key(field) {
+                problems.push(format!("`proof` names `{field}`, which is not among the fields"));
+            }
+        }
         for (name, field) in &self.fields {
             field.problems(name, &mut problems);
         }
         problems
+    }
+
+    /// Whether the amounts of an object come to its total; nothing where its entity asks for no proof.
+    #[must_use]
+    pub fn prove(&self, object: &Map<String, Value>) -> Option<Proved> {
+        let currency = self.money_currency.as_ref().and_then(|field| object.get(field)).and_then(Value::as_str);
+        self.proof.as_ref().map(|spec| proof::prove(spec, currency, object))
     }
 }
 

@@ -207,14 +207,14 @@ impl Engine {
         Ok(summary)
     }
 
-    /// A configuration that was read anew may hold the line that jobs and rows wait for (`lookup:tax=IGIC7`): they are all
-    /// tried again, once. What still lacks it waits on.
+    /// A configuration that was read anew may hold the line that jobs and rows wait for (`lookup:tax=IGIC7`), or another
+    /// idea of what an entity has to prove (`proof:order=1001`): they are all tried again, once. What still lacks it waits on.
     pub(super) async fn cure(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
         const LOOKUP: &str = "lookup:";
         const ROWS: u32 = 10_000;
         let (parts, now) = (&self.parts, self.parts.env.now());
         for backlog in parts.store.backlog().await? {
-            let cause = backlog.cause.filter(|cause| cause.starts_with(LOOKUP));
+            let cause = backlog.cause.filter(|cause| cause.starts_with(LOOKUP) || cause.starts_with("proof:"));
             if let (JobState::Parked, Some(cause)) = (backlog.state, cause) {
                 let filter = JobFilter { target: Some(backlog.target), cause: Some(cause), ..JobFilter::default() };
                 parts.store.retry(&filter, now).await?;

@@ -14,6 +14,7 @@ mod outcome;
 mod pass;
 pub mod plan;
 mod prepare;
+mod proven;
 mod publish;
 mod pull;
 mod routes;

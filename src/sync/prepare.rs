@@ -14,6 +14,7 @@ use super::{
     flight::{self, Ledger},
     learn,
     outcome::{self, Tried},
+    proven,
     publish::{self, Less},
     pull,
     wanted::{self, Agreed, Says, Side, Wanted},
@@ -495,6 +496,10 @@ fn decide(
     };
     if !able {
         settle(prepared, batch, &known.job, &unable(batch, op));
+        return None;
+    }
+    if let Err(failure) = proven::prove(parts, batch.entity, batch.target, &known.key, replicas, &known.changed, op) {
+        settle(prepared, batch, &known.job, &failure);
         return None;
     }
     Some(known)

@@ -3,6 +3,7 @@
 mod brakes;
 mod fakes;
 mod merging;
+mod money;
 mod planning;
 mod stock;
 mod stopping;
@@ -89,7 +90,7 @@ impl Stage {
             let others: [(&str, &[&str]); 4] = [
                 ("price", &["code", "list", "sku", "amount", "currency", "tax_included", "group"]),
                 ("stock", &["sku", "quantity", "levels"]),
-                ("order", &["number", "status", "lines"]),
+                ("order", &["number", "status", "currency", "tax_included", "lines", "totals"]),
                 ("customer", &["code", "kind", "name", "email"]),
             ];
             for (entity, fields) in others {
