@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::Config,
     load::{LoadError, Place, SourceFile},
-    model::{Entities, EntitySpec, proof::Proved},
+    model::{Entities, EntitySpec, doubts, proof::Proved},
     store::{Attempt, Change, Job, JobFilter, JobState, RecordId, Replica, SharedStore},
 };
 
@@ -42,6 +42,8 @@ struct View {
     sent: Map<String, Value>,
     /// Whether its amounts come to its total, where its entity has to prove that.
     proof: Option<Proved>,
+    /// What looks wrong about its values, though they were taken.
+    doubts: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -107,6 +109,7 @@ fn spec<'a>(entity: &str, entities: &'a Entities) -> Result<&'a EntitySpec, Load
 fn view(replica: Replica, spec: &EntitySpec, shown: &canonical::Shown) -> View {
     View {
         proof: spec.prove(&replica.fields),
+        doubts: doubts(&spec.fields, &replica.fields).iter().map(ToString::to_string).collect(),
         system: replica.system,
         id: replica.id,
         version: replica.version,
@@ -119,6 +122,11 @@ fn view(replica: Replica, spec: &EntitySpec, shown: &canonical::Shown) -> View {
 fn text(story: &Story, spec: &EntitySpec) -> String {
     let mut parts = vec![format!("{} {} (record {})", story.entity, story.key, story.record)];
     parts.push(side_by_side(story, spec));
+    let doubts = story.systems.iter().flat_map(|view| view.doubts.iter().map(|doubt| (&view.system, doubt)));
+    let doubts: Vec<String> = doubts.map(|(system, doubt)| format!("Doubtful at {system}: {doubt}")).collect();
+    if !doubts.is_empty() {
+        parts.push(doubts.join("\n"));
+    }
     if story.changes.is_empty() {
         parts.push("No changes yet.".to_owned());
     } else {
@@ -219,6 +227,7 @@ mod tests {
             fields: serde_json::from_value(serde_json::json!({ "sku": "A-1", "name": { "es": name } })).unwrap(),
             sent: Map::new(),
             proof: None,
+            doubts: Vec::new(),
         };
         let entities = Entities::builtin();
         let story = Story {

@@ -2,6 +2,7 @@
 
 pub mod canonical;
 pub mod codes;
+mod compare;
 pub mod decimal;
 mod diff;
 pub mod proof;
@@ -9,7 +10,9 @@ mod shown;
 mod spec;
 pub mod time;
 mod validate;
+pub mod vat;
 
+pub use compare::{Compare, doubts};
 pub use diff::diff;
 pub use shown::{Shown, records};
 pub use spec::{Entities, EntitySpec, FieldSpec, Kind};

@@ -7,7 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::proof::{self, ProofSpec, Proved};
+use super::{
+    Compare,
+    proof::{self, ProofSpec, Proved},
+};
 use crate::load::{self, LoadError, SourceFile};
 
 /// What a field holds.
@@ -64,6 +67,9 @@ pub struct FieldSpec {
     /// For a text: the part it names, such as `product.variants`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<String>,
+    /// For a text: what two spellings of it have in common, where records are matched by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compare: Option<Compare>,
     /// For `choice`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<String>,

@@ -1,0 +1,112 @@
+//! What two spellings of one value have in common, and what looks wrong about a value.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{FieldError, FieldSpec, vat};
+
+/// How a text is made comparable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compare {
+    /// A tax number: without spaces, dots and dashes, in any case, with or without the prefix `ES`.
+    Vat,
+    /// An e-mail address: without case. What is none matches nobody.
+    Email,
+    /// A telephone number: its last nine digits, so with or without the country's. Fewer than seven digits match nobody.
+    Phone,
+}
+
+impl Compare {
+    /// What equal values have in common; empty where a text can be none.
+    #[must_use]
+    pub fn comparable(self, text: &str) -> String {
+        match self {
+            Self::Vat => vat::comparable(text),
+            Self::Email => email(text),
+            Self::Phone => phone(text),
+        }
+    }
+}
+
+fn email(text: &str) -> String {
+    let address = text.trim().to_lowercase();
+    let sound = address.split_once('@').is_some_and(|(name, host)| {
+        !name.is_empty() && !host.is_empty() && !host.contains('@') && !address.contains(char::is_whitespace)
+    });
+    if sound { address } else { String::new() }
+}
+
+fn phone(text: &str) -> String {
+    const FEWEST: usize = 7;
+    const COUNTED: usize = 9;
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    if digits.len() < FEWEST || digits.chars().all(|digit| digit == '0') {
+        return String::new();
+    }
+    digits[digits.len().saturating_sub(COUNTED)..].to_owned()
+}
+
+/// What looks wrong about an object's values though they are taken: tax numbers whose form or check digit does not fit.
+/// Never shows a value.
+#[must_use]
+pub fn doubts(fields: &IndexMap<String, FieldSpec>, object: &Map<String, Value>) -> Vec<FieldError> {
+    let mut doubts = Vec::new();
+    for (name, spec) in fields {
+        let Some(value) = object.get(name) else { continue };
+        if let (Some(Compare::Vat), Some(Err(doubt))) = (spec.compare, value.as_str().map(vat::check)) {
+            doubts.push(FieldError { field: name.clone(), problem: doubt.to_string() });
+        }
+        if let Value::Object(members) = value {
+            doubts.extend(
+                self::doubts(&spec.fields, members)
+                    .into_iter()
+                    .map(|doubt| FieldError { field: format!("{name}.{}", doubt.field), problem: doubt.problem }),
+            );
+        }
+    }
+    doubts
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{super::Entities, *};
+
+    #[test]
+    fn spellings_of_one_value_compare_equal_and_empty_ones_match_nobody() {
+        let same = |compare: Compare, one: &str, other: &str| {
+            assert_eq!(compare.comparable(one), compare.comparable(other), "{one}, {other}");
+            assert!(!compare.comparable(one).is_empty(), "{one}");
+        };
+        same(Compare::Vat, "ESB-12345674", "b12345674");
+        same(Compare::Email, " Ana@Example.ES ", "ana@example.es");
+        same(Compare::Phone, "+34 600 000 001", "600000001");
+        same(Compare::Phone, "0034-600.000.001", "(600) 000 001");
+        for text in ["", " ", "-", "@", "ana", "ana@", "@example.es", "a@b@c", "a b@c"] {
+            assert_eq!(Compare::Email.comparable(text), "", "{text}");
+        }
+        for text in ["", "112", "000000000", "no tiene"] {
+            assert_eq!(Compare::Phone.comparable(text), "", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tax_number_that_does_not_fit_is_doubted_where_it_stands_and_not_shown() {
+        let entities = Entities::builtin();
+        let found = |entity: &str, object: Value| -> Vec<String> {
+            let Value::Object(object) = object else { panic!("an object") };
+            doubts(&entities.get(entity).unwrap().fields, &object).iter().map(ToString::to_string).collect()
+        };
+        assert!(found("customer", json!({"vat": "12345678Z"})).is_empty());
+        let doubted = found("customer", json!({"vat": "12345678A"}));
+        assert!(
+            doubted.len() == 1 && doubted[0].starts_with("vat: ") && !doubted[0].contains("12345678"),
+            "{doubted:?}"
+        );
+        assert!(found("order", json!({"billing": {"vat": "12345678A"}}))[0].starts_with("billing.vat: "));
+    }
+}
