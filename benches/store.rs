@@ -186,7 +186,7 @@ async fn pages(store: &SharedStore, count: usize) -> Result<Vec<f64>> {
         sight += start.elapsed();
         let start = Instant::now();
         let keys: Vec<_> = page.iter().map(|row| (row.id.clone(), format!("SKU-{}", row.id), Vec::new())).collect();
-        let records = store.identify("erp", "product", &keys).await?;
+        let records = store.identify("erp", "product", &keys, &[]).await?;
         identify += start.elapsed();
         let commit_of_page = first_commit(run, &page, &records);
         let start = Instant::now();

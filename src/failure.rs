@@ -52,8 +52,8 @@ impl fmt::Display for Class {
     }
 }
 
-/// The name of what a parked job waits for: `lookup:tax=IGIC7`, `missing:product=SKU-9`, `proof:order=1001`, `system:erp`, `conflict`,
-/// `brake:run-12`.
+/// The name of what a parked job waits for: `lookup:tax=IGIC7`, `missing:product=SKU-9`, `proof:order=1001`,
+/// `review:customer=C-77`, `paused:product=SKU-9`, `system:erp`, `conflict`, `brake:run-12`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cause(pub String);
@@ -105,6 +105,18 @@ impl Cause {
     #[must_use]
     pub fn proof(entity: &str, key: &str) -> Self {
         Self(format!("proof:{entity}={key}"))
+    }
+
+    /// A record that may be one that is there already: a person has to say which.
+    #[must_use]
+    pub fn review(entity: &str, key: &str) -> Self {
+        Self(format!("review:{entity}={key}"))
+    }
+
+    /// A record whose tie to a system is paused.
+    #[must_use]
+    pub fn paused(entity: &str, key: &str) -> Self {
+        Self(format!("paused:{entity}={key}"))
     }
 
     /// A system that does not answer or refuses our credentials.

@@ -65,6 +65,8 @@ pub fn cure(cause: &str, system: &str) -> Option<String> {
         "proof" => Some(format!(
             "goes on by itself when the {name} or its mapping changes; the two sums: vaiven explain {name} {value}"
         )),
+        "review" => Some("vaiven links review".to_owned()),
+        "paused" => Some(format!("vaiven links resume {name} {value}")),
         "conflict" => Some("vaiven conflicts list".to_owned()),
         "brake" => Some(format!("vaiven approve {0} (or reject {0})", rest.trim_start_matches("run-"))),
         "run" => Some(format!("goes on, or waits for an approval, when run {rest} has ended")),

@@ -152,7 +152,8 @@ fn text(plan: &Plan) -> String {
         let mut lines = vec![format!("taken for one {} from now on: {}", matches.entity, matches.count)];
         lines.extend(matches.examples.iter().map(|one| {
             let ids: Vec<String> = one.ids.iter().map(|(system, id)| format!("{system} {id}")).collect();
-            format!("  {}  {}", one.key, ids.join(", "))
+            let by = one.by.as_ref().map(|by| format!("  (by {}, {} % agree)", by.rule, by.score));
+            format!("  {}  {}{}", one.key, ids.join(", "), by.unwrap_or_default())
         }));
         parts.push(with_rest(lines, matches.count, matches.examples.len()));
     }

@@ -46,10 +46,11 @@ pub struct FlowSection {
     #[serde(default)]
     #[schemars(with = "IndexMap<String, String>")]
     pub owners: IndexMap<Spanned<String>, Spanned<String>>,
-    /// By entity: fields that tell whether two records are one, the first match wins.
+    /// By entity: fields that tell whether two records are one, such as `vat` or `variants.barcode`; the first that finds any
+    /// decides. One that is `weak` never decides: a person is asked.
     #[serde(default, rename = "match")]
-    #[schemars(with = "IndexMap<String, Vec<String>>")]
-    pub matches: IndexMap<Spanned<String>, Vec<Spanned<String>>>,
+    #[schemars(with = "IndexMap<String, Vec<MatchSection>>")]
+    pub matches: IndexMap<Spanned<String>, Vec<Spanned<Node>>>,
     /// What happens when a system edits a field that another owns: `repair`, `accept` or `report`. For all entities, or by
     /// entity or `entity.field`.
     #[schemars(with = "Option<OneOrEach<DriftPolicy>>")]
@@ -106,6 +107,15 @@ pub struct StockSection {
 enum NumberOrText {
     Number(u64),
     Text(String),
+}
+
+/// For the schema.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum MatchSection {
+    Field(String),
+    Rule { field: String, weak: Option<bool> },
 }
 
 /// For the schema: one value for all entities, or a table with one for each.

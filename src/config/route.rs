@@ -12,8 +12,8 @@ use super::{
 use crate::{
     expr::{Expr, Known},
     load::{LoadError, Node, Place, Spanned},
-    model::{Entities, EntitySpec, decimal},
-    sync::{Brakes, ConflictPolicy, Flow, SHARED, StockRule, Timetable},
+    model::{Entities, EntitySpec, Kind, decimal},
+    sync::{Brakes, ConflictPolicy, Flow, MatchRule, SHARED, StockRule, Timetable, field_of},
 };
 
 /// Everything a flow's names are looked up in.
@@ -55,7 +55,7 @@ impl Names<'_> {
         );
         note(self.brakes(section).map(|brakes| flow.brakes = brakes));
         note(self.owners(section).map(|owners| flow.owners = owners));
-        note(self.field_lists(section, &section.matches).map(|matches| flow.matches = matches));
+        note(self.matches(section).map(|matches| flow.matches = matches));
         note(self.field_lists(section, &section.fields).map(|fields| {
             flow.fields = fields.into_iter().map(|(entity, fields)| (entity, BTreeSet::from_iter(fields))).collect();
         }));
@@ -268,6 +268,46 @@ impl Names<'_> {
             Ok((path.get_ref().clone(), owner.get_ref().clone()))
         });
         Ok(LoadError::collect(owners)?.into_iter().collect())
+    }
+
+    fn matches(&self, section: &FlowSection) -> Result<BTreeMap<String, Vec<MatchRule>>, LoadError> {
+        let lists = section.matches.iter().map(|(entity, rules)| {
+            let spec = self.carried(section, entity.get_ref(), &self.place(entity))?;
+            let rules = rules.iter().map(|rule| self.match_rule(spec, rule));
+            Ok((entity.get_ref().clone(), LoadError::collect(rules)?))
+        });
+        Ok(LoadError::collect(lists)?.into_iter().collect())
+    }
+
+    /// `"vat"`, or `{ field = "phone", weak = true }`.
+    fn match_rule(&self, spec: &EntitySpec, rule: &Spanned<Node>) -> Result<MatchRule, LoadError> {
+        const HELP: &str = "for example \"vat\", \"variants.barcode\", or { field = \"phone\", weak = true }";
+        let (mut field, mut weak) = (rule.get_ref().as_text().map(|text| (text, self.place(rule))), false);
+        if let Node::Table(members) = rule.get_ref() {
+            for (name, value) in members {
+                match (name.as_str(), value.get_ref()) {
+                    ("field", Node::Text(text)) => field = Some((text, self.place(value))),
+                    ("weak", Node::Boolean(flag)) => weak = *flag,
+                    ("field" | "weak", other) => {
+                        let problem = format!("`{name}` cannot be a {}", other.kind());
+                        return Err(LoadError::new(&self.place(value), problem).help(HELP));
+                    }
+                    _ => return Err(LoadError::unknown(&self.place(value), "key", name, ["field", "weak"])),
+                }
+            }
+        }
+        let Some((field, place)) = field else {
+            return Err(LoadError::new(&self.place(rule), "a match rule names a field").help(HELP));
+        };
+        let Some(found) = field_of(spec, field) else {
+            let known = spec.fields.keys().map(String::as_str);
+            return Err(LoadError::unknown(&place, &format!("field of {}", spec.entity), field, known));
+        };
+        if found.kind != Kind::Text {
+            let problem = format!("records can only be matched by texts, and `{field}` is none");
+            return Err(LoadError::new(&place, problem).help(HELP));
+        }
+        Ok(MatchRule { field: field.to_owned(), weak })
     }
 
     fn field_lists(

@@ -17,6 +17,8 @@ pub enum Compare {
     Email,
     /// A telephone number: its last nine digits, so with or without the country's. Fewer than seven digits match nobody.
     Phone,
+    /// A barcode: without spaces and leading zeros, so that twelve digits and thirteen are one. Fewer than six digits match nobody.
+    Barcode,
 }
 
 impl Compare {
@@ -27,6 +29,7 @@ impl Compare {
             Self::Vat => vat::comparable(text),
             Self::Email => email(text),
             Self::Phone => phone(text),
+            Self::Barcode => barcode(text),
         }
     }
 }
@@ -47,6 +50,16 @@ fn phone(text: &str) -> String {
         return String::new();
     }
     digits[digits.len().saturating_sub(COUNTED)..].to_owned()
+}
+
+fn barcode(text: &str) -> String {
+    const FEWEST: usize = 6;
+    let code: String = text.chars().filter(|letter| !letter.is_whitespace()).flat_map(char::to_lowercase).collect();
+    if code.chars().any(|letter| !letter.is_ascii_digit()) {
+        return code;
+    }
+    let digits = code.trim_start_matches('0');
+    if digits.len() < FEWEST { String::new() } else { digits.to_owned() }
 }
 
 /// What looks wrong about an object's values though they are taken: tax numbers whose form or check digit does not fit.

@@ -9,9 +9,10 @@ use rust_decimal::Decimal;
 use serde_json::Value;
 
 use super::{
-    Approval, Attempt, Backlog, Balance, Change, Claim, Conflict, DeliverSummary, Delivered, Held, Identified, Intent,
-    Job, JobFilter, Lease, Linked, Merged, NewJob, Numbers, Order, PageCommit, Pending, RecordId, RefWanted, Rejection,
-    Replica, Result, Ruled, Run, RunKind, Settlement, Sighted, Sighting, Standing, Store, names::Names, sql::Pool,
+    Approval, Attempt, Backlog, Balance, Candidate, Change, Claim, Conflict, DeliverSummary, Delivered, Held,
+    Identified, Intent, Job, JobFilter, Lease, Link, LinkState, Linked, Merged, NewJob, Numbers, Order, PageCommit,
+    Pending, RecordId, RefWanted, Rejection, Replica, Result, Ruled, Run, RunKind, Settlement, Sighted, Sighting,
+    Standing, Store, Ties, names::Names, sql::Pool,
 };
 
 /// Store in SQLite or PostgreSQL. Its verbs are in the modules of their table families; this is the list of them.
@@ -58,8 +59,65 @@ impl Store for Database {
         system: &str,
         entity: &str,
         rows: &[(String, String, Vec<(String, String)>)],
+        weak: &[String],
     ) -> Result<Vec<Identified>> {
-        self.identify(system, entity, rows).await
+        self.identify(system, entity, rows, weak).await
+    }
+
+    async fn ties(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Ties>> {
+        self.ties(records).await
+    }
+
+    async fn linked(&self, states: &[LinkState], limit: u32) -> Result<Vec<(RecordId, String, Link)>> {
+        self.linked(states, limit).await
+    }
+
+    async fn candidates(
+        &self,
+        target: &str,
+        wanted: &[(RecordId, Vec<String>)],
+    ) -> Result<BTreeMap<RecordId, Vec<Candidate>>> {
+        self.candidates(target, wanted).await
+    }
+
+    async fn scores(&self, pairs: &[(RecordId, RecordId)]) -> Result<Vec<u8>> {
+        self.scores(pairs).await
+    }
+
+    async fn set_links(
+        &self,
+        record: RecordId,
+        systems: &[String],
+        state: LinkState,
+        jobs: &[NewJob],
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        self.set_links(record, systems, state, jobs, now).await
+    }
+
+    async fn set_apart(
+        &self,
+        record: RecordId,
+        others: &[RecordId],
+        jobs: &[NewJob],
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        self.set_apart(record, others, jobs, now).await
+    }
+
+    async fn join(&self, record: RecordId, into: RecordId, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool> {
+        self.join(record, into, jobs, now).await
+    }
+
+    async fn split(
+        &self,
+        record: RecordId,
+        system: &str,
+        key: &str,
+        jobs: &[NewJob],
+        now: DateTime<Utc>,
+    ) -> Result<Option<RecordId>> {
+        self.split(record, system, key, jobs, now).await
     }
 
     async fn begin_run(

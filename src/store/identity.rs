@@ -1,10 +1,11 @@
 //! Which record a row, a key or a reference means.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{
     Identified, RecordId, RefWanted, Result, StoreError,
     database::Database,
+    links::{self, Comparable},
     replica::make_aliases,
     sql::{Tx, args, plain, rows},
 };
@@ -17,6 +18,9 @@ const RACES: usize = 3;
 type Wanted = (String, String, Vec<(String, String)>);
 
 const RECORDS_OF_KEYS: &str = "SELECT j.key, r.id FROM json_each($1) j CROSS JOIN record r \
+    WHERE r.entity = $2 AND r.key = j.value->>0";
+/// The same; a record that was found to be another one is that other.
+const STANDING_RECORDS_OF_KEYS: &str = "SELECT j.key, coalesce(r.same, r.id) FROM json_each($1) j CROSS JOIN record r \
     WHERE r.entity = $2 AND r.key = j.value->>0";
 
 impl Database {
@@ -126,14 +130,20 @@ impl Database {
         }
     }
 
-    pub(super) async fn identify(&self, system: &str, entity: &str, wanted: &[Wanted]) -> Result<Vec<Identified>> {
+    pub(super) async fn identify(
+        &self,
+        system: &str,
+        entity: &str,
+        wanted: &[Wanted],
+        weak: &[String],
+    ) -> Result<Vec<Identified>> {
         let mut fields: BTreeMap<&str, i64> = BTreeMap::new();
         for (field, _) in wanted.iter().flat_map(|(_, _, matches)| matches) {
             if !fields.contains_key(field.as_str()) {
                 fields.insert(field, self.name(field).await?);
             }
         }
-        let place = Place { system: self.name(system).await?, entity: self.name(entity).await? };
+        let place = Place { system: self.name(system).await?, entity: self.name(entity).await?, weak };
         let mut tx = self.pool.begin("identify").await?;
         let identified = place.identify(&mut tx, wanted, &fields).await?;
         tx.commit("identify").await?;
@@ -156,12 +166,14 @@ async fn create_records(tx: &mut Tx, entity: i64, keys: &str) -> Result<()> {
     tx.execute("create records", SQL, args![keys, entity]).await.map(drop)
 }
 
-struct Place {
+struct Place<'a> {
     system: i64,
     entity: i64,
+    /// Match fields that never decide by themselves.
+    weak: &'a [String],
 }
 
-impl Place {
+impl Place<'_> {
     /// Bound id, then match fields, then key, then a new record.
     async fn identify(&self, tx: &mut Tx, wanted: &[Wanted], fields: &BTreeMap<&str, i64>) -> Result<Vec<Identified>> {
         let bound = self.bound(tx, wanted).await?;
@@ -174,7 +186,7 @@ impl Place {
         let keys = rows(unmatched.iter().map(|at| (&wanted[*at].1,)))?;
         if !unmatched.is_empty() {
             create_records(tx, self.entity, &keys).await?;
-            for row in tx.rows("find records", RECORDS_OF_KEYS, args![keys, self.entity]).await? {
+            for row in tx.rows("find records", STANDING_RECORDS_OF_KEYS, args![keys, self.entity]).await? {
                 found.insert(unmatched[row.small::<usize>(0)?], row.int(1)?);
             }
         }
@@ -211,8 +223,9 @@ impl Place {
         Ok(bound)
     }
 
-    /// Records that share a match value and have no live replica at this system yet; the first field that finds one wins,
-    /// and of several records the oldest.
+    /// Records that share a match value with a row. The first field that finds any decides: a row is taken for a record that is
+    /// the only one to be found, has no live replica at this system yet and is no other row's of the page. What ties them is
+    /// remembered with how far they agree.
     async fn matched(
         &self,
         tx: &mut Tx,
@@ -220,26 +233,54 @@ impl Place {
         fields: &BTreeMap<&str, i64>,
         open: &[usize],
     ) -> Result<HashMap<usize, RecordId>> {
-        const SQL: &str = "SELECT CAST(j.value->>0 AS BIGINT), min(m.record) FROM json_each($1) j \
-            CROSS JOIN match_value m \
-            WHERE m.entity = $3 AND m.field = CAST(j.value->>2 AS BIGINT) AND m.value = j.value->>3 \
-              AND NOT EXISTS (SELECT 1 FROM replica r WHERE r.record = m.record AND r.system = $2 \
-                              AND r.gone_at IS NULL AND r.fields IS NOT NULL) \
-            GROUP BY j.value->>0, j.value->>1 ORDER BY CAST(j.value->>1 AS BIGINT)";
+        const SQL: &str = "SELECT CAST(f.place AS BIGINT), CAST(f.rank AS BIGINT), min(f.record), max(f.record), min(f.free) FROM ( \
+                SELECT j.value->>0 AS place, j.value->>1 AS rank, k.id AS record, \
+                    CASE WHEN EXISTS (SELECT 1 FROM replica r WHERE r.record = k.id AND r.system = $2 \
+                        AND r.gone_at IS NULL AND r.fields IS NOT NULL) THEN 0 ELSE 1 END AS free \
+                FROM json_each($1) j CROSS JOIN match_value m CROSS JOIN record a CROSS JOIN record k \
+                WHERE m.entity = $3 AND m.field = CAST(j.value->>2 AS BIGINT) AND m.value = j.value->>3 \
+                    AND a.id = m.record AND k.id = coalesce(a.same, a.id)) f \
+            GROUP BY f.place, f.rank ORDER BY 1, 2";
         let mut values = Vec::new();
         for at in open {
-            for (order, (field, value)) in wanted[*at].2.iter().enumerate() {
-                values.push((at, order, fields.get(field.as_str()).copied().unwrap_or_default(), value));
+            // Several values of one field count as one.
+            let mut rank = 0;
+            for (place, (field, value)) in wanted[*at].2.iter().enumerate() {
+                if place > 0 && wanted[*at].2[place - 1].0 != *field {
+                    rank = place;
+                }
+                if !self.weak.contains(field) {
+                    values.push((at, rank, fields.get(field.as_str()).copied().unwrap_or_default(), value));
+                }
             }
         }
-        let mut found = HashMap::new();
+        let mut found: HashMap<usize, RecordId> = HashMap::new();
         if values.is_empty() {
             return Ok(found);
         }
+        let (mut decided, mut given, mut ties) = (HashSet::new(), BTreeSet::new(), Vec::new());
         for row in tx.rows("match records", SQL, args![rows(values)?, self.system, self.entity]).await? {
-            let record = row.int(1)?;
-            found.entry(row.small::<usize>(0)?).or_insert(record);
+            let (at, rank, record) = (row.small::<usize>(0)?, row.small::<usize>(1)?, row.int(2)?);
+            let is_only_one = record == row.int(3)? && row.int(4)? == 1;
+            if decided.insert(at) && is_only_one && given.insert(record) {
+                found.insert(at, record);
+                ties.push((at, rank, record));
+            }
         }
+        let names = fields.iter().map(|(name, number)| (*number, *name)).collect();
+        let known = links::comparable(tx, &given, &names).await?;
+        let ties: Vec<_> = ties
+            .into_iter()
+            .map(|(at, rank, record)| {
+                let mut own = Comparable::new();
+                for (field, value) in &wanted[at].2 {
+                    own.entry(field.clone()).or_default().insert(value.clone());
+                }
+                let score = links::score(&own, |field| known.get(&record)?.get(field));
+                (record, wanted[at].2[rank].0.clone(), score)
+            })
+            .collect();
+        links::remember(tx, self.system, &ties).await?;
         Ok(found)
     }
 
@@ -292,7 +333,7 @@ impl Place {
         const REBIND: &str = "WITH j AS MATERIALIZED (SELECT j.value, r.number FROM json_each($1) j CROSS JOIN replica r \
                 WHERE r.record = CAST(j.value->>0 AS BIGINT) AND r.system = $2) \
             UPDATE replica SET record = CAST(j.value->>1 AS BIGINT) FROM j WHERE replica.number = j.number";
-        let free: std::collections::HashSet<RecordId> = identified
+        let free: HashSet<RecordId> = identified
             .iter()
             .zip(wanted)
             .filter(|(row, _)| row.taken_by.is_none())

@@ -28,6 +28,7 @@ mod history;
 mod housekeeping;
 mod identity;
 mod jobs;
+mod links;
 mod merged;
 mod names;
 mod open;
@@ -39,6 +40,7 @@ mod sql;
 mod telling;
 mod values;
 
+pub use links::BY_PERSON;
 pub use open::open;
 pub use scratch::{Scratch, copy};
 
@@ -182,6 +184,57 @@ pub struct Identified {
     pub record: RecordId,
     /// Another live object of the same system already is this record (its id): two rows of one key. Reject this one.
     pub taken_by: Option<String>,
+}
+
+/// Whether a record's tie to its object at a system is in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkState {
+    #[default]
+    Linked,
+    /// Nothing goes either way until somebody lets it: it waits.
+    Paused,
+    /// Nothing goes either way, and nobody waits for it.
+    Ignored,
+}
+
+impl LinkState {
+    /// The word used in tables, JSON and on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Linked => "linked",
+            Self::Paused => "paused",
+            Self::Ignored => "ignored",
+        }
+    }
+}
+
+/// What is known of a tie besides that it is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Link {
+    pub state: LinkState,
+    /// The match field that tied them, or [`BY_PERSON`]; absent where it was the key, or we made the object ourselves.
+    pub rule: Option<String>,
+    /// How many of the match fields that both had agreed then, in percent.
+    pub score: Option<u8>,
+}
+
+/// A record's ties that are not simply those of one key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ties {
+    /// The record that it was found to be: nothing is written for this one.
+    pub same: Option<RecordId>,
+    /// By system.
+    pub links: BTreeMap<String, Link>,
+}
+
+/// A record that may be another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub record: RecordId,
+    /// Match fields that agree.
+    pub fields: Vec<String>,
 }
 
 /// A replica to insert or replace, as learnt from its own system (pull) or from our write (delivery).
@@ -664,14 +717,58 @@ pub trait Store: Send + Sync {
     /// (bound to that id, without key yet; the later pull of that id adopts it). By key: the record, created if need be.
     async fn resolve(&self, system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>>;
     /// Identity of pulled rows: for each (id, key, matches) the record that the id is already bound to at `system`, else
-    /// the one a match field or the key finds, else a new one. A placeholder gets its key here. A record's key never changes
-    /// by itself once set. Rows with [`Identified::taken_by`] must be rejected, not committed.
+    /// the one a match field or the key finds, else a new one. The first match field that finds any record decides, and only
+    /// where it finds a single one that is free; `weak` fields never do. A placeholder gets its key here. A record's key never
+    /// changes by itself once set. Rows with [`Identified::taken_by`] must be rejected, not committed.
     async fn identify(
         &self,
         system: &str,
         entity: &str,
         rows: &[(String, String, Vec<(String, String)>)],
+        weak: &[String],
     ) -> Result<Vec<Identified>>;
+
+    // --- links ----------------------------------------------------------------------------------------------------
+    /// Ties of records, where there is something to say of them.
+    async fn ties(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Ties>>;
+    /// Links in these states about which something is known, by record and system; 0 = all.
+    async fn linked(&self, states: &[LinkState], limit: u32) -> Result<Vec<(RecordId, String, Link)>>;
+    /// Records that `target` holds, or is about to be given, and that share a value of one of these match fields with a record:
+    /// it may be one of them. Those that a person has set apart are not among them. A handful of each.
+    async fn candidates(
+        &self,
+        target: &str,
+        wanted: &[(RecordId, Vec<String>)],
+    ) -> Result<BTreeMap<RecordId, Vec<Candidate>>>;
+    /// How far the match values of two records agree, in percent of the fields that both have.
+    async fn scores(&self, pairs: &[(RecordId, RecordId)]) -> Result<Vec<u8>>;
+    /// A person's word on a record's ties to these systems; opens the jobs that follow.
+    async fn set_links(
+        &self,
+        record: RecordId,
+        systems: &[String],
+        state: LinkState,
+        jobs: &[NewJob],
+        now: DateTime<Utc>,
+    ) -> Result<()>;
+    /// A person's word that a record is none of these others, nor one with them any longer; opens the jobs that follow.
+    async fn set_apart(&self, record: RecordId, others: &[RecordId], jobs: &[NewJob], now: DateTime<Utc>)
+    -> Result<()>;
+    /// A person's word that a record is another one of its entity: its objects become the other's where that has none, its open
+    /// jobs are discarded, references to it mean the other; opens the jobs that follow. False where one of them is another's
+    /// alias by now.
+    async fn join(&self, record: RecordId, into: RecordId, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool>;
+    /// Takes a record's object at a system away from it: a live one becomes a record of its own, of this key, set apart; one
+    /// that is gone is forgotten. Opens these jobs for the record, and the same for the new one, which is given (or the
+    /// record itself); nothing where there is no such object.
+    async fn split(
+        &self,
+        record: RecordId,
+        system: &str,
+        key: &str,
+        jobs: &[NewJob],
+        now: DateTime<Utc>,
+    ) -> Result<Option<RecordId>>;
 
     // --- pull -----------------------------------------------------------------------------------------------------
     async fn begin_run(

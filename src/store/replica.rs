@@ -180,7 +180,10 @@ impl Replicas<'_> {
         }
         let numbers = self.write_rows(tx, &unique, writer).await?;
         self.write_parts(tx, &unique).await?;
-        self.write_matches(tx, &unique).await?;
+        // A delivery does not know what its target makes of the values.
+        if writer == Writer::Page {
+            self.write_matches(tx, &unique).await?;
+        }
         writes
             .iter()
             .map(|write| numbers.get(&*plain(&write.id)).copied().ok_or(StoreError::Stale("replica")))
@@ -284,17 +287,21 @@ impl Replicas<'_> {
         const INSERT: &str = "INSERT INTO match_value (entity, field, value, record, system) \
             SELECT $3, CAST(j.value->>0 AS BIGINT), j.value->>1, CAST(j.value->>2 AS BIGINT), $2 \
             FROM json_each($1) j WHERE true ON CONFLICT DO NOTHING";
+        const ANYBODY: &str = "SELECT 1 FROM match_value WHERE entity = $1 LIMIT 1";
         let mut lines = Vec::new();
         for write in writes {
             for (field, value) in &write.matches {
                 lines.push((self.database.name(field).await?, value, write.record));
             }
         }
+        if lines.is_empty() && tx.rows("look for match values", ANYBODY, args![self.entity]).await?.is_empty() {
+            return Ok(());
+        }
+        let records = rows(writes.iter().filter(|write| !write.gone).map(|write| [write.record]))?;
+        tx.execute("forget match values", FORGET, args![records, self.system]).await?;
         if lines.is_empty() {
             return Ok(());
         }
-        let records = rows(writes.iter().map(|write| [write.record]))?;
-        tx.execute("forget match values", FORGET, args![records, self.system]).await?;
         tx.execute("insert match values", INSERT, args![rows(lines)?, self.system, self.entity]).await.map(drop)
     }
 

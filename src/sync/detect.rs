@@ -7,13 +7,15 @@ use serde_json::Value;
 use super::{
     DriftPolicy, SHARED,
     engine::Parts,
-    flight, lane, publish,
+    flight,
+    identity::matches,
+    lane, publish,
     shared::{Shared, known},
 };
 use crate::{
     failure::Failure,
     mapping::{Fields, Pulled, Translate},
-    model::{self, EntitySpec},
+    model,
     port::{Print, RowError, SourceRow, System},
     store::{
         Balance, ChangeOp, NewChange, NewJob, PageCommit, RefWanted, Rejection, Replica, ReplicaWrite, Result, Sighting,
@@ -117,13 +119,14 @@ impl Reading<'_> {
         let (store, system) = (&self.parts.store, self.system.name());
         // References first: one to an object of this very page binds a placeholder that identification then takes on.
         resolve(self.parts, system, &mut pulled.iter_mut().map(|seen| &mut seen.object).collect::<Vec<_>>()).await?;
-        let match_fields = self.parts.routes.matches(self.entity);
+        let rules = self.parts.routes.matches(self.entity);
+        let weak: Vec<String> = rules.iter().filter(|rule| rule.weak).map(|rule| rule.field.clone()).collect();
         let spec = self.parts.entities.get(self.entity).map(|spec| &**spec);
         let identities: Vec<_> = pulled
             .iter()
-            .map(|seen| (seen.id.clone(), seen.object.key.clone(), matches(spec, &match_fields, &seen.object.fields)))
+            .map(|seen| (seen.id.clone(), seen.object.key.clone(), matches(spec, &rules, &seen.object.fields)))
             .collect();
-        let records = store.identify(system, self.entity, &identities).await?;
+        let records = store.identify(system, self.entity, &identities, &weak).await?;
         let ids: Vec<String> = pulled.iter().map(|seen| seen.id.clone()).collect();
         let mut known: HashMap<String, Replica> = store
             .replicas_by_id(system, self.entity, &ids)
@@ -366,20 +369,6 @@ pub(super) async fn resolve(parts: &Parts, system: &str, objects: &mut [&mut Pul
     Ok(())
 }
 
-/// Values by which other systems' records of the same object are recognised: as their field is compared, or without case and
-/// surrounding space; an empty field never matches.
-pub(super) fn matches(spec: Option<&EntitySpec>, match_fields: &[&str], object: &Fields) -> Vec<(String, String)> {
-    match_fields
-        .iter()
-        .filter_map(|field| {
-            let text = object.get(*field)?.as_str()?;
-            let compare = spec.and_then(|spec| spec.fields.get(*field)?.compare);
-            let value = compare.map_or_else(|| text.trim().to_lowercase(), |compare| compare.comparable(text));
-            (!value.is_empty()).then(|| ((*field).to_owned(), value))
-        })
-        .collect()
-}
-
 pub(super) fn count(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
@@ -450,26 +439,5 @@ mod tests {
         let replica = before(&json!({"name": "a", "note": "x"}), &json!({"note": "x"}));
         let (stored, sent) = observe(Some(&replica), fields(&json!({"name": "b"})), &reads());
         assert_eq!((stored.get("note"), sent.get("note")), (Some(&json!("x")), Some(&json!("x"))));
-    }
-
-    #[test]
-    fn an_empty_field_never_matches_anybody() {
-        let entities = model::Entities::builtin();
-        let matches = |object: &Value| {
-            let spec = entities.get("customer").map(|spec| &**spec);
-            matches(spec, &["vat", "email", "name"], &fields(object))
-        };
-        let customer = json!({"vat": "  ", "email": " Ana@Example.COM ", "name": ""});
-        assert_eq!(matches(&customer), [("email".to_owned(), "ana@example.com".to_owned())]);
-        assert!(matches(&json!({"vat": "no tiene", "email": "-", "name": " "})).is_empty());
-    }
-
-    #[test]
-    fn customers_are_matched_by_their_tax_number_however_it_is_spelt() {
-        let entities = model::Entities::builtin();
-        let spec = entities.get("customer").map(|spec| &**spec);
-        let matches = |vat: &str| matches(spec, &["vat"], &fields(&json!({"vat": vat})));
-        assert_eq!(matches("ES B-12.345.674"), matches("b12345674"));
-        assert_eq!(matches("b12345674").len(), 1);
     }
 }

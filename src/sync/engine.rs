@@ -208,13 +208,14 @@ impl Engine {
     }
 
     /// A configuration that was read anew may hold the line that jobs and rows wait for (`lookup:tax=IGIC7`), or another
-    /// idea of what an entity has to prove (`proof:order=1001`): they are all tried again, once. What still lacks it waits on.
+    /// idea of what an entity has to prove (`proof:order=1001`) or of what is one (`review:customer=C-77`): they are all tried again, once. What still lacks it waits on.
     pub(super) async fn cure(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
         const LOOKUP: &str = "lookup:";
+        const CURED: [&str; 3] = [LOOKUP, "proof:", "review:"];
         const ROWS: u32 = 10_000;
         let (parts, now) = (&self.parts, self.parts.env.now());
         for backlog in parts.store.backlog().await? {
-            let cause = backlog.cause.filter(|cause| cause.starts_with(LOOKUP) || cause.starts_with("proof:"));
+            let cause = backlog.cause.filter(|cause| CURED.iter().any(|kind| cause.starts_with(kind)));
             if let (JobState::Parked, Some(cause)) = (backlog.state, cause) {
                 let filter = JobFilter { target: Some(backlog.target), cause: Some(cause), ..JobFilter::default() };
                 parts.store.retry(&filter, now).await?;

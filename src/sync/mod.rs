@@ -7,6 +7,7 @@ mod deliver;
 mod detect;
 mod engine;
 mod flight;
+mod identity;
 mod lane;
 mod learn;
 mod merge;
@@ -31,6 +32,7 @@ pub use brakes::{Allowed, Brake, Brakes, FEW};
 pub use decision::{Decision, DecisionError, decide};
 pub use deliver::Tally;
 pub use engine::{Engine, Limits, Parts, Summary, SystemLimits};
+pub use identity::{LinkError, Links, MatchRule, Named, Review, field_of, review};
 pub use merge::{Clash, Prefer, merge};
 pub use pass::Reach;
 pub use publish::StockRule;
@@ -58,8 +60,8 @@ pub struct Flow {
     /// Only records for which this holds are created or kept at the targets, per entity or for all (`*`).
     /// Variables: the canonical fields, each by its name, absent ones as `()`.
     pub filters: BTreeMap<String, crate::expr::Expr>,
-    /// Fields that tell whether two records are one, per entity, first match wins.
-    pub matches: BTreeMap<String, Vec<String>>,
+    /// Fields that tell whether two records are one, per entity; the first that finds any decides.
+    pub matches: BTreeMap<String, Vec<MatchRule>>,
     pub on_delete: BTreeMap<String, DeletePolicy>,
     /// How long a record that a complete pull missed is left alone at the targets.
     pub grace: std::time::Duration,

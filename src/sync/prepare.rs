@@ -12,6 +12,7 @@ use super::{
     deliver::{self, Batch},
     detect,
     flight::{self, Ledger},
+    identity::Standing,
     learn,
     outcome::{self, Tried},
     proven,
@@ -267,6 +268,7 @@ struct Loaded {
     /// Shared fields in conflict at the target.
     conflicts: BTreeMap<i64, BTreeSet<String>>,
     stock: Stock,
+    standing: Standing,
 }
 
 /// What is taken off a source's stock, for batches of it.
@@ -317,7 +319,8 @@ impl Loaded {
             }
         }
         let stock = Stock::of(batch, &keys).await?;
-        Ok(Self { replicas, keys, hosts, merged, conflicts, stock })
+        let standing = Standing::of(batch.parts, batch.target, batch.entity, &records, &replicas).await?;
+        Ok(Self { replicas, keys, hosts, merged, conflicts, stock, standing })
     }
 
     fn key(&self, record: i64) -> &str {
@@ -408,6 +411,12 @@ fn decide(
     let key = loaded.key(job.record).to_owned();
     let (replicas, hosts) = (loaded.replicas(job.record), &loaded.hosts);
     let conflicts = loaded.conflicts.get(&job.record);
+    if loaded.standing.is_settled(job.record, batch.target) {
+        done(prepared, &job);
+        return None;
+    }
+    let silent = loaded.standing.speaking(job.record, batch.target, replicas);
+    let replicas = silent.as_deref().unwrap_or(replicas);
     let wanted = match wanted_of(batch, mapping, loaded, job.record) {
         Ok(wanted) => wanted,
         Err(failure) => {
@@ -455,7 +464,10 @@ fn decide(
     let gone_key = parts.entities.get(batch.entity).map_or("", |spec| spec.key.as_str());
     let (wanted, op) = match wanted {
         Wanted::Nothing => {
-            done(prepared, &job);
+            match loaded.standing.silenced(job.record, batch.entity, &key).filter(|_| silent.is_some()) {
+                Some(failure) => settle(prepared, batch, &job, &failure),
+                None => done(prepared, &job),
+            }
             return None;
         }
         // Its deletion was rejected: an object without its key is one that is gone.
@@ -489,6 +501,17 @@ fn decide(
         prepared.settled.push(known.nothing_left(forgotten));
         return None;
     }
+    let (record, standing) = (known.job.record, &loaded.standing);
+    let paused = standing.paused(record, batch.entity, &known.key, batch.target);
+    // What was begun is looked for first.
+    let doubtful = || {
+        let doubt = standing.doubtful(record, batch.entity, &known.key, batch.target);
+        doubt.filter(|_| op != Op::Delete && !begun(&known.job))
+    };
+    if let Some(why) = paused.or_else(doubtful) {
+        settle(prepared, batch, &known.job, &why);
+        return None;
+    }
     let able = match op {
         Op::Create => facts.create,
         Op::Update => facts.update,
@@ -512,13 +535,15 @@ fn wanted_of(
     record: i64,
 ) -> std::result::Result<Wanted, Failure> {
     let parts = batch.parts;
+    let replicas = loaded.replicas(record);
+    let silent = loaded.standing.speaking(record, batch.target, replicas);
     let has_active = parts.entities.get(batch.entity).is_some_and(|spec| spec.fields.contains_key("active"));
     let reads = |system: &str| parts.mapping(system, batch.entity).map(|mapping| mapping.reads().clone());
     wanted::wanted(
         &parts.routes,
         batch.entity,
         batch.target,
-        loaded.replicas(record),
+        silent.as_deref().unwrap_or(replicas),
         &reads,
         Side { writes: mapping.writes(), has_active },
         Agreed { merged: loaded.merged.get(&record), conflicts: loaded.conflicts.get(&record) },

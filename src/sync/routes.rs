@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ConflictPolicy, DeletePolicy, DriftPolicy, Flow, MissingPolicy, SHARED};
+use super::{ConflictPolicy, DeletePolicy, DriftPolicy, Flow, MatchRule, MissingPolicy, SHARED};
 
 /// The flows of a configuration.
 #[derive(Clone, Debug, Default)]
@@ -176,15 +176,15 @@ impl Routes {
         flows.map(|flow| flow.from.as_str()).filter(|shop| !self.minding(shop).is_empty()).collect()
     }
 
-    /// Match fields of an entity, over all flows.
-    pub(super) fn matches(&self, entity: &str) -> Vec<&str> {
-        let mut fields: Vec<&str> = Vec::new();
-        for field in self.flows.iter().filter_map(|flow| flow.matches.get(entity)).flatten() {
-            if !fields.contains(&field.as_str()) {
-                fields.push(field);
+    /// Match rules of an entity, over all flows; of two for one field the first counts.
+    pub(super) fn matches(&self, entity: &str) -> Vec<&MatchRule> {
+        let mut rules: Vec<&MatchRule> = Vec::new();
+        for rule in self.flows.iter().filter_map(|flow| flow.matches.get(entity)).flatten() {
+            if rules.iter().all(|known| known.field != rule.field) {
+                rules.push(rule);
             }
         }
-        fields
+        rules
     }
 
     /// Systems that flows write to.

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Engine, Parts, Reach, RunReport, pass::Share};
 use crate::{
     port::Op,
-    store::{Measured, Rejection, Scratch, SharedStore, StoreError, Trip},
+    store::{Measured, RecordId, Rejection, Scratch, SharedStore, StoreError, Trip},
 };
 
 pub(super) use self::proof::{Proof, values};
@@ -102,6 +102,16 @@ pub struct Match {
     pub key: String,
     /// System to its own id.
     pub ids: BTreeMap<String, String>,
+    /// What they were recognised by; absent where it was the key.
+    pub by: Option<By>,
+}
+
+/// The match field by which two were taken for one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct By {
+    pub rule: String,
+    /// How many of the match fields that both have agree, in percent.
+    pub score: u8,
 }
 
 /// A brake that stops what a run would do at a target.
@@ -259,11 +269,17 @@ async fn matches(copy: &Scratch, engine: &Engine, reach: &Reach, examples: usize
             let matches = found.entry(entity.clone()).or_insert(Matches { entity, count: 0, examples: Vec::new() });
             matches.count += 1;
             if matches.examples.len() < examples {
-                matches.examples.push(Match { key: linked.key, ids: linked.ids });
+                let by = recognised_by(copy, linked.record).await?;
+                matches.examples.push(Match { key: linked.key, ids: linked.ids, by });
             }
         }
     }
     Ok(found.into_values().collect())
+}
+
+async fn recognised_by(copy: &Scratch, record: RecordId) -> Result<Option<By>, StoreError> {
+    let ties = copy.store.ties(&[record]).await?.remove(&record).unwrap_or_default();
+    Ok(ties.links.into_values().find_map(|link| Some(By { rule: link.rule?, score: link.score? })))
 }
 
 /// Rows of what was read that did not become objects, earlier ones of it included.

@@ -2,6 +2,7 @@
 
 mod brakes;
 mod fakes;
+mod identity;
 mod merging;
 mod money;
 mod planning;
@@ -91,7 +92,7 @@ impl Stage {
                 ("price", &["code", "list", "sku", "amount", "currency", "tax_included", "group"]),
                 ("stock", &["sku", "quantity", "levels"]),
                 ("order", &["number", "status", "currency", "tax_included", "lines", "totals"]),
-                ("customer", &["code", "kind", "name", "email"]),
+                ("customer", &["code", "kind", "name", "email", "vat", "phone"]),
             ];
             for (entity, fields) in others {
                 mappings.insert((system.into(), entity.into()), Arc::new(FakeMapping::new(fields, &knows_igic)));

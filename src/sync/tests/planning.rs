@@ -472,3 +472,42 @@ async fn planned_stock_minds_orders_that_only_the_plan_has_seen() {
     let told = stage.plan(all(RunKind::Delta)).await;
     assert_eq!(told.line("A")["fields"]["quantity"], json!(["7", "9"]), "nine knows of the order by now");
 }
+
+#[tokio::test]
+async fn a_plan_tells_who_is_taken_for_one_and_about_whom_a_person_is_asked() {
+    let mut sales = flow("sales", "shop", "erp", &["customer"]);
+    sales.matches.insert("customer".into(), vec![crate::sync::MatchRule { field: "email".into(), weak: false }]);
+    let stage = Stage::new(vec![sales]).await;
+    let person = |code: &str, email: &str| json!({"code": code, "kind": "person", "name": code, "email": email});
+    stage.erp.put("customer", "1", &person("430001", "ana@example.com"));
+    stage.erp.put("customer", "2", &person("430002", "info@example.com"));
+    stage.erp.put("customer", "3", &person("430003", "info@example.com"));
+    stage.shop.put("customer", "1", &person("C-1", "ana@example.com"));
+    stage.shop.put("customer", "2", &person("C-2", "info@example.com"));
+    stage.shop.put("customer", "3", &person("C-3", "eva@example.com"));
+    let told = stage.plan(all(RunKind::Full)).await;
+    assert_eq!(told.writes(), ["update customer 430001", "create customer C-3"]);
+    let matches: Vec<_> = told.plan.summary.matches[0].examples.iter().map(|one| (&*one.key, &one.by)).collect();
+    assert!(matches.contains(&("430001", &Some(plan::By { rule: "email".into(), score: 100 }))), "{matches:?}");
+    let waiting = &told.plan.summary.waiting[0];
+    assert_eq!((waiting.what.as_str(), waiting.count, &*waiting.examples[0].key), ("review:customer", 1, "C-2"));
+    assert!(waiting.examples[0].why.as_deref().unwrap().contains("430003 (email)"), "{waiting:?}");
+}
+
+#[tokio::test]
+async fn a_plan_tells_which_order_does_not_add_up_and_writes_it_nowhere() {
+    let stage = Stage::new(vec![flow("sales", "shop", "erp", &["order"])]).await;
+    let lines =
+        json!([{"line": "1", "sku": "H-1", "quantity": "2", "unit_price": "10", "tax_rate": "21", "total": "20"}]);
+    let order = json!({"number": "1001", "status": "paid", "currency": "EUR", "tax_included": false, "lines": lines,
+        "totals": {"net": "20", "tax": "4.2", "gross": "29.2"}});
+    stage.shop.put("order", "7", &order);
+    let told = stage.plan(all(RunKind::Full)).await;
+    assert!(told.lines.is_empty());
+    let waiting = &told.plan.summary.waiting[0];
+    assert_eq!(
+        (waiting.what.as_str(), waiting.examples[0].cause.as_deref()),
+        ("proof:order", Some("proof:order=1001"))
+    );
+    assert!(waiting.examples[0].why.as_deref().unwrap().contains("24.2"), "{waiting:?}");
+}

@@ -136,7 +136,7 @@ pub async fn page(store: &SharedStore, system: &str) -> PageCommit {
 
 pub async fn identify(store: &SharedStore, system: &str, id: &str, key: &str) -> Identified {
     let rows = [(id.to_owned(), key.to_owned(), Vec::new())];
-    store.identify(system, "product", &rows).await.unwrap().remove(0)
+    store.identify(system, "product", &rows, &[]).await.unwrap().remove(0)
 }
 
 /// A product that `system` is known to hold.

@@ -18,7 +18,7 @@ promises! {
 /// An order that the shop has, with a job to the ERP.
 async fn ordered(store: &SharedStore, number: &str) -> RecordId {
     let rows = [(number.to_owned(), number.to_owned(), Vec::new())];
-    let record = store.identify("shop", "order", &rows).await.unwrap()[0].record;
+    let record = store.identify("shop", "order", &rows, &[]).await.unwrap()[0].record;
     let job = NewJob { target: "erp".into(), entity: "order".into(), record, lane: 0, due: None };
     let run = page(store, "shop").await.run;
     let page = PageCommit {

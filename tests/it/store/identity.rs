@@ -2,7 +2,10 @@
 
 use vaiven::{
     mapping::RefBy,
-    store::{Delivered, Identified, JobFilter, JobState, PageCommit, RecordId, RefWanted, ReplicaWrite, SharedStore},
+    store::{
+        Delivered, Identified, JobFilter, JobState, Link, LinkState, NewJob, PageCommit, RecordId, RefWanted,
+        ReplicaWrite, SharedStore,
+    },
 };
 
 use super::backend::{Backend, at, claim, done, identify, job, page, promises, pulled, replica};
@@ -19,6 +22,12 @@ promises! {
     an_object_pulled_before_its_delivery_was_committed_is_one_record,
     an_object_referred_to_before_its_delivery_was_committed_is_one_record,
     texts_with_a_zero_character_do_not_stop_a_page,
+    of_two_records_that_match_one_neither_is_taken,
+    several_values_of_one_field_have_to_find_one_record,
+    what_tied_an_object_to_its_record_is_remembered,
+    what_was_emptied_matches_nobody_any_more,
+    a_record_that_a_person_found_to_be_another_is_it_in_every_way,
+    links_are_paused_ignored_and_taken_up_again,
 }
 
 async fn by_id(store: &SharedStore, system: &str, id: &str) -> RecordId {
@@ -49,14 +58,15 @@ async fn an_id_stays_with_its_record_when_the_key_changes(backend: Backend) {
     assert_eq!(store.record("product", "NEW").await.unwrap(), None);
 }
 
-/// A row to be identified by VAT and e-mail.
+/// A row to be identified by VAT and e-mail, as far as it has them.
 fn customer(id: &str, vat: &str, email: &str) -> (String, String, Vec<(String, String)>) {
-    (id.into(), id.into(), vec![("vat".into(), vat.into()), ("email".into(), email.into())])
+    let values = [("vat", vat), ("email", email)].into_iter().filter(|(_, value)| !value.is_empty());
+    (id.into(), id.into(), values.map(|(field, value)| (field.into(), value.into())).collect())
 }
 
 async fn customer_pulled(store: &SharedStore, system: &str, id: &str, vat: &str, email: &str) -> RecordId {
     let row = customer(id, vat, email);
-    let record = store.identify(system, "customer", std::slice::from_ref(&row)).await.unwrap()[0].record;
+    let record = store.identify(system, "customer", std::slice::from_ref(&row), &[]).await.unwrap()[0].record;
     let write = ReplicaWrite { matches: row.2, ..replica(record, id, email) };
     let page = PageCommit { entity: "customer".into(), replicas: vec![write], ..page(store, system).await };
     store.commit_page(page, at(0)).await.unwrap();
@@ -69,7 +79,7 @@ async fn a_match_field_finds_the_record_before_the_key_does(backend: Backend) {
     let eva = customer_pulled(store, "crm", "c2", "ES2", "eva@example.org").await;
     let rows =
         [customer("9", "ES2", "ana@example.org"), customer("8", "ES7", "ana@example.org"), customer("c1", "", "")];
-    let found = store.identify("shop", "customer", &rows).await.unwrap();
+    let found = store.identify("shop", "customer", &rows, &[]).await.unwrap();
     assert_eq!(found[0].record, eva, "the first field wins");
     assert_eq!(found[1].record, ana, "the second finds what the first does not");
     assert_eq!(found[2].record, ana, "then the key");
@@ -119,7 +129,7 @@ async fn a_second_object_of_one_key_is_told(backend: Backend) {
     let second = identify(store, "erp", "2", "A").await;
     assert_eq!(second, Identified { record, taken_by: Some("1".into()) });
     let rows = [("5".to_owned(), "E".to_owned(), Vec::new()), ("6".to_owned(), "E".to_owned(), Vec::new())];
-    let page = store.identify("erp", "product", &rows).await.unwrap();
+    let page = store.identify("erp", "product", &rows, &[]).await.unwrap();
     assert_eq!((page[0].taken_by.as_deref(), page[1].taken_by.as_deref()), (None, Some("5")));
 }
 
@@ -169,4 +179,103 @@ async fn texts_with_a_zero_character_do_not_stop_a_page(backend: Backend) {
     assert_eq!(store.keys(&[record]).await.unwrap()[&record].1, "KEY\u{fffd}\\u0000");
     assert_eq!(identify(store, "erp", "id\0", "other").await.record, record);
     assert_eq!(store.replicas_of(&[record]).await.unwrap()[0].fields["name"], "KEY\0\\u0000");
+}
+
+async fn of_two_records_that_match_one_neither_is_taken(backend: Backend) {
+    let store = &backend.store;
+    let one = customer_pulled(store, "crm", "c1", "", "info@example.org").await;
+    let two = customer_pulled(store, "crm", "c2", "", "info@example.org").await;
+    let three = customer_pulled(store, "shop", "9", "", "info@example.org").await;
+    assert!(three != one && three != two);
+    let wanted = [(three, vec!["vat".to_owned(), "email".to_owned()])];
+    let found = store.candidates("crm", &wanted).await.unwrap();
+    let found: Vec<_> = found[&three].iter().map(|one| (one.record, one.fields.as_slice())).collect();
+    assert_eq!(found, [(one, &["email".to_owned()][..]), (two, &["email".to_owned()][..])]);
+    assert!(store.candidates("erp", &wanted).await.unwrap().is_empty(), "nobody holds it there");
+    store.set_apart(three, &[one], &[], at(1)).await.unwrap();
+    let found = store.candidates("crm", &wanted).await.unwrap();
+    assert_eq!(found[&three].iter().map(|one| one.record).collect::<Vec<_>>(), [two]);
+}
+
+async fn several_values_of_one_field_have_to_find_one_record(backend: Backend) {
+    // A variant moved to another product: its barcode says the one, its siblings' say the other.
+    let store = &backend.store;
+    let coded = |id: &str, codes: &[&str]| {
+        let codes = codes.iter().map(|code| ("variants.barcode".to_owned(), (*code).to_owned())).collect();
+        (id.to_owned(), id.to_owned(), codes)
+    };
+    let mut known = Vec::new();
+    for row in [coded("A", &["1", "2"]), coded("B", &["3"])] {
+        let record = store.identify("erp", "product", std::slice::from_ref(&row), &[]).await.unwrap()[0].record;
+        let write = ReplicaWrite { matches: row.2, ..replica(record, &row.0, "a") };
+        store.commit_page(PageCommit { replicas: vec![write], ..page(store, "erp").await }, at(0)).await.unwrap();
+        known.push(record);
+    }
+    let rows = [coded("s1", &["1", "3"]), coded("s2", &["2", "9"])];
+    let found = store.identify("shop", "product", &rows, &[]).await.unwrap();
+    assert!(!known.contains(&found[0].record), "it is neither for certain");
+    assert_eq!(found[1].record, known[0]);
+}
+
+async fn what_tied_an_object_to_its_record_is_remembered(backend: Backend) {
+    let store = &backend.store;
+    let ana = customer_pulled(store, "crm", "c1", "ES1", "ana@example.org").await;
+    let row = customer("9", "ES1", "new@example.org");
+    assert_eq!(store.identify("shop", "customer", std::slice::from_ref(&row), &[]).await.unwrap()[0].record, ana);
+    let link = Link { state: LinkState::Linked, rule: Some("vat".into()), score: Some(50) };
+    assert_eq!(store.ties(&[ana]).await.unwrap()[&ana].links["shop"], link);
+    assert_eq!(store.linked(&[LinkState::Linked], 0).await.unwrap(), [(ana, "shop".to_owned(), link)]);
+    let weak = customer("8", "", "ana@example.org");
+    let found = store.identify("erp", "customer", std::slice::from_ref(&weak), &["email".to_owned()]).await.unwrap();
+    assert_ne!(found[0].record, ana, "a weak field never decides");
+}
+
+async fn what_was_emptied_matches_nobody_any_more(backend: Backend) {
+    let store = &backend.store;
+    let ana = customer_pulled(store, "crm", "c1", "", "ana@example.org").await;
+    let write = replica(ana, "c1", "changed");
+    let emptied = PageCommit { entity: "customer".into(), replicas: vec![write], ..page(store, "crm").await };
+    store.commit_page(emptied, at(1)).await.unwrap();
+    let row = customer("9", "", "ana@example.org");
+    assert_ne!(store.identify("shop", "customer", std::slice::from_ref(&row), &[]).await.unwrap()[0].record, ana);
+}
+
+async fn a_record_that_a_person_found_to_be_another_is_it_in_every_way(backend: Backend) {
+    let store = &backend.store;
+    let at_crm = customer_pulled(store, "crm", "c1", "", "").await;
+    let at_shop = customer_pulled(store, "shop", "9", "", "").await;
+    let job = |record| NewJob { entity: "customer".into(), ..job("crm", record) };
+    store.enqueue(&[job(at_shop)], at(0)).await.unwrap();
+    assert!(store.join(at_shop, at_crm, &[job(at_crm)], at(1)).await.unwrap());
+    assert!(!store.join(at_shop, at_crm, &[], at(1)).await.unwrap(), "it is already");
+    let systems: Vec<String> =
+        store.replicas_of(&[at_crm]).await.unwrap().into_iter().map(|replica| replica.system).collect();
+    assert_eq!(systems.len(), 2, "{systems:?}");
+    assert_eq!(store.externals("crm", &[at_shop]).await.unwrap()[&at_shop], "c1", "references to it stay good");
+    assert_eq!(store.ties(&[at_shop]).await.unwrap()[&at_shop].same, Some(at_crm));
+    let row = customer("9", "", "");
+    let found = store.identify("shop", "customer", std::slice::from_ref(&row), &[]).await.unwrap();
+    assert_eq!(found, [Identified { record: at_crm, taken_by: None }]);
+    let open = |job: &vaiven::store::Job| job.state == JobState::Queued;
+    let jobs = store.jobs(&JobFilter::default()).await.unwrap();
+    assert_eq!(jobs.iter().filter(|job| open(job)).map(|job| job.record).collect::<Vec<_>>(), [at_crm]);
+
+    let own = store.split(at_crm, "shop", "9 again", &[job(at_crm)], at(2)).await.unwrap().unwrap();
+    assert_eq!(store.record("customer", "9 again").await.unwrap(), Some(own));
+    let found = store.identify("shop", "customer", std::slice::from_ref(&row), &[]).await.unwrap();
+    assert_eq!(found[0].record, own);
+    assert_eq!(store.split(at_crm, "shop", "x", &[], at(2)).await.unwrap(), None, "there is nothing left of it");
+}
+
+async fn links_are_paused_ignored_and_taken_up_again(backend: Backend) {
+    let store = &backend.store;
+    let record = customer_pulled(store, "crm", "c1", "", "").await;
+    let systems = ["crm".to_owned(), "shop".to_owned()];
+    store.set_links(record, &systems, LinkState::Paused, &[], at(1)).await.unwrap();
+    store.set_links(record, &systems[1..], LinkState::Ignored, &[], at(1)).await.unwrap();
+    let states = store.linked(&[LinkState::Paused, LinkState::Ignored], 10).await.unwrap();
+    let states: Vec<_> = states.iter().map(|(_, system, link)| (system.as_str(), link.state)).collect();
+    assert_eq!(states, [("crm", LinkState::Paused), ("shop", LinkState::Ignored)]);
+    store.set_links(record, &systems, LinkState::Linked, &[], at(1)).await.unwrap();
+    assert!(store.ties(&[record]).await.unwrap().is_empty());
 }

@@ -1,0 +1,381 @@
+//! Which records are one: the values they are recognised by, what may be written about them, and what a person decides.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{engine::Parts, lane, routes::Routes};
+use crate::{
+    failure::{Cause, Class, Failure},
+    mapping::Fields,
+    model::{Entities, EntitySpec, FieldSpec},
+    store::{BY_PERSON, Candidate, LinkState, NewJob, RecordId, Replica, Result, SharedStore, StoreError, Ties},
+};
+
+/// A field by which records of several systems are recognised as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatchRule {
+    /// `vat`, or a member of what a field holds: `variants.barcode`.
+    pub field: String,
+    /// It never decides by itself: a person is asked.
+    pub weak: bool,
+}
+
+impl MatchRule {
+    /// Values of an object by which it is recognised; none where the field is empty, or holds what can be no such value.
+    fn values(&self, spec: Option<&EntitySpec>, object: &Fields) -> BTreeSet<String> {
+        let (name, member) = split(&self.field);
+        let Some(value) = object.get(name) else { return BTreeSet::new() };
+        let texts: Vec<&str> = match (member, value) {
+            (None, Value::String(text)) => vec![text],
+            (Some(member), Value::Array(items)) => items.iter().filter_map(|item| item.get(member)?.as_str()).collect(),
+            (Some(member), value) => value.get(member).and_then(Value::as_str).into_iter().collect(),
+            _ => Vec::new(),
+        };
+        let compare = spec.and_then(|spec| field_of(spec, &self.field)).and_then(|field| field.compare);
+        let comparable =
+            |text: &str| compare.map_or_else(|| text.trim().to_lowercase(), |compare| compare.comparable(text));
+        texts.into_iter().map(comparable).filter(|value| !value.is_empty()).collect()
+    }
+}
+
+fn split(path: &str) -> (&str, Option<&str>) {
+    path.split_once('.').map_or((path, None), |(name, member)| (name, Some(member)))
+}
+
+/// The specification of a field, or of a member of what it holds.
+#[must_use]
+pub fn field_of<'a>(spec: &'a EntitySpec, path: &str) -> Option<&'a FieldSpec> {
+    let (name, member) = split(path);
+    let field = spec.fields.get(name)?;
+    match member {
+        None => Some(field),
+        Some(member) => field.of.as_ref().map_or(&field.fields, |of| &of.fields).get(member),
+    }
+}
+
+/// Values by which other systems' records of the same object are recognised, in the order of the rules.
+pub(super) fn matches(spec: Option<&EntitySpec>, rules: &[&MatchRule], object: &Fields) -> Vec<(String, String)> {
+    rules
+        .iter()
+        .flat_map(|rule| rule.values(spec, object).into_iter().map(|value| (rule.field.clone(), value)))
+        .collect()
+}
+
+/// What is known of the ties of a batch's records, for one target.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    ties: BTreeMap<RecordId, Ties>,
+    candidates: BTreeMap<RecordId, Vec<Candidate>>,
+    /// Keys of candidates.
+    keys: BTreeMap<RecordId, (String, String)>,
+}
+
+impl Standing {
+    /// `replicas` are those of the records, of this entity.
+    pub(super) async fn of(
+        parts: &Parts,
+        target: &str,
+        entity: &str,
+        records: &[RecordId],
+        replicas: &BTreeMap<RecordId, Vec<Replica>>,
+    ) -> Result<Self> {
+        let ties = parts.store.ties(records).await?;
+        let rules = parts.routes.matches(entity);
+        if rules.is_empty() {
+            return Ok(Self { ties, ..Self::default() });
+        }
+        // What is not there yet may be any of them; what one rule has tied may be another one of the same value.
+        let asked = records.iter().filter_map(|record| {
+            let of = replicas.get(record).map_or(&[][..], Vec::as_slice);
+            let link = ties.get(record).and_then(|ties| ties.links.get(target));
+            let fields: Vec<String> = if of.iter().any(|one| one.system == target && one.gone_at.is_none()) {
+                let rule = link.and_then(|link| link.rule.as_ref());
+                rules.iter().filter(|known| Some(&known.field) == rule).map(|rule| rule.field.clone()).collect()
+            } else {
+                rules.iter().map(|rule| rule.field.clone()).collect()
+            };
+            (!fields.is_empty()).then_some((*record, fields))
+        });
+        let candidates = parts.store.candidates(target, &asked.collect::<Vec<_>>()).await?;
+        let others: BTreeSet<RecordId> = candidates.values().flatten().map(|candidate| candidate.record).collect();
+        let keys = parts.store.keys(&others.into_iter().collect::<Vec<_>>()).await?;
+        Ok(Self { ties, candidates, keys })
+    }
+
+    fn state(&self, record: RecordId, system: &str) -> LinkState {
+        self.ties.get(&record).and_then(|ties| ties.links.get(system)).map(|link| link.state).unwrap_or_default()
+    }
+
+    /// Whether nothing is to be done about a record at a target, whatever its sources say: it is another one by now, or a
+    /// person does not want it there.
+    pub(super) fn is_settled(&self, record: RecordId, target: &str) -> bool {
+        self.ties.get(&record).is_some_and(|ties| ties.same.is_some())
+            || self.state(record, target) == LinkState::Ignored
+    }
+
+    /// Why a record is not written for the time being.
+    pub(super) fn paused(&self, record: RecordId, entity: &str, key: &str, target: &str) -> Option<Failure> {
+        (self.state(record, target) == LinkState::Paused).then(|| paused(entity, key, target))
+    }
+
+    /// What the sources say of a record: those whose tie is paused or ignored say nothing.
+    pub(super) fn speaking(&self, record: RecordId, target: &str, replicas: &[Replica]) -> Option<Vec<Replica>> {
+        let speaks = |one: &&Replica| one.system == target || self.state(record, &one.system) == LinkState::Linked;
+        let all_speak = !self.ties.contains_key(&record) || replicas.iter().all(|one| speaks(&one));
+        (!all_speak).then(|| replicas.iter().filter(speaks).cloned().collect())
+    }
+
+    /// Why a record waits of which no source says anything for the time being.
+    pub(super) fn silenced(&self, record: RecordId, entity: &str, key: &str) -> Option<Failure> {
+        let links = &self.ties.get(&record)?.links;
+        let (system, _) = links.iter().find(|(_, link)| link.state == LinkState::Paused)?;
+        Some(paused(entity, key, system))
+    }
+
+    /// Why a person has to look first: the target holds what may be this record, or what is tied to it may be another.
+    pub(super) fn doubtful(&self, record: RecordId, entity: &str, key: &str, target: &str) -> Option<Failure> {
+        let candidates = self.candidates.get(&record)?;
+        let name = |one: &Candidate| {
+            let key = self.keys.get(&one.record).map_or("?", |(_, key)| key.as_str());
+            format!("{key} ({})", one.fields.join(", "))
+        };
+        let named = candidates.iter().map(name).collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "{target} may have this {entity} already: {named}; `vaiven links review` shows why and takes the decision"
+        );
+        Some(Failure::new(Class::Unmapped, message).with_cause(Cause::review(entity, key)))
+    }
+}
+
+fn paused(entity: &str, key: &str, system: &str) -> Failure {
+    let message = format!("its link to {system} is paused; `vaiven links resume {entity} {key}` lets it go on");
+    Failure::new(Class::Unmapped, message).with_cause(Cause::paused(entity, key))
+}
+
+/// A record that a person decides on, as named on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    pub record: RecordId,
+    pub entity: String,
+    pub key: String,
+}
+
+/// Why a decision on links cannot be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    #[error("{0} and {1} are of different kinds")]
+    Kinds(String, String),
+    #[error("{0} is one with another record already: `vaiven explain` tells with which")]
+    Alias(String),
+    #[error(
+        "both have an object at {systems}: `vaiven links merge` says that the two are one all the same; \
+         `vaiven links unlink` takes the one that is tied wrongly away first"
+    )]
+    Both { systems: String },
+    #[error("{0} has no object at {1}")]
+    NoObject(String, String),
+    #[error("{0} is tied to nothing at any of the flows' systems")]
+    Nowhere(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a person says of records; each word is one transaction, from which the deliveries follow.
+pub struct Links<'a> {
+    pub store: &'a SharedStore,
+    pub routes: &'a Routes,
+    pub entities: &'a Entities,
+    pub now: DateTime<Utc>,
+}
+
+impl Links<'_> {
+    /// Jobs at all systems that are told of the entity: what is to be done now is for them to find out.
+    fn jobs(&self, named: &Named) -> Vec<NewJob> {
+        let job = |target: &str| NewJob {
+            target: target.to_owned(),
+            entity: named.entity.clone(),
+            record: named.record,
+            lane: lane::of(&named.entity, &Fields::new()),
+            due: None,
+        };
+        self.routes.told(&named.entity).into_iter().map(job).collect()
+    }
+
+    /// Systems whose objects a record of this entity may be tied to.
+    fn systems(&self, entity: &str) -> BTreeSet<&str> {
+        let mut systems = self.routes.told(entity);
+        systems.extend(self.routes.flows().iter().filter(|flow| flow.carries(entity)).map(|flow| flow.from.as_str()));
+        systems
+    }
+
+    /// # Errors
+    /// When the flows do not carry the entity there.
+    pub async fn set(&self, named: &Named, at: Option<&str>, state: LinkState) -> std::result::Result<(), LinkError> {
+        let known = self.systems(&named.entity);
+        let systems: Vec<String> = match at {
+            Some(system) if known.contains(system) => vec![system.to_owned()],
+            Some(system) => return Err(LinkError::NoObject(named.key.clone(), system.to_owned())),
+            None => known.into_iter().map(str::to_owned).collect(),
+        };
+        if systems.is_empty() {
+            return Err(LinkError::Nowhere(named.key.clone()));
+        }
+        Ok(self.store.set_links(named.record, &systems, state, &self.jobs(named), self.now).await?)
+    }
+
+    /// `one` is what `other` is; with `both`, although both have an object at the same system.
+    ///
+    /// # Errors
+    /// When they cannot be one.
+    pub async fn join(&self, one: &Named, other: &Named, both: bool) -> std::result::Result<(), LinkError> {
+        if one.entity != other.entity || one.record == other.record {
+            return Err(LinkError::Kinds(one.key.clone(), other.key.clone()));
+        }
+        let mut at: BTreeMap<String, BTreeSet<RecordId>> = BTreeMap::new();
+        for replica in self.store.replicas_of(&[one.record, other.record]).await? {
+            if replica.gone_at.is_none() {
+                at.entry(replica.system).or_default().insert(replica.record);
+            }
+        }
+        let shared: Vec<String> =
+            at.into_iter().filter(|(_, records)| records.len() > 1).map(|(system, _)| system).collect();
+        if !shared.is_empty() && !both {
+            return Err(LinkError::Both { systems: shared.join(" and ") });
+        }
+        if self.store.join(one.record, other.record, &self.jobs(other), self.now).await? {
+            return Ok(());
+        }
+        let ties = self.store.ties(&[one.record]).await?;
+        let first = ties.get(&one.record).is_some_and(|ties| ties.same.is_some());
+        Err(LinkError::Alias(if first { one.key.clone() } else { other.key.clone() }))
+    }
+
+    /// `one` is none of the others.
+    ///
+    /// # Errors
+    /// Only the store's own.
+    pub async fn part(&self, one: &Named, others: &[RecordId]) -> std::result::Result<(), LinkError> {
+        Ok(self.store.set_apart(one.record, others, &self.jobs(one), self.now).await?)
+    }
+
+    /// What a record has at a system becomes a record of its own, whose key is given; nothing where it is gone and was forgotten.
+    ///
+    /// # Errors
+    /// When there is nothing.
+    pub async fn split(&self, named: &Named, system: &str) -> std::result::Result<Option<String>, LinkError> {
+        let replicas = self.store.replicas_of(&[named.record]).await?;
+        let field = self.entities.get(&named.entity).map(|spec| spec.key.as_str()).unwrap_or_default();
+        let own = replicas.iter().find(|one| one.system == system).and_then(|one| one.fields.get(field)?.as_str());
+        // By the key that it has there, where that is free.
+        let mut key = own.unwrap_or(&named.key).to_owned();
+        if self.store.record(&named.entity, &key).await?.is_some() {
+            key = format!("{key}@{system}");
+        }
+        while self.store.record(&named.entity, &key).await?.is_some() {
+            key.push('\'');
+        }
+        match self.store.split(named.record, system, &key, &self.jobs(named), self.now).await? {
+            None => Err(LinkError::NoObject(named.key.clone(), system.to_owned())),
+            Some(record) if record == named.record => Ok(None),
+            Some(_) => Ok(Some(key)),
+        }
+    }
+}
+
+/// A record that waits for a person, and what it may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Review {
+    pub named: Named,
+    /// The system where it waits.
+    pub target: String,
+    /// What tied it there, where something did.
+    pub tied_by: Option<String>,
+    /// With how far they agree, in percent; the best first.
+    pub candidates: Vec<(Named, Candidate, u8)>,
+}
+
+/// What is to be decided about a record at a target; nothing where there is no doubt any more.
+///
+/// # Errors
+/// Only the store's own.
+pub async fn review(
+    store: &SharedStore,
+    routes: &Routes,
+    named: &Named,
+    target: &str,
+) -> std::result::Result<Option<Review>, StoreError> {
+    let ties = store.ties(&[named.record]).await?;
+    let link = ties.get(&named.record).and_then(|ties| ties.links.get(target)).cloned().unwrap_or_default();
+    let there = store.replicas_of(&[named.record]).await?;
+    let is_there = there.iter().any(|one| one.system == target && one.gone_at.is_none());
+    let rules = routes.matches(&named.entity);
+    let fields = rules.iter().map(|rule| rule.field.clone());
+    let fields: Vec<String> = fields.filter(|field| !is_there || link.rule.as_ref() == Some(field)).collect();
+    let found = store.candidates(target, &[(named.record, fields)]).await?.remove(&named.record).unwrap_or_default();
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let pairs: Vec<_> = found.iter().map(|candidate| (named.record, candidate.record)).collect();
+    let scores = store.scores(&pairs).await?;
+    let keys = store.keys(&found.iter().map(|candidate| candidate.record).collect::<Vec<_>>()).await?;
+    let mut candidates: Vec<_> = found
+        .into_iter()
+        .zip(scores)
+        .map(|(candidate, score)| {
+            let key = keys.get(&candidate.record).map(|(_, key)| key.clone()).unwrap_or_default();
+            (Named { record: candidate.record, entity: named.entity.clone(), key }, candidate, score)
+        })
+        .collect();
+    candidates.sort_by_key(|(_, candidate, score)| (std::cmp::Reverse(*score), candidate.record));
+    let tied_by = link.rule.filter(|rule| is_there && rule != BY_PERSON);
+    Ok(Some(Review { named: named.clone(), target: target.to_owned(), tied_by, candidates }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn found(entity: &str, rules: &[&str], object: &Value) -> Vec<(String, String)> {
+        let entities = Entities::builtin();
+        let rules: Vec<MatchRule> =
+            rules.iter().map(|field| MatchRule { field: (*field).to_owned(), weak: false }).collect();
+        let rules: Vec<&MatchRule> = rules.iter().collect();
+        matches(entities.get(entity).map(|spec| &**spec), &rules, object.as_object().unwrap())
+    }
+
+    fn pair(field: &str, value: &str) -> (String, String) {
+        (field.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn an_empty_field_never_matches_anybody() {
+        let customer = json!({"vat": "  ", "email": " Ana@Example.COM ", "name": ""});
+        let rules = ["vat", "email", "name"];
+        assert_eq!(found("customer", &rules, &customer), [pair("email", "ana@example.com")]);
+        assert!(found("customer", &rules, &json!({"vat": "no tiene", "email": "-", "name": " "})).is_empty());
+        let product =
+            json!({"variants": [{"sku": "A", "barcode": ""}, {"sku": "B"}, {"sku": "C", "barcode": "000000"}]});
+        assert!(found("product", &["variants.barcode"], &product).is_empty());
+    }
+
+    #[test]
+    fn customers_are_matched_by_their_tax_number_however_it_is_spelt() {
+        let spelt = |vat: &str| found("customer", &["vat"], &json!({ "vat": vat }));
+        assert_eq!(spelt("ES B-12.345.674"), spelt("b12345674"));
+        assert_eq!(spelt("b12345674").len(), 1);
+    }
+
+    #[test]
+    fn products_are_matched_by_the_barcodes_of_their_variants_with_or_without_leading_zeros() {
+        let coded = |codes: &[&str]| {
+            let variants: Vec<Value> = codes.iter().map(|code| json!({"sku": code, "barcode": code})).collect();
+            found("product", &["variants.barcode"], &json!({ "variants": variants }))
+        };
+        assert_eq!(coded(&["0012345678905"]), coded(&["012345678905"]));
+        assert_eq!(coded(&["8412345678901", "8412345678918"]).len(), 2);
+    }
+}
