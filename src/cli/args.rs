@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::store::JobState;
+use crate::store::{JobState, LinkState};
 
 /// Keeps online stores and the company's ERP and CRM telling the same story.
 #[derive(Debug, Parser)]
@@ -65,6 +65,9 @@ pub enum Command {
     /// Show fields that wait for a decision, and decide
     #[command(subcommand)]
     Conflicts(ConflictsCommand),
+    /// Show which records are one and why, and decide where that is not sure
+    #[command(subcommand)]
+    Links(LinksCommand),
     /// Show what brakes hold back, or let a run's jobs go
     Approve {
         /// Number of the run; without it, what waits is listed
@@ -207,6 +210,103 @@ pub enum ConflictsCommand {
         #[arg(long, value_name = "JSON")]
         value: Option<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LinksCommand {
+    /// List links that a match field or a person has made, and those that are paused or ignored
+    List {
+        /// Only those of this kind of object
+        #[arg(long)]
+        entity: Option<String>,
+        /// Only those in this state
+        #[arg(long, value_enum)]
+        state: Vec<LinkStates>,
+        /// Show at most so many; 0 = all
+        #[arg(long, default_value_t = 50, value_name = "N")]
+        limit: u32,
+    },
+    /// Show records that may be ones that are there already: they wait for a decision
+    Review {
+        /// Show at most so many; 0 = all
+        #[arg(long, default_value_t = 50, value_name = "N")]
+        limit: u32,
+    },
+    /// Say that a record is another one, which has objects at other systems
+    Link {
+        #[command(flatten)]
+        name: LinkName,
+        /// Key of the record that it is
+        other: String,
+    },
+    /// Say that a record is another one although both have an object at the same system, such as a second account
+    Merge {
+        #[command(flatten)]
+        name: LinkName,
+        /// Key of the record that it is
+        #[arg(value_name = "INTO")]
+        other: String,
+    },
+    /// Say that a record is none of those that it may be, or that a system's object is not it
+    Unlink {
+        #[command(flatten)]
+        name: LinkName,
+        /// Keys of records that it is not; without any, all that it waits for
+        #[arg(conflicts_with = "at")]
+        others: Vec<String>,
+        /// What this system has becomes a record of its own; what it no longer has is forgotten
+        #[arg(long, value_name = "SYSTEM")]
+        at: Option<String>,
+    },
+    /// Write nothing about a record any more, and wait for nothing
+    Ignore {
+        #[command(flatten)]
+        name: LinkName,
+        /// Only at this system
+        #[arg(long, value_name = "SYSTEM")]
+        at: Option<String>,
+    },
+    /// Let everything about a record wait
+    Pause {
+        #[command(flatten)]
+        name: LinkName,
+        /// Only at this system
+        #[arg(long, value_name = "SYSTEM")]
+        at: Option<String>,
+    },
+    /// Go on with a record that was paused or ignored
+    Resume {
+        #[command(flatten)]
+        name: LinkName,
+        /// Only at this system
+        #[arg(long, value_name = "SYSTEM")]
+        at: Option<String>,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct LinkName {
+    /// Kind of object: product, customer...
+    pub entity: String,
+    /// The record's key
+    pub key: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LinkStates {
+    Linked,
+    Paused,
+    Ignored,
+}
+
+impl From<LinkStates> for LinkState {
+    fn from(state: LinkStates) -> Self {
+        match state {
+            LinkStates::Linked => Self::Linked,
+            LinkStates::Paused => Self::Paused,
+            LinkStates::Ignored => Self::Ignored,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Args)]

@@ -1,19 +1,21 @@
 //! `vaiven explain`: the whole story of one record.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Ending, canonical,
+    Ending, canonical, links,
     output::{self, Output},
 };
 use crate::{
     config::Config,
     load::{LoadError, Place, SourceFile},
     model::{Entities, EntitySpec, doubts, proof::Proved},
-    store::{Attempt, Change, Job, JobFilter, JobState, RecordId, Replica, SharedStore},
+    store::{
+        Attempt, Change, ChangeOp, Job, JobFilter, JobState, Link, LinkState, RecordId, Replica, SharedStore, Ties,
+    },
 };
 
 /// Most changes and jobs that are told.
@@ -24,7 +26,11 @@ struct Story {
     entity: String,
     key: String,
     record: RecordId,
+    /// Key of the record that it was found to be: nothing is written for this one.
+    same_as: Option<String>,
     systems: Vec<View>,
+    /// System to how the record is tied to what it has there.
+    links: BTreeMap<String, Link>,
     changes: Vec<Change>,
     jobs: Vec<JobStory>,
 }
@@ -82,6 +88,11 @@ pub async fn explain(
         let attempts = store.attempts(job.id).await?;
         jobs.push(JobStory { job, attempts });
     }
+    let (links, same) = ties(record, &replicas, store).await?;
+    let same_as = match same {
+        Some(same) => store.keys(&[same]).await?.remove(&same).map(|(_, key)| key),
+        None => None,
+    };
     let mut changes = store.changes(record, TOLD).await?;
     for change in &mut changes {
         shown.changes(&spec.fields, &mut change.fields);
@@ -90,6 +101,8 @@ pub async fn explain(
         entity: entity.to_owned(),
         key: key.to_owned(),
         record,
+        same_as,
+        links,
         systems: replicas.into_iter().map(|replica| view(replica, spec, &shown)).collect(),
         changes,
         jobs,
@@ -97,6 +110,26 @@ pub async fn explain(
     output.show(&story, |story| text(story, spec))?;
     let stuck = story.jobs.iter().any(|job| matches!(job.job.state, JobState::Parked | JobState::Dead));
     Ok(if stuck { Ending::Attention } else { Ending::Fine })
+}
+
+/// How a record is tied to each system's object, and which other record it is, if so.
+async fn ties(
+    record: RecordId,
+    replicas: &[Replica],
+    store: &SharedStore,
+) -> anyhow::Result<(BTreeMap<String, Link>, Option<RecordId>)> {
+    let Ties { same, mut links } = store.ties(&[record]).await?.remove(&record).unwrap_or_default();
+    let history = store.history(&[record]).await?;
+    for replica in replicas {
+        let link = links.entry(replica.system.clone()).or_default();
+        let made = |change: &Change| change.op == ChangeOp::Create && change.system == replica.system;
+        link.rule.get_or_insert_with(|| {
+            let by_us =
+                history.iter().rev().find(|change| made(change)).is_some_and(|change| change.cause.starts_with("job"));
+            if by_us { "made by us" } else { "key" }.to_owned()
+        });
+    }
+    Ok((links, same))
 }
 
 fn spec<'a>(entity: &str, entities: &'a Entities) -> Result<&'a EntitySpec, LoadError> {
@@ -121,7 +154,18 @@ fn view(replica: Replica, spec: &EntitySpec, shown: &canonical::Shown) -> View {
 
 fn text(story: &Story, spec: &EntitySpec) -> String {
     let mut parts = vec![format!("{} {} (record {})", story.entity, story.key, story.record)];
+    if let Some(same) = &story.same_as {
+        parts.push(format!(
+            "It is one with {} {same}: nothing is written for it, and what refers to it means that one.",
+            story.entity
+        ));
+    }
     parts.push(side_by_side(story, spec));
+    let away = story.links.iter().filter(|(system, _)| story.systems.iter().all(|view| view.system != **system));
+    let away: Vec<String> = away.map(|(system, link)| format!("At {system}: {}", link.state.as_str())).collect();
+    if !away.is_empty() {
+        parts.push(away.join("\n"));
+    }
     let doubts = story.systems.iter().flat_map(|view| view.doubts.iter().map(|doubt| (&view.system, doubt)));
     let doubts: Vec<String> = doubts.map(|(system, doubt)| format!("Doubtful at {system}: {doubt}")).collect();
     if !doubts.is_empty() {
@@ -178,6 +222,10 @@ fn side_by_side(story: &Story, spec: &EntitySpec) -> String {
     }
     let mut rows: Vec<Vec<String>> = Vec::new();
     rows.push(std::iter::once("id".to_owned()).chain(story.systems.iter().map(|view| view.id.clone())).collect());
+    if !story.links.is_empty() {
+        let tied = |view: &View| story.links.get(&view.system).map_or_else(|| "-".to_owned(), tie);
+        rows.push(std::iter::once("(link)".to_owned()).chain(story.systems.iter().map(tied)).collect());
+    }
     if story.systems.iter().any(|view| view.gone_at.is_some()) {
         let gone = |view: &View| view.gone_at.map(|at| format!("gone since {}", output::time(at))).unwrap_or_default();
         rows.push(std::iter::once(String::new()).chain(story.systems.iter().map(gone)).collect());
@@ -204,6 +252,13 @@ fn side_by_side(story: &Story, spec: &EntitySpec) -> String {
     }
     let header = std::iter::once("field").chain(story.systems.iter().map(|view| view.system.as_str()));
     output::grid(header.map(str::to_owned).collect(), rows)
+}
+
+/// `by vat, 50 % agree`, `paused (by key)`.
+fn tie(link: &Link) -> String {
+    let by = links::by(link);
+    let by = if by == "made by us" { by } else { format!("by {by}") };
+    if link.state == LinkState::Linked { by } else { format!("{} ({by})", link.state.as_str()) }
 }
 
 /// `name: "a" -> "b"`.
@@ -234,6 +289,8 @@ mod tests {
             entity: "product".into(),
             key: "A-1".into(),
             record: 1,
+            same_as: None,
+            links: BTreeMap::new(),
             systems: vec![view("erp", "Martillo"), view("shop", "Martillo de bola")],
             changes: Vec::new(),
             jobs: Vec::new(),

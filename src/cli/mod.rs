@@ -12,6 +12,7 @@ mod conflicts;
 mod explain;
 mod jobs;
 mod lifecycle;
+mod links;
 mod logging;
 mod mapping;
 mod notify;
@@ -121,6 +122,10 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
         Command::Conflicts(command) => {
             let config = app::config(&global)?;
             conflicts::conflicts(&command, &config, &app::existing_store(&config).await?, &env, output).await
+        }
+        Command::Links(command) => {
+            let config = app::config(&global)?;
+            links::links(&command, &config, &app::existing_store(&config).await?, &env, output).await
         }
         Command::Approve { run } => {
             let store = app::existing_store(&app::config(&global)?).await?;

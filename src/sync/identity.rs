@@ -176,7 +176,9 @@ pub enum LinkError {
     Both { systems: String },
     #[error("{0} has no object at {1}")]
     NoObject(String, String),
-    #[error("{0} is tied to nothing at any of the flows' systems")]
+    #[error("no flow brings {entity} to or from {system}; flows of it join {known}")]
+    Elsewhere { entity: String, system: String, known: String },
+    #[error("no flow brings {0} anywhere")]
     Nowhere(String),
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -216,11 +218,15 @@ impl Links<'_> {
         let known = self.systems(&named.entity);
         let systems: Vec<String> = match at {
             Some(system) if known.contains(system) => vec![system.to_owned()],
-            Some(system) => return Err(LinkError::NoObject(named.key.clone(), system.to_owned())),
+            Some(system) => {
+                let (entity, system) = (named.entity.clone(), system.to_owned());
+                let known = known.into_iter().collect::<Vec<_>>().join(", ");
+                return Err(LinkError::Elsewhere { entity, system, known });
+            }
             None => known.into_iter().map(str::to_owned).collect(),
         };
         if systems.is_empty() {
-            return Err(LinkError::Nowhere(named.key.clone()));
+            return Err(LinkError::Nowhere(named.entity.clone()));
         }
         Ok(self.store.set_links(named.record, &systems, state, &self.jobs(named), self.now).await?)
     }

@@ -1,0 +1,202 @@
+//! Links as people see them: an ERP whose customers a shop may have already.
+
+use std::path::Path;
+
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
+
+use super::{shown, vaiven};
+
+const CONFIG: &str = r#"
+[systems.erp]
+adapter = "drop"
+folder = "drop"
+
+[systems.shop]
+adapter = "book"
+file = "shop.db"
+
+[flows.people]
+entities = ["customer"]
+from = "erp"
+to = ["shop"]
+match = { customer = ["vat", "email", { field = "phone", weak = true }] }
+"#;
+
+const DROP: &str = r#"
+driver = "files"
+summary = "What an ERP drops"
+[settings]
+folder = { kind = "path" }
+[files]
+folder = "${folder}"
+[entities.customer]
+id = "code"
+[entities.customer.list]
+files = "customers*.csv"
+format = "csv"
+settled = "0s"
+complete = true
+"#;
+
+const BOOK: &str = r#"
+driver = "sql"
+summary = "A shop's database"
+[settings]
+file = { kind = "path" }
+[sql]
+url = "sqlite://${file}"
+[entities.customer]
+id = "id"
+[entities.customer.list]
+query = "SELECT * FROM customer WHERE id > :after ORDER BY id LIMIT :limit"
+pages = { by = "keyset", key = "id", size = 500 }
+[entities.customer.read]
+query = "SELECT * FROM customer WHERE id IN (:ids)"
+max = 500
+[entities.customer.find]
+query = "SELECT * FROM customer WHERE code = :key"
+where = "row.code == key"
+[entities.customer.create]
+id = "customer"
+[[entities.customer.create.steps]]
+name = "customer"
+query = "INSERT INTO customer (code, kind, name, email, vat, phone) VALUES (:code, :kind, :name, :email, :vat, :phone) RETURNING id"
+bind = { email = '${body.get("email")}', vat = '${body.get("vat")}', phone = '${body.get("phone")}' }
+capture = { customer = "rows[0].id" }
+[entities.customer.update]
+[[entities.customer.update.steps]]
+name = "customer"
+query = "UPDATE customer SET name = :name, email = :email WHERE id = :id"
+bind = { name = "${whole.name}", email = '${whole.get("email")}' }
+"#;
+
+const MAPPING: &str = r#"
+key = "code"
+[fields]
+code = { from = "code", push_to = "code" }
+kind = "kind"
+name = "name"
+email = { from = "email", none = [""] }
+vat = { from = "vat", none = [""] }
+phone = { from = "phone", none = [""] }
+"#;
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    /// Four customers at the ERP; the shop has one by his tax number, two with the e-mail of another, one with a telephone.
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("vaiven.toml", CONFIG);
+        write("adapters/drop.toml", DROP);
+        write("adapters/book.toml", BOOK);
+        write("mappings/drop/customer.toml", MAPPING);
+        write("mappings/book/customer.toml", MAPPING);
+        write(
+            "drop/customers_1.csv",
+            "code,kind,name,email,vat,phone\nC-1,company,Uno SL,uno@example.com,B12345674,\nC-2,person,Dos,info@example.com,,\n\
+             C-3,person,Tres,tres@example.com,,912345678\nC-4,person,Cuatro,cuatro@example.com,,\n",
+        );
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("shop.db"));
+        let mut shop = SqliteConnection::connect_with(&options.create_if_missing(true)).await.unwrap();
+        shop.execute(
+            "CREATE TABLE customer (id INTEGER PRIMARY KEY, code TEXT, kind TEXT, name TEXT, email TEXT, vat TEXT, phone TEXT);
+             INSERT INTO customer VALUES (1, 'web-1', 'company', 'Uno', 'web@example.com', 'ES B-12.345.674', ''),
+                 (2, 'web-2', 'person', 'Dos', 'INFO@example.com', '', ''), (3, 'web-3', 'person', 'Dos', 'info@example.com', '', ''),
+                 (4, 'web-4', 'person', 'Tres', '', '', '+34 912 34 56 78')",
+        )
+        .await
+        .unwrap();
+        shop.close().await.unwrap();
+        Self { folder }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        shown(&vaiven(self.path(), arguments, &[]))
+    }
+
+    fn code(&self, arguments: &[&str]) -> i32 {
+        vaiven(self.path(), arguments, &[]).status.code().unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_there_already_waits_for_a_word_and_goes_on_with_it() {
+    let place = Place::new().await;
+    let plan = place.run(&["plan"]);
+    assert!(plan.contains("(by vat, 50 % agree)") && plan.contains("review:customer"), "{plan}");
+    assert_eq!(place.code(&["run", "--once"]), 3);
+    insta::assert_snapshot!("review", place.run(&["links", "review"]));
+    let status = place.run(&["status"]);
+    assert!(status.contains("review:customer") && status.contains("vaiven links review"), "{status}");
+
+    insta::assert_snapshot!("linked", place.run(&["links", "link", "customer", "C-2", "web-3"]));
+    insta::assert_snapshot!("unlinked", place.run(&["links", "unlink", "customer", "C-3"]));
+    assert_eq!(place.code(&["run", "--once"]), 0);
+    insta::assert_snapshot!("nothing_waits", place.run(&["links", "review"]));
+    insta::assert_snapshot!("links", place.run(&["links", "list"]));
+    let explained = place.run(&["explain", "customer", "web-3"]);
+    assert!(explained.contains("(link)") && explained.contains("by person, 100 % agree"), "{explained}");
+    let explained = place.run(&["explain", "customer", "C-2"]);
+    assert!(explained.contains("It is one with customer web-3"), "{explained}");
+    let explained = place.run(&["explain", "customer", "C-4"]);
+    assert!(explained.contains("made by us"), "{explained}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_review_is_json_for_programs() {
+    let place = Place::new().await;
+    place.run(&["run", "--once"]);
+    let output = vaiven(place.path(), &["links", "review", "--json"], &[]);
+    let waiting: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(waiting.as_array().unwrap().len(), 2);
+    let two = waiting.as_array().unwrap().iter().find(|one| one["key"] == "C-2").unwrap();
+    assert_eq!((&two["target"], &two["tied_by"]), (&"shop".into(), &serde_json::Value::Null));
+    let shown = serde_json::json!({"key": "web-2", "ids": {"shop": "2"}, "agree": ["email"], "score": 100});
+    assert_eq!(two["candidates"][0], shown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_is_paused_ignored_and_taken_up_again() {
+    let place = Place::new().await;
+    place.run(&["run", "--once"]);
+    for (word, state) in [("pause", "paused"), ("ignore", "ignored")] {
+        let told = place.run(&["links", word, "customer", "web-1", "--at", "shop"]);
+        assert!(told.starts_with("exit 0\n") && told.contains(state), "{told}");
+        let listed = place.run(&["links", "list", "--state", state]);
+        assert!(listed.contains("web-1") && listed.contains(state), "{listed}");
+        let explained = place.run(&["explain", "customer", "web-1"]);
+        assert!(explained.contains(&format!("{state} (by ")), "{explained}");
+    }
+    place.run(&["links", "resume", "customer", "web-1"]);
+    assert!(!place.run(&["links", "list", "--state", "ignored"]).contains("web-1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_that_cannot_be_carried_out_is_refused_with_its_reason() {
+    let place = Place::new().await;
+    place.run(&["run", "--once"]);
+    insta::assert_snapshot!("nobody", place.run(&["links", "link", "customer", "C-99", "web-2"]));
+    insta::assert_snapshot!("both", place.run(&["links", "link", "customer", "web-2", "web-3"]));
+    insta::assert_snapshot!("no_object", place.run(&["links", "unlink", "customer", "C-2", "--at", "shop"]));
+    insta::assert_snapshot!("no_review", place.run(&["links", "unlink", "customer", "C-4"]));
+    insta::assert_snapshot!("elsewhere", place.run(&["links", "pause", "customer", "C-4", "--at", "crm"]));
+}
+
+#[test]
+fn what_a_flow_says_of_matching_is_checked_at_its_place() {
+    let rules = r#"match = { customer = ["vta", "addresses.line9", "active", { field = "phone", week = true }, { weak = true }] }"#;
+    let config = format!("{}{rules}\n", super::CONFIG);
+    insta::assert_snapshot!(super::said(&config, &["check", "--offline"], &[]));
+}
