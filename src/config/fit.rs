@@ -133,6 +133,21 @@ pub fn stock(
     LoadError::collect(problems.into_iter().map(Err::<(), _>)).map(|_| ())
 }
 
+/// Guests can only be recognised by rules for customers.
+pub fn guests(
+    flows: &[Flow],
+    sections: &indexmap::IndexMap<Spanned<String>, FlowSection>,
+    layers: &Layers,
+) -> Result<(), LoadError> {
+    let is_strong = |flow: &Flow| flow.matches.get("customer").is_some_and(|rules| rules.iter().any(|rule| !rule.weak));
+    let asking = flows.iter().find(|flow| flow.guests.as_ref().is_some_and(|guests| guests.matched));
+    let Some(flow) = asking.filter(|_| !flows.iter().any(is_strong)) else { return Ok(()) };
+    let node = sections.get(flow.name.as_str()).and_then(|section| section.guests.as_ref());
+    let place = node.map_or_else(|| layers.start(), |node| layers.place(&node.span()));
+    let problem = "guests cannot be recognised: no flow says what customers are matched by";
+    Err(LoadError::new(&place, problem).help("for example match = { customer = [\"vat\", \"email\"] }"))
+}
+
 /// Owners that go round in a circle: a value would be written over by each system in turn.
 pub fn circle(
     flows: &[Flow],

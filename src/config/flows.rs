@@ -51,6 +51,10 @@ pub struct FlowSection {
     #[serde(default, rename = "match")]
     #[schemars(with = "IndexMap<String, Vec<MatchSection>>")]
     pub matches: IndexMap<Spanned<String>, Vec<Spanned<Node>>>,
+    /// Whose orders are that name no customer: `keep` (nobody's, the default), `match` (a customer's who has their e-mail address,
+    /// tax number or telephone number), `{ one = "KEY" }` (that customer's), or `{ match = true, one = "KEY" }`.
+    #[schemars(with = "Option<GuestsSection>")]
+    pub guests: Option<Spanned<Node>>,
     /// What happens when a system edits a field that another owns: `repair`, `accept` or `report`. For all entities, or by
     /// entity or `entity.field`.
     #[schemars(with = "Option<OneOrEach<DriftPolicy>>")]
@@ -107,6 +111,15 @@ pub struct StockSection {
 enum NumberOrText {
     Number(u64),
     Text(String),
+}
+
+/// For the schema.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum GuestsSection {
+    Word(String),
+    One { r#match: Option<bool>, one: Option<String> },
 }
 
 /// For the schema.

@@ -131,6 +131,7 @@ impl Config {
         }
         let mappings = self.mappings(&flows, &ready, &registry, &entities, &mut problems);
         problems.extend(fit::stock(&flows, &self.sections.flows, &mappings, &self.layers).err());
+        problems.extend(fit::guests(&flows, &self.sections.flows, &self.layers).err());
         problems.extend(fit::circle(&flows, &self.sections.flows, &self.layers).err());
         let routes = Routes::new(flows).map_err(|error| {
             let (RoutesError::TwoOwners { second_flow: flow, .. }

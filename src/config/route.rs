@@ -13,7 +13,7 @@ use crate::{
     expr::{Expr, Known},
     load::{LoadError, Node, Place, Spanned},
     model::{Entities, EntitySpec, Kind, decimal},
-    sync::{Brakes, ConflictPolicy, Flow, MatchRule, SHARED, StockRule, Timetable, field_of},
+    sync::{Brakes, ConflictPolicy, Flow, Guests, MatchRule, SHARED, StockRule, Timetable, field_of},
 };
 
 /// Everything a flow's names are looked up in.
@@ -59,6 +59,7 @@ impl Names<'_> {
         note(self.field_lists(section, &section.fields).map(|fields| {
             flow.fields = fields.into_iter().map(|(entity, fields)| (entity, BTreeSet::from_iter(fields))).collect();
         }));
+        note(self.guests(section).map(|guests| flow.guests = guests));
         note(self.stock(section).map(|stock| flow.stock = stock));
         LoadError::collect(problems.into_iter().map(Err::<(), _>)).map(|_| flow)
     }
@@ -277,6 +278,36 @@ impl Names<'_> {
             Ok((entity.get_ref().clone(), LoadError::collect(rules)?))
         });
         Ok(LoadError::collect(lists)?.into_iter().collect())
+    }
+
+    /// `"match"`, or `{ match = true, one = "VARIOS" }`; the flow has to carry orders.
+    fn guests(&self, section: &FlowSection) -> Result<Option<Guests>, LoadError> {
+        const HELP: &str = "\"keep\", \"match\", { one = \"KEY\" }, or { match = true, one = \"KEY\" }";
+        let Some(node) = &section.guests else { return Ok(None) };
+        self.carried(section, "order", &self.place(node))?;
+        let mut guests = Guests::default();
+        match node.get_ref() {
+            Node::Text(text) if text == "keep" => return Ok(None),
+            Node::Text(text) if text == "match" => guests.matched = true,
+            Node::Table(members) => {
+                for (name, value) in members {
+                    match (name.as_str(), value.get_ref()) {
+                        ("match", Node::Boolean(flag)) => guests.matched = *flag,
+                        ("one", Node::Text(key)) if !key.trim().is_empty() => guests.one = Some(key.clone()),
+                        ("match" | "one", other) => {
+                            let problem = format!("`{name}` cannot be this {}", other.kind());
+                            return Err(LoadError::new(&self.place(value), problem).help(HELP));
+                        }
+                        _ => return Err(LoadError::unknown(&self.place(value), "key", name, ["match", "one"])),
+                    }
+                }
+            }
+            _ => {
+                let problem = "`guests` says whose orders are that name no customer";
+                return Err(LoadError::new(&self.place(node), problem).help(HELP));
+            }
+        }
+        Ok((guests != Guests::default()).then_some(guests))
     }
 
     /// `"vat"`, or `{ field = "phone", weak = true }`.

@@ -64,6 +64,10 @@ impl Store for Database {
         self.identify(system, entity, rows, weak).await
     }
 
+    async fn recognise(&self, entity: &str, wanted: &[Vec<(String, String)>]) -> Result<Vec<Option<RecordId>>> {
+        self.recognise(entity, wanted).await
+    }
+
     async fn ties(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Ties>> {
         self.ties(records).await
     }

@@ -73,6 +73,37 @@ impl Database {
         Ok(ties)
     }
 
+    pub(super) async fn recognise(
+        &self,
+        entity: &str,
+        wanted: &[Vec<(String, String)>],
+    ) -> Result<Vec<Option<RecordId>>> {
+        const SQL: &str = "SELECT CAST(f.place AS BIGINT), CAST(f.rank AS BIGINT), min(f.record), max(f.record) FROM ( \
+                SELECT j.value->>0 AS place, j.value->>1 AS rank, coalesce(a.same, a.id) AS record \
+                FROM json_each($1) j CROSS JOIN match_value m CROSS JOIN record a \
+                WHERE m.entity = $2 AND m.field = CAST(j.value->>2 AS BIGINT) AND m.value = j.value->>3 AND a.id = m.record) f \
+            GROUP BY f.place, f.rank ORDER BY 1, 2";
+        let mut lines = Vec::new();
+        for (place, values) in wanted.iter().enumerate() {
+            for (rank, (field, value)) in values.iter().enumerate() {
+                lines.push((place, rank, self.name(field).await?, value));
+            }
+        }
+        let mut found = vec![None; wanted.len()];
+        if lines.is_empty() {
+            return Ok(found);
+        }
+        let entity = self.name(entity).await?;
+        let mut decided = BTreeSet::new();
+        for row in self.pool.read("recognise records", SQL, args![rows(lines)?, entity]).await? {
+            let (place, record) = (row.small::<usize>(0)?, row.int(2)?);
+            if decided.insert(place) && record == row.int(3)? {
+                found[place] = Some(record);
+            }
+        }
+        Ok(found)
+    }
+
     pub(super) async fn linked(&self, states: &[LinkState], limit: u32) -> Result<Vec<(RecordId, String, Link)>> {
         const SQL: &str = "SELECT l.record, l.system, l.state, l.rule, l.score FROM link l JOIN record k ON k.id = l.record \
             WHERE l.state IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j) \

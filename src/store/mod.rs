@@ -728,6 +728,9 @@ pub trait Store: Send + Sync {
         weak: &[String],
     ) -> Result<Vec<Identified>>;
 
+    /// For each list of (match field, value), in order: the record that the first field which finds any finds alone.
+    async fn recognise(&self, entity: &str, wanted: &[Vec<(String, String)>]) -> Result<Vec<Option<RecordId>>>;
+
     // --- links ----------------------------------------------------------------------------------------------------
     /// Ties of records, where there is something to say of them.
     async fn ties(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Ties>>;

@@ -6,6 +6,7 @@ use super::{
     MissingPolicy,
     deliver::Batch,
     detect::{self, observe},
+    guests,
     outcome::{self, Tried},
     prepare::{Task, in_conflict},
 };
@@ -82,7 +83,8 @@ fn close(
     for (list, ids) in answer.parts {
         parts.entry(list).or_default().extend(ids);
     }
-    if let Some(shown) = shown {
+    if let Some(mut shown) = shown {
+        guests::keep(batch.parts, batch.target, batch.entity, Some(&before), &mut shown.fields);
         let assumed = Replica { fields, sent, ..placeholder(batch, &task, &id) };
         (fields, sent) = observe(Some(&assumed), shown.fields, mapping.reads());
         for (list, ids) in shown.parts {
@@ -231,6 +233,8 @@ pub(super) async fn conflict(
         Written { id: id.clone(), stored: Some(row.body.into_value()), version: version.clone(), ..Written::default() };
     let Some(mut pulled) = answered(batch, mapping.as_ref(), &answer) else { return Ok((verdict, None)) };
     detect::resolve(batch.parts, batch.target, &mut [&mut pulled]).await?;
+    let before = task.replica.as_ref().map(|replica| &replica.fields);
+    guests::keep(batch.parts, batch.target, batch.entity, before, &mut pulled.fields);
     let (fields, sent) = observe(task.replica.as_ref(), pulled.fields, mapping.reads());
     let replica = ReplicaWrite {
         record: task.job.record,

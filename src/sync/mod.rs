@@ -7,6 +7,7 @@ mod deliver;
 mod detect;
 mod engine;
 mod flight;
+mod guests;
 mod identity;
 mod lane;
 mod learn;
@@ -32,6 +33,7 @@ pub use brakes::{Allowed, Brake, Brakes, FEW};
 pub use decision::{Decision, DecisionError, decide};
 pub use deliver::Tally;
 pub use engine::{Engine, Limits, Parts, Summary, SystemLimits};
+pub use guests::Guests;
 pub use identity::{LinkError, Links, MatchRule, Named, Review, field_of, review};
 pub use merge::{Clash, Prefer, merge};
 pub use pass::Reach;
@@ -62,6 +64,8 @@ pub struct Flow {
     pub filters: BTreeMap<String, crate::expr::Expr>,
     /// Fields that tell whether two records are one, per entity; the first that finds any decides.
     pub matches: BTreeMap<String, Vec<MatchRule>>,
+    /// Whose the source's orders are that name no customer; absent: nobody's.
+    pub guests: Option<Guests>,
     pub on_delete: BTreeMap<String, DeletePolicy>,
     /// How long a record that a complete pull missed is left alone at the targets.
     pub grace: std::time::Duration,

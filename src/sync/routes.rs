@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ConflictPolicy, DeletePolicy, DriftPolicy, Flow, MatchRule, MissingPolicy, SHARED};
+use super::{ConflictPolicy, DeletePolicy, DriftPolicy, Flow, Guests, MatchRule, MissingPolicy, SHARED};
 
 /// The flows of a configuration.
 #[derive(Clone, Debug, Default)]
@@ -185,6 +185,12 @@ impl Routes {
             }
         }
         rules
+    }
+
+    /// Whose a shop's orders are that name no customer.
+    pub(super) fn guests(&self, shop: &str) -> Option<&Guests> {
+        let selling = self.flows.iter().filter(|flow| flow.from == shop && flow.carries("order"));
+        selling.filter_map(|flow| flow.guests.as_ref()).next()
     }
 
     /// Systems that flows write to.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     store::{LinkState, RecordId},
-    sync::{LinkError, Links, MatchRule, Named, review},
+    sync::{Guests, LinkError, Links, MatchRule, Named, review},
 };
 
 fn rule(field: &str) -> MatchRule {
@@ -252,4 +252,66 @@ async fn what_a_target_lost_is_made_again_once_its_link_is_forgotten() {
     assert_eq!(stage.links().split(&stage.customer("C-1").await, "erp").await.unwrap(), None);
     assert!(stage.released().await.is_clean());
     assert_eq!(stage.customers().len(), 1);
+}
+
+/// A shop that sells to guests, with customers at the ERP.
+async fn selling_to(guests: Guests) -> Stage {
+    let mut sales = flow("sales", "shop", "erp", &["customer", "order"]);
+    sales.matches.insert("customer".into(), vec![rule("vat"), rule("email")]);
+    sales.guests = Some(guests);
+    let stage = Stage::new(vec![sales]).await;
+    stage.erp.put("customer", "1", &person("430001", "B12345674", "ana@example.com"));
+    stage.erp.put("customer", "2", &person("430002", "", "twice@example.com"));
+    stage.erp.put("customer", "3", &person("430003", "", "twice@example.com"));
+    stage.erp.put("customer", "4", &person("VARIOS", "", ""));
+    stage
+}
+
+fn bought(number: &str, email: &str, vat: &str) -> Value {
+    json!({"number": number, "status": "paid", "currency": "EUR", "tax_included": false, "email": email,
+        "billing": {"vat": vat}, "totals": {"gross": "20"},
+        "lines": [{"line": "1", "sku": "H-1", "quantity": "2", "unit_price": "10", "total": "20"}]})
+}
+
+#[tokio::test]
+async fn a_guests_order_is_the_customers_who_is_recognised_else_the_one_for_all_else_nobodys() {
+    let one = || Some("VARIOS".to_owned());
+    for (guests, wanted) in [
+        (Guests { matched: true, one: None }, [Some("430001"), Some("430001"), None, None]),
+        (Guests { matched: false, one: one() }, [Some("VARIOS"); 4]),
+        (Guests { matched: true, one: one() }, [Some("430001"), Some("430001"), Some("VARIOS"), Some("VARIOS")]),
+        (Guests::default(), [None; 4]),
+    ] {
+        let stage = selling_to(guests.clone()).await;
+        stage.shop.put("order", "1", &bought("1001", "ANA@example.com", ""));
+        stage.shop.put("order", "2", &bought("1002", "other@example.com", "ES-B12345674"));
+        stage.shop.put("order", "3", &bought("1003", "twice@example.com", ""));
+        stage.shop.put("order", "4", &bought("1004", "", ""));
+        assert!(stage.once().await.is_clean(), "{guests:?}");
+        let mut orders = stage.erp.rows("order");
+        orders.sort_by_key(|order| order["number"].to_string());
+        for (order, wanted) in orders.iter().zip(wanted) {
+            let wanted = match wanted {
+                Some(key) => json!(stage.customer(key).await.record),
+                None => Value::Null,
+            };
+            assert_eq!(order.get("customer").cloned().unwrap_or_default(), wanted, "{guests:?} {}", order["number"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_guests_order_does_not_change_hands() {
+    let stage = selling_to(Guests { matched: true, one: None }).await;
+    stage.shop.put("order", "1", &bought("1001", "ana@example.com", ""));
+    assert!(stage.once().await.is_clean());
+    let ana = json!(stage.customer("430001").await.record);
+    stage.erp.put("customer", "1", &person("430001", "B12345674", "new@example.com"));
+    stage.erp.put("customer", "9", &person("430009", "", "ana@example.com"));
+    let mut shipped = bought("1001", "ana@example.com", "");
+    shipped["status"] = "shipped".into();
+    stage.shop.put("order", "1", &shipped);
+    assert!(stage.full().await.is_clean());
+    let order = &stage.erp.rows("order")[0];
+    assert_eq!((&order["customer"], &order["status"]), (&ana, &json!("shipped")));
 }

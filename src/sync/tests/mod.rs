@@ -91,7 +91,20 @@ impl Stage {
             let others: [(&str, &[&str]); 4] = [
                 ("price", &["code", "list", "sku", "amount", "currency", "tax_included", "group"]),
                 ("stock", &["sku", "quantity", "levels"]),
-                ("order", &["number", "status", "currency", "tax_included", "lines", "totals"]),
+                (
+                    "order",
+                    &[
+                        "number",
+                        "status",
+                        "currency",
+                        "tax_included",
+                        "lines",
+                        "totals",
+                        "customer",
+                        "email",
+                        "billing",
+                    ],
+                ),
                 ("customer", &["code", "kind", "name", "email", "vat", "phone"]),
             ];
             for (entity, fields) in others {

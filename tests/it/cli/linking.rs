@@ -200,3 +200,16 @@ fn what_a_flow_says_of_matching_is_checked_at_its_place() {
     let config = format!("{}{rules}\n", super::CONFIG);
     insta::assert_snapshot!(super::said(&config, &["check", "--offline"], &[]));
 }
+
+#[test]
+fn what_a_flow_says_of_guests_is_checked_at_its_place() {
+    let sales = |guests: &str| {
+        let sales = "[flows.sales]\nentities = [\"order\"]\nfrom = \"copy\"\nto = [\"erp\"]\n";
+        super::said(&format!("{}{sales}guests = {guests}\n", super::CONFIG), &["check", "--offline"], &[])
+    };
+    insta::assert_snapshot!("guests_unknown", sales(r#"{ match = true, ome = "VARIOS" }"#));
+    insta::assert_snapshot!("guests_nonsense", sales(r#""mach""#));
+    insta::assert_snapshot!("guests_unmatched", sales(r#""match""#));
+    let config = format!("{}guests = \"match\"\n", super::CONFIG);
+    insta::assert_snapshot!("guests_without_orders", super::said(&config, &["check", "--offline"], &[]));
+}

@@ -188,6 +188,8 @@ async fn of_two_records_that_match_one_neither_is_taken(backend: Backend) {
     let three = customer_pulled(store, "shop", "9", "", "info@example.org").await;
     assert!(three != one && three != two);
     let wanted = [(three, vec!["vat".to_owned(), "email".to_owned()])];
+    let recognised = store.recognise("customer", &[vec![("email".into(), "info@example.org".into())]]).await.unwrap();
+    assert_eq!(recognised, [None]);
     let found = store.candidates("crm", &wanted).await.unwrap();
     let found: Vec<_> = found[&three].iter().map(|one| (one.record, one.fields.as_slice())).collect();
     assert_eq!(found, [(one, &["email".to_owned()][..]), (two, &["email".to_owned()][..])]);
@@ -225,6 +227,8 @@ async fn what_tied_an_object_to_its_record_is_remembered(backend: Backend) {
     let link = Link { state: LinkState::Linked, rule: Some("vat".into()), score: Some(50) };
     assert_eq!(store.ties(&[ana]).await.unwrap()[&ana].links["shop"], link);
     assert_eq!(store.linked(&[LinkState::Linked], 0).await.unwrap(), [(ana, "shop".to_owned(), link)]);
+    let asked = [vec![("vat".into(), "ES9".into()), ("email".into(), "ana@example.org".into())], Vec::new()];
+    assert_eq!(store.recognise("customer", &asked).await.unwrap(), [Some(ana), None]);
     let weak = customer("8", "", "ana@example.org");
     let found = store.identify("erp", "customer", std::slice::from_ref(&weak), &["email".to_owned()]).await.unwrap();
     assert_ne!(found[0].record, ana, "a weak field never decides");
