@@ -120,6 +120,14 @@ impl Standing {
         (self.state(record, target) == LinkState::Paused).then(|| paused(entity, key, target))
     }
 
+    /// The same as both, in words.
+    pub(super) fn barred(&self, record: RecordId, target: &str) -> Option<&'static str> {
+        let ignored = "it was found to be another record, or its link is ignored (`vaiven links`)";
+        let paused = "its link is paused (`vaiven links resume` lets it go on)";
+        let is_paused = self.state(record, target) == LinkState::Paused;
+        if self.is_settled(record, target) { Some(ignored) } else { is_paused.then_some(paused) }
+    }
+
     /// What the sources say of a record: those whose tie is paused or ignored say nothing.
     pub(super) fn speaking(&self, record: RecordId, target: &str, replicas: &[Replica]) -> Option<Vec<Replica>> {
         let speaks = |one: &&Replica| one.system == target || self.state(record, &one.system) == LinkState::Linked;

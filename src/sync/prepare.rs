@@ -566,6 +566,8 @@ pub(super) struct View {
     pub(super) wanted: std::result::Result<Wanted, Failure>,
     /// Shared fields that nobody has decided on yet.
     pub(super) conflicts: BTreeSet<String>,
+    /// Why nothing may be written about it, whatever it is.
+    pub(super) barred: Option<&'static str>,
 }
 
 pub(super) async fn views(
@@ -584,6 +586,7 @@ pub(super) async fn views(
             .cloned(),
         wanted: wanted_of(batch, mapping, &loaded, job.record),
         conflicts: loaded.conflicts.get(&job.record).cloned().unwrap_or_default(),
+        barred: loaded.standing.barred(job.record, batch.target),
         job,
     };
     Ok(jobs.into_iter().map(view).collect())

@@ -189,8 +189,8 @@ impl Routes {
 
     /// Whose a shop's orders are that name no customer.
     pub(super) fn guests(&self, shop: &str) -> Option<&Guests> {
-        let selling = self.flows.iter().filter(|flow| flow.from == shop && flow.carries("order"));
-        selling.filter_map(|flow| flow.guests.as_ref()).next()
+        let mut selling = self.flows.iter().filter(|flow| flow.from == shop && flow.carries("order"));
+        selling.find_map(|flow| flow.guests.as_ref())
     }
 
     /// Systems that flows write to.

@@ -118,7 +118,16 @@ gated! {
     record(entity: &str, key: &str) -> Result<Option<RecordId>>;
     keys(records: &[RecordId]) -> Result<BTreeMap<RecordId, (String, String)>>;
     resolve(system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>>;
-    identify(system: &str, entity: &str, rows: &[(String, String, Vec<(String, String)>)]) -> Result<Vec<Identified>>;
+    identify(system: &str, entity: &str, rows: &[(String, String, Vec<(String, String)>)], weak: &[String]) -> Result<Vec<Identified>>;
+    recognise(entity: &str, wanted: &[Vec<(String, String)>]) -> Result<Vec<Option<RecordId>>>;
+    ties(records: &[RecordId]) -> Result<BTreeMap<RecordId, Ties>>;
+    linked(states: &[LinkState], limit: u32) -> Result<Vec<(RecordId, String, Link)>>;
+    candidates(target: &str, wanted: &[(RecordId, Vec<String>)]) -> Result<BTreeMap<RecordId, Vec<Candidate>>>;
+    scores(pairs: &[(RecordId, RecordId)]) -> Result<Vec<u8>>;
+    set_links(record: RecordId, systems: &[String], state: LinkState, jobs: &[NewJob], now: DateTime<Utc>) -> Result<()>;
+    set_apart(record: RecordId, others: &[RecordId], jobs: &[NewJob], now: DateTime<Utc>) -> Result<()>;
+    join(record: RecordId, into: RecordId, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool>;
+    split(record: RecordId, system: &str, key: &str, jobs: &[NewJob], now: DateTime<Utc>) -> Result<Option<RecordId>>;
     begin_run(system: &str, entity: &str, kind: RunKind, trigger: &str, now: DateTime<Utc>) -> Result<i64>;
     end_run(run: i64, balance: &Balance, error: Option<&str>, now: DateTime<Utc>) -> Result<()>;
     sight(system: &str, entity: &str, rows: &[Sighting]) -> Result<Sighted>;

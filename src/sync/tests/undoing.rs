@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    store::ChangeOp,
+    store::{ChangeOp, LinkState},
     sync::{Undone, undo},
 };
 
@@ -284,4 +284,16 @@ async fn stock_goes_down_again_by_an_undo_and_never_up() {
     assert!(undone.left.is_empty(), "{undone:?}");
     assert_eq!(undone.restored[0].fields, json!({"quantity": ["9", "2"]}).as_object().unwrap().clone());
     assert_eq!(stage.shop.rows("stock")[0]["quantity"], "2");
+}
+
+#[tokio::test]
+async fn nothing_is_taken_back_where_a_link_is_paused_or_ignored() {
+    for state in [LinkState::Paused, LinkState::Ignored] {
+        let (stage, run) = Stage::renamed().await;
+        let record = stage.store.record("product", "H-1").await.unwrap().unwrap();
+        stage.store.set_links(record, &["shop".to_owned()], state, &[], stage.engine.parts().env.now()).await.unwrap();
+        let undone = stage.undo(run).await;
+        assert!(undone.left[0].reason.contains("link is"), "{undone:?}");
+        assert_eq!(stage.at_shop(), ("Maza".into(), "Beta".into()));
+    }
 }

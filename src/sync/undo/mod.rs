@@ -276,6 +276,10 @@ impl Work<'_> {
             self.left(batch, key, None, format!("it was deleted at {}, which undo does not bring back", batch.target));
             return None;
         }
+        if let Some(why) = view.barred {
+            self.left(batch, key, None, why);
+            return None;
+        }
         let Some(here) = &view.here else {
             self.left(batch, key, None, format!("{} no longer has it", batch.target));
             return None;
