@@ -73,7 +73,7 @@ fn main() -> Result<()> {
     let words = words();
     let rows = words.iter().find_map(|word| word.parse::<usize>().ok());
     match words.first().map(String::as_str) {
-        Some("part") => return part(&words[1..]),
+        Some("part") => part(&words[1..]),
         Some("stock") => stock(rows.unwrap_or(20_000)),
         Some("burst") => burst(rows.unwrap_or(100_000)),
         _ => stock(rows.unwrap_or(20_000)).and_then(|()| burst(rows.unwrap_or(100_000))),

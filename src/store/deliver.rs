@@ -186,7 +186,7 @@ async fn append_attempts(tx: &mut Tx, held: &[&Delivered]) -> Result<()> {
 async fn wake_early(tx: &mut Tx, replicas: &Replicas<'_>, waits: &[(i64, String, String)]) -> Result<u64> {
     const THERE: &str = "SELECT j.key FROM json_each($1) j CROSS JOIN record k CROSS JOIN replica r \
         WHERE k.entity = CAST(j.value->>0 AS BIGINT) AND k.key = j.value->>1 \
-          AND r.record = k.id AND r.system = $2 AND r.gone_at IS NULL \
+          AND r.record = coalesce(k.same, k.id) AND r.system = $2 AND r.gone_at IS NULL \
         UNION SELECT j.key FROM json_each($1) j CROSS JOIN part p CROSS JOIN replica r \
         WHERE p.system = $2 AND p.list = CAST(j.value->>0 AS BIGINT) AND p.key = j.value->>1 \
           AND r.record = p.record AND r.system = $2 AND r.gone_at IS NULL";

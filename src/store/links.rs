@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{
     Candidate, Link, LinkState, NewJob, RecordId, Result, StoreError, Ties,
     database::Database,
-    queue::open_jobs,
+    queue::{lock_target, open_jobs},
     replica::make_aliases,
     sql::{Sql, Tx, args, rows},
     values::micros,
@@ -236,6 +236,7 @@ impl Database {
         // references to it mean the other.
         const GIVE_WAY: &str = "DELETE FROM replica WHERE record = $2 AND (gone_at IS NOT NULL OR fields IS NULL) \
             AND system IN (SELECT r.system FROM replica r WHERE r.record = $1 AND r.gone_at IS NULL AND r.fields IS NOT NULL)";
+        const SYSTEMS: &str = "SELECT system FROM replica WHERE record = $1 ORDER BY system";
         const MOVED: &str = "SELECT r.system FROM replica r WHERE r.record = $1 \
             AND NOT EXISTS (SELECT 1 FROM replica o WHERE o.record = $2 AND o.system = r.system)";
         const LINK: &str = "INSERT INTO link (record, system, state, rule, score) \
@@ -245,6 +246,10 @@ impl Database {
         let mut tx = self.pool.begin("join records").await?;
         if !both_stand(&mut tx, record, into).await? {
             return Ok(false);
+        }
+        // As whoever writes replicas, so that nobody parks on what arrives with this.
+        for system in tx.rows("join records", SYSTEMS, args![record]).await? {
+            lock_target(&mut tx, system.int(0)?, false).await?;
         }
         tx.execute("join records", GIVE_WAY, args![record, into]).await?;
         let moved = tx.rows("join records", MOVED, args![record, into]).await?;
@@ -256,6 +261,7 @@ impl Database {
         }
         make_aliases(&mut tx, &[(record, into)]).await?;
         forget_own(&mut tx, record, now).await?;
+        wake_for(&mut tx, record, into, now).await?;
         open_jobs(&mut tx, jobs.as_deref(), None, now).await?;
         tx.commit("join records").await?;
         Ok(true)
@@ -372,6 +378,17 @@ async fn keep_apart(tx: &mut Tx, record: RecordId, others: &[RecordId]) -> Resul
         ON CONFLICT DO NOTHING";
     let pairs = rows(others.iter().map(|other| (record.min(*other), record.max(*other))))?;
     tx.execute("keep records apart", SQL, args![pairs]).await.map(drop)
+}
+
+/// Queues what waits for either of two records that are one now, or for a part of it.
+async fn wake_for(tx: &mut Tx, one: RecordId, other: RecordId, now: DateTime<Utc>) -> Result<()> {
+    const SQL: &str = "UPDATE job SET state = 0, due = $3, attempts = 0, cause = NULL, error = NULL, error_class = NULL, \
+            updated_at = $3 \
+        WHERE state = 2 AND cause IN ( \
+            SELECT $4 || n.text || '=' || k.key FROM record k JOIN name n ON n.id = k.entity \
+            WHERE k.id IN ($1, $2) AND k.key IS NOT NULL \
+            UNION SELECT $4 || n.text || '=' || p.key FROM part p JOIN name n ON n.id = p.list WHERE p.record IN ($1, $2))";
+    tx.execute("wake parked jobs", SQL, args![one, other, micros(now), "missing:"]).await.map(drop)
 }
 
 /// What was to be done about a record that is another now, and what was known of it alone.

@@ -92,6 +92,7 @@ async fn where_two_records_match_one_creation_waits_until_a_person_says_which() 
             let others = [stage.customer("430001").await.record, stage.customer("430002").await.record];
             stage.links().part(&named, &others).await.unwrap();
         }
+        assert!(!stage.states().await.contains(&JobState::Parked), "released with the word itself");
         assert!(stage.released().await.is_clean(), "{chosen:?}");
         let names: Vec<String> = stage.customers().into_iter().map(|(_, name)| name).collect();
         assert_eq!(names.iter().filter(|name| *name == "Nombre de C-1").count(), 1, "{chosen:?}: {names:?}");
@@ -214,6 +215,7 @@ async fn while_a_link_is_paused_nothing_goes_either_way_and_nothing_is_lost() {
         assert_eq!(stage.causes().await, ["paused:product=H-1", "paused:product=H-1"], "{label}");
         assert_eq!(stage.erp.written() + stage.shop.written(), before, "{label}");
         stage.links().set(&named, None, LinkState::Linked).await.unwrap();
+        assert!(!stage.states().await.contains(&JobState::Parked), "released with the word itself");
         assert!(stage.released().await.is_clean(), "{label}");
         assert_eq!(stage.erp.rows("product")[0]["name"]["es"], *label, "{label}");
         assert_eq!(stage.shop.rows("product")[0]["brand"], *label, "{label}");
