@@ -52,7 +52,7 @@ pub struct FlowSection {
     #[schemars(with = "IndexMap<String, Vec<MatchSection>>")]
     pub matches: IndexMap<Spanned<String>, Vec<Spanned<Node>>>,
     /// Whose orders are that name no customer: `keep` (nobody's, the default), `match` (a customer's who has their e-mail address,
-    /// tax number or telephone number), `{ one = "KEY" }` (that customer's), or `{ match = true, one = "KEY" }`.
+    /// tax number or telephone number), `create` (the same, else a new customer's), `{ one = "KEY" }` (that customer's), or `{ match = true, one = "KEY" }`.
     #[schemars(with = "Option<GuestsSection>")]
     pub guests: Option<Spanned<Node>>,
     /// What happens when a system edits a field that another owns: `repair`, `accept` or `report`. For all entities, or by

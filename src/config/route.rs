@@ -282,13 +282,17 @@ impl Names<'_> {
 
     /// `"match"`, or `{ match = true, one = "VARIOS" }`; the flow has to carry orders.
     fn guests(&self, section: &FlowSection) -> Result<Option<Guests>, LoadError> {
-        const HELP: &str = "\"keep\", \"match\", { one = \"KEY\" }, or { match = true, one = \"KEY\" }";
+        const HELP: &str = "\"keep\", \"match\", \"create\", { one = \"KEY\" }, or { match = true, one = \"KEY\" }";
         let Some(node) = &section.guests else { return Ok(None) };
         self.carried(section, "order", &self.place(node))?;
         let mut guests = Guests::default();
         match node.get_ref() {
             Node::Text(text) if text == "keep" => return Ok(None),
             Node::Text(text) if text == "match" => guests.matched = true,
+            Node::Text(text) if text == "create" => {
+                self.carried(section, "customer", &self.place(node))?;
+                (guests.matched, guests.created) = (true, true);
+            }
             Node::Table(members) => {
                 for (name, value) in members {
                     match (name.as_str(), value.get_ref()) {

@@ -136,7 +136,7 @@ impl Reading<'_> {
             .collect();
 
         let mut orders: Vec<_> = pulled.iter_mut().map(|seen| (seen.id.as_str(), &mut seen.object.fields)).collect();
-        guests::settle(self.parts, system, self.entity, &known, &mut orders).await?;
+        guests::settle(self, &known, &mut orders).await?;
         let numbers: Vec<i64> = records.iter().map(|identified| identified.record).collect();
         let shared = Shared::of(self.parts, system, self.entity, self.mapping.reads(), &numbers).await?;
         let told = if shared.is_some() { self.parts.routes.told(self.entity) } else { BTreeSet::new() };

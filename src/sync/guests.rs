@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::{engine::Parts, flight::ORDER, identity::matches};
+use super::{detect::Reading, engine::Parts, flight::ORDER, identity::matches};
 use crate::{
     mapping::Fields,
-    store::{Replica, Result},
+    model::diff,
+    store::{ChangeOp, NewChange, PageCommit, RecordId, Replica, ReplicaWrite, Result},
 };
 
 const CUSTOMER: &str = "customer";
@@ -17,26 +18,35 @@ const CUSTOMER: &str = "customer";
 pub struct Guests {
     /// Of a customer who has the e-mail address, tax number or telephone number that it names, where that is a single one.
     pub matched: bool,
+    /// Else of a customer who is made of what it tells.
+    pub created: bool,
     /// Else of the customer of this key.
     pub one: Option<String>,
+}
+
+/// Beginning of the ids of customers whom no account stands for but an order.
+const MADE: &str = "guest:";
+
+/// Whether a replica's id is that of a customer who was made of an order: its system does not know him.
+pub(super) fn is_made(id: &str) -> bool {
+    id.starts_with(MADE)
 }
 
 /// Gives orders without a customer the one that the flow says. Who had one before keeps it: an order does not change hands
 /// because a customer edits his address.
 pub(super) async fn settle(
-    parts: &Parts,
-    system: &str,
-    entity: &str,
+    reading: &Reading<'_>,
     known: &HashMap<String, Replica>,
     orders: &mut [(&str, &mut Fields)],
 ) -> Result<()> {
-    let Some(guests) = parts.routes.guests(system).filter(|_| entity == ORDER) else { return Ok(()) };
-    let mut open: Vec<&mut Fields> = Vec::new();
+    let (parts, system) = (reading.parts, reading.system.name());
+    let Some(guests) = parts.routes.guests(system).filter(|_| reading.entity == ORDER) else { return Ok(()) };
+    let mut open: Vec<(&str, &mut Fields)> = Vec::new();
     for (id, fields) in orders.iter_mut().filter(|(_, fields)| is_nobodys(fields)) {
         let before = known.get(*id).and_then(|replica| replica.fields.get(CUSTOMER));
         match before.filter(|customer| !customer.is_null()) {
             Some(customer) => drop(fields.insert(CUSTOMER.to_owned(), customer.clone())),
-            None => open.push(fields),
+            None => open.push((id, fields)),
         }
     }
     if open.is_empty() {
@@ -46,19 +56,86 @@ pub(super) async fn settle(
     if guests.matched {
         let rules: Vec<_> = parts.routes.matches(CUSTOMER).into_iter().filter(|rule| !rule.weak).collect();
         let spec = parts.entities.get(CUSTOMER).map(|spec| &**spec);
-        let wanted: Vec<_> = open.iter().map(|order| matches(spec, &rules, &buyer(order))).collect();
+        let wanted: Vec<_> = open.iter().map(|(_, order)| matches(spec, &rules, &buyer(order))).collect();
         found = parts.store.recognise(CUSTOMER, &wanted).await?;
+    }
+    if guests.created {
+        for (customer, (id, order)) in found.iter_mut().zip(&open).filter(|(customer, _)| customer.is_none()) {
+            *customer = make(reading, id, order).await?;
+        }
     }
     if let (Some(key), true) = (&guests.one, found.contains(&None)) {
         let one = parts.store.records(CUSTOMER, std::slice::from_ref(key)).await?.first().copied();
         found.iter_mut().filter(|customer| customer.is_none()).for_each(|customer| *customer = one);
     }
-    for (order, customer) in open.into_iter().zip(found) {
+    for ((_, order), customer) in open.into_iter().zip(found) {
         if let Some(customer) = customer {
             order.insert(CUSTOMER.to_owned(), Value::from(customer));
         }
     }
     Ok(())
+}
+
+/// Makes a customer of what an order tells: he is delivered like any other, after a look at who is there already. Nobody, where
+/// it does not tell enough.
+async fn make(reading: &Reading<'_>, id: &str, order: &Fields) -> Result<Option<RecordId>> {
+    let (parts, system) = (reading.parts, reading.system.name());
+    let (Some(number), Some(mapping)) = (order.get("number").and_then(Value::as_str), parts.mapping(system, CUSTOMER))
+    else {
+        return Ok(None);
+    };
+    let key = format!("guest-{number}");
+    let mut fields = buyer(order);
+    fields.retain(|_, value| value.as_str().is_none_or(|text| !text.trim().is_empty()) && !value.is_null());
+    let is_company = fields.contains_key("company");
+    if let Some(company) = fields.get("company").cloned() {
+        fields.insert("name".to_owned(), company);
+    }
+    fields.insert("code".to_owned(), key.as_str().into());
+    fields.insert("kind".to_owned(), if is_company { "company" } else { "person" }.into());
+    if !fields.contains_key("name") || parts.validate(CUSTOMER, &mut fields).is_err() {
+        return Ok(None);
+    }
+    let rules = parts.routes.matches(CUSTOMER);
+    let weak: Vec<String> = rules.iter().filter(|rule| rule.weak).map(|rule| rule.field.clone()).collect();
+    let values = matches(parts.entities.get(CUSTOMER).map(|spec| &**spec), &rules, &fields);
+    // Of two orders of one person on a page the first has made him.
+    let strong: Vec<_> = values.iter().filter(|(field, _)| !weak.contains(field)).cloned().collect();
+    if let Some(known) = parts.store.recognise(CUSTOMER, &[strong]).await?.into_iter().next().flatten() {
+        return Ok(Some(known));
+    }
+    let row = (format!("{MADE}{id}"), key, values);
+    let Some(identified) = parts.store.identify(system, CUSTOMER, std::slice::from_ref(&row), &weak).await?.pop()
+    else {
+        return Ok(None);
+    };
+    let record = identified.record;
+    if identified.taken_by.is_some() {
+        return Ok(Some(record));
+    }
+    let customers =
+        Reading { parts, system: reading.system, mapping: mapping.as_ref(), entity: CUSTOMER, run: reading.run };
+    let mut page = PageCommit {
+        run: reading.run,
+        system: system.to_owned(),
+        entity: CUSTOMER.to_owned(),
+        changes: vec![NewChange { record, op: ChangeOp::Create, fields: diff(&Fields::new(), &fields) }],
+        ..PageCommit::default()
+    };
+    customers.jobs_for(record, &fields, &Fields::new(), true, &mut page.jobs);
+    page.replicas.push(ReplicaWrite {
+        record,
+        id: row.0,
+        fields,
+        sent: Fields::new(),
+        version: None,
+        print: None,
+        parts: None,
+        matches: row.2,
+        gone: false,
+    });
+    parts.store.commit_page(page, parts.env.now()).await?;
+    Ok(Some(record))
 }
 
 /// What a system shows of an order that it calls a guest's: it stays its customer's.
@@ -78,7 +155,15 @@ fn is_nobodys(order: &Fields) -> bool {
 /// What an order tells of who bought, as a customer would have it.
 fn buyer(order: &Fields) -> Fields {
     let billing = |name: &str| order.get("billing").and_then(|billing| billing.get(name)).cloned().unwrap_or_default();
+    let address: Fields = ["name", "company", "line1", "line2", "postcode", "city", "region", "country"]
+        .into_iter()
+        .map(|name| (name.to_owned(), billing(name)))
+        .filter(|(_, value)| !value.is_null())
+        .chain([("code".to_owned(), "billing".into())])
+        .collect();
+    let addresses = if address.contains_key("line1") { json!([address]) } else { Value::Null };
     let buyer = json!({
+        "addresses": addresses,
         "email": order.get("email").cloned().unwrap_or_default(),
         "vat": billing("vat"),
         "phone": billing("phone"),

@@ -12,6 +12,7 @@ use super::{
     deliver::{self, Batch},
     detect,
     flight::{self, Ledger},
+    guests,
     identity::Standing,
     learn,
     outcome::{self, Tried},
@@ -425,6 +426,11 @@ fn decide(
         }
     };
     let mut here = replicas.iter().find(|replica| replica.system == batch.target && replica.gone_at.is_none()).cloned();
+    // The system does not know whom an order of its own has made.
+    if here.as_ref().is_some_and(|here| guests::is_made(&here.id)) {
+        done(prepared, &job);
+        return None;
+    }
     let was_there =
         here.is_none() && replicas.iter().any(|replica| replica.system == batch.target && replica.gone_at.is_some());
     if was_there && matches!(wanted, Wanted::Fields(_)) && learn::missing_policy(batch) == MissingPolicy::Unlink {

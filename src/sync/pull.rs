@@ -10,13 +10,13 @@ use super::{
     detect::{Reading, add, count},
     engine::Parts,
     flight::{self, Evidence},
-    outcome,
+    guests, outcome,
 };
 use crate::{
     failure::{Class, Failure},
     mapping::Fields,
     port::{Facts, Page, PageToken, PullRequest, RowError, SourceRow},
-    store::{Balance, ChangeOp, Lease, NewChange, PageCommit, ReplicaWrite, RunKind, StoreError},
+    store::{Balance, ChangeOp, Lease, NewChange, PageCommit, Replica, ReplicaWrite, RunKind, StoreError},
 };
 
 const PAGE_ROWS: usize = 1000;
@@ -304,7 +304,8 @@ async fn gone(
         let slice = parts.store.unseen(system, reading.entity, pass, after, SLICE).await?;
         let Some((last, _)) = slice.last() else { return Ok(()) };
         let next = *last;
-        let slice: Vec<_> = slice.into_iter().filter(|(_, replica)| replica.written <= began).collect();
+        let is_lost = |replica: &Replica| replica.written <= began && !guests::is_made(&replica.id);
+        let slice: Vec<_> = slice.into_iter().filter(|(_, replica)| is_lost(replica)).collect();
         if slice.is_empty() {
             after = next;
             continue;
@@ -368,7 +369,8 @@ async fn missed(reading: &Reading<'_>, pass: &RoaringBitmap, began: i64, mut aft
         let slice = reading.parts.store.unseen(reading.system.name(), reading.entity, pass, after, SLICE).await?;
         let Some((last, _)) = slice.last() else { return Ok(all) };
         after = *last;
-        all += count(slice.iter().filter(|(_, replica)| replica.written <= began).count());
+        let is_lost = |replica: &Replica| replica.written <= began && !guests::is_made(&replica.id);
+        all += count(slice.iter().filter(|(_, replica)| is_lost(replica)).count());
     }
 }
 

@@ -279,9 +279,12 @@ fn bought(number: &str, email: &str, vat: &str) -> Value {
 async fn a_guests_order_is_the_customers_who_is_recognised_else_the_one_for_all_else_nobodys() {
     let one = || Some("VARIOS".to_owned());
     for (guests, wanted) in [
-        (Guests { matched: true, one: None }, [Some("430001"), Some("430001"), None, None]),
-        (Guests { matched: false, one: one() }, [Some("VARIOS"); 4]),
-        (Guests { matched: true, one: one() }, [Some("430001"), Some("430001"), Some("VARIOS"), Some("VARIOS")]),
+        (Guests { matched: true, ..Guests::default() }, [Some("430001"), Some("430001"), None, None]),
+        (Guests { one: one(), ..Guests::default() }, [Some("VARIOS"); 4]),
+        (
+            Guests { matched: true, one: one(), ..Guests::default() },
+            [Some("430001"), Some("430001"), Some("VARIOS"), Some("VARIOS")],
+        ),
         (Guests::default(), [None; 4]),
     ] {
         let stage = selling_to(guests.clone()).await;
@@ -304,7 +307,7 @@ async fn a_guests_order_is_the_customers_who_is_recognised_else_the_one_for_all_
 
 #[tokio::test]
 async fn a_guests_order_does_not_change_hands() {
-    let stage = selling_to(Guests { matched: true, one: None }).await;
+    let stage = selling_to(Guests { matched: true, ..Guests::default() }).await;
     stage.shop.put("order", "1", &bought("1001", "ana@example.com", ""));
     assert!(stage.once().await.is_clean());
     let ana = json!(stage.customer("430001").await.record);
@@ -316,4 +319,34 @@ async fn a_guests_order_does_not_change_hands() {
     assert!(stage.full().await.is_clean());
     let order = &stage.erp.rows("order")[0];
     assert_eq!((&order["customer"], &order["status"]), (&ana, &json!("shipped")));
+}
+
+#[tokio::test]
+async fn a_guest_whom_nobody_knows_becomes_a_customer_once() {
+    let stage = selling_to(Guests { matched: true, created: true, one: None }).await;
+    let named = |number: &str, email: &str, name: &str| {
+        let mut order = bought(number, email, "");
+        order["billing"]["name"] = name.into();
+        order
+    };
+    stage.shop.put("order", "1", &named("1001", "ana@example.com", "Ana"));
+    stage.shop.put("order", "2", &named("1002", "eva@example.com", "Eva"));
+    stage.shop.put("order", "3", &named("1003", "EVA@example.com", "Eva"));
+    stage.shop.put("order", "4", &named("1004", "nameless@example.com", ""));
+    stage.shop.put("order", "5", &named("1005", "twice@example.com", "Dos"));
+    stage.once().await;
+    assert_eq!(stage.causes().await, ["review:customer=guest-1005"], "two may be he");
+    let made = || stage.customers().into_iter().filter(|(code, _)| code.starts_with("guest")).collect::<Vec<_>>();
+    assert_eq!(made(), [("guest-1002".to_owned(), "Eva".to_owned())]);
+    let eva = json!(stage.customer("guest-1002").await.record);
+    let of = |number: &str| stage.erp.rows("order").into_iter().find(|order| order["number"] == number).unwrap();
+    assert_eq!((&of("1002")["customer"], &of("1003")["customer"]), (&eva, &eva));
+    assert!(of("1004").get("customer").is_none_or(Value::is_null), "an order without a name makes nobody");
+
+    // No listing of accounts takes him for gone, nothing is written of him to the shop, and the next order is his.
+    stage.links().set(&stage.customer("guest-1005").await, None, LinkState::Ignored).await.unwrap();
+    stage.shop.put("order", "6", &named("1006", "eva@example.com", "Eva"));
+    assert!(stage.full().await.is_clean());
+    assert_eq!((made().len(), stage.shop.written()), (1, 0));
+    assert_eq!(of("1006")["customer"], eva);
 }
