@@ -250,6 +250,10 @@ async fn look_at_plan(sql: &'static str, connection: impl sqlx::Executor<'_, Dat
     for (at, (parent, line)) in lines.iter().enumerate() {
         let inner = lines[..at].iter().any(|(other, outer)| other == parent && is_loop(outer));
         assert!(!(line.contains("VIRTUAL TABLE") && inner), "a set is read again for each row: {sql}\n{lines:#?}");
+        let around = lines.iter().filter(|(other, line)| other == parent && is_loop(line));
+        let sliced = around.map(|(_, line)| line).all(|line| line.contains(" replica "));
+        let sorted = sliced && sql.contains("LIMIT") && line == "USE TEMP B-TREE FOR ORDER BY";
+        assert!(!sorted, "all replicas are sorted for a slice of them: {sql}\n{lines:#?}");
     }
 }
 
