@@ -146,7 +146,7 @@ async fn part(words: &[String]) -> Result<()> {
 
 /// Seconds and requests of each step.
 async fn part_stock(erp: &Arc<Erp>, folder: &Path) -> Result<Vec<f64>> {
-    let (address, requests) = serve().await?;
+    let (address, shelf) = serve().await?;
     let shop = shop(address, folder)?;
     let engine = engine(folder, Arc::clone(erp), shop).await?;
     let mut figures = Vec::new();
@@ -155,11 +155,11 @@ async fn part_stock(erp: &Arc<Erp>, folder: &Path) -> Result<Vec<f64>> {
         if name != STEPS[0].0 {
             erp.change(changed);
         }
-        requests.store(0, Ordering::Relaxed);
+        shelf.requests.store(0, Ordering::Relaxed);
         let start = Instant::now();
         let summary = engine.once(None, kind, &CancellationToken::new()).await?;
         figures.push(start.elapsed().as_secs_f64());
-        figures.push(number(requests.load(Ordering::Relaxed)));
+        figures.push(number(shelf.requests.load(Ordering::Relaxed)));
         ensure!(summary.is_clean(), "{summary:?}");
         ensure!(usize::try_from(summary.delivered.written)? == changed, "{name}: {summary:?}");
     }
@@ -198,27 +198,52 @@ async fn part_burst(erp: &Arc<Erp>, folder: &Path) -> Result<Vec<f64>> {
     Ok(figures)
 }
 
-/// A server that takes stock and answers at once; counts its requests.
-async fn serve() -> Result<(SocketAddr, Arc<AtomicUsize>)> {
-    async fn batch(State(requests): State<Arc<AtomicUsize>>, Json(mut body): Json<Value>) -> Json<Value> {
-        requests.fetch_add(1, Ordering::Relaxed);
-        if let Some(created) = body.get_mut("create").and_then(Value::as_array_mut) {
-            for item in created {
-                item["id"] = item["sku"].clone();
+/// What the server holds, and how many writes it was asked for.
+#[derive(Default)]
+struct Shelf {
+    items: Mutex<BTreeMap<String, Value>>,
+    requests: AtomicUsize,
+}
+
+impl Shelf {
+    fn items(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Value>> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A server that takes stock and answers at once; counts the requests that write.
+async fn serve() -> Result<(SocketAddr, Arc<Shelf>)> {
+    async fn list(State(shelf): State<Arc<Shelf>>) -> Json<Value> {
+        Json(shelf.items().values().cloned().collect())
+    }
+    async fn batch(State(shelf): State<Arc<Shelf>>, Json(mut body): Json<Value>) -> Json<Value> {
+        shelf.requests.fetch_add(1, Ordering::Relaxed);
+        for kind in ["create", "update"] {
+            for item in body.get_mut(kind).and_then(Value::as_array_mut).into_iter().flatten() {
+                if kind == "create" {
+                    item["id"] = item["sku"].clone();
+                }
+                let id = item["id"].as_str().unwrap_or_default().to_owned();
+                let mut items = shelf.items();
+                let kept = items.entry(id).or_insert_with(|| json!({}));
+                for (name, value) in item.as_object().into_iter().flatten() {
+                    kept[name] = value.clone();
+                }
+                *item = kept.clone();
             }
         }
         Json(body)
     }
-    let requests = Arc::new(AtomicUsize::new(0));
+    let shelf = Arc::<Shelf>::default();
     let app = Router::new()
-        .route("/stock", routing::get(|| async { Json(json!([])) }))
+        .route("/stock", routing::get(list))
         .route("/stock/batch", routing::post(batch))
         .layer(axum::extract::DefaultBodyLimit::disable())
-        .with_state(Arc::clone(&requests));
+        .with_state(Arc::clone(&shelf));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move { axum::serve(listener, app).await });
-    Ok((address, requests))
+    Ok((address, shelf))
 }
 
 fn shop(address: SocketAddr, folder: &Path) -> Result<Arc<dyn System>> {
