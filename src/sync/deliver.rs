@@ -22,7 +22,7 @@ use super::{
 use crate::{
     failure::{Cause, Class, Failure},
     port::{Captures, Facts, Op, Outcome, Progress, System},
-    store::{Attempt, Claim, Delivered, Intent, Job, RunKind, StoreError, Turn, Verdict},
+    store::{Attempt, Claim, Delivered, Intent, Job, ReplicaWrite, RunKind, StoreError, Turn, Verdict},
 };
 
 /// When a write that was held back is tried again, unless somebody brings it forward.
@@ -159,6 +159,7 @@ pub(super) async fn batch(
         delivered.iter().filter_map(|one| one.attempt.as_ref()).map(|attempt| u64::from(attempt.requests)).sum();
     tally.count(&delivered);
     tally.requests += requests;
+    let unseen = unseen(&batch, &delivered);
     let summary = parts.store.deliver(target, &entity, delivered, parts.env.now()).await?;
     if !summary.lost.is_empty() {
         tracing::warn!(target, entity, jobs = ?summary.lost, "leases were lost meanwhile; another worker has these jobs");
@@ -166,8 +167,26 @@ pub(super) async fn batch(
     if summary.woken > 0 {
         parts.work.notify_waiters();
     }
+    if !unseen.is_empty() {
+        pull::look_back(parts, target, &entity, &unseen).await?;
+    }
     flight::after_delivery(parts, target, &entity).await?;
     Ok(true)
+}
+
+/// Objects of which a shared field was written, where the answer did not tell what was stored. They are read at once: what is
+/// there now is what the target made of it, what is there later is somebody's edit.
+fn unseen(batch: &Batch<'_>, delivered: &[Delivered]) -> Vec<String> {
+    let Some(shared) = batch.parts.routes.shared(batch.entity) else { return Vec::new() };
+    if !batch.system.facts(batch.entity).is_some_and(|facts| facts.read) {
+        return Vec::new();
+    }
+    let is_unseen = |replica: &ReplicaWrite| {
+        let mut sent = replica.sent.iter().filter(|(field, _)| shared.contains(*field));
+        !replica.gone && sent.any(|(field, value)| replica.fields.get(field).unwrap_or(&Value::Null) == value)
+    };
+    let written = delivered.iter().filter(|one| one.attempt.is_some()).filter_map(|one| one.replica.as_ref());
+    written.filter(|replica| is_unseen(replica)).map(|replica| replica.id.clone()).collect()
 }
 
 pub(super) fn fences(jobs: &[Job]) -> Vec<(i64, i64)> {

@@ -387,6 +387,22 @@ pub(super) async fn look(
     entity: &str,
     ids: &[String],
 ) -> Result<Result<bool, Failure>, StoreError> {
+    single(parts, system, entity, ids, "before a write").await
+}
+
+/// Reads objects right after they were written: what is there now is what the target made of it. Where they cannot be read,
+/// the next pull tells.
+pub(super) async fn look_back(parts: &Parts, system: &str, entity: &str, ids: &[String]) -> Result<(), StoreError> {
+    single(parts, system, entity, ids, "after a write").await.map(drop)
+}
+
+async fn single(
+    parts: &Parts,
+    system: &str,
+    entity: &str,
+    ids: &[String],
+    trigger: &str,
+) -> Result<Result<bool, Failure>, StoreError> {
     let (Some(endpoint), Some(mapping)) = (parts.systems.get(system), parts.mapping(system, entity)) else {
         return Ok(Ok(false));
     };
@@ -396,10 +412,18 @@ pub(super) async fn look(
         Ok(rows) => rows,
         Err(failure) => return Ok(Err(failure)),
     };
-    if reading.detect(&rows, &[], counter).await?.commit.changes.is_empty() {
+    let page = reading.detect(&rows, &[], counter).await?.commit;
+    if page.changes.is_empty() {
+        // Nothing to tell of; but that what was sent has arrived is worth knowing.
+        if page.rejections.is_empty() && !page.reprints.is_empty() {
+            match parts.store.commit_page(page, parts.env.now()).await {
+                Ok(_) | Err(StoreError::Stale(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
         return Ok(Ok(false));
     }
-    let run = parts.store.begin_run(system, entity, RunKind::Delta, "before a write", parts.env.now()).await?;
+    let run = parts.store.begin_run(system, entity, RunKind::Delta, trigger, parts.env.now()).await?;
     reading.run = run;
     let mut balance = Balance::default();
     commit(&reading, &rows, &[], Marks::default(), counter, &mut balance, &mut RoaringBitmap::new()).await?;

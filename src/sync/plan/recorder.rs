@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -28,6 +28,8 @@ pub(super) struct Recorder {
     hosts: BTreeSet<String>,
     tape: Arc<Tape>,
     personal: bool,
+    /// What was written here only seems to be: entity and id.
+    written: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl Recorder {
@@ -43,7 +45,7 @@ impl Recorder {
             named_parts(field, &mut hosts);
         }
         let inner = system.peeking().unwrap_or(system);
-        Self { inner, store, entities, hosts, tape, personal }
+        Self { inner, store, entities, hosts, tape, personal, written: Mutex::default() }
     }
 
     /// What the target would answer: ids for the object and for those of its parts that others hang on, which it does not
@@ -126,7 +128,11 @@ impl System for Recorder {
     }
 
     async fn read(&self, entity: &str, ids: &[String]) -> Result<Vec<SourceRow>, Failure> {
-        self.inner.read(entity, ids).await
+        let there: Vec<String> = {
+            let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            ids.iter().filter(|id| !written.contains(&(entity.to_owned(), (*id).clone()))).cloned().collect()
+        };
+        if there.is_empty() { Ok(Vec::new()) } else { self.inner.read(entity, &there).await }
     }
 
     async fn find(&self, entity: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
@@ -146,7 +152,10 @@ impl System for Recorder {
             }
         };
         self.tape.take(writes.iter().zip(&values).map(|(one, values)| self.line(entity, one, values)).collect());
-        writes.iter().map(|one| outcome(one, Ok(self.answer(entity, one)))).collect()
+        let answers: Vec<Written> = writes.iter().map(|one| self.answer(entity, one)).collect();
+        let ids = answers.iter().map(|answer| (entity.to_owned(), answer.id.clone()));
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+        writes.iter().zip(answers).map(|(one, answer)| outcome(one, Ok(answer))).collect()
     }
 
     fn pace(&self) -> Option<Pace> {

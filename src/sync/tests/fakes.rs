@@ -70,6 +70,8 @@ pub(super) struct FakeSystem {
     alter: fn(&str) -> String,
     /// A field it takes but never shows.
     pub(super) hides: Option<&'static str>,
+    /// Its answers to writes do not hold the object as stored.
+    terse: bool,
 }
 
 impl FakeSystem {
@@ -86,11 +88,24 @@ impl FakeSystem {
             ..Facts::default()
         };
         let facts_of = BTreeMap::new();
-        Self { name: name.into(), facts, facts_of, state: Mutex::default(), alter: str::to_owned, hides: None }
+        Self {
+            name: name.into(),
+            facts,
+            facts_of,
+            state: Mutex::default(),
+            alter: str::to_owned,
+            hides: None,
+            terse: false,
+        }
     }
 
     pub(super) fn with_facts(mut self, change: impl FnOnce(&mut Facts)) -> Self {
         change(&mut self.facts);
+        self
+    }
+
+    pub(super) fn terse(mut self) -> Self {
+        self.terse = true;
         self
     }
 
@@ -280,7 +295,7 @@ impl System for FakeSystem {
                 }
                 None | Some(Fault::Steps(_)) => self.apply(entity, &write).map(|(id, row)| Written {
                     id,
-                    stored: (!row.is_null()).then_some(row),
+                    stored: (!row.is_null() && !self.terse).then_some(row),
                     ..Written::default()
                 }),
             };

@@ -181,6 +181,31 @@ async fn an_unseen_edit_of_the_same_value_becomes_a_conflict_not_a_lost_update()
 }
 
 #[tokio::test]
+async fn an_edit_between_our_write_and_the_next_pull_is_not_taken_for_what_the_target_made_of_it() {
+    let stage = Stage::with(FakeSystem::new("erp"), FakeSystem::new("shop").terse(), sharing()).await;
+    stage.erp.put("product", "1", &named(&json!({"es": "Martillo", "en": "Hammer"})));
+    stage.pull("erp").await;
+    stage.deliver().await;
+    stage.edit_shop(&json!({"es": "Martillo", "en": "Mallet"}));
+    stage.erp.put("product", "1", &named(&json!({"es": "Mazo", "en": "Hammer"})));
+    assert!(stage.once().await.is_clean());
+    let both = json!({"es": "Mazo", "en": "Mallet"});
+    assert_eq!(stage.names(), (both.clone(), both));
+}
+
+#[tokio::test]
+async fn what_a_target_makes_of_a_shared_text_does_not_travel_back() {
+    let shop = FakeSystem::new("shop").terse().altering(|text| text.replace('&', "&amp;"));
+    let stage = Stage::with(FakeSystem::new("erp"), shop, sharing()).await;
+    stage.erp.put("product", "1", &named(&json!({"es": "Tuerca & perno"})));
+    for _ in 0..3 {
+        assert!(stage.once().await.is_clean());
+    }
+    assert_eq!(stage.names(), (json!({"es": "Tuerca & perno"}), json!({"es": "Tuerca &amp; perno"})));
+    assert_eq!((stage.erp.written(), stage.shop.written()), (0, 1));
+}
+
+#[tokio::test]
 async fn at_first_contact_the_system_an_entity_comes_from_has_the_word() {
     let stage = Stage::new(sharing()).await;
     stage.shop.put("product", "77", &named(&json!({"es": "De la tienda"})));
