@@ -70,6 +70,18 @@ configure() {
     mkdir "$work/vaiven"
     sed "s#http://127.0.0.1:8000#$erp#; s#http://127.0.0.1:3000#$shop#; s#^every .*#every = \"*/2 * * * * *\"#" \
         "$root/config/tryton-vendure.toml" >"$work/vaiven/vaiven.toml"
+    # Both systems may change the names of products.
+    sed -i 's/^stock  *= .*/&\nowners = { "product.name" = "shared" }/' "$work/vaiven/vaiven.toml"
+    cat >>"$work/vaiven/vaiven.toml" <<'END'
+
+[flows.names]
+entities  = ["product"]
+from      = "shop"
+to        = ["erp"]
+every     = "*/2 * * * * *"
+fields    = { product = ["name"] }
+on_delete = "ignore"
+END
     printf '\n[paths]\nadapters = ["%s/adapters"]\nmappings = ["%s/mappings"]\n' "$root" "$root" >>"$work/vaiven/vaiven.toml"
     # Answers come from this machine: what was cut off is carried out soon or never.
     sed -i 's/^\[systems\..*/&\nlimits = { settle = "3s" }/' "$work/vaiven/vaiven.toml"
@@ -82,6 +94,8 @@ once() { vaiven run --once; }
 
 # A run that writes nothing and leaves nothing to do.
 quiet() { vaiven run --once --json | tee "$work/quiet.json" | python3 "$here/quiet.py"; }
+
+both_ways() { python3 "$here/both_ways.py" "$1" "$erp" "$shop" "$binary" "$work/vaiven"; }
 
 checkout() { python3 "$peers/checkout.py" "$shop" "$@"; }
 
@@ -156,6 +170,21 @@ prepare seed delete
 verdict "a full pass finds what was deleted" vaiven run --resync catalog
 verdict "both systems tell the same after the full pass" equal
 verdict "nothing is left to do" quiet
+
+
+# What both sides do to one another; each of these looks at the systems alone.
+export ERP_PASSWORD=api-lab-1234 SHOP_PASSWORD=superadmin
+verdict "a name changed in two languages on two sides is merged" both_ways merge
+verdict "a name changed on both sides waits for a person, who decides" both_ways conflict
+verdict "a price of a tenth is held, rejected, corrected" both_ways typo
+verdict "an emptied catalog empties no shop" both_ways emptied
+verdict "a plan is what apply does, and nothing that changed since" both_ways plan
+verdict "an undone run is undone" both_ways undo
+verdict "counts and visitors meet, and nothing is sold twice" both_ways race
+verdict "a shipment of one line of two is shown as such" both_ways partial
+verdict "an order cancelled in the shop is cancelled in the ERP" both_ways cancelled
+verdict "both systems tell the same in the end" equal
+verdict "nothing is left to do in the end" quiet
 
 echo "took $((SECONDS / 60)) min $((SECONDS % 60)) s"
 echo "$passed passed, $failed failed"

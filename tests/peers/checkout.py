@@ -17,13 +17,17 @@ def articles(url):
 
 
 def buy(url, number, variants):
-    shop = Shop(url)
-    for line in range(1 + number % 3):
-        variant = variants[(number * 5 + line * 3) % len(variants)]
+    lines = [(variants[(number * 5 + line * 3) % len(variants)]["id"], 1 + (number + line) % 3) for line in range(1 + number % 3)]
+    return place(Shop(url), number, lines)
+
+
+def place(shop, number, lines):
+    """One order of these lines (id of the variant, quantity), paid; returns its code."""
+    for variant, quantity in lines:
         shop(
             f"mutation ($v: ID!, $q: Int!) {{ addItemToOrder(productVariantId: $v, quantity: $q) {{ {RESULT} }} }}",
-            v=variant["id"],
-            q=1 + (number + line) % 3,
+            v=variant,
+            q=quantity,
         )
     address = {"fullName": f"Iñigo Compra {number}", "streetLine1": f"Calle Alcalá {number}", "city": "Madrid",
                "postalCode": "28009", "countryCode": "ES", "phoneNumber": "+34 600 000 000"}

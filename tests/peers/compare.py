@@ -47,13 +47,15 @@ def of_erp(url):
     place = lambda row: tuple(row.get(part) for part in ["street", "city", "postal_code"])
     rows["customer"] = [(row["email"], (row["name"], place(first(row)))) for row in parties]
 
-    fields = ["reference", "total_amount", "state", "party.email", "lines", "shipments"]
+    fields = ["reference", "total_amount", "state", "shipment_state", "party.email", "lines", "shipments"]
     sales = [row for row in erp.search("sale.sale", [], fields) if row["reference"]]
     lines = {row["id"]: row for row in erp.search("sale.line", [], ["product.code", "quantity"])}
     bought = lambda row: tuple(sorted(
         (lines[line]["product."]["code"], int(lines[line]["quantity"])) for line in row["lines"]
         if lines[line]["product."] and lines[line]["product."]["code"] != "SHIPPING"))
-    rows["order"] = [(row["reference"], (row["party."]["email"], int(row["total_amount"] * 100), bought(row))) for row in sales]
+    # A sale that is over and shipped nothing was cancelled; in the shop such an order amounts to nothing.
+    total = lambda row: 0 if (row["state"], row["shipment_state"]) == ("done", "none") else int(row["total_amount"] * 100)
+    rows["order"] = [(row["reference"], (row["party."]["email"], total(row), bought(row))) for row in sales]
     states = {row["id"]: row["state"] for row in erp.search("stock.shipment.out", [], ["state"])}
     rows["shipment"] = [(row["reference"], sum(states[shipment] == "done" for shipment in row["shipments"])) for row in sales]
     return rows
@@ -122,4 +124,5 @@ def main():
     sys.exit(failed)
 
 
-main()
+if __name__ == "__main__":
+    main()

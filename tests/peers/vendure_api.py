@@ -20,6 +20,8 @@ class Api:
         answer = self.connection.getresponse()
         token = answer.headers.get("vendure-auth-token")
         body = json.loads(answer.read())
+        # The server ends connections that are idle; the next request opens one.
+        self.connection.close()
         if token:
             self.headers["authorization"] = f"Bearer {token}"
         if body.get("errors"):
