@@ -183,6 +183,7 @@ verdict "an undone run is undone" both_ways undo
 verdict "counts and visitors meet, and nothing is sold twice" both_ways race
 verdict "a shipment of one line of two is shown as such" both_ways partial
 verdict "an order cancelled in the shop is cancelled in the ERP" both_ways cancelled
+verdict "an order paid back in the shop gets one credit note in the ERP" both_ways refunded
 verdict "both systems tell the same in the end" equal
 verdict "nothing is left to do in the end" quiet
 
