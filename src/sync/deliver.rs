@@ -25,8 +25,8 @@ use crate::{
     store::{Attempt, Claim, Delivered, Intent, Job, ReplicaWrite, RunKind, StoreError, Turn, Verdict},
 };
 
-/// When a write that was held back is tried again, unless somebody brings it forward.
-const HELD: Duration = Duration::from_secs(3600);
+/// When a write that was held back is tried again, unless somebody brings it forward: who held it back may have been killed.
+const HELD: Duration = Duration::from_secs(600);
 
 /// How the deliveries of one pass ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

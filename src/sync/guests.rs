@@ -60,9 +60,7 @@ pub(super) async fn settle(
         found = parts.store.recognise(CUSTOMER, &wanted).await?;
     }
     if guests.created {
-        for (customer, (id, order)) in found.iter_mut().zip(&open).filter(|(customer, _)| customer.is_none()) {
-            *customer = make(reading, id, order).await?;
-        }
+        make(reading, &open, &mut found).await?;
     }
     if let (Some(key), true) = (&guests.one, found.contains(&None)) {
         let one = parts.store.records(CUSTOMER, std::slice::from_ref(key)).await?.first().copied();
@@ -76,66 +74,105 @@ pub(super) async fn settle(
     Ok(())
 }
 
-/// Makes a customer of what an order tells: he is delivered like any other, after a look at who is there already. Nobody, where
-/// it does not tell enough.
-async fn make(reading: &Reading<'_>, id: &str, order: &Fields) -> Result<Option<RecordId>> {
+/// A customer as an order tells of him.
+struct Buyer {
+    /// Position of his order.
+    at: usize,
+    id: String,
+    key: String,
+    fields: Fields,
+    /// What he is recognised by.
+    values: Vec<(String, String)>,
+}
+
+impl Buyer {
+    /// Nobody, where the order does not tell enough.
+    fn of(parts: &Parts, at: usize, id: &str, order: &Fields) -> Option<Self> {
+        let key = format!("guest-{}", order.get("number")?.as_str()?);
+        let mut fields = buyer(order);
+        fields.retain(|_, value| value.as_str().is_none_or(|text| !text.trim().is_empty()) && !value.is_null());
+        let is_company = fields.contains_key("company");
+        if let Some(company) = fields.get("company").cloned() {
+            fields.insert("name".to_owned(), company);
+        }
+        fields.insert("code".to_owned(), key.as_str().into());
+        fields.insert("kind".to_owned(), if is_company { "company" } else { "person" }.into());
+        if !fields.contains_key("name") || parts.validate(CUSTOMER, &mut fields).is_err() {
+            return None;
+        }
+        let spec = parts.entities.get(CUSTOMER).map(|spec| &**spec);
+        let values = matches(spec, &parts.routes.matches(CUSTOMER), &fields);
+        Some(Self { at, id: format!("{MADE}{id}"), key, fields, values })
+    }
+}
+
+/// Makes customers of what the orders tell that are nobody's in `found`: they are delivered like any others, after a look at who is
+/// there already. All of a page are made at once.
+async fn make(reading: &Reading<'_>, orders: &[(&str, &mut Fields)], found: &mut [Option<RecordId>]) -> Result<()> {
     let (parts, system) = (reading.parts, reading.system.name());
-    let (Some(number), Some(mapping)) = (order.get("number").and_then(Value::as_str), parts.mapping(system, CUSTOMER))
-    else {
-        return Ok(None);
+    let Some(mapping) = parts.mapping(system, CUSTOMER) else { return Ok(()) };
+    let weak: Vec<String> =
+        parts.routes.matches(CUSTOMER).iter().filter(|rule| rule.weak).map(|rule| rule.field.clone()).collect();
+    let strong = |buyer: &Buyer| -> Vec<(String, String)> {
+        buyer.values.iter().filter(|(field, _)| !weak.contains(field)).cloned().collect()
     };
-    let key = format!("guest-{number}");
-    let mut fields = buyer(order);
-    fields.retain(|_, value| value.as_str().is_none_or(|text| !text.trim().is_empty()) && !value.is_null());
-    let is_company = fields.contains_key("company");
-    if let Some(company) = fields.get("company").cloned() {
-        fields.insert("name".to_owned(), company);
+    let open = found.iter().zip(orders).enumerate().filter(|(_, (customer, _))| customer.is_none());
+    let buyers: Vec<Buyer> = open.filter_map(|(at, (_, (id, order)))| Buyer::of(parts, at, id, order)).collect();
+    let known = parts.store.recognise(CUSTOMER, &buyers.iter().map(strong).collect::<Vec<_>>()).await?;
+    // Of several orders of one person on a page the first makes him.
+    let mut makers: HashMap<(String, String), usize> = HashMap::new();
+    let (mut makes, mut follows): (Vec<Buyer>, Vec<(usize, usize)>) = (Vec::new(), Vec::new());
+    for (buyer, known) in buyers.into_iter().zip(known) {
+        if known.is_some() {
+            found[buyer.at] = known;
+            continue;
+        }
+        let values = strong(&buyer);
+        if let Some(maker) = values.iter().find_map(|value| makers.get(value)) {
+            follows.push((buyer.at, *maker));
+            continue;
+        }
+        makers.extend(values.into_iter().map(|value| (value, buyer.at)));
+        makes.push(buyer);
     }
-    fields.insert("code".to_owned(), key.as_str().into());
-    fields.insert("kind".to_owned(), if is_company { "company" } else { "person" }.into());
-    if !fields.contains_key("name") || parts.validate(CUSTOMER, &mut fields).is_err() {
-        return Ok(None);
+    if makes.is_empty() {
+        return Ok(());
     }
-    let rules = parts.routes.matches(CUSTOMER);
-    let weak: Vec<String> = rules.iter().filter(|rule| rule.weak).map(|rule| rule.field.clone()).collect();
-    let values = matches(parts.entities.get(CUSTOMER).map(|spec| &**spec), &rules, &fields);
-    // Of two orders of one person on a page the first has made him.
-    let strong: Vec<_> = values.iter().filter(|(field, _)| !weak.contains(field)).cloned().collect();
-    if let Some(known) = parts.store.recognise(CUSTOMER, &[strong]).await?.into_iter().next().flatten() {
-        return Ok(Some(known));
-    }
-    let row = (format!("{MADE}{id}"), key, values);
-    let Some(identified) = parts.store.identify(system, CUSTOMER, std::slice::from_ref(&row), &weak).await?.pop()
-    else {
-        return Ok(None);
-    };
-    let record = identified.record;
-    if identified.taken_by.is_some() {
-        return Ok(Some(record));
-    }
+    let wanted: Vec<_> = makes.iter().map(|one| (one.id.clone(), one.key.clone(), one.values.clone())).collect();
+    let identified = parts.store.identify(system, CUSTOMER, &wanted, &weak).await?;
     let customers =
         Reading { parts, system: reading.system, mapping: mapping.as_ref(), entity: CUSTOMER, run: reading.run };
     let mut page = PageCommit {
         run: reading.run,
         system: system.to_owned(),
         entity: CUSTOMER.to_owned(),
-        changes: vec![NewChange { record, op: ChangeOp::Create, fields: diff(&Fields::new(), &fields) }],
         ..PageCommit::default()
     };
-    customers.jobs_for(record, &fields, &Fields::new(), true, &mut page.jobs);
-    page.replicas.push(ReplicaWrite {
-        record,
-        id: row.0,
-        fields,
-        sent: Fields::new(),
-        version: None,
-        print: None,
-        parts: None,
-        matches: row.2,
-        gone: false,
-    });
-    parts.store.commit_page(page, parts.env.now()).await?;
-    Ok(Some(record))
+    for (buyer, identified) in makes.into_iter().zip(identified) {
+        let record = identified.record;
+        found[buyer.at] = Some(record);
+        if identified.taken_by.is_some() {
+            continue;
+        }
+        customers.jobs_for(record, &buyer.fields, &Fields::new(), true, &mut page.jobs);
+        let fields = diff(&Fields::new(), &buyer.fields);
+        page.changes.push(NewChange { record, op: ChangeOp::Create, fields });
+        page.replicas.push(ReplicaWrite {
+            record,
+            id: buyer.id,
+            fields: buyer.fields,
+            sent: Fields::new(),
+            version: None,
+            print: None,
+            parts: None,
+            matches: buyer.values,
+            gone: false,
+        });
+    }
+    for (at, maker) in follows {
+        found[at] = found[maker];
+    }
+    parts.store.commit_page(page, parts.env.now()).await.map(drop)
 }
 
 /// What a system shows of an order that it calls a guest's: it stays its customer's.

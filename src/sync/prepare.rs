@@ -418,7 +418,7 @@ fn decide(
     }
     let silent = loaded.standing.speaking(job.record, batch.target, replicas);
     let replicas = silent.as_deref().unwrap_or(replicas);
-    let wanted = match wanted_of(batch, mapping, loaded, job.record) {
+    let wanted = match wanted_of(batch, mapping, loaded, job.record, replicas) {
         Ok(wanted) => wanted,
         Err(failure) => {
             settle(prepared, batch, &job, &failure);
@@ -534,22 +534,22 @@ fn decide(
     Some(known)
 }
 
+/// What the target should be by these replicas of the record.
 fn wanted_of(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
     loaded: &Loaded,
     record: i64,
+    replicas: &[Replica],
 ) -> std::result::Result<Wanted, Failure> {
     let parts = batch.parts;
-    let replicas = loaded.replicas(record);
-    let silent = loaded.standing.speaking(record, batch.target, replicas);
     let has_active = parts.entities.get(batch.entity).is_some_and(|spec| spec.fields.contains_key("active"));
     let reads = |system: &str| parts.mapping(system, batch.entity).map(|mapping| mapping.reads().clone());
     wanted::wanted(
         &parts.routes,
         batch.entity,
         batch.target,
-        silent.as_deref().unwrap_or(replicas),
+        replicas,
         &reads,
         Side { writes: mapping.writes(), has_active },
         Agreed { merged: loaded.merged.get(&record), conflicts: loaded.conflicts.get(&record) },
@@ -583,17 +583,17 @@ pub(super) async fn views(
     jobs: Vec<Job>,
 ) -> Result<Vec<View>> {
     let loaded = Loaded::of(batch, facts, &jobs).await?;
-    let view = |job: Job| View {
-        key: loaded.key(job.record).to_owned(),
-        here: loaded
-            .replicas(job.record)
-            .iter()
-            .find(|replica| replica.system == batch.target && replica.gone_at.is_none())
-            .cloned(),
-        wanted: wanted_of(batch, mapping, &loaded, job.record),
-        conflicts: loaded.conflicts.get(&job.record).cloned().unwrap_or_default(),
-        barred: loaded.standing.barred(job.record, batch.target),
-        job,
+    let view = |job: Job| {
+        let replicas = loaded.replicas(job.record);
+        let silent = loaded.standing.speaking(job.record, batch.target, replicas);
+        View {
+            key: loaded.key(job.record).to_owned(),
+            here: replicas.iter().find(|one| one.system == batch.target && one.gone_at.is_none()).cloned(),
+            wanted: wanted_of(batch, mapping, &loaded, job.record, silent.as_deref().unwrap_or(replicas)),
+            conflicts: loaded.conflicts.get(&job.record).cloned().unwrap_or_default(),
+            barred: loaded.standing.barred(job.record, batch.target),
+            job,
+        }
     };
     Ok(jobs.into_iter().map(view).collect())
 }

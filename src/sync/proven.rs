@@ -37,7 +37,10 @@ pub(super) fn prove(
             continue;
         }
         if let Some(Proved::Unproven(unproven)) = spec.prove(&source.fields) {
-            let message = format!("the {entity} of {} does not add up, {unproven}", flow.from);
+            let message = format!(
+                "the {entity} of {} does not add up, {unproven}; mend it there, or the mapping line that leaves something out",
+                flow.from
+            );
             return Err(Failure::new(Class::Unmapped, message)
                 .with_field(proof.totals.clone())
                 .with_cause(Cause::proof(entity, key)));

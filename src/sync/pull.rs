@@ -217,7 +217,8 @@ async fn pages(
                 return Err(Failure::new(
                     Class::Rejected,
                     format!(
-                        "{} announced {announced} objects of {} and gave {}",
+                        "{} announced {announced} objects of {} and gave {}; nothing is taken for deleted before a full pull \
+                         shows all of them",
                         reading.system.name(),
                         reading.entity,
                         total.seen
@@ -264,7 +265,13 @@ async fn commit(
     const TRIES: u32 = 20;
     let mut tries = 0;
     loop {
-        let mut detected = reading.detect(rows, errors, counter).await?;
+        let mut detected = match reading.detect(rows, errors, counter).await {
+            Err(StoreError::Stale(_)) if tries < TRIES => {
+                tries += 1;
+                continue;
+            }
+            detected => detected?,
+        };
         detected.commit.cursor.clone_from(&marks.cursor);
         detected.commit.notes.clone_from(&marks.notes);
         let balance = detected.commit.balance.clone();
@@ -304,8 +311,7 @@ async fn gone(
         let slice = parts.store.unseen(system, reading.entity, pass, after, SLICE).await?;
         let Some((last, _)) = slice.last() else { return Ok(()) };
         let next = *last;
-        let is_lost = |replica: &Replica| replica.written <= began && !guests::is_made(&replica.id);
-        let slice: Vec<_> = slice.into_iter().filter(|(_, replica)| is_lost(replica)).collect();
+        let slice: Vec<_> = slice.into_iter().filter(|(_, replica)| is_lost(replica, began)).collect();
         if slice.is_empty() {
             after = next;
             continue;
@@ -315,8 +321,9 @@ async fn gone(
             return Err(Failure::new(
                 Class::Rejected,
                 format!(
-                    "{system} listed no {} at all, though it had some; nothing is taken for deleted",
-                    reading.entity
+                    "{system} listed no {entity} at all, though it had some; nothing is taken for deleted. See whether its \
+                     filters and the rights of its user show them",
+                    entity = reading.entity
                 ),
             )
             .into());
@@ -361,6 +368,12 @@ async fn gone(
     }
 }
 
+/// Whether a replica that a reading did not show is gone: not one that we wrote since the reading `began`, nor one that the
+/// system does not know of.
+fn is_lost(replica: &Replica, began: i64) -> bool {
+    replica.written <= began && !guests::is_made(&replica.id)
+}
+
 /// How many replicas numbered above `after` a complete reading did not show.
 async fn missed(reading: &Reading<'_>, pass: &RoaringBitmap, began: i64, mut after: u32) -> Result<u64, Stop> {
     const SLICE: usize = 2000;
@@ -369,8 +382,7 @@ async fn missed(reading: &Reading<'_>, pass: &RoaringBitmap, began: i64, mut aft
         let slice = reading.parts.store.unseen(reading.system.name(), reading.entity, pass, after, SLICE).await?;
         let Some((last, _)) = slice.last() else { return Ok(all) };
         after = *last;
-        let is_lost = |replica: &Replica| replica.written <= began && !guests::is_made(&replica.id);
-        all += count(slice.iter().filter(|(_, replica)| is_lost(replica)).count());
+        all += count(slice.iter().filter(|(_, replica)| is_lost(replica, began)).count());
     }
 }
 

@@ -2,73 +2,11 @@
 
 use std::path::Path;
 
-use sqlx::{Connection as _, Executor as _, SqliteConnection};
+use super::{people, shown, vaiven};
 
-use super::{shown, vaiven};
-
-const CONFIG: &str = r#"
-[systems.erp]
-adapter = "drop"
-folder = "drop"
-
-[systems.shop]
-adapter = "book"
-file = "shop.db"
-
-[flows.people]
-entities = ["customer"]
-from = "erp"
-to = ["shop"]
-match = { customer = ["vat", "email", { field = "phone", weak = true }] }
-"#;
-
-const DROP: &str = r#"
-driver = "files"
-summary = "What an ERP drops"
-[settings]
-folder = { kind = "path" }
-[files]
-folder = "${folder}"
-[entities.customer]
-id = "code"
-[entities.customer.list]
-files = "customers*.csv"
-format = "csv"
-settled = "0s"
-complete = true
-"#;
-
-const BOOK: &str = r#"
-driver = "sql"
-summary = "A shop's database"
-[settings]
-file = { kind = "path" }
-[sql]
-url = "sqlite://${file}"
-[entities.customer]
-id = "id"
-[entities.customer.list]
-query = "SELECT * FROM customer WHERE id > :after ORDER BY id LIMIT :limit"
-pages = { by = "keyset", key = "id", size = 500 }
-[entities.customer.read]
-query = "SELECT * FROM customer WHERE id IN (:ids)"
-max = 500
-[entities.customer.find]
-query = "SELECT * FROM customer WHERE code = :key"
-where = "row.code == key"
-[entities.customer.create]
-id = "customer"
-[[entities.customer.create.steps]]
-name = "customer"
-query = "INSERT INTO customer (code, kind, name, email, vat, phone) VALUES (:code, :kind, :name, :email, :vat, :phone) RETURNING id"
-bind = { email = '${body.get("email")}', vat = '${body.get("vat")}', phone = '${body.get("phone")}' }
-capture = { customer = "rows[0].id" }
-[entities.customer.update]
-[[entities.customer.update.steps]]
-name = "customer"
-query = "UPDATE customer SET name = :name, email = :email WHERE id = :id"
-bind = { name = "${whole.name}", email = '${whole.get("email")}' }
-"#;
+fn config() -> String {
+    format!("{}match = {{ customer = [\"vat\", \"email\", {{ field = \"phone\", weak = true }}] }}\n", people::CONFIG)
+}
 
 const MAPPING: &str = r#"
 key = "code"
@@ -88,33 +26,17 @@ struct Place {
 impl Place {
     /// Four customers at the ERP; the shop has one by his tax number, two with the e-mail of another, one with a telephone.
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        };
-        write("vaiven.toml", CONFIG);
-        write("adapters/drop.toml", DROP);
-        write("adapters/book.toml", BOOK);
-        write("mappings/drop/customer.toml", MAPPING);
-        write("mappings/book/customer.toml", MAPPING);
-        write(
-            "drop/customers_1.csv",
+        let shops = "INSERT INTO customer (id, code, kind, name, email, vat, phone) VALUES \
+            (1, 'web-1', 'company', 'Uno', 'web@example.com', 'ES B-12.345.674', ''), \
+            (2, 'web-2', 'person', 'Dos', 'INFO@example.com', '', ''), (3, 'web-3', 'person', 'Dos', 'info@example.com', '', ''), \
+            (4, 'web-4', 'person', 'Tres', '', '', '+34 912 34 56 78')";
+        let folder = people::place(&config(), MAPPING, shops).await;
+        people::drop_file(
+            folder.path(),
+            1,
             "code,kind,name,email,vat,phone\nC-1,company,Uno SL,uno@example.com,B12345674,\nC-2,person,Dos,info@example.com,,\n\
              C-3,person,Tres,tres@example.com,,912345678\nC-4,person,Cuatro,cuatro@example.com,,\n",
         );
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join("shop.db"));
-        let mut shop = SqliteConnection::connect_with(&options.create_if_missing(true)).await.unwrap();
-        shop.execute(
-            "CREATE TABLE customer (id INTEGER PRIMARY KEY, code TEXT, kind TEXT, name TEXT, email TEXT, vat TEXT, phone TEXT);
-             INSERT INTO customer VALUES (1, 'web-1', 'company', 'Uno', 'web@example.com', 'ES B-12.345.674', ''),
-                 (2, 'web-2', 'person', 'Dos', 'INFO@example.com', '', ''), (3, 'web-3', 'person', 'Dos', 'info@example.com', '', ''),
-                 (4, 'web-4', 'person', 'Tres', '', '', '+34 912 34 56 78')",
-        )
-        .await
-        .unwrap();
-        shop.close().await.unwrap();
         Self { folder }
     }
 

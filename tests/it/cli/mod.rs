@@ -2,6 +2,7 @@
 
 mod brakes;
 mod linking;
+mod people;
 mod planning;
 mod stopping;
 

@@ -4,69 +4,10 @@ use std::{collections::BTreeSet, path::Path};
 
 use sqlx::{Connection as _, Executor as _, Row as _, SqliteConnection};
 
-use super::{shown, vaiven};
-
-const CONFIG: &str = r#"
-[systems.erp]
-adapter = "drop"
-folder = "drop"
-
-[systems.shop]
-adapter = "book"
-file = "shop.db"
-
-[flows.people]
-entities = ["customer"]
-from = "erp"
-to = ["shop"]
-"#;
-
-const DROP: &str = r#"
-driver = "files"
-summary = "What an ERP drops"
-[settings]
-folder = { kind = "path" }
-[files]
-folder = "${folder}"
-[entities.customer]
-id = "code"
-[entities.customer.list]
-files = "customers*.csv"
-format = "csv"
-settled = "0s"
-complete = true
-"#;
-
-const BOOK: &str = r#"
-driver = "sql"
-summary = "A shop's database"
-[settings]
-file = { kind = "path" }
-[sql]
-url = "sqlite://${file}"
-[entities.customer]
-id = "id"
-[entities.customer.list]
-query = "SELECT * FROM customer WHERE id > :after ORDER BY id LIMIT :limit"
-pages = { by = "keyset", key = "id", size = 500 }
-[entities.customer.read]
-query = "SELECT * FROM customer WHERE id IN (:ids)"
-max = 500
-[entities.customer.find]
-query = "SELECT * FROM customer WHERE code = :key"
-where = "row.code == key"
-[entities.customer.create]
-id = "customer"
-[[entities.customer.create.steps]]
-name = "customer"
-query = "INSERT INTO customer (code, kind, name, grp) VALUES (:code, :kind, :name, :grp) RETURNING id"
-capture = { customer = "rows[0].id" }
-[entities.customer.update]
-[[entities.customer.update.steps]]
-name = "customer"
-query = "UPDATE customer SET name = :name, grp = :grp WHERE id = :id"
-bind = { name = "${whole.name}", grp = "${whole.grp}" }
-"#;
+use super::{
+    people::{self, CONFIG},
+    shown, vaiven,
+};
 
 const MAPPING: &str = r#"
 key = "code"
@@ -84,27 +25,9 @@ struct Place {
 impl Place {
     /// Three customers at the ERP, one of which the shop has as well.
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        };
-        write("vaiven.toml", CONFIG);
-        write("adapters/drop.toml", DROP);
-        write("adapters/book.toml", BOOK);
-        write("mappings/drop/customer.toml", MAPPING);
-        write("mappings/book/customer.toml", MAPPING);
-        let place = Self { folder };
+        let shops = "INSERT INTO customer (id, code, kind, name, grp) VALUES (70, 'C-2', 'person', 'Dos', 'z')";
+        let place = Self { folder: people::place(CONFIG, MAPPING, shops).await };
         place.drop_file(1, "C-1,company,Uno SL,a\nC-2,person,Dos,a\nC-3,company,Tres SL,b\n");
-        let mut shop = place.shop().await;
-        shop.execute(
-            "CREATE TABLE customer (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, name TEXT NOT NULL, grp TEXT);
-             INSERT INTO customer VALUES (70, 'C-2', 'person', 'Dos', 'z')",
-        )
-        .await
-        .unwrap();
-        shop.close().await.unwrap();
         place
     }
 
@@ -113,15 +36,11 @@ impl Place {
     }
 
     fn drop_file(&self, number: u32, rows: &str) {
-        let file = self.path().join(format!("drop/customers_{number}.csv"));
-        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(file, format!("code,kind,name,grp\n{rows}")).unwrap();
+        people::drop_file(self.path(), number, &format!("code,kind,name,grp\n{rows}"));
     }
 
     async fn shop(&self) -> SqliteConnection {
-        let options =
-            sqlx::sqlite::SqliteConnectOptions::new().filename(self.path().join("shop.db")).create_if_missing(true);
-        SqliteConnection::connect_with(&options).await.unwrap()
+        people::shop(self.path()).await
     }
 
     /// `code name group` of each.
