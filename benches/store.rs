@@ -150,17 +150,7 @@ async fn queue(store: &SharedStore, count: usize, workers: usize) -> Result<Vec<
                     return Ok::<usize, store::StoreError>(finished);
                 }
                 finished += jobs.len();
-                let done = jobs
-                    .iter()
-                    .map(|job| Delivered {
-                        job: job.id,
-                        fence: job.fence,
-                        verdict: Verdict::Done { noop: true },
-                        replica: None,
-                        change: None,
-                        attempt: None,
-                    })
-                    .collect();
+                let done = jobs.iter().map(|job| Delivered::new(job, Verdict::Done { noop: true })).collect();
                 store.deliver(&target, "stock", done, Utc::now()).await?;
             }
         });

@@ -604,6 +604,16 @@ pub struct Delivered {
     pub change: Option<NewChange>,
     /// Line of the attempt history; absent for a no-op.
     pub attempt: Option<Attempt>,
+    /// Whether the target shows more than it was sent: its object is to be read again, so that all others hear of it.
+    pub news: bool,
+}
+
+impl Delivered {
+    /// A job's end of which nothing else is to be remembered.
+    #[must_use]
+    pub const fn new(job: &Job, verdict: Verdict) -> Self {
+        Self { job: job.id, fence: job.fence, verdict, replica: None, change: None, attempt: None, news: false }
+    }
 }
 
 /// Line of the attempt history.

@@ -174,19 +174,23 @@ pub(super) async fn batch(
     Ok(true)
 }
 
-/// Objects of which a shared field was written, where the answer did not tell what was stored. They are read at once: what is
-/// there now is what the target made of it, what is there later is somebody's edit.
+/// Objects to be read again at once: those that show more than they were sent, and those of which a shared field was written
+/// where the answer did not tell what was stored: what is there now is what the target made of it, what is there later is
+/// somebody's edit.
 fn unseen(batch: &Batch<'_>, delivered: &[Delivered]) -> Vec<String> {
-    let Some(shared) = batch.parts.routes.shared(batch.entity) else { return Vec::new() };
     if !batch.system.facts(batch.entity).is_some_and(|facts| facts.read) {
         return Vec::new();
     }
+    let shared = batch.parts.routes.shared(batch.entity);
     let is_unseen = |replica: &ReplicaWrite| {
-        let mut sent = replica.sent.iter().filter(|(field, _)| shared.contains(*field));
-        !replica.gone && sent.any(|(field, value)| replica.fields.get(field).unwrap_or(&Value::Null) == value)
+        let mut sent = replica.sent.iter().filter(|(field, _)| shared.is_some_and(|shared| shared.contains(*field)));
+        sent.any(|(field, value)| replica.fields.get(field).unwrap_or(&Value::Null) == value)
     };
-    let written = delivered.iter().filter(|one| one.attempt.is_some()).filter_map(|one| one.replica.as_ref());
-    written.filter(|replica| is_unseen(replica)).map(|replica| replica.id.clone()).collect()
+    let unseen = |one: &Delivered| {
+        let replica = one.replica.as_ref().filter(|replica| !replica.gone)?;
+        (one.news || one.attempt.is_some() && is_unseen(replica)).then(|| replica.id.clone())
+    };
+    delivered.iter().filter_map(unseen).collect()
 }
 
 pub(super) fn fences(jobs: &[Job]) -> Vec<(i64, i64)> {
@@ -271,20 +275,16 @@ impl Batch<'_> {
         for (task, held) in tasks.into_iter().zip(held) {
             match held {
                 None => admitted.push(task),
-                Some(why) => delivered.push(Delivered {
-                    job: task.job.id,
-                    fence: task.job.fence,
-                    verdict: Verdict::Retry {
+                Some(why) => {
+                    let verdict = Verdict::Retry {
                         at: outcome::later(self.parts.env.now(), HELD),
                         burn: false,
-                        intent: task.job.intent,
+                        intent: task.job.intent.clone(),
                         class: "held".to_owned(),
                         error: why,
-                    },
-                    replica: None,
-                    change: None,
-                    attempt: None,
-                }),
+                    };
+                    delivered.push(Delivered::new(&task.job, verdict));
+                }
             }
         }
         admitted
@@ -404,18 +404,11 @@ impl Batch<'_> {
         };
         let (verdict, replica) = match failure.class {
             Class::Missing => learn::missing(self, &task, failure, &tried),
-            Class::Conflict => learn::conflict(self, facts, &task, failure, &tried).await?,
+            Class::Conflict => (learn::conflict(self, facts, &task, failure, &tried).await?, None),
             _ => (outcome::verdict(failure, &tried, &self.parts.env), None),
         };
         tracing::debug!(target = self.target, entity = self.entity, job = task.job.id, class = %failure.class, "write failed");
-        Ok(Delivered {
-            job: task.job.id,
-            fence: task.job.fence,
-            verdict,
-            replica,
-            change: None,
-            attempt: Some(attempt),
-        })
+        Ok(Delivered { replica, attempt: Some(attempt), ..Delivered::new(&task.job, verdict) })
     }
 }
 

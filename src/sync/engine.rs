@@ -185,8 +185,8 @@ impl Engine {
         self.cure(shutdown).await?;
         brakes::settle_all(&self.parts).await?;
         let mut summary = Summary::default();
-        let idle = shutdown.child_token();
         let share = Share::everything(&self.parts.routes);
+        let idle = shutdown.child_token();
         let pulls = async {
             let runs = match scope {
                 Some(scope) => self.resync(scope, shutdown).await,
@@ -197,8 +197,19 @@ impl Engine {
             settled.and(runs)
         };
         let (runs, delivered) = tokio::join!(pulls, self.workers(&share, &idle));
-        summary.runs = runs?;
-        summary.delivered = delivered?;
+        (summary.runs, summary.delivered) = (runs?, delivered?);
+        // The end of a worker's last batch may open jobs.
+        while !shutdown.is_cancelled() && self.is_busy(&share).await? {
+            let idle = shutdown.child_token();
+            let wait = async {
+                let settled = self.until_idle(&share, shutdown).await;
+                idle.cancel();
+                settled
+            };
+            let (settled, delivered) = tokio::join!(wait, self.workers(&share, &idle));
+            settled?;
+            summary.delivered.add(&delivered?);
+        }
         for backlog in self.parts.store.backlog().await? {
             *summary.left.entry(backlog.state.as_str().to_owned()).or_default() += backlog.count;
         }
@@ -363,22 +374,22 @@ impl Engine {
 
     /// Returns when no job of this share is running and none is queued that comes due within reach.
     pub(super) async fn until_idle(&self, share: &Share, cancel: &CancellationToken) -> Result<(), StoreError> {
-        const REACH: chrono::Duration = chrono::Duration::minutes(3);
-        while !cancel.is_cancelled() {
-            let horizon = self.parts.env.now() + REACH;
-            let backlog = self.parts.store.backlog().await?;
-            let busy =
-                backlog.iter().filter(|line| share.covers(&line.target, &line.entity)).any(|line| match line.state {
-                    JobState::Running => true,
-                    JobState::Queued => line.due.is_none_or(|due| due <= horizon),
-                    _ => false,
-                });
-            if !busy {
-                return Ok(());
-            }
+        while !cancel.is_cancelled() && self.is_busy(share).await? {
             self.parts.env.sleep(self.parts.limits.poll / 5).await;
         }
         Ok(())
+    }
+
+    /// Whether anything is being delivered, or is to be within the next minutes.
+    async fn is_busy(&self, share: &Share) -> Result<bool, StoreError> {
+        const REACH: chrono::Duration = chrono::Duration::minutes(3);
+        let horizon = self.parts.env.now() + REACH;
+        let backlog = self.parts.store.backlog().await?;
+        Ok(backlog.iter().filter(|line| share.covers(&line.target, &line.entity)).any(|line| match line.state {
+            JobState::Running => true,
+            JobState::Queued => line.due.is_none_or(|due| due <= horizon),
+            _ => false,
+        }))
     }
 
     async fn keep_schedule(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {

@@ -1,5 +1,7 @@
 //! After a write: what the target holds now, from its answer or from what was sent.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{
@@ -9,6 +11,7 @@ use super::{
     guests,
     outcome::{self, Tried},
     prepare::{Task, in_conflict},
+    pull,
 };
 use crate::{
     failure::{Class, Failure},
@@ -57,14 +60,11 @@ fn close(
     let id = if answer.id.is_empty() { task.write.id.clone().unwrap_or_default() } else { answer.id };
     if task.write.op == Op::Delete {
         let change = NewChange { record: task.job.record, op: ChangeOp::Delete, fields: Fields::new() };
-        let replica = gone(&task, id);
         return Delivered {
-            job: task.job.id,
-            fence: task.job.fence,
-            verdict: Verdict::Done { noop: false },
-            replica: Some(replica),
+            replica: Some(gone(&task, id)),
             change: Some(change),
             attempt: Some(attempt),
+            ..Delivered::new(&task.job, Verdict::Done { noop: false })
         };
     }
     let (mut fields, mut sent) =
@@ -83,10 +83,14 @@ fn close(
     for (list, ids) in answer.parts {
         parts.entry(list).or_default().extend(ids);
     }
+    let mut news = task.news;
     if let Some(mut shown) = shown {
         guests::keep(batch.parts, batch.target, batch.entity, Some(&before), &mut shown.fields);
         let assumed = Replica { fields, sent, ..placeholder(batch, &task, &id) };
         (fields, sent) = observe(Some(&assumed), shown.fields, mapping.reads());
+        if task.replica.is_some() || is_told(batch) {
+            news |= leave_news(&mut fields, &assumed.fields, |field| task.changed.contains(field));
+        }
         for (list, ids) in shown.parts {
             parts.entry(list).or_default().extend(ids);
         }
@@ -106,24 +110,43 @@ fn close(
     let op = if task.write.op == Op::Create { ChangeOp::Create } else { ChangeOp::Update };
     let change = NewChange { record: task.job.record, op, fields: model::diff(&before, &fields) };
     let known_parts = !parts.is_empty();
+    let replica = ReplicaWrite {
+        record: task.job.record,
+        id,
+        fields,
+        sent,
+        version: answer.version.filter(|_| !news),
+        print: None,
+        parts: known_parts.then_some(parts),
+        matches: Vec::new(),
+        gone: false,
+    };
     Delivered {
-        job: task.job.id,
-        fence: task.job.fence,
-        verdict,
-        replica: Some(ReplicaWrite {
-            record: task.job.record,
-            id,
-            fields,
-            sent,
-            version: answer.version,
-            print: None,
-            parts: known_parts.then_some(parts),
-            matches: Vec::new(),
-            gone: false,
-        }),
+        replica: Some(replica),
         change: Some(change),
         attempt: Some(attempt),
+        news,
+        ..Delivered::new(&task.job, verdict)
     }
+}
+
+/// Whether what a target holds of its own is told to others.
+pub(super) fn is_told(batch: &Batch<'_>) -> bool {
+    batch.parts.routes.from(batch.target, batch.entity).next().is_some()
+}
+
+/// Takes out of what a target shows beside a write all that was not sent and is not known yet. Taken for known it would never
+/// reach anybody: it is for a pull to find, which logs it, merges it and opens the jobs that follow. True if there was any.
+pub(super) fn leave_news(shown: &mut Fields, known: &Fields, is_sent: impl Fn(&str) -> bool) -> bool {
+    let is_news = |field: &&String| !is_sent(field) && shown.get(*field) != known.get(*field);
+    let news: BTreeSet<String> = shown.keys().chain(known.keys()).filter(is_news).cloned().collect();
+    for field in &news {
+        match known.get(field) {
+            Some(value) => shown.insert(field.clone(), value.clone()),
+            None => shown.remove(field),
+        };
+    }
+    !news.is_empty()
 }
 
 /// A money field, or a quantity of stock, that the target stores with another value than was sent.
@@ -205,47 +228,23 @@ pub(super) fn missing(
     }
 }
 
-/// The object changed in the target meanwhile: its state is read anew and the job merges again. A create that conflicts
-/// means the object exists: its intent stays, so that the next step is the lookup.
+/// The object changed in the target meanwhile: it is pulled and the job merges again. A create that conflicts means the object
+/// exists: its intent stays, so that the next step is the lookup.
 pub(super) async fn conflict(
     batch: &Batch<'_>,
     facts: &Facts,
     task: &Task,
     failure: &Failure,
     tried: &Tried,
-) -> Result<(Verdict, Option<ReplicaWrite>)> {
+) -> Result<Verdict> {
     let mut verdict = outcome::verdict(failure, tried, &batch.parts.env);
     if let Verdict::Retry { intent, at, .. } = &mut verdict
         && task.write.op == Op::Create
     {
         intent.clone_from(&task.intent);
         *at = outcome::later(batch.parts.env.now(), batch.settle);
-        return Ok((verdict, None));
+    } else if let (Some(id), true) = (&task.write.id, facts.read) {
+        pull::look_again(batch.parts, batch.target, batch.entity, std::slice::from_ref(id)).await?;
     }
-    let (Some(mapping), Some(id), true) = (batch.parts.mapping(batch.target, batch.entity), &task.write.id, facts.read)
-    else {
-        return Ok((verdict, None));
-    };
-    let Ok(rows) = batch.system.read(batch.entity, std::slice::from_ref(id)).await else { return Ok((verdict, None)) };
-    let Some(row) = rows.into_iter().next() else { return Ok((verdict, None)) };
-    let version = row.version.clone();
-    let answer =
-        Written { id: id.clone(), stored: Some(row.body.into_value()), version: version.clone(), ..Written::default() };
-    let Some(mut pulled) = answered(batch, mapping.as_ref(), &answer) else { return Ok((verdict, None)) };
-    detect::resolve(batch.parts, batch.target, &mut [&mut pulled]).await?;
-    let before = task.replica.as_ref().map(|replica| &replica.fields);
-    guests::keep(batch.parts, batch.target, batch.entity, before, &mut pulled.fields);
-    let (fields, sent) = observe(task.replica.as_ref(), pulled.fields, mapping.reads());
-    let replica = ReplicaWrite {
-        record: task.job.record,
-        id: id.clone(),
-        fields,
-        sent,
-        version,
-        print: None,
-        parts: Some(pulled.parts),
-        matches: Vec::new(),
-        gone: false,
-    };
-    Ok((verdict, Some(replica)))
+    Ok(verdict)
 }

@@ -43,6 +43,8 @@ pub(super) struct Task {
     pub(super) adopted: Parts,
     /// Shared fields that nobody has decided on yet: the job waits for that after its write.
     pub(super) conflicts: BTreeSet<String>,
+    /// Whether a lookup found more at the target than was sent there.
+    pub(super) news: bool,
 }
 
 /// List name to part key to the target's id.
@@ -84,6 +86,8 @@ pub(super) struct Known {
     parts: Parts,
     /// Shared fields that nobody has decided on yet.
     conflicts: BTreeSet<String>,
+    /// Whether a lookup found more at the target than was sent there.
+    news: bool,
 }
 
 impl Known {
@@ -98,7 +102,7 @@ impl Known {
 
     /// The job's end, with what is known of the target from now on.
     pub(super) fn settled(&self, verdict: Verdict, replica: Option<ReplicaWrite>) -> Delivered {
-        Delivered { job: self.job.id, fence: self.job.fence, verdict, replica, change: None, attempt: None }
+        Delivered { replica, ..Delivered::new(&self.job, verdict) }
     }
 
     /// The end of a job that has nothing left to write; `learnt` if there is something to remember of the target.
@@ -154,7 +158,7 @@ pub(super) async fn prepare(
             if let (Some(problem), true) = (&unread, one.rises()) {
                 let stopped = stop.is_cancelled();
                 let verdict = flight::waits_for_orders(batch.parts, batch.target, &one.job, problem, stopped);
-                prepared.settled.push(waiting(&one.job, verdict));
+                prepared.settled.push(Delivered::new(&one.job, verdict));
                 continue;
             }
             newcomers |= one.op == Op::Create;
@@ -172,10 +176,8 @@ pub(super) async fn prepare(
         } else {
             outcome::backoff(0, &batch.parts.env)
         };
-        prepared.settled.extend(creates.into_iter().map(|one| Delivered {
-            job: one.job.id,
-            fence: one.job.fence,
-            verdict: Verdict::Retry {
+        prepared.settled.extend(creates.into_iter().map(|one| {
+            let verdict = Verdict::Retry {
                 at: outcome::later(now, wait),
                 burn: false,
                 intent: one.job.intent.clone(),
@@ -184,10 +186,8 @@ pub(super) async fn prepare(
                     "{} of {} has to be read once before anything is created there",
                     batch.entity, batch.target
                 ),
-            },
-            replica: None,
-            change: None,
-            attempt: None,
+            };
+            one.settled(verdict, None)
         }));
     }
     let externals = externals(batch, mapping.as_ref(), &known).await?;
@@ -497,12 +497,13 @@ fn decide(
         changed.extend(figures.map(|(field, _)| field.clone()));
     }
     if let (true, true, Some(here)) = (made_before, changed.is_empty(), &here) {
-        prepared.settled.push(taken_on(&job, here, &Parts::new()));
+        prepared.settled.push(taken_on(&job, here, &Parts::new(), false));
         return None;
     }
     let conflicts = conflicts.cloned().unwrap_or_default();
     let ripe = wanted::ripe(&parts.routes, batch.entity, batch.target, replicas);
-    let known = Known { job, key, here, wanted, op, changed, ripe, found: None, parts: Parts::new(), conflicts };
+    let known =
+        Known { job, key, here, wanted, op, changed, ripe, found: None, parts: Parts::new(), conflicts, news: false };
     if op == Op::Update && known.changed.is_empty() {
         prepared.settled.push(known.nothing_left(forgotten));
         return None;
@@ -624,6 +625,7 @@ pub(super) async fn set(
             found: None,
             parts: Parts::new(),
             conflicts: BTreeSet::new(),
+            news: false,
         });
     }
     let externals = externals(batch, mapping, &known).await?;
@@ -730,6 +732,11 @@ async fn look_up(
                             if !facts.update {
                                 assume_unseen(&mut replica, &one.wanted, mapping.reads());
                             }
+                            if learn::is_told(batch) {
+                                let sent = |field: &str| one.wanted.contains_key(field);
+                                one.news = learn::leave_news(&mut replica.fields, &Fields::new(), sent);
+                                replica.version = replica.version.filter(|_| !one.news);
+                            }
                             one.parts = parts;
                             one.changed = wanted::difference(&one.wanted, Some(&replica));
                             one.op = Op::Update;
@@ -741,7 +748,7 @@ async fn look_up(
                         }
                     }
                     if let (true, Some(here)) = (one.changed.is_empty(), &one.here) {
-                        prepared.settled.push(taken_on(&one.job, here, &one.parts));
+                        prepared.settled.push(taken_on(&one.job, here, &one.parts, one.news));
                         continue;
                     }
                     if !facts.update {
@@ -767,14 +774,7 @@ async fn look_up(
                 let tried = Tried { attempts: one.job.attempts, intent: Some(intent), settle: batch.settle };
                 let verdict = outcome::verdict(&failure, &tried, &batch.parts.env);
                 super::engine::struck(batch.parts, batch.target, &failure).await?;
-                prepared.settled.push(Delivered {
-                    job: one.job.id,
-                    fence: one.job.fence,
-                    verdict,
-                    replica: None,
-                    change: None,
-                    attempt: None,
-                });
+                prepared.settled.push(Delivered::new(&one.job, verdict));
             }
         }
     }
@@ -812,7 +812,7 @@ async fn adopt_row(
 }
 
 /// The object of a create without answer is there just as wanted.
-fn taken_on(job: &Job, here: &Replica, parts: &Parts) -> Delivered {
+fn taken_on(job: &Job, here: &Replica, parts: &Parts, news: bool) -> Delivered {
     let replica = ReplicaWrite {
         record: here.record,
         id: here.id.clone(),
@@ -824,14 +824,7 @@ fn taken_on(job: &Job, here: &Replica, parts: &Parts) -> Delivered {
         matches: Vec::new(),
         gone: false,
     };
-    Delivered {
-        job: job.id,
-        fence: job.fence,
-        verdict: Verdict::Done { noop: false },
-        replica: Some(replica),
-        change: None,
-        attempt: None,
-    }
+    Delivered { replica: Some(replica), news, ..Delivered::new(job, Verdict::Done { noop: false }) }
 }
 
 /// Turns wanted objects into the target's shape.
@@ -899,6 +892,7 @@ async fn push(
             write,
             adopted: one.parts,
             conflicts: one.conflicts,
+            news: one.news,
         });
     }
     Ok(())
@@ -938,29 +932,11 @@ async fn externals(batch: &Batch<'_>, mapping: &dyn Translate, known: &[Known]) 
 fn settle(prepared: &mut Prepared, batch: &Batch<'_>, job: &Job, failure: &Failure) {
     let tried = Tried { attempts: job.attempts, intent: job.intent.clone(), settle: batch.settle };
     let verdict = outcome::verdict(failure, &tried, &batch.parts.env);
-    prepared.settled.push(Delivered {
-        job: job.id,
-        fence: job.fence,
-        verdict,
-        replica: None,
-        change: None,
-        attempt: None,
-    });
+    prepared.settled.push(Delivered::new(job, verdict));
 }
 
 fn done(prepared: &mut Prepared, job: &Job) {
-    prepared.settled.push(Delivered {
-        job: job.id,
-        fence: job.fence,
-        verdict: Verdict::Done { noop: true },
-        replica: None,
-        change: None,
-        attempt: None,
-    });
-}
-
-fn waiting(job: &Job, verdict: Verdict) -> Delivered {
-    Delivered { job: job.id, fence: job.fence, verdict, replica: None, change: None, attempt: None }
+    prepared.settled.push(Delivered::new(job, Verdict::Done { noop: true }));
 }
 
 /// A job that waits for the decision of a conflict.
@@ -973,18 +949,12 @@ pub(super) fn in_conflict(fields: &BTreeSet<String>) -> Verdict {
 }
 
 fn wait_until(job: &Job, at: chrono::DateTime<chrono::Utc>, intent: Intent, why: &str) -> Delivered {
-    Delivered {
-        job: job.id,
-        fence: job.fence,
-        verdict: Verdict::Retry {
-            at,
-            burn: false,
-            intent: Some(intent),
-            class: Class::Unknown.as_str().to_owned(),
-            error: why.to_owned(),
-        },
-        replica: None,
-        change: None,
-        attempt: None,
-    }
+    let verdict = Verdict::Retry {
+        at,
+        burn: false,
+        intent: Some(intent),
+        class: Class::Unknown.as_str().to_owned(),
+        error: why.to_owned(),
+    };
+    Delivered::new(job, verdict)
 }

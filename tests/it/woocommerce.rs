@@ -1,6 +1,10 @@
 //! The WooCommerce adapter against the sandbox shop.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use async_trait::async_trait;
 use indexmap::IndexMap;
@@ -17,11 +21,14 @@ use vaiven::{
 
 use super::sandbox::shop::Running;
 
-struct Saved;
+/// What was stored last of a write's steps.
+#[derive(Default)]
+struct Saved(Mutex<Captures>);
 
 #[async_trait]
 impl Progress for Saved {
-    async fn save(&self, _: i64, _: &Captures) -> Result<(), Failure> {
+    async fn save(&self, _: i64, done: &Captures) -> Result<(), Failure> {
+        self.0.lock().unwrap().clone_from(done);
         Ok(())
     }
 }
@@ -71,7 +78,7 @@ fn write(job: i64, op: Op, key: &str, id: Option<&str>, body: Value) -> Write {
 }
 
 async fn one(system: &dyn System, entity: &str, write: Write) -> Outcome {
-    system.write(entity, vec![write], &Saved).await.pop().unwrap()
+    system.write(entity, vec![write], &Saved::default()).await.pop().unwrap()
 }
 
 async fn all(system: &dyn System, entity: &str) -> Vec<SourceRow> {
@@ -157,6 +164,38 @@ async fn a_create_without_an_answer_is_found_and_gone_on_with() {
 }
 
 #[tokio::test]
+async fn variants_whose_answer_was_lost_are_not_made_twice() {
+    let (shop, system) = connected().await;
+    let lost = || shop.shop.set_faults(vec![Fault::next(FaultKind::DropAfter, 1).on("POST", "/variations/batch")]);
+    lost();
+    let saved = Saved::default();
+    let first = system.write("product", vec![write(1, Op::Create, "T", None, variable("T"))], &saved).await;
+    assert_eq!(first[0].result.as_ref().unwrap_err().class, Class::Unknown);
+    let done = saved.0.lock().unwrap().clone();
+    let again = one(&*system, "product", Write { done, ..write(1, Op::Create, "T", None, variable("T")) }).await;
+    let known = parts(&again);
+    assert_eq!(known.keys().collect::<Vec<_>>(), ["T-M", "T-S"]);
+
+    // A size more, and the answer is lost again: nothing was stored of it.
+    let mut grown = variable("T");
+    for (index, size) in ["S", "M"].into_iter().enumerate() {
+        grown["variants"][index]["part"] = known[&format!("T-{size}")].as_str().into();
+    }
+    let more = json!({ "sku": "T-L", "attributes": [{ "name": "Size", "option": "L" }] });
+    grown["variants"].as_array_mut().unwrap().push(more);
+    let id = again.result.unwrap().id;
+    let grow = || Write {
+        parts: BTreeMap::from([("variants".to_owned(), known.clone())]),
+        ..write(2, Op::Update, "T", Some(&id), grown.clone())
+    };
+    lost();
+    assert!(one(&*system, "product", grow()).await.result.is_err());
+    assert!(parts(&one(&*system, "product", grow()).await).contains_key("T-L"));
+    let row = all(&*system, "product").await.pop().unwrap().body.into_value();
+    assert_eq!(row["children"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn a_hundred_stocks_of_simple_products_are_one_request() {
     let (shop, system) = connected().await;
     let items: Vec<Value> = (0..100).map(|n| json!({ "name": format!("p{n}"), "sku": format!("P{n}") })).collect();
@@ -171,7 +210,7 @@ async fn a_hundred_stocks_of_simple_products_are_one_request() {
         };
         write(job, Op::Update, &format!("P{}", job - 1), Some(id), quantity)
     });
-    let outcomes = system.write("stock", writes.collect(), &Saved).await;
+    let outcomes = system.write("stock", writes.collect(), &Saved::default()).await;
     assert_eq!(shop.shop.requests().values().sum::<u64>() - before, 1);
     assert_eq!(outcomes.len(), 100);
     for outcome in outcomes {
@@ -195,7 +234,7 @@ async fn prices_of_variations_are_written_under_their_product() {
         write(2, Op::Update, "retail/T-M", Some(&known["T-M"]), price.clone()),
         write(3, Op::Update, "retail/T-X", Some(&missing), price),
     ];
-    let mut outcomes = system.write("price", writes, &Saved).await;
+    let mut outcomes = system.write("price", writes, &Saved::default()).await;
     outcomes.sort_by_key(|outcome| outcome.job);
     let gone = outcomes.pop().unwrap().result.unwrap_err();
     assert_eq!(gone.class, Class::Missing, "{gone}");

@@ -417,8 +417,9 @@ with_request! {
     /// One request of an operation.
     StepSpec {
         name: Option<Text>,
-        /// The step only looks: it is done again by every attempt, so that later conditions see what is there now.
-        reads: bool,
+        /// The step only looks: it is done again by every attempt, so that later conditions see what is there now (default: a
+        /// `get` without `for_each`).
+        reads: Option<bool>,
         /// Condition; otherwise the step is left out.
         when: Option<Formula>,
         /// List: the step is done for each `item` (`item_index`).

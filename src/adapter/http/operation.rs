@@ -293,7 +293,7 @@ fn steps(specs: &[StepSpec], compiler: &Compiler, mut known: Known, at: &Place) 
         let Some(name) = &spec.name else {
             return Err(LoadError::new(at, "every step needs a `name`: what was done is remembered by it"));
         };
-        if spec.reads && spec.for_each.is_some() {
+        if spec.reads == Some(true) && spec.for_each.is_some() {
             return Err(compiler
                 .wrong(&name.0, "a step that `reads` has no `for_each`: its captures would overwrite each other"));
         }
@@ -307,7 +307,7 @@ fn steps(specs: &[StepSpec], compiler: &Compiler, mut known: Known, at: &Place) 
         steps.push(Step {
             name: name.0.as_ref().clone(),
             call: Call::compile(spec.request(), compiler, &inner, &compiler.place(name))?,
-            reads: spec.reads,
+            reads: spec.reads.unwrap_or(spec.get.is_some() && spec.for_each.is_none()),
             when,
             for_each,
             capture: compiler.formulas(&spec.capture, &answer)?,

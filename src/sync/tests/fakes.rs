@@ -72,6 +72,8 @@ pub(super) struct FakeSystem {
     pub(super) hides: Option<&'static str>,
     /// Its answers to writes do not hold the object as stored.
     terse: bool,
+    /// The brand it gives to what is made there.
+    brand: Option<&'static str>,
 }
 
 impl FakeSystem {
@@ -96,6 +98,7 @@ impl FakeSystem {
             alter: str::to_owned,
             hides: None,
             terse: false,
+            brand: None,
         }
     }
 
@@ -106,6 +109,11 @@ impl FakeSystem {
 
     pub(super) fn terse(mut self) -> Self {
         self.terse = true;
+        self
+    }
+
+    pub(super) fn branding(mut self, brand: &'static str) -> Self {
+        self.brand = Some(brand);
         self
     }
 
@@ -198,6 +206,9 @@ impl FakeSystem {
         let row = rows.entry(id.clone()).or_insert_with(|| json!({"id": id}));
         for (field, value) in write.body.as_object().unwrap() {
             row[field] = self.altered(value);
+        }
+        if let (Op::Create, Some(brand)) = (write.op, self.brand) {
+            row["brand"] = brand.into();
         }
         let stored = row.clone();
         Ok((id, stored))

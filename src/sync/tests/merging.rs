@@ -36,12 +36,12 @@ impl Stage {
         self.shop.put("product", &self.shop_id(), &named(name));
     }
 
-    fn names(&self) -> (Value, Value) {
+    pub(super) fn names(&self) -> (Value, Value) {
         (self.erp.rows("product")[0]["name"].clone(), self.shop.rows("product")[0]["name"].clone())
     }
 
     /// Delivers what is queued and pulls nothing of products.
-    async fn deliver(&self) {
+    pub(super) async fn deliver(&self) {
         let scope: Scope = "catalog/category".parse().unwrap();
         self.engine.once(Some(&scope), RunKind::Delta, &CancellationToken::new()).await.unwrap();
     }

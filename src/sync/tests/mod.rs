@@ -8,6 +8,7 @@ mod money;
 mod planning;
 mod stock;
 mod stopping;
+mod telling;
 mod undoing;
 
 use std::{

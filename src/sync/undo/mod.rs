@@ -253,7 +253,7 @@ impl Work<'_> {
                     plans.insert(view.job.id, plan);
                     writes.push((view, fields));
                 }
-                None => delivered.push(nothing(&view.job)),
+                None => delivered.push(Delivered::new(&view.job, Verdict::Done { noop: true })),
             }
         }
         let prepared = prepare::set(batch, facts, mapping, writes).await?;
@@ -426,17 +426,6 @@ impl Work<'_> {
         }));
         batch.parts.work.notify_waiters();
         Ok(())
-    }
-}
-
-fn nothing(job: &Job) -> Delivered {
-    Delivered {
-        job: job.id,
-        fence: job.fence,
-        verdict: Verdict::Done { noop: true },
-        replica: None,
-        change: None,
-        attempt: None,
     }
 }
 

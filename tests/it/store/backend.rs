@@ -121,7 +121,7 @@ pub fn done(job: &Job) -> Delivered {
 }
 
 pub fn ends(job: &Job, verdict: Verdict) -> Delivered {
-    Delivered { job: job.id, fence: job.fence, verdict, replica: None, change: None, attempt: None }
+    Delivered::new(job, verdict)
 }
 
 pub fn parked(cause: &str) -> Verdict {

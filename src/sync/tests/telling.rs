@@ -1,0 +1,84 @@
+//! What a target shows beside a write reaches the others as any of its changes does.
+
+use super::*;
+
+/// The brand is the shop's and goes to the ERP.
+fn branded() -> Vec<Flow> {
+    let mut catalog = flow("catalog", "erp", "shop", &["category", "product"]);
+    catalog.owners.insert("product.brand".into(), "shop".into());
+    let mut back = flow("back", "shop", "erp", &["product"]);
+    back.fields.insert("product".into(), ["brand".to_owned()].into());
+    vec![catalog, back]
+}
+
+impl Stage {
+    fn set_at_shop(&self, field: &str, value: Value) {
+        let mut row = self.shop.rows("product").remove(0);
+        let id = row["id"].as_str().unwrap().to_owned();
+        row[field] = value;
+        self.shop.put("product", &id, &row);
+    }
+}
+
+#[tokio::test]
+async fn what_happened_to_an_object_before_its_creation_was_known_reaches_its_source() {
+    let stage = Stage::new(branded()).await;
+    stage.once().await;
+    stage.erp.put("product", "1", &hammer());
+    stage.pull("erp").await;
+    stage.die_after_creating().await;
+    stage.set_at_shop("brand", json!("Bellota"));
+    stage.deliver().await;
+    assert_eq!(stage.erp.rows("product")[0]["brand"], "Bellota");
+    assert_eq!(stage.shop.rows("product").len(), 1);
+    assert!(stage.full().await.runs.iter().all(|run| run.balance.changed == 0), "all is known");
+}
+
+#[tokio::test]
+async fn what_a_creation_is_answered_with_reaches_its_source() {
+    let stage = Stage::with(FakeSystem::new("erp"), FakeSystem::new("shop").branding("Bellota"), branded()).await;
+    stage.erp.put("product", "1", &hammer());
+    assert!(stage.once().await.is_clean());
+    assert_eq!(stage.erp.rows("product")[0]["brand"], "Bellota");
+}
+
+#[tokio::test]
+async fn an_edit_that_the_answer_to_a_write_shows_reaches_the_others() {
+    let stage = Stage::new(branded()).await;
+    stage.erp.put("product", "1", &hammer());
+    assert!(stage.once().await.is_clean());
+    stage.set_at_shop("brand", json!("Bellota"));
+    stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Mazo"}, "active": true}));
+    stage.pull("erp").await;
+    stage.deliver().await;
+    assert_eq!((&stage.erp.rows("product")[0]["brand"], stage.names().1), (&json!("Bellota"), json!({"es": "Mazo"})));
+}
+
+#[tokio::test]
+async fn drift_that_the_answer_to_a_write_shows_is_repaired() {
+    let stage = Stage::catalog().await;
+    stage.erp.put(
+        "product",
+        "1",
+        &json!({"sku": "H-1", "name": {"es": "Martillo"}, "active": true, "brand": "Bellota"}),
+    );
+    assert!(stage.once().await.is_clean());
+    stage.set_at_shop("brand", json!("Otra"));
+    stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Mazo"}, "active": true, "brand": "Bellota"}));
+    stage.pull("erp").await;
+    stage.deliver().await;
+    assert_eq!(stage.shop.rows("product")[0]["brand"], "Bellota");
+}
+
+#[tokio::test]
+async fn an_object_that_a_conflict_shows_changed_reaches_the_others() {
+    let stage = Stage::new(branded()).await;
+    stage.erp.put("product", "1", &hammer());
+    assert!(stage.once().await.is_clean());
+    stage.set_at_shop("brand", json!("Bellota"));
+    stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Mazo"}, "active": true}));
+    stage.pull("erp").await;
+    stage.shop.fault(Fault::Fail(Class::Conflict, "changed meanwhile"));
+    stage.deliver().await;
+    assert_eq!((&stage.erp.rows("product")[0]["brand"], stage.names().1), (&json!("Bellota"), json!({"es": "Mazo"})));
+}
