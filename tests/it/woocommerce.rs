@@ -166,7 +166,7 @@ async fn a_create_without_an_answer_is_found_and_gone_on_with() {
 #[tokio::test]
 async fn variants_whose_answer_was_lost_are_not_made_twice() {
     let (shop, system) = connected().await;
-    let lost = || shop.shop.set_faults(vec![Fault::next(FaultKind::DropAfter, 1).on("POST", "/variations/batch")]);
+    let lost = || shop.shop.set_faults(vec![Fault::next(FaultKind::DropAfter, 1).on("POST", "/products/")]);
     lost();
     let saved = Saved::default();
     let first = system.write("product", vec![write(1, Op::Create, "T", None, variable("T"))], &saved).await;
