@@ -18,6 +18,12 @@ pid=
 trap '[ -z "$pid" ] || kill -9 "$pid" 2>/dev/null || true; rm -rf "$folder"' EXIT
 echo "demo-kills: at least $kills kills, seed $seed"
 
+# What the daemon was waiting for, from its state.
+waits() {
+    timeout 20 "$vaiven" status --config "$home/vaiven.toml" || true
+    timeout 20 "$vaiven" jobs list --config "$home/vaiven.toml" || true
+}
+
 done_kills=0 demos=0
 while [ "$done_kills" -lt "$kills" ]; do
     demos=$((demos + 1))
@@ -47,6 +53,7 @@ while [ "$done_kills" -lt "$kills" ]; do
     if ! timeout "$limit" "$vaiven" demo --once --dir "$home" --seed "$demos" --json >"$folder/report" 2>"$folder/log"; then
         echo "demo $demos did not end well after $in_demo kills (seed $seed):" >&2
         tail -n 40 "$folder/log" "$folder/report" >&2
+        waits >&2
         exit 1
     fi
     if ! grep -q '"duplicates": \[\]' "$folder/report"; then
