@@ -9,7 +9,7 @@ vaiven=${VAIVEN:-target/release/vaiven}
 kills=${KILLS:-50}
 per_demo=${KILLS_PER_DEMO:-13}
 seed=${SEED:-$(( $(date +%s) % 30000 ))}
-limit=${LIMIT:-180}   # seconds a demo may take once nobody kills it any more
+limit=${LIMIT:-420}   # seconds a demo may take once nobody kills it any more; a retry within 3 minutes is waited for
 
 [ -x "$vaiven" ] || { echo "no $vaiven; build it first: cargo build --release" >&2; exit 1; }
 RANDOM=$seed

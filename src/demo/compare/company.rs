@@ -48,6 +48,7 @@ pub async fn read(erp: &mut SqliteConnection, duplicates: &mut Vec<String>) -> s
     }
     customers(erp, &mut side, duplicates).await?;
     orders(erp, &mut side, duplicates).await?;
+    papers(erp, &mut side).await?;
     Ok(side)
 }
 
@@ -124,6 +125,28 @@ async fn orders(erp: &mut SqliteConnection, side: &mut Side, duplicates: &mut Ve
             number(&text(&row, "total")?)
         );
         side.put("order lines", key, fact);
+    }
+    Ok(())
+}
+
+/// What a customer is to see of his order beside its state.
+async fn papers(erp: &mut SqliteConnection, side: &mut Side) -> sqlx::Result<()> {
+    let sent = "SELECT a.*, p.numero_web FROM albaran a JOIN pedido p ON p.id = a.pedido_id";
+    for row in sqlx::query(sent).fetch_all(&mut *erp).await? {
+        let fact = format!("{}, {} {}", text(&row, "numero_web")?, text(&row, "agencia")?, text(&row, "seguimiento")?);
+        side.put("shipments", text(&row, "numero")?, fact);
+    }
+    let billed = "SELECT f.*, p.numero_web FROM factura f JOIN pedido p ON p.id = f.pedido_id";
+    for row in sqlx::query(billed).fetch_all(&mut *erp).await? {
+        let fact = format!(
+            "{}, {} {} of which tax {}, {}",
+            text(&row, "numero_web")?,
+            number(&text(&row, "total")?),
+            text(&row, "moneda")?,
+            number(&text(&row, "iva")?),
+            text(&row, "documento")?
+        );
+        side.put("invoices", text(&row, "numero")?, fact);
     }
     Ok(())
 }

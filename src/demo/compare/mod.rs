@@ -33,7 +33,7 @@ impl Side {
 }
 
 /// Kinds in the order of the table.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 12] = [
     "categories",
     "products",
     "texts",
@@ -44,6 +44,8 @@ const KINDS: [&str; 10] = [
     "orders",
     "order lines",
     "order status",
+    "shipments",
+    "invoices",
 ];
 
 /// Line of the table.

@@ -38,6 +38,7 @@ pub async fn read(shop: &mut SqliteConnection, duplicates: &mut Vec<String>) -> 
         side.put("customers", text(&row, "email")?.to_lowercase(), seen(&fact));
     }
     orders(shop, &mut side).await?;
+    papers(shop, &mut side, duplicates).await?;
     Ok(side)
 }
 
@@ -126,6 +127,34 @@ async fn orders(shop: &mut SqliteConnection, side: &mut Side) -> sqlx::Result<()
             number(&text(&row, "total")?)
         );
         side.put("order lines", key, fact);
+    }
+    Ok(())
+}
+
+/// What a customer sees of his order beside its state: metadata that themes show, and one note for each.
+async fn papers(shop: &mut SqliteConnection, side: &mut Side, duplicates: &mut Vec<String>) -> sqlx::Result<()> {
+    let shown = "SELECT o.number, m.value->>'$.value.number' AS paper, m.value->>'$.key' AS name, \
+                 m.value->>'$.value.carrier' AS carrier, m.value->>'$.value.tracking' AS tracking, \
+                 m.value->>'$.value.total' AS total, m.value->>'$.value.currency' AS currency, \
+                 m.value->>'$.value.tax' AS tax, m.value->>'$.value.url' AS url, \
+                 (SELECT count(*) FROM notes n WHERE n.order_id = o.id AND n.doc->>'$.customer_note' \
+                     AND instr(n.doc->>'$.note', m.value->>'$.value.number')) AS notes \
+                 FROM orders o, json_each(o.doc, '$.meta_data') m WHERE m.value->>'$.key' LIKE '\\_%' ESCAPE '\\'";
+    for row in sqlx::query(shown).fetch_all(&mut *shop).await? {
+        let (order, paper) = (text(&row, "number")?, text(&row, "paper")?);
+        let (kind, fact) = if text(&row, "name")?.starts_with("_shipment_") {
+            ("shipments", format!("{order}, {} {}", text(&row, "carrier")?, text(&row, "tracking")?))
+        } else {
+            let (total, tax) = (number(&text(&row, "total")?), number(&text(&row, "tax")?));
+            let fact =
+                format!("{order}, {total} {} of which tax {tax}, {}", text(&row, "currency")?, text(&row, "url")?);
+            ("invoices", fact)
+        };
+        let notes: i64 = row.try_get("notes")?;
+        if notes != 1 {
+            duplicates.push(format!("the customer was told {notes} times of {paper}"));
+        }
+        side.put(kind, paper, fact);
     }
     Ok(())
 }

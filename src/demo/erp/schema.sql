@@ -136,6 +136,16 @@ CREATE TABLE albaran (
   seguimiento TEXT NOT NULL,
   fecha TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
 );
+CREATE TABLE factura (
+  id INTEGER PRIMARY KEY,
+  pedido_id INTEGER NOT NULL REFERENCES pedido (id),
+  numero TEXT NOT NULL UNIQUE,
+  iva TEXT NOT NULL,
+  total TEXT NOT NULL,
+  moneda TEXT NOT NULL,
+  documento TEXT NOT NULL,                        -- where the customer can fetch the PDF
+  fecha TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+);
 
 CREATE TRIGGER familia_modificada AFTER UPDATE OF codigo, padre_id, nombre_es, nombre_en, orden, activa ON familia
 BEGIN UPDATE familia SET modificado = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') WHERE id = new.id; END;

@@ -221,8 +221,15 @@ async fn ship(erp: &mut SqliteConnection) -> anyhow::Result<String> {
     )
     .execute(&mut *erp)
     .await?;
+    sqlx::query(
+        "INSERT INTO factura (pedido_id, numero, iva, total, moneda, documento) SELECT id, printf('FV-%05d', id), \
+         coalesce(total_iva, '0'), total, moneda, printf('https://erp.example/facturas/FV-%05d.pdf', id) \
+         FROM pedido WHERE estado = 'PREPARACION'",
+    )
+    .execute(&mut *erp)
+    .await?;
     let orders = sqlx::query("UPDATE pedido SET estado = 'ENVIADO' WHERE estado = 'PREPARACION'").execute(erp).await?;
-    Ok(format!("ERP ships {} orders", orders.rows_affected()))
+    Ok(format!("ERP ships and invoices {} orders", orders.rows_affected()))
 }
 
 async fn cancel(erp: &mut SqliteConnection) -> anyhow::Result<String> {
