@@ -1,0 +1,248 @@
+//! What a job leads to, by what is known of its record; and the looks at the target that are due before that.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Known, Parts, Prepared, begun, done,
+    loaded::Loaded,
+    lookup::{assume_unseen, taken_on},
+    settle, unable,
+};
+use crate::{
+    failure::{Cause, Class, Failure},
+    mapping::{Fields, Translate},
+    port::{Facts, Op},
+    store::{Job, Replica, Result},
+    sync::{
+        MissingPolicy,
+        deliver::Batch,
+        flight, guests, learn, proven, publish, pull,
+        wanted::{self, Agreed, Says, Side, Wanted},
+    },
+};
+
+/// Before a shared field is written the target's own objects are read, in bulk: an edit that no pull has seen yet is merged
+/// (or becomes a conflict) instead of being written over. True when something had changed there.
+pub(super) async fn fresh_look(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    jobs: &[Job],
+    loaded: &Loaded,
+) -> Result<bool> {
+    let Some(shared) = batch.parts.routes.shared(batch.entity).filter(|_| facts.read) else { return Ok(false) };
+    let mut unused = Prepared::default();
+    let ids: Vec<String> = jobs
+        .iter()
+        .filter_map(|job| decide(batch, facts, mapping, job.clone(), loaded, &mut unused))
+        .filter(|one| one.op == Op::Update && !one.changed.is_disjoint(shared))
+        .filter_map(|one| one.here.map(|here| here.id))
+        .collect();
+    if ids.is_empty() {
+        return Ok(false);
+    }
+    // Where it cannot be read now it could not be written either: the write will tell.
+    pull::look_again(batch.parts, batch.target, batch.entity, &ids).await
+}
+
+/// Before stock is written that can be sold, the target's orders are read: what nobody has seen yet is then in flight. Gives
+/// what stood in the way; the figures that the target itself shows are read then, so that a rise is seen as one.
+pub(super) async fn orders_first(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    jobs: &[Job],
+    loaded: &mut Loaded,
+    stop: &CancellationToken,
+) -> Result<Option<String>> {
+    if loaded.stock.ledger.is_none() {
+        return Ok(None);
+    }
+    let offered = |loaded: &Loaded| -> Vec<Option<String>> {
+        let mut unused = Prepared::default();
+        jobs.iter()
+            .filter_map(|job| decide(batch, facts, mapping, job.clone(), loaded, &mut unused))
+            .filter(Known::offers)
+            .map(|one| one.here.filter(|_| one.op == Op::Update).map(|here| here.id))
+            .collect()
+    };
+    if offered(loaded).is_empty() {
+        return Ok(None);
+    }
+    let unread = flight::read_orders(batch.parts, batch.target, stop).await?;
+    *loaded = Loaded::of(batch, facts, jobs).await?;
+    if unread.is_some() && facts.read {
+        let ids: Vec<String> = offered(loaded).into_iter().flatten().collect();
+        if !ids.is_empty() && pull::look_again(batch.parts, batch.target, batch.entity, &ids).await? {
+            *loaded = Loaded::of(batch, facts, jobs).await?;
+        }
+    }
+    Ok(unread)
+}
+
+pub(super) fn decide(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    job: Job,
+    loaded: &Loaded,
+    prepared: &mut Prepared,
+) -> Option<Known> {
+    let parts = batch.parts;
+    let key = loaded.key(job.record).to_owned();
+    let (replicas, hosts) = (loaded.replicas(job.record), &loaded.hosts);
+    let conflicts = loaded.conflicts.get(&job.record);
+    if loaded.standing.is_settled(job.record, batch.target) {
+        done(prepared, &job);
+        return None;
+    }
+    let silent = loaded.standing.speaking(job.record, batch.target, replicas);
+    let replicas = silent.as_deref().unwrap_or(replicas);
+    let wanted = match wanted_of(batch, mapping, loaded, job.record, replicas) {
+        Ok(wanted) => wanted,
+        Err(failure) => {
+            settle(prepared, batch, &job, &failure);
+            return None;
+        }
+    };
+    let mut here = replicas.iter().find(|replica| replica.system == batch.target && replica.gone_at.is_none()).cloned();
+    // The system does not know whom an order of its own has made.
+    if here.as_ref().is_some_and(|here| guests::is_made(&here.id)) {
+        done(prepared, &job);
+        return None;
+    }
+    let was_there =
+        here.is_none() && replicas.iter().any(|replica| replica.system == batch.target && replica.gone_at.is_some());
+    if was_there && matches!(wanted, Wanted::Fields(_)) && learn::missing_policy(batch) == MissingPolicy::Unlink {
+        let failure = Failure::new(
+            Class::Rejected,
+            format!(
+                "{} no longer has it, and a {} is not created a second time (on_missing)",
+                batch.target, batch.entity
+            ),
+        );
+        settle(prepared, batch, &job, &failure);
+        return None;
+    }
+    if let (None, Some(list)) = (&here, &hosts.list)
+        && let Wanted::Fields(_) = wanted
+    {
+        let part = hosts.part_key(replicas).unwrap_or(&key);
+        let Some(id) = hosts.ids.get(part) else {
+            let failure = Failure::new(Class::Unmapped, format!("{} does not have {part} yet", batch.target))
+                .with_cause(Cause::missing(list, part));
+            settle(prepared, batch, &job, &failure);
+            return None;
+        };
+        here = Some(Replica {
+            system: batch.target.to_owned(),
+            entity: batch.entity.to_owned(),
+            record: job.record,
+            id: id.clone(),
+            fields: Fields::new(),
+            sent: Fields::new(),
+            version: None,
+            print: None,
+            gone_at: None,
+            written: 0,
+        });
+    }
+    let gone_key = parts.entities.get(batch.entity).map_or("", |spec| spec.key.as_str());
+    let (wanted, op) = match wanted {
+        Wanted::Nothing => {
+            match loaded.standing.silenced(job.record, batch.entity, &key).filter(|_| silent.is_some()) {
+                Some(failure) => settle(prepared, batch, &job, &failure),
+                None => done(prepared, &job),
+            }
+            return None;
+        }
+        // Its deletion was rejected: an object without its key is one that is gone.
+        Wanted::Gone if here.as_ref().is_some_and(|here| here.sent.get(gone_key) == Some(&Value::Null)) => {
+            done(prepared, &job);
+            return None;
+        }
+        Wanted::Gone => (Fields::new(), Op::Delete),
+        // A pull may have met the object of a create that broke off in the middle: its other steps are still to do.
+        Wanted::Fields(fields) if here.is_some() && !(facts.steps && begun(&job)) => (fields, Op::Update),
+        Wanted::Fields(fields) => (fields, Op::Create),
+    };
+    let made_before = op == Op::Update && begun(&job) && !facts.update;
+    if let (true, Some(here)) = (made_before, &mut here) {
+        assume_unseen(here, &wanted, mapping.reads());
+    }
+    let forgotten = op == Op::Update && here.as_mut().is_some_and(|here| wanted::forget(&wanted, gone_key, here));
+    let mut changed = if op == Op::Delete { BTreeSet::new() } else { wanted::difference(&wanted, here.as_ref()) };
+    if op == Op::Update && loaded.kept(job.record).is_some() {
+        let figures = wanted.iter().filter(|(field, value)| publish::is_figure(field) && !value.is_null());
+        changed.extend(figures.map(|(field, _)| field.clone()));
+    }
+    if let (true, true, Some(here)) = (made_before, changed.is_empty(), &here) {
+        prepared.settled.push(taken_on(&job, here, &Parts::new(), false));
+        return None;
+    }
+    let conflicts = conflicts.cloned().unwrap_or_default();
+    let ripe = wanted::ripe(&parts.routes, batch.entity, batch.target, replicas);
+    let known =
+        Known { job, key, here, wanted, op, changed, ripe, found: None, parts: Parts::new(), conflicts, news: false };
+    if op == Op::Update && known.changed.is_empty() {
+        prepared.settled.push(known.nothing_left(forgotten));
+        return None;
+    }
+    let (record, standing) = (known.job.record, &loaded.standing);
+    let paused = standing.paused(record, batch.entity, &known.key, batch.target);
+    // What was begun is looked for first.
+    let doubtful = || {
+        let doubt = standing.doubtful(record, batch.entity, &known.key, batch.target);
+        doubt.filter(|_| op != Op::Delete && !begun(&known.job))
+    };
+    if let Some(why) = paused.or_else(doubtful) {
+        settle(prepared, batch, &known.job, &why);
+        return None;
+    }
+    let able = match op {
+        Op::Create => facts.create,
+        Op::Update => facts.update,
+        Op::Delete => facts.delete,
+    };
+    if !able {
+        settle(prepared, batch, &known.job, &unable(batch, op));
+        return None;
+    }
+    if let Err(failure) = proven::prove(parts, batch.entity, batch.target, &known.key, replicas, &known.changed, op) {
+        settle(prepared, batch, &known.job, &failure);
+        return None;
+    }
+    Some(known)
+}
+
+/// What the target should be by these replicas of the record.
+pub(super) fn wanted_of(
+    batch: &Batch<'_>,
+    mapping: &dyn Translate,
+    loaded: &Loaded,
+    record: i64,
+    replicas: &[Replica],
+) -> std::result::Result<Wanted, Failure> {
+    let parts = batch.parts;
+    let has_active = parts.entities.get(batch.entity).is_some_and(|spec| spec.fields.contains_key("active"));
+    let reads = |system: &str| parts.mapping(system, batch.entity).map(|mapping| mapping.reads().clone());
+    wanted::wanted(
+        &parts.routes,
+        batch.entity,
+        batch.target,
+        replicas,
+        &reads,
+        Side { writes: mapping.writes(), has_active },
+        Agreed { merged: loaded.merged.get(&record), conflicts: loaded.conflicts.get(&record) },
+        Says {
+            admits: &|flow, fields| parts.admits(flow, batch.entity, fields),
+            published: &|flow, fields| match batch.entity {
+                flight::STOCK => parts.published(flow, fields, loaded.stock.less(flow, loaded.key(record))).map(Some),
+                _ => Ok(None),
+            },
+        },
+    )
+}

@@ -1,0 +1,207 @@
+//! Creations whose answer was lost.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{Known, Parts, Prepared, settle, unable};
+use crate::{
+    failure::{Class, Failure},
+    mapping::{Externals, Fields, Translate},
+    port::{Facts, Find, Op, Probe, SourceRow},
+    store::{Delivered, Intent, Job, Replica, ReplicaWrite, Result, Verdict},
+    sync::{
+        deliver::Batch,
+        detect, engine, learn,
+        outcome::{self, Tried},
+        wanted,
+    },
+};
+
+/// Creates whose answer was lost: the object is looked for first, and taken on if it is there.
+pub(super) async fn look_up(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    known: Vec<Known>,
+    externals: &Externals,
+    prepared: &mut Prepared,
+) -> Result<Vec<Known>> {
+    let mut kept = Vec::with_capacity(known.len());
+    for mut one in known {
+        let begun = one.job.intent.clone().filter(|intent| intent.op == one.op && !intent.done.is_empty());
+        if let Some(intent) = begun
+            && let at = outcome::later(intent.at, batch.settle)
+            && at > batch.parts.env.now()
+        {
+            // The step after the last one that was stored may still be under way: what its target shows, or a repetition, would prove nothing.
+            let why = "it broke off between two steps; it goes on when the one under way must have ended";
+            prepared.settled.push(wait_until(&one.job, at, intent, why));
+            continue;
+        }
+        let lost = one.op == Op::Create
+            && one.job.intent.as_ref().is_some_and(|intent| intent.op == Op::Create && intent.done.is_empty());
+        let Some(intent) = one.job.intent.clone().filter(|_| lost) else {
+            kept.push(one);
+            continue;
+        };
+        let now = batch.parts.env.now();
+        let settled = outcome::later(intent.at, batch.settle);
+        if settled > now {
+            // The target may still be carrying the request out; a lookup would prove nothing yet.
+            prepared.settled.push(wait_until(
+                &one.job,
+                settled,
+                intent,
+                "its creation had no answer; it is looked up when it must have ended",
+            ));
+            continue;
+        }
+        if facts.find == Find::None {
+            let failure = Failure::new(
+                Class::Rejected,
+                format!(
+                    "the creation of this {} had no answer, and the adapter of {} cannot look it up; check there, then retry or discard",
+                    batch.entity, batch.target
+                ),
+            );
+            settle(prepared, batch, &one.job, &failure);
+            continue;
+        }
+        // Adapters look for what was sent: a slug, an address, an id of the target.
+        let body = match mapping.push(&one.wanted, None, externals) {
+            Ok(body) => body,
+            Err(failure) => {
+                settle(prepared, batch, &one.job, &failure);
+                continue;
+            }
+        };
+        let wanted = Value::Object(one.wanted.clone());
+        let probe = Probe { key: &one.key, since: intent.at, body: &body, wanted: &wanted };
+        match batch.system.find(batch.entity, &probe).await {
+            Ok(mut rows) if rows.len() <= 1 => {
+                if let Some(row) = rows.pop() {
+                    if facts.steps {
+                        one.found = Some(row);
+                        kept.push(one);
+                        continue;
+                    }
+                    match adopt_row(batch, mapping, &one, row).await? {
+                        Ok((mut replica, parts)) => {
+                            if !facts.update {
+                                assume_unseen(&mut replica, &one.wanted, mapping.reads());
+                            }
+                            if learn::is_told(batch) {
+                                let sent = |field: &str| one.wanted.contains_key(field);
+                                one.news = learn::leave_news(&mut replica.fields, &Fields::new(), sent);
+                                replica.version = replica.version.filter(|_| !one.news);
+                            }
+                            one.parts = parts;
+                            one.changed = wanted::difference(&one.wanted, Some(&replica));
+                            one.op = Op::Update;
+                            one.here = Some(replica);
+                        }
+                        Err(failure) => {
+                            settle(prepared, batch, &one.job, &failure);
+                            continue;
+                        }
+                    }
+                    if let (true, Some(here)) = (one.changed.is_empty(), &one.here) {
+                        prepared.settled.push(taken_on(&one.job, here, &one.parts, one.news));
+                        continue;
+                    }
+                    if !facts.update {
+                        settle(prepared, batch, &one.job, &unable(batch, Op::Update));
+                        continue;
+                    }
+                }
+                kept.push(one);
+            }
+            Ok(rows) => {
+                let failure = Failure::new(
+                    Class::Rejected,
+                    format!(
+                        "{} has {} objects for key {}; make them one, then retry",
+                        batch.target,
+                        rows.len(),
+                        one.key
+                    ),
+                );
+                settle(prepared, batch, &one.job, &failure);
+            }
+            Err(failure) => {
+                let tried = Tried { attempts: one.job.attempts, intent: Some(intent), settle: batch.settle };
+                let verdict = outcome::verdict(&failure, &tried, &batch.parts.env);
+                engine::struck(batch.parts, batch.target, &failure).await?;
+                prepared.settled.push(Delivered::new(&one.job, verdict));
+            }
+        }
+    }
+    Ok(kept)
+}
+
+async fn adopt_row(
+    batch: &Batch<'_>,
+    mapping: &dyn Translate,
+    one: &Known,
+    row: SourceRow,
+) -> Result<std::result::Result<(Replica, Parts), Failure>> {
+    let (id, version) = (row.id.clone(), row.version.clone());
+    let mut pulled = match mapping.pull(&row.body.into_value()) {
+        Ok(pulled) => pulled,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    if let Err(failure) = batch.parts.validate(batch.entity, &mut pulled.fields) {
+        return Ok(Err(failure));
+    }
+    detect::resolve(batch.parts, batch.target, &mut [&mut pulled]).await?;
+    let replica = Replica {
+        system: batch.target.to_owned(),
+        entity: batch.entity.to_owned(),
+        record: one.job.record,
+        id,
+        fields: pulled.fields,
+        sent: Fields::new(),
+        version,
+        print: None,
+        gone_at: None,
+        written: 0,
+    };
+    Ok(Ok((replica, pulled.parts)))
+}
+
+/// The object of a create without answer is there just as wanted.
+pub(super) fn taken_on(job: &Job, here: &Replica, parts: &Parts, news: bool) -> Delivered {
+    let replica = ReplicaWrite {
+        record: here.record,
+        id: here.id.clone(),
+        fields: here.fields.clone(),
+        sent: here.sent.clone(),
+        version: here.version.clone(),
+        print: None,
+        parts: (!parts.is_empty()).then(|| parts.clone()),
+        matches: Vec::new(),
+        gone: false,
+    };
+    Delivered { replica: Some(replica), news, ..Delivered::new(job, Verdict::Done { noop: false }) }
+}
+
+/// Of an object that a create without answer has made, what the target never shows is taken for arrived, where it could not
+/// be written a second time anyway.
+pub(super) fn assume_unseen(here: &mut Replica, wanted: &Fields, reads: &BTreeSet<String>) {
+    for (field, value) in wanted.iter().filter(|(field, value)| !reads.contains(*field) && !value.is_null()) {
+        here.fields.insert(field.clone(), value.clone());
+    }
+}
+
+fn wait_until(job: &Job, at: DateTime<Utc>, intent: Intent, why: &str) -> Delivered {
+    let verdict = Verdict::Retry {
+        at,
+        burn: false,
+        intent: Some(intent),
+        class: Class::Unknown.as_str().to_owned(),
+        error: why.to_owned(),
+    };
+    Delivered::new(job, verdict)
+}

@@ -1,0 +1,272 @@
+//! From claimed jobs to writes: wanted state, difference, references of the target, the target's own shape.
+
+mod decide;
+mod loaded;
+mod lookup;
+mod push;
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use tokio_util::sync::CancellationToken;
+
+pub(super) use self::views::{View, set, views};
+use self::{
+    decide::{decide, fresh_look, orders_first},
+    loaded::Loaded,
+    lookup::look_up,
+    push::{externals, push},
+};
+use super::{
+    brakes,
+    deliver::{self, Batch},
+    flight,
+    outcome::{self, Tried},
+    publish,
+};
+use crate::{
+    failure::{Cause, Class, Failure},
+    mapping::Fields,
+    port::{Facts, Op, SourceRow, Write},
+    store::{Delivered, Intent, Job, Replica, ReplicaWrite, Result, Verdict},
+};
+
+/// A job with the write it leads to.
+pub(super) struct Task {
+    pub(super) job: Job,
+    /// What the target has.
+    pub(super) replica: Option<Replica>,
+    /// Canonical fields to be written, and their values.
+    pub(super) changed: BTreeSet<String>,
+    pub(super) wanted: Fields,
+    /// Intent as it stands in the store now.
+    pub(super) intent: Option<Intent>,
+    pub(super) write: Write,
+    /// Parts of an object that a lookup found: the replica is to know them whatever the answer tells.
+    pub(super) adopted: Parts,
+    /// Shared fields that nobody has decided on yet: the job waits for that after its write.
+    pub(super) conflicts: BTreeSet<String>,
+    /// Whether a lookup found more at the target than was sent there.
+    pub(super) news: bool,
+}
+
+/// List name to part key to the target's id.
+type Parts = BTreeMap<String, BTreeMap<String, String>>;
+
+impl Task {
+    pub(super) fn op_name(&self) -> &'static str {
+        match self.write.op {
+            Op::Create => "create",
+            Op::Update => "update",
+            Op::Delete => "delete",
+        }
+    }
+}
+
+/// Jobs sorted into those that lead to a write and those that are settled without one.
+#[derive(Default)]
+pub(super) struct Prepared {
+    pub(super) tasks: Vec<Task>,
+    pub(super) settled: Vec<Delivered>,
+    /// By job: what is kept back of its article from now on, where that is not what was.
+    pub(super) kept: BTreeMap<i64, (i64, Decimal)>,
+}
+
+/// A job with all that is known of its record.
+pub(super) struct Known {
+    pub(super) job: Job,
+    pub(super) key: String,
+    /// The target's replica; for a facet whose owner exists, an empty one with the part's id.
+    pub(super) here: Option<Replica>,
+    pub(super) wanted: Fields,
+    pub(super) op: Op,
+    pub(super) changed: BTreeSet<String>,
+    /// Not to be carried out before this time.
+    ripe: Option<DateTime<Utc>>,
+    /// The object of a create whose first answer was lost.
+    found: Option<SourceRow>,
+    /// Parts of an object that a lookup found, which no pull has told of yet.
+    parts: Parts,
+    /// Shared fields that nobody has decided on yet.
+    conflicts: BTreeSet<String>,
+    /// Whether a lookup found more at the target than was sent there.
+    news: bool,
+}
+
+impl Known {
+    /// The whole object as it is to be at the target: what is wanted over all that it holds, as it was sent where it stores
+    /// something else.
+    pub(super) fn whole(&self) -> Fields {
+        let Some(here) = &self.here else { return self.wanted.clone() };
+        let mut fields = here.fields.clone();
+        fields.extend(here.sent.iter().chain(&self.wanted).map(|(field, value)| (field.clone(), value.clone())));
+        fields
+    }
+
+    /// The job's end, with what is known of the target from now on.
+    pub(super) fn settled(&self, verdict: Verdict, replica: Option<ReplicaWrite>) -> Delivered {
+        Delivered { replica, ..Delivered::new(&self.job, verdict) }
+    }
+
+    /// The end of a job that has nothing left to write; `learnt` if there is something to remember of the target.
+    pub(super) fn nothing_left(&self, learnt: bool) -> Delivered {
+        let verdict =
+            if self.conflicts.is_empty() { Verdict::Done { noop: true } } else { in_conflict(&self.conflicts) };
+        self.settled(verdict, self.here.clone().filter(|_| learnt).map(Into::into))
+    }
+}
+
+impl Known {
+    /// Whether the write tells a figure of stock that is not nothing.
+    fn offers(&self) -> bool {
+        self.op != Op::Delete
+            && self.changed.iter().any(|field| publish::is_figure(field))
+            && publish::rises(&self.wanted, &Fields::new())
+    }
+
+    /// Whether the target would show more than it is known to.
+    fn rises(&self) -> bool {
+        let nothing = Fields::new();
+        self.offers() && publish::rises(&self.wanted, self.here.as_ref().map_or(&nothing, |here| &here.fields))
+    }
+}
+
+pub(super) async fn prepare(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    jobs: Vec<Job>,
+    stop: &CancellationToken,
+) -> Result<Prepared> {
+    let mut prepared = Prepared::default();
+    let Some(mapping) = batch.parts.mapping(batch.target, batch.entity) else {
+        let failure =
+            Failure::new(Class::Fatal, format!("system {} has no mapping for entity {}", batch.target, batch.entity));
+        for job in jobs {
+            settle(&mut prepared, batch, &job, &failure);
+        }
+        return Ok(prepared);
+    };
+    let mut loaded = Loaded::of(batch, facts, &jobs).await?;
+    let unread = orders_first(batch, facts, mapping.as_ref(), &jobs, &mut loaded, stop).await?;
+    if fresh_look(batch, facts, mapping.as_ref(), &jobs, &loaded).await? {
+        loaded = Loaded::of(batch, facts, &jobs).await?;
+    }
+    let adopted = deliver::is_adopted(batch.parts, batch.target, batch.entity).await?;
+
+    prepared.kept = jobs.iter().filter_map(|job| Some((job.id, loaded.kept(job.record)?))).collect();
+    let mut known = Vec::new();
+    let mut newcomers = false;
+    for job in jobs {
+        if let Some(one) = decide(batch, facts, mapping.as_ref(), job, &loaded, &mut prepared) {
+            if let (Some(problem), true) = (&unread, one.rises()) {
+                let stopped = stop.is_cancelled();
+                let verdict = flight::waits_for_orders(batch.parts, batch.target, &one.job, problem, stopped);
+                prepared.settled.push(Delivered::new(&one.job, verdict));
+                continue;
+            }
+            newcomers |= one.op == Op::Create;
+            known.push(one);
+        }
+    }
+    if newcomers && !adopted {
+        known = once_adopted(batch, known, &mut prepared, stop).await?;
+    }
+    let externals = externals(batch, mapping.as_ref(), &known).await?;
+    let known = look_up(batch, facts, mapping.as_ref(), known, &externals, &mut prepared).await?;
+    let known = brakes::judge(batch, known, &mut prepared).await?;
+    let known = ripened(batch, known, &mut prepared);
+    push(batch, facts, mapping.as_ref(), known, &externals, &mut prepared).await?;
+    Ok(prepared)
+}
+
+/// Nothing is created where nobody has looked yet: what exists would be doubled. The entity is read whole; creations are
+/// decided anew after that.
+async fn once_adopted(
+    batch: &Batch<'_>,
+    known: Vec<Known>,
+    prepared: &mut Prepared,
+    stop: &CancellationToken,
+) -> Result<Vec<Known>> {
+    deliver::adopt(batch.parts, batch.target, batch.entity, stop).await?;
+    let now = batch.parts.env.now();
+    let wait = if deliver::is_adopted(batch.parts, batch.target, batch.entity).await? {
+        std::time::Duration::ZERO
+    } else {
+        outcome::backoff(0, &batch.parts.env)
+    };
+    let (creates, rest): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.op == Op::Create);
+    prepared.settled.extend(creates.into_iter().map(|one| {
+        let verdict = Verdict::Retry {
+            at: outcome::later(now, wait),
+            burn: false,
+            intent: one.job.intent.clone(),
+            class: Class::Transient.as_str().to_owned(),
+            error: format!("{} of {} has to be read once before anything is created there", batch.entity, batch.target),
+        };
+        one.settled(verdict, None)
+    }));
+    Ok(rest)
+}
+
+/// What jobs would do at their target, as far as that is known without asking it; nothing of it is done.
+pub(super) async fn outlook(batch: &Batch<'_>, facts: &Facts, jobs: Vec<Job>) -> Result<Vec<Known>> {
+    let Some(mapping) = batch.parts.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
+    let loaded = Loaded::of(batch, facts, &jobs).await?;
+    let mut unused = Prepared::default();
+    Ok(jobs.into_iter().filter_map(|job| decide(batch, facts, mapping.as_ref(), job, &loaded, &mut unused)).collect())
+}
+
+/// What its source has lost goes at the targets only when the flow's grace is over.
+fn ripened(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Vec<Known> {
+    let now = batch.parts.env.now();
+    let (waiting, ripe): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.ripe.is_some_and(|ripe| ripe > now));
+    prepared.settled.extend(waiting.into_iter().map(|one| {
+        let verdict = Verdict::Retry {
+            at: one.ripe.unwrap_or(now),
+            burn: false,
+            intent: one.job.intent.clone(),
+            class: Class::Transient.as_str().to_owned(),
+            error: "its source no longer has it; it goes here when the flow's grace is over".to_owned(),
+        };
+        one.settled(verdict, None)
+    }));
+    ripe
+}
+
+fn unable(batch: &Batch<'_>, op: Op) -> Failure {
+    let text = format!("the adapter of {} cannot {} a {}", batch.target, name(op), batch.entity);
+    Failure::new(Class::Rejected, text)
+}
+/// Whether a create of this job was sent and not seen to end.
+fn begun(job: &Job) -> bool {
+    job.intent.as_ref().is_some_and(|intent| intent.op == Op::Create)
+}
+
+fn name(op: Op) -> &'static str {
+    match op {
+        Op::Create => "create",
+        Op::Update => "update",
+        Op::Delete => "delete",
+    }
+}
+
+fn settle(prepared: &mut Prepared, batch: &Batch<'_>, job: &Job, failure: &Failure) {
+    let tried = Tried { attempts: job.attempts, intent: job.intent.clone(), settle: batch.settle };
+    let verdict = outcome::verdict(failure, &tried, &batch.parts.env);
+    prepared.settled.push(Delivered::new(job, verdict));
+}
+
+fn done(prepared: &mut Prepared, job: &Job) {
+    prepared.settled.push(Delivered::new(job, Verdict::Done { noop: true }));
+}
+
+/// A job that waits for the decision of a conflict.
+pub(super) fn in_conflict(fields: &BTreeSet<String>) -> Verdict {
+    let names = fields.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    Verdict::Parked {
+        cause: Cause::conflict().0,
+        error: format!("changed on both sides: {names}; `vaiven conflicts` shows the values and takes the decision"),
+    }
+}

@@ -1,0 +1,113 @@
+//! Wanted objects in the target's own shape, with its ids of all they refer to.
+
+use serde_json::Value;
+
+use super::{Known, Prepared, Task, settle};
+use crate::{
+    mapping::{Externals, Fields, Needs, Translate},
+    port::{Facts, Op, Write},
+    store::Result,
+    sync::deliver::Batch,
+};
+
+/// Turns wanted objects into the target's shape.
+pub(super) async fn push(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    known: Vec<Known>,
+    externals: &Externals,
+    prepared: &mut Prepared,
+) -> Result<()> {
+    let records: Vec<i64> = known.iter().filter(|one| one.here.is_some()).map(|one| one.job.record).collect();
+    let mut parts_there = batch.parts.store.parts_of(batch.target, &records).await?;
+    for one in known {
+        let only = (one.op == Op::Update && !facts.replaces).then_some(&one.changed);
+        let mut fields = one.whole();
+        let pushed = if one.op == Op::Delete {
+            fields = Fields::new();
+            Ok((Value::Null, Value::Null))
+        } else {
+            let mut whole = mapping.push(&fields, None, externals);
+            if whole.is_err() && only.is_some() {
+                // What the target holds besides may refer to something it lost; that must not keep it from what is wanted.
+                fields.clone_from(&one.wanted);
+                whole = mapping.push(&fields, None, externals);
+            }
+            whole.and_then(|whole| {
+                Ok((if only.is_some() { mapping.push(&fields, only, externals)? } else { whole.clone() }, whole))
+            })
+        };
+        let (body, whole) = match pushed {
+            Ok(pushed) => pushed,
+            Err(failure) => {
+                settle(prepared, batch, &one.job, &failure);
+                continue;
+            }
+        };
+        let done = one
+            .job
+            .intent
+            .as_ref()
+            .filter(|intent| intent.op == one.op)
+            .map(|intent| intent.done.clone())
+            .unwrap_or_default();
+        let write = Write {
+            job: one.job.id,
+            op: one.op,
+            key: one.key,
+            id: one.here.as_ref().filter(|_| one.op != Op::Create).map(|replica| replica.id.clone()),
+            body,
+            whole,
+            before: one.here.as_ref().map_or(Value::Null, |replica| Value::Object(replica.fields.clone())),
+            wanted: Value::Object(fields),
+            changed: one.changed.clone(),
+            parts: parts_there.remove(&one.job.record).unwrap_or_else(|| one.parts.clone()),
+            done,
+            found: one.found,
+        };
+        prepared.tasks.push(Task {
+            intent: one.job.intent.clone(),
+            job: one.job,
+            replica: one.here,
+            changed: one.changed,
+            wanted: one.wanted,
+            write,
+            adopted: one.parts,
+            conflicts: one.conflicts,
+            news: one.news,
+        });
+    }
+    Ok(())
+}
+
+/// The target's ids of all that the objects refer to.
+pub(super) async fn externals(batch: &Batch<'_>, mapping: &dyn Translate, known: &[Known]) -> Result<Externals> {
+    let needs = known.iter().fold(Needs::default(), |mut all, one| {
+        let needs = mapping.needs(&one.whole());
+        all.records.extend(needs.records);
+        all.parts.extend(needs.parts);
+        all
+    });
+    let records: Vec<i64> = needs.records.iter().map(|(_, record)| *record).collect();
+    let parts: Vec<(String, String)> = needs.parts.iter().cloned().collect();
+    let mut externals = Externals::default();
+    if !records.is_empty() {
+        let ids = batch.parts.store.externals(batch.target, &records).await?;
+        let keys = batch.parts.store.keys(&records).await?;
+        for (entity, record) in &needs.records {
+            if let Some(id) = ids.get(record) {
+                externals.records.insert((entity.clone(), *record), id.clone());
+            }
+            if let Some((_, key)) = keys.get(record) {
+                externals.keys.insert((entity.clone(), *record), key.clone());
+            }
+        }
+    }
+    if !parts.is_empty() {
+        for (part, (id, _)) in batch.parts.store.parts(batch.target, &parts).await? {
+            externals.parts.insert(part, id);
+        }
+    }
+    Ok(externals)
+}
