@@ -49,6 +49,11 @@ pub enum Command {
     },
     /// Show systems, runs and the queue at a glance
     Status,
+    /// Copy the state into a new file while the daemon runs
+    Backup {
+        /// File to be made; an existing one is refused
+        file: PathBuf,
+    },
     /// Tell the whole story of one record
     Explain {
         /// Kind of object: product, order...

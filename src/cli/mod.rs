@@ -5,6 +5,7 @@ pub(crate) mod app;
 mod apply;
 mod approve;
 mod args;
+mod backup;
 mod canonical;
 mod causes;
 mod check;
@@ -111,6 +112,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
             let config = app::config(&global)?;
             status::status(&config, &app::existing_store(&config).await?, &env, output).await
         }
+        Command::Backup { file } => backup::backup(&file, &app::config(&global)?, output).await,
         Command::Explain { entity, key, personal } => {
             let config = app::config(&global)?;
             explain::explain(&entity, &key, personal, &config, &app::existing_store(&config).await?, output).await

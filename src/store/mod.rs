@@ -20,6 +20,7 @@ use crate::{
     port::{Captures, Print},
 };
 
+mod backup;
 mod brakes;
 mod database;
 mod deliver;
@@ -40,6 +41,7 @@ mod sql;
 mod telling;
 mod values;
 
+pub use backup::backup;
 pub use links::BY_PERSON;
 pub use open::open;
 pub use scratch::{Scratch, copy};
@@ -58,6 +60,12 @@ pub enum StoreError {
     },
     #[error("the state store {url} is not a Vaivén database ({found}); it is left as it is")]
     Foreign { url: String, found: String },
+    #[error("no backup at {path}: {source}")]
+    Backup {
+        path: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("state store: {doing}: {source}")]
     Database {
         doing: &'static str,

@@ -23,14 +23,18 @@ const MARK: &str = "PRAGMA application_id = 1986095478";
 /// Tables are brought up to date. A file or schema that is not ours, or that a newer version has written, is refused
 /// and left as it is.
 pub async fn open(url: &str) -> Result<SharedStore> {
-    let pool = if let Some(path) = url.strip_prefix("sqlite://") {
-        open_sqlite(url, Path::new(path), SqliteSynchronous::Normal).await?
+    Ok(Arc::new(Database::new(pool(url).await?)))
+}
+
+async fn pool(url: &str) -> Result<Pool> {
+    if let Some(path) = url.strip_prefix("sqlite://") {
+        // Less would lose the last commits in a power cut: an intent whose effect has happened, a page whose file has been moved.
+        open_sqlite(url, Path::new(path), SqliteSynchronous::Full).await
     } else if is_postgres(url) {
-        open_postgres(url, None).await?
+        open_postgres(url, None).await
     } else {
-        return Err(unknown_scheme(url));
-    };
-    Ok(Arc::new(Database::new(pool)))
+        Err(unknown_scheme(url))
+    }
 }
 
 pub(super) fn is_postgres(url: &str) -> bool {
@@ -186,5 +190,49 @@ fn migration(url: &str, error: MigrateError) -> StoreError {
             found: format!("its schema step {version} is not the one this program knows"),
         },
         other => cannot(url, other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::store::{JobFilter, JobState};
+
+    #[tokio::test]
+    async fn a_commit_is_on_disk_before_anything_relies_on_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("state.db").display());
+        let Pool::Sqlite { writer, .. } = pool(&url).await.unwrap() else { panic!("no SQLite") };
+        let level: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&writer).await.unwrap();
+        assert_eq!(level, 2, "FULL");
+    }
+
+    #[tokio::test]
+    async fn every_earlier_schema_is_brought_up_to_date_with_its_data() {
+        const DATA: &str = "INSERT INTO name VALUES (1, 'erp'), (2, 'shop'), (3, 'product'); \
+            INSERT INTO record (id, entity, key) VALUES (7, 3, 'H-1'); \
+            INSERT INTO replica (number, system, entity, record, id, fields) VALUES (1, 1, 3, 7, 'e1', '{\"sku\":\"H-1\"}'); \
+            INSERT INTO job (target, entity, record, lane, state, due, created_at, updated_at) VALUES (2, 3, 7, 3, 0, 5, 5, 5)";
+        let (steps, _) = schema_steps();
+        for known in 1..steps {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("state.db");
+            let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+            let mut connection = options.connect().await.unwrap();
+            connection.execute(MARK).await.unwrap();
+            let early: Vec<_> = SQLITE.iter().take(usize::try_from(known).unwrap()).cloned().collect();
+            let early = Migrator { migrations: Cow::Owned(early), ..Migrator::DEFAULT };
+            early.run_direct(None, &mut connection, false).await.unwrap();
+            connection.execute(DATA).await.unwrap();
+            connection.close().await.unwrap();
+
+            let store = open(&format!("sqlite://{}", path.display())).await.unwrap();
+            assert_eq!(store.record("product", "H-1").await.unwrap(), Some(7), "from step {known}");
+            let jobs = store.jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await.unwrap();
+            assert_eq!((jobs.len(), jobs[0].state, jobs[0].record), (1, JobState::Queued, 7), "from step {known}");
+            assert_eq!(store.replicas_of(&[7]).await.unwrap()[0].fields["sku"], "H-1", "from step {known}");
+        }
     }
 }

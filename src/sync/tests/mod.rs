@@ -290,6 +290,36 @@ async fn what_the_target_already_has_is_adopted_not_created() {
 }
 
 #[tokio::test]
+async fn what_was_created_since_a_backup_is_found_again_and_not_made_twice() {
+    let flows = || vec![flow("catalog", "erp", "shop", &["category", "product"])];
+    let stage = Stage::new(flows()).await;
+    stage.erp.put("product", "1", &hammer());
+    assert!(stage.once().await.is_clean());
+    let path = |name: &str| stage.folder.path().join(name);
+    let copy = path("copy.db");
+    crate::store::backup(&format!("sqlite://{}", path("state.db").display()), &copy).await.unwrap();
+    stage.erp.put("product", "2", &json!({"sku": "S-1", "name": {"es": "Sierra"}, "active": true}));
+    assert!(stage.once().await.is_clean());
+
+    let restored = crate::store::open(&format!("sqlite://{}", copy.display())).await.unwrap();
+    let parts = stage.engine.parts();
+    let engine = Engine::new(Parts {
+        store: restored,
+        env: parts.env.clone(),
+        systems: parts.systems.clone(),
+        mappings: parts.mappings.clone(),
+        entities: parts.entities.clone(),
+        routes: Routes::new(flows()).unwrap(),
+        limits: parts.limits.clone(),
+        owner: "restored".into(),
+        work: Arc::new(Notify::new()),
+    });
+    let summary = engine.once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap();
+    assert!(summary.is_clean(), "{summary:?}");
+    assert_eq!(stage.shop.rows("product").len(), 2);
+}
+
+#[tokio::test]
 async fn a_lookup_is_told_what_was_sent_in_the_targets_own_words() {
     let stage = Stage::catalog().await;
     stage.erp.put("category", "1", &json!({"code": "TOOLS", "name": {"es": "Herramientas"}}));

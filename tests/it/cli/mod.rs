@@ -72,7 +72,7 @@ fn a_key_that_nobody_knows_is_told_with_the_word_meant() {
 #[test]
 fn an_entity_the_adapter_does_not_know_is_told_at_the_flow() {
     insta::assert_snapshot!(said(
-        &CONFIG.replace("[\"customer\"]", "[\"customer\", \"invoice\"]"),
+        &CONFIG.replace("[\"customer\"]", "[\"customer\", \"ticket\"]"),
         &["check", "--offline"],
         &[]
     ));

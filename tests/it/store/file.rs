@@ -94,3 +94,41 @@ async fn a_schema_of_another_application_is_refused() {
     let error = store::open(&backend.url).await.err().unwrap();
     assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_backup_made_beside_the_daemon_is_whole_and_writes_over_nothing() {
+    let backend = Backend::sqlite().await;
+    let record = super::backend::pulled(&backend.store, "erp", "1", "A").await;
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("it's a copy.db");
+    let writing = async {
+        for key in 2..40 {
+            super::backend::pulled(&backend.store, "erp", &key.to_string(), &format!("K{key}")).await;
+        }
+    };
+    let (size, ()) = tokio::join!(store::backup(&backend.url, &copy), writing);
+    assert_eq!(size.unwrap(), std::fs::metadata(&copy).unwrap().len());
+    let opened = store::open(&format!("sqlite://{}", copy.display())).await.unwrap();
+    assert_eq!(opened.record("product", "A").await.unwrap(), Some(record));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let again = store::backup(&backend.url, &copy).await.unwrap_err();
+    assert!(again.to_string().contains("writes over nothing"), "{again}");
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().contains("partial")), "{left:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_state_of_ours_is_not_backed_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (text, copy) = (folder.path().join("notes.txt"), folder.path().join("copy.db"));
+    std::fs::write(&text, "shopping list").unwrap();
+    let error = store::backup(&format!("sqlite://{}", text.display()), &copy).await.unwrap_err();
+    assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+    let error = store::backup("sqlite:///nowhere/state.db", &copy).await.unwrap_err();
+    assert!(error.to_string().contains("no state yet"), "{error}");
+    assert!(!copy.exists());
+}
