@@ -53,7 +53,7 @@ impl fmt::Display for Class {
 }
 
 /// The name of what a parked job waits for: `lookup:tax=IGIC7`, `missing:product=SKU-9`, `proof:order=1001`,
-/// `review:customer=C-77`, `paused:product=SKU-9`, `system:erp`, `conflict`, `brake:run-12`.
+/// `review:customer=C-77`, `paused:product=SKU-9`, `fuse:product=SKU-9`, `system:erp`, `conflict`, `brake:run-12`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cause(pub String);
@@ -99,6 +99,12 @@ impl Cause {
     #[must_use]
     pub fn orders(system: &str) -> Self {
         Self(format!("orders:{system}"))
+    }
+
+    /// An object that somebody else keeps changing back.
+    #[must_use]
+    pub fn fuse(entity: &str, key: &str) -> Self {
+        Self(format!("fuse:{entity}={key}"))
     }
 
     /// An object whose amounts do not come to its total.

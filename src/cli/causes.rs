@@ -67,6 +67,9 @@ pub fn cure(cause: &str, system: &str) -> Option<String> {
         )),
         "review" => Some("vaiven links review".to_owned()),
         "paused" => Some(format!("vaiven links resume {name} {value}")),
+        "fuse" => Some(format!(
+            "find out which other program writes it: vaiven explain {name} {value}; it is tried again within the hour"
+        )),
         "conflict" => Some("vaiven conflicts list".to_owned()),
         "brake" => Some(format!("vaiven approve {0} (or reject {0})", rest.trim_start_matches("run-"))),
         "run" => Some(format!("goes on, or waits for an approval, when run {rest} has ended")),

@@ -18,6 +18,9 @@ pub struct LimitsSection {
     pub poll: Option<Span>,
     /// How long done jobs, runs and the change log are kept. Default `90d`.
     pub retention: Option<Span>,
+    /// So many writes of the same value to the same object within an hour, and it is left alone: another program changes it
+    /// back. 0 = never. Default 12.
+    pub fuse: Option<u32>,
 }
 
 /// Bounds of the work with one system.
@@ -39,6 +42,7 @@ impl LimitsSection {
             lease: self.lease.map_or(default.lease, |span| span.0),
             poll: self.poll.map_or(default.poll, |span| span.0),
             retention: self.retention.map_or(default.retention, |span| span.0),
+            fuse: self.fuse.unwrap_or(default.fuse),
             ..default
         }
     }

@@ -9,11 +9,12 @@ use rust_decimal::Decimal;
 use serde_json::Value;
 
 use super::{
-    Approval, Attempt, Backlog, Balance, Candidate, Change, Claim, Conflict, DeliverSummary, Delivered, Held,
+    Approval, Attempt, Backlog, Balance, Candidate, Change, ChangeOp, Claim, Conflict, DeliverSummary, Delivered, Held,
     Identified, Intent, Job, JobFilter, Lease, Link, LinkState, Linked, Merged, NewJob, Numbers, Order, PageCommit,
     Pending, RecordId, RefWanted, Rejection, Replica, Result, Ruled, Run, RunKind, Settlement, Sighted, Sighting,
     Standing, Store, Ties, names::Names, sql::Pool,
 };
+use crate::mapping::Fields;
 
 /// Store in SQLite or PostgreSQL. Its verbs are in the modules of their table families; this is the list of them.
 pub(super) struct Database {
@@ -328,6 +329,16 @@ impl Store for Database {
 
     async fn history(&self, records: &[RecordId]) -> Result<Vec<Change>> {
         self.history(records).await
+    }
+
+    async fn written_often(
+        &self,
+        system: &str,
+        records: &[RecordId],
+        since: DateTime<Utc>,
+        often: u32,
+    ) -> Result<Vec<(RecordId, ChangeOp, Fields)>> {
+        self.written_often(system, records, since, often).await
     }
 
     async fn linked_since(&self, after: i64, limit: u32) -> Result<Vec<Linked>> {

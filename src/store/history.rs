@@ -1,11 +1,14 @@
 //! What happened: the change log of runs and records, and which records became one.
 
+use chrono::{DateTime, Utc};
+
 use super::{
     Change, ChangeOp, Linked, RecordId, Result,
     database::Database,
     sql::{Row, args, rows},
-    values::{parse, time},
+    values::{micros, parse, time},
 };
+use crate::mapping::Fields;
 
 macro_rules! changes {
     ($from:literal) => {
@@ -36,6 +39,37 @@ impl Database {
         let records = rows(records.iter().map(|record| [record]))?;
         let found = self.pool.read("read records' changes", SQL, args![records]).await?;
         self.changes_in(found).await
+    }
+
+    pub(super) async fn written_often(
+        &self,
+        system: &str,
+        records: &[RecordId],
+        since: DateTime<Utc>,
+        often: u32,
+    ) -> Result<Vec<(RecordId, ChangeOp, Fields)>> {
+        // Almost always nobody: only the times are read then.
+        const OFTEN: &str = "SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j WHERE (SELECT count(*) FROM ( \
+                SELECT c.at FROM change_log c WHERE c.record = CAST(j.value->>0 AS BIGINT) AND c.system = $2 AND c.cause_kind = 1 \
+                ORDER BY c.id DESC LIMIT $4) w WHERE w.at > $3) >= $4";
+        const WRITES: &str = "SELECT c.record, c.op, c.fields, c.id FROM json_each($1) j CROSS JOIN change_log c \
+            WHERE c.record = CAST(j.value->>0 AS BIGINT) AND c.system = $2 AND c.cause_kind = 1 AND c.at > $3 \
+            ORDER BY c.record, c.id DESC";
+        let (system, since) = (self.name(system).await?, micros(since));
+        let asked = rows(records.iter().map(|record| [record]))?;
+        let found =
+            self.pool.read("look for flapping records", OFTEN, args![asked, system, since, i64::from(often)]).await?;
+        let flapping = found.iter().map(|row| row.int(0).map(|record| [record])).collect::<Result<Vec<_>>>()?;
+        let mut writes = Vec::new();
+        if flapping.is_empty() {
+            return Ok(writes);
+        }
+        for mut row in self.pool.read("read our last writes", WRITES, args![rows(flapping)?, system, since]).await? {
+            let id = row.int(3)?;
+            let fields = parse(&row.text(2)?, "change_log", "fields", || id.to_string())?;
+            writes.push((row.int(0)?, ChangeOp::of(row.int(1)?)?, fields));
+        }
+        Ok(writes)
     }
 
     async fn changes_in(&self, found: Vec<Row>) -> Result<Vec<Change>> {

@@ -914,6 +914,15 @@ pub trait Store: Send + Sync {
     async fn changes_of_run(&self, run: i64, after: i64, limit: u32) -> Result<Vec<Change>>;
     /// All that is known to have happened to the records, oldest first.
     async fn history(&self, records: &[RecordId]) -> Result<Vec<Change>>;
+    /// Our writes to a system since a time, of those records that were written at least so often, newest first: record,
+    /// what was done, fields before and after.
+    async fn written_often(
+        &self,
+        system: &str,
+        records: &[RecordId],
+        since: DateTime<Utc>,
+        often: u32,
+    ) -> Result<Vec<(RecordId, ChangeOp, Fields)>>;
     /// Records that several systems hold, the last of them since replica number `after`; by that number.
     async fn linked_since(&self, after: i64, limit: u32) -> Result<Vec<Linked>>;
     async fn attempts(&self, job: i64) -> Result<Vec<Attempt>>;

@@ -43,6 +43,9 @@ impl Default for SystemLimits {
     }
 }
 
+/// Causes of what somebody else keeps changing back.
+const FUSE: &str = "fuse:";
+
 /// Bounds of the whole engine.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -52,6 +55,8 @@ pub struct Limits {
     pub poll: Duration,
     /// Done jobs, runs and change log older than this are deleted.
     pub retention: Duration,
+    /// So many writes of one value to one object within an hour, and it is left alone; 0 = never.
+    pub fuse: u32,
     pub systems: BTreeMap<String, SystemLimits>,
 }
 
@@ -61,6 +66,7 @@ impl Default for Limits {
             lease: Duration::from_secs(60),
             poll: Duration::from_millis(500),
             retention: Duration::from_secs(90 * 24 * 3600),
+            fuse: 12,
             systems: BTreeMap::new(),
         }
     }
@@ -222,16 +228,10 @@ impl Engine {
     /// idea of what an entity has to prove (`proof:order=1001`) or of what is one (`review:customer=C-77`): they are all tried again, once. What still lacks it waits on.
     pub(super) async fn cure(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
         const LOOKUP: &str = "lookup:";
-        const CURED: [&str; 3] = [LOOKUP, "proof:", "review:"];
+        const CURED: [&str; 4] = [LOOKUP, "proof:", "review:", FUSE];
         const ROWS: u32 = 10_000;
-        let (parts, now) = (&self.parts, self.parts.env.now());
-        for backlog in parts.store.backlog().await? {
-            let cause = backlog.cause.filter(|cause| CURED.iter().any(|kind| cause.starts_with(kind)));
-            if let (JobState::Parked, Some(cause)) = (backlog.state, cause) {
-                let filter = JobFilter { target: Some(backlog.target), cause: Some(cause), ..JobFilter::default() };
-                parts.store.retry(&filter, now).await?;
-            }
-        }
+        let parts = &self.parts;
+        self.look_anew(&CURED).await?;
         let mut rows: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
         for (system, entity, rejection) in parts.store.rejections(None, ROWS).await? {
             if let (Some(id), true) = (rejection.id, rejection.cause.is_some_and(|cause| cause.starts_with(LOOKUP))) {
@@ -244,6 +244,19 @@ impl Engine {
                     .await?;
             } else if parts.can_list(&system, &entity) {
                 pull::pull(parts, &system, &entity, RunKind::Full, "rows that lacked a lookup", cancel).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What waits for causes of these kinds is tried again.
+    async fn look_anew(&self, kinds: &[&str]) -> Result<(), StoreError> {
+        let store = &self.parts.store;
+        for backlog in store.backlog().await? {
+            let cause = backlog.cause.filter(|cause| kinds.iter().any(|kind| cause.starts_with(kind)));
+            if let (JobState::Parked, Some(cause)) = (backlog.state, cause) {
+                let filter = JobFilter { target: Some(backlog.target), cause: Some(cause), ..JobFilter::default() };
+                store.retry(&filter, self.parts.env.now()).await?;
             }
         }
         Ok(())
@@ -478,6 +491,8 @@ impl Engine {
                 self.pause(Duration::from_millis(200), shutdown).await;
             }
             self.pause(Duration::from_secs(3600), shutdown).await;
+            // An hour is what a fuse looks back on.
+            self.look_anew(&[FUSE]).await?;
         }
         Ok(())
     }

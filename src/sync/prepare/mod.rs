@@ -1,6 +1,7 @@
 //! From claimed jobs to writes: wanted state, difference, references of the target, the target's own shape.
 
 mod decide;
+mod fuse;
 mod loaded;
 mod lookup;
 mod push;
@@ -176,7 +177,7 @@ pub(super) async fn prepare(
     let externals = externals(batch, mapping.as_ref(), &known).await?;
     let known = look_up(batch, facts, mapping.as_ref(), known, &externals, &mut prepared).await?;
     let known = brakes::judge(batch, known, &mut prepared).await?;
-    let known = ripened(batch, known, &mut prepared);
+    let known = fuse::mute(batch, ripened(batch, known, &mut prepared), &mut prepared).await?;
     push(batch, facts, mapping.as_ref(), known, &externals, &mut prepared).await?;
     Ok(prepared)
 }

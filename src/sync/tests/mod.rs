@@ -3,6 +3,7 @@
 mod brakes;
 mod fakes;
 mod identity;
+mod looping;
 mod merging;
 mod money;
 mod planning;
