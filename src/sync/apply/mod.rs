@@ -132,24 +132,26 @@ async fn hold(parts: &Parts, targets: &BTreeSet<String>, leases: &mut Vec<Lease>
 }
 
 /// Works while the leases are renewed.
-async fn alone<T>(
+pub(super) async fn alone<T>(
     parts: &Parts,
     leases: &[Lease],
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, ApplyError> {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return done.map_err(Into::into),
-            () = parts.env.sleep(SOLE / 3) => {
-                for lease in leases {
-                    if !parts.store.keep(lease, SOLE, parts.env.now()).await? {
-                        return Err(ApplyError::Lost);
-                    }
+    let renewing = async {
+        loop {
+            parts.env.sleep(SOLE / 3).await;
+            for lease in leases {
+                if !parts.store.keep(lease, SOLE, parts.env.now()).await? {
+                    return Err(ApplyError::Lost);
                 }
             }
         }
+    };
+    // Side by side: while one waits for the store's writer, the other may be the one that has it.
+    tokio::select! {
+        biased;
+        done = work => done.map_err(Into::into),
+        lost = renewing => lost,
     }
 }
 

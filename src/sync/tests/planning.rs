@@ -1,6 +1,6 @@
 //! A plan writes nothing and says what would be written; applied, it is done and nothing else is.
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use super::*;
 use crate::{
@@ -306,7 +306,7 @@ async fn nobody_else_delivers_to_a_target_while_a_plan_is_applied_there() {
     let stop = CancellationToken::new();
     stage.engine.pull("erp", "product", RunKind::Full, "test", &stop).await.unwrap();
     let env = &stage.engine.parts().env;
-    let lease = std::time::Duration::from_secs(36_000);
+    let lease = Duration::from_secs(36_000);
     let held = stage.store.acquire("deliver:shop", "apply", lease, env.now()).await.unwrap().unwrap();
     let share = Share::everything(&stage.engine.parts().routes);
     stage.engine.drain(&share, &stop).await.unwrap();
@@ -510,4 +510,22 @@ async fn a_plan_tells_which_order_does_not_add_up_and_writes_it_nowhere() {
         ("proof:order", Some("proof:order=1001"))
     );
     assert!(waiting.examples[0].why.as_deref().unwrap().contains("24.2"), "{waiting:?}");
+}
+
+#[tokio::test]
+async fn leases_are_renewed_beside_the_work_that_they_are_for() {
+    let stage = Stage::catalog().await;
+    let parts = stage.engine.parts();
+    let lease = stage.store.acquire("deliver:shop", &parts.owner, Duration::from_secs(60), parts.env.now()).await;
+    let until = parts.env.now() + chrono::Duration::minutes(2);
+    let work = async {
+        // The work has the store's writer most of the time.
+        while parts.env.now() < until {
+            stage.store.note("at work", &json!(true)).await?;
+        }
+        Ok(())
+    };
+    let patience = Duration::from_secs(60);
+    let done = tokio::time::timeout(patience, crate::sync::apply::alone(parts, &[lease.unwrap().unwrap()], work)).await;
+    done.unwrap().unwrap();
 }
