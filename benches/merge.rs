@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Map, Value, json};
 use shared::{load, median};
 use vaiven::{
-    model::{self, Entities, EntitySpec},
+    model::{Entities, EntitySpec},
     sync::{Clash, Prefer, merge},
 };
 
@@ -44,20 +44,20 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Merges every field, then tells what our side lacks.
+/// Merges every field, then tells what our side lacks, as it is written there: its name and its new value.
 fn work(spec: &EntitySpec, [base, ours, theirs]: &[Map<String, Value>; 3]) -> Result<Map<String, Value>> {
-    let mut merged = Map::new();
+    let mut lacking = Map::new();
     for (name, field) in &spec.fields {
         let [base, ours, theirs] = [base, ours, theirs].map(|side| side.get(name).unwrap_or(&Value::Null));
         match merge(field, base, ours, theirs, Prefer::Nobody) {
-            Ok(Value::Null) => {}
+            Ok(value) if *value == *ours => {}
             Ok(value) => {
-                merged.insert(name.clone(), value);
+                lacking.insert(name.clone(), value.into_owned());
             }
             Err(Clash) => anyhow::bail!("{name} clashes"),
         }
     }
-    Ok(model::diff(ours, &merged))
+    Ok(lacking)
 }
 
 /// Microseconds of one round.

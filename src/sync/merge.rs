@@ -5,7 +5,7 @@
 //! of file synchronizers with an archive (Unison's specification): a change of one side propagates, equal changes of both
 //! agree, and no clock is asked.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -26,17 +26,24 @@ pub enum Prefer {
 pub struct Clash;
 
 static ABSENT: Value = Value::Null;
+static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
-/// The value that holds the changes of both sides since `base`; `Null` is absent.
+/// The value that holds the changes of both sides since `base`; `Null` is absent. Borrowed where it is that of one side.
 ///
 /// # Errors
 /// When both sides changed the same leaf to different values and nobody is preferred.
-pub fn merge(spec: &FieldSpec, base: &Value, ours: &Value, theirs: &Value, prefer: Prefer) -> Result<Value, Clash> {
+pub fn merge<'v>(
+    spec: &FieldSpec,
+    base: &'v Value,
+    ours: &'v Value,
+    theirs: &'v Value,
+    prefer: Prefer,
+) -> Result<Cow<'v, Value>, Clash> {
     if ours == theirs || theirs == base {
-        return Ok(ours.clone());
+        return Ok(Cow::Borrowed(ours));
     }
     if ours == base {
-        return Ok(theirs.clone());
+        return Ok(Cow::Borrowed(theirs));
     }
     let nested = match spec.kind {
         Kind::List => merge_list(spec, base, ours, theirs, prefer),
@@ -45,22 +52,22 @@ pub fn merge(spec: &FieldSpec, base: &Value, ours: &Value, theirs: &Value, prefe
         Kind::Localized => merge_members(base, ours, theirs, prefer, |_| None),
         _ => None,
     };
-    nested.unwrap_or_else(|| whole(ours, theirs, prefer))
+    nested.map_or_else(|| whole(ours, theirs, prefer), |merged| merged.map(Cow::Owned))
 }
 
-fn whole(ours: &Value, theirs: &Value, prefer: Prefer) -> Result<Value, Clash> {
+fn whole<'v>(ours: &'v Value, theirs: &'v Value, prefer: Prefer) -> Result<Cow<'v, Value>, Clash> {
     match prefer {
         Prefer::Nobody => Err(Clash),
-        Prefer::Ours => Ok(ours.clone()),
-        Prefer::Theirs => Ok(theirs.clone()),
+        Prefer::Ours => Ok(Cow::Borrowed(ours)),
+        Prefer::Theirs => Ok(Cow::Borrowed(theirs)),
     }
 }
 
 /// Members of an object that is absent: none.
-fn members(value: &Value) -> Option<Cow<'_, Map<String, Value>>> {
+fn members(value: &Value) -> Option<&Map<String, Value>> {
     match value {
-        Value::Null => Some(Cow::Owned(Map::new())),
-        Value::Object(members) => Some(Cow::Borrowed(members)),
+        Value::Null => Some(&NOTHING),
+        Value::Object(members) => Some(members),
         _ => None,
     }
 }
@@ -76,17 +83,17 @@ fn merge_members<'s>(
     let mut merged = Map::new();
     let names = ours.keys().chain(theirs.keys().filter(|name| !ours.contains_key(*name)));
     for name in names {
-        let [before, left, right] = [&base, &ours, &theirs].map(|side| side.get(name).unwrap_or(&ABSENT));
+        let [before, left, right] = [base, ours, theirs].map(|side| side.get(name).unwrap_or(&ABSENT));
         let value = match spec_of(name) {
             Some(spec) => merge(spec, before, left, right, prefer),
-            None if left == right || right == before => Ok(left.clone()),
-            None if left == before => Ok(right.clone()),
+            None if left == right || right == before => Ok(Cow::Borrowed(left)),
+            None if left == before => Ok(Cow::Borrowed(right)),
             None => whole(left, right, prefer),
         };
         match value {
-            Ok(Value::Null) => {}
+            Ok(value) if value.is_null() => {}
             Ok(value) => {
-                merged.insert(name.clone(), value);
+                merged.insert(name.clone(), value.into_owned());
             }
             Err(clash) => return Some(Err(clash)),
         }
@@ -129,7 +136,7 @@ fn merge_list(
 ) -> Option<Result<Value, Clash>> {
     let (base, ours, theirs) = (items(spec, base)?, items(spec, ours)?, items(spec, theirs)?);
     let of = spec.of.as_deref()?;
-    let mut merged: BTreeMap<&str, Value> = BTreeMap::new();
+    let mut merged: BTreeMap<&str, Cow<'_, Value>> = BTreeMap::new();
     for key in ours.keys().chain(theirs.keys().filter(|key| !ours.contains_key(*key))) {
         let [before, left, right] = [&base, &ours, &theirs].map(|side| side.get(key).copied().unwrap_or(&ABSENT));
         // An item that one side took out and the other changed: neither may win in silence.
@@ -140,7 +147,7 @@ fn merge_list(
             merge(of, before, left, right, prefer)
         };
         match value {
-            Ok(Value::Null) => {}
+            Ok(value) if value.is_null() => {}
             Ok(value) => {
                 merged.insert(key, value);
             }
@@ -153,7 +160,12 @@ fn merge_list(
 
 /// The order of the side that changed it (ours where both did); items that only the other side has stand behind the one
 /// they follow there.
-fn in_order(base: &Items<'_>, ours: &Items<'_>, theirs: &Items<'_>, mut merged: BTreeMap<&str, Value>) -> Vec<Value> {
+fn in_order(
+    base: &Items<'_>,
+    ours: &Items<'_>,
+    theirs: &Items<'_>,
+    mut merged: BTreeMap<&str, Cow<'_, Value>>,
+) -> Vec<Value> {
     let common = ours.keys().filter(|key| base.contains_key(*key) && theirs.contains_key(*key));
     let unmoved = base.keys().filter(|key| ours.contains_key(*key) && theirs.contains_key(*key));
     let (first, second) = if common.eq(unmoved) { (theirs, ours) } else { (ours, theirs) };
@@ -166,7 +178,7 @@ fn in_order(base: &Items<'_>, ours: &Items<'_>, theirs: &Items<'_>, mut merged: 
         }
         before = Some(key);
     }
-    order.into_iter().filter_map(|key| merged.remove(key)).collect()
+    order.into_iter().filter_map(|key| merged.remove(key)).map(Cow::into_owned).collect()
 }
 
 #[cfg(test)]
@@ -182,7 +194,7 @@ mod tests {
     }
 
     fn merged(spec: &FieldSpec, base: &Value, ours: &Value, theirs: &Value) -> Result<Value, Clash> {
-        merge(spec, base, ours, theirs, Prefer::Nobody)
+        merge(spec, base, ours, theirs, Prefer::Nobody).map(Cow::into_owned)
     }
 
     #[test]
@@ -211,8 +223,8 @@ mod tests {
         let base = json!([{"sku": "A", "barcode": "1"}]);
         assert_eq!(merged(&variants, &base, &Value::Null, &json!([{"sku": "A", "barcode": "2"}])), Err(Clash));
         assert_eq!(
-            merge(&variants, &base, &Value::Null, &json!([{"sku": "A", "barcode": "2"}]), Prefer::Ours),
-            Ok(Value::Null)
+            merge(&variants, &base, &Value::Null, &json!([{"sku": "A", "barcode": "2"}]), Prefer::Ours).as_deref(),
+            Ok(&Value::Null)
         );
     }
 
@@ -220,8 +232,9 @@ mod tests {
     fn a_preference_decides_only_where_both_changed_the_same() {
         let name = spec("product", "name");
         let (base, ours, theirs) = (json!({"es": "a"}), json!({"es": "b"}), json!({"es": "c", "en": "d"}));
-        assert_eq!(merge(&name, &base, &ours, &theirs, Prefer::Ours), Ok(json!({"es": "b", "en": "d"})));
-        assert_eq!(merge(&name, &base, &ours, &theirs, Prefer::Theirs), Ok(json!({"es": "c", "en": "d"})));
+        let preferring = |prefer| merge(&name, &base, &ours, &theirs, prefer).map(Cow::into_owned);
+        assert_eq!(preferring(Prefer::Ours), Ok(json!({"es": "b", "en": "d"})));
+        assert_eq!(preferring(Prefer::Theirs), Ok(json!({"es": "c", "en": "d"})));
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //! system moves the merged value on; where the merged value has moved as well, both changes are merged, and where that
 //! cannot be, the field is in conflict at that system until a person (or the flow's policy) decides. No clock is asked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde_json::Value;
 
@@ -134,14 +137,15 @@ impl<'a> Shared<'a> {
         spec: &FieldSpec,
         [base, ours, theirs]: [&Value; 3],
     ) -> Result<std::result::Result<Value, Clash>> {
-        let merged = merge::merge(spec, base, ours, theirs, Prefer::Nobody);
+        let merge = |prefer| merge::merge(spec, base, ours, theirs, prefer).map(Cow::into_owned);
+        let merged = merge(Prefer::Nobody);
         let (Err(Clash), ConflictPolicy::Prefer(winner)) =
             (&merged, self.parts.routes.conflict_policy(self.entity, field))
         else {
             return Ok(merged);
         };
         if winner == self.system {
-            return Ok(merge::merge(spec, base, ours, theirs, Prefer::Theirs));
+            return Ok(merge(Prefer::Theirs));
         }
         // The merged value may be that of a third system, which is preferred to nobody.
         let replicas = self.parts.store.replicas_of(&[record]).await?;
@@ -150,7 +154,7 @@ impl<'a> Shared<'a> {
                 && replica.gone_at.is_none()
                 && known(&replica.fields, &replica.sent, field) == *ours
         };
-        Ok(if replicas.iter().any(holds) { merge::merge(spec, base, ours, theirs, Prefer::Ours) } else { merged })
+        Ok(if replicas.iter().any(holds) { merge(Prefer::Ours) } else { merged })
     }
 
     /// An edit of a field that another system owns: what the flow says of drift. Gives what `sent` is to say of the field,
