@@ -106,11 +106,10 @@ fn reason(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::{Router, http::HeaderMap, routing};
     use bytes::Bytes;
-    use wiremock::{
-        Mock, MockServer, ResponseTemplate,
-        matchers::{header, method, path},
-    };
+
+    use super::super::tests::wire::served;
 
     fn get(url: String) -> Request {
         Request {
@@ -134,27 +133,21 @@ mod tests {
 
     #[tokio::test]
     async fn redirects_are_not_followed_and_large_answers_are_cut_off() {
-        let server = MockServer::start().await;
-        Mock::given(method("GET"))
-            .and(path("/moved"))
-            .and(header("x-one", "1"))
-            .respond_with(ResponseTemplate::new(302).insert_header("location", "/elsewhere"))
-            .mount(&server)
-            .await;
-        Mock::given(path("/large"))
-            .respond_with(ResponseTemplate::new(200).set_body_string("x".repeat(101)))
-            .mount(&server)
-            .await;
-        Mock::given(path("/slow"))
-            .respond_with(ResponseTemplate::new(200).set_delay(Duration::from_mins(1)))
-            .mount(&server)
-            .await;
+        let moved = async |headers: HeaderMap| {
+            let status = if headers["x-one"] == "1" { 302 } else { 400 };
+            (axum::http::StatusCode::from_u16(status).unwrap(), [("location", "/elsewhere")])
+        };
+        let router = Router::new()
+            .route("/moved", routing::get(moved))
+            .route("/large", routing::get(async || "x".repeat(101)))
+            .route("/slow", routing::get(std::future::pending::<()>));
+        let (server, _running) = served(router).await;
         let network = Network::new().unwrap();
-        let moved = network.send(get(format!("{}/moved", server.uri()))).await.unwrap();
+        let moved = network.send(get(format!("{}/moved", server))).await.unwrap();
         assert_eq!((moved.status, moved.header("location")), (302, Some("/elsewhere")));
-        let large = network.send(get(format!("{}/large", server.uri()))).await.unwrap_err();
+        let large = network.send(get(format!("{}/large", server))).await.unwrap_err();
         assert_eq!(large, TransportError::TooLarge { limit: 100 });
-        let brief = Request { timeout: Duration::from_millis(50), ..get(format!("{}/slow", server.uri())) };
+        let brief = Request { timeout: Duration::from_millis(50), ..get(format!("{}/slow", server)) };
         assert!(matches!(network.send(brief).await.unwrap_err(), TransportError::Timeout { sent: true, .. }));
     }
 }

@@ -3,7 +3,7 @@
 mod listing;
 mod looking;
 mod sessions;
-mod wire;
+pub(super) mod wire;
 mod writing;
 
 use std::{

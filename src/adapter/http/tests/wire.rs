@@ -1,28 +1,32 @@
 //! The same over the real network.
 
+use std::collections::BTreeMap;
+
 use super::*;
+use axum::{Json, Router, extract::Query, http::HeaderMap, routing};
+use tokio_util::task::AbortOnDropHandle;
+
 use crate::adapter::http::Network;
-use wiremock::{
-    Mock, MockServer, ResponseTemplate,
-    matchers::{body_string, header, method, path, query_param},
-};
+
+/// A server on a free port of this machine, for as long as its handle is kept; gives its address.
+pub(in crate::adapter::http) async fn served(router: Router) -> (String, AbortOnDropHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (address, AbortOnDropHandle::new(serving))
+}
 
 #[tokio::test]
 async fn a_listing_and_a_create_go_over_the_real_network() {
-    let server = MockServer::start().await;
-    Mock::given(method("GET"))
-        .and(path("/api/products"))
-        .and(query_param("page", "1"))
-        .and(header("authorization", "Basic YW5hOmh1c2gtaHVzaA=="))
-        .respond_with(ResponseTemplate::new(200).set_body_json(json!([{ "id": 1, "price": "1.10" }])))
-        .mount(&server)
-        .await;
-    Mock::given(method("POST"))
-        .and(path("/api/products"))
-        .and(body_string("{\"name\":\"Tuerca ñ\",\"price\":1.10}"))
-        .respond_with(ResponseTemplate::new(201).set_body_json(json!({ "id": 2 })))
-        .mount(&server)
-        .await;
+    let list = async |headers: HeaderMap, Query(query): Query<BTreeMap<String, String>>| {
+        assert_eq!((headers["authorization"].as_bytes(), &*query["page"]), (&b"Basic YW5hOmh1c2gtaHVzaA=="[..], "1"));
+        Json(json!([{ "id": 1, "price": "1.10" }]))
+    };
+    let create = async |body: String| {
+        assert_eq!(body, "{\"name\":\"Tuerca ñ\",\"price\":1.10}");
+        (axum::http::StatusCode::CREATED, Json(json!({ "id": 2 })))
+    };
+    let (server, _running) = served(Router::new().route("/api/products", routing::get(list).post(create))).await;
     let toml = r#"
 [http]
 base = "${url}/api"
@@ -40,7 +44,7 @@ id = "body.id"
 "#;
     let manifest = Manifest::load(SourceFile::new("wire.toml", format!("{HEAD}{toml}"))).unwrap();
     let settings: Settings = [
-        ("url".to_owned(), SettingValue::Plain(server.uri().into())),
+        ("url".to_owned(), SettingValue::Plain(server.into())),
         ("user".to_owned(), SettingValue::Plain("ana".into())),
         ("password".to_owned(), SettingValue::Secret("hush-hush".into())),
     ]
