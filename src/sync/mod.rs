@@ -19,6 +19,7 @@ mod prepare;
 mod proven;
 mod publish;
 mod pull;
+mod reader;
 mod routes;
 mod scope;
 mod shared;

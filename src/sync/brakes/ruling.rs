@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     super::{deliver::Batch, engine::Parts, prepare},
     Brake, flow,
-    judge::{offences, why},
+    judge::{offences, remapped, why},
     offence::Lookout,
 };
 use crate::store::{Example, Held, Lease, Pending, Result, Trip};
@@ -83,7 +83,11 @@ async fn at(parts: &Parts, pending: &Pending, target: &str, lease: Option<&Lease
         let Some(last) = jobs.last() else { break };
         after = last.id;
         for one in prepare::outlook(&batch, facts, jobs).await? {
-            for offence in offences(&lookout, &one).into_iter().filter(|offence| offence.counts(&flow.brakes)) {
+            let mut found = offences(&lookout, &one);
+            if pending.remapped {
+                found.extend(remapped(&one));
+            }
+            for offence in found.into_iter().filter(|offence| offence.counts(&flow.brakes)) {
                 let counted = counted.entry(offence.brake).or_default();
                 counted.jobs.push(one.job.id);
                 if counted.examples.len() < TOLD {

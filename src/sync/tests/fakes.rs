@@ -326,12 +326,21 @@ pub(super) struct FakeMapping {
     reads: BTreeSet<String>,
     /// Whether the lookup `tax` has a line for IGIC7.
     knows_igic: Arc<AtomicBool>,
+    version: u64,
+    /// What it makes of what it read.
+    twist: fn(&mut Fields),
 }
 
 impl FakeMapping {
     pub(super) fn new(fields: &[&str], knows_igic: &Arc<AtomicBool>) -> Self {
         let fields: BTreeSet<String> = fields.iter().map(|&field| field.to_owned()).collect();
-        Self { reads: fields.clone(), fields, knows_igic: knows_igic.clone() }
+        Self { reads: fields.clone(), fields, knows_igic: knows_igic.clone(), version: 1, twist: |_| () }
+    }
+
+    /// The mapping after somebody has edited it.
+    pub(super) fn edited(mut self, version: u64, twist: fn(&mut Fields)) -> Self {
+        (self.version, self.twist) = (version, twist);
+        self
     }
 
     pub(super) fn blind_to(mut self, hidden: Option<&str>) -> Self {
@@ -349,7 +358,7 @@ impl FakeMapping {
 
 impl Translate for FakeMapping {
     fn version(&self) -> u64 {
-        1
+        self.version
     }
 
     fn pull(&self, row: &Value) -> Result<Pulled, Failure> {
@@ -375,6 +384,7 @@ impl Translate for FakeMapping {
             pulled.refs.push(PulledRef { pointer: "/parent".into(), entity: "category".into(), by });
             pulled.fields.insert("parent".into(), json!(0));
         }
+        (self.twist)(&mut pulled.fields);
         Ok(pulled)
     }
 

@@ -4,6 +4,7 @@ mod brakes;
 mod fakes;
 mod identity;
 mod looping;
+mod mapping;
 mod merging;
 mod money;
 mod planning;
