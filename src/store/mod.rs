@@ -943,6 +943,8 @@ pub trait Store: Send + Sync {
     /// daemon's: its jobs are queued again at once (intents stay) and its named leases fall. On PostgreSQL leases run out by
     /// themselves. Gives how many jobs came back.
     async fn recover(&self, now: DateTime<Utc>) -> Result<u64>;
+    /// Makes queued jobs due now that were last touched after `later`: by a clock that was set back since. Gives how many.
+    async fn hurry(&self, later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64>;
     async fn standing(&self, system: &str) -> Result<Standing>;
     async fn set_standing(&self, system: &str, standing: &Standing) -> Result<()>;
     async fn acquire(&self, name: &str, owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Option<Lease>>;

@@ -427,7 +427,10 @@ impl Translate for FakeMapping {
 
 /// A clock that runs a hundred times as fast as the wall's.
 #[derive(Debug)]
-struct FastClock(std::time::Instant);
+struct FastClock {
+    start: DateTime<Utc>,
+    began: std::time::Instant,
+}
 
 const PACE: i32 = 100;
 
@@ -435,8 +438,7 @@ const PACE: i32 = 100;
 #[expect(clippy::disallowed_methods, reason = "a test's clock stands on a real one")]
 impl Clock for FastClock {
     fn now(&self) -> DateTime<Utc> {
-        let start: DateTime<Utc> = "2026-03-01T08:00:00Z".parse().unwrap();
-        start + chrono::Duration::from_std(self.0.elapsed()).unwrap() * PACE
+        self.start + chrono::Duration::from_std(self.began.elapsed()).unwrap() * PACE
     }
 
     async fn sleep_until(&self, until: DateTime<Utc>) {
@@ -455,7 +457,13 @@ impl Entropy for Zero {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test's clock stands on a real one")]
 pub(super) fn env() -> Env {
-    Env { clock: Arc::new(FastClock(std::time::Instant::now())), entropy: Arc::new(Zero) }
+    env_at("2026-03-01T08:00:00Z")
+}
+
+/// An environment whose clock shows this now.
+#[expect(clippy::disallowed_methods, reason = "a test's clock stands on a real one")]
+pub(super) fn env_at(start: &str) -> Env {
+    let clock = FastClock { start: start.parse().unwrap(), began: std::time::Instant::now() };
+    Env { clock: Arc::new(clock), entropy: Arc::new(Zero) }
 }

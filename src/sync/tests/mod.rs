@@ -1,5 +1,6 @@
 //! The engine's promises, each against a fake ERP, a fake shop and the real store.
 
+mod bad_input;
 mod brakes;
 mod fakes;
 mod identity;
