@@ -1,6 +1,7 @@
 //! What people see on the command line, by running the program itself.
 
 mod brakes;
+mod custom;
 mod linking;
 mod people;
 mod planning;
