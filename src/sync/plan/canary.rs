@@ -37,7 +37,7 @@ pub struct Remapped {
     pub changed: u64,
     /// In how many of them each field changes.
     pub fields: BTreeMap<String, u64>,
-    pub examples: Vec<Example>,
+    pub examples: Vec<Edit>,
     /// Known objects whose rows can no longer be read.
     pub unreadable: u64,
     pub reasons: Vec<Rejection>,
@@ -49,7 +49,7 @@ pub struct Remapped {
 
 /// An object before and after.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Example {
+pub struct Edit {
     pub key: String,
     /// Field to `[before, after]`; references by key, personal data hidden unless it was asked for.
     pub fields: Fields,
@@ -61,7 +61,7 @@ pub struct AtTarget {
     pub target: String,
     /// Objects it has that would change there.
     pub updates: u64,
-    pub examples: Vec<Example>,
+    pub examples: Vec<Edit>,
     /// Brakes that would hold them back.
     pub brakes: Vec<Trip>,
 }
@@ -254,9 +254,7 @@ impl Telling<'_> {
                 told.push(at);
             }
         }
-        brakes::rule(parts, run, None).await?;
-        let held = parts.store.approvals().await?.into_iter().find(|approval| approval.run == run);
-        for trip in held.into_iter().flat_map(|approval| approval.trips) {
+        for trip in brakes::tripped(parts, run).await? {
             if let Some(at) = told.iter_mut().find(|at| at.target == trip.target) {
                 at.brakes.push(trip);
             }
@@ -282,7 +280,7 @@ async fn shown(
     spec: Option<&EntitySpec>,
     personal: bool,
     changes: Vec<(i64, Fields)>,
-) -> Result<Vec<Example>, StoreError> {
+) -> Result<Vec<Edit>, StoreError> {
     if changes.is_empty() {
         return Ok(Vec::new());
     }
@@ -300,7 +298,7 @@ async fn shown(
         if let Some(spec) = spec {
             shown.changes(&spec.fields, &mut fields);
         }
-        Example { key: shown.keys.get(&record).map(|(_, key)| key.clone()).unwrap_or_default(), fields }
+        Edit { key: shown.keys.get(&record).map(|(_, key)| key.clone()).unwrap_or_default(), fields }
     };
     Ok(changes.into_iter().map(example).collect())
 }

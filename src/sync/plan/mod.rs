@@ -27,7 +27,7 @@ use crate::{
 
 pub(super) use self::proof::{Proof, values};
 pub use self::{
-    canary::{AtTarget, Remapped, canary},
+    canary::{AtTarget, Edit, Remapped, canary},
     document::{Agreed, DocumentError, Entry, FORMAT, read, write},
     estimate::{Basis, Estimate},
     held::{Example, Held},

@@ -5,6 +5,7 @@ mod custom;
 mod linking;
 mod people;
 mod planning;
+mod remapping;
 mod stopping;
 
 use std::{
