@@ -58,8 +58,10 @@ pub enum Command {
     Explain {
         /// Kind of object: product, order...
         entity: String,
-        /// The record's key: SKU, order number...
+        /// The record's key: SKU, order number...; its id at a system, a tax number or another match field will do
         key: String,
+        /// Only this field, with all that is known to have happened to it
+        field: Option<String>,
         /// Show personal data, which is hidden otherwise
         #[arg(long)]
         personal: bool,

@@ -114,9 +114,11 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
             status::status(&config, &app::existing_store(&config).await?, &env, output).await
         }
         Command::Backup { file } => backup::backup(&file, &app::config(&global)?, output).await,
-        Command::Explain { entity, key, personal } => {
+        Command::Explain { entity, key, field, personal } => {
             let config = app::config(&global)?;
-            explain::explain(&entity, &key, personal, &config, &app::existing_store(&config).await?, output).await
+            let store = app::existing_store(&config).await?;
+            let asked = explain::Asked { entity: &entity, key: &key, field: field.as_deref(), personal };
+            explain::explain(asked, &config, &store, &env, output).await
         }
         Command::Jobs(command) => {
             let config = app::config(&global)?;

@@ -13,6 +13,7 @@ mod stock;
 mod stopping;
 mod telling;
 mod undoing;
+mod wishing;
 
 use std::{
     collections::BTreeMap,

@@ -2,6 +2,7 @@
 
 mod brakes;
 mod custom;
+mod explaining;
 mod linking;
 mod people;
 mod planning;
