@@ -5,8 +5,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
 use super::{
-    Ending, app,
-    approve,
+    Ending, app, approve,
     args::Global,
     lifecycle::Lifecycle,
     output::{self, Output},
@@ -70,7 +69,7 @@ fn pairs(names: &[String], parts: &Parts) -> Result<Vec<(String, String)>, LoadE
     let is_meant = |name: &str, (system, entity): &(String, String)| {
         name == system || name.split_once('/') == Some((system.as_str(), entity.as_str()))
     };
-    for name in names.iter().filter(|name| !all.iter().any(|pair| is_meant(name, pair))) {
+    if let Some(name) = names.iter().find(|name| !all.iter().any(|pair| is_meant(name, pair))) {
         let known = all.iter().flat_map(|(system, entity)| [system.clone(), format!("{system}/{entity}")]);
         let known: Vec<String> = known.collect();
         let (asked, known) = (SourceFile::new("command line", name.as_str()), known.iter().map(String::as_str));
@@ -106,7 +105,8 @@ fn text(made: &[Remapped]) -> String {
     for one in made.iter().filter(|one| !one.is_nothing()) {
         if one.changed > 0 {
             let fields: Vec<String> = one.fields.iter().map(|(field, count)| format!("{field} {count}")).collect();
-            let title = format!("{} of {} would change: {} ({})", one.entity, one.system, one.changed, fields.join(", "));
+            let title =
+                format!("{} of {} would change: {} ({})", one.entity, one.system, one.changed, fields.join(", "));
             parts.push(changed(title, &one.examples, one.changed));
         }
         if one.unreadable > 0 {
@@ -124,7 +124,8 @@ fn text(made: &[Remapped]) -> String {
 }
 
 fn target(entity: &str, at: &AtTarget) -> String {
-    let mut lines = vec![changed(format!("update {entity} at {}: {}", at.target, at.updates), &at.examples, at.updates)];
+    let mut lines =
+        vec![changed(format!("update {entity} at {}: {}", at.target, at.updates), &at.examples, at.updates)];
     lines.extend(at.brakes.iter().map(|trip| format!("  a person would be asked first: {}", approve::trip(trip))));
     lines.join("\n")
 }
@@ -133,7 +134,9 @@ fn changed(title: String, examples: &[Edit], count: u64) -> String {
     let mut lines = vec![title];
     for example in examples {
         lines.push(format!("  {}", example.key));
-        lines.extend(example.fields.iter().map(|(field, pair): (&String, &Value)| format!("    {}", change(field, pair))));
+        lines.extend(
+            example.fields.iter().map(|(field, pair): (&String, &Value)| format!("    {}", change(field, pair))),
+        );
     }
     let rest = count.saturating_sub(examples.len() as u64);
     if rest > 0 {

@@ -181,12 +181,7 @@ pub async fn explain(
 }
 
 /// The record of this key; else the one that a system has under this id, or that this is a match value of.
-async fn found(
-    asked: &Asked<'_>,
-    spec: &EntitySpec,
-    config: &Config,
-    store: &SharedStore,
-) -> anyhow::Result<RecordId> {
+async fn found(asked: &Asked<'_>, spec: &EntitySpec, config: &Config, store: &SharedStore) -> anyhow::Result<RecordId> {
     let Asked { entity, key, .. } = *asked;
     if let Some(record) = store.record(entity, key).await? {
         return Ok(record);
@@ -295,8 +290,12 @@ fn text(story: &Story, spec: &EntitySpec) -> String {
         ));
     }
     parts.push(side_by_side(story, spec));
-    let goes: Vec<String> =
-        story.wanted.iter().filter(|(_, fields)| fields.is_none()).map(|(target, _)| format!("It is to go at {target}.")).collect();
+    let goes: Vec<String> = story
+        .wanted
+        .iter()
+        .filter(|(_, fields)| fields.is_none())
+        .map(|(target, _)| format!("It is to go at {target}."))
+        .collect();
     parts.extend((!goes.is_empty()).then(|| goes.join("\n")));
     parts.extend((!story.untold.is_empty()).then(|| story.untold.join("\n")));
     let away = story.links.iter().filter(|(system, _)| story.systems.iter().all(|view| view.system != **system));
@@ -375,9 +374,7 @@ fn side_by_side(story: &Story, spec: &EntitySpec) -> String {
         let values: Vec<Option<&Value>> = story.systems.iter().map(|view| view.fields.get(field)).collect();
         let wished = story.wanted.iter().filter_map(|(target, fields)| Some((target, fields.as_ref()?.get(field)?)));
         let wished: Vec<String> = wished
-            .map(|(target, value)| {
-                format!("{target}: {}", if value.is_null() { "-".to_owned() } else { cell(value) })
-            })
+            .map(|(target, value)| format!("{target}: {}", if value.is_null() { "-".to_owned() } else { cell(value) }))
             .collect();
         if values.iter().all(Option::is_none) && wished.is_empty() {
             continue;
@@ -390,7 +387,8 @@ fn side_by_side(story: &Story, spec: &EntitySpec) -> String {
             (Some(value), Some(sent)) => format!("{} (sent {})", cell(value), cell(sent)),
             (Some(value), None) => cell(value),
         });
-        let owner = story.owners.get(field).map(|owners| Vec::from_iter(owners.iter().map(String::as_str)).join(", "));
+        let owner =
+            story.owners.get(field).map(|owners| owners.iter().map(String::as_str).collect::<Vec<_>>().join(", "));
         let mut row: Vec<String> = std::iter::once(format!("{field}{mark}")).chain(cells).collect();
         row.extend(has_owners.then(|| owner.unwrap_or_default()));
         row.extend(has_wishes.then(|| wished.join("\n")));

@@ -35,8 +35,7 @@ impl Database {
     }
 
     pub(super) async fn hurry(&self, later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64> {
-        const SQL: &str =
-            "UPDATE job SET due = $2, updated_at = $2 WHERE state = 0 AND updated_at > $1 AND due > $2";
+        const SQL: &str = "UPDATE job SET due = $2, updated_at = $2 WHERE state = 0 AND updated_at > $1 AND due > $2";
         self.pool.execute("bring jobs forward", SQL, args![micros(later), micros(now)]).await
     }
 

@@ -518,7 +518,10 @@ impl Engine {
         let (parts, now) = (&self.parts, self.parts.env.now());
         let hurried = parts.store.hurry(now + SKEW, now).await?;
         if hurried > 0 {
-            tracing::warn!(jobs = hurried, "the clock was set back: jobs that waited for what it showed then are due now");
+            tracing::warn!(
+                jobs = hurried,
+                "the clock was set back: jobs that waited for what it showed then are due now"
+            );
             parts.work.notify_waiters();
         }
         for system in parts.systems.keys() {

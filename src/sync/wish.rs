@@ -53,10 +53,13 @@ pub async fn wish(parts: &Parts, entity: &str, record: RecordId) -> Result<Wish>
         }
     }
     for target in routes.told(entity) {
-        let (Some(endpoint), Some(mapping)) = (parts.systems.get(target), parts.mapping(target, entity)) else { continue };
+        let (Some(endpoint), Some(mapping)) = (parts.systems.get(target), parts.mapping(target, entity)) else {
+            continue;
+        };
         let Some(facts) = endpoint.facts(entity) else { continue };
         let batch = Batch { parts, system: endpoint.as_ref(), target, entity, settle: parts.limits(target).settle };
-        let views = prepare::views(&batch, facts, mapping.as_ref(), vec![asking(parts, target, entity, record)]).await?;
+        let views =
+            prepare::views(&batch, facts, mapping.as_ref(), vec![asking(parts, target, entity, record)]).await?;
         for view in views {
             let wants = match view.wanted {
                 Ok(Wanted::Fields(mut fields)) => {

@@ -36,7 +36,8 @@ pub(in crate::sync) async fn judge(
         })
         .collect();
     // Whether a run came with another mapping is known with its ruling; without it, every change is harmless.
-    let asked = |one: &Known, found: &[Offence]| !found.is_empty() || (one.job.run.is_some() && remapped(one).is_some());
+    let asked =
+        |one: &Known, found: &[Offence]| !found.is_empty() || (one.job.run.is_some() && remapped(one).is_some());
     let offending: Vec<i64> =
         known.iter().filter(|(one, found)| asked(one, found)).map(|(one, _)| one.job.id).collect();
     if offending.is_empty() {

@@ -144,8 +144,14 @@ impl Telling<'_> {
             return Ok(());
         }
         let run = parts.store.begin_run(&system, &entity, RunKind::Full, "mapping diff", parts.env.now()).await?;
-        let reading =
-            Reading { parts, system: endpoint.as_ref(), mapping: mapping.as_ref(), entity: &entity, run, remapped: true };
+        let reading = Reading {
+            parts,
+            system: endpoint.as_ref(),
+            mapping: mapping.as_ref(),
+            entity: &entity,
+            run,
+            remapped: true,
+        };
         let mut page: Option<PageToken> = None;
         loop {
             let request = PullRequest { entity: &entity, since: None, page: page.as_ref(), limit: PAGE_ROWS };
@@ -266,7 +272,8 @@ impl Telling<'_> {
 
 /// Field to `[before, after]`.
 fn changes(one: &prepare::Known) -> Fields {
-    let side = |fields: Option<&Fields>, field: &str| fields.and_then(|all| all.get(field)).cloned().unwrap_or_default();
+    let side =
+        |fields: Option<&Fields>, field: &str| fields.and_then(|all| all.get(field)).cloned().unwrap_or_default();
     let pair = |field: &String| {
         let before = side(one.here.as_ref().map(|here| &here.fields), field);
         (field.clone(), Value::Array(vec![before, side(Some(&one.wanted), field)]))

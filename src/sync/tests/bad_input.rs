@@ -107,7 +107,10 @@ async fn a_variant_moved_to_another_product_leaves_the_one_and_joins_the_other()
     stage.erp.put("product", "1", &product("P-1", &[variant("V-1")]));
     stage.erp.put("product", "2", &product("P-2", &[variant("V-2"), variant("V-3")]));
     assert!(stage.once().await.is_clean());
-    assert_eq!((stage.skus("P-1"), stage.skus("P-2")), (vec!["V-1".to_owned()], vec!["V-2".to_owned(), "V-3".to_owned()]));
+    assert_eq!(
+        (stage.skus("P-1"), stage.skus("P-2")),
+        (vec!["V-1".to_owned()], vec!["V-2".to_owned(), "V-3".to_owned()])
+    );
 }
 
 #[tokio::test]

@@ -70,10 +70,16 @@ async fn a_mapping_that_changes_more_than_the_brake_allows_asks_first() {
     assert_eq!((stage.branded(), summary.held.len()), (0, 1), "{summary:?}");
     let approval = stage.store.approvals().await.unwrap().remove(0);
     let trip = &approval.trips[0];
-    assert_eq!((trip.brake.as_str(), trip.offences, trip.base, trip.allowed.as_str()), ("mapping_change", 20, 20, "10%"));
+    assert_eq!(
+        (trip.brake.as_str(), trip.offences, trip.base, trip.allowed.as_str()),
+        ("mapping_change", 20, 20, "10%")
+    );
     assert_eq!((&trip.examples[0].field, &trip.examples[0].after), (&"brand".to_owned(), &json!("Bellota")));
 
-    assert!(stage.deployed(2, brand, RunKind::Full).await.held.contains(&approval.run), "nor does the next look let it go");
+    assert!(
+        stage.deployed(2, brand, RunKind::Full).await.held.contains(&approval.run),
+        "nor does the next look let it go"
+    );
     assert_eq!(stage.branded(), 0);
     stage.store.decide_run(approval.run, true, stage.engine.parts().env.now()).await.unwrap();
     assert!(stage.deployed(2, brand, RunKind::Full).await.is_clean());

@@ -27,7 +27,9 @@ async fn each_field_is_told_with_its_owner() {
     let record = stage.store.record("product", "H-1").await.unwrap().unwrap();
     let owners = wish(stage.engine.parts(), "product", record).await.unwrap().owners;
     let told: Vec<String> = ["sku", "brand", "name", "tax"]
-        .map(|field| owners.get(field).map_or_else(String::new, |owners| Vec::from_iter(owners.clone()).join(" ")))
+        .map(|field| {
+            owners.get(field).map_or_else(String::new, |owners| owners.iter().cloned().collect::<Vec<_>>().join(" "))
+        })
         .into();
     assert_eq!(told, ["erp", "shop", "shared", ""], "what no mapping knows has none");
 }

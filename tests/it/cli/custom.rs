@@ -322,7 +322,9 @@ async fn both_sides_of_a_custom_entity_may_edit_what_is_shared_and_lists_are_mer
     let place = Place::new().await;
     place.run();
     // The CRM renames it and does a step; the shop adds one and edits the text of another.
-    place.sql("crm.db", "UPDATE deal SET title = 'Kitchen and bath'; UPDATE step SET done = 1 WHERE code = 'call'").await;
+    place
+        .sql("crm.db", "UPDATE deal SET title = 'Kitchen and bath'; UPDATE step SET done = 1 WHERE code = 'call'")
+        .await;
     place
         .sql(
             "shop.db",
@@ -350,7 +352,11 @@ async fn each_side_of_a_custom_entity_keeps_the_fields_it_owns() {
     place.run();
     place.run();
     assert_eq!(place.text("shop.db", "SELECT reply || ' ' || rating FROM review").await, "Gracias 5");
-    assert_eq!(place.text("crm.db", "SELECT reply || ' ' || rating FROM review").await, "Gracias 5", "drift is repaired");
+    assert_eq!(
+        place.text("crm.db", "SELECT reply || ' ' || rating FROM review").await,
+        "Gracias 5",
+        "drift is repaired"
+    );
     let told = shown(&vaiven(place.path(), &["explain", "review", "R-1"], &[]));
     assert!(told.contains("(personal)") && !told.contains("Ana"), "{told}");
 }

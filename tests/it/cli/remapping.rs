@@ -62,12 +62,18 @@ async fn an_edited_mapping_is_shown_first_and_asks_before_it_changes_much() {
     let run = |arguments: &[&str]| shown(&vaiven(folder.path(), arguments, &[]));
     insta::assert_snapshot!("as_it_was", run(&["mapping", "diff"]));
 
-    edit(&folder, &MAPPING.replace("group = \"grp\"", "group = { from = \"grp\", pull = 'upper(value)', push = \"value\" }"));
+    edit(
+        &folder,
+        &MAPPING.replace("group = \"grp\"", "group = { from = \"grp\", pull = 'upper(value)', push = \"value\" }"),
+    );
     insta::assert_snapshot!("edited", run(&["mapping", "diff", "erp"]));
     let told: serde_json::Value =
         serde_json::from_slice(&vaiven(folder.path(), &["mapping", "diff", "erp/customer", "--json"], &[]).stdout)
             .unwrap();
-    assert_eq!((&told[0]["changed"], &told[0]["targets"][0]["brakes"][0]["brake"]), (&12.into(), &"mapping_change".into()));
+    assert_eq!(
+        (&told[0]["changed"], &told[0]["targets"][0]["brakes"][0]["brake"]),
+        (&12.into(), &"mapping_change".into())
+    );
     assert_eq!(groups(&folder).await, ["retail"], "nothing was written");
 
     assert!(run(&["run", "--once"]).starts_with("exit 3"));
@@ -86,7 +92,10 @@ async fn a_mapping_diff_names_what_there_is_and_hides_personal_data() {
     let folder = place().await;
     let run = |arguments: &[&str]| shown(&vaiven(folder.path(), arguments, &[]));
     insta::assert_snapshot!("no_such_system", run(&["mapping", "diff", "ero/customer"]));
-    edit(&folder, &MAPPING.replace("name = \"name\"", "name = { from = \"name\", pull = 'value + \" Sanz\"', push = \"value\" }"));
+    edit(
+        &folder,
+        &MAPPING.replace("name = \"name\"", "name = { from = \"name\", pull = 'value + \" Sanz\"', push = \"value\" }"),
+    );
     let hidden = run(&["mapping", "diff"]);
     assert!(hidden.contains("(personal)") && !hidden.contains("Sanz"), "{hidden}");
     assert!(run(&["mapping", "diff", "--personal"]).contains("Ana Sanz"));
