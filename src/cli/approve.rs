@@ -77,7 +77,8 @@ pub fn line(approval: &Approval) -> String {
     )
 }
 
-fn trip(trip: &Trip) -> String {
+/// `19 of 20 offend delete at shop (allowed 5%)`.
+pub fn trip(trip: &Trip) -> String {
     format!("{} of {} offend {} at {} (allowed {})", trip.offences, trip.base, trip.brake, trip.target, trip.allowed)
 }
 

@@ -58,8 +58,10 @@ pub enum Command {
     Explain {
         /// Kind of object: product, order...
         entity: String,
-        /// The record's key: SKU, order number...
+        /// The record's key: SKU, order number...; its id at a system, a tax number or another match field will do
         key: String,
+        /// Only this field, with all that is known to have happened to it
+        field: Option<String>,
         /// Show personal data, which is hidden otherwise
         #[arg(long)]
         personal: bool,
@@ -92,7 +94,7 @@ pub enum Command {
     /// Look at adapters
     #[command(subcommand)]
     Adapter(AdapterCommand),
-    /// Test mappings
+    /// Test mappings, and tell what an edited one would change
     #[command(subcommand)]
     Mapping(MappingCommand),
     /// Print a JSON Schema
@@ -386,5 +388,16 @@ pub enum MappingCommand {
     Test {
         /// Only these: `adapter` or `adapter/entity`
         names: Vec<String>,
+    },
+    /// Tell which known records edited mappings would change, and write nothing
+    Diff {
+        /// Only these: `system` or `system/entity`
+        names: Vec<String>,
+        /// Show all records that would change, not only some examples
+        #[arg(long)]
+        all: bool,
+        /// Show personal data, which is hidden otherwise
+        #[arg(long)]
+        personal: bool,
     },
 }

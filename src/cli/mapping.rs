@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Ending, app,
-    args::{Global, MappingCommand},
+    args::Global,
     output::{self, Output},
 };
 use crate::{
@@ -60,8 +60,7 @@ struct Tested {
     untested: bool,
 }
 
-pub fn mapping(command: &MappingCommand, global: &Global, output: Output) -> anyhow::Result<Ending> {
-    let MappingCommand::Test { names } = command;
+pub fn test_all(names: &[String], global: &Global, output: Output) -> anyhow::Result<Ending> {
     let (registry, entities) = (app::registry(global)?, app::entities(global)?);
     let mut tested = Vec::new();
     for adapter in registry.list().into_keys() {

@@ -10,6 +10,7 @@ mod canonical;
 mod causes;
 mod check;
 mod conflicts;
+mod diff;
 mod explain;
 mod jobs;
 mod lifecycle;
@@ -32,7 +33,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser as _};
 
-use args::{Cli, Command};
+use args::{Cli, Command, MappingCommand};
 use lifecycle::Lifecycle;
 use output::Output;
 
@@ -113,9 +114,11 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
             status::status(&config, &app::existing_store(&config).await?, &env, output).await
         }
         Command::Backup { file } => backup::backup(&file, &app::config(&global)?, output).await,
-        Command::Explain { entity, key, personal } => {
+        Command::Explain { entity, key, field, personal } => {
             let config = app::config(&global)?;
-            explain::explain(&entity, &key, personal, &config, &app::existing_store(&config).await?, output).await
+            let store = app::existing_store(&config).await?;
+            let asked = explain::Asked { entity: &entity, key: &key, field: field.as_deref(), personal };
+            explain::explain(asked, &config, &store, &env, output).await
         }
         Command::Jobs(command) => {
             let config = app::config(&global)?;
@@ -142,7 +145,10 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
         }
         Command::Check { offline } => check::check(offline, &global, &env, output).await,
         Command::Adapter(command) => adapter::adapter(&command, &global, output),
-        Command::Mapping(command) => mapping::mapping(&command, &global, output),
+        Command::Mapping(MappingCommand::Test { names }) => mapping::test_all(&names, &global, output),
+        Command::Mapping(MappingCommand::Diff { names, all, personal }) => {
+            diff::diff(&names, all, personal, &global, &env, output).await
+        }
         Command::Schema { name } => schema::schema(name.as_deref(), &global),
         Command::Demo(options) => {
             let life = Lifecycle::listen(&env)?;

@@ -36,6 +36,8 @@ pub struct Each {
     pub emptied: Option<Limit>,
     /// Customers that may get another e-mail address. Default `5%`.
     pub email_change: Option<Limit>,
+    /// Records that may change in the first whole reading after their mapping or adapter has changed. Default `10%`.
+    pub mapping_change: Option<Limit>,
 }
 
 /// A number of records; `5%` of what the target holds; or `false`.

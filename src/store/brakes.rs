@@ -15,7 +15,7 @@ use crate::failure::Cause;
 
 impl Database {
     pub(super) async fn pending(&self) -> Result<Vec<Pending>> {
-        const SQL: &str = "SELECT id, system, entity, gone FROM run WHERE ruling = 1 ORDER BY id";
+        const SQL: &str = "SELECT id, system, entity, gone, remapped FROM run WHERE ruling = 1 ORDER BY id";
         let mut runs = Vec::new();
         for row in self.pool.read("look for runs to rule on", SQL, args![]).await? {
             runs.push(Pending {
@@ -23,6 +23,7 @@ impl Database {
                 system: self.text(row.int(1)?).await?,
                 entity: self.text(row.int(2)?).await?,
                 gone: row.small(3)?,
+                remapped: row.int(4)? != 0,
             });
         }
         Ok(runs)
@@ -92,7 +93,7 @@ impl Database {
     }
 
     pub(super) async fn rulings(&self, jobs: &[i64]) -> Result<BTreeMap<i64, Ruled>> {
-        const OF: &str = "SELECT job.id, r.id, r.system, r.ruling FROM json_each($1) j CROSS JOIN job CROSS JOIN run r \
+        const OF: &str = "SELECT job.id, r.id, r.system, r.ruling, r.remapped FROM json_each($1) j CROSS JOIN job CROSS JOIN run r \
             WHERE job.id = CAST(j.value->>0 AS BIGINT) AND r.id = job.run";
         const TRIPPED: &str = "SELECT b.run, b.target, b.name FROM json_each($1) j CROSS JOIN brake b \
             WHERE b.run = CAST(j.value->>0 AS BIGINT)";
@@ -100,7 +101,8 @@ impl Database {
         let mut runs = BTreeSet::new();
         for row in self.pool.read("read rulings", OF, args![rows(jobs.iter().map(|job| [job]))?]).await? {
             let (run, ruling) = (row.int(1)?, Ruling::of(row.int_or_null(3)?)?);
-            let ruled = Ruled { run, system: self.text(row.int(2)?).await?, ruling, tripped: BTreeSet::new() };
+            let (system, remapped) = (self.text(row.int(2)?).await?, row.int(4)? != 0);
+            let ruled = Ruled { run, system, ruling, remapped, tripped: BTreeSet::new() };
             runs.insert([run]);
             rulings.insert(row.int(0)?, ruled);
         }

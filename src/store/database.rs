@@ -365,6 +365,10 @@ impl Store for Database {
         self.recover(now).await
     }
 
+    async fn hurry(&self, later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64> {
+        self.hurry(later, now).await
+    }
+
     async fn standing(&self, system: &str) -> Result<Standing> {
         self.standing(system).await
     }

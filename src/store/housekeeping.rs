@@ -34,6 +34,11 @@ impl Database {
         Ok(recovered)
     }
 
+    pub(super) async fn hurry(&self, later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64> {
+        const SQL: &str = "UPDATE job SET due = $2, updated_at = $2 WHERE state = 0 AND updated_at > $1 AND due > $2";
+        self.pool.execute("bring jobs forward", SQL, args![micros(later), micros(now)]).await
+    }
+
     pub(super) async fn standing(&self, system: &str) -> Result<Standing> {
         const SQL: &str = "SELECT until, failures, reason FROM standing WHERE system = $1";
         let mut found = self.pool.read("read a standing", SQL, args![system]).await?;

@@ -510,6 +510,8 @@ pub struct Pending {
     pub entity: String,
     /// Records that it was about to declare gone, whether it came to that or not.
     pub gone: u64,
+    /// Whether it is the first whole reading with another mapping or adapter.
+    pub remapped: bool,
 }
 
 /// What a job that offends a brake has to know.
@@ -519,6 +521,8 @@ pub struct Ruled {
     /// The system that the run read.
     pub system: String,
     pub ruling: Ruling,
+    /// Whether it was the first whole reading with another mapping or adapter.
+    pub remapped: bool,
     /// Brakes that were tripped: (target, brake).
     pub tripped: BTreeSet<(String, String)>,
 }
@@ -568,6 +572,8 @@ pub struct PageCommit {
     /// Ids that were read well now: earlier rejections of theirs are closed.
     pub cured: Vec<String>,
     pub balance: Balance,
+    /// Whether the run reads the whole with another mapping or adapter than the last time.
+    pub remapped: bool,
     pub cursor: Option<String>,
     /// Small values that are true once the page is durable; see [`Store::note`].
     pub notes: Vec<(String, Value)>,
@@ -937,6 +943,8 @@ pub trait Store: Send + Sync {
     /// daemon's: its jobs are queued again at once (intents stay) and its named leases fall. On PostgreSQL leases run out by
     /// themselves. Gives how many jobs came back.
     async fn recover(&self, now: DateTime<Utc>) -> Result<u64>;
+    /// Makes queued jobs due now that were last touched after `later`: by a clock that was set back since. Gives how many.
+    async fn hurry(&self, later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64>;
     async fn standing(&self, system: &str) -> Result<Standing>;
     async fn set_standing(&self, system: &str, standing: &Standing) -> Result<()>;
     async fn acquire(&self, name: &str, owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Option<Lease>>;

@@ -261,11 +261,12 @@ fn slot(id: Option<&str>, position: &str) -> String {
 async fn add_balance(tx: &mut Tx, page: &PageCommit) -> Result<()> {
     const SQL: &str = "UPDATE run SET seen = seen + $2, unchanged = unchanged + $3, changed = changed + $4, \
         skipped = skipped + $5, rejected = rejected + $6, gone = gone + $7, \
-        ruling = CASE WHEN $8 > 0 THEN 1 ELSE ruling END WHERE id = $1";
+        ruling = CASE WHEN $8 > 0 THEN 1 ELSE ruling END, \
+        remapped = CASE WHEN $9 > 0 THEN 1 ELSE remapped END WHERE id = $1";
     if page.balance == Balance::default() && page.jobs.is_empty() {
         return Ok(());
     }
     let mut args = balance_args(page.run, &page.balance);
-    args.extend(args![i64::from(!page.jobs.is_empty())]);
+    args.extend(args![i64::from(!page.jobs.is_empty()), i64::from(page.remapped)]);
     tx.execute("add to the balance", SQL, args).await.map(drop)
 }

@@ -10,6 +10,7 @@ use super::{
     flight, guests,
     identity::matches,
     lane, publish,
+    reader::Reader,
     shared::{Shared, known},
 };
 use crate::{
@@ -29,6 +30,8 @@ pub(super) struct Reading<'a> {
     pub(super) mapping: &'a dyn Translate,
     pub(super) entity: &'a str,
     pub(super) run: i64,
+    /// Whether the whole is read with another mapping or adapter than the last time.
+    pub(super) remapped: bool,
 }
 
 /// A page made ready: commit it and add `seen` to the pass.
@@ -44,6 +47,7 @@ impl Reading<'_> {
             run: self.run,
             system: self.system.name().to_owned(),
             entity: self.entity.to_owned(),
+            remapped: self.remapped,
             ..PageCommit::default()
         };
         commit.balance.seen = count(rows.len() + errors.len());
@@ -58,7 +62,7 @@ impl Reading<'_> {
 
         let (rows, doubled) = last_of_each(rows);
         commit.balance.skipped = doubled;
-        let prints = self.prints(&rows);
+        let prints = Reader::of(self.mapping, self.system, self.entity).prints(&rows);
         let sightings: Vec<Sighting> =
             rows.iter().zip(&prints).map(|(row, print)| Sighting { id: row.id.clone(), print: *print }).collect();
         let sighted = self.parts.store.sight(self.system.name(), self.entity, &sightings).await?;
@@ -89,20 +93,6 @@ impl Reading<'_> {
         }
         self.compare(pulled, counter, &mut commit).await?;
         Ok(Detected { commit, seen: sighted.seen })
-    }
-
-    fn prints(&self, rows: &[&SourceRow]) -> Vec<Print> {
-        let mut seed = blake3::Hasher::new();
-        seed.update(&self.mapping.version().to_le_bytes()).update(&self.system.version(self.entity).to_le_bytes());
-        rows.iter()
-            .map(|row| {
-                let mut hasher = seed.clone();
-                row.body.hash_into(&mut hasher);
-                let mut print = Print::default();
-                hasher.finalize_xof().fill(&mut print);
-                print
-            })
-            .collect()
     }
 
     fn canonical(&self, row: &Value) -> std::result::Result<Pulled, Failure> {

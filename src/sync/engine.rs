@@ -26,6 +26,13 @@ use crate::{
     store::{JobFilter, JobState, NewJob, RunKind, SharedStore, Standing, StoreError},
 };
 
+/// Clocks of several machines may differ by so much without anybody having set one.
+const SKEW: chrono::Duration = chrono::Duration::minutes(1);
+/// No system is left alone for longer than this, so what says more was noted by another clock.
+const LONGEST_PAUSE: chrono::Duration = chrono::Duration::hours(24);
+/// Longest wait for a state store in trouble.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// How one system is worked with.
 #[derive(Clone, Debug)]
 pub struct SystemLimits {
@@ -169,14 +176,44 @@ impl Engine {
     /// Works until `shutdown`: schedules, orders from the command line, deliveries, housekeeping.
     pub async fn run(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         self.parts.store.recover(self.parts.env.now()).await?;
+        self.mind_the_clock().await?;
         self.cure(shutdown).await?;
         brakes::settle_all(&self.parts).await?;
         let share = Share::everything(&self.parts.routes);
-        let workers = self.workers(&share, shutdown);
-        let (schedule, orders) = (self.keep_schedule(shutdown), self.keep_orders(shutdown));
-        let (rulings, purge) = (self.keep_ruling(shutdown), self.keep_purging(shutdown));
-        let (workers, schedule, orders, rulings, purge) = tokio::join!(workers, schedule, orders, rulings, purge);
-        workers.map(|_| ()).and(schedule).and(orders).and(rulings).and(purge)
+        let workers = share.targets().flat_map(|(target, but)| {
+            let work = move || async move { deliver::work(&self.parts, target, but, shutdown).await.map(drop) };
+            (0..self.parts.limits(target).workers.max(1)).map(move |_| self.persevere(target, shutdown, work))
+        });
+        let flows = self.parts.routes.flows().iter();
+        let schedule = flows.map(|flow| self.persevere(&flow.name, shutdown, move || self.keep_flow(flow, shutdown)));
+        tokio::join!(
+            join_all(workers),
+            join_all(schedule),
+            self.persevere("orders", shutdown, || self.keep_orders(shutdown)),
+            self.persevere("rulings", shutdown, || self.keep_ruling(shutdown)),
+            self.persevere("housekeeping", shutdown, || self.keep_purging(shutdown)),
+        );
+        Ok(())
+    }
+
+    /// Goes on with a part of the daemon's work until `shutdown`, also when the state store was in trouble (a full disk, a
+    /// database that restarts): what was not made durable is done again.
+    async fn persevere<F>(&self, what: &str, shutdown: &CancellationToken, part: impl Fn() -> F)
+    where
+        F: Future<Output = Result<(), StoreError>>,
+    {
+        // So long without trouble, and the next is a new one.
+        const CALM: chrono::Duration = chrono::Duration::minutes(10);
+        let mut failures = 0;
+        while !shutdown.is_cancelled() {
+            let began = self.parts.env.now();
+            let Err(error) = part().await else { return };
+            failures = if self.parts.env.now() - began > CALM { 0 } else { failures };
+            let wait = outcome::backoff(failures, &self.parts.env).min(PATIENCE);
+            tracing::error!(what, %error, "interrupted by the state store; it goes on in {} s", wait.as_secs());
+            failures = failures.saturating_add(1);
+            self.pause(wait, shutdown).await;
+        }
     }
 
     /// Pulls everything that flows bring (or only `scope`) once, delivers until nothing is left that could be done now or
@@ -198,7 +235,7 @@ impl Engine {
                 Some(scope) => self.resync(scope, shutdown).await,
                 None => self.pull_all(kind, "once", shutdown).await,
             };
-            let settled = self.until_idle(&share, shutdown).await;
+            let settled = self.until_idle(&share, &idle).await;
             idle.cancel();
             settled.and(runs)
         };
@@ -208,7 +245,7 @@ impl Engine {
         while !shutdown.is_cancelled() && self.is_busy(&share).await? {
             let idle = shutdown.child_token();
             let wait = async {
-                let settled = self.until_idle(&share, shutdown).await;
+                let settled = self.until_idle(&share, &idle).await;
                 idle.cancel();
                 settled
             };
@@ -372,11 +409,17 @@ impl Engine {
         Ok(runs)
     }
 
-    /// One worker group per target.
+    /// One worker group per target. Where one of them gives up on the state store, all stop: what is left would wait for it.
     pub(super) async fn workers(&self, share: &Share, stop: &CancellationToken) -> Result<Tally, StoreError> {
         let groups = share.targets().flat_map(|(target, but)| {
             let workers = self.parts.limits(target).workers.max(1);
-            (0..workers).map(move |_| deliver::work(&self.parts, target, but, stop))
+            (0..workers).map(move |_| async move {
+                let worked = deliver::work(&self.parts, target, but, stop).await;
+                if worked.is_err() {
+                    stop.cancel();
+                }
+                worked
+            })
         });
         let mut total = Tally::default();
         for tally in join_all(groups).await {
@@ -405,11 +448,6 @@ impl Engine {
         }))
     }
 
-    async fn keep_schedule(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
-        let flows = self.parts.routes.flows().iter().map(|flow| self.keep_flow(flow, shutdown));
-        join_all(flows).await.into_iter().collect()
-    }
-
     /// Pulls one flow whenever it is due; a firing missed while the daemon was down is made up for once.
     async fn keep_flow(&self, flow: &Flow, shutdown: &CancellationToken) -> Result<(), StoreError> {
         let (delta_note, full_note) = (format!("fired:{}", flow.name), format!("fired-full:{}", flow.name));
@@ -418,6 +456,8 @@ impl Engine {
             let due = |table: Option<&super::Timetable>, last: Option<DateTime<Utc>>| match (table, last) {
                 (None, _) => None,
                 (Some(_), None) => Some(now),
+                // The clock was set back: to wait for what it showed then may take a day.
+                (Some(_), Some(last)) if last > now + SKEW => Some(now),
                 (Some(table), Some(last)) => table.next(last),
             };
             let full = due(flow.full.as_ref(), self.fired(&full_note).await?);
@@ -473,10 +513,31 @@ impl Engine {
         Ok(())
     }
 
+    /// After the clock was set back, nothing waits for what it showed before.
+    async fn mind_the_clock(&self) -> Result<(), StoreError> {
+        let (parts, now) = (&self.parts, self.parts.env.now());
+        let hurried = parts.store.hurry(now + SKEW, now).await?;
+        if hurried > 0 {
+            tracing::warn!(
+                jobs = hurried,
+                "the clock was set back: jobs that waited for what it showed then are due now"
+            );
+            parts.work.notify_waiters();
+        }
+        for system in parts.systems.keys() {
+            let standing = parts.store.standing(system).await?;
+            if standing.until.is_some_and(|until| until > now + LONGEST_PAUSE) {
+                parts.store.set_standing(system, &Standing { until: None, ..standing }).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Rules on runs that were cut off, of this daemon's life before or of another's, for which jobs wait.
     async fn keep_ruling(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         while !shutdown.is_cancelled() {
             self.pause(Duration::from_secs(60), shutdown).await;
+            self.mind_the_clock().await?;
             brakes::settle_all(&self.parts).await?;
         }
         Ok(())

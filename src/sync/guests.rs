@@ -140,8 +140,7 @@ async fn make(reading: &Reading<'_>, orders: &[(&str, &mut Fields)], found: &mut
     }
     let wanted: Vec<_> = makes.iter().map(|one| (one.id.clone(), one.key.clone(), one.values.clone())).collect();
     let identified = parts.store.identify(system, CUSTOMER, &wanted, &weak).await?;
-    let customers =
-        Reading { parts, system: reading.system, mapping: mapping.as_ref(), entity: CUSTOMER, run: reading.run };
+    let customers = Reading { mapping: mapping.as_ref(), entity: CUSTOMER, ..*reading };
     let mut page = PageCommit {
         run: reading.run,
         system: system.to_owned(),

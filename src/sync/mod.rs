@@ -19,12 +19,14 @@ mod prepare;
 mod proven;
 mod publish;
 mod pull;
+mod reader;
 mod routes;
 mod scope;
 mod shared;
 mod timetable;
 mod undo;
 mod wanted;
+mod wish;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +45,7 @@ pub use routes::{Routes, RoutesError};
 pub use scope::{Scope, ScopeError};
 pub use timetable::Timetable;
 pub use undo::{Left, Restored, UndoError, Undone, undo};
+pub use wish::{Wants, Wish, wish};
 
 /// Routing rule: which entities go from which system to which others, when, and who owns what.
 #[derive(Clone, Debug, Default)]

@@ -11,6 +11,7 @@ use super::{
     engine::Parts,
     flight::{self, Evidence},
     guests, outcome,
+    reader::Reader,
 };
 use crate::{
     failure::{Class, Failure},
@@ -100,7 +101,13 @@ pub(super) async fn list(
     let run = parts.store.begin_run(system, entity, report.kind, trigger, parts.env.now()).await?;
     report.run = Some(run);
 
-    let reading = Reading { parts, system: endpoint.as_ref(), mapping: mapping.as_ref(), entity, run };
+    let (reader, last) = (
+        Reader::of(mapping.as_ref(), endpoint.as_ref(), entity),
+        if report.kind == RunKind::Full { Reader::last(&parts.store, system, entity).await? } else { None },
+    );
+    let remapped = last.is_some_and(|last| last != reader);
+    let mapping = mapping.as_ref();
+    let reading = Reading { parts, system: endpoint.as_ref(), mapping, entity, run, remapped };
     let listing = Listing { since: since.as_deref(), facts, evidence: evidence.as_ref() };
     let result = pages(&reading, &listing, &mut lease, &mut report.balance, cancel).await;
     match result {
@@ -124,6 +131,10 @@ pub(super) async fn list(
             Some("the balance does not close: seen is not unchanged + changed + skipped + rejected".to_owned());
     }
     brakes::rule(parts, run, Some(&lease)).await?;
+    let whole = report.kind == RunKind::Full && report.error.is_none() && report.balance.seen > 0;
+    if whole && last != Some(reader) {
+        reader.remember(&parts.store, system, entity).await?;
+    }
     parts.store.end_run(run, &report.balance, report.error.as_deref(), parts.env.now()).await?;
     parts.store.drop_lease(&lease).await?;
     Ok(report)
@@ -418,7 +429,8 @@ async fn single(
     let (Some(endpoint), Some(mapping)) = (parts.systems.get(system), parts.mapping(system, entity)) else {
         return Ok(Ok(false));
     };
-    let mut reading = Reading { parts, system: endpoint.as_ref(), mapping: mapping.as_ref(), entity, run: 0 };
+    let mapping = mapping.as_ref();
+    let mut reading = Reading { parts, system: endpoint.as_ref(), mapping, entity, run: 0, remapped: false };
     let counter = parts.store.counter().await?;
     let rows = match endpoint.read(entity, ids).await {
         Ok(rows) => rows,
@@ -488,7 +500,8 @@ pub(super) async fn refresh(
     };
     let run = parts.store.begin_run(system, entity, RunKind::Delta, trigger, parts.env.now()).await?;
     report.run = Some(run);
-    let reading = Reading { parts, system: endpoint.as_ref(), mapping: mapping.as_ref(), entity, run };
+    let mapping = mapping.as_ref();
+    let reading = Reading { parts, system: endpoint.as_ref(), mapping, entity, run, remapped: false };
     let counter = parts.store.counter().await?;
     let read = tokio::select! {
         biased;

@@ -177,6 +177,7 @@ gated! {
     rejection_counts() -> Result<Vec<(String, String, u64)>>;
     counts() -> Result<Vec<(String, String, u64, u64)>>;
     recover(now: DateTime<Utc>) -> Result<u64>;
+    hurry(later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64>;
     standing(system: &str) -> Result<Standing>;
     set_standing(system: &str, standing: &Standing) -> Result<()>;
     acquire(name: &str, owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Option<Lease>>;

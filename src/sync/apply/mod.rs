@@ -166,7 +166,7 @@ async fn work(
     let share = engine.share(reach, &looked.blind.keys().cloned().collect()).await?;
     let idle = stop.child_token();
     let settled = async {
-        let settled = engine.until_idle(&share, stop).await;
+        let settled = engine.until_idle(&share, &idle).await;
         idle.cancel();
         settled
     };

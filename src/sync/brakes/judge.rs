@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     failure::Cause,
+    mapping::Fields,
     port::Op,
     store::{Result, Ruled, Ruling, Verdict},
 };
@@ -34,7 +35,11 @@ pub(in crate::sync) async fn judge(
             (one, offences)
         })
         .collect();
-    let offending: Vec<i64> = known.iter().filter(|(_, found)| !found.is_empty()).map(|(one, _)| one.job.id).collect();
+    // Whether a run came with another mapping is known with its ruling; without it, every change is harmless.
+    let asked =
+        |one: &Known, found: &[Offence]| !found.is_empty() || (one.job.run.is_some() && remapped(one).is_some());
+    let offending: Vec<i64> =
+        known.iter().filter(|(one, found)| asked(one, found)).map(|(one, _)| one.job.id).collect();
     if offending.is_empty() {
         return Ok(known.into_iter().map(|(one, _)| one).collect());
     }
@@ -42,8 +47,12 @@ pub(in crate::sync) async fn judge(
     // page's run that counts.
     let mut rulings = batch.parts.store.rulings(&offending).await?;
     let mut kept = Vec::with_capacity(known.len());
-    for (mut one, offences) in known.drain(..) {
-        match rulings.remove(&one.job.id).map_or(Way::Free, |ruled| way(batch, &ruled, offences)) {
+    for (mut one, mut offences) in known.drain(..) {
+        let ruled = rulings.remove(&one.job.id);
+        if ruled.as_ref().is_some_and(|ruled| ruled.remapped) {
+            offences.extend(remapped(&one));
+        }
+        match ruled.map_or(Way::Free, |ruled| way(batch, &ruled, offences)) {
             Way::Free => kept.push(one),
             Way::Parked(verdict) => prepared.settled.push(one.settled(verdict, None)),
             Way::Rejected(offences) => {
@@ -62,6 +71,15 @@ pub(in crate::sync) async fn judge(
 /// All that a write would do to what the target has.
 pub(super) fn offences(lookout: &Lookout<'_>, one: &Known) -> Vec<Offence> {
     one.here.as_ref().map_or_else(Vec::new, |here| lookout.offences(one.op, &here.fields, &one.wanted, &one.changed))
+}
+
+/// What a write offends if it comes of another mapping.
+pub(super) fn remapped(one: &Known) -> Option<Offence> {
+    let here = one.here.as_ref().filter(|_| one.op == Op::Update)?;
+    let field = one.changed.first()?.clone();
+    let side = |fields: &Fields| fields.get(&field).cloned().unwrap_or(Value::Null);
+    let shown = (field.clone(), side(&here.fields), side(&one.wanted));
+    Some(Offence { brake: Brake::MappingChange, fields: one.changed.clone(), percent: None, shown })
 }
 
 enum Way {

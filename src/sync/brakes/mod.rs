@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 
 pub(super) use judge::judge;
-pub(super) use ruling::{LEASE, rule, settle, settle_all};
+pub(super) use ruling::{LEASE, rule, settle, settle_all, tripped};
 
 use super::{Flow, routes::Routes};
 
@@ -33,11 +33,20 @@ pub enum Brake {
     Emptied,
     /// A customer gets another e-mail address.
     EmailChange,
+    /// An object changes in the first whole reading after its mapping or adapter has changed.
+    MappingChange,
 }
 
 impl Brake {
-    pub const ALL: [Self; 6] =
-        [Self::Delete, Self::PriceChange, Self::ZeroPrice, Self::ZeroStock, Self::Emptied, Self::EmailChange];
+    pub const ALL: [Self; 7] = [
+        Self::Delete,
+        Self::PriceChange,
+        Self::ZeroPrice,
+        Self::ZeroStock,
+        Self::Emptied,
+        Self::EmailChange,
+        Self::MappingChange,
+    ];
 
     /// The word used in the configuration, in the store and on the command line.
     #[must_use]
@@ -49,6 +58,7 @@ impl Brake {
             Self::ZeroStock => "zero_stock",
             Self::Emptied => "emptied",
             Self::EmailChange => "email_change",
+            Self::MappingChange => "mapping_change",
         }
     }
 }
@@ -106,6 +116,7 @@ impl Default for Brakes {
             (Brake::ZeroStock, Allowed::Share(Decimal::from(20))),
             (Brake::Emptied, Allowed::Share(Decimal::ONE)),
             (Brake::EmailChange, Allowed::Share(Decimal::from(5))),
+            (Brake::MappingChange, Allowed::Share(Decimal::TEN)),
         ]);
         Self { allowed, beyond: Decimal::from(40) }
     }

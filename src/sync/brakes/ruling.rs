@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     super::{deliver::Batch, engine::Parts, prepare},
     Brake, flow,
-    judge::{offences, why},
+    judge::{offences, remapped, why},
     offence::Lookout,
 };
 use crate::store::{Example, Held, Lease, Pending, Result, Trip};
@@ -27,10 +27,19 @@ pub(in crate::sync) async fn rule(parts: &Parts, run: i64, lease: Option<&Lease>
     }
 }
 
-/// `gone` of a run that was cut off counts in full: how many more it would have declared gone is not known.
-async fn rule_on(parts: &Parts, pending: &Pending, lease: Option<&Lease>) -> Result<()> {
-    let (run, system, entity) = (pending.run, pending.system.as_str(), pending.entity.as_str());
-    let mut held = Held { trips: Vec::new(), jobs: Vec::new(), why: why(run) };
+/// The brakes that a run has tripped so far, without ruling on it.
+pub(in crate::sync) async fn tripped(parts: &Parts, run: i64) -> Result<Vec<Trip>> {
+    match parts.store.pending().await?.into_iter().find(|pending| pending.run == run) {
+        Some(pending) => Ok(weigh(parts, &Pending { gone: 0, ..pending }, None).await?.trips),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// What a run does at all its targets that is too much. `gone` of one that was cut off counts in full: how many more it would
+/// have declared gone is not known.
+async fn weigh(parts: &Parts, pending: &Pending, lease: Option<&Lease>) -> Result<Held> {
+    let (system, entity) = (pending.system.as_str(), pending.entity.as_str());
+    let mut held = Held { trips: Vec::new(), jobs: Vec::new(), why: why(pending.run) };
     let own = parts.routes.to(system, entity).next().map(|_| system);
     let mut targets: Vec<&str> =
         parts.routes.from(system, entity).flat_map(|flow| &flow.to).map(String::as_str).chain(own).collect();
@@ -39,6 +48,12 @@ async fn rule_on(parts: &Parts, pending: &Pending, lease: Option<&Lease>) -> Res
     for target in targets {
         at(parts, pending, target, lease, &mut held).await?;
     }
+    Ok(held)
+}
+
+async fn rule_on(parts: &Parts, pending: &Pending, lease: Option<&Lease>) -> Result<()> {
+    let (run, entity) = (pending.run, pending.entity.as_str());
+    let held = weigh(parts, pending, lease).await?;
     for trip in &held.trips {
         tracing::warn!(
             run,
@@ -83,7 +98,11 @@ async fn at(parts: &Parts, pending: &Pending, target: &str, lease: Option<&Lease
         let Some(last) = jobs.last() else { break };
         after = last.id;
         for one in prepare::outlook(&batch, facts, jobs).await? {
-            for offence in offences(&lookout, &one).into_iter().filter(|offence| offence.counts(&flow.brakes)) {
+            let mut found = offences(&lookout, &one);
+            if pending.remapped {
+                found.extend(remapped(&one));
+            }
+            for offence in found.into_iter().filter(|offence| offence.counts(&flow.brakes)) {
                 let counted = counted.entry(offence.brake).or_default();
                 counted.jobs.push(one.job.id);
                 if counted.examples.len() < TOLD {

@@ -1,6 +1,7 @@
 //! What a pass would write, without writing it: the engine itself works on a copy of the state, with systems that are read
 //! but not written to. See `docs/plan.md`.
 
+mod canary;
 mod document;
 mod estimate;
 mod held;
@@ -26,6 +27,7 @@ use crate::{
 
 pub(super) use self::proof::{Proof, values};
 pub use self::{
+    canary::{AtTarget, Edit, Remapped, canary},
     document::{Agreed, DocumentError, Entry, FORMAT, read, write},
     estimate::{Basis, Estimate},
     held::{Example, Held},

@@ -93,7 +93,7 @@ impl Stage {
             (parts.systems["erp"].as_ref(), &parts.mappings[&("erp".to_owned(), entity.to_owned())]);
         let now = parts.env.now();
         let run = self.store.begin_run("erp", entity, RunKind::Full, "test", now).await.unwrap();
-        let reading = Reading { parts, system, mapping: mapping.as_ref(), entity, run };
+        let reading = Reading { parts, system, mapping: mapping.as_ref(), entity, run, remapped: false };
         let rows: Vec<SourceRow> = rows
             .iter()
             .map(|row| SourceRow {

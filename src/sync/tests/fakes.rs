@@ -326,12 +326,21 @@ pub(super) struct FakeMapping {
     reads: BTreeSet<String>,
     /// Whether the lookup `tax` has a line for IGIC7.
     knows_igic: Arc<AtomicBool>,
+    version: u64,
+    /// What it makes of what it read.
+    twist: fn(&mut Fields),
 }
 
 impl FakeMapping {
     pub(super) fn new(fields: &[&str], knows_igic: &Arc<AtomicBool>) -> Self {
         let fields: BTreeSet<String> = fields.iter().map(|&field| field.to_owned()).collect();
-        Self { reads: fields.clone(), fields, knows_igic: knows_igic.clone() }
+        Self { reads: fields.clone(), fields, knows_igic: knows_igic.clone(), version: 1, twist: |_| () }
+    }
+
+    /// The mapping after somebody has edited it.
+    pub(super) fn edited(mut self, version: u64, twist: fn(&mut Fields)) -> Self {
+        (self.version, self.twist) = (version, twist);
+        self
     }
 
     pub(super) fn blind_to(mut self, hidden: Option<&str>) -> Self {
@@ -349,7 +358,7 @@ impl FakeMapping {
 
 impl Translate for FakeMapping {
     fn version(&self) -> u64 {
-        1
+        self.version
     }
 
     fn pull(&self, row: &Value) -> Result<Pulled, Failure> {
@@ -375,6 +384,7 @@ impl Translate for FakeMapping {
             pulled.refs.push(PulledRef { pointer: "/parent".into(), entity: "category".into(), by });
             pulled.fields.insert("parent".into(), json!(0));
         }
+        (self.twist)(&mut pulled.fields);
         Ok(pulled)
     }
 
@@ -417,7 +427,10 @@ impl Translate for FakeMapping {
 
 /// A clock that runs a hundred times as fast as the wall's.
 #[derive(Debug)]
-struct FastClock(std::time::Instant);
+struct FastClock {
+    start: DateTime<Utc>,
+    began: std::time::Instant,
+}
 
 const PACE: i32 = 100;
 
@@ -425,8 +438,7 @@ const PACE: i32 = 100;
 #[expect(clippy::disallowed_methods, reason = "a test's clock stands on a real one")]
 impl Clock for FastClock {
     fn now(&self) -> DateTime<Utc> {
-        let start: DateTime<Utc> = "2026-03-01T08:00:00Z".parse().unwrap();
-        start + chrono::Duration::from_std(self.0.elapsed()).unwrap() * PACE
+        self.start + chrono::Duration::from_std(self.began.elapsed()).unwrap() * PACE
     }
 
     async fn sleep_until(&self, until: DateTime<Utc>) {
@@ -445,7 +457,13 @@ impl Entropy for Zero {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test's clock stands on a real one")]
 pub(super) fn env() -> Env {
-    Env { clock: Arc::new(FastClock(std::time::Instant::now())), entropy: Arc::new(Zero) }
+    env_at("2026-03-01T08:00:00Z")
+}
+
+/// An environment whose clock shows this now.
+#[expect(clippy::disallowed_methods, reason = "a test's clock stands on a real one")]
+pub(super) fn env_at(start: &str) -> Env {
+    let clock = FastClock { start: start.parse().unwrap(), began: std::time::Instant::now() };
+    Env { clock: Arc::new(clock), entropy: Arc::new(Zero) }
 }

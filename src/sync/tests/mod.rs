@@ -1,9 +1,11 @@
 //! The engine's promises, each against a fake ERP, a fake shop and the real store.
 
+mod bad_input;
 mod brakes;
 mod fakes;
 mod identity;
 mod looping;
+mod mapping;
 mod merging;
 mod money;
 mod planning;
@@ -11,6 +13,7 @@ mod stock;
 mod stopping;
 mod telling;
 mod undoing;
+mod wishing;
 
 use std::{
     collections::BTreeMap,

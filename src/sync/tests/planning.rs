@@ -49,11 +49,11 @@ impl Told {
 }
 
 impl Stage {
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("sqlite://{}/state.db", self.folder.path().display())
     }
 
-    fn parts(&self, store: SharedStore, owner: &str) -> Parts {
+    pub(super) fn parts(&self, store: SharedStore, owner: &str) -> Parts {
         let own = self.engine.parts();
         Parts {
             store,

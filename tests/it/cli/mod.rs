@@ -1,9 +1,12 @@
 //! What people see on the command line, by running the program itself.
 
 mod brakes;
+mod custom;
+mod explaining;
 mod linking;
 mod people;
 mod planning;
+mod remapping;
 mod stopping;
 
 use std::{

@@ -72,7 +72,11 @@ const TABLE: &str = "CREATE TABLE customer (id INTEGER PRIMARY KEY, code TEXT NO
     name TEXT NOT NULL, grp TEXT, email TEXT, vat TEXT, phone TEXT)";
 
 pub(super) async fn shop(folder: &Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(folder.join("shop.db")).create_if_missing(true);
+    at(folder, "shop.db").await
+}
+
+pub(super) async fn at(folder: &Path, file: &str) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(folder.join(file)).create_if_missing(true);
     SqliteConnection::connect_with(&options).await.unwrap()
 }
 

@@ -12,6 +12,7 @@ promises! {
     a_job_knows_the_run_that_last_opened_it,
     a_job_of_a_held_or_rejected_run_stays_with_it,
     a_run_is_pending_from_its_first_job_to_its_ruling,
+    a_run_that_reads_with_another_mapping_says_so_to_its_jobs,
     only_jobs_of_records_that_the_target_holds_are_looked_at,
     a_clear_ruling_wakes_those_who_waited_for_it,
     a_held_run_parks_its_jobs_as_one_approval,
@@ -114,7 +115,7 @@ async fn a_run_is_pending_from_its_first_job_to_its_ruling(backend: Backend) {
     let run = opening(store, &records).await;
     let gone = PageCommit { run, balance: Balance { gone: 7, ..Balance::default() }, ..page(store, "erp").await };
     store.commit_page(gone, at(1)).await.unwrap();
-    let pending = Pending { run, system: "erp".into(), entity: "product".into(), gone: 7 };
+    let pending = Pending { run, system: "erp".into(), entity: "product".into(), gone: 7, remapped: false };
     assert_eq!(store.pending().await.unwrap(), [pending]);
     let open = jobs(store).await;
     assert_eq!(store.rulings(&[open[0].id]).await.unwrap()[&open[0].id].ruling, Ruling::Pending);
@@ -123,6 +124,21 @@ async fn a_run_is_pending_from_its_first_job_to_its_ruling(backend: Backend) {
     assert!(store.pending().await.unwrap().is_empty());
     let ruled = store.rulings(&[open[0].id]).await.unwrap().remove(&open[0].id).unwrap();
     assert_eq!((ruled.run, ruled.system.as_str(), ruled.ruling), (run, "erp", Ruling::Clear));
+}
+
+async fn a_run_that_reads_with_another_mapping_says_so_to_its_jobs(backend: Backend) {
+    let store = &backend.store;
+    let records = both(store, 1).await;
+    let commit = PageCommit { jobs: vec![job("shop", records[0])], remapped: true, ..page(store, "erp").await };
+    let run = commit.run;
+    store.commit_page(commit, at(1)).await.unwrap();
+    let more = PageCommit { run, balance: Balance { seen: 1, ..Balance::default() }, ..page(store, "erp").await };
+    store.commit_page(more, at(1)).await.unwrap();
+    assert!(store.pending().await.unwrap()[0].remapped, "also after a page that does not say it again");
+    let open = jobs(store).await;
+    assert!(store.rulings(&[open[0].id]).await.unwrap()[&open[0].id].remapped);
+    let usual = opening(store, &records).await;
+    assert!(!store.pending().await.unwrap().iter().any(|one| one.run == usual && one.remapped));
 }
 
 async fn only_jobs_of_records_that_the_target_holds_are_looked_at(backend: Backend) {

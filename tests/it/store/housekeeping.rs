@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use serde_json::json;
-use vaiven::store::{Attempt, Delivered, JobFilter, NewChange, PageCommit, Standing, Verdict};
+use vaiven::store::{Attempt, Delivered, JobFilter, NewChange, NewJob, PageCommit, Standing, Verdict};
 
 use super::backend::{Backend, LEASE, at, change, claim, done, ends, job, page, promises, pulled, replica};
 
@@ -10,6 +10,7 @@ promises! {
     one_owner_holds_a_lease_until_it_ends,
     an_order_is_taken_once,
     notes_and_standings_are_kept,
+    jobs_that_a_clock_set_back_since_has_dated_are_due_now,
     the_purge_takes_old_closed_rows_in_slices_and_nothing_else,
 }
 
@@ -49,6 +50,24 @@ async fn notes_and_standings_are_kept(backend: Backend) {
     let standing = Standing { until: Some(at(9)), failures: 3, reason: Some("503".into()) };
     store.set_standing("shop", &standing).await.unwrap();
     assert_eq!(backend.second().await.standing("shop").await.unwrap(), standing);
+}
+
+async fn jobs_that_a_clock_set_back_since_has_dated_are_due_now(backend: Backend) {
+    const DAY: i64 = 86_400;
+    let store = &backend.store;
+    let mut records = Vec::new();
+    for number in 0..3 {
+        records.push(pulled(store, "erp", &number.to_string(), &format!("SKU-{number}")).await);
+    }
+    store.enqueue(&[job("shop", records[0])], at(DAY)).await.unwrap();
+    store.enqueue(&[job("shop", records[1])], at(0)).await.unwrap();
+    // Its time comes, and was told by the clock that is right.
+    let later = NewJob { due: Some(at(DAY)), ..job("shop", records[2]) };
+    store.enqueue(&[later], at(0)).await.unwrap();
+    assert_eq!(store.hurry(at(60), at(10)).await.unwrap(), 1);
+    let jobs = store.jobs(&JobFilter::default()).await.unwrap();
+    let due = |record| jobs.iter().find(|job| job.record == record).unwrap().due;
+    assert_eq!(records.iter().map(|record| due(*record)).collect::<Vec<_>>(), [at(10), at(0), at(DAY)]);
 }
 
 async fn the_purge_takes_old_closed_rows_in_slices_and_nothing_else(backend: Backend) {

@@ -1,0 +1,146 @@
+//! `vaiven mapping diff`: what edited mappings would change, without changing it.
+
+use anyhow::bail;
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+
+use super::{
+    Ending, app, approve,
+    args::Global,
+    lifecycle::Lifecycle,
+    output::{self, Output},
+    plan::change,
+    run,
+};
+use crate::{
+    env::Env,
+    load::{LoadError, Place, SourceFile},
+    store,
+    sync::{
+        Parts,
+        plan::{AtTarget, Edit, Remapped, canary},
+    },
+};
+
+/// Examples of each kind, unless all are asked for.
+const EXAMPLES: usize = 5;
+
+pub async fn diff(
+    names: &[String],
+    all: bool,
+    personal: bool,
+    global: &Global,
+    env: &Env,
+    output: Output,
+) -> anyhow::Result<Ending> {
+    let config = app::config(global)?;
+    // Without a state nothing is known to be compared with.
+    drop(app::existing_store(&config).await?);
+    let life = Lifecycle::listen(env)?;
+    let opened = app::plan(&config, env)?;
+    let copy = store::copy(config.store_url()?.expose_secret(), env).await?;
+    let parts = run::parts(opened, copy.store.clone(), env);
+    let examples = if all { usize::MAX } else { EXAMPLES };
+    let comparing = async {
+        let pairs = pairs(names, &parts)?;
+        anyhow::Ok(canary(parts, &pairs, examples, personal, &life.soft).await?)
+    };
+    let made = life.guard(comparing).await;
+    copy.remove().await?;
+    let Some(made) = made else { bail!("stopped at once; nothing was written") };
+    let made = made?;
+    output.show(&made, |made| text(made))?;
+    Ok(if made.iter().any(|one| one.error.is_some()) {
+        Ending::Failed
+    } else if made.iter().all(Remapped::is_nothing) {
+        Ending::Fine
+    } else {
+        Ending::Attention
+    })
+}
+
+/// Systems with entities that can be listed, as far as they are named.
+fn pairs(names: &[String], parts: &Parts) -> Result<Vec<(String, String)>, LoadError> {
+    let listed = |(system, entity): &&(String, String)| {
+        let facts = parts.systems.get(system).and_then(|endpoint| endpoint.facts(entity));
+        facts.is_some_and(|facts| facts.list)
+    };
+    let all: Vec<(String, String)> = parts.mappings.keys().filter(listed).cloned().collect();
+    let is_meant = |name: &str, (system, entity): &(String, String)| {
+        name == system || name.split_once('/') == Some((system.as_str(), entity.as_str()))
+    };
+    if let Some(name) = names.iter().find(|name| !all.iter().any(|pair| is_meant(name, pair))) {
+        let known = all.iter().flat_map(|(system, entity)| [system.clone(), format!("{system}/{entity}")]);
+        let known: Vec<String> = known.collect();
+        let (asked, known) = (SourceFile::new("command line", name.as_str()), known.iter().map(String::as_str));
+        return Err(LoadError::unknown(&Place::new(&asked, 0..name.len()), "system or system/entity", name, known));
+    }
+    let meant = |pair: &(String, String)| names.is_empty() || names.iter().any(|name| is_meant(name, pair));
+    Ok(all.into_iter().filter(meant).collect())
+}
+
+fn text(made: &[Remapped]) -> String {
+    let rows = made.iter().map(|one| {
+        let result = match &one.error {
+            Some(error) => format!("not read: {error}"),
+            None if one.unchanged => "the mapping is as it was".to_owned(),
+            None if one.is_nothing() => "makes no difference".to_owned(),
+            None => String::new(),
+        };
+        [
+            one.system.clone(),
+            one.entity.clone(),
+            one.read.to_string(),
+            one.changed.to_string(),
+            one.unreadable.to_string(),
+            one.left_out.to_string(),
+            result,
+        ]
+    });
+    let header = ["system", "entity", "rows", "changed", "unreadable", "left out", ""];
+    let mut parts = vec![output::table(header, rows)];
+    if made.iter().any(|one| one.left_out > 0) {
+        parts.push("Left out: rows that are new or have changed themselves since they were last read.".to_owned());
+    }
+    for one in made.iter().filter(|one| !one.is_nothing()) {
+        if one.changed > 0 {
+            let fields: Vec<String> = one.fields.iter().map(|(field, count)| format!("{field} {count}")).collect();
+            let title =
+                format!("{} of {} would change: {} ({})", one.entity, one.system, one.changed, fields.join(", "));
+            parts.push(changed(title, &one.examples, one.changed));
+        }
+        if one.unreadable > 0 {
+            let mut lines =
+                vec![format!("{} of {} could no longer be read: {}", one.entity, one.system, one.unreadable)];
+            lines.extend(one.reasons.iter().map(|row| {
+                let id = row.id.as_deref().unwrap_or(&row.position);
+                format!("  {id}  {}", row.reason)
+            }));
+            parts.push(lines.join("\n"));
+        }
+        parts.extend(one.targets.iter().map(|at| target(&one.entity, at)));
+    }
+    parts.join("\n\n")
+}
+
+fn target(entity: &str, at: &AtTarget) -> String {
+    let mut lines =
+        vec![changed(format!("update {entity} at {}: {}", at.target, at.updates), &at.examples, at.updates)];
+    lines.extend(at.brakes.iter().map(|trip| format!("  a person would be asked first: {}", approve::trip(trip))));
+    lines.join("\n")
+}
+
+fn changed(title: String, examples: &[Edit], count: u64) -> String {
+    let mut lines = vec![title];
+    for example in examples {
+        lines.push(format!("  {}", example.key));
+        lines.extend(
+            example.fields.iter().map(|(field, pair): (&String, &Value)| format!("    {}", change(field, pair))),
+        );
+    }
+    let rest = count.saturating_sub(examples.len() as u64);
+    if rest > 0 {
+        lines.push(format!("  and {rest} more (--all shows them)"));
+    }
+    lines.join("\n")
+}
