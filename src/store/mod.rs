@@ -571,6 +571,8 @@ pub struct PageCommit {
     pub rejections: Vec<Rejection>,
     /// Ids that were read well now: earlier rejections of theirs are closed.
     pub cured: Vec<String>,
+    /// The run has read all there is: rejections that it did not repeat are of rows that are gone, and are closed.
+    pub whole: bool,
     pub balance: Balance,
     /// Whether the run reads the whole with another mapping or adapter than the last time.
     pub remapped: bool,

@@ -235,6 +235,11 @@ async fn reject(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Resu
         FROM json_each($1) j WHERE true \
         ON CONFLICT (system, entity, slot) DO UPDATE SET position = excluded.position, field = excluded.field, \
             reason = excluded.reason, cause = excluded.cause, run = excluded.run, at = excluded.at";
+    const FORGET: &str = "DELETE FROM rejection WHERE system = $1 AND entity = $2 AND run < $3";
+    if page.whole {
+        tx.execute("close rejections of what is gone", FORGET, args![replicas.system, replicas.entity, page.run])
+            .await?;
+    }
     if !page.cured.is_empty() {
         let slots = rows(page.cured.iter().map(|id| [slot(Some(id), "")]))?;
         tx.execute("close rejections", CURE, args![slots, replicas.system, replicas.entity]).await?;

@@ -156,6 +156,9 @@ impl Reading<'_> {
             commit.compared.insert(seen.id.clone(), before.as_ref().map_or(0, |replica| replica.written));
             let fresh = before.as_ref().is_none_or(|replica| replica.gone_at.is_some() || replica.fields.is_empty());
             let (fields, mut sent) = observe(before.as_ref(), seen.object.fields, self.mapping.reads());
+            if let Some(before) = &before {
+                sent.retain(|field, value| !self.is_changed_amount(before, field, value));
+            }
             let difference = model::diff(
                 before.as_ref().filter(|_| !fresh).map_or(&Fields::new(), |replica| &replica.fields),
                 &fields,
@@ -205,6 +208,13 @@ impl Reading<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Whether an amount that was last known as it was `sent` is shown as another now: somebody changed it, for no target may
+    /// alter one on arrival.
+    fn is_changed_amount(&self, before: &Replica, field: &str, sent: &Value) -> bool {
+        let unseen = before.fields.get(field).unwrap_or(&Value::Null) == sent;
+        unseen && self.mapping.reads().contains(field) && self.parts.is_amount(self.entity, field)
     }
 
     /// Edits of fields that others own: where the flow lets them stay, the replica remembers what the owner had delivered as

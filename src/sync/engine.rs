@@ -21,7 +21,7 @@ use crate::{
     expr::Scope as Variables,
     failure::{Class, Failure},
     mapping::{Fields, Translate},
-    model::Entities,
+    model::{Entities, Kind},
     port::System,
     store::{JobFilter, JobState, NewJob, RunKind, SharedStore, Standing, StoreError},
 };
@@ -102,6 +102,16 @@ impl Parts {
 
     pub(super) fn limits(&self, system: &str) -> SystemLimits {
         self.limits.systems.get(system).cloned().unwrap_or_default()
+    }
+
+    /// Whether a field is money or a quantity of stock, which no target may store in its own way.
+    pub(super) fn is_amount(&self, entity: &str, field: &str) -> bool {
+        let field = self.entities.get(entity).and_then(|spec| spec.fields.get(field));
+        field.is_some_and(|field| match field.kind {
+            Kind::Money => true,
+            Kind::Decimal => entity == "stock",
+            _ => false,
+        })
     }
 
     /// Normalises a canonical object and refuses what its specification does not allow.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     failure::{Class, Failure},
     mapping::{Fields, Pulled, Translate},
-    model::{self, Kind},
+    model,
     port::{Facts, Op, Written},
     store::{Attempt, ChangeOp, Delivered, NewChange, Replica, ReplicaWrite, Result, Verdict},
 };
@@ -151,16 +151,12 @@ pub(super) fn leave_news(shown: &mut Fields, known: &Fields, is_sent: impl Fn(&s
 
 /// A money field, or a quantity of stock, that the target stores with another value than was sent.
 fn altered_amount(batch: &Batch<'_>, task: &Task, fields: &Fields, sent: &Fields) -> Option<String> {
-    let spec = batch.parts.entities.get(batch.entity)?;
     task.changed
         .iter()
         .find(|field| {
-            let counts = spec.fields.get(field.as_str()).is_some_and(|field| match field.kind {
-                Kind::Money => true,
-                Kind::Decimal => batch.entity == "stock",
-                _ => false,
-            });
-            counts && sent.contains_key(*field) && fields.get(*field) != task.wanted.get(*field)
+            batch.parts.is_amount(batch.entity, field)
+                && sent.contains_key(*field)
+                && fields.get(*field) != task.wanted.get(*field)
         })
         .cloned()
 }
@@ -215,6 +211,19 @@ pub(super) fn missing(
     let replica = Some(gone(task, id));
     if task.write.op == Op::Delete {
         return (Verdict::Done { noop: true }, replica);
+    }
+    // Where an entity comes from, only a full pull tells what is gone, and tells it to all.
+    if batch.parts.routes.leads(batch.entity, batch.target) {
+        // A quarter of an hour, more or less.
+        const WAIT: u32 = 8;
+        let verdict = Verdict::Retry {
+            at: outcome::later(batch.parts.env.now(), outcome::backoff(WAIT, &batch.parts.env)),
+            burn: false,
+            intent: None,
+            class: failure.class.as_str().to_owned(),
+            error: format!("{failure}; whether {} lost it, its next full pull tells", batch.target),
+        };
+        return (verdict, None);
     }
     match missing_policy(batch) {
         MissingPolicy::Recreate => (outcome::verdict(failure, tried, &batch.parts.env), replica),

@@ -243,8 +243,23 @@ async fn pages(
     }
     if since.is_none() && listing.facts.complete {
         gone(reading, &pass, began, unreadable, total).await?;
+        if total.seen > 0 {
+            forget_rejections(reading).await?;
+        }
     }
     Ok(())
+}
+
+/// After a complete reading: a row that was rejected once and is no longer listed waits for nobody.
+async fn forget_rejections(reading: &Reading<'_>) -> Result<(), StoreError> {
+    let (parts, system) = (reading.parts, reading.system.name());
+    let rejected = parts.store.rejection_counts().await?;
+    if !rejected.iter().any(|(from, entity, _)| from == system && entity == reading.entity) {
+        return Ok(());
+    }
+    let (run, system, entity) = (reading.run, system.to_owned(), reading.entity.to_owned());
+    let commit = PageCommit { run, system, entity, whole: true, ..PageCommit::default() };
+    parts.store.commit_page(commit, parts.env.now()).await.map(drop)
 }
 
 fn fetch(

@@ -17,7 +17,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::Value;
 use tokio::runtime::{self, Handle, Runtime};
-use vaiven::store::*;
+use vaiven::{mapping::Fields, store::*};
 
 /// The runtime that the database's connections live on, driven by whoever waits for a verb.
 pub struct Base {
@@ -171,6 +171,7 @@ gated! {
     changes(record: RecordId, limit: u32) -> Result<Vec<Change>>;
     changes_of_run(run: i64, after: i64, limit: u32) -> Result<Vec<Change>>;
     history(records: &[RecordId]) -> Result<Vec<Change>>;
+    written_often(system: &str, records: &[RecordId], since: DateTime<Utc>, often: u32) -> Result<Vec<(RecordId, ChangeOp, Fields)>>;
     linked_since(after: i64, limit: u32) -> Result<Vec<Linked>>;
     attempts(job: i64) -> Result<Vec<Attempt>>;
     rejections(system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;

@@ -143,11 +143,11 @@ mod tests {
             .route("/slow", routing::get(std::future::pending::<()>));
         let (server, _running) = served(router).await;
         let network = Network::new().unwrap();
-        let moved = network.send(get(format!("{}/moved", server))).await.unwrap();
+        let moved = network.send(get(format!("{server}/moved"))).await.unwrap();
         assert_eq!((moved.status, moved.header("location")), (302, Some("/elsewhere")));
-        let large = network.send(get(format!("{}/large", server))).await.unwrap_err();
+        let large = network.send(get(format!("{server}/large"))).await.unwrap_err();
         assert_eq!(large, TransportError::TooLarge { limit: 100 });
-        let brief = Request { timeout: Duration::from_millis(50), ..get(format!("{}/slow", server)) };
+        let brief = Request { timeout: Duration::from_millis(50), ..get(format!("{server}/slow")) };
         assert!(matches!(network.send(brief).await.unwrap_err(), TransportError::Timeout { sent: true, .. }));
     }
 }

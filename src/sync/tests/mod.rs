@@ -509,6 +509,53 @@ async fn an_altered_amount_is_an_error_that_names_both_values() {
 }
 
 #[tokio::test]
+async fn an_amount_changed_at_the_target_before_it_was_seen_there_is_written_again() {
+    let flows = vec![flow("stock", "erp", "shop", &["stock"])];
+    let stage = Stage::with(FakeSystem::new("erp"), FakeSystem::new("shop").terse(), flows).await;
+    stage.erp.put("stock", "1", &json!({"sku": "H-1", "quantity": "41"}));
+    stage.once().await;
+    let id = stage.shop.rows("stock")[0]["id"].as_str().unwrap().to_owned();
+    stage.shop.put("stock", &id, &json!({"sku": "H-1", "quantity": "13"}));
+    stage.full().await;
+    assert_eq!(stage.shop.rows("stock")[0]["quantity"], "41");
+}
+
+#[tokio::test]
+async fn what_the_source_itself_lost_is_told_to_all_though_a_write_met_it_first() {
+    let mut texts = flow("texts", "shop", "erp", &["product"]);
+    texts.fields.insert("product".into(), ["brand".to_owned()].into());
+    texts.owners.insert("product.brand".into(), "shop".into());
+    let stage = Stage::new(vec![flow("catalog", "erp", "shop", &["product"]), texts]).await;
+    stage.erp.put("product", "1", &hammer());
+    stage.erp.put("product", "2", &json!({"sku": "S-1", "name": {"es": "Sierra"}, "active": true}));
+    assert!(stage.once().await.is_clean());
+    let row = stage.shop.rows("product").into_iter().find(|row| row["sku"] == "H-1").unwrap();
+    let id = row["id"].as_str().unwrap();
+    stage.erp.remove("product", "1");
+    stage.shop.put("product", id, &json!({"sku": "H-1", "name": row["name"], "active": true, "brand": "Acero"}));
+    let stop = CancellationToken::new();
+    stage.engine.pull("shop", "product", RunKind::Full, "test", &stop).await.unwrap();
+    // Delivers and pulls nothing: there is no such flow.
+    let scope: Scope = "none".parse().unwrap();
+    stage.engine.once(Some(&scope), RunKind::Delta, &stop).await.unwrap();
+    assert_eq!(stage.states().await, [JobState::Queued]);
+    stage.full().await;
+    let row = stage.shop.rows("product").into_iter().find(|row| row["sku"] == "H-1").unwrap();
+    assert_eq!(row["active"], false);
+}
+
+#[tokio::test]
+async fn a_row_that_was_rejected_and_is_gone_waits_for_nobody_after_a_full_pull() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("product", "1", &hammer());
+    stage.erp.put("product", "2", &hammer());
+    assert_eq!(stage.full().await.rejected, 1, "two objects of one key");
+    assert_eq!(stage.full().await.rejected, 1);
+    stage.erp.remove("product", "2");
+    assert!(stage.full().await.is_clean());
+}
+
+#[tokio::test]
 async fn what_the_target_lost_is_created_again() {
     let stage = Stage::catalog().await;
     stage.erp.put("product", "1", &hammer());
