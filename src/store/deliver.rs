@@ -99,7 +99,9 @@ impl Database {
         replicas.log(&mut tx, &changes).await?;
         append_attempts(&mut tx, &held).await?;
         let there: Vec<_> = writes.into_iter().filter(|write| !write.gone).collect();
-        let mut woken = wake(&mut tx, &replicas, &there).await?;
+        let quiet = held.iter().filter(|one| one.replica.is_none() && matches!(one.verdict, Verdict::Done { .. }));
+        let quiet: Vec<_> = quiet.map(|one| one.job).collect();
+        let mut woken = wake(&mut tx, &replicas, &there, &quiet).await?;
         if !waits.is_empty() {
             woken += wake_early(&mut tx, &replicas, &waits).await?;
         }
@@ -189,10 +191,16 @@ async fn wake_early(tx: &mut Tx, replicas: &Replicas<'_>, waits: &[(i64, String,
           AND r.record = coalesce(k.same, k.id) AND r.system = $2 AND r.gone_at IS NULL \
         UNION SELECT j.key FROM json_each($1) j CROSS JOIN part p CROSS JOIN replica r \
         WHERE p.system = $2 AND p.list = CAST(j.value->>0 AS BIGINT) AND p.key = j.value->>1 \
-          AND r.record = p.record AND r.system = $2 AND r.gone_at IS NULL";
+          AND r.record = p.record AND r.system = $2 AND r.gone_at IS NULL \
+        UNION SELECT j.key FROM json_each($3) j CROSS JOIN record k CROSS JOIN replica r \
+        WHERE k.id = CAST(j.value->>0 AS BIGINT) \
+          AND r.record = coalesce(k.same, k.id) AND r.system = $2 AND r.gone_at IS NULL";
     const WAKE: &str = "UPDATE job SET state = 0, due = $3, cause = NULL, error = NULL, error_class = NULL, updated_at = $3 \
         WHERE target = $2 AND state = 2 AND cause IN (SELECT j.value->>0 FROM json_each($1) j)";
-    let there = tx.rows("look for what is missing", THERE, args![rows(waits)?, replicas.system]).await?;
+    // A record that has no key yet is waited for by its number.
+    let number = |key: &str| key.strip_prefix('#').and_then(|number| number.parse::<i64>().ok());
+    let numbers = rows(waits.iter().map(|(_, key, _)| [number(key)]))?;
+    let there = tx.rows("look for what is missing", THERE, args![rows(waits)?, replicas.system, numbers]).await?;
     let mut causes = BTreeMap::new();
     for row in &there {
         let at: usize = row.small(0)?;

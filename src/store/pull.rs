@@ -85,7 +85,7 @@ impl Database {
         add_balance(&mut tx, &page).await?;
         open_jobs(&mut tx, jobs.as_deref(), Some(page.run), now).await?;
         let live: Vec<_> = writes.into_iter().filter(|write| !write.gone).collect();
-        wake(&mut tx, &replicas, &live).await?;
+        wake(&mut tx, &replicas, &live, &[]).await?;
         write_merged(&mut tx, &page.merged).await?;
         mark_conflicts(&mut tx, replicas.system, &page.conflicts, now).await?;
         reject(&mut tx, &replicas, &page).await?;

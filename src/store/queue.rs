@@ -204,19 +204,34 @@ pub(super) async fn lock_target(tx: &mut Tx, target: i64, alone: bool) -> Result
     tx.rows("lock a target", if alone { ALONE } else { SHARED }, args![target]).await.map(drop)
 }
 
-/// Queues parked jobs of this system that wait for a record, or a part, that is now there.
-pub(super) async fn wake(tx: &mut Tx, replicas: &Replicas<'_>, there: &[&ReplicaWrite]) -> Result<u64> {
+/// Queues parked jobs of this system that wait for a record, or a part, that is now there: written, or found by one of the jobs
+/// `quiet` to be there as wanted already. A record that had no key yet when it was missed is waited for by its number.
+pub(super) async fn wake(tx: &mut Tx, replicas: &Replicas<'_>, there: &[&ReplicaWrite], quiet: &[i64]) -> Result<u64> {
     const SQL: &str = "UPDATE job SET state = 0, due = $4, attempts = 0, cause = NULL, error = NULL, error_class = NULL, \
             updated_at = $4 \
         WHERE target = $3 AND state = 2 AND cause IN ( \
             SELECT $5 || k.key FROM json_each($1) j CROSS JOIN record k \
             WHERE k.id = CAST(j.value->>0 AS BIGINT) AND k.key IS NOT NULL \
+            UNION ALL SELECT $5 || '#' || CAST(k.id AS TEXT) FROM json_each($1) j CROSS JOIN record k \
+            WHERE k.id = CAST(j.value->>0 AS BIGINT) \
+            UNION ALL SELECT $5 || '#' || CAST(k.id AS TEXT) FROM json_each($1) j CROSS JOIN record k \
+            WHERE k.same = CAST(j.value->>0 AS BIGINT) \
             UNION ALL SELECT j.value->>0 FROM json_each($2) j)";
     const ANYBODY: &str = "SELECT 1 FROM job WHERE target = $1 AND state = 2 LIMIT 1";
-    if there.is_empty() || tx.rows("look for parked jobs", ANYBODY, args![replicas.system]).await?.is_empty() {
+    const QUIET: &str = "SELECT b.record FROM json_each($1) j CROSS JOIN job b CROSS JOIN replica r \
+        WHERE b.id = CAST(j.value->>0 AS BIGINT) AND r.record = b.record AND r.system = $2 AND r.gone_at IS NULL";
+    let nobody = there.is_empty() && quiet.is_empty();
+    if nobody || tx.rows("look for parked jobs", ANYBODY, args![replicas.system]).await?.is_empty() {
         return Ok(0);
     }
-    let records = rows(there.iter().map(|write| [write.record]))?;
+    let mut records: Vec<i64> = there.iter().map(|write| write.record).collect();
+    if !quiet.is_empty() {
+        let quiet = rows(quiet.iter().map(|job| [job]))?;
+        for row in tx.rows("read the records of quiet jobs", QUIET, args![quiet, replicas.system]).await? {
+            records.push(row.int(0)?);
+        }
+    }
+    let records = rows(records.into_iter().map(|record| [record]))?;
     let mut parts = Vec::new();
     for (list, keys) in there.iter().filter_map(|write| write.parts.as_ref()).flatten() {
         let list = format!("{}.{list}", replicas.entity_name);

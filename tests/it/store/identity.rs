@@ -17,6 +17,8 @@ promises! {
     a_match_does_not_join_two_objects_of_one_system,
     a_reference_by_unknown_id_is_adopted_when_that_id_is_pulled,
     a_placeholder_of_a_known_record_becomes_its_alias,
+    what_waits_for_a_record_without_a_key_goes_on_when_it_is_there,
+    what_waits_for_a_placeholder_goes_on_when_that_is_found_to_be_there_already,
     a_second_object_of_one_key_is_told,
     a_gone_object_gives_way_to_its_successor,
     an_object_pulled_before_its_delivery_was_committed_is_one_record,
@@ -107,6 +109,40 @@ async fn a_reference_by_unknown_id_is_adopted_when_that_id_is_pulled(backend: Ba
     assert_eq!(store.record("product", "SKU-7").await.unwrap(), Some(referred));
     let by_key = RefWanted { entity: "product".into(), by: RefBy::Key("SKU-7".into()) };
     assert_eq!(store.resolve("shop", std::slice::from_ref(&by_key)).await.unwrap()[&by_key], referred);
+}
+
+/// A job for a product of the ERP at the shop, parked on a record that has no key yet.
+async fn waiting_for(store: &SharedStore, placeholder: RecordId) -> RecordId {
+    let waiting = pulled(store, "erp", "o1", "1001").await;
+    store.enqueue(&[job("shop", waiting)], at(0)).await.unwrap();
+    let claimed = claim(store, "shop", at(0)).await.remove(0);
+    let waits = Delivered { verdict: parked(&format!("missing:product=#{placeholder}")), ..done(&claimed) };
+    assert_eq!(store.deliver("shop", "product", vec![waits], at(0)).await.unwrap().woken, 0);
+    waiting
+}
+
+async fn what_waits_for_a_record_without_a_key_goes_on_when_it_is_there(backend: Backend) {
+    let store = &backend.store;
+    let placeholder = by_id(store, "erp", "7").await;
+    let waiting = waiting_for(store, placeholder).await;
+    assert_eq!(pulled(store, "erp", "7", "SKU-7").await, placeholder);
+    store.enqueue(&[job("shop", placeholder)], at(1)).await.unwrap();
+    let claimed = claim(store, "shop", at(1)).await.remove(0);
+    let arrives = Delivered { replica: Some(replica(placeholder, "s7", "a")), ..done(&claimed) };
+    assert_eq!(store.deliver("shop", "product", vec![arrives], at(1)).await.unwrap().woken, 1);
+    assert_eq!(claim(store, "shop", at(2)).await[0].record, waiting);
+}
+
+async fn what_waits_for_a_placeholder_goes_on_when_that_is_found_to_be_there_already(backend: Backend) {
+    let store = &backend.store;
+    let known = pulled(store, "shop", "s1", "SKU-1").await;
+    let placeholder = by_id(store, "erp", "1").await;
+    let waiting = waiting_for(store, placeholder).await;
+    assert_eq!(pulled(store, "erp", "1", "SKU-1").await, known);
+    store.enqueue(&[job("shop", known)], at(1)).await.unwrap();
+    let claimed = claim(store, "shop", at(1)).await.remove(0);
+    assert_eq!(store.deliver("shop", "product", vec![done(&claimed)], at(1)).await.unwrap().woken, 1);
+    assert_eq!(claim(store, "shop", at(2)).await[0].record, waiting);
 }
 
 async fn a_placeholder_of_a_known_record_becomes_its_alias(backend: Backend) {
