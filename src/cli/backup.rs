@@ -19,7 +19,7 @@ pub async fn backup(file: &Path, config: &Config, output: Output) -> anyhow::Res
     output.show(&Made { file, bytes }, |made| {
         format!(
             "{} holds the state as it is now ({} kB). To go back to it: stop the daemon, put the file in the place of the \
-             state, start the daemon.",
+             state, remove what ends in -wal and -shm beside it, start the daemon.",
             made.file.display(),
             made.bytes.div_ceil(1000)
         )

@@ -239,29 +239,16 @@ impl Engine {
         brakes::settle_all(&self.parts).await?;
         let mut summary = Summary::default();
         let share = Share::everything(&self.parts.routes);
-        let idle = shutdown.child_token();
         let pulls = async {
-            let runs = match scope {
+            match scope {
                 Some(scope) => self.resync(scope, shutdown).await,
                 None => self.pull_all(kind, "once", shutdown).await,
-            };
-            let settled = self.until_idle(&share, &idle).await;
-            idle.cancel();
-            settled.and(runs)
+            }
         };
-        let (runs, delivered) = tokio::join!(pulls, self.workers(&share, &idle));
-        (summary.runs, summary.delivered) = (runs?, delivered?);
+        (summary.runs, summary.delivered) = self.delivering(&share, shutdown, pulls).await?;
         // The end of a worker's last batch may open jobs.
         while !shutdown.is_cancelled() && self.is_busy(&share).await? {
-            let idle = shutdown.child_token();
-            let wait = async {
-                let settled = self.until_idle(&share, &idle).await;
-                idle.cancel();
-                settled
-            };
-            let (settled, delivered) = tokio::join!(wait, self.workers(&share, &idle));
-            settled?;
-            summary.delivered.add(&delivered?);
+            summary.delivered.add(&self.delivering(&share, shutdown, async { Ok(()) }).await?.1);
         }
         for backlog in self.parts.store.backlog().await? {
             *summary.left.entry(backlog.state.as_str().to_owned()).or_default() += backlog.count;
@@ -439,11 +426,29 @@ impl Engine {
     }
 
     /// Returns when no job of this share is running and none is queued that comes due within reach.
-    pub(super) async fn until_idle(&self, share: &Share, cancel: &CancellationToken) -> Result<(), StoreError> {
+    async fn until_idle(&self, share: &Share, cancel: &CancellationToken) -> Result<(), StoreError> {
         while !cancel.is_cancelled() && self.is_busy(share).await? {
             self.parts.env.sleep(self.parts.limits.poll / 5).await;
         }
         Ok(())
+    }
+
+    /// Delivers beside `before`, and after it until nothing is left that could be done now or soon.
+    pub(super) async fn delivering<T>(
+        &self,
+        share: &Share,
+        stop: &CancellationToken,
+        before: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<(T, Tally), StoreError> {
+        let idle = stop.child_token();
+        let work = async {
+            let done = before.await;
+            let settled = self.until_idle(share, &idle).await;
+            idle.cancel();
+            settled.and(done)
+        };
+        let (done, delivered) = tokio::join!(work, self.workers(share, &idle));
+        Ok((done?, delivered?))
     }
 
     /// Whether anything is being delivered, or is to be within the next minutes.

@@ -164,15 +164,7 @@ async fn work(
     let looked = engine.look(reach, "apply", stop).await?;
     // What could not be looked at may have changed: nothing is written there.
     let share = engine.share(reach, &looked.blind.keys().cloned().collect()).await?;
-    let idle = stop.child_token();
-    let settled = async {
-        let settled = engine.until_idle(&share, &idle).await;
-        idle.cancel();
-        settled
-    };
-    let (settled, tally) = tokio::join!(settled, engine.workers(&share, &idle));
-    settled?;
-    let tally = tally?;
+    let ((), tally) = engine.delivering(&share, stop, async { Ok(()) }).await?;
     bring_forward(engine.parts(), ledger).await?;
     let mut applied = Applied {
         planned: 0,

@@ -16,7 +16,13 @@ use crate::{
     model::{self, EntitySpec, Shown},
     port::{PageToken, PullRequest, SourceRow},
     store::{ChangeOp, Rejection, RunKind, SharedStore, Sighting, StoreError, Trip},
-    sync::{Parts, brakes, deliver::Batch, detect::Reading, outcome, prepare, reader::Reader},
+    sync::{
+        Parts, brakes,
+        deliver::Batch,
+        detect::{Reading, count},
+        outcome, prepare,
+        reader::Reader,
+    },
 };
 
 const PAGE_ROWS: usize = 1000;
@@ -308,8 +314,4 @@ async fn shown(
         Edit { key: shown.keys.get(&record).map(|(_, key)| key.clone()).unwrap_or_default(), fields }
     };
     Ok(changes.into_iter().map(example).collect())
-}
-
-fn count(n: usize) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
 }

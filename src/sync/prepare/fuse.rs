@@ -59,11 +59,11 @@ pub(super) async fn mute(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Pr
     Ok(kept)
 }
 
-/// Whether an earlier write was this one.
+/// Whether an earlier write was this one. One field that is new makes it another: it must not wait for those that flap.
 fn again(one: &Known, op: ChangeOp, fields: &Fields) -> bool {
     if one.op == Op::Create {
         return op == ChangeOp::Create;
     }
     op == ChangeOp::Update
-        && one.changed.iter().any(|field| fields.get(field).and_then(|pair| pair.get(1)) == one.wanted.get(field))
+        && one.changed.iter().all(|field| fields.get(field).and_then(|pair| pair.get(1)) == one.wanted.get(field))
 }

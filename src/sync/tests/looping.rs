@@ -22,9 +22,19 @@ async fn an_object_that_another_program_keeps_changing_back_is_left_alone_and_to
     assert_eq!((muted.len(), muted[0].cause.as_deref()), (1, Some("fuse:product=H-1")));
     assert!(muted[0].error.as_deref().unwrap().contains("name"), "{muted:?}");
 
+    // A field that is news does not wait for the one that flaps.
+    stage.erp.put(
+        "product",
+        "1",
+        &json!({"sku": "H-1", "name": {"es": "Martillo"}, "active": true, "brand": "Bellota"}),
+    );
+    stage.once().await;
+    assert_eq!(stage.shop.written(), 2 + 12 + 1);
+    assert_eq!(stage.shop.rows("product").iter().find(|row| row["sku"] == "H-1").unwrap()["brand"], "Bellota");
+
     // Another value is news, and all else goes on meanwhile.
-    stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Mazo"}, "active": true}));
+    stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Mazo"}, "active": true, "brand": "Bellota"}));
     stage.erp.put("product", "2", &json!({"sku": "S-1", "name": {"es": "Serrucho"}, "active": true}));
     assert!(stage.once().await.is_clean());
-    assert_eq!(stage.shop.written(), 2 + 12 + 2);
+    assert_eq!(stage.shop.written(), 2 + 12 + 1 + 2);
 }

@@ -20,6 +20,17 @@ impl Stage {
     }
 }
 
+/// The shop gave the product a brand, which no pull has seen; the ERP renamed it, which is to be delivered.
+async fn edited_on_both_sides() -> Stage {
+    let stage = Stage::new(branded()).await;
+    stage.erp.put("product", "1", &hammer());
+    assert!(stage.once().await.is_clean());
+    stage.set_at_shop("brand", json!("Bellota"));
+    stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Mazo"}, "active": true}));
+    stage.pull("erp").await;
+    stage
+}
+
 #[tokio::test]
 async fn what_happened_to_an_object_before_its_creation_was_known_reaches_its_source() {
     let stage = Stage::new(branded()).await;
@@ -44,12 +55,7 @@ async fn what_a_creation_is_answered_with_reaches_its_source() {
 
 #[tokio::test]
 async fn an_edit_that_the_answer_to_a_write_shows_reaches_the_others() {
-    let stage = Stage::new(branded()).await;
-    stage.erp.put("product", "1", &hammer());
-    assert!(stage.once().await.is_clean());
-    stage.set_at_shop("brand", json!("Bellota"));
-    stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Mazo"}, "active": true}));
-    stage.pull("erp").await;
+    let stage = edited_on_both_sides().await;
     stage.deliver().await;
     assert_eq!((&stage.erp.rows("product")[0]["brand"], stage.names().1), (&json!("Bellota"), json!({"es": "Mazo"})));
 }
@@ -72,12 +78,7 @@ async fn drift_that_the_answer_to_a_write_shows_is_repaired() {
 
 #[tokio::test]
 async fn an_object_that_a_conflict_shows_changed_reaches_the_others() {
-    let stage = Stage::new(branded()).await;
-    stage.erp.put("product", "1", &hammer());
-    assert!(stage.once().await.is_clean());
-    stage.set_at_shop("brand", json!("Bellota"));
-    stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Mazo"}, "active": true}));
-    stage.pull("erp").await;
+    let stage = edited_on_both_sides().await;
     stage.shop.fault(Fault::Fail(Class::Conflict, "changed meanwhile"));
     stage.deliver().await;
     assert_eq!((&stage.erp.rows("product")[0]["brand"], stage.names().1), (&json!("Bellota"), json!({"es": "Mazo"})));
