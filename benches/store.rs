@@ -1,4 +1,4 @@
-//! How fast the state store is: `cargo bench --bench store [queue|pages] [rows]`.
+//! How fast the state store is: `cargo bench --bench store [queue|pages|explain] [rows]`.
 //!
 //! SQLite in a temporary folder; PostgreSQL too when `VAIVEN_TEST_PG` names a database (each run in a schema of its own).
 //! Figures are wall time of this machine as loaded as it is; its load is printed with them. The queue's are medians.
@@ -7,7 +7,13 @@
 
 mod shared;
 
-use std::{fmt::Write as _, sync::Arc, time::Duration, time::Instant};
+use std::{
+    fmt::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use chrono::Utc;
@@ -68,6 +74,18 @@ fn main() -> Result<()> {
                 "  pages, {rows} new rows: sight {sight:.1} s, identify {identify:.1} s, commit {commit:.1} s; unchanged: {again:.2} s; {memory:.0} MB"
             );
         }
+        // The command stands beside its state; a server in between would be measured with it.
+        if wanted("explain") && *database == "sqlite" {
+            let rows = rows.unwrap_or(1_000_000);
+            let figures = apart(&["part", "explain", database, &rows.to_string(), "1"].map(str::to_owned))?;
+            let [by_key, by_id, empty, _] = figures[..] else { anyhow::bail!("{figures:?}") };
+            println!(
+                "  explain at {rows} records, whole command: by key {:.0} ms, by id {:.0} ms (`vaiven --version` {:.0} ms)",
+                by_key * 1000.0,
+                by_id * 1000.0,
+                empty * 1000.0
+            );
+        }
         println!("  load {}", load());
     }
     Ok(())
@@ -87,6 +105,7 @@ async fn part(words: &[String]) -> Result<()> {
     let mut figures = match name.as_str() {
         "queue" => queue(&store, rows, workers).await?,
         "pages" => pages(&store, rows).await?,
+        "explain" => explain(&store, folder.path(), rows).await?,
         other => anyhow::bail!("no part {other}"),
     };
     figures.push(peak_memory()?);
@@ -178,7 +197,7 @@ async fn pages(store: &SharedStore, count: usize) -> Result<Vec<f64>> {
         let keys: Vec<_> = page.iter().map(|row| (row.id.clone(), format!("SKU-{}", row.id), Vec::new())).collect();
         let records = store.identify("erp", "product", &keys, &[]).await?;
         identify += start.elapsed();
-        let commit_of_page = first_commit(run, &page, &records);
+        let commit_of_page = first_commit(run, "erp", &page, &records);
         let start = Instant::now();
         store.commit_page(commit_of_page, Utc::now()).await?;
         commit += start.elapsed();
@@ -198,6 +217,53 @@ async fn pages(store: &SharedStore, count: usize) -> Result<Vec<f64>> {
     anyhow::ensure!(unseen.is_empty(), "all rows were seen");
     again += start.elapsed();
     Ok([sight, identify, commit, again].iter().map(Duration::as_secs_f64).collect())
+}
+
+/// `vaiven explain` of objects that two systems have, each with an open job: median seconds of the whole command by key, by
+/// id, and of one that does nothing.
+async fn explain(store: &SharedStore, folder: &Path, count: usize) -> Result<Vec<f64>> {
+    for system in ["erp", "shop"] {
+        let run = store.begin_run(system, "product", RunKind::Full, "bench", Utc::now()).await?;
+        let mut source = produce(count);
+        while let Some(page) = source.recv().await {
+            let keys: Vec<_> = page.iter().map(|row| (row.id.clone(), format!("SKU-{}", row.id), Vec::new())).collect();
+            let records = store.identify(system, "product", &keys, &[]).await?;
+            let mut commit = first_commit(run, system, &page, &records);
+            if system == "shop" {
+                commit.jobs.clear();
+            }
+            store.commit_page(commit, Utc::now()).await?;
+        }
+    }
+    // The systems of the demo, none of which is asked.
+    let config = include_str!("../config/demo.toml").replace("sqlite://state/vaiven.db", "sqlite://vaiven.db");
+    std::fs::write(folder.join("vaiven.toml"), config)?;
+    std::fs::create_dir_all(folder.join("state"))?;
+    for secret in ["shop.key", "shop.secret"] {
+        std::fs::write(folder.join("state").join(secret), "none")?;
+    }
+    let timed = |words: Vec<String>| -> Result<f64> {
+        let mut runs = Vec::new();
+        for _ in 0..21 {
+            let start = Instant::now();
+            let output = Command::new(env!("CARGO_BIN_EXE_vaiven"))
+                .args(&words)
+                .current_dir(folder)
+                .stderr(Stdio::inherit())
+                .output()?;
+            runs.push(start.elapsed().as_secs_f64());
+            anyhow::ensure!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stdout));
+            anyhow::ensure!(!output.stdout.is_empty(), "{words:?} said nothing");
+        }
+        Ok(median(&runs))
+    };
+    let asked = |key: String| vec!["explain".to_owned(), "product".to_owned(), key];
+    let middle = count / 2 + 7;
+    Ok(vec![
+        timed(asked(format!("SKU-{middle}")))?,
+        timed(asked(middle.to_string()))?,
+        timed(vec!["--version".to_owned()])?,
+    ])
 }
 
 /// Rows of about 170 bytes with their fingerprints, page by page, hashed by a thread of their own.
@@ -224,8 +290,8 @@ fn produce(count: usize) -> tokio::sync::mpsc::Receiver<Vec<Sighting>> {
     receiver
 }
 
-fn first_commit(run: i64, page: &[Sighting], records: &[store::Identified]) -> PageCommit {
-    let mut commit = PageCommit { run, system: "erp".into(), entity: "product".into(), ..PageCommit::default() };
+fn first_commit(run: i64, system: &str, page: &[Sighting], records: &[store::Identified]) -> PageCommit {
+    let mut commit = PageCommit { run, system: system.into(), entity: "product".into(), ..PageCommit::default() };
     for (row, known) in page.iter().zip(records) {
         let fields = product(&row.id);
         let change = fields.iter().map(|(name, value)| (name.clone(), serde_json::json!([null, value]))).collect();

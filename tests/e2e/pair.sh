@@ -184,6 +184,7 @@ verdict "counts and visitors meet, and nothing is sold twice" both_ways race
 verdict "a shipment of one line of two is shown as such" both_ways partial
 verdict "an order cancelled in the shop is cancelled in the ERP" both_ways cancelled
 verdict "an order paid back in the shop gets one credit note in the ERP" both_ways refunded
+verdict "an order that the ERP cancels or pays back is so in the shop, once" both_ways ended
 verdict "both systems tell the same in the end" equal
 verdict "nothing is left to do in the end" quiet
 

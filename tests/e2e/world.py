@@ -67,6 +67,13 @@ class World:
         (row,) = self.erp.search("sale.sale", [["reference", "=", reference]], ["state", "shipment_state", "shipments", "invoices"])
         return row
 
+    def credits(self, invoice):
+        """What its credit notes come to, in cents."""
+        (row,) = self.erp.search("account.invoice", [["id", "=", invoice]], ["lines"])
+        origins = [f"account.invoice.line,{line}" for line in row["lines"]]
+        notes = self.erp.search("account.invoice", [["lines.origin", "in", origins]], ["total_amount"])
+        return [int(row["total_amount"] * 100) for row in notes]
+
     # --- the shop -----------------------------------------------------------------------------------------------------
     def product(self, code):
         query = """query ($c: String!) { products(options: { filter: { code: { eq: $c } } }) {
@@ -127,3 +134,19 @@ class World:
         """What left for this order: of each fulfillment its state and its lines."""
         lines = lambda one: {line["orderLine"]["productVariant"]["sku"]: line["quantity"] for line in one["lines"]}
         return [(one["state"], lines(one)) for one in sorted(self.order(code)["fulfillments"], key=lambda one: sorted(lines(one)))]
+
+    def paid(self, code):
+        (row,) = self.shop("query ($i: ID!) { order(id: $i) { payments { amount } } }", i=self.order(code)["id"])["order"]["payments"]
+        return row["amount"]
+
+    def refunds(self, code):
+        """What is or will be paid back of this order, each in cents."""
+        query = "query ($i: ID!) { order(id: $i) { payments { refunds { total } } } }"
+        payments = self.shop(query, i=self.order(code)["id"])["order"]["payments"]
+        return [refund["total"] for payment in payments for refund in payment["refunds"]]
+
+    def notes(self, code):
+        """What the customer reads beside this order."""
+        query = 'query ($i: ID!) { order(id: $i) { history(options: { filter: { type: { eq: "ORDER_NOTE" } } }) { items { isPublic data } } } }'
+        notes = self.shop(query, i=self.order(code)["id"])["order"]["history"]["items"]
+        return [note["data"]["note"] for note in notes if note["isPublic"]]

@@ -136,7 +136,7 @@ impl Join {
         Ok(Self {
             listing: Listing {
                 call: Call::compile(request, compiler, &known, &at)?,
-                rows: rows_with(spec.rows.as_ref(), compiler, for_each.is_some().then_some("item"))?,
+                rows: rows_with(spec.rows.as_ref(), compiler, for_each.is_some())?,
                 pages: spec.pages.as_ref().map(|pages| Pager::compile(pages, compiler, true, &at)).transpose()?,
             },
             on: compiler.on_row(spec.on.as_ref())?,
@@ -151,18 +151,19 @@ impl Join {
 
 /// Expression on an answer giving rows; default `body`.
 pub fn rows_of(formula: Option<&crate::adapter::Formula>, compiler: &Compiler) -> Result<Expr, LoadError> {
-    rows_with(formula, compiler, None)
+    rows_in(formula, compiler, &compiler.known(&super::compile::ANSWER))
 }
 
-fn rows_with(
-    formula: Option<&crate::adapter::Formula>,
-    compiler: &Compiler,
-    more: Option<&'static str>,
-) -> Result<Expr, LoadError> {
-    let known = compiler.known(&super::compile::ANSWER).and(more);
+/// The children of a join may be told by the rows that they are for.
+fn rows_with(formula: Option<&crate::adapter::Formula>, compiler: &Compiler, each: bool) -> Result<Expr, LoadError> {
+    let known = compiler.known(&super::compile::ANSWER).and(["rows", "ids"]).and(each.then_some("item"));
+    rows_in(formula, compiler, &known)
+}
+
+fn rows_in(formula: Option<&crate::adapter::Formula>, compiler: &Compiler, known: &Known) -> Result<Expr, LoadError> {
     match formula {
-        Some(formula) => compiler.formula(formula, &known),
-        None => Expr::compile("body", &Place::start(&compiler.file), &known),
+        Some(formula) => compiler.formula(formula, known),
+        None => Expr::compile("body", &Place::start(&compiler.file), known),
     }
 }
 

@@ -86,3 +86,134 @@ async fn a_single_field_is_told_with_its_whole_history() {
     let wrong = place.run(&["explain", "customer", "C-1", "grup"]);
     assert!(wrong.contains("did you mean `group`"), "{wrong}");
 }
+
+const ORDERS: &str = r#"
+[systems.shop]
+adapter = "web"
+folder = "drop"
+
+[systems.erp]
+adapter = "ledger"
+file = "erp.db"
+
+[flows.sales]
+entities = ["order"]
+from = "shop"
+to = ["erp"]
+"#;
+
+const WEB: &str = r#"
+driver = "files"
+summary = "What a shop drops"
+[settings]
+folder = { kind = "path" }
+[files]
+folder = "${folder}"
+[entities.order]
+id = "id"
+[entities.order.list]
+files = "orders*.json"
+format = "json"
+settled = "0s"
+"#;
+
+const LEDGER: &str = r#"
+driver = "sql"
+summary = "An ERP's database"
+[settings]
+file = { kind = "path" }
+[sql]
+url = "sqlite://${file}"
+[entities.order]
+id = "id"
+[entities.order.list]
+query = "SELECT id, number, status, total FROM sale WHERE id > :after ORDER BY id LIMIT :limit"
+pages = { by = "keyset", key = "id", size = 500 }
+[entities.order.find]
+query = "SELECT id, number, status, total FROM sale WHERE number = :key"
+where = "row.number == key"
+[entities.order.create]
+id = "sale"
+[[entities.order.create.steps]]
+name = "sale"
+query = "INSERT INTO sale (number, status, total) VALUES (:number, :status, :total) RETURNING id"
+capture = { sale = "rows[0].id" }
+"#;
+
+const WEB_ORDER: &str = r##"
+key = "number"
+[fields]
+number = "number"
+status = { value = "paid" }
+placed_at = "placed_at"
+currency = { value = "EUR" }
+tax_included = { value = true }
+email = "email"
+totals = { pull = "#{ gross: row.total }" }
+[fields.lines]
+pull = "row.lines"
+[fields.lines.each.fields]
+line = "line"
+sku = "sku"
+quantity = "quantity"
+unit_price = "price"
+"##;
+
+const LEDGER_ORDER: &str = r#"
+key = "number"
+[fields]
+number = "number"
+status = "status"
+totals = { push_to = "total", push = "text(value.gross)" }
+"#;
+
+/// Promise 7: what an order comes to is proven, and whoever asks for its number is told how.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_told_by_its_number_with_the_proof_of_its_money_and_what_it_waits_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("vaiven.toml", ORDERS),
+        ("adapters/web.toml", WEB),
+        ("adapters/ledger.toml", LEDGER),
+        ("mappings/web/order.toml", WEB_ORDER),
+        ("mappings/ledger/order.toml", LEDGER_ORDER),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let mut erp = people::at(folder.path(), "erp.db").await;
+    erp.execute("CREATE TABLE sale (id INTEGER PRIMARY KEY, number TEXT NOT NULL UNIQUE, status TEXT, total TEXT)")
+        .await
+        .unwrap();
+    let drop = |file: u32, total: &str| {
+        std::fs::create_dir_all(folder.path().join("drop")).unwrap();
+        let order = serde_json::json!([{
+            "id": 77, "number": "1001", "placed_at": "2026-03-01T10:00:00Z", "email": "ana@example.com", "total": total,
+            "lines": [{"line": "1", "sku": "MAR-101", "quantity": 2, "price": "12.50"}],
+        }]);
+        std::fs::write(folder.path().join(format!("drop/orders_{file}.json")), order.to_string()).unwrap();
+    };
+    let run = |arguments: &[&str]| shown(&vaiven(folder.path(), arguments, &[]));
+    drop(1, "35.00");
+    let ran = run(&["run", "--once"]);
+    assert!(ran.starts_with("exit 3") && ran.contains("1 parked"), "{ran}");
+    let told = run(&["explain", "order", "1001"]);
+    assert!(told.starts_with("exit 3"), "{told}");
+    let line = |told: &str, first: &str| {
+        told.lines().find(|line| line.starts_with(first)).unwrap_or_else(|| panic!("no {first}: {told}")).to_owned()
+    };
+    assert!(line(&told, "(money)").contains("NOT proven"), "{told}");
+    assert!(told.contains("proof:order=1001") && told.contains("25") && told.contains("35"), "{told}");
+    assert!(!told.contains("ana@example.com"), "{told}");
+
+    drop(2, "25.00");
+    run(&["run", "--once"]);
+    let told = run(&["explain", "order", "1001"]);
+    assert!(told.starts_with("exit 0"), "{told}");
+    assert!(line(&told, "(money)").contains("proven") && !told.contains("NOT proven"), "{told}");
+    assert!(told.contains("totals") && told.contains("done"), "the change and the job that delivered it: {told}");
+    let sales: Vec<(String, String)> =
+        sqlx::query_as("SELECT number, total FROM sale").fetch_all(&mut erp).await.unwrap();
+    assert_eq!(sales, [("1001".to_owned(), "25".to_owned())]);
+}

@@ -240,6 +240,33 @@ one = true
 }
 
 #[tokio::test]
+async fn children_that_name_something_of_their_row_find_it_among_the_rows() {
+    let toml = r##"
+[http]
+base = "${url}"
+[entities.order]
+id = "id"
+[entities.order.list]
+get = "/orders"
+[[entities.order.list.join]]
+post = "/credits"
+body = { of = "${rows_of}" }
+rows = "body.map(|c| #{ order: rows.find(|r| r.bills.contains(c.bill)).id, amount: c.amount })"
+on = "order"
+into = "credits"
+"##
+    .replace("rows_of", "flatten(rows.map(|r| r.bills))");
+    let (shop, _) = system(&toml, |request| match request.path() {
+        "/orders" => reply(200, &json!([{ "id": 1, "bills": ["x"] }, { "id": 2, "bills": ["y", "z"] }])),
+        _ => reply(200, &json!([{ "bill": "z", "amount": 5 }])),
+    });
+    let page = pull(&*shop, "order", None, None).await.unwrap();
+    assert_eq!(page.errors, []);
+    let credits: Vec<Value> = page.rows.into_iter().map(|row| row.body.into_value()["credits"].clone()).collect();
+    assert_eq!(credits, [json!([]), json!([{ "order": 2, "amount": 5 }])]);
+}
+
+#[tokio::test]
 async fn xml_lists_of_one_and_none_are_lists() {
     let toml = r#"
 [http]
