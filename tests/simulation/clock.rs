@@ -1,4 +1,6 @@
 //! A clock that stands still until everybody waits for it, then jumps to the next time somebody waits for.
+//!
+//! What the engine sees may be off from the true time, and be set forward and back while it runs.
 
 use std::{
     collections::BTreeMap,
@@ -14,15 +16,21 @@ use vaiven::env::Clock;
 
 #[derive(Debug)]
 struct State {
-    now: DateTime<Utc>,
+    truth: DateTime<Utc>,
+    /// What the engine's clock shows more than the truth.
+    off: Duration,
     next: u64,
     sleepers: BTreeMap<(DateTime<Utc>, u64), Waker>,
 }
 
 impl State {
+    fn shown(&self) -> DateTime<Utc> {
+        self.truth + self.off
+    }
+
     fn wake(&mut self) {
         while let Some(entry) = self.sleepers.first_entry() {
-            if entry.key().0 > self.now {
+            if entry.key().0 > self.truth + self.off {
                 break;
             }
             entry.remove().wake();
@@ -35,21 +43,34 @@ pub struct SimClock(Arc<Mutex<State>>);
 
 impl SimClock {
     pub fn new(now: DateTime<Utc>) -> Self {
-        Self(Arc::new(Mutex::new(State { now, next: 0, sleepers: BTreeMap::new() })))
+        Self(Arc::new(Mutex::new(State { truth: now, off: Duration::zero(), next: 0, sleepers: BTreeMap::new() })))
+    }
+
+    /// The time of the world.
+    pub fn truth(&self) -> DateTime<Utc> {
+        self.0.lock().unwrap().truth
     }
 
     /// Goes on to the earliest awaited time and wakes who waits for it.
     pub fn jump(&self) {
         let mut state = self.0.lock().unwrap();
         let Some((&(at, _), _)) = state.sleepers.first_key_value() else { return };
-        state.now = state.now.max(at);
+        let ahead = at - state.shown();
+        state.truth += ahead.max(Duration::zero());
         state.wake();
     }
 
     /// So much time passes with nobody awake: the machine slept.
     pub fn pass(&self, time: Duration) {
         let mut state = self.0.lock().unwrap();
-        state.now += time;
+        state.truth += time;
+        state.wake();
+    }
+
+    /// Somebody sets the engine's clock, forward or back.
+    pub fn set(&self, by: Duration) {
+        let mut state = self.0.lock().unwrap();
+        state.off += by;
         state.wake();
     }
 }
@@ -66,7 +87,7 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let clock = self.clock.clone();
         let mut state = clock.0.lock().unwrap();
-        if state.now >= self.until {
+        if state.shown() >= self.until {
             return Poll::Ready(());
         }
         let number = self.number.unwrap_or(state.next);
@@ -88,7 +109,7 @@ impl Drop for Sleep {
 #[async_trait]
 impl Clock for SimClock {
     fn now(&self) -> DateTime<Utc> {
-        self.0.lock().unwrap().now
+        self.0.lock().unwrap().shown()
     }
 
     async fn sleep_until(&self, until: DateTime<Utc>) {

@@ -1,5 +1,6 @@
 //! The real store behind a gate: every verb runs to its end before anything else happens, so that one seed gives one
-//! order of events, whatever the database's own threads do.
+//! order of events, whatever the database's own threads do. At the gate verbs meet trouble: a database that is busy, a
+//! commit that nobody is told of, a disk that stands still.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +18,13 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::Value;
 use tokio::runtime::{self, Handle, Runtime};
-use vaiven::{mapping::Fields, store::*};
+use vaiven::{env::Env, mapping::Fields, store::*};
+
+use crate::{
+    chance::Chance,
+    mood::{Mood, Trouble},
+    wire::Wire,
+};
 
 /// The runtime that the database's connections live on, driven by whoever waits for a verb.
 pub struct Base {
@@ -54,7 +61,7 @@ impl Base {
         let quiet = Arc::new(Quiet::default());
         let seen = quiet.clone();
         let runtime = runtime::Builder::new_current_thread()
-            .enable_time()
+            .enable_all()
             .on_thread_park(move || {
                 if seen.is_reached()
                     && let Some(waker) = seen.waiting.lock().unwrap().take()
@@ -75,6 +82,11 @@ impl Base {
         store
     }
 
+    /// Waits for something that is no verb of a store.
+    pub fn wait_for<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
     /// Carries a verb out to its end.
     pub fn carry_out<T>(&self, verb: impl Future<Output = T>) -> T {
         self.runtime.block_on(async {
@@ -89,105 +101,159 @@ impl Base {
 }
 
 pub struct Gate {
-    pub inner: SharedStore,
+    inner: SharedStore,
     base: Arc<Base>,
+    wire: Wire,
+    mood: Arc<Mood>,
+    chance: Arc<Chance>,
+    env: Env,
+    /// Until when the disk answers nobody.
+    stalled: Mutex<Option<DateTime<Utc>>>,
 }
 
 impl Gate {
-    pub fn new(inner: SharedStore, base: Arc<Base>) -> Self {
-        Self { inner, base }
+    pub fn new(
+        inner: SharedStore,
+        base: Arc<Base>,
+        wire: Wire,
+        mood: Arc<Mood>,
+        chance: Arc<Chance>,
+        env: Env,
+    ) -> Self {
+        Self { inner, base, wire, mood, chance, env, stalled: Mutex::default() }
+    }
+
+    /// What happens to the next verb.
+    async fn enter(&self, verb: &'static str) -> Option<Trouble> {
+        // An await of its own, so that a crash can fall between any two verbs.
+        tokio::task::yield_now().await;
+        let trouble = if self.wire.is_calm() { None } else { self.mood.in_the_store(&self.chance) };
+        if let Some(trouble) = trouble {
+            self.wire.note(format!("store {verb} {}", trouble.word()));
+        }
+        if trouble == Some(Trouble::Stall) {
+            let wait = chrono::Duration::seconds(i64::try_from(5 + self.chance.below(150)).unwrap());
+            *self.stalled.lock().unwrap() = Some(self.env.now() + wait);
+        }
+        let until = *self.stalled.lock().unwrap();
+        if let Some(until) = until {
+            self.env.clock.sleep_until(until).await;
+        }
+        trouble
+    }
+
+    async fn pass<T>(&self, name: &'static str, verb: impl Future<Output = Result<T>>) -> Result<T> {
+        let trouble = self.enter(name).await;
+        if trouble == Some(Trouble::Busy) {
+            return failed();
+        }
+        let done = self.base.carry_out(verb);
+        if trouble == Some(Trouble::Untold) { failed() } else { done }
     }
 }
 
+fn failed<T>() -> Result<T> {
+    Err(StoreError::Database { doing: "whatever it was", source: sqlx::Error::PoolTimedOut })
+}
+
+/// Every verb of the store, handed to a macro: first those that a planted bug may spoil.
+macro_rules! verbs {
+    ($with:ident) => {
+        $with! {
+            commit_page(page: PageCommit, now: DateTime<Utc>) -> Result<Numbers>;
+            claim(claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>>;
+            renew(jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
+            intend(intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>>;
+            deliver(target: &str, entity: &str, outcomes: Vec<Delivered>, now: DateTime<Utc>) -> Result<DeliverSummary>;
+            in_flight(entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>>;
+            ;
+            records(entity: &str, keys: &[String]) -> Result<Vec<RecordId>>;
+            record(entity: &str, key: &str) -> Result<Option<RecordId>>;
+            keys(records: &[RecordId]) -> Result<BTreeMap<RecordId, (String, String)>>;
+            resolve(system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>>;
+            identify(system: &str, entity: &str, rows: &[(String, String, Vec<(String, String)>)], weak: &[String]) -> Result<Vec<Identified>>;
+            recognise(entity: &str, wanted: &[Vec<(String, String)>]) -> Result<Vec<Option<RecordId>>>;
+            ties(records: &[RecordId]) -> Result<BTreeMap<RecordId, Ties>>;
+            linked(states: &[LinkState], limit: u32) -> Result<Vec<(RecordId, String, Link)>>;
+            candidates(target: &str, wanted: &[(RecordId, Vec<String>)]) -> Result<BTreeMap<RecordId, Vec<Candidate>>>;
+            scores(pairs: &[(RecordId, RecordId)]) -> Result<Vec<u8>>;
+            set_links(record: RecordId, systems: &[String], state: LinkState, jobs: &[NewJob], now: DateTime<Utc>) -> Result<()>;
+            set_apart(record: RecordId, others: &[RecordId], jobs: &[NewJob], now: DateTime<Utc>) -> Result<()>;
+            join(record: RecordId, into: RecordId, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool>;
+            split(record: RecordId, system: &str, key: &str, jobs: &[NewJob], now: DateTime<Utc>) -> Result<Option<RecordId>>;
+            begin_run(system: &str, entity: &str, kind: RunKind, trigger: &str, now: DateTime<Utc>) -> Result<i64>;
+            end_run(run: i64, balance: &Balance, error: Option<&str>, now: DateTime<Utc>) -> Result<()>;
+            sight(system: &str, entity: &str, rows: &[Sighting]) -> Result<Sighted>;
+            replicas_by_id(system: &str, entity: &str, ids: &[String]) -> Result<Vec<Replica>>;
+            cursor(system: &str, entity: &str) -> Result<Option<String>>;
+            forget_cursor(system: &str, entity: &str) -> Result<()>;
+            unseen(system: &str, entity: &str, seen: &roaring::RoaringBitmap, after: u32, limit: usize) -> Result<Vec<(u32, Replica)>>;
+            counter() -> Result<i64>;
+            enqueue(jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64>;
+            seize(jobs: &[NewJob], owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Vec<Job>>;
+            release(jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()>;
+            hurry(later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64>;
+            replicas_of(records: &[RecordId]) -> Result<Vec<Replica>>;
+            externals(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>>;
+            parts(system: &str, wanted: &[(String, String)]) -> Result<BTreeMap<(String, String), (String, RecordId)>>;
+            parts_of(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, BTreeMap<String, BTreeMap<String, String>>>>;
+            backlog() -> Result<Vec<Backlog>>;
+            jobs(filter: &JobFilter) -> Result<Vec<Job>>;
+            retry(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
+            discard(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
+            held(system: &str) -> Result<BTreeMap<RecordId, Decimal>>;
+            hold(system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()>;
+            merged(records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>>;
+            conflicts_of(records: &[RecordId]) -> Result<Vec<Conflict>>;
+            conflicts(limit: u32) -> Result<Vec<Conflict>>;
+            settle_conflict(conflict: &Conflict, settlement: &Settlement, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool>;
+            pending() -> Result<Vec<Pending>>;
+            opened(run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
+            live(system: &str, entity: &str) -> Result<u64>;
+            rule(run: i64, held: Option<&Held>, now: DateTime<Utc>) -> Result<bool>;
+            rulings(jobs: &[i64]) -> Result<BTreeMap<i64, Ruled>>;
+            approvals() -> Result<Vec<Approval>>;
+            decide_run(run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>>;
+            runs(limit: u32) -> Result<Vec<Run>>;
+            run(run: i64) -> Result<Option<Run>>;
+            changes(record: RecordId, limit: u32) -> Result<Vec<Change>>;
+            changes_of_run(run: i64, after: i64, limit: u32) -> Result<Vec<Change>>;
+            history(records: &[RecordId]) -> Result<Vec<Change>>;
+            written_often(system: &str, records: &[RecordId], since: DateTime<Utc>, often: u32) -> Result<Vec<(RecordId, ChangeOp, Fields)>>;
+            linked_since(after: i64, limit: u32) -> Result<Vec<Linked>>;
+            attempts(job: i64) -> Result<Vec<Attempt>>;
+            rejections(system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
+            rejection_counts() -> Result<Vec<(String, String, u64)>>;
+            counts() -> Result<Vec<(String, String, u64, u64)>>;
+            recover(now: DateTime<Utc>) -> Result<u64>;
+            standing(system: &str) -> Result<Standing>;
+            set_standing(system: &str, standing: &Standing) -> Result<()>;
+            acquire(name: &str, owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Option<Lease>>;
+            keep(lease: &Lease, until: Duration, now: DateTime<Utc>) -> Result<bool>;
+            drop_lease(lease: &Lease) -> Result<()>;
+            holder(name: &str, now: DateTime<Utc>) -> Result<Option<String>>;
+            place_order(verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64>;
+            take_order() -> Result<Option<Order>>;
+            note(name: &str, value: &Value) -> Result<()>;
+            noted(name: &str) -> Result<Option<Value>>;
+            purge(before: DateTime<Utc>, slice: u32) -> Result<u64>;
+        }
+    };
+}
+pub(crate) use verbs;
+
 macro_rules! gated {
-    ($($name:ident($($arg:ident: $kind:ty),*) -> $ret:ty;)*) => {
+    ($($name:ident($($arg:ident: $kind:ty),*) -> $ret:ty;)* ; $($other:ident($($that:ident: $what:ty),*) -> $gives:ty;)*) => {
         #[async_trait]
         impl Store for Gate {
             $(async fn $name(&self, $($arg: $kind),*) -> $ret {
-                // An await of its own, so that a crash can fall between any two verbs.
-                tokio::task::yield_now().await;
-                let work = self.inner.$name($($arg),*);
-                self.base.carry_out(work)
+                self.pass(stringify!($name), self.inner.$name($($arg),*)).await
+            })*
+            $(async fn $other(&self, $($that: $what),*) -> $gives {
+                self.pass(stringify!($other), self.inner.$other($($that),*)).await
             })*
         }
     };
 }
 
-gated! {
-    records(entity: &str, keys: &[String]) -> Result<Vec<RecordId>>;
-    record(entity: &str, key: &str) -> Result<Option<RecordId>>;
-    keys(records: &[RecordId]) -> Result<BTreeMap<RecordId, (String, String)>>;
-    resolve(system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>>;
-    identify(system: &str, entity: &str, rows: &[(String, String, Vec<(String, String)>)], weak: &[String]) -> Result<Vec<Identified>>;
-    recognise(entity: &str, wanted: &[Vec<(String, String)>]) -> Result<Vec<Option<RecordId>>>;
-    ties(records: &[RecordId]) -> Result<BTreeMap<RecordId, Ties>>;
-    linked(states: &[LinkState], limit: u32) -> Result<Vec<(RecordId, String, Link)>>;
-    candidates(target: &str, wanted: &[(RecordId, Vec<String>)]) -> Result<BTreeMap<RecordId, Vec<Candidate>>>;
-    scores(pairs: &[(RecordId, RecordId)]) -> Result<Vec<u8>>;
-    set_links(record: RecordId, systems: &[String], state: LinkState, jobs: &[NewJob], now: DateTime<Utc>) -> Result<()>;
-    set_apart(record: RecordId, others: &[RecordId], jobs: &[NewJob], now: DateTime<Utc>) -> Result<()>;
-    join(record: RecordId, into: RecordId, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool>;
-    split(record: RecordId, system: &str, key: &str, jobs: &[NewJob], now: DateTime<Utc>) -> Result<Option<RecordId>>;
-    begin_run(system: &str, entity: &str, kind: RunKind, trigger: &str, now: DateTime<Utc>) -> Result<i64>;
-    end_run(run: i64, balance: &Balance, error: Option<&str>, now: DateTime<Utc>) -> Result<()>;
-    sight(system: &str, entity: &str, rows: &[Sighting]) -> Result<Sighted>;
-    replicas_by_id(system: &str, entity: &str, ids: &[String]) -> Result<Vec<Replica>>;
-    commit_page(page: PageCommit, now: DateTime<Utc>) -> Result<Numbers>;
-    cursor(system: &str, entity: &str) -> Result<Option<String>>;
-    forget_cursor(system: &str, entity: &str) -> Result<()>;
-    unseen(system: &str, entity: &str, seen: &roaring::RoaringBitmap, after: u32, limit: usize) -> Result<Vec<(u32, Replica)>>;
-    counter() -> Result<i64>;
-    enqueue(jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64>;
-    claim(claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>>;
-    seize(jobs: &[NewJob], owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Vec<Job>>;
-    renew(jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
-    release(jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()>;
-    intend(intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>>;
-    replicas_of(records: &[RecordId]) -> Result<Vec<Replica>>;
-    externals(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>>;
-    parts(system: &str, wanted: &[(String, String)]) -> Result<BTreeMap<(String, String), (String, RecordId)>>;
-    parts_of(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, BTreeMap<String, BTreeMap<String, String>>>>;
-    deliver(target: &str, entity: &str, outcomes: Vec<Delivered>, now: DateTime<Utc>) -> Result<DeliverSummary>;
-    backlog() -> Result<Vec<Backlog>>;
-    jobs(filter: &JobFilter) -> Result<Vec<Job>>;
-    retry(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
-    discard(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
-    in_flight(entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>>;
-    held(system: &str) -> Result<BTreeMap<RecordId, Decimal>>;
-    hold(system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()>;
-    merged(records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>>;
-    conflicts_of(records: &[RecordId]) -> Result<Vec<Conflict>>;
-    conflicts(limit: u32) -> Result<Vec<Conflict>>;
-    settle_conflict(conflict: &Conflict, settlement: &Settlement, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool>;
-    pending() -> Result<Vec<Pending>>;
-    opened(run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
-    live(system: &str, entity: &str) -> Result<u64>;
-    rule(run: i64, held: Option<&Held>, now: DateTime<Utc>) -> Result<bool>;
-    rulings(jobs: &[i64]) -> Result<BTreeMap<i64, Ruled>>;
-    approvals() -> Result<Vec<Approval>>;
-    decide_run(run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>>;
-    runs(limit: u32) -> Result<Vec<Run>>;
-    run(run: i64) -> Result<Option<Run>>;
-    changes(record: RecordId, limit: u32) -> Result<Vec<Change>>;
-    changes_of_run(run: i64, after: i64, limit: u32) -> Result<Vec<Change>>;
-    history(records: &[RecordId]) -> Result<Vec<Change>>;
-    written_often(system: &str, records: &[RecordId], since: DateTime<Utc>, often: u32) -> Result<Vec<(RecordId, ChangeOp, Fields)>>;
-    linked_since(after: i64, limit: u32) -> Result<Vec<Linked>>;
-    attempts(job: i64) -> Result<Vec<Attempt>>;
-    rejections(system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
-    rejection_counts() -> Result<Vec<(String, String, u64)>>;
-    counts() -> Result<Vec<(String, String, u64, u64)>>;
-    recover(now: DateTime<Utc>) -> Result<u64>;
-    hurry(later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64>;
-    standing(system: &str) -> Result<Standing>;
-    set_standing(system: &str, standing: &Standing) -> Result<()>;
-    acquire(name: &str, owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Option<Lease>>;
-    keep(lease: &Lease, until: Duration, now: DateTime<Utc>) -> Result<bool>;
-    drop_lease(lease: &Lease) -> Result<()>;
-    holder(name: &str, now: DateTime<Utc>) -> Result<Option<String>>;
-    place_order(verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64>;
-    take_order() -> Result<Option<Order>>;
-    note(name: &str, value: &Value) -> Result<()>;
-    noted(name: &str) -> Result<Option<Value>>;
-    purge(before: DateTime<Utc>, slice: u32) -> Result<u64>;
-}
+verbs!(gated);

@@ -1,185 +1,268 @@
-//! What people and programs do at both sides while the engine works, and the check that shares no code with it.
+//! What people and programs do at both sides while the engine works.
 
-use vaiven::store::Run;
+use std::collections::BTreeSet;
 
 use crate::{
     chance::Chance,
-    models::{Order, Product},
+    clock::SimClock,
+    models::{Customer, Kind, Order, Product, kept},
     wire::Wire,
 };
 
 const NAMES: [&str; 6] = ["Hammer", "Nuts & bolts", " Padded ", "Saw", "Drill bit 8 mm", "Ladder"];
 
-fn name(chance: &Chance) -> String {
-    let at = usize::try_from(chance.below(NAMES.len() as u64)).unwrap();
-    format!("{} {}", NAMES[at], chance.below(100))
+/// What a company does with its systems, by the seed.
+#[derive(Clone, Copy, Debug)]
+pub struct Trade {
+    pub prices: bool,
+    /// The shop writes its own texts, and the ERP gets them.
+    pub texts: bool,
+    pub customers: bool,
+}
+
+impl Trade {
+    pub fn draw(chance: &Chance) -> Self {
+        Self { prices: chance.hits(500), texts: chance.hits(500), customers: chance.hits(600) }
+    }
 }
 
 pub struct Life<'a> {
     pub wire: &'a Wire,
+    pub clock: &'a SimClock,
     pub chance: &'a Chance,
-    pub now: i64,
-    pub skus: u64,
-    pub orders: u64,
+    pub trade: Trade,
+    /// Articles that somebody touched in the shop: what the ERP owns of them only a full pull repairs.
+    pub touched: BTreeSet<String>,
+    /// Articles that somebody bought.
+    pub sold: BTreeSet<String>,
+    skus: u64,
+    numbers: u64,
 }
 
-impl Life<'_> {
-    fn pick(&self, host: &str) -> Option<u64> {
-        self.wire.with(host, |model| {
-            let ids: Vec<u64> = model.products.keys().copied().collect();
-            (!ids.is_empty()).then(|| ids[usize::try_from(self.chance.below(ids.len() as u64)).unwrap()])
-        })
+impl<'a> Life<'a> {
+    pub fn new(wire: &'a Wire, clock: &'a SimClock, chance: &'a Chance, trade: Trade) -> Self {
+        let mut life =
+            Self { wire, clock, chance, trade, touched: BTreeSet::new(), sold: BTreeSet::new(), skus: 0, numbers: 0 };
+        for _ in 0..2 + chance.below(13) {
+            life.new_product();
+        }
+        for _ in 0..chance.below(4) {
+            life.new_customer();
+        }
+        life
     }
 
-    pub fn new_product(&mut self) {
+    fn among<T: Copy>(&self, of: &[T]) -> Option<T> {
+        (!of.is_empty()).then(|| of[usize::try_from(self.chance.below(of.len() as u64)).unwrap()])
+    }
+
+    fn product(&self, host: &str) -> Option<u64> {
+        let ids: Vec<u64> = self.wire.with(host, |model| model.products.keys().copied().collect());
+        self.among(&ids)
+    }
+
+    fn words(&self) -> String {
+        format!("{} {}", self.among(&NAMES).unwrap_or_default(), self.chance.below(100))
+    }
+
+    fn price(&self) -> String {
+        // Not every program writes two decimals.
+        let cents = 100 + self.chance.below(30) * 10;
+        let text = format!("{}.{:02}", cents / 100, cents % 100);
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
+
+    fn change(&mut self, host: &'static str, id: u64, what: &str, change: impl FnOnce(&mut Product)) {
+        let now = self.wire.now(host);
+        let sku = self.wire.with(host, |model| {
+            let product = model.products.get_mut(&id).unwrap();
+            change(product);
+            product.updated = now;
+            product.sku.clone()
+        });
+        self.wire.note(format!("life: {host} {what} {sku} ({id})"));
+    }
+
+    fn new_product(&mut self) {
         self.skus += 1;
+        self.add_product(format!("SKU-{}", self.skus));
+    }
+
+    fn add_product(&mut self, sku: String) {
         let product = Product {
-            sku: format!("SKU-{}", self.skus),
-            name: name(self.chance),
-            price: "1".into(),
+            name: self.words(),
+            text: String::new(),
+            price: self.price(),
             stock: i64::try_from(self.chance.below(50)).unwrap(),
             active: true,
-            updated: self.now,
+            updated: self.wire.now("erp"),
+            sku,
         };
-        self.wire.note(format!("life: new {}", product.sku));
+        self.wire.note(format!("life: erp new {}", product.sku));
         self.wire.with("erp", |model| model.add_product(product));
+    }
+
+    fn new_customer(&mut self) {
+        if !self.trade.customers {
+            return;
+        }
+        self.numbers += 1;
+        let customer = Customer {
+            email: format!("c{}@example.com", self.numbers),
+            name: self.words().trim().to_owned(),
+            updated: self.wire.now("shop"),
+        };
+        self.wire.note(format!("life: shop new {}", customer.email));
+        self.wire.with("shop", |model| model.add_customer(customer));
+    }
+
+    fn new_order(&mut self) {
+        self.numbers += 1;
+        let number = format!("W{}", self.numbers);
+        let customers: Vec<u64> = self.wire.with("shop", |model| model.customers.keys().copied().collect());
+        let customer = if self.chance.hits(300) { None } else { self.among(&customers) };
+        let mut lines = Vec::new();
+        let mut cents = 0;
+        for _ in 0..1 + self.chance.below(3) {
+            let Some(id) = self.product("shop") else { return };
+            let (quantity, price) = (1 + self.chance.below(3), 100 + self.chance.below(900));
+            // Nobody can buy what is not offered.
+            let sku = self.wire.with("shop", |model| {
+                let product = &model.products[&id];
+                (product.active && product.stock >= 9).then(|| product.sku.clone())
+            });
+            let Some(sku) = sku else { continue };
+            cents += quantity * price;
+            let price = format!("{}.{:02}", price / 100, price % 100);
+            lines.push((sku, i64::try_from(quantity).unwrap(), price));
+        }
+        if lines.is_empty() {
+            return;
+        }
+        self.sold.extend(lines.iter().map(|(sku, _, _)| sku.clone()));
+        let order = Order {
+            customer,
+            email: format!("{}@example.com", number.to_lowercase()),
+            lines,
+            total: format!("{}.{:02}", cents / 100, cents % 100),
+            status: "paid".into(),
+            updated: self.wire.now("shop"),
+            number,
+        };
+        self.wire.note(format!("life: shop order {}", order.number));
+        self.wire.with("shop", |model| {
+            model.take_off(&order.lines);
+            model.add_order(order)
+        });
     }
 
     /// One thing happens.
     pub fn happen(&mut self) {
-        match self.chance.below(8) {
+        match self.chance.below(18) {
             0 => self.new_product(),
             1 | 2 => {
-                let Some(id) = self.pick("erp") else { return };
-                let (name, now) = (name(self.chance), self.now);
-                self.wire.note(format!("life: rename {id}"));
-                self.wire.with("erp", |model| {
-                    let product = model.products.get_mut(&id).unwrap();
-                    product.name = name;
-                    product.updated = now;
-                });
+                let Some(id) = self.product("erp") else { return };
+                let name = self.words();
+                self.change("erp", id, "renames", |product| product.name = name);
             }
             3 => {
+                let Some(id) = self.product("erp") else { return };
+                let price = self.price();
+                self.change("erp", id, "prices", |product| product.price = price);
+            }
+            4 | 5 => {
                 // Stock does not move the product's date.
-                let Some(id) = self.pick("erp") else { return };
+                let Some(id) = self.product("erp") else { return };
                 let stock = i64::try_from(self.chance.below(50)).unwrap();
-                self.wire.note(format!("life: stock of {id} is {stock}"));
+                self.wire.note(format!("life: erp stock of {id} is {stock}"));
                 self.wire.with("erp", |model| model.products.get_mut(&id).unwrap().stock = stock);
             }
-            4 if self.chance.hits(400) => {
-                let Some(id) = self.pick("erp") else { return };
+            6 if self.chance.hits(500) => {
+                let Some(id) = self.product("erp") else { return };
                 // Not the last one: an empty listing is not believed.
-                if self.wire.with("erp", |model| model.products.len()) > 1 {
-                    self.wire.note(format!("life: delete {id}"));
-                    self.wire.with("erp", |model| model.products.remove(&id));
+                if self.wire.with("erp", |model| model.products.len()) == 1 {
+                    return;
                 }
-            }
-            5 => {
-                // Somebody edits in the shop what the ERP owns; the shop alters that as well.
-                let Some(id) = self.pick("shop") else { return };
-                let (name, now) = (as_stored(&name(self.chance)), self.now);
-                self.wire.note(format!("life: shop renames {id}"));
-                self.wire.with("shop", |model| {
-                    let product = model.products.get_mut(&id).unwrap();
-                    product.name = name;
-                    product.updated = now;
+                let now = self.clock.truth();
+                let sku = self.wire.with("erp", |model| {
+                    let product = model.products.remove(&id).unwrap();
+                    model.removed.insert(product.sku.clone(), now);
+                    product.sku
                 });
-            }
-            6 => {
-                self.orders += 1;
-                let number = format!("W{}", self.orders);
-                let quantity = i64::try_from(1 + self.chance.below(3)).unwrap();
-                let order = Order {
-                    email: format!("{number}@example.com"),
-                    lines: vec![("SKU-1".into(), quantity, "2.5".into())],
-                    total: format!("{}.{}", quantity * 5 / 2, if quantity % 2 == 1 { 5 } else { 0 }),
-                    status: "paid".into(),
-                    updated: self.now,
-                    number,
-                };
-                self.wire.note(format!("life: order {}", order.number));
-                self.wire.with("shop", |model| model.add_order(order));
+                self.wire.note(format!("life: erp deletes {sku} ({id})"));
             }
             7 => {
-                let now = self.now;
-                self.wire.note("life: an order is shipped");
-                self.wire.with("erp", |model| {
-                    if let Some(order) = model.orders.values_mut().find(|order| order.status == "confirmed") {
-                        "shipped".clone_into(&mut order.status);
-                        order.updated = now;
-                    }
+                // What was deleted comes back under its old reference, as a new object.
+                let gone: Vec<String> = self.wire.with("erp", |model| {
+                    model.removed.keys().filter(|sku| model.product(sku).is_empty()).cloned().collect()
+                });
+                if let Some(sku) = gone.first() {
+                    self.add_product(sku.clone());
+                }
+            }
+            8 => {
+                // Saved as it was: only the date moves.
+                let host = if self.chance.hits(500) { "erp" } else { "shop" };
+                let Some(id) = self.product(host) else { return };
+                self.change(host, id, "saves", |_| {});
+            }
+            9 => {
+                let confirmed: Vec<u64> = self.wire.with("erp", |model| {
+                    let orders = model.orders.iter().filter(|(_, order)| order.status == "confirmed");
+                    orders.map(|(id, _)| *id).collect()
+                });
+                let Some(id) = self.among(&confirmed) else { return };
+                let now = self.wire.now("erp");
+                let number = self.wire.with("erp", |model| {
+                    let order = model.orders.get_mut(&id).unwrap();
+                    "shipped".clone_into(&mut order.status);
+                    order.updated = now;
+                    order.number.clone()
+                });
+                self.wire.note(format!("life: erp ships {number}"));
+            }
+            // Somebody edits in the shop what the ERP owns.
+            10 | 11 => {
+                let Some(id) = self.product("shop") else { return };
+                let (what, stock) = (self.chance.below(3), i64::try_from(self.chance.below(50)).unwrap());
+                let name = kept(Kind::Shop, &self.words());
+                self.touch(id);
+                self.change("shop", id, "meddles with", |product| match what {
+                    0 => product.name = name,
+                    1 => product.stock = stock,
+                    _ => product.active = !product.active,
                 });
             }
+            12 if self.chance.hits(300) => {
+                let Some(id) = self.product("shop") else { return };
+                self.touch(id);
+                let product = self.wire.with("shop", |model| model.products.remove(&id).unwrap());
+                self.wire.note(format!("life: shop deletes {} ({id})", product.sku));
+            }
+            13 if self.trade.texts => {
+                let Some(id) = self.product("shop") else { return };
+                let text = kept(Kind::Shop, &self.words());
+                self.change("shop", id, "describes", |product| product.text = text);
+            }
+            14 => self.new_customer(),
+            15 => {
+                let customers: Vec<u64> = self.wire.with("shop", |model| model.customers.keys().copied().collect());
+                let Some(id) = self.among(&customers) else { return };
+                let (name, now) = (self.words().trim().to_owned(), self.wire.now("shop"));
+                self.wire.note(format!("life: shop customer {id} is called {name}"));
+                self.wire.with("shop", |model| {
+                    let customer = model.customers.get_mut(&id).unwrap();
+                    customer.name = name;
+                    customer.updated = now;
+                });
+            }
+            16 | 17 => self.new_order(),
             _ => {}
         }
     }
-}
 
-/// What the shop makes of a name.
-fn as_stored(name: &str) -> String {
-    name.trim().replace('&', "&amp;")
-}
-
-/// Everything that is not as it should be, in words.
-pub fn check(wire: &Wire, runs: &[Run]) -> Vec<String> {
-    let erp = wire.with("erp", |model| model.clone());
-    let shop = wire.with("shop", |model| model.clone());
-    let mut wrong = Vec::new();
-    for product in erp.products.values() {
-        match shop.product(&product.sku).as_slice() {
-            [(_, there)] => {
-                if there.name != as_stored(&product.name) {
-                    wrong.push(format!(
-                        "{}: name {:?} in the ERP, {:?} in the shop",
-                        product.sku, product.name, there.name
-                    ));
-                }
-                if there.stock != product.stock {
-                    wrong.push(format!(
-                        "{}: stock {} in the ERP, {} in the shop",
-                        product.sku, product.stock, there.stock
-                    ));
-                }
-                if !there.active {
-                    wrong.push(format!("{}: hidden in the shop though the ERP sells it", product.sku));
-                }
-            }
-            [] => wrong.push(format!("{}: lost on the way to the shop", product.sku)),
-            many => wrong.push(format!("{}: {} times in the shop", product.sku, many.len())),
-        }
+    fn touch(&mut self, id: u64) {
+        let sku = self.wire.with("shop", |model| model.products[&id].sku.clone());
+        self.touched.insert(sku);
     }
-    for there in shop.products.values() {
-        if there.active && erp.product(&there.sku).is_empty() {
-            wrong.push(format!("{}: deleted in the ERP, still sold in the shop", there.sku));
-        }
-    }
-    for order in shop.orders.values() {
-        let taken: Vec<&Order> = erp.orders.values().filter(|taken| taken.number == order.number).collect();
-        match taken.as_slice() {
-            [taken] => {
-                if taken.lines != order.lines
-                    || taken.total.trim_end_matches(".0") != order.total.trim_end_matches(".0")
-                {
-                    wrong.push(format!("order {}: {:?} in the shop, {:?} in the ERP", order.number, order, taken));
-                }
-                if taken.status == "draft" {
-                    wrong.push(format!("order {}: never confirmed", order.number));
-                }
-                if taken.status != order.status {
-                    wrong.push(format!(
-                        "order {}: {} in the ERP, {} in the shop",
-                        order.number, taken.status, order.status
-                    ));
-                }
-            }
-            [] => wrong.push(format!("order {}: lost on the way to the ERP", order.number)),
-            many => wrong.push(format!("order {}: {} times in the ERP", order.number, many.len())),
-        }
-    }
-    for run in runs {
-        if run.finished_at.is_some() && !run.balance.closes() {
-            wrong.push(format!("run {}: {:?} does not close", run.id, run.balance));
-        }
-    }
-    wrong
 }

@@ -1,25 +1,40 @@
 //! A model ERP and a model shop: in memory, with the habits of real ones. Ids are counted, dates have whole seconds and
-//! move on every write, the shop alters names silently, the ERP accepts the same order twice.
+//! move on every write, even one that changes nothing; each side has its own clock. The shop alters and cuts texts
+//! silently, lists by page number, takes off what it sells at once and knows no foreign reference; the ERP takes the same order and the same customer as
+//! often as they are sent, keeps only so much of a text, and asks for a login.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Product {
     pub sku: String,
+    /// The ERP's.
     pub name: String,
+    /// The shop's own words.
+    pub text: String,
+    /// With two decimals.
     pub price: String,
     pub stock: i64,
     pub active: bool,
     pub updated: i64,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Customer {
+    pub email: String,
+    pub name: String,
+    pub updated: i64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Order {
     /// The shop's number; the ERP keeps it as its reference.
     pub number: String,
+    /// This side's id of who bought; none for a guest.
+    pub customer: Option<u64>,
     pub email: String,
     pub lines: Vec<(String, i64, String)>,
     pub total: String,
@@ -27,14 +42,28 @@ pub struct Order {
     pub updated: i64,
 }
 
-/// One side. Both models have the same tables; they differ in what their requests mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Kind {
+    #[default]
+    Erp,
+    Shop,
+}
+
+/// One side.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
+    pub kind: Kind,
     pub products: BTreeMap<u64, Product>,
+    pub customers: BTreeMap<u64, Customer>,
     pub orders: BTreeMap<u64, Order>,
     pub next: u64,
-    /// Requests that wrote something, even the same again.
+    /// Writes that came over the wire, even of what was there already.
     pub writes: u64,
+    /// When an article was last taken away here.
+    pub removed: BTreeMap<String, DateTime<Utc>>,
+    /// Logins that are still good.
+    pub sessions: BTreeSet<String>,
+    pub logins: u64,
 }
 
 pub struct Answer {
@@ -51,27 +80,43 @@ pub struct Call<'a> {
     pub method: &'a str,
     pub path: &'a str,
     pub query: BTreeMap<String, String>,
+    pub session: Option<String>,
     pub body: Value,
-    pub now: DateTime<Utc>,
+    /// Seconds on this side's own clock.
+    pub now: i64,
     /// Only so many items of a batch are carried out before the model breaks down.
     pub only: Option<usize>,
 }
 
 impl Call<'_> {
-    fn number(&self, name: &str) -> Option<i64> {
+    fn number(&self, name: &str) -> Option<u64> {
         self.query.get(name)?.parse().ok()
     }
 
+    fn asks(&self, name: &str, value: &str) -> bool {
+        self.query.get(name).is_none_or(|wanted| wanted == value)
+    }
+
     fn since(&self) -> i64 {
-        self.query
-            .get("since")
-            .and_then(|text| text.parse::<DateTime<Utc>>().ok())
-            .map_or(i64::MIN, |time| time.timestamp())
+        let since = self.query.get("since").and_then(|text| text.parse::<DateTime<Utc>>().ok());
+        since.map_or(i64::MIN, |time| time.timestamp())
+    }
+}
+
+/// Most characters of a text that a side keeps.
+pub const SHOP_NAME: usize = 16;
+pub const ERP_TEXT: usize = 10;
+
+/// What a side makes of a text, whoever gives it.
+pub fn kept(kind: Kind, text: &str) -> String {
+    match kind {
+        Kind::Shop => text.trim().chars().take(SHOP_NAME).collect::<String>().trim().replace('&', "&amp;"),
+        Kind::Erp => text.chars().take(ERP_TEXT).collect(),
     }
 }
 
 impl Model {
-    fn id(&mut self) -> u64 {
+    pub fn id(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
@@ -86,47 +131,76 @@ impl Model {
         id
     }
 
+    pub fn add_customer(&mut self, customer: Customer) -> u64 {
+        let id = self.id();
+        self.customers.insert(id, customer);
+        id
+    }
+
     pub fn add_order(&mut self, order: Order) -> u64 {
         let id = self.id();
         self.orders.insert(id, order);
         id
     }
 
-    /// Whole pages in order of id.
+    /// Pages in order of id: by the last id where the caller knows it, else by number.
     fn page<T>(
         rows: &BTreeMap<u64, T>,
         call: &Call<'_>,
-        keep: impl Fn(&T) -> bool,
+        keep: impl Fn(u64, &T) -> bool,
         show: impl Fn(u64, &T) -> Value,
     ) -> Answer {
-        let kept: Vec<(u64, &T)> = rows.iter().filter(|(_, row)| keep(row)).map(|(id, row)| (*id, row)).collect();
+        let kept: Vec<(u64, &T)> =
+            rows.iter().filter(|(id, row)| keep(**id, row)).map(|(id, row)| (*id, row)).collect();
         let total = kept.len();
-        let after = u64::try_from(call.number("after").unwrap_or(0)).unwrap();
         let limit = usize::try_from(call.number("limit").unwrap_or(100)).unwrap();
-        let rows: Vec<Value> =
-            kept.into_iter().filter(|(id, _)| *id > after).take(limit).map(|(id, row)| show(id, row)).collect();
+        let skip = usize::try_from(call.number("page").unwrap_or(1).saturating_sub(1)).unwrap() * limit;
+        let after = call.number("after").unwrap_or(0);
+        let rows: Vec<Value> = kept
+            .into_iter()
+            .filter(|(id, _)| *id > after)
+            .skip(skip)
+            .take(limit)
+            .map(|(id, row)| show(id, row))
+            .collect();
         answer(200, json!({"total": total, "rows": rows}))
     }
 
-    pub fn list(&self, call: &Call<'_>) -> Answer {
+    fn list(&self, call: &Call<'_>) -> Answer {
         let since = call.since();
+        let ids: Option<BTreeSet<u64>> =
+            call.query.get("ids").map(|ids| ids.split(',').filter_map(|id| id.parse().ok()).collect());
+        let named = |id: u64| ids.as_ref().is_none_or(|ids| ids.contains(&id));
         match call.path {
             "/products" => Self::page(
                 &self.products,
                 call,
-                |product| product.updated >= since && call.query.get("sku").is_none_or(|sku| *sku == product.sku),
+                |id, product| product.updated >= since && call.asks("sku", &product.sku) && named(id),
                 show_product,
             ),
+            // Neither moves with a date of its own.
             "/stock" => Self::page(
                 &self.products,
                 call,
-                |_| true,
+                |id, _| named(id),
                 |id, product| json!({"id": id, "sku": product.sku, "stock": product.stock}),
+            ),
+            "/prices" => Self::page(
+                &self.products,
+                call,
+                |id, _| named(id),
+                |id, product| json!({"id": id, "sku": product.sku, "price": product.price}),
+            ),
+            "/customers" => Self::page(
+                &self.customers,
+                call,
+                |_, customer| customer.updated >= since && call.asks("email", &customer.email),
+                |id, customer| json!({"id": id, "email": customer.email, "name": customer.name, "updated": date(customer.updated)}),
             ),
             "/orders" => Self::page(
                 &self.orders,
                 call,
-                |order| order.updated >= since && call.query.get("number").is_none_or(|number| *number == order.number),
+                |_, order| order.updated >= since && call.asks("number", &order.number),
                 show_order,
             ),
             _ => answer(404, json!({"error": "no such list"})),
@@ -134,11 +208,11 @@ impl Model {
     }
 
     /// `POST /products/batch`, with a result per item.
-    pub fn products_batch(&mut self, call: &Call<'_>) -> Answer {
+    fn products_batch(&mut self, call: &Call<'_>) -> Answer {
         let mut results = json!({"create": [], "update": []});
         let mut left = call.only.unwrap_or(usize::MAX);
         for op in ["create", "update"] {
-            for item in call.body[op].as_array().cloned().unwrap_or_default() {
+            for item in items(&call.body[op]) {
                 if left == 0 {
                     return answer(500, json!({"error": "broke down in the middle"}));
                 }
@@ -150,107 +224,175 @@ impl Model {
         answer(200, results)
     }
 
-    fn product_item(&mut self, op: &str, item: &Value, now: DateTime<Utc>) -> Value {
+    fn product_item(&mut self, op: &str, item: &Value, now: i64) -> Value {
         self.writes += 1;
         let id = if op == "create" {
             let sku = item["sku"].as_str().unwrap_or_default().to_owned();
             if !self.product(&sku).is_empty() {
                 return json!({"error": {"code": "duplicate"}});
             }
-            self.add_product(Product {
-                sku,
-                name: String::new(),
-                price: "0".into(),
-                stock: 0,
-                active: true,
-                updated: 0,
-            })
+            self.add_product(Product { sku, price: "0.00".into(), active: true, ..Product::default() })
         } else {
-            item["id"].as_u64().or_else(|| item["id"].as_str()?.parse().ok()).unwrap_or(0)
+            id_of(&item["id"])
         };
-        let Some(product) = self.products.get_mut(&id) else { return json!({"error": {"code": "gone"}}) };
+        self.change_product(id, item, now).unwrap_or_else(|| json!({"error": {"code": "gone"}}))
+    }
+
+    fn change_product(&mut self, id: u64, item: &Value, now: i64) -> Option<Value> {
+        let kind = self.kind;
+        let product = self.products.get_mut(&id)?;
         if let Some(name) = item["name"].as_str() {
-            name.trim().replace('&', "&amp;").clone_into(&mut product.name);
+            product.name = kept(kind, name);
         }
-        if let Some(price) = item["price"].as_str() {
-            price.clone_into(&mut product.price);
+        if let Some(text) = item.get("text") {
+            product.text = kept(kind, text.as_str().unwrap_or_default());
         }
         if let Some(active) = item["active"].as_bool() {
             product.active = active;
         }
-        product.updated = now.timestamp();
-        show_product(id, product)
+        product.updated = now;
+        Some(show_product(id, product))
     }
 
-    /// `POST /stock/batch`: no result per item, and a stop at the first bad one.
-    pub fn stock_batch(&mut self, call: &Call<'_>) -> Answer {
-        for (index, item) in call.body["items"].as_array().cloned().unwrap_or_default().iter().enumerate() {
+    /// `POST /stock/batch` and `/prices/batch`: no result per item, and a stop at the first bad one.
+    fn facets_batch(&mut self, call: &Call<'_>) -> Answer {
+        for (index, item) in items(&call.body["items"]).iter().enumerate() {
             if call.only.is_some_and(|only| index >= only) {
                 return answer(500, json!({"error": "broke down in the middle"}));
             }
-            let id = item["id"].as_str().and_then(|id| id.parse().ok()).unwrap_or(0);
-            let Some(product) = self.products.get_mut(&id) else {
+            let Some(product) = self.products.get_mut(&id_of(&item["id"])) else {
                 return answer(400, json!({"error": "no such product"}));
             };
-            product.stock = item["stock"].as_i64().unwrap_or(0);
-            product.updated = call.now.timestamp();
+            if let Some(stock) = item["stock"].as_i64() {
+                product.stock = stock;
+            }
+            if let Some(price) = item["price"].as_str() {
+                product.price = two_decimals(price);
+            }
+            product.updated = call.now;
             self.writes += 1;
         }
         answer(200, json!({"ok": true}))
     }
 
-    /// `POST /orders`: the ERP takes the same reference as often as it is sent.
-    pub fn order_create(&mut self, call: &Call<'_>) -> Answer {
+    /// The ERP takes the same customer as often as it is sent.
+    fn customer_save(&mut self, id: Option<u64>, call: &Call<'_>) -> Answer {
         self.writes += 1;
-        let lines = call.body["lines"].as_array().cloned().unwrap_or_default();
+        let id = id.unwrap_or_else(|| self.add_customer(Customer::default()));
+        let Some(customer) = self.customers.get_mut(&id) else {
+            return answer(404, json!({"error": "no such customer"}));
+        };
+        if let Some(email) = call.body["email"].as_str() {
+            email.clone_into(&mut customer.email);
+        }
+        if let Some(name) = call.body["name"].as_str() {
+            name.clone_into(&mut customer.name);
+        }
+        customer.updated = call.now;
+        answer(200, json!({"id": id}))
+    }
+
+    /// The ERP takes the same reference as often as it is sent.
+    fn order_create(&mut self, call: &Call<'_>) -> Answer {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let customer = (!call.body["customer"].is_null()).then(|| id_of(&call.body["customer"]));
+        if customer.is_some_and(|customer| !self.customers.contains_key(&customer)) {
+            return answer(400, json!({"error": "no such customer"}));
+        }
+        self.writes += 1;
         let order = Order {
             number: text(&call.body["number"]),
+            customer,
             email: text(&call.body["email"]),
-            lines: lines
+            lines: items(&call.body["lines"])
                 .iter()
                 .map(|line| (text(&line["sku"]), line["quantity"].as_i64().unwrap_or(0), text(&line["price"])))
                 .collect(),
             total: text(&call.body["total"]),
             status: "draft".into(),
-            updated: call.now.timestamp(),
+            updated: call.now,
         };
         let id = self.add_order(order);
         answer(201, json!({"id": id}))
     }
 
-    pub fn order_status(&mut self, id: u64, status: &str, now: DateTime<Utc>) -> Answer {
+    fn order_status(&mut self, id: u64, status: &str, now: i64) -> Answer {
         self.writes += 1;
         let Some(order) = self.orders.get_mut(&id) else { return answer(404, json!({"error": "no such order"})) };
-        status.clone_into(&mut order.status);
-        order.updated = now.timestamp();
-        answer(200, show_order(id, order))
+        // What is shipped is not confirmed again in the ERP.
+        let confirms = self.kind == Kind::Erp && order.status == "draft";
+        if self.kind == Kind::Shop || confirms {
+            status.clone_into(&mut order.status);
+        }
+        order.updated = now;
+        let (shown, lines) = (show_order(id, order), order.lines.clone());
+        if confirms {
+            self.take_off(&lines);
+        }
+        answer(200, shown)
     }
 
-    pub fn product_delete(&mut self, id: u64) -> Answer {
-        self.writes += 1;
-        match self.products.remove(&id) {
-            Some(_) => answer(200, json!({})),
-            None => answer(404, json!({"error": "no such product"})),
+    /// What is sold is no longer there.
+    pub fn take_off(&mut self, lines: &[(String, i64, String)]) {
+        for (sku, quantity, _) in lines {
+            if let Some(product) = self.products.values_mut().find(|product| product.sku == *sku) {
+                product.stock -= quantity;
+            }
         }
+    }
+
+    fn login(&mut self) -> Answer {
+        self.logins += 1;
+        let token = format!("session-{}", self.logins);
+        self.sessions.insert(token.clone());
+        answer(200, json!({"token": token}))
     }
 
     pub fn handle(&mut self, call: &Call<'_>) -> Answer {
         let pieces: Vec<&str> = call.path.trim_matches('/').split('/').collect();
+        if let ("POST", ["login"]) = (call.method, pieces.as_slice()) {
+            return self.login();
+        }
+        if self.kind == Kind::Erp && call.session.as_ref().is_none_or(|session| !self.sessions.contains(session)) {
+            return answer(401, json!({"error": "who are you?"}));
+        }
+        let id = |text: &str| text.parse().unwrap_or(0);
         match (call.method, pieces.as_slice()) {
-            ("GET", ["products" | "orders" | "stock"]) => self.list(call),
+            ("GET", _) => self.list(call),
             ("POST", ["products", "batch"]) => self.products_batch(call),
-            ("POST", ["stock", "batch"]) => self.stock_batch(call),
-            ("DELETE", ["products", id]) => self.product_delete(id.parse().unwrap_or(0)),
+            ("POST", ["stock" | "prices", "batch"]) => self.facets_batch(call),
+            ("PUT", ["products", product]) => {
+                self.writes += 1;
+                match self.change_product(id(product), &call.body, call.now) {
+                    Some(row) => answer(200, row),
+                    None => answer(404, json!({"error": "no such product"})),
+                }
+            }
+            ("POST", ["customers"]) => self.customer_save(None, call),
+            ("PUT", ["customers", customer]) => self.customer_save(Some(id(customer)), call),
             ("POST", ["orders"]) => self.order_create(call),
-            ("POST", ["orders", id, "confirm"]) => self.order_status(id.parse().unwrap_or(0), "confirmed", call.now),
-            ("PUT", ["orders", id]) => {
+            ("POST", ["orders", order, "confirm"]) => self.order_status(id(order), "confirmed", call.now),
+            ("PUT", ["orders", order]) => {
                 let status = call.body["status"].as_str().unwrap_or_default().to_owned();
-                self.order_status(id.parse().unwrap_or(0), &status, call.now)
+                self.order_status(id(order), &status, call.now)
             }
             _ => answer(404, json!({"error": "no such route"})),
         }
     }
+}
+
+pub fn items(value: &Value) -> Vec<Value> {
+    value.as_array().cloned().unwrap_or_default()
+}
+
+pub fn id_of(value: &Value) -> u64 {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0)
+}
+
+/// Prices as shops show them.
+fn two_decimals(price: &str) -> String {
+    let (whole, cents) = price.split_once('.').unwrap_or((price, ""));
+    format!("{whole}.{cents:0<2}")
 }
 
 fn date(seconds: i64) -> String {
@@ -259,8 +401,8 @@ fn date(seconds: i64) -> String {
 
 fn show_product(id: u64, product: &Product) -> Value {
     json!({
-        "id": id, "sku": product.sku, "name": product.name, "price": product.price, "active": product.active,
-        "stock": product.stock, "updated": date(product.updated),
+        "id": id, "sku": product.sku, "name": product.name, "text": product.text, "active": product.active,
+        "updated": date(product.updated),
     })
 }
 
@@ -272,7 +414,7 @@ fn show_order(id: u64, order: &Order) -> Value {
         .map(|(at, (sku, quantity, price))| json!({"line": at + 1, "sku": sku, "quantity": quantity, "price": price}))
         .collect();
     json!({
-        "id": id, "number": order.number, "email": order.email, "lines": lines, "total": order.total, "status": order.status,
-        "placed": "2026-01-01T00:00:00Z", "updated": date(order.updated),
+        "id": id, "number": order.number, "customer": order.customer.unwrap_or(0), "email": order.email, "lines": lines,
+        "total": order.total, "status": order.status, "placed": "2026-01-01T00:00:00Z", "updated": date(order.updated),
     })
 }

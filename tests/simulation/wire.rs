@@ -19,15 +19,20 @@ use vaiven::{
 
 use crate::{
     chance::Chance,
-    models::{Answer, Call, Model},
+    clock::SimClock,
+    models::{Answer, Call, Kind, Model},
+    mood::{Mood, Trouble},
+    witness::Witness,
 };
 
 /// A request whose answer was lost and whose effect comes later.
 struct Late {
     at: DateTime<Utc>,
+    sent: DateTime<Utc>,
     host: &'static str,
     method: String,
     path: String,
+    session: Option<String>,
     body: Value,
 }
 
@@ -36,13 +41,18 @@ struct State {
     models: BTreeMap<&'static str, Model>,
     late: Vec<Late>,
     trace: Vec<String>,
+    witness: Witness,
 }
 
 #[derive(Clone)]
 pub struct Wire {
     state: Arc<Mutex<State>>,
     chance: Arc<Chance>,
+    mood: Arc<Mood>,
+    clock: SimClock,
     env: Env,
+    /// How many seconds each side's clock is off.
+    skew: BTreeMap<&'static str, i64>,
     calm: Arc<AtomicBool>,
 }
 
@@ -52,43 +62,44 @@ impl std::fmt::Debug for Wire {
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Fault {
-    None,
-    NotSent,
-    LostBefore,
-    LostAfter,
-    LostLate,
-    ErrorBefore,
-    ErrorAfter,
-    HalfBatch,
-    Throttled,
-    ShortPage,
-    Html,
-}
-
 impl Wire {
-    pub fn new(chance: Arc<Chance>, env: Env) -> Self {
-        let models = BTreeMap::from([("erp", Model::default()), ("shop", Model { next: 1000, ..Model::default() })]);
+    pub fn new(chance: Arc<Chance>, mood: Arc<Mood>, clock: SimClock, env: Env) -> Self {
+        let erp = Model { kind: Kind::Erp, ..Model::default() };
+        let shop = Model { kind: Kind::Shop, next: 1000, ..Model::default() };
+        let models = BTreeMap::from([("erp", erp), ("shop", shop)]);
+        let off = || i64::try_from(chance.below(7200)).unwrap() - 3600;
+        let skew = BTreeMap::from([("erp", off()), ("shop", off())]);
         Self {
             state: Arc::new(Mutex::new(State { models, ..State::default() })),
             chance,
+            mood,
+            clock,
             env,
+            skew,
             calm: Arc::new(AtomicBool::new(false)),
         }
     }
 
-    /// No more faults from here on.
+    /// No more trouble from here on.
     pub fn calm(&self) {
         self.calm.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_calm(&self) -> bool {
+        self.calm.load(Ordering::Relaxed)
     }
 
     pub fn with<T>(&self, host: &str, look: impl FnOnce(&mut Model) -> T) -> T {
         look(self.state.lock().unwrap().models.get_mut(host).unwrap())
     }
 
+    /// Seconds on a side's own clock.
+    pub fn now(&self, host: &str) -> i64 {
+        self.clock.truth().timestamp() + self.skew[host]
+    }
+
     pub fn note(&self, text: impl Into<String>) {
-        let now = self.env.now().format("%H:%M:%S");
+        let now = self.clock.truth().format("%d %H:%M:%S%.3f");
         self.state.lock().unwrap().trace.push(format!("{now} {}", text.into()));
     }
 
@@ -100,30 +111,35 @@ impl Wire {
         self.state.lock().unwrap().trace.len()
     }
 
+    pub fn uncaused(&self) -> Vec<String> {
+        self.state.lock().unwrap().witness.wrong.clone()
+    }
+
+    pub fn writes(&self) -> u64 {
+        self.state.lock().unwrap().models.values().map(|model| model.writes).sum()
+    }
+
     /// Effects whose time has come.
     pub fn tick(&self) {
-        let now = self.env.now();
-        let mut state = self.state.lock().unwrap();
-        let (due, rest) = std::mem::take(&mut state.late).into_iter().partition(|late| late.at <= now);
-        state.late = rest;
-        let due: Vec<Late> = due;
+        let now = self.clock.truth();
+        let due: Vec<Late> = {
+            let mut state = self.state.lock().unwrap();
+            let (due, rest) = std::mem::take(&mut state.late).into_iter().partition(|late| late.at <= now);
+            state.late = rest;
+            due
+        };
         for late in due {
             let call = Call {
                 method: &late.method,
                 path: &late.path,
                 query: BTreeMap::new(),
+                session: late.session.clone(),
                 body: late.body.clone(),
-                now,
+                now: self.now(late.host),
                 only: None,
             };
-            let answer = state.models.get_mut(late.host).unwrap().handle(&call);
-            state.trace.push(format!(
-                "{} late {} {} {}",
-                now.format("%H:%M:%S"),
-                late.method,
-                late.path,
-                answer.status
-            ));
+            let answer = self.carry_out(late.host, &call, late.sent);
+            self.note(format!("{} late {} {} {}", late.host, late.method, late.path, answer.status));
         }
     }
 
@@ -131,27 +147,18 @@ impl Wire {
         !self.state.lock().unwrap().late.is_empty()
     }
 
-    fn draw(&self, is_write: bool) -> Fault {
-        if self.calm.load(Ordering::Relaxed) || !self.chance.hits(180) {
-            return Fault::None;
+    fn carry_out(&self, host: &str, call: &Call<'_>, sent: DateTime<Utc>) -> Answer {
+        let now = self.clock.truth();
+        let mut state = self.state.lock().unwrap();
+        let State { models, witness, .. } = &mut *state;
+        let (erp, shop) = (&models["erp"], &models["shop"]);
+        match (host, call.method, call.path) {
+            ("erp", "GET", "/stock") => witness.stock_is_listed(erp),
+            ("shop", "POST", "/stock/batch") => witness.stock_is_written(shop, &call.body, sent),
+            ("shop", "POST", "/products/batch") => witness.products_are_written(erp, shop, &call.body, now),
+            _ => {}
         }
-        let faults: &[Fault] = if is_write {
-            &[
-                Fault::NotSent,
-                Fault::LostBefore,
-                Fault::LostAfter,
-                Fault::LostAfter,
-                Fault::LostLate,
-                Fault::ErrorBefore,
-                Fault::ErrorAfter,
-                Fault::HalfBatch,
-                Fault::Throttled,
-                Fault::Html,
-            ]
-        } else {
-            &[Fault::NotSent, Fault::LostBefore, Fault::ErrorBefore, Fault::Throttled, Fault::ShortPage, Fault::Html]
-        };
-        faults[usize::try_from(self.chance.below(faults.len() as u64)).unwrap()]
+        models.get_mut(host).unwrap().handle(call)
     }
 }
 
@@ -169,61 +176,85 @@ fn response(answer: &Answer) -> Response {
     }
 }
 
+/// What a request is about, for the trace.
+fn about(query: &BTreeMap<String, String>, body: &Value) -> String {
+    let mut words: Vec<String> = ["since", "page", "after", "number", "sku", "email"]
+        .iter()
+        .filter_map(|name| query.get(*name).map(|value| format!("{name}={value}")))
+        .collect();
+    let items = ["create", "update", "items"].iter().filter_map(|name| body[name].as_array()).flatten();
+    for item in items.chain(std::iter::once(body)) {
+        let name = ["sku", "id", "number", "email"].iter().find_map(|name| item.get(*name));
+        words.extend(name.map(|name| name.to_string().trim_matches('"').to_owned()));
+    }
+    words.join(" ")
+}
+
 #[async_trait]
 impl Transport for Wire {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
         let (host, path, query) = split(&request.url);
         let method = request.method.as_str();
         let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
-        let fault = self.draw(method != "GET");
-        let lost = || TransportError::Lost("by the simulation".into());
+        let session = request.headers.iter().find(|(name, _)| name == "x-session").map(|(_, value)| value.clone());
+        let is_write = method != "GET" && path != "/login";
+        let trouble = if self.is_calm() { None } else { self.mood.on_the_wire(&self.chance, is_write) };
+        let line = format!("{host} {method} {path} {}", about(&query, &body));
+        let tell = |how: &str| self.note(format!("{line} {how} {}", trouble.map_or("", Trouble::word)));
+        let lost = || Err(TransportError::Lost("by the simulation".into()));
+        let sent = self.clock.truth();
         // A crash may fall before the effect and between effect and answer.
         tokio::task::yield_now().await;
-        if let Fault::NotSent = fault {
-            self.note(format!("{host} {method} {path} not sent"));
-            return Err(TransportError::NotSent("by the simulation".into()));
+        match trouble {
+            Some(Trouble::NotSent) => {
+                tell("-");
+                return Err(TransportError::NotSent("by the simulation".into()));
+            }
+            Some(Trouble::LostBefore) => {
+                tell("-");
+                return lost();
+            }
+            Some(Trouble::LostLate) => {
+                tell("-");
+                let at =
+                    self.clock.truth() + chrono::Duration::seconds(i64::try_from(1 + self.chance.below(20)).unwrap());
+                let method = method.to_owned();
+                self.state.lock().unwrap().late.push(Late { at, sent, host, method, path, session, body });
+                return lost();
+            }
+            Some(Trouble::ErrorBefore | Trouble::Throttled) => {
+                let status = if trouble == Some(Trouble::Throttled) { 429 } else { 503 };
+                tell(&status.to_string());
+                let mut response = response(&Answer { status, body: json!({"error": "by the simulation"}) });
+                response.headers.push(("retry-after".into(), "7".into()));
+                return Ok(response);
+            }
+            Some(Trouble::Logout) => self.with(host, |model| model.sessions.clear()),
+            _ => {}
         }
-        if let Fault::LostBefore = fault {
-            self.note(format!("{host} {method} {path} lost before"));
-            return Err(lost());
+        let only = (trouble == Some(Trouble::HalfBatch)).then(|| usize::try_from(self.chance.below(3)).unwrap());
+        let call = Call { method, path: &path, query, session, body, now: self.now(host), only };
+        let mut answer = self.carry_out(host, &call, sent);
+        // Only what may be done twice is doubled on the way: against the rest nobody can do anything.
+        if trouble == Some(Trouble::Doubled) && !matches!(path.as_str(), "/orders" | "/customers") {
+            answer = self.carry_out(host, &call, sent);
         }
-        if let Fault::LostLate = fault {
-            let at = self.env.now() + chrono::Duration::seconds(i64::try_from(1 + self.chance.below(20)).unwrap());
-            self.note(format!("{host} {method} {path} lost, effect later"));
-            self.state.lock().unwrap().late.push(Late { at, host, method: method.to_owned(), path, body });
-            return Err(lost());
-        }
-        if matches!(fault, Fault::ErrorBefore | Fault::Throttled) {
-            let status = if fault == Fault::Throttled { 429 } else { 503 };
-            self.note(format!("{host} {method} {path} {status}"));
-            let mut response = response(&Answer { status, body: json!({"error": "by the simulation"}) });
-            response.headers.push(("retry-after".into(), "7".into()));
-            return Ok(response);
-        }
-        let is_lookup = query.contains_key("number") || query.contains_key("sku");
-        let only = (fault == Fault::HalfBatch).then(|| usize::try_from(self.chance.below(3)).unwrap());
-        let call = Call { method, path: &path, query, body, now: self.env.now(), only };
-        let mut answer = self.with(host, |model| model.handle(&call));
-        self.note(format!(
-            "{host} {method} {path} {}{}",
-            answer.status,
-            if fault == Fault::None { "" } else { " faulty" }
-        ));
+        tell(&answer.status.to_string());
         tokio::task::yield_now().await;
         // Time passes on the wire.
-        self.env.sleep(Duration::from_millis(20 + self.chance.below(400))).await;
-        match fault {
-            Fault::LostAfter => return Err(lost()),
-            Fault::ErrorAfter => {
+        let slow = if trouble == Some(Trouble::Slow) { 9000 } else { 400 };
+        self.env.sleep(Duration::from_millis(20 + self.chance.below(slow))).await;
+        match trouble {
+            Some(Trouble::LostAfter) => return lost(),
+            Some(Trouble::ErrorAfter) => {
                 answer = Answer { status: 500, body: json!({"error": "after the effect"}) };
             }
-            // A lookup that names one object is answered whole or not at all: against one that lies there is no proof.
-            Fault::ShortPage if !is_lookup => {
+            Some(Trouble::ShortPage) => {
                 if let Some(rows) = answer.body["rows"].as_array_mut() {
                     rows.truncate(rows.len() / 2);
                 }
             }
-            Fault::Html => {
+            Some(Trouble::Html) => {
                 return Ok(Response {
                     status: 200,
                     headers: vec![("content-type".into(), "text/html".into())],
@@ -231,6 +262,9 @@ impl Transport for Wire {
                 });
             }
             _ => {}
+        }
+        if (host, method, path.as_str()) == ("shop", "GET", "/orders") {
+            self.state.lock().unwrap().witness.orders_are_told(&answer.body["rows"], self.clock.truth());
         }
         Ok(response(&answer))
     }

@@ -1,42 +1,99 @@
-//! One seed's world: builds it, lets it live with faults and crashes, calms it, checks it.
+//! One seed's world: builds it, lets it live with trouble and crashes, calms it, checks it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
+    pin::Pin,
     sync::{
-        Arc, LazyLock,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use tokio::{
     runtime::{self, Runtime},
     sync::Notify,
 };
 use tokio_util::sync::CancellationToken;
 use vaiven::{
-    adapter::{self, Given, Manifest, SettingValue, Settings, World},
+    adapter::{self, Manifest, Settings, World, http::Transport},
     env::Env,
-    load::{Place, SourceFile},
-    mapping::{Mapping, Translate},
-    model::Entities,
-    store::RunKind,
-    sync::{Engine, Flow, Limits, Parts, Routes, SystemLimits, Timetable},
+    port::System,
+    store::{JobFilter, JobState, RunKind, SharedStore, Store, StoreError},
+    sync::{Engine, Limits, Parts, Routes, Summary, SystemLimits},
 };
 
 use crate::{
     chance::Chance,
+    check::{Check, Reach},
     clock::SimClock,
+    company::{SHELF, flows},
+    database::Database,
     gate::{Base, Gate},
-    life::{Life, check},
+    life::{Life, Trade},
+    mood::{Mood, Trouble},
+    saboteur::{Bug, SpoiltStore, SpoiltSystem, SpoiltWire},
     wire::Wire,
 };
+
+/// What is played besides the seed.
+#[derive(Clone, Debug, Default)]
+pub struct Play {
+    pub bug: Option<Bug>,
+    /// Kinds of trouble left out.
+    pub without: BTreeSet<String>,
+    /// The state is kept in PostgreSQL, at this URL.
+    pub postgres: Option<String>,
+}
 
 pub struct Outcome {
     pub wrong: Vec<String>,
     pub trace: Vec<String>,
+}
+
+/// Plays one seed.
+pub fn play(seed: u64, play: &Play) -> Outcome {
+    let clock = SimClock::new("2026-03-01T08:00:00Z".parse().unwrap());
+    let env = Env { clock: Arc::new(clock.clone()), entropy: Arc::new(Chance::new(seed ^ 0xABCD)) };
+    let chance = Arc::new(Chance::new(seed));
+    let mood = Arc::new(Mood::draw(&chance, &play.without));
+    let trade = Trade::draw(&chance);
+    let base = Arc::new(Base::new());
+    let stage = Stage {
+        wire: Wire::new(Arc::new(Chance::new(seed.rotate_left(17))), mood.clone(), clock.clone(), env.clone()),
+        clock,
+        env,
+        chance,
+        mood,
+        trade,
+        bug: play.bug,
+        tasks: runtime::Builder::new_current_thread().build().unwrap(),
+        database: Database::new(&base, play.postgres.as_deref()),
+        base,
+        store: Mutex::default(),
+    };
+    stage.wire.note(format!("{trade:?} {:?}", stage.mood));
+    let wrong = stage.play();
+    Outcome { wrong, trace: stage.wire.trace() }
+}
+
+struct Stage {
+    wire: Wire,
+    clock: SimClock,
+    env: Env,
+    chance: Arc<Chance>,
+    mood: Arc<Mood>,
+    trade: Trade,
+    bug: Option<Bug>,
+    /// Where the engine's own tasks run.
+    tasks: Runtime,
+    database: Database,
+    base: Arc<Base>,
+    /// Opened anew whenever the engine starts.
+    store: Mutex<Option<SharedStore>>,
 }
 
 /// Whether somebody woke the engine: it is polled only then, so that quiet can be told from work.
@@ -48,133 +105,196 @@ impl Wake for Alarm {
     }
 }
 
-struct Stage {
-    wire: Wire,
-    clock: SimClock,
-    env: Env,
-    chance: Arc<Chance>,
-    url: String,
-    /// Where the engine's own tasks run.
-    tasks: Runtime,
-    base: Arc<Base>,
+/// Why a drive ended without the future.
+#[derive(Debug, PartialEq)]
+enum End {
+    Crash,
+    Over,
+    Endless,
 }
 
-/// Plays one seed.
-pub fn play(seed: u64) -> Outcome {
-    let folder = tempfile::Builder::new().prefix("vaiven-sim").tempdir_in(memory_folder()).unwrap();
-    let clock = SimClock::new("2026-03-01T08:00:00Z".parse().unwrap());
-    let env = Env { clock: Arc::new(clock.clone()), entropy: Arc::new(Chance::new(seed ^ 0xABCD)) };
-    let stage = Stage {
-        wire: Wire::new(Arc::new(Chance::new(seed.rotate_left(17))), env.clone()),
-        clock,
-        env,
-        chance: Arc::new(Chance::new(seed)),
-        url: format!("sqlite://{}/state.db", folder.path().display()),
-        tasks: runtime::Builder::new_current_thread().build().unwrap(),
-        base: Arc::new(Base::new()),
-    };
-    let wrong = stage.play();
-    Outcome { wrong, trace: stage.wire.trace() }
+/// How long a future is let run.
+struct Until {
+    /// Polls before a crash.
+    polls: u64,
+    /// Events of life.
+    happenings: Option<u64>,
+    time: Option<DateTime<Utc>>,
 }
 
-fn memory_folder() -> std::path::PathBuf {
-    let shared = std::path::PathBuf::from("/dev/shm");
-    if shared.is_dir() { shared } else { std::env::temp_dir() }
+impl Until {
+    const END: Self = Self { polls: u64::MAX, happenings: None, time: None };
 }
 
 impl Stage {
     fn play(&self) -> Vec<String> {
-        let mut life =
-            Life { wire: &self.wire, chance: &self.chance, now: self.env.now().timestamp(), skus: 0, orders: 0 };
-        for _ in 0..3 + self.chance.below(12) {
-            life.new_product();
-        }
-        for epoch in 0..2 + self.chance.below(3) {
+        let mut life = Life::new(&self.wire, &self.clock, &self.chance, self.trade);
+        for epoch in 0..1 + self.chance.below(3) {
             self.wire.note(format!("start {epoch}"));
-            let engine = self.engine(self.open());
+            let engine = self.engine();
             let stop = CancellationToken::new();
-            let polls = if self.chance.hits(800) { 50 + self.chance.below(3000) } else { 6000 };
-            self.drive(engine.run(&stop), &mut life, polls, 20);
+            let mut running = Box::pin(engine.run(&stop));
+            let crash = self.mood.has(Trouble::Crash) && self.chance.hits(800);
+            let polls = if crash { 20 + self.chance.below(1500) } else { u64::MAX };
+            let until = Until { polls, happenings: Some(4 + self.chance.below(14)), time: None };
+            let end = self.drive(running.as_mut(), &mut life, until);
+            if end.is_err_and(|end| end == End::Over) && self.chance.hits(300) {
+                self.wire.note("stop");
+                stop.cancel();
+                let before = self.clock.truth();
+                let _ = self.drive(running.as_mut(), &mut life, Until::END);
+                // A stalled disk is nobody's fault.
+                if self.clock.truth() - before > chrono::Duration::minutes(12) {
+                    return vec![format!("a stop took {}", self.clock.truth() - before)];
+                }
+            }
+        }
+        let mut wrong = Vec::new();
+        if self.chance.hits(200) {
+            self.wire.note("start for good");
+            let engine = self.engine();
+            let stop = CancellationToken::new();
+            let mut running = Box::pin(engine.run(&stop));
+            let until = Until { happenings: Some(4 + self.chance.below(8)), ..Until::END };
+            let mut end = self.drive(running.as_mut(), &mut life, until);
+            self.wire.calm();
+            self.wire.note("calm");
+            if end.is_err() {
+                // The longest that anything waits, and a full pull after it.
+                let time = Some(self.clock.truth() + chrono::Duration::minutes(150));
+                end = self.drive(running.as_mut(), &mut life, Until { time, ..Until::END });
+            }
+            if let Err(End::Over) = end {
+                wrong.extend(self.look(&life, Reach::All).into_iter().map(|line| format!("daemon: {line}")));
+            }
         }
         self.wire.calm();
-        let mut summary = None;
-        for _ in 0..8 {
-            let store = self.open();
-            // Whoever looks after the shop agrees with what brakes have held back.
-            for approval in self.base.carry_out(store.inner.approvals()).unwrap() {
-                self.wire.note(format!("approve run {}", approval.run));
-                self.base.carry_out(store.inner.decide_run(approval.run, true, self.env.now())).unwrap();
-            }
-            let engine = self.engine(store);
-            let stop = CancellationToken::new();
-            let once = engine.once(None, RunKind::Full, &stop);
-            let done = self.drive(once, &mut life, u64::MAX, 0);
-            match done {
-                Some(Ok(found)) if found.is_clean() && !self.wire.has_late() && found.delivered.written == 0 => {
-                    summary = Some(found);
-                    break;
+        self.wire.note("calm");
+        // Where several daemons share a database, leases of one that crashed run out before another takes over.
+        self.clock.pass(chrono::Duration::minutes(10));
+        self.wire.tick();
+        for kind in [RunKind::Delta, RunKind::Full] {
+            match self.settle(kind, &mut life) {
+                Ok(left) => {
+                    wrong.extend(left);
+                    let reach = if kind == RunKind::Delta { Reach::Deltas } else { Reach::All };
+                    wrong.extend(self.look(&life, reach));
                 }
-                Some(Ok(found)) => summary = Some(found),
-                Some(Err(error)) => return vec![format!("the engine gave up: {error}")],
-                None => return vec!["the engine does not come to rest".into()],
+                Err(why) => wrong.push(why),
             }
-            // What systems are left alone for passes.
-            for _ in 0..20 {
-                self.clock.jump();
-            }
-            self.clock.pass(chrono::Duration::hours(2));
-            self.wire.tick();
-        }
-        let store = self.open();
-        let runs = self.base.carry_out(store.inner.runs(10_000)).unwrap();
-        let mut wrong = check(&self.wire, &runs);
-        let found = summary.unwrap_or_default();
-        if !found.is_clean() {
-            wrong.push(format!("left: {:?}, rejected {}", found.left, found.rejected));
-            wrong.extend(found.runs.iter().filter(|run| !run.is_green()).map(|run| format!("{run:?}")));
-            let all = vaiven::store::JobFilter { limit: 5, ..Default::default() };
-            for job in self.base.carry_out(store.inner.jobs(&all)).unwrap() {
-                if !matches!(job.state, vaiven::store::JobState::Done) {
-                    wrong.push(format!("{job:?}"));
-                }
+            if !wrong.is_empty() {
+                break;
             }
         }
-        if found.delivered.written > 0 {
-            wrong.push(format!("still writing when nothing changes: {:?}", found.delivered));
+        wrong.extend(self.wire.uncaused());
+        let store = self.store();
+        if !wrong.is_empty() {
+            wrong.extend(self.open_jobs());
+        }
+        for run in self.base.carry_out(store.runs(10_000)).unwrap() {
+            if run.finished_at.is_some() && !run.balance.closes() {
+                wrong.push(format!("run {}: {:?} does not close", run.id, run.balance));
+            }
         }
         wrong
     }
 
-    fn open(&self) -> Arc<Gate> {
-        let store = self.base.open(&self.url);
-        Arc::new(Gate::new(store, self.base.clone()))
+    fn look(&self, life: &Life<'_>, reach: Reach) -> Vec<String> {
+        let model = |host: &str| self.wire.with(host, |model| model.clone());
+        let (erp, shop) = (model("erp"), model("shop"));
+        Check { erp, shop, trade: self.trade, touched: &life.touched, sold: &life.sold, reach }.wrong()
     }
 
-    /// Lets a future run, and time pass whenever nothing else can happen. Over when the future ends; or, then with `None`,
-    /// after so many `polls` (a crash at some await) or `happenings` events of life.
+    /// Passes of the engine until one of them has nothing to do; what is left then.
+    fn settle(&self, kind: RunKind, life: &mut Life<'_>) -> Result<Vec<String>, String> {
+        let mut left = vec!["never quiet".to_owned()];
+        for _ in 0..8 {
+            self.wire.note(format!("once {kind:?}"));
+            let writes = self.wire.writes();
+            let found = match self.pass(kind, life)? {
+                Ok(found) => found,
+                Err(error) => return Err(format!("the engine gave up: {error}")),
+            };
+            left = self.left(&found, kind);
+            if left.is_empty() && self.wire.writes() == writes && !self.wire.has_late() && found.delivered.written == 0
+            {
+                return Ok(Vec::new());
+            }
+            if self.wire.writes() > writes {
+                left.push(format!("still writing: {:?}", found.delivered));
+            }
+            // What systems are left alone for passes.
+            self.clock.pass(chrono::Duration::hours(2));
+            self.wire.tick();
+        }
+        Ok(left)
+    }
+
+    fn pass(&self, kind: RunKind, life: &mut Life<'_>) -> Result<Result<Summary, StoreError>, String> {
+        let engine = self.engine();
+        let stop = CancellationToken::new();
+        let mut once = Box::pin(engine.once(None, kind, &stop));
+        self.approve();
+        self.drive(once.as_mut(), life, Until::END).map_err(|end| format!("the engine does not come to rest: {end:?}"))
+    }
+
+    /// What a pass has left undone, in words.
+    fn left(&self, found: &Summary, kind: RunKind) -> Vec<String> {
+        // What deltas cannot know of (deletions, what people did at the target) may wait for a full pull.
+        if found.is_clean() || kind == RunKind::Delta {
+            return Vec::new();
+        }
+        let mut left = vec![format!("left: {:?}, held: {:?}, rejected {}", found.left, found.held, found.rejected)];
+        left.extend(found.runs.iter().filter(|run| !run.is_green()).map(|run| format!("{run:?}")));
+        let store = self.store();
+        left.extend(self.base.carry_out(store.rejections(None, 5)).unwrap().iter().map(|row| format!("{row:?}")));
+        left
+    }
+
+    fn open_jobs(&self) -> Vec<String> {
+        let states = vec![JobState::Queued, JobState::Running, JobState::Parked, JobState::Dead];
+        let open = JobFilter { states, limit: 5, ..JobFilter::default() };
+        self.base.carry_out(self.store().jobs(&open)).unwrap().iter().map(|job| format!("{job:?}")).collect()
+    }
+
+    /// Whoever looks after the shop agrees with what brakes have held back.
+    fn approve(&self) {
+        let store = self.store();
+        for approval in self.base.carry_out(store.approvals()).unwrap() {
+            self.wire.note(format!("approve run {}", approval.run));
+            self.base.carry_out(store.decide_run(approval.run, true, self.env.now())).unwrap();
+        }
+    }
+
+    /// The store as the engine has it, for whoever looks at it besides.
+    fn store(&self) -> SharedStore {
+        self.store.lock().unwrap().clone().unwrap()
+    }
+
+    /// Lets a future run, and time pass whenever nothing else can happen.
     fn drive<T>(
         &self,
-        future: impl Future<Output = T>,
+        mut future: Pin<&mut (impl Future<Output = T> + ?Sized)>,
         life: &mut Life<'_>,
-        mut polls: u64,
-        happenings: u64,
-    ) -> Option<T> {
+        until: Until,
+    ) -> Result<T, End> {
         // Spawned requests take some rounds of their own before they are on the wire.
         const QUIET: u32 = 3;
-        let mut future = std::pin::pin!(future);
+        const ROUNDS: u64 = 2_000_000;
         let alarm = Arc::new(Alarm(AtomicBool::new(true)));
         let waker = Waker::from(alarm.clone());
-        let (mut left, mut quiet, mut events) = (happenings, 0, 0);
-        loop {
+        let (mut polls, mut happenings) = (until.polls, until.happenings);
+        let (mut quiet, mut events, mut jumps) = (0, 0, 0_u64);
+        for _ in 0..ROUNDS {
             if alarm.0.swap(false, Ordering::Relaxed) {
                 if polls == 0 {
-                    return None;
+                    return Err(End::Crash);
                 }
                 polls -= 1;
                 // Not inside the runtime: verbs of the store wait for the database's own.
                 let _spawning = self.tasks.enter();
                 if let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-                    return Some(done);
+                    return Ok(done);
                 }
                 quiet = 0;
             }
@@ -188,40 +308,82 @@ impl Stage {
                 continue;
             }
             quiet = 0;
-            self.clock.jump();
-            self.wire.tick();
-            life.now = self.env.now().timestamp();
-            if happenings > 0 && self.chance.hits(250) {
-                if left == 0 {
-                    return None;
+            jumps += 1;
+            self.pass_time();
+            if until.time.is_some_and(|time| time <= self.clock.truth()) {
+                return Err(End::Over);
+            }
+            if jumps % 40 == 0 && until.time.is_some() {
+                self.approve();
+            }
+            if let Some(left) = &mut happenings
+                && self.chance.hits(250)
+            {
+                if *left == 0 {
+                    return Err(End::Over);
                 }
-                left -= 1;
+                *left -= 1;
                 life.happen();
             }
         }
+        Err(End::Endless)
     }
 
-    fn engine(&self, store: Arc<Gate>) -> Engine {
+    fn pass_time(&self) {
+        if !self.wire.is_calm() && self.chance.hits(10) {
+            let seconds = i64::try_from(self.chance.below(200)).unwrap();
+            if self.chance.hits(500) && self.mood.has(Trouble::Sleep) {
+                self.wire.note(format!("the machine sleeps {seconds} s"));
+                self.clock.pass(chrono::Duration::seconds(seconds));
+            } else if self.mood.has(Trouble::ClockSet) {
+                // Forward by less than what a lookup waits longer than any lost request takes.
+                let by = if self.chance.hits(500) { -seconds } else { seconds % 4 };
+                self.wire.note(format!("the clock is set by {by} s"));
+                self.clock.set(chrono::Duration::seconds(by));
+            }
+        }
+        self.clock.jump();
+        self.wire.tick();
+    }
+
+    fn engine(&self) -> Engine {
         let shelf = &*SHELF;
-        let world =
-            World { env: self.env.clone(), transport: Arc::new(self.wire.clone()), folder: "/nonexistent".into() };
-        let systems = shelf
-            .manifests
-            .iter()
-            .map(|(&name, (manifest, settings))| {
-                (name.to_owned(), adapter::open(name, manifest, settings, &world).unwrap())
-            })
-            .collect();
+        *self.store.lock().unwrap() = None;
+        *self.store.lock().unwrap() = Some(self.base.open(self.database.url()));
+        let gate = Gate::new(
+            self.store(),
+            self.base.clone(),
+            self.wire.clone(),
+            self.mood.clone(),
+            self.chance.clone(),
+            self.env.clone(),
+        );
+        let mut store: Arc<dyn Store> = Arc::new(gate);
+        let mut transport: Arc<dyn Transport> = Arc::new(self.wire.clone());
+        if let Some(bug) = self.bug {
+            store = Arc::new(SpoiltStore::new(bug, store));
+            if bug == Bug::UnprovenListing {
+                transport = Arc::new(SpoiltWire(self.wire.clone()));
+            }
+        }
+        let world = World { env: self.env.clone(), transport, folder: "/nonexistent".into() };
+        let open = |name: &str, (manifest, settings): &(Arc<Manifest>, Settings)| -> Arc<dyn System> {
+            let inner = adapter::open(name, manifest, settings, &world).unwrap();
+            match self.bug {
+                Some(bug) => Arc::new(SpoiltSystem { bug, inner }),
+                None => inner,
+            }
+        };
         let limits = SystemLimits { settle: Duration::from_secs(30), batch: 10, workers: 2 };
         Engine::new(Parts {
             store,
             env: self.env.clone(),
-            systems,
+            systems: shelf.manifests.iter().map(|(&name, file)| (name.to_owned(), open(name, file))).collect(),
             mappings: shelf.mappings.clone(),
             entities: shelf.entities.clone(),
-            routes: Routes::new(flows()).unwrap(),
+            routes: Routes::new(flows(self.trade)).unwrap(),
             limits: Limits {
-                poll: Duration::from_secs(30),
+                poll: Duration::from_secs(60),
                 systems: BTreeMap::from([("erp".to_owned(), limits.clone()), ("shop".to_owned(), limits)]),
                 ..Limits::default()
             },
@@ -229,54 +391,4 @@ impl Stage {
             work: Arc::new(Notify::new()),
         })
     }
-}
-
-/// What every start reads from the same files and nothing ever changes.
-struct Shelf {
-    entities: Arc<Entities>,
-    manifests: BTreeMap<&'static str, (Arc<Manifest>, Settings)>,
-    mappings: BTreeMap<(String, String), Arc<dyn Translate>>,
-}
-
-static SHELF: LazyLock<Shelf> = LazyLock::new(|| {
-    let entities = Arc::new(Entities::builtin());
-    let mut manifests = BTreeMap::new();
-    let mut mappings: BTreeMap<(String, String), Arc<dyn Translate>> = BTreeMap::new();
-    for (name, text) in [("erp", include_str!("adapters/erp.toml")), ("shop", include_str!("adapters/shop.toml"))] {
-        let file = SourceFile::new(format!("{name}.toml"), text);
-        let manifest = Manifest::load(file.clone()).unwrap();
-        let url =
-            Given { value: SettingValue::Plain(format!("http://{name}.test").into()), place: Place::start(&file) };
-        let settings =
-            manifest.settle(&indexmap::IndexMap::from([("url".to_owned(), url)]), &Place::start(&file)).unwrap();
-        manifests.insert(name, (manifest, settings));
-        for (entity, text) in [
-            ("product", include_str!("adapters/product.toml")),
-            ("stock", include_str!("adapters/stock.toml")),
-            ("order", include_str!("adapters/order.toml")),
-        ] {
-            let file = SourceFile::new(format!("{entity}.toml"), text);
-            let spec = entities.get(entity).unwrap();
-            let mapping = Mapping::load(&file, spec, &serde_json::Map::new(), &indexmap::IndexMap::new()).unwrap();
-            mappings.insert((name.into(), entity.into()), Arc::new(mapping));
-        }
-    }
-    Shelf { entities, manifests, mappings }
-});
-
-fn flows() -> Vec<Flow> {
-    let timetable = |cron: &str| Timetable { schedule: cron.parse().unwrap(), zone: chrono_tz::Europe::Madrid };
-    let flow = |name: &str, from: &str, to: &str, entities: &[&str]| Flow {
-        name: name.into(),
-        entities: entities.iter().map(|&entity| entity.into()).collect(),
-        from: from.into(),
-        to: vec![to.into()],
-        every: Some(timetable("0 * * * * *")),
-        full: Some(timetable("30 */15 * * * *")),
-        ..Flow::default()
-    };
-    let mut account = flow("account", "erp", "shop", &["order"]);
-    account.fields.insert("order".into(), ["status".to_owned()].into());
-    account.owners.insert("order.status".into(), "erp".into());
-    vec![flow("catalog", "erp", "shop", &["product", "stock"]), flow("sales", "shop", "erp", &["order"]), account]
 }

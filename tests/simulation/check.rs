@@ -1,0 +1,141 @@
+//! Whether both sides tell the same story. Knows the models and what people did, and nothing of the engine.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    life::Trade,
+    models::{ERP_TEXT, Kind, Model, Order, Product, kept},
+};
+
+/// How much must have arrived.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// What moves a date at its source: what changed since the cursor.
+    Deltas,
+    /// Everything.
+    All,
+}
+
+pub struct Check<'a> {
+    pub erp: Model,
+    pub shop: Model,
+    pub trade: Trade,
+    pub touched: &'a BTreeSet<String>,
+    /// The shop takes off what it sells and tells nobody: its stock is known again after a full pull.
+    pub sold: &'a BTreeSet<String>,
+    pub reach: Reach,
+}
+
+fn cents(amount: &str) -> Option<i64> {
+    let (whole, rest) = amount.split_once('.').unwrap_or((amount, ""));
+    let digits = format!("{rest:0<2}");
+    (digits.len() == 2).then(|| format!("{whole}{digits}").parse().ok()).flatten()
+}
+
+impl Check<'_> {
+    /// Everything that is not as it should be, in words.
+    pub fn wrong(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for product in self.erp.products.values() {
+            self.product(product, &mut wrong);
+        }
+        if self.reach == Reach::All {
+            self.hidden(&mut wrong);
+        }
+        for (id, customer) in &self.shop.customers {
+            let taken: Vec<_> = self.erp.customers.values().filter(|taken| taken.email == customer.email).collect();
+            match taken.as_slice() {
+                [taken] if taken.name == customer.name => {}
+                [taken] => {
+                    wrong.push(format!("customer {id}: {:?} in the shop, {:?} in the ERP", customer.name, taken.name));
+                }
+                [] => wrong.push(format!("customer {}: lost on the way to the ERP", customer.email)),
+                many => wrong.push(format!("customer {}: {} times in the ERP", customer.email, many.len())),
+            }
+        }
+        for order in self.shop.orders.values() {
+            self.order(order, &mut wrong);
+        }
+        if self.erp.orders.len() > self.shop.orders.len() {
+            wrong.push(format!("{} orders of {} in the ERP", self.erp.orders.len(), self.shop.orders.len()));
+        }
+        wrong
+    }
+
+    fn product(&self, product: &Product, wrong: &mut Vec<String>) {
+        let sku = &product.sku;
+        // Before a full pull has passed, nobody knows what was deleted or touched.
+        let settled = self.reach == Reach::All || !(self.touched.contains(sku) || self.erp.removed.contains_key(sku));
+        let there = match self.shop.product(sku).as_slice() {
+            [(_, there)] => (*there).clone(),
+            [] if !settled => return,
+            [] => return wrong.push(format!("{sku}: lost on the way to the shop")),
+            many => return wrong.push(format!("{sku}: {} times in the shop", many.len())),
+        };
+        if !settled {
+            return;
+        }
+        let mut differ = |what: &str, here: &dyn std::fmt::Debug, there: &dyn std::fmt::Debug| {
+            wrong.push(format!("{sku}: {what} {here:?} in the ERP, {there:?} in the shop"));
+        };
+        if there.name != kept(Kind::Shop, &product.name) {
+            differ("name", &product.name, &there.name);
+        }
+        let known = self.reach == Reach::All || !self.sold.contains(sku);
+        if known && there.stock != product.stock.max(0) {
+            differ("stock", &product.stock, &there.stock);
+        }
+        if !there.active {
+            differ("active", &true, &false);
+        }
+        if self.trade.prices && cents(&there.price) != cents(&product.price) {
+            differ("price", &product.price, &there.price);
+        }
+        if self.trade.texts && !there.text.is_empty() && product.text != kept(Kind::Erp, &there.text) {
+            differ("text", &product.text, &there.text);
+        }
+        if product.text.chars().count() > ERP_TEXT {
+            differ("a text too long", &product.text, &there.text);
+        }
+    }
+
+    /// What the ERP no longer has is no longer sold.
+    fn hidden(&self, wrong: &mut Vec<String>) {
+        for there in self.shop.products.values() {
+            if there.active && self.erp.product(&there.sku).is_empty() {
+                wrong.push(format!("{}: deleted in the ERP, still sold in the shop", there.sku));
+            }
+        }
+    }
+
+    fn order(&self, order: &Order, wrong: &mut Vec<String>) {
+        let number = &order.number;
+        let taken: Vec<&Order> = self.erp.orders.values().filter(|taken| taken.number == *number).collect();
+        let taken = match taken.as_slice() {
+            [taken] => *taken,
+            [] => return wrong.push(format!("order {number}: lost on the way to the ERP")),
+            many => return wrong.push(format!("order {number}: {} times in the ERP", many.len())),
+        };
+        let money = |order: &Order| {
+            let lines = order.lines.iter().map(|(sku, quantity, price)| (sku.clone(), *quantity, cents(price)));
+            (cents(&order.total), lines.collect::<Vec<_>>())
+        };
+        if money(taken) != money(order) || taken.email != order.email {
+            wrong.push(format!("order {number}: {order:?} in the shop, {taken:?} in the ERP"));
+        }
+        let sum: Option<i64> = taken.lines.iter().map(|(_, quantity, price)| Some(quantity * cents(price)?)).sum();
+        if sum != cents(&taken.total) {
+            wrong.push(format!("order {number}: its lines are {sum:?} cents, its total {}", taken.total));
+        }
+        let who = |model: &Model, id: Option<u64>| id.and_then(|id| Some(model.customers.get(&id)?.email.clone()));
+        if who(&self.shop, order.customer) != who(&self.erp, taken.customer) {
+            wrong.push(format!("order {number}: bought by {:?}, taken for {:?}", order.customer, taken.customer));
+        }
+        if taken.status == "draft" {
+            wrong.push(format!("order {number}: never confirmed"));
+        }
+        if taken.status != order.status {
+            wrong.push(format!("order {number}: {} in the ERP, {} in the shop", taken.status, order.status));
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Deliberate bugs between the engine and its store, its systems and the wire: the checker has to catch each of them, or it
+//! would not catch an honest one either.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use serde_json::Value;
+use vaiven::{
+    adapter::http::{Request, Response, Transport, TransportError},
+    failure::{Class, Failure},
+    mapping::Fields,
+    port::{Checked, Facts, Outcome, Pace, Page, Probe, Progress, PullRequest, RowBody, SourceRow, System, Write},
+    store::*,
+};
+
+use crate::gate::verbs;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// Nothing is stored before a create is sent.
+    SkippedIntent,
+    /// The watermark is stored with the first page of a listing instead of its last.
+    EarlyCursor,
+    /// A worker whose lease was lost goes on as if it held it.
+    ForgottenFence,
+    /// A change that comes while its job is being carried out is dropped.
+    DroppedChange,
+    /// What a full pull no longer finds is not taken for gone.
+    IgnoredTombstone,
+    /// A lost answer counts as a failure, so that the create is sent again.
+    LostIsFailed,
+    /// A job to be tried again is taken for done.
+    LostJob,
+    /// What was sent is not remembered beside what the target made of it.
+    ForgottenAlteration,
+    /// A listing that gives fewer rows than it announces is taken for whole.
+    UnprovenListing,
+    /// What is sold and not yet known to the source of the stock is not taken off.
+    ForgottenFlight,
+}
+
+impl Bug {
+    pub const ALL: &'static [Self] = &[
+        Self::SkippedIntent,
+        Self::EarlyCursor,
+        Self::ForgottenFence,
+        Self::DroppedChange,
+        Self::IgnoredTombstone,
+        Self::LostIsFailed,
+        Self::LostJob,
+        Self::ForgottenAlteration,
+        Self::UnprovenListing,
+        Self::ForgottenFlight,
+    ];
+}
+
+/// A store with a bug before it.
+pub struct SpoiltStore {
+    bug: Bug,
+    inner: Arc<dyn Store>,
+    held: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// The latest fence of each job.
+    fences: BTreeMap<i64, i64>,
+    /// Jobs being carried out: target and record.
+    running: BTreeMap<i64, (String, RecordId)>,
+}
+
+impl SpoiltStore {
+    pub fn new(bug: Bug, inner: Arc<dyn Store>) -> Self {
+        Self { bug, inner, held: Mutex::default() }
+    }
+
+    fn fence(&self, job: i64, fence: i64) -> i64 {
+        match self.bug {
+            Bug::ForgottenFence => self.held.lock().unwrap().fences.get(&job).copied().unwrap_or(fence),
+            _ => fence,
+        }
+    }
+}
+
+fn without_alterations(replica: &mut ReplicaWrite) {
+    replica.sent.clear();
+}
+
+macro_rules! spoilt {
+    ($($name:ident($($arg:ident: $kind:ty),*) -> $ret:ty;)* ; $($other:ident($($that:ident: $what:ty),*) -> $gives:ty;)*) => {
+        #[async_trait]
+        impl Store for SpoiltStore {
+            async fn commit_page(&self, mut page: PageCommit, now: DateTime<Utc>) -> Result<Numbers> {
+                match self.bug {
+                    Bug::DroppedChange => {
+                        let held = self.held.lock().unwrap();
+                        let running: BTreeSet<_> = held.running.values().collect();
+                        page.jobs.retain(|job| !running.contains(&(job.target.clone(), job.record)));
+                    }
+                    Bug::IgnoredTombstone => {
+                        page.replicas.retain(|replica| !replica.gone);
+                        if page.balance.gone > 0 {
+                            page.jobs.clear();
+                            page.changes.clear();
+                        }
+                    }
+                    Bug::ForgottenAlteration => {
+                        page.replicas.iter_mut().for_each(without_alterations);
+                        page.reprints.iter_mut().for_each(|(_, _, _, sent)| sent.clear());
+                    }
+                    _ => {}
+                }
+                self.inner.commit_page(page, now).await
+            }
+
+            async fn claim(&self, claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>> {
+                let jobs = self.inner.claim(claim, now).await?;
+                let mut held = self.held.lock().unwrap();
+                for job in &jobs {
+                    held.fences.insert(job.id, job.fence);
+                    held.running.insert(job.id, (job.target.clone(), job.record));
+                }
+                Ok(jobs)
+            }
+
+            async fn renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>> {
+                let jobs: Vec<_> = jobs.iter().map(|(job, fence)| (*job, self.fence(*job, *fence))).collect();
+                self.inner.renew(&jobs, lease, now).await
+            }
+
+            async fn intend(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>> {
+                if self.bug == Bug::SkippedIntent {
+                    return Ok(intents.iter().map(|(job, _, _)| *job).collect());
+                }
+                let intents: Vec<_> = intents
+                    .iter()
+                    .map(|(job, fence, intent)| (*job, self.fence(*job, *fence), intent.clone()))
+                    .collect();
+                let held = self.inner.intend(&intents, now).await?;
+                Ok(match self.bug {
+                    Bug::ForgottenFence => intents.iter().map(|(job, _, _)| *job).collect(),
+                    _ => held,
+                })
+            }
+
+            async fn deliver(
+                &self,
+                target: &str,
+                entity: &str,
+                mut outcomes: Vec<Delivered>,
+                now: DateTime<Utc>,
+            ) -> Result<DeliverSummary> {
+                for outcome in &mut outcomes {
+                    outcome.fence = self.fence(outcome.job, outcome.fence);
+                    self.held.lock().unwrap().running.remove(&outcome.job);
+                    if let (Bug::LostJob, Verdict::Retry { .. }) = (self.bug, &outcome.verdict) {
+                        outcome.verdict = Verdict::Done { noop: true };
+                    }
+                    if let (Bug::ForgottenAlteration, Some(replica)) = (self.bug, &mut outcome.replica) {
+                        without_alterations(replica);
+                    }
+                }
+                self.inner.deliver(target, entity, outcomes, now).await
+            }
+
+            async fn in_flight(
+                &self,
+                entity: &str,
+                shop: &str,
+                target: &str,
+                since: Option<i64>,
+            ) -> Result<Vec<Replica>> {
+                if self.bug == Bug::ForgottenFlight {
+                    return Ok(Vec::new());
+                }
+                self.inner.in_flight(entity, shop, target, since).await
+            }
+
+            $(async fn $other(&self, $($that: $what),*) -> $gives {
+                self.inner.$other($($that),*).await
+            })*
+        }
+    };
+}
+
+verbs!(spoilt);
+
+/// A system with a bug between it and the engine.
+pub struct SpoiltSystem {
+    pub bug: Bug,
+    pub inner: Arc<dyn System>,
+}
+
+#[async_trait]
+impl System for SpoiltSystem {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn facts(&self, entity: &str) -> Option<&Facts> {
+        self.inner.facts(entity)
+    }
+
+    fn version(&self, entity: &str) -> u64 {
+        self.inner.version(entity)
+    }
+
+    async fn pull(&self, request: &PullRequest<'_>) -> std::result::Result<Page, Failure> {
+        let mut page = self.inner.pull(request).await?;
+        if self.bug == Bug::EarlyCursor && page.next.is_some() {
+            let times = page.rows.iter().filter_map(|row| match &row.body {
+                RowBody::Json(row) => row["updated"].as_str().map(str::to_owned),
+                RowBody::Record { .. } => None,
+            });
+            page.cursor = times.max();
+        }
+        Ok(page)
+    }
+
+    async fn settle(&self, entity: &str, receipt: &Value) -> std::result::Result<(), Failure> {
+        self.inner.settle(entity, receipt).await
+    }
+
+    async fn read(&self, entity: &str, ids: &[String]) -> std::result::Result<Vec<SourceRow>, Failure> {
+        self.inner.read(entity, ids).await
+    }
+
+    async fn find(&self, entity: &str, probe: &Probe<'_>) -> std::result::Result<Vec<SourceRow>, Failure> {
+        self.inner.find(entity, probe).await
+    }
+
+    async fn write(&self, entity: &str, writes: Vec<Write>, progress: &dyn Progress) -> Vec<Outcome> {
+        let mut outcomes = self.inner.write(entity, writes, progress).await;
+        if self.bug == Bug::LostIsFailed {
+            for failure in outcomes.iter_mut().filter_map(|outcome| outcome.result.as_mut().err()) {
+                if failure.class == Class::Unknown {
+                    failure.class = Class::Transient;
+                }
+            }
+        }
+        outcomes
+    }
+
+    async fn admit(&self, entity: &str, writes: &[&Write]) -> Vec<Option<String>> {
+        self.inner.admit(entity, writes).await
+    }
+
+    fn pace(&self) -> Option<Pace> {
+        self.inner.pace()
+    }
+
+    async fn check(&self) -> Vec<Checked> {
+        self.inner.check().await
+    }
+}
+
+/// A wire that hides what would prove a listing short.
+#[derive(Debug)]
+pub struct SpoiltWire<T>(pub T);
+
+#[async_trait]
+impl<T: Transport> Transport for SpoiltWire<T> {
+    async fn send(&self, request: Request) -> std::result::Result<Response, TransportError> {
+        let mut response = self.0.send(request).await?;
+        if let Ok(mut body) = serde_json::from_slice::<Value>(&response.body)
+            && body["rows"].is_array()
+        {
+            body["total"] = Value::Null;
+            response.body = body.to_string().into_bytes().into();
+        }
+        Ok(response)
+    }
+}

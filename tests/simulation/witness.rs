@@ -1,0 +1,96 @@
+//! Watches what passes on the wire, and tells of writes that nothing at the other side accounts for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use chrono::{DateTime, Duration, Utc};
+use serde_json::Value;
+
+use crate::models::{Model, id_of, items};
+
+/// For so long after it has been deleted at the ERP an article may still be hidden in the shop though it is back: the full pull
+/// that finds the old object gone hides it, the next one shows the new one.
+const RECENTLY: Duration = Duration::hours(24);
+
+/// Longer than a batch takes from the reading of orders to its last write, whatever sleeps or stalls meanwhile.
+const BATCH: Duration = Duration::minutes(6);
+
+/// What a stock listing of the ERP said of an article.
+#[derive(PartialEq)]
+struct Reading {
+    stock: i64,
+    /// Orders that were taken off by then.
+    taken_off: Arc<BTreeSet<String>>,
+}
+
+#[derive(Default)]
+pub struct Witness {
+    readings: BTreeMap<String, Vec<Reading>>,
+    /// When an order was first told to whoever lists the shop's orders.
+    told: BTreeMap<String, DateTime<Utc>>,
+    /// Writes without a cause, in words.
+    pub wrong: Vec<String>,
+}
+
+impl Witness {
+    pub fn stock_is_listed(&mut self, erp: &Model) {
+        let taken = erp.orders.values().filter(|order| order.status != "draft").map(|order| order.number.clone());
+        let taken_off: Arc<BTreeSet<String>> = Arc::new(taken.collect());
+        for product in erp.products.values() {
+            let readings = self.readings.entry(product.sku.clone()).or_default();
+            let reading = Reading { stock: product.stock, taken_off: taken_off.clone() };
+            if readings.last() != Some(&reading) {
+                readings.push(reading);
+            }
+        }
+    }
+
+    pub fn orders_are_told(&mut self, rows: &Value, now: DateTime<Utc>) {
+        for number in items(rows).iter().filter_map(|row| row["number"].as_str()) {
+            self.told.entry(number.to_owned()).or_insert(now);
+        }
+    }
+
+    /// Stock that is raised above what the ERP told, less what was sold and not yet taken off there, is sold twice.
+    pub fn stock_is_written(&mut self, shop: &Model, body: &Value, sent: DateTime<Utc>) {
+        for item in items(&body["items"]) {
+            let Some(product) = shop.products.get(&id_of(&item["id"])) else { continue };
+            let Some(stock) = item["stock"].as_i64() else { continue };
+            let sold = |is_meant: &dyn Fn(&str) -> bool| -> i64 {
+                let meant = shop.orders.values().filter(|order| is_meant(&order.number));
+                let lines = meant.flat_map(|order| &order.lines).filter(|(sku, _, _)| *sku == product.sku);
+                lines.map(|(_, quantity, _)| *quantity).sum()
+            };
+            let is_old = |number: &str| self.told.get(number).is_some_and(|told| *told + BATCH < sent);
+            if stock <= product.stock + sold(&|number| !is_old(number)) {
+                continue;
+            }
+            let readings = self.readings.get(&product.sku).into_iter().flatten();
+            let most = readings
+                .map(|reading| reading.stock - sold(&|number| is_old(number) && !reading.taken_off.contains(number)))
+                .max();
+            if most.is_none_or(|most| stock > most.max(0)) {
+                self.wrong.push(format!(
+                    "{}: stock raised from {} to {stock}, of which {most:?} at most are there to be sold",
+                    product.sku, product.stock
+                ));
+            }
+        }
+    }
+
+    /// Nothing may be hidden in the shop that the ERP has had all along.
+    pub fn products_are_written(&mut self, erp: &Model, shop: &Model, body: &Value, now: DateTime<Utc>) {
+        for item in items(&body["update"]) {
+            let Some(product) = shop.products.get(&id_of(&item["id"])).filter(|_| item["active"] == false) else {
+                continue;
+            };
+            let is_caused = erp.product(&product.sku).is_empty()
+                || erp.removed.get(&product.sku).is_some_and(|at| now - *at < RECENTLY);
+            if !is_caused {
+                self.wrong.push(format!("{}: hidden though the ERP never lost it", product.sku));
+            }
+        }
+    }
+}
