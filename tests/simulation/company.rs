@@ -57,7 +57,7 @@ pub fn flows(trade: Trade) -> Vec<Flow> {
         entities: entities.iter().map(|&entity| entity.into()).collect(),
         from: from.into(),
         to: vec![to.into()],
-        every: Some(timetable("0 */3 * * * *")),
+        every: Some(timetable(&format!("0 */{} * * * *", trade.every))),
         full: Some(timetable("30 */30 * * * *")),
         ..Flow::default()
     };

@@ -3,12 +3,12 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use crate::gate::Base;
@@ -24,7 +24,9 @@ impl Database {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let Some(server) = postgres else {
             let folder = tempfile::Builder::new().prefix("vaiven-sim").tempdir_in(memory()).unwrap();
-            return Self::Sqlite { url: format!("sqlite://{}/state.db", folder.path().display()), _folder: folder };
+            let file = folder.path().join("state.db");
+            std::fs::write(&file, &*FRESH).unwrap();
+            return Self::Sqlite { url: format!("sqlite://{}", file.display()), _folder: folder };
         };
         let schema = format!("simulation_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         order(base, server, &format!("CREATE SCHEMA {schema}"));
@@ -55,6 +57,22 @@ fn order(base: &Base, server: &str, statement: &str) {
         connection.close().await.unwrap();
     });
 }
+
+/// A state store in which nothing has happened yet: made once, because its schema takes longer than a page of rows.
+static FRESH: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let folder = tempfile::Builder::new().prefix("vaiven-sim").tempdir_in(memory()).unwrap();
+    let file = folder.path().join("state.db");
+    let base = Base::new(false);
+    drop(base.open(&format!("sqlite://{}", file.display())));
+    // What is still in the log belongs to it.
+    base.wait_for(async {
+        let options = SqliteConnectOptions::new().filename(&file);
+        let mut connection = options.connect().await.unwrap();
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").await.unwrap();
+        connection.close().await.unwrap();
+    });
+    std::fs::read(&file).unwrap()
+});
 
 fn memory() -> PathBuf {
     let shared = PathBuf::from("/dev/shm");

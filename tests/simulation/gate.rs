@@ -57,11 +57,16 @@ impl Quiet {
 }
 
 impl Base {
-    pub fn new() -> Self {
+    /// With sockets only where the database is across one: waiting for a thread alone takes half the system calls.
+    pub fn new(sockets: bool) -> Self {
         let quiet = Arc::new(Quiet::default());
         let seen = quiet.clone();
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
+        let mut builder = runtime::Builder::new_current_thread();
+        if sockets {
+            builder.enable_io();
+        }
+        let runtime = builder
+            .enable_time()
             .on_thread_park(move || {
                 if seen.is_reached()
                     && let Some(waker) = seen.waiting.lock().unwrap().take()

@@ -18,11 +18,18 @@ pub struct Trade {
     /// The shop writes its own texts, and the ERP gets them.
     pub texts: bool,
     pub customers: bool,
+    /// Minutes between two pulls of a flow.
+    pub every: u64,
 }
 
 impl Trade {
     pub fn draw(chance: &Chance) -> Self {
-        Self { prices: chance.hits(500), texts: chance.hits(500), customers: chance.hits(600) }
+        Self {
+            prices: chance.hits(500),
+            texts: chance.hits(500),
+            customers: chance.hits(600),
+            every: if chance.hits(500) { 3 } else { 10 },
+        }
     }
 }
 

@@ -134,6 +134,40 @@ fn nothing_is_lost_nothing_twice_on_postgresql() {
 }
 
 #[test]
+fn survey() {
+    let Some(seeds) = number("SURVEY") else { return };
+    let spoilt = asked();
+    let honest = Play { bug: None, ..asked() };
+    let next = AtomicU64::new(number("FROM").unwrap_or(1));
+    let until = number("FROM").unwrap_or(1) + seeds;
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= until {
+                        return;
+                    }
+                    let wrong = play(seed, &spoilt).wrong;
+                    if !wrong.is_empty() && play(seed, &honest).wrong.is_empty() {
+                        println!(
+                            "{:?} seed {seed}: {}",
+                            spoilt.bug,
+                            wrong
+                                .iter()
+                                .take(3)
+                                .map(|w| w.chars().take(160).collect::<String>())
+                                .collect::<Vec<_>>()
+                                .join(" | ")
+                        );
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in [1, 7, 8] {
         let play = || play(seed, &Play::default()).trace;

@@ -57,7 +57,7 @@ pub struct Model {
     pub customers: BTreeMap<u64, Customer>,
     pub orders: BTreeMap<u64, Order>,
     pub next: u64,
-    /// Writes that came over the wire, even of what was there already.
+    /// Writes that came over the wire and were carried out, even of what was there already.
     pub writes: u64,
     /// When an article was last taken away here.
     pub removed: BTreeMap<String, DateTime<Utc>>,
@@ -225,7 +225,6 @@ impl Model {
     }
 
     fn product_item(&mut self, op: &str, item: &Value, now: i64) -> Value {
-        self.writes += 1;
         let id = if op == "create" {
             let sku = item["sku"].as_str().unwrap_or_default().to_owned();
             if !self.product(&sku).is_empty() {
@@ -251,6 +250,7 @@ impl Model {
             product.active = active;
         }
         product.updated = now;
+        self.writes += 1;
         Some(show_product(id, product))
     }
 
@@ -277,7 +277,6 @@ impl Model {
 
     /// The ERP takes the same customer as often as it is sent.
     fn customer_save(&mut self, id: Option<u64>, call: &Call<'_>) -> Answer {
-        self.writes += 1;
         let id = id.unwrap_or_else(|| self.add_customer(Customer::default()));
         let Some(customer) = self.customers.get_mut(&id) else {
             return answer(404, json!({"error": "no such customer"}));
@@ -289,6 +288,7 @@ impl Model {
             name.clone_into(&mut customer.name);
         }
         customer.updated = call.now;
+        self.writes += 1;
         answer(200, json!({"id": id}))
     }
 
@@ -317,7 +317,6 @@ impl Model {
     }
 
     fn order_status(&mut self, id: u64, status: &str, now: i64) -> Answer {
-        self.writes += 1;
         let Some(order) = self.orders.get_mut(&id) else { return answer(404, json!({"error": "no such order"})) };
         // What is shipped is not confirmed again in the ERP.
         let confirms = self.kind == Kind::Erp && order.status == "draft";
@@ -325,6 +324,7 @@ impl Model {
             status.clone_into(&mut order.status);
         }
         order.updated = now;
+        self.writes += 1;
         let (shown, lines) = (show_order(id, order), order.lines.clone());
         if confirms {
             self.take_off(&lines);
@@ -361,13 +361,10 @@ impl Model {
             ("GET", _) => self.list(call),
             ("POST", ["products", "batch"]) => self.products_batch(call),
             ("POST", ["stock" | "prices", "batch"]) => self.facets_batch(call),
-            ("PUT", ["products", product]) => {
-                self.writes += 1;
-                match self.change_product(id(product), &call.body, call.now) {
-                    Some(row) => answer(200, row),
-                    None => answer(404, json!({"error": "no such product"})),
-                }
-            }
+            ("PUT", ["products", product]) => match self.change_product(id(product), &call.body, call.now) {
+                Some(row) => answer(200, row),
+                None => answer(404, json!({"error": "no such product"})),
+            },
             ("POST", ["customers"]) => self.customer_save(None, call),
             ("PUT", ["customers", customer]) => self.customer_save(Some(id(customer)), call),
             ("POST", ["orders"]) => self.order_create(call),

@@ -61,7 +61,7 @@ pub fn play(seed: u64, play: &Play) -> Outcome {
     let chance = Arc::new(Chance::new(seed));
     let mood = Arc::new(Mood::draw(&chance, &play.without));
     let trade = Trade::draw(&chance);
-    let base = Arc::new(Base::new());
+    let base = Arc::new(Base::new(play.postgres.is_some()));
     let stage = Stage {
         wire: Wire::new(Arc::new(Chance::new(seed.rotate_left(17))), mood.clone(), clock.clone(), env.clone()),
         clock,
@@ -131,6 +131,7 @@ impl Stage {
         let mut life = Life::new(&self.wire, &self.clock, &self.chance, self.trade);
         for epoch in 0..1 + self.chance.below(3) {
             self.wire.note(format!("start {epoch}"));
+            self.open();
             let engine = self.engine();
             let stop = CancellationToken::new();
             let mut running = Box::pin(engine.run(&stop));
@@ -152,6 +153,7 @@ impl Stage {
         let mut wrong = Vec::new();
         if self.chance.hits(200) {
             self.wire.note("start for good");
+            self.open();
             let engine = self.engine();
             let stop = CancellationToken::new();
             let mut running = Box::pin(engine.run(&stop));
@@ -159,13 +161,20 @@ impl Stage {
             let mut end = self.drive(running.as_mut(), &mut life, until);
             self.wire.calm();
             self.wire.note("calm");
-            if end.is_err() {
-                // The longest that anything waits, and a full pull after it.
-                let time = Some(self.clock.truth() + chrono::Duration::minutes(150));
+            // The longest that anything waits, and a full pull after it; mostly two full pulls do.
+            for minutes in [65, 25, 25, 35] {
+                if end.is_ok() {
+                    break;
+                }
+                let time = Some(self.clock.truth() + chrono::Duration::minutes(minutes));
                 end = self.drive(running.as_mut(), &mut life, Until { time, ..Until::END });
+                wrong = self.look(&life, Reach::All).into_iter().map(|line| format!("daemon: {line}")).collect();
+                if wrong.is_empty() {
+                    break;
+                }
             }
-            if let Err(End::Over) = end {
-                wrong.extend(self.look(&life, Reach::All).into_iter().map(|line| format!("daemon: {line}")));
+            if end.is_err_and(|end| end == End::Endless) {
+                wrong.push("the daemon does not come to rest".into());
             }
         }
         self.wire.calm();
@@ -173,6 +182,7 @@ impl Stage {
         // Where several daemons share a database, leases of one that crashed run out before another takes over.
         self.clock.pass(chrono::Duration::minutes(10));
         self.wire.tick();
+        self.open();
         for kind in [RunKind::Delta, RunKind::Full] {
             match self.settle(kind, &mut life) {
                 Ok(left) => {
@@ -317,7 +327,7 @@ impl Stage {
                 self.approve();
             }
             if let Some(left) = &mut happenings
-                && self.chance.hits(250)
+                && self.chance.hits(330)
             {
                 if *left == 0 {
                     return Err(End::Over);
@@ -346,10 +356,14 @@ impl Stage {
         self.wire.tick();
     }
 
-    fn engine(&self) -> Engine {
-        let shelf = &*SHELF;
+    /// Opens the store anew, as a process does that starts.
+    fn open(&self) {
         *self.store.lock().unwrap() = None;
         *self.store.lock().unwrap() = Some(self.base.open(self.database.url()));
+    }
+
+    fn engine(&self) -> Engine {
+        let shelf = &*SHELF;
         let gate = Gate::new(
             self.store(),
             self.base.clone(),
@@ -383,7 +397,7 @@ impl Stage {
             entities: shelf.entities.clone(),
             routes: Routes::new(flows(self.trade)).unwrap(),
             limits: Limits {
-                poll: Duration::from_secs(60),
+                poll: Duration::from_secs(180),
                 systems: BTreeMap::from([("erp".to_owned(), limits.clone()), ("shop".to_owned(), limits)]),
                 ..Limits::default()
             },
