@@ -44,6 +44,9 @@ pub struct Progress {
     pub link: Option<String>,
     /// Rows announced for the whole listing.
     pub total: Option<u64>,
+    /// Whether rows left it while it was read: then their number proves no end.
+    #[serde(default)]
+    shrunk: bool,
     /// Fingerprint of the last page's rows.
     print: Option<String>,
 }
@@ -121,10 +124,8 @@ impl Pager {
             None => Ok(None),
         };
         let total = number(self.total.as_ref())?;
-        if let (Some(before), Some(now)) = (at.total, total)
-            && now < before
-            && matches!(self.by, By::Number | By::Offset)
-        {
+        at.shrunk |= at.total.zip(total).is_some_and(|(before, now)| now < before);
+        if at.shrunk && matches!(self.by, By::Number | By::Offset) {
             return Err(odd(
                 "rows left the listing while it was read, so others may have been skipped; it has to be read again",
             ));
@@ -134,6 +135,8 @@ impl Pager {
 
         let more = match self.by {
             By::Link | By::Cursor => self.follow(&mut at, page, &seen).map_err(unread)?,
+            // What follows a key can be asked for until nothing does.
+            By::Keyset if at.shrunk => page.rows > 0,
             By::Number | By::Offset | By::Keyset => match (at.total, pages) {
                 (Some(total), _) => at.seen < total && page.rows > 0,
                 (None, Some(pages)) => at.pages < pages,

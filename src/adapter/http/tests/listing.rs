@@ -83,6 +83,27 @@ async fn a_listing_that_shrinks_while_it_is_read_is_an_error() {
     assert!(failure.message.contains("rows left the listing"), "{failure}");
 }
 
+/// Otherwise a row that leaves makes up for one that a page cut short does not show, and an object that is there is taken for deleted.
+#[tokio::test]
+async fn a_listing_by_key_that_shrinks_while_it_is_read_is_read_until_nothing_follows() {
+    let toml = NUMBERED
+        .replace("page = \"${page.number}\"", "after = \"${page.after}\"")
+        .replace("by = \"number\"", "by = \"keyset\"");
+    let (shop, fake) = system(&toml, |request| {
+        let row = |id: i32| json!({ "id": id, "type": "simple", "at": null });
+        let (total, rows) = match query(request, "after").as_deref() {
+            None => ("4", json!([row(1), row(2)])),
+            // 2 is gone by now, and this page is cut short.
+            Some("2") => ("3", json!([row(3)])),
+            Some("3") => ("3", json!([row(4)])),
+            _ => ("3", json!([])),
+        };
+        reply_with(200, &[("x-total", total)], &rows.to_string())
+    });
+    assert_eq!(ids(&pull_all(&*shop, "product", None).await.unwrap()), ["1", "2", "3", "4"]);
+    assert_eq!(fake.count("/api/products"), 4);
+}
+
 #[tokio::test]
 async fn endless_paging_ends_with_an_error() {
     let toml = NUMBERED.replace("total = '${integer(headers[\"x-total\"])}'", "max_pages = 3");
