@@ -94,6 +94,9 @@ impl Check<'_> {
         if self.trade.texts && !there.text.is_empty() && product.text != kept(Kind::Erp, &there.text) {
             differ("text", &product.text, &there.text);
         }
+        if !self.trade.texts && there.text != kept(Kind::Shop, &product.text) {
+            differ("text", &product.text, &there.text);
+        }
         if product.text.chars().count() > ERP_TEXT {
             differ("a text too long", &product.text, &there.text);
         }

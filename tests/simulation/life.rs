@@ -44,12 +44,23 @@ pub struct Life<'a> {
     pub sold: BTreeSet<String>,
     skus: u64,
     numbers: u64,
+    /// Articles that whoever goes through the ERP's catalog has yet to come to.
+    round: Vec<u64>,
 }
 
 impl<'a> Life<'a> {
     pub fn new(wire: &'a Wire, clock: &'a SimClock, chance: &'a Chance, trade: Trade) -> Self {
-        let mut life =
-            Self { wire, clock, chance, trade, touched: BTreeSet::new(), sold: BTreeSet::new(), skus: 0, numbers: 0 };
+        let mut life = Self {
+            wire,
+            clock,
+            chance,
+            trade,
+            touched: BTreeSet::new(),
+            sold: BTreeSet::new(),
+            skus: 0,
+            numbers: 0,
+            round: Vec::new(),
+        };
         for _ in 0..2 + chance.below(13) {
             life.new_product();
         }
@@ -163,14 +174,43 @@ impl<'a> Life<'a> {
         });
     }
 
+    /// Whether somebody is in the middle of something.
+    pub fn is_busy(&self) -> bool {
+        !self.round.is_empty()
+    }
+
+    /// Somebody renames an article of the ERP.
+    fn rename(&mut self, id: u64) {
+        let name = self.words();
+        self.change("erp", id, "renames", |product| product.name = name);
+    }
+
+    /// Changes of one field each, so that its neighbours have no reason to be written.
+    pub fn tidy(&mut self) {
+        if let Some(id) = self.product("shop") {
+            self.touch(id);
+            self.change("shop", id, "meddles with", |product| product.active = !product.active);
+        }
+        let (host, kind) = if self.trade.texts { ("shop", Kind::Shop) } else { ("erp", Kind::Erp) };
+        if let Some(id) = self.product(host) {
+            let text = kept(kind, &self.words());
+            self.change(host, id, "describes", |product| product.text = text);
+        }
+    }
+
     /// One thing happens.
     pub fn happen(&mut self) {
-        match self.chance.below(18) {
+        if let Some(id) = self.round.pop() {
+            if self.wire.with("erp", |model| model.products.contains_key(&id)) {
+                self.rename(id);
+            }
+            return;
+        }
+        match self.chance.below(19) {
             0 => self.new_product(),
             1 | 2 => {
                 let Some(id) = self.product("erp") else { return };
-                let name = self.words();
-                self.change("erp", id, "renames", |product| product.name = name);
+                self.rename(id);
             }
             3 => {
                 let Some(id) = self.product("erp") else { return };
@@ -246,10 +286,11 @@ impl<'a> Life<'a> {
                 let product = self.wire.with("shop", |model| model.products.remove(&id).unwrap());
                 self.wire.note(format!("life: shop deletes {} ({id})", product.sku));
             }
-            13 if self.trade.texts => {
-                let Some(id) = self.product("shop") else { return };
-                let text = kept(Kind::Shop, &self.words());
-                self.change("shop", id, "describes", |product| product.text = text);
+            13 => {
+                let (host, kind) = if self.trade.texts { ("shop", Kind::Shop) } else { ("erp", Kind::Erp) };
+                let Some(id) = self.product(host) else { return };
+                let text = kept(kind, &self.words());
+                self.change(host, id, "describes", |product| product.text = text);
             }
             14 => self.new_customer(),
             15 => {
@@ -264,6 +305,8 @@ impl<'a> Life<'a> {
                 });
             }
             16 | 17 => self.new_order(),
+            // From the end: what is listed last has changed first.
+            18 => self.round = self.wire.with("erp", |model| model.products.keys().copied().collect()),
             _ => {}
         }
     }

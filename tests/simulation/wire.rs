@@ -85,6 +85,11 @@ impl Wire {
         self.calm.store(true, Ordering::Relaxed);
     }
 
+    /// Both sides agree, and nothing is under way.
+    pub fn rest(&self) {
+        self.state.lock().unwrap().witness.at_rest = true;
+    }
+
     pub fn is_calm(&self) -> bool {
         self.calm.load(Ordering::Relaxed)
     }
@@ -156,6 +161,11 @@ impl Wire {
             ("erp", "GET", "/stock") => witness.stock_is_listed(erp),
             ("shop", "POST", "/stock/batch") => witness.stock_is_written(shop, &call.body, sent),
             ("shop", "POST", "/products/batch") => witness.products_are_written(erp, shop, &call.body, now),
+            ("erp", "PUT", path) => {
+                if let Some(id) = path.strip_prefix("/products/").and_then(|id| id.parse().ok()) {
+                    witness.product_is_written(erp, id, &call.body);
+                }
+            }
             _ => {}
         }
         models.get_mut(host).unwrap().handle(call)

@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Duration, Utc};
 use serde_json::Value;
 
-use crate::models::{Model, id_of, items};
+use crate::models::{Model, id_of, items, kept};
 
 /// For so long after it has been deleted at the ERP an article may still be hidden in the shop though it is back: the full pull
 /// that finds the old object gone hides it, the next one shows the new one.
@@ -27,6 +27,8 @@ struct Reading {
 
 #[derive(Default)]
 pub struct Witness {
+    /// Everything was at rest before what happens now: nothing has to be written that is there already.
+    pub at_rest: bool,
     readings: BTreeMap<String, Vec<Reading>>,
     /// When an order was first told to whoever lists the shop's orders.
     told: BTreeMap<String, DateTime<Utc>>,
@@ -80,9 +82,24 @@ impl Witness {
         }
     }
 
+    /// What is there already, in the way of whoever keeps it, is not written once more.
+    pub fn product_is_written(&mut self, model: &Model, id: u64, item: &Value) {
+        let Some(product) = model.products.get(&id).filter(|_| self.at_rest) else { return };
+        let text = |field: &str, there: &str| item[field].as_str().is_some_and(|text| kept(model.kind, text) == there);
+        let idle = [
+            ("name", text("name", &product.name)),
+            ("text", text("text", &product.text)),
+            ("active", item["active"].as_bool() == Some(product.active)),
+        ];
+        for (field, _) in idle.iter().filter(|(_, is_idle)| *is_idle) {
+            self.wrong.push(format!("{}: its {field} is written though it is there already", product.sku));
+        }
+    }
+
     /// Nothing may be hidden in the shop that the ERP has had all along.
     pub fn products_are_written(&mut self, erp: &Model, shop: &Model, body: &Value, now: DateTime<Utc>) {
         for item in items(&body["update"]) {
+            self.product_is_written(shop, id_of(&item["id"]), &item);
             let Some(product) = shop.products.get(&id_of(&item["id"])).filter(|_| item["active"] == false) else {
                 continue;
             };

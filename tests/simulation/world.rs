@@ -183,7 +183,16 @@ impl Stage {
         self.clock.pass(chrono::Duration::minutes(10));
         self.wire.tick();
         self.open();
-        for kind in [RunKind::Delta, RunKind::Full] {
+        // Last, when all is at rest, one more change or two.
+        let mut kinds = vec![RunKind::Delta, RunKind::Full];
+        if self.chance.hits(400) {
+            kinds.push(RunKind::Full);
+        }
+        for (at, kind) in kinds.into_iter().enumerate() {
+            if at == 2 {
+                self.wire.rest();
+                life.tidy();
+            }
             match self.settle(kind, &mut life) {
                 Ok(left) => {
                     wrong.extend(left);
@@ -226,8 +235,8 @@ impl Stage {
                 Err(error) => return Err(format!("the engine gave up: {error}")),
             };
             left = self.left(&found, kind);
-            if left.is_empty() && self.wire.writes() == writes && !self.wire.has_late() && found.delivered.written == 0
-            {
+            let is_quiet = self.wire.writes() == writes && !self.wire.has_late() && found.delivered.written == 0;
+            if left.is_empty() && found.held.is_empty() && is_quiet {
                 return Ok(Vec::new());
             }
             if self.wire.writes() > writes {
@@ -327,12 +336,14 @@ impl Stage {
                 self.approve();
             }
             if let Some(left) = &mut happenings
-                && self.chance.hits(330)
+                && (life.is_busy() || self.chance.hits(330))
             {
                 if *left == 0 {
                     return Err(End::Over);
                 }
-                *left -= 1;
+                if !life.is_busy() {
+                    *left -= 1;
+                }
                 life.happen();
             }
         }
