@@ -39,6 +39,7 @@ troubles! {
     Busy = "busy",
     Untold = "untold",
     Stall = "stall",
+    CutOff = "cut-off",
     // With the machine.
     Crash = "crash",
     Sleep = "sleep",

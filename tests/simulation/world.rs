@@ -33,6 +33,7 @@ use crate::{
     company::{SHELF, flows},
     database::Database,
     gate::{Base, Gate},
+    lag::LaggingStore,
     life::{Life, Trade},
     mood::{Mood, Trouble},
     saboteur::{Bug, SpoiltStore, SpoiltSystem, SpoiltWire},
@@ -391,6 +392,13 @@ impl Stage {
                 transport = Arc::new(SpoiltWire(self.wire.clone()));
             }
         }
+        let store: Arc<dyn Store> = Arc::new(LaggingStore::new(
+            store,
+            self.wire.clone(),
+            self.mood.clone(),
+            self.chance.clone(),
+            self.env.clone(),
+        ));
         let world = World { env: self.env.clone(), transport, folder: "/nonexistent".into() };
         let open = |name: &str, (manifest, settings): &(Arc<Manifest>, Settings)| -> Arc<dyn System> {
             let inner = adapter::open(name, manifest, settings, &world).unwrap();
