@@ -333,7 +333,7 @@ impl Stage {
             if until.time.is_some_and(|time| time <= self.clock.truth()) {
                 return Err(End::Over);
             }
-            if jumps % 40 == 0 && until.time.is_some() {
+            if jumps % 15 == 0 {
                 self.approve();
             }
             if let Some(left) = &mut happenings
