@@ -20,6 +20,18 @@ pub(super) async fn write_note(tx: &mut Tx, name: &str, value: &Value) -> Result
     tx.execute("store a note", NOTE, args![name, json(value)?]).await.map(drop)
 }
 
+const KEEP: &str = "UPDATE lease SET until = $4 WHERE name = $1 AND owner = $2 AND fence = $3";
+
+fn keep_args(lease: &Lease, span: Duration, now: DateTime<Utc>) -> Vec<super::sql::Arg> {
+    args![lease.name.as_str(), lease.owner.as_str(), lease.fence, after(now, span)]
+}
+
+/// Renews a lease inside a transaction, and holds its row until the end of that: nobody takes it over between.
+pub(super) async fn keep_lease(tx: &mut Tx, lease: &Lease, span: Duration, now: DateTime<Utc>) -> Result<()> {
+    let kept = tx.execute("keep a lease", KEEP, keep_args(lease, span, now)).await?;
+    if kept > 0 { Ok(()) } else { Err(StoreError::Overtaken) }
+}
+
 impl Database {
     pub(super) async fn recover(&self, now: DateTime<Utc>) -> Result<u64> {
         const JOBS: &str =
@@ -69,9 +81,7 @@ impl Database {
     }
 
     pub(super) async fn keep(&self, lease: &Lease, until: Duration, now: DateTime<Utc>) -> Result<bool> {
-        const SQL: &str = "UPDATE lease SET until = $4 WHERE name = $1 AND owner = $2 AND fence = $3";
-        let args = args![lease.name.as_str(), lease.owner.as_str(), lease.fence, after(now, until)];
-        Ok(self.pool.execute("keep a lease", SQL, args).await? > 0)
+        Ok(self.pool.execute("keep a lease", KEEP, keep_args(lease, until, now)).await? > 0)
     }
 
     pub(super) async fn drop_lease(&self, lease: &Lease) -> Result<()> {

@@ -77,6 +77,9 @@ pub enum StoreError {
     /// Somebody else committed first (a record of the same key, a lost lease); compute again from fresh rows.
     #[error("state store: {0} was changed by another worker meanwhile")]
     Stale(&'static str),
+    /// The lease under which this was done ran out, and somebody else does it now: nothing of it was stored.
+    #[error("another process has taken over meanwhile; nothing more of this one is stored")]
+    Overtaken,
 }
 
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -579,6 +582,9 @@ pub struct PageCommit {
     pub cursor: Option<String>,
     /// Small values that are true once the page is durable; see [`Store::note`].
     pub notes: Vec<(String, Value)>,
+    /// The lease that the page was read under, renewed with it for so long. One that somebody else has taken over makes the
+    /// page [`StoreError::Overtaken`]: what was read before a long pause must not come after what others read since.
+    pub lease: Option<(Lease, Duration)>,
 }
 
 /// Replica number of each written row, in the order of [`PageCommit::replicas`].

@@ -143,7 +143,9 @@ pub(super) async fn open_postgres(url: &str, schema: Option<&str>) -> Result<Poo
         .application_name("vaiven")
         .statement_cache_capacity(200)
         // Statements carry small sets against big tables; plans cached while a table was still small must not scan it later.
-        .options([("jit", "off"), ("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")]);
+        .options([("jit", "off"), ("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")])
+        // A daemon that is paused, or cut off, in the middle of a transaction keeps its locks from all others no longer.
+        .options([("idle_in_transaction_session_timeout", "20s")]);
     if let Some(schema) = schema {
         options = options.options([("search_path", schema)]);
     }

@@ -6,7 +6,7 @@ use roaring::RoaringBitmap;
 use super::{
     Balance, NewJob, Numbers, PageCommit, Replica, Result, RunKind, Sighted, Sighting,
     database::Database,
-    housekeeping::write_note,
+    housekeeping::{keep_lease, write_note},
     merged::{mark_conflicts, write_merged},
     queue::{lock_target, open_jobs, wake},
     replica::{Cause, Replicas, Writer, select_replicas},
@@ -73,6 +73,9 @@ impl Database {
         replicas.prepare(&writes).await?;
         let jobs = self.job_lines(&page.jobs, now).await?;
         let mut tx = self.pool.begin("commit a page").await?;
+        if let Some((lease, span)) = &page.lease {
+            keep_lease(&mut tx, lease, *span, now).await?;
+        }
         if !page.replicas.is_empty() {
             lock_target(&mut tx, replicas.system, false).await?;
         }

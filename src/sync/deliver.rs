@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::Value;
@@ -18,6 +19,7 @@ use super::{
     flight, learn, outcome,
     prepare::{self, Task},
     pull,
+    term::Term,
 };
 use crate::{
     failure::{Cause, Class, Failure},
@@ -145,12 +147,8 @@ pub(super) async fn batch(
     let work = batch.carry_out(jobs.clone(), stop);
     let Some(delivered) = alive(parts, &jobs, work, stop).await else {
         // As after a crash: intents say what may have happened.
-        tracing::warn!(
-            target,
-            entity,
-            jobs = jobs.len(),
-            "no answer in time for the stop; what was under way is given back"
-        );
+        let why = if stop.is_cancelled() { "no answer in time for the stop" } else { "its leases have run out" };
+        tracing::warn!(target, entity, jobs = jobs.len(), "{why}; what was under way is given back");
         parts.store.release(&fences(&jobs), parts.env.now()).await?;
         return Ok(true);
     };
@@ -197,33 +195,41 @@ pub(super) fn fences(jobs: &[Job]) -> Vec<(i64, i64)> {
     jobs.iter().map(|job| (job.id, job.fence)).collect()
 }
 
-/// Runs `work` while renewing the leases of its jobs; nothing when it did not end in time after a stop.
+/// Runs `work` while renewing the leases of its jobs; nothing when it did not end in time after a stop, or when the leases
+/// were over before it: what it has not sent by then is somebody else's to send.
 pub(super) async fn alive<T>(
     parts: &Parts,
     jobs: &[Job],
     work: impl Future<Output = T>,
     stop: &CancellationToken,
 ) -> Option<T> {
-    let fences = fences(jobs);
+    let (fences, lease) = (fences(jobs), parts.limits.lease);
+    let term = Term::until(jobs.iter().map(|job| job.due).min().unwrap_or(DateTime::<Utc>::MAX_UTC));
     let overdue = async {
         stop.cancelled().await;
         parts.env.sleep(GRACE).await;
     };
-    let renewing = async {
+    let lost = async {
         loop {
-            parts.env.sleep(parts.limits.lease / 3).await;
-            if let Err(error) = parts.store.renew(&fences, parts.limits.lease, parts.env.now()).await {
-                tracing::warn!(%error, "leases could not be renewed");
+            parts.env.sleep(lease / 3).await;
+            let now = parts.env.now();
+            match parts.store.renew(&fences, lease, now).await {
+                Ok(held) if held.len() == fences.len() => term.extend(outcome::later(now, lease)),
+                Ok(_) => return,
+                Err(error) => tracing::warn!(%error, "leases could not be renewed"),
             }
         }
     };
     // Side by side: while one waits for the store's writer, the other may be the one that has it.
-    tokio::select! {
-        biased;
-        done = work => Some(done),
-        () = overdue => None,
-        never = renewing => never,
-    }
+    let side_by_side = async {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = overdue => None,
+            () = lost => None,
+        }
+    };
+    term.bound(&parts.env, side_by_side).await.flatten()
 }
 
 /// One claim's jobs: same target, same entity.

@@ -13,8 +13,9 @@ use super::{
     Flow, Routes, RunReport, Scope, brakes,
     deliver::{self, Tally},
     outcome,
-    pass::Share,
+    pass::{Share, after_others},
     pull::{self, Asked},
+    term::leading,
 };
 use crate::{
     env::Env,
@@ -65,6 +66,13 @@ pub struct Limits {
     /// So many writes of one value to one object within an hour, and it is left alone; 0 = never.
     pub fuse: u32,
     pub systems: BTreeMap<String, SystemLimits>,
+}
+
+impl Limits {
+    /// How long a pull, a flow's turn or a target's deliveries are ours without a sign of life: they give one less often.
+    pub(super) fn long(&self) -> Duration {
+        self.lease.saturating_mul(2)
+    }
 }
 
 impl Default for Limits {
@@ -347,7 +355,10 @@ impl Engine {
             if cancel.is_cancelled() {
                 break;
             }
-            runs.push(pull::pull(&self.parts, &flow.from, entity, kind, trigger, cancel).await?);
+            let report = pull::pull(&self.parts, &flow.from, entity, kind, trigger, cancel).await?;
+            // What another daemon reads at the moment is enough for a delta, of which there are many.
+            let is_full = kind == RunKind::Full;
+            runs.push(if is_full { after_others(&self.parts, report, trigger, cancel).await? } else { report });
         }
         Ok(runs)
     }
@@ -363,6 +374,7 @@ impl Engine {
             return Ok(None);
         }
         let report = pull::pull(&self.parts, target, entity, RunKind::Full, trigger, cancel).await?;
+        let report = after_others(&self.parts, report, trigger, cancel).await?;
         if report.is_green() && report.run.is_some() {
             deliver::adopted(&self.parts, target, entity).await?;
         }
@@ -463,41 +475,55 @@ impl Engine {
         }))
     }
 
-    /// Pulls one flow whenever it is due; a firing missed while the daemon was down is made up for once.
+    /// Pulls one flow whenever it is due; a firing missed while the daemon was down is made up for once. Of several daemons
+    /// one has the turn. A firing is over when its pulls are: should that one be killed in it, another begins it anew.
     async fn keep_flow(&self, flow: &Flow, shutdown: &CancellationToken) -> Result<(), StoreError> {
-        let (delta_note, full_note) = (format!("fired:{}", flow.name), format!("fired-full:{}", flow.name));
+        let lease = format!("flow:{}", flow.name);
         while !shutdown.is_cancelled() {
             let now = self.parts.env.now();
-            let due = |table: Option<&super::Timetable>, last: Option<DateTime<Utc>>| match (table, last) {
-                (None, _) => None,
-                (Some(_), None) => Some(now),
-                // The clock was set back: to wait for what it showed then may take a day.
-                (Some(_), Some(last)) if last > now + SKEW => Some(now),
-                (Some(table), Some(last)) => table.next(last),
-            };
-            let full = due(flow.full.as_ref(), self.fired(&full_note).await?);
-            let delta = due(flow.every.as_ref(), self.fired(&delta_note).await?);
-            let Some(next) = full.into_iter().chain(delta).min() else { return Ok(()) };
+            let Some((next, _)) = self.firing(flow, now).await? else { return Ok(()) };
             if next > now {
                 tokio::select! {
                     biased;
                     () = shutdown.cancelled() => return Ok(()),
                     () = self.parts.env.clock.sleep_until(next) => {}
                 }
-                continue;
-            }
-            let is_full = full.is_some_and(|at| at <= now);
-            let kind = if is_full { RunKind::Full } else { RunKind::Delta };
-            self.pull_flow(flow, None, kind, "schedule", shutdown).await?;
-            if !shutdown.is_cancelled() {
-                let value = Value::from(now.to_rfc3339());
-                if is_full {
-                    self.parts.store.note(&full_note, &value).await?;
-                }
-                self.parts.store.note(&delta_note, &value).await?;
+            } else if leading(&self.parts, &lease, self.take_turn(flow, shutdown)).await?.is_none() {
+                self.pause(self.parts.limits.poll, shutdown).await;
             }
         }
         Ok(())
+    }
+
+    async fn take_turn(&self, flow: &Flow, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        let now = self.parts.env.now();
+        // The daemon that had the turn just before may have seen to it.
+        let Some((_, kind)) = self.firing(flow, now).await?.filter(|(at, _)| *at <= now) else { return Ok(()) };
+        self.pull_flow(flow, None, kind, "schedule", shutdown).await?;
+        if !shutdown.is_cancelled() {
+            let value = Value::from(now.to_rfc3339());
+            if kind == RunKind::Full {
+                self.parts.store.note(&full_note(flow), &value).await?;
+            }
+            self.parts.store.note(&delta_note(flow), &value).await?;
+        }
+        Ok(())
+    }
+
+    /// When a flow fires next as seen at `now`, and what it is then: a full pull is a delta as well. Nothing where it has no
+    /// schedule.
+    async fn firing(&self, flow: &Flow, now: DateTime<Utc>) -> Result<Option<(DateTime<Utc>, RunKind)>, StoreError> {
+        let due = |table: Option<&super::Timetable>, last: Option<DateTime<Utc>>| match (table, last) {
+            (None, _) => None,
+            (Some(_), None) => Some(now),
+            // The clock was set back: to wait for what it showed then may take a day.
+            (Some(_), Some(last)) if last > now + SKEW => Some(now),
+            (Some(table), Some(last)) => table.next(last),
+        };
+        let full = due(flow.full.as_ref(), self.fired(&full_note(flow)).await?);
+        let delta = due(flow.every.as_ref(), self.fired(&delta_note(flow)).await?);
+        let kind = if full.is_some_and(|at| at <= now) { RunKind::Full } else { RunKind::Delta };
+        Ok(full.into_iter().chain(delta).min().map(|next| (next, kind)))
     }
 
     async fn fired(&self, note: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
@@ -580,6 +606,14 @@ impl Engine {
             () = self.parts.env.sleep(wait) => {}
         }
     }
+}
+
+fn delta_note(flow: &Flow) -> String {
+    format!("fired:{}", flow.name)
+}
+
+fn full_note(flow: &Flow) -> String {
+    format!("fired-full:{}", flow.name)
 }
 
 impl Parts {

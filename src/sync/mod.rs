@@ -23,6 +23,7 @@ mod reader;
 mod routes;
 mod scope;
 mod shared;
+mod term;
 mod timetable;
 mod undo;
 mod wanted;

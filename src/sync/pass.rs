@@ -144,7 +144,7 @@ impl Engine {
 }
 
 /// A pull that somebody else was at is done again when he is through.
-async fn after_others(
+pub(super) async fn after_others(
     parts: &Parts,
     mut report: RunReport,
     trigger: &str,

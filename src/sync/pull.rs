@@ -1,12 +1,14 @@
 //! One run: reads an entity of a system page by page, and after a complete reading finds what is gone.
 
+use std::time::Duration;
+
 use roaring::RoaringBitmap;
 use serde::Serialize;
 use serde_json::Value;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    brakes::{self, LEASE},
+    brakes,
     detect::{Reading, add, count},
     engine::Parts,
     flight::{self, Evidence},
@@ -88,8 +90,10 @@ pub(super) async fn list(
         report.error = Some(format!("system {system} is left alone until {}", until.format("%H:%M:%S UTC")));
         return Ok(report);
     }
-    let Some(mut lease) =
-        parts.store.acquire(&format!("pull:{system}/{entity}"), &parts.owner, LEASE, parts.env.now()).await?
+    let Some(lease) = parts
+        .store
+        .acquire(&format!("pull:{system}/{entity}"), &parts.owner, parts.limits.long(), parts.env.now())
+        .await?
     else {
         return Ok(report);
     };
@@ -108,8 +112,8 @@ pub(super) async fn list(
     let remapped = last.is_some_and(|last| last != reader);
     let mapping = mapping.as_ref();
     let reading = Reading { parts, system: endpoint.as_ref(), mapping, entity, run, remapped };
-    let listing = Listing { since: since.as_deref(), facts, evidence: evidence.as_ref() };
-    let result = pages(&reading, &listing, &mut lease, &mut report.balance, cancel).await;
+    let listing = Listing { since: since.as_deref(), facts, evidence: evidence.as_ref(), lease: &lease };
+    let result = pages(&reading, &listing, &mut report.balance, cancel).await;
     match result {
         Ok(()) => {
             super::engine::recovered(parts, system).await?;
@@ -119,6 +123,13 @@ pub(super) async fn list(
             report.error = Some(outcome::describe(&failure));
         }
         Err(Stop::Told) => report.error = Some(STOPPED.to_owned()),
+        // What is to be ruled on, and what is left to read, is the other's.
+        Err(Stop::Store(error @ StoreError::Overtaken)) => {
+            tracing::warn!(system, entity, run, "{error}");
+            report.error = Some(error.to_string());
+            parts.store.end_run(run, &report.balance, report.error.as_deref(), parts.env.now()).await?;
+            return Ok(report);
+        }
         Err(Stop::Store(error)) => {
             report.error = Some(error.to_string());
             parts.store.drop_lease(&lease).await?;
@@ -146,6 +157,14 @@ struct Listing<'a> {
     facts: &'a Facts,
     /// Of stock that orders depend on.
     evidence: Option<&'a Evidence>,
+    lease: &'a Lease,
+}
+
+impl Listing<'_> {
+    /// The lease as a page carries it.
+    fn held(&self, parts: &Parts) -> (Lease, Duration) {
+        (self.lease.clone(), parts.limits.long())
+    }
 }
 
 /// What a page makes true besides its rows.
@@ -153,6 +172,7 @@ struct Listing<'a> {
 struct Marks {
     cursor: Option<String>,
     notes: Vec<(String, Value)>,
+    lease: Option<(Lease, Duration)>,
 }
 
 /// Why a run ended before its time.
@@ -178,7 +198,6 @@ impl From<Failure> for Stop {
 async fn pages(
     reading: &Reading<'_>,
     listing: &Listing<'_>,
-    lease: &mut Lease,
     total: &mut Balance,
     cancel: &CancellationToken,
 ) -> Result<(), Stop> {
@@ -213,13 +232,10 @@ async fn pages(
         // With the last page: then no figure of it is published by what was known before.
         let ends = listing.evidence.filter(|_| following.is_none() && !is_short);
         let proven = ends.map(|evidence| evidence.note(listing.facts, seen > 0, fresh, cursor.as_deref()));
-        let marks = Marks { cursor, notes: proven.into_iter().collect() };
+        let marks = Marks { cursor, notes: proven.into_iter().collect(), lease: Some(listing.held(parts)) };
         commit(reading, &rows, &errors, marks, read_at, total, &mut pass).await?;
         if let Some(receipt) = receipt {
             reading.system.settle(reading.entity, &receipt).await?;
-        }
-        if !parts.store.keep(lease, LEASE, parts.env.now()).await? {
-            return Err(StoreError::Stale("the lease of this run").into());
         }
         let Some(following) = following else {
             if let (None, Some(announced)) = (since, announced)
@@ -242,23 +258,24 @@ async fn pages(
         request = following;
     }
     if since.is_none() && listing.facts.complete {
-        gone(reading, &pass, began, unreadable, total).await?;
+        gone(reading, listing, &pass, began, unreadable, total).await?;
         if total.seen > 0 {
-            forget_rejections(reading).await?;
+            forget_rejections(reading, listing).await?;
         }
     }
     Ok(())
 }
 
 /// After a complete reading: a row that was rejected once and is no longer listed waits for nobody.
-async fn forget_rejections(reading: &Reading<'_>) -> Result<(), StoreError> {
+async fn forget_rejections(reading: &Reading<'_>, listing: &Listing<'_>) -> Result<(), StoreError> {
     let (parts, system) = (reading.parts, reading.system.name());
     let rejected = parts.store.rejection_counts().await?;
     if !rejected.iter().any(|(from, entity, _)| from == system && entity == reading.entity) {
         return Ok(());
     }
     let (run, system, entity) = (reading.run, system.to_owned(), reading.entity.to_owned());
-    let commit = PageCommit { run, system, entity, whole: true, ..PageCommit::default() };
+    let lease = Some(listing.held(parts));
+    let commit = PageCommit { run, system, entity, whole: true, lease, ..PageCommit::default() };
     parts.store.commit_page(commit, parts.env.now()).await.map(drop)
 }
 
@@ -300,6 +317,7 @@ async fn commit(
         };
         detected.commit.cursor.clone_from(&marks.cursor);
         detected.commit.notes.clone_from(&marks.notes);
+        detected.commit.lease.clone_from(&marks.lease);
         let balance = detected.commit.balance.clone();
         // A page of nothing new wakes nobody.
         let stirs = !detected.commit.jobs.is_empty() || !detected.commit.replicas.is_empty();
@@ -323,6 +341,7 @@ async fn commit(
 /// far more often a broken system than an emptied one.
 async fn gone(
     reading: &Reading<'_>,
+    listing: &Listing<'_>,
     pass: &RoaringBitmap,
     began: i64,
     unreadable: bool,
@@ -365,6 +384,7 @@ async fn gone(
             run: reading.run,
             system: system.to_owned(),
             entity: reading.entity.to_owned(),
+            lease: Some(listing.held(parts)),
             ..PageCommit::default()
         };
         if announced.is_none() {
@@ -504,7 +524,7 @@ pub(super) async fn refresh(
     // Never beside a listing of the same objects: it would take what it has not seen yet for gone.
     let name = format!("pull:{system}/{entity}");
     let lease = loop {
-        match parts.store.acquire(&name, &parts.owner, LEASE, parts.env.now()).await? {
+        match parts.store.acquire(&name, &parts.owner, parts.limits.long(), parts.env.now()).await? {
             Some(lease) => break lease,
             None if cancel.is_cancelled() => {
                 report.error = Some(STOPPED.to_owned());
@@ -526,7 +546,11 @@ pub(super) async fn refresh(
     match read {
         Some(Ok(rows)) => {
             let mut pass = RoaringBitmap::new();
-            commit(&reading, &rows, &[], Marks::default(), counter, &mut report.balance, &mut pass).await?;
+            let marks = Marks { lease: Some((lease.clone(), parts.limits.long())), ..Marks::default() };
+            match commit(&reading, &rows, &[], marks, counter, &mut report.balance, &mut pass).await {
+                Err(error @ StoreError::Overtaken) => report.error = Some(error.to_string()),
+                committed => committed?,
+            }
         }
         Some(Err(failure)) => {
             super::engine::struck(parts, system, &failure).await?;

@@ -6,7 +6,6 @@ mod ledger;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -19,6 +18,7 @@ use super::{
     Engine, Parts, Reach, RunReport,
     deliver::sole,
     plan::{self, Agreed},
+    term::holding,
 };
 use crate::{
     failure::Failure,
@@ -28,9 +28,6 @@ use crate::{
 };
 
 pub use self::ledger::Told;
-
-/// How long the targets are ours without a sign of life.
-const SOLE: Duration = Duration::from_secs(120);
 
 /// What became of a plan.
 #[derive(Clone, Debug, Serialize)]
@@ -120,7 +117,7 @@ fn fits(parts: &Parts, agreed: &Agreed) -> Result<(), ApplyError> {
 async fn hold(parts: &Parts, targets: &BTreeSet<String>, leases: &mut Vec<Lease>) -> Result<(), ApplyError> {
     for target in targets {
         let now = parts.env.now();
-        match parts.store.acquire(&sole(target), &parts.owner, SOLE, now).await? {
+        match parts.store.acquire(&sole(target), &parts.owner, parts.limits.long(), now).await? {
             Some(lease) => leases.push(lease),
             None => {
                 let holder = parts.store.holder(&sole(target), now).await?.unwrap_or_default();
@@ -137,21 +134,9 @@ pub(super) async fn alone<T>(
     leases: &[Lease],
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, ApplyError> {
-    let renewing = async {
-        loop {
-            parts.env.sleep(SOLE / 3).await;
-            for lease in leases {
-                if !parts.store.keep(lease, SOLE, parts.env.now()).await? {
-                    return Err(ApplyError::Lost);
-                }
-            }
-        }
-    };
-    // Side by side: while one waits for the store's writer, the other may be the one that has it.
-    tokio::select! {
-        biased;
-        done = work => done.map_err(Into::into),
-        lost = renewing => lost,
+    match holding(parts, leases, work).await {
+        Some(done) => done.map_err(Into::into),
+        None => Err(ApplyError::Lost),
     }
 }
 

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 
 pub(super) use judge::judge;
-pub(super) use ruling::{LEASE, rule, settle, settle_all, tripped};
+pub(super) use ruling::{rule, settle, settle_all, tripped};
 
 use super::{Flow, routes::Routes};
 

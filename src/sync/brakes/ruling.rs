@@ -1,6 +1,6 @@
 //! At the end of a run: how many of its jobs offend, and whether that is within what the flow allows.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -15,8 +15,6 @@ use crate::store::{Example, Held, Lease, Pending, Result, Trip};
 /// Examples told of each brake.
 const TOLD: usize = 5;
 const SLICE: usize = 500;
-/// Lease of a pull, which a ruling is the end of.
-pub(in crate::sync) const LEASE: Duration = Duration::from_secs(120);
 
 /// Rules on the jobs that a run has opened, and lets those go that waited for it.
 pub(in crate::sync) async fn rule(parts: &Parts, run: i64, lease: Option<&Lease>) -> Result<()> {
@@ -115,7 +113,7 @@ async fn at(parts: &Parts, pending: &Pending, target: &str, lease: Option<&Lease
         }
         if let Some(lease) = lease {
             // Should it be lost, the others find the run pending and rule as well: to the same end.
-            parts.store.keep(lease, LEASE, parts.env.now()).await?;
+            parts.store.keep(lease, parts.limits.long(), parts.env.now()).await?;
         }
     }
     if counted.is_empty() {
@@ -161,7 +159,9 @@ pub(in crate::sync) async fn settle_all(parts: &Parts) -> Result<()> {
     pairs.dedup();
     for (system, entity) in pairs {
         let name = format!("pull:{system}/{entity}");
-        let Some(lease) = parts.store.acquire(&name, &parts.owner, LEASE, parts.env.now()).await? else { continue };
+        let Some(lease) = parts.store.acquire(&name, &parts.owner, parts.limits.long(), parts.env.now()).await? else {
+            continue;
+        };
         let settled = settle(parts, &system, &entity, &lease).await;
         parts.store.drop_lease(&lease).await?;
         settled?;

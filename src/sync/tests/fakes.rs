@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -37,6 +37,8 @@ pub(super) enum Fault {
     Steps(u32),
     /// One step is done and stored, the next has no effect and never an answer.
     HangAfterStep,
+    /// It takes effect, and before the next the process is paused for so many seconds of a clock that stands still.
+    Doze(Arc<StandingClock>, i64),
 }
 
 #[derive(Default)]
@@ -296,21 +298,24 @@ impl System for FakeSystem {
             if matches!(fault, Some(Fault::Hang | Fault::HangAfterStep)) {
                 self.hang().await;
             }
-            let result = match fault {
-                Some(Fault::Fail(class, message)) => Err(Failure::new(class, message)),
-                Some(Fault::LostBefore | Fault::Hang | Fault::HangAfterStep) => {
-                    Err(Failure::new(Class::Unknown, "no answer"))
-                }
-                Some(Fault::LostAfter) => {
-                    self.apply(entity, &write).and(Err(Failure::new(Class::Unknown, "no answer")))
-                }
-                None | Some(Fault::Steps(_)) => self.apply(entity, &write).map(|(id, row)| Written {
-                    id,
-                    stored: (!row.is_null() && !self.terse).then_some(row),
-                    ..Written::default()
-                }),
-            };
+            let result =
+                match fault {
+                    Some(Fault::Fail(class, message)) => Err(Failure::new(class, message)),
+                    Some(Fault::LostBefore | Fault::Hang | Fault::HangAfterStep) => {
+                        Err(Failure::new(Class::Unknown, "no answer"))
+                    }
+                    Some(Fault::LostAfter) => {
+                        self.apply(entity, &write).and(Err(Failure::new(Class::Unknown, "no answer")))
+                    }
+                    None | Some(Fault::Steps(_) | Fault::Doze(..)) => self.apply(entity, &write).map(|(id, row)| {
+                        Written { id, stored: (!row.is_null() && !self.terse).then_some(row), ..Written::default() }
+                    }),
+                };
             outcomes.push(Outcome { job: write.job, result, requests: 1 });
+            if let Some(Fault::Doze(clock, seconds)) = fault {
+                clock.go_on(seconds);
+                tokio::task::yield_now().await;
+            }
         }
         outcomes
     }
@@ -433,6 +438,33 @@ struct FastClock {
 }
 
 const PACE: i32 = 100;
+
+/// A clock that goes on only when it is told to.
+#[derive(Debug, Default)]
+pub(super) struct StandingClock(AtomicI64);
+
+impl StandingClock {
+    pub(super) fn at(time: DateTime<Utc>) -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(time.timestamp())))
+    }
+
+    pub(super) fn go_on(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl Clock for StandingClock {
+    fn now(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp(self.0.load(Ordering::Relaxed), 0).unwrap()
+    }
+
+    async fn sleep_until(&self, until: DateTime<Utc>) {
+        while self.now() < until {
+            tokio::task::yield_now().await;
+        }
+    }
+}
 
 #[async_trait]
 #[expect(clippy::disallowed_methods, reason = "a test's clock stands on a real one")]

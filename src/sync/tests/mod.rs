@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod brakes;
+mod daemons;
 mod fakes;
 mod identity;
 mod looping;

@@ -2,12 +2,13 @@
 
 use vaiven::store::{Balance, Delivered, PageCommit, Rejection, Sighting, StoreError};
 
-use super::backend::{Backend, at, change, claim, done, identify, job, page, promises, pulled, replica};
+use super::backend::{Backend, LEASE, at, change, claim, done, identify, job, page, promises, pulled, replica};
 
 promises! {
     a_page_is_durable_or_never_happened,
     an_unchanged_page_answers_with_seen_numbers_alone,
     what_a_delivery_wrote_since_the_comparison_is_not_written_over,
+    a_page_read_before_somebody_took_the_pull_over_is_not_stored,
 }
 
 async fn a_page_is_durable_or_never_happened(backend: Backend) {
@@ -97,4 +98,26 @@ async fn what_a_delivery_wrote_since_the_comparison_is_not_written_over(backend:
     let late = PageCommit { compared: compared(there().await.written), ..early };
     store.commit_page(late, at(3)).await.unwrap();
     assert_eq!(there().await.fields, super::backend::fields("as shown"));
+}
+
+async fn a_page_read_before_somebody_took_the_pull_over_is_not_stored(backend: Backend) {
+    let (one, two) = (&backend.store, backend.second().await);
+    let record = identify(one, "erp", "1", "A").await.record;
+    let lease = one.acquire("pull:erp/product", "a", LEASE, at(0)).await.unwrap().unwrap();
+    let read = |name: &str, cursor: &str, lease| PageCommit {
+        replicas: vec![replica(record, "1", name)],
+        cursor: Some(cursor.into()),
+        lease: Some((lease, LEASE)),
+        ..PageCommit::default()
+    };
+    let base = page(one, "erp").await;
+    let under = |read: PageCommit| PageCommit { run: base.run, system: "erp".into(), entity: "product".into(), ..read };
+    one.commit_page(under(read("first", "1", lease.clone())), at(50)).await.unwrap();
+    assert!(two.acquire("pull:erp/product", "b", LEASE, at(100)).await.unwrap().is_none(), "a page renews the lease");
+    let taken = two.acquire("pull:erp/product", "b", LEASE, at(200)).await.unwrap().unwrap();
+    two.commit_page(under(read("third", "3", taken)), at(201)).await.unwrap();
+    let late = one.commit_page(under(read("second", "2", lease)), at(202)).await;
+    assert!(matches!(late, Err(StoreError::Overtaken)), "{late:?}");
+    assert_eq!(two.cursor("erp", "product").await.unwrap().as_deref(), Some("3"));
+    assert_eq!(two.replicas_of(&[record]).await.unwrap()[0].fields, super::backend::fields("third"));
 }

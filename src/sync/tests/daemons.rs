@@ -1,0 +1,76 @@
+//! Several daemons on one store: whoever was away for longer than his lease changes nothing any more.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Stage,
+    fakes::{Fault, StandingClock},
+    flow,
+};
+use crate::{
+    env::Env,
+    store::{JobFilter, JobState, RunKind, Turn},
+    sync::{
+        Limits, Parts, Routes,
+        deliver::{self, Tally},
+    },
+};
+
+/// Another daemon on the stage's store and systems, by its own clock.
+fn daemon(stage: &Stage, clock: Arc<StandingClock>) -> Parts {
+    let parts = stage.engine.parts();
+    Parts {
+        store: stage.store.clone(),
+        env: Env { clock, entropy: parts.env.entropy.clone() },
+        systems: parts.systems.clone(),
+        mappings: parts.mappings.clone(),
+        entities: parts.entities.clone(),
+        routes: Routes::new(parts.routes.flows().to_vec()).unwrap(),
+        limits: Limits { lease: Duration::from_secs(60), ..parts.limits.clone() },
+        owner: "another".into(),
+        work: Arc::new(Notify::new()),
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_that_was_paused_for_longer_than_its_lease_sends_nothing_more() {
+    let stage = Stage::catalog().await;
+    assert!(stage.once().await.is_clean());
+    for number in 1..=3 {
+        let product = json!({"sku": format!("H-{number}"), "name": {"es": "Martillo"}, "active": true});
+        stage.erp.put("product", &number.to_string(), &product);
+    }
+    stage.pull("erp").await;
+    // Later than all that the stage has queued.
+    let clock = StandingClock::at(stage.engine.parts().env.now() + chrono::Duration::days(1));
+    stage.shop.fault(Fault::Doze(clock.clone(), 61));
+    let another = daemon(&stage, clock);
+    let (mut tally, stop) = (Tally::default(), CancellationToken::new());
+    assert!(deliver::batch(&another, "shop", &[], Turn::Foremost, &mut tally, &stop).await.unwrap());
+    assert_eq!(stage.shop.written(), 1, "the others are for whoever has their leases now");
+    let filter = JobFilter { limit: 10, states: vec![JobState::Queued], ..JobFilter::default() };
+    let jobs = stage.store.jobs(&filter).await.unwrap();
+    assert_eq!(jobs.len(), 3);
+    assert!(jobs.iter().all(|job| job.intent.is_some()), "what may have been created is looked up");
+}
+
+#[tokio::test]
+async fn a_full_pull_that_another_daemon_was_in_the_way_of_is_made_up_for() {
+    let stage = Stage::new(vec![flow("catalog", "erp", "shop", &["product"])]).await;
+    let parts = stage.engine.parts();
+    stage.erp.put("product", "1", &super::hammer());
+    for system in ["erp", "shop"] {
+        let other = format!("pull:{system}/product");
+        let lease = stage.store.acquire(&other, "other", Duration::from_secs(5), parts.env.now()).await.unwrap();
+        assert!(lease.is_some());
+    }
+    let stop = CancellationToken::new();
+    let catalog = parts.routes.flow("catalog").unwrap();
+    let runs = stage.engine.pull_flow(catalog, None, RunKind::Full, "schedule", &stop).await.unwrap();
+    assert_eq!(runs.len(), 2);
+    assert!(runs.iter().all(|run| run.run.is_some() && run.is_green()), "{runs:?}");
+}
