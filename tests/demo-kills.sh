@@ -1,6 +1,7 @@
 #!/bin/bash
-# Kills the demo with SIGKILL at random moments of its life, starts it again in the same folder, and lets it come to its
-# end: both sides must be equal and no order may exist twice. Several demos, at least KILLS kills in total.
+# Ends the demo at random moments of its life, every second time with SIGKILL, else with SIGTERM, after which it has to be gone
+# within 10 s; starts it again in the same folder, and lets it come to its end: both sides must be equal and no order may exist
+# twice. Several demos, at least KILLS kills in total.
 #
 #   tests/demo-kills.sh            VAIVEN=path/to/vaiven KILLS=50 SEED=7 tests/demo-kills.sh
 set -euo pipefail
@@ -24,6 +25,19 @@ waits() {
     timeout 20 "$vaiven" jobs list --config "$home/vaiven.toml" || true
 }
 
+# A graceful stop finishes what is under way or gives it back.
+gone_in_time() {
+    local asked=$SECONDS
+    while kill -0 "$pid" 2>/dev/null; do
+        if [ $((SECONDS - asked)) -gt 10 ]; then
+            echo "demo $demos still ran $((SECONDS - asked)) s after SIGTERM (seed $seed):" >&2
+            tail -n 40 "$folder/log" >&2
+            exit 1
+        fi
+        sleep 0.1
+    done
+}
+
 done_kills=0 demos=0
 while [ "$done_kills" -lt "$kills" ]; do
     demos=$((demos + 1))
@@ -39,12 +53,15 @@ while [ "$done_kills" -lt "$kills" ]; do
             *) millis=$((RANDOM % 6000)) ;;
         esac
         sleep "$(printf '%d.%03d' $((millis / 1000)) $((millis % 1000)))"
-        if ! kill -9 "$pid" 2>/dev/null; then
+        signal=KILL
+        [ $((done_kills % 2)) = 0 ] || signal=TERM
+        if ! kill -$signal "$pid" 2>/dev/null; then
             # It came to its end before: that end counts like any other, and the next demo begins.
             wait "$pid" || { echo "demo $demos failed after $in_demo kills (seed $seed):" >&2; cat "$folder/log" >&2; exit 1; }
             pid=
             break
         fi
+        [ $signal = KILL ] || gone_in_time
         wait "$pid" 2>/dev/null || true
         pid=
         in_demo=$((in_demo + 1))

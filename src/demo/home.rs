@@ -15,6 +15,7 @@ const CONFIGURATION: &str = include_str!("../../config/demo.toml");
 /// How the daemon presents itself at the shop.
 pub const KEY: &str = "ck_demo";
 pub const SECRET: &str = "cs_demo";
+const STORE: &str = "url = \"sqlite://state/vaiven.db\"";
 const EXAMPLE_ADDRESS: &str = "http://127.0.0.1:8787";
 
 /// A demo's folder, held until dropped.
@@ -50,11 +51,12 @@ impl Home {
         self.folder.join(name)
     }
 
-    /// A free address for the shop, the one of the start before if it is still free, and the configuration with it.
+    /// A free address for the shop, the one of the start before if it is still free, and the configuration with it and with
+    /// the state `store`, if another one than a file in the folder is wanted.
     ///
     /// # Errors
     /// When nothing can be listened on, or the configuration cannot be written.
-    pub async fn settle(&self) -> anyhow::Result<TcpListener> {
+    pub async fn settle(&self, store: Option<&str>) -> anyhow::Result<TcpListener> {
         let file = self.path("vaiven.toml");
         let before = fs::read_to_string(&file).ok().as_deref().and_then(port);
         let listener = match before {
@@ -67,7 +69,10 @@ impl Home {
         };
         fs::write(self.path("state/shop.key"), KEY)?;
         fs::write(self.path("state/shop.secret"), SECRET)?;
-        let text = CONFIGURATION.replace(EXAMPLE_ADDRESS, &format!("http://{}", listener.local_addr()?));
+        let mut text = CONFIGURATION.replace(EXAMPLE_ADDRESS, &format!("http://{}", listener.local_addr()?));
+        if let Some(store) = store {
+            text = text.replace(STORE, &format!("url = {}", toml::Value::from(store)));
+        }
         let draft = self.path("vaiven.toml.tmp");
         let mut new = File::create(&draft)?;
         new.write_all(text.as_bytes())?;
@@ -92,11 +97,21 @@ mod tests {
     async fn a_second_start_finds_the_shop_where_it_was() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::open(&folder.path().join("demo")).unwrap();
-        let first = home.settle().await.unwrap().local_addr().unwrap();
-        let second = home.settle().await.unwrap().local_addr().unwrap();
+        let first = home.settle(None).await.unwrap().local_addr().unwrap();
+        let second = home.settle(None).await.unwrap().local_addr().unwrap();
         assert_eq!(first, second);
         let text = fs::read_to_string(home.path("vaiven.toml")).unwrap();
         assert!(text.contains(&format!("\"http://{first}\"")));
+    }
+
+    #[tokio::test]
+    async fn another_state_store_is_written_into_the_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(&folder.path().join("demo")).unwrap();
+        home.settle(Some("postgres://vaiven@db/vaiven")).await.unwrap();
+        let text = fs::read_to_string(home.path("vaiven.toml")).unwrap();
+        let config: toml::Table = text.parse().unwrap();
+        assert_eq!(config["store"]["url"].as_str(), Some("postgres://vaiven@db/vaiven"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A hardware shop in a folder: an ERP in a SQLite file, price and stock files it drops, a shop of its own, and a life of
 //! small changes on both sides, to watch the daemon at work without installing anything.
 
+mod apart;
 mod compare;
 mod drop;
 mod erp;
@@ -34,6 +35,16 @@ pub struct Options {
     /// Another seed makes another company (only a new folder takes it)
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Run no daemon in this process: the ones that do the work are `vaiven run --config FOLDER/vaiven.toml`, as many as there
+    /// are; the end comes when they have made both sides equal and left nothing over
+    #[arg(long, requires = "once")]
+    pub apart: bool,
+    /// Steps to live with `--once`; after those of the script daily life goes on
+    #[arg(long, value_name = "NUMBER", default_value_t = life::length(), hide_default_value = true, requires = "once")]
+    pub steps: u32,
+    /// State store to write into the configuration, as in `[store]` (default: a SQLite file in the folder)
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
 }
 
 /// Runs the demo until its script ends, or without `once` until `shutdown`. `json`: the result as JSON on standard output,
@@ -48,11 +59,13 @@ pub async fn run(
     watched: bool,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Ending> {
-    let steps = options.once.then(life::length);
+    let steps = options.once.then_some(options.steps);
     let teller = teller::Teller::new(steps, json, watched && !json);
     let stage = stage::Stage::open(options, env, &teller).await?;
-    let ending = if options.once {
-        once::run(stage, json, &teller, shutdown).await
+    let ending = if options.apart {
+        apart::run(stage, options.steps, json, &teller, shutdown).await
+    } else if options.once {
+        once::run(stage, options.steps, json, &teller, shutdown).await
     } else {
         open_end::run(stage, &teller, shutdown).await
     };

@@ -5,7 +5,7 @@ use anyhow::bail;
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::{compare, erp, life, report::Report, stage::Stage, teller::Teller};
+use super::{compare, erp, life::World, report::Report, stage::Stage, teller::Teller};
 use crate::{cli::Ending, store::RunKind};
 
 /// Full passes at the end; a change may travel to and fro, but not more often than this.
@@ -19,18 +19,24 @@ const ALL_RUNS: u32 = 1_000_000;
 /// When a system of the demo fails.
 pub async fn run(
     mut stage: Stage,
+    steps: u32,
     json: bool,
     teller: &Teller,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Ending> {
     let begun = stage.env.now();
-    if !live(&mut stage, teller, shutdown).await? || !come_to_rest(&mut stage, teller, shutdown).await? {
+    if !live(&mut stage, steps, teller, shutdown).await? || !come_to_rest(&mut stage, teller, shutdown).await? {
         bail!("stopped; the next start in this folder goes on from here");
     }
     let report = judge(&mut stage, begun).await?;
+    conclude(&report, json, teller)
+}
+
+/// Shows how it ended.
+pub fn conclude(report: &Report, json: bool, teller: &Teller) -> anyhow::Result<Ending> {
     teller.close();
     if json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        println!("{}", serde_json::to_string_pretty(report)?);
     } else {
         println!("\n{}", report.text());
     }
@@ -42,21 +48,10 @@ pub async fn run(
 }
 
 /// The script beside the daemon; false when stopped.
-async fn live(stage: &mut Stage, teller: &Teller, shutdown: &CancellationToken) -> anyhow::Result<bool> {
+async fn live(stage: &mut Stage, steps: u32, teller: &Teller, shutdown: &CancellationToken) -> anyhow::Result<bool> {
     let Stage { env, world, engine, store, .. } = stage;
     let day = shutdown.child_token();
-    let script = async {
-        loop {
-            let step = world.next_step().await?;
-            teller.at(step - 1);
-            if step > life::length() {
-                break;
-            }
-            let told = world.take(step).await?;
-            teller.say(&format!("[{step:>2}/{}] {told}", life::length()));
-        }
-        anyhow::Ok(())
-    };
+    let script = script(world, steps, std::time::Duration::ZERO, teller);
     let script = async {
         let ended = tokio::select! {
             biased;
@@ -71,6 +66,20 @@ async fn live(stage: &mut Stage, teller: &Teller, shutdown: &CancellationToken) 
     let ended = ended?;
     worked?;
     Ok(ended)
+}
+
+/// Takes steps until so many are done, and rests after each.
+pub async fn script(world: &mut World, steps: u32, rest: std::time::Duration, teller: &Teller) -> anyhow::Result<()> {
+    loop {
+        let step = world.next_step().await?;
+        teller.at(step - 1);
+        if step > steps {
+            return Ok(());
+        }
+        let told = world.take(step).await?;
+        teller.say(&format!("[{step:>2}/{steps}] {told}"));
+        world.env.sleep(rest).await;
+    }
 }
 
 /// Passes over everything until two of them find nothing to do; false when stopped. Each comes with a stock export: an order
@@ -107,7 +116,7 @@ async fn come_to_rest(stage: &mut Stage, teller: &Teller, shutdown: &Cancellatio
     Ok(true)
 }
 
-async fn judge(stage: &mut Stage, begun: DateTime<Utc>) -> anyhow::Result<Report> {
+pub async fn judge(stage: &mut Stage, begun: DateTime<Utc>) -> anyhow::Result<Report> {
     // Fresh connections of its own: the comparison sees what is on disk.
     let mut company = erp::open(&stage.home.path("erp.db"), false).await?;
     let mut shelves = erp::open(&stage.home.path("shop.db"), false).await?;

@@ -50,7 +50,9 @@ start() {
             { cat "$dir.initdb.log" >&2; exit 1; }
         rm -f "$dir.initdb.log"
     fi
-    port=$(free_port)
+    # Where it was before, so that whoever is connected finds it again.
+    port=$(cat "$dir/port" 2>/dev/null || free_port)
+    echo "$port" >"$dir/port"
     as_owner "$bin/pg_ctl" -D "$dir/data" -w -t 60 -l "$dir/log" start -o "-p $port -c listen_addresses=127.0.0.1 \
         -c unix_socket_directories='' -c fsync=off -c synchronous_commit=on -c full_page_writes=off \
         -c max_connections=200 -c shared_buffers=128MB -c max_wal_size=4GB" >&2

@@ -75,12 +75,13 @@ impl World {
         Ok(told)
     }
 
-    /// The ERP exports its stock once more after the script, so that the shop's last orders are known to be in its figures.
+    /// The ERP exports its stock once more after the last step, so that the shop's last orders are known to be in its figures.
     ///
     /// # Errors
     /// When the file cannot be made.
     pub async fn export_stock(&mut self, again: u32) -> anyhow::Result<String> {
-        self.drop_file("stock", "xml", script::length(), &format!("_{again}")).await
+        let last = self.next_step().await?.saturating_sub(1);
+        self.drop_file("stock", "xml", last, &format!("_{again:03}")).await
     }
 
     async fn drop_file(&mut self, kind: &str, ending: &str, step: u32, mark: &str) -> anyhow::Result<String> {
