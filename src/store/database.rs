@@ -397,8 +397,12 @@ impl Store for Database {
         self.place_order(verb, scope, now).await
     }
 
-    async fn take_order(&self) -> Result<Option<Order>> {
-        self.take_order().await
+    async fn next_order(&self) -> Result<Option<Order>> {
+        self.next_order().await
+    }
+
+    async fn close_order(&self, order: i64) -> Result<()> {
+        self.close_order(order).await
     }
 
     async fn note(&self, name: &str, value: &Value) -> Result<()> {

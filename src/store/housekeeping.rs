@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     Lease, Order, Result, Standing, StoreError,
     database::Database,
-    sql::{Pool, Sql, Tx, args},
+    sql::{Pool, Tx, args},
     values::{after, json, micros, parse, time},
 };
 
@@ -103,20 +103,15 @@ impl Database {
         made.first().map_or(Err(StoreError::Stale("order")), |row| row.int(0))
     }
 
-    pub(super) async fn take_order(&self) -> Result<Option<Order>> {
-        const SQL: Sql = Sql {
-            sqlite: "DELETE FROM demand WHERE id = (SELECT id FROM demand ORDER BY id LIMIT 1) \
-                RETURNING id, verb, scope, at",
-            postgres: "DELETE FROM demand WHERE id = (SELECT id FROM demand ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) \
-                RETURNING id, verb, scope, at",
-        };
-        // Looked for by a reader first: an idle daemon asks often and must not occupy the writer.
-        if self.pool.read("look for orders", "SELECT 1 FROM demand LIMIT 1", args![]).await?.is_empty() {
-            return Ok(None);
-        }
-        let mut taken = self.pool.write("take an order", SQL, args![]).await?;
-        let Some(row) = taken.first_mut() else { return Ok(None) };
+    pub(super) async fn next_order(&self) -> Result<Option<Order>> {
+        const SQL: &str = "SELECT id, verb, scope, at FROM demand ORDER BY id LIMIT 1";
+        let mut found = self.pool.read("look for orders", SQL, args![]).await?;
+        let Some(row) = found.first_mut() else { return Ok(None) };
         Ok(Some(Order { id: row.int(0)?, verb: row.text(1)?, scope: row.text(2)?, at: time(row.int(3)?) }))
+    }
+
+    pub(super) async fn close_order(&self, order: i64) -> Result<()> {
+        self.pool.execute("close an order", "DELETE FROM demand WHERE id = $1", args![order]).await.map(drop)
     }
 
     pub(super) async fn note(&self, name: &str, value: &Value) -> Result<()> {

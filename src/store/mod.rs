@@ -961,8 +961,9 @@ pub trait Store: Send + Sync {
     /// Who holds a lease now.
     async fn holder(&self, name: &str, now: DateTime<Utc>) -> Result<Option<String>>;
     async fn place_order(&self, verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64>;
-    /// Takes the oldest open order, so that only one daemon carries it out.
-    async fn take_order(&self) -> Result<Option<Order>>;
+    /// The oldest open order. It stays until it is closed: whoever dies over it leaves it to others.
+    async fn next_order(&self) -> Result<Option<Order>>;
+    async fn close_order(&self, order: i64) -> Result<()>;
     /// Remembers a small value (`fired:<flow>` = last schedule time carried out).
     async fn note(&self, name: &str, value: &Value) -> Result<()>;
     async fn noted(&self, name: &str) -> Result<Option<Value>>;

@@ -531,25 +531,33 @@ impl Engine {
         Ok(noted.as_ref().and_then(Value::as_str).and_then(|text| text.parse().ok()))
     }
 
-    /// Carries out what the command line asks for.
+    /// Carries out what the command line asks for; of several daemons one at a time.
     async fn keep_orders(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         while !shutdown.is_cancelled() {
-            if let Some(order) = self.parts.store.take_order().await? {
-                match order.scope.parse::<Scope>() {
-                    Ok(scope) => {
-                        for run in self.resync(&scope, shutdown).await? {
-                            tracing::info!(scope = %scope, system = run.system, entity = run.entity, error = run.error, "resync");
-                        }
-                        if shutdown.is_cancelled() {
-                            // Perhaps cut short: the next start does it again.
-                            self.parts.store.place_order(&order.verb, &order.scope, order.at).await?;
-                        }
-                    }
-                    Err(error) => tracing::warn!(%error, "order left out"),
-                }
-                continue;
+            if self.parts.store.next_order().await?.is_none()
+                || leading(&self.parts, "orders", self.carry_out_orders(shutdown)).await?.is_none()
+            {
+                self.pause(self.parts.limits.poll * 2, shutdown).await;
             }
-            self.pause(self.parts.limits.poll * 2, shutdown).await;
+        }
+        Ok(())
+    }
+
+    async fn carry_out_orders(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        while let Some(order) = self.parts.store.next_order().await? {
+            match order.scope.parse::<Scope>() {
+                Ok(scope) => {
+                    for run in self.resync(&scope, shutdown).await? {
+                        tracing::info!(scope = %scope, system = run.system, entity = run.entity, error = run.error, "resync");
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "order left out"),
+            }
+            if shutdown.is_cancelled() {
+                // Perhaps cut short: the next start does it again.
+                break;
+            }
+            self.parts.store.close_order(order.id).await?;
         }
         Ok(())
     }

@@ -238,7 +238,8 @@ macro_rules! verbs {
             drop_lease(lease: &Lease) -> Result<()>;
             holder(name: &str, now: DateTime<Utc>) -> Result<Option<String>>;
             place_order(verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64>;
-            take_order() -> Result<Option<Order>>;
+            next_order() -> Result<Option<Order>>;
+            close_order(order: i64) -> Result<()>;
             note(name: &str, value: &Value) -> Result<()>;
             noted(name: &str) -> Result<Option<Value>>;
             purge(before: DateTime<Utc>, slice: u32) -> Result<u64>;

@@ -8,7 +8,7 @@ use super::backend::{Backend, LEASE, at, change, claim, done, ends, job, page, p
 
 promises! {
     one_owner_holds_a_lease_until_it_ends,
-    an_order_is_taken_once,
+    an_order_stays_until_it_is_carried_out,
     notes_and_standings_are_kept,
     jobs_that_a_clock_set_back_since_has_dated_are_due_now,
     the_purge_takes_old_closed_rows_in_slices_and_nothing_else,
@@ -29,15 +29,19 @@ async fn one_owner_holds_a_lease_until_it_ends(backend: Backend) {
     assert!(one.acquire("scheduler", "a", LEASE, at(113)).await.unwrap().unwrap().fence > taken.fence);
 }
 
-async fn an_order_is_taken_once(backend: Backend) {
+async fn an_order_stays_until_it_is_carried_out(backend: Backend) {
     let (one, two) = (&backend.store, backend.second().await);
-    assert_eq!(one.take_order().await.unwrap(), None);
+    assert_eq!(one.next_order().await.unwrap(), None);
     let first = one.place_order("resync", "catalog", at(0)).await.unwrap();
     one.place_order("resync", "sales/order/7", at(1)).await.unwrap();
-    let taken = two.take_order().await.unwrap().unwrap();
-    assert_eq!((taken.id, taken.scope.as_str(), taken.at), (first, "catalog", at(0)));
-    assert_eq!(one.take_order().await.unwrap().unwrap().scope, "sales/order/7");
-    assert_eq!(two.take_order().await.unwrap(), None);
+    let next = two.next_order().await.unwrap().unwrap();
+    assert_eq!((next.id, next.scope.as_str(), next.at), (first, "catalog", at(0)));
+    assert_eq!(one.next_order().await.unwrap().unwrap().id, first);
+    two.close_order(first).await.unwrap();
+    let last = one.next_order().await.unwrap().unwrap();
+    assert_eq!(last.scope, "sales/order/7");
+    one.close_order(last.id).await.unwrap();
+    assert_eq!(two.next_order().await.unwrap(), None);
 }
 
 async fn notes_and_standings_are_kept(backend: Backend) {
