@@ -3,7 +3,13 @@
 //! The same play as in `tests/simulation`, which tells how many seeds a second it got through as well.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures the real clock")]
-#![allow(dead_code, clippy::unwrap_used, reason = "the simulation is a test, and more than is measured here")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::wildcard_imports,
+    clippy::items_after_statements,
+    reason = "the simulation is a test, and more than is measured here"
+)]
 
 #[path = "../tests/simulation/chance.rs"]
 mod chance;

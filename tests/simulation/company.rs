@@ -50,6 +50,13 @@ pub static SHELF: LazyLock<Shelf> = LazyLock::new(|| {
     Shelf { entities, manifests, mappings }
 });
 
+/// A flow that only brings one field back, which its source owns.
+fn back(mut flow: Flow, entity: &str, field: &str) -> Flow {
+    flow.fields.insert(entity.into(), [field.to_owned()].into());
+    flow.owners.insert(format!("{entity}.{field}"), flow.from.clone());
+    flow
+}
+
 pub fn flows(trade: Trade) -> Vec<Flow> {
     let timetable = |cron: &str| Timetable { schedule: cron.parse().unwrap(), zone: chrono_tz::Europe::Madrid };
     let flow = |name: &str, from: &str, to: &str, entities: &[&str]| Flow {
@@ -61,12 +68,6 @@ pub fn flows(trade: Trade) -> Vec<Flow> {
         full: Some(timetable("30 */30 * * * *")),
         ..Flow::default()
     };
-    /// A flow that only brings one field back, which its source owns.
-    fn back(mut flow: Flow, entity: &str, field: &str) -> Flow {
-        flow.fields.insert(entity.into(), [field.to_owned()].into());
-        flow.owners.insert(format!("{entity}.{field}"), flow.from.clone());
-        flow
-    }
     let catalog: &[&str] = if trade.prices { &["product", "price", "stock"] } else { &["product", "stock"] };
     let sales: &[&str] = if trade.customers { &["customer", "order"] } else { &["order"] };
     let mut flows = vec![

@@ -141,7 +141,7 @@ impl<'a> Life<'a> {
         let customer = if self.chance.hits(300) { None } else { self.among(&customers) };
         let mut lines = Vec::new();
         let mut cents = 0;
-        for _ in 0..1 + self.chance.below(3) {
+        for _ in 0..=self.chance.below(3) {
             let Some(id) = self.product("shop") else { return };
             let (quantity, price) = (1 + self.chance.below(3), 100 + self.chance.below(900));
             // Nobody can buy what is not offered.
@@ -194,7 +194,12 @@ impl<'a> Life<'a> {
         let (host, kind) = if self.trade.texts { ("shop", Kind::Shop) } else { ("erp", Kind::Erp) };
         if let Some(id) = self.product(host) {
             let text = kept(kind, &self.words());
-            self.change(host, id, "describes", |product| product.text = text);
+            let before = self.wire.with(host, |model| model.products[&id].text.clone());
+            // Where the other side makes the same of both, what is written is there already.
+            let is_seen = |side: Kind| kept(side, &kept(kind, &text)) != kept(side, &before);
+            if is_seen(Kind::Erp) && is_seen(Kind::Shop) {
+                self.change(host, id, "describes", |product| product.text = text);
+            }
         }
     }
 

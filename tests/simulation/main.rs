@@ -4,7 +4,7 @@
 //! `SEEDS=n` chooses how many seeds run (`SEEDS_PG=n` on PostgreSQL), `FROM=n` the first, `SEED=n` plays a single one with its
 //! trace, `WITHOUT=lost-after,crash` plays without these kinds of trouble, `BUG=SkippedIntent` with that planted bug.
 
-#![allow(clippy::unwrap_used, reason = "helpers of a test fail as tests do")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of a test fail as tests do")]
 
 mod chance;
 mod check;
@@ -43,7 +43,7 @@ fn asked() -> Play {
     let without = without.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
     let named = std::env::var("BUG").ok();
     let bug = Bug::ALL.iter().find(|bug| named == Some(format!("{bug:?}"))).copied();
-    Play { without, bug, ..Play::default() }
+    Play { bug, without, ..Play::default() }
 }
 
 /// Without how many kinds of trouble a seed still fails: what is left is what it takes.

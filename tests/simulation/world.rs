@@ -130,7 +130,7 @@ impl Until {
 impl Stage {
     fn play(&self) -> Vec<String> {
         let mut life = Life::new(&self.wire, &self.clock, &self.chance, self.trade);
-        for epoch in 0..1 + self.chance.below(3) {
+        for epoch in 0..=self.chance.below(3) {
             self.wire.note(format!("start {epoch}"));
             self.open();
             let engine = self.engine();
