@@ -262,7 +262,7 @@ one = true
 
 #[tokio::test]
 async fn children_that_name_something_of_their_row_find_it_among_the_rows() {
-    let toml = r##"
+    let toml = r#"
 [http]
 base = "${url}"
 [entities.order]
@@ -275,7 +275,7 @@ body = { of = "${rows_of}" }
 rows = "body.map(|c| #{ order: rows.find(|r| r.bills.contains(c.bill)).id, amount: c.amount })"
 on = "order"
 into = "credits"
-"##
+"#
     .replace("rows_of", "flatten(rows.map(|r| r.bills))");
     let (shop, _) = system(&toml, |request| match request.path() {
         "/orders" => reply(200, &json!([{ "id": 1, "bills": ["x"] }, { "id": 2, "bills": ["y", "z"] }])),
