@@ -120,9 +120,13 @@ macro_rules! spoilt {
             }
 
             async fn claim(&self, claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>> {
-                let jobs = self.inner.claim(claim, now).await?;
+                let mut jobs = self.inner.claim(claim, now).await?;
                 let mut held = self.held.lock().unwrap();
-                for job in &jobs {
+                for job in &mut jobs {
+                    if self.bug == Bug::ForgottenFence {
+                        // Nor does its own clock tell the worker that its time is over.
+                        job.due = DateTime::<Utc>::MAX_UTC;
+                    }
                     held.fences.insert(job.id, job.fence);
                     held.running.insert(job.id, (job.target.clone(), job.record));
                 }
