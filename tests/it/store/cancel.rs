@@ -36,7 +36,6 @@ async fn a_page_dropped_half_way_is_durable_or_never_happened(backend: Backend) 
             cursor: Some(name.clone()),
             ..page(store, "erp").await
         };
-        let changes = store.changes(record, 1000).await.unwrap().len();
         let finished = drop_after(wakeups, store.commit_page(commit, at(1))).await;
         dropped += usize::from(finished.is_none());
         // The page is there or it is not: a commit that was on its way may still land, so a look during which it did is no
@@ -44,17 +43,17 @@ async fn a_page_dropped_half_way_is_durable_or_never_happened(backend: Backend) 
         loop {
             let durable = store.cursor("erp", "product").await.unwrap() == Some(name.clone());
             let replica = store.replicas_of(&[record]).await.unwrap().remove(0);
-            let told = store.changes(record, 1000).await.unwrap().len();
+            // By its own name: a page of an earlier round may land as late as now.
+            let changes = store.changes(record, 1000).await.unwrap();
+            let told = changes.iter().filter(|told| told.fields == change(record, &name).fields).count();
             let queued = store.backlog().await.unwrap().iter().any(|open| open.target == format!("shop-{wakeups}"));
             if durable == (store.cursor("erp", "product").await.unwrap() == Some(name.clone())) {
-                assert_eq!(
-                    (replica.fields == fields(&name), told, queued),
-                    (durable, changes + usize::from(durable), durable)
-                );
+                assert_eq!((replica.fields == fields(&name), told, queued), (durable, usize::from(durable), durable));
                 break;
             }
         }
         finished.map(|result| result.unwrap());
     }
-    assert!(dropped > 3, "{dropped} were dropped");
+    // How many depends on how fast the database answers.
+    assert!(dropped > 0, "every page ended before it was dropped");
 }
