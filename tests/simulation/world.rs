@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use vaiven::{
     adapter::{self, Manifest, Settings, World, http::Transport},
     env::Env,
+    mapping::Fields,
     port::System,
     store::{JobFilter, JobState, RunKind, SharedStore, Store, StoreError},
     sync::{Engine, Limits, Parts, Routes, Summary, SystemLimits},
@@ -53,6 +54,10 @@ pub struct Play {
 pub struct Outcome {
     pub wrong: Vec<String>,
     pub trace: Vec<String>,
+}
+
+fn words(fields: &Fields) -> String {
+    serde_json::to_string(fields).unwrap()
 }
 
 /// Plays one seed.
@@ -210,6 +215,7 @@ impl Stage {
         let store = self.store();
         if !wrong.is_empty() {
             wrong.extend(self.open_jobs());
+            wrong.extend(self.stories(&wrong));
         }
         for run in self.base.carry_out(store.runs(10_000)).unwrap() {
             if run.finished_at.is_some() && !run.balance.closes() {
@@ -275,6 +281,31 @@ impl Stage {
         let states = vec![JobState::Queued, JobState::Running, JobState::Parked, JobState::Dead];
         let open = JobFilter { states, limit: 5, ..JobFilter::default() };
         self.base.carry_out(self.store().jobs(&open)).unwrap().iter().map(|job| format!("{job:?}")).collect()
+    }
+
+    /// What the engine knows of the objects that are wrong: what each system is taken to hold, its changes and its jobs.
+    fn stories(&self, wrong: &[String]) -> Vec<String> {
+        let store = self.store();
+        let mut told = Vec::new();
+        for (entity, key) in wrong.iter().filter_map(|line| line.split_once(':')?.0.rsplit_once(' ')) {
+            let Some(record) = self.base.carry_out(store.record(entity, key)).unwrap() else { continue };
+            let filter = JobFilter { record: Some(record), limit: 20, ..JobFilter::default() };
+            let shown = |name: &str, value: String| format!("  {key} {name}: {value}");
+            told.extend(
+                self.base
+                    .carry_out(store.replicas_of(&[record]))
+                    .unwrap()
+                    .iter()
+                    .map(|one| shown(&one.system, format!("{} sent {}", words(&one.fields), words(&one.sent)))),
+            );
+            told.extend(self.base.carry_out(store.history(&[record])).unwrap().iter().map(|one| {
+                shown(&one.system, format!("{:?} by {} at {} {}", one.op, one.cause, one.at, words(&one.fields)))
+            }));
+            told.extend(
+                self.base.carry_out(store.jobs(&filter)).unwrap().iter().map(|job| shown("job", format!("{job:?}"))),
+            );
+        }
+        told
     }
 
     /// Whoever looks after the shop agrees with what brakes have held back.
