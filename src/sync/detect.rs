@@ -38,6 +38,9 @@ pub(super) struct Reading<'a> {
 pub(super) struct Detected {
     pub(super) commit: PageCommit,
     pub(super) seen: Vec<u32>,
+    /// Objects that the page shows otherwise than we know them, but was read before our last write to them was stored: whether
+    /// they were changed after that write or are shown as they were before it only another look can tell.
+    pub(super) doubtful: Vec<String>,
 }
 
 impl Reading<'_> {
@@ -91,8 +94,8 @@ impl Reading<'_> {
                 }
             }
         }
-        self.compare(pulled, counter, &mut commit).await?;
-        Ok(Detected { commit, seen: sighted.seen })
+        let doubtful = self.compare(pulled, counter, &mut commit).await?;
+        Ok(Detected { commit, seen: sighted.seen, doubtful })
     }
 
     fn canonical(&self, row: &Value) -> std::result::Result<Pulled, Failure> {
@@ -101,10 +104,11 @@ impl Reading<'_> {
         Ok(pulled)
     }
 
-    /// Compares canonical objects with the replicas and fills the commit.
-    async fn compare(&self, mut pulled: Vec<Seen>, counter: i64, commit: &mut PageCommit) -> Result<()> {
+    /// Compares canonical objects with the replicas and fills the commit; gives the doubtful ones.
+    async fn compare(&self, mut pulled: Vec<Seen>, counter: i64, commit: &mut PageCommit) -> Result<Vec<String>> {
+        let mut doubtful = Vec::new();
         if pulled.is_empty() {
-            return Ok(());
+            return Ok(doubtful);
         }
         let (store, system) = (&self.parts.store, self.system.name());
         // References first: one to an object of this very page binds a placeholder that identification then takes on.
@@ -148,9 +152,13 @@ impl Reading<'_> {
             }
             commit.cured.push(seen.id.clone());
             let before = known.remove(&seen.id);
-            // Read before our own last write, told after it: what it shows is older than what we know.
-            if before.as_ref().is_some_and(|replica| replica.written > counter) {
+            // Read before our own last write was stored: what it shows may be older than what we know.
+            if let Some(before) = before.as_ref().filter(|replica| replica.written > counter) {
                 commit.balance.skipped += 1;
+                let (fields, _) = observe(Some(before), seen.object.fields, self.mapping.reads());
+                if before.gone_at.is_none() && fields != before.fields {
+                    doubtful.push(seen.id);
+                }
                 continue;
             }
             commit.compared.insert(seen.id.clone(), before.as_ref().map_or(0, |replica| replica.written));
@@ -207,7 +215,7 @@ impl Reading<'_> {
                 gone: false,
             });
         }
-        Ok(())
+        Ok(doubtful)
     }
 
     /// Whether an amount that was last known as it was `sent` is shown as another now: somebody changed it, for no target may

@@ -203,7 +203,7 @@ async fn pages(
 ) -> Result<(), Stop> {
     let (parts, since) = (reading.parts, listing.since);
     let (mut pass, mut fresh) = (RoaringBitmap::new(), false);
-    let mut unreadable = false;
+    let (mut unreadable, mut doubtful) = (false, Vec::new());
     let mut counter = parts.store.counter().await?;
     let began = counter;
     let mut request = fetch(reading, since, None);
@@ -232,8 +232,10 @@ async fn pages(
         // With the last page: then no figure of it is published by what was known before.
         let ends = listing.evidence.filter(|_| following.is_none() && !is_short);
         let proven = ends.map(|evidence| evidence.note(listing.facts, seen > 0, fresh, cursor.as_deref()));
-        let marks = Marks { cursor, notes: proven.into_iter().collect(), lease: Some(listing.held(parts)) };
-        commit(reading, &rows, &errors, marks, read_at, total, &mut pass).await?;
+        let notes = proven.into_iter().collect();
+        let marks =
+            Marks { cursor: cursor.clone().filter(|_| doubtful.is_empty()), notes, lease: Some(listing.held(parts)) };
+        doubtful.extend(commit(reading, &rows, &errors, marks, read_at, total, &mut pass).await?);
         if let Some(receipt) = receipt {
             reading.system.settle(reading.entity, &receipt).await?;
         }
@@ -253,6 +255,10 @@ async fn pages(
                 )
                 .into());
             }
+            if !doubtful.is_empty() && cleared(reading, listing, doubtful, total, &mut pass).await? {
+                let marks = Marks { cursor, lease: Some(listing.held(parts)), ..Marks::default() };
+                commit(reading, &[], &[], marks, counter, total, &mut pass).await?;
+            }
             break;
         };
         request = following;
@@ -264,6 +270,31 @@ async fn pages(
         }
     }
     Ok(())
+}
+
+/// Looks once more at objects that a page left in doubt, so that what happened to them after our write does not go unseen.
+/// False where that cannot be done: then the watermark stays, and the next pull lists them again.
+async fn cleared(
+    reading: &Reading<'_>,
+    listing: &Listing<'_>,
+    mut doubtful: Vec<String>,
+    total: &mut Balance,
+    pass: &mut RoaringBitmap,
+) -> Result<bool, StoreError> {
+    const LOOKS: u32 = 3;
+    if !listing.facts.read {
+        return Ok(false);
+    }
+    for _ in 0..LOOKS {
+        let counter = reading.parts.store.counter().await?;
+        let Ok(rows) = reading.system.read(reading.entity, &doubtful).await else { return Ok(false) };
+        let marks = Marks { lease: Some(listing.held(reading.parts)), ..Marks::default() };
+        doubtful = commit(reading, &rows, &[], marks, counter, total, pass).await?;
+        if doubtful.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// After a complete reading: a row that was rejected once and is no longer listed waits for nobody.
@@ -295,7 +326,8 @@ fn fetch(
     }))
 }
 
-/// Makes a page durable; again from fresh replicas if another worker was faster.
+/// Makes a page durable; again from fresh replicas if another worker was faster. The watermark is not moved past objects in
+/// doubt, which are given.
 async fn commit(
     reading: &Reading<'_>,
     rows: &[SourceRow],
@@ -304,7 +336,7 @@ async fn commit(
     counter: i64,
     total: &mut Balance,
     pass: &mut RoaringBitmap,
-) -> Result<(), StoreError> {
+) -> Result<Vec<String>, StoreError> {
     const TRIES: u32 = 20;
     let mut tries = 0;
     loop {
@@ -315,7 +347,7 @@ async fn commit(
             }
             detected => detected?,
         };
-        detected.commit.cursor.clone_from(&marks.cursor);
+        detected.commit.cursor = marks.cursor.clone().filter(|_| detected.doubtful.is_empty());
         detected.commit.notes.clone_from(&marks.notes);
         detected.commit.lease.clone_from(&marks.lease);
         let balance = detected.commit.balance.clone();
@@ -329,7 +361,7 @@ async fn commit(
                 if stirs {
                     reading.parts.work.notify_waiters();
                 }
-                return Ok(());
+                return Ok(detected.doubtful);
             }
             Err(StoreError::Stale(_)) if tries < TRIES => tries += 1,
             Err(error) => return Err(error),
@@ -549,7 +581,7 @@ pub(super) async fn refresh(
             let marks = Marks { lease: Some((lease.clone(), parts.limits.long())), ..Marks::default() };
             match commit(&reading, &rows, &[], marks, counter, &mut report.balance, &mut pass).await {
                 Err(error @ StoreError::Overtaken) => report.error = Some(error.to_string()),
-                committed => committed?,
+                committed => drop(committed?),
             }
         }
         Some(Err(failure)) => {

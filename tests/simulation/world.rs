@@ -287,7 +287,12 @@ impl Stage {
     fn stories(&self, wrong: &[String]) -> Vec<String> {
         let store = self.store();
         let mut told = Vec::new();
-        for (entity, key) in wrong.iter().filter_map(|line| line.split_once(':')?.0.rsplit_once(' ')) {
+        // `order W2: ...`, `SKU-1: stock ...`
+        let objects = wrong.iter().filter_map(|line| line.split_once(':')).flat_map(|(object, _)| {
+            let named = object.rsplit_once(' ').map(|(entity, key)| vec![(entity, key)]);
+            named.unwrap_or_else(|| vec![("product", object), ("stock", object)])
+        });
+        for (entity, key) in objects {
             let Some(record) = self.base.carry_out(store.record(entity, key)).unwrap() else { continue };
             let filter = JobFilter { record: Some(record), limit: 20, ..JobFilter::default() };
             let shown = |name: &str, value: String| format!("  {key} {name}: {value}");

@@ -11,6 +11,7 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::{
     env::{Clock, Entropy, Env},
@@ -58,6 +59,8 @@ pub(super) struct State {
     pub(super) probed: Vec<Value>,
     /// Reading never answers.
     pub(super) mute: bool,
+    /// Listings arrive when they are let go, and show what was there when they were asked for.
+    pub(super) late: Option<Arc<Notify>>,
     /// Requests that never had an answer.
     pub(super) hanging: u32,
 }
@@ -248,12 +251,13 @@ impl System for FakeSystem {
             return Err(failure);
         }
         let found = self.state.lock().unwrap().news.take();
-        Ok(Page {
-            rows: self.rows(request.entity).iter().map(source_row).collect(),
-            news: found.is_some(),
-            cursor: found.map(str::to_owned),
-            ..Page::default()
-        })
+        let rows = self.rows(request.entity).iter().map(source_row).collect();
+        let late = self.state.lock().unwrap().late.take();
+        if let Some(late) = late {
+            self.state.lock().unwrap().hanging += 1;
+            late.notified().await;
+        }
+        Ok(Page { rows, news: found.is_some(), cursor: found.map(str::to_owned), ..Page::default() })
     }
 
     async fn settle(&self, _: &str, _: &Value) -> Result<(), Failure> {

@@ -12,6 +12,17 @@ fn branded() -> Vec<Flow> {
 }
 
 impl Stage {
+    /// The shop's products are listed, the ERP's change is delivered, and only then does the listing arrive.
+    async fn deliver_during_a_listing(&self) {
+        let late = Arc::new(tokio::sync::Notify::new());
+        self.shop.state.lock().unwrap().late = Some(late.clone());
+        tokio::join!(self.pull("shop"), async {
+            self.shop.hanging().await;
+            self.deliver().await;
+            late.notify_one();
+        });
+    }
+
     fn set_at_shop(&self, field: &str, value: Value) {
         let mut row = self.shop.rows("product").remove(0);
         let id = row["id"].as_str().unwrap().to_owned();
@@ -22,7 +33,11 @@ impl Stage {
 
 /// The shop gave the product a brand, which no pull has seen; the ERP renamed it, which is to be delivered.
 async fn edited_on_both_sides() -> Stage {
-    let stage = Stage::new(branded()).await;
+    edited_at(FakeSystem::new("shop")).await
+}
+
+async fn edited_at(shop: FakeSystem) -> Stage {
+    let stage = Stage::with(FakeSystem::new("erp"), shop, branded()).await;
     stage.erp.put("product", "1", &hammer());
     assert!(stage.once().await.is_clean());
     stage.set_at_shop("brand", json!("Bellota"));
@@ -82,4 +97,27 @@ async fn an_object_that_a_conflict_shows_changed_reaches_the_others() {
     stage.shop.fault(Fault::Fail(Class::Conflict, "changed meanwhile"));
     stage.deliver().await;
     assert_eq!((&stage.erp.rows("product")[0]["brand"], stage.names().1), (&json!("Bellota"), json!({"es": "Mazo"})));
+}
+
+/// A listing may move the watermark past an edit that it shows; passed over as older than our own write, that would be lost.
+#[tokio::test]
+async fn an_edit_that_a_listing_shows_while_we_write_reaches_the_others() {
+    let stage = edited_at(FakeSystem::new("shop").terse()).await;
+    stage.deliver_during_a_listing().await;
+    stage.deliver().await;
+    assert_eq!((&stage.erp.rows("product")[0]["brand"], stage.names().1), (&json!("Bellota"), json!({"es": "Mazo"})));
+}
+
+#[tokio::test]
+async fn where_objects_cannot_be_read_alone_the_watermark_waits_for_what_is_in_doubt() {
+    let stage = edited_at(FakeSystem::new("shop").terse().with_facts(|facts| facts.read = false)).await;
+    let cursor = || stage.store.cursor("shop", "product");
+    stage.shop.state.lock().unwrap().news = Some("first");
+    stage.deliver_during_a_listing().await;
+    assert_eq!(cursor().await.unwrap(), None);
+    stage.shop.state.lock().unwrap().news = Some("second");
+    stage.pull("shop").await;
+    assert_eq!(cursor().await.unwrap().as_deref(), Some("second"));
+    stage.deliver().await;
+    assert_eq!(stage.erp.rows("product")[0]["brand"], "Bellota");
 }
