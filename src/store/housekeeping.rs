@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
-    Lease, Order, Result, Standing, StoreError,
+    Intent, Lease, Order, Result, Standing, StoreError,
     database::Database,
     sql::{Pool, Tx, args},
     values::{after, json, micros, parse, time},
@@ -34,14 +34,14 @@ pub(super) async fn keep_lease(tx: &mut Tx, lease: &Lease, span: Duration, now: 
 
 impl Database {
     pub(super) async fn recover(&self, now: DateTime<Utc>) -> Result<u64> {
-        const JOBS: &str =
-            "UPDATE job SET state = 0, again = 0, owner = NULL, due = $1, updated_at = $1 WHERE state = 1";
+        const JOBS: &str = "UPDATE job SET state = 0, again = 0, owner = NULL, due = $1, updated_at = $1, intent = coalesce(intent, $2) \
+             WHERE state = 1";
         if !matches!(self.pool, Pool::Sqlite { .. }) {
             return Ok(0);
         }
         let mut tx = self.pool.begin("recover leases").await?;
         tx.execute("recover leases", "UPDATE lease SET until = 0", args![]).await?;
-        let recovered = tx.execute("recover leases", JOBS, args![micros(now)]).await?;
+        let recovered = tx.execute("recover leases", JOBS, args![micros(now), json(&Intent::update(now))?]).await?;
         tx.commit("recover leases").await?;
         Ok(recovered)
     }

@@ -401,7 +401,8 @@ pub struct Job {
     pub updated_at: DateTime<Utc>,
 }
 
-/// What a job was about to do when it last touched the target.
+/// What a job was about to do when it last touched the target. Kept until its outcome is known: of a create from before it is
+/// sent, of an update from when nobody told how it ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Intent {
     pub op: crate::port::Op,
@@ -409,6 +410,14 @@ pub struct Intent {
     /// Results of finished steps.
     #[serde(default)]
     pub done: Captures,
+}
+
+impl Intent {
+    /// An update that may have reached the target.
+    #[must_use]
+    pub fn update(at: DateTime<Utc>) -> Self {
+        Self { op: crate::port::Op::Update, at, done: Captures::default() }
+    }
 }
 
 /// Counts of one run; closes when `seen = unchanged + changed + skipped + rejected`.

@@ -44,7 +44,7 @@ const OPEN: &str = "INSERT INTO job (target, record, entity, lane, state, due, c
     WHERE job.state > 1 OR (job.state = 1 AND job.again = 0) OR excluded.lane < job.lane \
         OR (job.state = 0 AND job.attempts = 0 AND excluded.due < job.due) OR excluded.run <> coalesce(job.run, 0)";
 
-/// A bare parameter as LIMIT would have SQLite prepare the statement anew for every claim, hence its CAST.
+/// A job of which somebody's lease ran out gets $8, the intent of whoever does not tell how it ended. A bare parameter as LIMIT would have SQLite prepare the statement anew for every claim, hence its CAST.
 ///
 /// Walks the (lane, entity) pairs of the target by one index seek each (however many jobs they hold), takes the foremost that has something due ($7 = 1: the one that has waited longest), and claims of it.
 macro_rules! claim {
@@ -76,7 +76,7 @@ macro_rules! claim {
                  ORDER BY j.due, j.id LIMIT CAST($4 AS BIGINT) ",
             $lock,
             ") UPDATE job SET state = 1, again = CASE WHEN state = 1 THEN 0 ELSE again END, fence = fence + 1, owner = $5, \
-                 due = $6, updated_at = $3 \
+                 due = $6, updated_at = $3, intent = CASE WHEN state = 1 THEN coalesce(intent, $8) ELSE intent END \
              WHERE id IN (SELECT id FROM taken) RETURNING ",
             job_columns!()
         )
@@ -99,7 +99,8 @@ impl Database {
         let limit = i64::try_from(claim.limit).unwrap_or(i64::MAX);
         let until = after(now, claim.lease);
         let longest = i64::from(claim.turn == Turn::Longest);
-        let args = args![target, rows(avoided)?, micros(now), limit, claim.owner, until, longest];
+        let untold = json(&Intent::update(now))?;
+        let args = args![target, rows(avoided)?, micros(now), limit, claim.owner, until, longest, untold];
         let mut jobs = Vec::new();
         for mut row in self.pool.write("claim jobs", SQL, args).await? {
             jobs.push(self.job(&mut row).await?);
@@ -166,10 +167,11 @@ impl Database {
     }
 
     pub(super) async fn release(&self, jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()> {
-        const SQL: &str = "UPDATE job SET state = 0, again = 0, owner = NULL, due = $2, updated_at = $2 \
-            FROM json_each($1) j WHERE job.id = CAST(j.value->>0 AS BIGINT) \
+        const SQL: &str = "UPDATE job SET state = 0, again = 0, owner = NULL, due = $2, updated_at = $2, \
+            intent = coalesce(intent, $3) FROM json_each($1) j WHERE job.id = CAST(j.value->>0 AS BIGINT) \
             AND job.fence = CAST(j.value->>1 AS BIGINT) AND job.state = 1";
-        self.pool.execute("release jobs", SQL, args![rows(jobs)?, micros(now)]).await.map(drop)
+        let args = args![rows(jobs)?, micros(now), json(&Intent::update(now))?];
+        self.pool.execute("release jobs", SQL, args).await.map(drop)
     }
 
     pub(super) async fn intend(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>> {

@@ -405,7 +405,7 @@ impl Batch<'_> {
     ) -> Result<Delivered, StoreError> {
         let tried = outcome::Tried {
             attempts: task.job.attempts.saturating_add(1),
-            intent: keep_intent(&task, failure.class),
+            intent: keep_intent(&task, failure.class, self.parts.env.now()),
             settle: self.settle,
         };
         let (verdict, replica) = match failure.class {
@@ -419,9 +419,10 @@ impl Batch<'_> {
 }
 
 /// After a failure that surely had no effect nothing has to be looked up, unless steps before it were done.
-fn keep_intent(task: &Task, class: Class) -> Option<Intent> {
+fn keep_intent(task: &Task, class: Class, now: DateTime<Utc>) -> Option<Intent> {
     let begun = task.intent.as_ref().is_some_and(|intent| !intent.done.is_empty());
     match class {
+        Class::Unknown if task.write.op == Op::Update => task.intent.clone().or_else(|| Some(Intent::update(now))),
         Class::Unknown | Class::Conflict => task.intent.clone(),
         _ if begun => task.intent.clone(),
         _ => task.job.intent.clone(),

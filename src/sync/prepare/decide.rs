@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Known, Parts, Prepared, begun, done,
+    Known, Parts, Prepared, begun, done, is_untold,
     loaded::Loaded,
     lookup::{assume_unseen, taken_on},
     settle, unable,
@@ -17,7 +17,7 @@ use crate::{
     port::{Facts, Op},
     store::{Job, Replica, Result},
     sync::{
-        MissingPolicy,
+        DriftPolicy, MissingPolicy,
         deliver::Batch,
         flight, guests, learn, proven, publish, pull,
         wanted::{self, Agreed, Says, Side, Wanted},
@@ -46,6 +46,39 @@ pub(super) async fn fresh_look(
     }
     // Where it cannot be read now it could not be written either: the write will tell.
     pull::look_again(batch.parts, batch.target, batch.entity, &ids).await
+}
+
+/// Reads objects that may have been written by somebody who did not tell: they need not be as they are known, and what is
+/// wanted by now may be just what is known. Gives the jobs that can go on.
+pub(super) async fn clear_doubts(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    jobs: Vec<Job>,
+    loaded: &mut Loaded,
+    prepared: &mut Prepared,
+) -> Result<Vec<Job>> {
+    let here = |job: &Job| {
+        let mut replicas = loaded.replicas(job.record).iter();
+        replicas.find(|replica| replica.system == batch.target && replica.gone_at.is_none()).map(|one| one.id.clone())
+    };
+    let ids: Vec<String> = jobs.iter().filter(|job| facts.read && is_untold(job)).filter_map(|job| here(job)).collect();
+    if ids.is_empty() {
+        return Ok(jobs);
+    }
+    match pull::look(batch.parts, batch.target, batch.entity, &ids).await? {
+        Ok(false) => Ok(jobs),
+        Ok(true) => {
+            *loaded = Loaded::of(batch, facts, &jobs).await?;
+            Ok(jobs)
+        }
+        Err(failure) => {
+            let (untold, rest): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_untold);
+            for job in untold {
+                settle(prepared, batch, &job, &failure);
+            }
+            Ok(rest)
+        }
+    }
 }
 
 /// Before stock is written that can be sold, the target's orders are read: what nobody has seen yet is then in flight. Gives
@@ -178,6 +211,15 @@ pub(super) fn decide(
     if op == Op::Update && loaded.kept(job.record).is_some() {
         let figures = wanted.iter().filter(|(field, value)| publish::is_figure(field) && !value.is_null());
         changed.extend(figures.map(|(field, _)| field.clone()));
+    }
+    if let (true, true, Some(here)) = (op == Op::Update, is_untold(&job), &here) {
+        // Said again, whatever it is known to hold; where it was read just now, what it shows otherwise.
+        let stays = |field: &str| {
+            let policy = parts.routes.drift(batch.entity, field, batch.target);
+            matches!(policy, Some(DriftPolicy::Accept | DriftPolicy::Report))
+        };
+        let unsure = wanted.iter().filter(|(field, value)| !facts.read || here.fields.get(*field) != Some(value));
+        changed.extend(unsure.map(|(field, _)| field.clone()).filter(|field| field != gone_key && !stays(field)));
     }
     if let (true, true, Some(here)) = (made_before, changed.is_empty(), &here) {
         prepared.settled.push(taken_on(&job, here, &Parts::new(), false));

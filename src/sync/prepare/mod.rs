@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use self::views::{View, set, views};
 use self::{
-    decide::{decide, fresh_look, orders_first},
+    decide::{clear_doubts, decide, fresh_look, orders_first},
     loaded::Loaded,
     lookup::look_up,
     push::{externals, push},
@@ -151,6 +151,7 @@ pub(super) async fn prepare(
     };
     let mut loaded = Loaded::of(batch, facts, &jobs).await?;
     let unread = orders_first(batch, facts, mapping.as_ref(), &jobs, &mut loaded, stop).await?;
+    let jobs = clear_doubts(batch, facts, jobs, &mut loaded, &mut prepared).await?;
     if fresh_look(batch, facts, mapping.as_ref(), &jobs, &loaded).await? {
         loaded = Loaded::of(batch, facts, &jobs).await?;
     }
@@ -243,6 +244,11 @@ fn unable(batch: &Batch<'_>, op: Op) -> Failure {
 /// Whether a create of this job was sent and not seen to end.
 fn begun(job: &Job) -> bool {
     job.intent.as_ref().is_some_and(|intent| intent.op == Op::Create)
+}
+
+/// Whether an update of this job was perhaps sent, and nobody told how it ended.
+fn is_untold(job: &Job) -> bool {
+    job.intent.as_ref().is_some_and(|intent| intent.op == Op::Update)
 }
 
 fn name(op: Op) -> &'static str {

@@ -8,11 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Stage,
-    fakes::{Fault, StandingClock},
+    fakes::{FakeSystem, Fault, StandingClock},
     flow,
 };
 use crate::{
     env::Env,
+    port::Facts,
     store::{JobFilter, JobState, RunKind, Turn},
     sync::{
         Limits, Parts, Routes,
@@ -73,4 +74,49 @@ async fn a_full_pull_that_another_daemon_was_in_the_way_of_is_made_up_for() {
     let runs = stage.engine.pull_flow(catalog, None, RunKind::Full, "schedule", &stop).await.unwrap();
     assert_eq!(runs.len(), 2);
     assert!(runs.iter().all(|run| run.run.is_some() && run.is_green()), "{runs:?}");
+}
+
+/// The shop is sent another name by a daemon that is killed before it tells, and the ERP takes the name back: all that is known
+/// says that there is nothing to do.
+async fn taken_back_after_an_untold_update(facts: impl FnOnce(&mut Facts)) {
+    let shop = FakeSystem::new("shop").terse().with_facts(facts);
+    let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
+    stage.erp.put("product", "1", &super::hammer());
+    assert!(stage.once().await.is_clean());
+    let renamed = json!({"sku": "H-1", "name": {"es": "Mazo"}, "active": true});
+    stage.erp.put("product", "1", &renamed);
+    stage.pull("erp").await;
+    stage.die_over_a_job().await;
+    let id = stage.shop.rows("product")[0]["id"].as_str().unwrap().to_owned();
+    stage.shop.put("product", &id, &renamed);
+    stage.erp.put("product", "1", &super::hammer());
+    stage.pull("erp").await;
+    stage.deliver().await;
+    assert_eq!(stage.shop.rows("product")[0]["name"], super::hammer()["name"]);
+}
+
+#[tokio::test]
+async fn what_is_taken_back_after_an_update_that_nobody_told_of_is_taken_back_at_the_target() {
+    taken_back_after_an_untold_update(|_| ()).await;
+}
+
+#[tokio::test]
+async fn it_is_also_where_objects_cannot_be_read_alone() {
+    taken_back_after_an_untold_update(|facts| facts.read = false).await;
+}
+
+#[tokio::test]
+async fn what_is_taken_back_after_a_lost_answer_is_taken_back_at_the_target() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("product", "1", &super::hammer());
+    assert!(stage.once().await.is_clean());
+    stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Mazo"}, "active": true}));
+    stage.pull("erp").await;
+    stage.shop.fault(Fault::LostAfter);
+    let (mut tally, stop) = (Tally::default(), CancellationToken::new());
+    assert!(deliver::batch(stage.engine.parts(), "shop", &[], Turn::Foremost, &mut tally, &stop).await.unwrap());
+    stage.erp.put("product", "1", &super::hammer());
+    stage.pull("erp").await;
+    stage.deliver().await;
+    assert_eq!(stage.shop.rows("product")[0]["name"], super::hammer()["name"]);
 }

@@ -35,7 +35,7 @@ use crate::{
     mapping::Translate,
     model::Entities,
     port::{Op, System},
-    store::{Claim, Intent, JobFilter, JobState, RunKind, SharedStore, Standing, Turn},
+    store::{Claim, Intent, Job, JobFilter, JobState, RunKind, SharedStore, Standing, Turn},
 };
 
 struct Stage {
@@ -156,9 +156,8 @@ impl Stage {
         assert!(report.is_green(), "{report:?}");
     }
 
-    /// A daemon that claims the creation of the one product, carries it out, and dies before it knows.
-    async fn die_after_creating(&self) {
-        let now = self.engine.parts().env.now();
+    /// A daemon that claims the one job of the shop, and dies over it.
+    async fn die_over_a_job(&self) -> Job {
         let claim = Claim {
             target: "shop",
             but: &[],
@@ -167,7 +166,12 @@ impl Stage {
             lease: std::time::Duration::from_secs(60),
             turn: Turn::Foremost,
         };
-        let job = self.store.claim(claim, now).await.unwrap().remove(0);
+        self.store.claim(claim, self.engine.parts().env.now()).await.unwrap().remove(0)
+    }
+
+    /// A daemon that claims the creation of the one product, carries it out, and dies before it knows.
+    async fn die_after_creating(&self) {
+        let (job, now) = (self.die_over_a_job().await, self.engine.parts().env.now());
         let intent = Intent { op: Op::Create, at: now, done: BTreeMap::new() };
         self.store.intend(&[(job.id, job.fence, intent)], now).await.unwrap();
         let row = self.erp.rows("product").remove(0);
