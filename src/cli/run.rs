@@ -74,7 +74,6 @@ async fn daemon(
     let notifier = Arc::new(Notifier::from_environment());
     let watchdog = tokio::spawn(keep_watchdog(Arc::clone(&notifier), Arc::clone(&store), env.clone()));
     let (mut config, mut plan) = (config, Some(plan));
-    let mut result = Ok(Ending::Fine);
     let mut told = false;
     while let Some(current) = plan.take() {
         let engine = Engine::new(parts(current, Arc::clone(&store), env));
@@ -91,10 +90,7 @@ async fn daemon(
                     watchdog.abort();
                     anyhow::bail!("stopped at once; the next start goes on where this one was cut off");
                 }
-                ended = &mut working => {
-                    result = ended.map(|()| Ending::Fine).map_err(Into::into);
-                    break;
-                }
+                () = &mut working => break,
                 () = life.reload.notified() => {
                     notifier.reloading();
                     match app::config(global).and_then(|config| Ok((app::plan(&config, env)?, config))) {
@@ -120,7 +116,7 @@ async fn daemon(
     }
     watchdog.abort();
     tracing::info!("stopped");
-    result
+    Ok(Ending::Fine)
 }
 
 /// Tells systemd that the daemon lives as long as it can answer: its runtime turns and its store replies.

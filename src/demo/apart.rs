@@ -51,7 +51,16 @@ pub async fn run(
             () = shutdown.cancelled() => bail!("stopped; the next start in this folder goes on from here"),
             () = stage.env.sleep(LOOK_AGAIN) => {}
         }
-        let report = judge(&mut stage, begun).await?;
+        let report = match judge(&mut stage, begun).await {
+            Ok(report) => report,
+            Err(error) if look == LOOKS => return Err(error),
+            // The database may be the one that is away at the moment.
+            Err(error) => {
+                teller.say(&format!("Not looked at: {error:#}"));
+                fine = false;
+                continue;
+            }
+        };
         // Once is not enough: what is equal by chance has still something under way.
         if look == LOOKS || report.fine && fine {
             return conclude(&report, json, teller);

@@ -64,12 +64,21 @@ impl Database {
     }
 
     pub(super) async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>> {
-        const SQL: &str =
+        const ALL_JOBS: &str =
             concat!("SELECT ", job_columns!(), " FROM job WHERE ", filtered!(), " ORDER BY id DESC LIMIT $8");
+        // By its index: the condition that may be absent cannot use one.
+        const OF_RECORD: &str = concat!(
+            "SELECT ",
+            job_columns!(),
+            " FROM job WHERE ",
+            filtered!(),
+            " AND record = $4 ORDER BY id DESC LIMIT $8"
+        );
+        let sql = if filter.record.is_some() { OF_RECORD } else { ALL_JOBS };
         let mut args = filter_args(filter, &ALL)?;
         args.push(limit(filter.limit).into());
         let mut jobs = Vec::new();
-        for mut row in self.pool.read("list jobs", SQL, args).await? {
+        for mut row in self.pool.read("list jobs", sql, args).await? {
             jobs.push(self.job(&mut row).await?);
         }
         Ok(jobs)

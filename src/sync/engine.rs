@@ -192,11 +192,9 @@ impl Engine {
     }
 
     /// Works until `shutdown`: schedules, orders from the command line, deliveries, housekeeping.
-    pub async fn run(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
-        self.parts.store.recover(self.parts.env.now()).await?;
-        self.mind_the_clock().await?;
-        self.cure(shutdown).await?;
-        brakes::settle_all(&self.parts).await?;
+    /// Trouble of the state store is waited for.
+    pub async fn run(&self, shutdown: &CancellationToken) {
+        self.persevere("start", shutdown, || self.begin(shutdown)).await;
         let share = Share::everything(&self.parts.routes);
         let workers = share.targets().flat_map(|(target, but)| {
             let work = move || async move { deliver::work(&self.parts, target, but, shutdown).await.map(drop) };
@@ -211,7 +209,14 @@ impl Engine {
             self.persevere("rulings", shutdown, || self.keep_ruling(shutdown)),
             self.persevere("housekeeping", shutdown, || self.keep_purging(shutdown)),
         );
-        Ok(())
+    }
+
+    /// What another life of the daemon has left: leases, jobs dated by another clock, causes that are cured, runs without a ruling.
+    async fn begin(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        self.parts.store.recover(self.parts.env.now()).await?;
+        self.mind_the_clock().await?;
+        self.cure(shutdown).await?;
+        brakes::settle_all(&self.parts).await
     }
 
     /// Goes on with a part of the daemon's work until `shutdown`, also when the state store was in trouble (a full disk, a

@@ -58,7 +58,7 @@ impl Stage {
     async fn daemon(&self, engine: &Engine, done: impl AsyncFn() -> bool) -> bool {
         let (stop, mut reached) = (CancellationToken::new(), false);
         let parts = engine.parts();
-        let (ended, ()) = tokio::join!(engine.run(&stop), async {
+        let ((), ()) = tokio::join!(engine.run(&stop), async {
             for _ in 0..2000 {
                 if done().await {
                     reached = true;
@@ -68,7 +68,6 @@ impl Stage {
             }
             stop.cancel();
         });
-        ended.unwrap();
         reached
     }
 
