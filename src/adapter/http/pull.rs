@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,9 +20,11 @@ use crate::{
 };
 
 /// Where a pull stands between two pages.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Stand {
     pages: pages::Progress,
+    /// Before the first request.
+    began: DateTime<Utc>,
     /// The greatest watermark seen.
     mark: Option<String>,
 }
@@ -41,8 +44,11 @@ pub async fn pull(
         (Some(PageToken(token)), _) => serde_json::from_value(token.clone()).map_err(|error| {
             Failure::new(Class::Fatal, format!("the listing cannot go on from its page mark ({error}); start it anew"))
         })?,
-        (None, Some(pager)) => Stand { pages: pager.start(request.limit), mark: None },
-        (None, None) => Stand::default(),
+        (None, pager) => Stand {
+            pages: pager.as_ref().map(|pager| pager.start(request.limit)).unwrap_or_default(),
+            began: exchange.env.now(),
+            mark: None,
+        },
     };
     let cursor = match (&list.cursor, request.since) {
         (Some(cursor), Some(since)) => cursor.start(since).map_err(|problem| Failure::new(Class::Fatal, problem))?,
@@ -55,6 +61,7 @@ pub async fn pull(
         Some(link) => exchange.follow(link, call, Verb::List, &scope).await?,
         None => exchange.call(call, Verb::List, &scope, None).await?,
     };
+    let answered = exchange.env.now();
     let mut listed = rows(&list.listing.rows, &answer, &scope, Verb::List, list.listing.lenient())?;
     let number = stand.pages.pages + 1;
     let mut more = false;
@@ -84,8 +91,9 @@ pub async fn pull(
         let token = serde_json::to_value(&stand).map_err(|error| Failure::new(Class::Fatal, error.to_string()))?;
         result.next = Some(PageToken(token));
     } else if let Some(cursor) = &list.cursor {
+        let mark = if number > 1 { cursor.paged(stand.mark, stand.began, answered) } else { stand.mark };
         // A listing of what changed may be empty, or end before where the last one did.
-        result.cursor = cursor.later(request.since.map(str::to_owned), stand.mark);
+        result.cursor = cursor.later(request.since.map(str::to_owned), mark);
     }
     Ok(result)
 }

@@ -31,6 +31,7 @@ use self::{
 };
 use super::{Manifest, Settings, World, compile};
 use crate::{
+    env::Env,
     failure::{Class, Failure},
     load::LoadError,
     port::{Checked, Facts, Outcome, Page, Probe, Progress, PullRequest, SourceRow, System, Write},
@@ -44,6 +45,7 @@ pub struct SqlSystem {
     name: String,
     manifest: Arc<Manifest>,
     settings: Settings,
+    env: Env,
     database: Database,
     entities: IndexMap<String, Entity>,
 }
@@ -68,6 +70,7 @@ pub(super) fn open(
         name: name.to_owned(),
         manifest: Arc::clone(manifest),
         settings: settings.clone(),
+        env: world.env.clone(),
         database,
         entities,
     }))

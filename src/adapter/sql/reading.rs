@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -25,9 +26,11 @@ use crate::{
 const JOIN_MAX: usize = 10_000;
 
 /// Where a listing stands.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Token {
     page: u64,
+    /// Before the first page was read.
+    began: DateTime<Utc>,
     /// Key of the last row read, or how many rows were read.
     after: Value,
     rows: u64,
@@ -75,6 +78,7 @@ impl SqlSystem {
                 format!("{doing}: {}: more rows than :limit came back; is it in the query?", list.query.place);
             return Err(Failure::new(Class::Fatal, message));
         }
+        let read = self.env.now();
         let next = self.next(list, &token, &rows, limit, &base, &doing)?;
         self.joins(&mut session, &list.joins, &mut rows, &values, &base, &doing).await?;
         drop(session);
@@ -93,13 +97,21 @@ impl SqlSystem {
         token.page += 1;
         // Rows that were counted are no objects where some are left out or taken apart; they are proven below all the same.
         let total = token.total.filter(|_| entity.keep.is_none() && list.split.is_none());
+        let mut reached = None;
         if next.is_none() {
             self.prove(&token, &doing)?;
+            let mark = token.mark.clone();
+            let mark = match &list.cursor {
+                Some(cursor) if token.page > 1 => cursor.paged(mark, token.began, read),
+                _ => mark,
+            };
+            let since = request.since.map(str::to_owned);
+            reached = list.cursor.as_ref().map_or(since.clone(), |cursor| cursor.later(since, mark));
         }
         Ok(Page {
             rows: taken.rows,
             errors: taken.errors,
-            cursor: if next.is_none() { token.mark.clone().or_else(|| request.since.map(str::to_owned)) } else { None },
+            cursor: reached,
             next: match next {
                 Some(after) => Some(PageToken(
                     serde_json::to_value(Token { after, ..token })
@@ -121,6 +133,7 @@ impl SqlSystem {
         session: &mut Session,
         doing: &str,
     ) -> Result<Token, Failure> {
+        let began = self.env.now();
         let after = match &list.pages {
             Some(pages) if pages.by == By::Keyset => pages.first.clone(),
             _ => Value::from(0),
@@ -136,7 +149,7 @@ impl SqlSystem {
             }
             _ => None,
         };
-        Ok(Token { after, total, ..Token::default() })
+        Ok(Token { page: 0, began, after, rows: 0, total, mark: None })
     }
 
     /// `:after` or `:offset` of the next page; nothing after the last.

@@ -71,6 +71,20 @@ async fn a_short_listing_is_an_error_never_success() {
     );
 }
 
+/// What changes on the first page while the last is on its way is dated after the one and before the other.
+#[tokio::test]
+async fn the_watermark_of_a_listing_that_took_its_time_is_not_past_its_beginning() {
+    let slow = NUMBERED.replace("[entities.product]", "rate = { per_minute = 1 }\n[entities.product]");
+    let (shop, _) = system(&slow, numbered(5, 5));
+    let pages = pull_all(&*shop, "product", None).await.unwrap();
+    assert_eq!(pages[2].cursor.as_deref(), Some("2026-07-01T09:58:05Z"), "two minutes for three pages");
+    let pages = pull_all(&*shop, "product", Some("2026-07-01T10:00:00Z")).await.unwrap();
+    assert_eq!(pages[2].cursor.as_deref(), Some("2026-07-01T10:00:00Z"), "what was known before is known");
+    let (shop, _) = system(&slow.replace("size = 2", "size = 9"), numbered(5, 5));
+    let pages = pull_all(&*shop, "product", None).await.unwrap();
+    assert_eq!(pages[0].cursor.as_deref(), Some("2026-07-01T10:00:05Z"), "a single page is of one moment");
+}
+
 #[tokio::test]
 async fn a_listing_that_shrinks_while_it_is_read_is_an_error() {
     let (shop, _) = system(NUMBERED, |request| {
