@@ -5,7 +5,13 @@ pub mod sql;
 mod sql_servers;
 mod sql_sqlite;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeZone as _, Utc};
@@ -27,6 +33,19 @@ struct Still;
 impl Clock for Still {
     fn now(&self) -> DateTime<Utc> {
         Utc.with_ymd_and_hms(2040, 1, 1, 0, 0, 0).unwrap()
+    }
+
+    async fn sleep_until(&self, _: DateTime<Utc>) {}
+}
+
+/// A clock that is a minute later whenever somebody looks at it.
+#[derive(Debug, Default)]
+pub struct Hasty(AtomicI64);
+
+#[async_trait]
+impl Clock for Hasty {
+    fn now(&self) -> DateTime<Utc> {
+        Still.now() + chrono::Duration::minutes(self.0.fetch_add(1, Ordering::Relaxed))
     }
 
     async fn sleep_until(&self, _: DateTime<Utc>) {}
@@ -54,6 +73,15 @@ impl http::Transport for NoNetwork {
 
 /// A system of an adapter's text and plain settings.
 pub fn open(adapter: &str, settings: &[(&str, &str)], folder: &Path) -> Result<Arc<dyn System>, LoadError> {
+    open_at(Arc::new(Still), adapter, settings, folder)
+}
+
+pub fn open_at(
+    clock: Arc<dyn Clock>,
+    adapter: &str,
+    settings: &[(&str, &str)],
+    folder: &Path,
+) -> Result<Arc<dyn System>, LoadError> {
     let manifest = Manifest::load(SourceFile::new("erp.toml", adapter))?;
     let config = SourceFile::new("vaiven.toml", "");
     let place = Place::start(&config);
@@ -65,7 +93,7 @@ pub fn open(adapter: &str, settings: &[(&str, &str)], folder: &Path) -> Result<A
         })
         .collect();
     let settings = manifest.settle(&given, &place)?;
-    let env = Env { clock: Arc::new(Still), entropy: Arc::new(Zeros) };
+    let env = Env { clock, entropy: Arc::new(Zeros) };
     let world = World { env, transport: Arc::new(NoNetwork), folder: folder.to_owned() };
     vaiven::adapter::open("erp", &manifest, &settings, &world)
 }

@@ -9,7 +9,7 @@ use vaiven::{
     port::{Op, System},
 };
 
-use super::{NoProgress, open, page, pull, sql, write};
+use super::{Hasty, NoProgress, open, open_at, page, pull, sql, write};
 
 struct Erp {
     folder: tempfile::TempDir,
@@ -48,6 +48,17 @@ impl Erp {
 async fn sqlite_conforms() {
     let erp = erp().await;
     sql::conforms(erp.system(&adapter()).as_ref(), "2026-03-01T12:00:00Z").await;
+}
+
+#[tokio::test]
+async fn the_watermark_of_a_listing_that_took_its_time_is_not_past_its_beginning() {
+    let erp = erp().await;
+    let settings = [("url", "sqlite://erp.db")];
+    let hasty = |toml: &str| open_at(Arc::new(Hasty::default()), toml, &settings, erp.folder.path()).unwrap();
+    let pages = pull(hasty(&adapter()).as_ref(), "product", None, 10).await.unwrap();
+    assert_eq!(pages.cursor.as_deref(), Some("2026-03-01T11:57:00Z"), "three minutes for three pages");
+    let page = pull(hasty(&adapter().replace("size = 2", "size = 9")).as_ref(), "product", None, 10).await.unwrap();
+    assert_eq!(page.cursor.as_deref(), Some("2026-03-01T12:00:00Z"), "a single page is of one moment");
 }
 
 #[tokio::test]
