@@ -115,13 +115,6 @@ class Stage:
                 raise AssertionError(f"daemon {number} did not start")
             time.sleep(0.05)
 
-    def supervise(self):
-        """As systemd does: one that met the database in trouble before it had begun its work is started again."""
-        for number, daemon in list(self.daemons.items()):
-            if daemon.poll() == 1:
-                self.tell(f"daemon {number} had ended with an error, and is started again")
-                self.start(number)
-
     def kill(self, number):
         self.daemons[number].kill()
         self.daemons[number].wait()
@@ -201,14 +194,12 @@ class Stage:
                 self.tell(one())
                 self.done.append(one.__name__)
                 time.sleep(self.dice.uniform(0.2, 1))
-                self.supervise()
 
     # --- how it ends
 
     def judge(self):
         """What must hold, by name: what is wrong with it."""
         self.life.wait()
-        self.supervise()
         log = open(os.path.join(self.folder, "life.log")).read()
         try:
             report = json.load(open(os.path.join(self.folder, "report.json")))
