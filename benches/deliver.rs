@@ -19,51 +19,24 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
-use async_trait::async_trait;
+use anyhow::{Result, bail, ensure};
 use axum::{Json, Router, extract::State, routing};
-use serde_json::{Map, Value, json};
-use shared::{apart, load, median, number, peak_memory, words};
-use tokio::sync::Notify;
+use serde_json::{Value, json};
+use shared::{
+    apart, load, median, number, peak_memory, shop,
+    systems::{self, Named, Work},
+    words,
+};
 use tokio_util::sync::CancellationToken;
 use vaiven::{
     adapter::{self, Given, Manifest, SettingValue, World, http::Network},
     env::Env,
-    failure::{Class, Failure},
+    failure::Failure,
     load::{Place, SourceFile},
-    mapping::{Mapping, Translate},
-    model::Entities,
-    port::{
-        Checked, Facts, Find, Outcome, Page, PageToken, Probe, Progress, PullRequest, RowBody, SourceRow, System,
-        Write, Written,
-    },
+    port::{Facts, Find, Page, PageToken, PullRequest, RowBody, SourceRow, System, Write, Written},
     store::RunKind,
-    sync::{Engine, Flow, Limits, Parts, Routes},
+    sync::Engine,
 };
-
-const SHOP: &str = r#"
-driver = "http"
-summary = "A benchmark's"
-[settings]
-url = { kind = "url" }
-[http]
-base = "${url}"
-concurrency = 4
-[entities.stock]
-id = "id"
-[entities.stock.list]
-get  = "/stock"
-rows = "body"
-[entities.stock.batch]
-post    = "/stock/batch"
-max     = 100
-ops     = ["create", "update"]
-item    = "${merge(body, #{ id: id })}"
-body    = { create = "${creates}", update = "${updates}" }
-results = { create = "body.create", update = "body.update" }
-id      = "result.id"
-row     = "result"
-"#;
 
 const MAPPING: &str = "key = 'sku'\n[fields]\nsku = 'sku'\nquantity = 'quantity'\n";
 
@@ -146,9 +119,9 @@ async fn part(words: &[String]) -> Result<()> {
 
 /// Seconds and requests of each step.
 async fn part_stock(erp: &Arc<Erp>, folder: &Path) -> Result<Vec<f64>> {
-    let (address, shelf) = serve().await?;
-    let shop = shop(address, folder)?;
-    let engine = engine(folder, Arc::clone(erp), shop).await?;
+    let (address, shelf) = shop::serve(std::time::Duration::ZERO).await?;
+    let shop = open(address, folder)?;
+    let engine = engine(folder, erp, shop).await?;
     let mut figures = Vec::new();
     for (name, changed, kind) in STEPS {
         let changed = if changed == 0 { erp.len() } else { changed };
@@ -167,7 +140,7 @@ async fn part_stock(erp: &Arc<Erp>, folder: &Path) -> Result<Vec<f64>> {
 }
 
 async fn part_burst(erp: &Arc<Erp>, folder: &Path) -> Result<Vec<f64>> {
-    let engine = engine(folder, Arc::clone(erp), Arc::new(Idle::default())).await?;
+    let engine = engine(folder, erp, Arc::new(Named("shop", Arc::new(Idle::default())))).await?;
     let mut figures = Vec::new();
     for round in 0..2 {
         if round > 0 {
@@ -198,56 +171,8 @@ async fn part_burst(erp: &Arc<Erp>, folder: &Path) -> Result<Vec<f64>> {
     Ok(figures)
 }
 
-/// What the server holds, and how many writes it was asked for.
-#[derive(Default)]
-struct Shelf {
-    items: Mutex<BTreeMap<String, Value>>,
-    requests: AtomicUsize,
-}
-
-impl Shelf {
-    fn items(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Value>> {
-        self.items.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A server that takes stock and answers at once; counts the requests that write.
-async fn serve() -> Result<(SocketAddr, Arc<Shelf>)> {
-    async fn list(State(shelf): State<Arc<Shelf>>) -> Json<Value> {
-        Json(shelf.items().values().cloned().collect())
-    }
-    async fn batch(State(shelf): State<Arc<Shelf>>, Json(mut body): Json<Value>) -> Json<Value> {
-        shelf.requests.fetch_add(1, Ordering::Relaxed);
-        for kind in ["create", "update"] {
-            for item in body.get_mut(kind).and_then(Value::as_array_mut).into_iter().flatten() {
-                if kind == "create" {
-                    item["id"] = item["sku"].clone();
-                }
-                let id = item["id"].as_str().unwrap_or_default().to_owned();
-                let mut items = shelf.items();
-                let kept = items.entry(id).or_insert_with(|| json!({}));
-                for (name, value) in item.as_object().into_iter().flatten() {
-                    kept[name] = value.clone();
-                }
-                *item = kept.clone();
-            }
-        }
-        Json(body)
-    }
-    let shelf = Arc::<Shelf>::default();
-    let app = Router::new()
-        .route("/stock", routing::get(list))
-        .route("/stock/batch", routing::post(batch))
-        .layer(axum::extract::DefaultBodyLimit::disable())
-        .with_state(Arc::clone(&shelf));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    Ok((address, shelf))
-}
-
-fn shop(address: SocketAddr, folder: &Path) -> Result<Arc<dyn System>> {
-    let file = SourceFile::new("shop.toml", SHOP);
+fn open(address: SocketAddr, folder: &Path) -> Result<Arc<dyn System>> {
+    let file = SourceFile::new("shop.toml", shop::ADAPTER);
     let manifest = Arc::new(Manifest::load(file.clone())?);
     let place = Place::start(&file);
     let given = Given { value: SettingValue::Plain(format!("http://{address}").into()), place: place.clone() };
@@ -256,34 +181,10 @@ fn shop(address: SocketAddr, folder: &Path) -> Result<Arc<dyn System>> {
     Ok(adapter::open("shop", &manifest, &settings, &world)?)
 }
 
-async fn engine(folder: &Path, erp: Arc<Erp>, shop: Arc<dyn System>) -> Result<Engine> {
-    let entities = Arc::new(Entities::builtin());
-    let spec = entities.get("stock").context("stock ships")?;
-    let mapping: Arc<dyn Translate> = Arc::new(Mapping::load(
-        &SourceFile::new("stock.toml", MAPPING),
-        spec,
-        &Map::new(),
-        &indexmap::IndexMap::new(),
-    )?);
-    let flow = Flow {
-        name: "stock".into(),
-        entities: vec!["stock".into()],
-        from: "erp".into(),
-        to: vec!["shop".into()],
-        ..Flow::default()
-    };
-    let systems: [(String, Arc<dyn System>); 2] = [("erp".into(), erp), ("shop".into(), shop)];
-    Ok(Engine::new(Parts {
-        store: vaiven::store::open(&format!("sqlite://{}/state.db", folder.display())).await?,
-        env: Env::system(),
-        systems: BTreeMap::from(systems),
-        mappings: ["erp", "shop"].map(|system| ((system.into(), "stock".into()), Arc::clone(&mapping))).into(),
-        entities,
-        routes: Routes::new(vec![flow])?,
-        limits: Limits::default(),
-        owner: "bench".into(),
-        work: Arc::new(Notify::new()),
-    }))
+async fn engine(folder: &Path, erp: &Arc<Erp>, shop: Arc<dyn System>) -> Result<Engine> {
+    let store = vaiven::store::open(&format!("sqlite://{}/state.db", folder.display())).await?;
+    let systems = vec![Arc::new(Named("erp", Arc::clone(erp))), shop];
+    Ok(Engine::new(systems::parts(store, systems, MAPPING, systems::flow("stock", "stock"))?))
 }
 
 /// A source in memory: quantity and version of each article.
@@ -315,21 +216,12 @@ impl Erp {
     }
 }
 
-#[async_trait]
-impl System for Erp {
-    fn name(&self) -> &'static str {
-        "erp"
+impl Work for Erp {
+    fn facts(&self) -> &Facts {
+        &self.facts
     }
 
-    fn facts(&self, _: &str) -> Option<&Facts> {
-        Some(&self.facts)
-    }
-
-    fn version(&self, _: &str) -> u64 {
-        1
-    }
-
-    async fn pull(&self, request: &PullRequest<'_>) -> Result<Page, Failure> {
+    fn pull(&self, request: &PullRequest<'_>) -> Page {
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         let since = request.since.and_then(|since| since.parse().ok()).unwrap_or(0);
         let first = request.page.and_then(|page| page.0.as_u64()).and_then(|first| usize::try_from(first).ok());
@@ -340,35 +232,14 @@ impl System for Erp {
             }
             if page.rows.len() == request.limit {
                 page.next = Some(PageToken(at.into()));
-                return Ok(page);
+                return page;
             }
             let id = format!("SKU-{at:08}");
             let body = json!({"sku": id, "quantity": quantity.to_string(), "location": "main"});
             page.rows.push(SourceRow { position: id.clone(), id, version: None, body: RowBody::Json(body) });
         }
         page.cursor = rows.iter().map(|row| row.1).max().map(|version| version.to_string());
-        Ok(page)
-    }
-
-    async fn settle(&self, _: &str, _: &Value) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    async fn read(&self, _: &str, _: &[String]) -> Result<Vec<SourceRow>, Failure> {
-        Ok(Vec::new())
-    }
-
-    async fn find(&self, _: &str, _: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
-        Ok(Vec::new())
-    }
-
-    async fn write(&self, _: &str, writes: Vec<Write>, _: &dyn Progress) -> Vec<Outcome> {
-        let refused = || Failure::new(Class::Fatal, "this system is only read");
-        writes.iter().map(|write| Outcome { job: write.job, result: Err(refused()), requests: 0 }).collect()
-    }
-
-    async fn check(&self) -> Vec<Checked> {
-        Vec::new()
+        page
     }
 }
 
@@ -384,47 +255,12 @@ impl Default for Idle {
     }
 }
 
-#[async_trait]
-impl System for Idle {
-    fn name(&self) -> &'static str {
-        "shop"
+impl Work for Idle {
+    fn facts(&self) -> &Facts {
+        &self.facts
     }
 
-    fn facts(&self, _: &str) -> Option<&Facts> {
-        Some(&self.facts)
-    }
-
-    fn version(&self, _: &str) -> u64 {
-        1
-    }
-
-    async fn pull(&self, _: &PullRequest<'_>) -> Result<Page, Failure> {
-        Ok(Page::default())
-    }
-
-    async fn settle(&self, _: &str, _: &Value) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    async fn read(&self, _: &str, _: &[String]) -> Result<Vec<SourceRow>, Failure> {
-        Ok(Vec::new())
-    }
-
-    async fn find(&self, _: &str, _: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
-        Ok(Vec::new())
-    }
-
-    async fn write(&self, _: &str, writes: Vec<Write>, _: &dyn Progress) -> Vec<Outcome> {
-        writes
-            .into_iter()
-            .map(|write| {
-                let id = write.id.unwrap_or(write.key);
-                Outcome { job: write.job, result: Ok(Written { id, ..Written::default() }), requests: 1 }
-            })
-            .collect()
-    }
-
-    async fn check(&self) -> Vec<Checked> {
-        Vec::new()
+    fn write(&self, write: Write) -> Result<Written, Failure> {
+        Ok(Written { id: write.id.unwrap_or(write.key), ..Written::default() })
     }
 }

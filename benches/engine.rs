@@ -9,7 +9,7 @@
 mod shared;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     fmt::Write as _,
     fs::File,
     io::{BufWriter, Write as _},
@@ -19,19 +19,16 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use shared::{apart, load, median, number, peak_memory, words};
+use shared::{apart, load, median, number, peak_memory, systems, words};
 use sqlx::{Connection as _, Row as _, SqliteConnection};
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use vaiven::{
     adapter::{self, Given, Manifest, SettingValue, World, http::Transport},
     env::Env,
     load::{Place, SourceFile},
-    mapping::{Mapping, Translate},
-    model::Entities,
     port::System,
     store::{Balance, RunKind},
-    sync::{Engine, Flow, Limits, Parts, Routes},
+    sync::{Engine, Flow},
 };
 
 const BATCH: usize = 1000;
@@ -344,38 +341,14 @@ fn hash(record: &csv::StringRecord) -> String {
 }
 
 async fn engine(folder: &Path) -> Result<Engine> {
-    let entities = Arc::new(Entities::builtin());
-    let env = Env::system();
-    let world = World { env: env.clone(), transport: Arc::new(NoNetwork), folder: folder.to_owned() };
+    let world = World { env: Env::system(), transport: Arc::new(NoNetwork), folder: folder.to_owned() };
     let file = SourceFile::new("bench-adapter.toml", ADAPTER);
     let manifest = Arc::new(Manifest::load(file.clone())?);
     let place = Place::start(&file);
     let given = Given { value: SettingValue::Plain(folder.display().to_string().into()), place: place.clone() };
     let settings = manifest.settle(&indexmap::IndexMap::from([("folder".to_owned(), given)]), &place)?;
     let system: Arc<dyn System> = adapter::open("files", &manifest, &settings, &world)?;
-    let spec = entities.get("price").context("price ships")?;
-    let mapping = Mapping::load(
-        &SourceFile::new("bench-mapping.toml", MAPPING),
-        spec,
-        &serde_json::Map::new(),
-        &indexmap::IndexMap::new(),
-    )?;
-    let flow = Flow {
-        name: "prices".into(),
-        entities: vec!["price".into()],
-        from: "files".into(),
-        to: vec!["shop".into()],
-        ..Flow::default()
-    };
-    Ok(Engine::new(Parts {
-        store: vaiven::store::open(&format!("sqlite://{}/state.db", folder.display())).await?,
-        env,
-        systems: BTreeMap::from([("files".to_owned(), system)]),
-        mappings: BTreeMap::from([(("files".to_owned(), "price".to_owned()), Arc::new(mapping) as Arc<dyn Translate>)]),
-        entities,
-        routes: Routes::new(vec![flow])?,
-        limits: Limits::default(),
-        owner: "bench".into(),
-        work: Arc::new(Notify::new()),
-    }))
+    let store = vaiven::store::open(&format!("sqlite://{}/state.db", folder.display())).await?;
+    let flow = Flow { from: "files".into(), ..systems::flow("prices", "price") };
+    Ok(Engine::new(systems::parts(store, vec![system], MAPPING, flow)?))
 }

@@ -11,7 +11,7 @@
 mod shared;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -23,23 +23,20 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::{Value, json};
-use shared::{apart, load, number, peak_memory, words};
+use serde_json::json;
+use shared::{
+    apart, load, memory, number, peak_memory,
+    systems::{self, Named, Work, page},
+    words,
+};
 use sqlx::{Connection as _, SqliteConnection};
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use vaiven::{
     env::{Clock, Entropy, Env},
     failure::{Class, Failure},
-    load::SourceFile,
-    mapping::{Mapping, Translate},
-    model::Entities,
-    port::{
-        Checked, Facts, Find, Outcome, Page, PageToken, Probe, Progress, PullRequest, RowBody, SourceRow, System,
-        Write, Written,
-    },
+    port::{Facts, Find, Page, PullRequest, RowBody, SourceRow, System, Write, Written},
     store::{self, RunKind, SharedStore},
-    sync::{Engine, Flow, Limits, Parts, Routes, SystemLimits, Timetable},
+    sync::{Engine, Flow, Limits, Parts, SystemLimits, Timetable},
 };
 
 const MAPPING: &str = r#"
@@ -92,45 +89,13 @@ impl Source {
     }
 }
 
-#[async_trait]
-impl System for Source {
-    fn name(&self) -> &'static str {
-        "erp"
+impl Work for Source {
+    fn facts(&self) -> &Facts {
+        &self.facts
     }
 
-    fn facts(&self, _: &str) -> Option<&Facts> {
-        Some(&self.facts)
-    }
-
-    fn version(&self, _: &str) -> u64 {
-        1
-    }
-
-    async fn pull(&self, request: &PullRequest<'_>) -> Result<Page, Failure> {
-        let from = request.page.and_then(|page| page.0.as_u64()).map_or(0, |from| usize::try_from(from).unwrap_or(0));
-        let to = self.rows.min(from + request.limit);
-        let next = (to < self.rows).then(|| PageToken(json!(to)));
-        Ok(Page { rows: (from..to).filter_map(|number| self.row(number)).collect(), next, ..Page::default() })
-    }
-
-    async fn settle(&self, _: &str, _: &Value) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    async fn read(&self, _: &str, _: &[String]) -> Result<Vec<SourceRow>, Failure> {
-        Ok(Vec::new())
-    }
-
-    async fn find(&self, _: &str, _: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
-        Ok(Vec::new())
-    }
-
-    async fn write(&self, _: &str, _: Vec<Write>, _: &dyn Progress) -> Vec<Outcome> {
-        Vec::new()
-    }
-
-    async fn check(&self) -> Vec<Checked> {
-        Vec::new()
+    fn pull(&self, request: &PullRequest<'_>) -> Page {
+        page(request, self.rows, |number| self.row(number))
     }
 }
 
@@ -149,87 +114,30 @@ impl Target {
     }
 }
 
-#[async_trait]
-impl System for Target {
-    fn name(&self) -> &'static str {
-        "shop"
+impl Work for Target {
+    fn facts(&self) -> &Facts {
+        &self.facts
     }
 
-    fn facts(&self, _: &str) -> Option<&Facts> {
-        Some(&self.facts)
-    }
-
-    fn version(&self, _: &str) -> u64 {
-        1
-    }
-
-    async fn pull(&self, _: &PullRequest<'_>) -> Result<Page, Failure> {
-        Err(Failure::new(Class::Fatal, "it lists nothing"))
-    }
-
-    async fn settle(&self, _: &str, _: &Value) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    async fn read(&self, _: &str, _: &[String]) -> Result<Vec<SourceRow>, Failure> {
-        Ok(Vec::new())
-    }
-
-    async fn find(&self, _: &str, _: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
-        Ok(Vec::new())
-    }
-
-    async fn write(&self, _: &str, writes: Vec<Write>, _: &dyn Progress) -> Vec<Outcome> {
-        let one = |write: Write| {
-            let count = self.writes.fetch_add(1, Ordering::Relaxed);
-            let result = match count {
-                count if self.moody && count % 997 == 0 => Err(Failure::new(Class::Transient, "out of order")),
-                count if self.moody && count % 101 == 0 => Err(Failure::new(Class::Rejected, "not today")),
-                _ => Ok(Written { id: format!("s-{}", write.key), ..Written::default() }),
-            };
-            Outcome { job: write.job, result, requests: 1 }
-        };
-        writes.into_iter().map(one).collect()
-    }
-
-    async fn check(&self) -> Vec<Checked> {
-        Vec::new()
+    fn write(&self, write: Write) -> Result<Written, Failure> {
+        match self.writes.fetch_add(1, Ordering::Relaxed) {
+            count if self.moody && count % 997 == 0 => Err(Failure::new(Class::Transient, "out of order")),
+            count if self.moody && count % 101 == 0 => Err(Failure::new(Class::Rejected, "not today")),
+            _ => Ok(Written { id: format!("s-{}", write.key), ..Written::default() }),
+        }
     }
 }
 
-fn parts(store: SharedStore, env: Env, source: &Arc<Source>, target: &Arc<Target>, limits: Limits) -> Result<Parts> {
-    let entities = Arc::new(Entities::builtin());
-    let spec = entities.get("product").context("products ship")?;
-    let file = SourceFile::new("bench-mapping.toml", MAPPING);
-    let mapping: Arc<dyn Translate> =
-        Arc::new(Mapping::load(&file, spec, &serde_json::Map::new(), &indexmap::IndexMap::new())?);
+fn parts(store: SharedStore, source: &Arc<Source>, target: &Arc<Target>) -> Result<Parts> {
     let table = |cron: &str| -> Result<Timetable> { Ok(Timetable { schedule: cron.parse()?, zone: chrono_tz::UTC }) };
     let flow = Flow {
-        name: "catalog".into(),
-        entities: vec!["product".into()],
-        from: "erp".into(),
-        to: vec!["shop".into()],
         every: Some(table("0 * * * * *")?),
         full: Some(table("0 0 * * * *")?),
-        fields: BTreeMap::<String, BTreeSet<String>>::new(),
-        ..Flow::default()
+        ..systems::flow("catalog", "product")
     };
-    let mappings =
-        ["erp", "shop"].map(|system| ((system.to_owned(), "product".to_owned()), Arc::clone(&mapping))).into();
-    Ok(Parts {
-        store,
-        env,
-        systems: BTreeMap::from([
-            ("erp".to_owned(), Arc::clone(source) as Arc<dyn System>),
-            ("shop".to_owned(), Arc::clone(target) as _),
-        ]),
-        mappings,
-        entities,
-        routes: Routes::new(vec![flow])?,
-        limits,
-        owner: "bench".into(),
-        work: Arc::new(Notify::new()),
-    })
+    let systems: Vec<Arc<dyn System>> =
+        vec![Arc::new(Named("erp", Arc::clone(source))), Arc::new(Named("shop", Arc::clone(target)))];
+    systems::parts(store, systems, MAPPING, flow)
 }
 
 fn main() -> Result<()> {
@@ -277,7 +185,7 @@ async fn part(folder: &Path, records: usize, revision: u64) -> Result<()> {
     let path = folder.join("vaiven.db");
     let (source, target) = (Source::new(records, revision), Target::new(false));
     let store = store::open(&format!("sqlite://{}", path.display())).await?;
-    let engine = Engine::new(parts(store, Env::system(), &source, &target, Limits::default())?);
+    let engine = Engine::new(parts(store, &source, &target)?);
     let (start, used) = (Instant::now(), cpu()?);
     let summary = engine.once(None, RunKind::Full, &CancellationToken::new()).await?;
     let (time, used) = (start.elapsed().as_secs_f64(), cpu()? - used);
@@ -357,7 +265,7 @@ async fn soak(hours: u32) -> Result<()> {
         )]),
         ..Limits::default()
     };
-    let engine = Engine::new(parts(store.clone(), env.clone(), &source, &target, limits)?);
+    let engine = Engine::new(Parts { env: env.clone(), limits, ..parts(store.clone(), &source, &target)? });
     let stop = CancellationToken::new();
     let life = async {
         let mut looks = Vec::new();
@@ -435,15 +343,11 @@ async fn look(path: &PathBuf, now: DateTime<Utc>) -> Result<Look> {
     .await?;
     let oldest = oldest.and_then(DateTime::from_timestamp_micros).unwrap_or(now);
     state.close().await?;
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let memory =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS in /proc/self/status")?;
-    let memory: f64 = memory.trim().trim_end_matches("kB").trim().parse()?;
     let size = u32::try_from(std::fs::metadata(path)?.len() / 1000)?;
     Ok(Look {
         rows,
         oldest: (now - oldest).as_seconds_f64() / 3600.0,
         state: f64::from(size) / 1000.0,
-        memory: memory / 1024.0,
+        memory: memory()?,
     })
 }

@@ -5,31 +5,28 @@
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures the real clock")]
 
+mod shared;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
-use anyhow::{Context as _, Result};
-use async_trait::async_trait;
+use anyhow::Result;
 use serde_json::{Value, json};
+use shared::{
+    load, memory, peak_memory,
+    systems::{self, Named, Work, page},
+};
 use sqlx::{Connection as _, Executor as _};
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use vaiven::{
     env::Env,
     failure::Failure,
-    load::SourceFile,
-    mapping::{Mapping, Translate},
-    model::Entities,
-    port::{
-        Checked, Facts, Find, Outcome, Page, PageToken, Probe, Progress, PullRequest, RowBody, SourceRow, System,
-        Write, Written,
-    },
+    port::{Facts, Find, Page, PullRequest, RowBody, SourceRow, System, Write, Written},
     store::{self, RunKind, SharedStore},
     sync::{
-        Engine, Flow, Limits, Parts, Reach, Routes,
+        Engine, Parts, Reach,
         plan::{self, Telling},
     },
 };
@@ -47,13 +44,12 @@ active = "active"
 
 /// Rows by number.
 struct Memory {
-    name: &'static str,
     facts: Facts,
     rows: Mutex<Vec<Value>>,
 }
 
 impl Memory {
-    fn new(name: &'static str, rows: Vec<Value>) -> Arc<Self> {
+    fn new(rows: Vec<Value>) -> Arc<Self> {
         let facts = Facts {
             list: true,
             complete: true,
@@ -64,7 +60,7 @@ impl Memory {
             batch: 100,
             ..Facts::default()
         };
-        Arc::new(Self { name, facts, rows: Mutex::new(rows) })
+        Arc::new(Self { facts, rows: Mutex::new(rows) })
     }
 
     fn rows(&self) -> std::sync::MutexGuard<'_, Vec<Value>> {
@@ -81,66 +77,32 @@ fn row(number: usize, body: &Value) -> SourceRow {
     }
 }
 
-#[async_trait]
-impl System for Memory {
-    fn name(&self) -> &str {
-        self.name
+impl Work for Memory {
+    fn facts(&self) -> &Facts {
+        &self.facts
     }
 
-    fn facts(&self, _: &str) -> Option<&Facts> {
-        Some(&self.facts)
-    }
-
-    fn version(&self, _: &str) -> u64 {
-        1
-    }
-
-    async fn pull(&self, request: &PullRequest<'_>) -> Result<Page, Failure> {
-        let from = request.page.and_then(|page| page.0.as_u64()).map_or(0, |from| usize::try_from(from).unwrap_or(0));
+    fn pull(&self, request: &PullRequest<'_>) -> Page {
         let rows = self.rows();
-        let to = rows.len().min(from + request.limit);
-        Ok(Page {
-            rows: (from..to).map(|number| row(number, &rows[number])).collect(),
-            next: (to < rows.len()).then(|| PageToken(json!(to))),
-            ..Page::default()
-        })
+        page(request, rows.len(), |number| Some(row(number, &rows[number])))
     }
 
-    async fn settle(&self, _: &str, _: &Value) -> Result<(), Failure> {
-        Ok(())
+    fn read(&self, id: &str) -> Option<SourceRow> {
+        let number = id.parse().ok()?;
+        Some(row(number, self.rows().get(number)?))
     }
 
-    async fn read(&self, _: &str, ids: &[String]) -> Result<Vec<SourceRow>, Failure> {
-        let rows = self.rows();
-        let numbers = ids.iter().filter_map(|id| id.parse::<usize>().ok());
-        Ok(numbers.filter_map(|number| Some(row(number, rows.get(number)?))).collect())
-    }
-
-    async fn find(&self, _: &str, _: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
-        Ok(Vec::new())
-    }
-
-    async fn write(&self, _: &str, writes: Vec<Write>, _: &dyn Progress) -> Vec<Outcome> {
+    fn write(&self, write: Write) -> Result<Written, Failure> {
         let mut rows = self.rows();
-        writes
-            .into_iter()
-            .map(|write| {
-                let number = match write.id.as_ref().and_then(|id| id.parse::<usize>().ok()) {
-                    Some(number) => number,
-                    None => {
-                        rows.push(write.whole.clone());
-                        rows.len() - 1
-                    }
-                };
-                rows[number] = write.whole.clone();
-                let written = Written { id: number.to_string(), stored: Some(write.whole), ..Written::default() };
-                Outcome { job: write.job, result: Ok(written), requests: 1 }
-            })
-            .collect()
-    }
-
-    async fn check(&self) -> Vec<Checked> {
-        Vec::new()
+        let number = match write.id.as_ref().and_then(|id| id.parse::<usize>().ok()) {
+            Some(number) => number,
+            None => {
+                rows.push(write.whole.clone());
+                rows.len() - 1
+            }
+        };
+        rows[number] = write.whole.clone();
+        Ok(Written { id: number.to_string(), stored: Some(write.whole), ..Written::default() })
     }
 }
 
@@ -174,13 +136,13 @@ async fn main() -> Result<()> {
         println!("{name}, {records} records at two systems (load {})", load());
         measure(&url, records).await?;
     }
-    println!("peak memory of the process {}", peak_memory());
+    println!("peak memory of the process {:.0} MB", peak_memory()?);
     Ok(())
 }
 
 async fn measure(url: &str, records: usize) -> Result<()> {
-    let erp = Memory::new("erp", (0..records).map(product).collect());
-    let shop = Memory::new("shop", Vec::new());
+    let erp = Memory::new((0..records).map(product).collect());
+    let shop = Memory::new(Vec::new());
     let stop = CancellationToken::new();
     let store = store::open(url).await?;
     let start = Instant::now();
@@ -195,7 +157,7 @@ async fn measure(url: &str, records: usize) -> Result<()> {
         for number in 0..changed {
             erp.rows()[number]["brand"] = "Otra".into();
         }
-        let resident = memory("VmRSS:");
+        let resident = memory()?;
         let start = Instant::now();
         let copy = store::copy(url, &Env::system()).await?;
         let copied = start.elapsed().as_secs_f64();
@@ -206,9 +168,9 @@ async fn measure(url: &str, records: usize) -> Result<()> {
         let planned: u64 = made.groups.values().map(|group| group.count).sum();
         copy.remove().await?;
         println!(
-            "  plan, {changed:>6} changed        {:7.2} s (copy {copied:.2} s), {planned} writes; memory {resident} before, {} after",
+            "  plan, {changed:>6} changed        {:7.2} s (copy {copied:.2} s), {planned} writes; memory {resident:.0} MB before, {:.0} after",
             start.elapsed().as_secs_f64(),
-            memory("VmRSS:"),
+            memory()?,
         );
         anyhow::ensure!(usize::try_from(planned)? == changed, "{planned} writes of {changed} changes");
     }
@@ -216,46 +178,7 @@ async fn measure(url: &str, records: usize) -> Result<()> {
 }
 
 fn parts(store: SharedStore, erp: &Arc<Memory>, shop: &Arc<Memory>) -> Result<Parts> {
-    let entities = Arc::new(Entities::builtin());
-    let spec = entities.get("product").context("products ship")?;
-    let file = SourceFile::new("bench-mapping.toml", MAPPING);
-    let mapping: Arc<dyn Translate> =
-        Arc::new(Mapping::load(&file, spec, &serde_json::Map::new(), &indexmap::IndexMap::new())?);
-    let flow = Flow {
-        name: "catalog".into(),
-        entities: vec!["product".into()],
-        from: "erp".into(),
-        to: vec!["shop".into()],
-        fields: BTreeMap::<String, BTreeSet<String>>::new(),
-        ..Flow::default()
-    };
-    let mappings =
-        ["erp", "shop"].map(|system| ((system.to_owned(), "product".to_owned()), Arc::clone(&mapping))).into();
-    Ok(Parts {
-        store,
-        env: Env::system(),
-        systems: BTreeMap::from([
-            ("erp".to_owned(), Arc::clone(erp) as Arc<dyn System>),
-            ("shop".to_owned(), Arc::clone(shop) as _),
-        ]),
-        mappings,
-        entities,
-        routes: Routes::new(vec![flow])?,
-        limits: Limits::default(),
-        owner: "bench".into(),
-        work: Arc::new(Notify::new()),
-    })
-}
-
-fn load() -> String {
-    std::fs::read_to_string("/proc/loadavg").map_or_else(|_| "unknown".into(), |text| text.chars().take(14).collect())
-}
-
-fn peak_memory() -> String {
-    memory("VmHWM:")
-}
-
-fn memory(line: &str) -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status.lines().find_map(|found| found.strip_prefix(line)).unwrap_or("unknown").trim().to_owned()
+    let systems: Vec<Arc<dyn System>> =
+        vec![Arc::new(Named("erp", Arc::clone(erp))), Arc::new(Named("shop", Arc::clone(shop)))];
+    systems::parts(store, systems, MAPPING, systems::flow("catalog", "product"))
 }

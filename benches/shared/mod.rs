@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "every benchmark takes what it needs")]
 
+pub mod shop;
+pub mod systems;
+
 use std::{env, fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
@@ -14,8 +17,18 @@ pub fn load() -> String {
 
 /// Most memory this process ever held, in megabytes.
 pub fn peak_memory() -> Result<f64> {
+    megabytes("VmHWM:")
+}
+
+/// Memory that this process holds now, in megabytes.
+pub fn memory() -> Result<f64> {
+    megabytes("VmRSS:")
+}
+
+fn megabytes(name: &str) -> Result<f64> {
     let status = fs::read_to_string("/proc/self/status").context("memory is told by /proc only")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM in /proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let line = line.with_context(|| format!("no {name} in /proc/self/status"))?;
     let kilobytes: u32 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(f64::from(kilobytes) / 1024.0)
 }

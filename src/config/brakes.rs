@@ -36,6 +36,8 @@ pub struct Each {
     pub emptied: Option<Limit>,
     /// Customers that may get another e-mail address. Default `5%`.
     pub email_change: Option<Limit>,
+    /// Orders that may be cancelled or paid back. Default 20.
+    pub order_end: Option<Limit>,
     /// Records that may change in the first whole reading after their mapping or adapter has changed. Default `10%`.
     pub mapping_change: Option<Limit>,
 }

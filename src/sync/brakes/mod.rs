@@ -33,18 +33,21 @@ pub enum Brake {
     Emptied,
     /// A customer gets another e-mail address.
     EmailChange,
+    /// An order is cancelled, or its money is paid back.
+    OrderEnd,
     /// An object changes in the first whole reading after its mapping or adapter has changed.
     MappingChange,
 }
 
 impl Brake {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Delete,
         Self::PriceChange,
         Self::ZeroPrice,
         Self::ZeroStock,
         Self::Emptied,
         Self::EmailChange,
+        Self::OrderEnd,
         Self::MappingChange,
     ];
 
@@ -58,6 +61,7 @@ impl Brake {
             Self::ZeroStock => "zero_stock",
             Self::Emptied => "emptied",
             Self::EmailChange => "email_change",
+            Self::OrderEnd => "order_end",
             Self::MappingChange => "mapping_change",
         }
     }
@@ -116,6 +120,7 @@ impl Default for Brakes {
             (Brake::ZeroStock, Allowed::Share(Decimal::from(20))),
             (Brake::Emptied, Allowed::Share(Decimal::ONE)),
             (Brake::EmailChange, Allowed::Share(Decimal::from(5))),
+            (Brake::OrderEnd, Allowed::Count(20)),
             (Brake::MappingChange, Allowed::Share(Decimal::TEN)),
         ]);
         Self { allowed, beyond: Decimal::from(40) }

@@ -89,6 +89,7 @@ impl<'a> Lookout<'a> {
                     "price" => found.extend(self.prices(&edit)),
                     "stock" => found.extend(edit.sold_out()),
                     "customer" => found.extend(edit.another_email()),
+                    "order" => found.extend(edit.ended()),
                     _ => {}
                 }
                 found
@@ -236,6 +237,21 @@ impl<'a> Edit<'a> {
         let plain = |value: &Value| value.as_str().unwrap_or_default().trim().to_lowercase();
         let differs = !plain(before).is_empty() && plain(before) != plain(after);
         differs.then(|| self.offence(Brake::EmailChange, "email", before, after))
+    }
+
+    /// An order that is cancelled, or whose money is paid back, and was not before. Some systems tell it by the status, some
+    /// by what closed the order.
+    fn ended(&self) -> Option<Offence> {
+        let rank = |value: &Value| ["cancelled", "refunded"].iter().position(|end| value == end).map(|at| at + 1);
+        let fields = ["status", "closed"];
+        let before = fields.iter().filter_map(|name| rank(self.before.get(*name)?)).max();
+        let changed = || fields.into_iter().filter(|name| self.changed.contains(*name));
+        let ends = changed().filter_map(|name| Some((rank(self.wanted.get(name)?)?, name)));
+        let (after, name) = ends.max()?;
+        let side = |fields: &Fields| fields.get(name).cloned().unwrap_or_default();
+        let mut offence = self.offence(Brake::OrderEnd, name, &side(self.before), &side(self.wanted));
+        offence.fields.extend(changed().map(str::to_owned));
+        (Some(after) > before).then_some(offence)
     }
 }
 

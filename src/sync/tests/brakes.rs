@@ -384,6 +384,35 @@ async fn customers_whose_address_changes_in_bulk_are_held_and_no_address_is_show
 }
 
 #[tokio::test]
+async fn orders_that_end_in_bulk_are_held_before_anybody_is_paid_back() {
+    let order = |number: usize| {
+        json!({
+            "number": format!("{number}"), "status": "shipped", "placed_at": "2026-11-20T10:00:00Z", "currency": "EUR",
+            "tax_included": true, "guest": true,
+        })
+    };
+    let account = flow("account", "erp", "shop", &["order"]);
+    let stage = Stage::holding(account, 30, order).await;
+    let end = |numbers: std::ops::Range<usize>, field: &str, end: &str| {
+        for number in numbers {
+            let mut row = order(number);
+            row[field] = end.into();
+            stage.erp.put("order", &number.to_string(), &row);
+        }
+    };
+    end(0..20, "status", "cancelled");
+    assert!(stage.once().await.is_clean(), "twenty are a bad day");
+    // A cancelled one that is paid back counts again, one that goes on being what it is does not.
+    end(0..21, "closed", "refunded");
+    stage.once().await;
+    let approval = stage.approval().await;
+    assert_eq!((approval.trips[0].brake.as_str(), approval.trips[0].offences), ("order_end", 21));
+    assert_eq!(stage.value("order", "number", "7", "closed"), Value::Null);
+    assert!(stage.decide_on_it(true).await.is_clean());
+    assert_eq!(stage.value("order", "number", "20", "closed"), "refunded");
+}
+
+#[tokio::test]
 async fn another_opening_of_a_held_job_does_not_let_it_slip_through() {
     let stage = Stage::articles(20).await;
     for number in 0..10 {
