@@ -9,19 +9,14 @@
 mod shared;
 
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     path::Path,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Instant,
 };
 
 use anyhow::{Result, bail, ensure};
-use axum::{Json, Router, extract::State, routing};
-use serde_json::{Value, json};
+use serde_json::json;
 use shared::{
     apart, load, median, number, peak_memory, shop,
     systems::{self, Named, Work},

@@ -9,7 +9,7 @@
 mod shared;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt::Write as _,
     fs::File,
     io::{BufWriter, Write as _},
@@ -18,7 +18,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use shared::{apart, load, median, number, peak_memory, systems, words};
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 use tokio_util::sync::CancellationToken;

@@ -402,7 +402,7 @@ async fn orders_that_end_in_bulk_are_held_before_anybody_is_paid_back() {
     };
     end(0..20, "status", "cancelled");
     assert!(stage.once().await.is_clean(), "twenty are a bad day");
-    // A cancelled one that is paid back counts again, one that goes on being what it is does not.
+    // A cancelled one that is paid back counts again.
     end(0..21, "closed", "refunded");
     stage.once().await;
     let approval = stage.approval().await;

@@ -102,6 +102,7 @@ impl Stage {
                     &[
                         "number",
                         "status",
+                        "closed",
                         "currency",
                         "tax_included",
                         "lines",
