@@ -1,7 +1,7 @@
 //! A shop on a local HTTP server that takes stock, in batches of 100.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -11,7 +11,11 @@ use std::{
 };
 
 use anyhow::Result;
-use axum::{Json, Router, extract::State, routing};
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    routing,
+};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -28,6 +32,10 @@ id = "id"
 [entities.stock.list]
 get  = "/stock"
 rows = "body"
+[entities.stock.find]
+get   = "/stock"
+query = { sku = "${key}" }
+where = "row.sku == key"
 [entities.stock.batch]
 post    = "/stock/batch"
 max     = 100
@@ -44,12 +52,17 @@ row     = "result"
 pub struct Shelf {
     items: Mutex<BTreeMap<String, Value>>,
     pub requests: AtomicUsize,
-    /// Told of each request that writes.
+    /// Told of each request.
     pub asked: Notify,
     pause: Duration,
 }
 
 impl Shelf {
+    /// Articles that it has.
+    pub fn count(&self) -> usize {
+        self.items().len()
+    }
+
     fn items(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Value>> {
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -57,8 +70,13 @@ impl Shelf {
 
 /// A server that takes stock and answers after a pause; counts the requests that write.
 pub async fn serve(pause: Duration) -> Result<(SocketAddr, Arc<Shelf>)> {
-    async fn list(State(shelf): State<Arc<Shelf>>) -> Json<Value> {
-        Json(shelf.items().values().cloned().collect())
+    async fn list(State(shelf): State<Arc<Shelf>>, Query(query): Query<HashMap<String, String>>) -> Json<Value> {
+        shelf.asked.notify_one();
+        let items = shelf.items();
+        Json(match query.get("sku") {
+            Some(sku) => items.get(sku).into_iter().cloned().collect(),
+            None => items.values().cloned().collect(),
+        })
     }
     async fn batch(State(shelf): State<Arc<Shelf>>, Json(mut body): Json<Value>) -> Json<Value> {
         shelf.requests.fetch_add(1, Ordering::Relaxed);
