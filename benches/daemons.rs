@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use shared::{load, median, number, shop, words};
 use sqlx::{Connection as _, Executor as _};
 
@@ -120,7 +120,8 @@ async fn share(articles: usize) -> Result<()> {
         asked(&shelf, &mut daemons[0]).await?;
         let first = began.elapsed();
         while shelf.count() < articles {
-            asked(&shelf, &mut daemons[0]).await?;
+            ensure!(began.elapsed() < Duration::from_mins(5), "{} of {articles} after five minutes", shelf.count());
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let time = began.elapsed().as_secs_f64();
         let (rate, requests) = (number(articles) / time, shelf.requests.load(Ordering::Relaxed));
@@ -129,9 +130,7 @@ async fn share(articles: usize) -> Result<()> {
             first.as_millis(),
             load()
         );
-        for mut daemon in daemons {
-            daemon.kill()?;
-        }
+        drop(daemons);
         connection.execute("DROP SCHEMA bench CASCADE").await?;
     }
     Ok(())
@@ -173,6 +172,13 @@ impl Daemon {
         self.process.kill()?;
         self.process.wait()?;
         Ok(())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.kill();
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     Approval, Attempt, Backlog, Balance, Candidate, Change, ChangeOp, Claim, Conflict, DeliverSummary, Delivered, Held,
     Identified, Intent, Job, JobFilter, Lease, Link, LinkState, Linked, Merged, NewJob, Numbers, Order, PageCommit,
     Pending, RecordId, RefWanted, Rejection, Replica, Result, Ruled, Run, RunKind, Settlement, Sighted, Sighting,
-    Standing, Store, Ties, names::Names, sql::Pool,
+    Standing, Store, Ties, names::Names, sql::Pool, statistics::Growth,
 };
 use crate::mapping::Fields;
 
@@ -20,11 +20,12 @@ use crate::mapping::Fields;
 pub(super) struct Database {
     pub pool: Pool,
     names: Names,
+    pub(super) growth: Growth,
 }
 
 impl Database {
     pub(super) fn new(pool: Pool) -> Self {
-        Self { pool, names: Names::default() }
+        Self { pool, names: Names::default(), growth: Growth::default() }
     }
 
     /// Number of a system's, entity's, list's or field's name. Not inside a transaction, unless the name is known already.

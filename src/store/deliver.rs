@@ -107,6 +107,7 @@ impl Database {
         }
         woken += wake_over(&mut tx, replicas.system, &over, now).await?;
         tx.commit("deliver").await?;
+        self.grew(outcomes.len()).await;
         Ok(DeliverSummary { lost: lost.into_iter().map(|outcome| outcome.job).collect(), woken })
     }
 

@@ -147,6 +147,7 @@ impl Database {
         let mut tx = self.pool.begin("identify").await?;
         let identified = place.identify(&mut tx, wanted, &fields).await?;
         tx.commit("identify").await?;
+        self.grew(wanted.len()).await;
         Ok(identified)
     }
 }

@@ -38,6 +38,7 @@ mod queue;
 mod replica;
 mod scratch;
 mod sql;
+mod statistics;
 mod telling;
 mod values;
 

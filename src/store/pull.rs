@@ -101,6 +101,7 @@ impl Database {
             write_note(&mut tx, name, value).await?;
         }
         tx.commit("commit a page").await?;
+        self.grew(page.replicas.len()).await;
         Ok(numbers)
     }
 

@@ -86,7 +86,9 @@ macro_rules! claim {
 impl Database {
     pub(super) async fn enqueue(&self, jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64> {
         let Some(lines) = self.job_lines(jobs, now).await? else { return Ok(0) };
-        self.pool.execute("open jobs", OPEN, args![lines, micros(now), None::<i64>]).await
+        let opened = self.pool.execute("open jobs", OPEN, args![lines, micros(now), None::<i64>]).await?;
+        self.grew(jobs.len()).await;
+        Ok(opened)
     }
 
     pub(super) async fn claim(&self, claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>> {

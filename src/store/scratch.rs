@@ -18,6 +18,7 @@ use super::{
     database::Database,
     open::{cannot, is_postgres, open_postgres, open_sqlite, prove_ours, schema_steps, unknown_scheme},
     sql::Pool,
+    statistics::ANALYZE,
     values::micros,
 };
 use crate::env::Env;
@@ -369,6 +370,7 @@ async fn fill_postgres(url: &str, pool: &PgPool, schema: &str, now: DateTime<Utc
     for statement in at_rest(now) {
         tx.execute(AssertSqlSafe(statement)).await.map_err(failed)?;
     }
+    tx.execute(ANALYZE).await.map_err(failed)?;
     let mark = sqlx::query_scalar("SELECT coalesce(max(number), 0)::bigint FROM replica").fetch_one(&mut *tx).await;
     let mark = mark.map_err(failed)?;
     let found = sqlx::query(AssertSqlSafe(history(&from))).fetch_all(&mut *tx).await.map_err(failed)?;

@@ -202,21 +202,24 @@ impl Engine {
         });
         let flows = self.parts.routes.flows().iter();
         let schedule = flows.map(|flow| self.persevere(&flow.name, shutdown, move || self.keep_flow(flow, shutdown)));
-        tokio::join!(
-            join_all(workers),
-            join_all(schedule),
-            self.persevere("orders", shutdown, || self.keep_orders(shutdown)),
-            self.persevere("rulings", shutdown, || self.keep_ruling(shutdown)),
-            self.persevere("housekeeping", shutdown, || self.keep_purging(shutdown)),
-        );
+        let others = async {
+            // Of a large run that was cut off it takes a while, for which deliveries do not wait.
+            self.persevere("rulings", shutdown, || brakes::settle_all(&self.parts)).await;
+            tokio::join!(
+                join_all(schedule),
+                self.persevere("orders", shutdown, || self.keep_orders(shutdown)),
+                self.persevere("rulings", shutdown, || self.keep_ruling(shutdown)),
+                self.persevere("housekeeping", shutdown, || self.keep_purging(shutdown)),
+            );
+        };
+        tokio::join!(join_all(workers), others);
     }
 
-    /// What another life of the daemon has left: leases, jobs dated by another clock, causes that are cured, runs without a ruling.
+    /// What another life of the daemon has left: leases, jobs dated by another clock, causes that are cured.
     async fn begin(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         self.parts.store.recover(self.parts.env.now()).await?;
         self.mind_the_clock().await?;
-        self.cure(shutdown).await?;
-        brakes::settle_all(&self.parts).await
+        self.cure(shutdown).await
     }
 
     /// Goes on with a part of the daemon's work until `shutdown`, also when the state store was in trouble (a full disk, a

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use serde_json::json;
+use sqlx::Connection as _;
 use vaiven::store::{Attempt, Delivered, JobFilter, NewChange, NewJob, PageCommit, Standing, Verdict};
 
 use super::backend::{Backend, LEASE, at, change, claim, done, ends, job, page, promises, pulled, replica};
@@ -129,4 +130,19 @@ async fn the_purge_takes_old_closed_rows_in_slices_and_nothing_else(backend: Bac
     let write = replica(again[0].record, "s4", "x");
     let outcome = Delivered { replica: Some(write), ..ends(&again[0], Verdict::Done { noop: false }) };
     assert!(store.deliver("shop", "product", vec![outcome], late).await.unwrap().lost.is_empty());
+}
+
+/// A first synchronisation was quadratic on PostgreSQL until its autovacuum had looked.
+#[tokio::test]
+async fn the_planner_is_told_of_tables_that_grow() {
+    let Some(backend) = Backend::postgres().await else { return };
+    let rows = async |table: &str| -> f32 {
+        let mut connection = sqlx::PgConnection::connect(&backend.url).await.unwrap();
+        let sql = "SELECT reltuples FROM pg_class WHERE oid = to_regclass($1)";
+        sqlx::query_scalar(sql).bind(table).fetch_one(&mut connection).await.unwrap()
+    };
+    assert!(rows("record").await < 0.0, "nothing is known of a new table");
+    let wanted: Vec<_> = (0..1000).map(|number| (format!("id-{number}"), format!("SKU-{number}"), Vec::new())).collect();
+    backend.store.identify("erp", "product", &wanted, &[]).await.unwrap();
+    assert!((rows("record").await - 1000.0).abs() < 1.0);
 }

@@ -1,0 +1,69 @@
+//! What PostgreSQL's planner knows of tables that grow.
+//!
+//! Without statistics it takes a system's replicas for a handful, however many there are, and reads a page's rows once for each
+//! of them. Autovacuum looks at a table once a minute; a first synchronisation fills it within that minute, and the
+//! connections keep the plans they made when it was empty. So the planner is told whenever twice as many rows were
+//! written as when it was told last: as often as the number has digits, in the binary system.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{
+    database::Database,
+    sql::{Pool, args},
+};
+
+/// Plans that were made before are made anew after this. What somebody else has under way is left out.
+pub(super) const ANALYZE: &str =
+    "ANALYZE (SKIP_LOCKED) record, replica, part, match_value, change_log, job, attempt, link, merged";
+
+/// Rows after which it is told for the first time.
+const FIRST: u64 = 500;
+
+/// Rows that this process has written.
+pub(super) struct Growth {
+    rows: AtomicU64,
+    next: AtomicU64,
+}
+
+impl Default for Growth {
+    fn default() -> Self {
+        Self { rows: AtomicU64::new(0), next: AtomicU64::new(FIRST) }
+    }
+}
+
+impl Growth {
+    /// Adds rows; true when it is time to tell, to one of those who ask at once.
+    fn is_due(&self, rows: usize) -> bool {
+        let rows = u64::try_from(rows).unwrap_or(u64::MAX);
+        let all = self.rows.fetch_add(rows, Ordering::Relaxed).saturating_add(rows);
+        let next = self.next.load(Ordering::Relaxed);
+        let twice = all.saturating_mul(2);
+        all >= next && self.next.compare_exchange(next, twice, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+impl Database {
+    /// After rows were committed. Whatever comes of it, they are.
+    pub(super) async fn grew(&self, rows: usize) {
+        if !matches!(self.pool, Pool::Postgres(_)) || !self.growth.is_due(rows) {
+            return;
+        }
+        if let Err(error) = self.pool.execute("refresh statistics", ANALYZE, args![]).await {
+            tracing::warn!(%error, "statistics were not refreshed; PostgreSQL's autovacuum will do it");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_told_as_often_as_the_rows_double() {
+        let growth = Growth::default();
+        let told: Vec<usize> = (1..=100).filter(|_| growth.is_due(200)).collect();
+        // At 600, 1,200, 2,400, ... rows.
+        assert_eq!(told, [3, 6, 12, 24, 48, 96]);
+        assert!(growth.is_due(1_000_000) && !growth.is_due(1_000_000) && growth.is_due(usize::MAX));
+    }
+}
