@@ -35,10 +35,10 @@ impl Database {
             "SELECT ",
             job_columns!(),
             " FROM job WHERE run = $1 AND id > $3 AND state < 4 AND target = $2 \
-                AND EXISTS (SELECT 1 FROM replica a WHERE a.system = $2 \
-                    AND a.entity = (SELECT entity FROM run WHERE id = $1) AND a.gone_at IS NULL AND a.fields IS NOT NULL) \
-                AND EXISTS (SELECT 1 FROM replica r WHERE r.record = job.record AND r.system = $2 \
-                    AND r.gone_at IS NULL AND r.fields IS NOT NULL) \
+                AND (SELECT 1 FROM replica a WHERE a.system = $2 AND a.entity = (SELECT entity FROM run WHERE id = $1) \
+                    AND a.gone_at IS NULL AND a.fields IS NOT NULL LIMIT 1) IS NOT NULL \
+                AND (SELECT 1 FROM replica r WHERE r.record = job.record AND r.system = $2 \
+                    AND r.gone_at IS NULL AND r.fields IS NOT NULL LIMIT 1) IS NOT NULL \
              ORDER BY id LIMIT $4"
         );
         let args = args![run, self.name(target).await?, after, i64::try_from(limit).unwrap_or(i64::MAX)];

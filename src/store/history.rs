@@ -100,9 +100,9 @@ impl Database {
                   AND EXISTS (SELECT 1 FROM replica o WHERE o.record = l.record AND o.number < l.number \
                       AND o.fields IS NOT NULL AND o.gone_at IS NULL) \
                 ORDER BY l.number LIMIT $2) n \
-            JOIN record k ON k.id = n.record JOIN replica r ON r.record = k.id \
-            JOIN name e ON e.id = k.entity JOIN name s ON s.id = r.system \
-            WHERE r.fields IS NOT NULL AND r.gone_at IS NULL ORDER BY n.number, s.text";
+            CROSS JOIN record k CROSS JOIN replica r CROSS JOIN name e CROSS JOIN name s \
+            WHERE k.id = n.record AND r.record = k.id AND e.id = k.entity AND s.id = r.system \
+              AND r.fields IS NOT NULL AND r.gone_at IS NULL ORDER BY n.number, s.text";
         let mut linked: Vec<Linked> = Vec::new();
         for mut row in self.pool.read("find linked records", SQL, args![after, i64::from(limit)]).await? {
             let (number, record, system) = (row.int(0)?, row.int(1)?, row.text(4)?);

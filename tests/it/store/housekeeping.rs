@@ -142,7 +142,8 @@ async fn the_planner_is_told_of_tables_that_grow() {
         sqlx::query_scalar(sql).bind(table).fetch_one(&mut connection).await.unwrap()
     };
     assert!(rows("record").await < 0.0, "nothing is known of a new table");
-    let wanted: Vec<_> = (0..1000).map(|number| (format!("id-{number}"), format!("SKU-{number}"), Vec::new())).collect();
+    let wanted: Vec<_> =
+        (0..1000).map(|number| (format!("id-{number}"), format!("SKU-{number}"), Vec::new())).collect();
     backend.store.identify("erp", "product", &wanted, &[]).await.unwrap();
     assert!((rows("record").await - 1000.0).abs() < 1.0);
 }
