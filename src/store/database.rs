@@ -234,6 +234,10 @@ impl Store for Database {
         self.deliver(target, entity, outcomes, now).await
     }
 
+    async fn soonest(&self, target: &str) -> Result<Vec<(String, DateTime<Utc>)>> {
+        self.soonest(target).await
+    }
+
     async fn backlog(&self) -> Result<Vec<Backlog>> {
         self.backlog().await
     }

@@ -883,6 +883,10 @@ pub trait Store: Send + Sync {
         outcomes: Vec<Delivered>,
         now: DateTime<Utc>,
     ) -> Result<DeliverSummary>;
+    /// Entities that have a job at the target which is queued or under way, and when the first is due or its lease ends; an entity of
+    /// several lanes more than once. However many jobs there are, it takes no longer.
+    async fn soonest(&self, target: &str) -> Result<Vec<(String, DateTime<Utc>)>>;
+    /// All open jobs in groups, each of which is counted: of many it takes a while.
     async fn backlog(&self) -> Result<Vec<Backlog>>;
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>>;
     /// Queues parked and dead jobs anew, or discards them; gives how many.

@@ -44,25 +44,33 @@ const OPEN: &str = "INSERT INTO job (target, record, entity, lane, state, due, c
     WHERE job.state > 1 OR (job.state = 1 AND job.again = 0) OR excluded.lane < job.lane \
         OR (job.state = 0 AND job.attempts = 0 AND excluded.due < job.due) OR excluded.run <> coalesce(job.run, 0)";
 
+/// The (lane, entity) pairs of the target $1 that have queued jobs or such that are under way, by one index seek each, however
+/// many jobs they hold.
+macro_rules! pairs {
+    () => {
+        "WITH RECURSIVE lane (lane) AS ( \
+             SELECT min(lane) FROM job WHERE target = $1 AND state < 2 \
+             UNION ALL \
+             SELECT (SELECT min(n.lane) FROM job n WHERE n.target = $1 AND n.state < 2 AND n.lane > l.lane) \
+             FROM lane l WHERE l.lane IS NOT NULL), \
+         pair (lane, entity) AS ( \
+             SELECT l.lane, (SELECT min(n.entity) FROM job n WHERE n.target = $1 AND n.state < 2 AND n.lane = l.lane) \
+             FROM lane l WHERE l.lane IS NOT NULL \
+             UNION ALL \
+             SELECT p.lane, (SELECT min(n.entity) FROM job n WHERE n.target = $1 AND n.state < 2 \
+                 AND n.lane = p.lane AND n.entity > p.entity) \
+             FROM pair p WHERE p.entity IS NOT NULL)"
+    };
+}
+
 /// A job of which somebody's lease ran out gets $8, the intent of whoever does not tell how it ended. A bare parameter as LIMIT would have SQLite prepare the statement anew for every claim, hence its CAST.
 ///
-/// Walks the (lane, entity) pairs of the target by one index seek each (however many jobs they hold), takes the foremost that has something due ($7 = 1: the one that has waited longest), and claims of it.
+/// Takes the foremost pair that has something due ($7 = 1: the one that has waited longest), and claims of it.
 macro_rules! claim {
     ($lock:literal) => {
         concat!(
-            "WITH RECURSIVE lane (lane) AS ( \
-                 SELECT min(lane) FROM job WHERE target = $1 AND state < 2 \
-                 UNION ALL \
-                 SELECT (SELECT min(n.lane) FROM job n WHERE n.target = $1 AND n.state < 2 AND n.lane > l.lane) \
-                 FROM lane l WHERE l.lane IS NOT NULL), \
-             pair (lane, entity) AS ( \
-                 SELECT l.lane, (SELECT min(n.entity) FROM job n WHERE n.target = $1 AND n.state < 2 AND n.lane = l.lane) \
-                 FROM lane l WHERE l.lane IS NOT NULL \
-                 UNION ALL \
-                 SELECT p.lane, (SELECT min(n.entity) FROM job n WHERE n.target = $1 AND n.state < 2 \
-                     AND n.lane = p.lane AND n.entity > p.entity) \
-                 FROM pair p WHERE p.entity IS NOT NULL), \
-             foremost AS ( \
+            pairs!(),
+            ", foremost AS ( \
                  SELECT d.lane, d.entity FROM ( \
                      SELECT p.lane, p.entity, (SELECT min(j.due) FROM job j WHERE j.target = $1 AND j.state < 2 \
                          AND j.lane = p.lane AND j.entity = p.entity) AS due \
@@ -109,6 +117,21 @@ impl Database {
         }
         jobs.sort_unstable_by_key(|job| job.id);
         Ok(jobs)
+    }
+
+    pub(super) async fn soonest(&self, target: &str) -> Result<Vec<(String, DateTime<Utc>)>> {
+        const SQL: &str = concat!(
+            pairs!(),
+            " SELECT p.entity, (SELECT min(j.due) FROM job j WHERE j.target = $1 AND j.state < 2 \
+                 AND j.lane = p.lane AND j.entity = p.entity) FROM pair p WHERE p.entity IS NOT NULL"
+        );
+        let mut soonest = Vec::new();
+        for row in self.pool.read("look for due jobs", SQL, args![self.name(target).await?]).await? {
+            if let Some(due) = row.int_or_null(1)? {
+                soonest.push((self.text(row.int(0)?).await?, time(due)));
+            }
+        }
+        Ok(soonest)
     }
 
     pub(super) async fn seize(

@@ -475,12 +475,16 @@ impl Engine {
     async fn is_busy(&self, share: &Share) -> Result<bool, StoreError> {
         const REACH: chrono::Duration = chrono::Duration::minutes(3);
         let horizon = self.parts.env.now() + REACH;
+        for (target, _) in share.targets() {
+            let soonest = self.parts.store.soonest(target).await?;
+            if soonest.iter().any(|(entity, due)| *due <= horizon && share.covers(target, entity)) {
+                return Ok(true);
+            }
+        }
+        // What is left is far off, or under way by a long lease.
         let backlog = self.parts.store.backlog().await?;
-        Ok(backlog.iter().filter(|line| share.covers(&line.target, &line.entity)).any(|line| match line.state {
-            JobState::Running => true,
-            JobState::Queued => line.due.is_none_or(|due| due <= horizon),
-            _ => false,
-        }))
+        let mut covered = backlog.iter().filter(|line| share.covers(&line.target, &line.entity));
+        Ok(covered.any(|line| line.state == JobState::Running))
     }
 
     /// Pulls one flow whenever it is due; a firing missed while the daemon was down is made up for once. Of several daemons

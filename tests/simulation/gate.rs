@@ -202,6 +202,7 @@ macro_rules! verbs {
             externals(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>>;
             parts(system: &str, wanted: &[(String, String)]) -> Result<BTreeMap<(String, String), (String, RecordId)>>;
             parts_of(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, BTreeMap<String, BTreeMap<String, String>>>>;
+            soonest(target: &str) -> Result<Vec<(String, DateTime<Utc>)>>;
             backlog() -> Result<Vec<Backlog>>;
             jobs(filter: &JobFilter) -> Result<Vec<Job>>;
             retry(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;

@@ -13,6 +13,7 @@ promises! {
     the_foremost_lane_comes_first_and_one_entity_at_a_time,
     a_turn_by_waiting_takes_what_has_been_due_longest_whatever_its_lane,
     a_due_time_and_a_backoff_are_waited_for,
+    what_is_due_next_is_told_by_target_and_entity,
     a_changed_record_rearms_its_dead_and_parked_jobs,
     two_workers_never_claim_the_same_job,
     deliveries_raise_the_counter_that_their_replicas_carry,
@@ -135,6 +136,26 @@ async fn a_due_time_and_a_backoff_are_waited_for(backend: Backend) {
     let again = claim(store, "shop", at(40)).await;
     assert_eq!((again[0].attempts, again[0].intent.as_ref()), (1, Some(&intent)));
     assert_eq!(again[0].error.as_deref(), Some("no answer"));
+}
+
+async fn what_is_due_next_is_told_by_target_and_entity(backend: Backend) {
+    let store = &backend.store;
+    let mut records = Vec::new();
+    for key in ["A", "B", "C", "D"] {
+        records.push(pulled(store, "erp", key, key).await);
+    }
+    let due = |record: usize, lane, due| NewJob { lane, due: Some(at(due)), ..job("shop", records[record]) };
+    let price = NewJob { entity: "price".into(), ..due(3, 2, 90) };
+    store.enqueue(&[due(0, 5, 300), due(1, 5, 200), due(2, 7, 100), price], at(0)).await.unwrap();
+    let told = store.soonest("shop").await.unwrap();
+    let (price, product) = ("price".to_owned(), "product".to_owned());
+    assert_eq!(told, [(price.clone(), at(90)), (product.clone(), at(200)), (product.clone(), at(100))]);
+    assert!(store.soonest("erp").await.unwrap().is_empty());
+    // What is under way is due when its lease ends; what is done is not.
+    let claimed = claim(store, "shop", at(95)).await;
+    assert_eq!(store.soonest("shop").await.unwrap()[0], (price, at(95) + LEASE));
+    store.deliver("shop", "price", vec![done(&claimed[0])], at(96)).await.unwrap();
+    assert_eq!(store.soonest("shop").await.unwrap(), [(product.clone(), at(200)), (product, at(100))]);
 }
 
 async fn a_changed_record_rearms_its_dead_and_parked_jobs(backend: Backend) {
