@@ -39,17 +39,6 @@ use vaiven::{
     sync::{Engine, Flow, Limits, Parts, SystemLimits, Timetable},
 };
 
-const MAPPING: &str = r#"
-key = "sku"
-[fields]
-sku = "sku"
-name = { from = "name", localized = "es" }
-description = { from = "description", localized = "es" }
-brand = "brand"
-unit = "unit"
-active = "active"
-"#;
-
 /// Rows that exist only while they are looked at.
 struct Source {
     facts: Facts,
@@ -137,7 +126,7 @@ fn parts(store: SharedStore, source: &Arc<Source>, target: &Arc<Target>) -> Resu
     };
     let systems: Vec<Arc<dyn System>> =
         vec![Arc::new(Named("erp", Arc::clone(source))), Arc::new(Named("shop", Arc::clone(target)))];
-    systems::parts(store, systems, MAPPING, flow)
+    systems::parts(store, systems, systems::PRODUCT, flow)
 }
 
 fn main() -> Result<()> {

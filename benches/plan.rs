@@ -31,17 +31,6 @@ use vaiven::{
     },
 };
 
-const MAPPING: &str = r#"
-key = "sku"
-[fields]
-sku = "sku"
-name = { from = "name", localized = "es" }
-description = { from = "description", localized = "es" }
-brand = "brand"
-unit = "unit"
-active = "active"
-"#;
-
 /// Rows by number.
 struct Memory {
     facts: Facts,
@@ -180,5 +169,5 @@ async fn measure(url: &str, records: usize) -> Result<()> {
 fn parts(store: SharedStore, erp: &Arc<Memory>, shop: &Arc<Memory>) -> Result<Parts> {
     let systems: Vec<Arc<dyn System>> =
         vec![Arc::new(Named("erp", Arc::clone(erp))), Arc::new(Named("shop", Arc::clone(shop)))];
-    systems::parts(store, systems, MAPPING, systems::flow("catalog", "product"))
+    systems::parts(store, systems, systems::PRODUCT, systems::flow("catalog", "product"))
 }

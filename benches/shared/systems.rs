@@ -17,6 +17,18 @@ use vaiven::{
     sync::{Flow, Limits, Parts, Routes},
 };
 
+/// A mapping of products, for either side.
+pub const PRODUCT: &str = r#"
+key = "sku"
+[fields]
+sku = "sku"
+name = { from = "name", localized = "es" }
+description = { from = "description", localized = "es" }
+brand = "brand"
+unit = "unit"
+active = "active"
+"#;
+
 /// What a system of a benchmark does: what is not said lists nothing, finds nothing and refuses.
 pub trait Work: Send + Sync {
     fn facts(&self) -> &Facts;
