@@ -3,7 +3,7 @@
 #
 #   VAIVEN        the binary (default target/release/vaiven)
 #   VAIVEN_CACHE  where the servers are installed (default ~/.cache/vaiven)
-#   KILLS         how often the daemon is killed while orders come in (default 10)
+#   KILLS         how often the daemon is ended while orders come in, every second time by SIGKILL (default 10)
 #   KEEP          set: the working folder is left there to be looked at
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -104,16 +104,29 @@ start_daemon() {
     daemon=$!
 }
 
-# Visitors buy while the daemon is killed again and again; each start finds what the last one left.
-kill_while_buying() {
-    local buyers daemon
-    checkout 12 100 &
+# Asks the daemon to stop: it has to be gone within 10 s, in good order.
+stop_daemon() {
+    local code=0 asked=$SECONDS
+    kill "$daemon"
+    wait "$daemon" || code=$?
+    echo "exit $code after $((SECONDS - asked)) s"
+    [ $code = 0 ] && [ $((SECONDS - asked)) -le 10 ]
+}
+
+# Visitors buy while the daemon is ended again and again, killed and asked to stop in turns; each start finds what the last one left.
+end_while_buying() {
+    local buyers daemon turn
+    checkout $((kills * 6 / 5)) 100 &
     buyers=$!
-    for _ in $(seq "$kills"); do
+    for turn in $(seq "$kills"); do
         start_daemon
         sleep "$(python3 -c 'import random; print(0.5 + 3.5 * random.random())')"
-        kill -9 "$daemon"
-        wait "$daemon" 2>/dev/null || true
+        if [ $((turn % 2)) = 0 ]; then
+            kill -9 "$daemon"
+            wait "$daemon" 2>/dev/null || true
+        else
+            stop_daemon || { kill "$buyers"; return 1; }
+        fi
     done
     wait "$buyers"
 }
@@ -132,16 +145,13 @@ settle() {
 
 # A shop that takes connections and says nothing holds no stop up.
 stop_beside_a_hanging_shop() {
-    local daemon code=0 asked
+    local daemon code=0
     kill -STOP "$(cat "$work/shop/pid")"
     start_daemon
     sleep 3
-    asked=$SECONDS
-    kill "$daemon"
-    wait "$daemon" || code=$?
+    stop_daemon || code=$?
     kill -CONT "$(cat "$work/shop/pid")"
-    echo "exit $code after $((SECONDS - asked)) s"
-    [ $code = 0 ] && [ $((SECONDS - asked)) -le 10 ]
+    return $code
 }
 
 prepare start_peers
@@ -163,7 +173,7 @@ prepare seed ship $bought
 verdict "shipments reach the shop" once
 verdict "both systems tell the same after shipments" equal
 verdict "the shop's orders are in the state of their shipments" python3 "$here/states.py" "$shop" Delivered $bought
-verdict "the daemon is killed $kills times while visitors buy" kill_while_buying
+verdict "the daemon is ended $kills times while visitors buy, by SIGKILL and SIGTERM in turns" end_while_buying
 verdict "every order and every customer is there exactly once after that" settle 90
 verdict "the daemon stops within 10 s while the shop hangs" stop_beside_a_hanging_shop
 prepare seed delete
