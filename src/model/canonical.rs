@@ -34,6 +34,14 @@ pub fn hash_into(value: &Value, hasher: &mut blake3::Hasher) {
     }
 }
 
+/// Tells a value from others, in 16 hexadecimal digits.
+#[must_use]
+pub fn print(value: &Value) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hash_into(value, &mut hasher);
+    hasher.finalize().to_hex()[..16].to_owned()
+}
+
 fn text_into(tag: u8, text: &str, hasher: &mut blake3::Hasher) {
     hasher.update(&[tag]).update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
 }

@@ -49,7 +49,7 @@ impl ProofSpec {
         [&self.tax_included, &self.lines, &self.totals].into_iter().chain(optional).map(String::as_str)
     }
 
-    /// Whether an object that is known already is past proving.
+    /// Whether an object is past proving.
     #[must_use]
     pub fn spares(&self, object: &Map<String, Value>) -> bool {
         self.unless.iter().any(|(field, values)| {

@@ -274,6 +274,10 @@ impl Store for Database {
         self.conflicts_of(records).await
     }
 
+    async fn told(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>> {
+        self.told(system, records).await
+    }
+
     async fn conflicts(&self, limit: u32) -> Result<Vec<Conflict>> {
         self.conflicts(limit).await
     }

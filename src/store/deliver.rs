@@ -1,18 +1,22 @@
 //! The end of delivered jobs and what was learnt of their target, in one transaction.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashSet},
+};
 
 use chrono::{DateTime, Utc};
 
 use super::{
-    DeliverSummary, Delivered, JobState, Result, Verdict,
+    DeliverSummary, Delivered, JobState, ReplicaWrite, Result, Verdict,
     brakes::{Awaited, wake_over},
     database::Database,
     queue::{lock_target, wake},
     replica::{Cause, Replicas, Writer},
     sql::{Sql, Tx, args, rows},
-    values::{json, micros},
+    values::{json, micros, parse, print_text},
 };
+use crate::mapping::Fields;
 
 /// Columns of a verdict: id, fence, state, due, burn, intent, keep intent, cause, error, class.
 /// A job that was marked "again" while it ran is queued anew, whatever became of it. Fenced: a job claimed by somebody else
@@ -90,7 +94,8 @@ impl Database {
         }
         let (held, lost): (Vec<_>, Vec<_>) = outcomes.iter().partition(|outcome| held.contains(&outcome.job));
 
-        let writes: Vec<_> = held.iter().filter_map(|outcome| outcome.replica.as_ref()).collect();
+        let writes = caught_up(&mut tx, &replicas, &held).await?;
+        let writes: Vec<&ReplicaWrite> = writes.iter().map(AsRef::as_ref).collect();
         replicas.write(&mut tx, &writes, Writer::Delivery).await?;
         let changes: Vec<_> = held
             .iter()
@@ -168,6 +173,71 @@ fn line(outcome: &Delivered, now: DateTime<Utc>) -> Result<Line<'_>> {
         }
         Verdict::Dead { class, error } => line(JobState::Dead, now, true, None, true, None, Some(error), Some(class)),
     })
+}
+
+/// What deliveries have learnt, over what pages have stored of the same objects since the deliveries were prepared.
+async fn caught_up<'a>(
+    tx: &mut Tx,
+    replicas: &Replicas<'_>,
+    held: &[&'a Delivered],
+) -> Result<Vec<Cow<'a, ReplicaWrite>>> {
+    macro_rules! moved {
+        ($only:literal, $lock:literal) => {
+            concat!(
+                "SELECT j.value->>0, r.fields, r.sent,                     CASE WHEN r.written <> CAST(j.value->>2 AS BIGINT) OR coalesce(r.print, '') <> j.value->>3 THEN 1 ELSE 0 END                  FROM json_each($1) j CROSS JOIN replica r                  WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>1 AND r.gone_at IS NULL AND r.fields IS NOT NULL",
+                $only,
+                $lock
+            )
+        };
+    }
+    const SQL: Sql = Sql {
+        sqlite: moved!(" AND (r.written <> CAST(j.value->>2 AS BIGINT) OR coalesce(r.print, '') <> j.value->>3)", ""),
+        // Every row is held until the delivery is durable, as a page holds those that it compared.
+        postgres: moved!("", " ORDER BY r.id FOR UPDATE OF r"),
+    };
+    let mut writes: Vec<(Cow<'a, ReplicaWrite>, Option<&super::Replica>)> = (held.iter())
+        .filter_map(|outcome| Some((Cow::Borrowed(outcome.replica.as_ref()?), outcome.before.as_ref())))
+        .collect();
+    let lines = writes.iter().enumerate().filter(|(_, (write, _))| !write.gone).map(|(at, (write, before))| {
+        let print = before.and_then(|before| before.print.as_ref()).map(print_text).unwrap_or_default();
+        (at.to_string(), &write.id, before.map_or(-1, |before| before.written), print)
+    });
+    let lines = rows(lines)?;
+    for mut row in tx.rows("look for pages", SQL, args![lines, replicas.system, replicas.entity]).await? {
+        if row.int(3)? == 0 {
+            continue;
+        }
+        let Some((write, before)) = row.text(0)?.parse().ok().and_then(|at: usize| writes.get_mut(at)) else {
+            continue;
+        };
+        let name = || write.id.clone();
+        let fields: Fields = parse(&row.text(1)?, "replica", "fields", name)?;
+        let sent: Fields = match row.text_or_null(2)? {
+            Some(text) => parse(&text, "replica", "sent", name)?,
+            None => Fields::new(),
+        };
+        catch_up(write.to_mut(), *before, &fields, &sent);
+    }
+    Ok(writes.into_iter().map(|(write, _)| write).collect())
+}
+
+/// Fields that a delivery did not write are by now as a page has stored them.
+fn catch_up(write: &mut ReplicaWrite, before: Option<&super::Replica>, fields: &Fields, sent: &Fields) {
+    let none = Fields::new();
+    let (fields_before, sent_before) = before.map_or((&none, &none), |before| (&before.fields, &before.sent));
+    let names = [&write.fields, &write.sent, fields_before, sent_before, fields, sent];
+    let names: BTreeSet<String> = names.iter().flat_map(|one| one.keys()).cloned().collect();
+    for name in names {
+        if write.fields.get(&name) != fields_before.get(&name) || write.sent.get(&name) != sent_before.get(&name) {
+            continue;
+        }
+        for (known, now) in [(&mut write.fields, fields), (&mut write.sent, sent)] {
+            match now.get(&name) {
+                Some(value) => known.insert(name.clone(), value.clone()),
+                None => known.remove(&name),
+            };
+        }
+    }
 }
 
 async fn append_attempts(tx: &mut Tx, held: &[&Delivered]) -> Result<()> {

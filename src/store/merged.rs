@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
-    Conflict, ConflictKind, ConflictMark, Merged, MergedWrite, NewJob, RecordId, Result, Settlement, StoreError,
+    Conflict, ConflictKind, ConflictMark, Intent, Merged, MergedWrite, NewJob, RecordId, Result, Settlement,
+    StoreError,
     database::Database,
     queue::open_jobs,
     sql::{Row, Tx, args, rows},
@@ -35,6 +36,23 @@ impl Database {
         let records = rows(records.iter().map(|record| [record]))?;
         let found = self.pool.read("read conflicts", SQL, args![records]).await?;
         self.conflicts_in(found).await
+    }
+
+    pub(super) async fn told(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>> {
+        const SQL: &str = "SELECT b.record, b.id, b.intent FROM json_each($1) j CROSS JOIN job b \
+            WHERE b.record = CAST(j.value->>0 AS BIGINT) AND b.target = $2 AND b.state < 4 AND b.state < 2 \
+              AND b.intent IS NOT NULL";
+        let records = rows(records.iter().map(|record| [record]))?;
+        let system = self.name(system).await?;
+        let mut told = BTreeMap::new();
+        for mut row in self.pool.read("read what may have been told", SQL, args![records, system]).await? {
+            let job = row.int(1)?;
+            let intent: Intent = parse(&row.text(2)?, "job", "intent", || job.to_string())?;
+            if !intent.shared.is_empty() {
+                told.insert(row.int(0)?, intent.shared);
+            }
+        }
+        Ok(told)
     }
 
     pub(super) async fn conflicts(&self, limit: u32) -> Result<Vec<Conflict>> {

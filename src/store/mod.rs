@@ -402,8 +402,8 @@ pub struct Job {
     pub updated_at: DateTime<Utc>,
 }
 
-/// What a job was about to do when it last touched the target. Kept until its outcome is known: of a create from before it is
-/// sent, of an update from when nobody told how it ended.
+/// What a job was about to do when it last touched the target. Kept until its outcome is known: of a create, and of an update
+/// of shared fields, from before it is sent; of any other update from when nobody told how it ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Intent {
     pub op: crate::port::Op,
@@ -411,13 +411,25 @@ pub struct Intent {
     /// Results of finished steps.
     #[serde(default)]
     pub done: Captures,
+    /// Of a create, by field: the print of what it tells. What is wanted when it is done may be something else.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub told: BTreeMap<String, String>,
+    /// Of fields that nobody owns: the values it tells, by which they are known again at the target while nobody knows how it
+    /// ended. They would pass for somebody's edit there.
+    #[serde(default, skip_serializing_if = "Fields::is_empty")]
+    pub shared: Fields,
 }
 
 impl Intent {
+    #[must_use]
+    pub fn new(op: crate::port::Op, at: DateTime<Utc>) -> Self {
+        Self { op, at, done: Captures::default(), told: BTreeMap::new(), shared: Fields::new() }
+    }
+
     /// An update that may have reached the target.
     #[must_use]
     pub fn update(at: DateTime<Utc>) -> Self {
-        Self { op: crate::port::Op::Update, at, done: Captures::default() }
+        Self::new(crate::port::Op::Update, at)
     }
 }
 
@@ -632,6 +644,8 @@ pub struct Delivered {
     pub fence: i64,
     pub verdict: Verdict,
     pub replica: Option<ReplicaWrite>,
+    /// What `replica` was made from: fields that are the same in both were not written, and stay as a page has stored them since.
+    pub before: Option<Replica>,
     /// What we changed at the target, for the change log.
     pub change: Option<NewChange>,
     /// Line of the attempt history; absent for a no-op.
@@ -644,7 +658,8 @@ impl Delivered {
     /// A job's end of which nothing else is to be remembered.
     #[must_use]
     pub const fn new(job: &Job, verdict: Verdict) -> Self {
-        Self { job: job.id, fence: job.fence, verdict, replica: None, change: None, attempt: None, news: false }
+        let (job, fence) = (job.id, job.fence);
+        Self { job, fence, verdict, replica: None, before: None, change: None, attempt: None, news: false }
     }
 }
 
@@ -905,6 +920,8 @@ pub trait Store: Send + Sync {
     // --- shared fields --------------------------------------------------------------------------------------------
     async fn merged(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>>;
     async fn conflicts_of(&self, records: &[RecordId]) -> Result<Vec<Conflict>>;
+    /// Shared fields that a system may have been told, by writes whose end is not known yet; by record.
+    async fn told(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>>;
     /// Open conflicts, oldest first; 0 = all.
     async fn conflicts(&self, limit: u32) -> Result<Vec<Conflict>>;
     /// One transaction: closes the conflict, writes what was decided and opens the jobs that follow. False where it was

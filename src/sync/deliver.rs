@@ -305,27 +305,28 @@ impl Batch<'_> {
         if kept.is_empty() { Ok(()) } else { self.parts.store.hold(self.target, &kept).await }
     }
 
-    /// Intent before effect: stored for every create, so that a lost answer leads to a lookup and never to a second one.
+    /// Intent before effect: stored for every create, so that a lost answer leads to a lookup and never to a second one; and for
+    /// every update of shared fields, so that what the target shows of it is not taken for somebody's edit.
     async fn intend(&self, tasks: Vec<Task>) -> Result<BTreeMap<i64, Task>, StoreError> {
         let now = self.parts.env.now();
-        let intents: Vec<(i64, i64, Intent)> = tasks
+        let shared = self.parts.routes.shared(self.entity).filter(|_| learn::is_told(self));
+        let intents: BTreeMap<i64, (i64, Intent)> = tasks
             .iter()
-            .filter(|task| task.write.op == Op::Create)
-            .map(|task| {
-                (task.job.id, task.job.fence, Intent { op: Op::Create, at: now, done: task.write.done.clone() })
-            })
+            .filter_map(|task| Some((task.job.id, (task.job.fence, learn::intent(task, shared, now)?))))
             .collect();
+        let stored: Vec<(i64, i64, Intent)> =
+            intents.iter().map(|(job, (fence, intent))| (*job, *fence, intent.clone())).collect();
         let held: BTreeSet<i64> = if intents.is_empty() {
             BTreeSet::new()
         } else {
-            self.parts.store.intend(&intents, now).await?.into_iter().collect()
+            self.parts.store.intend(&stored, now).await?.into_iter().collect()
         };
         Ok(tasks
             .into_iter()
-            .filter(|task| task.write.op != Op::Create || held.contains(&task.job.id))
+            .filter(|task| !intents.contains_key(&task.job.id) || held.contains(&task.job.id))
             .map(|mut task| {
-                if task.write.op == Op::Create {
-                    task.intent = Some(Intent { op: Op::Create, at: now, done: task.write.done.clone() });
+                if let Some((_, intent)) = intents.get(&task.job.id) {
+                    task.intent = Some(intent.clone());
                 }
                 (task.job.id, task)
             })
@@ -414,7 +415,8 @@ impl Batch<'_> {
             _ => (outcome::verdict(failure, &tried, &self.parts.env), None),
         };
         tracing::debug!(target = self.target, entity = self.entity, job = task.job.id, class = %failure.class, "write failed");
-        Ok(Delivered { replica, attempt: Some(attempt), ..Delivered::new(&task.job, verdict) })
+        let (attempt, ended) = (Some(attempt), Delivered::new(&task.job, verdict));
+        Ok(Delivered { replica, before: task.replica, attempt, ..ended })
     }
 }
 
@@ -444,7 +446,8 @@ impl Progress for Saver<'_> {
         };
         // The next step is sent from now on.
         let now = self.batch.parts.env.now();
-        let intent = Intent { op: task.write.op, at: now, done: done.clone() };
+        let begun = task.intent.clone().unwrap_or_else(|| Intent::new(task.write.op, now));
+        let intent = Intent { op: task.write.op, at: now, done: done.clone(), ..begun };
         let held =
             self.batch.parts.store.intend(&[(job, task.job.fence, intent.clone())], now).await.map_err(|error| {
                 Failure::new(Class::Unknown, "a finished step could not be stored").with_source(error)

@@ -179,7 +179,7 @@ impl Reading<'_> {
             commit.balance.changed += 1;
             let stood = before.as_ref().filter(|_| !fresh);
             if let Some(shared) = &shared {
-                let moved = shared.take(record, stood, &fields, &sent).await?;
+                let moved = shared.take(record, stood, &fields, &mut sent).await?;
                 let lane = lane::of(self.entity, &fields);
                 let tell = told
                     .iter()

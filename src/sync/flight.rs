@@ -80,9 +80,10 @@ impl Ledger {
     }
 }
 
-/// Adds what an order sells. A line that gives something back is no reason to offer more before the source says so.
+/// Adds what an order sells. A line that gives something back is no reason to offer more before the source says so; nor is an
+/// order whose money was paid back: its goods may have left, or be leaving.
 fn add_lines(quantities: &mut Quantities, order: &Fields) {
-    if order.get("status").and_then(Value::as_str).is_some_and(|status| matches!(status, "cancelled" | "refunded")) {
+    if ["status", "closed"].iter().any(|field| order.get(*field).and_then(Value::as_str) == Some("cancelled")) {
         return;
     }
     for line in order.get("lines").and_then(Value::as_array).into_iter().flatten() {

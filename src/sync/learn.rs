@@ -1,7 +1,8 @@
 //! After a write: what the target holds now, from its answer or from what was sent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
@@ -16,9 +17,9 @@ use super::{
 use crate::{
     failure::{Class, Failure},
     mapping::{Fields, Pulled, Translate},
-    model,
+    model::{self, canonical},
     port::{Facts, Op, Written},
-    store::{Attempt, ChangeOp, Delivered, NewChange, Replica, ReplicaWrite, Result, Verdict},
+    store::{Attempt, ChangeOp, Delivered, Intent, NewChange, Replica, ReplicaWrite, Result, Verdict},
 };
 
 /// Turns answers into replicas and closes the jobs.
@@ -62,6 +63,7 @@ fn close(
         let change = NewChange { record: task.job.record, op: ChangeOp::Delete, fields: Fields::new() };
         return Delivered {
             replica: Some(gone(&task, id)),
+            before: task.replica.clone(),
             change: Some(change),
             attempt: Some(attempt),
             ..Delivered::new(&task.job, Verdict::Done { noop: false })
@@ -69,7 +71,12 @@ fn close(
     }
     let (mut fields, mut sent) =
         (before.clone(), task.replica.as_ref().map(|replica| replica.sent.clone()).unwrap_or_default());
-    for field in &task.changed {
+    let late = if batch.system.facts(batch.entity).is_some_and(|facts| facts.update) {
+        changed_since(&task)
+    } else {
+        BTreeSet::new()
+    };
+    for field in task.changed.difference(&late) {
         let value = task.wanted.get(field).cloned().unwrap_or(Value::Null);
         // Until the target shows the field, what it made of it is not known.
         sent.insert(field.clone(), value.clone());
@@ -97,6 +104,14 @@ fn close(
     }
     let mut verdict =
         if task.conflicts.is_empty() { Verdict::Done { noop: false } } else { in_conflict(&task.conflicts) };
+    if !late.is_empty() {
+        let error = format!(
+            "{} changed while it was being created; what it is by now follows",
+            late.into_iter().collect::<Vec<_>>().join(", ")
+        );
+        let class = Class::Transient.as_str().to_owned();
+        verdict = Verdict::Retry { at: batch.parts.env.now(), burn: false, intent: None, class, error };
+    }
     if let Some(field) = altered_amount(batch, &task, &fields, &sent) {
         let stored = fields.get(&field).map(Value::to_string).unwrap_or_default();
         let wanted = task.wanted.get(&field).map(Value::to_string).unwrap_or_default();
@@ -123,11 +138,40 @@ fn close(
     };
     Delivered {
         replica: Some(replica),
+        before: task.replica,
         change: Some(change),
         attempt: Some(attempt),
         news,
         ..Delivered::new(&task.job, verdict)
     }
+}
+
+/// What is to be stored before a write is sent: of a create, and of an update of `shared` fields. A create whose object is there
+/// already, of which steps are left, has told what it told.
+pub(super) fn intent(task: &Task, shared: Option<&BTreeSet<String>>, now: DateTime<Utc>) -> Option<Intent> {
+    let values = |field: &&String| shared.is_some_and(|shared| shared.contains(*field));
+    let shared: Fields = (task.changed.iter().filter(values))
+        .map(|field| (field.clone(), task.wanted.get(field).cloned().unwrap_or(Value::Null)))
+        .collect();
+    let told = match task.write.op {
+        Op::Create => {
+            let begun = task.intent.as_ref().filter(|_| !task.write.done.is_empty() || task.write.found.is_some());
+            let all = || task.wanted.iter().map(|(field, value)| (field.clone(), canonical::print(value))).collect();
+            begun.map_or_else(all, |intent| intent.told.clone())
+        }
+        Op::Update if !shared.is_empty() => BTreeMap::new(),
+        _ => return None,
+    };
+    Some(Intent { done: task.write.done.clone(), told, shared, ..Intent::new(task.write.op, now) })
+}
+
+/// Fields of an object that was created in several attempts which are wanted otherwise than its first one told them. Nothing
+/// where one attempt has done it all, or an earlier version of the program began it.
+fn changed_since(task: &Task) -> BTreeSet<String> {
+    let told = task.intent.as_ref().filter(|_| task.write.op == Op::Create).map(|intent| &intent.told);
+    let Some(told) = told.filter(|told| !told.is_empty()) else { return BTreeSet::new() };
+    let is_late = |(field, value): &(&String, &Value)| told.get(*field) != Some(&canonical::print(value));
+    task.wanted.iter().filter(is_late).map(|(field, _)| field.clone()).collect()
 }
 
 /// Whether what a target holds of its own is told to others.
@@ -253,7 +297,8 @@ pub(super) async fn conflict(
         intent.clone_from(&task.intent);
         *at = outcome::later(batch.parts.env.now(), batch.settle);
     } else if let (Some(id), true) = (&task.write.id, facts.read) {
-        pull::look_again(batch.parts, batch.target, batch.entity, std::slice::from_ref(id)).await?;
+        // Where it cannot be read now, the next attempt will meet the same conflict.
+        let _ = pull::look(batch.parts, batch.target, batch.entity, std::slice::from_ref(id)).await?;
     }
     Ok(verdict)
 }

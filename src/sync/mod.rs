@@ -5,6 +5,7 @@ mod brakes;
 mod decision;
 mod deliver;
 mod detect;
+mod echo;
 mod engine;
 mod flight;
 mod guests;

@@ -6,7 +6,6 @@ use super::engine::Parts;
 use crate::{
     failure::{Cause, Class, Failure},
     model::proof::Proved,
-    port::Op,
     store::Replica,
 };
 
@@ -22,7 +21,6 @@ pub(super) fn prove(
     key: &str,
     replicas: &[Replica],
     changed: &BTreeSet<String>,
-    op: Op,
 ) -> Result<(), Failure> {
     let Some(spec) = parts.entities.get(entity) else { return Ok(()) };
     let Some(proof) = spec.proof.as_ref().filter(|proof| proof.fields().any(|field| changed.contains(field))) else {
@@ -33,7 +31,7 @@ pub(super) fn prove(
         else {
             continue;
         };
-        if op == Op::Update && proof.spares(&source.fields) {
+        if proof.spares(&source.fields) {
             continue;
         }
         if let Some(Proved::Unproven(unproven)) = spec.prove(&source.fields) {

@@ -464,19 +464,14 @@ async fn missed(reading: &Reading<'_>, pass: &RoaringBitmap, began: i64, mut aft
     }
 }
 
-/// Reads objects of a target before they are written; true when they are not as the replicas say. What differs is made
-/// durable as any pull would do it.
-pub(super) async fn look_again(parts: &Parts, system: &str, entity: &str, ids: &[String]) -> Result<bool, StoreError> {
-    Ok(look(parts, system, entity, ids).await?.unwrap_or(false))
-}
-
-/// The same; tells why they could not be read.
+/// Reads objects of a target before they are written; tells why they could not be read. What differs from the replicas is made
+/// durable as any pull would do it; or somebody else has done that meanwhile: what was known before has to be loaded anew.
 pub(super) async fn look(
     parts: &Parts,
     system: &str,
     entity: &str,
     ids: &[String],
-) -> Result<Result<bool, Failure>, StoreError> {
+) -> Result<Result<(), Failure>, StoreError> {
     single(parts, system, entity, ids, "before a write").await
 }
 
@@ -492,9 +487,9 @@ async fn single(
     entity: &str,
     ids: &[String],
     trigger: &str,
-) -> Result<Result<bool, Failure>, StoreError> {
+) -> Result<Result<(), Failure>, StoreError> {
     let (Some(endpoint), Some(mapping)) = (parts.systems.get(system), parts.mapping(system, entity)) else {
-        return Ok(Ok(false));
+        return Ok(Ok(()));
     };
     let mapping = mapping.as_ref();
     let mut reading = Reading { parts, system: endpoint.as_ref(), mapping, entity, run: 0, remapped: false };
@@ -512,7 +507,7 @@ async fn single(
                 Err(error) => return Err(error),
             }
         }
-        return Ok(Ok(false));
+        return Ok(Ok(()));
     }
     let run = parts.store.begin_run(system, entity, RunKind::Delta, trigger, parts.env.now()).await?;
     reading.run = run;
@@ -520,7 +515,7 @@ async fn single(
     commit(&reading, &rows, &[], Marks::default(), counter, &mut balance, &mut RoaringBitmap::new()).await?;
     brakes::rule(parts, run, None).await?;
     parts.store.end_run(run, &balance, None, parts.env.now()).await?;
-    Ok(Ok(true))
+    Ok(Ok(()))
 }
 
 /// Who wants records read again.

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::{
     ConflictPolicy, DriftPolicy,
+    echo::is_echo,
     engine::Parts,
     merge::{self, Clash, Prefer},
 };
@@ -37,6 +38,8 @@ pub(super) struct Shared<'a> {
     merged: BTreeMap<RecordId, Merged>,
     /// Open ones at this system.
     open: BTreeMap<(RecordId, String), Conflict>,
+    /// What this system may have been told meanwhile.
+    told: BTreeMap<RecordId, Fields>,
 }
 
 /// What a record's change did to its shared fields.
@@ -69,30 +72,39 @@ impl<'a> Shared<'a> {
             return Ok(None);
         }
         let merged = if fields.is_empty() { BTreeMap::new() } else { parts.store.merged(records).await? };
+        let told = if fields.is_empty() { BTreeMap::new() } else { parts.store.told(system, records).await? };
         let open = parts.store.conflicts_of(records).await?.into_iter().filter(|conflict| conflict.system == system);
         let open = open.map(|conflict| ((conflict.record, conflict.field.clone()), conflict)).collect();
-        Ok(Some(Self { parts, system, entity, fields, merged, open }))
+        Ok(Some(Self { parts, system, entity, fields, merged, open, told }))
     }
 
-    /// Lays a system's change into the merged fields. `before` is absent at first contact.
+    /// Lays a system's change into the merged fields. `before` is absent at first contact. What the system made of a value that
+    /// we told it is remembered as that in `sent`, and no change of its own.
     pub(super) async fn take(
         &self,
         record: RecordId,
         before: Option<&Replica>,
         fields: &Fields,
-        sent: &Fields,
+        sent: &mut Fields,
     ) -> Result<Moved> {
         let mut moved = Moved::default();
         let stood = self.merged.get(&record).cloned().unwrap_or_default();
         let mut now = stood.fields.clone();
         for (field, spec) in &self.fields {
-            let theirs = known(fields, sent, field);
+            let mut theirs = known(fields, sent, field);
+            let stood_there = before.map(|before| known(&before.fields, &before.sent, field));
+            let told = self.told.get(&record).and_then(|told| told.get(*field));
+            let told = told.filter(|told| stood_there.as_ref() != Some(&theirs) && is_echo(told, &theirs)).cloned();
+            if let Some(told) = &told {
+                if *told != theirs {
+                    sent.insert((*field).to_owned(), told.clone());
+                }
+                theirs.clone_from(told);
+            }
             let ours = stood.fields.get(*field);
             let conflict =
                 self.open.get(&(record, (*field).to_owned())).filter(|one| one.kind == ConflictKind::Conflict);
-            let base = conflict
-                .map(|conflict| conflict.base.clone())
-                .or_else(|| before.map(|before| known(&before.fields, &before.sent, field)));
+            let base = told.or_else(|| conflict.map(|conflict| conflict.base.clone())).or(stood_there);
             let outcome = match (ours, base) {
                 (None, _) => Ok(theirs.clone()),
                 // First contact: nobody knows what they last agreed on. What is absent is no opinion; of two opinions that

@@ -195,6 +195,7 @@ verdict "a shipment of one line of two is shown as such" both_ways partial
 verdict "an order cancelled in the shop is cancelled in the ERP" both_ways cancelled
 verdict "an order paid back in the shop gets one credit note in the ERP" both_ways refunded
 verdict "an order that the ERP cancels or pays back is so in the shop, once" both_ways ended
+verdict "half a cent of tax, rounded otherwise in the ERP, holds no order up" both_ways rounded
 verdict "both systems tell the same in the end" equal
 verdict "nothing is left to do in the end" quiet
 

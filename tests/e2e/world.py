@@ -126,7 +126,7 @@ class World:
 
     def order(self, code):
         query = """query ($c: String!) { orders(options: { filter: { code: { eq: $c } } }) { items {
-            id state total fulfillments { state lines { quantity orderLine { productVariant { sku } } } } } } }"""
+            id state total totalWithTax fulfillments { state lines { quantity orderLine { productVariant { sku } } } } } } }"""
         (row,) = self.shop(query, c=code)["orders"]["items"]
         return row
 

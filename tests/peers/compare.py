@@ -54,7 +54,8 @@ def of_erp(url):
         (lines[line]["product."]["code"], int(lines[line]["quantity"])) for line in row["lines"]
         if lines[line]["product."] and lines[line]["product."]["code"] != "SHIPPING"))
     # A sale that is over and shipped nothing was cancelled; in the shop such an order amounts to nothing.
-    total = lambda row: 0 if (row["state"], row["shipment_state"]) == ("done", "none") else int(row["total_amount"] * 100)
+    cancelled = lambda row: row["state"] == "cancelled" or (row["state"], row["shipment_state"]) == ("done", "none")
+    total = lambda row: 0 if cancelled(row) else int(row["total_amount"] * 100)
     rows["order"] = [(row["reference"], (row["party."]["email"], total(row), bought(row))) for row in sales]
     states = {row["id"]: row["state"] for row in erp.search("stock.shipment.out", [], ["state"])}
     rows["shipment"] = [(row["reference"], sum(states[shipment] == "done" for shipment in row["shipments"])) for row in sales]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    life::Trade,
+    life::{Edits, Texts, Trade},
     models::{ERP_TEXT, Kind, Model, Order, Product, kept},
 };
 
@@ -23,6 +23,8 @@ pub struct Check<'a> {
     pub touched: &'a BTreeSet<String>,
     /// The shop takes off what it sells and tells nobody: its stock is known again after a full pull.
     pub sold: &'a BTreeSet<String>,
+    pub undated: &'a BTreeSet<String>,
+    pub edits: &'a Edits,
     pub reach: Reach,
 }
 
@@ -91,15 +93,37 @@ impl Check<'_> {
         if self.trade.prices && cents(&there.price) != cents(&product.price) {
             differ("price", &product.price, &there.price);
         }
-        if self.trade.texts && !there.text.is_empty() && product.text != kept(Kind::Erp, &there.text) {
+        let (of_shop, of_erp) =
+            (product.text == kept(Kind::Erp, &there.text), there.text == kept(Kind::Shop, &product.text));
+        let agree = match self.trade.texts {
+            Texts::Erp => of_erp,
+            Texts::Shop => of_shop || there.text.is_empty(),
+            Texts::Shared => of_shop || of_erp,
+        };
+        if !agree {
             differ("text", &product.text, &there.text);
         }
-        if !self.trade.texts && there.text != kept(Kind::Shop, &product.text) {
-            differ("text", &product.text, &there.text);
+        let is_original = !(self.touched.contains(sku) || self.erp.removed.contains_key(sku));
+        if let Some((host, text)) = self.undisputed(sku).filter(|_| is_original && self.trade.texts == Texts::Shared) {
+            // Where nobody tells how a write of it ended, what the other side made of it counts as an edit of its own.
+            let (found, cut) = match host {
+                "erp" => (&product.text, kept(Kind::Erp, &kept(Kind::Shop, text))),
+                _ => (&there.text, kept(Kind::Shop, &kept(Kind::Erp, text))),
+            };
+            if *found != *text && *found != cut {
+                differ("an edit is lost", &product.text, &there.text);
+            }
         }
         if product.text.chars().count() > ERP_TEXT {
             differ("a text too long", &product.text, &there.text);
         }
+    }
+
+    /// What only one side has ever made of a thing: it counts, whatever was done meanwhile.
+    fn undisputed(&self, name: &str) -> Option<(&str, &String)> {
+        let edits = self.edits.get(name)?;
+        let (host, last) = edits.last()?;
+        edits.iter().all(|(other, _)| other == host).then_some((host, last))
     }
 
     /// What the ERP no longer has is no longer sold.
@@ -139,6 +163,28 @@ impl Check<'_> {
         }
         if taken.status != order.status {
             wrong.push(format!("order {number}: {} in the ERP, {} in the shop", taken.status, order.status));
+        }
+        // Before a full pull has passed, nobody knows of what has no date.
+        if self.reach == Reach::All || !self.undated.contains(number) {
+            self.end(order, taken, wrong);
+        }
+    }
+
+    /// An order that one side ended has ended on the other, and its money was given back once.
+    fn end(&self, order: &Order, taken: &Order, wrong: &mut Vec<String>) {
+        let number = &order.number;
+        if taken.closed != order.closed {
+            wrong.push(format!("order {number}: {:?} in the ERP, {:?} in the shop", taken.closed, order.closed));
+        }
+        for (host, order) in [("ERP", taken), ("shop", order)] {
+            // Nobody can do anything about who pays back between a look and the request that follows it.
+            let times = order.paid_back - order.raced;
+            if times > 1 || (times == 0 && order.closed == "refunded") {
+                wrong.push(format!("order {number}: its money was given back {times} times in the {host}"));
+            }
+        }
+        if let Some((host, how)) = self.undisputed(number).filter(|(_, how)| **how != order.closed) {
+            wrong.push(format!("order {number}: {how} in the {host}, which was lost: it is {:?}", order.closed));
         }
     }
 }

@@ -10,10 +10,10 @@ use vaiven::{
     load::{Place, SourceFile},
     mapping::{Mapping, Translate},
     model::Entities,
-    sync::{Flow, Timetable},
+    sync::{ConflictPolicy, Flow, SHARED, Timetable},
 };
 
-use crate::life::Trade;
+use crate::life::{Texts, Trade};
 
 /// What every start reads from the same files and nothing ever changes.
 pub struct Shelf {
@@ -50,10 +50,12 @@ pub static SHELF: LazyLock<Shelf> = LazyLock::new(|| {
     Shelf { entities, manifests, mappings }
 });
 
-/// A flow that only brings one field back, which its source owns.
-fn back(mut flow: Flow, entity: &str, field: &str) -> Flow {
-    flow.fields.insert(entity.into(), [field.to_owned()].into());
-    flow.owners.insert(format!("{entity}.{field}"), flow.from.clone());
+/// A flow that only brings these fields back, each with its owner.
+fn back(mut flow: Flow, entity: &str, fields: &[(&str, &str)]) -> Flow {
+    for (field, owner) in fields {
+        flow.fields.entry(entity.into()).or_default().insert((*field).to_owned());
+        flow.owners.insert(format!("{entity}.{field}"), (*owner).to_owned());
+    }
     flow
 }
 
@@ -70,13 +72,25 @@ pub fn flows(trade: Trade) -> Vec<Flow> {
     };
     let catalog: &[&str] = if trade.prices { &["product", "price", "stock"] } else { &["product", "stock"] };
     let sales: &[&str] = if trade.customers { &["customer", "order"] } else { &["order"] };
+    // Orders are the shop's, but for what the ERP does with them; where both may end them, that is shared.
+    let account: &[_] = if trade.ends { &[("status", "erp"), ("closed", SHARED)] } else { &[("status", "erp")] };
     let mut flows = vec![
         flow("catalog", "erp", "shop", catalog),
         flow("sales", "shop", "erp", sales),
-        back(flow("account", "erp", "shop", &["order"]), "order", "status"),
+        back(flow("account", "erp", "shop", &["order"]), "order", account),
     ];
-    if trade.texts {
-        flows.push(back(flow("texts", "shop", "erp", &["product"]), "product", "description"));
+    let owner = match trade.texts {
+        Texts::Erp => None,
+        Texts::Shop => Some("shop"),
+        Texts::Shared => Some(SHARED),
+    };
+    if let Some(owner) = owner {
+        flows.push(back(flow("texts", "shop", "erp", &["product"]), "product", &[("description", owner)]));
+    }
+    if trade.prefers {
+        for flow in &mut flows {
+            flow.conflicts.insert("*".into(), ConflictPolicy::Prefer("erp".into()));
+        }
     }
     flows
 }

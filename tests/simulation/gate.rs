@@ -1,6 +1,6 @@
 //! The real store behind a gate: every verb runs to its end before anything else happens, so that one seed gives one
 //! order of events, whatever the database's own threads do. At the gate verbs meet trouble: a database that is busy, a
-//! commit that nobody is told of, a disk that stands still.
+//! commit that nobody is told of, a disk that stands still or is full.
 
 use std::{
     collections::BTreeMap,
@@ -114,7 +114,56 @@ pub struct Gate {
     env: Env,
     /// Until when the disk answers nobody.
     stalled: Mutex<Option<DateTime<Utc>>>,
+    /// Until when nothing can be written.
+    full: Mutex<Option<DateTime<Utc>>>,
 }
+
+/// Verbs that a full disk leaves alone.
+const READING: &[&str] = &[
+    "keys",
+    "record",
+    "ties",
+    "linked",
+    "candidates",
+    "scores",
+    "replicas_by_id",
+    "cursor",
+    "unseen",
+    "replicas_of",
+    "externals",
+    "parts",
+    "parts_of",
+    "soonest",
+    "backlog",
+    "jobs",
+    "held",
+    "in_flight",
+    "merged",
+    "conflicts_of",
+    "conflicts",
+    "told",
+    "pending",
+    "opened",
+    "live",
+    "rulings",
+    "approvals",
+    "runs",
+    "run",
+    "changes",
+    "changes_of_run",
+    "history",
+    "written_often",
+    "linked_since",
+    "attempts",
+    "rejections",
+    "rejection_counts",
+    "counts",
+    "standing",
+    "holder",
+    "next_order",
+    "noted",
+    "counter",
+];
 
 impl Gate {
     pub fn new(
@@ -125,7 +174,7 @@ impl Gate {
         chance: Arc<Chance>,
         env: Env,
     ) -> Self {
-        Self { inner, base, wire, mood, chance, env, stalled: Mutex::default() }
+        Self { inner, base, wire, mood, chance, env, stalled: Mutex::default(), full: Mutex::default() }
     }
 
     /// What happens to the next verb.
@@ -136,9 +185,14 @@ impl Gate {
         if let Some(trouble) = trouble {
             self.wire.note(format!("store {verb} {}", trouble.word()));
         }
-        if trouble == Some(Trouble::Stall) {
+        let lasting = match trouble {
+            Some(Trouble::Stall) => Some(&self.stalled),
+            Some(Trouble::Full) => Some(&self.full),
+            _ => None,
+        };
+        if let Some(lasting) = lasting {
             let wait = chrono::Duration::seconds(i64::try_from(5 + self.chance.below(150)).unwrap());
-            *self.stalled.lock().unwrap() = Some(self.env.now() + wait);
+            *lasting.lock().unwrap() = Some(self.env.now() + wait);
         }
         let until = *self.stalled.lock().unwrap();
         if let Some(until) = until {
@@ -151,6 +205,11 @@ impl Gate {
         let trouble = self.enter(name).await;
         if trouble == Some(Trouble::Busy) {
             return failed();
+        }
+        let is_full = self.full.lock().unwrap().is_some_and(|until| self.env.now() < until) && !self.wire.is_calm();
+        if is_full && !READING.contains(&name) {
+            let source = sqlx::Error::Io(std::io::ErrorKind::StorageFull.into());
+            return Err(StoreError::Database { doing: "whatever it was", source });
         }
         let done = self.base.carry_out(verb);
         if trouble == Some(Trouble::Untold) { failed() } else { done }
@@ -211,6 +270,7 @@ macro_rules! verbs {
             hold(system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()>;
             merged(records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>>;
             conflicts_of(records: &[RecordId]) -> Result<Vec<Conflict>>;
+            told(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>>;
             conflicts(limit: u32) -> Result<Vec<Conflict>>;
             settle_conflict(conflict: &Conflict, settlement: &Settlement, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool>;
             pending() -> Result<Vec<Pending>>;

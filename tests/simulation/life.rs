@@ -1,6 +1,6 @@
 //! What people and programs do at both sides while the engine works.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     chance::Chance,
@@ -11,13 +11,92 @@ use crate::{
 
 const NAMES: [&str; 6] = ["Hammer", "Nuts & bolts", " Padded ", "Saw", "Drill bit 8 mm", "Ladder"];
 
+/// Who writes the texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Texts {
+    Erp,
+    Shop,
+    Shared,
+}
+
+/// What most of a seed's days are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Days {
+    Any,
+    Sales,
+    Texts,
+}
+
+#[derive(Clone, Copy)]
+enum Deed {
+    NewProduct,
+    Rename,
+    /// Somebody goes through the whole catalog.
+    RenameAll,
+    Price,
+    Stock,
+    Delete,
+    ComeBack,
+    Save,
+    Meddle,
+    Unlist,
+    Describe,
+    DescribeBoth,
+    Register,
+    CallCustomer,
+    Buy,
+    Ship,
+    EndInShop,
+    EndInErp,
+}
+
+use Deed::{
+    Buy, CallCustomer, ComeBack, Delete, Describe, DescribeBoth, EndInErp, EndInShop, Meddle, NewProduct, Price,
+    Register, Rename, RenameAll, Save, Ship, Stock, Unlist,
+};
+
+/// Any day's deeds, each as often as it is named.
+const ANY: &[Deed] = &[
+    NewProduct,
+    Rename,
+    Rename,
+    RenameAll,
+    Price,
+    Stock,
+    Stock,
+    Delete,
+    ComeBack,
+    Save,
+    Meddle,
+    Meddle,
+    Unlist,
+    Describe,
+    DescribeBoth,
+    Register,
+    CallCustomer,
+    Buy,
+    Buy,
+    Ship,
+    EndInShop,
+    EndInErp,
+];
+const SALES: &[Deed] = &[Buy, Buy, Buy, Ship, EndInShop, EndInShop, EndInErp, Stock];
+const TEXTS: &[Deed] = &[Describe, Describe, Describe, DescribeBoth, Save];
+
+/// What each side made of a thing, in order.
+pub type Edits = BTreeMap<String, Vec<(&'static str, String)>>;
+
 /// What a company does with its systems, by the seed.
 #[derive(Clone, Copy, Debug)]
 pub struct Trade {
     pub prices: bool,
-    /// The shop writes its own texts, and the ERP gets them.
-    pub texts: bool,
+    pub texts: Texts,
     pub customers: bool,
+    /// Orders may be ended by either side, not by the shop alone.
+    pub ends: bool,
+    /// The ERP wins what both sides changed; else a person decides.
+    pub prefers: bool,
+    pub days: Days,
     /// Minutes between two pulls of a flow.
     pub every: u64,
 }
@@ -26,8 +105,11 @@ impl Trade {
     pub fn draw(chance: &Chance) -> Self {
         Self {
             prices: chance.hits(500),
-            texts: chance.hits(500),
+            texts: [Texts::Erp, Texts::Shop, Texts::Shared, Texts::Shared][usize::try_from(chance.below(4)).unwrap()],
             customers: chance.hits(600),
+            ends: chance.hits(600),
+            prefers: chance.hits(300),
+            days: [Days::Any, Days::Sales, Days::Texts][usize::try_from(chance.below(3)).unwrap()],
             every: if chance.hits(500) { 3 } else { 10 },
         }
     }
@@ -40,8 +122,12 @@ pub struct Life<'a> {
     pub trade: Trade,
     /// Articles that somebody touched in the shop: what the ERP owns of them only a full pull repairs.
     pub touched: BTreeSet<String>,
-    /// Articles that somebody bought.
+    /// Articles of which the shop gave some away, or took some back.
     pub sold: BTreeSet<String>,
+    /// The shop does not date an order whose money it gives back.
+    pub undated: BTreeSet<String>,
+    /// Texts of articles and ends of orders.
+    pub edits: Edits,
     skus: u64,
     numbers: u64,
     /// Articles that whoever goes through the ERP's catalog has yet to come to.
@@ -57,6 +143,8 @@ impl<'a> Life<'a> {
             trade,
             touched: BTreeSet::new(),
             sold: BTreeSet::new(),
+            undated: BTreeSet::new(),
+            edits: Edits::new(),
             skus: 0,
             numbers: 0,
             round: Vec::new(),
@@ -109,12 +197,12 @@ impl<'a> Life<'a> {
     fn add_product(&mut self, sku: String) {
         let product = Product {
             name: self.words(),
-            text: String::new(),
             price: self.price(),
             stock: i64::try_from(self.chance.below(50)).unwrap(),
             active: true,
             updated: self.wire.now("erp"),
             sku,
+            ..Product::default()
         };
         self.wire.note(format!("life: erp new {}", product.sku));
         self.wire.with("erp", |model| model.add_product(product));
@@ -166,6 +254,7 @@ impl<'a> Life<'a> {
             status: "paid".into(),
             updated: self.wire.now("shop"),
             number,
+            ..Order::default()
         };
         self.wire.note(format!("life: shop order {}", order.number));
         self.wire.with("shop", |model| {
@@ -191,16 +280,80 @@ impl<'a> Life<'a> {
             self.touch(id);
             self.change("shop", id, "meddles with", |product| product.active = !product.active);
         }
-        let (host, kind) = if self.trade.texts { ("shop", Kind::Shop) } else { ("erp", Kind::Erp) };
+        let (host, kind) = self.writer();
         if let Some(id) = self.product(host) {
             let text = kept(kind, &self.words());
             let before = self.wire.with(host, |model| model.products[&id].text.clone());
             // Where the other side makes the same of both, what is written is there already.
             let is_seen = |side: Kind| kept(side, &kept(kind, &text)) != kept(side, &before);
             if is_seen(Kind::Erp) && is_seen(Kind::Shop) {
-                self.change(host, id, "describes", |product| product.text = text);
+                self.describe(host, id, text);
             }
         }
+    }
+
+    /// One who may write texts.
+    fn writer(&self) -> (&'static str, Kind) {
+        match self.trade.texts {
+            Texts::Erp => ("erp", Kind::Erp),
+            Texts::Shop => ("shop", Kind::Shop),
+            Texts::Shared => self.among(&[("erp", Kind::Erp), ("shop", Kind::Shop)]).unwrap(),
+        }
+    }
+
+    fn describe(&mut self, host: &'static str, id: u64, text: String) {
+        let sku = self.wire.with(host, |model| model.products[&id].sku.clone());
+        self.edits.entry(sku).or_default().push((host, text.clone()));
+        self.change(host, id, "describes", |product| (product.text, product.edited) = (text, true));
+    }
+
+    /// Both sides describe an article, and neither has seen what the other wrote.
+    fn describe_both(&mut self) {
+        let Some(id) = self.product("erp").filter(|_| self.trade.texts == Texts::Shared) else { return };
+        let sku = self.wire.with("erp", |model| model.products[&id].sku.clone());
+        let Some(there) = self.wire.with("shop", |model| model.product(&sku).first().map(|(id, _)| *id)) else {
+            return;
+        };
+        let (here, text) = (kept(Kind::Erp, &self.words()), kept(Kind::Shop, &self.words()));
+        self.describe("erp", id, here);
+        self.describe("shop", there, text);
+    }
+
+    /// An order that goes on.
+    fn going(&self, host: &str, is_meant: impl Fn(&Order) -> bool) -> Option<u64> {
+        let ids: Vec<u64> = self.wire.with(host, |model| {
+            let going = model.orders.iter().filter(|(_, order)| order.closed.is_empty() && is_meant(order));
+            going.map(|(id, _)| *id).collect()
+        });
+        self.among(&ids)
+    }
+
+    /// Somebody cancels an order, or gives its money back.
+    fn end_order(&mut self, host: &'static str) {
+        let (cancels, now) = (self.chance.hits(500), self.wire.now(host));
+        let Some(id) = self.going(host, |order| order.status != "draft" && !(cancels && order.status == "shipped"))
+        else {
+            return;
+        };
+        let is_dated = cancels || host == "erp";
+        let order = self.wire.with(host, |model| {
+            if cancels {
+                model.cancel(id)
+            } else {
+                model.refund(id)
+            }
+            let order = model.orders.get_mut(&id).unwrap();
+            if is_dated {
+                order.updated = now;
+            }
+            order.clone()
+        });
+        if !is_dated {
+            self.undated.insert(order.number.clone());
+        }
+        self.sold.extend(order.lines.into_iter().map(|(sku, _, _)| sku));
+        self.wire.note(format!("life: {host} order {} is {}", order.number, order.closed));
+        self.edits.entry(order.number).or_default().push((host, order.closed));
     }
 
     /// One thing happens.
@@ -211,25 +364,30 @@ impl<'a> Life<'a> {
             }
             return;
         }
-        match self.chance.below(19) {
-            0 => self.new_product(),
-            1 | 2 => {
+        let usual = match self.trade.days {
+            Days::Sales if self.chance.hits(600) => SALES,
+            Days::Texts if self.chance.hits(600) => TEXTS,
+            _ => ANY,
+        };
+        match self.among(usual).unwrap() {
+            NewProduct => self.new_product(),
+            Rename => {
                 let Some(id) = self.product("erp") else { return };
                 self.rename(id);
             }
-            3 => {
+            Price => {
                 let Some(id) = self.product("erp") else { return };
                 let price = self.price();
                 self.change("erp", id, "prices", |product| product.price = price);
             }
-            4 | 5 => {
+            Stock => {
                 // Stock does not move the product's date.
                 let Some(id) = self.product("erp") else { return };
                 let stock = i64::try_from(self.chance.below(50)).unwrap();
                 self.wire.note(format!("life: erp stock of {id} is {stock}"));
                 self.wire.with("erp", |model| model.products.get_mut(&id).unwrap().stock = stock);
             }
-            6 if self.chance.hits(500) => {
+            Delete if self.chance.hits(500) => {
                 let Some(id) = self.product("erp") else { return };
                 // Not the last one: an empty listing is not believed.
                 if self.wire.with("erp", |model| model.products.len()) == 1 {
@@ -243,7 +401,7 @@ impl<'a> Life<'a> {
                 });
                 self.wire.note(format!("life: erp deletes {sku} ({id})"));
             }
-            7 => {
+            ComeBack => {
                 // What was deleted comes back under its old reference, as a new object.
                 let gone: Vec<String> = self.wire.with("erp", |model| {
                     model.removed.keys().filter(|sku| model.product(sku).is_empty()).cloned().collect()
@@ -252,18 +410,14 @@ impl<'a> Life<'a> {
                     self.add_product(sku.clone());
                 }
             }
-            8 => {
+            Save => {
                 // Saved as it was: only the date moves.
                 let host = if self.chance.hits(500) { "erp" } else { "shop" };
                 let Some(id) = self.product(host) else { return };
                 self.change(host, id, "saves", |_| {});
             }
-            9 => {
-                let confirmed: Vec<u64> = self.wire.with("erp", |model| {
-                    let orders = model.orders.iter().filter(|(_, order)| order.status == "confirmed");
-                    orders.map(|(id, _)| *id).collect()
-                });
-                let Some(id) = self.among(&confirmed) else { return };
+            Ship => {
+                let Some(id) = self.going("erp", |order| order.status == "confirmed") else { return };
                 let now = self.wire.now("erp");
                 let number = self.wire.with("erp", |model| {
                     let order = model.orders.get_mut(&id).unwrap();
@@ -274,7 +428,7 @@ impl<'a> Life<'a> {
                 self.wire.note(format!("life: erp ships {number}"));
             }
             // Somebody edits in the shop what the ERP owns.
-            10 | 11 => {
+            Meddle => {
                 let Some(id) = self.product("shop") else { return };
                 let (what, stock) = (self.chance.below(3), i64::try_from(self.chance.below(50)).unwrap());
                 let name = kept(Kind::Shop, &self.words());
@@ -285,20 +439,20 @@ impl<'a> Life<'a> {
                     _ => product.active = !product.active,
                 });
             }
-            12 if self.chance.hits(300) => {
+            Unlist if self.chance.hits(300) => {
                 let Some(id) = self.product("shop") else { return };
                 self.touch(id);
                 let product = self.wire.with("shop", |model| model.products.remove(&id).unwrap());
                 self.wire.note(format!("life: shop deletes {} ({id})", product.sku));
             }
-            13 => {
-                let (host, kind) = if self.trade.texts { ("shop", Kind::Shop) } else { ("erp", Kind::Erp) };
+            Describe => {
+                let (host, kind) = self.writer();
                 let Some(id) = self.product(host) else { return };
                 let text = kept(kind, &self.words());
-                self.change(host, id, "describes", |product| product.text = text);
+                self.describe(host, id, text);
             }
-            14 => self.new_customer(),
-            15 => {
+            Register => self.new_customer(),
+            CallCustomer => {
                 let customers: Vec<u64> = self.wire.with("shop", |model| model.customers.keys().copied().collect());
                 let Some(id) = self.among(&customers) else { return };
                 let (name, now) = (self.words().trim().to_owned(), self.wire.now("shop"));
@@ -309,10 +463,13 @@ impl<'a> Life<'a> {
                     customer.updated = now;
                 });
             }
-            16 | 17 => self.new_order(),
+            Buy => self.new_order(),
             // From the end: what is listed last has changed first.
-            18 => self.round = self.wire.with("erp", |model| model.products.keys().copied().collect()),
-            _ => {}
+            RenameAll => self.round = self.wire.with("erp", |model| model.products.keys().copied().collect()),
+            DescribeBoth => self.describe_both(),
+            EndInShop => self.end_order("shop"),
+            EndInErp if self.trade.ends => self.end_order("erp"),
+            Delete | Unlist | EndInErp => {}
         }
     }
 

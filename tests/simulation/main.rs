@@ -189,4 +189,5 @@ caught! {
     is_caught_when_an_alteration_is_forgotten: ForgottenAlteration by "though it is there already", 1;
     is_caught_when_a_short_listing_counts_as_whole: UnprovenListing by "hidden though", 176;
     is_caught_when_what_is_in_flight_is_forgotten: ForgottenFlight by "are there to be sold", 17;
+    is_caught_when_nobody_looks_before_a_write: BlindWrite by "an unseen edit is written over", 1;
 }

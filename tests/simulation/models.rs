@@ -13,8 +13,10 @@ pub struct Product {
     pub sku: String,
     /// The ERP's.
     pub name: String,
-    /// The shop's own words.
+    /// A description.
     pub text: String,
+    /// The description is somebody's edit here, not written by the engine.
+    pub edited: bool,
     /// With two decimals.
     pub price: String,
     pub stock: i64,
@@ -39,6 +41,14 @@ pub struct Order {
     pub lines: Vec<(String, i64, String)>,
     pub total: String,
     pub status: String,
+    /// `cancelled` or `refunded`; empty while it goes on.
+    pub closed: String,
+    /// How often its money was given back: a refund of the shop, a credit note of the ERP.
+    pub paid_back: u32,
+    /// How often it was when the engine last looked, or did it.
+    pub looked: u32,
+    /// How often it was once more because somebody did it between the engine's look and its own.
+    pub raced: u32,
     pub updated: i64,
 }
 
@@ -143,7 +153,8 @@ impl Model {
         id
     }
 
-    /// Pages in order of id: by the last id where the caller knows it, else by number.
+    /// Pages in order of id: by the last id where the caller knows it, else by number. The answer tells where the next one begins,
+    /// as an id and as a link.
     fn page<T>(
         rows: &BTreeMap<u64, T>,
         call: &Call<'_>,
@@ -156,14 +167,16 @@ impl Model {
         let limit = usize::try_from(call.number("limit").unwrap_or(100)).unwrap();
         let skip = usize::try_from(call.number("page").unwrap_or(1).saturating_sub(1)).unwrap() * limit;
         let after = call.number("after").unwrap_or(0);
-        let rows: Vec<Value> = kept
-            .into_iter()
-            .filter(|(id, _)| *id > after)
-            .skip(skip)
-            .take(limit)
-            .map(|(id, row)| show(id, row))
-            .collect();
-        answer(200, json!({"total": total, "rows": rows}))
+        let mut rest = kept.into_iter().filter(|(id, _)| *id > after).skip(skip).peekable();
+        let page: Vec<(u64, &T)> = rest.by_ref().take(limit).collect();
+        let next = rest.peek().and_then(|_| page.last()).map(|(id, _)| *id);
+        let link = next.map(|id| {
+            let kept = call.query.iter().filter(|(name, _)| *name != "after");
+            let kept: String = kept.map(|(name, value)| format!("{name}={value}&")).collect();
+            format!("{}?{kept}after={id}", call.path)
+        });
+        let rows: Vec<Value> = page.into_iter().map(|(id, row)| show(id, row)).collect();
+        answer(200, json!({"total": total, "rows": rows, "next": next, "link": link}))
     }
 
     fn list(&self, call: &Call<'_>) -> Answer {
@@ -200,7 +213,7 @@ impl Model {
             "/orders" => Self::page(
                 &self.orders,
                 call,
-                |_, order| order.updated >= since && call.asks("number", &order.number),
+                |id, order| order.updated >= since && call.asks("number", &order.number) && named(id),
                 show_order,
             ),
             _ => answer(404, json!({"error": "no such list"})),
@@ -245,6 +258,7 @@ impl Model {
         }
         if let Some(text) = item.get("text") {
             product.text = kept(kind, text.as_str().unwrap_or_default());
+            product.edited = false;
         }
         if let Some(active) = item["active"].as_bool() {
             product.active = active;
@@ -311,13 +325,14 @@ impl Model {
             total: text(&call.body["total"]),
             status: "draft".into(),
             updated: call.now,
+            ..Order::default()
         };
         let id = self.add_order(order);
         answer(201, json!({"id": id}))
     }
 
     fn order_status(&mut self, id: u64, status: &str, now: i64) -> Answer {
-        let Some(order) = self.orders.get_mut(&id) else { return answer(404, json!({"error": "no such order"})) };
+        let Some(order) = self.orders.get_mut(&id) else { return no_such_order() };
         // What is shipped is not confirmed again in the ERP.
         let confirms = self.kind == Kind::Erp && order.status == "draft";
         if self.kind == Kind::Shop || confirms {
@@ -325,11 +340,52 @@ impl Model {
         }
         order.updated = now;
         self.writes += 1;
+        let takes = confirms && order.closed != "cancelled";
         let (shown, lines) = (show_order(id, order), order.lines.clone());
-        if confirms {
+        if takes {
             self.take_off(&lines);
         }
         answer(200, shown)
+    }
+
+    /// Gives the money back, as often as it is asked to.
+    pub fn refund(&mut self, id: u64) {
+        let Some(order) = self.orders.get_mut(&id) else { return };
+        "refunded".clone_into(&mut order.closed);
+        order.paid_back += 1;
+    }
+
+    /// What was to leave stays here, once.
+    pub fn cancel(&mut self, id: u64) {
+        let Some(order) = self.orders.get_mut(&id).filter(|order| order.closed != "cancelled") else { return };
+        "cancelled".clone_into(&mut order.closed);
+        let is_here = order.status != "draft" && order.status != "shipped";
+        let lines: Vec<_> =
+            order.lines.iter().map(|(sku, quantity, price)| (sku.clone(), -quantity, price.clone())).collect();
+        if is_here {
+            self.take_off(&lines);
+        }
+    }
+
+    fn order_look(&mut self, id: u64) -> Answer {
+        let Some(order) = self.orders.get_mut(&id) else { return no_such_order() };
+        order.looked = order.paid_back;
+        answer(200, show_order(id, order))
+    }
+
+    fn order_end(&mut self, id: u64, how: &str, now: i64) -> Answer {
+        match how {
+            "cancel" => self.cancel(id),
+            _ => self.refund(id),
+        }
+        let Some(order) = self.orders.get_mut(&id) else { return no_such_order() };
+        if how == "refund" && order.paid_back > order.looked + 1 {
+            order.raced += 1;
+        }
+        order.looked = order.paid_back;
+        order.updated = now;
+        self.writes += 1;
+        answer(200, show_order(id, order))
     }
 
     /// What is sold is no longer there.
@@ -358,6 +414,7 @@ impl Model {
         }
         let id = |text: &str| text.parse().unwrap_or(0);
         match (call.method, pieces.as_slice()) {
+            ("GET", ["orders", order]) => self.order_look(id(order)),
             ("GET", _) => self.list(call),
             ("POST", ["products", "batch"]) => self.products_batch(call),
             ("POST", ["stock" | "prices", "batch"]) => self.facets_batch(call),
@@ -369,6 +426,7 @@ impl Model {
             ("PUT", ["customers", customer]) => self.customer_save(Some(id(customer)), call),
             ("POST", ["orders"]) => self.order_create(call),
             ("POST", ["orders", order, "confirm"]) => self.order_status(id(order), "confirmed", call.now),
+            ("POST", ["orders", order, how @ ("cancel" | "refund")]) => self.order_end(id(order), how, call.now),
             ("PUT", ["orders", order]) => {
                 let status = call.body["status"].as_str().unwrap_or_default().to_owned();
                 self.order_status(id(order), &status, call.now)
@@ -376,6 +434,10 @@ impl Model {
             _ => answer(404, json!({"error": "no such route"})),
         }
     }
+}
+
+fn no_such_order() -> Answer {
+    answer(404, json!({"error": "no such order"}))
 }
 
 pub fn items(value: &Value) -> Vec<Value> {
@@ -412,6 +474,6 @@ fn show_order(id: u64, order: &Order) -> Value {
         .collect();
     json!({
         "id": id, "number": order.number, "customer": order.customer.unwrap_or(0), "email": order.email, "lines": lines,
-        "total": order.total, "status": order.status, "placed": "2026-01-01T00:00:00Z", "updated": date(order.updated),
+        "total": order.total, "status": order.status, "closed": order.closed, "paid_back": order.paid_back, "placed": "2026-01-01T00:00:00Z", "updated": date(order.updated),
     })
 }

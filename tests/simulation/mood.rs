@@ -39,6 +39,7 @@ troubles! {
     Busy = "busy",
     Untold = "untold",
     Stall = "stall",
+    Full = "full",
     CutOff = "cut-off",
     // With the machine.
     Crash = "crash",
@@ -72,7 +73,7 @@ const WRITING: &[Trouble] = &[
     Trouble::Slow,
     Trouble::Logout,
 ];
-const STORING: &[Trouble] = &[Trouble::Busy, Trouble::Untold, Trouble::Stall];
+const STORING: &[Trouble] = &[Trouble::Busy, Trouble::Untold, Trouble::Stall, Trouble::Full];
 
 #[derive(Clone, Debug)]
 pub struct Mood {

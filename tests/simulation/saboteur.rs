@@ -43,6 +43,8 @@ pub enum Bug {
     UnprovenListing,
     /// What is sold and not yet known to the source of the stock is not taken off.
     ForgottenFlight,
+    /// What people may edit at the target is written without a look at it.
+    BlindWrite,
 }
 
 impl Bug {
@@ -57,6 +59,7 @@ impl Bug {
         Self::ForgottenAlteration,
         Self::UnprovenListing,
         Self::ForgottenFlight,
+        Self::BlindWrite,
     ];
 }
 
@@ -197,8 +200,20 @@ verbs!(spoilt);
 
 /// A system with a bug between it and the engine.
 pub struct SpoiltSystem {
-    pub bug: Bug,
-    pub inner: Arc<dyn System>,
+    bug: Bug,
+    inner: Arc<dyn System>,
+    /// Of products, as the engine is told them.
+    facts: Option<Facts>,
+}
+
+impl SpoiltSystem {
+    pub fn new(bug: Bug, inner: Arc<dyn System>) -> Self {
+        let mut facts = inner.facts("product").cloned();
+        if let (Bug::BlindWrite, Some(facts)) = (bug, &mut facts) {
+            facts.read = false;
+        }
+        Self { bug, inner, facts }
+    }
 }
 
 #[async_trait]
@@ -208,7 +223,7 @@ impl System for SpoiltSystem {
     }
 
     fn facts(&self, entity: &str) -> Option<&Facts> {
-        self.inner.facts(entity)
+        if entity == "product" { self.facts.as_ref() } else { self.inner.facts(entity) }
     }
 
     fn version(&self, entity: &str) -> u64 {

@@ -20,7 +20,7 @@ use vaiven::{
 use crate::{
     chance::Chance,
     clock::SimClock,
-    models::{Answer, Call, Kind, Model},
+    models::{Answer, Call, Kind, Model, id_of, items},
     mood::{Mood, Trouble},
     witness::Witness,
 };
@@ -160,9 +160,15 @@ impl Wire {
         match (host, call.method, call.path) {
             ("erp", "GET", "/stock") => witness.stock_is_listed(erp),
             ("shop", "POST", "/stock/batch") => witness.stock_is_written(shop, &call.body, sent),
-            ("shop", "POST", "/products/batch") => witness.products_are_written(erp, shop, &call.body, now),
+            ("shop", "POST", "/products/batch") => {
+                for item in items(&call.body["update"]) {
+                    witness.text_is_written("shop", shop, id_of(&item["id"]), &item, sent);
+                }
+                witness.products_are_written(erp, shop, &call.body, now);
+            }
             ("erp", "PUT", path) => {
                 if let Some(id) = path.strip_prefix("/products/").and_then(|id| id.parse().ok()) {
+                    witness.text_is_written("erp", erp, id, &call.body, sent);
                     witness.product_is_written(erp, id, &call.body);
                 }
             }
@@ -246,7 +252,10 @@ impl Transport for Wire {
         let call = Call { method, path: &path, query, session, body, now: self.now(host), only };
         let mut answer = self.carry_out(host, &call, sent);
         // Only what may be done twice is doubled on the way: against the rest nobody can do anything.
-        if trouble == Some(Trouble::Doubled) && !matches!(path.as_str(), "/orders" | "/customers") {
+        if trouble == Some(Trouble::Doubled)
+            && !matches!(path.as_str(), "/orders" | "/customers")
+            && !path.ends_with("/refund")
+        {
             answer = self.carry_out(host, &call, sent);
         }
         tell(&answer.status.to_string());
@@ -259,7 +268,8 @@ impl Transport for Wire {
             Some(Trouble::ErrorAfter) => {
                 answer = Answer { status: 500, body: json!({"error": "after the effect"}) };
             }
-            Some(Trouble::ShortPage) => {
+            // Of a listing: what is asked for by its id is shown, or an error is.
+            Some(Trouble::ShortPage) if !call.query.contains_key("ids") => {
                 if let Some(rows) = answer.body["rows"].as_array_mut() {
                     rows.truncate(rows.len() / 2);
                 }
@@ -273,8 +283,11 @@ impl Transport for Wire {
             }
             _ => {}
         }
-        if (host, method, path.as_str()) == ("shop", "GET", "/orders") {
-            self.state.lock().unwrap().witness.orders_are_told(&answer.body["rows"], self.clock.truth());
+        let (witness, now) = (&mut self.state.lock().unwrap().witness, self.clock.truth());
+        match (host, method, path.as_str()) {
+            ("shop", "GET", "/orders") => witness.orders_are_told(&answer.body["rows"], now),
+            (_, "GET", "/products") => witness.products_are_shown(host, &answer.body["rows"], now),
+            _ => {}
         }
         Ok(response(&answer))
     }

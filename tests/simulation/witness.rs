@@ -30,6 +30,8 @@ pub struct Witness {
     /// Everything was at rest before what happens now: nothing has to be written that is there already.
     pub at_rest: bool,
     readings: BTreeMap<String, Vec<Reading>>,
+    /// By side and article: when its description was last shown, and which.
+    looks: BTreeMap<(&'static str, u64), (DateTime<Utc>, String)>,
     /// When an order was first told to whoever lists the shop's orders.
     told: BTreeMap<String, DateTime<Utc>>,
     /// Writes without a cause, in words.
@@ -61,7 +63,7 @@ impl Witness {
             let Some(product) = shop.products.get(&id_of(&item["id"])) else { continue };
             let Some(stock) = item["stock"].as_i64() else { continue };
             let sold = |is_meant: &dyn Fn(&str) -> bool| -> i64 {
-                let meant = shop.orders.values().filter(|order| is_meant(&order.number));
+                let meant = shop.orders.values().filter(|order| order.closed != "cancelled" && is_meant(&order.number));
                 let lines = meant.flat_map(|order| &order.lines).filter(|(sku, _, _)| *sku == product.sku);
                 lines.map(|(_, quantity, _)| *quantity).sum()
             };
@@ -93,6 +95,25 @@ impl Witness {
         ];
         for (field, _) in idle.iter().filter(|(_, is_idle)| *is_idle) {
             self.wrong.push(format!("{}: its {field} is written though it is there already", product.sku));
+        }
+    }
+
+    pub fn products_are_shown(&mut self, host: &'static str, rows: &Value, now: DateTime<Utc>) {
+        for row in items(rows) {
+            let text = row["text"].as_str().unwrap_or_default().to_owned();
+            self.looks.insert((host, id_of(&row["id"])), (now, text));
+        }
+    }
+
+    /// An edit that nobody has looked at for long is not written over.
+    pub fn text_is_written(&mut self, host: &'static str, model: &Model, id: u64, item: &Value, sent: DateTime<Utc>) {
+        let Some(product) = model.products.get(&id).filter(|product| product.edited && item.get("text").is_some())
+        else {
+            return;
+        };
+        let is_unseen = |(at, text): &(DateTime<Utc>, String)| *text != product.text && *at + BATCH < sent;
+        if self.looks.get(&(host, id)).is_some_and(is_unseen) {
+            self.wrong.push(format!("{}: an unseen edit is written over in the {host}", product.sku));
         }
     }
 

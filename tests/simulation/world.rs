@@ -24,7 +24,7 @@ use vaiven::{
     mapping::Fields,
     port::System,
     store::{JobFilter, JobState, RunKind, SharedStore, Store, StoreError},
-    sync::{Engine, Limits, Parts, Routes, Summary, SystemLimits},
+    sync::{Decision, DecisionError, Engine, Limits, Parts, Routes, Summary, SystemLimits, decide},
 };
 
 use crate::{
@@ -228,7 +228,8 @@ impl Stage {
     fn look(&self, life: &Life<'_>, reach: Reach) -> Vec<String> {
         let model = |host: &str| self.wire.with(host, |model| model.clone());
         let (erp, shop) = (model("erp"), model("shop"));
-        Check { erp, shop, trade: self.trade, touched: &life.touched, sold: &life.sold, reach }.wrong()
+        let Life { touched, sold, undated, edits, .. } = life;
+        Check { erp, shop, trade: self.trade, touched, sold, undated, edits, reach }.wrong()
     }
 
     /// Passes of the engine until one of them has nothing to do; what is left then.
@@ -242,7 +243,9 @@ impl Stage {
                 Err(error) => return Err(format!("the engine gave up: {error}")),
             };
             left = self.left(&found, kind);
+            let conflicts = self.base.carry_out(self.store().conflicts(1)).unwrap();
             let is_quiet = self.wire.writes() == writes && !self.wire.has_late() && found.delivered.written == 0;
+            let is_quiet = is_quiet && conflicts.is_empty();
             if left.is_empty() && found.held.is_empty() && is_quiet {
                 return Ok(Vec::new());
             }
@@ -313,12 +316,23 @@ impl Stage {
         told
     }
 
-    /// Whoever looks after the shop agrees with what brakes have held back.
+    /// Whoever looks after the shop agrees with what brakes have held back, and decides what both sides changed.
     fn approve(&self) {
         let store = self.store();
         for approval in self.base.carry_out(store.approvals()).unwrap() {
             self.wire.note(format!("approve run {}", approval.run));
             self.base.carry_out(store.decide_run(approval.run, true, self.env.now())).unwrap();
+        }
+        let routes = Routes::new(flows(self.trade)).unwrap();
+        for conflict in self.base.carry_out(store.conflicts(100)).unwrap() {
+            let side = if self.chance.hits(500) { "erp" } else { "shop" };
+            self.wire.note(format!("decide {} of record {:?}: {side}", conflict.field, conflict.record));
+            let decision = Decision::Take(side.to_owned());
+            match self.base.carry_out(decide(&store, &routes, &conflict, &decision, self.env.now())) {
+                // It comes again, or it has gone.
+                Ok(()) | Err(DecisionError::Settled | DecisionError::NoSuchSystem { .. }) => {}
+                other => other.unwrap(),
+            }
         }
     }
 
@@ -439,7 +453,7 @@ impl Stage {
         let open = |name: &str, (manifest, settings): &(Arc<Manifest>, Settings)| -> Arc<dyn System> {
             let inner = adapter::open(name, manifest, settings, &world).unwrap();
             match self.bug {
-                Some(bug) => Arc::new(SpoiltSystem { bug, inner }),
+                Some(bug) => Arc::new(SpoiltSystem::new(bug, inner)),
                 None => inner,
             }
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
     compile::{ANSWER, Compiler},
@@ -16,6 +16,7 @@ use crate::{
     expr::{Expr, ExprError, Known, Scope, Template, text_of},
     failure::{Class, Failure},
     load::{LoadError, Place},
+    model::canonical,
 };
 
 /// What a failure means.
@@ -91,15 +92,11 @@ impl Call {
     /// # Errors
     /// An expression without value, or a body that cannot be written as it should.
     pub fn draft(&self, scope: &Scope<'_>, secrets: &[(String, Value)], nonce: u64) -> Result<Draft, ExprError> {
-        let plain = |cause: String| ExprError { expression: "body".into(), place: "request".into(), cause };
-        let table = |part: Option<&Template>, scope: &Scope<'_>| match part {
-            Some(template) => template.render(scope).map(Option::unwrap_or_default),
-            None => Ok(Value::Null),
-        };
         let mut confidential = scope.child();
         for (name, value) in secrets {
             confidential = confidential.with(name.as_str(), value);
         }
+        let plain = |cause: String| ExprError { expression: "body".into(), place: "request".into(), cause };
         let payload = match &self.body {
             Some(body) => match body.render(scope)? {
                 Some(value) => Some(payload::encode(self.send, &value, nonce).map_err(plain)?),
@@ -115,6 +112,22 @@ impl Call {
             payload,
         })
     }
+
+    /// Tells what is asked for from what else could be: by address, query and body.
+    ///
+    /// # Errors
+    /// An expression without value.
+    pub fn print(&self, scope: &Scope<'_>) -> Result<String, ExprError> {
+        let body = match &self.body {
+            Some(body) => body.render(scope)?,
+            None => None,
+        };
+        Ok(canonical::print(&json!([self.target.render_text(scope)?, table(self.query.as_ref(), scope)?, body])))
+    }
+}
+
+fn table(part: Option<&Template>, scope: &Scope<'_>) -> Result<Value, ExprError> {
+    part.map_or(Ok(Value::Null), |template| template.render(scope).map(Option::unwrap_or_default))
 }
 
 /// Compiles error rules; `known` are the variables of the request beside those of its answer.

@@ -203,13 +203,13 @@ impl Saga<'_> {
 
     async fn step(&mut self, step: &Step, scope: &Scope<'_>) -> Result<(), Failure> {
         let name = marker(&step.name);
-        let mut done: Vec<Value> = match self.done.get(&name) {
-            Some(Value::Array(items)) => items.clone(),
-            Some(_) => vec![Value::Null],
-            None => Vec::new(),
-        };
         let captured = self.captured();
         let scope = scope.child().with_members(&captured);
+        let mut done: Vec<Value> = match self.done.get(&name) {
+            Some(Value::Array(items)) => items.clone(),
+            Some(done) if step.for_each.is_some() || *done == self.mark(step, &scope) => vec![Value::Null],
+            _ => Vec::new(),
+        };
         let wrong = |error: ExprError| Failure::new(Class::Rejected, format!("step `{}`: {error}", step.name));
         if done.is_empty()
             && let Some(when) = &step.when
@@ -222,7 +222,7 @@ impl Saga<'_> {
             return Ok(());
         }
         let Some(for_each) = &step.for_each else {
-            return if done.is_empty() { self.request(step, &scope, Value::from(1)).await } else { Ok(()) };
+            return if done.is_empty() { self.request(step, &scope, self.mark(step, &scope)).await } else { Ok(()) };
         };
         let Value::Array(items) = for_each.eval(&scope).map_err(wrong)? else {
             return Err(Failure::new(Class::Rejected, format!("step `{}`: `for_each` gives no list", step.name)));
@@ -237,6 +237,15 @@ impl Saga<'_> {
             self.request(step, &scope, Value::from(done.clone())).await?;
         }
         Ok(())
+    }
+
+    /// What a step that is done is remembered by: of an update its request, since a later attempt may have something else to
+    /// tell. What a create has done is done, whatever it would send by now: its first step made the object.
+    fn mark(&self, step: &Step, scope: &Scope<'_>) -> Value {
+        let is_told_anew = self.write.op == Op::Update && !step.reads && step.for_each.is_none();
+        // What cannot be written by now was not sent.
+        let print = || step.call.print(scope).map_or(Value::Null, Value::from);
+        if is_told_anew { print() } else { Value::from(1) }
     }
 
     /// Sends a step's request and saves what it captured; `mark` is what is remembered of the step then.
@@ -274,9 +283,7 @@ impl Saga<'_> {
 fn prints(items: &[Value]) -> Vec<Value> {
     let mut equals: HashMap<String, u32> = HashMap::new();
     let mut print = |item: &Value| {
-        let mut hasher = blake3::Hasher::new();
-        canonical::hash_into(item, &mut hasher);
-        let print = hasher.finalize().to_hex()[..16].to_owned();
+        let print = canonical::print(item);
         let nth = equals.entry(print.clone()).and_modify(|count| *count += 1).or_default();
         Value::from(format!("{print}-{nth}"))
     };

@@ -1,6 +1,6 @@
 //! What a job leads to, by what is known of its record; and the looks at the target that are due before that.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Known, Parts, Prepared, begun, done, is_untold,
     loaded::Loaded,
-    lookup::{assume_unseen, taken_on},
+    lookup::{assume_unseen, taken_on, wait_until},
     settle, unable,
 };
 use crate::{
@@ -19,33 +19,30 @@ use crate::{
     sync::{
         DriftPolicy, MissingPolicy,
         deliver::Batch,
-        flight, guests, learn, proven, publish, pull,
+        flight, guests, learn, outcome, proven, publish, pull,
         wanted::{self, Agreed, Says, Side, Wanted},
     },
 };
 
 /// Before a shared field is written the target's own objects are read, in bulk: an edit that no pull has seen yet is merged
-/// (or becomes a conflict) instead of being written over. True when something had changed there.
+/// (or becomes a conflict) instead of being written over. Gives the jobs that can go on: what cannot be looked at is not written.
 pub(super) async fn fresh_look(
     batch: &Batch<'_>,
     facts: &Facts,
     mapping: &dyn Translate,
-    jobs: &[Job],
-    loaded: &Loaded,
-) -> Result<bool> {
-    let Some(shared) = batch.parts.routes.shared(batch.entity).filter(|_| facts.read) else { return Ok(false) };
+    jobs: Vec<Job>,
+    loaded: &mut Loaded,
+    prepared: &mut Prepared,
+) -> Result<Vec<Job>> {
+    let Some(shared) = batch.parts.routes.shared(batch.entity).filter(|_| facts.read) else { return Ok(jobs) };
     let mut unused = Prepared::default();
-    let ids: Vec<String> = jobs
+    let looked_at: BTreeMap<i64, String> = jobs
         .iter()
         .filter_map(|job| decide(batch, facts, mapping, job.clone(), loaded, &mut unused))
         .filter(|one| one.op == Op::Update && !one.changed.is_disjoint(shared))
-        .filter_map(|one| one.here.map(|here| here.id))
+        .filter_map(|one| Some((one.job.id, one.here?.id)))
         .collect();
-    if ids.is_empty() {
-        return Ok(false);
-    }
-    // Where it cannot be read now it could not be written either: the write will tell.
-    pull::look_again(batch.parts, batch.target, batch.entity, &ids).await
+    look_first(batch, facts, jobs, &looked_at, loaded, prepared).await
 }
 
 /// Reads objects that may have been written by somebody who did not tell: they need not be as they are known, and what is
@@ -57,27 +54,77 @@ pub(super) async fn clear_doubts(
     loaded: &mut Loaded,
     prepared: &mut Prepared,
 ) -> Result<Vec<Job>> {
+    let jobs = wait_for_shared(batch, jobs, prepared);
     let here = |job: &Job| {
         let mut replicas = loaded.replicas(job.record).iter();
         replicas.find(|replica| replica.system == batch.target && replica.gone_at.is_none()).map(|one| one.id.clone())
     };
-    let ids: Vec<String> = jobs.iter().filter(|job| facts.read && is_untold(job)).filter_map(|job| here(job)).collect();
-    if ids.is_empty() {
+    let untold = jobs.iter().filter(|job| facts.read && is_untold(job));
+    let looked_at = untold.filter_map(|job| Some((job.id, here(job)?))).collect();
+    look_first(batch, facts, jobs, &looked_at, loaded, prepared).await
+}
+
+/// An update of shared fields that may still be under way is waited for: arriving after the next one it would pass for an edit
+/// made there. Gives the other jobs.
+fn wait_for_shared(batch: &Batch<'_>, jobs: Vec<Job>, prepared: &mut Prepared) -> Vec<Job> {
+    let now = batch.parts.env.now();
+    let ends = |job: &Job| {
+        let intent = job.intent.as_ref().filter(|intent| is_untold(job) && !intent.shared.is_empty())?;
+        Some(outcome::later(intent.at, batch.settle)).filter(|end| *end > now).map(|end| (end, intent.clone()))
+    };
+    let mut rest = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        match ends(&job) {
+            Some((end, intent)) => {
+                let why = "nobody told how an update of it ended; it is looked at when that must have ended";
+                prepared.settled.push(wait_until(&job, end, intent, why));
+            }
+            None => rest.push(job),
+        }
+    }
+    rest
+}
+
+/// Reads the target's objects that jobs are about (by the job's id), and loads all anew that is known. Gives the jobs that can go
+/// on.
+async fn look_first(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    jobs: Vec<Job>,
+    looked_at: &BTreeMap<i64, String>,
+    loaded: &mut Loaded,
+    prepared: &mut Prepared,
+) -> Result<Vec<Job>> {
+    if looked_at.is_empty() {
         return Ok(jobs);
     }
+    let ids: Vec<String> = looked_at.values().cloned().collect();
     match pull::look(batch.parts, batch.target, batch.entity, &ids).await? {
-        Ok(false) => Ok(jobs),
-        Ok(true) => {
+        Ok(()) => {
             *loaded = Loaded::of(batch, facts, &jobs).await?;
             Ok(jobs)
         }
         Err(failure) => {
-            let (untold, rest): (Vec<_>, Vec<_>) = jobs.into_iter().partition(is_untold);
-            for job in untold {
+            let (unseen, rest): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| looked_at.contains_key(&job.id));
+            for job in unseen {
                 settle(prepared, batch, &job, &failure);
             }
             Ok(rest)
         }
+    }
+}
+
+/// What stood in the way of reading a target's orders.
+pub(super) struct Unread {
+    problem: String,
+    /// Nor could the figures be read that the target itself shows: what would be a rise cannot be told.
+    blind: bool,
+}
+
+impl Unread {
+    /// What has to wait for it, if this has to.
+    pub(super) fn holds(&self, one: &Known) -> Option<&str> {
+        (one.rises() || self.blind && one.offers()).then_some(self.problem.as_str())
     }
 }
 
@@ -90,7 +137,7 @@ pub(super) async fn orders_first(
     jobs: &[Job],
     loaded: &mut Loaded,
     stop: &CancellationToken,
-) -> Result<Option<String>> {
+) -> Result<Option<Unread>> {
     if loaded.stock.ledger.is_none() {
         return Ok(None);
     }
@@ -107,13 +154,14 @@ pub(super) async fn orders_first(
     }
     let unread = flight::read_orders(batch.parts, batch.target, stop).await?;
     *loaded = Loaded::of(batch, facts, jobs).await?;
-    if unread.is_some() && facts.read {
-        let ids: Vec<String> = offered(loaded).into_iter().flatten().collect();
-        if !ids.is_empty() && pull::look_again(batch.parts, batch.target, batch.entity, &ids).await? {
-            *loaded = Loaded::of(batch, facts, jobs).await?;
-        }
+    let Some(problem) = unread else { return Ok(None) };
+    let ids: Vec<String> = offered(loaded).into_iter().flatten().filter(|_| facts.read).collect();
+    if ids.is_empty() {
+        return Ok(Some(Unread { problem, blind: false }));
     }
-    Ok(unread)
+    let blind = pull::look(batch.parts, batch.target, batch.entity, &ids).await?.is_err();
+    *loaded = Loaded::of(batch, facts, jobs).await?;
+    Ok(Some(Unread { problem, blind }))
 }
 
 pub(super) fn decide(
@@ -253,7 +301,7 @@ pub(super) fn decide(
         settle(prepared, batch, &known.job, &unable(batch, op));
         return None;
     }
-    if let Err(failure) = proven::prove(parts, batch.entity, batch.target, &known.key, replicas, &known.changed, op) {
+    if let Err(failure) = proven::prove(parts, batch.entity, batch.target, &known.key, replicas, &known.changed) {
         settle(prepared, batch, &known.job, &failure);
         return None;
     }

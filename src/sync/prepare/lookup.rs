@@ -195,7 +195,7 @@ pub(super) fn assume_unseen(here: &mut Replica, wanted: &Fields, reads: &BTreeSe
     }
 }
 
-fn wait_until(job: &Job, at: DateTime<Utc>, intent: Intent, why: &str) -> Delivered {
+pub(super) fn wait_until(job: &Job, at: DateTime<Utc>, intent: Intent, why: &str) -> Delivered {
     let verdict = Verdict::Retry {
         at,
         burn: false,

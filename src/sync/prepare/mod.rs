@@ -152,9 +152,7 @@ pub(super) async fn prepare(
     let mut loaded = Loaded::of(batch, facts, &jobs).await?;
     let unread = orders_first(batch, facts, mapping.as_ref(), &jobs, &mut loaded, stop).await?;
     let jobs = clear_doubts(batch, facts, jobs, &mut loaded, &mut prepared).await?;
-    if fresh_look(batch, facts, mapping.as_ref(), &jobs, &loaded).await? {
-        loaded = Loaded::of(batch, facts, &jobs).await?;
-    }
+    let jobs = fresh_look(batch, facts, mapping.as_ref(), jobs, &mut loaded, &mut prepared).await?;
     let adopted = deliver::is_adopted(batch.parts, batch.target, batch.entity).await?;
 
     prepared.kept = jobs.iter().filter_map(|job| Some((job.id, loaded.kept(job.record)?))).collect();
@@ -162,7 +160,7 @@ pub(super) async fn prepare(
     let mut newcomers = false;
     for job in jobs {
         if let Some(one) = decide(batch, facts, mapping.as_ref(), job, &loaded, &mut prepared) {
-            if let (Some(problem), true) = (&unread, one.rises()) {
+            if let Some(problem) = unread.as_ref().and_then(|unread| unread.holds(&one)) {
                 let stopped = stop.is_cancelled();
                 let verdict = flight::waits_for_orders(batch.parts, batch.target, &one.job, problem, stopped);
                 prepared.settled.push(Delivered::new(&one.job, verdict));

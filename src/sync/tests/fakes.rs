@@ -34,9 +34,11 @@ pub(super) enum Fault {
     LostBefore,
     /// No effect, and never an answer nor an error.
     Hang,
+    /// It takes effect, and is answered when it is let go.
+    Slow(Arc<Notify>),
     /// So many steps are done and stored, then it takes effect.
     Steps(u32),
-    /// One step is done and stored, the next has no effect and never an answer.
+    /// One step is done and stored, which makes the object; the next has no effect and never an answer.
     HangAfterStep,
     /// It takes effect, and before the next the process is paused for so many seconds of a clock that stands still.
     Doze(Arc<StandingClock>, i64),
@@ -61,6 +63,8 @@ pub(super) struct State {
     pub(super) mute: bool,
     /// Listings arrive when they are let go, and show what was there when they were asked for.
     pub(super) late: Option<Arc<Notify>>,
+    /// Reading single objects takes until it is let go.
+    pub(super) slow: Option<Arc<Notify>>,
     /// Requests that never had an answer.
     pub(super) hanging: u32,
 }
@@ -271,6 +275,11 @@ impl System for FakeSystem {
         if let Some(failure) = self.state.lock().unwrap().read_faults.pop_front() {
             return Err(failure);
         }
+        let slow = self.state.lock().unwrap().slow.take();
+        if let Some(slow) = slow {
+            self.state.lock().unwrap().hanging += 1;
+            slow.notified().await;
+        }
         Ok(self.rows(entity).iter().map(source_row).filter(|row| ids.contains(&row.id)).collect())
     }
 
@@ -296,26 +305,42 @@ impl System for FakeSystem {
                 Some(Fault::Steps(steps)) => steps,
                 _ => 0,
             };
+            let mut done = write.done.clone();
+            if matches!(fault, Some(Fault::HangAfterStep)) {
+                done.insert("id".into(), self.apply(entity, &write).unwrap().0.into());
+            }
             for step in 0..steps {
-                progress.save(write.job, &BTreeMap::from([(format!("step:{step}"), json!(1))])).await.unwrap();
+                done.insert(format!("step:{step}"), json!(1));
+                progress.save(write.job, &done).await.unwrap();
             }
             if matches!(fault, Some(Fault::Hang | Fault::HangAfterStep)) {
                 self.hang().await;
             }
-            let result =
-                match fault {
-                    Some(Fault::Fail(class, message)) => Err(Failure::new(class, message)),
-                    Some(Fault::LostBefore | Fault::Hang | Fault::HangAfterStep) => {
-                        Err(Failure::new(Class::Unknown, "no answer"))
-                    }
-                    Some(Fault::LostAfter) => {
-                        self.apply(entity, &write).and(Err(Failure::new(Class::Unknown, "no answer")))
-                    }
-                    None | Some(Fault::Steps(_) | Fault::Doze(..)) => self.apply(entity, &write).map(|(id, row)| {
-                        Written { id, stored: (!row.is_null() && !self.terse).then_some(row), ..Written::default() }
-                    }),
-                };
+            let result = match &fault {
+                // Only its last steps were left, which tell nothing of the object.
+                None if write.done.contains_key("id") => {
+                    Ok(Written { id: write.done["id"].as_str().unwrap().to_owned(), ..Written::default() })
+                }
+                Some(Fault::Fail(class, message)) => Err(Failure::new(*class, *message)),
+                Some(Fault::LostBefore | Fault::Hang | Fault::HangAfterStep) => {
+                    Err(Failure::new(Class::Unknown, "no answer"))
+                }
+                Some(Fault::LostAfter) => {
+                    self.apply(entity, &write).and(Err(Failure::new(Class::Unknown, "no answer")))
+                }
+                None | Some(Fault::Steps(_) | Fault::Doze(..) | Fault::Slow(_)) => {
+                    self.apply(entity, &write).map(|(id, row)| Written {
+                        id,
+                        stored: (!row.is_null() && !self.terse).then_some(row),
+                        ..Written::default()
+                    })
+                }
+            };
             outcomes.push(Outcome { job: write.job, result, requests: 1 });
+            if let Some(Fault::Slow(go)) = &fault {
+                self.state.lock().unwrap().hanging += 1;
+                go.notified().await;
+            }
             if let Some(Fault::Doze(clock, seconds)) = fault {
                 clock.go_on(seconds);
                 tokio::task::yield_now().await;

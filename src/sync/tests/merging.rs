@@ -181,6 +181,23 @@ async fn an_unseen_edit_of_the_same_value_becomes_a_conflict_not_a_lost_update()
 }
 
 #[tokio::test]
+async fn an_edit_that_a_listing_stores_while_a_job_looks_for_it_is_not_written_over() {
+    let stage = Stage::agreed(sharing(), &json!({"es": "Martillo"})).await;
+    stage.erp.put("product", "1", &named(&json!({"es": "Mazo"})));
+    stage.pull("erp").await;
+    stage.edit_shop(&json!({"es": "Maza"}));
+    let slow = Arc::new(Notify::new());
+    stage.shop.state.lock().unwrap().slow = Some(slow.clone());
+    tokio::join!(stage.deliver(), async {
+        stage.shop.hanging().await;
+        stage.pull("shop").await;
+        slow.notify_one();
+    });
+    assert_eq!(stage.names().1, json!({"es": "Maza"}));
+    assert_eq!(stage.conflict().await.system, "shop");
+}
+
+#[tokio::test]
 async fn an_edit_between_our_write_and_the_next_pull_is_not_taken_for_what_the_target_made_of_it() {
     let stage = Stage::with(FakeSystem::new("erp"), FakeSystem::new("shop").terse(), sharing()).await;
     stage.erp.put("product", "1", &named(&json!({"es": "Martillo", "en": "Hammer"})));
@@ -203,6 +220,27 @@ async fn what_a_target_makes_of_a_shared_text_does_not_travel_back() {
     }
     assert_eq!(stage.names(), (json!({"es": "Tuerca & perno"}), json!({"es": "Tuerca &amp; perno"})));
     assert_eq!((stage.erp.written(), stage.shop.written()), (0, 1));
+}
+
+#[tokio::test]
+async fn what_a_target_makes_of_a_shared_text_is_no_edit_there_though_a_listing_shows_it_before_the_answer() {
+    let shop = FakeSystem::new("shop").altering(|text| text.replace('&', "&amp;"));
+    let stage = Stage::with(FakeSystem::new("erp"), shop, sharing()).await;
+    stage.erp.put("product", "1", &named(&json!({"es": "Martillo"})));
+    assert!(stage.once().await.is_clean());
+    stage.erp.put("product", "1", &named(&json!({"es": "Tuerca & perno"})));
+    stage.pull("erp").await;
+    let go = Arc::new(Notify::new());
+    stage.shop.fault(Fault::Slow(go.clone()));
+    tokio::join!(stage.deliver(), async {
+        stage.shop.hanging().await;
+        stage.erp.put("product", "1", &named(&json!({"es": "Sierra"})));
+        stage.pull("erp").await;
+        stage.pull("shop").await;
+        go.notify_one();
+    });
+    assert!(stage.once().await.is_clean());
+    assert_eq!(stage.names(), (json!({"es": "Sierra"}), json!({"es": "Sierra"})));
 }
 
 #[tokio::test]

@@ -173,7 +173,7 @@ impl Stage {
     /// A daemon that claims the creation of the one product, carries it out, and dies before it knows.
     async fn die_after_creating(&self) {
         let (job, now) = (self.die_over_a_job().await, self.engine.parts().env.now());
-        let intent = Intent { op: Op::Create, at: now, done: BTreeMap::new() };
+        let intent = Intent::new(Op::Create, now);
         self.store.intend(&[(job.id, job.fence, intent)], now).await.unwrap();
         let row = self.erp.rows("product").remove(0);
         self.shop.put("product", "77", &row);

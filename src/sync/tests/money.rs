@@ -33,6 +33,14 @@ async fn an_order_that_does_not_add_up_waits_with_both_sums_until_it_does() {
 }
 
 #[tokio::test]
+async fn an_order_that_ended_before_the_erp_heard_of_it_is_told_all_the_same() {
+    let stage = sales().await;
+    stage.shop.put("order", "7", &order("0", "cancelled"));
+    assert!(stage.once().await.is_clean());
+    assert_eq!(stage.erp.rows("order")[0]["status"], "cancelled");
+}
+
+#[tokio::test]
 async fn a_status_is_not_held_up_by_amounts_that_it_does_not_carry() {
     let stage = sales().await;
     stage.shop.put("order", "7", &order("24.2", "paid"));

@@ -157,6 +157,24 @@ async fn an_order_the_erp_refuses_keeps_its_goods_until_it_is_cancelled() {
 }
 
 #[tokio::test]
+async fn goods_whose_money_was_paid_back_are_in_flight_until_the_erp_has_counted_without_them() {
+    let stage = Stage::selling(StockRule::default()).await;
+    stage.count("A", "9");
+    stage.read("erp", "stock").await;
+    stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
+    stage.settle().await;
+    stage.shop.put("order", "1", &order("1001", "refunded", &[("A", "2")]));
+    stage.read("shop", "order").await;
+    stage.settle().await;
+    stage.publish("A").await;
+    assert_eq!(stage.offered("A"), "7", "the figure of nine does not know of the order");
+    stage.count("A", "7");
+    stage.read("erp", "stock").await;
+    stage.settle().await;
+    assert_eq!(stage.offered("A"), "7");
+}
+
+#[tokio::test]
 async fn a_figure_that_the_shop_refuses_is_not_tried_for_ever() {
     let stage = Stage::selling(StockRule::default()).await;
     stage.count("A", "9");

@@ -76,6 +76,22 @@ async fn an_edit_that_the_answer_to_a_write_shows_reaches_the_others() {
 }
 
 #[tokio::test]
+async fn what_a_listing_stores_while_we_write_is_not_forgotten_at_the_end_of_the_write() {
+    let stage = edited_at(FakeSystem::new("shop").terse()).await;
+    let go = Arc::new(tokio::sync::Notify::new());
+    stage.shop.fault(fakes::Fault::Slow(go.clone()));
+    tokio::join!(stage.deliver(), async {
+        stage.shop.hanging().await;
+        stage.pull("shop").await;
+        go.notify_one();
+    });
+    stage.deliver().await;
+    assert_eq!((&stage.erp.rows("product")[0]["brand"], stage.names().1), (&json!("Bellota"), json!({"es": "Mazo"})));
+    let runs = stage.full().await.runs;
+    assert!(runs.iter().all(|run| run.balance.changed == 0), "all is known: {runs:?}");
+}
+
+#[tokio::test]
 async fn drift_that_the_answer_to_a_write_shows_is_repaired() {
     let stage = Stage::catalog().await;
     stage.erp.put(

@@ -120,7 +120,7 @@ async fn a_due_time_and_a_backoff_are_waited_for(backend: Backend) {
     store.enqueue(&[NewJob { due: Some(at(10)), ..job("shop", 1) }], at(0)).await.unwrap();
     assert!(claim(store, "shop", at(9)).await.is_empty());
     let claimed = claim(store, "shop", at(10)).await;
-    let intent = Intent { op: vaiven::port::Op::Create, at: at(10), done: vaiven::port::Captures::new() };
+    let intent = Intent::new(vaiven::port::Op::Create, at(10));
     let held = store.intend(&[(claimed[0].id, claimed[0].fence, intent.clone())], at(10)).await.unwrap();
     assert_eq!(held, [claimed[0].id]);
     let retry = Verdict::Retry {

@@ -169,6 +169,34 @@ async fn every_finished_step_is_saved_before_the_next_and_a_retry_goes_on_behind
 }
 
 #[tokio::test]
+async fn a_step_of_an_update_is_done_again_when_it_has_something_else_to_tell() {
+    let toml = r#"
+[http]
+base = "${url}"
+[entities.order]
+id = "id"
+[entities.order.update]
+steps = [
+  { name = "status", put = "/orders/${id}", body = { status = "${body.status}" } },
+  { name = "note", post = "/orders/${id}/notes", body = { note = "changed" } },
+]
+"#;
+    let (shop, _) = system(toml, |request| reply(if request.path() == "/orders/1" { 200 } else { 503 }, &json!({})));
+    let saved = Saved::default();
+    let told = |status: &str| write(1, Op::Update, json!({ "status": status }));
+    shop.write("order", vec![told("confirmed")], &saved).await.remove(0).result.unwrap_err();
+    let done = saved.0.lock().unwrap().last().unwrap().1.clone();
+    for (status, sent) in
+        [("confirmed", vec!["POST /orders/1/notes"]), ("shipped", vec!["PUT /orders/1", "POST /orders/1/notes"])]
+    {
+        let (shop, fake) = system(toml, |_| reply(200, &json!({})));
+        let retry = Write { done: done.clone(), ..told(status) };
+        shop.write("order", vec![retry], &Saved::default()).await.remove(0).result.unwrap();
+        assert_eq!(fake.paths(), sent, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_create_whose_first_answer_was_lost_goes_on_with_what_was_found() {
     let (shop, fake) = system(STEPS, |_| reply(200, &json!({})));
     let found = SourceRow {
