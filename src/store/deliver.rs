@@ -182,18 +182,28 @@ async fn caught_up<'a>(
     held: &[&'a Delivered],
 ) -> Result<Vec<Cow<'a, ReplicaWrite>>> {
     macro_rules! moved {
-        ($only:literal, $lock:literal) => {
-            concat!(
-                "SELECT j.value->>0, r.fields, r.sent,                     CASE WHEN r.written <> CAST(j.value->>2 AS BIGINT) OR coalesce(r.print, '') <> j.value->>3 THEN 1 ELSE 0 END                  FROM json_each($1) j CROSS JOIN replica r                  WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>1 AND r.gone_at IS NULL AND r.fields IS NOT NULL",
-                $only,
-                $lock
-            )
+        () => {
+            "(r.written <> CAST(j.value->>2 AS BIGINT) OR coalesce(r.print, '') <> j.value->>3)"
+        };
+    }
+    macro_rules! same_objects {
+        () => {
+            " FROM json_each($1) j CROSS JOIN replica r WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>1 \
+                AND r.gone_at IS NULL AND r.fields IS NOT NULL"
         };
     }
     const SQL: Sql = Sql {
-        sqlite: moved!(" AND (r.written <> CAST(j.value->>2 AS BIGINT) OR coalesce(r.print, '') <> j.value->>3)", ""),
+        sqlite: concat!("SELECT j.value->>0, r.fields, r.sent", same_objects!(), " AND ", moved!()),
         // Every row is held until the delivery is durable, as a page holds those that it compared.
-        postgres: moved!("", " ORDER BY r.id FOR UPDATE OF r"),
+        postgres: concat!(
+            "SELECT j.value->>0, CASE WHEN ",
+            moved!(),
+            " THEN r.fields END, CASE WHEN ",
+            moved!(),
+            " THEN r.sent END",
+            same_objects!(),
+            " ORDER BY r.id FOR UPDATE OF r"
+        ),
     };
     let mut writes: Vec<(Cow<'a, ReplicaWrite>, Option<&super::Replica>)> = (held.iter())
         .filter_map(|outcome| Some((Cow::Borrowed(outcome.replica.as_ref()?), outcome.before.as_ref())))
@@ -204,14 +214,12 @@ async fn caught_up<'a>(
     });
     let lines = rows(lines)?;
     for mut row in tx.rows("look for pages", SQL, args![lines, replicas.system, replicas.entity]).await? {
-        if row.int(3)? == 0 {
-            continue;
-        }
+        let Some(fields) = row.text_or_null(1)? else { continue };
         let Some((write, before)) = row.text(0)?.parse().ok().and_then(|at: usize| writes.get_mut(at)) else {
             continue;
         };
         let name = || write.id.clone();
-        let fields: Fields = parse(&row.text(1)?, "replica", "fields", name)?;
+        let fields: Fields = parse(&fields, "replica", "fields", name)?;
         let sent: Fields = match row.text_or_null(2)? {
             Some(text) => parse(&text, "replica", "sent", name)?,
             None => Fields::new(),

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-/// Equal, or every text in it is the one that was told: cut, escaped, stripped of markup or spaced otherwise. What is not recognised counts
-/// as somebody's edit.
+/// Equal, or every text in it is the one that was told: cut, escaped, stripped of markup or spaced otherwise. What is not
+/// recognised counts as somebody's edit.
 pub(super) fn is_echo(told: &Value, shown: &Value) -> bool {
     match (told, shown) {
         (Value::String(told), Value::String(shown)) => {

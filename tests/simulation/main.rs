@@ -179,15 +179,15 @@ macro_rules! caught {
 }
 
 caught! {
-    is_caught_when_no_intent_is_stored: SkippedIntent by "times in the ERP", 9;
+    is_caught_when_no_intent_is_stored: SkippedIntent by "times in the ERP", 1;
     is_caught_when_the_cursor_moves_early: EarlyCursor by "in the shop", 8;
-    is_caught_when_a_fence_is_forgotten: ForgottenFence by "times in the ERP", 21;
-    is_caught_when_a_coalesced_change_is_dropped: DroppedChange by "in the shop", 6;
-    is_caught_when_a_tombstone_is_ignored: IgnoredTombstone by "still sold in the shop", 18;
-    is_caught_when_a_lost_answer_counts_as_a_failure: LostIsFailed by "times in the ERP", 77;
-    is_caught_when_a_job_vanishes: LostJob by "lost on the way", 1;
-    is_caught_when_an_alteration_is_forgotten: ForgottenAlteration by "though it is there already", 1;
-    is_caught_when_a_short_listing_counts_as_whole: UnprovenListing by "hidden though", 176;
-    is_caught_when_what_is_in_flight_is_forgotten: ForgottenFlight by "are there to be sold", 17;
-    is_caught_when_nobody_looks_before_a_write: BlindWrite by "an unseen edit is written over", 1;
+    is_caught_when_a_fence_is_forgotten: ForgottenFence by "times in the ERP", 176;
+    is_caught_when_a_coalesced_change_is_dropped: DroppedChange by "in the shop", 15;
+    is_caught_when_a_tombstone_is_ignored: IgnoredTombstone by "still sold in the shop", 1;
+    is_caught_when_a_lost_answer_counts_as_a_failure: LostIsFailed by "times in the ERP", 12;
+    is_caught_when_a_job_vanishes: LostJob by "lost on the way", 6;
+    is_caught_when_an_alteration_is_forgotten: ForgottenAlteration by "though it is there already", 6;
+    is_caught_when_a_short_listing_counts_as_whole: UnprovenListing by "hidden though", 43;
+    is_caught_when_what_is_in_flight_is_forgotten: ForgottenFlight by "are there to be sold", 3;
+    is_caught_when_nobody_looks_before_a_write: BlindWrite by "an unseen edit is written over", 26;
 }
