@@ -30,19 +30,28 @@ pub(super) async fn fresh_look(
     batch: &Batch<'_>,
     facts: &Facts,
     mapping: &dyn Translate,
-    jobs: Vec<Job>,
+    mut jobs: Vec<Job>,
     loaded: &mut Loaded,
     prepared: &mut Prepared,
 ) -> Result<Vec<Job>> {
     let Some(shared) = batch.parts.routes.shared(batch.entity).filter(|_| facts.read) else { return Ok(jobs) };
-    let mut unused = Prepared::default();
-    let looked_at: BTreeMap<i64, String> = jobs
-        .iter()
-        .filter_map(|job| decide(batch, facts, mapping, job.clone(), loaded, &mut unused))
-        .filter(|one| one.op == Op::Update && !one.changed.is_disjoint(shared))
-        .filter_map(|one| Some((one.job.id, one.here?.id)))
-        .collect();
-    look_first(batch, facts, jobs, &looked_at, loaded, prepared).await
+    let mut seen: BTreeSet<i64> = BTreeSet::new();
+    loop {
+        let mut unused = Prepared::default();
+        let looked_at: BTreeMap<i64, String> = jobs
+            .iter()
+            .filter(|job| !seen.contains(&job.id))
+            .filter_map(|job| decide(batch, facts, mapping, job.clone(), loaded, &mut unused))
+            .filter(|one| one.op == Op::Update && !one.changed.is_disjoint(shared))
+            .filter_map(|one| Some((one.job.id, one.here?.id)))
+            .collect();
+        if looked_at.is_empty() {
+            return Ok(jobs);
+        }
+        jobs = look_first(batch, facts, jobs, &looked_at, loaded, prepared).await?;
+        // What was loaded anew may ask for shared fields of others as well, by what was stored meanwhile.
+        seen.extend(looked_at.into_keys());
+    }
 }
 
 /// Reads objects that may have been written by somebody who did not tell: they need not be as they are known, and what is
