@@ -391,7 +391,7 @@ pub struct Job {
     pub attempts: u32,
     /// Raised at every claim; every write about the job carries it, so a worker that lost its lease changes nothing.
     pub fence: i64,
-    /// Stored before a create (or a multi-step write) is sent.
+    /// Stored before a create, a write of several steps or one of shared fields is sent.
     pub intent: Option<Intent>,
     pub cause: Option<String>,
     pub error: Option<String>,

@@ -283,10 +283,13 @@ impl<'a> Life<'a> {
         let (host, kind) = self.writer();
         if let Some(id) = self.product(host) {
             let text = kept(kind, &self.words());
-            let before = self.wire.with(host, |model| model.products[&id].text.clone());
-            // Where the other side makes the same of both, what is written is there already.
-            let is_seen = |side: Kind| kept(side, &kept(kind, &text)) != kept(side, &before);
-            if is_seen(Kind::Erp) && is_seen(Kind::Shop) {
+            let sku = self.wire.with(host, |model| model.products[&id].sku.clone());
+            // What a side makes of it may be what it has, and then is not to be written.
+            let is_seen = |host: &str, kind: Kind| {
+                let made = kept(kind, &text);
+                self.wire.with(host, |model| model.product(&sku).iter().all(|(_, product)| product.text != made))
+            };
+            if is_seen("erp", Kind::Erp) && is_seen("shop", Kind::Shop) {
                 self.describe(host, id, text);
             }
         }
