@@ -1,7 +1,8 @@
 //! A model ERP and a model shop: in memory, with the habits of real ones. Ids are counted, dates have whole seconds and
 //! move on every write, even one that changes nothing; each side has its own clock. The shop alters and cuts texts
-//! silently, lists by page number, takes off what it sells at once and knows no foreign reference; the ERP takes the same order and the same customer as
-//! often as they are sent, keeps only so much of a text, and asks for a login.
+//! silently, lists by page number and by link, takes off what it sells at once and knows no foreign reference; the ERP lists
+//! by the last id and by cursor, takes the same order and the same customer as often as they are sent, keeps only so much of
+//! a text, and asks for a login. Both give an order's money back as often as they are asked to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -474,6 +475,7 @@ fn show_order(id: u64, order: &Order) -> Value {
         .collect();
     json!({
         "id": id, "number": order.number, "customer": order.customer.unwrap_or(0), "email": order.email, "lines": lines,
-        "total": order.total, "status": order.status, "closed": order.closed, "paid_back": order.paid_back, "placed": "2026-01-01T00:00:00Z", "updated": date(order.updated),
+        "total": order.total, "status": order.status, "closed": order.closed, "paid_back": order.paid_back,
+        "placed": "2026-01-01T00:00:00Z", "updated": date(order.updated),
     })
 }
