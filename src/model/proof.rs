@@ -36,8 +36,7 @@ pub struct ProofSpec {
     pub discounts: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taxes: Option<String>,
-    /// Field to the values with which an object that is known already need not prove: what a cancelled order comes to
-    /// depends on the system.
+    /// Field to the values with which an object need not prove: what a cancelled order comes to depends on the system.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unless: BTreeMap<String, Vec<String>>,
 }

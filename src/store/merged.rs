@@ -39,6 +39,7 @@ impl Database {
     }
 
     pub(super) async fn told(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>> {
+        // Open, and not parked or dead: the first alone has an index.
         const SQL: &str = "SELECT b.record, b.id, b.intent FROM json_each($1) j CROSS JOIN job b \
             WHERE b.record = CAST(j.value->>0 AS BIGINT) AND b.target = $2 AND b.state < 4 AND b.state < 2 \
               AND b.intent IS NOT NULL";

@@ -310,27 +310,21 @@ impl Batch<'_> {
     async fn intend(&self, tasks: Vec<Task>) -> Result<BTreeMap<i64, Task>, StoreError> {
         let now = self.parts.env.now();
         let shared = self.parts.routes.shared(self.entity).filter(|_| learn::is_told(self));
-        let intents: BTreeMap<i64, (i64, Intent)> = tasks
-            .iter()
-            .filter_map(|task| Some((task.job.id, (task.job.fence, learn::intent(task, shared, now)?))))
-            .collect();
-        let stored: Vec<(i64, i64, Intent)> =
-            intents.iter().map(|(job, (fence, intent))| (*job, *fence, intent.clone())).collect();
-        let held: BTreeSet<i64> = if intents.is_empty() {
-            BTreeSet::new()
-        } else {
-            self.parts.store.intend(&stored, now).await?.into_iter().collect()
-        };
-        Ok(tasks
-            .into_iter()
-            .filter(|task| !intents.contains_key(&task.job.id) || held.contains(&task.job.id))
-            .map(|mut task| {
-                if let Some((_, intent)) = intents.get(&task.job.id) {
-                    task.intent = Some(intent.clone());
-                }
-                (task.job.id, task)
-            })
-            .collect())
+        let mut tasks: BTreeMap<i64, Task> = tasks.into_iter().map(|task| (task.job.id, task)).collect();
+        let mut intents = Vec::new();
+        for (job, task) in &mut tasks {
+            if let Some(intent) = learn::intent(task, shared, now) {
+                intents.push((*job, task.job.fence, intent.clone()));
+                task.intent = Some(intent);
+            }
+        }
+        if !intents.is_empty() {
+            let held: BTreeSet<i64> = self.parts.store.intend(&intents, now).await?.into_iter().collect();
+            for (lost, _, _) in intents.iter().filter(|(job, _, _)| !held.contains(job)) {
+                tasks.remove(lost);
+            }
+        }
+        Ok(tasks)
     }
 
     async fn judge(

@@ -29,7 +29,7 @@ fn letters(text: &str) -> String {
     while let Some(c) = rest.chars().next() {
         let end = match c {
             '<' => rest.find('>'),
-            '&' => rest.find(';').filter(|end| *end <= LONGEST_ENTITY && !rest[..*end].contains(' ')),
+            '&' => rest.bytes().take(LONGEST_ENTITY).take_while(|byte| *byte != b' ').position(|byte| byte == b';'),
             _ => None,
         };
         if end.is_none() && c.is_ascii_alphanumeric() {

@@ -149,8 +149,8 @@ fn close(
 /// What is to be stored before a write is sent: of a create, and of an update of `shared` fields. A create whose object is there
 /// already, of which steps are left, has told what it told.
 pub(super) fn intent(task: &Task, shared: Option<&BTreeSet<String>>, now: DateTime<Utc>) -> Option<Intent> {
-    let values = |field: &&String| shared.is_some_and(|shared| shared.contains(*field));
-    let shared: Fields = (task.changed.iter().filter(values))
+    let is_shared = |field: &&String| shared.is_some_and(|shared| shared.contains(*field));
+    let shared: Fields = (task.changed.iter().filter(is_shared))
         .map(|field| (field.clone(), task.wanted.get(field).cloned().unwrap_or(Value::Null)))
         .collect();
     let told = match task.write.op {

@@ -50,38 +50,34 @@ enum Deed {
     EndInErp,
 }
 
-use Deed::{
-    Buy, CallCustomer, ComeBack, Delete, Describe, DescribeBoth, EndInErp, EndInShop, Meddle, NewProduct, Price,
-    Register, Rename, RenameAll, Save, Ship, Stock, Unlist,
-};
-
 /// Any day's deeds, each as often as it is named.
 const ANY: &[Deed] = &[
-    NewProduct,
-    Rename,
-    Rename,
-    RenameAll,
-    Price,
-    Stock,
-    Stock,
-    Delete,
-    ComeBack,
-    Save,
-    Meddle,
-    Meddle,
-    Unlist,
-    Describe,
-    DescribeBoth,
-    Register,
-    CallCustomer,
-    Buy,
-    Buy,
-    Ship,
-    EndInShop,
-    EndInErp,
+    Deed::NewProduct,
+    Deed::Rename,
+    Deed::Rename,
+    Deed::RenameAll,
+    Deed::Price,
+    Deed::Stock,
+    Deed::Stock,
+    Deed::Delete,
+    Deed::ComeBack,
+    Deed::Save,
+    Deed::Meddle,
+    Deed::Meddle,
+    Deed::Unlist,
+    Deed::Describe,
+    Deed::DescribeBoth,
+    Deed::Register,
+    Deed::CallCustomer,
+    Deed::Buy,
+    Deed::Buy,
+    Deed::Ship,
+    Deed::EndInShop,
+    Deed::EndInErp,
 ];
-const SALES: &[Deed] = &[Buy, Buy, Buy, Ship, EndInShop, EndInShop, EndInErp, Stock];
-const TEXTS: &[Deed] = &[Describe, Describe, Describe, DescribeBoth, Save];
+const SALES: &[Deed] =
+    &[Deed::Buy, Deed::Buy, Deed::Buy, Deed::Ship, Deed::EndInShop, Deed::EndInShop, Deed::EndInErp, Deed::Stock];
+const TEXTS: &[Deed] = &[Deed::Describe, Deed::Describe, Deed::Describe, Deed::DescribeBoth, Deed::Save];
 
 /// What each side made of a thing, in order.
 pub type Edits = BTreeMap<String, Vec<(&'static str, String)>>;
@@ -373,24 +369,24 @@ impl<'a> Life<'a> {
             _ => ANY,
         };
         match self.among(usual).unwrap() {
-            NewProduct => self.new_product(),
-            Rename => {
+            Deed::NewProduct => self.new_product(),
+            Deed::Rename => {
                 let Some(id) = self.product("erp") else { return };
                 self.rename(id);
             }
-            Price => {
+            Deed::Price => {
                 let Some(id) = self.product("erp") else { return };
                 let price = self.price();
                 self.change("erp", id, "prices", |product| product.price = price);
             }
-            Stock => {
+            Deed::Stock => {
                 // Stock does not move the product's date.
                 let Some(id) = self.product("erp") else { return };
                 let stock = i64::try_from(self.chance.below(50)).unwrap();
                 self.wire.note(format!("life: erp stock of {id} is {stock}"));
                 self.wire.with("erp", |model| model.products.get_mut(&id).unwrap().stock = stock);
             }
-            Delete if self.chance.hits(500) => {
+            Deed::Delete if self.chance.hits(500) => {
                 let Some(id) = self.product("erp") else { return };
                 // Not the last one: an empty listing is not believed.
                 if self.wire.with("erp", |model| model.products.len()) == 1 {
@@ -404,7 +400,7 @@ impl<'a> Life<'a> {
                 });
                 self.wire.note(format!("life: erp deletes {sku} ({id})"));
             }
-            ComeBack => {
+            Deed::ComeBack => {
                 // What was deleted comes back under its old reference, as a new object.
                 let gone: Vec<String> = self.wire.with("erp", |model| {
                     model.removed.keys().filter(|sku| model.product(sku).is_empty()).cloned().collect()
@@ -413,13 +409,13 @@ impl<'a> Life<'a> {
                     self.add_product(sku.clone());
                 }
             }
-            Save => {
+            Deed::Save => {
                 // Saved as it was: only the date moves.
                 let host = if self.chance.hits(500) { "erp" } else { "shop" };
                 let Some(id) = self.product(host) else { return };
                 self.change(host, id, "saves", |_| {});
             }
-            Ship => {
+            Deed::Ship => {
                 let Some(id) = self.going("erp", |order| order.status == "confirmed") else { return };
                 let now = self.wire.now("erp");
                 let number = self.wire.with("erp", |model| {
@@ -431,7 +427,7 @@ impl<'a> Life<'a> {
                 self.wire.note(format!("life: erp ships {number}"));
             }
             // Somebody edits in the shop what the ERP owns.
-            Meddle => {
+            Deed::Meddle => {
                 let Some(id) = self.product("shop") else { return };
                 let (what, stock) = (self.chance.below(3), i64::try_from(self.chance.below(50)).unwrap());
                 let name = kept(Kind::Shop, &self.words());
@@ -442,20 +438,20 @@ impl<'a> Life<'a> {
                     _ => product.active = !product.active,
                 });
             }
-            Unlist if self.chance.hits(300) => {
+            Deed::Unlist if self.chance.hits(300) => {
                 let Some(id) = self.product("shop") else { return };
                 self.touch(id);
                 let product = self.wire.with("shop", |model| model.products.remove(&id).unwrap());
                 self.wire.note(format!("life: shop deletes {} ({id})", product.sku));
             }
-            Describe => {
+            Deed::Describe => {
                 let (host, kind) = self.writer();
                 let Some(id) = self.product(host) else { return };
                 let text = kept(kind, &self.words());
                 self.describe(host, id, text);
             }
-            Register => self.new_customer(),
-            CallCustomer => {
+            Deed::Register => self.new_customer(),
+            Deed::CallCustomer => {
                 let customers: Vec<u64> = self.wire.with("shop", |model| model.customers.keys().copied().collect());
                 let Some(id) = self.among(&customers) else { return };
                 let (name, now) = (self.words().trim().to_owned(), self.wire.now("shop"));
@@ -466,13 +462,13 @@ impl<'a> Life<'a> {
                     customer.updated = now;
                 });
             }
-            Buy => self.new_order(),
+            Deed::Buy => self.new_order(),
             // From the end: what is listed last has changed first.
-            RenameAll => self.round = self.wire.with("erp", |model| model.products.keys().copied().collect()),
-            DescribeBoth => self.describe_both(),
-            EndInShop => self.end_order("shop"),
-            EndInErp if self.trade.ends => self.end_order("erp"),
-            Delete | Unlist | EndInErp => {}
+            Deed::RenameAll => self.round = self.wire.with("erp", |model| model.products.keys().copied().collect()),
+            Deed::DescribeBoth => self.describe_both(),
+            Deed::EndInShop => self.end_order("shop"),
+            Deed::EndInErp if self.trade.ends => self.end_order("erp"),
+            Deed::Delete | Deed::Unlist | Deed::EndInErp => {}
         }
     }
 

@@ -92,11 +92,11 @@ impl Call {
     /// # Errors
     /// An expression without value, or a body that cannot be written as it should.
     pub fn draft(&self, scope: &Scope<'_>, secrets: &[(String, Value)], nonce: u64) -> Result<Draft, ExprError> {
+        let plain = |cause: String| ExprError { expression: "body".into(), place: "request".into(), cause };
         let mut confidential = scope.child();
         for (name, value) in secrets {
             confidential = confidential.with(name.as_str(), value);
         }
-        let plain = |cause: String| ExprError { expression: "body".into(), place: "request".into(), cause };
         let payload = match &self.body {
             Some(body) => match body.render(scope)? {
                 Some(value) => Some(payload::encode(self.send, &value, nonce).map_err(plain)?),
@@ -107,8 +107,8 @@ impl Call {
         Ok(Draft {
             method: self.method,
             target: self.target.render_text(scope)?,
-            query: percent::pairs(&table(self.query.as_ref(), scope)?),
-            headers: header_pairs(&table(self.headers.as_ref(), &confidential)?),
+            query: percent::pairs(&rendered(self.query.as_ref(), scope)?),
+            headers: header_pairs(&rendered(self.headers.as_ref(), &confidential)?),
             payload,
         })
     }
@@ -118,15 +118,12 @@ impl Call {
     /// # Errors
     /// An expression without value.
     pub fn print(&self, scope: &Scope<'_>) -> Result<String, ExprError> {
-        let body = match &self.body {
-            Some(body) => body.render(scope)?,
-            None => None,
-        };
-        Ok(canonical::print(&json!([self.target.render_text(scope)?, table(self.query.as_ref(), scope)?, body])))
+        let (query, body) = (rendered(self.query.as_ref(), scope)?, rendered(self.body.as_ref(), scope)?);
+        Ok(canonical::print(&json!([self.target.render_text(scope)?, query, body])))
     }
 }
 
-fn table(part: Option<&Template>, scope: &Scope<'_>) -> Result<Value, ExprError> {
+fn rendered(part: Option<&Template>, scope: &Scope<'_>) -> Result<Value, ExprError> {
     part.map_or(Ok(Value::Null), |template| template.render(scope).map(Option::unwrap_or_default))
 }
 

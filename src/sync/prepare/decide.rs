@@ -19,7 +19,7 @@ use crate::{
     sync::{
         DriftPolicy, MissingPolicy,
         deliver::Batch,
-        flight, guests, learn, outcome, proven, publish, pull,
+        engine, flight, guests, learn, outcome, proven, publish, pull,
         wanted::{self, Agreed, Says, Side, Wanted},
     },
 };
@@ -114,6 +114,7 @@ async fn look_first(
             Ok(jobs)
         }
         Err(failure) => {
+            engine::struck(batch.parts, batch.target, &failure).await?;
             let (unseen, rest): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| looked_at.contains_key(&job.id));
             for job in unseen {
                 settle(prepared, batch, &job, &failure);

@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     store::{Conflict, ConflictKind},
-    sync::{ConflictPolicy, Decision, DriftPolicy, RoutesError, SHARED, decide},
+    sync::{
+        ConflictPolicy, Decision, DriftPolicy, RoutesError, SHARED, decide,
+        deliver::{self, Tally},
+    },
 };
 
 /// Names are shared; the back flow carries nothing else.
@@ -44,6 +47,12 @@ impl Stage {
     pub(super) async fn deliver(&self) {
         let scope: Scope = "catalog/category".parse().unwrap();
         self.engine.once(Some(&scope), RunKind::Delta, &CancellationToken::new()).await.unwrap();
+    }
+
+    /// What a worker of the shop claims at once.
+    async fn one_batch(&self) {
+        let (mut tally, stop) = (Tally::default(), CancellationToken::new());
+        deliver::batch(self.engine.parts(), "shop", &[], Turn::Foremost, &mut tally, &stop).await.unwrap();
     }
 
     async fn conflict(&self) -> Conflict {
@@ -169,12 +178,30 @@ async fn an_edit_that_no_pull_has_seen_is_merged_not_written_over() {
     assert_eq!(stage.names().0, json!({"es": "Mazo", "en": "Mallet"}));
 }
 
-#[tokio::test]
-async fn an_unseen_edit_of_the_same_value_becomes_a_conflict_not_a_lost_update() {
+/// The ERP's name is to be delivered, and the shop has another by now that nobody has seen.
+async fn disputed() -> Stage {
     let stage = Stage::agreed(sharing(), &json!({"es": "Martillo"})).await;
     stage.erp.put("product", "1", &named(&json!({"es": "Mazo"})));
     stage.pull("erp").await;
     stage.edit_shop(&json!({"es": "Maza"}));
+    stage
+}
+
+#[tokio::test]
+async fn what_cannot_be_looked_at_is_not_written_and_the_system_is_left_alone() {
+    let stage = disputed().await;
+    stage.shop.state.lock().unwrap().read_faults.push_back(Failure::new(Class::Transient, "down for maintenance"));
+    stage.one_batch().await;
+    assert_eq!(stage.names().1, json!({"es": "Maza"}));
+    let standing = stage.store.standing("shop").await.unwrap();
+    assert_eq!((standing.failures, standing.reason.as_deref()), (1, Some("down for maintenance")));
+    stage.deliver().await;
+    assert_eq!(stage.conflict().await.system, "shop", "it was looked at when that was over");
+}
+
+#[tokio::test]
+async fn an_unseen_edit_of_the_same_value_becomes_a_conflict_not_a_lost_update() {
+    let stage = disputed().await;
     stage.deliver().await;
     assert_eq!(stage.names().1, json!({"es": "Maza"}));
     assert_eq!(stage.conflict().await.system, "shop");
@@ -182,10 +209,7 @@ async fn an_unseen_edit_of_the_same_value_becomes_a_conflict_not_a_lost_update()
 
 #[tokio::test]
 async fn an_edit_that_a_listing_stores_while_a_job_looks_for_it_is_not_written_over() {
-    let stage = Stage::agreed(sharing(), &json!({"es": "Martillo"})).await;
-    stage.erp.put("product", "1", &named(&json!({"es": "Mazo"})));
-    stage.pull("erp").await;
-    stage.edit_shop(&json!({"es": "Maza"}));
+    let stage = disputed().await;
     let slow = Arc::new(Notify::new());
     stage.shop.state.lock().unwrap().slow = Some(slow.clone());
     tokio::join!(stage.deliver(), async {
@@ -195,6 +219,30 @@ async fn an_edit_that_a_listing_stores_while_a_job_looks_for_it_is_not_written_o
     });
     assert_eq!(stage.names().1, json!({"es": "Maza"}));
     assert_eq!(stage.conflict().await.system, "shop");
+}
+
+#[tokio::test]
+async fn what_a_look_brings_to_light_of_another_object_is_looked_at_too() {
+    let stage = Stage::agreed(sharing(), &json!({"es": "Martillo"})).await;
+    let other = |name: &str, active: bool| json!({"sku": "S-1", "name": {"es": name}, "active": active});
+    stage.erp.put("product", "2", &other("Sierra", true));
+    stage.once().await;
+    stage.erp.put("product", "1", &named(&json!({"es": "Martillo", "en": "Hammer"})));
+    stage.erp.put("product", "2", &other("Sierra", false));
+    stage.pull("erp").await;
+    let there = stage.shop.rows("product").into_iter().find(|row| row["sku"] == "S-1").unwrap();
+    stage.shop.put("product", there["id"].as_str().unwrap(), &other("De la tienda", true));
+    // While the first is looked at, for its name, the second is to have another name as well.
+    let slow = Arc::new(Notify::new());
+    stage.shop.state.lock().unwrap().slow = Some(slow.clone());
+    tokio::join!(stage.one_batch(), async {
+        stage.shop.hanging().await;
+        stage.erp.put("product", "2", &other("Del ERP", false));
+        stage.pull("erp").await;
+        slow.notify_one();
+    });
+    let there = stage.shop.rows("product").into_iter().find(|row| row["sku"] == "S-1").unwrap();
+    assert_eq!((&there["name"]["es"], &there["active"]), (&json!("De la tienda"), &json!(false)));
 }
 
 #[tokio::test]

@@ -216,6 +216,22 @@ async fn rises_wait_while_orders_cannot_be_read_and_what_sinks_goes_on() {
 }
 
 #[tokio::test]
+async fn what_may_be_a_rise_waits_while_neither_orders_nor_figures_can_be_read() {
+    let stage = Stage::selling(StockRule::default()).await;
+    stage.shop.put("order", "1", &json!({"status": "paid"}));
+    let id = stage.shop.rows("stock")[0]["id"].as_str().unwrap().to_owned();
+    stage.shop.put("stock", &id, &json!({"sku": "A", "quantity": "1"}));
+    for (quantity, offered) in [("4", "1"), ("0", "0")] {
+        stage.count("A", quantity);
+        stage.read("erp", "stock").await;
+        let down = crate::failure::Failure::new(Class::Transient, "down for maintenance");
+        stage.shop.state.lock().unwrap().read_faults.push_back(down);
+        stage.settle().await;
+        assert_eq!(stage.offered("A"), offered, "{quantity} are to be offered, one is left there and nobody knows");
+    }
+}
+
+#[tokio::test]
 async fn a_rise_is_told_from_what_the_shop_really_shows() {
     let stage = Stage::selling(StockRule::default()).await;
     stage.shop.put("order", "1", &json!({"status": "paid"}));

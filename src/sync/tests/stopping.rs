@@ -67,8 +67,8 @@ async fn a_write_that_hangs_is_given_back_by_a_stop_and_done_once_after_it() {
     assert_eq!((stage.shop.rows("product").len(), stage.shop.written()), (1, 1));
 }
 
-#[tokio::test]
-async fn a_write_that_broke_off_between_two_steps_goes_on_only_when_the_one_under_way_must_have_ended() {
+/// A product's creation has done the step that makes it and stored that, and the process is gone before the next.
+async fn broken_off_between_two_steps() -> Stage {
     let shop = FakeSystem::new("shop").with_facts(|facts| facts.steps = true);
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
     stage.erp.put("product", "1", &hammer());
@@ -78,6 +78,12 @@ async fn a_write_that_broke_off_between_two_steps_goes_on_only_when_the_one_unde
         _ = stage.engine.once(None, RunKind::Delta, &never) => panic!("the write hangs"),
         () = stage.shop.hanging() => {}
     }
+    stage
+}
+
+#[tokio::test]
+async fn a_write_that_broke_off_between_two_steps_goes_on_only_when_the_one_under_way_must_have_ended() {
+    let stage = broken_off_between_two_steps().await;
     let job = stage.store.jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await.unwrap().remove(0);
     let begun = job.intent.unwrap();
     assert!(begun.done.contains_key("step:0"), "{begun:?}");
@@ -90,15 +96,7 @@ async fn a_write_that_broke_off_between_two_steps_goes_on_only_when_the_one_unde
 
 #[tokio::test]
 async fn what_changes_while_an_object_is_being_made_step_by_step_follows_it() {
-    let shop = FakeSystem::new("shop").with_facts(|facts| facts.steps = true);
-    let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
-    stage.erp.put("product", "1", &hammer());
-    stage.shop.fault(Fault::HangAfterStep);
-    let never = CancellationToken::new();
-    tokio::select! {
-        _ = stage.engine.once(None, RunKind::Delta, &never) => panic!("the write hangs"),
-        () = stage.shop.hanging() => {}
-    }
+    let stage = broken_off_between_two_steps().await;
     // The step that made it has told the former name, and is not done again.
     stage.erp.put("product", "1", &serde_json::json!({"sku": "H-1", "name": {"es": "Mazo"}, "active": true}));
     assert!(stage.once().await.is_clean());

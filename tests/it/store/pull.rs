@@ -1,6 +1,6 @@
 //! Pages: durable or never happened.
 
-use vaiven::store::{Balance, Delivered, PageCommit, Rejection, Sighting, StoreError};
+use vaiven::store::{Balance, Delivered, PageCommit, Rejection, ReplicaWrite, Sighting, StoreError};
 
 use super::backend::{Backend, LEASE, at, change, claim, done, identify, job, page, promises, pulled, replica};
 
@@ -8,6 +8,7 @@ promises! {
     a_page_is_durable_or_never_happened,
     an_unchanged_page_answers_with_seen_numbers_alone,
     what_a_delivery_wrote_since_the_comparison_is_not_written_over,
+    what_a_page_has_stored_since_stays_when_a_delivery_ends,
     a_page_read_before_somebody_took_the_pull_over_is_not_stored,
 }
 
@@ -98,6 +99,43 @@ async fn what_a_delivery_wrote_since_the_comparison_is_not_written_over(backend:
     let late = PageCommit { compared: compared(there().await.written), ..early };
     store.commit_page(late, at(3)).await.unwrap();
     assert_eq!(there().await.fields, super::backend::fields("as shown"));
+}
+
+async fn what_a_page_has_stored_since_stays_when_a_delivery_ends(backend: Backend) {
+    let store = &backend.store;
+    let record = pulled(store, "erp", "1", "A").await;
+    let row = |name: &str, price: &str| {
+        let mut row = replica(record, "s1", name);
+        row.fields.insert("price".into(), price.into());
+        row
+    };
+    let there = || async { store.replicas_by_id("shop", "product", &["s1".into()]).await.unwrap().remove(0).fields };
+    let shown = async |write, print| {
+        let write = ReplicaWrite { print: Some(print), ..write };
+        store.commit_page(PageCommit { replicas: vec![write], ..page(store, "shop").await }, at(1)).await.unwrap();
+    };
+    let ended = async |write, before| {
+        store.enqueue(&[job("shop", record)], at(0)).await.unwrap();
+        let claimed = claim(store, "shop", at(0)).await;
+        let write = ReplicaWrite { print: None, ..write };
+        let delivered = Delivered { replica: Some(write), before, ..done(&claimed[0]) };
+        store.deliver("shop", "product", vec![delivered], at(2)).await.unwrap();
+    };
+    // Of a creation: what a page has found of the object beside what was sent.
+    shown(row("shown", "9"), [1; 16]).await;
+    let mut created = row("sent", "9");
+    created.fields.remove("price");
+    ended(created, None).await;
+    assert_eq!(there().await, row("sent", "9").fields);
+    // Of an update of the name: a price that a page has stored since it was prepared.
+    let before = store.replicas_by_id("shop", "product", &["s1".into()]).await.unwrap().remove(0);
+    shown(row("sent", "8"), [2; 16]).await;
+    ended(row("renamed", "9"), Some(before)).await;
+    assert_eq!(there().await, row("renamed", "8").fields);
+    // Where no page came between, what the delivery says.
+    let before = store.replicas_by_id("shop", "product", &["s1".into()]).await.unwrap().remove(0);
+    ended(row("again", "8"), Some(before)).await;
+    assert_eq!(there().await, row("again", "8").fields);
 }
 
 async fn a_page_read_before_somebody_took_the_pull_over_is_not_stored(backend: Backend) {
