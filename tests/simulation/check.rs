@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     life::{Edits, Texts, Trade},
-    models::{ERP_TEXT, Kind, Model, Order, Product, kept},
+    models::{Customer, ERP_TEXT, Kind, Model, OWN, OWN_ADDRESS, Order, Product, kept},
 };
 
 /// How much must have arrived.
@@ -47,7 +47,7 @@ impl Check<'_> {
         for (id, customer) in &self.shop.customers {
             let taken: Vec<_> = self.erp.customers.values().filter(|taken| taken.email == customer.email).collect();
             match taken.as_slice() {
-                [taken] if taken.name == customer.name => {}
+                [taken] if taken.name == customer.name => self.addresses(customer, taken, &mut wrong),
                 [taken] => {
                     wrong.push(format!("customer {id}: {:?} in the shop, {:?} in the ERP", customer.name, taken.name));
                 }
@@ -58,6 +58,7 @@ impl Check<'_> {
         for order in self.shop.orders.values() {
             self.order(order, &mut wrong);
         }
+        self.own(&mut wrong);
         if self.erp.orders.len() > self.shop.orders.len() {
             wrong.push(format!("{} orders of {} in the ERP", self.erp.orders.len(), self.shop.orders.len()));
         }
@@ -84,8 +85,9 @@ impl Check<'_> {
             differ("name", &product.name, &there.name);
         }
         let known = self.reach == Reach::All || !self.sold.contains(sku);
-        if known && there.stock != product.stock.max(0) {
-            differ("stock", &product.stock, &there.stock);
+        let stock = self.erp.available(product);
+        if known && there.stock != stock.max(0) {
+            differ("stock", &stock, &there.stock);
         }
         if !there.active {
             differ("active", &true, &false);
@@ -129,9 +131,34 @@ impl Check<'_> {
     /// What the ERP no longer has is no longer sold.
     fn hidden(&self, wrong: &mut Vec<String>) {
         for there in self.shop.products.values() {
-            if there.active && self.erp.product(&there.sku).is_empty() {
+            if there.active && !there.sku.starts_with(OWN) && self.erp.product(&there.sku).is_empty() {
                 wrong.push(format!("{}: deleted in the ERP, still sold in the shop", there.sku));
             }
+        }
+    }
+
+    /// What the shop sells besides is nobody else's.
+    fn own(&self, wrong: &mut Vec<String>) {
+        for own in self.shop.products.values().filter(|product| product.sku.starts_with(OWN)) {
+            let is_left_alone = own.active && own.name == "Voucher" && own.price == "5.00" && own.text.is_empty();
+            if !is_left_alone {
+                wrong.push(format!("{}: the shop's own, and {own:?} now", own.sku));
+            }
+        }
+    }
+
+    /// Each address is there once, and those that people made on the other side are as they were.
+    fn addresses(&self, customer: &Customer, taken: &Customer, wrong: &mut Vec<String>) {
+        let shown = |customer: &Customer| -> Vec<String> {
+            let mut shown: Vec<String> =
+                customer.addresses.values().map(|address| format!("{}: {}", address.code, address.city)).collect();
+            shown.sort();
+            shown
+        };
+        let (here, mut there) = (shown(customer), shown(taken));
+        there.retain(|address| !address.starts_with(OWN_ADDRESS));
+        if here != there {
+            wrong.push(format!("customer {}: addresses {here:?} in the shop, {there:?} in the ERP", customer.email));
         }
     }
 
@@ -145,7 +172,7 @@ impl Check<'_> {
         };
         let money = |order: &Order| {
             let lines = order.lines.iter().map(|(sku, quantity, price)| (sku.clone(), *quantity, cents(price)));
-            (cents(&order.total), lines.collect::<Vec<_>>())
+            (cents(&order.total), order.currency.clone(), lines.collect::<Vec<_>>())
         };
         if money(taken) != money(order) || taken.email != order.email {
             wrong.push(format!("order {number}: {order:?} in the shop, {taken:?} in the ERP"));

@@ -2,53 +2,99 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, LazyLock},
+    sync::{Arc, Mutex},
 };
 
 use vaiven::{
     adapter::{Given, Manifest, SettingValue, Settings},
+    expr::{Expr, Known},
     load::{Place, SourceFile},
     mapping::{Mapping, Translate},
     model::Entities,
     sync::{ConflictPolicy, Flow, SHARED, Timetable},
 };
 
-use crate::life::{Texts, Trade};
+use crate::{
+    life::{Joins, Texts, Trade},
+    setting::Setting,
+};
 
-/// What every start reads from the same files and nothing ever changes.
+/// What every start of a company reads from the same files.
 pub struct Shelf {
     pub entities: Arc<Entities>,
     pub manifests: BTreeMap<&'static str, (Arc<Manifest>, Settings)>,
     pub mappings: BTreeMap<(String, String), Arc<dyn Translate>>,
 }
 
-pub static SHELF: LazyLock<Shelf> = LazyLock::new(|| {
+/// How far a company's configuration has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Growth {
+    First,
+    /// What was wanting has been added.
+    Grown,
+}
+
+/// Shelves do not change: each is filled once.
+pub fn shelf(setting: Setting, growth: Growth) -> Arc<Shelf> {
+    static SHELVES: Mutex<BTreeMap<(&str, Growth), Arc<Shelf>>> = Mutex::new(BTreeMap::new());
+    SHELVES.lock().unwrap().entry((setting.word(), growth)).or_insert_with(|| Arc::new(fill(setting, growth))).clone()
+}
+
+const ADAPTERS: [(&str, &str); 2] =
+    [("erp", include_str!("adapters/erp.toml")), ("shop", include_str!("adapters/shop.toml"))];
+
+const MAPPINGS: [(&str, &str); 5] = [
+    ("product", include_str!("adapters/product.toml")),
+    ("stock", include_str!("adapters/stock.toml")),
+    ("price", include_str!("adapters/price.toml")),
+    ("customer", include_str!("adapters/customer.toml")),
+    ("order", include_str!("adapters/order.toml")),
+];
+
+/// An adapter in the way of a setting.
+fn adapter(setting: Setting, name: &str, text: &str) -> String {
+    match (setting, name) {
+        (Setting::Clocks, "erp") => {
+            text.replace(r#"send = "%Y-%m-%dT%H:%M:%SZ""#, r#"zone = "Europe/Madrid", send = "%Y-%m-%dT%H:%M:%S""#)
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// A mapping in the way of a setting.
+fn mapping(setting: Setting, growth: Growth, system: &str, entity: &str, text: &str) -> String {
+    const EUR: &str = r#"currency = { value = "EUR" }"#;
+    const CARRIED: &str = r#"currency = "currency""#;
+    match (setting, system, entity) {
+        (Setting::Children, _, "customer") => text.to_owned() + include_str!("adapters/addresses.toml"),
+        (Setting::Currencies, "erp", "price") => include_str!("adapters/price_lists.toml").to_owned(),
+        (Setting::Currencies, "shop", "order") => text.replace(EUR, CARRIED),
+        (Setting::Currencies, "erp", "order") if growth == Growth::Grown => text.replace(EUR, CARRIED),
+        _ => text.to_owned(),
+    }
+}
+
+fn fill(setting: Setting, growth: Growth) -> Shelf {
     let entities = Arc::new(Entities::builtin());
     let mut manifests = BTreeMap::new();
     let mut mappings: BTreeMap<(String, String), Arc<dyn Translate>> = BTreeMap::new();
-    for (name, text) in [("erp", include_str!("adapters/erp.toml")), ("shop", include_str!("adapters/shop.toml"))] {
-        let file = SourceFile::new(format!("{name}.toml"), text);
+    for (name, text) in ADAPTERS {
+        let file = SourceFile::new(format!("{name}.toml"), adapter(setting, name, text));
         let manifest = Manifest::load(file.clone()).unwrap();
         let url =
             Given { value: SettingValue::Plain(format!("http://{name}.test").into()), place: Place::start(&file) };
         let settings =
             manifest.settle(&indexmap::IndexMap::from([("url".to_owned(), url)]), &Place::start(&file)).unwrap();
         manifests.insert(name, (manifest, settings));
-        for (entity, text) in [
-            ("product", include_str!("adapters/product.toml")),
-            ("stock", include_str!("adapters/stock.toml")),
-            ("price", include_str!("adapters/price.toml")),
-            ("customer", include_str!("adapters/customer.toml")),
-            ("order", include_str!("adapters/order.toml")),
-        ] {
-            let file = SourceFile::new(format!("{entity}.toml"), text);
+        for (entity, text) in MAPPINGS {
+            let file = SourceFile::new(format!("{entity}.toml"), mapping(setting, growth, name, entity, text));
             let spec = entities.get(entity).unwrap();
             let mapping = Mapping::load(&file, spec, &serde_json::Map::new(), &indexmap::IndexMap::new()).unwrap();
             mappings.insert((name.into(), entity.into()), Arc::new(mapping));
         }
     }
     Shelf { entities, manifests, mappings }
-});
+}
 
 /// A flow that only brings these fields back, each with its owner.
 fn back(mut flow: Flow, entity: &str, fields: &[(&str, &str)]) -> Flow {
@@ -59,7 +105,7 @@ fn back(mut flow: Flow, entity: &str, fields: &[(&str, &str)]) -> Flow {
     flow
 }
 
-pub fn flows(trade: Trade) -> Vec<Flow> {
+pub fn flows(trade: Trade, growth: Growth) -> Vec<Flow> {
     let timetable = |cron: &str| Timetable { schedule: cron.parse().unwrap(), zone: chrono_tz::Europe::Madrid };
     let flow = |name: &str, from: &str, to: &str, entities: &[&str]| Flow {
         name: name.into(),
@@ -87,10 +133,29 @@ pub fn flows(trade: Trade) -> Vec<Flow> {
     if let Some(owner) = owner {
         flows.push(back(flow("texts", "shop", "erp", &["product"]), "product", &[("description", owner)]));
     }
+    if trade.setting == Setting::Joining && growth == Growth::First {
+        join_later(&mut flows, trade);
+    }
+    if trade.setting == Setting::Currencies && growth == Growth::Grown {
+        let retail = SourceFile::new("flows.toml", r#"list == "retail""#);
+        let retail = Expr::compile(r#"list == "retail""#, &Place::start(&retail), &Known::any()).unwrap();
+        flows[0].filters.insert("price".into(), retail);
+    }
     if trade.prefers {
         for flow in &mut flows {
             flow.conflicts.insert("*".into(), ConflictPolicy::Prefer("erp".into()));
         }
     }
     flows
+}
+
+/// Leaves out what is only thought of later.
+fn join_later(flows: &mut Vec<Flow>, trade: Trade) {
+    let without = |flow: &mut Flow, entity: &str| flow.entities.retain(|name| name != entity);
+    match trade.joins {
+        Joins::Texts => flows.retain(|flow| flow.name != "texts"),
+        Joins::Sales => flows.retain(|flow| flow.name != "sales" && flow.name != "account"),
+        Joins::Account => flows.retain(|flow| flow.name != "account"),
+        Joins::Prices => flows.iter_mut().for_each(|flow| without(flow, "price")),
+    }
 }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     chance::Chance,
     clock::SimClock,
-    models::{Customer, Kind, Order, Product, kept},
+    models::{Customer, Kind, OWN, Order, Product, kept},
+    setting::Setting,
     wire::Wire,
 };
 
@@ -24,6 +25,17 @@ pub enum Texts {
 pub enum Days {
     Any,
     Sales,
+    Texts,
+}
+
+/// What is added to the configuration later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joins {
+    /// What the ERP does with orders goes to the shop.
+    Account,
+    Prices,
+    Sales,
+    /// A field, and the flow back that brings it.
     Texts,
 }
 
@@ -48,6 +60,13 @@ enum Deed {
     Ship,
     EndInShop,
     EndInErp,
+    /// Of a setting's own.
+    Mend,
+    FromTheFuture,
+    NewAddress,
+    Move,
+    RenameAddress,
+    ForeignAddress,
 }
 
 /// Any day's deeds, each as often as it is named.
@@ -79,12 +98,23 @@ const SALES: &[Deed] =
     &[Deed::Buy, Deed::Buy, Deed::Buy, Deed::Ship, Deed::EndInShop, Deed::EndInShop, Deed::EndInErp, Deed::Stock];
 const TEXTS: &[Deed] = &[Deed::Describe, Deed::Describe, Deed::Describe, Deed::DescribeBoth, Deed::Save];
 
+/// What happens in some settings alone.
+fn special(setting: Setting) -> &'static [Deed] {
+    match setting {
+        Setting::Adopted => &[Deed::Mend],
+        Setting::Clocks => &[Deed::FromTheFuture],
+        Setting::Children => &[Deed::NewAddress, Deed::Move, Deed::Move, Deed::RenameAddress, Deed::ForeignAddress],
+        _ => &[],
+    }
+}
+
 /// What each side made of a thing, in order.
 pub type Edits = BTreeMap<String, Vec<(&'static str, String)>>;
 
 /// What a company does with its systems, by the seed.
 #[derive(Clone, Copy, Debug)]
 pub struct Trade {
+    pub setting: Setting,
     pub prices: bool,
     pub texts: Texts,
     pub customers: bool,
@@ -93,13 +123,15 @@ pub struct Trade {
     /// The ERP wins what both sides changed; else a person decides.
     pub prefers: bool,
     pub days: Days,
+    pub joins: Joins,
     /// Minutes between two pulls of a flow.
     pub every: u64,
 }
 
 impl Trade {
-    pub fn draw(chance: &Chance) -> Self {
-        Self {
+    pub fn draw(chance: &Chance, setting: Setting) -> Self {
+        let drawn = Self {
+            setting,
             prices: chance.hits(500),
             texts: [Texts::Erp, Texts::Shop, Texts::Shared, Texts::Shared][usize::try_from(chance.below(4)).unwrap()],
             customers: chance.hits(600),
@@ -107,6 +139,28 @@ impl Trade {
             prefers: chance.hits(300),
             days: [Days::Any, Days::Sales, Days::Texts][usize::try_from(chance.below(3)).unwrap()],
             every: if chance.hits(500) { 3 } else { 10 },
+            joins: Joins::Account,
+        };
+        match setting {
+            Setting::Currencies => Self { prices: true, ..drawn },
+            Setting::Children => Self { customers: true, ..drawn },
+            Setting::Joining => drawn.joining(chance),
+            _ => drawn,
+        }
+    }
+}
+
+impl Trade {
+    fn joining(self, chance: &Chance) -> Self {
+        match chance.below(4) {
+            0 => Self { joins: Joins::Account, ..self },
+            1 => Self { joins: Joins::Prices, prices: true, ..self },
+            2 => Self { joins: Joins::Sales, ..self },
+            _ => Self {
+                joins: Joins::Texts,
+                texts: if self.texts == Texts::Erp { Texts::Shop } else { self.texts },
+                ..self
+            },
         }
     }
 }
@@ -151,30 +205,36 @@ impl<'a> Life<'a> {
         for _ in 0..chance.below(4) {
             life.new_customer();
         }
+        if trade.setting == Setting::Adopted {
+            life.have_before();
+        }
         life
     }
 
-    fn among<T: Copy>(&self, of: &[T]) -> Option<T> {
+    pub(crate) fn among<T: Copy>(&self, of: &[T]) -> Option<T> {
         (!of.is_empty()).then(|| of[usize::try_from(self.chance.below(of.len() as u64)).unwrap()])
     }
 
-    fn product(&self, host: &str) -> Option<u64> {
-        let ids: Vec<u64> = self.wire.with(host, |model| model.products.keys().copied().collect());
+    pub(crate) fn product(&self, host: &str) -> Option<u64> {
+        let is_meant = |product: &Product| !product.sku.starts_with(OWN);
+        let ids: Vec<u64> = self.wire.with(host, |model| {
+            model.products.iter().filter(|(_, product)| is_meant(product)).map(|(id, _)| *id).collect()
+        });
         self.among(&ids)
     }
 
-    fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         format!("{} {}", self.among(&NAMES).unwrap_or_default(), self.chance.below(100))
     }
 
-    fn price(&self) -> String {
+    pub(crate) fn price(&self) -> String {
         // Not every program writes two decimals.
         let cents = 100 + self.chance.below(30) * 10;
         let text = format!("{}.{:02}", cents / 100, cents % 100);
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     }
 
-    fn change(&mut self, host: &'static str, id: u64, what: &str, change: impl FnOnce(&mut Product)) {
+    pub(crate) fn change(&mut self, host: &'static str, id: u64, what: &str, change: impl FnOnce(&mut Product)) {
         let now = self.wire.now(host);
         let sku = self.wire.with(host, |model| {
             let product = model.products.get_mut(&id).unwrap();
@@ -213,12 +273,13 @@ impl<'a> Life<'a> {
             email: format!("c{}@example.com", self.numbers),
             name: self.words().trim().to_owned(),
             updated: self.wire.now("shop"),
+            ..Customer::default()
         };
         self.wire.note(format!("life: shop new {}", customer.email));
         self.wire.with("shop", |model| model.add_customer(customer));
     }
 
-    fn new_order(&mut self) {
+    pub(crate) fn new_order(&mut self) {
         self.numbers += 1;
         let number = format!("W{}", self.numbers);
         let customers: Vec<u64> = self.wire.with("shop", |model| model.customers.keys().copied().collect());
@@ -247,6 +308,7 @@ impl<'a> Life<'a> {
             email: format!("{}@example.com", number.to_lowercase()),
             lines,
             total: format!("{}.{:02}", cents / 100, cents % 100),
+            currency: self.currency().into(),
             status: "paid".into(),
             updated: self.wire.now("shop"),
             number,
@@ -257,6 +319,10 @@ impl<'a> Life<'a> {
             model.take_off(&order.lines);
             model.add_order(order)
         });
+    }
+
+    fn currency(&self) -> &'static str {
+        if self.trade.setting == Setting::Currencies && self.chance.hits(400) { "USD" } else { "EUR" }
     }
 
     /// Whether somebody is in the middle of something.
@@ -363,7 +429,9 @@ impl<'a> Life<'a> {
             }
             return;
         }
+        let special = special(self.trade.setting);
         let usual = match self.trade.days {
+            _ if !special.is_empty() && self.chance.hits(300) => special,
             Days::Sales if self.chance.hits(600) => SALES,
             Days::Texts if self.chance.hits(600) => TEXTS,
             _ => ANY,
@@ -419,10 +487,8 @@ impl<'a> Life<'a> {
                 let Some(id) = self.going("erp", |order| order.status == "confirmed") else { return };
                 let now = self.wire.now("erp");
                 let number = self.wire.with("erp", |model| {
-                    let order = model.orders.get_mut(&id).unwrap();
-                    "shipped".clone_into(&mut order.status);
-                    order.updated = now;
-                    order.number.clone()
+                    model.ship(id, now);
+                    model.orders[&id].number.clone()
                 });
                 self.wire.note(format!("life: erp ships {number}"));
             }
@@ -468,6 +534,12 @@ impl<'a> Life<'a> {
             Deed::DescribeBoth => self.describe_both(),
             Deed::EndInShop => self.end_order("shop"),
             Deed::EndInErp if self.trade.ends => self.end_order("erp"),
+            Deed::Mend => self.mend(1),
+            Deed::FromTheFuture => self.save_in_future(),
+            Deed::NewAddress => self.new_address("shop"),
+            Deed::ForeignAddress => self.new_address("erp"),
+            Deed::Move => self.change_address(|words, address| address.city = words),
+            Deed::RenameAddress => self.change_address(|words, address| address.code = words),
             Deed::Delete | Deed::Unlist | Deed::EndInErp => {}
         }
     }

@@ -2,10 +2,12 @@
 //! and crashes. One seed decides everything; a failing seed prints how to play it again. See docs/reliability.md.
 //!
 //! `SEEDS=n` chooses how many seeds run (`SEEDS_PG=n` on PostgreSQL), `FROM=n` the first, `SEED=n` plays a single one with its
-//! trace, `WITHOUT=lost-after,crash` plays without these kinds of trouble, `BUG=SkippedIntent` with that planted bug.
+//! trace, `WITHOUT=lost-after,crash` plays without these kinds of trouble, `SETTING=reserving` in that setting,
+//! `BUG=SkippedIntent` with that planted bug.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of a test fail as tests do")]
 
+mod before;
 mod chance;
 mod check;
 mod clock;
@@ -16,7 +18,11 @@ mod lag;
 mod life;
 mod models;
 mod mood;
+mod parts;
 mod saboteur;
+mod setting;
+mod shown;
+mod special;
 mod wire;
 mod witness;
 mod world;
@@ -32,6 +38,7 @@ use std::{
 
 use mood::Trouble;
 use saboteur::Bug;
+use setting::Setting;
 use world::{Play, play};
 
 fn number(name: &str) -> Option<u64> {
@@ -43,7 +50,8 @@ fn asked() -> Play {
     let without = without.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
     let named = std::env::var("BUG").ok();
     let bug = Bug::ALL.iter().find(|bug| named == Some(format!("{bug:?}"))).copied();
-    Play { bug, without, ..Play::default() }
+    let setting = std::env::var("SETTING").ok().map(|word| Setting::named(&word).unwrap());
+    Play { bug, without, setting, ..Play::default() }
 }
 
 /// Without how many kinds of trouble a seed still fails: what is left is what it takes.
@@ -82,7 +90,8 @@ fn tell(seed: u64, asked: &Play, test: &str) -> String {
     let without: Vec<&str> = least.without.iter().map(String::as_str).collect();
     let outcome = play(seed, &least);
     format!(
-        "SEED={seed} WITHOUT={} cargo test --test simulation {test} -- --nocapture\n    {}\n  after\n    {}",
+        "SEED={seed} SETTING={} WITHOUT={} cargo test --test simulation {test} -- --nocapture\n    {}\n  after\n    {}",
+        asked.setting.unwrap_or_else(|| Setting::draw(seed)).word(),
         without.join(","),
         outcome.wrong.join("\n    "),
         about(&outcome.trace, &outcome.wrong).join("\n    ")
@@ -148,11 +157,13 @@ fn the_same_seed_gives_the_same_trace() {
     }
 }
 
-/// Plays seeds until `check` catches the bug in one that passes without it: first the one that caught it last time.
-fn is_caught(bug: Bug, check: &str, last: u64) {
+/// Plays seeds of a setting until `check` catches the bug in one that passes without it: first the one that caught it last
+/// time.
+fn is_caught(setting: Setting, bug: Bug, check: &str, last: u64) {
     const SEEDS: u64 = 500;
-    let spoilt = Play { bug: Some(bug), ..asked() };
-    let is_honest = |seed| play(seed, &Play { bug: None, ..asked() }).wrong.is_empty();
+    let honest = Play { bug: None, setting: Some(setting), ..asked() };
+    let spoilt = Play { bug: Some(bug), ..honest.clone() };
+    let is_honest = |seed| play(seed, &honest).wrong.is_empty();
     let caught = std::iter::once(last).chain(1..=SEEDS).find_map(|seed| {
         let wrong = play(seed, &spoilt).wrong.into_iter().find(|wrong| wrong.contains(check))?;
         is_honest(seed).then_some((seed, wrong))
@@ -162,11 +173,11 @@ fn is_caught(bug: Bug, check: &str, last: u64) {
 }
 
 macro_rules! caught {
-    ($($name:ident: $bug:ident by $check:literal, $last:literal;)*) => {
+    ($($name:ident: $bug:ident in $setting:ident by $check:literal, $last:literal;)*) => {
         mod a_planted_bug {
             $(#[test]
             fn $name() {
-                super::is_caught(super::Bug::$bug, $check, $last);
+                super::is_caught(super::Setting::$setting, super::Bug::$bug, $check, $last);
             })*
 
             /// Those that `BUG=NAME` can play are those that are caught.
@@ -179,15 +190,16 @@ macro_rules! caught {
 }
 
 caught! {
-    is_caught_when_no_intent_is_stored: SkippedIntent by "times in the ERP", 1;
-    is_caught_when_the_cursor_moves_early: EarlyCursor by "in the shop", 8;
-    is_caught_when_a_fence_is_forgotten: ForgottenFence by "times in the ERP", 176;
-    is_caught_when_a_coalesced_change_is_dropped: DroppedChange by "in the shop", 15;
-    is_caught_when_a_tombstone_is_ignored: IgnoredTombstone by "still sold in the shop", 1;
-    is_caught_when_a_lost_answer_counts_as_a_failure: LostIsFailed by "times in the ERP", 12;
-    is_caught_when_a_job_vanishes: LostJob by "lost on the way", 6;
-    is_caught_when_an_alteration_is_forgotten: ForgottenAlteration by "though it is there already", 6;
-    is_caught_when_a_short_listing_counts_as_whole: UnprovenListing by "hidden though", 43;
-    is_caught_when_what_is_in_flight_is_forgotten: ForgottenFlight by "are there to be sold", 3;
-    is_caught_when_nobody_looks_before_a_write: BlindWrite by "an unseen edit is written over", 26;
+    is_caught_when_no_intent_is_stored: SkippedIntent in Plain by "times in the ERP", 1;
+    is_caught_when_the_cursor_moves_early: EarlyCursor in Plain by "in the shop", 20;
+    is_caught_when_a_fence_is_forgotten: ForgottenFence in Plain by "times in the ERP", 176;
+    is_caught_when_a_coalesced_change_is_dropped: DroppedChange in Plain by "in the shop", 15;
+    is_caught_when_a_tombstone_is_ignored: IgnoredTombstone in Plain by "still sold in the shop", 1;
+    is_caught_when_a_lost_answer_counts_as_a_failure: LostIsFailed in Plain by "times in the ERP", 12;
+    is_caught_when_a_job_vanishes: LostJob in Plain by "lost on the way", 6;
+    is_caught_when_an_alteration_is_forgotten: ForgottenAlteration in Plain by "though it is there already", 6;
+    is_caught_when_a_short_listing_counts_as_whole: UnprovenListing in Plain by "hidden though", 43;
+    is_caught_when_what_is_in_flight_is_forgotten: ForgottenFlight in Plain by "are there to be sold", 3;
+    is_caught_when_nobody_looks_before_a_write: BlindWrite in Plain by "an unseen edit is written over", 26;
+    is_caught_when_what_is_on_hand_counts_as_available: OnHandIsAvailable in Reserving by "are there to be sold", 2;
 }

@@ -9,6 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use crate::{
+    parts::Address,
+    setting::Setting,
+    shown::{date, show_customer, show_order, show_price, show_product},
+};
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Product {
     pub sku: String,
@@ -22,6 +28,8 @@ pub struct Product {
     pub price: String,
     pub stock: i64,
     pub active: bool,
+    /// Shown in a way that nobody can read, until somebody mends it.
+    pub broken: bool,
     pub updated: i64,
 }
 
@@ -29,6 +37,9 @@ pub struct Product {
 pub struct Customer {
     pub email: String,
     pub name: String,
+    /// By this side's id of each.
+    pub addresses: BTreeMap<u64, Address>,
+    pub broken: bool,
     pub updated: i64,
 }
 
@@ -41,6 +52,7 @@ pub struct Order {
     pub email: String,
     pub lines: Vec<(String, i64, String)>,
     pub total: String,
+    pub currency: String,
     pub status: String,
     /// `cancelled` or `refunded`; empty while it goes on.
     pub closed: String,
@@ -50,6 +62,7 @@ pub struct Order {
     pub looked: u32,
     /// How often it was once more because somebody did it between the engine's look and its own.
     pub raced: u32,
+    pub broken: bool,
     pub updated: i64,
 }
 
@@ -60,10 +73,26 @@ pub enum Kind {
     Shop,
 }
 
+/// What references of articles begin with that the shop alone has, and codes of addresses that the ERP alone has.
+pub const OWN: &str = "OWN-";
+pub const OWN_ADDRESS: &str = "own ";
+
+/// What prices abroad begin with, so that they are told from the others wherever they turn up.
+pub const ABROAD: &str = "99";
+
+/// What an article costs in one list.
+pub struct Price {
+    pub list: &'static str,
+    pub sku: String,
+    pub amount: String,
+    pub currency: &'static str,
+}
+
 /// One side.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     pub kind: Kind,
+    pub setting: Setting,
     pub products: BTreeMap<u64, Product>,
     pub customers: BTreeMap<u64, Customer>,
     pub orders: BTreeMap<u64, Order>,
@@ -108,9 +137,9 @@ impl Call<'_> {
         self.query.get(name).is_none_or(|wanted| wanted == value)
     }
 
-    fn since(&self) -> i64 {
-        let since = self.query.get("since").and_then(|text| text.parse::<DateTime<Utc>>().ok());
-        since.map_or(i64::MIN, |time| time.timestamp())
+    /// What is dated, as this side writes dates, not before the date that is asked for.
+    fn is_since(&self, shown: &str) -> bool {
+        self.query.get("since").is_none_or(|since| shown >= since.as_str())
     }
 }
 
@@ -134,6 +163,44 @@ impl Model {
 
     pub fn product(&self, sku: &str) -> Vec<(u64, &Product)> {
         self.products.iter().filter(|(_, product)| product.sku == sku).map(|(id, product)| (*id, product)).collect()
+    }
+
+    /// The ERP's clock hangs on a wall.
+    pub fn writes_local_time(&self) -> bool {
+        self.setting == Setting::Clocks && self.kind == Kind::Erp
+    }
+
+    /// Whether what is sold stays on hand until it leaves.
+    pub fn reserves(&self) -> bool {
+        self.setting == Setting::Reserving && self.kind == Kind::Erp
+    }
+
+    /// How much of what is on hand is promised to somebody.
+    pub fn reserved(&self, sku: &str) -> i64 {
+        if !self.reserves() {
+            return 0;
+        }
+        let open = self.orders.values().filter(|order| order.status == "confirmed" && order.closed != "cancelled");
+        open.flat_map(|order| &order.lines).filter(|(sold, _, _)| sold == sku).map(|(_, quantity, _)| quantity).sum()
+    }
+
+    /// What each article costs, by list; the second list is of another currency.
+    fn prices(&self) -> BTreeMap<u64, Price> {
+        const EXPORT: u64 = 1_000_000;
+        let mut prices = BTreeMap::new();
+        for (id, Product { sku, price, .. }) in &self.products {
+            prices.insert(*id, Price { list: "retail", sku: sku.clone(), amount: price.clone(), currency: "EUR" });
+            if self.setting == Setting::Currencies && self.kind == Kind::Erp {
+                let amount = format!("{ABROAD}{price}");
+                prices.insert(EXPORT + id, Price { list: "export", sku: sku.clone(), amount, currency: "USD" });
+            }
+        }
+        prices
+    }
+
+    /// What can be sold.
+    pub fn available(&self, product: &Product) -> i64 {
+        product.stock - self.reserved(&product.sku)
     }
 
     pub fn add_product(&mut self, product: Product) -> u64 {
@@ -181,7 +248,7 @@ impl Model {
     }
 
     fn list(&self, call: &Call<'_>) -> Answer {
-        let since = call.since();
+        let is_since = |updated: i64| call.is_since(&date(self.writes_local_time(), updated));
         let ids: Option<BTreeSet<u64>> =
             call.query.get("ids").map(|ids| ids.split(',').filter_map(|id| id.parse().ok()).collect());
         let named = |id: u64| ids.as_ref().is_none_or(|ids| ids.contains(&id));
@@ -189,33 +256,31 @@ impl Model {
             "/products" => Self::page(
                 &self.products,
                 call,
-                |id, product| product.updated >= since && call.asks("sku", &product.sku) && named(id),
-                show_product,
+                |id, product| is_since(product.updated) && call.asks("sku", &product.sku) && named(id),
+                |id, product| show_product(self, id, product),
             ),
             // Neither moves with a date of its own.
             "/stock" => Self::page(
                 &self.products,
                 call,
                 |id, _| named(id),
-                |id, product| json!({"id": id, "sku": product.sku, "stock": product.stock}),
+                |id, product| {
+                    let reserved = self.reserved(&product.sku);
+                    json!({"id": id, "sku": product.sku, "stock": product.stock, "reserved": reserved})
+                },
             ),
-            "/prices" => Self::page(
-                &self.products,
-                call,
-                |id, _| named(id),
-                |id, product| json!({"id": id, "sku": product.sku, "price": product.price}),
-            ),
+            "/prices" => Self::page(&self.prices(), call, |id, _| named(id), |id, price| show_price(id, price)),
             "/customers" => Self::page(
                 &self.customers,
                 call,
-                |_, customer| customer.updated >= since && call.asks("email", &customer.email),
-                |id, customer| json!({"id": id, "email": customer.email, "name": customer.name, "updated": date(customer.updated)}),
+                |_, customer| is_since(customer.updated) && call.asks("email", &customer.email),
+                |id, customer| show_customer(self, id, customer),
             ),
             "/orders" => Self::page(
                 &self.orders,
                 call,
-                |id, order| order.updated >= since && call.asks("number", &order.number) && named(id),
-                show_order,
+                |id, order| is_since(order.updated) && call.asks("number", &order.number) && named(id),
+                |id, order| show_order(self, id, order),
             ),
             _ => answer(404, json!({"error": "no such list"})),
         }
@@ -266,7 +331,7 @@ impl Model {
         }
         product.updated = now;
         self.writes += 1;
-        Some(show_product(id, product))
+        Some(show_product(self, id, &self.products[&id]))
     }
 
     /// `POST /stock/batch` and `/prices/batch`: no result per item, and a stop at the first bad one.
@@ -304,7 +369,8 @@ impl Model {
         }
         customer.updated = call.now;
         self.writes += 1;
-        answer(200, json!({"id": id}))
+        self.save_addresses(id, &call.body["addresses"]);
+        answer(200, show_customer(self, id, &self.customers[&id]))
     }
 
     /// The ERP takes the same reference as often as it is sent.
@@ -324,6 +390,7 @@ impl Model {
                 .map(|line| (text(&line["sku"]), line["quantity"].as_i64().unwrap_or(0), text(&line["price"])))
                 .collect(),
             total: text(&call.body["total"]),
+            currency: call.body["currency"].as_str().unwrap_or("EUR").to_owned(),
             status: "draft".into(),
             updated: call.now,
             ..Order::default()
@@ -341,12 +408,11 @@ impl Model {
         }
         order.updated = now;
         self.writes += 1;
-        let takes = confirms && order.closed != "cancelled";
-        let (shown, lines) = (show_order(id, order), order.lines.clone());
-        if takes {
+        let lines = (confirms && order.closed != "cancelled").then(|| order.lines.clone()).unwrap_or_default();
+        if !self.reserves() {
             self.take_off(&lines);
         }
-        answer(200, shown)
+        answer(200, show_order(self, id, &self.orders[&id]))
     }
 
     /// Gives the money back, as often as it is asked to.
@@ -363,7 +429,18 @@ impl Model {
         let is_here = order.status != "draft" && order.status != "shipped";
         let lines: Vec<_> =
             order.lines.iter().map(|(sku, quantity, price)| (sku.clone(), -quantity, price.clone())).collect();
-        if is_here {
+        if is_here && !self.reserves() {
+            self.take_off(&lines);
+        }
+    }
+
+    /// What was to leave has left.
+    pub fn ship(&mut self, id: u64, now: i64) {
+        let Some(order) = self.orders.get_mut(&id) else { return };
+        "shipped".clone_into(&mut order.status);
+        order.updated = now;
+        let lines = order.lines.clone();
+        if self.reserves() {
             self.take_off(&lines);
         }
     }
@@ -371,7 +448,7 @@ impl Model {
     fn order_look(&mut self, id: u64) -> Answer {
         let Some(order) = self.orders.get_mut(&id) else { return no_such_order() };
         order.looked = order.paid_back;
-        answer(200, show_order(id, order))
+        answer(200, show_order(self, id, &self.orders[&id]))
     }
 
     fn order_end(&mut self, id: u64, how: &str, now: i64) -> Answer {
@@ -386,7 +463,7 @@ impl Model {
         order.looked = order.paid_back;
         order.updated = now;
         self.writes += 1;
-        answer(200, show_order(id, order))
+        answer(200, show_order(self, id, &self.orders[&id]))
     }
 
     /// What is sold is no longer there.
@@ -453,29 +530,4 @@ pub fn id_of(value: &Value) -> u64 {
 fn two_decimals(price: &str) -> String {
     let (whole, cents) = price.split_once('.').unwrap_or((price, ""));
     format!("{whole}.{cents:0<2}")
-}
-
-fn date(seconds: i64) -> String {
-    DateTime::<Utc>::from_timestamp(seconds, 0).unwrap().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
-}
-
-fn show_product(id: u64, product: &Product) -> Value {
-    json!({
-        "id": id, "sku": product.sku, "name": product.name, "text": product.text, "active": product.active,
-        "updated": date(product.updated),
-    })
-}
-
-fn show_order(id: u64, order: &Order) -> Value {
-    let lines: Vec<Value> = order
-        .lines
-        .iter()
-        .enumerate()
-        .map(|(at, (sku, quantity, price))| json!({"line": at + 1, "sku": sku, "quantity": quantity, "price": price}))
-        .collect();
-    json!({
-        "id": id, "number": order.number, "customer": order.customer.unwrap_or(0), "email": order.email, "lines": lines,
-        "total": order.total, "status": order.status, "closed": order.closed, "paid_back": order.paid_back,
-        "placed": "2026-01-01T00:00:00Z", "updated": date(order.updated),
-    })
 }

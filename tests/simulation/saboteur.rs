@@ -45,6 +45,8 @@ pub enum Bug {
     ForgottenFlight,
     /// What people may edit at the target is written without a look at it.
     BlindWrite,
+    /// What is on hand is taken for what can be sold.
+    OnHandIsAvailable,
 }
 
 impl Bug {
@@ -60,6 +62,7 @@ impl Bug {
         Self::UnprovenListing,
         Self::ForgottenFlight,
         Self::BlindWrite,
+        Self::OnHandIsAvailable,
     ];
 }
 
@@ -214,6 +217,13 @@ impl SpoiltSystem {
         }
         Self { bug, inner, facts }
     }
+
+    /// What the engine is shown of a row.
+    fn spoil(&self, entity: &str, row: &mut SourceRow) {
+        if let (Bug::OnHandIsAvailable, "stock", RowBody::Json(body)) = (self.bug, entity, &mut row.body) {
+            body["reserved"] = 0.into();
+        }
+    }
 }
 
 #[async_trait]
@@ -239,6 +249,7 @@ impl System for SpoiltSystem {
             });
             page.cursor = times.max();
         }
+        page.rows.iter_mut().for_each(|row| self.spoil(request.entity, row));
         Ok(page)
     }
 
@@ -247,7 +258,9 @@ impl System for SpoiltSystem {
     }
 
     async fn read(&self, entity: &str, ids: &[String]) -> std::result::Result<Vec<SourceRow>, Failure> {
-        self.inner.read(entity, ids).await
+        let mut rows = self.inner.read(entity, ids).await?;
+        rows.iter_mut().for_each(|row| self.spoil(entity, row));
+        Ok(rows)
     }
 
     async fn find(&self, entity: &str, probe: &Probe<'_>) -> std::result::Result<Vec<SourceRow>, Failure> {

@@ -22,6 +22,7 @@ use crate::{
     clock::SimClock,
     models::{Answer, Call, Kind, Model, id_of, items},
     mood::{Mood, Trouble},
+    setting::Setting,
     witness::Witness,
 };
 
@@ -63,9 +64,9 @@ impl std::fmt::Debug for Wire {
 }
 
 impl Wire {
-    pub fn new(chance: Arc<Chance>, mood: Arc<Mood>, clock: SimClock, env: Env) -> Self {
-        let erp = Model { kind: Kind::Erp, ..Model::default() };
-        let shop = Model { kind: Kind::Shop, next: 1000, ..Model::default() };
+    pub fn new(chance: Arc<Chance>, mood: Arc<Mood>, clock: SimClock, env: Env, setting: Setting) -> Self {
+        let erp = Model { kind: Kind::Erp, setting, ..Model::default() };
+        let shop = Model { kind: Kind::Shop, setting, next: 1000, ..Model::default() };
         let models = BTreeMap::from([("erp", erp), ("shop", shop)]);
         let off = || i64::try_from(chance.below(7200)).unwrap() - 3600;
         let skew = BTreeMap::from([("erp", off()), ("shop", off())]);
@@ -88,6 +89,13 @@ impl Wire {
     /// Both sides agree, and nothing is under way.
     pub fn rest(&self) {
         self.state.lock().unwrap().witness.at_rest = true;
+    }
+
+    /// The engine knows nothing any more, and both sides have everything.
+    pub fn forget(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.witness.at_rest = true;
+        state.witness.is_forgotten = true;
     }
 
     pub fn is_calm(&self) -> bool {
@@ -157,8 +165,11 @@ impl Wire {
         let mut state = self.state.lock().unwrap();
         let State { models, witness, .. } = &mut *state;
         let (erp, shop) = (&models["erp"], &models["shop"]);
+        witness.anything_is_sent(host, call.method, call.path);
         match (host, call.method, call.path) {
             ("erp", "GET", "/stock") => witness.stock_is_listed(erp),
+            ("erp", "POST", "/orders") => witness.order_is_taken(shop, &call.body),
+            ("shop", "POST", "/prices/batch") => witness.price_is_written(shop, &call.body),
             ("shop", "POST", "/stock/batch") => witness.stock_is_written(shop, &call.body, sent),
             ("shop", "POST", "/products/batch") => {
                 for item in items(&call.body["update"]) {

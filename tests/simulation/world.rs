@@ -31,13 +31,14 @@ use crate::{
     chance::Chance,
     check::{Check, Reach},
     clock::SimClock,
-    company::{SHELF, flows},
+    company::{Growth, flows, shelf},
     database::Database,
     gate::{Base, Gate},
     lag::LaggingStore,
     life::{Life, Trade},
     mood::{Mood, Trouble},
     saboteur::{Bug, SpoiltStore, SpoiltSystem, SpoiltWire},
+    setting::Setting,
     wire::Wire,
 };
 
@@ -45,6 +46,8 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Play {
     pub bug: Option<Bug>,
+    /// Instead of the one that the seed draws.
+    pub setting: Option<Setting>,
     /// Kinds of trouble left out.
     pub without: BTreeSet<String>,
     /// The state is kept in PostgreSQL, at this URL.
@@ -56,20 +59,25 @@ pub struct Outcome {
     pub trace: Vec<String>,
 }
 
+fn trade_grows(setting: Setting) -> bool {
+    matches!(setting, Setting::Joining | Setting::Currencies)
+}
+
 fn words(fields: &Fields) -> String {
     serde_json::to_string(fields).unwrap()
 }
 
 /// Plays one seed.
 pub fn play(seed: u64, play: &Play) -> Outcome {
-    let clock = SimClock::new("2026-03-01T08:00:00Z".parse().unwrap());
+    let setting = play.setting.unwrap_or_else(|| Setting::draw(seed));
+    let clock = SimClock::new(setting.first_day());
     let env = Env { clock: Arc::new(clock.clone()), entropy: Arc::new(Chance::new(seed ^ 0xABCD)) };
     let chance = Arc::new(Chance::new(seed));
     let mood = Arc::new(Mood::draw(&chance, &play.without));
-    let trade = Trade::draw(&chance);
+    let trade = Trade::draw(&chance, setting);
     let base = Arc::new(Base::new(play.postgres.is_some()));
     let stage = Stage {
-        wire: Wire::new(Arc::new(Chance::new(seed.rotate_left(17))), mood.clone(), clock.clone(), env.clone()),
+        wire: Wire::new(Arc::new(Chance::new(seed.rotate_left(17))), mood.clone(), clock.clone(), env.clone(), setting),
         clock,
         env,
         chance,
@@ -77,7 +85,9 @@ pub fn play(seed: u64, play: &Play) -> Outcome {
         trade,
         bug: play.bug,
         tasks: runtime::Builder::new_current_thread().build().unwrap(),
-        database: Database::new(&base, play.postgres.as_deref()),
+        database: Mutex::new(Database::new(&base, play.postgres.as_deref())),
+        postgres: play.postgres.clone(),
+        growth: Mutex::new(Growth::First),
         base,
         store: Mutex::default(),
     };
@@ -96,7 +106,9 @@ struct Stage {
     bug: Option<Bug>,
     /// Where the engine's own tasks run.
     tasks: Runtime,
-    database: Database,
+    database: Mutex<Database>,
+    postgres: Option<String>,
+    growth: Mutex<Growth>,
     base: Arc<Base>,
     /// Opened anew whenever the engine starts.
     store: Mutex<Option<SharedStore>>,
@@ -136,6 +148,9 @@ impl Stage {
     fn play(&self) -> Vec<String> {
         let mut life = Life::new(&self.wire, &self.clock, &self.chance, self.trade);
         for epoch in 0..=self.chance.below(3) {
+            if epoch > 0 && trade_grows(self.trade.setting) && self.chance.hits(300) {
+                self.grow();
+            }
             self.wire.note(format!("start {epoch}"));
             self.open();
             let engine = self.engine();
@@ -158,6 +173,7 @@ impl Stage {
         }
         let mut wrong = Vec::new();
         if self.chance.hits(200) {
+            self.grow();
             self.wire.note("start for good");
             self.open();
             let engine = self.engine();
@@ -165,8 +181,7 @@ impl Stage {
             let mut running = Box::pin(engine.run(&stop));
             let until = Until { happenings: Some(4 + self.chance.below(8)), ..Until::END };
             let mut end = self.drive(running.as_mut(), &mut life, until);
-            self.wire.calm();
-            self.wire.note("calm");
+            self.calm(&mut life);
             // The longest that anything waits, and a full pull after it; mostly two full pulls do.
             for minutes in [65, 25, 25, 35] {
                 if end.is_ok() {
@@ -183,8 +198,8 @@ impl Stage {
                 wrong.push("the daemon does not come to rest".into());
             }
         }
-        self.wire.calm();
-        self.wire.note("calm");
+        self.calm(&mut life);
+        self.grow();
         // Where several daemons share a database, leases of one that crashed run out before another takes over.
         self.clock.pass(chrono::Duration::minutes(10));
         self.wire.tick();
@@ -211,6 +226,9 @@ impl Stage {
                 break;
             }
         }
+        if wrong.is_empty() && self.trade.setting == Setting::Adopted {
+            wrong.extend(self.forget(&mut life));
+        }
         wrong.extend(self.wire.uncaused());
         let store = self.store();
         if !wrong.is_empty() {
@@ -223,6 +241,35 @@ impl Stage {
             }
         }
         wrong
+    }
+
+    /// No more trouble, and nothing is left that nobody can read.
+    fn calm(&self, life: &mut Life<'_>) {
+        self.wire.calm();
+        self.wire.note("calm");
+        life.mend(usize::MAX);
+    }
+
+    /// What was wanting is added to the configuration.
+    fn grow(&self) {
+        *self.growth.lock().unwrap() = Growth::Grown;
+        if trade_grows(self.trade.setting) {
+            self.wire.note("the configuration grows");
+        }
+    }
+
+    /// All that the engine knew is lost, and both sides have everything.
+    fn forget(&self, life: &mut Life<'_>) -> Vec<String> {
+        self.wire.note("start without a state");
+        *self.store.lock().unwrap() = None;
+        *self.database.lock().unwrap() = Database::new(&self.base, self.postgres.as_deref());
+        self.open();
+        self.wire.forget();
+        match self.settle(RunKind::Full, life) {
+            Ok(left) if left.is_empty() => self.look(life, Reach::All),
+            Ok(left) => left,
+            Err(why) => vec![why],
+        }
     }
 
     fn look(&self, life: &Life<'_>, reach: Reach) -> Vec<String> {
@@ -323,7 +370,7 @@ impl Stage {
             self.wire.note(format!("approve run {}", approval.run));
             self.base.carry_out(store.decide_run(approval.run, true, self.env.now())).unwrap();
         }
-        let routes = Routes::new(flows(self.trade)).unwrap();
+        let routes = Routes::new(flows(self.trade, self.growth())).unwrap();
         for conflict in self.base.carry_out(store.conflicts(100)).unwrap() {
             let side = if self.chance.hits(500) { "erp" } else { "shop" };
             self.wire.note(format!("decide {} of record {:?}: {side}", conflict.field, conflict.record));
@@ -418,14 +465,18 @@ impl Stage {
         self.wire.tick();
     }
 
+    fn growth(&self) -> Growth {
+        *self.growth.lock().unwrap()
+    }
+
     /// Opens the store anew, as a process does that starts.
     fn open(&self) {
         *self.store.lock().unwrap() = None;
-        *self.store.lock().unwrap() = Some(self.base.open(self.database.url()));
+        *self.store.lock().unwrap() = Some(self.base.open(self.database.lock().unwrap().url()));
     }
 
     fn engine(&self) -> Engine {
-        let shelf = &*SHELF;
+        let shelf = shelf(self.trade.setting, self.growth());
         let gate = Gate::new(
             self.store(),
             self.base.clone(),
@@ -464,7 +515,7 @@ impl Stage {
             systems: shelf.manifests.iter().map(|(&name, file)| (name.to_owned(), open(name, file))).collect(),
             mappings: shelf.mappings.clone(),
             entities: shelf.entities.clone(),
-            routes: Routes::new(flows(self.trade)).unwrap(),
+            routes: Routes::new(flows(self.trade, self.growth())).unwrap(),
             limits: Limits {
                 poll: Duration::from_secs(180),
                 systems: BTreeMap::from([("erp".to_owned(), limits.clone()), ("shop".to_owned(), limits)]),

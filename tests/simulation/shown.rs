@@ -1,0 +1,54 @@
+//! How the models show what they have.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use chrono_tz::Europe::Madrid;
+use serde_json::{Value, json};
+
+use crate::models::{Customer, Model, Order, Price, Product};
+
+/// Local times name no zone: in the night in which the clock is set back two hours look alike.
+pub fn date(is_local: bool, seconds: i64) -> String {
+    let time = DateTime::<Utc>::from_timestamp(seconds, 0).unwrap();
+    if is_local {
+        return time.with_timezone(&Madrid).format("%Y-%m-%dT%H:%M:%S").to_string();
+    }
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// In the place of a name, where a row is broken: nothing that a mapping takes.
+fn name(name: &str, is_broken: bool) -> Value {
+    if is_broken { json!([name]) } else { json!(name) }
+}
+
+pub fn show_product(model: &Model, id: u64, product: &Product) -> Value {
+    json!({
+        "id": id, "sku": product.sku, "name": name(&product.name, product.broken), "text": product.text,
+        "active": product.active, "updated": date(model.writes_local_time(), product.updated),
+    })
+}
+
+pub fn show_price(id: u64, price: &Price) -> Value {
+    json!({"id": id, "sku": price.sku, "price": price.amount, "list": price.list, "currency": price.currency})
+}
+
+pub fn show_customer(model: &Model, id: u64, customer: &Customer) -> Value {
+    json!({
+        "id": id, "email": customer.email, "name": name(&customer.name, customer.broken),
+        "addresses": model.show_addresses(customer), "updated": date(model.writes_local_time(), customer.updated),
+    })
+}
+
+pub fn show_order(model: &Model, id: u64, order: &Order) -> Value {
+    let lines: Vec<Value> = order
+        .lines
+        .iter()
+        .enumerate()
+        .map(|(at, (sku, quantity, price))| json!({"line": at + 1, "sku": sku, "quantity": quantity, "price": price}))
+        .collect();
+    json!({
+        "id": id, "number": order.number, "customer": order.customer.unwrap_or(0), "email": order.email, "lines": lines,
+        "total": order.total, "currency": order.currency, "status": name(&order.status, order.broken),
+        "closed": order.closed, "paid_back": order.paid_back, "placed": "2026-01-01T00:00:00Z",
+        "updated": date(model.writes_local_time(), order.updated),
+    })
+}

@@ -1,0 +1,49 @@
+//! What happens in some settings alone.
+
+use crate::{life::Life, parts::Address};
+
+/// A date that is nobody's yet.
+const AHEAD: i64 = 400 * 24 * 3600;
+
+impl Life<'_> {
+    /// Somebody saves an article or a customer on a machine whose clock is a year ahead.
+    pub(crate) fn save_in_future(&mut self) {
+        let host = if self.chance.hits(500) { "erp" } else { "shop" };
+        let Some(id) = self.product(host) else { return };
+        self.change(host, id, "saves a year ahead", |_| {});
+        self.wire.with(host, |model| model.products.get_mut(&id).unwrap().updated += AHEAD);
+    }
+
+    fn customer(&self, host: &str) -> Option<u64> {
+        let ids: Vec<u64> = self.wire.with(host, |model| model.customers.keys().copied().collect());
+        self.among(&ids)
+    }
+
+    /// A place of a customer, at the shop or at the ERP alone.
+    pub(crate) fn new_address(&mut self, host: &'static str) {
+        let Some(customer) = self.customer(host) else { return };
+        let (city, now) = (self.words().trim().to_owned(), self.wire.now(host));
+        let id = self.wire.with(host, |model| {
+            let number = model.customers[&customer].addresses.len();
+            let code = if host == "erp" { format!("own {number}") } else { format!("place {number}") };
+            model.customers.get_mut(&customer).unwrap().updated = now;
+            model.add_address(customer, Address { code, city })
+        });
+        self.wire.note(format!("life: {host} customer {customer} has address {id}"));
+    }
+
+    /// Somebody changes one of a customer's addresses in the shop.
+    pub(crate) fn change_address(&mut self, change: impl FnOnce(String, &mut Address)) {
+        let Some(customer) = self.customer("shop") else { return };
+        let ids: Vec<u64> =
+            self.wire.with("shop", |model| model.customers[&customer].addresses.keys().copied().collect());
+        let Some(id) = self.among(&ids) else { return };
+        let (words, now) = (format!("{} {id}", self.words().trim()), self.wire.now("shop"));
+        self.wire.with("shop", |model| {
+            let customer = model.customers.get_mut(&customer).unwrap();
+            change(words, customer.addresses.get_mut(&id).unwrap());
+            customer.updated = now;
+        });
+        self.wire.note(format!("life: shop address {id} of customer {customer} changes"));
+    }
+}
