@@ -57,7 +57,7 @@ pub async fn existing_store(config: &Config) -> anyhow::Result<SharedStore> {
 /// Everything the configuration names, opened and proven to fit together; warnings are logged.
 pub fn plan(config: &Config, env: &Env) -> anyhow::Result<Plan> {
     let plan = config.open(&world(config, env)?)?;
-    for warning in &plan.warnings {
+    for warning in plan.warnings.iter().chain(&plan.refusals) {
         tracing::warn!("{warning}");
     }
     Ok(plan)

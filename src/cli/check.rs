@@ -39,6 +39,11 @@ pub async fn check(offline: bool, global: &Global, env: &Env, output: Output) ->
             format!("flow {}: {} from {} to {}", flow.name, flow.entities.join(", "), flow.from, flow.to.join(", "));
         lines.push(Line { subject: "configuration".to_owned(), what, problem: None });
     }
+    lines.extend(plan.refusals.iter().map(|refused| Line {
+        subject: "configuration".to_owned(),
+        what: "flows fit together".to_owned(),
+        problem: Some(refused.to_string()),
+    }));
     if !offline {
         lines.push(match app::store(&config).await {
             Ok(_) => Line { subject: "store".to_owned(), what: "opened".to_owned(), problem: None },

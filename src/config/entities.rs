@@ -12,6 +12,9 @@ use crate::model::{EntitySpec, FieldSpec, proof::ProofSpec};
 pub struct EntitySection {
     /// Field whose value is the record's key.
     pub key: String,
+    /// Whether each system numbers its objects by itself: equal keys of two systems then mean two objects. `false`: a key means
+    /// the same object everywhere, as an article's does. Default `true`.
+    pub numbered: Option<bool>,
     /// Field that holds the currency of the entity's amounts.
     pub money_currency: Option<String>,
     /// The fields whose amounts have to come to the total, or the object is not delivered.
@@ -24,6 +27,7 @@ impl EntitySection {
         EntitySpec {
             entity: name.to_owned(),
             key: self.key.clone(),
+            numbered: self.numbered.unwrap_or(true),
             money_currency: self.money_currency.clone(),
             proof: self.proof.clone(),
             fields: self.fields.clone(),

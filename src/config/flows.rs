@@ -41,8 +41,8 @@ pub struct FlowSection {
     #[serde(rename = "where")]
     #[schemars(with = "Option<OneOrEach<String>>")]
     pub filter: Option<Spanned<Node>>,
-    /// `entity.field` to the system that owns it, or to `shared`: then changes of both sides are merged. Fields not named
-    /// belong to `from`.
+    /// `entity.field`, or `entity` for all its fields that no line names, to the system that owns it, or to `shared`: then
+    /// changes of both sides are merged. Fields not named belong to `from`.
     #[serde(default)]
     #[schemars(with = "IndexMap<String, String>")]
     pub owners: IndexMap<Spanned<String>, Spanned<String>>,

@@ -8,6 +8,7 @@ mod layers;
 mod limits;
 mod log;
 mod open;
+mod owners;
 mod paths;
 mod redact;
 mod route;

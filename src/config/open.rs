@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use super::{
     Config, SecretSource, SystemSection,
     fit::{self, Opened},
+    owners::Owners,
     paths::folders,
     route::Names,
 };
@@ -25,14 +26,18 @@ use crate::{
 /// Everything a configuration names, opened. Nothing was sent to any system yet.
 pub struct Plan {
     pub systems: BTreeMap<String, Arc<dyn System>>,
-    /// By system and entity.
-    pub mappings: BTreeMap<(String, String), Arc<dyn Translate>>,
+    pub mappings: Mappings,
     pub entities: Arc<Entities>,
     pub routes: Routes,
     pub limits: Limits,
     /// What works, but should be otherwise.
     pub warnings: Vec<Problem>,
+    /// What `vaiven check` refuses, though a daemon that was told so goes on.
+    pub refusals: Vec<Problem>,
 }
+
+/// By system and entity.
+pub type Mappings = BTreeMap<(String, String), Arc<dyn Translate>>;
 
 impl Plan {
     /// The parts of an engine. `owner` holds the leases: unique per process.
@@ -133,6 +138,15 @@ impl Config {
         problems.extend(fit::stock(&flows, &self.sections.flows, &mappings, &self.layers).err());
         problems.extend(fit::guests(&flows, &self.sections.flows, &self.layers).err());
         problems.extend(fit::circle(&flows, &self.sections.flows, &self.layers).err());
+        let owners = Owners {
+            flows: &flows,
+            sections: &self.sections.flows,
+            mappings: &mappings,
+            entities: &entities,
+            layers: &self.layers,
+        };
+        problems.extend(owners.single().err());
+        let refusals = owners.unclear();
         let routes = Routes::new(flows).map_err(|error| {
             let (RoutesError::TwoOwners { second_flow: flow, .. }
             | RoutesError::Self_ { flow, .. }
@@ -149,6 +163,7 @@ impl Config {
                 routes,
                 limits: self.limits(),
                 warnings,
+                refusals,
             }),
             (Err(route), Err(mut error)) => {
                 error.absorb(route);
@@ -222,8 +237,8 @@ impl Config {
         registry: &Registry,
         entities: &Entities,
         problems: &mut Vec<LoadError>,
-    ) -> BTreeMap<(String, String), Arc<dyn Translate>> {
-        let mut mappings: BTreeMap<(String, String), Arc<dyn Translate>> = BTreeMap::new();
+    ) -> Mappings {
+        let mut mappings = Mappings::new();
         let mut tried = std::collections::BTreeSet::new();
         for (flow, section) in
             flows.iter().filter_map(|flow| Some((flow, self.sections.flows.get(flow.name.as_str())?)))

@@ -256,19 +256,27 @@ impl Names<'_> {
     fn owners(&self, section: &FlowSection) -> Result<BTreeMap<String, String>, LoadError> {
         let owners = section.owners.iter().map(|(path, owner)| {
             let place = self.place(path);
-            let Some((entity, field)) = path.get_ref().split_once('.') else {
-                return Err(LoadError::new(&place, format!("`{}` is not of the form entity.field", path.get_ref()))
-                    .help("for example \"product.description\""));
+            let paths = match path.get_ref().split_once('.') {
+                Some((entity, field)) => {
+                    Self::field(self.carried(section, entity, &place)?, field, &place)?;
+                    vec![path.get_ref().clone()]
+                }
+                // All fields of an entity that no line names.
+                None => {
+                    let spec = self.carried(section, path.get_ref(), &place)?;
+                    let fields = spec.fields.keys().filter(|field| **field != spec.key);
+                    let paths = fields.map(|field| format!("{}.{field}", spec.entity));
+                    paths.filter(|path| !section.owners.contains_key(path.as_str())).collect()
+                }
             };
-            Self::field(self.carried(section, entity, &place)?, field, &place)?;
             let mut ends = Self::ends(section);
             ends.push(SHARED);
             if !ends.contains(&owner.get_ref().as_str()) {
                 return Err(LoadError::unknown(&self.place(owner), "system of this flow", owner.get_ref(), ends));
             }
-            Ok((path.get_ref().clone(), owner.get_ref().clone()))
+            Ok(paths.into_iter().map(|path| (path, owner.get_ref().clone())).collect::<Vec<_>>())
         });
-        Ok(LoadError::collect(owners)?.into_iter().collect())
+        Ok(LoadError::collect(owners)?.into_iter().flatten().collect())
     }
 
     fn matches(&self, section: &FlowSection) -> Result<BTreeMap<String, Vec<MatchRule>>, LoadError> {

@@ -91,6 +91,10 @@ pub struct EntitySpec {
     pub entity: String,
     /// Field whose value is the record's key.
     pub key: String,
+    /// Whether each system numbers its objects by itself, as shops number orders: equal keys of two systems then mean two
+    /// objects. Otherwise a key means the same object everywhere, as an article's does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub numbered: bool,
     /// Field that holds the currency of the entity's amounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub money_currency: Option<String>,

@@ -204,6 +204,21 @@ impl Store for Database {
         self.replicas_of(records).await
     }
 
+    async fn newest(&self) -> Result<RecordId> {
+        self.newest().await
+    }
+
+    async fn holders(
+        &self,
+        system: &str,
+        entity: &str,
+        record: RecordId,
+        known: RecordId,
+        ids: &[String],
+    ) -> Result<BTreeMap<String, String>> {
+        self.holders(system, entity, record, known, ids).await
+    }
+
     async fn externals(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>> {
         self.externals(system, records).await
     }

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     DeliverSummary, Delivered, JobState, ReplicaWrite, Result, Verdict,
+    bound::refuse,
     brakes::{Awaited, wake_over},
     database::Database,
     queue::{lock_target, wake},
@@ -54,7 +55,7 @@ impl Database {
         &self,
         target: &str,
         entity: &str,
-        outcomes: Vec<Delivered>,
+        mut outcomes: Vec<Delivered>,
         now: DateTime<Utc>,
     ) -> Result<DeliverSummary> {
         if outcomes.is_empty() {
@@ -71,14 +72,14 @@ impl Database {
         replicas.prepare(&learnt).await?;
         let waits = self.waits(&outcomes).await?;
         let awaited = Awaited::of(&outcomes);
-        let (finished, other): (Vec<_>, Vec<_>) =
-            outcomes.iter().partition(|outcome| matches!(outcome.verdict, Verdict::Done { .. }));
-        let lines = other.into_iter().map(|outcome| line(outcome, now)).collect::<Result<Vec<_>>>()?;
-
         let mut tx = self.pool.begin("deliver").await?;
         if !waits.is_empty() || outcomes.iter().any(|outcome| outcome.replica.is_some()) {
             lock_target(&mut tx, replicas.system, !waits.is_empty()).await?;
         }
+        refuse(&mut tx, &replicas, target, &mut outcomes).await?;
+        let (finished, other): (Vec<_>, Vec<_>) =
+            outcomes.iter().partition(|outcome| matches!(outcome.verdict, Verdict::Done { .. }));
+        let lines = other.into_iter().map(|outcome| line(outcome, now)).collect::<Result<Vec<_>>>()?;
         let over = awaited.over(&mut tx).await?;
         let mut held = HashSet::with_capacity(outcomes.len());
         let finished: Vec<_> = finished.into_iter().map(|outcome| (outcome.job, outcome.fence)).collect();

@@ -21,6 +21,7 @@ use crate::{
 };
 
 mod backup;
+mod bound;
 mod brakes;
 mod database;
 mod deliver;
@@ -418,12 +419,16 @@ pub struct Intent {
     /// ended. They would pass for somebody's edit there.
     #[serde(default, skip_serializing_if = "Fields::is_empty")]
     pub shared: Fields,
+    /// Of a create: the newest record when it was first stored. An object of one that is newer may be what the create made; one
+    /// that was known before is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<RecordId>,
 }
 
 impl Intent {
     #[must_use]
     pub fn new(op: crate::port::Op, at: DateTime<Utc>) -> Self {
-        Self { op, at, done: Captures::default(), told: BTreeMap::new(), shared: Fields::new() }
+        Self { op, at, done: Captures::default(), told: BTreeMap::new(), shared: Fields::new(), known: None }
     }
 
     /// An update that may have reached the target.
@@ -874,6 +879,18 @@ pub trait Store: Send + Sync {
     async fn intend(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>>;
     /// Replicas of the records at all systems.
     async fn replicas_of(&self, records: &[RecordId]) -> Result<Vec<Replica>>;
+    /// Number of the newest record; 0 where there is none.
+    async fn newest(&self) -> Result<RecordId>;
+    /// Ids whose live object at a system is that of another record than `record`, with its key: one that was known before, numbered
+    /// `known` or lower. What is newer may be what a write about `record` has made.
+    async fn holders(
+        &self,
+        system: &str,
+        entity: &str,
+        record: RecordId,
+        known: RecordId,
+        ids: &[String],
+    ) -> Result<BTreeMap<String, String>>;
     /// The systems' ids of records: (entity, record) to id at `system`.
     async fn externals(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>>;
     /// The system's ids of parts: for (`product.variants`, key) the part's id and its owner's record.
@@ -888,7 +905,8 @@ pub trait Store: Send + Sync {
         system: &str,
         records: &[RecordId],
     ) -> Result<BTreeMap<RecordId, BTreeMap<String, BTreeMap<String, String>>>>;
-    /// One transaction, fenced per job: verdicts, target replicas, change log, attempt history; wakes parked jobs of the
+    /// One transaction, fenced per job: verdicts, target replicas, change log, attempt history. A job whose replica has the id of
+    /// another record's live object ends as dead instead, and the earlier link stays. Wakes parked jobs of the
     /// same target that wait for `missing:<entity>=<key>` (or `missing:<part>`) of something now there; a job marked
     /// "again" is queued anew instead of done.
     async fn deliver(

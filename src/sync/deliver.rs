@@ -312,8 +312,10 @@ impl Batch<'_> {
         let shared = self.parts.routes.shared(self.entity).filter(|_| learn::is_told(self));
         let mut tasks: BTreeMap<i64, Task> = tasks.into_iter().map(|task| (task.job.id, task)).collect();
         let mut intents = Vec::new();
+        let creates = tasks.values().any(|task| task.write.op == Op::Create);
+        let newest = if creates { self.parts.store.newest().await? } else { 0 };
         for (job, task) in &mut tasks {
-            if let Some(intent) = learn::intent(task, shared, now) {
+            if let Some(intent) = learn::intent(task, shared, newest, now) {
                 intents.push((*job, task.job.fence, intent.clone()));
                 task.intent = Some(intent);
             }

@@ -19,7 +19,7 @@ use crate::{
     mapping::{Fields, Pulled, Translate},
     model::{self, canonical},
     port::{Facts, Op, Written},
-    store::{Attempt, ChangeOp, Delivered, Intent, NewChange, Replica, ReplicaWrite, Result, Verdict},
+    store::{Attempt, ChangeOp, Delivered, Intent, NewChange, RecordId, Replica, ReplicaWrite, Result, Verdict},
 };
 
 /// Turns answers into replicas and closes the jobs.
@@ -148,7 +148,12 @@ fn close(
 
 /// What is to be stored before a write is sent: of a create, and of an update of `shared` fields. A create whose object is there
 /// already, of which steps are left, has told what it told.
-pub(super) fn intent(task: &Task, shared: Option<&BTreeSet<String>>, now: DateTime<Utc>) -> Option<Intent> {
+pub(super) fn intent(
+    task: &Task,
+    shared: Option<&BTreeSet<String>>,
+    newest: RecordId,
+    now: DateTime<Utc>,
+) -> Option<Intent> {
     let is_shared = |field: &&String| shared.is_some_and(|shared| shared.contains(*field));
     let shared: Fields = (task.changed.iter().filter(is_shared))
         .map(|field| (field.clone(), task.wanted.get(field).cloned().unwrap_or(Value::Null)))
@@ -162,7 +167,10 @@ pub(super) fn intent(task: &Task, shared: Option<&BTreeSet<String>>, now: DateTi
         Op::Update if !shared.is_empty() => BTreeMap::new(),
         _ => return None,
     };
-    Some(Intent { done: task.write.done.clone(), told, shared, ..Intent::new(task.write.op, now) })
+    // Whatever its earlier attempts made was seen, if at all, after the first of them.
+    let first = task.intent.as_ref().and_then(|intent| intent.known);
+    let known = (task.write.op == Op::Create).then(|| first.unwrap_or(newest));
+    Some(Intent { done: task.write.done.clone(), told, shared, known, ..Intent::new(task.write.op, now) })
 }
 
 /// Fields of an object that was created in several attempts which are wanted otherwise than its first one told them. Nothing

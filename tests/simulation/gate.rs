@@ -258,6 +258,8 @@ macro_rules! verbs {
             release(jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()>;
             hurry(later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64>;
             replicas_of(records: &[RecordId]) -> Result<Vec<Replica>>;
+            newest() -> Result<RecordId>;
+            holders(system: &str, entity: &str, record: RecordId, known: RecordId, ids: &[String]) -> Result<BTreeMap<String, String>>;
             externals(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>>;
             parts(system: &str, wanted: &[(String, String)]) -> Result<BTreeMap<(String, String), (String, RecordId)>>;
             parts_of(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, BTreeMap<String, BTreeMap<String, String>>>>;

@@ -79,7 +79,11 @@ pub(super) async fn look_up(
         };
         let wanted = Value::Object(one.wanted.clone());
         let probe = Probe { key: &one.key, since: intent.at, body: &body, wanted: &wanted };
-        match batch.system.find(batch.entity, &probe).await {
+        let found = match batch.system.find(batch.entity, &probe).await {
+            Ok(rows) => own(batch, &one, &intent, rows).await?,
+            Err(failure) => Err(failure),
+        };
+        match found {
             Ok(mut rows) if rows.len() <= 1 => {
                 if let Some(row) = rows.pop() {
                     if facts.steps {
@@ -139,6 +143,30 @@ pub(super) async fn look_up(
         }
     }
     Ok(kept)
+}
+
+/// What a lookup found, but for objects that were other records' before this create was begun: it has not made those.
+async fn own(
+    batch: &Batch<'_>,
+    one: &Known,
+    intent: &Intent,
+    mut rows: Vec<SourceRow>,
+) -> Result<std::result::Result<Vec<SourceRow>, Failure>> {
+    let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+    let record = one.job.record;
+    let known = intent.known.unwrap_or(record);
+    let holders = batch.parts.store.holders(batch.target, batch.entity, record, known, &ids).await?;
+    let Some((id, key)) = holders.iter().next() else { return Ok(Ok(rows)) };
+    rows.retain(|row| !holders.contains_key(&row.id));
+    if rows.is_empty() {
+        let text = format!(
+            "what {} finds for {} has the id {id}, which is the {} {key} there already; see whether the two are one, then retry \
+             or discard the job",
+            batch.target, one.key, batch.entity
+        );
+        return Ok(Err(Failure::new(Class::Rejected, text)));
+    }
+    Ok(Ok(rows))
 }
 
 async fn adopt_row(

@@ -4,6 +4,7 @@ mod brakes;
 mod custom;
 mod explaining;
 mod linking;
+mod owners;
 mod people;
 mod planning;
 mod remapping;

@@ -22,6 +22,8 @@ promises! {
     a_second_object_of_one_key_is_told,
     a_gone_object_gives_way_to_its_successor,
     an_object_pulled_before_its_delivery_was_committed_is_one_record,
+    an_id_that_is_another_records_already_is_refused_and_its_link_stays,
+    of_two_creates_answered_with_one_id_the_second_is_refused,
     an_object_referred_to_before_its_delivery_was_committed_is_one_record,
     texts_with_a_zero_character_do_not_stop_a_page,
     of_two_records_that_match_one_neither_is_taken,
@@ -179,6 +181,44 @@ async fn a_gone_object_gives_way_to_its_successor(backend: Backend) {
     assert_eq!(identify(store, "erp", "2", "A").await, Identified { record, taken_by: None });
     assert_eq!(pulled(store, "erp", "2", "A").await, record);
     assert_eq!(store.externals("erp", &[record]).await.unwrap()[&record], "2");
+}
+
+/// Ends jobs of products at the shop as created under these ids.
+async fn created(store: &SharedStore, ids: &[(RecordId, &str)]) -> Vec<(JobState, Option<String>)> {
+    store.enqueue(&ids.iter().map(|(record, _)| job("shop", *record)).collect::<Vec<_>>(), at(0)).await.unwrap();
+    let jobs = claim(store, "shop", at(1)).await;
+    let outcomes = ids.iter().map(|(record, id)| {
+        let job = jobs.iter().find(|job| job.record == *record).unwrap();
+        Delivered { replica: Some(replica(*record, id, "made")), ..done(job) }
+    });
+    store.deliver("shop", "product", outcomes.collect(), at(2)).await.unwrap();
+    let mut ends = Vec::new();
+    for (record, _) in ids {
+        let filter = JobFilter { record: Some(*record), ..JobFilter::default() };
+        let job = store.jobs(&filter).await.unwrap().remove(0);
+        ends.push((job.state, job.error));
+    }
+    ends
+}
+
+async fn an_id_that_is_another_records_already_is_refused_and_its_link_stays(backend: Backend) {
+    let store = &backend.store;
+    let first = pulled(store, "erp", "1", "A-1").await;
+    assert_eq!(created(store, &[(first, "7")]).await[0].0, JobState::Done);
+    let second = pulled(store, "erp", "2", "B-2").await;
+    let (state, error) = created(store, &[(second, "7")]).await.remove(0);
+    assert_eq!(state, JobState::Dead);
+    assert!(error.unwrap().contains("the id 7, which is the product A-1 there already"));
+    let ids = store.externals("shop", &[first, second]).await.unwrap();
+    assert_eq!((ids.get(&first).map(String::as_str), ids.get(&second)), (Some("7"), None));
+}
+
+async fn of_two_creates_answered_with_one_id_the_second_is_refused(backend: Backend) {
+    let store = &backend.store;
+    let (first, second) = (pulled(store, "erp", "1", "A-1").await, pulled(store, "erp", "2", "B-2").await);
+    let ends = created(store, &[(first, "SAME"), (second, "SAME")]).await;
+    assert_eq!((ends[0].0, ends[1].0), (JobState::Done, JobState::Dead));
+    assert_eq!(store.externals("shop", &[first, second]).await.unwrap().keys().collect::<Vec<_>>(), [&first]);
 }
 
 async fn an_object_pulled_before_its_delivery_was_committed_is_one_record(backend: Backend) {

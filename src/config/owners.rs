@@ -1,0 +1,140 @@
+//! Whose value counts: fields that two systems bring to one target, or that go both ways, need a word on it.
+
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+
+use super::{FlowSection, layers::Layers, open::Mappings};
+use crate::{
+    load::{LoadError, Place, Problem, Spanned},
+    model::Entities,
+    sync::Flow,
+};
+
+/// Most fields that a message names.
+const NAMED: usize = 4;
+
+/// What flows say of each other's fields.
+pub struct Owners<'a> {
+    pub flows: &'a [Flow],
+    pub sections: &'a IndexMap<Spanned<String>, FlowSection>,
+    pub mappings: &'a Mappings,
+    pub entities: &'a Entities,
+    pub layers: &'a Layers,
+}
+
+impl Owners<'_> {
+    /// Fields of the same records that two systems bring to one target, of which nobody says whose counts. Records that each
+    /// system numbers by itself are not the same, nor are those that different filters let through.
+    ///
+    /// # Errors
+    /// With the place of the second flow.
+    pub fn single(&self) -> Result<(), LoadError> {
+        let mut problems = Vec::new();
+        for (at, later) in self.flows.iter().enumerate() {
+            for earlier in self.flows[..at].iter().filter(|earlier| earlier.from != later.from) {
+                for entity in later.entities.iter().filter(|entity| earlier.entities.contains(entity)) {
+                    let is_numbered = self.entities.get(entity).is_none_or(|spec| spec.numbered);
+                    if is_numbered || are_apart(earlier, later, entity) {
+                        continue;
+                    }
+                    for target in later.to.iter().filter(|target| earlier.to.contains(target)) {
+                        let mut both = self.brought(earlier, entity, target);
+                        both.retain(|field| self.brought(later, entity, target).contains(field));
+                        if !both.is_empty() {
+                            problems.push(self.two_owners(entity, target, [earlier, later], &both));
+                        }
+                    }
+                }
+            }
+        }
+        LoadError::collect(problems.into_iter().map(Err::<(), _>)).map(|_| ())
+    }
+
+    fn two_owners(&self, entity: &str, target: &str, flows: [&Flow; 2], fields: &BTreeSet<String>) -> LoadError {
+        let [first, second] = flows;
+        let field = fields.first().map_or("", String::as_str);
+        let problem = format!(
+            "{target} is to have {} of {entity} from two systems: {} (flow {}) and {} (flow {})",
+            listed(fields),
+            first.from,
+            first.name,
+            second.from,
+            second.name
+        );
+        LoadError::new(&self.place(&second.name), problem).help(format!(
+            "say whose counts, owners = {{ \"{entity}.{field}\" = \"{}\" }}; or take {entity} out of one flow, limit it with \
+             `fields`, or let a different `where` in each flow tell their records apart",
+            first.from
+        ))
+    }
+
+    /// Fields that two flows of opposite direction both carry, of which nobody says who owns them.
+    pub fn unclear(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (at, later) in self.flows.iter().enumerate() {
+            for earlier in self.flows[..at].iter().filter(|earlier| later.to.contains(&earlier.from)) {
+                if !earlier.to.contains(&later.from) {
+                    continue;
+                }
+                for entity in later.entities.iter().filter(|entity| earlier.entities.contains(entity)) {
+                    let mut both = self.brought(earlier, entity, &later.from);
+                    both.retain(|field| self.brought(later, entity, &earlier.from).contains(field));
+                    if let Some(field) = both.first() {
+                        let message = format!(
+                            "{} of {entity} go both ways between {} and {} (flows {} and {}), and no `owners` says whose value \
+                             counts; {}'s does, since its flow stands first",
+                            listed(&both),
+                            earlier.from,
+                            later.from,
+                            earlier.name,
+                            later.name,
+                            earlier.from
+                        );
+                        let help = format!(
+                            "owners = {{ {entity} = \"{}\" }} for all of its fields, or \"{entity}.{field}\" = ... for each; \
+                             \"shared\" where both may edit it",
+                            earlier.from
+                        );
+                        problems.push(Problem { place: self.place(&later.name), message, help: Some(help) });
+                    }
+                }
+            }
+        }
+        problems
+    }
+
+    /// What a flow's source reads of an entity and this target can write, but for the key and for what somebody owns by name.
+    fn brought(&self, flow: &Flow, entity: &str, target: &str) -> BTreeSet<String> {
+        let mapping = |system: &str| self.mappings.get(&(system.to_owned(), entity.to_owned()));
+        let (Some(source), Some(sink)) = (mapping(&flow.from), mapping(target)) else { return BTreeSet::new() };
+        let key = self.entities.get(entity).map(|spec| spec.key.as_str());
+        let only = flow.fields.get(entity);
+        let is_open = |field: &&String| {
+            only.is_none_or(|only| only.contains(*field))
+                && Some(field.as_str()) != key
+                && !self.flows.iter().any(|flow| flow.owners.contains_key(&format!("{entity}.{field}")))
+        };
+        source.reads().intersection(sink.writes()).filter(is_open).cloned().collect()
+    }
+
+    fn place(&self, flow: &str) -> Place {
+        let section = self.sections.get_key_value(flow);
+        section.map_or_else(|| self.layers.start(), |(name, _)| self.layers.place(&name.span()))
+    }
+}
+
+/// Whether each flow has a filter of its own for an entity.
+fn are_apart(one: &Flow, other: &Flow, entity: &str) -> bool {
+    let filter = |flow: &Flow, name: &str| flow.filters.get(name).map(|filter| filter.text().to_owned());
+    let of = |flow: &Flow| filter(flow, entity).or_else(|| filter(flow, "*"));
+    matches!((of(one), of(other)), (Some(one), Some(other)) if one != other)
+}
+
+fn listed(fields: &BTreeSet<String>) -> String {
+    let named = fields.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match fields.len() {
+        all if all > NAMED => format!("{named} and {} more fields", all - NAMED),
+        _ => named,
+    }
+}

@@ -1,0 +1,127 @@
+//! Ids that a target gives out a second time: what is one record's object does not become another's.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Delivered, Intent, RecordId, Result, Verdict,
+    database::Database,
+    replica::Replicas,
+    sql::{Row, Tx, args, plain, rows},
+    values::parse,
+};
+use crate::failure::Class;
+
+/// Live objects of other records under these ids; a placeholder is nobody's yet.
+const HELD: &str = "SELECT j.key, k.id, k.key FROM json_each($1) j CROSS JOIN replica r CROSS JOIN record k \
+    WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0 AND r.record <> CAST(j.value->>1 AS BIGINT) \
+      AND r.gone_at IS NULL AND r.fields IS NOT NULL AND k.id = r.record AND k.key IS NOT NULL \
+      AND (k.same IS NULL OR k.same <> CAST(j.value->>1 AS BIGINT))";
+
+/// Longest part of an id that a message quotes.
+const QUOTED: usize = 60;
+
+impl Database {
+    pub(super) async fn newest(&self) -> Result<RecordId> {
+        let found =
+            self.pool.read("find the newest record", "SELECT coalesce(max(id), 0) FROM record", args![]).await?;
+        found.first().map_or(Ok(0), |row| row.int(0))
+    }
+
+    pub(super) async fn holders(
+        &self,
+        system: &str,
+        entity: &str,
+        record: RecordId,
+        known: RecordId,
+        ids: &[String],
+    ) -> Result<BTreeMap<String, String>> {
+        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
+        let lines = rows(ids.iter().map(|id| (id, record)))?;
+        let mut holders = BTreeMap::new();
+        for mut row in self.pool.read("find whose ids these are", HELD, args![lines, system, entity]).await? {
+            let (at, holder, key) = holder(&mut row)?;
+            if holder <= known {
+                holders.insert(ids[at].clone(), key);
+            }
+        }
+        Ok(holders)
+    }
+}
+
+fn holder(row: &mut Row) -> Result<(usize, RecordId, String)> {
+    Ok((row.small(0)?, row.int(1)?, row.text(2)?))
+}
+
+/// Ends deliveries as refused whose target answered with the id of an object that is another record's: its link stays. What was
+/// seen only after the intent was stored may be the very object that this delivery made, and is taken over.
+pub(super) async fn refuse(
+    tx: &mut Tx,
+    replicas: &Replicas<'_>,
+    target: &str,
+    outcomes: &mut [Delivered],
+) -> Result<()> {
+    let mut refused: Vec<(usize, String)> = Vec::new();
+    let mut given: BTreeMap<String, RecordId> = BTreeMap::new();
+    let mut lines = Vec::new();
+    for (at, outcome) in outcomes.iter().enumerate() {
+        let Some(replica) = outcome.replica.as_ref().filter(|replica| !replica.gone) else { continue };
+        let holder = *given.entry(plain(&replica.id).into_owned()).or_insert(replica.record);
+        if holder == replica.record {
+            lines.push((at, &replica.id, replica.record, outcome.job));
+        } else {
+            refused.push((at, "another one that was written together with it".to_owned()));
+        }
+    }
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let asked = rows(lines.iter().map(|(_, id, record, _)| (id, record)))?;
+    let held = tx.rows("find whose ids these are", HELD, args![asked, replicas.system, replicas.entity]).await?;
+    if !held.is_empty() {
+        let known = known(tx, lines.iter().map(|(_, _, _, job)| *job)).await?;
+        for mut row in held {
+            let (place, holder, key) = holder(&mut row)?;
+            let (at, _, record, job) = lines[place];
+            // An update makes nothing, whenever what it was answered with was first seen.
+            let made = outcomes[at].before.is_none();
+            let known = if made { known.get(&job).copied().unwrap_or(record) } else { RecordId::MAX };
+            if holder <= known {
+                refused.push((at, key));
+            }
+        }
+    }
+    for (at, key) in refused {
+        end(&mut outcomes[at], target, replicas.entity_name, &key);
+    }
+    Ok(())
+}
+
+/// By job that has begun a create: the newest record when its intent was first stored.
+async fn known(tx: &mut Tx, jobs: impl Iterator<Item = i64>) -> Result<BTreeMap<i64, RecordId>> {
+    const SQL: &str = "SELECT b.id, b.intent FROM json_each($1) j CROSS JOIN job b \
+        WHERE b.id = CAST(j.value->>0 AS BIGINT) AND b.intent IS NOT NULL";
+    let mut known = BTreeMap::new();
+    for mut row in tx.rows("read intents", SQL, args![rows(jobs.map(|job| [job]))?]).await? {
+        let job = row.int(0)?;
+        let intent: Intent = parse(&row.text(1)?, "job", "intent", || job.to_string())?;
+        if let Some(newest) = intent.known {
+            known.insert(job, newest);
+        }
+    }
+    Ok(known)
+}
+
+fn end(outcome: &mut Delivered, target: &str, entity: &str, key: &str) {
+    let id: String = outcome.replica.as_ref().map_or("", |replica| &replica.id).chars().take(QUOTED).collect();
+    let error = format!(
+        "{target} answered with the id {id}, which is the {entity} {key} there already; that link stays, and nothing is linked \
+         here. See what {target} has under this id, then retry or discard the job"
+    );
+    let class = Class::Rejected.as_str().to_owned();
+    if let Some(attempt) = &mut outcome.attempt {
+        attempt.outcome.clone_from(&class);
+        attempt.message = Some(error.clone());
+    }
+    outcome.verdict = Verdict::Dead { class, error };
+    (outcome.replica, outcome.before, outcome.change, outcome.news) = (None, None, None, false);
+}
