@@ -53,6 +53,7 @@ impl fmt::Display for Class {
 }
 
 /// The name of what a parked job waits for: `lookup:tax=IGIC7`, `missing:product=SKU-9`, `proof:order=1001`,
+/// `qualifies:price.list=trade`,
 /// `review:customer=C-77`, `paused:product=SKU-9`, `fuse:product=SKU-9`, `system:erp`, `conflict`, `brake:run-12`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -105,6 +106,19 @@ impl Cause {
     #[must_use]
     pub fn fuse(entity: &str, key: &str) -> Self {
         Self(format!("fuse:{entity}={key}"))
+    }
+
+    /// A value that says which object it is, and that the target has no place for.
+    #[must_use]
+    pub fn qualifies(entity: &str, field: &str, value: Option<&str>) -> Self {
+        let value = value.map(|value| format!("={value}")).unwrap_or_default();
+        Self(format!("qualifies:{entity}.{field}{value}"))
+    }
+
+    /// A value that the target cannot hold as long as it is what it is.
+    #[must_use]
+    pub fn unheld(entity: &str, field: &str) -> Self {
+        Self(format!("holds:{entity}.{field}"))
     }
 
     /// An object whose amounts do not come to its total.

@@ -65,6 +65,14 @@ pub fn cure(cause: &str, system: &str) -> Option<String> {
         "proof" => Some(format!(
             "goes on by itself when the {name} or its mapping changes; the two sums: vaiven explain {name} {value}"
         )),
+        "qualifies" => Some(format!(
+            "{system} would take it for another {}: keep it away by the flow's `where`, or map `{}` for {system}, then reload (SIGHUP)",
+            name.split('.').next().unwrap_or(name),
+            name.split_once('.').map_or(name, |(_, field)| field)
+        )),
+        "holds" => Some(format!(
+            "goes on by itself when the source, or {system}, says otherwise; what stands in the way: vaiven jobs list --cause {cause}"
+        )),
         "review" => Some("vaiven links review".to_owned()),
         "paused" => Some(format!("vaiven links resume {name} {value}")),
         "fuse" => Some(format!(

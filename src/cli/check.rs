@@ -44,6 +44,11 @@ pub async fn check(offline: bool, global: &Global, env: &Env, output: Output) ->
         what: "flows fit together".to_owned(),
         problem: Some(refused.to_string()),
     }));
+    lines.extend(plan.left_out.iter().map(|left_out| Line {
+        subject: "configuration".to_owned(),
+        what: left_out.to_string(),
+        problem: None,
+    }));
     if !offline {
         lines.push(match app::store(&config).await {
             Ok(_) => Line { subject: "store".to_owned(), what: "opened".to_owned(), problem: None },

@@ -41,6 +41,7 @@ pub async fn plan(args: &PlanArgs, global: &Global, env: &Env) -> anyhow::Result
     let reach = Reach { flow, kind: if args.full { RunKind::Full } else { RunKind::Delta } };
     let life = Lifecycle::listen(env)?;
     let opened = app::plan(&config, env)?;
+    let left_out: Vec<String> = opened.left_out.iter().map(ToString::to_string).collect();
     let copy = store::copy(config.store_url()?.expose_secret(), env).await?;
     let parts = run::parts(opened, copy.store.clone(), env);
     let telling = Telling {
@@ -66,7 +67,7 @@ pub async fn plan(args: &PlanArgs, global: &Global, env: &Env) -> anyhow::Result
     if global.json {
         printed(plan::write(&mut made, &mut io::stdout().lock()))?;
     } else {
-        output::line(&text(&made))?;
+        output::line(&text(&made, &left_out))?;
         if args.all {
             printed(every_write(&mut made))?;
         }
@@ -120,7 +121,7 @@ fn every_write(plan: &mut Plan) -> io::Result<()> {
     out.flush()
 }
 
-fn text(plan: &Plan) -> String {
+fn text(plan: &Plan, left_out: &[String]) -> String {
     let summary = &plan.summary;
     let scope = summary.reach.flow.as_ref().map_or_else(|| "all flows".to_owned(), |flow| format!("flow {flow}"));
     let kind = match summary.reach.kind {
@@ -170,6 +171,9 @@ fn text(plan: &Plan) -> String {
             format!("  {id}  {}", row.reason)
         }));
         parts.push(with_rest(lines, rows.count, rows.examples.len()));
+    }
+    if !left_out.is_empty() {
+        parts.push(format!("left out:\n  {}", left_out.join("\n  ")));
     }
     parts.join("\n\n")
 }

@@ -5,12 +5,15 @@ use std::{
     sync::Arc,
 };
 
+use serde::Serialize;
+
 use super::{FlowSection, layers::Layers};
 use crate::{
     load::{LoadError, Place, Problem, Spanned},
     mapping::Translate,
+    model::Entities,
     port::{Facts, Find, System},
-    sync::{DeletePolicy, Flow},
+    sync::{DeletePolicy, Flow, Routes},
 };
 
 /// Opened systems, with the names of their adapters.
@@ -131,6 +134,93 @@ pub fn stock(
         }
     }
     LoadError::collect(problems.into_iter().map(Err::<(), _>)).map(|_| ())
+}
+
+/// What sources say of which object it is, and targets have no place for: such objects will wait.
+pub fn qualified(
+    flows: &[Flow],
+    sections: &indexmap::IndexMap<Spanned<String>, FlowSection>,
+    mappings: &BTreeMap<(String, String), Arc<dyn Translate>>,
+    layers: &Layers,
+    warnings: &mut Vec<Problem>,
+) {
+    for (flow, entity, target) in ways(flows) {
+        let outline = |system: &str| mappings.get(&(system.to_owned(), entity.to_owned())).map(|one| one.outline());
+        let (Some(said), Some(held)) = (outline(&flow.from), outline(target)) else { continue };
+        let filter = flow.filters.get(entity).or_else(|| flow.filters.get("*"));
+        let filtered = |field: &str| filter.is_some_and(|filter| filter.names(field));
+        let section = sections.get(flow.name.as_str());
+        let named = section.and_then(|section| section.entities.iter().find(|one| one.get_ref() == entity));
+        let place = named.map_or_else(|| layers.start(), |entity| layers.place(&entity.span()));
+        for (field, said) in said.0.iter().filter(|(field, said)| said.reads && !filtered(field)) {
+            let Some(held) = held.0.get(field).filter(|held| held.qualifies && !held.carried && !held.is_conditional())
+            else {
+                continue;
+            };
+            let message = match (&said.fixed, &held.fixed) {
+                (Some(said), Some(held)) if said == held => continue,
+                (Some(said), Some(held)) => {
+                    format!("every {entity} of {} has {field} {said}, but {target} holds {held}: none is written", flow.from)
+                }
+                (None, Some(held)) => {
+                    format!("{target} holds {entity} of {field} {held} alone: those of {} with another wait", flow.from)
+                }
+                (_, None) => {
+                    format!("{target} has no place for {field} of {entity}: those of {} that have one wait", flow.from)
+                }
+            };
+            let help = format!("map `{field}` for {target}, or keep the others away by `where` of flow {}", flow.name);
+            warnings.push(Problem { place: place.clone(), message, help: Some(help) });
+        }
+    }
+}
+
+/// Fields of an entity that its sources fill and a target has no place for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    pub target: String,
+    pub entity: String,
+    /// `brand`, `variants.weight`
+    pub fields: BTreeSet<String>,
+}
+
+impl std::fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let fields: Vec<&str> = self.fields.iter().map(String::as_str).collect();
+        write!(f, "{} has no place for these fields of {}: {}", self.target, self.entity, fields.join(", "))
+    }
+}
+
+/// What is left out on the way, by target and entity. A field that the target owns is not meant for it.
+pub fn left_out(
+    routes: &Routes,
+    mappings: &BTreeMap<(String, String), Arc<dyn Translate>>,
+    entities: &Entities,
+) -> Vec<LeftOut> {
+    let mut all: BTreeMap<(&str, &str), BTreeSet<String>> = BTreeMap::new();
+    for (flow, entity, target) in ways(routes.flows()) {
+        let outline = |system: &str| mappings.get(&(system.to_owned(), entity.to_owned())).map(|one| one.outline());
+        let (Some(said), Some(held), Some(spec)) = (outline(&flow.from), outline(target), entities.get(entity)) else {
+            continue;
+        };
+        let fields = held.lacks(&said, spec).into_iter().filter(|path| {
+            let field = path.split('.').next().unwrap_or_default();
+            routes.owner(entity, field, &flow.from, target) != Some(target)
+        });
+        all.entry((target, entity)).or_default().extend(fields);
+    }
+    let told = all.into_iter().filter(|(_, fields)| !fields.is_empty());
+    told.map(|((target, entity), fields)| LeftOut { target: target.to_owned(), entity: entity.to_owned(), fields }).collect()
+}
+
+/// Each entity that a flow takes to a target, where the flow decides what it is there.
+fn ways(flows: &[Flow]) -> impl Iterator<Item = (&Flow, &str, &str)> {
+    flows.iter().flat_map(move |flow| {
+        flow.entities.iter().flat_map(move |entity| {
+            let whole = !flow.fields.contains_key(entity);
+            flow.to.iter().filter(move |_| whole).map(move |target| (flow, entity.as_str(), target.as_str()))
+        })
+    })
 }
 
 /// Guests can only be recognised by rules for customers.

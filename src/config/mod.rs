@@ -29,6 +29,7 @@ use serde::Deserialize;
 use crate::load::{LoadError, Node, SourceFile, Spanned};
 
 pub use entities::EntitySection;
+pub use fit::LeftOut;
 pub use flows::{FlowSection, StockSection};
 pub use layers::{Layers, Variables, variable};
 pub use limits::{LimitsSection, SystemLimitsSection};

@@ -1,13 +1,16 @@
 //! From the sections to what an engine is made of: systems opened, mappings read, flows routed, all proven to fit together.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use indexmap::IndexMap;
 use tokio::sync::Notify;
 
 use super::{
     Config, SecretSource, SystemSection,
-    fit::{self, Opened},
+    fit::{self, LeftOut, Opened},
     owners::Owners,
     paths::folders,
     route::Names,
@@ -34,6 +37,8 @@ pub struct Plan {
     pub warnings: Vec<Problem>,
     /// What `vaiven check` refuses, though a daemon that was told so goes on.
     pub refusals: Vec<Problem>,
+    /// What sources say and targets have no place for.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// By system and entity.
@@ -134,7 +139,14 @@ impl Config {
                 Err(error) => problems.push(error),
             }
         }
-        let mappings = self.mappings(&flows, &ready, &registry, &entities, &mut problems);
+        let all = self.mappings(&flows, &ready, &registry, &entities, &Told::new(), &mut problems);
+        // What a system is told follows from what the others' mappings read, which does not depend on that in turn.
+        let mappings = if problems.is_empty() {
+            self.mappings(&flows, &ready, &registry, &entities, &told(&flows, &all), &mut problems)
+        } else {
+            all
+        };
+        fit::qualified(&flows, &self.sections.flows, &mappings, &self.layers, &mut warnings);
         problems.extend(fit::stock(&flows, &self.sections.flows, &mappings, &self.layers).err());
         problems.extend(fit::guests(&flows, &self.sections.flows, &self.layers).err());
         problems.extend(fit::circle(&flows, &self.sections.flows, &self.layers).err());
@@ -157,6 +169,7 @@ impl Config {
         });
         match (routes, LoadError::collect(problems.into_iter().map(Err::<(), _>))) {
             (Ok(routes), Ok(_)) => Ok(Plan {
+                left_out: fit::left_out(&routes, &mappings, &entities),
                 systems: opened.into_iter().map(|(name, (_, system))| (name, system)).collect(),
                 mappings,
                 entities,
@@ -236,10 +249,11 @@ impl Config {
         ready: &[Ready<'_>],
         registry: &Registry,
         entities: &Entities,
+        told: &Told,
         problems: &mut Vec<LoadError>,
     ) -> Mappings {
         let mut mappings = Mappings::new();
-        let mut tried = std::collections::BTreeSet::new();
+        let mut tried = BTreeSet::new();
         for (flow, section) in
             flows.iter().filter_map(|flow| Some((flow, self.sections.flows.get(flow.name.as_str())?)))
         {
@@ -252,7 +266,8 @@ impl Config {
                         continue;
                     }
                     let place = self.layers.place(&entity.span());
-                    match mapping(system, entity.get_ref(), &place, registry, entities) {
+                    let told = told.get(&(system.name.to_owned(), entity.get_ref().clone()));
+                    match mapping(system, entity.get_ref(), &place, (registry, entities), told) {
                         Ok(mapping) => {
                             mappings.insert((system.name.to_owned(), entity.get_ref().clone()), mapping);
                         }
@@ -265,12 +280,33 @@ impl Config {
     }
 }
 
+/// Canonical fields that flows bring to a system, by system and entity.
+type Told = BTreeMap<(String, String), BTreeSet<String>>;
+
+fn told(flows: &[Flow], mappings: &BTreeMap<(String, String), Arc<dyn Translate>>) -> Told {
+    let mut told = Told::new();
+    for flow in flows {
+        for entity in &flow.entities {
+            let Some(source) = mappings.get(&(flow.from.clone(), entity.clone())) else { continue };
+            for target in &flow.to {
+                let own = |field: &str| {
+                    let path = format!("{entity}.{field}");
+                    flows.iter().find_map(|flow| flow.owners.get(&path)).is_some_and(|owner| owner == target)
+                };
+                let brought = source.reads().iter().filter(|field| flow.brings(entity, field) && !own(field));
+                told.entry((target.clone(), entity.clone())).or_default().extend(brought.cloned());
+            }
+        }
+    }
+    told
+}
+
 fn mapping(
     system: &Ready<'_>,
     entity: &str,
     place: &Place,
-    registry: &Registry,
-    entities: &Entities,
+    (registry, entities): (&Registry, &Entities),
+    told: Option<&BTreeSet<String>>,
 ) -> Result<Arc<dyn Translate>, LoadError> {
     let adapter = &system.manifest.name;
     let Some(file) = registry.mapping(adapter, entity)? else {
@@ -295,5 +331,8 @@ fn mapping(
             (table.clone(), lines.collect())
         })
         .collect();
-    Ok(Arc::new(Mapping::load(&file, spec, &plain, &lookups)?))
+    Ok(Arc::new(match told {
+        Some(told) => Mapping::load_told(&file, spec, &plain, &lookups, told)?,
+        None => Mapping::load(&file, spec, &plain, &lookups)?,
+    }))
 }

@@ -35,6 +35,8 @@ pub(super) struct Compiler<'a> {
     pub spec: &'a EntitySpec,
     pub settings: &'a Map<String, Value>,
     pub lookups: BTreeMap<String, Arc<Lookup>>,
+    /// Canonical fields that flows bring to the system; all, where none brings it anything.
+    pub told: &'a BTreeSet<String>,
 }
 
 impl<'a> Compiler<'a> {
@@ -44,6 +46,7 @@ impl<'a> Compiler<'a> {
         settings: &'a Map<String, Value>,
         written: &MappingFile,
         over: &Tables,
+        told: &'a BTreeSet<String>,
     ) -> Self {
         let names: BTreeSet<&String> = written.lookups.keys().chain(over.keys()).collect();
         let lookups = names
@@ -54,7 +57,7 @@ impl<'a> Compiler<'a> {
                 (name.clone(), Arc::new(Lookup::new(name, own, over.get(name))))
             })
             .collect();
-        Self { file, spec, settings, lookups }
+        Self { file, spec, settings, lookups, told }
     }
 
     pub(super) fn place<T>(&self, value: &Spanned<T>) -> Place {
@@ -62,7 +65,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn known(&self, names: &[&'static str]) -> Known {
-        Known::of(names.iter().copied()).and(self.settings.keys().cloned())
+        Known::of(names.iter().copied().chain(["told"])).and(self.settings.keys().cloned())
     }
 
     pub(super) fn push_known(&self) -> Known {
@@ -111,6 +114,7 @@ impl<'a> Compiler<'a> {
             text.as_ref().map(|text| Expr::compile(text.get_ref(), &self.place(text), known)).transpose()
         };
         let (pull, push) = (expr(&table.pull, &pull_known)?, expr(&table.push, &push_known)?);
+        let holds = expr(&table.holds, &self.known(&["value", "wanted", "root", "here"]))?;
         let target = match &table.push_to {
             Some(to) => Some(self.path(to.get_ref(), &self.place(to))?),
             None => match &source {
@@ -167,6 +171,7 @@ impl<'a> Compiler<'a> {
             constant,
             pull,
             push,
+            holds,
             convert,
             none: table.none.iter().map(|value| value.get_ref().to_json()).collect(),
             zone: zone.transpose()?,
@@ -217,7 +222,9 @@ impl<'a> Compiler<'a> {
     }
 
     pub(super) fn scope(&self) -> Scope<'static> {
-        self.settings.iter().fold(Scope::new(), |scope, (name, value)| scope.with_owned(name.clone(), value.clone()))
+        let told = self.told.iter().map(|field| Value::from(field.as_str())).collect::<Value>();
+        let settings = self.settings.iter();
+        settings.fold(Scope::new(), |scope, (name, value)| scope.with_owned(name.clone(), value.clone())).with_owned("told", told)
     }
 
     fn convert(

@@ -60,9 +60,14 @@ pub struct RuleTable {
     /// Where it is sent, if not to `from`.
     #[schemars(with = "Option<String>")]
     pub push_to: Option<Spanned<String>>,
-    /// Constant on pull, never pushed.
+    /// Constant on pull, never pushed. Of a field that qualifies it is all the system can hold: an object with another value is
+    /// not written there.
     #[schemars(with = "Option<serde_json::Value>")]
     pub value: Option<Spanned<Node>>,
+    /// Whether the system can hold the value, asked of `value`, `wanted`, `root` (as the sources say it) and `here` (as the system
+    /// is known to hold it). Where it gives `false`, or a text that says why, the object is not written there.
+    #[schemars(with = "Option<String>")]
+    pub holds: Option<Spanned<String>>,
     /// Table that translates the value.
     #[schemars(with = "Option<String>")]
     pub lookup: Option<Spanned<String>>,

@@ -4,6 +4,7 @@ pub mod check;
 mod compile;
 mod file;
 mod lookup;
+mod outline;
 mod pull;
 mod push;
 mod rule;
@@ -15,6 +16,7 @@ use serde_json::{Map, Value};
 
 pub use file::MappingFile;
 pub use lookup::Tables;
+pub use outline::{Held, Misfit, Outline};
 pub use translate::Mapping;
 
 use crate::failure::Failure;
@@ -86,6 +88,17 @@ pub trait Translate: Send + Sync {
 
     /// Canonical fields this mapping fills on a pull; others say nothing about the target.
     fn reads(&self) -> &BTreeSet<String>;
+
+    /// What an object says of which one it is, and the target has no place for: it must not be written there. `here` is what
+    /// the target is known to hold of it.
+    fn misfits(&self, _said: &Fields, _here: Option<&Fields>) -> Vec<Misfit> {
+        Vec::new()
+    }
+
+    /// What is read, written and held fixed, for the checks of a configuration.
+    fn outline(&self) -> Outline {
+        Outline::default()
+    }
 
     /// What must be known of the target before `wanted` can be pushed.
     fn needs(&self, wanted: &Fields) -> Needs;

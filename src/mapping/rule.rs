@@ -10,7 +10,7 @@ use super::{
     lookup::Lookup,
 };
 use crate::{
-    expr::{Expr, Path},
+    expr::{Expr, Path, Scope},
     load::Place,
     model::Kind,
 };
@@ -29,6 +29,8 @@ pub(super) struct Rule {
     pub constant: Option<Value>,
     pub pull: Option<Expr>,
     pub push: Option<Expr>,
+    /// Whether the system can hold the value.
+    pub holds: Option<Expr>,
     pub convert: Convert,
     pub none: Vec<Value>,
     pub zone: Option<Tz>,
@@ -89,6 +91,16 @@ pub(super) enum Item {
 }
 
 impl Rule {
+    /// What the field is at the system whatever the row: a constant, or an expression that asks nothing of the row.
+    pub(super) fn fixed(&self, settings: &Scope<'_>) -> Option<Value> {
+        let asks_row = |pull: &Expr| ["value", "row", "root"].iter().any(|name| pull.names(name));
+        let pulled = || {
+            let pull = self.pull.as_ref().filter(|pull| matches!(self.source, Source::Row) && !asks_row(pull))?;
+            pull.eval(settings).ok()
+        };
+        self.constant.clone().or_else(pulled).filter(|_| !self.writes)
+    }
+
     /// Whether this rule or one inside it satisfies `test`.
     pub(super) fn any(&self, test: &dyn Fn(&Rule) -> bool) -> bool {
         test(self)

@@ -445,3 +445,68 @@ proptest! {
         let _ = mapping.needs(row.as_object().unwrap());
     }
 }
+
+fn told_price(told: &[&str]) -> Mapping {
+    let text = include_str!("../../mappings/woocommerce/price.toml");
+    let settings = json!({ "price_list": "retail", "currency": "EUR", "tax_included": true });
+    let told = told.iter().map(|field| (*field).to_owned()).collect();
+    let spec = Entities::builtin().get("price").unwrap().clone();
+    let file = SourceFile::new("price.toml", text);
+    Mapping::load_told(&file, &spec, settings.as_object().unwrap(), &Tables::new(), &told).unwrap()
+}
+
+fn on_sale() -> Value {
+    json!({ "sku": "A", "regular_price": "20", "sale_price": "18", "date_on_sale_from": "2027-02-01T00:00:00",
+        "date_on_sale_to": "2027-02-10T23:59:59" })
+}
+
+#[test]
+fn a_sale_that_no_flow_brings_is_the_shops_own_and_stays_out_of_every_write() {
+    let price = told_price(&["sku", "amount", "list", "currency", "tax_included"]);
+    let pulled = pull(&price, &on_sale());
+    assert_eq!((&pulled["amount"], &pulled["sale"]["amount"], pulled.get("compare_at")), (&json!("20"), &json!("18"), None));
+    assert_eq!(pulled["sale"]["valid_until"], "2027-02-10");
+    assert_eq!(push(&price, &pulled), json!({ "sku": "A", "regular_price": "20" }));
+    let here = object(&pulled);
+    let told = price.misfits(&object(&json!({ "amount": "15" })), Some(&here));
+    assert!(told[0].reason.as_deref().unwrap().contains("18"), "{told:?}");
+    assert_eq!(price.misfits(&object(&json!({ "amount": "18" })), Some(&here)), []);
+}
+
+#[test]
+fn a_reduction_with_its_days_goes_to_the_shop_as_a_sale_and_comes_back_as_it_was() {
+    let price = told_price(&["sku", "amount", "compare_at", "valid_from", "valid_until"]);
+    let wanted = json!({ "sku": "A", "amount": "18", "compare_at": "20", "valid_from": "2027-02-01", "valid_until": "2027-02-10" });
+    assert_eq!(push(&price, &wanted), on_sale());
+    let pulled = pull(&price, &on_sale());
+    for field in ["amount", "compare_at", "valid_from", "valid_until"] {
+        assert_eq!(pulled[field], wanted[field], "{field}");
+    }
+    // A price of which only the days are known has no place.
+    let dated = object(&json!({ "amount": "7", "valid_from": "2027-06-01" }));
+    assert_eq!(price.misfits(&dated, None).iter().map(|one| one.path.as_str()).collect::<Vec<_>>(), ["valid_from"]);
+    let ended = update(&price, &json!({ "sku": "A", "amount": "20" }), &["amount", "compare_at", "valid_from"]);
+    assert_eq!(ended, json!({ "regular_price": "20", "sale_price": "", "date_on_sale_from": "" }));
+}
+
+#[test]
+fn what_a_mapping_has_no_place_for_is_told_by_path() {
+    let target = mapping("price", "key = 'sku'\n[fields]\nsku = 'sku'\nlist = { value = 'retail' }\n\
+        amount = { from = 'p', push = 'in_euros(value, wanted.currency)', pull = 'value' }\n"
+        .replace("in_euros(value, wanted.currency)", "if wanted.currency == \"EUR\" { value } else { value }").as_str());
+    let said = json!({ "list": "trade", "amount": "6", "currency": "USD", "group": "A", "breaks": [{ "minimum": "5", "amount": "5" }] });
+    let misfits = target.misfits(&object(&said), None);
+    let paths: Vec<&str> = misfits.iter().map(|one| one.path.as_str()).collect();
+    assert_eq!(paths, ["list", "group", "breaks"], "the currency is converted by a rule that names it");
+    assert_eq!((misfits[0].value.as_deref(), misfits[0].held.as_deref()), (Some("trade"), Some("retail")));
+}
+
+#[test]
+fn fields_that_a_target_lacks_are_listed_at_any_depth() {
+    let source = mapping("product", "key = 'sku'\n[fields]\nsku = 'sku'\nbrand = 'brand'\n[fields.variants]\nfrom = 'vs'\n\
+        [fields.variants.each.fields]\nsku = 'sku'\nweight = 'kg'\nbarcode = 'ean'\n");
+    let target = mapping("product", "key = 'sku'\n[fields]\nsku = 'sku'\n[fields.variants]\nfrom = 'vs'\n\
+        [fields.variants.each.fields]\nsku = 'sku'\nbarcode = 'ean'\n");
+    let lacks = target.outline().lacks(&source.outline(), target.spec());
+    assert_eq!(lacks, ["brand", "variants.weight"]);
+}

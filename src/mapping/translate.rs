@@ -9,6 +9,7 @@ use super::{
     compile::Compiler,
     file::MappingFile,
     lookup::Tables,
+    outline::{Misfit, Outline},
     pull::{Pull, rejected},
     push::{Absent, Asked, Push, needs},
     rule::{Convert, Rule},
@@ -36,6 +37,7 @@ pub struct Mapping {
     asks: bool,
     /// Whether the ids of an object's own parts are sent or asked for.
     own_parts: bool,
+    outline: Outline,
     version: u64,
 }
 
@@ -54,8 +56,19 @@ impl Mapping {
         settings: &Map<String, Value>,
         lookups: &Tables,
     ) -> Result<Self, LoadError> {
+        Self::load_told(file, spec, settings, lookups, &spec.fields.keys().cloned().collect())
+    }
+
+    /// The same for a system that flows bring just the fields `told` to, which expressions know by that name.
+    pub fn load_told(
+        file: &Arc<SourceFile>,
+        spec: &Arc<EntitySpec>,
+        settings: &Map<String, Value>,
+        lookups: &Tables,
+        told: &BTreeSet<String>,
+    ) -> Result<Self, LoadError> {
         let written: MappingFile = load::parse(file)?;
-        let compiler = Compiler::new(file, spec, settings, &written, lookups);
+        let compiler = Compiler::new(file, spec, settings, &written, lookups, told);
         let key_place = compiler.place(&written.key);
         let key = match Path::parse(written.key.get_ref(), false) {
             Some(path) => Key::Path(path),
@@ -83,10 +96,25 @@ impl Mapping {
             // What is sent depends on the key, so the engine has to hand it over.
             writes.insert(spec.key.clone());
         }
-        let version = version(file, spec, settings, lookups);
+        let version = version(file, spec, settings, lookups, told);
         let settings = compiler.scope();
+        let outline = Outline::of(spec, &rules, &settings);
         let spec = Arc::clone(spec);
-        Ok(Self { spec, key, key_place, rules, on_create, always, settings, reads, writes, asks, own_parts, version })
+        Ok(Self {
+            spec,
+            key,
+            key_place,
+            rules,
+            on_create,
+            always,
+            settings,
+            reads,
+            writes,
+            asks,
+            own_parts,
+            outline,
+            version,
+        })
     }
 
     /// The entity it is a mapping of.
@@ -176,6 +204,14 @@ impl Translate for Mapping {
         &self.reads
     }
 
+    fn misfits(&self, said: &Fields, here: Option<&Fields>) -> Vec<Misfit> {
+        self.outline.misfits(&self.spec, said, here, &self.settings)
+    }
+
+    fn outline(&self) -> Outline {
+        self.outline.clone()
+    }
+
     fn needs(&self, wanted: &Fields) -> Needs {
         needs(&self.spec, wanted, self.own_parts)
     }
@@ -202,7 +238,13 @@ fn merge(into: &mut Map<String, Value>, members: Map<String, Value>) {
 }
 
 /// Changes with everything that shapes an object, and with nothing else.
-fn version(file: &SourceFile, spec: &EntitySpec, settings: &Map<String, Value>, lookups: &Tables) -> u64 {
+fn version(
+    file: &SourceFile,
+    spec: &EntitySpec,
+    settings: &Map<String, Value>,
+    lookups: &Tables,
+    told: &BTreeSet<String>,
+) -> u64 {
     let mut hasher = blake3::Hasher::new();
     // Counts up when the same mapping makes something else of a row.
     hasher.update(b"mapping 1\0").update(file.text.as_bytes()).update(b"\0");
@@ -210,6 +252,11 @@ fn version(file: &SourceFile, spec: &EntitySpec, settings: &Map<String, Value>, 
     canonical::hash_into(&as_json(serde_json::to_value(spec)), &mut hasher);
     canonical::hash_into(&Value::Object(settings.clone()), &mut hasher);
     canonical::hash_into(&as_json(serde_json::to_value(lookups)), &mut hasher);
+    if file.text.contains("told") {
+        told.iter().for_each(|field| {
+            hasher.update(field.as_bytes()).update(b"\0");
+        });
+    }
     let mut first = [0; 8];
     hasher.finalize_xof().fill(&mut first);
     u64::from_le_bytes(first)

@@ -59,6 +59,10 @@ pub struct FieldSpec {
     /// Holds data of a person: never shown or logged unless asked for.
     #[serde(default)]
     pub personal: bool,
+    /// Says which object this is (the list of a price, the currency of amounts): never left out for a system that has no place
+    /// for it. The field of `money_currency` always does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub qualifies: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doc: Option<String>,
     /// For `ref`: the entity referred to.
@@ -120,7 +124,7 @@ impl EntitySpec {
         if !self.fields.contains_key(&self.key) {
             problems.push(format!("the key `{}` is not among the fields", self.key));
         }
-        let has_money = self.fields.values().any(FieldSpec::holds_money);
+        let has_money = self.fields.values().any(|field| field.holds(Kind::Money));
         match &self.money_currency {
             Some(field) if self.fields.get(field).is_none_or(|field| field.kind != Kind::Currency) => {
                 problems.push(format!("`money_currency` names `{field}`, which is not a field of kind currency"));
@@ -141,6 +145,12 @@ impl EntitySpec {
         problems
     }
 
+    /// Whether a field at the top says which object it is.
+    #[must_use]
+    pub fn qualifies(&self, field: &str) -> bool {
+        self.money_currency.as_deref() == Some(field) || self.fields.get(field).is_some_and(|field| field.qualifies)
+    }
+
     /// Whether the amounts of an object come to its total; nothing where its entity asks for no proof.
     #[must_use]
     pub fn prove(&self, object: &Map<String, Value>) -> Option<Proved> {
@@ -150,10 +160,12 @@ impl EntitySpec {
 }
 
 impl FieldSpec {
-    fn holds_money(&self) -> bool {
-        self.kind == Kind::Money
-            || self.of.iter().any(|of| of.holds_money())
-            || self.fields.values().any(Self::holds_money)
+    /// Whether the field, or a member of it at any depth, is of this kind.
+    #[must_use]
+    pub fn holds(&self, kind: Kind) -> bool {
+        self.kind == kind
+            || self.of.iter().any(|of| of.holds(kind))
+            || self.fields.values().any(|field| field.holds(kind))
     }
 
     fn problems(&self, path: &str, problems: &mut Vec<String>) {

@@ -20,6 +20,7 @@ mod prepare;
 mod proven;
 mod publish;
 mod pull;
+mod qualify;
 mod reader;
 mod routes;
 mod scope;

@@ -134,7 +134,8 @@ impl Routes {
     }
 
     /// The system that owns a field between a source and a target.
-    pub(super) fn owner(&self, entity: &str, field: &str, source: &str, target: &str) -> Option<&str> {
+    #[must_use]
+    pub fn owner(&self, entity: &str, field: &str, source: &str, target: &str) -> Option<&str> {
         let path = format!("{entity}.{field}");
         self.flows
             .iter()
@@ -205,7 +206,8 @@ impl Flow {
     }
 
     /// Whether the flow carries this field of an entity it carries.
-    pub(super) fn brings(&self, entity: &str, field: &str) -> bool {
+    #[must_use]
+    pub fn brings(&self, entity: &str, field: &str) -> bool {
         self.fields.get(entity).is_none_or(|only| only.contains(field))
     }
 

@@ -19,7 +19,7 @@ use crate::{
     sync::{
         DriftPolicy, MissingPolicy,
         deliver::Batch,
-        engine, flight, guests, learn, outcome, proven, publish, pull,
+        engine, flight, guests, learn, outcome, proven, publish, pull, qualify,
         wanted::{self, Agreed, Says, Side, Wanted},
     },
 };
@@ -240,6 +240,13 @@ pub(super) fn decide(
             gone_at: None,
             written: 0,
         });
+    }
+    if let Wanted::Fields(_) = wanted
+        && let Err(failure) =
+            qualify::qualify(parts, mapping, (batch.entity, batch.target), replicas, here.as_ref())
+    {
+        settle(prepared, batch, &job, &failure);
+        return None;
     }
     let gone_key = parts.entities.get(batch.entity).map_or("", |spec| spec.key.as_str());
     let (wanted, op) = match wanted {

@@ -10,6 +10,7 @@ mod mapping;
 mod merging;
 mod money;
 mod planning;
+mod qualifying;
 mod stock;
 mod stopping;
 mod telling;

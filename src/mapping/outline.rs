@@ -1,0 +1,258 @@
+//! What a mapping reads, writes and holds fixed, field by field: for proving that flows lose nothing on the way, and for
+//! refusing an object that its target would take for another one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+
+use super::{
+    Fields,
+    rule::{Convert, Item, Rule},
+};
+use crate::{
+    expr::{Expr, Scope, text_of},
+    load::Place,
+    model::{self, EntitySpec, FieldSpec},
+};
+
+/// Fields of an object (or of its members), by name.
+#[derive(Clone, Debug, Default)]
+pub struct Outline(pub BTreeMap<String, Held>);
+
+/// What becomes of one field at a system.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    pub reads: bool,
+    /// Written, or asked for by what is written for another field.
+    pub carried: bool,
+    /// The only value it can have there, in canonical form.
+    pub fixed: Option<Value>,
+    pub qualifies: bool,
+    /// Where the mapping says so; absent where it does not speak of the field.
+    pub place: Option<Place>,
+    /// Members of an object, or of a list's items, where each is mapped by a rule of its own.
+    pub members: Option<Outline>,
+    holds: Option<Expr>,
+}
+
+/// A value that a system has no place for: of a field that says which object it is, or by the mapping's own condition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Misfit {
+    /// `currency`, `rates.currency`
+    pub path: String,
+    /// Absent for a list or an object, and for personal data.
+    pub value: Option<String>,
+    /// All that the system can hold, or is known to hold instead.
+    pub held: Option<String>,
+    /// Why it cannot be held, in the mapping's own words.
+    pub reason: Option<String>,
+    pub qualifies: bool,
+    pub place: Option<Place>,
+}
+
+impl Outline {
+    pub(super) fn of(spec: &EntitySpec, rules: &[Rule], settings: &Scope<'_>) -> Self {
+        let mut outline = Self::level(&spec.fields, rules, settings, true);
+        if let Some(currency) = spec.money_currency.as_ref().and_then(|field| outline.0.get_mut(field)) {
+            currency.qualifies = true;
+        }
+        outline
+    }
+
+    fn level(specs: &IndexMap<String, FieldSpec>, rules: &[Rule], settings: &Scope<'_>, top: bool) -> Self {
+        let mut asked = BTreeSet::new();
+        for rule in rules {
+            collect(rule, top, &mut asked);
+        }
+        let held = |(name, spec): (&String, &FieldSpec)| {
+            let rule = rules.iter().find(|rule| rule.name == *name);
+            let own = rule.is_some_and(|rule| rule.writes);
+            let members = rule.filter(|rule| rule.push.is_none() && !asked.contains(name)).and_then(|rule| {
+                match (&rule.convert, &spec.of) {
+                    (Convert::Object(rules), _) => Some(Self::level(&spec.fields, rules, settings, false)),
+                    (Convert::Each(each), Some(of)) => match &each.item {
+                        Item::Object(rules) => Some(Self::level(&of.fields, rules, settings, false)),
+                        Item::One(_) => None,
+                    },
+                    _ => None,
+                }
+            });
+            let fixed = rule.and_then(|rule| rule.fixed(settings)).and_then(|value| normal(name, spec, value));
+            let held = Held {
+                reads: rule.is_some_and(|rule| rule.reads),
+                carried: own || asked.contains(name),
+                fixed,
+                qualifies: spec.qualifies,
+                place: rule.map(|rule| rule.place.clone()),
+                members,
+                holds: rule.and_then(|rule| rule.holds.clone()),
+            };
+            (name.clone(), held)
+        };
+        Self(specs.iter().map(held).collect())
+    }
+
+    /// What `said` tells of which object it is, and the system has no place for. `here` is what the system is known to hold:
+    /// what a mapping reads and does not write has to be the same there.
+    pub(super) fn misfits(
+        &self,
+        spec: &EntitySpec,
+        said: &Fields,
+        here: Option<&Fields>,
+        settings: &Scope<'_>,
+    ) -> Vec<Misfit> {
+        let mut misfits = Vec::new();
+        let (root, there) = (Value::Object(said.clone()), Value::Object(here.cloned().unwrap_or_default()));
+        let scope = settings.child().with("root", &root).with("here", &there);
+        self.compare(&spec.fields, said, here, &scope, "", &mut misfits);
+        misfits
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one level of a walk over two trees")]
+    fn compare(
+        &self,
+        specs: &IndexMap<String, FieldSpec>,
+        said: &Map<String, Value>,
+        here: Option<&Fields>,
+        scope: &Scope<'_>,
+        at: &str,
+        misfits: &mut Vec<Misfit>,
+    ) {
+        for (name, spec) in specs {
+            let Some((held, value)) = self.0.get(name).zip(said.get(name).filter(|value| !model::empty(value))) else {
+                continue;
+            };
+            let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+            if let Some((known, reason)) = held.refuses(said, value, here.and_then(|here| here.get(name)), scope) {
+                let shown = |value: &Value| text_of(value).filter(|_| !spec.personal);
+                misfits.push(Misfit {
+                    path,
+                    value: shown(value),
+                    held: known.and_then(shown),
+                    reason,
+                    qualifies: held.qualifies,
+                    place: held.place.clone(),
+                });
+                continue;
+            }
+            let Some(members) = held.members.as_ref().filter(|_| held.carried) else { continue };
+            match (value, &spec.of) {
+                (Value::Object(value), _) => members.compare(&spec.fields, value, None, scope, &path, misfits),
+                (Value::Array(items), Some(of)) => {
+                    for item in items.iter().filter_map(Value::as_object) {
+                        members.compare(&of.fields, item, None, scope, &path, misfits);
+                    }
+                }
+                _ => {}
+            }
+        }
+        misfits.dedup();
+    }
+
+    /// Paths of what `source` reads and this mapping has no place for. Keys are no news to a system, and what qualifies has a
+    /// warning of its own.
+    #[must_use]
+    pub fn lacks(&self, source: &Self, spec: &EntitySpec) -> Vec<String> {
+        let mut paths = Vec::new();
+        self.missing(source, &spec.fields, Some(&spec.key), "", &mut paths);
+        paths
+    }
+
+    fn missing(
+        &self,
+        source: &Self,
+        specs: &IndexMap<String, FieldSpec>,
+        key: Option<&String>,
+        at: &str,
+        paths: &mut Vec<String>,
+    ) {
+        for (name, spec) in specs.iter().filter(|(name, _)| Some(*name) != key) {
+            let Some(told) = source.0.get(name).filter(|told| told.reads) else { continue };
+            let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+            match self.0.get(name) {
+                Some(held) if held.carried => {
+                    if let (Some(told), Some(members)) = (&told.members, &held.members) {
+                        let inner = spec.of.as_deref().map_or(&spec.fields, |of| &of.fields);
+                        members.missing(told, inner, spec.key.as_ref(), &path, paths);
+                    }
+                }
+                Some(held) if held.qualifies => {}
+                _ => paths.push(path),
+            }
+        }
+    }
+}
+
+impl Held {
+    /// Whether it depends on the value if the system can hold it.
+    #[must_use]
+    pub fn is_conditional(&self) -> bool {
+        self.holds.is_some()
+    }
+
+    /// What stands in the value's place, and why, where the system cannot hold it as it is; `there` is what it is known to hold.
+    fn refuses<'a>(
+        &'a self,
+        said: &Map<String, Value>,
+        value: &Value,
+        there: Option<&'a Value>,
+        scope: &Scope<'_>,
+    ) -> Option<(Option<&'a Value>, Option<String>)> {
+        let there = there.filter(|_| self.reads && !self.carried);
+        if let Some(holds) = &self.holds {
+            let wanted = Value::Object(said.clone());
+            let scope = scope.child().with("wanted", &wanted).with("value", value);
+            match holds.eval(&scope) {
+                Ok(Value::Bool(true)) => {}
+                Ok(Value::String(reason)) => return Some((None, Some(reason))),
+                Ok(_) => return Some((there, None)),
+                // A condition that cannot be told holds nothing: the object waits, and is seen to.
+                Err(error) => return Some((there, Some(error.to_string()))),
+            }
+        }
+        if !self.qualifies {
+            return None;
+        }
+        let known = self.fixed.as_ref().or(there);
+        let is_held = self.holds.is_some() || self.carried || known == Some(value);
+        (!is_held || there.is_some_and(|there| there != value)).then_some((there.or(known), None))
+    }
+}
+
+/// Names of fields at this level that a rule's `push`, or one inside it, asks for by name.
+fn collect(rule: &Rule, top: bool, asked: &mut BTreeSet<String>) {
+    if rule.writes {
+        asked.extend(asked_for(rule, "wanted").into_iter().flatten());
+    }
+    if !top {
+        return;
+    }
+    let inner: &[Rule] = match &rule.convert {
+        Convert::Object(rules) => rules,
+        Convert::Each(each) => match &each.item {
+            Item::Object(rules) => rules,
+            Item::One(one) => std::slice::from_ref(one),
+        },
+        _ => &[],
+    };
+    asked.extend(std::iter::once(rule).chain(inner).filter_map(|rule| asked_for(rule, "root")).flatten());
+}
+
+fn asked_for(rule: &Rule, variable: &str) -> Option<BTreeSet<String>> {
+    rule.push.as_ref().and_then(|push| push.members(variable))
+}
+
+/// A constant in canonical form; nothing where it does not fit its field.
+fn normal(name: &str, spec: &FieldSpec, value: Value) -> Option<Value> {
+    let alone = EntitySpec {
+        entity: String::new(),
+        key: String::new(),
+        money_currency: None,
+        proof: None,
+        fields: IndexMap::from([(name.to_owned(), spec.clone())]),
+    };
+    let mut fields = Map::from_iter([(name.to_owned(), value)]);
+    model::normalize(&alone, &mut fields).ok()?;
+    fields.remove(name)
+}

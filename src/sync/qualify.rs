@@ -1,0 +1,82 @@
+//! A target is told of an object only where it can tell it from others: a price of another list, currency or day than the
+//! target has a place for waits, whatever its amount.
+
+use super::engine::Parts;
+use crate::{
+    failure::{Cause, Class, Failure},
+    mapping::{Fields, Misfit, Translate},
+    model::Kind,
+    store::Replica,
+    sync::{Flow, SHARED},
+};
+
+/// Refuses to write an object whose qualifying fields, as the sources say them, the target has no place for. A flow that only
+/// brings back fields which say nothing of amounts is not asked.
+///
+/// # Errors
+/// `unmapped`, on cause `qualifies:price.list=trade`, with what the target holds instead.
+pub(super) fn qualify(
+    parts: &Parts,
+    mapping: &dyn Translate,
+    at: (&str, &str),
+    replicas: &[Replica],
+    here: Option<&Replica>,
+) -> Result<(), Failure> {
+    let (entity, target) = at;
+    for flow in parts.routes.to(target, entity) {
+        let live = |replica: &&Replica| replica.system == flow.from && replica.gone_at.is_none();
+        let Some(source) = replicas.iter().find(live).filter(|source| !source.fields.is_empty()) else { continue };
+        if !decides(parts, flow, entity, target, here.is_none()) || !parts.admits(flow, entity, &source.fields)? {
+            continue;
+        }
+        let Some(reads) = parts.mapping(&flow.from, entity).map(|mapping| mapping.reads()) else { continue };
+        let said: Fields = (source.fields.iter().filter(|(field, _)| reads.contains(*field)))
+            .map(|(field, value)| (field.clone(), value.clone()))
+            .collect();
+        if let Some(misfit) = mapping.misfits(&said, here.map(|here| &here.fields)).into_iter().next() {
+            return Err(refusal(entity, target, &flow.from, misfit));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a flow says what the object is: it makes it, or brings amounts of it that its source owns.
+fn decides(parts: &Parts, flow: &Flow, entity: &str, target: &str, is_new: bool) -> bool {
+    let routes = &parts.routes;
+    if routes.leading(entity, &flow.from, target).is_some_and(|leading| leading.name == flow.name) {
+        return true;
+    }
+    if is_new {
+        return !flow.fields.contains_key(entity);
+    }
+    let Some(spec) = parts.entities.get(entity) else { return false };
+    let amounts = spec.fields.iter().filter(|(_, field)| field.holds(Kind::Money)).map(|(name, _)| name);
+    amounts.filter(|name| flow.brings(entity, name)).any(|name| {
+        let owner = routes.owner(entity, name, &flow.from, target);
+        owner.is_some_and(|owner| owner == flow.from || owner == SHARED)
+    })
+}
+
+fn refusal(entity: &str, target: &str, source: &str, misfit: Misfit) -> Failure {
+    let Misfit { path, value, held, reason, qualifies, place } = misfit;
+    if !qualifies {
+        let said = value.as_ref().map(|value| format!(" {value}")).unwrap_or_default();
+        let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
+        let why = reason.unwrap_or_else(|| "its mapping says that it cannot hold that".to_owned());
+        let message = format!("{target} cannot take {path}{said} of {source}: {why}{place}");
+        return Failure::new(Class::Unmapped, message).with_cause(Cause::unheld(entity, &path)).with_field(path);
+    }
+    let said = value.as_ref().map(|value| format!(" `{value}`")).unwrap_or_default();
+    let there = match (&held, &place) {
+        _ if reason.is_some() => format!("{target} cannot hold that: {}", reason.unwrap_or_default()),
+        (Some(held), Some(place)) => format!("{target} holds `{held}` alone ({place})"),
+        (Some(held), None) => format!("{target} holds `{held}`"),
+        (None, Some(place)) => format!("{target} cannot hold that ({place})"),
+        (None, None) => format!("the mapping of {target} has no place for it"),
+    };
+    let message = format!(
+        "{source} says {path}{said}, and {there}: it would pass for another {entity}; keep it away by the flow's `where`, or map \
+         `{path}` for {target}"
+    );
+    Failure::new(Class::Unmapped, message).with_cause(Cause::qualifies(entity, &path, value.as_deref())).with_field(path)
+}

@@ -1,0 +1,142 @@
+//! What an object says of which one it is reaches a target, or the object does not.
+
+use serde_json::{Map, Value, json};
+
+use super::{Stage, flow};
+use crate::{
+    expr::{Expr, Known},
+    load::{Place, SourceFile},
+    mapping::{Mapping, Tables, Translate},
+    model::Entities,
+    store::{JobFilter, JobState},
+    sync::{Engine, Flow, Parts, Summary},
+};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::RunKind;
+
+/// A mapping of the shop's, whose rows are canonical objects.
+fn mapping(entity: &str, fields: &str) -> Arc<dyn Translate> {
+    let text = format!("key = 'row.get(\"code\") ?? row.number'\n[fields]\n{fields}");
+    let spec = Entities::builtin().get(entity).unwrap().clone();
+    Arc::new(Mapping::load(&SourceFile::new("m.toml", text), &spec, &Map::new(), &Tables::new()).unwrap())
+}
+
+const RETAIL: &str = "code = 'code'\nlist = { value = 'retail' }\nsku = 'sku'\namount = 'amount'\n\
+    currency = { value = 'EUR' }\ntax_included = { value = true }\n";
+
+impl Stage {
+    /// The target takes an entity by this mapping from now on.
+    async fn taking(&self, target: &str, entity: &str, fields: &str) -> Summary {
+        let mut parts: Parts = self.parts(self.store.clone(), "taking");
+        parts.mappings.insert((target.into(), entity.into()), mapping(entity, fields));
+        Engine::new(parts).once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap()
+    }
+
+    async fn waiting(&self) -> Vec<(JobState, Option<String>, String)> {
+        let jobs = self.store.jobs(&JobFilter { limit: 100, ..JobFilter::default() }).await.unwrap();
+        let open = jobs.into_iter().filter(|job| job.state != JobState::Done);
+        open.map(|job| (job.state, job.cause, job.error.unwrap_or_default())).collect()
+    }
+}
+
+fn prices(filter: Option<&str>) -> Flow {
+    let mut prices = flow("prices", "erp", "shop", &["price"]);
+    if let Some(filter) = filter {
+        let place = Place::of(&SourceFile::new("f.toml", filter), &crate::load::Spanned::new(0..filter.len(), ()));
+        prices.filters.insert("price".into(), Expr::compile(filter, &place, &Known::any()).unwrap());
+    }
+    prices
+}
+
+fn price(list: &str, amount: &str) -> Value {
+    json!({"code": format!("{list}/A"), "list": list, "sku": "A", "amount": amount, "currency": "EUR", "tax_included": true})
+}
+
+#[tokio::test]
+async fn a_price_of_another_list_waits_and_never_becomes_everybodys() {
+    let stage = Stage::new(vec![prices(None)]).await;
+    stage.erp.put("price", "1", &price("retail", "10"));
+    stage.erp.put("price", "2", &price("trade", "6"));
+    let summary = stage.taking("shop", "price", RETAIL).await;
+    assert_eq!((summary.delivered.written, summary.delivered.parked), (1, 1), "{summary:?}");
+    assert_eq!(stage.shop.rows("price")[0]["amount"], "10");
+    let (state, cause, error) = stage.waiting().await.remove(0);
+    assert_eq!((state, cause.as_deref()), (JobState::Parked, Some("qualifies:price.list=trade")));
+    assert!(error.contains("`trade`") && error.contains("`retail`") && error.contains("m.toml:"), "{error}");
+}
+
+#[tokio::test]
+async fn a_currency_that_the_target_does_not_hold_keeps_price_and_order_away_until_it_is_mapped() {
+    let stage = Stage::new(vec![prices(None), flow("sales", "shop", "erp", &["order"])]).await;
+    stage.shop.put(
+        "order",
+        "7",
+        &json!({"number": "1001", "status": "paid", "currency": "USD", "tax_included": false,
+            "lines": [{"line": "1", "sku": "H-1", "quantity": "1", "unit_price": "100", "total": "100"}],
+            "totals": {"gross": "100"}}),
+    );
+    const BLIND: &str = "number = 'number'\nstatus = 'status'\ntax_included = { value = false }\nlines = 'lines'\ntotals = 'totals'\n";
+    let summary = stage.taking("erp", "order", BLIND).await;
+    assert_eq!(summary.delivered.parked, 1, "{summary:?}");
+    assert!(stage.erp.rows("order").is_empty(), "it is no sale of 100 euros");
+    assert_eq!(stage.waiting().await[0].1.as_deref(), Some("qualifies:order.currency=USD"));
+    // A mapping that has a place for it releases it with the configuration.
+    let carrying = format!("{BLIND}currency = 'currency'\n");
+    assert!(stage.taking("erp", "order", &carrying).await.is_clean());
+    assert_eq!(stage.erp.rows("order")[0]["currency"], "USD");
+}
+
+#[tokio::test]
+async fn a_currency_that_changes_beside_an_equal_amount_is_told() {
+    let stage = Stage::new(vec![prices(None)]).await;
+    stage.erp.put("price", "1", &price("retail", "10"));
+    assert!(stage.taking("shop", "price", RETAIL).await.is_clean());
+    let mut dollars = price("retail", "10");
+    dollars["currency"] = "USD".into();
+    stage.erp.put("price", "1", &dollars);
+    assert_eq!(stage.taking("shop", "price", RETAIL).await.delivered.parked, 1);
+}
+
+#[tokio::test]
+async fn what_a_flow_keeps_away_does_not_wait() {
+    let stage = Stage::new(vec![prices(Some("list == \"retail\""))]).await;
+    stage.erp.put("price", "1", &price("retail", "10"));
+    stage.erp.put("price", "2", &price("trade", "6"));
+    assert!(stage.taking("shop", "price", RETAIL).await.is_clean());
+    assert_eq!(stage.shop.rows("price").len(), 1);
+}
+
+#[tokio::test]
+async fn a_price_that_something_of_the_targets_own_stands_above_waits_with_both_values() {
+    const REGULAR: &str = "code = 'code'\nlist = { value = 'retail' }\nsku = 'sku'\ncurrency = { value = 'EUR' }\n\
+        tax_included = { value = true }\nsale = { pull = 'row.get(\"sale\")' }\n\
+        amount = { from = 'amount', holds = 'if ok(here.get(\"sale\")) && decimal(value) < decimal(here.sale.amount) { \"a sale at \" + here.sale.amount + \" stands there\" } else { true }' }\n";
+    let stage = Stage::new(vec![prices(None)]).await;
+    stage.erp.put("price", "1", &price("retail", "20"));
+    assert!(stage.taking("shop", "price", REGULAR).await.is_clean());
+    let id = stage.shop.rows("price")[0]["id"].as_str().unwrap().to_owned();
+    let mut reduced = stage.shop.rows("price")[0].clone();
+    reduced["sale"] = json!({"amount": "18"});
+    stage.shop.put("price", &id, &reduced);
+    let full = |stage: &Stage| {
+        let mut parts = stage.parts(stage.store.clone(), "taking");
+        parts.mappings.insert(("shop".into(), "price".into()), mapping("price", REGULAR));
+        Engine::new(parts)
+    };
+    let stop = CancellationToken::new();
+    assert!(full(&stage).once(None, RunKind::Full, &stop).await.unwrap().is_clean(), "a sale is no drift");
+    assert_eq!((stage.shop.written(), &stage.shop.rows("price")[0]["sale"]), (1, &json!({"amount": "18"})));
+
+    stage.erp.put("price", "1", &price("retail", "15"));
+    stage.taking("shop", "price", REGULAR).await;
+    let (_, cause, error) = stage.waiting().await.remove(0);
+    assert_eq!((cause.as_deref(), stage.shop.written()), (Some("holds:price.amount"), 1));
+    assert!(error.contains("15") && error.contains("18"), "{error}");
+
+    reduced["sale"] = Value::Null;
+    stage.shop.put("price", &id, &reduced);
+    assert!(full(&stage).once(None, RunKind::Full, &stop).await.unwrap().is_clean(), "it goes on when the sale has ended");
+    assert_eq!(stage.shop.rows("price")[0]["amount"], "15");
+}
