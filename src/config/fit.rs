@@ -160,7 +160,10 @@ pub fn qualified(
             let message = match (&said.fixed, &held.fixed) {
                 (Some(said), Some(held)) if said == held => continue,
                 (Some(said), Some(held)) => {
-                    format!("every {entity} of {} has {field} {said}, but {target} holds {held}: none is written", flow.from)
+                    format!(
+                        "every {entity} of {} has {field} {said}, but {target} holds {held}: none is written",
+                        flow.from
+                    )
                 }
                 (None, Some(held)) => {
                     format!("{target} holds {entity} of {field} {held} alone: those of {} with another wait", flow.from)
@@ -210,7 +213,8 @@ pub fn left_out(
         all.entry((target, entity)).or_default().extend(fields);
     }
     let told = all.into_iter().filter(|(_, fields)| !fields.is_empty());
-    told.map(|((target, entity), fields)| LeftOut { target: target.to_owned(), entity: entity.to_owned(), fields }).collect()
+    told.map(|((target, entity), fields)| LeftOut { target: target.to_owned(), entity: entity.to_owned(), fields })
+        .collect()
 }
 
 /// Each entity that a flow takes to a target, where the flow decides what it is there.

@@ -224,7 +224,9 @@ impl<'a> Compiler<'a> {
     pub(super) fn scope(&self) -> Scope<'static> {
         let told = self.told.iter().map(|field| Value::from(field.as_str())).collect::<Value>();
         let settings = self.settings.iter();
-        settings.fold(Scope::new(), |scope, (name, value)| scope.with_owned(name.clone(), value.clone())).with_owned("told", told)
+        settings
+            .fold(Scope::new(), |scope, (name, value)| scope.with_owned(name.clone(), value.clone()))
+            .with_owned("told", told)
     }
 
     fn convert(

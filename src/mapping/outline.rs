@@ -78,7 +78,7 @@ impl Outline {
                     _ => None,
                 }
             });
-            let fixed = rule.and_then(|rule| rule.fixed(settings)).and_then(|value| normal(name, spec, value));
+            let fixed = rule.and_then(|rule| rule.fixed(settings)).and_then(|value| model::normal(spec, value));
             let held = Held {
                 reads: rule.is_some_and(|rule| rule.reads),
                 carried: own || asked.contains(name),
@@ -241,18 +241,4 @@ fn collect(rule: &Rule, top: bool, asked: &mut BTreeSet<String>) {
 
 fn asked_for(rule: &Rule, variable: &str) -> Option<BTreeSet<String>> {
     rule.push.as_ref().and_then(|push| push.members(variable))
-}
-
-/// A constant in canonical form; nothing where it does not fit its field.
-fn normal(name: &str, spec: &FieldSpec, value: Value) -> Option<Value> {
-    let alone = EntitySpec {
-        entity: String::new(),
-        key: String::new(),
-        money_currency: None,
-        proof: None,
-        fields: IndexMap::from([(name.to_owned(), spec.clone())]),
-    };
-    let mut fields = Map::from_iter([(name.to_owned(), value)]);
-    model::normalize(&alone, &mut fields).ok()?;
-    fields.remove(name)
 }

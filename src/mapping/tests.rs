@@ -464,7 +464,10 @@ fn on_sale() -> Value {
 fn a_sale_that_no_flow_brings_is_the_shops_own_and_stays_out_of_every_write() {
     let price = told_price(&["sku", "amount", "list", "currency", "tax_included"]);
     let pulled = pull(&price, &on_sale());
-    assert_eq!((&pulled["amount"], &pulled["sale"]["amount"], pulled.get("compare_at")), (&json!("20"), &json!("18"), None));
+    assert_eq!(
+        (&pulled["amount"], &pulled["sale"]["amount"], pulled.get("compare_at")),
+        (&json!("20"), &json!("18"), None)
+    );
     assert_eq!(pulled["sale"]["valid_until"], "2027-02-10");
     assert_eq!(push(&price, &pulled), json!({ "sku": "A", "regular_price": "20" }));
     let here = object(&pulled);
@@ -491,9 +494,13 @@ fn a_reduction_with_its_days_goes_to_the_shop_as_a_sale_and_comes_back_as_it_was
 
 #[test]
 fn what_a_mapping_has_no_place_for_is_told_by_path() {
-    let target = mapping("price", "key = 'sku'\n[fields]\nsku = 'sku'\nlist = { value = 'retail' }\n\
+    let target = mapping(
+        "price",
+        "key = 'sku'\n[fields]\nsku = 'sku'\nlist = { value = 'retail' }\n\
         amount = { from = 'p', push = 'in_euros(value, wanted.currency)', pull = 'value' }\n"
-        .replace("in_euros(value, wanted.currency)", "if wanted.currency == \"EUR\" { value } else { value }").as_str());
+            .replace("in_euros(value, wanted.currency)", "if wanted.currency == \"EUR\" { value } else { value }")
+            .as_str(),
+    );
     let said = json!({ "list": "trade", "amount": "6", "currency": "USD", "group": "A", "breaks": [{ "minimum": "5", "amount": "5" }] });
     let misfits = target.misfits(&object(&said), None);
     let paths: Vec<&str> = misfits.iter().map(|one| one.path.as_str()).collect();
@@ -503,10 +510,16 @@ fn what_a_mapping_has_no_place_for_is_told_by_path() {
 
 #[test]
 fn fields_that_a_target_lacks_are_listed_at_any_depth() {
-    let source = mapping("product", "key = 'sku'\n[fields]\nsku = 'sku'\nbrand = 'brand'\n[fields.variants]\nfrom = 'vs'\n\
-        [fields.variants.each.fields]\nsku = 'sku'\nweight = 'kg'\nbarcode = 'ean'\n");
-    let target = mapping("product", "key = 'sku'\n[fields]\nsku = 'sku'\n[fields.variants]\nfrom = 'vs'\n\
-        [fields.variants.each.fields]\nsku = 'sku'\nbarcode = 'ean'\n");
+    let source = mapping(
+        "product",
+        "key = 'sku'\n[fields]\nsku = 'sku'\nbrand = 'brand'\n[fields.variants]\nfrom = 'vs'\n\
+        [fields.variants.each.fields]\nsku = 'sku'\nweight = 'kg'\nbarcode = 'ean'\n",
+    );
+    let target = mapping(
+        "product",
+        "key = 'sku'\n[fields]\nsku = 'sku'\n[fields.variants]\nfrom = 'vs'\n\
+        [fields.variants.each.fields]\nsku = 'sku'\nbarcode = 'ean'\n",
+    );
     let lacks = target.outline().lacks(&source.outline(), target.spec());
     assert_eq!(lacks, ["brand", "variants.weight"]);
 }

@@ -16,7 +16,7 @@ pub use compare::{Compare, doubts};
 pub use diff::diff;
 pub use shown::{Shown, records};
 pub use spec::{Entities, EntitySpec, FieldSpec, Kind};
-pub use validate::{FieldError, empty, normalize, validate};
+pub use validate::{FieldError, empty, normal, normalize, validate};
 
 #[cfg(test)]
 pub(crate) use validate::tests;

@@ -28,6 +28,14 @@ pub fn normalize(spec: &EntitySpec, fields: &mut Map<String, Value>) -> Result<(
     run(spec, fields, false)
 }
 
+/// One value in canonical form; nothing where it counts as absent or does not fit.
+#[must_use]
+pub fn normal(spec: &FieldSpec, value: Value) -> Option<Value> {
+    let mut work = Work { path: String::new(), errors: Vec::new(), required: false };
+    let value = work.value(spec, value)?;
+    work.errors.is_empty().then_some(value)
+}
+
 /// Whether a value counts as absent: null, empty text, list or object.
 #[must_use]
 pub fn empty(value: &Value) -> bool {

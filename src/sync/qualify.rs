@@ -78,5 +78,7 @@ fn refusal(entity: &str, target: &str, source: &str, misfit: Misfit) -> Failure 
         "{source} says {path}{said}, and {there}: it would pass for another {entity}; keep it away by the flow's `where`, or map \
          `{path}` for {target}"
     );
-    Failure::new(Class::Unmapped, message).with_cause(Cause::qualifies(entity, &path, value.as_deref())).with_field(path)
+    Failure::new(Class::Unmapped, message)
+        .with_cause(Cause::qualifies(entity, &path, value.as_deref()))
+        .with_field(path)
 }

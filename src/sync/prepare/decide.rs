@@ -242,8 +242,7 @@ pub(super) fn decide(
         });
     }
     if let Wanted::Fields(_) = wanted
-        && let Err(failure) =
-            qualify::qualify(parts, mapping, (batch.entity, batch.target), replicas, here.as_ref())
+        && let Err(failure) = qualify::qualify(parts, mapping, (batch.entity, batch.target), replicas, here.as_ref())
     {
         settle(prepared, batch, &job, &failure);
         return None;

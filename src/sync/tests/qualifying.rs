@@ -77,7 +77,8 @@ async fn a_currency_that_the_target_does_not_hold_keeps_price_and_order_away_unt
             "lines": [{"line": "1", "sku": "H-1", "quantity": "1", "unit_price": "100", "total": "100"}],
             "totals": {"gross": "100"}}),
     );
-    const BLIND: &str = "number = 'number'\nstatus = 'status'\ntax_included = { value = false }\nlines = 'lines'\ntotals = 'totals'\n";
+    const BLIND: &str =
+        "number = 'number'\nstatus = 'status'\ntax_included = { value = false }\nlines = 'lines'\ntotals = 'totals'\n";
     let summary = stage.taking("erp", "order", BLIND).await;
     assert_eq!(summary.delivered.parked, 1, "{summary:?}");
     assert!(stage.erp.rows("order").is_empty(), "it is no sale of 100 euros");
@@ -137,6 +138,9 @@ async fn a_price_that_something_of_the_targets_own_stands_above_waits_with_both_
 
     reduced["sale"] = Value::Null;
     stage.shop.put("price", &id, &reduced);
-    assert!(full(&stage).once(None, RunKind::Full, &stop).await.unwrap().is_clean(), "it goes on when the sale has ended");
+    assert!(
+        full(&stage).once(None, RunKind::Full, &stop).await.unwrap().is_clean(),
+        "it goes on when the sale has ended"
+    );
     assert_eq!(stage.shop.rows("price")[0]["amount"], "15");
 }

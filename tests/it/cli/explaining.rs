@@ -164,6 +164,8 @@ key = "number"
 [fields]
 number = "number"
 status = "status"
+currency = { value = "EUR" }
+tax_included = { value = true }
 totals = { push_to = "total", push = "text(value.gross)" }
 "#;
 
