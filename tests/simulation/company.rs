@@ -16,7 +16,7 @@ use vaiven::{
 
 use crate::{
     life::{Joins, Texts, Trade},
-    setting::Setting,
+    setting::{OUTLET, Setting},
 };
 
 /// What every start of a company reads from the same files.
@@ -35,13 +35,15 @@ pub enum Growth {
 }
 
 /// Shelves do not change: each is filled once.
-pub fn shelf(setting: Setting, growth: Growth) -> Arc<Shelf> {
-    static SHELVES: Mutex<BTreeMap<(&str, Growth), Arc<Shelf>>> = Mutex::new(BTreeMap::new());
-    SHELVES.lock().unwrap().entry((setting.word(), growth)).or_insert_with(|| Arc::new(fill(setting, growth))).clone()
+pub fn shelf(trade: Trade, growth: Growth) -> Arc<Shelf> {
+    type Shelves = BTreeMap<(&'static str, bool, Growth), Arc<Shelf>>;
+    static SHELVES: Mutex<Shelves> = Mutex::new(BTreeMap::new());
+    let label = (trade.setting.word(), trade.prefixes, growth);
+    SHELVES.lock().unwrap().entry(label).or_insert_with(|| Arc::new(fill(trade, growth))).clone()
 }
 
-const ADAPTERS: [(&str, &str); 2] =
-    [("erp", include_str!("adapters/erp.toml")), ("shop", include_str!("adapters/shop.toml"))];
+const ERP: &str = include_str!("adapters/erp.toml");
+const SHOP: &str = include_str!("adapters/shop.toml");
 
 const MAPPINGS: [(&str, &str); 5] = [
     ("product", include_str!("adapters/product.toml")),
@@ -62,10 +64,13 @@ fn adapter(setting: Setting, name: &str, text: &str) -> String {
 }
 
 /// A mapping in the way of a setting.
-fn mapping(setting: Setting, growth: Growth, system: &str, entity: &str, text: &str) -> String {
+fn mapping(trade: Trade, growth: Growth, system: &str, entity: &str, text: &str) -> String {
     const EUR: &str = r#"currency = { value = "EUR" }"#;
     const CARRIED: &str = r#"currency = "currency""#;
-    match (setting, system, entity) {
+    match (trade.setting, system, entity) {
+        (Setting::TwoShops, OUTLET, "order") if trade.prefixes => text
+            .replace(r#"key = "number""#, r#"key = '"B-" + row.number'"#)
+            .replace(r#"number = "number""#, r#"number = { pull = '"B-" + row.number' }"#),
         (Setting::Children, _, "customer") => text.to_owned() + include_str!("adapters/addresses.toml"),
         (Setting::Currencies, "erp", "price") => include_str!("adapters/price_lists.toml").to_owned(),
         (Setting::Currencies, "shop", "order") => text.replace(EUR, CARRIED),
@@ -74,12 +79,13 @@ fn mapping(setting: Setting, growth: Growth, system: &str, entity: &str, text: &
     }
 }
 
-fn fill(setting: Setting, growth: Growth) -> Shelf {
+fn fill(trade: Trade, growth: Growth) -> Shelf {
     let entities = Arc::new(Entities::builtin());
     let mut manifests = BTreeMap::new();
     let mut mappings: BTreeMap<(String, String), Arc<dyn Translate>> = BTreeMap::new();
-    for (name, text) in ADAPTERS {
-        let file = SourceFile::new(format!("{name}.toml"), adapter(setting, name, text));
+    let shops = trade.setting.shops().iter().map(|&shop| (shop, SHOP));
+    for (name, text) in std::iter::once(("erp", ERP)).chain(shops) {
+        let file = SourceFile::new(format!("{name}.toml"), adapter(trade.setting, name, text));
         let manifest = Manifest::load(file.clone()).unwrap();
         let url =
             Given { value: SettingValue::Plain(format!("http://{name}.test").into()), place: Place::start(&file) };
@@ -87,7 +93,7 @@ fn fill(setting: Setting, growth: Growth) -> Shelf {
             manifest.settle(&indexmap::IndexMap::from([("url".to_owned(), url)]), &Place::start(&file)).unwrap();
         manifests.insert(name, (manifest, settings));
         for (entity, text) in MAPPINGS {
-            let file = SourceFile::new(format!("{entity}.toml"), mapping(setting, growth, name, entity, text));
+            let file = SourceFile::new(format!("{entity}.toml"), mapping(trade, growth, name, entity, text));
             let spec = entities.get(entity).unwrap();
             let mapping = Mapping::load(&file, spec, &serde_json::Map::new(), &indexmap::IndexMap::new()).unwrap();
             mappings.insert((name.into(), entity.into()), Arc::new(mapping));
@@ -120,11 +126,16 @@ pub fn flows(trade: Trade, growth: Growth) -> Vec<Flow> {
     let sales: &[&str] = if trade.customers { &["customer", "order"] } else { &["order"] };
     // Orders are the shop's, but for what the ERP does with them; where both may end them, that is shared.
     let account: &[_] = if trade.ends { &[("status", "erp"), ("closed", SHARED)] } else { &[("status", "erp")] };
+    let shops = trade.setting.shops();
     let mut flows = vec![
-        flow("catalog", "erp", "shop", catalog),
+        Flow { to: shops.iter().map(|&shop| shop.into()).collect(), ..flow("catalog", "erp", "shop", catalog) },
         flow("sales", "shop", "erp", sales),
         back(flow("account", "erp", "shop", &["order"]), "order", account),
     ];
+    if trade.setting == Setting::TwoShops {
+        flows.push(flow("sales of the outlet", OUTLET, "erp", sales));
+        flows.push(back(flow("account at the outlet", "erp", OUTLET, &["order"]), "order", account));
+    }
     let owner = match trade.texts {
         Texts::Erp => None,
         Texts::Shop => Some("shop"),

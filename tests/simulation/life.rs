@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     chance::Chance,
     clock::SimClock,
-    models::{Customer, Kind, OWN, Order, Product, kept},
-    setting::Setting,
+    models::{Customer, Kind, OUTLET_DOMAIN, OWN, Order, Product, kept},
+    setting::{OUTLET, Setting},
     wire::Wire,
 };
 
@@ -62,6 +62,7 @@ enum Deed {
     EndInErp,
     /// Of a setting's own.
     Mend,
+    Break,
     FromTheFuture,
     NewAddress,
     Move,
@@ -102,6 +103,7 @@ const TEXTS: &[Deed] = &[Deed::Describe, Deed::Describe, Deed::Describe, Deed::D
 fn special(setting: Setting) -> &'static [Deed] {
     match setting {
         Setting::Adopted => &[Deed::Mend],
+        Setting::Odd => &[Deed::Break, Deed::Break, Deed::Break, Deed::Mend],
         Setting::Clocks => &[Deed::FromTheFuture],
         Setting::Children => &[Deed::NewAddress, Deed::Move, Deed::Move, Deed::RenameAddress, Deed::ForeignAddress],
         _ => &[],
@@ -124,6 +126,8 @@ pub struct Trade {
     pub prefers: bool,
     pub days: Days,
     pub joins: Joins,
+    /// The second shop's numbers begin otherwise.
+    pub prefixes: bool,
     /// Minutes between two pulls of a flow.
     pub every: u64,
 }
@@ -140,8 +144,11 @@ impl Trade {
             days: [Days::Any, Days::Sales, Days::Texts][usize::try_from(chance.below(3)).unwrap()],
             every: if chance.hits(500) { 3 } else { 10 },
             joins: Joins::Account,
+            prefixes: false,
         };
         match setting {
+            // What more than two write is written by none of them.
+            Setting::TwoShops => Self { texts: Texts::Erp, prefixes: chance.hits(300), days: Days::Sales, ..drawn },
             Setting::Currencies => Self { prices: true, ..drawn },
             Setting::Children => Self { customers: true, ..drawn },
             Setting::Joining => drawn.joining(chance),
@@ -179,7 +186,8 @@ pub struct Life<'a> {
     /// Texts of articles and ends of orders.
     pub edits: Edits,
     skus: u64,
-    numbers: u64,
+    /// Of each shop its own.
+    numbers: BTreeMap<&'static str, u64>,
     /// Articles that whoever goes through the ERP's catalog has yet to come to.
     round: Vec<u64>,
 }
@@ -196,7 +204,7 @@ impl<'a> Life<'a> {
             undated: BTreeSet::new(),
             edits: Edits::new(),
             skus: 0,
-            numbers: 0,
+            numbers: BTreeMap::new(),
             round: Vec::new(),
         };
         for _ in 0..2 + chance.below(13) {
@@ -221,6 +229,18 @@ impl<'a> Life<'a> {
             model.products.iter().filter(|(_, product)| is_meant(product)).map(|(id, _)| *id).collect()
         });
         self.among(&ids)
+    }
+
+    /// One of the shops.
+    fn shop(&self) -> &'static str {
+        let shops = self.trade.setting.shops();
+        if shops.len() == 1 { shops[0] } else { self.among(shops).unwrap() }
+    }
+
+    fn number(&mut self, shop: &'static str) -> u64 {
+        let number = self.numbers.entry(shop).or_default();
+        *number += 1;
+        *number
     }
 
     pub(crate) fn words(&self) -> String {
@@ -268,29 +288,34 @@ impl<'a> Life<'a> {
         if !self.trade.customers {
             return;
         }
-        self.numbers += 1;
+        let shop = self.shop();
         let customer = Customer {
-            email: format!("c{}@example.com", self.numbers),
+            // Two shops' orders are numbered without a gap, so that they meet.
+            email: format!(
+                "c{}@{}",
+                self.number(if self.trade.setting == Setting::TwoShops { "people" } else { shop }),
+                domain(shop)
+            ),
             name: self.words().trim().to_owned(),
-            updated: self.wire.now("shop"),
+            updated: self.wire.now(shop),
             ..Customer::default()
         };
-        self.wire.note(format!("life: shop new {}", customer.email));
-        self.wire.with("shop", |model| model.add_customer(customer));
+        self.wire.note(format!("life: {shop} new {}", customer.email));
+        self.wire.with(shop, |model| model.add_customer(customer));
     }
 
     pub(crate) fn new_order(&mut self) {
-        self.numbers += 1;
-        let number = format!("W{}", self.numbers);
-        let customers: Vec<u64> = self.wire.with("shop", |model| model.customers.keys().copied().collect());
+        let shop = self.shop();
+        let number = format!("W{}", self.number(shop));
+        let customers: Vec<u64> = self.wire.with(shop, |model| model.customers.keys().copied().collect());
         let customer = if self.chance.hits(300) { None } else { self.among(&customers) };
         let mut lines = Vec::new();
         let mut cents = 0;
         for _ in 0..=self.chance.below(3) {
-            let Some(id) = self.product("shop") else { return };
+            let Some(id) = self.product(shop) else { return };
             let (quantity, price) = (1 + self.chance.below(3), 100 + self.chance.below(900));
             // Nobody can buy what is not offered.
-            let sku = self.wire.with("shop", |model| {
+            let sku = self.wire.with(shop, |model| {
                 let product = &model.products[&id];
                 (product.active && product.stock >= 9).then(|| product.sku.clone())
             });
@@ -305,17 +330,17 @@ impl<'a> Life<'a> {
         self.sold.extend(lines.iter().map(|(sku, _, _)| sku.clone()));
         let order = Order {
             customer,
-            email: format!("{}@example.com", number.to_lowercase()),
+            email: format!("{}@{}", number.to_lowercase(), domain(shop)),
             lines,
             total: format!("{}.{:02}", cents / 100, cents % 100),
             currency: self.currency().into(),
             status: "paid".into(),
-            updated: self.wire.now("shop"),
+            updated: self.wire.now(shop),
             number,
             ..Order::default()
         };
-        self.wire.note(format!("life: shop order {}", order.number));
-        self.wire.with("shop", |model| {
+        self.wire.note(format!("life: {shop} order {}", order.name()));
+        self.wire.with(shop, |model| {
             model.take_off(&order.lines);
             model.add_order(order)
         });
@@ -338,9 +363,10 @@ impl<'a> Life<'a> {
 
     /// Changes of one field each, so that its neighbours have no reason to be written.
     pub fn tidy(&mut self) {
-        if let Some(id) = self.product("shop") {
-            self.touch(id);
-            self.change("shop", id, "meddles with", |product| product.active = !product.active);
+        let shop = self.shop();
+        if let Some(id) = self.product(shop) {
+            self.touch(shop, id);
+            self.change(shop, id, "meddles with", |product| product.active = !product.active);
         }
         let (host, kind) = self.writer();
         if let Some(id) = self.product(host) {
@@ -414,11 +440,12 @@ impl<'a> Life<'a> {
             order.clone()
         });
         if !is_dated {
-            self.undated.insert(order.number.clone());
+            self.undated.insert(order.name());
         }
+        let name = order.name();
         self.sold.extend(order.lines.into_iter().map(|(sku, _, _)| sku));
-        self.wire.note(format!("life: {host} order {} is {}", order.number, order.closed));
-        self.edits.entry(order.number).or_default().push((host, order.closed));
+        self.wire.note(format!("life: {host} order {name} is {}", order.closed));
+        self.edits.entry(name).or_default().push((host, order.closed));
     }
 
     /// One thing happens.
@@ -479,7 +506,7 @@ impl<'a> Life<'a> {
             }
             Deed::Save => {
                 // Saved as it was: only the date moves.
-                let host = if self.chance.hits(500) { "erp" } else { "shop" };
+                let host = if self.chance.hits(500) { "erp" } else { self.shop() };
                 let Some(id) = self.product(host) else { return };
                 self.change(host, id, "saves", |_| {});
             }
@@ -488,27 +515,29 @@ impl<'a> Life<'a> {
                 let now = self.wire.now("erp");
                 let number = self.wire.with("erp", |model| {
                     model.ship(id, now);
-                    model.orders[&id].number.clone()
+                    model.orders[&id].name()
                 });
                 self.wire.note(format!("life: erp ships {number}"));
             }
             // Somebody edits in the shop what the ERP owns.
             Deed::Meddle => {
-                let Some(id) = self.product("shop") else { return };
+                let shop = self.shop();
+                let Some(id) = self.product(shop) else { return };
                 let (what, stock) = (self.chance.below(3), i64::try_from(self.chance.below(50)).unwrap());
                 let name = kept(Kind::Shop, &self.words());
-                self.touch(id);
-                self.change("shop", id, "meddles with", |product| match what {
+                self.touch(shop, id);
+                self.change(shop, id, "meddles with", |product| match what {
                     0 => product.name = name,
                     1 => product.stock = stock,
                     _ => product.active = !product.active,
                 });
             }
             Deed::Unlist if self.chance.hits(300) => {
-                let Some(id) = self.product("shop") else { return };
-                self.touch(id);
-                let product = self.wire.with("shop", |model| model.products.remove(&id).unwrap());
-                self.wire.note(format!("life: shop deletes {} ({id})", product.sku));
+                let shop = self.shop();
+                let Some(id) = self.product(shop) else { return };
+                self.touch(shop, id);
+                let product = self.wire.with(shop, |model| model.products.remove(&id).unwrap());
+                self.wire.note(format!("life: {shop} deletes {} ({id})", product.sku));
             }
             Deed::Describe => {
                 let (host, kind) = self.writer();
@@ -518,11 +547,12 @@ impl<'a> Life<'a> {
             }
             Deed::Register => self.new_customer(),
             Deed::CallCustomer => {
-                let customers: Vec<u64> = self.wire.with("shop", |model| model.customers.keys().copied().collect());
+                let shop = self.shop();
+                let customers: Vec<u64> = self.wire.with(shop, |model| model.customers.keys().copied().collect());
                 let Some(id) = self.among(&customers) else { return };
-                let (name, now) = (self.words().trim().to_owned(), self.wire.now("shop"));
-                self.wire.note(format!("life: shop customer {id} is called {name}"));
-                self.wire.with("shop", |model| {
+                let (name, now) = (self.words().trim().to_owned(), self.wire.now(shop));
+                self.wire.note(format!("life: {shop} customer {id} is called {name}"));
+                self.wire.with(shop, |model| {
                     let customer = model.customers.get_mut(&id).unwrap();
                     customer.name = name;
                     customer.updated = now;
@@ -532,9 +562,13 @@ impl<'a> Life<'a> {
             // From the end: what is listed last has changed first.
             Deed::RenameAll => self.round = self.wire.with("erp", |model| model.products.keys().copied().collect()),
             Deed::DescribeBoth => self.describe_both(),
-            Deed::EndInShop => self.end_order("shop"),
+            Deed::EndInShop => {
+                let shop = self.shop();
+                self.end_order(shop);
+            }
             Deed::EndInErp if self.trade.ends => self.end_order("erp"),
             Deed::Mend => self.mend(1),
+            Deed::Break => self.break_row(),
             Deed::FromTheFuture => self.save_in_future(),
             Deed::NewAddress => self.new_address("shop"),
             Deed::ForeignAddress => self.new_address("erp"),
@@ -544,8 +578,13 @@ impl<'a> Life<'a> {
         }
     }
 
-    fn touch(&mut self, id: u64) {
-        let sku = self.wire.with("shop", |model| model.products[&id].sku.clone());
+    fn touch(&mut self, shop: &str, id: u64) {
+        let sku = self.wire.with(shop, |model| model.products[&id].sku.clone());
         self.touched.insert(sku);
     }
+}
+
+/// Whose customers write from where tells their shop.
+fn domain(shop: &str) -> &'static str {
+    if shop == OUTLET { OUTLET_DOMAIN } else { "example.com" }
 }

@@ -66,6 +66,18 @@ pub struct Order {
     pub updated: i64,
 }
 
+impl Order {
+    /// Which order it is, on whichever side: shops number theirs alike.
+    pub fn name(&self) -> String {
+        order_name(&self.number, &self.email)
+    }
+}
+
+pub fn order_name(number: &str, email: &str) -> String {
+    let number = number.trim_start_matches("B-");
+    if email.ends_with(OUTLET_DOMAIN) { format!("{number}@outlet") } else { number.to_owned() }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Kind {
     #[default]
@@ -76,6 +88,9 @@ pub enum Kind {
 /// What references of articles begin with that the shop alone has, and codes of addresses that the ERP alone has.
 pub const OWN: &str = "OWN-";
 pub const OWN_ADDRESS: &str = "own ";
+
+/// Whoever buys in the second shop writes from there.
+pub const OUTLET_DOMAIN: &str = "outlet.example.com";
 
 /// What prices abroad begin with, so that they are told from the others wherever they turn up.
 pub const ABROAD: &str = "99";

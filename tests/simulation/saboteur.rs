@@ -15,7 +15,7 @@ use vaiven::{
     adapter::http::{Request, Response, Transport, TransportError},
     failure::{Class, Failure},
     mapping::Fields,
-    port::{Checked, Facts, Outcome, Pace, Page, Probe, Progress, PullRequest, RowBody, SourceRow, System, Write},
+    port::{Checked, Facts, Op, Outcome, Pace, Page, Probe, Progress, PullRequest, RowBody, SourceRow, System, Write},
     store::*,
 };
 
@@ -47,6 +47,14 @@ pub enum Bug {
     BlindWrite,
     /// What is on hand is taken for what can be sold.
     OnHandIsAvailable,
+    /// A date from the future moves the watermark there.
+    FutureCursor,
+    /// The hour that comes twice is read once.
+    HourOnce,
+    /// Whoever reads an order takes every amount for the company's own currency.
+    DroppedCurrency,
+    /// A create lacks what both sides may edit.
+    HalfCreate,
 }
 
 impl Bug {
@@ -63,6 +71,10 @@ impl Bug {
         Self::ForgottenFlight,
         Self::BlindWrite,
         Self::OnHandIsAvailable,
+        Self::FutureCursor,
+        Self::HourOnce,
+        Self::DroppedCurrency,
+        Self::HalfCreate,
     ];
 }
 
@@ -207,6 +219,8 @@ pub struct SpoiltSystem {
     inner: Arc<dyn System>,
     /// Of products, as the engine is told them.
     facts: Option<Facts>,
+    /// The latest date from the future that the listing under way has shown, by entity.
+    ahead: Mutex<BTreeMap<String, String>>,
 }
 
 impl SpoiltSystem {
@@ -215,13 +229,39 @@ impl SpoiltSystem {
         if let (Bug::BlindWrite, Some(facts)) = (bug, &mut facts) {
             facts.read = false;
         }
-        Self { bug, inner, facts }
+        Self { bug, inner, facts, ahead: Mutex::default() }
     }
 
     /// What the engine is shown of a row.
     fn spoil(&self, entity: &str, row: &mut SourceRow) {
-        if let (Bug::OnHandIsAvailable, "stock", RowBody::Json(body)) = (self.bug, entity, &mut row.body) {
-            body["reserved"] = 0.into();
+        let RowBody::Json(body) = &mut row.body else { return };
+        match (self.bug, entity) {
+            (Bug::OnHandIsAvailable, "stock") => body["reserved"] = 0.into(),
+            (Bug::DroppedCurrency, "order") => body["currency"] = "EUR".into(),
+            _ => {}
+        }
+    }
+
+    /// Where the engine is told that a listing ends.
+    fn watermark(&self, request: &PullRequest<'_>, page: &Page) -> Option<String> {
+        let mut ahead = self.ahead.lock().unwrap();
+        if request.page.is_none() {
+            ahead.remove(request.entity);
+        }
+        let dates = page.rows.iter().filter_map(|row| date_of(row)).filter(|date| date.as_str() > "2027");
+        if let Some(latest) = dates.max() {
+            ahead.insert(request.entity.to_owned(), latest);
+        }
+        let cursor = page.cursor.clone()?;
+        match self.bug {
+            Bug::FutureCursor => ahead.get(request.entity).map(|date| format!("{}Z", &date[..19])).or(Some(cursor)),
+            Bug::HourOnce => {
+                let time: DateTime<Utc> = cursor.parse().ok()?;
+                let is_twice = ("2026-10-25T00".."2026-10-25T01").contains(&cursor.as_str());
+                let hour = chrono::Duration::hours(i64::from(is_twice));
+                Some((time + hour).to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+            }
+            _ => Some(cursor),
         }
     }
 }
@@ -243,11 +283,10 @@ impl System for SpoiltSystem {
     async fn pull(&self, request: &PullRequest<'_>) -> std::result::Result<Page, Failure> {
         let mut page = self.inner.pull(request).await?;
         if self.bug == Bug::EarlyCursor && page.next.is_some() {
-            let times = page.rows.iter().filter_map(|row| match &row.body {
-                RowBody::Json(row) => row["updated"].as_str().map(str::to_owned),
-                RowBody::Record { .. } => None,
-            });
-            page.cursor = times.max();
+            page.cursor = page.rows.iter().filter_map(date_of).max();
+        }
+        if let Bug::FutureCursor | Bug::HourOnce = self.bug {
+            page.cursor = self.watermark(request, &page);
         }
         page.rows.iter_mut().for_each(|row| self.spoil(request.entity, row));
         Ok(page)
@@ -267,7 +306,14 @@ impl System for SpoiltSystem {
         self.inner.find(entity, probe).await
     }
 
-    async fn write(&self, entity: &str, writes: Vec<Write>, progress: &dyn Progress) -> Vec<Outcome> {
+    async fn write(&self, entity: &str, mut writes: Vec<Write>, progress: &dyn Progress) -> Vec<Outcome> {
+        if self.bug == Bug::HalfCreate {
+            for write in writes.iter_mut().filter(|write| write.op == Op::Create) {
+                for body in [&mut write.body, &mut write.whole] {
+                    body.as_object_mut().and_then(|body| body.remove("text"));
+                }
+            }
+        }
         let mut outcomes = self.inner.write(entity, writes, progress).await;
         if self.bug == Bug::LostIsFailed {
             for failure in outcomes.iter_mut().filter_map(|outcome| outcome.result.as_mut().err()) {
@@ -289,6 +335,13 @@ impl System for SpoiltSystem {
 
     async fn check(&self) -> Vec<Checked> {
         self.inner.check().await
+    }
+}
+
+fn date_of(row: &SourceRow) -> Option<String> {
+    match &row.body {
+        RowBody::Json(row) => row["updated"].as_str().map(str::to_owned),
+        RowBody::Record { .. } => None,
     }
 }
 

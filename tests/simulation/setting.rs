@@ -5,6 +5,9 @@ use chrono::{DateTime, Utc};
 
 use crate::chance::Chance;
 
+/// The second shop.
+pub const OUTLET: &str = "outlet";
+
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident = $word:literal),* $(,)?) => {
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,18 +36,27 @@ settings! {
     Currencies = "currencies",
     /// Customers with addresses, each with an id of its own at either side.
     Children = "children",
+    /// Here and there somebody enters what nobody can read, and mends it late.
+    Odd = "odd",
     /// A flow that is added to the configuration of a company at work.
     Joining = "joining",
 }
 
 impl Setting {
     /// Those that seeds draw, the plain one more often.
-    pub const IN_PLAY: &'static [Self] = &[Self::Plain, Self::Plain, Self::Plain, Self::Reserving];
+    pub const IN_PLAY: &'static [Self] = &[Self::Plain, Self::Plain, Self::Plain, Self::Reserving, Self::Currencies];
 
     /// From a number of its own, so that a world's other features do not depend on which settings are in play.
     pub fn draw(seed: u64) -> Self {
         let chance = Chance::new(seed.rotate_left(31) ^ 0x5E77);
         Self::IN_PLAY[usize::try_from(chance.below(Self::IN_PLAY.len() as u64)).unwrap()]
+    }
+
+    pub fn shops(self) -> &'static [&'static str] {
+        match self {
+            Self::TwoShops => &["shop", OUTLET],
+            _ => &["shop"],
+        }
     }
 
     pub fn first_day(self) -> DateTime<Utc> {

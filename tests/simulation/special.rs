@@ -14,6 +14,46 @@ impl Life<'_> {
         self.wire.with(host, |model| model.products.get_mut(&id).unwrap().updated += AHEAD);
     }
 
+    /// More of everything comes in.
+    pub fn restock(&mut self) {
+        self.wire.note("life: erp restocks");
+        self.wire.with("erp", |model| model.products.values_mut().for_each(|product| product.stock += 7));
+    }
+
+    /// Somebody enters what nobody can read: an order or a customer of the shop, an article of the ERP.
+    pub(crate) fn break_row(&mut self) {
+        let what = self.chance.below(4);
+        let host = if what == 0 { "erp" } else { "shop" };
+        let now = self.wire.now(host);
+        let broken = match what {
+            0 => self.product("erp").map(|id| {
+                self.wire.with("erp", |model| {
+                    let product = model.products.get_mut(&id).unwrap();
+                    (product.broken, product.updated) = (true, now);
+                    product.sku.clone()
+                })
+            }),
+            1 => self.customer("shop").map(|id| {
+                self.wire.with("shop", |model| {
+                    let customer = model.customers.get_mut(&id).unwrap();
+                    (customer.broken, customer.updated) = (true, now);
+                    customer.email.clone()
+                })
+            }),
+            _ => {
+                self.new_order();
+                self.wire.with("shop", |model| {
+                    let order = model.orders.values_mut().next_back()?;
+                    (order.broken, order.updated) = (true, now);
+                    Some(order.name())
+                })
+            }
+        };
+        if let Some(name) = broken {
+            self.wire.note(format!("life: {host} {name} cannot be read"));
+        }
+    }
+
     fn customer(&self, host: &str) -> Option<u64> {
         let ids: Vec<u64> = self.wire.with(host, |model| model.customers.keys().copied().collect());
         self.among(&ids)

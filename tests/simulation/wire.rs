@@ -22,7 +22,7 @@ use crate::{
     clock::SimClock,
     models::{Answer, Call, Kind, Model, id_of, items},
     mood::{Mood, Trouble},
-    setting::Setting,
+    setting::{OUTLET, Setting},
     witness::Witness,
 };
 
@@ -67,9 +67,11 @@ impl Wire {
     pub fn new(chance: Arc<Chance>, mood: Arc<Mood>, clock: SimClock, env: Env, setting: Setting) -> Self {
         let erp = Model { kind: Kind::Erp, setting, ..Model::default() };
         let shop = Model { kind: Kind::Shop, setting, next: 1000, ..Model::default() };
-        let models = BTreeMap::from([("erp", erp), ("shop", shop)]);
+        let shops = setting.shops().iter().map(|&host| (host, shop.clone()));
+        let models: BTreeMap<_, _> = std::iter::once(("erp", erp)).chain(shops).collect();
         let off = || i64::try_from(chance.below(7200)).unwrap() - 3600;
-        let skew = BTreeMap::from([("erp", off()), ("shop", off())]);
+        let hosts = std::iter::once("erp").chain(setting.shops().iter().copied());
+        let skew = hosts.map(|host| (host, off())).collect();
         Self {
             state: Arc::new(Mutex::new(State { models, ..State::default() })),
             chance,
@@ -160,28 +162,29 @@ impl Wire {
         !self.state.lock().unwrap().late.is_empty()
     }
 
-    fn carry_out(&self, host: &str, call: &Call<'_>, sent: DateTime<Utc>) -> Answer {
+    fn carry_out(&self, host: &'static str, call: &Call<'_>, sent: DateTime<Utc>) -> Answer {
         let now = self.clock.truth();
         let mut state = self.state.lock().unwrap();
         let State { models, witness, .. } = &mut *state;
-        let (erp, shop) = (&models["erp"], &models["shop"]);
+        let erp = &models["erp"];
+        let shops: Vec<&Model> = models.iter().filter(|(name, _)| **name != "erp").map(|(_, model)| model).collect();
         witness.anything_is_sent(host, call.method, call.path);
         match (host, call.method, call.path) {
             ("erp", "GET", "/stock") => witness.stock_is_listed(erp),
-            ("erp", "POST", "/orders") => witness.order_is_taken(shop, &call.body),
-            ("shop", "POST", "/prices/batch") => witness.price_is_written(shop, &call.body),
-            ("shop", "POST", "/stock/batch") => witness.stock_is_written(shop, &call.body, sent),
-            ("shop", "POST", "/products/batch") => {
-                for item in items(&call.body["update"]) {
-                    witness.text_is_written("shop", shop, id_of(&item["id"]), &item, sent);
-                }
-                witness.products_are_written(erp, shop, &call.body, now);
-            }
+            ("erp", "POST", "/orders") => witness.order_is_taken(&shops, &call.body),
             ("erp", "PUT", path) => {
                 if let Some(id) = path.strip_prefix("/products/").and_then(|id| id.parse().ok()) {
                     witness.text_is_written("erp", erp, id, &call.body, sent);
                     witness.product_is_written(erp, id, &call.body);
                 }
+            }
+            (shop, "POST", "/prices/batch") => witness.price_is_written(&models[shop], &call.body),
+            (shop, "POST", "/stock/batch") => witness.stock_is_written(&models[shop], &shops, &call.body, sent),
+            (shop, "POST", "/products/batch") => {
+                for item in items(&call.body["update"]) {
+                    witness.text_is_written(shop, &models[shop], id_of(&item["id"]), &item, sent);
+                }
+                witness.products_are_written(erp, &models[shop], &call.body, now);
             }
             _ => {}
         }
@@ -191,7 +194,11 @@ impl Wire {
 
 fn split(url: &str) -> (&'static str, String, BTreeMap<String, String>) {
     let url = reqwest::Url::parse(url).unwrap();
-    let host = if url.host_str() == Some("erp.test") { "erp" } else { "shop" };
+    let host = match url.host_str() {
+        Some("erp.test") => "erp",
+        Some("outlet.test") => OUTLET,
+        _ => "shop",
+    };
     (host, url.path().to_owned(), url.query_pairs().into_owned().collect())
 }
 
@@ -296,7 +303,7 @@ impl Transport for Wire {
         }
         let (witness, now) = (&mut self.state.lock().unwrap().witness, self.clock.truth());
         match (host, method, path.as_str()) {
-            ("shop", "GET", "/orders") => witness.orders_are_told(&answer.body["rows"], now),
+            (shop, "GET", "/orders") if shop != "erp" => witness.orders_are_told(&answer.body["rows"], now),
             (_, "GET", "/products") => witness.products_are_shown(host, &answer.body["rows"], now),
             _ => {}
         }

@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Duration, Utc};
 use serde_json::Value;
 
-use crate::models::{ABROAD, Model, id_of, items, kept};
+use crate::models::{ABROAD, Model, Order, id_of, items, kept, order_name};
 
 /// For so long after it has been deleted at the ERP an article may still be hidden in the shop though it is back: the full pull
 /// that finds the old object gone hides it, the next one shows the new one.
@@ -21,7 +21,7 @@ const BATCH: Duration = Duration::minutes(6);
 #[derive(PartialEq)]
 struct Reading {
     stock: i64,
-    /// Orders that were taken off by then.
+    /// Orders that were taken off by then, by name.
     taken_off: Arc<BTreeSet<String>>,
 }
 
@@ -42,7 +42,7 @@ pub struct Witness {
 
 impl Witness {
     pub fn stock_is_listed(&mut self, erp: &Model) {
-        let taken = erp.orders.values().filter(|order| order.status != "draft").map(|order| order.number.clone());
+        let taken = erp.orders.values().filter(|order| order.status != "draft").map(Order::name);
         let taken_off: Arc<BTreeSet<String>> = Arc::new(taken.collect());
         for product in erp.products.values() {
             let readings = self.readings.entry(product.sku.clone()).or_default();
@@ -62,9 +62,11 @@ impl Witness {
     }
 
     /// An order is taken in the currency that it was paid in.
-    pub fn order_is_taken(&mut self, shop: &Model, body: &Value) {
+    pub fn order_is_taken(&mut self, shops: &[&Model], body: &Value) {
+        let text = |field: &str| body[field].as_str().unwrap_or_default();
         let taken = body["currency"].as_str().unwrap_or("EUR");
-        let sold = shop.orders.values().find(|order| Some(order.number.as_str()) == body["number"].as_str());
+        let name = order_name(text("number"), text("email"));
+        let sold = shops.iter().flat_map(|shop| shop.orders.values()).find(|order| order.name() == name);
         if let Some(order) = sold.filter(|order| order.currency != taken) {
             self.wrong.push(format!("order {}: {} {} taken for {taken}", order.number, order.total, order.currency));
         }
@@ -81,28 +83,32 @@ impl Witness {
     }
 
     pub fn orders_are_told(&mut self, rows: &Value, now: DateTime<Utc>) {
-        for number in items(rows).iter().filter_map(|row| row["number"].as_str()) {
-            self.told.entry(number.to_owned()).or_insert(now);
+        for row in items(rows) {
+            if let (Some(number), Some(email)) = (row["number"].as_str(), row["email"].as_str()) {
+                self.told.entry(order_name(number, email)).or_insert(now);
+            }
         }
     }
 
     /// Stock that is raised above what the ERP told, less what was sold and not yet taken off there, is sold twice.
-    pub fn stock_is_written(&mut self, shop: &Model, body: &Value, sent: DateTime<Utc>) {
+    /// What one shop has sold is not there for another.
+    pub fn stock_is_written(&mut self, shop: &Model, shops: &[&Model], body: &Value, sent: DateTime<Utc>) {
         for item in items(&body["items"]) {
             let Some(product) = shop.products.get(&id_of(&item["id"])) else { continue };
             let Some(stock) = item["stock"].as_i64() else { continue };
-            let sold = |is_meant: &dyn Fn(&str) -> bool| -> i64 {
-                let meant = shop.orders.values().filter(|order| order.closed != "cancelled" && is_meant(&order.number));
+            let sold = |shops: &[&Model], is_meant: &dyn Fn(&str) -> bool| -> i64 {
+                let orders = shops.iter().flat_map(|shop| shop.orders.values());
+                let meant = orders.filter(|order| order.closed != "cancelled" && is_meant(&order.name()));
                 let lines = meant.flat_map(|order| &order.lines).filter(|(sku, _, _)| *sku == product.sku);
                 lines.map(|(_, quantity, _)| *quantity).sum()
             };
-            let is_old = |number: &str| self.told.get(number).is_some_and(|told| *told + BATCH < sent);
-            if stock <= product.stock + sold(&|number| !is_old(number)) {
+            let is_old = |name: &str| self.told.get(name).is_some_and(|told| *told + BATCH < sent);
+            if stock <= product.stock + sold(&[shop], &|name| !is_old(name)) {
                 continue;
             }
             let readings = self.readings.get(&product.sku).into_iter().flatten();
             let most = readings
-                .map(|reading| reading.stock - sold(&|number| is_old(number) && !reading.taken_off.contains(number)))
+                .map(|reading| reading.stock - sold(shops, &|name| is_old(name) && !reading.taken_off.contains(name)))
                 .max();
             if most.is_none_or(|most| stock > most.max(0)) {
                 self.wrong.push(format!(
