@@ -59,6 +59,8 @@ impl fmt::Display for Class {
 #[serde(transparent)]
 pub struct Cause(pub String);
 
+const ACCEPTANCE: &str = "acceptance:";
+
 impl Cause {
     /// A value that no line of lookup `table` translates.
     #[must_use]
@@ -119,6 +121,24 @@ impl Cause {
     #[must_use]
     pub fn unheld(entity: &str, field: &str) -> Self {
         Self(format!("holds:{entity}.{field}"))
+    }
+
+    /// An object that is not accepted yet where it comes from.
+    #[must_use]
+    pub fn acceptance(entity: &str, key: &str) -> Self {
+        Self(format!("{ACCEPTANCE}{entity}={key}"))
+    }
+
+    /// Whether what waits for a cause waits for no person and no trouble: others do as they do every day.
+    #[must_use]
+    pub fn is_daily(cause: &str) -> bool {
+        cause.starts_with(ACCEPTANCE)
+    }
+
+    /// An item of an object that names no article, where the flow holds these back.
+    #[must_use]
+    pub fn article(entity: &str, key: &str) -> Self {
+        Self(format!("article:{entity}={key}"))
     }
 
     /// An object whose amounts do not come to its total.

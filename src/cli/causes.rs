@@ -73,6 +73,12 @@ pub fn cure(cause: &str, system: &str) -> Option<String> {
         "holds" => Some(format!(
             "goes on by itself when the source, or {system}, says otherwise; what stands in the way: vaiven jobs list --cause {cause}"
         )),
+        "acceptance" => Some(format!(
+            "goes on by itself when the {name} is accepted (paid, or to be paid by transfer or on delivery); nothing is to be done"
+        )),
+        "article" => Some(format!(
+            "name the article at the {name}'s own system, or let the flow send such lines as text: without_article = \"text\""
+        )),
         "review" => Some("vaiven links review".to_owned()),
         "paused" => Some(format!("vaiven links resume {name} {value}")),
         "fuse" => Some(format!(

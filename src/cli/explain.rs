@@ -271,7 +271,7 @@ fn view(replica: Replica, spec: &EntitySpec, shown: &canonical::Shown, only: Opt
     };
     View {
         proof: spec.prove(&replica.fields),
-        doubts: doubts(&spec.fields, &replica.fields).iter().map(ToString::to_string).collect(),
+        doubts: doubts(spec, &replica.fields).iter().map(ToString::to_string).collect(),
         system: replica.system,
         id: replica.id,
         version: replica.version,

@@ -171,6 +171,10 @@ fn text(summary: &Summary) -> String {
         let left: Vec<String> = summary.left.iter().map(|(state, count)| format!("{count} {state}")).collect();
         parts.push(format!("Left: {} (`vaiven jobs list` says why).", left.join(", ")));
     }
+    if summary.awaited > 0 {
+        let orders = output::count(summary.awaited, "job");
+        parts.push(format!("{orders} of orders that are not accepted yet (`vaiven jobs list`)."));
+    }
     if !summary.held.is_empty() {
         let held: Vec<String> = summary.held.iter().map(ToString::to_string).collect();
         parts.push(format!("Held by a brake: run {} (`vaiven approve` shows what would happen).", held.join(", ")));

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     config::Config,
     env::Env,
+    failure::Cause,
     store::{Approval, JobState, Run, SharedStore, Standing},
 };
 
@@ -80,7 +81,9 @@ pub async fn status(config: &Config, store: &SharedStore, env: &Env, output: Out
 
 /// A person should look when something waits for one, or a run went wrong.
 fn ending(status: &Status) -> Ending {
-    let stuck = status.queue.iter().any(|group| matches!(group.state, JobState::Parked | JobState::Dead));
+    let is_daily = |group: &Group| group.waits_for.as_deref().is_some_and(Cause::is_daily);
+    let stuck =
+        (status.queue.iter()).any(|group| matches!(group.state, JobState::Parked | JobState::Dead) && !is_daily(group));
     let failed = status.runs.iter().any(|run| run.error.is_some());
     if stuck || failed || !status.rejected.is_empty() { Ending::Attention } else { Ending::Fine }
 }

@@ -32,12 +32,15 @@ pub struct Each {
     pub zero_price: Option<Limit>,
     /// Articles that may run out of stock. Default `20%`.
     pub zero_stock: Option<Limit>,
-    /// Records that may lose a required text, such as their name, in a language or in all. Default `1%`.
+    /// Records that may lose a required text, such as their name, in a language or in all, or a field about a person. Default
+    /// `1%`.
     pub emptied: Option<Limit>,
     /// Customers that may get another e-mail address. Default `5%`.
     pub email_change: Option<Limit>,
     /// Orders that may be cancelled or paid back. Default 20.
     pub order_end: Option<Limit>,
+    /// Orders that may go on though they had ended, or become paid though it is known that they are not. Default 0.
+    pub order_state: Option<Limit>,
     /// Records that may change in the first whole reading after their mapping or adapter has changed. Default `10%`.
     pub mapping_change: Option<Limit>,
 }

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::model::{EntitySpec, FieldSpec, proof::ProofSpec};
+use crate::model::{EntitySpec, FieldSpec, States, proof::ProofSpec};
 
 /// A kind of business object that does not ship (or another idea of one that does).
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -19,6 +19,10 @@ pub struct EntitySection {
     pub money_currency: Option<String>,
     /// The fields whose amounts have to come to the total, or the object is not delivered.
     pub proof: Option<ProofSpec>,
+    /// How far an object has come: it never runs backwards by itself.
+    pub states: Option<States>,
+    /// Field that is true where the data of persons was erased: what is lacking then is kept elsewhere.
+    pub erased: Option<String>,
     pub fields: IndexMap<String, FieldSpec>,
 }
 
@@ -30,6 +34,8 @@ impl EntitySection {
             numbered: self.numbered.unwrap_or(true),
             money_currency: self.money_currency.clone(),
             proof: self.proof.clone(),
+            states: self.states.clone(),
+            erased: self.erased.clone(),
             fields: self.fields.clone(),
         }
     }

@@ -123,7 +123,9 @@ pub fn stock(
             };
             flows.iter().any(|other| orders(&other))
         };
-        if let (Some(wanted), false) = (&stock.in_flight, flow.to.iter().any(sells))
+        let shown =
+            flows.iter().filter(|other| other.from == flow.from && other.entities.iter().any(|one| one == "stock"));
+        if let (Some(wanted), false) = (&stock.in_flight, shown.flat_map(|other| &other.to).any(sells))
             && *wanted.get_ref()
         {
             let problem = format!("no flow brings orders from {}, so none can be in flight", flow.to.join(" or "));

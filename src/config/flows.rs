@@ -78,9 +78,28 @@ pub struct FlowSection {
     #[serde(default)]
     #[schemars(with = "IndexMap<String, Vec<String>>")]
     pub fields: IndexMap<Spanned<String>, Vec<Spanned<String>>>,
+    /// By entity: the states that the source may say at targets that have the record, whoever owns the field; the furthest that
+    /// anybody may say counts. Default: those it has, where it owns the field.
+    #[serde(default)]
+    #[schemars(with = "IndexMap<String, Vec<String>>")]
+    pub states: IndexMap<Spanned<String>, Vec<Spanned<String>>>,
+    /// What becomes of a line (or other item) that names no article, such as a gift card: `text` sends it as the target's line of
+    /// text (the default), `hold` lets the record wait. For all entities, or by entity.
+    #[schemars(with = "Option<OneOrEach<ArticlePolicy>>")]
+    pub without_article: Option<Spanned<Node>>,
     /// What the targets are shown of the source's stock.
     #[schemars(with = "Option<StockSection>")]
     pub stock: Option<Spanned<StockSection>>,
+}
+
+/// What becomes of an item that names no article.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ArticlePolicy {
+    /// It is sent as a text.
+    Text,
+    /// The record waits.
+    Hold,
 }
 
 /// What the targets are shown of the source's stock.
@@ -94,14 +113,25 @@ pub struct StockSection {
     /// to a system.
     #[schemars(with = "Option<bool>")]
     pub in_flight: Option<Spanned<bool>>,
+    /// Which of the source's figures is published: `available` (the default), which is what is on hand less what is reserved; or
+    /// `on_hand`, for targets that allot what is ordered by themselves.
+    pub figure: Option<Figure>,
     /// Locations that count, in the order in which they are sold from. Default: all.
     #[schemars(with = "Option<Vec<String>>")]
     pub locations: Option<Spanned<Vec<Spanned<String>>>>,
     /// Expression for what there is to sell, before orders in flight and buffer. Variables: the fields of `stock` with
-    /// quantities as numbers, `on_hand` and `reserved` (sums over the locations that count). Default: `on_hand - reserved`, or
-    /// `quantity` where the source has no locations.
+    /// quantities as numbers, `on_hand`, `reserved` and `available` (sums over the locations that count). Default: `available`,
+    /// which is `on_hand - reserved` where the source does not say it.
     #[schemars(with = "Option<String>")]
     pub quantity: Option<Spanned<String>>,
+}
+
+/// A figure of a source's stock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Figure {
+    Available,
+    OnHand,
 }
 
 /// For the schema.

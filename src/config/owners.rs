@@ -108,11 +108,16 @@ impl Owners<'_> {
     fn brought(&self, flow: &Flow, entity: &str, target: &str) -> BTreeSet<String> {
         let mapping = |system: &str| self.mappings.get(&(system.to_owned(), entity.to_owned()));
         let (Some(source), Some(sink)) = (mapping(&flow.from), mapping(target)) else { return BTreeSet::new() };
-        let key = self.entities.get(entity).map(|spec| spec.key.as_str());
+        let spec = self.entities.get(entity);
+        let key = spec.map(|spec| spec.key.as_str());
+        // Of a state each flow says what its source may say of it.
+        let has_say = self.flows.iter().any(|flow| flow.states.contains_key(entity));
+        let is_said = |field: &str| has_say && spec.is_some_and(|spec| spec.holds_state(field));
         let only = flow.fields.get(entity);
         let is_open = |field: &&String| {
             only.is_none_or(|only| only.contains(*field))
                 && Some(field.as_str()) != key
+                && !is_said(field)
                 && !self.flows.iter().any(|flow| flow.owners.contains_key(&format!("{entity}.{field}")))
         };
         source.reads().intersection(sink.writes()).filter(is_open).cloned().collect()

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{
     FlowSection, StockSection, brakes,
-    flows::{choice, each, timetable},
+    flows::{ArticlePolicy, Figure, choice, each, timetable},
     layers::Layers,
 };
 use crate::{
@@ -60,17 +60,45 @@ impl Names<'_> {
             flow.fields = fields.into_iter().map(|(entity, fields)| (entity, BTreeSet::from_iter(fields))).collect();
         }));
         note(self.guests(section).map(|guests| flow.guests = guests));
+        note(self.states(section).map(|states| flow.states = states));
+        note(self.by_entity::<ArticlePolicy>(section, section.without_article.as_ref()).map(|policies| {
+            let held = policies.into_iter().filter(|(_, policy)| *policy == ArticlePolicy::Hold);
+            flow.held_without_article = held.map(|(entity, _)| entity).collect();
+        }));
         note(self.stock(section).map(|stock| flow.stock = stock));
         LoadError::collect(problems.into_iter().map(Err::<(), _>)).map(|_| flow)
+    }
+
+    /// By entity: the states that the source may say.
+    fn states(&self, section: &FlowSection) -> Result<BTreeMap<String, BTreeSet<String>>, LoadError> {
+        let lists = section.states.iter().map(|(entity, states)| {
+            let place = self.place(entity);
+            let spec = self.carried(section, entity.get_ref(), &place)?;
+            let Some(known) = &spec.states else {
+                let problem = format!("entity `{}` has no states", entity.get_ref());
+                return Err(LoadError::new(&place, problem).help("an entity of your own declares them with `states`"));
+            };
+            let named = states.iter().map(|state| {
+                if known.all().any(|one| one == state.get_ref()) {
+                    return Ok(state.get_ref().clone());
+                }
+                Err(LoadError::unknown(&self.place(state), "state", state.get_ref(), known.all().collect::<Vec<_>>()))
+            });
+            Ok((entity.get_ref().clone(), LoadError::collect(named)?.into_iter().collect()))
+        });
+        Ok(LoadError::collect(lists)?.into_iter().collect())
     }
 
     /// What is said of stock; the flow has to carry it.
     fn stock(&self, section: &FlowSection) -> Result<StockRule, LoadError> {
         let Some(stock) = &section.stock else { return Ok(StockRule::default()) };
         let spec = self.carried(section, "stock", &self.place(stock))?;
-        let StockSection { buffer, in_flight, locations, quantity } = stock.get_ref();
-        let mut rule =
-            StockRule { in_flight: in_flight.as_ref().map(|wanted| *wanted.get_ref()), ..StockRule::default() };
+        let StockSection { buffer, in_flight, figure, locations, quantity } = stock.get_ref();
+        let mut rule = StockRule {
+            in_flight: in_flight.as_ref().map(|wanted| *wanted.get_ref()),
+            on_hand: *figure == Some(Figure::OnHand),
+            ..StockRule::default()
+        };
         let mut problems = Vec::new();
         if let Some(buffer) = buffer {
             match self.buffer(buffer) {
@@ -85,7 +113,7 @@ impl Names<'_> {
             }
         }
         if let Some(text) = quantity {
-            let known = Known::of(spec.fields.keys().cloned()).and(["on_hand", "reserved"]);
+            let known = Known::of(spec.fields.keys().cloned()).and(["on_hand", "reserved", "available"]);
             match Expr::compile(text.get_ref(), &self.place(text), &known) {
                 Ok(expression) => rule.quantity = Some(expression),
                 Err(error) => problems.push(error),

@@ -48,13 +48,18 @@ pub async fn prices(erp: &mut SqliteConnection) -> sqlx::Result<Vec<u8>> {
     Ok(encoding_rs::WINDOWS_1252.encode(&text).0.into_owned())
 }
 
-/// Stock per format and warehouse.
+/// Stock per format and warehouse: what lies on the shelves, and of that what is sold and not taken off them yet.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn stock(erp: &mut SqliteConnection) -> sqlx::Result<Vec<u8>> {
     let rows = sqlx::query(
-        "SELECT f.referencia, e.almacen, e.cantidad FROM existencia e JOIN formato f ON f.id = e.formato_id \
+        "SELECT f.referencia, e.almacen, e.cantidad, CASE WHEN e.almacen = 'CEN' THEN coalesce(v.vendido, 0) ELSE 0 END \
+            AS reservado \
+         FROM existencia e JOIN formato f ON f.id = e.formato_id \
+         LEFT JOIN (SELECT l.referencia, CAST(sum(l.cantidad) AS INTEGER) AS vendido FROM pedido_linea l \
+            JOIN pedido p ON p.id = l.pedido_id WHERE p.estado = 'PENDIENTE' GROUP BY l.referencia) v \
+            ON v.referencia = f.referencia \
          ORDER BY f.id, e.almacen",
     )
     .fetch_all(erp)
@@ -71,7 +76,8 @@ pub async fn stock(erp: &mut SqliteConnection) -> sqlx::Result<Vec<u8>> {
             open = Some(sku);
         }
         let (warehouse, quantity): (String, i64) = (row.try_get("almacen")?, row.try_get("cantidad")?);
-        let _ = writeln!(text, "    <almacen codigo=\"{warehouse}\">{quantity}</almacen>");
+        let reserved: i64 = row.try_get("reservado")?;
+        let _ = writeln!(text, "    <almacen codigo=\"{warehouse}\" reservado=\"{reserved}\">{quantity}</almacen>");
     }
     if open.is_some() {
         text.push_str("  </articulo>\n");

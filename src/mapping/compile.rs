@@ -173,6 +173,7 @@ impl<'a> Compiler<'a> {
             push,
             holds,
             convert,
+            keeps: level == Level::Top && self.spec.holds_state(name),
             none: table.none.iter().map(|value| value.get_ref().to_json()).collect(),
             zone: zone.transpose()?,
             form: table.form,

@@ -1,6 +1,9 @@
 //! From a system's row to canonical fields.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde_json::{Map, Value};
 
@@ -22,13 +25,16 @@ pub(super) struct Pull<'a> {
     /// References; until the fields are in order, each stands in them by its number here.
     pub refs: Vec<(String, RefBy)>,
     pub parts: BTreeMap<String, BTreeMap<String, String>>,
+    /// Of items, only this member.
+    pub only: Option<&'a str>,
 }
 
 impl Pull<'_> {
     pub(super) fn fields(&mut self, rules: &[Rule], row: &Value, at: &str) -> Result<Fields, Failure> {
         let scope = self.scope.child().with("row", row);
         let mut fields = Fields::with_capacity(rules.len());
-        for rule in rules.iter().filter(|rule| rule.reads) {
+        let asked = |rule: &&Rule| at.is_empty() || self.only.is_none_or(|only| rule.name == only);
+        for rule in rules.iter().filter(|rule| rule.reads).filter(asked).collect::<Vec<_>>() {
             let field = || if at.is_empty() { rule.name.clone() } else { format!("{at}.{}", rule.name) };
             let value = self.value(rule, row, &scope, &field).map_err(|failure| located(failure, &field))?;
             match value.filter(|value| !model::empty(value)) {
@@ -124,7 +130,10 @@ impl Pull<'_> {
                 if model::empty(&value) {
                     return Ok(None);
                 }
-                lookup.canonical(&value)?
+                match (lookup.canonical(&value), text_of(&value)) {
+                    (Err(failure), Some(text)) if rule.keeps && failure.class == Class::Unmapped => Value::from(text),
+                    (found, _) => found?,
+                }
             }
             Convert::Ref { entity, by } => {
                 let Some(text) = text_of(&value) else { return Err(unfit(rule, "is no id")) };
@@ -185,6 +194,15 @@ impl Pull<'_> {
             list.push(value);
         }
         Ok(list)
+    }
+
+    /// What the items of a list are known by through one of their members, whatever the rest of the row is like.
+    pub(super) fn named(&mut self, rule: &Rule, row: &Value) -> Result<BTreeSet<String>, Failure> {
+        let scope = self.scope.child().with("row", row);
+        let found = self.value(rule, row, &scope, &|| rule.name.clone())?.unwrap_or_default();
+        let items = found.as_array().into_iter().flatten();
+        let names = items.filter_map(|item| item.get(self.only.unwrap_or_default())).filter_map(text_of);
+        Ok(names.filter(|name| !name.is_empty()).collect())
     }
 
     /// Puts the fields in order and gives the references their places in them.

@@ -138,6 +138,8 @@ impl Push<'_> {
                 let list = self.items(each, items, absent, field)?;
                 self.send(rule, Value::Array(list), out)
             }
+            // A state that nobody knows says nothing here.
+            (Convert::Lookup(lookup), ..) if rule.keeps && lookup.system(value).is_err() => Ok(()),
             _ => {
                 let value = self.single(rule, value)?;
                 self.send(rule, value, out)

@@ -32,6 +32,8 @@ pub(super) struct Rule {
     /// Whether the system can hold the value.
     pub holds: Option<Expr>,
     pub convert: Convert,
+    /// Whether a word that its lookup does not know is kept as it is: a state, which is doubted then.
+    pub keeps: bool,
     pub none: Vec<Value>,
     pub zone: Option<Tz>,
     pub form: Option<As>,

@@ -523,3 +523,27 @@ fn fields_that_a_target_lacks_are_listed_at_any_depth() {
     let lacks = target.outline().lacks(&source.outline(), target.spec());
     assert_eq!(lacks, ["brand", "variants.weight"]);
 }
+
+#[test]
+fn a_row_that_cannot_be_read_still_names_its_articles() {
+    let text = "key = 'no'\n[fields]\nnumber = 'no'\n[fields.lines]\nfrom = 'items'\n[fields.lines.each.fields]\nline = 'id'\n\
+                sku = { pull = 'row.get(\"sku\")' }\nquantity = { pull = 'decimal(row.quantity)' }\n";
+    let order = mapping("order", text);
+    let row = json!({"no": "1", "items": [{"id": "1", "sku": "A", "quantity": "two"}, {"id": "2", "sku": null}, {"id": "3", "sku": "B"}]});
+    assert!(order.pull(&row).is_err());
+    assert_eq!(order.named(&row).map(|skus| skus.into_iter().collect::<Vec<_>>()), Some(vec!["A".into(), "B".into()]));
+    assert_eq!(order.named(&json!({"no": "1", "items": 7})), None, "that cannot be told");
+    let blind = mapping("order", "key = 'no'\n[fields]\nnumber = 'no'\n");
+    assert_eq!(blind.named(&row), Some(BTreeSet::new()), "it reads none");
+}
+
+#[test]
+fn a_state_that_its_lookup_does_not_know_is_kept_and_not_sent() {
+    let text = "key = 'no'\n[fields]\nnumber = 'no'\nstatus = { from = 'state', lookup = 'order_status' }\n\
+                [lookups.order_status]\npaid = 'processing'\n";
+    let order = mapping("order", text);
+    assert_eq!(pull(&order, &json!({"no": "1", "state": "processing"}))["status"], "paid");
+    assert_eq!(pull(&order, &json!({"no": "1", "state": "wc-packing"}))["status"], "wc-packing");
+    assert_eq!(push(&order, &json!({"number": "1", "status": "paid"}))["state"], "processing");
+    assert_eq!(push(&order, &json!({"number": "1", "status": "wc-packing"})).get("state"), None);
+}

@@ -1,6 +1,9 @@
 //! A mapping, ready to run.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde_json::{Map, Value};
 
@@ -190,10 +193,24 @@ impl Translate for Mapping {
     fn pull(&self, row: &Value) -> Result<Pulled, Failure> {
         let key = self.key_of(row)?;
         let scope = self.settings.child().with("root", row);
-        let mut pull = Pull { scope: &scope, refs: Vec::new(), parts: std::collections::BTreeMap::new() };
+        let mut pull = Pull { scope: &scope, refs: Vec::new(), parts: BTreeMap::new(), only: None };
         let mut fields = pull.fields(&self.rules, row, "")?;
         let found = pull.finish(&self.spec, &mut fields)?;
         Ok(Pulled { key, fields, refs: found.refs, parts: found.parts })
+    }
+
+    fn named(&self, row: &Value) -> Option<BTreeSet<String>> {
+        let scope = self.settings.child().with("root", row);
+        let mut named = BTreeSet::new();
+        for rule in self.rules.iter().filter(|rule| rule.reads) {
+            let items = self.spec.fields.get(&rule.name).and_then(|field| field.of.as_ref());
+            let member = items.and_then(|of| of.fields.iter().find(|(_, member)| member.part.is_some()));
+            if let Some((member, _)) = member {
+                let mut pull = Pull { scope: &scope, refs: Vec::new(), parts: BTreeMap::new(), only: Some(member) };
+                named.extend(pull.named(rule, row).ok()?);
+            }
+        }
+        Some(named)
     }
 
     fn writes(&self) -> &BTreeSet<String> {

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{FieldError, FieldSpec, vat};
+use super::{EntitySpec, FieldError, FieldSpec, Kind, codes, vat};
 
 /// How a text is made comparable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -62,25 +62,55 @@ fn barcode(text: &str) -> String {
     if digits.len() < FEWEST { String::new() } else { digits.to_owned() }
 }
 
-/// What looks wrong about an object's values though they are taken: tax numbers whose form or check digit does not fit.
-/// Never shows a value.
+/// What looks wrong about an object's values though they are taken: tax numbers whose form or check digit does not fit, countries
+/// and states that nobody knows. Shows no value but those, and of countries only what has the shape of a code.
 #[must_use]
-pub fn doubts(fields: &IndexMap<String, FieldSpec>, object: &Map<String, Value>) -> Vec<FieldError> {
+pub fn doubts(spec: &EntitySpec, object: &Map<String, Value>) -> Vec<FieldError> {
     let mut doubts = Vec::new();
-    for (name, spec) in fields {
-        let Some(value) = object.get(name) else { continue };
-        if let (Some(Compare::Vat), Some(Err(doubt))) = (spec.compare, value.as_str().map(vat::check)) {
-            doubts.push(FieldError { field: name.clone(), problem: doubt.to_string() });
-        }
-        if let Value::Object(members) = value {
-            doubts.extend(
-                self::doubts(&spec.fields, members)
-                    .into_iter()
-                    .map(|doubt| FieldError { field: format!("{name}.{}", doubt.field), problem: doubt.problem }),
-            );
+    if let Some(states) = &spec.states {
+        for field in &states.fields {
+            if let Some(state) = object.get(field).filter(|state| states.rank(state).is_none()).and_then(Value::as_str)
+            {
+                let problem = format!("`{state}` is no state that is known; name it in the lookup of the field");
+                doubts.push(FieldError { field: field.clone(), problem });
+            }
         }
     }
+    doubtful(&spec.fields, object, "", &mut doubts);
     doubts
+}
+
+fn doubtful(fields: &IndexMap<String, FieldSpec>, object: &Map<String, Value>, at: &str, doubts: &mut Vec<FieldError>) {
+    for (name, spec) in fields {
+        let Some(value) = object.get(name) else { continue };
+        let field = format!("{at}{name}");
+        if let Some(problem) = doubt(spec, value) {
+            doubts.push(FieldError { field: field.clone(), problem });
+        }
+        match (value, &spec.of) {
+            (Value::Object(members), _) => doubtful(&spec.fields, members, &format!("{field}."), doubts),
+            (Value::Array(items), Some(of)) => {
+                for (index, item) in items.iter().enumerate() {
+                    if let Value::Object(members) = item {
+                        doubtful(&of.fields, members, &format!("{field}[{index}]."), doubts);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn doubt(spec: &FieldSpec, value: &Value) -> Option<String> {
+    let text = value.as_str()?;
+    if spec.compare == Some(Compare::Vat) {
+        return vat::check(text).err().map(|doubt| doubt.to_string());
+    }
+    if spec.kind != Kind::Country || codes::is_country(text) {
+        return None;
+    }
+    let is_code = text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    Some(if is_code { format!("`{text}` is no country (ISO 3166)") } else { "is no country (ISO 3166)".to_owned() })
 }
 
 #[cfg(test)]
@@ -112,7 +142,7 @@ mod tests {
         let entities = Entities::builtin();
         let found = |entity: &str, object: Value| -> Vec<String> {
             let Value::Object(object) = object else { panic!("an object") };
-            doubts(&entities.get(entity).unwrap().fields, &object).iter().map(ToString::to_string).collect()
+            doubts(entities.get(entity).unwrap(), &object).iter().map(ToString::to_string).collect()
         };
         assert!(found("customer", json!({"vat": "12345678Z"})).is_empty());
         let doubted = found("customer", json!({"vat": "12345678A"}));
@@ -121,5 +151,34 @@ mod tests {
             "{doubted:?}"
         );
         assert!(found("order", json!({"billing": {"vat": "12345678A"}}))[0].starts_with("billing.vat: "));
+    }
+
+    #[test]
+    fn a_country_that_is_none_is_kept_and_doubted() {
+        let entities = Entities::builtin();
+        let spec = entities.get("order").unwrap();
+        let found = |country: &str| {
+            let mut order = json!({"number": "1", "status": "paid", "billing": {"name": "Ana", "country": country}});
+            let order = order.as_object_mut().unwrap();
+            crate::model::normalize(spec, order).unwrap();
+            let told: Vec<String> = doubts(spec, order).iter().map(ToString::to_string).collect();
+            (order["billing"]["country"].clone(), told)
+        };
+        assert_eq!(found("es"), (json!("ES"), Vec::new()));
+        assert_eq!(found("XX"), (json!("XX"), vec!["billing.country: `XX` is no country (ISO 3166)".to_owned()]));
+        let (kept, told) = found("Calle Mayor 1");
+        assert_eq!(
+            (kept, told),
+            (json!("Calle Mayor 1"), vec!["billing.country: is no country (ISO 3166)".to_owned()])
+        );
+    }
+
+    #[test]
+    fn a_state_that_nobody_knows_is_doubted_by_its_name() {
+        let entities = Entities::builtin();
+        let order = json!({"number": "1", "status": "packing", "closed": "refunded"});
+        let told = doubts(entities.get("order").unwrap(), order.as_object().unwrap());
+        assert_eq!(told.len(), 1);
+        assert!(told[0].to_string().starts_with("status: `packing` is no state"), "{told:?}");
     }
 }

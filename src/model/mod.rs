@@ -8,6 +8,7 @@ mod diff;
 pub mod proof;
 mod shown;
 mod spec;
+mod states;
 pub mod time;
 mod validate;
 pub mod vat;
@@ -16,6 +17,7 @@ pub use compare::{Compare, doubts};
 pub use diff::diff;
 pub use shown::{Shown, records};
 pub use spec::{Entities, EntitySpec, FieldSpec, Kind};
+pub use states::{Accepted, States};
 pub use validate::{FieldError, empty, normal, normalize, validate};
 
 #[cfg(test)]

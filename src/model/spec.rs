@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    Compare,
+    Compare, States,
     proof::{self, ProofSpec, Proved},
 };
 use crate::load::{self, LoadError, SourceFile};
@@ -105,6 +105,12 @@ pub struct EntitySpec {
     /// The fields whose amounts have to come to the total, or the object is not delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<ProofSpec>,
+    /// How far an object has come: it never runs backwards by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub states: Option<States>,
+    /// Field that is true where the data of persons was erased: what is lacking then is kept elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erased: Option<String>,
     pub fields: IndexMap<String, FieldSpec>,
 }
 
@@ -139,6 +145,14 @@ impl EntitySpec {
                 problems.push(format!("`proof` names `{field}`, which is not among the fields"));
             }
         }
+        if let Some(states) = &self.states {
+            problems.extend(states.problems(|field| self.fields.contains_key(field)));
+        }
+        if let Some(field) =
+            self.erased.as_ref().filter(|field| self.fields.get(*field).is_none_or(|field| field.kind != Kind::Boolean))
+        {
+            problems.push(format!("`erased` names `{field}`, which is not a field of kind boolean"));
+        }
         for (name, field) in &self.fields {
             field.problems(name, &mut problems);
         }
@@ -149,6 +163,18 @@ impl EntitySpec {
     #[must_use]
     pub fn qualifies(&self, field: &str) -> bool {
         self.money_currency.as_deref() == Some(field) || self.fields.get(field).is_some_and(|field| field.qualifies)
+    }
+
+    /// Whether the data of persons was erased from an object.
+    #[must_use]
+    pub fn is_erased(&self, object: &Map<String, Value>) -> bool {
+        self.erased.as_ref().is_some_and(|field| object.get(field) == Some(&Value::Bool(true)))
+    }
+
+    /// Whether a field holds the object's state.
+    #[must_use]
+    pub fn holds_state(&self, field: &str) -> bool {
+        self.states.as_ref().is_some_and(|states| states.holds(field))
     }
 
     /// Whether the amounts of an object come to its total; nothing where its entity asks for no proof.

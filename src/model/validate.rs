@@ -198,8 +198,10 @@ fn key_text(value: &Value) -> Option<String> {
 fn scalar(spec: &FieldSpec, value: Value) -> Result<Value, &'static str> {
     Ok(match spec.kind {
         Kind::Text => match value {
-            Value::String(text) if text.contains('\0') => return Err("holds a NUL character"),
-            Value::String(text) => Value::String(text),
+            Value::String(text) => {
+                plain(&text)?;
+                Value::String(text)
+            }
             Value::Number(number) => Value::String(number_text(&number)),
             _ => return Err("is not a text"),
         },
@@ -233,7 +235,11 @@ fn scalar(spec: &FieldSpec, value: Value) -> Result<Value, &'static str> {
         },
         Kind::Currency => Value::String(code(&value, codes::is_currency)?.ok_or("is not a currency code (ISO 4217)")?),
         Kind::Country => {
-            Value::String(code(&value, codes::is_country)?.ok_or("is not a country code (ISO 3166, two letters)")?)
+            // A sale is worth more than a letter: what is no country is kept as it was said, and doubted.
+            match code(&value, codes::is_country)? {
+                Some(code) => Value::String(code),
+                None => Value::String(plain(text(&value)?)?.to_owned()),
+            }
         }
         Kind::Language => {
             Value::String(codes::language(text(&value)?.trim()).ok_or("is not a language tag (es, pt-BR)")?)
@@ -278,6 +284,10 @@ fn number_text(number: &Number) -> String {
 fn code(value: &Value, known: fn(&str) -> bool) -> Result<Option<String>, &'static str> {
     let code = text(value)?.trim().to_ascii_uppercase();
     Ok(known(&code).then_some(code))
+}
+
+fn plain(text: &str) -> Result<&str, &'static str> {
+    if text.contains('\0') { Err("holds a NUL character") } else { Ok(text.trim()) }
 }
 
 fn text(value: &Value) -> Result<&str, &'static str> {

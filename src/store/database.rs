@@ -1,6 +1,9 @@
 //! The store over one of the two databases.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -379,6 +382,10 @@ impl Store for Database {
 
     async fn rejection_counts(&self) -> Result<Vec<(String, String, u64)>> {
         self.rejection_counts().await
+    }
+
+    async fn unreadable_articles(&self, system: &str, entity: &str) -> Result<Option<BTreeSet<String>>> {
+        self.unreadable_articles(system, entity).await
     }
 
     async fn counts(&self) -> Result<Vec<(String, String, u64, u64)>> {

@@ -579,6 +579,8 @@ pub struct Rejection {
     pub reason: String,
     /// `lookup:tax=IGIC7`, where curing it brings the row in.
     pub cause: Option<String>,
+    /// Articles that the row names; nothing where that could not be told.
+    pub articles: Option<BTreeSet<String>>,
 }
 
 /// Everything a page makes durable, in one transaction.
@@ -992,6 +994,8 @@ pub trait Store: Send + Sync {
     async fn rejections(&self, system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
     /// Open rejections: (system, entity, count).
     async fn rejection_counts(&self) -> Result<Vec<(String, String, u64)>>;
+    /// Articles that rows name which could not be read; nothing where there is a row of which that could not be told.
+    async fn unreadable_articles(&self, system: &str, entity: &str) -> Result<Option<BTreeSet<String>>>;
     /// (system, entity, live replicas, gone replicas)
     async fn counts(&self) -> Result<Vec<(String, String, u64, u64)>>;
 

@@ -234,11 +234,11 @@ async fn reprint(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Res
 async fn reject(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Result<()> {
     const CURE: &str = "DELETE FROM rejection WHERE system = $2 AND entity = $3 \
         AND slot IN (SELECT j.value->>0 FROM json_each($1) j)";
-    const ADD: &str = "INSERT INTO rejection (system, entity, slot, position, id, field, reason, cause, run, at) \
-        SELECT $2, $3, j.value->>0, j.value->>1, j.value->>2, j.value->>3, j.value->>4, j.value->>5, $4, $5 \
+    const ADD: &str = "INSERT INTO rejection (system, entity, slot, position, id, field, reason, cause, articles, run, at) \
+        SELECT $2, $3, j.value->>0, j.value->>1, j.value->>2, j.value->>3, j.value->>4, j.value->>5, j.value->>6, $4, $5 \
         FROM json_each($1) j WHERE true \
         ON CONFLICT (system, entity, slot) DO UPDATE SET position = excluded.position, field = excluded.field, \
-            reason = excluded.reason, cause = excluded.cause, run = excluded.run, at = excluded.at";
+            reason = excluded.reason, cause = excluded.cause, articles = excluded.articles, run = excluded.run, at = excluded.at";
     const FORGET: &str = "DELETE FROM rejection WHERE system = $1 AND entity = $2 AND run < $3";
     if page.whole {
         tx.execute("close rejections of what is gone", FORGET, args![replicas.system, replicas.entity, page.run])
@@ -251,7 +251,7 @@ async fn reject(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Resu
     let mut lines: std::collections::BTreeMap<String, _> = std::collections::BTreeMap::new();
     for row in &page.rejections {
         let slot = slot(row.id.as_deref(), &row.position);
-        lines.insert(slot.clone(), (slot, &row.position, &row.id, &row.field, &row.reason, &row.cause));
+        lines.insert(slot.clone(), (slot, &row.position, &row.id, &row.field, &row.reason, &row.cause, &row.articles));
     }
     if !lines.is_empty() {
         let lines = rows(lines.into_values())?;

@@ -1,5 +1,7 @@
 //! Runs, rejections and counts, for reports.
 
+use std::collections::BTreeSet;
+
 use super::{
     Balance, Rejection, Result, Run, RunKind,
     database::Database,
@@ -60,7 +62,7 @@ impl Database {
         system: Option<&str>,
         limit: u32,
     ) -> Result<Vec<(String, String, Rejection)>> {
-        const SQL: &str = "SELECT s.text, e.text, r.position, r.id, r.field, r.reason, r.cause \
+        const SQL: &str = "SELECT s.text, e.text, r.position, r.id, r.field, r.reason, r.cause, r.articles \
             FROM rejection r JOIN name s ON s.id = r.system JOIN name e ON e.id = r.entity \
             WHERE $1 IS NULL OR s.text = $1 ORDER BY r.at DESC, r.slot LIMIT $2";
         let mut rejections = Vec::new();
@@ -71,6 +73,7 @@ impl Database {
                 field: row.text_or_null(4)?,
                 reason: row.text(5)?,
                 cause: row.text_or_null(6)?,
+                articles: row.text_or_null(7)?.and_then(|articles| serde_json::from_str(&articles).ok()),
             };
             rejections.push((row.text(0)?, row.text(1)?, rejection));
         }
@@ -85,6 +88,19 @@ impl Database {
             counts.push((row.text(0)?, row.text(1)?, row.small(2)?));
         }
         Ok(counts)
+    }
+
+    pub(super) async fn unreadable_articles(&self, system: &str, entity: &str) -> Result<Option<BTreeSet<String>>> {
+        const SQL: &str = "SELECT articles FROM rejection WHERE system = $1 AND entity = $2";
+        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
+        let mut all = BTreeSet::new();
+        for mut row in self.pool.read("read what rejected rows name", SQL, args![system, entity]).await? {
+            let articles: Option<BTreeSet<String>> =
+                row.text_or_null(0)?.and_then(|articles| serde_json::from_str(&articles).ok());
+            let Some(articles) = articles else { return Ok(None) };
+            all.extend(articles);
+        }
+        Ok(Some(all))
     }
 
     pub(super) async fn counts(&self) -> Result<Vec<(String, String, u64, u64)>> {

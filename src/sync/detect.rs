@@ -61,6 +61,7 @@ impl Reading<'_> {
             field: None,
             reason: error.reason.clone(),
             cause: None,
+            articles: None,
         }));
 
         let (rows, doubled) = last_of_each(rows);
@@ -74,7 +75,8 @@ impl Reading<'_> {
         let mut pulled = Vec::with_capacity(sighted.changed.len());
         for index in sighted.changed {
             let (row, print) = (rows[index], prints[index]);
-            match self.canonical(&row.body.clone().into_value()) {
+            let body = row.body.clone().into_value();
+            match self.canonical(&body) {
                 Ok(object) => pulled.push(Seen {
                     id: row.id.clone(),
                     position: row.position.clone(),
@@ -90,6 +92,7 @@ impl Reading<'_> {
                         field: failure.field.clone(),
                         reason: super::outcome::describe(&failure),
                         cause: failure.cause.map(|cause| cause.0),
+                        articles: self.mapping.named(&body),
                     });
                 }
             }
@@ -140,6 +143,7 @@ impl Reading<'_> {
             if let Some(other) = identified.taken_by {
                 commit.balance.rejected += 1;
                 commit.rejections.push(Rejection {
+                    articles: Some(flight::articles(&seen.object.fields)),
                     position: seen.position,
                     id: Some(seen.id),
                     field: None,

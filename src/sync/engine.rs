@@ -20,7 +20,7 @@ use super::{
 use crate::{
     env::Env,
     expr::Scope as Variables,
-    failure::{Class, Failure},
+    failure::{Cause, Class, Failure},
     mapping::{Fields, Translate},
     model::{Entities, Kind},
     port::System,
@@ -161,6 +161,8 @@ pub struct Summary {
     pub delivered: Tally,
     /// Open jobs left: state to count.
     pub left: BTreeMap<String, u64>,
+    /// Jobs that wait for what happens every day: orders that are not accepted yet.
+    pub awaited: u64,
     /// Rows that did not become objects.
     pub rejected: u64,
     /// Runs that tripped a brake and wait for a person.
@@ -267,6 +269,10 @@ impl Engine {
             summary.delivered.add(&self.delivering(&share, shutdown, async { Ok(()) }).await?.1);
         }
         for backlog in self.parts.store.backlog().await? {
+            if backlog.cause.as_deref().is_some_and(Cause::is_daily) {
+                summary.awaited += backlog.count;
+                continue;
+            }
             *summary.left.entry(backlog.state.as_str().to_owned()).or_default() += backlog.count;
         }
         summary.held = self.parts.store.approvals().await?.into_iter().map(|approval| approval.run).collect();

@@ -42,14 +42,21 @@ impl Parts {
 /// By SKU: what is sold in a target's orders and not yet taken off the figures of a flow's source.
 type Quantities = BTreeMap<String, Decimal>;
 
-/// What is in flight from one target, as each flow that brings it stock has to see it.
+/// What is in flight of what a target shows, as each flow that brings it stock has to see it.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    flows: BTreeMap<String, Quantities>,
+    flows: BTreeMap<String, Sold>,
+}
+
+#[derive(Debug, Default)]
+struct Sold {
+    all: Quantities,
+    /// What of it was sold elsewhere: the target cannot have taken that off by itself.
+    elsewhere: Quantities,
 }
 
 impl Ledger {
-    /// Nothing where no flow minds the target's orders.
+    /// Nothing where no flow minds orders that take from what the target shows.
     ///
     /// An order is in flight while a job brings it to its target, and until a reading of the stock began after it had arrived
     /// there: the figures read before do not know of it.
@@ -57,35 +64,47 @@ impl Ledger {
         let mut ledger = Self::default();
         for flow in parts.routes.minding(target) {
             let since = Known::noted(parts, &flow.from).await?.map(|known| known.since);
-            let mut orders: BTreeMap<RecordId, Replica> = BTreeMap::new();
-            for to in parts.routes.order_targets(target) {
-                let found = parts.store.in_flight(ORDER, target, to, since).await?;
-                orders.extend(found.into_iter().map(|order| (order.record, order)));
-            }
-            let quantities = ledger.flows.entry(flow.name.clone()).or_default();
-            for order in orders.values() {
-                add_lines(quantities, &order.fields);
+            let sold = ledger.flows.entry(flow.name.clone()).or_default();
+            for shop in parts.routes.sellers(flow, target) {
+                let mut orders: BTreeMap<RecordId, Replica> = BTreeMap::new();
+                for to in parts.routes.order_targets(shop) {
+                    let found = parts.store.in_flight(ORDER, shop, to, since).await?;
+                    orders.extend(found.into_iter().map(|order| (order.record, order)));
+                }
+                for order in orders.values().filter(|order| holds_goods(parts, &order.fields)) {
+                    add_lines(&mut sold.all, &order.fields);
+                    if shop != target {
+                        add_lines(&mut sold.elsewhere, &order.fields);
+                    }
+                }
             }
         }
         Ok((!ledger.flows.is_empty()).then_some(ledger))
     }
 
     pub(super) fn for_flow(&self, flow: &str, sku: &str) -> Decimal {
-        self.flows.get(flow).and_then(|quantities| quantities.get(sku)).copied().unwrap_or_default()
+        self.flows.get(flow).and_then(|sold| sold.all.get(sku)).copied().unwrap_or_default()
     }
 
     /// The most that any flow has to take off.
     pub(super) fn most(&self, sku: &str) -> Decimal {
-        self.flows.values().filter_map(|quantities| quantities.get(sku)).max().copied().unwrap_or_default()
+        self.flows.values().filter_map(|sold| sold.all.get(sku)).max().copied().unwrap_or_default()
+    }
+
+    /// Whether any of it was sold elsewhere.
+    fn is_elsewhere(&self, sku: &str) -> bool {
+        self.flows.values().any(|sold| sold.elsewhere.contains_key(sku))
     }
 }
 
-/// Adds what an order sells. A line that gives something back is no reason to offer more before the source says so; nor is an
-/// order whose money was paid back: its goods may have left, or be leaving.
+/// Whether an order keeps its goods: one whose money was paid back does, they may have left or be leaving.
+fn holds_goods(parts: &Parts, order: &Fields) -> bool {
+    let states = parts.entities.get(ORDER).and_then(|spec| spec.states.as_ref());
+    states.is_none_or(|states| states.holds_goods(order))
+}
+
+/// Adds what an order sells. A line that gives something back is no reason to offer more before the source says so.
 fn add_lines(quantities: &mut Quantities, order: &Fields) {
-    if ["status", "closed"].iter().any(|field| order.get(*field).and_then(Value::as_str) == Some("cancelled")) {
-        return;
-    }
     for line in order.get("lines").and_then(Value::as_array).into_iter().flatten() {
         let sku = line.get("sku").and_then(Value::as_str);
         let sold = line.get("quantity").and_then(Value::as_str).and_then(decimal::parse);
@@ -94,6 +113,12 @@ fn add_lines(quantities: &mut Quantities, order: &Fields) {
             *total = total.saturating_add(sold);
         }
     }
+}
+
+/// Articles that an order names.
+pub(super) fn articles(order: &Fields) -> BTreeSet<String> {
+    let lines = order.get("lines").and_then(Value::as_array).into_iter().flatten();
+    lines.filter_map(|line| line.get("sku")?.as_str()).map(str::to_owned).collect()
 }
 
 /// Up to where the figures of a source are known to tell of the orders that arrived, on the store's counter.
@@ -169,10 +194,12 @@ pub(super) async fn after_pull(parts: &Parts, system: &str, entity: &str) -> Res
                 sweep(parts, target, Left::Published).await?;
             }
         }
-        ORDER if !parts.routes.minding(system).is_empty() => {
-            sweep(parts, system, Left::Published).await?;
-            if all_read(parts, system).await? {
-                wake(parts, system).await?;
+        ORDER => {
+            for target in parts.routes.sold_from(system) {
+                sweep(parts, target, Left::Published).await?;
+            }
+            if !parts.routes.sold_from(system).is_empty() {
+                wake(parts, system, &Unread::of(parts, system).await?).await?;
             }
         }
         _ => {}
@@ -183,7 +210,7 @@ pub(super) async fn after_pull(parts: &Parts, system: &str, entity: &str) -> Res
 /// After orders were delivered to `target`: one that had nothing to deliver is no longer in flight.
 pub(super) async fn after_delivery(parts: &Parts, target: &str, entity: &str) -> Result<()> {
     if entity == ORDER {
-        for shop in parts.routes.shops_of(target) {
+        for shop in parts.routes.sold_to(target) {
             sweep(parts, shop, Left::Published).await?;
         }
     }
@@ -199,8 +226,9 @@ enum Left {
     Alone,
 }
 
-/// Compares what is in flight from a target with what was: articles of which less is in flight than is known to be kept back
-/// are published anew, whatever became of the orders. What is kept back is remembered here before anything is published by it.
+/// Compares what is in flight of what a target shows with what was: articles of which less is in flight than is known to be kept
+/// back are published anew, whatever became of the orders; and those of which more is, where it was sold elsewhere. What is kept
+/// back is remembered here before anything is published by it.
 async fn sweep(parts: &Parts, target: &str, left: Left) -> Result<()> {
     let Some(ledger) = Ledger::of(parts, target).await? else { return Ok(()) };
     let store = &parts.store;
@@ -210,21 +238,30 @@ async fn sweep(parts: &Parts, target: &str, left: Left) -> Result<()> {
     let mut jobs = Vec::new();
     let mut more = Vec::new();
     let mut seen = BTreeSet::new();
+    let mut publish = |record: RecordId| {
+        let (target, entity) = (target.to_owned(), STOCK.to_owned());
+        jobs.push(NewJob { target, entity, record, lane: lane::STOCK, due: None });
+    };
     for (record, kept) in &held {
         let Some((_, sku)) = keys.get(record) else { continue };
         let now = ledger.most(sku);
         seen.insert(sku.as_str());
         if now < *kept && left == Left::Published {
-            let (target, entity) = (target.to_owned(), STOCK.to_owned());
-            jobs.push(NewJob { target, entity, record: *record, lane: lane::STOCK, due: None });
+            publish(*record);
         } else if now > *kept {
             more.push((*record, now));
+            if ledger.is_elsewhere(sku) {
+                publish(*record);
+            }
         }
     }
-    let skus: BTreeSet<&str> = ledger.flows.values().flat_map(|skus| skus.keys().map(String::as_str)).collect();
+    let skus: BTreeSet<&str> = ledger.flows.values().flat_map(|sold| sold.all.keys().map(String::as_str)).collect();
     for sku in skus.difference(&seen) {
         if let Some(record) = store.record(STOCK, sku).await? {
             more.push((record, ledger.most(sku)));
+            if ledger.is_elsewhere(sku) {
+                publish(record);
+            }
         }
     }
     if !more.is_empty() {
@@ -237,23 +274,86 @@ async fn sweep(parts: &Parts, target: &str, left: Left) -> Result<()> {
     Ok(())
 }
 
-/// Reads a target's orders before its stock is written, so that one that nobody has seen yet is in the ledger. Gives what stood
-/// in the way.
-pub(super) async fn read_orders(parts: &Parts, target: &str, stop: &CancellationToken) -> Result<Option<String>> {
+/// What orders may have sold that could not be read.
+#[derive(Debug, PartialEq, Eq)]
+enum Unread {
+    /// These articles, of which there may be none.
+    Articles(BTreeSet<String>),
+    Anything,
+}
+
+impl Unread {
+    async fn of(parts: &Parts, shop: &str) -> Result<Self> {
+        let named = parts.store.unreadable_articles(shop, ORDER).await?;
+        Ok(named.map_or(Self::Anything, Self::Articles))
+    }
+
+    fn concerns(&self, sku: &str) -> bool {
+        match self {
+            Self::Articles(skus) => skus.contains(sku),
+            Self::Anything => true,
+        }
+    }
+}
+
+/// What stands in the way of raising a target's stock: orders that could not be read.
+#[derive(Debug, Default)]
+pub(super) struct Obstacles(Vec<Obstacle>);
+
+#[derive(Debug)]
+struct Obstacle {
+    shop: String,
+    problem: String,
+    unread: Unread,
+}
+
+impl Obstacles {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The first that concerns an article.
+    fn of(&self, sku: &str) -> Option<&Obstacle> {
+        self.0.iter().find(|obstacle| obstacle.unread.concerns(sku))
+    }
+
+    pub(super) fn concern(&self, sku: &str) -> bool {
+        self.of(sku).is_some()
+    }
+}
+
+/// Reads the orders that take from what a target shows before its stock is written, so that one that nobody has seen yet is in
+/// the ledger. Gives what stood in the way.
+pub(super) async fn read_orders(parts: &Parts, target: &str, stop: &CancellationToken) -> Result<Obstacles> {
+    let mut obstacles = Vec::new();
+    for shop in parts.routes.sellers_at(target) {
+        if let Some(problem) = read_orders_of(parts, shop, stop).await? {
+            obstacles.push(Obstacle { shop: shop.to_owned(), problem, unread: Unread::Anything });
+            continue;
+        }
+        for shown in parts.routes.sold_from(shop) {
+            sweep(parts, shown, if shown == target { Left::Alone } else { Left::Published }).await?;
+        }
+        let unread = Unread::of(parts, shop).await?;
+        wake(parts, shop, &unread).await?;
+        if unread != Unread::Articles(BTreeSet::new()) {
+            let problem = "orders there could not be read; `vaiven status` counts them".to_owned();
+            obstacles.push(Obstacle { shop: shop.to_owned(), problem, unread });
+        }
+    }
+    Ok(Obstacles(obstacles))
+}
+
+/// Gives why a shop's orders could not be listed.
+async fn read_orders_of(parts: &Parts, shop: &str, stop: &CancellationToken) -> Result<Option<String>> {
     // Another pull may have passed the place where a new order stands: its end is waited for, then read again.
     const PATIENCE: u32 = 40;
     for _ in 0..PATIENCE {
-        let report = pull::list(parts, target, ORDER, RunKind::Delta, "before stock", stop).await?;
+        let report = pull::list(parts, shop, ORDER, RunKind::Delta, "before stock", stop).await?;
         if let Some(error) = report.error {
             return Ok(Some(error));
         }
         if report.run.is_some() {
-            sweep(parts, target, Left::Alone).await?;
-            let told = "orders there could not be read; `vaiven status` counts them".to_owned();
-            if !all_read(parts, target).await? {
-                return Ok(Some(told));
-            }
-            wake(parts, target).await?;
             return Ok(None);
         }
         if stop.is_cancelled() {
@@ -264,20 +364,27 @@ pub(super) async fn read_orders(parts: &Parts, target: &str, stop: &Cancellation
     Ok(Some("they are still being read".to_owned()))
 }
 
-/// Rises that waited for orders go on.
-async fn wake(parts: &Parts, target: &str) -> Result<()> {
-    let (target, cause) = (Some(target.to_owned()), Some(Cause::orders(target).0));
-    let waiting = JobFilter { target, cause, ..JobFilter::default() };
-    if parts.store.retry(&waiting, parts.env.now()).await? > 0 {
+/// Rises that waited for orders of a shop go on, but for those of articles that unread orders may have sold.
+async fn wake(parts: &Parts, shop: &str, unread: &Unread) -> Result<()> {
+    let waiting = JobFilter { cause: Some(Cause::orders(shop).0), ..JobFilter::default() };
+    let ids = match unread {
+        Unread::Anything => return Ok(()),
+        Unread::Articles(skus) if skus.is_empty() => Vec::new(),
+        Unread::Articles(_) => {
+            let jobs = parts.store.jobs(&waiting).await?;
+            let keys = parts.store.keys(&jobs.iter().map(|job| job.record).collect::<Vec<_>>()).await?;
+            let waits = |job: &&Job| keys.get(&job.record).is_some_and(|(_, sku)| unread.concerns(sku));
+            let free: Vec<i64> = jobs.iter().filter(|job| !waits(job)).map(|job| job.id).collect();
+            if free.is_empty() {
+                return Ok(());
+            }
+            free
+        }
+    };
+    if parts.store.retry(&JobFilter { ids, ..waiting }, parts.env.now()).await? > 0 {
         parts.work.notify_waiters();
     }
     Ok(())
-}
-
-/// Whether no order of a system is known that could not be read.
-async fn all_read(parts: &Parts, system: &str) -> Result<bool> {
-    let rejected = parts.store.rejection_counts().await?;
-    Ok(!rejected.iter().any(|(from, entity, count)| from == system && entity == ORDER && *count > 0))
 }
 
 /// Steps in which articles are sold, by SKU, where a source of the target's products says so.
@@ -309,12 +416,21 @@ pub(super) async fn increments(parts: &Parts, target: &str, skus: &BTreeSet<&str
     Ok(increments)
 }
 
-/// A rise waits until every order can be read; one that a stop has cut short is given back.
-pub(super) fn waits_for_orders(parts: &Parts, target: &str, job: &Job, problem: &str, is_stopped: bool) -> Verdict {
-    let error = format!("stock is not raised while orders of {target} may be missing: {problem}");
+/// A rise waits until every order that may have sold the article can be read; one that a stop has cut short is given back.
+pub(super) fn waits_for_orders(
+    parts: &Parts,
+    obstacles: &Obstacles,
+    job: &Job,
+    sku: &str,
+    is_stopped: bool,
+) -> Verdict {
+    let (shop, problem) = obstacles
+        .of(sku)
+        .map_or((job.target.as_str(), ""), |obstacle| (obstacle.shop.as_str(), obstacle.problem.as_str()));
+    let error = format!("stock is not raised while orders of {shop} may be missing: {problem}");
     if is_stopped {
         let (at, intent) = (parts.env.now(), job.intent.clone());
         return Verdict::Retry { at, burn: false, intent, class: Class::Transient.as_str().to_owned(), error };
     }
-    Verdict::Parked { cause: Cause::orders(target).0, error }
+    Verdict::Parked { cause: Cause::orders(shop).0, error }
 }

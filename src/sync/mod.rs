@@ -84,6 +84,10 @@ pub struct Flow {
     pub conflicts: BTreeMap<String, ConflictPolicy>,
     /// Fields carried; absent: all that both sides know. Per entity.
     pub fields: BTreeMap<String, BTreeSet<String>>,
+    /// States that the source may say at targets that have the record, per entity; absent: those it has, if it owns the field.
+    pub states: BTreeMap<String, BTreeSet<String>>,
+    /// Entities whose items have to name an article, or the record waits.
+    pub held_without_article: BTreeSet<String>,
     /// What the targets show of the source's stock.
     pub stock: StockRule,
 }

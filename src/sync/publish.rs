@@ -15,6 +15,7 @@ use crate::{
 const QUANTITY: &str = "quantity";
 const LEVELS: &str = "levels";
 const RESERVED: &str = "reserved";
+const AVAILABLE: &str = "available";
 
 /// How a flow turns its source's stock into what its targets show.
 #[derive(Clone, Debug, Default)]
@@ -25,9 +26,21 @@ pub struct StockRule {
     pub in_flight: Option<bool>,
     /// Locations that count, in the order in which they are sold from; absent: all, in the source's order.
     pub locations: Option<Vec<String>>,
-    /// Instead of what is on hand less what is reserved. Variables: the source's fields with quantities as numbers and only
-    /// the locations that count, and `on_hand` and `reserved`, their sums.
+    /// Whether what is on hand counts instead of what is available: for targets that allot by themselves.
+    pub on_hand: bool,
+    /// Instead of that sum. Variables: the source's fields with quantities as numbers and only
+    /// the locations that count, and `on_hand`, `reserved` and `available`, their sums.
     pub quantity: Option<Expr>,
+}
+
+impl StockRule {
+    /// Whether two flows show stock of the same place.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        match (&self.locations, &other.locations) {
+            (Some(one), Some(two)) => one.iter().any(|location| two.contains(location)),
+            _ => true,
+        }
+    }
 }
 
 /// What is taken off one article besides the buffer.
@@ -41,7 +54,7 @@ pub(super) struct Less {
 /// The stock at one location that counts.
 struct Level<'a> {
     item: &'a Map<String, Value>,
-    available: Decimal,
+    offered: Decimal,
 }
 
 /// The source's fields with `quantity` and `levels` as a target is to show them: never below zero, whole increments, and only
@@ -53,11 +66,13 @@ pub(super) fn published<'a>(
     less: Less,
 ) -> Result<Fields, Failure> {
     let levels = chosen(rule, source)?;
-    let base = match (&rule.quantity, &levels, source.get(QUANTITY)) {
-        (Some(expression), ..) => reckoned(expression, rule, source, names)?,
-        (None, Some(levels), _) => sum(levels.iter().map(|level| level.available))?,
-        (None, None, Some(quantity)) => amount(quantity, QUANTITY)?,
-        (None, None, None) => return Ok(source.clone()),
+    let base = match (&rule.quantity, &levels) {
+        (Some(expression), _) => reckoned(expression, rule, source, names)?,
+        (None, Some(levels)) => sum(levels.iter().map(|level| level.offered))?,
+        (None, None) if source.contains_key(QUANTITY) || source.contains_key(AVAILABLE) => {
+            Figures::of(source)?.available
+        }
+        (None, None) => return Ok(source.clone()),
     };
     let kept = sum([base, -less.in_flight, -rule.buffer].into_iter())?.max(Decimal::ZERO);
     let quantity = match less.increment.filter(|increment| *increment > Decimal::ZERO) {
@@ -66,6 +81,8 @@ pub(super) fn published<'a>(
     };
     let mut fields = source.clone();
     fields.insert(QUANTITY.to_owned(), text(quantity));
+    fields.remove(RESERVED);
+    fields.remove(AVAILABLE);
     match levels.filter(|levels| !levels.is_empty()) {
         Some(levels) => fields.insert(LEVELS.to_owned(), spread(rule, &levels, quantity)?),
         None => fields.remove(LEVELS),
@@ -109,9 +126,7 @@ fn chosen<'a>(rule: &StockRule, source: &'a Fields) -> Result<Option<Vec<Level<'
     let mut counted = Vec::with_capacity(levels.len());
     for item in levels.iter().filter_map(Value::as_object) {
         if place(rule, item).is_some() {
-            let reserved = item.get(RESERVED).map_or(Ok(Decimal::ZERO), |value| amount(value, RESERVED))?;
-            let on_hand = item.get(QUANTITY).map_or(Ok(Decimal::ZERO), |value| amount(value, QUANTITY))?;
-            counted.push(Level { item, available: sum([on_hand, -reserved].into_iter())? });
+            counted.push(Level { item, offered: Figures::of(item)?.by(rule) });
         }
     }
     Ok(Some(counted))
@@ -122,6 +137,50 @@ fn place(rule: &StockRule, item: &Map<String, Value>) -> Option<usize> {
     let Some(locations) = &rule.locations else { return Some(0) };
     let location = item.get("location").and_then(Value::as_str)?;
     locations.iter().position(|counted| counted == location)
+}
+
+/// What a source says there is, in one place or in all.
+struct Figures {
+    on_hand: Decimal,
+    reserved: Decimal,
+    available: Decimal,
+}
+
+impl Figures {
+    /// Of the three two make the third; what is told counts as it is told.
+    fn of(item: &Map<String, Value>) -> Result<Self, Failure> {
+        let figure = |name: &str| item.get(name).map(|value| amount(value, name)).transpose();
+        let reserved = figure(RESERVED)?.unwrap_or_default();
+        let (on_hand, available) = match (figure(QUANTITY)?, figure(AVAILABLE)?) {
+            (Some(on_hand), Some(available)) => (on_hand, available),
+            (Some(on_hand), None) => (on_hand, sum([on_hand, -reserved].into_iter())?),
+            (None, available) => {
+                let available = available.unwrap_or_default();
+                (sum([available, reserved].into_iter())?, available)
+            }
+        };
+        Ok(Self { on_hand, reserved, available })
+    }
+
+    /// The one that a flow publishes.
+    fn by(&self, rule: &StockRule) -> Decimal {
+        if rule.on_hand { self.on_hand } else { self.available }
+    }
+
+    fn add(&mut self, other: &Self) -> Result<(), Failure> {
+        for (total, figure) in [
+            (&mut self.on_hand, other.on_hand),
+            (&mut self.reserved, other.reserved),
+            (&mut self.available, other.available),
+        ] {
+            *total = sum([*total, figure].into_iter())?;
+        }
+        Ok(())
+    }
+
+    fn named(&self) -> [(&'static str, Decimal); 3] {
+        [(QUANTITY, self.on_hand), (RESERVED, self.reserved), (AVAILABLE, self.available)]
+    }
 }
 
 /// What the flow's own expression makes of it.
@@ -137,22 +196,28 @@ fn reckoned<'a>(
     for name in names {
         variables.set(name.to_owned(), Cow::Borrowed(source.get(name).unwrap_or(&absent)));
     }
-    if let Some(quantity) = source.get(QUANTITY) {
-        variables.set(QUANTITY, Cow::Owned(number(amount(quantity, QUANTITY)?)));
+    for name in [QUANTITY, AVAILABLE].into_iter().filter(|name| source.contains_key(*name)) {
+        variables.set(name, Cow::Owned(number(amount(&source[name], name)?)));
     }
-    let (mut on_hand, mut reserved, mut levels) = (Decimal::ZERO, Decimal::ZERO, Vec::new());
-    for level in chosen(rule, source)?.into_iter().flatten() {
+    let chosen = chosen(rule, source)?;
+    let mut all = Figures { on_hand: Decimal::ZERO, reserved: Decimal::ZERO, available: Decimal::ZERO };
+    if chosen.is_none() {
+        all = Figures::of(source)?;
+    }
+    let mut levels = Vec::new();
+    for level in chosen.into_iter().flatten() {
+        let figures = Figures::of(level.item)?;
+        all.add(&figures)?;
         let mut item = level.item.clone();
-        for (name, total) in [(QUANTITY, &mut on_hand), (RESERVED, &mut reserved)] {
-            let figure = item.get(name).map_or(Ok(Decimal::ZERO), |value| amount(value, name))?;
-            *total = sum([*total, figure].into_iter())?;
-            item.insert(name.to_owned(), number(figure));
-        }
+        item.extend(figures.named().map(|(name, figure)| (name.to_owned(), number(figure))));
         levels.push(Value::Object(item));
     }
     variables.set(LEVELS, Cow::Owned(Value::Array(levels)));
-    variables.set("on_hand", Cow::Owned(number(on_hand)));
-    variables.set(RESERVED, Cow::Owned(number(reserved)));
+    variables.set("on_hand", Cow::Owned(number(all.on_hand)));
+    variables.set(RESERVED, Cow::Owned(number(all.reserved)));
+    if !source.contains_key(AVAILABLE) {
+        variables.set(AVAILABLE, Cow::Owned(number(all.available)));
+    }
     match expression.eval(&variables).map_err(|error| broken(error.to_string()))? {
         Value::Number(figure) => decimal::parse(figure.as_str()).ok_or_else(|| broken(format!("{figure} is too long"))),
         Value::String(figure) => decimal::parse(&figure).ok_or_else(|| broken(format!("`{figure}` is not a quantity"))),
@@ -163,7 +228,7 @@ fn reckoned<'a>(
 /// Lays the published quantity out over the locations: what is taken off comes from the last one first, what an expression
 /// added goes to the first one.
 fn spread(rule: &StockRule, levels: &[Level<'_>], quantity: Decimal) -> Result<Value, Failure> {
-    let mut shown: Vec<Decimal> = levels.iter().map(|level| level.available.max(Decimal::ZERO)).collect();
+    let mut shown: Vec<Decimal> = levels.iter().map(|level| level.offered.max(Decimal::ZERO)).collect();
     let mut order: Vec<usize> = (0..levels.len()).collect();
     order.sort_by_key(|at| place(rule, levels[*at].item));
     let mut surplus = sum(shown.iter().copied().chain([-quantity]))?;
@@ -178,6 +243,7 @@ fn spread(rule: &StockRule, levels: &[Level<'_>], quantity: Decimal) -> Result<V
     let items = levels.iter().zip(shown).map(|(level, quantity)| {
         let mut item = level.item.clone();
         item.remove(RESERVED);
+        item.remove(AVAILABLE);
         item.insert(QUANTITY.to_owned(), text(quantity));
         Value::Object(item)
     });
@@ -249,7 +315,7 @@ mod tests {
 
     fn by(text: &str) -> StockRule {
         let place = Place::start(&SourceFile::new("vaiven.toml", ""));
-        let known = Known::of(["sku", "quantity", "levels", "on_hand", "reserved"]);
+        let known = Known::of(["sku", "quantity", "levels", "on_hand", "reserved", "available"]);
         StockRule { quantity: Some(Expr::compile(text, &place, &known).unwrap()), ..StockRule::default() }
     }
 
@@ -258,6 +324,25 @@ mod tests {
         let shown = show(&StockRule::default(), &shops(), Less::default());
         assert_eq!(shown["quantity"], "16.5");
         assert_eq!(shown["levels"][0], json!({"location": "MAD", "quantity": "9"}), "reserved is taken off once");
+    }
+
+    #[test]
+    fn of_what_is_on_hand_reserved_and_available_two_make_the_third() {
+        let shown = |source: Value| show(&StockRule::default(), &source, Less::default())["quantity"].clone();
+        assert_eq!(shown(json!({"quantity": "9", "reserved": "2"})), "7");
+        assert_eq!(shown(json!({"quantity": "9", "reserved": "2", "available": "5"})), "5", "as its system reckons it");
+        assert_eq!(shown(json!({"available": "5"})), "5");
+        assert_eq!(shown(json!({"levels": [{"location": "A", "available": "3", "reserved": "2"}]})), "3");
+        let source = json!({"sku": "A", "quantity": "9", "reserved": "2"});
+        assert_eq!(show(&StockRule::default(), &source, Less::default()).get("reserved"), None, "it is no target's");
+        assert_eq!(show(&by("on_hand"), &source, Less::default())["quantity"], "9");
+        let on_hand = StockRule { on_hand: true, ..StockRule::default() };
+        assert_eq!(
+            show(&on_hand, &shops(), Less::default())["levels"][0]["quantity"],
+            "10",
+            "for who allots by himself"
+        );
+        assert_eq!(show(&by("available - reserved"), &source, Less::default())["quantity"], "5");
     }
 
     #[test]

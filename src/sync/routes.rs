@@ -144,37 +144,53 @@ impl Routes {
             .or_else(|| self.leading(entity, source, target).map(|flow| flow.from.as_str()))
     }
 
+    /// Whether a record with an item that names no article waits before this target.
+    pub(super) fn holds_without_article(&self, target: &str, entity: &str) -> bool {
+        let holds = |flow: &Flow| flow.held_without_article.iter().any(|held| held == entity || held == "*");
+        self.to(target, entity).any(holds)
+    }
+
     /// Systems that a shop's orders go to.
     pub(super) fn order_targets(&self, shop: &str) -> BTreeSet<&str> {
         let flows = self.flows.iter().filter(|flow| flow.from == shop && flow.brings_orders());
         flows.flat_map(|flow| flow.to.iter().map(String::as_str)).collect()
     }
 
-    /// Flows that bring a target stock and mind its orders in flight.
+    /// Shops whose orders take from the stock that a flow shows a target: the target itself, unless it allots what is ordered
+    /// there, and every other that is shown stock of the same source and place.
+    pub(super) fn sellers(&self, flow: &Flow, target: &str) -> BTreeSet<&str> {
+        let same = |other: &&Flow| other.carries("stock") && other.from == flow.from && other.stock.meets(&flow.stock);
+        let shown = self.flows.iter().filter(same).flat_map(|other| other.to.iter().map(String::as_str));
+        let mine = flow.stock.in_flight != Some(false);
+        shown.filter(|shop| (mine || *shop != target) && !self.order_targets(shop).is_empty()).collect()
+    }
+
+    /// Flows that bring a target stock from which orders in flight are to be taken.
     pub(super) fn minding(&self, target: &str) -> Vec<&Flow> {
-        let wanted =
-            |flow: &&Flow| flow.carries("stock") && flow.reaches(target) && flow.stock.in_flight != Some(false);
-        let flows: Vec<&Flow> = self.flows.iter().filter(wanted).collect();
-        if flows.is_empty() || self.order_targets(target).is_empty() { Vec::new() } else { flows }
+        let flows = self.flows.iter().filter(|flow| flow.carries("stock") && flow.reaches(target));
+        flows.filter(|flow| !self.sellers(flow, target).is_empty()).collect()
     }
 
-    /// Targets whose orders in flight are minded when this system's stock is published there.
+    /// Shops whose orders are minded where a target's stock is published.
+    pub(super) fn sellers_at(&self, target: &str) -> BTreeSet<&str> {
+        self.minding(target).into_iter().flat_map(|flow| self.sellers(flow, target)).collect()
+    }
+
+    /// Targets from whose stock orders of a shop are taken.
+    pub(super) fn sold_from(&self, shop: &str) -> BTreeSet<&str> {
+        self.told("stock").into_iter().filter(|target| self.sellers_at(target).contains(shop)).collect()
+    }
+
+    /// Targets where orders in flight are minded when this system's stock is published.
     pub(super) fn minded_by(&self, source: &str) -> BTreeSet<&str> {
-        let targets: BTreeSet<&str> = self
-            .flows
-            .iter()
-            .filter(|flow| flow.from == source)
-            .flat_map(|flow| &flow.to)
-            .map(String::as_str)
-            .collect();
         let minds = |target: &&str| self.minding(target).iter().any(|flow| flow.from == source);
-        targets.into_iter().filter(minds).collect()
+        self.told("stock").into_iter().filter(minds).collect()
     }
 
-    /// Systems whose orders go to this one while their stock minds them.
-    pub(super) fn shops_of(&self, target: &str) -> BTreeSet<&str> {
+    /// Targets from whose stock orders are taken that go to this system.
+    pub(super) fn sold_to(&self, target: &str) -> BTreeSet<&str> {
         let flows = self.flows.iter().filter(|flow| flow.brings_orders() && flow.reaches(target));
-        flows.map(|flow| flow.from.as_str()).filter(|shop| !self.minding(shop).is_empty()).collect()
+        flows.flat_map(|flow| self.sold_from(&flow.from)).collect()
     }
 
     /// Match rules of an entity, over all flows; of two for one field the first counts.
@@ -271,5 +287,30 @@ pub(super) mod tests {
         one.owners.insert("product.name".into(), "erp".into());
         two.owners.insert("product.name".into(), "pim".into());
         assert!(matches!(Routes::new(vec![one, two]), Err(RoutesError::TwoOwners { .. })));
+    }
+
+    #[test]
+    fn who_sells_one_stock_is_told_by_its_source_and_its_places() {
+        let stock = |name: &str, to: &str, location: &str| {
+            let mut flow = flow(name, "erp", to, &["stock"]);
+            flow.stock.locations = Some(vec![location.to_owned()]);
+            flow
+        };
+        let sales = |shop: &str| flow(&format!("sales-{shop}"), shop, "erp", &["order"]);
+        let mut feed = flow("feed", "erp", "market", &["stock"]);
+        feed.stock.in_flight = Some(false);
+        let flows = vec![
+            stock("es", "shop-es", "MAD"),
+            stock("pt", "shop-pt", "LIS"),
+            feed,
+            sales("shop-es"),
+            sales("shop-pt"),
+        ];
+        let routes = Routes::new(flows).unwrap();
+        assert_eq!(routes.sellers_at("shop-es"), ["shop-es"].into(), "the other sells from another place");
+        assert_eq!(routes.sellers_at("market"), ["shop-es", "shop-pt"].into(), "it sells nothing and shows both");
+        assert_eq!(routes.sold_from("shop-pt"), ["market", "shop-pt"].into());
+        assert_eq!(routes.sold_to("erp"), ["market", "shop-es", "shop-pt"].into());
+        assert_eq!(routes.minded_by("erp").len(), 3);
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{DeletePolicy, publish, routes::Routes};
 use crate::{
     mapping::Fields,
+    model::{Accepted, EntitySpec, States},
     store::{Merged, Replica},
 };
 
@@ -16,6 +17,8 @@ use crate::{
 pub(super) enum Wanted {
     /// No source says anything about the record (or a filter keeps it away and the target never had it).
     Nothing,
+    /// The target does not have it, and in this state of its source it is not to be made there.
+    NotYet(String),
     /// These fields, besides whatever the target itself owns.
     Fields(Fields),
     /// The object gone.
@@ -27,8 +30,23 @@ pub(super) enum Wanted {
 pub(super) struct Side<'a> {
     /// Fields the target's mapping can write.
     pub(super) writes: &'a BTreeSet<String>,
-    /// Whether the entity's specification has a field `active`.
-    pub(super) has_active: bool,
+    pub(super) spec: Option<&'a EntitySpec>,
+    /// Whether the target may have it though nobody has seen it there.
+    pub(super) is_begun: bool,
+}
+
+impl Side<'_> {
+    fn states(&self) -> Option<&States> {
+        self.spec.and_then(|spec| spec.states.as_ref())
+    }
+
+    fn has_active(&self) -> bool {
+        self.spec.is_some_and(|spec| spec.fields.contains_key("active"))
+    }
+
+    fn is_personal(&self, field: &str) -> bool {
+        self.spec.and_then(|spec| spec.fields.get(field)).is_some_and(|field| field.personal)
+    }
 }
 
 /// What the systems of a record agree on, of fields that nobody owns.
@@ -67,9 +85,13 @@ pub(super) fn wanted(
     says: Says<'_>,
 ) -> Result<Wanted, crate::failure::Failure> {
     let here = replicas.iter().find(|replica| replica.system == target && replica.gone_at.is_none());
+    // What was erased on one side is neither erased on the other by that, nor brought back.
+    let is_erased = side.spec.is_some_and(|spec| replicas.iter().any(|replica| spec.is_erased(&replica.fields)));
+    let is_kept = |field: &str| here.is_some() && is_erased && side.is_personal(field);
     let mut fields = Fields::new();
     let mut spoken = false;
     let mut withdrawn: Option<DeletePolicy> = None;
+    let mut not_yet = None;
     for flow in routes.to(target, entity) {
         let Some(source) = replicas.iter().find(|replica| replica.system == flow.from && !replica.fields.is_empty())
         else {
@@ -89,8 +111,20 @@ pub(super) fn wanted(
         if !leads && !founds && here.is_none() {
             continue;
         }
+        let states = side.states();
+        if let (Some(states), None, false) = (states, here, side.is_begun) {
+            match states.accepted(&source.fields) {
+                Accepted::Yes => {}
+                Accepted::NotYet(state) => {
+                    not_yet = Some(state);
+                    continue;
+                }
+                Accepted::Never => continue,
+            }
+        }
         spoken = true;
-        for field in routes.shared(entity).into_iter().flatten().filter(|field| side.writes.contains(*field)) {
+        let shared = routes.shared(entity).into_iter().flatten();
+        for field in shared.filter(|field| side.writes.contains(*field) && !is_kept(field)) {
             let in_conflict = agreed.conflicts.is_some_and(|conflicts| conflicts.contains(field));
             let value = agreed.merged.and_then(|merged| merged.fields.get(field));
             if let (true, false, Some(value)) = (flow.brings(entity, field), in_conflict, value) {
@@ -105,20 +139,51 @@ pub(super) fn wanted(
         let shared = routes.shared(entity);
         for field in known.intersection(side.writes) {
             let carried = flow.brings(entity, field) && !shared.is_some_and(|shared| shared.contains(field));
-            if carried && (founds || routes.owner(entity, field, &flow.from, target) == Some(&flow.from)) {
-                fields.insert(field.clone(), shown.get(field).cloned().unwrap_or(Value::Null));
+            if !carried || is_kept(field) {
+                continue;
             }
+            let value = shown.get(field).unwrap_or(&Value::Null);
+            let said = states.filter(|states| here.is_some() && states.holds(field)).and_then(|states| {
+                let allowed = flow.states.get(entity)?;
+                Some((states, value.as_str().is_some_and(|state| allowed.contains(state))))
+            });
+            match said {
+                // Of a state the flow says who may say it, whoever owns the field; the furthest counts.
+                Some((_, false)) => continue,
+                Some((states, true)) => {
+                    if fields.get(field).is_some_and(|other| states.is_behind(value, other)) {
+                        continue;
+                    }
+                }
+                // What is made is made in its state: an order may have ended before anybody heard of it.
+                None if here.is_none() && states.is_some_and(|states| states.holds(field)) => {}
+                None if founds || routes.owner(entity, field, &flow.from, target) == Some(&flow.from) => {}
+                None => continue,
+            }
+            fields.insert(field.clone(), value.clone());
         }
     }
+    if let (Some(states), Some(here)) = (side.states(), here) {
+        fields.retain(|field, wanted| !states.holds(field) || goes_on(states, wanted, here.fields.get(field)));
+    }
     Ok(match (withdrawn, here) {
+        (None, None) if !spoken && not_yet.is_some() => Wanted::NotYet(not_yet.unwrap_or_default()),
         (None, _) if spoken => Wanted::Fields(fields),
         (None, _) | (Some(_), None) | (Some(DeletePolicy::Ignore), _) => Wanted::Nothing,
         (Some(DeletePolicy::Delete), Some(_)) => Wanted::Gone,
-        (Some(DeletePolicy::Unpublish), Some(_)) if side.has_active && side.writes.contains("active") => {
+        (Some(DeletePolicy::Unpublish), Some(_)) if side.has_active() && side.writes.contains("active") => {
             Wanted::Fields(Fields::from_iter([("active".to_owned(), Value::Bool(false))]))
         }
         (Some(DeletePolicy::Unpublish), Some(_)) => Wanted::Nothing,
     })
+}
+
+/// Whether a state is one to tell a target that is known to be in another: one that nobody knows says nothing, and no state runs
+/// backwards. To leave an end is held by a brake.
+fn goes_on(states: &States, wanted: &Value, known: Option<&Value>) -> bool {
+    let known = known.unwrap_or(&Value::Null);
+    let says_something = wanted.is_null() || states.rank(wanted).is_some();
+    wanted == known || says_something && !states.is_behind(wanted, known)
 }
 
 /// Fields of `wanted` that the target must be told: those that differ from what it stores and from what it was sent.
@@ -200,7 +265,10 @@ mod tests {
 
     fn state(routes: &Routes, target: &str, replicas: &[Replica]) -> Wanted {
         let all = names(&["total", "status", "active"]);
-        let side = Side { writes: &all, has_active: true };
+        let mut spec = crate::model::Entities::builtin().get("order").map(|spec| (**spec).clone()).unwrap();
+        let active = crate::model::Entities::builtin().get("product").unwrap().fields["active"].clone();
+        spec.fields.insert("active".into(), active);
+        let side = Side { writes: &all, spec: Some(&spec), is_begun: false };
         let says = Says { admits: &|_, _| Ok(true), published: &|_, _| Ok(None) };
         wanted(routes, "order", target, replicas, &|_| Some(all.clone()), side, Agreed::default(), says).unwrap()
     }

@@ -68,7 +68,7 @@ pub async fn wish(parts: &Parts, entity: &str, record: RecordId) -> Result<Wish>
                     Wants::Fields(fields)
                 }
                 Ok(Wanted::Gone) => Wants::Gone,
-                Ok(Wanted::Nothing) => continue,
+                Ok(Wanted::Nothing | Wanted::NotYet(_)) => continue,
                 Err(failure) => Wants::Unknown(outcome::describe(&failure)),
             };
             wish.wanted.insert(target.to_owned(), wants);

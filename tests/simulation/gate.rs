@@ -3,7 +3,7 @@
 //! commit that nobody is told of, a disk that stands still or is full.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::poll_fn,
     sync::{
         Arc, Mutex,
@@ -157,6 +157,7 @@ const READING: &[&str] = &[
     "attempts",
     "rejections",
     "rejection_counts",
+    "unreadable_articles",
     "counts",
     "standing",
     "holder",
@@ -292,6 +293,7 @@ macro_rules! verbs {
             attempts(job: i64) -> Result<Vec<Attempt>>;
             rejections(system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
             rejection_counts() -> Result<Vec<(String, String, u64)>>;
+            unreadable_articles(system: &str, entity: &str) -> Result<Option<BTreeSet<String>>>;
             counts() -> Result<Vec<(String, String, u64, u64)>>;
             recover(now: DateTime<Utc>) -> Result<u64>;
             standing(system: &str) -> Result<Standing>;

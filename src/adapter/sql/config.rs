@@ -217,6 +217,8 @@ pub struct StepSpec {
     pub name: Option<String>,
     /// Condition; otherwise the step is left out.
     pub when: Option<Formula>,
+    /// Why the system does not take the write, a text; `()` where it does.
+    pub refuse: Option<Formula>,
     /// List: the step is done for each `item` (`item_index`), whose members are `:item_<name>`.
     pub for_each: Option<Formula>,
     pub query: Text,

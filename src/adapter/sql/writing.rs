@@ -50,6 +50,7 @@ pub struct Operation {
 struct Step {
     name: String,
     when: Option<Expr>,
+    refuse: Option<Expr>,
     for_each: Option<Expr>,
     query: Query,
     bind: Vec<(String, Template)>,
@@ -120,6 +121,7 @@ fn operation(compiler: &SqlCompiler, op: Op, spec: &WriteSpec) -> Result<Operati
         let single = StepSpec {
             name: None,
             when: None,
+            refuse: None,
             for_each: None,
             query: query.clone(),
             bind: spec.bind.clone(),
@@ -162,6 +164,7 @@ fn compile_step(compiler: &SqlCompiler, spec: &StepSpec, index: usize, known: &m
     let step = Step {
         name: spec.name.clone().unwrap_or_else(|| format!("step {}", index + 1)),
         when: texts.formula_if(spec.when.as_ref(), known)?,
+        refuse: texts.formula_if(spec.refuse.as_ref(), known)?,
         for_each: texts.formula_if(spec.for_each.as_ref(), known)?,
         bind: texts.bodies(&spec.bind, &inner)?,
         capture: texts.formulas(&spec.capture, &inner.clone().and(ANSWER))?,
@@ -314,6 +317,12 @@ impl SqlSystem {
                 && !when.eval_bool(&with_captures).map_err(rejected)?
             {
                 continue;
+            }
+            if let Some(refuse) = &step.refuse
+                && let Some(why) =
+                    text_of(&refuse.eval(&with_captures).map_err(rejected)?).filter(|why| !why.is_empty())
+            {
+                return Err(Failure::new(Class::Rejected, why));
             }
             let items = match &step.for_each {
                 None => vec![None],

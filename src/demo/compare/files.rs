@@ -66,11 +66,16 @@ fn read_stock(bytes: &[u8], on_sale: &BTreeSet<String>, side: &mut Side) -> anyh
                 article = Some(reference.value.into_owned());
                 total = 0;
             }
-            Event::Start(tag) => inside = tag.name().as_ref() == "almacen",
+            Event::Start(tag) => {
+                inside = tag.name().as_ref() == "almacen";
+                if let Some(reserved) = tag.try_get_attribute("reservado")? {
+                    total -= reserved.value.parse::<i64>()?;
+                }
+            }
             Event::Text(text) if inside => total += text.trim().parse::<i64>()?,
             Event::End(tag) if tag.name().as_ref() == "articulo" => {
                 if let Some(sku) = article.take().filter(|sku| on_sale.contains(sku)) {
-                    side.put("stock", sku, total.to_string());
+                    side.put("stock", sku, total.max(0).to_string());
                 }
             }
             Event::End(_) => inside = false,
@@ -85,12 +90,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stock_is_summed_over_the_warehouses_of_what_is_on_sale() {
-        let xml = br#"<existencias><articulo ref="A"><almacen codigo="CEN">3</almacen><almacen codigo="TIE">4</almacen></articulo>
+    fn what_is_left_to_sell_is_summed_over_the_warehouses_of_what_is_on_sale() {
+        let xml = br#"<existencias><articulo ref="A"><almacen codigo="CEN">3</almacen><almacen codigo="TIE" reservado="1">4</almacen></articulo>
             <articulo ref="B"><almacen codigo="CEN">9</almacen></articulo></existencias>"#;
         let mut side = Side::default();
         read_stock(xml, &BTreeSet::from(["A".to_owned()]), &mut side).unwrap();
-        assert_eq!(side.kinds["stock"].clone().into_iter().collect::<Vec<_>>(), [("A".to_owned(), "7".to_owned())]);
+        assert_eq!(side.kinds["stock"].clone().into_iter().collect::<Vec<_>>(), [("A".to_owned(), "6".to_owned())]);
     }
 
     #[test]

@@ -70,7 +70,12 @@ pub(in crate::sync) async fn judge(
 
 /// All that a write would do to what the target has.
 pub(super) fn offences(lookout: &Lookout<'_>, one: &Known) -> Vec<Offence> {
-    one.here.as_ref().map_or_else(Vec::new, |here| lookout.offences(one.op, &here.fields, &one.wanted, &one.changed))
+    let Some(here) = &one.here else { return Vec::new() };
+    let mut found = lookout.offences(one.op, &here.fields, &one.wanted, &one.changed);
+    found.extend(
+        lookout.unpaid(&here.fields, &one.wanted, &one.changed).filter(|_| one.is_unpaid && one.op == Op::Update),
+    );
+    found
 }
 
 /// What a write offends if it comes of another mapping.

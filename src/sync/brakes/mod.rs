@@ -29,18 +29,20 @@ pub enum Brake {
     ZeroPrice,
     /// What could be bought no longer can.
     ZeroStock,
-    /// A required text becomes empty, in one language or in all.
+    /// A required text becomes empty, in one language or in all, or what is known of a person.
     Emptied,
     /// A customer gets another e-mail address.
     EmailChange,
     /// An order is cancelled, or its money is paid back.
     OrderEnd,
+    /// What has ended goes on, or something becomes paid that is known to be unpaid.
+    OrderState,
     /// An object changes in the first whole reading after its mapping or adapter has changed.
     MappingChange,
 }
 
 impl Brake {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Delete,
         Self::PriceChange,
         Self::ZeroPrice,
@@ -48,6 +50,7 @@ impl Brake {
         Self::Emptied,
         Self::EmailChange,
         Self::OrderEnd,
+        Self::OrderState,
         Self::MappingChange,
     ];
 
@@ -62,6 +65,7 @@ impl Brake {
             Self::Emptied => "emptied",
             Self::EmailChange => "email_change",
             Self::OrderEnd => "order_end",
+            Self::OrderState => "order_state",
             Self::MappingChange => "mapping_change",
         }
     }
@@ -121,6 +125,7 @@ impl Default for Brakes {
             (Brake::Emptied, Allowed::Share(Decimal::ONE)),
             (Brake::EmailChange, Allowed::Share(Decimal::from(5))),
             (Brake::OrderEnd, Allowed::Count(20)),
+            (Brake::OrderState, Allowed::Count(0)),
             (Brake::MappingChange, Allowed::Share(Decimal::TEN)),
         ]);
         Self { allowed, beyond: Decimal::from(40) }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Brake, Brakes};
 use crate::{
     mapping::Fields,
-    model::{Entities, EntitySpec, Kind, decimal},
+    model::{Entities, EntitySpec, FieldSpec, Kind, States, decimal},
     port::Op,
 };
 
@@ -89,19 +89,34 @@ impl<'a> Lookout<'a> {
                     "price" => found.extend(self.prices(&edit)),
                     "stock" => found.extend(edit.sold_out()),
                     "customer" => found.extend(edit.another_email()),
-                    "order" => found.extend(edit.ended()),
                     _ => {}
+                }
+                if let Some(states) = &self.spec.states {
+                    found.extend(edit.ended(states));
+                    found.extend(edit.goes_on(states));
                 }
                 found
             }
         }
     }
 
+    /// What becomes paid at the target; whether somebody knows of a payment is for others to say.
+    pub(super) fn unpaid(&self, before: &Fields, wanted: &Fields, changed: &BTreeSet<String>) -> Option<Offence> {
+        let states = self.spec.states.as_ref()?;
+        let edit = Edit { before, wanted, changed };
+        let paid = Value::from(states.paid.as_deref()?);
+        let was = states.of(before).and_then(|state| states.rank(state));
+        let field = states.fields.iter().find(|field| changed.contains(*field) && wanted.get(*field) == Some(&paid))?;
+        let becomes = was < states.rank(&paid);
+        becomes.then(|| edit.offence(Brake::OrderState, field, before.get(field).unwrap_or(&Value::Null), &paid))
+    }
+
     fn emptied(&self, edit: &Edit<'_>) -> Option<Offence> {
-        let required = self.spec.fields.iter().filter(|(_, field)| field.required);
-        let mut lost = required.filter_map(|(name, field)| {
+        let watched = self.spec.fields.iter().filter(|(_, field)| field.required || field.personal);
+        let mut lost = watched.filter_map(|(name, field)| {
             let (before, after) = edit.sides(name)?;
             let is_lost = match (field.kind, before.as_object()) {
+                _ if field.personal => has_text(field, before) && !has_text(field, after),
                 (Kind::Localized, Some(texts)) => {
                     texts.iter().any(|(language, text)| !is_blank(text) && is_blank(&after[language.as_str()]))
                 }
@@ -239,19 +254,46 @@ impl<'a> Edit<'a> {
         differs.then(|| self.offence(Brake::EmailChange, "email", before, after))
     }
 
-    /// An order that is cancelled, or whose money is paid back, and was not before. Some systems tell it by the status, some
-    /// by what closed the order.
-    fn ended(&self) -> Option<Offence> {
-        let rank = |value: &Value| ["cancelled", "refunded"].iter().position(|end| value == end).map(|at| at + 1);
-        let fields = ["status", "closed"];
-        let before = fields.iter().filter_map(|name| rank(self.before.get(*name)?)).max();
-        let changed = || fields.into_iter().filter(|name| self.changed.contains(*name));
-        let ends = changed().filter_map(|name| Some((rank(self.wanted.get(name)?)?, name)));
-        let (after, name) = ends.max()?;
+    /// What ends, or ends in another way than it had: further.
+    fn ended(&self, states: &States) -> Option<Offence> {
+        let rank = |value: &Value| states.has_ended(value).then(|| states.rank(value)).flatten();
+        let before = states.fields.iter().filter_map(|name| rank(self.before.get(name)?)).max();
+        let changed = || states.fields.iter().filter(|name| self.changed.contains(*name));
+        let (after, name) = changed().filter_map(|name| Some((rank(self.wanted.get(name)?)?, name))).max()?;
+        (Some(after) > before).then(|| self.of_states(Brake::OrderEnd, states, name))
+    }
+
+    /// What had ended and goes on.
+    fn goes_on(&self, states: &States) -> Option<Offence> {
+        let ended = states.of(self.before).is_some_and(|state| states.has_ended(state));
+        let is_so = |name: &String| self.before.get(name).is_some_and(|state| states.has_ended(state));
+        let name = states.fields.iter().find(|name| ended && self.changed.contains(*name) && is_so(name))?;
+        let goes_on = !states.has_ended(self.wanted.get(name).unwrap_or(&Value::Null));
+        goes_on.then(|| self.of_states(Brake::OrderState, states, name))
+    }
+
+    /// An offence shown by one field of the states and about all of them that change.
+    fn of_states(&self, brake: Brake, states: &States, name: &str) -> Offence {
         let side = |fields: &Fields| fields.get(name).cloned().unwrap_or_default();
-        let mut offence = self.offence(Brake::OrderEnd, name, &side(self.before), &side(self.wanted));
-        offence.fields.extend(changed().map(str::to_owned));
-        (Some(after) > before).then_some(offence)
+        let mut offence = self.offence(brake, name, &side(self.before), &side(self.wanted));
+        offence.fields.extend(states.fields.iter().filter(|name| self.changed.contains(*name)).cloned());
+        offence
+    }
+}
+
+/// Whether there is any text in it: of what is known of a person, codes alone say nothing.
+fn has_text(spec: &FieldSpec, value: &Value) -> bool {
+    match (spec.kind, value) {
+        (Kind::Text | Kind::Localized, Value::String(text)) => !text.trim().is_empty(),
+        (Kind::Localized, Value::Object(texts)) => texts.values().any(|text| !is_blank(text)),
+        (Kind::Object, Value::Object(members)) => {
+            let of = |name: &str| spec.fields.get(name);
+            members.iter().any(|(name, member)| of(name).is_some_and(|spec| has_text(spec, member)))
+        }
+        (Kind::List, Value::Array(items)) => {
+            items.iter().any(|item| spec.of.as_ref().is_some_and(|of| has_text(of, item)))
+        }
+        _ => false,
     }
 }
 

@@ -124,22 +124,22 @@ async fn look_first(
     }
 }
 
-/// What stood in the way of reading a target's orders.
+/// What stood in the way of reading the orders that take from a target's stock.
 pub(super) struct Unread {
-    problem: String,
+    pub(super) obstacles: flight::Obstacles,
     /// Nor could the figures be read that the target itself shows: what would be a rise cannot be told.
     blind: bool,
 }
 
 impl Unread {
-    /// What has to wait for it, if this has to.
-    pub(super) fn holds(&self, one: &Known) -> Option<&str> {
-        (one.rises() || self.blind && one.offers()).then_some(self.problem.as_str())
+    /// Whether this has to wait for it.
+    pub(super) fn holds(&self, one: &Known) -> bool {
+        self.obstacles.concern(&one.key) && (one.rises() || self.blind && one.offers())
     }
 }
 
-/// Before stock is written that can be sold, the target's orders are read: what nobody has seen yet is then in flight. Gives
-/// what stood in the way; the figures that the target itself shows are read then, so that a rise is seen as one.
+/// Before stock is written that can be sold, the orders that take from it are read: what nobody has seen yet is then in flight.
+/// Gives what stood in the way; the figures that the target itself shows are read then, so that a rise is seen as one.
 pub(super) async fn orders_first(
     batch: &Batch<'_>,
     facts: &Facts,
@@ -151,27 +151,30 @@ pub(super) async fn orders_first(
     if loaded.stock.ledger.is_none() {
         return Ok(None);
     }
-    let offered = |loaded: &Loaded| -> Vec<Option<String>> {
+    let offered = |loaded: &Loaded| -> Vec<(String, Option<String>)> {
         let mut unused = Prepared::default();
         jobs.iter()
             .filter_map(|job| decide(batch, facts, mapping, job.clone(), loaded, &mut unused))
             .filter(Known::offers)
-            .map(|one| one.here.filter(|_| one.op == Op::Update).map(|here| here.id))
+            .map(|one| (one.key, one.here.filter(|_| one.op == Op::Update).map(|here| here.id)))
             .collect()
     };
     if offered(loaded).is_empty() {
         return Ok(None);
     }
-    let unread = flight::read_orders(batch.parts, batch.target, stop).await?;
+    let obstacles = flight::read_orders(batch.parts, batch.target, stop).await?;
     *loaded = Loaded::of(batch, facts, jobs).await?;
-    let Some(problem) = unread else { return Ok(None) };
-    let ids: Vec<String> = offered(loaded).into_iter().flatten().filter(|_| facts.read).collect();
+    if obstacles.is_empty() {
+        return Ok(None);
+    }
+    let concerned = offered(loaded).into_iter().filter(|(sku, _)| obstacles.concern(sku));
+    let ids: Vec<String> = concerned.filter_map(|(_, id)| id).filter(|_| facts.read).collect();
     if ids.is_empty() {
-        return Ok(Some(Unread { problem, blind: false }));
+        return Ok(Some(Unread { obstacles, blind: false }));
     }
     let blind = pull::look(batch.parts, batch.target, batch.entity, &ids).await?.is_err();
     *loaded = Loaded::of(batch, facts, jobs).await?;
-    Ok(Some(Unread { problem, blind }))
+    Ok(Some(Unread { obstacles, blind }))
 }
 
 pub(super) fn decide(
@@ -192,7 +195,7 @@ pub(super) fn decide(
     }
     let silent = loaded.standing.speaking(job.record, batch.target, replicas);
     let replicas = silent.as_deref().unwrap_or(replicas);
-    let wanted = match wanted_of(batch, mapping, loaded, job.record, replicas) {
+    let wanted = match wanted_of(batch, mapping, loaded, (job.record, begun(&job)), replicas) {
         Ok(wanted) => wanted,
         Err(failure) => {
             settle(prepared, batch, &job, &failure);
@@ -256,6 +259,12 @@ pub(super) fn decide(
             }
             return None;
         }
+        Wanted::NotYet(state) => {
+            let message = format!("it is `{state}` and not accepted yet: it goes to {} when it is", batch.target);
+            let failure = Failure::new(Class::Unmapped, message).with_cause(Cause::acceptance(batch.entity, &key));
+            settle(prepared, batch, &job, &failure);
+            return None;
+        }
         // Its deletion was rejected: an object without its key is one that is gone.
         Wanted::Gone if here.as_ref().is_some_and(|here| here.sent.get(gone_key) == Some(&Value::Null)) => {
             done(prepared, &job);
@@ -291,8 +300,20 @@ pub(super) fn decide(
     }
     let conflicts = conflicts.cloned().unwrap_or_default();
     let ripe = wanted::ripe(&parts.routes, batch.entity, batch.target, replicas);
-    let known =
-        Known { job, key, here, wanted, op, changed, ripe, found: None, parts: Parts::new(), conflicts, news: false };
+    let known = Known {
+        job,
+        key,
+        here,
+        wanted,
+        op,
+        changed,
+        ripe,
+        found: None,
+        parts: Parts::new(),
+        conflicts,
+        news: false,
+        is_unpaid: is_unpaid(batch, replicas),
+    };
     if op == Op::Update && known.changed.is_empty() {
         prepared.settled.push(known.nothing_left(forgotten));
         return None;
@@ -317,6 +338,10 @@ pub(super) fn decide(
         settle(prepared, batch, &known.job, &unable(batch, op));
         return None;
     }
+    if let Some(failure) = without_article(batch, &known) {
+        settle(prepared, batch, &known.job, &failure);
+        return None;
+    }
     if let Err(failure) = proven::prove(parts, batch.entity, batch.target, &known.key, replicas, &known.changed) {
         settle(prepared, batch, &known.job, &failure);
         return None;
@@ -324,16 +349,39 @@ pub(super) fn decide(
     Some(known)
 }
 
-/// What the target should be by these replicas of the record.
+/// Why a record with an item that names no article does not go, where the flow holds such items back.
+fn without_article(batch: &Batch<'_>, one: &Known) -> Option<Failure> {
+    let spec = batch
+        .parts
+        .entities
+        .get(batch.entity)
+        .filter(|_| one.op != Op::Delete && batch.parts.routes.holds_without_article(batch.target, batch.entity))?;
+    let (list, at) = spec.fields.iter().filter(|(name, _)| one.changed.contains(*name)).find_map(|(name, field)| {
+        let (member, _) = field.of.as_ref()?.fields.iter().find(|(_, member)| member.part.is_some())?;
+        let items = one.wanted.get(name)?.as_array()?;
+        Some((name, items.iter().position(|item| item.get(member).is_none_or(Value::is_null))?))
+    })?;
+    let message = format!("{list}[{at}] names no article, and the flow lets no such {} through", batch.entity);
+    Some(Failure::new(Class::Unmapped, message).with_cause(Cause::article(batch.entity, &one.key)))
+}
+
+/// Whether systems tell that there was no payment, and none tells of one.
+fn is_unpaid(batch: &Batch<'_>, replicas: &[Replica]) -> bool {
+    let states = batch.parts.entities.get(batch.entity).and_then(|spec| spec.states.as_ref());
+    let standing = replicas.iter().filter(|replica| replica.gone_at.is_none());
+    states.is_some_and(|states| standing.filter_map(|replica| states.is_paid(&replica.fields)).max() == Some(false))
+}
+
+/// What the target should be by these replicas of the record, whose create may have been sent.
 pub(super) fn wanted_of(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
     loaded: &Loaded,
-    record: i64,
+    (record, is_begun): (i64, bool),
     replicas: &[Replica],
 ) -> std::result::Result<Wanted, Failure> {
     let parts = batch.parts;
-    let has_active = parts.entities.get(batch.entity).is_some_and(|spec| spec.fields.contains_key("active"));
+    let spec = parts.entities.get(batch.entity).map(|spec| &**spec);
     let reads = |system: &str| parts.mapping(system, batch.entity).map(|mapping| mapping.reads().clone());
     wanted::wanted(
         &parts.routes,
@@ -341,7 +389,7 @@ pub(super) fn wanted_of(
         batch.target,
         replicas,
         &reads,
-        Side { writes: mapping.writes(), has_active },
+        Side { writes: mapping.writes(), spec, is_begun },
         Agreed { merged: loaded.merged.get(&record), conflicts: loaded.conflicts.get(&record) },
         Says {
             admits: &|flow, fields| parts.admits(flow, batch.entity, fields),

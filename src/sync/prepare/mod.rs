@@ -94,6 +94,8 @@ pub(super) struct Known {
     conflicts: BTreeSet<String>,
     /// Whether a lookup found more at the target than was sent there.
     news: bool,
+    /// Whether systems tell that there was no payment, and none tells of one.
+    pub(super) is_unpaid: bool,
 }
 
 impl Known {
@@ -160,9 +162,9 @@ pub(super) async fn prepare(
     let mut newcomers = false;
     for job in jobs {
         if let Some(one) = decide(batch, facts, mapping.as_ref(), job, &loaded, &mut prepared) {
-            if let Some(problem) = unread.as_ref().and_then(|unread| unread.holds(&one)) {
-                let stopped = stop.is_cancelled();
-                let verdict = flight::waits_for_orders(batch.parts, batch.target, &one.job, problem, stopped);
+            if let Some(unread) = unread.as_ref().filter(|unread| unread.holds(&one)) {
+                let (obstacles, stopped) = (&unread.obstacles, stop.is_cancelled());
+                let verdict = flight::waits_for_orders(batch.parts, obstacles, &one.job, &one.key, stopped);
                 prepared.settled.push(Delivered::new(&one.job, verdict));
                 continue;
             }

@@ -43,7 +43,7 @@ pub(in crate::sync) async fn views(
         View {
             key: loaded.key(job.record).to_owned(),
             here: replicas.iter().find(|one| one.system == batch.target && one.gone_at.is_none()).cloned(),
-            wanted: wanted_of(batch, mapping, &loaded, job.record, silent.as_deref().unwrap_or(replicas)),
+            wanted: wanted_of(batch, mapping, &loaded, (job.record, false), silent.as_deref().unwrap_or(replicas)),
             conflicts: loaded.conflicts.get(&job.record).cloned().unwrap_or_default(),
             barred: loaded.standing.barred(job.record, batch.target),
             job,
@@ -79,6 +79,7 @@ pub(in crate::sync) async fn set(
             parts: Parts::new(),
             conflicts: BTreeSet::new(),
             news: false,
+            is_unpaid: false,
         });
     }
     let externals = externals(batch, mapping, &known).await?;

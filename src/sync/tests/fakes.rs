@@ -422,6 +422,11 @@ impl Translate for FakeMapping {
         Ok(pulled)
     }
 
+    fn named(&self, row: &Value) -> Option<BTreeSet<String>> {
+        let lines = row.get("lines")?.as_array()?;
+        Some(lines.iter().filter_map(|line| line["sku"].as_str()).map(str::to_owned).collect())
+    }
+
     fn writes(&self) -> &BTreeSet<String> {
         &self.fields
     }

@@ -11,6 +11,7 @@ mod merging;
 mod money;
 mod planning;
 mod qualifying;
+mod states;
 mod stock;
 mod stopping;
 mod telling;
@@ -43,6 +44,8 @@ struct Stage {
     folder: tempfile::TempDir,
     erp: Arc<FakeSystem>,
     shop: Arc<FakeSystem>,
+    /// A second shop.
+    other: Arc<FakeSystem>,
     store: SharedStore,
     engine: Engine,
     /// Whether the lookup `tax` has a line for IGIC7.
@@ -72,17 +75,18 @@ impl Stage {
         flows: Vec<Flow>,
         limits: SystemLimits,
     ) -> Self {
-        let (erp, shop) = (Arc::new(erp), Arc::new(shop));
+        let (erp, shop, other) = (Arc::new(erp), Arc::new(shop), Arc::new(FakeSystem::new("other")));
         let folder = tempfile::tempdir().unwrap();
         let env = fakes::env();
         let store = crate::store::open(&format!("sqlite://{}/state.db", folder.path().display())).await.unwrap();
         let systems: BTreeMap<String, Arc<dyn System>> = BTreeMap::from([
             ("erp".to_owned(), erp.clone() as Arc<dyn System>),
             ("shop".to_owned(), shop.clone() as _),
+            ("other".to_owned(), other.clone() as _),
         ]);
         let knows_igic = Arc::new(AtomicBool::new(false));
         let mut mappings: BTreeMap<(String, String), Arc<dyn Translate>> = BTreeMap::new();
-        for system in ["erp", "shop"] {
+        for system in ["erp", "shop", "other"] {
             let hides = if system == "shop" { shop.hides } else { None };
             for entity in ["product", "category"] {
                 let fields: Vec<&str> = FIELDS
@@ -111,6 +115,9 @@ impl Stage {
                         "customer",
                         "email",
                         "billing",
+                        "payment",
+                        "settled",
+                        "erased",
                     ],
                 ),
                 ("customer", &["code", "kind", "name", "email", "vat", "phone"]),
@@ -137,7 +144,7 @@ impl Stage {
             owner: "test".into(),
             work: Arc::new(Notify::new()),
         });
-        Self { folder, erp, shop, store, engine, knows_igic }
+        Self { folder, erp, shop, other, store, engine, knows_igic }
     }
 
     async fn catalog() -> Self {

@@ -216,6 +216,79 @@ async fn rises_wait_while_orders_cannot_be_read_and_what_sinks_goes_on() {
 }
 
 #[tokio::test]
+async fn only_the_articles_that_an_unreadable_order_names_wait() {
+    let stage = Stage::selling(StockRule::default()).await;
+    stage.count("B", "6");
+    assert!(stage.once().await.is_clean());
+    // It has no number, and two of A.
+    stage.shop.put("order", "1", &json!({"status": "paid", "lines": [{"sku": "A", "quantity": "2"}]}));
+    stage.count("A", "9");
+    stage.count("B", "9");
+    stage.once().await;
+    assert_eq!((stage.offered("A"), stage.offered("B")), (json!("6"), json!("9")));
+    // Now it is of B, which is of A no longer.
+    stage.shop.put("order", "1", &json!({"status": "paid", "lines": [{"sku": "B", "quantity": "2"}]}));
+    stage.count("B", "11");
+    stage.once().await;
+    stage.settle().await;
+    assert_eq!((stage.offered("A"), stage.offered("B")), (json!("9"), json!("9")));
+    stage.shop.put("order", "1", &order("1001", "paid", &[("B", "2")]));
+    stage.read("shop", "order").await;
+    stage.settle().await;
+    assert_eq!(stage.offered("B"), "9", "eleven, less the two that were ordered");
+}
+
+#[tokio::test]
+async fn what_one_shop_sells_is_taken_off_all_that_show_the_same_stock() {
+    let mut stock = flow("stock", "erp", "shop", &["stock"]);
+    stock.to.push("other".into());
+    let stage = Stage::new(vec![flow("sales", "shop", "erp", &["order"]), stock]).await;
+    stage.count("A", "6");
+    assert!(stage.once().await.is_clean());
+    let there = |stage: &Stage| stage.other.rows("stock")[0]["quantity"].clone();
+    assert_eq!((stage.offered("A"), there(&stage)), (json!("6"), json!("6")));
+
+    stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
+    stage.read("shop", "order").await;
+    stage.settle().await;
+    assert_eq!(there(&stage), "4", "the one does not know of the other");
+    // The ERP has the order, and has taken it off.
+    stage.count("A", "4");
+    stage.read("erp", "stock").await;
+    stage.settle().await;
+    assert_eq!((stage.offered("A"), there(&stage)), (json!("4"), json!("4")));
+    let before = stage.other.written();
+    stage.once().await;
+    assert_eq!(stage.other.written(), before, "and nothing is written again");
+}
+
+#[tokio::test]
+async fn an_order_that_is_not_accepted_yet_stays_out_of_the_erp_and_keeps_its_goods() {
+    let stage = Stage::selling(StockRule::default()).await;
+    stage.shop.put("order", "1", &order("1001", "pending", &[("A", "2")]));
+    stage.count("A", "9");
+    let summary = stage.once().await;
+    assert_eq!((stage.offered("A"), stage.erp.rows("order").len()), (json!("7"), 0));
+    assert!(summary.is_clean() && summary.awaited == 1, "that is no trouble: {summary:?}");
+    let parked = JobFilter { states: vec![JobState::Parked], ..JobFilter::default() };
+    let waiting = stage.store.jobs(&parked).await.unwrap().remove(0);
+    assert_eq!((waiting.state, waiting.cause.as_deref()), (JobState::Parked, Some("acceptance:order=1001")));
+    assert!(waiting.error.as_deref().unwrap().contains("`pending`"), "{waiting:?}");
+
+    stage.shop.put("order", "1", &order("1001", "confirmed", &[("A", "2")]));
+    stage.once().await;
+    assert_eq!(stage.erp.rows("order")[0]["status"], "confirmed", "to be paid by transfer is accepted");
+    // One whose payment failed is nobody's, and keeps nothing.
+    stage.shop.put("order", "2", &order("1002", "pending", &[("A", "3")]));
+    stage.once().await;
+    stage.shop.put("order", "2", &order("1002", "failed", &[("A", "3")]));
+    stage.once().await;
+    stage.read("erp", "stock").await;
+    stage.settle().await;
+    assert_eq!((stage.offered("A"), stage.erp.rows("order").len()), (json!("9"), 1));
+}
+
+#[tokio::test]
 async fn what_may_be_a_rise_waits_while_neither_orders_nor_figures_can_be_read() {
     let stage = Stage::selling(StockRule::default()).await;
     stage.shop.put("order", "1", &json!({"status": "paid"}));

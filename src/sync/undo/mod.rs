@@ -286,7 +286,7 @@ impl Work<'_> {
         };
         let wanted = match &view.wanted {
             Ok(Wanted::Fields(fields)) => fields.clone(),
-            Ok(Wanted::Nothing) => Fields::new(),
+            Ok(Wanted::Nothing | Wanted::NotYet(_)) => Fields::new(),
             Ok(Wanted::Gone) => {
                 self.left(batch, key, None, "it is to be deleted there by now");
                 return None;

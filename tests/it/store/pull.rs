@@ -25,6 +25,7 @@ async fn a_page_is_durable_or_never_happened(backend: Backend) {
             field: Some("price".into()),
             reason: "no number".into(),
             cause: None,
+            articles: None,
         }],
         balance: Balance { seen: 3, changed: 2, rejected: 1, ..Balance::default() },
         cursor: Some("2026-01-01T00:00:00Z".into()),

@@ -1,0 +1,161 @@
+//! An order's state never runs backwards by itself, and what was erased on one side is not lost on the other.
+
+use serde_json::{Value, json};
+
+use super::{Flow, Stage, flow};
+use crate::store::{JobFilter, JobState};
+
+/// The shop's orders go to the ERP, whose word on their state comes back.
+fn both_ways() -> Vec<Flow> {
+    let mut account = flow("account", "erp", "shop", &["order"]);
+    account.fields.insert("order".into(), ["status".to_owned()].into());
+    account.owners.insert("order.status".into(), "erp".into());
+    vec![flow("sales", "shop", "erp", &["order"]), account]
+}
+
+/// The same, with each side's say.
+fn by_states() -> Vec<Flow> {
+    let says = |states: &[&str]| [("order".to_owned(), states.iter().map(|&state| state.to_owned()).collect())].into();
+    let [mut sales, mut account]: [Flow; 2] = both_ways().try_into().unwrap();
+    account.owners.clear();
+    (sales.states, account.states) = (says(&["cancelled"]), says(&["paid", "shipped"]));
+    vec![sales, account]
+}
+
+fn order(status: &str, is_paid: bool) -> Value {
+    json!({"number": "1001", "status": status, "payment": {"method": "bacs", "paid": is_paid},
+        "email": "ana@example.es", "billing": {"name": "Ana Ruiz", "line1": "Calle Mayor 1", "country": "ES"},
+        "lines": [{"line": "1", "sku": "H-1", "quantity": "2", "unit_price": "10"}]})
+}
+
+impl Stage {
+    /// An order that the ERP has in a state of its own.
+    async fn ordered(flows: Vec<Flow>, shop: Value, erp: &str) -> Self {
+        let stage = Self::new(flows).await;
+        stage.shop.put("order", "7", &shop);
+        assert!(stage.once().await.is_clean());
+        stage.in_erp("status", &json!(erp));
+        stage
+    }
+
+    fn in_erp(&self, field: &str, value: &Value) {
+        let mut row = self.erp.rows("order").remove(0);
+        let id = row["id"].as_str().unwrap().to_owned();
+        row[field] = value.clone();
+        self.erp.put("order", &id, &row);
+    }
+
+    fn states_of_it(&self) -> (Value, Value) {
+        (self.shop.rows("order")[0]["status"].clone(), self.erp.rows("order")[0]["status"].clone())
+    }
+
+    async fn tripped(&self) -> Vec<String> {
+        let open = self.store.approvals().await.unwrap();
+        open.into_iter().flat_map(|approval| approval.trips).map(|trip| trip.brake).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_is_behind_is_not_told() {
+    let stage = Stage::ordered(both_ways(), order("paid", true), "confirmed").await;
+    stage.full().await;
+    assert_eq!(stage.states_of_it(), (json!("paid"), json!("confirmed")));
+    stage.in_erp("status", &json!("shipped"));
+    assert!(stage.full().await.is_clean());
+    assert_eq!(stage.states_of_it(), (json!("shipped"), json!("shipped")));
+    stage.in_erp("status", &json!("paid"));
+    assert!(stage.full().await.is_clean());
+    assert_eq!(stage.states_of_it(), (json!("shipped"), json!("paid")));
+}
+
+#[tokio::test]
+async fn what_has_ended_goes_on_only_after_an_approval() {
+    for end in ["cancelled", "refunded", "failed"] {
+        let stage = Stage::ordered(both_ways(), order("paid", true), "paid").await;
+        stage.shop.put("order", "7", &order(end, true));
+        stage.full().await;
+        assert_eq!(stage.states_of_it(), (json!(end), json!("paid")));
+        assert_eq!(stage.tripped().await, ["order_state"], "{end}: it is told, and waits for a person");
+    }
+}
+
+#[tokio::test]
+async fn nothing_becomes_paid_that_is_known_to_be_unpaid() {
+    let stage = Stage::ordered(both_ways(), order("confirmed", false), "paid").await;
+    stage.full().await;
+    assert_eq!(stage.states_of_it(), (json!("confirmed"), json!("paid")));
+    assert_eq!(stage.tripped().await, ["order_state"]);
+    // The transfer has reached the company's bank.
+    stage.in_erp("settled", &json!(true));
+    stage.full().await;
+    assert_eq!(stage.states_of_it(), (json!("paid"), json!("paid")));
+    assert!(stage.tripped().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_flow_says_which_states_its_source_may_say() {
+    let stage = Stage::ordered(by_states(), order("confirmed", false), "confirmed").await;
+    stage.shop.put("order", "7", &order("cancelled", false));
+    assert!(stage.full().await.is_clean());
+    assert_eq!(stage.states_of_it(), (json!("cancelled"), json!("cancelled")), "that is the shop's to say");
+
+    let stage = Stage::ordered(by_states(), order("paid", true), "paid").await;
+    stage.in_erp("status", &json!("cancelled"));
+    assert!(stage.full().await.is_clean());
+    assert_eq!(stage.states_of_it(), (json!("paid"), json!("cancelled")), "that is not the ERP's to say");
+    stage.shop.put("order", "7", &order("shipped", true));
+    stage.full().await;
+    assert_eq!(stage.states_of_it().1, "cancelled", "nor that the shop's");
+}
+
+#[tokio::test]
+async fn a_state_that_nobody_knows_goes_with_its_order_and_says_nothing_later() {
+    let stage = Stage::ordered(both_ways(), order("packing", true), "paid").await;
+    assert_eq!(stage.erp.rows("order").len(), 1);
+    stage.in_erp("status", &json!("archived"));
+    assert!(stage.full().await.is_clean());
+    assert_eq!(stage.states_of_it().0, "packing");
+}
+
+#[tokio::test]
+async fn an_order_is_made_in_its_state_whoever_owns_it() {
+    let stage = Stage::new(both_ways()).await;
+    stage.shop.put("order", "7", &order("cancelled", true));
+    assert!(stage.once().await.is_clean());
+    assert_eq!(stage.states_of_it(), (json!("cancelled"), json!("cancelled")), "it ended before the ERP heard of it");
+    let stage = Stage::new(both_ways()).await;
+    stage.shop.put("order", "7", &order("cancelled", false));
+    assert!(stage.once().await.is_clean());
+    assert!(stage.erp.rows("order").is_empty(), "it was never paid nor accepted");
+}
+
+#[tokio::test]
+async fn what_was_erased_at_its_source_is_kept_elsewhere() {
+    let stage = Stage::ordered(both_ways(), order("paid", true), "shipped").await;
+    let mut erased = order("shipped", true);
+    erased["email"] = json!("deleted@site.invalid");
+    erased["billing"] = json!({"name": "[deleted]"});
+    erased["erased"] = json!(true);
+    stage.shop.put("order", "7", &erased);
+    assert!(stage.full().await.is_clean());
+    let kept = stage.erp.rows("order").remove(0);
+    assert_eq!((&kept["email"], &kept["billing"]["name"]), (&json!("ana@example.es"), &json!("Ana Ruiz")));
+}
+
+#[tokio::test]
+async fn a_line_without_an_article_goes_as_text_or_holds_its_order_back() {
+    let gift = json!({"number": "1001", "status": "paid", "lines": [{"line": "1", "name": "Gift card", "quantity": "1", "unit_price": "25"}]});
+    let stage = Stage::new(both_ways()).await;
+    stage.shop.put("order", "7", &gift);
+    assert!(stage.once().await.is_clean());
+    assert_eq!(stage.erp.rows("order")[0]["lines"][0]["name"], "Gift card");
+
+    let mut flows = both_ways();
+    flows[0].held_without_article.insert("order".into());
+    let stage = Stage::new(flows).await;
+    stage.shop.put("order", "7", &gift);
+    stage.once().await;
+    let job = stage.store.jobs(&JobFilter::default()).await.unwrap().remove(0);
+    assert_eq!((job.state, job.cause.as_deref()), (JobState::Parked, Some("article:order=1001")));
+    assert!(job.error.unwrap().contains("lines[0]"));
+}
