@@ -91,6 +91,8 @@ pub struct PullRequest<'a> {
 pub struct Page {
     pub rows: Vec<SourceRow>,
     pub errors: Vec<RowError>,
+    /// Rows whose change date counts for nothing: it cannot be read, or lies in the future. They are in `rows` all the same.
+    pub dates: Vec<RowError>,
     /// Absent on the last page.
     pub next: Option<PageToken>,
     /// Watermark that may be stored together with this page; drivers that read in id order give it on the last page only.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Body, Formula, Manifest, SettingKind, SettingValue, Settings, Text};
 use crate::{
-    expr::{Expr, ExprError, Known, Scope, Template},
+    expr::{Expr, ExprError, Known, SETTINGS, Scope, Template},
     failure::{Class, Failure},
     load::{LoadError, Place, SourceFile},
 };
@@ -29,7 +29,12 @@ impl Compiler {
 
     /// Settings, `entity`, and these.
     pub fn known(&self, names: &[&'static str]) -> Known {
-        Known::of(self.settings.iter().cloned()).and(["entity"]).and(names.iter().copied())
+        Known::of(["entity"]).and(names.iter().copied()).settings(self.settings.iter().cloned())
+    }
+
+    /// What an expression on a row may name: the row's members, and the settings by `settings.NAME`.
+    pub fn row(&self) -> Known {
+        Known::any().settings(self.settings.iter().cloned())
     }
 
     pub fn setting_names(&self) -> impl Iterator<Item = &str> {
@@ -79,7 +84,8 @@ impl Compiler {
 
     /// A text of the driver's own table (`[sql]`, `[files]`), where secrets may stand.
     pub fn own_text(&self, text: &Text, settings: &Settings) -> Result<String, LoadError> {
-        let known = Known::of(settings.iter().map(|(name, _)| name.to_owned()));
+        let none: [&str; 0] = [];
+        let known = Known::of(none).settings(settings.iter().map(|(name, _)| name.to_owned()));
         let values: Vec<(String, Value)> = settings
             .iter()
             .map(|(name, value)| {
@@ -90,7 +96,8 @@ impl Compiler {
                 (name.to_owned(), value)
             })
             .collect();
-        let mut scope = Scope::new();
+        let all = Value::Object(values.iter().cloned().collect());
+        let mut scope = Scope::new().with(SETTINGS, &all);
         for (name, value) in &values {
             scope = scope.with(name.as_str(), value);
         }
@@ -100,7 +107,7 @@ impl Compiler {
 
 /// Variables that every expression of a system sees: settings without secrets, and `entity`.
 pub fn base_scope<'a>(settings: &'a Settings, entity: &'a Value) -> Scope<'a> {
-    let mut scope = Scope::new().with("entity", entity);
+    let mut scope = Scope::new().with("entity", entity).with_owned(SETTINGS, settings.public());
     for (name, value) in settings.plains() {
         scope = scope.with(name, value);
     }

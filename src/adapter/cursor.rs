@@ -2,17 +2,25 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, MappedLocalTime, NaiveDateTime, SecondsFormat, TimeDelta, TimeZone, Utc};
+use chrono::{
+    DateTime, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, SecondsFormat, TimeDelta, TimeZone,
+    Utc,
+    format::{Fixed, Item, Numeric, StrftimeItems},
+};
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use super::{Formula, Text, units::Overlap};
+use super::{
+    Formula, Text,
+    units::{Overlap, Span},
+};
 use crate::{
     expr::{Expr, Known, text_of},
     load::{LoadError, Place, SourceFile},
+    model::time,
 };
 
 /// What a watermark is.
@@ -42,6 +50,9 @@ pub struct CursorSpec {
     pub zone: Option<Text>,
     /// How far a listing reaches back before the watermark: `"2m"`, or a number for counters.
     pub overlap: Option<Overlap>,
+    /// How far the source's clock may be ahead of ours (default `5m`): a row dated later than that is told as one from the
+    /// future. No row dated later than now moves the watermark.
+    pub ahead: Option<Span>,
     /// How the time is sent (strftime); without it `format`, else RFC 3339.
     pub send: Option<Text>,
 }
@@ -54,13 +65,19 @@ pub struct Cursor {
     format: Option<String>,
     zone: Option<Tz>,
     overlap: Overlap,
+    ahead: TimeDelta,
     send: Option<String>,
 }
 
+/// Without `ahead` in the adapter.
+const AHEAD: TimeDelta = TimeDelta::minutes(5);
+
 impl Cursor {
+    /// `row` is what the expression on a row may name.
+    ///
     /// # Errors
     /// An unknown zone, an overlap that does not fit the kind, a wrong expression.
-    pub fn compile(spec: &CursorSpec, file: &std::sync::Arc<SourceFile>) -> Result<Self, LoadError> {
+    pub fn compile(spec: &CursorSpec, file: &std::sync::Arc<SourceFile>, row: &Known) -> Result<Self, LoadError> {
         let place = Place::of(file, &spec.field.0);
         let zone = match &spec.zone {
             None => None,
@@ -84,11 +101,12 @@ impl Cursor {
             (_, Some(overlap)) => overlap,
         };
         Ok(Self {
-            field: Expr::compile(spec.field.0.as_ref(), &place, &Known::any())?,
+            field: Expr::compile(spec.field.0.as_ref(), &place, row)?,
             kind: spec.kind,
             format: spec.format.as_ref().map(|text| text.0.as_ref().clone()),
             zone,
             overlap,
+            ahead: spec.ahead.map_or(AHEAD, |span| TimeDelta::from_std(span.0).unwrap_or(TimeDelta::MAX)),
             send: spec.send.as_ref().or(spec.format.as_ref()).map(|text| text.0.as_ref().clone()),
         })
     }
@@ -110,11 +128,58 @@ impl Cursor {
         };
         match mark {
             Some(mark) => Ok(Some(mark)),
-            None if self.kind == CursorKind::Time => {
-                Err(format!("`{text}` is no time of the cursor's format and zone"))
-            }
-            None => Err(format!("`{text}` is no number")),
+            None if time::is_zero(&text) => Ok(None),
+            None if self.kind == CursorKind::Time => Err("is no time of the cursor's `format` and `zone`".to_owned()),
+            None => Err("is no number".to_owned()),
         }
+    }
+
+    /// Raises a listing's watermark by a row's value, unless that lies in the future: what is changed until then would never be
+    /// listed. Gives why a value says nothing that can be believed, for the row's sake; `()`, an empty text and a date of zeros say
+    /// nothing without a fault.
+    #[must_use]
+    pub fn raise(&self, mark: &mut Option<String>, value: Result<Value, String>, now: DateTime<Utc>) -> Option<String> {
+        let place = self.field.place();
+        let told =
+            |problem: &str| Some(format!("its change date {problem}, so no delta can find it by that ({place})"));
+        let seen = match value.and_then(|value| self.mark(&value)) {
+            Ok(Some(seen)) => seen,
+            Ok(None) => return None,
+            Err(problem) => return told(&problem),
+        };
+        match self.later_than(&seen, now) {
+            Some(when) if when > self.ahead => Some(format!(
+                "its change date {} lies in the future: either clock is wrong or the date is. It moves no watermark, and the \
+                 row is read with every delta until then ({place})",
+                seen.get(..16).unwrap_or(&seen)
+            )),
+            Some(_) => None,
+            None => {
+                *mark = self.later(mark.take(), Some(seen));
+                None
+            }
+        }
+    }
+
+    /// The stored watermark that a listing goes on from; none where it lies in the future: then everything is read once.
+    #[must_use]
+    pub fn known<'a>(&self, since: Option<&'a str>, now: DateTime<Utc>) -> Option<&'a str> {
+        let future = |since: &str| self.later_than(since, now).is_some_and(|when| when > self.ahead);
+        since.filter(|since| !future(since))
+    }
+
+    /// How far a watermark lies in the future; nothing where it does not, or tells of no time.
+    fn later_than(&self, mark: &str, now: DateTime<Utc>) -> Option<TimeDelta> {
+        let when = match self.kind {
+            CursorKind::Time => stored(mark)? - now,
+            // A text that begins as a date does, in whatever zone.
+            CursorKind::Text => {
+                let day = NaiveDate::parse_from_str(mark.get(..10)?, "%Y-%m-%d").ok()?;
+                day.and_time(NaiveTime::MIN).and_utc() - now - TimeDelta::hours(14)
+            }
+            CursorKind::Number => return None,
+        };
+        (when > TimeDelta::zero()).then_some(when)
     }
 
     /// The later of two watermarks.
@@ -186,7 +251,8 @@ impl Cursor {
 
     fn written(&self, time: DateTime<Utc>) -> String {
         match (&self.send, self.zone) {
-            (Some(format), Some(zone)) => time.with_timezone(&zone).format(format).to_string(),
+            (Some(format), Some(zone)) if has_offset(format) => time.with_timezone(&zone).format(format).to_string(),
+            (Some(format), Some(zone)) => earliest_after(time, zone).format(format).to_string(),
             (Some(format), None) => time.format(format).to_string(),
             (None, _) => time.to_rfc3339_opts(SecondsFormat::AutoSi, true),
         }
@@ -215,6 +281,45 @@ fn stored(mark: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(mark).ok().map(|time| time.to_utc())
 }
 
+/// Whether a format writes the offset, or seconds that need none.
+fn has_offset(format: &str) -> bool {
+    StrftimeItems::new(format).any(|item| {
+        matches!(
+            item,
+            Item::Fixed(
+                Fixed::TimezoneName
+                    | Fixed::TimezoneOffset
+                    | Fixed::TimezoneOffsetColon
+                    | Fixed::TimezoneOffsetDoubleColon
+                    | Fixed::TimezoneOffsetTripleColon
+                    | Fixed::TimezoneOffsetColonZ
+                    | Fixed::TimezoneOffsetZ
+                    | Fixed::RFC2822
+                    | Fixed::RFC3339
+            ) | Item::Numeric(Numeric::Timestamp, _)
+        )
+    })
+}
+
+/// The least local time that a clock of the zone shows at `time` or later: where the clock is set back soon after, it shows
+/// times again that lie before this one, and a source that compares local times would not find what is changed then.
+fn earliest_after(time: DateTime<Utc>, zone: Tz) -> NaiveDateTime {
+    /// In quarters of an hour: no clock was ever set back by more than a day.
+    const FURTHEST: i32 = 24 * 4;
+    let offset = |time: DateTime<Utc>| zone.offset_from_utc_datetime(&time.naive_utc()).fix().local_minus_utc();
+    let start = time.with_timezone(&zone).naive_local();
+    let quarters = (0..FURTHEST).map(|number| time + TimeDelta::minutes(15) * number);
+    let Some(mut before) = quarters.into_iter().find(|one| offset(*one + TimeDelta::minutes(15)) < offset(*one)) else {
+        return start;
+    };
+    let mut after = before + TimeDelta::minutes(15);
+    while after - before > TimeDelta::seconds(1) {
+        let between = before + (after - before) / 2;
+        if offset(between) < offset(before) { after = between } else { before = between }
+    }
+    start.min(after.with_timezone(&zone).naive_local())
+}
+
 /// The earlier of two readings: a watermark that is too early costs a second reading, one too late loses rows.
 fn local(naive: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
     match zone.from_local_datetime(&naive) {
@@ -229,11 +334,12 @@ fn local(naive: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn cursor(toml: &str) -> Result<Cursor, LoadError> {
         let file = SourceFile::new("a.toml", toml);
-        Cursor::compile(&crate::load::parse(&file)?, &file)
+        Cursor::compile(&crate::load::parse(&file)?, &file, &Known::any())
     }
 
     #[test]
@@ -248,7 +354,89 @@ mod tests {
         assert_eq!(cursor.mark(&json!("2026-10-25 02:30:00")).unwrap().as_deref(), Some("2026-10-25T00:30:00Z"));
         assert_eq!(cursor.mark(&json!("2026-03-29 02:30:00")).unwrap().as_deref(), Some("2026-03-29T00:30:00Z"));
         assert!(cursor.mark(&json!("yesterday")).is_err());
-        assert_eq!(cursor.mark(&json!(null)), Ok(None));
+        for nothing in [json!(null), json!(""), json!("0000-00-00 00:00:00"), json!("0000-00-00")] {
+            assert_eq!(cursor.mark(&nothing), Ok(None), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn the_hour_that_a_clock_change_repeats_is_read_from_its_beginning() {
+        let zoned = |zone: &str, send: &str| {
+            cursor(&format!("field = \"at\"\nformat = \"%Y-%m-%d %H:%M:%S\"\nzone = \"{zone}\"\n{send}")).unwrap()
+        };
+        let madrid = zoned("Europe/Madrid", "");
+        let from = |cursor: &Cursor, since: &str| cursor.start(since).unwrap().as_str().unwrap().to_owned();
+        // At 01:00 UTC the clock goes back from 03:00 to 02:00.
+        assert_eq!(from(&madrid, "2026-10-25T00:50:00Z"), "2026-10-25 02:00:00", "02:10 comes after the first 02:50");
+        assert_eq!(from(&madrid, "2026-10-25T00:00:00Z"), "2026-10-25 02:00:00");
+        assert_eq!(from(&madrid, "2026-10-24T23:50:00Z"), "2026-10-25 01:50:00");
+        assert_eq!(from(&madrid, "2026-10-25T01:10:00Z"), "2026-10-25 02:10:00", "what is past is not read again");
+        assert_eq!(from(&madrid, "2026-10-25T02:10:00Z"), "2026-10-25 03:10:00");
+        assert_eq!(from(&madrid, "2026-03-29T00:59:00Z"), "2026-03-29 01:59:00", "a clock set forward repeats nothing");
+        assert_eq!(
+            from(&zoned("Australia/Lord_Howe", ""), "2026-04-04T14:50:00Z"),
+            "2026-04-05 01:30:00",
+            "half an hour"
+        );
+        let told = zoned("Europe/Madrid", "send = \"%Y-%m-%dT%H:%M:%S%:z\"\n");
+        assert_eq!(from(&told, "2026-10-25T00:50:00Z"), "2026-10-25T02:50:00+02:00", "an offset needs no more");
+    }
+
+    proptest! {
+        /// A source that compares local times finds every change that comes after the watermark.
+        #[test]
+        fn no_change_after_the_watermark_is_before_the_local_time_that_is_sent(
+            seconds in 1_577_836_800_i64..1_893_456_000, later in 0_i64..200_000, zone in 0_usize..6
+        ) {
+            let zone = ["Europe/Madrid", "America/New_York", "Australia/Lord_Howe", "America/Sao_Paulo", "Africa/Casablanca", "UTC"][zone];
+            let cursor = cursor(&format!("field = \"at\"\nformat = \"%Y-%m-%d %H:%M:%S\"\nzone = \"{zone}\"\n")).unwrap();
+            let shown = |seconds: i64| {
+                let time = DateTime::<Utc>::from_timestamp(seconds, 0).unwrap();
+                time.with_timezone(&zone.parse::<Tz>().unwrap()).format("%Y-%m-%d %H:%M:%S").to_string()
+            };
+            // The mark is what the row shows, read as it can be read.
+            let mark = cursor.mark(&json!(shown(seconds))).unwrap().unwrap();
+            let sent = cursor.start(&mark).unwrap();
+            prop_assert!(sent.as_str().unwrap() <= shown(seconds + later).as_str(), "{sent} for {mark}");
+        }
+
+        #[test]
+        fn no_date_takes_the_watermark_past_now(offset in -100_000_000_i64..100_000_000_000, kind in any::<bool>()) {
+            let now = DateTime::<Utc>::from_timestamp(1_790_000_000, 0).unwrap();
+            let cursor = cursor(if kind { "field = \"at\"\nkind = \"text\"\n" } else { "field = \"at\"\n" }).unwrap();
+            let Some(time) = now.checked_add_signed(TimeDelta::seconds(offset)) else { return Ok(()) };
+            let mut mark = None;
+            let told = cursor.raise(&mut mark, Ok(json!(time.to_rfc3339_opts(SecondsFormat::AutoSi, true))), now);
+            let day = TimeDelta::days(1);
+            prop_assert!(offset <= 0 || kind || mark.is_none());
+            prop_assert_eq!(mark.is_some(), time <= now || kind && time < now + day && mark.is_some());
+            prop_assert!(time <= now + day + day || told.is_some());
+            prop_assert!(offset > 0 || told.is_none());
+        }
+
+        /// Whatever a row holds where its date should be, the others' dates count.
+        #[test]
+        fn no_value_ends_a_listing(text in "\\PC*|[0-9: /.TZ+-]{0,25}") {
+            let now = DateTime::<Utc>::from_timestamp(1_790_000_000, 0).unwrap();
+            let cursor =
+                cursor("field = \"at\"\nformat = \"%Y-%m-%d %H:%M:%S\"\nzone = \"Europe/Madrid\"\n").unwrap();
+            let mut mark = None;
+            let odd = cursor.raise(&mut mark, Ok(json!(text)), now);
+            prop_assert!(odd.is_none() || mark.is_none());
+            prop_assert!(cursor.raise(&mut mark, Ok(json!("2026-09-01 10:00:00")), now).is_none());
+            prop_assert!(mark.is_some());
+        }
+    }
+
+    #[test]
+    fn a_watermark_that_lies_in_the_future_already_is_given_up() {
+        let now = DateTime::parse_from_rfc3339("2026-07-01T10:00:00Z").unwrap().to_utc();
+        let cursor = cursor("field = \"at\"\nahead = \"2m\"\n").unwrap();
+        assert_eq!(cursor.known(Some("2031-01-01T00:00:00Z"), now), None);
+        for good in ["2026-07-01T09:00:00Z", "2026-07-01T10:01:00Z"] {
+            assert_eq!(cursor.known(Some(good), now), Some(good), "{good}");
+        }
+        assert_eq!(cursor.known(None, now), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod http;
 mod manifest;
 pub mod reference;
 mod registry;
+mod segment;
 mod settings;
 pub mod sql;
 pub mod units;

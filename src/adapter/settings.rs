@@ -49,6 +49,12 @@ impl Settings {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
+    /// The settings that are not secrets, as one object.
+    #[must_use]
+    pub fn public(&self) -> Value {
+        Value::Object(self.plains().map(|(name, value)| (name.to_owned(), value.clone())).collect())
+    }
+
     /// The settings that are not secrets.
     pub fn plains(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.iter().filter_map(|(name, value)| match value {

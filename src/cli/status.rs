@@ -14,6 +14,7 @@ use crate::{
     env::Env,
     failure::Cause,
     store::{Approval, JobState, Run, SharedStore, Standing},
+    sync::OddDates,
 };
 
 #[derive(Serialize)]
@@ -25,6 +26,8 @@ struct Status {
     /// Runs that brakes hold back until a person decides.
     approvals: Vec<Approval>,
     rejected: Vec<Rejected>,
+    /// Rows whose change date counts for nothing.
+    dates: Vec<Dated>,
 }
 
 #[derive(Serialize)]
@@ -41,6 +44,14 @@ struct Rejected {
     system: String,
     entity: String,
     rows: u64,
+}
+
+#[derive(Serialize)]
+struct Dated {
+    system: String,
+    entity: String,
+    #[serde(flatten)]
+    odd: OddDates,
 }
 
 /// How many of the latest runs are looked through for the last one of each kind.
@@ -68,12 +79,20 @@ pub async fn status(config: &Config, store: &SharedStore, env: &Env, output: Out
         }
     }
     let rejected = store.rejection_counts().await?;
+    let mut dates = Vec::new();
+    for (system, entity) in runs.keys() {
+        let odd = OddDates::of(store, system, entity).await?;
+        if !odd.rows.is_empty() {
+            dates.push(Dated { system: system.clone(), entity: entity.clone(), odd });
+        }
+    }
     let status = Status {
         systems,
         runs: runs.into_values().collect(),
         queue: causes::groups(&store.backlog().await?),
         approvals: store.approvals().await?,
         rejected: rejected.into_iter().map(|(system, entity, rows)| Rejected { system, entity, rows }).collect(),
+        dates,
     };
     output.show(&status, |status| text(status, env))?;
     Ok(ending(&status))
@@ -85,7 +104,11 @@ fn ending(status: &Status) -> Ending {
     let stuck =
         (status.queue.iter()).any(|group| matches!(group.state, JobState::Parked | JobState::Dead) && !is_daily(group));
     let failed = status.runs.iter().any(|run| run.error.is_some());
-    if stuck || failed || !status.rejected.is_empty() { Ending::Attention } else { Ending::Fine }
+    if stuck || failed || !status.rejected.is_empty() || !status.dates.is_empty() {
+        Ending::Attention
+    } else {
+        Ending::Fine
+    }
 }
 
 fn text(status: &Status, env: &Env) -> String {
@@ -137,7 +160,18 @@ fn text(status: &Status, env: &Env) -> String {
         let rows = status.rejected.iter().map(|line| [line.rows.to_string(), line.system.clone(), line.entity.clone()]);
         parts.push(output::table(["rejected rows", "from", "entity"], rows));
     }
+    parts.extend(status.dates.iter().map(dated));
     parts.join("\n\n")
+}
+
+/// Rows whose date has to be mended at the source.
+fn dated(dated: &Dated) -> String {
+    let rows = dated.odd.rows.iter().map(|row| {
+        let name = row.key.as_ref().or(row.id.as_ref()).unwrap_or(&row.position);
+        [dated.system.clone(), dated.entity.clone(), name.clone(), row.reason.clone()]
+    });
+    let table = output::table(["odd dates of", "entity", "key", "what"], rows);
+    if dated.odd.more == 0 { table } else { format!("{table}\nand {} more", dated.odd.more) }
 }
 
 fn run(run: &Run) -> [String; 8] {

@@ -16,6 +16,10 @@ pub(crate) struct LongNumber(pub Number);
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Omit;
 
+/// What `path()` gives: segments of a path as they are meant, to be encoded where the path is used.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Segments(pub Vec<String>);
+
 pub(crate) fn to_dynamic(value: &Value) -> Dynamic {
     match value {
         Value::Null => Dynamic::UNIT,
@@ -86,6 +90,9 @@ pub(crate) fn from_dynamic(value: &Dynamic) -> Result<Option<Value>, String> {
     if value.is::<Omit>() {
         return Ok(None);
     }
+    if value.is::<Segments>() {
+        return Err("gives a path, which stands only where a request says where it goes".into());
+    }
     Err(format!("gives {}, which is no value", kind(value)))
 }
 
@@ -109,6 +116,8 @@ pub(crate) fn kind(value: &Dynamic) -> &'static str {
         "a number of more than 28 digits"
     } else if value.is::<Omit>() {
         "`omit`"
+    } else if value.is::<Segments>() {
+        "a path"
     } else if value.is_fnptr() {
         "a function"
     } else {

@@ -19,27 +19,32 @@ pub use convert::{json_kind, text_of};
 pub use functions::{Answers, with_answers};
 pub use path::{Path, PathError, Step};
 pub use scope::Scope;
-pub use template::Template;
+pub use template::{Bit, Check, Template};
 
 use crate::load::{LoadError, Place, suggestion};
+
+/// The name that settings stand under, apart from every other variable.
+pub const SETTINGS: &str = "settings";
 
 /// The variables an expression may name.
 #[derive(Clone, Debug)]
 pub struct Known {
     names: Vec<Cow<'static, str>>,
+    /// Members of [`SETTINGS`]; by their bare name too, where nothing else can be meant by it.
+    settings: Vec<Cow<'static, str>>,
     any: bool,
 }
 
 impl Known {
     /// These variables and no others.
     pub fn of<N: Into<Cow<'static, str>>>(names: impl IntoIterator<Item = N>) -> Self {
-        Self { names: names.into_iter().map(Into::into).collect(), any: false }
+        Self { names: names.into_iter().map(Into::into).collect(), settings: Vec::new(), any: false }
     }
 
     /// Any variable: where the members of a row are variables. One that is missing is an error when it is asked for.
     #[must_use]
     pub fn any() -> Self {
-        Self { names: Vec::new(), any: true }
+        Self { names: Vec::new(), settings: Vec::new(), any: true }
     }
 
     /// These variables too.
@@ -49,8 +54,46 @@ impl Known {
         self
     }
 
+    /// These settings too.
+    #[must_use]
+    pub fn settings<N: Into<Cow<'static, str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.settings.extend(names.into_iter().map(Into::into));
+        self
+    }
+
     fn has(&self, name: &str) -> bool {
-        self.any || name == "omit" || self.names.iter().any(|known| known == name)
+        self.any || name == "omit" || self.names.iter().any(|known| known == name) || self.is_setting(name)
+    }
+
+    fn is_setting(&self, name: &str) -> bool {
+        self.settings.iter().any(|setting| setting == name)
+    }
+
+    /// Refuses what this variable could stand for twice. `member` is what is asked of it.
+    fn judge(&self, name: &str, members: &[(String, Option<String>)], at: &Place) -> Result<(), LoadError> {
+        if name == SETTINGS && !self.settings.is_empty() {
+            let asked =
+                members.iter().filter(|(variable, _)| variable == SETTINGS).filter_map(|(_, member)| member.as_ref());
+            let names = || self.settings.iter().map(AsRef::as_ref).collect::<Vec<&str>>();
+            return match asked.into_iter().find(|member| !self.is_setting(member)) {
+                Some(stranger) => Err(LoadError::unknown(at, "setting", stranger, names())),
+                None => Ok(()),
+            };
+        }
+        if !self.has(name) {
+            let names = self.names.iter().chain(&self.settings).map(AsRef::as_ref).collect::<Vec<&str>>();
+            return Err(LoadError::unknown(at, "variable", name, names));
+        }
+        let (what, instead) = match (self.is_setting(name), self.any) {
+            (true, true) => ("a member of the row", format!("`row.{name}` is the row's")),
+            (true, false) if self.names.iter().any(|known| known == name) => (
+                "a variable of this place",
+                format!("to mean the variable, give the setting another name than `{name}`"),
+            ),
+            _ => return Ok(()),
+        };
+        let message = format!("`{name}` could be {what} and is a setting of the system too");
+        Err(LoadError::new(at, message).help(format!("write `{SETTINGS}.{name}` for the setting; {instead}")))
     }
 }
 
@@ -75,7 +118,14 @@ pub struct Expr {
 #[derive(Clone, Debug)]
 enum Form {
     Path(Path),
-    Script { ast: Arc<rhai::AST>, variables: Vec<String>, members: Vec<(String, Option<String>)>, calls: Vec<String> },
+    Script {
+        ast: Arc<rhai::AST>,
+        variables: Vec<String>,
+        members: Vec<(String, Option<String>)>,
+        calls: Vec<String>,
+        /// Texts of the expression that shape a path: those with a `/` or `?` and more, the longest first.
+        shapes: Vec<String>,
+    },
 }
 
 impl Expr {
@@ -85,6 +135,9 @@ impl Expr {
         let words = scan::words(text).map_err(|problem| {
             LoadError::new(&at.inside(text, problem.range), format!("in `{text}`: {}", problem.message))
         })?;
+        for (name, range) in &words.variables {
+            known.judge(name, &words.members, &at.inside(text, range.clone()))?;
+        }
         let form = match Path::parse(text, false).filter(|path| path.root().is_some_and(is_variable)) {
             Some(path) => Form::Path(path),
             None => Form::Script {
@@ -95,14 +148,9 @@ impl Expr {
                 variables: words.variables.iter().map(|(name, _)| name.clone()).collect(),
                 members: words.members,
                 calls: words.calls.iter().map(|(name, _)| name.clone()).collect(),
+                shapes: shapes(words.texts),
             },
         };
-        for (name, range) in &words.variables {
-            if !known.has(name) {
-                let names = known.names.iter().map(AsRef::as_ref).collect::<Vec<&str>>();
-                return Err(LoadError::unknown(&at.inside(text, range.clone()), "variable", name, names));
-            }
-        }
         for (name, range) in &words.calls {
             if !functions::NAMES.contains(&name.as_str()) {
                 let names = functions::NAMES.iter().copied();
@@ -195,6 +243,22 @@ impl Expr {
         text_of(&value).ok_or_else(|| self.error(format!("gives {}, which has no text", json_kind(&value))))
     }
 
+    /// The value as pieces of an address. Of an expression that puts an address together as a text (`whole`), its own texts
+    /// are told from what the values brought.
+    pub fn eval_bits(&self, scope: &Scope<'_>, whole: bool) -> Result<Vec<Bit>, ExprError> {
+        let Form::Script { ast, variables, shapes, .. } = &self.form else {
+            return self.eval_text(scope).map(|text| vec![Bit::Value(text)]);
+        };
+        let value = engine::run(ast, variables, scope).map_err(|cause| self.error(cause))?;
+        if let Some(segments) = value.read_lock::<convert::Segments>() {
+            return Ok(vec![Bit::Segments(segments.0.clone())]);
+        }
+        let value = convert::from_dynamic(&value).map_err(|cause| self.error(cause))?.unwrap_or_default();
+        let text =
+            text_of(&value).ok_or_else(|| self.error(format!("gives {}, which has no text", json_kind(&value))))?;
+        Ok(if whole { told_apart(&text, shapes) } else { vec![Bit::Value(text)] })
+    }
+
     /// The value, borrowed where it is a plain path.
     pub fn eval_cow<'s>(&self, scope: &'s Scope<'_>) -> Result<Cow<'s, Value>, ExprError> {
         match &self.form {
@@ -213,6 +277,41 @@ impl Expr {
         let value = scope.get(root).ok_or_else(|| self.error(format!("missing member `{root}`")))?;
         path.get_below(value).map_err(|cause| self.error(cause.to_string()))
     }
+}
+
+/// A lone `/` shapes nothing: `split(id, "/")` has one too.
+fn shapes(mut texts: Vec<String>) -> Vec<String> {
+    texts.retain(|text| text.len() > 1 && text.contains(['/', '?']));
+    texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
+    texts.dedup();
+    texts
+}
+
+/// Takes a text apart at the texts that its expression put in.
+fn told_apart(text: &str, shapes: &[String]) -> Vec<Bit> {
+    let mut bits = Vec::new();
+    let mut value = String::new();
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        match shapes.iter().find(|shape| rest.starts_with(shape.as_str())) {
+            Some(shape) => {
+                // Between two texts of the expression there was a value, be it an empty one.
+                if !value.is_empty() || !bits.is_empty() {
+                    bits.push(Bit::Value(std::mem::take(&mut value)));
+                }
+                bits.push(Bit::Literal(shape.clone()));
+                rest = &rest[shape.len()..];
+            }
+            None => {
+                value.push(next);
+                rest = &rest[next.len_utf8()..];
+            }
+        }
+    }
+    if !value.is_empty() || text.is_empty() || text.ends_with('/') {
+        bits.push(Bit::Value(value));
+    }
+    bits
 }
 
 /// Words of the language that look like a path but are values.

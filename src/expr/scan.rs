@@ -12,6 +12,8 @@ pub(super) struct Words {
     pub calls: Vec<(String, Range<usize>)>,
     /// Every time a variable is named: with the member asked of it, if it is one.
     pub members: Vec<(String, Option<String>)>,
+    /// Texts in quotes, as written.
+    pub texts: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +44,7 @@ pub(super) fn words(text: &str) -> Result<Words, Problem> {
             b'"' | b'\'' => {
                 let end = quoted(text, at)?;
                 push_text(&mut words.script, &text[at + 1..end], byte);
+                words.texts.push(text[at + 1..end].to_owned());
                 at = end + 1;
                 previous = b'"';
                 continue;

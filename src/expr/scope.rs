@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::OnceLock};
 use rhai::Dynamic;
 use serde_json::Value;
 
-use super::convert;
+use super::{SETTINGS, convert};
 
 /// Variables by name, over those of a parent. Values are borrowed; each is converted for the expression engine at most
 /// once, and only if an expression asks for it.
@@ -57,6 +57,21 @@ impl<'a> Scope<'a> {
             }
         }
         self
+    }
+
+    /// What an expression on a row sees: the row's members, the row itself as `row`, of this scope the settings and `entity`. What a
+    /// row lacks is missing: no other variable steps in for it.
+    #[must_use]
+    pub fn on_row<'b>(&'b self, row: &'b Value) -> Scope<'b> {
+        let mut scope = Scope::new();
+        if let Some(entity) = self.get("entity") {
+            scope = scope.with("entity", entity);
+        }
+        let scope = scope.with_members(row).with("row", row);
+        match self.get(SETTINGS) {
+            Some(settings) => scope.with(SETTINGS, settings),
+            None => scope,
+        }
     }
 
     pub fn set(&mut self, name: impl Into<Cow<'a, str>>, value: Cow<'a, Value>) {

@@ -61,14 +61,40 @@ impl Template {
 
     /// The value, or nothing when the template as a whole is `omit`. Members and items that are `omit` are left out.
     pub fn render(&self, scope: &Scope<'_>) -> Result<Option<Value>, ExprError> {
-        self.0.render(scope)
+        self.0.render(scope, None)
+    }
+
+    /// As [`Template::render`], where every value of an expression has to pass `check`; what is written in the file does not.
+    pub fn render_checked(&self, scope: &Scope<'_>, check: Check) -> Result<Option<Value>, ExprError> {
+        self.0.render(scope, Some(check))
+    }
+
+    /// The pieces of a text, in their order.
+    pub fn bits(&self, scope: &Scope<'_>) -> Result<Vec<Bit>, ExprError> {
+        match &self.0 {
+            Part::Constant(Value::String(text)) => Ok(vec![Bit::Literal(text.clone())]),
+            Part::Value(expr) => expr.eval_bits(scope, true),
+            Part::Text(pieces) => {
+                let mut bits = Vec::new();
+                for (index, piece) in pieces.iter().enumerate() {
+                    match piece {
+                        Piece::Literal(literal) => bits.push(Bit::Literal(literal.clone())),
+                        Piece::Expr(expr) => bits.extend(expr.eval_bits(scope, index == 0)?),
+                    }
+                }
+                Ok(bits)
+            }
+            Part::Constant(_) | Part::List(_) | Part::Table(_) => {
+                self.render_text(scope).map(|text| vec![Bit::Literal(text)])
+            }
+        }
     }
 
     /// The value as text; `()`, lists and objects are errors.
     pub fn render_text(&self, scope: &Scope<'_>) -> Result<String, ExprError> {
         match &self.0 {
             Part::Value(expr) => expr.eval_text(scope),
-            other => match other.render(scope)? {
+            other => match other.render(scope, None)? {
                 Some(Value::String(text)) => Ok(text),
                 value => {
                     let value = value.unwrap_or_default();
@@ -83,6 +109,20 @@ impl Template {
     }
 }
 
+/// A piece of an address or a file's name, with where it comes from: what a value brings never counts as the adapter's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bit {
+    /// Written in the file.
+    Literal(String),
+    /// Of an expression.
+    Value(String),
+    /// Segments that `path()` puts together.
+    Segments(Vec<String>),
+}
+
+/// Whether a value may stand where it is put; the error says what is wrong with it and shows no data.
+pub type Check = fn(&Value) -> Result<(), &'static str>;
+
 impl Part {
     fn names(&self, variable: &str) -> bool {
         match self {
@@ -94,16 +134,28 @@ impl Part {
         }
     }
 
-    fn render(&self, scope: &Scope<'_>) -> Result<Option<Value>, ExprError> {
+    fn render(&self, scope: &Scope<'_>, check: Option<Check>) -> Result<Option<Value>, ExprError> {
+        let checked = |expr: &Expr, value: &Value| match check {
+            Some(check) => check(value).map_err(|problem| expr.error(problem)),
+            None => Ok(()),
+        };
         Ok(Some(match self {
             Self::Constant(value) => value.clone(),
-            Self::Value(expr) => return expr.eval_or_omit(scope),
+            Self::Value(expr) => {
+                let value = expr.eval_or_omit(scope)?;
+                value.iter().try_for_each(|value| checked(expr, value))?;
+                return Ok(value);
+            }
             Self::Text(pieces) => {
                 let mut text = String::new();
                 for piece in pieces {
                     match piece {
                         Piece::Literal(literal) => text.push_str(literal),
-                        Piece::Expr(expr) => text.push_str(&expr.eval_text(scope)?),
+                        Piece::Expr(expr) => {
+                            let value = Value::from(expr.eval_text(scope)?);
+                            checked(expr, &value)?;
+                            text.push_str(value.as_str().unwrap_or_default());
+                        }
                     }
                 }
                 Value::String(text)
@@ -111,14 +163,14 @@ impl Part {
             Self::List(items) => {
                 let mut list = Vec::with_capacity(items.len());
                 for item in items {
-                    list.extend(item.render(scope)?);
+                    list.extend(item.render(scope, check)?);
                 }
                 Value::Array(list)
             }
             Self::Table(members) => {
                 let mut object = Map::with_capacity(members.len());
                 for (name, member) in members {
-                    if let Some(value) = member.render(scope)? {
+                    if let Some(value) = member.render(scope, check)? {
                         object.insert(name.clone(), value);
                     }
                 }

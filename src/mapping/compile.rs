@@ -14,7 +14,7 @@ use super::{
     rule::{Convert, Each, Item, Rule, Source},
 };
 use crate::{
-    expr::{Expr, Known, Path, Scope, Template, text_of},
+    expr::{Expr, Known, Path, SETTINGS, Scope, Template, text_of},
     load::{LoadError, Node, Place, SourceFile, Spanned},
     model::{EntitySpec, FieldSpec, Kind, codes, time},
 };
@@ -65,7 +65,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn known(&self, names: &[&'static str]) -> Known {
-        Known::of(names.iter().copied().chain(["told"])).and(self.settings.keys().cloned())
+        Known::of(names.iter().copied().chain(["told"])).settings(self.settings.keys().cloned())
     }
 
     pub(super) fn push_known(&self) -> Known {
@@ -224,9 +224,10 @@ impl<'a> Compiler<'a> {
 
     pub(super) fn scope(&self) -> Scope<'static> {
         let told = self.told.iter().map(|field| Value::from(field.as_str())).collect::<Value>();
+        let scope = Scope::new().with_owned(SETTINGS, Value::Object(self.settings.clone()));
         let settings = self.settings.iter();
         settings
-            .fold(Scope::new(), |scope, (name, value)| scope.with_owned(name.clone(), value.clone()))
+            .fold(scope, |scope, (name, value)| scope.with_owned(name.clone(), value.clone()))
             .with_owned("told", told)
     }
 

@@ -76,7 +76,10 @@ impl Mapping {
         let key = match Path::parse(written.key.get_ref(), false) {
             Some(path) => Key::Path(path),
             // Members of the row are variables here, whatever they are called.
-            None => Key::Expr(Expr::compile(written.key.get_ref(), &key_place, &Known::any())?),
+            None => {
+                let known = Known::any().settings(settings.keys().cloned());
+                Key::Expr(Expr::compile(written.key.get_ref(), &key_place, &known)?)
+            }
         };
         let rules = compiler.rules(&written.fields, &spec.fields, true)?;
         let template = |node: &Option<load::Spanned<load::Node>>| {
@@ -144,7 +147,7 @@ impl Mapping {
                 path.get(row).map_err(|error| located(format!("{}: the key: {error}", self.key_place)))?.clone()
             }
             Key::Expr(expr) => {
-                let scope = self.settings.child().with_members(row).with("row", row);
+                let scope = self.settings.on_row(row);
                 expr.eval(&scope).map_err(|error| located(error.to_string()))?
             }
         };

@@ -5,6 +5,7 @@ pub mod codes;
 mod compare;
 pub mod decimal;
 mod diff;
+pub mod percent;
 pub mod proof;
 mod shown;
 mod spec;

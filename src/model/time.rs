@@ -1,7 +1,7 @@
 //! Dates and times in canonical form: `2026-03-01` and, in UTC, `2026-03-01T09:30:00Z`.
 
 use chrono::{
-    DateTime, LocalResult, NaiveDate, NaiveDateTime, SecondsFormat, TimeZone, Utc,
+    DateTime, LocalResult, NaiveDate, NaiveDateTime, Offset as _, SecondsFormat, TimeDelta, TimeZone, Utc,
     format::{Item, StrftimeItems},
 };
 use chrono_tz::Tz;
@@ -15,8 +15,6 @@ pub enum TimeError {
     Time,
     #[error("the time has no zone; name one")]
     NoZone,
-    #[error("the time does not exist in this zone (a clock change skips it)")]
-    Skipped,
     #[error("unknown time zone")]
     Zone,
     #[error("the format is not a strftime format")]
@@ -89,11 +87,26 @@ pub fn check_format(format: &str) -> Result<(), TimeError> {
     if StrftimeItems::new(format).any(|item| matches!(item, Item::Error)) { Err(TimeError::Format) } else { Ok(()) }
 }
 
-/// A local time that occurs twice is the earlier of both.
+/// Whether a text is a date of zeros, which some databases keep for "none": `0000-00-00`, `00/00/0000 00:00`.
+#[must_use]
+pub fn is_zero(text: &str) -> bool {
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    digits >= 8 && text.chars().all(|c| matches!(c, '0' | '-' | '/' | '.' | ':' | ' ' | 'T' | 'Z'))
+}
+
+/// A local time that occurs twice is the earlier of both; one that the clock skips was meant by a clock that had not been
+/// changed yet.
 fn in_zone(naive: NaiveDateTime, zone: Option<Tz>) -> Result<DateTime<Utc>, TimeError> {
-    match zone.ok_or(TimeError::NoZone)?.from_local_datetime(&naive) {
+    let zone = zone.ok_or(TimeError::NoZone)?;
+    match zone.from_local_datetime(&naive) {
         LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => Ok(time.to_utc()),
-        LocalResult::None => Err(TimeError::Skipped),
+        LocalResult::None => {
+            // No clock skips more than a day.
+            let before =
+                (1..=24).find_map(|hours| zone.from_local_datetime(&(naive - TimeDelta::hours(hours))).latest());
+            let offset = before.ok_or(TimeError::Time)?.offset().fix();
+            Ok((naive - offset).and_utc())
+        }
     }
 }
 
@@ -115,9 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn clock_changes_are_told() {
+    fn a_time_that_a_clock_change_skips_or_repeats_is_read() {
         let madrid = zone("Europe/Madrid").ok();
-        assert_eq!(parse_time("2026-03-29T02:30:00", madrid), Err(TimeError::Skipped));
+        assert_eq!(parse_time("2026-03-29T02:30:00", madrid).map(canonical).as_deref(), Ok("2026-03-29T01:30:00Z"));
         assert_eq!(parse_time("2026-10-25T02:30:00", madrid).map(canonical).as_deref(), Ok("2026-10-25T00:30:00Z"));
     }
 

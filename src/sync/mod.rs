@@ -2,6 +2,7 @@
 
 mod apply;
 mod brakes;
+mod dates;
 mod decision;
 mod deliver;
 mod detect;
@@ -35,6 +36,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use apply::{Applied, ApplyError, Told, apply};
 pub use brakes::{Allowed, Brake, Brakes, FEW};
+pub use dates::{OddDate, OddDates};
 pub use decision::{Decision, DecisionError, decide};
 pub use deliver::Tally;
 pub use engine::{Engine, Limits, Parts, Summary, SystemLimits};

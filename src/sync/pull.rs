@@ -9,6 +9,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     brakes,
+    dates::Gathered,
     detect::{Reading, add, count},
     engine::Parts,
     flight::{self, Evidence},
@@ -204,6 +205,7 @@ async fn pages(
     let (parts, since) = (reading.parts, listing.since);
     let (mut pass, mut fresh) = (RoaringBitmap::new(), false);
     let (mut unreadable, mut doubtful) = (false, Vec::new());
+    let mut odd = Gathered::begin(reading, since.is_none()).await?;
     let mut counter = parts.store.counter().await?;
     let began = counter;
     let mut request = fetch(reading, since, None);
@@ -222,7 +224,8 @@ async fn pages(
         })??;
         let read_at = counter;
         counter = parts.store.counter().await?;
-        let Page { rows, errors, next, cursor, total: announced, news, receipt } = page;
+        let Page { rows, errors, dates, next, cursor, total: announced, news, receipt } = page;
+        odd.page(reading, &rows, &dates);
         // The next page is on its way while this one is compared and stored.
         let following = next.as_ref().map(|token| fetch(reading, since, Some(token.clone())));
         unreadable |= !errors.is_empty();
@@ -232,7 +235,8 @@ async fn pages(
         // With the last page: then no figure of it is published by what was known before.
         let ends = listing.evidence.filter(|_| following.is_none() && !is_short);
         let proven = ends.map(|evidence| evidence.note(listing.facts, seen > 0, fresh, cursor.as_deref()));
-        let notes = proven.into_iter().collect();
+        let dated = if following.is_none() { odd.note(reading) } else { None };
+        let notes = proven.into_iter().chain(dated).collect();
         let marks =
             Marks { cursor: cursor.clone().filter(|_| doubtful.is_empty()), notes, lease: Some(listing.held(parts)) };
         doubtful.extend(commit(reading, &rows, &errors, marks, read_at, total, &mut pass).await?);

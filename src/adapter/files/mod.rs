@@ -35,7 +35,6 @@ use super::{
 };
 use crate::{
     env::Env,
-    expr::Known,
     failure::{Class, Failure},
     load::LoadError,
     port::{
@@ -109,8 +108,8 @@ struct Opening<'a> {
 impl Opening<'_> {
     fn entity(&self, name: &str, spec: &EntitySpec) -> Result<Entity, LoadError> {
         let compiler = self.compiler;
-        let on_row = |formula| compiler.formula_if(formula, &Known::any());
-        let id = compiler.formula(&spec.id, &Known::any())?;
+        let on_row = |formula| compiler.formula_if(formula, &compiler.row());
+        let id = compiler.formula(&spec.id, &compiler.row())?;
         let picking =
             Picking::new(name, self.settings, id, on_row(spec.version.as_ref())?, on_row(spec.keep.as_ref())?);
         let reader = spec.list.as_ref().map(|list| {

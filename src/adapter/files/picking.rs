@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::rows::{FileError, Item, Rows};
 use crate::{
     adapter::{Settings, compile::base_scope},
-    expr::{Expr, ExprError, Path, Scope, Step, text_of},
+    expr::{Expr, ExprError, Path, Step, text_of},
     port::{RowBody, SourceRow},
 };
 
@@ -143,7 +143,7 @@ impl Picking {
         }
         let row = value(body);
         let base = base_scope(&self.settings, &self.entity);
-        let scope = scope(&base, &row);
+        let scope = base.on_row(&row);
         if let Some(keep) = &self.keep
             && !keep.eval_bool(&scope)?
         {
@@ -163,7 +163,7 @@ impl Picking {
         }
         let row = value(body);
         let base = base_scope(&self.settings, &self.entity);
-        match self.id.eval_text(&scope(&base, &row)) {
+        match self.id.eval_text(&base.on_row(&row)) {
             Err(error) if matches!(body, RowBody::Record { .. }) && error.cause.starts_with("missing member") => {
                 Err(FileError::at(line, format!("a key column is missing: {error}")))
             }
@@ -185,10 +185,6 @@ fn value(body: &RowBody) -> std::borrow::Cow<'_, Value> {
         RowBody::Json(value) => std::borrow::Cow::Borrowed(value),
         record @ RowBody::Record { .. } => std::borrow::Cow::Owned(record.clone().into_value()),
     }
-}
-
-fn scope<'a>(base: &'a Scope<'a>, row: &'a Value) -> Scope<'a> {
-    base.child().with("row", row).with_members(row)
 }
 
 fn itoa(mut number: u64, buffer: &mut [u8; 20]) -> &str {

@@ -15,6 +15,7 @@ use crate::{
         Text,
         compile::{Compiler, rejected},
         http::xml,
+        segment,
     },
     expr::{Known, Scope, Template, text_of},
     failure::{Class, Failure},
@@ -28,8 +29,6 @@ pub const WRITE: [&str; 7] = ["body", "whole", "wanted", "before", "key", "id", 
 #[derive(Clone, Debug)]
 pub struct Name {
     template: Template,
-    /// Slashes of the template itself; a value must not bring another.
-    slashes: usize,
 }
 
 /// How a file is written.
@@ -55,27 +54,17 @@ pub struct Target {
 
 impl Name {
     fn compile(compiler: &Compiler, text: &Text) -> Result<Self, LoadError> {
-        let template = compiler.text(text, &compiler.known(&WRITE))?;
-        let written = text.0.as_ref();
-        let mut slashes = 0;
-        let mut rest = written.as_str();
-        while let Some((before, after)) = rest.split_once("${") {
-            slashes += before.matches('/').count();
-            rest = after.split_once('}').map_or("", |(_, rest)| rest);
-        }
-        slashes += rest.matches('/').count();
-        Ok(Self { template, slashes })
+        Ok(Self { template: compiler.text(text, &compiler.known(&WRITE))? })
     }
 
     /// # Errors
     /// When the values make of it a path of another shape.
     pub fn target(&self, scope: &Scope<'_>, key: &str) -> Result<Target, Failure> {
-        let path = self.template.render_text(scope).map_err(rejected)?;
+        let bits = self.template.bits(scope).map_err(rejected)?;
         let refused = |problem: &str| Failure::new(Class::Rejected, format!("the file's name {problem}"));
+        let path = segment::file(&bits)
+            .map_err(|problem| Failure::new(Class::Rejected, format!("the file cannot be named: {problem}")))?;
         inside(&path).map_err(|problem| refused(&problem))?;
-        if path.matches('/').count() != self.slashes {
-            return Err(refused("would have a `/` from a value in it"));
-        }
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
         if name.starts_with('.') {
             return Err(refused("would begin with a dot"));

@@ -6,14 +6,13 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
 use super::{
-    call::{Answer, Call, Draft, header_pairs},
+    call::{self, Answer, Call, Draft},
     compile::{ANSWER, Compiler},
     config::{self, SessionSpec},
     exchange::Exchange,
     judge::Verb,
     oauth1,
     payload::{self, Receive, Send},
-    percent,
     transport::Method,
 };
 use crate::{
@@ -21,6 +20,7 @@ use crate::{
     expr::{Expr, ExprError, Known, Scope, Template},
     failure::{Class, Failure},
     load::{LoadError, Place},
+    model::percent,
 };
 
 /// How long a refused login is not tried again: many requests at once must not lock an account.
@@ -204,7 +204,7 @@ impl Auth {
                 Signed { headers: vec![(name.clone(), value.render_text(&scope)?)], query: Vec::new() }
             }
             Self::Query(table) => {
-                Signed { headers: Vec::new(), query: percent::pairs(&table.render(&scope)?.unwrap_or_default()) }
+                Signed { headers: Vec::new(), query: percent::pairs(&call::query(Some(table), &scope)?) }
             }
             Self::Oauth1 { key, secret, token } => {
                 let token = match token {
@@ -238,14 +238,10 @@ pub struct Signed {
 impl Login {
     fn sign(&self, pass: &Pass, scope: &Scope<'_>) -> Result<Signed, ExprError> {
         let scope = scope.child().with_members(&pass.captured);
-        let table = |part: &Option<Template>| match part {
-            Some(template) => template.render(&scope).map(Option::unwrap_or_default),
-            None => Ok(Value::Null),
-        };
         Ok(match &self.kind {
             Kind::Session(session) => Signed {
-                headers: header_pairs(&table(&session.headers)?),
-                query: percent::pairs(&table(&session.query)?),
+                headers: call::headers(session.headers.as_ref(), &scope)?,
+                query: percent::pairs(&call::query(session.query.as_ref(), &scope)?),
             },
             Kind::Oauth2(_) => {
                 let token = pass.captured.get("access_token").and_then(Value::as_str).unwrap_or_default();
@@ -332,7 +328,7 @@ impl Session {
     async fn log_in(&self, exchange: &Exchange) -> Result<Value, Failure> {
         let scope = exchange.confidential();
         let draft =
-            self.call.draft(&scope, &[], exchange.env.entropy.next_u64()).map_err(|error| exchange.wrong(&error))?;
+            self.call.draft(&scope, &scope, exchange.env.entropy.next_u64()).map_err(|error| exchange.wrong(&error))?;
         let answer = exchange.unsigned(&draft, self.call.receive).await?;
         if let Some(failure) = exchange.judged(&answer, Some(&self.call), Verb::Login, &scope) {
             return Err(refusal(failure));
@@ -374,7 +370,7 @@ fn session(spec: &SessionSpec, compiler: &Compiler, known: &Known) -> Result<Log
         kind: Kind::Session(Box::new(Session {
             call: Call::compile(at, compiler, known, &place)?,
             capture: compiler.formulas(&spec.capture, &answer)?,
-            headers: compiler.table(spec.headers.as_ref(), &after)?,
+            headers: compiler.headers(spec.headers.as_ref(), &after)?,
             query: compiler.table(spec.query.as_ref(), &after)?,
             failed: compiler.formula_if(spec.failed.as_ref(), &answer)?,
         })),

@@ -9,14 +9,14 @@ use super::{
     compile::{ANSWER, Compiler},
     config::{ErrorRule, RequestSpec},
     payload::{self, Payload, Receive, Send},
-    percent,
     transport::{Method, Response, path_of},
 };
 use crate::{
+    adapter::segment::{self, Slashes},
     expr::{Expr, ExprError, Known, Scope, Template, text_of},
     failure::{Class, Failure},
     load::{LoadError, Place},
-    model::canonical,
+    model::{canonical, percent},
 };
 
 /// What a failure means.
@@ -33,6 +33,11 @@ pub struct Rule {
 pub struct Call {
     pub method: Method,
     target: Template,
+    /// The target as written, and where.
+    written: std::sync::Arc<str>,
+    place: String,
+    /// Whether a value in the path may have slashes, which are encoded then.
+    slashes: bool,
     query: Option<Template>,
     headers: Option<Template>,
     body: Option<Template>,
@@ -65,8 +70,11 @@ impl Call {
         Ok(Self {
             method,
             target: compiler.text(target, known)?,
+            written: target.0.as_ref().as_str().into(),
+            place: compiler.place(target).to_string(),
+            slashes: spec.slashes.unwrap_or(compiler.slashes),
             query: compiler.table(spec.query, known)?,
-            headers: compiler.table(spec.headers, &compiler.with_secrets(known.clone()))?,
+            headers: compiler.headers(spec.headers, &compiler.with_secrets(known.clone()))?,
             body: compiler.body(spec.body, known)?,
             send: spec.send.unwrap_or(compiler.send),
             receive: spec.receive.unwrap_or(compiler.receive),
@@ -87,16 +95,13 @@ impl Call {
         variables.iter().any(|variable| self.target.names(variable))
     }
 
-    /// The request's own parts, before address, authorisation and common headers are added. `secrets` are for headers only.
+    /// The request's own parts, before address, authorisation and common headers are added. `confidential` has the secrets
+    /// too; it is for headers only.
     ///
     /// # Errors
-    /// An expression without value, or a body that cannot be written as it should.
-    pub fn draft(&self, scope: &Scope<'_>, secrets: &[(String, Value)], nonce: u64) -> Result<Draft, ExprError> {
+    /// An expression without value, or a value that cannot be sent where it should be.
+    pub fn draft(&self, scope: &Scope<'_>, confidential: &Scope<'_>, nonce: u64) -> Result<Draft, ExprError> {
         let plain = |cause: String| ExprError { expression: "body".into(), place: "request".into(), cause };
-        let mut confidential = scope.child();
-        for (name, value) in secrets {
-            confidential = confidential.with(name.as_str(), value);
-        }
         let payload = match &self.body {
             Some(body) => match body.render(scope)? {
                 Some(value) => Some(payload::encode(self.send, &value, nonce).map_err(plain)?),
@@ -106,9 +111,9 @@ impl Call {
         };
         Ok(Draft {
             method: self.method,
-            target: self.target.render_text(scope)?,
-            query: percent::pairs(&rendered(self.query.as_ref(), scope)?),
-            headers: header_pairs(&rendered(self.headers.as_ref(), &confidential)?),
+            target: self.target(scope)?,
+            query: percent::pairs(&query(self.query.as_ref(), scope)?),
+            headers: headers(self.headers.as_ref(), confidential)?,
             payload,
         })
     }
@@ -118,13 +123,45 @@ impl Call {
     /// # Errors
     /// An expression without value.
     pub fn print(&self, scope: &Scope<'_>) -> Result<String, ExprError> {
-        let (query, body) = (rendered(self.query.as_ref(), scope)?, rendered(self.body.as_ref(), scope)?);
-        Ok(canonical::print(&json!([self.target.render_text(scope)?, query, body])))
+        let query = query(self.query.as_ref(), scope)?;
+        let body = self.body.as_ref().map_or(Ok(None), |body| body.render(scope))?;
+        Ok(canonical::print(&json!([self.target(scope)?, query, body.unwrap_or_default()])))
+    }
+
+    fn target(&self, scope: &Scope<'_>) -> Result<String, ExprError> {
+        let slashes = if self.slashes { Slashes::Encoded } else { Slashes::Refused };
+        segment::address(&self.target.bits(scope)?, slashes).map_err(|cause| ExprError {
+            expression: self.written.clone(),
+            place: self.place.clone(),
+            cause,
+        })
     }
 }
 
-fn rendered(part: Option<&Template>, scope: &Scope<'_>) -> Result<Value, ExprError> {
-    part.map_or(Ok(Value::Null), |template| template.render(scope).map(Option::unwrap_or_default))
+/// A rendered table of a query.
+///
+/// # Errors
+/// An expression without value, a control character in a value.
+pub fn query(table: Option<&Template>, scope: &Scope<'_>) -> Result<Value, ExprError> {
+    table.map_or(Ok(Value::Null), |table| table.render_checked(scope, segment::sendable).map(Option::unwrap_or_default))
+}
+
+/// Names (in lower case) and values of a table of headers; `()` is left out.
+///
+/// # Errors
+/// An expression without value, a value that no header may have.
+pub fn headers(table: Option<&Template>, scope: &Scope<'_>) -> Result<Vec<(String, String)>, ExprError> {
+    let Some(table) = table else { return Ok(Vec::new()) };
+    let values = table.render_checked(scope, segment::sendable)?.unwrap_or_default();
+    let named = values.as_object().into_iter().flatten().filter_map(|(name, value)| Some((name, text_of(value)?)));
+    named
+        .map(|(name, value)| match segment::header(&value) {
+            Ok(()) => Ok((name.to_lowercase(), value)),
+            Err(cause) => {
+                Err(ExprError { expression: name.as_str().into(), place: "headers".into(), cause: cause.to_owned() })
+            }
+        })
+        .collect()
 }
 
 /// Compiles error rules; `known` are the variables of the request beside those of its answer.
@@ -138,15 +175,6 @@ pub fn rules(specs: &[ErrorRule], compiler: &Compiler, known: Known) -> Result<V
             message: compiler.text_if(spec.message.as_ref(), &known)?,
         })
     }))
-}
-
-/// Names and texts of a table of headers; `()` is left out, line breaks cannot get in.
-#[must_use]
-pub fn header_pairs(table: &Value) -> Vec<(String, String)> {
-    let members = table.as_object().into_iter().flatten();
-    members
-        .filter_map(|(name, value)| Some((name.to_lowercase(), text_of(value)?.replace(['\r', '\n'], " "))))
-        .collect()
 }
 
 /// A request without what all requests share.

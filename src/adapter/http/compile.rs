@@ -4,7 +4,10 @@ use std::{borrow::Cow, sync::Arc};
 
 use indexmap::IndexMap;
 
-use super::payload::{Receive, Send};
+use super::{
+    config::Http,
+    payload::{Receive, Send},
+};
 use crate::{
     adapter::{Body, Formula, Manifest, SettingKind, Text},
     expr::{Expr, Known, Template},
@@ -25,11 +28,13 @@ pub struct Compiler {
     pub receive: Receive,
     /// Where requests without a method of their own go.
     pub post: Option<Text>,
+    /// Whether a value in a path may have slashes.
+    pub slashes: bool,
 }
 
 impl Compiler {
     #[must_use]
-    pub fn new(manifest: &Manifest, send: Send, receive: Receive, post: Option<&Text>) -> Self {
+    pub fn new(manifest: &Manifest, http: &Http) -> Self {
         let names = |secret: bool| {
             let chosen =
                 manifest.settings.iter().filter(|(_, setting)| (setting.kind == SettingKind::Secret) == secret);
@@ -39,22 +44,23 @@ impl Compiler {
             file: Arc::clone(&manifest.file),
             public: names(false),
             secret: names(true),
-            send,
-            receive,
-            post: post.cloned(),
+            send: http.send,
+            receive: http.receive,
+            post: http.post.clone(),
+            slashes: http.slashes,
         }
     }
 
     /// Settings, `entity`, and these.
     #[must_use]
     pub fn known(&self, names: &[&'static str]) -> Known {
-        Known::of(self.public.iter().cloned()).and(["entity"]).and(names.iter().copied())
+        Known::of(["entity"]).and(names.iter().copied()).settings(self.public.iter().cloned())
     }
 
     /// Where secrets are allowed too.
     #[must_use]
     pub fn with_secrets(&self, known: Known) -> Known {
-        known.and(self.secret.iter().cloned())
+        known.settings(self.secret.iter().cloned())
     }
 
     /// A bare expression.
@@ -68,7 +74,13 @@ impl Compiler {
 
     /// An expression on a row, whose members are variables.
     pub fn on_row(&self, formula: Option<&Formula>) -> Result<Option<Expr>, LoadError> {
-        self.formula_if(formula, &Known::any())
+        self.formula_if(formula, &self.row())
+    }
+
+    /// What an expression on a row may name: the row's members, and the settings by `settings.NAME`.
+    #[must_use]
+    pub fn row(&self) -> Known {
+        Known::any().settings(self.public.iter().cloned())
     }
 
     pub fn text(&self, text: &Text, known: &Known) -> Result<Template, LoadError> {
@@ -99,6 +111,25 @@ impl Compiler {
             }
             body => self.body(body, known),
         }
+    }
+
+    /// A table of headers, whose names are as they have to be.
+    pub fn headers(&self, body: Option<&Body>, known: &Known) -> Result<Option<Template>, LoadError> {
+        if let Some(Body(node)) = body
+            && let Node::Table(members) = node.as_ref()
+        {
+            let odd = |name: &str| {
+                name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+            };
+            LoadError::collect(members.iter().map(|(name, value)| {
+                if odd(name) {
+                    Err(self.wrong(value, &format!("`{name}` cannot be the name of a header")))
+                } else {
+                    Ok(())
+                }
+            }))?;
+        }
+        self.table(body, known)
     }
 
     /// Named expressions.

@@ -60,6 +60,10 @@ pub struct Http {
     /// Redirects of GET requests followed, within the same host (default none).
     #[serde(default)]
     pub redirects: u8,
+    /// Whether the system takes an encoded `/` or `\\` in a segment of a path for a character of the value. Without it such a
+    /// value is refused with its record (default false).
+    #[serde(default)]
+    pub slashes: bool,
     pub auth: Option<Auth>,
     /// What failures mean; the first that matches, else by status.
     #[serde(default)]
@@ -176,6 +180,8 @@ macro_rules! with_request {
             /// Table of headers; what is `()` is left out.
             pub headers: Option<Body>,
             pub body: Option<Body>,
+            /// Instead of `http.slashes`.
+            pub slashes: Option<bool>,
             /// Instead of `http.send`.
             pub send: Option<Send>,
             /// Instead of `http.receive`.
@@ -198,6 +204,7 @@ macro_rules! with_request {
                     query: self.query.as_ref(),
                     headers: self.headers.as_ref(),
                     body: self.body.as_ref(),
+                    slashes: self.slashes,
                     send: self.send,
                     receive: self.receive,
                     errors: &self.errors,
@@ -218,6 +225,7 @@ pub struct RequestSpec<'a> {
     pub query: Option<&'a Body>,
     pub headers: Option<&'a Body>,
     pub body: Option<&'a Body>,
+    pub slashes: Option<bool>,
     pub send: Option<Send>,
     pub receive: Option<Receive>,
     pub errors: &'a [ErrorRule],

@@ -8,21 +8,21 @@ use serde_json::Value;
 
 use super::{
     auth::{Auth, Pass, Signed},
-    call::{Answer, Call, Draft, Rule, header_pairs},
+    call::{self, Answer, Call, Draft, Rule},
     compile::Compiler,
     config::{Http, RateSpec},
     judge::{self, Verb},
     pace::{Pace, Rate},
     payload::Receive,
-    percent,
     transport::{Method, Request, Transport, TransportError},
 };
 use crate::{
-    adapter::{SettingValue, Settings, World},
+    adapter::{SettingValue, Settings, World, segment},
     env::Env,
-    expr::{Expr, ExprError, Scope},
+    expr::{Expr, ExprError, SETTINGS, Scope},
     failure::{Class, Failure},
     load::{LoadError, Place},
+    model::percent,
 };
 
 /// What leaves and comes back for one system.
@@ -41,6 +41,9 @@ pub struct Exchange {
     rules: Vec<Rule>,
     settings: Vec<(String, Value)>,
     secrets: Vec<(String, Value)>,
+    /// The settings as one object, without and with the secrets.
+    public: Value,
+    whole: Value,
 }
 
 /// Neither settings nor secrets.
@@ -64,7 +67,7 @@ impl Exchange {
         }
         let known = compiler.with_secrets(compiler.known(&[]));
         let base = compiler.text(&http.base, &known)?;
-        let headers = compiler.table(http.headers.as_ref(), &known)?;
+        let headers = compiler.headers(http.headers.as_ref(), &known)?;
         let concurrency = http.concurrency.map_or(4, |number| usize::try_from(number.get()).unwrap_or(usize::MAX));
         let mut exchange = Self {
             env: world.env.clone(),
@@ -78,6 +81,8 @@ impl Exchange {
             redirects: http.redirects,
             auth: Auth::compile(http.auth.as_ref(), compiler)?,
             rules: super::call::rules(&http.errors, compiler, compiler.known(&[]))?,
+            public: Value::Object(plain.iter().cloned().collect()),
+            whole: Value::Object(plain.iter().chain(&secret).cloned().collect()),
             settings: plain,
             secrets: secret,
         };
@@ -85,8 +90,7 @@ impl Exchange {
             let scope = exchange.confidential();
             let at = |error: ExprError| LoadError::new(&compiler.place(&http.base), error.to_string());
             let base = base.render_text(&scope).map_err(at)?;
-            let headers = headers.map_or(Ok(None), |table| table.render(&scope)).map_err(at)?;
-            (base.trim_end_matches('/').to_owned(), header_pairs(&headers.unwrap_or_default()))
+            (base.trim_end_matches('/').to_owned(), call::headers(headers.as_ref(), &scope).map_err(at)?)
         };
         if reqwest::Url::parse(&base).ok().is_none_or(|url| !url.has_host()) {
             return Err(LoadError::new(
@@ -102,7 +106,7 @@ impl Exchange {
     /// The settings as variables.
     #[must_use]
     pub fn scope(&self) -> Scope<'_> {
-        let mut scope = Scope::new();
+        let mut scope = Scope::new().with(SETTINGS, &self.public);
         for (name, value) in &self.settings {
             scope = scope.with(name.as_str(), value);
         }
@@ -112,11 +116,15 @@ impl Exchange {
     /// The settings and the secrets as variables.
     #[must_use]
     pub fn confidential(&self) -> Scope<'_> {
-        let mut scope = self.scope();
+        self.confide(self.scope())
+    }
+
+    /// The secrets as further variables, for headers only.
+    fn confide<'a>(&'a self, mut scope: Scope<'a>) -> Scope<'a> {
         for (name, value) in &self.secrets {
             scope = scope.with(name.as_str(), value);
         }
-        scope
+        scope.with(SETTINGS, &self.whole)
     }
 
     /// The requests of an adapter's call, until there is an answer that is not a failure, or that `ignore` lets pass.
@@ -131,20 +139,21 @@ impl Exchange {
         ignore: Option<&Expr>,
     ) -> Result<Answer, Failure> {
         let draft = call
-            .draft(scope, &self.secrets, self.env.entropy.next_u64())
+            .draft(scope, &self.confide(scope.child()), self.env.entropy.next_u64())
             .map_err(|error| self.unsendable(&error, verb))?;
         self.send(&draft, call, verb, scope, ignore).await
     }
 
-    /// As [`Exchange::call`], to an address that the last answer gave: its path and query, on the configured host.
+    /// As [`Exchange::call`], to an address that the last answer gave, if it is one of the configured server.
     ///
     /// # Errors
     /// As [`Exchange::call`].
     pub async fn follow(&self, address: &str, call: &Call, verb: Verb, scope: &Scope<'_>) -> Result<Answer, Failure> {
         let draft = call
-            .draft(scope, &self.secrets, self.env.entropy.next_u64())
+            .draft(scope, &self.confide(scope.child()), self.env.entropy.next_u64())
             .map_err(|error| self.unsendable(&error, verb))?;
-        let draft = Draft { target: address.to_owned(), query: Vec::new(), ..draft };
+        let target = self.own(address).map_err(|problem| self.clean(Failure::new(Class::Fatal, problem)))?;
+        let draft = Draft { target, query: Vec::new(), ..draft };
         self.send(&draft, call, verb, scope, None).await
     }
 
@@ -212,8 +221,11 @@ impl Exchange {
     }
 
     fn unsendable(&self, error: &ExprError, verb: Verb) -> Failure {
-        // On a write it is the record that lacks something, on a read the adapter.
-        let class = if verb.in_doubt() == Class::Unknown { Class::Rejected } else { Class::Fatal };
+        // What is asked of one object lacks something of that object; what is asked of all, of the adapter.
+        let class = match verb {
+            Verb::Login | Verb::List => Class::Fatal,
+            Verb::Read | Verb::Find | Verb::Create | Verb::Update | Verb::Delete => Class::Rejected,
+        };
         self.clean(Failure::new(class, format!("the request cannot be made: {error}")))
     }
 
@@ -259,6 +271,11 @@ impl Exchange {
             headers.push(("content-type".into(), payload.content_type.clone()));
         }
         for (name, value) in self.headers.iter().chain(&draft.headers).chain(&signed.headers) {
+            segment::header(value).map_err(|cause| ExprError {
+                expression: name.as_str().into(),
+                place: "headers".into(),
+                cause: cause.to_owned(),
+            })?;
             headers.retain(|(known, _)| known != name);
             headers.push((name.clone(), value.clone()));
         }
@@ -270,6 +287,37 @@ impl Exchange {
             timeout: self.timeout,
             max_body: self.max_body,
         })
+    }
+
+    /// An address of an answer as the target of a request.
+    ///
+    /// # Errors
+    /// When it does not lie on the configured server, or is no address.
+    fn own(&self, link: &str) -> Result<String, String> {
+        if link.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
+            return Err("the link to the next page has characters in it that no address has".to_owned());
+        }
+        let base = reqwest::Url::parse(&self.base).map_err(|error| error.to_string())?;
+        let url = match reqwest::Url::parse(link) {
+            Ok(url) => url,
+            // Without a scheme, `//` names another host.
+            Err(_) if link.starts_with("//") => {
+                base.join(link).map_err(|_| "the link to the next page is no address")?
+            }
+            Err(_) => return Ok(link.to_owned()),
+        };
+        if url.origin() != base.origin() || !url.username().is_empty() || url.password().is_some() {
+            let shown = |url: &reqwest::Url| format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
+            return Err(format!(
+                "the link to the next page leads to {}{}, but links are followed on {}{} only; see whether the system knows \
+                 its own public address, or page by number",
+                shown(&url),
+                url.port().map_or(String::new(), |port| format!(":{port}")),
+                shown(&base),
+                base.port().map_or(String::new(), |port| format!(":{port}")),
+            ));
+        }
+        Ok(url.to_string())
     }
 
     /// Requests never leave the configured host, wherever an answer points.

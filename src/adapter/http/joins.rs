@@ -56,7 +56,7 @@ impl Listing {
                 None => exchange.call(&self.call, verb, &scope, None).await?,
             };
             let page = rows(&self.rows, &answer, &scope, verb, self.lenient())?;
-            let (next, more) = pager.advance(at, &seen(&answer, &page, None), &scope)?;
+            let (next, more) = pager.advance(at, &seen(&answer, &page, None, &scope), &scope)?;
             all.extend(page);
             if !more {
                 return Ok(all);
@@ -68,10 +68,10 @@ impl Listing {
 
 /// What the pager needs to know of a page; `id` is the entity's, where the rows have one.
 #[must_use]
-pub fn seen<'a>(answer: &'a Answer, page: &'a [Value], id: Option<&Expr>) -> Seen<'a> {
+pub fn seen<'a>(answer: &'a Answer, page: &'a [Value], id: Option<&Expr>, scope: &Scope<'_>) -> Seen<'a> {
     let mut hasher = blake3::Hasher::new();
     for row in page {
-        match id.and_then(|id| id.eval(&on_row(row)).ok()) {
+        match id.and_then(|id| id.eval(&scope.on_row(row)).ok()) {
             Some(id) => crate::model::canonical::hash_into(&id, &mut hasher),
             None => crate::model::canonical::hash_into(row, &mut hasher),
         }
@@ -81,15 +81,9 @@ pub fn seen<'a>(answer: &'a Answer, page: &'a [Value], id: Option<&Expr>) -> See
         answer,
         rows: page.len() as u64,
         last,
-        last_id: last.and_then(|row| id?.eval(&on_row(row)).ok()),
+        last_id: last.and_then(|row| id?.eval(&scope.on_row(row)).ok()),
         print: (!page.is_empty()).then(|| hasher.finalize().to_hex()[..32].to_owned()),
     }
-}
-
-/// The variables of an expression on a row: its members, and the whole as `row`.
-#[must_use]
-pub fn on_row(row: &Value) -> Scope<'_> {
-    Scope::new().with_members(row).with("row", row)
 }
 
 /// A compiled join.
@@ -182,7 +176,7 @@ pub async fn join(
     for join in joins {
         let children =
             if page.is_empty() { HashMap::new() } else { children(join, page, id, exchange, verb, scope).await? };
-        place(join, page, &children)?;
+        place(join, page, &children, scope)?;
     }
     Ok(())
 }
@@ -203,7 +197,8 @@ async fn children(
 ) -> Result<Children, Failure> {
     let rows = Value::Array(page.to_vec());
     // Rows without an id are told apart later; here they have no children.
-    let ids: Value = page.iter().filter_map(|row| id.eval(&on_row(row)).ok()).filter(|id| !id.is_null()).collect();
+    let ids: Value =
+        page.iter().filter_map(|row| id.eval(&scope.on_row(row)).ok()).filter(|id| !id.is_null()).collect();
     let scope = scope.child().with("rows", &rows).with("ids", &ids);
     let wrong =
         |error: crate::expr::ExprError| Failure::new(Class::Fatal, format!("join into `{}`: {error}", join.into));
@@ -224,7 +219,7 @@ async fn children(
                 asked.push(Box::pin(async move {
                     let key = match &join.on {
                         Some(_) => None,
-                        None => Some(join.to.eval_text(&on_row(item)).map_err(wrong)?),
+                        None => Some(join.to.eval_text(&scope.on_row(item)).map_err(wrong)?),
                     };
                     Ok((key, join.listing.all(exchange, verb, &scope).await?))
                 }));
@@ -235,20 +230,20 @@ async fn children(
                     Some(key) => {
                         children.insert(key, rows);
                     }
-                    None => by_row(join, rows, &mut children)?,
+                    None => by_row(join, rows, &mut children, &scope)?,
                 }
             }
         }
-        None => by_row(join, join.listing.all(exchange, verb, &scope).await?, &mut children)?,
+        None => by_row(join, join.listing.all(exchange, verb, &scope).await?, &mut children, &scope)?,
     }
     Ok(children)
 }
 
 /// Sorts children by the row that each names.
-fn by_row(join: &Join, rows: Vec<Value>, children: &mut Children) -> Result<(), Failure> {
+fn by_row(join: &Join, rows: Vec<Value>, children: &mut Children, scope: &Scope<'_>) -> Result<(), Failure> {
     let Some(on) = &join.on else { return Ok(()) };
     for child in rows {
-        let key = on.eval_text(&on_row(&child)).map_err(|error| {
+        let key = on.eval_text(&scope.on_row(&child)).map_err(|error| {
             Failure::new(Class::Transient, format!("join into `{}`: a child does not name its row: {error}", join.into))
         })?;
         children.entry(key).or_default().push(child);
@@ -256,9 +251,9 @@ fn by_row(join: &Join, rows: Vec<Value>, children: &mut Children) -> Result<(), 
     Ok(())
 }
 
-fn place(join: &Join, page: &mut [Value], children: &Children) -> Result<(), Failure> {
+fn place(join: &Join, page: &mut [Value], children: &Children, scope: &Scope<'_>) -> Result<(), Failure> {
     for row in page {
-        let key = join.to.eval(&on_row(row)).ok().as_ref().and_then(text_of);
+        let key = join.to.eval(&scope.on_row(row)).ok().as_ref().and_then(text_of);
         // Two rows may name the same children: moves of one article.
         let mut found = key.and_then(|key| children.get(&key).cloned()).unwrap_or_default();
         let value = match (join.one, found.len()) {

@@ -14,7 +14,6 @@ mod operation;
 mod pace;
 mod pages;
 mod payload;
-mod percent;
 mod plan;
 mod pull;
 mod system;

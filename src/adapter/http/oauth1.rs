@@ -4,7 +4,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::{percent, transport::Method};
+use super::transport::Method;
+use crate::model::percent;
 
 /// What identifies us; `token` is empty where the system only knows consumers.
 #[derive(Clone, Copy)]

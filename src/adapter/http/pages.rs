@@ -10,7 +10,7 @@ use super::{
     judge::Verb,
 };
 use crate::{
-    expr::{Expr, ExprError, Known, Scope, Template, text_of},
+    expr::{Expr, ExprError, Scope, Template, text_of},
     failure::{Class, Failure},
     load::{LoadError, Place},
 };
@@ -93,7 +93,7 @@ impl Pager {
             first: u64::from(spec.first.unwrap_or(1)),
             total: compiler.value_if(spec.total.as_ref(), &answer)?,
             pages: compiler.value_if(spec.pages.as_ref(), &answer)?,
-            key: compiler.formula_if(spec.key.as_ref(), &Known::any())?,
+            key: compiler.on_row(spec.key.as_ref())?,
             next: compiler.formula_if(spec.next.as_ref(), &answer)?,
             max_pages: spec.max_pages.unwrap_or(100_000),
         })
@@ -161,7 +161,7 @@ impl Pager {
         at.offset += page.rows;
         if self.by == By::Keyset {
             let after = match (&self.key, page.last) {
-                (Some(key), Some(row)) => key.eval(&Scope::new().with_members(row).with("row", row)).map_err(unread)?,
+                (Some(key), Some(row)) => key.eval(&scope.on_row(row)).map_err(unread)?,
                 _ => page.last_id.clone().unwrap_or_default(),
             };
             if after.is_null() {
@@ -186,7 +186,14 @@ impl Pager {
             return Ok(false);
         }
         if self.by == By::Link {
-            at.link = text_of(&next);
+            let Value::String(link) = next else {
+                return Err(ExprError {
+                    expression: "next".into(),
+                    place: "pages".into(),
+                    cause: format!("gives {}, not an address", crate::expr::json_kind(&next)),
+                });
+            };
+            at.link = Some(link);
         } else {
             at.cursor = next;
         }

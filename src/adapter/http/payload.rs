@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{percent, transport::Response, xml};
+use super::{transport::Response, xml};
+use crate::{adapter::segment, expr::Bit, model::percent};
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -78,11 +79,14 @@ fn multipart(body: &Value, boundary: &str) -> Result<Vec<u8>, String> {
             let file = content.as_str().and_then(|text| STANDARD.decode(text).ok());
             let file = file.ok_or_else(|| format!("file `{name}`: `content` must be base64"))?;
             let kind = text("type").unwrap_or("application/octet-stream");
-            let filename = quoted(text("filename").unwrap_or_default());
+            let filename = text("filename").unwrap_or_default();
+            segment::file(&[Bit::Value(filename.to_owned())])
+                .map_err(|problem| format!("file `{name}` cannot be named: {problem}"))?;
+            let filename = quoted(filename)?;
             let head = format!(
                 "--{boundary}\r\nContent-Disposition: form-data; name=\"{}\"; filename=\"{filename}\"\r\nContent-Type: {}\r\n\r\n",
-                quoted(name),
-                quoted(kind)
+                quoted(name)?,
+                quoted(kind)?
             );
             out.extend_from_slice(head.as_bytes());
             out.extend_from_slice(&file);
@@ -91,7 +95,7 @@ fn multipart(body: &Value, boundary: &str) -> Result<Vec<u8>, String> {
             for (name, value) in percent::pairs(&serde_json::json!({ name: value })) {
                 let part = format!(
                     "--{boundary}\r\nContent-Disposition: form-data; name=\"{}\"\r\n\r\n{value}\r\n",
-                    quoted(&name)
+                    quoted(&name)?
                 );
                 out.extend_from_slice(part.as_bytes());
             }
@@ -101,9 +105,13 @@ fn multipart(body: &Value, boundary: &str) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
-/// A text that cannot end its quotes or its line.
-fn quoted(text: &str) -> String {
-    text.replace('"', "%22").replace(['\r', '\n'], " ")
+/// A text that cannot end its quotes.
+///
+/// # Errors
+/// When it would end its line.
+fn quoted(text: &str) -> Result<String, String> {
+    segment::printable(text)?;
+    Ok(text.replace('"', "%22"))
 }
 
 /// Reads an answer's body; `()` for an empty one, nothing when it is not what was expected.
@@ -191,5 +199,10 @@ mod tests {
             --vaiven-0000000000000005\r\nContent-Disposition: form-data; name=\"image\"; filename=\"a%22.png\"\r\n\
             Content-Type: image/png\r\n\r\n\0\x01\r\n--vaiven-0000000000000005--\r\n";
         assert_eq!(payload.bytes.as_ref(), expected);
+        for odd in ["../a.png", "a\r\nX: 1", "..", ""] {
+            let body = json!({ "image": { "filename": odd, "content": "AAE=" } });
+            assert!(encode(Send::Multipart, &body, 5).is_err(), "{odd:?}");
+        }
+        assert!(encode(Send::Multipart, &json!({ "a\r\nb": 1 }), 5).is_err());
     }
 }

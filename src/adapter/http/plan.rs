@@ -73,14 +73,14 @@ pub fn word(op: Op) -> &'static str {
 /// # Errors
 /// Everything that is wrong, each with its place.
 pub fn compile(adapter: &HttpAdapter, manifest: &Manifest) -> Result<IndexMap<String, Entity>, LoadError> {
-    let compiler = Compiler::new(manifest, adapter.http.send, adapter.http.receive, adapter.http.post.as_ref());
+    let compiler = Compiler::new(manifest, &adapter.http);
     let entities = adapter.entities.iter().map(|(name, spec)| Ok((name.clone(), entity(spec, &compiler)?)));
     Ok(LoadError::collect(entities)?.into_iter().collect())
 }
 
 fn entity(spec: &EntitySpec, compiler: &Compiler) -> Result<Entity, LoadError> {
     let at = Place::of(&compiler.file, &spec.id.0);
-    let id = compiler.formula(&spec.id, &Known::any())?;
+    let id = compiler.formula(&spec.id, &compiler.row())?;
     let list = spec.list.as_ref().map(|list| compile_list(list, compiler, &id, &at)).transpose()?;
     let read = spec.read.as_ref().map(|read| compile_read(read, spec, compiler, &id, &at)).transpose()?;
     let find = spec.find.as_ref().map(|find| compile_find(find, spec, compiler, &id, &at)).transpose()?;
@@ -130,7 +130,8 @@ fn entity(spec: &EntitySpec, compiler: &Compiler) -> Result<Entity, LoadError> {
 }
 
 fn compile_list(spec: &ListSpec, compiler: &Compiler, id: &Expr, at: &Place) -> Result<List, LoadError> {
-    let cursor = spec.cursor.as_ref().map(|cursor| Cursor::compile(cursor, &compiler.file)).transpose()?;
+    let cursor =
+        spec.cursor.as_ref().map(|cursor| Cursor::compile(cursor, &compiler.file, &compiler.row())).transpose()?;
     let mut names: Vec<&'static str> = cursor.iter().map(|_| "cursor").collect();
     let joined = compiler.known(&names);
     names.extend(spec.pages.is_some().then_some("page"));

@@ -8,12 +8,13 @@ use serde_json::Value;
 
 use super::{
     exchange::Exchange,
-    joins::{join, on_row, seen},
+    joins::{join, seen},
     judge::Verb,
     pages::{self, rows},
     plan::{Entity, List},
 };
 use crate::{
+    adapter::cursor::Cursor,
     expr::{Expr, Scope, text_of},
     failure::{Class, Failure},
     port::{Page, PageToken, PullRequest, RowBody, RowError, SourceRow},
@@ -50,7 +51,8 @@ pub async fn pull(
             mark: None,
         },
     };
-    let cursor = match (&list.cursor, request.since) {
+    let since = list.cursor.as_ref().and_then(|cursor| cursor.known(request.since, stand.began));
+    let cursor = match (&list.cursor, since) {
         (Some(cursor), Some(since)) => cursor.start(since).map_err(|problem| Failure::new(Class::Fatal, problem))?,
         _ => Value::Null,
     };
@@ -66,20 +68,20 @@ pub async fn pull(
     let number = stand.pages.pages + 1;
     let mut more = false;
     if let Some(pager) = &list.listing.pages {
-        (stand.pages, more) = pager.advance(stand.pages, &seen(&answer, &listed, Some(&entity.id)), &scope)?;
+        (stand.pages, more) = pager.advance(stand.pages, &seen(&answer, &listed, Some(&entity.id), &scope), &scope)?;
     }
     // What was announced counts listed rows: with some left out or taken apart it says nothing about objects. It is proven
     // above all the same.
     let total = stand.pages.total.filter(|_| entity.keep.is_none() && list.split.is_none());
     let mut result = Page { total, ..Page::default() };
-    let broken = mark(list, &listed, &mut stand.mark, number, &mut result.errors);
+    if let Some(cursor) = &list.cursor {
+        let at = Listed { entity, cursor, page: number, now: answered };
+        stand.mark = at.mark(&listed, stand.mark.take(), &mut result.dates, &scope);
+    }
     join(&list.joins, &mut listed, &entity.id, exchange, Verb::List, &scope).await?;
 
     let mut taken = Rows::new(entity, exchange.scope(), result.errors);
     for (index, row) in listed.into_iter().enumerate() {
-        if broken.contains(&index) {
-            continue;
-        }
         let position = format!("page {number} row {}", index + 1);
         match &list.split {
             None => taken.take(row, position),
@@ -93,29 +95,39 @@ pub async fn pull(
     } else if let Some(cursor) = &list.cursor {
         let mark = if number > 1 { cursor.paged(stand.mark, stand.began, answered) } else { stand.mark };
         // A listing of what changed may be empty, or end before where the last one did.
-        result.cursor = cursor.later(request.since.map(str::to_owned), mark);
+        result.cursor = cursor.later(since.map(str::to_owned), mark);
     }
     Ok(result)
 }
 
-/// Raises the watermark by a page's rows; gives the rows whose time cannot be read.
-fn mark(list: &List, listed: &[Value], mark: &mut Option<String>, page: u64, errors: &mut Vec<RowError>) -> Vec<usize> {
-    let Some(cursor) = &list.cursor else { return Vec::new() };
-    let mut broken = Vec::new();
-    for (index, row) in listed.iter().enumerate() {
-        if !row.is_object() {
-            continue;
-        }
-        let value = cursor.field.eval(&on_row(row)).map_err(|error| error.to_string());
-        match value.and_then(|value| cursor.mark(&value)) {
-            Ok(seen) => *mark = cursor.later(mark.take(), seen),
-            Err(reason) => {
-                broken.push(index);
-                errors.push(RowError { position: format!("page {page} row {}", index + 1), id: None, reason });
+/// A page as its watermark sees it.
+struct Listed<'a> {
+    entity: &'a Entity,
+    cursor: &'a Cursor,
+    /// Number of the page.
+    page: u64,
+    now: DateTime<Utc>,
+}
+
+impl Listed<'_> {
+    /// The watermark raised by a page's rows; tells of those whose date does not count.
+    fn mark(
+        &self,
+        rows: &[Value],
+        mut mark: Option<String>,
+        odd: &mut Vec<RowError>,
+        scope: &Scope<'_>,
+    ) -> Option<String> {
+        for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.is_object()) {
+            let own = scope.on_row(row);
+            let value = self.cursor.field.eval(&own).map_err(|error| format!("cannot be read ({})", error.cause));
+            if let Some(reason) = self.cursor.raise(&mut mark, value, self.now) {
+                let id = self.entity.id.eval(&own).ok().as_ref().and_then(text_of);
+                odd.push(RowError { position: format!("page {} row {}", self.page, index + 1), id, reason });
             }
         }
+        mark
     }
-    broken
 }
 
 /// Rows of an answer becoming rows of the engine: kept ones, with their ids, each id once.
@@ -136,7 +148,7 @@ impl<'a> Rows<'a> {
 
     /// Takes the entity's rows within a listed row.
     pub fn split(&mut self, row: &Value, split: &Expr, position: &str) {
-        let parts = split.eval(&self.base.child().with_members(row).with("row", row));
+        let parts = split.eval(&self.base.on_row(row));
         let parts = match parts {
             Ok(Value::Array(parts)) => parts,
             Ok(other) => {
@@ -170,7 +182,7 @@ impl<'a> Rows<'a> {
     }
 
     fn read(&self, row: &Value) -> Result<Option<(String, Option<String>)>, String> {
-        let scope = self.base.child().with_members(row).with("row", row);
+        let scope = self.base.on_row(row);
         if let Some(keep) = &self.entity.keep
             && !keep.eval_bool(&scope).map_err(|error| error.to_string())?
         {

@@ -44,7 +44,7 @@ pub fn open(
     world: &World,
 ) -> Result<Arc<dyn System>, LoadError> {
     let adapter: HttpAdapter = load::parse(&manifest.file)?;
-    let compiler = Compiler::new(manifest, adapter.http.send, adapter.http.receive, adapter.http.post.as_ref());
+    let compiler = Compiler::new(manifest, &adapter.http);
     let exchange = Exchange::open(&adapter.http, &compiler, settings, world);
     let entities = plan::compile(&adapter, manifest);
     let (exchange, entities) = match (exchange, entities) {
@@ -139,6 +139,10 @@ impl HttpSystem {
         let mut rows = match read_rows(read, &self.exchange, &scope).await {
             Err(failure) if failure.class == Class::Missing => {
                 return absent(failure, read.max == 1 && read.listing.call.addresses(&["id"]));
+            }
+            // It was not sent: no object of that id can be asked for.
+            Err(failure) if failure.class == Class::Rejected && failure.status.is_none() && read.max == 1 => {
+                return Ok(Vec::new());
             }
             rows => rows?,
         };

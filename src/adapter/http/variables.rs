@@ -98,7 +98,7 @@ impl Learnt {
             Some(row) => Some(row.eval(scope).map_err(odd)?).filter(Value::is_object),
             None => None,
         };
-        let on_row = |expr: &Expr| stored.as_ref().and_then(|row| expr.eval(&super::joins::on_row(row)).ok());
+        let on_row = |expr: &Expr| stored.as_ref().and_then(|row| expr.eval(&scope.on_row(row)).ok());
         let id = match (&self.id, write.op) {
             (Some(id), _) => text_of(&id.eval(scope).map_err(odd)?),
             (None, Op::Create) => on_row(&entity.id).as_ref().and_then(text_of),

@@ -187,7 +187,7 @@ fn escape(text: &str, out: &mut String) -> Result<(), String> {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\t' | '\n' | '\r' => out.push(character),
-            c if c.is_control() && c < '\u{80}' => {
+            c if (c.is_control() && c < '\u{80}') || matches!(c, '\u{FFFE}' | '\u{FFFF}') => {
                 return Err(format!("the control character {} cannot be sent in XML", c.escape_unicode()));
             }
             c => out.push(c),

@@ -14,7 +14,7 @@ use crate::{
         compile::{Compiler, base_scope},
         cursor::{Cursor, CursorKind, CursorSpec},
     },
-    expr::{Expr, Known, Scope},
+    expr::{Expr, Scope},
     failure::{Class, Failure},
     load::{LoadError, Spanned},
     port::{Facts, Find},
@@ -23,6 +23,14 @@ use crate::{
 /// Pages after which a listing counts as endless.
 const MAX_PAGES: u64 = 100_000;
 const READ_MAX: usize = 500;
+
+/// Before the name of a setting, where a parameter means that and nothing else.
+const SETTING: &str = "settings_";
+
+/// The setting that a parameter names with [`SETTING`].
+pub fn setting<'a>(parameter: &str, settings: &'a Settings) -> Option<&'a Value> {
+    settings.plain(parameter.strip_prefix(SETTING)?)
+}
 
 /// A statement and where it was written.
 #[derive(Clone, Debug)]
@@ -93,8 +101,13 @@ pub struct Finding {
 impl Query {
     /// Puts values in for the parameters; those not in `values` are settings.
     pub fn bind(&self, values: &Map<String, Value>, settings: &Settings) -> Result<Bound, Failure> {
-        self.statement
-            .bind(|name| values.get(name).or_else(|| settings.plain(name)).cloned().ok_or_else(|| self.unknown(name)))
+        self.statement.bind(|name| {
+            setting(name, settings)
+                .or_else(|| values.get(name))
+                .or_else(|| settings.plain(name))
+                .cloned()
+                .ok_or_else(|| self.unknown(name))
+        })
     }
 
     /// A parameter that nothing gives a value.
@@ -117,18 +130,56 @@ pub struct SqlCompiler {
 }
 
 impl SqlCompiler {
-    /// A statement whose parameters can be anything that turns up when it runs.
-    pub fn open_query(&self, text: &Text) -> Result<Query, LoadError> {
+    /// A statement whose parameters can be anything that turns up when it runs, but for what `given` names. There a setting is
+    /// `:settings_NAME`: by its bare name it could be a member of the object as well.
+    pub fn open_query(&self, text: &Text, given: &[&str]) -> Result<Query, LoadError> {
+        let query = self.parsed(text)?;
+        let is_setting = |name: &str| self.texts.setting_names().any(|setting| setting == name);
+        if let Some(name) = query.statement.names().find(|name| is_setting(name) && !given.contains(name)) {
+            return Err(self
+                .texts
+                .wrong(text, format!("`:{name}` could be a member of the object and is a setting of the system too"))
+                .help(format!(
+                    "write `:settings_{name}` for the setting; to mean the member, give the setting another name"
+                )));
+        }
+        Ok(query)
+    }
+
+    fn parsed(&self, text: &Text) -> Result<Query, LoadError> {
         let statement = Statement::parse(text.0.as_ref(), self.dialect)
             .map_err(|problem| self.texts.wrong(text, format!("the statement {problem}")))?;
+        let stranger = statement.names().filter_map(|name| name.strip_prefix(SETTING)).find(|name| {
+            // A member of an object may begin so, where there are no settings.
+            self.texts.setting_names().next().is_some() && !self.texts.setting_names().any(|setting| setting == *name)
+        });
+        if let Some(stranger) = stranger {
+            return Err(LoadError::unknown(
+                &self.texts.place(text),
+                "setting",
+                stranger,
+                self.texts.setting_names().collect::<Vec<_>>(),
+            ));
+        }
         Ok(Query { statement, place: self.texts.place(text).to_string() })
     }
 
     /// A statement with these parameters, and settings.
     pub fn query(&self, text: &Text, parameters: &[&str]) -> Result<Query, LoadError> {
-        let query = self.open_query(text)?;
+        let query = self.parsed(text)?;
         let known: Vec<&str> = parameters.iter().copied().chain(self.texts.setting_names()).collect();
-        if let Some(name) = query.statement.names().find(|name| !known.contains(name)) {
+        let used = || query.statement.names().filter(|name| !name.starts_with(SETTING));
+        if let Some(name) =
+            used().find(|name| parameters.contains(name) && self.texts.setting_names().any(|s| s == *name))
+        {
+            return Err(self
+                .texts
+                .wrong(text, format!("`:{name}` is a parameter of this statement and a setting of the system too"))
+                .help(format!(
+                    "write `:settings_{name}` for the setting; to mean the parameter, give the setting another name"
+                )));
+        }
+        if let Some(name) = used().find(|name| !known.contains(name)) {
             return Err(LoadError::unknown(&self.texts.place(text), "parameter", name, known));
         }
         Ok(query)
@@ -136,7 +187,7 @@ impl SqlCompiler {
 
     /// An expression on a row, whose members are variables.
     fn on_row(&self, formula: &Formula) -> Result<Expr, LoadError> {
-        self.texts.formula(formula, &Known::any())
+        self.texts.formula(formula, &self.texts.row())
     }
 
     fn on_row_if(&self, formula: Option<&Formula>) -> Result<Option<Expr>, LoadError> {
@@ -172,7 +223,7 @@ impl SqlCompiler {
         });
         let find = spec.find.as_ref().map(|find| {
             Ok::<_, LoadError>(Finding {
-                query: self.open_query(&find.query)?,
+                query: self.open_query(&find.query, &[])?,
                 r#where: self.on_row(&find.r#where)?,
                 joins: joins(&find.join)?,
             })
@@ -217,7 +268,7 @@ impl SqlCompiler {
             By::Keyset => "after",
             By::Offset => "offset",
         };
-        let names: Vec<String> = self.open_query(query)?.statement.names().map(str::to_owned).collect();
+        let names: Vec<String> = self.parsed(query)?.statement.names().map(str::to_owned).collect();
         for wanted in [start, "limit"] {
             if !names.iter().any(|name| name == wanted) {
                 return Err(self.texts.wrong(query, format!("a query read in these pages needs :{wanted}")));
@@ -250,7 +301,7 @@ impl SqlCompiler {
             };
             spec.send = Some(Text(Spanned::new(spec.field.0.span(), send.to_owned())));
         }
-        Cursor::compile(&spec, &self.texts.file)
+        Cursor::compile(&spec, &self.texts.file, &self.texts.row())
     }
 
     fn joins(&self, specs: &[JoinSpec], id: &Expr) -> Result<Vec<Join>, LoadError> {
@@ -276,9 +327,9 @@ pub fn entities(
     LoadError::collect(compiled).map(|entities| entities.into_iter().collect())
 }
 
-/// The variables of an expression on a row: its members, the row itself, settings.
-pub fn row_scope<'a>(base: &'a Scope<'a>, row: &'a Value) -> Scope<'a> {
-    base.child().with("row", row).with_members(row)
+/// See [`Scope::on_row`].
+pub fn row_scope<'a>(base: &'a Scope<'_>, row: &'a Value) -> Scope<'a> {
+    base.on_row(row)
 }
 
 /// See [`base_scope`].

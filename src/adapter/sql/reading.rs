@@ -57,7 +57,8 @@ impl SqlSystem {
                 .map_err(|error| Failure::new(Class::Fatal, format!("{doing}: the page mark is not ours: {error}")))?,
             None => self.start(list, request.since, &mut session, &doing).await?,
         };
-        let since = match (request.since, &list.cursor) {
+        let known = list.cursor.as_ref().and_then(|cursor| cursor.known(request.since, token.began));
+        let since = match (known, &list.cursor) {
             (Some(since), Some(cursor)) => {
                 cursor.start(since).map_err(|problem| Failure::new(Class::Fatal, format!("{doing}: {problem}")))?
             }
@@ -83,13 +84,16 @@ impl SqlSystem {
         self.joins(&mut session, &list.joins, &mut rows, &values, &base, &doing).await?;
         drop(session);
 
+        let mut dates = Vec::new();
         if let Some(cursor) = &list.cursor {
-            for row in &rows {
-                let mark = cursor.field.eval(&row_scope(&base, row)).map_err(fatal)?;
-                let mark = cursor.mark(&mark).map_err(|problem| {
-                    Failure::new(Class::Fatal, format!("{}: {problem}; see `format` and `zone`", cursor.field.place()))
-                })?;
-                token.mark = cursor.later(token.mark.take(), mark);
+            for (index, row) in rows.iter().enumerate() {
+                let own = row_scope(&base, row);
+                // A column that is not there is the adapter's fault.
+                let value = cursor.field.eval(&own).map_err(fatal)?;
+                if let Some(reason) = cursor.raise(&mut token.mark, Ok(value), read) {
+                    let position = format!("row {}", token.rows + index as u64 + 1);
+                    dates.push(RowError { position, id: entity.id.eval_text(&own).ok(), reason });
+                }
             }
         }
         let taken = take(entity, list.split.as_ref(), rows, token.rows, &base)?;
@@ -105,12 +109,13 @@ impl SqlSystem {
                 Some(cursor) if token.page > 1 => cursor.paged(mark, token.began, read),
                 _ => mark,
             };
-            let since = request.since.map(str::to_owned);
+            let since = known.map(str::to_owned);
             reached = list.cursor.as_ref().map_or(since.clone(), |cursor| cursor.later(since, mark));
         }
         Ok(Page {
             rows: taken.rows,
             errors: taken.errors,
+            dates,
             cursor: reached,
             next: match next {
                 Some(after) => Some(PageToken(

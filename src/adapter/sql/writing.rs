@@ -154,7 +154,8 @@ fn operation(compiler: &SqlCompiler, op: Op, spec: &WriteSpec) -> Result<Operati
 
 fn compile_step(compiler: &SqlCompiler, spec: &StepSpec, index: usize, known: &mut Known) -> Result<Step, LoadError> {
     let texts = &compiler.texts;
-    let query = compiler.open_query(&spec.query)?;
+    let given: Vec<&str> = spec.bind.keys().map(String::as_str).collect();
+    let query = compiler.open_query(&spec.query, &given)?;
     let inner = if spec.for_each.is_some() { known.clone().and(["item", "item_index"]) } else { known.clone() };
     for name in spec.bind.keys() {
         if !query.statement.names().any(|used| used == name) {
@@ -367,8 +368,8 @@ impl SqlSystem {
         Ok(Done { written, requests })
     }
 
-    /// The statement's parameters, each from the first that has it: `bind`, the item, captures, the write itself, the body,
-    /// the whole object, settings.
+    /// The statement's parameters, each from the first that has it: `bind`, a setting by `settings_NAME`, the item, captures,
+    /// the write itself, the body, the whole object.
     fn bind(
         &self,
         entity: &Entity,
@@ -384,8 +385,8 @@ impl SqlSystem {
             let found = own
                 .get(name)
                 .cloned()
+                .or_else(|| super::entity::setting(name, &self.settings).cloned())
                 .or_else(|| given.value(name))
-                .or_else(|| self.settings.plain(name).cloned())
                 .or_else(|| entity.writing.optional.iter().any(|optional| optional == name).then_some(Value::Null));
             found.ok_or_else(|| step.query.unknown(name))
         })

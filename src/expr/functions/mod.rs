@@ -4,6 +4,7 @@ mod answers;
 mod lists;
 mod numbers;
 mod operators;
+mod paths;
 mod texts;
 mod times;
 
@@ -57,6 +58,7 @@ pub(super) const NAMES: &[&str] = &[
     "ok",
     "part_id",
     "parse_json",
+    "path",
     "pluck",
     "replace",
     "reverse",
@@ -76,6 +78,7 @@ pub(super) const NAMES: &[&str] = &[
     "type_of",
     "unique",
     "upper",
+    "urlencode",
     "values",
     "where_eq",
 ];
@@ -86,6 +89,7 @@ pub(super) fn register(engine: &mut Engine) {
     operators::register(engine);
     numbers::register(engine);
     texts::register(engine);
+    paths::register(engine);
     times::register(engine);
     lists::register(engine);
 }

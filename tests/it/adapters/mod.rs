@@ -126,6 +126,7 @@ pub async fn pull(system: &dyn System, entity: &str, since: Option<&str>, limit:
         let page = page(system, entity, since, token.as_ref(), limit).await?;
         all.rows.extend(page.rows);
         all.errors.extend(page.errors);
+        all.dates.extend(page.dates);
         if let Some(receipt) = page.receipt {
             system.settle(entity, &receipt).await?;
         }

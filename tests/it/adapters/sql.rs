@@ -44,10 +44,10 @@ where = "row.sku == key"
 id = "id"
 [[entities.product.create.steps]]
 query = """INSERT INTO product (sku, name, price, weight, active, note, shop, updated_at)
-VALUES (:key, :name, :price, NULL, :active, :note, :shop, :at)"""
+VALUES (:key, :name, :price, NULL, :active, :note, :settings_shop, :at)"""
 bind = { at = "2026-03-01 10:00:00" }
 [[entities.product.create.steps]]
-query = "SELECT id AS made FROM product WHERE sku = :key AND shop = :shop"
+query = "SELECT id AS made FROM product WHERE sku = :key AND shop = :settings_shop"
 capture = { id = "rows[0].made" }
 [[entities.product.create.steps]]
 for_each = "body.variants"

@@ -9,7 +9,7 @@ use vaiven::{
     port::{Op, System},
 };
 
-use super::{Hasty, NoProgress, open, open_at, page, pull, sql, write};
+use super::{Hasty, NoProgress, ids, open, open_at, page, pull, sql, write};
 
 struct Erp {
     folder: tempfile::TempDir,
@@ -61,6 +61,59 @@ async fn the_watermark_of_a_listing_that_took_its_time_is_not_past_its_beginning
     assert_eq!(page.cursor.as_deref(), Some("2026-03-01T12:00:00Z"), "a single page is of one moment");
 }
 
+/// Row 1 with this change date.
+async fn dated(erp: &Erp, at: &str) -> vaiven::port::Page {
+    sqlx::query("UPDATE product SET updated_at = ? WHERE id = 1").bind(at).execute(&erp.pool).await.unwrap();
+    pull(erp.system(&adapter()).as_ref(), "product", None, 10).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_date_from_the_future_moves_no_watermark_past_now_and_is_told() {
+    let erp = erp().await;
+    let page = dated(&erp, "2041-01-01 00:00:00").await;
+    assert_eq!(ids(&page), ["1", "2", "3"], "the row itself is read like any other");
+    assert_eq!(page.cursor.as_deref(), Some("2026-03-01T12:00:00Z"));
+    let odd = &page.dates[0];
+    assert_eq!((page.dates.len(), odd.id.as_deref()), (1, Some("1")));
+    assert!(odd.reason.contains("2041-01-01") && odd.reason.contains("erp.toml:"), "{}", odd.reason);
+    // A little ahead is another clock, not another day: no word of it, and no step either.
+    let page = dated(&erp, "2040-01-01 00:01:00").await;
+    assert_eq!((page.cursor.as_deref(), page.dates.len()), (Some("2026-03-01T12:00:00Z"), 0));
+    // A watermark that lies there already is given up: everything is read once.
+    let system = erp.system(&adapter());
+    let page = pull(system.as_ref(), "product", Some("2041-06-01T00:00:00Z"), 10).await.unwrap();
+    assert_eq!((ids(&page).len(), page.cursor.as_deref()), (3, Some("2026-03-01T12:00:00Z")));
+}
+
+#[tokio::test]
+async fn a_date_that_cannot_be_read_hurts_no_other_row() {
+    let erp = erp().await;
+    for (at, told) in [("0000-00-00 00:00:00", 0), ("", 0), ("yesterday", 1), ("2026-02-30 10:00:00", 1)] {
+        let page = dated(&erp, at).await;
+        assert_eq!((ids(&page), page.errors.len()), (vec!["1", "2", "3"], 0), "{at:?}");
+        assert_eq!((page.cursor.as_deref(), page.dates.len()), (Some("2026-03-01T12:00:00Z"), told), "{at:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_changed_in_the_hour_that_a_clock_change_repeats_is_listed() {
+    let erp = erp().await;
+    let local = adapter().replace("zone = \"UTC\"", "zone = \"Europe/Madrid\"");
+    let at = async |row: i64, at: &str| {
+        let update = sqlx::query("UPDATE product SET updated_at = ? WHERE id = ?").bind(at).bind(row);
+        update.execute(&erp.pool).await.unwrap();
+    };
+    at(3, "2030-10-27 02:50:00").await;
+    let system = erp.system(&local);
+    let mark = pull(system.as_ref(), "product", None, 10).await.unwrap().cursor.unwrap();
+    at(1, "2030-10-27 02:10:00").await;
+    let page = pull(system.as_ref(), "product", Some(&mark), 10).await.unwrap();
+    assert_eq!(ids(&page), ["1", "3"], "02:10 of winter comes after 02:50 of summer");
+    at(2, "2031-03-30 02:30:00").await;
+    let page = pull(system.as_ref(), "product", page.cursor.as_deref(), 10).await.unwrap();
+    assert!(ids(&page).contains(&"2") && page.dates.is_empty(), "a time that the clock skips is one");
+}
+
 #[tokio::test]
 async fn a_database_file_is_never_made() {
     let folder = tempfile::tempdir().unwrap();
@@ -106,6 +159,14 @@ async fn what_is_wrong_in_the_file_is_told_with_its_place() {
         ("WHERE id IN (:ids)", "WHERE id IN (:ids); DELETE FROM product", "more than one command"),
         ("format = \"%Y-%m-%d %H:%M:%S\", zone = \"UTC\"", "overlap = \"0s\"", "SQLite has no type for times"),
         ("bind = { at =", "bind = { att =", "`bind` gives :att"),
+        (":settings_shop, :at", ":shop, :at", "write `:settings_shop` for the setting"),
+        (":settings_shop, :at", ":settings_shp, :at", "unknown setting `shp`"),
+        (
+            "shop = { kind",
+            "limit = { kind = \"integer\", default = 1 }\nshop = { kind",
+            "`:limit` is a parameter of this statement",
+        ),
+        ("keep = \"bool(active)\"", "keep = \"shop == row.shop\"", "write `settings.shop` for the setting"),
     ] {
         assert!(adapter().contains(from), "{from}");
         let error = open(&adapter().replacen(from, to, 1), &[("url", "sqlite://erp.db")], ".".as_ref()).err().unwrap();

@@ -2,6 +2,7 @@
 
 mod brakes;
 mod custom;
+mod dates;
 mod explaining;
 mod linking;
 mod owners;

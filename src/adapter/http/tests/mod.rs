@@ -2,6 +2,7 @@
 
 mod listing;
 mod looking;
+mod names;
 mod sessions;
 pub(super) mod wire;
 mod writing;
@@ -19,7 +20,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::{Request, Response, Transport, TransportError, percent};
+use super::{Request, Response, Transport, TransportError};
+use crate::model::percent;
 use crate::{
     adapter::{self, Manifest, SettingValue, Settings, World},
     env::{Clock, Entropy, Env},
@@ -102,7 +104,17 @@ fn opened(
     toml: &str,
     answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
 ) -> Result<(Arc<dyn System>, Arc<Fake>), LoadError> {
-    let manifest = Manifest::load(SourceFile::new("memory.toml", format!("{HEAD}{toml}")))?;
+    let settings = [("url", "https://shop.example", false), ("user", "ana", false), ("password", "hush-hush", true)];
+    opened_with(&format!("{HEAD}{toml}"), &settings, answer)
+}
+
+/// Settings with whether each is a secret.
+fn opened_with(
+    toml: &str,
+    settings: &[(&str, &str, bool)],
+    answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+) -> Result<(Arc<dyn System>, Arc<Fake>), LoadError> {
+    let manifest = Manifest::load(SourceFile::new("memory.toml", toml))?;
     let fake = Arc::new(Fake { answer: Box::new(answer), seen: Mutex::default() });
     let start = DateTime::parse_from_rfc3339("2026-07-01T10:00:00Z").unwrap().to_utc();
     let world = World {
@@ -110,14 +122,12 @@ fn opened(
         transport: fake.clone(),
         folder: std::path::PathBuf::new(),
     };
-    let plain = |value: &str| SettingValue::Plain(value.into());
-    let settings: Settings = [
-        ("url".to_owned(), plain("https://shop.example")),
-        ("user".to_owned(), plain("ana")),
-        ("password".to_owned(), SettingValue::Secret("hush-hush".into())),
-    ]
-    .into_iter()
-    .collect();
+    let value = |text: &str, secret| match secret {
+        true => SettingValue::Secret(text.to_owned().into()),
+        false => SettingValue::Plain(text.into()),
+    };
+    let settings: Settings =
+        settings.iter().map(|(name, text, secret)| ((*name).to_owned(), value(text, *secret))).collect();
     Ok((adapter::open("shop", &manifest, &settings, &world)?, fake))
 }
 
