@@ -141,6 +141,12 @@ impl Cause {
         Self(format!("article:{entity}={key}"))
     }
 
+    /// A field that costs money, which the target holds otherwise than it was sent.
+    #[must_use]
+    pub fn differs(entity: &str, field: &str, key: &str) -> Self {
+        Self(format!("differs:{entity}.{field}={key}"))
+    }
+
     /// An object whose amounts do not come to its total.
     #[must_use]
     pub fn proof(entity: &str, key: &str) -> Self {

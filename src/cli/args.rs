@@ -72,6 +72,9 @@ pub enum Command {
     /// Show fields that wait for a decision, and decide
     #[command(subcommand)]
     Conflicts(ConflictsCommand),
+    /// Show what targets hold otherwise than they were sent, and take it as it is
+    #[command(subcommand)]
+    Differences(DifferencesCommand),
     /// Show which records are one and why, and decide where that is not sure
     #[command(subcommand)]
     Links(LinksCommand),
@@ -297,6 +300,36 @@ pub struct LinkName {
     pub entity: String,
     /// The record's key
     pub key: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DifferencesCommand {
+    /// List fields that a target holds otherwise than they were sent, with both values
+    List {
+        /// At most so many; 0 = all
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+        /// Accepted ones as well
+        #[arg(long)]
+        all: bool,
+        /// Show personal data, which is hidden otherwise
+        #[arg(long)]
+        personal: bool,
+    },
+    /// Take what targets hold as it is: it is not told again until it changes
+    Accept {
+        /// Only of this target
+        system: Option<String>,
+        /// Only of this kind of object
+        entity: Option<String>,
+        /// Only of the object with this key
+        key: Option<String>,
+        /// Only of this field
+        field: Option<String>,
+        /// All there are
+        #[arg(long, conflicts_with = "system")]
+        all: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -70,6 +70,9 @@ pub fn cure(cause: &str, system: &str) -> Option<String> {
             name.split('.').next().unwrap_or(name),
             name.split_once('.').map_or(name, |(_, field)| field)
         )),
+        "differs" => Some(format!(
+            "vaiven differences shows both values; mend the value or its mapping, or: vaiven differences accept {system}"
+        )),
         "holds" => Some(format!(
             "goes on by itself when the source, or {system}, says otherwise; what stands in the way: vaiven jobs list --cause {cause}"
         )),

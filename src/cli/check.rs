@@ -65,7 +65,8 @@ pub async fn check(offline: bool, global: &Global, env: &Env, output: Output) ->
             }));
         }
     }
-    let report = Report { warnings: plan.warnings.iter().map(ToString::to_string).collect(), lines };
+    let report =
+        Report { warnings: plan.warnings.iter().chain(&plan.cautions).map(ToString::to_string).collect(), lines };
     output.show(&report, text)?;
     if report.lines.iter().any(|line| line.problem.is_some()) {
         return Ok(Ending::Failed);

@@ -11,6 +11,7 @@ mod causes;
 mod check;
 mod conflicts;
 mod diff;
+mod differences;
 mod explain;
 mod jobs;
 mod lifecycle;
@@ -123,6 +124,10 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
         Command::Jobs(command) => {
             let config = app::config(&global)?;
             jobs::jobs(&command, &app::existing_store(&config).await?, &env, output).await
+        }
+        Command::Differences(command) => {
+            let config = app::config(&global)?;
+            differences::differences(&command, &config, &app::existing_store(&config).await?, &env, output).await
         }
         Command::Conflicts(command) => {
             let config = app::config(&global)?;

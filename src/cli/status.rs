@@ -28,6 +28,8 @@ struct Status {
     rejected: Vec<Rejected>,
     /// Rows whose change date counts for nothing.
     dates: Vec<Dated>,
+    /// Fields that targets hold otherwise than they were sent, and nobody accepted.
+    differences: u64,
 }
 
 #[derive(Serialize)]
@@ -91,6 +93,7 @@ pub async fn status(config: &Config, store: &SharedStore, env: &Env, output: Out
         runs: runs.into_values().collect(),
         queue: causes::groups(&store.backlog().await?),
         approvals: store.approvals().await?,
+        differences: store.difference_count().await?,
         rejected: rejected.into_iter().map(|(system, entity, rows)| Rejected { system, entity, rows }).collect(),
         dates,
     };
@@ -104,7 +107,8 @@ fn ending(status: &Status) -> Ending {
     let stuck =
         (status.queue.iter()).any(|group| matches!(group.state, JobState::Parked | JobState::Dead) && !is_daily(group));
     let failed = status.runs.iter().any(|run| run.error.is_some());
-    if stuck || failed || !status.rejected.is_empty() || !status.dates.is_empty() {
+    let odd = !status.rejected.is_empty() || !status.dates.is_empty() || status.differences > 0;
+    if stuck || failed || odd {
         Ending::Attention
     } else {
         Ending::Fine
@@ -113,6 +117,10 @@ fn ending(status: &Status) -> Ending {
 
 fn text(status: &Status, env: &Env) -> String {
     let mut parts = Vec::new();
+    if status.differences > 0 {
+        let count = output::count(status.differences, "field");
+        parts.push(format!("{count} held by targets otherwise than sent: `vaiven differences list` shows them."));
+    }
     let systems = status.systems.iter().map(|system| {
         let objects: Vec<String> = system.objects.iter().map(|(entity, count)| format!("{count} {entity}")).collect();
         [system.name.clone(), system.adapter.clone(), objects.join(", "), standing(&system.standing, env)]
@@ -127,7 +135,8 @@ fn text(status: &Status, env: &Env) -> String {
         ));
     }
     if status.queue.is_empty() {
-        parts.push("The queue is empty: every target has what it should have.".to_owned());
+        let whole = if status.differences == 0 { ": every target has what it should have" } else { "" };
+        parts.push(format!("The queue is empty{whole}."));
     } else {
         let rows = status.queue.iter().map(|group| {
             let waits = match (&group.waits_for, &group.example) {

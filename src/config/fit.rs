@@ -144,8 +144,8 @@ pub fn qualified(
     sections: &indexmap::IndexMap<Spanned<String>, FlowSection>,
     mappings: &BTreeMap<(String, String), Arc<dyn Translate>>,
     layers: &Layers,
-    warnings: &mut Vec<Problem>,
-) {
+) -> Vec<Problem> {
+    let mut cautions = Vec::new();
     for (flow, entity, target) in ways(flows) {
         let outline = |system: &str| mappings.get(&(system.to_owned(), entity.to_owned())).map(|one| one.outline());
         let (Some(said), Some(held)) = (outline(&flow.from), outline(target)) else { continue };
@@ -175,9 +175,10 @@ pub fn qualified(
                 }
             };
             let help = format!("map `{field}` for {target}, or keep the others away by `where` of flow {}", flow.name);
-            warnings.push(Problem { place: place.clone(), message, help: Some(help) });
+            cautions.push(Problem { place: place.clone(), message, help: Some(help) });
         }
     }
+    cautions
 }
 
 /// Fields of an entity that its sources fill and a target has no place for.

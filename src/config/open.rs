@@ -37,6 +37,8 @@ pub struct Plan {
     pub warnings: Vec<Problem>,
     /// What `vaiven check` refuses, though a daemon that was told so goes on.
     pub refusals: Vec<Problem>,
+    /// What `vaiven check` warns of: objects that will wait, should there be such.
+    pub cautions: Vec<Problem>,
     /// What sources say and targets have no place for.
     pub left_out: Vec<LeftOut>,
 }
@@ -146,7 +148,7 @@ impl Config {
         } else {
             all
         };
-        fit::qualified(&flows, &self.sections.flows, &mappings, &self.layers, &mut warnings);
+        let cautions = fit::qualified(&flows, &self.sections.flows, &mappings, &self.layers);
         problems.extend(fit::stock(&flows, &self.sections.flows, &mappings, &self.layers).err());
         problems.extend(fit::guests(&flows, &self.sections.flows, &self.layers).err());
         problems.extend(fit::circle(&flows, &self.sections.flows, &self.layers).err());
@@ -176,6 +178,7 @@ impl Config {
                 routes,
                 limits: self.limits(),
                 warnings,
+                cautions,
                 refusals,
             }),
             (Err(route), Err(mut error)) => {

@@ -130,6 +130,10 @@ impl<'a> Compiler<'a> {
         if table.form.is_some() && matches!(convert, Convert::Each(_) | Convert::Object(_) | Convert::Language(_)) {
             return Err(wrong("`as` is for single values"));
         }
+        let counts = |spec: &FieldSpec| spec.holds(Kind::Decimal) || spec.holds(Kind::Money);
+        if table.precision.is_some() && !spec.is_some_and(counts) {
+            return Err(wrong("`precision` is for decimals and amounts"));
+        }
         if table.value.is_some() && (table.from.is_some() || pull.is_some() || push.is_some()) {
             return Err(wrong("`value` is a constant and goes with no `from`, `pull` or `push`"));
         }
@@ -177,6 +181,7 @@ impl<'a> Compiler<'a> {
             none: table.none.iter().map(|value| value.get_ref().to_json()).collect(),
             zone: zone.transpose()?,
             form: table.form,
+            precision: table.precision,
             optional: table.optional,
             clear: table.clear.unwrap_or(true),
             reads,

@@ -93,6 +93,9 @@ pub struct RuleTable {
     /// How the value is sent: numbers are texts by default.
     #[serde(rename = "as")]
     pub form: Option<As>,
+    /// Decimals that the system keeps, of a decimal or an amount, or of all in a list or an object. What is wanted there is
+    /// rounded to it first, halves away from zero: so it is read back as it was sent.
+    pub precision: Option<u32>,
     /// A row without this member is fine.
     #[serde(default)]
     pub optional: bool,

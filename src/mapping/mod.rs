@@ -5,6 +5,7 @@ mod compile;
 mod file;
 mod lookup;
 mod outline;
+mod precision;
 mod pull;
 mod push;
 mod rule;
@@ -106,6 +107,9 @@ pub trait Translate: Send + Sync {
     fn outline(&self) -> Outline {
         Outline::default()
     }
+
+    /// Brings what is wanted to the precision that the target keeps.
+    fn settle(&self, _wanted: &mut Fields) {}
 
     /// What must be known of the target before `wanted` can be pushed.
     fn needs(&self, wanted: &Fields) -> Needs;

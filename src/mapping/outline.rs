@@ -29,6 +29,8 @@ pub struct Held {
     /// The only value it can have there, in canonical form.
     pub fixed: Option<Value>,
     pub qualifies: bool,
+    /// Its value, or each item of it, is one of a table.
+    pub looked_up: bool,
     /// Where the mapping says so; absent where it does not speak of the field.
     pub place: Option<Place>,
     /// Members of an object, or of a list's items, where each is mapped by a rule of its own.
@@ -84,6 +86,7 @@ impl Outline {
                 carried: own || asked.contains(name),
                 fixed,
                 qualifies: spec.qualifies,
+                looked_up: rule.is_some_and(is_looked_up),
                 place: rule.map(|rule| rule.place.clone()),
                 members,
                 holds: rule.and_then(|rule| rule.holds.clone()),
@@ -217,6 +220,45 @@ impl Held {
         let known = self.fixed.as_ref().or(there);
         let is_held = self.holds.is_some() || self.carried || known == Some(value);
         (!is_held || there.is_some_and(|there| there != value)).then_some((there.or(known), None))
+    }
+}
+
+impl Outline {
+    fn at(&self, path: &str) -> Option<&Held> {
+        match path.split_once('.') {
+            None => self.0.get(path),
+            // Below what is mapped as a whole nothing more is known.
+            Some((first, rest)) => self.0.get(first).and_then(|held| held.members.as_ref()?.at(rest)),
+        }
+    }
+
+    /// Whether a path lies below a field that is mapped as a whole, or is mapped itself.
+    fn is_mapped(&self, path: &str) -> bool {
+        match path.split_once('.') {
+            None => self.0.get(path).is_none_or(|held| held.reads),
+            Some((first, rest)) => self
+                .0
+                .get(first)
+                .is_none_or(|held| held.reads && held.members.as_ref().is_none_or(|members| members.is_mapped(rest))),
+        }
+    }
+}
+
+impl model::Members for Outline {
+    fn is_shown(&self, path: &str) -> bool {
+        self.is_mapped(path)
+    }
+
+    fn is_looked_up(&self, path: &str) -> bool {
+        self.at(path).is_some_and(|held| held.looked_up)
+    }
+}
+
+fn is_looked_up(rule: &Rule) -> bool {
+    match &rule.convert {
+        Convert::Lookup(_) => true,
+        Convert::Each(each) => matches!(&each.item, Item::One(one) if matches!(one.convert, Convert::Lookup(_))),
+        _ => false,
     }
 }
 

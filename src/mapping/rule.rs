@@ -37,6 +37,8 @@ pub(super) struct Rule {
     pub none: Vec<Value>,
     pub zone: Option<Tz>,
     pub form: Option<As>,
+    /// Decimals that the system keeps.
+    pub precision: Option<u32>,
     pub optional: bool,
     pub clear: bool,
     pub reads: bool,

@@ -13,6 +13,7 @@ use super::{
     file::MappingFile,
     lookup::Tables,
     outline::{Misfit, Outline},
+    precision,
     pull::{Pull, rejected},
     push::{Absent, Asked, Push, needs},
     rule::{Convert, Rule},
@@ -230,6 +231,10 @@ impl Translate for Mapping {
 
     fn outline(&self) -> Outline {
         self.outline.clone()
+    }
+
+    fn settle(&self, wanted: &mut Fields) {
+        precision::settle(&self.rules, &self.spec.fields, wanted);
     }
 
     fn needs(&self, wanted: &Fields) -> Needs {

@@ -1,5 +1,6 @@
 //! Canonical entities: their specifications, values and keys. Knows nobody.
 
+pub mod altered;
 pub mod canonical;
 pub mod codes;
 mod compare;
@@ -14,6 +15,7 @@ pub mod time;
 mod validate;
 pub mod vat;
 
+pub use altered::{Alteration, Members};
 pub use compare::{Compare, doubts};
 pub use diff::diff;
 pub use shown::{Shown, records};

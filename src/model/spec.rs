@@ -63,6 +63,12 @@ pub struct FieldSpec {
     /// for it. The field of `money_currency` always does.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub qualifies: bool,
+    /// One of a fixed set of words (a state), though its kind is text: another one is no other spelling.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub code: bool,
+    /// It costs money where a target holds something else: the delivery waits, as with every field of kind money.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exact: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doc: Option<String>,
     /// For `ref`: the entity referred to.
@@ -192,6 +198,24 @@ impl FieldSpec {
         self.kind == kind
             || self.of.iter().any(|of| of.holds(kind))
             || self.fields.values().any(|field| field.holds(kind))
+    }
+
+    /// Whether the field, or a member of it at any depth, costs money where it is something else.
+    #[must_use]
+    pub fn costs(&self) -> bool {
+        self.kind == Kind::Money
+            || self.exact
+            || self.of.iter().any(|of| of.costs())
+            || self.fields.values().any(Self::costs)
+    }
+
+    /// Whether its letters may be others at a target without its meaning something else.
+    #[must_use]
+    pub fn is_free_text(&self) -> bool {
+        matches!(self.kind, Kind::Text | Kind::Localized | Kind::Url)
+            && !self.code
+            && !self.exact
+            && self.part.is_none()
     }
 
     fn problems(&self, path: &str, problems: &mut Vec<String>) {

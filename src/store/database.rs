@@ -12,10 +12,10 @@ use rust_decimal::Decimal;
 use serde_json::Value;
 
 use super::{
-    Approval, Attempt, Backlog, Balance, Candidate, Change, ChangeOp, Claim, Conflict, DeliverSummary, Delivered, Held,
-    Identified, Intent, Job, JobFilter, Lease, Link, LinkState, Linked, Merged, NewJob, Numbers, Order, PageCommit,
-    Pending, RecordId, RefWanted, Rejection, Replica, Result, Ruled, Run, RunKind, Settlement, Sighted, Sighting,
-    Standing, Store, Ties, names::Names, sql::Pool, statistics::Growth,
+    Approval, Attempt, Backlog, Balance, Candidate, Change, ChangeOp, Claim, Conflict, DeliverSummary, Delivered,
+    Difference, Held, Identified, Intent, Job, JobFilter, Lease, Link, LinkState, Linked, Merged, NewJob, Numbers,
+    Order, PageCommit, Pending, RecordId, RefWanted, Rejection, Replica, Result, Ruled, Run, RunKind, Settlement,
+    Sighted, Sighting, Standing, Store, Ties, names::Names, sql::Pool, statistics::Growth,
 };
 use crate::mapping::Fields;
 
@@ -308,6 +308,22 @@ impl Store for Database {
         now: DateTime<Utc>,
     ) -> Result<bool> {
         self.settle_conflict(conflict, settlement, jobs, now).await
+    }
+
+    async fn differences(&self, all: bool, limit: u32) -> Result<Vec<Difference>> {
+        self.differences(all, limit).await
+    }
+
+    async fn differences_of(&self, system: &str, records: &[RecordId]) -> Result<Vec<Difference>> {
+        self.differences_of(system, records).await
+    }
+
+    async fn difference_count(&self) -> Result<u64> {
+        self.difference_count().await
+    }
+
+    async fn accept_differences(&self, differences: &[(String, RecordId, String)], now: DateTime<Utc>) -> Result<u64> {
+        self.accept_differences(differences, now).await
     }
 
     async fn pending(&self) -> Result<Vec<Pending>> {

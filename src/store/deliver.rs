@@ -12,6 +12,7 @@ use super::{
     bound::refuse,
     brakes::{Awaited, wake_over},
     database::Database,
+    differences::{drop_agreed, mark_differences},
     queue::{lock_target, wake},
     replica::{Cause, Replicas, Writer},
     sql::{Sql, Tx, args, rows},
@@ -98,6 +99,10 @@ impl Database {
         let writes = caught_up(&mut tx, &replicas, &held).await?;
         let writes: Vec<&ReplicaWrite> = writes.iter().map(AsRef::as_ref).collect();
         replicas.write(&mut tx, &writes, Writer::Delivery).await?;
+        let differs: Vec<_> = held.iter().flat_map(|outcome| outcome.differs.iter().cloned()).collect();
+        mark_differences(&mut tx, &replicas, &differs).await?;
+        let ids: Vec<&str> = writes.iter().map(|write| &*write.id).collect();
+        drop_agreed(&mut tx, &replicas, &ids).await?;
         let changes: Vec<_> = held
             .iter()
             .filter_map(|outcome| outcome.change.as_ref().map(|change| (change, Cause::Job(outcome.job))))

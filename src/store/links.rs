@@ -394,9 +394,10 @@ async fn wake_for(tx: &mut Tx, one: RecordId, other: RecordId, now: DateTime<Utc
 /// What was to be done about a record that is another now, and what was known of it alone.
 async fn forget_own(tx: &mut Tx, record: RecordId, now: DateTime<Utc>) -> Result<()> {
     const DISCARD: &str = "UPDATE job SET state = 5, updated_at = $2 WHERE record = $1 AND state < 4 AND state <> 1";
-    const FORGET: [&str; 3] = [
+    const FORGET: [&str; 4] = [
         "DELETE FROM link WHERE record = $1",
         "DELETE FROM conflict WHERE record = $1",
+        "DELETE FROM difference WHERE record = $1",
         "DELETE FROM merged WHERE record = $1",
     ];
     tx.execute("discard an alias' jobs", DISCARD, args![record, micros(now)]).await?;

@@ -25,6 +25,7 @@ mod bound;
 mod brakes;
 mod database;
 mod deliver;
+mod differences;
 mod flight;
 mod history;
 mod housekeeping;
@@ -155,6 +156,32 @@ pub struct ConflictMark {
     /// `None` closes it.
     pub kind: Option<ConflictKind>,
     pub base: Value,
+}
+
+/// A field that a target holds otherwise than it was sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    pub record: RecordId,
+    pub entity: String,
+    pub key: String,
+    /// The target.
+    pub system: String,
+    pub field: String,
+    pub sent: Value,
+    pub stored: Value,
+    /// Version of the target's mapping that it was sent with.
+    pub mapping: u64,
+    /// A person took it as it is.
+    pub accepted: bool,
+    pub since: DateTime<Utc>,
+}
+
+/// A difference that a delivery has found at its target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DifferenceMark {
+    pub record: RecordId,
+    pub field: String,
+    pub mapping: u64,
 }
 
 /// How a person settles a conflict.
@@ -659,6 +686,8 @@ pub struct Delivered {
     pub attempt: Option<Attempt>,
     /// Whether the target shows more than it was sent: its object is to be read again, so that all others hear of it.
     pub news: bool,
+    /// What the target has shown to hold otherwise than it was just sent.
+    pub differs: Vec<DifferenceMark>,
 }
 
 impl Delivered {
@@ -666,7 +695,8 @@ impl Delivered {
     #[must_use]
     pub const fn new(job: &Job, verdict: Verdict) -> Self {
         let (job, fence) = (job.id, job.fence);
-        Self { job, fence, verdict, replica: None, before: None, change: None, attempt: None, news: false }
+        let differs = Vec::new();
+        Self { job, fence, verdict, replica: None, before: None, change: None, attempt: None, news: false, differs }
     }
 }
 
@@ -953,6 +983,16 @@ pub trait Store: Send + Sync {
         jobs: &[NewJob],
         now: DateTime<Utc>,
     ) -> Result<bool>;
+
+    // --- differences ----------------------------------------------------------------------------------------------
+    /// What targets hold otherwise than they were sent, oldest first; without `all` only what nobody accepted. 0 = no limit.
+    async fn differences(&self, all: bool, limit: u32) -> Result<Vec<Difference>>;
+    /// Those of some records at one target.
+    async fn differences_of(&self, system: &str, records: &[RecordId]) -> Result<Vec<Difference>>;
+    /// How many nobody accepted.
+    async fn difference_count(&self) -> Result<u64>;
+    /// Takes differences (system, record, field) as they are, and wakes what waits for them; gives how many there were.
+    async fn accept_differences(&self, differences: &[(String, RecordId, String)], now: DateTime<Utc>) -> Result<u64>;
 
     // --- brakes ---------------------------------------------------------------------------------------------------
     /// Runs that are to be ruled on.

@@ -6,6 +6,7 @@ use roaring::RoaringBitmap;
 use super::{
     Balance, NewJob, Numbers, PageCommit, Replica, Result, RunKind, Sighted, Sighting,
     database::Database,
+    differences::drop_agreed,
     housekeeping::{keep_lease, write_note},
     merged::{mark_conflicts, write_merged},
     queue::{lock_target, open_jobs, wake},
@@ -91,6 +92,9 @@ impl Database {
         wake(&mut tx, &replicas, &live, &[]).await?;
         write_merged(&mut tx, &page.merged).await?;
         mark_conflicts(&mut tx, replicas.system, &page.conflicts, now).await?;
+        let written = page.replicas.iter().map(|write| &*write.id);
+        let ids: Vec<&str> = written.chain(page.reprints.iter().map(|(id, ..)| &**id)).collect();
+        drop_agreed(&mut tx, &replicas, &ids).await?;
         reject(&mut tx, &replicas, &page).await?;
         if let Some(cursor) = &page.cursor {
             const SQL: &str = "INSERT INTO cursor (system, entity, value) VALUES ($1, $2, $3) \

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     failure::Failure,
-    mapping::{Fields, Pulled, Translate},
+    mapping::{Fields, Outline, Pulled, Translate},
     model,
     port::{Print, RowError, SourceRow, System},
     store::{
@@ -138,6 +138,10 @@ impl Reading<'_> {
         let shared = Shared::of(self.parts, system, self.entity, self.mapping.reads(), &numbers).await?;
         let told = if shared.is_some() { self.parts.routes.told(self.entity) } else { BTreeSet::new() };
 
+        let outline = self.mapping.outline();
+        let blind = !self.system.facts(self.entity).is_some_and(|facts| facts.read);
+        let evidence = Evidence { parts: self.parts, entity: self.entity, outline: &outline, blind };
+        let made_of = |field: &str, sent: &Value, shown: &Value| evidence.is_made_of(field, sent, shown);
         for ((seen, identified), (_, key, matches)) in pulled.into_iter().zip(records).zip(identities) {
             let record = identified.record;
             if let Some(other) = identified.taken_by {
@@ -159,7 +163,7 @@ impl Reading<'_> {
             // Read before our own last write was stored: what it shows may be older than what we know.
             if let Some(before) = before.as_ref().filter(|replica| replica.written > counter) {
                 commit.balance.skipped += 1;
-                let (fields, _) = observe(Some(before), seen.object.fields, self.mapping.reads());
+                let (fields, _) = observe(Some(before), seen.object.fields, self.mapping.reads(), &made_of);
                 if before.gone_at.is_none() && fields != before.fields {
                     doubtful.push(seen.id);
                 }
@@ -167,10 +171,7 @@ impl Reading<'_> {
             }
             commit.compared.insert(seen.id.clone(), before.as_ref().map_or(0, |replica| replica.written));
             let fresh = before.as_ref().is_none_or(|replica| replica.gone_at.is_some() || replica.fields.is_empty());
-            let (fields, mut sent) = observe(before.as_ref(), seen.object.fields, self.mapping.reads());
-            if let Some(before) = &before {
-                sent.retain(|field, value| !self.is_changed_amount(before, field, value));
-            }
+            let (fields, mut sent) = observe(before.as_ref(), seen.object.fields, self.mapping.reads(), &made_of);
             let difference = model::diff(
                 before.as_ref().filter(|_| !fresh).map_or(&Fields::new(), |replica| &replica.fields),
                 &fields,
@@ -220,13 +221,6 @@ impl Reading<'_> {
             });
         }
         Ok(doubtful)
-    }
-
-    /// Whether an amount that was last known as it was `sent` is shown as another now: somebody changed it, for no target may
-    /// alter one on arrival.
-    fn is_changed_amount(&self, before: &Replica, field: &str, sent: &Value) -> bool {
-        let unseen = before.fields.get(field).unwrap_or(&Value::Null) == sent;
-        unseen && self.mapping.reads().contains(field) && self.parts.is_amount(self.entity, field)
     }
 
     /// Edits of fields that others own: where the flow lets them stay, the replica remembers what the owner had delivered as
@@ -329,9 +323,34 @@ fn last_of_each(rows: &[SourceRow]) -> (Vec<&SourceRow>, u64) {
     (kept, doubled)
 }
 
+/// How what a system shows came to be shown.
+pub(super) struct Evidence<'a> {
+    pub(super) parts: &'a Parts,
+    pub(super) entity: &'a str,
+    pub(super) outline: &'a Outline,
+    /// Nobody can look right after a write: what a listing shows for the first time is all there will ever be.
+    pub(super) blind: bool,
+}
+
+impl Evidence<'_> {
+    /// Whether what is shown of a field for the first time since it was sent is what the target made of it, and not somebody's edit.
+    fn is_made_of(&self, field: &str, sent: &Value, shown: &Value) -> bool {
+        let altered = self.parts.alteration((self.entity, field), self.outline, sent, shown);
+        !altered.is_difference() && (self.blind || !altered.texts)
+    }
+}
+
+/// Whether what is shown of a field (its name, what was sent, what is shown) is what the system made of what it was sent.
+pub(super) type MadeOf<'a> = &'a dyn Fn(&str, &Value, &Value) -> bool;
+
 /// Lays what a system shows over what it was known to hold, and decides for each field we sent whether it arrived as
 /// sent, was altered on arrival, or was changed by somebody since.
-pub(super) fn observe(before: Option<&Replica>, shown: Fields, reads: &BTreeSet<String>) -> (Fields, Fields) {
+pub(super) fn observe(
+    before: Option<&Replica>,
+    shown: Fields,
+    reads: &BTreeSet<String>,
+    is_made_of: MadeOf<'_>,
+) -> (Fields, Fields) {
     let Some(before) = before else { return (shown, Fields::new()) };
     let mut sent = Fields::new();
     for (field, value) in &before.sent {
@@ -343,7 +362,8 @@ pub(super) fn observe(before: Option<&Replica>, shown: Fields, reads: &BTreeSet<
         let arrived = now.unwrap_or(&Value::Null) == value;
         let unseen_yet = stored.unwrap_or(&Value::Null) == value;
         let as_stored = now == stored;
-        if !arrived && (unseen_yet || as_stored) {
+        let made_of = || unseen_yet && is_made_of(field, value, now.unwrap_or(&Value::Null));
+        if !arrived && (as_stored || made_of()) {
             sent.insert(field.clone(), value.clone());
         }
     }
@@ -429,29 +449,36 @@ mod tests {
     #[test]
     fn an_alteration_on_arrival_is_remembered_beside_what_was_sent() {
         let replica = before(&json!({"name": "a & b"}), &json!({"name": "a & b"}));
-        let (stored, sent) = observe(Some(&replica), fields(&json!({"name": "a &amp; b"})), &reads());
+        let (stored, sent) = observe(Some(&replica), fields(&json!({"name": "a &amp; b"})), &reads(), &|_, _, _| true);
         assert_eq!((stored, sent), (fields(&json!({"name": "a &amp; b"})), fields(&json!({"name": "a & b"}))));
     }
 
     #[test]
     fn a_later_foreign_edit_of_an_altered_field_is_drift() {
         let replica = before(&json!({"name": "a &amp; b"}), &json!({"name": "a & b"}));
-        let (_, sent) = observe(Some(&replica), fields(&json!({"name": "c"})), &reads());
+        let (_, sent) = observe(Some(&replica), fields(&json!({"name": "c"})), &reads(), &|_, _, _| true);
         assert!(sent.is_empty());
-        let (_, kept) = observe(Some(&replica), fields(&json!({"name": "a &amp; b"})), &reads());
+        let (_, kept) = observe(Some(&replica), fields(&json!({"name": "a &amp; b"})), &reads(), &|_, _, _| true);
         assert_eq!(kept, fields(&json!({"name": "a & b"})));
+    }
+
+    #[test]
+    fn what_a_target_did_not_make_of_it_is_drift_though_it_is_seen_for_the_first_time() {
+        let replica = before(&json!({"name": "a"}), &json!({"name": "a"}));
+        let (stored, sent) = observe(Some(&replica), fields(&json!({"name": "b"})), &reads(), &|_, _, _| false);
+        assert_eq!((stored, sent), (fields(&json!({"name": "b"})), Fields::new()));
     }
 
     #[test]
     fn what_arrived_as_sent_leaves_nothing_to_remember() {
         let replica = before(&json!({"name": "a"}), &json!({"name": "a"}));
-        assert!(observe(Some(&replica), fields(&json!({"name": "a"})), &reads()).1.is_empty());
+        assert!(observe(Some(&replica), fields(&json!({"name": "a"})), &reads(), &|_, _, _| true).1.is_empty());
     }
 
     #[test]
     fn what_a_mapping_cannot_read_stays_as_it_was_written() {
         let replica = before(&json!({"name": "a", "note": "x"}), &json!({"note": "x"}));
-        let (stored, sent) = observe(Some(&replica), fields(&json!({"name": "b"})), &reads());
+        let (stored, sent) = observe(Some(&replica), fields(&json!({"name": "b"})), &reads(), &|_, _, _| true);
         assert_eq!((stored.get("note"), sent.get("note")), (Some(&json!("x")), Some(&json!("x"))));
     }
 }

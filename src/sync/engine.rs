@@ -21,8 +21,8 @@ use crate::{
     env::Env,
     expr::Scope as Variables,
     failure::{Cause, Class, Failure},
-    mapping::{Fields, Translate},
-    model::{Entities, Kind},
+    mapping::{Fields, Outline, Translate},
+    model::{Alteration, Entities, FieldSpec},
     port::System,
     store::{JobFilter, JobState, NewJob, RunKind, SharedStore, Standing, StoreError},
 };
@@ -112,14 +112,24 @@ impl Parts {
         self.limits.systems.get(system).cloned().unwrap_or_default()
     }
 
-    /// Whether a field is money or a quantity of stock, which no target may store in its own way.
-    pub(super) fn is_amount(&self, entity: &str, field: &str) -> bool {
-        let field = self.entities.get(entity).and_then(|spec| spec.fields.get(field));
-        field.is_some_and(|field| match field.kind {
-            Kind::Money => true,
-            Kind::Decimal => entity == "stock",
-            _ => false,
-        })
+    /// What became of a field's value at a target.
+    pub(super) fn alteration(&self, at: (&str, &str), members: &Outline, sent: &Value, held: &Value) -> Alteration {
+        let (entity, field) = at;
+        let spec = self.entities.get(entity);
+        match spec.and_then(|spec| spec.fields.get(field)) {
+            // The key of a record is never another spelling.
+            Some(spec) if self.entities.get(entity).is_some_and(|spec| spec.key == field) => {
+                Alteration::of(&FieldSpec { code: true, ..spec.clone() }, field, sent, held, members)
+            }
+            Some(spec) => Alteration::of(spec, field, sent, held, members),
+            None => Alteration::default(),
+        }
+    }
+
+    /// What costs money of an alteration, for people.
+    pub(super) fn costs(&self, at: (&str, &str), altered: &Alteration, sent: &Value, held: &Value) -> Option<String> {
+        let spec = self.entities.get(at.0)?.fields.get(at.1)?;
+        altered.exact.then(|| altered.told(spec, at.1, sent, held))
     }
 
     /// Normalises a canonical object and refuses what its specification does not allow.
@@ -167,13 +177,15 @@ pub struct Summary {
     pub rejected: u64,
     /// Runs that tripped a brake and wait for a person.
     pub held: Vec<i64>,
+    /// Fields that targets hold otherwise than they were sent, and nobody accepted.
+    pub differences: u64,
 }
 
 impl Summary {
     /// Whether every run is green and nothing waits for a person.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.left.is_empty() && self.rejected == 0 && self.runs.iter().all(RunReport::is_green)
+        self.left.is_empty() && self.rejected == 0 && self.differences == 0 && self.runs.iter().all(RunReport::is_green)
     }
 }
 
@@ -276,6 +288,7 @@ impl Engine {
             *summary.left.entry(backlog.state.as_str().to_owned()).or_default() += backlog.count;
         }
         summary.held = self.parts.store.approvals().await?.into_iter().map(|approval| approval.run).collect();
+        summary.differences = self.parts.store.difference_count().await?;
         summary.rejected = self.parts.store.rejection_counts().await?.iter().map(|(_, _, count)| count).sum();
         Ok(summary)
     }
@@ -284,7 +297,7 @@ impl Engine {
     /// idea of what an entity has to prove (`proof:order=1001`) or of what is one (`review:customer=C-77`): they are all tried again, once. What still lacks it waits on.
     pub(super) async fn cure(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
         const LOOKUP: &str = "lookup:";
-        const CURED: [&str; 6] = [LOOKUP, "proof:", "qualifies:", "holds:", "review:", FUSE];
+        const CURED: [&str; 7] = [LOOKUP, "proof:", "qualifies:", "holds:", "differs:", "review:", FUSE];
         const ROWS: u32 = 10_000;
         let parts = &self.parts;
         self.look_anew(&CURED).await?;

@@ -15,11 +15,14 @@ use super::{
     pull,
 };
 use crate::{
-    failure::{Class, Failure},
-    mapping::{Fields, Pulled, Translate},
+    failure::{Cause, Class, Failure},
+    mapping::{Fields, Outline, Pulled, Translate},
     model::{self, canonical},
     port::{Facts, Op, Written},
-    store::{Attempt, ChangeOp, Delivered, Intent, NewChange, RecordId, Replica, ReplicaWrite, Result, Verdict},
+    store::{
+        Attempt, ChangeOp, Delivered, DifferenceMark, Intent, NewChange, RecordId, Replica, ReplicaWrite, Result,
+        Verdict,
+    },
 };
 
 /// Turns answers into replicas and closes the jobs.
@@ -27,17 +30,29 @@ pub(super) async fn learn(batch: &Batch<'_>, written: Vec<(Task, Written, Attemp
     let Some(mapping) = batch.parts.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
     let mut shown: Vec<Option<Pulled>> =
         written.iter().map(|(_, answer, _)| answered(batch, mapping.as_ref(), answer)).collect();
+    look_after(batch, mapping.as_ref(), &written, &mut shown).await;
     detect::resolve(batch.parts, batch.target, &mut shown.iter_mut().flatten().collect::<Vec<_>>()).await?;
+    let outline = mapping.outline();
+    let told = Told { mapping: mapping.as_ref(), outline: &outline };
     Ok(written
         .into_iter()
         .zip(shown)
-        .map(|((task, answer, attempt), shown)| close(batch, mapping.as_ref(), task, answer, shown, attempt))
+        .map(|((task, answer, attempt), shown)| close(batch, &told, task, answer, shown, attempt))
         .collect())
+}
+
+/// The target's mapping, and what it says of members.
+struct Told<'a> {
+    mapping: &'a dyn Translate,
+    outline: &'a Outline,
 }
 
 /// The object as the target answered it, in canonical form. An answer that cannot be read says nothing; the next pull will.
 fn answered(batch: &Batch<'_>, mapping: &dyn Translate, answer: &Written) -> Option<Pulled> {
-    let row = answer.stored.as_ref()?;
+    canonical_of(batch, mapping, answer.stored.as_ref()?)
+}
+
+fn canonical_of(batch: &Batch<'_>, mapping: &dyn Translate, row: &Value) -> Option<Pulled> {
     let result = mapping.pull(row).and_then(|mut pulled| {
         batch.parts.validate(batch.entity, &mut pulled.fields)?;
         Ok(pulled)
@@ -49,13 +64,50 @@ fn answered(batch: &Batch<'_>, mapping: &dyn Translate, answer: &Written) -> Opt
         .ok()
 }
 
-fn close(
+/// What a target's answers do not show is looked at once, right after the write: what it made of the values is known by that
+/// alone. A look that fails says nothing.
+async fn look_after(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
+    written: &[(Task, Written, Attempt)],
+    shown: &mut [Option<Pulled>],
+) {
+    if !batch.system.facts(batch.entity).is_some_and(|facts| facts.read) {
+        return;
+    }
+    let unseen: BTreeMap<&str, usize> = (written.iter().enumerate())
+        .filter(|(at, (task, ..))| shown[*at].is_none() && task.write.op != Op::Delete)
+        .filter(|(_, (task, ..))| task.changed.iter().any(|field| mapping.reads().contains(field)))
+        .filter_map(|(at, (task, answer, _))| {
+            let id = if answer.id.is_empty() { task.write.id.as_deref()? } else { &answer.id };
+            Some((id, at))
+        })
+        .collect();
+    if unseen.is_empty() {
+        return;
+    }
+    let ids: Vec<String> = unseen.keys().map(|&id| id.to_owned()).collect();
+    match batch.system.read(batch.entity, &ids).await {
+        Ok(rows) => {
+            for row in rows {
+                if let Some(&at) = unseen.get(row.id.as_str()) {
+                    shown[at] = canonical_of(batch, mapping, &row.body.into_value());
+                }
+            }
+        }
+        Err(failure) => {
+            tracing::debug!(target = batch.target, entity = batch.entity, %failure, "what was written was not looked at");
+        }
+    }
+}
+
+fn close(
+    batch: &Batch<'_>,
+    told: &Told<'_>,
     task: Task,
     answer: Written,
     shown: Option<Pulled>,
-    mut attempt: Attempt,
+    attempt: Attempt,
 ) -> Delivered {
     let before = task.replica.as_ref().map(|replica| replica.fields.clone()).unwrap_or_default();
     let id = if answer.id.is_empty() { task.write.id.clone().unwrap_or_default() } else { answer.id };
@@ -94,7 +146,7 @@ fn close(
     if let Some(mut shown) = shown {
         guests::keep(batch.parts, batch.target, batch.entity, Some(&before), &mut shown.fields);
         let assumed = Replica { fields, sent, ..placeholder(batch, &task, &id) };
-        (fields, sent) = observe(Some(&assumed), shown.fields, mapping.reads());
+        (fields, sent) = observe(Some(&assumed), shown.fields, told.mapping.reads(), &|_, _, _| true);
         if task.replica.is_some() || is_told(batch) {
             news |= leave_news(&mut fields, &assumed.fields, |field| task.changed.contains(field));
         }
@@ -112,15 +164,11 @@ fn close(
         let class = Class::Transient.as_str().to_owned();
         verdict = Verdict::Retry { at: batch.parts.env.now(), burn: false, intent: None, class, error };
     }
-    if let Some(field) = altered_amount(batch, &task, &fields, &sent) {
-        let stored = fields.get(&field).map(Value::to_string).unwrap_or_default();
-        let wanted = task.wanted.get(&field).map(Value::to_string).unwrap_or_default();
-        sent.remove(&field);
-        let error =
-            format!("{} stored {stored} where {field} {wanted} was sent; an amount must arrive as it is", batch.target);
-        attempt.outcome = Class::Rejected.as_str().to_owned();
-        attempt.message = Some(error.clone());
-        verdict = Verdict::Dead { class: Class::Rejected.as_str().to_owned(), error };
+    let (differs, mut costly) = differing(batch, told, &task, (&fields, &sent));
+    let others = task.standing.iter().filter(|(field, _)| !task.changed.contains(*field));
+    costly.extend(others.map(|(field, told)| (field.clone(), told.clone())));
+    if let Some(parked) = differs_at(batch.target, batch.entity, &task.write.key, &costly) {
+        verdict = parked;
     }
     let op = if task.write.op == Op::Create { ChangeOp::Create } else { ChangeOp::Update };
     let change = NewChange { record: task.job.record, op, fields: model::diff(&before, &fields) };
@@ -142,6 +190,7 @@ fn close(
         change: Some(change),
         attempt: Some(attempt),
         news,
+        differs,
         ..Delivered::new(&task.job, verdict)
     }
 }
@@ -201,16 +250,43 @@ pub(super) fn leave_news(shown: &mut Fields, known: &Fields, is_sent: impl Fn(&s
     !news.is_empty()
 }
 
-/// A money field, or a quantity of stock, that the target stores with another value than was sent.
-fn altered_amount(batch: &Batch<'_>, task: &Task, fields: &Fields, sent: &Fields) -> Option<String> {
-    task.changed
-        .iter()
-        .find(|field| {
-            batch.parts.is_amount(batch.entity, field)
-                && sent.contains_key(*field)
-                && fields.get(*field) != task.wanted.get(*field)
-        })
-        .cloned()
+/// What the target has shown to hold otherwise than it was just sent, beyond the spelling of free texts; and which fields of that
+/// cost money.
+fn differing(
+    batch: &Batch<'_>,
+    told: &Told<'_>,
+    task: &Task,
+    (fields, sent): (&Fields, &Fields),
+) -> (Vec<DifferenceMark>, Standing) {
+    let (mut marks, mut costly) = (Vec::new(), Standing::new());
+    let reads = told.mapping.reads();
+    for field in task.changed.iter().filter(|field| reads.contains(*field)) {
+        let Some(value) = sent.get(field) else { continue };
+        let held = fields.get(field).unwrap_or(&Value::Null);
+        // Taken for arrived until it is seen.
+        if held == value {
+            continue;
+        }
+        let altered = batch.parts.alteration((batch.entity, field), told.outline, value, held);
+        if altered.is_difference() {
+            let (record, mapping) = (task.job.record, told.mapping.version());
+            marks.push(DifferenceMark { record, field: field.clone(), mapping });
+            let costs = batch.parts.costs((batch.entity, field), &altered, value, held);
+            costly.extend(costs.map(|told| (field.clone(), told)));
+        }
+    }
+    (marks, costly)
+}
+
+/// Fields that a target holds otherwise than they were sent, which costs money; and what is told of each.
+pub(super) type Standing = BTreeMap<String, String>;
+
+/// A job that waits until its target holds what it was sent, where something else costs money.
+pub(super) fn differs_at(target: &str, entity: &str, key: &str, standing: &Standing) -> Option<Verdict> {
+    let (first, _) = standing.first_key_value()?;
+    let told = standing.values().map(String::as_str).collect::<Vec<_>>().join("; ");
+    let error = format!("{target} holds {told}; `vaiven differences list` shows what it was sent");
+    Some(Verdict::Parked { cause: Cause::differs(entity, first, key).0, error })
 }
 
 fn placeholder(batch: &Batch<'_>, task: &Task, id: &str) -> Replica {

@@ -275,6 +275,10 @@ macro_rules! verbs {
             conflicts_of(records: &[RecordId]) -> Result<Vec<Conflict>>;
             told(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>>;
             conflicts(limit: u32) -> Result<Vec<Conflict>>;
+            differences(all: bool, limit: u32) -> Result<Vec<Difference>>;
+            differences_of(system: &str, records: &[RecordId]) -> Result<Vec<Difference>>;
+            difference_count() -> Result<u64>;
+            accept_differences(differences: &[(String, RecordId, String)], now: DateTime<Utc>) -> Result<u64>;
             settle_conflict(conflict: &Conflict, settlement: &Settlement, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool>;
             pending() -> Result<Vec<Pending>>;
             opened(run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;

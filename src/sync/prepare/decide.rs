@@ -15,11 +15,13 @@ use crate::{
     failure::{Cause, Class, Failure},
     mapping::{Fields, Translate},
     port::{Facts, Op},
-    store::{Job, Replica, Result},
+    store::{Delivered, Difference, Job, Replica, Result},
     sync::{
         DriftPolicy, MissingPolicy,
         deliver::Batch,
-        engine, flight, guests, learn, outcome, proven, publish, pull, qualify,
+        engine, flight, guests,
+        learn::{self, Standing},
+        outcome, proven, publish, pull, qualify,
         wanted::{self, Agreed, Says, Side, Wanted},
     },
 };
@@ -279,6 +281,10 @@ pub(super) fn decide(
     if let (true, Some(here)) = (made_before, &mut here) {
         assume_unseen(here, &wanted, mapping.reads());
     }
+    let standing = match &mut here {
+        Some(here) if op == Op::Update => differing(batch, mapping, loaded.differences.get(&job.record), here),
+        _ => Standing::new(),
+    };
     let forgotten = op == Op::Update && here.as_mut().is_some_and(|here| wanted::forget(&wanted, gone_key, here));
     let mut changed = if op == Op::Delete { BTreeSet::new() } else { wanted::difference(&wanted, here.as_ref()) };
     if op == Op::Update && loaded.kept(job.record).is_some() {
@@ -313,8 +319,23 @@ pub(super) fn decide(
         conflicts,
         news: false,
         is_unpaid: is_unpaid(batch, replicas),
+        standing,
     };
     if op == Op::Update && known.changed.is_empty() {
+        // What is wanted by now may be what the target holds.
+        let asked = |field: &String| {
+            known
+                .here
+                .as_ref()
+                .is_some_and(|here| here.sent.get(field) == Some(known.wanted.get(field).unwrap_or(&Value::Null)))
+        };
+        let standing: Standing = (known.standing.iter().filter(|(field, _)| asked(field)))
+            .map(|(field, told)| (field.clone(), told.clone()))
+            .collect();
+        if let Some(parked) = learn::differs_at(batch.target, batch.entity, &known.key, &standing) {
+            prepared.settled.push(Delivered::new(&known.job, parked));
+            return None;
+        }
         prepared.settled.push(known.nothing_left(forgotten));
         return None;
     }
@@ -373,6 +394,28 @@ fn is_unpaid(batch: &Batch<'_>, replicas: &[Replica]) -> bool {
 }
 
 /// What the target should be by these replicas of the record, whose create may have been sent.
+/// Fields that the target holds otherwise than they were sent, which cost money and nobody accepted. What was sent with another
+/// mapping than this one is forgotten, so that it is sent anew.
+fn differing(
+    batch: &Batch<'_>,
+    mapping: &dyn Translate,
+    differences: Option<&Vec<Difference>>,
+    here: &mut Replica,
+) -> Standing {
+    let mut standing = Standing::new();
+    for one in differences.into_iter().flatten().filter(|one| !one.accepted) {
+        if one.mapping != mapping.version() {
+            here.sent.remove(&one.field);
+            continue;
+        }
+        let altered = batch.parts.alteration((batch.entity, &one.field), &mapping.outline(), &one.sent, &one.stored);
+        let costs = batch.parts.costs((batch.entity, &one.field), &altered, &one.sent, &one.stored);
+        standing.extend(costs.map(|told| (one.field.clone(), told)));
+    }
+    standing
+}
+
+/// What the target should be by these replicas of the record.
 pub(super) fn wanted_of(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
@@ -383,7 +426,7 @@ pub(super) fn wanted_of(
     let parts = batch.parts;
     let spec = parts.entities.get(batch.entity).map(|spec| &**spec);
     let reads = |system: &str| parts.mapping(system, batch.entity).map(|mapping| mapping.reads().clone());
-    wanted::wanted(
+    let mut wanted = wanted::wanted(
         &parts.routes,
         batch.entity,
         batch.target,
@@ -398,5 +441,9 @@ pub(super) fn wanted_of(
                 _ => Ok(None),
             },
         },
-    )
+    )?;
+    if let Wanted::Fields(fields) = &mut wanted {
+        mapping.settle(fields);
+    }
+    Ok(wanted)
 }

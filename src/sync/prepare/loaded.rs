@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 
 use crate::{
     port::Facts,
-    store::{ConflictKind, Job, Merged, Replica, Result},
+    store::{ConflictKind, Difference, Job, Merged, Replica, Result},
     sync::{
         Flow,
         deliver::Batch,
@@ -61,6 +61,8 @@ pub(super) struct Loaded {
     pub(super) merged: BTreeMap<i64, Merged>,
     /// Shared fields in conflict at the target.
     pub(super) conflicts: BTreeMap<i64, BTreeSet<String>>,
+    /// What the target holds otherwise than it was sent.
+    pub(super) differences: BTreeMap<i64, Vec<Difference>>,
     pub(super) stock: Stock,
     pub(super) standing: Standing,
 }
@@ -112,9 +114,13 @@ impl Loaded {
                 }
             }
         }
+        let mut differences: BTreeMap<i64, Vec<Difference>> = BTreeMap::new();
+        for difference in store.differences_of(batch.target, &records).await? {
+            differences.entry(difference.record).or_default().push(difference);
+        }
         let stock = Stock::of(batch, &keys).await?;
         let standing = Standing::of(batch.parts, batch.target, batch.entity, &records, &replicas).await?;
-        Ok(Self { replicas, keys, hosts, merged, conflicts, stock, standing })
+        Ok(Self { replicas, keys, hosts, merged, conflicts, differences, stock, standing })
     }
 
     pub(super) fn key(&self, record: i64) -> &str {

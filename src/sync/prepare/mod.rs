@@ -24,6 +24,7 @@ use super::{
     brakes,
     deliver::{self, Batch},
     flight,
+    learn::Standing,
     outcome::{self, Tried},
     publish,
 };
@@ -51,6 +52,8 @@ pub(super) struct Task {
     pub(super) conflicts: BTreeSet<String>,
     /// Whether a lookup found more at the target than was sent there.
     pub(super) news: bool,
+    /// Fields that the target holds otherwise than they were sent before, which costs money and nobody accepted.
+    pub(super) standing: Standing,
 }
 
 /// List name to part key to the target's id.
@@ -96,6 +99,8 @@ pub(super) struct Known {
     news: bool,
     /// Whether systems tell that there was no payment, and none tells of one.
     pub(super) is_unpaid: bool,
+    /// Fields that the target holds otherwise than they were sent before, which costs money and nobody accepted.
+    standing: Standing,
 }
 
 impl Known {

@@ -76,6 +76,7 @@ pub(super) async fn push(
             adopted: one.parts,
             conflicts: one.conflicts,
             news: one.news,
+            standing: one.standing,
         });
     }
     Ok(())

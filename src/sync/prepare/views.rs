@@ -14,7 +14,7 @@ use crate::{
     mapping::{Fields, Translate},
     port::{Facts, Op},
     store::{Job, Replica, Result},
-    sync::{deliver::Batch, wanted::Wanted},
+    sync::{deliver::Batch, learn::Standing, wanted::Wanted},
 };
 
 /// A job with what is known of its record, for deliveries that are not about what is wanted.
@@ -80,6 +80,7 @@ pub(in crate::sync) async fn set(
             conflicts: BTreeSet::new(),
             news: false,
             is_unpaid: false,
+            standing: Standing::new(),
         });
     }
     let externals = externals(batch, mapping, &known).await?;

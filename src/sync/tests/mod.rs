@@ -3,6 +3,7 @@
 mod bad_input;
 mod brakes;
 mod daemons;
+mod differing;
 mod fakes;
 mod identity;
 mod looping;
@@ -510,7 +511,7 @@ async fn a_silent_alteration_is_not_written_again_for_ever() {
 }
 
 #[tokio::test]
-async fn an_altered_amount_is_an_error_that_names_both_values() {
+async fn an_altered_amount_waits_with_both_values() {
     let shop = FakeSystem::new("shop").altering(|text| text.replace("19.5", "195"));
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("prices", "erp", "shop", &["price"])]).await;
     let price = json!({"code": "web/H-1", "list": "web", "sku": "H-1", "amount": "19.5", "currency": "EUR", "tax_included": true});
@@ -518,7 +519,7 @@ async fn an_altered_amount_is_an_error_that_names_both_values() {
     stage.once().await;
     let jobs = stage.store.jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await.unwrap();
     let error = jobs[0].error.clone().unwrap_or_default();
-    assert_eq!(jobs[0].state, JobState::Dead);
+    assert_eq!((jobs[0].state, jobs[0].cause.as_deref()), (JobState::Parked, Some("differs:price.amount=web/H-1")));
     assert!(error.contains("195") && error.contains("19.5") && error.contains("amount"), "{error}");
 }
 

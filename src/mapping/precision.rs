@@ -1,0 +1,62 @@
+//! Amounts as exact as the target keeps them.
+
+use indexmap::IndexMap;
+use rust_decimal::RoundingStrategy;
+use serde_json::{Map, Value};
+
+use super::rule::{Convert, Item, Rule};
+use crate::model::{FieldSpec, Kind, decimal};
+
+/// Rounds what rules with a `precision` write, at any depth.
+pub(super) fn settle(rules: &[Rule], specs: &IndexMap<String, FieldSpec>, wanted: &mut Map<String, Value>) {
+    for rule in rules.iter().filter(|rule| rule.writes) {
+        let Some((value, spec)) = wanted.get_mut(&rule.name).zip(specs.get(&rule.name)) else { continue };
+        if let Some(precision) = rule.precision {
+            round(spec, value, precision);
+            continue;
+        }
+        match (&rule.convert, value, &spec.of) {
+            (Convert::Object(rules), Value::Object(members), _) => settle(rules, &spec.fields, members),
+            (Convert::Each(each), Value::Array(items), Some(of)) => match &each.item {
+                Item::Object(rules) => {
+                    items.iter_mut().filter_map(Value::as_object_mut).for_each(|item| settle(rules, &of.fields, item));
+                }
+                Item::One(one) => {
+                    if let Some(precision) = one.precision {
+                        items.iter_mut().for_each(|item| round(of, item, precision));
+                    }
+                }
+            },
+            _ => {}
+        }
+    }
+}
+
+fn round(spec: &FieldSpec, value: &mut Value, precision: u32) {
+    match (spec.kind, value) {
+        (Kind::Decimal | Kind::Money, value) => {
+            if let Some(number) = value.as_str().and_then(decimal::parse) {
+                let rounded = number.round_dp_with_strategy(precision, RoundingStrategy::MidpointAwayFromZero);
+                *value = Value::from(decimal::canonical(rounded));
+            }
+        }
+        (Kind::Object, Value::Object(members)) => {
+            for (name, member) in members.iter_mut() {
+                if let Some(spec) = spec.fields.get(name) {
+                    round(spec, member, precision);
+                }
+            }
+        }
+        (Kind::List, Value::Array(items)) => {
+            if let Some(of) = &spec.of {
+                items.iter_mut().for_each(|item| round(of, item, precision));
+            }
+        }
+        (Kind::Map, Value::Object(members)) => {
+            if let Some(of) = &spec.of {
+                members.values_mut().for_each(|member| round(of, member, precision));
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,196 @@
+//! What became of a value at a target: the same, another spelling of a free text, or something else.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{FieldSpec, Kind, empty};
+
+/// How what a target holds differs from what it was sent. Members and items that were not sent are nobody's alteration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Alteration {
+    /// Free texts alone are spelt otherwise.
+    pub texts: bool,
+    /// Where something else is held: money, quantities, references, states, looked-up values... `variants[A-1].weight`.
+    pub paths: BTreeSet<String>,
+    /// Something of it costs money.
+    pub exact: bool,
+}
+
+/// What is known of members besides their specification, by path without keys: `variants.weight`.
+pub trait Members {
+    /// Whether the target shows it.
+    fn is_shown(&self, path: &str) -> bool;
+    /// Whether the value is one of a table.
+    fn is_looked_up(&self, path: &str) -> bool;
+}
+
+impl Alteration {
+    /// Compares what was sent with what is held of one field.
+    pub fn of(spec: &FieldSpec, name: &str, sent: &Value, held: &Value, members: &dyn Members) -> Self {
+        let mut alteration = Self::default();
+        let at = At { path: name.to_owned(), shown: name.to_owned(), personal: spec.personal };
+        alteration.compare(spec, at, sent, held, members);
+        alteration
+    }
+
+    /// What differs, for people: both values where they are single ones and nobody's own.
+    #[must_use]
+    pub fn told(&self, spec: &FieldSpec, name: &str, sent: &Value, held: &Value) -> String {
+        match (sent, held) {
+            (Value::Array(_) | Value::Object(_), _) | (_, Value::Array(_) | Value::Object(_)) => {
+                self.paths.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ")
+            }
+            _ if spec.personal => name.to_owned(),
+            _ => format!("{name} {held} (sent: {sent})"),
+        }
+    }
+
+    /// Whether it is more than another spelling.
+    #[must_use]
+    pub fn is_difference(&self) -> bool {
+        !self.paths.is_empty()
+    }
+
+    fn differs(&mut self, spec: &FieldSpec, at: At) {
+        self.exact |= spec.costs();
+        self.paths.insert(at.shown);
+    }
+
+    fn compare(&mut self, spec: &FieldSpec, at: At, sent: &Value, held: &Value, members: &dyn Members) {
+        if sent == held || !members.is_shown(&at.path) {
+            return;
+        }
+        match (spec.kind, sent, held) {
+            (Kind::Object, Value::Object(sent), held) => {
+                for (name, spec) in &spec.fields {
+                    let Some(sent) = sent.get(name).filter(|sent| !empty(sent)) else { continue };
+                    let held = held.get(name).unwrap_or(&Value::Null);
+                    self.compare(spec, at.member(name, spec), sent, held, members);
+                }
+            }
+            (Kind::Map, Value::Object(sent), held) => {
+                let Some(of) = spec.of.as_deref() else { return };
+                for (name, sent) in sent {
+                    let inner = At { path: at.path.clone(), ..at.member(name, of) };
+                    self.compare(of, inner, sent, held.get(name).unwrap_or(&Value::Null), members);
+                }
+            }
+            (Kind::List, Value::Array(sent), held) => {
+                let Some(of) = spec.of.as_deref() else { return };
+                let held = held.as_array().map(Vec::as_slice).unwrap_or_default();
+                self.items(spec, of, &at, (sent, held), members);
+            }
+            _ if spec.is_free_text() && !members.is_looked_up(&at.path) => self.texts = true,
+            _ => self.differs(spec, at),
+        }
+    }
+
+    fn items(
+        &mut self,
+        spec: &FieldSpec,
+        of: &FieldSpec,
+        at: &At,
+        (sent, held): (&[Value], &[Value]),
+        members: &dyn Members,
+    ) {
+        for (index, item) in sent.iter().enumerate() {
+            let key = spec.key.as_ref().and_then(|key| Some((of.fields.get(key)?, item.get(key)?)));
+            let there = match (&spec.key, of.kind) {
+                (Some(name), _) => held.iter().find(|one| one.get(name) == item.get(name)),
+                (None, Kind::Object | Kind::List | Kind::Map) => held.get(index),
+                (None, _) => held.iter().find(|one| *one == item),
+            };
+            let at = at.item(index, key.and_then(|(_, key)| key.as_str()));
+            match there {
+                Some(there) => self.compare(of, at, item, there, members),
+                // A target may keep what it was pointed to under an address of its own.
+                None if key.is_some_and(|(key, _)| key.kind == Kind::Url) => self.texts = true,
+                None if of.is_free_text() && !members.is_looked_up(&at.path) => self.texts = true,
+                None => self.differs(of, at),
+            }
+        }
+    }
+}
+
+/// Where a value stands: for the mapping, and for people.
+#[derive(Clone)]
+struct At {
+    path: String,
+    shown: String,
+    personal: bool,
+}
+
+impl At {
+    fn member(&self, name: &str, spec: &FieldSpec) -> Self {
+        let personal = self.personal || spec.personal;
+        Self { path: format!("{}.{name}", self.path), shown: format!("{}.{name}", self.shown), personal }
+    }
+
+    fn item(&self, index: usize, key: Option<&str>) -> Self {
+        let name = key.filter(|_| !self.personal).map_or_else(|| index.to_string(), str::to_owned);
+        Self { path: self.path.clone(), shown: format!("{}[{name}]", self.shown), personal: self.personal }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::Entities;
+
+    struct Known;
+
+    impl Members for Known {
+        fn is_shown(&self, path: &str) -> bool {
+            path != "variants.weight"
+        }
+
+        fn is_looked_up(&self, path: &str) -> bool {
+            path == "unit"
+        }
+    }
+
+    fn altered(entity: &str, field: &str, sent: &Value, held: &Value) -> (bool, Vec<String>, bool) {
+        let spec = Entities::builtin().get(entity).unwrap().clone();
+        let one = Alteration::of(&spec.fields[field], field, sent, held, &Known);
+        (one.texts, one.paths.into_iter().collect(), one.exact)
+    }
+
+    fn paths(paths: &[&str]) -> Vec<String> {
+        paths.iter().map(|&path| path.to_owned()).collect()
+    }
+
+    #[test]
+    fn only_free_texts_may_be_spelt_otherwise() {
+        assert_eq!(
+            altered("product", "name", &json!({"es": "a & b"}), &json!({"es": "a &amp; b"})),
+            (true, vec![], false)
+        );
+        assert_eq!(altered("product", "brand", &json!("x"), &Value::Null), (true, vec![], false));
+        assert_eq!(altered("product", "unit", &json!("piece"), &json!("box")), (false, paths(&["unit"]), false));
+        assert_eq!(altered("product", "tax", &json!("reduced"), &json!("general")), (false, paths(&["tax"]), true));
+        assert_eq!(altered("price", "amount", &json!("19.5"), &json!("195")), (false, paths(&["amount"]), true));
+        assert_eq!(altered("order", "status", &json!("paid"), &json!("failed")), (false, paths(&["status"]), false));
+        assert_eq!(altered("product", "active", &json!(true), &json!(false)), (false, paths(&["active"]), false));
+    }
+
+    #[test]
+    fn amounts_are_compared_at_any_depth_and_by_key() {
+        let (sent, held) = (
+            json!([{"location": "M", "quantity": "5"}, {"location": "B", "quantity": "2"}]),
+            json!([{"location": "X", "quantity": "9"}, {"location": "B", "quantity": "3"}, {"location": "M", "quantity": "5"}]),
+        );
+        assert_eq!(altered("stock", "levels", &sent, &held), (false, paths(&["levels[B].quantity"]), true));
+        let (sent, held) = (json!([{"minimum": "10", "amount": "4.5"}]), json!([{"minimum": "1", "amount": "4.5"}]));
+        assert_eq!(altered("price", "breaks", &sent, &held), (false, paths(&["breaks[10]"]), true));
+    }
+
+    #[test]
+    fn what_was_not_sent_or_is_never_shown_is_no_alteration() {
+        let sent = json!([{"sku": "A", "weight": "1", "barcode": "84"}]);
+        let held = json!([{"sku": "B"}, {"sku": "A", "barcode": "84", "name": {"es": "x"}}]);
+        assert_eq!(altered("product", "variants", &sent, &held), (false, vec![], false));
+    }
+}

@@ -1,0 +1,159 @@
+//! Fields that a target holds otherwise than it was sent, until they agree, are sent anew, or somebody accepts them.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    Difference, DifferenceMark, RecordId, Result,
+    database::Database,
+    replica::Replicas,
+    sql::{Row, Tx, args, rows},
+    values::{micros, parse, time},
+};
+use crate::mapping::Fields;
+
+macro_rules! select_differences {
+    ($from:literal) => {
+        concat!(
+            "SELECT d.record, k.entity, k.key, d.system, d.field, d.mapping, d.accepted, d.at, r.fields, r.sent ",
+            $from
+        )
+    };
+}
+
+impl Database {
+    pub(super) async fn differences(&self, all: bool, limit: u32) -> Result<Vec<Difference>> {
+        const SQL: &str = select_differences!(
+            "FROM difference d CROSS JOIN record k CROSS JOIN replica r \
+             WHERE d.accepted <= $1 AND k.id = d.record AND r.record = d.record AND r.system = d.system \
+               AND r.gone_at IS NULL AND r.sent IS NOT NULL ORDER BY d.at, d.system, d.record, d.field LIMIT $2"
+        );
+        let limit = if limit == 0 { i64::MAX } else { limit.into() };
+        let found = self.pool.read("list differences", SQL, args![i64::from(all), limit]).await?;
+        self.differences_in(found).await
+    }
+
+    pub(super) async fn differences_of(&self, system: &str, records: &[RecordId]) -> Result<Vec<Difference>> {
+        const SQL: &str = select_differences!(
+            "FROM json_each($1) j CROSS JOIN difference d CROSS JOIN record k CROSS JOIN replica r \
+             WHERE d.system = $2 AND d.record = CAST(j.value->>0 AS BIGINT) AND k.id = d.record \
+               AND r.record = d.record AND r.system = $2 AND r.gone_at IS NULL AND r.sent IS NOT NULL"
+        );
+        let records = rows(records.iter().map(|record| [record]))?;
+        let found = self.pool.read("read differences", SQL, args![records, self.name(system).await?]).await?;
+        self.differences_in(found).await
+    }
+
+    async fn differences_in(&self, found: Vec<Row>) -> Result<Vec<Difference>> {
+        let mut differences = Vec::with_capacity(found.len());
+        for mut row in found {
+            let record = row.int(0)?;
+            let name = || record.to_string();
+            let field = row.text(4)?;
+            let mut stored: Fields = parse(&row.text(8)?, "replica", "fields", name)?;
+            let mut sent: Fields = parse(&row.text(9)?, "replica", "sent", name)?;
+            // Arrived, or forgotten, by a way that did not look here.
+            let Some(sent) = sent.remove(&field) else { continue };
+            differences.push(Difference {
+                record,
+                entity: self.text(row.int(1)?).await?,
+                key: row.text_or_null(2)?.unwrap_or_default(),
+                system: self.text(row.int(3)?).await?,
+                mapping: row.int(5)?.cast_unsigned(),
+                accepted: row.int(6)? == 1,
+                since: time(row.int(7)?),
+                stored: stored.remove(&field).unwrap_or_default(),
+                sent,
+                field,
+            });
+        }
+        Ok(differences)
+    }
+
+    pub(super) async fn difference_count(&self) -> Result<u64> {
+        const SQL: &str = "SELECT count(*) FROM difference WHERE accepted = 0";
+        let counted = self.pool.read("count differences", SQL, args![]).await?;
+        Ok(counted.first().map(|row| row.int(0)).transpose()?.unwrap_or_default().unsigned_abs())
+    }
+
+    pub(super) async fn accept_differences(
+        &self,
+        differences: &[(String, RecordId, String)],
+        now: DateTime<Utc>,
+    ) -> Result<u64> {
+        const SQL: &str =
+            "UPDATE difference SET accepted = 1 WHERE system = $1 AND record = $2 AND field = $3 AND accepted = 0";
+        let mut lines = Vec::with_capacity(differences.len());
+        for (system, record, field) in differences {
+            lines.push((self.name(system).await?, *record, field.as_str()));
+        }
+        lines.sort_unstable();
+        let mut tx = self.pool.begin("accept differences").await?;
+        let mut accepted = 0;
+        let mut records: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+        for (system, record, field) in lines {
+            accepted += tx.execute("accept a difference", SQL, args![system, record, field]).await?;
+            records.entry(system).or_default().push(record);
+        }
+        for (system, records) in records {
+            wake_differing(&mut tx, system, &records, now).await?;
+        }
+        tx.commit("accept differences").await?;
+        Ok(accepted)
+    }
+}
+
+/// Takes down what a page or a delivery has found to differ.
+pub(super) async fn mark_differences(tx: &mut Tx, replicas: &Replicas<'_>, marks: &[DifferenceMark]) -> Result<()> {
+    const SQL: &str = "INSERT INTO difference (system, record, field, mapping, accepted, at) \
+        SELECT $2, CAST(j.value->>0 AS BIGINT), j.value->>1, CAST(j.value->>2 AS BIGINT), 0, $3 \
+        FROM json_each($1) j WHERE true \
+        ON CONFLICT (record, system, field) DO UPDATE SET mapping = excluded.mapping, accepted = 0";
+    if marks.is_empty() {
+        return Ok(());
+    }
+    let lines = rows(marks.iter().map(|mark| (mark.record, &mark.field, mark.mapping.cast_signed())))?;
+    tx.execute("note differences", SQL, args![lines, replicas.system, micros(replicas.now)]).await.map(drop)
+}
+
+/// After replicas were written, by their ids: what is no longer remembered as sent otherwise is no difference, and wakes what
+/// waited for that.
+pub(super) async fn drop_agreed(tx: &mut Tx, replicas: &Replicas<'_>, ids: &[&str]) -> Result<()> {
+    const ANYBODY: &str = "SELECT 1 FROM difference LIMIT 1";
+    const READ: &str = "SELECT d.record, d.field, r.sent, r.gone_at FROM json_each($1) j CROSS JOIN replica r \
+        CROSS JOIN difference d WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0 \
+          AND d.system = $2 AND d.record = r.record";
+    const DROP: &str = "DELETE FROM difference WHERE system = $1 AND record = $2 AND field = $3";
+    if ids.is_empty() || tx.rows("look for differences", ANYBODY, args![]).await?.is_empty() {
+        return Ok(());
+    }
+    let lines = rows(ids.iter().map(|id| [id]))?;
+    let mut agreed = Vec::new();
+    for mut row in tx.rows("compare differences", READ, args![lines, replicas.system, replicas.entity]).await? {
+        let (record, field) = (row.int(0)?, row.text(1)?);
+        let sent: Option<Fields> =
+            row.text_or_null(2)?.map(|text| parse(&text, "replica", "sent", || record.to_string())).transpose()?;
+        if row.int_or_null(3)?.is_some() || sent.is_none_or(|sent| !sent.contains_key(&field)) {
+            agreed.push((record, field));
+        }
+    }
+    for (record, field) in &agreed {
+        tx.execute("drop a difference", DROP, args![replicas.system, *record, field.as_str()]).await?;
+    }
+    let records: Vec<i64> = agreed.into_iter().map(|(record, _)| record).collect();
+    wake_differing(tx, replicas.system, &records, replicas.now).await
+}
+
+/// Jobs that wait for a difference of these records are taken up again.
+async fn wake_differing(tx: &mut Tx, system: i64, records: &[i64], now: DateTime<Utc>) -> Result<()> {
+    const SQL: &str = "UPDATE job SET state = 0, due = $3, attempts = 0, cause = NULL, error = NULL, error_class = NULL, \
+            updated_at = $3 \
+        WHERE target = $2 AND state = 2 AND cause LIKE 'differs:%' \
+          AND record IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)";
+    if records.is_empty() {
+        return Ok(());
+    }
+    let records = rows(records.iter().map(|record| [record]))?;
+    tx.execute("wake jobs that waited for a difference", SQL, args![records, system, micros(now)]).await.map(drop)
+}

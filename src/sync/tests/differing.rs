@@ -1,0 +1,144 @@
+//! What a target holds otherwise than it was sent is told, and costs no second write.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{FakeSystem, Stage, flow};
+use crate::{
+    load::SourceFile,
+    mapping::{Mapping, Tables, Translate},
+    model::Entities,
+    store::{JobFilter, JobState, RunKind},
+    sync::{Engine, Summary},
+};
+
+const ARTICLE: &str = "sku = 'sku'\nname = 'name'\nactive = 'active'\ntax = { from = 'tax', optional = true }\n";
+const LEVELS: &str = "sku = 'sku'\nlevels = 'levels'\n";
+
+fn mapping(entity: &str, fields: &str) -> Arc<dyn Translate> {
+    let text = format!("key = 'sku'\n[fields]\n{fields}");
+    let spec = Entities::builtin().get(entity).unwrap().clone();
+    Arc::new(Mapping::load(&SourceFile::new("m.toml", text), &spec, &Map::new(), &Tables::new()).unwrap())
+}
+
+impl Stage {
+    async fn mapped(&self, entity: &str, fields: &str, kind: RunKind) -> Summary {
+        let mut parts = self.parts(self.store.clone(), "mapped");
+        for system in ["erp", "shop"] {
+            parts.mappings.insert((system.into(), entity.into()), mapping(entity, fields));
+        }
+        Engine::new(parts).once(None, kind, &CancellationToken::new()).await.unwrap()
+    }
+
+    async fn told(&self) -> Vec<(String, Value, Value)> {
+        let found = self.store.differences(false, 0).await.unwrap();
+        found.into_iter().map(|one| (one.field, one.sent, one.stored)).collect()
+    }
+
+    async fn cause(&self) -> Option<String> {
+        let filter = JobFilter { states: vec![JobState::Parked], limit: 1, ..JobFilter::default() };
+        self.store.jobs(&filter).await.unwrap().pop().and_then(|job| job.cause)
+    }
+}
+
+/// A shop that knows no tax class `super`, and takes the standard one instead.
+fn lenient() -> FakeSystem {
+    FakeSystem::new("shop").altering(|text| text.replace("super", "general").replace('&', "&amp;"))
+}
+
+fn article(tax: &str) -> Value {
+    json!({"sku": "H-1", "name": {"es": "Tuercas & tornillos"}, "active": true, "tax": tax})
+}
+
+async fn taxed(shop: FakeSystem) -> Stage {
+    let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
+    stage.erp.put("product", "1", &article("super"));
+    let summary = stage.mapped("product", ARTICLE, RunKind::Delta).await;
+    assert_eq!((summary.delivered.parked, summary.differences, summary.is_clean()), (1, 1, false), "{summary:?}");
+    stage
+}
+
+#[tokio::test]
+async fn a_tax_that_the_target_made_another_one_of_is_told_and_waits_and_is_not_written_again() {
+    // By its own answer, and by a look right after the write.
+    for shop in [lenient(), lenient().terse()] {
+        let stage = taxed(shop).await;
+        assert_eq!(
+            stage.told().await,
+            [("tax".to_owned(), json!("super"), json!("general"))],
+            "the name is a free text"
+        );
+        assert_eq!(stage.cause().await.as_deref(), Some("differs:product.tax=H-1"));
+        for _ in 0..2 {
+            stage.mapped("product", ARTICLE, RunKind::Full).await;
+        }
+        assert_eq!((stage.shop.written(), stage.told().await.len()), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_difference_ends_when_it_is_accepted() {
+    let stage = taxed(lenient()).await;
+    let one = stage.store.differences(false, 0).await.unwrap().remove(0);
+    let (chosen, now) = ([(one.system, one.record, one.field)], stage.engine.parts().env.now());
+    assert_eq!(stage.store.accept_differences(&chosen, now).await.unwrap(), 1);
+    assert!(stage.mapped("product", ARTICLE, RunKind::Full).await.is_clean());
+    assert_eq!(stage.shop.written(), 1);
+    // Another value is another matter.
+    stage.erp.put("product", "1", &article("super-reduced"));
+    assert_eq!(stage.mapped("product", ARTICLE, RunKind::Delta).await.differences, 1);
+}
+
+#[tokio::test]
+async fn a_difference_ends_when_a_later_look_agrees() {
+    let stage = taxed(lenient()).await;
+    let mut row = stage.shop.rows("product").remove(0);
+    row["tax"] = "super".into();
+    let id = row["id"].as_str().unwrap().to_owned();
+    stage.shop.put("product", &id, &row);
+    assert!(stage.mapped("product", ARTICLE, RunKind::Full).await.is_clean());
+    assert_eq!((stage.shop.written(), stage.told().await.len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_difference_is_sent_anew_when_the_mapping_changes() {
+    let stage = taxed(lenient()).await;
+    let mapped = ARTICLE
+        .replace("tax = { from = 'tax', optional = true }", "tax = { from = 'tax', optional = true, lookup = 'tax' }")
+        + "[lookups.tax]\nsuper = 'S4'\ngeneral = 'general'\n";
+    let mut parts = stage.parts(stage.store.clone(), "remapped");
+    parts.mappings.insert(("erp".into(), "product".into()), mapping("product", ARTICLE));
+    parts.mappings.insert(("shop".into(), "product".into()), mapping("product", &mapped));
+    let engine = Engine::new(parts);
+    assert!(engine.once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap().is_clean());
+    assert_eq!((stage.shop.rows("product")[0]["tax"].clone(), stage.told().await.len()), (json!("S4"), 0));
+}
+
+#[tokio::test]
+async fn a_difference_ends_when_the_source_says_what_the_target_holds() {
+    let stage = taxed(lenient()).await;
+    stage.erp.put("product", "1", &article("general"));
+    assert!(stage.mapped("product", ARTICLE, RunKind::Delta).await.is_clean());
+    assert_eq!((stage.shop.written(), stage.told().await.len()), (1, 0));
+}
+
+#[tokio::test]
+async fn an_amount_that_somebody_changed_before_the_first_look_is_repaired_at_any_depth() {
+    // The shop's answers do not show what it stores, and it can, or cannot, be looked at right after a write.
+    for read in [true, false] {
+        let shop = FakeSystem::new("shop").terse().with_facts(|facts| facts.read = read);
+        let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("stock", "erp", "shop", &["stock"])]).await;
+        stage.erp.put("stock", "1", &json!({"sku": "H-1", "levels": [{"location": "M", "quantity": "5"}]}));
+        assert!(stage.mapped("stock", LEVELS, RunKind::Full).await.is_clean());
+        let mut row = stage.shop.rows("stock").remove(0);
+        row["levels"][0]["quantity"] = "9999".into();
+        let id = row["id"].as_str().unwrap().to_owned();
+        stage.shop.put("stock", &id, &row);
+        let summary = stage.mapped("stock", LEVELS, RunKind::Full).await;
+        assert!(summary.is_clean(), "read: {read}: {summary:?}");
+        assert_eq!(stage.shop.rows("stock")[0]["levels"][0]["quantity"], "5", "read: {read}");
+        assert!(stage.told().await.is_empty());
+    }
+}
