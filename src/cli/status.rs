@@ -108,11 +108,7 @@ fn ending(status: &Status) -> Ending {
         (status.queue.iter()).any(|group| matches!(group.state, JobState::Parked | JobState::Dead) && !is_daily(group));
     let failed = status.runs.iter().any(|run| run.error.is_some());
     let odd = !status.rejected.is_empty() || !status.dates.is_empty() || status.differences > 0;
-    if stuck || failed || odd {
-        Ending::Attention
-    } else {
-        Ending::Fine
-    }
+    if stuck || failed || odd { Ending::Attention } else { Ending::Fine }
 }
 
 fn text(status: &Status, env: &Env) -> String {
