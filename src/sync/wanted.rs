@@ -164,7 +164,13 @@ pub(super) fn wanted(
         }
     }
     if let (Some(states), Some(here)) = (side.states(), here) {
-        fields.retain(|field, wanted| !states.holds(field) || goes_on(states, wanted, here.fields.get(field)));
+        // Of two different ends of a shared field a person or the flow's policy has chosen: that is no echo of an earlier one.
+        let is_chosen = |field: &str, wanted: &Value| {
+            states.has_ended(wanted) && routes.shared(entity).is_some_and(|shared| shared.contains(field))
+        };
+        fields.retain(|field, wanted| {
+            !states.holds(field) || is_chosen(field, wanted) || goes_on(states, wanted, here.fields.get(field))
+        });
     }
     Ok(match (withdrawn, here) {
         (None, None) if !spoken && not_yet.is_some() => Wanted::NotYet(not_yet.unwrap_or_default()),

@@ -3,34 +3,14 @@
 use crate::{
     life::Life,
     models::{Customer, Kind, Product, kept},
+    setting::Setting,
 };
 
 impl Life<'_> {
     /// The shop has most of the catalog, otherwise here and there, and articles of its own; the ERP has most of the orders
     /// and customers.
     pub(crate) fn have_before(&mut self) {
-        let catalog: Vec<Product> = self.wire.with("erp", |model| model.products.values().cloned().collect());
-        for product in catalog {
-            if !self.chance.hits(700) {
-                continue;
-            }
-            let mut there = Product {
-                name: kept(Kind::Shop, &product.name),
-                price: "1.00".into(),
-                updated: self.wire.now("shop"),
-                ..product
-            };
-            match self.chance.below(6) {
-                0 => there.name = kept(Kind::Shop, &self.words()),
-                1 => there.stock += 1,
-                2 => there.active = false,
-                3 => there.broken = true,
-                _ => {}
-            }
-            self.touched.insert(there.sku.clone());
-            self.wire.note(format!("before: shop has {}{}", there.sku, broken(there.broken)));
-            self.wire.with("shop", |model| model.add_product(there));
-        }
+        self.have_catalog("shop");
         let own = Product { sku: "OWN-1".into(), name: "Voucher".into(), ..Product::default() };
         let own = Product { price: "5.00".into(), stock: 3, active: true, updated: self.wire.now("shop"), ..own };
         self.wire.with("shop", |model| model.add_product(own));
@@ -39,6 +19,32 @@ impl Life<'_> {
             self.new_order();
         }
         self.orders_before();
+    }
+
+    /// A shop has most of the catalog, otherwise here and there.
+    pub(crate) fn have_catalog(&mut self, shop: &str) {
+        let catalog: Vec<Product> = self.wire.with("erp", |model| model.products.values().cloned().collect());
+        for product in catalog {
+            if !self.chance.hits(700) {
+                continue;
+            }
+            let mut there = Product {
+                name: kept(Kind::Shop, &product.name),
+                price: "1.00".into(),
+                updated: self.wire.now(shop),
+                ..product
+            };
+            match self.chance.below(6) {
+                0 => there.name = kept(Kind::Shop, &self.words()),
+                1 => there.stock += 1,
+                2 => there.active = false,
+                3 => there.broken = self.trade.setting == Setting::Adopted,
+                _ => {}
+            }
+            self.touched.insert(there.sku.clone());
+            self.wire.note(format!("before: {shop} has {}{}", there.sku, broken(there.broken)));
+            self.wire.with(shop, |model| model.add_product(there));
+        }
     }
 
     fn customers_before(&mut self) {

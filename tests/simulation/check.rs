@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     life::{Edits, Texts, Trade},
-    models::{Customer, ERP_TEXT, Kind, Model, OWN, OWN_ADDRESS, Order, Product, kept},
+    models::{Customer, ERP_TEXT, Kind, Model, OWN, OWN_ADDRESS, Order, Product, SUPER, kept},
 };
 
 /// How much must have arrived.
@@ -34,6 +34,16 @@ fn cents(amount: &str) -> Option<i64> {
     let (whole, rest) = amount.split_once('.').unwrap_or((amount, ""));
     let digits = format!("{rest:0<2}");
     (digits.len() == 2).then(|| format!("{whole}{digits}").parse().ok()).flatten()
+}
+
+/// The shop's word for the ERP's tax class.
+pub fn shops_word(tax: &str) -> &'static str {
+    match tax {
+        "general" => "standard",
+        "reduced" => "reduced-rate",
+        "super" => SUPER,
+        _ => "",
+    }
 }
 
 impl Check<'_> {
@@ -91,9 +101,20 @@ impl Check<'_> {
         if there.name != kept(Kind::Shop, &product.name) {
             differ("name", &product.name, &there.name);
         }
+        if there.barcode != product.barcode {
+            differ("barcode", &product.barcode, &there.barcode);
+        }
+        let tax = shops_word(&product.tax);
+        let is_unknown = self.despite && tax == SUPER && there.tax.is_empty();
+        if there.tax != tax && !is_unknown {
+            differ("tax", &product.tax, &there.tax);
+        }
         let known = self.reach == Reach::All || !self.sold.contains(sku);
         let known = known && !self.is_doubted(sku);
-        let stock = self.erp.available(product);
+        // What nobody has paid yet is kept for whoever ordered it.
+        let held: i64 =
+            self.shop.orders.values().filter(|order| order.status == "pending").map(|order| order.many(sku)).sum();
+        let stock = self.erp.available(product) - held;
         if known && there.stock != stock.max(0) {
             differ("stock", &stock, &there.stock);
         }
@@ -182,6 +203,10 @@ impl Check<'_> {
         let number = &order.name();
         let taken: Vec<&Order> = self.erp.orders.values().filter(|taken| taken.name() == *number).collect();
         let taken = match taken.as_slice() {
+            [] if order.is_waiting() => return,
+            [_] if order.is_waiting() => {
+                return wrong.push(format!("order {number}: {}, and in the ERP", order.status));
+            }
             [taken] => *taken,
             [] => return wrong.push(format!("order {number}: lost on the way to the ERP")),
             many => return wrong.push(format!("order {number}: {} times in the ERP", many.len())),

@@ -71,6 +71,12 @@ fn mapping(trade: Trade, growth: Growth, system: &str, entity: &str, text: &str)
         (Setting::TwoShops, OUTLET, "order") if trade.prefixes => text
             .replace(r#"key = "number""#, r#"key = '"B-" + row.number'"#)
             .replace(r#"number = "number""#, r#"number = { pull = '"B-" + row.number' }"#),
+        (Setting::Swaps, _, "product") => include_str!("adapters/product_barcodes.toml").to_owned(),
+        (Setting::Altering, "erp", "product") => text.replace("[fields]", "[fields]\ntax = \"tax\""),
+        (Setting::Altering, _, "product") => {
+            text.replace("[fields]", "[fields]\ntax = { from = \"tax\", lookup = \"tax\" }")
+                + include_str!("adapters/tax_classes.toml")
+        }
         (Setting::Children, _, "customer") => text.to_owned() + include_str!("adapters/addresses.toml"),
         (Setting::Currencies, "erp", "price") => include_str!("adapters/price_lists.toml").to_owned(),
         (Setting::Currencies, "shop", "order") => text.replace(EUR, CARRIED),
@@ -144,7 +150,7 @@ pub fn flows(trade: Trade, growth: Growth) -> Vec<Flow> {
     if let Some(owner) = owner {
         flows.push(back(flow("texts", "shop", "erp", &["product"]), "product", &[("description", owner)]));
     }
-    if trade.setting == Setting::Joining && growth == Growth::First {
+    if growth == Growth::First {
         join_later(&mut flows, trade);
     }
     if trade.setting == Setting::Currencies && growth == Growth::Grown {
@@ -164,6 +170,11 @@ pub fn flows(trade: Trade, growth: Growth) -> Vec<Flow> {
 fn join_later(flows: &mut Vec<Flow>, trade: Trade) {
     let without = |flow: &mut Flow, entity: &str| flow.entities.retain(|name| name != entity);
     match trade.joins {
+        Joins::Nothing => {}
+        Joins::Outlet => {
+            flows.retain(|flow| flow.from != OUTLET && flow.to != [OUTLET]);
+            flows.iter_mut().for_each(|flow| flow.to.retain(|to| to != OUTLET));
+        }
         Joins::Texts => flows.retain(|flow| flow.name != "texts"),
         Joins::Sales => flows.retain(|flow| flow.name != "sales" && flow.name != "account"),
         Joins::Account => flows.retain(|flow| flow.name != "account"),

@@ -231,6 +231,7 @@ macro_rules! verbs {
             intend(intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>>;
             deliver(target: &str, entity: &str, outcomes: Vec<Delivered>, now: DateTime<Utc>) -> Result<DeliverSummary>;
             in_flight(entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>>;
+            unreadable_articles(system: &str, entity: &str) -> Result<Option<BTreeSet<String>>>;
             ;
             records(entity: &str, keys: &[String]) -> Result<Vec<RecordId>>;
             record(entity: &str, key: &str) -> Result<Option<RecordId>>;
@@ -297,7 +298,6 @@ macro_rules! verbs {
             attempts(job: i64) -> Result<Vec<Attempt>>;
             rejections(system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
             rejection_counts() -> Result<Vec<(String, String, u64)>>;
-            unreadable_articles(system: &str, entity: &str) -> Result<Option<BTreeSet<String>>>;
             counts() -> Result<Vec<(String, String, u64, u64)>>;
             recover(now: DateTime<Utc>) -> Result<u64>;
             standing(system: &str) -> Result<Standing>;

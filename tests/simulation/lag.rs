@@ -97,6 +97,10 @@ macro_rules! lagging {
                 self.inner.in_flight(entity, shop, target, since).await
             }
 
+            async fn unreadable_articles(&self, system: &str, entity: &str) -> Result<Option<BTreeSet<String>>> {
+                self.inner.unreadable_articles(system, entity).await
+            }
+
             $(async fn $other(&self, $($that: $what),*) -> $gives {
                 self.inner.$other($($that),*).await
             })*

@@ -31,8 +31,11 @@ pub enum Days {
 /// What is added to the configuration later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Joins {
+    Nothing,
     /// What the ERP does with orders goes to the shop.
     Account,
+    /// The second shop, which has some of the catalog by then.
+    Outlet,
     Prices,
     Sales,
     /// A field, and the flow back that brings it.
@@ -68,6 +71,10 @@ enum Deed {
     Move,
     RenameAddress,
     ForeignAddress,
+    Swap,
+    Retax,
+    Pay,
+    Fail,
 }
 
 /// Any day's deeds, each as often as it is named.
@@ -105,6 +112,9 @@ fn special(setting: Setting) -> &'static [Deed] {
         Setting::Adopted => &[Deed::Mend],
         Setting::Odd => &[Deed::Break, Deed::Break, Deed::Break, Deed::Mend],
         Setting::Clocks => &[Deed::FromTheFuture],
+        Setting::Unpaid => &[Deed::Pay, Deed::Pay, Deed::Fail],
+        Setting::Swaps => &[Deed::Swap],
+        Setting::Altering => &[Deed::Retax],
         Setting::Children => &[Deed::NewAddress, Deed::Move, Deed::Move, Deed::RenameAddress, Deed::ForeignAddress],
         _ => &[],
     }
@@ -143,12 +153,19 @@ impl Trade {
             prefers: chance.hits(300),
             days: [Days::Any, Days::Sales, Days::Texts][usize::try_from(chance.below(3)).unwrap()],
             every: if chance.hits(500) { 3 } else { 10 },
-            joins: Joins::Account,
+            joins: Joins::Nothing,
             prefixes: false,
         };
         match setting {
+            Setting::Unpaid => Self { days: Days::Sales, ..drawn },
             // What more than two write is written by none of them.
-            Setting::TwoShops => Self { texts: Texts::Erp, prefixes: chance.hits(300), days: Days::Sales, ..drawn },
+            Setting::TwoShops => Self {
+                texts: Texts::Erp,
+                prefixes: chance.hits(300),
+                days: Days::Sales,
+                joins: if chance.hits(300) { Joins::Outlet } else { Joins::Nothing },
+                ..drawn
+            },
             Setting::Currencies => Self { prices: true, ..drawn },
             Setting::Children => Self { customers: true, ..drawn },
             Setting::Joining => drawn.joining(chance),
@@ -216,6 +233,9 @@ impl<'a> Life<'a> {
         if trade.setting == Setting::Adopted {
             life.have_before();
         }
+        if trade.joins == Joins::Outlet {
+            life.have_catalog(OUTLET);
+        }
         life
     }
 
@@ -276,6 +296,8 @@ impl<'a> Life<'a> {
             price: self.price(),
             stock: i64::try_from(self.chance.below(50)).unwrap(),
             active: true,
+            barcode: self.barcode(&sku),
+            tax: self.tax(),
             updated: self.wire.now("erp"),
             sku,
             ..Product::default()
@@ -334,7 +356,7 @@ impl<'a> Life<'a> {
             lines,
             total: format!("{}.{:02}", cents / 100, cents % 100),
             currency: self.currency().into(),
-            status: "paid".into(),
+            status: self.payment().into(),
             updated: self.wire.now(shop),
             number,
             ..Order::default()
@@ -411,7 +433,7 @@ impl<'a> Life<'a> {
     }
 
     /// An order that goes on.
-    fn going(&self, host: &str, is_meant: impl Fn(&Order) -> bool) -> Option<u64> {
+    pub(crate) fn going(&self, host: &str, is_meant: impl Fn(&Order) -> bool) -> Option<u64> {
         let ids: Vec<u64> = self.wire.with(host, |model| {
             let going = model.orders.iter().filter(|(_, order)| order.closed.is_empty() && is_meant(order));
             going.map(|(id, _)| *id).collect()
@@ -422,8 +444,9 @@ impl<'a> Life<'a> {
     /// Somebody cancels an order, or gives its money back.
     fn end_order(&mut self, host: &'static str) {
         let (cancels, now) = (self.chance.hits(500), self.wire.now(host));
-        let Some(id) = self.going(host, |order| order.status != "draft" && !(cancels && order.status == "shipped"))
-        else {
+        let is_meant =
+            |order: &Order| !(order.status == "draft" || order.is_waiting() || cancels && order.status == "shipped");
+        let Some(id) = self.going(host, is_meant) else {
             return;
         };
         let is_dated = cancels || host == "erp";
@@ -481,6 +504,8 @@ impl<'a> Life<'a> {
                 self.wire.note(format!("life: erp stock of {id} is {stock}"));
                 self.wire.with("erp", |model| model.products.get_mut(&id).unwrap().stock = stock);
             }
+            // Who has gone gives up nothing to anybody.
+            Deed::Delete if self.trade.setting == Setting::Swaps => {}
             Deed::Delete if self.chance.hits(500) => {
                 let Some(id) = self.product("erp") else { return };
                 // Not the last one: an empty listing is not believed.
@@ -570,6 +595,14 @@ impl<'a> Life<'a> {
             Deed::Mend => self.mend(1),
             Deed::Break => self.break_row(),
             Deed::FromTheFuture => self.save_in_future(),
+            Deed::Pay => self.end_waiting("paid"),
+            Deed::Fail => self.end_waiting("failed"),
+            Deed::Swap => self.swap_barcodes(),
+            Deed::Retax => {
+                let Some(id) = self.product("erp") else { return };
+                let tax = self.tax();
+                self.change("erp", id, "taxes", |product| product.tax = tax);
+            }
             Deed::NewAddress => self.new_address("shop"),
             Deed::ForeignAddress => self.new_address("erp"),
             Deed::Move => self.change_address(|words, address| address.city = words),

@@ -28,6 +28,9 @@ pub struct Product {
     pub price: String,
     pub stock: i64,
     pub active: bool,
+    pub barcode: String,
+    /// Tax class, by this side's word for it; empty for none.
+    pub tax: String,
     /// Shown in a way that nobody can read, until somebody mends it.
     pub broken: bool,
     pub updated: i64,
@@ -67,6 +70,21 @@ pub struct Order {
 }
 
 impl Order {
+    /// Nobody has taken it yet, or nobody will.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.status.as_str(), "pending" | "failed")
+    }
+
+    /// How many of an article it is for.
+    pub fn many(&self, sku: &str) -> i64 {
+        self.lines.iter().filter(|(sold, _, _)| sold == sku).map(|(_, quantity, _)| quantity).sum()
+    }
+
+    /// Whether its goods are kept for whoever ordered them.
+    pub fn holds_goods(&self) -> bool {
+        self.closed != "cancelled" && self.status != "failed"
+    }
+
     /// Which order it is, on whichever side: shops number theirs alike.
     pub fn name(&self) -> String {
         order_name(&self.number, &self.email)
@@ -84,6 +102,9 @@ pub enum Kind {
     Erp,
     Shop,
 }
+
+/// The shop's word for the tax class that it does not know by itself.
+pub const SUPER: &str = "super-rate";
 
 /// What references of articles begin with that the shop alone has, and codes of addresses that the ERP alone has.
 pub const OWN: &str = "OWN-";
@@ -116,6 +137,8 @@ pub struct Model {
     pub writes: u64,
     /// When an article was last taken away here.
     pub removed: BTreeMap<String, DateTime<Utc>>,
+    /// Whether the shop knows the tax class that it does not know by itself.
+    pub knows_super: bool,
     /// Logins that are still good.
     pub sessions: BTreeSet<String>,
     pub logins: u64,
@@ -328,12 +351,28 @@ impl Model {
         } else {
             id_of(&item["id"])
         };
-        self.change_product(id, item, now).unwrap_or_else(|| json!({"error": {"code": "gone"}}))
+        let result = self.change_product(id, item, now).unwrap_or_else(|| json!({"error": {"code": "gone"}}));
+        if op == "create" && result.get("error").is_some() {
+            self.products.remove(&id);
+        }
+        result
     }
 
     fn change_product(&mut self, id: u64, item: &Value, now: i64) -> Option<Value> {
         let kind = self.kind;
+        let barcode = item["variants"][0].get("barcode").map(|code| code.as_str().unwrap_or_default());
+        let is_taken = |(other, there): (&u64, &Product)| *other != id && Some(there.barcode.as_str()) == barcode;
+        if barcode.is_some_and(|code| !code.is_empty()) && self.products.iter().any(is_taken) {
+            return Some(json!({"error": {"code": "taken"}}));
+        }
         let product = self.products.get_mut(&id)?;
+        if let Some(barcode) = barcode {
+            barcode.clone_into(&mut product.barcode);
+        }
+        if let Some(tax) = item.get("tax") {
+            let is_known = self.knows_super || tax != SUPER;
+            product.tax = if is_known { tax.as_str().unwrap_or_default().to_owned() } else { String::new() };
+        }
         if let Some(name) = item["name"].as_str() {
             product.name = kept(kind, name);
         }

@@ -38,13 +38,28 @@ settings! {
     Children = "children",
     /// Here and there somebody enters what nobody can read, and mends it late.
     Odd = "odd",
+    /// Articles have barcodes, which the shop has once only, and the ERP's people swap them.
+    Swaps = "swaps",
+    /// The shop does not know each of the ERP's tax classes, and stores none in the place of one that it does not know.
+    Altering = "altering",
+    /// Some orders are paid later, or never.
+    Unpaid = "unpaid",
     /// A flow that is added to the configuration of a company at work.
     Joining = "joining",
 }
 
 impl Setting {
     /// Those that seeds draw, the plain one more often.
-    pub const IN_PLAY: &'static [Self] = &[Self::Plain, Self::Plain, Self::Plain, Self::Reserving, Self::Currencies];
+    pub const IN_PLAY: &'static [Self] = &[
+        Self::Plain,
+        Self::Plain,
+        Self::Plain,
+        Self::Reserving,
+        Self::Currencies,
+        Self::Odd,
+        Self::Unpaid,
+        Self::Clocks,
+    ];
 
     /// From a number of its own, so that a world's other features do not depend on which settings are in play.
     pub fn draw(seed: u64) -> Self {

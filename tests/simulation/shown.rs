@@ -23,7 +23,8 @@ fn name(name: &str, is_broken: bool) -> Value {
 pub fn show_product(model: &Model, id: u64, product: &Product) -> Value {
     json!({
         "id": id, "sku": product.sku, "name": name(&product.name, product.broken), "text": product.text,
-        "active": product.active, "updated": date(model.writes_local_time(), product.updated),
+        "active": product.active, "tax": product.tax,
+        "variants": [{"id": id, "sku": product.sku, "barcode": product.barcode}], "updated": date(model.writes_local_time(), product.updated),
     })
 }
 

@@ -1,6 +1,8 @@
 //! What happens in some settings alone.
 
-use crate::{life::Life, parts::Address};
+use std::collections::BTreeMap;
+
+use crate::{life::Life, models::SUPER, parts::Address, setting::Setting};
 
 /// A date that is nobody's yet.
 const AHEAD: i64 = 400 * 24 * 3600;
@@ -12,6 +14,75 @@ impl Life<'_> {
         let Some(id) = self.product(host) else { return };
         self.change(host, id, "saves a year ahead", |_| {});
         self.wire.with(host, |model| model.products.get_mut(&id).unwrap().updated += AHEAD);
+    }
+
+    /// The ERP's word for a tax class.
+    pub(crate) fn tax(&self) -> String {
+        if self.trade.setting != Setting::Altering {
+            return String::new();
+        }
+        self.among(&["general", "reduced", "super"]).unwrap_or_default().to_owned()
+    }
+
+    /// How an order stands when it is made.
+    pub(crate) fn payment(&self) -> &'static str {
+        if self.trade.setting == Setting::Unpaid && self.chance.hits(500) { "pending" } else { "paid" }
+    }
+
+    /// An order is paid at last, or never will be: then its goods are there again.
+    pub(crate) fn end_waiting(&mut self, status: &str) {
+        let Some(id) = self.going("shop", |order| order.status == "pending") else { return };
+        let now = self.wire.now("shop");
+        let order = self.wire.with("shop", |model| {
+            let order = model.orders.get_mut(&id).unwrap();
+            status.clone_into(&mut order.status);
+            order.updated = now;
+            let order = order.clone();
+            if !order.holds_goods() {
+                let lines: Vec<_> =
+                    order.lines.iter().map(|(sku, many, price)| (sku.clone(), -many, price.clone())).collect();
+                model.take_off(&lines);
+            }
+            order
+        });
+        self.wire.note(format!("life: shop order {} is {status}", order.name()));
+        self.sold.extend(order.lines.into_iter().map(|(sku, _, _)| sku));
+    }
+
+    pub(crate) fn barcode(&self, sku: &str) -> String {
+        if self.trade.setting != Setting::Swaps {
+            return String::new();
+        }
+        format!("840000{:0>2}", sku.trim_start_matches("SKU-"))
+    }
+
+    /// What was labelled the wrong way round is labelled anew.
+    pub(crate) fn swap_barcodes(&mut self) {
+        let (Some(one), Some(other)) = (self.product("erp"), self.product("erp")) else { return };
+        let code = |id: u64| self.wire.with("erp", |model| model.products[&id].barcode.clone());
+        let (first, second) = (code(one), code(other));
+        self.change("erp", one, "relabels", |product| product.barcode = second);
+        if one != other {
+            self.change("erp", other, "relabels", |product| product.barcode = first);
+        }
+    }
+
+    /// The shop gets the tax class that it did not know, and somebody puts it where it belongs.
+    pub fn know_all_classes(&mut self) {
+        let taxes: BTreeMap<String, String> = self.wire.with("erp", |model| {
+            model.products.values().map(|product| (product.sku.clone(), product.tax.clone())).collect()
+        });
+        let now = self.wire.now("shop");
+        self.wire.note("life: shop knows all tax classes");
+        self.wire.with("shop", |model| {
+            model.knows_super = true;
+            for product in model.products.values_mut() {
+                if product.tax.is_empty() && taxes.get(&product.sku).is_some_and(|tax| tax == "super") {
+                    SUPER.clone_into(&mut product.tax);
+                    product.updated = now;
+                }
+            }
+        });
     }
 
     /// More of everything comes in.

@@ -178,6 +178,9 @@ impl Wire {
                     witness.product_is_written(erp, id, &call.body);
                 }
             }
+            (shop, "PUT", path) if path.starts_with("/orders/") => {
+                witness.order_goes_on(&models[shop], path["/orders/".len()..].parse().unwrap_or(0));
+            }
             (shop, "POST", "/prices/batch") => witness.price_is_written(&models[shop], &call.body),
             (shop, "POST", "/stock/batch") => witness.stock_is_written(&models[shop], &shops, &call.body, sent),
             (shop, "POST", "/products/batch") => {

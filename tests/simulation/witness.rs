@@ -67,8 +67,18 @@ impl Witness {
         let taken = body["currency"].as_str().unwrap_or("EUR");
         let name = order_name(text("number"), text("email"));
         let sold = shops.iter().flat_map(|shop| shop.orders.values()).find(|order| order.name() == name);
+        if let Some(order) = sold.filter(|order| order.is_waiting()) {
+            self.wrong.push(format!("order {}: taken by the ERP, and {} in the shop", order.name(), order.status));
+        }
         if let Some(order) = sold.filter(|order| order.currency != taken) {
             self.wrong.push(format!("order {}: {} {} taken for {taken}", order.number, order.total, order.currency));
+        }
+    }
+
+    /// What has failed in the shop is not made good by the ERP, nor what was ended before it was taken.
+    pub fn order_goes_on(&mut self, shop: &Model, id: u64) {
+        if let Some(order) = shop.orders.get(&id).filter(|order| order.is_waiting()) {
+            self.wrong.push(format!("order {}: {} in the shop, and written to", order.name(), order.status));
         }
     }
 
@@ -98,7 +108,7 @@ impl Witness {
             let Some(stock) = item["stock"].as_i64() else { continue };
             let sold = |shops: &[&Model], is_meant: &dyn Fn(&str) -> bool| -> i64 {
                 let orders = shops.iter().flat_map(|shop| shop.orders.values());
-                let meant = orders.filter(|order| order.closed != "cancelled" && is_meant(&order.name()));
+                let meant = orders.filter(|order| order.holds_goods() && is_meant(&order.name()));
                 let lines = meant.flat_map(|order| &order.lines).filter(|(sku, _, _)| *sku == product.sku);
                 lines.map(|(_, quantity, _)| *quantity).sum()
             };

@@ -1,7 +1,7 @@
 //! One seed's world: builds it, lets it live with trouble and crashes, calms it, checks it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     pin::Pin,
     sync::{
@@ -29,13 +29,13 @@ use vaiven::{
 
 use crate::{
     chance::Chance,
-    check::{Check, Reach},
+    check::{Check, Reach, shops_word},
     clock::SimClock,
     company::{Growth, flows, shelf},
     database::Database,
     gate::{Base, Gate},
     lag::LaggingStore,
-    life::{Life, Trade},
+    life::{Joins, Life, Trade},
     mood::{Mood, Trouble},
     saboteur::{Bug, SpoiltStore, SpoiltSystem, SpoiltWire},
     setting::Setting,
@@ -59,8 +59,9 @@ pub struct Outcome {
     pub trace: Vec<String>,
 }
 
-fn trade_grows(setting: Setting) -> bool {
-    matches!(setting, Setting::Joining | Setting::Currencies)
+/// Whether something is wanting in the configuration at first.
+fn grows(trade: Trade) -> bool {
+    trade.joins != Joins::Nothing || trade.setting == Setting::Currencies
 }
 
 fn words(fields: &Fields) -> String {
@@ -148,7 +149,7 @@ impl Stage {
     fn play(&self) -> Vec<String> {
         let mut life = Life::new(&self.wire, &self.clock, &self.chance, self.trade);
         for epoch in 0..=self.chance.below(3) {
-            if epoch > 0 && trade_grows(self.trade.setting) && self.chance.hits(300) {
+            if epoch > 0 && grows(self.trade) && self.chance.hits(300) {
                 self.grow();
             }
             self.wire.note(format!("start {epoch}"));
@@ -198,7 +199,7 @@ impl Stage {
                 wrong.push("the daemon does not come to rest".into());
             }
         }
-        if self.trade.setting == Setting::Odd && wrong.is_empty() {
+        if matches!(self.trade.setting, Setting::Odd | Setting::Altering) && wrong.is_empty() {
             wrong = self.despite(&mut life);
         }
         self.calm(&mut life);
@@ -251,6 +252,9 @@ impl Stage {
         self.wire.calm();
         self.wire.note("calm");
         life.mend(usize::MAX);
+        if self.trade.setting == Setting::Altering {
+            life.know_all_classes();
+        }
     }
 
     /// No more trouble, but what nobody can read is still there: it holds up nothing else.
@@ -263,15 +267,34 @@ impl Stage {
         life.restock();
         // What cannot be read is left in every pass.
         match self.settle(RunKind::Full, life) {
-            Ok(_) => self.compare(life, Reach::All, true),
+            Ok(_) => [self.compare(life, Reach::All, true), self.untold()].concat(),
             Err(why) => vec![why],
         }
+    }
+
+    /// Articles whose tax the shop has otherwise than it was sent, and nobody is told.
+    fn untold(&self) -> Vec<String> {
+        let taxes = |host: &str| -> BTreeMap<String, String> {
+            self.wire.with(host, |model| {
+                model.products.values().map(|product| (product.sku.clone(), product.tax.clone())).collect()
+            })
+        };
+        let (here, there) = (taxes("erp"), taxes("shop"));
+        let differ = here.iter().filter(|(sku, tax)| there.get(*sku).is_some_and(|stored| stored != shops_word(tax)));
+        let is_told = |sku: &str| {
+            let Some(record) = self.base.carry_out(self.store().record("product", sku)).unwrap() else { return false };
+            let states = vec![JobState::Parked, JobState::Dead];
+            let filter = JobFilter { record: Some(record), states, limit: 1, ..JobFilter::default() };
+            !self.base.carry_out(self.store().jobs(&filter)).unwrap().is_empty()
+        };
+        let untold = differ.filter(|(sku, _)| !is_told(sku));
+        untold.map(|(sku, tax)| format!("{sku}: the shop has not {tax}, and nobody is told")).collect()
     }
 
     /// What was wanting is added to the configuration.
     fn grow(&self) {
         *self.growth.lock().unwrap() = Growth::Grown;
-        if trade_grows(self.trade.setting) {
+        if grows(self.trade) {
             self.wire.note("the configuration grows");
         }
     }
