@@ -297,7 +297,8 @@ impl Engine {
     /// idea of what an entity has to prove (`proof:order=1001`) or of what is one (`review:customer=C-77`): they are all tried again, once. What still lacks it waits on.
     pub(super) async fn cure(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
         const LOOKUP: &str = "lookup:";
-        const CURED: [&str; 7] = [LOOKUP, "proof:", "qualifies:", "holds:", "differs:", "review:", FUSE];
+        const CURED: [&str; 9] =
+            [LOOKUP, "proof:", "qualifies:", "holds:", "differs:", "review:", "acceptance:", "article:", FUSE];
         const ROWS: u32 = 10_000;
         let parts = &self.parts;
         self.look_anew(&CURED).await?;

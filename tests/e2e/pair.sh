@@ -198,6 +198,7 @@ verdict "an order that the ERP cancels or pays back is so in the shop, once" bot
 verdict "half a cent of tax, rounded otherwise in the ERP, holds no order up" both_ways rounded
 verdict "both systems tell the same in the end" equal
 verdict "nothing is left to do in the end" quiet
+verdict "what is sold and not sent is offered in no other shop, odd orders arrive" python3 "$here/reserved.py" "$erp" "$binary" "$work/second"
 
 echo "took $((SECONDS / 60)) min $((SECONDS % 60)) s"
 echo "$passed passed, $failed failed"

@@ -159,3 +159,25 @@ async fn a_line_without_an_article_goes_as_text_or_holds_its_order_back() {
     assert_eq!((job.state, job.cause.as_deref()), (JobState::Parked, Some("article:order=1001")));
     assert!(job.error.unwrap().contains("lines[0]"));
 }
+
+#[tokio::test]
+async fn what_is_known_of_persons_and_becomes_empty_in_bulk_is_held() {
+    let numbered = |number: usize| {
+        let mut order = order("paid", true);
+        order["number"] = json!(number.to_string());
+        order
+    };
+    let stage = Stage::new(both_ways()).await;
+    for number in 0..8 {
+        stage.shop.put("order", &number.to_string(), &numbered(number));
+    }
+    assert!(stage.once().await.is_clean());
+    for number in 0..8 {
+        let mut emptied = numbered(number);
+        emptied["billing"] = json!({"country": "ES"});
+        stage.shop.put("order", &number.to_string(), &emptied);
+    }
+    stage.once().await;
+    assert_eq!(stage.tripped().await, ["emptied"], "a country alone is nobody's address");
+    assert!(stage.erp.rows("order").iter().all(|order| order["billing"]["name"] == "Ana Ruiz"));
+}

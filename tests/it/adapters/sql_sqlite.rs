@@ -141,6 +141,24 @@ async fn a_locked_database_is_transient() {
 }
 
 #[tokio::test]
+async fn a_write_that_the_adapter_refuses_is_told_with_its_reason_and_changes_nothing() {
+    let erp = erp().await;
+    let update = "[[entities.product.update.steps]]\n\
+        refuse = 'if body.price < before.price { \"no price of \" + key + \" goes down here\" }'\n";
+    let strict = adapter().replace("[entities.product.update]\n", update);
+    let system = erp.system(&strict);
+    let priced = |job: i64, price: u32| {
+        let mut update = write(job, Op::Update, "A", Some("1"), json!({ "name": "n", "price": price }));
+        update.before = json!({ "price": 2 });
+        update
+    };
+    let outcomes = system.write("product", vec![priced(1, 1), priced(2, 3)], &NoProgress).await;
+    let refused = outcomes[0].result.as_ref().unwrap_err();
+    assert_eq!((refused.class, refused.message.as_str()), (Class::Rejected, "no price of A goes down here"));
+    assert!(outcomes[1].result.is_ok());
+}
+
+#[tokio::test]
 async fn a_listing_that_lost_rows_is_never_a_success() {
     let erp = erp().await;
     let system = erp.system(&adapter());

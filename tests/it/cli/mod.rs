@@ -112,6 +112,16 @@ fn what_a_flow_says_of_stock_is_checked_at_its_place() {
 }
 
 #[test]
+fn what_a_flow_says_of_states_and_of_lines_without_an_article_is_checked_at_its_place() {
+    let sells = "\n[flows.sales]\nentities = [\"customer\", \"order\"]\nfrom = \"shop\"\nto = [\"exports\"]\n";
+    let says = "states = { customer = [\"paid\"], order = [\"payd\"] }\nwithout_article = { order = \"drop\" }\n";
+    let told = said(&(stock("{ buffer = 1 }") + sells + says), &["check", "--offline"], &[("K", "k")]);
+    for word in ["entity `customer` has no states", "unknown state `payd`", "unknown value `drop`"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+}
+
+#[test]
 fn orders_in_flight_need_a_flow_that_brings_them() {
     let wrong = "{ in_flight = true }";
     insta::assert_snapshot!(said(&stock(wrong), &["check", "--offline"], &[("K", "k")]));

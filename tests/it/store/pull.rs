@@ -1,5 +1,7 @@
 //! Pages: durable or never happened.
 
+use std::collections::BTreeSet;
+
 use vaiven::store::{Balance, Delivered, PageCommit, Rejection, ReplicaWrite, Sighting, StoreError};
 
 use super::backend::{Backend, LEASE, at, change, claim, done, identify, job, page, promises, pulled, replica};
@@ -10,6 +12,7 @@ promises! {
     what_a_delivery_wrote_since_the_comparison_is_not_written_over,
     what_a_page_has_stored_since_stays_when_a_delivery_ends,
     a_page_read_before_somebody_took_the_pull_over_is_not_stored,
+    articles_of_rejected_rows_are_known_unless_one_of_them_could_not_be_told,
 }
 
 async fn a_page_is_durable_or_never_happened(backend: Backend) {
@@ -159,4 +162,29 @@ async fn a_page_read_before_somebody_took_the_pull_over_is_not_stored(backend: B
     assert!(matches!(late, Err(StoreError::Overtaken)), "{late:?}");
     assert_eq!(two.cursor("erp", "product").await.unwrap().as_deref(), Some("3"));
     assert_eq!(two.replicas_of(&[record]).await.unwrap()[0].fields, super::backend::fields("third"));
+}
+
+async fn articles_of_rejected_rows_are_known_unless_one_of_them_could_not_be_told(backend: Backend) {
+    let store = &backend.store;
+    let row = |id: &str, articles: Option<&[&str]>| Rejection {
+        position: format!("row {id}"),
+        id: Some(id.into()),
+        field: None,
+        reason: "no number".into(),
+        cause: None,
+        articles: articles.map(|articles| articles.iter().map(|&sku| sku.to_owned()).collect()),
+    };
+    assert_eq!(store.unreadable_articles("erp", "product").await.unwrap(), Some(BTreeSet::new()));
+    let rejections = vec![row("1", Some(&["A \"x\"", "B"])), row("2", Some(&[]))];
+    store.commit_page(PageCommit { rejections, ..page(store, "erp").await }, at(0)).await.unwrap();
+    let known = BTreeSet::from(["A \"x\"".to_owned(), "B".to_owned()]);
+    assert_eq!(store.unreadable_articles("erp", "product").await.unwrap(), Some(known));
+    let told = store.rejections(None, 9).await.unwrap();
+    assert!(told.iter().any(|(_, _, one)| one.articles.as_ref().is_some_and(|articles| articles.len() == 2)));
+    let rejections = vec![row("3", None)];
+    store.commit_page(PageCommit { rejections, ..page(store, "erp").await }, at(1)).await.unwrap();
+    assert_eq!(store.unreadable_articles("erp", "product").await.unwrap(), None);
+    let cured = vec!["1".to_owned(), "3".to_owned()];
+    store.commit_page(PageCommit { cured, ..page(store, "erp").await }, at(2)).await.unwrap();
+    assert_eq!(store.unreadable_articles("erp", "product").await.unwrap(), Some(BTreeSet::new()));
 }
