@@ -53,8 +53,8 @@ impl fmt::Display for Class {
 }
 
 /// The name of what a parked job waits for: `lookup:tax=IGIC7`, `missing:product=SKU-9`, `proof:order=1001`,
-/// `qualifies:price.list=trade`,
-/// `review:customer=C-77`, `paused:product=SKU-9`, `fuse:product=SKU-9`, `system:erp`, `conflict`, `brake:run-12`.
+/// `qualifies:price.list=trade`, `review:customer=C-77`, `taken:product=SKU-9`, `paused:product=SKU-9`, `fuse:product=SKU-9`,
+/// `system:erp`, `conflict`, `brake:run-12`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cause(pub String);
@@ -163,6 +163,18 @@ impl Cause {
     #[must_use]
     pub fn paused(entity: &str, key: &str) -> Self {
         Self(format!("paused:{entity}={key}"))
+    }
+
+    /// An object of ours that has, at the target, a value which each object has for itself.
+    #[must_use]
+    pub fn taken(entity: &str, key: &str) -> Self {
+        Self(format!("taken:{entity}={key}"))
+    }
+
+    /// Whether a cause's text is an object of ours that has what is wanted.
+    #[must_use]
+    pub fn is_taken(cause: &str) -> bool {
+        cause.starts_with("taken:")
     }
 
     /// A system that does not answer or refuses our credentials.

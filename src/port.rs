@@ -178,8 +178,15 @@ pub struct Write {
     /// Canonical fields for whose sake the object is written: they are neither what the target stores nor what it was sent.
     /// Empty for a delete.
     pub changed: BTreeSet<String>,
-    /// Parts of the object the target already has: list name to part key to the target's id of it.
+    /// Children of the object that the target already has: list name to key to the target's id. By the key that is wanted,
+    /// whatever the target still calls it.
     pub parts: BTreeMap<String, BTreeMap<String, String>>,
+    /// The same by the key that the target has now.
+    pub held: BTreeMap<String, BTreeMap<String, String>>,
+    /// Ids of children that the target is not to have any more, by list.
+    pub dropped: BTreeMap<String, Vec<String>>,
+    /// Ids of children that stay and hold a unique value which another child of the object is to have, by list.
+    pub yielding: BTreeMap<String, Vec<String>>,
     /// Captures of steps already done by an earlier attempt.
     pub done: Captures,
     /// For a create of several steps whose first answer was lost: the object that the lookup found. The first step counts

@@ -59,6 +59,10 @@ pub fn cure(cause: &str, system: &str) -> Option<String> {
             let entity = name.split('.').next().unwrap_or(name);
             Some(format!("goes on by itself when {system} has it; why it has not: vaiven explain {entity} {value}"))
         }
+        "taken" => Some(format!(
+            "goes on by itself when {name} {value} has another one at {system}; or give one of the two another value: \
+             vaiven explain {name} {value}"
+        )),
         "orders" => Some(format!(
             "goes on by itself when every order of {name} can be read; what stands in the way: vaiven status, vaiven jobs list"
         )),

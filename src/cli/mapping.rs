@@ -164,11 +164,12 @@ fn round_trip(mapping: &Mapping, case: &Case, one_way: &[String]) -> anyhow::Res
     }
     let needs = mapping.needs(&first.fields);
     let mut known = numbers.externals();
-    for (list, key) in &needs.parts {
+    for (list, key) in needs.parts.iter().chain(&needs.own) {
         let own = first.parts.get(list.rsplit('.').next().unwrap_or_default()).and_then(|parts| parts.get(key));
-        let id = own.cloned().unwrap_or_else(|| format!("id-of-{key}"));
+        let id = own.cloned().flatten().unwrap_or_else(|| format!("id-of-{key}"));
         known.parts.insert((list.clone(), key.clone()), id);
     }
+    known.own.clone_from(&known.parts);
     let body = mapping.push(&first.fields, None, &known)?;
     if mapping.writes().is_empty() {
         return Ok(());

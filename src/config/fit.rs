@@ -98,6 +98,34 @@ fn target(flow: &Flow, target: &str, entity: &str, facts: &Facts, place: &Place)
     Ok(())
 }
 
+/// Mappings that keep what others have put into a target's lists, against whether the target can be looked at.
+pub fn looks(
+    flows: &[Flow],
+    sections: &indexmap::IndexMap<Spanned<String>, FlowSection>,
+    mappings: &BTreeMap<(String, String), Arc<dyn Translate>>,
+    opened: &Opened,
+    layers: &Layers,
+) -> Result<(), LoadError> {
+    let mut problems = Vec::new();
+    for flow in flows {
+        for entity in sections.get(flow.name.as_str()).into_iter().flat_map(|section| &section.entities) {
+            for target in &flow.to {
+                let name = entity.get_ref();
+                let looks = mappings.get(&(target.clone(), name.clone())).is_some_and(|mapping| mapping.looks(None));
+                let Some((adapter, endpoint)) = opened.get(target).filter(|_| looks) else { continue };
+                if endpoint.facts(name).is_none_or(|facts| !facts.update || facts.read) {
+                    continue;
+                }
+                let problem =
+                    format!("the mapping of `{name}` at {target} keeps what is `beside`, which has to be read first");
+                let help = format!("add [entities.{name}.read] to adapters/{adapter}.toml");
+                problems.push(LoadError::new(&layers.place(&entity.span()), problem).help(help));
+            }
+        }
+    }
+    LoadError::collect(problems.into_iter().map(Err::<(), _>)).map(|_| ())
+}
+
 /// What flows say of stock, against what the mappings read and where orders go.
 pub fn stock(
     flows: &[Flow],

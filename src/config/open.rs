@@ -150,6 +150,7 @@ impl Config {
         };
         let cautions = fit::qualified(&flows, &self.sections.flows, &mappings, &self.layers);
         problems.extend(fit::stock(&flows, &self.sections.flows, &mappings, &self.layers).err());
+        problems.extend(fit::looks(&flows, &self.sections.flows, &mappings, &opened, &self.layers).err());
         problems.extend(fit::guests(&flows, &self.sections.flows, &self.layers).err());
         problems.extend(fit::circle(&flows, &self.sections.flows, &self.layers).err());
         let owners = Owners {

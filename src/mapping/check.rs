@@ -153,7 +153,8 @@ impl Ids {
             }
         }
         for (list, ids) in pulled.parts {
-            self.parts.extend(ids.into_iter().map(|(key, id)| ((list.clone(), key), id)));
+            let ids = ids.into_iter().filter_map(|(key, id)| Some(((list.clone(), key), id?)));
+            self.parts.extend(ids);
         }
         match whole {
             Value::Object(fields) => fields,
@@ -181,12 +182,13 @@ impl Ids {
             known.records.insert(place.clone(), text.clone());
             known.keys.insert(place, text);
         }
-        for (list, key) in needs.parts {
+        for (list, key) in needs.parts.iter().chain(&needs.own).cloned() {
             let short = list.rsplit('.').next().unwrap_or_default().to_owned();
             let next = (self.parts.len() + 1).to_string();
             let id = self.parts.entry((short, key.clone())).or_insert(next).clone();
             known.parts.insert((list, key), id);
         }
+        known.own.clone_from(&known.parts);
         known
     }
 }

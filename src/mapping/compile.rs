@@ -9,9 +9,9 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
 use super::{
-    file::{As, By, FieldRule, From, Localized, MappingFile, RuleTable},
+    file::{self, As, By, FieldRule, From, Localized, MappingFile, RuleTable},
     lookup::{Lookup, Tables},
-    rule::{Convert, Each, Item, Rule, Source},
+    rule::{Beside, Convert, Each, Item, Rule, Source},
 };
 use crate::{
     expr::{Expr, Known, Path, SETTINGS, Scope, Template, text_of},
@@ -122,6 +122,10 @@ impl<'a> Compiler<'a> {
                 Source::Row | Source::Languages(_) => None,
             },
         };
+        let beside = table.beside.as_ref().map(|beside| self.beside(beside)).transpose()?;
+        if beside.is_some() && (level != Level::Top || target.is_none()) {
+            return Err(wrong("`beside` is for a list that is sent as a member of the object itself"));
+        }
         let convert = self.convert(name, table, place, spec, &source, level)?;
         let zone = table.zone.as_ref().map(|zone| {
             time::zone(zone.get_ref())
@@ -184,9 +188,22 @@ impl<'a> Compiler<'a> {
             precision: table.precision,
             optional: table.optional,
             clear: table.clear.unwrap_or(true),
+            beside,
             reads,
             writes,
             depends,
+        })
+    }
+
+    fn beside(&self, beside: &file::Beside) -> Result<Beside, LoadError> {
+        let known = self.known(&["item"]);
+        let expr = |text: &Spanned<String>| Expr::compile(text.get_ref(), &self.place(text), &known);
+        let path = |text: &Spanned<String>| self.path(text.get_ref(), &self.place(text));
+        Ok(Beside {
+            keep: expr(&beside.keep)?,
+            from: beside.from.as_ref().map(path).transpose()?,
+            send: beside.send.as_ref().map(expr).transpose()?,
+            by: beside.by.as_ref().map(path).transpose()?,
         })
     }
 

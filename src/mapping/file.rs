@@ -83,6 +83,8 @@ pub struct RuleTable {
     /// Entity and list (`product.variants`) that the value is the id of a part in; the canonical value is the part's key.
     #[schemars(with = "Option<String>")]
     pub part: Option<Spanned<String>>,
+    /// Of a list that the target replaces as a whole: which of its items are not this field's.
+    pub beside: Option<Beside>,
     /// Values that mean absent.
     #[serde(default)]
     #[schemars(with = "Vec<serde_json::Value>")]
@@ -110,6 +112,24 @@ pub struct RuleTable {
     /// Rules of the members of an object (or of an item).
     #[schemars(with = "Option<IndexMap<String, FieldRule>>")]
     pub fields: Option<IndexMap<String, Spanned<FieldRule>>>,
+}
+
+/// Items of a target's list that others have put there: they are sent again as they are.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Beside {
+    /// Expression on `item` (an item of the list as the target shows it): whether it is not this field's and stays.
+    #[schemars(with = "String")]
+    pub keep: Spanned<String>,
+    /// Where the target shows the list, if not where it is sent.
+    #[schemars(with = "Option<String>")]
+    pub from: Option<Spanned<String>>,
+    /// Expression on `item`: what is sent of one that stays, if not itself.
+    #[schemars(with = "Option<String>")]
+    pub send: Option<Spanned<String>>,
+    /// Path in an item: what is sent takes over the members of the target's item of the same value, its id among them.
+    #[schemars(with = "Option<String>")]
+    pub by: Option<Spanned<String>>,
 }
 
 /// A path, or a path for each language.

@@ -43,14 +43,20 @@ pub struct PulledRef {
     pub by: RefBy,
 }
 
+/// A system's ids of an object's children: list name (`variants`) to item key (SKU) to id; no id where the system shows the
+/// item without one. A list that is not shown is not named.
+pub type Children = BTreeMap<String, BTreeMap<String, Option<String>>>;
+
+/// Ids of children at one target: (entity and list, key) to id.
+pub type ChildIds = BTreeMap<(String, String), String>;
+
 /// A row in canonical form.
 #[derive(Clone, Debug, Default)]
 pub struct Pulled {
     pub key: String,
     pub fields: Fields,
     pub refs: Vec<PulledRef>,
-    /// The system's ids of parts: list name (`variants`) to part key (SKU) to id.
-    pub parts: BTreeMap<String, BTreeMap<String, String>>,
+    pub parts: Children,
 }
 
 /// What the engine must know before an object can be pushed.
@@ -58,8 +64,10 @@ pub struct Pulled {
 pub struct Needs {
     /// (entity, record number)
     pub records: BTreeSet<(String, i64)>,
-    /// (entity and list, part key): (`product.variants`, `SKU-1`)
+    /// Children of other objects, by (entity and list, key): (`product.variants`, `SKU-1`)
     pub parts: BTreeSet<(String, String)>,
+    /// The object's own children, likewise.
+    pub own: BTreeSet<(String, String)>,
 }
 
 /// Answers to [`Needs`] for one target.
@@ -67,8 +75,14 @@ pub struct Needs {
 pub struct Externals {
     /// (entity, record number) to the target's id.
     pub records: BTreeMap<(String, i64), String>,
-    /// (entity and list, part key) to the target's id of the part.
-    pub parts: BTreeMap<(String, String), String>,
+    /// Children that objects refer to.
+    pub parts: ChildIds,
+    /// Children of which there are several: which is meant cannot be told.
+    pub unclear: BTreeSet<(String, String)>,
+    /// Children of the object that is pushed: the same key means another one in every object.
+    pub own: ChildIds,
+    /// The object as the target shows it right now, where [`Translate::looks`] asks for it.
+    pub there: Option<Value>,
     /// (entity, record number) to the canonical key, for messages and for targets that refer by key.
     pub keys: BTreeMap<(String, i64), String>,
 }
@@ -113,6 +127,12 @@ pub trait Translate: Send + Sync {
 
     /// What must be known of the target before `wanted` can be pushed.
     fn needs(&self, wanted: &Fields) -> Needs;
+
+    /// Whether a push of these fields (or of all) is made of what the target holds at that moment as well: its object has to
+    /// be read first.
+    fn looks(&self, _only: Option<&BTreeSet<String>>) -> bool {
+        false
+    }
 
     /// Canonical object to the target's shape; with `only`, just what depends on those canonical fields.
     ///

@@ -1,14 +1,11 @@
 //! From a system's row to canonical fields.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde_json::{Map, Value};
 
 use super::{
-    Fields, PulledRef, RefBy,
+    Children, Fields, PulledRef, RefBy,
     file::By,
     rule::{Convert, Each, Item, Rule, Source},
 };
@@ -24,7 +21,7 @@ pub(super) struct Pull<'a> {
     pub scope: &'a Scope<'a>,
     /// References; until the fields are in order, each stands in them by its number here.
     pub refs: Vec<(String, RefBy)>,
-    pub parts: BTreeMap<String, BTreeMap<String, String>>,
+    pub parts: Children,
     /// Of items, only this member.
     pub only: Option<&'a str>,
 }
@@ -165,6 +162,10 @@ impl Pull<'_> {
         field: &dyn Fn() -> String,
     ) -> Result<Vec<Value>, Failure> {
         let mut list = Vec::with_capacity(items.len());
+        if each.part.is_some() {
+            // A list that is shown empty says that there are none.
+            self.parts.entry(rule.name.clone()).or_default();
+        }
         for (index, item) in items.iter().enumerate() {
             let at = || format!("{}[{index}]", field());
             let value = match &each.item {
@@ -185,10 +186,14 @@ impl Pull<'_> {
                 Item::Object(rules) => Some(Value::Object(self.fields(rules, item, &at())?)),
             };
             let Some(value) = value.filter(|value| !model::empty(value)) else { continue };
-            if let (Some(path), Some((key, _))) = (&each.id, &each.part) {
+            if let (Some(path), Some((key, _))) = (&each.id, &each.part)
+                && let Some(key) = value.get(key).and_then(text_of)
+            {
                 let id = path.get(item).ok().and_then(text_of).filter(|id| !id.is_empty());
-                if let (Some(id), Some(key)) = (id, value.get(key).and_then(text_of)) {
-                    self.parts.entry(rule.name.clone()).or_default().insert(key, id);
+                let ids = self.parts.entry(rule.name.clone()).or_default();
+                // Of two items of one key the one with an id stands for both.
+                if id.is_some() || !ids.contains_key(&key) {
+                    ids.insert(key, id);
                 }
             }
             list.push(value);
@@ -228,7 +233,7 @@ impl Pull<'_> {
 /// What a row holds besides its fields.
 pub(super) struct Found {
     pub refs: Vec<PulledRef>,
-    pub parts: BTreeMap<String, BTreeMap<String, String>>,
+    pub parts: Children,
 }
 
 fn place_refs(

@@ -8,11 +8,11 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    Externals, Needs,
+    ChildIds, Externals, Needs,
     compile::shaped,
     file::By,
     pull::rejected,
-    rule::{Convert, Each, Item, Rule, Source},
+    rule::{Beside, Convert, Each, Item, Rule, Source},
 };
 use crate::{
     expr::{Answers, Path, Scope, text_of},
@@ -162,7 +162,7 @@ impl Push<'_> {
             let mut object = Map::new();
             // The target's id of an item it already has.
             let id = match (&each.part, &named) {
-                (Some((_, part)), Some(key)) => self.known.parts.get(&(part.clone(), key.clone())),
+                (Some((_, part)), Some(key)) => self.known.own.get(&(part.clone(), key.clone())),
                 _ => None,
             };
             if let (Some(path), Some(id)) = (&each.id, id) {
@@ -213,8 +213,9 @@ impl Push<'_> {
             }
             Convert::Part(list) => {
                 let key = text_of(value).unwrap_or_default();
-                let found = self.known.parts.get(&(list.clone(), key.clone()));
-                found.map(|id| Value::from(id.as_str())).ok_or_else(|| missing(list, &key))
+                let place = (list.clone(), key);
+                let found = self.known.own.get(&place).or_else(|| self.known.parts.get(&place));
+                found.map(|id| Value::from(id.as_str())).ok_or_else(|| self.missing_child(&place.0, &place.1))
             }
             _ => Ok(value.clone()),
         }
@@ -223,10 +224,62 @@ impl Push<'_> {
     fn send(&self, rule: &Rule, value: Value, out: &mut Map<String, Value>) -> Result<(), Failure> {
         let value =
             if value.is_null() { value } else { shaped(value, rule.form).map_err(|problem| unfit(rule, problem))? };
-        match &rule.target {
-            Some(path) => put(rule, path, value, out),
-            None => Ok(()),
+        self.aimed(rule, value, out)
+    }
+
+    fn aimed(&self, rule: &Rule, value: Value, out: &mut Map<String, Value>) -> Result<(), Failure> {
+        let Some(path) = &rule.target else { return Ok(()) };
+        let value = match (&rule.beside, &self.known.there) {
+            (Some(beside), Some(there)) => self.joined(beside, path, value, there)?,
+            _ => value,
+        };
+        put(rule, path, value, out)
+    }
+
+    /// What is sent of a list that the target replaces as a whole: its items that are not ours stay as and where they are, ours
+    /// take over what they do not name of those they are.
+    fn joined(&self, beside: &Beside, path: &Path, ours: Value, there: &Value) -> Result<Value, Failure> {
+        let mut ours = match ours {
+            Value::Array(items) => items,
+            Value::Null => Vec::new(),
+            other => return Ok(other),
+        };
+        let there = beside
+            .from
+            .as_ref()
+            .unwrap_or(path)
+            .get(there)
+            .ok()
+            .and_then(Value::as_array)
+            .map_or(&[][..], Vec::as_slice);
+        let mut list = Vec::with_capacity(there.len() + ours.len());
+        for item in there {
+            let name = |item: &Value| beside.by.as_ref().and_then(|by| text_of(by.get(item).ok()?));
+            let own = name(item).and_then(|name_there| {
+                let place = ours.iter().position(|own| name(own).as_ref() == Some(&name_there))?;
+                Some(ours.remove(place))
+            });
+            match (own, item) {
+                (Some(Value::Object(own)), Value::Object(item)) => {
+                    let mut whole = item.clone();
+                    whole.extend(own);
+                    list.push(Value::Object(whole));
+                }
+                (Some(own), _) => list.push(own),
+                (None, item) => {
+                    let scope = self.scope.child().with("item", item);
+                    let refused = |error: crate::expr::ExprError| rejected(error.to_string());
+                    if beside.keep.eval_bool(&scope).map_err(refused)? {
+                        list.push(match &beside.send {
+                            Some(send) => send.eval(&scope).map_err(refused)?,
+                            None => item.clone(),
+                        });
+                    }
+                }
+            }
         }
+        list.append(&mut ours);
+        Ok(Value::Array(list))
     }
 
     /// What tells the target that the field has no value any more.
@@ -239,10 +292,7 @@ impl Push<'_> {
             (None, Some(Kind::List)) => Value::Array(Vec::new()),
             _ => Value::Null,
         };
-        match &rule.target {
-            Some(path) => put(rule, path, nothing, out),
-            None => Ok(()),
-        }
+        self.aimed(rule, nothing, out)
     }
 
     /// An expression that failed because the target lacks a record waits for it; any other is refused.
@@ -253,9 +303,17 @@ impl Push<'_> {
                 let key = self.known.keys.get(&(entity.clone(), record));
                 missing_record(&entity, record, key)
             }
-            Some(Question::Part(list, key)) => missing(&list, &key),
+            Some(Question::Part(list, key)) => self.missing_child(&list, &key),
             None => rejected(error.to_string()),
         }
+    }
+
+    fn missing_child(&self, list: &str, key: &str) -> Failure {
+        let mut failure = missing(list, key);
+        if self.known.unclear.contains(&(list.to_owned(), key.to_owned())) {
+            failure.message = format!("several objects of the target have {list} {key}: which is meant cannot be told");
+        }
+        failure
     }
 }
 
@@ -300,7 +358,8 @@ fn identifier(id: &str) -> Value {
 /// What expressions ask while they run, answered from what is known.
 pub(super) struct Asked {
     records: BTreeMap<(String, i64), String>,
-    parts: BTreeMap<(String, String), String>,
+    parts: ChildIds,
+    own: ChildIds,
     open: Mutex<Vec<Question>>,
 }
 
@@ -312,7 +371,12 @@ enum Question {
 
 impl Asked {
     pub(super) fn new(known: &Externals) -> Self {
-        Self { records: known.records.clone(), parts: known.parts.clone(), open: Mutex::default() }
+        Self {
+            records: known.records.clone(),
+            parts: known.parts.clone(),
+            own: known.own.clone(),
+            open: Mutex::default(),
+        }
     }
 
     fn first(&self) -> Option<Question> {
@@ -334,7 +398,8 @@ impl Answers for Asked {
     }
 
     fn part_id(&self, list: &str, key: &str) -> Option<String> {
-        let answer = self.parts.get(&(list.to_owned(), key.to_owned())).cloned();
+        let place = (list.to_owned(), key.to_owned());
+        let answer = self.own.get(&place).or_else(|| self.parts.get(&place)).cloned();
         self.noted(answer, || Question::Part(list.to_owned(), key.to_owned()))
     }
 }
@@ -347,7 +412,7 @@ pub(super) fn needs(spec: &EntitySpec, wanted: &Map<String, Value>, own_parts: b
         collect(field, value, &mut needs);
         let (true, Some(key), Value::Array(items)) = (own_parts, &field.key, value) else { continue };
         let keys = items.iter().filter_map(|item| item.get(key)).filter_map(text_of);
-        needs.parts.extend(keys.map(|key| (format!("{}.{name}", spec.entity), key)));
+        needs.own.extend(keys.map(|key| (format!("{}.{name}", spec.entity), key)));
     }
     needs
 }

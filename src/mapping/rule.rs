@@ -41,10 +41,20 @@ pub(super) struct Rule {
     pub precision: Option<u32>,
     pub optional: bool,
     pub clear: bool,
+    pub beside: Option<Beside>,
     pub reads: bool,
     pub writes: bool,
     /// Canonical fields that what is sent depends on; nothing: on all.
     pub depends: Option<BTreeSet<String>>,
+}
+
+/// Items of the target's list that are not this field's.
+#[derive(Debug)]
+pub(super) struct Beside {
+    pub keep: Expr,
+    pub from: Option<Path>,
+    pub send: Option<Expr>,
+    pub by: Option<Path>,
 }
 
 /// Where a value is in a row.

@@ -220,12 +220,15 @@ fn items_have_rules_of_their_own_and_their_ids_are_remembered() {
             { "sku": "A", "name": { "es": "Roja" }, "barcode": "P-A", "weight": "1.5" }, { "sku": "B", "barcode": "P-B" }
         ] })
     );
-    assert_eq!(pulled.parts["variants"], BTreeMap::from([("A".into(), "10".into()), ("B".into(), "11".into())]));
+    assert_eq!(
+        pulled.parts["variants"],
+        BTreeMap::from([("A".into(), Some("10".into())), ("B".into(), Some("11".into()))])
+    );
 
     let wanted = json!({ "sku": "P", "variants": [{ "sku": "A", "weight": "2" }, { "sku": "C" }] });
     let part = |key: &str| ("product.variants".to_owned(), key.to_owned());
-    assert_eq!(product.needs(&object(&wanted)).parts, BTreeSet::from([part("A"), part("C")]));
-    let known = Externals { parts: BTreeMap::from([(part("A"), "10".to_owned())]), ..Externals::default() };
+    assert_eq!(product.needs(&object(&wanted)).own, BTreeSet::from([part("A"), part("C")]));
+    let known = Externals { own: BTreeMap::from([(part("A"), "10".to_owned())]), ..Externals::default() };
     let only = BTreeSet::from(["variants".to_owned()]);
     assert_eq!(
         product.push(&object(&wanted), Some(&only), &known).unwrap(),
@@ -546,4 +549,51 @@ fn a_state_that_its_lookup_does_not_know_is_kept_and_not_sent() {
     assert_eq!(pull(&order, &json!({"no": "1", "state": "wc-packing"}))["status"], "wc-packing");
     assert_eq!(push(&order, &json!({"number": "1", "status": "paid"}))["state"], "processing");
     assert_eq!(push(&order, &json!({"number": "1", "status": "wc-packing"})).get("state"), None);
+}
+
+#[test]
+fn what_others_have_put_beside_ours_stays_as_and_where_it_is() {
+    let product = mapping(
+        "product",
+        "key = 'sku'\n[fields]\nsku = 'sku'\n[fields.options]\npull = 'row.attributes.filter(|a| a.variation).map(|a| a.name)'\n\
+         push_to = 'attributes'\npush = '(value ?? []).map(|name| #{ name: name, variation: true })'\n\
+         beside = { keep = '!item.variation', by = 'name' }\n",
+    );
+    let there = json!({ "attributes": [
+        { "id": 3, "name": "Size", "variation": true, "visible": false },
+        { "id": 0, "name": "Material", "variation": false },
+        { "id": 9, "name": "Cut", "variation": true },
+    ] });
+    let known = Externals { there: Some(there), ..Externals::default() };
+    let only = BTreeSet::from(["options".to_owned()]);
+    assert!(product.looks(Some(&only)) && !product.looks(Some(&BTreeSet::from(["sku".to_owned()]))));
+    let wanted = object(&json!({ "sku": "P", "options": ["Colour", "Size"] }));
+    let size = json!({ "id": 3, "name": "Size", "variation": true, "visible": false });
+    let material = json!({ "id": 0, "name": "Material", "variation": false });
+    assert_eq!(
+        product.push(&wanted, Some(&only), &known).unwrap(),
+        json!({ "attributes": [size, material, { "name": "Colour", "variation": true }] }),
+        "what is ours and not wanted any more goes"
+    );
+    let none = object(&json!({ "sku": "P" }));
+    assert_eq!(product.push(&none, Some(&only), &known).unwrap(), json!({ "attributes": [material] }));
+    assert_eq!(
+        product.push(&wanted, None, &Externals::default()).unwrap()["attributes"].as_array().unwrap().len(),
+        2,
+        "nothing is there before it is made"
+    );
+}
+
+#[test]
+fn what_stays_beside_is_sent_in_the_form_that_the_target_takes() {
+    let product = mapping(
+        "product",
+        "key = 'sku'\n[fields]\nsku = 'sku'\ntags = { pull = 'row.labels.filter(|l| l.ours).map(|l| l.id)', push_to = 'labelIds', \
+         push = 'value', beside = { from = 'labels', keep = '!item.ours', send = 'item.id' } }\n",
+    );
+    let there = json!({ "labels": [{ "id": "1", "ours": true }, { "id": "2", "ours": false }] });
+    let known = Externals { there: Some(there), ..Externals::default() };
+    let only = BTreeSet::from(["tags".to_owned()]);
+    let body = product.push(&object(&json!({ "sku": "P", "tags": ["7"] })), Some(&only), &known).unwrap();
+    assert_eq!(body, json!({ "labelIds": ["2", "7"] }));
 }

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    Externals, Fields, Needs, Pulled, Translate,
+    Children, Externals, Fields, Needs, Pulled, Translate,
     compile::Compiler,
     file::MappingFile,
     lookup::Tables,
@@ -197,7 +197,7 @@ impl Translate for Mapping {
     fn pull(&self, row: &Value) -> Result<Pulled, Failure> {
         let key = self.key_of(row)?;
         let scope = self.settings.child().with("root", row);
-        let mut pull = Pull { scope: &scope, refs: Vec::new(), parts: BTreeMap::new(), only: None };
+        let mut pull = Pull { scope: &scope, refs: Vec::new(), parts: Children::new(), only: None };
         let mut fields = pull.fields(&self.rules, row, "")?;
         let found = pull.finish(&self.spec, &mut fields)?;
         Ok(Pulled { key, fields, refs: found.refs, parts: found.parts })
@@ -241,6 +241,11 @@ impl Translate for Mapping {
         needs(&self.spec, wanted, self.own_parts)
     }
 
+    fn looks(&self, only: Option<&BTreeSet<String>>) -> bool {
+        let mut beside = self.rules.iter().filter(|rule| rule.writes && rule.beside.is_some());
+        beside.any(|rule| only.is_none_or(|changed| rule.depends_on(changed)))
+    }
+
     fn push(&self, wanted: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure> {
         if !self.asks {
             return self.pushed(wanted, only, known, None);
@@ -272,7 +277,7 @@ fn version(
 ) -> u64 {
     let mut hasher = blake3::Hasher::new();
     // Counts up when the same mapping makes something else of a row.
-    hasher.update(b"mapping 1\0").update(file.text.as_bytes()).update(b"\0");
+    hasher.update(b"mapping 2\0").update(file.text.as_bytes()).update(b"\0");
     let as_json = |value: serde_json::Result<Value>| value.unwrap_or_default();
     canonical::hash_into(&as_json(serde_json::to_value(spec)), &mut hasher);
     canonical::hash_into(&Value::Object(settings.clone()), &mut hasher);

@@ -80,6 +80,9 @@ pub struct FieldSpec {
     /// For a text: what two spellings of it have in common, where records are matched by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compare: Option<Compare>,
+    /// For a text: most systems have each value once only. What a target refuses is then looked for among its other objects.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unique: bool,
     /// For `choice`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<String>,

@@ -12,10 +12,10 @@ use rust_decimal::Decimal;
 use serde_json::Value;
 
 use super::{
-    Approval, Attempt, Backlog, Balance, Candidate, Change, ChangeOp, Claim, Conflict, DeliverSummary, Delivered,
-    Difference, Held, Identified, Intent, Job, JobFilter, Lease, Link, LinkState, Linked, Merged, NewJob, Numbers,
-    Order, PageCommit, Pending, RecordId, RefWanted, Rejection, Replica, Result, Ruled, Run, RunKind, Settlement,
-    Sighted, Sighting, Standing, Store, Ties, names::Names, sql::Pool, statistics::Growth,
+    Approval, Attempt, Backlog, Balance, Candidate, Change, ChangeOp, Child, Claim, Conflict, DeliverSummary,
+    Delivered, Difference, Held, Identified, Intent, Job, JobFilter, Lease, Link, LinkState, Linked, Merged, NewJob,
+    Numbers, Order, PageCommit, Pending, RecordId, RefWanted, Rejection, Replica, Result, Ruled, Run, RunKind,
+    Settlement, Sighted, Sighting, Standing, Store, Ties, names::Names, sql::Pool, statistics::Growth,
 };
 use crate::mapping::Fields;
 
@@ -222,6 +222,10 @@ impl Store for Database {
         self.holders(system, entity, record, known, ids).await
     }
 
+    async fn holding(&self, system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>> {
+        self.holding(system, entity, texts).await
+    }
+
     async fn externals(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>> {
         self.externals(system, records).await
     }
@@ -230,16 +234,12 @@ impl Store for Database {
         &self,
         system: &str,
         wanted: &[(String, String)],
-    ) -> Result<BTreeMap<(String, String), (String, RecordId)>> {
+    ) -> Result<BTreeMap<(String, String), Vec<(String, RecordId)>>> {
         self.parts(system, wanted).await
     }
 
-    async fn parts_of(
-        &self,
-        system: &str,
-        records: &[RecordId],
-    ) -> Result<BTreeMap<RecordId, BTreeMap<String, BTreeMap<String, String>>>> {
-        self.parts_of(system, records).await
+    async fn children_of(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>> {
+        self.children_of(records).await
     }
 
     async fn deliver(

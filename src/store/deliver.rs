@@ -70,7 +70,7 @@ impl Database {
             now,
         };
         let learnt: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.replica.as_ref()).collect();
-        replicas.prepare(&learnt).await?;
+        replicas.prepare(&learnt, &[]).await?;
         let waits = self.waits(&outcomes).await?;
         let awaited = Awaited::of(&outcomes);
         let mut tx = self.pool.begin("deliver").await?;
@@ -98,7 +98,7 @@ impl Database {
 
         let writes = caught_up(&mut tx, &replicas, &held).await?;
         let writes: Vec<&ReplicaWrite> = writes.iter().map(AsRef::as_ref).collect();
-        replicas.write(&mut tx, &writes, Writer::Delivery).await?;
+        let kept = replicas.write(&mut tx, &writes, Writer::Delivery).await?;
         let differs: Vec<_> = held.iter().flat_map(|outcome| outcome.differs.iter().cloned()).collect();
         mark_differences(&mut tx, &replicas, &differs).await?;
         let ids: Vec<&str> = writes.iter().map(|write| &*write.id).collect();
@@ -109,10 +109,11 @@ impl Database {
             .collect();
         replicas.log(&mut tx, &changes).await?;
         append_attempts(&mut tx, &held).await?;
-        let there: Vec<_> = writes.into_iter().filter(|write| !write.gone).collect();
+        let (gone, there): (Vec<_>, Vec<_>) = writes.into_iter().partition(|write| write.gone);
+        let gone: Vec<_> = gone.into_iter().map(|write| write.record).collect();
         let quiet = held.iter().filter(|one| one.replica.is_none() && matches!(one.verdict, Verdict::Done { .. }));
         let quiet: Vec<_> = quiet.map(|one| one.job).collect();
-        let mut woken = wake(&mut tx, &replicas, &there, &quiet).await?;
+        let mut woken = wake(&mut tx, &replicas, &there, &kept.children, &quiet, &gone).await?;
         if !waits.is_empty() {
             woken += wake_early(&mut tx, &replicas, &waits).await?;
         }
@@ -274,9 +275,9 @@ async fn wake_early(tx: &mut Tx, replicas: &Replicas<'_>, waits: &[(i64, String,
     const THERE: &str = "SELECT j.key FROM json_each($1) j CROSS JOIN record k CROSS JOIN replica r \
         WHERE k.entity = CAST(j.value->>0 AS BIGINT) AND k.key = j.value->>1 \
           AND r.record = coalesce(k.same, k.id) AND r.system = $2 AND r.gone_at IS NULL \
-        UNION SELECT j.key FROM json_each($1) j CROSS JOIN part p CROSS JOIN replica r \
-        WHERE p.system = $2 AND p.list = CAST(j.value->>0 AS BIGINT) AND p.key = j.value->>1 \
-          AND r.record = p.record AND r.system = $2 AND r.gone_at IS NULL \
+        UNION SELECT j.key FROM json_each($1) j CROSS JOIN child c CROSS JOIN replica r \
+        WHERE c.system = $2 AND c.list = CAST(j.value->>0 AS BIGINT) AND c.key = j.value->>1 \
+          AND r.record = c.record AND r.system = $2 AND r.gone_at IS NULL GROUP BY j.key HAVING count(*) = 1 \
         UNION SELECT j.key FROM json_each($3) j CROSS JOIN record k CROSS JOIN replica r \
         WHERE k.id = CAST(j.value->>0 AS BIGINT) \
           AND r.record = coalesce(k.same, k.id) AND r.system = $2 AND r.gone_at IS NULL";

@@ -281,7 +281,7 @@ impl Database {
             "INSERT INTO record (entity, key) SELECT entity, $2 FROM record WHERE id = $1 RETURNING id";
         const FORGET: [&str; 5] = [
             "DELETE FROM replica WHERE record = $1 AND system = $2",
-            "DELETE FROM part WHERE record = $1 AND system = $2",
+            "DELETE FROM child WHERE record = $1 AND system = $2",
             "DELETE FROM match_value WHERE record = $1 AND system = $2",
             "DELETE FROM link WHERE record = $1 AND system = $2",
             "DELETE FROM conflict WHERE record = $1 AND system = $2",
@@ -366,7 +366,7 @@ async fn move_objects(tx: &mut Tx, from: RecordId, to: RecordId, systems: &str) 
             )
         };
     }
-    for sql in [moved!("replica", ", print = NULL"), moved!("part", ""), moved!("match_value", "")] {
+    for sql in [moved!("replica", ", print = NULL"), moved!("child", ""), moved!("match_value", "")] {
         tx.execute("move objects", sql, args![systems, from, to]).await?;
     }
     Ok(())
@@ -387,7 +387,7 @@ async fn wake_for(tx: &mut Tx, one: RecordId, other: RecordId, now: DateTime<Utc
         WHERE state = 2 AND cause IN ( \
             SELECT $4 || n.text || '=' || k.key FROM record k JOIN name n ON n.id = k.entity \
             WHERE k.id IN ($1, $2) AND k.key IS NOT NULL \
-            UNION SELECT $4 || n.text || '=' || p.key FROM part p JOIN name n ON n.id = p.list WHERE p.record IN ($1, $2))";
+            UNION SELECT $4 || n.text || '=' || c.key FROM child c JOIN name n ON n.id = c.list WHERE c.record IN ($1, $2))";
     tx.execute("wake parked jobs", SQL, args![one, other, micros(now), "missing:"]).await.map(drop)
 }
 

@@ -16,13 +16,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    mapping::{Fields, RefBy},
+    mapping::{Children, Fields, RefBy},
     port::{Captures, Print},
 };
 
 mod backup;
 mod bound;
 mod brakes;
+mod children;
 mod database;
 mod deliver;
 mod differences;
@@ -286,11 +287,25 @@ pub struct ReplicaWrite {
     pub sent: Fields,
     pub version: Option<String>,
     pub print: Option<Print>,
-    /// List name to part key to the system's id; replaces what was known when `Some`.
-    pub parts: Option<BTreeMap<String, BTreeMap<String, String>>>,
+    /// The system's ids of the object's children; of lists that are not named, what is known stays.
+    pub parts: Option<Children>,
     /// Values of the flow's match fields: (field, normalised value).
     pub matches: Vec<(String, String)>,
     pub gone: bool,
+}
+
+/// A sub-object that has an id of its own at a system: a variant, an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    pub system: String,
+    /// The field of its record: `variants`.
+    pub list: String,
+    /// Its canonical key, as that system shows it.
+    pub key: String,
+    /// The system's own id of it.
+    pub id: String,
+    /// The same for this child at every system, whatever it is called there.
+    pub member: i64,
 }
 
 /// What is known of an object stays as it is, but for what the caller changes.
@@ -636,6 +651,8 @@ pub struct PageCommit {
     /// Whether the run reads the whole with another mapping or adapter than the last time.
     pub remapped: bool,
     pub cursor: Option<String>,
+    /// What rows whose canonical object is the same show of their children's ids.
+    pub children: Vec<(RecordId, Children)>,
     /// Small values that are true once the page is durable; see [`Store::note`].
     pub notes: Vec<(String, Value)>,
     /// The lease that the page was read under, renewed with it for so long. One that somebody else has taken over makes the
@@ -923,20 +940,19 @@ pub trait Store: Send + Sync {
         known: RecordId,
         ids: &[String],
     ) -> Result<BTreeMap<String, String>>;
+    /// Live replicas of a system in which one of these texts stands as a value, anywhere.
+    async fn holding(&self, system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>>;
     /// The systems' ids of records: (entity, record) to id at `system`.
     async fn externals(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>>;
-    /// The system's ids of parts: for (`product.variants`, key) the part's id and its owner's record.
+    /// Who at a system is known by (`product.variants`, key): id and record of each child. Only where it is one is it told
+    /// which is meant.
     async fn parts(
         &self,
         system: &str,
         wanted: &[(String, String)],
-    ) -> Result<BTreeMap<(String, String), (String, RecordId)>>;
-    /// Parts of records at a system: record to list to key to id.
-    async fn parts_of(
-        &self,
-        system: &str,
-        records: &[RecordId],
-    ) -> Result<BTreeMap<RecordId, BTreeMap<String, BTreeMap<String, String>>>>;
+    ) -> Result<BTreeMap<(String, String), Vec<(String, RecordId)>>>;
+    /// Children of records, at all systems.
+    async fn children_of(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>>;
     /// One transaction, fenced per job: verdicts, target replicas, change log, attempt history. A job whose replica has the id of
     /// another record's live object ends as dead instead, and the earlier link stays. Wakes parked jobs of the
     /// same target that wait for `missing:<entity>=<key>` (or `missing:<part>`) of something now there; a job marked

@@ -237,4 +237,32 @@ mod tests {
             assert_eq!(store.replicas_of(&[7]).await.unwrap()[0].fields["sku"], "H-1", "from step {known}");
         }
     }
+
+    #[tokio::test]
+    async fn what_an_earlier_schema_knows_of_sub_objects_is_known_to_be_the_same_at_all_systems() {
+        const DATA: &str = "INSERT INTO name VALUES (1, 'erp'), (2, 'shop'), (3, 'product'), (4, 'product.variants'); \
+            INSERT INTO record (id, entity, key) VALUES (7, 3, 'H'), (8, 3, 'J'); \
+            INSERT INTO part (system, list, key, record, id) VALUES (1, 4, 'M', 7, 'e1'), (2, 4, 'M', 7, 's1'), \
+                (2, 4, 'L', 7, 's2'), (2, 4, 'M', 8, 's9')";
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let mut connection =
+            SqliteConnectOptions::new().filename(&path).create_if_missing(true).connect().await.unwrap();
+        connection.execute(MARK).await.unwrap();
+        let early: Vec<_> = SQLITE.iter().filter(|migration| migration.version < 12).cloned().collect();
+        let early = Migrator { migrations: Cow::Owned(early), ..Migrator::DEFAULT };
+        early.run_direct(None, &mut connection, false).await.unwrap();
+        connection.execute(DATA).await.unwrap();
+        connection.close().await.unwrap();
+
+        let store = open(&format!("sqlite://{}", path.display())).await.unwrap();
+        let children = store.children_of(&[7, 8]).await.unwrap();
+        let of = |record: i64, system: &str, key: &str| {
+            let mut found = children[&record].iter().filter(|child| child.system == system && child.key == key);
+            found.next().map(|child| (child.list.as_str(), child.id.as_str(), child.member)).unwrap()
+        };
+        let ((list, id, at_erp), (_, _, at_shop)) = (of(7, "erp", "M"), of(7, "shop", "M"));
+        assert_eq!((list, id, at_erp), ("variants", "e1", at_shop));
+        assert!(of(7, "shop", "L").2 != at_shop && of(8, "shop", "M").2 != at_shop);
+    }
 }

@@ -71,25 +71,28 @@ impl Database {
             now,
         };
         let writes: Vec<_> = page.replicas.iter().collect();
-        replicas.prepare(&writes).await?;
+        replicas.prepare(&writes, &page.children).await?;
         let jobs = self.job_lines(&page.jobs, now).await?;
         let mut tx = self.pool.begin("commit a page").await?;
         if let Some((lease, span)) = &page.lease {
             keep_lease(&mut tx, lease, *span, now).await?;
         }
-        if !page.replicas.is_empty() {
+        if !page.replicas.is_empty() || !page.children.is_empty() {
             lock_target(&mut tx, replicas.system, false).await?;
         }
         prove_compared(&mut tx, &replicas, &page).await?;
-        let numbers = replicas.write(&mut tx, &writes, Writer::Page).await?;
+        let mut kept = replicas.write(&mut tx, &writes, Writer::Page).await?;
         reprint(&mut tx, &replicas, &page).await?;
+        let shown: Vec<_> = page.children.iter().map(|(record, children)| (*record, children)).collect();
+        kept.children.extend(replicas.write_children(&mut tx, &shown, &[]).await?);
         let changes: Vec<_> = page.changes.iter().map(|change| (change, Cause::Run(page.run))).collect();
         replicas.log(&mut tx, &changes).await?;
         // Runs before jobs, as wherever both are written, so that two transactions cannot wait for each other.
         add_balance(&mut tx, &page).await?;
         open_jobs(&mut tx, jobs.as_deref(), Some(page.run), now).await?;
-        let live: Vec<_> = writes.into_iter().filter(|write| !write.gone).collect();
-        wake(&mut tx, &replicas, &live, &[]).await?;
+        let (gone, live): (Vec<_>, Vec<_>) = writes.into_iter().partition(|write| write.gone);
+        let gone: Vec<_> = gone.into_iter().map(|write| write.record).collect();
+        wake(&mut tx, &replicas, &live, &kept.children, &[], &gone).await?;
         write_merged(&mut tx, &page.merged).await?;
         mark_conflicts(&mut tx, replicas.system, &page.conflicts, now).await?;
         let written = page.replicas.iter().map(|write| &*write.id);
@@ -106,7 +109,7 @@ impl Database {
         }
         tx.commit("commit a page").await?;
         self.grew(page.replicas.len()).await;
-        Ok(numbers)
+        Ok(kept.numbers)
     }
 
     pub(super) async fn cursor(&self, system: &str, entity: &str) -> Result<Option<String>> {

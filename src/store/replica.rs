@@ -1,15 +1,16 @@
-//! Replicas with their parts and match values: reading, and the writing that a page and a delivery share.
+//! Replicas with their match values: reading, and the writing that a page and a delivery share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 
 use super::{
     NewChange, RecordId, Replica, ReplicaWrite, Result, StoreError,
     database::Database,
-    sql::{Row, Tx, args, plain, rows},
+    sql::{Row, Sql, Tx, args, plain, rows},
     values::{fields_or_null, json, micros, parse, print, print_text, time},
 };
+use crate::mapping::Children;
 
 macro_rules! select_replicas {
     ($from:literal) => {
@@ -84,6 +85,32 @@ impl Database {
         Ok(replicas)
     }
 
+    pub(super) async fn holding(&self, system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>> {
+        macro_rules! holding {
+            ($place:literal) => {
+                concat!(
+                    select_replicas!(
+                        "FROM json_each($1) j CROSS JOIN replica r WHERE r.system = $2 AND r.entity = $3 \
+                         AND r.gone_at IS NULL AND r.fields IS NOT NULL AND "
+                    ),
+                    $place,
+                    "(r.fields, j.value->>0) > 0"
+                )
+            };
+        }
+        const SQL: Sql = Sql { sqlite: holding!("instr"), postgres: holding!("strpos") };
+        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
+        // As they stand in a snapshot.
+        let texts = texts.iter().map(json).collect::<Result<Vec<_>>>()?;
+        let texts = rows(texts.iter().map(|text| [text]))?;
+        let mut replicas = BTreeMap::new();
+        for mut row in self.pool.read("look for a value", SQL, args![texts, system, entity]).await? {
+            let (_, replica) = self.replica(&mut row).await?;
+            replicas.insert(replica.record, replica);
+        }
+        Ok(replicas.into_values().collect())
+    }
+
     pub(super) async fn externals(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>> {
         const SQL: &str = "SELECT k.id, r.id FROM json_each($1) j CROSS JOIN record k CROSS JOIN replica r \
             WHERE k.id = CAST(j.value->>0 AS BIGINT) AND r.record = coalesce(k.same, k.id) AND r.system = $2 \
@@ -96,46 +123,15 @@ impl Database {
         }
         Ok(externals)
     }
+}
 
-    pub(super) async fn parts(
-        &self,
-        system: &str,
-        wanted: &[(String, String)],
-    ) -> Result<BTreeMap<(String, String), (String, RecordId)>> {
-        const SQL: &str = "SELECT j.key, p.id, p.record FROM json_each($1) j CROSS JOIN part p CROSS JOIN replica r \
-            WHERE p.system = $2 AND p.list = CAST(j.value->>0 AS BIGINT) AND p.key = j.value->>1 \
-              AND r.record = p.record AND r.system = $2 AND r.gone_at IS NULL ORDER BY p.record";
-        let system = self.name(system).await?;
-        let mut keys = Vec::with_capacity(wanted.len());
-        for (list, key) in wanted {
-            keys.push((self.name(list).await?, key));
-        }
-        let mut parts = BTreeMap::new();
-        for mut row in self.pool.read("find parts", SQL, args![rows(keys)?, system]).await? {
-            parts.insert(wanted[row.small::<usize>(0)?].clone(), (row.text(1)?, row.int(2)?));
-        }
-        Ok(parts)
-    }
-
-    pub(super) async fn parts_of(
-        &self,
-        system: &str,
-        records: &[RecordId],
-    ) -> Result<BTreeMap<RecordId, BTreeMap<String, BTreeMap<String, String>>>> {
-        const SQL: &str = "SELECT p.record, n.text, p.key, p.id FROM json_each($1) j \
-            CROSS JOIN part p CROSS JOIN name n \
-            WHERE p.record = CAST(j.value->>0 AS BIGINT) AND p.system = $2 AND n.id = p.list";
-        let system = self.name(system).await?;
-        let records = rows(records.iter().map(|record| [record]))?;
-        let mut parts: BTreeMap<RecordId, BTreeMap<String, BTreeMap<String, String>>> = BTreeMap::new();
-        for mut row in self.pool.read("read parts", SQL, args![records, system]).await? {
-            let list = row.text(1)?;
-            // The dictionary has `product.variants`; a record's own parts go by `variants`.
-            let list = list.split_once('.').map_or(list.as_str(), |(_, list)| list).to_owned();
-            parts.entry(row.int(0)?).or_default().entry(list).or_default().insert(row.text(2)?, row.text(3)?);
-        }
-        Ok(parts)
-    }
+/// What writing replicas has come to.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// The replicas' numbers, in the order of the writes.
+    pub numbers: Vec<u32>,
+    /// (entity and list, key) of children that came, went or have another key now.
+    pub children: BTreeSet<(String, String)>,
 }
 
 /// Replicas of one system and entity, inside a transaction.
@@ -149,7 +145,10 @@ pub(super) struct Replicas<'a> {
 
 impl Replicas<'_> {
     /// Learns the names that writing needs. Before the transaction begins, which may hold the only writing connection.
-    pub(super) async fn prepare(&self, writes: &[&ReplicaWrite]) -> Result<()> {
+    pub(super) async fn prepare(&self, writes: &[&ReplicaWrite], children: &[(RecordId, Children)]) -> Result<()> {
+        for list in children.iter().flat_map(|(_, children)| children.keys()) {
+            self.database.name(&self.list_name(list)).await?;
+        }
         for write in writes {
             for list in write.parts.iter().flat_map(BTreeMap::keys) {
                 self.database.name(&self.list_name(list)).await?;
@@ -161,13 +160,13 @@ impl Replicas<'_> {
         Ok(())
     }
 
-    fn list_name(&self, list: &str) -> String {
+    /// A list as the dictionary has it: `product.variants`.
+    pub(super) fn list_name(&self, list: &str) -> String {
         format!("{}.{list}", self.entity_name)
     }
 
-    /// Inserts or replaces replicas with their parts and match values; gives their numbers in the same order. Of two
-    /// writes of one id the later counts.
-    pub(super) async fn write(&self, tx: &mut Tx, writes: &[&ReplicaWrite], writer: Writer) -> Result<Vec<u32>> {
+    /// Inserts or replaces replicas with their children and match values. Of two writes of one id the later counts.
+    pub(super) async fn write(&self, tx: &mut Tx, writes: &[&ReplicaWrite], writer: Writer) -> Result<Kept> {
         let last: HashMap<&str, usize> = writes.iter().enumerate().map(|(at, write)| (write.id.as_str(), at)).collect();
         let unique: Vec<&ReplicaWrite> = writes
             .iter()
@@ -176,18 +175,21 @@ impl Replicas<'_> {
             .map(|(_, write)| *write)
             .collect();
         if unique.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Kept::default());
         }
         let numbers = self.write_rows(tx, &unique, writer).await?;
-        self.write_parts(tx, &unique).await?;
+        let shown: Vec<_> = unique.iter().filter_map(|write| Some((write.record, write.parts.as_ref()?))).collect();
+        let gone: Vec<_> = unique.iter().filter(|write| write.gone).map(|write| write.record).collect();
+        let children = self.write_children(tx, &shown, &gone).await?;
         // A delivery does not know what its target makes of the values.
         if writer == Writer::Page {
             self.write_matches(tx, &unique).await?;
         }
-        writes
+        let numbers = writes
             .iter()
             .map(|write| numbers.get(&*plain(&write.id)).copied().ok_or(StoreError::Stale("replica")))
-            .collect()
+            .collect::<Result<_>>()?;
+        Ok(Kept { numbers, children })
     }
 
     async fn write_rows(&self, tx: &mut Tx, writes: &[&ReplicaWrite], writer: Writer) -> Result<HashMap<String, u32>> {
@@ -248,37 +250,16 @@ impl Replicas<'_> {
               AND NOT EXISTS (SELECT 1 FROM replica o WHERE o.record = r.record AND o.system <> $2)";
         const DISCARD: &str = "UPDATE job SET state = 5, updated_at = $2 WHERE state < 4 AND state <> 1 \
             AND record IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)";
+        const MOVE: &str = "UPDATE child SET record = CAST(j.value->>1 AS BIGINT) FROM json_each($1) j \
+            WHERE child.record = CAST(j.value->>0 AS BIGINT) AND child.system = $2";
         let bound = tx.rows("find records to alias", BOUND, args![lines, self.system, self.entity]).await?;
         if bound.is_empty() {
             return Ok(());
         }
         let aliases = bound.iter().map(|row| Ok((row.int(0)?, row.int(1)?))).collect::<Result<Vec<_>>>()?;
         make_aliases(tx, &aliases).await?;
+        tx.execute("move an alias' children", MOVE, args![rows(&aliases)?, self.system]).await?;
         tx.execute("discard an alias' jobs", DISCARD, args![rows(aliases)?, micros(self.now)]).await.map(drop)
-    }
-
-    async fn write_parts(&self, tx: &mut Tx, writes: &[&ReplicaWrite]) -> Result<()> {
-        const FORGET: &str = "DELETE FROM part WHERE system = $2 \
-            AND record IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)";
-        const INSERT: &str = "INSERT INTO part (system, list, key, record, id) \
-            SELECT $2, CAST(j.value->>0 AS BIGINT), j.value->>1, CAST(j.value->>2 AS BIGINT), j.value->>3 \
-            FROM json_each($1) j";
-        let known: Vec<_> = writes.iter().filter(|write| write.parts.is_some()).map(|write| [write.record]).collect();
-        if known.is_empty() {
-            return Ok(());
-        }
-        tx.execute("forget parts", FORGET, args![rows(known)?, self.system]).await?;
-        let mut lines = Vec::new();
-        for write in writes {
-            for (list, parts) in write.parts.iter().flatten() {
-                let list = self.database.name(&self.list_name(list)).await?;
-                lines.extend(parts.iter().map(|(key, id)| (list, key, write.record, id)));
-            }
-        }
-        if !lines.is_empty() {
-            tx.execute("insert parts", INSERT, args![rows(lines)?, self.system]).await?;
-        }
-        Ok(())
     }
 
     async fn write_matches(&self, tx: &mut Tx, writes: &[&ReplicaWrite]) -> Result<()> {

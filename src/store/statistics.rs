@@ -14,7 +14,7 @@ use super::{
 
 /// Plans that were made before are made anew after this. What somebody else has under way is left out.
 pub(super) const ANALYZE: &str =
-    "ANALYZE (SKIP_LOCKED) record, replica, part, match_value, change_log, job, attempt, link, merged";
+    "ANALYZE (SKIP_LOCKED) record, replica, child, match_value, change_log, job, attempt, link, merged";
 
 /// Rows after which it is told for the first time.
 const FIRST: u64 = 500;

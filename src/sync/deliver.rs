@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Mutex,
+    pin::Pin,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -15,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     RunReport,
+    after::After,
     engine::{Parts, recovered, struck},
     flight, learn, outcome,
-    prepare::{self, Task},
+    prepare::{self, Contest, Task, contest},
     pull,
     term::Term,
 };
@@ -143,7 +145,14 @@ pub(super) async fn batch(
     let (owner, lease) = (parts.owner.as_str(), parts.limits.lease);
     let jobs = parts.store.claim(Claim { target, but, owner, limit: limits.batch, lease, turn }, now).await?;
     let Some(entity) = jobs.first().map(|job| job.entity.clone()) else { return Ok(false) };
-    let batch = Batch { parts, system: system.as_ref(), target, entity: &entity, settle: limits.settle };
+    let batch = Batch {
+        parts,
+        system: system.as_ref(),
+        target,
+        entity: &entity,
+        settle: limits.settle,
+        after: Mutex::default(),
+    };
     let work = batch.carry_out(jobs.clone(), stop);
     let Some(delivered) = alive(parts, &jobs, work, stop).await else {
         // As after a crash: intents say what may have happened.
@@ -162,7 +171,8 @@ pub(super) async fn batch(
     if !summary.lost.is_empty() {
         tracing::warn!(target, entity, jobs = ?summary.lost, "leases were lost meanwhile; another worker has these jobs");
     }
-    if summary.woken > 0 {
+    let after = batch.after.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if after.see_to(parts, system.as_ref()).await? || summary.woken > 0 {
         parts.work.notify_waiters();
     }
     if !unseen.is_empty() {
@@ -239,14 +249,16 @@ pub(super) struct Batch<'a> {
     pub(super) target: &'a str,
     pub(super) entity: &'a str,
     pub(super) settle: Duration,
+    pub(super) after: Mutex<After>,
 }
 
 impl Batch<'_> {
     async fn carry_out(&self, jobs: Vec<Job>, stop: &CancellationToken) -> Result<Vec<Delivered>, StoreError> {
         let facts = self.system.facts(self.entity).cloned().unwrap_or_default();
-        let prepared = prepare::prepare(self, &facts, jobs, stop).await?;
+        // In boxes: together they would be more than a thread's stack holds in a build for tests.
+        let prepared = Box::pin(prepare::prepare(self, &facts, jobs, stop)).await?;
         let (mut delivered, kept) = (prepared.settled, prepared.kept);
-        self.send(&facts, prepared.tasks, &mut delivered).await?;
+        Box::pin(self.send(&facts, prepared.tasks, &mut delivered)).await?;
         self.keep(&kept, &delivered).await?;
         Ok(delivered)
     }
@@ -340,6 +352,7 @@ impl Batch<'_> {
         let mut delivered = Vec::with_capacity(tasks.len());
         let mut written = Vec::new();
         let mut trouble: Option<Failure> = None;
+        let mut aside = BTreeSet::new();
         for outcome in outcomes {
             let Some(mut task) = tasks.remove(&outcome.job) else { continue };
             if let Some(intent) = saved.remove(&task.job.id) {
@@ -363,7 +376,11 @@ impl Batch<'_> {
                         status: failure.status,
                         ..attempt
                     };
-                    delivered.push(self.failed(facts, task, &failure, attempt).await?);
+                    let ended = match Box::pin(self.contested(facts, &task, &failure, &mut aside)).await? {
+                        Some(ended) => Delivered { attempt: ended.attempt.clone().or(Some(attempt)), ..ended },
+                        None => self.failed(facts, task, &failure, attempt).await?,
+                    };
+                    delivered.push(ended);
                     if matches!(failure.class, Class::Transient | Class::Throttled | Class::Auth | Class::Fatal) {
                         trouble.get_or_insert(failure);
                     }
@@ -391,6 +408,59 @@ impl Batch<'_> {
         }
         delivered.extend(learn::learn(self, written).await?);
         Ok(delivered)
+    }
+
+    /// A write that was refused for a value which another object of ours has there waits for that one; if each waits for
+    /// the other, one gives up first what it has.
+    async fn contested(
+        &self,
+        facts: &Facts,
+        task: &Task,
+        failure: &Failure,
+        aside: &mut BTreeSet<i64>,
+    ) -> Result<Option<Delivered>, StoreError> {
+        if failure.class != Class::Rejected || task.write.op == Op::Delete || task.aside {
+            return Ok(None);
+        }
+        let now = |error: String| Verdict::Retry {
+            at: self.parts.env.now(),
+            burn: false,
+            intent: task.job.intent.clone(),
+            class: Class::Rejected.as_str().to_owned(),
+            error,
+        };
+        match contest(self, facts, task, failure, aside).await? {
+            None => Ok(None),
+            Some(Contest::Wait(wait)) if wait.free => Ok(Some(Delivered::new(&task.job, now(wait.why)))),
+            Some(Contest::Wait(wait)) => {
+                let (cause, error) = (wait.cause.clone(), wait.why.clone());
+                self.after.lock().unwrap_or_else(PoisonError::into_inner).waits.push(wait);
+                Ok(Some(Delivered::new(&task.job, Verdict::Parked { cause, error })))
+            }
+            Some(Contest::Aside(step)) => {
+                let mut ended = Vec::new();
+                self.send_again(facts, *step, &mut ended).await?;
+                let Some(mut ended) = ended.pop() else { return Ok(None) };
+                if matches!(ended.verdict, Verdict::Done { .. }) {
+                    aside.insert(task.job.record);
+                    ended.verdict =
+                        now(format!("{failure}; what another object is to have was given up, what is wanted follows"));
+                    return Ok(Some(ended));
+                }
+                // It could not be done without: what was refused first is what has to be told.
+                Ok(if matches!(ended.verdict, Verdict::Dead { .. }) { None } else { Some(ended) })
+            }
+        }
+    }
+
+    /// Sends one more write while the outcomes of others are judged.
+    fn send_again<'a>(
+        &'a self,
+        facts: &'a Facts,
+        task: Task,
+        delivered: &'a mut Vec<Delivered>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>> {
+        Box::pin(self.send(facts, vec![task], delivered))
     }
 
     async fn failed(

@@ -179,6 +179,9 @@ impl Reading<'_> {
             if difference.is_empty() && !fresh {
                 commit.balance.unchanged += 1;
                 commit.reprints.push((seen.id, seen.print, seen.version, sent));
+                if !seen.object.parts.is_empty() {
+                    commit.children.push((record, seen.object.parts));
+                }
                 continue;
             }
             commit.balance.changed += 1;

@@ -398,7 +398,7 @@ pub(super) async fn increments(parts: &Parts, target: &str, skus: &BTreeSet<&str
         }
         let wanted: Vec<(String, String)> = skus.iter().map(|sku| (PART.to_owned(), (*sku).to_owned())).collect();
         let found = parts.store.parts(source, &wanted).await?;
-        let records: BTreeSet<RecordId> = found.values().map(|(_, record)| *record).collect();
+        let records: BTreeSet<RecordId> = found.values().flatten().map(|(_, record)| *record).collect();
         let records: Vec<RecordId> = records.into_iter().collect();
         let steps: BTreeMap<RecordId, Decimal> = (parts.store.replicas_of(&records).await?.into_iter())
             .filter(|product| product.system == source)
@@ -407,8 +407,9 @@ pub(super) async fn increments(parts: &Parts, target: &str, skus: &BTreeSet<&str
                 Some((product.record, step))
             })
             .collect();
-        for ((_, sku), (_, record)) in found {
-            if let Some(step) = steps.get(&record) {
+        for ((_, sku), owners) in found {
+            // An article of several products is sold in the greatest of their steps.
+            if let Some(step) = owners.iter().filter_map(|(_, record)| steps.get(record)).max() {
                 increments.insert(sku, *step);
             }
         }

@@ -1,12 +1,15 @@
 //! After a write: what the target holds now, from its answer or from what was sent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::PoisonError,
+};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
-    MissingPolicy,
+    MissingPolicy, children,
     deliver::Batch,
     detect::{self, observe},
     guests,
@@ -138,10 +141,8 @@ fn close(
             fields.insert(field.clone(), value);
         }
     }
-    let mut parts = task.adopted.clone();
-    for (list, ids) in answer.parts {
-        parts.entry(list).or_default().extend(ids);
-    }
+    let mut ids = task.adopted.clone();
+    children::told(answer.parts, &mut ids);
     let mut news = task.news;
     if let Some(mut shown) = shown {
         guests::keep(batch.parts, batch.target, batch.entity, Some(&before), &mut shown.fields);
@@ -150,10 +151,14 @@ fn close(
         if task.replica.is_some() || is_told(batch) {
             news |= leave_news(&mut fields, &assumed.fields, |field| task.changed.contains(field));
         }
-        for (list, ids) in shown.parts {
-            parts.entry(list).or_default().extend(ids);
+        for (list, shown) in shown.parts {
+            ids.entry(list).or_default().extend(shown.into_iter().filter(|(_, id)| id.is_some()));
         }
     }
+    let spec = batch.parts.entities.get(batch.entity).map(|spec| &**spec);
+    let parts = children::after(spec, &fields, &task.changed, &task.write.parts, &ids);
+    let moved = children::moved(batch.entity, &task.write.held, &parts);
+    batch.after.lock().unwrap_or_else(PoisonError::into_inner).moved.extend(moved);
     let mut verdict =
         if task.conflicts.is_empty() { Verdict::Done { noop: false } } else { in_conflict(&task.conflicts) };
     if !late.is_empty() {
@@ -172,7 +177,6 @@ fn close(
     }
     let op = if task.write.op == Op::Create { ChangeOp::Create } else { ChangeOp::Update };
     let change = NewChange { record: task.job.record, op, fields: model::diff(&before, &fields) };
-    let known_parts = !parts.is_empty();
     let replica = ReplicaWrite {
         record: task.job.record,
         id,
@@ -180,7 +184,7 @@ fn close(
         sent,
         version: answer.version.filter(|_| !news),
         print: None,
-        parts: known_parts.then_some(parts),
+        parts: Some(parts),
         matches: Vec::new(),
         gone: false,
     };

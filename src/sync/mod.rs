@@ -1,7 +1,9 @@
 //! The way of a change: pull, compare with the replica, one transaction, claim, wanted state, minimal write, replica.
 
+mod after;
 mod apply;
 mod brakes;
+mod children;
 mod dates;
 mod decision;
 mod deliver;
@@ -29,6 +31,7 @@ mod shared;
 mod term;
 mod timetable;
 mod undo;
+mod unique;
 mod wanted;
 mod wish;
 

@@ -57,7 +57,14 @@ pub async fn wish(parts: &Parts, entity: &str, record: RecordId) -> Result<Wish>
             continue;
         };
         let Some(facts) = endpoint.facts(entity) else { continue };
-        let batch = Batch { parts, system: endpoint.as_ref(), target, entity, settle: parts.limits(target).settle };
+        let batch = Batch {
+            parts,
+            system: endpoint.as_ref(),
+            target,
+            entity,
+            settle: parts.limits(target).settle,
+            after: std::sync::Mutex::default(),
+        };
         let views =
             prepare::views(&batch, facts, mapping.as_ref(), vec![asking(parts, target, entity, record)]).await?;
         for view in views {

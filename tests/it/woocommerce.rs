@@ -72,6 +72,9 @@ fn write(job: i64, op: Op, key: &str, id: Option<&str>, body: Value) -> Write {
         wanted: Value::Null,
         changed: std::collections::BTreeSet::new(),
         parts: BTreeMap::new(),
+        held: BTreeMap::new(),
+        dropped: std::collections::BTreeMap::default(),
+        yielding: std::collections::BTreeMap::default(),
         done: Captures::new(),
         found: None,
     }
@@ -134,6 +137,7 @@ async fn products_become_simple_or_variable_and_their_parts_are_known() {
     body["variants"][0]["weight"] = json!("0.7");
     body["variants"][1]["sku"] = json!("T-L");
     let mut change = write(3, Op::Update, "T", Some(&parent), body);
+    change.dropped.insert("variants".into(), vec![known["T-M"].clone()]);
     change.parts.insert("variants".into(), known);
     let changed = one(&*system, "product", change).await;
     assert_eq!(parts(&changed).keys().collect::<Vec<_>>(), ["T-L", "T-S"]);
@@ -144,6 +148,48 @@ async fn products_become_simple_or_variable_and_their_parts_are_known() {
     assert_eq!(rows.len(), 2);
     let row = rows.into_iter().find(|row| row.id == parent).unwrap().body.into_value();
     assert_eq!(row["children"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_product_that_changes_its_kind_leaves_no_variation_behind() {
+    let (shop, system) = connected().await;
+    let made = one(&*system, "product", write(1, Op::Create, "T", None, variable("T"))).await;
+    let (id, variations) = (made.result.as_ref().unwrap().id.clone(), parts(&made));
+
+    let mut plain = write(2, Op::Update, "T", Some(&id), simple("T"));
+    plain.held.insert("variants".into(), variations.clone());
+    plain.dropped.insert("variants".into(), variations.into_values().collect());
+    assert_eq!(parts(&one(&*system, "product", plain).await), BTreeMap::new(), "the row tells it");
+    let row = all(&*system, "product").await.remove(0).body.into_value();
+    assert_eq!((&row["type"], &row["global_unique_id"]), (&json!("simple"), &json!("gtin-T")));
+    assert!(shop.shop.article("T-S").await.is_err() && shop.shop.article("T-M").await.is_err());
+
+    // And back: its barcode is free for one of them.
+    let mut body = variable("T");
+    body["variants"][0]["global_unique_id"] = json!("gtin-T");
+    let mut many = write(3, Op::Update, "T", Some(&id), body);
+    many.held.insert("variants".into(), BTreeMap::from([("T".to_owned(), id.clone())]));
+    many.dropped.insert("variants".into(), vec![id.clone()]);
+    let parts = parts(&one(&*system, "product", many).await);
+    assert_eq!(parts.keys().collect::<Vec<_>>(), ["T-M", "T-S"]);
+    assert_eq!(shop.shop.article("T-S").await.unwrap()["global_unique_id"], "gtin-T");
+}
+
+#[tokio::test]
+async fn variations_that_swap_their_skus_keep_their_ids() {
+    let (_shop, system) = connected().await;
+    let made = one(&*system, "product", write(1, Op::Create, "T", None, variable("T"))).await;
+    let (id, had) = (made.result.as_ref().unwrap().id.clone(), parts(&made));
+    let mut body = variable("T");
+    for (index, (sku, was)) in [("T-M", "T-S"), ("T-S", "T-M")].into_iter().enumerate() {
+        body["variants"][index]["sku"] = json!(sku);
+        body["variants"][index]["part"] = json!(had[was]);
+    }
+    let mut swap = write(2, Op::Update, "T", Some(&id), body);
+    swap.held.insert("variants".into(), had.clone());
+    swap.yielding.insert("variants".into(), had.values().cloned().collect());
+    let now = parts(&one(&*system, "product", swap).await);
+    assert_eq!((&now["T-M"], &now["T-S"]), (&had["T-S"], &had["T-M"]));
 }
 
 #[tokio::test]

@@ -131,8 +131,9 @@ const READING: &[&str] = &[
     "unseen",
     "replicas_of",
     "externals",
+    "holding",
     "parts",
-    "parts_of",
+    "children_of",
     "soonest",
     "backlog",
     "jobs",
@@ -263,8 +264,9 @@ macro_rules! verbs {
             newest() -> Result<RecordId>;
             holders(system: &str, entity: &str, record: RecordId, known: RecordId, ids: &[String]) -> Result<BTreeMap<String, String>>;
             externals(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>>;
-            parts(system: &str, wanted: &[(String, String)]) -> Result<BTreeMap<(String, String), (String, RecordId)>>;
-            parts_of(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, BTreeMap<String, BTreeMap<String, String>>>>;
+            holding(system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>>;
+            parts(system: &str, wanted: &[(String, String)]) -> Result<BTreeMap<(String, String), Vec<(String, RecordId)>>>;
+            children_of(records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>>;
             soonest(target: &str) -> Result<Vec<(String, DateTime<Utc>)>>;
             backlog() -> Result<Vec<Backlog>>;
             jobs(filter: &JobFilter) -> Result<Vec<Job>>;

@@ -10,7 +10,9 @@ use crate::{
 };
 
 /// Names of a write's variables.
-pub const WRITE: [&str; 10] = ["op", "body", "whole", "wanted", "before", "key", "id", "parts", "changed", "found"];
+pub const WRITE: [&str; 13] = [
+    "op", "body", "whole", "wanted", "before", "key", "id", "parts", "held", "dropped", "yielding", "changed", "found",
+];
 
 /// Values of [`WRITE`] that are not in the [`Write`] itself.
 pub struct Variables {
@@ -18,6 +20,9 @@ pub struct Variables {
     key: Value,
     id: Value,
     parts: Value,
+    held: Value,
+    dropped: Value,
+    yielding: Value,
     changed: Value,
     found: Value,
 }
@@ -32,6 +37,9 @@ impl Variables {
             key: write.key.as_str().into(),
             id: write.id.as_deref().or(found.map(|row| row.id.as_str())).map_or(Value::Null, Value::from),
             parts: json!(write.parts),
+            held: json!(write.held),
+            dropped: json!(write.dropped),
+            yielding: json!(write.yielding),
             changed: changed(&write.before, &write.wanted),
             found: found.map_or(Value::Null, |row: &SourceRow| row.body.clone().into_value()),
         }
@@ -50,6 +58,9 @@ impl Variables {
             .with("key", &self.key)
             .with("id", &self.id)
             .with("parts", &self.parts)
+            .with("held", &self.held)
+            .with("dropped", &self.dropped)
+            .with("yielding", &self.yielding)
             .with("changed", &self.changed)
             .with("found", &self.found)
     }

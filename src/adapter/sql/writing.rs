@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Variables of a write.
-const WRITE: [&str; 7] = ["body", "whole", "wanted", "before", "key", "id", "parts"];
+const WRITE: [&str; 10] = ["body", "whole", "wanted", "before", "key", "id", "parts", "held", "dropped", "yielding"];
 /// Variables of an answer.
 const ANSWER: [&str; 3] = ["rows", "affected", "last_id"];
 
@@ -299,6 +299,9 @@ impl SqlSystem {
         let name = Value::from(entity.name.as_str());
         let base = scope_of(&self.settings, &name);
         let parts = serde_json::to_value(&write.parts).unwrap_or_default();
+        let held = serde_json::to_value(&write.held).unwrap_or_default();
+        let dropped = serde_json::to_value(&write.dropped).unwrap_or_default();
+        let yielding = serde_json::to_value(&write.yielding).unwrap_or_default();
         let id = write.id.as_deref().map_or(Value::Null, Value::from);
         let scope = base
             .child()
@@ -308,7 +311,10 @@ impl SqlSystem {
             .with("before", &write.before)
             .with_owned("key", write.key.as_str())
             .with("id", &id)
-            .with("parts", &parts);
+            .with("parts", &parts)
+            .with("held", &held)
+            .with("dropped", &dropped)
+            .with("yielding", &yielding);
         let mut captures = Map::new();
         let mut answer = Answer::default();
         let mut requests = 0;

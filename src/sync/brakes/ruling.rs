@@ -88,7 +88,14 @@ async fn at(parts: &Parts, pending: &Pending, target: &str, lease: Option<&Lease
     if flow.brakes.allowed.is_empty() {
         return Ok(());
     }
-    let batch = Batch { parts, system: endpoint.as_ref(), target, entity, settle: parts.limits(target).settle };
+    let batch = Batch {
+        parts,
+        system: endpoint.as_ref(),
+        target,
+        entity,
+        settle: parts.limits(target).settle,
+        after: std::sync::Mutex::default(),
+    };
     let mut counted: BTreeMap<Brake, Counted> = BTreeMap::new();
     let mut after = 0;
     loop {

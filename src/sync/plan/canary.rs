@@ -248,7 +248,14 @@ impl Telling<'_> {
         for target in targets {
             let Some(endpoint) = parts.systems.get(target) else { continue };
             let Some(facts) = endpoint.facts(entity) else { continue };
-            let batch = Batch { parts, system: endpoint.as_ref(), target, entity, settle: parts.limits(target).settle };
+            let batch = Batch {
+                parts,
+                system: endpoint.as_ref(),
+                target,
+                entity,
+                settle: parts.limits(target).settle,
+                after: std::sync::Mutex::default(),
+            };
             let mut at = AtTarget { target: target.to_owned(), updates: 0, examples: Vec::new(), brakes: Vec::new() };
             let mut after = 0;
             loop {

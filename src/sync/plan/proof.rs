@@ -136,6 +136,9 @@ mod tests {
             wanted,
             changed: changed.iter().map(|&field| field.to_owned()).collect::<BTreeSet<_>>(),
             parts: BTreeMap::default(),
+            held: BTreeMap::default(),
+            dropped: BTreeMap::default(),
+            yielding: BTreeMap::default(),
             done: BTreeMap::default(),
             found: None,
         }

@@ -6,14 +6,14 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Known, Parts, Prepared, begun, done, is_untold,
+    Known, Prepared, begun, done, is_untold,
     loaded::Loaded,
     lookup::{assume_unseen, taken_on, wait_until},
     settle, unable,
 };
 use crate::{
     failure::{Cause, Class, Failure},
-    mapping::{Fields, Translate},
+    mapping::{Children, Fields, Translate},
     port::{Facts, Op},
     store::{Delivered, Difference, Job, Replica, Result},
     sync::{
@@ -223,13 +223,21 @@ pub(super) fn decide(
         settle(prepared, batch, &job, &failure);
         return None;
     }
+    // What it lived on has gone, and another object has taken its place: nothing of it is there.
+    let elsewhere = |id: &str| matches!(hosts.part_key(replicas).and_then(|key| hosts.ids.get(key)).map(Vec::as_slice), Some([host]) if host != id);
+    here = here.filter(|here| !elsewhere(&here.id));
     if let (None, Some(list)) = (&here, &hosts.list)
         && let Wanted::Fields(_) = wanted
     {
         let part = hosts.part_key(replicas).unwrap_or(&key);
-        let Some(id) = hosts.ids.get(part) else {
-            let failure = Failure::new(Class::Unmapped, format!("{} does not have {part} yet", batch.target))
-                .with_cause(Cause::missing(list, part));
+        let ids = hosts.ids.get(part).map_or(&[][..], Vec::as_slice);
+        let [id] = ids else {
+            let text = if ids.is_empty() {
+                format!("{} does not have {part} yet", batch.target)
+            } else {
+                format!("{} objects of {} have {list} {part}: which is meant cannot be told", ids.len(), batch.target)
+            };
+            let failure = Failure::new(Class::Unmapped, text).with_cause(Cause::missing(list, part));
             settle(prepared, batch, &job, &failure);
             return None;
         };
@@ -301,7 +309,7 @@ pub(super) fn decide(
         changed.extend(unsure.map(|(field, _)| field.clone()).filter(|field| field != gone_key && !stays(field)));
     }
     if let (true, true, Some(here)) = (made_before, changed.is_empty(), &here) {
-        prepared.settled.push(taken_on(&job, here, &Parts::new(), false));
+        prepared.settled.push(taken_on(&job, here, &Children::new(), false));
         return None;
     }
     let conflicts = conflicts.cloned().unwrap_or_default();
@@ -315,7 +323,7 @@ pub(super) fn decide(
         changed,
         ripe,
         found: None,
-        parts: Parts::new(),
+        parts: Children::new(),
         conflicts,
         news: false,
         is_unpaid: is_unpaid(batch, replicas),

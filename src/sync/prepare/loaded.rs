@@ -23,8 +23,8 @@ pub(super) struct Hosts {
     pub(super) list: Option<String>,
     /// Field of the facet that names its part: `sku`.
     pub(super) field: Option<String>,
-    /// Part key to the target's id of the part.
-    pub(super) ids: BTreeMap<String, String>,
+    /// Part key to the target's ids of it: only where there is one it is clear which is meant.
+    pub(super) ids: BTreeMap<String, Vec<String>>,
 }
 
 impl Hosts {
@@ -42,7 +42,7 @@ impl Hosts {
             .collect();
         let wanted: Vec<(String, String)> = wanted.into_iter().collect();
         let found = batch.parts.store.parts(batch.target, &wanted).await?;
-        let ids = found.into_iter().map(|((_, key), (id, _))| (key, id)).collect();
+        let ids = found.into_iter().map(|((_, key), ids)| (key, ids.into_iter().map(|(id, _)| id).collect())).collect();
         Ok(Self { list: Some(list), field, ids })
     }
 

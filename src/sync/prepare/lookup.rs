@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Known, Parts, Prepared, settle, unable};
+use super::{Known, Prepared, settle, unable};
 use crate::{
     failure::{Class, Failure},
-    mapping::{Externals, Fields, Translate},
+    mapping::{Children, Externals, Fields, Translate},
     port::{Facts, Find, Op, Probe, SourceRow},
     store::{Delivered, Intent, Job, Replica, ReplicaWrite, Result, Verdict},
     sync::{
@@ -87,6 +87,9 @@ pub(super) async fn look_up(
             Ok(mut rows) if rows.len() <= 1 => {
                 if let Some(row) = rows.pop() {
                     if facts.steps {
+                        // Of a half made object that cannot be read as one nothing is known yet.
+                        let pulled = mapping.pull(&row.body.clone().into_value());
+                        one.parts = pulled.map(|pulled| pulled.parts).unwrap_or_default();
                         one.found = Some(row);
                         kept.push(one);
                         continue;
@@ -174,7 +177,7 @@ async fn adopt_row(
     mapping: &dyn Translate,
     one: &Known,
     row: SourceRow,
-) -> Result<std::result::Result<(Replica, Parts), Failure>> {
+) -> Result<std::result::Result<(Replica, Children), Failure>> {
     let (id, version) = (row.id.clone(), row.version.clone());
     let mut pulled = match mapping.pull(&row.body.into_value()) {
         Ok(pulled) => pulled,
@@ -200,7 +203,7 @@ async fn adopt_row(
 }
 
 /// The object of a create without answer is there just as wanted.
-pub(super) fn taken_on(job: &Job, here: &Replica, parts: &Parts, news: bool) -> Delivered {
+pub(super) fn taken_on(job: &Job, here: &Replica, parts: &Children, news: bool) -> Delivered {
     let replica = ReplicaWrite {
         record: here.record,
         id: here.id.clone(),

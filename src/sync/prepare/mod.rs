@@ -1,5 +1,6 @@
 //! From claimed jobs to writes: wanted state, difference, references of the target, the target's own shape.
 
+mod contest;
 mod decide;
 mod fuse;
 mod loaded;
@@ -13,7 +14,10 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::views::{View, set, views};
+pub(super) use self::{
+    contest::{Contest, Wait, contest},
+    views::{View, set, views},
+};
 use self::{
     decide::{clear_doubts, decide, fresh_look, orders_first},
     loaded::Loaded,
@@ -30,7 +34,7 @@ use super::{
 };
 use crate::{
     failure::{Cause, Class, Failure},
-    mapping::Fields,
+    mapping::{Children, Fields},
     port::{Facts, Op, SourceRow, Write},
     store::{Delivered, Intent, Job, Replica, ReplicaWrite, Result, Verdict},
 };
@@ -46,18 +50,17 @@ pub(super) struct Task {
     /// Intent as it stands in the store now.
     pub(super) intent: Option<Intent>,
     pub(super) write: Write,
-    /// Parts of an object that a lookup found: the replica is to know them whatever the answer tells.
-    pub(super) adopted: Parts,
+    /// Children of an object that a lookup found: they are to be known whatever the answer tells.
+    pub(super) adopted: Children,
     /// Shared fields that nobody has decided on yet: the job waits for that after its write.
     pub(super) conflicts: BTreeSet<String>,
     /// Whether a lookup found more at the target than was sent there.
     pub(super) news: bool,
     /// Fields that the target holds otherwise than they were sent before, which costs money and nobody accepted.
     pub(super) standing: Standing,
+    /// Whether it only makes the object give up what another is to have.
+    pub(super) aside: bool,
 }
-
-/// List name to part key to the target's id.
-type Parts = BTreeMap<String, BTreeMap<String, String>>;
 
 impl Task {
     pub(super) fn op_name(&self) -> &'static str {
@@ -91,8 +94,8 @@ pub(super) struct Known {
     ripe: Option<DateTime<Utc>>,
     /// The object of a create whose first answer was lost.
     found: Option<SourceRow>,
-    /// Parts of an object that a lookup found, which no pull has told of yet.
-    parts: Parts,
+    /// Children of an object that a lookup found, which no pull has told of yet.
+    parts: Children,
     /// Shared fields that nobody has decided on yet.
     conflicts: BTreeSet<String>,
     /// Whether a lookup found more at the target than was sent there.

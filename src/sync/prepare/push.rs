@@ -1,5 +1,7 @@
 //! Wanted objects in the target's own shape, with its ids of all they refer to.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::{Known, Prepared, Task, settle};
@@ -7,7 +9,11 @@ use crate::{
     mapping::{Externals, Fields, Needs, Translate},
     port::{Facts, Op, Write},
     store::Result,
-    sync::deliver::Batch,
+    sync::{
+        children::{self, Own},
+        deliver::Batch,
+        engine,
+    },
 };
 
 /// Turns wanted objects into the target's shape.
@@ -19,9 +25,21 @@ pub(super) async fn push(
     externals: &Externals,
     prepared: &mut Prepared,
 ) -> Result<()> {
-    let records: Vec<i64> = known.iter().filter(|one| one.here.is_some()).map(|one| one.job.record).collect();
-    let mut parts_there = batch.parts.store.parts_of(batch.target, &records).await?;
+    let records: Vec<i64> = known.iter().map(|one| one.job.record).collect();
+    let children = batch.parts.store.children_of(&records).await?;
+    let spec = batch.parts.entities.get(batch.entity);
+    let mut externals = externals.clone();
+    let (known, mut there) = look(batch, facts, mapping, known, prepared).await?;
     for one in known {
+        let own = spec.filter(|_| one.op != Op::Delete).map_or_else(Own::default, |spec| {
+            let children = children.get(&one.job.record).map_or(&[][..], Vec::as_slice);
+            let before = one.here.as_ref().map(|here| &here.fields);
+            let known = children::Known { spec, target: batch.target, children, found: &one.parts, before };
+            Own::of(known, &one.whole(), &one.changed)
+        });
+        externals.own = own.ids;
+        externals.there = one.here.as_ref().and_then(|here| there.remove(&here.id));
+        let externals = &externals;
         let only = (one.op == Op::Update && !facts.replaces).then_some(&one.changed);
         let mut fields = one.whole();
         let pushed = if one.op == Op::Delete {
@@ -62,7 +80,10 @@ pub(super) async fn push(
             before: one.here.as_ref().map_or(Value::Null, |replica| Value::Object(replica.fields.clone())),
             wanted: Value::Object(fields),
             changed: one.changed.clone(),
-            parts: parts_there.remove(&one.job.record).unwrap_or_else(|| one.parts.clone()),
+            parts: own.known,
+            held: own.held,
+            dropped: own.dropped,
+            yielding: own.yielding,
             done,
             found: one.found,
         };
@@ -77,9 +98,41 @@ pub(super) async fn push(
             conflicts: one.conflicts,
             news: one.news,
             standing: one.standing,
+            aside: false,
         });
     }
     Ok(())
+}
+
+/// Objects as the target shows them right now, by id: of updates that are made of that as well. Those that cannot be looked at
+/// wait; what the target does not have any more its answer to the write tells.
+async fn look(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    known: Vec<Known>,
+    prepared: &mut Prepared,
+) -> Result<(Vec<Known>, BTreeMap<String, Value>)> {
+    let looks = |one: &Known| {
+        let only = (!facts.replaces).then_some(&one.changed);
+        one.op == Op::Update && facts.read && mapping.looks(only)
+    };
+    let ids: Vec<String> =
+        known.iter().filter(|one| looks(one)).filter_map(|one| Some(one.here.as_ref()?.id.clone())).collect();
+    if ids.is_empty() {
+        return Ok((known, BTreeMap::new()));
+    }
+    match batch.system.read(batch.entity, &ids).await {
+        Ok(rows) => Ok((known, rows.into_iter().map(|row| (row.id, row.body.into_value())).collect())),
+        Err(failure) => {
+            engine::struck(batch.parts, batch.target, &failure).await?;
+            let (unseen, rest): (Vec<_>, Vec<_>) = known.into_iter().partition(looks);
+            for one in unseen {
+                settle(prepared, batch, &one.job, &failure);
+            }
+            Ok((rest, BTreeMap::new()))
+        }
+    }
 }
 
 /// The target's ids of all that the objects refer to.
@@ -106,8 +159,11 @@ pub(super) async fn externals(batch: &Batch<'_>, mapping: &dyn Translate, known:
         }
     }
     if !parts.is_empty() {
-        for (part, (id, _)) in batch.parts.store.parts(batch.target, &parts).await? {
-            externals.parts.insert(part, id);
+        for (part, mut ids) in batch.parts.store.parts(batch.target, &parts).await? {
+            match (ids.pop(), ids.is_empty()) {
+                (Some((id, _)), true) => drop(externals.parts.insert(part, id)),
+                _ => drop(externals.unclear.insert(part)),
+            }
         }
     }
     Ok(externals)

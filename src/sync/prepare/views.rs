@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Known, Parts, Prepared,
+    Known, Prepared,
     decide::wanted_of,
     loaded::Loaded,
     push::{externals, push},
@@ -76,7 +76,7 @@ pub(in crate::sync) async fn set(
             op,
             ripe: None,
             found: None,
-            parts: Parts::new(),
+            parts: crate::mapping::Children::new(),
             conflicts: BTreeSet::new(),
             news: false,
             is_unpaid: false,

@@ -83,6 +83,8 @@ pub(super) struct FakeSystem {
     terse: bool,
     /// The brand it gives to what is made there.
     brand: Option<&'static str>,
+    /// Fields of which it has each value once.
+    unique: &'static [&'static str],
 }
 
 impl FakeSystem {
@@ -108,6 +110,7 @@ impl FakeSystem {
             hides: None,
             terse: false,
             brand: None,
+            unique: &[],
         }
     }
 
@@ -123,6 +126,11 @@ impl FakeSystem {
 
     pub(super) fn branding(mut self, brand: &'static str) -> Self {
         self.brand = Some(brand);
+        self
+    }
+
+    pub(super) fn unique(mut self, fields: &'static [&'static str]) -> Self {
+        self.unique = fields;
         self
     }
 
@@ -200,6 +208,13 @@ impl FakeSystem {
                 format!("{}-{}", self.name, state.next)
             }
         };
+        let rows = state.rows.entry(entity.into()).or_default();
+        for field in self.unique {
+            let mut others = rows.iter().filter(|(other, _)| **other != id).map(|(_, row)| row);
+            if write.body.get(field).is_some_and(|value| others.any(|row| row.get(field) == Some(value))) {
+                return Err(Failure::new(Class::Rejected, format!("the {field} is taken")).with_field(*field));
+            }
+        }
         state.written.push((write.op, write.key.clone()));
         let rows = state.rows.entry(entity.into()).or_default();
         if write.op == Op::Delete {
@@ -405,7 +420,7 @@ impl Translate for FakeMapping {
         let mut pulled = Pulled { key: key.to_owned(), ..Pulled::default() };
         // A product is its own variant.
         if let (Some(sku), None, Some(id)) = (row["sku"].as_str(), row.get("code"), row["id"].as_str()) {
-            let variants = BTreeMap::from([(sku.to_owned(), id.to_owned())]);
+            let variants = BTreeMap::from([(sku.to_owned(), Some(id.to_owned()))]);
             pulled.parts.insert("variants".to_owned(), variants);
         }
         for field in &self.reads {
@@ -437,7 +452,7 @@ impl Translate for FakeMapping {
 
     fn needs(&self, wanted: &Fields) -> Needs {
         let records = wanted.get("parent").and_then(Value::as_i64).map(|record| ("category".to_owned(), record));
-        Needs { records: records.into_iter().collect(), parts: BTreeSet::new() }
+        Needs { records: records.into_iter().collect(), ..Needs::default() }
     }
 
     fn push(&self, wanted: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure> {

@@ -168,7 +168,14 @@ impl Work<'_> {
             return Ok(());
         }
         let settle = self.parts.limits(target).settle;
-        let batch = Batch { parts: self.parts, system: system.as_ref(), target, entity, settle };
+        let batch = Batch {
+            parts: self.parts,
+            system: system.as_ref(),
+            target,
+            entity,
+            settle,
+            after: std::sync::Mutex::default(),
+        };
         let facts = system.facts(entity).cloned().unwrap_or_default();
         let jobs: Vec<NewJob> = records
             .iter()

@@ -155,6 +155,9 @@ pub fn write(job: i64, op: Op, key: &str, id: Option<&str>, body: Value) -> Writ
         wanted: Value::Null,
         changed: std::collections::BTreeSet::new(),
         parts: std::collections::BTreeMap::new(),
+        held: std::collections::BTreeMap::new(),
+        dropped: std::collections::BTreeMap::default(),
+        yielding: std::collections::BTreeMap::default(),
         done: Captures::new(),
         found: None,
     }

@@ -3,6 +3,7 @@
 mod backend;
 mod brakes;
 mod cancel;
+mod children;
 mod differences;
 mod file;
 mod flight;

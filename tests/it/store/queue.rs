@@ -199,7 +199,7 @@ async fn a_job_does_not_park_on_what_has_arrived_meanwhile(backend: Backend) {
     let (one, two) = (pulled(store, "erp", "1", "A").await, pulled(store, "erp", "2", "B").await);
     store.enqueue(&[job("shop", one), job("shop", two)], at(0)).await.unwrap();
     let claimed = claim(store, "shop", at(0)).await;
-    let parts = [("variants".to_owned(), [("B-RED".to_owned(), "v9".to_owned())].into())].into();
+    let parts = [("variants".to_owned(), [("B-RED".to_owned(), Some("v9".to_owned()))].into())].into();
     let write = ReplicaWrite { parts: Some(parts), ..replica(two, "s2", "b") };
     let arrives = Delivered { replica: Some(write), ..done(&claimed[1]) };
     store.deliver("shop", "product", vec![arrives], at(1)).await.unwrap();
@@ -208,8 +208,9 @@ async fn a_job_does_not_park_on_what_has_arrived_meanwhile(backend: Backend) {
     assert_eq!(claim(store, "shop", at(2)).await.len(), 1);
     let wanted = ("product.variants".to_owned(), "B-RED".to_owned());
     let found = store.parts("shop", std::slice::from_ref(&wanted)).await.unwrap();
-    assert_eq!(found[&wanted], ("v9".into(), two));
-    assert_eq!(store.parts_of("shop", &[two]).await.unwrap()[&two]["variants"]["B-RED"], "v9");
+    assert_eq!(found[&wanted], [("v9".to_owned(), two)]);
+    let child = &store.children_of(&[two]).await.unwrap()[&two][0];
+    assert_eq!((child.list.as_str(), child.key.as_str(), child.id.as_str()), ("variants", "B-RED", "v9"));
 }
 
 async fn deliveries_raise_the_counter_that_their_replicas_carry(backend: Backend) {

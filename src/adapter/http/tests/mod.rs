@@ -215,6 +215,9 @@ fn write(job: i64, op: Op, body: Value) -> Write {
         wanted: json!({}),
         changed: std::collections::BTreeSet::default(),
         parts: std::collections::BTreeMap::default(),
+        held: std::collections::BTreeMap::default(),
+        dropped: std::collections::BTreeMap::default(),
+        yielding: std::collections::BTreeMap::default(),
         done: Captures::default(),
         found: None,
     }

@@ -1,0 +1,269 @@
+//! Sub-objects with an id of their own at a system: which id stands for which child of a record.
+//!
+//! A child is known by (system, record, list, key). Its rows at all systems share a member number, so that one whose key
+//! changes where it comes from is still the same child at the others.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{
+    Child, RecordId, Result,
+    database::Database,
+    replica::Replicas,
+    sql::{Row, Tx, args, rows},
+};
+use crate::mapping::Children;
+
+impl Database {
+    pub(super) async fn parts(
+        &self,
+        system: &str,
+        wanted: &[(String, String)],
+    ) -> Result<BTreeMap<(String, String), Vec<(String, RecordId)>>> {
+        const SQL: &str = "SELECT j.key, c.id, c.record FROM json_each($1) j CROSS JOIN child c CROSS JOIN replica r \
+            WHERE c.system = $2 AND c.list = CAST(j.value->>0 AS BIGINT) AND c.key = j.value->>1 \
+              AND r.record = c.record AND r.system = $2 AND r.gone_at IS NULL ORDER BY c.record, c.number";
+        let system = self.name(system).await?;
+        let mut keys = Vec::with_capacity(wanted.len());
+        for (list, key) in wanted {
+            keys.push((self.name(list).await?, key));
+        }
+        let mut parts: BTreeMap<(String, String), Vec<(String, RecordId)>> = BTreeMap::new();
+        for mut row in self.pool.read("find children", SQL, args![rows(keys)?, system]).await? {
+            let wanted = wanted[row.small::<usize>(0)?].clone();
+            parts.entry(wanted).or_default().push((row.text(1)?, row.int(2)?));
+        }
+        Ok(parts)
+    }
+
+    pub(super) async fn children_of(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>> {
+        let records = rows(records.iter().map(|record| [record]))?;
+        let mut children: BTreeMap<RecordId, Vec<Child>> = BTreeMap::new();
+        for mut row in self.pool.read("read children", OF_RECORDS, args![records]).await? {
+            let line = Line::of(&mut row)?;
+            let list = self.text(line.list).await?;
+            // The dictionary has `product.variants`; a record's own go by `variants`.
+            let list = list.split_once('.').map_or(list.as_str(), |(_, list)| list).to_owned();
+            let system = self.text(line.system).await?;
+            children.entry(line.record).or_default().push(Child {
+                system,
+                list,
+                key: line.key,
+                id: line.id,
+                member: line.member,
+            });
+        }
+        Ok(children)
+    }
+}
+
+const OF_RECORDS: &str = "SELECT c.number, coalesce(c.member, c.number), c.record, c.system, c.list, c.key, c.id \
+    FROM json_each($1) j CROSS JOIN child c WHERE c.record = CAST(j.value->>0 AS BIGINT) ORDER BY c.number";
+
+/// A row of table `child`.
+#[derive(Clone, Debug)]
+struct Line {
+    number: i64,
+    member: i64,
+    record: RecordId,
+    system: i64,
+    list: i64,
+    key: String,
+    id: String,
+}
+
+impl Line {
+    fn of(row: &mut Row) -> Result<Self> {
+        Ok(Self {
+            number: row.int(0)?,
+            member: row.int(1)?,
+            record: row.int(2)?,
+            system: row.int(3)?,
+            list: row.int(4)?,
+            key: row.text(5)?,
+            id: row.text(6)?,
+        })
+    }
+}
+
+/// What writing children comes to.
+#[derive(Debug, Default)]
+struct Edits {
+    /// Numbers of rows.
+    gone: Vec<i64>,
+    /// Number to member, key, id.
+    altered: BTreeMap<i64, (i64, String, String)>,
+    /// Member (none: their own), record, list, key, id.
+    new: Vec<(Option<i64>, RecordId, i64, String, String)>,
+}
+
+impl Replicas<'_> {
+    /// Makes what a system shows of records' children what is known of them: lists that are not named stay as they are, and
+    /// so does the id of an item that shows none. Gives (entity and list, key) of what came, went or has another key now.
+    ///
+    /// A child that is shown with the id it is known by is the same, whatever its key; one of another id takes the place of
+    /// the one of its key.
+    pub(super) async fn write_children(
+        &self,
+        tx: &mut Tx,
+        shown: &[(RecordId, &Children)],
+        gone: &[RecordId],
+    ) -> Result<BTreeSet<(String, String)>> {
+        let mut touched = BTreeSet::new();
+        if shown.iter().all(|(_, children)| children.is_empty()) && gone.is_empty() {
+            return Ok(touched);
+        }
+        let mut lists: BTreeMap<&str, i64> = BTreeMap::new();
+        for list in shown.iter().flat_map(|(_, children)| children.keys()) {
+            lists.insert(list, self.database.name(&self.list_name(list)).await?);
+        }
+        let records: BTreeSet<RecordId> = shown.iter().map(|(record, _)| *record).chain(gone.iter().copied()).collect();
+        let mut known: HashMap<RecordId, Vec<Line>> = HashMap::new();
+        for mut row in tx.rows("read children", OF_RECORDS, args![rows(records.iter().map(|one| [one]))?]).await? {
+            let line = Line::of(&mut row)?;
+            known.entry(line.record).or_default().push(line);
+        }
+        let mut edits = Edits::default();
+        let nobody = Vec::new();
+        for record in gone {
+            let ours = known.get(record).into_iter().flatten().filter(|line| line.system == self.system);
+            edits.gone.extend(ours.map(|line| line.number));
+        }
+        for (record, children) in shown {
+            let known = known.get(record).unwrap_or(&nobody);
+            for (name, items) in *children {
+                let list = lists.get(name.as_str()).copied().unwrap_or_default();
+                let keys = compare(known, (self.system, *record, list), items, &mut edits);
+                touched.extend(keys.into_iter().map(|key| (self.list_name(name), key)));
+            }
+        }
+        self.edit(tx, edits).await?;
+        Ok(touched)
+    }
+
+    async fn edit(&self, tx: &mut Tx, edits: Edits) -> Result<()> {
+        const FORGET: &str =
+            "DELETE FROM child WHERE number IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)";
+        const ALTER: &str = "UPDATE child SET member = CAST(j.value->>1 AS BIGINT), key = j.value->>2, id = j.value->>3 \
+            FROM json_each($1) j WHERE child.number = CAST(j.value->>0 AS BIGINT)";
+        const INSERT: &str = "INSERT INTO child (member, record, system, list, key, id) \
+            SELECT CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT), $2, CAST(j.value->>2 AS BIGINT), \
+                j.value->>3, j.value->>4 FROM json_each($1) j";
+        if !edits.gone.is_empty() {
+            tx.execute("forget children", FORGET, args![rows(edits.gone.iter().map(|one| [one]))?]).await?;
+        }
+        if !edits.altered.is_empty() {
+            let lines = edits.altered.iter().map(|(number, (member, key, id))| (number, member, key, id));
+            tx.execute("alter children", ALTER, args![rows(lines)?]).await?;
+        }
+        if !edits.new.is_empty() {
+            tx.execute("insert children", INSERT, args![rows(&edits.new)?, self.system]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// An item as it is to be known: its key and id, the row that it has already, its member.
+struct Item<'a> {
+    key: &'a str,
+    id: &'a str,
+    row: Option<&'a Line>,
+    member: Option<i64>,
+}
+
+/// Compares a list of one record at one (system, record, list) with what is known of the record's children; gives the keys
+/// that came, went or have changed.
+fn compare(
+    known: &[Line],
+    (system, record, list): (i64, RecordId, i64),
+    shown: &BTreeMap<String, Option<String>>,
+    edits: &mut Edits,
+) -> BTreeSet<String> {
+    let (ours, others): (Vec<&Line>, Vec<&Line>) =
+        known.iter().filter(|line| line.list == list).partition(|line| line.system == system);
+    let mut items = claimed(&ours, shown);
+    join(&mut items, &others, edits);
+
+    let mut touched = BTreeSet::new();
+    let kept: BTreeSet<i64> = items.iter().filter_map(|item| item.row.map(|row| row.number)).collect();
+    for line in ours.iter().filter(|line| !kept.contains(&line.number)) {
+        touched.insert(line.key.clone());
+        edits.gone.push(line.number);
+    }
+    let mut members: BTreeSet<i64> = items.iter().filter_map(|item| item.member).collect();
+    for item in items {
+        match item.row {
+            Some(row) => {
+                let own = if members.insert(row.member) { row.member } else { row.number };
+                let member = item.member.unwrap_or(own);
+                if row.key != item.key || row.id != item.id {
+                    touched.extend([row.key.clone(), item.key.to_owned()]);
+                } else if row.member == member {
+                    continue;
+                }
+                edits.altered.insert(row.number, (member, item.key.to_owned(), item.id.to_owned()));
+            }
+            None => {
+                touched.insert(item.key.to_owned());
+                edits.new.push((item.member, record, list, item.key.to_owned(), item.id.to_owned()));
+            }
+        }
+    }
+    touched
+}
+
+/// Which known row each item that is shown is: the one of its id, else the one of its key that no other item is.
+fn claimed<'a>(ours: &[&'a Line], shown: &'a BTreeMap<String, Option<String>>) -> Vec<Item<'a>> {
+    let mut taken: BTreeSet<i64> = BTreeSet::new();
+    let mut by_id: BTreeMap<&str, &Line> = BTreeMap::new();
+    for (key, id) in shown {
+        let same = |line: &&&Line| Some(&line.id) == id.as_ref() && !taken.contains(&line.number);
+        let found = ours.iter().find(|line| same(line) && line.key == *key).or_else(|| ours.iter().find(same));
+        if let Some(line) = found {
+            taken.insert(line.number);
+            by_id.insert(key, line);
+        }
+    }
+    let mut items = Vec::with_capacity(shown.len());
+    for (key, id) in shown {
+        let row = by_id.get(key.as_str()).copied().or_else(|| {
+            let of_key = |line: &&&Line| line.key == *key && !taken.contains(&line.number);
+            ours.iter().find(of_key).copied().inspect(|line| {
+                taken.insert(line.number);
+            })
+        });
+        // An item of which nobody has ever told the id is nothing that could be referred to.
+        let Some(id) = id.as_deref().or(row.map(|row| row.id.as_str())) else { continue };
+        items.push(Item { key, id, row, member: None });
+    }
+    items
+}
+
+/// Gives items their members: one that has a row keeps its own while another system's row has it too; else it is the child of
+/// the same key there that no other item is.
+fn join(items: &mut [Item<'_>], others: &[&Line], edits: &mut Edits) {
+    let elsewhere: BTreeSet<i64> = others.iter().map(|line| line.member).collect();
+    let mut taken = BTreeSet::new();
+    for item in items.iter_mut() {
+        let member = item.row.map(|row| row.member).filter(|member| elsewhere.contains(member));
+        item.member = member.filter(|member| taken.insert(*member));
+    }
+    for item in items.iter_mut().filter(|item| item.member.is_none()) {
+        // What it was called when the two were last seen alike counts before what it is called now.
+        let names = item.row.map(|row| row.key.as_str()).into_iter().chain([item.key]);
+        let same = names
+            .into_iter()
+            .find_map(|name| others.iter().find(|line| line.key == name && !taken.contains(&line.member)));
+        item.member = same.map(|line| line.member);
+        taken.extend(item.member);
+    }
+    // Others that nobody had tied yet: three systems agree on one child.
+    for item in items.iter() {
+        let Some(member) = item.member else { continue };
+        let tied: BTreeSet<i64> = others.iter().filter(|line| line.member == member).map(|line| line.system).collect();
+        for line in others.iter().filter(|line| line.key == item.key && !taken.contains(&line.member)) {
+            if !tied.contains(&line.system) {
+                edits.altered.insert(line.number, (member, line.key.clone(), line.id.clone()));
+            }
+        }
+    }
+}
