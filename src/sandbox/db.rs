@@ -2,7 +2,7 @@
 
 use std::{path::Path, str::FromStr};
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeZone as _, Utc};
 use chrono_tz::Tz;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value, json};
@@ -69,6 +69,8 @@ pub struct Site {
     pub prices_include_tax: bool,
     /// Country whose taxes apply when an order names none.
     pub country: String,
+    /// Statuses of orders beside the shop's own.
+    pub order_statuses: Vec<String>,
 }
 
 impl Site {
@@ -77,6 +79,16 @@ impl Site {
         gmt.as_str()
             .and_then(|text| NaiveDateTime::from_str(text).ok())
             .map_or(Value::Null, |utc| stamp(utc.and_utc().with_timezone(&self.zone).naive_local()).into())
+    }
+
+    /// A time that a request gives in the shop's own zone, unless it names another, in UTC; a date alone is its midnight.
+    pub fn utc(&self, text: &str) -> Option<String> {
+        let (time, zoned) = match super::query::moment(text) {
+            Some(given) => given,
+            None => (NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_time(NaiveTime::MIN), false),
+        };
+        let utc = if zoned { time } else { self.zone.from_local_datetime(&time).earliest()?.naive_utc() };
+        Some(stamp(utc))
     }
 
     pub fn symbol(&self) -> &str {

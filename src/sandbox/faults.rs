@@ -34,6 +34,10 @@ pub enum Kind {
     TruncatedJson,
     /// All is done, the answer is an HTML page with status 200.
     Html,
+    /// The page of a shop under maintenance, 503; nothing done.
+    Maintenance,
+    /// All is done, a warning of PHP stands before the answer.
+    Warning,
 }
 
 /// One fault and when it strikes: the `next` so many requests, else one request in `one_in` (every one, if absent).

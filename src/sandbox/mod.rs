@@ -4,7 +4,7 @@
 //!
 //! [`Shop`] is the shop: [`Shop::open`] its file, [`Shop::serve`] it over HTTP, act as its customers and staff
 //! ([`Shop::place_order`], [`Shop::register`], [`Shop::edit`]...). `schema.sql` tells the tables for whoever checks them
-//! with plain SQL. Faults are set by option, by [`Shop::set_faults`], or by `POST /sandbox/faults` with
+//! with plain SQL. Faults are set by option, by [`Shop::set_faults`], or by `POST /sandbox/faults` (with the token of `--control`) with
 //! `{"faults": [{"kind": "drop-after", "next": 1, "method": "POST", "path": "/orders"}]}`; `GET /sandbox/requests` counts
 //! what came. Both answer on loopback only.
 

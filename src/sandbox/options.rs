@@ -39,11 +39,17 @@ pub struct Options {
     /// Charge a tax, as CLASS:PERCENT:NAME[:COUNTRY[:STATE]]; CLASS is empty for the standard one (repeatable)
     #[arg(long = "tax", value_name = "TAX")]
     pub taxes: Vec<Tax>,
+    /// A status of orders that a plug-in registered (repeatable)
+    #[arg(long = "order-status", value_name = "STATUS")]
+    pub order_statuses: Vec<String>,
+    /// Token of the addresses below `/sandbox`, as `Authorization: Bearer TOKEN`; without one they are closed
+    #[arg(long, value_name = "TOKEN")]
+    pub control: Option<String>,
     /// As a real shop on plain HTTP: OAuth 1.0a only
     #[arg(long)]
     pub strict: bool,
     /// Let something go wrong, as KIND[=VALUE][@1/N | @next:N]: latency=MS, throttle=S, error-before, error-after,
-    /// drop-before, drop-after, partial-batch, duplicate-webhook, truncated-json, html (repeatable)
+    /// drop-before, drop-after, partial-batch, duplicate-webhook, truncated-json, html, maintenance, warning (repeatable)
     #[arg(long = "fault", value_name = "FAULT")]
     pub faults: Vec<Fault>,
     /// Faults fall the same in every run of this seed
@@ -64,6 +70,8 @@ impl Default for Options {
             country: "ES".into(),
             prices_include_tax: false,
             taxes: Vec::new(),
+            order_statuses: Vec::new(),
+            control: None,
             strict: false,
             faults: Vec::new(),
             seed: None,

@@ -38,9 +38,13 @@ pub async fn order(tx: &mut Tx<'_>, id: i64, doc: &Doc) -> Result<Value> {
         }
     }
     let mut needs_processing = false;
+    // A line shows the SKU that its article has now, and none of one that was deleted.
+    let mut skus = Vec::new();
     for line in doc["line_items"].as_array().into_iter().flatten() {
         let product = line["product_id"].as_i64().unwrap_or(0);
         needs_processing |= tx.get(Table::Products, product).await?.is_some_and(|doc| doc["virtual"] != true);
+        let sold = line["variation_id"].as_i64().filter(|id| *id != 0).unwrap_or(product);
+        skus.push(tx.get(Table::Products, sold).await?.map_or(Value::Null, |doc| doc["sku"].clone()));
     }
     let status = doc["status"].as_str().unwrap_or_default();
     let unpaid = matches!(status, "pending" | "failed")
@@ -85,7 +89,11 @@ pub async fn order(tx: &mut Tx<'_>, id: i64, doc: &Doc) -> Result<Value> {
     put("cart_hash", "".into());
     put("number", get("number"));
     put("meta_data", get("meta_data"));
-    put("line_items", lines(&get("line_items")));
+    let mut articles = lines(&get("line_items"));
+    for (line, sku) in articles.as_array_mut().into_iter().flatten().zip(skus) {
+        line["sku"] = sku;
+    }
+    put("line_items", articles);
     for name in ["tax_lines", "shipping_lines", "fee_lines", "coupon_lines"] {
         put(name, get(name));
     }

@@ -65,7 +65,7 @@ pub fn merge_address(address: &mut Value, given: &Value) {
 
 /// Places an order; gives its id.
 pub async fn create(tx: &mut Tx<'_>, mut params: Doc, checked: Checked, via: &str) -> Result<i64> {
-    checked.apply(SCHEMA, &mut params)?;
+    apply_schema(tx, &mut params, checked)?;
     let customer = params.get("customer_id").and_then(Value::as_i64).unwrap_or(0);
     require_account(tx, customer).await?;
     let id = tx.next("post").await?;
@@ -110,7 +110,7 @@ pub async fn create(tx: &mut Tx<'_>, mut params: Doc, checked: Checked, via: &st
 }
 
 pub async fn update(tx: &mut Tx<'_>, id: i64, mut params: Doc, checked: Checked) -> Result<()> {
-    checked.apply(SCHEMA, &mut params)?;
+    apply_schema(tx, &mut params, checked)?;
     let Some(mut doc) = tx.get(Table::Orders, id).await? else {
         return invalid_id(400, "shop_order");
     };
@@ -144,6 +144,20 @@ pub async fn delete(tx: &mut Tx<'_>, id: i64, force: bool) -> Result<()> {
     }
     if !trashed {
         tx.events.push(Event::new("order", "deleted", id));
+    }
+    Ok(())
+}
+
+/// The schema, with the statuses that plug-ins registered.
+fn apply_schema(tx: &Tx<'_>, params: &mut Doc, checked: Checked) -> Result<()> {
+    let registered = |status: &Value| tx.site.order_statuses.iter().any(|own| status == own.as_str());
+    let own = params.get("status").filter(|status| registered(status)).cloned();
+    if own.is_some() {
+        params.remove("status");
+    }
+    checked.apply(SCHEMA, params)?;
+    if let Some(own) = own {
+        params.insert("status".into(), own);
     }
     Ok(())
 }

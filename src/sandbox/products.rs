@@ -282,16 +282,25 @@ async fn apply(tx: &mut Tx<'_>, doc: &mut Doc, params: &Doc, id: Option<i64>) ->
     if doc["name"] == "" && doc["type"] != "variation" {
         doc.insert("name".into(), "Product".into());
     }
+    let reduced = doc["sale_price"].as_str().unwrap_or_default().to_owned();
     for name in ["regular_price", "sale_price"] {
         if let Some(value) = params.get(name) {
             doc.insert(name.into(), text::price(value).into());
         }
     }
+    let regular = doc["regular_price"].as_str().unwrap_or_default();
+    let alone = params.contains_key("regular_price") && !params.contains_key("sale_price");
+    if alone && !reduced.is_empty() && !regular.is_empty() && text::amount(regular) < text::amount(&reduced) {
+        return refuse(400, "product_invalid_sale_price", "The sale price is above the regular price.");
+    }
     for (name, stored) in [("date_on_sale_from", "date_on_sale_from_gmt"), ("date_on_sale_to", "date_on_sale_to_gmt")] {
-        for given in [name, stored] {
-            if let Some(value) = params.get(given) {
-                doc.insert(stored.into(), if value == "" { Value::Null } else { value.clone() });
-            }
+        let gmt = params
+            .get(stored)
+            .map(text::plain)
+            .map(|text| super::query::moment(&text).map_or(Value::Null, |(time, _)| super::db::stamp(time).into()));
+        let local = params.get(name).map(|value| tx.site.utc(&text::plain(value)).map_or(Value::Null, Value::from));
+        if let Some(value) = gmt.or(local) {
+            doc.insert(stored.into(), value);
         }
     }
     if let Some(given) = params.get("dimensions").and_then(Value::as_object) {
@@ -496,6 +505,13 @@ async fn attach(tx: &mut Tx<'_>, doc: &Doc, given: &Value) -> Result<Value> {
         let mut stored = if let Some(kept) = kept {
             kept.clone()
         } else if let Some(source) = image["src"].as_str().filter(|source| !source.is_empty()) {
+            if !source.starts_with("http://") && !source.starts_with("https://") {
+                return refuse(
+                    400,
+                    "woocommerce_product_image_upload_error",
+                    "Error getting remote image: A valid URL was not provided.",
+                );
+            }
             let id = tx.next("post").await?;
             let file = source.split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).unwrap_or("image");
             json!({ "id": id, "date": tx.stamp(), "source": source, "name": file, "alt": "" })

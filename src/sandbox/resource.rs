@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
+    check::{Kind, Schema, check},
     customers,
     db::{Doc, Table, Tx},
     order_view, orders,
@@ -118,6 +119,7 @@ impl Resource {
             Self::Terms(_) | Self::Customers => ("name", false),
             _ => ("date", true),
         };
+        check(self.orders(), query)?;
         let mut listing = Listing::new(query, site, order_by, descending)?;
         let said = |name: &str| query.get(name).and_then(Value::as_str).unwrap_or_default();
         let heads = match self {
@@ -160,6 +162,34 @@ impl Resource {
         };
         let (ids, total) = listing.page(heads, site);
         Ok((listing, ids, total))
+    }
+
+    /// What a listing can be ordered by.
+    fn orders(self) -> Schema {
+        match self {
+            Self::Products | Self::Variations(_) => &[(
+                "orderby",
+                Kind::OneOf(&[
+                    "date",
+                    "id",
+                    "include",
+                    "title",
+                    "slug",
+                    "price",
+                    "popularity",
+                    "rating",
+                    "menu_order",
+                    "modified",
+                ]),
+            )],
+            Self::Terms(_) => &[(
+                "orderby",
+                Kind::OneOf(&["id", "include", "name", "slug", "term_group", "description", "count", "menu_order"]),
+            )],
+            Self::Customers => &[("orderby", Kind::OneOf(&["id", "include", "name", "registered_date"]))],
+            Self::Orders => &[("orderby", Kind::OneOf(&["date", "modified", "id", "include", "title", "slug"]))],
+            Self::Webhooks => &[("orderby", Kind::OneOf(&["date", "id", "title"]))],
+        }
     }
 
     async fn all(self, tx: &mut Tx<'_>) -> Result<Vec<Head>> {

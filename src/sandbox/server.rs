@@ -6,7 +6,7 @@ use axum::{
     Json, Router,
     body::{Body, Bytes, to_bytes},
     extract::{ConnectInfo, Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing,
 };
@@ -28,6 +28,10 @@ use super::{
 
 const API: &str = "/wp-json/wc/v3";
 const MAX_BODY: usize = 64 << 20;
+const MAINTENANCE_PAGE: &str = "<!DOCTYPE html>\n<html><head><title>Maintenance</title></head>\
+    <body><h1>Briefly unavailable for scheduled maintenance. Check back in a minute.</h1></body></html>";
+const WARNING: &str =
+    "<br />\n<b>Warning</b>:  Undefined array key 0 in <b>/var/www/plugin.php</b> on line <b>1</b><br />\n";
 const BROKEN_PAGE: &str = "<!DOCTYPE html>\n<html><head><title>WordPress &rsaquo; Error</title></head>\
     <body><p>There has been a critical error on this website.</p></body></html>";
 
@@ -84,22 +88,29 @@ struct FaultList {
     faults: Vec<Fault>,
 }
 
-/// The sandbox's own switches are for the machine it runs on.
-fn local(caller: &Caller) -> Result<(), StatusCode> {
-    if caller.address.ip().is_loopback() { Ok(()) } else { Err(StatusCode::FORBIDDEN) }
+/// The sandbox's own switches are for whoever set it up, on the machine it runs on.
+fn permitted(shop: &Shop, caller: &Caller, headers: &HeaderMap) -> Result<(), StatusCode> {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let known = shop.inner.control.as_deref().is_some_and(|token| given == Some(token));
+    if known && caller.address.ip().is_loopback() { Ok(()) } else { Err(StatusCode::FORBIDDEN) }
 }
 
-async fn faults(State(shop): State<Shop>, ConnectInfo(caller): ConnectInfo<Caller>) -> Result<Json<Value>, StatusCode> {
-    local(&caller)?;
+async fn faults(
+    State(shop): State<Shop>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, StatusCode> {
+    permitted(&shop, &caller, &headers)?;
     Ok(Json(json!({ "faults": shop.inner.faults.list() })))
 }
 
 async fn set_faults(
     State(shop): State<Shop>,
     ConnectInfo(caller): ConnectInfo<Caller>,
+    headers: HeaderMap,
     Json(list): Json<FaultList>,
 ) -> Result<Json<Value>, StatusCode> {
-    local(&caller)?;
+    permitted(&shop, &caller, &headers)?;
     shop.set_faults(list.faults);
     Ok(Json(json!({ "faults": shop.inner.faults.list() })))
 }
@@ -107,8 +118,9 @@ async fn set_faults(
 async fn requests(
     State(shop): State<Shop>,
     ConnectInfo(caller): ConnectInfo<Caller>,
+    headers: HeaderMap,
 ) -> Result<Json<Value>, StatusCode> {
-    local(&caller)?;
+    permitted(&shop, &caller, &headers)?;
     Ok(Json(json!(shop.requests())))
 }
 
@@ -133,6 +145,10 @@ async fn handle(State(shop): State<Shop>, ConnectInfo(caller): ConnectInfo<Calle
     if let Some(status) = struck.value(Kind::ErrorBefore, 503) {
         return broken(status, 503);
     }
+    if struck.has(Kind::Maintenance) {
+        let headers = [(header::CONTENT_TYPE, "text/html; charset=UTF-8"), (header::RETRY_AFTER, "600")];
+        return (StatusCode::SERVICE_UNAVAILABLE, headers, MAINTENANCE_PAGE).into_response();
+    }
     let reply = answer(&shop, path, request, &struck).await;
     if struck.has(Kind::DropAfter) {
         caller.cut();
@@ -146,7 +162,7 @@ async fn handle(State(shop): State<Shop>, ConnectInfo(caller): ConnectInfo<Calle
     if struck.has(Kind::Html) {
         return (StatusCode::OK, [(header::CONTENT_TYPE, "text/html; charset=UTF-8")], BROKEN_PAGE).into_response();
     }
-    render(&shop, reply, struck.has(Kind::TruncatedJson))
+    render(&shop, reply, &struck)
 }
 
 fn broken(status: u64, default: u16) -> Response {
@@ -168,7 +184,10 @@ async fn answer(shop: &Shop, path: String, request: Request, struck: &Struck) ->
     let base = host.map_or_else(|| shop.base(), |host| format!("http://{host}"));
     let authorization = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let query = pairs(parts.uri.query().unwrap_or_default());
-    let body = to_bytes(body, MAX_BODY).await.unwrap_or_default();
+    let body = to_bytes(body, MAX_BODY).await.map_err(|_| {
+        let told = "The request is larger than the server takes.";
+        Error::from(Refusal::new(413, "woocommerce_rest_request_entity_too_large", told))
+    });
     let allow = routes::allowed(&path);
     let path_is_batch = path.ends_with("/batch");
     let presented = Presented {
@@ -184,7 +203,7 @@ async fn answer(shop: &Shop, path: String, request: Request, struck: &Struck) ->
         Some(_) => shop.within(base.clone(), async |tx| auth::admit(tx, &presented).await).await,
         None => Ok(()),
     };
-    let done = match admitted.and_then(|()| params(&query, &body).map_err(Error::Refused)) {
+    let done = match admitted.and(body).and_then(|body| params(&query, &body).map_err(Error::Refused)) {
         Ok(params) => {
             let hidden = |name: &str| name.starts_with("oauth_") || name.starts_with("consumer_") || name == "page";
             let shown = query.iter().filter(|(name, _)| !hidden(name)).cloned().collect();
@@ -234,9 +253,12 @@ fn params(query: &[(String, String)], body: &Bytes) -> Result<Doc, Box<Refusal>>
     Ok(params)
 }
 
-fn render(shop: &Shop, answer: Answer, truncated: bool) -> Response {
+fn render(shop: &Shop, answer: Answer, struck: &Struck) -> Response {
     let mut text = serde_json::to_vec(&answer.reply.body).unwrap_or_default();
-    if truncated {
+    if struck.has(Kind::Warning) {
+        text = [WARNING.as_bytes(), &text].concat();
+    }
+    if struck.has(Kind::TruncatedJson) {
         text.truncate(text.len() / 2);
     }
     let mut response = Response::new(Body::from(text));

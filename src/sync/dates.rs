@@ -45,6 +45,7 @@ impl OddDates {
     }
 
     fn add(&mut self, row: OddDate) {
+        self.rows.retain(|known| (&known.id, &known.position) != (&row.id, &row.position));
         if self.rows.len() < KEPT { self.rows.push(row) } else { self.more += 1 }
     }
 }

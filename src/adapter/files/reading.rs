@@ -94,6 +94,9 @@ struct Token {
     row: u64,
     /// Watermark to store when all is read.
     mark: String,
+    /// Names of files that were left out, since they are dated later than now.
+    #[serde(default)]
+    odd: Vec<String>,
 }
 
 struct Open {
@@ -193,6 +196,12 @@ impl Reader {
             Err(error) => return Err(self.refuse(open, error, now)),
         };
         page.news = open.entry.room != Room::Done;
+        page.dates.extend(std::mem::take(&mut token.odd).into_iter().map(|name| RowError {
+            position: name,
+            id: None,
+            reason:
+                "its date lies in the future, so it is not taken for the newest file: mend it, or take it away".into(),
+        }));
         if ended {
             token.queue.pop_front();
             token.row = 0;
@@ -227,8 +236,16 @@ impl Reader {
             found.retain(|file| (now - file.modified).abs() >= self.listing.settled);
             Ok(found.into_iter().map(|file| entry(room, file)).collect())
         };
+        let mut odd = Vec::new();
         let mut files = if self.listing.take == Take::Keep {
-            waiting(Room::Kept)?
+            let mut files = waiting(Room::Kept)?;
+            // One dated later than now would be the newest for ever.
+            if self.listing.complete && files.iter().any(|file| file.modified <= now) {
+                let (past, future): (Vec<Entry>, Vec<Entry>) = files.into_iter().partition(|file| file.modified <= now);
+                odd = future.into_iter().map(|file| file.name).collect();
+                files = past;
+            }
+            files
         } else {
             let mut files: Vec<Entry> = find(Room::Work)?.into_iter().map(|file| entry(Room::Work, file)).collect();
             files.extend(waiting(Room::Inbox)?);
@@ -259,7 +276,7 @@ impl Reader {
         if self.listing.take == Take::Keep && since == Some(mark.as_str()) {
             return Ok(None);
         }
-        Ok(Some(Token { queue: files.into(), row: 0, mark }))
+        Ok(Some(Token { queue: files.into(), row: 0, mark, odd }))
     }
 
     /// Opens the first file of the queue that nobody else has taken.
@@ -446,6 +463,10 @@ impl Reader {
     }
 
     fn archive(&self, room: Room, name: &str, now: DateTime<Utc>) -> io::Result<()> {
+        // Which file was read last is told by its date.
+        if let Err(error) = self.folder.not_after(&self.below(room), name, now) {
+            tracing::debug!(%error, name, "the date of a file stays as it is");
+        }
         self.folder.move_to(&self.below(room), name, &self.below(Room::Done), now).map(drop)
     }
 

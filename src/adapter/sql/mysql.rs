@@ -4,7 +4,7 @@ use futures::TryStreamExt as _;
 use serde_json::{Map, Value};
 use sqlx::{
     AssertSqlSafe, Column as _, Either, Executor as _, MySql, MySqlConnection, Row as _, TypeInfo as _, ValueRef as _,
-    mysql::{MySqlArguments, MySqlRow},
+    mysql::{MySqlArguments, MySqlRow, types::MySqlTime},
 };
 
 use super::{
@@ -61,6 +61,19 @@ fn decode(row: &MySqlRow) -> Result<Value, ValueError> {
     Ok(Value::Object(object))
 }
 
+/// The text of a date that no calendar has.
+fn odd_date(row: &MySqlRow, index: usize) -> Result<Value, sqlx::Error> {
+    let content = row.try_get_unchecked::<&[u8], _>(index)?;
+    Ok(Value::from(odd_date_text(content)))
+}
+
+/// From the binary form: its length, the year in two bytes, month, day, and for a time hour, minute and second.
+fn odd_date_text(content: &[u8]) -> String {
+    let part = |at: usize| content.get(at).copied().unwrap_or_default();
+    let date = format!("{:04}-{:02}-{:02}", u16::from_le_bytes([part(1), part(2)]), part(3), part(4));
+    if content.len() > 5 { format!("{date} {:02}:{:02}:{:02}", part(5), part(6), part(7)) } else { date }
+}
+
 fn cell(row: &MySqlRow, index: usize) -> Result<Value, sqlx::Error> {
     let raw = row.try_get_raw(index)?;
     if raw.is_null() {
@@ -77,14 +90,31 @@ fn cell(row: &MySqlRow, index: usize) -> Result<Value, sqlx::Error> {
         "DECIMAL" => value::number(row.try_get_unchecked(index)?),
         "FLOAT" => value::number(&row.try_get_unchecked::<f32, _>(index)?.to_string()),
         "DOUBLE" => value::float(row.try_get_unchecked(index)?),
-        "DATE" => value::date(row.try_get_unchecked(index)?),
-        "DATETIME" => value::naive(row.try_get_unchecked(index)?),
-        "TIMESTAMP" => value::instant(row.try_get_unchecked(index)?),
-        "TIME" => value::time(row.try_get_unchecked(index)?),
+        // A date that is none (`2026-00-00`) is its row's affair: as a text it reaches the mapping, which refuses it there.
+        "DATE" => row.try_get_unchecked(index).map(value::date).or_else(|_| odd_date(row, index))?,
+        "DATETIME" => row.try_get_unchecked(index).map(value::naive).or_else(|_| odd_date(row, index))?,
+        "TIMESTAMP" => row.try_get_unchecked(index).map(value::instant).or_else(|_| odd_date(row, index))?,
+        // A span of time, where it is no time of a day.
+        "TIME" => row
+            .try_get_unchecked(index)
+            .map(value::time)
+            .or_else(|_| row.try_get_unchecked::<MySqlTime, _>(index).map(|span| Value::from(span.to_string())))?,
         "JSON" => row.try_get_unchecked::<sqlx::types::Json<Value>, _>(index)?.0,
         "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" | "GEOMETRY" => {
             value::bytes(row.try_get_unchecked(index)?)
         }
         _ => Value::from(row.try_get_unchecked::<String, _>(index)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_that_no_calendar_has_is_read_as_its_text() {
+        assert_eq!(odd_date_text(&[4, 0xEA, 0x07, 0, 0]), "2026-00-00");
+        assert_eq!(odd_date_text(&[7, 0xEA, 0x07, 2, 30, 10, 5, 0]), "2026-02-30 10:05:00");
+        assert_eq!(odd_date_text(&[0]), "0000-00-00");
+    }
 }

@@ -1,6 +1,6 @@
 //! PostgreSQL: the server says what type each parameter has, and values travel in its binary form of that type.
 
-use chrono::{DateTime, Duration, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono::{Duration, NaiveDate, NaiveDateTime, NaiveTime};
 use futures::TryStreamExt as _;
 use serde_json::{Map, Value};
 use sqlx::{
@@ -179,11 +179,14 @@ fn cell(content: &[u8], kind: &PgTypeInfo) -> Result<Value, String> {
         PgTypeKind::Array(item) => return array(content, item),
         _ => {}
     }
-    let micros = |content: &[u8]| -> Result<NaiveDateTime, String> {
+    let micros = |content: &[u8]| -> Result<Option<NaiveDateTime>, String> {
         let micros = i64::from_be_bytes(fixed(content)?);
-        epoch()
-            .checked_add_signed(Duration::microseconds(micros))
-            .ok_or_else(|| "cannot be read: the date is infinite or out of range".to_owned())
+        Ok(epoch().checked_add_signed(Duration::microseconds(micros)))
+    };
+    // A date beyond every calendar is its row's affair: as a text it reaches the mapping, which refuses it there.
+    let beyond = || {
+        let negative = content.first().is_some_and(|byte| byte & 0x80 != 0);
+        Value::from(if negative { "-infinity" } else { "infinity" })
     };
     Ok(match kind.name() {
         "BOOL" => Value::Bool(content == [1]),
@@ -197,10 +200,10 @@ fn cell(content: &[u8], kind: &PgTypeInfo) -> Result<Value, String> {
         "DATE" => {
             let days = i32::from_be_bytes(fixed(content)?);
             let day = epoch().date().checked_add_signed(Duration::days(i64::from(days)));
-            value::date(day.ok_or("cannot be read: the date is infinite or out of range")?)
+            day.map_or_else(beyond, value::date)
         }
-        "TIMESTAMP" => value::naive(micros(content)?),
-        "TIMESTAMPTZ" => value::instant(DateTime::<Utc>::from_naive_utc_and_offset(micros(content)?, Utc)),
+        "TIMESTAMP" => micros(content)?.map_or_else(beyond, value::naive),
+        "TIMESTAMPTZ" => micros(content)?.map_or_else(beyond, |time| value::instant(time.and_utc())),
         "TIME" => {
             let micros = i64::from_be_bytes(fixed(content)?);
             value::time(NaiveTime::MIN + Duration::microseconds(micros))

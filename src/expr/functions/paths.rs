@@ -16,19 +16,19 @@ pub(super) fn register(engine: &mut Engine) {
         Some(text) => Ok(percent::encode(&text)),
         None => fail(format!("urlencode() needs a text, not {}", kind(&x))),
     });
-    engine.register_fn("path", |segments: Array| path(segments));
-    engine.register_fn("path", |a: Dynamic| path(list_or(a)));
-    engine.register_fn("path", |a: Dynamic, b: Dynamic| path(vec![a, b]));
-    engine.register_fn("path", |a: Dynamic, b: Dynamic, c: Dynamic| path(vec![a, b, c]));
-    engine.register_fn("path", |a: Dynamic, b: Dynamic, c: Dynamic, d: Dynamic| path(vec![a, b, c, d]));
-    engine.register_fn("path", |a: Dynamic, b: Dynamic, c: Dynamic, d: Dynamic, e: Dynamic| path(vec![a, b, c, d, e]));
+    engine.register_fn("path", |segments: Array| path(&segments));
+    engine.register_fn("path", |a: Dynamic| path(&list_or(a)));
+    engine.register_fn("path", |a: Dynamic, b: Dynamic| path(&[a, b]));
+    engine.register_fn("path", |a: Dynamic, b: Dynamic, c: Dynamic| path(&[a, b, c]));
+    engine.register_fn("path", |a: Dynamic, b: Dynamic, c: Dynamic, d: Dynamic| path(&[a, b, c, d]));
+    engine.register_fn("path", |a: Dynamic, b: Dynamic, c: Dynamic, d: Dynamic, e: Dynamic| path(&[a, b, c, d, e]));
     engine.register_fn("path", |a: Dynamic, b: Dynamic, c: Dynamic, d: Dynamic, e: Dynamic, f: Dynamic| {
-        path(vec![a, b, c, d, e, f])
+        path(&[a, b, c, d, e, f])
     });
 }
 
 /// Segments of a path, each one argument. What a segment may hold is judged where the path is used.
-fn path(segments: Vec<Dynamic>) -> Res<Dynamic> {
+fn path(segments: &[Dynamic]) -> Res<Dynamic> {
     let texts = segments.iter().map(|segment| match scalar(segment) {
         Some(text) => Ok(text),
         None => fail(format!("path() needs texts, not {}", kind(segment))),

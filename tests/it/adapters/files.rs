@@ -252,6 +252,51 @@ async fn a_file_of_changes_keeps_their_order() {
 }
 
 #[tokio::test]
+async fn a_file_dated_in_the_future_is_not_the_newest_for_ever() {
+    let drop = Drop::new();
+    let xml = |n: &str| format!("<existencias><articulo ref='A' active='yes'><n>{n}</n></articulo></existencias>");
+    let dated = |name: &str, year: u64| {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs((year - 1970) * 31_557_600);
+        fs::OpenOptions::new().write(true).open(drop.path(name)).unwrap().set_modified(time).unwrap();
+    };
+    drop.put("stock-1.xml", xml("1"));
+    dated("stock-1.xml", 2050);
+    let system = drop.system();
+    let alone = pull(system.as_ref(), "stock", None, 100).await.unwrap();
+    assert_eq!(ids(&alone), ["A"], "while it is the only one, it is read");
+    drop.put("stock-2.xml", xml("2"));
+    dated("stock-2.xml", 2030);
+    let page = pull(system.as_ref(), "stock", alone.cursor.as_deref(), 100).await.unwrap();
+    assert_eq!(page.rows[0].body.clone().into_value()["n"], "2");
+    assert_eq!((page.dates.len(), page.dates[0].position.as_str()), (1, "stock-1.xml"));
+
+    drop.put("in/precios_1.csv", windows("tarifa;ref;precio\nA;1;1\n"));
+    dated("in/precios_1.csv", 2050);
+    pull(system.as_ref(), "price", None, 100).await.unwrap();
+    drop.put("in/precios_2.csv", windows("tarifa;ref;precio\nA;1;2\n"));
+    dated("in/precios_2.csv", 2041);
+    pull(system.as_ref(), "price", None, 100).await.unwrap();
+    dated("in/done/precios_2.csv", 2040);
+    let times = ["in/done/precios_1.csv", "in/done/precios_2.csv"]
+        .map(|name| fs::metadata(drop.path(name)).unwrap().modified().unwrap());
+    assert!(times[0] <= times[1], "what was archived is dated no later than when it was");
+}
+
+#[tokio::test]
+async fn a_key_that_names_no_file_rejects_its_record_and_no_other() {
+    let drop = Drop::new();
+    let long = "x".repeat(300);
+    let writes = (0..).zip(["1", &long, "a/b", "c\nd", "../e", "2"]);
+    let writes = writes.map(|(job, key)| write(job, Op::Create, key, None, json!({ "number": key }))).collect();
+    let outcomes = drop.system().write("order", writes, &NoProgress).await;
+    let classes: Vec<_> =
+        outcomes.iter().map(|outcome| outcome.result.as_ref().err().map(|failure| failure.class)).collect();
+    let bad = Some(Class::Rejected);
+    assert_eq!(classes, [None, bad, bad, bad, bad, None]);
+    assert_eq!(drop.names("out"), ["order-1.json", "order-2.json"]);
+}
+
+#[tokio::test]
 async fn a_kept_file_is_read_again_when_it_changes() {
     let drop = Drop::new();
     drop.put("stock.xml", "<existencias><articulo ref='A'><n>1</n></articulo><articulo ref='B'/></existencias>");

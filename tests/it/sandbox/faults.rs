@@ -1,7 +1,7 @@
 //! Faults do what they say, to the caller and to the shop.
 
 use serde_json::{Value, json};
-use vaiven::sandbox::{Fault, FaultKind};
+use vaiven::sandbox::{Fault, FaultKind, Options};
 
 use super::shop::Running;
 
@@ -53,16 +53,20 @@ async fn half_a_batch_is_done_and_kept() {
 
 #[tokio::test]
 async fn faults_are_switched_while_it_runs_and_requests_are_counted() {
-    let shop = Running::start().await;
+    let shop = Running::with(Options { control: Some("open sesame".into()), ..Options::default() }).await;
     let url = format!("{}/sandbox/faults", shop.base);
     let faults = json!({ "faults": [{ "kind": "throttle", "value": 3, "next": 1 }] }).to_string();
-    let set = shop.client.post(&url).header("content-type", "application/json").body(faults).send().await.unwrap();
+    let post = |body: String| shop.client.post(&url).header("content-type", "application/json").body(body);
+    for refused in [post(faults.clone()), post(faults.clone()).bearer_auth("ck_sandbox")] {
+        assert_eq!(refused.send().await.unwrap().status(), 403, "a token of their own opens the switches");
+    }
+    let set = post(faults).bearer_auth("open sesame").send().await.unwrap();
     assert_eq!(set.status(), 200);
     assert_eq!(shop.ask("GET", "/products", Value::Null).await.header("retry-after"), "3");
     assert_eq!(shop.ask("GET", "/products/7", Value::Null).await.status, 404);
     let counted = shop.shop.requests();
     assert_eq!((counted["GET /products"], counted["GET /products/*"]), (1, 1));
     let wrong = json!({ "faults": [{ "kind": "throttle", "nxt": 1 }] }).to_string();
-    let set = shop.client.post(&url).header("content-type", "application/json").body(wrong).send().await.unwrap();
+    let set = post(wrong).bearer_auth("open sesame").send().await.unwrap();
     assert_eq!(set.status(), 422);
 }

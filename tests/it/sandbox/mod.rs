@@ -2,6 +2,7 @@
 
 mod acting;
 mod conformance;
+mod facts;
 mod faults;
 mod hooks;
 pub mod shop;

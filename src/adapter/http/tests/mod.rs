@@ -122,9 +122,8 @@ fn opened_with(
         transport: fake.clone(),
         folder: std::path::PathBuf::new(),
     };
-    let value = |text: &str, secret| match secret {
-        true => SettingValue::Secret(text.to_owned().into()),
-        false => SettingValue::Plain(text.into()),
+    let value = |text: &str, secret: bool| {
+        if secret { SettingValue::Secret(text.to_owned().into()) } else { SettingValue::Plain(text.into()) }
     };
     let settings: Settings =
         settings.iter().map(|(name, text, secret)| ((*name).to_owned(), value(text, *secret))).collect();
