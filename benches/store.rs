@@ -23,7 +23,7 @@ use vaiven::{
     mapping::Fields,
     store::{
         self, Balance, ChangeOp, Claim, Delivered, NewChange, NewJob, PageCommit, ReplicaWrite, RunKind, SharedStore,
-        Sighting, Turn, Verdict,
+        Sighting, Turn, Unidentified, Verdict,
     },
 };
 
@@ -183,6 +183,10 @@ async fn queue(store: &SharedStore, count: usize, workers: usize) -> Result<Vec<
     Ok(vec![enqueued.as_secs_f64(), worked.as_secs_f64()])
 }
 
+fn unidentified(row: &Sighting) -> Unidentified {
+    Unidentified { id: row.id.clone(), key: format!("SKU-{}", row.id), ..Unidentified::default() }
+}
+
 /// A first pull of everything, then one that finds nothing changed: seconds in the store.
 async fn pages(store: &SharedStore, count: usize) -> Result<Vec<f64>> {
     let run = store.begin_run("erp", "product", RunKind::Full, "bench", Utc::now()).await?;
@@ -194,7 +198,7 @@ async fn pages(store: &SharedStore, count: usize) -> Result<Vec<f64>> {
         anyhow::ensure!(sighted.changed.len() == page.len(), "all rows are new");
         sight += start.elapsed();
         let start = Instant::now();
-        let keys: Vec<_> = page.iter().map(|row| (row.id.clone(), format!("SKU-{}", row.id), Vec::new())).collect();
+        let keys: Vec<_> = page.iter().map(unidentified).collect();
         let records = store.identify("erp", "product", &keys, &[]).await?;
         identify += start.elapsed();
         let commit_of_page = first_commit(run, "erp", &page, &records);
@@ -226,7 +230,7 @@ async fn explain(store: &SharedStore, folder: &Path, count: usize) -> Result<Vec
         let run = store.begin_run(system, "product", RunKind::Full, "bench", Utc::now()).await?;
         let mut source = produce(count);
         while let Some(page) = source.recv().await {
-            let keys: Vec<_> = page.iter().map(|row| (row.id.clone(), format!("SKU-{}", row.id), Vec::new())).collect();
+            let keys: Vec<_> = page.iter().map(unidentified).collect();
             let records = store.identify(system, "product", &keys, &[]).await?;
             let mut commit = first_commit(run, system, &page, &records);
             if system == "shop" {

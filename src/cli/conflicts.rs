@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{
     Ending, app,
     args::ConflictsCommand,
-    canonical,
+    canonical, naming,
     output::{self, Output},
 };
 use crate::{
@@ -87,7 +87,7 @@ fn canonical_value(text: &str, entity: &str, field: &str, entities: &Entities) -
 }
 
 async fn of_record(entity: &str, key: &str, field: Option<&str>, store: &SharedStore) -> anyhow::Result<Vec<Conflict>> {
-    let Some(record) = store.record(entity, key).await? else {
+    let Some(record) = naming::record(store, entity, key).await? else {
         bail!("no {entity} with key `{key}` was seen at any system");
     };
     let mut open = store.conflicts_of(&[record]).await?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Ending, app, canonical, links,
+    Ending, app, canonical, links, naming,
     output::{self, Output},
     run,
 };
@@ -183,7 +183,7 @@ pub async fn explain(
 /// The record of this key; else the one that a system has under this id, or that this is a match value of.
 async fn found(asked: &Asked<'_>, spec: &EntitySpec, config: &Config, store: &SharedStore) -> anyhow::Result<RecordId> {
     let Asked { entity, key, .. } = *asked;
-    if let Some(record) = store.record(entity, key).await? {
+    if let Some(record) = naming::record(store, entity, key).await? {
         return Ok(record);
     }
     let mut found: BTreeSet<RecordId> = BTreeSet::new();

@@ -8,11 +8,13 @@ use serde::Serialize;
 use super::{
     Ending, app,
     args::{LinkName, LinkStates, LinksCommand},
+    naming,
     output::{self, Output},
 };
 use crate::{
     config::Config,
     env::Env,
+    model::Entities,
     store::{JobFilter, JobState, Link, LinkState, RecordId, SharedStore},
     sync::{Links, Named, Review, Routes, review},
 };
@@ -78,9 +80,9 @@ pub async fn links(
             return Ok(Ending::Fine);
         }
         LinksCommand::Review { limit } => {
-            let routes = app::plan(config, env)?.routes;
+            let plan = app::plan(config, env)?;
             let mut shown = Vec::new();
-            for one in reviews(store, &routes, *limit).await? {
+            for one in reviews(store, &plan.routes, &plan.entities, *limit).await? {
                 shown.push(waiting(store, one).await?);
             }
             output.show(&shown, |shown| waits(shown))?;
@@ -161,7 +163,7 @@ async fn part(links: &Links<'_>, one: &Named, others: &[String]) -> anyhow::Resu
             let key = store.keys(&[same]).await?.remove(&same).map(|(_, key)| key).unwrap_or_default();
             found.insert(same, key);
         }
-        for review in reviews(store, links.routes, 0).await? {
+        for review in reviews(store, links.routes, links.entities, 0).await? {
             if review.named.record == one.record {
                 found.extend(review.candidates.into_iter().map(|(other, ..)| (other.record, other.key)));
             }
@@ -184,14 +186,14 @@ async fn find(store: &SharedStore, name: &LinkName) -> anyhow::Result<Named> {
 }
 
 async fn find_key(store: &SharedStore, entity: &str, key: &str) -> anyhow::Result<Named> {
-    let Some(record) = store.record(entity, key).await? else {
+    let Some(record) = naming::record(store, entity, key).await? else {
         bail!("no {entity} with key `{key}` was seen at any system; `vaiven links review` shows what waits");
     };
     Ok(Named { record, entity: entity.to_owned(), key: key.to_owned() })
 }
 
 /// What waits for a person; 0 = all.
-async fn reviews(store: &SharedStore, routes: &Routes, limit: u32) -> anyhow::Result<Vec<Review>> {
+async fn reviews(store: &SharedStore, routes: &Routes, entities: &Entities, limit: u32) -> anyhow::Result<Vec<Review>> {
     let mut found = Vec::new();
     for line in store.backlog().await? {
         let is_review = line.cause.as_deref().is_some_and(|cause| cause.starts_with(REVIEW));
@@ -208,7 +210,8 @@ async fn reviews(store: &SharedStore, routes: &Routes, limit: u32) -> anyhow::Re
         for job in store.jobs(&filter).await? {
             let Some((entity, key)) = store.keys(&[job.record]).await?.remove(&job.record) else { continue };
             let named = Named { record: job.record, entity, key };
-            found.extend(review(store, routes, &named, &job.target).await?);
+            let numbered = entities.get(&named.entity).filter(|spec| spec.numbered).map(|spec| spec.key.as_str());
+            found.extend(review(store, routes, &named, &job.target, numbered).await?);
             if limit > 0 && found.len() >= limit as usize {
                 return Ok(found);
             }

@@ -18,6 +18,7 @@ mod lifecycle;
 mod links;
 mod logging;
 mod mapping;
+mod naming;
 mod notify;
 mod output;
 mod plan;

@@ -161,7 +161,7 @@ impl Config {
             layers: &self.layers,
         };
         problems.extend(owners.single().err());
-        let refusals = owners.unclear();
+        let refusals = owners.unclear().into_iter().chain(owners.meeting()).collect();
         let routes = Routes::new(flows).map_err(|error| {
             let (RoutesError::TwoOwners { second_flow: flow, .. }
             | RoutesError::Self_ { flow, .. }

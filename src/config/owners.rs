@@ -1,12 +1,13 @@
 //! Whose value counts: fields that two systems bring to one target, or that go both ways, need a word on it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use indexmap::IndexMap;
 
 use super::{FlowSection, layers::Layers, open::Mappings};
 use crate::{
     load::{LoadError, Place, Problem, Spanned},
+    mapping::Translate,
     model::Entities,
     sync::Flow,
 };
@@ -104,10 +105,59 @@ impl Owners<'_> {
         problems
     }
 
+    /// Numbers that two systems give by themselves and that meet in one target, since neither has a prefix: its searches by number
+    /// find either.
+    pub fn meeting(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (at, later) in self.flows.iter().enumerate() {
+            for earlier in self.flows[..at].iter().filter(|earlier| earlier.from != later.from) {
+                for entity in later.entities.iter().filter(|entity| earlier.entities.contains(entity)) {
+                    let Some(spec) = self.entities.get(entity).filter(|spec| spec.numbered) else { continue };
+                    for target in later.to.iter().filter(|target| earlier.to.contains(target)) {
+                        let told = |flow: &Flow| !flow.fields.contains_key(entity);
+                        let writes = self.mapping(target, entity).is_some_and(|sink| sink.writes().contains(&spec.key));
+                        if told(earlier) && told(later) && writes && self.begin_alike(entity, earlier, later) {
+                            problems.push(self.met(entity, &spec.key, target, [earlier, later]));
+                        }
+                    }
+                }
+            }
+        }
+        problems
+    }
+
+    fn begin_alike(&self, entity: &str, one: &Flow, other: &Flow) -> bool {
+        let prefix = |flow: &Flow| self.mapping(&flow.from, entity)?.prefix()?.value.clone();
+        prefix(one) == prefix(other)
+    }
+
+    fn met(&self, entity: &str, key: &str, target: &str, flows: [&Flow; 2]) -> Problem {
+        let [first, second] = flows;
+        let message = format!(
+            "{} and {} both number their {entity}s by themselves, and {target} is told the {key} of both without a prefix that \
+             tells them apart (flows {} and {})",
+            first.from, second.from, first.name, second.name
+        );
+        let setting = self.mapping(&second.from, entity).and_then(|mapping| mapping.prefix()?.setting.clone());
+        let help = match setting {
+            Some(setting) => format!("give one of them a prefix: [systems.{}] {setting} = \"...\"", second.from),
+            None => format!(
+                "let the `key` and `{key}` of {entity} in the mapping of {} begin with a text or a setting of its own: \
+                 'settings.prefix + row.number'",
+                second.from
+            ),
+        };
+        Problem { place: self.place(&second.name), message, help: Some(help) }
+    }
+
+    fn mapping(&self, system: &str, entity: &str) -> Option<&Arc<dyn Translate>> {
+        self.mappings.get(&(system.to_owned(), entity.to_owned()))
+    }
+
     /// What a flow's source reads of an entity and this target can write, but for the key and for what somebody owns by name.
     fn brought(&self, flow: &Flow, entity: &str, target: &str) -> BTreeSet<String> {
-        let mapping = |system: &str| self.mappings.get(&(system.to_owned(), entity.to_owned()));
-        let (Some(source), Some(sink)) = (mapping(&flow.from), mapping(target)) else { return BTreeSet::new() };
+        let (source, sink) = (self.mapping(&flow.from, entity), self.mapping(target, entity));
+        let (Some(source), Some(sink)) = (source, sink) else { return BTreeSet::new() };
         let spec = self.entities.get(entity);
         let key = spec.map(|spec| spec.key.as_str());
         // Of a state each flow says what its source may say of it.

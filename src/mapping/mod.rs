@@ -6,6 +6,7 @@ mod file;
 mod lookup;
 mod outline;
 mod precision;
+mod prefix;
 mod pull;
 mod push;
 mod rule;
@@ -83,8 +84,19 @@ pub struct Externals {
     pub own: ChildIds,
     /// The object as the target shows it right now, where [`Translate::looks`] asks for it.
     pub there: Option<Value>,
-    /// (entity, record number) to the canonical key, for messages and for targets that refer by key.
+    /// (entity, record number) to the canonical key, for targets that refer by key.
     pub keys: BTreeMap<(String, i64), String>,
+    /// (entity, record number) to what people call it, for messages and causes.
+    pub names: BTreeMap<(String, i64), String>,
+}
+
+/// What a system's own keys begin with, by its mapping's `key`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prefix {
+    /// Absent where they begin with nothing of their own.
+    pub value: Option<String>,
+    /// The setting that may give it.
+    pub setting: Option<String>,
 }
 
 /// One entity's mapping at one system.
@@ -124,6 +136,16 @@ pub trait Translate: Send + Sync {
 
     /// Brings what is wanted to the precision that the target keeps.
     fn settle(&self, _wanted: &mut Fields) {}
+
+    /// Whether a key that another system gave is written and shown again, so that a key seen here need not be the system's own.
+    fn takes_key(&self) -> bool {
+        true
+    }
+
+    /// What the system's own keys begin with, as far as the mapping tells.
+    fn prefix(&self) -> Option<&Prefix> {
+        None
+    }
 
     /// What must be known of the target before `wanted` can be pushed.
     fn needs(&self, wanted: &Fields) -> Needs;

@@ -207,9 +207,10 @@ impl Push<'_> {
             Convert::Ref { entity, by } => {
                 let Some(record) = value.as_i64() else { return Err(unfit(rule, "is no record number")) };
                 let place = (entity.clone(), record);
-                let key = self.known.keys.get(&place);
-                let found = if *by == By::Id { self.known.records.get(&place) } else { key };
-                found.map(|id| Value::from(id.as_str())).ok_or_else(|| missing_record(entity, record, key))
+                let known = if *by == By::Id { &self.known.records } else { &self.known.keys };
+                let name = || self.known.names.get(&place).or_else(|| self.known.keys.get(&place));
+                let found = known.get(&place).map(|id| Value::from(id.as_str()));
+                found.ok_or_else(|| missing_record(entity, record, name()))
             }
             Convert::Part(list) => {
                 let key = text_of(value).unwrap_or_default();
@@ -300,8 +301,9 @@ impl Push<'_> {
         let asked = self.unanswered.as_ref().and_then(|asked| asked.first());
         match asked {
             Some(Question::Record(entity, record)) => {
-                let key = self.known.keys.get(&(entity.clone(), record));
-                missing_record(&entity, record, key)
+                let place = (entity.clone(), record);
+                let name = self.known.names.get(&place).or_else(|| self.known.keys.get(&place));
+                missing_record(&entity, record, name)
             }
             Some(Question::Part(list, key)) => self.missing_child(&list, &key),
             None => rejected(error.to_string()),
@@ -317,9 +319,9 @@ impl Push<'_> {
     }
 }
 
-fn missing_record(entity: &str, record: i64, key: Option<&String>) -> Failure {
-    let key = key.cloned().unwrap_or_else(|| format!("#{record}"));
-    missing(entity, &key)
+fn missing_record(entity: &str, record: i64, name: Option<&String>) -> Failure {
+    let name = name.cloned().unwrap_or_else(|| format!("#{record}"));
+    missing(entity, &name)
 }
 
 fn missing(entity: &str, key: &str) -> Failure {

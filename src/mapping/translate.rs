@@ -8,12 +8,12 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    Children, Externals, Fields, Needs, Pulled, Translate,
+    Children, Externals, Fields, Needs, Prefix, Pulled, Translate,
     compile::Compiler,
     file::MappingFile,
     lookup::Tables,
     outline::{Misfit, Outline},
-    precision,
+    precision, prefix,
     pull::{Pull, rejected},
     push::{Absent, Asked, Push, needs},
     rule::{Convert, Rule},
@@ -42,6 +42,7 @@ pub struct Mapping {
     /// Whether the ids of an object's own parts are sent or asked for.
     own_parts: bool,
     outline: Outline,
+    prefix: Prefix,
     version: u64,
 }
 
@@ -104,6 +105,9 @@ impl Mapping {
             writes.insert(spec.key.clone());
         }
         let version = version(file, spec, settings, lookups, told);
+        let key_text = written.key.get_ref();
+        let setting = prefix::setting(key_text, settings).map(str::to_owned);
+        let prefix = Prefix { value: prefix::of(key_text, settings), setting };
         let settings = compiler.scope();
         let outline = Outline::of(spec, &rules, &settings);
         let spec = Arc::clone(spec);
@@ -120,6 +124,7 @@ impl Mapping {
             asks,
             own_parts,
             outline,
+            prefix,
             version,
         })
     }
@@ -235,6 +240,14 @@ impl Translate for Mapping {
 
     fn settle(&self, wanted: &mut Fields) {
         precision::settle(&self.rules, &self.spec.fields, wanted);
+    }
+
+    fn takes_key(&self) -> bool {
+        self.rules.iter().any(|rule| rule.name == self.spec.key && rule.reads && rule.writes)
+    }
+
+    fn prefix(&self) -> Option<&Prefix> {
+        Some(&self.prefix)
     }
 
     fn needs(&self, wanted: &Fields) -> Needs {

@@ -12,7 +12,9 @@ use super::{
 use crate::failure::Class;
 
 /// Live objects of other records under these ids; a placeholder is nobody's yet.
-const HELD: &str = "SELECT j.key, k.id, k.key FROM json_each($1) j CROSS JOIN replica r CROSS JOIN record k \
+const HELD: &str = "SELECT j.key, k.id, k.key, CASE WHEN EXISTS (SELECT 1 FROM replica o WHERE o.record = r.record \
+        AND o.system <> $2 AND o.gone_at IS NULL AND o.fields IS NOT NULL) THEN 1 ELSE 0 END \
+    FROM json_each($1) j CROSS JOIN replica r CROSS JOIN record k \
     WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0 AND r.record <> CAST(j.value->>1 AS BIGINT) \
       AND r.gone_at IS NULL AND r.fields IS NOT NULL AND k.id = r.record AND k.key IS NOT NULL \
       AND (k.same IS NULL OR k.same <> CAST(j.value->>1 AS BIGINT))";
@@ -86,12 +88,17 @@ pub(super) async fn refuse(
     if !held.is_empty() {
         let known = known(tx, lines.iter().map(|(_, _, _, job)| *job)).await?;
         for mut row in held {
+            let is_tied = row.int(3)? == 1;
             let (place, holder, key) = holder(&mut row)?;
             let (at, _, record, job) = lines[place];
-            // An update makes nothing, whenever what it was answered with was first seen.
-            let made = outcomes[at].before.is_none();
-            let known = if made { known.get(&job).copied().unwrap_or(record) } else { RecordId::MAX };
-            if holder <= known {
+            let is_another = match &outcomes[at].before {
+                // A facet has the id of the part it lives on, whoever wrote it first: another's it is once that has a source.
+                Some(before) if before.fields.is_empty() && before.written == 0 => is_tied,
+                // An update makes nothing, whenever what it was answered with was first seen.
+                Some(_) => true,
+                None => holder <= known.get(&job).copied().unwrap_or(record),
+            };
+            if is_another {
                 refused.push((at, key));
             }
         }

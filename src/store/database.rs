@@ -12,10 +12,10 @@ use rust_decimal::Decimal;
 use serde_json::Value;
 
 use super::{
-    Approval, Attempt, Backlog, Balance, Candidate, Change, ChangeOp, Child, Claim, Conflict, DeliverSummary,
-    Delivered, Difference, Held, Identified, Intent, Job, JobFilter, Lease, Link, LinkState, Linked, Merged, NewJob,
-    Numbers, Order, PageCommit, Pending, RecordId, RefWanted, Rejection, Replica, Result, Ruled, Run, RunKind,
-    Settlement, Sighted, Sighting, Standing, Store, Ties, names::Names, sql::Pool, statistics::Growth,
+    Approval, Attempt, Backlog, Balance, Called, Candidate, Change, ChangeOp, Child, Claim, Conflict, DeliverSummary,
+    Delivered, Difference, Held, Identified, Intent, Job, JobFilter, Lease, Link, LinkState, Linked, Merged, Namesake,
+    NewJob, Numbers, Order, PageCommit, Pending, RecordId, RefWanted, Rejection, Replica, Result, Ruled, Run, RunKind,
+    Settlement, Sighted, Sighting, Standing, Store, Ties, Unidentified, names::Names, sql::Pool, statistics::Growth,
 };
 use crate::mapping::Fields;
 
@@ -55,6 +55,18 @@ impl Store for Database {
         self.keys(records).await
     }
 
+    async fn namesakes(&self, entity: &str, keys: &[String]) -> Result<Vec<Vec<Namesake>>> {
+        self.namesakes(entity, keys).await
+    }
+
+    async fn called(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Called>> {
+        self.called(records).await
+    }
+
+    async fn rivals(&self, target: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<RecordId>>> {
+        self.rivals(target, records).await
+    }
+
     async fn resolve(&self, system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>> {
         self.resolve(system, refs).await
     }
@@ -63,7 +75,7 @@ impl Store for Database {
         &self,
         system: &str,
         entity: &str,
-        rows: &[(String, String, Vec<(String, String)>)],
+        rows: &[Unidentified],
         weak: &[String],
     ) -> Result<Vec<Identified>> {
         self.identify(system, entity, rows, weak).await

@@ -275,6 +275,9 @@ async fn wake_early(tx: &mut Tx, replicas: &Replicas<'_>, waits: &[(i64, String,
     const THERE: &str = "SELECT j.key FROM json_each($1) j CROSS JOIN record k CROSS JOIN replica r \
         WHERE k.entity = CAST(j.value->>0 AS BIGINT) AND k.key = j.value->>1 \
           AND r.record = coalesce(k.same, k.id) AND r.system = $2 AND r.gone_at IS NULL \
+        UNION SELECT j.key FROM json_each($1) j CROSS JOIN record k CROSS JOIN name s CROSS JOIN replica r \
+        WHERE k.entity = CAST(j.value->>0 AS BIGINT) AND k.key = j.value->>3 AND s.text = j.value->>2 AND k.system = s.id \
+          AND r.record = coalesce(k.same, k.id) AND r.system = $2 AND r.gone_at IS NULL \
         UNION SELECT j.key FROM json_each($1) j CROSS JOIN child c CROSS JOIN replica r \
         WHERE c.system = $2 AND c.list = CAST(j.value->>0 AS BIGINT) AND c.key = j.value->>1 \
           AND r.record = c.record AND r.system = $2 AND r.gone_at IS NULL GROUP BY j.key HAVING count(*) = 1 \
@@ -286,7 +289,14 @@ async fn wake_early(tx: &mut Tx, replicas: &Replicas<'_>, waits: &[(i64, String,
     // A record that has no key yet is waited for by its number.
     let number = |key: &str| key.strip_prefix('#').and_then(|number| number.parse::<i64>().ok());
     let numbers = rows(waits.iter().map(|(_, key, _)| [number(key)]))?;
-    let there = tx.rows("look for what is missing", THERE, args![rows(waits)?, replicas.system, numbers]).await?;
+    // Where several records have the key it stands behind the system that gave it.
+    let lines = rows(
+        waits
+            .iter()
+            .map(|(name, key, _)| (name, key, key.split_once('/').unzip()))
+            .map(|(name, key, (system, own))| (name, key, system, own)),
+    )?;
+    let there = tx.rows("look for what is missing", THERE, args![lines, replicas.system, numbers]).await?;
     let mut causes = BTreeMap::new();
     for row in &there {
         let at: usize = row.small(0)?;

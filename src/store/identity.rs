@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{
-    Identified, RecordId, RefWanted, Result, StoreError,
+    Identified, RecordId, RefWanted, Result, StoreError, Unidentified,
     database::Database,
     links::{self, Comparable},
     replica::make_aliases,
@@ -14,20 +14,20 @@ use crate::mapping::RefBy;
 /// How often a lost race between two daemons is run again before it is told to the caller.
 const RACES: usize = 3;
 
-/// A pulled row to be identified: id, key, (match field, value).
-type Wanted = (String, String, Vec<(String, String)>);
-
+/// Records of keys and the systems that gave them.
 const RECORDS_OF_KEYS: &str = "SELECT j.key, r.id FROM json_each($1) j CROSS JOIN record r \
-    WHERE r.entity = $2 AND r.key = j.value->>0";
+    WHERE r.entity = $2 AND r.key = j.value->>0 AND r.system = CAST(j.value->>1 AS BIGINT)";
 /// The same; a record that was found to be another one is that other.
 const STANDING_RECORDS_OF_KEYS: &str = "SELECT j.key, coalesce(r.same, r.id) FROM json_each($1) j CROSS JOIN record r \
-    WHERE r.entity = $2 AND r.key = j.value->>0";
+    WHERE r.entity = $2 AND r.key = j.value->>0 AND r.system = CAST(j.value->>1 AS BIGINT)";
+/// What stands in the place of a system where no system is known to have given a key.
+const NOBODY: i64 = 0;
 
 impl Database {
     pub(super) async fn records(&self, entity: &str, keys: &[String]) -> Result<Vec<RecordId>> {
         let entity = self.name(entity).await?;
         let mut records = vec![None; keys.len()];
-        let wanted = rows(keys.iter().map(|key| [key]))?;
+        let wanted = rows(keys.iter().map(|key| (key, NOBODY)))?;
         for row in self.pool.read("find records", RECORDS_OF_KEYS, args![wanted.as_str(), entity]).await? {
             records[row.small::<usize>(0)?] = Some(row.int(1)?);
         }
@@ -40,25 +40,6 @@ impl Database {
             tx.commit("create records").await?;
         }
         records.into_iter().map(|record| record.ok_or(StoreError::Stale("record"))).collect()
-    }
-
-    pub(super) async fn record(&self, entity: &str, key: &str) -> Result<Option<RecordId>> {
-        const SQL: &str = "SELECT r.id FROM record r JOIN name n ON n.id = r.entity WHERE n.text = $1 AND r.key = $2";
-        let found = self.pool.read("find a record", SQL, args![entity, key]).await?;
-        found.first().map(|row| row.int(0)).transpose()
-    }
-
-    pub(super) async fn keys(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, (String, String)>> {
-        const SQL: &str = "SELECT r.id, k.entity, k.key FROM json_each($1) j \
-            CROSS JOIN record r CROSS JOIN record k \
-            WHERE r.id = CAST(j.value->>0 AS BIGINT) AND k.id = coalesce(r.same, r.id) AND k.key IS NOT NULL";
-        let wanted = rows(records.iter().map(|record| [record]))?;
-        let mut keys = BTreeMap::new();
-        for mut row in self.pool.read("read keys", SQL, args![wanted]).await? {
-            let entity = self.text(row.int(1)?).await?;
-            keys.insert(row.int(0)?, (entity, row.text(2)?));
-        }
-        Ok(keys)
     }
 
     pub(super) async fn resolve(&self, system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>> {
@@ -134,16 +115,23 @@ impl Database {
         &self,
         system: &str,
         entity: &str,
-        wanted: &[Wanted],
+        wanted: &[Unidentified],
         weak: &[String],
     ) -> Result<Vec<Identified>> {
         let mut fields: BTreeMap<&str, i64> = BTreeMap::new();
-        for (field, _) in wanted.iter().flat_map(|(_, _, matches)| matches) {
+        for (field, _) in wanted.iter().flat_map(|row| &row.matches) {
             if !fields.contains_key(field.as_str()) {
                 fields.insert(field, self.name(field).await?);
             }
         }
-        let place = Place { system: self.name(system).await?, entity: self.name(entity).await?, weak };
+        let mut numbering = Vec::with_capacity(wanted.len());
+        for row in wanted {
+            numbering.push(match &row.numbered_by {
+                Some(by) => self.name(by).await?,
+                None => NOBODY,
+            });
+        }
+        let place = Place { system: self.name(system).await?, entity: self.name(entity).await?, weak, numbering };
         let mut tx = self.pool.begin("identify").await?;
         let identified = place.identify(&mut tx, wanted, &fields).await?;
         tx.commit("identify").await?;
@@ -158,13 +146,29 @@ fn text_of(by: &RefBy) -> &str {
     }
 }
 
-/// Creates the records of keys that have none; `keys` as rows of one text.
+/// Creates the records of keys that have none; `keys` as rows of a key and the system that gave it.
 async fn create_records(tx: &mut Tx, entity: i64, keys: &str) -> Result<()> {
-    const SQL: &str = "INSERT INTO record (entity, key) SELECT DISTINCT CAST($2 AS BIGINT), j.value->>0 \
-        FROM json_each($1) j \
-        WHERE NOT EXISTS (SELECT 1 FROM record r WHERE r.entity = $2 AND r.key = j.value->>0) ORDER BY 2 \
+    const SQL: &str = "INSERT INTO record (entity, key, system) \
+        SELECT DISTINCT CAST($2 AS BIGINT), j.value->>0, CAST(j.value->>1 AS BIGINT) FROM json_each($1) j \
+        WHERE NOT EXISTS (SELECT 1 FROM record r WHERE r.entity = $2 AND r.key = j.value->>0 \
+            AND r.system = CAST(j.value->>1 AS BIGINT)) ORDER BY 2, 3 \
         ON CONFLICT DO NOTHING";
     tx.execute("create records", SQL, args![keys, entity]).await.map(drop)
+}
+
+/// The records that keys were found to mean; one that was found to be another since is that other.
+async fn taken_for(tx: &mut Tx, wanted: &[Unidentified], taken: &[usize]) -> Result<HashMap<usize, RecordId>> {
+    const SQL: &str = "SELECT j.key, coalesce(r.same, r.id) FROM json_each($1) j CROSS JOIN record r \
+        WHERE r.id = CAST(j.value->>0 AS BIGINT)";
+    let mut found = HashMap::with_capacity(taken.len());
+    if taken.is_empty() {
+        return Ok(found);
+    }
+    let records = rows(taken.iter().map(|at| [wanted[*at].taken_for]))?;
+    for row in tx.rows("find records", SQL, args![records]).await? {
+        found.insert(taken[row.small::<usize>(0)?], row.int(1)?);
+    }
+    Ok(found)
 }
 
 struct Place<'a> {
@@ -172,23 +176,36 @@ struct Place<'a> {
     entity: i64,
     /// Match fields that never decide by themselves.
     weak: &'a [String],
+    /// For each row, the system that gave its key.
+    numbering: Vec<i64>,
 }
 
 impl Place<'_> {
     /// Bound id, then match fields, then key, then a new record.
-    async fn identify(&self, tx: &mut Tx, wanted: &[Wanted], fields: &BTreeMap<&str, i64>) -> Result<Vec<Identified>> {
+    async fn identify(
+        &self,
+        tx: &mut Tx,
+        wanted: &[Unidentified],
+        fields: &BTreeMap<&str, i64>,
+    ) -> Result<Vec<Identified>> {
         let bound = self.bound(tx, wanted).await?;
         let open: Vec<usize> = (0..wanted.len()).filter(|at| !matches!(bound.get(at), Some((_, true)))).collect();
         let mut found = self.matched(tx, wanted, fields, &open).await?;
         let unmatched: Vec<usize> = open.iter().copied().filter(|at| !found.contains_key(at)).collect();
         let placeholders: Vec<(usize, RecordId)> =
             unmatched.iter().filter_map(|at| bound.get(at).map(|(record, _)| (*at, *record))).collect();
+        let (taken, own): (Vec<usize>, Vec<usize>) = unmatched.iter().partition(|at| wanted[**at].taken_for.is_some());
+        found.extend(taken_for(tx, wanted, &taken).await?);
+        let (unsure, own): (Vec<usize>, Vec<usize>) = own.into_iter().partition(|at| wanted[*at].unsure);
+        found.extend(self.unsure(tx, wanted, &unsure, &bound).await?);
+        self.evict(tx, wanted, &own).await?;
+        let placeholders: Vec<_> = placeholders.into_iter().filter(|(at, _)| own.contains(at)).collect();
         self.adopt(tx, wanted, &placeholders).await?;
-        let keys = rows(unmatched.iter().map(|at| (&wanted[*at].1,)))?;
-        if !unmatched.is_empty() {
+        if !own.is_empty() {
+            let keys = rows(own.iter().map(|at| (&wanted[*at].key, self.numbering[*at])))?;
             create_records(tx, self.entity, &keys).await?;
             for row in tx.rows("find records", STANDING_RECORDS_OF_KEYS, args![keys, self.entity]).await? {
-                found.insert(unmatched[row.small::<usize>(0)?], row.int(1)?);
+                found.insert(own[row.small::<usize>(0)?], row.int(1)?);
             }
         }
         let mut aliases = Vec::new();
@@ -208,15 +225,75 @@ impl Place<'_> {
         }
         self.tell_duplicates(tx, wanted, &mut identified).await?;
         self.alias(tx, &aliases, wanted, &identified).await?;
+        self.number(tx, wanted, &identified).await?;
         Ok(identified)
     }
 
+    /// Records of their own for rows whose number others at the system have as well: a placeholder, or a new one.
+    async fn unsure(
+        &self,
+        tx: &mut Tx,
+        wanted: &[Unidentified],
+        unsure: &[usize],
+        bound: &HashMap<usize, (RecordId, bool)>,
+    ) -> Result<HashMap<usize, RecordId>> {
+        const CREATE: &str = "INSERT INTO record (entity) VALUES ($1) RETURNING id";
+        // A number of its own stands in the place of the system's.
+        const NAME: &str = "UPDATE record SET key = j.value->>1, system = -record.id FROM json_each($1) j \
+            WHERE record.id = CAST(j.value->>0 AS BIGINT)";
+        let mut made = HashMap::with_capacity(unsure.len());
+        for at in unsure {
+            let record = match bound.get(at) {
+                Some((placeholder, _)) => *placeholder,
+                None => {
+                    let row = tx.rows("create a record", CREATE, args![self.entity]).await?;
+                    row.first().map_or(Err(StoreError::Stale("record")), |row| row.int(0))?
+                }
+            };
+            made.insert(*at, record);
+        }
+        if !made.is_empty() {
+            let names = rows(made.iter().map(|(at, record)| (record, &wanted[*at].key)))?;
+            tx.execute("name records", NAME, args![names]).await?;
+        }
+        Ok(made)
+    }
+
+    /// Records that bear a number which turned out to be another object's are numbered by a system that has them.
+    async fn evict(&self, tx: &mut Tx, wanted: &[Unidentified], own: &[usize]) -> Result<()> {
+        const SQL: &str = "WITH j AS MATERIALIZED (SELECT CAST(e.value->>0 AS BIGINT) AS record, \
+                (SELECT min(r.system) FROM replica r WHERE r.record = CAST(e.value->>0 AS BIGINT) AND r.gone_at IS NULL \
+                    AND r.fields IS NOT NULL) AS system FROM json_each($1) e) \
+            UPDATE record SET system = j.system FROM j WHERE record.id = j.record AND j.system IS NOT NULL \
+              AND NOT EXISTS (SELECT 1 FROM record o WHERE o.entity = $2 AND o.key = record.key AND o.system = j.system)";
+        let evicted = rows(own.iter().filter_map(|at| wanted[*at].evicts).map(|record| [record]))?;
+        if own.iter().all(|at| wanted[*at].evicts.is_none()) {
+            return Ok(());
+        }
+        tx.execute("number records anew", SQL, args![evicted, self.entity]).await.map(drop)
+    }
+
+    /// What this system surely gave its number to is numbered by it, whoever was seen to have it first.
+    async fn number(&self, tx: &mut Tx, wanted: &[Unidentified], identified: &[Identified]) -> Result<()> {
+        const SQL: &str = "UPDATE record SET system = $2 FROM json_each($1) j \
+            WHERE record.id = CAST(j.value->>0 AS BIGINT) AND record.key = j.value->>1 AND record.system <> $2 \
+              AND NOT EXISTS (SELECT 1 FROM record o WHERE o.entity = $3 AND o.key = j.value->>1 AND o.system = $2)";
+        let mut issued = BTreeMap::new();
+        for (row, is) in wanted.iter().zip(identified).filter(|(row, is)| row.issued && is.taken_by.is_none()) {
+            issued.entry(is.record).or_insert(&row.key);
+        }
+        if issued.is_empty() {
+            return Ok(());
+        }
+        tx.execute("number records", SQL, args![rows(issued)?, self.system, self.entity]).await.map(drop)
+    }
+
     /// Position to the record its id is bound to, and whether that has its key already (else it is a placeholder).
-    async fn bound(&self, tx: &mut Tx, wanted: &[Wanted]) -> Result<HashMap<usize, (RecordId, bool)>> {
+    async fn bound(&self, tx: &mut Tx, wanted: &[Unidentified]) -> Result<HashMap<usize, (RecordId, bool)>> {
         const SQL: &str = "SELECT j.key, k.id, CASE WHEN k.key IS NULL THEN 0 ELSE 1 END \
             FROM json_each($1) j CROSS JOIN replica r CROSS JOIN record k \
             WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0 AND k.id = r.record";
-        let ids = rows(wanted.iter().map(|(id, _, _)| [id]))?;
+        let ids = rows(wanted.iter().map(|row| [&row.id]))?;
         let mut bound = HashMap::new();
         for row in tx.rows("find bound ids", SQL, args![ids, self.system, self.entity]).await? {
             bound.insert(row.small(0)?, (row.int(1)?, row.int(2)? == 1));
@@ -230,7 +307,7 @@ impl Place<'_> {
     async fn matched(
         &self,
         tx: &mut Tx,
-        wanted: &[Wanted],
+        wanted: &[Unidentified],
         fields: &BTreeMap<&str, i64>,
         open: &[usize],
     ) -> Result<HashMap<usize, RecordId>> {
@@ -246,8 +323,8 @@ impl Place<'_> {
         for at in open {
             // Several values of one field count as one.
             let mut rank = 0;
-            for (place, (field, value)) in wanted[*at].2.iter().enumerate() {
-                if place > 0 && wanted[*at].2[place - 1].0 != *field {
+            for (place, (field, value)) in wanted[*at].matches.iter().enumerate() {
+                if place > 0 && wanted[*at].matches[place - 1].0 != *field {
                     rank = place;
                 }
                 if !self.weak.contains(field) {
@@ -274,11 +351,11 @@ impl Place<'_> {
             .into_iter()
             .map(|(at, rank, record)| {
                 let mut own = Comparable::new();
-                for (field, value) in &wanted[at].2 {
+                for (field, value) in &wanted[at].matches {
                     own.entry(field.clone()).or_default().insert(value.clone());
                 }
                 let score = links::score(&own, |field| known.get(&record)?.get(field));
-                (record, wanted[at].2[rank].0.clone(), score)
+                (record, wanted[at].matches[rank].0.clone(), score)
             })
             .collect();
         links::remember(tx, self.system, &ties).await?;
@@ -286,32 +363,35 @@ impl Place<'_> {
     }
 
     /// Gives placeholders their key where no other record has it.
-    async fn adopt(&self, tx: &mut Tx, wanted: &[Wanted], placeholders: &[(usize, RecordId)]) -> Result<()> {
-        const SQL: &str = "UPDATE record SET key = j.value->>1 FROM json_each($1) j \
+    async fn adopt(&self, tx: &mut Tx, wanted: &[Unidentified], placeholders: &[(usize, RecordId)]) -> Result<()> {
+        const SQL: &str = "UPDATE record SET key = j.value->>1, system = CAST(j.value->>2 AS BIGINT) FROM json_each($1) j \
             WHERE record.id = CAST(j.value->>0 AS BIGINT) \
-              AND NOT EXISTS (SELECT 1 FROM record o WHERE o.entity = $2 AND o.key = j.value->>1)";
-        let mut first: BTreeMap<&str, RecordId> = BTreeMap::new();
+              AND NOT EXISTS (SELECT 1 FROM record o WHERE o.entity = $2 AND o.key = j.value->>1 \
+                  AND o.system = CAST(j.value->>2 AS BIGINT))";
+        let mut first: BTreeMap<(&str, i64), RecordId> = BTreeMap::new();
         for (at, record) in placeholders {
-            first.entry(&wanted[*at].1).or_insert(*record);
+            first.entry((&wanted[*at].key, self.numbering[*at])).or_insert(*record);
         }
         if first.is_empty() {
             return Ok(());
         }
-        let pairs = rows(first.into_iter().map(|(key, record)| (record, key)))?;
+        let pairs = rows(first.into_iter().map(|((key, by), record)| (record, key, by)))?;
         tx.execute("adopt placeholders", SQL, args![pairs, self.entity]).await.map(drop)
     }
 
     /// Marks rows whose record has another live object at this system: two rows of one key cannot both be it.
-    async fn tell_duplicates(&self, tx: &mut Tx, wanted: &[Wanted], identified: &mut [Identified]) -> Result<()> {
+    async fn tell_duplicates(&self, tx: &mut Tx, wanted: &[Unidentified], identified: &mut [Identified]) -> Result<()> {
         const SQL: &str = "SELECT j.key, r.id FROM json_each($1) j CROSS JOIN replica r \
             WHERE r.record = CAST(j.value->>0 AS BIGINT) AND r.system = $2 AND r.id <> j.value->>1 \
               AND r.gone_at IS NULL AND r.fields IS NOT NULL";
-        let pairs = rows(identified.iter().zip(wanted).map(|(row, (id, _, _))| (row.record, id)))?;
+        let pairs = rows(identified.iter().zip(wanted).map(|(is, row)| (is.record, &row.id)))?;
         for mut row in tx.rows("find duplicates", SQL, args![pairs, self.system]).await? {
             identified[row.small::<usize>(0)?].taken_by = Some(row.text(1)?);
         }
         let mut first: HashMap<RecordId, &str> = HashMap::new();
-        for (row, (id, _, _)) in identified.iter_mut().zip(wanted).filter(|(row, _)| row.taken_by.is_none()) {
+        for (row, Unidentified { id, .. }) in
+            identified.iter_mut().zip(wanted).filter(|(row, _)| row.taken_by.is_none())
+        {
             let holder = *first.entry(row.record).or_insert(id);
             if holder != id {
                 row.taken_by = Some(holder.to_owned());
@@ -326,7 +406,7 @@ impl Place<'_> {
         &self,
         tx: &mut Tx,
         aliases: &[(RecordId, RecordId)],
-        wanted: &[Wanted],
+        wanted: &[Unidentified],
         identified: &[Identified],
     ) -> Result<()> {
         const GIVE_WAY: &str = "DELETE FROM replica WHERE system = $2 AND (gone_at IS NOT NULL OR fields IS NULL) \

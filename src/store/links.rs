@@ -277,8 +277,8 @@ impl Database {
     ) -> Result<Option<RecordId>> {
         const FIND: &str = "SELECT CASE WHEN gone_at IS NULL AND fields IS NOT NULL THEN 1 ELSE 0 END FROM replica \
             WHERE record = $1 AND system = $2";
-        const CREATE: &str =
-            "INSERT INTO record (entity, key) SELECT entity, $2 FROM record WHERE id = $1 RETURNING id";
+        const CREATE: &str = "INSERT INTO record (entity, key, system) SELECT entity, $2, CASE WHEN system = 0 THEN 0 ELSE $3 END \
+             FROM record WHERE id = $1 RETURNING id";
         const FORGET: [&str; 5] = [
             "DELETE FROM replica WHERE record = $1 AND system = $2",
             "DELETE FROM child WHERE record = $1 AND system = $2",
@@ -293,7 +293,7 @@ impl Database {
         let Some(live) = found.first().map(|row| row.int(0)).transpose()? else { return Ok(None) };
         let mut other = record;
         if live == 1 {
-            let made = tx.rows("create a record", CREATE, args![record, key]).await?;
+            let made = tx.rows("create a record", CREATE, args![record, key, number]).await?;
             other = made.first().map_or(Err(StoreError::Stale("record")), |row| row.int(0))?;
             move_objects(&mut tx, record, other, &rows([[number]])?).await?;
             keep_apart(&mut tx, record, &[other]).await?;
@@ -387,6 +387,12 @@ async fn wake_for(tx: &mut Tx, one: RecordId, other: RecordId, now: DateTime<Utc
         WHERE state = 2 AND cause IN ( \
             SELECT $4 || n.text || '=' || k.key FROM record k JOIN name n ON n.id = k.entity \
             WHERE k.id IN ($1, $2) AND k.key IS NOT NULL \
+            UNION SELECT $4 || n.text || '=' || s.text || '/' || k.key FROM record k JOIN name n ON n.id = k.entity \
+            JOIN name s ON s.id = k.system WHERE k.id IN ($1, $2) AND k.key IS NOT NULL \
+            UNION SELECT $4 || n.text || '=' || s.text || '/' || k.key FROM record k JOIN name n ON n.id = k.entity \
+            JOIN replica p ON p.record = k.id JOIN name s ON s.id = p.system WHERE k.id IN ($1, $2) AND k.key IS NOT NULL \
+            UNION SELECT $4 || n.text || '=' || s.text || '#' || p.id FROM replica p JOIN name n ON n.id = p.entity \
+            JOIN name s ON s.id = p.system WHERE p.record IN ($1, $2) \
             UNION SELECT $4 || n.text || '=' || c.key FROM child c JOIN name n ON n.id = c.list WHERE c.record IN ($1, $2))";
     tx.execute("wake parked jobs", SQL, args![one, other, micros(now), "missing:"]).await.map(drop)
 }

@@ -35,6 +35,7 @@ mod jobs;
 mod links;
 mod merged;
 mod names;
+mod naming;
 mod open;
 mod pull;
 mod queue;
@@ -217,6 +218,46 @@ pub struct Sighted {
 pub struct RefWanted {
     pub entity: String,
     pub by: RefBy,
+}
+
+/// A row to be identified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unidentified {
+    pub id: String,
+    pub key: String,
+    /// Values of match fields: (field, normalised value), in the order of the rules.
+    pub matches: Vec<(String, String)>,
+    /// The system that gave the key; absent where a key means the same everywhere, or nobody knows.
+    pub numbered_by: Option<String>,
+    /// Whether the row's own system gave the key for certain: the record is numbered by it from then on.
+    pub issued: bool,
+    /// The record that the key was found to mean; absent: the one that is numbered so, or a new one.
+    pub taken_for: Option<RecordId>,
+    /// The system has several objects of this number, and nobody knows whose this one is: it is a record of its own.
+    pub unsure: bool,
+    /// A record that bears the number though it is another system's object: it is numbered by a system that has it.
+    pub evicts: Option<RecordId>,
+}
+
+/// A record that has a certain key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namesake {
+    /// The record, or the one that it was found to be.
+    pub record: RecordId,
+    /// The record that has the key, whatever it was found to be.
+    pub itself: RecordId,
+    /// The system that gave the key; absent where it means the same everywhere, or nobody knows whose it is.
+    pub numbered_by: Option<String>,
+    /// Whether it is one of several objects of the number at one system, and nobody knows whose.
+    pub unsure: bool,
+}
+
+/// How a record is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Called {
+    pub entity: String,
+    pub key: String,
+    pub numbered_by: Option<String>,
 }
 
 /// Answer to an identified row.
@@ -818,24 +859,32 @@ pub struct Standing {
 #[async_trait]
 pub trait Store: Send + Sync {
     // --- identity -------------------------------------------------------------------------------------------------
-    /// Record numbers of canonical keys, creating records that do not exist. Idempotent; its own short transaction.
+    /// Record numbers of canonical keys that no system is known to have given, creating records that do not exist. Idempotent;
+    /// its own short transaction.
     async fn records(&self, entity: &str, keys: &[String]) -> Result<Vec<RecordId>>;
-    /// Record of a key, if there is one.
+    /// Record of a key, if there is one; of several the first that was known.
     async fn record(&self, entity: &str, key: &str) -> Result<Option<RecordId>>;
-    /// (entity, key) of records.
+    /// For each key, all records that have it, by number: systems that number by themselves may have given it more than once.
+    async fn namesakes(&self, entity: &str, keys: &[String]) -> Result<Vec<Vec<Namesake>>>;
+    /// (entity, key) of records, for people: where several records have the key, as `SYSTEM/KEY`.
     async fn keys(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, (String, String)>>;
+    /// How records are known, for systems: the key as it is.
+    async fn called(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Called>>;
+    /// Records of the same key that only `target` has given it and has, by record: one of them may be it, though nothing says so.
+    /// Those that a person has set apart are not among them.
+    async fn rivals(&self, target: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<RecordId>>>;
     /// Turns references found at `system` into record numbers. By id: the replica's record, else a placeholder record
     /// (bound to that id, without key yet; the later pull of that id adopts it). By key: the record, created if need be.
     async fn resolve(&self, system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>>;
-    /// Identity of pulled rows: for each (id, key, matches) the record that the id is already bound to at `system`, else
+    /// Identity of pulled rows: for each the record that the id is already bound to at `system`, else
     /// the one a match field or the key finds, else a new one. The first match field that finds any record decides, and only
-    /// where it finds a single one that is free; `weak` fields never do. A placeholder gets its key here. A record's key never
-    /// changes by itself once set. Rows with [`Identified::taken_by`] must be rejected, not committed.
+    /// where it finds a single one that is free; `weak` fields never do. By key it is [`Unidentified::taken_for`], else the record
+    /// of this key and numbering. A placeholder gets its key here. A record's key never changes by itself once set. Rows with [`Identified::taken_by`] must be rejected, not committed.
     async fn identify(
         &self,
         system: &str,
         entity: &str,
-        rows: &[(String, String, Vec<(String, String)>)],
+        rows: &[Unidentified],
         weak: &[String],
     ) -> Result<Vec<Identified>>;
 

@@ -233,7 +233,7 @@ pub(super) async fn lock_target(tx: &mut Tx, target: i64, alone: bool) -> Result
 
 /// Queues parked jobs of this system that wait for a record, or a child, that is now there (or is told apart from another of
 /// its key): written, or found by one of the jobs `quiet` to be there as wanted already. A record that had no key yet when it
-/// was missed is waited for by its number. What was written, or is `gone`, may have given up a value that somebody waits for.
+/// was missed is waited for by its number; one that shares its key, by the system that gave it or has it. What was written, or is `gone`, may have given up a value that somebody waits for.
 pub(super) async fn wake(
     tx: &mut Tx,
     replicas: &Replicas<'_>,
@@ -247,6 +247,13 @@ pub(super) async fn wake(
         WHERE target = $3 AND state = 2 AND cause IN ( \
             SELECT $5 || k.key FROM json_each($1) j CROSS JOIN record k \
             WHERE k.id = CAST(j.value->>0 AS BIGINT) AND k.key IS NOT NULL \
+            UNION ALL SELECT $5 || s.text || '/' || k.key FROM json_each($1) j CROSS JOIN record k CROSS JOIN name s \
+            WHERE k.id = CAST(j.value->>0 AS BIGINT) AND k.key IS NOT NULL AND s.id = k.system \
+            UNION ALL SELECT $5 || s.text || '/' || k.key FROM json_each($1) j CROSS JOIN record k CROSS JOIN replica p \
+                CROSS JOIN name s \
+            WHERE k.id = CAST(j.value->>0 AS BIGINT) AND k.key IS NOT NULL AND p.record = k.id AND s.id = p.system \
+            UNION ALL SELECT $5 || s.text || '#' || p.id FROM json_each($1) j CROSS JOIN replica p CROSS JOIN name s \
+            WHERE p.record = CAST(j.value->>0 AS BIGINT) AND s.id = p.system \
             UNION ALL SELECT $5 || '#' || CAST(k.id AS TEXT) FROM json_each($1) j CROSS JOIN record k \
             WHERE k.id = CAST(j.value->>0 AS BIGINT) \
             UNION ALL SELECT $5 || '#' || CAST(k.id AS TEXT) FROM json_each($1) j CROSS JOIN record k \

@@ -252,14 +252,22 @@ impl Replicas<'_> {
             AND record IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)";
         const MOVE: &str = "UPDATE child SET record = CAST(j.value->>1 AS BIGINT) FROM json_each($1) j \
             WHERE child.record = CAST(j.value->>0 AS BIGINT) AND child.system = $2";
+        // Who bears the same number, and waits for a person to say whether it is this object.
+        const LOOK_AGAIN: &str = "UPDATE job SET state = 0, due = $2, attempts = 0, cause = NULL, error = NULL, error_class = NULL, \
+                updated_at = $2 \
+            WHERE target = $3 AND state = 2 AND cause LIKE 'review:%' AND record IN (SELECT k.id FROM json_each($1) j \
+                CROSS JOIN record z CROSS JOIN record k \
+                WHERE z.id = CAST(j.value->>0 AS BIGINT) AND k.entity = z.entity AND k.key = z.key)";
         let bound = tx.rows("find records to alias", BOUND, args![lines, self.system, self.entity]).await?;
         if bound.is_empty() {
             return Ok(());
         }
-        let aliases = bound.iter().map(|row| Ok((row.int(0)?, row.int(1)?))).collect::<Result<Vec<_>>>()?;
-        make_aliases(tx, &aliases).await?;
-        tx.execute("move an alias' children", MOVE, args![rows(&aliases)?, self.system]).await?;
-        tx.execute("discard an alias' jobs", DISCARD, args![rows(aliases)?, micros(self.now)]).await.map(drop)
+        let pairs = bound.iter().map(|row| Ok((row.int(0)?, row.int(1)?))).collect::<Result<Vec<_>>>()?;
+        let aliases = rows(&pairs)?;
+        tx.execute("move an alias' children", MOVE, args![aliases.as_str(), self.system]).await?;
+        tx.execute("discard an alias' jobs", DISCARD, args![aliases.as_str(), micros(self.now)]).await?;
+        tx.execute("wake parked jobs", LOOK_AGAIN, args![aliases.as_str(), micros(self.now), self.system]).await?;
+        make_aliases(tx, &pairs).await
     }
 
     async fn write_matches(&self, tx: &mut Tx, writes: &[&ReplicaWrite]) -> Result<()> {

@@ -9,17 +9,20 @@ use super::{
     engine::Parts,
     flight, guests,
     identity::matches,
-    lane, publish,
+    lane,
+    numbering::{self, Numbering},
+    publish,
     reader::Reader,
     shared::{Shared, known},
 };
 use crate::{
     failure::Failure,
-    mapping::{Fields, Outline, Pulled, Translate},
+    mapping::{Fields, Outline, Pulled, RefBy, Translate},
     model,
     port::{Print, RowError, SourceRow, System},
     store::{
-        Balance, ChangeOp, NewChange, NewJob, PageCommit, RefWanted, Rejection, Replica, ReplicaWrite, Result, Sighting,
+        Balance, ChangeOp, Identified, NewChange, NewJob, PageCommit, RefWanted, Rejection, Replica, ReplicaWrite,
+        Result, Sighting, Unidentified,
     },
 };
 
@@ -115,15 +118,17 @@ impl Reading<'_> {
         }
         let (store, system) = (&self.parts.store, self.system.name());
         // References first: one to an object of this very page binds a placeholder that identification then takes on.
-        resolve(self.parts, system, &mut pulled.iter_mut().map(|seen| &mut seen.object).collect::<Vec<_>>()).await?;
-        let rules = self.parts.routes.matches(self.entity);
-        let weak: Vec<String> = rules.iter().filter(|rule| rule.weak).map(|rule| rule.field.clone()).collect();
-        let spec = self.parts.entities.get(self.entity).map(|spec| &**spec);
-        let identities: Vec<_> = pulled
-            .iter()
-            .map(|seen| (seen.id.clone(), seen.object.key.clone(), matches(spec, &rules, &seen.object.fields)))
-            .collect();
-        let records = store.identify(system, self.entity, &identities, &weak).await?;
+        let unclear = Box::pin(resolve(
+            self.parts,
+            system,
+            &mut pulled.iter_mut().map(|seen| &mut seen.object).collect::<Vec<_>>(),
+        ))
+        .await?;
+        if !unclear.is_empty() {
+            pulled = without(pulled, &unclear, commit);
+        }
+        // On the heap: a page is compared deep inside of other work.
+        let (identities, records) = Box::pin(self.identified(&pulled)).await?;
         let ids: Vec<String> = pulled.iter().map(|seen| seen.id.clone()).collect();
         let mut known: HashMap<String, Replica> = store
             .replicas_by_id(system, self.entity, &ids)
@@ -142,7 +147,7 @@ impl Reading<'_> {
         let blind = !self.system.facts(self.entity).is_some_and(|facts| facts.read);
         let evidence = Evidence { parts: self.parts, entity: self.entity, outline: &outline, blind };
         let made_of = |field: &str, sent: &Value, shown: &Value| evidence.is_made_of(field, sent, shown);
-        for ((seen, identified), (_, key, matches)) in pulled.into_iter().zip(records).zip(identities) {
+        for ((seen, identified), Unidentified { key, matches, .. }) in pulled.into_iter().zip(records).zip(identities) {
             let record = identified.record;
             if let Some(other) = identified.taken_by {
                 commit.balance.rejected += 1;
@@ -252,6 +257,34 @@ impl Reading<'_> {
                 shared.drifted(record, field, before, &now, conflicts);
             }
         }
+    }
+
+    /// What rows are identified by, and the records that they are.
+    async fn identified(&self, pulled: &[Seen]) -> Result<(Vec<Unidentified>, Vec<Identified>)> {
+        let (store, system) = (&self.parts.store, self.system.name());
+        let rules = self.parts.routes.matches(self.entity);
+        let weak: Vec<String> = rules.iter().filter(|rule| rule.weak).map(|rule| rule.field.clone()).collect();
+        let spec = self.parts.entities.get(self.entity).map(|spec| &**spec);
+        let mut identities: Vec<Unidentified> = pulled
+            .iter()
+            .map(|seen| Unidentified {
+                id: seen.id.clone(),
+                key: seen.object.key.clone(),
+                matches: matches(spec, &rules, &seen.object.fields),
+                ..Unidentified::default()
+            })
+            .collect();
+        if let Some(numbering) = Numbering::of(self.parts, system, self.entity) {
+            let ids: Vec<String> = pulled.iter().map(|seen| seen.id.clone()).collect();
+            let bound = store.replicas_by_id(system, self.entity, &ids).await?;
+            let bound: BTreeSet<&str> = bound.iter().map(|replica| replica.id.as_str()).collect();
+            let rows = identities.iter_mut().zip(pulled);
+            numbering
+                .settle(&mut rows.map(|(row, seen)| (row, &seen.object.fields)).collect::<Vec<_>>(), &bound)
+                .await?;
+        }
+        let records = store.identify(system, self.entity, &identities, &weak).await?;
+        Ok((identities, records))
     }
 
     /// Opens jobs at the systems this one tells, and at this one itself where others own what it changed.
@@ -379,18 +412,31 @@ pub(super) fn observe(
     (fields, sent)
 }
 
-/// Replaces references of pulled objects by record numbers, in one go.
-pub(super) async fn resolve(parts: &Parts, system: &str, objects: &mut [&mut Pulled]) -> Result<()> {
+/// Replaces references of pulled objects by record numbers, in one go; gives those that may mean several.
+pub(super) async fn resolve(parts: &Parts, system: &str, objects: &mut [&mut Pulled]) -> Result<BTreeSet<RefWanted>> {
     let wanted: BTreeSet<RefWanted> = objects
         .iter()
         .flat_map(|object| &object.refs)
         .map(|reference| RefWanted { entity: reference.entity.clone(), by: reference.by.clone() })
         .collect();
     if wanted.is_empty() {
-        return Ok(());
+        return Ok(wanted);
     }
-    let wanted: Vec<RefWanted> = wanted.into_iter().collect();
-    let records: BTreeMap<RefWanted, i64> = parts.store.resolve(system, &wanted).await?;
+    let is_numbered = |entity: &str| parts.entities.get(entity).is_some_and(|spec| spec.numbered);
+    let mut numbered: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut plain = Vec::new();
+    for one in &wanted {
+        match &one.by {
+            RefBy::Key(key) if is_numbered(&one.entity) => numbered.entry(&one.entity).or_default().push(key.clone()),
+            _ => plain.push(one.clone()),
+        }
+    }
+    let mut records: BTreeMap<RefWanted, i64> = parts.store.resolve(system, &plain).await?;
+    for (entity, keys) in numbered {
+        for (key, record) in numbering::refer(parts, system, entity, &keys).await? {
+            records.insert(RefWanted { entity: entity.to_owned(), by: RefBy::Key(key) }, record);
+        }
+    }
     for object in objects {
         let mut whole = Value::Object(std::mem::take(&mut object.fields));
         for reference in &object.refs {
@@ -403,7 +449,42 @@ pub(super) async fn resolve(parts: &Parts, system: &str, objects: &mut [&mut Pul
             object.fields = fields;
         }
     }
-    Ok(())
+    Ok(wanted.into_iter().filter(|wanted| !records.contains_key(wanted)).collect())
+}
+
+/// Rows that refer by a key that several objects have are rejected: what is guessed may be another customer's.
+fn without(pulled: Vec<Seen>, unclear: &BTreeSet<RefWanted>, commit: &mut PageCommit) -> Vec<Seen> {
+    let mut kept = Vec::with_capacity(pulled.len());
+    for seen in pulled {
+        match unclear_reference(&seen.object, unclear) {
+            None => kept.push(seen),
+            Some(reason) => {
+                commit.balance.rejected += 1;
+                commit.rejections.push(Rejection {
+                    position: seen.position,
+                    id: Some(seen.id),
+                    field: None,
+                    reason,
+                    cause: None,
+                    articles: Some(flight::articles(&seen.object.fields)),
+                });
+            }
+        }
+    }
+    kept
+}
+
+/// What is unclear about an object's references, if anything is.
+pub(super) fn unclear_reference(object: &Pulled, unclear: &BTreeSet<RefWanted>) -> Option<String> {
+    let reference = object.refs.iter().find(|reference| {
+        unclear.contains(&RefWanted { entity: reference.entity.clone(), by: reference.by.clone() })
+    })?;
+    let (RefBy::Key(key) | RefBy::Id(key)) = &reference.by;
+    Some(format!(
+        "refers to {} {key}, which several systems have numbered so; let the mapping refer by the system's own id, or give the \
+         numbers of one system a prefix, then read it again",
+        reference.entity
+    ))
 }
 
 pub(super) fn count(n: usize) -> u64 {

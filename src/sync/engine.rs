@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Flow, Routes, RunReport, Scope, brakes,
     deliver::{self, Tally},
-    outcome,
+    numbering, outcome,
     pass::{Share, after_others},
     pull::{self, Asked},
     term::leading,
@@ -416,30 +416,32 @@ impl Engine {
         let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else {
             return self.pull_flow(flow, scope.entity.as_deref(), RunKind::Full, &trigger, cancel).await;
         };
-        let record = self.parts.store.record(entity, key).await?;
+        let known = numbering::meant(&self.parts, entity, key, &flow.from).await?;
         let mut runs = Vec::new();
         for system in std::iter::once(&flow.from).chain(&flow.to) {
-            let id = match record {
-                Some(record) => self.parts.store.externals(system, &[record]).await?.remove(&record),
-                None => None,
-            };
+            let ids: Vec<String> = self.parts.store.externals(system, &known).await?.into_values().collect();
             let can_read = self.parts.facts(system, entity).is_some_and(|facts| facts.read);
-            match id {
-                Some(id) if can_read => runs
-                    .push(pull::refresh(&self.parts, system, entity, &[id], &trigger, Asked::ByPerson, cancel).await?),
+            if !ids.is_empty() && can_read {
+                let asked = Asked::ByPerson;
+                runs.push(pull::refresh(&self.parts, system, entity, &ids, &trigger, asked, cancel).await?);
+            } else if *system == flow.from && self.parts.can_list(system, entity) {
                 // The source is listed whole when the object is new to us or cannot be read alone.
-                _ if *system == flow.from && self.parts.can_list(system, entity) => {
-                    runs.push(pull::pull(&self.parts, system, entity, RunKind::Full, &trigger, cancel).await?);
-                }
-                _ => {}
+                runs.push(pull::pull(&self.parts, system, entity, RunKind::Full, &trigger, cancel).await?);
             }
         }
-        if let Some(record) = self.parts.store.record(entity, key).await? {
-            let jobs: Vec<NewJob> = flow
-                .to
-                .iter()
-                .map(|target| NewJob { target: target.clone(), entity: entity.clone(), record, lane: 0, due: None })
-                .collect();
+        let records = numbering::meant(&self.parts, entity, key, &flow.from).await?;
+        let jobs: Vec<NewJob> = records
+            .into_iter()
+            .flat_map(|record| flow.to.iter().map(move |target| (record, target)))
+            .map(|(record, target)| NewJob {
+                target: target.clone(),
+                entity: entity.clone(),
+                record,
+                lane: 0,
+                due: None,
+            })
+            .collect();
+        if !jobs.is_empty() {
             self.parts.store.enqueue(&jobs, self.parts.env.now()).await?;
             self.parts.work.notify_waiters();
         }

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::{detect::Reading, engine::Parts, flight::ORDER, identity::matches};
+use super::{detect::Reading, engine::Parts, flight::ORDER, identity::matches, numbering};
 use crate::{
     mapping::Fields,
     model::diff,
-    store::{ChangeOp, NewChange, PageCommit, RecordId, Replica, ReplicaWrite, Result},
+    store::{ChangeOp, NewChange, PageCommit, RecordId, Replica, ReplicaWrite, Result, Unidentified},
 };
 
 const CUSTOMER: &str = "customer";
@@ -63,7 +63,7 @@ pub(super) async fn settle(
         make(reading, &open, &mut found).await?;
     }
     if let (Some(key), true) = (&guests.one, found.contains(&None)) {
-        let one = parts.store.records(CUSTOMER, std::slice::from_ref(key)).await?.first().copied();
+        let one = numbering::refer(parts, system, CUSTOMER, std::slice::from_ref(key)).await?.remove(key);
         found.iter_mut().filter(|customer| customer.is_none()).for_each(|customer| *customer = one);
     }
     for ((_, order), customer) in open.into_iter().zip(found) {
@@ -138,7 +138,16 @@ async fn make(reading: &Reading<'_>, orders: &[(&str, &mut Fields)], found: &mut
     if makes.is_empty() {
         return Ok(());
     }
-    let wanted: Vec<_> = makes.iter().map(|one| (one.id.clone(), one.key.clone(), one.values.clone())).collect();
+    let wanted: Vec<Unidentified> = makes
+        .iter()
+        .map(|one| Unidentified {
+            id: one.id.clone(),
+            key: one.key.clone(),
+            matches: one.values.clone(),
+            numbered_by: Some(system.to_owned()),
+            ..Unidentified::default()
+        })
+        .collect();
     let identified = parts.store.identify(system, CUSTOMER, &wanted, &weak).await?;
     let customers = Reading { mapping: mapping.as_ref(), entity: CUSTOMER, ..*reading };
     let mut page = PageCommit {

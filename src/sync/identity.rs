@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{engine::Parts, lane, routes::Routes};
+use super::{engine::Parts, lane, numbering, routes::Routes};
 use crate::{
     failure::{Cause, Class, Failure},
     mapping::Fields,
@@ -24,7 +24,7 @@ pub struct MatchRule {
 
 impl MatchRule {
     /// Values of an object by which it is recognised; none where the field is empty, or holds what can be no such value.
-    fn values(&self, spec: Option<&EntitySpec>, object: &Fields) -> BTreeSet<String> {
+    pub(super) fn values(&self, spec: Option<&EntitySpec>, object: &Fields) -> BTreeSet<String> {
         let (name, member) = split(&self.field);
         let Some(value) = object.get(name) else { return BTreeSet::new() };
         let texts: Vec<&str> = match (member, value) {
@@ -83,7 +83,12 @@ impl Standing {
     ) -> Result<Self> {
         let ties = parts.store.ties(records).await?;
         let rules = parts.routes.matches(entity);
-        if rules.is_empty() {
+        let is_there = |record: &RecordId| {
+            replicas.get(record).into_iter().flatten().any(|one| one.system == target && one.gone_at.is_none())
+        };
+        let newcomers: Vec<RecordId> = records.iter().copied().filter(|record| !is_there(record)).collect();
+        let rivals = Box::pin(numbering::rivals(parts, target, entity, &newcomers)).await?;
+        if rules.is_empty() && rivals.is_empty() {
             return Ok(Self { ties, ..Self::default() });
         }
         // What is not there yet may be any of them; what one rule has tied may be another one of the same value.
@@ -98,7 +103,10 @@ impl Standing {
             };
             (!fields.is_empty()).then_some((*record, fields))
         });
-        let candidates = parts.store.candidates(target, &asked.collect::<Vec<_>>()).await?;
+        let mut candidates = parts.store.candidates(target, &asked.collect::<Vec<_>>()).await?;
+        for (record, rivals) in rivals {
+            numbering::add(candidates.entry(record).or_default(), rivals);
+        }
         let others: BTreeSet<RecordId> = candidates.values().flatten().map(|candidate| candidate.record).collect();
         let keys = parts.store.keys(&others.into_iter().collect::<Vec<_>>()).await?;
         Ok(Self { ties, candidates, keys })
@@ -282,12 +290,19 @@ impl Links<'_> {
         let replicas = self.store.replicas_of(&[named.record]).await?;
         let field = self.entities.get(&named.entity).map(|spec| spec.key.as_str()).unwrap_or_default();
         let own = replicas.iter().find(|one| one.system == system).and_then(|one| one.fields.get(field)?.as_str());
+        let called = self.store.called(&[named.record]).await?.remove(&named.record);
+        let is_numbered = called.as_ref().is_some_and(|called| called.numbered_by.is_some());
         // By the key that it has there, where that is free.
-        let mut key = own.unwrap_or(&named.key).to_owned();
-        if self.store.record(&named.entity, &key).await?.is_some() {
+        let mut key = own.map(str::to_owned).or(called.map(|called| called.key)).unwrap_or_else(|| named.key.clone());
+        let is_taken = async |key: &str| -> std::result::Result<bool, StoreError> {
+            let namesakes = self.store.namesakes(&named.entity, &[key.to_owned()]).await?;
+            let mut by = namesakes.iter().flatten().map(|one| one.numbered_by.as_deref());
+            Ok(by.any(|by| !is_numbered || by == Some(system)))
+        };
+        if is_taken(&key).await? {
             key = format!("{key}@{system}");
         }
-        while self.store.record(&named.entity, &key).await?.is_some() {
+        while is_taken(&key).await? {
             key.push('\'');
         }
         match self.store.split(named.record, system, &key, &self.jobs(named), self.now).await? {
@@ -310,7 +325,8 @@ pub struct Review {
     pub candidates: Vec<(Named, Candidate, u8)>,
 }
 
-/// What is to be decided about a record at a target; nothing where there is no doubt any more.
+/// What is to be decided about a record at a target; nothing where there is no doubt any more. `key` is the entity's key field,
+/// where systems number by themselves.
 ///
 /// # Errors
 /// Only the store's own.
@@ -319,6 +335,7 @@ pub async fn review(
     routes: &Routes,
     named: &Named,
     target: &str,
+    key: Option<&str>,
 ) -> std::result::Result<Option<Review>, StoreError> {
     let ties = store.ties(&[named.record]).await?;
     let link = ties.get(&named.record).and_then(|ties| ties.links.get(target)).cloned().unwrap_or_default();
@@ -327,7 +344,12 @@ pub async fn review(
     let rules = routes.matches(&named.entity);
     let fields = rules.iter().map(|rule| rule.field.clone());
     let fields: Vec<String> = fields.filter(|field| !is_there || link.rule.as_ref() == Some(field)).collect();
-    let found = store.candidates(target, &[(named.record, fields)]).await?.remove(&named.record).unwrap_or_default();
+    let mut found =
+        store.candidates(target, &[(named.record, fields)]).await?.remove(&named.record).unwrap_or_default();
+    if let (Some(key), false) = (key, is_there) {
+        let rivals = store.rivals(target, &[named.record]).await?.remove(&named.record).unwrap_or_default();
+        numbering::add(&mut found, rivals.into_iter().map(|record| (record, key.to_owned())).collect());
+    }
     if found.is_empty() {
         return Ok(None);
     }

@@ -34,7 +34,13 @@ pub(super) async fn learn(batch: &Batch<'_>, written: Vec<(Task, Written, Attemp
     let mut shown: Vec<Option<Pulled>> =
         written.iter().map(|(_, answer, _)| answered(batch, mapping.as_ref(), answer)).collect();
     look_after(batch, mapping.as_ref(), &written, &mut shown).await;
-    detect::resolve(batch.parts, batch.target, &mut shown.iter_mut().flatten().collect::<Vec<_>>()).await?;
+    let unclear =
+        detect::resolve(batch.parts, batch.target, &mut shown.iter_mut().flatten().collect::<Vec<_>>()).await?;
+    for one in &mut shown {
+        if one.as_ref().is_some_and(|one| detect::unclear_reference(one, &unclear).is_some()) {
+            *one = None;
+        }
+    }
     let outline = mapping.outline();
     let told = Told { mapping: mapping.as_ref(), outline: &outline };
     Ok(written

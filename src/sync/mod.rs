@@ -16,6 +16,7 @@ mod identity;
 mod lane;
 mod learn;
 mod merge;
+mod numbering;
 mod outcome;
 mod pass;
 pub mod plan;

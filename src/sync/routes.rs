@@ -128,6 +128,29 @@ impl Routes {
         self.flows.iter().filter(move |flow| flow.to.iter().any(|to| to == system) && flow.carries(entity))
     }
 
+    /// Systems from which an entity comes into being at another one.
+    pub(super) fn sources(&self, to: &str, entity: &str) -> BTreeSet<&str> {
+        let flows = self.flows.iter().filter(|flow| flow.carries(entity) && flow.reaches(to));
+        flows.filter(|flow| !flow.fields.contains_key(entity)).map(|flow| flow.from.as_str()).collect()
+    }
+
+    /// Systems whose objects of an entity go anywhere.
+    pub(super) fn origins(&self, entity: &str) -> BTreeSet<&str> {
+        let flows = self.flows.iter().filter(|flow| flow.carries(entity) && !flow.fields.contains_key(entity));
+        flows.map(|flow| flow.from.as_str()).collect()
+    }
+
+    /// Whether a flow carries an entity between two systems, either way; a system is joined with itself.
+    pub(super) fn are_joined(&self, entity: &str, one: &str, other: &str) -> bool {
+        one == other || self.flows.iter().any(|flow| flow.carries(entity) && flow.joins(one, other))
+    }
+
+    /// Whether a flow carries an entity to or from a system.
+    pub(super) fn knows(&self, entity: &str, system: &str) -> bool {
+        let mut flows = self.flows.iter().filter(|flow| flow.carries(entity));
+        flows.any(|flow| flow.from == system || flow.reaches(system))
+    }
+
     /// The flow that decides whether a record of this entity exists at all between two systems: the first that carries it.
     pub(super) fn leading(&self, entity: &str, one: &str, other: &str) -> Option<&Flow> {
         self.flows.iter().find(|flow| flow.carries(entity) && flow.joins(one, other))

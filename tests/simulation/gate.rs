@@ -238,7 +238,7 @@ macro_rules! verbs {
             record(entity: &str, key: &str) -> Result<Option<RecordId>>;
             keys(records: &[RecordId]) -> Result<BTreeMap<RecordId, (String, String)>>;
             resolve(system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>>;
-            identify(system: &str, entity: &str, rows: &[(String, String, Vec<(String, String)>)], weak: &[String]) -> Result<Vec<Identified>>;
+            identify(system: &str, entity: &str, rows: &[Unidentified], weak: &[String]) -> Result<Vec<Identified>>;
             recognise(entity: &str, wanted: &[Vec<(String, String)>]) -> Result<Vec<Option<RecordId>>>;
             ties(records: &[RecordId]) -> Result<BTreeMap<RecordId, Ties>>;
             linked(states: &[LinkState], limit: u32) -> Result<Vec<(RecordId, String, Link)>>;
@@ -261,6 +261,9 @@ macro_rules! verbs {
             release(jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()>;
             hurry(later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64>;
             replicas_of(records: &[RecordId]) -> Result<Vec<Replica>>;
+            namesakes(entity: &str, keys: &[String]) -> Result<Vec<Vec<Namesake>>>;
+            called(records: &[RecordId]) -> Result<BTreeMap<RecordId, Called>>;
+            rivals(target: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<RecordId>>>;
             newest() -> Result<RecordId>;
             holders(system: &str, entity: &str, record: RecordId, known: RecordId, ids: &[String]) -> Result<BTreeMap<String, String>>;
             externals(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>>;

@@ -242,9 +242,9 @@ async fn open_jobs(parts: &Parts, reach: &Reach) -> Result<HashMap<(String, Stri
         };
         let jobs = parts.store.jobs(&filter).await?;
         for jobs in jobs.chunks(1000) {
-            let keys = parts.store.keys(&jobs.iter().map(|job| job.record).collect::<Vec<_>>()).await?;
+            let called = parts.store.called(&jobs.iter().map(|job| job.record).collect::<Vec<_>>()).await?;
             for job in jobs {
-                let Some((_, key)) = keys.get(&job.record) else { continue };
+                let Some(key) = called.get(&job.record).map(|called| &called.key) else { continue };
                 let why = [job.cause.as_deref(), job.error.as_deref()].into_iter().flatten().collect::<Vec<_>>();
                 let why = if why.is_empty() { "it is still queued".to_owned() } else { why.join(": ") };
                 open.insert((target.clone(), entity.clone(), key.clone()), why);

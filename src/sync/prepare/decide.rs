@@ -14,6 +14,7 @@ use super::{
 use crate::{
     failure::{Cause, Class, Failure},
     mapping::{Children, Fields, Translate},
+    model,
     port::{Facts, Op},
     store::{Delivered, Difference, Job, Replica, Result},
     sync::{
@@ -254,6 +255,11 @@ pub(super) fn decide(
             written: 0,
         });
     }
+    // What belongs to another shop's order is for that shop.
+    if here.is_none() && !begun(&job) && refers(&wanted, &loaded.strangers, batch) {
+        done(prepared, &job);
+        return None;
+    }
     if let Wanted::Fields(_) = wanted
         && let Err(failure) = qualify::qualify(parts, mapping, (batch.entity, batch.target), replicas, here.as_ref())
     {
@@ -263,7 +269,11 @@ pub(super) fn decide(
     let gone_key = parts.entities.get(batch.entity).map_or("", |spec| spec.key.as_str());
     let (wanted, op) = match wanted {
         Wanted::Nothing => {
-            match loaded.standing.silenced(job.record, batch.entity, &key).filter(|_| silent.is_some()) {
+            match loaded
+                .standing
+                .silenced(job.record, batch.entity, loaded.name(job.record))
+                .filter(|_| silent.is_some())
+            {
                 Some(failure) => settle(prepared, batch, &job, &failure),
                 None => done(prepared, &job),
             }
@@ -348,10 +358,10 @@ pub(super) fn decide(
         return None;
     }
     let (record, standing) = (known.job.record, &loaded.standing);
-    let paused = standing.paused(record, batch.entity, &known.key, batch.target);
+    let paused = standing.paused(record, batch.entity, loaded.name(record), batch.target);
     // What was begun is looked for first.
     let doubtful = || {
-        let doubt = standing.doubtful(record, batch.entity, &known.key, batch.target);
+        let doubt = standing.doubtful(record, batch.entity, loaded.name(record), batch.target);
         doubt.filter(|_| op != Op::Delete && !begun(&known.job))
     };
     if let Some(why) = paused.or_else(doubtful) {
@@ -371,11 +381,19 @@ pub(super) fn decide(
         settle(prepared, batch, &known.job, &failure);
         return None;
     }
-    if let Err(failure) = proven::prove(parts, batch.entity, batch.target, &known.key, replicas, &known.changed) {
+    if let Err(failure) =
+        proven::prove(parts, batch.entity, batch.target, loaded.name(record), replicas, &known.changed)
+    {
         settle(prepared, batch, &known.job, &failure);
         return None;
     }
     Some(known)
+}
+
+/// Whether an object refers to a record that its target cannot have.
+fn refers(wanted: &Wanted, strangers: &BTreeSet<i64>, batch: &Batch<'_>) -> bool {
+    let (Wanted::Fields(fields), Some(spec)) = (wanted, batch.parts.entities.get(batch.entity)) else { return false };
+    !strangers.is_empty() && model::records(&spec.fields, fields).iter().any(|record| strangers.contains(record))
 }
 
 /// Why a record with an item that names no article does not go, where the flow holds such items back.

@@ -12,6 +12,7 @@ use crate::{
         deliver::Batch,
         flight::{self, Ledger},
         identity::Standing,
+        numbering,
         publish::Less,
     },
 };
@@ -57,6 +58,10 @@ impl Hosts {
 pub(super) struct Loaded {
     pub(super) replicas: BTreeMap<i64, Vec<Replica>>,
     pub(super) keys: BTreeMap<i64, (String, String)>,
+    /// What people call them.
+    names: BTreeMap<i64, (String, String)>,
+    /// Records referred to that another system numbers and that this one cannot be given.
+    pub(super) strangers: BTreeSet<i64>,
     pub(super) hosts: Hosts,
     pub(super) merged: BTreeMap<i64, Merged>,
     /// Shared fields in conflict at the target.
@@ -103,7 +108,10 @@ impl Loaded {
                 replicas.entry(replica.record).or_default().push(replica);
             }
         }
-        let keys = store.keys(&records).await?;
+        let called = store.called(&records).await?;
+        let keys = called.into_iter().map(|(record, called)| (record, (called.entity, called.key))).collect();
+        let names = store.keys(&records).await?;
+        let strangers = Box::pin(numbering::strangers(batch.parts, batch.target, batch.entity, &replicas)).await?;
         let hosts = Hosts::of(batch, facts, &replicas).await?;
         let (mut merged, mut conflicts) = (BTreeMap::new(), BTreeMap::<i64, BTreeSet<String>>::new());
         if batch.parts.routes.shared(batch.entity).is_some() {
@@ -120,11 +128,16 @@ impl Loaded {
         }
         let stock = Stock::of(batch, &keys).await?;
         let standing = Standing::of(batch.parts, batch.target, batch.entity, &records, &replicas).await?;
-        Ok(Self { replicas, keys, hosts, merged, conflicts, differences, stock, standing })
+        Ok(Self { replicas, keys, names, strangers, hosts, merged, conflicts, differences, stock, standing })
     }
 
     pub(super) fn key(&self, record: i64) -> &str {
         self.keys.get(&record).map_or("", |(_, key)| key)
+    }
+
+    /// What people call a record.
+    pub(super) fn name(&self, record: i64) -> &str {
+        self.names.get(&record).map_or("", |(_, name)| name)
     }
 
     /// What is to be kept back of an article from now on, where that is not what was: the target has sold meanwhile, or

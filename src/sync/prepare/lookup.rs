@@ -161,7 +161,9 @@ async fn own(
     let holders = batch.parts.store.holders(batch.target, batch.entity, record, known, &ids).await?;
     let Some((id, key)) = holders.iter().next() else { return Ok(Ok(rows)) };
     rows.retain(|row| !holders.contains_key(&row.id));
-    if rows.is_empty() {
+    // Its number may be another system's as well.
+    let is_numbered = batch.parts.entities.get(batch.entity).is_some_and(|spec| spec.numbered);
+    if rows.is_empty() && !is_numbered {
         let text = format!(
             "what {} finds for {} has the id {id}, which is the {} {key} there already; see whether the two are one, then retry \
              or discard the job",
@@ -186,7 +188,10 @@ async fn adopt_row(
     if let Err(failure) = batch.parts.validate(batch.entity, &mut pulled.fields) {
         return Ok(Err(failure));
     }
-    detect::resolve(batch.parts, batch.target, &mut [&mut pulled]).await?;
+    let unclear = detect::resolve(batch.parts, batch.target, &mut [&mut pulled]).await?;
+    if let Some(reason) = detect::unclear_reference(&pulled, &unclear) {
+        return Ok(Err(Failure::new(Class::Rejected, reason)));
+    }
     let replica = Replica {
         system: batch.target.to_owned(),
         entity: batch.entity.to_owned(),

@@ -148,13 +148,17 @@ pub(super) async fn externals(batch: &Batch<'_>, mapping: &dyn Translate, known:
     let mut externals = Externals::default();
     if !records.is_empty() {
         let ids = batch.parts.store.externals(batch.target, &records).await?;
-        let keys = batch.parts.store.keys(&records).await?;
+        let names = batch.parts.store.keys(&records).await?;
+        let called = batch.parts.store.called(&records).await?;
         for (entity, record) in &needs.records {
             if let Some(id) = ids.get(record) {
                 externals.records.insert((entity.clone(), *record), id.clone());
             }
-            if let Some((_, key)) = keys.get(record) {
-                externals.keys.insert((entity.clone(), *record), key.clone());
+            if let Some(called) = called.get(record) {
+                externals.keys.insert((entity.clone(), *record), called.key.clone());
+            }
+            if let Some((_, name)) = names.get(record) {
+                externals.names.insert((entity.clone(), *record), name.clone());
             }
         }
     }

@@ -376,6 +376,8 @@ pub(super) struct FakeMapping {
     /// Whether the lookup `tax` has a line for IGIC7.
     knows_igic: Arc<AtomicBool>,
     version: u64,
+    /// Whether the system gives all its keys itself.
+    issues: bool,
     /// What it makes of what it read.
     twist: fn(&mut Fields),
 }
@@ -383,12 +385,18 @@ pub(super) struct FakeMapping {
 impl FakeMapping {
     pub(super) fn new(fields: &[&str], knows_igic: &Arc<AtomicBool>) -> Self {
         let fields: BTreeSet<String> = fields.iter().map(|&field| field.to_owned()).collect();
-        Self { reads: fields.clone(), fields, knows_igic: knows_igic.clone(), version: 1, twist: |_| () }
+        Self { reads: fields.clone(), fields, knows_igic: knows_igic.clone(), version: 1, issues: false, twist: |_| () }
     }
 
     /// The mapping after somebody has edited it.
     pub(super) fn edited(mut self, version: u64, twist: fn(&mut Fields)) -> Self {
         (self.version, self.twist) = (version, twist);
+        self
+    }
+
+    /// The mapping of a system that cannot be given another's number.
+    pub(super) fn issuing(mut self) -> Self {
+        self.issues = true;
         self
     }
 
@@ -433,6 +441,12 @@ impl Translate for FakeMapping {
             pulled.refs.push(PulledRef { pointer: "/parent".into(), entity: "category".into(), by });
             pulled.fields.insert("parent".into(), json!(0));
         }
+        // Documents name the order by its number.
+        if let Some(order) = row.get("order").and_then(Value::as_str) {
+            let by = RefBy::Key(order.to_owned());
+            pulled.refs.push(PulledRef { pointer: "/order".into(), entity: "order".into(), by });
+            pulled.fields.insert("order".into(), json!(0));
+        }
         (self.twist)(&mut pulled.fields);
         Ok(pulled)
     }
@@ -448,6 +462,10 @@ impl Translate for FakeMapping {
 
     fn reads(&self) -> &BTreeSet<String> {
         &self.reads
+    }
+
+    fn takes_key(&self) -> bool {
+        !self.issues
     }
 
     fn needs(&self, wanted: &Fields) -> Needs {

@@ -81,7 +81,7 @@ async fn where_two_records_match_one_creation_waits_until_a_person_says_which() 
         assert_eq!(stage.customers().len(), 3);
         let named = stage.customer("C-1").await;
         let routes = &stage.engine.parts().routes;
-        let shown = review(&stage.store, routes, &named, "erp").await.unwrap().unwrap();
+        let shown = review(&stage.store, routes, &named, "erp", None).await.unwrap().unwrap();
         let shown: Vec<_> =
             shown.candidates.iter().map(|(one, why, score)| (&*one.key, &*why.fields, *score)).collect();
         assert_eq!(shown, [("430001", &["email".to_owned()][..], 100), ("430002", &["email".to_owned()][..], 100)]);

@@ -10,6 +10,7 @@ mod looping;
 mod mapping;
 mod merging;
 mod money;
+mod numbering;
 mod planning;
 mod qualifying;
 mod states;

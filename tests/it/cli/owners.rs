@@ -66,3 +66,30 @@ fn a_field_that_goes_both_ways_needs_a_word_on_whose_it_is() {
     let owned = format!("{back}owners = {{ customer = \"erp\", \"customer.phone\" = \"copy\" }}\n");
     assert!(checked(&owned).starts_with("exit 0\n"), "{}", checked(&owned));
 }
+
+/// Two shops that sell into one ERP.
+fn two_shops(settings: &str) -> String {
+    let shop = |name: &str| {
+        format!(
+            "[systems.{name}]\nadapter = \"woocommerce\"\nurl = \"http://127.0.0.1:1\"\nkey = {{ env = \"K\" }}\n\
+             secret = {{ env = \"K\" }}\n"
+        )
+    };
+    let sales = |name: &str| {
+        format!("[flows.{name}]\nentities = [\"customer\", \"order\"]\nfrom = \"{name}\"\nto = [\"erp\"]\n")
+    };
+    let erp = "[systems.erp]\nadapter = \"ferreteria-erp\"\nfile = \"erp.db\"\n";
+    format!("{erp}{}{}{settings}{}{}", shop("first"), shop("second"), sales("first"), sales("second"))
+}
+
+#[test]
+fn numbers_of_two_shops_that_meet_in_one_erp_without_a_prefix_are_refused_and_the_setting_is_named() {
+    let said = checked(&two_shops(""));
+    assert!(said.starts_with("exit 1\n"), "{said}");
+    for setting in ["order_prefix", "code_prefix"] {
+        assert!(said.contains(&format!("give one of them a prefix: [systems.second] {setting} = ")), "{said}");
+    }
+    assert!(said.contains("first and second both number their orders by themselves"), "{said}");
+    let marked = checked(&two_shops("order_prefix = \"B-\"\ncode_prefix = \"b-\"\n"));
+    assert!(marked.starts_with("exit 0\n"), "{marked}");
+}

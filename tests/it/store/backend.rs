@@ -16,7 +16,7 @@ use vaiven::{
     mapping::Fields,
     store::{
         self, Claim, Delivered, Identified, Job, NewChange, NewJob, PageCommit, RecordId, ReplicaWrite, RunKind,
-        SharedStore, Turn, Verdict,
+        SharedStore, Turn, Unidentified, Verdict,
     },
 };
 
@@ -134,9 +134,13 @@ pub async fn page(store: &SharedStore, system: &str) -> PageCommit {
     PageCommit { run, system: system.into(), entity: "product".into(), ..PageCommit::default() }
 }
 
+/// A row of this id and key, with nothing else to recognise it by.
+pub fn row(id: &str, key: &str) -> Unidentified {
+    Unidentified { id: id.into(), key: key.into(), ..Unidentified::default() }
+}
+
 pub async fn identify(store: &SharedStore, system: &str, id: &str, key: &str) -> Identified {
-    let rows = [(id.to_owned(), key.to_owned(), Vec::new())];
-    store.identify(system, "product", &rows, &[]).await.unwrap().remove(0)
+    store.identify(system, "product", &[row(id, key)], &[]).await.unwrap().remove(0)
 }
 
 /// A product that `system` is known to hold.

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use serde_json::json;
 use vaiven::store::{Delivered, NewJob, PageCommit, RecordId, Replica, ReplicaWrite, SharedStore, Verdict};
 
-use super::backend::{Backend, at, claim, done, ends, page, parked, promises, replica};
+use super::backend::{Backend, at, claim, done, ends, page, parked, promises, replica, row};
 
 promises! {
     an_order_is_in_flight_while_its_job_is_open_and_until_a_later_reading,
@@ -17,7 +17,7 @@ promises! {
 
 /// An order that the shop has, with a job to the ERP.
 async fn ordered(store: &SharedStore, number: &str) -> RecordId {
-    let rows = [(number.to_owned(), number.to_owned(), Vec::new())];
+    let rows = [row(number, number)];
     let record = store.identify("shop", "order", &rows, &[]).await.unwrap()[0].record;
     let job = NewJob { target: "erp".into(), entity: "order".into(), record, lane: 0, due: None };
     let run = page(store, "shop").await.run;

@@ -5,7 +5,7 @@ use serde_json::json;
 use sqlx::Connection as _;
 use vaiven::store::{Attempt, Delivered, JobFilter, NewChange, NewJob, PageCommit, Standing, Verdict};
 
-use super::backend::{Backend, LEASE, at, change, claim, done, ends, job, page, promises, pulled, replica};
+use super::backend::{Backend, LEASE, at, change, claim, done, ends, job, page, promises, pulled, replica, row};
 
 promises! {
     one_owner_holds_a_lease_until_it_ends,
@@ -142,8 +142,7 @@ async fn the_planner_is_told_of_tables_that_grow() {
         sqlx::query_scalar(sql).bind(table).fetch_one(&mut connection).await.unwrap()
     };
     assert!(rows("record").await < 0.0, "nothing is known of a new table");
-    let wanted: Vec<_> =
-        (0..1000).map(|number| (format!("id-{number}"), format!("SKU-{number}"), Vec::new())).collect();
+    let wanted: Vec<_> = (0..1000).map(|number| row(&format!("id-{number}"), &format!("SKU-{number}"))).collect();
     backend.store.identify("erp", "product", &wanted, &[]).await.unwrap();
     assert!((rows("record").await - 1000.0).abs() < 1.0);
 }

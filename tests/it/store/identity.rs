@@ -1,14 +1,14 @@
 //! Which record a row, a key or a reference means.
 
 use vaiven::{
-    mapping::RefBy,
+    mapping::{Fields, RefBy},
     store::{
-        Delivered, Identified, JobFilter, JobState, Link, LinkState, NewJob, PageCommit, RecordId, RefWanted,
-        ReplicaWrite, SharedStore,
+        Delivered, Identified, JobFilter, JobState, Link, LinkState, NewJob, PageCommit, RecordId, RefWanted, Replica,
+        ReplicaWrite, SharedStore, Unidentified,
     },
 };
 
-use super::backend::{Backend, at, claim, done, identify, job, page, parked, promises, pulled, replica};
+use super::backend::{Backend, at, claim, done, ends, identify, job, page, parked, promises, pulled, replica, row};
 
 promises! {
     a_key_has_one_record_however_many_ask,
@@ -24,6 +24,12 @@ promises! {
     an_object_pulled_before_its_delivery_was_committed_is_one_record,
     an_id_that_is_another_records_already_is_refused_and_its_link_stays,
     of_two_creates_answered_with_one_id_the_second_is_refused,
+    a_facet_takes_over_what_its_part_shows_but_not_what_another_source_has_written,
+    equal_numbers_of_two_systems_are_two_records_and_are_told_apart_by_name,
+    what_a_system_surely_gave_is_numbered_by_it_whoever_was_seen_first,
+    a_number_that_turns_out_to_be_another_objects_is_given_back,
+    what_waits_for_a_number_of_two_systems_goes_on_when_the_right_one_is_there,
+    records_of_one_number_at_a_target_are_rivals_until_set_apart,
     an_object_referred_to_before_its_delivery_was_committed_is_one_record,
     texts_with_a_zero_character_do_not_stop_a_page,
     of_two_records_that_match_one_neither_is_taken,
@@ -63,15 +69,16 @@ async fn an_id_stays_with_its_record_when_the_key_changes(backend: Backend) {
 }
 
 /// A row to be identified by VAT and e-mail, as far as it has them.
-fn customer(id: &str, vat: &str, email: &str) -> (String, String, Vec<(String, String)>) {
+fn customer(id: &str, vat: &str, email: &str) -> Unidentified {
     let values = [("vat", vat), ("email", email)].into_iter().filter(|(_, value)| !value.is_empty());
-    (id.into(), id.into(), values.map(|(field, value)| (field.into(), value.into())).collect())
+    let matches = values.map(|(field, value)| (field.into(), value.into())).collect();
+    Unidentified { matches, ..row(id, id) }
 }
 
 async fn customer_pulled(store: &SharedStore, system: &str, id: &str, vat: &str, email: &str) -> RecordId {
     let row = customer(id, vat, email);
     let record = store.identify(system, "customer", std::slice::from_ref(&row), &[]).await.unwrap()[0].record;
-    let write = ReplicaWrite { matches: row.2, ..replica(record, id, email) };
+    let write = ReplicaWrite { matches: row.matches, ..replica(record, id, email) };
     let page = PageCommit { entity: "customer".into(), replicas: vec![write], ..page(store, system).await };
     store.commit_page(page, at(0)).await.unwrap();
     record
@@ -166,7 +173,7 @@ async fn a_second_object_of_one_key_is_told(backend: Backend) {
     let record = pulled(store, "erp", "1", "A").await;
     let second = identify(store, "erp", "2", "A").await;
     assert_eq!(second, Identified { record, taken_by: Some("1".into()) });
-    let rows = [("5".to_owned(), "E".to_owned(), Vec::new()), ("6".to_owned(), "E".to_owned(), Vec::new())];
+    let rows = [row("5", "E"), row("6", "E")];
     let page = store.identify("erp", "product", &rows, &[]).await.unwrap();
     assert_eq!((page[0].taken_by.as_deref(), page[1].taken_by.as_deref()), (None, Some("5")));
 }
@@ -213,12 +220,125 @@ async fn an_id_that_is_another_records_already_is_refused_and_its_link_stays(bac
     assert_eq!((ids.get(&first).map(String::as_str), ids.get(&second)), (Some("7"), None));
 }
 
+async fn a_facet_takes_over_what_its_part_shows_but_not_what_another_source_has_written(backend: Backend) {
+    let store = &backend.store;
+    let shown = pulled(store, "shop", "28", "retail/A-1").await;
+    let (first, second) = (pulled(store, "erp", "1", "PVP/A-1").await, pulled(store, "erp2", "1", "B2B/A-1").await);
+    let deliver = async |record| {
+        store.enqueue(&[job("shop", record)], at(0)).await.unwrap();
+        let claimed = claim(store, "shop", at(1)).await.remove(0);
+        let facet = Replica {
+            system: "shop".into(),
+            entity: "product".into(),
+            record,
+            id: "28".into(),
+            fields: Fields::new(),
+            sent: Fields::new(),
+            version: None,
+            print: None,
+            gone_at: None,
+            written: 0,
+        };
+        let write = Some(replica(record, "28", "x"));
+        let outcome = Delivered { replica: write, before: Some(facet), ..done(&claimed) };
+        store.deliver("shop", "product", vec![outcome], at(2)).await.unwrap();
+        store.jobs(&JobFilter { ids: vec![claimed.id], ..JobFilter::default() }).await.unwrap()[0].state
+    };
+    assert_eq!(deliver(first).await, JobState::Done);
+    assert_eq!(store.ties(&[shown]).await.unwrap()[&shown].same, Some(first));
+    assert_eq!(deliver(second).await, JobState::Dead);
+    assert_eq!(store.externals("shop", &[first]).await.unwrap()[&first], "28");
+}
+
 async fn of_two_creates_answered_with_one_id_the_second_is_refused(backend: Backend) {
     let store = &backend.store;
     let (first, second) = (pulled(store, "erp", "1", "A-1").await, pulled(store, "erp", "2", "B-2").await);
     let ends = created(store, &[(first, "SAME"), (second, "SAME")]).await;
     assert_eq!((ends[0].0, ends[1].0), (JobState::Done, JobState::Dead));
     assert_eq!(store.externals("shop", &[first, second]).await.unwrap().keys().collect::<Vec<_>>(), [&first]);
+}
+
+/// A product that a system has numbered.
+fn numbered(id: &str, key: &str, by: &str) -> Unidentified {
+    Unidentified { numbered_by: Some(by.into()), ..row(id, key) }
+}
+
+async fn put(store: &SharedStore, system: &str, row: Unidentified) -> RecordId {
+    let found = store.identify(system, "product", std::slice::from_ref(&row), &[]).await.unwrap().remove(0);
+    assert_eq!(found.taken_by, None);
+    let page = PageCommit { replicas: vec![replica(found.record, &row.id, &row.key)], ..page(store, system).await };
+    store.commit_page(page, at(0)).await.unwrap();
+    found.record
+}
+
+async fn equal_numbers_of_two_systems_are_two_records_and_are_told_apart_by_name(backend: Backend) {
+    let store = &backend.store;
+    let one = put(store, "shop", numbered("7", "11", "shop")).await;
+    let name = async |record| store.keys(&[record]).await.unwrap()[&record].1.clone();
+    assert_eq!(name(one).await, "11");
+    let two = put(store, "shop2", numbered("7", "11", "shop2")).await;
+    assert_ne!(one, two);
+    assert_eq!((name(one).await, name(two).await), ("shop/11".to_owned(), "shop2/11".to_owned()));
+    let called = store.called(&[one]).await.unwrap().remove(&one).unwrap();
+    assert_eq!((called.key.as_str(), called.numbered_by.as_deref()), ("11", Some("shop")));
+    let found = store.namesakes("product", &["12".to_owned(), "11".to_owned()]).await.unwrap();
+    assert_eq!((found[0].len(), found[1].iter().map(|one| one.record).collect::<Vec<_>>()), (0, vec![one, two]));
+}
+
+async fn what_a_system_surely_gave_is_numbered_by_it_whoever_was_seen_first(backend: Backend) {
+    let store = &backend.store;
+    let there = put(store, "erp", numbered("1", "11", "erp")).await;
+    let found = Unidentified { issued: true, taken_for: Some(there), ..numbered("7", "11", "shop") };
+    assert_eq!(put(store, "shop", found).await, there);
+    assert_eq!(store.called(&[there]).await.unwrap()[&there].numbered_by.as_deref(), Some("shop"));
+    // As an earlier version left it.
+    let old = put(store, "shop", row("8", "12")).await;
+    let again = Unidentified { issued: true, ..numbered("8", "12", "shop") };
+    assert_eq!(put(store, "shop", again).await, old);
+    assert_eq!(store.called(&[old]).await.unwrap()[&old].numbered_by.as_deref(), Some("shop"));
+}
+
+async fn a_number_that_turns_out_to_be_another_objects_is_given_back(backend: Backend) {
+    let store = &backend.store;
+    let theirs = put(store, "erp", numbered("1", "11", "shop")).await;
+    let row = Unidentified { issued: true, evicts: Some(theirs), ..numbered("7", "11", "shop") };
+    let own = put(store, "shop", row).await;
+    assert_ne!(own, theirs);
+    let by = store.called(&[own, theirs]).await.unwrap();
+    assert_eq!((by[&own].numbered_by.as_deref(), by[&theirs].numbered_by.as_deref()), (Some("shop"), Some("erp")));
+}
+
+async fn what_waits_for_a_number_of_two_systems_goes_on_when_the_right_one_is_there(backend: Backend) {
+    let store = &backend.store;
+    let one = put(store, "shop", numbered("7", "11", "shop")).await;
+    let two = put(store, "shop2", numbered("7", "11", "shop2")).await;
+    let waiting = pulled(store, "erp", "9", "W").await;
+    store.enqueue(&[job("crm", waiting)], at(0)).await.unwrap();
+    let claimed = claim(store, "crm", at(0)).await.remove(0);
+    let verdict = parked("missing:product=shop2/11");
+    store.deliver("crm", "product", vec![ends(&claimed, verdict)], at(0)).await.unwrap();
+    let state =
+        async || store.jobs(&JobFilter { record: Some(waiting), ..JobFilter::default() }).await.unwrap()[0].state;
+    for (record, id, expected) in [(one, "c1", JobState::Parked), (two, "c2", JobState::Queued)] {
+        let page = PageCommit { replicas: vec![replica(record, id, "x")], ..page(store, "crm").await };
+        store.commit_page(page, at(1)).await.unwrap();
+        assert_eq!(state().await, expected);
+    }
+    // What arrived while the job was being worked on.
+    let claimed = claim(store, "crm", at(2)).await.remove(0);
+    let verdict = parked("missing:product=shop2/11");
+    store.deliver("crm", "product", vec![ends(&claimed, verdict)], at(2)).await.unwrap();
+    assert_eq!(state().await, JobState::Queued);
+}
+
+async fn records_of_one_number_at_a_target_are_rivals_until_set_apart(backend: Backend) {
+    let store = &backend.store;
+    let there = put(store, "erp", numbered("1", "11", "erp")).await;
+    let one = put(store, "shop", numbered("7", "11", "shop")).await;
+    assert_eq!(store.rivals("erp", &[one]).await.unwrap().remove(&one), Some(vec![there]));
+    assert!(store.rivals("shop2", &[one]).await.unwrap().is_empty());
+    store.set_apart(one, &[there], &[], at(1)).await.unwrap();
+    assert!(store.rivals("erp", &[one]).await.unwrap().is_empty());
 }
 
 async fn an_object_pulled_before_its_delivery_was_committed_is_one_record(backend: Backend) {
@@ -279,13 +399,13 @@ async fn several_values_of_one_field_have_to_find_one_record(backend: Backend) {
     // A variant moved to another product: its barcode says the one, its siblings' say the other.
     let store = &backend.store;
     let coded = |id: &str, codes: &[&str]| {
-        let codes = codes.iter().map(|code| ("variants.barcode".to_owned(), (*code).to_owned())).collect();
-        (id.to_owned(), id.to_owned(), codes)
+        let matches = codes.iter().map(|code| ("variants.barcode".to_owned(), (*code).to_owned())).collect();
+        Unidentified { matches, ..row(id, id) }
     };
     let mut known = Vec::new();
     for row in [coded("A", &["1", "2"]), coded("B", &["3"])] {
         let record = store.identify("erp", "product", std::slice::from_ref(&row), &[]).await.unwrap()[0].record;
-        let write = ReplicaWrite { matches: row.2, ..replica(record, &row.0, "a") };
+        let write = ReplicaWrite { matches: row.matches, ..replica(record, &row.id, "a") };
         store.commit_page(PageCommit { replicas: vec![write], ..page(store, "erp").await }, at(0)).await.unwrap();
         known.push(record);
     }
