@@ -67,6 +67,14 @@ fn adapter(setting: Setting, name: &str, text: &str) -> String {
 fn mapping(trade: Trade, growth: Growth, system: &str, entity: &str, text: &str) -> String {
     const EUR: &str = r#"currency = { value = "EUR" }"#;
     const CARRIED: &str = r#"currency = "currency""#;
+    const STATUS: &str = r#"status = { from = "status", lookup = "order_status" }"#;
+    const READ_STATUS: &str =
+        r#"status = { pull = 'if row.status == "confirmed" { "partly_shipped" } else { row.status }' }"#;
+    // What the ERP does with an order it says itself: nobody tells it.
+    let text = match (system, entity) {
+        ("erp", "order") => &text.replace(STATUS, READ_STATUS),
+        _ => text,
+    };
     match (trade.setting, system, entity) {
         (Setting::TwoShops, OUTLET, "order") if trade.prefixes => text
             .replace(r#"key = "number""#, r#"key = '"B-" + row.number'"#)

@@ -206,9 +206,8 @@ caught! {
     is_caught_when_what_is_in_flight_is_forgotten: ForgottenFlight in Plain by "are there to be sold", 3;
     is_caught_when_nobody_looks_before_a_write: BlindWrite in Plain by "an unseen edit is written over", 26;
     is_caught_when_what_is_on_hand_counts_as_available: OnHandIsAvailable in Reserving by "are there to be sold", 2;
-    is_caught_when_a_date_from_the_future_counts: FutureCursor in Clocks by "in the shop", 3;
-    is_caught_when_the_repeated_hour_is_read_once: HourOnce in Clocks by "in the", 2;
-    is_caught_when_a_currency_is_dropped: DroppedCurrency in Currencies by "taken for EUR", 6;
+    is_caught_when_a_date_from_the_future_counts: FutureCursor in Clocks by "in the shop", 4;
+    is_caught_when_a_currency_is_dropped: DroppedCurrency in Currencies by "taken for EUR", 1;
     is_caught_when_a_create_lacks_what_is_shared: HalfCreate in Plain by "text", 4;
     is_caught_when_what_cannot_be_read_counts_as_absent: UnreadableIsAbsent in Adopted by "times in the", 1;
     is_caught_when_a_taken_value_is_refused_for_good: RefusalIsFinal in Swaps by "barcode", 1;

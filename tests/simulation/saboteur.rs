@@ -49,8 +49,6 @@ pub enum Bug {
     OnHandIsAvailable,
     /// A date from the future moves the watermark there.
     FutureCursor,
-    /// The hour that comes twice is read once.
-    HourOnce,
     /// Whoever reads an order takes every amount for the company's own currency.
     DroppedCurrency,
     /// A create lacks what both sides may edit.
@@ -86,7 +84,6 @@ impl Bug {
         Self::BlindWrite,
         Self::OnHandIsAvailable,
         Self::FutureCursor,
-        Self::HourOnce,
         Self::DroppedCurrency,
         Self::HalfCreate,
         Self::UnreadableIsAbsent,
@@ -245,8 +242,8 @@ pub struct SpoiltSystem {
     inner: Arc<dyn System>,
     /// Of products, as the engine is told them.
     facts: Option<Facts>,
-    /// The latest date from the future that the listing under way has shown, by entity.
-    ahead: Mutex<BTreeMap<String, String>>,
+    /// The latest date from the future that listings have shown, by entity.
+    reached: Mutex<BTreeMap<String, String>>,
 }
 
 impl SpoiltSystem {
@@ -255,7 +252,7 @@ impl SpoiltSystem {
         if let (Bug::BlindWrite, Some(facts)) = (bug, &mut facts) {
             facts.read = false;
         }
-        Self { bug, inner, facts, ahead: Mutex::default() }
+        Self { bug, inner, facts, reached: Mutex::default() }
     }
 
     /// What the engine is shown of a row.
@@ -270,26 +267,14 @@ impl SpoiltSystem {
         }
     }
 
-    /// Where the engine is told that a listing ends.
-    fn watermark(&self, request: &PullRequest<'_>, page: &Page) -> Option<String> {
-        let mut ahead = self.ahead.lock().unwrap();
-        if request.page.is_none() {
-            ahead.remove(request.entity);
+    /// Leaves out of a listing what it would not hold if it had been asked for from a date in the future.
+    fn skip(&self, request: &PullRequest<'_>, rows: &mut Vec<SourceRow>) {
+        let mut reached = self.reached.lock().unwrap();
+        if let Some(reached) = reached.get(request.entity).filter(|_| request.since.is_some()) {
+            rows.retain(|row| !date_of(row).is_some_and(|date| date < *reached));
         }
-        let dates = page.rows.iter().filter_map(|row| date_of(row)).filter(|date| date.as_str() > "2027");
-        if let Some(latest) = dates.max() {
-            ahead.insert(request.entity.to_owned(), latest);
-        }
-        let cursor = page.cursor.clone()?;
-        match self.bug {
-            Bug::FutureCursor => ahead.get(request.entity).map(|date| format!("{}Z", &date[..19])).or(Some(cursor)),
-            Bug::HourOnce => {
-                let time: DateTime<Utc> = cursor.parse().ok()?;
-                let is_twice = ("2026-10-25T00".."2026-10-25T01").contains(&cursor.as_str());
-                let hour = chrono::Duration::hours(i64::from(is_twice));
-                Some((time + hour).to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
-            }
-            _ => Some(cursor),
+        if let Some(latest) = rows.iter().filter_map(date_of).filter(|date| date.as_str() > "2027").max() {
+            reached.insert(request.entity.to_owned(), latest);
         }
     }
 }
@@ -313,8 +298,8 @@ impl System for SpoiltSystem {
         if self.bug == Bug::EarlyCursor && page.next.is_some() {
             page.cursor = page.rows.iter().filter_map(date_of).max();
         }
-        if let Bug::FutureCursor | Bug::HourOnce = self.bug {
-            page.cursor = self.watermark(request, &page);
+        if self.bug == Bug::FutureCursor {
+            self.skip(request, &mut page.rows);
         }
         if self.bug == Bug::UnreadableIsAbsent {
             page.rows.retain(is_readable);

@@ -59,6 +59,7 @@ impl Setting {
         Self::Odd,
         Self::Unpaid,
         Self::Clocks,
+        Self::Altering,
     ];
 
     /// From a number of its own, so that a world's other features do not depend on which settings are in play.

@@ -77,7 +77,7 @@ impl Life<'_> {
         self.wire.with("shop", |model| {
             model.knows_super = true;
             for product in model.products.values_mut() {
-                if product.tax.is_empty() && taxes.get(&product.sku).is_some_and(|tax| tax == "super") {
+                if product.tax.is_empty() && taxes.get(&product.sku).is_none_or(|tax| tax == "super") {
                     SUPER.clone_into(&mut product.tax);
                     product.updated = now;
                 }

@@ -371,6 +371,7 @@ impl Stage {
         let mut left = vec![format!("left: {:?}, held: {:?}, rejected {}", found.left, found.held, found.rejected)];
         left.extend(found.runs.iter().filter(|run| !run.is_green()).map(|run| format!("{run:?}")));
         let store = self.store();
+        left.extend(self.base.carry_out(store.differences(false, 5)).unwrap().iter().map(|one| format!("{one:?}")));
         left.extend(self.base.carry_out(store.rejections(None, 5)).unwrap().iter().map(|row| format!("{row:?}")));
         left
     }
