@@ -291,6 +291,11 @@ pub trait System: Send + Sync {
         None
     }
 
+    /// Entities whose ids are the values that the system allows in place of a lookup's: (lookup, entity).
+    fn value_lists(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
     /// What the adapter declares of its pace; absent where it declares none.
     fn pace(&self) -> Option<Pace> {
         None

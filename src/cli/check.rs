@@ -6,6 +6,7 @@ use super::{
     Ending, app,
     args::Global,
     output::{self, Output},
+    values,
 };
 use crate::env::Env;
 
@@ -65,8 +66,19 @@ pub async fn check(offline: bool, global: &Global, env: &Env, output: Output) ->
             }));
         }
     }
-    let report =
-        Report { warnings: plan.warnings.iter().chain(&plan.cautions).map(ToString::to_string).collect(), lines };
+    let mut unknown = Vec::new();
+    for system in plan.systems.values().filter(|_| !offline) {
+        match values::unknown(&plan, system.as_ref()).await {
+            Ok(told) => unknown.extend(told),
+            Err(failure) => lines.push(Line {
+                subject: system.name().to_owned(),
+                what: "values that lookups write".to_owned(),
+                problem: Some(failure.to_string()),
+            }),
+        }
+    }
+    let warned = plan.warnings.iter().chain(&plan.cautions).map(ToString::to_string);
+    let report = Report { warnings: warned.chain(unknown).collect(), lines };
     output.show(&report, text)?;
     if report.lines.iter().any(|line| line.problem.is_some()) {
         return Ok(Ending::Failed);

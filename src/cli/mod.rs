@@ -30,6 +30,7 @@ mod run;
 mod schema;
 mod status;
 mod undo;
+mod values;
 
 use std::{ffi::OsString, process::ExitCode};
 

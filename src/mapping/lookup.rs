@@ -59,6 +59,15 @@ impl Lookup {
         self.out.get(&text).cloned().ok_or_else(|| self.unmapped(&text))
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Canonical values and what is sent for them.
+    pub(super) fn sent(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        self.out.iter().filter_map(|(canonical, value)| Some((canonical.clone(), text_of(value)?)))
+    }
+
     /// Canonical values that are read back as themselves.
     pub(super) fn two_way(&self) -> Vec<&str> {
         let mut known: Vec<&str> = self.back.values().map(String::as_str).collect();

@@ -147,6 +147,11 @@ pub trait Translate: Send + Sync {
         None
     }
 
+    /// Tables whose values this mapping writes: name to canonical value to the system's.
+    fn written_values(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        BTreeMap::new()
+    }
+
     /// What must be known of the target before `wanted` can be pushed.
     fn needs(&self, wanted: &Fields) -> Needs;
 

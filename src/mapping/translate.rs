@@ -250,6 +250,19 @@ impl Translate for Mapping {
         Some(&self.prefix)
     }
 
+    fn written_values(&self) -> BTreeMap<String, BTreeMap<String, String>> {
+        let tables = std::cell::RefCell::new(BTreeMap::new());
+        for rule in &self.rules {
+            rule.any(&|rule| {
+                if let (Convert::Lookup(lookup), true) = (&rule.convert, rule.writes) {
+                    tables.borrow_mut().insert(lookup.name().to_owned(), lookup.sent().collect());
+                }
+                false
+            });
+        }
+        tables.into_inner()
+    }
+
     fn needs(&self, wanted: &Fields) -> Needs {
         needs(&self.spec, wanted, self.own_parts)
     }

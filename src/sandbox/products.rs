@@ -356,6 +356,25 @@ async fn apply(tx: &mut Tx<'_>, doc: &mut Doc, params: &Doc, id: Option<i64>) ->
     Ok(())
 }
 
+/// The classes there are: those of a fresh shop, and those that have a rate.
+pub async fn tax_classes(tx: &mut Tx<'_>) -> Result<Value> {
+    let rated: Vec<String> =
+        sqlx::query_scalar("SELECT DISTINCT class FROM tax_rates WHERE class <> '' ORDER BY class")
+            .fetch_all(&mut *tx.db)
+            .await?;
+    let fresh = ["reduced-rate", "zero-rate"].map(str::to_owned);
+    let others = rated.into_iter().filter(|class| !fresh.contains(class));
+    let slugs: Vec<String> = std::iter::once("standard".to_owned()).chain(fresh.clone()).chain(others).collect();
+    let name = |slug: &str| match slug {
+        "standard" => "Standard rate".to_owned(),
+        slug => {
+            let words = slug.replace('-', " ");
+            words.chars().take(1).flat_map(char::to_uppercase).chain(words.chars().skip(1)).collect()
+        }
+    };
+    Ok(slugs.into_iter().map(|slug| json!({ "name": name(&slug), "slug": slug })).collect())
+}
+
 /// The class as it is stored: the standard one is empty, and so is one that the shop does not know.
 async fn tax_class(tx: &mut Tx<'_>, doc: &Doc) -> Result<String> {
     let class = text::slug(doc["tax_class"].as_str().unwrap_or_default());

@@ -10,7 +10,7 @@ use super::{
     db::{Doc, Table, Tx},
     order_view, orders,
     product_view::Context,
-    products::Checked,
+    products::{Checked, tax_classes},
     query::only_fields,
     refunds,
     refusal::{Error, Result, invalid_id, refuse},
@@ -73,6 +73,7 @@ const BATCH: &str = "POST, PUT, PATCH";
 pub fn allowed(path: &str) -> Option<&'static str> {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match segments.as_slice() {
+        ["taxes", "classes"] => Some("GET"),
         ["orders", id, "notes" | "refunds"] if is_id(id) => Some(COLLECTION),
         ["orders", id, "notes" | "refunds", child] if is_id(id) && is_id(child) => Some("GET, DELETE"),
         segments => match place(segments)? {
@@ -122,6 +123,9 @@ fn no_route<T>() -> Result<T> {
 pub async fn dispatch(tx: &mut Tx<'_>, call: Call) -> Result<Reply> {
     let path = call.path.trim_matches('/').to_owned();
     let segments: Vec<&str> = path.split('/').collect();
+    if let (["taxes", "classes"], Method::GET) = (segments.as_slice(), call.method.clone()) {
+        return Ok(Reply::ok(tax_classes(tx).await?));
+    }
     if let ["orders", order, child @ ("notes" | "refunds"), rest @ ..] = segments.as_slice() {
         let (Ok(order), [] | [_]) = (order.parse(), rest) else { return no_route() };
         let item = rest.first().map(|id| id.parse::<i64>()).transpose();

@@ -60,6 +60,17 @@ async fn connected() -> (Running, Arc<dyn System>) {
     (shop, system)
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tax_classes_that_there_are_can_be_compared_with_a_lookup() {
+    let (shop, system) = connected().await;
+    assert_eq!(system.value_lists(), [("tax".to_owned(), "tax_class".to_owned())]);
+    let classes: Vec<String> = all(system.as_ref(), "tax_class").await.into_iter().map(|row| row.id).collect();
+    assert_eq!(classes, ["standard", "reduced-rate", "zero-rate"], "of a fresh shop");
+    let unknown = json!({ "name": "Bread", "sku": "B", "tax_class": "super-reduced-rate" });
+    let made = shop.done("POST", "/products", unknown).await;
+    assert_eq!(made["tax_class"], "", "stored as the standard one, in silence");
+}
+
 fn write(job: i64, op: Op, key: &str, id: Option<&str>, body: Value) -> Write {
     Write {
         job,

@@ -27,6 +27,8 @@ pub struct Entity {
     pub id: Expr,
     pub version: Option<Expr>,
     pub keep: Option<Expr>,
+    /// Lookup whose values the ids are.
+    pub values_of: Option<String>,
     pub list: Option<List>,
     pub read: Option<Read>,
     pub find: Option<Lookup>,
@@ -97,6 +99,9 @@ fn entity(spec: &EntitySpec, compiler: &Compiler) -> Result<Entity, LoadError> {
     if spec.facet_of.is_some() && (can(Op::Create) || can(Op::Delete)) {
         return Err(LoadError::new(&at, "an entity with `facet_of` is never created or deleted, only updated"));
     }
+    if spec.values_of.is_some() && list.is_none() {
+        return Err(LoadError::new(&at, "an entity with `values_of` needs `list`, which gives the values"));
+    }
     let facts = Facts {
         list: list.is_some(),
         incremental: list.as_ref().is_some_and(|list| list.cursor.is_some()),
@@ -120,6 +125,7 @@ fn entity(spec: &EntitySpec, compiler: &Compiler) -> Result<Entity, LoadError> {
         facts,
         version: compiler.on_row(spec.version.as_ref())?,
         keep: compiler.on_row(spec.keep.as_ref())?,
+        values_of: spec.values_of.clone(),
         id,
         list,
         read,

@@ -353,6 +353,12 @@ impl System for HttpSystem {
         outcomes
     }
 
+    fn value_lists(&self) -> Vec<(String, String)> {
+        let lists =
+            self.entities.iter().filter_map(|(name, (entity, _))| Some((entity.values_of.clone()?, name.clone())));
+        lists.collect()
+    }
+
     fn pace(&self) -> Option<Pace> {
         Some(self.exchange.pace.declared)
     }
