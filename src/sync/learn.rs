@@ -270,7 +270,10 @@ fn differing(
 ) -> (Vec<DifferenceMark>, Standing) {
     let (mut marks, mut costly) = (Vec::new(), Standing::new());
     let reads = told.mapping.reads();
-    for field in task.changed.iter().filter(|field| reads.contains(*field)) {
+    // An object that was there before us may keep the key it was given there.
+    let spec = batch.parts.entities.get(batch.entity);
+    let is_own_key = |field: &str| task.write.op != Op::Create && spec.is_some_and(|spec| spec.key == field);
+    for field in task.changed.iter().filter(|field| reads.contains(*field) && !is_own_key(field)) {
         let Some(value) = sent.get(field) else { continue };
         let held = fields.get(field).unwrap_or(&Value::Null);
         // Taken for arrived until it is seen.
