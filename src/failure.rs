@@ -52,9 +52,12 @@ impl fmt::Display for Class {
     }
 }
 
+/// Beginning of causes that end when rows are read, or put aside.
+pub const UNREAD: &str = "unread:";
+
 /// The name of what a parked job waits for: `lookup:tax=IGIC7`, `missing:product=SKU-9`, `proof:order=1001`,
-/// `qualifies:price.list=trade`, `review:customer=C-77`, `taken:product=SKU-9`, `paused:product=SKU-9`, `fuse:product=SKU-9`,
-/// `system:erp`, `conflict`, `brake:run-12`.
+/// `qualifies:price.list=trade`, `review:customer=C-77`, `taken:product=SKU-9`,
+/// `unread:product=SKU-9`, `paused:product=SKU-9`, `fuse:product=SKU-9`, `system:erp`, `conflict`, `brake:run-12`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cause(pub String);
@@ -175,6 +178,18 @@ impl Cause {
     #[must_use]
     pub fn is_taken(cause: &str) -> bool {
         cause.starts_with("taken:")
+    }
+
+    /// A row of a system that cannot be read and may be this record.
+    #[must_use]
+    pub fn unread(entity: &str, key: &str) -> Self {
+        Self(format!("{UNREAD}{entity}={key}"))
+    }
+
+    /// Rows of a system that cannot be read, of which nobody knows what they are.
+    #[must_use]
+    pub fn unread_rows(system: &str, entity: &str) -> Self {
+        Self(format!("{UNREAD}{system}/{entity}"))
     }
 
     /// A system that does not answer or refuses our credentials.

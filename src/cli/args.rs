@@ -78,6 +78,9 @@ pub enum Command {
     /// Show which records are one and why, and decide where that is not sure
     #[command(subcommand)]
     Links(LinksCommand),
+    /// Show rows that could not be read, or put them aside
+    #[command(subcommand)]
+    Rows(RowsCommand),
     /// Show what brakes hold back, or let a run's jobs go
     Approve {
         /// Number of the run; without it, what waits is listed
@@ -181,6 +184,29 @@ pub enum JobsCommand {
     Discard {
         #[command(flatten)]
         filter: JobsFilter,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RowsCommand {
+    /// List rows that could not be read, with the reason
+    List {
+        /// Only those of this system
+        system: Option<String>,
+        /// Show at most so many; 0 = all
+        #[arg(long, default_value_t = 50, value_name = "N")]
+        limit: u32,
+    },
+    /// Put rows aside: what waits because it may be one of them goes on, and is created if it is to be
+    Dismiss {
+        /// System and entity, as they are listed: shop/product
+        #[arg(value_name = "SYSTEM/ENTITY")]
+        place: String,
+        /// The row's id or place, as it is listed
+        row: Option<String>,
+        /// All rows of the system and entity
+        #[arg(long, conflicts_with = "row")]
+        all: bool,
     },
 }
 

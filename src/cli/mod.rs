@@ -26,6 +26,7 @@ mod progress;
 mod reference;
 mod report;
 mod resync;
+mod rows;
 mod run;
 mod schema;
 mod status;
@@ -138,6 +139,10 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
         Command::Links(command) => {
             let config = app::config(&global)?;
             links::links(&command, &config, &app::existing_store(&config).await?, &env, output).await
+        }
+        Command::Rows(command) => {
+            let config = app::config(&global)?;
+            rows::rows(&command, &app::existing_store(&config).await?, &env, output).await
         }
         Command::Approve { run } => {
             let store = app::existing_store(&app::config(&global)?).await?;

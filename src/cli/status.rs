@@ -164,6 +164,7 @@ fn text(status: &Status, env: &Env) -> String {
     if !status.rejected.is_empty() {
         let rows = status.rejected.iter().map(|line| [line.rows.to_string(), line.system.clone(), line.entity.clone()]);
         parts.push(output::table(["rejected rows", "from", "entity"], rows));
+        parts.push("`vaiven rows list` tells which, and why.".to_owned());
     }
     parts.extend(status.dates.iter().map(dated));
     parts.join("\n\n")

@@ -43,6 +43,9 @@ pub struct Each {
     pub order_state: Option<Limit>,
     /// Records that may change in the first whole reading after their mapping or adapter has changed. Default `10%`.
     pub mapping_change: Option<Limit>,
+    /// Objects that may be created at a target because it, a flow, an entity, a field, a filter or a match rule has joined a
+    /// configuration that runs already. Default 20.
+    pub join: Option<Limit>,
 }
 
 /// A number of records; `5%` of what the target holds; or `false`.

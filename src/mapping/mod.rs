@@ -21,7 +21,7 @@ pub use lookup::Tables;
 pub use outline::{Held, Misfit, Outline};
 pub use translate::Mapping;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, model::Shape};
 
 /// Canonical fields of one object, in the order of the entity's specification.
 pub type Fields = Map<String, Value>;
@@ -58,6 +58,15 @@ pub struct Pulled {
     pub fields: Fields,
     pub refs: Vec<PulledRef>,
     pub parts: Children,
+}
+
+/// What can be read of a row that cannot be read as a whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Glimpse {
+    pub key: Option<String>,
+    /// Top fields that can be read; references are left out.
+    pub fields: Fields,
+    pub unread: BTreeSet<String>,
 }
 
 /// What the engine must know before an object can be pushed.
@@ -117,6 +126,9 @@ pub trait Translate: Send + Sync {
         None
     }
 
+    /// What can be read of a row that [`pull`](Self::pull) refuses: its key, and each field alone.
+    fn glimpse(&self, row: &Value) -> Glimpse;
+
     /// Canonical fields this mapping can write; others are left alone at the target.
     fn writes(&self) -> &BTreeSet<String>;
 
@@ -151,6 +163,12 @@ pub trait Translate: Send + Sync {
     fn written_values(&self) -> BTreeMap<String, BTreeMap<String, String>> {
         BTreeMap::new()
     }
+
+    /// Fields of [`reads`](Self::reads) with what is filled of each.
+    fn shown(&self) -> &BTreeMap<String, Shape>;
+
+    /// Fields of [`writes`](Self::writes) with what is sent of each.
+    fn told(&self) -> &BTreeMap<String, Shape>;
 
     /// What must be known of the target before `wanted` can be pushed.
     fn needs(&self, wanted: &Fields) -> Needs;

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     expr::{Expr, Path, Scope},
     load::Place,
-    model::Kind,
+    model::{Kind, Shape},
 };
 
 /// How one field is read and written.
@@ -55,6 +55,13 @@ pub(super) struct Beside {
     pub from: Option<Path>,
     pub send: Option<Expr>,
     pub by: Option<Path>,
+}
+
+/// From a system or to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Pull,
+    Push,
 }
 
 /// Where a value is in a row.
@@ -126,6 +133,32 @@ impl Rule {
                 Convert::Object(rules) => rules.iter().any(|rule| rule.any(test)),
                 _ => false,
             }
+    }
+
+    /// What the rule names of its field's value, of what it reads or of what it sends.
+    pub(super) fn shape(&self, way: Way) -> Shape {
+        let members = |rules: &[Self]| {
+            let named = rules.iter().filter(|rule| rule.kind.is_some() && rule.goes(way));
+            Shape::Object(named.map(|rule| (rule.name.clone(), rule.shape(way))).collect())
+        };
+        // What an expression takes a value apart into is not known.
+        if way == Way::Push && self.push.is_some() {
+            return Shape::Whole;
+        }
+        match (&self.source, &self.convert) {
+            (Source::Languages(paths), _) => Shape::Languages(paths.iter().map(|(name, _)| name.clone()).collect()),
+            (_, Convert::Language(language)) => Shape::Languages(BTreeSet::from([language.clone()])),
+            (_, Convert::Object(rules)) => members(rules),
+            (_, Convert::Each(each)) => Shape::List(Box::new(match &each.item {
+                Item::One(rule) => rule.shape(way),
+                Item::Object(rules) => members(rules),
+            })),
+            _ => Shape::Whole,
+        }
+    }
+
+    fn goes(&self, way: Way) -> bool {
+        if way == Way::Pull { self.reads } else { self.writes }
     }
 
     /// Whether what is sent depends on any of these canonical fields.

@@ -597,3 +597,36 @@ fn what_stays_beside_is_sent_in_the_form_that_the_target_takes() {
     let body = product.push(&object(&json!({ "sku": "P", "tags": ["7"] })), Some(&only), &known).unwrap();
     assert_eq!(body, json!({ "labelIds": ["2", "7"] }));
 }
+
+#[test]
+fn a_mapping_says_how_much_of_a_field_it_names() {
+    let product = mapping(
+        "product",
+        "key = 'sku'\n[fields]\nsku = 'sku'\nname = { from = 'title', localized = 'es' }\n\
+         description = { from = { es = 'text_es', en = 'text_en' }, localized = true }\n\
+         [fields.variants]\nfrom = 'variants'\n[fields.variants.each.fields]\n\
+         sku = 'sku'\nbarcode = { push_to = 'ean' }\nweight = { pull = 'row.grams' }\n",
+    );
+    let languages = |names: &[&str]| Shape::Languages(names.iter().map(|&name| name.to_owned()).collect());
+    let item = |names: &[&str]| {
+        let members = names.iter().map(|&name| (name.to_owned(), Shape::Whole)).collect();
+        Shape::List(Box::new(Shape::Object(members)))
+    };
+    assert_eq!(product.shown()["name"], languages(&["es"]));
+    assert_eq!(product.told()["description"], languages(&["en", "es"]));
+    assert_eq!(product.shown()["variants"], item(&["sku", "weight"]));
+    assert_eq!(product.told()["variants"], item(&["sku", "barcode"]));
+    assert_eq!(product.shown()["sku"], Shape::Whole);
+}
+
+#[test]
+fn of_a_row_that_is_refused_the_rest_can_be_read_alone() {
+    let customer =
+        mapping("customer", "key = 'no'\n[fields]\nemail = 'mail'\nname = { pull = 'row.missing' }\nvat = 'vat'\n");
+    let row = json!({ "no": 7, "mail": "ana@example.com", "vat": "B12345674" });
+    assert!(customer.pull(&row).is_err());
+    let glimpse = customer.glimpse(&row);
+    assert_eq!((glimpse.key.as_deref(), names(&glimpse.unread)), (Some("7"), vec!["name"]));
+    assert_eq!(Value::Object(glimpse.fields), json!({ "email": "ana@example.com", "vat": "B12345674" }));
+    assert_eq!(customer.glimpse(&json!({})).key, None);
+}

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    Children, Externals, Fields, Needs, Prefix, Pulled, Translate,
+    Children, Externals, Fields, Glimpse, Needs, Prefix, Pulled, Translate,
     compile::Compiler,
     file::MappingFile,
     lookup::Tables,
@@ -16,13 +16,13 @@ use super::{
     precision, prefix,
     pull::{Pull, rejected},
     push::{Absent, Asked, Push, needs},
-    rule::{Convert, Rule},
+    rule::{Convert, Rule, Way},
 };
 use crate::{
     expr::{Expr, Known, Path, Scope, Template, text_of, with_answers},
     failure::Failure,
     load::{self, LoadError, Place, SourceFile},
-    model::{EntitySpec, canonical},
+    model::{EntitySpec, Shape, canonical},
 };
 
 /// One entity's mapping at one system, compiled.
@@ -37,6 +37,8 @@ pub struct Mapping {
     settings: Scope<'static>,
     reads: BTreeSet<String>,
     writes: BTreeSet<String>,
+    shown: BTreeMap<String, Shape>,
+    told: BTreeMap<String, Shape>,
     /// Whether an expression asks for ids at the target.
     asks: bool,
     /// Whether the ids of an object's own parts are sent or asked for.
@@ -104,6 +106,14 @@ impl Mapping {
             // What is sent depends on the key, so the engine has to hand it over.
             writes.insert(spec.key.clone());
         }
+        let shapes = |fields: &BTreeSet<String>, way: Way| {
+            let of = |field: &String| {
+                let rule = rules.iter().find(|rule| rule.name == *field);
+                (field.clone(), rule.map_or(Shape::Whole, |rule| rule.shape(way)))
+            };
+            fields.iter().map(of).collect()
+        };
+        let (shown, sent) = (shapes(&reads, Way::Pull), shapes(&writes, Way::Push));
         let version = version(file, spec, settings, lookups, told);
         let key_text = written.key.get_ref();
         let setting = prefix::setting(key_text, settings).map(str::to_owned);
@@ -121,6 +131,8 @@ impl Mapping {
             settings,
             reads,
             writes,
+            shown,
+            told: sent,
             asks,
             own_parts,
             outline,
@@ -222,6 +234,23 @@ impl Translate for Mapping {
         Some(named)
     }
 
+    fn glimpse(&self, row: &Value) -> Glimpse {
+        let scope = self.settings.child().with("root", row);
+        let mut glimpse = Glimpse { key: self.key_of(row).ok(), ..Glimpse::default() };
+        for rule in self.rules.iter().filter(|rule| rule.reads) {
+            let mut pull = Pull { scope: &scope, refs: Vec::new(), parts: BTreeMap::new(), only: None };
+            let read = pull.fields(std::slice::from_ref(rule), row, "").and_then(|mut fields| {
+                pull.finish(&self.spec, &mut fields)?;
+                Ok(fields)
+            });
+            match read {
+                Ok(fields) => glimpse.fields.extend(fields),
+                Err(_) => drop(glimpse.unread.insert(rule.name.clone())),
+            }
+        }
+        glimpse
+    }
+
     fn writes(&self) -> &BTreeSet<String> {
         &self.writes
     }
@@ -261,6 +290,14 @@ impl Translate for Mapping {
             });
         }
         tables.into_inner()
+    }
+
+    fn shown(&self) -> &BTreeMap<String, Shape> {
+        &self.shown
+    }
+
+    fn told(&self) -> &BTreeMap<String, Shape> {
+        &self.told
     }
 
     fn needs(&self, wanted: &Fields) -> Needs {

@@ -77,6 +77,37 @@ pub fn records(specs: &Specs, fields: &Map<String, Value>) -> Vec<i64> {
     found
 }
 
+/// Gives references the numbers that their records go by, where those are others (old to new).
+pub fn renumber(specs: &Specs, fields: &mut Map<String, Value>, numbers: &BTreeMap<i64, i64>) {
+    for (name, value) in fields.iter_mut() {
+        if let Some(spec) = specs.get(name) {
+            replace(spec, value, numbers);
+        }
+    }
+}
+
+fn replace(spec: &FieldSpec, value: &mut Value, numbers: &BTreeMap<i64, i64>) {
+    match (spec.kind, value) {
+        (Kind::Ref, value) => {
+            if let Some(number) = value.as_i64().and_then(|number| numbers.get(&number)) {
+                *value = Value::from(*number);
+            }
+        }
+        (Kind::List, Value::Array(items)) => {
+            if let Some(of) = &spec.of {
+                items.iter_mut().for_each(|item| replace(of, item, numbers));
+            }
+        }
+        (Kind::Map, Value::Object(members)) => {
+            if let Some(of) = &spec.of {
+                members.values_mut().for_each(|item| replace(of, item, numbers));
+            }
+        }
+        (Kind::Object, Value::Object(members)) => renumber(&spec.fields, members, numbers),
+        _ => {}
+    }
+}
+
 fn collect(spec: &FieldSpec, value: &Value, found: &mut Vec<i64>) {
     match (spec.kind, value) {
         (Kind::Ref, value) => found.extend(value.as_i64()),
@@ -101,6 +132,15 @@ mod tests {
 
     use super::*;
     use crate::model::Entities;
+
+    #[test]
+    fn references_follow_their_records_at_any_depth() {
+        let entities = Entities::builtin();
+        let product = entities.get("product").unwrap();
+        let mut fields = serde_json::from_value(json!({ "sku": "A", "categories": [3, 5] })).unwrap();
+        renumber(&product.fields, &mut fields, &BTreeMap::from([(5, 9)]));
+        assert_eq!(Value::Object(fields), json!({ "sku": "A", "categories": [3, 9] }));
+    }
 
     #[test]
     fn personal_data_is_hidden_and_references_are_shown_by_key() {

@@ -89,6 +89,10 @@ pub struct FieldSpec {
     /// For a list of objects: the member that tells items apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// For a list: the order of its items means something. Without it, lists are compared item by item, told apart by `key`;
+    /// references and texts as a set.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ordered: bool,
     /// For `list` and `map`: shape of an item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<Box<FieldSpec>>,
@@ -235,6 +239,7 @@ impl FieldSpec {
         needs(problems, self.kind == Kind::Object && self.fields.is_empty(), "an object needs `fields`");
         needs(problems, self.kind == Kind::Ref && self.to.is_none(), "a reference needs `to`, the entity");
         needs(problems, self.kind == Kind::Choice && self.choices.is_empty(), "a choice needs `choices`");
+        needs(problems, self.ordered && self.kind != Kind::List, "`ordered` is for lists");
         if let (Some(key), Some(of)) = (&self.key, &self.of) {
             needs(problems, !of.fields.contains_key(key), "the `key` of the list is not a member of its items");
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use super::{
-    Approval, Delivered, Held, Job, Pending, Result, Ruled, Ruling, Trip, Verdict,
+    Approval, Delivered, Held, JOINED, Job, Pending, Result, Ruled, Ruling, Trip, Verdict,
     database::Database,
     queue::job_columns,
     sql::{Sql, Tx, args, rows},
@@ -15,15 +15,16 @@ use crate::failure::Cause;
 
 impl Database {
     pub(super) async fn pending(&self) -> Result<Vec<Pending>> {
-        const SQL: &str = "SELECT id, system, entity, gone, remapped FROM run WHERE ruling = 1 ORDER BY id";
+        const SQL: &str = "SELECT id, system, entity, gone, remapped, cause FROM run WHERE ruling = 1 ORDER BY id";
         let mut runs = Vec::new();
-        for row in self.pool.read("look for runs to rule on", SQL, args![]).await? {
+        for mut row in self.pool.read("look for runs to rule on", SQL, args![]).await? {
             runs.push(Pending {
                 run: row.int(0)?,
                 system: self.text(row.int(1)?).await?,
                 entity: self.text(row.int(2)?).await?,
                 gone: row.small(3)?,
                 remapped: row.int(4)? != 0,
+                joined: row.text(5)? == JOINED,
             });
         }
         Ok(runs)
@@ -44,6 +45,23 @@ impl Database {
         let args = args![run, self.name(target).await?, after, i64::try_from(limit).unwrap_or(i64::MAX)];
         let mut jobs = Vec::new();
         for mut row in self.pool.read("list a run's jobs", SQL, args).await? {
+            jobs.push(self.job(&mut row).await?);
+        }
+        Ok(jobs)
+    }
+
+    pub(super) async fn newcomers(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            job_columns!(),
+            " FROM job WHERE run = $1 AND id > $3 AND state < 4 AND target = $2 \
+                AND (SELECT 1 FROM replica r WHERE r.record = job.record AND r.system = $2 \
+                    AND r.gone_at IS NULL AND r.fields IS NOT NULL LIMIT 1) IS NULL \
+             ORDER BY id LIMIT $4"
+        );
+        let args = args![run, self.name(target).await?, after, i64::try_from(limit).unwrap_or(i64::MAX)];
+        let mut jobs = Vec::new();
+        for mut row in self.pool.read("list a run's new records", SQL, args).await? {
             jobs.push(self.job(&mut row).await?);
         }
         Ok(jobs)
@@ -93,16 +111,17 @@ impl Database {
     }
 
     pub(super) async fn rulings(&self, jobs: &[i64]) -> Result<BTreeMap<i64, Ruled>> {
-        const OF: &str = "SELECT job.id, r.id, r.system, r.ruling, r.remapped FROM json_each($1) j CROSS JOIN job CROSS JOIN run r \
+        const OF: &str = "SELECT job.id, r.id, r.system, r.ruling, r.remapped, r.cause FROM json_each($1) j CROSS JOIN job CROSS JOIN run r \
             WHERE job.id = CAST(j.value->>0 AS BIGINT) AND r.id = job.run";
         const TRIPPED: &str = "SELECT b.run, b.target, b.name FROM json_each($1) j CROSS JOIN brake b \
             WHERE b.run = CAST(j.value->>0 AS BIGINT)";
         let mut rulings: BTreeMap<i64, Ruled> = BTreeMap::new();
         let mut runs = BTreeSet::new();
-        for row in self.pool.read("read rulings", OF, args![rows(jobs.iter().map(|job| [job]))?]).await? {
+        for mut row in self.pool.read("read rulings", OF, args![rows(jobs.iter().map(|job| [job]))?]).await? {
             let (run, ruling) = (row.int(1)?, Ruling::of(row.int_or_null(3)?)?);
             let (system, remapped) = (self.text(row.int(2)?).await?, row.int(4)? != 0);
-            let ruled = Ruled { run, system, ruling, remapped, tripped: BTreeSet::new() };
+            let joined = row.text(5)? == JOINED;
+            let ruled = Ruled { run, system, ruling, remapped, joined, tripped: BTreeSet::new() };
             runs.insert([run]);
             rulings.insert(row.int(0)?, ruled);
         }

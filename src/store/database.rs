@@ -15,7 +15,8 @@ use super::{
     Approval, Attempt, Backlog, Balance, Called, Candidate, Change, ChangeOp, Child, Claim, Conflict, DeliverSummary,
     Delivered, Difference, Held, Identified, Intent, Job, JobFilter, Lease, Link, LinkState, Linked, Merged, Namesake,
     NewJob, Numbers, Order, PageCommit, Pending, RecordId, RefWanted, Rejection, Replica, Result, Ruled, Run, RunKind,
-    Settlement, Sighted, Sighting, Standing, Store, Ties, Unidentified, names::Names, sql::Pool, statistics::Growth,
+    Settlement, Sighted, Sighting, Standing, Store, Ties, Unidentified, Unread, names::Names, sql::Pool,
+    statistics::Growth,
 };
 use crate::mapping::Fields;
 
@@ -346,6 +347,10 @@ impl Store for Database {
         self.opened(run, target, after, limit).await
     }
 
+    async fn newcomers(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>> {
+        self.newcomers(run, target, after, limit).await
+    }
+
     async fn live(&self, system: &str, entity: &str) -> Result<u64> {
         self.live(system, entity).await
     }
@@ -406,6 +411,14 @@ impl Store for Database {
 
     async fn rejections(&self, system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>> {
         self.rejections(system, limit).await
+    }
+
+    async fn unread(&self, system: &str, entity: &str) -> Result<Vec<Unread>> {
+        self.unread(system, entity).await
+    }
+
+    async fn dismiss(&self, system: &str, entity: &str, row: Option<&str>, now: DateTime<Utc>) -> Result<u64> {
+        self.dismiss(system, entity, row, now).await
     }
 
     async fn rejection_counts(&self) -> Result<Vec<(String, String, u64)>> {

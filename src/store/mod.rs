@@ -625,7 +625,12 @@ pub struct Pending {
     pub gone: u64,
     /// Whether it is the first whole reading with another mapping or adapter.
     pub remapped: bool,
+    /// Whether it brings what is known already to what has joined.
+    pub joined: bool,
 }
+
+/// Trigger of a run that brings what is known already to a target, flow, field or rule that has joined.
+pub const JOINED: &str = "joined";
 
 /// What a job that offends a brake has to know.
 #[derive(Clone, Debug, PartialEq)]
@@ -636,6 +641,8 @@ pub struct Ruled {
     pub ruling: Ruling,
     /// Whether it was the first whole reading with another mapping or adapter.
     pub remapped: bool,
+    /// Whether it brings what was known already to what has joined.
+    pub joined: bool,
     /// Brakes that were tripped: (target, brake).
     pub tripped: BTreeSet<(String, String)>,
 }
@@ -664,6 +671,21 @@ pub struct Rejection {
     pub cause: Option<String>,
     /// Articles that the row names; nothing where that could not be told.
     pub articles: Option<BTreeSet<String>>,
+    /// What can be read of what the row is: values of match fields, and its key with an empty name. Absent where that cannot be
+    /// told: it may be anything.
+    #[serde(skip)]
+    pub likes: Option<Vec<(String, String)>>,
+    /// A person has put it aside: nothing waits for it.
+    pub dismissed: bool,
+}
+
+/// A row that is not known to be any record's and could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    pub position: String,
+    pub id: Option<String>,
+    /// See [`Rejection::likes`].
+    pub likes: Option<Vec<(String, String)>>,
 }
 
 /// Everything a page makes durable, in one transaction.
@@ -746,6 +768,8 @@ pub struct Delivered {
     pub news: bool,
     /// What the target has shown to hold otherwise than it was just sent.
     pub differs: Vec<DifferenceMark>,
+    /// Whether it is sure that what was begun had no effect: its intent is over, however the job ends.
+    pub undone: bool,
 }
 
 impl Delivered {
@@ -754,7 +778,18 @@ impl Delivered {
     pub const fn new(job: &Job, verdict: Verdict) -> Self {
         let (job, fence) = (job.id, job.fence);
         let differs = Vec::new();
-        Self { job, fence, verdict, replica: None, before: None, change: None, attempt: None, news: false, differs }
+        Self {
+            job,
+            fence,
+            verdict,
+            replica: None,
+            before: None,
+            change: None,
+            attempt: None,
+            news: false,
+            undone: false,
+            differs,
+        }
     }
 }
 
@@ -1064,6 +1099,8 @@ pub trait Store: Send + Sync {
     async fn pending(&self) -> Result<Vec<Pending>>;
     /// Open jobs of a run at a target that holds their records, in slices: those numbered above `after`.
     async fn opened(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
+    /// The same at a target that does not hold their records.
+    async fn newcomers(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
     /// Live replicas of a system.
     async fn live(&self, system: &str, entity: &str) -> Result<u64>;
     /// Rules on a pending run: clear where nothing is held. Jobs that are held are parked, unless they are being delivered
@@ -1097,6 +1134,10 @@ pub trait Store: Send + Sync {
     async fn linked_since(&self, after: i64, limit: u32) -> Result<Vec<Linked>>;
     async fn attempts(&self, job: i64) -> Result<Vec<Attempt>>;
     async fn rejections(&self, system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
+    /// Rows of a system that could not be read, belong to no record and are not put aside.
+    async fn unread(&self, system: &str, entity: &str) -> Result<Vec<Unread>>;
+    /// Puts rows aside that cannot be read: those of this id or place, or all; what waited for them goes on. Gives how many.
+    async fn dismiss(&self, system: &str, entity: &str, row: Option<&str>, now: DateTime<Utc>) -> Result<u64>;
     /// Open rejections: (system, entity, count).
     async fn rejection_counts(&self) -> Result<Vec<(String, String, u64)>>;
     /// Articles that rows name which could not be read; nothing where there is a row of which that could not be told.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use roaring::RoaringBitmap;
 
 use super::{
-    Balance, NewJob, Numbers, PageCommit, Replica, Result, RunKind, Sighted, Sighting,
+    Balance, NewJob, Numbers, PageCommit, Replica, Result, RunKind, Sighted, Sighting, Unread,
     database::Database,
     differences::drop_agreed,
     housekeeping::{keep_lease, write_note},
@@ -12,8 +12,9 @@ use super::{
     queue::{lock_target, open_jobs, wake},
     replica::{Cause, Replicas, Writer, select_replicas},
     sql::{Sql, Tx, args, rows},
-    values::{fields_or_null, micros, print_text},
+    values::{fields_or_null, json, micros, parse, print_text},
 };
+use crate::failure::UNREAD;
 
 impl Database {
     pub(super) async fn begin_run(
@@ -160,6 +161,38 @@ impl Database {
         Ok(unseen)
     }
 
+    pub(super) async fn unread(&self, system: &str, entity: &str) -> Result<Vec<Unread>> {
+        const SQL: &str = "SELECT j.position, j.id, j.likes FROM rejection j \
+            WHERE j.system = $1 AND j.entity = $2 AND j.dismissed = 0 AND NOT EXISTS (SELECT 1 FROM replica r \
+                WHERE r.system = $1 AND r.entity = $2 AND r.id = j.id AND r.gone_at IS NULL AND r.fields IS NOT NULL)";
+        let args = args![self.name(system).await?, self.name(entity).await?];
+        let mut unread = Vec::new();
+        for mut row in self.pool.read("look for unread rows", SQL, args).await? {
+            let (position, id) = (row.text(0)?, row.text_or_null(1)?);
+            let name = || position.clone();
+            let likes = row.text_or_null(2)?.map(|text| parse(&text, "rejection", "likes", name)).transpose()?;
+            unread.push(Unread { position, id, likes });
+        }
+        Ok(unread)
+    }
+
+    pub(super) async fn dismiss(
+        &self,
+        system: &str,
+        entity: &str,
+        row: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<u64> {
+        const SQL: &str = "UPDATE rejection SET dismissed = 1 WHERE system = $1 AND entity = $2 AND dismissed = 0 \
+            AND ($3 IS NULL OR id = $3 OR position = $3)";
+        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
+        let mut tx = self.pool.begin("put rows aside").await?;
+        let dismissed = tx.execute("put rows aside", SQL, args![system, entity, row]).await?;
+        go_on(&mut tx, system, now).await?;
+        tx.commit("put rows aside").await?;
+        Ok(dismissed)
+    }
+
     /// Jobs as rows for [`open_jobs`], each (target, record) once. `None` where there are none.
     pub(super) async fn job_lines(&self, jobs: &[NewJob], now: DateTime<Utc>) -> Result<Option<String>> {
         let mut lines = Vec::with_capacity(jobs.len());
@@ -241,24 +274,34 @@ async fn reprint(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Res
 async fn reject(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Result<()> {
     const CURE: &str = "DELETE FROM rejection WHERE system = $2 AND entity = $3 \
         AND slot IN (SELECT j.value->>0 FROM json_each($1) j)";
-    const ADD: &str = "INSERT INTO rejection (system, entity, slot, position, id, field, reason, cause, articles, run, at) \
-        SELECT $2, $3, j.value->>0, j.value->>1, j.value->>2, j.value->>3, j.value->>4, j.value->>5, j.value->>6, $4, $5 \
+    const ADD: &str = "INSERT INTO rejection (system, entity, slot, position, id, field, reason, cause, articles, run, at, likes) \
+        SELECT $2, $3, j.value->>0, j.value->>1, j.value->>2, j.value->>3, j.value->>4, j.value->>5, j.value->>6, $4, $5, j.value->>7 \
         FROM json_each($1) j WHERE true \
         ON CONFLICT (system, entity, slot) DO UPDATE SET position = excluded.position, field = excluded.field, \
-            reason = excluded.reason, cause = excluded.cause, articles = excluded.articles, run = excluded.run, at = excluded.at";
+            reason = excluded.reason, cause = excluded.cause, articles = excluded.articles, run = excluded.run, at = excluded.at, \
+            likes = excluded.likes";
     const FORGET: &str = "DELETE FROM rejection WHERE system = $1 AND entity = $2 AND run < $3";
+    let mut closed = 0;
     if page.whole {
-        tx.execute("close rejections of what is gone", FORGET, args![replicas.system, replicas.entity, page.run])
+        closed += tx
+            .execute("close rejections of what is gone", FORGET, args![replicas.system, replicas.entity, page.run])
             .await?;
     }
     if !page.cured.is_empty() {
         let slots = rows(page.cured.iter().map(|id| [slot(Some(id), "")]))?;
-        tx.execute("close rejections", CURE, args![slots, replicas.system, replicas.entity]).await?;
+        closed += tx.execute("close rejections", CURE, args![slots, replicas.system, replicas.entity]).await?;
+    }
+    if closed > 0 {
+        go_on(tx, replicas.system, replicas.now).await?;
     }
     let mut lines: std::collections::BTreeMap<String, _> = std::collections::BTreeMap::new();
     for row in &page.rejections {
         let slot = slot(row.id.as_deref(), &row.position);
-        lines.insert(slot.clone(), (slot, &row.position, &row.id, &row.field, &row.reason, &row.cause, &row.articles));
+        let likes = row.likes.as_ref().map(json).transpose()?;
+        lines.insert(
+            slot.clone(),
+            (slot, &row.position, &row.id, &row.field, &row.reason, &row.cause, &row.articles, likes),
+        );
     }
     if !lines.is_empty() {
         let lines = rows(lines.into_values())?;
@@ -266,6 +309,14 @@ async fn reject(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Resu
         tx.execute("store rejections", ADD, args).await?;
     }
     Ok(())
+}
+
+/// What waited at a system for rows that could not be read is tried again.
+async fn go_on(tx: &mut Tx, system: i64, now: DateTime<Utc>) -> Result<u64> {
+    const SQL: &str = "UPDATE job SET state = 0, due = $2, cause = NULL, error = NULL, error_class = NULL, updated_at = $2 \
+        WHERE target = $1 AND state = 2 AND cause >= $3 AND cause < $4";
+    let end = UNREAD.replace(':', ";");
+    tx.execute("go on after rows were read", SQL, args![system, micros(now), UNREAD, end]).await
 }
 
 /// What makes two rejections the same: the row's id or, without one, its place.

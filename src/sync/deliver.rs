@@ -481,8 +481,9 @@ impl Batch<'_> {
             _ => (outcome::verdict(failure, &tried, &self.parts.env), None),
         };
         tracing::debug!(target = self.target, entity = self.entity, job = task.job.id, class = %failure.class, "write failed");
+        let undone = tried.intent.is_none();
         let (attempt, ended) = (Some(attempt), Delivered::new(&task.job, verdict));
-        Ok(Delivered { replica, before: task.replica, attempt, ..ended })
+        Ok(Delivered { replica, before: task.replica, attempt, undone, ..ended })
     }
 }
 

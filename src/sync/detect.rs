@@ -18,7 +18,7 @@ use super::{
 use crate::{
     failure::Failure,
     mapping::{Fields, Outline, Pulled, RefBy, Translate},
-    model,
+    model::{self, EntitySpec, Shape, agree},
     port::{Print, RowError, SourceRow, System},
     store::{
         Balance, ChangeOp, Identified, NewChange, NewJob, PageCommit, RefWanted, Rejection, Replica, ReplicaWrite,
@@ -65,6 +65,8 @@ impl Reading<'_> {
             reason: error.reason.clone(),
             cause: None,
             articles: None,
+            likes: None,
+            dismissed: false,
         }));
 
         let (rows, doubled) = last_of_each(rows);
@@ -96,6 +98,8 @@ impl Reading<'_> {
                         reason: super::outcome::describe(&failure),
                         cause: failure.cause.map(|cause| cause.0),
                         articles: self.mapping.named(&body),
+                        likes: self.likes(&body),
+                        dismissed: false,
                     });
                 }
             }
@@ -108,6 +112,20 @@ impl Reading<'_> {
         let mut pulled = self.mapping.pull(row)?;
         self.parts.validate(self.entity, &mut pulled.fields)?;
         Ok(pulled)
+    }
+
+    /// What can be seen of which record an unreadable row is; nothing where it may be any.
+    fn likes(&self, row: &Value) -> Option<Vec<(String, String)>> {
+        let rules = self.parts.routes.matches(self.entity);
+        let glimpse = self.mapping.glimpse(row);
+        let unread = |rule: &&super::MatchRule| glimpse.unread.iter().any(|field| rule.names(field));
+        if rules.iter().any(unread) {
+            return None;
+        }
+        let spec = self.parts.entities.get(self.entity).map(|spec| &**spec);
+        let mut likes = vec![(String::new(), glimpse.key?)];
+        likes.extend(matches(spec, &rules, &glimpse.fields));
+        Some(likes)
     }
 
     /// Compares canonical objects with the replicas and fills the commit; gives the doubtful ones.
@@ -129,6 +147,7 @@ impl Reading<'_> {
         }
         // On the heap: a page is compared deep inside of other work.
         let (identities, records) = Box::pin(self.identified(&pulled)).await?;
+        let spec = self.parts.entities.get(self.entity).map(|spec| &**spec);
         let ids: Vec<String> = pulled.iter().map(|seen| seen.id.clone()).collect();
         let mut known: HashMap<String, Replica> = store
             .replicas_by_id(system, self.entity, &ids)
@@ -140,14 +159,16 @@ impl Reading<'_> {
         let mut orders: Vec<_> = pulled.iter_mut().map(|seen| (seen.id.as_str(), &mut seen.object.fields)).collect();
         guests::settle(self, &known, &mut orders).await?;
         let numbers: Vec<i64> = records.iter().map(|identified| identified.record).collect();
-        let shared = Shared::of(self.parts, system, self.entity, self.mapping.reads(), &numbers).await?;
+        let shared = Shared::of(self.parts, system, self.entity, self.mapping, &numbers).await?;
         let told = if shared.is_some() { self.parts.routes.told(self.entity) } else { BTreeSet::new() };
 
         let outline = self.mapping.outline();
         let blind = !self.system.facts(self.entity).is_some_and(|facts| facts.read);
         let evidence = Evidence { parts: self.parts, entity: self.entity, outline: &outline, blind };
         let made_of = |field: &str, sent: &Value, shown: &Value| evidence.is_made_of(field, sent, shown);
-        for ((seen, identified), Unidentified { key, matches, .. }) in pulled.into_iter().zip(records).zip(identities) {
+        for ((mut seen, identified), Unidentified { key, matches, .. }) in
+            pulled.into_iter().zip(records).zip(identities)
+        {
             let record = identified.record;
             if let Some(other) = identified.taken_by {
                 commit.balance.rejected += 1;
@@ -160,11 +181,16 @@ impl Reading<'_> {
                         "{system} has two objects of key {key}: this one and {other}; give one of them another key"
                     ),
                     cause: None,
+                    likes: Some(Vec::new()),
+                    dismissed: false,
                 });
                 continue;
             }
             commit.cured.push(seen.id.clone());
             let before = known.remove(&seen.id);
+            if let Some(before) = &before {
+                as_known(spec, &before.fields, &mut seen.object.fields);
+            }
             // Read before our own last write was stored: what it shows may be older than what we know.
             if let Some(before) = before.as_ref().filter(|replica| replica.written > counter) {
                 commit.balance.skipped += 1;
@@ -176,7 +202,11 @@ impl Reading<'_> {
             }
             commit.compared.insert(seen.id.clone(), before.as_ref().map_or(0, |replica| replica.written));
             let fresh = before.as_ref().is_none_or(|replica| replica.gone_at.is_some() || replica.fields.is_empty());
-            let (fields, mut sent) = observe(before.as_ref(), seen.object.fields, self.mapping.reads(), &made_of);
+            let (mut fields, mut sent) = observe(before.as_ref(), seen.object.fields, self.mapping.reads(), &made_of);
+            // What an earlier mapping read and this one does not even write is nobody's any more.
+            let named = |field: &String| self.mapping.reads().contains(field) || self.mapping.writes().contains(field);
+            fields.retain(|field, _| named(field));
+            sent.retain(|field, _| named(field));
             let difference = model::diff(
                 before.as_ref().filter(|_| !fresh).map_or(&Fields::new(), |replica| &replica.fields),
                 &fields,
@@ -359,6 +389,16 @@ fn last_of_each(rows: &[SourceRow]) -> (Vec<&SourceRow>, u64) {
     (kept, doubled)
 }
 
+/// Lists that a system shows in another order than they are known in are shown as they are known: their order means nothing.
+pub(super) fn as_known(spec: Option<&EntitySpec>, known: &Fields, shown: &mut Fields) {
+    for (field, now) in shown.iter_mut() {
+        let Some(known) = known.get(field).filter(|known| *known != now) else { continue };
+        if agree(spec.and_then(|spec| spec.fields.get(field)), &Shape::Whole, known, now) {
+            now.clone_from(known);
+        }
+    }
+}
+
 /// How what a system shows came to be shown.
 pub(super) struct Evidence<'a> {
     pub(super) parts: &'a Parts,
@@ -467,6 +507,8 @@ fn without(pulled: Vec<Seen>, unclear: &BTreeSet<RefWanted>, commit: &mut PageCo
                     reason,
                     cause: None,
                     articles: Some(flight::articles(&seen.object.fields)),
+                    likes: Some(vec![(String::new(), seen.object.key.clone())]),
+                    dismissed: false,
                 });
             }
         }
@@ -551,6 +593,18 @@ mod tests {
         let replica = before(&json!({"name": "a"}), &json!({"name": "a"}));
         let (stored, sent) = observe(Some(&replica), fields(&json!({"name": "b"})), &reads(), &|_, _, _| false);
         assert_eq!((stored, sent), (fields(&json!({"name": "b"})), Fields::new()));
+    }
+
+    #[test]
+    fn a_list_that_is_shown_in_another_order_is_the_same_list() {
+        let entities = crate::model::Entities::builtin();
+        let known =
+            fields(&json!({"variants": [{"sku": "A"}, {"sku": "B"}], "tags": ["x", "y"], "options": ["c", "s"]}));
+        let mut shown =
+            fields(&json!({"variants": [{"sku": "B"}, {"sku": "A"}], "tags": ["y", "x"], "options": ["s", "c"]}));
+        as_known(entities.get("product").map(|spec| &**spec), &known, &mut shown);
+        assert_eq!((&shown["variants"], &shown["tags"]), (&known["variants"], &known["tags"]));
+        assert_eq!(shown["options"], json!(["s", "c"]), "which comes first is what the customer sees");
     }
 
     #[test]

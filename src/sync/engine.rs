@@ -1,6 +1,11 @@
 //! The engine: pulls when it is time, delivers what there is, until told to stop.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use futures::future::join_all;
@@ -10,7 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Flow, Routes, RunReport, Scope, brakes,
+    Flow, Routes, RunReport, Scope, brakes, cover,
     deliver::{self, Tally},
     numbering, outcome,
     pass::{Share, after_others},
@@ -20,7 +25,7 @@ use super::{
 use crate::{
     env::Env,
     expr::Scope as Variables,
-    failure::{Cause, Class, Failure},
+    failure::{Cause, Class, Failure, UNREAD},
     mapping::{Fields, Outline, Translate},
     model::{Alteration, Entities, FieldSpec},
     port::System,
@@ -65,6 +70,8 @@ pub struct Limits {
     pub retention: Duration,
     /// So many writes of one value to one object within an hour, and it is left alone; 0 = never.
     pub fuse: u32,
+    /// Targets and entities of which a person has agreed to what is created there, because he has seen it in a plan.
+    pub agreed: BTreeSet<(String, String)>,
     pub systems: BTreeMap<String, SystemLimits>,
 }
 
@@ -82,6 +89,7 @@ impl Default for Limits {
             poll: Duration::from_millis(500),
             retention: Duration::from_secs(90 * 24 * 3600),
             fuse: 12,
+            agreed: BTreeSet::new(),
             systems: BTreeMap::new(),
         }
     }
@@ -218,9 +226,13 @@ impl Engine {
         let schedule = flows.map(|flow| self.persevere(&flow.name, shutdown, move || self.keep_flow(flow, shutdown)));
         let others = async {
             // Of a large run that was cut off it takes a while, for which deliveries do not wait.
+            // Before a run of it that was cut off is ruled on by half.
+            let first = || async move { Box::pin(cover::cover(&self.parts, None, shutdown)).await.map(drop) };
+            self.persevere("what has joined", shutdown, first).await;
             self.persevere("rulings", shutdown, || brakes::settle_all(&self.parts)).await;
             tokio::join!(
                 join_all(schedule),
+                self.persevere("what has joined", shutdown, || self.keep_covering(shutdown)),
                 self.persevere("orders", shutdown, || self.keep_orders(shutdown)),
                 self.persevere("rulings", shutdown, || self.keep_ruling(shutdown)),
                 self.persevere("housekeeping", shutdown, || self.keep_purging(shutdown)),
@@ -266,14 +278,16 @@ impl Engine {
     ) -> Result<Summary, StoreError> {
         self.parts.store.recover(self.parts.env.now()).await?;
         self.cure(shutdown).await?;
-        brakes::settle_all(&self.parts).await?;
         let mut summary = Summary::default();
         let share = Share::everything(&self.parts.routes);
         let pulls = async {
-            match scope {
-                Some(scope) => self.resync(scope, shutdown).await,
-                None => self.pull_all(kind, "once", shutdown).await,
-            }
+            let mut runs = Box::pin(cover::cover(&self.parts, None, shutdown)).await?;
+            brakes::settle_all(&self.parts).await?;
+            runs.extend(match scope {
+                Some(scope) => self.resync(scope, shutdown).await?,
+                None => self.pull_all(kind, "once", shutdown).await?,
+            });
+            Ok(runs)
         };
         (summary.runs, summary.delivered) = self.delivering(&share, shutdown, pulls).await?;
         // The end of a worker's last batch may open jobs.
@@ -297,8 +311,8 @@ impl Engine {
     /// idea of what an entity has to prove (`proof:order=1001`) or of what is one (`review:customer=C-77`): they are all tried again, once. What still lacks it waits on.
     pub(super) async fn cure(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
         const LOOKUP: &str = "lookup:";
-        const CURED: [&str; 9] =
-            [LOOKUP, "proof:", "qualifies:", "holds:", "differs:", "review:", "acceptance:", "article:", FUSE];
+        const CURED: [&str; 10] =
+            [LOOKUP, "proof:", "qualifies:", "holds:", "differs:", "review:", "acceptance:", "article:", UNREAD, FUSE];
         const ROWS: u32 = 10_000;
         let parts = &self.parts;
         self.look_anew(&CURED).await?;
@@ -414,7 +428,11 @@ impl Engine {
         let Some(flow) = self.parts.routes.flow(&scope.flow) else { return Ok(Vec::new()) };
         let trigger = format!("resync {scope}");
         let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else {
-            return self.pull_flow(flow, scope.entity.as_deref(), RunKind::Full, &trigger, cancel).await;
+            let runs = self.pull_flow(flow, scope.entity.as_deref(), RunKind::Full, &trigger, cancel).await?;
+            // What has not changed at its source is offered to the targets as well.
+            let asked = cover::Asked { scope, trigger: &trigger };
+            let failed = Box::pin(cover::cover(&self.parts, Some(asked), cancel)).await?;
+            return Ok(runs.into_iter().chain(failed).collect());
         };
         let known = numbering::meant(&self.parts, entity, key, &flow.from).await?;
         let mut runs = Vec::new();
@@ -565,6 +583,27 @@ impl Engine {
         Ok(noted.as_ref().and_then(Value::as_str).and_then(|text| text.parse().ok()))
     }
 
+    /// Brings what is known to what has joined since the daemon last ran; a target that cannot be read is tried again.
+    async fn keep_covering(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        const AGAIN: Duration = Duration::from_secs(60);
+        while !shutdown.is_cancelled() {
+            let failed = Box::pin(cover::cover(&self.parts, None, shutdown)).await?;
+            if failed.is_empty() {
+                return Ok(());
+            }
+            for run in failed {
+                tracing::warn!(
+                    system = run.system,
+                    entity = run.entity,
+                    error = run.error,
+                    "what has joined waits for it"
+                );
+            }
+            self.pause(AGAIN, shutdown).await;
+        }
+        Ok(())
+    }
+
     /// Carries out what the command line asks for; of several daemons one at a time.
     async fn keep_orders(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         while !shutdown.is_cancelled() {
@@ -636,7 +675,7 @@ impl Engine {
             }
             self.pause(Duration::from_secs(3600), shutdown).await;
             // An hour is what a fuse looks back on.
-            self.look_anew(&[FUSE]).await?;
+            self.look_anew(&[FUSE, UNREAD]).await?;
         }
         Ok(())
     }

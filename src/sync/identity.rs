@@ -23,6 +23,11 @@ pub struct MatchRule {
 }
 
 impl MatchRule {
+    /// Whether it reads a field.
+    pub(super) fn names(&self, field: &str) -> bool {
+        split(&self.field).0 == field
+    }
+
     /// Values of an object by which it is recognised; none where the field is empty, or holds what can be no such value.
     pub(super) fn values(&self, spec: Option<&EntitySpec>, object: &Fields) -> BTreeSet<String> {
         let (name, member) = split(&self.field);

@@ -16,6 +16,7 @@ use super::{
     outcome::{self, Tried},
     prepare::{Task, in_conflict},
     pull,
+    terms::Terms,
 };
 use crate::{
     failure::{Cause, Class, Failure},
@@ -132,11 +133,21 @@ fn close(
     }
     let (mut fields, mut sent) =
         (before.clone(), task.replica.as_ref().map(|replica| replica.sent.clone()).unwrap_or_default());
-    let late = if batch.system.facts(batch.entity).is_some_and(|facts| facts.update) {
-        changed_since(&task)
-    } else {
-        BTreeSet::new()
-    };
+    let facts = batch.system.facts(batch.entity).filter(|facts| facts.update);
+    let mut late = if facts.is_some() { changed_since(&task) } else { BTreeSet::new() };
+    let mut news = task.news;
+    if let Some(shown) = task.shown.as_ref().filter(|_| facts.is_some_and(|facts| facts.read)) {
+        let terms = Terms::of(batch.parts, told.mapping, batch.entity);
+        let is_other = |(field, value): &(&String, &Value)| {
+            told.mapping.reads().contains(*field)
+                && !terms.same(field, value, shown.get(*field).unwrap_or(&Value::Null))
+        };
+        let other: BTreeSet<String> = task.wanted.iter().filter(is_other).map(|(field, _)| field.clone()).collect();
+        fields.extend(other.iter().filter_map(|field| Some((field.clone(), shown.get(field)?.clone()))));
+        // Its last steps may have told it: another look shows.
+        news |= !other.is_empty();
+        late.extend(other);
+    }
     for field in task.changed.difference(&late) {
         let value = task.wanted.get(field).cloned().unwrap_or(Value::Null);
         // Until the target shows the field, what it made of it is not known.
@@ -149,9 +160,9 @@ fn close(
     }
     let mut ids = task.adopted.clone();
     children::told(answer.parts, &mut ids);
-    let mut news = task.news;
     if let Some(mut shown) = shown {
         guests::keep(batch.parts, batch.target, batch.entity, Some(&before), &mut shown.fields);
+        detect::as_known(batch.parts.entities.get(batch.entity).map(|spec| &**spec), &fields, &mut shown.fields);
         let assumed = Replica { fields, sent, ..placeholder(batch, &task, &id) };
         (fields, sent) = observe(Some(&assumed), shown.fields, told.mapping.reads(), &|_, _, _| true);
         if task.replica.is_some() || is_told(batch) {
@@ -169,7 +180,7 @@ fn close(
         if task.conflicts.is_empty() { Verdict::Done { noop: false } } else { in_conflict(&task.conflicts) };
     if !late.is_empty() {
         let error = format!(
-            "{} changed while it was being created; what it is by now follows",
+            "{} may be otherwise there than wanted by now; what it is to be follows",
             late.into_iter().collect::<Vec<_>>().join(", ")
         );
         let class = Class::Transient.as_str().to_owned();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, Flow, Routes, RunReport, brakes, deliver, engine::Parts, outcome, pull};
+use super::{Engine, Flow, Routes, RunReport, brakes, cover, deliver, engine::Parts, outcome, pull};
 use crate::store::{Balance, JobFilter, JobState, RunKind, StoreError, Turn};
 
 /// Objects read again at once.
@@ -83,8 +83,9 @@ impl Engine {
     ) -> Result<Looked, StoreError> {
         let parts = self.parts();
         self.cure(cancel).await?;
-        brakes::settle_all(parts).await?;
         let mut looked = Looked::default();
+        looked.runs.extend(Box::pin(cover::cover(parts, None, cancel)).await?);
+        brakes::settle_all(parts).await?;
         for flow in reach.flows(&parts.routes) {
             for report in self.pull_flow(flow, None, reach.kind, trigger, cancel).await? {
                 looked.runs.push(after_others(parts, report, trigger, cancel).await?);

@@ -4,10 +4,7 @@
 //! system moves the merged value on; where the merged value has moved as well, both changes are merged, and where that
 //! cannot be, the field is in conflict at that system until a person (or the flow's policy) decides. No clock is asked.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::Value;
 
@@ -18,8 +15,8 @@ use super::{
     merge::{self, Clash, Prefer},
 };
 use crate::{
-    mapping::Fields,
-    model::FieldSpec,
+    mapping::{Fields, Translate},
+    model::{FieldSpec, Shape, lay},
     store::{Conflict, ConflictKind, ConflictMark, Merged, MergedWrite, RecordId, Replica, Result},
 };
 
@@ -35,6 +32,8 @@ pub(super) struct Shared<'a> {
     entity: &'a str,
     /// Shared fields that the system shows.
     fields: Vec<(&'a str, &'a FieldSpec)>,
+    /// What it shows of each.
+    shapes: &'a BTreeMap<String, Shape>,
     merged: BTreeMap<RecordId, Merged>,
     /// Open ones at this system.
     open: BTreeMap<(RecordId, String), Conflict>,
@@ -57,10 +56,11 @@ impl<'a> Shared<'a> {
         parts: &'a Parts,
         system: &'a str,
         entity: &'a str,
-        reads: &BTreeSet<String>,
+        mapping: &'a dyn Translate,
         records: &[RecordId],
     ) -> Result<Option<Self>> {
         let spec = parts.entities.get(entity);
+        let (reads, shapes) = (mapping.reads(), mapping.shown());
         let shared = parts.routes.shared(entity).into_iter().flatten();
         let fields: Vec<_> = shared
             .filter(|field| reads.contains(*field))
@@ -75,7 +75,7 @@ impl<'a> Shared<'a> {
         let told = if fields.is_empty() { BTreeMap::new() } else { parts.store.told(system, records).await? };
         let open = parts.store.conflicts_of(records).await?.into_iter().filter(|conflict| conflict.system == system);
         let open = open.map(|conflict| ((conflict.record, conflict.field.clone()), conflict)).collect();
-        Ok(Some(Self { parts, system, entity, fields, merged, open, told }))
+        Ok(Some(Self { parts, system, entity, fields, shapes, merged, open, told }))
     }
 
     /// Lays a system's change into the merged fields. `before` is absent at first contact. What the system made of a value that
@@ -91,7 +91,12 @@ impl<'a> Shared<'a> {
         let stood = self.merged.get(&record).cloned().unwrap_or_default();
         let mut now = stood.fields.clone();
         for (field, spec) in &self.fields {
-            let mut theirs = known(fields, sent, field);
+            let ours = stood.fields.get(*field);
+            // Of what it does not show it has no opinion: that stays as it was agreed on.
+            let mut theirs = match (ours, self.shapes.get(*field), sent.contains_key(*field)) {
+                (Some(ours), Some(shape), false) => lay(Some(spec), shape, ours, &known(fields, sent, field)),
+                _ => known(fields, sent, field),
+            };
             let stood_there = before.map(|before| known(&before.fields, &before.sent, field));
             let told = self.told.get(&record).and_then(|told| told.get(*field));
             let told = told.filter(|told| stood_there.as_ref() != Some(&theirs) && is_echo(told, &theirs)).cloned();
@@ -101,7 +106,6 @@ impl<'a> Shared<'a> {
                 }
                 theirs.clone_from(told);
             }
-            let ours = stood.fields.get(*field);
             let conflict =
                 self.open.get(&(record, (*field).to_owned())).filter(|one| one.kind == ConflictKind::Conflict);
             let base = told.or_else(|| conflict.map(|conflict| conflict.base.clone())).or(stood_there);

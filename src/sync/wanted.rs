@@ -1,6 +1,9 @@
 //! The wanted state of a record at a target: what the target has, with the fields that others own laid over it.
 
-use std::collections::BTreeSet;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -8,7 +11,7 @@ use serde_json::Value;
 use super::{DeletePolicy, publish, routes::Routes};
 use crate::{
     mapping::Fields,
-    model::{Accepted, EntitySpec, States},
+    model::{Accepted, EntitySpec, Shape, States, lay},
     store::{Merged, Replica},
 };
 
@@ -41,13 +44,16 @@ impl Side<'_> {
     }
 
     fn has_active(&self) -> bool {
-        self.spec.is_some_and(|spec| spec.fields.contains_key("active"))
+        self.spec.is_some_and(|spec| spec.fields.contains_key("active")) && self.writes.contains("active")
     }
 
     fn is_personal(&self, field: &str) -> bool {
         self.spec.and_then(|spec| spec.fields.get(field)).is_some_and(|field| field.personal)
     }
 }
+
+/// Fields that a source's mapping fills, with what it fills of each; nothing where there is no such mapping.
+pub(super) type Reads<'a> = &'a dyn Fn(&str) -> Option<&'a BTreeMap<String, Shape>>;
 
 /// What the systems of a record agree on, of fields that nobody owns.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,14 +78,15 @@ pub(super) struct Says<'a> {
 
 /// Computes the wanted state from the replicas of one record.
 ///
-/// `reads` gives the fields a source's mapping fills: what it cannot read it says nothing about.
+/// `reads` gives what a source's mapping fills: of what it cannot read it says nothing, whatever an earlier mapping left of it,
+/// and the target keeps what it has.
 #[expect(clippy::too_many_arguments, reason = "a pure function of all that is known of one record")]
 pub(super) fn wanted(
     routes: &Routes,
     entity: &str,
     target: &str,
     replicas: &[Replica],
-    reads: &dyn Fn(&str) -> Option<BTreeSet<String>>,
+    reads: Reads<'_>,
     side: Side<'_>,
     agreed: Agreed<'_>,
     says: Says<'_>,
@@ -98,7 +105,9 @@ pub(super) fn wanted(
             continue;
         };
         let leads = routes.leading(entity, &flow.from, target).is_some_and(|leading| leading.name == flow.name);
-        if source.gone_at.is_some() || !(says.admits)(flow, &source.fields)? {
+        let shapes = reads(&flow.from);
+        let said = said(&source.fields, shapes);
+        if source.gone_at.is_some() || !(says.admits)(flow, &said)? {
             if leads {
                 withdrawn = Some(flow.delete_policy(entity));
             }
@@ -113,7 +122,7 @@ pub(super) fn wanted(
         }
         let states = side.states();
         if let (Some(states), None, false) = (states, here, side.is_begun) {
-            match states.accepted(&source.fields) {
+            match states.accepted(&said) {
                 Accepted::Yes => {}
                 Accepted::NotYet(state) => {
                     not_yet = Some(state);
@@ -126,16 +135,19 @@ pub(super) fn wanted(
         let shared = routes.shared(entity).into_iter().flatten();
         for field in shared.filter(|field| side.writes.contains(*field) && !is_kept(field)) {
             let in_conflict = agreed.conflicts.is_some_and(|conflicts| conflicts.contains(field));
-            let value = agreed.merged.and_then(|merged| merged.fields.get(field));
+            // What is created carries all of it: where nothing was agreed on yet, as the source has it.
+            let merged = agreed.merged.and_then(|merged| merged.fields.get(field));
+            let value = merged.or_else(|| said.get(field).filter(|_| here.is_none()));
             if let (true, false, Some(value)) = (flow.brings(entity, field), in_conflict, value) {
                 fields.insert(field.clone(), value.clone());
             }
         }
-        let Some(mut known) = reads(&flow.from) else { continue };
-        let published = (says.published)(flow, &source.fields)?;
+        let Some(shapes) = shapes else { continue };
+        let mut known: BTreeSet<String> = shapes.keys().cloned().collect();
+        let published = (says.published)(flow, &said)?;
         // A figure that the flow makes itself is told though the source has none.
         known.extend(published.iter().flat_map(Fields::keys).filter(|field| publish::is_figure(field)).cloned());
-        let shown = published.as_ref().unwrap_or(&source.fields);
+        let shown = published.as_ref().unwrap_or(&said);
         let shared = routes.shared(entity);
         for field in known.intersection(side.writes) {
             let carried = flow.brings(entity, field) && !shared.is_some_and(|shared| shared.contains(field));
@@ -160,7 +172,12 @@ pub(super) fn wanted(
                 None if founds || routes.owner(entity, field, &flow.from, target) == Some(&flow.from) => {}
                 None => continue,
             }
-            fields.insert(field.clone(), value.clone());
+            let spec = side.spec.and_then(|spec| spec.fields.get(field));
+            let value = match (here.and_then(|here| here.fields.get(field)), shapes.get(field)) {
+                (Some(there), Some(shape)) => lay(spec, shape, there, value),
+                _ => value.clone(),
+            };
+            fields.insert(field.clone(), value);
         }
     }
     if let (Some(states), Some(here)) = (side.states(), here) {
@@ -177,7 +194,7 @@ pub(super) fn wanted(
         (None, _) if spoken => Wanted::Fields(fields),
         (None, _) | (Some(_), None) | (Some(DeletePolicy::Ignore), _) => Wanted::Nothing,
         (Some(DeletePolicy::Delete), Some(_)) => Wanted::Gone,
-        (Some(DeletePolicy::Unpublish), Some(_)) if side.has_active() && side.writes.contains("active") => {
+        (Some(DeletePolicy::Unpublish), Some(_)) if side.has_active() => {
             Wanted::Fields(Fields::from_iter([("active".to_owned(), Value::Bool(false))]))
         }
         (Some(DeletePolicy::Unpublish), Some(_)) => Wanted::Nothing,
@@ -192,19 +209,15 @@ fn goes_on(states: &States, wanted: &Value, known: Option<&Value>) -> bool {
     wanted == known || says_something && !states.is_behind(wanted, known)
 }
 
-/// Fields of `wanted` that the target must be told: those that differ from what it stores and from what it was sent.
-/// An absent field and `null` are the same.
-pub(super) fn difference(wanted: &Fields, replica: Option<&Replica>) -> BTreeSet<String> {
-    let same = |stored: Option<&Value>, value: &Value| stored.unwrap_or(&Value::Null) == value;
-    wanted
-        .iter()
-        .filter(|(field, value)| {
-            replica.map_or(!value.is_null(), |replica| {
-                !same(replica.fields.get(*field), value) && replica.sent.get(*field) != Some(value)
-            })
-        })
-        .map(|(field, _)| field.clone())
-        .collect()
+/// What a source says by its mapping as it is now.
+fn said<'f>(fields: &'f Fields, shapes: Option<&BTreeMap<String, Shape>>) -> Cow<'f, Fields> {
+    match shapes {
+        Some(shapes) if !fields.keys().all(|field| shapes.contains_key(field)) => {
+            let said = fields.iter().filter(|(field, _)| shapes.contains_key(*field));
+            Cow::Owned(said.map(|(field, value)| (field.clone(), value.clone())).collect())
+        }
+        _ => Cow::Borrowed(fields),
+    }
 }
 
 /// When an object whose record its source lost may go at the target: the flow's grace after it was missed. `None` where
@@ -219,22 +232,6 @@ pub(super) fn ripe(routes: &Routes, entity: &str, target: &str, replicas: &[Repl
             Some(super::outcome::later(gone_at, flow.grace))
         })
         .max()
-}
-
-/// Drops from a replica what it remembers as sent though something else is wanted and is there: a change that a person
-/// rejected and the source took back. Should it be wanted again, it is a change like any other. `key` stands for the object
-/// itself, whose deletion may have been rejected. True if anything was dropped.
-pub(super) fn forget(wanted: &Fields, key: &str, replica: &mut Replica) -> bool {
-    let before = replica.sent.len();
-    let stored = &replica.fields;
-    replica.sent.retain(|field, sent| match wanted.get(field) {
-        Some(value) => value == sent || stored.get(field).unwrap_or(&Value::Null) != value,
-        None if field == key => !sent.is_null(),
-        // A source that does not speak of it and has the record wants it shown.
-        None if field == "active" => *sent != Value::Bool(false) || stored.get(field) != Some(&Value::Bool(true)),
-        None => true,
-    });
-    replica.sent.len() < before
 }
 
 #[cfg(test)]
@@ -274,9 +271,10 @@ mod tests {
         let mut spec = crate::model::Entities::builtin().get("order").map(|spec| (**spec).clone()).unwrap();
         let active = crate::model::Entities::builtin().get("product").unwrap().fields["active"].clone();
         spec.fields.insert("active".into(), active);
+        let shapes = all.iter().map(|field| (field.clone(), Shape::Whole)).collect();
         let side = Side { writes: &all, spec: Some(&spec), is_begun: false };
         let says = Says { admits: &|_, _| Ok(true), published: &|_, _| Ok(None) };
-        wanted(routes, "order", target, replicas, &|_| Some(all.clone()), side, Agreed::default(), says).unwrap()
+        wanted(routes, "order", target, replicas, &|_| Some(&shapes), side, Agreed::default(), says).unwrap()
     }
 
     #[test]
@@ -330,10 +328,29 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_is_not_sent_again_though_the_target_stored_something_else() {
-        let mut there = replica("shop", &json!({"name": "Nuts &amp; bolts"}));
-        there.sent = json!({"name": "Nuts & bolts"}).as_object().unwrap().clone();
-        assert!(difference(json!({"name": "Nuts & bolts"}).as_object().unwrap(), Some(&there)).is_empty());
-        assert_eq!(difference(json!({"name": "Nuts"}).as_object().unwrap(), Some(&there)), names(&["name"]));
+    fn what_an_earlier_mapping_left_in_a_source_decides_nothing() {
+        let routes = Routes::new(vec![flow("catalog", "erp", "shop", &["order"])]).unwrap();
+        let source = replica("erp", &json!({"total": "1", "levels": "30"}));
+        let (all, shapes) = (names(&["total", "levels"]), BTreeMap::from([("total".to_owned(), Shape::Whole)]));
+        let unread = |fields: &Fields| !fields.contains_key("levels");
+        let says = Says {
+            admits: &|_, fields| Ok(unread(fields)),
+            published: &|_, fields| Ok(unread(fields).then(|| fields.clone())),
+        };
+        let side = Side { writes: &all, spec: None, is_begun: false };
+        let replicas = [source];
+        let state =
+            wanted(&routes, "order", "shop", &replicas, &|_| Some(&shapes), side, Agreed::default(), says).unwrap();
+        assert_eq!(state, Wanted::Fields(json!({"total": "1"}).as_object().unwrap().clone()));
+    }
+
+    #[test]
+    fn a_create_carries_shared_fields_that_nobody_has_agreed_on_yet() {
+        let (mut there, back) = (flow("sales", "shop", "erp", &["order"]), flow("account", "erp", "shop", &["order"]));
+        there.owners.insert("order.status".into(), super::super::SHARED.into());
+        let routes = Routes::new(vec![there, back]).unwrap();
+        let source = replica("shop", &json!({"total": "10", "status": "new"}));
+        let Wanted::Fields(created) = state(&routes, "erp", &[source]) else { panic!("erp is told") };
+        assert_eq!(created.get("status"), Some(&json!("new")));
     }
 }

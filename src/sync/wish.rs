@@ -2,13 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    SHARED,
-    deliver::Batch,
-    engine::Parts,
-    outcome, prepare,
-    wanted::{self, Wanted},
-};
+use super::{SHARED, deliver::Batch, engine::Parts, outcome, prepare, terms::Terms, wanted::Wanted};
 use crate::{
     mapping::Fields,
     store::{Job, JobState, RecordId, Result},
@@ -70,7 +64,7 @@ pub async fn wish(parts: &Parts, entity: &str, record: RecordId) -> Result<Wish>
         for view in views {
             let wants = match view.wanted {
                 Ok(Wanted::Fields(mut fields)) => {
-                    let differs = wanted::difference(&fields, view.here.as_ref());
+                    let differs = Terms::of(parts, mapping.as_ref(), entity).difference(&fields, view.here.as_ref());
                     fields.retain(|field, _| differs.contains(field));
                     Wants::Fields(fields)
                 }

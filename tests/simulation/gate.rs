@@ -288,6 +288,7 @@ macro_rules! verbs {
             settle_conflict(conflict: &Conflict, settlement: &Settlement, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool>;
             pending() -> Result<Vec<Pending>>;
             opened(run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
+            newcomers(run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
             live(system: &str, entity: &str) -> Result<u64>;
             rule(run: i64, held: Option<&Held>, now: DateTime<Utc>) -> Result<bool>;
             rulings(jobs: &[i64]) -> Result<BTreeMap<i64, Ruled>>;
@@ -302,6 +303,8 @@ macro_rules! verbs {
             linked_since(after: i64, limit: u32) -> Result<Vec<Linked>>;
             attempts(job: i64) -> Result<Vec<Attempt>>;
             rejections(system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
+            unread(system: &str, entity: &str) -> Result<Vec<Unread>>;
+            dismiss(system: &str, entity: &str, row: Option<&str>, now: DateTime<Utc>) -> Result<u64>;
             rejection_counts() -> Result<Vec<(String, String, u64)>>;
             counts() -> Result<Vec<(String, String, u64, u64)>>;
             recover(now: DateTime<Utc>) -> Result<u64>;

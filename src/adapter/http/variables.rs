@@ -1,6 +1,6 @@
 //! What a write is to the expressions of an adapter.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{call::Answer, plan::Entity};
 use crate::{
@@ -40,7 +40,7 @@ impl Variables {
             held: json!(write.held),
             dropped: json!(write.dropped),
             yielding: json!(write.yielding),
-            changed: changed(&write.before, &write.wanted),
+            changed: write.changed.iter().map(String::as_str).collect(),
             found: found.map_or(Value::Null, |row: &SourceRow| row.body.clone().into_value()),
         }
     }
@@ -64,21 +64,6 @@ impl Variables {
             .with("changed", &self.changed)
             .with("found", &self.found)
     }
-}
-
-/// Canonical fields in which two objects differ.
-fn changed(before: &Value, wanted: &Value) -> Value {
-    let none = Map::new();
-    let before = before.as_object().unwrap_or(&none);
-    let wanted = wanted.as_object().unwrap_or(&none);
-    let gone = before.keys().filter(|name| !wanted.contains_key(*name));
-    wanted
-        .iter()
-        .filter(|(name, value)| before.get(*name) != Some(value))
-        .map(|(name, _)| name)
-        .chain(gone)
-        .cloned()
-        .collect()
 }
 
 /// Expressions that say what a write left behind.

@@ -84,6 +84,7 @@ pub async fn apply(mut parts: Parts, agreed: Agreed, stop: &CancellationToken) -
             ledger: Arc::clone(&ledger),
         });
     }
+    parts.limits.agreed = reach.pairs(&parts.routes);
     let engine = Engine::new(parts);
     let targets: BTreeSet<String> = reach.pairs(&engine.parts().routes).into_iter().map(|(target, _)| target).collect();
     let mut leases = Vec::new();

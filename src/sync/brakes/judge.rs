@@ -36,8 +36,9 @@ pub(in crate::sync) async fn judge(
         })
         .collect();
     // Whether a run came with another mapping is known with its ruling; without it, every change is harmless.
-    let asked =
-        |one: &Known, found: &[Offence]| !found.is_empty() || (one.job.run.is_some() && remapped(one).is_some());
+    let asked = |one: &Known, found: &[Offence]| {
+        !found.is_empty() || one.job.run.is_some() && (one.op == Op::Create || remapped(one).is_some())
+    };
     let offending: Vec<i64> =
         known.iter().filter(|(one, found)| asked(one, found)).map(|(one, _)| one.job.id).collect();
     if offending.is_empty() {
@@ -52,9 +53,15 @@ pub(in crate::sync) async fn judge(
         if ruled.as_ref().is_some_and(|ruled| ruled.remapped) {
             offences.extend(remapped(&one));
         }
+        let is_agreed = batch.parts.limits.agreed.contains(&(batch.target.to_owned(), batch.entity.to_owned()));
+        if ruled.as_ref().is_some_and(|ruled| ruled.joined) && !is_agreed {
+            offences.extend(joined(&lookout, &one));
+        }
         match ruled.map_or(Way::Free, |ruled| way(batch, &ruled, offences)) {
             Way::Free => kept.push(one),
             Way::Parked(verdict) => prepared.settled.push(one.settled(verdict, None)),
+            // It is not there, and nothing asks for it before its source changes.
+            Way::Rejected(_) if one.op == Op::Create => prepared.settled.push(one.nothing_left(false)),
             Way::Rejected(offences) => {
                 remember(&lookout, &mut one, &offences);
                 if one.op == Op::Delete || one.changed.is_empty() {
@@ -85,6 +92,12 @@ pub(super) fn remapped(one: &Known) -> Option<Offence> {
     let side = |fields: &Fields| fields.get(&field).cloned().unwrap_or(Value::Null);
     let shown = (field.clone(), side(&here.fields), side(&one.wanted));
     Some(Offence { brake: Brake::MappingChange, fields: one.changed.clone(), percent: None, shown })
+}
+
+/// What a write offends if it is there because something has joined.
+pub(super) fn joined(lookout: &Lookout<'_>, one: &Known) -> Option<Offence> {
+    let shown = (lookout.key().to_owned(), Value::Null, Value::from(one.key.as_str()));
+    (one.op == Op::Create).then(|| Offence { brake: Brake::Join, fields: BTreeSet::new(), percent: None, shown })
 }
 
 enum Way {

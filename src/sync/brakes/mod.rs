@@ -39,10 +39,12 @@ pub enum Brake {
     OrderState,
     /// An object changes in the first whole reading after its mapping or adapter has changed.
     MappingChange,
+    /// An object is created at a target because a target, flow, field or rule has joined.
+    Join,
 }
 
 impl Brake {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Delete,
         Self::PriceChange,
         Self::ZeroPrice,
@@ -52,6 +54,7 @@ impl Brake {
         Self::OrderEnd,
         Self::OrderState,
         Self::MappingChange,
+        Self::Join,
     ];
 
     /// The word used in the configuration, in the store and on the command line.
@@ -67,6 +70,7 @@ impl Brake {
             Self::OrderEnd => "order_end",
             Self::OrderState => "order_state",
             Self::MappingChange => "mapping_change",
+            Self::Join => "join",
         }
     }
 }
@@ -127,6 +131,7 @@ impl Default for Brakes {
             (Brake::OrderEnd, Allowed::Count(20)),
             (Brake::OrderState, Allowed::Count(0)),
             (Brake::MappingChange, Allowed::Share(Decimal::TEN)),
+            (Brake::Join, Allowed::Count(20)),
         ]);
         Self { allowed, beyond: Decimal::from(40) }
     }

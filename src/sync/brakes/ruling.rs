@@ -5,10 +5,15 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{
-    super::{deliver::Batch, engine::Parts, prepare},
+    super::{
+        Flow,
+        deliver::Batch,
+        engine::Parts,
+        prepare::{self, Known},
+    },
     Brake, flow,
-    judge::{offences, remapped, why},
-    offence::Lookout,
+    judge::{joined, offences, remapped, why},
+    offence::{Lookout, Offence},
 };
 use crate::store::{Example, Held, Lease, Pending, Result, Trip};
 
@@ -76,6 +81,24 @@ struct Counted {
     examples: Vec<Example>,
 }
 
+#[derive(Default)]
+struct Counts(BTreeMap<Brake, Counted>);
+
+impl Counts {
+    fn add(&mut self, lookout: &Lookout<'_>, flow: &Flow, one: &Known, found: Vec<Offence>) {
+        for offence in found.into_iter().filter(|offence| offence.counts(&flow.brakes)) {
+            let counted = self.0.entry(offence.brake).or_default();
+            counted.jobs.push(one.job.id);
+            if counted.examples.len() < TOLD {
+                let (field, before, after) = offence.shown;
+                let personal = lookout.is_personal(&field);
+                let (before, after) = if personal { (Value::Null, Value::Null) } else { (before, after) };
+                counted.examples.push(Example { key: one.key.clone(), field, personal, before, after });
+            }
+        }
+    }
+}
+
 /// Counts what the run's jobs do at a target and adds what is too much.
 async fn at(parts: &Parts, pending: &Pending, target: &str, lease: Option<&Lease>, held: &mut Held) -> Result<()> {
     let (run, system, entity) = (pending.run, pending.system.as_str(), pending.entity.as_str());
@@ -96,7 +119,7 @@ async fn at(parts: &Parts, pending: &Pending, target: &str, lease: Option<&Lease
         settle: parts.limits(target).settle,
         after: std::sync::Mutex::default(),
     };
-    let mut counted: BTreeMap<Brake, Counted> = BTreeMap::new();
+    let mut counted = Counts::default();
     let mut after = 0;
     loop {
         let jobs = parts.store.opened(run, target, after, SLICE).await?;
@@ -107,22 +130,24 @@ async fn at(parts: &Parts, pending: &Pending, target: &str, lease: Option<&Lease
             if pending.remapped {
                 found.extend(remapped(&one));
             }
-            for offence in found.into_iter().filter(|offence| offence.counts(&flow.brakes)) {
-                let counted = counted.entry(offence.brake).or_default();
-                counted.jobs.push(one.job.id);
-                if counted.examples.len() < TOLD {
-                    let (field, before, after) = offence.shown;
-                    let personal = lookout.is_personal(&field);
-                    let (before, after) = if personal { (Value::Null, Value::Null) } else { (before, after) };
-                    counted.examples.push(Example { key: one.key.clone(), field, personal, before, after });
-                }
-            }
+            counted.add(&lookout, flow, &one, found);
         }
         if let Some(lease) = lease {
             // Should it be lost, the others find the run pending and rule as well: to the same end.
             parts.store.keep(lease, parts.limits.long(), parts.env.now()).await?;
         }
     }
+    let is_agreed = parts.limits.agreed.contains(&(target.to_owned(), entity.to_owned()));
+    let mut after = if pending.joined && !is_agreed { Some(0) } else { None };
+    while let Some(at) = after {
+        let jobs = parts.store.newcomers(run, target, at, SLICE).await?;
+        after = jobs.last().map(|last| last.id);
+        for one in prepare::outlook(&batch, facts, jobs).await? {
+            let found = joined(&lookout, &one).into_iter().collect();
+            counted.add(&lookout, flow, &one, found);
+        }
+    }
+    let Counts(counted) = counted;
     if counted.is_empty() {
         return Ok(());
     }

@@ -182,6 +182,8 @@ pub async fn plan(
         );
         *system = Arc::new(recorder);
     }
+    // Whoever applies it has seen what is created.
+    parts.limits.agreed = reach.pairs(&parts.routes);
     let engine = Engine::new(parts);
     let before = held::waiting(&store).await?;
     let held_before = store.approvals().await?.into_iter().map(|approval| approval.run).collect();

@@ -196,6 +196,7 @@ async fn step_aside(
         parts,
         conflicts: BTreeSet::new(),
         news: false,
+        shown: None,
         is_unpaid: false,
         standing: Standing::new(),
     };

@@ -113,7 +113,7 @@ async fn look_first(
     let ids: Vec<String> = looked_at.values().cloned().collect();
     match pull::look(batch.parts, batch.target, batch.entity, &ids).await? {
         Ok(()) => {
-            *loaded = Loaded::of(batch, facts, &jobs).await?;
+            *loaded = Box::pin(Loaded::of(batch, facts, &jobs)).await?;
             Ok(jobs)
         }
         Err(failure) => {
@@ -166,7 +166,7 @@ pub(super) async fn orders_first(
         return Ok(None);
     }
     let obstacles = flight::read_orders(batch.parts, batch.target, stop).await?;
-    *loaded = Loaded::of(batch, facts, jobs).await?;
+    *loaded = Box::pin(Loaded::of(batch, facts, jobs)).await?;
     if obstacles.is_empty() {
         return Ok(None);
     }
@@ -176,7 +176,7 @@ pub(super) async fn orders_first(
         return Ok(Some(Unread { obstacles, blind: false }));
     }
     let blind = pull::look(batch.parts, batch.target, batch.entity, &ids).await?.is_err();
-    *loaded = Loaded::of(batch, facts, jobs).await?;
+    *loaded = Box::pin(Loaded::of(batch, facts, jobs)).await?;
     Ok(Some(Unread { obstacles, blind }))
 }
 
@@ -242,17 +242,20 @@ pub(super) fn decide(
             settle(prepared, batch, &job, &failure);
             return None;
         };
-        here = Some(Replica {
-            system: batch.target.to_owned(),
-            entity: batch.entity.to_owned(),
-            record: job.record,
-            id: id.clone(),
-            fields: Fields::new(),
-            sent: Fields::new(),
-            version: None,
-            print: None,
-            gone_at: None,
-            written: 0,
+        let shown = hosts.there.get(id).map(|there| Replica { record: job.record, ..there.clone() });
+        here = shown.or_else(|| {
+            Some(Replica {
+                system: batch.target.to_owned(),
+                entity: batch.entity.to_owned(),
+                record: job.record,
+                id: id.clone(),
+                fields: Fields::new(),
+                sent: Fields::new(),
+                version: None,
+                print: None,
+                gone_at: None,
+                written: 0,
+            })
         });
     }
     // What belongs to another shop's order is for that shop.
@@ -299,12 +302,18 @@ pub(super) fn decide(
     if let (true, Some(here)) = (made_before, &mut here) {
         assume_unseen(here, &wanted, mapping.reads());
     }
+    // What was there before us is compared in what it shows; what it never shows is taken for there, and told when it changes.
+    let met = here.clone().filter(|here| op == Op::Update && here.written == 0 && here.print.is_some() && !begun(&job));
+    if let (Some(_), Some(here)) = (&met, &mut here) {
+        assume_unseen(here, &wanted, mapping.reads());
+        loaded.terms.take_spelling(&wanted, here);
+    }
     let standing = match &mut here {
         Some(here) if op == Op::Update => differing(batch, mapping, loaded.differences.get(&job.record), here),
         _ => Standing::new(),
     };
-    let forgotten = op == Op::Update && here.as_mut().is_some_and(|here| wanted::forget(&wanted, gone_key, here));
-    let mut changed = if op == Op::Delete { BTreeSet::new() } else { wanted::difference(&wanted, here.as_ref()) };
+    let forgotten = op == Op::Update && here.as_mut().is_some_and(|here| loaded.terms.forget(&wanted, gone_key, here));
+    let mut changed = if op == Op::Delete { BTreeSet::new() } else { loaded.terms.difference(&wanted, here.as_ref()) };
     if op == Op::Update && loaded.kept(job.record).is_some() {
         let figures = wanted.iter().filter(|(field, value)| publish::is_figure(field) && !value.is_null());
         changed.extend(figures.map(|(field, _)| field.clone()));
@@ -315,7 +324,10 @@ pub(super) fn decide(
             let policy = parts.routes.drift(batch.entity, field, batch.target);
             matches!(policy, Some(DriftPolicy::Accept | DriftPolicy::Report))
         };
-        let unsure = wanted.iter().filter(|(field, value)| !facts.read || here.fields.get(*field) != Some(value));
+        let shows = |field: &str, value: &Value| {
+            loaded.terms.same(field, value, here.fields.get(field).unwrap_or(&Value::Null))
+        };
+        let unsure = wanted.iter().filter(|(field, value)| !facts.read || !shows(field, value));
         changed.extend(unsure.map(|(field, _)| field.clone()).filter(|field| field != gone_key && !stays(field)));
     }
     if let (true, true, Some(here)) = (made_before, changed.is_empty(), &here) {
@@ -338,6 +350,7 @@ pub(super) fn decide(
         news: false,
         is_unpaid: is_unpaid(batch, replicas),
         standing,
+        shown: None,
     };
     if op == Op::Update && known.changed.is_empty() {
         // What is wanted by now may be what the target holds.
@@ -354,7 +367,8 @@ pub(super) fn decide(
             prepared.settled.push(Delivered::new(&known.job, parked));
             return None;
         }
-        prepared.settled.push(known.nothing_left(forgotten));
+        let end = known.nothing_left(forgotten || met.is_some());
+        prepared.settled.push(Delivered { before: met, ..end });
         return None;
     }
     let (record, standing) = (known.job.record, &loaded.standing);
@@ -364,7 +378,11 @@ pub(super) fn decide(
         let doubt = standing.doubtful(record, batch.entity, loaded.name(record), batch.target);
         doubt.filter(|_| op != Op::Delete && !begun(&known.job))
     };
-    if let Some(why) = paused.or_else(doubtful) {
+    let unread = || {
+        let creates = op == Op::Create && !begun(&known.job);
+        loaded.unread.holds(batch, &known.key, replicas).filter(|_| creates)
+    };
+    if let Some(why) = paused.or_else(doubtful).or_else(unread) {
         settle(prepared, batch, &known.job, &why);
         return None;
     }
@@ -450,8 +468,8 @@ pub(super) fn wanted_of(
     replicas: &[Replica],
 ) -> std::result::Result<Wanted, Failure> {
     let parts = batch.parts;
+    let reads = |system: &str| parts.mapping(system, batch.entity).map(|mapping| mapping.shown());
     let spec = parts.entities.get(batch.entity).map(|spec| &**spec);
-    let reads = |system: &str| parts.mapping(system, batch.entity).map(|mapping| mapping.reads().clone());
     let mut wanted = wanted::wanted(
         &parts.routes,
         batch.entity,

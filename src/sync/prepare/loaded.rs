@@ -5,15 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use rust_decimal::Decimal;
 
 use crate::{
+    failure::{Cause, Class, Failure},
+    model::{records, renumber},
     port::Facts,
     store::{ConflictKind, Difference, Job, Merged, Replica, Result},
     sync::{
         Flow,
         deliver::Batch,
         flight::{self, Ledger},
-        identity::Standing,
+        identity::{Standing, matches},
         numbering,
         publish::Less,
+        terms::Terms,
     },
 };
 
@@ -26,6 +29,8 @@ pub(super) struct Hosts {
     pub(super) field: Option<String>,
     /// Part key to the target's ids of it: only where there is one it is clear which is meant.
     pub(super) ids: BTreeMap<String, Vec<String>>,
+    /// What the target shows of these parts under a key of its own, as nobody else's: by the target's id.
+    pub(super) there: BTreeMap<String, Replica>,
 }
 
 impl Hosts {
@@ -35,7 +40,7 @@ impl Hosts {
         let field = spec.and_then(|spec| {
             spec.fields.iter().find(|(_, field)| field.part.as_ref() == Some(&list)).map(|(name, _)| name.clone())
         });
-        let Some(name) = &field else { return Ok(Self { list: Some(list), field, ids: BTreeMap::new() }) };
+        let Some(name) = &field else { return Ok(Self { list: Some(list), field, ..Self::default() }) };
         let wanted: BTreeSet<(String, String)> = replicas
             .values()
             .flatten()
@@ -43,8 +48,19 @@ impl Hosts {
             .collect();
         let wanted: Vec<(String, String)> = wanted.into_iter().collect();
         let found = batch.parts.store.parts(batch.target, &wanted).await?;
-        let ids = found.into_iter().map(|((_, key), ids)| (key, ids.into_iter().map(|(id, _)| id).collect())).collect();
-        Ok(Self { list: Some(list), field, ids })
+        let ids: BTreeMap<String, Vec<String>> =
+            found.into_iter().map(|((_, key), ids)| (key, ids.into_iter().map(|(id, _)| id).collect())).collect();
+        let all: Vec<String> = ids.values().flatten().cloned().collect();
+        let store = &batch.parts.store;
+        let shown =
+            if all.is_empty() { Vec::new() } else { store.replicas_by_id(batch.target, batch.entity, &all).await? };
+        let records: Vec<i64> = shown.iter().map(|replica| replica.record).collect();
+        let others = if records.is_empty() { Vec::new() } else { store.replicas_of(&records).await? };
+        let others: BTreeSet<i64> =
+            others.iter().filter(|replica| replica.system != batch.target).map(|replica| replica.record).collect();
+        let own = shown.into_iter().filter(|one| one.gone_at.is_none() && !others.contains(&one.record));
+        let there = own.map(|replica| (replica.id.clone(), replica)).collect();
+        Ok(Self { list: Some(list), field, ids, there })
     }
 
     /// Key of the part that a facet's record lives on.
@@ -70,6 +86,54 @@ pub(super) struct Loaded {
     pub(super) differences: BTreeMap<i64, Vec<Difference>>,
     pub(super) stock: Stock,
     pub(super) standing: Standing,
+    pub(super) terms: Terms,
+    pub(super) unread: Unreadable,
+}
+
+/// Rows of the target that could not be read and are nobody's: what is created may be one of them.
+#[derive(Default)]
+pub(super) struct Unreadable {
+    /// The first of those that may be anything.
+    any: Option<String>,
+    /// Match field (or nothing, for the key) and value to the row.
+    rows: BTreeMap<(String, String), String>,
+}
+
+impl Unreadable {
+    async fn of(batch: &Batch<'_>) -> Result<Self> {
+        let mut unread = Self::default();
+        for row in batch.parts.store.unread(batch.target, batch.entity).await? {
+            let name = row.id.unwrap_or(row.position);
+            match row.likes {
+                None => drop(unread.any.get_or_insert(name)),
+                Some(likes) => unread.rows.extend(likes.into_iter().map(|like| (like, name.clone()))),
+            }
+        }
+        Ok(unread)
+    }
+
+    /// Why a record is not created: it may be there already, in a row that cannot be read.
+    pub(super) fn holds(&self, batch: &Batch<'_>, key: &str, replicas: &[Replica]) -> Option<Failure> {
+        let (target, entity) = (batch.target, batch.entity);
+        let cure = format!(
+            "`vaiven rows list` tells why; mend it or the mapping, or put it aside (`vaiven rows dismiss {target}/{entity} ROW`)"
+        );
+        if let Some(row) = &self.any {
+            let message = format!(
+                "row {row} of {entity} at {target} cannot be read, not even its key, and may be this one: {cure}"
+            );
+            return Some(Failure::new(Class::Unmapped, message).with_cause(Cause::unread_rows(target, entity)));
+        }
+        if self.rows.is_empty() {
+            return None;
+        }
+        let parts = batch.parts;
+        let (spec, rules) = (parts.entities.get(entity).map(|spec| &**spec), parts.routes.matches(entity));
+        let own = replicas.iter().flat_map(|replica| matches(spec, &rules, &replica.fields));
+        let row = std::iter::once((String::new(), key.to_owned())).chain(own).find_map(|like| self.rows.get(&like))?;
+        let message = format!("{target} may have this {entity} already: row {row} cannot be read: {cure}");
+        Some(Failure::new(Class::Unmapped, message).with_cause(Cause::unread(entity, key)))
+    }
 }
 
 /// What is taken off a source's stock, for batches of it.
@@ -98,6 +162,19 @@ impl Stock {
     }
 }
 
+/// References that were read before it was known which record they mean: the number they hold, to the record's own.
+async fn aliases(batch: &Batch<'_>, replicas: &BTreeMap<i64, Vec<Replica>>) -> Result<BTreeMap<i64, i64>> {
+    let Some(spec) = batch.parts.entities.get(batch.entity) else { return Ok(BTreeMap::new()) };
+    let all = replicas.values().flatten();
+    let referred: BTreeSet<i64> =
+        all.flat_map(|one| [&one.fields, &one.sent]).flat_map(|fields| records(&spec.fields, fields)).collect();
+    if referred.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let ties = batch.parts.store.ties(&referred.into_iter().collect::<Vec<_>>()).await?;
+    Ok(ties.into_iter().filter_map(|(record, ties)| Some((record, ties.same?))).collect())
+}
+
 impl Loaded {
     pub(super) async fn of(batch: &Batch<'_>, facts: &Facts, jobs: &[Job]) -> Result<Self> {
         let store = &batch.parts.store;
@@ -106,6 +183,13 @@ impl Loaded {
         for replica in store.replicas_of(&records).await? {
             if replica.entity == batch.entity {
                 replicas.entry(replica.record).or_default().push(replica);
+            }
+        }
+        let aliases = aliases(batch, &replicas).await?;
+        if let Some(spec) = batch.parts.entities.get(batch.entity).filter(|_| !aliases.is_empty()) {
+            for replica in replicas.values_mut().flatten() {
+                renumber(&spec.fields, &mut replica.fields, &aliases);
+                renumber(&spec.fields, &mut replica.sent, &aliases);
             }
         }
         let called = store.called(&records).await?;
@@ -128,7 +212,23 @@ impl Loaded {
         }
         let stock = Stock::of(batch, &keys).await?;
         let standing = Standing::of(batch.parts, batch.target, batch.entity, &records, &replicas).await?;
-        Ok(Self { replicas, keys, names, strangers, hosts, merged, conflicts, differences, stock, standing })
+        let mapping = batch.parts.mapping(batch.target, batch.entity);
+        let terms = mapping.map(|mapping| Terms::of(batch.parts, mapping.as_ref(), batch.entity)).unwrap_or_default();
+        let unread = Unreadable::of(batch).await?;
+        Ok(Self {
+            replicas,
+            keys,
+            names,
+            strangers,
+            hosts,
+            merged,
+            conflicts,
+            differences,
+            stock,
+            standing,
+            terms,
+            unread,
+        })
     }
 
     pub(super) fn key(&self, record: i64) -> &str {

@@ -15,7 +15,7 @@ use crate::{
         deliver::Batch,
         detect, engine, learn,
         outcome::{self, Tried},
-        wanted,
+        terms::Terms,
     },
 };
 
@@ -29,6 +29,7 @@ pub(super) async fn look_up(
     prepared: &mut Prepared,
 ) -> Result<Vec<Known>> {
     let mut kept = Vec::with_capacity(known.len());
+    let terms = Terms::of(batch.parts, mapping, batch.entity);
     for mut one in known {
         let begun = one.job.intent.clone().filter(|intent| intent.op == one.op && !intent.done.is_empty());
         if let Some(intent) = begun
@@ -87,9 +88,11 @@ pub(super) async fn look_up(
             Ok(mut rows) if rows.len() <= 1 => {
                 if let Some(row) = rows.pop() {
                     if facts.steps {
-                        // Of a half made object that cannot be read as one nothing is known yet.
-                        let pulled = mapping.pull(&row.body.clone().into_value());
-                        one.parts = pulled.map(|pulled| pulled.parts).unwrap_or_default();
+                        // Somebody else may have made it: what it shows tells what is left to be told. Of a half made object
+                        // that cannot be read as one nothing is known yet.
+                        if let Ok((there, parts)) = adopt_row(batch, mapping, &one, row.clone()).await? {
+                            (one.shown, one.parts) = (Some(there.fields), parts);
+                        }
                         one.found = Some(row);
                         kept.push(one);
                         continue;
@@ -105,7 +108,7 @@ pub(super) async fn look_up(
                                 replica.version = replica.version.filter(|_| !one.news);
                             }
                             one.parts = parts;
-                            one.changed = wanted::difference(&one.wanted, Some(&replica));
+                            one.changed = terms.difference(&one.wanted, Some(&replica));
                             one.op = Op::Update;
                             one.here = Some(replica);
                         }

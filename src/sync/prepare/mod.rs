@@ -60,6 +60,8 @@ pub(super) struct Task {
     pub(super) standing: Standing,
     /// Whether it only makes the object give up what another is to have.
     pub(super) aside: bool,
+    /// What the object shows that a lookup found, of which steps are left to do.
+    pub(super) shown: Option<Fields>,
 }
 
 impl Task {
@@ -104,6 +106,8 @@ pub(super) struct Known {
     pub(super) is_unpaid: bool,
     /// Fields that the target holds otherwise than they were sent before, which costs money and nobody accepted.
     standing: Standing,
+    /// What the object shows that a lookup found, of which steps are left to do.
+    shown: Option<Fields>,
 }
 
 impl Known {
@@ -159,7 +163,7 @@ pub(super) async fn prepare(
         }
         return Ok(prepared);
     };
-    let mut loaded = Loaded::of(batch, facts, &jobs).await?;
+    let mut loaded = Box::pin(Loaded::of(batch, facts, &jobs)).await?;
     let unread = orders_first(batch, facts, mapping.as_ref(), &jobs, &mut loaded, stop).await?;
     let jobs = clear_doubts(batch, facts, jobs, &mut loaded, &mut prepared).await?;
     let jobs = fresh_look(batch, facts, mapping.as_ref(), jobs, &mut loaded, &mut prepared).await?;
@@ -184,7 +188,7 @@ pub(super) async fn prepare(
         known = once_adopted(batch, known, &mut prepared, stop).await?;
     }
     let externals = externals(batch, mapping.as_ref(), &known).await?;
-    let known = look_up(batch, facts, mapping.as_ref(), known, &externals, &mut prepared).await?;
+    let known = Box::pin(look_up(batch, facts, mapping.as_ref(), known, &externals, &mut prepared)).await?;
     let known = brakes::judge(batch, known, &mut prepared).await?;
     let known = fuse::mute(batch, ripened(batch, known, &mut prepared), &mut prepared).await?;
     push(batch, facts, mapping.as_ref(), known, &externals, &mut prepared).await?;
@@ -223,7 +227,7 @@ async fn once_adopted(
 /// What jobs would do at their target, as far as that is known without asking it; nothing of it is done.
 pub(super) async fn outlook(batch: &Batch<'_>, facts: &Facts, jobs: Vec<Job>) -> Result<Vec<Known>> {
     let Some(mapping) = batch.parts.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
-    let loaded = Loaded::of(batch, facts, &jobs).await?;
+    let loaded = Box::pin(Loaded::of(batch, facts, &jobs)).await?;
     let mut unused = Prepared::default();
     Ok(jobs.into_iter().filter_map(|job| decide(batch, facts, mapping.as_ref(), job, &loaded, &mut unused)).collect())
 }

@@ -99,6 +99,7 @@ pub(super) async fn push(
             news: one.news,
             standing: one.standing,
             aside: false,
+            shown: one.shown,
         });
     }
     Ok(())

@@ -36,7 +36,7 @@ pub(in crate::sync) async fn views(
     mapping: &dyn Translate,
     jobs: Vec<Job>,
 ) -> Result<Vec<View>> {
-    let loaded = Loaded::of(batch, facts, &jobs).await?;
+    let loaded = Box::pin(Loaded::of(batch, facts, &jobs)).await?;
     let view = |job: Job| {
         let replicas = loaded.replicas(job.record);
         let silent = loaded.standing.speaking(job.record, batch.target, replicas);
@@ -81,6 +81,7 @@ pub(in crate::sync) async fn set(
             news: false,
             is_unpaid: false,
             standing: Standing::new(),
+            shown: None,
         });
     }
     let externals = externals(batch, mapping, &known).await?;

@@ -16,7 +16,8 @@ use tokio::sync::Notify;
 use crate::{
     env::{Clock, Entropy, Env},
     failure::{Cause, Class, Failure},
-    mapping::{Externals, Fields, Needs, Pulled, PulledRef, RefBy, Translate},
+    mapping::{Externals, Fields, Glimpse, Needs, Pulled, PulledRef, RefBy, Translate},
+    model::Shape,
     port::{
         Checked, Facts, Find, Op, Outcome, Page, Probe, Progress, PullRequest, RowBody, SourceRow, System, Write,
         Written,
@@ -336,6 +337,11 @@ impl System for FakeSystem {
                 None if write.done.contains_key("id") => {
                     Ok(Written { id: write.done["id"].as_str().unwrap().to_owned(), ..Written::default() })
                 }
+                // Its object is there: what is left of it tells nothing.
+                None if write.found.is_some() => {
+                    let id = write.found.as_ref().map(|row| row.id.clone()).unwrap_or_default();
+                    Ok(Written { id, ..Written::default() })
+                }
                 Some(Fault::Fail(class, message)) => Err(Failure::new(*class, *message)),
                 Some(Fault::LostBefore | Fault::Hang | Fault::HangAfterStep) => {
                     Err(Failure::new(Class::Unknown, "no answer"))
@@ -373,6 +379,8 @@ impl System for FakeSystem {
 pub(super) struct FakeMapping {
     fields: BTreeSet<String>,
     reads: BTreeSet<String>,
+    shown: BTreeMap<String, Shape>,
+    told: BTreeMap<String, Shape>,
     /// Whether the lookup `tax` has a line for IGIC7.
     knows_igic: Arc<AtomicBool>,
     version: u64,
@@ -385,7 +393,9 @@ pub(super) struct FakeMapping {
 impl FakeMapping {
     pub(super) fn new(fields: &[&str], knows_igic: &Arc<AtomicBool>) -> Self {
         let fields: BTreeSet<String> = fields.iter().map(|&field| field.to_owned()).collect();
-        Self { reads: fields.clone(), fields, knows_igic: knows_igic.clone(), version: 1, issues: false, twist: |_| () }
+        let told: BTreeMap<String, Shape> = fields.iter().map(|field| (field.clone(), Shape::Whole)).collect();
+        let (shown, knows_igic) = (told.clone(), knows_igic.clone());
+        Self { reads: fields.clone(), fields, shown, told, knows_igic, version: 1, issues: false, twist: |_| () }
     }
 
     /// The mapping after somebody has edited it.
@@ -402,6 +412,7 @@ impl FakeMapping {
 
     pub(super) fn blind_to(mut self, hidden: Option<&str>) -> Self {
         self.reads.retain(|field| Some(field.as_str()) != hidden);
+        self.shown.retain(|field, _| Some(field.as_str()) != hidden);
         self
     }
 
@@ -456,6 +467,11 @@ impl Translate for FakeMapping {
         Some(lines.iter().filter_map(|line| line["sku"].as_str()).map(str::to_owned).collect())
     }
 
+    fn glimpse(&self, row: &Value) -> Glimpse {
+        let key = row.get("code").or(row.get("sku")).or(row.get("number")).and_then(Value::as_str);
+        Glimpse { key: key.map(str::to_owned), ..Glimpse::default() }
+    }
+
     fn writes(&self) -> &BTreeSet<String> {
         &self.fields
     }
@@ -466,6 +482,14 @@ impl Translate for FakeMapping {
 
     fn takes_key(&self) -> bool {
         !self.issues
+    }
+
+    fn shown(&self) -> &BTreeMap<String, Shape> {
+        &self.shown
+    }
+
+    fn told(&self) -> &BTreeMap<String, Shape> {
+        &self.told
     }
 
     fn needs(&self, wanted: &Fields) -> Needs {

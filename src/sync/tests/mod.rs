@@ -1,11 +1,13 @@
 //! The engine's promises, each against a fake ERP, a fake shop and the real store.
 
+mod adopting;
 mod bad_input;
 mod brakes;
 mod daemons;
 mod differing;
 mod fakes;
 mod identity;
+mod joining;
 mod looping;
 mod mapping;
 mod merging;

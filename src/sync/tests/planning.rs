@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// One pass over everything.
-fn all(kind: RunKind) -> Reach {
+pub(super) fn all(kind: RunKind) -> Reach {
     Reach { flow: None, kind }
 }
 
@@ -24,14 +24,14 @@ fn saw(name: &str) -> Value {
 }
 
 /// A plan with what it says, line by line.
-struct Told {
-    plan: Plan,
+pub(super) struct Told {
+    pub(super) plan: Plan,
     lines: Vec<Value>,
 }
 
 impl Told {
     /// `create product H-1`, in the order of the plan.
-    fn writes(&self) -> Vec<String> {
+    pub(super) fn writes(&self) -> Vec<String> {
         let word = |line: &Value, member: &str| line[member].as_str().unwrap().to_owned();
         self.lines.iter().map(|line| ["op", "entity", "key"].map(|member| word(line, member)).join(" ")).collect()
     }
@@ -41,7 +41,7 @@ impl Told {
     }
 
     /// By way of the file.
-    fn agreed(&mut self) -> Agreed {
+    pub(super) fn agreed(&mut self) -> Agreed {
         let mut file = Vec::new();
         plan::write(&mut self.plan, &mut file).unwrap();
         plan::read(file.as_slice()).unwrap()
@@ -68,7 +68,7 @@ impl Stage {
         }
     }
 
-    async fn plan(&self, reach: Reach) -> Told {
+    pub(super) async fn plan(&self, reach: Reach) -> Told {
         // The copy is dated by the stage's clock; its name needs a chance of its own.
         let env = Env { clock: Arc::clone(&self.engine.parts().env.clock), ..Env::system() };
         let copy = store::copy(&self.url(), &env).await.unwrap();
@@ -87,7 +87,7 @@ impl Stage {
         Told { plan, lines }
     }
 
-    async fn try_apply(&self, agreed: Agreed) -> Result<Applied, ApplyError> {
+    pub(super) async fn try_apply(&self, agreed: Agreed) -> Result<Applied, ApplyError> {
         apply(self.parts(self.store.clone(), "apply"), agreed, &CancellationToken::new()).await
     }
 

@@ -18,7 +18,8 @@ use super::{
     flight, lane, outcome,
     prepare::{self, View},
     publish, pull,
-    wanted::{self, Wanted},
+    terms::Terms,
+    wanted::Wanted,
 };
 use crate::{
     mapping::{Fields, Translate},
@@ -306,7 +307,7 @@ impl Work<'_> {
         if wish.made {
             return self.unmake(batch, facts, mapping, view, here, &wanted, &wish);
         }
-        let pending = wanted::difference(&wanted, Some(here));
+        let pending = Terms::of(batch.parts, mapping, batch.entity).difference(&wanted, Some(here));
         let mut plan = Plan { key: key.to_owned(), fields: Fields::new(), hold: Fields::new() };
         let mut fields = Fields::new();
         for (field, moved) in wish.fields {

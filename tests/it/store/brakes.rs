@@ -115,7 +115,8 @@ async fn a_run_is_pending_from_its_first_job_to_its_ruling(backend: Backend) {
     let run = opening(store, &records).await;
     let gone = PageCommit { run, balance: Balance { gone: 7, ..Balance::default() }, ..page(store, "erp").await };
     store.commit_page(gone, at(1)).await.unwrap();
-    let pending = Pending { run, system: "erp".into(), entity: "product".into(), gone: 7, remapped: false };
+    let pending =
+        Pending { run, system: "erp".into(), entity: "product".into(), gone: 7, remapped: false, joined: false };
     assert_eq!(store.pending().await.unwrap(), [pending]);
     let open = jobs(store).await;
     assert_eq!(store.rulings(&[open[0].id]).await.unwrap()[&open[0].id].ruling, Ruling::Pending);

@@ -29,6 +29,8 @@ async fn a_page_is_durable_or_never_happened(backend: Backend) {
             reason: "no number".into(),
             cause: None,
             articles: None,
+            likes: None,
+            dismissed: false,
         }],
         balance: Balance { seen: 3, changed: 2, rejected: 1, ..Balance::default() },
         cursor: Some("2026-01-01T00:00:00Z".into()),
@@ -173,6 +175,8 @@ async fn articles_of_rejected_rows_are_known_unless_one_of_them_could_not_be_tol
         reason: "no number".into(),
         cause: None,
         articles: articles.map(|articles| articles.iter().map(|&sku| sku.to_owned()).collect()),
+        likes: Some(Vec::new()),
+        dismissed: false,
     };
     assert_eq!(store.unreadable_articles("erp", "product").await.unwrap(), Some(BTreeSet::new()));
     let rejections = vec![row("1", Some(&["A \"x\"", "B"])), row("2", Some(&[]))];

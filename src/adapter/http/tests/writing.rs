@@ -406,3 +406,18 @@ async fn a_changed_adapter_looks_at_every_row_again_but_not_for_how_it_writes() 
     assert_eq!(version(&listed), version(&listed.replace("force = true", "force = false")));
     assert_ne!(version(&listed), version(&listed.replace("get = \"/products\"", "get = \"/all\"")));
 }
+
+#[tokio::test]
+async fn changed_names_what_the_write_is_about_and_nothing_else() {
+    let toml = "[http]\nbase = \"${url}\"\n[entities.order]\nid = \"id\"\n[entities.order.update]\nput = \"/orders/${id}\"\n\
+                body = { changed = \"${join(changed, ', ')}\" }\n";
+    let (system, fake) = system(toml, |_| reply(200, &json!({})));
+    let update = Write {
+        before: json!({ "status": "paid" }),
+        wanted: json!({ "status": "shipped", "note": null }),
+        changed: ["status".to_owned()].into(),
+        ..write(1, Op::Update, json!({ "status": "shipped" }))
+    };
+    system.write("order", vec![update], &Saved::default()).await;
+    assert_eq!(body(&fake.seen.lock().unwrap()[0])["changed"], "status");
+}

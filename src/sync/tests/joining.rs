@@ -1,0 +1,156 @@
+//! What joins a running configuration later is for everything that is known already.
+
+use super::*;
+use crate::{
+    expr::{Expr, Known},
+    load::{Place, SourceFile},
+    sync::MatchRule,
+};
+
+fn only(mut flow: Flow, filter: &str) -> Flow {
+    let source = SourceFile::new("vaiven.toml", filter);
+    flow.filters.insert("*".into(), Expr::compile(filter, &Place::new(&source, 0..0), &Known::any()).unwrap());
+    flow
+}
+
+impl Stage {
+    /// The same state and systems after somebody has edited the configuration.
+    fn joined(&self, flows: Vec<Flow>) -> Engine {
+        let parts = self.parts(self.store.clone(), "edited");
+        Engine::new(Parts { routes: Routes::new(flows).unwrap(), ..parts })
+    }
+
+    /// So many products that the flow's filter keeps away at first.
+    async fn kept_away(count: u32) -> Self {
+        let stage = Self::new(vec![only(flow("catalog", "erp", "shop", &["product"]), "brand == \"web\"")]).await;
+        for number in 0..count {
+            let sku = format!("P-{number}");
+            stage.erp.put("product", &sku, &json!({"sku": sku, "name": {"es": "a"}, "active": true, "brand": "later"}));
+        }
+        assert_eq!(stage.once().await.delivered.written, 0);
+        stage
+    }
+}
+
+fn everything() -> Vec<Flow> {
+    vec![flow("catalog", "erp", "shop", &["product"])]
+}
+
+async fn pass(engine: &Engine) -> Summary {
+    engine.once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_field_that_joins_is_told_of_all_that_is_known() {
+    let mut some = flow("catalog", "erp", "shop", &["product"]);
+    some.fields.insert("product".into(), ["sku", "name", "active"].map(str::to_owned).into());
+    let stage = Stage::new(vec![some]).await;
+    stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Martillo"}, "brand": "Bellota"}));
+    stage.once().await;
+    assert_eq!(stage.shop.rows("product")[0].get("brand"), None);
+    let engine = stage.joined(everything());
+    assert_eq!(pass(&engine).await.delivered.written, 1);
+    assert_eq!(stage.shop.rows("product")[0]["brand"], "Bellota");
+    let again = pass(&engine).await.delivered;
+    assert_eq!((again.written, again.noop), (0, 0), "it is covered once");
+}
+
+#[tokio::test]
+async fn a_flow_back_that_joins_brings_what_is_known() {
+    let stage = Stage::new(vec![flow("sales", "shop", "erp", &["customer"])]).await;
+    stage.erp.put("customer", "1", &json!({"code": "C-1", "name": "Ana", "email": "ana@example.com"}));
+    stage.once().await;
+    let there = || flow("sales", "shop", "erp", &["customer"]);
+    let engine = stage.joined(vec![there(), flow("back", "erp", "shop", &["customer"])]);
+    assert_eq!(pass(&engine).await.delivered.written, 1);
+    assert_eq!(stage.shop.rows("customer")[0]["email"], "ana@example.com");
+}
+
+#[tokio::test]
+async fn much_that_would_be_created_because_something_joined_waits_for_an_approval() {
+    let stage = Stage::kept_away(25).await;
+    let engine = stage.joined(everything());
+    let summary = pass(&engine).await;
+    assert_eq!((summary.delivered.written, stage.shop.rows("product").len()), (0, 0), "{summary:?}");
+    let approval = stage.store.approvals().await.unwrap().remove(0);
+    let trip = &approval.trips[0];
+    assert_eq!((trip.brake.as_str(), trip.offences, trip.allowed.as_str()), ("join", 25, "20"));
+    assert_eq!(pass(&engine).await.delivered.written, 0, "it goes on waiting");
+    stage.store.decide_run(approval.run, true, engine.parts().env.now()).await.unwrap();
+    assert_eq!(pass(&engine).await.delivered.written, 25);
+}
+
+#[tokio::test]
+async fn what_is_rejected_of_what_joined_is_not_created_before_its_source_changes() {
+    let stage = Stage::kept_away(25).await;
+    let engine = stage.joined(everything());
+    pass(&engine).await;
+    let approval = stage.store.approvals().await.unwrap().remove(0);
+    stage.store.decide_run(approval.run, false, engine.parts().env.now()).await.unwrap();
+    assert_eq!(pass(&engine).await.delivered.written, 0);
+    stage.erp.put("product", "P-1", &json!({"sku": "P-1", "name": {"es": "b"}, "active": true, "brand": "later"}));
+    let summary = pass(&engine).await;
+    assert!(summary.is_clean(), "{summary:?}");
+    assert_eq!(stage.shop.rows("product").len(), 1);
+}
+
+#[tokio::test]
+async fn little_that_joins_goes_without_asking() {
+    let stage = Stage::kept_away(20).await;
+    assert_eq!(pass(&stage.joined(everything())).await.delivered.written, 20);
+}
+
+#[tokio::test]
+async fn a_cover_that_was_cut_off_goes_on_where_it_was() {
+    let stage = Stage::kept_away(10).await;
+    let engine = stage.joined(everything());
+    pass(&engine).await;
+    let note = "covered:erp/product/shop";
+    let done = stage.store.noted(note).await.unwrap().unwrap();
+    let all = stage.store.unseen("erp", "product", &roaring::RoaringBitmap::new(), 0, 100).await.unwrap();
+    let cut = json!({"print": done["print"], "after": all[6].0, "run": 999_999});
+    stage.store.note(note, &cut).await.unwrap();
+    assert_eq!(pass(&engine).await.delivered.noop, 3, "only the last three were left");
+    assert_eq!(stage.store.noted(note).await.unwrap().unwrap(), done);
+}
+
+#[tokio::test]
+async fn a_resync_offers_what_has_not_changed_as_well() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("product", "1", &hammer());
+    stage.once().await;
+    let scope: Scope = "catalog/product".parse().unwrap();
+    let stop = CancellationToken::new();
+    let summary = stage.engine.once(Some(&scope), RunKind::Delta, &stop).await.unwrap();
+    assert!(summary.delivered.noop >= 1, "{summary:?}");
+}
+
+#[tokio::test]
+async fn a_match_rule_that_joins_knows_what_is_known_already() {
+    let sales = |rules: &[&str]| {
+        let mut sales = flow("sales", "shop", "erp", &["customer"]);
+        let rule = |field: &&str| MatchRule { field: (*field).to_owned(), weak: false };
+        sales.matches.insert("customer".into(), rules.iter().map(rule).collect());
+        vec![sales]
+    };
+    let stage = Stage::new(sales(&["email"])).await;
+    stage.erp.put("customer", "1", &json!({"code": "C-1", "name": "Ana", "phone": "600 000 001"}));
+    stage.once().await;
+    let engine = stage.joined(sales(&["email", "phone"]));
+    let shopper = json!({"code": "web-7", "name": "Ana", "email": "ana@example.com", "phone": "+34600000001"});
+    stage.shop.put("customer", "7", &shopper);
+    let summary = pass(&engine).await;
+    assert!(summary.is_clean(), "{summary:?}");
+    assert_eq!(stage.erp.rows("customer").len(), 1, "the phone says who it is");
+}
+
+#[tokio::test]
+async fn a_plan_shows_what_joins_and_applying_it_is_the_approval() {
+    let stage = Stage::kept_away(25).await;
+    let stage = Stage { engine: stage.joined(everything()), ..stage };
+    let mut told = stage.plan(super::planning::all(RunKind::Delta)).await;
+    assert_eq!((told.writes().len(), told.plan.summary.brakes.len()), (25, 0));
+    let applied = stage.try_apply(told.agreed()).await.unwrap();
+    assert_eq!((applied.done, stage.shop.rows("product").len()), (25, 25), "{applied:?}");
+    assert!(stage.store.approvals().await.unwrap().is_empty());
+}
