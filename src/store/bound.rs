@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Delivered, Intent, RecordId, Replica, Result, Verdict,
+    Delivered, Intent, RecordId, Result, Verdict,
     database::Database,
     replica::Replicas,
     sql::{Row, Tx, args, plain, rows},
@@ -11,9 +11,12 @@ use super::{
 };
 use crate::failure::Class;
 
-/// Live objects of other records under these ids; a placeholder is nobody's yet.
+/// Live objects of other records under these ids, and whether a system brings them that does not bring the record itself; a
+/// placeholder is nobody's yet.
 const HELD: &str = "SELECT j.key, k.id, k.key, CASE WHEN EXISTS (SELECT 1 FROM replica o WHERE o.record = r.record \
-        AND o.system <> $2 AND o.gone_at IS NULL AND o.fields IS NOT NULL) THEN 1 ELSE 0 END \
+        AND o.system <> $2 AND o.gone_at IS NULL AND o.fields IS NOT NULL \
+        AND NOT EXISTS (SELECT 1 FROM replica q WHERE q.record = CAST(j.value->>1 AS BIGINT) AND q.system = o.system)) \
+        THEN 1 ELSE 0 END \
     FROM json_each($1) j CROSS JOIN replica r CROSS JOIN record k \
     WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0 AND r.record <> CAST(j.value->>1 AS BIGINT) \
       AND r.gone_at IS NULL AND r.fields IS NOT NULL AND k.id = r.record AND k.key IS NOT NULL \
@@ -67,12 +70,6 @@ pub(super) async fn refuse(
     let mut lines = Vec::new();
     for (at, outcome) in outcomes.iter().enumerate() {
         let Some(replica) = outcome.replica.as_ref().filter(|replica| !replica.gone) else { continue };
-        // Of what lives on another object's child it is the child's id, which nobody has answered: an article that is called
-        // otherwise brings its price and stock along.
-        let lives_on = |before: &Replica| before.id == replica.id && before.fields.is_empty() && before.written == 0;
-        if outcome.before.as_ref().is_some_and(lives_on) {
-            continue;
-        }
         let holder = *given.entry(plain(&replica.id).into_owned()).or_insert(replica.record);
         if holder == replica.record {
             lines.push((at, &replica.id, replica.record, outcome.job));
@@ -92,7 +89,8 @@ pub(super) async fn refuse(
             let (place, holder, key) = holder(&mut row)?;
             let (at, _, record, job) = lines[place];
             let is_another = match &outcomes[at].before {
-                // A facet has the id of the part it lives on, whoever wrote it first: another's it is once that has a source.
+                // A facet has the id of the child it lives on, whoever wrote it first. It is another's if that has a source of
+                // its own; an article that its source calls otherwise brings its price and stock along.
                 Some(before) if before.fields.is_empty() && before.written == 0 => is_tied,
                 // An update makes nothing, whenever what it was answered with was first seen.
                 Some(_) => true,
