@@ -11,6 +11,8 @@
     reason = "the simulation is a test, and more than is measured here"
 )]
 
+#[path = "../tests/simulation/before.rs"]
+mod before;
 #[path = "../tests/simulation/chance.rs"]
 mod chance;
 #[path = "../tests/simulation/check.rs"]
@@ -31,9 +33,17 @@ mod life;
 mod models;
 #[path = "../tests/simulation/mood.rs"]
 mod mood;
+#[path = "../tests/simulation/parts.rs"]
+mod parts;
 #[path = "../tests/simulation/saboteur.rs"]
 mod saboteur;
+#[path = "../tests/simulation/setting.rs"]
+mod setting;
 mod shared;
+#[path = "../tests/simulation/shown.rs"]
+mod shown;
+#[path = "../tests/simulation/special.rs"]
+mod special;
 #[path = "../tests/simulation/wire.rs"]
 mod wire;
 #[path = "../tests/simulation/witness.rs"]

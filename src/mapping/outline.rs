@@ -112,7 +112,6 @@ impl Outline {
         misfits
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one level of a walk over two trees")]
     fn compare(
         &self,
         specs: &IndexMap<String, FieldSpec>,

@@ -96,8 +96,8 @@ fn meant<'a>(here: &[&'a Child], from: &[&Child], wanted: &BTreeSet<String>) -> 
     let mut meant: BTreeMap<String, &Child> = BTreeMap::new();
     let mut taken = BTreeSet::new();
     for key in wanted {
-        let members = from.iter().filter(|child| child.key == *key).map(|child| child.member);
-        let same = members.filter_map(|member| here.iter().find(|child| child.member == member)).next();
+        let mut members = from.iter().filter(|child| child.key == *key).map(|child| child.member);
+        let same = members.find_map(|member| here.iter().find(|child| child.member == member));
         if let Some(child) = same.filter(|child| taken.insert(child.id.as_str())) {
             meant.insert(key.clone(), child);
         }

@@ -51,7 +51,7 @@ fn asked() -> Play {
     let named = std::env::var("BUG").ok();
     let bug = Bug::ALL.iter().find(|bug| named == Some(format!("{bug:?}"))).copied();
     let setting = std::env::var("SETTING").ok().map(|word| Setting::named(&word).unwrap());
-    Play { bug, without, setting, ..Play::default() }
+    Play { bug, setting, without, ..Play::default() }
 }
 
 /// Without how many kinds of trouble a seed still fails: what is left is what it takes.

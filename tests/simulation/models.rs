@@ -462,7 +462,7 @@ impl Model {
         }
         order.updated = now;
         self.writes += 1;
-        let lines = (confirms && order.closed != "cancelled").then(|| order.lines.clone()).unwrap_or_default();
+        let lines = if confirms && order.closed != "cancelled" { order.lines.clone() } else { Vec::new() };
         if !self.reserves() {
             self.take_off(&lines);
         }

@@ -271,7 +271,7 @@ impl SpoiltSystem {
     fn skip(&self, request: &PullRequest<'_>, rows: &mut Vec<SourceRow>) {
         let mut reached = self.reached.lock().unwrap();
         if let Some(reached) = reached.get(request.entity).filter(|_| request.since.is_some()) {
-            rows.retain(|row| !date_of(row).is_some_and(|date| date < *reached));
+            rows.retain(|row| date_of(row).is_none_or(|date| date >= *reached));
         }
         if let Some(latest) = rows.iter().filter_map(date_of).filter(|date| date.as_str() > "2027").max() {
             reached.insert(request.entity.to_owned(), latest);

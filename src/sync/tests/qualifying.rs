@@ -69,6 +69,8 @@ async fn a_price_of_another_list_waits_and_never_becomes_everybodys() {
 
 #[tokio::test]
 async fn a_currency_that_the_target_does_not_hold_keeps_price_and_order_away_until_it_is_mapped() {
+    const BLIND: &str =
+        "number = 'number'\nstatus = 'status'\ntax_included = { value = false }\nlines = 'lines'\ntotals = 'totals'\n";
     let stage = Stage::new(vec![prices(None), flow("sales", "shop", "erp", &["order"])]).await;
     stage.shop.put(
         "order",
@@ -77,8 +79,6 @@ async fn a_currency_that_the_target_does_not_hold_keeps_price_and_order_away_unt
             "lines": [{"line": "1", "sku": "H-1", "quantity": "1", "unit_price": "100", "total": "100"}],
             "totals": {"gross": "100"}}),
     );
-    const BLIND: &str =
-        "number = 'number'\nstatus = 'status'\ntax_included = { value = false }\nlines = 'lines'\ntotals = 'totals'\n";
     let summary = stage.taking("erp", "order", BLIND).await;
     assert_eq!(summary.delivered.parked, 1, "{summary:?}");
     assert!(stage.erp.rows("order").is_empty(), "it is no sale of 100 euros");

@@ -155,7 +155,8 @@ async fn a_line_without_an_article_goes_as_text_or_holds_its_order_back() {
     let stage = Stage::new(flows).await;
     stage.shop.put("order", "7", &gift);
     stage.once().await;
-    let job = stage.store.jobs(&JobFilter::default()).await.unwrap().remove(0);
+    let jobs = stage.store.jobs(&JobFilter::default()).await.unwrap();
+    let job = jobs.into_iter().find(|job| job.target == "erp" && job.entity == "order").unwrap();
     assert_eq!((job.state, job.cause.as_deref()), (JobState::Parked, Some("article:order=1001")));
     assert!(job.error.unwrap().contains("lines[0]"));
 }
