@@ -38,7 +38,7 @@ async fn the_company_is_as_large_and_as_various_as_promised() {
     assert_eq!(count(&mut erp, "SELECT count(*) FROM familia").await, 40);
     assert!(count(&mut erp, "SELECT count(*) FROM articulo").await >= 500);
     assert!(count(&mut erp, "SELECT count(*) FROM articulo WHERE opcion1 IS NOT NULL").await >= 60);
-    assert_eq!(count(&mut erp, "SELECT count(DISTINCT tarifa) FROM tarifa_linea WHERE desde > 1").await, 2);
+    assert_eq!(count(&mut erp, "SELECT count(DISTINCT tarifa) FROM tarifa_linea WHERE desde > 1").await, 1);
     assert_eq!(count(&mut erp, "SELECT count(DISTINCT almacen) FROM existencia").await, 3);
     assert_eq!(count(&mut erp, "SELECT count(DISTINCT nif) FROM cliente").await, 200);
     assert_eq!(count(&mut erp, "SELECT count(DISTINCT email) FROM cliente").await, 200);

@@ -87,11 +87,11 @@ pub(super) async fn refuse(
         for mut row in held {
             let is_tied = row.int(3)? == 1;
             let (place, holder, key) = holder(&mut row)?;
-            let (at, _, record, job) = lines[place];
+            let (at, id, record, job) = lines[place];
             let is_another = match &outcomes[at].before {
                 // A facet has the id of the child it lives on, whoever wrote it first. It is another's if that has a source of
                 // its own; an article that its source calls otherwise brings its price and stock along.
-                Some(before) if before.fields.is_empty() && before.written == 0 => is_tied,
+                Some(before) if before.id == *id => is_tied,
                 // An update makes nothing, whenever what it was answered with was first seen.
                 Some(_) => true,
                 None => holder <= known.get(&job).copied().unwrap_or(record),

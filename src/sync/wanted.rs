@@ -155,6 +155,9 @@ pub(super) fn wanted(
                 continue;
             }
             let value = shown.get(field).unwrap_or(&Value::Null);
+            if states.is_some_and(|states| hears_of_end(states, routes, flow, (entity, field), value, here)) {
+                continue;
+            }
             let said = states.filter(|states| here.is_some() && states.holds(field)).and_then(|states| {
                 let allowed = flow.states.get(entity)?;
                 Some((states, value.as_str().is_some_and(|state| allowed.contains(state))))
@@ -207,6 +210,30 @@ fn goes_on(states: &States, wanted: &Value, known: Option<&Value>) -> bool {
     let known = known.unwrap_or(&Value::Null);
     let says_something = wanted.is_null() || states.rank(wanted).is_some();
     wanted == known || says_something && !states.is_behind(wanted, known)
+}
+
+/// Whether the target's object has ended while its source's goes on, and a flow back is to tell the source of the end: what the
+/// source says is older, and nothing to reopen the object for.
+fn hears_of_end(
+    states: &States,
+    routes: &Routes,
+    flow: &super::Flow,
+    (entity, field): (&str, &str),
+    said: &Value,
+    here: Option<&Replica>,
+) -> bool {
+    let Some(known) = here.and_then(|here| here.fields.get(field)).filter(|_| states.holds(field)) else {
+        return false;
+    };
+    let tells = |back: &super::Flow| match back.states.get(entity) {
+        Some(allowed) => known.as_str().is_some_and(|known| allowed.contains(known)),
+        None => routes.owner(entity, field, &back.from, &flow.from) == Some(&back.from),
+    };
+    states.has_ended(known)
+        && !states.has_ended(said)
+        && routes
+            .to(&flow.from, entity)
+            .any(|back| here.is_some_and(|here| here.system == back.from) && back.brings(entity, field) && tells(back))
 }
 
 /// What a source says by its mapping as it is now.
@@ -288,6 +315,27 @@ mod tests {
         assert_eq!(at_erp.get("status"), None);
         let Wanted::Fields(at_shop) = state(&both_ways(), "shop", &replicas) else { panic!("shop is told") };
         assert_eq!(at_shop, *json!({"status": "shipped"}).as_object().unwrap());
+    }
+
+    #[test]
+    fn an_end_that_the_source_is_still_to_hear_of_is_not_left_at_the_target() {
+        let replicas = [replica("shop", &json!({"status": "paid"})), replica("erp", &json!({"status": "cancelled"}))];
+        let telling = |back: &[&str]| {
+            let mut sales = flow("sales", "shop", "erp", &["order"]);
+            sales.states.insert("order".into(), names(&["paid", "cancelled"]));
+            let mut account = flow("account", "erp", "shop", &["order"]);
+            account.fields.insert("order".into(), names(&["status"]));
+            account.states.insert("order".into(), names(back));
+            Routes::new(vec![sales, account]).unwrap()
+        };
+        let at = |routes: &Routes, target: &str| {
+            let Wanted::Fields(fields) = state(routes, target, &replicas) else { panic!("{target} is told") };
+            fields.get("status").cloned()
+        };
+        let both = telling(&["shipped", "cancelled"]);
+        assert_eq!((at(&both, "erp"), at(&both, "shop")), (None, Some(json!("cancelled"))));
+        let deaf = telling(&["shipped"]);
+        assert_eq!(at(&deaf, "erp"), Some(json!("paid")), "nobody tells the shop: a person decides (order_state)");
     }
 
     #[test]

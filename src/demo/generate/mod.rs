@@ -171,8 +171,8 @@ impl Goods<'_> {
         .bind(decimal(grams, 3))
         .fetch_one(&mut *self.erp)
         .await?;
-        let breaks: &[(i64, u64)] = if self.seed.chance(20) { &[(1, 100), (10, 95)] } else { &[(1, 100)] };
-        self.prices("PVP", format, cents, breaks).await?;
+        // The public pays one price, since the shop has no place for quantity breaks; trade buys by quantity.
+        self.prices("PVP", format, cents, &[(1, 100)]).await?;
         let breaks: &[(i64, u64)] =
             if self.seed.chance(60) { &[(1, 100), (10, 95), (50, 88)] } else { &[(1, 100), (25, 92)] };
         self.prices("PRO", format, cents * 66 / 100, breaks).await?;
