@@ -66,15 +66,19 @@ impl Ledger {
             let since = Known::noted(parts, &flow.from).await?.map(|known| known.since);
             let sold = ledger.flows.entry(flow.name.clone()).or_default();
             for shop in parts.routes.sellers(flow, target) {
-                let mut orders: BTreeMap<RecordId, Replica> = BTreeMap::new();
+                let mut orders: BTreeMap<RecordId, Quantities> = BTreeMap::new();
                 for to in parts.routes.order_targets(shop) {
                     let found = parts.store.in_flight(ORDER, shop, to, since).await?;
-                    orders.extend(found.into_iter().map(|order| (order.record, order)));
+                    let known = taken_off(parts, to, since, &found).await?;
+                    for order in found.iter().filter(|order| holds_goods(parts, &order.fields)) {
+                        let left = less(quantities(&order.fields), known.get(&order.record));
+                        add_most(orders.entry(order.record).or_default(), left);
+                    }
                 }
-                for order in orders.values().filter(|order| holds_goods(parts, &order.fields)) {
-                    add_lines(&mut sold.all, &order.fields);
+                for order in orders.values() {
+                    add(&mut sold.all, order);
                     if shop != target {
-                        add_lines(&mut sold.elsewhere, &order.fields);
+                        add(&mut sold.elsewhere, order);
                     }
                 }
             }
@@ -103,16 +107,56 @@ fn holds_goods(parts: &Parts, order: &Fields) -> bool {
     states.is_none_or(|states| states.holds_goods(order))
 }
 
-/// Adds what an order sells. A line that gives something back is no reason to offer more before the source says so.
-fn add_lines(quantities: &mut Quantities, order: &Fields) {
+/// What of orders their target has had since before the stock was last read: its figures know of it, whatever is still to be told
+/// of them there.
+async fn taken_off(
+    parts: &Parts,
+    target: &str,
+    since: Option<i64>,
+    orders: &[Replica],
+) -> Result<BTreeMap<RecordId, Quantities>> {
+    let Some(since) = since else { return Ok(BTreeMap::new()) };
+    let records: Vec<RecordId> = orders.iter().map(|order| order.record).collect();
+    let there = parts.store.replicas_of(&records).await?.into_iter();
+    let there = there.filter(|order| order.system == target && order.gone_at.is_none() && order.written <= since);
+    Ok(there.map(|order| (order.record, quantities(&order.fields))).collect())
+}
+
+/// What an order sells, by SKU. A line that gives something back is no reason to offer more before the source says so.
+fn quantities(order: &Fields) -> Quantities {
+    let mut quantities = Quantities::new();
     for line in order.get("lines").and_then(Value::as_array).into_iter().flatten() {
         let sku = line.get("sku").and_then(Value::as_str);
         let sold = line.get("quantity").and_then(Value::as_str).and_then(decimal::parse);
         if let (Some(sku), Some(sold)) = (sku, sold.filter(|sold| *sold > Decimal::ZERO)) {
-            let total = quantities.entry(sku.to_owned()).or_default();
-            *total = total.saturating_add(sold);
+            add(&mut quantities, &Quantities::from([(sku.to_owned(), sold)]));
         }
     }
+    quantities
+}
+
+fn add(all: &mut Quantities, more: &Quantities) {
+    for (sku, quantity) in more {
+        let total = all.entry(sku.clone()).or_default();
+        *total = total.saturating_add(*quantity);
+    }
+}
+
+/// Of several targets of an order the one that lacks most of it counts.
+fn add_most(most: &mut Quantities, other: Quantities) {
+    for (sku, quantity) in other {
+        let known = most.entry(sku).or_default();
+        *known = quantity.max(*known);
+    }
+}
+
+fn less(mut sold: Quantities, known: Option<&Quantities>) -> Quantities {
+    let known = |sku: &str| known.and_then(|known| known.get(sku)).copied().unwrap_or_default();
+    sold.retain(|sku, quantity| {
+        *quantity -= known(sku);
+        *quantity > Decimal::ZERO
+    });
+    sold
 }
 
 /// Articles that an order names.

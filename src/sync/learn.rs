@@ -12,10 +12,10 @@ use super::{
     MissingPolicy, children,
     deliver::Batch,
     detect::{self, observe},
-    guests,
+    flight, guests,
     outcome::{self, Tried},
     prepare::{Task, in_conflict},
-    pull,
+    publish, pull,
     terms::Terms,
 };
 use crate::{
@@ -34,6 +34,7 @@ pub(super) async fn learn(batch: &Batch<'_>, written: Vec<(Task, Written, Attemp
     let Some(mapping) = batch.parts.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
     let mut shown: Vec<Option<Pulled>> =
         written.iter().map(|(_, answer, _)| answered(batch, mapping.as_ref(), answer)).collect();
+    let silent: Vec<bool> = shown.iter().map(Option::is_none).collect();
     look_after(batch, mapping.as_ref(), &written, &mut shown).await;
     let unclear =
         detect::resolve(batch.parts, batch.target, &mut shown.iter_mut().flatten().collect::<Vec<_>>()).await?;
@@ -46,7 +47,7 @@ pub(super) async fn learn(batch: &Batch<'_>, written: Vec<(Task, Written, Attemp
     let told = Told { mapping: mapping.as_ref(), outline: &outline };
     Ok(written
         .into_iter()
-        .zip(shown)
+        .zip(shown.into_iter().zip(silent))
         .map(|((task, answer, attempt), shown)| close(batch, &told, task, answer, shown, attempt))
         .collect())
 }
@@ -116,7 +117,7 @@ fn close(
     told: &Told<'_>,
     task: Task,
     answer: Written,
-    shown: Option<Pulled>,
+    (shown, is_looked_at): (Option<Pulled>, bool),
     attempt: Attempt,
 ) -> Delivered {
     let before = task.replica.as_ref().map(|replica| replica.fields.clone()).unwrap_or_default();
@@ -186,6 +187,15 @@ fn close(
         let class = Class::Transient.as_str().to_owned();
         verdict = Verdict::Retry { at: batch.parts.env.now(), burn: false, intent: None, class, error };
     }
+    let recounted = recounted(batch, &task, is_looked_at, (&before, &fields, &sent));
+    if !recounted.is_empty() {
+        sent.retain(|field, _| !recounted.contains(field));
+        let names = recounted.into_iter().collect::<Vec<_>>().join(", ");
+        let error = format!("{} shows another {names} right after the write; it is written once more", batch.target);
+        let at = outcome::later(batch.parts.env.now(), outcome::backoff(0, &batch.parts.env));
+        let class = Class::Transient.as_str().to_owned();
+        verdict = Verdict::Retry { at, burn: false, intent: None, class, error };
+    }
     let (differs, mut costly) = differing(batch, told, &task, (&fields, &sent));
     let others = task.standing.iter().filter(|(field, _)| !task.changed.contains(*field));
     costly.extend(others.map(|(field, told)| (field.clone(), told.clone())));
@@ -214,6 +224,22 @@ fn close(
         differs,
         ..Delivered::new(&task.job, verdict)
     }
+}
+
+/// Figures of stock that a look right after the write shows otherwise than they were sent, and otherwise than before it: somebody
+/// may have sold or counted in between. What the target makes of a figure by itself is the same the second time.
+fn recounted(
+    batch: &Batch<'_>,
+    task: &Task,
+    is_looked_at: bool,
+    (before, fields, sent): (&Fields, &Fields, &Fields),
+) -> BTreeSet<String> {
+    let is_recounted = |field: &&String| {
+        let (sent, shown) = (sent.get(*field), fields.get(*field));
+        publish::is_figure(field) && sent.is_some() && shown != sent && shown != before.get(*field)
+    };
+    let changed = task.changed.iter().filter(|_| is_looked_at && batch.entity == flight::STOCK);
+    changed.filter(is_recounted).cloned().collect()
 }
 
 /// What is to be stored before a write is sent: of a create, and of an update of `shared` fields. A create whose object is there

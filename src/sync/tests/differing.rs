@@ -79,6 +79,20 @@ async fn a_tax_that_the_target_made_another_one_of_is_told_and_waits_and_is_not_
 }
 
 #[tokio::test]
+async fn a_figure_that_a_look_shows_otherwise_is_written_once_more_before_the_target_is_said_to_make_it_so() {
+    const FIGURE: &str = "sku = 'sku'\nquantity = 'quantity'\n";
+    let shop = FakeSystem::new("shop").altering(|text| text.replace("20", "47")).terse();
+    let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("stock", "erp", "shop", &["stock"])]).await;
+    stage.erp.put("stock", "1", &json!({"sku": "H-1", "quantity": "20"}));
+    for _ in 0..2 {
+        stage.mapped("stock", FIGURE, RunKind::Delta).await;
+    }
+    assert_eq!(stage.shop.written(), 2, "once more, and not again");
+    assert_eq!(stage.told().await, [("quantity".to_owned(), json!("20"), json!("47"))]);
+    assert_eq!(stage.cause().await.as_deref(), Some("differs:stock.quantity=H-1"));
+}
+
+#[tokio::test]
 async fn a_difference_ends_when_it_is_accepted() {
     let stage = taxed(lenient()).await;
     let one = stage.store.differences(false, 0).await.unwrap().remove(0);

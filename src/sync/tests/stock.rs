@@ -3,7 +3,10 @@
 use rust_decimal::Decimal;
 
 use super::*;
-use crate::{store::NewJob, sync::StockRule};
+use crate::{
+    store::NewJob,
+    sync::{StockRule, flight},
+};
 
 /// Orders go to the ERP, stock comes from it.
 pub(super) fn both_ways(rule: StockRule) -> Vec<Flow> {
@@ -98,6 +101,23 @@ async fn an_order_is_in_flight_until_the_erp_has_it_and_its_stock_was_read_after
     let before = stage.shop.written();
     stage.once().await;
     assert_eq!(stage.shop.written(), before, "and nothing is written again");
+}
+
+#[tokio::test]
+async fn an_order_that_the_erp_has_already_is_not_taken_off_again_while_something_of_it_is_told() {
+    let stage = Stage::selling(StockRule::default()).await;
+    stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
+    stage.once().await;
+    stage.once().await;
+    let id = stage.shop.rows("order")[0]["id"].as_str().unwrap().to_owned();
+    for (sold, in_flight) in [("2", "0"), ("3", "1")] {
+        stage.shop.put("order", &id, &order("1001", "shipped", &[("A", sold)]));
+        stage.read("shop", "order").await;
+        let open = JobFilter { states: vec![JobState::Queued], target: Some("erp".into()), ..JobFilter::default() };
+        assert_eq!(stage.store.jobs(&open).await.unwrap().len(), 1, "the ERP is still to be told");
+        let ledger = flight::Ledger::of(stage.engine.parts(), "shop").await.unwrap().unwrap();
+        assert_eq!(ledger.for_flow("stock", "A").to_string(), in_flight, "of {sold}");
+    }
 }
 
 #[tokio::test]
