@@ -117,8 +117,10 @@ async fn taken_off(
 ) -> Result<BTreeMap<RecordId, Quantities>> {
     let Some(since) = since else { return Ok(BTreeMap::new()) };
     let records: Vec<RecordId> = orders.iter().map(|order| order.record).collect();
+    // One that only a listing or a lookup has shown may have arrived there after that reading.
+    let is_read = |written: i64| (1..=since).contains(&written);
     let there = parts.store.replicas_of(&records).await?.into_iter();
-    let there = there.filter(|order| order.system == target && order.gone_at.is_none() && order.written <= since);
+    let there = there.filter(|order| order.system == target && order.gone_at.is_none() && is_read(order.written));
     Ok(there.map(|order| (order.record, quantities(&order.fields))).collect())
 }
 
