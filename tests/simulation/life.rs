@@ -560,6 +560,10 @@ impl<'a> Life<'a> {
             Deed::Unlist if self.chance.hits(300) => {
                 let shop = self.shop();
                 let Some(id) = self.product(shop) else { return };
+                // Not the last one: an empty listing is not believed.
+                if self.wire.with(shop, |model| model.products.len()) == 1 {
+                    return;
+                }
                 self.touch(shop, id);
                 let product = self.wire.with(shop, |model| model.products.remove(&id).unwrap());
                 self.wire.note(format!("life: {shop} deletes {} ({id})", product.sku));
