@@ -115,6 +115,10 @@ impl<'a> Compiler<'a> {
         };
         let (pull, push) = (expr(&table.pull, &pull_known)?, expr(&table.push, &push_known)?);
         let holds = expr(&table.holds, &self.known(&["value", "wanted", "root", "here"]))?;
+        let pending = expr(&table.pending, &self.known(&["row", "root"]))?;
+        if pending.is_some() && level != Level::Top {
+            return Err(wrong("`pending` is for fields of the object itself"));
+        }
         let target = match &table.push_to {
             Some(to) => Some(self.path(to.get_ref(), &self.place(to))?),
             None => match &source {
@@ -180,6 +184,7 @@ impl<'a> Compiler<'a> {
             pull,
             push,
             holds,
+            pending,
             convert,
             keeps: level == Level::Top && self.spec.holds_state(name),
             none: table.none.iter().map(|value| value.get_ref().to_json()).collect(),

@@ -83,6 +83,10 @@ pub struct RuleTable {
     /// Entity and list (`product.variants`) that the value is the id of a part in; the canonical value is the part's key.
     #[schemars(with = "Option<String>")]
     pub part: Option<Spanned<String>>,
+    /// Expression on `row`: the system has taken up what it was sent and shows it once somebody there has finished it, as with a
+    /// credit note that is still a draft. While it gives `true`, the field is what it was known to be: no news, no difference.
+    #[schemars(with = "Option<String>")]
+    pub pending: Option<Spanned<String>>,
     /// Of a list that the target replaces as a whole: which of its items are not this field's.
     pub beside: Option<Beside>,
     /// Values that mean absent.

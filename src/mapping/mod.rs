@@ -58,6 +58,8 @@ pub struct Pulled {
     pub fields: Fields,
     pub refs: Vec<PulledRef>,
     pub parts: Children,
+    /// Fields of which what the system was sent waits there for somebody to finish it: what it shows of them says nothing.
+    pub pending: BTreeSet<String>,
 }
 
 /// What can be read of a row that cannot be read as a whole.

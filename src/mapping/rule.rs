@@ -31,6 +31,8 @@ pub(super) struct Rule {
     pub push: Option<Expr>,
     /// Whether the system can hold the value.
     pub holds: Option<Expr>,
+    /// Whether what the system was sent waits there for somebody to finish it.
+    pub pending: Option<Expr>,
     pub convert: Convert,
     /// Whether a word that its lookup does not know is kept as it is: a state, which is doubted then.
     pub keeps: bool,

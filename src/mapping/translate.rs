@@ -158,6 +158,19 @@ impl Mapping {
         &self.rules
     }
 
+    /// Fields whose new value waits at the system for somebody to finish it.
+    fn pending(&self, row: &Value, scope: &Scope<'_>) -> Result<BTreeSet<String>, Failure> {
+        let mut pending = BTreeSet::new();
+        for (rule, expr) in self.rules.iter().filter_map(|rule| Some((rule, rule.pending.as_ref()?))) {
+            let is_pending = expr.eval(&scope.child().with("row", row));
+            let is_pending = is_pending.map_err(|error| rejected(error.to_string()).with_field(rule.name.clone()))?;
+            if is_pending == Value::Bool(true) {
+                pending.insert(rule.name.clone());
+            }
+        }
+        Ok(pending)
+    }
+
     fn key_of(&self, row: &Value) -> Result<String, Failure> {
         let located = |message: String| rejected(message).with_field(self.spec.key.clone());
         let value = match &self.key {
@@ -217,7 +230,8 @@ impl Translate for Mapping {
         let mut pull = Pull { scope: &scope, refs: Vec::new(), parts: Children::new(), only: None };
         let mut fields = pull.fields(&self.rules, row, "")?;
         let found = pull.finish(&self.spec, &mut fields)?;
-        Ok(Pulled { key, fields, refs: found.refs, parts: found.parts })
+        let pending = self.pending(row, &scope)?;
+        Ok(Pulled { key, fields, refs: found.refs, parts: found.parts, pending })
     }
 
     fn named(&self, row: &Value) -> Option<BTreeSet<String>> {

@@ -422,20 +422,27 @@ impl Batch<'_> {
         if failure.class != Class::Rejected || task.write.op == Op::Delete || task.aside {
             return Ok(None);
         }
-        let now = |error: String| Verdict::Retry {
-            at: self.parts.env.now(),
-            burn: false,
-            intent: task.job.intent.clone(),
+        let intent = keep_intent(task, failure.class, self.parts.env.now());
+        let undone = intent.is_none();
+        let again = |at: DateTime<Utc>, burn: bool, error: String| Verdict::Retry {
+            at,
+            burn,
+            intent: intent.clone(),
             class: Class::Rejected.as_str().to_owned(),
             error,
         };
+        let now = |error: String| again(self.parts.env.now(), false, error);
         match contest(self, facts, task, failure, aside).await? {
             None => Ok(None),
+            Some(Contest::Gone) => {
+                let at = outcome::later(self.parts.env.now(), outcome::backoff(0, &self.parts.env));
+                Ok(Some(Delivered { undone, ..Delivered::new(&task.job, again(at, true, outcome::describe(failure))) }))
+            }
             Some(Contest::Wait(wait)) if wait.free => Ok(Some(Delivered::new(&task.job, now(wait.why)))),
             Some(Contest::Wait(wait)) => {
                 let (cause, error) = (wait.cause.clone(), wait.why.clone());
                 self.after.lock().unwrap_or_else(PoisonError::into_inner).waits.push(wait);
-                Ok(Some(Delivered::new(&task.job, Verdict::Parked { cause, error })))
+                Ok(Some(Delivered { undone, ..Delivered::new(&task.job, Verdict::Parked { cause, error }) }))
             }
             Some(Contest::Aside(step)) => {
                 let mut ended = Vec::new();

@@ -189,7 +189,7 @@ impl Reading<'_> {
             commit.cured.push(seen.id.clone());
             let before = known.remove(&seen.id);
             if let Some(before) = &before {
-                as_known(spec, &before.fields, &mut seen.object.fields);
+                as_known(spec, &before.fields, &mut seen.object);
             }
             // Read before our own last write was stored: what it shows may be older than what we know.
             if let Some(before) = before.as_ref().filter(|replica| replica.written > counter) {
@@ -389,9 +389,15 @@ fn last_of_each(rows: &[SourceRow]) -> (Vec<&SourceRow>, u64) {
     (kept, doubled)
 }
 
-/// Lists that a system shows in another order than they are known in are shown as they are known: their order means nothing.
-pub(super) fn as_known(spec: Option<&EntitySpec>, known: &Fields, shown: &mut Fields) {
-    for (field, now) in shown.iter_mut() {
+/// Lists that a system shows in another order than they are known in are shown as they are known: their order means nothing. So is
+/// what it has taken up and not finished yet.
+pub(super) fn as_known(spec: Option<&EntitySpec>, known: &Fields, shown: &mut Pulled) {
+    for field in &shown.pending {
+        if let Some(known) = known.get(field) {
+            shown.fields.insert(field.clone(), known.clone());
+        }
+    }
+    for (field, now) in shown.fields.iter_mut() {
         let Some(known) = known.get(field).filter(|known| *known != now) else { continue };
         if agree(spec.and_then(|spec| spec.fields.get(field)), &Shape::Whole, known, now) {
             now.clone_from(known);
@@ -600,11 +606,23 @@ mod tests {
         let entities = crate::model::Entities::builtin();
         let known =
             fields(&json!({"variants": [{"sku": "A"}, {"sku": "B"}], "tags": ["x", "y"], "options": ["c", "s"]}));
-        let mut shown =
+        let shown =
             fields(&json!({"variants": [{"sku": "B"}, {"sku": "A"}], "tags": ["y", "x"], "options": ["s", "c"]}));
+        let mut shown = Pulled { fields: shown, ..Pulled::default() };
         as_known(entities.get("product").map(|spec| &**spec), &known, &mut shown);
+        let shown = shown.fields;
         assert_eq!((&shown["variants"], &shown["tags"]), (&known["variants"], &known["tags"]));
         assert_eq!(shown["options"], json!(["s", "c"]), "which comes first is what the customer sees");
+    }
+
+    #[test]
+    fn what_waits_at_a_system_to_be_finished_is_what_it_was_sent_and_nothing_where_nothing_was() {
+        let known = fields(&json!({"closed": "refunded"}));
+        let shown = || Pulled { pending: BTreeSet::from(["closed".to_owned()]), ..Pulled::default() };
+        let (mut sent, mut never) = (shown(), shown());
+        as_known(None, &known, &mut sent);
+        as_known(None, &Fields::new(), &mut never);
+        assert_eq!((sent.fields, never.fields), (known, Fields::new()));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Flow, Routes, RunReport, Scope, brakes, cover,
     deliver::{self, Tally},
-    numbering, outcome,
+    flight, numbering, outcome,
     pass::{Share, after_others},
     pull::{self, Asked},
     term::leading,
@@ -393,6 +393,9 @@ impl Engine {
                 } else {
                     runs.extend(deliver::adopt(&self.parts, target, entity, cancel).await?);
                 }
+            }
+            if entity == flight::STOCK {
+                runs.extend(flight::before_first_reading(&self.parts, flow, cancel).await?);
             }
             if cancel.is_cancelled() {
                 break;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Flow,
+    Flow, RunReport, deliver,
     engine::Parts,
     lane,
     publish::{self, Less},
@@ -189,6 +189,27 @@ impl Known {
     fn note(self, system: &str) -> (String, Value) {
         (Self::name(system), serde_json::to_value(self).unwrap_or_default())
     }
+}
+
+/// Before a source's stock is read for the first time: which of the shops' orders their targets have had all along, so that they
+/// are not taken for orders in flight. What cannot be read now is in flight until the stock is read once more.
+pub(super) async fn before_first_reading(
+    parts: &Parts,
+    flow: &Flow,
+    cancel: &CancellationToken,
+) -> Result<Vec<RunReport>> {
+    let mut runs = Vec::new();
+    if Known::noted(parts, &flow.from).await?.is_some() {
+        return Ok(runs);
+    }
+    let shops: BTreeSet<&str> = flow.to.iter().flat_map(|target| parts.routes.sellers(flow, target)).collect();
+    for shop in shops {
+        for target in parts.routes.order_targets(shop) {
+            runs.extend(deliver::adopt(parts, target, ORDER, cancel).await?);
+        }
+        runs.push(pull::list(parts, shop, ORDER, RunKind::Delta, "before stock", cancel).await?);
+    }
+    Ok(runs)
 }
 
 /// A reading of stock, as evidence of what its source knew when it began.

@@ -163,7 +163,7 @@ fn close(
     children::told(answer.parts, &mut ids);
     if let Some(mut shown) = shown {
         guests::keep(batch.parts, batch.target, batch.entity, Some(&before), &mut shown.fields);
-        detect::as_known(batch.parts.entities.get(batch.entity).map(|spec| &**spec), &fields, &mut shown.fields);
+        detect::as_known(batch.parts.entities.get(batch.entity).map(|spec| &**spec), &fields, &mut shown);
         let assumed = Replica { fields, sent, ..placeholder(batch, &task, &id) };
         (fields, sent) = observe(Some(&assumed), shown.fields, told.mapping.reads(), &|_, _, _| true);
         if task.replica.is_some() || is_told(batch) {

@@ -24,6 +24,8 @@ pub(in crate::sync) enum Contest {
     Wait(Wait),
     /// Each waits for the other: this one is to give up first what it has, by this write.
     Aside(Box<Task>),
+    /// No object of ours has it by now. It may have been given up while the write was under way: one more try tells.
+    Gone,
 }
 
 /// Whose object has the value.
@@ -91,7 +93,10 @@ pub(in crate::sync) async fn contest(
         }
         wanted = next;
     }
-    let Some((holder, gives_up)) = first else { return Ok(None) };
+    let Some((holder, gives_up)) = first else {
+        let is_new = task.job.attempts == 0 || !aside.is_empty();
+        return Ok((!asked.is_empty() && is_new).then_some(Contest::Gone));
+    };
     if !circle.is_empty()
         && aside.is_disjoint(&visited)
         && let Some(task) = step_aside(batch, facts, task, spec, &circle).await?
