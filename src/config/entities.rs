@@ -23,6 +23,10 @@ pub struct EntitySection {
     pub states: Option<States>,
     /// Field that is true where the data of persons was erased: what is lacking then is kept elsewhere.
     pub erased: Option<String>,
+    /// Fields that qualify and are mostly the same for all objects: a system whose mapping does not speak of one takes those that
+    /// are like the first it was sent, and no others.
+    #[serde(default)]
+    pub alike: Vec<String>,
     pub fields: IndexMap<String, FieldSpec>,
 }
 
@@ -36,6 +40,7 @@ impl EntitySection {
             proof: self.proof.clone(),
             states: self.states.clone(),
             erased: self.erased.clone(),
+            alike: self.alike.clone(),
             fields: self.fields.clone(),
         }
     }

@@ -198,6 +198,9 @@ pub fn qualified(
                 (None, Some(held)) => {
                     format!("{target} holds {entity} of {field} {held} alone: those of {} with another wait", flow.from)
                 }
+                (_, None) if held.alike && held.place.is_none() => format!(
+                    "{target} has no place for {field} of {entity}: it takes those that are like the first it is sent, and no others"
+                ),
                 (_, None) => {
                     format!("{target} has no place for {field} of {entity}: those of {} that have one wait", flow.from)
                 }

@@ -29,6 +29,8 @@ pub struct Held {
     /// The only value it can have there, in canonical form.
     pub fixed: Option<Value>,
     pub qualifies: bool,
+    /// Whether it qualifies and is mostly the same for all objects.
+    pub alike: bool,
     /// Its value, or each item of it, is one of a table.
     pub looked_up: bool,
     /// Where the mapping says so; absent where it does not speak of the field.
@@ -50,6 +52,8 @@ pub struct Misfit {
     /// Why it cannot be held, in the mapping's own words.
     pub reason: Option<String>,
     pub qualifies: bool,
+    /// Whether the mapping does not speak of it, and what the first object says may count as what all say.
+    pub alike: bool,
     pub place: Option<Place>,
 }
 
@@ -58,6 +62,11 @@ impl Outline {
         let mut outline = Self::level(&spec.fields, rules, settings, true);
         if let Some(currency) = spec.money_currency.as_ref().and_then(|field| outline.0.get_mut(field)) {
             currency.qualifies = true;
+        }
+        for name in &spec.alike {
+            if let Some(held) = outline.0.get_mut(name) {
+                held.alike = true;
+            }
         }
         outline
     }
@@ -86,6 +95,7 @@ impl Outline {
                 carried: own || asked.contains(name),
                 fixed,
                 qualifies: spec.qualifies,
+                alike: false,
                 looked_up: rule.is_some_and(is_looked_up),
                 place: rule.map(|rule| rule.place.clone()),
                 members,
@@ -134,6 +144,7 @@ impl Outline {
                     held: known.and_then(shown),
                     reason,
                     qualifies: held.qualifies,
+                    alike: held.alike && held.place.is_none(),
                     place: held.place.clone(),
                 });
                 continue;

@@ -124,6 +124,10 @@ pub struct EntitySpec {
     /// Field that is true where the data of persons was erased: what is lacking then is kept elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub erased: Option<String>,
+    /// Fields that qualify and are mostly the same for all objects of a company, as the currency of its orders: a system whose
+    /// mapping does not speak of one takes those that are like the first it was sent, and no others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alike: Vec<String>,
     pub fields: IndexMap<String, FieldSpec>,
 }
 
@@ -165,6 +169,9 @@ impl EntitySpec {
             self.erased.as_ref().filter(|field| self.fields.get(*field).is_none_or(|field| field.kind != Kind::Boolean))
         {
             problems.push(format!("`erased` names `{field}`, which is not a field of kind boolean"));
+        }
+        for name in self.alike.iter().filter(|name| !self.qualifies(name)) {
+            problems.push(format!("`alike` names `{name}`, which is not a field that qualifies"));
         }
         for (name, field) in &self.fields {
             field.problems(name, &mut problems);

@@ -20,11 +20,12 @@ use crate::{
     mapping::Fields,
     model::decimal,
     port::Facts,
-    store::{Job, JobFilter, NewJob, RecordId, Replica, Result, RunKind, Verdict},
+    store::{ChangeOp, Job, JobFilter, NewJob, RecordId, Replica, Result, RunKind, Verdict},
 };
 
 pub(super) const STOCK: &str = "stock";
 pub(super) const ORDER: &str = "order";
+const LINES: &str = "lines";
 
 impl Parts {
     /// A source's stock as a flow's targets are to show it.
@@ -63,15 +64,16 @@ impl Ledger {
     pub(super) async fn of(parts: &Parts, target: &str) -> Result<Option<Self>> {
         let mut ledger = Self::default();
         for flow in parts.routes.minding(target) {
-            let since = Known::noted(parts, &flow.from).await?.map(|known| known.since);
+            let known = Known::noted(parts, &flow.from).await?;
+            let since = known.map(|known| known.since);
             let sold = ledger.flows.entry(flow.name.clone()).or_default();
             for shop in parts.routes.sellers(flow, target) {
                 let mut orders: BTreeMap<RecordId, Quantities> = BTreeMap::new();
                 for to in parts.routes.order_targets(shop) {
                     let found = parts.store.in_flight(ORDER, shop, to, since).await?;
-                    let known = taken_off(parts, to, since, &found).await?;
+                    let off = taken_off(parts, to, known, &found).await?;
                     for order in found.iter().filter(|order| holds_goods(parts, &order.fields)) {
-                        let left = less(quantities(&order.fields), known.get(&order.record));
+                        let left = less(quantities(&order.fields), off.get(&order.record));
                         add_most(orders.entry(order.record).or_default(), left);
                     }
                 }
@@ -112,22 +114,49 @@ fn holds_goods(parts: &Parts, order: &Fields) -> bool {
 async fn taken_off(
     parts: &Parts,
     target: &str,
-    since: Option<i64>,
+    known: Option<Known>,
     orders: &[Replica],
 ) -> Result<BTreeMap<RecordId, Quantities>> {
-    let Some(since) = since else { return Ok(BTreeMap::new()) };
+    let Some(known) = known else { return Ok(BTreeMap::new()) };
     let records: Vec<RecordId> = orders.iter().map(|order| order.record).collect();
-    // One that only a listing or a lookup has shown may have arrived there after that reading.
-    let is_read = |written: i64| (1..=since).contains(&written);
-    let there = parts.store.replicas_of(&records).await?.into_iter();
-    let there = there.filter(|order| order.system == target && order.gone_at.is_none() && is_read(order.written));
-    Ok(there.map(|order| (order.record, quantities(&order.fields))).collect())
+    let mut there = parts.store.replicas_of(&records).await?;
+    there.retain(|order| order.system == target && order.gone_at.is_none());
+    let is_read = |order: &Replica| (1..=known.since).contains(&order.written);
+    let older = there.iter().filter(|order| order.record <= known.first && !is_read(order)).map(|order| order.record);
+    let own = not_ours(parts, target, older.collect()).await?;
+    // One that only a listing or a lookup has shown since the first reading may have arrived there after the last.
+    there.retain(|order| is_read(order) || own.contains(&order.record));
+    let shows_lines = parts.mapping(target, ORDER).is_some_and(|mapping| mapping.reads().contains(LINES));
+    let sold: BTreeMap<RecordId, &Fields> = orders.iter().map(|order| (order.record, &order.fields)).collect();
+    let taken = there.iter().filter_map(|order| {
+        // What was there before us and shows no lines has those of the shop.
+        let is_blank = !shows_lines && !is_read(order);
+        Some((order.record, quantities(if is_blank { sold.get(&order.record)? } else { &order.fields })))
+    });
+    Ok(taken.collect())
+}
+
+/// Those of a target's orders that we have neither made there nor given other lines.
+async fn not_ours(parts: &Parts, target: &str, orders: BTreeSet<RecordId>) -> Result<BTreeSet<RecordId>> {
+    if orders.is_empty() {
+        return Ok(orders);
+    }
+    let records: Vec<RecordId> = orders.iter().copied().collect();
+    let mut own = orders;
+    for change in parts.store.history(&records).await? {
+        let had_lines = change.fields.get(LINES).is_some_and(|lines| !lines[0].is_null());
+        let is_ours = change.op == ChangeOp::Create || had_lines;
+        if change.system == target && change.cause.starts_with("job") && is_ours {
+            own.remove(&change.record);
+        }
+    }
+    Ok(own)
 }
 
 /// What an order sells, by SKU. A line that gives something back is no reason to offer more before the source says so.
 fn quantities(order: &Fields) -> Quantities {
     let mut quantities = Quantities::new();
-    for line in order.get("lines").and_then(Value::as_array).into_iter().flatten() {
+    for line in order.get(LINES).and_then(Value::as_array).into_iter().flatten() {
         let sku = line.get("sku").and_then(Value::as_str);
         let sold = line.get("quantity").and_then(Value::as_str).and_then(decimal::parse);
         if let (Some(sku), Some(sold)) = (sku, sold.filter(|sold| *sold > Decimal::ZERO)) {
@@ -163,7 +192,7 @@ fn less(mut sold: Quantities, known: Option<&Quantities>) -> Quantities {
 
 /// Articles that an order names.
 pub(super) fn articles(order: &Fields) -> BTreeSet<String> {
-    let lines = order.get("lines").and_then(Value::as_array).into_iter().flatten();
+    let lines = order.get(LINES).and_then(Value::as_array).into_iter().flatten();
     lines.filter_map(|line| line.get("sku")?.as_str()).map(str::to_owned).collect()
 }
 
@@ -174,6 +203,9 @@ struct Known {
     since: i64,
     /// When the last listing began, whatever it gave.
     listed: i64,
+    /// The newest record when the first listing began: what a target has of an older one without our doing it has had all along.
+    #[serde(default)]
+    first: RecordId,
 }
 
 impl Known {
@@ -203,10 +235,11 @@ pub(super) async fn before_first_reading(
         return Ok(runs);
     }
     let shops: BTreeSet<&str> = flow.to.iter().flat_map(|target| parts.routes.sellers(flow, target)).collect();
+    let targets: BTreeSet<&str> = shops.iter().flat_map(|shop| parts.routes.order_targets(shop)).collect();
+    for target in targets {
+        runs.extend(deliver::adopt(parts, target, ORDER, cancel).await?);
+    }
     for shop in shops {
-        for target in parts.routes.order_targets(shop) {
-            runs.extend(deliver::adopt(parts, target, ORDER, cancel).await?);
-        }
         runs.push(pull::list(parts, shop, ORDER, RunKind::Delta, "before stock", cancel).await?);
     }
     Ok(runs)
@@ -232,7 +265,7 @@ impl Evidence {
             Some(known) => known,
             // Before the first reading there is no figure that could be too old.
             None => {
-                let known = Known { since: began, listed: began };
+                let known = Known { since: began, listed: began, first: parts.store.newest().await? };
                 let (name, value) = known.note(system);
                 parts.store.note(&name, &value).await?;
                 known
@@ -249,7 +282,7 @@ impl Evidence {
             false if facts.incremental || gave => self.began,
             _ => self.before.since,
         };
-        Known { since: proven.max(self.before.since), listed: self.began }.note(&self.system)
+        Known { since: proven.max(self.before.since), listed: self.began, ..self.before }.note(&self.system)
     }
 }
 

@@ -1,14 +1,52 @@
 //! A target is told of an object only where it can tell it from others: a price of another list, currency or day than the
 //! target has a place for waits, whatever its amount.
 
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
 use super::engine::Parts;
 use crate::{
     failure::{Cause, Class, Failure},
     mapping::{Fields, Misfit, Translate},
     model::Kind,
-    store::Replica,
+    store::{Replica, Result as StoreResult},
     sync::{Flow, SHARED},
 };
+
+/// What all objects of an entity at a target are taken to have in common, field to value: its mapping has no place for it, and the
+/// first that was sent there said so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Alike(BTreeMap<String, String>);
+
+impl Alike {
+    fn note(target: &str, entity: &str) -> String {
+        format!("alike:{target}/{entity}")
+    }
+
+    pub(super) async fn of(parts: &Parts, target: &str, entity: &str) -> StoreResult<Self> {
+        if parts.entities.get(entity).is_none_or(|spec| spec.alike.is_empty()) {
+            return Ok(Self::default());
+        }
+        let noted = parts.store.noted(&Self::note(target, entity)).await?;
+        Ok(Self(noted.and_then(|noted| serde_json::from_value(noted).ok()).unwrap_or_default()))
+    }
+
+    pub(super) async fn keep(&self, parts: &Parts, target: &str, entity: &str) -> StoreResult<()> {
+        parts.store.note(&Self::note(target, entity), &json!(self.0)).await
+    }
+
+    /// Whether an object may go though the target has no place for something: it is the first, or says what the first said.
+    fn admits(&mut self, misfit: &mut Misfit) -> bool {
+        let Some(value) = misfit.value.as_ref().filter(|_| misfit.alike) else { return false };
+        let first = self.0.entry(misfit.path.clone()).or_insert_with(|| value.clone());
+        if first == value {
+            return true;
+        }
+        misfit.held = Some(first.clone());
+        false
+    }
+}
 
 /// Refuses to write an object whose qualifying fields, as the sources say them, the target has no place for. A flow that only
 /// brings back fields which say nothing of amounts is not asked.
@@ -21,6 +59,7 @@ pub(super) fn qualify(
     at: (&str, &str),
     replicas: &[Replica],
     here: Option<&Replica>,
+    alike: &mut Alike,
 ) -> Result<(), Failure> {
     let (entity, target) = at;
     for flow in parts.routes.to(target, entity) {
@@ -33,9 +72,13 @@ pub(super) fn qualify(
         let said: Fields = (source.fields.iter().filter(|(field, _)| reads.contains(*field)))
             .map(|(field, value)| (field.clone(), value.clone()))
             .collect();
-        if let Some(misfit) = mapping.misfits(&said, here.map(|here| &here.fields)).into_iter().next() {
+        let misfits = mapping.misfits(&said, here.map(|here| &here.fields));
+        // What is refused for another reason is not the first of anything.
+        let mut like = alike.clone();
+        if let Some(misfit) = misfits.into_iter().find_map(|mut misfit| (!like.admits(&mut misfit)).then_some(misfit)) {
             return Err(refusal(entity, target, &flow.from, misfit));
         }
+        *alike = like;
     }
     Ok(())
 }
@@ -58,7 +101,7 @@ fn decides(parts: &Parts, flow: &Flow, entity: &str, target: &str, is_new: bool)
 }
 
 fn refusal(entity: &str, target: &str, source: &str, misfit: Misfit) -> Failure {
-    let Misfit { path, value, held, reason, qualifies, place } = misfit;
+    let Misfit { path, value, held, reason, qualifies, alike: is_alike, place } = misfit;
     if !qualifies {
         let said = value.as_ref().map(|value| format!(" {value}")).unwrap_or_default();
         let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
@@ -70,6 +113,9 @@ fn refusal(entity: &str, target: &str, source: &str, misfit: Misfit) -> Failure 
     let there = match (&held, &place) {
         _ if reason.is_some() => format!("{target} cannot hold that: {}", reason.unwrap_or_default()),
         (Some(held), Some(place)) => format!("{target} holds `{held}` alone ({place})"),
+        (Some(held), None) if is_alike => {
+            format!("the mapping of {target} has no place for it: what it was sent until now has `{held}`")
+        }
         (Some(held), None) => format!("{target} holds `{held}`"),
         (None, Some(place)) => format!("{target} cannot hold that ({place})"),
         (None, None) => format!("the mapping of {target} has no place for it"),

@@ -94,8 +94,9 @@ pub(in crate::sync) async fn contest(
         wanted = next;
     }
     let Some((holder, gives_up)) = first else {
-        let is_new = task.job.attempts == 0 || !aside.is_empty();
-        return Ok((!asked.is_empty() && is_new).then_some(Contest::Gone));
+        // A key is nobody else's: whatever a create is refused for, it has one.
+        let may_be_taken = asked.iter().any(|(name, _)| *name != spec.key);
+        return Ok((may_be_taken && (task.job.attempts == 0 || !aside.is_empty())).then_some(Contest::Gone));
     };
     if !circle.is_empty()
         && aside.is_disjoint(&visited)

@@ -31,6 +31,7 @@ use super::{
     learn::Standing,
     outcome::{self, Tried},
     publish,
+    qualify::Alike,
 };
 use crate::{
     failure::{Cause, Class, Failure},
@@ -81,6 +82,8 @@ pub(super) struct Prepared {
     pub(super) settled: Vec<Delivered>,
     /// By job: what is kept back of its article from now on, where that is not what was.
     pub(super) kept: BTreeMap<i64, (i64, Decimal)>,
+    /// What all objects that go there have in common.
+    alike: Alike,
 }
 
 /// A job with all that is known of its record.
@@ -170,6 +173,8 @@ pub(super) async fn prepare(
     let adopted = deliver::is_adopted(batch.parts, batch.target, batch.entity).await?;
 
     prepared.kept = jobs.iter().filter_map(|job| Some((job.id, loaded.kept(job.record)?))).collect();
+    let alike = Alike::of(batch.parts, batch.target, batch.entity).await?;
+    prepared.alike = alike.clone();
     let mut known = Vec::new();
     let mut newcomers = false;
     for job in jobs {
@@ -183,6 +188,9 @@ pub(super) async fn prepare(
             newcomers |= one.op == Op::Create;
             known.push(one);
         }
+    }
+    if prepared.alike != alike {
+        prepared.alike.keep(batch.parts, batch.target, batch.entity).await?;
     }
     if newcomers && !adopted {
         known = once_adopted(batch, known, &mut prepared, stop).await?;
@@ -228,7 +236,8 @@ async fn once_adopted(
 pub(super) async fn outlook(batch: &Batch<'_>, facts: &Facts, jobs: Vec<Job>) -> Result<Vec<Known>> {
     let Some(mapping) = batch.parts.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
     let loaded = Box::pin(Loaded::of(batch, facts, &jobs)).await?;
-    let mut unused = Prepared::default();
+    let alike = Alike::of(batch.parts, batch.target, batch.entity).await?;
+    let mut unused = Prepared { alike, ..Prepared::default() };
     Ok(jobs.into_iter().filter_map(|job| decide(batch, facts, mapping.as_ref(), job, &loaded, &mut unused)).collect())
 }
 

@@ -67,26 +67,42 @@ async fn a_price_of_another_list_waits_and_never_becomes_everybodys() {
     assert!(error.contains("`trade`") && error.contains("`retail`") && error.contains("m.toml:"), "{error}");
 }
 
+/// An ERP's orders without a word of their currency, nor of their tax.
+const BLIND: &str = "number = 'number'\nstatus = 'status'\nlines = 'lines'\ntotals = 'totals'\n";
+
+fn order_in(currency: &str, number: &str) -> Value {
+    json!({"number": number, "status": "paid", "currency": currency, "tax_included": false,
+        "lines": [{"line": "1", "sku": "H-1", "quantity": "1", "unit_price": "100", "total": "100"}],
+        "totals": {"gross": "100"}})
+}
+
 #[tokio::test]
-async fn a_currency_that_the_target_does_not_hold_keeps_price_and_order_away_until_it_is_mapped() {
-    const BLIND: &str =
-        "number = 'number'\nstatus = 'status'\ntax_included = { value = false }\nlines = 'lines'\ntotals = 'totals'\n";
-    let stage = Stage::new(vec![prices(None), flow("sales", "shop", "erp", &["order"])]).await;
-    stage.shop.put(
-        "order",
-        "7",
-        &json!({"number": "1001", "status": "paid", "currency": "USD", "tax_included": false,
-            "lines": [{"line": "1", "sku": "H-1", "quantity": "1", "unit_price": "100", "total": "100"}],
-            "totals": {"gross": "100"}}),
-    );
+async fn an_erp_that_knows_no_currency_takes_orders_of_one_and_others_wait_until_it_is_mapped() {
+    let stage = Stage::new(vec![flow("sales", "shop", "erp", &["order"])]).await;
+    stage.shop.put("order", "7", &order_in("EUR", "1001"));
+    assert!(stage.taking("erp", "order", BLIND).await.is_clean(), "its books are in one currency");
+    stage.shop.put("order", "8", &order_in("USD", "1002"));
+    stage.shop.put("order", "9", &order_in("EUR", "1003"));
     let summary = stage.taking("erp", "order", BLIND).await;
-    assert_eq!(summary.delivered.parked, 1, "{summary:?}");
-    assert!(stage.erp.rows("order").is_empty(), "it is no sale of 100 euros");
-    assert_eq!(stage.waiting().await[0].1.as_deref(), Some("qualifies:order.currency=USD"));
+    assert_eq!((summary.delivered.written, summary.delivered.parked), (1, 1), "{summary:?}");
+    assert_eq!(stage.erp.rows("order").len(), 2, "100 dollars are no sale of 100 euros");
+    let (state, cause, error) = stage.waiting().await.remove(0);
+    assert_eq!((state, cause.as_deref()), (JobState::Parked, Some("qualifies:order.currency=USD")));
+    assert!(error.contains("`USD`") && error.contains("`EUR`"), "{error}");
     // A mapping that has a place for it releases it with the configuration.
     let carrying = format!("{BLIND}currency = 'currency'\n");
     assert!(stage.taking("erp", "order", &carrying).await.is_clean());
-    assert_eq!(stage.erp.rows("order")[0]["currency"], "USD");
+    assert!(stage.erp.rows("order").iter().any(|order| order["currency"] == "USD"));
+}
+
+#[tokio::test]
+async fn a_currency_that_a_target_holds_alone_keeps_orders_of_others_away_from_the_first_on() {
+    let stage = Stage::new(vec![flow("sales", "shop", "erp", &["order"])]).await;
+    stage.shop.put("order", "7", &order_in("USD", "1001"));
+    let fixed = format!("{BLIND}currency = {{ value = 'EUR' }}\n");
+    assert_eq!(stage.taking("erp", "order", &fixed).await.delivered.parked, 1);
+    assert!(stage.erp.rows("order").is_empty());
+    assert_eq!(stage.waiting().await[0].1.as_deref(), Some("qualifies:order.currency=USD"));
 }
 
 #[tokio::test]

@@ -121,6 +121,24 @@ async fn an_order_that_the_erp_has_already_is_not_taken_off_again_while_somethin
 }
 
 #[tokio::test]
+async fn a_new_state_beside_systems_that_agree_takes_off_no_order_that_the_erp_has_already() {
+    let mut flows = both_ways(StockRule::default());
+    flows.reverse();
+    let stage = Stage::with(FakeSystem::new("erp"), FakeSystem::new("shop"), flows).await;
+    stage.count("A", "6");
+    stage.shop.put("stock", "1", &json!({"sku": "A", "quantity": "6"}));
+    stage.erp.put("order", "77", &order("1001", "paid", &[("A", "2")]));
+    stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
+    let summary = stage.once().await;
+    assert!(summary.is_clean(), "{summary:?}");
+    assert_eq!((stage.offered("A"), stage.shop.written(), stage.erp.written()), (json!("6"), 0, 0));
+    stage.shop.put("order", "2", &order("1002", "paid", &[("A", "1")]));
+    stage.read("shop", "order").await;
+    stage.publish("A").await;
+    assert_eq!(stage.offered("A"), "5", "one that the ERP has not is taken off");
+}
+
+#[tokio::test]
 async fn the_figure_is_given_back_though_it_is_the_one_the_shop_was_sent_last() {
     let stage = Stage::selling(StockRule::default()).await;
     stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
