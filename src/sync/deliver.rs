@@ -317,8 +317,8 @@ impl Batch<'_> {
         if kept.is_empty() { Ok(()) } else { self.parts.store.hold(self.target, &kept).await }
     }
 
-    /// Intent before effect: stored for every create, so that a lost answer leads to a lookup and never to a second one; and for
-    /// every update of shared fields, so that what the target shows of it is not taken for somebody's edit.
+    /// Intent before effect: stored for every create and every update that makes children, so that a lost answer leads to a lookup
+    /// and never to a second one; and for every update of shared fields, so that what the target shows of it is not taken for somebody's edit.
     async fn intend(&self, tasks: Vec<Task>) -> Result<BTreeMap<i64, Task>, StoreError> {
         let now = self.parts.env.now();
         let shared = self.parts.routes.shared(self.entity).filter(|_| learn::is_told(self));

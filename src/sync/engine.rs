@@ -29,7 +29,7 @@ use crate::{
     mapping::{Fields, Outline, Translate},
     model::{Alteration, Entities, FieldSpec},
     port::System,
-    store::{JobFilter, JobState, NewJob, RunKind, SharedStore, Standing, StoreError},
+    store::{JobFilter, JobState, NewJob, Rejection, RunKind, SharedStore, Standing, StoreError},
 };
 
 /// Clocks of several machines may differ by so much without anybody having set one.
@@ -313,21 +313,48 @@ impl Engine {
         const LOOKUP: &str = "lookup:";
         const CURED: [&str; 10] =
             [LOOKUP, "proof:", "qualifies:", "holds:", "differs:", "review:", "acceptance:", "article:", UNREAD, FUSE];
+        self.read_what_is_waited_for(cancel).await?;
+        self.look_anew(&CURED).await?;
+        self.read_again("rows that lacked a lookup", cancel, |_, _, row| {
+            row.cause.as_deref().is_some_and(|cause| cause.starts_with(LOOKUP))
+        })
+        .await
+    }
+
+    /// Rows of targets that could not be read, and that creations there wait for: no delta tells when they are mended.
+    async fn read_what_is_waited_for(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
+        let is_waiting = |cause: &Option<String>| cause.as_deref().is_some_and(|cause| cause.starts_with(UNREAD));
+        let backlog = self.parts.store.backlog().await?.into_iter().filter(|backlog| is_waiting(&backlog.cause));
+        let waited: BTreeSet<(String, String)> = backlog.map(|backlog| (backlog.target, backlog.entity)).collect();
+        if waited.is_empty() {
+            return Ok(());
+        }
+        let is_waited_for = |system: &str, entity: &str, _: &Rejection| {
+            waited.contains(&(system.to_owned(), entity.to_owned()))
+        };
+        self.read_again("rows that creations wait for", cancel, is_waited_for).await
+    }
+
+    /// Reads rows once more that could not be read, by their ids where the system can.
+    async fn read_again(
+        &self,
+        trigger: &str,
+        cancel: &CancellationToken,
+        is_meant: impl Fn(&str, &str, &Rejection) -> bool,
+    ) -> Result<(), StoreError> {
         const ROWS: u32 = 10_000;
         let parts = &self.parts;
-        self.look_anew(&CURED).await?;
         let mut rows: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
         for (system, entity, rejection) in parts.store.rejections(None, ROWS).await? {
-            if let (Some(id), true) = (rejection.id, rejection.cause.is_some_and(|cause| cause.starts_with(LOOKUP))) {
+            if let (true, Some(id)) = (is_meant(&system, &entity, &rejection), rejection.id) {
                 rows.entry((system, entity)).or_default().push(id);
             }
         }
         for ((system, entity), ids) in rows {
             if parts.facts(&system, &entity).is_some_and(|facts| facts.read) {
-                pull::refresh(parts, &system, &entity, &ids, "rows that lacked a lookup", Asked::ByItself, cancel)
-                    .await?;
+                pull::refresh(parts, &system, &entity, &ids, trigger, Asked::ByItself, cancel).await?;
             } else if parts.can_list(&system, &entity) {
-                pull::pull(parts, &system, &entity, RunKind::Full, "rows that lacked a lookup", cancel).await?;
+                pull::pull(parts, &system, &entity, RunKind::Full, trigger, cancel).await?;
             }
         }
         Ok(())
@@ -678,6 +705,7 @@ impl Engine {
             }
             self.pause(Duration::from_secs(3600), shutdown).await;
             // An hour is what a fuse looks back on.
+            self.read_what_is_waited_for(shutdown).await?;
             self.look_anew(&[FUSE, UNREAD]).await?;
         }
         Ok(())

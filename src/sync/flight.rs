@@ -64,13 +64,13 @@ impl Ledger {
     pub(super) async fn of(parts: &Parts, target: &str) -> Result<Option<Self>> {
         let mut ledger = Self::default();
         for flow in parts.routes.minding(target) {
-            let known = Known::noted(parts, &flow.from).await?;
-            let since = known.map(|known| known.since);
             let sold = ledger.flows.entry(flow.name.clone()).or_default();
+            // Before the first reading there is no figure that anything could be taken off.
+            let Some(known) = Known::noted(parts, &flow.from).await? else { continue };
             for shop in parts.routes.sellers(flow, target) {
                 let mut orders: BTreeMap<RecordId, Quantities> = BTreeMap::new();
                 for to in parts.routes.order_targets(shop) {
-                    let found = parts.store.in_flight(ORDER, shop, to, since).await?;
+                    let found = parts.store.in_flight(ORDER, shop, to, Some(known.since)).await?;
                     let off = taken_off(parts, to, known, &found).await?;
                     for order in found.iter().filter(|order| holds_goods(parts, &order.fields)) {
                         let left = less(quantities(&order.fields), off.get(&order.record));
@@ -114,10 +114,9 @@ fn holds_goods(parts: &Parts, order: &Fields) -> bool {
 async fn taken_off(
     parts: &Parts,
     target: &str,
-    known: Option<Known>,
+    known: Known,
     orders: &[Replica],
 ) -> Result<BTreeMap<RecordId, Quantities>> {
-    let Some(known) = known else { return Ok(BTreeMap::new()) };
     let records: Vec<RecordId> = orders.iter().map(|order| order.record).collect();
     let mut there = parts.store.replicas_of(&records).await?;
     there.retain(|order| order.system == target && order.gone_at.is_none());

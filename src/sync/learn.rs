@@ -242,7 +242,7 @@ fn recounted(
     changed.filter(is_recounted).cloned().collect()
 }
 
-/// What is to be stored before a write is sent: of a create, and of an update of `shared` fields. A create whose object is there
+/// What is to be stored before a write is sent: of a create, and of an update of `shared` fields or one that makes children. A create whose object is there
 /// already, of which steps are left, has told what it told.
 pub(super) fn intent(
     task: &Task,
@@ -260,7 +260,7 @@ pub(super) fn intent(
             let all = || task.wanted.iter().map(|(field, value)| (field.clone(), canonical::print(value))).collect();
             begun.map_or_else(all, |intent| intent.told.clone())
         }
-        Op::Update if !shared.is_empty() => BTreeMap::new(),
+        Op::Update if !shared.is_empty() || task.adds => BTreeMap::new(),
         _ => return None,
     };
     // Whatever its earlier attempts made was seen, if at all, after the first of them.

@@ -512,6 +512,11 @@ impl<'a> Life<'a> {
                 if self.wire.with("erp", |model| model.products.len()) == 1 {
                     return;
                 }
+                // What was never seen there is the shop's own.
+                let sku = self.wire.with("erp", |model| model.products[&id].sku.clone());
+                if self.trade.setting == Setting::Adopted && !self.wire.has_shown(&sku) {
+                    return;
+                }
                 let now = self.clock.truth();
                 let sku = self.wire.with("erp", |model| {
                     let product = model.products.remove(&id).unwrap();

@@ -311,7 +311,7 @@ impl Model {
             "/customers" => Self::page(
                 &self.customers,
                 call,
-                |_, customer| is_since(customer.updated) && call.asks("email", &customer.email),
+                |id, customer| is_since(customer.updated) && call.asks("email", &customer.email) && named(id),
                 |id, customer| show_customer(self, id, customer),
             ),
             "/orders" => Self::page(

@@ -126,6 +126,11 @@ impl Wire {
         self.state.lock().unwrap().trace.len()
     }
 
+    /// Whether whoever reads the ERP's stock was ever shown an article.
+    pub fn has_shown(&self, sku: &str) -> bool {
+        self.state.lock().unwrap().witness.has_shown(sku)
+    }
+
     pub fn uncaused(&self) -> Vec<String> {
         self.state.lock().unwrap().witness.wrong.clone()
     }
@@ -222,7 +227,8 @@ fn about(query: &BTreeMap<String, String>, body: &Value) -> String {
     let items = ["create", "update", "items"].iter().filter_map(|name| body[name].as_array()).flatten();
     for item in items.chain(std::iter::once(body)) {
         let name = ["sku", "id", "number", "email"].iter().find_map(|name| item.get(*name));
-        words.extend(name.map(|name| name.to_string().trim_matches('"').to_owned()));
+        let stock = item.get("stock").map(|stock| format!("={stock}")).unwrap_or_default();
+        words.extend(name.map(|name| format!("{}{stock}", name.to_string().trim_matches('"'))));
     }
     words.join(" ")
 }

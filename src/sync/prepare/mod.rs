@@ -61,6 +61,8 @@ pub(super) struct Task {
     pub(super) standing: Standing,
     /// Whether it only makes the object give up what another is to have.
     pub(super) aside: bool,
+    /// Whether an update makes children that the target has not: sent twice it would make them twice.
+    pub(super) adds: bool,
     /// What the object shows that a lookup found, of which steps are left to do.
     pub(super) shown: Option<Fields>,
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Known, Prepared, Task, settle};
+use super::{Known, Prepared, Task, is_untold, settle};
 use crate::{
+    failure::{Class, Failure},
     mapping::{Externals, Fields, Needs, Translate},
     port::{Facts, Op, Write},
     store::Result,
@@ -63,6 +64,20 @@ pub(super) async fn push(
                 continue;
             }
         };
+        let is_new = |(list, key): &(String, String)| {
+            let name = list.rsplit('.').next().unwrap_or(list);
+            one.changed.contains(name) && !externals.own.contains_key(&(list.clone(), key.clone()))
+        };
+        let adds = one.op == Op::Update && mapping.needs(&fields).own.iter().any(is_new);
+        if adds && !facts.read && is_untold(&one.job) {
+            let text = format!(
+                "an update that adds to this {} had no answer, and the adapter of {} cannot read it; check there, then retry or \
+                 discard",
+                batch.entity, batch.target
+            );
+            settle(prepared, batch, &one.job, &Failure::new(Class::Rejected, text));
+            continue;
+        }
         let done = one
             .job
             .intent
@@ -99,6 +114,7 @@ pub(super) async fn push(
             news: one.news,
             standing: one.standing,
             aside: false,
+            adds,
             shown: one.shown,
         });
     }
