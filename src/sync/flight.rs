@@ -20,7 +20,7 @@ use crate::{
     mapping::Fields,
     model::decimal,
     port::Facts,
-    store::{ChangeOp, Job, JobFilter, NewJob, RecordId, Replica, Result, RunKind, Verdict},
+    store::{ChangeOp, Job, JobFilter, JobState, NewJob, RecordId, Replica, Result, RunKind, Verdict},
 };
 
 pub(super) const STOCK: &str = "stock";
@@ -71,7 +71,7 @@ impl Ledger {
                 let mut orders: BTreeMap<RecordId, Quantities> = BTreeMap::new();
                 for to in parts.routes.order_targets(shop) {
                     let found = parts.store.in_flight(ORDER, shop, to, Some(known.since)).await?;
-                    let off = taken_off(parts, to, known, &found).await?;
+                    let off = taken_off(parts, to, &known, &found).await?;
                     for order in found.iter().filter(|order| holds_goods(parts, &order.fields)) {
                         let left = less(quantities(&order.fields), off.get(&order.record));
                         add_most(orders.entry(order.record).or_default(), left);
@@ -114,15 +114,16 @@ fn holds_goods(parts: &Parts, order: &Fields) -> bool {
 async fn taken_off(
     parts: &Parts,
     target: &str,
-    known: Known,
+    known: &Known,
     orders: &[Replica],
 ) -> Result<BTreeMap<RecordId, Quantities>> {
     let records: Vec<RecordId> = orders.iter().map(|order| order.record).collect();
     let mut there = parts.store.replicas_of(&records).await?;
     there.retain(|order| order.system == target && order.gone_at.is_none());
     let is_read = |order: &Replica| (1..=known.since).contains(&order.written);
-    let older = there.iter().filter(|order| order.record <= known.first && !is_read(order)).map(|order| order.record);
-    let own = not_ours(parts, target, older.collect()).await?;
+    let had = known.had.get(target);
+    let older = there.iter().filter(|order| had.is_some_and(|had| had.contains(&order.record)) && !is_read(order));
+    let own = not_ours(parts, target, older.map(|order| order.record).collect()).await?;
     // One that only a listing or a lookup has shown since the first reading may have arrived there after the last.
     there.retain(|order| is_read(order) || own.contains(&order.record));
     let shows_lines = parts.mapping(target, ORDER).is_some_and(|mapping| mapping.reads().contains(LINES));
@@ -196,15 +197,15 @@ pub(super) fn articles(order: &Fields) -> BTreeSet<String> {
 }
 
 /// Up to where the figures of a source are known to tell of the orders that arrived, on the store's counter.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Known {
     /// Of deliveries up to this number.
     since: i64,
     /// When the last listing began, whatever it gave.
     listed: i64,
-    /// The newest record when the first listing began: what a target has of an older one without our doing it has had all along.
+    /// By target: orders in flight that were there, and not by our doing, when the first listing began.
     #[serde(default)]
-    first: RecordId,
+    had: BTreeMap<String, BTreeSet<RecordId>>,
 }
 
 impl Known {
@@ -217,7 +218,7 @@ impl Known {
         Ok(noted.and_then(|noted| serde_json::from_value(noted).ok()))
     }
 
-    fn note(self, system: &str) -> (String, Value) {
+    fn note(&self, system: &str) -> (String, Value) {
         (Self::name(system), serde_json::to_value(self).unwrap_or_default())
     }
 }
@@ -244,6 +245,29 @@ pub(super) async fn before_first_reading(
     Ok(runs)
 }
 
+/// By target: orders for whose delivery there is a job, and which the target has though nothing was sent yet.
+async fn had_before(parts: &Parts, source: &str) -> Result<BTreeMap<String, BTreeSet<RecordId>>> {
+    let minded = parts.routes.minded_by(source);
+    let shops: BTreeSet<&str> = minded.iter().flat_map(|target| parts.routes.sellers_at(target)).collect();
+    let targets: BTreeSet<&str> = shops.iter().flat_map(|shop| parts.routes.order_targets(shop)).collect();
+    let mut had = BTreeMap::new();
+    for target in targets {
+        let filter =
+            JobFilter { target: Some(target.to_owned()), entity: Some(ORDER.to_owned()), ..JobFilter::default() };
+        let jobs = parts.store.jobs(&filter).await?;
+        // A listing may have shown what a delivery is just making; that has stored its intent.
+        let unsent = |job: &&Job| job.intent.is_none() && job.state != JobState::Done;
+        let records: Vec<RecordId> = jobs.iter().filter(unsent).map(|job| job.record).collect();
+        let there = parts.store.replicas_of(&records).await?.into_iter();
+        let there = there.filter(|order| order.system == target && order.gone_at.is_none() && order.written == 0);
+        let there: BTreeSet<RecordId> = there.map(|order| order.record).collect();
+        if !there.is_empty() {
+            had.insert(target.to_owned(), there);
+        }
+    }
+    Ok(had)
+}
+
 /// A reading of stock, as evidence of what its source knew when it began.
 pub(super) struct Evidence {
     system: String,
@@ -264,7 +288,7 @@ impl Evidence {
             Some(known) => known,
             // Before the first reading there is no figure that could be too old.
             None => {
-                let known = Known { since: began, listed: began, first: parts.store.newest().await? };
+                let known = Known { since: began, listed: began, had: had_before(parts, system).await? };
                 let (name, value) = known.note(system);
                 parts.store.note(&name, &value).await?;
                 known
@@ -281,7 +305,7 @@ impl Evidence {
             false if facts.incremental || gave => self.began,
             _ => self.before.since,
         };
-        Known { since: proven.max(self.before.since), listed: self.began, ..self.before }.note(&self.system)
+        Known { since: proven.max(self.before.since), listed: self.began, ..self.before.clone() }.note(&self.system)
     }
 }
 
