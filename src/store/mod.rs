@@ -506,12 +506,16 @@ pub struct Intent {
     /// that was known before is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<RecordId>,
+    /// Of children that it makes: list to key as it is told to their member (see [`Child::member`]). One may be called otherwise
+    /// at its source when what was made is found.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub children: BTreeMap<String, BTreeMap<String, i64>>,
 }
 
 impl Intent {
     #[must_use]
     pub fn new(op: crate::port::Op, at: DateTime<Utc>) -> Self {
-        Self { op, at, done: Captures::default(), told: BTreeMap::new(), shared: Fields::new(), known: None }
+        Self { op, at, done: Captures::default(), told: BTreeMap::new(), shared: Fields::new(), known: None, children: BTreeMap::new() }
     }
 
     /// An update that may have reached the target.

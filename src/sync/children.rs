@@ -36,6 +36,8 @@ pub(super) struct Known<'a> {
     pub(super) children: &'a [Child],
     /// Those of an object that a lookup has just found at the target and nobody has told of yet.
     pub(super) found: &'a Children,
+    /// Which members these are, by list and key, as far as the write that made them has noted it.
+    pub(super) noted: Option<&'a BTreeMap<String, BTreeMap<String, i64>>>,
     /// The object as the target has it.
     pub(super) before: Option<&'a Fields>,
 }
@@ -43,12 +45,13 @@ pub(super) struct Known<'a> {
 impl Own {
     /// `whole` is the object as the target is to have it, of which `changed` is written.
     pub(super) fn of(known: Known<'_>, whole: &Fields, changed: &BTreeSet<String>) -> Self {
-        let Known { spec, target, children, found, before } = known;
+        let Known { spec, target, children, found, noted, before } = known;
         let mut own = Self::default();
         let there = children.iter().filter(|child| child.system == target).map(|child| &child.list);
         let lists: BTreeSet<&String> = there.chain(found.keys()).collect();
         for list in lists {
-            let found = found.get(list).map(|items| seen(target, list, items));
+            let noted = noted.and_then(|noted| noted.get(list));
+            let found = found.get(list).map(|items| seen(target, list, items, noted));
             let here: Vec<&Child> = match &found {
                 Some(found) => found.iter().collect(),
                 None => children.iter().filter(|child| child.system == target && child.list == *list).collect(),
@@ -76,8 +79,13 @@ impl Own {
 }
 
 /// Children of an object that a lookup found.
-fn seen(target: &str, list: &str, items: &BTreeMap<String, Option<String>>) -> Vec<Child> {
-    // No member of another system's: they are told by their keys.
+fn seen(
+    target: &str,
+    list: &str,
+    items: &BTreeMap<String, Option<String>>,
+    noted: Option<&BTreeMap<String, i64>>,
+) -> Vec<Child> {
+    // Those that nobody noted are no member of another system's: they are told by their keys.
     let named = items.iter().filter_map(|(key, id)| Some((key, id.as_ref()?)));
     named
         .map(|(key, id)| Child {
@@ -85,9 +93,24 @@ fn seen(target: &str, list: &str, items: &BTreeMap<String, Option<String>>) -> V
             list: list.to_owned(),
             key: key.clone(),
             id: id.clone(),
-            member: 0,
+            member: noted.and_then(|noted| noted.get(key)).copied().unwrap_or(0),
         })
         .collect()
+}
+
+/// By list and key: members of children that systems other than the target know, of those that are wanted in `changed` lists.
+pub(super) fn members(
+    known: Known<'_>,
+    whole: &Fields,
+    changed: &BTreeSet<String>,
+) -> BTreeMap<String, BTreeMap<String, i64>> {
+    let mut members: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
+    for child in known.children.iter().filter(|child| child.system != known.target && changed.contains(&child.list)) {
+        if keys(known.spec, &child.list, whole).is_some_and(|keys| keys.contains(&child.key)) {
+            members.entry(child.list.clone()).or_default().insert(child.key.clone(), child.member);
+        }
+    }
+    members
 }
 
 /// Which child each wanted key means: the same child that another system calls so, whatever the target still calls it; else
@@ -222,7 +245,7 @@ mod tests {
     fn own(children: &[Child], found: &Children, keys: &[&str]) -> Own {
         let entities = Entities::builtin();
         let spec = entities.get("product").unwrap();
-        let known = Known { spec, target: "shop", children, found, before: None };
+        let known = Known { spec, target: "shop", children, found, noted: None, before: None };
         Own::of(known, &product(keys), &BTreeSet::new())
     }
 
@@ -262,7 +285,7 @@ mod tests {
         };
         let entities = Entities::builtin();
         let (spec, before, found) = (entities.get("product").unwrap(), variants(["84", "85"]), Children::new());
-        let known = Known { spec, target: "shop", children: &children, found: &found, before: Some(&before) };
+        let known = Known { spec, target: "shop", children: &children, found: &found, noted: None, before: Some(&before) };
         let own = |codes| Own::of(known, &variants(codes), &BTreeSet::new()).yielding.remove("variants").unwrap();
         assert_eq!(own(["84", "85"]), Vec::<String>::new());
         assert_eq!(own(["86", "84"]), ["x"]);

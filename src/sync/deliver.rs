@@ -435,7 +435,7 @@ impl Batch<'_> {
         match contest(self, facts, task, failure, aside).await? {
             None => Ok(None),
             Some(Contest::Gone) => {
-                let at = outcome::later(self.parts.env.now(), outcome::backoff(0, &self.parts.env));
+                let at = outcome::later(self.parts.env.now(), outcome::backoff(task.job.attempts, &self.parts.env));
                 Ok(Some(Delivered { undone, ..Delivered::new(&task.job, again(at, true, outcome::describe(failure))) }))
             }
             Some(Contest::Wait(wait)) if wait.free => Ok(Some(Delivered::new(&task.job, now(wait.why)))),

@@ -65,13 +65,12 @@ impl Ledger {
         let mut ledger = Self::default();
         for flow in parts.routes.minding(target) {
             let sold = ledger.flows.entry(flow.name.clone()).or_default();
-            // Before the first reading there is no figure that anything could be taken off.
-            let Some(known) = Known::noted(parts, &flow.from).await? else { continue };
+            let known = Known::noted(parts, &flow.from).await?;
             for shop in parts.routes.sellers(flow, target) {
                 let mut orders: BTreeMap<RecordId, Quantities> = BTreeMap::new();
                 for to in parts.routes.order_targets(shop) {
-                    let found = parts.store.in_flight(ORDER, shop, to, Some(known.since)).await?;
-                    let off = taken_off(parts, to, &known, &found).await?;
+                    let found = parts.store.in_flight(ORDER, shop, to, known.as_ref().map(|known| known.since)).await?;
+                    let off = taken_off(parts, to, known.as_ref(), &found).await?;
                     for order in found.iter().filter(|order| holds_goods(parts, &order.fields)) {
                         let left = less(quantities(&order.fields), off.get(&order.record));
                         add_most(orders.entry(order.record).or_default(), left);
@@ -114,9 +113,10 @@ fn holds_goods(parts: &Parts, order: &Fields) -> bool {
 async fn taken_off(
     parts: &Parts,
     target: &str,
-    known: &Known,
+    known: Option<&Known>,
     orders: &[Replica],
 ) -> Result<BTreeMap<RecordId, Quantities>> {
+    let Some(known) = known else { return Ok(BTreeMap::new()) };
     let records: Vec<RecordId> = orders.iter().map(|order| order.record).collect();
     let mut there = parts.store.replicas_of(&records).await?;
     there.retain(|order| order.system == target && order.gone_at.is_none());
@@ -280,7 +280,8 @@ pub(super) struct Evidence {
 impl Evidence {
     /// Nothing where nobody's orders depend on it. Called before anything is requested.
     pub(super) async fn begin(parts: &Parts, system: &str, entity: &str, cursor: Option<&str>) -> Result<Option<Self>> {
-        if entity != STOCK || parts.routes.minded_by(system).is_empty() {
+        // Also where nobody's orders depend on it yet: a flow that brings some may join later.
+        if entity != STOCK || !parts.routes.flows().iter().any(|flow| flow.from == system && flow.carries(STOCK)) {
             return Ok(None);
         }
         let began = parts.store.counter().await?;
@@ -353,7 +354,12 @@ enum Left {
 /// back are published anew, whatever became of the orders; and those of which more is, where it was sold elsewhere. What is kept
 /// back is remembered here before anything is published by it.
 async fn sweep(parts: &Parts, target: &str, left: Left) -> Result<()> {
-    let Some(ledger) = Ledger::of(parts, target).await? else { return Ok(()) };
+    let mut is_read = false;
+    for flow in parts.routes.minding(target) {
+        is_read |= Known::noted(parts, &flow.from).await?.is_some();
+    }
+    // Before the first reading there is no figure that anything could be kept back of.
+    let Some(ledger) = Ledger::of(parts, target).await?.filter(|_| is_read) else { return Ok(()) };
     let store = &parts.store;
     let held = store.held(target).await?;
     let records: Vec<RecordId> = held.keys().copied().collect();

@@ -266,7 +266,11 @@ pub(super) fn intent(
     // Whatever its earlier attempts made was seen, if at all, after the first of them.
     let first = task.intent.as_ref().and_then(|intent| intent.known);
     let known = (task.write.op == Op::Create).then(|| first.unwrap_or(newest));
-    Some(Intent { done: task.write.done.clone(), told, shared, known, ..Intent::new(task.write.op, now) })
+    let mut children = task.intent.as_ref().map(|intent| intent.children.clone()).unwrap_or_default();
+    for (list, members) in &task.members {
+        children.entry(list.clone()).or_default().extend(members.clone());
+    }
+    Some(Intent { done: task.write.done.clone(), told, shared, known, children, ..Intent::new(task.write.op, now) })
 }
 
 /// Fields of an object that was created in several attempts which are wanted otherwise than its first one told them. Nothing

@@ -118,6 +118,17 @@ impl<'a> Numbering<'a> {
         }
     }
 
+    /// Whether what two objects of one number are recognised by says that they are two.
+    pub(super) fn are_two(&self, one: &Fields, other: &Fields) -> bool {
+        let values = |rule: &MatchRule, fields: &Fields| -> BTreeSet<String> {
+            rule.values(Some(self.spec), fields).into_iter().collect()
+        };
+        let told = self.evidence.iter().map(|rule| (values(rule, one), values(rule, other)));
+        told.into_iter()
+            .find(|(one, other)| !one.is_empty() && !other.is_empty())
+            .is_some_and(|(one, other)| one.is_disjoint(&other))
+    }
+
     fn agreement(&self, fields: &Fields, others: &[&Replica]) -> Agreement {
         for rule in &self.evidence {
             let own = rule.values(Some(self.spec), fields);

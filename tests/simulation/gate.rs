@@ -231,6 +231,7 @@ macro_rules! verbs {
             renew(jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
             intend(intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>>;
             deliver(target: &str, entity: &str, outcomes: Vec<Delivered>, now: DateTime<Utc>) -> Result<DeliverSummary>;
+            identify(system: &str, entity: &str, rows: &[Unidentified], weak: &[String]) -> Result<Vec<Identified>>;
             in_flight(entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>>;
             unreadable_articles(system: &str, entity: &str) -> Result<Option<BTreeSet<String>>>;
             ;
@@ -238,7 +239,6 @@ macro_rules! verbs {
             record(entity: &str, key: &str) -> Result<Option<RecordId>>;
             keys(records: &[RecordId]) -> Result<BTreeMap<RecordId, (String, String)>>;
             resolve(system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>>;
-            identify(system: &str, entity: &str, rows: &[Unidentified], weak: &[String]) -> Result<Vec<Identified>>;
             recognise(entity: &str, wanted: &[Vec<(String, String)>]) -> Result<Vec<Option<RecordId>>>;
             ties(records: &[RecordId]) -> Result<BTreeMap<RecordId, Ties>>;
             linked(states: &[LinkState], limit: u32) -> Result<Vec<(RecordId, String, Link)>>;

@@ -87,6 +87,16 @@ macro_rules! lagging {
                 self.inner.claim(claim, now).await
             }
 
+            async fn identify(
+                &self,
+                system: &str,
+                entity: &str,
+                rows: &[Unidentified],
+                weak: &[String],
+            ) -> Result<Vec<Identified>> {
+                self.inner.identify(system, entity, rows, weak).await
+            }
+
             async fn in_flight(
                 &self,
                 entity: &str,

@@ -408,6 +408,8 @@ impl<'a> Life<'a> {
     /// One who may write texts.
     fn writer(&self) -> (&'static str, Kind) {
         match self.trade.texts {
+            // Until the shop's texts join they are the ERP's, whoever writes some.
+            _ if self.trade.joins == Joins::Texts && !self.wire.has_grown() => ("erp", Kind::Erp),
             Texts::Erp => ("erp", Kind::Erp),
             Texts::Shop => ("shop", Kind::Shop),
             Texts::Shared => self.among(&[("erp", Kind::Erp), ("shop", Kind::Shop)]).unwrap(),
@@ -422,7 +424,8 @@ impl<'a> Life<'a> {
 
     /// Both sides describe an article, and neither has seen what the other wrote.
     fn describe_both(&mut self) {
-        let Some(id) = self.product("erp").filter(|_| self.trade.texts == Texts::Shared) else { return };
+        let may_both = self.trade.texts == Texts::Shared && (self.trade.joins != Joins::Texts || self.wire.has_grown());
+        let Some(id) = self.product("erp").filter(|_| may_both) else { return };
         let sku = self.wire.with("erp", |model| model.products[&id].sku.clone());
         let Some(there) = self.wire.with("shop", |model| model.product(&sku).first().map(|(id, _)| *id)) else {
             return;
@@ -514,7 +517,8 @@ impl<'a> Life<'a> {
                 }
                 // What was never seen there is the shop's own.
                 let sku = self.wire.with("erp", |model| model.products[&id].sku.clone());
-                if self.trade.setting == Setting::Adopted && !self.wire.has_shown(&sku) {
+                let may_be_theirs = matches!(self.trade.setting, Setting::Adopted | Setting::TwoShops);
+                if may_be_theirs && !self.wire.has_shown(&sku) {
                     return;
                 }
                 let now = self.clock.truth();
@@ -601,7 +605,8 @@ impl<'a> Life<'a> {
                 self.end_order(shop);
             }
             Deed::EndInErp if self.trade.ends => self.end_order("erp"),
-            Deed::Mend => self.mend(1),
+            // Not at once: what nobody can read is to be in somebody's way.
+            Deed::Mend => self.mend(usize::from(self.chance.hits(300))),
             Deed::Break => self.break_row(),
             Deed::FromTheFuture => self.save_in_future(),
             Deed::Pay => self.end_waiting("paid"),

@@ -212,4 +212,6 @@ caught! {
     is_caught_when_one_shops_sales_count_at_it_alone: FlightOfOneShop in TwoShops by "are there to be sold", 1;
     is_caught_when_what_nobody_paid_counts_as_paid: UnpaidIsPaid in Unpaid by "taken by the ERP", 1;
     is_caught_when_an_odd_order_holds_up_everything: OddOrderFreezes in Odd by "stock", 1;
+    is_caught_when_a_number_means_the_same_everywhere: GlobalNumbers in TwoShops by "order", 1;
+    is_caught_when_what_joins_is_not_told_what_is_known: ForgottenJoin in Joining by "", 1;
 }

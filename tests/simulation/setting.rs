@@ -60,6 +60,11 @@ impl Setting {
         Self::Unpaid,
         Self::Clocks,
         Self::Altering,
+        Self::TwoShops,
+        Self::Adopted,
+        Self::Children,
+        Self::Swaps,
+        Self::Joining,
     ];
 
     /// From a number of its own, so that a world's other features do not depend on which settings are in play.

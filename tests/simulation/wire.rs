@@ -43,6 +43,7 @@ struct State {
     late: Vec<Late>,
     trace: Vec<String>,
     witness: Witness,
+    has_grown: bool,
 }
 
 #[derive(Clone)]
@@ -86,6 +87,15 @@ impl Wire {
     /// No more trouble from here on.
     pub fn calm(&self) {
         self.calm.store(true, Ordering::Relaxed);
+    }
+
+    /// What was wanting has been added to the configuration.
+    pub fn grow(&self) {
+        self.state.lock().unwrap().has_grown = true;
+    }
+
+    pub fn has_grown(&self) -> bool {
+        self.state.lock().unwrap().has_grown
     }
 
     /// Both sides agree, and nothing is under way.

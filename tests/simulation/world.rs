@@ -294,6 +294,7 @@ impl Stage {
     /// What was wanting is added to the configuration.
     fn grow(&self) {
         *self.growth.lock().unwrap() = Growth::Grown;
+        self.wire.grow();
         if grows(self.trade) {
             self.wire.note("the configuration grows");
         }

@@ -10,7 +10,7 @@ use crate::{
     mapping::{Children, Fields},
     model::{Compare, EntitySpec, FieldSpec},
     port::{Facts, Op},
-    store::{Job, JobState, RecordId, Replica, Result},
+    store::{Job, JobFilter, JobState, RecordId, Replica, Result},
     sync::{
         deliver::Batch,
         learn::Standing,
@@ -24,7 +24,8 @@ pub(in crate::sync) enum Contest {
     Wait(Wait),
     /// Each waits for the other: this one is to give up first what it has, by this write.
     Aside(Box<Task>),
-    /// No object of ours has it by now. It may have been given up while the write was under way: one more try tells.
+    /// No object of ours is known to have it. It may have been given up while the write was under way, or taken by one of which
+    /// nobody knows yet how it ended: another try tells.
     Gone,
 }
 
@@ -96,7 +97,8 @@ pub(in crate::sync) async fn contest(
     let Some((holder, gives_up)) = first else {
         // A key is nobody else's: whatever a create is refused for, it has one.
         let may_be_taken = asked.iter().any(|(name, _)| *name != spec.key);
-        return Ok((may_be_taken && (task.job.attempts == 0 || !aside.is_empty())).then_some(Contest::Gone));
+        let is_moving = task.job.attempts == 0 || !aside.is_empty() || are_others_under_way(batch, &task.job).await?;
+        return Ok((may_be_taken && is_moving).then_some(Contest::Gone));
     };
     if !circle.is_empty()
         && aside.is_disjoint(&visited)
@@ -116,6 +118,24 @@ pub(in crate::sync) async fn contest(
         why: format!("{failure}; {} {key} has the {names} at {} and {plan}", batch.entity, batch.target),
         free: aside.contains(&holder.record),
     })))
+}
+
+/// Whether there are writes to other objects of the target of which nobody knows how they ended: what they hold is not known.
+async fn are_others_under_way(batch: &Batch<'_>, me: &Job) -> Result<bool> {
+    const TRIES: u32 = 8;
+    const MOST: u32 = 1_000;
+    if me.attempts >= TRIES {
+        return Ok(false);
+    }
+    let open = JobFilter {
+        target: Some(batch.target.to_owned()),
+        entity: Some(batch.entity.to_owned()),
+        states: vec![JobState::Queued, JobState::Running, JobState::Parked],
+        limit: MOST,
+        ..JobFilter::default()
+    };
+    let jobs = batch.parts.store.jobs(&open).await?;
+    Ok(jobs.iter().any(|job| job.id != me.id && job.intent.is_some()))
 }
 
 /// Whether a refusal may be about a member of this name: one that names another field is not.

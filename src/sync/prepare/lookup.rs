@@ -14,6 +14,7 @@ use crate::{
     sync::{
         deliver::Batch,
         detect, engine, learn,
+        numbering::Numbering,
         outcome::{self, Tried},
         terms::Terms,
     },
@@ -81,7 +82,7 @@ pub(super) async fn look_up(
         let wanted = Value::Object(one.wanted.clone());
         let probe = Probe { key: &one.key, since: intent.at, body: &body, wanted: &wanted };
         let found = match batch.system.find(batch.entity, &probe).await {
-            Ok(rows) => own(batch, &one, &intent, rows).await?,
+            Ok(rows) => own(batch, mapping, &one, &intent, rows).await?,
             Err(failure) => Err(failure),
         };
         match found {
@@ -154,6 +155,7 @@ pub(super) async fn look_up(
 /// What a lookup found, but for objects that were other records' before this create was begun: it has not made those.
 async fn own(
     batch: &Batch<'_>,
+    mapping: &dyn Translate,
     one: &Known,
     intent: &Intent,
     mut rows: Vec<SourceRow>,
@@ -162,8 +164,15 @@ async fn own(
     let record = one.job.record;
     let known = intent.known.unwrap_or(record);
     let holders = batch.parts.store.holders(batch.target, batch.entity, record, known, &ids).await?;
-    let Some((id, key)) = holders.iter().next() else { return Ok(Ok(rows)) };
     rows.retain(|row| !holders.contains_key(&row.id));
+    if let (true, Some(numbering)) = (rows.len() > 1, Numbering::of(batch.parts, batch.target, batch.entity)) {
+        // Several have this number, of which others may be another shop's.
+        rows.retain(|row| {
+            let there = row.body.clone().into_value();
+            mapping.pull(&there).map_or(true, |there| !numbering.are_two(&one.wanted, &there.fields))
+        });
+    }
+    let Some((id, key)) = holders.iter().next() else { return Ok(Ok(rows)) };
     // Its number may be another system's as well.
     let is_numbered = batch.parts.entities.get(batch.entity).is_some_and(|spec| spec.numbered);
     if rows.is_empty() && !is_numbered {

@@ -63,6 +63,8 @@ pub(super) struct Task {
     pub(super) aside: bool,
     /// Whether an update makes children that the target has not: sent twice it would make them twice.
     pub(super) adds: bool,
+    /// Members of its children at the other systems, by list and key.
+    pub(super) members: BTreeMap<String, BTreeMap<String, i64>>,
     /// What the object shows that a lookup found, of which steps are left to do.
     pub(super) shown: Option<Fields>,
 }

@@ -11,7 +11,7 @@ use crate::{
     port::{Facts, Op, Write},
     store::Result,
     sync::{
-        children::{self, Own},
+        children,
         deliver::Batch,
         engine,
     },
@@ -32,11 +32,13 @@ pub(super) async fn push(
     let mut externals = externals.clone();
     let (known, mut there) = look(batch, facts, mapping, known, prepared).await?;
     for one in known {
-        let own = spec.filter(|_| one.op != Op::Delete).map_or_else(Own::default, |spec| {
+        let (own, members) = spec.filter(|_| one.op != Op::Delete).map_or_else(Default::default, |spec| {
             let children = children.get(&one.job.record).map_or(&[][..], Vec::as_slice);
             let before = one.here.as_ref().map(|here| &here.fields);
-            let known = children::Known { spec, target: batch.target, children, found: &one.parts, before };
-            Own::of(known, &one.whole(), &one.changed)
+            let noted = one.job.intent.as_ref().map(|intent| &intent.children);
+            let known = children::Known { spec, target: batch.target, children, found: &one.parts, noted, before };
+            let whole = one.whole();
+            (children::Own::of(known, &whole, &one.changed), children::members(known, &whole, &one.changed))
         });
         externals.own = own.ids;
         externals.there = one.here.as_ref().and_then(|here| there.remove(&here.id));
@@ -115,6 +117,7 @@ pub(super) async fn push(
             standing: one.standing,
             aside: false,
             adds,
+            members,
             shown: one.shown,
         });
     }
