@@ -515,7 +515,15 @@ pub struct Intent {
 impl Intent {
     #[must_use]
     pub fn new(op: crate::port::Op, at: DateTime<Utc>) -> Self {
-        Self { op, at, done: Captures::default(), told: BTreeMap::new(), shared: Fields::new(), known: None, children: BTreeMap::new() }
+        Self {
+            op,
+            at,
+            done: Captures::default(),
+            told: BTreeMap::new(),
+            shared: Fields::new(),
+            known: None,
+            children: BTreeMap::new(),
+        }
     }
 
     /// An update that may have reached the target.

@@ -285,7 +285,8 @@ mod tests {
         };
         let entities = Entities::builtin();
         let (spec, before, found) = (entities.get("product").unwrap(), variants(["84", "85"]), Children::new());
-        let known = Known { spec, target: "shop", children: &children, found: &found, noted: None, before: Some(&before) };
+        let known =
+            Known { spec, target: "shop", children: &children, found: &found, noted: None, before: Some(&before) };
         let own = |codes| Own::of(known, &variants(codes), &BTreeSet::new()).yielding.remove("variants").unwrap();
         assert_eq!(own(["84", "85"]), Vec::<String>::new());
         assert_eq!(own(["86", "84"]), ["x"]);

@@ -11,15 +11,17 @@ use roaring::RoaringBitmap;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Flow, RunReport, Scope, brakes, deliver, engine::Parts, identity::matches, lane};
+use super::{Flow, RunReport, Scope, brakes, deliver, engine::Parts, identity::matches, lane, shared};
 use crate::{
     mapping::Fields,
     model::canonical,
-    store::{Balance, JOINED, Lease, NewJob, PageCommit, ReplicaWrite, Result, RunKind, StoreError},
+    store::{Balance, JOINED, Lease, NewJob, PageCommit, RecordId, ReplicaWrite, Result, RunKind, StoreError},
 };
 
 /// Replicas gone through at once.
 const SLICE: usize = 500;
+/// How often a slice is gone through again in which others have written meanwhile.
+const TRIES: u32 = 20;
 
 /// What is covered anew though nothing has joined: a person asked for it.
 #[derive(Clone, Copy, Debug)]
@@ -148,6 +150,7 @@ impl Route<'_> {
         let (parts, note) = (self.parts, self.note());
         let place = |name: &str| begun.as_ref().and_then(|begun| begun[name].as_i64());
         let mut after = place("after").and_then(|after| u32::try_from(after).ok()).unwrap_or(0);
+        let mut tries = 0;
         let pending = parts.store.pending().await?;
         let run = match place("run").filter(|run| pending.iter().any(|pending| pending.run == *run)) {
             Some(run) => run,
@@ -159,7 +162,7 @@ impl Route<'_> {
         loop {
             let slice = parts.store.unseen(&self.flow.from, self.entity, &RoaringBitmap::new(), after, SLICE).await?;
             let Some((last, _)) = slice.last() else { break };
-            after = *last;
+            let before = std::mem::replace(&mut after, *last);
             let job = |record: i64, fields: &Fields| NewJob {
                 target: self.target.to_owned(),
                 entity: self.entity.to_owned(),
@@ -167,8 +170,10 @@ impl Route<'_> {
                 lane: lane::of(self.entity, fields),
                 due: None,
             };
+            let records: Vec<RecordId> = slice.iter().map(|(_, replica)| replica.record).collect();
             let commit = PageCommit {
                 run,
+                merged: shared::agreed_first(parts, self.entity, &records).await?,
                 system: self.flow.from.clone(),
                 entity: self.entity.to_owned(),
                 jobs: slice.iter().map(|(_, replica)| job(replica.record, &replica.fields)).collect(),
@@ -176,7 +181,15 @@ impl Route<'_> {
                 lease: Some((lease.clone(), parts.limits.long())),
                 ..PageCommit::default()
             };
-            parts.store.commit_page(commit, parts.env.now()).await?;
+            match parts.store.commit_page(commit, parts.env.now()).await {
+                Ok(_) => tries = 0,
+                // Somebody has agreed on something meanwhile: the slice is gone through once more.
+                Err(StoreError::Stale(_)) if tries < TRIES => {
+                    (after, tries) = (before, tries + 1);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             parts.work.notify_waiters();
             if stop.is_cancelled() {
                 return Ok(());
@@ -237,7 +250,6 @@ async fn index(parts: &Parts, stop: &CancellationToken) -> Result<()> {
 }
 
 async fn index_one(parts: &Parts, system: &str, entity: &str, lease: &Lease) -> Result<()> {
-    const TRIES: u32 = 20;
     let rules = parts.routes.matches(entity);
     let spec = parts.entities.get(entity).map(|spec| &**spec);
     let (mut after, mut tries) = (0, 0);

@@ -329,9 +329,8 @@ impl Engine {
         if waited.is_empty() {
             return Ok(());
         }
-        let is_waited_for = |system: &str, entity: &str, _: &Rejection| {
-            waited.contains(&(system.to_owned(), entity.to_owned()))
-        };
+        let is_waited_for =
+            |system: &str, entity: &str, _: &Rejection| waited.contains(&(system.to_owned(), entity.to_owned()));
         self.read_again("rows that creations wait for", cancel, is_waited_for).await
     }
 

@@ -25,6 +25,36 @@ pub(super) fn known(fields: &Fields, sent: &Fields, field: &str) -> Value {
     sent.get(field).or_else(|| fields.get(field)).cloned().unwrap_or(Value::Null)
 }
 
+/// What records agree on of fields that nobody has agreed on yet, as after their flow has joined: what the one system says that
+/// has an opinion, and of two that from which the entity comes.
+pub(super) async fn agreed_first(parts: &Parts, entity: &str, records: &[RecordId]) -> Result<Vec<MergedWrite>> {
+    let Some(shared) = parts.routes.shared(entity).filter(|_| !records.is_empty()) else { return Ok(Vec::new()) };
+    let stood = parts.store.merged(records).await?;
+    let mut said: BTreeMap<RecordId, Vec<Replica>> = BTreeMap::new();
+    for replica in parts.store.replicas_of(records).await? {
+        let is_live = replica.gone_at.is_none() && !replica.fields.is_empty();
+        if is_live && parts.mapping(&replica.system, entity).is_some() {
+            said.entry(replica.record).or_default().push(replica);
+        }
+    }
+    let mut writes = Vec::new();
+    for (record, mut replicas) in said {
+        replicas.sort_by_key(|replica| !parts.routes.leads(entity, &replica.system));
+        let stood = stood.get(&record).cloned().unwrap_or_default();
+        let mut now = stood.fields.clone();
+        for field in shared.iter().filter(|field| !stood.fields.contains_key(*field)) {
+            let opinion = replicas.iter().map(|replica| known(&replica.fields, &replica.sent, field));
+            if let Some(value) = opinion.into_iter().find(|value| !value.is_null()) {
+                now.insert(field.clone(), value);
+            }
+        }
+        if now != stood.fields {
+            writes.push(MergedWrite { record, revision: stood.revision, fields: now });
+        }
+    }
+    Ok(writes)
+}
+
 /// What a page's records are to agree on.
 pub(super) struct Shared<'a> {
     parts: &'a Parts,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    life::{Edits, Texts, Trade},
+    life::{Edits, Joins, Texts, Trade},
     models::{Customer, ERP_TEXT, Kind, Model, OWN, OWN_ADDRESS, Order, Product, SUPER, kept},
 };
 
@@ -128,6 +128,8 @@ impl Check<'_> {
             (product.text == kept(Kind::Erp, &there.text), there.text == kept(Kind::Shop, &product.text));
         let agree = match self.trade.texts {
             Texts::Erp => of_erp,
+            // What was the ERP's before the shop's texts joined may be there in the shop's spelling.
+            Texts::Shop if self.trade.joins == Joins::Texts => of_shop || of_erp || there.text.is_empty(),
             Texts::Shop => of_shop || there.text.is_empty(),
             Texts::Shared => of_shop || of_erp,
         };

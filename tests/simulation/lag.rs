@@ -17,6 +17,7 @@ use crate::{
     chance::Chance,
     gate::verbs,
     mood::{Mood, Trouble},
+    setting::Setting,
     wire::Wire,
 };
 
@@ -26,18 +27,29 @@ pub struct LaggingStore {
     mood: Arc<Mood>,
     chance: Arc<Chance>,
     env: Env,
+    is_hesitant: bool,
     /// Jobs of workers that are cut off, and until when.
     cut: Mutex<BTreeMap<i64, DateTime<Utc>>>,
 }
 
 impl LaggingStore {
-    pub fn new(inner: Arc<dyn Store>, wire: Wire, mood: Arc<Mood>, chance: Arc<Chance>, env: Env) -> Self {
-        Self { inner, wire, mood, chance, env, cut: Mutex::default() }
+    pub fn new(
+        inner: Arc<dyn Store>,
+        wire: Wire,
+        mood: Arc<Mood>,
+        chance: Arc<Chance>,
+        env: Env,
+        setting: Setting,
+    ) -> Self {
+        let is_hesitant = setting == Setting::Hesitant;
+        Self { inner, wire, mood, chance, env, is_hesitant, cut: Mutex::default() }
     }
 
     /// Before a worker says something of its jobs.
     async fn lag(&self, verb: &str, jobs: Vec<i64>) {
-        if self.wire.is_calm() || !self.mood.has(Trouble::CutOff) || !self.chance.hits(60) {
+        let often = if self.is_hesitant { 250 } else { 60 };
+        let may_be = self.is_hesitant || self.mood.has(Trouble::CutOff);
+        if self.wire.is_calm() || !may_be || !self.chance.hits(often) {
             return;
         }
         let seconds = i64::try_from(40 + self.chance.below(120)).unwrap();

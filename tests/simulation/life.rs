@@ -114,6 +114,7 @@ fn special(setting: Setting) -> &'static [Deed] {
         Setting::Clocks => &[Deed::FromTheFuture],
         Setting::Unpaid => &[Deed::Pay, Deed::Pay, Deed::Fail],
         Setting::Swaps => &[Deed::Swap],
+        Setting::Hesitant => &[Deed::Rename, Deed::RenameAll, Deed::Stock],
         Setting::Altering => &[Deed::Retax],
         Setting::Children => &[Deed::NewAddress, Deed::Move, Deed::Move, Deed::RenameAddress, Deed::ForeignAddress],
         _ => &[],
@@ -168,6 +169,7 @@ impl Trade {
             },
             Setting::Currencies => Self { prices: true, ..drawn },
             Setting::Children => Self { customers: true, ..drawn },
+            Setting::Hesitant => Self { every: 3, ..drawn },
             Setting::Joining => drawn.joining(chance),
             _ => drawn,
         }
@@ -515,10 +517,10 @@ impl<'a> Life<'a> {
                 if self.wire.with("erp", |model| model.products.len()) == 1 {
                     return;
                 }
-                // What was never seen there is the shop's own.
+                // What a shop had before and the ERP loses before anybody looks there is the shop's own.
                 let sku = self.wire.with("erp", |model| model.products[&id].sku.clone());
                 let may_be_theirs = matches!(self.trade.setting, Setting::Adopted | Setting::TwoShops);
-                if may_be_theirs && !self.wire.has_shown(&sku) {
+                if may_be_theirs && self.touched.contains(&sku) {
                     return;
                 }
                 let now = self.clock.truth();

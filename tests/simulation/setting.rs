@@ -46,6 +46,8 @@ settings! {
     Unpaid = "unpaid",
     /// A flow that is added to the configuration of a company at work.
     Joining = "joining",
+    /// Workers are cut off from the store again and again, for longer than their leases, while articles are renamed.
+    Hesitant = "hesitant",
 }
 
 impl Setting {
@@ -65,6 +67,7 @@ impl Setting {
         Self::Children,
         Self::Swaps,
         Self::Joining,
+        Self::Hesitant,
     ];
 
     /// From a number of its own, so that a world's other features do not depend on which settings are in play.

@@ -136,11 +136,6 @@ impl Wire {
         self.state.lock().unwrap().trace.len()
     }
 
-    /// Whether whoever reads the ERP's stock was ever shown an article.
-    pub fn has_shown(&self, sku: &str) -> bool {
-        self.state.lock().unwrap().witness.has_shown(sku)
-    }
-
     pub fn uncaused(&self) -> Vec<String> {
         self.state.lock().unwrap().witness.wrong.clone()
     }

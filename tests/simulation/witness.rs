@@ -53,11 +53,6 @@ impl Witness {
         }
     }
 
-    /// Whether a listing of the ERP's stock has ever shown an article.
-    pub fn has_shown(&self, sku: &str) -> bool {
-        self.readings.contains_key(sku)
-    }
-
     /// Whoever lost the state writes nothing but texts that the other side keeps otherwise.
     pub fn anything_is_sent(&mut self, host: &str, method: &str, path: &str) {
         let is_text = path.starts_with("/products");

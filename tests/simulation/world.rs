@@ -549,6 +549,7 @@ impl Stage {
             self.mood.clone(),
             self.chance.clone(),
             self.env.clone(),
+            self.trade.setting,
         ));
         let world = World { env: self.env.clone(), transport, folder: "/nonexistent".into() };
         let open = |name: &str, (manifest, settings): &(Arc<Manifest>, Settings)| -> Arc<dyn System> {

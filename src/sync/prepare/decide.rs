@@ -264,14 +264,8 @@ pub(super) fn decide(
         return None;
     }
     if let Wanted::Fields(_) = wanted
-        && let Err(failure) = qualify::qualify(
-            parts,
-            mapping,
-            (batch.entity, batch.target),
-            replicas,
-            here.as_ref(),
-            &mut prepared.alike,
-        )
+        && let Err(failure) =
+            qualify::qualify(parts, mapping, (batch.entity, batch.target), replicas, here.as_ref(), &mut prepared.alike)
     {
         settle(prepared, batch, &job, &failure);
         return None;

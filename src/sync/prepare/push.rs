@@ -10,11 +10,7 @@ use crate::{
     mapping::{Externals, Fields, Needs, Translate},
     port::{Facts, Op, Write},
     store::Result,
-    sync::{
-        children,
-        deliver::Batch,
-        engine,
-    },
+    sync::{children, deliver::Batch, engine},
 };
 
 /// Turns wanted objects into the target's shape.

@@ -56,6 +56,22 @@ async fn a_field_that_joins_is_told_of_all_that_is_known() {
 }
 
 #[tokio::test]
+async fn a_field_that_becomes_shared_is_what_the_one_side_says_that_has_it() {
+    let mut some = flow("catalog", "erp", "shop", &["product"]);
+    some.fields.insert("product".into(), ["sku", "name", "active"].map(str::to_owned).into());
+    let stage = Stage::new(vec![some]).await;
+    stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Martillo"}, "brand": "Bellota"}));
+    stage.once().await;
+    let mut back = flow("brands", "shop", "erp", &["product"]);
+    back.fields.insert("product".into(), ["brand".to_owned()].into());
+    back.owners.insert("product.brand".into(), crate::sync::SHARED.into());
+    let engine = stage.joined(vec![flow("catalog", "erp", "shop", &["product"]), back]);
+    assert_eq!(pass(&engine).await.delivered.written, 1, "nothing has changed anywhere");
+    assert_eq!(stage.shop.rows("product")[0]["brand"], "Bellota");
+    assert_eq!(stage.erp.rows("product")[0]["brand"], "Bellota");
+}
+
+#[tokio::test]
 async fn a_flow_back_that_joins_brings_what_is_known() {
     let stage = Stage::new(vec![flow("sales", "shop", "erp", &["customer"])]).await;
     stage.erp.put("customer", "1", &json!({"code": "C-1", "name": "Ana", "email": "ana@example.com"}));
