@@ -109,7 +109,6 @@ const TEXTS: &[Deed] = &[Deed::Describe, Deed::Describe, Deed::Describe, Deed::D
 /// What happens in some settings alone.
 fn special(setting: Setting) -> &'static [Deed] {
     match setting {
-        Setting::Adopted => &[Deed::Mend],
         Setting::Odd => &[Deed::Break, Deed::Break, Deed::Break, Deed::Mend],
         Setting::Clocks => &[Deed::FromTheFuture],
         Setting::Unpaid => &[Deed::Pay, Deed::Pay, Deed::Fail],
@@ -607,8 +606,7 @@ impl<'a> Life<'a> {
                 self.end_order(shop);
             }
             Deed::EndInErp if self.trade.ends => self.end_order("erp"),
-            // Not at once: what nobody can read is to be in somebody's way.
-            Deed::Mend => self.mend(usize::from(self.chance.hits(300))),
+            Deed::Mend => self.mend(1),
             Deed::Break => self.break_row(),
             Deed::FromTheFuture => self.save_in_future(),
             Deed::Pay => self.end_waiting("paid"),
