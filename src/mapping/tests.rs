@@ -512,6 +512,31 @@ fn what_a_mapping_has_no_place_for_is_told_by_path() {
 }
 
 #[test]
+fn what_is_wanted_is_rounded_to_what_the_target_keeps_so_that_it_reads_back_as_it_was_sent() {
+    let target = mapping(
+        "order",
+        "key = 'n'\n[fields]\nnumber = 'n'\n[fields.totals]\nfrom = 't'\nprecision = 2\n[fields.lines]\nfrom = 'l'\n\
+        [fields.lines.each.fields]\nsku = 's'\nunit_price = { from = 'p', precision = 2 }\nquantity = 'q'\n",
+    );
+    let mut wanted = object(&json!({
+        "totals": { "gross": "12.1050", "net": "-0.005" },
+        "lines": [{ "line": "1", "sku": "A", "quantity": "0.3333", "unit_price": "3.3349" }],
+    }));
+    target.settle(&mut wanted);
+    assert_eq!(wanted["totals"], json!({ "gross": "12.11", "net": "-0.01" }), "halves go away from zero");
+    let line = &wanted["lines"][0];
+    assert_eq!((&line["unit_price"], &line["quantity"]), (&json!("3.33"), &json!("0.3333")), "others stay");
+}
+
+#[test]
+fn what_waits_at_the_system_for_somebody_is_told_by_the_mapping() {
+    let text = "key = 'n'\n[fields]\nnumber = 'n'\nclosed = { from = 'c', pending = 'row.credit == \"draft\"' }\n";
+    let order = mapping("order", text);
+    let pending = |credit: &str| order.pull(&json!({ "n": "1", "c": null, "credit": credit })).unwrap().pending;
+    assert_eq!((pending("draft").len(), pending("posted").len()), (1, 0));
+}
+
+#[test]
 fn fields_that_a_target_lacks_are_listed_at_any_depth() {
     let source = mapping(
         "product",

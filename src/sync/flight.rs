@@ -209,17 +209,21 @@ struct Known {
 }
 
 impl Known {
-    fn name(system: &str) -> String {
-        format!("read:{system}/{STOCK}")
+    fn name(system: &str, entity: &str) -> String {
+        format!("read:{system}/{entity}")
     }
 
     async fn noted(parts: &Parts, system: &str) -> Result<Option<Self>> {
-        let noted = parts.store.noted(&Self::name(system)).await?;
+        Self::of(parts, system, STOCK).await
+    }
+
+    async fn of(parts: &Parts, system: &str, entity: &str) -> Result<Option<Self>> {
+        let noted = parts.store.noted(&Self::name(system, entity)).await?;
         Ok(noted.and_then(|noted| serde_json::from_value(noted).ok()))
     }
 
-    fn note(&self, system: &str) -> (String, Value) {
-        (Self::name(system), serde_json::to_value(self).unwrap_or_default())
+    fn note(&self, system: &str, entity: &str) -> (String, Value) {
+        (Self::name(system, entity), serde_json::to_value(self).unwrap_or_default())
     }
 }
 
@@ -268,9 +272,10 @@ async fn had_before(parts: &Parts, source: &str) -> Result<BTreeMap<String, BTre
     Ok(had)
 }
 
-/// A reading of stock, as evidence of what its source knew when it began.
+/// A reading of stock, as evidence of what its source knew when it began; or one of a shop's orders.
 pub(super) struct Evidence {
     system: String,
+    entity: &'static str,
     began: i64,
     before: Known,
     /// The cursor that the listing began from.
@@ -280,6 +285,12 @@ pub(super) struct Evidence {
 impl Evidence {
     /// Nothing where nobody's orders depend on it. Called before anything is requested.
     pub(super) async fn begin(parts: &Parts, system: &str, entity: &str, cursor: Option<&str>) -> Result<Option<Self>> {
+        if entity == ORDER && !parts.routes.sold_from(system).is_empty() {
+            let began = parts.store.counter().await?;
+            let before = Known::of(parts, system, ORDER).await?;
+            let before = before.unwrap_or(Known { since: began, listed: began, had: BTreeMap::new() });
+            return Ok(Some(Self { system: system.to_owned(), entity: ORDER, began, before, cursor: None }));
+        }
         // Also where nobody's orders depend on it yet: a flow that brings some may join later.
         if entity != STOCK || !parts.routes.flows().iter().any(|flow| flow.from == system && flow.carries(STOCK)) {
             return Ok(None);
@@ -290,23 +301,28 @@ impl Evidence {
             // Before the first reading there is no figure that could be too old.
             None => {
                 let known = Known { since: began, listed: began, had: had_before(parts, system).await? };
-                let (name, value) = known.note(system);
+                let (name, value) = known.note(system, STOCK);
                 parts.store.note(&name, &value).await?;
                 known
             }
         };
-        Ok(Some(Self { system: system.to_owned(), began, before, cursor: cursor.map(str::to_owned) }))
+        Ok(Some(Self { system: system.to_owned(), entity: STOCK, began, before, cursor: cursor.map(str::to_owned) }))
     }
 
     /// What the last page makes true. What was handed over proves only what its source knew at the listing before: the file
     /// was not there then, but it may have been made at any time since.
+    /// Of orders: when this reading began, and the one before.
     pub(super) fn note(&self, facts: &Facts, gave: bool, news: bool, cursor: Option<&str>) -> (String, Value) {
+        if self.entity == ORDER {
+            let known = Known { since: self.before.listed, listed: self.began, had: BTreeMap::new() };
+            return known.note(&self.system, ORDER);
+        }
         let proven = match facts.handed {
             true if news && cursor != self.cursor.as_deref() => self.before.listed,
             false if facts.incremental || gave => self.began,
             _ => self.before.since,
         };
-        Known { since: proven.max(self.before.since), listed: self.began, ..self.before.clone() }.note(&self.system)
+        Known { since: proven.max(self.before.since), listed: self.began, ..self.before.clone() }.note(&self.system, STOCK)
     }
 }
 
@@ -393,6 +409,10 @@ async fn sweep(parts: &Parts, target: &str, left: Left) -> Result<()> {
             }
         }
     }
+    let grown: Vec<RecordId> = more.iter().map(|(record, _)| *record).collect();
+    for record in unsure(parts, target, &grown).await? {
+        publish(record);
+    }
     if !more.is_empty() {
         store.hold(target, &more).await?;
     }
@@ -401,6 +421,18 @@ async fn sweep(parts: &Parts, target: &str, left: Left) -> Result<()> {
         parts.work.notify_waiters();
     }
     Ok(())
+}
+
+/// Of these articles those whose figure a target was told after the reading of its orders before the last had begun: of an order
+/// that the last has shown nobody knows whether the target took it off before that figure came, or after.
+async fn unsure(parts: &Parts, target: &str, articles: &[RecordId]) -> Result<Vec<RecordId>> {
+    if articles.is_empty() || !parts.routes.sellers_at(target).contains(target) {
+        return Ok(Vec::new());
+    }
+    let Some(orders) = Known::of(parts, target, ORDER).await? else { return Ok(Vec::new()) };
+    let there = parts.store.replicas_of(articles).await?.into_iter();
+    let told = there.filter(|figure| figure.system == target && figure.written > orders.since);
+    Ok(told.map(|figure| figure.record).collect())
 }
 
 /// What orders may have sold that could not be read.
