@@ -397,7 +397,7 @@ pub(super) fn as_known(spec: Option<&EntitySpec>, known: &Fields, shown: &mut Pu
             shown.fields.insert(field.clone(), known.clone());
         }
     }
-    for (field, now) in shown.fields.iter_mut() {
+    for (field, now) in &mut shown.fields {
         let Some(known) = known.get(field).filter(|known| *known != now) else { continue };
         if agree(spec.and_then(|spec| spec.fields.get(field)), &Shape::Whole, known, now) {
             now.clone_from(known);

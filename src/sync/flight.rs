@@ -322,7 +322,8 @@ impl Evidence {
             false if facts.incremental || gave => self.began,
             _ => self.before.since,
         };
-        Known { since: proven.max(self.before.since), listed: self.began, ..self.before.clone() }.note(&self.system, STOCK)
+        Known { since: proven.max(self.before.since), listed: self.began, ..self.before.clone() }
+            .note(&self.system, STOCK)
     }
 }
 

@@ -171,8 +171,9 @@ pub(super) async fn prepare(
         return Ok(prepared);
     };
     let mut loaded = Box::pin(Loaded::of(batch, facts, &jobs)).await?;
-    let unread = orders_first(batch, facts, mapping.as_ref(), &jobs, &mut loaded, stop).await?;
     let jobs = clear_doubts(batch, facts, jobs, &mut loaded, &mut prepared).await?;
+    // After doubts: what a look has shown may make a figure of stock a rise.
+    let unread = orders_first(batch, facts, mapping.as_ref(), &jobs, &mut loaded, stop).await?;
     let jobs = fresh_look(batch, facts, mapping.as_ref(), jobs, &mut loaded, &mut prepared).await?;
     let adopted = deliver::is_adopted(batch.parts, batch.target, batch.entity).await?;
 
