@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Known, Prepared, begun, done, is_untold,
     loaded::Loaded,
-    lookup::{assume_unseen, taken_on, wait_until},
+    lookup::{assume_told, assume_unseen, taken_on, wait_until},
     settle, unable,
 };
 use crate::{
@@ -302,6 +302,10 @@ pub(super) fn decide(
     let made_before = op == Op::Update && begun(&job) && !facts.update;
     if let (true, Some(here)) = (made_before, &mut here) {
         assume_unseen(here, &wanted, mapping.reads());
+    }
+    // A pull has met what a create without answer has made.
+    if let (true, Some(intent), Some(here)) = (op == Op::Update && begun(&job), &job.intent, &mut here) {
+        assume_told(here, &wanted, intent, mapping.reads());
     }
     // What was there before us is compared in what it shows; what it never shows is taken for there, and told when it changes.
     let met = here.clone().filter(|here| op == Op::Update && here.written == 0 && here.print.is_some() && !begun(&job));

@@ -9,6 +9,7 @@ use super::{Known, Prepared, settle, unable};
 use crate::{
     failure::{Class, Failure},
     mapping::{Children, Externals, Fields, Translate},
+    model::canonical,
     port::{Facts, Find, Op, Probe, SourceRow},
     store::{Delivered, Intent, Job, Replica, ReplicaWrite, Result, Verdict},
     sync::{
@@ -100,7 +101,9 @@ pub(super) async fn look_up(
                     }
                     match adopt_row(batch, mapping, &one, row).await? {
                         Ok((mut replica, parts)) => {
-                            if !facts.update {
+                            if facts.update {
+                                assume_told(&mut replica, &one.wanted, &intent, mapping.reads());
+                            } else {
                                 assume_unseen(&mut replica, &one.wanted, mapping.reads());
                             }
                             if learn::is_told(batch) {
@@ -241,6 +244,13 @@ pub(super) fn assume_unseen(here: &mut Replica, wanted: &Fields, reads: &BTreeSe
     for (field, value) in wanted.iter().filter(|(field, value)| !reads.contains(*field) && !value.is_null()) {
         here.fields.insert(field.clone(), value.clone());
     }
+}
+
+/// Of an object that a create without answer has made in one go, what that told and the target never shows is there.
+pub(super) fn assume_told(here: &mut Replica, wanted: &Fields, intent: &Intent, reads: &BTreeSet<String>) {
+    let is_told = |(field, value): &(&String, &Value)| intent.told.get(*field) == Some(&canonical::print(value));
+    let told = wanted.iter().filter(is_told).map(|(field, value)| (field.clone(), value.clone())).collect();
+    assume_unseen(here, &told, reads);
 }
 
 pub(super) fn wait_until(job: &Job, at: DateTime<Utc>, intent: Intent, why: &str) -> Delivered {

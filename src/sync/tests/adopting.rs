@@ -45,6 +45,23 @@ async fn what_a_target_never_shows_is_taken_for_there_at_first_contact_and_told_
 }
 
 #[tokio::test]
+async fn what_a_create_without_answer_has_told_is_not_told_again_because_the_target_never_shows_it() {
+    for is_met_by_a_pull in [false, true] {
+        let shop = FakeSystem::new("shop").hiding("brand");
+        let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
+        stage.once().await;
+        stage.erp.put("product", "1", &hammer_of("Bellota"));
+        stage.shop.fault(Fault::LostAfter);
+        if is_met_by_a_pull {
+            stage.full().await;
+        }
+        let summary = stage.once().await;
+        assert!(summary.is_clean(), "{summary:?}");
+        assert_eq!((stage.shop.written(), stage.shop.rows("product").len()), (1, 1), "{is_met_by_a_pull}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_refused_because_it_is_there_already_is_adopted_and_brought_in_line() {
     let shop = FakeSystem::new("shop").with_facts(|facts| facts.steps = true);
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
