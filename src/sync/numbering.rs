@@ -118,6 +118,11 @@ impl<'a> Numbering<'a> {
         }
     }
 
+    /// Whether several systems that bring the entity here may have given a number.
+    pub(super) fn is_contested(&self, key: &str) -> bool {
+        self.givers(self.system, key).len() > 1
+    }
+
     /// Whether what two objects of one number are recognised by says that they are two.
     pub(super) fn are_two(&self, one: &Fields, other: &Fields) -> bool {
         let values = |rule: &MatchRule, fields: &Fields| -> BTreeSet<String> {

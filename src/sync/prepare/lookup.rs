@@ -168,8 +168,10 @@ async fn own(
     let known = intent.known.unwrap_or(record);
     let holders = batch.parts.store.holders(batch.target, batch.entity, record, known, &ids).await?;
     rows.retain(|row| !holders.contains_key(&row.id));
-    if let (true, Some(numbering)) = (rows.len() > 1, Numbering::of(batch.parts, batch.target, batch.entity)) {
-        // Several have this number, of which others may be another shop's.
+    if let Some(numbering) = Numbering::of(batch.parts, batch.target, batch.entity)
+        && (rows.len() > 1 || numbering.is_contested(&one.key))
+    {
+        // Others of this number may be another shop's, whose create is under way as well.
         rows.retain(|row| {
             let there = row.body.clone().into_value();
             mapping.pull(&there).map_or(true, |there| !numbering.are_two(&one.wanted, &there.fields))
