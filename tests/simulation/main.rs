@@ -191,27 +191,27 @@ macro_rules! caught {
 
 caught! {
     is_caught_when_no_intent_is_stored: SkippedIntent in Plain by "times in the ERP", 1;
-    is_caught_when_the_cursor_moves_early: EarlyCursor in Plain by "in the shop", 20;
-    is_caught_when_a_fence_is_forgotten: ForgottenFence in Hesitant by "in the shop", 1;
-    is_caught_when_a_coalesced_change_is_dropped: DroppedChange in Plain by "in the shop", 15;
-    is_caught_when_a_tombstone_is_ignored: IgnoredTombstone in Plain by "still sold in the shop", 1;
+    is_caught_when_the_cursor_moves_early: EarlyCursor in Plain by "in the shop", 149;
+    is_caught_when_a_fence_is_forgotten: ForgottenFence in Hesitant by "in the shop", 193;
+    is_caught_when_a_coalesced_change_is_dropped: DroppedChange in Plain by "in the shop", 3;
+    is_caught_when_a_tombstone_is_ignored: IgnoredTombstone in Plain by "still sold in the shop", 8;
     is_caught_when_a_lost_answer_counts_as_a_failure: LostIsFailed in Plain by "times in the ERP", 12;
-    is_caught_when_a_job_vanishes: LostJob in Plain by "lost on the way", 6;
-    is_caught_when_an_alteration_is_forgotten: ForgottenAlteration in Plain by "though it is there already", 6;
+    is_caught_when_a_job_vanishes: LostJob in Plain by "lost on the way", 12;
+    is_caught_when_an_alteration_is_forgotten: ForgottenAlteration in Plain by "though it is there already", 19;
     is_caught_when_a_short_listing_counts_as_whole: UnprovenListing in Plain by "hidden though", 43;
-    is_caught_when_what_is_in_flight_is_forgotten: ForgottenFlight in Plain by "are there to be sold", 3;
-    is_caught_when_nobody_looks_before_a_write: BlindWrite in Plain by "an unseen edit is written over", 26;
+    is_caught_when_what_is_in_flight_is_forgotten: ForgottenFlight in Plain by "are there to be sold", 36;
+    is_caught_when_nobody_looks_before_a_write: BlindWrite in Plain by "an unseen edit is written over", 1;
     is_caught_when_what_is_on_hand_counts_as_available: OnHandIsAvailable in Reserving by "are there to be sold", 2;
-    is_caught_when_a_date_from_the_future_counts: FutureCursor in Clocks by "in the shop", 4;
+    is_caught_when_a_date_from_the_future_counts: FutureCursor in Clocks by "in the shop", 16;
     is_caught_when_a_currency_is_dropped: DroppedCurrency in Currencies by "taken for EUR", 1;
-    is_caught_when_a_create_lacks_what_is_shared: HalfCreate in Plain by "text", 4;
+    is_caught_when_a_create_lacks_what_is_shared: HalfCreate in Plain by "text", 15;
     is_caught_when_what_cannot_be_read_counts_as_absent: UnreadableIsAbsent in Adopted by "times in the", 1;
     is_caught_when_a_taken_value_is_refused_for_good: RefusalIsFinal in Swaps by "barcode", 1;
     is_caught_when_what_was_altered_counts_as_done: AlteredIsDone in Altering by "nobody is told", 1;
     is_caught_when_ids_of_children_are_forgotten: ForgottenChildren in Children by "addresses", 1;
     is_caught_when_one_shops_sales_count_at_it_alone: FlightOfOneShop in TwoShops by "are there to be sold", 1;
-    is_caught_when_what_nobody_paid_counts_as_paid: UnpaidIsPaid in Unpaid by "taken by the ERP", 1;
-    is_caught_when_an_odd_order_holds_up_everything: OddOrderFreezes in Odd by "stock", 1;
-    is_caught_when_a_number_means_the_same_everywhere: GlobalNumbers in TwoShops by "order", 1;
-    is_caught_when_what_joins_is_not_told_what_is_known: ForgottenJoin in Joining by "", 1;
+    is_caught_when_what_nobody_paid_counts_as_paid: UnpaidIsPaid in Unpaid by "taken by the ERP", 2;
+    is_caught_when_an_odd_order_holds_up_everything: OddOrderFreezes in Odd by "stock", 5;
+    is_caught_when_a_number_means_the_same_everywhere: GlobalNumbers in TwoShops by "order", 2;
+    is_caught_when_what_joins_is_not_told_what_is_known: ForgottenJoin in Joining by "", 24;
 }

@@ -59,7 +59,7 @@ pub enum Bug {
     RefusalIsFinal,
     /// What was sent counts as what is there, whatever the target made of it.
     AlteredIsDone,
-    /// What an answer tells of the ids of sub-objects is not kept.
+    /// What answers and listings tell of the ids of sub-objects is not kept.
     ForgottenChildren,
     /// What a second shop sells is not taken off.
     FlightOfOneShop,
@@ -286,6 +286,11 @@ impl SpoiltSystem {
         let RowBody::Json(body) = &mut row.body else { return };
         match (self.bug, entity) {
             (Bug::OnHandIsAvailable, "stock") => body["reserved"] = 0.into(),
+            (Bug::ForgottenChildren, "customer") => {
+                for address in body["addresses"].as_array_mut().into_iter().flatten() {
+                    address["id"] = Value::Null;
+                }
+            }
             (Bug::DroppedCurrency, "order") => body["currency"] = "EUR".into(),
             (Bug::AlteredIsDone, "product") => know(body),
             (Bug::UnpaidIsPaid, "order") if body["status"] == "pending" => body["status"] = "paid".into(),
