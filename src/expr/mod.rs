@@ -243,8 +243,8 @@ impl Expr {
         text_of(&value).ok_or_else(|| self.error(format!("gives {}, which has no text", json_kind(&value))))
     }
 
-    /// The value as pieces of an address. Of an expression that puts an address together as a text (`whole`), its own texts
-    /// are told from what the values brought.
+    /// The value as pieces of an address. With `whole` the expression builds the address itself: the texts that stand in the
+    /// expression are then kept apart from the values it joins.
     pub fn eval_bits(&self, scope: &Scope<'_>, whole: bool) -> Result<Vec<Bit>, ExprError> {
         let Form::Script { ast, variables, shapes, .. } = &self.form else {
             return self.eval_text(scope).map(|text| vec![Bit::Value(text)]);

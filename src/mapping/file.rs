@@ -60,8 +60,8 @@ pub struct RuleTable {
     /// Where it is sent, if not to `from`.
     #[schemars(with = "Option<String>")]
     pub push_to: Option<Spanned<String>>,
-    /// Constant on pull, never pushed. Of a field that qualifies it is all the system can hold: an object with another value is
-    /// not written there.
+    /// Constant on pull, never pushed. If the field qualifies, the system can hold this value only: an object with another value
+    /// is not written there.
     #[schemars(with = "Option<serde_json::Value>")]
     pub value: Option<Spanned<Node>>,
     /// Whether the system can hold the value, asked of `value`, `wanted`, `root` (as the sources say it) and `here` (as the system
@@ -87,7 +87,7 @@ pub struct RuleTable {
     /// credit note that is still a draft. While it gives `true`, the field is what it was known to be: no news, no difference.
     #[schemars(with = "Option<String>")]
     pub pending: Option<Spanned<String>>,
-    /// Of a list that the target replaces as a whole: which of its items are not this field's.
+    /// For a list that the target replaces as a whole: which of its items belong to others and stay.
     pub beside: Option<Beside>,
     /// Values that mean absent.
     #[serde(default)]

@@ -486,8 +486,9 @@ pub struct Job {
     pub updated_at: DateTime<Utc>,
 }
 
-/// What a job was about to do when it last touched the target. Kept until its outcome is known: of a create, and of an update
-/// of shared fields, from before it is sent; of any other update from when nobody told how it ended.
+/// What a job was about to do when it last touched the target. Kept until its outcome is known. It is stored before the
+/// request of a create is sent, and of an update that writes shared fields or makes children; for any other update once its answer
+/// was lost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Intent {
     pub op: crate::port::Op,

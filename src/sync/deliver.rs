@@ -19,7 +19,7 @@ use super::{
     after::After,
     engine::{Parts, recovered, struck},
     flight, learn, outcome,
-    prepare::{self, Contest, Task, contest},
+    prepare::{self, Around, Contest, Task, contest},
     pull,
     term::Term,
 };
@@ -352,7 +352,7 @@ impl Batch<'_> {
         let mut delivered = Vec::with_capacity(tasks.len());
         let mut written = Vec::new();
         let mut trouble: Option<Failure> = None;
-        let mut aside = BTreeSet::new();
+        let mut around = Around::default();
         for outcome in outcomes {
             let Some(mut task) = tasks.remove(&outcome.job) else { continue };
             if let Some(intent) = saved.remove(&task.job.id) {
@@ -376,7 +376,7 @@ impl Batch<'_> {
                         status: failure.status,
                         ..attempt
                     };
-                    let ended = match Box::pin(self.contested(facts, &task, &failure, &mut aside)).await? {
+                    let ended = match Box::pin(self.contested(facts, &task, &failure, &mut around)).await? {
                         Some(ended) => Delivered { attempt: ended.attempt.clone().or(Some(attempt)), ..ended },
                         None => self.failed(facts, task, &failure, attempt).await?,
                     };
@@ -417,7 +417,7 @@ impl Batch<'_> {
         facts: &Facts,
         task: &Task,
         failure: &Failure,
-        aside: &mut BTreeSet<i64>,
+        around: &mut Around,
     ) -> Result<Option<Delivered>, StoreError> {
         if failure.class != Class::Rejected || task.write.op == Op::Delete || task.aside {
             return Ok(None);
@@ -432,11 +432,16 @@ impl Batch<'_> {
             error,
         };
         let now = |error: String| again(self.parts.env.now(), false, error);
-        match contest(self, facts, task, failure, aside).await? {
+        match contest(self, facts, task, failure, around).await? {
             None => Ok(None),
             Some(Contest::Gone) => {
                 let at = outcome::later(self.parts.env.now(), outcome::backoff(task.job.attempts, &self.parts.env));
-                Ok(Some(Delivered { undone, ..Delivered::new(&task.job, again(at, true, outcome::describe(failure))) }))
+                let error = format!(
+                    "{}; no {} of ours is known to hold what it asks for, so it is tried again",
+                    outcome::describe(failure),
+                    self.entity
+                );
+                Ok(Some(Delivered { undone, ..Delivered::new(&task.job, again(at, true, error)) }))
             }
             Some(Contest::Wait(wait)) if wait.free => Ok(Some(Delivered::new(&task.job, now(wait.why)))),
             Some(Contest::Wait(wait)) => {
@@ -449,7 +454,7 @@ impl Batch<'_> {
                 self.send_again(facts, *step, &mut ended).await?;
                 let Some(mut ended) = ended.pop() else { return Ok(None) };
                 if matches!(ended.verdict, Verdict::Done { .. }) {
-                    aside.insert(task.job.record);
+                    around.aside.insert(task.job.record);
                     ended.verdict =
                         now(format!("{failure}; what another object is to have was given up, what is wanted follows"));
                     return Ok(Some(ended));

@@ -290,10 +290,6 @@ impl Engine {
             Ok(runs)
         };
         (summary.runs, summary.delivered) = self.delivering(&share, shutdown, pulls).await?;
-        // The end of a worker's last batch may open jobs.
-        while !shutdown.is_cancelled() && self.is_busy(&share).await? {
-            summary.delivered.add(&self.delivering(&share, shutdown, async { Ok(()) }).await?.1);
-        }
         for backlog in self.parts.store.backlog().await? {
             if backlog.cause.as_deref().is_some_and(Cause::is_daily) {
                 summary.awaited += backlog.count;
@@ -524,6 +520,20 @@ impl Engine {
 
     /// Delivers beside `before`, and after it until nothing is left that could be done now or soon.
     pub(super) async fn delivering<T>(
+        &self,
+        share: &Share,
+        stop: &CancellationToken,
+        before: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<(T, Tally), StoreError> {
+        let (done, mut delivered) = self.deliver_beside(share, stop, before).await?;
+        // The end of a worker's last batch may have opened jobs.
+        while !stop.is_cancelled() && self.is_busy(share).await? {
+            delivered.add(&self.deliver_beside(share, stop, async { Ok(()) }).await?.1);
+        }
+        Ok((done, delivered))
+    }
+
+    async fn deliver_beside<T>(
         &self,
         share: &Share,
         stop: &CancellationToken,

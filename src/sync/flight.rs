@@ -4,27 +4,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use super::readings::{Evidence, ORDER, STOCK};
 use super::{
     Flow, RunReport, deliver,
     engine::Parts,
     lane,
     publish::{self, Less},
     pull,
+    readings::{Known, Turns},
 };
 use crate::{
     failure::{Cause, Class, Failure},
     mapping::Fields,
     model::decimal,
-    port::Facts,
-    store::{ChangeOp, Job, JobFilter, JobState, NewJob, RecordId, Replica, Result, RunKind, Verdict},
+    store::{ChangeOp, Job, JobFilter, NewJob, RecordId, Replica, Result, RunKind, Verdict},
 };
 
-pub(super) const STOCK: &str = "stock";
-pub(super) const ORDER: &str = "order";
 const LINES: &str = "lines";
 
 impl Parts {
@@ -47,6 +45,8 @@ type Quantities = BTreeMap<String, Decimal>;
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     flows: BTreeMap<String, Sold>,
+    /// Whether the stock of any of these flows was ever read.
+    is_read: bool,
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +65,8 @@ impl Ledger {
         let mut ledger = Self::default();
         for flow in parts.routes.minding(target) {
             let sold = ledger.flows.entry(flow.name.clone()).or_default();
-            let known = Known::noted(parts, &flow.from).await?;
+            let known = Known::of(parts, &flow.from).await?;
+            ledger.is_read |= known.is_some();
             for shop in parts.routes.sellers(flow, target) {
                 let mut orders: BTreeMap<RecordId, Quantities> = BTreeMap::new();
                 for to in parts.routes.order_targets(shop) {
@@ -196,37 +197,6 @@ pub(super) fn articles(order: &Fields) -> BTreeSet<String> {
     lines.filter_map(|line| line.get("sku")?.as_str()).map(str::to_owned).collect()
 }
 
-/// Up to where the figures of a source are known to tell of the orders that arrived, on the store's counter.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Known {
-    /// Of deliveries up to this number.
-    since: i64,
-    /// When the last listing began, whatever it gave.
-    listed: i64,
-    /// By target: orders in flight that were there, and not by our doing, when the first listing began.
-    #[serde(default)]
-    had: BTreeMap<String, BTreeSet<RecordId>>,
-}
-
-impl Known {
-    fn name(system: &str, entity: &str) -> String {
-        format!("read:{system}/{entity}")
-    }
-
-    async fn noted(parts: &Parts, system: &str) -> Result<Option<Self>> {
-        Self::of(parts, system, STOCK).await
-    }
-
-    async fn of(parts: &Parts, system: &str, entity: &str) -> Result<Option<Self>> {
-        let noted = parts.store.noted(&Self::name(system, entity)).await?;
-        Ok(noted.and_then(|noted| serde_json::from_value(noted).ok()))
-    }
-
-    fn note(&self, system: &str, entity: &str) -> (String, Value) {
-        (Self::name(system, entity), serde_json::to_value(self).unwrap_or_default())
-    }
-}
-
 /// Before a source's stock is read for the first time: which of the shops' orders their targets have had all along, so that they
 /// are not taken for orders in flight. What cannot be read now is in flight until the stock is read once more.
 pub(super) async fn before_first_reading(
@@ -235,7 +205,7 @@ pub(super) async fn before_first_reading(
     cancel: &CancellationToken,
 ) -> Result<Vec<RunReport>> {
     let mut runs = Vec::new();
-    if Known::noted(parts, &flow.from).await?.is_some() {
+    if Known::of(parts, &flow.from).await?.is_some() {
         return Ok(runs);
     }
     let shops: BTreeSet<&str> = flow.to.iter().flat_map(|target| parts.routes.sellers(flow, target)).collect();
@@ -247,84 +217,6 @@ pub(super) async fn before_first_reading(
         runs.push(pull::list(parts, shop, ORDER, RunKind::Delta, "before stock", cancel).await?);
     }
     Ok(runs)
-}
-
-/// By target: orders for whose delivery there is a job, and which the target has though nothing was sent yet.
-async fn had_before(parts: &Parts, source: &str) -> Result<BTreeMap<String, BTreeSet<RecordId>>> {
-    let minded = parts.routes.minded_by(source);
-    let shops: BTreeSet<&str> = minded.iter().flat_map(|target| parts.routes.sellers_at(target)).collect();
-    let targets: BTreeSet<&str> = shops.iter().flat_map(|shop| parts.routes.order_targets(shop)).collect();
-    let mut had = BTreeMap::new();
-    for target in targets {
-        let filter =
-            JobFilter { target: Some(target.to_owned()), entity: Some(ORDER.to_owned()), ..JobFilter::default() };
-        let jobs = parts.store.jobs(&filter).await?;
-        // A listing may have shown what a delivery is just making; that has stored its intent.
-        let unsent = |job: &&Job| job.intent.is_none() && job.state != JobState::Done;
-        let records: Vec<RecordId> = jobs.iter().filter(unsent).map(|job| job.record).collect();
-        let there = parts.store.replicas_of(&records).await?.into_iter();
-        let there = there.filter(|order| order.system == target && order.gone_at.is_none() && order.written == 0);
-        let there: BTreeSet<RecordId> = there.map(|order| order.record).collect();
-        if !there.is_empty() {
-            had.insert(target.to_owned(), there);
-        }
-    }
-    Ok(had)
-}
-
-/// A reading of stock, as evidence of what its source knew when it began; or one of a shop's orders.
-pub(super) struct Evidence {
-    system: String,
-    entity: &'static str,
-    began: i64,
-    before: Known,
-    /// The cursor that the listing began from.
-    cursor: Option<String>,
-}
-
-impl Evidence {
-    /// Nothing where nobody's orders depend on it. Called before anything is requested.
-    pub(super) async fn begin(parts: &Parts, system: &str, entity: &str, cursor: Option<&str>) -> Result<Option<Self>> {
-        if entity == ORDER && !parts.routes.sold_from(system).is_empty() {
-            let began = parts.store.counter().await?;
-            let before = Known::of(parts, system, ORDER).await?;
-            let before = before.unwrap_or(Known { since: began, listed: began, had: BTreeMap::new() });
-            return Ok(Some(Self { system: system.to_owned(), entity: ORDER, began, before, cursor: None }));
-        }
-        // Also where nobody's orders depend on it yet: a flow that brings some may join later.
-        if entity != STOCK || !parts.routes.flows().iter().any(|flow| flow.from == system && flow.carries(STOCK)) {
-            return Ok(None);
-        }
-        let began = parts.store.counter().await?;
-        let before = match Known::noted(parts, system).await? {
-            Some(known) => known,
-            // Before the first reading there is no figure that could be too old.
-            None => {
-                let known = Known { since: began, listed: began, had: had_before(parts, system).await? };
-                let (name, value) = known.note(system, STOCK);
-                parts.store.note(&name, &value).await?;
-                known
-            }
-        };
-        Ok(Some(Self { system: system.to_owned(), entity: STOCK, began, before, cursor: cursor.map(str::to_owned) }))
-    }
-
-    /// What the last page makes true. What was handed over proves only what its source knew at the listing before: the file
-    /// was not there then, but it may have been made at any time since.
-    /// Of orders: when this reading began, and the one before.
-    pub(super) fn note(&self, facts: &Facts, gave: bool, news: bool, cursor: Option<&str>) -> (String, Value) {
-        if self.entity == ORDER {
-            let known = Known { since: self.before.listed, listed: self.began, had: BTreeMap::new() };
-            return known.note(&self.system, ORDER);
-        }
-        let proven = match facts.handed {
-            true if news && cursor != self.cursor.as_deref() => self.before.listed,
-            false if facts.incremental || gave => self.began,
-            _ => self.before.since,
-        };
-        Known { since: proven.max(self.before.since), listed: self.began, ..self.before.clone() }
-            .note(&self.system, STOCK)
-    }
 }
 
 /// After a green pull, and whatever else may have ended an order's flight.
@@ -371,12 +263,8 @@ enum Left {
 /// back are published anew, whatever became of the orders; and those of which more is, where it was sold elsewhere. What is kept
 /// back is remembered here before anything is published by it.
 async fn sweep(parts: &Parts, target: &str, left: Left) -> Result<()> {
-    let mut is_read = false;
-    for flow in parts.routes.minding(target) {
-        is_read |= Known::noted(parts, &flow.from).await?.is_some();
-    }
     // Before the first reading there is no figure that anything could be kept back of.
-    let Some(ledger) = Ledger::of(parts, target).await?.filter(|_| is_read) else { return Ok(()) };
+    let Some(ledger) = Ledger::of(parts, target).await?.filter(|ledger| ledger.is_read) else { return Ok(()) };
     let store = &parts.store;
     let held = store.held(target).await?;
     let records: Vec<RecordId> = held.keys().copied().collect();
@@ -430,9 +318,9 @@ async fn unsure(parts: &Parts, target: &str, articles: &[RecordId]) -> Result<Ve
     if articles.is_empty() || !parts.routes.sellers_at(target).contains(target) {
         return Ok(Vec::new());
     }
-    let Some(orders) = Known::of(parts, target, ORDER).await? else { return Ok(Vec::new()) };
+    let Some(orders) = Turns::of(parts, target).await? else { return Ok(Vec::new()) };
     let there = parts.store.replicas_of(articles).await?.into_iter();
-    let told = there.filter(|figure| figure.system == target && figure.written > orders.since);
+    let told = there.filter(|figure| figure.system == target && figure.written > orders.before);
     Ok(told.map(|figure| figure.record).collect())
 }
 

@@ -27,6 +27,7 @@ mod publish;
 mod pull;
 mod qualify;
 mod reader;
+mod readings;
 mod routes;
 mod scope;
 mod shared;

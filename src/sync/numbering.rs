@@ -125,20 +125,14 @@ impl<'a> Numbering<'a> {
 
     /// Whether what two objects of one number are recognised by says that they are two.
     pub(super) fn are_two(&self, one: &Fields, other: &Fields) -> bool {
-        let values = |rule: &MatchRule, fields: &Fields| -> BTreeSet<String> {
-            rule.values(Some(self.spec), fields).into_iter().collect()
-        };
-        let told = self.evidence.iter().map(|rule| (values(rule, one), values(rule, other)));
-        told.into_iter()
-            .find(|(one, other)| !one.is_empty() && !other.is_empty())
-            .is_some_and(|(one, other)| one.is_disjoint(&other))
+        self.agreement(one, &[other]) == Agreement::Differs
     }
 
-    fn agreement(&self, fields: &Fields, others: &[&Replica]) -> Agreement {
+    fn agreement(&self, fields: &Fields, others: &[&Fields]) -> Agreement {
         for rule in &self.evidence {
             let own = rule.values(Some(self.spec), fields);
             let theirs: BTreeSet<String> =
-                others.iter().flat_map(|other| rule.values(Some(self.spec), &other.fields)).collect();
+                others.iter().flat_map(|other| rule.values(Some(self.spec), other)).collect();
             if !own.is_empty() && !theirs.is_empty() {
                 return if own.is_disjoint(&theirs) { Agreement::Differs } else { Agreement::Agrees };
             }
@@ -196,7 +190,8 @@ impl<'a> Numbering<'a> {
                 continue;
             }
             let systems: BTreeSet<&str> = held.iter().map(|replica| replica.system.as_str()).collect();
-            match self.agreement(fields, &held) {
+            let others: Vec<&Fields> = held.iter().map(|replica| &replica.fields).collect();
+            match self.agreement(fields, &others) {
                 Agreement::Agrees => agreeing.push(namesake.record),
                 Agreement::Differs if namesake.numbered_by == row.numbered_by => bearer = Some(namesake.itself),
                 Agreement::Differs => {}

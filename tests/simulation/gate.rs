@@ -222,15 +222,17 @@ fn failed<T>() -> Result<T> {
     Err(StoreError::Database { doing: "whatever it was", source: sqlx::Error::PoolTimedOut })
 }
 
-/// Every verb of the store, handed to a macro: first those that a planted bug may spoil.
+/// Every verb of the store, handed to a macro: first those before which a worker may lag, then those that a planted bug may spoil
+/// besides.
 macro_rules! verbs {
     ($with:ident) => {
         $with! {
-            commit_page(page: PageCommit, now: DateTime<Utc>) -> Result<Numbers>;
-            claim(claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>>;
             renew(jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
             intend(intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>>;
             deliver(target: &str, entity: &str, outcomes: Vec<Delivered>, now: DateTime<Utc>) -> Result<DeliverSummary>;
+            ;
+            commit_page(page: PageCommit, now: DateTime<Utc>) -> Result<Numbers>;
+            claim(claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>>;
             identify(system: &str, entity: &str, rows: &[Unidentified], weak: &[String]) -> Result<Vec<Identified>>;
             in_flight(entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>>;
             unreadable_articles(system: &str, entity: &str) -> Result<Option<BTreeSet<String>>>;
@@ -326,15 +328,12 @@ macro_rules! verbs {
 pub(crate) use verbs;
 
 macro_rules! gated {
-    ($($name:ident($($arg:ident: $kind:ty),*) -> $ret:ty;)* ; $($other:ident($($that:ident: $what:ty),*) -> $gives:ty;)*) => {
+    ($($($name:ident($($arg:ident: $kind:ty),*) -> $ret:ty;)*);*) => {
         #[async_trait]
         impl Store for Gate {
-            $(async fn $name(&self, $($arg: $kind),*) -> $ret {
+            $($(async fn $name(&self, $($arg: $kind),*) -> $ret {
                 self.pass(stringify!($name), self.inner.$name($($arg),*)).await
-            })*
-            $(async fn $other(&self, $($that: $what),*) -> $gives {
-                self.pass(stringify!($other), self.inner.$other($($that),*)).await
-            })*
+            })*)*
         }
     };
 }

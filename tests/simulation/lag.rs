@@ -61,7 +61,10 @@ impl LaggingStore {
 }
 
 macro_rules! lagging {
-    ($($name:ident($($arg:ident: $kind:ty),*) -> $ret:ty;)* ; $($other:ident($($that:ident: $what:ty),*) -> $gives:ty;)*) => {
+    (
+        $($name:ident($($arg:ident: $kind:ty),*) -> $ret:ty;)*
+        ; $($($other:ident($($that:ident: $what:ty),*) -> $gives:ty;)*);*
+    ) => {
         #[async_trait]
         impl Store for LaggingStore {
             async fn renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>> {
@@ -91,41 +94,9 @@ macro_rules! lagging {
                 self.inner.deliver(target, entity, outcomes, now).await
             }
 
-            async fn commit_page(&self, page: PageCommit, now: DateTime<Utc>) -> Result<Numbers> {
-                self.inner.commit_page(page, now).await
-            }
-
-            async fn claim(&self, claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>> {
-                self.inner.claim(claim, now).await
-            }
-
-            async fn identify(
-                &self,
-                system: &str,
-                entity: &str,
-                rows: &[Unidentified],
-                weak: &[String],
-            ) -> Result<Vec<Identified>> {
-                self.inner.identify(system, entity, rows, weak).await
-            }
-
-            async fn in_flight(
-                &self,
-                entity: &str,
-                shop: &str,
-                target: &str,
-                since: Option<i64>,
-            ) -> Result<Vec<Replica>> {
-                self.inner.in_flight(entity, shop, target, since).await
-            }
-
-            async fn unreadable_articles(&self, system: &str, entity: &str) -> Result<Option<BTreeSet<String>>> {
-                self.inner.unreadable_articles(system, entity).await
-            }
-
-            $(async fn $other(&self, $($that: $what),*) -> $gives {
+            $($(async fn $other(&self, $($that: $what),*) -> $gives {
                 self.inner.$other($($that),*).await
-            })*
+            })*)*
         }
     };
 }

@@ -135,7 +135,11 @@ fn without_alterations(replica: &mut ReplicaWrite) {
 }
 
 macro_rules! spoilt {
-    ($($name:ident($($arg:ident: $kind:ty),*) -> $ret:ty;)* ; $($other:ident($($that:ident: $what:ty),*) -> $gives:ty;)*) => {
+    (
+        $($lagging:ident($($arg:ident: $kind:ty),*) -> $ret:ty;)*
+        ; $($spoilt:ident($($it:ident: $is:ty),*) -> $has:ty;)*
+        ; $($other:ident($($that:ident: $what:ty),*) -> $gives:ty;)*
+    ) => {
         #[async_trait]
         impl Store for SpoiltStore {
             async fn commit_page(&self, mut page: PageCommit, now: DateTime<Utc>) -> Result<Numbers> {

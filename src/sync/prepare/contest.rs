@@ -40,17 +40,25 @@ pub(in crate::sync) struct Wait {
     pub(in crate::sync) free: bool,
 }
 
+/// What the refusals of one batch have in common.
+#[derive(Default)]
+pub(in crate::sync) struct Around {
+    /// Records that have just given up what they had.
+    pub(in crate::sync) aside: BTreeSet<RecordId>,
+    /// Jobs of which nobody knows yet how they ended, as far as that was asked.
+    under_way: Option<BTreeSet<i64>>,
+}
+
 /// How many objects a circle is followed through.
 const LONGEST: usize = 16;
 
-/// Looks for who has what a write was refused for; nothing where no object of ours has it. `aside` are records that have just
-/// given up what they had.
+/// Looks for who has what a write was refused for; nothing where no object of ours has it.
 pub(in crate::sync) async fn contest(
     batch: &Batch<'_>,
     facts: &Facts,
     task: &Task,
     failure: &Failure,
-    aside: &BTreeSet<RecordId>,
+    around: &mut Around,
 ) -> Result<Option<Contest>> {
     let Some(spec) = batch.parts.entities.get(batch.entity) else { return Ok(None) };
     let nothing = Fields::new();
@@ -97,11 +105,14 @@ pub(in crate::sync) async fn contest(
     let Some((holder, gives_up)) = first else {
         // A key is nobody else's: whatever a create is refused for, it has one.
         let may_be_taken = asked.iter().any(|(name, _)| *name != spec.key);
-        let is_moving = task.job.attempts == 0 || !aside.is_empty() || are_others_under_way(batch, &task.job).await?;
-        return Ok((may_be_taken && is_moving).then_some(Contest::Gone));
+        let may_be_free = may_be_taken
+            && (task.job.attempts == 0
+                || !around.aside.is_empty()
+                || around.are_others_under_way(batch, &task.job).await?);
+        return Ok(may_be_free.then_some(Contest::Gone));
     };
     if !circle.is_empty()
-        && aside.is_disjoint(&visited)
+        && around.aside.is_disjoint(&visited)
         && let Some(task) = step_aside(batch, facts, task, spec, &circle).await?
     {
         return Ok(Some(Contest::Aside(Box::new(task))));
@@ -116,17 +127,29 @@ pub(in crate::sync) async fn contest(
         written: holder.written,
         cause: Cause::taken(batch.entity, &key).0,
         why: format!("{failure}; {} {key} has the {names} at {} and {plan}", batch.entity, batch.target),
-        free: aside.contains(&holder.record),
+        free: around.aside.contains(&holder.record),
     })))
 }
 
-/// Whether there are writes to other objects of the target of which nobody knows how they ended: what they hold is not known.
-async fn are_others_under_way(batch: &Batch<'_>, me: &Job) -> Result<bool> {
-    const TRIES: u32 = 8;
-    const MOST: u32 = 1_000;
-    if me.attempts >= TRIES {
-        return Ok(false);
+impl Around {
+    /// Whether there are writes to other objects of the target of which nobody knows how they ended: what those hold is not known.
+    async fn are_others_under_way(&mut self, batch: &Batch<'_>, me: &Job) -> Result<bool> {
+        const TRIES: u32 = 8;
+        if me.attempts >= TRIES {
+            return Ok(false);
+        }
+        let under_way = match self.under_way.take() {
+            Some(known) => known,
+            None => under_way(batch).await?,
+        };
+        let others = under_way.iter().any(|job| *job != me.id);
+        self.under_way = Some(under_way);
+        Ok(others)
     }
+}
+
+async fn under_way(batch: &Batch<'_>) -> Result<BTreeSet<i64>> {
+    const MOST: u32 = 1_000;
     let open = JobFilter {
         target: Some(batch.target.to_owned()),
         entity: Some(batch.entity.to_owned()),
@@ -134,8 +157,8 @@ async fn are_others_under_way(batch: &Batch<'_>, me: &Job) -> Result<bool> {
         limit: MOST,
         ..JobFilter::default()
     };
-    let jobs = batch.parts.store.jobs(&open).await?;
-    Ok(jobs.iter().any(|job| job.id != me.id && job.intent.is_some()))
+    let jobs = batch.parts.store.jobs(&open).await?.into_iter();
+    Ok(jobs.filter(|job| job.intent.is_some()).map(|job| job.id).collect())
 }
 
 /// Whether a refusal may be about a member of this name: one that names another field is not.

@@ -240,15 +240,14 @@ pub(super) fn taken_on(job: &Job, here: &Replica, parts: &Children, news: bool) 
     Delivered { replica: Some(replica), news, ..Delivered::new(job, Verdict::Done { noop: false }) }
 }
 
-/// Of an object that a create without answer has made, what the target never shows is taken for arrived, where it could not
-/// be written a second time anyway.
+/// After a create whose answer was lost: fields that the target never shows are assumed to have arrived.
 pub(super) fn assume_unseen(here: &mut Replica, wanted: &Fields, reads: &BTreeSet<String>) {
     for (field, value) in wanted.iter().filter(|(field, value)| !reads.contains(*field) && !value.is_null()) {
         here.fields.insert(field.clone(), value.clone());
     }
 }
 
-/// Of an object that a create without answer has made in one go, what that told and the target never shows is there.
+/// After a create in one request whose answer was lost: fields that it sent and the target never shows are assumed to have arrived.
 pub(super) fn assume_told(here: &mut Replica, wanted: &Fields, intent: &Intent, reads: &BTreeSet<String>) {
     let is_told = |(field, value): &(&String, &Value)| intent.told.get(*field) == Some(&canonical::print(value));
     let told = wanted.iter().filter(is_told).map(|(field, value)| (field.clone(), value.clone())).collect();

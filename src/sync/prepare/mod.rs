@@ -15,7 +15,7 @@ use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::{
-    contest::{Contest, Wait, contest},
+    contest::{Around, Contest, Wait, contest},
     views::{View, set, views},
 };
 use self::{
@@ -272,7 +272,7 @@ fn begun(job: &Job) -> bool {
     job.intent.as_ref().is_some_and(|intent| intent.op == Op::Create)
 }
 
-/// Whether an update of this job was perhaps sent, and nobody told how it ended.
+/// Whether an update of this job may have been sent, and its answer was lost.
 fn is_untold(job: &Job) -> bool {
     job.intent.as_ref().is_some_and(|intent| intent.op == Op::Update)
 }

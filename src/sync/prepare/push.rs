@@ -66,7 +66,9 @@ pub(super) async fn push(
             let name = list.rsplit('.').next().unwrap_or(list);
             one.changed.contains(name) && !externals.own.contains_key(&(list.clone(), key.clone()))
         };
-        let adds = one.op == Op::Update && mapping.needs(&fields).own.iter().any(is_new);
+        let lists = |field: &String| spec.is_some_and(|spec| spec.fields.get(field).is_some_and(|of| of.key.is_some()));
+        let adds =
+            one.op == Op::Update && one.changed.iter().any(lists) && mapping.needs(&fields).own.iter().any(is_new);
         if adds && !facts.read && is_untold(&one.job) {
             let text = format!(
                 "an update that adds to this {} had no answer, and the adapter of {} cannot read it; check there, then retry or \
