@@ -420,7 +420,10 @@ impl<'a> Life<'a> {
     fn describe(&mut self, host: &'static str, id: u64, text: String) {
         let sku = self.wire.with(host, |model| model.products[&id].sku.clone());
         self.edits.entry(sku).or_default().push((host, text.clone()));
-        self.change(host, id, "describes", |product| (product.text, product.edited) = (text, true));
+        // What is the shop's from when its texts join may be written over then.
+        let is_for_good =
+            self.trade.joins != Joins::Texts || self.trade.texts == Texts::Shared || self.wire.has_grown();
+        self.change(host, id, "describes", |product| (product.text, product.edited) = (text, is_for_good));
     }
 
     /// Both sides describe an article, and neither has seen what the other wrote.
