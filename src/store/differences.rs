@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use super::{
     Difference, DifferenceMark, RecordId, Result,
@@ -117,11 +118,11 @@ pub(super) async fn mark_differences(tx: &mut Tx, replicas: &Replicas<'_>, marks
     tx.execute("note differences", SQL, args![lines, replicas.system, micros(replicas.now)]).await.map(drop)
 }
 
-/// After replicas were written, by their ids: what is no longer remembered as sent otherwise is no difference, and wakes what
-/// waited for that.
+/// After replicas were written, by their ids: what is no longer remembered as sent otherwise, or was sent anew and not seen yet, is no
+/// difference, and wakes what waited for that.
 pub(super) async fn drop_agreed(tx: &mut Tx, replicas: &Replicas<'_>, ids: &[&str]) -> Result<()> {
     const ANYBODY: &str = "SELECT 1 FROM difference LIMIT 1";
-    const READ: &str = "SELECT d.record, d.field, r.sent, r.gone_at FROM json_each($1) j CROSS JOIN replica r \
+    const READ: &str = "SELECT d.record, d.field, r.sent, r.gone_at, r.fields FROM json_each($1) j CROSS JOIN replica r \
         CROSS JOIN difference d WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0 \
           AND d.system = $2 AND d.record = r.record";
     const DROP: &str = "DELETE FROM difference WHERE system = $1 AND record = $2 AND field = $3";
@@ -132,9 +133,13 @@ pub(super) async fn drop_agreed(tx: &mut Tx, replicas: &Replicas<'_>, ids: &[&st
     let mut agreed = Vec::new();
     for mut row in tx.rows("compare differences", READ, args![lines, replicas.system, replicas.entity]).await? {
         let (record, field) = (row.int(0)?, row.text(1)?);
-        let sent: Option<Fields> =
-            row.text_or_null(2)?.map(|text| parse(&text, "replica", "sent", || record.to_string())).transpose()?;
-        if row.int_or_null(3)?.is_some() || sent.is_none_or(|sent| !sent.contains_key(&field)) {
+        let mut fields = |at, column| -> Result<Fields> {
+            let text = row.text_or_null(at)?;
+            text.map_or(Ok(Fields::new()), |text| parse(&text, "replica", column, || record.to_string()))
+        };
+        let (sent, stored) = (fields(2, "sent")?, fields(4, "fields")?);
+        let is_agreed = sent.get(&field).is_none_or(|sent| sent == stored.get(&field).unwrap_or(&Value::Null));
+        if row.int_or_null(3)?.is_some() || is_agreed {
             agreed.push((record, field));
         }
     }

@@ -228,9 +228,7 @@ pub(super) async fn after_pull(parts: &Parts, system: &str, entity: &str) -> Res
             }
         }
         ORDER => {
-            for target in parts.routes.sold_from(system) {
-                sweep(parts, target, Left::Published).await?;
-            }
+            hear(parts, system, None).await?;
             if !parts.routes.sold_from(system).is_empty() {
                 wake(parts, system, &Unread::of(parts, system).await?).await?;
             }
@@ -238,6 +236,19 @@ pub(super) async fn after_pull(parts: &Parts, system: &str, entity: &str) -> Res
         _ => {}
     }
     Ok(())
+}
+
+/// After a reading of a shop's orders: whoever shows what they sell hears of them. The batch of a target that is at it already sees to
+/// its own.
+async fn hear(parts: &Parts, shop: &str, at_it: Option<&str>) -> Result<()> {
+    let turns = Turns::of(parts, shop).await?;
+    for target in parts.routes.sold_from(shop) {
+        sweep(parts, target, if at_it == Some(target) { Left::Alone } else { Left::Published }).await?;
+    }
+    match turns {
+        Some(turns) => turns.are_heard(parts, shop).await,
+        None => Ok(()),
+    }
 }
 
 /// After orders were delivered to `target`: one that had nothing to deliver is no longer in flight.
@@ -261,7 +272,7 @@ enum Left {
 
 /// Compares what is in flight of what a target shows with what was: articles of which less is in flight than is known to be kept
 /// back are published anew, whatever became of the orders; and those of which more is, where it was sold elsewhere. What is kept
-/// back is remembered here before anything is published by it.
+/// back is remembered here.
 async fn sweep(parts: &Parts, target: &str, left: Left) -> Result<()> {
     // Before the first reading there is no figure that anything could be kept back of.
     let Some(ledger) = Ledger::of(parts, target).await?.filter(|ledger| ledger.is_read) else { return Ok(()) };
@@ -302,18 +313,19 @@ async fn sweep(parts: &Parts, target: &str, left: Left) -> Result<()> {
     for record in unsure(parts, target, &grown).await? {
         publish(record);
     }
-    if !more.is_empty() {
-        store.hold(target, &more).await?;
-    }
+    // Opened first: what breaks off in between is then told once too often, not never.
     if !jobs.is_empty() {
         store.enqueue(&jobs, parts.env.now()).await?;
         parts.work.notify_waiters();
     }
+    if !more.is_empty() {
+        store.hold(target, &more).await?;
+    }
     Ok(())
 }
 
-/// Of these articles those whose figure a target was told after the reading of its orders before the last had begun: of an order
-/// that the last has shown nobody knows whether the target took it off before that figure came, or after.
+/// Of these articles those whose figure a target was told after the reading of its orders before had begun: of an order that
+/// the last has shown nobody knows whether the target took it off before that figure came, or after.
 async fn unsure(parts: &Parts, target: &str, articles: &[RecordId]) -> Result<Vec<RecordId>> {
     if articles.is_empty() || !parts.routes.sellers_at(target).contains(target) {
         return Ok(Vec::new());
@@ -381,9 +393,7 @@ pub(super) async fn read_orders(parts: &Parts, target: &str, stop: &Cancellation
             obstacles.push(Obstacle { shop: shop.to_owned(), problem, unread: Unread::Anything });
             continue;
         }
-        for shown in parts.routes.sold_from(shop) {
-            sweep(parts, shown, if shown == target { Left::Alone } else { Left::Published }).await?;
-        }
+        hear(parts, shop, Some(target)).await?;
         let unread = Unread::of(parts, shop).await?;
         wake(parts, shop, &unread).await?;
         if unread != Unread::Articles(BTreeSet::new()) {

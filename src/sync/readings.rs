@@ -30,12 +30,15 @@ pub(super) struct Known {
     pub(super) had: Orders,
 }
 
-/// When the last two readings of a shop's orders began.
+/// When the last reading of a shop's orders began, and the one before it of which everybody's stock has heard.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Turns {
     pub(super) before: i64,
     last: i64,
 }
+
+/// The last reading of a shop's orders of which everybody's stock has heard, by when it began.
+const HEARD: &str = "heard:";
 
 fn name(system: &str, entity: &str) -> String {
     format!("read:{system}/{entity}")
@@ -60,6 +63,21 @@ impl Turns {
     pub(super) async fn of(parts: &Parts, shop: &str) -> Result<Option<Self>> {
         noted(parts, shop, ORDER).await
     }
+
+    /// The next reading, which begins now: until everybody's stock has heard of the last one, what was told since the one before
+    /// it stays unsure.
+    async fn next(parts: &Parts, shop: &str) -> Result<Self> {
+        let last = parts.store.counter().await?;
+        let Some(turns) = Self::of(parts, shop).await? else { return Ok(Self { before: last, last }) };
+        let heard = parts.store.noted(&format!("{HEARD}{shop}")).await?.and_then(|heard| heard.as_i64());
+        let is_heard = heard.is_some_and(|heard| heard >= turns.last);
+        Ok(Self { before: if is_heard { turns.last } else { turns.before }, last })
+    }
+
+    /// Everybody's stock has heard of what this reading has shown.
+    pub(super) async fn are_heard(self, parts: &Parts, shop: &str) -> Result<()> {
+        parts.store.note(&format!("{HEARD}{shop}"), &self.last.into()).await
+    }
 }
 
 /// A reading that has begun, and what is noted with its last page.
@@ -83,9 +101,7 @@ impl Evidence {
     pub(super) async fn begin(parts: &Parts, system: &str, entity: &str, cursor: Option<&str>) -> Result<Option<Self>> {
         match entity {
             ORDER if !parts.routes.sold_from(system).is_empty() => {
-                let last = parts.store.counter().await?;
-                let before = Turns::of(parts, system).await?.map_or(last, |turns| turns.last);
-                Ok(Some(Self::Orders { shop: system.to_owned(), turns: Turns { before, last } }))
+                Ok(Some(Self::Orders { shop: system.to_owned(), turns: Turns::next(parts, system).await? }))
             }
             // Also where nobody's orders are minded yet: a flow that brings some may join later.
             STOCK if parts.routes.flows().iter().any(|flow| flow.from == system && flow.carries(STOCK)) => {

@@ -1,10 +1,10 @@
 //! Whether both sides tell the same story. Knows the models and what people did, and nothing of the engine.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     life::{Edits, Joins, Texts, Trade},
-    models::{Customer, ERP_TEXT, Kind, Model, OWN, OWN_ADDRESS, Order, Product, SUPER, kept},
+    models::{Customer, ERP_TEXT, Kind, Model, OWN, OWN_ADDRESS, Order, Product, SUPER, cents as amount, kept},
 };
 
 /// How much must have arrived.
@@ -25,6 +25,8 @@ pub struct Check<'a> {
     pub sold: &'a BTreeSet<String>,
     pub undated: &'a BTreeSet<String>,
     pub edits: &'a Edits,
+    /// What somebody in the shop sells articles for meanwhile.
+    pub sales: &'a BTreeMap<String, String>,
     pub reach: Reach,
     /// Rows that nobody can read are as they were; what does not hang on them is not.
     pub despite: bool,
@@ -121,8 +123,12 @@ impl Check<'_> {
         if !there.active {
             differ("active", &true, &false);
         }
-        if self.trade.prices && cents(&there.price) != cents(&product.price) {
+        let is_below_sale = self.despite && !there.sale.is_empty() && amount(&product.price) < amount(&there.sale);
+        if self.trade.prices && amount(&there.price) != amount(&product.price) && !is_below_sale {
             differ("price", &product.price, &there.price);
+        }
+        if Some(&there.sale).filter(|sale| !sale.is_empty()) != self.sales.get(sku) {
+            differ("a sale made in the shop", &self.sales.get(sku), &there.sale);
         }
         let (of_shop, of_erp) =
             (product.text == kept(Kind::Erp, &there.text), there.text == kept(Kind::Shop, &product.text));

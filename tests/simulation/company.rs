@@ -36,9 +36,9 @@ pub enum Growth {
 
 /// Shelves do not change: each is filled once.
 pub fn shelf(trade: Trade, growth: Growth) -> Arc<Shelf> {
-    type Shelves = BTreeMap<(&'static str, bool, Growth), Arc<Shelf>>;
+    type Shelves = BTreeMap<(&'static str, [bool; 2], Growth), Arc<Shelf>>;
     static SHELVES: Mutex<Shelves> = Mutex::new(BTreeMap::new());
-    let label = (trade.setting.word(), trade.prefixes, growth);
+    let label = (trade.setting.word(), [trade.prefixes, trade.forgets_precision], growth);
     SHELVES.lock().unwrap().entry(label).or_insert_with(|| Arc::new(fill(trade, growth))).clone()
 }
 
@@ -59,12 +59,23 @@ fn adapter(setting: Setting, name: &str, text: &str) -> String {
         (Setting::Clocks, "erp") => {
             text.replace(r#"send = "%Y-%m-%dT%H:%M:%SZ""#, r#"zone = "Europe/Madrid", send = "%Y-%m-%dT%H:%M:%S""#)
         }
+        (Setting::Reduced, "shop") => with_prices(text, include_str!("adapters/reduced_prices.toml")),
+        (Setting::Awkward, "shop") => with_prices(text, include_str!("adapters/awkward_prices.toml")),
         _ => text.to_owned(),
     }
 }
 
+/// The shop's adapter, which writes prices in another way.
+fn with_prices(text: &str, way: &str) -> String {
+    let (before, rest) = text.split_once("[entities.price.batch]").unwrap();
+    let (_, after) = rest.split_once("[entities.customer]").unwrap();
+    format!("{before}{way}[entities.customer]{after}")
+}
+
 /// A mapping in the way of a setting.
 fn mapping(trade: Trade, growth: Growth, system: &str, entity: &str, text: &str) -> String {
+    const AMOUNT: &str = r#"amount = "price""#;
+    const ROUNDED: &str = r#"amount = { from = "price", precision = 2 }"#;
     const EUR: &str = r#"currency = { value = "EUR" }"#;
     const CARRIED: &str = r#"currency = "currency""#;
     const STATUS: &str = r#"status = { from = "status", lookup = "order_status" }"#;
@@ -85,6 +96,8 @@ fn mapping(trade: Trade, growth: Growth, system: &str, entity: &str, text: &str)
             text.replace("[fields]", "[fields]\ntax = { from = \"tax\", lookup = \"tax\" }")
                 + include_str!("adapters/tax_classes.toml")
         }
+        (Setting::Altering, "shop", "price") if !trade.forgets_precision => text.replace(AMOUNT, ROUNDED),
+        (Setting::Reduced, "shop", "price") => text.replace(AMOUNT, include_str!("adapters/reduced_amount.toml")),
         (Setting::Children, _, "customer") => text.to_owned() + include_str!("adapters/addresses.toml"),
         (Setting::Currencies, "erp", "price") => include_str!("adapters/price_lists.toml").to_owned(),
         (Setting::Currencies, "shop", "order") => text.replace(EUR, CARRIED),

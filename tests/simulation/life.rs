@@ -75,6 +75,8 @@ enum Deed {
     Retax,
     Pay,
     Fail,
+    Reduce,
+    EndSale,
 }
 
 /// Any day's deeds, each as often as it is named.
@@ -114,7 +116,9 @@ fn special(setting: Setting) -> &'static [Deed] {
         Setting::Unpaid => &[Deed::Pay, Deed::Pay, Deed::Fail],
         Setting::Swaps => &[Deed::Swap],
         Setting::Hesitant => &[Deed::Rename, Deed::RenameAll, Deed::Stock],
-        Setting::Altering => &[Deed::Retax],
+        Setting::Altering => &[Deed::Retax, Deed::Price],
+        Setting::Reduced => &[Deed::Reduce, Deed::Reduce, Deed::EndSale, Deed::Price, Deed::Price],
+        Setting::Awkward | Setting::Mistaken => &[Deed::NewProduct, Deed::Price, Deed::Rename],
         Setting::Children => &[Deed::NewAddress, Deed::Move, Deed::Move, Deed::RenameAddress, Deed::ForeignAddress],
         _ => &[],
     }
@@ -138,6 +142,8 @@ pub struct Trade {
     pub joins: Joins,
     /// The second shop's numbers begin otherwise.
     pub prefixes: bool,
+    /// A planted bug: what is wanted is not brought to the precision that the shop keeps.
+    pub forgets_precision: bool,
     /// Minutes between two pulls of a flow.
     pub every: u64,
 }
@@ -155,6 +161,7 @@ impl Trade {
             every: if chance.hits(500) { 3 } else { 10 },
             joins: Joins::Nothing,
             prefixes: false,
+            forgets_precision: false,
         };
         match setting {
             Setting::Unpaid => Self { days: Days::Sales, ..drawn },
@@ -166,7 +173,9 @@ impl Trade {
                 joins: if chance.hits(300) { Joins::Outlet } else { Joins::Nothing },
                 ..drawn
             },
-            Setting::Currencies => Self { prices: true, ..drawn },
+            Setting::Currencies | Setting::Altering | Setting::Reduced | Setting::Awkward => {
+                Self { prices: true, ..drawn }
+            }
             Setting::Children => Self { customers: true, ..drawn },
             Setting::Hesitant => Self { every: 3, ..drawn },
             Setting::Joining => drawn.joining(chance),
@@ -203,6 +212,8 @@ pub struct Life<'a> {
     pub undated: BTreeSet<String>,
     /// Texts of articles and ends of orders.
     pub edits: Edits,
+    /// By article: what somebody in the shop sells it for meanwhile.
+    pub sales: BTreeMap<String, String>,
     skus: u64,
     /// Of each shop its own.
     numbers: BTreeMap<&'static str, u64>,
@@ -221,6 +232,7 @@ impl<'a> Life<'a> {
             sold: BTreeSet::new(),
             undated: BTreeSet::new(),
             edits: Edits::new(),
+            sales: BTreeMap::new(),
             skus: 0,
             numbers: BTreeMap::new(),
             round: Vec::new(),
@@ -271,7 +283,10 @@ impl<'a> Life<'a> {
     pub(crate) fn price(&self) -> String {
         // Not every program writes two decimals.
         let cents = 100 + self.chance.below(30) * 10;
-        let text = format!("{}.{:02}", cents / 100, cents % 100);
+        let text = match self.trade.setting {
+            Setting::Altering => format!("{}.{:02}{}", cents / 100, cents % 100, self.chance.below(10)),
+            _ => format!("{}.{:02}", cents / 100, cents % 100),
+        };
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     }
 
@@ -288,7 +303,17 @@ impl<'a> Life<'a> {
 
     fn new_product(&mut self) {
         self.skus += 1;
-        self.add_product(format!("SKU-{}", self.skus));
+        self.add_product(self.sku());
+    }
+
+    fn sku(&self) -> String {
+        let number = self.skus;
+        match (self.trade.setting, number % 4) {
+            // As it stands it would mean the next one's price.
+            (Setting::Awkward, 1 | 2) => format!("SKU-{}/price?of={number}", number / 4 * 4 + 3),
+            (Setting::Awkward, 0) => format!("SKU-{number} #1%2F"),
+            _ => format!("SKU-{number}"),
+        }
     }
 
     fn add_product(&mut self, sku: String) {
@@ -579,6 +604,7 @@ impl<'a> Life<'a> {
                 }
                 self.touch(shop, id);
                 let product = self.wire.with(shop, |model| model.products.remove(&id).unwrap());
+                self.sales.remove(&product.sku);
                 self.wire.note(format!("life: {shop} deletes {} ({id})", product.sku));
             }
             Deed::Describe => {
@@ -614,6 +640,8 @@ impl<'a> Life<'a> {
             Deed::FromTheFuture => self.save_in_future(),
             Deed::Pay => self.end_waiting("paid"),
             Deed::Fail => self.end_waiting("failed"),
+            Deed::Reduce => self.reduce(),
+            Deed::EndSale => self.end_sale(),
             Deed::Swap => self.swap_barcodes(),
             Deed::Retax => {
                 let Some(id) = self.product("erp") else { return };

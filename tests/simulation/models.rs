@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::{Value, json};
 
 use crate::{
@@ -24,8 +25,9 @@ pub struct Product {
     pub text: String,
     /// The description is somebody's edit here, not written by the engine.
     pub edited: bool,
-    /// With two decimals.
     pub price: String,
+    /// What it costs for a while, by somebody in the shop; empty for none.
+    pub sale: String,
     pub stock: i64,
     pub active: bool,
     pub barcode: String,
@@ -121,6 +123,7 @@ pub struct Price {
     pub list: &'static str,
     pub sku: String,
     pub amount: String,
+    pub sale: String,
     pub currency: &'static str,
 }
 
@@ -226,11 +229,15 @@ impl Model {
     fn prices(&self) -> BTreeMap<u64, Price> {
         const EXPORT: u64 = 1_000_000;
         let mut prices = BTreeMap::new();
-        for (id, Product { sku, price, .. }) in &self.products {
-            prices.insert(*id, Price { list: "retail", sku: sku.clone(), amount: price.clone(), currency: "EUR" });
+        for (id, Product { sku, price, sale, .. }) in &self.products {
+            let (sku, sale) = (sku.clone(), sale.clone());
+            prices.insert(
+                *id,
+                Price { list: "retail", sku: sku.clone(), amount: price.clone(), currency: "EUR", sale: sale.clone() },
+            );
             if self.setting == Setting::Currencies && self.kind == Kind::Erp {
                 let amount = format!("{ABROAD}{price}");
-                prices.insert(EXPORT + id, Price { list: "export", sku: sku.clone(), amount, currency: "USD" });
+                prices.insert(EXPORT + id, Price { list: "export", sku, amount, currency: "USD", sale });
             }
         }
         prices
@@ -334,11 +341,23 @@ impl Model {
                     return answer(500, json!({"error": "broke down in the middle"}));
                 }
                 left -= 1;
-                let result = self.product_item(op, &item, call.now);
+                let mut result = self.product_item(op, &item, call.now);
+                if op == "create" {
+                    self.mistake(&mut result);
+                }
                 results[op].as_array_mut().unwrap().push(result);
             }
         }
         answer(200, results)
+    }
+
+    /// Names another article in the answer, here and there.
+    fn mistake(&self, result: &mut Value) {
+        let id = id_of(&result["id"]);
+        let other = self.products.keys().find(|other| **other != id);
+        if let (Setting::Mistaken, 0, Some(other)) = (self.setting, id % 3, other) {
+            result["id"] = json!(other);
+        }
     }
 
     fn product_item(&mut self, op: &str, item: &Value, now: i64) -> Value {
@@ -406,6 +425,25 @@ impl Model {
             product.updated = call.now;
             self.writes += 1;
         }
+        answer(200, json!({"ok": true}))
+    }
+
+    /// `PUT /prices/ID`, and `PUT /articles/SKU/price`: not below what the article is sold for meanwhile.
+    fn price_save(&mut self, id: Option<u64>, call: &Call<'_>) -> Answer {
+        let Some(product) = id.and_then(|id| self.products.get_mut(&id)) else {
+            return answer(404, json!({"error": "no such product"}));
+        };
+        if let Some(sale) = call.body["sale"].as_str() {
+            sale.clone_into(&mut product.sale);
+        }
+        if let Some(price) = call.body["price"].as_str().map(two_decimals) {
+            if !product.sale.is_empty() && cents(&price) < cents(&product.sale) {
+                return answer(400, json!({"error": "below its sale price"}));
+            }
+            product.price = price;
+        }
+        product.updated = call.now;
+        self.writes += 1;
         answer(200, json!({"ok": true}))
     }
 
@@ -550,6 +588,11 @@ impl Model {
             ("GET", _) => self.list(call),
             ("POST", ["products", "batch"]) => self.products_batch(call),
             ("POST", ["stock" | "prices", "batch"]) => self.facets_batch(call),
+            ("PUT", ["prices", product]) => self.price_save(Some(id(product)), call),
+            ("PUT", ["articles", sku, "price"]) => {
+                let id = self.product(&decoded(sku)).first().map(|(id, _)| *id);
+                self.price_save(id, call)
+            }
             ("PUT", ["products", product]) => match self.change_product(id(product), &call.body, call.now) {
                 Some(row) => answer(200, row),
                 None => answer(404, json!({"error": "no such product"})),
@@ -580,8 +623,18 @@ pub fn id_of(value: &Value) -> u64 {
     value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0)
 }
 
+/// A segment of an address as it is meant.
+pub fn decoded(segment: &str) -> String {
+    let url = reqwest::Url::parse(&format!("http://shop.test/?segment={segment}")).unwrap();
+    url.query_pairs().map(|(_, value)| value.into_owned()).next().unwrap_or_default()
+}
+
 /// Prices as shops show them.
-fn two_decimals(price: &str) -> String {
-    let (whole, cents) = price.split_once('.').unwrap_or((price, ""));
-    format!("{whole}.{cents:0<2}")
+pub fn two_decimals(price: &str) -> String {
+    let amount: Decimal = price.parse().unwrap_or_default();
+    format!("{:.2}", amount.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero))
+}
+
+pub fn cents(price: &str) -> Decimal {
+    two_decimals(price).parse().unwrap_or_default()
 }

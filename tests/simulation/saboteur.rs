@@ -19,7 +19,11 @@ use vaiven::{
     store::*,
 };
 
-use crate::{gate::verbs, models::SUPER, setting::OUTLET};
+use crate::{
+    gate::verbs,
+    models::{SUPER, decoded},
+    setting::OUTLET,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
@@ -71,6 +75,14 @@ pub enum Bug {
     GlobalNumbers,
     /// What joins later is only told what changes from then on.
     ForgottenJoin,
+    /// An id that a target answers with is the record's, whose ever it was.
+    StolenId,
+    /// A price takes the place of whatever the shop sells the article for.
+    SaleWrittenOver,
+    /// Values stand in addresses as they are.
+    RawPaths,
+    /// What is wanted is not brought to the precision that its target keeps.
+    ForgottenPrecision,
 }
 
 impl Bug {
@@ -99,6 +111,10 @@ impl Bug {
         Self::OddOrderFreezes,
         Self::GlobalNumbers,
         Self::ForgottenJoin,
+        Self::StolenId,
+        Self::SaleWrittenOver,
+        Self::RawPaths,
+        Self::ForgottenPrecision,
     ];
 }
 
@@ -127,6 +143,22 @@ impl SpoiltStore {
             Bug::ForgottenFence => self.held.lock().unwrap().fences.get(&job).copied().unwrap_or(fence),
             _ => fence,
         }
+    }
+}
+
+/// The object that a delivery tells of, as if it had been this record's all along.
+fn known_before(replica: &ReplicaWrite, entity: &str) -> Replica {
+    Replica {
+        system: String::new(),
+        entity: entity.to_owned(),
+        record: replica.record,
+        id: replica.id.clone(),
+        fields: Fields::new(),
+        sent: Fields::new(),
+        version: None,
+        print: None,
+        gone_at: None,
+        written: 0,
     }
 }
 
@@ -217,6 +249,9 @@ macro_rules! spoilt {
                     }
                     if let (Bug::ForgottenAlteration, Some(replica)) = (self.bug, &mut outcome.replica) {
                         without_alterations(replica);
+                    }
+                    if let (Bug::StolenId, Some(replica)) = (self.bug, &outcome.replica) {
+                        outcome.before.get_or_insert_with(|| known_before(replica, entity));
                     }
                 }
                 self.inner.deliver(target, entity, outcomes, now).await
@@ -374,6 +409,11 @@ impl System for SpoiltSystem {
                 }
             }
         }
+        if self.bug == Bug::SaleWrittenOver && entity == "price" {
+            for write in &mut writes {
+                write.body["sale"] = "".into();
+            }
+        }
         let mut outcomes = self.inner.write(entity, writes, progress).await;
         if self.bug == Bug::LostIsFailed {
             for failure in outcomes.iter_mut().filter_map(|outcome| outcome.result.as_mut().err()) {
@@ -428,15 +468,24 @@ fn know(row: &mut Value) {
     }
 }
 
-/// A wire that hides what would prove a listing short.
+/// A wire with a bug before it.
 #[derive(Debug)]
-pub struct SpoiltWire<T>(pub T);
+pub struct SpoiltWire<T> {
+    pub bug: Bug,
+    pub inner: T,
+}
 
 #[async_trait]
 impl<T: Transport> Transport for SpoiltWire<T> {
-    async fn send(&self, request: Request) -> std::result::Result<Response, TransportError> {
-        let mut response = self.0.send(request).await?;
-        if let Ok(mut body) = serde_json::from_slice::<Value>(&response.body)
+    async fn send(&self, mut request: Request) -> std::result::Result<Response, TransportError> {
+        if self.bug == Bug::RawPaths {
+            let (address, query) = request.url.split_once('?').unwrap_or((&request.url, ""));
+            request.url = format!("{}?{query}", decoded(address));
+        }
+        let mut response = self.inner.send(request).await?;
+        // What would prove a listing short.
+        if self.bug == Bug::UnprovenListing
+            && let Ok(mut body) = serde_json::from_slice::<Value>(&response.body)
             && body["rows"].is_array()
         {
             body["total"] = Value::Null;

@@ -40,12 +40,19 @@ settings! {
     Odd = "odd",
     /// Articles have barcodes, which the shop has once only, and the ERP's people swap them.
     Swaps = "swaps",
-    /// The shop does not know each of the ERP's tax classes, and stores none in the place of one that it does not know.
+    /// The shop does not know each of the ERP's tax classes, and stores none in the place of one that it does not know; it keeps
+    /// prices of two decimals where the ERP has three.
     Altering = "altering",
     /// Some orders are paid later, or never.
     Unpaid = "unpaid",
     /// A flow that is added to the configuration of a company at work.
     Joining = "joining",
+    /// The shop answers some creations with the id of another article.
+    Mistaken = "mistaken",
+    /// People in the shop sell articles at a reduced price for a while, above which the shop wants the usual one.
+    Reduced = "reduced",
+    /// References of articles with all that means something in an address, in which the shop wants them.
+    Awkward = "awkward",
     /// Workers are cut off from the store again and again, for longer than their leases, while articles are renamed.
     Hesitant = "hesitant",
 }
@@ -68,6 +75,9 @@ impl Setting {
         Self::Swaps,
         Self::Joining,
         Self::Hesitant,
+        Self::Mistaken,
+        Self::Reduced,
+        Self::Awkward,
     ];
 
     /// From a number of its own, so that a world's other features do not depend on which settings are in play.

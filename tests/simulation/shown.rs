@@ -29,7 +29,7 @@ pub fn show_product(model: &Model, id: u64, product: &Product) -> Value {
 }
 
 pub fn show_price(id: u64, price: &Price) -> Value {
-    json!({"id": id, "sku": price.sku, "price": price.amount, "list": price.list, "currency": price.currency})
+    json!({"id": id, "sku": price.sku, "price": price.amount, "list": price.list, "currency": price.currency, "sale": price.sale})
 }
 
 pub fn show_customer(model: &Model, id: u64, customer: &Customer) -> Value {

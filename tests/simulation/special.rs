@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::{life::Life, models::SUPER, parts::Address, setting::Setting};
+use crate::{
+    life::Life,
+    models::{SUPER, cents, two_decimals},
+    parts::Address,
+    setting::Setting,
+};
 
 /// A date that is nobody's yet.
 const AHEAD: i64 = 400 * 24 * 3600;
@@ -64,6 +69,45 @@ impl Life<'_> {
         self.change("erp", one, "relabels", |product| product.barcode = second);
         if one != other {
             self.change("erp", other, "relabels", |product| product.barcode = first);
+        }
+    }
+
+    /// Somebody in the shop sells an article for less.
+    pub(crate) fn reduce(&mut self) {
+        let Some(id) = self.product("shop") else { return };
+        let (sku, price) = self.wire.with("shop", |model| {
+            let product = &model.products[&id];
+            (product.sku.clone(), product.price.clone())
+        });
+        let sale = two_decimals(&self.price());
+        if cents(&sale) < cents(&price) {
+            self.sell_for(id, sku, sale);
+        }
+    }
+
+    pub(crate) fn end_sale(&mut self) {
+        let Some(sku) = self.sales.keys().next().cloned() else { return };
+        let id = self.wire.with("shop", |model| model.product(&sku).first().map(|(id, _)| *id));
+        match id {
+            Some(id) => self.sell_for(id, sku, String::new()),
+            None => drop(self.sales.remove(&sku)),
+        }
+    }
+
+    /// All of them end.
+    pub fn end_sales(&mut self) {
+        while !self.sales.is_empty() {
+            self.end_sale();
+        }
+    }
+
+    fn sell_for(&mut self, id: u64, sku: String, sale: String) {
+        self.touched.insert(sku.clone());
+        self.change("shop", id, &format!("sells for {sale:?}"), |product| product.sale.clone_from(&sale));
+        if sale.is_empty() {
+            self.sales.remove(&sku);
+        } else {
+            self.sales.insert(sku, sale);
         }
     }
 

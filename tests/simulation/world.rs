@@ -36,6 +36,7 @@ use crate::{
     gate::{Base, Gate},
     lag::LaggingStore,
     life::{Joins, Life, Trade},
+    models::{Product, cents},
     mood::{Mood, Trouble},
     saboteur::{Bug, SpoiltStore, SpoiltSystem, SpoiltWire},
     setting::Setting,
@@ -75,7 +76,8 @@ pub fn play(seed: u64, play: &Play) -> Outcome {
     let env = Env { clock: Arc::new(clock.clone()), entropy: Arc::new(Chance::new(seed ^ 0xABCD)) };
     let chance = Arc::new(Chance::new(seed));
     let mood = Arc::new(Mood::draw(&chance, &play.without));
-    let trade = Trade::draw(&chance, setting);
+    let forgets_precision = play.bug == Some(Bug::ForgottenPrecision);
+    let trade = Trade { forgets_precision, ..Trade::draw(&chance, setting) };
     let base = Arc::new(Base::new(play.postgres.is_some()));
     let stage = Stage {
         wire: Wire::new(Arc::new(Chance::new(seed.rotate_left(17))), mood.clone(), clock.clone(), env.clone(), setting),
@@ -199,7 +201,7 @@ impl Stage {
                 wrong.push("the daemon does not come to rest".into());
             }
         }
-        if matches!(self.trade.setting, Setting::Odd | Setting::Altering) && wrong.is_empty() {
+        if matches!(self.trade.setting, Setting::Odd | Setting::Altering | Setting::Reduced) && wrong.is_empty() {
             wrong = self.despite(&mut life);
         }
         self.calm(&mut life);
@@ -255,6 +257,7 @@ impl Stage {
         if self.trade.setting == Setting::Altering {
             life.know_all_classes();
         }
+        life.end_sales();
     }
 
     /// No more trouble, but what nobody can read is still there: it holds up nothing else.
@@ -272,23 +275,30 @@ impl Stage {
         }
     }
 
-    /// Articles whose tax the shop has otherwise than it was sent, and nobody is told.
+    /// Articles whose tax the shop has otherwise than it was sent, or whose price it does not take, and nobody is told.
     fn untold(&self) -> Vec<String> {
-        let taxes = |host: &str| -> BTreeMap<String, String> {
-            self.wire.with(host, |model| {
-                model.products.values().map(|product| (product.sku.clone(), product.tax.clone())).collect()
-            })
+        let shown = |host: &str| -> BTreeMap<String, (String, String)> {
+            let one = |product: &Product| (product.sku.clone(), (product.tax.clone(), product.price.clone()));
+            self.wire.with(host, |model| model.products.values().map(one).collect())
         };
-        let (here, there) = (taxes("erp"), taxes("shop"));
-        let differ = here.iter().filter(|(sku, tax)| there.get(*sku).is_some_and(|stored| stored != shops_word(tax)));
-        let is_told = |sku: &str| {
-            let Some(record) = self.base.carry_out(self.store().record("product", sku)).unwrap() else { return false };
+        let (here, there) = (shown("erp"), shown("shop"));
+        let is_told = |entity: &str, key: &str| {
+            let Some(record) = self.base.carry_out(self.store().record(entity, key)).unwrap() else { return false };
             let states = vec![JobState::Parked, JobState::Dead];
             let filter = JobFilter { record: Some(record), states, limit: 1, ..JobFilter::default() };
             !self.base.carry_out(self.store().jobs(&filter)).unwrap().is_empty()
         };
-        let untold = differ.filter(|(sku, _)| !is_told(sku));
-        untold.map(|(sku, tax)| format!("{sku}: the shop has not {tax}, and nobody is told")).collect()
+        let mut untold = Vec::new();
+        for (sku, (tax, price)) in here {
+            let Some((stored, asked)) = there.get(&sku) else { continue };
+            if *stored != shops_word(&tax) && !is_told("product", &sku) {
+                untold.push(format!("{sku}: the shop has not {tax}, and nobody is told"));
+            }
+            if cents(asked) != cents(&price) && self.trade.prices && !is_told("price", &format!("retail/{sku}")) {
+                untold.push(format!("{sku}: the shop asks {asked}, not {price}, and nobody is told"));
+            }
+        }
+        untold
     }
 
     /// What was wanting is added to the configuration.
@@ -320,10 +330,10 @@ impl Stage {
 
     fn compare(&self, life: &Life<'_>, reach: Reach, despite: bool) -> Vec<String> {
         let model = |host: &str| self.wire.with(host, |model| model.clone());
-        let Life { touched, sold, undated, edits, .. } = life;
+        let Life { touched, sold, undated, edits, sales, .. } = life;
         let check = |shop: &str| {
             let (erp, shop) = (model("erp"), model(shop));
-            Check { erp, shop, trade: self.trade, touched, sold, undated, edits, reach, despite }.wrong()
+            Check { erp, shop, trade: self.trade, touched, sold, undated, edits, sales, reach, despite }.wrong()
         };
         self.trade.setting.shops().iter().flat_map(|shop| check(shop)).collect()
     }
@@ -416,6 +426,11 @@ impl Stage {
     /// Whoever looks after the shop agrees with what brakes have held back, and decides what both sides changed.
     fn approve(&self) {
         let store = self.store();
+        // What stands under the id that the shop has answered with has been looked at.
+        if self.trade.setting == Setting::Mistaken {
+            let dead = JobFilter { states: vec![JobState::Dead], ..JobFilter::default() };
+            self.base.carry_out(store.retry(&dead, self.env.now())).unwrap();
+        }
         for approval in self.base.carry_out(store.approvals()).unwrap() {
             self.wire.note(format!("approve run {}", approval.run));
             self.base.carry_out(store.decide_run(approval.run, true, self.env.now())).unwrap();
@@ -539,8 +554,8 @@ impl Stage {
         let mut transport: Arc<dyn Transport> = Arc::new(self.wire.clone());
         if let Some(bug) = self.bug {
             store = Arc::new(SpoiltStore::new(bug, store));
-            if bug == Bug::UnprovenListing {
-                transport = Arc::new(SpoiltWire(self.wire.clone()));
+            if matches!(bug, Bug::UnprovenListing | Bug::RawPaths) {
+                transport = Arc::new(SpoiltWire { bug, inner: self.wire.clone() });
             }
         }
         let store: Arc<dyn Store> = Arc::new(LaggingStore::new(

@@ -179,6 +179,10 @@ impl Loaded {
     pub(super) async fn of(batch: &Batch<'_>, facts: &Facts, jobs: &[Job]) -> Result<Self> {
         let store = &batch.parts.store;
         let records: Vec<i64> = jobs.iter().map(|job| job.record).collect();
+        let called = store.called(&records).await?;
+        let keys = called.into_iter().map(|(record, called)| (record, (called.entity, called.key))).collect();
+        // Before the figures: of a reading that ends between the two, an order must not be over and the figure still the old one.
+        let stock = Stock::of(batch, &keys).await?;
         let mut replicas: BTreeMap<i64, Vec<Replica>> = BTreeMap::new();
         for replica in store.replicas_of(&records).await? {
             if replica.entity == batch.entity {
@@ -192,8 +196,6 @@ impl Loaded {
                 renumber(&spec.fields, &mut replica.sent, &aliases);
             }
         }
-        let called = store.called(&records).await?;
-        let keys = called.into_iter().map(|(record, called)| (record, (called.entity, called.key))).collect();
         let names = store.keys(&records).await?;
         let strangers = Box::pin(numbering::strangers(batch.parts, batch.target, batch.entity, &replicas)).await?;
         let hosts = Hosts::of(batch, facts, &replicas).await?;
@@ -210,7 +212,6 @@ impl Loaded {
         for difference in store.differences_of(batch.target, &records).await? {
             differences.entry(difference.record).or_default().push(difference);
         }
-        let stock = Stock::of(batch, &keys).await?;
         let standing = Standing::of(batch.parts, batch.target, batch.entity, &records, &replicas).await?;
         let mapping = batch.parts.mapping(batch.target, batch.entity);
         let terms = mapping.map(|mapping| Terms::of(batch.parts, mapping.as_ref(), batch.entity)).unwrap_or_default();

@@ -3,6 +3,7 @@
 mod contest;
 mod decide;
 mod fuse;
+mod insists;
 mod loaded;
 mod lookup;
 mod push;
@@ -203,6 +204,7 @@ pub(super) async fn prepare(
     let externals = externals(batch, mapping.as_ref(), &known).await?;
     let known = Box::pin(look_up(batch, facts, mapping.as_ref(), known, &externals, &mut prepared)).await?;
     let known = brakes::judge(batch, known, &mut prepared).await?;
+    let known = insists::leave(batch, facts, mapping.as_ref(), known, &mut prepared).await?;
     let known = fuse::mute(batch, ripened(batch, known, &mut prepared), &mut prepared).await?;
     push(batch, facts, mapping.as_ref(), known, &externals, &mut prepared).await?;
     Ok(prepared)

@@ -79,6 +79,44 @@ async fn a_tax_that_the_target_made_another_one_of_is_told_and_waits_and_is_not_
 }
 
 #[tokio::test]
+async fn what_a_listing_alone_shows_otherwise_again_after_its_repair_is_a_difference() {
+    let shop = lenient().terse().with_facts(|facts| facts.read = false);
+    let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
+    stage.erp.put("product", "1", &article("super"));
+    stage.mapped("product", ARTICLE, RunKind::Delta).await;
+    stage.mapped("product", ARTICLE, RunKind::Full).await;
+    assert_eq!(stage.shop.written(), 2, "taken for somebody's edit, and repaired");
+    for _ in 0..2 {
+        let summary = stage.mapped("product", ARTICLE, RunKind::Full).await;
+        assert_eq!((summary.differences, summary.is_clean()), (1, false), "{summary:?}");
+        assert_eq!(stage.cause().await.as_deref(), Some("differs:product.tax=H-1"));
+    }
+    assert_eq!(stage.told().await, [("tax".to_owned(), json!("super"), json!("general"))]);
+    assert_eq!(stage.shop.written(), 2);
+    // Another value is another matter.
+    stage.erp.put("product", "1", &article("reduced"));
+    let summary = stage.mapped("product", ARTICLE, RunKind::Delta).await;
+    assert!(summary.is_clean(), "{summary:?} {:?}", stage.told().await);
+    assert_eq!((stage.shop.written(), stage.told().await.len()), (3, 0));
+}
+
+#[tokio::test]
+async fn an_edit_at_a_target_that_cannot_be_looked_at_is_repaired_whenever_it_is_another_one() {
+    let shop = FakeSystem::new("shop").terse().with_facts(|facts| facts.read = false);
+    let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
+    stage.erp.put("product", "1", &article("super"));
+    stage.mapped("product", ARTICLE, RunKind::Delta).await;
+    for (edit, times) in [("general", 2), ("reduced", 3), ("general", 4)] {
+        let mut row = stage.shop.rows("product").remove(0);
+        row["tax"] = edit.into();
+        let id = row["id"].as_str().unwrap().to_owned();
+        stage.shop.put("product", &id, &row);
+        assert!(stage.mapped("product", ARTICLE, RunKind::Full).await.is_clean());
+        assert_eq!((stage.shop.written(), stage.shop.rows("product")[0]["tax"].clone()), (times, json!("super")));
+    }
+}
+
+#[tokio::test]
 async fn a_figure_that_a_look_shows_otherwise_is_written_once_more_before_the_target_is_said_to_make_it_so() {
     const FIGURE: &str = "sku = 'sku'\nquantity = 'quantity'\n";
     let shop = FakeSystem::new("shop").altering(|text| text.replace("20", "47")).terse();
