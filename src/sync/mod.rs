@@ -37,6 +37,7 @@ mod timetable;
 mod undo;
 mod unique;
 mod wanted;
+mod whose;
 mod wish;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,11 +6,12 @@ use serde_json::Value;
 
 use super::{
     engine::Parts,
-    identity::{MatchRule, field_of},
+    identity::MatchRule,
+    whose::{self, People, compared},
 };
 use crate::{
     mapping::{Fields, Prefix},
-    model::{Compare, EntitySpec, Kind},
+    model::EntitySpec,
     store::{Candidate, Namesake, RecordId, Replica, Result, Unidentified},
 };
 
@@ -125,10 +126,10 @@ impl<'a> Numbering<'a> {
 
     /// Whether what two objects of one number are recognised by says that they are two.
     pub(super) fn are_two(&self, one: &Fields, other: &Fields) -> bool {
-        self.agreement(one, &[other]) == Agreement::Differs
+        self.agreement(one, &[other], &People::default()) == Agreement::Differs
     }
 
-    fn agreement(&self, fields: &Fields, others: &[&Fields]) -> Agreement {
+    fn agreement(&self, fields: &Fields, others: &[&Fields], people: &People) -> Agreement {
         for rule in &self.evidence {
             let own = rule.values(Some(self.spec), fields);
             let theirs: BTreeSet<String> =
@@ -137,7 +138,11 @@ impl<'a> Numbering<'a> {
                 return if own.is_disjoint(&theirs) { Agreement::Differs } else { Agreement::Agrees };
             }
         }
-        Agreement::Unknown
+        match people.agree(self.parts, self.spec, fields, others) {
+            Some(true) => Agreement::Agrees,
+            Some(false) => Agreement::Differs,
+            None => Agreement::Unknown,
+        }
     }
 
     /// Fills in whose numbers rows bear and, for those that are not `bound` to a record by their id yet, which record their key
@@ -153,10 +158,14 @@ impl<'a> Numbering<'a> {
         let keys: Vec<String> = open.iter().map(|(row, _)| row.key.clone()).collect();
         let namesakes = self.parts.store.namesakes(self.entity, &keys).await?;
         let replicas = live(self.parts, namesakes.iter().flatten()).await?;
+        let met = open.iter().zip(&namesakes).filter(|(_, namesakes)| !namesakes.is_empty());
+        let met: Vec<&Fields> = met.map(|((_, fields), _)| *fields).collect();
+        let there = replicas.values().flatten().map(|replica| &replica.fields);
+        let people = People::of(self.parts, self.spec, &met.into_iter().chain(there).collect::<Vec<_>>()).await?;
         let mut given: BTreeSet<RecordId> = BTreeSet::new();
         let mut alone: BTreeSet<String> = BTreeSet::new();
         for ((row, fields), namesakes) in open.iter_mut().zip(namesakes) {
-            self.choose(row, fields, &namesakes, &replicas, &given);
+            self.choose(row, fields, (&namesakes, &replicas, &people), &given);
             given.extend(row.taken_for);
             // Of several that sell to this system each may have given the number.
             let is_own = row.taken_for.is_none() && !row.issued && row.numbered_by.as_deref() == Some(self.system);
@@ -175,8 +184,7 @@ impl<'a> Numbering<'a> {
         &self,
         row: &mut Unidentified,
         fields: &Fields,
-        namesakes: &[Namesake],
-        replicas: &BTreeMap<RecordId, Vec<Replica>>,
+        (namesakes, replicas, people): (&[Namesake], &BTreeMap<RecordId, Vec<Replica>>, &People),
         given: &BTreeSet<RecordId>,
     ) {
         let (mut agreeing, mut sure, mut unsure) = (Vec::new(), Vec::new(), 0);
@@ -191,7 +199,7 @@ impl<'a> Numbering<'a> {
             }
             let systems: BTreeSet<&str> = held.iter().map(|replica| replica.system.as_str()).collect();
             let others: Vec<&Fields> = held.iter().map(|replica| &replica.fields).collect();
-            match self.agreement(fields, &others) {
+            match self.agreement(fields, &others, people) {
                 Agreement::Agrees => agreeing.push(namesake.record),
                 Agreement::Differs if namesake.numbered_by == row.numbered_by => bearer = Some(namesake.itself),
                 Agreement::Differs => {}
@@ -383,20 +391,9 @@ pub(super) fn issues(parts: &Parts, system: &str, entity: &str, key: Option<&str
 /// Match fields that decide, then what the entity itself says is compared: tax numbers before addresses.
 fn evidence(spec: &EntitySpec, rules: &[&MatchRule]) -> Vec<MatchRule> {
     let mut evidence: Vec<MatchRule> = rules.iter().filter(|rule| !rule.weak).map(|rule| (*rule).clone()).collect();
-    let paths: Vec<String> = spec
-        .fields
-        .iter()
-        .flat_map(|(name, field)| {
-            let members = if field.kind == Kind::Object { field.fields.keys().collect() } else { Vec::new() };
-            std::iter::once(name.clone()).chain(members.into_iter().map(move |member| format!("{name}.{member}")))
-        })
-        .collect();
-    for compare in [Compare::Vat, Compare::Email] {
-        let of = paths.iter().filter(|path| field_of(spec, path).is_some_and(|field| field.compare == Some(compare)));
-        for field in of {
-            if evidence.iter().all(|rule| rule.field != *field) {
-                evidence.push(MatchRule { field: field.clone(), weak: false });
-            }
+    for rule in whose::TELLING.into_iter().flat_map(|compare| compared(spec, compare)) {
+        if evidence.iter().all(|known| known.field != rule.field) {
+            evidence.push(rule);
         }
     }
     evidence

@@ -21,6 +21,7 @@ mod stopping;
 mod telling;
 mod undoing;
 mod unique;
+mod whose;
 mod wishing;
 
 use std::{
