@@ -55,6 +55,9 @@ impl fmt::Display for Class {
 /// Beginning of causes that end when rows are read, or put aside.
 pub const UNREAD: &str = "unread:";
 
+/// Beginning of causes of what its target cannot hold as long as it holds something else.
+pub const UNHELD: &str = "holds:";
+
 /// The name of what a parked job waits for: `lookup:tax=IGIC7`, `missing:product=SKU-9`, `proof:order=1001`,
 /// `qualifies:price.list=trade`, `review:customer=C-77`, `taken:product=SKU-9`,
 /// `unread:product=SKU-9`, `paused:product=SKU-9`, `fuse:product=SKU-9`, `system:erp`, `conflict`, `brake:run-12`.
@@ -123,7 +126,7 @@ impl Cause {
     /// A value that the target cannot hold as long as it is what it is.
     #[must_use]
     pub fn unheld(entity: &str, field: &str) -> Self {
-        Self(format!("holds:{entity}.{field}"))
+        Self(format!("{UNHELD}{entity}.{field}"))
     }
 
     /// An object that is not accepted yet where it comes from.

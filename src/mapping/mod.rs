@@ -175,6 +175,11 @@ pub trait Translate: Send + Sync {
     /// What must be known of the target before `wanted` can be pushed.
     fn needs(&self, wanted: &Fields) -> Needs;
 
+    /// Whether it depends on what the target holds at the moment which values it can take.
+    fn judges_by_target(&self) -> bool {
+        false
+    }
+
     /// Whether a push of these fields (or of all) is made of what the target holds at that moment as well: its object has to
     /// be read first.
     fn looks(&self, _only: Option<&BTreeSet<String>>) -> bool {

@@ -318,6 +318,11 @@ impl Translate for Mapping {
         needs(&self.spec, wanted, self.own_parts)
     }
 
+    fn judges_by_target(&self) -> bool {
+        let by_target = |rule: &Rule| rule.holds.as_ref().is_some_and(|holds| holds.names("here"));
+        self.rules.iter().any(|rule| rule.any(&by_target))
+    }
+
     fn looks(&self, only: Option<&BTreeSet<String>>) -> bool {
         let mut beside = self.rules.iter().filter(|rule| rule.writes && rule.beside.is_some());
         beside.any(|rule| only.is_none_or(|changed| rule.depends_on(changed)))

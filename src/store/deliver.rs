@@ -174,12 +174,12 @@ fn line(outcome: &Delivered, now: DateTime<Utc>) -> Result<Line<'_>> {
             let intent = intent.as_ref().map(json).transpose()?;
             line(JobState::Queued, micros(*at), *burn, intent, false, None, Some(error), Some(class))
         }
-        // What was begun stays known, so that the next attempt looks before it creates; unless it surely was not done.
+        // What was begun stays known, so that the next attempt looks before it creates; unless it is over.
         Verdict::Parked { cause, error } => {
-            line(JobState::Parked, now, false, None, !outcome.undone, Some(cause), Some(error), None)
+            line(JobState::Parked, now, false, None, !outcome.is_over, Some(cause), Some(error), None)
         }
         Verdict::Dead { class, error } => {
-            line(JobState::Dead, now, true, None, !outcome.undone, None, Some(error), Some(class))
+            line(JobState::Dead, now, true, None, !outcome.is_over, None, Some(error), Some(class))
         }
     })
 }

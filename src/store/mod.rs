@@ -781,8 +781,8 @@ pub struct Delivered {
     pub news: bool,
     /// What the target has shown to hold otherwise than it was just sent.
     pub differs: Vec<DifferenceMark>,
-    /// Whether it is sure that what was begun had no effect: its intent is over, however the job ends.
-    pub undone: bool,
+    /// Whether what was begun is over, done whole or surely without effect: its intent is forgotten, however the job ends.
+    pub is_over: bool,
 }
 
 impl Delivered {
@@ -800,7 +800,7 @@ impl Delivered {
             change: None,
             attempt: None,
             news: false,
-            undone: false,
+            is_over: false,
             differs,
         }
     }

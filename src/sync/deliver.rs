@@ -376,9 +376,10 @@ impl Batch<'_> {
                         status: failure.status,
                         ..attempt
                     };
+                    let explained = Box::pin(prepare::explained(self, facts, &task, &failure)).await?;
                     let ended = match Box::pin(self.contested(facts, &task, &failure, &mut around)).await? {
                         Some(ended) => Delivered { attempt: ended.attempt.clone().or(Some(attempt)), ..ended },
-                        None => self.failed(facts, task, &failure, attempt).await?,
+                        None => self.failed(facts, task, explained.as_ref().unwrap_or(&failure), attempt).await?,
                     };
                     delivered.push(ended);
                     if matches!(failure.class, Class::Transient | Class::Throttled | Class::Auth | Class::Fatal) {
@@ -423,7 +424,7 @@ impl Batch<'_> {
             return Ok(None);
         }
         let intent = keep_intent(task, failure.class, self.parts.env.now());
-        let undone = intent.is_none();
+        let is_over = intent.is_none();
         let again = |at: DateTime<Utc>, burn: bool, error: String| Verdict::Retry {
             at,
             burn,
@@ -441,13 +442,13 @@ impl Batch<'_> {
                     outcome::describe(failure),
                     self.entity
                 );
-                Ok(Some(Delivered { undone, ..Delivered::new(&task.job, again(at, true, error)) }))
+                Ok(Some(Delivered { is_over, ..Delivered::new(&task.job, again(at, true, error)) }))
             }
             Some(Contest::Wait(wait)) if wait.free => Ok(Some(Delivered::new(&task.job, now(wait.why)))),
             Some(Contest::Wait(wait)) => {
                 let (cause, error) = (wait.cause.clone(), wait.why.clone());
                 self.after.lock().unwrap_or_else(PoisonError::into_inner).waits.push(wait);
-                Ok(Some(Delivered { undone, ..Delivered::new(&task.job, Verdict::Parked { cause, error }) }))
+                Ok(Some(Delivered { is_over, ..Delivered::new(&task.job, Verdict::Parked { cause, error }) }))
             }
             Some(Contest::Aside(step)) => {
                 let mut ended = Vec::new();
@@ -493,9 +494,9 @@ impl Batch<'_> {
             _ => (outcome::verdict(failure, &tried, &self.parts.env), None),
         };
         tracing::debug!(target = self.target, entity = self.entity, job = task.job.id, class = %failure.class, "write failed");
-        let undone = tried.intent.is_none();
+        let is_over = tried.intent.is_none();
         let (attempt, ended) = (Some(attempt), Delivered::new(&task.job, verdict));
-        Ok(Delivered { replica, before: task.replica, attempt, undone, ..ended })
+        Ok(Delivered { replica, before: task.replica, attempt, is_over, ..ended })
     }
 }
 

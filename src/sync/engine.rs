@@ -25,7 +25,7 @@ use super::{
 use crate::{
     env::Env,
     expr::Scope as Variables,
-    failure::{Cause, Class, Failure, UNREAD},
+    failure::{Cause, Class, Failure, UNHELD, UNREAD},
     mapping::{Fields, Outline, Translate},
     model::{Alteration, Entities, FieldSpec},
     port::System,
@@ -308,7 +308,7 @@ impl Engine {
     pub(super) async fn cure(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
         const LOOKUP: &str = "lookup:";
         const CURED: [&str; 10] =
-            [LOOKUP, "proof:", "qualifies:", "holds:", "differs:", "review:", "acceptance:", "article:", UNREAD, FUSE];
+            [LOOKUP, "proof:", "qualifies:", UNHELD, "differs:", "review:", "acceptance:", "article:", UNREAD, FUSE];
         self.read_what_is_waited_for(cancel).await?;
         self.look_anew(&CURED).await?;
         self.read_again("rows that lacked a lookup", cancel, |_, _, row| {
@@ -713,9 +713,9 @@ impl Engine {
                 self.pause(Duration::from_millis(200), shutdown).await;
             }
             self.pause(Duration::from_secs(3600), shutdown).await;
-            // An hour is what a fuse looks back on.
+            // An hour is what a fuse looks back on. What a target holds of its own is told by nobody.
             self.read_what_is_waited_for(shutdown).await?;
-            self.look_anew(&[FUSE, UNREAD]).await?;
+            self.look_anew(&[FUSE, UNREAD, UNHELD]).await?;
         }
         Ok(())
     }

@@ -222,6 +222,7 @@ fn close(
         attempt: Some(attempt),
         news,
         differs,
+        is_over: true,
         ..Delivered::new(&task.job, verdict)
     }
 }

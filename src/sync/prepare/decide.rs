@@ -9,7 +9,7 @@ use super::{
     Known, Prepared, begun, done, is_untold,
     loaded::Loaded,
     lookup::{assume_told, assume_unseen, taken_on, wait_until},
-    settle, unable,
+    refusal, settle, unable,
 };
 use crate::{
     failure::{Cause, Class, Failure},
@@ -62,17 +62,16 @@ pub(super) async fn fresh_look(
 pub(super) async fn clear_doubts(
     batch: &Batch<'_>,
     facts: &Facts,
+    mapping: &dyn Translate,
     jobs: Vec<Job>,
     loaded: &mut Loaded,
     prepared: &mut Prepared,
 ) -> Result<Vec<Job>> {
     let jobs = wait_for_shared(batch, jobs, prepared);
-    let here = |job: &Job| {
-        let mut replicas = loaded.replicas(job.record).iter();
-        replicas.find(|replica| replica.system == batch.target && replica.gone_at.is_none()).map(|one| one.id.clone())
-    };
+    let here = |job: &Job| loaded.here(job.record, batch.target).map(|here| here.id.clone());
     let untold = jobs.iter().filter(|job| facts.read && is_untold(job));
-    let looked_at = untold.filter_map(|job| Some((job.id, here(job)?))).collect();
+    let mut looked_at: BTreeMap<i64, String> = untold.filter_map(|job| Some((job.id, here(job)?))).collect();
+    looked_at.extend(refusal::kept_back(batch, facts, mapping, &jobs, loaded));
     look_first(batch, facts, jobs, &looked_at, loaded, prepared).await
 }
 

@@ -249,6 +249,11 @@ impl Loaded {
         (now != before).then_some((record, now))
     }
 
+    /// What a system has of a record.
+    pub(super) fn here(&self, record: i64, system: &str) -> Option<&Replica> {
+        self.replicas(record).iter().find(|replica| replica.system == system && replica.gone_at.is_none())
+    }
+
     pub(super) fn replicas(&self, record: i64) -> &[Replica] {
         self.replicas.get(&record).map_or(&[], Vec::as_slice)
     }

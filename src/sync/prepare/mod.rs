@@ -7,6 +7,7 @@ mod insists;
 mod loaded;
 mod lookup;
 mod push;
+mod refusal;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use self::{
     contest::{Around, Contest, Wait, contest},
+    refusal::explained,
     views::{View, set, views},
 };
 use self::{
@@ -172,7 +174,7 @@ pub(super) async fn prepare(
         return Ok(prepared);
     };
     let mut loaded = Box::pin(Loaded::of(batch, facts, &jobs)).await?;
-    let jobs = clear_doubts(batch, facts, jobs, &mut loaded, &mut prepared).await?;
+    let jobs = clear_doubts(batch, facts, mapping.as_ref(), jobs, &mut loaded, &mut prepared).await?;
     // After doubts: what a look has shown may make a figure of stock a rise.
     let unread = orders_first(batch, facts, mapping.as_ref(), &jobs, &mut loaded, stop).await?;
     let jobs = fresh_look(batch, facts, mapping.as_ref(), jobs, &mut loaded, &mut prepared).await?;

@@ -72,7 +72,9 @@ async fn a_tax_that_the_target_made_another_one_of_is_told_and_waits_and_is_not_
         );
         assert_eq!(stage.cause().await.as_deref(), Some("differs:product.tax=H-1"));
         for _ in 0..2 {
-            stage.mapped("product", ARTICLE, RunKind::Full).await;
+            let summary = stage.mapped("product", ARTICLE, RunKind::Full).await;
+            assert_eq!(summary.delivered.written, 0, "its create is over");
+            assert_eq!(stage.cause().await.as_deref(), Some("differs:product.tax=H-1"), "and it waits on");
         }
         assert_eq!((stage.shop.written(), stage.told().await.len()), (1, 1));
     }

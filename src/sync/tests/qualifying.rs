@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Stage, flow};
+use super::{Stage, fakes::Fault, flow};
 use crate::{
     expr::{Expr, Known},
+    failure::Class,
     load::{Place, SourceFile},
     mapping::{Mapping, Tables, Translate},
     model::Entities,
@@ -125,11 +126,37 @@ async fn what_a_flow_keeps_away_does_not_wait() {
     assert_eq!(stage.shop.rows("price").len(), 1);
 }
 
+const REGULAR: &str = "code = 'code'\nlist = { value = 'retail' }\nsku = 'sku'\ncurrency = { value = 'EUR' }\n\
+    tax_included = { value = true }\nsale = { pull = 'row.get(\"sale\")' }\n\
+    amount = { from = 'amount', holds = 'if ok(here.get(\"sale\")) && decimal(value) < decimal(here.sale.amount) { \"a sale at \" + here.sale.amount + \" stands there\" } else { true }' }\n";
+
+#[tokio::test]
+async fn a_price_that_is_refused_for_a_sale_nobody_has_seen_waits_with_both_values_until_the_sale_ends() {
+    let stage = Stage::new(vec![prices(None)]).await;
+    stage.erp.put("price", "1", &price("retail", "20"));
+    assert!(stage.taking("shop", "price", REGULAR).await.is_clean());
+    let mut row = stage.shop.rows("price")[0].clone();
+    let id = row["id"].as_str().unwrap().to_owned();
+    row["sale"] = json!({"amount": "18"});
+    stage.shop.put("price", &id, &row);
+    stage.erp.put("price", "1", &price("retail", "15"));
+    stage.shop.fault(Fault::Fail(Class::Rejected, "the sale price is above the regular price"));
+    stage.taking("shop", "price", REGULAR).await;
+    let (_, cause, error) = stage.waiting().await.remove(0);
+    assert_eq!(cause.as_deref(), Some("holds:price.amount"));
+    assert!(error.contains("15") && error.contains("18"), "{error}");
+    // It waits as long as a look shows the sale, without another request to write it.
+    stage.taking("shop", "price", REGULAR).await;
+    assert_eq!((stage.waiting().await.len(), stage.shop.written()), (1, 1));
+
+    row["sale"] = Value::Null;
+    stage.shop.put("price", &id, &row);
+    assert!(stage.taking("shop", "price", REGULAR).await.is_clean(), "it goes on when the sale has ended");
+    assert_eq!(stage.shop.rows("price")[0]["amount"], "15");
+}
+
 #[tokio::test]
 async fn a_price_that_something_of_the_targets_own_stands_above_waits_with_both_values() {
-    const REGULAR: &str = "code = 'code'\nlist = { value = 'retail' }\nsku = 'sku'\ncurrency = { value = 'EUR' }\n\
-        tax_included = { value = true }\nsale = { pull = 'row.get(\"sale\")' }\n\
-        amount = { from = 'amount', holds = 'if ok(here.get(\"sale\")) && decimal(value) < decimal(here.sale.amount) { \"a sale at \" + here.sale.amount + \" stands there\" } else { true }' }\n";
     let stage = Stage::new(vec![prices(None)]).await;
     stage.erp.put("price", "1", &price("retail", "20"));
     assert!(stage.taking("shop", "price", REGULAR).await.is_clean());
