@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{engine::Parts, lane, prepare::Wait};
+use super::{engine::Parts, flight, lane, prepare::Wait};
 use crate::{
     port::System,
     store::{JobFilter, NewJob, StoreError},
@@ -15,6 +15,8 @@ pub(super) struct After {
     pub(super) waits: Vec<Wait>,
     /// (entity and list, id) of children that the target has no more: what lives on them may live elsewhere now.
     pub(super) moved: Vec<(String, String)>,
+    /// Whether the target changes figures of stock by itself.
+    pub(super) recounts: bool,
 }
 
 impl After {
@@ -22,6 +24,9 @@ impl After {
     pub(super) async fn see_to(self, parts: &Parts, system: &dyn System) -> Result<bool, StoreError> {
         let freed = freed(parts, system.name(), &self.waits).await?;
         let moved = follow(parts, system, &self.moved).await?;
+        if self.recounts {
+            flight::tell_anew(parts, system.name()).await?;
+        }
         Ok(freed || moved)
     }
 }

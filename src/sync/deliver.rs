@@ -18,7 +18,7 @@ use super::{
     RunReport,
     after::After,
     engine::{Parts, recovered, struck},
-    flight, learn, outcome,
+    flight, goods, learn, outcome,
     prepare::{self, Around, Contest, Task, contest},
     pull,
     term::Term,
@@ -258,7 +258,14 @@ impl Batch<'_> {
         // In boxes: together they would be more than a thread's stack holds in a build for tests.
         let prepared = Box::pin(prepare::prepare(self, &facts, jobs, stop)).await?;
         let (mut delivered, kept) = (prepared.settled, prepared.kept);
+        let moved = goods::moved_by(self, &prepared.tasks);
+        // Before, in case nobody tells how it ended; and after, in case a figure was written meanwhile.
+        goods::doubt(self.parts, self.target, &moved).await?;
         Box::pin(self.send(&facts, prepared.tasks, &mut delivered)).await?;
+        if !moved.is_empty() {
+            goods::doubt(self.parts, self.target, &moved).await?;
+            self.after.lock().unwrap_or_else(PoisonError::into_inner).recounts = true;
+        }
         self.keep(&kept, &delivered).await?;
         Ok(delivered)
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{
     DriftPolicy, SHARED,
     engine::Parts,
-    flight, guests,
+    flight, goods, guests,
     identity::matches,
     lane,
     numbering::{self, Numbering},
@@ -131,6 +131,7 @@ impl Reading<'_> {
     /// Compares canonical objects with the replicas and fills the commit; gives the doubtful ones.
     async fn compare(&self, mut pulled: Vec<Seen>, counter: i64, commit: &mut PageCommit) -> Result<Vec<String>> {
         let mut doubtful = Vec::new();
+        let mut moved = flight::Quantities::new();
         if pulled.is_empty() {
             return Ok(doubtful);
         }
@@ -237,6 +238,9 @@ impl Reading<'_> {
                 commit.merged.extend(moved.merged);
                 commit.conflicts.extend(moved.conflicts);
             }
+            if let (Some(before), flight::ORDER) = (stood, self.entity) {
+                flight::add(&mut moved, &goods::moved(self.parts, &before.fields, &fields));
+            }
             if let Some(before) = stood {
                 self.drift(record, before, &fields, &difference, shared.as_ref(), &mut sent, &mut commit.conflicts);
             }
@@ -258,6 +262,7 @@ impl Reading<'_> {
                 gone: false,
             });
         }
+        goods::doubt(self.parts, system, &moved).await?;
         Ok(doubtful)
     }
 

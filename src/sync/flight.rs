@@ -39,7 +39,7 @@ impl Parts {
 }
 
 /// By SKU: what is sold in a target's orders and not yet taken off the figures of a flow's source.
-type Quantities = BTreeMap<String, Decimal>;
+pub(super) type Quantities = BTreeMap<String, Decimal>;
 
 /// What is in flight of what a target shows, as each flow that brings it stock has to see it.
 #[derive(Debug, Default)]
@@ -104,7 +104,7 @@ impl Ledger {
 }
 
 /// Whether an order keeps its goods: one whose money was paid back does, they may have left or be leaving.
-fn holds_goods(parts: &Parts, order: &Fields) -> bool {
+pub(super) fn holds_goods(parts: &Parts, order: &Fields) -> bool {
     let states = parts.entities.get(ORDER).and_then(|spec| spec.states.as_ref());
     states.is_none_or(|states| states.holds_goods(order))
 }
@@ -155,7 +155,7 @@ async fn not_ours(parts: &Parts, target: &str, orders: BTreeSet<RecordId>) -> Re
 }
 
 /// What an order sells, by SKU. A line that gives something back is no reason to offer more before the source says so.
-fn quantities(order: &Fields) -> Quantities {
+pub(super) fn quantities(order: &Fields) -> Quantities {
     let mut quantities = Quantities::new();
     for line in order.get(LINES).and_then(Value::as_array).into_iter().flatten() {
         let sku = line.get("sku").and_then(Value::as_str);
@@ -167,7 +167,7 @@ fn quantities(order: &Fields) -> Quantities {
     quantities
 }
 
-fn add(all: &mut Quantities, more: &Quantities) {
+pub(super) fn add(all: &mut Quantities, more: &Quantities) {
     for (sku, quantity) in more {
         let total = all.entry(sku.clone()).or_default();
         *total = total.saturating_add(*quantity);
@@ -251,6 +251,11 @@ async fn hear(parts: &Parts, shop: &str, at_it: Option<&str>) -> Result<()> {
     }
 }
 
+/// After a target was told of orders what makes it change its figures by itself.
+pub(super) async fn tell_anew(parts: &Parts, target: &str) -> Result<()> {
+    sweep(parts, target, Left::Published).await
+}
+
 /// After orders were delivered to `target`: one that had nothing to deliver is no longer in flight.
 pub(super) async fn after_delivery(parts: &Parts, target: &str, entity: &str) -> Result<()> {
     if entity == ORDER {
@@ -271,8 +276,8 @@ enum Left {
 }
 
 /// Compares what is in flight of what a target shows with what was: articles of which less is in flight than is known to be kept
-/// back are published anew, whatever became of the orders; and those of which more is, where it was sold elsewhere. What is kept
-/// back is remembered here.
+/// back are published anew, whatever became of the orders, as are those of which nobody knows what the target shows; and those of
+/// which more is, where it was sold elsewhere. What is kept back is remembered here.
 async fn sweep(parts: &Parts, target: &str, left: Left) -> Result<()> {
     // Before the first reading there is no figure that anything could be kept back of.
     let Some(ledger) = Ledger::of(parts, target).await?.filter(|ledger| ledger.is_read) else { return Ok(()) };
@@ -291,9 +296,11 @@ async fn sweep(parts: &Parts, target: &str, left: Left) -> Result<()> {
         let Some((_, sku)) = keys.get(record) else { continue };
         let now = ledger.most(sku);
         seen.insert(sku.as_str());
-        if now < *kept && left == Left::Published {
+        // Less than nothing: what it shows is not known.
+        let is_doubted = kept.is_sign_negative();
+        if (now < *kept || is_doubted) && left == Left::Published {
             publish(*record);
-        } else if now > *kept {
+        } else if now > *kept && !is_doubted {
             more.push((*record, now));
             if ledger.is_elsewhere(sku) {
                 publish(*record);

@@ -255,23 +255,26 @@ pub(super) fn intent(
     let shared: Fields = (task.changed.iter().filter(is_shared))
         .map(|field| (field.clone(), task.wanted.get(field).cloned().unwrap_or(Value::Null)))
         .collect();
+    let begun = task.intent.as_ref().filter(|intent| intent.op == Op::Create);
+    let op = begun.map_or(task.write.op, |intent| intent.op);
     let told = match task.write.op {
         Op::Create => {
             let begun = task.intent.as_ref().filter(|_| !task.write.done.is_empty() || task.write.found.is_some());
             let all = || task.wanted.iter().map(|(field, value)| (field.clone(), canonical::print(value))).collect();
             begun.map_or_else(all, |intent| intent.told.clone())
         }
-        Op::Update if !shared.is_empty() || task.adds => BTreeMap::new(),
+        // What goes on with an object that a create without answer has made is still that create.
+        Op::Update if !shared.is_empty() || task.adds => begun.map(|intent| intent.told.clone()).unwrap_or_default(),
         _ => return None,
     };
     // Whatever its earlier attempts made was seen, if at all, after the first of them.
     let first = task.intent.as_ref().and_then(|intent| intent.known);
-    let known = (task.write.op == Op::Create).then(|| first.unwrap_or(newest));
+    let known = (op == Op::Create).then(|| first.unwrap_or(newest));
     let mut children = task.intent.as_ref().map(|intent| intent.children.clone()).unwrap_or_default();
     for (list, members) in &task.members {
         children.entry(list.clone()).or_default().extend(members.clone());
     }
-    Some(Intent { done: task.write.done.clone(), told, shared, known, children, ..Intent::new(task.write.op, now) })
+    Some(Intent { done: task.write.done.clone(), told, shared, known, children, ..Intent::new(op, now) })
 }
 
 /// Fields of an object that was created in several attempts which are wanted otherwise than its first one told them. Nothing

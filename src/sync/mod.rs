@@ -12,6 +12,7 @@ mod detect;
 mod echo;
 mod engine;
 mod flight;
+mod goods;
 mod guests;
 mod identity;
 mod lane;

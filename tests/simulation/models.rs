@@ -36,6 +36,8 @@ pub struct Product {
     /// Shown in a way that nobody can read, until somebody mends it.
     pub broken: bool,
     pub updated: i64,
+    /// When the engine made it here.
+    pub made: i64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -354,8 +356,13 @@ impl Model {
     /// Names another article in the answer, here and there.
     fn mistake(&self, result: &mut Value) {
         let id = id_of(&result["id"]);
-        let other = self.products.keys().find(|other| **other != id);
-        if let (Setting::Mistaken, 0, Some(other)) = (self.setting, id % 3, other) {
+        if self.setting != Setting::Mistaken || !self.products.contains_key(&id) {
+            return;
+        }
+        let made = |id: &u64| self.products[id].made;
+        // One that the engine has surely heard of.
+        let other = self.products.keys().find(|other| **other != id && made(other) + 600 < made(&id));
+        if let (0 | 1, Some(other)) = (id % 3, other) {
             result["id"] = json!(other);
         }
     }
@@ -366,7 +373,7 @@ impl Model {
             if !self.product(&sku).is_empty() {
                 return json!({"error": {"code": "duplicate"}});
             }
-            self.add_product(Product { sku, price: "0.00".into(), active: true, ..Product::default() })
+            self.add_product(Product { sku, price: "0.00".into(), active: true, made: now, ..Product::default() })
         } else {
             id_of(&item["id"])
         };

@@ -194,6 +194,62 @@ async fn an_order_the_erp_refuses_keeps_its_goods_until_it_is_cancelled() {
     assert_eq!(stage.offered("A"), "9");
 }
 
+impl Stage {
+    /// The shop has sold two of six, and both sides know it. What the ERP does with orders goes to the shop.
+    async fn sold_two() -> Self {
+        let mut account = flow("account", "erp", "shop", &["order"]);
+        account.fields.insert("order".into(), ["status".to_owned()].into());
+        account.owners.insert("order.status".into(), "erp".into());
+        let mut flows = both_ways(StockRule::default());
+        flows.push(account);
+        let stage = Self::with(FakeSystem::new("erp"), FakeSystem::new("shop"), flows).await;
+        stage.count("A", "6");
+        stage.once().await;
+        stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
+        stage.once().await;
+        stage.count("A", "4");
+        stage.once().await;
+        stage.once().await;
+        assert_eq!(stage.offered("A"), "4");
+        stage
+    }
+
+    fn cancel(&self, host: &FakeSystem) {
+        let id = host.rows("order")[0]["id"].as_str().unwrap().to_owned();
+        host.put("order", &id, &order("1001", "cancelled", &[("A", "2")]));
+    }
+}
+
+#[tokio::test]
+async fn a_shop_that_is_told_of_a_cancellation_puts_the_goods_back_by_itself_and_is_told_its_figure_once_more() {
+    let stage = Stage::sold_two().await;
+    // The figure arrives before the word that makes the shop add to it.
+    stage.count("A", "6");
+    stage.read("erp", "stock").await;
+    stage.settle().await;
+    stage.cancel(&stage.erp);
+    stage.read("erp", "order").await;
+    let before = stage.shop.written();
+    stage.settle().await;
+    assert_eq!((stage.shop.rows("order")[0]["status"].clone(), stage.offered("A")), (json!("cancelled"), json!("6")));
+    assert_eq!(stage.shop.written() - before, 2, "the state, and the figure though it is the one that was sent last");
+    stage.publish("A").await;
+    assert_eq!(stage.shop.written() - before, 2, "once");
+}
+
+#[tokio::test]
+async fn a_shop_where_somebody_cancels_puts_the_goods_back_by_itself_and_is_told_the_sources_figure() {
+    let stage = Stage::sold_two().await;
+    stage.cancel(&stage.shop);
+    let mut row = stage.shop.rows("stock").remove(0);
+    row["quantity"] = "6".into();
+    let id = row["id"].as_str().unwrap().to_owned();
+    stage.shop.put("stock", &id, &row);
+    stage.read("shop", "order").await;
+    stage.settle().await;
+    assert_eq!(stage.offered("A"), "4", "until the ERP says otherwise");
+}
+
 #[tokio::test]
 async fn goods_whose_money_was_paid_back_are_in_flight_until_the_erp_has_counted_without_them() {
     let stage = Stage::selling(StockRule::default()).await;
