@@ -70,7 +70,7 @@ pub(super) fn published<'a>(
         (Some(expression), _) => reckoned(expression, rule, source, names)?,
         (None, Some(levels)) => sum(levels.iter().map(|level| level.offered))?,
         (None, None) if source.contains_key(QUANTITY) || source.contains_key(AVAILABLE) => {
-            Figures::of(source)?.available
+            Figures::of(source)?.by(rule)
         }
         (None, None) => return Ok(source.clone()),
     };
@@ -150,7 +150,8 @@ impl Figures {
     /// Of the three two make the third; what is told counts as it is told.
     fn of(item: &Map<String, Value>) -> Result<Self, Failure> {
         let figure = |name: &str| item.get(name).map(|value| amount(value, name)).transpose();
-        let reserved = figure(RESERVED)?.unwrap_or_default();
+        // Less than nothing is no goods to offer.
+        let reserved = figure(RESERVED)?.unwrap_or_default().max(Decimal::ZERO);
         let (on_hand, available) = match (figure(QUANTITY)?, figure(AVAILABLE)?) {
             (Some(on_hand), Some(available)) => (on_hand, available),
             (Some(on_hand), None) => (on_hand, sum([on_hand, -reserved].into_iter())?),
@@ -332,6 +333,8 @@ mod tests {
         assert_eq!(shown(json!({"quantity": "9", "reserved": "2"})), "7");
         assert_eq!(shown(json!({"quantity": "9", "reserved": "2", "available": "5"})), "5", "as its system reckons it");
         assert_eq!(shown(json!({"available": "5"})), "5");
+        assert_eq!(shown(json!({"quantity": "9", "reserved": "-2"})), "9", "no more than is there");
+        assert_eq!(shown(json!({"levels": [{"location": "A", "quantity": "9", "reserved": "-2"}]})), "9");
         assert_eq!(shown(json!({"levels": [{"location": "A", "available": "3", "reserved": "2"}]})), "3");
         let source = json!({"sku": "A", "quantity": "9", "reserved": "2"});
         assert_eq!(show(&StockRule::default(), &source, Less::default()).get("reserved"), None, "it is no target's");
@@ -342,6 +345,7 @@ mod tests {
             "10",
             "for who allots by himself"
         );
+        assert_eq!(show(&on_hand, &source, Less::default())["quantity"], "9", "where no places are told as well");
         assert_eq!(show(&by("available - reserved"), &source, Less::default())["quantity"], "5");
     }
 
