@@ -105,8 +105,8 @@ impl Owners<'_> {
         problems
     }
 
-    /// Numbers that two systems give by themselves and that meet in one target, since neither has a prefix: its searches by number
-    /// find either.
+    /// Numbers that two systems give by themselves and that may meet in one target, by what they begin with: its searches by
+    /// number find either.
     pub fn meeting(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (at, later) in self.flows.iter().enumerate() {
@@ -127,20 +127,41 @@ impl Owners<'_> {
     }
 
     fn begin_alike(&self, entity: &str, one: &Flow, other: &Flow) -> bool {
-        let prefix = |flow: &Flow| self.mapping(&flow.from, entity)?.prefix()?.value.clone();
-        prefix(one) == prefix(other)
+        let [one, other] = [one, other].map(|flow| self.prefix(flow, entity).to_lowercase());
+        let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
+        // 11 behind "A" is 1 behind "A1".
+        long.strip_prefix(&short).is_some_and(|rest| rest.chars().all(|letter| letter.is_ascii_digit()))
+    }
+
+    /// What the numbers of a flow's source begin with.
+    fn prefix(&self, flow: &Flow, entity: &str) -> &str {
+        let prefix = self.mapping(&flow.from, entity).and_then(|mapping| mapping.prefix()?.value.as_deref());
+        prefix.unwrap_or_default()
     }
 
     fn met(&self, entity: &str, key: &str, target: &str, flows: [&Flow; 2]) -> Problem {
         let [first, second] = flows;
+        let prefixes = [first, second].map(|flow| self.prefix(flow, entity));
+        let told = match prefixes {
+            ["", ""] => String::new(),
+            [one, other] => {
+                let quoted = |prefix: &str| if prefix.is_empty() { "none".to_owned() } else { format!("`{prefix}`") };
+                format!(", which are {} and {}", quoted(one), quoted(other))
+            }
+        };
         let message = format!(
-            "{} and {} both number their {entity}s by themselves, and {target} is told the {key} of both without a prefix that \
-             tells them apart (flows {} and {})",
+            "{} and {} both number their {entity}s by themselves, and {target} is told the {key} of both without prefixes that \
+             tell them apart{told} (flows {} and {})",
             first.from, second.from, first.name, second.name
         );
+        let cure = if prefixes[1].is_empty() {
+            "give one of them a prefix"
+        } else {
+            "give one of them a prefix that is neither the other one in another case nor the other one with digits behind it"
+        };
         let setting = self.mapping(&second.from, entity).and_then(|mapping| mapping.prefix()?.setting.clone());
         let help = match setting {
-            Some(setting) => format!("give one of them a prefix: [systems.{}] {setting} = \"...\"", second.from),
+            Some(setting) => format!("{cure}: [systems.{}] {setting} = \"...\"", second.from),
             None => format!(
                 "let the `key` and `{key}` of {entity} in the mapping of {} begin with a text or a setting of its own: \
                  'settings.prefix + row.number'",

@@ -93,3 +93,23 @@ fn numbers_of_two_shops_that_meet_in_one_erp_without_a_prefix_are_refused_and_th
     let marked = checked(&two_shops("order_prefix = \"B-\"\ncode_prefix = \"b-\"\n"));
     assert!(marked.starts_with("exit 0\n"), "{marked}");
 }
+
+#[test]
+fn prefixes_are_refused_behind_which_one_number_may_be_that_of_two_shops() {
+    let with = |first: &str, second: &str| {
+        let first = format!("[systems.first]\norder_prefix = \"{first}\"");
+        let other = two_shops(&format!("order_prefix = \"{second}\"\ncode_prefix = \"b-\"\n"));
+        checked(&other.replacen("[systems.first]", &first, 1))
+    };
+    for (first, second) in [("", "1"), ("1", ""), ("A", "A1"), ("A", "a"), ("w-2", "W-")] {
+        let said = with(first, second);
+        assert!(said.starts_with("exit 1\n"), "{first:?} {second:?}: {said}");
+        let quoted = |prefix: &str| if prefix.is_empty() { "none".to_owned() } else { format!("`{prefix}`") };
+        assert!(said.contains(&format!("which are {} and {}", quoted(first), quoted(second))), "{said}");
+        assert!(said.contains("[systems.second] order_prefix = "), "{said}");
+    }
+    for (first, second) in [("A", "B"), ("A", "A-"), ("w-", "w-2-"), ("A1", "A2")] {
+        let said = with(first, second);
+        assert!(said.starts_with("exit 0\n"), "{first:?} {second:?}: {said}");
+    }
+}
