@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
-    MissingPolicy, children,
+    MissingPolicy, children, crossed,
     deliver::Batch,
     detect::{self, observe},
     flight, guests,
@@ -36,6 +36,7 @@ pub(super) async fn learn(batch: &Batch<'_>, written: Vec<(Task, Written, Attemp
         written.iter().map(|(_, answer, _)| answered(batch, mapping.as_ref(), answer)).collect();
     let silent: Vec<bool> = shown.iter().map(Option::is_none).collect();
     look_after(batch, mapping.as_ref(), &written, &mut shown).await;
+    let crossed = crossed::crossed(batch, mapping.as_ref(), &written, &shown).await?;
     let unclear =
         detect::resolve(batch.parts, batch.target, &mut shown.iter_mut().flatten().collect::<Vec<_>>()).await?;
     for one in &mut shown {
@@ -48,7 +49,11 @@ pub(super) async fn learn(batch: &Batch<'_>, written: Vec<(Task, Written, Attemp
     Ok(written
         .into_iter()
         .zip(shown.into_iter().zip(silent))
-        .map(|((task, answer, attempt), shown)| close(batch, &told, task, answer, shown, attempt))
+        .enumerate()
+        .map(|(at, ((task, answer, attempt), shown))| match crossed.get(&at) {
+            Some(seen) => crossed::refused(batch, &task, attempt, seen),
+            None => close(batch, &told, task, answer, shown, attempt),
+        })
         .collect())
 }
 

@@ -5,6 +5,7 @@ mod apply;
 mod brakes;
 mod children;
 mod cover;
+mod crossed;
 mod dates;
 mod decision;
 mod deliver;

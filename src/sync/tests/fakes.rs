@@ -66,6 +66,8 @@ pub(super) struct State {
     pub(super) late: Option<Arc<Notify>>,
     /// Reading single objects takes until it is let go.
     pub(super) slow: Option<Arc<Notify>>,
+    /// The next batch is answered from its end.
+    pub(super) crossed: bool,
     /// Requests that never had an answer.
     pub(super) hanging: u32,
 }
@@ -366,6 +368,11 @@ impl System for FakeSystem {
                 clock.go_on(seconds);
                 tokio::task::yield_now().await;
             }
+        }
+        if std::mem::take(&mut self.state.lock().unwrap().crossed) {
+            let jobs: Vec<i64> = outcomes.iter().map(|outcome| outcome.job).collect();
+            outcomes.reverse();
+            outcomes.iter_mut().zip(jobs).for_each(|(outcome, job)| outcome.job = job);
         }
         outcomes
     }

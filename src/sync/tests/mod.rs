@@ -3,6 +3,7 @@
 mod adopting;
 mod bad_input;
 mod brakes;
+mod crossing;
 mod daemons;
 mod differing;
 mod fakes;
