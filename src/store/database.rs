@@ -188,6 +188,17 @@ impl Store for Database {
         self.unseen(system, entity, seen, after, limit).await
     }
 
+    async fn outlived(
+        &self,
+        system: &str,
+        entity: &str,
+        target: &str,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<(u32, Replica)>> {
+        self.outlived(system, entity, target, after, limit).await
+    }
+
     async fn counter(&self) -> Result<i64> {
         self.counter().await
     }
@@ -483,6 +494,10 @@ impl Store for Database {
 
     async fn noted(&self, name: &str) -> Result<Option<Value>> {
         self.noted(name).await
+    }
+
+    async fn notes(&self, beginning: &str) -> Result<Vec<(String, Value)>> {
+        self.notes(beginning).await
     }
 
     async fn purge(&self, before: DateTime<Utc>, slice: u32) -> Result<u64> {

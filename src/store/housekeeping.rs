@@ -124,6 +124,17 @@ impl Database {
         parse(&row.text(0)?, "note", "value", || name.to_owned()).map(Some)
     }
 
+    pub(super) async fn notes(&self, beginning: &str) -> Result<Vec<(String, Value)>> {
+        const SQL: &str = "SELECT name, value FROM note WHERE substr(name, 1, length($1)) = $1 ORDER BY name";
+        let mut notes = Vec::new();
+        for mut row in self.pool.read("list notes", SQL, args![beginning]).await? {
+            let name = row.text(0)?;
+            let value = parse(&row.text(1)?, "note", "value", || name.clone())?;
+            notes.push((name, value));
+        }
+        Ok(notes)
+    }
+
     pub(super) async fn purge(&self, before: DateTime<Utc>, slice: u32) -> Result<u64> {
         // Numbers grow with time, so the oldest rows are at the beginning of the primary key; no index by date is needed.
         const ATTEMPTS: &str = "DELETE FROM attempt WHERE job IN (SELECT id FROM \

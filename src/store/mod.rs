@@ -1007,6 +1007,15 @@ pub trait Store: Send + Sync {
         after: u32,
         limit: usize,
     ) -> Result<Vec<(u32, Replica)>>;
+    /// What a system has no more and a target still has: the target's replicas, in slices as [`unseen`](Self::unseen).
+    async fn outlived(
+        &self,
+        system: &str,
+        entity: &str,
+        target: &str,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<(u32, Replica)>>;
     /// The store's own counter; deliveries raise it. A page notes it before reading.
     async fn counter(&self) -> Result<i64>;
 
@@ -1179,6 +1188,8 @@ pub trait Store: Send + Sync {
     /// Remembers a small value (`fired:<flow>` = last schedule time carried out).
     async fn note(&self, name: &str, value: &Value) -> Result<()>;
     async fn noted(&self, name: &str) -> Result<Option<Value>>;
+    /// All that is remembered under names that begin so.
+    async fn notes(&self, beginning: &str) -> Result<Vec<(String, Value)>>;
     /// Deletes at most `slice` rows each of done jobs (with their attempts), change log and runs older than `before`; gives how many.
     async fn purge(&self, before: DateTime<Utc>, slice: u32) -> Result<u64>;
 }

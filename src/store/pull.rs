@@ -161,6 +161,29 @@ impl Database {
         Ok(unseen)
     }
 
+    pub(super) async fn outlived(
+        &self,
+        system: &str,
+        entity: &str,
+        target: &str,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<(u32, Replica)>> {
+        const SQL: &str = select_replicas!(
+            "FROM replica r WHERE r.system = $3 AND r.entity = $2 AND r.number > $4 AND r.gone_at IS NULL \
+             AND r.fields IS NOT NULL AND EXISTS (SELECT 1 FROM replica s WHERE s.record = r.record AND s.system = $1 \
+                AND s.gone_at IS NOT NULL) ORDER BY r.number LIMIT $5"
+        );
+        let names = (self.name(system).await?, self.name(entity).await?, self.name(target).await?);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let args = args![names.0, names.1, names.2, i64::from(after), limit];
+        let mut outlived = Vec::new();
+        for mut row in self.pool.read("look for what was outlived", SQL, args).await? {
+            outlived.push(self.replica(&mut row).await?);
+        }
+        Ok(outlived)
+    }
+
     pub(super) async fn unread(&self, system: &str, entity: &str) -> Result<Vec<Unread>> {
         const SQL: &str = "SELECT j.position, j.id, j.likes FROM rejection j \
             WHERE j.system = $1 AND j.entity = $2 AND j.dismissed = 0 AND NOT EXISTS (SELECT 1 FROM replica r \

@@ -4,14 +4,19 @@
 //! By state: for each source, entity and target a print of what decides what is wanted there is kept. Where it is no longer the
 //! one of the configuration, every live record of the source has a job opened at the target, in slices, each durable with
 //! how far it came; then the new print is. The jobs are a run's, so that brakes see them together.
+//!
+//! What leaves the configuration is marked. It hears of nothing from then on, so when it is back both sides are read, and what
+//! the source has lost meanwhile is covered as well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use roaring::RoaringBitmap;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Flow, RunReport, Scope, brakes, deliver, engine::Parts, identity::matches, lane, shared};
+use super::{
+    Flow, RunReport, Scope, brakes, deliver, engine::Parts, identity::matches, lane, pass::after_others, pull, shared,
+};
 use crate::{
     mapping::Fields,
     model::canonical,
@@ -22,6 +27,12 @@ use crate::{
 const SLICE: usize = 500;
 /// How often a slice is gone through again in which others have written meanwhile.
 const TRIES: u32 = 20;
+/// What the names of the notes begin with that hold the prints.
+const COVERED: &str = "covered:";
+/// What is true in the note of a way that has left.
+const LEFT: &str = "left";
+/// What is true in the note of a way that was away, until it is covered.
+const BACK: &str = "back";
 
 /// What is covered anew though nothing has joined: a person asked for it.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +44,7 @@ pub(super) struct Asked<'a> {
 /// Brings everything that is known to what has joined, or to what was asked for. What a target has of it is read first; where
 /// that cannot be, the report says why, and the next pass tries again. Gives the runs that failed.
 pub(super) async fn cover(parts: &Parts, asked: Option<Asked<'_>>, stop: &CancellationToken) -> Result<Vec<RunReport>> {
+    mark_left(parts).await?;
     index(parts, stop).await?;
     let mut failed = Vec::new();
     for flow in parts.routes.flows() {
@@ -52,6 +64,26 @@ pub(super) async fn cover(parts: &Parts, asked: Option<Asked<'_>>, stop: &Cancel
     Ok(failed)
 }
 
+/// Remembers which ways are in the configuration no more.
+async fn mark_left(parts: &Parts) -> Result<()> {
+    let mut ways = BTreeSet::new();
+    for flow in parts.routes.flows() {
+        for entity in &flow.entities {
+            ways.extend(flow.to.iter().map(|target| Route { parts, flow, entity, target }.note()));
+        }
+    }
+    for (name, noted) in parts.store.notes(COVERED).await? {
+        if !ways.contains(&name) && !is(&noted, LEFT) {
+            parts.store.note(&name, &json!({ LEFT: true })).await?;
+        }
+    }
+    Ok(())
+}
+
+fn is(noted: &Value, mark: &str) -> bool {
+    noted[mark] == true
+}
+
 /// One way of one entity.
 struct Route<'a> {
     parts: &'a Parts,
@@ -62,7 +94,7 @@ struct Route<'a> {
 
 impl Route<'_> {
     fn note(&self) -> String {
-        format!("covered:{}/{}/{}", self.flow.from, self.entity, self.target)
+        format!("{COVERED}{}/{}/{}", self.flow.from, self.entity, self.target)
     }
 
     /// Of all that decides what the target is to have by this source.
@@ -75,11 +107,14 @@ impl Route<'_> {
             let filter = flow.filters.get(entity).or_else(|| flow.filters.get("*")).map(crate::expr::Expr::text);
             let stock = &flow.stock;
             let quantity = stock.quantity.as_ref().map(crate::expr::Expr::text);
+            let mut rule = vec![json!(stock.buffer), json!(stock.in_flight), json!(stock.locations), json!(quantity)];
+            // Told only where it is asked for: prints that earlier versions have kept stay as they are.
+            rule.extend(stock.on_hand.then(|| json!("on_hand")));
             json!({
                 "fields": flow.fields.get(entity),
                 "where": filter,
                 "on_delete": format!("{:?}", flow.delete_policy(entity)),
-                "stock": [json!(stock.buffer), json!(stock.in_flight), json!(stock.locations), json!(quantity)],
+                "stock": rule,
             })
         });
         let shape = |system: &str, told: bool| {
@@ -105,9 +140,13 @@ impl Route<'_> {
         if is_known && asked.is_none() {
             return Ok(None);
         }
-        if !self.knows_any().await? {
+        let was_away = noted.as_ref().is_some_and(|noted| is(noted, LEFT));
+        if !self.knows_any().await? && !(was_away && self.was_outlived().await?) {
             parts.store.note(&note, &json!({ "print": print })).await?;
             return Ok(None);
+        }
+        if let (true, Some(failed)) = (was_away, self.look_again(stop).await?) {
+            return Ok(Some(failed));
         }
         // A state that an earlier version of the program has kept: what it delivered is delivered.
         if noted.is_none() && asked.is_none() && deliver::is_adopted(parts, self.target, self.entity).await? {
@@ -120,8 +159,8 @@ impl Route<'_> {
         }
         let Some(lease) = self.lease(stop).await? else { return Ok(None) };
         let trigger = asked.map_or(JOINED, |asked| asked.trigger);
-        let opened =
-            self.open(&print, trigger, noted.filter(|noted| noted["print"] == print.as_str()), &lease, stop).await;
+        let begun = noted.filter(|noted| was_away || noted["print"] == print.as_str());
+        let opened = self.open(&print, trigger, begun, &lease, stop).await;
         parts.store.drop_lease(&lease).await?;
         parts.work.notify_waiters();
         opened.map(|()| None)
@@ -131,6 +170,29 @@ impl Route<'_> {
     async fn knows_any(&self) -> Result<bool> {
         let (store, source) = (&self.parts.store, &self.flow.from);
         Ok(!store.unseen(source, self.entity, &RoaringBitmap::new(), 0, 1).await?.is_empty())
+    }
+
+    /// Whether the target still has what the source has lost.
+    async fn was_outlived(&self) -> Result<bool> {
+        let (store, source) = (&self.parts.store, &self.flow.from);
+        Ok(!store.outlived(source, self.entity, self.target, 0, 1).await?.is_empty())
+    }
+
+    /// Reads the target whole, and the source as far as it has changed: what is known of them may be from before the way had
+    /// left. Gives the reading that failed.
+    async fn look_again(&self, stop: &CancellationToken) -> Result<Option<RunReport>> {
+        let parts = self.parts;
+        for (system, kind) in [(self.target, RunKind::Full), (self.flow.from.as_str(), RunKind::Delta)] {
+            if !parts.can_list(system, self.entity) {
+                continue;
+            }
+            let report = Box::pin(pull::pull(parts, system, self.entity, kind, JOINED, stop)).await?;
+            let report = Box::pin(after_others(parts, report, JOINED, stop)).await?;
+            if report.error.is_some() || report.run.is_none() {
+                return Ok(Some(report));
+            }
+        }
+        Ok(None)
     }
 
     /// The lease of the source's pull: a run that is cut off in the middle is nobody else's to rule on as long as it is held.
@@ -149,6 +211,7 @@ impl Route<'_> {
     ) -> Result<()> {
         let (parts, note) = (self.parts, self.note());
         let place = |name: &str| begun.as_ref().and_then(|begun| begun[name].as_i64());
+        let is_back = begun.as_ref().is_some_and(|begun| is(begun, LEFT) || is(begun, BACK));
         let mut after = place("after").and_then(|after| u32::try_from(after).ok()).unwrap_or(0);
         let mut tries = 0;
         let pending = parts.store.pending().await?;
@@ -163,21 +226,14 @@ impl Route<'_> {
             let slice = parts.store.unseen(&self.flow.from, self.entity, &RoaringBitmap::new(), after, SLICE).await?;
             let Some((last, _)) = slice.last() else { break };
             let before = std::mem::replace(&mut after, *last);
-            let job = |record: i64, fields: &Fields| NewJob {
-                target: self.target.to_owned(),
-                entity: self.entity.to_owned(),
-                record,
-                lane: lane::of(self.entity, fields),
-                due: None,
-            };
             let records: Vec<RecordId> = slice.iter().map(|(_, replica)| replica.record).collect();
             let commit = PageCommit {
                 run,
                 merged: shared::agreed_first(parts, self.entity, &records).await?,
                 system: self.flow.from.clone(),
                 entity: self.entity.to_owned(),
-                jobs: slice.iter().map(|(_, replica)| job(replica.record, &replica.fields)).collect(),
-                notes: vec![(note.clone(), json!({ "print": print, "after": after, "run": run }))],
+                jobs: slice.iter().map(|(_, replica)| self.job(replica.record, &replica.fields)).collect(),
+                notes: vec![(note.clone(), json!({ "print": print, "after": after, "run": run, BACK: is_back }))],
                 lease: Some((lease.clone(), parts.limits.long())),
                 ..PageCommit::default()
             };
@@ -195,9 +251,43 @@ impl Route<'_> {
                 return Ok(());
             }
         }
+        if is_back && !self.open_outlived(run, lease, stop).await? {
+            return Ok(());
+        }
         Box::pin(brakes::rule(parts, run, Some(lease))).await?;
         parts.store.end_run(run, &Balance::default(), None, parts.env.now()).await?;
         parts.store.note(&note, &json!({ "print": print })).await
+    }
+
+    /// Opens a job for all that the target still has and the source has lost; false after a stop.
+    async fn open_outlived(&self, run: i64, lease: &Lease, stop: &CancellationToken) -> Result<bool> {
+        let (parts, mut after) = (self.parts, 0);
+        while !stop.is_cancelled() {
+            let slice = parts.store.outlived(&self.flow.from, self.entity, self.target, after, SLICE).await?;
+            let Some((last, _)) = slice.last() else { return Ok(true) };
+            after = *last;
+            let commit = PageCommit {
+                run,
+                system: self.flow.from.clone(),
+                entity: self.entity.to_owned(),
+                jobs: slice.iter().map(|(_, replica)| self.job(replica.record, &replica.fields)).collect(),
+                lease: Some((lease.clone(), parts.limits.long())),
+                ..PageCommit::default()
+            };
+            parts.store.commit_page(commit, parts.env.now()).await?;
+            parts.work.notify_waiters();
+        }
+        Ok(false)
+    }
+
+    fn job(&self, record: RecordId, fields: &Fields) -> NewJob {
+        NewJob {
+            target: self.target.to_owned(),
+            entity: self.entity.to_owned(),
+            record,
+            lane: lane::of(self.entity, fields),
+            due: None,
+        }
     }
 }
 

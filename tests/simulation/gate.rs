@@ -129,6 +129,7 @@ const READING: &[&str] = &[
     "replicas_by_id",
     "cursor",
     "unseen",
+    "outlived",
     "replicas_of",
     "externals",
     "holding",
@@ -164,6 +165,7 @@ const READING: &[&str] = &[
     "holder",
     "next_order",
     "noted",
+    "notes",
     "counter",
 ];
 
@@ -257,6 +259,7 @@ macro_rules! verbs {
             cursor(system: &str, entity: &str) -> Result<Option<String>>;
             forget_cursor(system: &str, entity: &str) -> Result<()>;
             unseen(system: &str, entity: &str, seen: &roaring::RoaringBitmap, after: u32, limit: usize) -> Result<Vec<(u32, Replica)>>;
+            outlived(system: &str, entity: &str, target: &str, after: u32, limit: usize) -> Result<Vec<(u32, Replica)>>;
             counter() -> Result<i64>;
             enqueue(jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64>;
             seize(jobs: &[NewJob], owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Vec<Job>>;
@@ -321,6 +324,7 @@ macro_rules! verbs {
             close_order(order: i64) -> Result<()>;
             note(name: &str, value: &Value) -> Result<()>;
             noted(name: &str) -> Result<Option<Value>>;
+            notes(beginning: &str) -> Result<Vec<(String, Value)>>;
             purge(before: DateTime<Utc>, slice: u32) -> Result<u64>;
         }
     };

@@ -170,3 +170,98 @@ async fn a_plan_shows_what_joins_and_applying_it_is_the_approval() {
     assert_eq!((applied.done, stage.shop.rows("product").len()), (25, 25), "{applied:?}");
     assert!(stage.store.approvals().await.unwrap().is_empty());
 }
+
+/// The catalog of the ERP for two shops.
+fn for_both() -> Vec<Flow> {
+    let mut both = flow("catalog", "erp", "shop", &["product"]);
+    both.to.push("other".into());
+    vec![both]
+}
+
+fn article(sku: &str, name: &str) -> Value {
+    json!({"sku": sku, "name": {"es": name}, "active": true})
+}
+
+impl Stage {
+    /// Three products at two shops, one of which leaves. Then one is renamed, one is new and one is gone.
+    async fn left_behind() -> Self {
+        let stage = Self::new(for_both()).await;
+        for sku in ["P-1", "P-2", "P-3"] {
+            stage.erp.put("product", sku, &article(sku, "a"));
+        }
+        assert_eq!(stage.once().await.delivered.written, 6);
+        let engine = stage.joined(everything());
+        pass(&engine).await;
+        stage.erp.put("product", "P-1", &article("P-1", "b"));
+        stage.erp.put("product", "P-4", &article("P-4", "a"));
+        stage.erp.remove("product", "P-3");
+        let told = engine.once(None, RunKind::Full, &CancellationToken::new()).await.unwrap();
+        assert_eq!((told.delivered.written, stage.other.written()), (3, 3), "{told:?}");
+        stage
+    }
+
+    /// SKU, name and whether it is shown, at the other shop.
+    fn others(&self) -> Vec<(String, String, bool)> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let rows = self.other.rows("product");
+        rows.iter().map(|row| (text(&row["sku"]), text(&row["name"]["es"]), row["active"] == true)).collect()
+    }
+}
+
+fn others(rows: &[(&str, &str, bool)]) -> Vec<(String, String, bool)> {
+    rows.iter().map(|(sku, name, active)| ((*sku).to_owned(), (*name).to_owned(), *active)).collect()
+}
+
+#[tokio::test]
+async fn a_target_that_is_back_hears_of_what_came_changed_and_went_meanwhile() {
+    let stage = Stage::left_behind().await;
+    // Somebody has typed the new one in meanwhile.
+    stage.other.put("product", "by-hand", &article("P-4", "typed"));
+    let engine = stage.joined(for_both());
+    let summary = pass(&engine).await;
+    assert!(summary.is_clean(), "{summary:?}");
+    let wanted = [("P-4", "a", true), ("P-1", "b", true), ("P-2", "a", true), ("P-3", "a", false)];
+    assert_eq!(stage.others(), others(&wanted), "what was there is recognised, and not made a second time");
+    let again = pass(&engine).await.delivered;
+    assert_eq!((again.written, again.noop), (0, 0), "it is covered once");
+}
+
+#[tokio::test]
+async fn a_flow_that_is_back_covers_what_was_deleted_though_it_was_cut_off() {
+    let stage = Stage::left_behind().await;
+    let flows = || vec![flow("catalog", "erp", "shop", &["product"]), flow("second", "erp", "other", &["product"])];
+    stage.other.state.lock().unwrap().pull_faults.push_back(Failure::new(Class::Transient, "down"));
+    let engine = stage.joined(flows());
+    let failed = pass(&engine).await;
+    assert!(failed.runs.iter().any(|run| run.system == "other" && run.error.is_some()), "it is read first: {failed:?}");
+    assert_eq!(stage.other.written(), 3);
+    // Cut off when all that lives had its job.
+    let print = stage.store.noted("covered:erp/product/shop").await.unwrap().unwrap()["print"].clone();
+    let cut = json!({"print": print, "after": u32::MAX, "run": 999_999, "back": true});
+    stage.store.note("covered:erp/product/other", &cut).await.unwrap();
+    let engine = stage.joined(flows());
+    engine.parts().store.set_standing("other", &Standing::default()).await.unwrap();
+    pass(&engine).await;
+    assert_eq!(stage.others()[2], ("P-3".to_owned(), "a".to_owned(), false));
+}
+
+#[tokio::test]
+async fn a_plan_shows_what_a_target_that_is_back_has_missed() {
+    let stage = Stage::left_behind().await;
+    let stage = Stage { engine: stage.joined(for_both()), ..stage };
+    let told = stage.plan(super::planning::all(RunKind::Delta)).await;
+    assert_eq!((told.writes().len(), stage.other.written()), (3, 3));
+}
+
+#[tokio::test]
+async fn another_figure_of_stock_is_told_of_all_articles() {
+    let stage = Stage::new(vec![flow("stock", "erp", "shop", &["stock"])]).await;
+    let levels = json!([{"location": "MAD", "quantity": "10", "reserved": "3"}]);
+    stage.erp.put("stock", "1", &json!({"sku": "A", "quantity": "10", "levels": levels}));
+    stage.once().await;
+    assert_eq!(stage.shop.rows("stock")[0]["quantity"], "7");
+    let mut allotting = flow("stock", "erp", "shop", &["stock"]);
+    allotting.stock.on_hand = true;
+    assert_eq!(pass(&stage.joined(vec![allotting])).await.delivered.written, 1);
+    assert_eq!(stage.shop.rows("stock")[0]["quantity"], "10");
+}
