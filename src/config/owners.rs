@@ -154,7 +154,7 @@ impl Owners<'_> {
              tell them apart{told} (flows {} and {})",
             first.from, second.from, first.name, second.name
         );
-        let cure = if prefixes[1].is_empty() {
+        let cure = if prefixes[0] == prefixes[1] {
             "give one of them a prefix"
         } else {
             "give one of them a prefix that is neither the other one in another case nor the other one with digits behind it"
