@@ -33,6 +33,8 @@ const COVERED: &str = "covered:";
 const LEFT: &str = "left";
 /// What is true in the note of a way that was away, until it is covered.
 const BACK: &str = "back";
+/// What is true in the note of a way that was added to a target with others, and whose source nobody had read.
+const ADDED: &str = "added";
 
 /// What is covered anew though nothing has joined: a person asked for it.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +46,7 @@ pub(super) struct Asked<'a> {
 /// Brings everything that is known to what has joined, or to what was asked for. What a target has of it is read first; where
 /// that cannot be, the report says why, and the next pass tries again. Gives the runs that failed.
 pub(super) async fn cover(parts: &Parts, asked: Option<Asked<'_>>, stop: &CancellationToken) -> Result<Vec<RunReport>> {
-    mark_left(parts).await?;
+    let ways = mark_left(parts).await?;
     index(parts, stop).await?;
     let mut failed = Vec::new();
     for flow in parts.routes.flows() {
@@ -57,27 +59,41 @@ pub(super) async fn cover(parts: &Parts, asked: Option<Asked<'_>>, stop: &Cancel
                     let entities = asked.scope.entity.as_ref().is_none_or(|only| only == entity);
                     asked.scope.flow == flow.name && entities && asked.scope.key.is_none()
                 });
-                failed.extend(Route { parts, flow, entity, target }.cover(asked, stop).await?);
+                failed.extend(Route { parts, flow, entity, target }.cover(&ways, asked, stop).await?);
             }
         }
     }
     Ok(failed)
 }
 
-/// Remembers which ways are in the configuration no more.
-async fn mark_left(parts: &Parts) -> Result<()> {
+/// Whether what a source's first reading brings joins a target that others were brought to before.
+pub(super) async fn is_added(parts: &Parts, system: &str, entity: &str) -> Result<bool> {
+    for flow in parts.routes.from(system, entity) {
+        for target in &flow.to {
+            let noted = parts.store.noted(&Route { parts, flow, entity, target }.note()).await?;
+            if noted.is_some_and(|noted| is(&noted, ADDED)) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Remembers which ways are in the configuration no more. Gives the notes of all that there were before this pass.
+async fn mark_left(parts: &Parts) -> Result<Vec<String>> {
     let mut ways = BTreeSet::new();
     for flow in parts.routes.flows() {
         for entity in &flow.entities {
             ways.extend(flow.to.iter().map(|target| Route { parts, flow, entity, target }.note()));
         }
     }
-    for (name, noted) in parts.store.notes(COVERED).await? {
-        if !ways.contains(&name) && !is(&noted, LEFT) {
-            parts.store.note(&name, &json!({ LEFT: true })).await?;
+    let notes = parts.store.notes(COVERED).await?;
+    for (name, noted) in &notes {
+        if !ways.contains(name) && !is(noted, LEFT) {
+            parts.store.note(name, &json!({ LEFT: true })).await?;
         }
     }
-    Ok(())
+    Ok(notes.into_iter().map(|(name, _)| name).collect())
 }
 
 fn is(noted: &Value, mark: &str) -> bool {
@@ -131,7 +147,12 @@ impl Route<'_> {
         }))
     }
 
-    async fn cover(&self, asked: Option<Asked<'_>>, stop: &CancellationToken) -> Result<Option<RunReport>> {
+    async fn cover(
+        &self,
+        ways: &[String],
+        asked: Option<Asked<'_>>,
+        stop: &CancellationToken,
+    ) -> Result<Option<RunReport>> {
         let (parts, print) = (self.parts, self.print());
         let note = self.note();
         let noted = parts.store.noted(&note).await?;
@@ -142,10 +163,12 @@ impl Route<'_> {
         }
         let was_away = noted.as_ref().is_some_and(|noted| is(noted, LEFT));
         if !self.knows_any().await? && !(was_away && self.was_outlived().await?) {
-            parts.store.note(&note, &json!({ "print": print })).await?;
+            let has_others = || ways.iter().any(|way| way.ends_with(&format!("/{}", self.target)));
+            let is_added = noted.as_ref().map_or_else(has_others, |noted| is(noted, ADDED));
+            parts.store.note(&note, &json!({ "print": print, ADDED: is_added })).await?;
             return Ok(None);
         }
-        if let (true, Some(failed)) = (was_away, self.look_again(stop).await?) {
+        if was_away && let Some(failed) = self.look_again(stop).await? {
             return Ok(Some(failed));
         }
         // A state that an earlier version of the program has kept: what it delivered is delivered.

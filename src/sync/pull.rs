@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
-    brakes,
+    brakes, cover,
     dates::Gathered,
     detect::{Reading, add, count},
     engine::Parts,
@@ -20,7 +20,7 @@ use crate::{
     failure::{Class, Failure},
     mapping::Fields,
     port::{Facts, Page, PageToken, PullRequest, RowError, SourceRow},
-    store::{Balance, ChangeOp, Lease, NewChange, PageCommit, Replica, ReplicaWrite, RunKind, StoreError},
+    store::{Balance, ChangeOp, JOINED, Lease, NewChange, PageCommit, Replica, ReplicaWrite, RunKind, StoreError},
 };
 
 const PAGE_ROWS: usize = 1000;
@@ -103,13 +103,16 @@ pub(super) async fn list(
     let evidence = Evidence::begin(parts, system, entity, cursor.as_deref()).await?;
     let since = if kind == RunKind::Delta && facts.incremental { cursor } else { None };
     report.kind = if since.is_none() { RunKind::Full } else { RunKind::Delta };
-    let run = parts.store.begin_run(system, entity, report.kind, trigger, parts.env.now()).await?;
-    report.run = Some(run);
-
     let (reader, last) = (
         Reader::of(mapping.as_ref(), endpoint.as_ref(), entity),
         if report.kind == RunKind::Full { Reader::last(&parts.store, system, entity).await? } else { None },
     );
+    let is_first = report.kind == RunKind::Full && last.is_none();
+    let joins = is_first && cover::is_added(parts, system, entity).await?;
+    let trigger = if joins { JOINED } else { trigger };
+    let run = parts.store.begin_run(system, entity, report.kind, trigger, parts.env.now()).await?;
+    report.run = Some(run);
+
     let remapped = last.is_some_and(|last| last != reader);
     let mapping = mapping.as_ref();
     let reading = Reading { parts, system: endpoint.as_ref(), mapping, entity, run, remapped };

@@ -265,3 +265,78 @@ async fn another_figure_of_stock_is_told_of_all_articles() {
     assert_eq!(pass(&stage.joined(vec![allotting])).await.delivered.written, 1);
     assert_eq!(stage.shop.rows("stock")[0]["quantity"], "10");
 }
+
+/// A catalog of categories alone, and the same with products.
+fn widened() -> [Vec<Flow>; 2] {
+    [&["category"][..], &["category", "product"]].map(|entities| vec![flow("catalog", "erp", "shop", entities)])
+}
+
+fn put_products(stage: &Stage, count: u32) {
+    for number in 0..count {
+        let sku = format!("P-{number}");
+        stage.erp.put("product", &sku, &article(&sku, "a"));
+    }
+}
+
+#[tokio::test]
+async fn an_entity_that_is_added_to_a_target_with_others_joins_though_nobody_has_read_it() {
+    let [before, after] = widened();
+    let stage = Stage::new(before).await;
+    stage.once().await;
+    put_products(&stage, 25);
+    let engine = stage.joined(after);
+    assert_eq!(pass(&engine).await.delivered.written, 0);
+    let approval = stage.store.approvals().await.unwrap().remove(0);
+    assert_eq!((approval.trips[0].brake.as_str(), approval.trips[0].offences), ("join", 25));
+    assert_eq!(pass(&engine).await.delivered.written, 0, "it goes on waiting");
+    stage.store.decide_run(approval.run, true, engine.parts().env.now()).await.unwrap();
+    assert_eq!(pass(&engine).await.delivered.written, 25);
+    // From then on what is new there is new.
+    put_products(&stage, 50);
+    assert_eq!(pass(&engine).await.delivered.written, 25);
+}
+
+#[tokio::test]
+async fn an_entity_whose_first_reading_broke_off_goes_on_joining() {
+    let [before, after] = widened();
+    let stage = Stage::new(before).await;
+    stage.once().await;
+    put_products(&stage, 25);
+    stage.erp.state.lock().unwrap().pull_faults.extend([Class::Rejected; 2].map(|class| Failure::new(class, "no")));
+    let engine = stage.joined(after);
+    pass(&engine).await;
+    assert_eq!(pass(&engine).await.delivered.written, 0);
+    assert_eq!(stage.store.approvals().await.unwrap()[0].trips[0].offences, 25);
+}
+
+#[tokio::test]
+async fn a_plan_shows_an_added_entity_and_applying_it_is_the_approval() {
+    let [before, after] = widened();
+    let stage = Stage::new(before).await;
+    stage.once().await;
+    put_products(&stage, 25);
+    let stage = Stage { engine: stage.joined(after), ..stage };
+    let mut told = stage.plan(super::planning::all(RunKind::Delta)).await;
+    assert_eq!(told.writes().len(), 25);
+    assert_eq!(stage.try_apply(told.agreed()).await.unwrap().done, 25);
+}
+
+#[tokio::test]
+async fn a_first_sync_is_no_joining_whatever_breaks_off() {
+    let [_, all] = widened();
+    let stage = Stage::new(all).await;
+    put_products(&stage, 25);
+    stage.erp.state.lock().unwrap().pull_faults.push_back(Failure::new(Class::Rejected, "no"));
+    stage.once().await;
+    stage.once().await;
+    assert_eq!(stage.shop.rows("product").len(), 25);
+}
+
+#[tokio::test]
+async fn what_joins_a_target_that_stayed_reads_it_no_second_time() {
+    let stage = Stage::kept_away(5).await;
+    let readings = async || stage.store.runs(50).await.unwrap().iter().filter(|run| run.system == "shop").count();
+    let before = readings().await;
+    pass(&stage.joined(everything())).await;
+    assert_eq!((stage.shop.rows("product").len(), readings().await), (5, before));
+}
