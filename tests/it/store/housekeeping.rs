@@ -51,6 +51,9 @@ async fn notes_and_standings_are_kept(backend: Backend) {
     store.note("fired:catalog", &json!("2026-01-01T00:00:00Z")).await.unwrap();
     store.note("fired:catalog", &json!({ "at": 12.50 })).await.unwrap();
     assert_eq!(store.noted("fired:catalog").await.unwrap(), Some(json!({ "at": 12.50 })));
+    store.note("fires", &json!(1)).await.unwrap();
+    let all = vec![("fired:catalog".to_owned(), json!({ "at": 12.50 }))];
+    assert_eq!(store.notes("fired:").await.unwrap(), all, "those alone that begin so");
     assert_eq!(store.standing("shop").await.unwrap(), Standing::default());
     let standing = Standing { until: Some(at(9)), failures: 3, reason: Some("503".into()) };
     store.set_standing("shop", &standing).await.unwrap();

@@ -13,6 +13,29 @@ promises! {
     what_a_page_has_stored_since_stays_when_a_delivery_ends,
     a_page_read_before_somebody_took_the_pull_over_is_not_stored,
     articles_of_rejected_rows_are_known_unless_one_of_them_could_not_be_told,
+    what_a_target_still_has_and_a_system_has_lost_is_listed_in_slices,
+}
+
+async fn what_a_target_still_has_and_a_system_has_lost_is_listed_in_slices(backend: Backend) {
+    let store = &backend.store;
+    let mut lost = Vec::new();
+    for (id, is_lost, is_there) in [("1", true, true), ("2", false, true), ("3", true, true), ("4", true, false)] {
+        let record = pulled(store, "erp", id, id).await;
+        pulled(store, "shop", id, id).await;
+        let gone = |id: &str| ReplicaWrite { gone: true, print: None, ..replica(record, id, id) };
+        for (system, is_gone) in [("erp", is_lost), ("shop", !is_there)] {
+            let replicas = is_gone.then(|| gone(id)).into_iter().collect();
+            store.commit_page(PageCommit { replicas, ..page(store, system).await }, at(1)).await.unwrap();
+        }
+        lost.extend((is_lost && is_there).then_some(record));
+    }
+    let (mut after, mut found) = (0, Vec::new());
+    while let Some((last, replica)) = store.outlived("erp", "product", "shop", after, 1).await.unwrap().pop() {
+        assert_eq!((replica.system.as_str(), last > after), ("shop", true));
+        (after, found) = (last, [found, vec![replica.record]].concat());
+    }
+    assert_eq!(found, lost);
+    assert!(store.outlived("erp", "product", "crm", 0, 9).await.unwrap().is_empty());
 }
 
 async fn a_page_is_durable_or_never_happened(backend: Backend) {
