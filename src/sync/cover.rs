@@ -162,7 +162,8 @@ impl Route<'_> {
             return Ok(None);
         }
         let was_away = noted.as_ref().is_some_and(|noted| is(noted, LEFT));
-        if !self.knows_any().await? && !(was_away && self.was_outlived().await?) {
+        let has_any = self.knows_any().await? || was_away && self.was_outlived().await?;
+        if !has_any {
             let has_others = || ways.iter().any(|way| way.ends_with(&format!("/{}", self.target)));
             let is_added = noted.as_ref().map_or_else(has_others, |noted| is(noted, ADDED));
             parts.store.note(&note, &json!({ "print": print, ADDED: is_added })).await?;

@@ -66,9 +66,10 @@ fn spelt(key: &str) -> String {
 /// The end of such a write. What it has begun stays known, so that the next attempt looks its object up.
 pub(super) fn refused(batch: &Batch<'_>, task: &Task, attempt: Attempt, seen: &str) -> Delivered {
     let (target, entity, key, op) = (batch.target, batch.entity, &task.write.key, task.op_name());
+    let looks = if task.write.op == Op::Create { format!(", which looks for {key} first,") } else { String::new() };
     let error = format!(
         "{target} answered the {op} of {entity} {key} with {entity} {seen}, which is another one; nothing is linked here. See what \
-         {target} has under both, then retry the job, which looks for {key} first, or discard it"
+         {target} has under both, then retry the job{looks} or discard it"
     );
     let class = Class::Rejected.as_str().to_owned();
     let attempt = Attempt { outcome: class.clone(), message: Some(error.clone()), ..attempt };
