@@ -30,6 +30,7 @@ mod routes;
 mod server;
 mod shop;
 mod staff;
+mod tax_classes;
 mod terms;
 mod text;
 mod webhooks;

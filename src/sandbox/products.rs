@@ -8,7 +8,7 @@ use super::{
     db::{Doc, Table, Tx},
     hooks::Event,
     refusal::{Refusal, Result, invalid_id, refuse},
-    text,
+    tax_classes, text,
 };
 
 const STATUSES: Kind = Kind::OneOf(&["draft", "pending", "private", "publish", "future", "auto-draft", "trash"]);
@@ -271,7 +271,7 @@ async fn apply(tx: &mut Tx<'_>, doc: &mut Doc, params: &Doc, id: Option<i64>) ->
         }
     }
     if params.contains_key("tax_class") {
-        let class = tax_class(tx, doc).await?;
+        let class = tax_classes::stored(tx, doc).await?;
         doc.insert("tax_class".into(), class.into());
     }
     for name in ["name", "description", "short_description"] {
@@ -354,36 +354,6 @@ async fn apply(tx: &mut Tx<'_>, doc: &mut Doc, params: &Doc, id: Option<i64>) ->
         tx.merge_meta(doc, given).await?;
     }
     Ok(())
-}
-
-/// The classes there are: those of a fresh shop, and those that have a rate.
-pub async fn tax_classes(tx: &mut Tx<'_>) -> Result<Value> {
-    let rated: Vec<String> =
-        sqlx::query_scalar("SELECT DISTINCT class FROM tax_rates WHERE class <> '' ORDER BY class")
-            .fetch_all(&mut *tx.db)
-            .await?;
-    let fresh = ["reduced-rate", "zero-rate"].map(str::to_owned);
-    let others = rated.into_iter().filter(|class| !fresh.contains(class));
-    let slugs: Vec<String> = std::iter::once("standard".to_owned()).chain(fresh.clone()).chain(others).collect();
-    let name = |slug: &str| match slug {
-        "standard" => "Standard rate".to_owned(),
-        slug => {
-            let words = slug.replace('-', " ");
-            words.chars().take(1).flat_map(char::to_uppercase).chain(words.chars().skip(1)).collect()
-        }
-    };
-    Ok(slugs.into_iter().map(|slug| json!({ "name": name(&slug), "slug": slug })).collect())
-}
-
-/// The class as it is stored: the standard one is empty, and so is one that the shop does not know.
-async fn tax_class(tx: &mut Tx<'_>, doc: &Doc) -> Result<String> {
-    let class = text::slug(doc["tax_class"].as_str().unwrap_or_default());
-    if matches!(class.as_str(), "reduced-rate" | "zero-rate") || (class == "parent" && doc["type"] == "variation") {
-        return Ok(class);
-    }
-    let known = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tax_rates WHERE class = ?)").bind(&class);
-    let known: bool = known.fetch_one(&mut *tx.db).await?;
-    Ok(if known { class } else { String::new() })
 }
 
 /// Computes what follows from the rest, moves the date, stores; a variation moves its product too.

@@ -10,11 +10,12 @@ use super::{
     db::{Doc, Table, Tx},
     order_view, orders,
     product_view::Context,
-    products::{Checked, tax_classes},
+    products::Checked,
     query::only_fields,
     refunds,
     refusal::{Error, Result, invalid_id, refuse},
     resource::Resource,
+    tax_classes,
 };
 
 /// A request, taken apart.
@@ -73,7 +74,8 @@ const BATCH: &str = "POST, PUT, PATCH";
 pub fn allowed(path: &str) -> Option<&'static str> {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match segments.as_slice() {
-        ["taxes", "classes"] => Some("GET"),
+        ["taxes", "classes"] => Some(COLLECTION),
+        ["taxes", "classes", _] => Some("GET, DELETE"),
         ["orders", id, "notes" | "refunds"] if is_id(id) => Some(COLLECTION),
         ["orders", id, "notes" | "refunds", child] if is_id(id) && is_id(child) => Some("GET, DELETE"),
         segments => match place(segments)? {
@@ -123,8 +125,19 @@ fn no_route<T>() -> Result<T> {
 pub async fn dispatch(tx: &mut Tx<'_>, call: Call) -> Result<Reply> {
     let path = call.path.trim_matches('/').to_owned();
     let segments: Vec<&str> = path.split('/').collect();
-    if let (["taxes", "classes"], Method::GET) = (segments.as_slice(), call.method.clone()) {
-        return Ok(Reply::ok(tax_classes(tx).await?));
+    let force = call.params.get("force").is_some_and(|force| force == true || force == "true" || force == "1");
+    if let ["taxes", "classes", slug @ ..] = segments.as_slice() {
+        return match (slug, call.method.clone()) {
+            ([], Method::GET) => Ok(Reply::ok(tax_classes::list(tx).await?)),
+            ([], Method::POST) => {
+                let (slug, made) = tax_classes::create(tx, call.params).await?;
+                let location = format!("{}/wp-json/wc/v3/taxes/classes/{slug}", tx.base);
+                Ok(Reply::of(StatusCode::CREATED, made).with("Location", location))
+            }
+            ([slug], Method::GET) => Ok(Reply::ok(tax_classes::one(tx, slug).await?)),
+            ([slug], Method::DELETE) => Ok(Reply::ok(tax_classes::delete(tx, slug, force).await?)),
+            _ => no_route(),
+        };
     }
     if let ["orders", order, child @ ("notes" | "refunds"), rest @ ..] = segments.as_slice() {
         let (Ok(order), [] | [_]) = (order.parse(), rest) else { return no_route() };
@@ -135,7 +148,6 @@ pub async fn dispatch(tx: &mut Tx<'_>, call: Call) -> Result<Reply> {
         };
     }
     let Some((resource, place)) = place(&segments) else { return no_route() };
-    let force = call.params.get("force").is_some_and(|force| force == true || force == "true" || force == "1");
     let writing = matches!(call.method, Method::POST | Method::PUT | Method::PATCH);
     match place {
         Place::Batch if writing => {

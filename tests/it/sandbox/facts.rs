@@ -67,6 +67,46 @@ async fn a_tax_class_that_is_unknown_is_stored_as_the_standard_one() {
 }
 
 #[tokio::test]
+async fn tax_classes_are_made_and_go_with_their_rates() {
+    let taxes = vec![":21:IVA".parse().unwrap(), "books:4:IVA".parse().unwrap()];
+    let shop = Running::with(Options { taxes, ..Options::default() }).await;
+    let slugs = async || {
+        let classes = shop.done("GET", "/taxes/classes", Value::Null).await;
+        classes.as_array().unwrap().iter().map(|class| class["slug"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(slugs().await, ["standard", "reduced-rate", "zero-rate", "books"]);
+    let made = shop.ask("POST", "/taxes/classes", json!({ "name": "Luxury goods" })).await;
+    assert_eq!((made.status, &made.json()["slug"]), (201, &json!("luxury-goods")));
+    assert!(made.header("location").ends_with("/taxes/classes/luxury-goods"), "{}", made.header("location"));
+    let product = shop.done("POST", "/products", json!({ "name": "x", "tax_class": "luxury-goods" })).await;
+    assert_eq!(product["tax_class"], "luxury-goods", "known from now on");
+    assert_eq!(shop.done("GET", "/taxes/classes/luxury-goods", Value::Null).await[0]["name"], "Luxury goods");
+
+    let refused = async |method: &str, path: &str, body: Value| {
+        let answer = shop.ask(method, path, body).await;
+        (answer.status, answer.json()["code"].as_str().unwrap().replace("woocommerce_rest_", ""))
+    };
+    let taken = refused("POST", "/taxes/classes", json!({ "name": "Luxury goods" })).await;
+    assert_eq!(taken, (400, "tax_class_exists".to_owned()));
+    let taken = refused("POST", "/taxes/classes", json!({ "name": "luxury goods" })).await;
+    assert_eq!(taken, (400, "tax_class_slug_exists".to_owned()));
+    assert_eq!(refused("POST", "/taxes/classes", json!({ "name": "" })).await.1, "tax_class_invalid_name");
+    assert_eq!(refused("POST", "/taxes/classes", json!({})).await.1, "rest_missing_callback_param");
+    assert_eq!(refused("DELETE", "/taxes/classes/books", Value::Null).await.0, 501, "not without force");
+    let unknown = refused("DELETE", "/taxes/classes/standard?force=true", Value::Null).await;
+    assert_eq!(unknown, (400, "invalid_tax_class".to_owned()));
+    assert_eq!(refused("GET", "/taxes/classes/none", Value::Null).await.0, 404);
+
+    for class in ["books", "zero-rate"] {
+        let gone = shop.done("DELETE", &format!("/taxes/classes/{class}?force=true"), Value::Null).await;
+        assert_eq!(gone["slug"], class);
+    }
+    assert_eq!(slugs().await, ["standard", "reduced-rate", "luxury-goods"]);
+    let product = shop.done("POST", "/products", json!({ "name": "y", "tax_class": "books" })).await;
+    assert_eq!(product["tax_class"], "", "forgotten with its rate");
+}
+
+#[tokio::test]
 async fn attributes_are_replaced_as_a_whole() {
     let shop = Running::start().await;
     let attribute = |name: &str| json!({ "name": name, "options": ["a"], "visible": true });
