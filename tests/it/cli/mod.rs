@@ -9,6 +9,7 @@ mod owners;
 mod people;
 mod planning;
 mod remapping;
+mod sales;
 mod stopping;
 
 use std::{

@@ -1,0 +1,176 @@
+//! A shop and the demo's ERP, by the mappings that come with the program.
+
+use serde_json::{Value, json};
+use sqlx::{Executor as _, Row as _, SqliteConnection};
+use tempfile::TempDir;
+use vaiven::sandbox::Options;
+
+use super::{people::at, shown, vaiven};
+use crate::sandbox::shop::Running;
+
+const FLOWS: &str = r#"
+[flows.sales]
+entities = ["customer", "order"]
+from     = "shop"
+to       = ["erp"]
+match    = { customer = ["vat", "email"] }
+states   = { order = ["confirmed", "paid", "cancelled"] }
+
+[flows.account]
+entities = ["order"]
+from     = "erp"
+to       = ["shop"]
+fields   = { order = ["status"] }
+states   = { order = ["paid", "shipped", "cancelled"] }
+"#;
+
+struct Sales {
+    folder: TempDir,
+    shop: Running,
+    erp: SqliteConnection,
+}
+
+impl Sales {
+    /// A shop of one article that costs ten, an ERP without orders, and these flows.
+    async fn of(flows: &str) -> Self {
+        let taxes = vec![":21:IVA".parse().unwrap()];
+        let shop = Running::with(Options { taxes, ..Options::default() }).await;
+        let folder = tempfile::tempdir().unwrap();
+        let config = format!(
+            "[systems.erp]\nadapter = \"ferreteria-erp\"\nfile = \"erp.db\"\n\n[systems.shop]\nadapter = \"woocommerce\"\n\
+            url = \"{}\"\nkey = {{ env = \"KEY\" }}\nsecret = {{ env = \"SECRET\" }}\n{flows}",
+            shop.base
+        );
+        std::fs::write(folder.path().join("vaiven.toml"), config).unwrap();
+        let mut erp = at(folder.path(), "erp.db").await;
+        erp.execute(include_str!("../../../src/demo/erp/schema.sql")).await.unwrap();
+        shop.done("POST", "/products", json!({ "name": "Hammer", "sku": "H", "regular_price": "10" })).await;
+        Self { folder, shop, erp }
+    }
+
+    fn say(&self, arguments: &[&str]) -> String {
+        shown(&vaiven(self.folder.path(), arguments, &[("KEY", "ck_sandbox"), ("SECRET", "cs_sandbox")]))
+    }
+
+    /// Everything once; the last line that tells of writes.
+    fn run(&self, more: &[&str]) -> String {
+        let told = self.say(&[&["run", "--once"], more].concat());
+        told.lines().find(|line| line.starts_with("Delivered:")).unwrap_or(&told).to_owned()
+    }
+
+    async fn order(&self, email: &str, body: Value) -> i64 {
+        let mut order = json!({ "line_items": [{ "sku": "H", "quantity": 1 }],
+            "billing": { "first_name": "Ana", "last_name": "Ruiz", "email": email, "country": "ES", "city": "Cádiz" } });
+        order.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        let product = self.shop.done("GET", "/products?sku=H", Value::Null).await[0]["id"].clone();
+        order["line_items"][0]["product_id"] = product;
+        self.shop.done("POST", "/orders", order).await["id"].as_i64().unwrap()
+    }
+
+    /// Somebody in the office types in an order.
+    async fn typed(&mut self, number: i64, email: Option<&str>) {
+        sqlx::query(
+            "INSERT INTO pedido (numero_web, fecha, email, moneda, iva_incluido, total) VALUES (?, '2026-11-23', ?, 'EUR', 0, '12.1')",
+        )
+        .bind(number.to_string())
+        .bind(email)
+        .execute(&mut self.erp)
+        .await
+        .unwrap();
+    }
+
+    /// Whether the ERP's orders are paid, by the shop's number.
+    async fn paid(&mut self) -> Vec<(String, Option<bool>)> {
+        let rows =
+            sqlx::query("SELECT numero_web, pagado FROM pedido ORDER BY id").fetch_all(&mut self.erp).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
+
+    async fn emails(&mut self) -> Vec<Option<String>> {
+        sqlx::query_scalar("SELECT email FROM pedido ORDER BY id").fetch_all(&mut self.erp).await.unwrap()
+    }
+
+    /// A new state beside systems that are in step.
+    fn forget(&self) {
+        std::fs::remove_dir_all(self.folder.path().join("state")).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_of_the_same_number_is_the_shops_only_where_its_buyer_may_be() {
+    let mut sales = Sales::of(FLOWS).await;
+    let ana = sales.order("ana@example.test", json!({ "status": "processing", "payment_method": "redsys" })).await;
+    let eva = sales.order("eva@example.test", json!({ "status": "processing", "payment_method": "redsys" })).await;
+    sales.typed(ana, Some("zoe@example.test")).await;
+    sales.typed(eva, None).await;
+    sales.run(&[]);
+    let parked = sales.say(&["jobs", "list"]);
+    assert!(parked.contains(&format!("review:order=shop/{ana}")), "of another person: {parked}");
+    assert!(!parked.contains(&format!("review:order={eva}")), "nothing speaks against it: {parked}");
+    let known = sales.say(&["explain", "order", &eva.to_string()]);
+    assert!(known.contains("by key"), "{known}");
+    let emails = sales.emails().await;
+    assert_eq!(emails, [Some("zoe@example.test".to_owned()), Some("eva@example.test".to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_that_are_in_step_are_left_alone_by_a_new_state() {
+    let mut sales = Sales::of(FLOWS).await;
+    for (email, method) in [("ana@example.test", "redsys"), ("Eva@example.test", "cod"), ("", "bacs")] {
+        sales.order(email, json!({ "status": "processing", "payment_method": method })).await;
+    }
+    let erased = json!({ "status": "processing", "payment_method": "redsys" });
+    let erased = sales.order("old@example.test", erased).await;
+    sales.run(&[]);
+    assert_eq!(sales.emails().await.len(), 4);
+    let gone = json!({ "billing": { "first_name": "", "last_name": "", "email": "deleted@site.invalid" },
+        "meta_data": [{ "key": "_anonymized", "value": "yes" }] });
+    sales.shop.done("PUT", &format!("/orders/{erased}"), gone).await;
+    sales.forget();
+    let told = sales.run(&[]);
+    assert!(told.starts_with("Delivered: 0 written") && told.contains("0 parked, 0 dead"), "{told}");
+    // The office has put an address right: it stays, and is nothing to tell anybody.
+    sqlx::query("UPDATE pedido SET email = 'ana.ruiz@example.test' WHERE id = 1")
+        .execute(&mut sales.erp)
+        .await
+        .unwrap();
+    sales.run(&["--resync", "account"]);
+    assert!(sales.say(&["jobs", "list"]).contains("No such jobs"), "{}", sales.say(&["jobs", "list"]));
+    assert_eq!(sales.emails().await[0].as_deref(), Some("ana.ruiz@example.test"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_shop_dates_by_itself_is_no_payment() {
+    let mut sales = Sales::of(FLOWS).await;
+    let mut ids = Vec::new();
+    for (status, method) in
+        [("on-hold", "cod"), ("processing", "cod"), ("on-hold", "bacs"), ("on-hold", "cheque"), ("on-hold", "bacs")]
+    {
+        ids.push(sales.order("ana@example.test", json!({ "status": status, "payment_method": method })).await);
+    }
+    let gateway = json!({ "status": "processing", "payment_method": "bacs", "transaction_id": "T-1" });
+    ids.push(sales.order("ana@example.test", gateway).await);
+    ids.push(sales.order("ana@example.test", json!({ "status": "completed", "payment_method": "redsys" })).await);
+    sales.run(&[]);
+    let paid = |all: Vec<(String, Option<bool>)>| all.into_iter().map(|(_, paid)| paid).collect::<Vec<_>>();
+    let (no, yes) = (Some(false), Some(true));
+    assert_eq!(paid(sales.paid().await), [None, None, no, no, no, yes, yes], "before anything was sent");
+
+    // The ERP sends all of them; what we write to the shop for that dates payments there.
+    sqlx::query("UPDATE pedido SET estado = 'ENVIADO' WHERE id <= 4").execute(&mut sales.erp).await.unwrap();
+    // A transfer that somebody in the shop saw at the bank is a payment.
+    sales.shop.done("PUT", &format!("/orders/{}", ids[4]), json!({ "status": "processing" })).await;
+    sales.shop.advance(60);
+    sales.run(&[]);
+    for id in &ids[..4] {
+        let shown = sales.shop.done("GET", &format!("/orders/{id}"), Value::Null).await;
+        assert_eq!((&shown["status"], shown["date_paid"].is_null()), (&json!("completed"), false), "{id}");
+    }
+    sales.shop.advance(60);
+    sales.run(&[]);
+    assert_eq!(paid(sales.paid().await), [None, None, no, no, yes, yes, yes]);
+    assert!(sales.say(&["jobs", "list"]).contains("No such jobs"), "nothing is held back");
+    sales.forget();
+    let told = sales.run(&[]);
+    assert!(told.starts_with("Delivered: 0 written"), "{told}");
+}
