@@ -303,6 +303,35 @@ async fn prices_of_variations_are_written_under_their_product() {
 }
 
 #[tokio::test]
+async fn prices_are_read_by_id_with_sales_that_were_made_in_the_shop() {
+    let (shop, system) = connected().await;
+    let made = one(&*system, "product", write(1, Op::Create, "T", None, variable("T"))).await;
+    let size = parts(&made)["T-S"].clone();
+    let made = one(&*system, "product", write(2, Op::Create, "D", None, simple("D"))).await;
+    let drill = made.result.unwrap().id;
+    let made = one(&*system, "product", write(3, Op::Create, "E", None, simple("E"))).await;
+    let trashed = made.result.unwrap().id;
+    let size_path = format!("/products/{}", size.replace('/', "/variations/"));
+    let paths = [format!("/products/{drill}"), size_path, format!("/products/{trashed}")];
+    for path in &paths {
+        shop.done("PUT", path, json!({ "regular_price": "10", "sale_price": "8" })).await;
+    }
+    shop.done("DELETE", &paths[2], Value::Null).await;
+    let ids = [drill.clone(), size.clone(), trashed, "999998".to_owned(), format!("{drill}/999999")];
+    let rows = system.read("price", &ids).await.unwrap_or_else(|failure| panic!("{failure}"));
+    let read: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+    assert_eq!(read, [drill.clone(), size.clone()], "what is gone or in the trash has no price");
+    assert!(rows.into_iter().all(|row| row.body.into_value()["sale_price"] == "8"));
+
+    // The shop takes no price below its own sale: what is there has changed since.
+    for (job, id) in [(4, &drill), (5, &size)] {
+        let lower = write(job, Op::Update, "retail/X", Some(id), json!({ "regular_price": "7" }));
+        let failure = one(&*system, "price", lower).await.result.unwrap_err();
+        assert_eq!(failure.class, Class::Conflict, "{failure}");
+    }
+}
+
+#[tokio::test]
 async fn a_second_account_for_an_email_is_refused_and_found() {
     let (_shop, system) = connected().await;
     let body = json!({ "email": "ann@example.test", "first_name": "Ann", "billing": { "phone": "1" },

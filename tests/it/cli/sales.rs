@@ -24,6 +24,51 @@ fields   = { order = ["status"] }
 states   = { order = ["paid", "shipped", "cancelled"] }
 "#;
 
+const PRICES: &str = r#"
+[systems.list]
+adapter = "list"
+file = "list.db"
+
+[flows.prices]
+entities = ["price"]
+from     = "list"
+to       = ["shop"]
+brakes   = false
+"#;
+
+/// A list of retail prices without reductions.
+const LIST: [(&str, &str); 2] = [
+    (
+        "adapters/list.toml",
+        r#"
+driver  = "sql"
+summary = "Prices"
+[settings]
+file = { kind = "path" }
+[sql]
+url = "sqlite://${file}"
+[entities.price]
+id = "sku"
+[entities.price.list]
+query = "SELECT * FROM price WHERE sku > :after ORDER BY sku LIMIT :limit"
+pages = { by = "keyset", key = "sku", size = 500, first = "" }
+"#,
+    ),
+    (
+        "mappings/list/price.toml",
+        r#"
+key = "'retail/' + sku"
+[fields]
+code         = { pull = "'retail/' + row.sku" }
+list         = { value = "retail" }
+sku          = "sku"
+amount       = "amount"
+currency     = { value = "EUR" }
+tax_included = { value = true }
+"#,
+    ),
+];
+
 struct Sales {
     folder: TempDir,
     shop: Running,
@@ -173,4 +218,51 @@ async fn what_the_shop_dates_by_itself_is_no_payment() {
     sales.forget();
     let told = sales.run(&[]);
     assert!(told.starts_with("Delivered: 0 written"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_price_below_a_sale_made_in_the_shop_waits_for_it() {
+    let sales = Sales::of(PRICES).await;
+    for (path, text) in LIST {
+        let path = sales.folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let shop = &sales.shop;
+    let shirt = json!({ "name": "Shirt", "sku": "S", "type": "variable", "attributes":
+        [{ "name": "Size", "options": ["M", "L"], "variation": true, "visible": true }] });
+    let shirt = shop.done("POST", "/products", shirt).await["id"].clone();
+    let option = json!([{ "name": "Size", "option": "M" }]);
+    let large = json!({ "sku": "S-M", "regular_price": "10", "attributes": option });
+    let variation = shop.done("POST", &format!("/products/{shirt}/variations"), large).await["id"].clone();
+    let hammer = shop.done("GET", "/products?sku=H", Value::Null).await[0]["id"].clone();
+    let (one, other) = (format!("/products/{hammer}"), format!("/products/{shirt}/variations/{variation}"));
+
+    let mut list = at(sales.folder.path(), "list.db").await;
+    list.execute("CREATE TABLE price (sku TEXT PRIMARY KEY, amount TEXT NOT NULL); INSERT INTO price VALUES ('H', '10'), ('S-M', '10')")
+        .await
+        .unwrap();
+    sales.run(&[]);
+    for path in [&one, &other] {
+        shop.done("PUT", path, json!({ "sale_price": "8" })).await;
+    }
+    list.execute("UPDATE price SET amount = '7'").await.unwrap();
+    sales.run(&[]);
+    let jobs = sales.say(&["jobs", "list"]);
+    assert_eq!(jobs.matches("a sale at 8, made in the shop, stands above it").count(), 2, "{jobs}");
+    for path in [&one, &other] {
+        assert_eq!(shop.done("GET", path, Value::Null).await["regular_price"], "10");
+        shop.done("PUT", path, json!({ "sale_price": "" })).await;
+    }
+    shop.advance(1);
+    sales.run(&["--resync", "prices/price/retail/H"]);
+    sales.run(&["--resync", "prices/price/retail/S-M"]);
+    for path in [&one, &other] {
+        assert_eq!(
+            shop.done("GET", path, Value::Null).await["regular_price"],
+            "7",
+            "{path}: {}",
+            sales.say(&["jobs", "list"])
+        );
+    }
 }
