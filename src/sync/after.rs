@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{engine::Parts, flight, lane, prepare::Wait};
 use crate::{
+    mapping::Fields,
     port::System,
-    store::{JobFilter, NewJob, StoreError},
+    store::{JobFilter, NewJob, RecordId, StoreError},
 };
 
 /// What is to be seen to when the outcomes are durable.
@@ -17,6 +18,8 @@ pub(super) struct After {
     pub(super) moved: Vec<(String, String)>,
     /// Whether the target changes figures of stock by itself.
     pub(super) recounts: bool,
+    /// (entity, record) of what goes on again after it had ended: a system that has heard of that end forgets it.
+    pub(super) reopened: Vec<(String, RecordId)>,
 }
 
 impl After {
@@ -27,7 +30,8 @@ impl After {
         if self.recounts {
             flight::tell_anew(parts, system.name()).await?;
         }
-        Ok(freed || moved)
+        let told = tell_reopened(parts, system.name(), &self.reopened).await?;
+        Ok(freed || moved || told)
     }
 }
 
@@ -62,6 +66,26 @@ async fn follow(parts: &Parts, system: &dyn System, moved: &[(String, String)]) 
             let (target, entity, record) = (replica.system, replica.entity, replica.record);
             jobs.push(NewJob { target, entity, record, lane, due: None });
         }
+    }
+    if !jobs.is_empty() {
+        parts.store.enqueue(&jobs, parts.env.now()).await?;
+    }
+    Ok(!jobs.is_empty())
+}
+
+/// Opens jobs at the other systems for what a delivery has led out of its end; true if there was any.
+async fn tell_reopened(parts: &Parts, target: &str, reopened: &[(String, RecordId)]) -> Result<bool, StoreError> {
+    let mut jobs = Vec::new();
+    for (entity, record) in reopened {
+        let lane = lane::of(entity, &Fields::new());
+        let others = parts.routes.told(entity).into_iter().filter(|system| *system != target);
+        jobs.extend(others.map(|system| NewJob {
+            target: system.to_owned(),
+            entity: entity.clone(),
+            record: *record,
+            lane,
+            due: None,
+        }));
     }
     if !jobs.is_empty() {
         parts.store.enqueue(&jobs, parts.env.now()).await?;

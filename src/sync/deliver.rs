@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     RunReport,
     after::After,
+    ends,
     engine::{Parts, recovered, struck},
     flight, goods, learn, outcome,
     prepare::{self, Around, Contest, Task, contest},
@@ -375,7 +376,13 @@ impl Batch<'_> {
                 millis,
             };
             match outcome.result {
-                Ok(answer) => written.push((task, answer, attempt)),
+                Ok(answer) => {
+                    if self.reopens(&task) {
+                        let reopened = (self.entity.to_owned(), task.job.record);
+                        self.after.lock().unwrap_or_else(PoisonError::into_inner).reopened.push(reopened);
+                    }
+                    written.push((task, answer, attempt));
+                }
                 Err(failure) => {
                     let attempt = Attempt {
                         outcome: failure.class.as_str().to_owned(),
@@ -416,6 +423,12 @@ impl Batch<'_> {
         }
         delivered.extend(learn::learn(self, written).await?);
         Ok(delivered)
+    }
+
+    fn reopens(&self, task: &Task) -> bool {
+        let states = self.parts.entities.get(self.entity).and_then(|spec| spec.states.as_ref());
+        let before = task.replica.as_ref().filter(|_| task.write.op == Op::Update);
+        states.zip(before).is_some_and(|(states, before)| ends::reopens(states, &before.fields, &task.wanted))
     }
 
     /// A write that was refused for a value which another object of ours has there waits for that one; if each waits for

@@ -243,6 +243,7 @@ impl Reading<'_> {
             }
             if let Some(before) = stood {
                 self.drift(record, before, &fields, &difference, shared.as_ref(), &mut sent, &mut commit.conflicts);
+                self.leave_end(record, before, &fields, &mut sent, commit).await?;
             }
             self.jobs_for(record, &fields, &difference, fresh, &mut commit.jobs);
             commit.changes.push(NewChange {

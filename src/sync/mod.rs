@@ -11,6 +11,7 @@ mod decision;
 mod deliver;
 mod detect;
 mod echo;
+mod ends;
 mod engine;
 mod flight;
 mod goods;

@@ -225,6 +225,6 @@ impl<'a> Shared<'a> {
     }
 }
 
-fn mark(record: RecordId, field: &str, kind: Option<ConflictKind>, base: Value) -> ConflictMark {
+pub(super) fn mark(record: RecordId, field: &str, kind: Option<ConflictKind>, base: Value) -> ConflictMark {
     ConflictMark { record, field: field.to_owned(), kind, base }
 }

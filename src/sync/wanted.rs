@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{DeletePolicy, publish, routes::Routes};
+use super::{DeletePolicy, ends, publish, routes::Routes};
 use crate::{
     mapping::Fields,
     model::{Accepted, EntitySpec, Shape, States, lay},
@@ -155,7 +155,7 @@ pub(super) fn wanted(
                 continue;
             }
             let value = shown.get(field).unwrap_or(&Value::Null);
-            if states.is_some_and(|states| hears_of_end(states, routes, flow, (entity, field), value, here)) {
+            if states.is_some_and(|states| hears_of_end(states, routes, flow, (entity, field), (source, value), here)) {
                 continue;
             }
             let said = states.filter(|states| here.is_some() && states.holds(field)).and_then(|states| {
@@ -189,7 +189,7 @@ pub(super) fn wanted(
             states.has_ended(wanted) && routes.shared(entity).is_some_and(|shared| shared.contains(field))
         };
         fields.retain(|field, wanted| {
-            !states.holds(field) || is_chosen(field, wanted) || goes_on(states, wanted, here.fields.get(field))
+            !states.holds(field) || is_chosen(field, wanted) || goes_on(states, wanted, here, field)
         });
     }
     Ok(match (withdrawn, here) {
@@ -205,26 +205,32 @@ pub(super) fn wanted(
 }
 
 /// Whether a state is one to tell a target that is known to be in another: one that nobody knows says nothing, and no state runs
-/// backwards. To leave an end is held by a brake.
-fn goes_on(states: &States, wanted: &Value, known: Option<&Value>) -> bool {
-    let known = known.unwrap_or(&Value::Null);
+/// backwards. To leave an end is held by a brake; who has left one is told of another only if it is further.
+fn goes_on(states: &States, wanted: &Value, here: &Replica, field: &str) -> bool {
+    let known = here.fields.get(field).unwrap_or(&Value::Null);
     let says_something = wanted.is_null() || states.rank(wanted).is_some();
-    wanted == known || says_something && !states.is_behind(wanted, known)
+    let is_old = |heard: &Value| states.has_ended(wanted) && states.is_behind(wanted, heard);
+    wanted == known
+        || says_something
+            && !states.is_behind(wanted, known)
+            && !ends::heard(states, here, field).is_some_and(is_old)
 }
 
 /// Whether the target's object has ended while its source's goes on, and a flow back is to tell the source of the end: what the
-/// source says is older, and nothing to reopen the object for.
+/// source says is older, and nothing to reopen the object for. What a source says that has heard of the end is newer.
 fn hears_of_end(
     states: &States,
     routes: &Routes,
     flow: &super::Flow,
     (entity, field): (&str, &str),
-    said: &Value,
+    (source, said): (&Replica, &Value),
     here: Option<&Replica>,
 ) -> bool {
-    let Some(known) = here.and_then(|here| here.fields.get(field)).filter(|_| states.holds(field)) else {
+    let Some(here) = here.filter(|_| states.holds(field)) else { return false };
+    let Some(known) = here.fields.get(field) else { return false };
+    if ends::heard(states, source, field).is_some() {
         return false;
-    };
+    }
     let tells = |back: &super::Flow| match back.states.get(entity) {
         Some(allowed) => known.as_str().is_some_and(|known| allowed.contains(known)),
         None => routes.owner(entity, field, &back.from, &flow.from) == Some(&back.from),
@@ -233,7 +239,7 @@ fn hears_of_end(
         && !states.has_ended(said)
         && routes
             .to(&flow.from, entity)
-            .any(|back| here.is_some_and(|here| here.system == back.from) && back.brings(entity, field) && tells(back))
+            .any(|back| here.system == back.from && back.brings(entity, field) && tells(back))
 }
 
 /// What a source says by its mapping as it is now.
@@ -328,14 +334,18 @@ mod tests {
             account.states.insert("order".into(), names(back));
             Routes::new(vec![sales, account]).unwrap()
         };
-        let at = |routes: &Routes, target: &str| {
-            let Wanted::Fields(fields) = state(routes, target, &replicas) else { panic!("{target} is told") };
+        let at = |routes: &Routes, target: &str, replicas: &[Replica]| {
+            let Wanted::Fields(fields) = state(routes, target, replicas) else { panic!("{target} is told") };
             fields.get("status").cloned()
         };
         let both = telling(&["shipped", "cancelled"]);
-        assert_eq!((at(&both, "erp"), at(&both, "shop")), (None, Some(json!("cancelled"))));
+        assert_eq!((at(&both, "erp", &replicas), at(&both, "shop", &replicas)), (None, Some(json!("cancelled"))));
+        let mut reopened = replicas.clone();
+        reopened[0].sent.insert("status".into(), json!("refunded"));
+        assert_eq!(at(&both, "erp", &reopened), Some(json!("paid")), "it has heard of an end, and goes on all the same");
+        assert_eq!(at(&both, "shop", &reopened), None, "what is behind the end it has left is an old word");
         let deaf = telling(&["shipped"]);
-        assert_eq!(at(&deaf, "erp"), Some(json!("paid")), "nobody tells the shop: a person decides (order_state)");
+        assert_eq!(at(&deaf, "erp", &replicas), Some(json!("paid")), "nobody tells the shop: a person decides (order_state)");
     }
 
     #[test]

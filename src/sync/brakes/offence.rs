@@ -111,6 +111,16 @@ impl<'a> Lookout<'a> {
         becomes.then(|| edit.offence(Brake::OrderState, field, before.get(field).unwrap_or(&Value::Null), &paid))
     }
 
+    /// A change of what another system has in a state that is at odds with its own.
+    pub(super) fn at_odds(&self, before: &Fields, changed: &BTreeSet<String>, other: &Value) -> Option<Offence> {
+        let states = self.spec.states.as_ref()?;
+        let state = states.of(before)?;
+        let name = states.fields.iter().find(|name| before.get(*name) == Some(state))?;
+        let fields = states.fields.iter().filter(|name| changed.contains(*name)).cloned().collect();
+        let shown = (name.clone(), state.clone(), other.clone());
+        Some(Offence { brake: Brake::OrderState, fields, percent: None, shown })
+    }
+
     fn emptied(&self, edit: &Edit<'_>) -> Option<Offence> {
         let watched = self.spec.fields.iter().filter(|(_, field)| field.required || field.personal);
         let mut lost = watched.filter_map(|(name, field)| {

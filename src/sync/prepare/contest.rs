@@ -247,6 +247,7 @@ async fn step_aside(
         news: false,
         shown: None,
         is_unpaid: false,
+        stranger: None,
         standing: Standing::new(),
     };
     let known = vec![known];

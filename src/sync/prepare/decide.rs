@@ -20,7 +20,7 @@ use crate::{
     sync::{
         DriftPolicy, MissingPolicy,
         deliver::Batch,
-        engine, flight, guests,
+        ends, engine, flight, guests,
         learn::{self, Standing},
         outcome, proven, publish, pull, qualify,
         wanted::{self, Agreed, Says, Side, Wanted},
@@ -312,11 +312,15 @@ pub(super) fn decide(
         assume_unseen(here, &wanted, mapping.reads());
         loaded.terms.take_spelling(&wanted, here);
     }
+    let states = parts.entities.get(batch.entity).and_then(|spec| spec.states.as_ref());
+    let stranger = states.zip(here.as_ref()).and_then(|(states, here)| ends::stranger(states, replicas, here)).cloned();
+    let over = states.zip(here.as_mut()).is_some_and(|(states, here)| ends::forget(states, replicas, here));
     let standing = match &mut here {
         Some(here) if op == Op::Update => differing(batch, mapping, loaded.differences.get(&job.record), here),
         _ => Standing::new(),
     };
-    let forgotten = op == Op::Update && here.as_mut().is_some_and(|here| loaded.terms.forget(&wanted, gone_key, here));
+    let forgotten =
+        op == Op::Update && here.as_mut().is_some_and(|here| loaded.terms.forget(&wanted, gone_key, here)) || over;
     let mut changed = if op == Op::Delete { BTreeSet::new() } else { loaded.terms.difference(&wanted, here.as_ref()) };
     if op == Op::Update && loaded.kept(job.record).is_some() {
         let figures = wanted.iter().filter(|(field, value)| publish::is_figure(field) && !value.is_null());
@@ -353,6 +357,7 @@ pub(super) fn decide(
         conflicts,
         news: false,
         is_unpaid: is_unpaid(batch, replicas),
+        stranger,
         standing,
         shown: None,
     };
@@ -371,7 +376,8 @@ pub(super) fn decide(
             prepared.settled.push(Delivered::new(&known.job, parked));
             return None;
         }
-        let end = known.nothing_left(forgotten || met.is_some());
+        // Two that met at odds have not agreed on anything yet.
+        let end = known.nothing_left(forgotten || met.is_some() && known.stranger.is_none());
         prepared.settled.push(Delivered { before: met, ..end });
         return None;
     }

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::{
@@ -114,6 +115,8 @@ pub(super) struct Known {
     news: bool,
     /// Whether systems tell that there was no payment, and none tells of one.
     pub(super) is_unpaid: bool,
+    /// State of another system's object that it has met for the first time, and one of the two has ended while the other goes on.
+    pub(super) stranger: Option<Value>,
     /// Fields that the target holds otherwise than they were sent before, which costs money and nobody accepted.
     standing: Standing,
     /// What the object shows that a lookup found, of which steps are left to do.

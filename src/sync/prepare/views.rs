@@ -80,6 +80,7 @@ pub(in crate::sync) async fn set(
             conflicts: BTreeSet::new(),
             news: false,
             is_unpaid: false,
+            stranger: None,
             standing: Standing::new(),
             shown: None,
         });

@@ -74,7 +74,7 @@ impl Stage {
         open.remove(0)
     }
 
-    async fn decide_on_it(&self, approved: bool) -> Summary {
+    pub(super) async fn decide_on_it(&self, approved: bool) -> Summary {
         let approval = self.approval().await;
         let jobs = self.store.decide_run(approval.run, approved, self.engine.parts().env.now()).await.unwrap();
         assert_eq!(jobs, Some(approval.jobs));

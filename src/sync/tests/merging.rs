@@ -61,7 +61,7 @@ impl Stage {
         open.remove(0)
     }
 
-    async fn decide(&self, conflict: &Conflict, decision: Decision) {
+    pub(super) async fn decide(&self, conflict: &Conflict, decision: Decision) {
         let parts = self.engine.parts();
         decide(&self.store, &parts.routes, conflict, &decision, parts.env.now()).await.unwrap();
     }

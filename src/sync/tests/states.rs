@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{Flow, Stage, flow};
-use crate::store::{JobFilter, JobState};
+use crate::{
+    store::{ConflictKind, JobFilter, JobState},
+    sync::Decision,
+};
 
 /// The shop's orders go to the ERP, whose word on their state comes back.
 fn both_ways() -> Vec<Flow> {
@@ -15,11 +18,20 @@ fn both_ways() -> Vec<Flow> {
 
 /// The same, with each side's say.
 fn by_states() -> Vec<Flow> {
+    saying(&["cancelled"], &["paid", "shipped"])
+}
+
+fn saying(shop: &[&str], erp: &[&str]) -> Vec<Flow> {
     let says = |states: &[&str]| [("order".to_owned(), states.iter().map(|&state| state.to_owned()).collect())].into();
     let [mut sales, mut account]: [Flow; 2] = both_ways().try_into().unwrap();
     account.owners.clear();
-    (sales.states, account.states) = (says(&["cancelled"]), says(&["paid", "shipped"]));
+    (sales.states, account.states) = (says(shop), says(erp));
     vec![sales, account]
+}
+
+/// Each side may cancel, as in the demo.
+fn each_ends() -> Vec<Flow> {
+    saying(&["confirmed", "paid", "cancelled"], &["paid", "shipped", "cancelled"])
 }
 
 fn order(status: &str, is_paid: bool) -> Value {
@@ -43,6 +55,14 @@ impl Stage {
         let id = row["id"].as_str().unwrap().to_owned();
         row[field] = value.clone();
         self.erp.put("order", &id, &row);
+    }
+
+    /// Every way in which the two systems could hear of each other once more.
+    async fn all_ways(&self) {
+        for _ in 0..2 {
+            self.full().await;
+            self.once().await;
+        }
     }
 
     fn states_of_it(&self) -> (Value, Value) {
@@ -106,6 +126,97 @@ async fn a_flow_says_which_states_its_source_may_say() {
     stage.shop.put("order", "7", &order("shipped", true));
     stage.full().await;
     assert_eq!(stage.states_of_it().1, "cancelled", "nor that the shop's");
+}
+
+#[tokio::test]
+async fn what_the_shop_reopens_is_not_ended_there_again_and_the_erp_is_asked_about() {
+    for by_shop in [true, false] {
+        let stage = Stage::ordered(each_ends(), order("paid", true), "paid").await;
+        assert!(stage.full().await.is_clean());
+        if by_shop {
+            stage.shop.put("order", "7", &order("cancelled", true));
+        } else {
+            stage.in_erp("status", &json!("cancelled"));
+        }
+        assert!(stage.full().await.is_clean());
+        assert_eq!(stage.states_of_it(), (json!("cancelled"), json!("cancelled")));
+        stage.shop.put("order", "7", &order("paid", true));
+        stage.all_ways().await;
+        assert_eq!(stage.states_of_it(), (json!("paid"), json!("cancelled")));
+        assert_eq!(stage.tripped().await, ["order_state"]);
+        // It moves on meanwhile.
+        stage.shop.put("order", "7", &order("confirmed", true));
+        stage.all_ways().await;
+        assert_eq!(stage.states_of_it(), (json!("confirmed"), json!("cancelled")));
+        assert_eq!(stage.tripped().await, ["order_state"]);
+        stage.decide_on_it(true).await;
+        assert_eq!(stage.states_of_it(), (json!("confirmed"), json!("confirmed")));
+        // The next end is news, whoever tells of it.
+        stage.in_erp("status", &json!("cancelled"));
+        assert!(stage.full().await.is_clean());
+        assert_eq!(stage.states_of_it(), (json!("cancelled"), json!("cancelled")));
+    }
+}
+
+#[tokio::test]
+async fn what_the_erp_reopens_is_asked_about_at_the_shop_and_may_be_reopened_on_both_sides() {
+    let stage = Stage::ordered(each_ends(), order("paid", true), "cancelled").await;
+    stage.full().await;
+    assert_eq!(stage.states_of_it(), (json!("cancelled"), json!("cancelled")));
+    stage.in_erp("status", &json!("paid"));
+    stage.all_ways().await;
+    assert_eq!(stage.states_of_it(), (json!("cancelled"), json!("paid")));
+    assert_eq!(stage.tripped().await, ["order_state"]);
+    stage.shop.put("order", "7", &order("paid", true));
+    assert!(stage.full().await.is_clean());
+    assert!(stage.tripped().await.is_empty());
+    stage.shop.put("order", "7", &order("cancelled", true));
+    assert!(stage.full().await.is_clean());
+    assert_eq!(stage.states_of_it(), (json!("cancelled"), json!("cancelled")));
+}
+
+#[tokio::test]
+async fn a_reopening_that_nobody_may_be_told_of_is_shown_until_a_person_decides() {
+    for (take, becomes) in [("erp", "cancelled"), ("shop", "paid")] {
+        let mut owned = both_ways();
+        owned[1].owners.insert("order.status".into(), "erp".into());
+        for flows in [saying(&["cancelled"], &["paid", "shipped", "cancelled"]), owned] {
+            let stage = Stage::ordered(flows, order("paid", true), "cancelled").await;
+            stage.full().await;
+            assert_eq!(stage.states_of_it().0, "cancelled");
+            stage.shop.put("order", "7", &order("paid", true));
+            stage.all_ways().await;
+            assert_eq!(stage.states_of_it(), (json!("paid"), json!("cancelled")));
+            let conflict = stage.store.conflicts(0).await.unwrap().remove(0);
+            assert_eq!((conflict.kind, conflict.system.as_str()), (ConflictKind::Drift, "shop"));
+            assert_eq!((conflict.field.as_str(), &conflict.base), ("status", &json!("cancelled")));
+            stage.decide(&conflict, Decision::Take(take.into())).await;
+            stage.all_ways().await;
+            assert_eq!(stage.states_of_it(), (json!(becomes), json!("cancelled")), "{take}");
+            assert!(stage.store.conflicts(0).await.unwrap().is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_two_that_meet_at_odds_neither_is_written_before_a_person_decides() {
+    for (shop, erp) in [("paid", "cancelled"), ("cancelled", "paid")] {
+        for approved in [true, false] {
+            let stage = Stage::new(each_ends()).await;
+            stage.shop.put("order", "7", &order(shop, true));
+            let mut there = order(erp, true);
+            there["number"] = json!("1001");
+            stage.erp.put("order", "1", &there);
+            stage.all_ways().await;
+            assert_eq!(stage.states_of_it(), (json!(shop), json!(erp)));
+            let tripped = stage.tripped().await;
+            assert!(!tripped.is_empty() && tripped.iter().all(|brake| brake == "order_state"), "{tripped:?}");
+            stage.decide_on_it(approved).await;
+            stage.all_ways().await;
+            let (now_shop, now_erp) = stage.states_of_it();
+            assert_eq!(now_shop == now_erp, approved, "{shop} {erp}");
+        }
+    }
 }
 
 #[tokio::test]
