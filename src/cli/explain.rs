@@ -46,6 +46,9 @@ struct Story {
     wanted: BTreeMap<String, Option<Map<String, Value>>>,
     /// Why owners and what is wanted cannot be told; by target where it is the target's.
     untold: Vec<String>,
+    /// Where the data of persons was erased, and who keeps what.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    erased: Vec<String>,
     /// Key of the record that it was found to be: nothing is written for this one.
     same_as: Option<String>,
     systems: Vec<View>,
@@ -104,6 +107,10 @@ pub async fn explain(
         }
         Err(error) => (Wish::default(), vec![format!("Owners and what is wanted cannot be told: {error:#}")]),
     };
+    let erased = |(source, target): &(String, String)| {
+        format!("The data of persons was erased at {source}: nothing of it goes to {target}, which keeps what it has.")
+    };
+    let erased = wish.erased.iter().map(erased).collect();
     let wanted: BTreeMap<String, Option<Map<String, Value>>> = wish
         .wanted
         .into_iter()
@@ -169,6 +176,7 @@ pub async fn explain(
             })
             .collect(),
         untold,
+        erased,
         same_as,
         links,
         systems: replicas.into_iter().map(|replica| view(replica, spec, &shown, asked.field)).collect(),
@@ -298,6 +306,7 @@ fn text(story: &Story, spec: &EntitySpec) -> String {
         .collect();
     parts.extend((!goes.is_empty()).then(|| goes.join("\n")));
     parts.extend((!story.untold.is_empty()).then(|| story.untold.join("\n")));
+    parts.extend((!story.erased.is_empty()).then(|| story.erased.join("\n")));
     let away = story.links.iter().filter(|(system, _)| story.systems.iter().all(|view| view.system != **system));
     let away: Vec<String> = away.map(|(system, link)| format!("At {system}: {}", link.state.as_str())).collect();
     if !away.is_empty() {
@@ -439,6 +448,7 @@ mod tests {
                 serde_json::from_value(serde_json::json!({ "name": { "es": "Martillo" } })).unwrap(),
             )]),
             untold: Vec::new(),
+            erased: Vec::new(),
             same_as: None,
             links: BTreeMap::new(),
             systems: vec![view("erp", "Martillo"), view("shop", "Martillo de bola")],

@@ -34,7 +34,9 @@ pub(super) fn stranger<'a>(states: &States, replicas: &'a [Replica], here: &Repl
 /// Drops what a target has heard of an end that nobody has any more; true if there was any. The next one is news again.
 pub(super) fn forget(states: &States, replicas: &[Replica], here: &mut Replica) -> bool {
     let over: Vec<&String> = (states.fields.iter())
-        .filter(|field| heard(states, here, field).is_some() && others_with_end(states, replicas, here, field).is_empty())
+        .filter(|field| {
+            heard(states, here, field).is_some() && others_with_end(states, replicas, here, field).is_empty()
+        })
         .collect();
     over.into_iter().fold(false, |any, field| here.sent.remove(field).is_some() || any)
 }
@@ -99,7 +101,8 @@ impl Reading<'_> {
         let (routes, system) = (&self.parts.routes, self.system.name());
         let writes = |mapping: &dyn crate::mapping::Translate| mapping.writes().contains(field);
         let is_told = self.parts.mapping(target, self.entity).is_some_and(|mapping| writes(mapping.as_ref()));
-        let mut flows = routes.to(target, self.entity).filter(|flow| flow.from == system && flow.brings(self.entity, field));
+        let mut flows =
+            routes.to(target, self.entity).filter(|flow| flow.from == system && flow.brings(self.entity, field));
         (now.is_null() || states.rank(now).is_some())
             && is_told
             && flows.any(|flow| match flow.states.get(self.entity) {

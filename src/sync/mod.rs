@@ -23,6 +23,7 @@ mod merge;
 mod numbering;
 mod outcome;
 mod pass;
+mod persons;
 pub mod plan;
 mod prepare;
 mod proven;

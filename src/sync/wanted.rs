@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{DeletePolicy, ends, publish, routes::Routes};
+use super::{DeletePolicy, ends, persons, publish, routes::Routes};
 use crate::{
     mapping::Fields,
     model::{Accepted, EntitySpec, Shape, States, lay},
@@ -93,8 +93,7 @@ pub(super) fn wanted(
 ) -> Result<Wanted, crate::failure::Failure> {
     let here = replicas.iter().find(|replica| replica.system == target && replica.gone_at.is_none());
     // What was erased on one side is neither erased on the other by that, nor brought back.
-    let is_erased = side.spec.is_some_and(|spec| replicas.iter().any(|replica| spec.is_erased(&replica.fields)));
-    let is_kept = |field: &str| here.is_some() && is_erased && side.is_personal(field);
+    let is_marked = side.spec.is_some_and(|spec| replicas.iter().any(|replica| spec.is_erased(&replica.fields)));
     let mut fields = Fields::new();
     let mut spoken = false;
     let mut withdrawn: Option<DeletePolicy> = None;
@@ -132,6 +131,13 @@ pub(super) fn wanted(
             }
         }
         spoken = true;
+        let is_told = |field: &str| {
+            let reads = shapes.is_some_and(|shapes| shapes.contains_key(field));
+            reads && side.writes.contains(field) && flow.brings(entity, field)
+        };
+        let lost = |(spec, here)| is_marked || persons::is_erased(spec, is_told, &said, here);
+        let is_erased = side.spec.zip(here).is_some_and(lost);
+        let is_kept = |field: &str| is_erased && side.is_personal(field);
         let shared = routes.shared(entity).into_iter().flatten();
         for field in shared.filter(|field| side.writes.contains(*field) && !is_kept(field)) {
             let in_conflict = agreed.conflicts.is_some_and(|conflicts| conflicts.contains(field));
@@ -211,9 +217,7 @@ fn goes_on(states: &States, wanted: &Value, here: &Replica, field: &str) -> bool
     let says_something = wanted.is_null() || states.rank(wanted).is_some();
     let is_old = |heard: &Value| states.has_ended(wanted) && states.is_behind(wanted, heard);
     wanted == known
-        || says_something
-            && !states.is_behind(wanted, known)
-            && !ends::heard(states, here, field).is_some_and(is_old)
+        || says_something && !states.is_behind(wanted, known) && !ends::heard(states, here, field).is_some_and(is_old)
 }
 
 /// Whether the target's object has ended while its source's goes on, and a flow back is to tell the source of the end: what the
@@ -342,10 +346,18 @@ mod tests {
         assert_eq!((at(&both, "erp", &replicas), at(&both, "shop", &replicas)), (None, Some(json!("cancelled"))));
         let mut reopened = replicas.clone();
         reopened[0].sent.insert("status".into(), json!("refunded"));
-        assert_eq!(at(&both, "erp", &reopened), Some(json!("paid")), "it has heard of an end, and goes on all the same");
+        assert_eq!(
+            at(&both, "erp", &reopened),
+            Some(json!("paid")),
+            "it has heard of an end, and goes on all the same"
+        );
         assert_eq!(at(&both, "shop", &reopened), None, "what is behind the end it has left is an old word");
         let deaf = telling(&["shipped"]);
-        assert_eq!(at(&deaf, "erp", &replicas), Some(json!("paid")), "nobody tells the shop: a person decides (order_state)");
+        assert_eq!(
+            at(&deaf, "erp", &replicas),
+            Some(json!("paid")),
+            "nobody tells the shop: a person decides (order_state)"
+        );
     }
 
     #[test]

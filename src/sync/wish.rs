@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{SHARED, deliver::Batch, engine::Parts, outcome, prepare, terms::Terms, wanted::Wanted};
+use super::{SHARED, deliver::Batch, engine::Parts, outcome, persons, prepare, terms::Terms, wanted::Wanted};
 use crate::{
     mapping::Fields,
     store::{Job, JobState, RecordId, Result},
@@ -15,6 +15,8 @@ pub struct Wish {
     pub owners: BTreeMap<String, BTreeSet<String>>,
     /// By target, what is to be other than it is there.
     pub wanted: BTreeMap<String, Wants>,
+    /// (source, target) where the data of persons was erased at the source, and the target keeps its own.
+    pub erased: BTreeSet<(String, String)>,
 }
 
 /// What a target is to have.
@@ -46,6 +48,7 @@ pub async fn wish(parts: &Parts, entity: &str, record: RecordId) -> Result<Wish>
             }
         }
     }
+    wish.erased = erased(parts, entity, record).await?;
     for target in routes.told(entity) {
         let (Some(endpoint), Some(mapping)) = (parts.systems.get(target), parts.mapping(target, entity)) else {
             continue;
@@ -76,6 +79,25 @@ pub async fn wish(parts: &Parts, entity: &str, record: RecordId) -> Result<Wish>
         }
     }
     Ok(wish)
+}
+
+/// By flow: where nothing that concerns persons goes.
+async fn erased(parts: &Parts, entity: &str, record: RecordId) -> Result<BTreeSet<(String, String)>> {
+    let mut erased = BTreeSet::new();
+    let Some(spec) = parts.entities.get(entity) else { return Ok(erased) };
+    let replicas = parts.store.replicas_of(&[record]).await?;
+    let at = |system: &str| replicas.iter().find(|replica| replica.system == system && replica.gone_at.is_none());
+    for flow in parts.routes.flows().iter().filter(|flow| flow.carries(entity)) {
+        for target in &flow.to {
+            let Some((source, here)) = at(&flow.from).zip(at(target)) else { continue };
+            let is_told =
+                |field: &str| flow.brings(entity, field) && both_know(parts, entity, field, &flow.from, target);
+            if spec.is_erased(&source.fields) || persons::is_erased(spec, is_told, &source.fields, here) {
+                erased.insert((flow.from.clone(), target.clone()));
+            }
+        }
+    }
+    Ok(erased)
 }
 
 /// Whether the field is read at the source and written at the target.

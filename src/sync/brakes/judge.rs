@@ -82,7 +82,7 @@ pub(super) fn offences(lookout: &Lookout<'_>, one: &Known) -> Vec<Offence> {
     found.extend(
         lookout.unpaid(&here.fields, &one.wanted, &one.changed).filter(|_| one.is_unpaid && one.op == Op::Update),
     );
-    // Two that meet at odds: whatever one is told may be for another end of the story.
+    // Of two that meet at odds nobody knows which is right: nothing is written to either before a person has chosen.
     let is_told = found.iter().any(|offence| offence.brake == Brake::OrderState);
     let stranger = one.stranger.as_ref().filter(|_| one.op == Op::Update && !is_told);
     found.extend(stranger.and_then(|state| lookout.at_odds(&here.fields, &one.changed, state)));

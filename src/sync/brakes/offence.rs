@@ -8,10 +8,10 @@ use std::{
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use super::{Brake, Brakes};
+use super::{super::persons::has_text, Brake, Brakes};
 use crate::{
     mapping::Fields,
-    model::{Entities, EntitySpec, FieldSpec, Kind, States, decimal},
+    model::{Entities, EntitySpec, Kind, States, decimal},
     port::Op,
 };
 
@@ -288,22 +288,6 @@ impl<'a> Edit<'a> {
         let mut offence = self.offence(brake, name, &side(self.before), &side(self.wanted));
         offence.fields.extend(states.fields.iter().filter(|name| self.changed.contains(*name)).cloned());
         offence
-    }
-}
-
-/// Whether there is any text in it: of what is known of a person, codes alone say nothing.
-fn has_text(spec: &FieldSpec, value: &Value) -> bool {
-    match (spec.kind, value) {
-        (Kind::Text | Kind::Localized, Value::String(text)) => !text.trim().is_empty(),
-        (Kind::Localized, Value::Object(texts)) => texts.values().any(|text| !is_blank(text)),
-        (Kind::Object, Value::Object(members)) => {
-            let of = |name: &str| spec.fields.get(name);
-            members.iter().any(|(name, member)| of(name).is_some_and(|spec| has_text(spec, member)))
-        }
-        (Kind::List, Value::Array(items)) => {
-            items.iter().any(|item| spec.of.as_ref().is_some_and(|of| has_text(of, item)))
-        }
-        _ => false,
     }
 }
 

@@ -254,6 +254,44 @@ async fn what_was_erased_at_its_source_is_kept_elsewhere() {
 }
 
 #[tokio::test]
+async fn what_its_source_erased_without_a_mark_is_kept_elsewhere_too() {
+    let nobody = json!({"country": "ES"});
+    for (email, billing) in [
+        (Value::Null, Value::Null),
+        (json!(""), nobody.clone()),
+        (json!("anon@shop.invalid"), nobody.clone()),
+        (json!("ana@example.es"), json!({"name": "", "line1": ""})),
+    ] {
+        let stage = Stage::ordered(both_ways(), order("paid", true), "paid").await;
+        let mut erased = order("paid", true);
+        (erased["email"], erased["billing"]) = (email, billing);
+        stage.shop.put("order", "7", &erased);
+        assert!(stage.full().await.is_clean());
+        let kept = stage.erp.rows("order").remove(0);
+        assert_eq!((&kept["email"], &kept["billing"]["name"]), (&json!("ana@example.es"), &json!("Ana Ruiz")));
+        let record = stage.store.jobs(&JobFilter::default()).await.unwrap()[0].record;
+        let told = crate::sync::wish(stage.engine.parts(), "order", record).await.unwrap().erased;
+        assert_eq!(told, [("shop".to_owned(), "erp".to_owned())].into(), "it is told");
+        // Somebody is named again: that is news.
+        erased["billing"] = json!({"name": "Eva Gil", "country": "ES"});
+        stage.shop.put("order", "7", &erased);
+        stage.full().await;
+        assert_eq!(stage.erp.rows("order").remove(0)["billing"]["name"], "Eva Gil");
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_never_had_more_than_an_address_gets_another_one() {
+    let mut first = order("paid", true);
+    first["billing"] = Value::Null;
+    let stage = Stage::ordered(both_ways(), first.clone(), "paid").await;
+    first["email"] = json!("ana@example.com");
+    stage.shop.put("order", "7", &first);
+    assert!(stage.full().await.is_clean());
+    assert_eq!(stage.erp.rows("order").remove(0)["email"], "ana@example.com");
+}
+
+#[tokio::test]
 async fn a_line_without_an_article_goes_as_text_or_holds_its_order_back() {
     let gift = json!({"number": "1001", "status": "paid", "lines": [{"line": "1", "name": "Gift card", "quantity": "1", "unit_price": "25"}]});
     let stage = Stage::new(both_ways()).await;
@@ -286,10 +324,10 @@ async fn what_is_known_of_persons_and_becomes_empty_in_bulk_is_held() {
     assert!(stage.once().await.is_clean());
     for number in 0..8 {
         let mut emptied = numbered(number);
-        emptied["billing"] = json!({"country": "ES"});
+        emptied["email"] = json!("");
         stage.shop.put("order", &number.to_string(), &emptied);
     }
     stage.once().await;
-    assert_eq!(stage.tripped().await, ["emptied"], "a country alone is nobody's address");
-    assert!(stage.erp.rows("order").iter().all(|order| order["billing"]["name"] == "Ana Ruiz"));
+    assert_eq!(stage.tripped().await, ["emptied"]);
+    assert!(stage.erp.rows("order").iter().all(|order| order["email"] == "ana@example.es"));
 }
