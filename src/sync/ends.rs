@@ -88,8 +88,16 @@ impl Reading<'_> {
                 commit.jobs.push(NewJob { target, entity, record, lane, due: None });
                 continue;
             }
-            if !ended.iter().any(|other| self.says(states, field, now, &other.system)) {
-                commit.conflicts.push(mark(record, field, Some(ConflictKind::Drift), stood.clone()));
+            let is_told = |now: &Value| ended.iter().any(|other| self.says(states, field, now, &other.system));
+            // Shown once: a person may have decided since.
+            let was = before.fields.get(field).unwrap_or(&Value::Null);
+            let was_shown = !states.has_ended(was) && !is_told(was);
+            match (was_shown, is_told(now)) {
+                (false, false) => {
+                    commit.conflicts.push(mark(record, field, Some(ConflictKind::Drift), stood.clone()));
+                }
+                (true, true) => commit.conflicts.push(mark(record, field, None, Value::Null)),
+                (true, false) | (false, true) => {}
             }
             sent.insert(field.clone(), stood);
         }

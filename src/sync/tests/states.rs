@@ -194,6 +194,12 @@ async fn a_reopening_that_nobody_may_be_told_of_is_shown_until_a_person_decides(
             stage.all_ways().await;
             assert_eq!(stage.states_of_it(), (json!(becomes), json!("cancelled")), "{take}");
             assert!(stage.store.conflicts(0).await.unwrap().is_empty());
+            if take == "shop" {
+                stage.shop.put("order", "7", &order("partly_shipped", true));
+                stage.all_ways().await;
+                assert_eq!(stage.states_of_it(), (json!("partly_shipped"), json!("cancelled")));
+                assert!(stage.store.conflicts(0).await.unwrap().is_empty(), "it is decided");
+            }
         }
     }
 }
