@@ -100,9 +100,17 @@ pub async fn explain(
     let key = store.keys(&[record]).await?.remove(&record).map(|(_, key)| key).filter(|key| !key.is_empty());
     let replicas = store.replicas_of(&[record]).await?;
     let opened = app::world(config, env).and_then(|world| Ok(config.open(&world)?));
+    // By system: words that its mapping had to keep as they are.
+    let mut unknown: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let (wish, mut untold) = match opened {
         Ok(opened) => {
             let parts = run::parts(opened, SharedStore::clone(store), env);
+            for replica in &replicas {
+                let at = (replica.system.clone(), asked.entity.to_owned());
+                let Some(mapping) = parts.mappings.get(&at) else { continue };
+                let words = mapping.unknown(&replica.fields).iter().map(ToString::to_string).collect();
+                unknown.insert(replica.system.clone(), words);
+            }
             (sync::wish(&parts, asked.entity, record).await?, Vec::new())
         }
         Err(error) => (Wish::default(), vec![format!("Owners and what is wanted cannot be told: {error:#}")]),
@@ -179,7 +187,13 @@ pub async fn explain(
         erased,
         same_as,
         links,
-        systems: replicas.into_iter().map(|replica| view(replica, spec, &shown, asked.field)).collect(),
+        systems: replicas
+            .into_iter()
+            .map(|replica| {
+                let unknown = unknown.remove(&replica.system).unwrap_or_default();
+                view(replica, spec, &shown, (asked.field, unknown))
+            })
+            .collect(),
         changes,
         jobs,
     };
@@ -271,7 +285,12 @@ fn spec<'a>(entity: &str, entities: &'a Entities) -> Result<&'a EntitySpec, Load
     })
 }
 
-fn view(replica: Replica, spec: &EntitySpec, shown: &canonical::Shown, only: Option<&str>) -> View {
+fn view(
+    replica: Replica,
+    spec: &EntitySpec,
+    shown: &canonical::Shown,
+    (only, unknown): (Option<&str>, Vec<String>),
+) -> View {
     let told = |fields: &Map<String, Value>| {
         let mut fields = shown.fields(&spec.fields, fields);
         fields.retain(|field, _| only.is_none_or(|only| only == field));
@@ -279,7 +298,7 @@ fn view(replica: Replica, spec: &EntitySpec, shown: &canonical::Shown, only: Opt
     };
     View {
         proof: spec.prove(&replica.fields),
-        doubts: doubts(spec, &replica.fields).iter().map(ToString::to_string).collect(),
+        doubts: doubts(spec, &replica.fields).iter().map(ToString::to_string).chain(unknown).collect(),
         system: replica.system,
         id: replica.id,
         version: replica.version,

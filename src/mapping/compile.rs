@@ -186,7 +186,7 @@ impl<'a> Compiler<'a> {
             holds,
             pending,
             convert,
-            keeps: level == Level::Top && self.spec.holds_state(name),
+            keeps: spec.is_some_and(|spec| spec.doubted) || level == Level::Top && self.spec.holds_state(name),
             none: table.none.iter().map(|value| value.get_ref().to_json()).collect(),
             zone: zone.transpose()?,
             form: table.form,

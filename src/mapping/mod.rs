@@ -21,7 +21,10 @@ pub use lookup::Tables;
 pub use outline::{Held, Misfit, Outline};
 pub use translate::Mapping;
 
-use crate::{failure::Failure, model::Shape};
+use crate::{
+    failure::Failure,
+    model::{FieldError, Shape},
+};
 
 /// Canonical fields of one object, in the order of the entity's specification.
 pub type Fields = Map<String, Value>;
@@ -136,6 +139,12 @@ pub trait Translate: Send + Sync {
 
     /// Canonical fields this mapping fills on a pull; others say nothing about the target.
     fn reads(&self) -> &BTreeSet<String>;
+
+    /// Words of an object that was read which were kept though no lookup of this mapping knows them. States are not among them:
+    /// [`model::doubts`](crate::model::doubts) knows all that there are.
+    fn unknown(&self, _fields: &Fields) -> Vec<FieldError> {
+        Vec::new()
+    }
 
     /// What an object says of which one it is, and the target has no place for: it must not be written there. `here` is what
     /// the target is known to hold of it.

@@ -34,7 +34,7 @@ pub(super) struct Rule {
     /// Whether what the system was sent waits there for somebody to finish it.
     pub pending: Option<Expr>,
     pub convert: Convert,
-    /// Whether a word that its lookup does not know is kept as it is: a state, which is doubted then.
+    /// Whether a word that its lookup does not know is kept as it is, and doubted: a state, or where the entity says so.
     pub keeps: bool,
     pub none: Vec<Value>,
     pub zone: Option<Tz>,

@@ -16,13 +16,13 @@ use super::{
     precision, prefix,
     pull::{Pull, rejected},
     push::{Absent, Asked, Push, needs},
-    rule::{Convert, Rule, Way},
+    rule::{Convert, Item, Rule, Way},
 };
 use crate::{
     expr::{Expr, Known, Path, Scope, Template, text_of, with_answers},
     failure::Failure,
     load::{self, LoadError, Place, SourceFile},
-    model::{EntitySpec, Shape, canonical},
+    model::{EntitySpec, FieldError, Shape, canonical},
 };
 
 /// One entity's mapping at one system, compiled.
@@ -323,6 +323,13 @@ impl Translate for Mapping {
         self.rules.iter().any(|rule| rule.any(&by_target))
     }
 
+    fn unknown(&self, fields: &Fields) -> Vec<FieldError> {
+        let mut unknown = Vec::new();
+        let rules = self.rules.iter().filter(|rule| !self.spec.holds_state(&rule.name));
+        unmapped(rules, fields, "", &mut unknown);
+        unknown
+    }
+
     fn looks(&self, only: Option<&BTreeSet<String>>) -> bool {
         let mut beside = self.rules.iter().filter(|rule| rule.writes && rule.beside.is_some());
         beside.any(|rule| only.is_none_or(|changed| rule.depends_on(changed)))
@@ -334,6 +341,32 @@ impl Translate for Mapping {
         }
         let asked = Arc::new(Asked::new(known));
         with_answers(Arc::clone(&asked) as _, || self.pushed(wanted, only, known, Some(asked)))
+    }
+}
+
+/// Words that lookups had to keep as they are.
+fn unmapped<'a>(rules: impl Iterator<Item = &'a Rule>, fields: &Fields, at: &str, unknown: &mut Vec<FieldError>) {
+    for rule in rules {
+        let Some(value) = fields.get(&rule.name) else { continue };
+        let field = format!("{at}{}", rule.name);
+        match (&rule.convert, value) {
+            (Convert::Lookup(lookup), Value::String(word)) if rule.keeps && lookup.system(value).is_err() => {
+                let problem = format!("`{word}` is in no line of lookup `{}`; name it there", lookup.name());
+                unknown.push(FieldError { field, problem });
+            }
+            (Convert::Object(inner), Value::Object(members)) => {
+                unmapped(inner.iter(), members, &format!("{field}."), unknown);
+            }
+            (Convert::Each(each), Value::Array(items)) => {
+                let Item::Object(inner) = &each.item else { continue };
+                for (index, item) in items.iter().enumerate() {
+                    if let Value::Object(members) = item {
+                        unmapped(inner.iter(), members, &format!("{field}[{index}]."), unknown);
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 }
 

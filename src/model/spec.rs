@@ -69,6 +69,10 @@ pub struct FieldSpec {
     /// It costs money where a target holds something else: the delivery waits, as with every field of kind money.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exact: bool,
+    /// A word that the lookup of a mapping does not know is kept and doubted by its name, where refusing it would hold up the
+    /// whole object.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub doubted: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doc: Option<String>,
     /// For `ref`: the entity referred to.

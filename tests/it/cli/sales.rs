@@ -221,6 +221,29 @@ async fn what_the_shop_dates_by_itself_is_no_payment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_with_a_tax_class_that_nobody_mapped_goes_and_is_doubted() {
+    let mut sales = Sales::of(FLOWS).await;
+    sales.shop.done("POST", "/taxes/classes", json!({ "name": "Luxury" })).await;
+    let product = sales.shop.done("GET", "/products?sku=H", Value::Null).await[0]["id"].clone();
+    sales.shop.done("PUT", &format!("/products/{product}"), json!({ "tax_class": "luxury" })).await;
+    let paid = json!({ "status": "processing", "payment_method": "redsys" });
+    let id = sales.order("ana@example.test", paid).await.to_string();
+    sales.run(&[]);
+    assert_eq!(sales.paid().await, [(id.clone(), Some(true))]);
+    let told = sales.say(&["explain", "order", &id]);
+    assert!(told.contains("lines[0].tax: `luxury` is in no line of lookup `tax`"), "{told}");
+    assert!(sales.say(&["jobs", "list"]).contains("No such jobs"));
+    // Named in the configuration it is a class like any other.
+    let mut config = std::fs::read_to_string(sales.folder.path().join("vaiven.toml")).unwrap();
+    config.push_str("\n[systems.shop.lookups.tax]\nluxury-goods = \"luxury\"\n");
+    std::fs::write(sales.folder.path().join("vaiven.toml"), config).unwrap();
+    sales.forget();
+    sales.run(&[]);
+    let told = sales.say(&["explain", "order", &id]);
+    assert!(!told.contains("is in no line of lookup"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_price_below_a_sale_made_in_the_shop_waits_for_it() {
     let sales = Sales::of(PRICES).await;
     for (path, text) in LIST {
