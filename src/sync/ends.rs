@@ -33,12 +33,14 @@ pub(super) fn stranger<'a>(states: &States, replicas: &'a [Replica], here: &Repl
 
 /// Drops what a target has heard of an end that nobody has any more; true if there was any. The next one is news again.
 pub(super) fn forget(states: &States, replicas: &[Replica], here: &mut Replica) -> bool {
-    let over: Vec<&String> = (states.fields.iter())
-        .filter(|field| {
-            heard(states, here, field).is_some() && others_with_end(states, replicas, here, field).is_empty()
-        })
-        .collect();
-    over.into_iter().fold(false, |any, field| here.sent.remove(field).is_some() || any)
+    let is_over = |field: &&String| {
+        heard(states, here, field).is_some() && others_with_end(states, replicas, here, field).is_empty()
+    };
+    let over: Vec<&String> = states.fields.iter().filter(is_over).collect();
+    for field in &over {
+        here.sent.remove(*field);
+    }
+    !over.is_empty()
 }
 
 /// Whether a write leads an object out of its end.
