@@ -134,10 +134,13 @@ impl Parts {
         }
     }
 
-    /// What costs money of an alteration, for people.
+    /// What costs money of an alteration, or makes another end of it, for people.
     pub(super) fn costs(&self, at: (&str, &str), altered: &Alteration, sent: &Value, held: &Value) -> Option<String> {
-        let spec = self.entities.get(at.0)?.fields.get(at.1)?;
-        altered.exact.then(|| altered.told(spec, at.1, sent, held))
+        let entity = self.entities.get(at.0)?;
+        let spec = entity.fields.get(at.1)?;
+        let states = entity.states.as_ref().filter(|states| states.holds(at.1));
+        let is_over = states.is_some_and(|states| states.has_ended(sent) != states.has_ended(held));
+        (altered.exact || is_over).then(|| altered.told(spec, at.1, sent, held))
     }
 
     /// Normalises a canonical object and refuses what its specification does not allow.

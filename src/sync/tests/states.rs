@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Flow, Stage, flow};
+use super::{FakeSystem, Flow, Stage, flow};
 use crate::{
     store::{ConflictKind, JobFilter, JobState},
     sync::Decision,
@@ -156,6 +156,26 @@ async fn what_the_shop_reopens_is_not_ended_there_again_and_the_erp_is_asked_abo
         assert!(stage.full().await.is_clean());
         assert_eq!(stage.states_of_it(), (json!("cancelled"), json!("cancelled")));
     }
+}
+
+#[tokio::test]
+async fn an_end_that_a_target_does_not_leave_is_told() {
+    let erp = FakeSystem::new("erp").altering(|text| text.replace("paid", "cancelled"));
+    let stage = Stage::with(erp, FakeSystem::new("shop"), each_ends()).await;
+    stage.shop.put("order", "7", &order("confirmed", true));
+    assert!(stage.once().await.is_clean());
+    stage.in_erp("status", &json!("cancelled"));
+    assert!(stage.full().await.is_clean());
+    stage.shop.put("order", "7", &order("paid", true));
+    stage.all_ways().await;
+    stage.decide_on_it(true).await;
+    stage.all_ways().await;
+    assert_eq!(stage.states_of_it(), (json!("paid"), json!("cancelled")));
+    let told = stage.store.differences(false, 0).await.unwrap();
+    assert_eq!(
+        (told[0].field.as_str(), &told[0].sent, &told[0].stored),
+        ("status", &json!("paid"), &json!("cancelled"))
+    );
 }
 
 #[tokio::test]
