@@ -51,13 +51,13 @@ impl Own {
         let lists: BTreeSet<&String> = there.chain(found.keys()).collect();
         for list in lists {
             let noted = noted.and_then(|noted| noted.get(list));
-            let found = found.get(list).map(|items| seen(target, list, items, noted));
-            let here: Vec<&Child> = match &found {
-                Some(found) => found.iter().collect(),
-                None => children.iter().filter(|child| child.system == target && child.list == *list).collect(),
+            let (there, from): (Vec<&Child>, Vec<&Child>) =
+                children.iter().filter(|child| child.list == *list).partition(|child| child.system == target);
+            let here: Vec<Child> = match found.get(list) {
+                Some(items) => seen(target, list, items, noted),
+                None => there.into_iter().map(|child| listed(child, &from, noted)).collect(),
             };
-            let from: Vec<&Child> =
-                children.iter().filter(|child| child.system != target && child.list == *list).collect();
+            let here: Vec<&Child> = here.iter().collect();
             let keys = keys(spec, list, whole);
             let meant = meant(&here, &from, keys.as_ref().unwrap_or(&BTreeSet::new()));
             let taken: BTreeSet<&str> = meant.values().map(|child| child.id.as_str()).collect();
@@ -96,6 +96,14 @@ fn seen(
             member: noted.and_then(|noted| noted.get(key)).copied().unwrap_or(0),
         })
         .collect()
+}
+
+/// A child that the target has told of. A listing may have shown one before anybody knew that a write of ours had made it: it is no
+/// member of another system's yet, but that write has noted whose it is.
+fn listed(child: &Child, from: &[&Child], noted: Option<&BTreeMap<String, i64>>) -> Child {
+    let is_a_member = from.iter().any(|other| other.member == child.member);
+    let noted = noted.and_then(|noted| noted.get(&child.key)).filter(|_| !is_a_member);
+    Child { member: noted.copied().unwrap_or(child.member), ..child.clone() }
 }
 
 /// By list and key: members of children that systems other than the target know, of those that are wanted in `changed` lists.
@@ -260,6 +268,19 @@ mod tests {
         assert_eq!(own.ids[&("product.variants".to_owned(), "MED".to_owned())], "x");
         assert_eq!(own.known["variants"], pairs(&[("MED", "x"), ("S", "y")]));
         assert_eq!(own.held["variants"], pairs(&[("M", "x"), ("S", "y")]));
+        assert!(own.dropped["variants"].is_empty());
+    }
+
+    #[test]
+    fn a_child_that_a_listing_shows_before_its_write_is_known_of_is_who_that_write_has_noted() {
+        let children = [child("erp", "MED", "2", 1), child("shop", "M", "x", 7)];
+        let noted = BTreeMap::from([("variants".to_owned(), BTreeMap::from([("M".to_owned(), 1)]))]);
+        let entities = Entities::builtin();
+        let (spec, found) = (entities.get("product").unwrap(), Children::new());
+        let known =
+            Known { spec, target: "shop", children: &children, found: &found, noted: Some(&noted), before: None };
+        let own = Own::of(known, &product(&["MED"]), &BTreeSet::new());
+        assert_eq!(own.known["variants"], pairs(&[("MED", "x")]));
         assert!(own.dropped["variants"].is_empty());
     }
 

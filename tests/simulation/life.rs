@@ -444,10 +444,12 @@ impl<'a> Life<'a> {
 
     fn describe(&mut self, host: &'static str, id: u64, text: String) {
         let sku = self.wire.with(host, |model| model.products[&id].sku.clone());
-        self.edits.entry(sku).or_default().push((host, text.clone()));
-        // What is the shop's from when its texts join may be written over then.
-        let is_for_good =
-            self.trade.joins != Joins::Texts || self.trade.texts == Texts::Shared || self.wire.has_grown();
+        // Before texts join they are the ERP's alone: when they are the shop's they may be written over, and where they are shared,
+        // one that was on its way just then may stay (docs/reliability.md).
+        let is_for_good = self.trade.joins != Joins::Texts || self.wire.has_grown();
+        if is_for_good {
+            self.edits.entry(sku).or_default().push((host, text.clone()));
+        }
         self.change(host, id, "describes", |product| (product.text, product.edited) = (text, is_for_good));
     }
 
