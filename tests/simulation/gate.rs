@@ -230,6 +230,7 @@ macro_rules! verbs {
     ($with:ident) => {
         $with! {
             renew(jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
+            children_of(records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>>;
             intend(intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>>;
             deliver(target: &str, entity: &str, outcomes: Vec<Delivered>, now: DateTime<Utc>) -> Result<DeliverSummary>;
             ;
@@ -274,7 +275,6 @@ macro_rules! verbs {
             externals(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>>;
             holding(system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>>;
             parts(system: &str, wanted: &[(String, String)]) -> Result<BTreeMap<(String, String), Vec<(String, RecordId)>>>;
-            children_of(records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>>;
             soonest(target: &str) -> Result<Vec<(String, DateTime<Utc>)>>;
             backlog() -> Result<Vec<Backlog>>;
             jobs(filter: &JobFilter) -> Result<Vec<Job>>;

@@ -30,6 +30,8 @@ pub struct LaggingStore {
     is_hesitant: bool,
     /// Jobs of workers that are cut off, and until when.
     cut: Mutex<BTreeMap<i64, DateTime<Utc>>>,
+    /// Until when everybody is, who has yet to say which jobs he is at.
+    all: Mutex<Option<DateTime<Utc>>>,
 }
 
 impl LaggingStore {
@@ -42,20 +44,32 @@ impl LaggingStore {
         setting: Setting,
     ) -> Self {
         let is_hesitant = setting == Setting::Hesitant;
-        Self { inner, wire, mood, chance, env, is_hesitant, cut: Mutex::default() }
+        Self { inner, wire, mood, chance, env, is_hesitant, cut: Mutex::default(), all: Mutex::default() }
+    }
+
+    /// Until when somebody is cut off who is about to say something.
+    fn cut_off(&self, verb: &str) -> Option<DateTime<Utc>> {
+        let often = if self.is_hesitant { 250 } else { 60 };
+        let may_be = self.is_hesitant || self.mood.has(Trouble::CutOff);
+        if self.wire.is_calm() || !may_be || !self.chance.hits(often) {
+            return None;
+        }
+        let seconds = i64::try_from(40 + self.chance.below(120)).unwrap();
+        self.wire.note(format!("store {verb} cut-off for {seconds} s"));
+        Some(self.env.now() + chrono::Duration::seconds(seconds))
     }
 
     /// Before a worker says something of its jobs.
     async fn lag(&self, verb: &str, jobs: Vec<i64>) {
-        let often = if self.is_hesitant { 250 } else { 60 };
-        let may_be = self.is_hesitant || self.mood.has(Trouble::CutOff);
-        if self.wire.is_calm() || !may_be || !self.chance.hits(often) {
-            return;
-        }
-        let seconds = i64::try_from(40 + self.chance.below(120)).unwrap();
-        self.wire.note(format!("store {verb} cut-off for {seconds} s"));
-        let until = self.env.now() + chrono::Duration::seconds(seconds);
+        let Some(until) = self.cut_off(verb) else { return };
         self.cut.lock().unwrap().extend(jobs.into_iter().map(|job| (job, until)));
+        self.env.clock.sleep_until(until).await;
+    }
+
+    /// Before a worker asks the last thing that it has to know for its writes.
+    async fn lag_before_writes(&self) {
+        let Some(until) = self.is_hesitant.then(|| self.cut_off("children_of")).flatten() else { return };
+        *self.all.lock().unwrap() = Some(until);
         self.env.clock.sleep_until(until).await;
     }
 }
@@ -69,13 +83,18 @@ macro_rules! lagging {
         impl Store for LaggingStore {
             async fn renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>> {
                 let until = {
-                    let cut = self.cut.lock().unwrap();
-                    jobs.iter().filter_map(|(job, _)| cut.get(job)).max().copied()
+                    let (cut, all) = (self.cut.lock().unwrap(), *self.all.lock().unwrap());
+                    jobs.iter().filter_map(|(job, _)| cut.get(job).copied()).chain(all).max()
                 };
                 if let Some(until) = until.filter(|until| *until > now) {
                     self.env.clock.sleep_until(until).await;
                 }
                 self.inner.renew(jobs, lease, self.env.now()).await
+            }
+
+            async fn children_of(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>> {
+                self.lag_before_writes().await;
+                self.inner.children_of(records).await
             }
 
             async fn intend(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>> {

@@ -115,7 +115,7 @@ fn special(setting: Setting) -> &'static [Deed] {
         Setting::Clocks => &[Deed::FromTheFuture],
         Setting::Unpaid => &[Deed::Pay, Deed::Pay, Deed::Fail],
         Setting::Swaps => &[Deed::Swap],
-        Setting::Hesitant => &[Deed::Rename, Deed::RenameAll, Deed::Stock],
+        Setting::Hesitant => &[Deed::Rename, Deed::RenameAll, Deed::Stock, Deed::Describe, Deed::Describe],
         Setting::Altering => &[Deed::Retax, Deed::Price],
         Setting::Reduced => &[Deed::Reduce, Deed::Reduce, Deed::EndSale, Deed::Price, Deed::Price],
         Setting::Awkward | Setting::Mistaken => &[Deed::NewProduct, Deed::Price, Deed::Rename],
@@ -177,7 +177,8 @@ impl Trade {
                 Self { prices: true, ..drawn }
             }
             Setting::Children => Self { customers: true, ..drawn },
-            Setting::Hesitant => Self { every: 3, ..drawn },
+            // A worker that is late has something to say before a text is written, too.
+            Setting::Hesitant => Self { every: 3, texts: Texts::Shared, ..drawn },
             Setting::Joining => drawn.joining(chance),
             _ => drawn,
         }
@@ -237,7 +238,9 @@ impl<'a> Life<'a> {
             numbers: BTreeMap::new(),
             round: Vec::new(),
         };
-        for _ in 0..2 + chance.below(13) {
+        // Where workers are late, the same articles change again and again.
+        let articles = if trade.setting == Setting::Hesitant { 3 } else { 13 };
+        for _ in 0..2 + chance.below(articles) {
             life.new_product();
         }
         for _ in 0..chance.below(4) {

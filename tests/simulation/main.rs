@@ -192,7 +192,7 @@ macro_rules! caught {
 caught! {
     is_caught_when_no_intent_is_stored: SkippedIntent in Plain by "times in the ERP", 1;
     is_caught_when_the_cursor_moves_early: EarlyCursor in Plain by "in the shop", 149;
-    is_caught_when_a_fence_is_forgotten: ForgottenFence in Hesitant by "in the shop", 193;
+    is_caught_when_a_fence_is_forgotten: ForgottenFence in Hesitant by "in the shop", 22;
     is_caught_when_a_coalesced_change_is_dropped: DroppedChange in Plain by "in the shop", 3;
     is_caught_when_a_tombstone_is_ignored: IgnoredTombstone in Plain by "still sold in the shop", 8;
     is_caught_when_a_lost_answer_counts_as_a_failure: LostIsFailed in Plain by "times in the ERP", 12;

@@ -219,6 +219,10 @@ macro_rules! spoilt {
                 self.inner.renew(&jobs, lease, now).await
             }
 
+            async fn children_of(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>> {
+                self.inner.children_of(records).await
+            }
+
             async fn intend(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>> {
                 if self.bug == Bug::SkippedIntent {
                     return Ok(intents.iter().map(|(job, _, _)| *job).collect());
