@@ -180,7 +180,9 @@ fn text(plan: &Plan, left_out: &[String]) -> String {
 
 fn targets(summary: &Summary) -> String {
     if summary.targets.is_empty() {
-        return "Nothing is to be written: every target has what it should have.".to_owned();
+        let well = "Nothing is to be written: every target has what it should have.";
+        let but = "Nothing is to be written now. What stands in the way, or could not be looked at, is told here.";
+        return if summary.is_clean() { well } else { but }.to_owned();
     }
     let rows = summary.targets.iter().map(|target| {
         let from: Vec<&str> = target.from.iter().map(String::as_str).collect();

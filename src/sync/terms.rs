@@ -1,11 +1,12 @@
 //! A target's terms: how far it can hold and show what it is told. What it can neither be told nor show is no difference.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::engine::Parts;
 use crate::{
@@ -58,12 +59,13 @@ impl Terms {
     /// Whether the target has to be told a value: it neither stores it nor was sent it. An absent field and `null` are the same.
     fn differs(&self, field: &str, value: &Value, replica: &Replica) -> bool {
         let stored = replica.fields.get(field).unwrap_or(&ABSENT);
+        let as_there = |there: &Value| unsaid(self.field(field), value, there);
         match replica.sent.get(field) {
-            None => !self.same(field, value, stored),
-            Some(sent) if self.is_told(field, value, sent) => false,
+            None => !self.same(field, &as_there(stored), stored),
+            Some(sent) if self.is_told(field, &as_there(sent), sent) => false,
             // Of what is told and not shown, only what was sent says whether it is there.
             Some(_) if self.fields.get(field).is_some_and(|held| held.told != held.shown) => true,
-            Some(_) => !self.same(field, value, stored),
+            Some(_) => !self.same(field, &as_there(stored), stored),
         }
     }
 
@@ -126,6 +128,22 @@ impl Terms {
     }
 }
 
+/// A value with each yes or no of its members that it does not say as it is there: not to say whether an order is paid takes no payment
+/// back.
+fn unsaid<'a>(spec: Option<&FieldSpec>, value: &'a Value, there: &Value) -> Cow<'a, Value> {
+    let (Some(spec), Some(said), Some(there)) = (spec, value.as_object(), there.as_object()) else {
+        return Cow::Borrowed(value);
+    };
+    let is_unsaid =
+        |name: &String| spec.fields[name].kind == Kind::Boolean && said.get(name).is_none_or(Value::is_null);
+    let known = spec.fields.keys().filter(|name| is_unsaid(name));
+    let known: Vec<_> = known.filter_map(|name| Some((name.clone(), there.get(name)?.clone()))).collect();
+    if known.is_empty() {
+        return Cow::Borrowed(value);
+    }
+    Cow::Owned(said.clone().into_iter().chain(known).collect::<Map<_, _>>().into())
+}
+
 /// A text without the ways of spelling its characters that markup knows, and without space around it.
 fn plain(text: &str) -> String {
     const SPELT: [(&str, &str); 7] = [
@@ -166,6 +184,21 @@ mod tests {
 
     fn members(names: &[&str]) -> Shape {
         Shape::List(Box::new(Shape::Object(names.iter().map(|&name| (name.to_owned(), Shape::Whole)).collect())))
+    }
+
+    #[test]
+    fn a_yes_or_no_that_is_not_said_takes_none_back() {
+        let terms = Terms { spec: Entities::builtin().get("order").cloned(), fields: BTreeMap::new() };
+        let there = replica(&json!({"payment": {"method": "cod", "paid": true}}), &json!({}));
+        let differs = |payment: Value| {
+            !terms.difference(&Fields::from_iter([("payment".to_owned(), payment)]), Some(&there)).is_empty()
+        };
+        assert!(!differs(json!({"method": "cod"})));
+        assert!(differs(json!({"method": "cod", "paid": false})));
+        assert!(differs(json!({"method": "bacs"})));
+        let unknown = replica(&json!({"payment": {"method": "cod"}}), &json!({}));
+        let paid = Fields::from_iter([("payment".to_owned(), json!({"method": "cod", "paid": true}))]);
+        assert!(!terms.difference(&paid, Some(&unknown)).is_empty());
     }
 
     fn terms(field: &str, told: Shape, shown: Shape) -> Terms {
