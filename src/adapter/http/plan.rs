@@ -49,6 +49,8 @@ pub struct Read {
     pub listing: Listing,
     pub max: usize,
     pub joins: Vec<Join>,
+    /// That of the listing, where the rows are joined as there.
+    pub split: Option<Expr>,
 }
 
 /// Looking up what a create without an answer may have made.
@@ -208,6 +210,10 @@ fn compile_read(
         },
         max: spec.max.map_or(1, |max| usize::try_from(max.get()).unwrap_or(usize::MAX)),
         joins: borrowed_joins(&spec.join, entity, compiler, id, &known, at)?,
+        split: match (&spec.join, &entity.list) {
+            (Joins::List, Some(list)) => compiler.on_row(list.split.as_ref())?,
+            _ => None,
+        },
     })
 }
 

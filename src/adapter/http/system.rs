@@ -149,7 +149,11 @@ impl HttpSystem {
         join(&read.joins, &mut rows, &entity.id, &self.exchange, Verb::Read, &scope).await?;
         let mut taken = Rows::new(entity, self.exchange.scope(), Vec::new());
         for (index, row) in rows.into_iter().enumerate() {
-            taken.take(row, format!("read row {}", index + 1));
+            let position = format!("read row {}", index + 1);
+            match &read.split {
+                Some(split) => taken.split(&row, split, &position),
+                None => taken.take(row, position),
+            }
         }
         let (rows, errors) = taken.done();
         match errors.into_iter().next() {
