@@ -1,8 +1,7 @@
 //! The WooCommerce adapter against the sandbox shop.
 
 use std::{
-    collections::BTreeMap,
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex},
 };
