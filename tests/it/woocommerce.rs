@@ -161,20 +161,26 @@ async fn products_become_simple_or_variable_and_their_parts_are_known() {
     assert_eq!(row["children"].as_array().unwrap().len(), 2);
 }
 
-#[tokio::test]
-async fn a_product_that_changes_its_kind_leaves_no_variation_behind() {
+/// A product of two variations that is simple by now; these are told to be dropped.
+async fn becomes_simple(dropped: &[&str]) -> (Running, Arc<dyn System>, String) {
     let (shop, system) = connected().await;
     let made = one(&*system, "product", write(1, Op::Create, "T", None, variable("T"))).await;
     let (id, variations) = (made.result.as_ref().unwrap().id.clone(), parts(&made));
-
     let mut plain = write(2, Op::Update, "T", Some(&id), simple("T"));
     plain.held.insert("variants".into(), variations.clone());
-    plain.dropped.insert("variants".into(), variations.into_values().collect());
+    plain.dropped.insert("variants".into(), dropped.iter().map(|sku| variations[*sku].clone()).collect());
     assert_eq!(parts(&one(&*system, "product", plain).await), BTreeMap::new(), "the row tells it");
     let row = all(&*system, "product").await.remove(0).body.into_value();
     assert_eq!((&row["type"], &row["global_unique_id"]), (&json!("simple"), &json!("gtin-T")));
     assert!(shop.shop.article("T-S").await.is_err() && shop.shop.article("T-M").await.is_err());
+    (shop, system, id)
+}
 
+#[tokio::test]
+async fn a_product_that_changes_its_kind_leaves_no_variation_behind() {
+    // One of them may go on as the article itself, under its name.
+    becomes_simple(&["T-S"]).await;
+    let (shop, system, id) = becomes_simple(&["T-S", "T-M"]).await;
     // And back: its barcode is free for one of them.
     let mut body = variable("T");
     body["variants"][0]["global_unique_id"] = json!("gtin-T");

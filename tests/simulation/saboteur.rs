@@ -53,6 +53,8 @@ pub enum Bug {
     OnHandIsAvailable,
     /// A date from the future moves the watermark there.
     FutureCursor,
+    /// A time of the wall that was reached is past, in the hour that comes twice as well.
+    LostHour,
     /// Whoever reads an order takes every amount for the company's own currency.
     DroppedCurrency,
     /// A create lacks what both sides may edit.
@@ -100,6 +102,7 @@ impl Bug {
         Self::BlindWrite,
         Self::OnHandIsAvailable,
         Self::FutureCursor,
+        Self::LostHour,
         Self::DroppedCurrency,
         Self::HalfCreate,
         Self::UnreadableIsAbsent,
@@ -311,7 +314,7 @@ pub struct SpoiltSystem {
     inner: Arc<dyn System>,
     /// Of products, as the engine is told them.
     facts: Option<Facts>,
-    /// The latest date from the future that listings have shown, by entity.
+    /// The latest date that listings have shown and that counts, by entity.
     reached: Mutex<BTreeMap<String, String>>,
 }
 
@@ -341,13 +344,14 @@ impl SpoiltSystem {
         }
     }
 
-    /// Leaves out of a listing what it would not hold if it had been asked for from a date in the future.
+    /// Leaves out of a listing what it would not hold if it had been asked for from a date in the future, or of the wall.
     fn skip(&self, request: &PullRequest<'_>, rows: &mut Vec<SourceRow>) {
         let mut reached = self.reached.lock().unwrap();
         if let Some(reached) = reached.get(request.entity).filter(|_| request.since.is_some()) {
             rows.retain(|row| date_of(row).is_none_or(|date| date >= *reached));
         }
-        if let Some(latest) = rows.iter().filter_map(date_of).filter(|date| date.as_str() > "2027").max() {
+        let counts = |date: &String| self.bug == Bug::LostHour || date.as_str() > "2027";
+        if let Some(latest) = rows.iter().filter_map(date_of).filter(counts).max() {
             reached.insert(request.entity.to_owned(), latest);
         }
     }
@@ -372,7 +376,7 @@ impl System for SpoiltSystem {
         if self.bug == Bug::EarlyCursor && page.next.is_some() {
             page.cursor = page.rows.iter().filter_map(date_of).max();
         }
-        if self.bug == Bug::FutureCursor {
+        if matches!(self.bug, Bug::FutureCursor | Bug::LostHour) {
             self.skip(request, &mut page.rows);
         }
         if self.bug == Bug::UnreadableIsAbsent {

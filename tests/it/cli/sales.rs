@@ -185,6 +185,30 @@ async fn orders_that_are_in_step_are_left_alone_by_a_new_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_customers_were_told_of_their_orders_is_known_again_by_a_new_state() {
+    let flows = FLOWS.replace("entities = [\"order\"]", "entities = [\"order\", \"shipment\", \"invoice\"]");
+    let mut sales = Sales::of(&flows).await;
+    let id = sales.order("ana@example.test", json!({ "status": "processing", "payment_method": "redsys" })).await;
+    sales.run(&[]);
+    for sent in [
+        "UPDATE pedido SET estado = 'ENVIADO'",
+        "INSERT INTO albaran (pedido_id, numero, agencia, seguimiento) SELECT id, 'A-1', 'Correveidile', 'C1' FROM pedido",
+        "INSERT INTO factura (pedido_id, numero, iva, total, moneda, documento) \
+            SELECT id, 'F-1', '2.10', '12.10', 'EUR', 'https://erp.example/F-1.pdf' FROM pedido",
+    ] {
+        sales.erp.execute(sent).await.unwrap();
+    }
+    sales.run(&[]);
+    let shown = sales.shop.done("GET", &format!("/orders/{id}"), Value::Null).await;
+    let papers: Vec<&str> =
+        shown["meta_data"].as_array().unwrap().iter().filter_map(|meta| meta["key"].as_str()).collect();
+    assert!(papers.contains(&"_shipment_A-1") && papers.contains(&"_invoice_F-1"), "{papers:?}");
+    sales.forget();
+    let told = sales.run(&[]);
+    assert!(told.starts_with("Delivered: 0 written") && told.contains("0 parked, 0 dead"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_shop_dates_by_itself_is_no_payment() {
     let mut sales = Sales::of(FLOWS).await;
     let mut ids = Vec::new();
