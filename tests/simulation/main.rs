@@ -202,8 +202,8 @@ caught! {
     is_caught_when_what_is_in_flight_is_forgotten: ForgottenFlight in Plain by "are there to be sold", 36;
     is_caught_when_nobody_looks_before_a_write: BlindWrite in Plain by "an unseen edit is written over", 1;
     is_caught_when_what_is_on_hand_counts_as_available: OnHandIsAvailable in Reserving by "are there to be sold", 2;
-    is_caught_when_a_date_from_the_future_counts: FutureCursor in Clocks by "in the shop", 16;
-    is_caught_when_the_hour_that_comes_twice_is_read_once: LostHour in Clocks by "in the shop", 1;
+    is_caught_when_a_date_from_the_future_counts: FutureCursor in Clocks by "in the shop", 26;
+    is_caught_when_the_hour_that_comes_twice_is_read_once: LostHour in Clocks by "in the shop", 7;
     is_caught_when_a_currency_is_dropped: DroppedCurrency in Currencies by "taken for EUR", 1;
     is_caught_when_a_create_lacks_what_is_shared: HalfCreate in Plain by "text", 15;
     is_caught_when_what_cannot_be_read_counts_as_absent: UnreadableIsAbsent in Adopted by "times in the", 1;
