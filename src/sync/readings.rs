@@ -87,7 +87,7 @@ pub(super) enum Evidence {
         source: String,
         began: i64,
         before: Known,
-        /// Of the orders that were there before the first reading, those still to be delivered.
+        /// `had` of the reading before, without the orders that have been delivered by now.
         had: Orders,
         /// The cursor that the listing began from.
         cursor: Option<String>,

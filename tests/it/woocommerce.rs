@@ -329,11 +329,11 @@ async fn prices_are_read_by_id_with_sales_that_were_made_in_the_shop() {
     assert_eq!(read, BTreeSet::from([drill.as_str(), &size]), "what is gone or in the trash has no price");
     assert!(rows.into_iter().all(|row| row.body.into_value()["sale_price"] == "8"));
 
-    // The shop takes no price below its own sale: what is there has changed since.
+    // The shop takes no price below its own sale.
     for (job, id) in [(4, &drill), (5, &size)] {
         let lower = write(job, Op::Update, "retail/X", Some(id), json!({ "regular_price": "7" }));
         let failure = one(&*system, "price", lower).await.result.unwrap_err();
-        assert_eq!(failure.class, Class::Conflict, "{failure}");
+        assert_eq!(failure.class, Class::Rejected, "{failure}");
     }
 }
 

@@ -447,7 +447,6 @@ fn is_unpaid(batch: &Batch<'_>, replicas: &[Replica]) -> bool {
     states.is_some_and(|states| standing.filter_map(|replica| states.is_paid(&replica.fields)).max() == Some(false))
 }
 
-/// What the target should be by these replicas of the record, whose create may have been sent.
 /// Fields that the target holds otherwise than they were sent, which cost money and nobody accepted. What was sent with another
 /// mapping than this one is forgotten, so that it is sent anew.
 fn differing(
