@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{FieldSpec, Kind, empty};
+use super::{FieldSpec, Kind, decimal, empty};
 
-/// How what a target holds differs from what it was sent. Members and items that were not sent are nobody's alteration.
+/// How what a target holds differs from what it was sent. Of members and items that were not sent only those are an alteration
+/// which cost money or point at something: a list is sent whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Alteration {
     /// Free texts alone are spelt otherwise.
@@ -31,6 +32,19 @@ impl Alteration {
         let mut alteration = Self::default();
         let at = At { path: name.to_owned(), shown: name.to_owned(), personal: spec.personal };
         alteration.compare(spec, at, sent, held, members);
+        alteration
+    }
+
+    /// The same, and members that the target was known to hold, was told to drop, and holds as before.
+    pub fn since(
+        spec: &FieldSpec,
+        name: &str,
+        (before, sent, held): (&Value, &Value, &Value),
+        members: &dyn Members,
+    ) -> Self {
+        let mut alteration = Self::of(spec, name, sent, held, members);
+        let at = At { path: name.to_owned(), shown: name.to_owned(), personal: spec.personal };
+        alteration.keep(spec, at, (before, sent, held), members);
         alteration
     }
 
@@ -110,7 +124,59 @@ impl Alteration {
                 None => self.differs(of, at),
             }
         }
+        let is_sent = |one: &&Value| match &spec.key {
+            Some(name) => sent.iter().any(|item| item.get(name) == one.get(name)),
+            None => of.kind == Kind::Object || sent.contains(*one),
+        };
+        for (index, one) in held.iter().enumerate().filter(|(_, one)| !is_sent(one)) {
+            let key = spec.key.as_ref().and_then(|name| one.get(name)?.as_str());
+            if of.kind == Kind::Ref || counts(of, one) {
+                self.differs(of, at.item(index, key));
+            }
+        }
     }
+
+    fn keep(
+        &mut self,
+        spec: &FieldSpec,
+        at: At,
+        (before, sent, held): (&Value, &Value, &Value),
+        members: &dyn Members,
+    ) {
+        match (spec.kind, before, sent, held) {
+            (Kind::Object, Value::Object(before), Value::Object(sent), Value::Object(held)) => {
+                for (name, spec) in &spec.fields {
+                    let (Some(before), Some(held)) = (before.get(name), held.get(name)) else { continue };
+                    let at = at.member(name, spec);
+                    match sent.get(name).filter(|sent| !empty(sent)) {
+                        Some(sent) => self.keep(spec, at, (before, sent, held), members),
+                        None if before != held || empty(held) || !members.is_shown(&at.path) => {}
+                        None if spec.is_free_text() && !members.is_looked_up(&at.path) => self.texts = true,
+                        None => self.differs(spec, at),
+                    }
+                }
+            }
+            (Kind::List, Value::Array(before), Value::Array(sent), Value::Array(held)) => {
+                let (Some(key), Some(of)) = (&spec.key, spec.of.as_deref()) else { return };
+                for (index, item) in sent.iter().enumerate() {
+                    let same = |one: &&Value| one.get(key) == item.get(key);
+                    if let (Some(before), Some(held)) = (before.iter().find(same), held.iter().find(same)) {
+                        let at = at.item(index, item.get(key).and_then(Value::as_str));
+                        self.keep(of, at, (before, item, held), members);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether an amount or a quantity of it is more than nothing.
+fn counts(spec: &FieldSpec, value: &Value) -> bool {
+    let is_figure = spec.kind == Kind::Money || spec.kind == Kind::Decimal && spec.exact;
+    let is_some = |text: &str| decimal::parse(text).is_some_and(|figure| !figure.is_zero());
+    is_figure && value.as_str().is_some_and(is_some)
+        || spec.fields.iter().any(|(name, member)| value.get(name).is_some_and(|value| counts(member, value)))
 }
 
 /// Where a value stands: for the mapping, and for people.
@@ -180,11 +246,49 @@ mod tests {
     fn amounts_are_compared_at_any_depth_and_by_key() {
         let (sent, held) = (
             json!([{"location": "M", "quantity": "5"}, {"location": "B", "quantity": "2"}]),
-            json!([{"location": "X", "quantity": "9"}, {"location": "B", "quantity": "3"}, {"location": "M", "quantity": "5"}]),
+            json!([{"location": "X", "quantity": "0"}, {"location": "B", "quantity": "3"}, {"location": "M", "quantity": "5"}]),
         );
         assert_eq!(altered("stock", "levels", &sent, &held), (false, paths(&["levels[B].quantity"]), true));
         let (sent, held) = (json!([{"minimum": "10", "amount": "4.5"}]), json!([{"minimum": "1", "amount": "4.5"}]));
-        assert_eq!(altered("price", "breaks", &sent, &held), (false, paths(&["breaks[10]"]), true));
+        assert_eq!(altered("price", "breaks", &sent, &held), (false, paths(&["breaks[10]", "breaks[1]"]), true));
+    }
+
+    #[test]
+    fn an_item_that_costs_money_or_points_somewhere_and_was_not_sent_is_a_difference() {
+        let (sent, held) = (
+            json!([{"location": "M", "quantity": "5"}]),
+            json!([{"location": "M", "quantity": "5"}, {"location": "X", "quantity": "9"}]),
+        );
+        assert_eq!(altered("stock", "levels", &sent, &held), (false, paths(&["levels[X]"]), true));
+        let (ten, fifty) = (json!({"minimum": "10", "amount": "4.5"}), json!({"minimum": "50", "amount": "0.01"}));
+        let (sent, held) = (json!([ten]), json!([ten, fifty]));
+        assert_eq!(altered("price", "breaks", &sent, &held), (false, paths(&["breaks[50]"]), true));
+        let (sent, held) = (json!([{"record": 1}]), json!([{"record": 1}, {"record": 2}]));
+        assert_eq!(altered("product", "categories", &sent, &held), (false, paths(&["categories[1]"]), false));
+        let (sent, held) = (
+            json!([{"line": "1", "quantity": "1", "unit_price": "10"}]),
+            json!([{"line": "1", "quantity": "1", "unit_price": "10"}, {"line": "2", "quantity": "1", "unit_price": "50"}]),
+        );
+        assert_eq!(altered("order", "lines", &sent, &held), (false, paths(&["lines[2]"]), true));
+    }
+
+    #[test]
+    fn a_member_that_is_kept_though_it_was_taken_away_is_a_difference() {
+        let spec = Entities::builtin().get("order").unwrap().fields["lines"].clone();
+        let line = |discount: Option<&str>| {
+            let mut line = json!({"line": "1", "quantity": "1", "unit_price": "10"});
+            if let Some(discount) = discount {
+                line["discount"] = discount.into();
+            }
+            json!([line])
+        };
+        let told = |held: Value| {
+            let alteration = Alteration::since(&spec, "lines", (&line(Some("2")), &line(None), &held), &Known);
+            (alteration.paths.into_iter().collect::<Vec<_>>(), alteration.exact)
+        };
+        assert_eq!(told(line(None)), (Vec::new(), false));
+        assert_eq!(told(line(Some("2"))), (paths(&["lines[1].discount"]), true));
+        assert_eq!(told(line(Some("3"))), (Vec::new(), false), "that is the target's own reckoning");
     }
 
     #[test]

@@ -122,16 +122,27 @@ impl Parts {
 
     /// What became of a field's value at a target.
     pub(super) fn alteration(&self, at: (&str, &str), members: &Outline, sent: &Value, held: &Value) -> Alteration {
-        let (entity, field) = at;
-        let spec = self.entities.get(entity);
-        match spec.and_then(|spec| spec.fields.get(field)) {
-            // The key of a record is never another spelling.
-            Some(spec) if self.entities.get(entity).is_some_and(|spec| spec.key == field) => {
-                Alteration::of(&FieldSpec { code: true, ..spec.clone() }, field, sent, held, members)
-            }
-            Some(spec) => Alteration::of(spec, field, sent, held, members),
-            None => Alteration::default(),
-        }
+        let of = |spec: &FieldSpec| Alteration::of(spec, at.1, sent, held, members);
+        self.altered(at).map_or_else(Alteration::default, |spec| of(&spec))
+    }
+
+    /// The same right after a write, with what the target was known to hold before it.
+    pub(super) fn alteration_since(
+        &self,
+        at: (&str, &str),
+        members: &Outline,
+        values: (&Value, &Value, &Value),
+    ) -> Alteration {
+        let since = |spec: &FieldSpec| Alteration::since(spec, at.1, values, members);
+        self.altered(at).map_or_else(Alteration::default, |spec| since(&spec))
+    }
+
+    /// A field's specification as alterations see it: the key of a record is never another spelling.
+    fn altered(&self, (entity, field): (&str, &str)) -> Option<Cow<'_, FieldSpec>> {
+        let entity = self.entities.get(entity)?;
+        let spec = entity.fields.get(field)?;
+        let is_key = entity.key == field;
+        Some(if is_key { Cow::Owned(FieldSpec { code: true, ..spec.clone() }) } else { Cow::Borrowed(spec) })
     }
 
     /// What costs money of an alteration, or makes another end of it, for people.

@@ -330,7 +330,8 @@ fn differing(
         if held == value {
             continue;
         }
-        let altered = batch.parts.alteration((batch.entity, field), told.outline, value, held);
+        let before = task.replica.as_ref().and_then(|replica| replica.fields.get(field)).unwrap_or(&Value::Null);
+        let altered = batch.parts.alteration_since((batch.entity, field), told.outline, (before, value, held));
         if altered.is_difference() {
             let (record, mapping) = (task.job.record, told.mapping.version());
             marks.push(DifferenceMark { record, field: field.clone(), mapping });
