@@ -178,8 +178,13 @@ pub(super) fn wanted(
                 }
                 // What is made is made in its state: an order may have ended before anybody heard of it.
                 None if here.is_none() && states.is_some_and(|states| states.holds(field)) => {}
-                None if founds || routes.owner(entity, field, &flow.from, target) == Some(&flow.from) => {}
-                None => continue,
+                None if founds => {}
+                None => match routes.owner(entity, field, &flow.from, target) {
+                    Some(owner) if owner == flow.from => {}
+                    // What is made is made whole: its owner has no value of its own yet.
+                    Some(owner) if owner == target && here.is_none() && !value.is_null() => {}
+                    _ => continue,
+                },
             }
             let spec = side.spec.and_then(|spec| spec.fields.get(field));
             let value = match (here.and_then(|here| here.fields.get(field)), shapes.get(field)) {
@@ -304,7 +309,7 @@ mod tests {
     }
 
     fn state(routes: &Routes, target: &str, replicas: &[Replica]) -> Wanted {
-        let all = names(&["total", "status", "active"]);
+        let all = names(&["total", "status", "active", "note"]);
         let mut spec = crate::model::Entities::builtin().get("order").map(|spec| (**spec).clone()).unwrap();
         let active = crate::model::Entities::builtin().get("product").unwrap().fields["active"].clone();
         spec.fields.insert("active".into(), active);
@@ -358,6 +363,19 @@ mod tests {
             Some(json!("paid")),
             "nobody tells the shop: a person decides (order_state)"
         );
+    }
+
+    #[test]
+    fn a_create_carries_what_its_target_owns_from_then_on() {
+        let mut catalog = flow("catalog", "erp", "shop", &["order"]);
+        catalog.owners.insert("order.note".into(), "shop".into());
+        let routes = Routes::new(vec![catalog]).unwrap();
+        let source = replica("erp", &json!({"total": "1", "note": "first"}));
+        let Wanted::Fields(made) = state(&routes, "shop", std::slice::from_ref(&source)) else { panic!("it is made") };
+        assert_eq!(made.get("note"), Some(&json!("first")));
+        let here = replica("shop", &json!({"total": "1", "note": "theirs"}));
+        let Wanted::Fields(later) = state(&routes, "shop", &[source, here]) else { panic!("it is told") };
+        assert_eq!(later.get("note"), None);
     }
 
     #[test]

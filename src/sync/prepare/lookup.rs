@@ -101,6 +101,8 @@ pub(super) async fn look_up(
                     }
                     match adopt_row(batch, mapping, &one, row).await? {
                         Ok((mut replica, parts)) => {
+                            // What is the target's own was told with the create; somebody may have edited it since.
+                            one.wanted.retain(|field, _| !is_theirs(batch, field));
                             if facts.update {
                                 assume_told(&mut replica, &one.wanted, &intent, mapping.reads());
                             } else {
@@ -153,6 +155,13 @@ pub(super) async fn look_up(
         }
     }
     Ok(kept)
+}
+
+/// Whether a field is the target's own, whoever brings it there.
+fn is_theirs(batch: &Batch<'_>, field: &str) -> bool {
+    let (routes, target) = (&batch.parts.routes, batch.target);
+    let owner = |flow: &crate::sync::Flow| routes.owner(batch.entity, field, &flow.from, target) == Some(target);
+    routes.to(target, batch.entity).any(owner)
 }
 
 /// What a lookup found, but for objects that were other records' before this create was begun: it has not made those.
