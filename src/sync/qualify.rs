@@ -1,7 +1,7 @@
 //! A target is told of an object only where it can tell it from others: a price of another list, currency or day than the
 //! target has a place for waits, whatever its amount.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -36,10 +36,11 @@ impl Alike {
         parts.store.note(&Self::note(target, entity), &json!(self.0)).await
     }
 
-    /// Whether an object may go though the target has no place for something: it is the first, or says what the first said.
-    fn admits(&mut self, misfit: &mut Misfit) -> bool {
+    /// Whether an object may go though the target has no place for something: it says what the target's other mappings say, else
+    /// what the first said, or it is the first.
+    fn admits(&mut self, misfit: &mut Misfit, declared: Option<String>) -> bool {
         let Some(value) = misfit.value.as_ref().filter(|_| misfit.alike) else { return false };
-        let first = self.0.entry(misfit.path.clone()).or_insert_with(|| value.clone());
+        let first = self.0.entry(misfit.path.clone()).or_insert_with(|| declared.unwrap_or_else(|| value.clone()));
         if first == value {
             return true;
         }
@@ -75,12 +76,33 @@ pub(super) fn qualify(
         let misfits = mapping.misfits(&said, here.map(|here| &here.fields));
         // What is refused for another reason is not the first of anything.
         let mut like = alike.clone();
-        if let Some(misfit) = misfits.into_iter().find_map(|mut misfit| (!like.admits(&mut misfit)).then_some(misfit)) {
-            return Err(refusal(entity, target, &flow.from, misfit));
+        for mut misfit in misfits {
+            let declared = declared(parts, at, &misfit.path);
+            if !like.admits(&mut misfit, declared) {
+                return Err(refusal(entity, target, &flow.from, misfit));
+            }
         }
         *alike = like;
     }
     Ok(())
+}
+
+/// The currency that a target's mappings of other entities name as the only one there.
+fn declared(parts: &Parts, (entity, target): (&str, &str), path: &str) -> Option<String> {
+    let kind = |entity: &str, field: &str| Some(parts.entities.get(entity)?.fields.get(field)?.kind);
+    if kind(entity, path) != Some(Kind::Currency) {
+        return None;
+    }
+    let others = parts.mappings.iter().filter(|((system, other), _)| system == target && other != entity);
+    let mut named: BTreeSet<String> = others
+        .flat_map(|((_, other), mapping)| {
+            let fields = mapping.outline().0.into_iter();
+            let currencies = fields.filter(|(field, _)| kind(other, field) == Some(Kind::Currency));
+            currencies.filter_map(|(_, held)| held.fixed?.as_str().map(str::to_owned)).collect::<Vec<_>>()
+        })
+        .collect();
+    // Of several nobody knows which these have.
+    named.pop_first().filter(|_| named.is_empty())
 }
 
 /// Whether a flow says what the object is: it makes it, or brings amounts of it that its source owns.

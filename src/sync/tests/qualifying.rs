@@ -30,8 +30,14 @@ const RETAIL: &str = "code = 'code'\nlist = { value = 'retail' }\nsku = 'sku'\na
 impl Stage {
     /// The target takes an entity by this mapping from now on.
     async fn taking(&self, target: &str, entity: &str, fields: &str) -> Summary {
+        self.taking_all(target, &[(entity, fields)]).await
+    }
+
+    async fn taking_all(&self, target: &str, mappings: &[(&str, &str)]) -> Summary {
         let mut parts: Parts = self.parts(self.store.clone(), "taking");
-        parts.mappings.insert((target.into(), entity.into()), mapping(entity, fields));
+        for (entity, fields) in mappings {
+            parts.mappings.insert((target.into(), (*entity).into()), mapping(entity, fields));
+        }
         Engine::new(parts).once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap()
     }
 
@@ -103,6 +109,17 @@ async fn a_currency_that_a_target_holds_alone_keeps_orders_of_others_away_from_t
     let fixed = format!("{BLIND}currency = {{ value = 'EUR' }}\n");
     assert_eq!(stage.taking("erp", "order", &fixed).await.delivered.parked, 1);
     assert!(stage.erp.rows("order").is_empty());
+    assert_eq!(stage.waiting().await[0].1.as_deref(), Some("qualifies:order.currency=USD"));
+}
+
+#[tokio::test]
+async fn of_an_erp_whose_prices_are_of_one_currency_no_first_order_says_another() {
+    let stage = Stage::new(vec![flow("sales", "shop", "erp", &["order"])]).await;
+    stage.shop.put("order", "7", &order_in("USD", "1001"));
+    stage.shop.put("order", "8", &order_in("EUR", "1002"));
+    let summary = stage.taking_all("erp", &[("order", BLIND), ("price", RETAIL)]).await;
+    assert_eq!((summary.delivered.written, summary.delivered.parked), (1, 1), "{summary:?}");
+    assert_eq!(stage.erp.rows("order")[0]["number"], "1002");
     assert_eq!(stage.waiting().await[0].1.as_deref(), Some("qualifies:order.currency=USD"));
 }
 
