@@ -23,6 +23,9 @@ pub struct States {
     /// States in which it holds no goods back.
     #[serde(default)]
     pub released: Vec<String>,
+    /// The field that says whether it holds goods back, where its state alone does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     /// The state that says that it was paid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paid: Option<String>,
@@ -46,7 +49,8 @@ impl States {
     pub(super) fn problems(&self, is_field: impl Fn(&str) -> bool) -> Vec<String> {
         let mut problems = Vec::new();
         let payment = self.payment.iter().filter_map(|path| path.split('.').next());
-        for field in self.fields.iter().map(String::as_str).chain(payment).filter(|field| !is_field(field)) {
+        let named = self.fields.iter().chain(&self.held).map(String::as_str);
+        for field in named.chain(payment).filter(|field| !is_field(field)) {
             problems.push(format!("`states` names `{field}`, which is not among the fields"));
         }
         if self.fields.is_empty() {
@@ -123,21 +127,25 @@ impl States {
         let name = state.as_str().unwrap_or_default();
         let is_listed = |states: &[String]| states.iter().any(|listed| listed == name);
         let unpaid = self.is_paid(object) == Some(false);
-        if self.has_ended(state) {
-            return if is_listed(&self.unaccepted) || unpaid { Accepted::Never } else { Accepted::Yes };
+        let is_accepted = if self.has_ended(state) {
+            !is_listed(&self.unaccepted) && !unpaid
+        } else {
+            !is_listed(&self.unaccepted) && (self.rank(state).is_some() || !unpaid)
+        };
+        match is_accepted {
+            true => Accepted::Yes,
+            // Whoever ordered it may pay yet.
+            false if self.holds_goods(object) => Accepted::NotYet(name.to_owned()),
+            false => Accepted::Never,
         }
-        let unknown = self.rank(state).is_none();
-        if is_listed(&self.unaccepted) || (unknown && unpaid) {
-            return if is_listed(&self.released) { Accepted::Never } else { Accepted::NotYet(name.to_owned()) };
-        }
-        Accepted::Yes
     }
 
     /// Whether an object in its state holds goods back.
     #[must_use]
     pub fn holds_goods(&self, object: &Map<String, Value>) -> bool {
+        let said = self.held.as_ref().and_then(|field| object.get(field)).and_then(Value::as_bool);
         let state = self.of(object).and_then(Value::as_str).unwrap_or_default();
-        !self.released.iter().any(|released| released == state)
+        said.unwrap_or_else(|| !self.released.iter().any(|released| released == state))
     }
 }
 
@@ -161,6 +169,7 @@ mod tests {
         assert_eq!(accepted(&json!({"status": "confirmed", "payment": {"paid": false}})), Accepted::Yes, "by transfer");
         assert_eq!(accepted(&json!({"status": "pending"})), Accepted::NotYet("pending".into()));
         assert_eq!(accepted(&json!({"status": "failed"})), Accepted::Never);
+        assert_eq!(accepted(&json!({"status": "failed", "goods_held": true})), Accepted::NotYet("failed".into()));
         assert_eq!(accepted(&json!({"status": "cancelled", "payment": {"paid": false}})), Accepted::Never);
         assert_eq!(accepted(&json!({"status": "cancelled", "payment": {"paid": true}})), Accepted::Yes);
         assert_eq!(accepted(&json!({"status": "cancelled"})), Accepted::Yes, "nobody says that it was not paid");

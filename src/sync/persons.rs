@@ -34,7 +34,18 @@ fn names_somebody(field: &FieldSpec) -> bool {
     field.personal && is_contact
 }
 
-/// Whether there is any text in it: of what is known of a person, codes alone say nothing.
+/// Whether a value that says something of a person says it no more: any text of an object, a list as a whole.
+pub(super) fn loses(spec: &FieldSpec, before: &Value, after: &Value) -> bool {
+    match (spec.kind, before) {
+        (Kind::Object, Value::Object(members)) => members.iter().any(|(name, before)| {
+            let member = spec.fields.get(name).filter(|member| !member.anonymous);
+            member.is_some_and(|member| loses(member, before, after.get(name).unwrap_or(&Value::Null)))
+        }),
+        _ => has_text(spec, before) && !has_text(spec, after),
+    }
+}
+
+/// Whether there is any text in it: of what is known of a person, codes and places alone say nothing.
 pub(super) fn has_text(spec: &FieldSpec, value: &Value) -> bool {
     match (spec.kind, value) {
         (Kind::Text | Kind::Localized, Value::String(text)) => !text.trim().is_empty(),
@@ -43,7 +54,8 @@ pub(super) fn has_text(spec: &FieldSpec, value: &Value) -> bool {
         }
         (Kind::Object, Value::Object(members)) => {
             let of = |name: &str| spec.fields.get(name);
-            members.iter().any(|(name, member)| of(name).is_some_and(|spec| has_text(spec, member)))
+            let names = |spec: &&FieldSpec| !spec.anonymous;
+            members.iter().any(|(name, member)| of(name).filter(names).is_some_and(|spec| has_text(spec, member)))
         }
         (Kind::List, Value::Array(items)) => {
             items.iter().any(|item| spec.of.as_ref().is_some_and(|of| has_text(of, item)))

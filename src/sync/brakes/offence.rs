@@ -8,7 +8,7 @@ use std::{
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use super::{super::persons::has_text, Brake, Brakes};
+use super::{super::persons, Brake, Brakes};
 use crate::{
     mapping::Fields,
     model::{Entities, EntitySpec, Kind, States, decimal},
@@ -126,7 +126,7 @@ impl<'a> Lookout<'a> {
         let mut lost = watched.filter_map(|(name, field)| {
             let (before, after) = edit.sides(name)?;
             let is_lost = match (field.kind, before.as_object()) {
-                _ if field.personal => has_text(field, before) && !has_text(field, after),
+                _ if field.personal => persons::loses(field, before, after),
                 (Kind::Localized, Some(texts)) => {
                     texts.iter().any(|(language, text)| !is_blank(text) && is_blank(&after[language.as_str()]))
                 }

@@ -124,6 +124,7 @@ impl Stage {
                         "billing",
                         "payment",
                         "settled",
+                        "goods_held",
                         "erased",
                     ],
                 ),
