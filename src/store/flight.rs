@@ -20,13 +20,14 @@ impl Database {
         target: &str,
         since: Option<i64>,
     ) -> Result<Vec<Replica>> {
-        // Each branch has an index of its own; which of the two is narrow is for no planner to guess.
+        // Each branch but the small table of conflicts has an index of its own; which of them is narrow is for no planner to guess.
         const SQL: &str = select_replicas!(
             "FROM (SELECT record FROM job WHERE target = $2 AND entity = $3 AND state < 2 \
                 UNION SELECT record FROM job WHERE target = $2 AND entity = $3 AND state = 2 \
                 UNION SELECT record FROM job WHERE target = $2 AND entity = $3 AND state = 3 \
+                UNION SELECT c.record FROM conflict c, replica t WHERE t.record = c.record AND t.system = $2 AND t.entity = $3 \
                 UNION SELECT record FROM replica WHERE system = $2 AND entity = $3 AND written > 0 AND written > $4) o \
-             CROSS JOIN replica r WHERE r.record = o.record AND r.system = $1 AND r.gone_at IS NULL \
+             CROSS JOIN replica r WHERE r.record = o.record AND r.system = $1 AND r.entity = $3 AND r.gone_at IS NULL \
                 AND r.fields IS NOT NULL ORDER BY r.record"
         );
         let (shop, target, entity) = (self.name(shop).await?, self.name(target).await?, self.name(entity).await?);

@@ -1081,8 +1081,8 @@ pub trait Store: Send + Sync {
     async fn discard(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
 
     // --- stock ----------------------------------------------------------------------------------------------------
-    /// Live replicas at `shop` of `entity` that `target` may not have taken into account yet: those with an open job there,
-    /// and those last written there by a delivery after number `since` of the counter (absent: none of these).
+    /// Live replicas at `shop` of `entity` that `target` may not have taken into account yet: those with an open job there
+    /// or an open conflict, and those last written there by a delivery after number `since` of the counter (absent: none of these).
     async fn in_flight(&self, entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>>;
     /// What is known to be kept back from a system's stock for orders in flight.
     async fn held(&self, system: &str) -> Result<BTreeMap<RecordId, Decimal>>;

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Flow, RunReport, Scope, brakes, deliver, engine::Parts, identity::matches, lane, pass::after_others, pull, shared,
+    Flow, RunReport, Scope, brakes, deliver, engine::Parts, flight::STOCK, identity::matches, lane, pass::after_others,
+    pull, shared, steps,
 };
 use crate::{
     mapping::Fields,
@@ -126,6 +127,9 @@ impl Route<'_> {
             let mut rule = vec![json!(stock.buffer), json!(stock.in_flight), json!(stock.locations), json!(quantity)];
             // Told only where it is asked for: prints that earlier versions have kept stay as they are.
             rule.extend(stock.on_hand.then(|| json!("on_hand")));
+            let sources = parts.routes.to(self.target, "product").map(|flow| flow.from.as_str());
+            let in_steps = entity == STOCK && sources.into_iter().any(|source| steps::are_said_by(parts, source));
+            rule.extend(in_steps.then(|| json!("in steps")));
             json!({
                 "fields": flow.fields.get(entity),
                 "where": filter,

@@ -14,6 +14,7 @@ use super::{
     publish,
     reader::Reader,
     shared::{Shared, known},
+    steps,
 };
 use crate::{
     failure::Failure,
@@ -132,6 +133,7 @@ impl Reading<'_> {
     async fn compare(&self, mut pulled: Vec<Seen>, counter: i64, commit: &mut PageCommit) -> Result<Vec<String>> {
         let mut doubtful = Vec::new();
         let mut moved = flight::Quantities::new();
+        let mut stepped = Vec::new();
         if pulled.is_empty() {
             return Ok(doubtful);
         }
@@ -246,6 +248,7 @@ impl Reading<'_> {
                 self.leave_end(record, before, &fields, &mut sent, commit).await?;
             }
             self.jobs_for(record, &fields, &difference, fresh, &mut commit.jobs);
+            stepped.extend(steps::moved(self.entity, &difference, &fields));
             commit.changes.push(NewChange {
                 record,
                 op: if fresh { ChangeOp::Create } else { ChangeOp::Update },
@@ -264,6 +267,7 @@ impl Reading<'_> {
             });
         }
         goods::doubt(self.parts, system, &moved).await?;
+        steps::tell(self.parts, system, &stepped, &mut commit.jobs).await?;
         Ok(doubtful)
     }
 

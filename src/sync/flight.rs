@@ -59,8 +59,8 @@ struct Sold {
 impl Ledger {
     /// Nothing where no flow minds orders that take from what the target shows.
     ///
-    /// An order is in flight while a job brings it to its target, and until a reading of the stock began after it had arrived
-    /// there: the figures read before do not know of it.
+    /// An order is in flight while a job brings it to its target or a person is asked about it, and until a reading of the stock
+    /// began after it had arrived there: the figures read before do not know of it.
     pub(super) async fn of(parts: &Parts, target: &str) -> Result<Option<Self>> {
         let mut ledger = Self::default();
         for flow in parts.routes.minding(target) {
@@ -129,7 +129,9 @@ async fn taken_off(
     there.retain(|order| is_read(order) || own.contains(&order.record));
     let shows_lines = parts.mapping(target, ORDER).is_some_and(|mapping| mapping.reads().contains(LINES));
     let sold: BTreeMap<RecordId, &Fields> = orders.iter().map(|order| (order.record, &order.fields)).collect();
-    let taken = there.iter().filter_map(|order| {
+    // What the target has as cancelled, and its shop goes on with, is in its figures no more.
+    let held = there.iter().filter(|order| holds_goods(parts, &order.fields));
+    let taken = held.filter_map(|order| {
         // What was there before us and shows no lines has those of the shop.
         let is_blank = !shows_lines && !is_read(order);
         Some((order.record, quantities(if is_blank { sold.get(&order.record)? } else { &order.fields })))
@@ -452,36 +454,6 @@ async fn wake(parts: &Parts, shop: &str, unread: &Unread) -> Result<()> {
         parts.work.notify_waiters();
     }
     Ok(())
-}
-
-/// Steps in which articles are sold, by SKU, where a source of the target's products says so.
-pub(super) async fn increments(parts: &Parts, target: &str, skus: &BTreeSet<&str>) -> Result<Quantities> {
-    const PART: &str = "product.variants";
-    let mut increments = Quantities::new();
-    let sources: BTreeSet<&str> = parts.routes.to(target, "product").map(|flow| flow.from.as_str()).collect();
-    for source in sources {
-        if !parts.mapping(source, "product").is_some_and(|mapping| mapping.reads().contains("pack")) {
-            continue;
-        }
-        let wanted: Vec<(String, String)> = skus.iter().map(|sku| (PART.to_owned(), (*sku).to_owned())).collect();
-        let found = parts.store.parts(source, &wanted).await?;
-        let records: BTreeSet<RecordId> = found.values().flatten().map(|(_, record)| *record).collect();
-        let records: Vec<RecordId> = records.into_iter().collect();
-        let steps: BTreeMap<RecordId, Decimal> = (parts.store.replicas_of(&records).await?.into_iter())
-            .filter(|product| product.system == source)
-            .filter_map(|product| {
-                let step = product.fields.get("pack")?.get("increment")?.as_str().and_then(decimal::parse)?;
-                Some((product.record, step))
-            })
-            .collect();
-        for ((_, sku), owners) in found {
-            // An article of several products is sold in the greatest of their steps.
-            if let Some(step) = owners.iter().filter_map(|(_, record)| steps.get(record)).max() {
-                increments.insert(sku, *step);
-            }
-        }
-    }
-    Ok(increments)
 }
 
 /// A rise waits until every order that may have sold the article can be read; one that a stop has cut short is given back.

@@ -35,6 +35,7 @@ mod readings;
 mod routes;
 mod scope;
 mod shared;
+mod steps;
 mod term;
 mod terms;
 mod timetable;

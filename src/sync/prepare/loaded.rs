@@ -16,6 +16,7 @@ use crate::{
         identity::{Standing, matches},
         numbering,
         publish::Less,
+        steps,
         terms::Terms,
     },
 };
@@ -153,7 +154,7 @@ impl Stock {
         let ledger = Ledger::of(batch.parts, batch.target).await?;
         let held = if ledger.is_some() { batch.parts.store.held(batch.target).await? } else { BTreeMap::new() };
         let skus = keys.values().map(|(_, sku)| sku.as_str()).collect();
-        Ok(Self { ledger, held, increments: flight::increments(batch.parts, batch.target, &skus).await? })
+        Ok(Self { ledger, held, increments: steps::increments(batch.parts, batch.target, &skus).await? })
     }
 
     pub(super) fn less(&self, flow: &Flow, sku: &str) -> Less {

@@ -238,6 +238,49 @@ async fn a_shop_that_is_told_of_a_cancellation_puts_the_goods_back_by_itself_and
 }
 
 #[tokio::test]
+async fn an_order_whose_payment_failed_keeps_its_goods_for_as_long_as_the_shop_does() {
+    let failed = |held: bool| {
+        let mut order = order("1001", "failed", &[("A", "2")]);
+        order["goods_held"] = held.into();
+        order
+    };
+    let stage = Stage::selling(StockRule::default()).await;
+    stage.shop.put("order", "1", &failed(true));
+    stage.count("A", "9");
+    stage.once().await;
+    stage.read("erp", "stock").await;
+    stage.settle().await;
+    assert_eq!((stage.offered("A"), stage.erp.rows("order").len()), (json!("7"), 0));
+    stage.shop.put("order", "1", &failed(false));
+    stage.read("shop", "order").await;
+    stage.settle().await;
+    assert_eq!((stage.offered("A"), stage.erp.rows("order").len()), (json!("9"), 0));
+}
+
+#[tokio::test]
+async fn what_a_shop_reopens_keeps_its_goods_though_the_source_of_the_stock_has_it_cancelled() {
+    let stage = Stage::sold_two().await;
+    stage.cancel(&stage.erp);
+    stage.count("A", "6");
+    for _ in 0..3 {
+        stage.once().await;
+    }
+    let id = stage.shop.rows("order")[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!((stage.shop.rows("order")[0]["status"].clone(), stage.offered("A")), (json!("cancelled"), json!("6")));
+    // The shop takes the goods off again by itself; the ERP is not told, and a person is asked.
+    stage.shop.put("order", &id, &order("1001", "paid", &[("A", "2")]));
+    let id = stage.shop.rows("stock")[0]["id"].as_str().unwrap().to_owned();
+    stage.shop.put("stock", &id, &json!({"sku": "A", "quantity": "4"}));
+    stage.read("shop", "order").await;
+    stage.settle().await;
+    stage.count("A", "7");
+    stage.read("erp", "stock").await;
+    stage.settle().await;
+    assert_eq!(stage.erp.rows("order")[0]["status"], "cancelled");
+    assert_eq!(stage.offered("A"), "5", "two of seven are sold");
+}
+
+#[tokio::test]
 async fn a_shop_where_somebody_cancels_puts_the_goods_back_by_itself_and_is_told_the_sources_figure() {
     let stage = Stage::sold_two().await;
     stage.cancel(&stage.shop);
@@ -450,6 +493,11 @@ async fn a_target_is_shown_the_chosen_locations_in_whole_packs() {
     let shown = json!([{"location": "MAD", "quantity": "6"}, {"location": "BCN", "quantity": "2"}]);
     assert_eq!(stage.shop.rows("stock")[0]["levels"], shown);
     assert_eq!(stage.full().await.delivered.written, 0, "and it stays so");
+    let box_of_five = json!({"sku": "A", "name": {"es": "Clavo"}, "active": true, "pack": {"increment": "5"}});
+    stage.erp.put("product", "1", &box_of_five);
+    stage.read("erp", "product").await;
+    stage.settle().await;
+    assert_eq!(stage.offered("A"), "10", "as soon as it is packed otherwise");
 }
 
 #[tokio::test]

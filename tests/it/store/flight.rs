@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 use serde_json::json;
-use vaiven::store::{Delivered, NewJob, PageCommit, RecordId, Replica, ReplicaWrite, SharedStore, Verdict};
+use vaiven::store::{
+    ConflictKind, ConflictMark, Delivered, NewJob, PageCommit, RecordId, Replica, ReplicaWrite, SharedStore, Verdict,
+};
 
 use super::backend::{Backend, at, claim, done, ends, page, parked, promises, replica, row};
 
 promises! {
     an_order_is_in_flight_while_its_job_is_open_and_until_a_later_reading,
+    an_order_of_both_is_in_flight_while_a_person_is_asked_about_it,
     what_a_shop_no_longer_has_is_not_in_flight,
     what_is_kept_back_is_remembered_until_it_is_nothing,
     a_note_becomes_true_with_its_page,
@@ -61,6 +64,20 @@ async fn an_order_is_in_flight_while_its_job_is_open_and_until_a_later_reading(b
     let after = store.counter().await.unwrap();
     assert_eq!(in_flight(store, Some(after)).await, records[..2], "a reading that began now knows of it");
     assert!(store.in_flight("order", "shop", "crm", Some(0)).await.unwrap().is_empty());
+}
+
+async fn an_order_of_both_is_in_flight_while_a_person_is_asked_about_it(backend: Backend) {
+    let store = &backend.store;
+    let record = ordered(store, "1").await;
+    let job = claim(store, "erp", at(0)).await.remove(0);
+    let there = Delivered { replica: Some(replica(record, "e1", "1")), ..done(&job) };
+    store.deliver("erp", "order", vec![there], at(1)).await.unwrap();
+    let asked =
+        ConflictMark { record, field: "status".into(), kind: Some(ConflictKind::Drift), base: "cancelled".into() };
+    let page = PageCommit { entity: "order".into(), conflicts: vec![asked], ..page(store, "shop").await };
+    store.commit_page(page, at(2)).await.unwrap();
+    assert_eq!(in_flight(store, None).await, [record]);
+    assert!(store.in_flight("order", "shop", "crm", None).await.unwrap().is_empty(), "which has it not");
 }
 
 async fn what_a_shop_no_longer_has_is_not_in_flight(backend: Backend) {
