@@ -11,11 +11,13 @@ use vaiven::{
     load::{Place, SourceFile},
     mapping::{Mapping, Translate},
     model::Entities,
-    sync::{ConflictPolicy, Flow, SHARED, Timetable},
+    sync::{ConflictPolicy, Flow, MatchRule, SHARED, Timetable},
 };
 
 use crate::{
     life::{Joins, Texts, Trade},
+    outdated::Outdated,
+    saboteur::Bug,
     setting::{OUTLET, Setting},
 };
 
@@ -36,9 +38,9 @@ pub enum Growth {
 
 /// Shelves do not change: each is filled once.
 pub fn shelf(trade: Trade, growth: Growth) -> Arc<Shelf> {
-    type Shelves = BTreeMap<(&'static str, [bool; 2], Growth), Arc<Shelf>>;
+    type Shelves = BTreeMap<(&'static str, bool, Option<Bug>, Growth), Arc<Shelf>>;
     static SHELVES: Mutex<Shelves> = Mutex::new(BTreeMap::new());
-    let label = (trade.setting.word(), [trade.prefixes, trade.forgets_precision], growth);
+    let label = (trade.setting.word(), trade.prefixes, trade.bug, growth);
     SHELVES.lock().unwrap().entry(label).or_insert_with(|| Arc::new(fill(trade, growth))).clone()
 }
 
@@ -53,6 +55,21 @@ const MAPPINGS: [(&str, &str); 5] = [
     ("order", include_str!("adapters/order.toml")),
 ];
 
+const UPDATE: &str = "[entities.order.update]\n";
+
+const PERSON: &str = r#"[[entities.order.update.steps]]
+name = "person"
+when = 'changed.contains("email")'
+put = "/orders/${id}/person"
+body = { email = "${body.email}" }
+"#;
+
+const REOPEN: &str = r#"[[entities.order.update.steps]]
+name = "reopen"
+when = 'changed.contains("closed") && wanted.get("closed") == ()'
+post = "/orders/${id}/reopen"
+"#;
+
 /// An adapter in the way of a setting.
 fn adapter(setting: Setting, name: &str, text: &str) -> String {
     match (setting, name) {
@@ -60,6 +77,8 @@ fn adapter(setting: Setting, name: &str, text: &str) -> String {
             text.replace(r#"send = "%Y-%m-%dT%H:%M:%SZ""#, r#"zone = "Europe/Madrid", send = "%Y-%m-%dT%H:%M:%S""#)
         }
         (Setting::Reduced, "shop") => with_prices(text, include_str!("adapters/reduced_prices.toml")),
+        (Setting::Erased, "erp") => text.replace(UPDATE, &format!("{UPDATE}{PERSON}")),
+        (Setting::Reopened, _) => text.replace(UPDATE, &format!("{UPDATE}{REOPEN}")),
         (Setting::Awkward, "shop") => with_prices(text, include_str!("adapters/awkward_prices.toml")),
         _ => text.to_owned(),
     }
@@ -78,6 +97,8 @@ fn mapping(trade: Trade, growth: Growth, system: &str, entity: &str, text: &str)
     const ROUNDED: &str = r#"amount = { from = "price", precision = 2 }"#;
     const EUR: &str = r#"currency = { value = "EUR" }"#;
     const CARRIED: &str = r#"currency = "currency""#;
+    const IN_FIVES: &str = "[fields]\npack = { pull = '#{ increment: \"5\" }' }";
+    const KEPT: &str = "[fields]\ngoods_held = { pull = 'if row.status == \"failed\" { row.kept }' }";
     const STATUS: &str = r#"status = { from = "status", lookup = "order_status" }"#;
     const READ_STATUS: &str =
         r#"status = { pull = 'if row.status == "confirmed" { "partly_shipped" } else { row.status }' }"#;
@@ -96,8 +117,13 @@ fn mapping(trade: Trade, growth: Growth, system: &str, entity: &str, text: &str)
             text.replace("[fields]", "[fields]\ntax = { from = \"tax\", lookup = \"tax\" }")
                 + include_str!("adapters/tax_classes.toml")
         }
-        (Setting::Altering, "shop", "price") if !trade.forgets_precision => text.replace(AMOUNT, ROUNDED),
+        (Setting::Altering, "shop", "price") if trade.bug != Some(Bug::ForgottenPrecision) => {
+            text.replace(AMOUNT, ROUNDED)
+        }
         (Setting::Reduced, "shop", "price") => text.replace(AMOUNT, include_str!("adapters/reduced_amount.toml")),
+        (Setting::Recognised, _, "customer") => text.to_owned() + "vat = { from = \"vat\", none = [\"\"] }\n",
+        (Setting::Unpaid, "shop", "order") => text.replace("[fields]", KEPT),
+        (Setting::Outdated, "erp", "product") if growth == Growth::First => text.replace("[fields]", IN_FIVES),
         (Setting::Children, _, "customer") => text.to_owned() + include_str!("adapters/addresses.toml"),
         (Setting::Currencies, "erp", "price") => include_str!("adapters/price_lists.toml").to_owned(),
         (Setting::Currencies, "shop", "order") => text.replace(EUR, CARRIED),
@@ -106,8 +132,20 @@ fn mapping(trade: Trade, growth: Growth, system: &str, entity: &str, text: &str)
     }
 }
 
+/// What is known of the company's objects.
+fn entities(bug: Option<Bug>) -> Entities {
+    let entities = Entities::builtin();
+    let mut order = (**entities.get("order").unwrap()).clone();
+    match bug {
+        Some(Bug::ErasedIsEdited) => order.fields["email"].personal = false,
+        Some(Bug::StateRunsBack) => order.states = None,
+        _ => return entities,
+    }
+    entities.with(order)
+}
+
 fn fill(trade: Trade, growth: Growth) -> Shelf {
-    let entities = Arc::new(Entities::builtin());
+    let entities = Arc::new(entities(trade.bug));
     let mut manifests = BTreeMap::new();
     let mut mappings: BTreeMap<(String, String), Arc<dyn Translate>> = BTreeMap::new();
     let shops = trade.setting.shops().iter().map(|&shop| (shop, SHOP));
@@ -120,10 +158,16 @@ fn fill(trade: Trade, growth: Growth) -> Shelf {
             manifest.settle(&indexmap::IndexMap::from([("url".to_owned(), url)]), &Place::start(&file)).unwrap();
         manifests.insert(name, (manifest, settings));
         for (entity, text) in MAPPINGS {
-            let file = SourceFile::new(format!("{entity}.toml"), mapping(trade, growth, name, entity, text));
             let spec = entities.get(entity).unwrap();
-            let mapping = Mapping::load(&file, spec, &serde_json::Map::new(), &indexmap::IndexMap::new()).unwrap();
-            mappings.insert((name.into(), entity.into()), Arc::new(mapping));
+            let load = |growth| {
+                let file = SourceFile::new(format!("{entity}.toml"), mapping(trade, growth, name, entity, text));
+                Arc::new(Mapping::load(&file, spec, &serde_json::Map::new(), &indexmap::IndexMap::new()).unwrap())
+            };
+            let translate: Arc<dyn Translate> = match trade.bug {
+                Some(Bug::StaleField) => Arc::new(Outdated { before: load(Growth::First), now: load(growth) }),
+                _ => load(growth),
+            };
+            mappings.insert((name.into(), entity.into()), translate);
         }
     }
     Shelf { entities, manifests, mappings }
@@ -171,6 +215,9 @@ pub fn flows(trade: Trade, growth: Growth) -> Vec<Flow> {
     if let Some(owner) = owner {
         flows.push(back(flow("texts", "shop", "erp", &["product"]), "product", &[("description", owner)]));
     }
+    if trade.setting == Setting::Recognised {
+        flows[1].matches.insert("customer".into(), vec![MatchRule { field: "vat".into(), weak: false }]);
+    }
     if growth == Growth::First {
         join_later(&mut flows, trade);
     }
@@ -197,6 +244,8 @@ fn join_later(flows: &mut Vec<Flow>, trade: Trade) {
             flows.iter_mut().for_each(|flow| flow.to.retain(|to| to != OUTLET));
         }
         Joins::Texts => flows.retain(|flow| flow.name != "texts"),
+        Joins::Catalog => flows.retain(|flow| flow.name != "catalog" && flow.name != "texts"),
+        Joins::Rule => flows.iter_mut().for_each(|flow| flow.matches.clear()),
         Joins::Sales => flows.retain(|flow| flow.name != "sales" && flow.name != "account"),
         Joins::Account => flows.retain(|flow| flow.name != "account"),
         Joins::Prices => flows.iter_mut().for_each(|flow| without(flow, "price")),

@@ -6,6 +6,7 @@ use crate::{
     chance::Chance,
     clock::SimClock,
     models::{Customer, Kind, OUTLET_DOMAIN, OWN, Order, Product, kept},
+    saboteur::Bug,
     setting::{OUTLET, Setting},
     wire::Wire,
 };
@@ -38,6 +39,10 @@ pub enum Joins {
     Outlet,
     Prices,
     Sales,
+    /// All that the shop is told of articles.
+    Catalog,
+    /// What customers are recognised by.
+    Rule,
     /// A field, and the flow back that brings it.
     Texts,
 }
@@ -77,6 +82,9 @@ enum Deed {
     Fail,
     Reduce,
     EndSale,
+    Readdress,
+    Erase,
+    Reopen,
 }
 
 /// Any day's deeds, each as often as it is named.
@@ -119,6 +127,11 @@ fn special(setting: Setting) -> &'static [Deed] {
         Setting::Altering => &[Deed::Retax, Deed::Price],
         Setting::Reduced => &[Deed::Reduce, Deed::Reduce, Deed::EndSale, Deed::Price, Deed::Price],
         Setting::Awkward | Setting::Mistaken => &[Deed::NewProduct, Deed::Price, Deed::Rename],
+        Setting::Recognised => &[Deed::Register],
+        Setting::Leaving => &[Deed::Delete, Deed::Price, Deed::Register],
+        Setting::Erased => &[Deed::Readdress, Deed::Erase, Deed::Buy],
+        Setting::Reopened => &[Deed::Reopen, Deed::Reopen, Deed::EndInShop, Deed::EndInErp],
+        Setting::Outdated => &[Deed::Stock],
         Setting::Children => &[Deed::NewAddress, Deed::Move, Deed::Move, Deed::RenameAddress, Deed::ForeignAddress],
         _ => &[],
     }
@@ -142,8 +155,8 @@ pub struct Trade {
     pub joins: Joins,
     /// The second shop's numbers begin otherwise.
     pub prefixes: bool,
-    /// A planted bug: what is wanted is not brought to the precision that the shop keeps.
-    pub forgets_precision: bool,
+    /// A planted bug of what the company's files say.
+    pub bug: Option<Bug>,
     /// Minutes between two pulls of a flow.
     pub every: u64,
 }
@@ -161,7 +174,7 @@ impl Trade {
             every: if chance.hits(500) { 3 } else { 10 },
             joins: Joins::Nothing,
             prefixes: false,
-            forgets_precision: false,
+            bug: None,
         };
         match setting {
             Setting::Unpaid => Self { days: Days::Sales, ..drawn },
@@ -180,12 +193,24 @@ impl Trade {
             // A worker that is late has something to say before a text is written, too.
             Setting::Hesitant => Self { every: 3, texts: Texts::Shared, ..drawn },
             Setting::Joining => drawn.joining(chance),
+            Setting::Recognised => Self { customers: true, joins: Joins::Rule, ..drawn },
+            Setting::Leaving => drawn.leaving(chance),
+            Setting::Erased | Setting::Reopened => Self { days: Days::Sales, ..drawn },
             _ => drawn,
         }
     }
 }
 
 impl Trade {
+    fn leaving(self, chance: &Chance) -> Self {
+        match chance.below(4) {
+            0 => Self { joins: Joins::Account, ..self },
+            1 => Self { joins: Joins::Prices, prices: true, ..self },
+            2 => Self { joins: Joins::Sales, ..self },
+            _ => Self { joins: Joins::Catalog, ..self },
+        }
+    }
+
     fn joining(self, chance: &Chance) -> Self {
         match chance.below(4) {
             0 => Self { joins: Joins::Account, ..self },
@@ -215,6 +240,12 @@ pub struct Life<'a> {
     pub edits: Edits,
     /// By article: what somebody in the shop sells it for meanwhile.
     pub sales: BTreeMap<String, String>,
+    /// By order: where its buyer has written from, of those that were written from elsewhere.
+    pub written: BTreeMap<String, Vec<String>>,
+    /// By order whose buyer was erased: where the ERP may know that it was written from.
+    pub erased: BTreeMap<String, Vec<String>>,
+    /// Tax numbers of customers who came when the rule was there that they are recognised by.
+    pub recognised: BTreeSet<String>,
     skus: u64,
     /// Of each shop its own.
     numbers: BTreeMap<&'static str, u64>,
@@ -234,6 +265,9 @@ impl<'a> Life<'a> {
             undated: BTreeSet::new(),
             edits: Edits::new(),
             sales: BTreeMap::new(),
+            written: BTreeMap::new(),
+            erased: BTreeMap::new(),
+            recognised: BTreeSet::new(),
             skus: 0,
             numbers: BTreeMap::new(),
             round: Vec::new(),
@@ -242,6 +276,9 @@ impl<'a> Life<'a> {
         let articles = if trade.setting == Setting::Hesitant { 3 } else { 13 };
         for _ in 0..2 + chance.below(articles) {
             life.new_product();
+        }
+        if trade.setting == Setting::Recognised {
+            life.know_some();
         }
         for _ in 0..chance.below(4) {
             life.new_customer();
@@ -348,6 +385,7 @@ impl<'a> Life<'a> {
                 domain(shop)
             ),
             name: self.words().trim().to_owned(),
+            vat: self.tax_number(),
             updated: self.wire.now(shop),
             ..Customer::default()
         };
@@ -480,7 +518,9 @@ impl<'a> Life<'a> {
 
     /// Somebody cancels an order, or gives its money back.
     fn end_order(&mut self, host: &'static str) {
-        let (cancels, now) = (self.chance.hits(500), self.wire.now(host));
+        // Money that was given back is not taken again.
+        let cancels = self.chance.hits(500) || self.trade.setting == Setting::Reopened;
+        let now = self.wire.now(host);
         let is_meant =
             |order: &Order| !(order.status == "draft" || order.is_waiting() || cancels && order.status == "shipped");
         let Some(id) = self.going(host, is_meant) else {
@@ -647,6 +687,9 @@ impl<'a> Life<'a> {
             Deed::Fail => self.end_waiting("failed"),
             Deed::Reduce => self.reduce(),
             Deed::EndSale => self.end_sale(),
+            Deed::Readdress => self.readdress(),
+            Deed::Erase => self.erase(),
+            Deed::Reopen => self.reopen(),
             Deed::Swap => self.swap_barcodes(),
             Deed::Retax => {
                 let Some(id) = self.product("erp") else { return };

@@ -18,6 +18,7 @@ mod lag;
 mod life;
 mod models;
 mod mood;
+mod outdated;
 mod parts;
 mod saboteur;
 mod setting;
@@ -219,4 +220,8 @@ caught! {
     is_caught_when_a_price_ends_a_sale: SaleWrittenOver in Reduced by "a sale made in the shop", 9;
     is_caught_when_values_stand_in_addresses_as_they_are: RawPaths in Awkward by "price", 1;
     is_caught_when_a_precision_is_forgotten: ForgottenPrecision in Altering by "left", 1;
+    is_caught_when_a_rule_leaves_out_what_is_known: ForgottenRule in Recognised by "is there 2 times", 1;
+    is_caught_when_what_is_erased_counts_as_edited: ErasedIsEdited in Erased by "in the ERP", 1;
+    is_caught_when_a_state_runs_backwards: StateRunsBack in Plain by "runs backwards", 1;
+    is_caught_when_a_field_outlives_its_mapping: StaleField in Outdated by "stock", 1;
 }

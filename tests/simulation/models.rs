@@ -44,6 +44,8 @@ pub struct Product {
 pub struct Customer {
     pub email: String,
     pub name: String,
+    /// Tax number; empty for none.
+    pub vat: String,
     /// By this side's id of each.
     pub addresses: BTreeMap<u64, Address>,
     pub broken: bool,
@@ -63,6 +65,8 @@ pub struct Order {
     pub status: String,
     /// `cancelled` or `refunded`; empty while it goes on.
     pub closed: String,
+    /// Its payment failed, and its goods are kept for another try.
+    pub kept: bool,
     /// How often its money was given back: a refund of the shop, a credit note of the ERP.
     pub paid_back: u32,
     /// How often it was when the engine last looked, or did it.
@@ -86,7 +90,7 @@ impl Order {
 
     /// Whether its goods are kept for whoever ordered them.
     pub fn holds_goods(&self) -> bool {
-        self.closed != "cancelled" && self.status != "failed"
+        self.closed != "cancelled" && (self.status != "failed" || self.kept)
     }
 
     /// Which order it is, on whichever side: shops number theirs alike.
@@ -466,6 +470,9 @@ impl Model {
         if let Some(name) = call.body["name"].as_str() {
             name.clone_into(&mut customer.name);
         }
+        if let Some(vat) = call.body["vat"].as_str() {
+            vat.clone_into(&mut customer.vat);
+        }
         customer.updated = call.now;
         self.writes += 1;
         self.save_addresses(id, &call.body["addresses"]);
@@ -496,6 +503,14 @@ impl Model {
         };
         let id = self.add_order(order);
         answer(201, json!({"id": id}))
+    }
+
+    fn order_person(&mut self, id: u64, call: &Call<'_>) -> Answer {
+        let Some(order) = self.orders.get_mut(&id) else { return no_such_order() };
+        call.body["email"].as_str().unwrap_or_default().clone_into(&mut order.email);
+        order.updated = call.now;
+        self.writes += 1;
+        answer(200, show_order(self, id, &self.orders[&id]))
     }
 
     fn order_status(&mut self, id: u64, status: &str, now: i64) -> Answer {
@@ -533,6 +548,17 @@ impl Model {
         }
     }
 
+    /// What was not to leave is to leave again.
+    pub fn reopen(&mut self, id: u64) {
+        let Some(order) = self.orders.get_mut(&id).filter(|order| order.closed == "cancelled") else { return };
+        order.closed.clear();
+        let is_here = order.status != "draft" && order.status != "shipped";
+        let lines = order.lines.clone();
+        if is_here && !self.reserves() {
+            self.take_off(&lines);
+        }
+    }
+
     /// What was to leave has left.
     pub fn ship(&mut self, id: u64, now: i64) {
         let Some(order) = self.orders.get_mut(&id) else { return };
@@ -553,6 +579,7 @@ impl Model {
     fn order_end(&mut self, id: u64, how: &str, now: i64) -> Answer {
         match how {
             "cancel" => self.cancel(id),
+            "reopen" => self.reopen(id),
             _ => self.refund(id),
         }
         let Some(order) = self.orders.get_mut(&id) else { return no_such_order() };
@@ -608,7 +635,10 @@ impl Model {
             ("PUT", ["customers", customer]) => self.customer_save(Some(id(customer)), call),
             ("POST", ["orders"]) => self.order_create(call),
             ("POST", ["orders", order, "confirm"]) => self.order_status(id(order), "confirmed", call.now),
-            ("POST", ["orders", order, how @ ("cancel" | "refund")]) => self.order_end(id(order), how, call.now),
+            ("POST", ["orders", order, how @ ("cancel" | "refund" | "reopen")]) => {
+                self.order_end(id(order), how, call.now)
+            }
+            ("PUT", ["orders", order, "person"]) => self.order_person(id(order), call),
             ("PUT", ["orders", order]) => {
                 let status = call.body["status"].as_str().unwrap_or_default().to_owned();
                 self.order_status(id(order), &status, call.now)

@@ -25,7 +25,7 @@ use crate::{
     setting::OUTLET,
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bug {
     /// Nothing is stored before a create is sent.
     SkippedIntent,
@@ -85,9 +85,22 @@ pub enum Bug {
     RawPaths,
     /// What is wanted is not brought to the precision that its target keeps.
     ForgottenPrecision,
+    /// Another rule to recognise customers by leaves what is known as it was indexed.
+    ForgottenRule,
+    /// What nobody is to know any more is a value like any other.
+    ErasedIsEdited,
+    /// An order's state is a value like any other.
+    StateRunsBack,
+    /// What a mapping named before counts, though it names it no more.
+    StaleField,
 }
 
 impl Bug {
+    /// Whether it stands in what the company's files say, not in the engine.
+    pub fn is_written_down(self) -> bool {
+        matches!(self, Self::ForgottenPrecision | Self::ErasedIsEdited | Self::StateRunsBack | Self::StaleField)
+    }
+
     pub const ALL: &'static [Self] = &[
         Self::SkippedIntent,
         Self::EarlyCursor,
@@ -118,6 +131,10 @@ impl Bug {
         Self::SaleWrittenOver,
         Self::RawPaths,
         Self::ForgottenPrecision,
+        Self::ForgottenRule,
+        Self::ErasedIsEdited,
+        Self::StateRunsBack,
+        Self::StaleField,
     ];
 }
 
@@ -193,6 +210,9 @@ macro_rules! spoilt {
                     }
                     Bug::ForgottenJoin if page.notes.iter().any(|(name, _)| name.starts_with("covered:")) => {
                         page.jobs.clear();
+                    }
+                    Bug::ForgottenRule if !page.compared.is_empty() && page.balance == Balance::default() => {
+                        page.replicas.iter_mut().for_each(|replica| replica.matches.clear());
                     }
                     Bug::ForgottenAlteration => {
                         page.replicas.iter_mut().for_each(without_alterations);

@@ -53,6 +53,16 @@ settings! {
     Reduced = "reduced",
     /// References of articles with all that means something in an address, in which the shop wants them.
     Awkward = "awkward",
+    /// The ERP knows some of the shop's customers by their tax number alone, and the rule that they are recognised by joins late.
+    Recognised = "recognised",
+    /// A flow that is taken out of the configuration for a while.
+    Leaving = "leaving",
+    /// The shop erases who has bought.
+    Erased = "erased",
+    /// What was cancelled goes on after all, whichever side says so.
+    Reopened = "reopened",
+    /// The ERP's mapping says that articles are sold by the five, and after a while it says so no more.
+    Outdated = "outdated",
     /// Workers are cut off from the store again and again, for longer than their leases, while articles are renamed.
     Hesitant = "hesitant",
 }
@@ -78,6 +88,11 @@ impl Setting {
         Self::Mistaken,
         Self::Reduced,
         Self::Awkward,
+        Self::Recognised,
+        Self::Leaving,
+        Self::Erased,
+        Self::Reopened,
+        Self::Outdated,
     ];
 
     /// From a number of its own, so that a world's other features do not depend on which settings are in play.

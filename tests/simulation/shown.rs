@@ -34,7 +34,7 @@ pub fn show_price(id: u64, price: &Price) -> Value {
 
 pub fn show_customer(model: &Model, id: u64, customer: &Customer) -> Value {
     json!({
-        "id": id, "email": customer.email, "name": name(&customer.name, customer.broken),
+        "id": id, "email": customer.email, "name": name(&customer.name, customer.broken), "vat": customer.vat,
         "addresses": model.show_addresses(customer), "updated": date(model.writes_local_time(), customer.updated),
     })
 }
@@ -49,7 +49,7 @@ pub fn show_order(model: &Model, id: u64, order: &Order) -> Value {
     json!({
         "id": id, "number": order.number, "customer": order.customer.unwrap_or(0), "email": order.email, "lines": lines,
         "total": order.total, "currency": order.currency, "status": name(&order.status, order.broken),
-        "closed": order.closed, "paid_back": order.paid_back, "placed": "2026-01-01T00:00:00Z",
+        "closed": order.closed, "kept": order.kept, "paid_back": order.paid_back, "placed": "2026-01-01T00:00:00Z",
         "updated": date(model.writes_local_time(), order.updated),
     })
 }

@@ -4,13 +4,22 @@ use std::collections::BTreeMap;
 
 use crate::{
     life::Life,
-    models::{SUPER, cents, two_decimals},
+    models::{Customer, Order, SUPER, cents, two_decimals},
     parts::Address,
     setting::Setting,
 };
 
 /// A date that is nobody's yet.
 const AHEAD: i64 = 400 * 24 * 3600;
+
+fn tax_number(number: u64) -> String {
+    format!("ESB{number:08}")
+}
+
+/// The address by which the ERP knows whoever has a tax number.
+pub fn known_as(vat: &str) -> String {
+    format!("office{}@example.com", vat.trim_start_matches("ESB").trim_start_matches('0'))
+}
 
 impl Life<'_> {
     /// Somebody saves an article or a customer on a machine whose clock is a year ahead.
@@ -34,14 +43,15 @@ impl Life<'_> {
         if self.trade.setting == Setting::Unpaid && self.chance.hits(500) { "pending" } else { "paid" }
     }
 
-    /// An order is paid at last, or never will be: then its goods are there again.
+    /// An order is paid at last, or could not be: then its goods are there again, or are kept for another try.
     pub(crate) fn end_waiting(&mut self, status: &str) {
-        let Some(id) = self.going("shop", |order| order.status == "pending") else { return };
-        let now = self.wire.now("shop");
+        let waits = |order: &Order| order.is_waiting() && order.holds_goods();
+        let Some(id) = self.going("shop", waits) else { return };
+        let (now, kept) = (self.wire.now("shop"), self.chance.hits(500));
         let order = self.wire.with("shop", |model| {
             let order = model.orders.get_mut(&id).unwrap();
             status.clone_into(&mut order.status);
-            order.updated = now;
+            (order.updated, order.kept) = (now, kept && status == "failed");
             let order = order.clone();
             if !order.holds_goods() {
                 let lines: Vec<_> =
@@ -109,6 +119,93 @@ impl Life<'_> {
         } else {
             self.sales.insert(sku, sale);
         }
+    }
+
+    /// The ERP's people know some of the shop's customers already, by another address.
+    pub(crate) fn know_some(&mut self) {
+        for number in 1..=3 + self.chance.below(4) {
+            let vat = tax_number(number);
+            let email = known_as(&vat);
+            let customer =
+                Customer { email, vat, name: "Known".into(), updated: self.wire.now("erp"), ..Customer::default() };
+            self.wire.note(format!("before: erp has {} of {}", customer.vat, customer.email));
+            self.wire.with("erp", |model| model.add_customer(customer));
+        }
+    }
+
+    /// A tax number that no other customer of the shop has.
+    pub(crate) fn tax_number(&mut self) -> String {
+        if self.trade.setting != Setting::Recognised || self.chance.hits(200) {
+            return String::new();
+        }
+        let number = self.wire.with("shop", |model| model.customers.len());
+        let vat = tax_number(u64::try_from(number).unwrap() + 1);
+        if self.wire.has_grown() {
+            self.recognised.insert(vat.clone());
+        }
+        vat
+    }
+
+    /// Some order of the shop whose buyer is known.
+    fn bought(&self) -> Option<u64> {
+        let is_known = |order: &Order| !order.email.is_empty();
+        let ids: Vec<u64> = self.wire.with("shop", |model| {
+            model.orders.iter().filter(|(_, order)| is_known(order)).map(|(id, _)| *id).collect()
+        });
+        self.among(&ids)
+    }
+
+    /// Whoever bought writes from somewhere else.
+    pub(crate) fn readdress(&mut self) {
+        let Some(id) = self.bought() else { return };
+        let email = format!("a{}@example.com", self.chance.below(1000));
+        self.write_from(id, email);
+    }
+
+    /// Nobody is to know any more who bought.
+    pub(crate) fn erase(&mut self) {
+        let Some(id) = self.bought() else { return };
+        let name = self.wire.with("shop", |model| model.orders[&id].name());
+        let is_known = self.wire.with("erp", |model| model.orders.values().any(|order| order.name() == name));
+        self.write_from(id, String::new());
+        // What the ERP has is kept there, or becomes what was on its way.
+        let mut known = self.written[&name].clone();
+        known.retain(|email| !email.is_empty() || !is_known);
+        self.erased.insert(name, known);
+    }
+
+    fn write_from(&mut self, id: u64, email: String) {
+        let now = self.wire.now("shop");
+        let (name, before) = self.wire.with("shop", |model| {
+            let order = model.orders.get_mut(&id).unwrap();
+            order.updated = now;
+            (order.name(), std::mem::replace(&mut order.email, email.clone()))
+        });
+        self.wire.note(format!("life: shop order {name} is of {email:?}"));
+        self.written.entry(name).or_default().extend([before, email]);
+    }
+
+    /// What somebody cancelled goes on.
+    pub(crate) fn reopen(&mut self) {
+        let host = if self.trade.ends && self.chance.hits(500) { "erp" } else { "shop" };
+        let now = self.wire.now(host);
+        // Nobody does so in the moment in which it is cancelled: what is there right after a write is what the target made of it.
+        let is_meant = |order: &Order| order.closed == "cancelled" && order.updated + 60 < now;
+        let ids: Vec<u64> = self
+            .wire
+            .with(host, |model| model.orders.iter().filter(|(_, order)| is_meant(order)).map(|(id, _)| *id).collect());
+        let Some(id) = self.among(&ids) else { return };
+        let order = self.wire.with(host, |model| {
+            model.reopen(id);
+            let order = model.orders.get_mut(&id).unwrap();
+            order.updated = now;
+            order.clone()
+        });
+        let name = order.name();
+        self.wire.note(format!("life: {host} order {name} goes on"));
+        self.wire.reopened(&name);
+        self.sold.extend(order.lines.into_iter().map(|(sku, _, _)| sku));
+        self.edits.entry(name).or_default().push((host, String::new()));
     }
 
     /// The shop gets the tax class that it did not know, and somebody puts it where it belongs.

@@ -94,6 +94,11 @@ impl Wire {
         self.state.lock().unwrap().has_grown = true;
     }
 
+    /// Somebody lets an order go on that was cancelled.
+    pub fn reopened(&self, name: &str) {
+        self.state.lock().unwrap().witness.is_reopened(name);
+    }
+
     pub fn has_grown(&self) -> bool {
         self.state.lock().unwrap().has_grown
     }
@@ -189,7 +194,9 @@ impl Wire {
                 }
             }
             (shop, "PUT", path) if path.starts_with("/orders/") => {
-                witness.order_goes_on(&models[shop], path["/orders/".len()..].parse().unwrap_or(0));
+                let id = path["/orders/".len()..].parse().unwrap_or(0);
+                witness.order_goes_on(&models[shop], id);
+                witness.order_state_is_written(&models[shop], id, &call.body);
             }
             (shop, "POST", "/prices/batch") => witness.price_is_written(&models[shop], &call.body),
             (shop, "POST", "/stock/batch") => witness.stock_is_written(&models[shop], &shops, &call.body, sent),

@@ -34,6 +34,8 @@ pub struct Witness {
     readings: BTreeMap<String, Vec<Reading>>,
     /// By side and article: when its description was last shown, and which.
     looks: BTreeMap<(&'static str, u64), (DateTime<Utc>, String)>,
+    /// Orders that were cancelled and go on.
+    reopened: BTreeSet<String>,
     /// When an order was first told to whoever lists the shop's orders.
     told: BTreeMap<String, DateTime<Utc>>,
     /// Writes without a cause, in words.
@@ -42,7 +44,9 @@ pub struct Witness {
 
 impl Witness {
     pub fn stock_is_listed(&mut self, erp: &Model) {
-        let taken = erp.orders.values().filter(|order| order.status != "draft").map(Order::name);
+        // Which the ERP does not know yet of those that go on after all.
+        let is_back = |order: &Order| order.closed == "cancelled" && self.reopened.contains(&order.name());
+        let taken = erp.orders.values().filter(|order| order.status != "draft" && !is_back(order)).map(Order::name);
         let taken_off: Arc<BTreeSet<String>> = Arc::new(taken.collect());
         for product in erp.products.values() {
             let readings = self.readings.entry(product.sku.clone()).or_default();
@@ -89,6 +93,26 @@ impl Witness {
             if let Some(product) = shop.products.get(&id_of(&item["id"])).filter(|_| is_abroad) {
                 self.wrong.push(format!("{}: costs what it costs abroad, {}", product.sku, item["price"]));
             }
+        }
+    }
+
+    /// Whoever lists the shop's orders has to be told anew of one that goes on.
+    pub fn is_reopened(&mut self, name: &str) {
+        self.reopened.insert(name.to_owned());
+        self.told.remove(name);
+    }
+
+    /// No state runs backwards.
+    pub fn order_state_is_written(&mut self, shop: &Model, id: u64, body: &Value) {
+        let rank =
+            |state: &str| ["draft", "pending", "paid", "confirmed", "shipped"].iter().position(|one| *one == state);
+        let (Some(order), Some(state)) = (shop.orders.get(&id), body["status"].as_str()) else { return };
+        if rank(state) < rank(&order.status) {
+            self.wrong.push(format!(
+                "order {}: its state runs backwards from {} to {state}",
+                order.name(),
+                order.status
+            ));
         }
     }
 

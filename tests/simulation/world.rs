@@ -24,7 +24,7 @@ use vaiven::{
     mapping::Fields,
     port::System,
     store::{JobFilter, JobState, RunKind, SharedStore, Store, StoreError},
-    sync::{Decision, DecisionError, Engine, Limits, Parts, Routes, Summary, SystemLimits, decide},
+    sync::{Decision, DecisionError, Engine, Limits, Links, Named, Parts, Routes, Summary, SystemLimits, decide},
 };
 
 use crate::{
@@ -40,6 +40,7 @@ use crate::{
     mood::{Mood, Trouble},
     saboteur::{Bug, SpoiltStore, SpoiltSystem, SpoiltWire},
     setting::Setting,
+    special::known_as,
     wire::Wire,
 };
 
@@ -62,7 +63,7 @@ pub struct Outcome {
 
 /// Whether something is wanting in the configuration at first.
 fn grows(trade: Trade) -> bool {
-    trade.joins != Joins::Nothing || trade.setting == Setting::Currencies
+    trade.joins != Joins::Nothing || matches!(trade.setting, Setting::Currencies | Setting::Outdated)
 }
 
 fn words(fields: &Fields) -> String {
@@ -76,8 +77,7 @@ pub fn play(seed: u64, play: &Play) -> Outcome {
     let env = Env { clock: Arc::new(clock.clone()), entropy: Arc::new(Chance::new(seed ^ 0xABCD)) };
     let chance = Arc::new(Chance::new(seed));
     let mood = Arc::new(Mood::draw(&chance, &play.without));
-    let forgets_precision = play.bug == Some(Bug::ForgottenPrecision);
-    let trade = Trade { forgets_precision, ..Trade::draw(&chance, setting) };
+    let trade = Trade { bug: play.bug.filter(|bug| bug.is_written_down()), ..Trade::draw(&chance, setting) };
     let base = Arc::new(Base::new(play.postgres.is_some()));
     let stage = Stage {
         wire: Wire::new(Arc::new(Chance::new(seed.rotate_left(17))), mood.clone(), clock.clone(), env.clone(), setting),
@@ -90,7 +90,7 @@ pub fn play(seed: u64, play: &Play) -> Outcome {
         tasks: runtime::Builder::new_current_thread().build().unwrap(),
         database: Mutex::new(Database::new(&base, play.postgres.as_deref())),
         postgres: play.postgres.clone(),
-        growth: Mutex::new(Growth::First),
+        growth: Mutex::new(if setting == Setting::Leaving { Growth::Grown } else { Growth::First }),
         base,
         store: Mutex::default(),
     };
@@ -153,6 +153,8 @@ impl Stage {
         for epoch in 0..=self.chance.below(3) {
             if epoch > 0 && grows(self.trade) && self.chance.hits(300) {
                 self.grow();
+            } else if self.trade.setting == Setting::Leaving && self.chance.hits(600) {
+                self.shrink();
             }
             self.wire.note(format!("start {epoch}"));
             self.open();
@@ -310,6 +312,12 @@ impl Stage {
         }
     }
 
+    /// What was there is taken out of the configuration.
+    fn shrink(&self) {
+        *self.growth.lock().unwrap() = Growth::First;
+        self.wire.note("the configuration shrinks");
+    }
+
     /// All that the engine knew is lost, and both sides have everything.
     fn forget(&self, life: &mut Life<'_>) -> Vec<String> {
         self.wire.note("start without a state");
@@ -330,10 +338,11 @@ impl Stage {
 
     fn compare(&self, life: &Life<'_>, reach: Reach, despite: bool) -> Vec<String> {
         let model = |host: &str| self.wire.with(host, |model| model.clone());
-        let Life { touched, sold, undated, edits, sales, .. } = life;
+        let Life { touched, sold, undated, edits, sales, erased, recognised, .. } = life;
         let check = |shop: &str| {
             let (erp, shop) = (model("erp"), model(shop));
-            Check { erp, shop, trade: self.trade, touched, sold, undated, edits, sales, reach, despite }.wrong()
+            let trade = self.trade;
+            Check { erp, shop, trade, touched, sold, undated, edits, sales, erased, recognised, reach, despite }.wrong()
         };
         self.trade.setting.shops().iter().flat_map(|shop| check(shop)).collect()
     }
@@ -436,6 +445,9 @@ impl Stage {
             self.base.carry_out(store.decide_run(approval.run, true, self.env.now())).unwrap();
         }
         let routes = Routes::new(flows(self.trade, self.growth())).unwrap();
+        if self.trade.setting == Setting::Recognised {
+            self.recognise(&routes);
+        }
         for conflict in self.base.carry_out(store.conflicts(100)).unwrap() {
             let side = if self.chance.hits(500) { "erp" } else { "shop" };
             self.wire.note(format!("decide {} of record {:?}: {side}", conflict.field, conflict.record));
@@ -445,6 +457,30 @@ impl Stage {
                 Ok(()) | Err(DecisionError::Settled | DecisionError::NoSuchSystem { .. }) => {}
                 other => other.unwrap(),
             }
+        }
+    }
+
+    /// Whoever was known to the ERP before the rule joined, and waits for a person's word, is who has the same tax number there.
+    fn recognise(&self, routes: &Routes) {
+        let (store, shelf) = (self.store(), shelf(self.trade, self.growth()));
+        let links = Links { store: &store, routes, entities: &shelf.entities, now: self.env.now() };
+        let parked =
+            JobFilter { states: vec![JobState::Parked], entity: Some("customer".into()), ..JobFilter::default() };
+        let named = |key: String| {
+            let record = self.base.carry_out(store.record("customer", &key)).unwrap()?;
+            Some(Named { record, entity: "customer".into(), key })
+        };
+        for job in self.base.carry_out(store.jobs(&parked)).unwrap() {
+            if !job.cause.as_ref().is_some_and(|cause| cause.starts_with("review:")) {
+                continue;
+            }
+            let (_, email) = self.base.carry_out(store.keys(&[job.record])).unwrap().remove(&job.record).unwrap();
+            let vat = self.wire.with("shop", |model| {
+                model.customers.values().find(|customer| customer.email == email).map(|customer| customer.vat.clone())
+            });
+            let Some((one, other)) = vat.and_then(|vat| named(email).zip(named(known_as(&vat)))) else { continue };
+            self.wire.note(format!("recognise {} as {}", one.key, other.key));
+            self.base.carry_out(links.join(&one, &other, false)).unwrap();
         }
     }
 

@@ -1,0 +1,56 @@
+//! A mapping with a bug before it: what an earlier one named is taken for named still.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use serde_json::Value;
+use vaiven::{
+    failure::Failure,
+    mapping::{Externals, Fields, Glimpse, Needs, Pulled, Translate},
+    model::Shape,
+};
+
+pub struct Outdated {
+    pub before: Arc<dyn Translate>,
+    pub now: Arc<dyn Translate>,
+}
+
+impl Translate for Outdated {
+    fn version(&self) -> u64 {
+        self.now.version()
+    }
+
+    fn pull(&self, row: &Value) -> Result<Pulled, Failure> {
+        self.now.pull(row)
+    }
+
+    fn glimpse(&self, row: &Value) -> Glimpse {
+        self.now.glimpse(row)
+    }
+
+    fn writes(&self) -> &BTreeSet<String> {
+        self.now.writes()
+    }
+
+    fn reads(&self) -> &BTreeSet<String> {
+        self.before.reads()
+    }
+
+    fn shown(&self) -> &BTreeMap<String, Shape> {
+        self.before.shown()
+    }
+
+    fn told(&self) -> &BTreeMap<String, Shape> {
+        self.now.told()
+    }
+
+    fn needs(&self, wanted: &Fields) -> Needs {
+        self.now.needs(wanted)
+    }
+
+    fn push(&self, wanted: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure> {
+        self.now.push(wanted, only, known)
+    }
+}
