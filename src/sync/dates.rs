@@ -62,10 +62,12 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// `whole`: everything is read, so what is not found again is mended or gone.
+    /// `whole`: everything is read, so what is not found again is mended or gone. What has no id, as a file, is told
+    /// anew by every reading that finds it so.
     pub(super) async fn begin(reading: &Reading<'_>, whole: bool) -> Result<Self> {
         let before = OddDates::of(&reading.parts.store, reading.system.name(), reading.entity).await?;
-        let now = if whole { OddDates::default() } else { before.clone() };
+        let mut now = if whole { OddDates::default() } else { before.clone() };
+        now.rows.retain(|row| row.id.is_some());
         Ok(Self { before, now })
     }
 
@@ -93,11 +95,15 @@ impl Gathered {
             return None;
         }
         let (system, entity) = (reading.system.name(), reading.entity);
-        let known =
-            |row: &OddDate| self.before.rows.iter().any(|before| before.id == row.id && before.reason == row.reason);
+        let same = |one: &OddDate, other: &OddDate| {
+            let named = if one.id.is_some() { one.id == other.id } else { one.position == other.position };
+            named && one.reason == other.reason
+        };
+        let known = |row: &OddDate| self.before.rows.iter().any(|before| same(row, before));
         let news: Vec<&OddDate> = self.now.rows.iter().filter(|row| !known(row)).collect();
         for row in news.iter().take(TOLD) {
-            let (id, key) = (row.id.as_deref().unwrap_or("?"), row.key.as_deref().unwrap_or("?"));
+            let id = row.id.as_deref().unwrap_or(&row.position);
+            let key = row.key.as_deref().unwrap_or(id);
             tracing::warn!(
                 system,
                 entity,

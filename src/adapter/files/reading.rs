@@ -32,6 +32,9 @@ use crate::{
 /// Rejected rows kept for `rejected/`; all of them are counted.
 const REJECTS_TOLD: usize = 10_000;
 
+/// How far the clock that dates files may be ahead of ours: what is dated within it waits for its time and is not told.
+const AHEAD: TimeDelta = TimeDelta::minutes(5);
+
 /// How an entity's files are read.
 #[derive(Clone, Debug)]
 pub struct Listing {
@@ -94,9 +97,14 @@ struct Token {
     row: u64,
     /// Watermark to store when all is read.
     mark: String,
-    /// Names of files that were left out, since they are dated later than now.
-    #[serde(default)]
-    odd: Vec<String>,
+}
+
+/// What a round finds to read.
+struct Chosen {
+    /// Absent when there is nothing new.
+    token: Option<Token>,
+    /// Names of files that were left where they are, since they are dated later than now.
+    future: Vec<String>,
 }
 
 struct Open {
@@ -169,17 +177,27 @@ impl Reader {
         now: DateTime<Utc>,
     ) -> Result<Page, Failure> {
         let mut state = self.state();
-        let mut token = match page {
+        let (token, future) = match page {
             None => {
                 *state = State::default();
-                match self.choose(since, now)? {
-                    Some(token) => token,
-                    None => return Ok(Page::default()),
-                }
+                let chosen = self.choose(since, now)?;
+                (chosen.token, chosen.future)
             }
-            Some(PageToken(token)) => Token::deserialize(token)
-                .map_err(|error| self.failed(Class::Fatal, format!("the page mark is not ours: {error}")))?,
+            Some(PageToken(token)) => {
+                let token = Token::deserialize(token)
+                    .map_err(|error| self.failed(Class::Fatal, format!("the page mark is not ours: {error}")))?;
+                (Some(token), Vec::new())
+            }
         };
+        let dates = future.into_iter().map(|name| RowError {
+            position: name,
+            id: None,
+            reason: "its date lies in the future, so it is not taken for the newest file and waits: mend its date, \
+                     or take it away"
+                .into(),
+        });
+        let dates: Vec<RowError> = dates.collect();
+        let Some(mut token) = token else { return Ok(Page { dates, ..Page::default() }) };
         let mut open = match state.open.take() {
             Some(open) if page.is_some() && token.queue.front() == Some(&open.entry) && open.row == token.row => open,
             _ => match self.open_next(&mut token, now)? {
@@ -187,7 +205,7 @@ impl Reader {
                 None if self.listing.complete && since.is_none() => {
                     return Err(self.failed(Class::Missing, "the file is being read by another process"));
                 }
-                None => return Ok(Page::default()),
+                None => return Ok(Page { dates, ..Page::default() }),
             },
         };
         let result = self.fill(&mut open, limit.max(1));
@@ -196,12 +214,7 @@ impl Reader {
             Err(error) => return Err(self.refuse(open, error, now)),
         };
         page.news = open.entry.room != Room::Done;
-        page.dates.extend(std::mem::take(&mut token.odd).into_iter().map(|name| RowError {
-            position: name,
-            id: None,
-            reason:
-                "its date lies in the future, so it is not taken for the newest file: mend it, or take it away".into(),
-        }));
+        page.dates = dates;
         if ended {
             token.queue.pop_front();
             token.row = 0;
@@ -224,59 +237,58 @@ impl Reader {
         Ok(page)
     }
 
-    /// The files to read; nothing when there is nothing new.
-    fn choose(&self, since: Option<&str>, now: DateTime<Utc>) -> Result<Option<Token>, Failure> {
+    /// The files to read.
+    fn choose(&self, since: Option<&str>, now: DateTime<Utc>) -> Result<Chosen, Failure> {
         let find = |room| {
             let found = self.folder.find(&self.below(room), &self.listing.pattern);
             found.map_err(|error| self.io("looking for files", error))
         };
-        let waiting = |room| -> Result<Vec<Entry>, Failure> {
-            let mut found = find(room)?;
-            // In the future is as unsettled as in the near past, but not for ever.
-            found.retain(|file| (now - file.modified).abs() >= self.listing.settled);
-            Ok(found.into_iter().map(|file| entry(room, file)).collect())
-        };
-        let mut odd = Vec::new();
-        let mut files = if self.listing.take == Take::Keep {
-            let mut files = waiting(Room::Kept)?;
-            // One dated later than now would be the newest for ever.
-            if self.listing.complete && files.iter().any(|file| file.modified <= now) {
-                let (past, future): (Vec<Entry>, Vec<Entry>) = files.into_iter().partition(|file| file.modified <= now);
-                odd = future.into_iter().map(|file| file.name).collect();
-                files = past;
-            }
-            files
-        } else {
-            let mut files: Vec<Entry> = find(Room::Work)?.into_iter().map(|file| entry(Room::Work, file)).collect();
-            files.extend(waiting(Room::Inbox)?);
-            files.sort_by(|one, other| (one.modified, &one.name).cmp(&(other.modified, &other.name)));
-            files
-        };
+        let archives = self.listing.take == Take::Archive;
+        let place = if archives { Room::Inbox } else { Room::Kept };
+        // Before what waits: a file that another process picks up in between must not stand in both.
+        let taken = if archives { find(Room::Work)? } else { Vec::new() };
+        let mut waiting = find(place)?;
+        // In the future is as unsettled as in the near past.
+        waiting.retain(|file| (now - file.modified).abs() >= self.listing.settled);
+        // One dated later than now would be the newest for ever, and what is newer in truth would be archived unread.
+        // One that is kept takes nobody's place while it is the only one.
+        let (past, future): (Vec<Found>, Vec<Found>) = waiting.into_iter().partition(|file| file.modified <= now);
+        let (waiting, future) = if archives || !past.is_empty() { (past, future) } else { (future, Vec::new()) };
+        let future: Vec<String> =
+            future.into_iter().filter(|file| file.modified - now > AHEAD).map(|file| file.name).collect();
+        let mut files: Vec<Entry> = taken.into_iter().map(|file| entry(Room::Work, file)).collect();
+        files.extend(waiting.into_iter().map(|file| entry(place, file)));
+        files.sort_by(|one, other| (one.modified, &one.name).cmp(&(other.modified, &other.name)));
         if self.listing.complete {
             let newest = match files.pop() {
                 Some(newest) => newest,
-                None if since.is_some() => return Ok(None),
+                None if since.is_some() => return Ok(Chosen { token: None, future }),
                 // A full listing without a new file: the last one still holds everything.
-                None => match find(Room::Done)?.pop().filter(|_| self.listing.take == Take::Archive) {
+                None => match find(Room::Done)?.pop().filter(|_| archives) {
                     Some(file) => entry(Room::Done, file),
-                    None => {
-                        let message = format!("no file to read yet in {}", self.folder.shown());
-                        return Err(self.failed(Class::Missing, message));
-                    }
+                    None => return Err(self.none_yet(&future)),
                 },
             };
             let older = files.into_iter().filter(|file| file.room != Room::Kept).map(|file| (file.room, file.name));
             files = vec![Entry { older: older.collect(), ..newest }];
         }
-        let Some(last) = files.last() else { return Ok(None) };
+        let Some(last) = files.last() else { return Ok(Chosen { token: None, future }) };
         let mark = match self.listing.take {
             Take::Archive => format!("{} {}", last.modified.to_rfc3339(), last.name),
             Take::Keep => digest(&files),
         };
-        if self.listing.take == Take::Keep && since == Some(mark.as_str()) {
-            return Ok(None);
+        let known = !archives && since == Some(mark.as_str());
+        let token = (!known).then(|| Token { queue: files.into(), row: 0, mark });
+        Ok(Chosen { token, future })
+    }
+
+    /// That there is no file which holds everything.
+    fn none_yet(&self, future: &[String]) -> Failure {
+        let mut message = format!("no file to read yet in {}", self.folder.shown());
+        if let Some(name) = future.first() {
+            message.push_str(&format!(": the date of {name} lies in the future; mend its date"));
         }
-        Ok(Some(Token { queue: files.into(), row: 0, mark, odd }))
+        self.failed(Class::Missing, message)
     }
 
     /// Opens the first file of the queue that nobody else has taken.

@@ -9,7 +9,7 @@ use std::{
 use serde_json::json;
 use vaiven::{
     failure::Class,
-    port::{Op, Probe, RowBody, System},
+    port::{Op, Page, Probe, RowBody, System},
 };
 
 use super::{NoProgress, ids, open, page, pull, write};
@@ -97,6 +97,11 @@ impl Drop {
 
     fn put(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::write(self.path(name), content).unwrap();
+    }
+
+    fn dated(&self, name: &str, year: u64) {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs((year - 1970) * 31_557_600);
+        fs::OpenOptions::new().write(true).open(self.path(name)).unwrap().set_modified(time).unwrap();
     }
 
     fn system(&self) -> Arc<dyn System> {
@@ -255,31 +260,63 @@ async fn a_file_of_changes_keeps_their_order() {
 async fn a_file_dated_in_the_future_is_not_the_newest_for_ever() {
     let drop = Drop::new();
     let xml = |n: &str| format!("<existencias><articulo ref='A' active='yes'><n>{n}</n></articulo></existencias>");
-    let dated = |name: &str, year: u64| {
-        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs((year - 1970) * 31_557_600);
-        fs::OpenOptions::new().write(true).open(drop.path(name)).unwrap().set_modified(time).unwrap();
-    };
     drop.put("stock-1.xml", xml("1"));
-    dated("stock-1.xml", 2050);
+    drop.dated("stock-1.xml", 2050);
     let system = drop.system();
     let alone = pull(system.as_ref(), "stock", None, 100).await.unwrap();
     assert_eq!(ids(&alone), ["A"], "while it is the only one, it is read");
     drop.put("stock-2.xml", xml("2"));
-    dated("stock-2.xml", 2030);
+    drop.dated("stock-2.xml", 2030);
     let page = pull(system.as_ref(), "stock", alone.cursor.as_deref(), 100).await.unwrap();
     assert_eq!(page.rows[0].body.clone().into_value()["n"], "2");
     assert_eq!((page.dates.len(), page.dates[0].position.as_str()), (1, "stock-1.xml"));
+    let again = pull(system.as_ref(), "stock", page.cursor.as_deref(), 100).await.unwrap();
+    assert_eq!((again.rows.len(), again.dates.len()), (0, 1), "it is told until it is mended");
+}
 
-    drop.put("in/precios_1.csv", windows("tarifa;ref;precio\nA;1;1\n"));
-    dated("in/precios_1.csv", 2050);
-    pull(system.as_ref(), "price", None, 100).await.unwrap();
-    drop.put("in/precios_2.csv", windows("tarifa;ref;precio\nA;1;2\n"));
-    dated("in/precios_2.csv", 2041);
-    pull(system.as_ref(), "price", None, 100).await.unwrap();
-    dated("in/done/precios_2.csv", 2040);
-    let times = ["in/done/precios_1.csv", "in/done/precios_2.csv"]
-        .map(|name| fs::metadata(drop.path(name)).unwrap().modified().unwrap());
-    assert!(times[0] <= times[1], "what was archived is dated no later than when it was");
+#[tokio::test]
+async fn a_file_dated_in_the_future_takes_no_other_files_place() {
+    let drop = Drop::new();
+    let price = |n: &str| format!("tarifa;ref;precio\nA;1;{n}\n");
+    let told = |page: &Page| page.dates.iter().map(|date| date.position.clone()).collect::<Vec<_>>();
+    drop.put("in/precios_1.csv", price("1"));
+    drop.dated("in/precios_1.csv", 2050);
+    let system = drop.system();
+    let failure = pull(system.as_ref(), "price", None, 100).await.unwrap_err();
+    assert!(failure.message.contains("precios_1.csv") && failure.message.contains("future"), "{failure}");
+    drop.put("in/precios_2.csv", price("2"));
+    let newer = pull(system.as_ref(), "price", None, 100).await.unwrap();
+    assert_eq!(newer.rows[0].body.clone().into_value()["precio"], "2");
+    assert_eq!(told(&newer), ["precios_1.csv"]);
+    assert_eq!((drop.names("in"), drop.names("in/done")), (vec!["precios_1.csv".into()], vec!["precios_2.csv".into()]));
+
+    let nothing = pull(system.as_ref(), "price", newer.cursor.as_deref(), 100).await.unwrap();
+    assert_eq!((nothing.rows.len(), told(&nothing)), (0, vec!["precios_1.csv".to_owned()]));
+    let again = pull(system.as_ref(), "price", None, 100).await.unwrap();
+    assert_eq!(again.rows[0].body.clone().into_value()["precio"], "2", "the last one still holds everything");
+    drop.dated("in/precios_1.csv", 2039);
+    let mended = pull(system.as_ref(), "price", newer.cursor.as_deref(), 100).await.unwrap();
+    assert_eq!((mended.rows.len(), told(&mended).len()), (1, 0));
+
+    drop.put("productos_1.csv", "sku,name\nA,old\n");
+    drop.dated("productos_1.csv", 2050);
+    drop.put("productos_2.csv", "sku,name\nA,new\n");
+    let changes = pull(system.as_ref(), "product", None, 100).await.unwrap();
+    let names: Vec<_> = changes.rows.iter().map(|row| row.body.clone().into_value()["name"].clone()).collect();
+    assert_eq!((names, told(&changes)), (vec![json!("new")], vec!["productos_1.csv".to_owned()]));
+    assert_eq!(drop.names(""), ["productos_1.csv"]);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_a_little_ahead_makes_a_file_wait_and_is_not_told() {
+    let drop = Drop::new();
+    drop.put("productos_1.csv", "sku,name\nA,a\n");
+    // The clock stands in 2040.
+    let soon = std::time::UNIX_EPOCH + std::time::Duration::from_secs(2_208_988_800 + 60);
+    fs::File::options().write(true).open(drop.path("productos_1.csv")).unwrap().set_modified(soon).unwrap();
+    let page = pull(drop.system().as_ref(), "product", None, 100).await.unwrap();
+    assert_eq!((page.rows.len(), page.dates.len()), (0, 0));
+    assert_eq!(drop.names(""), ["productos_1.csv"]);
 }
 
 #[tokio::test]

@@ -103,3 +103,54 @@ async fn a_date_from_the_future_hides_no_later_change_and_is_told_until_it_is_me
     let status = shown(&vaiven(folder, &["status"], &[]));
     assert!(status.starts_with("exit 0") && !status.contains("ODD DATES"), "{status}");
 }
+
+#[tokio::test]
+async fn a_file_dated_in_the_future_is_told_until_it_is_mended() {
+    const DROP: &str = r#"
+driver = "files"
+summary = "What an ERP drops"
+[settings]
+folder = { kind = "path" }
+[files]
+folder = "${folder}"
+[entities.product]
+id = "sku"
+[entities.product.list]
+files = "p*.csv"
+format = "csv"
+settled = "0s"
+"#;
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path();
+    for (file, text) in [
+        ("vaiven.toml", CONFIG.replace("file = \"erp.db\"", "folder = \"in\"").as_str()),
+        ("adapters/erp.toml", DROP),
+        ("adapters/copy.toml", COPY),
+        ("mappings/erp/product.toml", MAPPING),
+        ("mappings/copy/product.toml", MAPPING),
+        ("out/.keep", ""),
+        ("in/p1.csv", "sku,name\nA,old\n"),
+        ("in/p2.csv", "sku,name\nA,new\n"),
+    ] {
+        std::fs::create_dir_all(folder.join(file).parent().unwrap()).unwrap();
+        std::fs::write(folder.join(file), text).unwrap();
+    }
+    let dated = |year: u64| {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_hours((year - 1970) * 8766);
+        std::fs::File::options().write(true).open(folder.join("in/p1.csv")).unwrap().set_modified(time).unwrap();
+    };
+    dated(2999);
+    let run = || shown(&vaiven(folder, &["run", "--once"], &[]));
+    let first = run();
+    assert!(first.contains("lies in the future") && first.contains("p1.csv"), "{first}");
+    let delivered = || std::fs::read_to_string(folder.join("out/A.json")).unwrap();
+    assert!(delivered().contains("new"), "{}", delivered());
+    assert!(!run().contains("lies in the future"), "it is told once");
+    let status = shown(&vaiven(folder, &["status"], &[]));
+    assert!(status.starts_with("exit 3") && status.contains("p1.csv"), "{status}");
+
+    dated(2020);
+    run();
+    let status = shown(&vaiven(folder, &["status"], &[]));
+    assert!(status.starts_with("exit 0") && !status.contains("ODD DATES"), "{status}");
+}
