@@ -157,6 +157,15 @@ impl Exchange {
         self.send(&draft, call, verb, scope, None).await
     }
 
+    /// Whether a call can be made at all.
+    ///
+    /// # Errors
+    /// As [`Exchange::call`], before anything is sent.
+    pub fn sendable(&self, call: &Call, verb: Verb, scope: &Scope<'_>) -> Result<(), Failure> {
+        let draft = call.draft(scope, &self.confide(scope.child()), 0);
+        draft.map(drop).map_err(|error| self.unsendable(&error, verb))
+    }
+
     async fn send(
         &self,
         draft: &Draft,

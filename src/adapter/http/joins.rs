@@ -1,6 +1,6 @@
 //! Children read in bulk for the rows of a page, and put on them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use futures::{StreamExt, TryStreamExt, future::BoxFuture, stream};
 use serde_json::Value;
@@ -35,6 +35,16 @@ impl Listing {
     #[must_use]
     pub fn lenient(&self) -> bool {
         self.call.receive == Receive::Xml
+    }
+
+    /// Whether the first request can be made.
+    ///
+    /// # Errors
+    /// What it lacks, or what of it cannot be sent.
+    fn sendable(&self, exchange: &Exchange, verb: Verb, scope: &Scope<'_>) -> Result<(), Failure> {
+        let page = self.pages.as_ref().map(|pager| pager.start(WHOLE).variable());
+        let scope = page.as_ref().map_or_else(|| scope.child(), |page| scope.child().with("page", page));
+        exchange.sendable(&self.call, verb, &scope)
     }
 
     /// All rows of all pages.
@@ -161,7 +171,8 @@ fn rows_in(formula: Option<&crate::adapter::Formula>, compiler: &Compiler, known
     }
 }
 
-/// Reads the children of `page` and puts them on its rows.
+/// Reads the children of `page` and puts them on its rows. A row for which nothing can be asked is left as it is; the
+/// result says why, by the row's place in `page`.
 ///
 /// # Errors
 /// Those of the requests; children whose row cannot be told.
@@ -172,13 +183,115 @@ pub async fn join(
     exchange: &Exchange,
     verb: Verb,
     scope: &Scope<'_>,
-) -> Result<(), Failure> {
+) -> Result<Refused, Failure> {
+    let mut refused = Refused::new();
     for join in joins {
+        let asked = askable(join, page, &mut refused, id, exchange, verb, scope)?;
         let children =
-            if page.is_empty() { HashMap::new() } else { children(join, page, id, exchange, verb, scope).await? };
-        place(join, page, &children, scope)?;
+            if asked.is_empty() { HashMap::new() } else { children(join, &asked, id, exchange, verb, scope).await? };
+        let rows = page.iter_mut().enumerate().filter(|(index, _)| !refused.contains_key(index));
+        place(join, rows.map(|(_, row)| row), &children, scope)?;
     }
-    Ok(())
+    Ok(refused)
+}
+
+/// Why nothing can be asked for a row, by its place in the page.
+pub type Refused = BTreeMap<usize, String>;
+
+/// The rows that a join can ask for. One that would be in the way of all is found by asking for it alone.
+fn askable(
+    join: &Join,
+    page: &[Value],
+    refused: &mut Refused,
+    id: &Expr,
+    exchange: &Exchange,
+    verb: Verb,
+    scope: &Scope<'_>,
+) -> Result<Vec<Value>, Failure> {
+    let check = |rows: &[Value]| sendable(join, rows, id, exchange, verb, scope);
+    let left = |refused: &Refused| -> Vec<Value> {
+        let rows = page.iter().enumerate().filter(|(index, _)| !refused.contains_key(index));
+        rows.map(|(_, row)| row.clone()).collect()
+    };
+    let rows = left(refused);
+    let Err(failure) = check(&rows) else { return Ok(rows) };
+    let known = refused.len();
+    for (index, row) in page.iter().enumerate() {
+        if !refused.contains_key(&index)
+            && let Err(failure) = check(std::slice::from_ref(row))
+        {
+            refused.insert(index, failure.message);
+        }
+    }
+    if refused.len() == known {
+        return Err(failure);
+    }
+    let rows = left(refused);
+    check(&rows).map(|()| rows)
+}
+
+/// Whether all requests of a join can be made.
+fn sendable(
+    join: &Join,
+    rows: &[Value],
+    id: &Expr,
+    exchange: &Exchange,
+    verb: Verb,
+    scope: &Scope<'_>,
+) -> Result<(), Failure> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let (rows, ids) = (Value::from(rows.to_vec()), ids(rows, id, scope));
+    let scope = scope.child().with("rows", &rows).with("ids", &ids);
+    match join.asks(&scope)? {
+        Asks::Nothing => Ok(()),
+        Asks::Once => join.listing.sendable(exchange, verb, &scope),
+        Asks::Each(items) => items.iter().try_for_each(|item| {
+            let scope = scope.child().with("item", item);
+            join.key(item, &scope)?;
+            join.listing.sendable(exchange, verb, &scope)
+        }),
+    }
+}
+
+/// Rows without an id are told apart later; here they have no children.
+fn ids(page: &[Value], id: &Expr, scope: &Scope<'_>) -> Value {
+    page.iter().filter_map(|row| id.eval(&scope.on_row(row)).ok()).filter(|id| !id.is_null()).collect()
+}
+
+/// How often a join asks.
+enum Asks {
+    Nothing,
+    Once,
+    Each(Vec<Value>),
+}
+
+impl Join {
+    fn wrong(&self, problem: &dyn std::fmt::Display) -> Failure {
+        Failure::new(Class::Fatal, format!("join into `{}`: {problem}", self.into))
+    }
+
+    fn asks(&self, scope: &Scope<'_>) -> Result<Asks, Failure> {
+        if let Some(when) = &self.when
+            && !when.eval_bool(scope).map_err(|error| self.wrong(&error))?
+        {
+            return Ok(Asks::Nothing);
+        }
+        let Some(for_each) = &self.for_each else { return Ok(Asks::Once) };
+        match for_each.eval(scope).map_err(|error| self.wrong(&error))? {
+            Value::Array(items) => Ok(Asks::Each(items)),
+            _ => Err(self.wrong(&"`for_each` gives no list")),
+        }
+    }
+
+    /// The text that names the row of an item, where the children do not name it themselves.
+    fn key(&self, item: &Value, scope: &Scope<'_>) -> Result<Option<String>, Failure> {
+        match &self.on {
+            Some(_) => Ok(None),
+            None => self.to.eval_text(&scope.on_row(item)).map(Some).map_err(|error| self.wrong(&error)),
+        }
+    }
 }
 
 /// By the text that names their row.
@@ -195,33 +308,18 @@ async fn children(
     verb: Verb,
     scope: &Scope<'_>,
 ) -> Result<Children, Failure> {
-    let rows = Value::Array(page.to_vec());
-    // Rows without an id are told apart later; here they have no children.
-    let ids: Value =
-        page.iter().filter_map(|row| id.eval(&scope.on_row(row)).ok()).filter(|id| !id.is_null()).collect();
+    let (rows, ids) = (Value::from(page.to_vec()), ids(page, id, scope));
     let scope = scope.child().with("rows", &rows).with("ids", &ids);
-    let wrong =
-        |error: crate::expr::ExprError| Failure::new(Class::Fatal, format!("join into `{}`: {error}", join.into));
-    if let Some(when) = &join.when
-        && !when.eval_bool(&scope).map_err(wrong)?
-    {
-        return Ok(HashMap::new());
-    }
     let mut children: Children = HashMap::new();
-    match &join.for_each {
-        Some(for_each) => {
-            let Value::Array(items) = for_each.eval(&scope).map_err(wrong)? else {
-                return Err(Failure::new(Class::Fatal, format!("join into `{}`: `for_each` gives no list", join.into)));
-            };
+    match join.asks(&scope)? {
+        Asks::Nothing => {}
+        Asks::Once => by_row(join, join.listing.all(exchange, verb, &scope).await?, &mut children, &scope)?,
+        Asks::Each(items) => {
             let mut asked: Vec<Asked<'_>> = Vec::new();
             for item in &items {
                 let scope = scope.child().with("item", item);
                 asked.push(Box::pin(async move {
-                    let key = match &join.on {
-                        Some(_) => None,
-                        None => Some(join.to.eval_text(&scope.on_row(item)).map_err(wrong)?),
-                    };
-                    Ok((key, join.listing.all(exchange, verb, &scope).await?))
+                    Ok((join.key(item, &scope)?, join.listing.all(exchange, verb, &scope).await?))
                 }));
             }
             let mut answers = stream::iter(asked).buffered(exchange.concurrency);
@@ -234,7 +332,6 @@ async fn children(
                 }
             }
         }
-        None => by_row(join, join.listing.all(exchange, verb, &scope).await?, &mut children, &scope)?,
     }
     Ok(children)
 }
@@ -251,8 +348,13 @@ fn by_row(join: &Join, rows: Vec<Value>, children: &mut Children, scope: &Scope<
     Ok(())
 }
 
-fn place(join: &Join, page: &mut [Value], children: &Children, scope: &Scope<'_>) -> Result<(), Failure> {
-    for row in page {
+fn place<'a>(
+    join: &Join,
+    rows: impl Iterator<Item = &'a mut Value>,
+    children: &Children,
+    scope: &Scope<'_>,
+) -> Result<(), Failure> {
+    for row in rows {
         let key = join.to.eval(&scope.on_row(row)).ok().as_ref().and_then(text_of);
         // Two rows may name the same children: moves of one article.
         let mut found = key.and_then(|key| children.get(&key).cloned()).unwrap_or_default();
@@ -260,10 +362,7 @@ fn place(join: &Join, page: &mut [Value], children: &Children, scope: &Scope<'_>
             (false, _) => Value::Array(found),
             (true, 0 | 1) => found.pop().unwrap_or_default(),
             (true, several) => {
-                return Err(Failure::new(
-                    Class::Fatal,
-                    format!("join into `{}`: {several} children where `one` was said", join.into),
-                ));
+                return Err(join.wrong(&format!("{several} children where `one` was said")));
             }
         };
         if let Value::Object(members) = row {

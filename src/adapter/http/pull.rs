@@ -78,14 +78,15 @@ pub async fn pull(
         let at = Listed { entity, cursor, page: number, now: answered };
         stand.mark = at.mark(&listed, stand.mark.take(), &mut result.dates, &scope);
     }
-    join(&list.joins, &mut listed, &entity.id, exchange, Verb::List, &scope).await?;
+    let refused = join(&list.joins, &mut listed, &entity.id, exchange, Verb::List, &scope).await?;
 
     let mut taken = Rows::new(entity, exchange.scope(), result.errors);
     for (index, row) in listed.into_iter().enumerate() {
         let position = format!("page {number} row {}", index + 1);
-        match &list.split {
-            None => taken.take(row, position),
-            Some(split) => taken.split(&row, split, &position),
+        match (refused.get(&index), &list.split) {
+            (Some(reason), _) => taken.reject(&row, &position, reason),
+            (None, None) => taken.take(row, position),
+            (None, Some(split)) => taken.split(&row, split, &position),
         }
     }
     (result.rows, result.errors) = taken.done();
@@ -173,6 +174,14 @@ impl<'a> Rows<'a> {
             Ok(None) => {}
             Ok(Some((id, version))) => self.put(SourceRow { id, position, version, body: RowBody::Json(row) }),
             Err(reason) => self.refuse(&position, None, &reason),
+        }
+    }
+
+    /// Tells of a listed row that nothing can be asked for, unless `keep` leaves it out as it is.
+    pub fn reject(&mut self, row: &Value, position: &str, reason: &str) {
+        let left_out = |keep: &Expr| keep.eval_bool(&self.base.on_row(row)).is_ok_and(|kept| !kept);
+        if !self.entity.keep.as_ref().is_some_and(left_out) {
+            self.refuse(position, None, reason);
         }
     }
 

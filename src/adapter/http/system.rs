@@ -133,8 +133,7 @@ impl HttpSystem {
         ids: &[String],
         scope: &Scope<'_>,
     ) -> Result<Vec<SourceRow>, Failure> {
-        let many = Value::from(ids.to_vec());
-        let one = ids.first().map_or(Value::Null, |id| Value::from(id.as_str()));
+        let (many, one) = named(&self.askable(read, ids, scope));
         let scope = scope.child().with("ids", &many).with("id", &one);
         let mut rows = match read_rows(read, &self.exchange, &scope).await {
             Err(failure) if failure.class == Class::Missing => {
@@ -146,13 +145,14 @@ impl HttpSystem {
             }
             rows => rows?,
         };
-        join(&read.joins, &mut rows, &entity.id, &self.exchange, Verb::Read, &scope).await?;
+        let refused = join(&read.joins, &mut rows, &entity.id, &self.exchange, Verb::Read, &scope).await?;
         let mut taken = Rows::new(entity, self.exchange.scope(), Vec::new());
         for (index, row) in rows.into_iter().enumerate() {
             let position = format!("read row {}", index + 1);
-            match &read.split {
-                Some(split) => taken.split(&row, split, &position),
-                None => taken.take(row, position),
+            match (refused.get(&index), &read.split) {
+                (Some(reason), _) => taken.reject(&row, &position, reason),
+                (None, Some(split)) => taken.split(&row, split, &position),
+                (None, None) => taken.take(row, position),
             }
         }
         let (rows, errors) = taken.done();
@@ -160,6 +160,21 @@ impl HttpSystem {
             Some(error) => Err(Failure::new(Class::Transient, format!("{}: {}", error.position, error.reason))),
             None => Ok(rows),
         }
+    }
+
+    /// The ids that can be asked for together: one that cannot be sent is in nobody else's way.
+    fn askable(&self, read: &plan::Read, ids: &[String], scope: &Scope<'_>) -> Vec<String> {
+        let can_send = |ids: &[String]| {
+            let (many, one) = named(ids);
+            let scope = scope.child().with("ids", &many).with("id", &one);
+            self.exchange.sendable(&read.listing.call, Verb::Read, &scope).is_ok()
+        };
+        if ids.len() < 2 || can_send(ids) {
+            return ids.to_vec();
+        }
+        let sendable: Vec<String> = ids.iter().filter(|id| can_send(std::slice::from_ref(*id))).cloned().collect();
+        // None of them: it is the request that is wrong, and it says so.
+        if sendable.is_empty() { ids.to_vec() } else { sendable }
     }
 
     async fn look_up(&self, name: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
@@ -190,7 +205,11 @@ impl HttpSystem {
         if find.joins.is_empty() {
             ours(find, &mut rows, &scope)?;
         }
-        join(&find.joins, &mut rows, &entity.id, &self.exchange, Verb::Find, &scope).await?;
+        let refused = join(&find.joins, &mut rows, &entity.id, &self.exchange, Verb::Find, &scope).await?;
+        // It may be the one that is looked for.
+        if let Some(reason) = refused.into_values().next() {
+            return Err(Failure::new(Class::Rejected, reason));
+        }
         let mut taken = Rows::new(entity, self.exchange.scope(), Vec::new());
         if find.split.is_none() {
             ours(find, &mut rows, &scope)?;
@@ -279,6 +298,11 @@ fn absent<T>(mut failure: Failure, of_object: bool) -> Result<Vec<T>, Failure> {
     }
     failure.class = Class::Fatal;
     Err(failure)
+}
+
+/// Variables `ids` and `id` of a read.
+fn named(ids: &[String]) -> (Value, Value) {
+    (Value::from(ids.to_vec()), ids.first().map_or(Value::Null, |id| Value::from(id.as_str())))
 }
 
 /// Rows of a read; a single object counts as one row.

@@ -303,6 +303,39 @@ into = "credits"
 }
 
 #[tokio::test]
+async fn a_row_whose_children_cannot_be_asked_for_is_rejected_and_no_other() {
+    let toml = |join: &str| {
+        format!(
+            "[http]\nbase = \"${{url}}\"\n[entities.product]\nid = \"sku\"\nkeep = 'sku != \"draft\"'\n\
+             [entities.product.list]\nget = \"/products\"\n[[entities.product.list.join]]\ninto = \"variants\"\n{join}"
+        )
+    };
+    let each = toml("for_each = \"rows\"\nget = \"/products/${item.id}/variants\"\n");
+    let at_once =
+        toml("on = \"p\"\nto = \"id\"\nget = \"/v\"\nquery = { ids = \"${join(rows.map(|r| r.id), ',')}\" }\n");
+    for (toml, places) in [(each, vec![2, 3, 4, 6, 7]), (at_once, vec![6, 7])] {
+        let (shop, fake) = system(&toml, |request| match request.path() {
+            "/products" => reply(
+                200,
+                &json!([
+                    { "sku": "a", "id": "1" }, { "sku": "b", "id": ".." }, { "sku": "c", "id": "a/b" },
+                    { "sku": "d", "id": "" }, { "sku": "draft", "id": "x\ny" }, { "sku": "f", "id": "x\ny" },
+                    { "sku": "g" }, { "sku": "h", "id": "6" },
+                ]),
+            ),
+            _ => reply(200, &json!([{ "p": "1", "n": 1 }])),
+        });
+        let page = pull(&*shop, "product", None, None).await.unwrap();
+        let rejected: Vec<&str> = page.errors.iter().map(|error| error.position.as_str()).collect();
+        assert_eq!(rejected, places.iter().map(|row| format!("page 1 row {row}")).collect::<Vec<_>>());
+        assert!(page.errors[0].reason.contains("the request cannot be made"), "{:?}", page.errors);
+        assert_eq!(page.rows.len(), 7 - places.len());
+        assert_eq!(page.rows[0].body.clone().into_value()["variants"], json!([{ "p": "1", "n": 1 }]));
+        assert!(!fake.paths().iter().any(|path| path.contains("..")));
+    }
+}
+
+#[tokio::test]
 async fn xml_lists_of_one_and_none_are_lists() {
     let toml = r#"
 [http]
@@ -360,6 +393,19 @@ get = "/orders/${id}"
     assert_eq!(fake.count("/products"), 2);
     let rows = shop.read("order", &asked).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["1"]);
+}
+
+#[tokio::test]
+async fn an_id_that_cannot_be_sent_keeps_no_other_from_being_read() {
+    let toml = "[http]\nbase = \"${url}\"\n[entities.product]\nid = \"id\"\n[entities.product.read]\nmax = 10\n\
+                get = \"/products\"\nquery = { ids = \"${join(ids, ',')}\" }\n";
+    let (shop, fake) = system(toml, |request| {
+        let asked = query(request, "ids").unwrap();
+        reply(200, &asked.split(',').map(|id| json!({ "id": id })).collect())
+    });
+    let rows = shop.read("product", &["1".into(), "x\ny".into(), "2".into()]).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["1", "2"]);
+    assert_eq!(fake.count("/products"), 1);
 }
 
 #[tokio::test]
