@@ -313,6 +313,8 @@ impl Exchange {
             Err(_) if link.starts_with("//") => {
                 base.join(link).map_err(|_| "the link to the next page is no address")?
             }
+            // A whole path already: behind `base`, the path of `base` would stand twice.
+            Err(_) if is_below(link, base.path()) => return Ok(format!("{}{link}", origin(&self.base))),
             Err(_) => return Ok(link.to_owned()),
         };
         if url.origin() != base.origin() || !url.username().is_empty() || url.password().is_some() {
@@ -360,6 +362,13 @@ impl Exchange {
         }
         failure
     }
+}
+
+/// Whether an address without a host begins with the segments of a path, which are some.
+fn is_below(link: &str, path: &str) -> bool {
+    let path = path.trim_end_matches('/');
+    let rest = link.strip_prefix(path).filter(|_| !path.is_empty());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']))
 }
 
 fn origin(url: &str) -> &str {

@@ -230,3 +230,22 @@ async fn links_are_followed_on_the_configured_server_only() {
         assert_eq!(urls.len(), 1, "{bad}");
     }
 }
+
+#[tokio::test]
+async fn a_link_that_is_a_whole_path_is_taken_from_the_server_and_one_that_is_not_from_base() {
+    for (next, asked) in [
+        ("/api/p?page=2", "/api/p?page=2"),
+        ("/api?page=2", "/api?page=2"),
+        ("/api/", "/api/"),
+        ("/apis/p?page=2", "/api/apis/p?page=2"),
+        ("/p?page=2", "/api/p?page=2"),
+        ("api/p?page=2", "/api/api/p?page=2"),
+    ] {
+        let (shop, fake) = system(LINKED, move |request| {
+            let first = request.url.ends_with("/api/p");
+            reply(200, &json!({ "rows": [{ "id": if first { 1 } else { 2 } }], "next": first.then_some(next) }))
+        });
+        pull_all(&*shop, "product", None).await.unwrap();
+        assert_eq!(fake.seen.lock().unwrap()[1].url, format!("https://shop.example{asked}"), "{next}");
+    }
+}
