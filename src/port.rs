@@ -74,6 +74,22 @@ pub struct RowError {
 #[serde(transparent)]
 pub struct PageToken(pub Value);
 
+/// A listing whose ids are all values that a system allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValueList {
+    pub entity: String,
+    pub of: ValuesOf,
+}
+
+/// What has to be among the values that a system allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValuesOf {
+    /// What this lookup writes.
+    Lookup(String),
+    /// What a setting of the system says.
+    Setting { name: String, said: Vec<String> },
+}
+
 /// What to read.
 #[derive(Clone, Debug)]
 pub struct PullRequest<'a> {
@@ -291,8 +307,8 @@ pub trait System: Send + Sync {
         None
     }
 
-    /// Entities whose ids are the values that the system allows in place of a lookup's: (lookup, entity).
-    fn value_lists(&self) -> Vec<(String, String)> {
+    /// Entities whose ids are values that the system allows.
+    fn value_lists(&self) -> Vec<ValueList> {
         Vec::new()
     }
 

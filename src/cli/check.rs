@@ -72,7 +72,7 @@ pub async fn check(offline: bool, global: &Global, env: &Env, output: Output) ->
             Ok(told) => unknown.extend(told),
             Err(failure) => lines.push(Line {
                 subject: system.name().to_owned(),
-                what: "values that lookups write".to_owned(),
+                what: "values that lookups write and settings say".to_owned(),
                 problem: Some(failure.to_string()),
             }),
         }

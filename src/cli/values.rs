@@ -1,43 +1,75 @@
-//! Values that lookups write, against those that a system allows.
+//! Values that lookups write and settings say, against those that a system allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     config::Plan,
     failure::Failure,
-    port::{PullRequest, System},
+    port::{PullRequest, System, ValuesOf},
 };
 
-/// What a system would not take, or take for something else: one sentence for each lookup and entity that is written there.
+/// What a system would not take, or take for something else: one sentence for each lookup and entity that is written
+/// there, and for each setting.
 ///
 /// # Errors
 /// When the list of what is allowed cannot be read.
 pub async fn unknown(plan: &Plan, system: &dyn System) -> Result<Vec<String>, Failure> {
     let mut told = Vec::new();
-    for (lookup, list) in system.value_lists() {
-        let mut allowed: Option<BTreeSet<String>> = None;
-        for ((_, entity), mapping) in plan.mappings.iter().filter(|((name, _), _)| name == system.name()) {
-            let is_told = plan.routes.flows().iter().any(|flow| {
-                flow.to.iter().any(|to| to == system.name()) && flow.entities.iter().any(|carried| carried == entity)
-            });
-            let Some(written) = mapping.written_values().remove(&lookup).filter(|_| is_told) else { continue };
-            if allowed.is_none() {
-                allowed = Some(values(system, &list).await?);
-            }
-            let missing = missing(&written, allowed.as_ref());
-            if !missing.is_empty() {
-                told.push(format!(
-                    "{} has no {list} {}, which lookup {lookup} writes for {entity}; add it there, or name another under \
-                     [systems.{}.lookups.{lookup}]",
-                    system.name(),
-                    missing.join(", "),
-                    system.name()
-                ));
+    for list in system.value_lists() {
+        match &list.of {
+            ValuesOf::Lookup(lookup) => told.extend(of_lookup(plan, system, &list.entity, lookup).await?),
+            ValuesOf::Setting { said, .. } if said.is_empty() => {}
+            ValuesOf::Setting { name, said } => {
+                let allowed = values(system, &list.entity).await?;
+                told.extend(of_setting(system.name(), &list.entity, name, said, &allowed));
             }
         }
     }
     Ok(told)
 }
+
+async fn of_lookup(plan: &Plan, system: &dyn System, list: &str, lookup: &str) -> Result<Vec<String>, Failure> {
+    let mut told = Vec::new();
+    let mut allowed: Option<BTreeSet<String>> = None;
+    for ((_, entity), mapping) in plan.mappings.iter().filter(|((name, _), _)| name == system.name()) {
+        let is_told = plan.routes.flows().iter().any(|flow| {
+            flow.to.iter().any(|to| to == system.name()) && flow.entities.iter().any(|carried| carried == entity)
+        });
+        let Some(written) = mapping.written_values().remove(lookup).filter(|_| is_told) else { continue };
+        if allowed.is_none() {
+            allowed = Some(values(system, list).await?);
+        }
+        let missing = missing(&written, allowed.as_ref());
+        if !missing.is_empty() {
+            told.push(format!(
+                "{} has no {list} {}, which lookup {lookup} writes for {entity}; add it there, or name another under \
+                 [systems.{}.lookups.{lookup}]",
+                system.name(),
+                missing.join(", "),
+                system.name()
+            ));
+        }
+    }
+    Ok(told)
+}
+
+fn of_setting(system: &str, list: &str, setting: &str, said: &[String], allowed: &BTreeSet<String>) -> Option<String> {
+    let missing: Vec<String> =
+        said.iter().filter(|value| !allowed.contains(*value)).map(|value| format!("`{value}`")).collect();
+    let shown: Vec<&str> = allowed.iter().take(SHOWN).map(String::as_str).collect();
+    let more = if allowed.len() > SHOWN { ", ..." } else { "" };
+    let there = if shown.is_empty() { "none".to_owned() } else { shown.join(", ") + more };
+    (!missing.is_empty()).then(|| {
+        format!(
+            "{system} has no {list} {}, which setting {setting} says; it has {there}: add it there, or name another \
+             under [systems.{system}]",
+            missing.join(", ")
+        )
+    })
+}
+
+/// Most allowed values that are named.
+const SHOWN: usize = 10;
 
 fn missing(written: &BTreeMap<String, String>, allowed: Option<&BTreeSet<String>>) -> Vec<String> {
     let is_missing = |value: &String| allowed.is_some_and(|allowed| !allowed.contains(value));
@@ -72,5 +104,19 @@ mod tests {
         ]);
         let allowed = BTreeSet::from(["standard".to_owned(), "zero-rate".to_owned()]);
         assert_eq!(missing(&written, Some(&allowed)), ["`super-reduced-rate` (for super-reduced)"]);
+    }
+
+    #[test]
+    fn a_setting_that_the_system_does_not_allow_is_named_with_what_it_allows() {
+        let allowed = BTreeSet::from(["EUR".to_owned(), "GBP".to_owned()]);
+        let said = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
+        assert_eq!(of_setting("shop", "currency", "currency", &said(&["EUR"]), &allowed), None);
+        assert_eq!(
+            of_setting("shop", "currency", "currency", &said(&["EUR", "USD"]), &allowed).as_deref(),
+            Some(
+                "shop has no currency `USD`, which setting currency says; it has EUR, GBP: add it there, or name \
+                 another under [systems.shop]"
+            )
+        );
     }
 }

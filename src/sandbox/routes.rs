@@ -74,6 +74,7 @@ const BATCH: &str = "POST, PUT, PATCH";
 pub fn allowed(path: &str) -> Option<&'static str> {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match segments.as_slice() {
+        ["data", "currencies", "current"] => Some("GET"),
         ["taxes", "classes"] => Some(COLLECTION),
         ["taxes", "classes", _] => Some("GET, DELETE"),
         ["orders", id, "notes" | "refunds"] if is_id(id) => Some(COLLECTION),
@@ -121,11 +122,28 @@ fn no_route<T>() -> Result<T> {
     refuse(404, "rest_no_route", "No route was found matching the URL and request method.")
 }
 
+/// What the shop's prices are in.
+fn currency(tx: &Tx<'_>) -> Value {
+    let (site, all) = (tx.site, format!("{}/wp-json/wc/v3/data/currencies", tx.base));
+    let (name, symbol) = match site.currency.as_str() {
+        "EUR" => ("Euro", "&euro;"),
+        "GBP" => ("Pound sterling", "&pound;"),
+        "USD" => ("United States (US) dollar", "&#36;"),
+        other => (other, other),
+    };
+    let own = format!("{all}/{}", site.currency);
+    let links = json!({ "self": [{ "href": own }], "collection": [{ "href": all }] });
+    json!({ "code": site.currency, "name": name, "symbol": symbol, "_links": links })
+}
+
 /// Does what a request asks.
 pub async fn dispatch(tx: &mut Tx<'_>, call: Call) -> Result<Reply> {
     let path = call.path.trim_matches('/').to_owned();
     let segments: Vec<&str> = path.split('/').collect();
     let force = call.params.get("force").is_some_and(|force| force == true || force == "true" || force == "1");
+    if segments == ["data", "currencies", "current"] {
+        return if call.method == Method::GET { Ok(Reply::ok(currency(tx))) } else { no_route() };
+    }
     if let ["taxes", "classes", slug @ ..] = segments.as_slice() {
         return match (slug, call.method.clone()) {
             ([], Method::GET) => Ok(Reply::ok(tax_classes::list(tx).await?)),

@@ -15,7 +15,7 @@ use vaiven::{
     env::Env,
     failure::{Class, Failure},
     load::{Place, SourceFile},
-    port::{Captures, Op, Outcome, Probe, Progress, PullRequest, SourceRow, System, Write},
+    port::{Captures, Op, Outcome, Probe, Progress, PullRequest, SourceRow, System, ValueList, ValuesOf, Write},
     sandbox::{Checkout, Fault, FaultKind},
 };
 
@@ -63,12 +63,22 @@ async fn connected() -> (Running, Arc<dyn System>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tax_classes_that_there_are_can_be_compared_with_a_lookup() {
     let (shop, system) = connected().await;
-    assert_eq!(system.value_lists(), [("tax".to_owned(), "tax_class".to_owned())]);
+    let list = |of: ValuesOf, entity: &str| ValueList { entity: entity.to_owned(), of };
+    let currency = ValuesOf::Setting { name: "currency".to_owned(), said: vec!["EUR".to_owned()] };
+    let lists = [list(ValuesOf::Lookup("tax".to_owned()), "tax_class"), list(currency, "currency")];
+    assert_eq!(system.value_lists(), lists);
     let classes: Vec<String> = all(system.as_ref(), "tax_class").await.into_iter().map(|row| row.id).collect();
     assert_eq!(classes, ["standard", "reduced-rate", "zero-rate"], "of a fresh shop");
     let unknown = json!({ "name": "Bread", "sku": "B", "tax_class": "super-reduced-rate" });
     let made = shop.done("POST", "/products", unknown).await;
     assert_eq!(made["tax_class"], "", "stored as the standard one, in silence");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_currency_of_the_shop_can_be_compared_with_the_setting() {
+    let (_shop, system) = connected().await;
+    let current: Vec<String> = all(system.as_ref(), "currency").await.into_iter().map(|row| row.id).collect();
+    assert_eq!(current, ["EUR"]);
 }
 
 fn write(job: i64, op: Op, key: &str, id: Option<&str>, body: Value) -> Write {

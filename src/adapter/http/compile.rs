@@ -51,6 +51,12 @@ impl Compiler {
         }
     }
 
+    /// Whether there is such a setting that any expression may name.
+    #[must_use]
+    pub fn has_setting(&self, name: &str) -> bool {
+        self.public.iter().any(|known| known == name)
+    }
+
     /// Settings, `entity`, and these.
     #[must_use]
     pub fn known(&self, names: &[&'static str]) -> Known {

@@ -260,7 +260,8 @@ pub struct EntitySpec {
     pub facet_of: Option<String>,
     /// Condition on a row (its members, or the whole as `row`): others do not count.
     pub keep: Option<Formula>,
-    /// The ids are the values that the system allows in place of those of this lookup: `vaiven check` compares both.
+    /// The ids are all values that the system allows: for those of this lookup (`tax`), or for those of a setting
+    /// (`settings.currency`; of a list or a map each one). `vaiven check` compares both.
     pub values_of: Option<String>,
     pub list: Option<ListSpec>,
     pub read: Option<ReadSpec>,

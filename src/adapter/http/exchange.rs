@@ -103,6 +103,12 @@ impl Exchange {
         Ok(exchange)
     }
 
+    /// A setting that is no secret.
+    #[must_use]
+    pub fn setting(&self, name: &str) -> Option<&Value> {
+        self.public.get(name)
+    }
+
     /// The settings as variables.
     #[must_use]
     pub fn scope(&self) -> Scope<'_> {

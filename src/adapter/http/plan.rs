@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     adapter::{Manifest, cursor::Cursor},
-    expr::{Expr, Known},
+    expr::{Expr, Known, SETTINGS},
     load::{LoadError, Place},
     port::{Facts, Find, Op},
 };
@@ -27,13 +27,20 @@ pub struct Entity {
     pub id: Expr,
     pub version: Option<Expr>,
     pub keep: Option<Expr>,
-    /// Lookup whose values the ids are.
-    pub values_of: Option<String>,
+    /// Whose values the ids are.
+    pub values_of: Option<Named>,
     pub list: Option<List>,
     pub read: Option<Read>,
     pub find: Option<Lookup>,
     pub operations: BTreeMap<&'static str, Operation>,
     pub batch: Option<Batch>,
+}
+
+/// A lookup or a setting.
+#[derive(Clone, Debug)]
+pub enum Named {
+    Lookup(String),
+    Setting(String),
 }
 
 #[derive(Debug)]
@@ -104,6 +111,7 @@ fn entity(spec: &EntitySpec, compiler: &Compiler) -> Result<Entity, LoadError> {
     if spec.values_of.is_some() && list.is_none() {
         return Err(LoadError::new(&at, "an entity with `values_of` needs `list`, which gives the values"));
     }
+    let values_of = spec.values_of.as_ref().map(|named| values_of(named, compiler, &at)).transpose()?;
     let facts = Facts {
         list: list.is_some(),
         incremental: list.as_ref().is_some_and(|list| list.cursor.is_some()),
@@ -127,7 +135,7 @@ fn entity(spec: &EntitySpec, compiler: &Compiler) -> Result<Entity, LoadError> {
         facts,
         version: compiler.on_row(spec.version.as_ref())?,
         keep: compiler.on_row(spec.keep.as_ref())?,
-        values_of: spec.values_of.clone(),
+        values_of,
         id,
         list,
         read,
@@ -135,6 +143,16 @@ fn entity(spec: &EntitySpec, compiler: &Compiler) -> Result<Entity, LoadError> {
         operations,
         batch,
     })
+}
+
+fn values_of(named: &str, compiler: &Compiler, at: &Place) -> Result<Named, LoadError> {
+    let Some(setting) = named.strip_prefix(SETTINGS).and_then(|rest| rest.strip_prefix('.')) else {
+        return Ok(Named::Lookup(named.to_owned()));
+    };
+    if compiler.has_setting(setting) {
+        return Ok(Named::Setting(setting.to_owned()));
+    }
+    Err(LoadError::new(at, format!("`values_of` names the setting `{setting}`, which is none or a secret")))
 }
 
 fn compile_list(spec: &ListSpec, compiler: &Compiler, id: &Expr, at: &Place) -> Result<List, LoadError> {

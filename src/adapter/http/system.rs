@@ -14,15 +14,18 @@ use super::{
     joins::join,
     judge::Verb,
     operation::Operation,
-    plan::{self, Entity, word},
+    plan::{self, Entity, Named, word},
     pull::{self, Rows},
 };
 use crate::{
     adapter::{Manifest, Settings, World},
-    expr::Scope,
+    expr::{Scope, text_of},
     failure::{Class, Failure},
     load::{self, LoadError},
-    port::{Checked, Facts, Op, Outcome, Pace, Page, Probe, Progress, PullRequest, SourceRow, System, Write},
+    port::{
+        Checked, Facts, Op, Outcome, Pace, Page, Probe, Progress, PullRequest, SourceRow, System, ValueList, ValuesOf,
+        Write,
+    },
 };
 
 /// A system that is reached over HTTP.
@@ -286,6 +289,15 @@ impl HttpSystem {
     }
 }
 
+/// The values that a setting says, each as text.
+fn said(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(values) => values.iter().filter_map(text_of).collect(),
+        Value::Object(members) => members.values().filter_map(text_of).collect(),
+        one => text_of(one).into_iter().collect(),
+    }
+}
+
 fn refused(write: &Write, failure: Failure) -> Outcome {
     Outcome { job: write.job, result: Err(failure), requests: 0 }
 }
@@ -381,9 +393,17 @@ impl System for HttpSystem {
         outcomes
     }
 
-    fn value_lists(&self) -> Vec<(String, String)> {
-        let lists =
-            self.entities.iter().filter_map(|(name, (entity, _))| Some((entity.values_of.clone()?, name.clone())));
+    fn value_lists(&self) -> Vec<ValueList> {
+        let lists = self.entities.iter().filter_map(|(name, (entity, _))| {
+            let of = match entity.values_of.as_ref()? {
+                Named::Lookup(lookup) => ValuesOf::Lookup(lookup.clone()),
+                Named::Setting(name) => {
+                    let said = self.exchange.setting(name).map(said).unwrap_or_default();
+                    ValuesOf::Setting { name: name.clone(), said }
+                }
+            };
+            Some(ValueList { entity: name.clone(), of })
+        });
         lists.collect()
     }
 

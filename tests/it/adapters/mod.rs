@@ -4,6 +4,7 @@ mod files;
 pub mod sql;
 mod sql_servers;
 mod sql_sqlite;
+mod values;
 
 use std::{
     path::Path,

@@ -268,6 +268,20 @@ async fn an_order_with_a_tax_class_that_nobody_mapped_goes_and_is_doubted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_currency_that_the_shop_does_not_have_is_told_by_check() {
+    let sales = Sales::of(FLOWS).await;
+    let told = sales.say(&["check"]);
+    assert!(told.starts_with("exit 0") && !told.contains("no currency"), "{told}");
+    let file = sales.folder.path().join("vaiven.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let other = config.replace("adapter = \"woocommerce\"", "adapter = \"woocommerce\"\ncurrency = \"USD\"");
+    std::fs::write(&file, other).unwrap();
+    let told = sales.say(&["check"]);
+    let expected = "shop has no currency `USD`, which setting currency says; it has EUR";
+    assert!(told.contains(expected), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_price_below_a_sale_made_in_the_shop_waits_for_it() {
     let sales = Sales::of(PRICES).await;
     for (path, text) in LIST {

@@ -185,6 +185,14 @@ async fn what_is_in_the_trash_is_shown_by_id_and_listed_when_asked_for() {
     assert_eq!((again.status, again.json()["code"].as_str()), (400, Some("woocommerce_rest_product_not_created")));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_currency_of_the_shop_is_told() {
+    let shop = Running::with(Options { currency: "GBP".to_owned(), ..Options::default() }).await;
+    let told = shop.done("GET", "/data/currencies/current", Value::Null).await;
+    assert_eq!((&told["code"], &told["name"]), (&json!("GBP"), &json!("Pound sterling")));
+    assert_eq!(shop.ask("POST", "/data/currencies/current", json!({})).await.status, 404);
+}
+
 #[tokio::test]
 async fn a_picture_that_cannot_be_fetched_refuses_the_product() {
     let shop = Running::start().await;

@@ -488,6 +488,8 @@ get = "/products"
 #[test]
 fn what_is_wrong_in_an_adapter_is_told_with_its_place() {
     let base = "[http]\nbase = \"${url}\"\n[entities.product]\nid = \"id\"\n[entities.product.list]\n";
+    let values_of =
+        |named: &str| format!("{base}get = \"/p\"\n").replace("id = ", &format!("values_of = \"{named}\"\nid = "));
     for (toml, expected) in [
         (format!("{base}gett = \"/p\"\n"), "unknown key `gett`, did you mean `get`?"),
         (format!("{base}get = \"/p/${{urll}}\"\n"), "unknown variable `urll`"),
@@ -497,6 +499,8 @@ fn what_is_wrong_in_an_adapter_is_told_with_its_place() {
         (format!("{base}get = \"/p\"\nquery = {{ page = \"${{page.number}}\" }}\n"), "unknown variable `page`"),
         (format!("{base}get = \"/p\"\ncursor = {{ field = \"at\" }}\n"), "does not use `cursor`"),
         (format!("{base}get = \"/p\"\npages = {{ by = \"cursor\" }}\n"), "need `next`"),
+        (values_of("settings.coin"), "the setting `coin`"),
+        (values_of("settings.password"), "none or a secret"),
         ("[http]\nbase = \"/x\"\n".to_owned(), "does not give an address"),
         ("[http]\nbase = \"${url}\"\ntimeout = \"30\"\n".to_owned(), "a length of time is written like"),
         ("[http]\nbase = \"${url}\"\nauth = { digest = 1 }\n".to_owned(), "unknown value `digest`"),
