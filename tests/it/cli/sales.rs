@@ -268,6 +268,33 @@ async fn an_order_with_a_tax_class_that_nobody_mapped_goes_and_is_doubted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_in_the_shops_trash_stays_there_whatever_the_erp_says_of_it() {
+    let mut sales = Sales::of(FLOWS).await;
+    let paid = json!({ "status": "processing", "payment_method": "redsys" });
+    let id = sales.order("ana@example.test", paid.clone()).await;
+    sales.order("eva@example.test", paid).await;
+    let path = format!("/orders/{id}");
+    sales.run(&[]);
+    sales.shop.done("DELETE", &path, Value::Null).await;
+    sales.run(&[]);
+    sales.erp.execute("UPDATE pedido SET estado = 'ENVIADO'").await.unwrap();
+    for _ in 0..2 {
+        sales.run(&[]);
+        assert_eq!(sales.shop.done("GET", &path, Value::Null).await["status"], "trash");
+    }
+    let waits = sales.say(&["jobs", "list"]);
+    assert!(waits.contains("the order is in the trash") && waits.contains("its next full pull tells"), "{waits}");
+    sales.run(&["--resync", "sales"]);
+    assert_eq!(sales.shop.done("GET", &path, Value::Null).await["status"], "trash");
+    assert!(sales.say(&["jobs", "list"]).contains("No such jobs"), "{}", sales.say(&["jobs", "list"]));
+    // Somebody takes it out again.
+    sales.shop.done("PUT", &path, json!({ "status": "processing" })).await;
+    sales.shop.advance(60);
+    sales.run(&[]);
+    assert_eq!(sales.shop.done("GET", &path, Value::Null).await["status"], "completed", "it goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_currency_that_the_shop_does_not_have_is_told_by_check() {
     let sales = Sales::of(FLOWS).await;
     let told = sales.say(&["check"]);

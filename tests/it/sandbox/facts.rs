@@ -186,6 +186,20 @@ async fn what_is_in_the_trash_is_shown_by_id_and_listed_when_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_trashed_order_is_shown_by_id_and_comes_back_with_a_new_status() {
+    let shop = Running::with(Options::default()).await;
+    let order = shop.done("POST", "/orders", json!({ "status": "processing" })).await["id"].clone();
+    let path = format!("/orders/{order}");
+    shop.done("DELETE", &path, Value::Null).await;
+    assert_eq!(shop.done("GET", &path, Value::Null).await["status"], "trash");
+    assert_eq!(shop.done("GET", "/orders", Value::Null).await, json!([]));
+    shop.done("PUT", &path, json!({ "meta_data": [{ "key": "a", "value": "b" }] })).await;
+    assert_eq!(shop.done("GET", &path, Value::Null).await["status"], "trash");
+    shop.done("PUT", &path, json!({ "status": "completed" })).await;
+    assert_eq!(shop.done("GET", &path, Value::Null).await["status"], "completed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_currency_of_the_shop_is_told() {
     let shop = Running::with(Options { currency: "GBP".to_owned(), ..Options::default() }).await;
     let told = shop.done("GET", "/data/currencies/current", Value::Null).await;
