@@ -73,8 +73,11 @@ pub enum Command {
     #[command(subcommand)]
     Conflicts(ConflictsCommand),
     /// Show what targets hold otherwise than they were sent, and take it as it is
-    #[command(subcommand)]
-    Differences(DifferencesCommand),
+    Differences {
+        /// Without one, `list`
+        #[command(subcommand)]
+        command: Option<DifferencesCommand>,
+    },
     /// Show which records are one and why, and decide where that is not sure
     #[command(subcommand)]
     Links(LinksCommand),
@@ -328,12 +331,21 @@ pub struct LinkName {
     pub key: String,
 }
 
+/// Most differences that are listed where nothing else is said.
+const LISTED: u32 = 100;
+
+impl Default for DifferencesCommand {
+    fn default() -> Self {
+        Self::List { limit: LISTED, all: false, personal: false }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub enum DifferencesCommand {
-    /// List fields that a target holds otherwise than they were sent, with both values
+    /// List fields that a target holds otherwise than they were sent, with both values; done without a command too
     List {
         /// At most so many; 0 = all
-        #[arg(long, default_value_t = 100)]
+        #[arg(long, default_value_t = LISTED)]
         limit: u32,
         /// Accepted ones as well
         #[arg(long)]

@@ -128,7 +128,8 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
             let config = app::config(&global)?;
             jobs::jobs(&command, &app::existing_store(&config).await?, &env, output).await
         }
-        Command::Differences(command) => {
+        Command::Differences { command } => {
+            let command = command.unwrap_or_default();
             let config = app::config(&global)?;
             differences::differences(&command, &config, &app::existing_store(&config).await?, &env, output).await
         }

@@ -295,6 +295,15 @@ async fn an_order_in_the_shops_trash_stays_there_whatever_the_erp_says_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn differences_are_listed_where_nothing_else_is_said() {
+    let sales = Sales::of(FLOWS).await;
+    sales.run(&[]);
+    let told = sales.say(&["differences"]);
+    assert!(told.starts_with("exit 0") && told.contains("No differences"), "{told}");
+    assert_eq!(told, sales.say(&["differences", "list"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_currency_that_the_shop_does_not_have_is_told_by_check() {
     let sales = Sales::of(FLOWS).await;
     let told = sales.say(&["check"]);
