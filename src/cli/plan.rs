@@ -172,6 +172,10 @@ fn text(plan: &Plan, left_out: &[String]) -> String {
         }));
         parts.push(with_rest(lines, rows.count, rows.examples.len()));
     }
+    if summary.differences > 0 {
+        let fields = output::count(summary.differences, "field");
+        parts.push(format!("{fields} held by targets otherwise than sent: `vaiven differences` shows them."));
+    }
     if !left_out.is_empty() {
         parts.push(format!("left out:\n  {}", left_out.join("\n  ")));
     }

@@ -59,7 +59,7 @@ pub struct FieldSpec {
     /// Holds data of a person: never shown or logged unless asked for.
     #[serde(default)]
     pub personal: bool,
-    /// Says nothing of who somebody is by itself, though it is a person's: a town.
+    /// Says nothing of who somebody is by itself, though it is a person's: a street, a town.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub anonymous: bool,
     /// Says which object this is (the list of a price, the currency of amounts): never left out for a system that has no place

@@ -38,14 +38,14 @@ fn names_somebody(field: &FieldSpec) -> bool {
 pub(super) fn loses(spec: &FieldSpec, before: &Value, after: &Value) -> bool {
     match (spec.kind, before) {
         (Kind::Object, Value::Object(members)) => members.iter().any(|(name, before)| {
-            let member = spec.fields.get(name).filter(|member| !member.anonymous);
-            member.is_some_and(|member| loses(member, before, after.get(name).unwrap_or(&Value::Null)))
+            let after = after.get(name).unwrap_or(&Value::Null);
+            spec.fields.get(name).is_some_and(|member| loses(member, before, after))
         }),
         _ => has_text(spec, before) && !has_text(spec, after),
     }
 }
 
-/// Whether there is any text in it: of what is known of a person, codes and places alone say nothing.
+/// Whether there is any text in it that says who somebody is: codes, places and telephone numbers alone do not.
 pub(super) fn has_text(spec: &FieldSpec, value: &Value) -> bool {
     match (spec.kind, value) {
         (Kind::Text | Kind::Localized, Value::String(text)) => !text.trim().is_empty(),

@@ -77,6 +77,9 @@ pub struct Summary {
     pub rejected: Vec<Held>,
     /// Rows that did not become objects.
     pub unreadable: Vec<Unreadable>,
+    /// Fields that targets hold otherwise than they were sent, which nobody accepted.
+    #[serde(default, skip_serializing_if = "is_none_of")]
+    pub differences: u64,
 }
 
 /// What one target is to be told about one entity.
@@ -142,8 +145,14 @@ impl Summary {
         held.iter().all(|held| held.is_empty())
             && self.brakes.is_empty()
             && self.unreadable.is_empty()
+            && self.differences == 0
             && self.runs.iter().all(RunReport::is_green)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_none_of(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A plan that could not be made.
@@ -208,6 +217,7 @@ pub async fn plan(
         waiting: kind("waiting"),
         rejected: kind("rejected"),
         unreadable: unreadable(parts, &looked.runs, telling.examples).await?,
+        differences: parts.store.difference_count().await?,
         runs: looked.runs,
         reach,
     };
