@@ -181,6 +181,12 @@ pub trait Translate: Send + Sync {
     /// Fields of [`writes`](Self::writes) with what is sent of each.
     fn told(&self) -> &BTreeMap<String, Shape>;
 
+    /// Lists of children (`product.variants`) that objects refer to here by the ids of their items.
+    fn hangs_on(&self) -> &BTreeSet<String> {
+        const NONE: &BTreeSet<String> = &BTreeSet::new();
+        NONE
+    }
+
     /// What must be known of the target before `wanted` can be pushed.
     fn needs(&self, wanted: &Fields) -> Needs;
 

@@ -137,6 +137,19 @@ impl Rule {
             }
     }
 
+    /// Lists of children whose ids this rule or one inside it sends for what refers to them.
+    pub(super) fn hosts(&self, lists: &mut BTreeSet<String>) {
+        match &self.convert {
+            Convert::Part(list) if self.writes => drop(lists.insert(list.clone())),
+            Convert::Each(each) => match &each.item {
+                Item::One(rule) => rule.hosts(lists),
+                Item::Object(rules) => rules.iter().for_each(|rule| rule.hosts(lists)),
+            },
+            Convert::Object(rules) => rules.iter().for_each(|rule| rule.hosts(lists)),
+            _ => {}
+        }
+    }
+
     /// What the rule names of its field's value, of what it reads or of what it sends.
     pub(super) fn shape(&self, way: Way) -> Shape {
         let members = |rules: &[Self]| {

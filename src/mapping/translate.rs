@@ -43,6 +43,8 @@ pub struct Mapping {
     asks: bool,
     /// Whether the ids of an object's own parts are sent or asked for.
     own_parts: bool,
+    /// Lists of children whose ids are sent for what refers to them.
+    hangs_on: BTreeSet<String>,
     outline: Outline,
     prefix: Prefix,
     version: u64,
@@ -99,6 +101,8 @@ impl Mapping {
             matches!(&rule.convert, Convert::Each(each) if each.part.is_some())
                 || rule.any(&|rule| calls(rule, "part_id"))
         });
+        let mut hangs_on = BTreeSet::new();
+        rules.iter().for_each(|rule| rule.hosts(&mut hangs_on));
         let uses_key =
             rules.iter().any(|rule| rule.any(&|rule| rule.push.as_ref().is_some_and(|push| push.names("key"))))
                 || [&on_create, &always].into_iter().flatten().any(|extra| extra.names("key"));
@@ -135,6 +139,7 @@ impl Mapping {
             told: sent,
             asks,
             own_parts,
+            hangs_on,
             outline,
             prefix,
             version,
@@ -312,6 +317,10 @@ impl Translate for Mapping {
 
     fn told(&self) -> &BTreeMap<String, Shape> {
         &self.told
+    }
+
+    fn hangs_on(&self) -> &BTreeSet<String> {
+        &self.hangs_on
     }
 
     fn needs(&self, wanted: &Fields) -> Needs {

@@ -23,7 +23,7 @@ const HELD: &str = "SELECT j.key, k.id, k.key, CASE WHEN EXISTS (SELECT 1 FROM r
       AND (k.same IS NULL OR k.same <> CAST(j.value->>1 AS BIGINT))";
 
 /// Longest part of an id that a message quotes.
-const QUOTED: usize = 60;
+pub(super) const QUOTED: usize = 60;
 
 impl Database {
     pub(super) async fn newest(&self) -> Result<RecordId> {
@@ -102,7 +102,14 @@ pub(super) async fn refuse(
         }
     }
     for (at, key) in refused {
-        end(&mut outcomes[at], target, replicas.entity_name, &key);
+        let outcome = &mut outcomes[at];
+        let id: String = outcome.replica.as_ref().map_or("", |replica| &replica.id).chars().take(QUOTED).collect();
+        let error = format!(
+            "{target} answered with the id {id}, which is the {} {key} there already; that link stays, and nothing is linked \
+             here. See what {target} has under this id, then retry or discard the job",
+            replicas.entity_name
+        );
+        end(outcome, error);
     }
     Ok(())
 }
@@ -122,12 +129,8 @@ async fn known(tx: &mut Tx, jobs: impl Iterator<Item = i64>) -> Result<BTreeMap<
     Ok(known)
 }
 
-fn end(outcome: &mut Delivered, target: &str, entity: &str, key: &str) {
-    let id: String = outcome.replica.as_ref().map_or("", |replica| &replica.id).chars().take(QUOTED).collect();
-    let error = format!(
-        "{target} answered with the id {id}, which is the {entity} {key} there already; that link stays, and nothing is linked \
-         here. See what {target} has under this id, then retry or discard the job"
-    );
+/// Of a delivery that is refused nothing is stored but why.
+pub(super) fn end(outcome: &mut Delivered, error: String) {
     let class = Class::Rejected.as_str().to_owned();
     if let Some(attempt) = &mut outcome.attempt {
         attempt.outcome.clone_from(&class);

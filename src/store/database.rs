@@ -14,8 +14,8 @@ use serde_json::Value;
 use super::{
     Approval, Attempt, Backlog, Balance, Called, Candidate, Change, ChangeOp, Child, Claim, Conflict, DeliverSummary,
     Delivered, Difference, Held, Identified, Intent, Job, JobFilter, Lease, Link, LinkState, Linked, Merged, Namesake,
-    NewJob, Numbers, Order, PageCommit, Pending, RecordId, RefWanted, Rejection, Replica, Result, Ruled, Run, RunKind,
-    Settlement, Sighted, Sighting, Standing, Store, Ties, Unidentified, Unread, names::Names, sql::Pool,
+    NewJob, Numbers, Order, PageCommit, Parent, Pending, RecordId, RefWanted, Rejection, Replica, Result, Ruled, Run,
+    RunKind, Settlement, Sighted, Sighting, Standing, Store, Ties, Unidentified, Unread, names::Names, sql::Pool,
     statistics::Growth,
 };
 use crate::mapping::Fields;
@@ -260,6 +260,14 @@ impl Store for Database {
         wanted: &[(String, String)],
     ) -> Result<BTreeMap<(String, String), Vec<(String, RecordId)>>> {
         self.parts(system, wanted).await
+    }
+
+    async fn parents(
+        &self,
+        system: &str,
+        wanted: &[(String, String)],
+    ) -> Result<BTreeMap<(String, String), Vec<Parent>>> {
+        self.parents(system, wanted).await
     }
 
     async fn children_of(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>> {

@@ -13,6 +13,7 @@ use super::{
     brakes::{Awaited, wake_over},
     database::Database,
     differences::{drop_agreed, mark_differences},
+    parents,
     queue::{lock_target, wake},
     replica::{Cause, Replicas, Writer},
     sql::{Sql, Tx, args, rows},
@@ -78,6 +79,7 @@ impl Database {
             lock_target(&mut tx, replicas.system, !waits.is_empty()).await?;
         }
         refuse(&mut tx, &replicas, target, &mut outcomes).await?;
+        parents::refuse(&mut tx, &replicas, target, &mut outcomes).await?;
         let (finished, other): (Vec<_>, Vec<_>) =
             outcomes.iter().partition(|outcome| matches!(outcome.verdict, Verdict::Done { .. }));
         let lines = other.into_iter().map(|outcome| line(outcome, now)).collect::<Result<Vec<_>>>()?;

@@ -37,6 +37,7 @@ mod merged;
 mod names;
 mod naming;
 mod open;
+mod parents;
 mod pull;
 mod queue;
 mod replica;
@@ -347,6 +348,17 @@ pub struct Child {
     pub id: String,
     /// The same for this child at every system, whatever it is called there.
     pub member: i64,
+}
+
+/// Who has a child at a system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parent {
+    pub record: RecordId,
+    /// The system's id of its object.
+    pub object: String,
+    pub key: String,
+    /// What the child is called there.
+    pub child: String,
 }
 
 /// What is known of an object stays as it is, but for what the caller changes.
@@ -781,6 +793,9 @@ pub struct Delivered {
     pub news: bool,
     /// What the target has shown to hold otherwise than it was just sent.
     pub differs: Vec<DifferenceMark>,
+    /// Lists of children whose ids are one record's only, since other objects hang on them; with the ids that the target was seen
+    /// to show of their earlier records no more. One that is another record's child ends the job as dead.
+    pub sole: BTreeMap<String, BTreeSet<String>>,
     /// Whether what was begun is over, done whole or surely without effect: its intent is forgotten, however the job ends.
     pub is_over: bool,
 }
@@ -802,6 +817,7 @@ impl Delivered {
             news: false,
             is_over: false,
             differs,
+            sole: BTreeMap::new(),
         }
     }
 }
@@ -1057,10 +1073,17 @@ pub trait Store: Send + Sync {
         system: &str,
         wanted: &[(String, String)],
     ) -> Result<BTreeMap<(String, String), Vec<(String, RecordId)>>>;
+    /// Who at a system has a child of (`product.variants`, id). Of several the one that is known for longest comes first.
+    async fn parents(
+        &self,
+        system: &str,
+        wanted: &[(String, String)],
+    ) -> Result<BTreeMap<(String, String), Vec<Parent>>>;
     /// Children of records, at all systems.
     async fn children_of(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>>;
     /// One transaction, fenced per job: verdicts, target replicas, change log, attempt history. A job whose replica has the id of
-    /// another record's live object ends as dead instead, and the earlier link stays. Wakes parked jobs of the
+    /// another record's live object, or of its child in a list of [`Delivered::sole`], ends as dead instead, and the earlier
+    /// link stays. Wakes parked jobs of the
     /// same target that wait for `missing:<entity>=<key>` (or `missing:<part>`) of something now there; a job marked
     /// "again" is queued anew instead of done.
     async fn deliver(

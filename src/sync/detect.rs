@@ -11,7 +11,7 @@ use super::{
     identity::matches,
     lane,
     numbering::{self, Numbering},
-    publish,
+    parents, publish,
     reader::Reader,
     shared::{Shared, known},
     steps,
@@ -150,6 +150,7 @@ impl Reading<'_> {
         }
         // On the heap: a page is compared deep inside of other work.
         let (identities, records) = Box::pin(self.identified(&pulled)).await?;
+        let mut anothers = Box::pin(parents::refused(self, &shown_children(&pulled, &records))).await?;
         let spec = self.parts.entities.get(self.entity).map(|spec| &**spec);
         let ids: Vec<String> = pulled.iter().map(|seen| seen.id.clone()).collect();
         let mut known: HashMap<String, Replica> = store
@@ -173,18 +174,20 @@ impl Reading<'_> {
             pulled.into_iter().zip(records).zip(identities)
         {
             let record = identified.record;
-            if let Some(other) = identified.taken_by {
+            let doubled = identified.taken_by.map(|other| {
+                format!("{system} has two objects of key {key}: this one and {other}; give one of them another key")
+            });
+            let likes = if doubled.is_some() { Vec::new() } else { vec![(String::new(), key.clone())] };
+            if let Some(reason) = doubled.or_else(|| anothers.remove(&seen.id)) {
                 commit.balance.rejected += 1;
                 commit.rejections.push(Rejection {
                     articles: Some(flight::articles(&seen.object.fields)),
                     position: seen.position,
                     id: Some(seen.id),
                     field: None,
-                    reason: format!(
-                        "{system} has two objects of key {key}: this one and {other}; give one of them another key"
-                    ),
+                    reason,
                     cause: None,
-                    likes: Some(Vec::new()),
+                    likes: Some(likes),
                     dismissed: false,
                 });
                 continue;
@@ -506,6 +509,17 @@ pub(super) async fn resolve(parts: &Parts, system: &str, objects: &mut [&mut Pul
         }
     }
     Ok(wanted.into_iter().filter(|wanted| !records.contains_key(wanted)).collect())
+}
+
+fn shown_children<'a>(pulled: &'a [Seen], records: &[Identified]) -> Vec<parents::Row<'a>> {
+    let rows = pulled.iter().zip(records).filter(|(_, identified)| identified.taken_by.is_none());
+    rows.map(|(seen, identified)| parents::Row {
+        record: identified.record,
+        object: &seen.id,
+        key: &seen.object.key,
+        children: &seen.object.parts,
+    })
+    .collect()
 }
 
 /// Rows that refer by a key that several objects have are rejected: what is guessed may be another customer's.

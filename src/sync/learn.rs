@@ -14,6 +14,7 @@ use super::{
     detect::{self, observe},
     flight, guests,
     outcome::{self, Tried},
+    parents,
     prepare::{Task, in_conflict},
     publish, pull,
     terms::Terms,
@@ -46,7 +47,7 @@ pub(super) async fn learn(batch: &Batch<'_>, written: Vec<(Task, Written, Attemp
     }
     let outline = mapping.outline();
     let told = Told { mapping: mapping.as_ref(), outline: &outline };
-    Ok(written
+    let mut ends: Vec<Delivered> = written
         .into_iter()
         .zip(shown.into_iter().zip(silent))
         .enumerate()
@@ -54,7 +55,9 @@ pub(super) async fn learn(batch: &Batch<'_>, written: Vec<(Task, Written, Attemp
             Some(seen) => crossed::refused(batch, &task, attempt, seen),
             None => close(batch, &told, task, answer, shown, attempt),
         })
-        .collect())
+        .collect();
+    parents::prove(batch, mapping.as_ref(), &mut ends).await?;
+    Ok(ends)
 }
 
 /// The target's mapping, and what it says of members.

@@ -22,6 +22,7 @@ mod learn;
 mod merge;
 mod numbering;
 mod outcome;
+mod parents;
 mod pass;
 mod persons;
 pub mod plan;

@@ -134,6 +134,7 @@ const READING: &[&str] = &[
     "externals",
     "holding",
     "parts",
+    "parents",
     "children_of",
     "soonest",
     "backlog",
@@ -275,6 +276,7 @@ macro_rules! verbs {
             externals(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>>;
             holding(system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>>;
             parts(system: &str, wanted: &[(String, String)]) -> Result<BTreeMap<(String, String), Vec<(String, RecordId)>>>;
+            parents(system: &str, wanted: &[(String, String)]) -> Result<BTreeMap<(String, String), Vec<Parent>>>;
             soonest(target: &str) -> Result<Vec<(String, DateTime<Utc>)>>;
             backlog() -> Result<Vec<Backlog>>;
             jobs(filter: &JobFilter) -> Result<Vec<Job>>;

@@ -71,3 +71,72 @@ async fn the_key_of_a_known_record_is_another_ones_but_a_key_may_be_spelt_otherw
     assert_eq!(stage.linked("LONG-1").await, None);
     assert_eq!(stage.states().await, [JobState::Dead]);
 }
+
+/// An ERP whose prices hang on the articles of its products.
+async fn priced() -> Stage {
+    let facet = |facts: &mut crate::port::Facts| facts.facet_of = Some("product.variants".to_owned());
+    let erp = FakeSystem::new("erp").with_facts_of("price", facet);
+    let flows = vec![flow("catalog", "erp", "shop", &["product"]), flow("prices", "erp", "shop", &["price"])];
+    Stage::with(erp, FakeSystem::new("shop"), flows).await
+}
+
+impl Stage {
+    fn has(&self, sku: &str, articles: &Value) {
+        let row = json!({"sku": sku, "name": {"es": sku}, "active": true, "articles": articles});
+        self.erp.put("product", sku, &row);
+    }
+
+    async fn known_articles(&self, key: &str) -> Vec<(String, String)> {
+        let record = self.store.record("product", key).await.unwrap().unwrap();
+        let children = self.store.children_of(&[record]).await.unwrap().remove(&record).unwrap_or_default();
+        children.into_iter().filter(|child| child.system == "erp").map(|child| (child.key, child.id)).collect()
+    }
+}
+
+fn article(key: &str, id: &str) -> Vec<(String, String)> {
+    vec![(key.to_owned(), id.to_owned())]
+}
+
+#[tokio::test]
+async fn a_row_that_shows_another_records_article_is_refused_and_that_one_stays() {
+    let stage = priced().await;
+    stage.has("A", &json!({"vA": "k1"}));
+    stage.has("B", &json!({"vB": "k2"}));
+    assert!(stage.once().await.is_clean());
+    stage.has("B", &json!({"vB": "k1"}));
+    // Two new ones that show one.
+    stage.has("C", &json!({"vC": "k3"}));
+    stage.has("D", &json!({"vD": "k3"}));
+    stage.once().await;
+    let mut rejections = stage.store.rejections(None, 10).await.unwrap();
+    rejections.sort_by(|a, b| a.2.id.cmp(&b.2.id));
+    let told: Vec<&str> = rejections.iter().map(|one| one.2.reason.as_str()).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("the id k1 in variants of product B, which is that of vA of product A"), "{told:?}");
+    assert!(told[1].contains("the id k3 in variants of product D, which is that of vC of product C"), "{told:?}");
+    assert_eq!(
+        (stage.known_articles("A").await, stage.known_articles("B").await),
+        (article("vA", "k1"), article("vB", "k2"))
+    );
+}
+
+#[tokio::test]
+async fn an_article_that_moves_to_another_product_is_that_ones_from_then_on() {
+    let stage = priced().await;
+    stage.has("A", &json!({"v": "k1", "w": "k2"}));
+    stage.has("B", &json!({}));
+    assert!(stage.once().await.is_clean());
+    stage.has("A", &json!({"w": "k2"}));
+    stage.has("B", &json!({"v": "k1"}));
+    assert!(stage.once().await.is_clean());
+    assert_eq!(
+        (stage.known_articles("A").await, stage.known_articles("B").await),
+        (article("w", "k2"), article("v", "k1"))
+    );
+    // Of a row that the listing does not bring, as one whose date did not move.
+    stage.has("A", &json!({}));
+    stage.erp.state.lock().unwrap().unlisted.insert("A".to_owned());
+    stage.has("C", &json!({"w": "k2"}));
+    assert!(stage.once().await.is_clean());
+    assert_eq!(stage.known_articles("C").await, article("w", "k2"));
+}

@@ -53,6 +53,8 @@ pub(super) struct State {
     pub(super) pull_faults: VecDeque<Failure>,
     /// Mark of a file that the next listing finds.
     pub(super) news: Option<&'static str>,
+    /// Objects that listings leave out.
+    pub(super) unlisted: BTreeSet<String>,
     pub(super) read_faults: VecDeque<Failure>,
     /// Name that somebody gives an object before it is found.
     pub(super) renamed: Option<String>,
@@ -273,7 +275,9 @@ impl System for FakeSystem {
             return Err(failure);
         }
         let found = self.state.lock().unwrap().news.take();
-        let rows = self.rows(request.entity).iter().map(source_row).collect();
+        let unlisted = self.state.lock().unwrap().unlisted.clone();
+        let mut rows: Vec<SourceRow> = self.rows(request.entity).iter().map(source_row).collect();
+        rows.retain(|row| !unlisted.contains(&row.id));
         let late = self.state.lock().unwrap().late.take();
         if let Some(late) = late {
             self.state.lock().unwrap().hanging += 1;
@@ -448,6 +452,11 @@ impl Translate for FakeMapping {
         if let (Some(sku), None, Some(id)) = (row["sku"].as_str(), row.get("code"), row["id"].as_str()) {
             let variants = BTreeMap::from([(sku.to_owned(), Some(id.to_owned()))]);
             pulled.parts.insert("variants".to_owned(), variants);
+        }
+        // Unless its row says what they are.
+        if let Some(articles) = row["articles"].as_object() {
+            let articles = articles.iter().map(|(key, id)| (key.clone(), id.as_str().map(str::to_owned)));
+            pulled.parts.insert("variants".to_owned(), articles.collect());
         }
         for field in &self.reads {
             if let Some(value) = row.get(field).filter(|value| !value.is_null()) {

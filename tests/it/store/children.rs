@@ -1,10 +1,10 @@
 //! Sub-objects with an id of their own: whose they are, and that they stay known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vaiven::{
     mapping::Children,
-    store::{Child, Delivered, PageCommit, RecordId, ReplicaWrite, SharedStore},
+    store::{Child, Delivered, Job, JobFilter, JobState, PageCommit, RecordId, ReplicaWrite, SharedStore},
 };
 
 use super::backend::{Backend, at, claim, done, ends, job, page, parked, promises, pulled, replica};
@@ -15,6 +15,9 @@ promises! {
     a_row_that_is_otherwise_unchanged_tells_its_childrens_ids,
     a_child_that_is_renamed_where_it_comes_from_is_the_same_child_everywhere,
     a_child_made_anew_under_its_key_takes_the_place_of_the_former_one,
+    a_child_that_is_another_records_already_is_refused_and_stays_where_it_is,
+    of_two_answers_with_one_child_the_second_is_refused,
+    a_child_that_its_record_has_no_more_may_be_anothers,
     who_waits_for_one_of_two_children_of_a_key_goes_on_when_there_is_one,
     who_waits_for_a_value_finds_its_holder_and_goes_on_when_that_was_written_or_is_gone,
 }
@@ -116,6 +119,78 @@ async fn a_child_made_anew_under_its_key_takes_the_place_of_the_former_one(backe
         assert_eq!(of(store, record, system).await[0].member, before, "{system}");
     }
     assert_eq!(ids(store, record, "shop").await, [pair("A-1", "v7")]);
+}
+
+/// Deliveries that are answered with these variants; gives how each job ended.
+async fn answered(store: &SharedStore, answers: &[(RecordId, &str, &[(&str, &str)])], freed: &[&str]) -> Vec<Job> {
+    store.enqueue(&answers.iter().map(|(record, ..)| job("shop", *record)).collect::<Vec<_>>(), at(1)).await.unwrap();
+    let jobs = claim(store, "shop", at(1)).await;
+    let freed: BTreeSet<String> = freed.iter().map(|id| (*id).to_owned()).collect();
+    let outcomes = answers.iter().map(|(record, id, variants)| {
+        let variants: Vec<_> = variants.iter().map(|(key, id)| (*key, Some(*id))).collect();
+        let write = ReplicaWrite { parts: Some(list("variants", &variants)), ..replica(*record, id, "a") };
+        let sole = BTreeMap::from([("variants".to_owned(), freed.clone())]);
+        let job = jobs.iter().find(|job| job.record == *record).unwrap();
+        Delivered { replica: Some(write), sole, is_over: true, ..done(job) }
+    });
+    store.deliver("shop", "product", outcomes.collect(), at(2)).await.unwrap();
+    let mut ended = Vec::new();
+    for (record, ..) in answers {
+        let filter = JobFilter { record: Some(*record), limit: 1, ..JobFilter::default() };
+        ended.push(store.jobs(&filter).await.unwrap().remove(0));
+    }
+    ended
+}
+
+async fn a_child_that_is_another_records_already_is_refused_and_stays_where_it_is(backend: Backend) {
+    let store = &backend.store;
+    let (one, two) = (pulled(store, "erp", "1", "A").await, pulled(store, "erp", "2", "B").await);
+    assert_eq!(answered(store, &[(one, "s1", &[("vA", "k2")])], &[]).await[0].state, JobState::Done);
+    let refused = answered(store, &[(two, "s2", &[("vB", "k2")])], &[]).await.remove(0);
+    assert_eq!(refused.state, JobState::Dead);
+    let error = refused.error.unwrap();
+    for told in ["for product B with the id k2 in variants (as vB)", "is that of vA of product A there already"] {
+        assert!(error.contains(told), "{error}");
+    }
+    assert_eq!(ids(store, one, "shop").await, [pair("vA", "k2")]);
+    assert_eq!(ids(store, two, "shop").await, []);
+    assert_eq!(store.externals("shop", &[two]).await.unwrap().get(&two), None, "nothing is linked");
+    // Lists that nothing hangs on may share what they like.
+    store.enqueue(&[job("shop", two)], at(3)).await.unwrap();
+    let claimed = claim(store, "shop", at(3)).await.remove(0);
+    let write = ReplicaWrite { parts: Some(list("variants", &[("vB", Some("k2"))])), ..replica(two, "s2", "a") };
+    store.deliver("shop", "product", vec![Delivered { replica: Some(write), ..done(&claimed) }], at(4)).await.unwrap();
+    assert_eq!(ids(store, two, "shop").await, [pair("vB", "k2")]);
+}
+
+async fn of_two_answers_with_one_child_the_second_is_refused(backend: Backend) {
+    let store = &backend.store;
+    let (one, two) = (pulled(store, "erp", "1", "A").await, pulled(store, "erp", "2", "B").await);
+    let ended = answered(store, &[(one, "s1", &[("vA", "k2")]), (two, "s2", &[("vB", "k2")])], &[]).await;
+    assert_eq!((ended[0].state, ended[1].state), (JobState::Done, JobState::Dead));
+    assert!(ended[1].error.as_deref().unwrap().contains("vA of product A"));
+    assert_eq!(ids(store, two, "shop").await, []);
+}
+
+async fn a_child_that_its_record_has_no_more_may_be_anothers(backend: Backend) {
+    let store = &backend.store;
+    let records = ["A", "B", "C", "D"];
+    let mut all = Vec::new();
+    for (at, key) in records.iter().enumerate() {
+        all.push(pulled(store, "erp", &at.to_string(), key).await);
+    }
+    answered(store, &[(all[0], "s1", &[("v", "k1"), ("w", "k2")])], &[]).await;
+    let again = answered(store, &[(all[0], "s1", &[("V", "k1"), ("w", "k2")])], &[]).await.remove(0);
+    assert_eq!(again.state, JobState::Done, "its own");
+    let moved = answered(store, &[(all[1], "s2", &[("v", "k1")])], &["k1"]).await.remove(0);
+    assert_eq!(moved.state, JobState::Done, "the target was seen not to show it there any more");
+    let together = [(all[2], "s3", &[("w", "k2")] as &[_]), (all[0], "s1", &[])];
+    assert_eq!(answered(store, &together, &[]).await[0].state, JobState::Done, "what is stored together tells");
+    let gone = ReplicaWrite { gone: true, ..replica(all[2], "s3", "a") };
+    let commit = PageCommit { replicas: vec![gone], ..page(store, "shop").await };
+    store.commit_page(commit, at(5)).await.unwrap();
+    let freed = answered(store, &[(all[3], "s4", &[("w", "k2")])], &[]).await.remove(0);
+    assert_eq!(freed.state, JobState::Done, "what is gone has none");
 }
 
 async fn who_waits_for_one_of_two_children_of_a_key_goes_on_when_there_is_one(backend: Backend) {

@@ -1,0 +1,150 @@
+//! Ids of children that a target gives out a second time: what is one record's child does not become another's.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Delivered, Parent, RecordId, Result,
+    bound::end,
+    database::Database,
+    replica::Replicas,
+    sql::{Row, Tx, args, plain, rows},
+};
+
+/// Live objects that have a child under these ids. One that is the same as another record counts as that.
+const PARENTS: &str = "SELECT j.key, coalesce(k.same, k.id), r.id, k.key, c.key \
+    FROM json_each($1) j CROSS JOIN child c CROSS JOIN replica r CROSS JOIN record k \
+    WHERE c.system = $2 AND c.list = CAST(j.value->>0 AS BIGINT) AND c.id = j.value->>1 \
+      AND r.record = c.record AND r.system = $2 AND r.gone_at IS NULL AND r.fields IS NOT NULL \
+      AND k.id = c.record AND k.key IS NOT NULL ORDER BY c.number";
+
+fn parent(row: &mut Row) -> Result<(usize, Parent)> {
+    let at = row.small(0)?;
+    Ok((at, Parent { record: row.int(1)?, object: row.text(2)?, key: row.text(3)?, child: row.text(4)? }))
+}
+
+impl Database {
+    pub(super) async fn parents(
+        &self,
+        system: &str,
+        wanted: &[(String, String)],
+    ) -> Result<BTreeMap<(String, String), Vec<Parent>>> {
+        let system = self.name(system).await?;
+        let mut lines = Vec::with_capacity(wanted.len());
+        for (list, id) in wanted {
+            lines.push((self.name(list).await?, id));
+        }
+        let mut parents: BTreeMap<(String, String), Vec<Parent>> = BTreeMap::new();
+        for mut row in self.pool.read("find whose children these are", PARENTS, args![rows(lines)?, system]).await? {
+            let (at, parent) = parent(&mut row)?;
+            parents.entry(wanted[at].clone()).or_default().push(parent);
+        }
+        Ok(parents)
+    }
+}
+
+/// A child as an answer shows it.
+struct Shown {
+    at: usize,
+    record: RecordId,
+    list: String,
+    key: String,
+    id: String,
+}
+
+/// Ends deliveries as refused whose target answered with the id of another record's child, in lists whose ids are one record's
+/// only: that one stays. What the earlier record is seen not to have any more has moved, and is taken over.
+pub(super) async fn refuse(
+    tx: &mut Tx,
+    replicas: &Replicas<'_>,
+    target: &str,
+    outcomes: &mut [Delivered],
+) -> Result<()> {
+    let mut shown = Vec::new();
+    for (at, outcome) in outcomes.iter().enumerate() {
+        let Some(replica) = outcome.replica.as_ref().filter(|replica| !replica.gone) else { continue };
+        for (list, items) in replica.parts.iter().flatten().filter(|(list, _)| outcome.sole.contains_key(*list)) {
+            let told = items.iter().filter_map(|(key, id)| Some((key, plain(id.as_deref()?))));
+            shown.extend(told.map(|(key, id)| Shown {
+                at,
+                record: replica.record,
+                list: list.clone(),
+                key: key.clone(),
+                id: id.into_owned(),
+            }));
+        }
+    }
+    if shown.is_empty() {
+        return Ok(());
+    }
+    let mut given: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut refused: BTreeMap<usize, (usize, Option<Parent>)> = BTreeMap::new();
+    for (place, one) in shown.iter().enumerate() {
+        let first = *given.entry((&one.list, &one.id)).or_insert(place);
+        if shown[first].record != one.record {
+            refused.entry(one.at).or_insert((place, None));
+        }
+    }
+    let mut lines = Vec::with_capacity(shown.len());
+    for one in &shown {
+        lines.push((replicas.database.name(&replicas.list_name(&one.list)).await?, &one.id));
+    }
+    let found = tx.rows("find whose children these are", PARENTS, args![rows(lines)?, replicas.system]).await?;
+    for mut row in found {
+        let (place, parent) = parent(&mut row)?;
+        let one = &shown[place];
+        let is_moved = || outcomes.iter().any(|other| gives_up(other, parent.record, &one.list, &one.id));
+        if !is_same(&outcomes[one.at], &parent) && !outcomes[one.at].sole[&one.list].contains(&one.id) && !is_moved() {
+            refused.entry(one.at).or_insert((place, Some(parent)));
+        }
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let keys = keys(tx, &shown).await?;
+    let name = |record: RecordId| keys.get(&record).map_or_else(|| format!("#{record}"), Clone::clone);
+    let entity = replicas.entity_name;
+    for (at, (place, parent)) in refused {
+        let Shown { record, list, key, id, .. } = &shown[place];
+        let (holder, child) = match parent {
+            Some(parent) => (parent.key, parent.child),
+            None => {
+                let first = &shown[given[&(list.as_str(), id.as_str())]];
+                (name(first.record), first.key.clone())
+            }
+        };
+        let id: String = id.chars().take(super::bound::QUOTED).collect();
+        let error = format!(
+            "{target} answered for {entity} {} with the id {id} in {list} (as {key}), which is that of {child} of {entity} \
+             {holder} there already; that one stays, and nothing is linked here. See what {target} has of both, then retry \
+             or discard the job",
+            name(*record)
+        );
+        // What was made is looked up, not made again.
+        outcomes[at].is_over = false;
+        end(&mut outcomes[at], error);
+    }
+    Ok(())
+}
+
+/// Whether it is the record's own object that has the child: a listing may have shown it as a record of its own meanwhile.
+fn is_same(outcome: &Delivered, parent: &Parent) -> bool {
+    outcome.replica.as_ref().is_some_and(|own| own.record == parent.record || own.id == parent.object)
+}
+
+/// Whether an outcome that is stored together with others shows that its record has the child no more.
+fn gives_up(outcome: &Delivered, record: RecordId, list: &str, id: &str) -> bool {
+    outcome.replica.as_ref().filter(|replica| replica.record == record).is_some_and(|replica| {
+        let items = replica.parts.as_ref().and_then(|parts| parts.get(list));
+        replica.gone || items.is_some_and(|items| items.values().all(|one| one.as_deref() != Some(id)))
+    })
+}
+
+async fn keys(tx: &mut Tx, shown: &[Shown]) -> Result<BTreeMap<RecordId, String>> {
+    const SQL: &str = "SELECT k.id, k.key FROM json_each($1) j CROSS JOIN record k \
+        WHERE k.id = CAST(j.value->>0 AS BIGINT) AND k.key IS NOT NULL";
+    let mut keys = BTreeMap::new();
+    for mut row in tx.rows("read keys", SQL, args![rows(shown.iter().map(|one| [one.record]))?]).await? {
+        keys.insert(row.int(0)?, row.text(1)?);
+    }
+    Ok(keys)
+}
