@@ -241,6 +241,7 @@ async fn step_aside(
         wanted,
         op: Op::Update,
         ripe: None,
+        was_there: false,
         found: None,
         parts,
         conflicts: BTreeSet::new(),

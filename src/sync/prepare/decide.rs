@@ -352,6 +352,7 @@ pub(super) fn decide(
         op,
         changed,
         ripe,
+        was_there,
         found: None,
         parts: Children::new(),
         conflicts,

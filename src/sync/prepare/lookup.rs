@@ -1,4 +1,4 @@
-//! Creations whose answer was lost.
+//! Creations whose answer was lost, and those of objects that got lost.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::{
     mapping::{Children, Externals, Fields, Translate},
     model::canonical,
     port::{Facts, Find, Op, Probe, SourceRow},
-    store::{Delivered, Intent, Job, Replica, ReplicaWrite, Result, Verdict},
+    store::{Delivered, Intent, Job, RecordId, Replica, ReplicaWrite, Result, Verdict},
     sync::{
         deliver::Batch,
         detect, engine, learn,
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// Creates whose answer was lost: the object is looked for first, and taken on if it is there.
+/// Creates whose answer was lost, or whose object has gone: it is looked for first, and taken on if it is there.
 pub(super) async fn look_up(
     batch: &Batch<'_>,
     facts: &Facts,
@@ -45,13 +45,14 @@ pub(super) async fn look_up(
         }
         let lost = one.op == Op::Create
             && one.job.intent.as_ref().is_some_and(|intent| intent.op == Op::Create && intent.done.is_empty());
-        let Some(intent) = one.job.intent.clone().filter(|_| lost) else {
+        let now = batch.parts.env.now();
+        let again = (one.job.intent.is_none() && is_made_again(&one, facts)).then(|| before_all(now));
+        let Some(intent) = one.job.intent.clone().filter(|_| lost).or_else(|| again.clone()) else {
             kept.push(one);
             continue;
         };
-        let now = batch.parts.env.now();
         let settled = outcome::later(intent.at, batch.settle);
-        if settled > now {
+        if again.is_none() && settled > now {
             // The target may still be carrying the request out; a lookup would prove nothing yet.
             prepared.settled.push(wait_until(
                 &one.job,
@@ -162,6 +163,17 @@ fn is_theirs(batch: &Batch<'_>, field: &str) -> bool {
     let (routes, target) = (&batch.parts.routes, batch.target);
     let owner = |flow: &crate::sync::Flow| routes.owner(batch.entity, field, &flow.from, target) == Some(target);
     routes.to(target, batch.entity).any(owner)
+}
+
+/// Whether an object is created in the place of one that has gone. What was known of that was its id: where the id was wrong, or
+/// the target has given it another one, the object is there under its key. What a scan since then would have to read is not known.
+fn is_made_again(one: &Known, facts: &Facts) -> bool {
+    one.op == Op::Create && one.was_there && facts.find == Find::ByKey
+}
+
+/// What looks for such an object: nothing was begun, so that whatever other records have is theirs.
+fn before_all(now: DateTime<Utc>) -> Intent {
+    Intent { known: Some(RecordId::MAX), ..Intent::new(Op::Create, now) }
 }
 
 /// What a lookup found, but for objects that were other records' before this create was begun: it has not made those.

@@ -105,6 +105,8 @@ pub(super) struct Known {
     pub(super) changed: BTreeSet<String>,
     /// Not to be carried out before this time.
     ripe: Option<DateTime<Utc>>,
+    /// Whether the target had an object of it that has gone.
+    was_there: bool,
     /// The object of a create whose first answer was lost.
     found: Option<SourceRow>,
     /// Children of an object that a lookup found, which no pull has told of yet.

@@ -75,6 +75,7 @@ pub(in crate::sync) async fn set(
             wanted: fields,
             op,
             ripe: None,
+            was_there: false,
             found: None,
             parts: crate::mapping::Children::new(),
             conflicts: BTreeSet::new(),
