@@ -148,8 +148,13 @@ pub trait Translate: Send + Sync {
 
     /// What an object says of which one it is, and the target has no place for: it must not be written there. `here` is what
     /// the target is known to hold of it.
-    fn misfits(&self, _said: &Fields, _here: Option<&Fields>) -> Vec<Misfit> {
+    fn misfits(&self, _said: &Fields, _source: Option<&Outline>, _here: Option<&Fields>) -> Vec<Misfit> {
         Vec::new()
+    }
+
+    /// What this mapping names, where it can be told.
+    fn names(&self) -> Option<&Outline> {
+        None
     }
 
     /// What is read, written and held fixed, for the checks of a configuration.

@@ -52,6 +52,8 @@ pub struct Misfit {
     /// Why it cannot be held, in the mapping's own words.
     pub reason: Option<String>,
     pub qualifies: bool,
+    /// The source says that there is none.
+    pub empty: bool,
     /// Whether the mapping does not speak of it, and what the first object says may count as what all say.
     pub alike: bool,
     pub place: Option<Place>,
@@ -107,43 +109,51 @@ impl Outline {
     }
 
     /// What `said` tells of which object it is, and the system has no place for. `here` is what the system is known to hold:
-    /// what a mapping reads and does not write has to be the same there.
+    /// what a mapping reads and does not write has to be the same there. What `source` names and `said` does not have is none: one
+    /// that a system holds alone is another.
     pub(super) fn misfits(
         &self,
         spec: &EntitySpec,
-        said: &Fields,
+        (said, source): (&Fields, Option<&Self>),
         here: Option<&Fields>,
         settings: &Scope<'_>,
     ) -> Vec<Misfit> {
         let mut misfits = Vec::new();
         let (root, there) = (Value::Object(said.clone()), Value::Object(here.cloned().unwrap_or_default()));
         let scope = settings.child().with("root", &root).with("here", &there);
-        self.compare(&spec.fields, said, here, &scope, "", &mut misfits);
+        self.compare(&spec.fields, (said, source), here, &scope, "", &mut misfits);
         misfits
     }
 
     fn compare(
         &self,
         specs: &IndexMap<String, FieldSpec>,
-        said: &Map<String, Value>,
+        (said, source): (&Map<String, Value>, Option<&Self>),
         here: Option<&Fields>,
         scope: &Scope<'_>,
         at: &str,
         misfits: &mut Vec<Misfit>,
     ) {
+        let none = Map::new();
         for (name, spec) in specs {
-            let Some((held, value)) = self.0.get(name).zip(said.get(name).filter(|value| !model::empty(value))) else {
-                continue;
-            };
+            let Some(held) = self.0.get(name) else { continue };
             let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
-            if let Some((known, reason)) = held.refuses(said, value, here.and_then(|here| here.get(name)), scope) {
-                let shown = |value: &Value| text_of(value).filter(|_| !spec.personal);
+            let shown = |value: &Value| text_of(value).filter(|_| !spec.personal);
+            let told = source.and_then(|source| source.0.get(name)).filter(|told| told.reads);
+            let inner = told.and_then(|told| told.members.as_ref());
+            let value = said.get(name).filter(|value| !model::empty(value));
+            let refused = match value {
+                Some(value) => held.refuses(said, value, here.and_then(|here| here.get(name)), scope),
+                None => told.and(held.alone()).map(|known| (Some(known), None)),
+            };
+            if let Some((known, reason)) = refused {
                 misfits.push(Misfit {
                     path,
-                    value: shown(value),
+                    value: value.and_then(shown),
                     held: known.and_then(shown),
                     reason,
                     qualifies: held.qualifies,
+                    empty: value.is_none(),
                     alike: held.alike && held.place.is_none(),
                     place: held.place.clone(),
                 });
@@ -151,12 +161,15 @@ impl Outline {
             }
             let Some(members) = held.members.as_ref().filter(|_| held.carried) else { continue };
             match (value, &spec.of) {
-                (Value::Object(value), _) => members.compare(&spec.fields, value, None, scope, &path, misfits),
-                (Value::Array(items), Some(of)) => {
+                (Some(Value::Object(value)), _) => {
+                    members.compare(&spec.fields, (value, inner), None, scope, &path, misfits);
+                }
+                (Some(Value::Array(items)), Some(of)) => {
                     for item in items.iter().filter_map(Value::as_object) {
-                        members.compare(&of.fields, item, None, scope, &path, misfits);
+                        members.compare(&of.fields, (item, inner), None, scope, &path, misfits);
                     }
                 }
+                (None, None) => members.compare(&spec.fields, (&none, inner), None, scope, &path, misfits),
                 _ => {}
             }
         }
@@ -202,6 +215,12 @@ impl Held {
     #[must_use]
     pub fn is_conditional(&self) -> bool {
         self.holds.is_some()
+    }
+
+    /// The value that all objects have there, of what tells them apart.
+    fn alone(&self) -> Option<&Value> {
+        let is_alone = self.qualifies && !self.carried && self.holds.is_none();
+        self.fixed.as_ref().filter(|value| is_alone && !model::empty(value))
     }
 
     /// What stands in the value's place, and why, where the system cannot hold it as it is; `there` is what it is known to hold.

@@ -474,9 +474,9 @@ fn a_sale_that_no_flow_brings_is_the_shops_own_and_stays_out_of_every_write() {
     assert_eq!(pulled["sale"]["valid_until"], "2027-02-10");
     assert_eq!(push(&price, &pulled), json!({ "sku": "A", "regular_price": "20" }));
     let here = object(&pulled);
-    let told = price.misfits(&object(&json!({ "amount": "15" })), Some(&here));
+    let told = price.misfits(&object(&json!({ "amount": "15" })), None, Some(&here));
     assert!(told[0].reason.as_deref().unwrap().contains("18"), "{told:?}");
-    assert_eq!(price.misfits(&object(&json!({ "amount": "18" })), Some(&here)), []);
+    assert_eq!(price.misfits(&object(&json!({ "amount": "18" })), None, Some(&here)), []);
 }
 
 #[test]
@@ -490,7 +490,10 @@ fn a_reduction_with_its_days_goes_to_the_shop_as_a_sale_and_comes_back_as_it_was
     }
     // A price of which only the days are known has no place.
     let dated = object(&json!({ "amount": "7", "valid_from": "2027-06-01" }));
-    assert_eq!(price.misfits(&dated, None).iter().map(|one| one.path.as_str()).collect::<Vec<_>>(), ["valid_from"]);
+    assert_eq!(
+        price.misfits(&dated, None, None).iter().map(|one| one.path.as_str()).collect::<Vec<_>>(),
+        ["valid_from"]
+    );
     let ended = update(&price, &json!({ "sku": "A", "amount": "20" }), &["amount", "compare_at", "valid_from"]);
     assert_eq!(ended, json!({ "regular_price": "20", "sale_price": "", "date_on_sale_from": "" }));
 }
@@ -505,10 +508,27 @@ fn what_a_mapping_has_no_place_for_is_told_by_path() {
             .as_str(),
     );
     let said = json!({ "list": "trade", "amount": "6", "currency": "USD", "group": "A", "breaks": [{ "minimum": "5", "amount": "5" }] });
-    let misfits = target.misfits(&object(&said), None);
+    let misfits = target.misfits(&object(&said), None, None);
     let paths: Vec<&str> = misfits.iter().map(|one| one.path.as_str()).collect();
     assert_eq!(paths, ["list", "group", "breaks"], "the currency is converted by a rule that names it");
     assert_eq!((misfits[0].value.as_deref(), misfits[0].held.as_deref()), (Some("trade"), Some("retail")));
+}
+
+#[test]
+fn a_constant_is_another_than_none_where_the_source_could_say_one() {
+    let fixed = mapping("price", "key = 'sku'\n[fields]\nsku = 'sku'\namount = 'p'\ngroup = { value = 'vip' }\n");
+    let naming =
+        mapping("price", "key = 'sku'\n[fields]\nsku = 'sku'\namount = 'p'\ngroup = { from = 'g', optional = true }\n");
+    let ignorant = mapping("price", "key = 'sku'\n[fields]\nsku = 'sku'\namount = 'p'\n");
+    let everybodys = object(&json!({ "sku": "A", "amount": "9" }));
+    let misfits = fixed.misfits(&everybodys, naming.names(), None);
+    assert_eq!(misfits.iter().map(|one| (one.path.as_str(), one.empty)).collect::<Vec<_>>(), [("group", true)]);
+    assert_eq!(misfits[0].held.as_deref(), Some("vip"));
+    assert_eq!(fixed.misfits(&everybodys, ignorant.names(), None), [], "it says nothing of groups");
+    let vip = object(&json!({ "sku": "A", "amount": "9", "group": "vip" }));
+    assert_eq!(fixed.misfits(&vip, naming.names(), None), []);
+    let none = mapping("price", "key = 'sku'\n[fields]\nsku = 'sku'\namount = 'p'\ngroup = { value = '' }\n");
+    assert_eq!(none.misfits(&everybodys, naming.names(), None), []);
 }
 
 #[test]

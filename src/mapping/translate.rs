@@ -278,8 +278,12 @@ impl Translate for Mapping {
         &self.reads
     }
 
-    fn misfits(&self, said: &Fields, here: Option<&Fields>) -> Vec<Misfit> {
-        self.outline.misfits(&self.spec, said, here, &self.settings)
+    fn misfits(&self, said: &Fields, source: Option<&Outline>, here: Option<&Fields>) -> Vec<Misfit> {
+        self.outline.misfits(&self.spec, (said, source), here, &self.settings)
+    }
+
+    fn names(&self) -> Option<&Outline> {
+        Some(&self.outline)
     }
 
     fn outline(&self) -> Outline {

@@ -69,11 +69,12 @@ pub(super) fn qualify(
         if !decides(parts, flow, entity, target, here.is_none()) || !parts.admits(flow, entity, &source.fields)? {
             continue;
         }
-        let Some(reads) = parts.mapping(&flow.from, entity).map(|mapping| mapping.reads()) else { continue };
+        let Some(telling) = parts.mapping(&flow.from, entity) else { continue };
+        let reads = telling.reads();
         let said: Fields = (source.fields.iter().filter(|(field, _)| reads.contains(*field)))
             .map(|(field, value)| (field.clone(), value.clone()))
             .collect();
-        let misfits = mapping.misfits(&said, here.map(|here| &here.fields));
+        let misfits = mapping.misfits(&said, telling.names(), here.map(|here| &here.fields));
         // What is refused for another reason is not the first of anything.
         let mut like = alike.clone();
         for mut misfit in misfits {
@@ -123,7 +124,7 @@ fn decides(parts: &Parts, flow: &Flow, entity: &str, target: &str, is_new: bool)
 }
 
 fn refusal(entity: &str, target: &str, source: &str, misfit: Misfit) -> Failure {
-    let Misfit { path, value, held, reason, qualifies, alike: is_alike, place } = misfit;
+    let Misfit { path, value, held, reason, qualifies, empty, alike: is_alike, place } = misfit;
     if !qualifies {
         let said = value.as_ref().map(|value| format!(" {value}")).unwrap_or_default();
         let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
@@ -132,6 +133,7 @@ fn refusal(entity: &str, target: &str, source: &str, misfit: Misfit) -> Failure 
         return Failure::new(Class::Unmapped, message).with_cause(Cause::unheld(entity, &path)).with_field(path);
     }
     let said = value.as_ref().map(|value| format!(" `{value}`")).unwrap_or_default();
+    let said = if empty { format!("has no {path}") } else { format!("says {path}{said}") };
     let there = match (&held, &place) {
         _ if reason.is_some() => format!("{target} cannot hold that: {}", reason.unwrap_or_default()),
         (Some(held), Some(place)) => format!("{target} holds `{held}` alone ({place})"),
@@ -143,7 +145,7 @@ fn refusal(entity: &str, target: &str, source: &str, misfit: Misfit) -> Failure 
         (None, None) => format!("the mapping of {target} has no place for it"),
     };
     let message = format!(
-        "{source} says {path}{said}, and {there}: it would pass for another {entity}; keep it away by the flow's `where`, or map \
+        "{source} {said}, and {there}: it would pass for another {entity}; keep it away by the flow's `where`, or map \
          `{path}` for {target}"
     );
     Failure::new(Class::Unmapped, message)

@@ -74,6 +74,34 @@ async fn a_price_of_another_list_waits_and_never_becomes_everybodys() {
     assert!(error.contains("`trade`") && error.contains("`retail`") && error.contains("m.toml:"), "{error}");
 }
 
+#[tokio::test]
+async fn a_price_for_everybody_is_no_price_of_the_group_that_a_target_holds_alone() {
+    let stage = Stage::new(vec![prices(None)]).await;
+    let vip = format!("{RETAIL}group = {{ value = 'vip' }}\n");
+    stage.erp.put("price", "1", &price("retail", "10"));
+    let mut cheaper = price("retail", "7");
+    (cheaper["code"], cheaper["group"]) = ("VIP/A".into(), "vip".into());
+    stage.erp.put("price", "2", &cheaper);
+    let source = |fields: &str| (("erp".to_owned(), "price".to_owned()), mapping("price", fields));
+    let naming = format!("{READ}group = {{ from = 'group', optional = true }}\n");
+    let mut parts: Parts = stage.parts(stage.store.clone(), "taking");
+    parts.mappings.extend([source(&naming), (("shop".into(), "price".into()), mapping("price", &vip))]);
+    let summary = Engine::new(parts).once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap();
+    assert_eq!((summary.delivered.written, summary.delivered.parked), (1, 1), "{summary:?}");
+    assert_eq!(stage.shop.rows("price")[0]["amount"], "7");
+    let (state, cause, error) = stage.waiting().await.remove(0);
+    assert_eq!((state, cause.as_deref()), (JobState::Parked, Some("qualifies:price.group")));
+    assert!(error.contains("erp has no group") && error.contains("`vip` alone"), "{error}");
+    // A source that knows no groups says nothing of them.
+    let mut parts: Parts = stage.parts(stage.store.clone(), "taking");
+    parts.mappings.extend([source(READ), (("shop".into(), "price".into()), mapping("price", &vip))]);
+    let summary = Engine::new(parts).once(None, RunKind::Full, &CancellationToken::new()).await.unwrap();
+    assert_eq!(summary.delivered.parked, 0, "{summary:?}");
+}
+
+/// An ERP's own prices.
+const READ: &str = "code = 'code'\nlist = 'list'\nsku = 'sku'\namount = 'amount'\ncurrency = 'currency'\ntax_included = 'tax_included'\n";
+
 /// An ERP's orders without a word of their currency, nor of their tax.
 const BLIND: &str = "number = 'number'\nstatus = 'status'\nlines = 'lines'\ntotals = 'totals'\n";
 
