@@ -5,13 +5,14 @@ use std::{
     sync::Arc,
 };
 
+use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::{FlowSection, layers::Layers};
 use crate::{
     load::{LoadError, Place, Problem, Spanned},
-    mapping::Translate,
-    model::Entities,
+    mapping::{Held, Outline, Translate},
+    model::{Entities, FieldSpec},
     port::{Facts, Find, System},
     sync::{DeletePolicy, Flow, Routes},
 };
@@ -171,6 +172,7 @@ pub fn qualified(
     flows: &[Flow],
     sections: &indexmap::IndexMap<Spanned<String>, FlowSection>,
     mappings: &BTreeMap<(String, String), Arc<dyn Translate>>,
+    entities: &Entities,
     layers: &Layers,
 ) -> Vec<Problem> {
     let mut cautions = Vec::new();
@@ -182,34 +184,60 @@ pub fn qualified(
         let section = sections.get(flow.name.as_str());
         let named = section.and_then(|section| section.entities.iter().find(|one| one.get_ref() == entity));
         let place = named.map_or_else(|| layers.start(), |entity| layers.place(&entity.span()));
-        for (field, said) in said.0.iter().filter(|(field, said)| said.reads && !filtered(field)) {
-            let Some(held) = held.0.get(field).filter(|held| held.qualifies && !held.carried && !held.is_conditional())
-            else {
-                continue;
-            };
-            let message = match (&said.fixed, &held.fixed) {
-                (Some(said), Some(held)) if said == held => continue,
-                (Some(said), Some(held)) => {
-                    format!(
-                        "every {entity} of {} has {field} {said}, but {target} holds {held}: none is written",
-                        flow.from
-                    )
-                }
-                (None, Some(held)) => {
-                    format!("{target} holds {entity} of {field} {held} alone: those of {} with another wait", flow.from)
-                }
-                (_, None) if held.alike && held.place.is_none() => format!(
-                    "{target} has no place for {field} of {entity}: it takes those that are like the first it is sent, and no others"
-                ),
-                (_, None) => {
-                    format!("{target} has no place for {field} of {entity}: those of {} that have one wait", flow.from)
-                }
-            };
+        let mut messages = Vec::new();
+        let told: Vec<(&String, Option<&Held>)> =
+            said.0.iter().filter(|(field, _)| !filtered(field)).map(|(field, said)| (field, Some(said))).collect();
+        let Some(spec) = entities.get(entity) else { continue };
+        unplaced(&told, &held, (&spec.fields, ""), &(entity, &flow.from, target), &mut messages);
+        for (field, message) in messages {
             let help = format!("map `{field}` for {target}, or keep the others away by `where` of flow {}", flow.name);
             cautions.push(Problem { place: place.clone(), message, help: Some(help) });
         }
     }
     cautions
+}
+
+/// Paths that say which object it is and have no place at a target, at any depth, with what becomes of such objects. `told` has
+/// the fields at this level as the source maps them, or without a word of how, where it reads what they are in as a whole.
+fn unplaced(
+    told: &[(&String, Option<&Held>)],
+    held: &Outline,
+    (specs, at): (&IndexMap<String, FieldSpec>, &str),
+    way: &(&str, &str, &str),
+    messages: &mut Vec<(String, String)>,
+) {
+    let (entity, from, target) = way;
+    for (field, said) in told.iter().filter(|(_, said)| said.is_none_or(|said| said.reads)) {
+        let (Some(spec), Some(held)) = (specs.get(*field), held.0.get(*field)) else { continue };
+        let path = if at.is_empty() { (*field).clone() } else { format!("{at}.{field}") };
+        if let (true, Some(members)) = (held.carried, &held.members) {
+            let inner = said.and_then(|said| said.members.as_ref());
+            let told: Vec<(&String, Option<&Held>)> = match inner {
+                Some(inner) => inner.0.iter().map(|(field, said)| (field, Some(said))).collect(),
+                None => members.0.keys().map(|field| (field, None)).collect(),
+            };
+            let specs = spec.of.as_deref().map_or(&spec.fields, |of| &of.fields);
+            unplaced(&told, members, (specs, &path), way, messages);
+        }
+        if !held.qualifies || held.carried || held.is_conditional() {
+            continue;
+        }
+        let others = if spec.required { "another" } else { "another, or with none," };
+        let message = match (said.and_then(|said| said.fixed.as_ref()), &held.fixed) {
+            (Some(said), Some(held)) if said == held => continue,
+            (Some(said), Some(held)) => {
+                format!("every {entity} of {from} has {path} {said}, but {target} holds {held}: none is written")
+            }
+            (None, Some(held)) => {
+                format!("{target} holds {entity} of {path} {held} alone: those of {from} with {others} wait")
+            }
+            (_, None) if held.alike && held.place.is_none() => format!(
+                "{target} has no place for {path} of {entity}: it takes those that are like the first it is sent, and no others"
+            ),
+            (_, None) => format!("{target} has no place for {path} of {entity}: those of {from} that have one wait"),
+        };
+        messages.push((path, message));
+    }
 }
 
 /// Fields of an entity that its sources fill and a target has no place for.
@@ -327,4 +355,52 @@ fn way_back<'a>(start: &str, here: &str, edges: &[(&'a str, &'a str)], way: &mut
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        load::{self, SourceFile},
+        mapping::{Mapping, Tables},
+        model::EntitySpec,
+    };
+
+    fn outline(spec: &Arc<EntitySpec>, steps: &str) -> Outline {
+        let text = format!("key = 'code'\n[fields]\ncode = 'code'\n{steps}");
+        let mapping =
+            Mapping::load(&SourceFile::new("m.toml", text), spec, &serde_json::Map::new(), &Tables::new()).unwrap();
+        mapping.outline()
+    }
+
+    #[test]
+    fn what_qualifies_at_any_depth_is_told_where_a_target_has_no_place_for_it() {
+        const SPEC: &str = "entity = 'tariff'\nkey = 'code'\n[fields]\ncode = { kind = 'text', required = true }\n\
+            group = { kind = 'text', qualifies = true }\n\
+            cond = { kind = 'object', fields = { season = { kind = 'text', qualifies = true }, note = { kind = 'text' } } }\n\
+            [fields.steps]\nkind = 'list'\nkey = 'no'\nof = { kind = 'object', fields = { no = { kind = 'text', required = true }, \
+            zone = { kind = 'text', qualifies = true } } }\n";
+        let spec: Arc<EntitySpec> = Arc::new(load::parse(&SourceFile::new("s.toml", SPEC)).unwrap());
+        let told = |source: &str, target: &str| {
+            let (source, target) = (outline(&spec, source), outline(&spec, target));
+            let said: Vec<_> = source.0.iter().map(|(field, said)| (field, Some(said))).collect();
+            let mut messages = Vec::new();
+            unplaced(&said, &target, (&spec.fields, ""), &("tariff", "erp", "shop"), &mut messages);
+            messages.into_iter().map(|(_, message)| message).collect::<Vec<_>>()
+        };
+        let here =
+            "steps = { from = 's', each = { fields = { no = 'no' } } }\ncond = { from = 'c', fields = { note = 'n' } }";
+        let all = "steps = { from = 's', each = { fields = { no = 'no', zone = 'zone' } } }\n\
+            cond = { from = 'c', fields = { note = 'n', season = 'season' } }";
+        let wanted = [
+            "shop has no place for cond.season of tariff: those of erp that have one wait",
+            "shop has no place for steps.zone of tariff: those of erp that have one wait",
+        ];
+        assert_eq!(told(all, here), wanted);
+        assert_eq!(told("steps = 's'\ncond = 'c'", here), wanted, "what is read as a whole may have them");
+        assert!(told(here, all).is_empty() && told(all, all).is_empty() && told(here, here).is_empty());
+        let group = told("group = { from = 'g', optional = true }", "group = { value = 'vip' }");
+        assert_eq!(group.len(), 1);
+        assert!(group[0].ends_with("those of erp with another, or with none, wait"), "{group:?}");
+    }
 }

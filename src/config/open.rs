@@ -148,7 +148,7 @@ impl Config {
         } else {
             all
         };
-        let cautions = fit::qualified(&flows, &self.sections.flows, &mappings, &self.layers);
+        let cautions = fit::qualified(&flows, &self.sections.flows, &mappings, &entities, &self.layers);
         problems.extend(fit::stock(&flows, &self.sections.flows, &mappings, &self.layers).err());
         problems.extend(fit::looks(&flows, &self.sections.flows, &mappings, &opened, &self.layers).err());
         problems.extend(fit::guests(&flows, &self.sections.flows, &self.layers).err());
