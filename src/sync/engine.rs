@@ -29,7 +29,7 @@ use crate::{
     mapping::{Fields, Outline, Translate},
     model::{Alteration, Entities, FieldSpec},
     port::System,
-    store::{JobFilter, JobState, NewJob, Rejection, RunKind, SharedStore, Standing, StoreError},
+    store::{Backlog, JobFilter, JobState, NewJob, Rejection, RunKind, SharedStore, Standing, StoreError},
 };
 
 /// Clocks of several machines may differ by so much without anybody having set one.
@@ -333,9 +333,22 @@ impl Engine {
 
     /// Rows of targets that could not be read, and that creations there wait for: no delta tells when they are mended.
     async fn read_what_is_waited_for(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
-        let is_waiting = |cause: &Option<String>| cause.as_deref().is_some_and(|cause| cause.starts_with(UNREAD));
-        let backlog = self.parts.store.backlog().await?.into_iter().filter(|backlog| is_waiting(&backlog.cause));
-        let waited: BTreeSet<(String, String)> = backlog.map(|backlog| (backlog.target, backlog.entity)).collect();
+        let store = &self.parts.store;
+        let mut waited = BTreeSet::new();
+        let mut queued = BTreeSet::new();
+        for Backlog { target, entity, state, cause, .. } in store.backlog().await? {
+            if cause.is_some_and(|cause| cause.starts_with(UNREAD)) {
+                waited.insert((target, entity));
+            } else if state == JobState::Queued {
+                queued.insert((target, entity));
+            }
+        }
+        // What other rows have just let go (one was put aside) may wait for these as soon as it is tried.
+        for (target, entity) in queued {
+            if !waited.contains(&(target.clone(), entity.clone())) && !store.unread(&target, &entity).await?.is_empty() {
+                waited.insert((target, entity));
+            }
+        }
         if waited.is_empty() {
             return Ok(());
         }

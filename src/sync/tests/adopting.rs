@@ -128,6 +128,24 @@ async fn a_row_that_shows_no_key_holds_all_creates_until_it_is_read_or_put_aside
 }
 
 #[tokio::test]
+async fn a_row_that_was_mended_is_read_in_the_run_after_others_were_put_aside() {
+    let stage = Stage::catalog().await;
+    let unsure = json!({"sku": "H-1", "name": {"es": "Martillo"}, "active": "perhaps"});
+    stage.shop.put("product", "77", &unsure);
+    stage.shop.put("product", "78", &json!({"name": {"es": "Sin clave"}}));
+    stage.erp.put("product", "1", &hammer());
+    assert_eq!(stage.once().await.delivered.parked, 1);
+    stage.shop.put("product", "77", &hammer_of("Bellota"));
+    let now = stage.engine.parts().env.now();
+    assert_eq!(stage.store.dismiss("shop", "product", Some("78"), now).await.unwrap(), 1);
+    let summary = stage.once().await;
+    assert_eq!(summary.delivered.parked, 0, "{summary:?}");
+    assert!(stage.store.unread("shop", "product").await.unwrap().is_empty());
+    let rows = stage.shop.rows("product");
+    assert_eq!(rows.iter().filter(|row| row["sku"] == "H-1").count(), 1, "{rows:?}");
+}
+
+#[tokio::test]
 async fn what_got_lost_is_looked_up_by_its_key_before_it_is_made_again() {
     let stage = Stage::catalog().await;
     let product = |sku: &str, name: &str| json!({"sku": sku, "name": {"es": name}, "active": true});
