@@ -345,7 +345,8 @@ impl Engine {
         }
         // What other rows have just let go (one was put aside) may wait for these as soon as it is tried.
         for (target, entity) in queued {
-            if !waited.contains(&(target.clone(), entity.clone())) && !store.unread(&target, &entity).await?.is_empty() {
+            if !waited.contains(&(target.clone(), entity.clone())) && !store.unread(&target, &entity).await?.is_empty()
+            {
                 waited.insert((target, entity));
             }
         }

@@ -125,8 +125,21 @@ pub(super) async fn prove(batch: &Batch<'_>, mapping: &dyn Translate, ends: &mut
 
 /// Rows of a page that show what is another record's child: by id, why they are refused.
 pub(super) async fn refused(reading: &Reading<'_>, shown: &[Row<'_>]) -> Result<BTreeMap<String, String>> {
-    let (system, entity) = (reading.system, reading.entity);
-    let claims = claims(reading.parts, (system, reading.mapping, entity), shown).await?;
+    refusals(reading.parts, (reading.system, reading.mapping, reading.entity), shown).await
+}
+
+/// Why what a lookup found is not taken on: a write to it would reach another record's child.
+pub(super) async fn foreign(batch: &Batch<'_>, mapping: &dyn Translate, found: Row<'_>) -> Result<Option<String>> {
+    let place = (batch.system, mapping, batch.entity);
+    Ok(refusals(batch.parts, place, &[found]).await?.into_values().next())
+}
+
+async fn refusals(
+    parts: &Parts,
+    (system, mapping, entity): (&dyn System, &dyn Translate, &str),
+    shown: &[Row<'_>],
+) -> Result<BTreeMap<String, String>> {
+    let claims = claims(parts, (system, mapping, entity), shown).await?;
     let mut refused = BTreeMap::new();
     let mut refuse = |row: &Row<'_>, list: &str, id: &str, (child, holder): (&str, &str)| {
         let reason = format!(

@@ -17,6 +17,7 @@ use crate::{
         detect, engine, learn,
         numbering::Numbering,
         outcome::{self, Tried},
+        parents::{self, Row},
         terms::Terms,
     },
 };
@@ -102,6 +103,12 @@ pub(super) async fn look_up(
                     }
                     match adopt_row(batch, mapping, &one, row).await? {
                         Ok((mut replica, parts)) => {
+                            let found =
+                                Row { record: replica.record, object: &replica.id, key: &one.key, children: &parts };
+                            if let Some(reason) = parents::foreign(batch, mapping, found).await? {
+                                settle(prepared, batch, &one.job, &Failure::new(Class::Rejected, reason));
+                                continue;
+                            }
                             // What is the target's own was told with the create; somebody may have edited it since.
                             one.wanted.retain(|field, _| !is_theirs(batch, field));
                             if facts.update {

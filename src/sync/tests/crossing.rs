@@ -140,3 +140,21 @@ async fn an_article_that_moves_to_another_product_is_that_ones_from_then_on() {
     assert!(stage.once().await.is_clean());
     assert_eq!(stage.known_articles("C").await, article("w", "k2"));
 }
+
+#[tokio::test]
+async fn what_a_lookup_finds_with_another_records_article_is_not_written_to() {
+    let facet = |facts: &mut crate::port::Facts| facts.facet_of = Some("product.variants".to_owned());
+    let shop = FakeSystem::new("shop").with_facts_of("price", facet);
+    let flows = vec![flow("catalog", "erp", "shop", &["product"]), flow("prices", "erp", "shop", &["price"])];
+    let stage = Stage::with(FakeSystem::new("erp"), shop, flows).await;
+    let there = |sku: &str| json!({"sku": sku, "name": {"es": sku}, "active": true, "articles": {sku: "k1"}});
+    stage.shop.put("product", "76", &there("A"));
+    stage.sells(&["A"]);
+    assert!(stage.once().await.is_clean());
+    stage.shop.put("product", "77", &there("B"));
+    stage.erp.put("product", "B", &json!({"sku": "B", "name": {"es": "new"}, "active": true}));
+    stage.shop.fault(Fault::LostBefore);
+    stage.once().await;
+    assert_eq!(stage.states().await, [JobState::Dead]);
+    assert!(stage.shop.rows("product").iter().all(|row| row["name"]["es"] != "new"), "nothing was written");
+}
