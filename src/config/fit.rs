@@ -197,8 +197,9 @@ pub fn qualified(
     cautions
 }
 
-/// Paths that say which object it is and have no place at a target, at any depth, with what becomes of such objects. `told` has
-/// the fields at this level as the source maps them, or without a word of how, where it reads what they are in as a whole.
+/// Paths that say which object it is and have no place at a target, at any depth, with what becomes of such objects.
+/// `told` has the fields at this level as the source maps them, or without a word of how, where it reads what they are
+/// in as a whole.
 fn unplaced(
     told: &[(&String, Option<&Held>)],
     held: &Outline,
@@ -232,7 +233,8 @@ fn unplaced(
                 format!("{target} holds {entity} of {path} {held} alone: those of {from} with {others} wait")
             }
             (_, None) if held.alike && held.place.is_none() => format!(
-                "{target} has no place for {path} of {entity}: it takes those that are like the first it is sent, and no others"
+                "{target} has no place for {path} of {entity}: it takes those that are like the first it is sent, \
+                 and no others"
             ),
             (_, None) => format!("{target} has no place for {path} of {entity}: those of {from} that have one wait"),
         };
@@ -377,8 +379,10 @@ mod tests {
     fn what_qualifies_at_any_depth_is_told_where_a_target_has_no_place_for_it() {
         const SPEC: &str = "entity = 'tariff'\nkey = 'code'\n[fields]\ncode = { kind = 'text', required = true }\n\
             group = { kind = 'text', qualifies = true }\n\
-            cond = { kind = 'object', fields = { season = { kind = 'text', qualifies = true }, note = { kind = 'text' } } }\n\
-            [fields.steps]\nkind = 'list'\nkey = 'no'\nof = { kind = 'object', fields = { no = { kind = 'text', required = true }, \
+            [fields.cond]\nkind = 'object'\n\
+            fields = { season = { kind = 'text', qualifies = true }, note = { kind = 'text' } }\n\
+            [fields.steps]\nkind = 'list'\nkey = 'no'\n\
+            of = { kind = 'object', fields = { no = { kind = 'text', required = true }, \
             zone = { kind = 'text', qualifies = true } } }\n";
         let spec: Arc<EntitySpec> = Arc::new(load::parse(&SourceFile::new("s.toml", SPEC)).unwrap());
         let told = |source: &str, target: &str| {

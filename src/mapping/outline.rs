@@ -109,8 +109,8 @@ impl Outline {
     }
 
     /// What `said` tells of which object it is, and the system has no place for. `here` is what the system is known to hold:
-    /// what a mapping reads and does not write has to be the same there. What `source` names and `said` does not have is none: one
-    /// that a system holds alone is another.
+    /// what a mapping reads and does not write has to be the same there. What `source` names and `said` does not have
+    /// is none: one that a system holds alone is another.
     pub(super) fn misfits(
         &self,
         spec: &EntitySpec,

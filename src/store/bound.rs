@@ -105,8 +105,8 @@ pub(super) async fn refuse(
         let outcome = &mut outcomes[at];
         let id: String = outcome.replica.as_ref().map_or("", |replica| &replica.id).chars().take(QUOTED).collect();
         let error = format!(
-            "{target} answered with the id {id}, which is the {} {key} there already; that link stays, and nothing is linked \
-             here. See what {target} has under this id, then retry or discard the job",
+            "{target} answered with the id {id}, which is the {} {key} there already; that link stays, and nothing is \
+             linked here. See what {target} has under this id, then retry or discard the job",
             replicas.entity_name
         );
         end(outcome, error);

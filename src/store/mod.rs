@@ -793,8 +793,9 @@ pub struct Delivered {
     pub news: bool,
     /// What the target has shown to hold otherwise than it was just sent.
     pub differs: Vec<DifferenceMark>,
-    /// Lists of children whose ids are one record's only, since other objects hang on them; with the ids that the target was seen
-    /// to show of their earlier records no more. One that is another record's child ends the job as dead.
+    /// Lists of children whose ids are one record's only, since other objects hang on them; with the ids that the
+    /// target was seen to show of their earlier records no more. One that is another record's child ends the job as
+    /// dead.
     pub sole: BTreeMap<String, BTreeSet<String>>,
     /// Whether what was begun is over, done whole or surely without effect: its intent is forgotten, however the job ends.
     pub is_over: bool,
@@ -1073,7 +1074,8 @@ pub trait Store: Send + Sync {
         system: &str,
         wanted: &[(String, String)],
     ) -> Result<BTreeMap<(String, String), Vec<(String, RecordId)>>>;
-    /// Who at a system has a child of (`product.variants`, id). Of several the one that is known for longest comes first.
+    /// Who at a system has a child of (`product.variants`, id). Of several the one that is known for longest comes
+    /// first.
     async fn parents(
         &self,
         system: &str,
@@ -1082,8 +1084,8 @@ pub trait Store: Send + Sync {
     /// Children of records, at all systems.
     async fn children_of(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>>;
     /// One transaction, fenced per job: verdicts, target replicas, change log, attempt history. A job whose replica has the id of
-    /// another record's live object, or of its child in a list of [`Delivered::sole`], ends as dead instead, and the earlier
-    /// link stays. Wakes parked jobs of the
+    /// another record's live object, or of its child in a list of [`Delivered::sole`], ends as dead instead, and the
+    /// earlier link stays. Wakes parked jobs of the
     /// same target that wait for `missing:<entity>=<key>` (or `missing:<part>`) of something now there; a job marked
     /// "again" is queued anew instead of done.
     async fn deliver(

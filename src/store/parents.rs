@@ -51,8 +51,8 @@ struct Shown {
     id: String,
 }
 
-/// Ends deliveries as refused whose target answered with the id of another record's child, in lists whose ids are one record's
-/// only: that one stays. What the earlier record is seen not to have any more has moved, and is taken over.
+/// Ends deliveries as refused whose target answered with the id of another record's child, in lists whose ids are one
+/// record's only: that one stays. What the earlier record is seen not to have any more has moved, and is taken over.
 pub(super) async fn refuse(
     tx: &mut Tx,
     replicas: &Replicas<'_>,
@@ -114,9 +114,9 @@ pub(super) async fn refuse(
         };
         let id: String = id.chars().take(super::bound::QUOTED).collect();
         let error = format!(
-            "{target} answered for {entity} {} with the id {id} in {list} (as {key}), which is that of {child} of {entity} \
-             {holder} there already; that one stays, and nothing is linked here. See what {target} has of both, then retry \
-             or discard the job",
+            "{target} answered for {entity} {} with the id {id} in {list} (as {key}), which is that of {child} of \
+             {entity} {holder} there already; that one stays, and nothing is linked here. See what {target} has of \
+             both, then retry or discard the job",
             name(*record)
         );
         // What was made is looked up, not made again.
@@ -126,7 +126,8 @@ pub(super) async fn refuse(
     Ok(())
 }
 
-/// Whether it is the record's own object that has the child: a listing may have shown it as a record of its own meanwhile.
+/// Whether it is the record's own object that has the child: a listing may have shown it as a record of its own
+/// meanwhile.
 fn is_same(outcome: &Delivered, parent: &Parent) -> bool {
     outcome.replica.as_ref().is_some_and(|own| own.record == parent.record || own.id == parent.object)
 }

@@ -1,4 +1,5 @@
-//! Children that other objects hang on: an id that two records have would bring one's price and stock to the other's article.
+//! Children that other objects hang on: an id that two records have would bring one's price and stock to the other's
+//! article.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +10,8 @@ use crate::{
     store::{Delivered, Parent, RecordId, Result},
 };
 
-/// Lists of an entity's children whose ids are one record's only at a system, since others there hang on them by these ids. What
-/// nobody refers to may be shared (an image), or be numbered within each object.
+/// Lists of an entity's children whose ids are one record's only at a system, since others there hang on them by these
+/// ids. What nobody refers to may be shared (an image), or be numbered within each object.
 fn sole(parts: &Parts, system: &dyn System, entity: &str) -> BTreeSet<String> {
     let mut lists = BTreeSet::new();
     for other in parts.entities.names() {
@@ -143,8 +144,8 @@ async fn refusals(
     let mut refused = BTreeMap::new();
     let mut refuse = |row: &Row<'_>, list: &str, id: &str, (child, holder): (&str, &str)| {
         let reason = format!(
-            "{} shows the id {id} in {list} of {entity} {}, which is that of {child} of {entity} {holder} there already; what \
-             hangs on it would be the other's. Let only one of the two have it",
+            "{} shows the id {id} in {list} of {entity} {}, which is that of {child} of {entity} {holder} there \
+             already; what hangs on it would be the other's. Let only one of the two have it",
             system.name(),
             row.key
         );

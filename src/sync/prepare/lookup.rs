@@ -172,8 +172,9 @@ fn is_theirs(batch: &Batch<'_>, field: &str) -> bool {
     routes.to(target, batch.entity).any(owner)
 }
 
-/// Whether an object is created in the place of one that has gone. What was known of that was its id: where the id was wrong, or
-/// the target has given it another one, the object is there under its key. What a scan since then would have to read is not known.
+/// Whether an object is created in the place of one that has gone. What was known of that was its id: where the id was
+/// wrong, or the target has given it another one, the object is there under its key. What a scan since then would have
+/// to read is not known.
 fn is_made_again(one: &Known, facts: &Facts) -> bool {
     one.op == Op::Create && one.was_there && facts.find == Find::ByKey
 }

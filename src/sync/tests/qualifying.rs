@@ -100,7 +100,8 @@ async fn a_price_for_everybody_is_no_price_of_the_group_that_a_target_holds_alon
 }
 
 /// An ERP's own prices.
-const READ: &str = "code = 'code'\nlist = 'list'\nsku = 'sku'\namount = 'amount'\ncurrency = 'currency'\ntax_included = 'tax_included'\n";
+const READ: &str = "code = 'code'\nlist = 'list'\nsku = 'sku'\namount = 'amount'\n\
+    currency = 'currency'\ntax_included = 'tax_included'\n";
 
 /// An ERP's orders without a word of their currency, nor of their tax.
 const BLIND: &str = "number = 'number'\nstatus = 'status'\nlines = 'lines'\ntotals = 'totals'\n";

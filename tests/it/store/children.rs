@@ -121,8 +121,11 @@ async fn a_child_made_anew_under_its_key_takes_the_place_of_the_former_one(backe
     assert_eq!(ids(store, record, "shop").await, [pair("A-1", "v7")]);
 }
 
-/// Deliveries that are answered with these variants; gives how each job ended.
-async fn answered(store: &SharedStore, answers: &[(RecordId, &str, &[(&str, &str)])], freed: &[&str]) -> Vec<Job> {
+/// Record, id and variants that a delivery is answered with.
+type Answer<'a> = (RecordId, &'a str, &'a [(&'a str, &'a str)]);
+
+/// Deliveries that are answered so; gives how each job ended.
+async fn answered(store: &SharedStore, answers: &[Answer<'_>], freed: &[&str]) -> Vec<Job> {
     store.enqueue(&answers.iter().map(|(record, ..)| job("shop", *record)).collect::<Vec<_>>(), at(1)).await.unwrap();
     let jobs = claim(store, "shop", at(1)).await;
     let freed: BTreeSet<String> = freed.iter().map(|id| (*id).to_owned()).collect();
