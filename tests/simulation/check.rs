@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    life::{Edits, Joins, Texts, Trade},
+    life::{BEFORE, Edits, Joins, Texts, Trade},
     models::{Customer, ERP_TEXT, Kind, Model, OWN, OWN_ADDRESS, Order, Product, SUPER, cents as amount, kept},
 };
 
@@ -175,7 +175,8 @@ impl Check<'_> {
     fn undisputed(&self, name: &str) -> Option<(&str, &String)> {
         let edits = self.edits.get(name)?;
         let (host, last) = edits.last()?;
-        edits.iter().all(|(other, _)| other == host).then_some((host, last))
+        let is_one = edits.iter().all(|(other, _)| other == host);
+        (is_one && *host != BEFORE).then_some((host, last))
     }
 
     /// Whether an order of it has not arrived because it cannot be read.

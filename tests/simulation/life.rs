@@ -137,6 +137,9 @@ fn special(setting: Setting) -> &'static [Deed] {
     }
 }
 
+/// Who made something of a thing before it counted: nobody has to keep that, and it may be in another's way.
+pub const BEFORE: &str = "before";
+
 /// What each side made of a thing, in order.
 pub type Edits = BTreeMap<String, Vec<(&'static str, String)>>;
 
@@ -488,9 +491,8 @@ impl<'a> Life<'a> {
         // Before texts join they are the ERP's alone: when they are the shop's they may be written over, and where they are shared,
         // one that was on its way just then may stay (docs/reliability.md).
         let is_for_good = self.trade.joins != Joins::Texts || self.wire.has_grown();
-        if is_for_good {
-            self.edits.entry(sku).or_default().push((host, text.clone()));
-        }
+        let by = if is_for_good { host } else { BEFORE };
+        self.edits.entry(sku).or_default().push((by, text.clone()));
         self.change(host, id, "describes", |product| (product.text, product.edited) = (text, is_for_good));
     }
 
