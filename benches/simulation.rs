@@ -33,6 +33,8 @@ mod life;
 mod models;
 #[path = "../tests/simulation/mood.rs"]
 mod mood;
+#[path = "../tests/simulation/outdated.rs"]
+mod outdated;
 #[path = "../tests/simulation/parts.rs"]
 mod parts;
 #[path = "../tests/simulation/saboteur.rs"]
