@@ -269,7 +269,7 @@ pub(super) fn intent(
         Op::Create => {
             let begun = task.intent.as_ref().filter(|_| !task.write.done.is_empty() || task.write.found.is_some());
             let all = || task.wanted.iter().map(|(field, value)| (field.clone(), canonical::print(value))).collect();
-            begun.map_or_else(all, |intent| intent.told.clone())
+            begun.map_or_else(all, |intent| told_again(&intent.told, &task.wanted))
         }
         // What goes on with an object that a create without answer has made is still that create.
         Op::Update if !shared.is_empty() || task.adds => begun.map(|intent| intent.told.clone()).unwrap_or_default(),
@@ -283,6 +283,19 @@ pub(super) fn intent(
         children.entry(list.clone()).or_default().extend(members.clone());
     }
     Some(Intent { done: task.write.done.clone(), told, shared, known, children, ..Intent::new(op, now) })
+}
+
+/// What the attempts of a create have told until now. Of a field that one of them wanted otherwise than the first nobody knows
+/// which of the two its steps have told.
+fn told_again(before: &BTreeMap<String, String>, wanted: &Fields) -> BTreeMap<String, String> {
+    const UNKNOWN: &str = "";
+    let mut told = before.clone();
+    for (field, value) in wanted {
+        if told.get(field) != Some(&canonical::print(value)) {
+            told.insert(field.clone(), UNKNOWN.to_owned());
+        }
+    }
+    told
 }
 
 /// Fields of an object that was created in several attempts which are wanted otherwise than its first one told them. Nothing
@@ -452,4 +465,22 @@ pub(super) async fn conflict(
         let _ = pull::look(batch.parts, batch.target, batch.entity, std::slice::from_ref(id)).await?;
     }
     Ok(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_attempts_of_a_create_wanted_in_turns_is_not_known_to_be_told() {
+        let fields = |closed: Value| Fields::from_iter([("number".into(), json!("7")), ("closed".into(), closed)]);
+        let first = fields(Value::Null);
+        let told: BTreeMap<String, String> =
+            first.iter().map(|(field, value)| (field.clone(), canonical::print(value))).collect();
+        let second = told_again(&told, &fields(json!("cancelled")));
+        assert_eq!(told_again(&second, &first), second, "it goes on after all: a step may have ended it");
+        assert_eq!((&second["number"], second["closed"].as_str()), (&told["number"], ""));
+    }
 }

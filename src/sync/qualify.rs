@@ -138,7 +138,7 @@ fn refusal(entity: &str, target: &str, source: &str, misfit: Misfit) -> Failure 
         _ if reason.is_some() => format!("{target} cannot hold that: {}", reason.unwrap_or_default()),
         (Some(held), Some(place)) => format!("{target} holds `{held}` alone ({place})"),
         (Some(held), None) if is_alike => {
-            format!("the mapping of {target} has no place for it: what it was sent until now has `{held}`")
+            format!("the mapping of {target} has no place for it: what else it has is of `{held}`")
         }
         (Some(held), None) => format!("{target} holds `{held}`"),
         (None, Some(place)) => format!("{target} cannot hold that ({place})"),
