@@ -61,18 +61,21 @@ async fn claims(
     }
     let wanted: Vec<(String, String)> = asked.keys().cloned().collect();
     let known = parts.store.parents(system.name(), &wanted).await?;
+    // Another record's answer may show the same object's id by mistake: it says nothing of whose child it is.
+    let shown_of = |parent: &Parent| shown.iter().find(|one| one.record == parent.record);
     let (mut contested, mut objects) = (Vec::new(), BTreeSet::new());
     for (wanted, parents) in known {
         for at in asked.get(&wanted).into_iter().flatten() {
             let is_other = |parent: &&Parent| parent.record != shown[*at].record && parent.object != shown[*at].object;
             for parent in parents.iter().filter(is_other) {
-                objects.insert(parent.object.clone());
+                if shown_of(parent).is_none() {
+                    objects.insert(parent.object.clone());
+                }
                 contested.push((*at, wanted.clone(), parent.clone()));
             }
         }
     }
     let mut now: BTreeMap<String, Option<Children>> = BTreeMap::new();
-    objects.retain(|object| !shown.iter().any(|one| one.object == object));
     if !objects.is_empty() && system.facts(entity).is_some_and(|facts| facts.read) {
         let objects: Vec<String> = objects.into_iter().collect();
         // Where they cannot be read, they have what they were seen to have.
@@ -86,7 +89,7 @@ async fn claims(
     }
     for (at, (list, id), parent) in contested {
         let list = list.split_once('.').map_or(list.as_str(), |(_, list)| list).to_owned();
-        let here = shown.iter().find(|one| one.object == parent.object).map(|one| one.children);
+        let here = shown_of(&parent).map(|one| one.children);
         let there = here.or_else(|| now.get(&parent.object)?.as_ref());
         let has = |children: &Children| {
             children.get(&list).is_some_and(|items| items.values().any(|one| one.as_deref() == Some(&*id)))
