@@ -67,6 +67,13 @@ pub(super) async fn refuse(
 ) -> Result<()> {
     let mut refused: Vec<(usize, String)> = Vec::new();
     let mut given: BTreeMap<String, RecordId> = BTreeMap::new();
+    // Whose object it was known to be before the write, or was found by its key to be, has it whatever others were answered.
+    for outcome in outcomes.iter() {
+        let Some(replica) = outcome.replica.as_ref().filter(|replica| !replica.gone) else { continue };
+        if outcome.before.as_ref().is_some_and(|before| before.id == replica.id) {
+            given.entry(plain(&replica.id).into_owned()).or_insert(replica.record);
+        }
+    }
     let mut lines = Vec::new();
     for (at, outcome) in outcomes.iter().enumerate() {
         let Some(replica) = outcome.replica.as_ref().filter(|replica| !replica.gone) else { continue };

@@ -24,6 +24,7 @@ promises! {
     an_object_pulled_before_its_delivery_was_committed_is_one_record,
     an_id_that_is_another_records_already_is_refused_and_its_link_stays,
     of_two_creates_answered_with_one_id_the_second_is_refused,
+    what_a_lookup_has_found_is_its_records_whatever_a_create_beside_it_was_answered,
     a_facet_takes_over_what_its_part_shows_but_not_what_another_source_has_written,
     equal_numbers_of_two_systems_are_two_records_and_are_told_apart_by_name,
     what_a_system_surely_gave_is_numbered_by_it_whoever_was_seen_first,
@@ -192,11 +193,32 @@ async fn a_gone_object_gives_way_to_its_successor(backend: Backend) {
 
 /// Ends jobs of products at the shop as created under these ids.
 async fn created(store: &SharedStore, ids: &[(RecordId, &str)]) -> Vec<(JobState, Option<String>)> {
+    delivered(store, ids, None).await
+}
+
+/// The same, where a lookup had found what `found` is before anything was sent.
+async fn delivered(
+    store: &SharedStore,
+    ids: &[(RecordId, &str)],
+    found: Option<RecordId>,
+) -> Vec<(JobState, Option<String>)> {
     store.enqueue(&ids.iter().map(|(record, _)| job("shop", *record)).collect::<Vec<_>>(), at(0)).await.unwrap();
     let jobs = claim(store, "shop", at(1)).await;
     let outcomes = ids.iter().map(|(record, id)| {
         let job = jobs.iter().find(|job| job.record == *record).unwrap();
-        Delivered { replica: Some(replica(*record, id, "made")), ..done(job) }
+        let before = (found == Some(*record)).then(|| Replica {
+            system: "shop".into(),
+            entity: "product".into(),
+            record: *record,
+            id: (*id).to_owned(),
+            fields: Fields::new(),
+            sent: Fields::new(),
+            version: None,
+            print: None,
+            gone_at: None,
+            written: 0,
+        });
+        Delivered { replica: Some(replica(*record, id, "made")), before, ..done(job) }
     });
     store.deliver("shop", "product", outcomes.collect(), at(2)).await.unwrap();
     let mut ends = Vec::new();
@@ -256,6 +278,14 @@ async fn of_two_creates_answered_with_one_id_the_second_is_refused(backend: Back
     let ends = created(store, &[(first, "SAME"), (second, "SAME")]).await;
     assert_eq!((ends[0].0, ends[1].0), (JobState::Done, JobState::Dead));
     assert_eq!(store.externals("shop", &[first, second]).await.unwrap().keys().collect::<Vec<_>>(), [&first]);
+}
+
+async fn what_a_lookup_has_found_is_its_records_whatever_a_create_beside_it_was_answered(backend: Backend) {
+    let store = &backend.store;
+    let (made, found) = (pulled(store, "erp", "1", "A-1").await, pulled(store, "erp", "2", "B-2").await);
+    let ends = delivered(store, &[(made, "SAME"), (found, "SAME")], Some(found)).await;
+    assert_eq!((ends[0].0, ends[1].0), (JobState::Dead, JobState::Done));
+    assert_eq!(store.externals("shop", &[made, found]).await.unwrap().keys().collect::<Vec<_>>(), [&found]);
 }
 
 /// A product that a system has numbered.
