@@ -136,7 +136,7 @@ async fn known(tx: &mut Tx, jobs: impl Iterator<Item = i64>) -> Result<BTreeMap<
     Ok(known)
 }
 
-/// Of a delivery that is refused nothing is stored but why.
+/// Ends a delivery as refused: nothing of it is stored but the reason.
 pub(super) fn end(outcome: &mut Delivered, error: String) {
     let class = Class::Rejected.as_str().to_owned();
     if let Some(attempt) = &mut outcome.attempt {

@@ -285,8 +285,8 @@ pub(super) fn intent(
     Some(Intent { done: task.write.done.clone(), told, shared, known, children, ..Intent::new(op, now) })
 }
 
-/// What the attempts of a create have told until now. Of a field that one of them wanted otherwise than the first nobody knows
-/// which of the two its steps have told.
+/// What the attempts of a create have told until now. Where a later attempt wanted another value of a field than the first,
+/// its steps may have told either: the field counts as unknown.
 fn told_again(before: &BTreeMap<String, String>, wanted: &Fields) -> BTreeMap<String, String> {
     const UNKNOWN: &str = "";
     let mut told = before.clone();

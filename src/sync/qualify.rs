@@ -38,9 +38,12 @@ impl Alike {
 
     /// Whether an object may go though the target has no place for something: it says what the target's other mappings say, else
     /// what the first said, or it is the first.
-    fn admits(&mut self, misfit: &mut Misfit, declared: Option<String>) -> bool {
+    fn admits(&mut self, misfit: &mut Misfit, declared: impl FnOnce(&str) -> Option<String>) -> bool {
         let Some(value) = misfit.value.as_ref().filter(|_| misfit.alike) else { return false };
-        let first = self.0.entry(misfit.path.clone()).or_insert_with(|| declared.unwrap_or_else(|| value.clone()));
+        let first = self
+            .0
+            .entry(misfit.path.clone())
+            .or_insert_with(|| declared(&misfit.path).unwrap_or_else(|| value.clone()));
         if first == value {
             return true;
         }
@@ -78,8 +81,7 @@ pub(super) fn qualify(
         // What is refused for another reason is not the first of anything.
         let mut like = alike.clone();
         for mut misfit in misfits {
-            let declared = declared(parts, at, &misfit.path);
-            if !like.admits(&mut misfit, declared) {
+            if !like.admits(&mut misfit, |path| declared(parts, at, path)) {
                 return Err(refusal(entity, target, &flow.from, misfit));
             }
         }
