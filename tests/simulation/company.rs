@@ -99,6 +99,7 @@ fn mapping(trade: Trade, growth: Growth, system: &str, entity: &str, text: &str)
     const CARRIED: &str = r#"currency = "currency""#;
     const IN_FIVES: &str = "[fields]\npack = { pull = '#{ increment: \"5\" }' }";
     const KEPT: &str = "[fields]\ngoods_held = { pull = 'if row.status == \"failed\" { row.kept }' }";
+    const OWN_VARIANT: &str = "[#{ sku: row.sku, id: row.id }]";
     const STATUS: &str = r#"status = { from = "status", lookup = "order_status" }"#;
     const READ_STATUS: &str =
         r#"status = { pull = 'if row.status == "confirmed" { "partly_shipped" } else { row.status }' }"#;
@@ -123,6 +124,7 @@ fn mapping(trade: Trade, growth: Growth, system: &str, entity: &str, text: &str)
         (Setting::Reduced, "shop", "price") => text.replace(AMOUNT, include_str!("adapters/reduced_amount.toml")),
         (Setting::Recognised, _, "customer") => text.to_owned() + "vat = { from = \"vat\", none = [\"\"] }\n",
         (Setting::Unpaid, "shop", "order") => text.replace("[fields]", KEPT),
+        (Setting::Mistaken, _, "product") => text.replace(OWN_VARIANT, "row.variants"),
         (Setting::Outdated, "erp", "product") if growth == Growth::First => text.replace("[fields]", IN_FIVES),
         (Setting::Children, _, "customer") => text.to_owned() + include_str!("adapters/addresses.toml"),
         (Setting::Currencies, "erp", "price") => include_str!("adapters/price_lists.toml").to_owned(),

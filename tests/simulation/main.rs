@@ -217,6 +217,7 @@ caught! {
     is_caught_when_a_number_means_the_same_everywhere: GlobalNumbers in TwoShops by "order", 2;
     is_caught_when_what_joins_is_not_told_what_is_known: ForgottenJoin in Joining by "in the shop", 24;
     is_caught_when_an_id_is_taken_from_another_record: StolenId in Mistaken by "in the shop", 3;
+    is_caught_when_a_child_is_taken_from_another_record: StolenChild in Mistaken by "in the shop", 1;
     is_caught_when_a_price_ends_a_sale: SaleWrittenOver in Reduced by "a sale made in the shop", 2;
     is_caught_when_values_stand_in_addresses_as_they_are: RawPaths in Awkward by "price", 1;
     is_caught_when_a_precision_is_forgotten: ForgottenPrecision in Altering by "left", 1;

@@ -38,6 +38,8 @@ pub struct Product {
     pub updated: i64,
     /// When the engine made it here.
     pub made: i64,
+    /// The engine was answered with another's variant, and may not have heard of it.
+    pub unheard: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -357,16 +359,20 @@ impl Model {
         answer(200, results)
     }
 
-    /// Names another article in the answer, here and there.
-    fn mistake(&self, result: &mut Value) {
+    /// Names another article in the answer, or its variant, here and there.
+    fn mistake(&mut self, result: &mut Value) {
         let id = id_of(&result["id"]);
         if self.setting != Setting::Mistaken || !self.products.contains_key(&id) {
             return;
         }
         let made = |id: &u64| self.products[id].made;
         // One that the engine has surely heard of.
-        let other = self.products.keys().find(|other| **other != id && made(other) + 600 < made(&id));
-        if let (0 | 1, Some(other)) = (id % 3, other) {
+        let is_heard = |other: &u64| made(other) + 600 < made(&id) && !self.products[other].unheard;
+        let Some(other) = self.products.keys().copied().find(|other| *other != id && is_heard(other)) else { return };
+        if id % 3 == 2 {
+            result["variants"][0]["id"] = json!(other);
+            self.products.get_mut(&id).unwrap().unheard = true;
+        } else {
             result["id"] = json!(other);
         }
     }

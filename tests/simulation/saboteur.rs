@@ -79,6 +79,8 @@ pub enum Bug {
     ForgottenJoin,
     /// An id that a target answers with is the record's, whose ever it was.
     StolenId,
+    /// An id that a target answers with is the record's child's, whose ever child it was.
+    StolenChild,
     /// A price takes the place of whatever the shop sells the article for.
     SaleWrittenOver,
     /// Values stand in addresses as they are.
@@ -128,6 +130,7 @@ impl Bug {
         Self::GlobalNumbers,
         Self::ForgottenJoin,
         Self::StolenId,
+        Self::StolenChild,
         Self::SaleWrittenOver,
         Self::RawPaths,
         Self::ForgottenPrecision,
@@ -276,6 +279,9 @@ macro_rules! spoilt {
                     }
                     if let (Bug::ForgottenAlteration, Some(replica)) = (self.bug, &mut outcome.replica) {
                         without_alterations(replica);
+                    }
+                    if self.bug == Bug::StolenChild {
+                        outcome.sole.clear();
                     }
                     if let (Bug::StolenId, Some(replica)) = (self.bug, &outcome.replica) {
                         outcome.before.get_or_insert_with(|| known_before(replica, entity));

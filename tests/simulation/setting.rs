@@ -47,7 +47,7 @@ settings! {
     Unpaid = "unpaid",
     /// A flow that is added to the configuration of a company at work.
     Joining = "joining",
-    /// The shop answers some creations with the id of another article.
+    /// The shop answers some creations with the id of another article, or of its variant.
     Mistaken = "mistaken",
     /// People in the shop sell articles at a reduced price for a while, above which the shop wants the usual one.
     Reduced = "reduced",
