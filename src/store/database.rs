@@ -308,6 +308,10 @@ impl Store for Database {
         self.in_flight(entity, shop, target, since).await
     }
 
+    async fn told_beside(&self, target: &str, entity: &str) -> Result<Vec<Replica>> {
+        self.told_beside(target, entity).await
+    }
+
     async fn held(&self, system: &str) -> Result<BTreeMap<RecordId, Decimal>> {
         self.held(system).await
     }

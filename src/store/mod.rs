@@ -1109,6 +1109,8 @@ pub trait Store: Send + Sync {
     /// Live replicas at `shop` of `entity` that `target` may not have taken into account yet: those with an open job there
     /// or an open conflict, and those last written there by a delivery after number `since` of the counter (absent: none of these).
     async fn in_flight(&self, entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>>;
+    /// What other systems say of records that have an object of `entity` at `target`; of the first 1,000 at most.
+    async fn told_beside(&self, target: &str, entity: &str) -> Result<Vec<Replica>>;
     /// What is known to be kept back from a system's stock for orders in flight.
     async fn held(&self, system: &str) -> Result<BTreeMap<RecordId, Decimal>>;
     /// Remembers what is kept back; nothing where the quantity is zero.

@@ -72,6 +72,20 @@ impl Database {
         Ok(replicas)
     }
 
+    pub(super) async fn told_beside(&self, target: &str, entity: &str) -> Result<Vec<Replica>> {
+        const SQL: &str = select_replicas!(
+            "FROM replica t CROSS JOIN replica r WHERE t.system = $1 AND t.entity = $2 AND t.gone_at IS NULL \
+             AND r.record = t.record AND r.entity = $2 AND r.system <> $1 AND r.gone_at IS NULL \
+             AND r.fields IS NOT NULL ORDER BY r.record LIMIT 1000"
+        );
+        let args = args![self.name(target).await?, self.name(entity).await?];
+        let mut replicas = Vec::new();
+        for mut row in self.pool.read("read what is told of a target's objects", SQL, args).await? {
+            replicas.push(self.replica(&mut row).await?.1);
+        }
+        Ok(replicas)
+    }
+
     pub(super) async fn replicas_of(&self, records: &[RecordId]) -> Result<Vec<Replica>> {
         const SQL: &str = select_replicas!(
             "FROM json_each($1) j CROSS JOIN replica r \

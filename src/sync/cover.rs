@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Flow, RunReport, Scope, brakes, deliver, engine::Parts, flight::STOCK, identity::matches, lane, pass::after_others,
-    pull, shared, steps,
+    Flow, MatchRule, RunReport, Scope, brakes, deliver, engine::Parts, flight::STOCK, identity::matches, lane,
+    pass::after_others, pull, shared, steps,
 };
 use crate::{
     mapping::Fields,
@@ -145,7 +145,7 @@ impl Route<'_> {
             "flows": flows.collect::<Vec<_>>(),
             "leads": parts.routes.leading(entity, &self.flow.from, self.target).map(|flow| &flow.from),
             "owners": owners,
-            "match": rules(parts, entity),
+            "match": rules(parts, entity, &parts.routes.matches(entity)),
             "reads": shape(&self.flow.from, false),
             "writes": shape(self.target, true),
         }))
@@ -332,12 +332,11 @@ async fn lease(parts: &Parts, system: &str, entity: &str, stop: &CancellationTok
 }
 
 /// The rules by which records of an entity are recognised, as they decide.
-fn rules(parts: &Parts, entity: &str) -> Value {
+fn rules(parts: &Parts, entity: &str, rules: &[&MatchRule]) -> Value {
     let spec = parts.entities.get(entity);
     let compare = |field: &str| {
         spec.and_then(|spec| super::field_of(spec, field)).and_then(|field| field.compare).map(|compare| json!(compare))
     };
-    let rules = parts.routes.matches(entity);
     rules.iter().map(|rule| json!([rule.field, rule.weak, compare(&rule.field)])).collect()
 }
 
@@ -351,7 +350,7 @@ async fn index(parts: &Parts, stop: &CancellationToken) -> Result<()> {
     pairs.sort_unstable();
     pairs.dedup();
     for (system, entity) in pairs {
-        let rules = rules(parts, entity);
+        let rules = rules(parts, entity, &parts.recognised_by(system, entity));
         let note = format!("matches:{system}/{entity}");
         let noted = parts.store.noted(&note).await?;
         let has_none = rules.as_array().is_none_or(Vec::is_empty);
@@ -368,7 +367,7 @@ async fn index(parts: &Parts, stop: &CancellationToken) -> Result<()> {
 }
 
 async fn index_one(parts: &Parts, system: &str, entity: &str, lease: &Lease) -> Result<()> {
-    let rules = parts.routes.matches(entity);
+    let rules = parts.recognised_by(system, entity);
     let spec = parts.entities.get(entity).map(|spec| &**spec);
     let (mut after, mut tries) = (0, 0);
     loop {

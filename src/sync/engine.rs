@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Flow, Routes, RunReport, Scope, brakes, cover,
+    Flow, MatchRule, Routes, RunReport, Scope, brakes, cover,
     deliver::{self, Tally},
     flight, numbering, outcome,
     pass::{Share, after_others},
@@ -114,6 +114,16 @@ pub struct Parts {
 impl Parts {
     pub(super) fn mapping(&self, system: &str, entity: &str) -> Option<&Arc<dyn Translate>> {
         self.mappings.get(&(system.to_owned(), entity.to_owned()))
+    }
+
+    /// Rules by whose values a system's objects are recognised. What it once said of a field of which its mapping no longer
+    /// speaks counts for nothing.
+    pub(super) fn recognised_by(&self, system: &str, entity: &str) -> Vec<&MatchRule> {
+        let mut rules = self.routes.matches(entity);
+        if let Some(mapping) = self.mapping(system, entity) {
+            rules.retain(|rule| mapping.reads().union(mapping.writes()).any(|field| rule.names(field)));
+        }
+        rules
     }
 
     pub(super) fn limits(&self, system: &str) -> SystemLimits {

@@ -7,17 +7,22 @@ use serde_json::json;
 
 use super::engine::Parts;
 use crate::{
+    expr::text_of,
     failure::{Cause, Class, Failure},
     mapping::{Fields, Misfit, Translate},
-    model::Kind,
+    model::{self, Kind},
     store::{Replica, Result as StoreResult},
     sync::{Flow, SHARED},
 };
 
-/// What all objects of an entity at a target are taken to have in common, field to value: its mapping has no place for it, and the
-/// first that was sent there said so.
+/// What all objects of an entity at a target are taken to have in common, field to value: its mapping has no place for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Alike(BTreeMap<String, String>);
+pub(super) struct Alike {
+    /// What the first that was sent there said.
+    first: BTreeMap<String, String>,
+    /// What the sources say of most that are there; asked for only before anything was sent.
+    there: BTreeMap<String, String>,
+}
 
 impl Alike {
     fn note(target: &str, entity: &str) -> String {
@@ -25,31 +30,69 @@ impl Alike {
     }
 
     pub(super) async fn of(parts: &Parts, target: &str, entity: &str) -> StoreResult<Self> {
-        if parts.entities.get(entity).is_none_or(|spec| spec.alike.is_empty()) {
+        let unplaced = unplaced(parts, target, entity);
+        if unplaced.is_empty() {
             return Ok(Self::default());
         }
         let noted = parts.store.noted(&Self::note(target, entity)).await?;
-        Ok(Self(noted.and_then(|noted| serde_json::from_value(noted).ok()).unwrap_or_default()))
+        let first: BTreeMap<String, String> =
+            noted.and_then(|noted| serde_json::from_value(noted).ok()).unwrap_or_default();
+        let there = match unplaced.iter().all(|field| first.contains_key(field)) {
+            true => BTreeMap::new(),
+            false => said_there(parts, target, entity, unplaced).await?,
+        };
+        Ok(Self { first, there })
     }
 
     pub(super) async fn keep(&self, parts: &Parts, target: &str, entity: &str) -> StoreResult<()> {
-        parts.store.note(&Self::note(target, entity), &json!(self.0)).await
+        parts.store.note(&Self::note(target, entity), &json!(self.first)).await
     }
 
     /// Whether an object may go though the target has no place for something: it says what the target's other mappings say, else
-    /// what the first said, or it is the first.
+    /// what the first said, else what most say that are there, or it is the first.
     fn admits(&mut self, misfit: &mut Misfit, declared: impl FnOnce(&str) -> Option<String>) -> bool {
         let Some(value) = misfit.value.as_ref().filter(|_| misfit.alike) else { return false };
+        let there = self.there.get(&misfit.path);
         let first = self
-            .0
+            .first
             .entry(misfit.path.clone())
-            .or_insert_with(|| declared(&misfit.path).unwrap_or_else(|| value.clone()));
+            .or_insert_with(|| declared(&misfit.path).or(there.cloned()).unwrap_or_else(|| value.clone()));
         if first == value {
             return true;
         }
         misfit.held = Some(first.clone());
         false
     }
+}
+
+/// Fields that are mostly alike for all objects, and of which the target's mapping does not speak.
+fn unplaced(parts: &Parts, target: &str, entity: &str) -> Vec<String> {
+    let names = parts.entities.get(entity).map_or(&[][..], |spec| &spec.alike);
+    let Some(mapping) = parts.mapping(target, entity).filter(|_| !names.is_empty()) else { return Vec::new() };
+    let outline = mapping.outline();
+    let speaks = |name: &String| outline.0.get(name).is_none_or(|held| held.place.is_some());
+    names.iter().filter(|name| !speaks(name)).cloned().collect()
+}
+
+/// What its sources say of most objects that a target has.
+async fn said_there(
+    parts: &Parts,
+    target: &str,
+    entity: &str,
+    fields: Vec<String>,
+) -> StoreResult<BTreeMap<String, String>> {
+    let sources = parts.routes.sources(target, entity);
+    let told = parts.store.told_beside(target, entity).await?;
+    let most = |field: &String| {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for replica in told.iter().filter(|replica| sources.contains(replica.system.as_str())) {
+            if let Some(value) = replica.fields.get(field).filter(|value| !model::empty(value)).and_then(text_of) {
+                *counts.entry(value).or_default() += 1;
+            }
+        }
+        counts.into_iter().max_by_key(|(_, count)| *count).map(|(value, _)| value)
+    };
+    Ok(fields.into_iter().filter_map(|field| most(&field).map(|value| (field, value))).collect())
 }
 
 /// Refuses to write an object whose qualifying fields, as the sources say them, the target has no place for. A flow that only

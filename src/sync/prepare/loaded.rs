@@ -129,8 +129,10 @@ impl Unreadable {
             return None;
         }
         let parts = batch.parts;
-        let (spec, rules) = (parts.entities.get(entity).map(|spec| &**spec), parts.routes.matches(entity));
-        let own = replicas.iter().flat_map(|replica| matches(spec, &rules, &replica.fields));
+        let spec = parts.entities.get(entity).map(|spec| &**spec);
+        let own = replicas
+            .iter()
+            .flat_map(|replica| matches(spec, &parts.recognised_by(&replica.system, entity), &replica.fields));
         let row = std::iter::once((String::new(), key.to_owned())).chain(own).find_map(|like| self.rows.get(&like))?;
         let message = format!("{target} may have this {entity} already: row {row} cannot be read: {cure}");
         Some(Failure::new(Class::Unmapped, message).with_cause(Cause::unread(entity, key)))

@@ -183,7 +183,6 @@ pub(super) async fn prepare(
     // After doubts: what a look has shown may make a figure of stock a rise.
     let unread = orders_first(batch, facts, mapping.as_ref(), &jobs, &mut loaded, stop).await?;
     let jobs = fresh_look(batch, facts, mapping.as_ref(), jobs, &mut loaded, &mut prepared).await?;
-    let adopted = deliver::is_adopted(batch.parts, batch.target, batch.entity).await?;
 
     prepared.kept = jobs.iter().filter_map(|job| Some((job.id, loaded.kept(job.record)?))).collect();
     let alike = Alike::of(batch.parts, batch.target, batch.entity).await?;
@@ -202,11 +201,12 @@ pub(super) async fn prepare(
             known.push(one);
         }
     }
-    if prepared.alike != alike {
+    let is_first = prepared.alike != alike;
+    let to_read = if newcomers { never_read(batch, is_first).await? } else { Vec::new() };
+    if !to_read.is_empty() {
+        known = once_read(batch, &to_read, known, &mut prepared, stop).await?;
+    } else if is_first {
         prepared.alike.keep(batch.parts, batch.target, batch.entity).await?;
-    }
-    if newcomers && !adopted {
-        known = once_adopted(batch, known, &mut prepared, stop).await?;
     }
     let externals = externals(batch, mapping.as_ref(), &known).await?;
     let known = Box::pin(look_up(batch, facts, mapping.as_ref(), known, &externals, &mut prepared)).await?;
@@ -217,21 +217,39 @@ pub(super) async fn prepare(
     Ok(prepared)
 }
 
-/// Nothing is created where nobody has looked yet: what exists would be doubled. The entity is read whole; creations are
-/// decided anew after that.
-async fn once_adopted(
+/// Systems that have to be read whole before anything is created at the target: itself, since what exists would be doubled;
+/// for the first object, which says what all are alike in, also those that can say it of what exists.
+async fn never_read<'a>(batch: &Batch<'a>, is_first: bool) -> Result<Vec<&'a str>> {
+    let sources = batch.parts.routes.sources(batch.target, batch.entity);
+    let mut unread = Vec::new();
+    for system in std::iter::once(batch.target).chain(sources.into_iter().filter(|_| is_first)) {
+        if !deliver::is_adopted(batch.parts, system, batch.entity).await? {
+            unread.push(system);
+        }
+    }
+    Ok(unread)
+}
+
+/// Reads systems whole of which nobody has done so yet; creations are decided anew after that.
+async fn once_read(
     batch: &Batch<'_>,
+    unread: &[&str],
     known: Vec<Known>,
     prepared: &mut Prepared,
     stop: &CancellationToken,
 ) -> Result<Vec<Known>> {
-    deliver::adopt(batch.parts, batch.target, batch.entity, stop).await?;
+    let mut left = Vec::new();
+    for system in unread {
+        deliver::adopt(batch.parts, system, batch.entity, stop).await?;
+        if !deliver::is_adopted(batch.parts, system, batch.entity).await? {
+            left.push(*system);
+        }
+    }
     let now = batch.parts.env.now();
-    let wait = if deliver::is_adopted(batch.parts, batch.target, batch.entity).await? {
-        std::time::Duration::ZERO
-    } else {
-        outcome::backoff(0, &batch.parts.env)
-    };
+    let wait = if left.is_empty() { std::time::Duration::ZERO } else { outcome::backoff(0, &batch.parts.env) };
+    let systems = if left.is_empty() { unread.join(", ") } else { left.join(", ") };
+    let entity = batch.entity;
+    let error = format!("{entity} of {systems} has to be read once before anything is created at {}", batch.target);
     let (creates, rest): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.op == Op::Create);
     prepared.settled.extend(creates.into_iter().map(|one| {
         let verdict = Verdict::Retry {
@@ -239,7 +257,7 @@ async fn once_adopted(
             burn: false,
             intent: one.job.intent.clone(),
             class: Class::Transient.as_str().to_owned(),
-            error: format!("{} of {} has to be read once before anything is created there", batch.entity, batch.target),
+            error: error.clone(),
         };
         one.settled(verdict, None)
     }));

@@ -161,6 +161,24 @@ async fn a_match_rule_that_joins_knows_what_is_known_already() {
 }
 
 #[tokio::test]
+async fn what_a_mapping_no_longer_names_says_of_nobody_who_he_is() {
+    let mut sales = flow("sales", "shop", "erp", &["customer"]);
+    sales.matches.insert("customer".into(), vec![MatchRule { field: "email".to_owned(), weak: false }]);
+    let stage = Stage::new(vec![sales]).await;
+    stage.erp.put("customer", "1", &json!({"code": "C-1", "name": "Ana", "email": "agent@example.com"}));
+    stage.once().await;
+    let mut parts: Parts = stage.parts(stage.store.clone(), "joined");
+    let nameless = FakeMapping::new(&["code", "name"], &stage.knows_igic);
+    parts.mappings.insert(("erp".into(), "customer".into()), Arc::new(nameless));
+    let engine = Engine::new(parts);
+    stage.shop.put("customer", "7", &json!({"code": "web-7", "name": "Agent", "email": "agent@example.com"}));
+    let summary = pass(&engine).await;
+    assert!(summary.is_clean(), "{summary:?}");
+    let rows = stage.erp.rows("customer");
+    assert!(rows.iter().any(|row| row["name"] == "Ana") && rows.len() == 2, "two people: {rows:?}");
+}
+
+#[tokio::test]
 async fn a_plan_shows_what_joins_and_applying_it_is_the_approval() {
     let stage = Stage::kept_away(25).await;
     let stage = Stage { engine: stage.joined(everything()), ..stage };

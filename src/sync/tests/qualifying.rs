@@ -10,7 +10,7 @@ use crate::{
     mapping::{Mapping, Tables, Translate},
     model::Entities,
     store::{JobFilter, JobState},
-    sync::{Engine, Flow, Parts, Summary},
+    sync::{Engine, Flow, Parts, Scope, Summary},
 };
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -150,6 +150,43 @@ async fn of_an_erp_whose_prices_are_of_one_currency_no_first_order_says_another(
     assert_eq!((summary.delivered.written, summary.delivered.parked), (1, 1), "{summary:?}");
     assert_eq!(stage.erp.rows("order")[0]["number"], "1002");
     assert_eq!(stage.waiting().await[0].1.as_deref(), Some("qualifies:order.currency=USD"));
+}
+
+#[tokio::test]
+async fn what_an_erp_already_has_says_its_currency_to_a_state_that_was_never_told() {
+    let stage = Stage::new(vec![flow("sales", "shop", "erp", &["order"])]).await;
+    for (id, currency) in [("6", "USD"), ("7", "EUR"), ("8", "EUR")] {
+        stage.shop.put("order", id, &order_in(currency, id));
+        stage.erp.put("order", id, &order_in(currency, id));
+    }
+    assert_eq!(stage.taking("erp", "order", BLIND).await.delivered.parked, 1, "6 is no sale in euros");
+    // As an earlier version left it.
+    stage.store.note("alike:erp/order", &json!({})).await.unwrap();
+    stage.shop.put("order", "9", &order_in("USD", "9"));
+    stage.shop.put("order", "10", &order_in("EUR", "10"));
+    let summary = stage.taking("erp", "order", BLIND).await;
+    assert_eq!(summary.delivered.written, 1, "{summary:?}");
+    assert!(stage.erp.rows("order").iter().all(|order| order["number"] != "9"), "most say that its books are in euros");
+}
+
+#[tokio::test]
+async fn a_shop_that_nobody_has_read_is_asked_what_the_erp_has_before_the_first_order_says_it() {
+    let flows = vec![flow("sales", "shop", "erp", &["order"]), flow("sales2", "other", "erp", &["order"])];
+    let stage = Stage::new(flows).await;
+    stage.shop.put("order", "9", &order_in("USD", "9"));
+    let mut earlier = order_in("EUR", "3");
+    earlier["email"] = "ana@example.com".into();
+    stage.other.put("order", "3", &earlier);
+    stage.erp.put("order", "3", &earlier);
+    let mut parts: Parts = stage.parts(stage.store.clone(), "taking");
+    let naming_buyers = format!("{BLIND}email = {{ from = 'email', optional = true }}\n");
+    parts.mappings.insert(("erp".into(), "order".into()), mapping("order", &naming_buyers));
+    let scope: Scope = "sales".parse().unwrap();
+    Engine::new(parts).once(Some(&scope), RunKind::Delta, &CancellationToken::new()).await.unwrap();
+    assert_eq!(stage.erp.rows("order").len(), 1, "100 dollars are no sale of 100 euros");
+    let waiting = stage.waiting().await;
+    assert_eq!(waiting.len(), 1, "{waiting:?}");
+    assert_eq!(waiting[0].1.as_deref(), Some("qualifies:order.currency=USD"));
 }
 
 #[tokio::test]
