@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     db::{Doc, Table, Tx},
+    product_view::inherited,
     refusal::Result,
     text::{amount, money, plain},
 };
@@ -115,7 +116,7 @@ async fn article(tx: &mut Tx<'_>, order: &Doc, given: &Value) -> Result<Value> {
     tx.merge_meta(&mut owner, &options.into()).await?;
     Ok(json!({ "name": name, "product_id": parent.unwrap_or(id), "variation_id": if is_variation { id } else { 0 },
         "quantity": quantity, "tax_class": class, "subtotal": total, "subtotal_tax": "0.00", "total": total,
-        "total_tax": "0.00", "taxes": [], "meta_data": owner.remove("meta_data"), "sku": product["sku"],
+        "total_tax": "0.00", "taxes": [], "meta_data": owner.remove("meta_data"), "sku": inherited(&product, parent_doc.as_ref().unwrap_or(&product), "sku"),
         "parent_name": parent_name }))
 }
 

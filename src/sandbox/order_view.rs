@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     db::{Doc, Table, Tx},
-    product_view::links,
+    product_view::{inherited, links},
     query::Head,
     refusal::Result,
     text::amount,
@@ -42,9 +42,10 @@ pub async fn order(tx: &mut Tx<'_>, id: i64, doc: &Doc) -> Result<Value> {
     let mut skus = Vec::new();
     for line in doc["line_items"].as_array().into_iter().flatten() {
         let product = line["product_id"].as_i64().unwrap_or(0);
-        needs_processing |= tx.get(Table::Products, product).await?.is_some_and(|doc| doc["virtual"] != true);
         let sold = line["variation_id"].as_i64().filter(|id| *id != 0).unwrap_or(product);
-        skus.push(tx.get(Table::Products, sold).await?.map_or(Value::Null, |doc| doc["sku"].clone()));
+        let (product, sold) = (tx.get(Table::Products, product).await?, tx.get(Table::Products, sold).await?);
+        needs_processing |= product.as_ref().is_some_and(|doc| doc["virtual"] != true);
+        skus.push(sold.map_or(Value::Null, |doc| inherited(&doc, product.as_ref().unwrap_or(&doc), "sku")));
     }
     let status = doc["status"].as_str().unwrap_or_default();
     let unpaid = matches!(status, "pending" | "failed")

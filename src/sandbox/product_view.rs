@@ -200,7 +200,8 @@ pub fn variation(tx: &Tx<'_>, id: i64, doc: &Doc, product: &Doc) -> Value {
     }
     put("description", get("description"));
     put("permalink", permalink.into());
-    for name in ["sku", "global_unique_id", "price", "regular_price", "sale_price"] {
+    put("sku", inherited(doc, product, "sku"));
+    for name in ["global_unique_id", "price", "regular_price", "sale_price"] {
         put(name, get(name));
     }
     for name in ["date_on_sale_from", "date_on_sale_to"] {
@@ -228,7 +229,8 @@ pub fn variation(tx: &Tx<'_>, id: i64, doc: &Doc, product: &Doc) -> Value {
     }
     put("backorders_allowed", (doc["backorders"] != "no").into());
     put("backordered", (doc["stock_status"] == "onbackorder").into());
-    for name in ["low_stock_amount", "weight", "dimensions", "shipping_class"] {
+    put("weight", inherited(doc, product, "weight"));
+    for name in ["low_stock_amount", "dimensions", "shipping_class"] {
         put(name, get(name));
     }
     put("shipping_class_id", 0.into());
@@ -241,6 +243,12 @@ pub fn variation(tx: &Tx<'_>, id: i64, doc: &Doc, product: &Doc) -> Value {
     links["up"] = json!([{ "href": format!("{}/wp-json/wc/v3/products/{parent}", tx.base) }]);
     put("_links", links);
     out.into()
+}
+
+/// What a variation has none of is its product's.
+pub fn inherited(doc: &Doc, product: &Doc, name: &str) -> Value {
+    let own = doc.get(name).filter(|own| own.as_str().is_some_and(|own| !own.is_empty()));
+    own.or_else(|| product.get(name)).cloned().unwrap_or_default()
 }
 
 async fn terms(tx: &mut Tx<'_>, table: Table, ids: &Value) -> Result<Value> {

@@ -220,6 +220,36 @@ async fn variations_that_swap_their_skus_keep_their_ids() {
 }
 
 #[tokio::test]
+async fn variations_without_a_sku_are_in_nobodys_way() {
+    let (shop, system) = connected().await;
+    let made = one(&*system, "product", write(1, Op::Create, "T", None, variable("T"))).await;
+    let (id, had) = (made.result.as_ref().unwrap().id.clone(), parts(&made));
+    // People made two, which show the product's SKU.
+    for size in ["XS", "XL"] {
+        let options =
+            json!({ "attributes": [{ "name": "Size", "option": size }], "manage_stock": true, "regular_price": "9" });
+        let plain = shop.done("POST", &format!("/products/{id}/variations"), options).await;
+        assert_eq!(plain["sku"], "T");
+    }
+    assert!(all(&*system, "price").await.into_iter().all(|row| row.body.into_value()["sku"] != "T"));
+    assert_eq!(all(&*system, "stock").await.len(), 0, "they are no articles of ours");
+    // Two swap their SKUs, for which both give theirs up, and one is new.
+    let mut body = variable("T");
+    for (index, (sku, was)) in [("T-M", "T-S"), ("T-S", "T-M")].into_iter().enumerate() {
+        body["variants"][index]["sku"] = json!(sku);
+        body["variants"][index]["part"] = json!(had[was]);
+    }
+    let new = json!({ "sku": "T-L", "attributes": [{ "name": "Size", "option": "L" }] });
+    body["variants"].as_array_mut().unwrap().push(new);
+    let mut swap = write(2, Op::Update, "T", Some(&id), body);
+    swap.held.insert("variants".into(), had.clone());
+    swap.yielding.insert("variants".into(), had.values().cloned().collect());
+    let now = parts(&one(&*system, "product", swap).await);
+    assert_eq!((&now["T-M"], &now["T-S"]), (&had["T-S"], &had["T-M"]));
+    assert!(now.contains_key("T-L"));
+}
+
+#[tokio::test]
 async fn a_create_without_an_answer_is_found_and_gone_on_with() {
     let (shop, system) = connected().await;
     shop.shop.set_faults(vec![Fault::next(FaultKind::DropAfter, 1).on("POST", "/products")]);
