@@ -245,6 +245,29 @@ async fn what_the_shop_dates_by_itself_is_no_payment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_was_paid_back_before_the_erp_heard_of_it_is_no_work_there() {
+    let mut sales = Sales::of(FLOWS).await;
+    let paid = json!({ "status": "processing", "payment_method": "redsys" });
+    let before = sales.order("ana@example.test", paid.clone()).await;
+    sales.shop.done("PUT", &format!("/orders/{before}"), json!({ "status": "refunded" })).await;
+    let known = sales.order("eva@example.test", paid).await;
+    sales.run(&[]);
+    // Of one that is there already it is for the office to say whether its goods stay.
+    sales.shop.done("PUT", &format!("/orders/{known}"), json!({ "status": "refunded" })).await;
+    sales.shop.advance(60);
+    sales.run(&[]);
+    let states: Vec<String> =
+        sqlx::query_scalar("SELECT estado FROM pedido ORDER BY id").fetch_all(&mut sales.erp).await.unwrap();
+    assert_eq!(states, ["ANULADO", "PENDIENTE"]);
+    let told = sales.say(&["differences"]);
+    assert!(told.contains("status") && told.contains("refunded"), "{told}");
+    for id in [before, known] {
+        let shown = sales.shop.done("GET", &format!("/orders/{id}"), Value::Null).await;
+        assert_eq!(shown["status"], "refunded");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_order_with_a_tax_class_that_nobody_mapped_goes_and_is_doubted() {
     let mut sales = Sales::of(FLOWS).await;
     sales.shop.done("POST", "/taxes/classes", json!({ "name": "Luxury" })).await;
