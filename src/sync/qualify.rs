@@ -37,10 +37,8 @@ impl Alike {
         let noted = parts.store.noted(&Self::note(target, entity)).await?;
         let first: BTreeMap<String, String> =
             noted.and_then(|noted| serde_json::from_value(noted).ok()).unwrap_or_default();
-        let there = match unplaced.iter().all(|field| first.contains_key(field)) {
-            true => BTreeMap::new(),
-            false => said_there(parts, target, entity, unplaced).await?,
-        };
+        let is_said = unplaced.iter().all(|field| first.contains_key(field));
+        let there = if is_said { BTreeMap::new() } else { said_there(parts, target, entity, unplaced).await? };
         Ok(Self { first, there })
     }
 

@@ -141,6 +141,7 @@ const READING: &[&str] = &[
     "jobs",
     "held",
     "in_flight",
+    "told_beside",
     "merged",
     "conflicts_of",
     "conflicts",
@@ -268,6 +269,7 @@ macro_rules! verbs {
             release(jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()>;
             hurry(later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64>;
             replicas_of(records: &[RecordId]) -> Result<Vec<Replica>>;
+            told_beside(target: &str, entity: &str) -> Result<Vec<Replica>>;
             namesakes(entity: &str, keys: &[String]) -> Result<Vec<Vec<Namesake>>>;
             called(records: &[RecordId]) -> Result<BTreeMap<RecordId, Called>>;
             rivals(target: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<RecordId>>>;
