@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use rust_decimal::{Decimal, prelude::ToPrimitive as _};
 use serde_json::Value;
 
 use super::{
@@ -12,7 +13,11 @@ use super::{
 use crate::{
     expr::Scope,
     failure::{Class, Failure},
+    model::decimal,
 };
+
+/// How long a system is left alone at most because it says so.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// What a request is for; `op` in conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,15 +144,20 @@ pub fn unanswered(error: &TransportError, verb: Verb, place: &str) -> Failure {
     Failure::new(class, format!("{error} ({place})"))
 }
 
-/// Wait of a `Retry-After` header: seconds, or a date.
+/// Wait of a `Retry-After` header: seconds, whole or with a fraction, or a date (RFC 9110, 10.2.3; the fraction is what some
+/// shops send). At most [`LONGEST_WAIT`]: who asks for more is asked again by then.
 #[must_use]
 pub fn retry_after(header: &str, now: DateTime<Utc>) -> Option<Duration> {
     let header = header.trim();
-    if let Ok(seconds) = header.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let until = DateTime::parse_from_rfc2822(header).ok()?;
-    Some((until.to_utc() - now).to_std().unwrap_or_default())
+    let wait = match decimal::parse(header) {
+        Some(seconds) => {
+            // A second of a fraction is waited for whole.
+            let seconds = seconds.ceil().max(Decimal::ZERO).min(LONGEST_WAIT.as_secs().into());
+            Duration::from_secs(seconds.to_u64()?)
+        }
+        None => (DateTime::parse_from_rfc2822(header).ok()?.to_utc() - now).to_std().unwrap_or_default(),
+    };
+    Some(wait.min(LONGEST_WAIT))
 }
 
 #[cfg(test)]
@@ -161,6 +171,17 @@ mod tests {
         assert_eq!(retry_after("Wed, 01 Jul 2026 10:00:30 GMT", now), Some(Duration::from_secs(30)));
         assert_eq!(retry_after("Wed, 01 Jul 2026 09:00:00 GMT", now), Some(Duration::ZERO));
         assert_eq!(retry_after("soon", now), None);
+        assert_eq!(retry_after("12.0", now), Some(Duration::from_secs(12)));
+        assert_eq!(retry_after("0.2", now), Some(Duration::from_secs(1)));
+        assert_eq!(retry_after("-3", now), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn nobody_is_left_alone_for_longer_than_an_hour_at_once() {
+        let now = DateTime::parse_from_rfc3339("2026-07-01T10:00:00Z").unwrap().to_utc();
+        for header in ["86400", "99999999999999999999", "Sun, 01 Jul 2046 10:00:00 GMT"] {
+            assert_eq!(retry_after(header, now), Some(LONGEST_WAIT), "{header}");
+        }
     }
 
     #[test]
