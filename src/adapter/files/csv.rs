@@ -109,7 +109,7 @@ impl<R: Read + Send> CsvRows<R> {
 
 impl<R: Read + Send> Rows for CsvRows<R> {
     fn next_item(&mut self) -> Result<Option<Item>, FileError> {
-        let Some(record) = self.record()? else {
+        let Some(mut record) = self.record()? else {
             // A last line that is both too short and without its end was being written, or was cut off.
             return match self.short {
                 Some((line, width)) if !self.reader.get_ref().ended_line() => Err(FileError::at(
@@ -123,6 +123,10 @@ impl<R: Read + Send> Rows for CsvRows<R> {
             };
         };
         let line = self.line_of(&record);
+        // Some programs end each line with a delimiter, and the header without one.
+        if record.iter().skip(self.header.len()).all(str::is_empty) {
+            record.truncate(self.header.len());
+        }
         if record.len() == self.header.len() {
             self.short = None;
             return Ok(Some(Item::Row { line, body: RowBody::Record { header: Arc::clone(&self.header), record } }));
@@ -200,6 +204,13 @@ mod tests {
         assert!(error.contains("line 3") && error.contains("cut off"), "{error}");
         assert!(read(b"", &shape()).unwrap_err().contains("empty"));
         assert_eq!(read(b"sku;name\n", &shape()), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn empty_cells_behind_the_last_column_are_none() {
+        let rows = read(b"sku;name\nA;a;\nB;b;;;\nC;c;;x\n", &shape()).unwrap();
+        assert_eq!(rows[..2], [r#"2 {"sku":"A","name":"a"}"#, r#"3 {"sku":"B","name":"b"}"#]);
+        assert_eq!(rows[2], "4 bad: 4 columns instead of 2: C;c;;x");
     }
 
     #[test]
