@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::{
     file::{self, As, By, FieldRule, From, Localized, MappingFile, RuleTable},
     lookup::{Lookup, Tables},
+    precision::Precision,
     rule::{Beside, Convert, Each, Item, Rule, Source},
 };
 use crate::{
@@ -142,6 +143,9 @@ impl<'a> Compiler<'a> {
         if table.precision.is_some() && !spec.is_some_and(counts) {
             return Err(wrong("`precision` is for decimals and amounts"));
         }
+        if table.round.is_some() && table.precision.is_none() {
+            return Err(wrong("`round` says how `precision` rounds, and there is none"));
+        }
         if table.value.is_some() && (table.from.is_some() || pull.is_some() || push.is_some()) {
             return Err(wrong("`value` is a constant and goes with no `from`, `pull` or `push`"));
         }
@@ -190,7 +194,7 @@ impl<'a> Compiler<'a> {
             none: table.none.iter().map(|value| value.get_ref().to_json()).collect(),
             zone: zone.transpose()?,
             form: table.form,
-            precision: table.precision,
+            precision: table.precision.map(|digits| Precision::new(digits, table.round)),
             optional: table.optional,
             clear: table.clear.unwrap_or(true),
             beside,

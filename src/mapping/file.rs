@@ -102,6 +102,8 @@ pub struct RuleTable {
     /// Decimals that the system keeps, of a decimal or an amount, or of all in a list or an object. What is wanted there is
     /// rounded to it first, halves away from zero: so it is read back as it was sent.
     pub precision: Option<u32>,
+    /// How `precision` rounds: what is there to be sold is rounded down.
+    pub round: Option<Rounding>,
     /// A row without this member is fine.
     #[serde(default)]
     pub optional: bool,
@@ -166,6 +168,17 @@ pub enum As {
     Text,
     Integer,
     Number,
+}
+
+/// How a number is rounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Rounding {
+    /// To the nearest, halves away from zero.
+    #[default]
+    Half,
+    /// Never to more.
+    Down,
 }
 
 impl<'de> Deserialize<'de> for FieldRule {

@@ -4,8 +4,28 @@ use indexmap::IndexMap;
 use rust_decimal::RoundingStrategy;
 use serde_json::{Map, Value};
 
-use super::rule::{Convert, Item, Rule};
+use super::{
+    file::Rounding,
+    rule::{Convert, Item, Rule},
+};
 use crate::model::{FieldSpec, Kind, decimal};
+
+/// What a system keeps of a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Precision {
+    digits: u32,
+    strategy: RoundingStrategy,
+}
+
+impl Precision {
+    pub fn new(digits: u32, rounding: Option<Rounding>) -> Self {
+        let strategy = match rounding.unwrap_or_default() {
+            Rounding::Half => RoundingStrategy::MidpointAwayFromZero,
+            Rounding::Down => RoundingStrategy::ToNegativeInfinity,
+        };
+        Self { digits, strategy }
+    }
+}
 
 /// Rounds what rules with a `precision` write, at any depth.
 pub(super) fn settle(rules: &[Rule], specs: &IndexMap<String, FieldSpec>, wanted: &mut Map<String, Value>) {
@@ -32,11 +52,11 @@ pub(super) fn settle(rules: &[Rule], specs: &IndexMap<String, FieldSpec>, wanted
     }
 }
 
-fn round(spec: &FieldSpec, value: &mut Value, precision: u32) {
+fn round(spec: &FieldSpec, value: &mut Value, precision: Precision) {
     match (spec.kind, value) {
         (Kind::Decimal | Kind::Money, value) => {
             if let Some(number) = value.as_str().and_then(decimal::parse) {
-                let rounded = number.round_dp_with_strategy(precision, RoundingStrategy::MidpointAwayFromZero);
+                let rounded = number.round_dp_with_strategy(precision.digits, precision.strategy);
                 *value = Value::from(decimal::canonical(rounded));
             }
         }

@@ -92,6 +92,7 @@ impl Pull<'_> {
         value: Cow<'_, Value>,
         field: &dyn Fn() -> String,
     ) -> Result<Option<Value>, Failure> {
+        let value = if takes_list(rule) { listed(value) } else { value };
         Ok(Some(match &rule.convert {
             Convert::Plain if rule.kind == Some(Kind::Datetime) && rule.zone.is_some() => {
                 let text = text_of(&value).unwrap_or_default();
@@ -305,6 +306,28 @@ fn same(a: &Value, b: &Value) -> bool {
 
 fn unfit(rule: &Rule, problem: &str) -> Failure {
     rejected(format!("{}: the value {problem}", rule.place))
+}
+
+/// Whether a field is read as a list.
+fn takes_list(rule: &Rule) -> bool {
+    match &rule.convert {
+        Convert::Each(_) | Convert::Texts { .. } => true,
+        Convert::Plain => rule.kind == Some(Kind::List),
+        _ => false,
+    }
+}
+
+/// A single child of an element of XML is one where there could be several: a list of one. An object whose members are called by
+/// numbers is none of these; somebody has made it of a list.
+fn listed(value: Cow<'_, Value>) -> Cow<'_, Value> {
+    let is_numbered = |name: &String| name.bytes().all(|byte| byte.is_ascii_digit());
+    match value.as_ref() {
+        Value::Object(members) if !members.is_empty() && !members.keys().any(is_numbered) => {
+            Cow::Owned(Value::Array(vec![value.into_owned()]))
+        }
+        Value::String(text) if !text.is_empty() => Cow::Owned(Value::Array(vec![value.into_owned()])),
+        _ => value,
+    }
 }
 
 pub(super) fn rejected(message: impl Into<String>) -> Failure {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     file::{As, By},
     lookup::Lookup,
+    precision::Precision,
 };
 use crate::{
     expr::{Expr, Path, Scope},
@@ -39,8 +40,7 @@ pub(super) struct Rule {
     pub none: Vec<Value>,
     pub zone: Option<Tz>,
     pub form: Option<As>,
-    /// Decimals that the system keeps.
-    pub precision: Option<u32>,
+    pub precision: Option<Precision>,
     pub optional: bool,
     pub clear: bool,
     pub beside: Option<Beside>,

@@ -549,6 +549,31 @@ fn what_is_wanted_is_rounded_to_what_the_target_keeps_so_that_it_reads_back_as_i
 }
 
 #[test]
+fn what_can_be_sold_is_rounded_down_where_the_target_has_no_fractions() {
+    let fields = "key = 'sku'\n[fields]\nsku = 'sku'\nquantity = { from = 'q', precision = 0, round = 'down' }\n";
+    let target = mapping("stock", fields);
+    for (there, offered) in [("7.5", "7"), ("0.5", "0"), ("8", "8")] {
+        let mut wanted = object(&json!({ "sku": "CABLE", "quantity": there }));
+        target.settle(&mut wanted);
+        assert_eq!(wanted["quantity"], offered);
+    }
+}
+
+#[test]
+fn a_single_child_is_a_list_of_one_where_a_list_is_read() {
+    let product = mapping(
+        "product",
+        "key = 'sku'\n[fields]\nsku = 'sku'\nname = { from = 'n', localized = { language = 'l', value = 't' } }\n\
+        [fields.variants]\nfrom = 'v'\n[fields.variants.each.fields]\nsku = 'ref'\n",
+    );
+    let row = json!({ "sku": "ONE", "n": { "l": "es", "t": "Uno" }, "v": { "ref": "ONE-1" } });
+    let pulled = Value::Object(product.pull(&row).unwrap().fields);
+    assert_eq!((&pulled["name"], &pulled["variants"]), (&json!({ "es": "Uno" }), &json!([{ "sku": "ONE-1" }])));
+    let numbered = json!({ "sku": "ONE", "v": { "0": { "ref": "A" } } });
+    assert!(product.pull(&numbered).is_err(), "that was a list, and is none any more");
+}
+
+#[test]
 fn what_waits_at_the_system_for_somebody_is_told_by_the_mapping() {
     let text = "key = 'n'\n[fields]\nnumber = 'n'\nclosed = { from = 'c', pending = 'row.credit == \"draft\"' }\n";
     let order = mapping("order", text);

@@ -95,6 +95,31 @@ pub(super) fn register(engine: &mut Engine) {
         Ok(index)
     });
     register_closures(engine);
+    register_single(engine);
+}
+
+/// A single object is a list of one: so XML shows what there could be several of.
+fn register_single(engine: &mut Engine) {
+    engine.register_fn("map", |ctx: NativeCallContext, one: Map, closure: FnPtr| -> Res<Array> {
+        Ok(vec![closure.call_within_context::<Dynamic>(&ctx, (Dynamic::from_map(one),))?])
+    });
+    engine.register_fn("filter", |ctx: NativeCallContext, one: Map, closure: FnPtr| -> Res<Array> {
+        let one = Dynamic::from_map(one);
+        Ok(if holds("filter", &ctx, &closure, &one)? { vec![one] } else { Array::new() })
+    });
+    engine.register_fn("find", |ctx: NativeCallContext, one: Map, closure: FnPtr| -> Res<Dynamic> {
+        let one = Dynamic::from_map(one);
+        Ok(if holds("find", &ctx, &closure, &one)? { one } else { Dynamic::UNIT })
+    });
+    for name in ["some", "all"] {
+        engine.register_fn(name, move |ctx: NativeCallContext, one: Map, closure: FnPtr| -> Res<bool> {
+            holds(name, &ctx, &closure, &Dynamic::from_map(one))
+        });
+    }
+    looking("pluck").register_into_engine(engine, |one: &mut Map, path: &str| -> Res<Array> {
+        let path = parsed("pluck", path)?;
+        Ok(vec![dig("pluck", &Dynamic::from_map(one.clone()), &path)?])
+    });
 }
 
 /// These take the list by value: holding it while a closure that looks at it runs would never end.
