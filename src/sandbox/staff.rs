@@ -103,6 +103,21 @@ impl Shop {
         Ok(account["id"].as_i64().unwrap_or_default())
     }
 
+    /// Gives an account a role, as plug-ins do (`wholesale_customer`); the interface cannot.
+    ///
+    /// # Errors
+    /// `woocommerce_rest_invalid_id` (404) if there is no such account.
+    pub async fn give_role(&self, account: i64, role: &str) -> Result<()> {
+        self.within(self.base(), async |tx| {
+            let Some(mut doc) = tx.get(Table::Customers, account).await? else {
+                return refuse(404, "woocommerce_rest_invalid_id", "Invalid resource ID.");
+            };
+            doc.insert("role".into(), role.into());
+            tx.put(Table::Customers, account, &doc).await
+        })
+        .await
+    }
+
     /// Changes members of the product or variation with this SKU: `{"regular_price": "9.90"}`, `{"name": ".."}`.
     ///
     /// # Errors

@@ -299,6 +299,76 @@ async fn variants_whose_answer_was_lost_are_not_made_twice() {
 }
 
 #[tokio::test]
+async fn more_variations_than_a_batch_takes_are_all_there_before_the_product_is_published() {
+    let (shop, system) = connected().await;
+    let mut body = variable("T");
+    body["status"] = json!("publish");
+    body["variants"] = (0..250)
+        .map(|n| json!({ "sku": format!("T-{n}"), "attributes": [{ "name": "Size", "option": n.to_string() }] }))
+        .collect();
+    shop.shop.set_faults(vec![Fault::next(FaultKind::DropAfter, 1).on("POST", "/products/")]);
+    let saved = Saved::default();
+    let first = system.write("product", vec![write(1, Op::Create, "T", None, body.clone())], &saved).await;
+    assert_eq!(first[0].result.as_ref().unwrap_err().class, Class::Unknown);
+    let shown = shop.shop.all("/products").await.unwrap().remove(0);
+    assert_eq!(shown["status"], "draft", "nobody can buy it yet");
+    let done = saved.0.lock().unwrap().clone();
+    let made = one(&*system, "product", Write { done, ..write(1, Op::Create, "T", None, body.clone()) }).await;
+    let had = parts(&made);
+    assert_eq!(had.len(), 250);
+    let id = made.result.unwrap().id;
+    assert_eq!(shop.shop.all(&format!("/products/{id}/variations")).await.unwrap().len(), 250);
+    assert_eq!(shop.shop.all("/products").await.unwrap()[0]["status"], "publish");
+    // All of them change, and one more comes.
+    for (n, variant) in body["variants"].as_array_mut().unwrap().iter_mut().enumerate() {
+        variant["part"] = json!(had[&format!("T-{n}")]);
+        variant["weight"] = json!("0.5");
+    }
+    let more = json!({ "sku": "T-250", "attributes": [{ "name": "Size", "option": "250" }] });
+    body["variants"].as_array_mut().unwrap().push(more);
+    let mut grow = write(2, Op::Update, "T", Some(&id), body);
+    grow.held.insert("variants".into(), had);
+    assert_eq!(parts(&one(&*system, "product", grow).await).len(), 251);
+    let all = shop.shop.all(&format!("/products/{id}/variations")).await.unwrap();
+    assert_eq!((all.len(), all.iter().filter(|variation| variation["weight"] == "0.5").count()), (251, 250));
+}
+
+#[tokio::test]
+async fn buyers_of_every_role_are_customers_and_staff_is_not() {
+    let (shop, system) = connected().await;
+    for (name, role) in
+        [("ana", "customer"), ("luis", "wholesale_customer"), ("eva", "subscriber"), ("boss", "shop_manager")]
+    {
+        let account = json!({ "email": format!("{name}@example.test"), "first_name": name });
+        let id = shop.shop.register(&account).await.unwrap();
+        shop.shop.give_role(id, role).await.unwrap();
+    }
+    let names: Vec<Value> =
+        all(&*system, "customer").await.into_iter().map(|row| row.body.into_value()["first_name"].clone()).collect();
+    assert_eq!(names, ["ana", "luis", "eva"]);
+}
+
+#[tokio::test]
+async fn two_codes_that_make_one_slug_are_two_categories() {
+    let (shop, system) = connected().await;
+    let category = |name: &str| json!({ "name": name, "slug": "a-b" });
+    let made = |outcome: Outcome| outcome.result.unwrap().id;
+    let one_of_them = made(one(&*system, "category", write(1, Op::Create, "A-B", None, category("Dash"))).await);
+    let other = made(one(&*system, "category", write(2, Op::Create, "A/B", None, category("Slash & Co"))).await);
+    assert_ne!(one_of_them, other);
+    let slugs: Vec<Value> =
+        shop.shop.all("/products/categories").await.unwrap().into_iter().map(|row| row["slug"].clone()).collect();
+    assert_eq!(slugs, ["uncategorized", "a-b", "slash-co"]);
+    // After an answer that was lost each is found by its own name.
+    for (name, id) in [("Dash", one_of_them), ("Slash & Co", other)] {
+        let body = category(name);
+        let probe = Probe { key: "A", since: chrono::DateTime::UNIX_EPOCH, body: &body, wanted: &Value::Null };
+        let found: Vec<String> = system.find("category", &probe).await.unwrap().into_iter().map(|row| row.id).collect();
+        assert_eq!(found, [id]);
+    }
+}
+
+#[tokio::test]
 async fn a_hundred_stocks_of_simple_products_are_one_request() {
     let (shop, system) = connected().await;
     let items: Vec<Value> = (0..100).map(|n| json!({ "name": format!("p{n}"), "sku": format!("P{n}") })).collect();

@@ -433,8 +433,11 @@ with_request! {
         reads: Option<bool>,
         /// Condition; otherwise the step is left out.
         when: Option<Formula>,
-        /// List: the step is done for each `item` (`item_index`).
+        /// List: the step is done for each `item` (`item_index`), and each variable captured is the list of what it was.
         for_each: Option<Formula>,
+        /// Where the rows are in the answer (default `body`), of a step that reads all `pages`; `rows` in `capture`.
+        rows: Option<Formula>,
+        pages: Option<PagesSpec>,
         /// Variables from the answer, for later steps.
         capture: IndexMap<String, Formula>,
         /// Condition on the answer: counts as done.

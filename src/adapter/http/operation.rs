@@ -9,8 +9,10 @@ use super::{
     compile::{ANSWER, Compiler},
     config::{StepSpec, WriteSpec},
     exchange::Exchange,
+    joins::{Listing, rows_of},
     judge::Verb,
-    plan::Entity,
+    pages::Pager,
+    plan::{self, Entity},
     variables::{Learnt, Variables, WRITE},
 };
 use crate::{
@@ -46,6 +48,8 @@ enum Form {
 struct Step {
     name: String,
     call: Call,
+    /// Of a step that reads all pages of a list.
+    listing: Option<Listing>,
     /// Done again by every attempt, since it changes nothing.
     reads: bool,
     when: Option<Expr>,
@@ -77,7 +81,7 @@ impl Operation {
             if !spec.request().is_absent() {
                 return Err(LoadError::new(
                     at,
-                    format!("`{}` has a request and `steps`: one of the two", super::plan::word(op)),
+                    format!("`{}` has a request and `steps`: one of the two", plan::word(op)),
                 ));
             }
             let captured = spec.steps.iter().flat_map(|step| step.capture.keys().cloned());
@@ -210,8 +214,9 @@ impl Saga<'_> {
             Some(done) if step.for_each.is_some() || *done == self.mark(step, &scope) => vec![Value::Null],
             _ => Vec::new(),
         };
+        let is_new = done.is_empty();
         let wrong = |error: ExprError| Failure::new(Class::Rejected, format!("step `{}`: {error}", step.name));
-        if done.is_empty()
+        if is_new
             && let Some(when) = &step.when
             && !when.eval_bool(&scope).map_err(wrong)?
         {
@@ -222,12 +227,14 @@ impl Saga<'_> {
             return Ok(());
         }
         let Some(for_each) = &step.for_each else {
-            return if done.is_empty() { self.request(step, &scope, self.mark(step, &scope)).await } else { Ok(()) };
+            return if is_new { self.request(step, &scope, self.mark(step, &scope)).await } else { Ok(()) };
         };
         let Value::Array(items) = for_each.eval(&scope).map_err(wrong)? else {
             return Err(Failure::new(Class::Rejected, format!("step `{}`: `for_each` gives no list", step.name)));
         };
-        for (index, (item, print)) in items.iter().zip(prints(&items)).enumerate() {
+        let prints = prints(&items);
+        self.forget_others(step, &mut done, &prints);
+        for (index, (item, print)) in items.iter().zip(prints).enumerate() {
             if done.contains(&print) {
                 continue;
             }
@@ -237,6 +244,22 @@ impl Saga<'_> {
             self.request(step, &scope, Value::from(done.clone())).await?;
         }
         Ok(())
+    }
+
+    /// What was done of items that are in the list no more, and what it captured, is of an object that is wanted otherwise now.
+    fn forget_others(&mut self, step: &Step, done: &mut Vec<Value>, prints: &[Value]) {
+        let stays: Vec<bool> = done.iter().map(|print| prints.contains(print)).collect();
+        let keep = |list: &mut Vec<Value>| {
+            let mut stays = stays.iter();
+            list.retain(|_| stays.next().is_none_or(|stays| *stays));
+        };
+        for (variable, _) in &step.capture {
+            match self.done.get_mut(variable) {
+                Some(Value::Array(captured)) => keep(captured),
+                _ => drop(self.done.insert(variable.clone(), Value::from(Vec::<Value>::new()))),
+            }
+        }
+        keep(done);
     }
 
     /// What a step that is done is remembered by: of an update its request, since a later attempt may have something else to
@@ -256,6 +279,16 @@ impl Saga<'_> {
             failure.message = format!("step `{}`: {}", step.name, failure.message);
             failure
         };
+        if let Some(listing) = &step.listing {
+            let rows = Value::from(listing.all(self.exchange, verb, scope).await.map_err(&mut failed)?);
+            for (variable, expr) in &step.capture {
+                let value = expr.eval(&scope.child().with("rows", &rows)).map_err(|error| {
+                    failed(Failure::new(verb.in_doubt(), format!("the rows hold no `{variable}`: {error}")))
+                })?;
+                self.done.insert(variable.clone(), value);
+            }
+            return Ok(());
+        }
         let answer = self.exchange.call(&step.call, verb, scope, step.ignore.as_ref()).await.map_err(&mut failed)?;
         let ignored =
             step.ignore.as_ref().is_some_and(|ignore| ignore.eval_bool(&answer.scope(scope)).unwrap_or(false));
@@ -268,7 +301,10 @@ impl Saga<'_> {
                     return Err(failed(answer.failure(verb.in_doubt(), &message)));
                 }
             };
-            self.done.insert(variable.clone(), value);
+            match (step.for_each.is_some(), self.done.get_mut(variable)) {
+                (true, Some(Value::Array(captured))) => captured.push(value),
+                _ => drop(self.done.insert(variable.clone(), value)),
+            }
         }
         self.answer = Some(answer);
         if step.reads {
@@ -301,8 +337,13 @@ fn steps(specs: &[StepSpec], compiler: &Compiler, mut known: Known, at: &Place) 
             return Err(LoadError::new(at, "every step needs a `name`: what was done is remembered by it"));
         };
         if spec.reads == Some(true) && spec.for_each.is_some() {
-            return Err(compiler
-                .wrong(&name.0, "a step that `reads` has no `for_each`: its captures would overwrite each other"));
+            return Err(compiler.wrong(&name.0, "a step that `reads` has no `for_each`: what was seen of which item?"));
+        }
+        let reads = spec.reads.unwrap_or(spec.get.is_some() && spec.for_each.is_none());
+        if (spec.pages.is_some() || spec.rows.is_some()) && (!reads || spec.ignore.is_some()) {
+            return Err(
+                compiler.wrong(&name.0, "`pages` and `rows` are for a step that only `reads`, without `ignore`")
+            );
         }
         if steps.iter().any(|step| step.name == *name.0.as_ref()) {
             return Err(compiler.wrong(&name.0, "two steps have this name"));
@@ -310,11 +351,19 @@ fn steps(specs: &[StepSpec], compiler: &Compiler, mut known: Known, at: &Place) 
         let when = compiler.formula_if(spec.when.as_ref(), &known)?;
         let for_each = compiler.formula_if(spec.for_each.as_ref(), &known)?;
         let inner = if for_each.is_some() { known.clone().and(["item", "item_index"]) } else { known.clone() };
-        let answer = inner.clone().and(ANSWER).and(["sent"]);
+        let is_list = spec.pages.is_some() || spec.rows.is_some();
+        let place = compiler.place(name);
+        let asked = if spec.pages.is_some() { inner.clone().and(["page"]) } else { inner.clone() };
+        let call = Call::compile(spec.request(), compiler, &asked, &place)?;
+        let pages = spec.pages.as_ref().map(|pages| Pager::compile(pages, compiler, true, &place)).transpose()?;
+        let rows = rows_of(spec.rows.as_ref(), compiler)?;
+        let listing = is_list.then(|| Listing { call: call.clone(), rows, pages });
+        let answer = if is_list { inner.clone().and(["rows"]) } else { inner.clone().and(ANSWER).and(["sent"]) };
         steps.push(Step {
             name: name.0.as_ref().clone(),
-            call: Call::compile(spec.request(), compiler, &inner, &compiler.place(name))?,
-            reads: spec.reads.unwrap_or(spec.get.is_some() && spec.for_each.is_none()),
+            call,
+            listing,
+            reads,
             when,
             for_each,
             capture: compiler.formulas(&spec.capture, &answer)?,
