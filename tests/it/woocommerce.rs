@@ -349,26 +349,6 @@ async fn buyers_of_every_role_are_customers_and_staff_is_not() {
 }
 
 #[tokio::test]
-async fn two_codes_that_make_one_slug_are_two_categories() {
-    let (shop, system) = connected().await;
-    let category = |name: &str| json!({ "name": name, "slug": "a-b" });
-    let made = |outcome: Outcome| outcome.result.unwrap().id;
-    let one_of_them = made(one(&*system, "category", write(1, Op::Create, "A-B", None, category("Dash"))).await);
-    let other = made(one(&*system, "category", write(2, Op::Create, "A/B", None, category("Slash & Co"))).await);
-    assert_ne!(one_of_them, other);
-    let slugs: Vec<Value> =
-        shop.shop.all("/products/categories").await.unwrap().into_iter().map(|row| row["slug"].clone()).collect();
-    assert_eq!(slugs, ["uncategorized", "a-b", "slash-co"]);
-    // After an answer that was lost each is found by its own name.
-    for (name, id) in [("Dash", one_of_them), ("Slash & Co", other)] {
-        let body = category(name);
-        let probe = Probe { key: "A", since: chrono::DateTime::UNIX_EPOCH, body: &body, wanted: &Value::Null };
-        let found: Vec<String> = system.find("category", &probe).await.unwrap().into_iter().map(|row| row.id).collect();
-        assert_eq!(found, [id]);
-    }
-}
-
-#[tokio::test]
 async fn a_hundred_stocks_of_simple_products_are_one_request() {
     let (shop, system) = connected().await;
     let items: Vec<Value> = (0..100).map(|n| json!({ "name": format!("p{n}"), "sku": format!("P{n}") })).collect();
