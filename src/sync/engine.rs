@@ -116,8 +116,8 @@ impl Parts {
         self.mappings.get(&(system.to_owned(), entity.to_owned()))
     }
 
-    /// Rules by whose values a system's objects are recognised. What it once said of a field of which its mapping no longer
-    /// speaks counts for nothing.
+    /// Match rules that apply to a system's objects: those whose field its mapping names. A value from an earlier mapping
+    /// recognises nobody.
     pub(super) fn recognised_by(&self, system: &str, entity: &str) -> Vec<&MatchRule> {
         let mut rules = self.routes.matches(entity);
         if let Some(mapping) = self.mapping(system, entity) {

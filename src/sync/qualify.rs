@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct Alike {
     /// What the first that was sent there said.
     first: BTreeMap<String, String>,
-    /// What the sources say of most that are there; asked for only before anything was sent.
+    /// The most frequent value among objects that the target has, as their sources say it; read only before anything was sent.
     there: BTreeMap<String, String>,
 }
 

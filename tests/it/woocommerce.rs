@@ -299,6 +299,27 @@ async fn variants_whose_answer_was_lost_are_not_made_twice() {
 }
 
 #[tokio::test]
+async fn what_was_wanted_otherwise_meanwhile_is_sent_again() {
+    let (shop, system) = connected().await;
+    let made = one(&*system, "product", write(1, Op::Create, "T", None, variable("T"))).await;
+    let (id, had) = (made.result.as_ref().unwrap().id.clone(), parts(&made));
+    let saved = Saved::default();
+    for weight in ["0.5", "0.7", "0.5"] {
+        let mut body = variable("T");
+        for variant in body["variants"].as_array_mut().unwrap() {
+            variant["part"] = json!(had[variant["sku"].as_str().unwrap()]);
+            variant["weight"] = json!(weight);
+        }
+        // Attempts of one job, each of which knows what those before have done.
+        let done = saved.0.lock().unwrap().clone();
+        let outcome =
+            system.write("product", vec![Write { done, ..write(2, Op::Update, "T", Some(&id), body) }], &saved);
+        assert!(outcome.await[0].result.is_ok());
+        assert_eq!(shop.shop.article("T-S").await.unwrap()["weight"], weight);
+    }
+}
+
+#[tokio::test]
 async fn more_variations_than_a_batch_takes_are_all_there_before_the_product_is_published() {
     let (shop, system) = connected().await;
     let mut body = variable("T");

@@ -433,7 +433,7 @@ with_request! {
         reads: Option<bool>,
         /// Condition; otherwise the step is left out.
         when: Option<Formula>,
-        /// List: the step is done for each `item` (`item_index`), and each variable captured is the list of what it was.
+        /// List: the step is done for each `item` (`item_index`), and each captured variable is a list with a value per item.
         for_each: Option<Formula>,
         /// Where the rows are in the answer (default `body`), of a step that reads all `pages`; `rows` in `capture`.
         rows: Option<Formula>,

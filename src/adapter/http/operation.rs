@@ -48,7 +48,7 @@ enum Form {
 struct Step {
     name: String,
     call: Call,
-    /// Of a step that reads all pages of a list.
+    /// Set where the step reads all pages of a list.
     listing: Option<Listing>,
     /// Done again by every attempt, since it changes nothing.
     reads: bool,
@@ -246,7 +246,8 @@ impl Saga<'_> {
         Ok(())
     }
 
-    /// What was done of items that are in the list no more, and what it captured, is of an object that is wanted otherwise now.
+    /// Drops what was done for items that have left the list, with what it captured: the object is wanted otherwise by now, and
+    /// an item that comes back has to be done again.
     fn forget_others(&mut self, step: &Step, done: &mut Vec<Value>, prints: &[Value]) {
         let stays: Vec<bool> = done.iter().map(|print| prints.contains(print)).collect();
         let keep = |list: &mut Vec<Value>| {

@@ -217,8 +217,8 @@ pub(super) async fn prepare(
     Ok(prepared)
 }
 
-/// Systems that have to be read whole before anything is created at the target: itself, since what exists would be doubled;
-/// for the first object, which says what all are alike in, also those that can say it of what exists.
+/// Systems that have to be read whole before anything is created at the target. The target itself, since existing objects would
+/// be doubled; before the first object, whose currency counts as everybody's, also the sources of what exists there.
 async fn never_read<'a>(batch: &Batch<'a>, is_first: bool) -> Result<Vec<&'a str>> {
     let sources = batch.parts.routes.sources(batch.target, batch.entity);
     let mut unread = Vec::new();
