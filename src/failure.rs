@@ -24,7 +24,7 @@ pub enum Class {
     Unknown,
     /// A value or a referenced record is not known yet: parked on a named cause.
     Unmapped,
-    /// The configuration is wrong: the flow stops.
+    /// The configuration is wrong: whatever meets it is parked on that cause; nothing else of the system is held up.
     Fatal,
 }
 
@@ -60,10 +60,17 @@ pub const UNHELD: &str = "holds:";
 
 /// The name of what a parked job waits for: `lookup:tax=IGIC7`, `missing:product=SKU-9`, `proof:order=1001`,
 /// `qualifies:price.list=trade`, `review:customer=C-77`, `taken:product=SKU-9`,
-/// `unread:product=SKU-9`, `paused:product=SKU-9`, `fuse:product=SKU-9`, `system:erp`, `conflict`, `brake:run-12`.
+/// `unread:product=SKU-9`, `paused:product=SKU-9`, `fuse:product=SKU-9`, `file:adapters/tiny.toml:31:12`, `setup`,
+/// `system:erp`, `conflict`, `brake:run-12`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cause(pub String);
+
+/// Beginning of causes that end when a file is mended.
+pub const FILE: &str = "file:";
+
+/// The cause of what waits for a configuration that is mended somewhere.
+pub const SETUP: &str = "setup";
 
 const ACCEPTANCE: &str = "acceptance:";
 
@@ -200,6 +207,18 @@ impl Cause {
     pub fn system(name: &str) -> Self {
         Self(format!("system:{name}"))
     }
+
+    /// An expression of a file (`adapters/tiny.toml:31:12`) that has no value where it is needed.
+    #[must_use]
+    pub fn file(place: &str) -> Self {
+        Self(format!("{FILE}{place}"))
+    }
+
+    /// Something that is set up wrongly, where no line of a file is known.
+    #[must_use]
+    pub fn setup() -> Self {
+        Self(SETUP.to_owned())
+    }
 }
 
 impl fmt::Display for Cause {
@@ -216,7 +235,7 @@ pub struct Failure {
     pub message: String,
     /// Canonical field the failure is about, where known: `variants[SKU-1].weight`.
     pub field: Option<String>,
-    /// Set with `Unmapped`: what the job waits for.
+    /// What the job waits for: always with `Unmapped`, with others where a file has to be mended first.
     pub cause: Option<Cause>,
     /// How long the system asked us to wait.
     pub retry_after: Option<Duration>,

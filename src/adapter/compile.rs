@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Body, Formula, Manifest, SettingKind, SettingValue, Settings, Text};
 use crate::{
     expr::{Expr, ExprError, Known, SETTINGS, Scope, Template},
-    failure::{Class, Failure},
+    failure::{Cause, Class, Failure},
     load::{LoadError, Place, SourceFile},
 };
 
@@ -114,14 +114,34 @@ pub fn base_scope<'a>(settings: &'a Settings, entity: &'a Value) -> Scope<'a> {
     scope
 }
 
-/// An expression that has no value in the middle of the work: the adapter is wrong.
+/// An expression that has no value in the middle of the work: the adapter is wrong, and whatever meets it waits for its file.
 pub fn fatal(error: ExprError) -> Failure {
-    Failure::new(Class::Fatal, error.to_string()).with_source(error)
+    let cause = Cause::file(&error.place);
+    Failure::new(Class::Fatal, error.to_string()).with_cause(cause).with_source(error)
 }
 
-/// An expression that has no value for this record.
+/// An expression that has no value for this record: the adapter is wrong, unless it is a value that cannot stand where the
+/// adapter puts it.
 pub fn rejected(error: ExprError) -> Failure {
-    Failure::new(Class::Rejected, error.to_string()).with_source(error)
+    if error.of_value {
+        return Failure::new(Class::Rejected, error.to_string()).with_source(error);
+    }
+    fatal(error)
+}
+
+/// Tells one adapter's text and settings from another, secrets included. So few bits that nobody can guess a secret by them;
+/// one change in 65,536 is not seen.
+pub fn setup_print(manifest: &Manifest, settings: &Settings) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("vaiven 2026-11 setup of a system");
+    hasher.update(manifest.file.text.as_bytes());
+    for (name, value) in settings.iter() {
+        hasher.update(&[0]).update(name.as_bytes()).update(&[0]);
+        match value {
+            SettingValue::Plain(value) => crate::model::canonical::hash_into(value, &mut hasher),
+            SettingValue::Secret(value) => drop(hasher.update(value.expose_secret().as_bytes())),
+        }
+    }
+    hasher.finalize().to_hex()[..4].to_owned()
 }
 
 /// Identity of an adapter's text and of a system's settings, for row fingerprints.

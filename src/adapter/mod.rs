@@ -20,6 +20,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use crate::{env::Env, load::LoadError, port::System};
 
+pub use compile::setup_print;
 pub use manifest::{Body, Driver, Formula, Manifest, Setting, SettingKind, Text};
 pub use registry::Registry;
 pub use settings::{Given, SettingValue, Settings};

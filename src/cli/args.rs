@@ -94,6 +94,11 @@ pub enum Command {
         /// Number of the run, as `vaiven approve` lists it
         run: String,
     },
+    /// Ask a system again at once that is left alone because it failed or refused us
+    Resume {
+        /// Absent: all of them
+        system: Option<String>,
+    },
     /// Check the configuration and the connections
     Check {
         /// Check the files alone and connect to nothing

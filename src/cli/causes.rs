@@ -92,6 +92,10 @@ pub fn cure(cause: &str, system: &str) -> Option<String> {
         "fuse" => Some(format!(
             "find out which other program writes it: vaiven explain {name} {value}; it is tried again within the hour"
         )),
+        "file" => Some(format!("mend {rest}, then reload (SIGHUP); it is tried again within the hour")),
+        "setup" => {
+            Some("mend what its error names, then reload (SIGHUP); it is tried again within the hour".to_owned())
+        }
         "conflict" => Some("vaiven conflicts list".to_owned()),
         "brake" => Some(format!("vaiven approve {0} (or reject {0})", rest.trim_start_matches("run-"))),
         "run" => Some(format!("goes on, or waits for an approval, when run {rest} has ended")),

@@ -25,6 +25,7 @@ mod plan;
 mod progress;
 mod reference;
 mod report;
+mod resume;
 mod resync;
 mod rows;
 mod run;
@@ -155,6 +156,10 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
         Command::Reject { run } => {
             let store = app::existing_store(&app::config(&global)?).await?;
             approve::decide(&run, false, &store, &env, output).await
+        }
+        Command::Resume { system } => {
+            let config = app::config(&global)?;
+            resume::resume(system.as_deref(), &config, &app::existing_store(&config).await?, &env, output).await
         }
         Command::Check { offline } => check::check(offline, &global, &env, output).await,
         Command::Adapter(command) => adapter::adapter(&command, &global, output),

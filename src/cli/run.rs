@@ -16,7 +16,7 @@ use crate::{
     config::{Config, Plan},
     env::Env,
     store::{RunKind, SharedStore},
-    sync::{Engine, Parts, Scope, Summary},
+    sync::{Engine, Parts, Scope, Summary, pauses},
 };
 
 pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<Ending> {
@@ -31,6 +31,7 @@ pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<E
     if is_daemon {
         return daemon(config, plan, store, global, env, &life).await;
     }
+    pauses::notice(store.as_ref(), &plan.prints, env.now()).await?;
     let engine = Engine::new(parts(plan, store, env));
     let once = once(&engine, scope.as_ref(), bars, &life);
     let Some(summary) = life.guard(once).await else {
@@ -76,6 +77,7 @@ async fn daemon(
     let (mut config, mut plan) = (config, Some(plan));
     let mut told = false;
     while let Some(current) = plan.take() {
+        pauses::notice(store.as_ref(), &current.prints, env.now()).await?;
         let engine = Engine::new(parts(current, Arc::clone(&store), env));
         let flows = output::count(engine.parts().routes.flows().len() as u64, "flow");
         tracing::info!(flows, config = %app::shown_path(global), "running");

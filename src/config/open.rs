@@ -16,7 +16,7 @@ use super::{
     route::Names,
 };
 use crate::{
-    adapter::{self, Given, Manifest, Registry, SettingKind, SettingValue, Settings, World},
+    adapter::{self, Given, Manifest, Registry, SettingKind, SettingValue, Settings, World, setup_print},
     env::Env,
     load::{LoadError, Node, Place, Problem, Spanned},
     mapping::{Mapping, Tables, Translate},
@@ -29,6 +29,8 @@ use crate::{
 /// Everything a configuration names, opened. Nothing was sent to any system yet.
 pub struct Plan {
     pub systems: BTreeMap<String, Arc<dyn System>>,
+    /// By system: what tells its adapter and settings from others (`adapter::compile::setup_print`).
+    pub prints: BTreeMap<String, String>,
     pub mappings: Mappings,
     pub entities: Arc<Entities>,
     pub routes: Routes,
@@ -173,6 +175,10 @@ impl Config {
         match (routes, LoadError::collect(problems.into_iter().map(Err::<(), _>))) {
             (Ok(routes), Ok(_)) => Ok(Plan {
                 left_out: fit::left_out(&routes, &mappings, &entities),
+                prints: ready
+                    .iter()
+                    .map(|one| (one.name.to_owned(), setup_print(&one.manifest, &one.settings)))
+                    .collect(),
                 systems: opened.into_iter().map(|(name, (_, system))| (name, system)).collect(),
                 mappings,
                 entities,

@@ -105,6 +105,8 @@ pub struct ExprError {
     /// `file:line:column`
     pub place: String,
     pub cause: String,
+    /// Whether it is a value that cannot stand where the expression puts it: the record's fault, not the file's.
+    pub of_value: bool,
 }
 
 /// A compiled expression.
@@ -269,7 +271,12 @@ impl Expr {
 
     /// An error of this expression, for what the caller expected of its value.
     pub fn error(&self, cause: impl Into<String>) -> ExprError {
-        ExprError { expression: Arc::clone(&self.text), place: self.place.to_string(), cause: cause.into() }
+        ExprError {
+            expression: Arc::clone(&self.text),
+            place: self.place.to_string(),
+            cause: cause.into(),
+            of_value: false,
+        }
     }
 
     fn look_up<'s>(&self, path: &Path, scope: &'s Scope<'_>) -> Result<&'s Value, ExprError> {

@@ -102,6 +102,7 @@ impl Template {
                         expression: "".into(),
                         place: String::new(),
                         cause: format!("gives {}, not a text", json_kind(&value)),
+                        of_value: false,
                     })
                 }
             },
@@ -136,7 +137,7 @@ impl Part {
 
     fn render(&self, scope: &Scope<'_>, check: Option<Check>) -> Result<Option<Value>, ExprError> {
         let checked = |expr: &Expr, value: &Value| match check {
-            Some(check) => check(value).map_err(|problem| expr.error(problem)),
+            Some(check) => check(value).map_err(|problem| ExprError { of_value: true, ..expr.error(problem) }),
             None => Ok(()),
         };
         Ok(Some(match self {

@@ -432,6 +432,10 @@ impl Store for Database {
         self.attempts(job).await
     }
 
+    async fn gone_through_since(&self, jobs: &[i64]) -> Result<Vec<i64>> {
+        self.gone_through_since(jobs).await
+    }
+
     async fn rejections(&self, system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>> {
         self.rejections(system, limit).await
     }
@@ -466,6 +470,10 @@ impl Store for Database {
 
     async fn standing(&self, system: &str) -> Result<Standing> {
         self.standing(system).await
+    }
+
+    async fn lift(&self, system: &str, now: DateTime<Utc>) -> Result<u64> {
+        self.lift(system, now).await
     }
 
     async fn set_standing(&self, system: &str, standing: &Standing) -> Result<()> {

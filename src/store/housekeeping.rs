@@ -65,6 +65,17 @@ impl Database {
         self.pool.execute("store a standing", SQL, args).await.map(drop)
     }
 
+    pub(super) async fn lift(&self, system: &str, now: DateTime<Utc>) -> Result<u64> {
+        const JOBS: &str = "UPDATE job SET due = $2, updated_at = $2 \
+            WHERE target = (SELECT id FROM name WHERE text = $1) AND state = 0 AND due > $2 \
+                AND error_class IN ('auth', 'transient', 'throttled')";
+        let mut tx = self.pool.begin("end a pause").await?;
+        tx.execute("end a pause", "DELETE FROM standing WHERE system = $1", args![system]).await?;
+        let jobs = tx.execute("end a pause", JOBS, args![system, micros(now)]).await?;
+        tx.commit("end a pause").await?;
+        Ok(jobs)
+    }
+
     pub(super) async fn acquire(
         &self,
         name: &str,

@@ -107,6 +107,19 @@ impl Database {
         self.pool.execute("discard jobs", SQL, args).await
     }
 
+    pub(super) async fn gone_through_since(&self, jobs: &[i64]) -> Result<Vec<i64>> {
+        const SQL: &str = "SELECT j.id FROM json_each($1) i CROSS JOIN job j \
+            WHERE j.id = CAST(i.value->>0 AS BIGINT) AND EXISTS ( \
+                SELECT 1 FROM attempt a JOIN job o ON o.id = a.job \
+                WHERE a.id > (SELECT max(b.id) FROM attempt b WHERE b.job = j.id) \
+                    AND a.outcome = 'done' AND o.target = j.target) ORDER BY j.id";
+        let mut found = self
+            .pool
+            .read("look for writes that went through", SQL, args![rows(jobs.iter().map(|job| [job]))?])
+            .await?;
+        found.iter_mut().map(|row| row.int(0)).collect()
+    }
+
     pub(super) async fn attempts(&self, job: i64) -> Result<Vec<Attempt>> {
         const SQL: &str =
             "SELECT at, op, outcome, message, status, requests, millis FROM attempt WHERE job = $1 ORDER BY id";

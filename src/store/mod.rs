@@ -1182,6 +1182,8 @@ pub trait Store: Send + Sync {
     /// Records that several systems hold, the last of them since replica number `after`; by that number.
     async fn linked_since(&self, after: i64, limit: u32) -> Result<Vec<Linked>>;
     async fn attempts(&self, job: i64) -> Result<Vec<Attempt>>;
+    /// Of these jobs, those since whose last attempt another write to their target went through.
+    async fn gone_through_since(&self, jobs: &[i64]) -> Result<Vec<i64>>;
     async fn rejections(&self, system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
     /// Rows of a system that could not be read, belong to no record and are not put aside.
     async fn unread(&self, system: &str, entity: &str) -> Result<Vec<Unread>>;
@@ -1203,6 +1205,8 @@ pub trait Store: Send + Sync {
     async fn hurry(&self, later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64>;
     async fn standing(&self, system: &str) -> Result<Standing>;
     async fn set_standing(&self, system: &str, standing: &Standing) -> Result<()>;
+    /// Ends a system's pause, and has jobs tried now that wait because of its trouble; gives how many there are.
+    async fn lift(&self, system: &str, now: DateTime<Utc>) -> Result<u64>;
     async fn acquire(&self, name: &str, owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Option<Lease>>;
     async fn keep(&self, lease: &Lease, until: Duration, now: DateTime<Utc>) -> Result<bool>;
     async fn drop_lease(&self, lease: &Lease) -> Result<()>;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     RunReport,
     after::After,
+    alone::{Alone, Blame},
     ends,
     engine::{Parts, recovered, struck},
     flight, goods, learn, outcome,
@@ -359,6 +360,7 @@ impl Batch<'_> {
     ) -> Result<Vec<Delivered>, StoreError> {
         let mut delivered = Vec::with_capacity(tasks.len());
         let mut written = Vec::new();
+        let blame = Blame::of(self.parts, &outcomes, |job| tasks.get(&job).map(|task| &task.job)).await?;
         let mut trouble: Option<Failure> = None;
         let mut around = Around::default();
         for outcome in outcomes {
@@ -393,10 +395,14 @@ impl Batch<'_> {
                     let explained = Box::pin(prepare::explained(self, facts, &task, &failure)).await?;
                     let ended = match Box::pin(self.contested(facts, &task, &failure, &mut around)).await? {
                         Some(ended) => Delivered { attempt: ended.attempt.clone().or(Some(attempt)), ..ended },
-                        None => self.failed(facts, task, explained.as_ref().unwrap_or(&failure), attempt).await?,
+                        None => {
+                            let (failure, alone) =
+                                (explained.as_ref().unwrap_or(&failure), blame.alone(task.job.id, &failure));
+                            self.failed(facts, task, failure, alone, attempt).await?
+                        }
                     };
                     delivered.push(ended);
-                    if matches!(failure.class, Class::Transient | Class::Throttled | Class::Auth | Class::Fatal) {
+                    if blame.is_of_the_system(outcome.job, &failure) {
                         trouble.get_or_insert(failure);
                     }
                 }
@@ -414,7 +420,7 @@ impl Batch<'_> {
                 requests: 0,
                 millis,
             };
-            delivered.push(self.failed(facts, task, &failure, attempt).await?);
+            delivered.push(self.failed(facts, task, &failure, Alone::No, attempt).await?);
         }
         match trouble {
             Some(failure) => struck(self.parts, self.target, &failure).await?,
@@ -501,9 +507,11 @@ impl Batch<'_> {
         facts: &Facts,
         task: Task,
         failure: &Failure,
+        alone: Alone,
         attempt: Attempt,
     ) -> Result<Delivered, StoreError> {
         let tried = outcome::Tried {
+            alone,
             attempts: task.job.attempts.saturating_add(1),
             intent: keep_intent(&task, failure.class, self.parts.env.now()),
             settle: self.settle,

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     env::Env,
     expr::Scope as Variables,
-    failure::{Cause, Class, Failure, UNHELD, UNREAD},
+    failure::{Cause, Class, FILE, Failure, SETUP, UNHELD, UNREAD},
     mapping::{Fields, Outline, Translate},
     model::{Alteration, Entities, FieldSpec},
     port::System,
@@ -331,8 +331,20 @@ impl Engine {
     /// idea of what an entity has to prove (`proof:order=1001`) or of what is one (`review:customer=C-77`): they are all tried again, once. What still lacks it waits on.
     pub(super) async fn cure(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
         const LOOKUP: &str = "lookup:";
-        const CURED: [&str; 10] =
-            [LOOKUP, "proof:", "qualifies:", UNHELD, "differs:", "review:", "acceptance:", "article:", UNREAD, FUSE];
+        const CURED: [&str; 12] = [
+            LOOKUP,
+            "proof:",
+            "qualifies:",
+            UNHELD,
+            "differs:",
+            "review:",
+            "acceptance:",
+            "article:",
+            UNREAD,
+            FUSE,
+            FILE,
+            SETUP,
+        ];
         self.read_what_is_waited_for(cancel).await?;
         self.look_anew(&CURED).await?;
         self.read_again("rows that lacked a lookup", cancel, |_, _, row| {
@@ -588,11 +600,19 @@ impl Engine {
         Ok((done?, delivered?))
     }
 
-    /// Whether anything is being delivered, or is to be within the next minutes.
+    /// Whether anything is being delivered, or is to be within the next minutes. For a target that is down nobody waits: what
+    /// is to be delivered there stays in the queue.
     async fn is_busy(&self, share: &Share) -> Result<bool, StoreError> {
         const REACH: chrono::Duration = chrono::Duration::minutes(3);
-        let horizon = self.parts.env.now() + REACH;
+        const PATIENCE: u32 = 4;
+        let now = self.parts.env.now();
+        let horizon = now + REACH;
         for (target, _) in share.targets() {
+            let standing = self.parts.store.standing(target).await?;
+            let until = standing.until.filter(|until| *until > now);
+            if until.is_some_and(|until| until > horizon || standing.failures >= PATIENCE) {
+                continue;
+            }
             let soonest = self.parts.store.soonest(target).await?;
             if soonest.iter().any(|(entity, due)| *due <= horizon && share.covers(target, entity)) {
                 return Ok(true);
@@ -751,9 +771,10 @@ impl Engine {
                 self.pause(Duration::from_millis(200), shutdown).await;
             }
             self.pause(Duration::from_secs(3600), shutdown).await;
-            // An hour is what a fuse looks back on. What a target holds of its own is told by nobody.
+            // An hour is what a fuse looks back on. What a target holds of its own is told by nobody, nor is what it
+            // answers by now, where an answer was odd.
             self.read_what_is_waited_for(shutdown).await?;
-            self.look_anew(&[FUSE, UNREAD, UNHELD]).await?;
+            self.look_anew(&[FUSE, UNREAD, UNHELD, FILE, SETUP]).await?;
         }
         Ok(())
     }

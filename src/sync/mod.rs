@@ -1,6 +1,7 @@
 //! The way of a change: pull, compare with the replica, one transaction, claim, wanted state, minimal write, replica.
 
 mod after;
+mod alone;
 mod apply;
 mod brakes;
 mod children;
@@ -24,6 +25,7 @@ mod numbering;
 mod outcome;
 mod parents;
 mod pass;
+pub mod pauses;
 mod persons;
 pub mod plan;
 mod prepare;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::alone::Alone;
 use crate::{
     env::Env,
     failure::{Cause, Class, Failure},
@@ -42,6 +43,8 @@ pub(super) struct Tried {
     pub(super) intent: Option<Intent>,
     /// How long after a lost answer the target may still carry the request out.
     pub(super) settle: Duration,
+    /// What trouble says of the record.
+    pub(super) alone: Alone,
 }
 
 /// The job's verdict. `Missing` and `Conflict` change replicas as well and are decided by the caller before.
@@ -56,29 +59,41 @@ pub(super) fn verdict(failure: &Failure, tried: &Tried, env: &Env) -> Verdict {
         class: class.clone(),
         error: error.clone(),
     };
-    match failure.class {
+    let given_up = || Verdict::Dead {
+        class: class.clone(),
+        error: format!("given up after {} attempts: {error}", tried.attempts),
+    };
+    let parked = |cause: Cause| Verdict::Parked { cause: cause.0, error: error.clone() };
+    match (failure.class, tried.alone) {
+        (Class::Auth, Alone::Again) => Verdict::Dead {
+            class,
+            error: format!("refused again, though other writes went through meanwhile: {error}"),
+        },
+        (Class::Transient | Class::Auth, Alone::First | Alone::Again) if tried.attempts >= MAX_ATTEMPTS => given_up(),
+        (Class::Transient | Class::Auth, Alone::First | Alone::Again) => {
+            retry(backoff(tried.attempts, env), true, tried.intent.clone())
+        }
+        // Until then it is due after all others: one of them may go through, and tell that the system lets us in.
+        (Class::Auth, Alone::No) => retry(AUTH_PAUSE + backoff(0, env), false, tried.intent.clone()),
         // The system's trouble, not the record's: no attempt is burnt, and nothing was done, so no intent stays
         // unless earlier steps have already been.
-        Class::Transient | Class::Throttled | Class::Auth | Class::Fatal => {
+        (Class::Transient | Class::Throttled, _) => {
             let wait = failure.retry_after.unwrap_or_else(|| backoff(0, env));
             retry(wait, false, tried.intent.clone())
         }
-        Class::Unmapped => Verdict::Parked {
-            cause: failure
-                .cause
-                .clone()
-                .unwrap_or_else(|| Cause(format!("unmapped:{}", failure.field.as_deref().unwrap_or("?"))))
-                .0,
-            error,
-        },
-        Class::Rejected => Verdict::Dead { class, error },
-        Class::Unknown | Class::Missing | Class::Conflict if tried.attempts >= MAX_ATTEMPTS => {
-            Verdict::Dead { class, error: format!("given up after {} attempts: {error}", tried.attempts) }
+        (Class::Fatal, _) => parked(failure.cause.clone().unwrap_or_else(Cause::setup)),
+        (Class::Unmapped, _) => {
+            let unmapped = || Cause(format!("unmapped:{}", failure.field.as_deref().unwrap_or("?")));
+            parked(failure.cause.clone().unwrap_or_else(unmapped))
         }
-        Class::Unknown => {
+        (Class::Rejected, _) => Verdict::Dead { class, error },
+        // It was sent, and what is wrong is the file: the next look at it would be as blind.
+        (Class::Unknown, _) if failure.cause.is_some() => parked(failure.cause.clone().unwrap_or_else(Cause::setup)),
+        (Class::Unknown | Class::Missing | Class::Conflict, _) if tried.attempts >= MAX_ATTEMPTS => given_up(),
+        (Class::Unknown, _) => {
             retry(tried.settle.max(backoff(tried.attempts, env)).min(LONGEST), true, tried.intent.clone())
         }
-        Class::Missing | Class::Conflict => retry(Duration::ZERO, true, None),
+        (Class::Missing | Class::Conflict, _) => retry(Duration::ZERO, true, None),
     }
 }
 
@@ -99,11 +114,14 @@ pub(super) fn describe(failure: &Failure) -> String {
 
 /// The system's standing after a failure that is about the system; `None` when the failure says nothing about it.
 pub(super) fn strike(failure: &Failure, before: &Standing, env: &Env) -> Option<Standing> {
+    if failure.cause.is_some() {
+        return None;
+    }
     let failures = before.failures.saturating_add(1);
     let wait = match failure.class {
         Class::Transient => failure.retry_after.unwrap_or_else(|| backoff(before.failures, env)),
         Class::Throttled => failure.retry_after.unwrap_or_else(|| backoff(before.failures.min(4), env)),
-        Class::Auth | Class::Fatal => AUTH_PAUSE,
+        Class::Auth => AUTH_PAUSE,
         _ => return None,
     };
     Some(Standing { until: Some(later(env.now(), wait)), failures, reason: Some(describe(failure)) })

@@ -43,6 +43,9 @@ pub struct Writer {
     columns: Vec<String>,
 }
 
+/// Longest name in bytes: file systems take 255, and a file is written under its name and 19 more before it gets it.
+const LONGEST: usize = 236;
+
 /// What a rendered name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -68,6 +71,9 @@ impl Name {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
         if name.starts_with('.') {
             return Err(refused("would begin with a dot"));
+        }
+        if name.len() > LONGEST {
+            return Err(refused(&format!("has {} bytes; more than {LONGEST} are too many for a folder", name.len())));
         }
         let short = blake3::hash(key.as_bytes()).to_hex();
         let temporary = format!(".~{name}.{}", &short[..16]);

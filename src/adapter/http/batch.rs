@@ -14,12 +14,15 @@ use super::{
     variables::{Learnt, Variables, WRITE},
 };
 use crate::{
-    adapter::Formula,
+    adapter::{Formula, compile},
     expr::{Expr, ExprError, Scope, Template, text_of},
     failure::{Class, Failure},
     load::{LoadError, Place},
     port::{Op, Outcome, Write, Written},
 };
+
+/// So many items of a portion that is refused for who we are are tried alone.
+const PROBES: usize = 3;
 
 /// Compiled table `batch`.
 #[derive(Debug)]
@@ -113,7 +116,8 @@ impl Batch {
                     }
                 }
                 Err(error) => {
-                    let failure = Failure::new(Class::Rejected, format!("the batch's element cannot be made: {error}"));
+                    let mut failure = compile::rejected(error);
+                    failure.message = format!("the batch's element cannot be made: {}", failure.message);
                     refused.push(Outcome { job: write.job, result: Err(failure), requests: 0 });
                 }
             }
@@ -139,31 +143,77 @@ impl Batch {
         Ok((group, item))
     }
 
-    /// Sends a portion; a refused one is halved until the bad item stands alone.
-    pub fn send<'a>(
+    /// Sends a portion; a refused one is halved until the bad item stands alone. One that is refused for who we are is first
+    /// tried with a few of its items alone: when one goes through it is the others that are refused.
+    pub async fn send(
+        &self,
+        portion: Portion,
+        entity: &Entity,
+        exchange: &Exchange,
+        scope: &Scope<'_>,
+    ) -> Vec<Outcome> {
+        let sending = Sending { entity, exchange, scope };
+        let refused = match self.halve(portion, &sending, false).await {
+            Ok(outcomes) => return outcomes,
+            Err(refused) => refused,
+        };
+        let Portion { group, elements } = refused.portion;
+        let mut elements = elements.into_iter();
+        let mut all = Vec::new();
+        for element in elements.by_ref().take(PROBES) {
+            let alone = Portion { group: group.clone(), elements: vec![element] };
+            all.extend(self.halve(alone, &sending, true).await.unwrap_or_else(Refused::outcomes));
+            if all.iter().any(|outcome| outcome.result.is_ok()) {
+                break;
+            }
+        }
+        let rest = Portion { group, elements: elements.collect() };
+        all.extend(if all.iter().any(|outcome| outcome.result.is_ok()) {
+            self.halve(rest, &sending, true).await.unwrap_or_else(Refused::outcomes)
+        } else {
+            Refused { portion: rest, failure: refused.failure }.outcomes()
+        });
+        for outcome in &mut all {
+            outcome.requests += 1;
+        }
+        all
+    }
+
+    /// Sends a portion, and its halves where it is refused for a reason of its items. Where it is refused for who we are that
+    /// is only done with `known`, when the system is known to let us in.
+    fn halve<'a>(
         &'a self,
         portion: Portion,
-        entity: &'a Entity,
-        exchange: &'a Exchange,
-        scope: &'a Scope<'a>,
-    ) -> BoxFuture<'a, Vec<Outcome>> {
+        sending: &'a Sending<'a>,
+        known: bool,
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, Refused>> {
         Box::pin(async move {
-            let failure = match self.request(&portion, exchange, scope).await {
-                Ok(answer) => return self.outcomes(portion.elements, &answer, entity, scope),
+            if portion.elements.is_empty() {
+                return Ok(Vec::new());
+            }
+            let failure = match self.request(&portion, sending.exchange, sending.scope).await {
+                Ok(answer) => return Ok(self.outcomes(portion.elements, &answer, sending.entity, sending.scope)),
                 Err(failure) => failure,
             };
+            let several = portion.elements.len() > 1;
             let of_a_record = matches!(failure.class, Class::Rejected | Class::Conflict | Class::Missing);
-            let Portion { group, mut elements } = portion;
-            if !of_a_record || elements.len() < 2 {
-                return elements.into_iter().map(|element| outcome(&element.write, Err(copy(&failure)))).collect();
+            if several && failure.class == Class::Auth && !known {
+                return Err(Refused { portion, failure });
             }
+            if !several || !(of_a_record || failure.class == Class::Auth) {
+                return Ok(Refused { portion, failure }.outcomes());
+            }
+            let Portion { group, mut elements } = portion;
             let second = elements.split_off(elements.len() / 2);
-            let mut all = self.send(Portion { group: group.clone(), elements }, entity, exchange, scope).await;
-            all.extend(self.send(Portion { group, elements: second }, entity, exchange, scope).await);
+            let mut all = Vec::new();
+            for elements in [elements, second] {
+                let half = Portion { group: group.clone(), elements };
+                all.extend(self.halve(half, sending, known).await.unwrap_or_else(Refused::outcomes));
+            }
             for outcome in &mut all {
                 outcome.requests += 1;
             }
-            all
+            Ok(all)
         })
     }
 
@@ -399,6 +449,26 @@ fn outcome(write: &Write, result: Result<Written, Failure>) -> Outcome {
 }
 
 /// The same failure for another item of the request.
+/// What a portion is sent with.
+struct Sending<'a> {
+    entity: &'a Entity,
+    exchange: &'a Exchange,
+    scope: &'a Scope<'a>,
+}
+
+/// A portion that was refused as a whole.
+struct Refused {
+    portion: Portion,
+    failure: Failure,
+}
+
+impl Refused {
+    fn outcomes(self) -> Vec<Outcome> {
+        let refused = |element: &Element| outcome(&element.write, Err(copy(&self.failure)));
+        self.portion.elements.iter().map(refused).collect()
+    }
+}
+
 fn copy(failure: &Failure) -> Failure {
     Failure {
         class: failure.class,

@@ -101,7 +101,8 @@ impl Call {
     /// # Errors
     /// An expression without value, or a value that cannot be sent where it should be.
     pub fn draft(&self, scope: &Scope<'_>, confidential: &Scope<'_>, nonce: u64) -> Result<Draft, ExprError> {
-        let plain = |cause: String| ExprError { expression: "body".into(), place: "request".into(), cause };
+        let plain =
+            |cause: String| ExprError { expression: "body".into(), place: self.place.clone(), cause, of_value: true };
         let payload = match &self.body {
             Some(body) => match body.render(scope)? {
                 Some(value) => Some(payload::encode(self.send, &value, nonce).map_err(plain)?),
@@ -134,6 +135,7 @@ impl Call {
             expression: self.written.clone(),
             place: self.place.clone(),
             cause,
+            of_value: true,
         })
     }
 }
@@ -157,9 +159,12 @@ pub fn headers(table: Option<&Template>, scope: &Scope<'_>) -> Result<Vec<(Strin
     named
         .map(|(name, value)| match segment::header(&value) {
             Ok(()) => Ok((name.to_lowercase(), value)),
-            Err(cause) => {
-                Err(ExprError { expression: name.as_str().into(), place: "headers".into(), cause: cause.to_owned() })
-            }
+            Err(cause) => Err(ExprError {
+                expression: name.as_str().into(),
+                place: "headers".into(),
+                cause: cause.to_owned(),
+                of_value: true,
+            }),
         })
         .collect()
 }

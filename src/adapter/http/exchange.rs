@@ -17,7 +17,7 @@ use super::{
     transport::{Method, Request, Transport, TransportError},
 };
 use crate::{
-    adapter::{SettingValue, Settings, World, segment},
+    adapter::{SettingValue, Settings, World, compile, segment},
     env::Env,
     expr::{Expr, ExprError, SETTINGS, Scope},
     failure::{Class, Failure},
@@ -146,7 +146,7 @@ impl Exchange {
     ) -> Result<Answer, Failure> {
         let draft = call
             .draft(scope, &self.confide(scope.child()), self.env.entropy.next_u64())
-            .map_err(|error| self.unsendable(&error, verb))?;
+            .map_err(|error| self.unsendable(error, verb))?;
         self.send(&draft, call, verb, scope, ignore).await
     }
 
@@ -157,7 +157,7 @@ impl Exchange {
     pub async fn follow(&self, address: &str, call: &Call, verb: Verb, scope: &Scope<'_>) -> Result<Answer, Failure> {
         let draft = call
             .draft(scope, &self.confide(scope.child()), self.env.entropy.next_u64())
-            .map_err(|error| self.unsendable(&error, verb))?;
+            .map_err(|error| self.unsendable(error, verb))?;
         let target = self.own(address).map_err(|problem| self.clean(Failure::new(Class::Fatal, problem)))?;
         let draft = Draft { target, query: Vec::new(), ..draft };
         self.send(&draft, call, verb, scope, None).await
@@ -169,7 +169,7 @@ impl Exchange {
     /// As [`Exchange::call`], before anything is sent.
     pub fn sendable(&self, call: &Call, verb: Verb, scope: &Scope<'_>) -> Result<(), Failure> {
         let draft = call.draft(scope, &self.confide(scope.child()), 0);
-        draft.map(drop).map_err(|error| self.unsendable(&error, verb))
+        draft.map(drop).map_err(|error| self.unsendable(error, verb))
     }
 
     async fn send(
@@ -232,16 +232,17 @@ impl Exchange {
 
     /// An expression of the adapter that has no value although nothing was asked of the system.
     pub(super) fn wrong(&self, error: &ExprError) -> Failure {
-        self.clean(Failure::new(Class::Fatal, error.to_string()))
+        self.clean(compile::fatal(error.clone()))
     }
 
-    fn unsendable(&self, error: &ExprError, verb: Verb) -> Failure {
-        // What is asked of one object lacks something of that object; what is asked of all, of the adapter.
-        let class = match verb {
-            Verb::Login | Verb::List => Class::Fatal,
-            Verb::Read | Verb::Find | Verb::Create | Verb::Update | Verb::Delete => Class::Rejected,
+    fn unsendable(&self, error: ExprError, verb: Verb) -> Failure {
+        // A value of one object is that object's; one that is asked of all is a setting's.
+        let mut failure = match verb {
+            Verb::Login | Verb::List => compile::fatal(error),
+            Verb::Read | Verb::Find | Verb::Create | Verb::Update | Verb::Delete => compile::rejected(error),
         };
-        self.clean(Failure::new(class, format!("the request cannot be made: {error}")))
+        failure.message = format!("the request cannot be made: {}", failure.message);
+        self.clean(failure)
     }
 
     async fn exchange(
@@ -290,6 +291,7 @@ impl Exchange {
                 expression: name.as_str().into(),
                 place: "headers".into(),
                 cause: cause.to_owned(),
+                of_value: true,
             })?;
             headers.retain(|(known, _)| known != name);
             headers.push((name.clone(), value.clone()));

@@ -15,8 +15,9 @@ use super::{
     payload::Receive,
 };
 use crate::{
-    expr::{Expr, Known, Scope, text_of},
-    failure::{Class, Failure},
+    adapter::compile,
+    expr::{Expr, ExprError, Known, Scope, text_of},
+    failure::Failure,
     load::{LoadError, Place},
 };
 
@@ -189,8 +190,12 @@ pub async fn join(
         let asked = askable(join, page, &mut refused, id, exchange, verb, scope)?;
         let children =
             if asked.is_empty() { HashMap::new() } else { children(join, &asked, id, exchange, verb, scope).await? };
-        let rows = page.iter_mut().enumerate().filter(|(index, _)| !refused.contains_key(index));
-        place(join, rows.map(|(_, row)| row), &children, scope)?;
+        let known = refused.clone();
+        for (index, row) in page.iter_mut().enumerate().filter(|(index, _)| !known.contains_key(index)) {
+            if let Err(reason) = place(join, row, &children, scope) {
+                refused.insert(index, reason);
+            }
+        }
     }
     Ok(refused)
 }
@@ -268,20 +273,22 @@ enum Asks {
 }
 
 impl Join {
-    fn wrong(&self, problem: &dyn std::fmt::Display) -> Failure {
-        Failure::new(Class::Fatal, format!("join into `{}`: {problem}", self.into))
+    fn wrong(&self, error: ExprError) -> Failure {
+        let mut failure = compile::fatal(error);
+        failure.message = format!("join into `{}`: {}", self.into, failure.message);
+        failure
     }
 
     fn asks(&self, scope: &Scope<'_>) -> Result<Asks, Failure> {
         if let Some(when) = &self.when
-            && !when.eval_bool(scope).map_err(|error| self.wrong(&error))?
+            && !when.eval_bool(scope).map_err(|error| self.wrong(error))?
         {
             return Ok(Asks::Nothing);
         }
         let Some(for_each) = &self.for_each else { return Ok(Asks::Once) };
-        match for_each.eval(scope).map_err(|error| self.wrong(&error))? {
+        match for_each.eval(scope).map_err(|error| self.wrong(error))? {
             Value::Array(items) => Ok(Asks::Each(items)),
-            _ => Err(self.wrong(&"`for_each` gives no list")),
+            _ => Err(self.wrong(for_each.error("gives no list"))),
         }
     }
 
@@ -289,7 +296,7 @@ impl Join {
     fn key(&self, item: &Value, scope: &Scope<'_>) -> Result<Option<String>, Failure> {
         match &self.on {
             Some(_) => Ok(None),
-            None => self.to.eval_text(&scope.on_row(item)).map(Some).map_err(|error| self.wrong(&error)),
+            None => self.to.eval_text(&scope.on_row(item)).map(Some).map_err(|error| self.wrong(error)),
         }
     }
 }
@@ -341,33 +348,32 @@ fn by_row(join: &Join, rows: Vec<Value>, children: &mut Children, scope: &Scope<
     let Some(on) = &join.on else { return Ok(()) };
     for child in rows {
         let key = on.eval_text(&scope.on_row(&child)).map_err(|error| {
-            Failure::new(Class::Transient, format!("join into `{}`: a child does not name its row: {error}", join.into))
+            let mut failure = join.wrong(error);
+            failure.message = format!("a child does not name its row: {}", failure.message);
+            failure
         })?;
         children.entry(key).or_default().push(child);
     }
     Ok(())
 }
 
-fn place<'a>(
-    join: &Join,
-    rows: impl Iterator<Item = &'a mut Value>,
-    children: &Children,
-    scope: &Scope<'_>,
-) -> Result<(), Failure> {
-    for row in rows {
-        let key = join.to.eval(&scope.on_row(row)).ok().as_ref().and_then(text_of);
-        // Two rows may name the same children: moves of one article.
-        let mut found = key.and_then(|key| children.get(&key).cloned()).unwrap_or_default();
-        let value = match (join.one, found.len()) {
-            (false, _) => Value::Array(found),
-            (true, 0 | 1) => found.pop().unwrap_or_default(),
-            (true, several) => {
-                return Err(join.wrong(&format!("{several} children where `one` was said")));
-            }
-        };
-        if let Value::Object(members) = row {
-            members.insert(join.into.clone(), value);
+/// Puts a row's children on it.
+///
+/// # Errors
+/// Why that cannot be.
+fn place(join: &Join, row: &mut Value, children: &Children, scope: &Scope<'_>) -> Result<(), String> {
+    let key = join.to.eval(&scope.on_row(row)).ok().as_ref().and_then(text_of);
+    // Two rows may name the same children: moves of one article.
+    let mut found = key.and_then(|key| children.get(&key).cloned()).unwrap_or_default();
+    let value = match (join.one, found.len()) {
+        (false, _) => Value::Array(found),
+        (true, 0 | 1) => found.pop().unwrap_or_default(),
+        (true, several) => {
+            return Err(format!("join into `{}`: {several} children where `one` was said", join.into));
         }
+    };
+    if let Value::Object(members) = row {
+        members.insert(join.into.clone(), value);
     }
     Ok(())
 }

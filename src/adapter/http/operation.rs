@@ -16,8 +16,9 @@ use super::{
     variables::{Learnt, Variables, WRITE},
 };
 use crate::{
+    adapter::compile,
     expr::{Expr, ExprError, Known, Scope},
-    failure::{Class, Failure},
+    failure::{Cause, Class, Failure},
     load::{LoadError, Place},
     model::canonical,
     port::{Captures, Op, Outcome, Progress, Write, Written},
@@ -215,7 +216,7 @@ impl Saga<'_> {
             _ => Vec::new(),
         };
         let is_new = done.is_empty();
-        let wrong = |error: ExprError| Failure::new(Class::Rejected, format!("step `{}`: {error}", step.name));
+        let wrong = |error: ExprError| step.failed(compile::rejected(error));
         if is_new
             && let Some(when) = &step.when
             && !when.eval_bool(&scope).map_err(wrong)?
@@ -230,7 +231,7 @@ impl Saga<'_> {
             return if is_new { self.request(step, &scope, self.mark(step, &scope)).await } else { Ok(()) };
         };
         let Value::Array(items) = for_each.eval(&scope).map_err(wrong)? else {
-            return Err(Failure::new(Class::Rejected, format!("step `{}`: `for_each` gives no list", step.name)));
+            return Err(wrong(for_each.error("gives no list")));
         };
         let prints = prints(&items);
         self.forget_others(step, &mut done, &prints);
@@ -276,21 +277,20 @@ impl Saga<'_> {
     async fn request(&mut self, step: &Step, scope: &Scope<'_>, mark: Value) -> Result<(), Failure> {
         self.requests += 1;
         let verb = if step.reads { Verb::Read } else { verb(self.write.op) };
-        let mut failed = |mut failure: Failure| {
-            failure.message = format!("step `{}`: {}", step.name, failure.message);
-            failure
-        };
         if let Some(listing) = &step.listing {
-            let rows = Value::from(listing.all(self.exchange, verb, scope).await.map_err(&mut failed)?);
+            let rows = listing.all(self.exchange, verb, scope).await.map_err(|failure| step.failed(failure))?;
+            let rows = Value::from(rows);
             for (variable, expr) in &step.capture {
                 let value = expr.eval(&scope.child().with("rows", &rows)).map_err(|error| {
-                    failed(Failure::new(verb.in_doubt(), format!("the rows hold no `{variable}`: {error}")))
+                    let message = format!("the rows hold no `{variable}`: {error}");
+                    step.failed(Failure::new(Class::Fatal, message).with_cause(Cause::file(&error.place)))
                 })?;
                 self.done.insert(variable.clone(), value);
             }
             return Ok(());
         }
-        let answer = self.exchange.call(&step.call, verb, scope, step.ignore.as_ref()).await.map_err(&mut failed)?;
+        let answer = self.exchange.call(&step.call, verb, scope, step.ignore.as_ref()).await;
+        let answer = answer.map_err(|failure| step.failed(failure))?;
         let ignored =
             step.ignore.as_ref().is_some_and(|ignore| ignore.eval_bool(&answer.scope(scope)).unwrap_or(false));
         for (variable, expr) in &step.capture {
@@ -298,8 +298,10 @@ impl Saga<'_> {
                 Ok(value) => value,
                 Err(_) if ignored => Value::Null,
                 Err(error) => {
-                    let message = format!("the answer holds no `{variable}`: {error}");
-                    return Err(failed(answer.failure(verb.in_doubt(), &message)));
+                    // Whether the file or the answer is odd, asking again brings the same.
+                    let class = if step.reads { Class::Fatal } else { verb.in_doubt() };
+                    let failure = answer.failure(class, &format!("the answer holds no `{variable}`: {error}"));
+                    return Err(step.failed(failure.with_cause(Cause::file(&error.place))));
                 }
             };
             match (step.for_each.is_some(), self.done.get_mut(variable)) {
@@ -313,6 +315,14 @@ impl Saga<'_> {
         }
         self.done.insert(marker(&step.name), mark);
         self.progress.save(self.write.job, &self.done).await
+    }
+}
+
+impl Step {
+    /// Says which step it was.
+    fn failed(&self, mut failure: Failure) -> Failure {
+        failure.message = format!("step `{}`: {}", self.name, failure.message);
+        failure
     }
 }
 

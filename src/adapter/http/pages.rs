@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     expr::{Expr, ExprError, Scope, Template, text_of},
-    failure::{Class, Failure},
+    failure::{Cause, Class, Failure},
     load::{LoadError, Place},
 };
 
@@ -111,7 +111,10 @@ impl Pager {
     /// A page that repeats the last one, a listing without end, fewer rows than announced: never success.
     pub fn advance(&self, mut at: Progress, page: &Seen<'_>, scope: &Scope<'_>) -> Result<(Progress, bool), Failure> {
         let odd = |message: &str| page.answer.failure(Class::Transient, message);
-        let unread = |error: ExprError| odd(&format!("the listing's end cannot be told: {error}"));
+        let unread = |error: ExprError| {
+            let message = format!("the listing's end cannot be told: {error}");
+            page.answer.failure(Class::Fatal, &message).with_cause(Cause::file(&error.place))
+        };
         at.pages += 1;
         at.seen += page.rows;
         if page.print.is_some() && page.print == at.print {
@@ -191,6 +194,7 @@ impl Pager {
                     expression: "next".into(),
                     place: "pages".into(),
                     cause: format!("gives {}, not an address", crate::expr::json_kind(&next)),
+                    of_value: false,
                 });
             };
             at.link = Some(link);
@@ -221,7 +225,9 @@ impl Progress {
 /// # Errors
 /// When there is no list there.
 pub fn rows(expr: &Expr, answer: &Answer, scope: &Scope<'_>, verb: Verb, lenient: bool) -> Result<Vec<Value>, Failure> {
-    let odd = |message: String| answer.failure(verb.in_doubt(), &message);
+    // Of a reading nothing is in doubt: where no rows are, none will be next time.
+    let class = if verb.in_doubt() == Class::Transient { Class::Fatal } else { verb.in_doubt() };
+    let odd = |message: String| answer.failure(class, &message).with_cause(Cause::file(&expr.error("").place));
     let seen = answer.scope(scope);
     let value = match expr.eval(&seen) {
         Ok(value) => value,
@@ -252,5 +258,6 @@ fn whole(template: &Template, scope: &Scope<'_>) -> Result<Option<u64>, ExprErro
         expression: "total".into(),
         place: "pages".into(),
         cause: "gives no whole number".into(),
+        of_value: false,
     })
 }

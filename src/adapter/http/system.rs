@@ -257,7 +257,7 @@ impl HttpSystem {
             let (portions, refused) = batch.portions(many, &scope);
             outcomes.extend(refused);
             for portion in portions {
-                tasks.push(batch.send(portion, entity, &self.exchange, &scope));
+                tasks.push(Box::pin(batch.send(portion, entity, &self.exchange, &scope)));
             }
         }
         for write in single {

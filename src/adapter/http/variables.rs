@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{call::Answer, plan::Entity};
 use crate::{
     expr::{Expr, ExprError, Scope, text_of},
-    failure::Failure,
+    failure::{Cause, Failure},
     port::{Op, SourceRow, Write, Written},
 };
 
@@ -88,7 +88,8 @@ impl Learnt {
         answer: Option<&Answer>,
     ) -> Result<Written, Failure> {
         let odd = |error: ExprError| {
-            unclear(write.op, answer, &format!("the write was made, but its answer is not as expected: {error}"))
+            let message = format!("the write was made, but its answer is not as expected: {error}");
+            unclear(write.op, answer, &message).with_cause(Cause::file(&error.place))
         };
         let stored = match &self.row {
             Some(row) => Some(row.eval(scope).map_err(odd)?).filter(Value::is_object),

@@ -13,6 +13,7 @@ use crate::{
     port::{Facts, Find, Op, Probe, SourceRow},
     store::{Delivered, Intent, Job, RecordId, Replica, ReplicaWrite, Result, Verdict},
     sync::{
+        alone::Alone,
         deliver::Batch,
         detect, engine, learn,
         numbering::Numbering,
@@ -155,7 +156,8 @@ pub(super) async fn look_up(
                 settle(prepared, batch, &one.job, &failure);
             }
             Err(failure) => {
-                let tried = Tried { attempts: one.job.attempts, intent: Some(intent), settle: batch.settle };
+                let tried =
+                    Tried { attempts: one.job.attempts, intent: Some(intent), settle: batch.settle, alone: Alone::No };
                 let verdict = outcome::verdict(&failure, &tried, &batch.parts.env);
                 engine::struck(batch.parts, batch.target, &failure).await?;
                 prepared.settled.push(Delivered::new(&one.job, verdict));

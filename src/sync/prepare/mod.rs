@@ -29,6 +29,7 @@ use self::{
     push::{externals, push},
 };
 use super::{
+    alone::Alone,
     brakes,
     deliver::{self, Batch},
     flight,
@@ -313,7 +314,7 @@ fn name(op: Op) -> &'static str {
 }
 
 fn settle(prepared: &mut Prepared, batch: &Batch<'_>, job: &Job, failure: &Failure) {
-    let tried = Tried { attempts: job.attempts, intent: job.intent.clone(), settle: batch.settle };
+    let tried = Tried { attempts: job.attempts, intent: job.intent.clone(), settle: batch.settle, alone: Alone::No };
     let verdict = outcome::verdict(failure, &tried, &batch.parts.env);
     prepared.settled.push(Delivered::new(job, verdict));
 }

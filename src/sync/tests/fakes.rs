@@ -72,6 +72,14 @@ pub(super) struct State {
     pub(super) crossed: bool,
     /// Requests that never had an answer.
     pub(super) hanging: u32,
+    /// How every write fails whose key begins like this; with or without its effect.
+    pub(super) poison: Option<Poison>,
+}
+
+pub(super) struct Poison {
+    pub(super) keys: &'static str,
+    pub(super) failure: fn() -> Failure,
+    pub(super) after: bool,
 }
 
 pub(super) struct FakeSystem {
@@ -337,6 +345,18 @@ impl System for FakeSystem {
             }
             if matches!(fault, Some(Fault::Hang | Fault::HangAfterStep)) {
                 self.hang().await;
+            }
+            let poison = {
+                let state = self.state.lock().unwrap();
+                let of = |poison: &&Poison| write.key.starts_with(poison.keys);
+                state.poison.as_ref().filter(of).map(|poison| ((poison.failure)(), poison.after))
+            };
+            if let Some((failure, after)) = poison {
+                if after {
+                    self.apply(entity, &write).unwrap();
+                }
+                outcomes.push(Outcome { job: write.job, result: Err(failure), requests: 1 });
+                continue;
             }
             let result = match &fault {
                 // Only its last steps were left, which tell nothing of the object.

@@ -20,6 +20,7 @@ mod states;
 mod stock;
 mod stopping;
 mod telling;
+mod troubled;
 mod undoing;
 mod unique;
 mod whose;

@@ -1,0 +1,64 @@
+//! `vaiven resume`: a system that is left alone is asked again at once.
+
+use serde::Serialize;
+
+use super::{
+    Ending,
+    output::{self, Output},
+};
+use crate::{
+    config::Config,
+    env::Env,
+    load::nearest,
+    store::{SharedStore, Standing},
+    sync::pauses,
+};
+
+#[derive(Serialize)]
+struct Resumed {
+    system: String,
+    /// Why it was left alone; absent where it was not.
+    reason: Option<String>,
+    /// Jobs that are due now.
+    jobs: u64,
+}
+
+/// Ends the pause of one system, or of all that have one.
+pub async fn resume(
+    system: Option<&str>,
+    config: &Config,
+    store: &SharedStore,
+    env: &Env,
+    output: Output,
+) -> anyhow::Result<Ending> {
+    let known: Vec<&str> = config.sections.systems.keys().map(|name| name.get_ref().as_str()).collect();
+    if let Some(asked) = system.filter(|asked| !known.contains(asked)) {
+        let meant =
+            nearest(asked, known.iter().copied()).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+        anyhow::bail!("there is no system `{asked}` in the configuration{meant} (there are: {})", known.join(", "));
+    }
+    let mut resumed = Vec::new();
+    for name in known.into_iter().filter(|name| system.is_none_or(|asked| asked == *name)) {
+        let before = store.standing(name).await?;
+        let jobs = pauses::lift(store.as_ref(), name, env.now()).await?;
+        if system.is_some() || before != Standing::default() || jobs > 0 {
+            resumed.push(Resumed { system: name.to_owned(), reason: before.reason, jobs });
+        }
+    }
+    output.show(&resumed, |resumed| text(resumed))?;
+    Ok(Ending::Fine)
+}
+
+fn text(resumed: &[Resumed]) -> String {
+    if resumed.is_empty() {
+        return "No system is left alone.".to_owned();
+    }
+    let line = |one: &Resumed| {
+        let jobs = output::count(one.jobs, "job");
+        match &one.reason {
+            Some(reason) => format!("{} is asked again, {jobs} are due. It was left alone: {reason}", one.system),
+            None => format!("{} was not left alone; {jobs} are due.", one.system),
+        }
+    };
+    resumed.iter().map(line).collect::<Vec<_>>().join("\n")
+}

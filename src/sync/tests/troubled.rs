@@ -1,0 +1,158 @@
+//! Trouble that is one record's, or a file's, and not the system's; trouble that is the system's.
+
+use super::{fakes::Poison, *};
+use crate::{failure::Cause, sync::pauses};
+
+const PLACE: &str = "adapters/tiny.toml:31:12";
+
+fn article(number: u32) -> Value {
+    json!({"sku": format!("A-{number:02}"), "name": {"es": "Sierra"}, "active": true})
+}
+
+fn refused() -> Failure {
+    Failure::new(Class::Auth, "blocked by a firewall").with_status(403)
+}
+
+fn passing() -> Failure {
+    Failure::new(Class::Transient, "service unavailable").with_status(503)
+}
+
+fn misread() -> Failure {
+    Failure::new(Class::Fatal, "step `look`: missing member `brand`").with_cause(Cause::file(PLACE))
+}
+
+fn misread_after() -> Failure {
+    Failure::new(Class::Unknown, "the answer holds no `id`").with_cause(Cause::file(PLACE))
+}
+
+/// A catalog of so many articles, and a shop that has its own idea of those whose key begins with `keys`.
+async fn poisoned(articles: u32, keys: &'static str, failure: fn() -> Failure, after: bool) -> Stage {
+    let stage = Stage::new(vec![flow("catalog", "erp", "shop", &["product"])]).await;
+    for number in 0..articles {
+        stage.erp.put("product", &number.to_string(), &article(number));
+    }
+    stage.shop.state.lock().unwrap().poison = Some(Poison { keys, failure, after });
+    stage
+}
+
+impl Stage {
+    async fn open(&self) -> Vec<Job> {
+        self.store
+            .jobs(&JobFilter {
+                states: vec![JobState::Queued, JobState::Parked, JobState::Dead],
+                ..JobFilter::default()
+            })
+            .await
+            .unwrap()
+    }
+
+    async fn is_paused(&self) -> bool {
+        self.store.standing("shop").await.unwrap().until.is_some()
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_alone_is_refused_counts_against_itself_and_never_against_the_system() {
+    let stage = poisoned(3, "A-00", refused, false).await;
+    stage.once().await;
+    assert_eq!(stage.shop.rows("product").len(), 2);
+    let open = stage.open().await;
+    assert_eq!((open.len(), open[0].state, open[0].error_class.as_deref()), (1, JobState::Dead, Some("auth")));
+    assert!(open[0].error.as_deref().unwrap().contains("other writes went through"), "{open:?}");
+    assert!(!stage.is_paused().await);
+}
+
+#[tokio::test]
+async fn a_record_that_is_refused_before_all_others_is_given_up_when_they_have_gone_through() {
+    let stage = poisoned(1, "A-00", refused, false).await;
+    stage.once().await;
+    let open = stage.open().await;
+    assert_eq!((open[0].state, open[0].attempts), (JobState::Queued, 0), "nobody tells yet whose trouble it is");
+    assert!(!stage.is_paused().await, "it is one record");
+    stage.erp.put("product", "1", &article(1));
+    stage.once().await;
+    assert_eq!(stage.shop.rows("product").len(), 1, "it holds up nobody");
+    stage.store.lift("shop", stage.engine.parts().env.now()).await.unwrap();
+    stage.once().await;
+    assert_eq!(stage.open().await[0].state, JobState::Dead);
+}
+
+#[tokio::test]
+async fn a_system_that_refuses_everybody_is_paused_and_burns_no_attempts_until_it_is_resumed() {
+    let stage = poisoned(5, "", refused, false).await;
+    stage.once().await;
+    let open = stage.open().await;
+    assert!(open.iter().all(|job| (job.state, job.attempts) == (JobState::Queued, 0)), "{open:?}");
+    assert!(stage.is_paused().await);
+    stage.shop.state.lock().unwrap().poison = None;
+    let now = stage.engine.parts().env.now();
+    assert_eq!(pauses::lift(stage.store.as_ref(), "shop", now).await.unwrap(), 5);
+    assert!(stage.once().await.is_clean());
+    assert_eq!(stage.shop.rows("product").len(), 5);
+}
+
+#[tokio::test]
+async fn a_record_that_always_meets_a_passing_error_ends_as_dead_with_its_story_and_holds_up_nobody() {
+    let stage = poisoned(1, "A-00", passing, false).await;
+    for number in 1..40 {
+        if stage.open().await.first().is_some_and(|job| job.state == JobState::Dead) {
+            break;
+        }
+        stage.erp.put("product", &number.to_string(), &article(number));
+        stage.once().await;
+        assert_eq!(stage.shop.rows("product").len(), number as usize, "it holds up nobody");
+        stage.store.lift("shop", stage.engine.parts().env.now()).await.unwrap();
+    }
+    let dead = stage.open().await.remove(0);
+    assert_eq!(dead.state, JobState::Dead);
+    assert!(dead.error.as_deref().unwrap().starts_with("given up after 12 attempts: service unavailable"), "{dead:?}");
+    assert!(stage.store.attempts(dead.id).await.unwrap().len() >= 12, "each of them is told");
+}
+
+#[tokio::test]
+async fn what_meets_an_error_of_a_file_waits_for_that_file_and_pauses_no_system() {
+    let stage = poisoned(3, "A-00", misread, false).await;
+    stage.once().await;
+    let open = stage.open().await;
+    assert_eq!((open.len(), open[0].cause.as_deref()), (1, Some("file:adapters/tiny.toml:31:12")));
+    assert_eq!((open[0].state, open[0].attempts, stage.is_paused().await), (JobState::Parked, 0, false));
+    assert_eq!(stage.shop.rows("product").len(), 2);
+    stage.shop.state.lock().unwrap().poison = None;
+    assert!(stage.once().await.is_clean(), "a file that was mended is read by the next start");
+    assert_eq!(stage.shop.rows("product").len(), 3);
+}
+
+#[tokio::test]
+async fn what_was_made_though_its_answer_could_not_be_read_is_looked_up_when_the_file_is_mended() {
+    let stage = poisoned(1, "A-00", misread_after, true).await;
+    stage.once().await;
+    assert_eq!(stage.open().await[0].cause.as_deref(), Some("file:adapters/tiny.toml:31:12"));
+    stage.shop.state.lock().unwrap().poison = None;
+    assert!(stage.once().await.is_clean());
+    assert_eq!(stage.shop.rows("product").len(), 1, "it is not made twice");
+}
+
+#[tokio::test]
+async fn a_pass_ends_though_its_target_is_down() {
+    let stage = poisoned(2, "", passing, false).await;
+    let began = stage.engine.parts().env.now();
+    let summary = stage.once().await;
+    assert_eq!((summary.is_clean(), &summary.left), (false, &BTreeMap::from([("queued".to_owned(), 2)])));
+    assert!(stage.engine.parts().env.now() - began < chrono::Duration::minutes(3));
+}
+
+#[tokio::test]
+async fn a_changed_configuration_ends_a_systems_pause_and_an_unchanged_one_does_not() {
+    let stage = poisoned(5, "", refused, false).await;
+    let now = stage.engine.parts().env.now();
+    let notice = async |print: &str| {
+        let prints = BTreeMap::from([("shop".to_owned(), print.to_owned())]);
+        pauses::notice(stage.store.as_ref(), &prints, now).await.unwrap();
+    };
+    notice("the old key").await;
+    stage.once().await;
+    notice("the old key").await;
+    assert!(stage.is_paused().await);
+    notice("the new key").await;
+    assert!(!stage.is_paused().await);
+}
