@@ -14,7 +14,7 @@ use crate::{
     config::{Config, Plan},
     env::Env,
     model::Entities,
-    store::{self, SharedStore},
+    store::{self, SharedStore, Sole},
 };
 
 /// Where the configuration is looked for, in order.
@@ -41,6 +41,13 @@ pub fn config(global: &Global) -> anyhow::Result<Config> {
 /// Opens (or creates) the state store.
 pub async fn store(config: &Config) -> anyhow::Result<SharedStore> {
     Ok(store::open(config.store_url()?.expose_secret()).await?)
+}
+
+/// Opens (or creates) the state store to carry out what it says, alone where it is a file.
+pub async fn sole_store(config: &Config) -> anyhow::Result<(SharedStore, Sole)> {
+    let store = store(config).await?;
+    let sole = Sole::take(config.store_url()?.expose_secret())?;
+    Ok((store, sole))
 }
 
 /// Opens the state store of a configuration that has run before; looking at it must not make one.

@@ -22,7 +22,7 @@ pub async fn apply(file: &Path, global: &Global, env: &Env) -> anyhow::Result<En
     let agreed = plan::read(BufReader::new(source)).with_context(|| file.display().to_string())?;
     let life = Lifecycle::listen(env)?;
     let opened = app::plan(&config, env)?;
-    let store = app::store(&config).await?;
+    let (store, _sole) = app::sole_store(&config).await?;
     let parts = run::parts(opened, store.clone(), env);
     let bars = output::is_watched().then(indicatif::MultiProgress::new);
     let applying = async {

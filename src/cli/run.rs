@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::task::AbortOnDropHandle;
+
 use super::{
     Ending, app,
     args::{Global, RunArgs},
@@ -16,7 +18,7 @@ use crate::{
     config::{Config, Plan},
     env::Env,
     store::{RunKind, SharedStore},
-    sync::{Engine, Parts, Scope, Summary, pauses},
+    sync::{Engine, Health, Parts, Scope, Summary, pauses},
 };
 
 pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<Ending> {
@@ -27,7 +29,7 @@ pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<E
     let scope = args.resync.as_deref().map(|scope| scope_of(scope, &config)).transpose()?;
     let life = Lifecycle::listen(env)?;
     let plan = app::plan(&config, env)?;
-    let store = app::store(&config).await?;
+    let (store, _sole) = app::sole_store(&config).await?;
     if is_daemon {
         return daemon(config, plan, store, global, env, &life).await;
     }
@@ -73,13 +75,14 @@ async fn daemon(
     life: &Lifecycle,
 ) -> anyhow::Result<Ending> {
     let notifier = Arc::new(Notifier::from_environment());
-    let watchdog = tokio::spawn(keep_watchdog(Arc::clone(&notifier), Arc::clone(&store), env.clone()));
     let (mut config, mut plan) = (config, Some(plan));
     let mut told = false;
     while let Some(current) = plan.take() {
         pauses::notice(store.as_ref(), &current.prints, env.now()).await?;
         let engine = Engine::new(parts(current, Arc::clone(&store), env));
         let flows = output::count(engine.parts().routes.flows().len() as u64, "flow");
+        let watching = keep_watchdog(Arc::clone(&notifier), Arc::clone(&store), engine.health(), env.clone());
+        let _watchdog = AbortOnDropHandle::new(tokio::spawn(watching));
         tracing::info!(flows, config = %app::shown_path(global), "running");
         notifier.ready(&flows);
         let round = life.soft.child_token();
@@ -89,7 +92,6 @@ async fn daemon(
             tokio::select! {
                 biased;
                 () = life.hard.cancelled() => {
-                    watchdog.abort();
                     anyhow::bail!("stopped at once; the next start goes on where this one was cut off");
                 }
                 () = &mut working => break,
@@ -116,18 +118,21 @@ async fn daemon(
             }
         }
     }
-    watchdog.abort();
     tracing::info!("stopped");
     Ok(Ending::Fine)
 }
 
-/// Tells systemd that the daemon lives as long as it can answer: its runtime turns and its store replies.
-async fn keep_watchdog(notifier: Arc<Notifier>, store: SharedStore, env: Env) {
+/// Tells systemd that the daemon lives as long as it can answer: its runtime turns, its store replies, and no part of its work
+/// is stuck.
+async fn keep_watchdog(notifier: Arc<Notifier>, store: SharedStore, health: Arc<Health>, env: Env) {
     let Some(every) = notifier.watchdog else { return };
     loop {
-        match store.counter().await {
-            Ok(_) => notifier.alive(),
-            Err(error) => tracing::error!(%error, "the state store does not answer"),
+        match (store.counter().await, health.stuck(env.now())) {
+            (Ok(_), None) => notifier.alive(),
+            (Ok(_), Some((part, since))) => {
+                tracing::error!(part, %since, "a part of the work is stuck; no sign of life is given, so systemd begins anew");
+            }
+            (Err(error), _) => tracing::error!(%error, "the state store does not answer"),
         }
         env.sleep(every).await;
     }

@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
-use secrecy::ExposeSecret as _;
 use sqlx::SqliteConnection;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -20,7 +19,7 @@ use crate::{
     config::Config,
     env::Env,
     sandbox::{self, Shop, Tax},
-    store::{self, SharedStore},
+    store::{SharedStore, Sole},
     sync::Engine,
 };
 
@@ -35,6 +34,7 @@ pub struct Stage {
     pub world: World,
     pub engine: Engine,
     pub store: SharedStore,
+    _sole: Sole,
     /// Answers until dropped.
     _shop: AbortOnDropHandle<()>,
 }
@@ -60,12 +60,12 @@ impl Stage {
         });
         let config = Config::load(&home.path("vaiven.toml"), std::collections::BTreeMap::new())?;
         let plan = app::plan(&config, env)?;
-        let store = store::open(config.store_url()?.expose_secret()).await?;
+        let (store, sole) = app::sole_store(&config).await?;
         let owner = format!("demo-{}-{:016x}", std::process::id(), env.entropy.next_u64());
         let engine = Engine::new(plan.parts(store.clone(), env.clone(), owner));
         let mut world = World { env: env.clone(), erp, shop, shelves, drop: home.path("drop"), seed: Seed::new(seed) };
         tell(teller, &mut world, &home, address, is_new).await?;
-        Ok(Self { home, env: env.clone(), world, engine, store, _shop: AbortOnDropHandle::new(serving) })
+        Ok(Self { home, env: env.clone(), world, engine, store, _sole: sole, _shop: AbortOnDropHandle::new(serving) })
     }
 }
 

@@ -42,6 +42,7 @@ mod pull;
 mod queue;
 mod replica;
 mod scratch;
+mod sole;
 mod sql;
 mod statistics;
 mod telling;
@@ -51,6 +52,7 @@ pub use backup::backup;
 pub use links::BY_PERSON;
 pub use open::open;
 pub use scratch::{Scratch, copy};
+pub use sole::Sole;
 
 /// Number of a record; what canonical references hold.
 pub type RecordId = i64;
@@ -86,6 +88,13 @@ pub enum StoreError {
     /// The lease under which this was done ran out, and somebody else does it now: nothing of it was stored.
     #[error("another process has taken over meanwhile; nothing more of this one is stored")]
     Overtaken,
+    /// One process at a time carries out what a SQLite state says.
+    #[error(
+        "{} is at work on the state {state}: stop it first, or leave it to it (`vaiven resync FLOW` has it look at once; \
+         every other command works beside it)",
+        .process.map_or_else(|| "another process".to_owned(), |process| format!("process {process}"))
+    )]
+    Taken { state: String, process: Option<u32> },
 }
 
 pub type Result<T> = std::result::Result<T, StoreError>;

@@ -316,7 +316,7 @@ impl Pool {
         let begun = match self {
             Self::Sqlite { writer, .. } => {
                 let writer = writer.clone();
-                tokio::spawn(async move { writer.begin_with("BEGIN IMMEDIATE").await.map(Tx::Sqlite) }).await
+                tokio::spawn(async move { begin_immediate(&writer).await.map(Tx::Sqlite) }).await
             }
             Self::Postgres(pool) => {
                 let pool = pool.clone();
@@ -324,6 +324,19 @@ impl Pool {
             }
         };
         begun.unwrap_or_else(|_| Err(sqlx::Error::WorkerCrashed)).map_err(failed(doing))
+    }
+}
+
+/// A full disk has SQLite end a transaction by itself. Its connection then counts one that is not there any more, and would
+/// begin none ever again: it is replaced.
+async fn begin_immediate(writer: &SqlitePool) -> sqlx::Result<Transaction<'static, Sqlite>> {
+    const BEGIN: &str = "BEGIN IMMEDIATE";
+    match writer.begin_with(BEGIN).await {
+        Err(sqlx::Error::InvalidSavePointStatement) => {
+            writer.acquire().await?.close().await?;
+            writer.begin_with(BEGIN).await
+        }
+        begun => begun,
     }
 }
 

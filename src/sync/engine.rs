@@ -17,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Flow, MatchRule, Routes, RunReport, Scope, brakes, cover,
     deliver::{self, Tally},
-    flight, numbering, outcome,
+    flight,
+    health::Health,
+    numbering, outcome,
     pass::{Share, after_others},
     pull::{self, Asked},
     term::leading,
@@ -224,12 +226,19 @@ impl Summary {
 /// The engine.
 pub struct Engine {
     parts: Arc<Parts>,
+    health: Arc<Health>,
 }
 
 impl Engine {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts) }
+        Self { parts: Arc::new(parts), health: Arc::default() }
+    }
+
+    /// How the parts of [`Engine::run`] do.
+    #[must_use]
+    pub fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.health)
     }
 
     #[must_use]
@@ -283,7 +292,9 @@ impl Engine {
         let mut failures = 0;
         while !shutdown.is_cancelled() {
             let began = self.parts.env.now();
+            self.health.begun(what, began);
             let Err(error) = part().await else { return };
+            self.health.failed(what, self.parts.env.now());
             failures = if self.parts.env.now() - began > CALM { 0 } else { failures };
             let wait = outcome::backoff(failures, &self.parts.env).min(PATIENCE);
             tracing::error!(what, %error, "interrupted by the state store; it goes on in {} s", wait.as_secs());

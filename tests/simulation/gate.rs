@@ -321,6 +321,7 @@ macro_rules! verbs {
             recover(now: DateTime<Utc>) -> Result<u64>;
             standing(system: &str) -> Result<Standing>;
             set_standing(system: &str, standing: &Standing) -> Result<()>;
+            lift(system: &str, now: DateTime<Utc>) -> Result<u64>;
             acquire(name: &str, owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Option<Lease>>;
             keep(lease: &Lease, until: Duration, now: DateTime<Utc>) -> Result<bool>;
             drop_lease(lease: &Lease) -> Result<()>;

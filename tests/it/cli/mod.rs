@@ -1,5 +1,6 @@
 //! What people see on the command line, by running the program itself.
 
+mod beside;
 mod brakes;
 mod custom;
 mod dates;

@@ -132,3 +132,19 @@ async fn what_is_no_state_of_ours_is_not_backed_up() {
     assert!(error.to_string().contains("no state yet"), "{error}");
     assert!(!copy.exists());
 }
+
+/// A full disk has SQLite roll back by itself, whatever statement meets it.
+#[tokio::test]
+async fn a_transaction_that_sqlite_ended_by_itself_is_in_nobodys_way() {
+    let backend = Backend::sqlite().await;
+    let pool = sqlx::SqlitePool::connect(&backend.url).await.unwrap();
+    let full =
+        "CREATE TRIGGER full BEFORE INSERT ON record BEGIN SELECT RAISE(ROLLBACK, 'database or disk is full'); END";
+    sqlx::query(full).execute(&pool).await.unwrap();
+    for _ in 0..3 {
+        let error = backend.store.records("product", &["A".to_owned()]).await.unwrap_err();
+        assert!(error.to_string().contains("full"), "each time it is the disk that is named: {error}");
+    }
+    sqlx::query("DROP TRIGGER full").execute(&pool).await.unwrap();
+    assert_eq!(backend.store.records("product", &["A".to_owned()]).await.unwrap().len(), 1, "there is room again");
+}

@@ -1,0 +1,107 @@
+//! What is done beside a running daemon: everything but carrying out what its state says.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::{people, shown, vaiven};
+
+const CONFIG: &str = r#"
+[systems.erp]
+adapter = "ledger"
+file = "erp.db"
+
+[systems.shop]
+adapter = "book"
+file = "shop.db"
+
+[flows.people]
+entities = ["customer"]
+from = "erp"
+to = ["shop"]
+every = "0 * * * * *"
+"#;
+
+const MAPPING: &str = r#"
+key = "code"
+[fields]
+code = "code"
+kind = "kind"
+name = "name"
+group = "grp"
+"#;
+
+const ROWS: &str = "INSERT INTO customer (id, code, kind, name, grp) VALUES (1, 'C-01', 'person', 'Ana', 'retail')";
+
+/// A daemon that is killed when the test ends.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(folder: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vaiven"));
+        let child =
+            command.arg("run").current_dir(folder).env_clear().stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let daemon = Self(child.unwrap());
+        let (lock, began) = (folder.join("state/vaiven.db.lock"), Instant::now());
+        while fs::read_to_string(&lock).map_or(true, |text| !text.ends_with('\n')) {
+            assert!(began.elapsed() < Duration::from_mins(2), "the daemon does not start");
+            std::thread::yield_now();
+        }
+        daemon
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_process_at_a_time_carries_out_what_a_state_says_and_every_other_command_works_beside_it() {
+    let folder = people::place(CONFIG, MAPPING, ROWS).await;
+    let path = |name: &str| folder.path().join(name);
+    fs::copy(path("shop.db"), path("erp.db")).unwrap();
+    fs::copy(path("adapters/book.toml"), path("adapters/ledger.toml")).unwrap();
+    let mapping = path("mappings/ledger/customer.toml");
+    fs::create_dir_all(mapping.parent().unwrap()).unwrap();
+    fs::write(mapping, MAPPING).unwrap();
+    let run = |arguments: &[&str]| shown(&vaiven(folder.path(), arguments, &[]));
+    assert!(run(&["run", "--once"]).starts_with("exit 0"));
+    assert!(run(&["plan", "--out", "agreed.plan"]).starts_with("exit 0"));
+
+    let daemon = Daemon::start(folder.path());
+    let named = format!("process {} is at work on the state", daemon.0.id());
+    for arguments in [&["run"][..], &["run", "--once"], &["apply", "agreed.plan"]] {
+        let told = run(arguments);
+        assert!(told.starts_with("exit 1") && told.contains(&named), "{arguments:?}: {told}");
+    }
+    let beside: [&[&str]; 16] = [
+        &["status"],
+        &["plan"],
+        &["undo"],
+        &["resync", "people/customer/C-01"],
+        &["backup", "copy.db"],
+        &["explain", "customer", "C-01"],
+        &["jobs", "list"],
+        &["conflicts", "list"],
+        &["differences"],
+        &["links", "review"],
+        &["rows", "list"],
+        &["approve"],
+        &["resume"],
+        &["check"],
+        &["mapping", "diff"],
+        &["mapping", "test"],
+    ];
+    for arguments in beside {
+        let told = run(arguments);
+        assert!(told.starts_with("exit 0"), "{arguments:?}: {told}");
+    }
+    drop(daemon);
+    assert!(run(&["run", "--once"]).starts_with("exit 0"), "a daemon that was killed is in nobody's way");
+}
