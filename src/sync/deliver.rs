@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     failure::{Cause, Class, Failure},
-    port::{Captures, Facts, Op, Outcome, Progress, System},
+    port::{Captures, Facts, Op, Outcome, Progress, System, Write},
     store::{Attempt, Claim, Delivered, Intent, Job, ReplicaWrite, RunKind, StoreError, Turn, Verdict},
 };
 
@@ -286,8 +286,10 @@ impl Batch<'_> {
         }
         let started = self.parts.env.now();
         let progress = Saver { batch: self, fences: &tasks, saved: Mutex::new(BTreeMap::new()) };
-        let writes = tasks.values().map(|task| task.write.clone()).collect();
-        let outcomes = self.system.write(self.entity, writes, &progress).await;
+        let mut outcomes = Vec::with_capacity(tasks.len());
+        for writes in portions(&tasks, facts.batch) {
+            outcomes.extend(self.system.write(self.entity, writes, &progress).await);
+        }
         let saved = progress.saved.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let millis = u64::try_from((self.parts.env.now() - started).num_milliseconds()).unwrap_or(0);
         delivered.extend(self.judge(facts, tasks, outcomes, saved, millis).await?);
@@ -526,6 +528,20 @@ impl Batch<'_> {
         let (attempt, ended) = (Some(attempt), Delivered::new(&task.job, verdict));
         Ok(Delivered { replica, before: task.replica, attempt, is_over, ..ended })
     }
+}
+
+/// Writes as they are handed over: all at once, but those that nobody told the outcome of in ever smaller company. One that
+/// makes a system fail over a batch of `batch` would have all others of that batch given up with it.
+fn portions(tasks: &BTreeMap<i64, Task>, batch: usize) -> Vec<Vec<Write>> {
+    let mut by_size: BTreeMap<usize, Vec<Write>> = BTreeMap::new();
+    for task in tasks.values() {
+        let lost = task.job.error_class.as_deref() == Some(Class::Unknown.as_str());
+        let times = if lost { task.job.attempts.min(16) } else { 0 };
+        let size = if times == 0 { usize::MAX } else { (batch >> (2 * times)).max(1) };
+        by_size.entry(size).or_default().push(task.write.clone());
+    }
+    let chunks = |(size, writes): (usize, Vec<Write>)| writes.chunks(size).map(<[_]>::to_vec).collect::<Vec<_>>();
+    by_size.into_iter().flat_map(chunks).collect()
 }
 
 /// After a failure that surely had no effect nothing has to be looked up, unless steps before it were done.

@@ -80,6 +80,8 @@ pub(super) struct Poison {
     pub(super) keys: &'static str,
     pub(super) failure: fn() -> Failure,
     pub(super) after: bool,
+    /// Whether it takes all with it that is written in one go.
+    pub(super) whole: bool,
 }
 
 pub(super) struct FakeSystem {
@@ -328,6 +330,18 @@ impl System for FakeSystem {
 
     async fn write(&self, entity: &str, writes: Vec<Write>, progress: &dyn Progress) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
+        let whole = {
+            let state = self.state.lock().unwrap();
+            let meets =
+                |poison: &&Poison| poison.whole && writes.iter().any(|write| write.key.starts_with(poison.keys));
+            state.poison.as_ref().filter(meets).map(|poison| poison.failure)
+        };
+        if let Some(failure) = whole {
+            return writes
+                .iter()
+                .map(|write| Outcome { job: write.job, result: Err(failure()), requests: 1 })
+                .collect();
+        }
         for write in writes {
             let fault = self.state.lock().unwrap().faults.pop_front();
             let steps = match fault {

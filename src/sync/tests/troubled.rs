@@ -31,7 +31,7 @@ async fn poisoned(articles: u32, keys: &'static str, failure: fn() -> Failure, a
     for number in 0..articles {
         stage.erp.put("product", &number.to_string(), &article(number));
     }
-    stage.shop.state.lock().unwrap().poison = Some(Poison { keys, failure, after });
+    stage.shop.state.lock().unwrap().poison = Some(Poison { keys, failure, after, whole: false });
     stage
 }
 
@@ -155,4 +155,15 @@ async fn a_changed_configuration_ends_a_systems_pause_and_an_unchanged_one_does_
     assert!(stage.is_paused().await);
     notice("the new key").await;
     assert!(!stage.is_paused().await);
+}
+
+#[tokio::test]
+async fn one_that_makes_a_batch_fail_without_an_answer_ends_alone_and_the_others_go() {
+    let lost = || Failure::new(Class::Unknown, "a page of HTML instead of an answer").with_status(500);
+    let stage = poisoned(10, "A-04", lost, false).await;
+    stage.shop.state.lock().unwrap().poison.as_mut().unwrap().whole = true;
+    stage.once().await;
+    assert_eq!(stage.shop.rows("product").len(), 9);
+    let open = stage.open().await;
+    assert_eq!(open.len(), 1, "{open:?}");
 }
