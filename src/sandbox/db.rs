@@ -67,6 +67,8 @@ pub struct Site {
     pub zone: Tz,
     pub currency: String,
     pub prices_include_tax: bool,
+    /// Amounts of lines are kept as they come out, and what an order comes to is rounded.
+    pub round_at_subtotal: bool,
     /// Country whose taxes apply when an order names none.
     pub country: String,
     /// Statuses of orders beside the shop's own.
@@ -74,6 +76,11 @@ pub struct Site {
 }
 
 impl Site {
+    /// Decimals that amounts of lines are kept with.
+    pub fn kept(&self) -> u32 {
+        if self.round_at_subtotal { super::text::EXACT } else { super::text::CENTS }
+    }
+
     /// The shop's own time, as the interface writes it.
     pub fn local(&self, gmt: &Value) -> Value {
         gmt.as_str()
@@ -149,6 +156,8 @@ pub struct Tx<'c> {
     pub pings: Vec<i64>,
     /// A number nobody can guess, for order keys.
     pub random: u64,
+    /// Decimals that amounts of orders are shown with (`dp`).
+    pub places: u32,
 }
 
 impl Tx<'_> {

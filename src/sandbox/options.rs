@@ -36,6 +36,9 @@ pub struct Options {
     /// Prices are entered with tax
     #[arg(long)]
     pub prices_include_tax: bool,
+    /// Taxes are rounded for the whole order and not line by line
+    #[arg(long)]
+    pub round_at_subtotal: bool,
     /// Charge a tax, as CLASS:PERCENT:NAME[:COUNTRY[:STATE]]; CLASS is empty for the standard one (repeatable)
     #[arg(long = "tax", value_name = "TAX")]
     pub taxes: Vec<Tax>,
@@ -69,6 +72,7 @@ impl Default for Options {
             currency: "EUR".into(),
             country: "ES".into(),
             prices_include_tax: false,
+            round_at_subtotal: false,
             taxes: Vec::new(),
             order_statuses: Vec::new(),
             control: None,

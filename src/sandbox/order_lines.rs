@@ -7,7 +7,7 @@ use super::{
     db::{Doc, Table, Tx},
     product_view::inherited,
     refusal::Result,
-    text::{amount, money, plain},
+    text::{amount, fixed, plain, rounded},
 };
 
 /// Merges the given lines into the order: one with an `id` changes (quantity 0 removes it), one without is added.
@@ -21,7 +21,7 @@ pub async fn merge(tx: &mut Tx<'_>, doc: &mut Doc, list: &str, given: &Value) ->
                 lines.remove(at);
                 continue;
             }
-            overwrite(&mut lines[at], given);
+            overwrite(&mut lines[at], given, tx.site.kept());
             continue;
         }
         let mut line = match list {
@@ -32,7 +32,7 @@ pub async fn merge(tx: &mut Tx<'_>, doc: &mut Doc, list: &str, given: &Value) ->
                 "total_tax": "0.00", "taxes": [], "meta_data": [] }),
             _ => json!({ "code": "", "discount": "0.00", "discount_tax": "0.00", "meta_data": [] }),
         };
-        overwrite(&mut line, given);
+        overwrite(&mut line, given, tx.site.kept());
         let mut numbered = json!({ "id": tx.next("line").await? });
         if let (Some(target), Value::Object(members)) = (numbered.as_object_mut(), line) {
             target.extend(members);
@@ -43,7 +43,7 @@ pub async fn merge(tx: &mut Tx<'_>, doc: &mut Doc, list: &str, given: &Value) ->
     Ok(())
 }
 
-fn overwrite(line: &mut Value, given: &Value) {
+fn overwrite(line: &mut Value, given: &Value, places: u32) {
     for name in ["method_title", "method_id", "instance_id", "tax_class", "code"] {
         if let (Some(value), true) = (given.get(name), line.get(name).is_some()) {
             line[name] = plain(value).into();
@@ -57,7 +57,7 @@ fn overwrite(line: &mut Value, given: &Value) {
     }
     for name in ["subtotal", "total", "discount"] {
         if let (Some(value), true) = (given.get(name), line.get(name).is_some()) {
-            line[name] = money(amount(&plain(value))).into();
+            line[name] = fixed(amount(&plain(value)), places).into();
         }
     }
 }
@@ -97,7 +97,7 @@ async fn article(tx: &mut Tx<'_>, order: &Doc, given: &Value) -> Result<Value> {
     {
         price = price * Decimal::ONE_HUNDRED / (Decimal::ONE_HUNDRED + percent);
     }
-    let total = money(price * Decimal::from(quantity));
+    let total = fixed(price * Decimal::from(quantity), tx.site.kept());
     let parent_name = parent_doc.as_ref().map(|parent| parent["name"].clone());
     let own_name = product["name"].as_str().unwrap_or_default();
     let name = match parent_name.as_ref().and_then(Value::as_str) {
@@ -139,6 +139,8 @@ async fn rate(tx: &mut Tx<'_>, order: &Doc, class: &str) -> Result<Option<(i64, 
 
 /// Computes the taxes of every line and the order's tax lines.
 pub async fn tax(tx: &mut Tx<'_>, doc: &mut Doc) -> Result<()> {
+    let places = tx.site.kept();
+    let shown = |amount: Decimal| fixed(amount, places);
     let mut sums: Vec<(i64, String, Decimal, Decimal, Decimal)> = Vec::new();
     for list in ["line_items", "shipping_lines", "fee_lines"] {
         let mut lines = doc[list].as_array().cloned().unwrap_or_default();
@@ -147,14 +149,13 @@ pub async fn tax(tx: &mut Tx<'_>, doc: &mut Doc) -> Result<()> {
             let Some((id, name, percent)) = rate(tx, doc, &class).await? else { continue };
             let of = |amount_name: &str| {
                 let net = amount(line[amount_name].as_str().unwrap_or_default());
-                (net * percent / Decimal::ONE_HUNDRED)
-                    .round_dp_with_strategy(2, rust_decimal::RoundingStrategy::MidpointAwayFromZero)
+                rounded(net * percent / Decimal::ONE_HUNDRED, places)
             };
             let (total_tax, subtotal_tax) = (of("total"), of("subtotal"));
-            line["total_tax"] = money(total_tax).into();
-            line["taxes"] = json!([{ "id": id, "total": money(total_tax), "subtotal": money(subtotal_tax) }]);
+            line["total_tax"] = shown(total_tax).into();
+            line["taxes"] = json!([{ "id": id, "total": shown(total_tax), "subtotal": shown(subtotal_tax) }]);
             if list == "line_items" {
-                line["subtotal_tax"] = money(subtotal_tax).into();
+                line["subtotal_tax"] = shown(subtotal_tax).into();
             }
             let at = sums.iter().position(|sum| sum.0 == id).unwrap_or(sums.len());
             if at == sums.len() {
@@ -177,7 +178,7 @@ pub async fn tax(tx: &mut Tx<'_>, doc: &mut Doc) -> Result<()> {
         };
         let code = format!("{}-{}-1", tx.site.country, name.to_uppercase());
         lines.push(json!({ "id": id, "rate_code": code, "rate_id": rate, "label": name, "compound": false,
-            "tax_total": money(tax), "shipping_tax_total": money(shipping_tax),
+            "tax_total": shown(tax), "shipping_tax_total": shown(shipping_tax),
             "rate_percent": serde_json::from_str::<Value>(&percent.normalize().to_string())?, "meta_data": [] }));
     }
     doc.insert("tax_lines".into(), lines.into());

@@ -7,7 +7,7 @@ use super::{
     product_view::{inherited, links},
     query::Head,
     refusal::Result,
-    text::amount,
+    text::{amount, fixed},
 };
 
 /// Orders before paging.
@@ -112,7 +112,40 @@ pub async fn order(tx: &mut Tx<'_>, id: i64, doc: &Doc) -> Result<Value> {
     links["email_templates"] = json!([{ "embeddable": true,
         "href": format!("{}/wp-json/wc/v3/orders/{id}/actions/email_templates", tx.base) }]);
     put("_links", links);
-    Ok(out.into())
+    let mut out = Value::Object(out);
+    round(&mut out, tx.places);
+    Ok(out)
+}
+
+/// Shows amounts with so many decimals, those of lines as well.
+fn round(shown: &mut Value, places: u32) {
+    const AMOUNTS: [&str; 13] = [
+        "discount",
+        "discount_tax",
+        "discount_total",
+        "shipping_total",
+        "shipping_tax",
+        "cart_tax",
+        "total",
+        "total_tax",
+        "subtotal",
+        "subtotal_tax",
+        "tax_total",
+        "shipping_tax_total",
+        "amount",
+    ];
+    const LISTS: [&str; 6] = ["line_items", "tax_lines", "shipping_lines", "fee_lines", "coupon_lines", "taxes"];
+    for (name, value) in shown.as_object_mut().into_iter().flatten() {
+        match value {
+            Value::String(text) if AMOUNTS.contains(&name.as_str()) && !text.is_empty() => {
+                *text = fixed(amount(text), places);
+            }
+            Value::Array(items) if LISTS.contains(&name.as_str()) => {
+                items.iter_mut().for_each(|item| round(item, places));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Lines as they are shown: with unit price, image, and metas twice.

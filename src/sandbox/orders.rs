@@ -196,13 +196,15 @@ pub async fn total(tx: &mut Tx<'_>, doc: &mut Doc) -> Result<()> {
     let discount_tax = sum(doc, "line_items", "subtotal_tax") - line_tax;
     let (shipping, shipping_tax) = (sum(doc, "shipping_lines", "total"), sum(doc, "shipping_lines", "total_tax"));
     let (fees, fee_tax) = (sum(doc, "fee_lines", "total"), sum(doc, "fee_lines", "total_tax"));
-    let tax = line_tax + shipping_tax + fee_tax;
+    let (cart_tax, shipping_tax) =
+        (text::rounded(line_tax + fee_tax, text::CENTS), text::rounded(shipping_tax, text::CENTS));
+    let tax = cart_tax + shipping_tax;
     for (name, value) in [
         ("discount_total", discount),
         ("discount_tax", discount_tax),
         ("shipping_total", shipping),
         ("shipping_tax", shipping_tax),
-        ("cart_tax", line_tax + fee_tax),
+        ("cart_tax", cart_tax),
         ("total", lines + shipping + fees + tax),
         ("total_tax", tax),
     ] {

@@ -522,11 +522,13 @@ async fn product_attributes(tx: &mut Tx<'_>, given: &Value) -> Result<Value> {
     for attribute in given.as_array().into_iter().flatten() {
         let id = attribute["id"].as_i64().unwrap_or(0);
         let global = if id > 0 { tx.get(Table::Attributes, id).await? } else { None };
-        let mut options: Vec<String> = match &attribute["options"] {
+        // They are kept as one text, parted by `|`.
+        let given: Vec<String> = match &attribute["options"] {
             Value::Array(options) => options.iter().map(text::plain).collect(),
-            Value::String(options) => options.split('|').map(|option| option.trim().to_owned()).collect(),
-            _ => Vec::new(),
+            other => vec![text::plain(other)],
         };
+        let options = given.iter().flat_map(|option| option.split('|')).map(str::trim);
+        let mut options: Vec<String> = options.filter(|option| !option.is_empty()).map(str::to_owned).collect();
         let (name, slug) = match &global {
             Some(global) => {
                 options.sort_unstable();

@@ -140,6 +140,9 @@ fn currency(tx: &Tx<'_>) -> Value {
 pub async fn dispatch(tx: &mut Tx<'_>, call: Call) -> Result<Reply> {
     let path = call.path.trim_matches('/').to_owned();
     let segments: Vec<&str> = path.split('/').collect();
+    if let Some(places) = call.params.get("dp").map(super::text::plain).and_then(|places| places.parse().ok()) {
+        tx.places = u32::min(places, 10);
+    }
     let force = call.params.get("force").is_some_and(|force| force == true || force == "true" || force == "1");
     if segments == ["data", "currencies", "current"] {
         return if call.method == Method::GET { Ok(Reply::ok(currency(tx))) } else { no_route() };

@@ -18,6 +18,7 @@ use super::{
     options::Options,
     refusal::Result,
     routes::{self, Call},
+    text,
 };
 use crate::env::Env;
 
@@ -61,6 +62,7 @@ impl Shop {
                     zone: options.timezone,
                     currency: options.currency.clone(),
                     prices_include_tax: options.prices_include_tax,
+                    round_at_subtotal: options.round_at_subtotal,
                     country: options.country.clone(),
                     order_statuses: options.order_statuses.clone(),
                 },
@@ -114,6 +116,7 @@ impl Shop {
             base,
             events: Vec::new(),
             pings: Vec::new(),
+            places: text::CENTS,
             random: inner.env.entropy.next_u64(),
         };
         let done = work(&mut tx).await?;

@@ -78,11 +78,28 @@ pub fn amount(text: &str) -> Decimal {
     text.trim().parse().unwrap_or_default()
 }
 
+/// Decimals of the shop's prices.
+pub const CENTS: u32 = 2;
+/// Decimals of an amount that is not rounded.
+pub const EXACT: u32 = 6;
+
 /// Amount with two decimals, half away from zero.
 pub fn money(amount: Decimal) -> String {
-    let mut rounded = amount.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
-    rounded.rescale(2);
-    if rounded.is_zero() { "0.00".into() } else { rounded.to_string() }
+    fixed(amount, CENTS)
+}
+
+/// Amount with so many decimals, half away from zero.
+pub fn fixed(amount: Decimal, places: u32) -> String {
+    let mut rounded = rounded(amount, places);
+    rounded.rescale(places);
+    if rounded.is_zero() {
+        rounded.set_sign_positive(true);
+    }
+    rounded.to_string()
+}
+
+pub fn rounded(amount: Decimal, places: u32) -> Decimal {
+    amount.round_dp_with_strategy(places, RoundingStrategy::MidpointAwayFromZero)
 }
 
 /// Part of an address: lower case, without tags and entities, words joined by `-`; letters outside ASCII percent-encoded

@@ -116,6 +116,14 @@ async fn attributes_are_replaced_as_a_whole() {
 }
 
 #[tokio::test]
+async fn an_option_with_a_bar_in_it_is_several() {
+    let shop = Running::start().await;
+    let sizes = json!({ "name": "Size", "options": ["1/2 | 20 mm", "3/4"], "visible": true, "variation": true });
+    let made = shop.done("POST", "/products", json!({ "name": "x", "type": "variable", "attributes": [sizes] })).await;
+    assert_eq!(made["attributes"][0]["options"], json!(["1/2", "20 mm", "3/4"]));
+}
+
+#[tokio::test]
 async fn customers_are_those_of_their_role_unless_all_are_asked_for() {
     let shop = Running::start().await;
     made(&shop, "/customers", json!({ "email": "b@example.net" })).await;
