@@ -128,6 +128,8 @@ pub struct Facts {
     pub list: bool,
     /// A listing can be limited to what changed since a watermark.
     pub incremental: bool,
+    /// How long at most only changes are listed, before everything is read again; absent where that is for the flow to say.
+    pub whole: Option<Duration>,
     /// A full listing holds every object, so what is absent from it is gone.
     pub complete: bool,
     /// Objects are handed over (in files) that were made before they are read: a listing tells how its source was then.

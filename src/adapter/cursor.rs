@@ -234,6 +234,28 @@ impl Cursor {
         }
     }
 
+    /// Whether a row's value lies before the start of a delta: the watermark less the overlap. One that says nothing does not.
+    #[must_use]
+    pub fn is_before(&self, value: &Value, since: &str) -> bool {
+        let Ok(Some(seen)) = self.mark(value) else { return false };
+        match (self.kind, self.overlap) {
+            (CursorKind::Text, _) => seen.as_str() < since,
+            (CursorKind::Number, overlap) => {
+                let back = if let Overlap::Count(count) = overlap { Decimal::from(count) } else { Decimal::ZERO };
+                let start = Decimal::from_str(since).ok().and_then(|since| since.checked_sub(back));
+                Decimal::from_str(&seen).ok().zip(start).is_some_and(|(seen, start)| seen < start)
+            }
+            (CursorKind::Time, overlap) => {
+                let back = match overlap {
+                    Overlap::Time(span) => TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX),
+                    Overlap::Count(_) => TimeDelta::zero(),
+                };
+                let start = stored(since).and_then(|since| since.checked_sub_signed(back));
+                stored(&seen).zip(start).is_some_and(|(seen, start)| seen < start)
+            }
+        }
+    }
+
     /// A time as the source wants it, less the overlap; for listings of what was made since.
     #[must_use]
     pub fn since(&self, time: DateTime<Utc>) -> String {

@@ -47,6 +47,7 @@ mod undo;
 mod unique;
 mod wanted;
 mod whose;
+mod whole;
 mod wish;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -15,6 +15,7 @@ use super::{
     flight::{self, Evidence},
     guests, outcome,
     reader::Reader,
+    whole,
 };
 use crate::{
     failure::{Class, Failure},
@@ -101,7 +102,9 @@ pub(super) async fn list(
     brakes::settle(parts, system, entity, &lease).await?;
     let cursor = parts.store.cursor(system, entity).await?;
     let evidence = Evidence::begin(parts, system, entity, cursor.as_deref()).await?;
-    let since = if kind == RunKind::Delta && facts.incremental { cursor } else { None };
+    let asked = parts.env.now();
+    let is_due = whole::is_due(parts, facts, system, entity, asked).await?;
+    let since = if kind == RunKind::Delta && facts.incremental && !is_due { cursor } else { None };
     report.kind = if since.is_none() { RunKind::Full } else { RunKind::Delta };
     let (reader, last) = (
         Reader::of(mapping.as_ref(), endpoint.as_ref(), entity),
@@ -147,6 +150,9 @@ pub(super) async fn list(
     }
     brakes::rule(parts, run, Some(&lease)).await?;
     let whole = report.kind == RunKind::Full && report.error.is_none() && report.balance.seen > 0;
+    if whole && facts.whole.is_some() {
+        whole::remember(parts, system, entity, asked).await?;
+    }
     if whole && last != Some(reader) {
         reader.remember(&parts.store, system, entity).await?;
     }

@@ -132,6 +132,7 @@ impl Opening<'_> {
             replaces: spec.replaces || spec.update.is_some(),
             steps: false,
             facet_of: spec.facet_of.clone(),
+            whole: None,
         };
         Ok(Entity {
             reader: reader.transpose()?,

@@ -282,6 +282,12 @@ with_request! {
         /// Without it everything comes in one answer.
         pages: Option<PagesSpec>,
         cursor: Option<CursorSpec>,
+        /// A delta lists the newest first and ends with the page that shows a row older than the watermark less its overlap: for
+        /// systems that sort by time and cannot filter by it. Needs `cursor` and `pages`.
+        newest_first: bool,
+        /// How long at most only deltas are read, whatever the flow's `full` says, where a cursor tells what is new and not what
+        /// has changed or gone: `"1h"`. Needs `cursor`.
+        whole: Option<Span>,
         /// A full listing holds every object (default true).
         complete: Option<bool>,
         /// The entity's rows within a listed one (`row`), after the joins.

@@ -47,6 +47,8 @@ pub enum Named {
 pub struct List {
     pub listing: Listing,
     pub cursor: Option<Cursor>,
+    /// A delta ends with the page that shows a row older than its start.
+    pub newest_first: bool,
     pub split: Option<Expr>,
     pub joins: Vec<Join>,
 }
@@ -115,6 +117,7 @@ fn entity(spec: &EntitySpec, compiler: &Compiler) -> Result<Entity, LoadError> {
     let facts = Facts {
         list: list.is_some(),
         incremental: list.as_ref().is_some_and(|list| list.cursor.is_some()),
+        whole: spec.list.as_ref().and_then(|list| list.whole).map(|every| every.0),
         complete: spec.list.as_ref().is_some_and(|list| list.complete.unwrap_or(true)),
         handed: false,
         read: read.is_some(),
@@ -163,14 +166,25 @@ fn compile_list(spec: &ListSpec, compiler: &Compiler, id: &Expr, at: &Place) -> 
     names.extend(spec.pages.is_some().then_some("page"));
     let known = compiler.known(&names);
     let call = Call::compile(spec.request(), compiler, &known, at)?;
+    if cursor.is_none() && (spec.newest_first || spec.whole.is_some()) {
+        let key = if spec.newest_first { "newest_first" } else { "whole" };
+        return Err(LoadError::new(at, format!("`{key}` is about deltas, and without `cursor` the listing has none")));
+    }
+    if spec.newest_first && spec.pages.is_none() {
+        return Err(LoadError::new(at, "`newest_first` says with which page a delta ends: it needs `pages`"));
+    }
     if let Some(cursor) = &cursor
+        && !spec.newest_first
         && !call.names("cursor")
     {
         return Err(LoadError::new(
             cursor.field.place(),
             "the listing has a cursor, but its request does not use `cursor`",
         )
-        .help("say `${cursor}` where the system filters by change time, or leave the cursor out"));
+        .help(
+            "say `${cursor}` where the system filters by change time, or `newest_first = true` where it can only sort by it, or \
+             leave the cursor out",
+        ));
     }
     let split = compiler.on_row(spec.split.as_ref())?;
     Ok(List {
@@ -180,6 +194,7 @@ fn compile_list(spec: &ListSpec, compiler: &Compiler, id: &Expr, at: &Place) -> 
             pages: spec.pages.as_ref().map(|pages| Pager::compile(pages, compiler, split.is_some(), at)).transpose()?,
         },
         cursor,
+        newest_first: spec.newest_first,
         split,
         joins: compile_joins(&spec.join, compiler, id, &joined, at)?,
     })

@@ -77,6 +77,8 @@ pub async fn pull(
     if let Some(cursor) = &list.cursor {
         let at = Listed { entity, cursor, page: number, now: answered };
         stand.mark = at.mark(&listed, stand.mark.take(), &mut result.dates, &scope);
+        // What stands behind a row that is older than the start is known.
+        more = more && !(list.newest_first && since.is_some_and(|since| at.reaches(&listed, since, &scope)));
     }
     let refused = join(&list.joins, &mut listed, &entity.id, exchange, Verb::List, &scope).await?;
 
@@ -128,6 +130,15 @@ impl Listed<'_> {
             }
         }
         mark
+    }
+
+    /// Whether a page shows a row from before the start of a delta.
+    fn reaches(&self, rows: &[Value], since: &str, scope: &Scope<'_>) -> bool {
+        let older = |row: &Value| {
+            let date = self.cursor.field.eval(&scope.on_row(row)).ok();
+            date.is_some_and(|date| self.cursor.is_before(&date, since))
+        };
+        rows.iter().filter(|row| row.is_object()).any(older)
     }
 }
 

@@ -249,6 +249,7 @@ impl SqlCompiler {
             // Several statements are one transaction: they all happened or none did.
             steps: false,
             facet_of: spec.facet_of.clone(),
+            whole: None,
         };
         Ok(Entity {
             name: name.to_owned(),

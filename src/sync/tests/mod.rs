@@ -24,6 +24,7 @@ mod troubled;
 mod undoing;
 mod unique;
 mod whose;
+mod whole;
 mod wishing;
 
 use std::{

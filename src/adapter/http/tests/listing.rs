@@ -52,6 +52,43 @@ async fn a_listing_is_read_to_its_announced_end_and_only_then_gives_its_watermar
     assert_eq!(pages.last().unwrap().cursor.as_deref(), Some("2026-07-01T09:50:05Z"));
 }
 
+/// A system that sorts by time and does not filter by it: the newest row first, numbered by their minute.
+#[tokio::test]
+async fn a_delta_of_the_newest_first_ends_with_the_page_that_shows_an_older_row_and_a_whole_reading_does_not() {
+    let toml = NUMBERED
+        .replace(", since = \"${cursor}\"", "")
+        .replace("get = \"/products\"", "get = \"/products\"\nnewest_first = true");
+    let rows = |request: &Request| {
+        let page: i64 = query(request, "page").unwrap().parse().unwrap();
+        let row = |id: i64| json!({ "id": id, "type": "simple", "at": format!("2026-07-01 09:{id:02}:00") });
+        let ids = (1..=7).rev().skip(usize::try_from((page - 1) * 2).unwrap()).take(2);
+        reply_with(200, &[("x-total", "7")], &ids.map(row).collect::<Value>().to_string())
+    };
+    let (shop, fake) = system(&toml, rows);
+    let pages = pull_all(&*shop, "product", None).await.unwrap();
+    assert_eq!(ids(&pages), ["7", "6", "5", "4", "3", "2", "1"]);
+    assert_eq!(pages.last().unwrap().cursor.as_deref(), Some("2026-07-01T09:07:00Z"));
+
+    let asked = fake.count("/api/products");
+    let pages = pull_all(&*shop, "product", Some("2026-07-01T09:05:30Z")).await.unwrap();
+    assert_eq!(ids(&pages), ["7", "6", "5", "4"], "09:04 is older than 09:05:30 less a minute");
+    assert_eq!(fake.count("/api/products") - asked, 2);
+    assert_eq!(pages.last().unwrap().cursor.as_deref(), Some("2026-07-01T09:07:00Z"));
+    // Nothing new is one request.
+    let pages = pull_all(&*shop, "product", Some("2026-07-01T09:20:00Z")).await.unwrap();
+    assert_eq!((pages.len(), pages[0].cursor.as_deref()), (1, Some("2026-07-01T09:20:00Z")));
+}
+
+#[test]
+fn what_is_said_of_deltas_needs_deltas() {
+    let none =
+        "[http]\nbase = \"${url}/api\"\n[entities.product]\nid = \"id\"\n[entities.product.list]\nget = \"/p\"\n";
+    assert!(refusal(&format!("{none}newest_first = true\n")).contains("`newest_first` is about deltas"));
+    assert!(refusal(&format!("{none}whole = \"1h\"\n")).contains("`whole` is about deltas"));
+    let endless = format!("{none}newest_first = true\ncursor = {{ field = \"at\" }}\n");
+    assert!(refusal(&endless).contains("it needs `pages`"));
+}
+
 #[tokio::test]
 async fn a_full_last_page_needs_no_further_request_when_the_total_is_announced() {
     let (shop, fake) = system(NUMBERED, numbered(4, 4));

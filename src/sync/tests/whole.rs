@@ -1,0 +1,37 @@
+//! Listings that tell what is new alone: everything is read again in time, without a word of the flow.
+
+use std::time::Duration;
+
+use super::{fakes::StandingClock, *};
+use crate::env::Env;
+
+#[tokio::test]
+async fn a_listing_of_what_is_new_reads_everything_again_when_its_time_is_over() {
+    let erp = FakeSystem::new("erp").with_facts(|facts| {
+        (facts.incremental, facts.whole) = (true, Some(Duration::from_secs(3600)));
+    });
+    let stage = Stage::with(erp, FakeSystem::new("shop"), vec![flow("catalog", "erp", "shop", &["product"])]).await;
+    stage.erp.put("product", "1", &hammer());
+    let clock = StandingClock::at(stage.engine.parts().env.now());
+    let parts = stage.parts(stage.store.clone(), "test");
+    let engine = Engine::new(Parts { env: Env { clock: clock.clone(), ..parts.env.clone() }, ..parts });
+    let kind = async |mark: &'static str| {
+        stage.erp.state.lock().unwrap().news = Some(mark);
+        let report = engine.pull("erp", "product", RunKind::Delta, "test", &CancellationToken::new()).await.unwrap();
+        assert!(report.is_green(), "{report:?}");
+        report.kind
+    };
+    assert_eq!(kind("1").await, RunKind::Full, "nothing was read yet");
+    assert_eq!(kind("2").await, RunKind::Delta);
+    clock.go_on(3599);
+    assert_eq!(kind("3").await, RunKind::Delta);
+    clock.go_on(1);
+    assert_eq!(kind("4").await, RunKind::Full);
+    assert_eq!(kind("5").await, RunKind::Delta);
+    // One that was broken off counts for nothing.
+    clock.go_on(3600);
+    let broken = Failure::new(Class::Rejected, "broken off");
+    stage.erp.state.lock().unwrap().pull_faults.push_back(broken);
+    engine.pull("erp", "product", RunKind::Delta, "test", &CancellationToken::new()).await.unwrap();
+    assert_eq!(kind("6").await, RunKind::Full);
+}
