@@ -245,6 +245,7 @@ fn documented_functions_do_what_they_say() {
         ("cents('19.99')", num("1999")),
         ("cents(19.990)", num("1999")),
         ("from_cents(1999)", num("19.99")),
+        ("digits('eur') + digits('JPY') * 10 + digits('KWD') * 100", num("302")),
         ("from_cents(5)", num("0.05")),
         ("date('01.03.2026', '%d.%m.%Y')", json!("2026-03-01")),
         ("date((), '%d.%m.%Y')", json!(null)),

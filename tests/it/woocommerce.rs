@@ -15,8 +15,10 @@ use vaiven::{
     env::Env,
     failure::{Class, Failure},
     load::{Place, SourceFile},
-    port::{Captures, Op, Outcome, Probe, Progress, PullRequest, SourceRow, System, ValueList, ValuesOf, Write},
-    sandbox::{Checkout, Fault, FaultKind},
+    port::{
+        Captures, Op, Outcome, PageToken, Probe, Progress, PullRequest, SourceRow, System, ValueList, ValuesOf, Write,
+    },
+    sandbox::{Checkout, Fault, FaultKind, Options},
 };
 
 use super::sandbox::shop::Running;
@@ -35,6 +37,11 @@ impl Progress for Saved {
 
 async fn connected() -> (Running, Arc<dyn System>) {
     let shop = Running::start().await;
+    let system = connected_to(&shop);
+    (shop, system)
+}
+
+fn connected_to(shop: &Running) -> Arc<dyn System> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/adapters/woocommerce.toml");
     let text = std::fs::read_to_string(path).unwrap();
     let manifest = Manifest::load(SourceFile::new("woocommerce.toml", &text)).unwrap();
@@ -56,8 +63,7 @@ async fn connected() -> (Running, Arc<dyn System>) {
         folder: Path::new(".").to_owned(),
     };
     let system = vaiven::adapter::open("shop", &manifest, &settings, &world);
-    let system = system.unwrap_or_else(|error| panic!("{error}"));
-    (shop, system)
+    system.unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -367,6 +373,64 @@ async fn buyers_of_every_role_are_customers_and_staff_is_not() {
     let names: Vec<Value> =
         all(&*system, "customer").await.into_iter().map(|row| row.body.into_value()["first_name"].clone()).collect();
     assert_eq!(names, ["ana", "luis", "eva"]);
+}
+
+#[tokio::test]
+async fn a_pass_over_customers_costs_one_request_and_brings_the_new_ones() {
+    let (shop, system) = connected().await;
+    let register = async |name: String| {
+        shop.advance(60);
+        shop.shop.register(&json!({ "email": format!("{name}@example.test"), "first_name": name })).await.unwrap()
+    };
+    for number in 0..250 {
+        register(format!("c{number}")).await;
+    }
+    let page = async |since: Option<&str>, page: Option<&PageToken>| {
+        system.pull(&PullRequest { entity: "customer", since, page, limit: 1000 }).await.unwrap()
+    };
+    let (mut seen, mut token) = (0, None);
+    let mark = loop {
+        let one = page(None, token.as_ref()).await;
+        (seen, token) = (seen + one.rows.len(), one.next);
+        if token.is_none() {
+            break one.cursor.unwrap();
+        }
+    };
+    assert_eq!(seen, 250, "the whole list, by id");
+    shop.advance(3600);
+    let (early, late) = (register("early".into()).await, register("late".into()).await);
+    let before = shop.shop.requests()["GET /customers"];
+    let delta = page(Some(&mark), None).await;
+    assert_eq!(delta.next, None, "a page that shows older ones is the last");
+    let ids: Vec<&str> = delta.rows.iter().take(2).map(|row| row.id.as_str()).collect();
+    assert_eq!(ids, [late.to_string(), early.to_string()]);
+    assert_eq!(shop.shop.requests()["GET /customers"] - before, 1);
+    let facts = system.facts("customer").unwrap();
+    assert_eq!((facts.whole, facts.complete), (Some(std::time::Duration::from_secs(3600)), true));
+}
+
+#[tokio::test]
+async fn amounts_of_an_order_are_read_as_the_shop_has_added_them_up() {
+    let taxes = vec![":21:IVA".parse().unwrap()];
+    let options = Options { prices_include_tax: true, round_at_subtotal: true, taxes, ..Options::default() };
+    let shop = Running::with(options).await;
+    let system = connected_to(&shop);
+    shop.done("POST", "/products", json!({ "name": "a", "sku": "A", "regular_price": "10" })).await;
+    shop.done("POST", "/products", json!({ "name": "b", "sku": "B", "regular_price": "10" })).await;
+    let checkout = Checkout { lines: vec![("A".into(), 1), ("B".into(), 1)], ..Checkout::default() };
+    let id = shop.shop.place_order(&checkout).await.unwrap().to_string();
+    let shown = shop.done("GET", &format!("/orders/{id}"), Value::Null).await;
+    assert_eq!((&shown["total"], &shown["line_items"][0]["total"]), (&json!("20.00"), &json!("8.26")), "without dp");
+    let exact = |row: &Value| {
+        assert_eq!((&row["total"], &row["total_tax"]), (&json!("20.000000"), &json!("3.470000")));
+        assert_eq!(row["line_items"][1]["total"], "8.264463");
+        assert_eq!(row["line_items"][1]["taxes"][0]["total"], "1.735537");
+    };
+    exact(&all(&*system, "order").await.remove(0).body.into_value());
+    exact(&system.read("order", std::slice::from_ref(&id)).await.unwrap().remove(0).body.into_value());
+    let status = json!({ "status": "completed" });
+    let done = one(&*system, "order", write(1, Op::Update, &id, Some(&id), status)).await.result.unwrap();
+    exact(&done.stored.unwrap());
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ pub(super) const NAMES: &[&str] = &[
     "date",
     "datetime",
     "decimal",
+    "digits",
     "ends_with",
     "entries",
     "filter",

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     expr::convert::{self, LongNumber, kind},
-    model::decimal,
+    model::{codes::minor_digits, decimal},
 };
 
 pub(super) fn register(engine: &mut Engine) {
@@ -47,6 +47,10 @@ pub(super) fn register(engine: &mut Engine) {
             Some(cents) => Ok(cents),
             None => fail("the amount is not a whole number of cents; round it first"),
         }
+    });
+    engine.register_fn("digits", |currency: Dynamic| match as_text(&currency) {
+        Some(code) => Ok(i64::from(minor_digits(&code.to_uppercase()))),
+        None => fail(format!("digits() needs the code of a currency, not {}", kind(&currency))),
     });
     engine.register_fn("from_cents", |x: Dynamic| {
         let cents = integer(&x)?;
