@@ -2,6 +2,7 @@
 
 pub mod check;
 mod compile;
+mod fallback;
 mod file;
 mod lookup;
 mod outline;
@@ -162,7 +163,7 @@ pub trait Translate: Send + Sync {
         Outline::default()
     }
 
-    /// Brings what is wanted to the precision that the target keeps.
+    /// Brings what is wanted to the precision that the target keeps, and to the language, where another one's text stands in.
     fn settle(&self, _wanted: &mut Fields) {}
 
     /// Whether a key that another system gave is written and shown again, so that a key seen here need not be the system's own.

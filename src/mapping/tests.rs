@@ -8,7 +8,7 @@ use crate::{
     model::Entities,
 };
 
-fn load_with(entity: &str, text: &str, settings: &Value, lookups: &Value) -> Result<Mapping, String> {
+pub(super) fn load_with(entity: &str, text: &str, settings: &Value, lookups: &Value) -> Result<Mapping, String> {
     let spec = Entities::builtin().get(entity).unwrap().clone();
     let lookups: Tables = serde_json::from_value(lookups.clone()).unwrap();
     Mapping::load(&SourceFile::new("m.toml", text), &spec, settings.as_object().unwrap(), &lookups)

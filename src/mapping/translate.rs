@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::{
     Children, Externals, Fields, Glimpse, Needs, Prefix, Pulled, Translate,
     compile::Compiler,
+    fallback,
     file::MappingFile,
     lookup::Tables,
     outline::{Misfit, Outline},
@@ -292,6 +293,7 @@ impl Translate for Mapping {
 
     fn settle(&self, wanted: &mut Fields) {
         precision::settle(&self.rules, &self.spec.fields, wanted);
+        fallback::fill(&self.rules, &self.spec.fields, wanted);
     }
 
     fn takes_key(&self) -> bool {
