@@ -10,6 +10,7 @@ mod precision;
 mod prefix;
 mod pull;
 mod push;
+mod respelt;
 mod rule;
 mod translate;
 
@@ -173,6 +174,16 @@ pub trait Translate: Send + Sync {
 
     /// What the system's own keys begin with, as far as the mapping tells.
     fn prefix(&self) -> Option<&Prefix> {
+        None
+    }
+
+    /// Whether the system shows a key otherwise than it was sent, as a slug does a code.
+    fn respells_key(&self) -> bool {
+        false
+    }
+
+    /// The key under which the system shows what was sent with `key`, where [`respells_key`](Self::respells_key) says so.
+    fn respelt_key(&self, _key: &str) -> Option<String> {
         None
     }
 

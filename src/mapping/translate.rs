@@ -17,6 +17,7 @@ use super::{
     precision, prefix,
     pull::{Pull, rejected},
     push::{Absent, Asked, Push, needs},
+    respelt,
     rule::{Convert, Item, Rule, Way},
 };
 use crate::{
@@ -48,6 +49,7 @@ pub struct Mapping {
     hangs_on: BTreeSet<String>,
     outline: Outline,
     prefix: Prefix,
+    respells: bool,
     version: u64,
 }
 
@@ -125,6 +127,7 @@ impl Mapping {
         let prefix = Prefix { value: prefix::of(key_text, settings), setting };
         let settings = compiler.scope();
         let outline = Outline::of(spec, &rules, &settings);
+        let respells = respelt::respells(spec, &rules);
         let spec = Arc::clone(spec);
         Ok(Self {
             spec,
@@ -143,6 +146,7 @@ impl Mapping {
             hangs_on,
             outline,
             prefix,
+            respells,
             version,
         })
     }
@@ -177,7 +181,7 @@ impl Mapping {
         Ok(pending)
     }
 
-    fn key_of(&self, row: &Value) -> Result<String, Failure> {
+    pub(super) fn key_of(&self, row: &Value) -> Result<String, Failure> {
         let located = |message: String| rejected(message).with_field(self.spec.key.clone());
         let value = match &self.key {
             Key::Path(path) => {
@@ -202,7 +206,7 @@ impl Mapping {
         Ok(())
     }
 
-    fn pushed(
+    pub(super) fn pushed(
         &self,
         wanted: &Fields,
         only: Option<&BTreeSet<String>>,
@@ -302,6 +306,14 @@ impl Translate for Mapping {
 
     fn prefix(&self) -> Option<&Prefix> {
         Some(&self.prefix)
+    }
+
+    fn respells_key(&self) -> bool {
+        self.respells
+    }
+
+    fn respelt_key(&self, key: &str) -> Option<String> {
+        self.respelt(key).filter(|_| self.respells)
     }
 
     fn written_values(&self) -> BTreeMap<String, BTreeMap<String, String>> {

@@ -131,7 +131,12 @@ impl Database {
                 None => NOBODY,
             });
         }
-        let place = Place { system: self.name(system).await?, entity: self.name(entity).await?, weak, numbering };
+        let (own, shown) = (self.name(system).await?, format!("{}{system}", links::KEY_AT));
+        let mut spellers = BTreeMap::new();
+        for (field, system) in fields.keys().filter_map(|field| Some((*field, field.strip_prefix(links::KEY_AT)?))) {
+            spellers.insert(field, self.name(system).await?);
+        }
+        let place = Place { system: own, entity: self.name(entity).await?, weak, shown: &shown, spellers, numbering };
         let mut tx = self.pool.begin("identify").await?;
         let identified = place.identify(&mut tx, wanted, &fields).await?;
         tx.commit("identify").await?;
@@ -171,11 +176,23 @@ async fn taken_for(tx: &mut Tx, wanted: &[Unidentified], taken: &[usize]) -> Res
     Ok(found)
 }
 
+/// What rows are by keys that a system shows its own way.
+#[derive(Default)]
+struct Shown {
+    found: HashMap<usize, RecordId>,
+    /// Rows that may be one of several.
+    torn: BTreeSet<usize>,
+}
+
 struct Place<'a> {
     system: i64,
     entity: i64,
     /// Match fields that never decide by themselves.
     weak: &'a [String],
+    /// The match field of keys as this system shows them.
+    shown: &'a str,
+    /// Systems that show keys their own way, by the match field that stands for these.
+    spellers: BTreeMap<&'a str, i64>,
     /// For each row, the system that gave its key.
     numbering: Vec<i64>,
 }
@@ -191,12 +208,17 @@ impl Place<'_> {
         let bound = self.bound(tx, wanted).await?;
         let open: Vec<usize> = (0..wanted.len()).filter(|at| !matches!(bound.get(at), Some((_, true)))).collect();
         let mut found = self.matched(tx, wanted, fields, &open).await?;
+        let rest: Vec<usize> = open.iter().copied().filter(|at| !found.contains_key(at)).collect();
+        let shown = self.shown_as(tx, wanted, fields, &rest).await?;
+        let torn = shown.torn;
+        found.extend(shown.found);
         let unmatched: Vec<usize> = open.iter().copied().filter(|at| !found.contains_key(at)).collect();
         let placeholders: Vec<(usize, RecordId)> =
             unmatched.iter().filter_map(|at| bound.get(at).map(|(record, _)| (*at, *record))).collect();
         let (taken, own): (Vec<usize>, Vec<usize>) = unmatched.iter().partition(|at| wanted[**at].taken_for.is_some());
         found.extend(taken_for(tx, wanted, &taken).await?);
-        let (unsure, own): (Vec<usize>, Vec<usize>) = own.into_iter().partition(|at| wanted[*at].unsure);
+        let (unsure, own): (Vec<usize>, Vec<usize>) =
+            own.into_iter().partition(|at| wanted[*at].unsure || torn.contains(at));
         found.extend(self.unsure(tx, wanted, &unsure, &bound).await?);
         self.evict(tx, wanted, &own).await?;
         let placeholders: Vec<_> = placeholders.into_iter().filter(|(at, _)| own.contains(at)).collect();
@@ -327,7 +349,7 @@ impl Place<'_> {
                 if place > 0 && wanted[*at].matches[place - 1].0 != *field {
                     rank = place;
                 }
-                if !self.weak.contains(field) {
+                if !self.weak.contains(field) && !field.starts_with(links::KEY_AT) {
                     values.push((at, rank, fields.get(field.as_str()).copied().unwrap_or_default(), value));
                 }
             }
@@ -360,6 +382,82 @@ impl Place<'_> {
             .collect();
         links::remember(tx, self.system, &ties).await?;
         Ok(found)
+    }
+
+    /// Records that rows are by the keys which a system shows its own way. A row of that system is the only record of others
+    /// whose key would become what it shows; where there are several it is none of them. A row of another system is what that
+    /// one alone has under what becomes of the row's key, and gives it its name; where several rows of a page would become the
+    /// same it is none of theirs.
+    async fn shown_as(
+        &self,
+        tx: &mut Tx,
+        wanted: &[Unidentified],
+        fields: &BTreeMap<&str, i64>,
+        open: &[usize],
+    ) -> Result<Shown> {
+        const OTHERS: &str = "SELECT CAST(j.value->>0 AS BIGINT), min(k.id), max(k.id) \
+            FROM json_each($1) j CROSS JOIN match_value m CROSS JOIN record a CROSS JOIN record k \
+            WHERE m.entity = $2 AND m.field = CAST(j.value->>1 AS BIGINT) AND m.value = j.value->>2 AND a.id = m.record \
+                AND k.id = coalesce(a.same, a.id) AND m.system <> $3 \
+                AND NOT EXISTS (SELECT 1 FROM replica r WHERE r.record = k.id AND r.system = $3 \
+                    AND r.gone_at IS NULL AND r.fields IS NOT NULL) \
+            GROUP BY 1 ORDER BY 1";
+        const THERE: &str = "SELECT CAST(j.value->>0 AS BIGINT), min(k.id), max(k.id) \
+            FROM json_each($1) j CROSS JOIN match_value m CROSS JOIN record a CROSS JOIN record k \
+            WHERE m.entity = $2 AND m.field = CAST(j.value->>1 AS BIGINT) AND m.value = j.value->>2 AND a.id = m.record \
+                AND k.id = coalesce(a.same, a.id) AND m.system = CAST(j.value->>3 AS BIGINT) AND k.system >= 0 \
+                AND EXISTS (SELECT 1 FROM replica r WHERE r.record = k.id AND r.system = m.system \
+                    AND r.gone_at IS NULL AND r.fields IS NOT NULL) \
+                AND NOT EXISTS (SELECT 1 FROM replica r WHERE r.record = k.id AND r.gone_at IS NULL \
+                    AND r.fields IS NOT NULL \
+                    AND r.system NOT IN (SELECT CAST(e.value->>0 AS BIGINT) FROM json_each($3) e)) \
+            GROUP BY 1 ORDER BY 1";
+        const ASIDE: &str = "UPDATE record SET system = -record.id FROM json_each($1) j \
+            WHERE record.id = CAST(j.value->>0 AS BIGINT) AND record.system = 0";
+        let mut shown = Shown::default();
+        let (mut here, mut there) = (Vec::new(), Vec::new());
+        let mut rows_of: BTreeMap<(i64, &str), Vec<usize>> = BTreeMap::new();
+        for at in open {
+            for (name, value) in wanted[*at].matches.iter().filter(|(name, _)| name.starts_with(links::KEY_AT)) {
+                let field = fields.get(name.as_str()).copied().unwrap_or_default();
+                if name == self.shown {
+                    here.push((*at, field, value));
+                } else {
+                    rows_of.entry((field, value)).or_default().push(*at);
+                    there.push((*at, field, value, self.spellers.get(name.as_str()).copied().unwrap_or_default()));
+                }
+            }
+        }
+        if !here.is_empty() {
+            for row in tx.rows("find keys", OTHERS, args![rows(here)?, self.entity, self.system]).await? {
+                let (at, record) = (row.small::<usize>(0)?, row.int(1)?);
+                if record == row.int(2)? {
+                    shown.found.insert(at, record);
+                } else {
+                    shown.torn.insert(at);
+                }
+            }
+        }
+        if there.is_empty() {
+            return Ok(shown);
+        }
+        let contested: BTreeSet<usize> = rows_of.into_values().filter(|rows| rows.len() > 1).flatten().collect();
+        let (mut aside, mut named) = (Vec::new(), Vec::new());
+        let spellers = rows(self.spellers.values().map(|system| [system]))?;
+        for row in tx.rows("find keys as shown", THERE, args![rows(there)?, self.entity, spellers]).await? {
+            let (at, record) = (row.small::<usize>(0)?, row.int(1)?);
+            if contested.contains(&at) {
+                aside.push([record]);
+            } else if record == row.int(2)? {
+                shown.found.insert(at, record);
+                named.push((at, record));
+            }
+        }
+        if !aside.is_empty() {
+            tx.execute("set records aside", ASIDE, args![rows(aside)?]).await?;
+        }
+        self.adopt(tx, wanted, &named).await?;
+        Ok(shown)
     }
 
     /// Gives placeholders their key where no other record has it.

@@ -16,6 +16,10 @@ use super::{
 /// What stands in the place of a match field where a person tied an object to its record.
 pub const BY_PERSON: &str = "person";
 
+/// How the match fields begin that stand for keys as a system shows them; the system's name follows. What they tie is tied by
+/// its key.
+pub const KEY_AT: &str = "key@";
+
 /// Most candidates that are told of one record.
 const TOLD: i64 = 10;
 

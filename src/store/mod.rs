@@ -49,7 +49,7 @@ mod telling;
 mod values;
 
 pub use backup::backup;
-pub use links::BY_PERSON;
+pub use links::{BY_PERSON, KEY_AT};
 pub use open::open;
 pub use scratch::{Scratch, copy};
 pub use sole::Sole;

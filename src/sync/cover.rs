@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Flow, MatchRule, RunReport, Scope, brakes, deliver, engine::Parts, flight::STOCK, identity::matches, lane,
-    pass::after_others, pull, shared, steps,
+    pass::after_others, pull, respelt, shared, steps,
 };
 use crate::{
     mapping::Fields,
@@ -350,7 +350,11 @@ async fn index(parts: &Parts, stop: &CancellationToken) -> Result<()> {
     pairs.sort_unstable();
     pairs.dedup();
     for (system, entity) in pairs {
-        let rules = rules(parts, entity, &parts.recognised_by(system, entity));
+        let mut rules = rules(parts, entity, &parts.recognised_by(system, entity));
+        if let Value::Array(rules) = &mut rules {
+            let spellers = respelt::systems(parts, entity).filter_map(|at| Some((at, parts.mapping(at, entity)?)));
+            rules.extend(spellers.map(|(at, mapping)| json!([respelt::field(at), mapping.version().to_string()])));
+        }
         let note = format!("matches:{system}/{entity}");
         let noted = parts.store.noted(&note).await?;
         let has_none = rules.as_array().is_none_or(Vec::is_empty);
@@ -382,7 +386,8 @@ async fn index_one(parts: &Parts, system: &str, entity: &str, lease: &Lease) -> 
         };
         for (_, replica) in slice {
             commit.compared.insert(replica.id.clone(), replica.written);
-            let matches = matches(spec, &rules, &replica.fields);
+            let mut matches = matches(spec, &rules, &replica.fields);
+            matches.extend(respelt::values_of(parts, system, entity, &replica.fields));
             commit.replicas.push(ReplicaWrite { matches, ..replica.into() });
         }
         match parts.store.commit_page(commit, parts.env.now()).await {

@@ -13,6 +13,7 @@ use super::{
     numbering::{self, Numbering},
     parents, publish,
     reader::Reader,
+    respelt,
     shared::{Shared, known},
     steps,
 };
@@ -126,6 +127,7 @@ impl Reading<'_> {
         let spec = self.parts.entities.get(self.entity).map(|spec| &**spec);
         let mut likes = vec![(String::new(), glimpse.key?)];
         likes.extend(matches(spec, &rules, &glimpse.fields));
+        likes.extend(respelt::values(self.parts, self.system.name(), self.entity, &likes[0].1));
         Some(likes)
     }
 
@@ -168,7 +170,8 @@ impl Reading<'_> {
 
         let outline = self.mapping.outline();
         let blind = !self.system.facts(self.entity).is_some_and(|facts| facts.read);
-        let evidence = Evidence { parts: self.parts, entity: self.entity, outline: &outline, blind };
+        let evidence =
+            Evidence { parts: self.parts, mapping: self.mapping, entity: self.entity, outline: &outline, blind };
         let made_of = |field: &str, sent: &Value, shown: &Value| evidence.is_made_of(field, sent, shown);
         for ((mut seen, identified), Unidentified { key, matches, .. }) in
             pulled.into_iter().zip(records).zip(identities)
@@ -310,11 +313,11 @@ impl Reading<'_> {
         let spec = self.parts.entities.get(self.entity).map(|spec| &**spec);
         let mut identities: Vec<Unidentified> = pulled
             .iter()
-            .map(|seen| Unidentified {
-                id: seen.id.clone(),
-                key: seen.object.key.clone(),
-                matches: matches(spec, &rules, &seen.object.fields),
-                ..Unidentified::default()
+            .map(|seen| {
+                let mut matches = matches(spec, &rules, &seen.object.fields);
+                matches.extend(respelt::values(self.parts, system, self.entity, &seen.object.key));
+                let (id, key) = (seen.id.clone(), seen.object.key.clone());
+                Unidentified { id, key, matches, ..Unidentified::default() }
             })
             .collect();
         if let Some(numbering) = Numbering::of(self.parts, system, self.entity) {
@@ -421,6 +424,7 @@ pub(super) fn as_known(spec: Option<&EntitySpec>, known: &Fields, shown: &mut Pu
 /// How what a system shows came to be shown.
 pub(super) struct Evidence<'a> {
     pub(super) parts: &'a Parts,
+    pub(super) mapping: &'a dyn Translate,
     pub(super) entity: &'a str,
     pub(super) outline: &'a Outline,
     /// Nobody can look right after a write: what a listing shows for the first time is all there will ever be.
@@ -430,6 +434,9 @@ pub(super) struct Evidence<'a> {
 impl Evidence<'_> {
     /// Whether what is shown of a field for the first time since it was sent is what the target made of it, and not somebody's edit.
     fn is_made_of(&self, field: &str, sent: &Value, shown: &Value) -> bool {
+        if respelt::is_as_shown(self.parts, self.mapping, (self.entity, field), sent, shown) {
+            return true;
+        }
         let altered = self.parts.alteration((self.entity, field), self.outline, sent, shown);
         !altered.is_difference() && (self.blind || !altered.texts)
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{engine::Parts, lane, numbering, routes::Routes};
+use super::{engine::Parts, lane, numbering, respelt, routes::Routes};
 use crate::{
     failure::{Cause, Class, Failure},
     mapping::Fields,
@@ -93,7 +93,8 @@ impl Standing {
         };
         let newcomers: Vec<RecordId> = records.iter().copied().filter(|record| !is_there(record)).collect();
         let rivals = Box::pin(numbering::rivals(parts, target, entity, &newcomers)).await?;
-        if rules.is_empty() && rivals.is_empty() {
+        let respells = parts.mapping(target, entity).is_some_and(|mapping| mapping.respells_key());
+        if rules.is_empty() && rivals.is_empty() && !respells {
             return Ok(Self { ties, ..Self::default() });
         }
         // What is not there yet may be any of them; what one rule has tied may be another one of the same value.
@@ -104,7 +105,7 @@ impl Standing {
                 let rule = link.and_then(|link| link.rule.as_ref());
                 rules.iter().filter(|known| Some(&known.field) == rule).map(|rule| rule.field.clone()).collect()
             } else {
-                rules.iter().map(|rule| rule.field.clone()).collect()
+                rules.iter().map(|rule| rule.field.clone()).chain(respells.then(|| respelt::field(target))).collect()
             };
             (!fields.is_empty()).then_some((*record, fields))
         });
@@ -347,7 +348,7 @@ pub async fn review(
     let there = store.replicas_of(&[named.record]).await?;
     let is_there = there.iter().any(|one| one.system == target && one.gone_at.is_none());
     let rules = routes.matches(&named.entity);
-    let fields = rules.iter().map(|rule| rule.field.clone());
+    let fields = rules.iter().map(|rule| rule.field.clone()).chain([respelt::field(target)]);
     let fields: Vec<String> = fields.filter(|field| !is_there || link.rule.as_ref() == Some(field)).collect();
     let mut found =
         store.candidates(target, &[(named.record, fields)]).await?.remove(&named.record).unwrap_or_default();

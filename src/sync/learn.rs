@@ -16,7 +16,7 @@ use super::{
     outcome::{self, Tried},
     parents,
     prepare::{Task, in_conflict},
-    publish, pull,
+    publish, pull, respelt,
     terms::Terms,
 };
 use crate::{
@@ -343,7 +343,7 @@ fn differing(
         let Some(value) = sent.get(field) else { continue };
         let held = fields.get(field).unwrap_or(&Value::Null);
         // Taken for arrived until it is seen.
-        if held == value {
+        if held == value || respelt::is_as_shown(batch.parts, told.mapping, (batch.entity, field), value, held) {
             continue;
         }
         let before = task.replica.as_ref().and_then(|replica| replica.fields.get(field)).unwrap_or(&Value::Null);

@@ -36,6 +36,7 @@ mod pull;
 mod qualify;
 mod reader;
 mod readings;
+mod respelt;
 mod routes;
 mod scope;
 mod shared;
@@ -46,8 +47,8 @@ mod timetable;
 mod undo;
 mod unique;
 mod wanted;
-mod whose;
 mod whole;
+mod whose;
 mod wish;
 
 use std::collections::{BTreeMap, BTreeSet};

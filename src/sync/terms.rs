@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use super::engine::Parts;
+use super::{engine::Parts, respelt};
 use crate::{
     mapping::{Fields, Translate},
     model::{EntitySpec, FieldSpec, Kind, Shape, agree},
@@ -84,6 +84,17 @@ impl Terms {
             if !self.same(field, value, stored) && self.is_spelling(field, value, stored) {
                 replica.sent.insert(field.clone(), value.clone());
             }
+        }
+    }
+
+    /// At first contact: a key that is there as the target spells it is what was wanted.
+    pub(super) fn take_key(&self, mapping: &dyn Translate, wanted: &Fields, replica: &mut Replica) {
+        let Some(key) = self.spec.as_ref().map(|spec| &spec.key) else { return };
+        if let (Some(value), Some(stored)) = (wanted.get(key), replica.fields.get(key))
+            && value != stored
+            && respelt::is_spelt(mapping, value, stored)
+        {
+            replica.sent.insert(key.clone(), value.clone());
         }
     }
 

@@ -311,6 +311,7 @@ pub(super) fn decide(
     if let (Some(_), Some(here)) = (&met, &mut here) {
         assume_unseen(here, &wanted, mapping.reads());
         loaded.terms.take_spelling(&wanted, here);
+        loaded.terms.take_key(mapping, &wanted, here);
     }
     let states = parts.entities.get(batch.entity).and_then(|spec| spec.states.as_ref());
     let stranger = states.zip(here.as_ref()).and_then(|(states, here)| ends::stranger(states, replicas, here)).cloned();

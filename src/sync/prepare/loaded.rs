@@ -16,7 +16,7 @@ use crate::{
         identity::{Standing, matches},
         numbering,
         publish::Less,
-        steps,
+        respelt, steps,
         terms::Terms,
     },
 };
@@ -130,9 +130,11 @@ impl Unreadable {
         }
         let parts = batch.parts;
         let spec = parts.entities.get(entity).map(|spec| &**spec);
-        let own = replicas
-            .iter()
-            .flat_map(|replica| matches(spec, &parts.recognised_by(&replica.system, entity), &replica.fields));
+        let own = replicas.iter().flat_map(|replica| {
+            let mut own = matches(spec, &parts.recognised_by(&replica.system, entity), &replica.fields);
+            own.extend(respelt::values_of(parts, &replica.system, entity, &replica.fields));
+            own
+        });
         let row = std::iter::once((String::new(), key.to_owned())).chain(own).find_map(|like| self.rows.get(&like))?;
         let message = format!("{target} may have this {entity} already: row {row} cannot be read: {cure}");
         Some(Failure::new(Class::Unmapped, message).with_cause(Cause::unread(entity, key)))

@@ -117,6 +117,7 @@ pub(super) async fn look_up(
                             } else {
                                 assume_unseen(&mut replica, &one.wanted, mapping.reads());
                             }
+                            terms.take_key(mapping, &one.wanted, &mut replica);
                             if learn::is_told(batch) {
                                 let sent = |field: &str| one.wanted.contains_key(field);
                                 one.news = learn::leave_news(&mut replica.fields, &Fields::new(), sent);

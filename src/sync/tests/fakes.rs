@@ -433,6 +433,8 @@ pub(super) struct FakeMapping {
     issues: bool,
     /// What it makes of what it read.
     twist: fn(&mut Fields),
+    /// What becomes of a code that the system is sent.
+    respelt: Option<fn(&str) -> String>,
 }
 
 impl FakeMapping {
@@ -440,7 +442,17 @@ impl FakeMapping {
         let fields: BTreeSet<String> = fields.iter().map(|&field| field.to_owned()).collect();
         let told: BTreeMap<String, Shape> = fields.iter().map(|field| (field.clone(), Shape::Whole)).collect();
         let (shown, knows_igic) = (told.clone(), knows_igic.clone());
-        Self { reads: fields.clone(), fields, shown, told, knows_igic, version: 1, issues: false, twist: |_| () }
+        Self {
+            reads: fields.clone(),
+            fields,
+            shown,
+            told,
+            knows_igic,
+            version: 1,
+            issues: false,
+            twist: |_| (),
+            respelt: None,
+        }
     }
 
     /// The mapping after somebody has edited it.
@@ -452,6 +464,12 @@ impl FakeMapping {
     /// The mapping of a system that cannot be given another's number.
     pub(super) fn issuing(mut self) -> Self {
         self.issues = true;
+        self
+    }
+
+    /// The mapping of a system that shows codes its own way.
+    pub(super) fn respelling(mut self, respelt: fn(&str) -> String) -> Self {
+        self.respelt = Some(respelt);
         self
     }
 
@@ -534,6 +552,14 @@ impl Translate for FakeMapping {
         !self.issues
     }
 
+    fn respells_key(&self) -> bool {
+        self.respelt.is_some()
+    }
+
+    fn respelt_key(&self, key: &str) -> Option<String> {
+        self.respelt.map(|respelt| respelt(key))
+    }
+
     fn shown(&self) -> &BTreeMap<String, Shape> {
         &self.shown
     }
@@ -563,6 +589,9 @@ impl Translate for FakeMapping {
                     };
                     Value::from(id.as_str())
                 }
+                ("code", _) => value.as_str().map_or(Value::Null, |code| {
+                    self.respelt.map_or_else(|| code.to_owned(), |respelt| respelt(code)).into()
+                }),
                 _ => value.clone(),
             };
             body.insert(field.clone(), value);

@@ -16,6 +16,7 @@ mod money;
 mod numbering;
 mod planning;
 mod qualifying;
+mod respelling;
 mod states;
 mod stock;
 mod stopping;
@@ -23,8 +24,8 @@ mod telling;
 mod troubled;
 mod undoing;
 mod unique;
-mod whose;
 mod whole;
+mod whose;
 mod wishing;
 
 use std::{

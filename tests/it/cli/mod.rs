@@ -2,6 +2,7 @@
 
 mod beside;
 mod brakes;
+mod catalog;
 mod custom;
 mod dates;
 mod explaining;

@@ -35,6 +35,7 @@ promises! {
     texts_with_a_zero_character_do_not_stop_a_page,
     of_two_records_that_match_one_neither_is_taken,
     several_values_of_one_field_have_to_find_one_record,
+    keys_that_a_system_shows_its_own_way_are_recognised_by_that,
     what_tied_an_object_to_its_record_is_remembered,
     what_was_emptied_matches_nobody_any_more,
     a_record_that_a_person_found_to_be_another_is_it_in_every_way,
@@ -96,6 +97,46 @@ async fn a_match_field_finds_the_record_before_the_key_does(backend: Backend) {
     assert_eq!(found[1].record, ana, "the second finds what the first does not");
     assert_eq!(found[2].record, ana, "then the key");
     assert_eq!(found[2].taken_by.as_deref(), Some("8"), "which the page itself has given away");
+}
+
+/// Rows of an id, a key, and what the shop shows of that key.
+async fn families(store: &SharedStore, system: &str, rows: &[(&str, &str, &str)]) -> Vec<RecordId> {
+    let row = |(id, key, shown): &(&str, &str, &str)| Unidentified {
+        matches: vec![("key@shop".into(), (*shown).into())],
+        ..row(id, key)
+    };
+    let rows: Vec<Unidentified> = rows.iter().map(row).collect();
+    let found = store.identify(system, "category", &rows, &[]).await.unwrap();
+    assert!(found.iter().all(|one| one.taken_by.is_none()), "{found:?}");
+    let write = |(row, one): (&Unidentified, &Identified)| ReplicaWrite {
+        matches: row.matches.clone(),
+        ..replica(one.record, &row.id, &row.key)
+    };
+    let replicas = rows.iter().zip(&found).map(write).collect();
+    let page = PageCommit { entity: "category".into(), replicas, ..page(store, system).await };
+    store.commit_page(page, at(0)).await.unwrap();
+    found.into_iter().map(|one| one.record).collect()
+}
+
+async fn keys_that_a_system_shows_its_own_way_are_recognised_by_that(backend: Backend) {
+    let store = &backend.store;
+    // Whichever side was read first.
+    let known = families(store, "erp", &[("1", "A/B", "A-B-1"), ("2", "A-B", "A-B")]).await;
+    let shown = families(store, "shop", &[("91", "A-B", "A-B"), ("92", "A-B-1", "A-B-1")]).await;
+    assert_eq!(shown, [known[1], known[0]]);
+    let first = families(store, "shop", &[("93", "C-D-2", "C-D-2")]).await;
+    assert_eq!(families(store, "erp", &[("3", "C/D", "C-D-2")]).await, first);
+    assert_eq!(store.record("category", "C/D").await.unwrap(), Some(first[0]), "it is called as the ERP calls it");
+    // What may be either of two is neither.
+    let first = families(store, "shop", &[("94", "E-F", "E-F")]).await;
+    let known = families(store, "erp", &[("4", "E/F", "E-F"), ("5", "E-F", "E-F")]).await;
+    assert!(known[0] != known[1] && !known.contains(&first[0]));
+    let known = families(store, "erp", &[("6", "G/H", "G-H"), ("7", "G-H", "G-H")]).await;
+    let shown = families(store, "shop", &[("95", "G-H", "G-H")]).await;
+    assert!(!known.contains(&shown[0]));
+    // Two that are not shown so anywhere have nothing to do with each other.
+    let crm = families(store, "crm", &[("c1", "I/J", "I-J")]).await;
+    assert_ne!(families(store, "erp", &[("8", "I-J", "I-J")]).await, crm);
 }
 
 async fn a_match_does_not_join_two_objects_of_one_system(backend: Backend) {
