@@ -67,19 +67,32 @@ impl Home {
             Some(listener) => listener,
             None => TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.context("no free port")?,
         };
-        fs::write(self.path("state/shop.key"), KEY)?;
-        fs::write(self.path("state/shop.secret"), SECRET)?;
+        private(&self.path("state/shop.key"))?.write_all(KEY.as_bytes())?;
+        private(&self.path("state/shop.secret"))?.write_all(SECRET.as_bytes())?;
         let mut text = CONFIGURATION.replace(EXAMPLE_ADDRESS, &format!("http://{}", listener.local_addr()?));
         if let Some(store) = store {
             text = text.replace(STORE, &format!("url = {}", toml::Value::from(store)));
         }
         let draft = self.path("vaiven.toml.tmp");
-        let mut new = File::create(&draft)?;
+        // The address of a state store may hold a password.
+        let mut new = private(&draft)?;
         new.write_all(text.as_bytes())?;
         new.sync_all()?;
         fs::rename(&draft, &file)?;
         Ok(listener)
     }
+}
+
+/// An empty file for its owner alone, whoever could read it before.
+fn private(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    Ok(file)
 }
 
 /// Port of the shop in a configuration of ours.
@@ -102,6 +115,23 @@ mod tests {
         assert_eq!(first, second);
         let text = fs::read_to_string(home.path("vaiven.toml")).unwrap();
         assert!(text.contains(&format!("\"http://{first}\"")));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn the_keys_of_the_shop_are_for_their_owner_alone_also_where_an_earlier_start_left_them_open() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(&folder.path().join("demo")).unwrap();
+        for name in ["state/shop.key", "state/shop.secret", "vaiven.toml"] {
+            fs::write(home.path(name), "old, and longer than what comes").unwrap();
+            fs::set_permissions(home.path(name), fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        home.settle(None).await.unwrap();
+        for name in ["state/shop.key", "state/shop.secret", "vaiven.toml"] {
+            assert_eq!(fs::metadata(home.path(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+        }
+        assert_eq!(fs::read_to_string(home.path("state/shop.key")).unwrap(), KEY);
     }
 
     #[tokio::test]
