@@ -1,5 +1,7 @@
 //! What `sync` asks of a configured system. Drivers implement it; `sync` knows nothing of HTTP, SQL or files.
 
+pub mod logins;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

@@ -9,6 +9,7 @@ pub mod cursor;
 pub mod files;
 pub mod http;
 mod manifest;
+mod mask;
 pub mod reference;
 mod registry;
 mod segment;
@@ -18,10 +19,15 @@ pub mod units;
 
 use std::{path::PathBuf, sync::Arc};
 
-use crate::{env::Env, load::LoadError, port::System};
+use crate::{
+    env::Env,
+    load::LoadError,
+    port::{System, logins::Logins},
+};
 
 pub use compile::setup_print;
 pub use manifest::{Body, Driver, Formula, Manifest, Setting, SettingKind, Text};
+pub use mask::Mask;
 pub use registry::Registry;
 pub use settings::{Given, SettingValue, Settings};
 
@@ -32,6 +38,8 @@ pub struct World {
     pub transport: Arc<dyn http::Transport>,
     /// Relative paths in settings start here.
     pub folder: PathBuf,
+    /// Where refresh tokens are kept for the next process.
+    pub logins: Arc<dyn Logins>,
 }
 
 /// Makes a configured system of an adapter. Nothing is sent yet.

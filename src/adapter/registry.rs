@@ -176,6 +176,7 @@ mod tests {
                     env: crate::env::Env::system(),
                     transport: std::sync::Arc::new(crate::adapter::http::Network::new().unwrap()),
                     folder: std::env::temp_dir(),
+                    logins: std::sync::Arc::new(crate::port::logins::InMemory::default()),
                 };
                 crate::adapter::open(&name, &manifest, &placeholders(&manifest), &world).map(|_| ())
             });

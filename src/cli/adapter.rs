@@ -51,7 +51,7 @@ pub fn adapter(command: &AdapterCommand, global: &Global, output: Output) -> any
 }
 
 fn list(registry: &Registry, output: Output) -> anyhow::Result<()> {
-    let asked = SourceFile::new("command line", "");
+    let asked = SourceFile::typed("");
     let mut listed = Vec::new();
     for (name, from) in registry.list() {
         let manifest = registry.adapter(&name, &Place::start(&asked))?;
@@ -70,7 +70,7 @@ fn list(registry: &Registry, output: Output) -> anyhow::Result<()> {
 }
 
 fn show(registry: &Registry, name: &str, source: bool, output: Output) -> anyhow::Result<()> {
-    let asked = SourceFile::new("command line", name);
+    let asked = SourceFile::typed(name);
     let manifest = registry.adapter(name, &Place::new(&asked, 0..name.len()))?;
     if source {
         return output::line(&manifest.file.text);

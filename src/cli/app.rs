@@ -8,13 +8,13 @@ use std::{
 use anyhow::bail;
 use secrecy::ExposeSecret as _;
 
-use super::args::Global;
+use super::{args::Global, report::Misconfigured};
 use crate::{
     adapter::{Registry, World, http::Network},
     config::{Config, Plan},
     env::Env,
     model::Entities,
-    store::{self, SharedStore, Sole},
+    store::{self, Keeper, SharedStore, Sole},
 };
 
 /// Where the configuration is looked for, in order.
@@ -26,11 +26,11 @@ pub fn config_path(global: &Global) -> anyhow::Result<PathBuf> {
     }
     match PLACES.iter().map(Path::new).find(|path| path.is_file()) {
         Some(path) => Ok(path.to_owned()),
-        None => bail!(
+        None => bail!(Misconfigured(format!(
             "there is no configuration: looked for {}. Name one with --config, or begin with the example in README.md; \
              `vaiven demo` needs none",
             PLACES.join(", ")
-        ),
+        ))),
     }
 }
 
@@ -70,9 +70,19 @@ pub fn plan(config: &Config, env: &Env) -> anyhow::Result<Plan> {
     Ok(plan)
 }
 
-/// The network, the clock, and the folder that relative paths start at.
+/// The network, the clock, the folder that relative paths start at, and where refresh tokens are kept.
 pub fn world(config: &Config, env: &Env) -> anyhow::Result<World> {
-    Ok(World { env: env.clone(), transport: Arc::new(Network::new()?), folder: config.folder.clone() })
+    let logins = match (config.store_url(), config.store_key()) {
+        (Ok(url), Ok(key)) => Keeper::new(url, key.as_ref(), env.clone()),
+        // Told where it belongs; whoever keeps nothing need not know the state.
+        (Err(error), _) | (_, Err(error)) => Keeper::refusing(error.to_string(), env.clone()),
+    };
+    Ok(World {
+        env: env.clone(),
+        transport: Arc::new(Network::new()?),
+        folder: config.folder.clone(),
+        logins: Arc::new(logins),
+    })
 }
 
 /// Whether a configuration read anew keeps its state elsewhere, which a running daemon cannot follow.

@@ -10,7 +10,7 @@ use crate::store::{JobState, LinkState};
 #[derive(Debug, Parser)]
 #[command(name = "vaiven", version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 fine, 1 error, 2 wrong command line, 3 finished but something is dead, parked, \
-    conflicting or rejected.")]
+    conflicting or rejected, 78 wrong configuration.")]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,

@@ -92,7 +92,7 @@ pub async fn explain(
     let entities = config.entities()?;
     let spec = spec(asked.entity, &entities)?;
     if let Some(field) = asked.field.filter(|field| !spec.fields.contains_key(*field)) {
-        let words = SourceFile::new("command line", field);
+        let words = SourceFile::typed(field);
         let known = spec.fields.keys().map(String::as_str);
         return Err(LoadError::unknown(&Place::new(&words, 0..field.len()), "field", field, known).into());
     }
@@ -280,7 +280,7 @@ impl Story {
 
 fn spec<'a>(entity: &str, entities: &'a Entities) -> Result<&'a EntitySpec, LoadError> {
     entities.get(entity).map(|spec| &**spec).ok_or_else(|| {
-        let asked = SourceFile::new("command line", entity);
+        let asked = SourceFile::typed(entity);
         LoadError::unknown(&Place::new(&asked, 0..entity.len()), "entity", entity, entities.names().collect::<Vec<_>>())
     })
 }

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _};
 use indicatif::MultiProgress;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
+use super::report::Misconfigured;
 use crate::config::{LogFormat, LogSection};
 
 /// Starts the log. `bars` are progress bars that lines must not tear.
@@ -13,8 +14,10 @@ use crate::config::{LogFormat, LogSection};
 pub fn start(section: &LogSection, fallback: &str, bars: Option<MultiProgress>) -> anyhow::Result<()> {
     let wanted = std::env::var("VAIVEN_LOG").ok().or_else(|| section.level.clone());
     let wanted = wanted.as_deref().unwrap_or(fallback);
-    let filter = EnvFilter::try_new(wanted).map_err(|error| {
-        anyhow::anyhow!("`{wanted}` is not a log level: {error}; write error, warn, info, debug or trace")
+    // What is wrong with a certificate is told where it is met, in plain words.
+    let filter = EnvFilter::try_new(format!("rustls_platform_verifier=off,{wanted}")).map_err(|error| {
+        let problem = format!("`{wanted}` is not a log level: {error}; write error, warn, info, debug or trace");
+        anyhow::Error::from(Misconfigured(problem))
     })?;
     let lines = fmt::layer().with_target(false).with_writer(move || Lines { bars: bars.clone(), line: Vec::new() });
     let layer = match section.format {

@@ -94,7 +94,7 @@ fn text(tested: &[Tested]) -> String {
 }
 
 fn test(adapter: &str, entity: &str, registry: &Registry, entities: &Entities) -> anyhow::Result<Tested> {
-    let asked = SourceFile::new("command line", "");
+    let asked = SourceFile::typed("");
     let manifest = registry.adapter(adapter, &Place::start(&asked))?;
     let Some(file) = registry.mapping(adapter, entity)? else { bail!("it is gone") };
     let Some(spec) = entities.get(entity) else { bail!("entity `{entity}` is not declared (vaiven schema)") };

@@ -10,14 +10,35 @@ use std::{
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 use serde_json::json;
 
-use crate::load::{LoadError, Problem};
+use crate::{
+    load::{LoadError, Problem},
+    store::StoreError,
+};
 
 /// Tells an error on the standard error stream.
 pub fn error(error: &anyhow::Error, json: bool) -> ExitCode {
     let text = if json { machine(error) } else { human(error, io::stderr().is_terminal()) };
     // There is nobody to tell when this cannot be told.
     let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
-    ExitCode::from(1)
+    ExitCode::from(if is_of_the_configuration(error) { CONFIGURATION } else { 1 })
+}
+
+/// `EX_CONFIG` of sysexits: starting again mends nothing, so a supervisor leaves it.
+const CONFIGURATION: u8 = 78;
+
+/// What is wrong with the configuration as a whole, so that no place in it can be named.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misconfigured(pub String);
+
+fn is_of_the_configuration(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let load = cause.downcast_ref::<LoadError>();
+        // A mistyped word of a command is none of the configuration's.
+        load.is_some_and(|load| load.problems.iter().any(|problem| !problem.place.file.is_typed()))
+            || cause.is::<Misconfigured>()
+            || matches!(cause.downcast_ref::<StoreError>(), Some(StoreError::Foreign { .. }))
+    })
 }
 
 pub fn human(error: &anyhow::Error, colours: bool) -> String {

@@ -37,7 +37,7 @@ pub fn schema(name: Option<&str>, global: &Global) -> anyhow::Result<Ending> {
 }
 
 fn unknown(name: &str, entities: &Entities) -> LoadError {
-    let asked = SourceFile::new("command line", name);
+    let asked = SourceFile::typed(name);
     let known: Vec<&str> = FILES.into_iter().chain(entities.names()).collect();
     LoadError::unknown(&Place::new(&asked, 0..name.len()), "schema", name, known)
 }

@@ -88,9 +88,20 @@ impl Layers {
     fn relocate(&self, mut error: LoadError) -> LoadError {
         for problem in &mut error.problems {
             problem.place = self.place(&problem.place.span);
+            problem.message = without_value(&problem.message);
         }
         error
     }
+}
+
+/// `invalid type: string "hush", expected a table` without what was found there: it may be a secret in the wrong place.
+fn without_value(message: &str) -> String {
+    let found = ["invalid type: ", "invalid value: "].into_iter().find_map(|start| {
+        let (found, expected) = message.strip_prefix(start)?.rsplit_once(", expected ")?;
+        let kind = found.split([' ', '"', '`']).next().unwrap_or_default();
+        Some(format!("{start}{kind}, expected {expected}"))
+    });
+    found.unwrap_or_else(|| message.to_owned())
 }
 
 /// `systems.erp.url` to its text.

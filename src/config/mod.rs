@@ -2,6 +2,7 @@
 
 mod brakes;
 mod entities;
+mod exposed;
 mod fit;
 mod flows;
 mod layers;
@@ -109,10 +110,40 @@ impl Config {
                 }
             },
         };
+        if !["sqlite://", "postgres://", "postgresql://"].iter().any(|known| url.expose_secret().starts_with(known)) {
+            let place = self
+                .sections
+                .store
+                .url
+                .as_ref()
+                .map_or_else(|| self.layers.start(), |node| self.layers.place(&node.span()));
+            return Err(LoadError::new(&place, "`url` must begin with sqlite:// or postgres://"));
+        }
         Ok(match url.expose_secret().strip_prefix("sqlite://") {
             Some(file) => format!("sqlite://{}", self.folder.join(file).display()).into(),
             None => url,
         })
+    }
+
+    /// What seals refresh tokens in the state, if it was given.
+    pub fn store_key(&self) -> Result<Option<SecretString>, LoadError> {
+        use secrecy::ExposeSecret as _;
+        let Some(node) = &self.sections.store.key else { return Ok(None) };
+        let wrong = |problem: String| LoadError::new(&self.layers.place(&node.span()), problem);
+        let key: SecretString = match (node.get_ref(), SecretSource::of(node.get_ref())) {
+            (_, Some(source)) => source.fetch(&self.folder, &self.environment).map_err(wrong)?,
+            (Node::Text(text), None) if self.layers.is_variable(&node.span()) => text.as_str().into(),
+            _ => {
+                let problem =
+                    "`key` is kept outside of the file: { env = \"X\" }, { file = \"...\" } or { credential = \"x\" }";
+                return Err(wrong(problem.to_owned()));
+            }
+        };
+        if key.expose_secret().chars().count() < store::KEY_LENGTH {
+            let problem = format!("`key` is shorter than {} characters", store::KEY_LENGTH);
+            return Err(wrong(problem).help("`openssl rand -base64 32` makes one"));
+        }
+        Ok(Some(key))
     }
 }
 

@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use tokio::sync::Notify;
 
 use super::{
-    Config, SecretSource, SystemSection,
+    Config, SecretSource, SystemSection, exposed,
     fit::{self, LeftOut, Opened},
     owners::Owners,
     paths::folders,
@@ -115,10 +115,14 @@ impl Config {
                 );
             }
             match self.ready(name, section, &registry, &mut warnings) {
-                Ok(system) => ready.push(system),
+                Ok(system) => {
+                    warnings.extend(exposed::credentials(system.name, section, &system.settings, &self.layers));
+                    ready.push(system);
+                }
                 Err(error) => problems.push(error),
             }
         }
+        problems.extend(self.store_key().err());
         let mut opened: Opened = BTreeMap::new();
         for Ready { name, manifest, settings, .. } in &ready {
             match adapter::open(name, manifest, settings, world) {

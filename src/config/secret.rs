@@ -38,6 +38,11 @@ impl SecretSource {
     /// Fetches the value. The error says what is missing and what to do, never a value.
     pub fn fetch(&self, folder: &Path, environment: &Variables) -> Result<SecretString, String> {
         match self {
+            // It may be the secret itself.
+            Self::Env(name) if !is_name_of_variable(name) => Err(
+                "what stands behind `env` is not the name of a variable; the secret itself belongs into that variable"
+                    .to_owned(),
+            ),
             Self::Env(name) => match environment.get(name) {
                 Some(value) if !value.is_empty() => Ok(value.clone().into()),
                 Some(_) => Err(format!("environment variable {name} is empty")),
@@ -57,6 +62,13 @@ impl SecretSource {
             }
         }
     }
+}
+
+/// Whether this can be the name of an environment variable.
+pub(super) fn is_name_of_variable(name: &str) -> bool {
+    let mut letters = name.chars();
+    letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+        && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
 }
 
 fn read(path: &Path) -> Result<SecretString, String> {
@@ -86,5 +98,7 @@ mod tests {
         assert_eq!(fetch(SecretSource::Credential("erp".into())).unwrap(), "from-file");
         assert!(fetch(SecretSource::Env("NONE".into())).unwrap_err().contains("NONE is not set"));
         assert!(fetch(SecretSource::Credential("../erp".into())).is_err());
+        let misplaced = fetch(SecretSource::Env("hush-hush".into())).unwrap_err();
+        assert!(misplaced.contains("not the name of a variable") && !misplaced.contains("hush"), "{misplaced}");
     }
 }

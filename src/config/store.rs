@@ -13,7 +13,14 @@ pub struct StoreSection {
     /// `postgres://user@host/database`; one with a password as `{ env = "X" }`.
     #[schemars(with = "Option<super::systems::TextOrSecret>")]
     pub url: Option<Spanned<Node>>,
+    /// Seals the refresh tokens that the state keeps (`{ env = "X" }`, at least 32 characters). A state in PostgreSQL needs it
+    /// where a system logs in with one.
+    #[schemars(with = "Option<super::secret::SecretSource>")]
+    pub key: Option<Spanned<Node>>,
 }
+
+/// Fewest characters of `key`: it is no password that people remember.
+pub const KEY_LENGTH: usize = 32;
 
 /// Used when the configuration names none.
 pub const DEFAULT_URL: &str = "sqlite://state/vaiven.db";

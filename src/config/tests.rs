@@ -75,6 +75,41 @@ fn a_message_never_shows_a_secret_that_stands_in_the_file() {
 }
 
 #[test]
+fn no_message_shows_the_value_of_a_key_that_nobody_knows_or_that_stands_in_the_wrong_place() {
+    let wrong = [
+        ("pasword = \"hush\"\n", ""),
+        ("", "pasword = \"hush\"\n"),
+        ("", "[store]\nkee = \"hush\"\n"),
+        ("", "[limits]\npassword = \"hush\"\n"),
+        ("", "[systems.crm]\nadaptr = \"x\"\npasword = \"hush\"\n"),
+        ("", "[systems.crm]\nadapter = \"x\"\nlimits = \"hush\"\n"),
+        ("limits = \"hush\"\n", ""),
+    ];
+    for (before, after) in wrong {
+        let error = read(&format!("{before}{FILE}{after}"), &[]).unwrap_err();
+        let whole = format!("{error} {}", error.problems[0].place.file.text);
+        assert!(!whole.contains("hush"), "{whole}");
+    }
+    let error = refused(FILE, &[("VAIVEN__SYSTEMS__ERP__LIMITS", "hush")]);
+    assert!(error.contains("invalid type: string, expected") && !error.contains("hush"), "{error}");
+}
+
+#[test]
+fn the_key_of_the_state_is_long_and_kept_outside_of_the_file() {
+    let key = |text: &str, variables: &[(&str, &str)]| read(text, variables).unwrap().store_key();
+    let from_variable = "[store]\nkey = { env = \"K\" }\n";
+    let long = "0123456789abcdef0123456789abcdef";
+    assert_eq!(key(from_variable, &[("K", long)]).unwrap().unwrap().expose_secret(), long);
+    assert!(key("", &[]).unwrap().is_none());
+    assert!(key("", &[("VAIVEN__STORE__KEY", long)]).unwrap().is_some());
+    let short = key(from_variable, &[("K", "hush")]).unwrap_err().to_string();
+    assert!(short.contains("shorter than 32 characters") && !short.contains("hush"), "{short}");
+    let plain = key(&format!("[store]\nkey = \"{long}\"\n"), &[]).unwrap_err().to_string();
+    assert!(plain.contains("kept outside of the file") && !plain.contains(long), "{plain}");
+    assert!(key(from_variable, &[]).unwrap_err().to_string().contains("K is not set"));
+}
+
+#[test]
 fn the_state_file_lies_beside_the_configuration() {
     assert_eq!(read("", &[]).unwrap().store_url().unwrap().expose_secret(), "sqlite:///etc/vaiven/state/vaiven.db");
     let config = read("[store]\nurl = { env = \"DB\" }", &[("DB", "postgres://u:p@db/x")]).unwrap();

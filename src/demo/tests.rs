@@ -94,6 +94,7 @@ fn system(adapter: &str, setting: &str, path: &Path) -> Arc<dyn System> {
         env: Env::system(),
         transport: Arc::new(Network::new().unwrap()),
         folder: path.parent().unwrap().into(),
+        logins: Arc::new(crate::port::logins::InMemory::default()),
     };
     adapter::open("test", &manifest, &settings, &world).unwrap_or_else(|error| panic!("{error}"))
 }

@@ -13,6 +13,9 @@ pub use node::Node;
 pub use suggest::{nearest, suggestion};
 pub use toml::Spanned;
 
+/// Name of a text that was typed.
+const TYPED: &str = "command line";
+
 /// A text that was read from a file (or is built in), under the name people know it by.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SourceFile {
@@ -24,6 +27,18 @@ impl SourceFile {
     #[must_use]
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
         Arc::new(Self { name: name.into(), text: text.into() })
+    }
+
+    /// What was typed on the command line.
+    #[must_use]
+    pub fn typed(text: impl Into<String>) -> Arc<Self> {
+        Self::new(TYPED, text)
+    }
+
+    /// Whether it is what was typed, not a file.
+    #[must_use]
+    pub fn is_typed(&self) -> bool {
+        self.name == TYPED
     }
 
     /// Reads a file; one that cannot be read or is not UTF-8 is a problem like any other.

@@ -19,7 +19,7 @@ use super::{
 /// disk when this returns; gives its size in bytes. The daemon may go on working.
 ///
 /// Who starts from the copy has forgotten what was created since: the copy holds no target for known, so that each is read
-/// whole before anything is created there.
+/// whole before anything is created there. Refresh tokens stay out of it: whoever has the copy cannot log in with it.
 ///
 /// # Errors
 /// A state that is not there or not ours; a file of that name; no room. On PostgreSQL, which has its own means.
@@ -41,12 +41,14 @@ pub async fn backup(url: &str, to: &Path) -> Result<u64> {
     connection.execute(sqlx::raw_sql(AssertSqlSafe(copy))).await.map_err(failed("copy the state"))?;
     connection.close().await.map_err(failed("copy the state"))?;
 
-    let write = SqliteConnectOptions::new().filename(&partial.0);
+    // What is deleted is overwritten: a page that is only free would still hold it.
+    let write = SqliteConnectOptions::new().filename(&partial.0).pragma("secure_delete", "on");
     let mut connection = write.connect().await.map_err(failed("open the copy"))?;
     connection
         .execute("DELETE FROM note WHERE name LIKE 'adopted:%'")
         .await
         .map_err(failed("make the copy forget which targets were read"))?;
+    connection.execute("DELETE FROM login").await.map_err(failed("leave the logins out of the copy"))?;
     prove_whole(&mut connection).await?;
     connection.close().await.map_err(failed("close the copy"))?;
     partial.keep(to)

@@ -496,6 +496,14 @@ impl Store for Database {
         self.holder(name, now).await
     }
 
+    async fn kept_login(&self, name: &str) -> Result<Option<String>> {
+        self.kept_login(name).await
+    }
+
+    async fn keep_login(&self, lease: &Lease, system: &str, value: &str, now: DateTime<Utc>) -> Result<bool> {
+        self.keep_login(lease, system, value, now).await
+    }
+
     async fn place_order(&self, verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64> {
         self.place_order(verb, scope, now).await
     }

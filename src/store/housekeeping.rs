@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     Intent, Lease, Order, Result, Standing, StoreError,
     database::Database,
+    logins::LEASE,
     sql::{Pool, Tx, args},
     values::{after, json, micros, parse, time},
 };
@@ -36,11 +37,12 @@ impl Database {
     pub(super) async fn recover(&self, now: DateTime<Utc>) -> Result<u64> {
         const JOBS: &str = "UPDATE job SET state = 0, again = 0, owner = NULL, due = $1, updated_at = $1, intent = coalesce(intent, $2) \
              WHERE state = 1";
+        const LEASES: &str = "UPDATE lease SET until = 0 WHERE substr(name, 1, length($1)) <> $1";
         if !matches!(self.pool, Pool::Sqlite { .. }) {
             return Ok(0);
         }
         let mut tx = self.pool.begin("recover leases").await?;
-        tx.execute("recover leases", "UPDATE lease SET until = 0", args![]).await?;
+        tx.execute("recover leases", LEASES, args![LEASE]).await?;
         let recovered = tx.execute("recover leases", JOBS, args![micros(now), json(&Intent::update(now))?]).await?;
         tx.commit("recover leases").await?;
         Ok(recovered)

@@ -32,7 +32,9 @@ mod history;
 mod housekeeping;
 mod identity;
 mod jobs;
+mod keeper;
 mod links;
+mod logins;
 mod merged;
 mod names;
 mod naming;
@@ -42,6 +44,7 @@ mod pull;
 mod queue;
 mod replica;
 mod scratch;
+mod seal;
 mod sole;
 mod sql;
 mod statistics;
@@ -49,6 +52,7 @@ mod telling;
 mod values;
 
 pub use backup::backup;
+pub use keeper::Keeper;
 pub use links::{BY_PERSON, KEY_AT};
 pub use open::open;
 pub use scratch::{Scratch, copy};
@@ -1205,10 +1209,17 @@ pub trait Store: Send + Sync {
     /// (system, entity, live replicas, gone replicas)
     async fn counts(&self) -> Result<Vec<(String, String, u64, u64)>>;
 
+    // --- logins ---------------------------------------------------------------------------------------------------
+    /// What is kept of a login, as [`Store::keep_login`] was given it.
+    async fn kept_login(&self, name: &str) -> Result<Option<String>>;
+    /// Keeps something of the login that the lease is named for, unless a later holder of that lease has kept something since:
+    /// false then. What nobody has kept anew for a season of the system's other logins goes.
+    async fn keep_login(&self, lease: &Lease, system: &str, value: &str, now: DateTime<Utc>) -> Result<bool>;
+
     // --- housekeeping ---------------------------------------------------------------------------------------------
     /// Called once by a starting daemon. On SQLite, where only one daemon works on the file, every lease found is a dead
-    /// daemon's: its jobs are queued again at once (intents stay) and its named leases fall. On PostgreSQL leases run out by
-    /// themselves. Gives how many jobs came back.
+    /// daemon's: its jobs are queued again at once (intents stay) and its named leases fall, but for those of logins, which a
+    /// command beside the daemon may hold. On PostgreSQL leases run out by themselves. Gives how many jobs came back.
     async fn recover(&self, now: DateTime<Utc>) -> Result<u64>;
     /// Makes queued jobs due now that were last touched after `later`: by a clock that was set back since. Gives how many.
     async fn hurry(&self, later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64>;

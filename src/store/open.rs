@@ -114,7 +114,29 @@ fn prepare_file(url: &str, path: &Path) -> Result<bool> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(cannot(url, error)),
     }
-    prove_ours(url, path)
+    let is_empty = prove_ours(url, path)?;
+    #[cfg(unix)]
+    take_from_others(path);
+    Ok(is_empty)
+}
+
+/// It holds what people buy, and tokens to log in with. A copy that somebody put here may have been readable by others; what SQLite
+/// makes beside it is as readable as the file itself.
+#[cfg(unix)]
+fn take_from_others(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    for end in ["", "-wal", "-shm", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        let Ok(found) = std::fs::metadata(&name) else { continue };
+        let mode = found.permissions().mode();
+        if mode & 0o077 != 0
+            && let Err(error) = std::fs::set_permissions(&name, std::fs::Permissions::from_mode(mode & 0o700))
+        {
+            let file = Path::new(&name).display();
+            tracing::warn!(%error, %file, "others may read the state, and that cannot be taken from them: chmod 0600");
+        }
+    }
 }
 
 /// True for an empty file, which has no header yet.

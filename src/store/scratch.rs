@@ -23,9 +23,9 @@ use super::{
 };
 use crate::env::Env;
 
-/// What a copy does without: history grows with the years, and nobody decides by it; leases and orders are for those who work
-/// on the state itself.
-const LEFT_OUT: &str = "'change_log', 'attempt', 'lease', 'demand', '_sqlx_migrations'";
+/// What a copy does without: history grows with the years, and nobody decides by it; leases, orders and logins are for those
+/// who work on the state itself.
+const LEFT_OUT: &str = "'change_log', 'attempt', 'lease', 'demand', 'login', '_sqlx_migrations'";
 /// Requests of the past that are told of.
 const MEASURED: u32 = 20_000;
 /// Beginning of the names of copies, by which those that a killed process left are found.

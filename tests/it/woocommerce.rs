@@ -17,6 +17,7 @@ use vaiven::{
     load::{Place, SourceFile},
     port::{
         Captures, Op, Outcome, PageToken, Probe, Progress, PullRequest, SourceRow, System, ValueList, ValuesOf, Write,
+        logins::InMemory,
     },
     sandbox::{Checkout, Fault, FaultKind, Options},
 };
@@ -61,6 +62,7 @@ fn connected_to(shop: &Running) -> Arc<dyn System> {
         env: Env::system(),
         transport: Arc::new(http::Network::new().unwrap()),
         folder: Path::new(".").to_owned(),
+        logins: Arc::new(InMemory::default()),
     };
     let system = vaiven::adapter::open("shop", &manifest, &settings, &world);
     system.unwrap_or_else(|error| panic!("{error}"))

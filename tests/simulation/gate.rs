@@ -140,6 +140,7 @@ const READING: &[&str] = &[
     "backlog",
     "jobs",
     "held",
+    "kept_login",
     "in_flight",
     "told_beside",
     "merged",
@@ -326,6 +327,8 @@ macro_rules! verbs {
             keep(lease: &Lease, until: Duration, now: DateTime<Utc>) -> Result<bool>;
             drop_lease(lease: &Lease) -> Result<()>;
             holder(name: &str, now: DateTime<Utc>) -> Result<Option<String>>;
+            kept_login(name: &str) -> Result<Option<String>>;
+            keep_login(lease: &Lease, system: &str, value: &str, now: DateTime<Utc>) -> Result<bool>;
             place_order(verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64>;
             next_order() -> Result<Option<Order>>;
             close_order(order: i64) -> Result<()>;

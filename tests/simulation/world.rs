@@ -22,7 +22,7 @@ use vaiven::{
     adapter::{self, Manifest, Settings, World, http::Transport},
     env::Env,
     mapping::Fields,
-    port::System,
+    port::{System, logins::InMemory},
     store::{JobFilter, JobState, RunKind, SharedStore, Store, StoreError},
     sync::{Decision, DecisionError, Engine, Limits, Links, Named, Parts, Routes, Summary, SystemLimits, decide},
 };
@@ -602,7 +602,8 @@ impl Stage {
             self.env.clone(),
             self.trade.setting,
         ));
-        let world = World { env: self.env.clone(), transport, folder: "/nonexistent".into() };
+        let logins = Arc::new(InMemory::default());
+        let world = World { env: self.env.clone(), transport, folder: "/nonexistent".into(), logins };
         let open = |name: &str, (manifest, settings): &(Arc<Manifest>, Settings)| -> Arc<dyn System> {
             let inner = adapter::open(name, manifest, settings, &world).unwrap();
             match self.bug {

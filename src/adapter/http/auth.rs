@@ -2,6 +2,8 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, TimeDelta, Utc};
+use rust_decimal::{Decimal, prelude::ToPrimitive as _};
+use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
@@ -12,21 +14,20 @@ use super::{
     exchange::Exchange,
     judge::Verb,
     oauth1,
-    payload::{self, Receive, Send},
-    transport::Method,
+    oauth2::Oauth2,
 };
 use crate::{
     adapter::Formula,
-    expr::{Expr, ExprError, Known, Scope, Template},
+    expr::{Expr, ExprError, Known, Scope, Template, text_of},
     failure::{Class, Failure},
     load::{LoadError, Place},
-    model::percent,
+    model::{decimal, percent},
 };
 
 /// How long a refused login is not tried again: many requests at once must not lock an account.
 const REFUSED: TimeDelta = TimeDelta::seconds(30);
 
-/// A token is renewed this long before it ends.
+/// A token is renewed so long before it ends, or when nine tenths of its life are over: a short one is used as well.
 const MARGIN: TimeDelta = TimeDelta::seconds(60);
 
 /// Compiled table `auth`.
@@ -62,15 +63,7 @@ struct Session {
     headers: Option<Template>,
     query: Option<Template>,
     failed: Option<Expr>,
-}
-
-#[derive(Debug)]
-struct Oauth2 {
-    token_url: Template,
-    id: Template,
-    secret: Template,
-    scope: Option<Template>,
-    refresh: Option<Template>,
+    life: Option<Expr>,
 }
 
 #[derive(Default)]
@@ -78,8 +71,8 @@ struct State {
     /// Raised by every login.
     generation: u64,
     pass: Option<(Value, Option<DateTime<Utc>>)>,
-    /// A refresh token that the last login gave instead of the configured one.
-    refresh: Option<String>,
+    /// A refresh token that the last login gave, as long as it could not be kept.
+    unkept: Option<SecretString>,
     refused: Option<(DateTime<Utc>, String)>,
 }
 
@@ -127,13 +120,7 @@ impl Auth {
                 },
             },
             Some(config::Auth::Oauth2(spec)) => Self::Login(Box::new(Login {
-                kind: Kind::Oauth2(Box::new(Oauth2 {
-                    token_url: text(&spec.token_url)?,
-                    id: text(&spec.client_id)?,
-                    secret: text(&spec.client_secret)?,
-                    scope: spec.scope.as_ref().map(text).transpose()?,
-                    refresh: spec.refresh_token.as_ref().map(text).transpose()?,
-                })),
+                kind: Kind::Oauth2(Box::new(Oauth2::compile(spec, compiler)?)),
                 expired: expired(None, compiler)?,
                 state: Mutex::default(),
             })),
@@ -259,8 +246,8 @@ impl Login {
         }
         state.pass = None;
         let done = match &self.kind {
-            Kind::Session(session) => session.log_in(exchange).await.map(|captured| (captured, None)),
-            Kind::Oauth2(oauth2) => oauth2.token(&mut state.refresh, exchange).await,
+            Kind::Session(session) => session.log_in(exchange).await,
+            Kind::Oauth2(oauth2) => oauth2.token(&mut state.unkept, exchange).await,
         };
         match done {
             Ok((captured, until)) => {
@@ -279,53 +266,9 @@ impl Login {
     }
 }
 
-impl Oauth2 {
-    /// A token, and when it has to be renewed. A refresh token that is given for the next time replaces `rotated`.
-    async fn token(
-        &self,
-        rotated: &mut Option<String>,
-        exchange: &Exchange,
-    ) -> Result<(Value, Option<DateTime<Utc>>), Failure> {
-        let scope = exchange.confidential();
-        let text = |template: &Template| template.render_text(&scope).map_err(|error| exchange.wrong(&error));
-        let mut form = json!({ "client_id": text(&self.id)?, "client_secret": text(&self.secret)? });
-        match (rotated.clone(), &self.refresh) {
-            (Some(token), _) => form["refresh_token"] = token.into(),
-            (None, Some(token)) => form["refresh_token"] = text(token)?.into(),
-            (None, None) => {}
-        }
-        let grant = if form.get("refresh_token").is_some() { "refresh_token" } else { "client_credentials" };
-        form["grant_type"] = grant.into();
-        if let Some(wanted) = &self.scope {
-            form["scope"] = text(wanted)?.into();
-        }
-        let payload = payload::encode(Send::Form, &form, 0).map_err(|problem| Failure::new(Class::Fatal, problem))?;
-        let draft = Draft {
-            method: Method::Post,
-            target: text(&self.token_url)?,
-            query: Vec::new(),
-            headers: vec![("accept".into(), "application/json".into())],
-            payload: Some(payload),
-        };
-        let answer = exchange.unsigned(&draft, Receive::Json).await?;
-        if let Some(failure) = exchange.judged(&answer, None, Verb::Login, &scope) {
-            return Err(refusal(failure));
-        }
-        let Some(token) = answer.body.get("access_token").and_then(Value::as_str) else {
-            return Err(answer.failure(Class::Auth, "the answer to the token request holds no access_token"));
-        };
-        if let Some(next) = answer.body.get("refresh_token").and_then(Value::as_str) {
-            *rotated = Some(next.to_owned());
-        }
-        let seconds = answer.body.get("expires_in").and_then(|value| crate::expr::text_of(value)?.parse::<i64>().ok());
-        let until = seconds.and_then(TimeDelta::try_seconds).map(|span| exchange.env.now() + span - MARGIN);
-        Ok((json!({ "access_token": token }), until))
-    }
-}
-
 impl Session {
-    /// The captured variables.
-    async fn log_in(&self, exchange: &Exchange) -> Result<Value, Failure> {
+    /// The captured variables, and when they have to be renewed, if the answer tells.
+    async fn log_in(&self, exchange: &Exchange) -> Result<(Value, Option<DateTime<Utc>>), Failure> {
         let scope = exchange.confidential();
         let draft =
             self.call.draft(&scope, &scope, exchange.env.entropy.next_u64()).map_err(|error| exchange.wrong(&error))?;
@@ -343,18 +286,29 @@ impl Session {
             let value = expr.eval(&seen).map_err(|error| {
                 answer.failure(Class::Auth, &format!("the answer to the login holds no `{name}`: {}", error.cause))
             })?;
+            exchange.mask.learn_all(&value);
             captured.insert(name.clone(), value);
         }
-        Ok(Value::Object(captured))
+        // One that is not told is used until it is refused.
+        let life = self.life.as_ref().and_then(|life| life.eval(&seen).ok());
+        Ok((Value::Object(captured), life.and_then(|life| until(exchange.env.now(), &life))))
     }
 }
 
 /// A login that is refused for whatever reason is one of credentials or address, never of a record.
-fn refusal(mut failure: Failure) -> Failure {
+pub(super) fn refusal(mut failure: Failure) -> Failure {
     if matches!(failure.class, Class::Rejected | Class::Missing | Class::Conflict) {
         failure.class = Class::Auth;
     }
     failure
+}
+
+/// When what lives for `life` seconds has to be renewed; nothing where that is no length of time.
+pub(super) fn until(now: DateTime<Utc>, life: &Value) -> Option<DateTime<Utc>> {
+    let seconds = decimal::parse(text_of(life)?.trim())?;
+    let millis = seconds.checked_mul(Decimal::ONE_THOUSAND)?.to_i64().filter(|millis| *millis > 0)?;
+    let life = TimeDelta::try_milliseconds(millis)?;
+    now.checked_add_signed(life - MARGIN.min(life / 10))
 }
 
 fn session(spec: &SessionSpec, compiler: &Compiler, known: &Known) -> Result<Login, LoadError> {
@@ -373,6 +327,7 @@ fn session(spec: &SessionSpec, compiler: &Compiler, known: &Known) -> Result<Log
             headers: compiler.headers(spec.headers.as_ref(), &after)?,
             query: compiler.table(spec.query.as_ref(), &after)?,
             failed: compiler.formula_if(spec.failed.as_ref(), &answer)?,
+            life: compiler.formula_if(spec.life.as_ref(), &answer)?,
         })),
         expired: expired(spec.expired.as_ref(), compiler)?,
         state: Mutex::default(),

@@ -8,7 +8,6 @@ use super::{
     compile::{ANSWER, Compiler},
     config::{BatchSpec, Results},
     exchange::Exchange,
-    judge::cut,
     operation::verb,
     plan::{Entity, word},
     variables::{Learnt, Variables, WRITE},
@@ -294,8 +293,8 @@ impl Batch {
             let message = error.get("message").unwrap_or(&error);
             message.as_str().map(str::to_owned)
         });
-        let mut failure =
-            answer.failure(class, &cut(&said.unwrap_or_else(|| "the item was refused without a reason".into())));
+        let mut failure = answer
+            .failure(class, &answer.line(&said.unwrap_or_else(|| "the item was refused without a reason".into())));
         failure.field = text(&self.field).filter(|field| !field.is_empty());
         match (&write.id, write.op, class) {
             (Some(id), Op::Delete, Class::Missing) => Ok(Written { id: id.clone(), ..Written::default() }),

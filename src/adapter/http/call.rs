@@ -1,6 +1,6 @@
 //! One request of an adapter, compiled; and its answer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -8,11 +8,15 @@ use serde_json::{Map, Value, json};
 use super::{
     compile::{ANSWER, Compiler},
     config::{ErrorRule, RequestSpec},
+    judge::cut,
     payload::{self, Payload, Receive, Send},
     transport::{Method, Response, path_of},
 };
 use crate::{
-    adapter::segment::{self, Slashes},
+    adapter::{
+        Mask,
+        segment::{self, Slashes},
+    },
     expr::{Expr, ExprError, Known, Scope, Template, text_of},
     failure::{Class, Failure},
     load::{LoadError, Place},
@@ -34,7 +38,7 @@ pub struct Call {
     pub method: Method,
     target: Template,
     /// The target as written, and where.
-    written: std::sync::Arc<str>,
+    written: Arc<str>,
     place: String,
     /// Whether a value in the path may have slashes, which are encoded then.
     slashes: bool,
@@ -208,6 +212,7 @@ pub struct Answer {
     raw: Bytes,
     /// Method and path, for messages.
     place: String,
+    mask: Arc<Mask>,
 }
 
 impl Answer {
@@ -242,7 +247,20 @@ impl Answer {
             status_value: Value::from(response.status),
             raw: response.body.clone(),
             place: format!("{method} {}", path_of(url)),
+            mask: Arc::default(),
         }
+    }
+
+    /// With the secrets that are to be taken out of what it says.
+    #[must_use]
+    pub fn masked(self, mask: Arc<Mask>) -> Self {
+        Self { mask, ..self }
+    }
+
+    /// One line of what it says, without secrets: a secret that was cut in two would not be found any more.
+    #[must_use]
+    pub fn line(&self, said: &str) -> String {
+        cut(&self.mask.clean(said))
     }
 
     /// The answer's variables over those of a scope.

@@ -128,6 +128,7 @@ pub struct Oauth2 {
     pub client_id: Text,
     pub client_secret: Text,
     pub scope: Option<Text>,
+    /// The service may give another one with every use of it, which is kept in the state for the next time.
     pub refresh_token: Option<Text>,
 }
 
@@ -147,6 +148,8 @@ pub struct SessionSpec {
     pub expired: Option<Formula>,
     /// Condition on the login's answer: it was refused.
     pub failed: Option<Formula>,
+    /// How many seconds the session lives, from the login's answer (`body.expires_in`): it is renewed before that.
+    pub life: Option<Formula>,
 }
 
 /// What a failure means.

@@ -17,24 +17,30 @@ use super::{
     transport::{Method, Request, Transport, TransportError},
 };
 use crate::{
-    adapter::{SettingValue, Settings, World, compile, segment},
+    adapter::{Mask, SettingValue, Settings, World, compile, segment},
     env::Env,
     expr::{Expr, ExprError, SETTINGS, Scope},
     failure::{Class, Failure},
     load::{LoadError, Place},
     model::percent,
+    port::logins::Logins,
 };
 
 /// What leaves and comes back for one system.
 pub struct Exchange {
+    /// The system's name.
+    pub system: String,
     pub env: Env,
+    pub logins: Arc<dyn Logins>,
+    /// The secrets, to be taken out of what is told.
+    pub mask: Arc<Mask>,
     transport: Arc<dyn Transport>,
     pub pace: Pace,
     /// Requests under way at once.
     pub concurrency: usize,
     base: String,
     headers: Vec<(String, String)>,
-    timeout: Duration,
+    pub timeout: Duration,
     max_body: usize,
     redirects: u8,
     auth: Auth,
@@ -56,7 +62,19 @@ impl fmt::Debug for Exchange {
 impl Exchange {
     /// # Errors
     /// What is wrong in table `http`.
-    pub fn open(http: &Http, compiler: &Compiler, settings: &Settings, world: &World) -> Result<Self, LoadError> {
+    pub fn open(
+        name: &str,
+        http: &Http,
+        compiler: &Compiler,
+        settings: &Settings,
+        world: &World,
+    ) -> Result<Self, LoadError> {
+        if let Some(super::config::Auth::Oauth2(oauth2)) = &http.auth
+            && let (Some(token), Some(problem)) = (&oauth2.refresh_token, world.logins.refusal())
+        {
+            let message = format!("system {name} logs in with a refresh token, which the service may replace");
+            return Err(LoadError::new(&compiler.place(token), message).help(problem));
+        }
         let mut plain = Vec::new();
         let mut secret = Vec::new();
         for (name, value) in settings.iter() {
@@ -70,6 +88,9 @@ impl Exchange {
         let headers = compiler.headers(http.headers.as_ref(), &known)?;
         let concurrency = http.concurrency.map_or(4, |number| usize::try_from(number.get()).unwrap_or(usize::MAX));
         let mut exchange = Self {
+            system: name.to_owned(),
+            logins: Arc::clone(&world.logins),
+            mask: Arc::new(Mask::new(settings)),
             env: world.env.clone(),
             transport: Arc::clone(&world.transport),
             pace: Pace::new(world.env.clone(), concurrency, rate(http.rate.as_ref(), compiler)?),
@@ -271,7 +292,8 @@ impl Exchange {
                 continue;
             }
             let wait = response.header("retry-after").and_then(|wait| judge::retry_after(wait, self.env.now()));
-            return Ok(Answer::read(&response, receive, method, &url, wait));
+            let mask = Arc::clone(&self.mask);
+            return Ok(Answer::read(&response, receive, method, &url, wait).masked(mask));
         }
     }
 
@@ -360,15 +382,8 @@ impl Exchange {
     }
 
     /// A system may repeat what it was sent: secrets are taken out of what it said.
-    fn clean(&self, mut failure: Failure) -> Failure {
-        for (_, value) in &self.secrets {
-            if let Some(secret) = value.as_str().filter(|secret| secret.len() > 3)
-                && failure.message.contains(secret)
-            {
-                failure.message = failure.message.replace(secret, "***");
-            }
-        }
-        failure
+    pub fn clean(&self, failure: Failure) -> Failure {
+        self.mask.failure(failure)
     }
 }
 

@@ -99,7 +99,7 @@ fn by_status(answer: &Answer, verb: Verb) -> Option<Class> {
 
 fn default_message(answer: &Answer) -> String {
     if let Some(said) = said(&answer.body) {
-        return cut(&said);
+        return answer.line(&said);
     }
     match answer.status {
         300..=399 => "a redirect, which is not followed: check the address, or allow `redirects`".into(),

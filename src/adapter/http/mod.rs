@@ -10,6 +10,7 @@ mod joins;
 mod judge;
 mod network;
 mod oauth1;
+mod oauth2;
 mod operation;
 mod pace;
 mod pages;
@@ -19,6 +20,7 @@ mod pull;
 mod system;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod transport;
 mod variables;
 pub(super) mod xml;

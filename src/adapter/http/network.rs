@@ -4,8 +4,12 @@ use std::{error::Error as _, time::Duration};
 
 use async_trait::async_trait;
 use bytes::BytesMut;
+use reqwest::header::HeaderValue;
 
-use super::transport::{Method, Request, Response, Transport, TransportError};
+use super::{
+    tls,
+    transport::{Method, Request, Response, Transport, TransportError},
+};
 
 /// How long a connection may take to stand.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -33,9 +37,14 @@ impl Network {
     }
 
     async fn exchange(&self, request: &Request) -> Result<Response, TransportError> {
-        let told = |error: reqwest::Error| translate(&error, request.timeout);
+        let told = |error: reqwest::Error| translate(&error, request);
         let mut builder = self.client.request(method(request.method), &request.url).timeout(request.timeout);
         for (name, value) in &request.headers {
+            let Ok(mut value) = HeaderValue::from_str(value) else {
+                return Err(TransportError::NotSent(format!("header {name} has characters in it that none may have")));
+            };
+            // Nothing below, not even its debug log, writes it down.
+            value.set_sensitive(true);
             builder = builder.header(name, value);
         }
         if !request.body.is_empty() {
@@ -81,12 +90,15 @@ fn method(method: Method) -> reqwest::Method {
     }
 }
 
-fn translate(error: &reqwest::Error, after: Duration) -> TransportError {
+fn translate(error: &reqwest::Error, request: &Request) -> TransportError {
+    let after = request.timeout;
     let unsent = error.is_connect() || error.is_builder();
     if error.is_timeout() {
         TransportError::Timeout { after, sent: !unsent }
     } else if unsent {
-        TransportError::NotSent(reason(error))
+        let host = reqwest::Url::parse(&request.url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        let secured = tls::told(error, host.as_deref().unwrap_or("the server"));
+        TransportError::NotSent(secured.unwrap_or_else(|| reason(error)))
     } else {
         TransportError::Lost(reason(error))
     }
@@ -128,6 +140,16 @@ mod tests {
         let error = Network::new().unwrap().send(get(format!("http://{free}/x?key=hush"))).await.unwrap_err();
         assert!(matches!(error, TransportError::NotSent(_)), "{error:?}");
         assert!(!error.to_string().contains("hush"));
+        assert!(!error.may_have_arrived());
+    }
+
+    #[tokio::test]
+    async fn https_to_a_server_that_speaks_http_is_told_as_such() {
+        let (server, _running) = served(Router::new()).await;
+        let url = server.replace("http://", "https://") + "/x?key=hush";
+        let error = Network::new().unwrap().send(get(url)).await.unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains("https to a server that speaks http: 127.0.0.1") && !said.contains("hush"), "{said}");
         assert!(!error.may_have_arrived());
     }
 

@@ -24,7 +24,7 @@ use crate::{
     load::{self, LoadError},
     port::{
         Checked, Facts, Op, Outcome, Pace, Page, Probe, Progress, PullRequest, SourceRow, System, ValueList, ValuesOf,
-        Write,
+        Write, Written,
     },
 };
 
@@ -48,7 +48,7 @@ pub fn open(
 ) -> Result<Arc<dyn System>, LoadError> {
     let adapter: HttpAdapter = load::parse(&manifest.file)?;
     let compiler = Compiler::new(manifest, &adapter.http);
-    let exchange = Exchange::open(&adapter.http, &compiler, settings, world);
+    let exchange = Exchange::open(name, &adapter.http, &compiler, settings, world);
     let entities = plan::compile(&adapter, manifest);
     let (exchange, entities) = match (exchange, entities) {
         (Ok(exchange), Ok(entities)) => (exchange, entities),
@@ -102,8 +102,9 @@ impl HttpSystem {
         })
     }
 
-    /// Names system and entity in a failure.
-    fn placed(&self, entity: &str, mut failure: Failure) -> Failure {
+    /// Names system and entity in a failure, and takes secrets out of it: whatever was said, it leaves here.
+    fn placed(&self, entity: &str, failure: Failure) -> Failure {
+        let mut failure = self.exchange.clean(failure);
         failure.message = format!("{}/{entity}: {}", self.name, failure.message);
         failure
     }
@@ -368,7 +369,11 @@ impl System for HttpSystem {
             let scope = self.exchange.scope().with("entity", &name);
             pull::pull(entity, list, request, &self.exchange, &scope).await
         };
-        page.await.map_err(|failure| self.placed(request.entity, failure))
+        let mut page = page.await.map_err(|failure| self.placed(request.entity, failure))?;
+        for error in page.errors.iter_mut().chain(&mut page.dates) {
+            error.reason = self.exchange.mask.clean(&error.reason);
+        }
+        Ok(page)
     }
 
     async fn settle(&self, _entity: &str, _receipt: &Value) -> Result<(), Failure> {
@@ -386,9 +391,8 @@ impl System for HttpSystem {
     async fn write(&self, entity: &str, writes: Vec<Write>, progress: &dyn Progress) -> Vec<Outcome> {
         let mut outcomes = self.write_all(entity, writes, progress).await;
         for outcome in &mut outcomes {
-            if let Err(failure) = &mut outcome.result {
-                failure.message = format!("{}/{entity}: {}", self.name, failure.message);
-            }
+            outcome.result = std::mem::replace(&mut outcome.result, Ok(Written::default()))
+                .map_err(|failure| self.placed(entity, failure));
         }
         outcomes
     }
@@ -414,7 +418,7 @@ impl System for HttpSystem {
     async fn check(&self) -> Vec<Checked> {
         let line = |what: String, result: Result<(), Failure>| Checked {
             what,
-            problem: result.err().map(|failure| failure.message),
+            problem: result.err().map(|failure| self.exchange.clean(failure).message),
         };
         let reach = self.exchange.reach().await;
         let unreachable = reach.is_err();

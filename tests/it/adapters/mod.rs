@@ -23,7 +23,7 @@ use vaiven::{
     env::{Clock, Entropy, Env},
     failure::Failure,
     load::{LoadError, Place, SourceFile},
-    port::{Captures, Op, Page, PageToken, Progress, PullRequest, System, Write},
+    port::{Captures, Op, Page, PageToken, Progress, PullRequest, System, Write, logins::InMemory},
 };
 
 /// A clock that stands still, far enough after any file was written.
@@ -95,7 +95,8 @@ pub fn open_at(
         .collect();
     let settings = manifest.settle(&given, &place)?;
     let env = Env { clock, entropy: Arc::new(Zeros) };
-    let world = World { env, transport: Arc::new(NoNetwork), folder: folder.to_owned() };
+    let logins = Arc::new(InMemory::default());
+    let world = World { env, transport: Arc::new(NoNetwork), folder: folder.to_owned(), logins };
     vaiven::adapter::open("erp", &manifest, &settings, &world)
 }
 

@@ -11,7 +11,7 @@ use vaiven::{
     },
     env::Env,
     load::{Place, SourceFile},
-    port::{System, ValuesOf},
+    port::{System, ValuesOf, logins::InMemory},
 };
 
 use super::{ids, pull};
@@ -40,7 +40,12 @@ fn shipped(adapter: &str, settings: &Value, answers: Vec<(&'static str, Value)>)
         (name.clone(), Given { value: SettingValue::Plain(value.clone()), place: place.clone() })
     };
     let settings = manifest.settle(&settings.as_object().unwrap().iter().map(given).collect(), &place).unwrap();
-    let world = World { env: Env::system(), transport: Arc::new(Says(answers)), folder: Path::new(".").to_owned() };
+    let world = World {
+        env: Env::system(),
+        transport: Arc::new(Says(answers)),
+        folder: Path::new(".").to_owned(),
+        logins: Arc::new(InMemory::default()),
+    };
     vaiven::adapter::open("system", &manifest, &settings, &world).unwrap_or_else(|error| panic!("{error}"))
 }
 

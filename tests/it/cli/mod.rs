@@ -6,12 +6,16 @@ mod catalog;
 mod custom;
 mod dates;
 mod explaining;
+mod exposing;
 mod linking;
+mod logins;
 mod owners;
+mod peer;
 mod people;
 mod planning;
 mod remapping;
 mod sales;
+mod service;
 mod stopping;
 
 use std::{

@@ -38,7 +38,7 @@ fn checked(config: &str) -> String {
 #[test]
 fn two_systems_that_bring_the_same_fields_of_an_article_to_one_target_are_refused() {
     let said = checked(SHOP);
-    assert!(said.starts_with("exit 1\n"), "{said}");
+    assert!(said.starts_with("exit 78\n"), "{said}");
     assert!(said.contains("vaiven.toml:21:8"), "{said}");
     assert!(said.contains("of product from two systems: erp (flow first) and erp2 (flow second)"), "{said}");
     assert!(said.contains("owners = { \"product."), "{said}");

@@ -9,6 +9,7 @@ mod file;
 mod flight;
 mod housekeeping;
 mod identity;
+mod logins;
 mod pull;
 mod queue;
 mod scratch;

@@ -1,6 +1,7 @@
 //! The driver against systems in memory.
 
 mod listing;
+mod logins;
 mod looking;
 mod names;
 mod sessions;
@@ -27,7 +28,10 @@ use crate::{
     env::{Clock, Entropy, Env},
     failure::Failure,
     load::{LoadError, SourceFile},
-    port::{Captures, Op, Page, PageToken, Progress, PullRequest, System, Write},
+    port::{
+        Captures, Op, Page, PageToken, Progress, PullRequest, System, Write,
+        logins::{InMemory, Logins},
+    },
 };
 
 type Answer = Result<Response, TransportError>;
@@ -114,6 +118,16 @@ fn opened_with(
     settings: &[(&str, &str, bool)],
     answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
 ) -> Result<(Arc<dyn System>, Arc<Fake>), LoadError> {
+    opened_keeping(toml, settings, Arc::new(InMemory::default()), answer)
+}
+
+/// With a place to keep refresh tokens.
+fn opened_keeping(
+    toml: &str,
+    settings: &[(&str, &str, bool)],
+    logins: Arc<dyn Logins>,
+    answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+) -> Result<(Arc<dyn System>, Arc<Fake>), LoadError> {
     let manifest = Manifest::load(SourceFile::new("memory.toml", toml))?;
     let fake = Arc::new(Fake { answer: Box::new(answer), seen: Mutex::default() });
     let start = DateTime::parse_from_rfc3339("2026-07-01T10:00:00Z").unwrap().to_utc();
@@ -121,6 +135,7 @@ fn opened_with(
         env: Env { clock: Arc::new(Still(Mutex::new(start))), entropy: Arc::new(Count::default()) },
         transport: fake.clone(),
         folder: std::path::PathBuf::new(),
+        logins,
     };
     let value = |text: &str, secret: bool| {
         if secret { SettingValue::Secret(text.to_owned().into()) } else { SettingValue::Plain(text.into()) }

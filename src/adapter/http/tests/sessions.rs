@@ -148,3 +148,34 @@ async fn a_token_is_fetched_once_and_again_before_it_ends() {
     assert_eq!(fake.count("/p"), 5);
     assert_eq!(fake.count("/token"), 2);
 }
+
+#[tokio::test]
+async fn a_system_that_repeats_our_credentials_in_any_form_tells_nobody() {
+    let refusing = |request: &Request| {
+        let given = header(request, "authorization").unwrap_or_default().to_owned();
+        reply(400, &json!({ "message": format!("{given} may not list") }))
+    };
+    let (shop, _) = system(&with_auth("{ basic = { user = \"${user}\", password = \"${password}\" } }"), refusing);
+    let failure = pull(&*shop, "product", None, None).await.unwrap_err();
+    assert!(failure.message.contains("Basic *** may not list"), "{failure}");
+
+    let (shop, _) = system(SESSION, move |request| match request.path() {
+        "/login" => reply(200, &json!({ "token": "PLANTED-TOKEN" })),
+        _ => refusing(request),
+    });
+    let failure = pull(&*shop, "product", None, None).await.unwrap_err();
+    assert!(failure.message.contains("Session *** may not list"), "{failure}");
+    let outcomes = shop.write("product", vec![write(1, Op::Update, json!({}))], &Saved::default()).await;
+    let failure = outcomes[0].result.as_ref().unwrap_err();
+    assert!(failure.message.contains("Session *** may not list"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_secret_is_taken_out_before_a_message_is_cut() {
+    let long = "x".repeat(295);
+    let (shop, _) = system(&with_auth("{ bearer = \"${password}\" }"), move |_| {
+        reply(400, &json!({ "message": format!("{long} hush-hush") }))
+    });
+    let failure = pull(&*shop, "product", None, None).await.unwrap_err();
+    assert!(!failure.message.contains("hus"), "{failure}");
+}

@@ -50,8 +50,12 @@ id = "body.id"
     ]
     .into_iter()
     .collect();
-    let world =
-        World { env: Env::system(), transport: Arc::new(Network::new().unwrap()), folder: std::path::PathBuf::new() };
+    let world = World {
+        env: Env::system(),
+        transport: Arc::new(Network::new().unwrap()),
+        folder: std::path::PathBuf::new(),
+        logins: Arc::new(InMemory::default()),
+    };
     let shop = adapter::open("shop", &manifest, &settings, &world).unwrap();
     assert!(shop.check().await.iter().all(|line| line.problem.is_none()));
     let pages = pull_all(&*shop, "product", None).await.unwrap();

@@ -1,0 +1,168 @@
+//! OAuth 2: a token for client credentials, or for a refresh token, which a service may replace with every use of it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
+
+use super::{
+    auth::{refusal, until},
+    call::Draft,
+    compile::Compiler,
+    config,
+    exchange::Exchange,
+    judge::Verb,
+    payload::{self, Receive, Send},
+    transport::Method,
+};
+use crate::{
+    expr::Template,
+    failure::{Class, Failure},
+    load::LoadError,
+    port::logins::{LoginId, Renewal},
+};
+
+/// How long a renewal may take beyond its one request, before others take the one who renews for dead.
+const SLACK: Duration = Duration::from_secs(60);
+
+/// Compiled table `oauth2`.
+#[derive(Debug)]
+pub struct Oauth2 {
+    token_url: Template,
+    id: Template,
+    secret: Template,
+    scope: Option<Template>,
+    refresh: Option<Template>,
+}
+
+/// The answer to a request for a token.
+struct Granted {
+    access: Value,
+    until: Option<DateTime<Utc>>,
+}
+
+impl Oauth2 {
+    /// # Errors
+    /// Wrong templates, an unknown variable.
+    pub fn compile(spec: &config::Oauth2, compiler: &Compiler) -> Result<Self, LoadError> {
+        let known = compiler.with_secrets(compiler.known(&[]));
+        let text = |text| compiler.text(text, &known);
+        Ok(Self {
+            token_url: text(&spec.token_url)?,
+            id: text(&spec.client_id)?,
+            secret: text(&spec.client_secret)?,
+            scope: spec.scope.as_ref().map(text).transpose()?,
+            refresh: spec.refresh_token.as_ref().map(text).transpose()?,
+        })
+    }
+
+    /// A token, and when it has to be renewed. `unkept` is a refresh token that was given and could not be kept yet: no other
+    /// one is good any more.
+    ///
+    /// # Errors
+    /// `Auth` when the service refuses, `Transient` when it does not answer or what it gave cannot be kept.
+    pub async fn token(
+        &self,
+        unkept: &mut Option<SecretString>,
+        exchange: &Exchange,
+    ) -> Result<(Value, Option<DateTime<Utc>>), Failure> {
+        let scope = exchange.confidential();
+        let text = |template: &Template| template.render_text(&scope).map_err(|error| exchange.wrong(&error));
+        let client = text(&self.id)?;
+        let mut form = json!({ "client_id": client, "client_secret": text(&self.secret)? });
+        let configured = self.refresh.as_ref().map(text).transpose()?.filter(|token| !token.is_empty());
+        let granted = if let Some(configured) = configured {
+            let login = LoginId::of(&client, &configured);
+            // Nobody else may show the same token meanwhile: it is good for one use.
+            let span = exchange.timeout.saturating_add(SLACK);
+            let mut renewal = exchange.logins.renew(&exchange.system, &login, span).await?;
+            let granted = self.refresh(form, &configured, renewal.as_mut(), unkept, exchange).await;
+            renewal.end().await;
+            granted?
+        } else {
+            form["grant_type"] = "client_credentials".into();
+            let answer = self.ask(form, exchange).await?;
+            granted(&answer, exchange)?
+        };
+        Ok((granted.access, granted.until))
+    }
+
+    async fn refresh(
+        &self,
+        mut form: Value,
+        configured: &str,
+        renewal: &mut dyn Renewal,
+        unkept: &mut Option<SecretString>,
+        exchange: &Exchange,
+    ) -> Result<Granted, Failure> {
+        keep(unkept, renewal).await?;
+        let shown = renewal.kept().map_or(configured, |kept| kept.expose_secret()).to_owned();
+        exchange.mask.learn(&shown);
+        form["refresh_token"] = shown.as_str().into();
+        form["grant_type"] = "refresh_token".into();
+        let answer = self.ask(form, exchange).await.map_err(|mut failure| {
+            if failure.class == Class::Auth {
+                failure.message.push_str(if shown == configured {
+                    "; if the refresh token of the configuration was used elsewhere or has ended, write a newly issued one there"
+                } else {
+                    "; the refresh token that the service gave last is no longer good: write a newly issued one into the \
+                     configuration"
+                });
+            }
+            failure
+        })?;
+        // Whatever else is wrong with the answer: the token that was shown is spent.
+        if let Some(next) = answer.body.get("refresh_token").and_then(Value::as_str).filter(|next| *next != shown) {
+            exchange.mask.learn(next);
+            *unkept = Some(next.into());
+            keep(unkept, renewal).await?;
+        }
+        granted(&answer, exchange)
+    }
+
+    async fn ask(&self, mut form: Value, exchange: &Exchange) -> Result<super::call::Answer, Failure> {
+        let scope = exchange.confidential();
+        let text = |template: &Template| template.render_text(&scope).map_err(|error| exchange.wrong(&error));
+        if let Some(wanted) = &self.scope {
+            form["scope"] = text(wanted)?.into();
+        }
+        let payload = payload::encode(Send::Form, &form, 0).map_err(|problem| Failure::new(Class::Fatal, problem))?;
+        let draft = Draft {
+            method: Method::Post,
+            target: text(&self.token_url)?,
+            query: Vec::new(),
+            headers: vec![("accept".into(), "application/json".into())],
+            payload: Some(payload),
+        };
+        let answer = exchange.unsigned(&draft, Receive::Json).await?;
+        match exchange.judged(&answer, None, Verb::Login, &scope) {
+            Some(failure) => Err(refusal(failure)),
+            None => Ok(answer),
+        }
+    }
+}
+
+/// Makes a token that was given durable. Until it is, it is neither used nor forgotten.
+async fn keep(unkept: &mut Option<SecretString>, renewal: &mut dyn Renewal) -> Result<(), Failure> {
+    if let Some(token) = unkept {
+        renewal.keep(token).await.map_err(|mut failure| {
+            failure.message.push_str(
+                "; the service gave a new refresh token, which this process holds until it can be kept: mend that without \
+                 stopping it",
+            );
+            failure
+        })?;
+        *unkept = None;
+    }
+    Ok(())
+}
+
+fn granted(answer: &super::call::Answer, exchange: &Exchange) -> Result<Granted, Failure> {
+    let Some(token) = answer.body.get("access_token").and_then(Value::as_str) else {
+        return Err(answer.failure(Class::Auth, "the answer to the token request holds no access_token"));
+    };
+    exchange.mask.learn(token);
+    let until = answer.body.get("expires_in").and_then(|life| until(exchange.env.now(), life));
+    Ok(Granted { access: json!({ "access_token": token }), until })
+}

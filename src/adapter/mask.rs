@@ -1,0 +1,266 @@
+//! Takes what nobody may read out of what is told: the secrets of a system's settings and the tokens it gave, as they are and
+//! in the forms in which a system repeats what it was sent.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{PoisonError, RwLock},
+};
+
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+};
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+
+use super::{SettingValue, Settings};
+use crate::{expr::text_of, failure::Failure, model::percent};
+
+/// What stands in the place of a secret.
+const HIDDEN: &str = "***";
+/// A text of fewer bytes is no secret to look for: it would be found everywhere.
+const SHORTEST: usize = 4;
+/// Fewest letters of base64 that are not there by chance.
+const SHORTEST_CODE: usize = 8;
+/// Tokens that are remembered; older ones are no longer good.
+const TOKENS: usize = 32;
+/// Words in the name of a query's parameter that make its value a secret.
+pub const TELLTALE: [&str; 8] = ["pass", "secret", "token", "key", "credential", "pin", "auth", "sig"];
+
+/// The secrets of one system.
+#[derive(Default)]
+pub struct Mask {
+    settings: Vec<Secret>,
+    tokens: RwLock<VecDeque<Secret>>,
+}
+
+/// Never the secrets.
+impl fmt::Debug for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mask")
+    }
+}
+
+/// A secret in every form that is looked for.
+struct Secret {
+    /// As it is, and as it is written in an address, in JSON, in HTML.
+    texts: Vec<String>,
+    /// The middle of its base64, wherever in what was encoded it stood.
+    codes: Vec<String>,
+}
+
+impl Mask {
+    /// Of a system's settings: those of kind `secret`, and passwords inside of addresses.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        let mut secrets = Vec::new();
+        for (_, value) in settings.iter() {
+            match value {
+                SettingValue::Secret(secret) => {
+                    secrets.push(Secret::of(secret.expose_secret()));
+                    secrets.extend(in_address(secret.expose_secret()).iter().map(|inner| Secret::of(inner)));
+                }
+                SettingValue::Plain(Value::String(text)) => {
+                    secrets.extend(in_address(text).iter().map(|inner| Secret::of(inner)));
+                }
+                SettingValue::Plain(_) => {}
+            }
+        }
+        Self { settings: secrets, tokens: RwLock::default() }
+    }
+
+    /// A token, or whatever else a login gave, is a secret from now on.
+    pub fn learn(&self, token: &str) {
+        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        tokens.push_back(Secret::of(token));
+        if tokens.len() > TOKENS {
+            tokens.pop_front();
+        }
+    }
+
+    /// Every text in a value.
+    pub fn learn_all(&self, value: &Value) {
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| self.learn_all(item)),
+            Value::Object(members) => members.values().for_each(|member| self.learn_all(member)),
+            Value::Null | Value::Bool(_) => {}
+            scalar => text_of(scalar).iter().for_each(|text| self.learn(text)),
+        }
+    }
+
+    /// The text without any of the secrets.
+    #[must_use]
+    pub fn clean(&self, text: &str) -> String {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let secrets = || self.settings.iter().chain(tokens.iter());
+        let mut clean = text.to_owned();
+        for code in secrets().flat_map(|secret| &secret.codes) {
+            hide_run(&mut clean, code);
+        }
+        // The longest first: of one that holds another nothing is to be left over.
+        let mut found: Vec<&String> = secrets().flat_map(|secret| &secret.texts).collect();
+        found.retain(|secret| clean.contains(secret.as_str()));
+        found.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        for secret in found {
+            clean = clean.replace(secret.as_str(), HIDDEN);
+        }
+        clean
+    }
+
+    /// A failure whose message and field are clean; its source, whose texts nobody can change, goes if it tells a secret.
+    #[must_use]
+    pub fn failure(&self, mut failure: Failure) -> Failure {
+        failure.message = self.clean(&failure.message);
+        failure.field = failure.field.map(|field| self.clean(&field));
+        let tells = |error: &(dyn std::error::Error + Send + Sync)| {
+            let mut told = Some(error as &dyn std::error::Error);
+            let mut any = false;
+            while let Some(cause) = told {
+                let text = cause.to_string();
+                any |= self.clean(&text) != text;
+                told = cause.source();
+            }
+            any
+        };
+        failure.source = failure.source.filter(|source| !tells(source.as_ref()));
+        failure
+    }
+}
+
+impl Secret {
+    fn of(text: &str) -> Self {
+        if text.len() < SHORTEST {
+            return Self { texts: Vec::new(), codes: Vec::new() };
+        }
+        let json = serde_json::to_string(text).unwrap_or_default();
+        let json = json.trim_matches('"').to_owned();
+        let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+        let forms = [percent::encode(text), json.replace('/', "\\/"), json, html.replace('\'', "&#039;"), html];
+        let mut texts = vec![text.to_owned()];
+        for form in forms {
+            if form.len() >= SHORTEST && !texts.contains(&form) {
+                texts.push(form);
+            }
+        }
+        Self { texts, codes: (0..3).flat_map(|before| codes(text, before)).collect() }
+    }
+}
+
+/// The letters of base64 that stand for this text alone, when `before` bytes (by threes) stand before it.
+fn codes(text: &str, before: usize) -> Vec<String> {
+    let bytes = [&[0; 3][..before], text.as_bytes()].concat();
+    let start = [0, 2, 3][before];
+    let end = bytes.len() * 8 / 6;
+    let both = [STANDARD_NO_PAD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)];
+    let mut found: Vec<String> = both.iter().filter_map(|code| code.get(start..end)).map(str::to_owned).collect();
+    found.dedup();
+    found.retain(|code| code.len() >= SHORTEST_CODE);
+    found
+}
+
+/// Hides every run of letters of base64 that holds `code`.
+fn hide_run(text: &mut String, code: &str) {
+    let is_code = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '+' | '/' | '-' | '_' | '=');
+    let mut from = 0;
+    while let Some(at) = text.get(from..).and_then(|rest| rest.find(code)).map(|at| from + at) {
+        let start = text[..at]
+            .rfind(|letter| !is_code(letter))
+            .map_or(0, |last| last + text[last..].chars().next().map_or(1, char::len_utf8));
+        let end = text[at..].find(|letter| !is_code(letter)).map_or(text.len(), |length| at + length);
+        text.replace_range(start..end, HIDDEN);
+        from = start + HIDDEN.len();
+    }
+}
+
+/// Password and telltale parameters of an address.
+fn in_address(text: &str) -> Vec<String> {
+    let Ok(url) = reqwest::Url::parse(text) else { return Vec::new() };
+    let mut found: Vec<String> = url.password().into_iter().map(percent::decode).collect();
+    for (name, value) in url.query_pairs() {
+        let name = name.to_lowercase();
+        if TELLTALE.iter().any(|word| name.contains(word)) {
+            found.push(value.into_owned());
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+    use crate::failure::Class;
+
+    fn mask(secrets: &[&str]) -> Mask {
+        let settings = secrets.iter().enumerate();
+        Mask::new(&settings.map(|(at, text)| (format!("s{at}"), SettingValue::Secret((*text).into()))).collect())
+    }
+
+    #[test]
+    fn a_secret_is_hidden_in_every_form_in_which_it_may_come_back() {
+        let secret = "p/a \"ss\" & w0rd";
+        let mask = mask(&[secret]);
+        let said = [
+            secret.to_owned(),
+            percent::encode(secret),
+            serde_json::to_string(secret).unwrap(),
+            "p\\/a \\\"ss\\\" & w0rd".to_owned(),
+            "p/a &quot;ss&quot; &amp; w0rd".to_owned(),
+        ];
+        for said in said {
+            let clean = mask.clean(&format!("key {said} is bad"));
+            assert!(!clean.contains("w0rd") && clean.starts_with("key ") && clean.ends_with(" is bad"), "{clean}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_base64_is_hidden_whatever_stands_before_and_behind_it() {
+        let mask = mask(&["PLANTEDKEY123"]);
+        for before in ["", "a", "me", "me:", "somebody:"] {
+            for after in ["", ":", "::", "x y z"] {
+                let code = STANDARD.encode(format!("{before}PLANTEDKEY123{after}"));
+                let clean = mask.clean(&format!("auth Basic {code}, which is bad"));
+                assert_eq!(clean, "auth Basic ***, which is bad", "{before}|{after}");
+            }
+        }
+        let url = URL_SAFE_NO_PAD.encode("me:PLANTEDKEY123");
+        assert_eq!(mask.clean(&format!("ñ{url}ñ")), "ñ***ñ");
+    }
+
+    #[test]
+    fn of_two_secrets_of_which_one_begins_the_other_nothing_is_left() {
+        assert_eq!(mask(&["abcd", "abcdefgh"]).clean("it was abcdefgh"), "it was ***");
+    }
+
+    #[test]
+    fn passwords_in_addresses_are_secrets_too() {
+        let settings = Settings::from_iter([(
+            "url".to_owned(),
+            SettingValue::Plain("https://me:hu%24sh@shop.example/?api_key=PLANTED&lang=spanish".into()),
+        )]);
+        let clean = Mask::new(&settings).clean("hu$sh hu%24sh PLANTED spanish");
+        assert_eq!(clean, "*** *** *** spanish");
+    }
+
+    #[test]
+    fn what_a_login_gave_is_a_secret_and_old_tokens_are_forgotten() {
+        let mask = Mask::default();
+        mask.learn_all(&serde_json::json!({ "token": "session-1", "user": { "id": 12345 } }));
+        assert_eq!(mask.clean("session-1 of 12345"), "*** of ***");
+        (0..TOKENS).for_each(|number| mask.learn(&format!("token-{number}")));
+        assert_eq!(mask.clean("session-1 token-31"), "session-1 ***");
+    }
+
+    #[test]
+    fn a_cause_that_tells_a_secret_goes_with_it() {
+        let failure =
+            Failure::new(Class::Auth, "key hush-hush").with_source("no key hush-hush").with_field("hush-hush");
+        let clean = mask(&["hush-hush"]).failure(failure);
+        assert_eq!((clean.message.as_str(), clean.field.as_deref()), ("key ***", Some("***")));
+        assert!(clean.source.is_none());
+        let failure = Failure::new(Class::Auth, "x").with_source("nothing special");
+        assert!(mask(&["hush-hush"]).failure(failure).source.is_some());
+    }
+}

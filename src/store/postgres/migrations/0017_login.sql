@@ -1,0 +1,8 @@
+-- Refresh tokens that a service gave instead of the one it was shown: each is good for one use, by one process.
+CREATE TABLE login (
+    name TEXT PRIMARY KEY,
+    system TEXT NOT NULL,
+    value TEXT NOT NULL,
+    fence BIGINT NOT NULL,
+    at BIGINT NOT NULL
+);
