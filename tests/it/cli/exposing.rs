@@ -27,9 +27,12 @@ const MAPPING: &str = "key = \"code\"\n[fields]\ncode = \"code\"\nname = \"name\
 
 /// Answers a login with a token and refuses everything else with the headers and the address that it was sent.
 fn echoing() -> String {
-    serve(|head, _| match head.starts_with("POST /login") {
-        true => (200, json!({ "token": "PLANTED-TOKEN-1" })),
-        false => (400, json!({ "error": format!("refused: {}", head.replace("\r\n", " ")) })),
+    serve(|head, _| {
+        if head.starts_with("POST /login") {
+            (200, json!({ "token": "PLANTED-TOKEN-1" }))
+        } else {
+            (400, json!({ "error": format!("refused: {}", head.replace("\r\n", " ")) }))
+        }
     })
 }
 

@@ -84,10 +84,10 @@ fn token(kept: Option<&SecretString>) -> Option<String> {
 }
 
 async fn what_is_sealed_is_not_in_the_database_and_opens_with_its_own_key_alone(backend: Backend) {
+    const SQL: &str = "SELECT value FROM login";
     let mut renewal = keeper(&backend, KEY).renew("cloud", &login(), SPAN).await.unwrap();
     renewal.keep(&"PLANTED-REFRESH".into()).await.unwrap();
     renewal.end().await;
-    const SQL: &str = "SELECT value FROM login";
     let value: String = if backend.url.starts_with("sqlite") {
         let pool = sqlx::SqlitePool::connect(&backend.url).await.unwrap();
         sqlx::query_scalar(SQL).fetch_one(&pool).await.unwrap()
