@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Delivered, Intent, RecordId, Result, Verdict,
+    Answer, Delivered, Intent, RecordId, Result, Verdict,
     database::Database,
     replica::Replicas,
     sql::{Row, Tx, args, plain, rows},
@@ -145,4 +145,5 @@ pub(super) fn end(outcome: &mut Delivered, error: String) {
     }
     outcome.verdict = Verdict::Dead { class, error };
     (outcome.replica, outcome.before, outcome.change, outcome.news) = (None, None, None, false);
+    outcome.answer = Answer::Silent;
 }

@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use super::{
     Approval, Attempt, Backlog, Balance, Called, Candidate, Change, ChangeOp, Child, Claim, Conflict, DeliverSummary,
-    Delivered, Difference, Held, Identified, Intent, Job, JobFilter, Lease, Link, LinkState, Linked, Merged, Namesake,
-    NewJob, Numbers, Order, PageCommit, Parent, Pending, RecordId, RefWanted, Rejection, Replica, Result, Ruled, Run,
-    RunKind, Settlement, Sighted, Sighting, Standing, Store, Ties, Unidentified, Unread, names::Names, sql::Pool,
-    statistics::Growth,
+    Delivered, Difference, GivenUp, Held, Identified, Intent, Job, JobFilter, LastListing, Lease, Link, LinkState,
+    Linked, Merged, Namesake, NewJob, Numbers, Order, PageCommit, Parent, Pending, RecordId, RefWanted, Rejection,
+    Replica, Result, Ruled, Run, RunKind, Settlement, Sighted, Sighting, Standing, Store, Ties, Unidentified, Unread,
+    names::Names, sql::Pool, statistics::Growth,
 };
 use crate::mapping::Fields;
 
@@ -304,6 +304,10 @@ impl Store for Database {
         self.discard(filter, now).await
     }
 
+    async fn restore(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64> {
+        self.restore(filter, now).await
+    }
+
     async fn in_flight(&self, entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>> {
         self.in_flight(entity, shop, target, since).await
     }
@@ -400,6 +404,14 @@ impl Store for Database {
 
     async fn changes(&self, record: RecordId, limit: u32) -> Result<Vec<Change>> {
         self.changes(record, limit).await
+    }
+
+    async fn listings(&self) -> Result<Vec<LastListing>> {
+        self.listings().await
+    }
+
+    async fn given_up(&self) -> Result<Vec<(GivenUp, String, String, u64)>> {
+        self.given_up().await
     }
 
     async fn run(&self, run: i64) -> Result<Option<Run>> {

@@ -8,12 +8,13 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::{
-    DeliverSummary, Delivered, JobState, ReplicaWrite, Result, Verdict,
+    Answer, DeliverSummary, Delivered, JobState, ReplicaWrite, Result, Verdict,
     bound::refuse,
     brakes::{Awaited, wake_over},
     database::Database,
     differences::{drop_agreed, mark_differences},
     parents,
+    pull::reject,
     queue::{lock_target, wake},
     replica::{Cause, Replicas, Writer},
     sql::{Sql, Tx, args, rows},
@@ -111,6 +112,7 @@ impl Database {
             .collect();
         replicas.log(&mut tx, &changes).await?;
         append_attempts(&mut tx, &held).await?;
+        take_answers(&mut tx, &replicas, &held).await?;
         let (gone, there): (Vec<_>, Vec<_>) = writes.into_iter().partition(|write| write.gone);
         let gone: Vec<_> = gone.into_iter().map(|write| write.record).collect();
         let quiet = held.iter().filter(|one| one.replica.is_none() && matches!(one.verdict, Verdict::Done { .. }));
@@ -257,6 +259,17 @@ fn catch_up(write: &mut ReplicaWrite, before: Option<&super::Replica>, fields: &
             };
         }
     }
+}
+
+/// Answers that could not be read are told like rows that could not be; one that could closes what was told of its object.
+async fn take_answers(tx: &mut Tx, replicas: &Replicas<'_>, held: &[&Delivered]) -> Result<()> {
+    let read = held.iter().filter(|one| one.answer == Answer::Read).filter_map(|one| one.replica.as_ref());
+    let read: Vec<&str> = read.map(|replica| replica.id.as_str()).collect();
+    let unread = held.iter().filter_map(|one| match &one.answer {
+        Answer::Unread(rejection) => Some(rejection),
+        Answer::Silent | Answer::Read => None,
+    });
+    reject(tx, replicas, (0, None), &read, unread).await
 }
 
 async fn append_attempts(tx: &mut Tx, held: &[&Delivered]) -> Result<()> {

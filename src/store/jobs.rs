@@ -120,6 +120,20 @@ impl Database {
         found.iter_mut().map(|row| row.int(0)).collect()
     }
 
+    pub(super) async fn restore(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64> {
+        // The last of several; its intent is kept, since nobody knows how what it had begun went.
+        const SQL: &str = concat!(
+            "UPDATE job SET state = 0, attempts = 0, due = $9, cause = NULL, error = NULL, error_class = NULL, again = 0, \
+             updated_at = $9 WHERE id IN (SELECT id FROM job WHERE ",
+            filtered!(),
+            " ORDER BY id LIMIT $8) AND state = 5 \
+             AND NOT EXISTS (SELECT 1 FROM job n WHERE n.record = job.record AND n.target = job.target AND n.id > job.id)"
+        );
+        let mut args = filter_args(filter, &[JobState::Discarded])?;
+        args.extend(args![limit(filter.limit), micros(now)]);
+        self.pool.execute("take discarded jobs back", SQL, args).await
+    }
+
     pub(super) async fn attempts(&self, job: i64) -> Result<Vec<Attempt>> {
         const SQL: &str =
             "SELECT at, op, outcome, message, status, requests, millis FROM attempt WHERE job = $1 ORDER BY id";

@@ -34,6 +34,7 @@ mod identity;
 mod jobs;
 mod keeper;
 mod links;
+mod listings;
 mod logins;
 mod merged;
 mod names;
@@ -585,6 +586,8 @@ pub enum RunKind {
     Delta,
     /// Everything: finds deletions and drift.
     Full,
+    /// Some objects by their ids, or what is known of them already: it says nothing of the others.
+    Single,
 }
 
 /// One execution of a pull.
@@ -599,6 +602,34 @@ pub struct Run {
     pub finished_at: Option<DateTime<Utc>>,
     pub balance: Balance,
     pub error: Option<String>,
+}
+
+/// How the listings of one entity at one system went, of one kind. Looks at single objects are none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LastListing {
+    pub system: String,
+    pub entity: String,
+    pub kind: RunKind,
+    /// Number of the last one that has ended.
+    pub run: i64,
+    /// When it began.
+    pub began: DateTime<Utc>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Number of the last one that ended well, and when it began.
+    pub good: Option<(i64, DateTime<Utc>)>,
+}
+
+/// What a person has given up or put aside, or taken as it is: nobody has to see to it, though not all is as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GivenUp {
+    /// Deliveries that were discarded, and that nothing has followed.
+    Discarded,
+    /// Rows that cannot be read.
+    Dismissed,
+    /// Values that targets hold otherwise than they were sent.
+    Accepted,
 }
 
 /// What holds for those jobs of a run that offend a brake.
@@ -717,6 +748,21 @@ pub struct Rejection {
     pub dismissed: bool,
 }
 
+impl Rejection {
+    /// The key that the row shows, where that can be read.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        let likes = self.likes.as_ref()?;
+        likes.iter().find(|(name, _)| name.is_empty()).map(|(_, key)| key.as_str())
+    }
+
+    /// Whether somebody who names a row by its id, key or place means this one.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        self.id.as_deref() == Some(name) || self.key() == Some(name) || self.position == name
+    }
+}
+
 /// A row that is not known to be any record's and could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unread {
@@ -789,6 +835,17 @@ pub enum Verdict {
     },
 }
 
+/// How a target's answer to a write, or the look right after it, could be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Answer {
+    /// It told nothing of the object.
+    #[default]
+    Silent,
+    Read,
+    /// Not at all: it is told like any row that cannot be read.
+    Unread(Rejection),
+}
+
 /// One job's end and what was learnt of its target.
 #[derive(Clone, Debug)]
 pub struct Delivered {
@@ -812,6 +869,7 @@ pub struct Delivered {
     pub sole: BTreeMap<String, BTreeSet<String>>,
     /// Whether what was begun is over, done whole or surely without effect: its intent is forgotten, however the job ends.
     pub is_over: bool,
+    pub answer: Answer,
 }
 
 impl Delivered {
@@ -832,6 +890,7 @@ impl Delivered {
             is_over: false,
             differs,
             sole: BTreeMap::new(),
+            answer: Answer::Silent,
         }
     }
 }
@@ -1096,7 +1155,8 @@ pub trait Store: Send + Sync {
     ) -> Result<BTreeMap<(String, String), Vec<Parent>>>;
     /// Children of records, at all systems.
     async fn children_of(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>>;
-    /// One transaction, fenced per job: verdicts, target replicas, change log, attempt history. A job whose replica has the id of
+    /// One transaction, fenced per job: verdicts, target replicas, change log, attempt history, rejections of answers that could
+    /// not be read. A job whose replica has the id of
     /// another record's live object, or of its child in a list of [`Delivered::sole`], ends as dead instead, and the
     /// earlier link stays. Wakes parked jobs of the
     /// same target that wait for `missing:<entity>=<key>` (or `missing:<part>`) of something now there; a job marked
@@ -1117,6 +1177,9 @@ pub trait Store: Send + Sync {
     /// Queues parked and dead jobs anew, or discards them; gives how many.
     async fn retry(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
     async fn discard(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
+    /// Takes discarded jobs back: they are queued anew, with what they had begun. One that another job of its record and target
+    /// has followed stays; gives how many came back.
+    async fn restore(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
 
     // --- stock ----------------------------------------------------------------------------------------------------
     /// Live replicas at `shop` of `entity` that `target` may not have taken into account yet: those with an open job there
@@ -1177,6 +1240,10 @@ pub trait Store: Send + Sync {
 
     // --- telling --------------------------------------------------------------------------------------------------
     async fn runs(&self, limit: u32) -> Result<Vec<Run>>;
+    /// By system, entity and kind: the last listing that has ended.
+    async fn listings(&self) -> Result<Vec<LastListing>>;
+    /// What persons have given up, counted: (what, system, entity, count).
+    async fn given_up(&self) -> Result<Vec<(GivenUp, String, String, u64)>>;
     async fn run(&self, run: i64) -> Result<Option<Run>>;
     async fn changes(&self, record: RecordId, limit: u32) -> Result<Vec<Change>>;
     /// What a run saw changed, oldest first: those numbered above `after`.
@@ -1202,7 +1269,7 @@ pub trait Store: Send + Sync {
     async fn unread(&self, system: &str, entity: &str) -> Result<Vec<Unread>>;
     /// Puts rows aside that cannot be read: those of this id or place, or all; what waited for them goes on. Gives how many.
     async fn dismiss(&self, system: &str, entity: &str, row: Option<&str>, now: DateTime<Utc>) -> Result<u64>;
-    /// Open rejections: (system, entity, count).
+    /// Rows that could not be read, put aside or not: (system, entity, count).
     async fn rejection_counts(&self) -> Result<Vec<(String, String, u64)>>;
     /// Articles that rows name which could not be read; nothing where there is a row of which that could not be told.
     async fn unreadable_articles(&self, system: &str, entity: &str) -> Result<Option<BTreeSet<String>>>;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use roaring::RoaringBitmap;
 
 use super::{
-    Balance, NewJob, Numbers, PageCommit, Replica, Result, RunKind, Sighted, Sighting, Unread,
+    Balance, NewJob, Numbers, PageCommit, Rejection, Replica, Result, RunKind, Sighted, Sighting, Unread,
     database::Database,
     differences::drop_agreed,
     housekeeping::{keep_lease, write_note},
@@ -99,7 +99,9 @@ impl Database {
         let written = page.replicas.iter().map(|write| &*write.id);
         let ids: Vec<&str> = written.chain(page.reprints.iter().map(|(id, ..)| &**id)).collect();
         drop_agreed(&mut tx, &replicas, &ids).await?;
-        reject(&mut tx, &replicas, &page).await?;
+        let cured: Vec<&str> = page.cured.iter().map(String::as_str).collect();
+        let whole = page.whole.then_some(page.run);
+        reject(&mut tx, &replicas, (page.run, whole), &cured, &page.rejections).await?;
         if let Some(cursor) = &page.cursor {
             const SQL: &str = "INSERT INTO cursor (system, entity, value) VALUES ($1, $2, $3) \
                 ON CONFLICT (system, entity) DO UPDATE SET value = excluded.value";
@@ -294,7 +296,15 @@ async fn reprint(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Res
     tx.execute("update fingerprints", SQL, args![rows(lines)?, replicas.system, replicas.entity]).await.map(drop)
 }
 
-async fn reject(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Result<()> {
+/// Takes down rows that could not be read. Earlier rejections are closed: those of rows that were read well by now, and after a
+/// `whole` run those that it did not repeat. What an answer to a write has shown belongs to no run: to number 0.
+pub(super) async fn reject<'a>(
+    tx: &mut Tx,
+    replicas: &Replicas<'_>,
+    (run, whole): (i64, Option<i64>),
+    cured: &[&str],
+    rejections: impl IntoIterator<Item = &'a Rejection>,
+) -> Result<()> {
     const CURE: &str = "DELETE FROM rejection WHERE system = $2 AND entity = $3 \
         AND slot IN (SELECT j.value->>0 FROM json_each($1) j)";
     const ADD: &str = "INSERT INTO rejection (system, entity, slot, position, id, field, reason, cause, articles, run, at, likes) \
@@ -305,20 +315,20 @@ async fn reject(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Resu
             likes = excluded.likes";
     const FORGET: &str = "DELETE FROM rejection WHERE system = $1 AND entity = $2 AND run < $3";
     let mut closed = 0;
-    if page.whole {
+    if let Some(whole) = whole {
         closed += tx
-            .execute("close rejections of what is gone", FORGET, args![replicas.system, replicas.entity, page.run])
+            .execute("close rejections of what is gone", FORGET, args![replicas.system, replicas.entity, whole])
             .await?;
     }
-    if !page.cured.is_empty() {
-        let slots = rows(page.cured.iter().map(|id| [slot(Some(id), "")]))?;
+    if !cured.is_empty() {
+        let slots = rows(cured.iter().map(|id| [slot(Some(id), "")]))?;
         closed += tx.execute("close rejections", CURE, args![slots, replicas.system, replicas.entity]).await?;
     }
     if closed > 0 {
         go_on(tx, replicas.system, replicas.now).await?;
     }
     let mut lines: std::collections::BTreeMap<String, _> = std::collections::BTreeMap::new();
-    for row in &page.rejections {
+    for row in rejections {
         let slot = slot(row.id.as_deref(), &row.position);
         let likes = row.likes.as_ref().map(json).transpose()?;
         lines.insert(
@@ -328,7 +338,7 @@ async fn reject(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Resu
     }
     if !lines.is_empty() {
         let lines = rows(lines.into_values())?;
-        let args = args![lines, replicas.system, replicas.entity, page.run, micros(replicas.now)];
+        let args = args![lines, replicas.system, replicas.entity, run, micros(replicas.now)];
         tx.execute("store rejections", ADD, args).await?;
     }
     Ok(())

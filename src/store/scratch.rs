@@ -196,8 +196,10 @@ async fn fill_sqlite(
     for row in sqlx::query(AssertSqlSafe(tables)).fetch_all(&mut *tx).await.map_err(failed)? {
         let table: String = row.get(0);
         // Between tables of one shape SQLite copies whole pages, indexes included.
-        let copy =
-            format!("DELETE FROM main.{table}; INSERT INTO main.{table} SELECT * FROM source.{table}{}", only(&table));
+        let copy = format!(
+            "DELETE FROM main.{table}; INSERT INTO main.{table} SELECT * FROM source.{table}{}",
+            only(&table, "source")
+        );
         tx.execute(sqlx::raw_sql(AssertSqlSafe(copy))).await.map_err(failed)?;
     }
     tx.execute(sqlx::raw_sql(SEQUENCES)).await.map_err(failed)?;
@@ -228,9 +230,15 @@ fn read_only(path: &Path) -> String {
 
 // --- both -----------------------------------------------------------------------------------------------------------
 
-/// Closed jobs are history.
-fn only(table: &str) -> &'static str {
-    if table == "job" { " WHERE state < 4" } else { "" }
+/// Closed jobs are history, but for discarded ones that nothing has followed: what they were to bring is not at its target.
+fn only(table: &str, source: &str) -> String {
+    if table != "job" {
+        return String::new();
+    }
+    format!(
+        " j WHERE j.state < 4 OR (j.state = 5 AND NOT EXISTS (SELECT 1 FROM {source}.job n \
+         WHERE n.record = j.record AND n.target = j.target AND n.id > j.id))"
+    )
 }
 
 /// Whoever works on the state does not work on the copy, and nobody waits there.
@@ -362,7 +370,7 @@ async fn fill_postgres(url: &str, pool: &PgPool, schema: &str, now: DateTime<Utc
             // What is lost with a crash need not be logged.
             format!(
                 "ALTER TABLE {schema}.{table} SET UNLOGGED; INSERT INTO {schema}.{table} SELECT * FROM {from}.{table}{}",
-                only(&table)
+                only(&table, &from)
             )
         };
         tx.execute(sqlx::raw_sql(AssertSqlSafe(copy))).await.map_err(failed)?;

@@ -62,7 +62,7 @@ impl Database {
         system: Option<&str>,
         limit: u32,
     ) -> Result<Vec<(String, String, Rejection)>> {
-        const SQL: &str = "SELECT s.text, e.text, r.position, r.id, r.field, r.reason, r.cause, r.articles, r.dismissed \
+        const SQL: &str = "SELECT s.text, e.text, r.position, r.id, r.field, r.reason, r.cause, r.articles, r.dismissed, r.likes \
             FROM rejection r JOIN name s ON s.id = r.system JOIN name e ON e.id = r.entity \
             WHERE $1 IS NULL OR s.text = $1 ORDER BY r.at DESC, r.slot LIMIT $2";
         let mut rejections = Vec::new();
@@ -74,7 +74,7 @@ impl Database {
                 reason: row.text(5)?,
                 cause: row.text_or_null(6)?,
                 articles: row.text_or_null(7)?.and_then(|articles| serde_json::from_str(&articles).ok()),
-                likes: None,
+                likes: row.text_or_null(9)?.and_then(|likes| serde_json::from_str(&likes).ok()),
                 dismissed: row.int(8)? != 0,
             };
             rejections.push((row.text(0)?, row.text(1)?, rejection));

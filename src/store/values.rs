@@ -107,11 +107,12 @@ impl RunKind {
         match self {
             Self::Delta => 0,
             Self::Full => 1,
+            Self::Single => 2,
         }
     }
 
     pub(super) fn of(code: i64) -> Result<Self> {
-        [Self::Delta, Self::Full]
+        [Self::Delta, Self::Full, Self::Single]
             .into_iter()
             .find(|kind| kind.code() == code)
             .ok_or_else(|| unknown_code("run", "kind", code))

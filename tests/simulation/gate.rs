@@ -153,6 +153,8 @@ const READING: &[&str] = &[
     "rulings",
     "approvals",
     "runs",
+    "listings",
+    "given_up",
     "run",
     "changes",
     "changes_of_run",
@@ -286,6 +288,7 @@ macro_rules! verbs {
             jobs(filter: &JobFilter) -> Result<Vec<Job>>;
             retry(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
             discard(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
+            restore(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
             held(system: &str) -> Result<BTreeMap<RecordId, Decimal>>;
             hold(system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()>;
             merged(records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>>;
@@ -306,6 +309,8 @@ macro_rules! verbs {
             approvals() -> Result<Vec<Approval>>;
             decide_run(run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>>;
             runs(limit: u32) -> Result<Vec<Run>>;
+            listings() -> Result<Vec<LastListing>>;
+            given_up() -> Result<Vec<(GivenUp, String, String, u64)>>;
             run(run: i64) -> Result<Option<Run>>;
             changes(record: RecordId, limit: u32) -> Result<Vec<Change>>;
             changes_of_run(run: i64, after: i64, limit: u32) -> Result<Vec<Change>>;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use vaiven::store::{Balance, Delivered, PageCommit, Rejection, ReplicaWrite, Sighting, StoreError};
+use vaiven::store::{Answer, Balance, Delivered, PageCommit, Rejection, ReplicaWrite, RunKind, Sighting, StoreError};
 
 use super::backend::{Backend, LEASE, at, change, claim, done, identify, job, page, promises, pulled, replica};
 
@@ -14,6 +14,57 @@ promises! {
     a_page_read_before_somebody_took_the_pull_over_is_not_stored,
     articles_of_rejected_rows_are_known_unless_one_of_them_could_not_be_told,
     what_a_target_still_has_and_a_system_has_lost_is_listed_in_slices,
+    listings_of_both_kinds_are_told_apart_and_looks_at_single_objects_are_none,
+    an_answer_that_cannot_be_read_is_told_until_one_can_be,
+}
+
+async fn listings_of_both_kinds_are_told_apart_and_looks_at_single_objects_are_none(backend: Backend) {
+    let store = &backend.store;
+    let run = async |kind: RunKind, second: i64, error: Option<&str>| {
+        let run = store.begin_run("erp", "product", kind, "test", at(second)).await.unwrap();
+        store.end_run(run, &Balance::default(), error, at(second + 1)).await.unwrap();
+        run
+    };
+    let whole = run(RunKind::Full, 0, None).await;
+    let delta = run(RunKind::Delta, 10, None).await;
+    let failed = run(RunKind::Full, 20, Some("no answer")).await;
+    run(RunKind::Single, 30, None).await;
+    store.begin_run("erp", "product", RunKind::Delta, "cut off", at(40)).await.unwrap();
+    let told: Vec<_> =
+        store.listings().await.unwrap().into_iter().map(|one| (one.kind, one.run, one.error, one.good)).collect();
+    assert_eq!(
+        told,
+        [
+            (RunKind::Delta, delta, None, Some((delta, at(10)))),
+            (RunKind::Full, failed, Some("no answer".to_owned()), Some((whole, at(0))))
+        ]
+    );
+}
+
+async fn an_answer_that_cannot_be_read_is_told_until_one_can_be(backend: Backend) {
+    let store = &backend.store;
+    let record = pulled(store, "erp", "1", "A").await;
+    let rejection = Rejection {
+        position: "answer to create".into(),
+        id: Some("s1".into()),
+        field: Some("sku".into()),
+        reason: "the row has no `sku`".into(),
+        cause: None,
+        articles: None,
+        likes: Some(vec![(String::new(), "A".into())]),
+        dismissed: false,
+    };
+    let deliver = async |answer: Answer, second: i64| {
+        store.enqueue(&[job("shop", record)], at(second)).await.unwrap();
+        let claimed = claim(store, "shop", at(second)).await.remove(0);
+        let end = Delivered { replica: Some(replica(record, "s1", "a")), answer, ..done(&claimed) };
+        store.deliver("shop", "product", vec![end], at(second)).await.unwrap();
+        store.rejections(Some("shop"), 9).await.unwrap()
+    };
+    let told = deliver(Answer::Unread(rejection), 1).await;
+    assert_eq!((told.len(), told[0].2.key(), told[0].2.is_called("s1")), (1, Some("A"), true));
+    assert_eq!(deliver(Answer::Silent, 2).await.len(), 1, "an answer without the object says nothing");
+    assert_eq!(deliver(Answer::Read, 3).await, []);
 }
 
 async fn what_a_target_still_has_and_a_system_has_lost_is_listed_in_slices(backend: Backend) {

@@ -1,6 +1,6 @@
 //! The queue: one open job per target and record, leases, fences, waking.
 
-use vaiven::store::{Claim, Delivered, Intent, JobFilter, JobState, NewJob, ReplicaWrite, Turn, Verdict};
+use vaiven::store::{Claim, Delivered, GivenUp, Intent, Job, JobFilter, JobState, NewJob, ReplicaWrite, Turn, Verdict};
 
 use super::backend::{Backend, LEASE, at, claim, done, ends, job, parked, promises, pulled, replica, wish};
 
@@ -17,6 +17,35 @@ promises! {
     a_changed_record_rearms_its_dead_and_parked_jobs,
     two_workers_never_claim_the_same_job,
     deliveries_raise_the_counter_that_their_replicas_carry,
+    a_discarded_job_comes_back_with_what_it_had_begun_unless_another_has_followed,
+}
+
+async fn a_discarded_job_comes_back_with_what_it_had_begun_unless_another_has_followed(backend: Backend) {
+    let store = &backend.store;
+    let record = pulled(store, "erp", "1", "A").await;
+    let given_up = async || store.given_up().await.unwrap();
+    let all = JobFilter::default();
+    store.enqueue(&[job("shop", record)], at(0)).await.unwrap();
+    let first = claim(store, "shop", at(0)).await.remove(0);
+    let intent = Intent::new(vaiven::port::Op::Create, at(0));
+    store.intend(&[(first.id, first.fence, intent.clone())], at(0)).await.unwrap();
+    let dead = || Verdict::Dead { class: "rejected".into(), error: "no".into() };
+    store.deliver("shop", "product", vec![ends(&first, dead())], at(1)).await.unwrap();
+    assert_eq!(store.restore(&all, at(2)).await.unwrap(), 0, "a dead one is not discarded");
+    store.discard(&all, at(2)).await.unwrap();
+    assert_eq!(given_up().await, [(GivenUp::Discarded, "shop".to_owned(), "product".to_owned(), 1)]);
+    assert_eq!(store.restore(&all, at(3)).await.unwrap(), 1);
+    assert_eq!(given_up().await, []);
+    let back = claim(store, "shop", at(3)).await.remove(0);
+    assert_eq!((back.id, back.intent), (first.id, Some(intent)), "what it had begun is looked up first");
+    store
+        .deliver("shop", "product", vec![ends(&Job { fence: back.fence, ..first.clone() }, dead())], at(4))
+        .await
+        .unwrap();
+    store.discard(&all, at(4)).await.unwrap();
+    store.enqueue(&[job("shop", record)], at(5)).await.unwrap();
+    assert_eq!(given_up().await, [], "the next one delivers what is wanted");
+    assert_eq!(store.restore(&all, at(6)).await.unwrap(), 0);
 }
 
 async fn at_most_one_open_job_per_target_and_record(backend: Backend) {
