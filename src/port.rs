@@ -231,7 +231,7 @@ pub struct Written {
 pub struct Outcome {
     pub job: i64,
     pub result: Result<Written, Failure>,
-    /// Requests this write took part in, for the attempt history.
+    /// Requests this write itself took part in, for the attempt history; see [`System::requests`] for all there were.
     pub requests: u32,
 }
 
@@ -319,6 +319,12 @@ pub trait System: Send + Sync {
     /// What the adapter declares of its pace; absent where it declares none.
     fn pace(&self) -> Option<Pace> {
         None
+    }
+
+    /// Requests that were sent to the system since it was opened, whatever for: pages, logins, lookups and looks back. A statement
+    /// counts as one, and so does a page of a file.
+    fn requests(&self) -> u64 {
+        0
     }
 
     /// Tries the connection and the credentials.

@@ -95,6 +95,21 @@ impl Config {
         Ok(LoadError::collect(specs)?.into_iter().fold(Entities::builtin(), Entities::with))
     }
 
+    /// The flows as they are written, without a look at systems, adapters and mappings.
+    ///
+    /// # Errors
+    /// What is wrong in them alone, with its place.
+    pub fn flows(&self) -> Result<Vec<Flow>, LoadError> {
+        let entities = self.entities()?;
+        let names = Names {
+            layers: &self.layers,
+            entities: &entities,
+            systems: self.sections.systems.keys().map(|name| name.get_ref().as_str()).collect(),
+        };
+        let flows = self.sections.flows.iter();
+        LoadError::collect(flows.map(|(name, section)| names.flow(name.get_ref(), section)))
+    }
+
     /// Opens systems and mappings and proves that the flows fit them.
     ///
     /// # Errors

@@ -154,6 +154,11 @@ pub trait Translate: Send + Sync {
         Vec::new()
     }
 
+    /// Where a field stands in this mapping, `mappings/web/order.toml:7:1`; a member is named by its path, `lines[2].sku`.
+    fn place(&self, _field: &str) -> Option<String> {
+        None
+    }
+
     /// What this mapping names, where it can be told.
     fn names(&self) -> Option<&Outline> {
         None

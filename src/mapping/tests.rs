@@ -700,3 +700,16 @@ fn of_a_row_that_is_refused_the_rest_can_be_read_alone() {
     assert_eq!(Value::Object(glimpse.fields), json!({ "email": "ana@example.com", "vat": "B12345674" }));
     assert_eq!(customer.glimpse(&json!({})).key, None);
 }
+
+#[test]
+fn the_place_of_a_field_is_told_however_deep_it_is() {
+    let text = "key = 'sku'\n[fields]\nsku = 'sku'\n[fields.variants]\nfrom = 'sizes'\neach = { fields = { barcode = 'ean' } }\n";
+    let product = mapping("product", text);
+    let line = |field: &str| product.place(field).and_then(|place| place.split(':').nth(1).map(str::to_owned));
+    assert_eq!(line("sku").as_deref(), Some("3"));
+    assert_eq!(line("variants[3].barcode").as_deref(), Some("6"));
+    assert_eq!(line("variants[3].unknown"), line("variants"), "the list stands for what it does not name");
+    assert_eq!(line("brand"), None);
+    let keyed = mapping("product", "key = 'code'\n[fields]\nname = { from = 'n', localized = 'es' }\n");
+    assert_eq!(keyed.place("sku").and_then(|place| place.split(':').nth(1).map(str::to_owned)).as_deref(), Some("1"));
+}

@@ -287,6 +287,23 @@ impl Translate for Mapping {
         self.outline.misfits(&self.spec, (said, source), here, &self.settings)
     }
 
+    fn place(&self, field: &str) -> Option<String> {
+        let (mut rules, mut found) = (self.rules.as_slice(), None);
+        for name in field.split('.').map(|piece| piece.split('[').next().unwrap_or_default()) {
+            let Some(rule) = rules.iter().find(|rule| rule.name == name) else { break };
+            found = Some(&rule.place);
+            rules = match &rule.convert {
+                Convert::Object(inner) => inner,
+                Convert::Each(each) => match &each.item {
+                    Item::Object(inner) => inner,
+                    Item::One(_) => &[],
+                },
+                _ => &[],
+            };
+        }
+        found.or_else(|| (field == self.spec.key).then_some(&self.key_place)).map(ToString::to_string)
+    }
+
     fn names(&self) -> Option<&Outline> {
         Some(&self.outline)
     }

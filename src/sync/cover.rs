@@ -247,7 +247,7 @@ impl Route<'_> {
             Some(run) => run,
             None => {
                 let now = parts.env.now();
-                parts.store.begin_run(&self.flow.from, self.entity, RunKind::Delta, trigger, now).await?
+                parts.store.begin_run(&self.flow.from, self.entity, RunKind::Single, trigger, now).await?
             }
         };
         loop {

@@ -93,16 +93,9 @@ impl Reading<'_> {
                 }),
                 Err(failure) => {
                     commit.balance.rejected += 1;
-                    commit.rejections.push(Rejection {
-                        position: row.position.clone(),
-                        id: Some(row.id.clone()),
-                        field: failure.field.clone(),
-                        reason: super::outcome::describe(&failure),
-                        cause: failure.cause.map(|cause| cause.0),
-                        articles: self.mapping.named(&body),
-                        likes: self.likes(&body),
-                        dismissed: false,
-                    });
+                    let place = (row.position.clone(), row.id.clone());
+                    let of = (self.system.name(), self.entity);
+                    commit.rejections.push(unreadable(self.parts, self.mapping, of, &body, place, failure));
                 }
             }
         }
@@ -114,21 +107,6 @@ impl Reading<'_> {
         let mut pulled = self.mapping.pull(row)?;
         self.parts.validate(self.entity, &mut pulled.fields)?;
         Ok(pulled)
-    }
-
-    /// What can be seen of which record an unreadable row is; nothing where it may be any.
-    fn likes(&self, row: &Value) -> Option<Vec<(String, String)>> {
-        let rules = self.parts.routes.matches(self.entity);
-        let glimpse = self.mapping.glimpse(row);
-        let unread = |rule: &&super::MatchRule| glimpse.unread.iter().any(|field| rule.names(field));
-        if rules.iter().any(unread) {
-            return None;
-        }
-        let spec = self.parts.entities.get(self.entity).map(|spec| &**spec);
-        let mut likes = vec![(String::new(), glimpse.key?)];
-        likes.extend(matches(spec, &rules, &glimpse.fields));
-        likes.extend(respelt::values(self.parts, self.system.name(), self.entity, &likes[0].1));
-        Some(likes)
     }
 
     /// Compares canonical objects with the replicas and fills the commit; gives the doubtful ones.
@@ -516,6 +494,43 @@ pub(super) async fn resolve(parts: &Parts, system: &str, objects: &mut [&mut Pul
         }
     }
     Ok(wanted.into_iter().filter(|wanted| !records.contains_key(wanted)).collect())
+}
+
+/// What is told of a row, or of an answer, that cannot be read. `of`: system and entity. `place`: where it was, and its id.
+pub(super) fn unreadable(
+    parts: &Parts,
+    mapping: &dyn Translate,
+    of: (&str, &str),
+    row: &Value,
+    (position, id): (String, String),
+    failure: Failure,
+) -> Rejection {
+    Rejection {
+        position,
+        id: Some(id),
+        field: failure.field.clone(),
+        reason: super::outcome::describe(&failure),
+        cause: failure.cause.map(|cause| cause.0),
+        articles: mapping.named(row),
+        likes: likes(parts, mapping, of, row),
+        dismissed: false,
+    }
+}
+
+/// What can be seen of which record an unreadable row is; nothing where it may be any.
+fn likes(parts: &Parts, mapping: &dyn Translate, of: (&str, &str), row: &Value) -> Option<Vec<(String, String)>> {
+    let (system, entity) = of;
+    let rules = parts.routes.matches(entity);
+    let glimpse = mapping.glimpse(row);
+    let unread = |rule: &&super::MatchRule| glimpse.unread.iter().any(|field| rule.names(field));
+    if rules.iter().any(unread) {
+        return None;
+    }
+    let spec = parts.entities.get(entity).map(|spec| &**spec);
+    let mut likes = vec![(String::new(), glimpse.key?)];
+    likes.extend(matches(spec, &rules, &glimpse.fields));
+    likes.extend(respelt::values(parts, system, entity, &likes[0].1));
+    Some(likes)
 }
 
 fn shown_children<'a>(pulled: &'a [Seen], records: &[Identified]) -> Vec<parents::Row<'a>> {

@@ -523,7 +523,12 @@ impl Engine {
         let known = numbering::meant(&self.parts, entity, key, &flow.from).await?;
         let mut runs = Vec::new();
         for system in std::iter::once(&flow.from).chain(&flow.to) {
-            let ids: Vec<String> = self.parts.store.externals(system, &known).await?.into_values().collect();
+            let mut ids: BTreeSet<String> = self.parts.store.externals(system, &known).await?.into_values().collect();
+            // A row that could not be read is called by its id, or by the key that it shows.
+            let rejected = self.parts.store.rejections(Some(system), u32::MAX).await?.into_iter();
+            let rejected = rejected.filter(|(_, of, row)| of == entity && row.is_called(key));
+            ids.extend(rejected.filter_map(|(_, _, row)| row.id));
+            let ids: Vec<String> = ids.into_iter().collect();
             let can_read = self.parts.facts(system, entity).is_some_and(|facts| facts.read);
             if !ids.is_empty() && can_read {
                 let asked = Asked::ByPerson;
@@ -531,6 +536,9 @@ impl Engine {
             } else if *system == flow.from && self.parts.can_list(system, entity) {
                 // The source is listed whole when the object is new to us or cannot be read alone.
                 runs.push(pull::pull(&self.parts, system, entity, RunKind::Full, &trigger, cancel).await?);
+            } else if !ids.is_empty() {
+                // A target that cannot be read alone as well.
+                runs.extend(self.look_at_target(system, entity, &trigger, cancel).await?);
             }
         }
         let records = numbering::meant(&self.parts, entity, key, &flow.from).await?;

@@ -25,23 +25,37 @@ use crate::{
     model::{self, canonical},
     port::{Facts, Op, Written},
     store::{
-        Attempt, ChangeOp, Delivered, DifferenceMark, Intent, NewChange, RecordId, Replica, ReplicaWrite, Result,
-        Verdict,
+        Answer, Attempt, ChangeOp, Delivered, DifferenceMark, Intent, NewChange, RecordId, Rejection, Replica,
+        ReplicaWrite, Result, Verdict,
     },
 };
 
 /// Turns answers into replicas and closes the jobs.
 pub(super) async fn learn(batch: &Batch<'_>, written: Vec<(Task, Written, Attempt)>) -> Result<Vec<Delivered>> {
     let Some(mapping) = batch.parts.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
-    let mut shown: Vec<Option<Pulled>> =
-        written.iter().map(|(_, answer, _)| answered(batch, mapping.as_ref(), answer)).collect();
+    let mut unread: BTreeMap<usize, Rejection> = BTreeMap::new();
+    let mut shown: Vec<Option<Pulled>> = Vec::with_capacity(written.len());
+    for (at, (task, answer, _)) in written.iter().enumerate() {
+        let read = answer.stored.as_ref().map(|row| {
+            let place = (format!("answer to {}", task.op_name()), id_of(task, answer).to_owned());
+            canonical_of(batch, mapping.as_ref(), row, place)
+        });
+        shown.push(read.and_then(|read| read.map_err(|rejection| unread.insert(at, *rejection)).ok()));
+    }
     let silent: Vec<bool> = shown.iter().map(Option::is_none).collect();
-    look_after(batch, mapping.as_ref(), &written, &mut shown).await;
+    look_after(batch, mapping.as_ref(), &written, &mut shown, &mut unread).await;
     let crossed = crossed::crossed(batch, mapping.as_ref(), &written, &shown).await?;
     let unclear =
         detect::resolve(batch.parts, batch.target, &mut shown.iter_mut().flatten().collect::<Vec<_>>()).await?;
-    for one in &mut shown {
-        if one.as_ref().is_some_and(|one| detect::unclear_reference(one, &unclear).is_some()) {
+    for (at, one) in shown.iter_mut().enumerate() {
+        let reason = one.as_ref().and_then(|one| detect::unclear_reference(one, &unclear));
+        let (task, answer, _) = &written[at];
+        if let (Some(reason), Some(row)) = (&reason, &answer.stored) {
+            let place = (format!("answer to {}", task.op_name()), id_of(task, answer).to_owned());
+            let failure = Failure::new(Class::Rejected, reason.as_str());
+            unread.insert(at, detect::unreadable(batch.parts, mapping.as_ref(), (batch.target, batch.entity), row, place, failure));
+        }
+        if reason.is_some() {
             *one = None;
         }
     }
@@ -53,7 +67,14 @@ pub(super) async fn learn(batch: &Batch<'_>, written: Vec<(Task, Written, Attemp
         .enumerate()
         .map(|(at, ((task, answer, attempt), shown))| match crossed.get(&at) {
             Some(seen) => crossed::refused(batch, &task, attempt, seen),
-            None => close(batch, &told, task, answer, shown, attempt),
+            None => {
+                let how = match (&shown.0, unread.remove(&at)) {
+                    (_, Some(rejection)) => Answer::Unread(rejection),
+                    (Some(_), None) => Answer::Read,
+                    (None, None) => Answer::Silent,
+                };
+                Delivered { answer: how, ..close(batch, &told, task, answer, shown, attempt) }
+            }
         })
         .collect();
     parents::prove(batch, mapping.as_ref(), &mut ends).await?;
@@ -66,21 +87,26 @@ struct Told<'a> {
     outline: &'a Outline,
 }
 
-/// The object as the target answered it, in canonical form. An answer that cannot be read says nothing; the next pull will.
-fn answered(batch: &Batch<'_>, mapping: &dyn Translate, answer: &Written) -> Option<Pulled> {
-    canonical_of(batch, mapping, answer.stored.as_ref()?)
+/// The target's id of what was written.
+fn id_of<'a>(task: &'a Task, answer: &'a Written) -> &'a str {
+    if answer.id.is_empty() { task.write.id.as_deref().unwrap_or_default() } else { &answer.id }
 }
 
-fn canonical_of(batch: &Batch<'_>, mapping: &dyn Translate, row: &Value) -> Option<Pulled> {
+/// An object as its target showed it, in canonical form; or what is to be told of it.
+fn canonical_of(
+    batch: &Batch<'_>,
+    mapping: &dyn Translate,
+    row: &Value,
+    place: (String, String),
+) -> std::result::Result<Pulled, Box<Rejection>> {
     let result = mapping.pull(row).and_then(|mut pulled| {
         batch.parts.validate(batch.entity, &mut pulled.fields)?;
         Ok(pulled)
     });
-    result
-        .inspect_err(
-            |failure| tracing::debug!(target = batch.target, entity = batch.entity, %failure, "answer left unread"),
-        )
-        .ok()
+    result.map_err(|failure| {
+        tracing::debug!(target = batch.target, entity = batch.entity, %failure, "answer left unread");
+        Box::new(detect::unreadable(batch.parts, mapping, (batch.target, batch.entity), row, place, failure))
+    })
 }
 
 /// What a target's answers do not show is looked at once, right after the write: what it made of the values is known by that
@@ -90,6 +116,7 @@ async fn look_after(
     mapping: &dyn Translate,
     written: &[(Task, Written, Attempt)],
     shown: &mut [Option<Pulled>],
+    unread: &mut BTreeMap<usize, Rejection>,
 ) {
     if !batch.system.facts(batch.entity).is_some_and(|facts| facts.read) {
         return;
@@ -97,10 +124,8 @@ async fn look_after(
     let unseen: BTreeMap<&str, usize> = (written.iter().enumerate())
         .filter(|(at, (task, ..))| shown[*at].is_none() && task.write.op != Op::Delete)
         .filter(|(_, (task, ..))| task.changed.iter().any(|field| mapping.reads().contains(field)))
-        .filter_map(|(at, (task, answer, _))| {
-            let id = if answer.id.is_empty() { task.write.id.as_deref()? } else { &answer.id };
-            Some((id, at))
-        })
+        .map(|(at, (task, answer, _))| (id_of(task, answer), at))
+        .filter(|(id, _)| !id.is_empty())
         .collect();
     if unseen.is_empty() {
         return;
@@ -109,8 +134,14 @@ async fn look_after(
     match batch.system.read(batch.entity, &ids).await {
         Ok(rows) => {
             for row in rows {
-                if let Some(&at) = unseen.get(row.id.as_str()) {
-                    shown[at] = canonical_of(batch, mapping, &row.body.into_value());
+                let Some(&at) = unseen.get(row.id.as_str()) else { continue };
+                let place = (format!("look after {}", written[at].0.op_name()), row.id);
+                match canonical_of(batch, mapping, &row.body.into_value(), place) {
+                    Ok(pulled) => {
+                        unread.remove(&at);
+                        shown[at] = Some(pulled);
+                    }
+                    Err(rejection) => drop(unread.insert(at, *rejection)),
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! The way of a change: pull, compare with the replica, one transaction, claim, wanted state, minimal write, replica.
 
+mod affairs;
 mod after;
 mod alone;
 mod apply;
@@ -21,6 +22,7 @@ mod health;
 mod identity;
 mod lane;
 mod learn;
+mod live;
 mod merge;
 mod numbering;
 mod outcome;
@@ -36,6 +38,7 @@ mod pull;
 mod qualify;
 mod reader;
 mod readings;
+pub mod requests;
 mod respelt;
 mod routes;
 mod scope;
@@ -53,6 +56,7 @@ mod wish;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use affairs::{Affairs, Trouble, What, needs_somebody};
 pub use apply::{Applied, ApplyError, Told, apply};
 pub use brakes::{Allowed, Brake, Brakes, FEW};
 pub use dates::{OddDate, OddDates};
@@ -62,10 +66,12 @@ pub use engine::{Engine, Limits, Parts, Summary, SystemLimits};
 pub use guests::Guests;
 pub use health::Health;
 pub use identity::{LinkError, Links, MatchRule, Named, Review, field_of, review};
+pub use live::{Live, live};
 pub use merge::{Clash, Prefer, merge};
 pub use pass::Reach;
 pub use publish::StockRule;
 pub use pull::RunReport;
+pub use requests::Requests;
 pub use routes::{Routes, RoutesError};
 pub use scope::{Scope, ScopeError};
 pub use timetable::Timetable;

@@ -513,8 +513,8 @@ async fn single(
     };
     let page = reading.detect(&rows, &[], counter).await?.commit;
     if page.changes.is_empty() {
-        // Nothing to tell of; but that what was sent has arrived is worth knowing.
-        if page.rejections.is_empty() && !page.reprints.is_empty() {
+        // Nothing to tell the others; but that what was sent has arrived is worth knowing, and so is what cannot be read.
+        if !page.rejections.is_empty() || !page.reprints.is_empty() {
             match parts.store.commit_page(page, parts.env.now()).await {
                 Ok(_) | Err(StoreError::Stale(_)) => {}
                 Err(error) => return Err(error),
@@ -522,7 +522,7 @@ async fn single(
         }
         return Ok(Ok(()));
     }
-    let run = parts.store.begin_run(system, entity, RunKind::Delta, trigger, parts.env.now()).await?;
+    let run = parts.store.begin_run(system, entity, RunKind::Single, trigger, parts.env.now()).await?;
     reading.run = run;
     let mut balance = Balance::default();
     commit(&reading, &rows, &[], Marks::default(), counter, &mut balance, &mut RoaringBitmap::new()).await?;
@@ -553,7 +553,7 @@ pub(super) async fn refresh(
         run: None,
         system: system.to_owned(),
         entity: entity.to_owned(),
-        kind: RunKind::Delta,
+        kind: RunKind::Single,
         balance: Balance::default(),
         error: None,
     };
@@ -573,7 +573,7 @@ pub(super) async fn refresh(
             None => parts.env.sleep(parts.limits.poll).await,
         }
     };
-    let run = parts.store.begin_run(system, entity, RunKind::Delta, trigger, parts.env.now()).await?;
+    let run = parts.store.begin_run(system, entity, RunKind::Single, trigger, parts.env.now()).await?;
     report.run = Some(run);
     let mapping = mapping.as_ref();
     let reading = Reading { parts, system: endpoint.as_ref(), mapping, entity, run, remapped: false };

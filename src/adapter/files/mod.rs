@@ -11,7 +11,13 @@ mod text;
 mod writing;
 mod xml;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -61,6 +67,8 @@ struct Shared {
     folder: Folder,
     entities: IndexMap<String, Entity>,
     env: Env,
+    /// Pages that were read, and files that were written or looked for.
+    handled: AtomicU64,
 }
 
 struct Entity {
@@ -94,6 +102,7 @@ pub(super) fn open(
         folder,
         entities,
         env: world.env.clone(),
+        handled: AtomicU64::new(0),
     };
     Ok(Arc::new(FilesSystem { shared: Arc::new(shared), peeking: None }))
 }
@@ -317,6 +326,7 @@ impl System for FilesSystem {
 
     async fn pull(&self, request: &PullRequest<'_>) -> Result<Page, Failure> {
         let reader = self.reader(request.entity)?;
+        self.shared.handled.fetch_add(1, Ordering::Relaxed);
         let (since, page) = (request.since.map(str::to_owned), request.page.cloned());
         let (limit, now) = (request.limit, self.shared.env.now());
         blocking(move || reader.page(since.as_deref(), page.as_ref(), limit, now)).await
@@ -334,6 +344,7 @@ impl System for FilesSystem {
     }
 
     async fn find(&self, entity: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
+        self.shared.handled.fetch_add(1, Ordering::Relaxed);
         self.shared.look_up(entity, probe, self.peeking.is_some())
     }
 
@@ -346,11 +357,16 @@ impl System for FilesSystem {
         }
         // Each is synced to disk before the next begins.
         for write in writes {
+            self.shared.handled.fetch_add(1, Ordering::Relaxed);
             let (shared, entity, job) = (Arc::clone(&self.shared), entity.to_owned(), write.job);
             let result = blocking(move || shared.write_one(&entity, &write)).await;
             outcomes.push(Outcome { job, result, requests: 1 });
         }
         outcomes
+    }
+
+    fn requests(&self) -> u64 {
+        self.shared.handled.load(Ordering::Relaxed)
     }
 
     fn peeking(&self) -> Option<Arc<dyn System>> {

@@ -1,6 +1,13 @@
 //! Requests of one system: paced, authorised, judged.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use secrecy::ExposeSecret;
@@ -34,6 +41,8 @@ pub struct Exchange {
     pub logins: Arc<dyn Logins>,
     /// The secrets, to be taken out of what is told.
     pub mask: Arc<Mask>,
+    /// Requests that have left.
+    sent: AtomicU64,
     transport: Arc<dyn Transport>,
     pub pace: Pace,
     /// Requests under way at once.
@@ -92,6 +101,7 @@ impl Exchange {
             logins: Arc::clone(&world.logins),
             mask: Arc::new(Mask::new(settings)),
             env: world.env.clone(),
+            sent: AtomicU64::new(0),
             transport: Arc::clone(&world.transport),
             pace: Pace::new(world.env.clone(), concurrency, rate(http.rate.as_ref(), compiler)?),
             concurrency,
@@ -122,6 +132,12 @@ impl Exchange {
         exchange.base = base;
         exchange.headers = headers;
         Ok(exchange)
+    }
+
+    /// Requests that have left, logins and redirects included.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// A setting that is no secret.
@@ -280,6 +296,7 @@ impl Exchange {
             // Signed only now: a signature holds the time.
             let request = self.request(draft, &url, pass).map_err(|error| self.wrong(&error))?;
             let (method, place) = (request.method, format!("{} {}", request.method, request.path()));
+            self.sent.fetch_add(1, Ordering::Relaxed);
             let sent = self.transport.send(request).await;
             drop(permit);
             let response = sent.map_err(|error: TransportError| self.clean(judge::unanswered(&error, verb, &place)))?;

@@ -415,6 +415,10 @@ impl System for HttpSystem {
         Some(self.exchange.pace.declared)
     }
 
+    fn requests(&self) -> u64 {
+        self.exchange.requests()
+    }
+
     async fn check(&self) -> Vec<Checked> {
         let line = |what: String, result: Result<(), Failure>| Checked {
             what,

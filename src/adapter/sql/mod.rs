@@ -17,7 +17,10 @@ mod statement;
 mod value;
 mod writing;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use async_trait::async_trait;
 use indexmap::IndexMap;
@@ -48,6 +51,8 @@ pub struct SqlSystem {
     env: Env,
     database: Database,
     entities: IndexMap<String, Entity>,
+    /// Statements that were run.
+    statements: AtomicU64,
 }
 
 /// Makes a configured system of an adapter whose driver is `sql`. No connection is made yet.
@@ -73,6 +78,7 @@ pub(super) fn open(
         env: world.env.clone(),
         database,
         entities,
+        statements: AtomicU64::new(0),
     }))
 }
 
@@ -130,6 +136,10 @@ impl System for SqlSystem {
                 })
                 .collect(),
         }
+    }
+
+    fn requests(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
     }
 
     async fn check(&self) -> Vec<Checked> {

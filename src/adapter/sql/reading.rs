@@ -1,6 +1,6 @@
 //! Listings in pages, reading by id, and looking up: statements to rows, with their children.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::atomic::Ordering};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -266,6 +266,7 @@ impl SqlSystem {
     }
 
     pub(super) async fn run(&self, session: &mut Session, bound: Bound, doing: &str) -> Result<Answer, Failure> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
         session.run(bound).await.map_err(|trouble| trouble.into_failure(doing, Phase::Running))
     }
 

@@ -15,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::ledger::{Fate, Ledger};
 use super::{
-    Engine, Parts, Reach, RunReport,
+    Engine, Parts, Reach, Requests, RunReport,
     deliver::sole,
     plan::{self, Agreed},
+    requests::Counts,
     term::holding,
 };
 use crate::{
@@ -34,8 +35,8 @@ pub use self::ledger::Told;
 pub struct Applied {
     pub planned: u64,
     pub done: u64,
-    /// Requests sent for it.
-    pub requests: u64,
+    /// By system: requests sent for it.
+    pub requests: Counts,
     /// Writes that came up and are not what was agreed on; they stay queued.
     pub refused: Vec<Told>,
     /// Planned writes that were not done.
@@ -147,15 +148,16 @@ async fn work(
     ledger: &Ledger,
     stop: &CancellationToken,
 ) -> Result<Applied, StoreError> {
+    let asked = Requests::of(&engine.parts().systems);
     let looked = engine.look(reach, "apply", stop).await?;
     // What could not be looked at may have changed: nothing is written there.
     let share = engine.share(reach, &looked.blind.keys().cloned().collect()).await?;
-    let ((), tally) = engine.delivering(&share, stop, async { Ok(()) }).await?;
+    let ((), _) = engine.delivering(&share, stop, async { Ok(()) }).await?;
     bring_forward(engine.parts(), ledger).await?;
     let mut applied = Applied {
         planned: 0,
         done: 0,
-        requests: tally.requests,
+        requests: asked.since(&engine.parts().systems),
         refused: ledger.refused().into_values().collect(),
         failed: Vec::new(),
         unneeded: Vec::new(),
@@ -317,6 +319,10 @@ impl System for Gate {
 
     fn pace(&self) -> Option<Pace> {
         self.inner.pace()
+    }
+
+    fn requests(&self) -> u64 {
+        self.inner.requests()
     }
 
     async fn check(&self) -> Vec<Checked> {

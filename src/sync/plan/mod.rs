@@ -19,7 +19,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, Parts, Reach, RunReport, pass::Share};
+use super::{Affairs, Engine, Flow, Parts, Reach, Requests, RunReport, pass::Share};
 use crate::{
     port::Op,
     store::{Measured, RecordId, Rejection, Scratch, SharedStore, StoreError, Trip},
@@ -80,6 +80,10 @@ pub struct Summary {
     /// Fields that targets hold otherwise than they were sent, which nobody accepted.
     #[serde(default, skip_serializing_if = "is_none_of")]
     pub differences: u64,
+    /// How things are, once this was written.
+    pub affairs: Affairs,
+    /// By system: requests that making the plan took.
+    pub requests: BTreeMap<String, u64>,
 }
 
 /// What one target is to be told about one entity.
@@ -145,7 +149,7 @@ impl Summary {
         held.iter().all(|held| held.is_empty())
             && self.brakes.is_empty()
             && self.unreadable.is_empty()
-            && self.differences == 0
+            && self.affairs.is_well()
             && self.runs.iter().all(RunReport::is_green)
     }
 }
@@ -193,6 +197,7 @@ pub async fn plan(
     }
     // Whoever applies it has seen what is created.
     parts.limits.agreed = reach.pairs(&parts.routes);
+    let asked = Requests::of(&parts.systems);
     let engine = Engine::new(parts);
     let before = held::waiting(&store).await?;
     let held_before = store.approvals().await?.into_iter().map(|approval| approval.run).collect();
@@ -207,6 +212,8 @@ pub async fn plan(
     let held = held::held(&store, &share, &before, telling.examples).await?;
     let (groups, spool) = tape.stop()?;
     let parts = engine.parts();
+    let flows: Vec<&Flow> = reach.flows(&parts.routes).collect();
+    let affairs = Affairs::of(&store, &flows, reach.flow.is_some(), parts.env.now()).await?;
     let kind = |wanted: &str| held.iter().filter(|one| kind_of(one) == wanted).cloned().collect();
     let summary = Summary {
         made_at: parts.env.now(),
@@ -218,6 +225,8 @@ pub async fn plan(
         rejected: kind("rejected"),
         unreadable: unreadable(parts, &looked.runs, telling.examples).await?,
         differences: parts.store.difference_count().await?,
+        affairs,
+        requests: asked.since(&parts.systems),
         runs: looked.runs,
         reach,
     };

@@ -162,6 +162,10 @@ impl System for Recorder {
         self.inner.pace()
     }
 
+    fn requests(&self) -> u64 {
+        self.inner.requests()
+    }
+
     async fn check(&self) -> Vec<Checked> {
         self.inner.check().await
     }

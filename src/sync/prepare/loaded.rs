@@ -117,7 +117,7 @@ impl Unreadable {
     pub(super) fn holds(&self, batch: &Batch<'_>, key: &str, replicas: &[Replica]) -> Option<Failure> {
         let (target, entity) = (batch.target, batch.entity);
         let cure = format!(
-            "`vaiven rows list` tells why; mend it or the mapping, or put it aside (`vaiven rows dismiss {target}/{entity} ROW`)"
+            "`vaiven rejected` tells why; mend it or the mapping, or put it aside (`vaiven rows dismiss {target}/{entity} ROW`)"
         );
         if let Some(row) = &self.any {
             let message = format!(

@@ -232,3 +232,56 @@ async fn a_state_store_without_room_loses_nothing_and_the_daemon_goes_on_when_th
     };
     assert!(stage.daemon(&stage.engine, done).await, "{:?}", stage.states().await);
 }
+
+/// What a target answers to our own write is a row like any other.
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_told_like_a_rejected_row_until_it_can_be() {
+    let shop = || FakeSystem::new("shop").branding("IGIC7");
+    for reads in [true, false] {
+        let shop = shop().with_facts(|facts| facts.read = reads);
+        let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
+        stage.once().await;
+        stage.erp.put("product", "1", &hammer());
+        let summary = stage.once().await;
+        assert_eq!((summary.delivered.written, summary.rejected, summary.is_clean()), (1, 1, false), "reads: {reads}");
+        let (system, entity, row) = stage.store.rejections(None, 10).await.unwrap().remove(0);
+        assert_eq!((system.as_str(), entity.as_str(), row.key()), ("shop", "product", Some("H-1")));
+        assert_eq!((row.id.as_deref(), row.cause.as_deref()), (Some("shop-1"), Some("lookup:tax=IGIC7")));
+        assert!(row.reason.contains("no line for IGIC7"), "{row:?}");
+        stage.knows_igic.store(true, Ordering::Relaxed);
+        let summary = stage.once().await;
+        assert_eq!((summary.rejected, summary.is_clean()), (0, true), "reads: {reads}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_look_at_a_target_cannot_read_is_told() {
+    let shop = FakeSystem::new("shop").terse();
+    let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
+    stage.erp.put("product", "1", &hammer());
+    assert!(stage.once().await.is_clean());
+    let mut row = stage.shop.rows("product").remove(0);
+    row["brand"] = json!("IGIC7");
+    stage.shop.put("product", "shop-1", &row);
+    stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Mazo"}, "active": true}));
+    assert_eq!(stage.once().await.rejected, 1);
+}
+
+/// A row that nobody could read is no object yet: it is read again by the name that it is told by.
+#[tokio::test]
+async fn a_resync_reads_a_rejected_row_again_and_lists_targets_that_cannot_be_read_by_key() {
+    let shop = FakeSystem::new("shop").with_facts(|facts| facts.read = false);
+    let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
+    stage.erp.put("product", "1", &json!({"name": {"es": "Martillo"}, "active": true}));
+    assert_eq!(stage.once().await.rejected, 1);
+    stage.erp.put("product", "1", &hammer());
+    let asked = async |scope: &str| {
+        let scope: Scope = scope.parse().unwrap();
+        stage.engine.once(Some(&scope), RunKind::Delta, &CancellationToken::new()).await.unwrap()
+    };
+    let summary = asked("catalog/product/1").await;
+    assert_eq!((summary.rejected, summary.runs.len(), summary.runs[0].kind), (0, 1, RunKind::Single), "{summary:?}");
+    assert_eq!(stage.shop.rows("product").len(), 1);
+    let kinds: Vec<_> = asked("catalog/product/H-1").await.runs.into_iter().map(|run| (run.system, run.kind)).collect();
+    assert_eq!(kinds, [("erp".to_owned(), RunKind::Single), ("shop".to_owned(), RunKind::Full)]);
+}
