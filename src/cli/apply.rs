@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     env::Env,
-    sync::{self, Applied, Told, plan},
+    sync::{self, Applied, Told, plan, requests},
 };
 
 pub async fn apply(file: &Path, global: &Global, env: &Env) -> anyhow::Result<Ending> {
@@ -49,7 +49,7 @@ fn text(applied: &Applied) -> String {
         "{} of {} done; {}.",
         applied.done,
         output::count(applied.planned, "planned write"),
-        output::count(applied.requests, "request")
+        requests::told(&applied.requests)
     )];
     let unread = applied.runs.iter().filter_map(|run| {
         let error = run.error.as_ref()?;

@@ -9,8 +9,11 @@ use crate::store::{JobState, LinkState};
 /// Keeps online stores and the company's ERP and CRM telling the same story.
 #[derive(Debug, Parser)]
 #[command(name = "vaiven", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 fine, 1 error, 2 wrong command line, 3 finished but something is dead, parked, \
-    conflicting or rejected, 78 wrong configuration.")]
+#[command(
+    after_help = "Exit codes: 0 fine, 1 error, 2 wrong command line, 3 finished but something waits for a person or \\
+    could not be read: the first line of `vaiven status` says what, and which command shows it, \\
+    78 wrong configuration."
+)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -58,15 +61,19 @@ pub enum Command {
     Explain {
         /// Kind of object: product, order...
         entity: String,
-        /// The record's key: SKU, order number...; its id at a system, a tax number or another match field will do
+        /// The record's key: SKU, order number...; its id at a system, a tax number or another match field will do, and an
+        /// article's key for its prices and stock
         key: String,
         /// Only this field, with all that is known to have happened to it
         field: Option<String>,
         /// Show personal data, which is hidden otherwise
         #[arg(long)]
         personal: bool,
+        /// Read the systems now, and show what they hold beside what is known of them
+        #[arg(long)]
+        live: bool,
     },
-    /// List, retry or discard jobs
+    /// List, retry, discard or restore jobs
     #[command(subcommand)]
     Jobs(JobsCommand),
     /// Show fields that wait for a decision, and decide
@@ -81,7 +88,15 @@ pub enum Command {
     /// Show which records are one and why, and decide where that is not sure
     #[command(subcommand)]
     Links(LinksCommand),
-    /// Show rows that could not be read, or put them aside
+    /// Show rows that could not be read: which, why, and where in the mapping
+    Rejected {
+        /// Only those of this system
+        system: Option<String>,
+        /// Show at most so many; 0 = all
+        #[arg(long, default_value_t = 50, value_name = "N")]
+        limit: u32,
+    },
+    /// Put rows aside that cannot be read
     #[command(subcommand)]
     Rows(RowsCommand),
     /// Show what brakes hold back, or let a run's jobs go
@@ -193,11 +208,16 @@ pub enum JobsCommand {
         #[command(flatten)]
         filter: JobsFilter,
     },
+    /// Take discarded jobs back: they are queued anew
+    Restore {
+        #[command(flatten)]
+        filter: JobsFilter,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub enum RowsCommand {
-    /// List rows that could not be read, with the reason
+    /// The same as `vaiven rejected`
     List {
         /// Only those of this system
         system: Option<String>,

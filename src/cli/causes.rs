@@ -86,7 +86,7 @@ pub fn cure(cause: &str, system: &str) -> Option<String> {
         "article" => Some(format!(
             "name the article at the {name}'s own system, or let the flow send such lines as text: without_article = \"text\""
         )),
-        "unread" => Some("mend the row or the mapping, or put it aside: vaiven rows list".to_owned()),
+        "unread" => Some("mend the row or the mapping, or put it aside: vaiven rejected".to_owned()),
         "review" => Some("vaiven links review".to_owned()),
         "paused" => Some(format!("vaiven links resume {name} {value}")),
         "fuse" => Some(format!(

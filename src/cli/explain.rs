@@ -2,27 +2,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Ending, app, canonical, links, naming,
-    output::{self, Output},
+    Ending, app, canonical, found, now,
+    output::Output,
+    rejected::{Line, opened},
     run,
+    story::{Explained, JobStory, Several, Story, View},
 };
 use crate::{
     config::Config,
     env::Env,
     load::{LoadError, Place, SourceFile},
-    model::{Entities, EntitySpec, doubts, proof::Proved},
-    store::{
-        Attempt, Change, ChangeOp, Job, JobFilter, JobState, Link, LinkState, RecordId, Replica, SharedStore, Ties,
-    },
+    model::{Entities, EntitySpec, doubts},
+    store::{Change, ChangeOp, JobFilter, Link, RecordId, Rejection, Replica, SharedStore, Ties},
     sync::{self, Wants, Wish},
 };
 
 /// Most changes and jobs that are told.
 const TOLD: u32 = 20;
+/// Most records of an article that are told.
+const ARTICLES: usize = 20;
 
 /// What somebody wants to know.
 pub struct Asked<'a> {
@@ -31,55 +32,8 @@ pub struct Asked<'a> {
     pub key: &'a str,
     pub field: Option<&'a str>,
     pub personal: bool,
-}
-
-#[derive(Serialize)]
-struct Story {
-    entity: String,
-    key: String,
-    record: RecordId,
-    /// The field that was asked for alone.
-    field: Option<String>,
-    /// Field to the systems that own it, or `shared`.
-    owners: BTreeMap<String, BTreeSet<String>>,
-    /// Target to the fields that are to be other than they are there; `null` where the object is to go.
-    wanted: BTreeMap<String, Option<Map<String, Value>>>,
-    /// Why owners and what is wanted cannot be told; by target where it is the target's.
-    untold: Vec<String>,
-    /// Where the data of persons was erased, and who keeps what.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    erased: Vec<String>,
-    /// Key of the record that it was found to be: nothing is written for this one.
-    same_as: Option<String>,
-    systems: Vec<View>,
-    /// System to how the record is tied to what it has there.
-    links: BTreeMap<String, Link>,
-    changes: Vec<Change>,
-    jobs: Vec<JobStory>,
-}
-
-/// What one system holds of the record.
-#[derive(Serialize)]
-struct View {
-    system: String,
-    id: String,
-    version: Option<String>,
-    /// When it was seen to be gone.
-    gone_at: Option<chrono::DateTime<chrono::Utc>>,
-    fields: Map<String, Value>,
-    /// As we sent it, where the system stores something else.
-    sent: Map<String, Value>,
-    /// Whether its amounts come to its total, where its entity has to prove that.
-    proof: Option<Proved>,
-    /// What looks wrong about its values, though they were taken.
-    doubts: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct JobStory {
-    #[serde(flatten)]
-    job: Job,
-    attempts: Vec<Attempt>,
+    /// Whether the systems are read now.
+    pub live: bool,
 }
 
 pub async fn explain(
@@ -96,14 +50,63 @@ pub async fn explain(
         let known = spec.fields.keys().map(String::as_str);
         return Err(LoadError::unknown(&Place::new(&words, 0..field.len()), "field", field, known).into());
     }
-    let record = found(&asked, spec, config, store).await?;
+    let told = if let Some(record) = found::record(asked.entity, asked.key, spec, config, store).await? {
+        Explained::One(Box::new(tell(record, &asked, spec, config, store, env).await?))
+    } else {
+        let records = found::of_article(spec, asked.key, &entities, config, store).await?;
+        let called = found::rejections(asked.entity, store, |_, row| row.is_called(asked.key)).await?;
+        let plan = if called.is_empty() { None } else { opened(config, env) };
+        let rejected: Vec<Line> = called.into_iter().map(|row| Line::new(row, plan.as_ref())).collect();
+        if records.is_empty() && rejected.is_empty() {
+            anyhow::bail!(
+                "no {entity} with key `{key}` was seen at any system, nor one that has it as its id there, as a match field or as its \
+                 article, nor a row of it that could not be read. `vaiven status` counts what is known; \
+                 `vaiven run --resync FLOW/{entity}/{key}` looks for it",
+                entity = asked.entity,
+                key = asked.key
+            );
+        }
+        let mut stories = Vec::new();
+        for record in records.iter().take(ARTICLES) {
+            stories.push(tell(*record, &asked, spec, config, store, env).await?);
+        }
+        let (entity, of) = (asked.entity.to_owned(), asked.key.to_owned());
+        Explained::Several(Several { entity, of, found: records.len(), rejected, stories })
+    };
+    output.show(&told, |told| told.text(spec))?;
+    let (stories, rejected) = match &told {
+        Explained::One(story) => (std::slice::from_ref(&**story), &story.rejected),
+        Explained::Several(several) => (several.stories.as_slice(), &several.rejected),
+    };
+    let is_open = rejected.iter().any(|line| !line.row.dismissed);
+    let mut jobs = stories.iter().flat_map(|story| &story.jobs);
+    let stuck = jobs.any(|story| sync::needs_somebody(story.job.state, story.job.cause.as_deref()));
+    Ok(if stuck || is_open { Ending::Attention } else { Ending::Fine })
+}
+
+/// All that is known of one record.
+async fn tell(
+    record: RecordId,
+    asked: &Asked<'_>,
+    spec: &EntitySpec,
+    config: &Config,
+    store: &SharedStore,
+    env: &Env,
+) -> anyhow::Result<Story> {
     let key = store.keys(&[record]).await?.remove(&record).map(|(_, key)| key).filter(|key| !key.is_empty());
     let replicas = store.replicas_of(&[record]).await?;
     let opened = app::world(config, env).and_then(|world| Ok(config.open(&world)?));
     // By system: words that its mapping had to keep as they are.
     let mut unknown: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let is_its = |system: &str, row: &Rejection| {
+        let mut there = replicas.iter().filter(|replica| replica.system == system);
+        row.is_called(asked.key) || there.any(|replica| row.id.as_ref() == Some(&replica.id))
+    };
+    let rejected = found::rejections(asked.entity, store, is_its).await?;
+    let (mut live, mut lines) = (Vec::new(), Vec::new());
     let (wish, mut untold) = match opened {
         Ok(opened) => {
+            lines.extend(rejected.into_iter().map(|row| Line::new(row, Some(&opened))));
             let parts = run::parts(opened, SharedStore::clone(store), env);
             for replica in &replicas {
                 let at = (replica.system.clone(), asked.entity.to_owned());
@@ -111,9 +114,15 @@ pub async fn explain(
                 let words = mapping.unknown(&replica.fields).iter().map(ToString::to_string).collect();
                 unknown.insert(replica.system.clone(), words);
             }
+            if asked.live {
+                live = now::now(&parts, spec, &replicas, store, (asked.personal, asked.field)).await?;
+            }
             (sync::wish(&parts, asked.entity, record).await?, Vec::new())
         }
-        Err(error) => (Wish::default(), vec![format!("Owners and what is wanted cannot be told: {error:#}")]),
+        Err(error) => {
+            lines.extend(rejected.into_iter().map(|row| Line::new(row, None)));
+            (Wish::default(), vec![format!("Owners and what is wanted cannot be told: {error:#}")])
+        }
     };
     let erased = |(source, target): &(String, String)| {
         format!("The data of persons was erased at {source}: nothing of it goes to {target}, which keeps what it has.")
@@ -166,7 +175,7 @@ pub async fn explain(
         shown.changes(&spec.fields, &mut change.fields);
     }
     let is_told = |field: &String| asked.field.is_none_or(|only| only == field);
-    let story = Story {
+    Ok(Story {
         entity: asked.entity.to_owned(),
         key: key.unwrap_or_else(|| asked.key.to_owned()),
         record,
@@ -196,41 +205,9 @@ pub async fn explain(
             .collect(),
         changes,
         jobs,
-    };
-    output.show(&story, |story| text(story, spec))?;
-    let stuck = story.jobs.iter().any(|job| matches!(job.job.state, JobState::Parked | JobState::Dead));
-    Ok(if stuck { Ending::Attention } else { Ending::Fine })
-}
-
-/// The record of this key; else the one that a system has under this id, or that this is a match value of.
-async fn found(asked: &Asked<'_>, spec: &EntitySpec, config: &Config, store: &SharedStore) -> anyhow::Result<RecordId> {
-    let Asked { entity, key, .. } = *asked;
-    if let Some(record) = naming::record(store, entity, key).await? {
-        return Ok(record);
-    }
-    let mut found: BTreeSet<RecordId> = BTreeSet::new();
-    for system in config.sections.systems.keys() {
-        let replicas = store.replicas_by_id(system.get_ref(), entity, &[key.to_owned()]).await?;
-        found.extend(replicas.into_iter().map(|replica| replica.record));
-    }
-    let matched = spec.fields.iter().filter_map(|(name, field)| {
-        let value = field.compare?.comparable(key);
-        (!value.is_empty()).then(|| vec![(name.clone(), value)])
-    });
-    found.extend(store.recognise(entity, &matched.collect::<Vec<_>>()).await?.into_iter().flatten());
-    let mut found = found.into_iter();
-    match (found.next(), found.next()) {
-        (Some(record), None) => Ok(record),
-        (None, _) => anyhow::bail!(
-            "no {entity} with key `{key}` was seen at any system, nor one that has it as its id there or as a match field. \
-             `vaiven status` counts what is known; `vaiven run --resync FLOW/{entity}/{key}` looks for it"
-        ),
-        (Some(one), Some(other)) => {
-            let all: Vec<RecordId> = [one, other].into_iter().chain(found).collect();
-            let keys: Vec<String> = store.keys(&all).await?.into_values().map(|(_, key)| key).collect();
-            anyhow::bail!("`{key}` may be any of these, ask by key: {}", keys.join(", "))
-        }
-    }
+        now: live,
+        rejected: lines,
+    })
 }
 
 /// How a record is tied to each system's object, and which other record it is, if so.
@@ -251,31 +228,6 @@ async fn ties(
         });
     }
     Ok((links, same))
-}
-
-impl Story {
-    /// A value as it stands in the tables; of a single field it is told whole.
-    fn cell(&self, value: &Value) -> String {
-        match (&self.field, value) {
-            (Some(_), Value::String(text)) => text.clone(),
-            (Some(_), other) => other.to_string(),
-            (None, value) => canonical::cell(value),
-        }
-    }
-
-    /// `name: "a" -> "b"`.
-    fn change(&self, field: &str, pair: &Value) -> String {
-        let side = |index: usize| {
-            pair.get(index).filter(|value| !value.is_null()).map_or_else(|| "-".to_owned(), |value| self.cell(value))
-        };
-        format!("{field}: {} -> {}", side(0), side(1))
-    }
-
-    /// Jobs that are told: with a single field only those that are still open.
-    fn told_jobs(&self) -> impl Iterator<Item = &JobStory> {
-        let is_open = |job: &Job| !matches!(job.state, JobState::Done | JobState::Discarded);
-        self.jobs.iter().filter(move |story| self.field.is_none() || is_open(&story.job))
-    }
 }
 
 fn spec<'a>(entity: &str, entities: &'a Entities) -> Result<&'a EntitySpec, LoadError> {
@@ -305,175 +257,5 @@ fn view(
         gone_at: replica.gone_at,
         fields: told(&replica.fields),
         sent: told(&replica.sent),
-    }
-}
-
-fn text(story: &Story, spec: &EntitySpec) -> String {
-    let mut parts = vec![format!("{} {} (record {})", story.entity, story.key, story.record)];
-    if let Some(same) = &story.same_as {
-        parts.push(format!(
-            "It is one with {} {same}: nothing is written for it, and what refers to it means that one.",
-            story.entity
-        ));
-    }
-    parts.push(side_by_side(story, spec));
-    let goes: Vec<String> = story
-        .wanted
-        .iter()
-        .filter(|(_, fields)| fields.is_none())
-        .map(|(target, _)| format!("It is to go at {target}."))
-        .collect();
-    parts.extend((!goes.is_empty()).then(|| goes.join("\n")));
-    parts.extend((!story.untold.is_empty()).then(|| story.untold.join("\n")));
-    parts.extend((!story.erased.is_empty()).then(|| story.erased.join("\n")));
-    let away = story.links.iter().filter(|(system, _)| story.systems.iter().all(|view| view.system != **system));
-    let away: Vec<String> = away.map(|(system, link)| format!("At {system}: {}", link.state.as_str())).collect();
-    if !away.is_empty() {
-        parts.push(away.join("\n"));
-    }
-    let doubts = story.systems.iter().flat_map(|view| view.doubts.iter().map(|doubt| (&view.system, doubt)));
-    let doubts: Vec<String> = doubts.map(|(system, doubt)| format!("Doubtful at {system}: {doubt}")).collect();
-    if !doubts.is_empty() {
-        parts.push(doubts.join("\n"));
-    }
-    if story.changes.is_empty() {
-        parts.push("No changes yet.".to_owned());
-    } else {
-        let rows = story.changes.iter().flat_map(|change| {
-            let what = format!("{:?}", change.op).to_lowercase();
-            let fields =
-                change.fields.iter().map(|(field, pair)| story.change(field, pair)).collect::<Vec<_>>().join("\n");
-            [[output::time(change.at), change.system.clone(), what, change.cause.clone(), fields]]
-        });
-        parts.push(output::table(["change", "at", "what", "by", "fields"], rows));
-    }
-    if story.jobs.is_empty() && story.field.is_none() {
-        parts.push("No jobs: nothing was to be delivered.".to_owned());
-    }
-    for JobStory { job, attempts } in story.told_jobs() {
-        let mut lines = vec![format!("Job {} for {}: {}", job.id, job.target, standing(job))];
-        lines.extend(attempts.iter().map(|attempt| {
-            let message = attempt.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
-            let requests = output::count(attempt.requests.into(), "request");
-            format!(
-                "  {}  {} {} ({requests}, {} ms){message}",
-                output::time(attempt.at),
-                attempt.op,
-                attempt.outcome,
-                attempt.millis
-            )
-        }));
-        parts.push(lines.join("\n"));
-    }
-    parts.join("\n\n")
-}
-
-fn standing(job: &Job) -> String {
-    let error = job.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
-    match (job.state, &job.cause) {
-        (JobState::Parked, Some(cause)) => format!("parked, waits for {cause}{error}"),
-        (JobState::Queued, _) if job.attempts > 0 => {
-            format!("tried {} times, again at {}{error}", job.attempts, output::time(job.due))
-        }
-        (JobState::Queued, _) => format!("queued, due {}", output::time(job.due)),
-        (state, _) => format!("{}{error}", state.as_str()),
-    }
-}
-
-/// One column per system, one line per field; `*` marks fields that differ.
-fn side_by_side(story: &Story, spec: &EntitySpec) -> String {
-    if story.systems.is_empty() {
-        return "No system is known to hold it; something refers to it.".to_owned();
-    }
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    rows.push(std::iter::once("id".to_owned()).chain(story.systems.iter().map(|view| view.id.clone())).collect());
-    if !story.links.is_empty() {
-        let tied = |view: &View| story.links.get(&view.system).map_or_else(|| "-".to_owned(), tie);
-        rows.push(std::iter::once("(link)".to_owned()).chain(story.systems.iter().map(tied)).collect());
-    }
-    if story.systems.iter().any(|view| view.gone_at.is_some()) {
-        let gone = |view: &View| view.gone_at.map(|at| format!("gone since {}", output::time(at))).unwrap_or_default();
-        rows.push(std::iter::once(String::new()).chain(story.systems.iter().map(gone)).collect());
-    }
-    let cell = |value: &Value| story.cell(value);
-    let has_owners = !story.owners.is_empty();
-    let has_wishes = story.wanted.values().flatten().any(|fields| !fields.is_empty());
-    for field in spec.fields.keys() {
-        let values: Vec<Option<&Value>> = story.systems.iter().map(|view| view.fields.get(field)).collect();
-        let wished = story.wanted.iter().filter_map(|(target, fields)| Some((target, fields.as_ref()?.get(field)?)));
-        let wished: Vec<String> = wished
-            .map(|(target, value)| format!("{target}: {}", if value.is_null() { "-".to_owned() } else { cell(value) }))
-            .collect();
-        if values.iter().all(Option::is_none) && wished.is_empty() {
-            continue;
-        }
-        let mut known = values.iter().flatten();
-        let first = known.next();
-        let mark = if known.any(|value| Some(value) != first) { " *" } else { "" };
-        let cells = story.systems.iter().zip(&values).map(|(view, value)| match (value, view.sent.get(field)) {
-            (None, _) => "-".to_owned(),
-            (Some(value), Some(sent)) => format!("{} (sent {})", cell(value), cell(sent)),
-            (Some(value), None) => cell(value),
-        });
-        let owner =
-            story.owners.get(field).map(|owners| owners.iter().map(String::as_str).collect::<Vec<_>>().join(", "));
-        let mut row: Vec<String> = std::iter::once(format!("{field}{mark}")).chain(cells).collect();
-        row.extend(has_owners.then(|| owner.unwrap_or_default()));
-        row.extend(has_wishes.then(|| wished.join("\n")));
-        rows.push(row);
-    }
-    if story.systems.iter().any(|view| view.proof.is_some()) {
-        let proofs =
-            story.systems.iter().map(|view| view.proof.as_ref().map_or_else(|| "-".to_owned(), Proved::to_string));
-        rows.push(std::iter::once("(money)".to_owned()).chain(proofs).collect());
-    }
-    let header = std::iter::once("field").chain(story.systems.iter().map(|view| view.system.as_str()));
-    let header = header.chain(has_owners.then_some("(owner)")).chain(has_wishes.then_some("(wanted)"));
-    output::grid(header.map(str::to_owned).collect(), rows)
-}
-
-/// `by vat, 50 % agree`, `paused (by key)`.
-fn tie(link: &Link) -> String {
-    let by = links::by(link);
-    let by = if by == "made by us" { by } else { format!("by {by}") };
-    if link.state == LinkState::Linked { by } else { format!("{} ({by})", link.state.as_str()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_differs_between_systems_is_marked() {
-        let view = |system: &str, name: &str| View {
-            system: system.into(),
-            id: "7".into(),
-            version: None,
-            gone_at: None,
-            fields: serde_json::from_value(serde_json::json!({ "sku": "A-1", "name": { "es": name } })).unwrap(),
-            sent: Map::new(),
-            proof: None,
-            doubts: Vec::new(),
-        };
-        let entities = Entities::builtin();
-        let story = Story {
-            entity: "product".into(),
-            key: "A-1".into(),
-            record: 1,
-            field: None,
-            owners: BTreeMap::from([("name".to_owned(), BTreeSet::from(["erp".to_owned()]))]),
-            wanted: BTreeMap::from([(
-                "shop".to_owned(),
-                serde_json::from_value(serde_json::json!({ "name": { "es": "Martillo" } })).unwrap(),
-            )]),
-            untold: Vec::new(),
-            erased: Vec::new(),
-            same_as: None,
-            links: BTreeMap::new(),
-            systems: vec![view("erp", "Martillo"), view("shop", "Martillo de bola")],
-            changes: Vec::new(),
-            jobs: Vec::new(),
-        };
-        insta::assert_snapshot!(text(&story, entities.get("product").unwrap()));
     }
 }

@@ -1,4 +1,6 @@
-//! `vaiven jobs`: what is queued, parked or dead; retried or given up by hand.
+//! `vaiven jobs`: what is queued, parked or dead; retried, given up or taken back by hand.
+
+use std::collections::BTreeSet;
 
 use anyhow::bail;
 use serde::Serialize;
@@ -11,6 +13,7 @@ use super::{
 use crate::{
     env::Env,
     store::{Job, JobFilter, JobState, SharedStore},
+    sync::needs_somebody,
 };
 
 /// A job with its record's key instead of its number.
@@ -30,16 +33,47 @@ pub async fn jobs(command: &JobsCommand, store: &SharedStore, env: &Env, output:
     match command {
         JobsCommand::List { filter, limit } => list(filter, *limit, store, output).await,
         JobsCommand::Retry { filter } => {
-            let jobs = store.retry(&chosen(filter, "retry")?, env.now()).await?;
+            let chosen = chosen(filter, "retry")?;
+            let jobs = store.retry(&chosen, env.now()).await?;
+            some(jobs, "parked or dead", &chosen, store).await?;
             output.show(&Touched { jobs }, |touched| format!("{} queued anew", output::count(touched.jobs, "job")))?;
             Ok(Ending::Fine)
         }
         JobsCommand::Discard { filter } => {
-            let jobs = store.discard(&chosen(filter, "discard")?, env.now()).await?;
-            output.show(&Touched { jobs }, |touched| format!("{} given up", output::count(touched.jobs, "job")))?;
+            let chosen = chosen(filter, "discard")?;
+            let jobs = store.discard(&chosen, env.now()).await?;
+            some(jobs, "parked or dead", &chosen, store).await?;
+            output.show(&Touched { jobs }, |touched| {
+                format!("{} given up; `vaiven jobs restore` takes them back", output::count(touched.jobs, "job"))
+            })?;
+            Ok(Ending::Fine)
+        }
+        JobsCommand::Restore { filter } => {
+            let chosen = chosen(filter, "restore")?;
+            let jobs = store.restore(&chosen, env.now()).await?;
+            some(jobs, "discarded and not followed by another", &chosen, store).await?;
+            output.show(&Touched { jobs }, |touched| {
+                format!("{} taken back and queued anew", output::count(touched.jobs, "job"))
+            })?;
             Ok(Ending::Fine)
         }
     }
+}
+
+/// Refuses what touched nothing, and says what the jobs that were named are.
+async fn some(touched: u64, wanted: &str, chosen: &JobFilter, store: &SharedStore) -> anyhow::Result<()> {
+    if touched > 0 {
+        return Ok(());
+    }
+    if chosen.ids.is_empty() {
+        bail!("there is no such job that is {wanted}; `vaiven jobs list` shows those there are");
+    }
+    let found = store.jobs(&JobFilter { ids: chosen.ids.clone(), ..JobFilter::default() }).await?;
+    let told = chosen.ids.iter().map(|id| match found.iter().find(|job| job.id == *id) {
+        Some(job) => format!("job {id} is {}", job.state.as_str()),
+        None => format!("there is no job {id}"),
+    });
+    bail!("none of these is {wanted}: {}", told.collect::<Vec<_>>().join(", "))
 }
 
 async fn list(filter: &JobsFilter, limit: u32, store: &SharedStore, output: Output) -> anyhow::Result<Ending> {
@@ -55,7 +89,7 @@ async fn list(filter: &JobsFilter, limit: u32, store: &SharedStore, output: Outp
         .map(|job| Line { key: keys.get(&job.record).map(|(_, key)| key.clone()).unwrap_or_default(), job })
         .collect();
     output.show(&lines, |lines| text(lines, limit))?;
-    let stuck = lines.iter().any(|line| matches!(line.job.state, JobState::Parked | JobState::Dead));
+    let stuck = lines.iter().any(|line| needs_somebody(line.job.state, line.job.cause.as_deref()));
     Ok(if stuck { Ending::Attention } else { Ending::Fine })
 }
 
@@ -76,7 +110,16 @@ fn text(lines: &[Line], limit: u32) -> String {
             why,
         ]
     });
-    let table = output::table(["job", "state", "target", "entity", "key", "attempts", "when", "why"], rows);
+    let mut table = output::table(["job", "state", "target", "entity", "key", "attempts", "when", "why"], rows);
+    let states: BTreeSet<&str> = lines.iter().map(|line| line.job.state.as_str()).collect();
+    if states.contains(JobState::Dead.as_str()) {
+        table.push_str(
+            "\n\nMend what stands in the way, then `vaiven jobs retry JOB`; or give up: `vaiven jobs discard JOB`.",
+        );
+    }
+    if states.contains(JobState::Discarded.as_str()) {
+        table.push_str("\n\n`vaiven jobs restore JOB` takes a discarded one back.");
+    }
     if lines.len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
         return format!("{table}\n(the first {limit}; more with --limit)");
     }

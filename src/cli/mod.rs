@@ -13,6 +13,7 @@ mod conflicts;
 mod diff;
 mod differences;
 mod explain;
+mod found;
 mod jobs;
 mod lifecycle;
 mod links;
@@ -20,10 +21,12 @@ mod logging;
 mod mapping;
 mod naming;
 mod notify;
+mod now;
 mod output;
 mod plan;
 mod progress;
 mod reference;
+mod rejected;
 mod report;
 mod resume;
 mod resync;
@@ -31,6 +34,7 @@ mod rows;
 mod run;
 mod schema;
 mod status;
+mod story;
 mod undo;
 mod values;
 
@@ -42,17 +46,25 @@ use args::{Cli, Command, MappingCommand};
 use lifecycle::Lifecycle;
 use output::Output;
 
-use crate::{config::LogSection, env::Env};
+use crate::{config::LogSection, env::Env, sync::Affairs};
 
-/// How a command that went through ends.
+/// How a command that went through ends. `run`, `plan` and `status` end by [`Affairs`]; what lists one kind of trouble ends
+/// by what it lists; what changes something ends as fine when it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// 0
     Fine,
     /// 1: it was found out that something does not work.
     Failed,
-    /// 3: finished, but something is dead, parked, conflicting or rejected.
+    /// 3: finished, but something waits for a person, or could not be read. What is on its way is fine, and so is what a
+    /// person has given up.
     Attention,
+}
+
+impl Ending {
+    fn of(affairs: &Affairs) -> Self {
+        if affairs.is_well() { Self::Fine } else { Self::Attention }
+    }
 }
 
 impl From<Ending> for ExitCode {
@@ -119,10 +131,10 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
             status::status(&config, &app::existing_store(&config).await?, &env, output).await
         }
         Command::Backup { file } => backup::backup(&file, &app::config(&global)?, output).await,
-        Command::Explain { entity, key, field, personal } => {
+        Command::Explain { entity, key, field, personal, live } => {
             let config = app::config(&global)?;
             let store = app::existing_store(&config).await?;
-            let asked = explain::Asked { entity: &entity, key: &key, field: field.as_deref(), personal };
+            let asked = explain::Asked { entity: &entity, key: &key, field: field.as_deref(), personal, live };
             explain::explain(asked, &config, &store, &env, output).await
         }
         Command::Jobs(command) => {
@@ -144,7 +156,12 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
         }
         Command::Rows(command) => {
             let config = app::config(&global)?;
-            rows::rows(&command, &app::existing_store(&config).await?, &env, output).await
+            rows::rows(&command, &config, &app::existing_store(&config).await?, &env, output).await
+        }
+        Command::Rejected { system, limit } => {
+            let config = app::config(&global)?;
+            let store = app::existing_store(&config).await?;
+            rejected::rejected(system.as_deref(), limit, &config, &store, &env, output).await
         }
         Command::Approve { run } => {
             let store = app::existing_store(&app::config(&global)?).await?;

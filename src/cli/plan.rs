@@ -27,6 +27,7 @@ use crate::{
     sync::{
         Reach,
         plan::{self, Basis, Braked, Estimate, Held, OpOrder, Plan, Summary, Telling},
+        requests,
     },
 };
 
@@ -125,7 +126,7 @@ fn text(plan: &Plan, left_out: &[String]) -> String {
     let summary = &plan.summary;
     let scope = summary.reach.flow.as_ref().map_or_else(|| "all flows".to_owned(), |flow| format!("flow {flow}"));
     let kind = match summary.reach.kind {
-        RunKind::Delta => "what changed since the last look",
+        RunKind::Delta | RunKind::Single => "what changed since the last look",
         RunKind::Full => "a look at everything",
     };
     let mut parts = vec![format!("Plan of {scope}: {kind}. Nothing was written.")];
@@ -135,6 +136,9 @@ fn text(plan: &Plan, left_out: &[String]) -> String {
     });
     parts.extend(failed);
     parts.push(targets(summary));
+    if !summary.targets.is_empty() && !summary.affairs.is_well() {
+        parts.push(format!("Once this is written: {}", summary.affairs.headline()));
+    }
     for ((target, entity, OpOrder(op)), group) in plan.groups.iter().filter(|(_, group)| !group.examples.is_empty()) {
         let mut lines = vec![format!("{} {entity} at {target}: {}", word(*op), group.count)];
         for line in &group.examples {
@@ -176,6 +180,7 @@ fn text(plan: &Plan, left_out: &[String]) -> String {
         let fields = output::count(summary.differences, "field");
         parts.push(format!("{fields} held by targets otherwise than sent: `vaiven differences` shows them."));
     }
+    parts.push(format!("Reading for this plan took {}.", requests::told(&summary.requests)));
     if !left_out.is_empty() {
         parts.push(format!("left out:\n  {}", left_out.join("\n  ")));
     }
@@ -184,9 +189,7 @@ fn text(plan: &Plan, left_out: &[String]) -> String {
 
 fn targets(summary: &Summary) -> String {
     if summary.targets.is_empty() {
-        let well = "Nothing is to be written: every target has what it should have.";
-        let but = "Nothing is to be written now. What stands in the way, or could not be looked at, is told here.";
-        return if summary.is_clean() { well } else { but }.to_owned();
+        return format!("Nothing is to be written now. {}", summary.affairs.headline());
     }
     let rows = summary.targets.iter().map(|target| {
         let from: Vec<&str> = target.from.iter().map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! `docs/cli.md`: every command with its options, from the same source as the help texts.
+//! `docs/cli.md`: how things are told, and every command with its options, from the same source as the help texts.
 
 use std::fmt::Write as _;
 
@@ -8,6 +8,7 @@ use super::args::Cli;
 
 pub fn markdown() -> String {
     let mut text = String::from("# Commands\n\nWritten by `vaiven reference`; the same as `vaiven help COMMAND`.\n");
+    text.push_str(include_str!("reference.md"));
     let mut root = Cli::command();
     root.build();
     section(&mut root, &mut text);

@@ -1,13 +1,14 @@
 //! `vaiven resync`: asks the running daemon, through the store, to look at something again.
 
+use anyhow::bail;
 use serde::Serialize;
 
-use super::{Ending, output::Output};
+use super::{Ending, found, naming, output::Output, rejected::opened};
 use crate::{
-    config::Config,
+    config::{Config, Plan},
     env::Env,
     load::{LoadError, Place, SourceFile},
-    store::SharedStore,
+    store::{Rejection, SharedStore},
     sync::Scope,
 };
 
@@ -15,6 +16,8 @@ use crate::{
 struct Placed {
     order: i64,
     scope: String,
+    /// Where more is read than the one object that was asked for, and why.
+    listed: Vec<String>,
 }
 
 pub async fn resync(
@@ -24,15 +27,68 @@ pub async fn resync(
     env: &Env,
     output: Output,
 ) -> anyhow::Result<Ending> {
-    let scope = scope_of(scope, config)?;
+    let scope = resolved(scope_of(scope, config)?, config, store).await?;
+    known(&scope, store).await?;
+    let listed = opened(config, env).map(|plan| listed(&scope, &plan)).unwrap_or_default();
     let order = store.place_order("resync", &scope.to_string(), env.now()).await?;
-    output.show(&Placed { order, scope: scope.to_string() }, |placed| {
-        format!(
+    output.show(&Placed { order, scope: scope.to_string(), listed }, |placed| {
+        let told = format!(
             "Order {}: {} is looked at again by the running daemon. Without one: vaiven run --resync {}",
             placed.order, placed.scope, placed.scope
-        )
+        );
+        std::iter::once(told).chain(placed.listed.iter().cloned()).collect::<Vec<_>>().join("\n")
     })?;
     Ok(Ending::Fine)
+}
+
+/// Systems of which one object is asked for, and that can only be read as a whole.
+fn listed(scope: &Scope, plan: &Plan) -> Vec<String> {
+    let (Some(entity), Some(_), Some(flow)) = (&scope.entity, &scope.key, plan.routes.flow(&scope.flow)) else {
+        return Vec::new();
+    };
+    let facts = |system: &String| plan.systems.get(system).and_then(|system| system.facts(entity).cloned());
+    let told = std::iter::once(&flow.from).chain(&flow.to).filter_map(|system| {
+        let facts = facts(system)?;
+        (!facts.read && facts.list).then(|| {
+            format!("{system} cannot be read by key: its whole listing of {entity} is read, if it has the object.")
+        })
+    });
+    told.collect()
+}
+
+/// The scope with the key that the record goes by, where it is named by an id at a system or by a match field.
+pub async fn resolved(mut scope: Scope, config: &Config, store: &SharedStore) -> anyhow::Result<Scope> {
+    let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else { return Ok(scope) };
+    let entities = config.entities()?;
+    let Some(spec) = entities.get(entity) else { return Ok(scope) };
+    if is_key(entity, key, store).await {
+        return Ok(scope);
+    }
+    if let Some(record) = found::by_value(entity, key, spec, config, store).await?
+        && let Some((_, key)) = store.keys(&[record]).await?.remove(&record).filter(|(_, key)| !key.is_empty())
+    {
+        scope.key = Some(key);
+    }
+    Ok(scope)
+}
+
+/// Whether a record goes by this key, or several do: then the flow's source says which.
+async fn is_key(entity: &str, key: &str, store: &SharedStore) -> bool {
+    !matches!(naming::record(store, entity, key).await, Ok(None))
+}
+
+/// Refuses a key that nobody knows: no system was seen to have such an object, and no row that could not be read is called so.
+pub async fn known(scope: &Scope, store: &SharedStore) -> anyhow::Result<()> {
+    let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else { return Ok(()) };
+    let called = |_: &str, row: &Rejection| row.is_called(key);
+    if is_key(entity, key, store).await || !found::rejections(entity, store, called).await?.is_empty() {
+        return Ok(());
+    }
+    let flow = &scope.flow;
+    bail!(
+        "nobody knows {entity} `{key}`: no system was seen to have it. `vaiven run --resync {flow}/{entity}/{key}` reads the \
+         listing of the flow's source to look for it, `vaiven resync {flow}/{entity}` has the running daemon read all"
+    )
 }
 
 /// The flow, if the configuration has it.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
@@ -12,13 +13,16 @@ use super::{
     notify::Notifier,
     output::{self, Output},
     progress,
-    resync::scope_of,
+    resync::{known, resolved, scope_of},
 };
 use crate::{
     config::{Config, Plan},
     env::Env,
     store::{RunKind, SharedStore},
-    sync::{Engine, Health, Parts, Scope, Summary, pauses},
+    sync::{
+        Affairs, Engine, Flow, Health, Parts, Requests, Scope, Summary, pauses,
+        requests::{self, Counts},
+    },
 };
 
 pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<Ending> {
@@ -30,21 +34,61 @@ pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<E
     let life = Lifecycle::listen(env)?;
     let plan = app::plan(&config, env)?;
     let (store, _sole) = app::sole_store(&config).await?;
+    let scope = match scope {
+        Some(scope) => Some(resolved(scope, &config, &store).await?),
+        None => None,
+    };
     if is_daemon {
         return daemon(config, plan, store, global, env, &life).await;
     }
     pauses::notice(store.as_ref(), &plan.prints, env.now()).await?;
-    let engine = Engine::new(parts(plan, store, env));
+    let engine = Engine::new(parts(plan, SharedStore::clone(&store), env));
+    let asked = Requests::of(&engine.parts().systems);
     let once = once(&engine, scope.as_ref(), bars, &life);
     let Some(summary) = life.guard(once).await else {
         anyhow::bail!("stopped at once; the next run goes on where this one was cut off");
     };
     let summary = summary?;
-    Output::new(global).show(&summary, text)?;
+    let flows: Vec<&Flow> = engine.parts().routes.flows().iter().collect();
+    let affairs = Affairs::of(&store, &flows, false, env.now()).await?;
+    let listed = scope.as_ref().map(|scope| listed(scope, &summary, engine.parts())).unwrap_or_default();
+    let requests = asked.since(&engine.parts().systems);
+    let told = Told { headline: affairs.headline(), affairs, summary, listed, requests };
+    Output::new(global).show(&told, text)?;
     if life.soft.is_cancelled() {
         anyhow::bail!("stopped; the next run goes on where this one left off");
     }
-    Ok(if summary.is_clean() { Ending::Fine } else { Ending::Attention })
+    if let Some(scope) = &scope {
+        known(scope, &store).await?;
+    }
+    Ok(if told.summary.is_clean() { Ending::of(&told.affairs) } else { Ending::Attention })
+}
+
+/// What a pass did, and how things are after it.
+#[derive(Serialize)]
+struct Told {
+    /// How things are, in one line.
+    headline: String,
+    affairs: Affairs,
+    #[serde(flatten)]
+    summary: Summary,
+    /// Where more was read than the one object that was asked for, and why.
+    listed: Vec<String>,
+    /// By system: all requests of the pass.
+    requests: Counts,
+}
+
+/// Where one object was asked for and a whole listing read instead.
+fn listed(scope: &Scope, summary: &Summary, parts: &Parts) -> Vec<String> {
+    let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else { return Vec::new() };
+    let whole = summary.runs.iter().filter(|run| run.kind == RunKind::Full && run.entity == *entity);
+    let told = whole.map(|run| {
+        let can_read =
+            parts.systems.get(&run.system).and_then(|system| system.facts(entity)).is_some_and(|facts| facts.read);
+        let why = if can_read { format!("knows no {key} yet") } else { "cannot be read by key".to_owned() };
+        format!("{} {why}: its whole listing of {entity} was read.", run.system)
+    });
+    told.collect()
 }
 
 /// One pass with its progress shown.
@@ -138,8 +182,12 @@ async fn keep_watchdog(notifier: Arc<Notifier>, store: SharedStore, health: Arc<
     }
 }
 
-fn text(summary: &Summary) -> String {
-    let mut parts = Vec::new();
+fn text(told: &Told) -> String {
+    let summary = &told.summary;
+    let mut parts = vec![told.headline.clone()];
+    if !told.listed.is_empty() {
+        parts.push(told.listed.join("\n"));
+    }
     if !summary.runs.is_empty() {
         let rows = summary.runs.iter().map(|run| {
             let result = match (&run.error, run.run) {
@@ -172,22 +220,18 @@ fn text(summary: &Summary) -> String {
         tally.retried,
         tally.parked,
         tally.dead,
-        output::count(tally.requests, "request")
+        requests::told(&told.requests)
     ));
     if !summary.left.is_empty() {
         let left: Vec<String> = summary.left.iter().map(|(state, count)| format!("{count} {state}")).collect();
         parts.push(format!("Left: {} (`vaiven jobs list` says why).", left.join(", ")));
-    }
-    if summary.awaited > 0 {
-        let orders = output::count(summary.awaited, "job");
-        parts.push(format!("{orders} of orders that are not accepted yet (`vaiven jobs list`)."));
     }
     if !summary.held.is_empty() {
         let held: Vec<String> = summary.held.iter().map(ToString::to_string).collect();
         parts.push(format!("Held by a brake: run {} (`vaiven approve` shows what would happen).", held.join(", ")));
     }
     if summary.rejected > 0 {
-        parts.push(format!("{} could not be read (`vaiven status`).", output::count(summary.rejected, "row")));
+        parts.push(format!("{} could not be read (`vaiven rejected`).", output::count(summary.rejected, "row")));
     }
     parts.join("\n\n")
 }

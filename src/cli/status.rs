@@ -12,13 +12,16 @@ use super::{
 use crate::{
     config::Config,
     env::Env,
-    failure::Cause,
-    store::{Approval, JobState, Run, SharedStore, Standing},
-    sync::OddDates,
+    store::{Approval, Run, SharedStore, Standing},
+    sync::{Affairs, OddDates},
 };
 
 #[derive(Serialize)]
 struct Status {
+    /// How things are, in one line.
+    headline: String,
+    #[serde(flatten)]
+    affairs: Affairs,
     systems: Vec<SystemStatus>,
     /// The last run of each system and entity.
     runs: Vec<Run>,
@@ -88,7 +91,11 @@ pub async fn status(config: &Config, store: &SharedStore, env: &Env, output: Out
             dates.push(Dated { system: system.clone(), entity: entity.clone(), odd });
         }
     }
+    let flows = config.flows()?;
+    let affairs = Affairs::of(store, &flows.iter().collect::<Vec<_>>(), false, env.now()).await?;
     let status = Status {
+        headline: affairs.headline(),
+        affairs,
         systems,
         runs: runs.into_values().collect(),
         queue: causes::groups(&store.backlog().await?),
@@ -98,24 +105,15 @@ pub async fn status(config: &Config, store: &SharedStore, env: &Env, output: Out
         dates,
     };
     output.show(&status, |status| text(status, env))?;
-    Ok(ending(&status))
-}
-
-/// A person should look when something waits for one, or a run went wrong.
-fn ending(status: &Status) -> Ending {
-    let is_daily = |group: &Group| group.waits_for.as_deref().is_some_and(Cause::is_daily);
-    let stuck =
-        (status.queue.iter()).any(|group| matches!(group.state, JobState::Parked | JobState::Dead) && !is_daily(group));
-    let failed = status.runs.iter().any(|run| run.error.is_some());
-    let odd = !status.rejected.is_empty() || !status.dates.is_empty() || status.differences > 0;
-    if stuck || failed || odd { Ending::Attention } else { Ending::Fine }
+    Ok(Ending::of(&status.affairs))
 }
 
 fn text(status: &Status, env: &Env) -> String {
-    let mut parts = Vec::new();
-    if status.differences > 0 {
-        let count = output::count(status.differences, "field");
-        parts.push(format!("{count} held by targets otherwise than sent: `vaiven differences list` shows them."));
+    let mut parts = vec![status.headline.clone()];
+    let reasons = status.affairs.troubles.iter().filter_map(|one| Some(format!("{}: {}", one.told, one.why.as_ref()?)));
+    let reasons: Vec<String> = reasons.collect();
+    if !reasons.is_empty() {
+        parts.push(reasons.join("\n"));
     }
     let systems = status.systems.iter().map(|system| {
         let objects: Vec<String> = system.objects.iter().map(|(entity, count)| format!("{count} {entity}")).collect();
@@ -131,8 +129,7 @@ fn text(status: &Status, env: &Env) -> String {
         ));
     }
     if status.queue.is_empty() {
-        let whole = if status.differences == 0 { ": every target has what it should have" } else { "" };
-        parts.push(format!("The queue is empty{whole}."));
+        parts.push("The queue is empty.".to_owned());
     } else {
         let rows = status.queue.iter().map(|group| {
             let waits = match (&group.waits_for, &group.example) {
@@ -164,7 +161,7 @@ fn text(status: &Status, env: &Env) -> String {
     if !status.rejected.is_empty() {
         let rows = status.rejected.iter().map(|line| [line.rows.to_string(), line.system.clone(), line.entity.clone()]);
         parts.push(output::table(["rejected rows", "from", "entity"], rows));
-        parts.push("`vaiven rows list` tells which, and why.".to_owned());
+        parts.push("`vaiven rejected` tells which, and why.".to_owned());
     }
     parts.extend(status.dates.iter().map(dated));
     parts.join("\n\n")

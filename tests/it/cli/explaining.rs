@@ -169,9 +169,8 @@ tax_included = { value = true }
 totals = { push_to = "total", push = "text(value.gross)" }
 "#;
 
-/// Promise 7: what an order comes to is proven, and whoever asks for its number is told how.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_told_by_its_number_with_the_proof_of_its_money_and_what_it_waits_for() {
+/// A shop that drops its orders in files, and an ERP without any.
+pub(super) async fn books() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in [
         ("vaiven.toml", ORDERS),
@@ -188,14 +187,25 @@ async fn an_order_is_told_by_its_number_with_the_proof_of_its_money_and_what_it_
     erp.execute("CREATE TABLE sale (id INTEGER PRIMARY KEY, number TEXT NOT NULL UNIQUE, status TEXT, total TEXT)")
         .await
         .unwrap();
-    let drop = |file: u32, total: &str| {
-        std::fs::create_dir_all(folder.path().join("drop")).unwrap();
-        let order = serde_json::json!([{
-            "id": 77, "number": "1001", "placed_at": "2026-03-01T10:00:00Z", "email": "ana@example.com", "total": total,
-            "lines": [{"line": "1", "sku": "MAR-101", "quantity": 2, "price": "12.50"}],
-        }]);
-        std::fs::write(folder.path().join(format!("drop/orders_{file}.json")), order.to_string()).unwrap();
-    };
+    folder
+}
+
+/// Drops order 1001, which says that it comes to `total`.
+pub(super) fn drop_order(folder: &std::path::Path, file: u32, total: &str) {
+    std::fs::create_dir_all(folder.join("drop")).unwrap();
+    let order = serde_json::json!([{
+        "id": 77, "number": "1001", "placed_at": "2026-03-01T10:00:00Z", "email": "ana@example.com", "total": total,
+        "lines": [{"line": "1", "sku": "MAR-101", "quantity": 2, "price": "12.50"}],
+    }]);
+    std::fs::write(folder.join(format!("drop/orders_{file}.json")), order.to_string()).unwrap();
+}
+
+/// Promise 7: what an order comes to is proven, and whoever asks for its number is told how.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_told_by_its_number_with_the_proof_of_its_money_and_what_it_waits_for() {
+    let folder = books().await;
+    let mut erp = people::at(folder.path(), "erp.db").await;
+    let drop = |file: u32, total: &str| drop_order(folder.path(), file, total);
     let run = |arguments: &[&str]| shown(&vaiven(folder.path(), arguments, &[]));
     drop(1, "35.00");
     let ran = run(&["run", "--once"]);

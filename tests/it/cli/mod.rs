@@ -1,5 +1,6 @@
 //! What people see on the command line, by running the program itself.
 
+mod asking;
 mod beside;
 mod brakes;
 mod catalog;
@@ -9,6 +10,7 @@ mod explaining;
 mod exposing;
 mod linking;
 mod logins;
+mod office;
 mod owners;
 mod peer;
 mod people;
@@ -17,6 +19,7 @@ mod remapping;
 mod sales;
 mod service;
 mod stopping;
+mod troubles;
 
 use std::{
     path::Path,

@@ -1,0 +1,159 @@
+//! `vaiven rejected`: rows that could not be read, and answers to our own writes; why, and where in the mapping.
+
+use serde::Serialize;
+
+use super::{
+    Ending, app,
+    output::{self, Output},
+};
+use crate::{
+    config::{Config, Plan},
+    env::Env,
+    mapping::Translate,
+    store::{Rejection, SharedStore},
+};
+
+/// A row that could not be read.
+#[derive(Serialize)]
+pub struct Line {
+    pub system: String,
+    pub entity: String,
+    /// The key that it shows, where that can be read.
+    pub key: Option<String>,
+    /// Where the field stands in the mapping: `mappings/web/order.toml:7:1`.
+    pub place: Option<String>,
+    #[serde(flatten)]
+    pub row: Rejection,
+}
+
+pub async fn rejected(
+    system: Option<&str>,
+    limit: u32,
+    config: &Config,
+    store: &SharedStore,
+    env: &Env,
+    output: Output,
+) -> anyhow::Result<Ending> {
+    let most = if limit == 0 { u32::MAX } else { limit };
+    let rows = store.rejections(system, most).await?;
+    let plan = if rows.is_empty() { None } else { opened(config, env) };
+    let lines: Vec<Line> = rows.into_iter().map(|row| Line::new(row, plan.as_ref())).collect();
+    output.show(&lines, |lines| text(lines, limit))?;
+    Ok(if lines.iter().any(|line| !line.row.dismissed) { Ending::Attention } else { Ending::Fine })
+}
+
+/// What the configuration names, where it can be opened: what is told of a row does without it.
+pub fn opened(config: &Config, env: &Env) -> Option<Plan> {
+    app::world(config, env).ok().and_then(|world| config.open(&world).ok())
+}
+
+impl Line {
+    /// With the place of its field, as far as the mapping can be opened.
+    pub fn new((system, entity, mut row): (String, String, Rejection), plan: Option<&Plan>) -> Self {
+        // The reason says it where the mapping has said it.
+        let said = row.reason.split_once(": ").filter(|(place, _)| is_place(place));
+        let (said, reason) = said.map(|(place, rest)| (place.to_owned(), rest.to_owned())).unzip();
+        if let Some(reason) = reason {
+            row.reason = reason;
+        }
+        // The field has a column of its own.
+        let field = row.field.as_deref().map(|field| format!(" (field {field})"));
+        if let Some(end) = field.and_then(|field| row.reason.strip_suffix(&field).map(str::len)) {
+            row.reason.truncate(end);
+        }
+        let mapping = plan.and_then(|plan| plan.mappings.get(&(system.clone(), entity.clone())));
+        let of_field = |mapping: &dyn Translate| mapping.place(row.field.as_deref()?);
+        let place = said.or_else(|| of_field(mapping?.as_ref()));
+        Self { key: row.key().map(str::to_owned), system, entity, place, row }
+    }
+
+    /// How people name the row.
+    pub fn name(&self) -> String {
+        match (&self.row.id, &self.key) {
+            (Some(id), Some(key)) if id != key => format!("{id} ({key})"),
+            (Some(name), _) | (None, Some(name)) => name.clone(),
+            (None, None) => self.row.position.clone(),
+        }
+    }
+
+    /// `why it cannot be read`, with field and place.
+    pub fn why(&self) -> String {
+        let field = self.row.field.as_deref().map(|field| format!("{field}: ")).unwrap_or_default();
+        let place = self.place.as_deref().map(|place| format!(" ({place})")).unwrap_or_default();
+        format!("{field}{}{place}", self.row.reason)
+    }
+}
+
+/// `FILE:LINE:COLUMN`
+fn is_place(text: &str) -> bool {
+    let mut pieces = text.rsplitn(3, ':');
+    let numbers = pieces.by_ref().take(2).filter(|piece| piece.parse::<u32>().is_ok()).count();
+    numbers == 2 && pieces.next().is_some_and(|file| file.ends_with(".toml"))
+}
+
+fn text(lines: &[Line], limit: u32) -> String {
+    if lines.is_empty() {
+        return "Every row could be read.".to_owned();
+    }
+    let rows = lines.iter().map(|line| {
+        [
+            format!("{}/{}", line.system, line.entity),
+            line.name(),
+            line.row.field.clone().unwrap_or_default(),
+            format!("{}{}", line.row.reason, if line.row.dismissed { " (put aside)" } else { "" }),
+            line.place.clone().unwrap_or_default(),
+            line.row.position.clone(),
+        ]
+    });
+    let table = output::table(["from", "row", "field", "why it could not be read", "mapping", "seen at"], rows);
+    let more = if limit > 0 && lines.len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
+        format!("\n(the first {limit}; more with --limit)")
+    } else {
+        String::new()
+    };
+    format!(
+        "{table}{more}\n\nMend the row or the mapping, then `vaiven resync FLOW/ENTITY/ROW` reads it again; or put it aside: \
+         `vaiven rows dismiss SYSTEM/ENTITY ROW`"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(reason: &str) -> Line {
+        let row = Rejection {
+            position: "page 1 row 3".into(),
+            id: Some("17".into()),
+            field: Some("sku".into()),
+            reason: reason.into(),
+            cause: None,
+            articles: None,
+            likes: Some(vec![("vat".into(), "B12345674".into()), (String::new(), "C-7".into())]),
+            dismissed: false,
+        };
+        Line::new(("shop".into(), "customer".into(), row), None)
+    }
+
+    #[test]
+    fn the_place_that_a_reason_begins_with_has_a_column_of_its_own() {
+        let line = row("mappings/web/order.toml:7:12: the row has no `sku`");
+        assert_eq!(line.place.as_deref(), Some("mappings/web/order.toml:7:12"));
+        assert_eq!(line.row.reason, "the row has no `sku`");
+        let bare = row("12:30: no time");
+        assert_eq!((bare.place, bare.row.reason.as_str()), (None, "12:30: no time"));
+    }
+
+    #[test]
+    fn the_field_is_not_told_twice() {
+        assert_eq!(row("no number (field sku)").row.reason, "no number");
+        assert_eq!(row("no number (field name)").row.reason, "no number (field name)");
+    }
+
+    #[test]
+    fn a_row_is_named_by_its_id_and_key_and_by_no_match_value() {
+        let line = row("no");
+        assert_eq!(line.name(), "17 (C-7)");
+        assert!(!serde_json::to_string(&line).unwrap().contains("B12345674"), "a tax number is a person's");
+    }
+}
