@@ -1,5 +1,7 @@
 //! `vaiven rejected`: rows that could not be read, and answers to our own writes; why, and where in the mapping.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::{
@@ -88,7 +90,7 @@ impl Line {
 fn is_place(text: &str) -> bool {
     let mut pieces = text.rsplitn(3, ':');
     let numbers = pieces.by_ref().take(2).filter(|piece| piece.parse::<u32>().is_ok()).count();
-    numbers == 2 && pieces.next().is_some_and(|file| file.ends_with(".toml"))
+    numbers == 2 && pieces.next().is_some_and(|file| Path::new(file).extension().is_some_and(|kind| kind == "toml"))
 }
 
 fn text(lines: &[Line], limit: u32) -> String {
