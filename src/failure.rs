@@ -4,6 +4,8 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::printable;
+
 /// What a failure means for the job or the run. Adapters map responses to these; the engine knows nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -247,7 +249,13 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(class: Class, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), field: None, cause: None, retry_after: None, status: None, source: None }
+        // What a system said is part of many messages.
+        let message = message.into();
+        let message = match printable::text(printable::cut(&message, printable::MESSAGE).as_ref()) {
+            text if text == message => message,
+            text => text.into_owned(),
+        };
+        Self { class, message, field: None, cause: None, retry_after: None, status: None, source: None }
     }
 
     #[must_use]
@@ -282,5 +290,17 @@ impl Failure {
 
     fn place(&self) -> String {
         self.field.as_ref().map(|field| format!(" (field {field})")).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_bounded_and_holds_nothing_that_a_terminal_obeys() {
+        let failure = Failure::new(Class::Rejected, format!("the shop said \u{1b}[2J{}", "Z".repeat(3 << 20)));
+        assert!(failure.message.starts_with("the shop said \\u{1b}[2JZ") && failure.message.ends_with('…'));
+        assert!(failure.message.chars().count() < printable::MESSAGE + 10);
     }
 }

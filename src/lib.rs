@@ -14,6 +14,7 @@ pub mod load;
 pub mod mapping;
 pub mod model;
 pub mod port;
+pub mod printable;
 pub mod sandbox;
 pub mod schema;
 pub mod store;

@@ -113,6 +113,7 @@ pub fn parts(store: SharedStore, systems: Vec<Arc<dyn System>>, mapping: &str, f
         limits: Limits::default(),
         owner: "bench".into(),
         work: Arc::new(Notify::new()),
+        journal: Arc::default(),
     })
 }
 

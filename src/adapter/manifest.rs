@@ -5,6 +5,7 @@ use std::{borrow::Cow, path::Path, sync::Arc};
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
 
 use super::settings::{Given, SettingValue, Settings};
 use crate::load::{self, LoadError, Node, Place, SourceFile, Spanned};
@@ -41,6 +42,19 @@ pub enum SettingKind {
 }
 
 impl SettingKind {
+    /// A value that any system of this kind could be configured with.
+    #[must_use]
+    pub fn example(self) -> Value {
+        match self {
+            Self::Url => Value::from("https://example.test"),
+            Self::Integer | Self::Decimal => Value::from(1),
+            Self::Boolean => Value::from(true),
+            Self::List => Value::Array(Vec::new()),
+            Self::Map => Value::Object(serde_json::Map::new()),
+            Self::Text | Self::Secret | Self::Path => Value::from("example"),
+        }
+    }
+
     /// The word used in TOML.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -155,6 +169,9 @@ struct Head {
     entities: IndexMap<String, IgnoredAny>,
 }
 
+/// What stands beside the settings in the table of a system.
+const TABLES: [&str; 2] = ["lookups", "limits"];
+
 impl Manifest {
     /// # Errors
     /// When the shared part of the file is not as it should be.
@@ -187,7 +204,7 @@ impl Manifest {
         let strangers = given
             .iter()
             .filter(|(name, _)| !self.settings.contains_key(*name))
-            .map(|(name, given)| Err(LoadError::unknown(&given.place, "setting", name, known.clone())));
+            .map(|(name, given)| Err(LoadError::unknown(&given.place, "setting", name, known.clone().chain(TABLES))));
         let values = self.settings.iter().map(|(name, setting)| {
             let value = match (given.get(name), &setting.default) {
                 (Some(given), _) => given.fit(name, setting.kind)?,

@@ -10,8 +10,8 @@ use crate::store::{JobState, LinkState};
 #[derive(Debug, Parser)]
 #[command(name = "vaiven", version, propagate_version = true, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 fine, 1 error, 2 wrong command line, 3 finished but something waits for a person or \\
-    could not be read: the first line of `vaiven status` says what, and which command shows it, \\
+    after_help = "Exit codes: 0 fine, 1 error, 2 wrong command line, 3 finished but something waits for a person or \
+    could not be read: the first line of `vaiven status` says what, and which command shows it, \
     78 wrong configuration."
 )]
 pub struct Cli {

@@ -5,23 +5,36 @@ use std::io::{self, IsTerminal as _};
 use indicatif::MultiProgress;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-use super::report::Misconfigured;
-use crate::config::{LogFormat, LogSection};
+use super::{output, report::Misconfigured};
+use crate::{
+    config::{LogFormat, LogSection},
+    printable,
+};
 
 /// Starts the log. `bars` are progress bars that lines must not tear.
 ///
 /// The level comes from `VAIVEN_LOG` (for a single start), else the configuration, else `fallback`.
 pub fn start(section: &LogSection, fallback: &str, bars: Option<MultiProgress>) -> anyhow::Result<()> {
-    let wanted = std::env::var("VAIVEN_LOG").ok().or_else(|| section.level.clone());
-    let wanted = wanted.as_deref().unwrap_or(fallback);
+    let given = std::env::var("VAIVEN_LOG").ok();
+    if let Some(given) = &given {
+        LogSection::check_given(given, "environment variable VAIVEN_LOG")?;
+    }
+    let wanted = given.as_deref().or(section.level.as_ref().map(|level| level.get_ref().as_str())).unwrap_or(fallback);
     // What is wrong with a certificate is told where it is met, in plain words.
     let filter = EnvFilter::try_new(format!("rustls_platform_verifier=off,{wanted}")).map_err(|error| {
         let problem = format!("`{wanted}` is not a log level: {error}; write error, warn, info, debug or trace");
         anyhow::Error::from(Misconfigured(problem))
     })?;
-    let lines = fmt::layer().with_target(false).with_writer(move || Lines { bars: bars.clone(), line: Vec::new() });
+    let colours = output::colours(io::stderr().is_terminal());
+    let form = match section.format {
+        LogFormat::Json => Form::Json,
+        _ if colours => Form::Coloured,
+        _ => Form::Plain,
+    };
+    let lines =
+        fmt::layer().with_target(false).with_writer(move || Lines { bars: bars.clone(), form, line: Vec::new() });
     let layer = match section.format {
-        LogFormat::Human => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Human => lines.with_ansi(colours).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_target(true).boxed(),
         LogFormat::Journald => tracing_journald::layer()?.boxed(),
     };
@@ -30,9 +43,29 @@ pub fn start(section: &LogSection, fallback: &str, bars: Option<MultiProgress>) 
     Ok(())
 }
 
+/// What a line is made of.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Plain,
+    Coloured,
+    Json,
+}
+
+/// An event as it is printed: nothing in it that a terminal obeys, and no line of it that passes for another event.
+fn printed(event: &[u8], form: Form) -> String {
+    let event = String::from_utf8_lossy(event);
+    let event = event.trim_end();
+    match form {
+        Form::Plain => format!("{}\n", printable::text(event).replace('\n', "\n    ")),
+        Form::Coloured => format!("{}\n", printable::coloured(event).replace('\n', "\n    ")),
+        Form::Json => format!("{}\n", printable::json(event)),
+    }
+}
+
 /// One line on its way to the standard error stream, past the progress bars.
 struct Lines {
     bars: Option<MultiProgress>,
+    form: Form,
     line: Vec<u8>,
 }
 
@@ -49,11 +82,25 @@ impl io::Write for Lines {
 
 impl Drop for Lines {
     fn drop(&mut self) {
-        let print = || io::Write::write_all(&mut io::stderr().lock(), &self.line);
+        let print = || io::Write::write_all(&mut io::stderr().lock(), printed(&self.line, self.form).as_bytes());
         // There is nobody to tell when the log itself cannot be written.
         let _ = match &self.bars {
             Some(bars) => bars.suspend(print),
             None => print(),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_cannot_forge_another_or_move_the_cursor() {
+        let event = "2026-11-30 WARN order 887 refused: no\n2026-11-30 ERROR forged \u{1b}[1A\u{202e}\n";
+        let plain = printed(event.as_bytes(), Form::Plain);
+        assert_eq!(plain.lines().filter(|line| line.starts_with("2026")).count(), 1, "{plain}");
+        assert!(!plain.contains(['\u{1b}', '\u{202e}']), "{plain}");
+        assert!(!printed(event.as_bytes(), Form::Coloured).contains('\u{202e}'));
     }
 }

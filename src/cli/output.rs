@@ -6,6 +6,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::args::Global;
+use crate::printable;
 
 /// Where a command's result goes.
 #[derive(Clone, Copy, Debug)]
@@ -20,13 +21,17 @@ impl Output {
 
     /// Prints the value as JSON, or what `text` makes of it for people.
     pub fn show<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
-        let shown = if self.json { serde_json::to_string_pretty(value)? } else { text(value) };
-        line(&shown)
+        if self.json { print(&printable::json(&serde_json::to_string_pretty(value)?)) } else { line(&text(value)) }
     }
 }
 
-/// Prints to the standard output; a reader that has gone away (`| head`) is no error.
+/// Prints to the standard output, and nothing that a terminal obeys.
 pub fn line(text: &str) -> anyhow::Result<()> {
+    print(&printable::text(text))
+}
+
+/// A reader that has gone away (`| head`) is no error.
+fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -47,7 +52,7 @@ pub fn grid(header: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) ->
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().enumerate().map(|(column, text)| cell(column, text)));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -55,9 +60,66 @@ pub fn grid(header: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) ->
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-/// Whether a person watches the progress.
+/// A text as it stands in a table. In the first column a break would begin what looks like another row.
+fn cell(column: usize, text: &str) -> String {
+    if column == 0 {
+        return printable::cut(&printable::line(text), printable::CELL).into_owned();
+    }
+    let lines =
+        text.lines().take(LINES).map(|line| printable::cut(&printable::text(line), printable::CELL).into_owned());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Most lines of a cell.
+const LINES: usize = 200;
+
+/// JSON on its way out that is too large to be held: see [`printable::json`].
+pub struct SafeJson<W> {
+    out: W,
+    /// Bytes of a character whose end has not come yet.
+    begun: Vec<u8>,
+}
+
+impl<W: io::Write> SafeJson<W> {
+    pub fn new(out: W) -> Self {
+        Self { out, begun: Vec::new() }
+    }
+}
+
+impl<W: io::Write> io::Write for SafeJson<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.begun.extend_from_slice(bytes);
+        let whole = match std::str::from_utf8(&self.begun) {
+            Ok(text) => text.len(),
+            Err(error) => error.valid_up_to(),
+        };
+        let rest = self.begun.split_off(whole);
+        let text = String::from_utf8(std::mem::replace(&mut self.begun, rest)).map_err(io::Error::other)?;
+        self.out.write_all(printable::json(&text).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Whether a person watches the progress, on a terminal that can go back in a line.
 pub fn is_watched() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("CI").is_none()
+    io::stderr().is_terminal() && std::env::var_os("CI").is_none() && !is_dumb(std::env::var("TERM").ok().as_deref())
+}
+
+/// Whether what is printed there may have colours: by <https://no-color.org>, and not on a terminal that knows none.
+pub fn colours(is_terminal: bool) -> bool {
+    is_terminal && may_colour(std::env::var("NO_COLOR").ok().as_deref(), std::env::var("TERM").ok().as_deref())
+}
+
+fn may_colour(no_color: Option<&str>, term: Option<&str>) -> bool {
+    no_color.is_none_or(str::is_empty) && !is_dumb(term)
+}
+
+fn is_dumb(term: Option<&str>) -> bool {
+    term == Some("dumb")
 }
 
 /// A time as people read it.
@@ -68,4 +130,37 @@ pub fn time(at: chrono::DateTime<chrono::Utc>) -> String {
 /// `1 job`, `2 jobs`.
 pub fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_stays_in_its_row_and_is_bounded() {
+        let rows = [["SKU\n2026 ERROR forged".to_owned(), format!("\u{1b}[2J{}", "Z".repeat(5_000))]];
+        let table = table(["key", "name"], rows);
+        assert_eq!(table.lines().count(), 2, "{table}");
+        assert!(!table.contains('\u{1b}') && table.contains("\\u{1b}[2JZ"));
+        assert!(table.chars().count() < 1_000);
+    }
+
+    #[test]
+    fn large_json_is_made_safe_on_its_way() {
+        let mut out = Vec::new();
+        let value = serde_json::json!({ "name": "Señal \u{9b}2J\u{202e}" });
+        let mut safe = SafeJson::new(&mut out);
+        for byte in value.to_string().as_bytes() {
+            safe.write_all(&[*byte]).unwrap();
+        }
+        let text = String::from_utf8(out).unwrap();
+        assert!(!text.contains(['\u{9b}', '\u{202e}']) && text.contains("Señal"), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
+
+    #[test]
+    fn colours_are_left_out_where_they_are_not_wanted() {
+        assert!(may_colour(None, Some("xterm")) && may_colour(Some(""), None));
+        assert!(!may_colour(Some("1"), Some("xterm")) && !may_colour(None, Some("dumb")));
+    }
 }

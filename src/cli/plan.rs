@@ -23,6 +23,7 @@ use crate::{
     env::Env,
     mapping::Fields,
     port::Op,
+    printable,
     store::{self, RunKind},
     sync::{
         Reach,
@@ -66,7 +67,7 @@ pub async fn plan(args: &PlanArgs, global: &Global, env: &Env) -> anyhow::Result
         keep(&mut made, file).with_context(|| format!("the plan cannot be written to {}", file.display()))?;
     }
     if global.json {
-        printed(plan::write(&mut made, &mut io::stdout().lock()))?;
+        printed(plan::write(&mut made, &mut output::SafeJson::new(io::stdout().lock())))?;
     } else {
         output::line(&text(&made, &left_out))?;
         if args.all {
@@ -113,9 +114,10 @@ fn every_write(plan: &mut Plan) -> io::Result<()> {
     plan.spool.lines(|line| {
         let line: Value = serde_json::from_str(line)?;
         let word = |member: &str| line.get(member).and_then(Value::as_str).unwrap_or_default();
-        writeln!(out, "\n{} {} at {}: {}", word("op"), word("entity"), word("target"), word("key"))?;
+        let key = printable::line(word("key"));
+        writeln!(out, "\n{} {} at {}: {key}", word("op"), word("entity"), word("target"))?;
         for (field, pair) in line.get("fields").and_then(Value::as_object).into_iter().flatten() {
-            writeln!(out, "    {}", change(field, pair))?;
+            writeln!(out, "    {}", printable::text(&change(field, pair)))?;
         }
         Ok(())
     })?;

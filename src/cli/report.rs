@@ -10,14 +10,16 @@ use std::{
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 use serde_json::json;
 
+use super::output;
 use crate::{
     load::{LoadError, Problem},
+    printable,
     store::StoreError,
 };
 
 /// Tells an error on the standard error stream.
 pub fn error(error: &anyhow::Error, json: bool) -> ExitCode {
-    let text = if json { machine(error) } else { human(error, io::stderr().is_terminal()) };
+    let text = if json { machine(error) } else { human(error, output::colours(io::stderr().is_terminal())) };
     // There is nobody to tell when this cannot be told.
     let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
     ExitCode::from(if is_of_the_configuration(error) { CONFIGURATION } else { 1 })
@@ -41,7 +43,14 @@ fn is_of_the_configuration(error: &anyhow::Error) -> bool {
     })
 }
 
+/// Without colours where the text itself has what a terminal obeys: nothing of it must pass for ours.
 pub fn human(error: &anyhow::Error, colours: bool) -> String {
+    let plain = told(error, false);
+    let printed = printable::text(&plain);
+    if colours && printed == plain { told(error, true) } else { printed.into_owned() }
+}
+
+fn told(error: &anyhow::Error, colours: bool) -> String {
     match error.downcast_ref::<LoadError>() {
         Some(load) => {
             let theme = if colours { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
@@ -55,7 +64,7 @@ pub fn human(error: &anyhow::Error, colours: bool) -> String {
             let count = load.problems.len();
             if count == 1 { text } else { format!("{text}{count} problems") }
         }
-        None => format!("error: {}", chain(error)),
+        None => format!("error: {}", printable::cut(&chain(error), printable::MESSAGE)),
     }
 }
 
@@ -67,7 +76,7 @@ fn machine(error: &anyhow::Error) -> String {
         });
         told.collect::<Vec<_>>()
     });
-    json!({ "error": chain(error), "problems": problems }).to_string()
+    printable::json(&json!({ "error": chain(error), "problems": problems }).to_string()).into_owned()
 }
 
 /// The error and what caused it; causes that their errors name already are not repeated.

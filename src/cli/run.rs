@@ -22,6 +22,7 @@ use crate::{
     sync::{
         Affairs, Engine, Flow, Health, Parts, Requests, Scope, Summary, pauses,
         requests::{self, Counts},
+        trouble,
     },
 };
 
@@ -176,7 +177,7 @@ async fn keep_watchdog(notifier: Arc<Notifier>, store: SharedStore, health: Arc<
             (Ok(_), Some((part, since))) => {
                 tracing::error!(part, %since, "a part of the work is stuck; no sign of life is given, so systemd begins anew");
             }
-            (Err(error), _) => tracing::error!(%error, "the state store does not answer"),
+            (Err(error), _) => tracing::error!("the state store does not answer: {}", trouble(&store, &error)),
         }
         env.sleep(every).await;
     }

@@ -75,6 +75,8 @@ pub struct Config {
     pub folder: PathBuf,
     layers: Layers,
     environment: Variables,
+    /// Whether a secret that cannot be had is something to warn of.
+    lenient: bool,
 }
 
 impl Config {
@@ -89,8 +91,15 @@ impl Config {
 
     /// As [`Config::load`], of a text that is already there.
     pub fn read(source: &Arc<SourceFile>, folder: &Path, environment: Variables) -> Result<Self, LoadError> {
-        let (sections, layers) = Layers::read(source, &environment)?;
-        Ok(Self { sections, folder: folder.to_owned(), layers, environment })
+        let (sections, layers) = Layers::read::<Sections>(source, &environment)?;
+        sections.log.check(&layers)?;
+        Ok(Self { sections, folder: folder.to_owned(), layers, environment, lenient: false })
+    }
+
+    /// Secrets that cannot be had are warned of, and something stands in for them: for looking at a configuration where its
+    /// secrets are not.
+    pub fn do_without_secrets(&mut self) {
+        self.lenient = true;
     }
 
     /// Address of the state store; SQLite files are relative to the configuration's folder.

@@ -61,6 +61,7 @@ impl Plan {
             limits: self.limits,
             owner,
             work: Arc::new(Notify::new()),
+            journal: Arc::default(),
         }
     }
 }
@@ -254,10 +255,16 @@ impl Config {
         if kind != Some(SettingKind::Map)
             && let Some(source) = SecretSource::of(node.get_ref())
         {
-            let value = source
-                .fetch(&self.folder, &self.environment)
-                .map_err(|problem| LoadError::new(&place, format!("setting `{}`: {problem}", setting.get_ref())))?;
-            return Ok(Given { value: SettingValue::Secret(value), place });
+            let value = match source.fetch(&self.folder, &self.environment) {
+                Ok(value) => SettingValue::Secret(value),
+                Err(problem) => {
+                    let message = format!("setting `{}`: {problem}", setting.get_ref());
+                    let Some(kind) = kind.filter(|_| self.lenient) else { return Err(LoadError::new(&place, message)) };
+                    warnings.push(Problem { place: place.clone(), message, help: None });
+                    SettingValue::Plain(kind.example())
+                }
+            };
+            return Ok(Given { value, place });
         }
         if let (true, Node::Text(text)) = (is_secret, node.get_ref()) {
             if !self.layers.is_variable(&node.span()) {

@@ -10,7 +10,7 @@ use serde::{
 };
 
 use super::limits::SystemLimitsSection;
-use crate::load::{Node, Spanned};
+use crate::load::{self, Node, Spanned};
 
 /// One table of a lookup: canonical value to the system's.
 pub type LookupSection = IndexMap<Spanned<String>, Spanned<Node>>;
@@ -55,7 +55,13 @@ impl<'de> Visitor<'de> for SectionVisitor {
                 }
             }
         }
-        let adapter = adapter.ok_or_else(|| A::Error::missing_field("adapter"))?;
+        let adapter = adapter.ok_or_else(|| {
+            let keys = settings.keys().map(|key: &Spanned<String>| key.get_ref().as_str());
+            match keys.filter(|key| load::nearest(key, ["adapter"]).is_some()).next() {
+                Some(mistyped) => A::Error::unknown_field(mistyped, &["adapter"]),
+                None => A::Error::missing_field("adapter"),
+            }
+        })?;
         Ok(SystemSection { adapter, settings, lookups, limits })
     }
 }

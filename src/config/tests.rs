@@ -117,3 +117,20 @@ fn the_state_file_lies_beside_the_configuration() {
     let error = read("[store]\nurl = { env = \"DB\" }", &[]).unwrap().store_url().unwrap_err().to_string();
     assert_eq!(error, "vaiven.toml:2:7: environment variable DB is not set");
 }
+
+#[test]
+fn a_mistyped_adapter_is_named_with_its_line() {
+    let error = refused(&FILE.replace("adapter = \"woocommerce\"", "url2 = \"x\"\nadaptr = \"woocommerce\""), &[]);
+    assert_eq!(error, "vaiven.toml:9:1: unknown key `adaptr`, did you mean `adapter`?");
+    let error = refused(&FILE.replace("adapter = \"woocommerce\"", ""), &[]);
+    assert!(error.starts_with("vaiven.toml:7:") && error.contains("missing key `adapter`"), "{error}");
+}
+
+#[test]
+fn a_log_level_that_is_none_is_refused_with_the_one_meant() {
+    let error = refused("[log]\nlevel = \"inf\"", &[]);
+    assert_eq!(error, "vaiven.toml:2:9: unknown log level `inf`, did you mean `info`?");
+    assert!(refused("[log]\nlevel = \"info,vaiven::sync=loud\"", &[]).contains("unknown log level `loud`"));
+    assert!(refused("", &[("VAIVEN__LOG__LEVEL", "wran")]).contains("did you mean `warn`?"));
+    assert!(read("[log]\nlevel = \"INFO,vaiven::sync=debug\"", &[]).is_ok());
+}

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::{compare, erp, life::World, report::Report, stage::Stage, teller::Teller};
-use crate::{cli::Ending, store::RunKind};
+use crate::{cli::Ending, printable, store::RunKind};
 
 /// Full passes at the end; a change may travel to and fro, but not more often than this.
 const PASSES: u32 = 8;
@@ -36,9 +36,9 @@ pub async fn run(
 pub fn conclude(report: &Report, json: bool, teller: &Teller) -> anyhow::Result<Ending> {
     teller.close();
     if json {
-        println!("{}", serde_json::to_string_pretty(report)?);
+        println!("{}", printable::json(&serde_json::to_string_pretty(report)?));
     } else {
-        println!("\n{}", report.text());
+        println!("\n{}", printable::text(&report.text()));
     }
     Ok(match (report.fine, report.comparison.is_equal() && report.unbalanced.is_empty()) {
         (true, _) => Ending::Fine,

@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     env::Env,
+    printable,
     store::{Backlog, JobState, SharedStore},
 };
 
@@ -37,8 +38,9 @@ impl Teller {
 
     /// A line that stays.
     pub fn say(&self, line: &str) {
+        let line = printable::text(line);
         match &self.bar {
-            Some(bar) => bar.println(line),
+            Some(bar) => bar.println(line.as_ref()),
             None if self.aside => eprintln!("{line}"),
             None => println!("{line}"),
         }

@@ -84,13 +84,27 @@ impl LoadError {
 }
 
 impl Place {
-    /// The word itself when the place is the line or table that holds it.
+    /// The word itself when the place is the line or table that holds it, or the header of the table that does.
     fn narrowed(self, word: &str) -> Self {
         let written = self.file.text.get(self.span.clone()).unwrap_or_default();
-        match written.find(word) {
-            Some(at) => Self::new(&self.file, self.span.start + at..self.span.start + at + word.len()),
+        let within = written.find(word).map(|at| self.span.start + at);
+        match within.or_else(|| self.key_below(word)) {
+            Some(at) => Self::new(&self.file, at..at + word.len()),
             None => self,
         }
+    }
+
+    /// Where a key is given a value in the lines below this place.
+    fn key_below(&self, word: &str) -> Option<usize> {
+        let mut at = self.span.start;
+        for line in self.file.text.get(at..)?.split_inclusive('\n') {
+            let rest = line.trim_start().strip_prefix(word).map(str::trim_start);
+            if rest.is_some_and(|rest| rest.starts_with('=')) {
+                return Some(at + line.len() - line.trim_start().len());
+            }
+            at += line.len();
+        }
+        None
     }
 }
 

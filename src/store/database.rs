@@ -44,6 +44,10 @@ impl Database {
 
 #[async_trait]
 impl Store for Database {
+    fn place(&self) -> String {
+        self.pool.place()
+    }
+
     async fn records(&self, entity: &str, keys: &[String]) -> Result<Vec<RecordId>> {
         self.records(entity, keys).await
     }

@@ -995,6 +995,11 @@ pub struct Standing {
 /// The store. Names of systems and entities are texts here; how they are kept small is the implementation's business.
 #[async_trait]
 pub trait Store: Send + Sync {
+    /// Where it is kept, for messages: a file, or a server's host, port and database.
+    fn place(&self) -> String {
+        String::new()
+    }
+
     // --- identity -------------------------------------------------------------------------------------------------
     /// Record numbers of canonical keys that no system is known to have given, creating records that do not exist. Idempotent;
     /// its own short transaction.

@@ -268,6 +268,18 @@ macro_rules! fetch {
 }
 
 impl Pool {
+    /// The file, or host, port and database of the server.
+    pub(super) fn place(&self) -> String {
+        match self {
+            Self::Sqlite { writer, .. } => writer.connect_options().get_filename().display().to_string(),
+            Self::Postgres(pool) => {
+                let options = pool.connect_options();
+                let database = options.get_database().unwrap_or_default();
+                format!("{}:{}/{database}", options.get_host(), options.get_port())
+            }
+        }
+    }
+
     /// Rows of a statement that only reads.
     pub(super) async fn read(&self, doing: &'static str, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<Vec<Row>> {
         let sql = sql.into();

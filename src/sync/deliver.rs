@@ -20,7 +20,7 @@ use super::{
     alone::{Alone, Blame},
     ends,
     engine::{Parts, recovered, struck},
-    flight, goods, learn, outcome,
+    flight, goods, journal, learn, outcome,
     prepare::{self, Around, Contest, Task, contest},
     pull,
     term::Term,
@@ -109,7 +109,8 @@ pub(super) async fn work(
             Ok(false) => troubles = 0,
             Err(error) if troubles < PATIENCE => {
                 // Nothing is lost: the leases run out and the jobs are claimed again.
-                tracing::error!(target, %error, "delivery interrupted by the state store");
+                let said = journal::trouble(&parts.store, &error);
+                tracing::error!(system = target, "delivery interrupted by the state store: {said}");
                 troubles += 1;
                 parts.env.sleep(outcome::backoff(0, &parts.env)).await;
                 continue;
@@ -169,10 +170,12 @@ pub(super) async fn batch(
     tally.count(&delivered);
     tally.requests += requests;
     let unseen = unseen(&batch, &delivered);
+    let ends = journal::ends(&delivered);
     let summary = parts.store.deliver(target, &entity, delivered, parts.env.now()).await?;
     if !summary.lost.is_empty() {
         tracing::warn!(target, entity, jobs = ?summary.lost, "leases were lost meanwhile; another worker has these jobs");
     }
+    parts.journal.warn(&parts.store, &jobs, ends).await;
     let after = batch.after.into_inner().unwrap_or_else(PoisonError::into_inner);
     if after.see_to(parts, system.as_ref()).await? || summary.woken > 0 {
         parts.work.notify_waiters();

@@ -19,6 +19,7 @@ use super::{
     deliver::{self, Tally},
     flight,
     health::Health,
+    journal::{self, Journal},
     numbering, outcome,
     pass::{Share, after_others},
     pull::{self, Asked},
@@ -29,7 +30,7 @@ use crate::{
     expr::Scope as Variables,
     failure::{Cause, Class, FILE, Failure, SETUP, UNHELD, UNREAD},
     mapping::{Fields, Outline, Translate},
-    model::{Alteration, Entities, FieldSpec},
+    model::{Alteration, Entities, EntitySpec, FieldSpec},
     port::System,
     store::{Backlog, JobFilter, JobState, NewJob, Rejection, RunKind, SharedStore, Standing, StoreError},
 };
@@ -38,6 +39,8 @@ use crate::{
 const SKEW: chrono::Duration = chrono::Duration::minutes(1);
 /// No system is left alone for longer than this, so what says more was noted by another clock.
 const LONGEST_PAUSE: chrono::Duration = chrono::Duration::hours(24);
+/// How often the log says that all goes on.
+const HEARTBEAT: Duration = Duration::from_secs(3600);
 /// Longest wait for a state store in trouble.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -111,6 +114,8 @@ pub struct Parts {
     pub owner: String,
     /// Raised when jobs may have been opened.
     pub work: Arc<Notify>,
+    /// What was told in the log.
+    pub journal: Arc<Journal>,
 }
 
 impl Parts {
@@ -185,17 +190,24 @@ impl Parts {
 
     /// Whether a flow's filter lets an object through.
     pub(super) fn admits(&self, flow: &Flow, entity: &str, fields: &Fields) -> Result<bool, Failure> {
-        let Some(filter) = flow.filters.get(entity).or_else(|| flow.filters.get("*")) else { return Ok(true) };
-        let spec = self.entities.get(entity);
-        let absent = Value::Null;
-        let mut variables = Variables::new();
-        for name in spec.iter().flat_map(|spec| spec.fields.keys()) {
-            variables.set(name, Cow::Borrowed(fields.get(name).unwrap_or(&absent)));
-        }
-        filter.eval_bool(&variables).map_err(|error| {
-            Failure::new(Class::Rejected, format!("filter of flow {}: {error}", flow.name)).with_source(error)
-        })
+        self.entities.get(entity).map_or(Ok(true), |spec| admits(flow, entity, spec, fields))
     }
+}
+
+/// Whether a flow's `where` lets a canonical object through.
+///
+/// # Errors
+/// When it has no value for this object.
+pub fn admits(flow: &Flow, entity: &str, spec: &EntitySpec, fields: &Fields) -> Result<bool, Failure> {
+    let Some(filter) = flow.filters.get(entity).or_else(|| flow.filters.get("*")) else { return Ok(true) };
+    let absent = Value::Null;
+    let mut variables = Variables::new();
+    for name in spec.fields.keys() {
+        variables.set(name, Cow::Borrowed(fields.get(name).unwrap_or(&absent)));
+    }
+    filter.eval_bool(&variables).map_err(|error| {
+        Failure::new(Class::Rejected, format!("`where` of flow {}: {error}", flow.name)).with_source(error)
+    })
 }
 
 /// What one pass of the engine did.
@@ -269,6 +281,7 @@ impl Engine {
                 self.persevere("orders", shutdown, || self.keep_orders(shutdown)),
                 self.persevere("rulings", shutdown, || self.keep_ruling(shutdown)),
                 self.persevere("housekeeping", shutdown, || self.keep_purging(shutdown)),
+                self.persevere("freshness", shutdown, || self.keep_telling(shutdown)),
             );
         };
         tokio::join!(join_all(workers), others);
@@ -297,7 +310,8 @@ impl Engine {
             self.health.failed(what, self.parts.env.now());
             failures = if self.parts.env.now() - began > CALM { 0 } else { failures };
             let wait = outcome::backoff(failures, &self.parts.env).min(PATIENCE);
-            tracing::error!(what, %error, "interrupted by the state store; it goes on in {} s", wait.as_secs());
+            let said = journal::trouble(&self.parts.store, &error);
+            tracing::error!(what, "interrupted by the state store; it goes on in {} s: {said}", wait.as_secs());
             failures = failures.saturating_add(1);
             self.pause(wait, shutdown).await;
         }
@@ -781,6 +795,27 @@ impl Engine {
         Ok(())
     }
 
+    /// Says every hour how fresh all is, so that a log in which nothing is said any more says something.
+    async fn keep_telling(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        const RUNS: u32 = 1000;
+        while !shutdown.is_cancelled() {
+            self.pause(HEARTBEAT, shutdown).await;
+            if shutdown.is_cancelled() || !tracing::enabled!(tracing::Level::INFO) {
+                continue;
+            }
+            let (store, now) = (&self.parts.store, self.parts.env.now());
+            let fresh = journal::freshness(self.parts.routes.flows(), &store.runs(RUNS).await?, now);
+            let mut open: BTreeMap<&str, u64> = BTreeMap::new();
+            for backlog in store.backlog().await? {
+                *open.entry(backlog.state.as_str()).or_default() += backlog.count;
+            }
+            let open: Vec<String> = open.iter().map(|(state, count)| format!("{count} {state}")).collect();
+            let open = if open.is_empty() { "nothing waits".to_owned() } else { open.join(", ") };
+            tracing::info!("in step: {fresh}; {open}");
+        }
+        Ok(())
+    }
+
     async fn keep_purging(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         const SLICE: u32 = 1000;
         while !shutdown.is_cancelled() {
@@ -827,6 +862,9 @@ impl Parts {
 
 /// A request to a system went well: whatever it was left alone for is over.
 pub(super) async fn recovered(parts: &Parts, system: &str) -> Result<(), StoreError> {
+    if parts.journal.is_over(&format!("system {system}")) {
+        tracing::info!(system, "{system} answers again");
+    }
     if parts.store.standing(system).await? != Standing::default() {
         parts.store.set_standing(system, &Standing::default()).await?;
     }
@@ -841,7 +879,10 @@ pub(super) async fn struck(parts: &Parts, system: &str, failure: &Failure) -> Re
         return Ok(());
     }
     if let Some(standing) = outcome::strike(failure, &before, &parts.env) {
-        tracing::warn!(system, reason = standing.reason, "system left alone for a while");
+        let reason = standing.reason.as_deref().unwrap_or_default();
+        if parts.journal.is_new(&format!("system {system}"), reason) {
+            tracing::warn!(system, "{system} is left alone for a while: {reason}");
+        }
         parts.store.set_standing(system, &standing).await?;
     }
     Ok(())

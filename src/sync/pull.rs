@@ -57,6 +57,9 @@ pub(super) async fn pull(
     cancel: &CancellationToken,
 ) -> Result<RunReport, StoreError> {
     let report = list(parts, system, entity, kind, trigger, cancel).await?;
+    if report.error.as_deref() != Some(STOPPED) {
+        parts.journal.read(&parts.store, &report).await?;
+    }
     if report.run.is_some() && report.is_green() {
         flight::after_pull(parts, system, entity).await?;
     }

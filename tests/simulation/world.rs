@@ -626,6 +626,7 @@ impl Stage {
             },
             owner: "simulation".into(),
             work: Arc::new(Notify::new()),
+            journal: Arc::default(),
         })
     }
 }

@@ -41,6 +41,7 @@ use super::{
 use crate::{
     failure::{Cause, Class, Failure},
     mapping::{Children, Fields},
+    model,
     port::{Facts, Op, SourceRow, Write},
     store::{Delivered, Intent, Job, Replica, ReplicaWrite, Result, Verdict},
 };
@@ -292,9 +293,11 @@ fn ripened(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Vec
 }
 
 fn unable(batch: &Batch<'_>, op: Op) -> Failure {
-    let text = format!("the adapter of {} cannot {} a {}", batch.target, name(op), batch.entity);
+    let object = model::with_article(batch.entity);
+    let text = format!("the adapter of {} cannot {} {object}: its file does not say how", batch.target, name(op));
     Failure::new(Class::Rejected, text)
 }
+
 /// Whether a create of this job was sent and not seen to end.
 fn begun(job: &Job) -> bool {
     job.intent.as_ref().is_some_and(|intent| intent.op == Op::Create)

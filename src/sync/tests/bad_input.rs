@@ -162,7 +162,7 @@ async fn an_order_edited_after_its_delivery_is_updated_or_it_is_told_that_it_can
         } else {
             let jobs = stage.store.jobs(&JobFilter { limit: 1, ..JobFilter::default() }).await.unwrap();
             let error = jobs[0].error.clone().unwrap_or_default();
-            assert_eq!((jobs[0].state, error.contains("cannot update a order")), (JobState::Dead, true), "{error}");
+            assert_eq!((jobs[0].state, error.contains("cannot update an order")), (JobState::Dead, true), "{error}");
         }
     }
 }

@@ -34,6 +34,7 @@ fn daemon(stage: &Stage, clock: Arc<StandingClock>) -> Parts {
         limits: Limits { lease: Duration::from_secs(60), ..parts.limits.clone() },
         owner: "another".into(),
         work: Arc::new(Notify::new()),
+        journal: Arc::default(),
     }
 }
 

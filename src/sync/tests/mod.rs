@@ -154,6 +154,7 @@ impl Stage {
             },
             owner: "test".into(),
             work: Arc::new(Notify::new()),
+            journal: Arc::default(),
         });
         Self { folder, erp, shop, other, store, engine, knows_igic }
     }
@@ -347,6 +348,7 @@ async fn what_was_created_since_a_backup_is_found_again_and_not_made_twice() {
         limits: parts.limits.clone(),
         owner: "restored".into(),
         work: Arc::new(Notify::new()),
+        journal: Arc::default(),
     });
     let summary = engine.once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap();
     assert!(summary.is_clean(), "{summary:?}");

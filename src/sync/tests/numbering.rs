@@ -66,6 +66,7 @@ impl Company {
             limits: Limits { lease: std::time::Duration::from_secs(3600), ..Limits::default() },
             owner: "test".into(),
             work: Arc::new(Notify::new()),
+            journal: Arc::default(),
         });
         Self { folder, erp, shops, store, engine, shows: shows.to_vec() }
     }

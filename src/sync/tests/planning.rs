@@ -65,6 +65,7 @@ impl Stage {
             limits: own.limits.clone(),
             owner: owner.into(),
             work: Arc::new(Notify::new()),
+            journal: Arc::default(),
         }
     }
 
