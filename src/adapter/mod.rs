@@ -16,6 +16,7 @@ mod segment;
 mod settings;
 pub mod sql;
 pub mod units;
+mod unreached;
 
 use std::{path::PathBuf, sync::Arc};
 

@@ -20,7 +20,7 @@ pub use altered::{Alteration, Members};
 pub use compare::{Compare, doubts};
 pub use diff::diff;
 pub use shape::{Shape, agree, lay};
-pub use shown::{Shown, records, renumber};
+pub use shown::{Shown, records, renumber, with_article};
 pub use spec::{Entities, EntitySpec, FieldSpec, Kind};
 pub use states::{Accepted, States};
 pub use validate::{FieldError, empty, normal, normalize, validate};

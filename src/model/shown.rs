@@ -11,6 +11,13 @@ use super::{FieldSpec, Kind};
 const HIDDEN: &str = "(personal)";
 type Specs = IndexMap<String, FieldSpec>;
 
+/// `an order`, `a product`.
+#[must_use]
+pub fn with_article(noun: &str) -> String {
+    let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {noun}")
+}
+
 /// How canonical objects are shown.
 pub struct Shown {
     /// (entity, key) of the records referred to.

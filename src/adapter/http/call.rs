@@ -11,6 +11,7 @@ use super::{
     judge::cut,
     payload::{self, Payload, Receive, Send},
     transport::{Method, Response, path_of},
+    unexpected,
 };
 use crate::{
     adapter::{
@@ -210,6 +211,7 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     status_value: Value,
     raw: Bytes,
+    receive: Receive,
     /// Method and path, for messages.
     place: String,
     mask: Arc<Mask>,
@@ -246,6 +248,7 @@ impl Answer {
             retry_after,
             status_value: Value::from(response.status),
             raw: response.body.clone(),
+            receive,
             place: format!("{method} {}", path_of(url)),
             mask: Arc::default(),
         }
@@ -283,10 +286,12 @@ impl Answer {
         failure
     }
 
+    /// What an answer that could not be read looks like: its first words and what it says it is.
     #[must_use]
-    pub fn content_type(&self) -> String {
+    pub fn unexpected(&self) -> String {
         let declared = self.headers.get("content-type").and_then(Value::as_str).unwrap_or("no content type");
-        format!("{declared}, {} bytes", self.raw.len())
+        let shown = unexpected::shown(&String::from_utf8_lossy(&self.raw), self.receive);
+        format!("{shown} ({declared}, {} bytes)", self.raw.len())
     }
 
     /// Address of the next page in the `Link` header.

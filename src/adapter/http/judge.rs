@@ -77,7 +77,8 @@ pub fn judge(answer: &Answer, own: &[Rule], common: &[Rule], verb: Verb, scope: 
     let template = |template: Option<&crate::expr::Template>| {
         template.and_then(|text| text.render_text(&seen).ok()).filter(|text| !text.trim().is_empty())
     };
-    let message = rule.and_then(|rule| template(rule.message.as_ref())).unwrap_or_else(|| default_message(answer));
+    let message = rule.and_then(|rule| template(rule.message.as_ref()));
+    let message = message.map_or_else(|| default_message(answer), |said| cut(&said));
     let mut failure = answer.failure(class, &message);
     failure.field = rule.and_then(|rule| template(rule.field.as_ref()));
     Some(failure)
@@ -104,7 +105,7 @@ fn default_message(answer: &Answer) -> String {
     match answer.status {
         300..=399 => "a redirect, which is not followed: check the address, or allow `redirects`".into(),
         _ if answer.readable => "the request was refused without a reason".into(),
-        _ => format!("not an answer of the expected kind ({})", answer.content_type()),
+        _ => answer.unexpected(),
     }
 }
 

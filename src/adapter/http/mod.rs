@@ -22,6 +22,7 @@ mod system;
 mod tests;
 mod tls;
 mod transport;
+mod unexpected;
 mod variables;
 pub(super) mod xml;
 

@@ -10,6 +10,7 @@ use super::{
     tls,
     transport::{Method, Request, Response, Transport, TransportError},
 };
+use crate::adapter::unreached;
 
 /// How long a connection may take to stand.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -96,12 +97,21 @@ fn translate(error: &reqwest::Error, request: &Request) -> TransportError {
     if error.is_timeout() {
         TransportError::Timeout { after, sent: !unsent }
     } else if unsent {
-        let host = reqwest::Url::parse(&request.url).ok().and_then(|url| url.host_str().map(str::to_owned));
-        let secured = tls::told(error, host.as_deref().unwrap_or("the server"));
-        TransportError::NotSent(secured.unwrap_or_else(|| reason(error)))
+        TransportError::NotSent(told(error, &request.url))
     } else {
-        TransportError::Lost(reason(error))
+        TransportError::Lost(told(error, &request.url))
     }
+}
+
+/// The cause, with the host and what to do where that is known.
+fn told(error: &reqwest::Error, url: &str) -> String {
+    let cause = reason(error);
+    let host = reqwest::Url::parse(url).ok().and_then(|url| {
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        Some(format!("{}{port}", url.host_str()?))
+    });
+    let words = |host: String| tls::told(error, &host).or_else(|| unreached::words(&cause, &host, url.starts_with("https:")));
+    host.and_then(words).unwrap_or(cause)
 }
 
 /// The innermost cause: it says what happened, and never repeats the URL.
@@ -143,14 +153,30 @@ mod tests {
         assert!(!error.may_have_arrived());
     }
 
+    /// Answers whatever comes with these bytes.
+    async fn answering(bytes: &'static [u8]) -> std::net::SocketAddr {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 1024]).await;
+                let _ = stream.write_all(bytes).await;
+            }
+        });
+        address
+    }
+
     #[tokio::test]
-    async fn https_to_a_server_that_speaks_http_is_told_as_such() {
-        let (server, _running) = served(Router::new()).await;
-        let url = server.replace("http://", "https://") + "/x?key=hush";
-        let error = Network::new().unwrap().send(get(url)).await.unwrap_err();
-        let said = error.to_string();
-        assert!(said.contains("https to a server that speaks http: 127.0.0.1") && !said.contains("hush"), "{said}");
-        assert!(!error.may_have_arrived());
+    async fn https_to_a_server_that_speaks_http_is_told_and_the_other_way_round() {
+        let network = Network::new().unwrap();
+        let plain = answering(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+        let error = network.send(get(format!("https://{plain}/"))).await.unwrap_err().to_string();
+        assert!(error.contains("https to a server that speaks http") && error.contains(&plain.to_string()), "{error}");
+        // A TLS alert: unexpected message.
+        let secure = answering(b"\x15\x03\x03\x00\x02\x02\x0a").await;
+        let error = network.send(get(format!("http://{secure}/"))).await.unwrap_err().to_string();
+        assert!(error.contains("http to a server that does not speak it"), "{error}");
     }
 
     #[tokio::test]

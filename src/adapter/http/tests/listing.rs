@@ -206,7 +206,7 @@ async fn html_with_status_200_is_not_an_answer() {
     let (shop, _) = system(NUMBERED, page);
     let failure = pull(&*shop, "product", None, None).await.unwrap_err();
     assert_eq!((failure.class, failure.status), (Class::Transient, Some(200)));
-    assert!(failure.message.contains("text/html") && !failure.message.contains("Maintenance"), "{failure}");
+    assert!(failure.message.contains("answered HTML instead of JSON: Maintenance (text/html"), "{failure}");
     let toml =
         format!("{NUMBERED}[entities.product.create]\npost = \"/products\"\nbody = \"${{body}}\"\nid = \"body.id\"\n");
     let (shop, _) = system(&toml, page);

@@ -87,7 +87,7 @@ async fn a_check_walks_from_the_address_to_the_first_page() {
     let lines = shop.check().await;
     assert_eq!(
         lines.iter().map(|line| line.what.as_str()).collect::<Vec<_>>(),
-        ["something answers at the address", "login", "first page of product"]
+        ["something answers at the address", "login", "product can be listed"]
     );
     assert!(lines.iter().all(|line| line.problem.is_none()), "{lines:?}");
     let (down, _) = system(SESSION, |_| Err(TransportError::NotSent("refused".into())));
