@@ -269,6 +269,15 @@ pub struct Pace {
 pub struct Checked {
     pub what: String,
     pub problem: Option<String>,
+    /// What works and may lose something all the same.
+    pub caution: Option<String>,
+}
+
+impl Checked {
+    /// A line that is well, or has this problem.
+    pub fn new<T, E: std::fmt::Display>(what: impl Into<String>, result: Result<T, E>) -> Self {
+        Self { what: what.into(), problem: result.err().map(|error| error.to_string()), caution: None }
+    }
 }
 
 /// One configured system.
@@ -327,6 +336,11 @@ pub trait System: Send + Sync {
         0
     }
 
-    /// Tries the connection and the credentials.
+    /// Tries the connection, the credentials, and what is written in the adapter and the other side has to understand.
     async fn check(&self) -> Vec<Checked>;
+
+    /// Whether what flows bring here may be written with these credentials, as far as that shows without writing anything.
+    async fn check_writing(&self, _entities: &[&str]) -> Vec<Checked> {
+        Vec::new()
+    }
 }

@@ -111,6 +111,15 @@ impl Cursor {
         })
     }
 
+    /// How far a listing of times reaches back before the watermark; nothing for counters and texts.
+    #[must_use]
+    pub fn reaches_back(&self) -> Option<std::time::Duration> {
+        match self.overlap {
+            Overlap::Time(overlap) => Some(overlap),
+            Overlap::Count(_) => None,
+        }
+    }
+
     /// The watermark of a row's value, in the form it is stored in; nothing for `()` and empty text.
     ///
     /// # Errors

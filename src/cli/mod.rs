@@ -36,7 +36,6 @@ mod schema;
 mod status;
 mod story;
 mod undo;
-mod values;
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -13,6 +13,7 @@ mod push;
 mod respelt;
 mod rule;
 mod translate;
+mod unseen;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,7 @@ pub use file::MappingFile;
 pub use lookup::Tables;
 pub use outline::{Held, Misfit, Outline};
 pub use translate::Mapping;
+pub use unseen::Unseen;
 
 use crate::{
     failure::Failure,
@@ -131,6 +133,11 @@ pub trait Translate: Send + Sync {
     fn named(&self, row: &Value) -> Option<BTreeSet<String>> {
         let _ = row;
         None
+    }
+
+    /// What is read of rows and none of these has: a mistyped name of something that may be missing is told by nothing else.
+    fn unseen(&self, _rows: &[&Value]) -> Vec<Unseen> {
+        Vec::new()
     }
 
     /// What can be read of a row that [`pull`](Self::pull) refuses: its key, and each field alone.

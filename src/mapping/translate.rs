@@ -19,6 +19,7 @@ use super::{
     push::{Absent, Asked, Push, needs},
     respelt,
     rule::{Convert, Item, Rule, Way},
+    unseen::{self, Unseen},
 };
 use crate::{
     expr::{Expr, Known, Path, Scope, Template, text_of, with_answers},
@@ -256,6 +257,12 @@ impl Translate for Mapping {
             }
         }
         Some(named)
+    }
+
+    fn unseen(&self, rows: &[&Value]) -> Vec<Unseen> {
+        let mut found = Vec::new();
+        unseen::unseen(&self.rules, rows, "", &mut found);
+        found
     }
 
     fn glimpse(&self, row: &Value) -> Glimpse {

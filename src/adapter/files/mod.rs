@@ -293,7 +293,10 @@ impl FilesSystem {
         };
         reader.ok_or_else(|| {
             let name = &self.shared.name;
-            Failure::new(Class::Fatal, format!("{name}/{entity}: the adapter has no list of this entity"))
+            Failure::new(
+                Class::Fatal,
+                format!("{name}: its adapter cannot list {}", crate::model::with_article(entity)),
+            )
         })
     }
 }
@@ -378,14 +381,12 @@ impl System for FilesSystem {
     }
 
     async fn check(&self) -> Vec<Checked> {
-        let folder = Checked {
-            what: format!("folder {}", self.shared.folder.shown()),
-            problem: self.shared.folder.make("").err().map(|error| error.to_string()),
-        };
+        let folder = Checked::new(format!("folder {}", self.shared.folder.shown()), self.shared.folder.make(""));
         let readers = self.shared.entities.iter().filter_map(|(name, entity)| Some((name, entity.reader.as_ref()?)));
         let refused = readers.map(|(name, reader)| Checked {
             what: format!("files of {name}"),
             problem: reader.problems().unwrap_or_else(|error| Some(error.to_string())),
+            caution: None,
         });
         std::iter::once(folder).chain(refused).collect()
     }

@@ -68,6 +68,9 @@ pub struct Http {
     /// What failures mean; the first that matches, else by status.
     #[serde(default)]
     pub errors: Vec<ErrorRule>,
+    /// A request that changes nothing and is refused where the credentials may only read, such as a batch of nothing.
+    /// `vaiven check` sends it to systems that flows write to.
+    pub probe: Option<ProbeSpec>,
 }
 
 /// Requests allowed in a span of time.
@@ -248,6 +251,11 @@ with_request! {
     LoginSpec {}
 }
 
+with_request! {
+    /// A write that changes nothing.
+    ProbeSpec {}
+}
+
 /// One kind of business object of the system.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -360,14 +368,30 @@ with_request! {
 }
 
 /// `join = "list"` or joins of its own.
-#[derive(Clone, Debug, Default, JsonSchema)]
-#[schemars(untagged)]
+#[derive(Clone, Debug, Default)]
 pub enum Joins {
     /// Those of the listing.
     List,
     #[default]
     None,
     Own(Vec<JoinSpec>),
+}
+
+impl JsonSchema for Joins {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Joins".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let join = generator.subschema_for::<JoinSpec>();
+        schemars::json_schema!({
+            "description": "`join = \"list\"` or joins of its own.",
+            "anyOf": [
+                { "const": "list", "description": "Those of the listing." },
+                { "type": "array", "items": join },
+            ]
+        })
+    }
 }
 
 impl<'de> Deserialize<'de> for Joins {

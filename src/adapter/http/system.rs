@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::{
+    call::Call,
     compile::Compiler,
     config::HttpAdapter,
     exchange::Exchange,
@@ -21,7 +22,8 @@ use crate::{
     adapter::{Manifest, Settings, World},
     expr::{Scope, text_of},
     failure::{Class, Failure},
-    load::{self, LoadError},
+    load::{self, LoadError, Place},
+    model,
     port::{
         Checked, Facts, Op, Outcome, Pace, Page, Probe, Progress, PullRequest, SourceRow, System, ValueList, ValuesOf,
         Write, Written,
@@ -34,6 +36,8 @@ pub struct HttpSystem {
     name: String,
     exchange: Exchange,
     entities: IndexMap<String, (Entity, u64)>,
+    /// Refused where the credentials may only read.
+    probe: Option<Call>,
 }
 
 /// Makes a configured system of an adapter whose driver is `http`.
@@ -50,6 +54,9 @@ pub fn open(
     let compiler = Compiler::new(manifest, &adapter.http);
     let exchange = Exchange::open(name, &adapter.http, &compiler, settings, world);
     let entities = plan::compile(&adapter, manifest);
+    let start = Place::start(&manifest.file);
+    let probe = adapter.http.probe.as_ref();
+    let probe = probe.map(|spec| Call::compile(spec.request(), &compiler, &compiler.known(&[]), &start)).transpose()?;
     let (exchange, entities) = match (exchange, entities) {
         (Ok(exchange), Ok(entities)) => (exchange, entities),
         (Err(mut one), Err(other)) => {
@@ -67,7 +74,7 @@ pub fn open(
             (name, (entity, version))
         })
         .collect();
-    Ok(Arc::new(HttpSystem { name: name.to_owned(), exchange, entities }))
+    Ok(Arc::new(HttpSystem { name: name.to_owned(), exchange, entities, probe }))
 }
 
 fn settings_print(manifest: &Manifest, settings: &Settings) -> blake3::Hasher {
@@ -112,7 +119,10 @@ impl HttpSystem {
     async fn read_ids(&self, name: &str, ids: &[String]) -> Result<Vec<SourceRow>, Failure> {
         let entity = self.entity(name)?;
         let Some(read) = &entity.read else {
-            return Err(Failure::new(Class::Fatal, "the adapter does not say how to read by id"));
+            return Err(Failure::new(
+                Class::Fatal,
+                format!("its adapter cannot read {} by id", model::with_article(name)),
+            ));
         };
         let entity_name = Value::from(name);
         let scope = self.exchange.scope().with("entity", &entity_name);
@@ -184,7 +194,10 @@ impl HttpSystem {
     async fn look_up(&self, name: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
         let entity = self.entity(name)?;
         let Some(find) = &entity.find else {
-            return Err(Failure::new(Class::Fatal, "the adapter does not say how to look an object up"));
+            return Err(Failure::new(
+                Class::Fatal,
+                format!("its adapter cannot look {} up", model::with_article(name)),
+            ));
         };
         let cursor = entity.list.as_ref().and_then(|list| list.cursor.as_ref()).filter(|cursor| cursor.is_time());
         let since = match cursor {
@@ -283,7 +296,8 @@ impl HttpSystem {
         let outcome = if let Some(operation) = operation {
             operation.run(&write, entity, &self.exchange, scope, progress).await
         } else {
-            let problem = format!("the adapter does not say how to {} it", word(write.op));
+            let object = model::with_article(&scope.get("entity").and_then(text_of).unwrap_or_default());
+            let problem = format!("its adapter cannot {} {object}", word(write.op));
             refused(&write, Failure::new(Class::Fatal, problem))
         };
         vec![outcome]
@@ -364,7 +378,8 @@ impl System for HttpSystem {
         let page = async {
             let entity = self.entity(request.entity)?;
             let Some(list) = &entity.list else {
-                return Err(Failure::new(Class::Fatal, "the adapter does not say how to list it"));
+                let object = model::with_article(request.entity);
+                return Err(Failure::new(Class::Fatal, format!("its adapter cannot list {object}")));
             };
             let scope = self.exchange.scope().with("entity", &name);
             pull::pull(entity, list, request, &self.exchange, &scope).await
@@ -420,28 +435,29 @@ impl System for HttpSystem {
     }
 
     async fn check(&self) -> Vec<Checked> {
-        let line = |what: String, result: Result<(), Failure>| Checked {
-            what,
-            problem: result.err().map(|failure| self.exchange.clean(failure).message),
-        };
         let reach = self.exchange.reach().await;
         let unreachable = reach.is_err();
-        let mut lines = vec![line("something answers at the address".into(), reach)];
+        let mut lines = vec![self.checked("something answers at the address", reach)];
         if unreachable {
             return lines;
         }
         if let Some(login) = self.exchange.login().await {
             let refused = login.is_err();
-            lines.push(line("login".into(), login));
+            lines.push(self.checked("login", login));
             if refused {
                 return lines;
             }
         }
         if let Some((name, _)) = self.entities.iter().find(|(_, (entity, _))| entity.facts.list) {
             let request = PullRequest { entity: name, since: None, page: None, limit: 1 };
-            let page = self.pull(&request).await.map(|_| ());
-            lines.push(line(format!("first page of {name}"), page));
+            lines.push(self.checked(format!("{name} can be listed"), self.pull(&request).await));
         }
         lines
+    }
+
+    async fn check_writing(&self, entities: &[&str]) -> Vec<Checked> {
+        let Some(probe) = self.probe.as_ref().filter(|_| !entities.is_empty()) else { return Vec::new() };
+        let answer = self.exchange.call(probe, Verb::Update, &self.exchange.scope(), None).await;
+        vec![self.checked("may be written to", answer)]
     }
 }

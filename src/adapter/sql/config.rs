@@ -28,7 +28,6 @@ pub struct SqlAdapter {
     /// By name: `product`, `stock`, ...
     #[serde(default)]
     pub entities: IndexMap<String, EntitySpec>,
-    pub changes: Option<ChangesSpec>,
 }
 
 /// Table `sql`: the connection.
@@ -41,23 +40,6 @@ pub struct Sql {
     pub connections: Option<NonZeroU32>,
     /// How long to wait for a lock or a free connection (default `10s`).
     pub patience: Option<Span>,
-}
-
-/// Triggers that write the keys of changed rows into a log table.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ChangesSpec {
-    /// Entity to the tables whose changes move it.
-    pub tables: IndexMap<String, Vec<TableSpec>>,
-}
-
-/// A table whose changes move an entity.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TableSpec {
-    pub table: Text,
-    /// Column that holds the entity's id.
-    pub key: Text,
 }
 
 /// What can be done with one kind of object.
@@ -148,14 +130,30 @@ pub struct JoinSpec {
 }
 
 /// `join = "list"` or joins of its own.
-#[derive(Clone, Debug, Default, JsonSchema)]
-#[schemars(untagged)]
+#[derive(Clone, Debug, Default)]
 pub enum Joins {
     /// Those of the listing.
     List,
     #[default]
     None,
     Own(Vec<JoinSpec>),
+}
+
+impl JsonSchema for Joins {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Joins".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let join = generator.subschema_for::<JoinSpec>();
+        schemars::json_schema!({
+            "description": "`join = \"list\"` or joins of its own.",
+            "anyOf": [
+                { "const": "list", "description": "Those of the listing." },
+                { "type": "array", "items": join },
+            ]
+        })
+    }
 }
 
 /// Reading by id.

@@ -3,8 +3,8 @@
 use std::{path::Path, str::FromStr as _, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Executor as _, MySql, MySqlPool, PgPool, Postgres, Sqlite, SqlitePool,
-    Transaction,
+    AssertSqlSafe, ConnectOptions as _, Executor as _, MySql, MySqlPool, PgPool, Postgres, SqlSafeStr as _, Sqlite,
+    SqlitePool, Transaction,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
@@ -85,6 +85,21 @@ impl Database {
         }
     }
 
+    /// Host and port, where there is a server.
+    pub fn host(&self) -> Option<String> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(pool) => {
+                let options = pool.connect_options();
+                Some(format!("{}:{}", options.get_host(), options.get_port()))
+            }
+            Self::MySql(pool) => {
+                let options = pool.connect_options();
+                Some(format!("{}:{}", options.get_host(), options.get_port()))
+            }
+        }
+    }
+
     pub fn dialect(&self) -> Dialect {
         match self {
             Self::Sqlite(_) => Dialect::Sqlite,
@@ -129,6 +144,40 @@ impl Session {
             Self::Postgres(transaction) => postgres::run(transaction, bound).await,
             Self::MySql(transaction) => mysql::run(transaction, bound).await,
         }
+    }
+
+    /// Has the server look at a statement without running it.
+    pub async fn prepare(&mut self, sql: String) -> Result<(), sqlx::Error> {
+        let sql = AssertSqlSafe(sql).into_sql_str();
+        match self {
+            Self::Sqlite(transaction) => (&mut **transaction).prepare(sql).await.map(drop),
+            Self::Postgres(transaction) => (&mut **transaction).prepare(sql).await.map(drop),
+            Self::MySql(transaction) => (&mut **transaction).prepare(sql).await.map(drop),
+        }
+    }
+
+    /// Writes what is there already, where nothing else tells whether the database takes writes at all: SQLite begins a
+    /// transaction on a file that may only be read.
+    pub async fn touch(&mut self) -> Result<(), sqlx::Error> {
+        let Self::Sqlite(transaction) = self else { return Ok(()) };
+        let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut **transaction).await?;
+        transaction.execute(AssertSqlSafe(format!("PRAGMA user_version = {version}"))).await.map(drop)
+    }
+
+    /// For how long the oldest transaction of others that has written is open in this database; nothing where there is none, the
+    /// server does not tell, or there is only one that writes at a time.
+    pub async fn longest_transaction(&mut self) -> Result<Option<Duration>, sqlx::Error> {
+        const POSTGRES: &str = "SELECT max(extract(epoch FROM now() - xact_start))::bigint FROM pg_stat_activity \
+                                WHERE datname = current_database() AND backend_xid IS NOT NULL \
+                                AND pid <> pg_backend_pid()";
+        const MYSQL: &str = "SELECT CAST(max(timestampdiff(SECOND, trx_started, now())) AS SIGNED) \
+                             FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> connection_id()";
+        let seconds: Option<i64> = match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(transaction) => sqlx::query_scalar(POSTGRES).fetch_one(&mut **transaction).await?,
+            Self::MySql(transaction) => sqlx::query_scalar(MYSQL).fetch_one(&mut **transaction).await?,
+        };
+        Ok(seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs))
     }
 
     async fn command(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {

@@ -122,6 +122,26 @@ impl Query {
     }
 }
 
+impl Entity {
+    /// All its statements.
+    pub fn queries(&self) -> Vec<&Query> {
+        let list = self.list.iter().flat_map(|list| {
+            [Some(&list.query), list.total.as_ref()].into_iter().flatten().chain(of_joins(&list.joins))
+        });
+        let read = self.read.iter().flat_map(|read| std::iter::once(&read.query).chain(of_joins(&read.joins)));
+        let find = self.find.iter().flat_map(|find| std::iter::once(&find.query).chain(of_joins(&find.joins)));
+        let mut queries: Vec<&Query> = list.chain(read).chain(find).chain(self.writing.queries()).collect();
+        // Joins of a listing may be those of a reading too.
+        let mut seen = std::collections::BTreeSet::new();
+        queries.retain(|query| seen.insert(query.place.as_str()));
+        queries
+    }
+}
+
+fn of_joins(joins: &[Join]) -> impl Iterator<Item = &Query> {
+    joins.iter().map(|join| &join.query)
+}
+
 /// Compiles statements and expressions for one database.
 #[derive(Clone, Debug)]
 pub struct SqlCompiler {

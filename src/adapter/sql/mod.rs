@@ -3,6 +3,7 @@
 //! Every reading is one read-only transaction, every write one transaction; statements carry named parameters that are
 //! always bound.
 
+mod checking;
 mod config;
 mod database;
 mod entity;
@@ -29,7 +30,7 @@ use serde_json::Value;
 pub use config::SqlAdapter;
 
 use self::{
-    database::{Database, Mode},
+    database::Database,
     entity::{Entity, SqlCompiler},
 };
 use super::{Manifest, Settings, World, compile};
@@ -108,7 +109,10 @@ impl System for SqlSystem {
         let entity = self.entity(request.entity)?;
         match &entity.list {
             Some(list) => self.list(entity, list, request).await,
-            None => Err(Failure::new(Class::Fatal, format!("{}/{}: the adapter has no list", self.name, entity.name))),
+            None => {
+                let object = crate::model::with_article(&entity.name);
+                Err(Failure::new(Class::Fatal, format!("{}: its adapter cannot list {object}", self.name)))
+            }
         }
     }
 
@@ -143,9 +147,10 @@ impl System for SqlSystem {
     }
 
     async fn check(&self) -> Vec<Checked> {
-        let mut checks = Vec::new();
-        let connected = self.begin(Mode::Read, &self.name).await;
-        checks.push(Checked { what: "connection".into(), problem: connected.err().map(|failure| failure.to_string()) });
-        checks
+        self.try_out().await
+    }
+
+    async fn check_writing(&self, entities: &[&str]) -> Vec<Checked> {
+        self.try_writing(entities).await
     }
 }

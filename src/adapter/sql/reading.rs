@@ -16,7 +16,7 @@ use super::{
     value::Answer,
 };
 use crate::{
-    adapter::compile::fatal,
+    adapter::{compile::fatal, unreached},
     expr::{Expr, Scope, text_of},
     failure::{Class, Failure},
     port::{Page, PageToken, Probe, PullRequest, RowBody, RowError, SourceRow},
@@ -262,7 +262,21 @@ impl SqlSystem {
     }
 
     pub(super) async fn begin(&self, mode: Mode, doing: &str) -> Result<Session, Failure> {
-        self.database.begin(mode).await.map_err(|error| Trouble::from(error).into_failure(doing, Phase::Running))
+        self.database.begin(mode).await.map_err(|error| {
+            let host = self.database.host();
+            let words = match (&error, &host) {
+                (sqlx::Error::PoolTimedOut, Some(host)) => Some(format!(
+                    "no connection to the database at {host} in time: it does not answer, or all connections are busy"
+                )),
+                (error, Some(host)) => unreached::words(&error.to_string(), host, false),
+                (_, None) => None,
+            };
+            let mut failure = Trouble::from(error).into_failure(doing, Phase::Running);
+            if let Some(words) = words {
+                failure.message = format!("{doing}: {words}");
+            }
+            failure
+        })
     }
 
     pub(super) async fn run(&self, session: &mut Session, bound: Bound, doing: &str) -> Result<Answer, Failure> {

@@ -85,6 +85,13 @@ impl Statement {
         })
     }
 
+    /// Whether it is one of the commands that every database can plan.
+    pub fn is_plain(&self) -> bool {
+        let Some(Piece::Text(text)) = self.pieces.first() else { return false };
+        let word = text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+        matches!(word.as_str(), "SELECT" | "INSERT" | "UPDATE" | "DELETE" | "WITH")
+    }
+
     /// Puts placeholders in and collects the values.
     ///
     /// # Errors

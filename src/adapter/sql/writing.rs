@@ -177,6 +177,12 @@ fn compile_step(compiler: &SqlCompiler, spec: &StepSpec, index: usize, known: &m
 }
 
 impl Writing {
+    /// All statements that write.
+    pub fn queries(&self) -> Vec<&Query> {
+        let operations = [&self.create, &self.update, &self.delete].into_iter().flatten();
+        operations.flat_map(|operation| operation.steps.iter().map(|step| &step.query)).collect()
+    }
+
     fn operation(&self, op: Op) -> Option<&Operation> {
         match op {
             Op::Create => self.create.as_ref(),

@@ -4,6 +4,7 @@ mod asking;
 mod beside;
 mod brakes;
 mod catalog;
+mod checking;
 mod custom;
 mod dates;
 mod explaining;

@@ -1,0 +1,178 @@
+//! `vaiven check`, `vaiven mapping test` and messages: what is wrong with a configuration shows before it runs.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::{shown, vaiven};
+
+const CONFIG: &str = r#"
+[systems.list]
+adapter = "list"
+file = "list.db"
+
+[systems.copy]
+adapter = "list"
+file = "copy.db"
+
+[flows.catalog]
+entities = ["category"]
+from = "list"
+to = ["copy"]
+every = "*/5 * * * *"
+full = "0 3 * * *"
+"#;
+
+const ADAPTER: &str = r#"
+driver = "sql"
+summary = "A list"
+[settings]
+file = { kind = "path" }
+[sql]
+url = "sqlite://${file}"
+[entities.category]
+id = "code"
+[entities.category.list]
+query = "SELECT code, name, shelf FROM category WHERE (:cursor IS NULL OR at >= :cursor) ORDER BY code"
+cursor = { field = "at", kind = "text" }
+[entities.category.create]
+query = "INSERT INTO category (code, name) VALUES (:code, :name) RETURNING code"
+[entities.category.update]
+query = "UPDATE category SET name = :name WHERE code = :id"
+"#;
+
+const MAPPING: &str = r#"
+key = "code"
+[fields]
+code = "code"
+name = { from = "name", localized = "es" }
+position = { from = "shelf", optional = true }
+"#;
+
+/// A folder with two databases of one category each, and these files.
+async fn folder(config: &str, adapter: &str, mapping: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("vaiven.toml", config);
+    write("adapters/list.toml", adapter);
+    write("mappings/list/category.toml", mapping);
+    for name in ["list.db", "copy.db"] {
+        let url = format!("sqlite://{}?mode=rwc", folder.path().join(name).display());
+        let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+        sqlx::raw_sql(
+            "CREATE TABLE category (code TEXT PRIMARY KEY, name TEXT, shelf INTEGER, at TEXT DEFAULT '2026');
+             INSERT INTO category (code, name, shelf) VALUES ('TOOLS', 'Herramientas', 3)",
+        )
+        .execute(&pool)
+        .await
+        .unwrap();
+        pool.close().await;
+    }
+    folder
+}
+
+fn check(folder: &Path, arguments: &[&str]) -> String {
+    shown(&vaiven(folder, &[&["check"], arguments].concat(), &[]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sound_configuration_is_read_prepared_and_tried_without_a_trace() {
+    let adapter = ADAPTER.replace("SELECT code, name, shelf", "SELECT code, name, shelf, at");
+    let folder = folder(CONFIG, &adapter, MAPPING).await;
+    let told = check(folder.path(), &[]);
+    assert!(told.starts_with("exit 0") && !told.contains("warning"), "{told}");
+    for line in ["first page of category: 1 row", "3 statements of category", "may be written to"] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_the_server_refuses_is_told_with_its_line() {
+    let folder = folder(CONFIG, &ADAPTER.replace("SET name", "SET nombre"), MAPPING).await;
+    let told = check(folder.path(), &[]);
+    assert!(told.starts_with("exit 1") && told.contains("list.toml:16:") && told.contains("nombre"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_no_row_has_is_told_with_its_line_in_the_mapping() {
+    let folder = folder(CONFIG, ADAPTER, &MAPPING.replace("\"shelf\"", "\"shelv\"")).await;
+    let told = check(folder.path(), &[]);
+    let expected = "`shelv`, which field position of list/category is read from, is in none of the 1 rows";
+    assert!(told.contains("category.toml:6:") && told.contains(expected), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_condition_that_lets_nothing_through_or_has_no_value_is_told() {
+    let with = |condition: &str| format!("{CONFIG}where = '{condition}'\n");
+    let nothing = folder(&with("position == 4"), ADAPTER, MAPPING).await;
+    let told = check(nothing.path(), &[]);
+    assert!(told.starts_with("exit 0") && told.contains("`where` holds for none of the 1 row"), "{told}");
+    let wrong = folder(&with("name.es"), ADAPTER, MAPPING).await;
+    let told = check(wrong.path(), &[]);
+    assert!(told.starts_with("exit 1") && told.contains("`where` of flow catalog"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_that_never_looks_at_everything_is_told() {
+    let folder = folder(&CONFIG.replace("full = \"0 3 * * *\"\n", ""), ADAPTER, MAPPING).await;
+    for arguments in [&[][..], &["--offline"]] {
+        let told = check(folder.path(), arguments);
+        assert!(told.contains("flow catalog has no `full`: what is deleted at list"), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_network_a_missing_secret_is_a_warning() {
+    let config = CONFIG.replace("file = \"list.db\"", "file = { env = \"LIST\" }");
+    let folder = folder(&config, ADAPTER, MAPPING).await;
+    let told = check(folder.path(), &["--offline"]);
+    assert!(told.starts_with("exit 0") && told.contains("warning") && told.contains("LIST is not set"), "{told}");
+    let told = check(folder.path(), &[]);
+    assert!(told.starts_with("exit 1") && told.contains("LIST is not set"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_do_nothing_is_refused() {
+    let adapter =
+        format!("{ADAPTER}[changes]\ntables = {{ category = [{{ table = \"nowhere\", key = \"code\" }}] }}\n");
+    let folder = folder(CONFIG, &adapter, MAPPING).await;
+    let told = check(folder.path(), &["--offline"]);
+    assert!(told.starts_with("exit 1") && told.contains("unknown key `changes`"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mapping_without_recorded_rows_has_not_passed() {
+    let folder = folder(CONFIG, ADAPTER, MAPPING).await;
+    let told = shown(&vaiven(folder.path(), &["mapping", "test", "list"], &[]));
+    assert!(told.contains("1 without rows") && told.contains("0 passed, 0 failed"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_data_says_never_reaches_the_terminal_raw_and_nobody_is_refused_in_silence() {
+    let folder = folder(CONFIG, ADAPTER, MAPPING).await;
+    let pool = |name: &str| sqlx::SqlitePool::connect_lazy(&format!("sqlite://{}", folder.path().join(name).display()));
+    let list = pool("list.db").unwrap();
+    sqlx::query("INSERT INTO category (code, name) VALUES (?, 'x')")
+        .bind("A\u{1b}[2J\u{202e}\nWARN forged")
+        .execute(&list)
+        .await
+        .unwrap();
+    sqlx::raw_sql("CREATE TRIGGER no BEFORE INSERT ON category BEGIN SELECT RAISE(ABORT, 'shelf\u{1b}[31m full'); END")
+        .execute(&pool("copy.db").unwrap())
+        .await
+        .unwrap();
+    let mut all = shown(&vaiven(folder.path(), &["run", "--once"], &[("VAIVEN_LOG", "info")]));
+    let told = all.lines().filter(|line| line.contains("WARN") && line.contains("refused by copy")).count();
+    assert_eq!(told, 1, "{all}");
+    assert!(all.contains("category at list: 2 changed"), "{all}");
+    for arguments in [&["jobs", "list"][..], &["status"], &["jobs", "list", "--json"]] {
+        all.push_str(&shown(&vaiven(folder.path(), arguments, &[])));
+    }
+    assert!(!all.contains(['\u{1b}', '\u{202e}']), "{all:?}");
+    assert!(!all.lines().any(|line| line.starts_with("WARN forged")), "{all}");
+    assert!(all.contains("\\u{1b}[31m full"), "{all}");
+}
