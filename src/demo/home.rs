@@ -69,7 +69,9 @@ impl Home {
         };
         private(&self.path("state/shop.key"))?.write_all(KEY.as_bytes())?;
         private(&self.path("state/shop.secret"))?.write_all(SECRET.as_bytes())?;
-        let mut text = CONFIGURATION.replace(EXAMPLE_ADDRESS, &format!("http://{}", listener.local_addr()?));
+        // The first line names the schema by a path that only the source tree has.
+        let written = CONFIGURATION.split_once('\n').map_or("", |(_, rest)| rest);
+        let mut text = written.replace(EXAMPLE_ADDRESS, &format!("http://{}", listener.local_addr()?));
         if let Some(store) = store {
             text = text.replace(STORE, &format!("url = {}", toml::Value::from(store)));
         }
@@ -115,6 +117,7 @@ mod tests {
         assert_eq!(first, second);
         let text = fs::read_to_string(home.path("vaiven.toml")).unwrap();
         assert!(text.contains(&format!("\"http://{first}\"")));
+        assert!(!text.contains("#:schema") && text.starts_with("# The demo's configuration"), "{text}");
     }
 
     #[cfg(unix)]
