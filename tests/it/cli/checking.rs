@@ -33,8 +33,11 @@ url = "sqlite://${file}"
 [entities.category]
 id = "code"
 [entities.category.list]
-query = "SELECT code, name, shelf FROM category WHERE (:cursor IS NULL OR at >= :cursor) ORDER BY code"
+query = "SELECT code, name, shelf, at FROM category WHERE (:cursor IS NULL OR at >= :cursor) ORDER BY code"
 cursor = { field = "at", kind = "text" }
+[entities.category.find]
+query = "SELECT code, name, shelf, at FROM category WHERE code = :key"
+where = "row.code == key"
 [entities.category.create]
 query = "INSERT INTO category (code, name) VALUES (:code, :name) RETURNING code"
 [entities.category.update]
@@ -81,11 +84,10 @@ fn check(folder: &Path, arguments: &[&str]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sound_configuration_is_read_prepared_and_tried_without_a_trace() {
-    let adapter = ADAPTER.replace("SELECT code, name, shelf", "SELECT code, name, shelf, at");
-    let folder = folder(CONFIG, &adapter, MAPPING).await;
+    let folder = folder(CONFIG, ADAPTER, MAPPING).await;
     let told = check(folder.path(), &[]);
     assert!(told.starts_with("exit 0") && !told.contains("warning"), "{told}");
-    for line in ["first page of category: 1 row", "3 statements of category", "may be written to"] {
+    for line in ["first page of category: 1 row", "4 statements of category", "may be written to"] {
         assert!(told.contains(line), "{line}: {told}");
     }
 }
@@ -94,7 +96,7 @@ async fn a_sound_configuration_is_read_prepared_and_tried_without_a_trace() {
 async fn a_statement_that_the_server_refuses_is_told_with_its_line() {
     let folder = folder(CONFIG, &ADAPTER.replace("SET name", "SET nombre"), MAPPING).await;
     let told = check(folder.path(), &[]);
-    assert!(told.starts_with("exit 1") && told.contains("list.toml:16:") && told.contains("nombre"), "{told}");
+    assert!(told.starts_with("exit 1") && told.contains("list.toml:19:") && told.contains("nombre"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
