@@ -56,8 +56,8 @@ impl<'de> Visitor<'de> for SectionVisitor {
             }
         }
         let adapter = adapter.ok_or_else(|| {
-            let keys = settings.keys().map(|key: &Spanned<String>| key.get_ref().as_str());
-            match keys.filter(|key| load::nearest(key, ["adapter"]).is_some()).next() {
+            let mut keys = settings.keys().map(|key: &Spanned<String>| key.get_ref().as_str());
+            match keys.find(|key| load::nearest(key, ["adapter"]).is_some()) {
                 Some(mistyped) => A::Error::unknown_field(mistyped, &["adapter"]),
                 None => A::Error::missing_field("adapter"),
             }
