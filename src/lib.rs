@@ -10,6 +10,7 @@ pub mod demo;
 pub mod env;
 pub mod expr;
 pub mod failure;
+mod json;
 pub mod load;
 pub mod mapping;
 pub mod model;

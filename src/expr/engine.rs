@@ -34,9 +34,9 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     });
     engine.set_max_expr_depths(64, 64);
     engine.set_max_call_levels(16);
-    engine.set_max_string_size(64 << 20);
-    engine.set_max_array_size(1_000_000);
-    engine.set_max_map_size(1_000_000);
+    engine.set_max_string_size(functions::size::TEXT);
+    engine.set_max_array_size(functions::size::ITEMS);
+    engine.set_max_map_size(functions::size::ITEMS);
     functions::register(&mut engine);
     engine
 });

@@ -192,6 +192,43 @@ fn an_expression_that_takes_too_long_is_stopped() {
     assert_eq!(eval_with(text, &row), Err("the expression takes too many steps".into()));
 }
 
+/// Each of these would take more memory than there is.
+#[test]
+fn what_grows_without_measure_is_stopped_before_it_does() {
+    let row = json!({ "long": "x".repeat(8 << 20), "l": (0..2000).collect::<Vec<i32>>() });
+    let too_large = Err("the value grows too large".to_owned());
+    for text in [
+        "replace(long, \"x\", long)",
+        "replace(long, \"\", long)",
+        "join(l, long)",
+        "map(l, |a| l)",
+        "map(l, |a| long)",
+        "split(long, \"x\")",
+    ] {
+        assert_eq!(eval_with(text, &row), too_large, "{text}");
+    }
+    assert_eq!(eval_with("replace(long, \"x\", \"\").len()", &row), Ok(num("0")));
+    assert_eq!(eval("replace(\"abc\", \"\", \"-\")"), Ok(json!("-a-b-c-")));
+}
+
+/// In a quadratic time each of these would take minutes.
+#[test]
+fn the_text_of_html_is_found_in_a_time_that_grows_with_its_length_alone() {
+    let many = 500_000;
+    for (piece, text) in [
+        ("<a", "<a".repeat(many)),
+        ("<1", "<1".repeat(many)),
+        ("&", "&".repeat(many)),
+        ("<script></script>", String::new()),
+        ("<script>", String::new()),
+        ("</script", "</script".repeat(many)),
+    ] {
+        assert_eq!(eval_with("strip_html(h)", &json!({ "h": piece.repeat(many) })), Ok(json!(text)), "{piece}");
+    }
+    let page = "<p>One &amp; two</p><STYLE>p { }</Style ><br>&#241;&nope; 1 < 2<b";
+    assert_eq!(eval_with("strip_html(h)", &json!({ "h": page })), Ok(json!("One & two ñ&nope; 1 < 2<b")));
+}
+
 #[test]
 fn unknown_variables_and_functions_are_refused_at_load_with_the_word_meant() {
     let known = Known::of(["body", "status"]);

@@ -6,6 +6,9 @@ use miette::{Diagnostic, LabeledSpan, SourceCode};
 
 use super::{Place, SourceFile, suggest::suggestion};
 
+/// Problems of one file that are told.
+const TOLD: usize = 100;
+
 /// One thing that is wrong in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -52,6 +55,31 @@ impl LoadError {
     /// Adds another file's or step's problems.
     pub fn absorb(&mut self, other: Self) {
         self.problems.extend(other.problems);
+    }
+
+    /// No more of one file than a person reads: its first [`TOLD`] problems, and how many there are besides.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        let mut files: Vec<(Arc<str>, usize, Place)> = Vec::new();
+        let mut problems = Vec::new();
+        for problem in self.problems {
+            let name = &problem.place.file.name;
+            let at = files.iter().position(|(file, ..)| **file == **name).unwrap_or_else(|| {
+                files.push((name.as_str().into(), 0, problem.place.clone()));
+                files.len() - 1
+            });
+            files[at].1 += 1;
+            files[at].2 = problem.place.clone();
+            if files[at].1 <= TOLD {
+                problems.push(problem);
+            }
+        }
+        problems.extend(files.into_iter().filter(|(_, count, _)| *count > TOLD).map(|(_, count, place)| Problem {
+            place,
+            message: format!("this is the last of {} more problems of this file", count - TOLD),
+            help: None,
+        }));
+        Self { problems }
     }
 
     /// Runs every step and reports the problems of all that failed.

@@ -25,7 +25,7 @@ pub fn parse(text: &str) -> Option<Decimal> {
         return None;
     }
     let mut value: i128 = 0;
-    let mut scale = i64::from(-exponent);
+    let mut scale = -i64::from(exponent);
     // Zeros that end the number wait here: past the 28 digits they cost nothing.
     let mut zeros: u32 = 0;
     for (index, digit) in whole.bytes().chain(fraction.bytes()).enumerate() {

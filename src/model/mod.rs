@@ -6,6 +6,7 @@ pub mod codes;
 mod compare;
 pub mod decimal;
 mod diff;
+pub mod flaw;
 pub mod percent;
 pub mod proof;
 mod shape;

@@ -5,6 +5,7 @@ use rhai::{Array, Dynamic, Engine, FnPtr, Map, NativeCallContext};
 use super::{
     Res, fail, looking,
     operators::{as_number, as_text, compare, equal},
+    size::{self, Growth},
 };
 use crate::{
     expr::{
@@ -125,7 +126,14 @@ fn register_single(engine: &mut Engine) {
 /// These take the list by value: holding it while a closure that looks at it runs would never end.
 fn register_closures(engine: &mut Engine) {
     engine.register_fn("map", |ctx: NativeCallContext, list: Array, closure: FnPtr| -> Res<Array> {
-        list.into_iter().map(|item| closure.call_within_context::<Dynamic>(&ctx, (item,))).collect()
+        let mut growth = Growth::default();
+        let mut made = Array::with_capacity(list.len());
+        for item in list {
+            let item = closure.call_within_context::<Dynamic>(&ctx, (item,))?;
+            growth.add(&item)?;
+            made.push(item);
+        }
+        Ok(made)
     });
     engine.register_fn("filter", |ctx: NativeCallContext, list: Array, closure: FnPtr| -> Res<Array> {
         let mut kept = Array::new();
@@ -219,10 +227,15 @@ fn sort(mut list: Array) -> Res<Array> {
 
 fn join(list: &Array, separator: &str) -> Res<String> {
     let mut parts = Vec::with_capacity(list.len());
+    let mut length = 0_usize;
     for item in list {
         let text = convert::from_dynamic(item).ok().flatten().and_then(|value| convert::text_of(&value));
         match text {
-            Some(text) => parts.push(text),
+            Some(text) => {
+                length = length.saturating_add(text.len() + separator.len());
+                size::text(length)?;
+                parts.push(text);
+            }
             None => return fail(format!("join() needs texts, numbers or booleans, not {}", kind(item))),
         }
     }

@@ -1,10 +1,12 @@
 //! The functions of the expression language, as `docs/adapters.md` lists them. Their errors never show data.
 
 mod answers;
+mod html;
 mod lists;
 mod numbers;
 mod operators;
 mod paths;
+pub(super) mod size;
 mod texts;
 mod times;
 

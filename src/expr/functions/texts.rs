@@ -3,8 +3,16 @@
 use base64::Engine as _;
 use rhai::{Array, Dynamic, Engine, ImmutableString};
 
-use super::{Res, fail, operators::as_text};
-use crate::expr::convert::{self, kind};
+use super::{
+    Res, fail, html,
+    operators::as_text,
+    size::{self, Growth},
+};
+use crate::{
+    expr::convert::{self, kind},
+    json::{self, JsonError},
+    model::flaw,
+};
 
 pub(super) fn register(engine: &mut Engine) {
     engine.register_fn("len", |s: &str| count(s));
@@ -15,7 +23,13 @@ pub(super) fn register(engine: &mut Engine) {
     engine.register_fn("ends_with", |s: &str, part: &str| s.ends_with(part));
     engine.register_fn("index_of", |s: &str, part: &str| s.find(part).map_or(-1, |at| count(&s[..at])));
     engine.register_fn("trim", |s: &str| s.trim().to_owned());
-    engine.register_fn("replace", |s: &str, from: &str, to: &str| s.replace(from, to));
+    engine.register_fn("replace", |s: &str, from: &str, to: &str| -> Res<String> {
+        if to.len() > from.len() {
+            let grown = s.matches(from).count().saturating_mul(to.len() - from.len());
+            size::text(s.len().saturating_add(grown))?;
+        }
+        Ok(s.replace(from, to))
+    });
     for name in ["lower", "to_lower"] {
         engine.register_fn(name, |s: &str| s.to_lowercase());
     }
@@ -26,18 +40,29 @@ pub(super) fn register(engine: &mut Engine) {
         if separator.is_empty() {
             return fail("split() needs a separator");
         }
-        Ok(s.split(separator).map(|part| Dynamic::from(part.to_owned())).collect())
+        let mut parts = Array::new();
+        let mut growth = Growth::default();
+        for part in s.split(separator) {
+            let part = Dynamic::from(part.to_owned());
+            growth.add(&part)?;
+            parts.push(part);
+        }
+        Ok(parts)
     });
     engine.register_fn("sub_string", |s: &str, start: i64| sub_string(s, start, i64::MAX));
     engine.register_fn("sub_string", sub_string);
     engine.register_fn("slug", slug);
-    engine.register_fn("strip_html", strip_html);
+    engine.register_fn("strip_html", html::strip);
     engine.register_fn("json", |x: Dynamic| match convert::from_dynamic(&x) {
         Ok(value) => Ok(value.unwrap_or_default().to_string()),
         Err(cause) => fail(format!("json() {cause}")),
     });
-    engine.register_fn("parse_json", |s: &str| match serde_json::from_str(s) {
-        Ok(value) => Ok(convert::to_dynamic(&value)),
+    engine.register_fn("parse_json", |s: &str| match json::read(s.as_bytes(), json::MOST_VALUES) {
+        Ok((value, _)) => match flaw::first(&value) {
+            Some(flaw) => fail(format!("parse_json(): {flaw}")),
+            None => Ok(convert::to_dynamic(&value)),
+        },
+        Err(JsonError::TooMany(most)) => fail(format!("parse_json(): the text holds more than {most} values")),
         Err(_) => fail("parse_json(): the text is not JSON"),
     });
     engine.register_fn("base64", |x: Dynamic| match as_text(&x) {
@@ -100,79 +125,4 @@ fn slug(text: &str) -> String {
         out.push_str(part);
     }
     out
-}
-
-/// The text of HTML: tags dropped (blocks become blanks), entities decoded, blanks joined.
-fn strip_html(text: &str) -> String {
-    const BLOCKS: &[&str] = &[
-        "p", "div", "br", "li", "ul", "ol", "tr", "td", "th", "table", "h1", "h2", "h3", "h4", "h5", "h6", "section",
-        "hr",
-    ];
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find('<') {
-        let tag = &rest[start + 1..];
-        let named = tag.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '!');
-        let Some(end) = tag.find('>').filter(|_| named) else {
-            out.push_str(&decoded(&rest[..=start]));
-            rest = tag;
-            continue;
-        };
-        out.push_str(&decoded(&rest[..start]));
-        let name: String = tag.trim_start_matches('/').chars().take_while(char::is_ascii_alphanumeric).collect();
-        let name = name.to_ascii_lowercase();
-        if BLOCKS.contains(&name.as_str()) {
-            out.push(' ');
-        }
-        rest = &tag[end + 1..];
-        if (name == "script" || name == "style") && !tag.starts_with('/') {
-            let close = format!("</{name}");
-            // ASCII lower case keeps every byte where it is.
-            let after = rest.to_ascii_lowercase().find(&close);
-            rest = after.map_or("", |at| &rest[at..]);
-        }
-    }
-    out.push_str(&decoded(rest));
-    out.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn decoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find('&') {
-        out.push_str(&rest[..start]);
-        let after = &rest[start + 1..];
-        let entity = after.find(';').filter(|end| *end <= 8).map(|end| (&after[..end], &after[end + 1..]));
-        if let Some((c, tail)) = entity.and_then(|(name, tail)| character(name).map(|c| (c, tail))) {
-            out.push(c);
-            rest = tail;
-        } else {
-            out.push('&');
-            rest = after;
-        }
-    }
-    out + rest
-}
-
-fn character(entity: &str) -> Option<char> {
-    match entity {
-        "amp" => Some('&'),
-        "lt" => Some('<'),
-        "gt" => Some('>'),
-        "quot" => Some('"'),
-        "apos" => Some('\''),
-        "nbsp" => Some(' '),
-        "euro" => Some('€'),
-        "ndash" => Some('–'),
-        "mdash" => Some('—'),
-        "hellip" => Some('…'),
-        _ => {
-            let number = entity.strip_prefix('#')?;
-            let code = match number.strip_prefix(['x', 'X']) {
-                Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-                None => number.parse().ok()?,
-            };
-            char::from_u32(code)
-        }
-    }
 }
