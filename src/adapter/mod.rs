@@ -4,7 +4,9 @@
 //! [`System`](crate::port::System). The [`Registry`] knows the adapters and mappings that ship in the binary and those of
 //! the configuration's folders.
 
+mod charset;
 mod compile;
+mod course;
 pub mod cursor;
 pub mod files;
 pub mod http;
@@ -58,4 +60,5 @@ pub fn open(
         Driver::Sql => sql::open(name, manifest, settings, world),
         Driver::Files => files::open(name, manifest, settings, world),
     }
+    .map_err(LoadError::bounded)
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     expr::{Path, PathError, Scope, text_of},
     failure::{Class, Failure},
-    model::{self, EntitySpec, FieldSpec, Kind, time},
+    model::{self, EntitySpec, FieldSpec, Kind, flaw, time},
 };
 
 /// What is found on the way.
@@ -73,6 +73,9 @@ impl Pull<'_> {
             }
         };
         let Some(value) = found else { return Ok(None) };
+        if let Some(flaw) = flaw::first(value) {
+            return Err(rejected(flaw.to_string()));
+        }
         let value = match &rule.pull {
             None => Cow::Borrowed(value),
             Some(pull) => {

@@ -713,3 +713,15 @@ fn the_place_of_a_field_is_told_however_deep_it_is() {
     let keyed = mapping("product", "key = 'code'\n[fields]\nname = { from = 'n', localized = 'es' }\n");
     assert_eq!(keyed.place("sku").and_then(|place| place.split(':').nth(1).map(str::to_owned)).as_deref(), Some("1"));
 }
+
+#[test]
+fn of_a_file_with_thousands_of_problems_a_hundred_are_told_and_the_others_counted() {
+    let fields = (0..5000).map(|number| format!("nothing{number} = \"x\"\n")).collect::<Vec<_>>().concat();
+    let told = refused("product", &format!("key = \"sku\"\n[fields]\n{fields}"));
+    assert_eq!(told.lines().count(), 101, "{told}");
+    let last = told.lines().last().unwrap();
+    assert!(
+        last.starts_with("m.toml:5002:") && last.ends_with("this is the last of 4900 more problems of this file"),
+        "{last}"
+    );
+}

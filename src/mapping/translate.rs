@@ -25,7 +25,7 @@ use crate::{
     expr::{Expr, Known, Path, Scope, Template, text_of, with_answers},
     failure::Failure,
     load::{self, LoadError, Place, SourceFile},
-    model::{EntitySpec, FieldError, Shape, canonical},
+    model::{EntitySpec, FieldError, Shape, canonical, flaw},
 };
 
 /// One entity's mapping at one system, compiled.
@@ -74,6 +74,16 @@ impl Mapping {
 
     /// The same for a system that flows bring just the fields `told` to, which expressions know by that name.
     pub fn load_told(
+        file: &Arc<SourceFile>,
+        spec: &Arc<EntitySpec>,
+        settings: &Map<String, Value>,
+        lookups: &Tables,
+        told: &BTreeSet<String>,
+    ) -> Result<Self, LoadError> {
+        Self::compile(file, spec, settings, lookups, told).map_err(LoadError::bounded)
+    }
+
+    fn compile(
         file: &Arc<SourceFile>,
         spec: &Arc<EntitySpec>,
         settings: &Map<String, Value>,
@@ -236,6 +246,11 @@ impl Translate for Mapping {
     }
 
     fn pull(&self, row: &Value) -> Result<Pulled, Failure> {
+        // Before any expression could make another value of it.
+        if let Some(flaw) = flaw::first(row) {
+            let failure = rejected(flaw.to_string());
+            return Err(if flaw.place.is_empty() { failure } else { failure.with_field(flaw.place) });
+        }
         let key = self.key_of(row)?;
         let scope = self.settings.child().with("root", row);
         let mut pull = Pull { scope: &scope, refs: Vec::new(), parts: Children::new(), only: None };
@@ -275,6 +290,10 @@ impl Translate for Mapping {
                 Ok(fields)
             });
             match read {
+                // An expression may have taken an unreadable value along.
+                Ok(fields) if fields.values().any(|value| flaw::first(value).is_some()) => {
+                    glimpse.unread.insert(rule.name.clone());
+                }
                 Ok(fields) => glimpse.fields.extend(fields),
                 Err(_) => drop(glimpse.unread.insert(rule.name.clone())),
             }

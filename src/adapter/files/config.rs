@@ -102,8 +102,20 @@ pub struct ListSpec {
     /// Each file holds every object, so only the newest is read (default false).
     #[serde(default)]
     pub complete: bool,
-    /// Most bytes of one row (default `16MiB`).
+    /// Most bytes of one row, or of all rows of a group (default `16MiB`).
     pub max_row: Option<Size>,
+    /// Rows that stand together are one.
+    pub group: Option<GroupSpec>,
+}
+
+/// Rows that stand one behind the other and are one object: a line for each variant of a product.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupSpec {
+    /// Path or expression on a row: those with the same text of it belong together.
+    pub by: Formula,
+    /// Member of the first row that takes the list of all of them.
+    pub into: Text,
 }
 
 /// A file to write for each object.
@@ -124,6 +136,10 @@ pub struct WriteSpec {
     pub delimiter: Option<Text>,
     /// CSV: columns in their order, written as first line (required for CSV).
     pub columns: Option<Vec<String>>,
+    /// CSV for people: an apostrophe before each cell that a spreadsheet would take for a formula. `+34...` and `-5` get one too
+    /// (default false).
+    #[serde(default)]
+    pub escape_formulas: bool,
 }
 
 /// A file to remove for each object.

@@ -1,19 +1,23 @@
 //! Delimited text. Rows stay undecoded: one buffer each and a shared header.
 
-use std::{io::Read, sync::Arc};
+use std::{collections::HashSet, io::Read, sync::Arc};
 
-use csv::{ReaderBuilder, StringRecord};
+use csv::{ByteRecord, ReaderBuilder, StringRecord};
+use serde_json::{Map, Value};
 
 use super::{
     rows::{FileError, Item, Rows},
     text::Utf8,
 };
-use crate::port::RowBody;
+use crate::{adapter::charset, model::flaw, port::RowBody};
 
 /// Stands behind the last line: when a quote is still open there, it does not come out as a row of its own.
 pub const TAIL: &[u8] = b"\n\x01end of file\x01\n";
-const END: &str = "\x01end of file\x01";
-const SWALLOWED: &str = "\x01end of file\x01\n";
+const END: &[u8] = b"\x01end of file\x01";
+const SWALLOWED: &[u8] = b"\x01end of file\x01\n";
+
+/// Columns at most: as many as a sheet of a spreadsheet has.
+const MOST_COLUMNS: usize = 16_384;
 
 /// How a file is delimited.
 #[derive(Clone, Debug)]
@@ -57,8 +61,15 @@ impl<R: Read + Send> CsvRows<R> {
             short: None,
         };
         let first = if shape.header {
-            rows.record()?
-                .ok_or_else(|| FileError::at(1, "the file is empty; its first line should name the columns"))?
+            let first = rows
+                .record()?
+                .ok_or_else(|| FileError::at(1, "the file is empty; its first line should name the columns"))?;
+            if first.len() > MOST_COLUMNS {
+                let message = format!("{} columns, where {MOST_COLUMNS} are the most", first.len());
+                return Err(FileError::at(1, message));
+            }
+            StringRecord::from_byte_record(first)
+                .map_err(|_| FileError::at(1, format!("a column's name cannot be read: {}", charset::PROBLEM)))?
         } else {
             StringRecord::new()
         };
@@ -66,26 +77,27 @@ impl<R: Read + Send> CsvRows<R> {
             Some(names) => names.clone(),
             None => first.iter().enumerate().map(|(index, name)| named(index, name)).collect(),
         };
-        if let Some(twice) = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
-            return Err(FileError::at(1, format!("the column `{}` stands twice", twice.1)));
+        let mut known = HashSet::new();
+        if let Some(twice) = names.iter().find(|name| !known.insert(name.as_str())) {
+            return Err(FileError::at(1, format!("the column `{twice}` stands twice")));
         }
         rows.header = Arc::new(names);
         Ok(rows)
     }
 
     /// Line on which the row just read begins. The reader has counted its end too, unless that is the second half of `\r\n`.
-    fn line_of(&self, record: &StringRecord) -> u64 {
-        let within = record.as_slice().bytes().map(|byte| u64::from(byte == b'\n')).sum::<u64>();
+    fn line_of(&self, record: &ByteRecord) -> u64 {
+        let within = record.as_slice().iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
         let end = u64::from(!self.reader.get_ref().is_crlf());
         self.reader.position().line().saturating_sub(within + end).max(1)
     }
 
     /// The next record, nothing at the end.
-    fn record(&mut self) -> Result<Option<StringRecord>, FileError> {
+    fn record(&mut self) -> Result<Option<ByteRecord>, FileError> {
         let line = self.reader.position().line();
         self.reader.get_mut().allow(self.max_row);
-        let mut record = StringRecord::with_capacity(self.likely, self.header.len());
-        match self.reader.read_record(&mut record) {
+        let mut record = ByteRecord::with_capacity(self.likely, self.header.len());
+        match self.reader.read_byte_record(&mut record) {
             Ok(true) if record.len() == 1 && &record[0] == END => Ok(None),
             Ok(true) if record.as_slice().ends_with(SWALLOWED) => {
                 Err(FileError::at(line, "a quote is opened and not closed before the end of the file: it is cut off"))
@@ -97,10 +109,6 @@ impl<R: Read + Send> CsvRows<R> {
             Ok(false) => Err(FileError::at(line, "the file ended in the middle of a row")),
             Err(error) => Err(match error.into_kind() {
                 csv::ErrorKind::Io(error) => FileError::reading(line, error),
-                csv::ErrorKind::Utf8 { pos, .. } => FileError::at(
-                    pos.map_or(line, |position| position.line()),
-                    "a byte is not valid UTF-8; say which `encoding` the file has",
-                ),
                 other => FileError::at(line, format!("{other:?}")),
             }),
         }
@@ -124,15 +132,16 @@ impl<R: Read + Send> Rows for CsvRows<R> {
         };
         let line = self.line_of(&record);
         // Some programs end each line with a delimiter, and the header without one.
-        if record.iter().skip(self.header.len()).all(str::is_empty) {
+        if record.iter().skip(self.header.len()).all(<[u8]>::is_empty) {
             record.truncate(self.header.len());
         }
         if record.len() == self.header.len() {
             self.short = None;
-            return Ok(Some(Item::Row { line, body: RowBody::Record { header: Arc::clone(&self.header), record } }));
+            return Ok(Some(Item::Row { line, body: body(&self.header, record) }));
         }
         self.short = (record.len() < self.header.len()).then_some((line, record.len()));
-        let text = record.iter().collect::<Vec<_>>().join(&char::from(self.delimiter).to_string());
+        let cells: Vec<_> = record.iter().map(String::from_utf8_lossy).collect();
+        let text = cells.join(&char::from(self.delimiter).to_string());
         let reason = format!("{} columns instead of {}", record.len(), self.header.len());
         Ok(Some(Item::Bad { line, reason, text }))
     }
@@ -140,6 +149,17 @@ impl<R: Read + Send> Rows for CsvRows<R> {
     fn columns(&self) -> Option<&[String]> {
         Some(&self.header)
     }
+}
+
+/// A row as it is, or with a mark in each cell that is no text.
+fn body(header: &Arc<Vec<String>>, record: ByteRecord) -> RowBody {
+    let record = match StringRecord::from_byte_record(record) {
+        Ok(record) => return RowBody::Record { header: Arc::clone(header), record },
+        Err(error) => error.into_byte_record(),
+    };
+    let cell = |bytes: &[u8]| std::str::from_utf8(bytes).map_or_else(|_| flaw::mark(charset::PROBLEM), Value::from);
+    let cells = header.iter().zip(record.iter()).map(|(name, bytes)| (name.clone(), cell(bytes)));
+    RowBody::Json(Value::Object(cells.collect::<Map<_, _>>()))
 }
 
 fn named(index: usize, name: &str) -> String {
@@ -229,9 +249,26 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_byte_is_named_with_its_line() {
-        let error = read(b"sku;name\nA;a\nB;a\xF1o\n", &shape()).unwrap_err();
-        assert!(error.contains("line 3") && error.contains("encoding"), "{error}");
+    fn a_wrong_byte_spoils_its_own_cell() {
+        let text = &b"sku;name\nA;a\nB;a\xF1o\nC;c\n"[..];
+        let mut rows = CsvRows::open(Utf8::new(text, encoding_rs::UTF_8, TAIL), &shape()).unwrap();
+        let mut seen = Vec::new();
+        while let Some(item) = rows.next_item().unwrap() {
+            let Item::Row { line, body } = item else { panic!("{item:?}") };
+            let row = body.into_value();
+            seen.push((line, flaw::shown(&row)["sku"].clone(), flaw::first(&row).map(|flaw| flaw.place)));
+        }
+        assert_eq!(seen, [(2, "A".into(), None), (3, "B".into(), Some("name".to_owned())), (4, "C".into(), None)]);
+        assert!(read(b"s\xF1u;name\n", &shape()).unwrap_err().contains("column's name"));
+    }
+
+    #[test]
+    fn a_header_has_no_more_columns_than_a_sheet() {
+        let wide: Vec<String> = (0..100_000).map(|number| number.to_string()).collect();
+        let error = read(format!("{}\n", wide.join(";")).as_bytes(), &shape()).unwrap_err();
+        assert!(error.contains("100000 columns, where 16384 are the most"), "{error}");
+        let header = format!("{}\n", wide[..16_384].join(";"));
+        assert_eq!(read(header.as_bytes(), &shape()), Ok(Vec::new()));
     }
 
     #[test]

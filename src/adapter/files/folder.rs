@@ -149,6 +149,22 @@ impl Folder {
         Ok(found)
     }
 
+    /// Names of files of a subfolder that would match if they were text; they cannot be told apart, nor moved by name.
+    pub fn nameless(&self, below: &str, pattern: &Pattern) -> io::Result<Vec<String>> {
+        let folder = match self.folder(below) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => return Ok(Vec::new()),
+            folder => folder?,
+        };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            if let Err(name) = entry?.file_name().into_string() {
+                names.extend(Some(name.to_string_lossy().into_owned()).filter(|name| pattern.matches(name)));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
     /// Opens a regular file that is not a link.
     pub fn open(&self, below: &str, name: &str) -> io::Result<File> {
         use std::os::unix::fs::MetadataExt as _;

@@ -8,6 +8,7 @@ use super::{
     rows::{FileError, Item, Rows, object},
     text::Utf8,
 };
+use crate::json::{self, JsonError};
 
 /// A document whose list at a path holds the rows; only one row at a time is in memory.
 pub struct JsonRows<R> {
@@ -112,11 +113,12 @@ impl<R: Read + Send> JsonRows<R> {
         }
     }
 
-    fn value(&mut self) -> Result<Value, FileError> {
+    /// A member's name.
+    fn name(&mut self) -> Result<Value, FileError> {
         let line = self.line;
         let raw = self.raw()?;
-        serde_json::from_slice(&raw)
-            .map_err(|error| FileError::at(line, format!("the JSON is not well formed: {error}")))
+        let name = json::read(&raw, 1);
+        name.map(|(name, _)| name).map_err(|error| FileError::at(line, format!("of a member's name, {error}")))
     }
 
     /// Goes down to the list.
@@ -133,7 +135,7 @@ impl<R: Read + Send> JsonRows<R> {
                     self.expect(b',', "a comma")?;
                 }
                 first = false;
-                let member = self.value()?;
+                let member = self.name()?;
                 self.expect(b':', "a colon")?;
                 if member.as_str() == Some(name) {
                     break;
@@ -151,7 +153,7 @@ impl<R: Read + Send> JsonRows<R> {
         while let Some(close) = self.open.pop() {
             while self.token()? != close {
                 self.expect(b',', "a comma")?;
-                self.value()?;
+                self.name()?;
                 self.expect(b':', "a colon")?;
                 self.raw()?;
             }
@@ -188,9 +190,18 @@ impl<R: Read + Send> Rows for JsonRows<R> {
         }
         self.first = false;
         let line = self.line;
-        let value = self.value()?;
-        Ok(Some(object(line, value)))
+        let raw = self.raw()?;
+        Ok(Some(row(line, &raw).unwrap_or_else(|error| bad(line, &error, &raw))))
     }
+}
+
+/// A row of its bytes.
+fn row(line: u64, raw: &[u8]) -> Result<Item, JsonError> {
+    json::read(raw, json::MOST_VALUES).map(|(value, _)| object(line, value))
+}
+
+fn bad(line: u64, error: &JsonError, raw: &[u8]) -> Item {
+    Item::Bad { line, reason: error.to_string(), text: String::from_utf8_lossy(raw).trim().to_owned() }
 }
 
 /// One JSON object per line; empty lines count for nothing.
@@ -218,19 +229,16 @@ impl<R: Read + Send> Rows for LineRows<R> {
             if read == 0 {
                 return Ok(None);
             }
-            let text = std::str::from_utf8(&raw)
-                .map_err(|_| FileError::at(line, "a byte is not valid UTF-8; say which `encoding` the file has"))?;
-            let text = text.trim();
-            if text.is_empty() {
+            if raw.trim_ascii().is_empty() {
                 continue;
             }
-            return match serde_json::from_str::<Value>(text) {
-                Ok(value) => Ok(Some(object(line, value))),
+            return match row(line, &raw) {
+                Ok(item) => Ok(Some(item)),
                 // A last line without its end was being written, or was cut off.
-                Err(error) if error.is_eof() && !raw.ends_with(b"\n") => {
+                Err(JsonError::CutOff) if !raw.ends_with(b"\n") => {
                     Err(FileError::at(line, "the last line ends too early: the file is cut off"))
                 }
-                Err(error) => Ok(Some(Item::Bad { line, reason: format!("not JSON: {error}"), text: text.to_owned() })),
+                Err(error) => Ok(Some(bad(line, &error, &raw))),
             };
         }
     }
@@ -239,6 +247,7 @@ impl<R: Read + Send> Rows for LineRows<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::flaw;
 
     fn all(mut rows: impl Rows) -> Result<Vec<String>, String> {
         let mut seen = Vec::new();
@@ -283,12 +292,31 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_cannot_be_read_hurts_no_other_row() {
+        let bad = br#"{"id":1,"a":"x\ud800"}"#;
+        for text in [[b"[", &bad[..], b",{\"id\":2}]"].concat(), b"[{\"id\":1,\"a\":\"\xFF\"},{\"id\":2}]".to_vec()] {
+            let mut rows = JsonRows::open(Utf8::new(text.as_slice(), encoding_rs::UTF_8, b""), "", 1 << 20);
+            let mut next = || match rows.next_item().unwrap() {
+                Some(Item::Row { body, .. }) => body.into_value(),
+                other => panic!("{other:?}"),
+            };
+            let (first, second) = (next(), next());
+            assert_eq!((flaw::first(&first).unwrap().place.as_str(), flaw::first(&second)), ("a", None));
+            assert_eq!((&first["id"], &second["id"]), (&1.into(), &2.into()));
+        }
+        assert_eq!(
+            json("[{\"a\":1,},\n{\"b\":2}]", "").unwrap(),
+            ["1 bad: it is no JSON (byte 7: the name of a member should stand here)", r#"2 {"b":2}"#]
+        );
+    }
+
+    #[test]
     fn a_bad_line_is_told_and_the_rest_goes_on() {
         assert_eq!(
             lines("{\"a\":1}\n\nnot\n[1]\n{\"b\":2}").unwrap(),
             [
                 r#"1 {"a":1}"#,
-                "3 bad: not JSON: expected ident at line 1 column 2",
+                "3 bad: it is no JSON (byte 0: a value should stand here)",
                 "4 bad: a list stands where an object should",
                 r#"5 {"b":2}"#
             ]

@@ -1,8 +1,10 @@
 //! Driver `files`: CSV, XML and JSON files of one folder as sources and targets. See `docs/adapters.md`.
 
+mod cells;
 mod config;
 mod csv;
 mod folder;
+mod group;
 mod json;
 mod picking;
 mod reading;
@@ -31,6 +33,7 @@ use self::{
     config::{EntitySpec, Format, ListSpec},
     csv::CsvShape,
     folder::{Folder, Pattern},
+    group::Grouping,
     picking::Picking,
     reading::{Listing, Reader},
     writing::{Name, Writer},
@@ -122,7 +125,8 @@ impl Opening<'_> {
         let picking =
             Picking::new(name, self.settings, id, on_row(spec.version.as_ref())?, on_row(spec.keep.as_ref())?);
         let reader = spec.list.as_ref().map(|list| {
-            let listing = listing(compiler, list)?;
+            let mut listing = listing(compiler, list)?;
+            listing.grouping = self.grouping(name, list, listing.max_row)?;
             let subject = format!("{}/{name}", self.system);
             Ok::<_, LoadError>(Arc::new(Reader::new(subject, self.folder.clone(), listing, picking)))
         });
@@ -150,6 +154,18 @@ impl Opening<'_> {
             delete: spec.delete.as_ref().map(|spec| writing::compile_delete(compiler, spec)).transpose()?,
             facts,
         })
+    }
+}
+
+impl Opening<'_> {
+    fn grouping(&self, entity: &str, list: &ListSpec, most: usize) -> Result<Option<Grouping>, LoadError> {
+        let Some(group) = &list.group else { return Ok(None) };
+        let into = group.into.0.as_ref().clone();
+        if into.is_empty() {
+            return Err(self.compiler.wrong(&group.into, "`into` names the member that takes the rows"));
+        }
+        let by = self.compiler.formula(&group.by, &self.compiler.row())?;
+        Ok(Some(Grouping { entity: Value::from(entity), settings: self.settings.clone(), by, into, most }))
     }
 }
 
@@ -190,6 +206,7 @@ fn listing(compiler: &Compiler, list: &ListSpec) -> Result<Listing, LoadError> {
         settled: TimeDelta::from_std(settled).unwrap_or(TimeDelta::MAX),
         complete: list.complete,
         max_row,
+        grouping: None,
     })
 }
 

@@ -11,6 +11,7 @@ use super::rows::{FileError, Item, Rows};
 use crate::{
     adapter::{Settings, compile::base_scope},
     expr::{Expr, ExprError, Path, Step, text_of},
+    model::flaw,
     port::{RowBody, SourceRow},
 };
 
@@ -114,12 +115,15 @@ impl Picking {
             Item::Bad { line, reason, text } => return Ok(Taken::Bad { line, id: None, reason, text }),
         };
         let bad = |id, reason: String, body: RowBody| {
-            Ok(Taken::Bad { line, id, reason, text: body.into_value().to_string() })
+            Ok(Taken::Bad { line, id, reason, text: flaw::shown(&body.into_value()).to_string() })
         };
         let id = match self.id_of(picked, &body, line)? {
             Ok(id) if id.trim().is_empty() => return bad(None, "the key is empty".to_owned(), body),
             Ok(id) => id,
-            Err(error) => return bad(None, error.to_string(), body),
+            Err(error) => {
+                let flaw = flaw::first(&value(&body));
+                return bad(None, flaw.map_or_else(|| error.to_string(), |flaw| flaw.to_string()), body);
+            }
         };
         if !picked.seen.insert(self.hasher.hash_one(&id)) {
             return bad(Some(id), "the key stands twice in the file".to_owned(), body);
@@ -127,7 +131,10 @@ impl Picking {
         let version = match self.judge(&body) {
             Ok(Some(version)) => version,
             Ok(None) => return Ok(Taken::Left),
-            Err(error) => return bad(Some(id), error.to_string(), body),
+            Err(error) => {
+                let flaw = flaw::first(&value(&body));
+                return bad(Some(id), flaw.map_or_else(|| error.to_string(), |flaw| flaw.to_string()), body);
+            }
         };
         let mut position = String::with_capacity(file.len() + 10);
         position.push_str(file);

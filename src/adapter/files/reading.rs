@@ -5,7 +5,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fs::{File, TryLockError},
-    io::{self, Cursor, Read},
+    io::{self, Cursor, Read, Seek as _},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,9 +15,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
+    cells::inert,
     config::{Format, Take},
     csv::{self, CsvRows, CsvShape},
     folder::{Folder, Found, Pattern},
+    group::{Grouping, Groups},
     json::{JsonRows, LineRows},
     picking::Picking,
     rows::{FileError, Item, Rows},
@@ -26,7 +28,8 @@ use super::{
 };
 use crate::{
     failure::{Class, Failure},
-    port::{Page, PageToken, RowError},
+    model::flaw,
+    port::{Page, PageToken, RowBody, RowError},
 };
 
 /// Rejected rows kept for `rejected/`; all of them are counted.
@@ -47,6 +50,7 @@ pub struct Listing {
     pub settled: TimeDelta,
     pub complete: bool,
     pub max_row: usize,
+    pub grouping: Option<Grouping>,
 }
 
 /// Reads the files of one entity.
@@ -105,6 +109,8 @@ struct Chosen {
     token: Option<Token>,
     /// Names of files that were left where they are, since they are dated later than now.
     future: Vec<String>,
+    /// Names of those that nothing can be done with, since they are no text.
+    nameless: Vec<String>,
 }
 
 struct Open {
@@ -115,6 +121,30 @@ struct Open {
     next: Option<Item>,
     picked: super::picking::Picked,
     rejected: Vec<(u64, String, String)>,
+}
+
+impl Open {
+    fn reject(&mut self, line: u64, reason: String, text: String) {
+        if self.rejected.len() < REJECTS_TOLD {
+            self.rejected.push((line, reason, text));
+        }
+    }
+}
+
+impl Chosen {
+    /// What a person has to see to of files that were left where they are.
+    fn told(&self) -> Vec<RowError> {
+        let told = |names: &[String], reason: &str| {
+            let told = |name: &String| RowError { position: name.clone(), id: None, reason: reason.to_owned() };
+            names.iter().map(told).collect::<Vec<_>>()
+        };
+        let mut all = told(
+            &self.future,
+            "its date lies in the future, so it is not taken for the newest file and waits: mend its date, or take it away",
+        );
+        all.extend(told(&self.nameless, "its name is not UTF-8, so it is not read and waits: give it another name"));
+        all
+    }
 }
 
 struct Finished {
@@ -177,11 +207,12 @@ impl Reader {
         now: DateTime<Utc>,
     ) -> Result<Page, Failure> {
         let mut state = self.state();
-        let (token, future) = match page {
+        let (token, dates) = match page {
             None => {
                 *state = State::default();
                 let chosen = self.choose(since, now)?;
-                (chosen.token, chosen.future)
+                let told = chosen.told();
+                (chosen.token, told)
             }
             Some(PageToken(token)) => {
                 let token = Token::deserialize(token)
@@ -189,14 +220,6 @@ impl Reader {
                 (Some(token), Vec::new())
             }
         };
-        let dates = future.into_iter().map(|name| RowError {
-            position: name,
-            id: None,
-            reason: "its date lies in the future, so it is not taken for the newest file and waits: mend its date, \
-                     or take it away"
-                .into(),
-        });
-        let dates: Vec<RowError> = dates.collect();
         let Some(mut token) = token else { return Ok(Page { dates, ..Page::default() }) };
         let mut open = match state.open.take() {
             Some(open) if page.is_some() && token.queue.front() == Some(&open.entry) && open.row == token.row => open,
@@ -245,6 +268,8 @@ impl Reader {
         };
         let archives = self.listing.take == Take::Archive;
         let place = if archives { Room::Inbox } else { Room::Kept };
+        let nameless = self.folder.nameless(&self.below(place), &self.listing.pattern);
+        let nameless = nameless.map_err(|error| self.io("looking for files", error))?;
         // Before what waits: a file that another process picks up in between must not stand in both.
         let taken = if archives { find(Room::Work)? } else { Vec::new() };
         let mut waiting = find(place)?;
@@ -262,7 +287,7 @@ impl Reader {
         if self.listing.complete {
             let newest = match files.pop() {
                 Some(newest) => newest,
-                None if since.is_some() => return Ok(Chosen { token: None, future }),
+                None if since.is_some() => return Ok(Chosen { token: None, future, nameless }),
                 // A full listing without a new file: the last one still holds everything.
                 None => match find(Room::Done)?.pop().filter(|_| archives) {
                     Some(file) => entry(Room::Done, file),
@@ -272,14 +297,14 @@ impl Reader {
             let older = files.into_iter().filter(|file| file.room != Room::Kept).map(|file| (file.room, file.name));
             files = vec![Entry { older: older.collect(), ..newest }];
         }
-        let Some(last) = files.last() else { return Ok(Chosen { token: None, future }) };
+        let Some(last) = files.last() else { return Ok(Chosen { token: None, future, nameless }) };
         let mark = match self.listing.take {
             Take::Archive => format!("{} {}", last.modified.to_rfc3339(), last.name),
             Take::Keep => digest(&files),
         };
         let known = !archives && since == Some(mark.as_str());
         let token = (!known).then(|| Token { queue: files.into(), row: 0, mark });
-        Ok(Chosen { token, future })
+        Ok(Chosen { token, future, nameless })
     }
 
     /// That there is no file which holds everything.
@@ -355,7 +380,14 @@ impl Reader {
     fn begin(&self, entry: Entry, file: File, row: u64, now: DateTime<Utc>) -> Result<Open, Failure> {
         let started = (|| {
             same(&entry, &file)?;
-            let mut rows = self.rows(file.try_clone()?)?;
+            let mut rows = match &self.listing.grouping {
+                Some(grouping) => {
+                    grouping.prove(self.rows(file.try_clone()?)?.as_mut())?;
+                    file.try_clone()?.rewind()?;
+                    Box::new(Groups::new(self.rows(file.try_clone()?)?, grouping.clone()))
+                }
+                None => self.rows(file.try_clone()?)?,
+            };
             let mut picked = self.picking.begin(rows.as_ref(), self.listing.complete)?;
             for _ in 0..row {
                 match rows.next_item()? {
@@ -384,12 +416,14 @@ impl Reader {
             (None, _) => encoding_rs::UTF_8,
         };
         let source = Cursor::new(head).chain(file);
-        let text = |tail| Utf8::new(source, encoding, tail);
         Ok(match listing.format {
-            Format::Csv => Box::new(CsvRows::open(text(csv::TAIL), &listing.csv)?),
-            Format::Xml => Box::new(XmlRows::open(text(b""), &listing.rows, listing.max_row)),
-            Format::Json => Box::new(JsonRows::open(text(b""), &listing.rows, listing.max_row)),
-            Format::Jsonl => Box::new(LineRows::open(text(b""), listing.max_row)),
+            Format::Csv => Box::new(CsvRows::open(Utf8::new(source, encoding, csv::TAIL), &listing.csv)?),
+            Format::Xml => Box::new(XmlRows::open(Utf8::of_text(source, encoding), &listing.rows, listing.max_row)),
+            Format::Json => {
+                let text = Utf8::new(source, encoding, b"");
+                Box::new(JsonRows::open(text, &listing.rows, listing.max_row))
+            }
+            Format::Jsonl => Box::new(LineRows::open(Utf8::new(source, encoding, b""), listing.max_row)),
         })
     }
 
@@ -404,15 +438,22 @@ impl Reader {
                 return Ok((page, false));
             }
             open.row += 1;
-            let name = &open.entry.name;
-            match self.picking.take(&mut open.picked, item, name)? {
-                super::picking::Taken::Row(row) => page.rows.push(row),
+            let name = open.entry.name.clone();
+            let line = item.line();
+            match self.picking.take(&mut open.picked, item, &name)? {
+                super::picking::Taken::Row(row) => {
+                    if let RowBody::Json(body) = &row.body
+                        && let Some(flaw) = flaw::first(body)
+                    {
+                        // The mapping rejects it, which knows its key; whoever mends the file finds it beside the others.
+                        open.reject(line, flaw.to_string(), flaw::shown(body).to_string());
+                    }
+                    page.rows.push(row);
+                }
                 super::picking::Taken::Left => {}
                 super::picking::Taken::Bad { line, id, reason, text } => {
                     let position = format!("{name}:{line}");
-                    if open.rejected.len() < REJECTS_TOLD {
-                        open.rejected.push((line, reason.clone(), text));
-                    }
+                    open.reject(line, reason.clone(), text);
                     page.errors.push(RowError { position, id, reason });
                 }
             }
@@ -518,7 +559,8 @@ fn report(rejected: &[(u64, String, String)]) -> io::Result<Vec<u8>> {
     let mut writer = ::csv::Writer::from_writer(Vec::new());
     writer.write_record(["line", "reason", "row"])?;
     for (line, reason, text) in rejected {
-        writer.write_record([&line.to_string(), reason, text])?;
+        // People open it in a spreadsheet.
+        writer.write_record([&line.to_string(), inert(reason).as_ref(), inert(text).as_ref()])?;
     }
     writer.into_inner().map_err(|error| io::Error::other(error.to_string()))
 }

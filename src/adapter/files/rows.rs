@@ -21,6 +21,15 @@ pub enum Item {
     },
 }
 
+impl Item {
+    /// Where it begins.
+    pub fn line(&self) -> u64 {
+        match self {
+            Self::Row { line, .. } | Self::Bad { line, .. } => *line,
+        }
+    }
+}
+
 /// Why a file is refused as a whole.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -44,7 +53,7 @@ impl FileError {
                 line,
                 "the row that begins here is longer than `max_row`; is a quote or an element not closed?",
             ),
-            Some(invalid @ TextError::Invalid { .. }) => Self::Whole(invalid.to_string()),
+            Some(wide @ TextError::Wide) => Self::Whole(wide.to_string()),
             None => Self::Io(error),
         }
     }

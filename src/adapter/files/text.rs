@@ -1,9 +1,11 @@
-//! A file's bytes as UTF-8, whatever encoding it is written in. A byte that is not valid ends the reading; so does a row
-//! that never ends.
+//! A file's bytes as UTF-8, whatever encoding it is written in. What is not valid in it is passed on as something that no text
+//! has, so that it spoils its own row; a row that never ends, ends the reading.
 
 use std::io::{self, Read};
 
 use encoding_rs::{Decoder, Encoding, UTF_8};
+
+use crate::adapter::charset;
 
 /// Reads a file as UTF-8.
 #[derive(Debug)]
@@ -14,8 +16,8 @@ pub struct Utf8<R> {
     raw: Vec<u8>,
     /// The part of `raw` not decoded yet.
     pending: std::ops::Range<usize>,
-    /// Line breaks given so far; counted only while decoding.
-    lines: u64,
+    /// What stands for bytes that are not valid.
+    bad: &'static [u8],
     started: bool,
     exhausted: bool,
     /// Given after the end, to see whether a quote was still open there.
@@ -30,24 +32,37 @@ pub struct Utf8<R> {
 /// Why a file cannot be read as text.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TextError {
-    #[error("line {line}: a byte is not valid {encoding}; the file is written in another encoding, or damaged")]
-    Invalid { line: u64, encoding: &'static str },
+    #[error("the file begins like UTF-16; say so in `encoding`")]
+    Wide,
     #[error("a row is longer than max_row")]
     TooLong,
 }
 
 const CHUNK: usize = 128 * 1024;
 
+/// No byte of UTF-8.
+const NO_TEXT: &[u8] = b"\xFF";
+
 impl<R: Read> Utf8<R> {
     pub fn new(inner: R, encoding: &'static Encoding, tail: &'static [u8]) -> Self {
-        let decoder = (encoding != UTF_8).then(|| encoding.new_decoder_with_bom_removal());
+        Self::with((encoding != UTF_8).then(|| encoding.new_decoder_with_bom_removal()), inner, tail, NO_TEXT)
+    }
+
+    /// For a format whose reader takes nothing but text: [`charset::BAD`] stands for what is not valid.
+    pub fn of_text(inner: R, encoding: &'static Encoding) -> Self {
+        const BAD: &[u8] = "\u{FFFF}".as_bytes();
+        debug_assert_eq!(BAD, charset::BAD.encode_utf8(&mut [0; 4]).as_bytes());
+        Self::with(Some(encoding.new_decoder_with_bom_removal()), inner, b"", BAD)
+    }
+
+    fn with(decoder: Option<Decoder>, inner: R, tail: &'static [u8], bad: &'static [u8]) -> Self {
         let raw = if decoder.is_some() { vec![0; CHUNK] } else { Vec::new() };
         Self {
             inner,
             decoder,
             raw,
             pending: 0..0,
-            lines: 0,
+            bad,
             started: false,
             exhausted: false,
             tail,
@@ -97,7 +112,7 @@ impl<R: Read> Utf8<R> {
             return self.inner.read(buffer);
         }
         if filled >= 2 && matches!(head[..2], [0xFF, 0xFE] | [0xFE, 0xFF]) {
-            return Err(io::Error::other(TextError::Invalid { line: 1, encoding: "UTF-8 (it begins like UTF-16)" }));
+            return Err(io::Error::other(TextError::Wide));
         }
         buffer[..filled].copy_from_slice(&head[..filled]);
         Ok(filled)
@@ -112,24 +127,19 @@ impl<R: Read> Utf8<R> {
                 self.exhausted = count == 0;
             }
             let input = &self.raw[self.pending.clone()];
-            let (result, read, written) = decoder.decode_to_utf8_without_replacement(input, buffer, self.exhausted);
+            let room = buffer.len() - self.bad.len();
+            let (result, read, mut written) =
+                decoder.decode_to_utf8_without_replacement(input, &mut buffer[..room], self.exhausted);
             self.pending.start += read;
-            let given = &buffer[..written];
             if matches!(result, encoding_rs::DecoderResult::Malformed(..)) {
-                let line = self.lines + breaks(given) + 1;
-                let encoding = decoder.encoding().name();
-                return Err(io::Error::other(TextError::Invalid { line, encoding }));
+                buffer[written..written + self.bad.len()].copy_from_slice(self.bad);
+                written += self.bad.len();
             }
-            self.lines += breaks(given);
             if written > 0 || (self.exhausted && self.pending.is_empty()) {
                 return Ok(written);
             }
         }
     }
-}
-
-fn breaks(text: &[u8]) -> u64 {
-    text.iter().map(|byte| u64::from(*byte == b'\n')).sum()
 }
 
 impl<R: Read> Read for Utf8<R> {
@@ -195,8 +205,22 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_byte_is_named_with_its_line() {
-        let error = read(b"a\nb\n\x82\xFFc", encoding_rs::SHIFT_JIS).unwrap_err();
-        assert!(error.contains("line 3"), "{error}");
+    fn a_wrong_byte_is_told_from_every_text_and_the_rest_is_read() {
+        let all = |text: &mut dyn Read| {
+            let mut read = vec![0; 1000];
+            let mut length = 0;
+            loop {
+                match text.read(&mut read[length..]).unwrap() {
+                    0 => return read[..length].to_vec(),
+                    count => length += count,
+                }
+            }
+        };
+        let bytes = &b"a\n\x82\xFFc\n"[..];
+        assert_eq!(all(&mut Utf8::new(bytes, encoding_rs::SHIFT_JIS, b"")), b"a\n\xFFc\n");
+        let text = all(&mut Utf8::of_text(bytes, encoding_rs::SHIFT_JIS));
+        assert_eq!(String::from_utf8(text).unwrap(), "a\n\u{FFFF}c\n");
+        let text = all(&mut Utf8::of_text(&b"\xEF\xBB\xBFa\xF1o"[..], UTF_8));
+        assert_eq!(String::from_utf8(text).unwrap(), "a\u{FFFF}o");
     }
 }

@@ -7,6 +7,7 @@ use encoding_rs::Encoding;
 use serde_json::Value;
 
 use super::{
+    cells::inert,
     config::{DeleteSpec, Format, WriteSpec},
     folder::{Folder, inside},
 };
@@ -20,6 +21,7 @@ use crate::{
     expr::{Known, Scope, Template, text_of},
     failure::{Class, Failure},
     load::LoadError,
+    model::flaw,
 };
 
 /// Variables of a write.
@@ -41,6 +43,7 @@ pub struct Writer {
     encoding: &'static Encoding,
     delimiter: u8,
     columns: Vec<String>,
+    escape_formulas: bool,
 }
 
 /// Longest name in bytes: file systems take 255, and a file is written under its name and 19 more before it gets it.
@@ -121,6 +124,9 @@ impl Writer {
         if spec.format == Format::Csv && spec.columns.is_none() {
             return wrong("a CSV file needs its `columns`");
         }
+        if spec.escape_formulas && spec.format != Format::Csv {
+            return wrong("only cells of a CSV file can be taken for formulas");
+        }
         let known: Known = compiler.known(&WRITE);
         Ok(Self {
             name: Name::compile(compiler, &spec.file)?,
@@ -130,6 +136,7 @@ impl Writer {
             encoding: super::encoding(compiler, spec.encoding.as_ref())?.unwrap_or(encoding_rs::UTF_8),
             delimiter: super::one_byte(compiler, spec.delimiter.as_ref())?.unwrap_or(b','),
             columns: spec.columns.clone().unwrap_or_default(),
+            escape_formulas: spec.escape_formulas,
         })
     }
 
@@ -146,6 +153,8 @@ impl Writer {
             Some(body) => body.render(scope).map_err(rejected)?.unwrap_or_default(),
             None => whole.clone(),
         };
+        flaw::unsendable(&body)
+            .map_err(|problem| Failure::new(Class::Rejected, format!("{}: {problem}", target.name)))?;
         let write = || -> Result<(), WriteError> {
             let existing = if self.append { existing(folder, target)? } else { Vec::new() };
             let mut content = self.text(&body, existing.is_empty())?;
@@ -213,7 +222,11 @@ impl Writer {
                 }
             });
             let cells = cells.collect::<Result<Vec<_>, _>>()?;
-            writer.write_record(&cells).map_err(wrong)?;
+            if self.escape_formulas {
+                writer.write_record(cells.iter().map(|cell| inert(cell).into_owned())).map_err(wrong)?;
+            } else {
+                writer.write_record(&cells).map_err(wrong)?;
+            }
         }
         let bytes = writer.into_inner().map_err(|error| WriteError::Content(error.to_string()))?;
         String::from_utf8(bytes).map_err(|error| WriteError::Content(error.to_string()))

@@ -6,7 +6,6 @@ use std::io::{BufReader, Read};
 use encoding_rs::Encoding;
 use quick_xml::{
     Reader, XmlVersion,
-    escape::resolve_predefined_entity,
     events::{BytesStart, Event},
 };
 use serde_json::{Map, Value};
@@ -14,6 +13,11 @@ use serde_json::{Map, Value};
 use super::{
     rows::{FileError, Item, Rows, object},
     text::Utf8,
+};
+use crate::{
+    adapter::{charset, http::xml},
+    json::MOST_VALUES,
+    model::flaw,
 };
 
 /// Elements within elements; deeper ones are refused.
@@ -52,9 +56,12 @@ struct Element {
     members: Map<String, Value>,
     text: String,
     children: bool,
+    /// Why its text cannot be read.
+    flaw: Option<String>,
 }
 
 impl<R: Read + Send> XmlRows<R> {
+    /// `text` must have been made with [`Utf8::of_text`].
     pub fn open(text: Utf8<R>, path: &str, max_row: usize) -> Self {
         let mut reader = Reader::from_reader(BufReader::with_capacity(128 * 1024, text));
         reader.config_mut().expand_empty_elements = true;
@@ -71,6 +78,7 @@ impl<R: Read + Send> XmlRows<R> {
 
     /// Reads a row whose start tag has been read.
     fn row(&mut self, first: Element) -> Result<Value, FileError> {
+        let mut count = first.members.len();
         let mut stack = vec![first];
         loop {
             self.buffer.clear();
@@ -85,7 +93,12 @@ impl<R: Read + Send> XmlRows<R> {
                     if stack.len() >= DEEPEST {
                         return Err(FileError::at(line, format!("more than {DEEPEST} elements within one another")));
                     }
-                    stack.push(element(&start, line)?);
+                    let element = element(&start);
+                    count += 1 + element.members.len();
+                    if count > MOST_VALUES {
+                        return Err(FileError::at(line, format!("a row of more than {MOST_VALUES} elements")));
+                    }
+                    stack.push(element);
                 }
                 Event::End(_) => {
                     let Some(done) = stack.pop() else { continue };
@@ -98,17 +111,10 @@ impl<R: Read + Send> XmlRows<R> {
                 }
                 Event::Text(text) => top.text.push_str(&text.xml10_content()),
                 Event::CData(text) => top.text.push_str(&text.xml10_content()),
-                Event::GeneralRef(reference) => {
-                    let resolved = reference.resolve_char_ref().map_err(|error| broken(line, error))?;
-                    match (resolved, resolve_predefined_entity(&reference)) {
-                        (Some(letter), _) => top.text.push(letter),
-                        (None, Some(text)) => top.text.push_str(text),
-                        (None, None) => {
-                            let name = reference.xml10_content();
-                            return Err(FileError::at(line, format!("the entity `&{name};` is not known")));
-                        }
-                    }
-                }
+                Event::GeneralRef(reference) => match xml::resolved(&reference) {
+                    Ok(text) => top.text.push_str(&text),
+                    Err(problem) => drop(top.flaw.get_or_insert(problem)),
+                },
                 Event::Eof => return Err(cut_off(line, &top.name)),
                 _ => {}
             }
@@ -132,7 +138,7 @@ impl<R: Read + Send> Rows for XmlRows<R> {
                         return Err(FileError::at(line, format!("more than {DEEPEST} elements within one another")));
                     }
                     if self.open == self.path {
-                        let first = element(&start, line)?;
+                        let first = element(&start);
                         let value = self.row(first)?;
                         self.open.pop();
                         // An element that is a mere text is no object: it is given as one with its text.
@@ -163,14 +169,13 @@ impl<R: Read + Send> Rows for XmlRows<R> {
     }
 }
 
-fn element(start: &BytesStart<'_>, line: u64) -> Result<Element, FileError> {
-    let mut members = Map::new();
-    for attribute in start.attributes() {
-        let attribute = attribute.map_err(|error| FileError::at(line, error.to_string()))?;
-        let text = attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|error| broken(line, error))?;
-        members.insert(format!("@{}", attribute.key.0), Value::from(text.into_owned()));
-    }
-    Ok(Element { name: start.name().0.to_owned(), members, text: String::new(), children: false })
+fn element(start: &BytesStart<'_>) -> Element {
+    let name = start.name().0.to_owned();
+    let flaw = name.contains(charset::BAD).then(|| format!("of its name, {}", charset::PROBLEM));
+    let members = xml::attributes(start, |value| {
+        value.normalized_value(XmlVersion::Implicit1_0).ok().map(std::borrow::Cow::into_owned)
+    });
+    Element { name, members, text: String::new(), children: false, flaw }
 }
 
 impl Element {
@@ -191,11 +196,13 @@ impl Element {
     fn finish(mut self) -> Value {
         let blank = self.text.trim().is_empty();
         let text = if blank { String::new() } else { self.text };
+        let is_flawed = self.flaw.is_some();
+        let text = self.flaw.map_or_else(|| xml::marked(text), flaw::mark);
         if self.members.is_empty() {
-            return Value::from(text);
+            return text;
         }
-        if !blank || !self.children {
-            self.members.insert("#text".to_owned(), Value::from(text));
+        if !blank || !self.children || is_flawed {
+            self.members.insert("#text".to_owned(), text);
         }
         Value::Object(self.members)
     }
@@ -232,12 +239,20 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<String>, String> {
-        let mut rows = XmlRows::open(Utf8::new(text.as_bytes(), encoding_rs::UTF_8, b""), "catalog/item", 1 << 20);
+        read_bytes(text.as_bytes())
+    }
+
+    fn read_bytes(text: &[u8]) -> Result<Vec<String>, String> {
+        let mut rows = XmlRows::open(Utf8::of_text(text, encoding_rs::UTF_8), "catalog/item", 1 << 20);
         let mut seen = Vec::new();
         loop {
             match rows.next_item().map_err(|error| error.to_string())? {
                 None => return Ok(seen),
-                Some(Item::Row { line, body }) => seen.push(format!("{line} {}", body.into_value())),
+                Some(Item::Row { line, body }) => {
+                    let row = body.into_value();
+                    let flaw = flaw::first(&row).map_or(String::new(), |flaw| format!(" {flaw}"));
+                    seen.push(format!("{line} {}{flaw}", flaw::shown(&row)));
+                }
                 Some(Item::Bad { line, reason, .. }) => seen.push(format!("{line} bad: {reason}")),
             }
         }
@@ -282,7 +297,22 @@ mod tests {
     #[test]
     fn entities_of_a_document_type_are_not_expanded() {
         let text = "<!DOCTYPE c [<!ENTITY x \"y\">]><catalog><item><sku>&x;</sku></item></catalog>";
-        assert!(read(text).unwrap_err().contains("`&x;`"));
+        assert_eq!(
+            read(text).unwrap(),
+            [r#"1 {"sku":"(unreadable)"} `sku` cannot be read: the entity `&x;` is not known"#]
+        );
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_read_hurts_no_other_row() {
+        for bad in
+            [&b"<b>a\xF1o</b>"[..], b"<b t='\xF1'/>", b"<b>&#xD800;</b>", b"<b t=1/>", b"<b><![CDATA[\xF1]]></b>"]
+        {
+            let text = [b"<catalog><item><id>1</id>", bad, b"</item>\n<item><id>2</id></item></catalog>"].concat();
+            let rows = read_bytes(&text).unwrap();
+            assert!(rows[0].contains(r#""id":"1""#) && rows[0].contains("`b"), "{rows:?}");
+            assert_eq!(rows[1], r#"2 {"id":"2"}"#);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
     compile::{ANSWER, Compiler},
     config::{ErrorRule, RequestSpec},
     judge::cut,
-    payload::{self, Payload, Receive, Send},
+    payload::{self, Decoded, Payload, Receive, Send},
     transport::{Method, Response, path_of},
     unexpected,
 };
@@ -21,7 +21,7 @@ use crate::{
     expr::{Expr, ExprError, Known, Scope, Template, text_of},
     failure::{Class, Failure},
     load::{LoadError, Place},
-    model::{canonical, percent},
+    model::{canonical, flaw, percent},
 };
 
 /// What a failure means.
@@ -110,7 +110,10 @@ impl Call {
             |cause: String| ExprError { expression: "body".into(), place: self.place.clone(), cause, of_value: true };
         let payload = match &self.body {
             Some(body) => match body.render(scope)? {
-                Some(value) => Some(payload::encode(self.send, &value, nonce).map_err(plain)?),
+                Some(value) => {
+                    flaw::unsendable(&value).map_err(plain)?;
+                    Some(payload::encode(self.send, &value, nonce).map_err(plain)?)
+                }
                 None => None,
             },
             None => None,
@@ -208,6 +211,10 @@ pub struct Answer {
     pub body: Value,
     /// Whether the body is what the adapter says it is.
     pub readable: bool,
+    /// Values in the body.
+    pub values: usize,
+    /// Why a body that might have been read was not.
+    pub problem: Option<String>,
     pub retry_after: Option<Duration>,
     status_value: Value,
     raw: Bytes,
@@ -218,16 +225,10 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Reads a response.
+    /// An answer of a response whose body has been read.
     #[must_use]
-    pub fn read(
-        response: &Response,
-        receive: Receive,
-        method: Method,
-        url: &str,
-        retry_after: Option<Duration>,
-    ) -> Self {
-        let body = payload::decode(receive, response);
+    pub fn of(response: &Response, decoded: Decoded, method: Method, url: &str, retry_after: Option<Duration>) -> Self {
+        let Decoded { value: body, values, problem } = decoded;
         let mut headers = Map::new();
         for (name, value) in &response.headers {
             match headers.get_mut(name) {
@@ -245,6 +246,8 @@ impl Answer {
             headers: Value::Object(headers),
             readable: body.is_some(),
             body: body.unwrap_or_default(),
+            values,
+            problem,
             retry_after,
             status_value: Value::from(response.status),
             raw: response.body.clone(),
@@ -324,7 +327,7 @@ mod tests {
             body: Bytes::from_static(b"[]"),
         };
         let next =
-            |link: &str| Answer::read(&response(link), Receive::Json, Method::Get, "http://x/y", None).next_link();
+            |link: &str| Answer::of(&response(link), Decoded::default(), Method::Get, "http://x/y", None).next_link();
         let both = "<https://x/p?a=1,2&page=1>; rel=\"prev\", <https://x/p?a=1,2&page=3>; rel=\"next\"";
         assert_eq!(next(both).as_deref(), Some("https://x/p?a=1,2&page=3"));
         assert_eq!(next("<https://x/p?page=1>; rel=\"prev\""), None);

@@ -57,6 +57,8 @@ pub struct Http {
     pub timeout: Option<Span>,
     /// Most bytes of an answer (default `32MiB`).
     pub max_body: Option<Size>,
+    /// Most values (of objects and lists, and these themselves) in an answer, or in all pages of a join (default 1000000).
+    pub max_values: Option<NonZeroU32>,
     /// Redirects of GET requests followed, within the same host (default none).
     #[serde(default)]
     pub redirects: u8,
@@ -341,7 +343,7 @@ pub struct PagesSpec {
     pub key: Option<Formula>,
     /// Link, cursor: expression giving the next page's address or mark, or `()`.
     pub next: Option<Formula>,
-    /// Reaching it is an error (default 100000).
+    /// Reaching it is an error (default 10000).
     pub max_pages: Option<u64>,
 }
 

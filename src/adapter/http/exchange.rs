@@ -20,7 +20,7 @@ use super::{
     config::{Http, RateSpec},
     judge::{self, Verb},
     pace::{Pace, Rate},
-    payload::Receive,
+    payload::{self, Receive},
     transport::{Method, Request, Transport, TransportError},
 };
 use crate::{
@@ -51,6 +51,8 @@ pub struct Exchange {
     headers: Vec<(String, String)>,
     pub timeout: Duration,
     max_body: usize,
+    /// Most values of an answer.
+    pub max_values: usize,
     redirects: u8,
     auth: Auth,
     rules: Vec<Rule>,
@@ -109,6 +111,9 @@ impl Exchange {
             headers: Vec::new(),
             timeout: http.timeout.map_or(Duration::from_secs(30), |span| span.0),
             max_body: http.max_body.map_or(32 << 20, |size| size.0),
+            max_values: http
+                .max_values
+                .map_or(crate::json::MOST_VALUES, |most| usize::try_from(most.get()).unwrap_or(usize::MAX)),
             redirects: http.redirects,
             auth: Auth::compile(http.auth.as_ref(), compiler)?,
             rules: super::call::rules(&http.errors, compiler, compiler.known(&[]))?,
@@ -309,8 +314,8 @@ impl Exchange {
                 continue;
             }
             let wait = response.header("retry-after").and_then(|wait| judge::retry_after(wait, self.env.now()));
-            let mask = Arc::clone(&self.mask);
-            return Ok(Answer::read(&response, receive, method, &url, wait).masked(mask));
+            let decoded = payload::decoded(receive, &response, self.max_values).await;
+            return Ok(Answer::of(&response, decoded, method, &url, wait).masked(Arc::clone(&self.mask)));
         }
     }
 

@@ -19,6 +19,7 @@ use crate::{
     expr::{Expr, ExprError, Known, Scope, text_of},
     failure::Failure,
     load::{LoadError, Place},
+    model::flaw,
 };
 
 /// Requests of a listing read as a whole ask for this many rows where the adapter names no page size.
@@ -59,6 +60,7 @@ impl Listing {
         };
         let mut at = pager.start(WHOLE);
         let mut all = Vec::new();
+        let mut values = 0_usize;
         loop {
             let variable = at.variable();
             let scope = scope.child().with("page", &variable);
@@ -67,6 +69,16 @@ impl Listing {
                 None => exchange.call(&self.call, verb, &scope, None).await?,
             };
             let page = rows(&self.rows, &answer, &scope, verb, self.lenient())?;
+            values = values.saturating_add(answer.values);
+            if values > exchange.max_values {
+                let most = exchange.max_values;
+                return Err(answer.failure(
+                    verb.in_doubt(),
+                    &format!(
+                        "the pages hold more than {most} values; raise `max_values` in [http], or ask for less at once"
+                    ),
+                ));
+            }
             let (next, more) = pager.advance(at, &seen(&answer, &page, None, &scope), &scope)?;
             all.extend(page);
             if !more {
@@ -185,7 +197,10 @@ pub async fn join(
     verb: Verb,
     scope: &Scope<'_>,
 ) -> Result<Refused, Failure> {
-    let mut refused = Refused::new();
+    // What cannot be read as it is has nothing asked for it; it is rejected by who takes its row.
+    let flawed: Vec<usize> =
+        page.iter().enumerate().filter(|(_, row)| flaw::first(row).is_some()).map(|(index, _)| index).collect();
+    let mut refused: Refused = flawed.iter().map(|index| (*index, String::new())).collect();
     for join in joins {
         let asked = askable(join, page, &mut refused, id, exchange, verb, scope)?;
         let children =
@@ -197,6 +212,7 @@ pub async fn join(
             }
         }
     }
+    flawed.iter().for_each(|index| drop(refused.remove(index)));
     Ok(refused)
 }
 

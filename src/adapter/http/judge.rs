@@ -105,6 +105,7 @@ fn default_message(answer: &Answer) -> String {
     match answer.status {
         300..=399 => "a redirect, which is not followed: check the address, or allow `redirects`".into(),
         _ if answer.readable => "the request was refused without a reason".into(),
+        200..=299 if answer.problem.is_some() => answer.problem.clone().unwrap_or_default(),
         _ => answer.unexpected(),
     }
 }

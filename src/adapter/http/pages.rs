@@ -10,6 +10,7 @@ use super::{
     judge::Verb,
 };
 use crate::{
+    adapter::course::{Course, MAX_PAGES},
     expr::{Expr, ExprError, Scope, Template, text_of},
     failure::{Cause, Class, Failure},
     load::{LoadError, Place},
@@ -49,6 +50,8 @@ pub struct Progress {
     shrunk: bool,
     /// Fingerprint of the last page's rows.
     print: Option<String>,
+    #[serde(default)]
+    course: Course,
 }
 
 /// A page as the pager sees it.
@@ -95,7 +98,7 @@ impl Pager {
             pages: compiler.value_if(spec.pages.as_ref(), &answer)?,
             key: compiler.on_row(spec.key.as_ref())?,
             next: compiler.formula_if(spec.next.as_ref(), &answer)?,
-            max_pages: spec.max_pages.unwrap_or(100_000),
+            max_pages: spec.max_pages.unwrap_or(MAX_PAGES),
         })
     }
 
@@ -135,6 +138,7 @@ impl Pager {
         }
         at.total = total.or(at.total);
         let pages = number(self.pages.as_ref())?;
+        at.course.read((at.seen, total), (at.pages, pages)).map_err(|problem| odd(&problem))?;
 
         let more = match self.by {
             By::Link | By::Cursor => self.follow(&mut at, page, &seen).map_err(unread)?,
@@ -154,6 +158,9 @@ impl Pager {
                 _ => Ok((at, false)),
             };
         }
+        // An empty page is told from others by what it says comes next.
+        let print = page.print.clone().unwrap_or_else(|| json!([at.link, at.cursor]).to_string());
+        at.course.page(&print).map_err(|problem| odd(&problem))?;
         if page.rows == 0 && pages.is_some() {
             return Err(odd("an empty page although more pages were announced"));
         }

@@ -7,7 +7,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{transport::Response, xml};
-use crate::{adapter::segment, expr::Bit, model::percent};
+use crate::{
+    adapter::{charset, segment},
+    expr::Bit,
+    json::{self, JsonError},
+    model::percent,
+};
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -114,38 +119,83 @@ fn quoted(text: &str) -> Result<String, String> {
     Ok(text.replace('"', "%22"))
 }
 
-/// Reads an answer's body; `()` for an empty one, nothing when it is not what was expected.
+/// Bodies above this many bytes take long enough to read that others would wait.
+const LARGE: usize = 256 << 10;
+
+/// A body, read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decoded {
+    /// `()` for an empty body; nothing when it is not what was expected. Values that cannot be read are marked in it
+    /// ([`crate::model::flaw`]).
+    pub value: Option<Value>,
+    /// Values in it: what it takes in memory.
+    pub values: usize,
+    /// What a person should know of a body that was not read.
+    pub problem: Option<String>,
+}
+
+impl Decoded {
+    fn read((value, values): (Value, usize)) -> Self {
+        Self { value: Some(value), values, problem: None }
+    }
+
+    fn refused(error: &JsonError) -> Self {
+        let problem = matches!(error, JsonError::TooMany(_))
+            .then(|| format!("the answer is not read: {error}; raise `max_values` in [http], or ask for less at once"));
+        Self { problem, ..Self::default() }
+    }
+}
+
+/// As [`decode`]; a large body is read where that holds nobody up.
+pub async fn decoded(receive: Receive, response: &Response, most: usize) -> Decoded {
+    if response.body.len() <= LARGE {
+        return decode(receive, response, most);
+    }
+    let response = response.clone();
+    let read = tokio::task::spawn_blocking(move || decode(receive, &response, most)).await;
+    read.unwrap_or_else(|error| Decoded {
+        problem: Some(format!("reading the answer was broken off: {error}")),
+        ..Decoded::default()
+    })
+}
+
+/// Reads an answer's body, of at most so many values.
 #[must_use]
-pub fn decode(receive: Receive, response: &Response) -> Option<Value> {
+pub fn decode(receive: Receive, response: &Response, most: usize) -> Decoded {
     if response.body.iter().all(u8::is_ascii_whitespace) {
-        return Some(if receive == Receive::Text { Value::from("") } else { Value::Null });
+        let empty = if receive == Receive::Text { Value::from("") } else { Value::Null };
+        return Decoded::read((empty, 1));
     }
     match receive {
         Receive::Json => {
             let bytes = response.body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&response.body);
-            serde_json::from_slice(bytes).ok()
+            json::read(bytes, most).map_or_else(|error| Decoded::refused(&error), Decoded::read)
         }
-        Receive::Xml => {
-            let value = xml::read(&text(response)?).ok()?;
+        Receive::Xml => match xml::read(&charset::marked(&response.body, encoding(response)), most) {
             // A page for people can be well-formed too.
-            let page = value.as_object()?.keys().any(|root| root.eq_ignore_ascii_case("html"));
-            (!page).then_some(value)
+            Ok((value, _)) if is_page(&value) => Decoded::default(),
+            Ok(read) => Decoded::read(read),
+            Err(xml::XmlError::TooMany(most)) => Decoded::refused(&JsonError::TooMany(most)),
+            Err(xml::XmlError::Form(_)) => Decoded::default(),
+        },
+        Receive::Text => {
+            let (text, _, broken) = encoding(response).decode(&response.body);
+            if broken { Decoded::default() } else { Decoded::read((Value::from(text), 1)) }
         }
-        Receive::Text => text(response).map(Value::from),
     }
 }
 
-/// The body's text in the encoding it declares; nothing when it does not hold to it.
-#[must_use]
-pub fn text(response: &Response) -> Option<String> {
-    let declared = response.header("content-type").and_then(charset).or_else(|| xml_encoding(&response.body));
-    let encoding =
-        declared.and_then(|label| encoding_rs::Encoding::for_label(label.as_bytes())).unwrap_or(encoding_rs::UTF_8);
-    let (text, _, broken) = encoding.decode(&response.body);
-    (!broken).then(|| text.into_owned())
+fn is_page(document: &Value) -> bool {
+    document.as_object().is_some_and(|members| members.keys().any(|root| root.eq_ignore_ascii_case("html")))
 }
 
-fn charset(content_type: &str) -> Option<String> {
+/// The encoding that an answer declares.
+fn encoding(response: &Response) -> &'static encoding_rs::Encoding {
+    let declared = response.header("content-type").and_then(declared_in).or_else(|| xml_encoding(&response.body));
+    declared.and_then(|label| encoding_rs::Encoding::for_label(label.as_bytes())).unwrap_or(encoding_rs::UTF_8)
+}
+
+fn declared_in(content_type: &str) -> Option<String> {
     let (_, rest) = content_type.split_once("charset=")?;
     Some(rest.split(';').next()?.trim().trim_matches('"').to_owned())
 }
@@ -163,6 +213,10 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn read(receive: Receive, response: &Response) -> Option<Value> {
+        decode(receive, response, 1000).value
+    }
+
     fn answer(content_type: &str, body: &[u8]) -> Response {
         Response {
             status: 200,
@@ -174,20 +228,39 @@ mod tests {
     #[test]
     fn a_page_for_people_is_not_an_answer() {
         let page = answer("text/html", b"<html><body>Maintenance</body></html>");
-        assert_eq!(decode(Receive::Json, &page), None);
-        assert_eq!(decode(Receive::Xml, &page), None);
+        assert_eq!(read(Receive::Json, &page), None);
+        assert_eq!(read(Receive::Xml, &page), None);
     }
 
     #[test]
     fn an_answer_is_read_in_the_encoding_it_declares() {
         let latin = answer("text/xml", b"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><a>\xF1</a>");
-        assert_eq!(decode(Receive::Xml, &latin), Some(json!({ "a": "ñ" })));
-        assert_eq!(decode(Receive::Xml, &answer("text/xml", b"<a>\xF1</a>")), None);
-        assert_eq!(
-            decode(Receive::Json, &answer("", b"\xEF\xBB\xBF{\"a\": 1.10}")).unwrap().to_string(),
-            "{\"a\":1.10}"
-        );
-        assert_eq!(decode(Receive::Json, &answer("", b"")), Some(Value::Null));
+        assert_eq!(read(Receive::Xml, &latin), Some(json!({ "a": "ñ" })));
+        assert_eq!(read(Receive::Text, &answer("text/plain", b"\xF1")), None);
+        assert_eq!(read(Receive::Json, &answer("", b"\xEF\xBB\xBF{\"a\": 1.10}")).unwrap().to_string(), "{\"a\":1.10}");
+        assert_eq!(read(Receive::Json, &answer("", b"")), Some(Value::Null));
+    }
+
+    #[test]
+    fn a_byte_that_is_no_text_spoils_its_own_element() {
+        let answer = answer("text/xml", b"<a><b>\xF1</b><b>good</b></a>");
+        let value = read(Receive::Xml, &answer).unwrap();
+        assert_eq!(value["a"]["b"][1], "good");
+        let flaw = crate::model::flaw::first(&value).unwrap();
+        assert!(flaw.place == "a.b[0]" && flaw.reason.contains("encoding"), "{flaw}");
+    }
+
+    #[test]
+    fn what_takes_too_much_memory_is_not_read_and_says_which_setting_helps() {
+        let zeros = format!("[{}0]", "0,".repeat(100));
+        let elements = format!("<a>{}</a>", "<b/>".repeat(101));
+        for (receive, body) in [(Receive::Json, zeros), (Receive::Xml, elements)] {
+            let decoded = decode(receive, &answer("", body.as_bytes()), 100);
+            assert_eq!(decoded.value, None);
+            let problem = decoded.problem.unwrap();
+            assert!(problem.contains("more than 100 values") && problem.contains("max_values"), "{problem}");
+            assert!(decode(receive, &answer("", body.as_bytes()), 102).value.is_some());
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::{
     adapter::cursor::Cursor,
     expr::{Expr, Scope, text_of},
     failure::{Class, Failure},
+    model::flaw,
     port::{Page, PageToken, PullRequest, RowBody, RowError, SourceRow},
 };
 
@@ -91,7 +92,7 @@ pub async fn pull(
             (None, Some(split)) => taken.split(&row, split, &position),
         }
     }
-    (result.rows, result.errors) = taken.done();
+    (result.rows, result.errors) = taken.listed();
     if more {
         let token = serde_json::to_value(&stand).map_err(|error| Failure::new(Class::Fatal, error.to_string()))?;
         result.next = Some(PageToken(token));
@@ -148,6 +149,8 @@ pub struct Rows<'a> {
     /// The system's settings: `keep` and `split` may ask for them.
     base: Scope<'a>,
     taken: Vec<SourceRow>,
+    /// Those that stand again, with the same content.
+    again: Vec<SourceRow>,
     errors: Vec<RowError>,
     by_id: HashMap<String, usize>,
 }
@@ -155,11 +158,15 @@ pub struct Rows<'a> {
 impl<'a> Rows<'a> {
     #[must_use]
     pub fn new(entity: &'a Entity, base: Scope<'a>, errors: Vec<RowError>) -> Self {
-        Self { entity, base, taken: Vec::new(), errors, by_id: HashMap::new() }
+        Self { entity, base, taken: Vec::new(), again: Vec::new(), errors, by_id: HashMap::new() }
     }
 
     /// Takes the entity's rows within a listed row.
     pub fn split(&mut self, row: &Value, split: &Expr, position: &str) {
+        // Which of them the unreadable value belongs to cannot be told.
+        if let Some(flaw) = flaw::first(row) {
+            return self.refuse(position, None, &flaw.to_string());
+        }
         let parts = split.eval(&self.base.on_row(row));
         let parts = match parts {
             Ok(Value::Array(parts)) => parts,
@@ -184,7 +191,10 @@ impl<'a> Rows<'a> {
         match self.read(&row) {
             Ok(None) => {}
             Ok(Some((id, version))) => self.put(SourceRow { id, position, version, body: RowBody::Json(row) }),
-            Err(reason) => self.refuse(&position, None, &reason),
+            Err(reason) => {
+                let reason = flaw::first(&row).map_or(reason, |flaw| flaw.to_string());
+                self.refuse(&position, None, &reason);
+            }
         }
     }
 
@@ -196,9 +206,17 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// Each object once.
     #[must_use]
     pub fn done(self) -> (Vec<SourceRow>, Vec<RowError>) {
         (self.taken, self.errors)
+    }
+
+    /// Every row as it was listed, so that all are counted: of those with one id the last counts.
+    #[must_use]
+    pub fn listed(mut self) -> (Vec<SourceRow>, Vec<RowError>) {
+        self.again.append(&mut self.taken);
+        (self.again, self.errors)
     }
 
     fn read(&self, row: &Value) -> Result<Option<(String, Option<String>)>, String> {
@@ -226,7 +244,9 @@ impl<'a> Rows<'a> {
         };
         let earlier = std::mem::replace(&mut self.taken[at], row);
         let (RowBody::Json(before), RowBody::Json(now)) = (&earlier.body, &self.taken[at].body) else { return };
-        if before != now {
+        if before == now {
+            self.again.push(earlier);
+        } else {
             let reason = format!("the same id stands again, with other content, at {}", self.taken[at].position);
             self.refuse(&earlier.position, Some(earlier.id), &reason);
         }

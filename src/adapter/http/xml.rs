@@ -1,8 +1,16 @@
 //! XML as JSON values and back: members are elements, `@name` attributes, `#text` the text beside attributes; an element
-//! without attributes and children is its text; elements of the same name side by side are a list.
+//! without attributes and children is its text; elements of the same name side by side are a list. What of a text cannot be
+//! read is marked where it stands.
 
-use quick_xml::{Reader, events::Event};
+use std::borrow::Cow;
+
+use quick_xml::{
+    Reader,
+    events::{BytesRef, BytesStart, Event, attributes::Attribute},
+};
 use serde_json::{Map, Value};
+
+use crate::{adapter::charset, model::flaw};
 
 /// Deeper nesting is refused, so that no answer can exhaust the stack.
 const DEPTH: usize = 100;
@@ -12,27 +20,43 @@ struct Open {
     members: Map<String, Value>,
     text: String,
     children: bool,
+    /// Why its text cannot be read.
+    flaw: Option<String>,
 }
 
-/// Reads a document; the result is an object with the root element as its only member.
+/// Why a document cannot be read at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum XmlError {
+    #[error("it is no XML ({0})")]
+    Form(String),
+    #[error("it holds more than {0} values")]
+    TooMany(usize),
+}
+
+/// Reads a document of at most so many elements and attributes, and tells how many there are; the result is an object with
+/// the root element as its only member. [`charset::BAD`] stands for what is no text.
 ///
 /// # Errors
-/// What is wrong with the text, with its byte position.
-pub fn read(text: &str) -> Result<Value, String> {
+/// When its form is broken, with the byte position; when it holds more.
+pub fn read(text: &str, most: usize) -> Result<(Value, usize), XmlError> {
     let mut reader = Reader::from_str(text);
-    let mut stack = vec![open("", None)?];
+    let mut stack = vec![open("", None)];
+    let mut count = 0;
     loop {
         let at = reader.buffer_position();
-        let wrong = |problem: &dyn std::fmt::Display| format!("byte {at}: {problem}");
+        let wrong = |problem: &dyn std::fmt::Display| XmlError::Form(format!("byte {at}: {problem}"));
         match reader.read_event().map_err(|error| wrong(&error))? {
             Event::Start(tag) => {
                 if stack.len() > DEPTH {
                     return Err(wrong(&"nested too deeply"));
                 }
-                stack.push(open(tag.name().as_ref(), Some(&tag))?);
+                let element = open(tag.name().as_ref(), Some(&tag));
+                count += 1 + element.members.len();
+                stack.push(element);
             }
             Event::Empty(tag) => {
-                let element = open(tag.name().as_ref(), Some(&tag))?;
+                let element = open(tag.name().as_ref(), Some(&tag));
+                count += 1 + element.members.len();
                 put(&mut stack, element);
             }
             Event::End(_) => {
@@ -44,37 +68,81 @@ pub fn read(text: &str) -> Result<Value, String> {
             }
             Event::Text(piece) => append(&mut stack, &piece.xml10_content()),
             Event::CData(piece) => append(&mut stack, &piece.xml10_content()),
-            Event::GeneralRef(reference) => {
-                let plain = reference.resolve_char_ref().map_err(|error| wrong(&error))?;
-                match plain {
-                    Some(character) => append(&mut stack, character.encode_utf8(&mut [0; 4])),
-                    None => match quick_xml::escape::resolve_predefined_entity(&reference.xml10_content()) {
-                        Some(text) => append(&mut stack, text),
-                        None => return Err(wrong(&"unknown entity")),
-                    },
+            Event::GeneralRef(reference) => match resolved(&reference) {
+                Ok(text) => append(&mut stack, &text),
+                Err(problem) => {
+                    if let Some(top) = stack.last_mut() {
+                        top.flaw.get_or_insert(problem);
+                    }
                 }
-            }
+            },
             Event::Eof => break,
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
         }
+        if count > most {
+            return Err(XmlError::TooMany(most));
+        }
     }
+    let form = |problem: &str| Err(XmlError::Form(problem.to_owned()));
     match (stack.pop(), stack.is_empty()) {
-        (Some(top), true) if top.members.len() == 1 && top.text.trim().is_empty() => Ok(Value::Object(top.members)),
-        (_, false) => Err("the document ends before its root element does".into()),
-        _ => Err("not one root element".into()),
+        (Some(top), true) if top.members.len() == 1 && top.text.trim().is_empty() => {
+            Ok((Value::Object(top.members), count))
+        }
+        (_, false) => form("the document ends before its root element does"),
+        _ => form("not one root element"),
     }
 }
 
-fn open(name: &str, tag: Option<&quick_xml::events::BytesStart<'_>>) -> Result<Open, String> {
-    let mut members = Map::new();
-    if let Some(tag) = tag {
-        for attribute in tag.attributes() {
-            let attribute = attribute.map_err(|error| format!("element `{name}`: {error}"))?;
-            let value = quick_xml::escape::unescape(&attribute.value).map_err(|error| format!("`{name}`: {error}"))?;
-            members.insert(format!("@{}", attribute.key.as_ref()), Value::from(value));
-        }
+/// The text that a reference stands for, or what is wrong with it.
+///
+/// # Errors
+/// When it stands for no character, or is one that only a document type explains: these are not read.
+pub fn resolved(reference: &BytesRef<'_>) -> Result<String, String> {
+    let name = reference.xml10_content();
+    match reference.resolve_char_ref() {
+        Ok(Some(character)) if character == charset::BAD => Err(format!("`&{name};` is no character")),
+        Ok(Some(character)) => Ok(character.into()),
+        Ok(None) => quick_xml::escape::resolve_predefined_entity(&name)
+            .map(str::to_owned)
+            .ok_or_else(|| format!("the entity `&{name};` is not known")),
+        Err(_) => Err(format!("`&{name};` is no character")),
     }
-    Ok(Open { name: name.to_owned(), members, text: String::new(), children: false })
+}
+
+/// An element's attributes as members `@name`, each marked where it cannot be read, or `text` finds none of it.
+pub fn attributes(tag: &BytesStart<'_>, text: impl Fn(&Attribute<'_>) -> Option<String>) -> Map<String, Value> {
+    let mut members = Map::new();
+    for attribute in tag.attributes() {
+        let Ok(attribute) = attribute else {
+            members.insert("@?".to_owned(), flaw::mark("an attribute is not well formed, or stands twice"));
+            continue;
+        };
+        let name = format!("@{}", attribute.key.as_ref());
+        let value = match text(&attribute) {
+            Some(_) if name.contains(charset::BAD) => flaw::mark(format!("of its name, {}", charset::PROBLEM)),
+            Some(text) => marked(text),
+            None => flaw::mark("a reference in it stands for no character"),
+        };
+        members.insert(name, value);
+    }
+    members
+}
+
+/// A text, or the mark of one that cannot be read.
+#[must_use]
+pub fn marked(text: String) -> Value {
+    if text.contains(charset::BAD) { flaw::mark(charset::PROBLEM) } else { Value::String(text) }
+}
+
+fn open(name: &str, tag: Option<&BytesStart<'_>>) -> Open {
+    let members = tag.map(|tag| attributes(tag, unescaped)).unwrap_or_default();
+    let flaw = name.contains(charset::BAD).then(|| format!("of its name, {}", charset::PROBLEM));
+    Open { name: name.to_owned(), members, text: String::new(), children: false, flaw }
+}
+
+/// An attribute's text with its references resolved.
+fn unescaped(attribute: &Attribute<'_>) -> Option<String> {
+    quick_xml::escape::unescape(&attribute.value).ok().map(Cow::into_owned)
 }
 
 fn append(stack: &mut [Open], text: &str) {
@@ -86,11 +154,13 @@ fn append(stack: &mut [Open], text: &str) {
 fn put(stack: &mut [Open], mut element: Open) {
     let blank = element.text.trim().is_empty();
     let text = if blank { String::new() } else { element.text };
+    let is_flawed = element.flaw.is_some();
+    let text = element.flaw.map_or_else(|| marked(text), flaw::mark);
     let value = if element.members.is_empty() {
-        Value::String(text)
+        text
     } else {
-        if !element.children || !blank {
-            element.members.insert("#text".into(), Value::String(text));
+        if !element.children || !blank || is_flawed {
+            element.members.insert("#text".into(), text);
         }
         Value::Object(element.members)
     };
@@ -201,6 +271,29 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn read(text: &str) -> Result<Value, XmlError> {
+        super::read(text, 1000).map(|(value, _)| value)
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_one_element_hurts_no_other() {
+        for bad in [
+            "<b>&bomb;</b>",
+            "<b>&#xD800;</b>",
+            "<b>x\u{FFFF}y</b>",
+            "<b t='&#0;'/>",
+            "<b t='\u{FFFF}'/>",
+            "<b>&#xFFFF;</b>",
+            "<b t='1' t='2'/>",
+        ] {
+            let value = read(&format!("<a><row>{bad}<id>1</id></row><row><b>x</b><id>2</id></row></a>")).unwrap();
+            let rows = value["a"]["row"].as_array().unwrap();
+            assert_eq!((&rows[0]["id"], &rows[1]["id"]), (&json!("1"), &json!("2")), "{bad}");
+            assert!(flaw::first(&rows[0]).is_some_and(|flaw| flaw.place.starts_with('b')), "{bad}");
+            assert_eq!(flaw::first(&rows[1]), None, "{bad}");
+        }
+    }
+
     #[test]
     fn elements_attributes_and_lists_keep_their_content() {
         let text = r#"<?xml version="1.0"?>
@@ -230,7 +323,6 @@ mod tests {
         assert!(read("<a><b>x</b>").is_err());
         assert!(read("").is_err());
         assert!(read("plain").is_err());
-        assert!(read("<a>&bomb;</a>").is_err());
         assert!(read(&"<a>".repeat(100_000)).is_err());
     }
 }

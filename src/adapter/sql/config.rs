@@ -10,7 +10,11 @@ use serde::{
 };
 
 use crate::{
-    adapter::{Body, Driver, Formula, Setting, Text, cursor::CursorSpec, units::Span},
+    adapter::{
+        Body, Driver, Formula, Setting, Text,
+        cursor::CursorSpec,
+        units::{Size, Span},
+    },
     port::Op,
 };
 
@@ -40,6 +44,10 @@ pub struct Sql {
     pub connections: Option<NonZeroU32>,
     /// How long to wait for a lock or a free connection (default `10s`).
     pub patience: Option<Span>,
+    /// Most bytes of one row; a longer one is rejected (default `16MiB`).
+    pub max_row: Option<Size>,
+    /// Most bytes of the rows of one answer (default `256MiB`).
+    pub max_answer: Option<Size>,
 }
 
 /// What can be done with one kind of object.
@@ -106,7 +114,7 @@ pub struct PagesSpec {
     pub key: Option<Formula>,
     /// Keyset: `:after` of the first page (default 0).
     pub first: Option<Body>,
-    /// Reaching it is an error (default 100000).
+    /// Reaching it is an error (default 10000).
     pub max_pages: Option<u64>,
 }
 

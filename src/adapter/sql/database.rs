@@ -14,8 +14,9 @@ use super::{
     failure::{Phase, Trouble},
     mysql, postgres, sqlite,
     statement::{Bound, Dialect},
-    value::Answer,
+    value::{Answer, Limits, ValueError},
 };
+use crate::model::flaw;
 
 /// How long a statement waits for a lock or a free connection, where the adapter does not say.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -138,11 +139,14 @@ impl Database {
 
 impl Session {
     /// Runs one statement.
-    pub async fn run(&mut self, bound: Bound) -> Result<Answer, Trouble> {
+    pub async fn run(&mut self, bound: Bound, limits: Limits) -> Result<Answer, Trouble> {
+        for (name, value) in &bound.values {
+            flaw::unsendable(value).map_err(|problem| ValueError::Parameter { name: name.clone(), problem })?;
+        }
         match self {
-            Self::Sqlite(transaction) => sqlite::run(transaction, bound).await,
-            Self::Postgres(transaction) => postgres::run(transaction, bound).await,
-            Self::MySql(transaction) => mysql::run(transaction, bound).await,
+            Self::Sqlite(transaction) => sqlite::run(transaction, bound, limits).await,
+            Self::Postgres(transaction) => postgres::run(transaction, bound, limits).await,
+            Self::MySql(transaction) => mysql::run(transaction, bound, limits).await,
         }
     }
 

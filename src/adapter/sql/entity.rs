@@ -12,6 +12,7 @@ use crate::{
     adapter::{
         Formula, Settings, Text,
         compile::{Compiler, base_scope},
+        course,
         cursor::{Cursor, CursorKind, CursorSpec},
     },
     expr::{Expr, Scope},
@@ -20,8 +21,6 @@ use crate::{
     port::{Facts, Find},
 };
 
-/// Pages after which a listing counts as endless.
-const MAX_PAGES: u64 = 100_000;
 const READ_MAX: usize = 500;
 
 /// Before the name of a setting, where a parameter means that and nothing else.
@@ -300,7 +299,7 @@ impl SqlCompiler {
             size: pages.size.map(|size| size.get() as usize),
             key: self.on_row_if(pages.key.as_ref())?.unwrap_or_else(|| id.clone()),
             first: pages.first.as_ref().map_or_else(|| Value::from(0), |first| first.0.as_ref().to_json()),
-            max_pages: pages.max_pages.unwrap_or(MAX_PAGES),
+            max_pages: pages.max_pages.unwrap_or(course::MAX_PAGES),
         })
     }
 

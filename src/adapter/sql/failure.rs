@@ -31,7 +31,7 @@ impl Trouble {
             Self::Value(problem @ ValueError::Parameter { .. }) => {
                 Failure::new(Class::Rejected, format!("{doing}: {problem}"))
             }
-            Self::Value(problem @ ValueError::Column { .. }) => {
+            Self::Value(problem @ (ValueError::Column { .. } | ValueError::TooLarge { .. })) => {
                 Failure::new(Class::Fatal, format!("{doing}: {problem}"))
             }
             Self::Database(sqlx::Error::Database(error)) => told(error.as_ref(), doing),

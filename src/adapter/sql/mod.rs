@@ -32,6 +32,7 @@ pub use config::SqlAdapter;
 use self::{
     database::Database,
     entity::{Entity, SqlCompiler},
+    value::Limits,
 };
 use super::{Manifest, Settings, World, compile};
 use crate::{
@@ -44,6 +45,10 @@ use crate::{
 /// Connections where the adapter names no number.
 const CONNECTIONS: u32 = 4;
 
+/// Bytes of a row, and of all rows of an answer, where the adapter names no number.
+const MAX_ROW: usize = 16 << 20;
+const MAX_ANSWER: usize = 256 << 20;
+
 /// A configured database.
 pub struct SqlSystem {
     name: String,
@@ -51,6 +56,7 @@ pub struct SqlSystem {
     settings: Settings,
     env: Env,
     database: Database,
+    limits: Limits,
     entities: IndexMap<String, Entity>,
     /// Statements that were run.
     statements: AtomicU64,
@@ -78,6 +84,10 @@ pub(super) fn open(
         settings: settings.clone(),
         env: world.env.clone(),
         database,
+        limits: Limits {
+            row: adapter.sql.max_row.map_or(MAX_ROW, |size| size.0),
+            answer: adapter.sql.max_answer.map_or(MAX_ANSWER, |size| size.0),
+        },
         entities,
         statements: AtomicU64::new(0),
     }))

@@ -1,7 +1,7 @@
 //! MySQL and MariaDB.
 
 use futures::TryStreamExt as _;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sqlx::{
     AssertSqlSafe, Column as _, Either, Executor as _, MySql, MySqlConnection, Row as _, TypeInfo as _, ValueRef as _,
     mysql::{MySqlArguments, MySqlRow, types::MySqlTime},
@@ -10,11 +10,11 @@ use sqlx::{
 use super::{
     failure::Trouble,
     statement::Bound,
-    value::{self, Answer, ValueError},
+    value::{self, Answer, CellError, Limits, Taking, ValueError},
 };
 
 /// Runs one statement to its end.
-pub async fn run(connection: &mut MySqlConnection, bound: Bound) -> Result<Answer, Trouble> {
+pub async fn run(connection: &mut MySqlConnection, bound: Bound, limits: Limits) -> Result<Answer, Trouble> {
     let mut arguments = MySqlArguments::default();
     for (name, value) in &bound.values {
         add(&mut arguments, value)
@@ -29,7 +29,7 @@ pub async fn run(connection: &mut MySqlConnection, bound: Bound) -> Result<Answe
                 answer.affected = done.rows_affected();
                 answer.last_id = i64::try_from(done.last_insert_id()).ok().filter(|id| *id > 0);
             }
-            Either::Right(row) => answer.rows.push(decode(&row)?),
+            Either::Right(row) => answer.push(decode(&row, limits)?, limits)?,
         }
     }
     Ok(answer)
@@ -49,16 +49,19 @@ fn add(arguments: &mut MySqlArguments, value: &Value) -> Result<(), sqlx::error:
     }
 }
 
-fn decode(row: &MySqlRow) -> Result<Value, ValueError> {
-    let mut object = Map::with_capacity(row.len());
+fn decode(row: &MySqlRow, limits: Limits) -> Result<Taking, ValueError> {
+    let mut taking = Taking::begin(row.len(), limits);
     for (index, column) in row.columns().iter().enumerate() {
-        let value = cell(row, index).map_err(|problem| ValueError::Column {
-            column: column.name().to_owned(),
-            problem: format!("cannot be read: {problem}"),
-        })?;
-        value::put(&mut object, column.name(), value)?;
+        let length = row.try_get_unchecked::<Option<&[u8]>, _>(index).ok().flatten().map_or(0, <[u8]>::len);
+        taking.cell(column.name(), length, || cell(row, index))?;
     }
-    Ok(Value::Object(object))
+    Ok(taking)
+}
+
+impl From<sqlx::Error> for CellError {
+    fn from(problem: sqlx::Error) -> Self {
+        Self::Content(problem.to_string())
+    }
 }
 
 /// The text of a date that no calendar has.
@@ -74,7 +77,7 @@ fn odd_date_text(content: &[u8]) -> String {
     if content.len() > 5 { format!("{date} {:02}:{:02}:{:02}", part(5), part(6), part(7)) } else { date }
 }
 
-fn cell(row: &MySqlRow, index: usize) -> Result<Value, sqlx::Error> {
+fn cell(row: &MySqlRow, index: usize) -> Result<Value, CellError> {
     let raw = row.try_get_raw(index)?;
     if raw.is_null() {
         return Ok(Value::Null);
@@ -99,11 +102,11 @@ fn cell(row: &MySqlRow, index: usize) -> Result<Value, sqlx::Error> {
             .try_get_unchecked(index)
             .map(value::time)
             .or_else(|_| row.try_get_unchecked::<MySqlTime, _>(index).map(|span| Value::from(span.to_string())))?,
-        "JSON" => row.try_get_unchecked::<sqlx::types::Json<Value>, _>(index)?.0,
+        "JSON" => value::document(row.try_get_unchecked(index)?)?,
         "BINARY" | "VARBINARY" | "TINYBLOB" | "BLOB" | "MEDIUMBLOB" | "LONGBLOB" | "GEOMETRY" => {
             value::bytes(row.try_get_unchecked(index)?)
         }
-        _ => Value::from(row.try_get_unchecked::<String, _>(index)?),
+        _ => Value::from(value::utf8(row.try_get_unchecked(index)?)?),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use chrono::{Duration, NaiveDate, NaiveDateTime, NaiveTime};
 use futures::TryStreamExt as _;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sqlx::{
     Arguments as _, AssertSqlSafe, Column as _, Either, Encode, Executor as _, PgConnection, Postgres, Row as _,
     SqlSafeStr as _, Statement as _, Type, TypeInfo as _, ValueRef as _,
@@ -15,11 +15,11 @@ use super::{
     failure::Trouble,
     numeric,
     statement::Bound,
-    value::{self, Answer, ValueError},
+    value::{self, Answer, CellError, Limits, Taking, ValueError},
 };
 
 /// Runs one statement to its end.
-pub async fn run(connection: &mut PgConnection, bound: Bound) -> Result<Answer, Trouble> {
+pub async fn run(connection: &mut PgConnection, bound: Bound, limits: Limits) -> Result<Answer, Trouble> {
     let statement = (&mut *connection).prepare(AssertSqlSafe(bound.sql).into_sql_str()).await?;
     let types = match statement.parameters() {
         Some(Either::Left(types)) => types.to_vec(),
@@ -37,7 +37,7 @@ pub async fn run(connection: &mut PgConnection, bound: Bound) -> Result<Answer, 
     while let Some(result) = results.try_next().await? {
         match result {
             Either::Left(done) => answer.affected = done.rows_affected(),
-            Either::Right(row) => answer.rows.push(decode(&row)?),
+            Either::Right(row) => answer.push(decode(&row, limits)?, limits)?,
         }
     }
     Ok(answer)
@@ -148,34 +148,29 @@ fn lower(name: &str) -> String {
     name.to_ascii_lowercase()
 }
 
-fn decode(row: &PgRow) -> Result<Value, ValueError> {
-    let mut object = Map::with_capacity(row.len());
+fn decode(row: &PgRow, limits: Limits) -> Result<Taking, ValueError> {
+    let mut taking = Taking::begin(row.len(), limits);
     for (index, column) in row.columns().iter().enumerate() {
         let bad = |problem: String| ValueError::Column { column: column.name().to_owned(), problem };
         let raw = row.try_get_raw(index).map_err(|problem| bad(problem.to_string()))?;
-        let value = if raw.is_null() {
-            Value::Null
-        } else {
-            let content = raw.as_bytes().map_err(|problem| bad(problem.to_string()))?;
-            cell(content, &raw.type_info()).map_err(bad)?
-        };
-        value::put(&mut object, column.name(), value)?;
+        if raw.is_null() {
+            taking.cell(column.name(), 0, || Ok(Value::Null))?;
+            continue;
+        }
+        let content = raw.as_bytes().map_err(|problem| bad(problem.to_string()))?;
+        taking.cell(column.name(), content.len(), || cell(content, &raw.type_info()))?;
     }
-    Ok(Value::Object(object))
+    Ok(taking)
 }
 
 fn fixed<const N: usize>(content: &[u8]) -> Result<[u8; N], String> {
-    content.try_into().map_err(|_| "cannot be read: it has an unexpected length".to_owned())
+    content.try_into().map_err(|_| "it has an unexpected length".to_owned())
 }
 
-fn text_of(content: &[u8]) -> Result<&str, String> {
-    std::str::from_utf8(content).map_err(|_| "cannot be read: it is not UTF-8".to_owned())
-}
-
-fn cell(content: &[u8], kind: &PgTypeInfo) -> Result<Value, String> {
+fn cell(content: &[u8], kind: &PgTypeInfo) -> Result<Value, CellError> {
     match kind.kind() {
         PgTypeKind::Domain(base) => return cell(content, base),
-        PgTypeKind::Enum(_) => return Ok(Value::from(text_of(content)?)),
+        PgTypeKind::Enum(_) => return Ok(Value::from(value::utf8(content)?)),
         PgTypeKind::Array(item) => return array(content, item),
         _ => {}
     }
@@ -206,33 +201,37 @@ fn cell(content: &[u8], kind: &PgTypeInfo) -> Result<Value, String> {
         "TIMESTAMPTZ" => micros(content)?.map_or_else(beyond, |time| value::instant(time.and_utc())),
         "TIME" => {
             let micros = i64::from_be_bytes(fixed(content)?);
-            value::time(NaiveTime::MIN + Duration::microseconds(micros))
+            match NaiveTime::MIN.overflowing_add_signed(Duration::microseconds(micros)) {
+                (time, 0) => value::time(time),
+                // The end of a day is not its beginning.
+                _ => Value::from("24:00:00"),
+            }
         }
         "UUID" => Value::from(uuid::Uuid::from_bytes(fixed(content)?).to_string()),
-        "JSON" => parse_json(content)?,
-        "JSONB" => parse_json(content.get(1..).unwrap_or_default())?,
+        "JSON" => value::document(content)?,
+        "JSONB" => value::document(content.get(1..).unwrap_or_default())?,
         "BYTEA" => value::bytes(content),
         "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "UNKNOWN" | "\"CHAR\"" | "citext" | "XML" => {
-            Value::from(text_of(content)?)
+            Value::from(value::utf8(content)?)
         }
         "VOID" => Value::Null,
-        other => return Err(format!("is {}, which is not read; cast it in the query: column::text", lower(other))),
+        other => {
+            let problem = format!("is {}, which is not read; cast it in the query: column::text", lower(other));
+            return Err(CellError::Kind(problem));
+        }
     })
 }
 
-fn parse_json(content: &[u8]) -> Result<Value, String> {
-    serde_json::from_slice(content).map_err(|problem| format!("cannot be read: {problem}"))
-}
-
 /// A one-dimensional array: dimensions, has-nulls, item type, length, lower bound, then each item with its length.
-fn array(content: &[u8], item: &PgTypeInfo) -> Result<Value, String> {
-    let cut = || "cannot be read: the array is cut off".to_owned();
+fn array(content: &[u8], item: &PgTypeInfo) -> Result<Value, CellError> {
+    let cut = || "the array is cut off".to_owned();
     let (head, rest) = content.split_at_checked(12).ok_or_else(cut)?;
     match i32::from_be_bytes(fixed(&head[..4])?) {
         0 => return Ok(Value::Array(Vec::new())),
         1 => {}
         _ => {
-            return Err("is an array of several dimensions, which is not read; cast it to json in the query".to_owned());
+            let problem = "it is an array of several dimensions, which is not read; cast it to json in the query";
+            return Err(CellError::Content(problem.to_owned()));
         }
     }
     let (_, mut rest) = rest.split_at_checked(8).ok_or_else(cut)?;

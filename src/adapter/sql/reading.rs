@@ -16,9 +16,10 @@ use super::{
     value::Answer,
 };
 use crate::{
-    adapter::{compile::fatal, unreached},
-    expr::{Expr, Scope, text_of},
+    adapter::{compile::fatal, course::Course, unreached},
+    expr::{Expr, ExprError, Scope, text_of},
     failure::{Class, Failure},
+    model::{canonical, flaw},
     port::{Page, PageToken, Probe, PullRequest, RowBody, RowError, SourceRow},
 };
 
@@ -36,6 +37,8 @@ struct Token {
     rows: u64,
     total: Option<u64>,
     mark: Option<String>,
+    #[serde(default)]
+    course: Course,
 }
 
 /// Rows taken apart into those that can be used and those that cannot.
@@ -81,6 +84,13 @@ impl SqlSystem {
         }
         let read = self.env.now();
         let next = self.next(list, &token, &rows, limit, &base, &doing)?;
+        if let (Some(pages), Some(next)) = (&list.pages, &next) {
+            let print = if pages.by == By::Keyset { next.to_string() } else { print(&rows) };
+            let course = token.course.page(&print);
+            let course = course.and_then(|()| token.course.read((token.rows + count as u64, token.total), (0, None)));
+            course
+                .map_err(|problem| Failure::new(Class::Fatal, format!("{doing}: {problem}; does the query page?")))?;
+        }
         self.joins(&mut session, &list.joins, &mut rows, &values, &base, &doing).await?;
         drop(session);
 
@@ -154,7 +164,7 @@ impl SqlSystem {
             }
             _ => None,
         };
-        Ok(Token { page: 0, began, after, rows: 0, total, mark: None })
+        Ok(Token { page: 0, began, after, rows: 0, total, mark: None, course: Course::default() })
     }
 
     /// `:after` or `:offset` of the next page; nothing after the last.
@@ -179,6 +189,10 @@ impl SqlSystem {
             return Ok(Some(Value::from(token.rows + rows.len() as u64)));
         }
         let key = pages.key.eval(&row_scope(base, last)).map_err(fatal)?;
+        if let Some(flaw) = flaw::first(&key) {
+            let message = format!("{doing}: the listing cannot go on behind a row whose key is unreadable: {flaw}");
+            return Err(Failure::new(Class::Fatal, message));
+        }
         if key.is_null() || key == token.after {
             let message = format!("{doing}: the key of the last row does not move on; the query must order by it");
             return Err(Failure::new(Class::Fatal, message));
@@ -281,7 +295,7 @@ impl SqlSystem {
 
     pub(super) async fn run(&self, session: &mut Session, bound: Bound, doing: &str) -> Result<Answer, Failure> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        session.run(bound).await.map_err(|trouble| trouble.into_failure(doing, Phase::Running))
+        session.run(bound, self.limits).await.map_err(|trouble| trouble.into_failure(doing, Phase::Running))
     }
 
     async fn query(
@@ -309,7 +323,8 @@ impl SqlSystem {
                 .iter()
                 .map(|row| join.to.eval(&row_scope(base, row)).map_err(fatal))
                 .collect::<Result<Vec<_>, _>>()?;
-            let mut ids: Vec<Value> = keys.iter().filter(|key| !key.is_null()).cloned().collect();
+            let known = |key: &&Value| !key.is_null() && flaw::first(key).is_none();
+            let mut ids: Vec<Value> = keys.iter().filter(known).cloned().collect();
             ids.sort_by_cached_key(text_of);
             ids.dedup();
             if let Some(when) = &join.when {
@@ -347,6 +362,47 @@ impl SqlSystem {
     }
 }
 
+/// Fingerprint of a page.
+fn print(rows: &[Value]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    rows.iter().for_each(|row| canonical::hash_into(row, &mut hasher));
+    hasher.finalize().to_hex()[..32].to_owned()
+}
+
+/// What an expression meets in one row is that row's affair; a member that is not there is the adapter's.
+fn of_row(error: ExprError, row: &Value) -> Result<String, Failure> {
+    match flaw::first(row) {
+        Some(flaw) => Ok(flaw.to_string()),
+        None if error.cause.starts_with("missing member") => Err(fatal(error)),
+        None => Ok(error.to_string()),
+    }
+}
+
+/// The rows within a listed one, or why it cannot be taken apart.
+fn parts(split: &Expr, row: &Value, base: &Scope<'_>) -> Result<Result<Vec<Value>, String>, Failure> {
+    // Which of them an unreadable value belongs to cannot be told.
+    if let Some(flaw) = flaw::first(row) {
+        return Ok(Err(flaw.to_string()));
+    }
+    Ok(match split.eval(&row_scope(base, row)) {
+        Ok(Value::Array(parts)) => Ok(parts),
+        Ok(Value::Null) => Ok(Vec::new()),
+        Ok(other) => Ok(vec![other]),
+        Err(error) => Err(of_row(error, row)?),
+    })
+}
+
+/// The row's version, if the row counts.
+fn judged(entity: &Entity, scope: &Scope<'_>) -> Result<Option<Option<String>>, ExprError> {
+    if let Some(keep) = &entity.keep
+        && !keep.eval_bool(scope)?
+    {
+        return Ok(None);
+    }
+    let version = entity.version.as_ref().map(|version| version.eval_cow(scope)).transpose()?;
+    Ok(Some(version.and_then(|version| text_of(&version))))
+}
+
 /// Rows to source rows: split, kept or not, with their id and version. `before` rows were read on earlier pages.
 fn take(
     entity: &Entity,
@@ -360,22 +416,26 @@ fn take(
         let position = format!("row {}", before + index as u64 + 1);
         let parts = match split {
             None => vec![row],
-            Some(split) => match split.eval(&row_scope(base, &row)).map_err(fatal)? {
-                Value::Array(parts) => parts,
-                Value::Null => Vec::new(),
-                other => vec![other],
+            Some(split) => match parts(split, &row, base)? {
+                Ok(parts) => parts,
+                Err(reason) => {
+                    taken.errors.push(RowError { position, id: None, reason });
+                    continue;
+                }
             },
         };
         for part in parts {
             let scope = row_scope(base, &part);
-            if let Some(keep) = &entity.keep
-                && !keep.eval_bool(&scope).map_err(fatal)?
-            {
-                continue;
-            }
             let id = entity.id.eval_text(&scope);
-            let version = entity.version.as_ref().map(|version| version.eval_cow(&scope)).transpose().map_err(fatal)?;
-            let version = version.and_then(|version| text_of(&version));
+            let version = match judged(entity, &scope) {
+                Ok(Some(version)) => version,
+                Ok(None) => continue,
+                Err(error) => {
+                    let reason = of_row(error, &part)?;
+                    taken.errors.push(RowError { position: position.clone(), id: id.ok(), reason });
+                    continue;
+                }
+            };
             match id {
                 Ok(id) if !id.is_empty() => {
                     drop(scope);
@@ -387,7 +447,8 @@ fn take(
                     reason: "the id is empty".into(),
                 }),
                 Err(error) => {
-                    taken.errors.push(RowError { position: position.clone(), id: None, reason: error.to_string() });
+                    let reason = flaw::first(&part).map_or_else(|| error.to_string(), |flaw| flaw.to_string());
+                    taken.errors.push(RowError { position: position.clone(), id: None, reason });
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! SQLite: values have the type they are stored with, not that of their column.
 
 use futures::TryStreamExt as _;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sqlx::{
     AssertSqlSafe, Column as _, Either, Executor as _, Row as _, Sqlite, SqliteConnection, TypeInfo as _,
     ValueRef as _,
@@ -11,11 +11,11 @@ use sqlx::{
 use super::{
     failure::Trouble,
     statement::Bound,
-    value::{self, Answer, ValueError},
+    value::{self, Answer, CellError, Limits, Taking, ValueError},
 };
 
 /// Runs one statement to its end.
-pub async fn run(connection: &mut SqliteConnection, bound: Bound) -> Result<Answer, Trouble> {
+pub async fn run(connection: &mut SqliteConnection, bound: Bound, limits: Limits) -> Result<Answer, Trouble> {
     let mut arguments = SqliteArguments::default();
     for (name, value) in &bound.values {
         add(&mut arguments, value)
@@ -30,7 +30,7 @@ pub async fn run(connection: &mut SqliteConnection, bound: Bound) -> Result<Answ
                 answer.affected = done.rows_affected();
                 answer.last_id = Some(done.last_insert_rowid());
             }
-            Either::Right(row) => answer.rows.push(decode(&row)?),
+            Either::Right(row) => answer.push(decode(&row, limits)?, limits)?,
         }
     }
     Ok(answer)
@@ -50,25 +50,40 @@ fn add(arguments: &mut SqliteArguments, value: &Value) -> Result<(), sqlx::error
     }
 }
 
-fn decode(row: &SqliteRow) -> Result<Value, ValueError> {
-    let mut object = Map::with_capacity(row.len());
+fn decode(row: &SqliteRow, limits: Limits) -> Result<Taking, ValueError> {
+    let mut taking = Taking::begin(row.len(), limits);
     for (index, column) in row.columns().iter().enumerate() {
-        let bad = |problem: sqlx::Error| ValueError::Column {
-            column: column.name().to_owned(),
-            problem: format!("cannot be read: {problem}"),
-        };
-        let raw = row.try_get_raw(index).map_err(bad)?;
-        let value = if raw.is_null() {
-            Value::Null
-        } else {
-            match raw.type_info().name() {
-                "INTEGER" => Value::from(row.try_get_unchecked::<i64, _>(index).map_err(bad)?),
-                "REAL" => value::float(row.try_get_unchecked(index).map_err(bad)?),
-                "BLOB" => value::bytes(row.try_get_unchecked(index).map_err(bad)?),
-                _ => Value::from(row.try_get_unchecked::<String, _>(index).map_err(bad)?),
+        let kind = row
+            .try_get_raw(index)
+            .map(|raw| if raw.is_null() { None } else { Some(raw.type_info().name().to_owned()) });
+        let bytes = || row.try_get_unchecked::<&[u8], _>(index).map_err(bad);
+        let kind = match kind {
+            Ok(kind) => kind,
+            Err(problem) => {
+                return Err(ValueError::Column { column: column.name().to_owned(), problem: problem.to_string() });
             }
         };
-        value::put(&mut object, column.name(), value)?;
+        match kind.as_deref() {
+            None => taking.cell(column.name(), 0, || Ok(Value::Null)),
+            Some("INTEGER") => {
+                taking.cell(column.name(), 8, || row.try_get_unchecked::<i64, _>(index).map(Value::from).map_err(bad))
+            }
+            Some("REAL") => {
+                taking.cell(column.name(), 8, || row.try_get_unchecked(index).map(value::float).map_err(bad))
+            }
+            Some(kind) => {
+                let content = bytes();
+                let length = content.as_ref().map_or(0, |content| content.len());
+                taking.cell(column.name(), length, || match kind {
+                    "BLOB" => content.map(value::bytes),
+                    _ => value::utf8(content?).map(Value::from),
+                })
+            }
+        }?;
     }
-    Ok(Value::Object(object))
+    Ok(taking)
+}
+
+fn bad(problem: sqlx::Error) -> CellError {
+    CellError::Content(problem.to_string())
 }

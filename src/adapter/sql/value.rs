@@ -4,37 +4,129 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use serde_json::{Map, Number, Value};
 
+use crate::{json, model::flaw};
+
+/// How much of what a database gives is taken in, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub row: usize,
+    pub answer: usize,
+}
+
 /// What a statement gave.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
-    /// Rows as objects by column name.
+    /// Rows as objects by column name. What of a row cannot be read is marked in it ([`flaw`]).
     pub rows: Vec<Value>,
+    /// Bytes of these rows.
+    bytes: usize,
     pub affected: u64,
     /// Id the database gave to an inserted row, where it tells (SQLite, MySQL).
     pub last_id: Option<i64>,
 }
 
+/// What a column takes beside its name and content.
+const FRAME: usize = 64;
+
+/// A row being read.
+pub struct Taking {
+    members: Map<String, Value>,
+    bytes: usize,
+    most: usize,
+}
+
+/// Why a column's content is no value.
+#[derive(Debug, PartialEq, Eq)]
+pub enum CellError {
+    /// Of no row: the column is of a kind that is not read.
+    Kind(String),
+    /// Of this row.
+    Content(String),
+}
+
+impl From<String> for CellError {
+    fn from(problem: String) -> Self {
+        Self::Content(problem)
+    }
+}
+
+impl Answer {
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// When all rows together are more than is taken in.
+    pub fn push(&mut self, row: Taking, limits: Limits) -> Result<(), ValueError> {
+        self.bytes = self.bytes.saturating_add(row.bytes);
+        if self.bytes > limits.answer {
+            return Err(ValueError::TooLarge { limit: limits.answer });
+        }
+        self.rows.push(Value::Object(row.members));
+        Ok(())
+    }
+}
+
+impl Taking {
+    /// A row of so many columns.
+    #[must_use]
+    pub fn begin(columns: usize, limits: Limits) -> Self {
+        Self { members: Map::with_capacity(columns), bytes: 0, most: limits.row }
+    }
+
+    /// Takes a column whose content is `length` bytes long.
+    ///
+    /// # Errors
+    /// When there is one of that name already, since one of both would be lost; when none of that kind can be read.
+    pub fn cell(
+        &mut self,
+        column: &str,
+        length: usize,
+        value: impl FnOnce() -> Result<Value, CellError>,
+    ) -> Result<(), ValueError> {
+        let wrong = |problem: String| ValueError::Column { column: column.to_owned(), problem };
+        let is_long = length > self.most.saturating_sub(self.bytes);
+        self.bytes = self.bytes.saturating_add(FRAME + column.len() + if is_long { 0 } else { length });
+        let value = if is_long {
+            flaw::mark(format!("with it the row is longer than {} bytes (`max_row`)", self.most))
+        } else {
+            match value() {
+                Ok(value) => value,
+                Err(CellError::Content(problem)) => flaw::mark(problem),
+                Err(CellError::Kind(problem)) => return Err(wrong(problem)),
+            }
+        };
+        match self.members.insert(column.to_owned(), value) {
+            None => Ok(()),
+            Some(_) => Err(wrong("stands twice in the result; give one of them another name with AS".to_owned())),
+        }
+    }
+}
+
 /// A column that cannot be read as a value, or a parameter that does not fit.
 #[derive(Debug, thiserror::Error)]
 pub enum ValueError {
+    #[error("the answer is larger than {limit} bytes; raise `max_answer` in [sql], or read it in `pages`")]
+    TooLarge { limit: usize },
     #[error("column {column}: {problem}")]
     Column { column: String, problem: String },
     #[error("parameter :{name} {problem}")]
     Parameter { name: String, problem: String },
 }
 
-/// Adds a column to a row.
+/// A column of JSON.
 ///
 /// # Errors
-/// When there is one of that name already: one of both would be lost.
-pub fn put(row: &mut Map<String, Value>, column: &str, value: Value) -> Result<(), ValueError> {
-    match row.insert(column.to_owned(), value) {
-        None => Ok(()),
-        Some(_) => Err(ValueError::Column {
-            column: column.to_owned(),
-            problem: "stands twice in the result; give one of them another name with AS".to_owned(),
-        }),
-    }
+/// When its form is broken.
+pub fn document(content: &[u8]) -> Result<Value, CellError> {
+    let read = json::read(content, json::MOST_VALUES);
+    read.map(|(value, _)| value).map_err(|problem| CellError::Content(problem.to_string()))
+}
+
+/// A column of text.
+///
+/// # Errors
+/// When it is none.
+pub fn utf8(content: &[u8]) -> Result<&str, CellError> {
+    std::str::from_utf8(content).map_err(|_| CellError::Content("a byte of it is not valid UTF-8".to_owned()))
 }
 
 /// A JSON number with exactly these digits; what is no number (`NaN`) stays text.
@@ -141,6 +233,37 @@ pub fn parse_instant(text: &str) -> Option<DateTime<Utc>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LIMITS: Limits = Limits { row: 1000, answer: 5000 };
+
+    #[test]
+    fn one_column_that_cannot_be_read_spoils_its_own_row() {
+        let mut answer = Answer::default();
+        for content in [&b"a\xF1o"[..], b"fine", &[b'x'; 2000]] {
+            let mut row = Taking::begin(2, LIMITS);
+            row.cell("id", 1, || Ok(1.into())).unwrap();
+            row.cell("name", content.len(), || utf8(content).map(Value::from)).unwrap();
+            answer.push(row, LIMITS).unwrap();
+        }
+        let flaws: Vec<_> = answer.rows.iter().map(|row| flaw::first(row).map(|flaw| flaw.to_string())).collect();
+        assert_eq!(flaws[0].as_deref(), Some("`name` cannot be read: a byte of it is not valid UTF-8"));
+        assert_eq!((&flaws[1], &answer.rows[1]["name"]), (&None, &Value::from("fine")));
+        assert!(flaws[2].as_ref().unwrap().contains("longer than 1000 bytes (`max_row`)"), "{flaws:?}");
+        let mut row = Taking::begin(1, LIMITS);
+        assert!(row.cell("x", 1, || Err(CellError::Kind("is inet".into()))).is_err(), "that is no row's affair");
+    }
+
+    #[test]
+    fn an_answer_is_bounded_and_says_which_setting_helps() {
+        let mut answer = Answer::default();
+        let mut push = || {
+            let mut row = Taking::begin(1, LIMITS);
+            row.cell("name", 900, || Ok("x".repeat(900).into())).unwrap();
+            answer.push(row, LIMITS)
+        };
+        let error = (0..10).find_map(|_| push().err()).unwrap().to_string();
+        assert!(error.contains("5000 bytes") && error.contains("max_answer"), "{error}");
+    }
 
     #[test]
     fn floats_are_the_shortest_text_of_the_same_number() {

@@ -9,10 +9,17 @@ use std::{
 use serde_json::json;
 use vaiven::{
     failure::Class,
+    model::flaw,
     port::{Op, Page, Probe, RowBody, System},
 };
 
 use super::{NoProgress, ids, open, page, pull, write};
+
+/// The unreadable values of a page's rows, as they are told.
+fn flaws(page: &Page) -> Vec<Option<String>> {
+    let flaw = |row: &vaiven::port::SourceRow| flaw::first(&row.body.clone().into_value()).map(|flaw| flaw.to_string());
+    page.rows.iter().map(flaw).collect()
+}
 
 const ADAPTER: &str = r#"
 driver = "files"
@@ -57,6 +64,16 @@ id = "id"
 files = "clientes*.jsonl"
 format = "jsonl"
 settled = "1h"
+
+[entities.style]
+id = "style"
+[entities.style.list]
+files = "estilos*.csv"
+format = "csv"
+settled = "0s"
+complete = true
+max_row = "1KiB"
+group = { by = "style", into = "variants" }
 
 [entities.order]
 id = "number"
@@ -215,7 +232,7 @@ async fn a_file_that_cannot_be_read_is_refused_with_line_and_reason() {
     for (content, told) in [
         ("sku,name\nA,a\nB,\"b\n".as_bytes(), "line 3: a quote is opened and not closed"),
         (b"sku,name\nA,a\nB", "line 3: the last line has 1 of 2 columns"),
-        (b"sku,name\nA,\xF1\n", "line 2: a byte is not valid UTF-8"),
+        (b"sku,n\xF1me\nA,a\n", "line 1: a column's name cannot be read: a byte of it is not valid"),
         (b"ref,name\nA,a\n", "the key column `sku` is missing; there are: ref, name"),
         (b"sku;name\nA;a\n", "the key column `sku` is missing; there are: sku;name"),
         (b"", "the file is empty"),
@@ -243,6 +260,110 @@ async fn rows_that_cannot_be_read_are_counted_and_reported() {
     assert_eq!(told, ["precios.csv:3 2 columns instead of 3", "precios.csv:4 the key stands twice in the file"]);
     let report = fs::read_to_string(drop.path("in/rejected/precios.csv.csv")).unwrap();
     assert!(report.starts_with("line,reason,row\n3,2 columns instead of 3,A;2\n"), "{report}");
+}
+
+/// Read as UTF-8, or in another encoding: one byte that is no text spoils its row and no other, and the file is archived.
+#[tokio::test]
+async fn a_byte_that_is_no_text_rejects_its_row_and_no_other() {
+    let drop = Drop::new();
+    drop.put("productos.csv", b"sku,name\nA,a\nB,ma\xF1ana\nC,c\n");
+    let all = pull(drop.system().as_ref(), "product", None, 100).await.unwrap();
+    assert_eq!((ids(&all), all.errors.len()), (vec!["A", "B", "C"], 0), "the mapping rejects B, and knows its key");
+    let told = flaws(&all);
+    assert!(told[0].is_none() && told[2].is_none(), "{told:?}");
+    assert!(told[1].as_ref().unwrap().starts_with("`name` cannot be read: a byte of it is not valid"), "{told:?}");
+    let report = fs::read_to_string(drop.path("rejected/productos.csv.csv")).unwrap();
+    assert!(report.contains("\n3,") && report.contains("(unreadable)") && !report.contains("\n2,"), "{report}");
+    assert_eq!(drop.names("done"), ["productos.csv"]);
+}
+
+#[tokio::test]
+async fn a_file_whose_name_is_no_text_is_told_and_keeps_no_other_from_being_read() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let drop = Drop::new();
+    drop.put("productos.csv", "sku,name\nA,a\n");
+    let odd = std::ffi::OsStr::from_bytes(b"productos_a\xF1o.csv");
+    fs::write(drop.path("").join(odd), "sku,name\nB,b\n").unwrap();
+    let all = pull(drop.system().as_ref(), "product", None, 100).await.unwrap();
+    assert_eq!(ids(&all), ["A"]);
+    assert_eq!(all.dates[0].position, "productos_a\u{FFFD}o.csv");
+    assert!(
+        all.dates[0].reason.contains("not UTF-8") && all.dates[0].reason.contains("another name"),
+        "{:?}",
+        all.dates
+    );
+    let odd = fs::read_dir(drop.path("")).unwrap().any(|entry| entry.unwrap().file_name().as_os_str() == odd);
+    assert!(odd, "it stays where it is");
+}
+
+#[tokio::test]
+async fn a_line_for_each_variant_becomes_one_product_with_its_variants() {
+    let drop = Drop::new();
+    drop.put("estilos.csv", "style,name,size\nA,Shirt,S\nA,Shirt,M\nB,Hat,U\nC,Sock,1\nC,Sock,2\n");
+    let system = drop.system();
+    let first = page(system.as_ref(), "style", None, None, 2).await.unwrap();
+    assert_eq!(ids(&first), ["A", "B"]);
+    assert_eq!(first.rows[1].position, "estilos.csv:4");
+    let shirt = first.rows[0].body.clone().into_value();
+    assert_eq!((&shirt["name"], shirt["variants"].as_array().unwrap().len()), (&json!("Shirt"), 2));
+    assert_eq!(shirt["variants"][1], json!({ "style": "A", "name": "Shirt", "size": "M" }));
+    // Another process goes on where this one stopped.
+    std::mem::drop(system);
+    let again = drop.system();
+    let second = page(again.as_ref(), "style", None, first.next.as_ref(), 2).await.unwrap();
+    assert_eq!((ids(&second), second.next.is_none()), (vec!["C"], true));
+}
+
+#[tokio::test]
+async fn a_group_of_which_a_row_cannot_be_read_is_never_taken_for_whole() {
+    let drop = Drop::new();
+    drop.put("estilos.csv", b"style,name,size\nA,a,S\nA,a\nA,a,L\nB,b,1\nB,b\nC,c,1\nD,d,1\nE,e,\xF1\nE,e,2\n");
+    let all = pull(drop.system().as_ref(), "style", None, 100).await.unwrap();
+    assert_eq!(ids(&all), ["D", "E"], "between B and C nobody knows whose the row is");
+    let told: Vec<String> = all.errors.iter().map(|error| format!("{} {}", error.position, error.reason)).collect();
+    assert!(told.contains(&"estilos.csv:2 line 3 cannot be read and may be one of `variants`".to_owned()), "{told:?}");
+    assert_eq!(all.errors.len(), 5, "{told:?}");
+    assert!(flaws(&all)[1].as_ref().unwrap().starts_with("`size` cannot be read"), "{all:?}");
+}
+
+#[tokio::test]
+async fn groups_that_do_not_stand_together_or_never_end_refuse_their_file() {
+    for (rows, told) in [
+        (
+            "A,a,S\nB,b,1\nA,a,M\n".to_owned(),
+            "line 4: a group stands here again, apart from its other rows; sort the file",
+        ),
+        ("A,a,S\n".repeat(1000), "longer than `max_row`"),
+    ] {
+        let drop = Drop::new();
+        drop.put("estilos.csv", format!("style,name,size\n{rows}"));
+        let failure = pull(drop.system().as_ref(), "style", None, 100).await.unwrap_err();
+        assert!(failure.class == Class::Rejected && failure.message.contains(told), "{failure}");
+        assert_eq!(drop.names("rejected"), ["estilos.csv", "estilos.csv.txt"]);
+    }
+}
+
+/// `+34...` is a telephone number: what another program reads is not touched, what a person opens in a spreadsheet is.
+#[tokio::test]
+async fn cells_are_kept_from_being_formulas_where_people_read_them_and_where_the_adapter_says_so() {
+    let drop = Drop::new();
+    drop.put("in/precios.csv", "tarifa;ref;precio\n=HYPERLINK(1);2\n");
+    pull(drop.system().as_ref(), "price", None, 100).await.unwrap();
+    let report = fs::read_to_string(drop.path("in/rejected/precios.csv.csv")).unwrap();
+    assert!(report.contains(",'=HYPERLINK(1);2\n"), "{report}");
+
+    let ticket = || write(7, Op::Create, "T-1", None, json!({ "number": "T-1", "subject": "+34600111222" }));
+    for (toml, cell) in [
+        (ADAPTER.to_owned(), "+34600111222"),
+        (ADAPTER.replace("append = true", "append = true\nescape_formulas = true"), "'+34600111222"),
+    ] {
+        let drop = Drop::new();
+        let system = open(&toml, &[("folder", "drop")], drop.folder.path()).unwrap();
+        let outcomes = system.write("ticket", vec![ticket()], &NoProgress).await;
+        assert!(outcomes[0].result.is_ok(), "{outcomes:?}");
+        let text = fs::read_to_string(drop.path("out/tickets.csv")).unwrap();
+        assert_eq!(text, format!("number;subject\nT-1;{cell}\n"));
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, PgConnection};
 use vaiven::{
     failure::Class,
+    model::flaw,
     port::{Op, System},
 };
 
@@ -85,6 +86,37 @@ async fn postgres_conforms() {
     }
     let system = system(&url, r#"{ field = "updated_at", zone = "UTC" }"#);
     sql::conforms(system.as_ref(), "2026-03-01T12:00:00Z").await;
+}
+
+/// JSON that no text can be made of, an array of two dimensions; dates and numbers that are none reach the mapping as texts.
+#[tokio::test]
+async fn a_value_of_postgres_that_cannot_be_read_spoils_its_own_row() {
+    const ODD: &str = r#"
+driver = "sql"
+summary = "Odd values"
+[settings]
+url = { kind = "secret" }
+[sql]
+url = "${url}"
+[entities.product]
+id = "id"
+[entities.product.list]
+query = "SELECT * FROM odd ORDER BY id"
+"#;
+    let Some((mut connection, url)) = postgres().await else { return };
+    connection
+        .execute(
+            r#"CREATE TABLE odd (id INT PRIMARY KEY, j JSON, l INT[], at TIMESTAMP, n NUMERIC, t TIME);
+               INSERT INTO odd VALUES (1, '{"x": "\ud800"}', NULL, NULL, NULL, NULL), (2, NULL, '{{1},{2}}', NULL, NULL, NULL),
+               (3, '{"x": 1}', '{1}', 'infinity', 'NaN', '24:00:00')"#,
+        )
+        .await
+        .unwrap();
+    let page = pull(open(ODD, &[("url", &url)], ".".as_ref()).unwrap().as_ref(), "product", None, 10).await.unwrap();
+    let rows: Vec<Value> = page.rows.into_iter().map(|row| row.body.into_value()).collect();
+    let flaws: Vec<_> = rows.iter().map(|row| flaw::first(row).map(|flaw| flaw.place)).collect();
+    assert_eq!(flaws, [Some("j.x".to_owned()), Some("l".to_owned()), None]);
+    assert_eq!((&rows[2]["at"], &rows[2]["n"], &rows[2]["t"]), (&json!("infinity"), &json!("NaN"), &json!("24:00:00")));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use serde_json::json;
 use sqlx::{Executor as _, SqlitePool, sqlite::SqliteConnectOptions};
 use vaiven::{
     failure::Class,
+    model::flaw,
     port::{Op, System},
 };
 
@@ -193,6 +194,68 @@ async fn what_is_wrong_in_the_file_is_told_with_its_place() {
     }
     let error = open(&adapter(), &[("url", "oracle://erp.db")], ".".as_ref()).err().unwrap().to_string();
     assert!(error.contains("none of sqlite:"), "{error}");
+}
+
+/// One row of a table of three spoiled by this statement: what is said of it.
+async fn spoiled(toml: &str, sql: &'static str) -> (Vec<String>, Vec<Option<String>>) {
+    let erp = erp().await;
+    erp.pool.execute(sql).await.unwrap();
+    let page = pull(erp.system(toml).as_ref(), "product", None, 10).await.unwrap();
+    assert!(page.errors.is_empty(), "{:?}", page.errors);
+    let flaw = |row: &vaiven::port::SourceRow| flaw::first(&row.body.clone().into_value()).map(|flaw| flaw.to_string());
+    (page.rows.iter().map(|row| row.id.clone()).collect(), page.rows.iter().map(flaw).collect())
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_be_read_or_is_too_long_spoils_its_own_row() {
+    let small = adapter().replace("[sql]", "[sql]\nmax_row = \"4KiB\"");
+    for (toml, sql, told) in [
+        (&adapter(), "UPDATE product SET name = CAST(x'61F162' AS TEXT) WHERE id = 2", "not valid UTF-8"),
+        (&small, "UPDATE product SET name = hex(zeroblob(5000)) WHERE id = 2", "longer than 4096 bytes (`max_row`)"),
+    ] {
+        let (ids, flaws) = spoiled(toml, sql).await;
+        assert_eq!(ids, ["1", "2", "3"]);
+        assert!(flaws[0].is_none() && flaws[2].is_none(), "{flaws:?}");
+        let flaw = flaws[1].as_ref().unwrap();
+        assert!(flaw.starts_with("`name` cannot be read") && flaw.contains(told), "{flaw}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_says_which_setting_helps() {
+    let erp = erp().await;
+    let toml = adapter().replace("[sql]", "[sql]\nmax_answer = \"100B\"");
+    let failure = pull(erp.system(&toml).as_ref(), "product", None, 10).await.unwrap_err();
+    assert!(failure.message.contains("larger than 100 bytes; raise `max_answer`"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_query_that_goes_in_a_circle_ends_with_an_error() {
+    let erp = erp().await;
+    let offset = adapter().replace(
+        "OFFSET :offset\"\npages = { by = \"offset\" }",
+        "OFFSET (:offset % 2)\"\npages = { by = \"offset\", size = 1 }",
+    );
+    let keyset = adapter().replace("id > :after", "id > (:after % 2)").replace("size = 2", "size = 1");
+    for (toml, entity) in [(offset, "stock"), (keyset, "product")] {
+        let failure = pull(erp.system(&toml).as_ref(), entity, None, 10).await.unwrap_err();
+        assert!(failure.class == Class::Fatal && failure.message.contains("goes in a circle"), "{failure}");
+    }
+}
+
+/// An expression of the adapter that one row's value does not suit.
+#[tokio::test]
+async fn a_row_that_an_expression_does_not_suit_is_rejected_and_no_other() {
+    let erp = erp().await;
+    erp.pool.execute("UPDATE product SET note = 'many' WHERE id = 2").await.unwrap();
+    erp.pool.execute("UPDATE product SET note = '1' WHERE id <> 2").await.unwrap();
+    let toml = adapter().replace("keep = \"bool(active)\"", "keep = \"decimal(row.note) > 0\"");
+    let page = pull(erp.system(&toml).as_ref(), "product", None, 10).await.unwrap();
+    assert_eq!(ids(&page), ["1", "3", "4"]);
+    assert_eq!((page.errors.len(), page.errors[0].id.as_deref()), (1, Some("2")), "{:?}", page.errors);
+    let gone = toml.replace("row.note", "row.nothing");
+    let failure = pull(erp.system(&gone).as_ref(), "product", None, 10).await.unwrap_err();
+    assert!(failure.class == Class::Fatal && failure.message.contains("`nothing`"), "that is the adapter's: {failure}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use sqlx::{Connection as _, Executor as _, SqliteConnection, sqlite::SqliteConne
 
 use super::{shown, vaiven};
 
-const CONFIG: &str = r#"
+pub(super) const CONFIG: &str = r#"
 [systems.erp]
 adapter = "erp"
 file = "erp.db"
@@ -21,7 +21,7 @@ from = "erp"
 to = ["copy"]
 "#;
 
-const ERP: &str = r#"
+pub(super) const ERP: &str = r#"
 driver = "sql"
 summary = "An ERP's database"
 [settings]
@@ -36,7 +36,7 @@ pages = { by = "keyset", size = 10 }
 cursor = { field = "changed", format = "%Y-%m-%d %H:%M:%S", zone = "Europe/Madrid", overlap = "2m" }
 "#;
 
-const COPY: &str = r#"
+pub(super) const COPY: &str = r#"
 driver = "files"
 summary = "A folder"
 [settings]
@@ -55,7 +55,8 @@ format = "json"
 body = "${body}"
 "#;
 
-const MAPPING: &str = "key = \"sku\"\n[fields]\nsku = \"sku\"\nname = { from = \"name\", localized = \"es\" }\n";
+pub(super) const MAPPING: &str =
+    "key = \"sku\"\n[fields]\nsku = \"sku\"\nname = { from = \"name\", localized = \"es\" }\n";
 
 async fn change(folder: &Path, sql: &str) {
     let file = SqliteConnectOptions::new().filename(folder.join("erp.db")).create_if_missing(true);

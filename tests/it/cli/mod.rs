@@ -7,6 +7,7 @@ mod catalog;
 mod checking;
 mod custom;
 mod dates;
+mod decoding;
 mod explaining;
 mod exposing;
 mod linking;

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     failure::Class,
+    model::flaw,
     port::{Find, Probe, RowBody},
 };
 
@@ -189,8 +190,12 @@ async fn one_bad_row_hurts_no_other() {
         reply_with(200, &[("x-total", "8")], &rows.to_string())
     });
     let page = pull(&*shop, "product", None, None).await.unwrap();
-    assert_eq!(page.rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["1", "4", "7"]);
-    let RowBody::Json(first) = &page.rows[0].body else { panic!() };
+    assert_eq!(
+        page.rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(),
+        ["7", "1", "4", "7"],
+        "all are counted"
+    );
+    let RowBody::Json(first) = &page.rows[1].body else { panic!() };
     assert_eq!(first["name"], "new", "of two rows with one id the later stays");
     let mut places: Vec<&str> = page.errors.iter().map(|error| error.position.as_str()).collect();
     places.sort_unstable();
@@ -198,6 +203,59 @@ async fn one_bad_row_hurts_no_other() {
     let odd = &page.dates[0];
     assert_eq!((odd.position.as_str(), odd.id.as_deref()), ("page 1 row 4", Some("4")));
     assert!(odd.reason.contains("`format` and `zone`") && odd.reason.contains("memory.toml:"), "{}", odd.reason);
+}
+
+/// A page of text in which one value of one row cannot be read.
+#[tokio::test]
+async fn one_value_that_cannot_be_read_spoils_its_own_row() {
+    for bad in [&br#""a\ud800b""#[..], b"NaN", b"-Infinity", b"\"a\xF1b\"", b"\"a\nb\""] {
+        let body = [
+            &b"[{\"id\":1,\"type\":\"simple\",\"at\":null,\"name\":"[..],
+            bad,
+            b"},{\"id\":2,\"type\":\"simple\",\"at\":null,\"name\":\"b\"}]",
+        ]
+        .concat();
+        let (shop, _) = system(NUMBERED, move |_| {
+            let headers = vec![("x-total".to_owned(), "2".to_owned())];
+            Ok(Response { status: 200, headers, body: body.clone().into() })
+        });
+        let page = pull(&*shop, "product", None, None).await.unwrap();
+        assert_eq!(ids(std::slice::from_ref(&page)), ["1", "2"], "each with its id, so that its key can be told");
+        let flaws: Vec<_> = page.rows.into_iter().map(|row| flaw::first(&row.body.into_value())).collect();
+        assert_eq!((flaws[0].as_ref().map(|flaw| flaw.place.as_str()), &flaws[1]), (Some("name"), &None), "{bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_listing_in_a_circle_or_one_that_grows_for_ever_ends_soon() {
+    let row = |id: u64| json!({ "id": id, "type": "simple", "at": null });
+    let (shop, fake) = system(NUMBERED, move |request| {
+        let page: u64 = query(request, "page").unwrap().parse().unwrap();
+        let rows = json!([row(page % 2 * 2), row(page % 2 * 2 + 1)]);
+        reply_with(200, &[("x-total", "100000000")], &rows.to_string())
+    });
+    let failure = pull_all(&*shop, "product", None).await.unwrap_err();
+    assert!(failure.message.contains("goes in a circle"), "{failure}");
+    assert!(fake.count("/api/products") < 8);
+
+    let (shop, fake) = system(NUMBERED, move |request| {
+        let page: u64 = query(request, "page").unwrap().parse().unwrap();
+        let rows = json!([row(page * 2), row(page * 2 + 1)]);
+        reply_with(200, &[("x-total", &(page * 2 + 2).to_string())], &rows.to_string())
+    });
+    let failure = pull_all(&*shop, "product", None).await.unwrap_err();
+    assert!(failure.message.contains("grows as it is read"), "{failure}");
+    assert!(fake.count("/api/products") < 600);
+}
+
+#[tokio::test]
+async fn an_answer_of_too_many_values_says_which_setting_helps() {
+    let toml = NUMBERED.replace("[http]", "[http]\nmax_values = 1000");
+    let many = json!([{ "id": 1, "type": "simple", "at": null, "x": vec![0; 1000] }]);
+    let (shop, _) = system(&toml, move |_| reply_with(200, &[("x-total", "1")], &many.to_string()));
+    let failure = pull(&*shop, "product", None, None).await.unwrap_err();
+    assert_eq!(failure.class, Class::Transient);
+    assert!(failure.message.contains("more than 1000 values; raise `max_values`"), "{failure}");
 }
 
 #[tokio::test]

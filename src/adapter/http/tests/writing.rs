@@ -42,6 +42,17 @@ async fn one(shop: &dyn System, write: Write) -> Result<crate::port::Written, Fa
     outcomes.remove(0).result
 }
 
+/// An update may be made of what the target was read to hold.
+#[tokio::test]
+async fn what_could_not_be_read_is_never_sent() {
+    let (shop, fake) = system(SINGLE, |_| reply(201, &json!({ "id": 7 })));
+    let unread = json!({ "name": "x", "meta": [crate::model::flaw::mark("a byte of it is not valid UTF-8")] });
+    let failure = one(&*shop, write(1, Op::Create, unread)).await.unwrap_err();
+    assert_eq!(failure.class, Class::Rejected);
+    assert!(failure.message.contains("`meta[0]` cannot be read: a byte of it"), "{failure}");
+    assert_eq!(fake.count("/products"), 0);
+}
+
 #[tokio::test]
 async fn an_object_is_created_and_the_answer_tells_id_version_row_and_parts() {
     let (shop, fake) = system(SINGLE, |request| {

@@ -1,0 +1,61 @@
+//! One value that cannot be read, from the source's table to what is delivered and told.
+
+use std::path::Path;
+
+use sqlx::{Connection as _, Executor as _, SqliteConnection, sqlite::SqliteConnectOptions};
+
+use super::{
+    dates::{CONFIG, COPY, ERP, MAPPING},
+    shown, vaiven,
+};
+
+async fn change(folder: &Path, sql: &'static str) {
+    let file = SqliteConnectOptions::new().filename(folder.join("erp.db")).create_if_missing(true);
+    SqliteConnection::connect_with(&file).await.unwrap().execute(sql).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_value_that_cannot_be_read_rejects_its_row_by_name_and_the_others_arrive() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path();
+    for (file, text) in [
+        ("vaiven.toml", CONFIG),
+        ("adapters/erp.toml", ERP),
+        ("adapters/copy.toml", COPY),
+        ("mappings/erp/product.toml", MAPPING),
+        ("mappings/copy/product.toml", MAPPING),
+    ] {
+        std::fs::create_dir_all(folder.join(file).parent().unwrap()).unwrap();
+        std::fs::write(folder.join(file), text).unwrap();
+    }
+    std::fs::create_dir(folder.join("out")).unwrap();
+    change(
+        folder,
+        "CREATE TABLE p (id INTEGER PRIMARY KEY, sku TEXT, name TEXT, changed TEXT);
+         INSERT INTO p VALUES (1, 'A', 'one', '2026-01-01 10:00:00'), (2, 'B', CAST(x'61F162' AS TEXT), '2026-01-01 10:00:00'),
+         (3, 'C', 'three', '2026-01-01 10:00:00')",
+    )
+    .await;
+    let first = shown(&vaiven(folder, &["run", "--once"], &[]));
+    let files = || {
+        let names = std::fs::read_dir(folder.join("out")).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| Path::new(name).extension().is_some_and(|end| end == "json"));
+        names.sort();
+        names
+    };
+    assert_eq!(files(), ["A.json", "C.json"], "{first}");
+    let state = SqliteConnectOptions::new().filename(folder.join("state/vaiven.db"));
+    let mut state = SqliteConnection::connect_with(&state).await.unwrap();
+    let (reason, field): (String, Option<String>) =
+        sqlx::query_as("SELECT reason, field FROM rejection WHERE id = '2'").fetch_one(&mut state).await.unwrap();
+    assert!(reason.contains("`name` cannot be read: a byte of it is not valid UTF-8"), "{reason}");
+    assert_eq!(field.as_deref(), Some("name"));
+    let (seen, rejected): (i64, i64) =
+        sqlx::query_as("SELECT seen, rejected FROM run WHERE rejected > 0").fetch_one(&mut state).await.unwrap();
+    assert_eq!((seen, rejected), (3, 1), "it stands in the balance");
+
+    change(folder, "UPDATE p SET name = 'two', changed = '2026-01-01 11:00:00' WHERE id = 2").await;
+    let second = shown(&vaiven(folder, &["run", "--once"], &[]));
+    assert_eq!(files(), ["A.json", "B.json", "C.json"], "{second}");
+}
