@@ -26,7 +26,7 @@ use vaiven::{
     adapter::{self, Given, Manifest, SettingValue, World, http::Transport},
     env::Env,
     load::{Place, SourceFile},
-    port::System,
+    port::{System, logins::InMemory},
     store::{Balance, RunKind},
     sync::{Engine, Flow},
 };
@@ -341,7 +341,12 @@ fn hash(record: &csv::StringRecord) -> String {
 }
 
 async fn engine(folder: &Path) -> Result<Engine> {
-    let world = World { env: Env::system(), transport: Arc::new(NoNetwork), folder: folder.to_owned() };
+    let world = World {
+        env: Env::system(),
+        transport: Arc::new(NoNetwork),
+        folder: folder.to_owned(),
+        logins: Arc::new(InMemory::default()),
+    };
     let file = SourceFile::new("bench-adapter.toml", ADAPTER);
     let manifest = Arc::new(Manifest::load(file.clone())?);
     let place = Place::start(&file);

@@ -259,7 +259,9 @@ impl Config {
                 Ok(value) => SettingValue::Secret(value),
                 Err(problem) => {
                     let message = format!("setting `{}`: {problem}", setting.get_ref());
-                    let Some(kind) = kind.filter(|_| self.lenient) else { return Err(LoadError::new(&place, message)) };
+                    let Some(kind) = kind.filter(|_| self.lenient && source.may_be_elsewhere()) else {
+                        return Err(LoadError::new(&place, message));
+                    };
                     warnings.push(Problem { place: place.clone(), message, help: None });
                     SettingValue::Plain(kind.example())
                 }

@@ -35,6 +35,11 @@ impl SecretSource {
         }
     }
 
+    /// Whether another machine may have it, as far as its name tells.
+    pub fn may_be_elsewhere(&self) -> bool {
+        !matches!(self, Self::Env(name) if !is_name_of_variable(name))
+    }
+
     /// Fetches the value. The error says what is missing and what to do, never a value.
     pub fn fetch(&self, folder: &Path, environment: &Variables) -> Result<SecretString, String> {
         match self {

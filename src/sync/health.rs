@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn a_part_that_fails_for_ten_minutes_is_stuck_until_it_goes_on() {
         let health = Health::default();
-        for minute in 0..=10 {
+        for minute in 0..10 {
             assert_eq!(health.stuck(at(minute)), None, "minute {minute}");
             health.begun("shop", at(minute));
             health.failed("shop", at(minute));

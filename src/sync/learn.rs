@@ -53,7 +53,10 @@ pub(super) async fn learn(batch: &Batch<'_>, written: Vec<(Task, Written, Attemp
         if let (Some(reason), Some(row)) = (&reason, &answer.stored) {
             let place = (format!("answer to {}", task.op_name()), id_of(task, answer).to_owned());
             let failure = Failure::new(Class::Rejected, reason.as_str());
-            unread.insert(at, detect::unreadable(batch.parts, mapping.as_ref(), (batch.target, batch.entity), row, place, failure));
+            unread.insert(
+                at,
+                detect::unreadable(batch.parts, mapping.as_ref(), (batch.target, batch.entity), row, place, failure),
+            );
         }
         if reason.is_some() {
             *one = None;

@@ -225,9 +225,15 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// An answer of a response whose body has been read.
+    /// An answer of a response whose body has been read, and as what.
     #[must_use]
-    pub fn of(response: &Response, decoded: Decoded, method: Method, url: &str, retry_after: Option<Duration>) -> Self {
+    pub fn of(
+        response: &Response,
+        (receive, decoded): (Receive, Decoded),
+        method: Method,
+        url: &str,
+        retry_after: Option<Duration>,
+    ) -> Self {
         let Decoded { value: body, values, problem } = decoded;
         let mut headers = Map::new();
         for (name, value) in &response.headers {
@@ -326,8 +332,10 @@ mod tests {
             headers: vec![("link".into(), link.into())],
             body: Bytes::from_static(b"[]"),
         };
-        let next =
-            |link: &str| Answer::of(&response(link), Decoded::default(), Method::Get, "http://x/y", None).next_link();
+        let next = |link: &str| {
+            Answer::of(&response(link), (Receive::Json, Decoded::default()), Method::Get, "http://x/y", None)
+                .next_link()
+        };
         let both = "<https://x/p?a=1,2&page=1>; rel=\"prev\", <https://x/p?a=1,2&page=3>; rel=\"next\"";
         assert_eq!(next(both).as_deref(), Some("https://x/p?a=1,2&page=3"));
         assert_eq!(next("<https://x/p?page=1>; rel=\"prev\""), None);

@@ -315,7 +315,7 @@ impl Exchange {
             }
             let wait = response.header("retry-after").and_then(|wait| judge::retry_after(wait, self.env.now()));
             let decoded = payload::decoded(receive, &response, self.max_values).await;
-            return Ok(Answer::of(&response, decoded, method, &url, wait).masked(Arc::clone(&self.mask)));
+            return Ok(Answer::of(&response, (receive, decoded), method, &url, wait).masked(Arc::clone(&self.mask)));
         }
     }
 

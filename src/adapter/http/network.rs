@@ -110,7 +110,8 @@ fn told(error: &reqwest::Error, url: &str) -> String {
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         Some(format!("{}{port}", url.host_str()?))
     });
-    let words = |host: String| tls::told(error, &host).or_else(|| unreached::words(&cause, &host, url.starts_with("https:")));
+    let words =
+        |host: String| tls::told(error, &host).or_else(|| unreached::words(&cause, &host, url.starts_with("https:")));
     host.and_then(words).unwrap_or(cause)
 }
 

@@ -109,6 +109,11 @@ impl HttpSystem {
         })
     }
 
+    /// A line of a check, without secrets.
+    fn checked<T>(&self, what: impl Into<String>, result: Result<T, Failure>) -> Checked {
+        Checked::new(what, result.map_err(|failure| self.exchange.clean(failure)))
+    }
+
     /// Names system and entity in a failure, and takes secrets out of it: whatever was said, it leaves here.
     fn placed(&self, entity: &str, failure: Failure) -> Failure {
         let mut failure = self.exchange.clean(failure);

@@ -69,7 +69,7 @@ impl SqlSystem {
         let tried = if before.is_empty() {
             session.prepare(bound.sql).await.map_err(Trouble::from)
         } else {
-            session.run(bound).await.map(drop)
+            session.run(bound, self.limits).await.map(drop)
         };
         session.undo().await.map_err(|error| told(error.into()))?;
         tried.map_err(told)
@@ -108,7 +108,7 @@ mod tests {
         adapter::{Given, Manifest, SettingValue, World, http::Network},
         env::Env,
         load::{Place, SourceFile},
-        port::System,
+        port::{System, logins::InMemory},
     };
 
     async fn opened(folder: &std::path::Path, entities: &str, url: &str) -> Arc<dyn System> {
@@ -122,8 +122,12 @@ mod tests {
         let place = Place::start(&manifest.file);
         let given = Given { value: SettingValue::Plain("erp.db".into()), place: place.clone() };
         let settings = manifest.settle(&[("file".to_owned(), given)].into_iter().collect(), &place).unwrap();
-        let world =
-            World { env: Env::system(), transport: Arc::new(Network::new().unwrap()), folder: folder.to_owned() };
+        let world = World {
+            env: Env::system(),
+            transport: Arc::new(Network::new().unwrap()),
+            folder: folder.to_owned(),
+            logins: Arc::new(InMemory::default()),
+        };
         crate::adapter::open("erp", &manifest, &settings, &world).unwrap()
     }
 
