@@ -28,7 +28,7 @@ use vaiven::{
     env::Env,
     failure::Failure,
     load::{Place, SourceFile},
-    port::{Facts, Find, Page, PageToken, PullRequest, RowBody, SourceRow, System, Write, Written},
+    port::{Facts, Find, Page, PageToken, PullRequest, RowBody, SourceRow, System, Write, Written, logins::InMemory},
     store::RunKind,
     sync::Engine,
 };
@@ -172,7 +172,12 @@ fn open(address: SocketAddr, folder: &Path) -> Result<Arc<dyn System>> {
     let place = Place::start(&file);
     let given = Given { value: SettingValue::Plain(format!("http://{address}").into()), place: place.clone() };
     let settings = manifest.settle(&indexmap::IndexMap::from([("url".to_owned(), given)]), &place)?;
-    let world = World { env: Env::system(), transport: Arc::new(Network::new()?), folder: folder.to_owned() };
+    let world = World {
+        env: Env::system(),
+        transport: Arc::new(Network::new()?),
+        folder: folder.to_owned(),
+        logins: Arc::new(InMemory::default()),
+    };
     Ok(adapter::open("shop", &manifest, &settings, &world)?)
 }
 

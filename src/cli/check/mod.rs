@@ -13,7 +13,7 @@ use super::{
     args::Global,
     output::{self, Output},
 };
-use crate::{config::Plan, env::Env, port::System};
+use crate::{config::Plan, env::Env, port::System, store::SharedStore, sync::pauses};
 
 #[derive(Serialize)]
 struct Report {
@@ -58,21 +58,24 @@ pub async fn check(offline: bool, global: &Global, env: &Env, output: Output) ->
         what: left_out.to_string(),
         problem: None,
     }));
+    let mut store = None;
     if !offline {
-        lines.push(match app::store(&config).await {
-            Ok(_) => Line { subject: "store".to_owned(), what: "opened".to_owned(), problem: None },
-            Err(error) => {
-                Line { subject: "store".to_owned(), what: "opened".to_owned(), problem: Some(format!("{error:#}")) }
-            }
-        });
+        let opened = app::store(&config).await;
+        let problem = opened.as_ref().err().map(|error| format!("{error:#}"));
+        lines.push(Line { subject: "store".to_owned(), what: "opened".to_owned(), problem });
+        store = opened.ok();
     }
     let mut warnings: Vec<String> = plan.warnings.iter().chain(&plan.cautions).map(ToString::to_string).collect();
     warnings.extend(flows::never_whole(&plan));
     if !offline {
         let tried = plan.systems.values().map(|system| try_out(&plan, system));
-        for (tried, told) in futures::future::join_all(tried).await {
+        for (name, (tried, told)) in plan.systems.keys().zip(futures::future::join_all(tried).await) {
+            let is_well = tried.iter().all(|line| line.problem.is_none());
             lines.extend(tried);
             warnings.extend(told);
+            if let Some(store) = store.as_ref().filter(|_| is_well) {
+                lines.extend(asked_again(store, name, env).await?);
+            }
         }
     }
     let report = Report { warnings, lines };
@@ -81,6 +84,18 @@ pub async fn check(offline: bool, global: &Global, env: &Env, output: Output) ->
         return Ok(Ending::Failed);
     }
     Ok(Ending::Fine)
+}
+
+/// Ends the pause of a system that has just been found to be well.
+async fn asked_again(store: &SharedStore, system: &str, env: &Env) -> anyhow::Result<Option<Line>> {
+    let standing = store.standing(system).await?;
+    if standing.until.is_none_or(|until| until <= env.now()) {
+        return Ok(None);
+    }
+    let jobs = pauses::lift(store.as_ref(), system, env.now()).await?;
+    let reason = standing.reason.unwrap_or_default();
+    let what = format!("was left alone ({reason}); it is asked again, {} due", output::count(jobs, "job"));
+    Ok(Some(Line { subject: system.to_owned(), what, problem: None }))
 }
 
 /// Lines and warnings of one system.

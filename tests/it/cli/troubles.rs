@@ -164,6 +164,10 @@ async fn credentials_that_are_refused() {
     left_alone(folder.path(), &keys).await;
     found(run, "shop left alone until", "vaiven check", &["401", "first page of category"]);
     assert!(!run(&["status"]).contains("cs_wrong"));
+    let right = [("KEY", "ck_sandbox"), ("SECRET", "cs_sandbox")];
+    let told = shown(&vaiven(folder.path(), &["check"], &right));
+    assert!(told.contains("it is asked again"), "a check that went well ends the pause: {told}");
+    assert!(!run(&["status"]).contains("left alone until"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
