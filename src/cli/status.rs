@@ -173,7 +173,7 @@ fn dated(dated: &Dated) -> String {
         let name = row.key.as_ref().or(row.id.as_ref()).unwrap_or(&row.position);
         [dated.system.clone(), dated.entity.clone(), name.clone(), row.reason.clone()]
     });
-    let table = output::table(["odd dates of", "entity", "key", "what"], rows);
+    let table = output::table(["odd dates and files of", "entity", "key", "what"], rows);
     if dated.odd.more == 0 { table } else { format!("{table}\nand {} more", dated.odd.more) }
 }
 

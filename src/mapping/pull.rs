@@ -34,7 +34,12 @@ impl Pull<'_> {
         for rule in rules.iter().filter(|rule| rule.reads).filter(asked).collect::<Vec<_>>() {
             let field = || if at.is_empty() { rule.name.clone() } else { format!("{at}.{}", rule.name) };
             let value = self.value(rule, row, &scope, &field).map_err(|failure| located(failure, &field))?;
-            match value.filter(|value| !model::empty(value)) {
+            // A text that is empty in every language is none.
+            let unwritten = |value: &Value| {
+                let texts = value.as_object().filter(|_| rule.kind == Some(Kind::Localized));
+                texts.is_some_and(|texts| texts.values().all(model::empty))
+            };
+            match value.filter(|value| !model::empty(value) && !unwritten(value)) {
                 Some(value) => {
                     fields.insert(rule.name.clone(), value);
                 }

@@ -85,6 +85,17 @@ fn a_required_field_without_a_value_is_refused_only_where_it_is_read() {
 }
 
 #[test]
+fn a_required_text_that_is_empty_in_every_language_is_refused() {
+    for name in ["{ es = 'es', en = 'en' }, localized = true", "'es', localized = 'es'"] {
+        let product = mapping("product", &format!("key = 'sku'\n[fields]\nsku = 'sku'\nname = {{ from = {name} }}\n"));
+        let refused = product.pull(&json!({ "sku": "A", "es": "", "en": "" })).unwrap_err();
+        assert_eq!(refused.field.as_deref(), Some("name"), "{name}");
+        let written = pull(&product, &json!({ "sku": "A", "es": "Silla", "en": "" }));
+        assert_eq!(written, json!({ "sku": "A", "name": { "es": "Silla" } }), "{name}");
+    }
+}
+
+#[test]
 fn the_three_forms_of_localized_texts_work_both_ways() {
     let text = "key = 'sku'\n[fields]\n\
         name = { from = 'name', localized = '${language}' }\n\

@@ -160,7 +160,7 @@ pub(super) async fn batch(
     let Some(delivered) = alive(parts, &jobs, work, stop).await else {
         // As after a crash: intents say what may have happened.
         let why = if stop.is_cancelled() { "no answer in time for the stop" } else { "its leases have run out" };
-        tracing::warn!(target, entity, jobs = jobs.len(), "{why}; what was under way is given back");
+        tracing::warn!(system = target, entity, jobs = jobs.len(), "{why}; what was under way is given back");
         parts.store.release(&fences(&jobs), parts.env.now()).await?;
         return Ok(true);
     };
@@ -173,7 +173,7 @@ pub(super) async fn batch(
     let ends = journal::ends(&delivered);
     let summary = parts.store.deliver(target, &entity, delivered, parts.env.now()).await?;
     if !summary.lost.is_empty() {
-        tracing::warn!(target, entity, jobs = ?summary.lost, "leases were lost meanwhile; another worker has these jobs");
+        tracing::warn!(system = target, entity, jobs = ?summary.lost, "leases were lost meanwhile; another worker has these jobs");
     }
     parts.journal.warn(&parts.store, &jobs, ends).await;
     let after = batch.after.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -526,7 +526,7 @@ impl Batch<'_> {
             Class::Conflict => (learn::conflict(self, facts, &task, failure, &tried).await?, None),
             _ => (outcome::verdict(failure, &tried, &self.parts.env), None),
         };
-        tracing::debug!(target = self.target, entity = self.entity, job = task.job.id, class = %failure.class, "write failed");
+        tracing::debug!(system = self.target, entity = self.entity, job = task.job.id, class = %failure.class, "write failed");
         let is_over = tried.intent.is_none();
         let (attempt, ended) = (Some(attempt), Delivered::new(&task.job, verdict));
         Ok(Delivered { replica, before: task.replica, attempt, is_over, ..ended })

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use super::{Flow, RunReport};
+use super::{Flow, RunReport, pull};
 use crate::{
     failure::Cause,
     printable,
@@ -134,6 +134,7 @@ impl Journal {
         let subject = format!("reading {system}/{entity}");
         match error {
             // What is wrong with the system as a whole was said of that.
+            Some(error) if error.starts_with(&pull::left_alone(system)) => {}
             Some(error) if !self.was_said(&format!("system {system}"), error) && self.is_new(&subject, error) => {
                 tracing::warn!(run, system, entity, "{entity} cannot be read at {system}: {error}");
             }
@@ -163,7 +164,7 @@ impl Journal {
                     system,
                     entity,
                     rows = count,
-                    "{count} of {entity} at {system} cannot be read: `vaiven status`"
+                    "{count} of {entity} at {system} cannot be read: `vaiven rejected {system}`"
                 );
             }
         }

@@ -107,7 +107,7 @@ fn canonical_of(
         Ok(pulled)
     });
     result.map_err(|failure| {
-        tracing::debug!(target = batch.target, entity = batch.entity, %failure, "answer left unread");
+        tracing::debug!(system = batch.target, entity = batch.entity, %failure, "answer left unread");
         Box::new(detect::unreadable(batch.parts, mapping, (batch.target, batch.entity), row, place, failure))
     })
 }
@@ -149,7 +149,7 @@ async fn look_after(
             }
         }
         Err(failure) => {
-            tracing::debug!(target = batch.target, entity = batch.entity, %failure, "what was written was not looked at");
+            tracing::debug!(system = batch.target, entity = batch.entity, %failure, "what was written was not looked at");
         }
     }
 }

@@ -66,6 +66,11 @@ pub(super) async fn pull(
     Ok(report)
 }
 
+/// Why nothing is read of a system that has failed.
+pub(super) fn left_alone(system: &str) -> String {
+    format!("system {system} is left alone")
+}
+
 /// Reads `entity` at `system` and no more.
 pub(super) async fn list(
     parts: &Parts,
@@ -92,7 +97,7 @@ pub(super) async fn list(
         return Ok(report);
     };
     if let Some(until) = parts.store.standing(system).await?.until.filter(|until| *until > parts.env.now()) {
-        report.error = Some(format!("system {system} is left alone until {}", until.format("%H:%M:%S UTC")));
+        report.error = Some(format!("{} until {}", left_alone(system), until.format("%H:%M:%S UTC")));
         return Ok(report);
     }
     let Some(lease) = parts

@@ -101,6 +101,9 @@ struct Token {
     row: u64,
     /// Watermark to store when all is read.
     mark: String,
+    /// Watermark of what is read so far, file by file: where each of several that stay in their place is read once, one that
+    /// cannot be read does not have those before it read again.
+    so_far: Option<String>,
 }
 
 /// What a round finds to read.
@@ -111,6 +114,8 @@ struct Chosen {
     future: Vec<String>,
     /// Names of those that nothing can be done with, since they are no text.
     nameless: Vec<String>,
+    /// Names of those that could not be read and were moved away.
+    refused: Vec<String>,
 }
 
 struct Open {
@@ -143,6 +148,10 @@ impl Chosen {
             "its date lies in the future, so it is not taken for the newest file and waits: mend its date, or take it away",
         );
         all.extend(told(&self.nameless, "its name is not UTF-8, so it is not read and waits: give it another name"));
+        all.extend(told(
+            &self.refused,
+            "it could not be read and lies in `rejected`, with the reason beside it: mend it and put it back, or take it away",
+        ));
         all
     }
 }
@@ -188,6 +197,11 @@ impl Reader {
             Room::Done => "done",
         };
         beside(folder, room)
+    }
+
+    /// The folder of files that cannot be read.
+    fn refused(&self) -> String {
+        beside(&self.listing.pattern.folder, "rejected")
     }
 
     fn failed(&self, class: Class, message: impl std::fmt::Display) -> Failure {
@@ -241,6 +255,10 @@ impl Reader {
         if ended {
             token.queue.pop_front();
             token.row = 0;
+            if let Some(so_far) = &mut token.so_far {
+                *so_far = chained(so_far, &open.entry);
+                page.cursor = Some(so_far.clone());
+            }
             if open.entry.room == Room::Work && !self.peek {
                 let receipt = Receipt { name: open.entry.name.clone(), older: open.entry.older.clone() };
                 page.receipt = serde_json::to_value(receipt).ok();
@@ -252,7 +270,7 @@ impl Reader {
             state.open = Some(open);
         }
         if token.queue.is_empty() {
-            page.cursor = Some(token.mark);
+            page.cursor = Some(token.so_far.unwrap_or(token.mark));
         } else {
             let token = serde_json::to_value(token).map_err(|error| self.failed(Class::Fatal, error))?;
             page.next = Some(PageToken(token));
@@ -267,6 +285,7 @@ impl Reader {
             found.map_err(|error| self.io("looking for files", error))
         };
         let archives = self.listing.take == Take::Archive;
+        let refused = self.refused_files().map_err(|error| self.io("looking for files", error))?;
         let place = if archives { Room::Inbox } else { Room::Kept };
         let nameless = self.folder.nameless(&self.below(place), &self.listing.pattern);
         let nameless = nameless.map_err(|error| self.io("looking for files", error))?;
@@ -287,7 +306,7 @@ impl Reader {
         if self.listing.complete {
             let newest = match files.pop() {
                 Some(newest) => newest,
-                None if since.is_some() => return Ok(Chosen { token: None, future, nameless }),
+                None if since.is_some() => return Ok(Chosen { token: None, future, nameless, refused }),
                 // A full listing without a new file: the last one still holds everything.
                 None => match find(Room::Done)?.pop().filter(|_| archives) {
                     Some(file) => entry(Room::Done, file),
@@ -297,14 +316,26 @@ impl Reader {
             let older = files.into_iter().filter(|file| file.room != Room::Kept).map(|file| (file.room, file.name));
             files = vec![Entry { older: older.collect(), ..newest }];
         }
-        let Some(last) = files.last() else { return Ok(Chosen { token: None, future, nameless }) };
+        let Some(last) = files.last() else { return Ok(Chosen { token: None, future, nameless, refused }) };
         let mark = match self.listing.take {
             Take::Archive => format!("{} {}", last.modified.to_rfc3339(), last.name),
             Take::Keep => digest(&files),
         };
-        let known = !archives && since == Some(mark.as_str());
-        let token = (!known).then(|| Token { queue: files.into(), row: 0, mark });
-        Ok(Chosen { token, future, nameless })
+        let mut known = !archives && since == Some(mark.as_str());
+        let mut so_far = None;
+        if !archives && !self.listing.complete {
+            let marks = files.iter().scan(String::new(), |mark, file| {
+                *mark = chained(mark, file);
+                Some(mark.clone())
+            });
+            let read = marks.collect::<Vec<_>>().into_iter().rposition(|mark| since == Some(mark.as_str()));
+            let read = read.map_or(0, |last| last + 1);
+            known |= read == files.len();
+            so_far = Some(if read > 0 { since.unwrap_or_default().to_owned() } else { String::new() });
+            files.drain(..read);
+        }
+        let token = (!known).then(|| Token { queue: files.into(), row: 0, mark, so_far });
+        Ok(Chosen { token, future, nameless, refused })
     }
 
     /// That there is no file which holds everything.
@@ -480,7 +511,7 @@ impl Reader {
         if self.peek || entry.room != Room::Work {
             return self.failed(Class::Rejected, message);
         }
-        let rejected = beside(&self.listing.pattern.folder, "rejected");
+        let rejected = self.refused();
         let moved = self.folder.move_to(&self.below(Room::Work), &entry.name, &rejected, now).and_then(|_| {
             let reason = format!("{}.txt", entry.name);
             self.folder.draft(&rejected, ".~reason", format!("{error}\n").as_bytes())?;
@@ -502,7 +533,7 @@ impl Reader {
         let finished = self.state().finished.remove(&receipt.name);
         let archive = || -> io::Result<()> {
             if let Some(finished) = finished.as_ref().filter(|finished| !finished.rejected.is_empty()) {
-                let rejected = beside(&self.listing.pattern.folder, "rejected");
+                let rejected = self.refused();
                 self.folder.draft(&rejected, ".~rows", &report(&finished.rejected)?)?;
                 self.folder.publish(&rejected, ".~rows", &format!("{}.csv", receipt.name))?;
             }
@@ -525,9 +556,20 @@ impl Reader {
 
     /// Problems that a person has to look at.
     pub fn problems(&self) -> io::Result<Option<String>> {
-        let rejected = beside(&self.listing.pattern.folder, "rejected");
-        let count = self.folder.find(&rejected, &self.listing.pattern)?.len();
+        let (rejected, count) = (self.refused(), self.refused_files()?.len());
         Ok((count > 0).then(|| format!("{count} refused files in {rejected}/: mend or remove them")))
+    }
+
+    /// Files that were moved away, each with its reason beside it; what only lists rejected rows has none.
+    fn refused_files(&self) -> io::Result<Vec<String>> {
+        let rejected = self.refused();
+        let mut names = Vec::new();
+        for file in self.folder.find(&rejected, &self.listing.pattern)? {
+            if self.folder.has(&rejected, &format!("{}.txt", file.name))? {
+                names.push(file.name);
+            }
+        }
+        Ok(names)
     }
 }
 
@@ -553,6 +595,12 @@ fn same(entry: &Entry, file: &File) -> Result<(), FileError> {
 fn digest(files: &[Entry]) -> String {
     let known: Vec<Value> = files.iter().map(|file| json!([file.name, file.modified, file.size])).collect();
     blake3::hash(Value::from(known).to_string().as_bytes()).to_hex().to_string()
+}
+
+/// The same, one file after the other: what is read so far is a beginning of what there is later.
+fn chained(before: &str, file: &Entry) -> String {
+    let known = json!([before, file.name, file.modified, file.size]);
+    blake3::hash(known.to_string().as_bytes()).to_hex().to_string()
 }
 
 fn report(rejected: &[(u64, String, String)]) -> io::Result<Vec<u8>> {

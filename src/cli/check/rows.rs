@@ -101,7 +101,7 @@ impl Page<'_> {
                 let admitted: Vec<bool> = match admitted.collect::<Result<_, _>>() {
                     Ok(admitted) => admitted,
                     Err(failure) => {
-                        let what = format!("`where` of flow {}", flow.name);
+                        let what = format!("what flow {} brings", flow.name);
                         looked.lines.push(line(system, what, Some(failure.to_string())));
                         continue;
                     }

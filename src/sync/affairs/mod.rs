@@ -69,7 +69,7 @@ pub enum What {
     Parked,
     /// Jobs are queued for too long.
     Late,
-    /// Change dates count for nothing.
+    /// Change dates, or whole files, count for nothing.
     Date,
     Discarded,
     Dismissed,
@@ -262,7 +262,7 @@ impl Affairs {
             odd += (dates.rows.len() + dates.more) as u64;
         }
         if odd > 0 {
-            let told = format!("{} that count for nothing", many(odd, "change date"));
+            let told = format!("dates or files that count for nothing: {odd}");
             self.trouble(What::Date, odd, told, "vaiven status");
         }
         Ok(())

@@ -60,7 +60,7 @@ async fn rule_on(parts: &Parts, pending: &Pending, lease: Option<&Lease>) -> Res
     for trip in &held.trips {
         tracing::warn!(
             run,
-            target = trip.target,
+            system = trip.target,
             entity,
             brake = trip.brake,
             offences = trip.offences,

@@ -52,7 +52,7 @@ pub(super) async fn mute(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Pr
              It is left alone until that is less than {often} times (limits.fuse)",
             batch.target
         );
-        tracing::warn!(target = batch.target, entity = batch.entity, job = one.job.id, "{error}");
+        tracing::warn!(system = batch.target, entity = batch.entity, job = one.job.id, "{error}");
         let cause = Cause::fuse(batch.entity, &one.key).0;
         prepared.settled.push(one.settled(Verdict::Parked { cause, error }, None));
     }

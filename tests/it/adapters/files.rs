@@ -58,6 +58,15 @@ take = "keep"
 settled = "0s"
 complete = true
 
+[entities.invoice]
+id = "@ref"
+[entities.invoice.list]
+files = "facturas*.xml"
+format = "xml"
+rows = "facturas/factura"
+take = "keep"
+settled = "0s"
+
 [entities.customer]
 id = "id"
 [entities.customer.list]
@@ -294,6 +303,58 @@ async fn a_file_whose_name_is_no_text_is_told_and_keeps_no_other_from_being_read
     );
     let odd = fs::read_dir(drop.path("")).unwrap().any(|entry| entry.unwrap().file_name().as_os_str() == odd);
     assert!(odd, "it stays where it is");
+}
+
+#[tokio::test]
+async fn a_file_that_could_not_be_read_is_told_until_somebody_has_seen_to_it() {
+    let drop = Drop::new();
+    let system = drop.system();
+    drop.put("productos_1.csv", "sku,name\nA,a\n");
+    drop.put("productos_2.csv", "nothing that is known\nB\n");
+    assert!(pull(system.as_ref(), "product", None, 100).await.is_err());
+    for _ in 0..2 {
+        let next = pull(system.as_ref(), "product", Some("1"), 100).await.unwrap();
+        let told: Vec<&str> = next.dates.iter().map(|told| told.position.as_str()).collect();
+        assert_eq!(told, ["productos_2.csv"], "it is in nobody's way, and not forgotten");
+        assert!(next.dates[0].reason.contains("rejected"), "{:?}", next.dates);
+    }
+    fs::remove_file(drop.path("rejected/productos_2.csv")).unwrap();
+    assert!(pull(system.as_ref(), "product", Some("1"), 100).await.unwrap().dates.is_empty());
+}
+
+#[tokio::test]
+async fn of_files_that_stay_where_they_are_each_is_read_once_also_when_a_later_one_cannot_be_read() {
+    let drop = Drop::new();
+    let system = drop.system();
+    let list = |number: u32, total: &str| {
+        let text = format!("<facturas><factura ref=\"A\"><total>{total}</total></factura></facturas>");
+        drop.put(&format!("facturas_{number}.xml"), text);
+        drop.dated(&format!("facturas_{number}.xml"), 2020 + u64::from(number));
+    };
+    list(1, "1");
+    list(2, "2");
+    drop.put("facturas_3.xml", "<facturas><factura");
+    drop.dated("facturas_3.xml", 2023);
+    let (mut token, mut since, mut read) = (None, None, 0);
+    let failed = loop {
+        match page(system.as_ref(), "invoice", None, token.as_ref(), 100).await {
+            Ok(page) => {
+                read += page.rows.len();
+                since = page.cursor.or(since);
+                token = page.next;
+                assert!(token.is_some(), "the third is still to come");
+            }
+            Err(failure) => break failure.to_string(),
+        }
+    };
+    assert!(failed.contains("facturas_3.xml") && read == 2, "{failed}");
+    let again = page(system.as_ref(), "invoice", since.as_deref(), None, 100).await;
+    assert!(again.is_err(), "the first two are not read again: what they say is old by now");
+    list(3, "3");
+    let mended = pull(system.as_ref(), "invoice", since.as_deref(), 100).await.unwrap();
+    assert_eq!(mended.rows.len(), 1);
+    let rest = pull(system.as_ref(), "invoice", mended.cursor.as_deref(), 100).await.unwrap();
+    assert_eq!(rest.rows.len(), 0);
 }
 
 #[tokio::test]

@@ -45,8 +45,8 @@ impl Daemon {
         let child =
             command.arg("run").current_dir(folder).env_clear().stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let mut daemon = Self(child.unwrap());
-        let lock = folder.join("state/vaiven.db.lock");
-        while fs::read_to_string(&lock).map_or(true, |text| !text.ends_with('\n')) {
+        let (lock, taken) = (folder.join("state/vaiven.db.lock"), format!("{}\n", daemon.0.id()));
+        while fs::read_to_string(&lock).ok().as_ref() != Some(&taken) {
             assert!(daemon.0.try_wait().unwrap().is_none(), "it ended by itself");
             std::thread::park_timeout(Duration::from_millis(50));
         }
