@@ -136,7 +136,16 @@ impl Secret {
         let json = serde_json::to_string(text).unwrap_or_default();
         let json = json.trim_matches('"').to_owned();
         let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
-        let forms = [percent::encode(text), json.replace('/', "\\/"), json, html.replace('\'', "&#039;"), html];
+        let ascii = escaped(&json);
+        let forms = [
+            percent::encode(text),
+            ascii.replace('/', "\\/"),
+            ascii,
+            json.replace('/', "\\/"),
+            json,
+            html.replace('\'', "&#039;"),
+            html,
+        ];
         let mut texts = vec![text.to_owned()];
         for form in forms {
             if form.len() >= SHORTEST && !texts.contains(&form) {
@@ -145,6 +154,20 @@ impl Secret {
         }
         Self { texts, codes: (0..3).flat_map(|before| codes(text, before)).collect() }
     }
+}
+
+/// A text of JSON in which nothing but ASCII stands, as many servers write it.
+fn escaped(json: &str) -> String {
+    let mut units = [0; 2];
+    let mut out = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character.is_ascii() {
+            out.push(character);
+        } else {
+            out.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    out
 }
 
 /// The letters of base64 that stand for this text alone, when `before` bytes (by threes) stand before it.
@@ -213,6 +236,12 @@ mod tests {
             let clean = mask.clean(&format!("key {said} is bad"));
             assert!(!clean.contains("w0rd") && clean.starts_with("key ") && clean.ends_with(" is bad"), "{clean}");
         }
+    }
+
+    #[test]
+    fn a_secret_with_letters_beyond_ascii_is_hidden_as_json_of_ascii_writes_it() {
+        let clean = mask(&["clave\u{f1}a77"]).clean(r#"{"password":"clave\u00f1a77"}"#);
+        assert_eq!(clean, r#"{"password":"***"}"#);
     }
 
     #[test]

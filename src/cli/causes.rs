@@ -57,7 +57,10 @@ pub fn cure(cause: &str, system: &str) -> Option<String> {
         )),
         "missing" => {
             let entity = name.split('.').next().unwrap_or(name);
-            Some(format!("goes on by itself when {system} has it; why it has not: vaiven explain {entity} {value}"))
+            Some(format!(
+                "goes on by itself when {system} has it; why it has not: vaiven explain {entity} {}",
+                quoted(value)
+            ))
         }
         "taken" => Some(format!(
             "goes on by itself when {name} {value} has another one at {system}; or give one of the two another value: \
@@ -103,6 +106,16 @@ pub fn cure(cause: &str, system: &str) -> Option<String> {
     }
 }
 
+/// A key as a shell takes it for one word: `#3` would begin a comment.
+fn quoted(key: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./:+@".contains(c);
+    if !key.is_empty() && key.chars().all(is_plain) {
+        key.to_owned()
+    } else {
+        format!("'{}'", key.replace('\'', r"'\''"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +130,13 @@ mod tests {
             due: None,
             cause: Some(cause.into()),
         }
+    }
+
+    #[test]
+    fn a_command_that_is_to_be_copied_is_one_that_a_shell_takes() {
+        assert!(cure("missing:customer=#3", "erp").unwrap().ends_with("vaiven explain customer '#3'"));
+        assert!(cure("missing:product=A-1", "erp").unwrap().ends_with("vaiven explain product A-1"));
+        assert_eq!(quoted("it's"), r"'it'\''s'");
     }
 
     #[test]

@@ -10,6 +10,12 @@ use crate::store::{Namesake, RecordId, SharedStore};
 /// Where it may mean several; they are told.
 pub async fn record(store: &SharedStore, entity: &str, text: &str) -> anyhow::Result<Option<RecordId>> {
     let mut found = namesakes(store, entity, text).await?;
+    // As causes name a record that has no key yet.
+    if let (true, Some(number)) = (found.is_empty(), text.strip_prefix('#').and_then(|number| number.parse().ok()))
+        && store.replicas_of(&[number]).await?.iter().any(|replica| replica.entity == entity)
+    {
+        return Ok(Some(number));
+    }
     if let (true, Some((system, id))) = (found.is_empty(), text.split_once('#')) {
         let there = store.replicas_by_id(system, entity, &[id.to_owned()]).await?;
         if let Some(replica) = there.first() {

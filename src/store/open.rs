@@ -52,6 +52,8 @@ pub(super) fn schema_steps() -> (i64, i64) {
 
 /// A URL as it may be shown: without its password.
 fn shown(url: &str) -> String {
+    // Parameters may hold one as well.
+    let url = url.split_once('?').map_or(url, |(place, _)| place);
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let Some((login, place)) = rest.rsplit_once('@') else { return url.to_owned() };
     let user = login.split(':').next().unwrap_or_default();
@@ -231,6 +233,12 @@ mod tests {
         let Pool::Sqlite { writer, .. } = pool(&url).await.unwrap() else { panic!("no SQLite") };
         let level: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&writer).await.unwrap();
         assert_eq!(level, 2, "FULL");
+    }
+
+    #[test]
+    fn an_address_is_shown_without_any_password() {
+        assert_eq!(shown("postgres://u:hush@db/vaiven"), "postgres://u@db/vaiven");
+        assert_eq!(shown("postgres://db:5432/vaiven?user=u&password=hush"), "postgres://db:5432/vaiven");
     }
 
     #[tokio::test]

@@ -47,6 +47,11 @@ pub(super) struct Tried {
     pub(super) alone: Alone,
 }
 
+/// How long a system asks to be left alone. "At once" is no answer of one that has just refused.
+fn told(failure: &Failure) -> Option<Duration> {
+    failure.retry_after.filter(|wait| !wait.is_zero())
+}
+
 /// The job's verdict. `Missing` and `Conflict` change replicas as well and are decided by the caller before.
 pub(super) fn verdict(failure: &Failure, tried: &Tried, env: &Env) -> Verdict {
     let now = env.now();
@@ -73,12 +78,17 @@ pub(super) fn verdict(failure: &Failure, tried: &Tried, env: &Env) -> Verdict {
         (Class::Transient | Class::Auth, Alone::First | Alone::Again) => {
             retry(backoff(tried.attempts, env), true, tried.intent.clone())
         }
+        // What it lists or is answered is at fault, not the system.
+        (Class::Transient, _) if failure.cause.is_some() && tried.attempts >= MAX_ATTEMPTS => given_up(),
+        (Class::Transient, _) if failure.cause.is_some() => {
+            retry(backoff(tried.attempts, env), true, tried.intent.clone())
+        }
         // Until then it is due after all others: one of them may go through, and tell that the system lets us in.
         (Class::Auth, Alone::No) => retry(AUTH_PAUSE + backoff(0, env), false, tried.intent.clone()),
         // The system's trouble, not the record's: no attempt is burnt, and nothing was done, so no intent stays
         // unless earlier steps have already been.
         (Class::Transient | Class::Throttled, _) => {
-            let wait = failure.retry_after.unwrap_or_else(|| backoff(0, env));
+            let wait = told(failure).unwrap_or_else(|| backoff(0, env));
             retry(wait, false, tried.intent.clone())
         }
         (Class::Fatal, _) => parked(failure.cause.clone().unwrap_or_else(Cause::setup)),
@@ -119,8 +129,8 @@ pub(super) fn strike(failure: &Failure, before: &Standing, env: &Env) -> Option<
     }
     let failures = before.failures.saturating_add(1);
     let wait = match failure.class {
-        Class::Transient => failure.retry_after.unwrap_or_else(|| backoff(before.failures, env)),
-        Class::Throttled => failure.retry_after.unwrap_or_else(|| backoff(before.failures.min(4), env)),
+        Class::Transient => told(failure).unwrap_or_else(|| backoff(before.failures, env)),
+        Class::Throttled => told(failure).unwrap_or_else(|| backoff(before.failures.min(4), env)),
         Class::Auth => AUTH_PAUSE,
         _ => return None,
     };

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     expr::Scope,
-    failure::{Class, Failure},
+    failure::{Cause, Class, Failure},
     model::decimal,
 };
 
@@ -81,6 +81,10 @@ pub fn judge(answer: &Answer, own: &[Rule], common: &[Rule], verb: Verb, scope: 
     let message = message.map_or_else(|| default_message(answer), |said| cut(&said));
     let mut failure = answer.failure(class, &message);
     failure.field = rule.and_then(|rule| template(rule.field.as_ref()));
+    // The system answers; it is this answer that is too much.
+    if class == Class::Transient && answer.problem.is_some() {
+        failure.cause = Some(Cause::setup());
+    }
     Some(failure)
 }
 
@@ -143,7 +147,9 @@ pub fn cut(text: &str) -> String {
 #[must_use]
 pub fn unanswered(error: &TransportError, verb: Verb, place: &str) -> Failure {
     let class = if error.may_have_arrived() { verb.in_doubt() } else { Class::Transient };
-    Failure::new(class, format!("{error} ({place})"))
+    let failure = Failure::new(class, format!("{error} ({place})"));
+    let is_too_much = matches!(error, TransportError::TooLarge { .. }) && class == Class::Transient;
+    if is_too_much { failure.with_cause(Cause::setup()) } else { failure }
 }
 
 /// Wait of a `Retry-After` header: seconds, whole or with a fraction, or a date (RFC 9110, 10.2.3; the fraction is what some

@@ -113,7 +113,8 @@ impl Pager {
     /// # Errors
     /// A page that repeats the last one, a listing without end, fewer rows than announced: never success.
     pub fn advance(&self, mut at: Progress, page: &Seen<'_>, scope: &Scope<'_>) -> Result<(Progress, bool), Failure> {
-        let odd = |message: &str| page.answer.failure(Class::Transient, message);
+        // Of one listing: the system answers, and its others may be right.
+        let odd = |message: &str| page.answer.failure(Class::Transient, message).with_cause(Cause::setup());
         let unread = |error: ExprError| {
             let message = format!("the listing's end cannot be told: {error}");
             page.answer.failure(Class::Fatal, &message).with_cause(Cause::file(&error.place))

@@ -176,7 +176,7 @@ impl HttpSystem {
         }
         let (rows, errors) = taken.done();
         match errors.into_iter().next() {
-            Some(error) => Err(Failure::new(Class::Transient, format!("{}: {}", error.position, error.reason))),
+            Some(error) => Err(Failure::new(Class::Fatal, format!("{}: {}", error.position, error.reason))),
             None => Ok(rows),
         }
     }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     adapter::{compile::fatal, course::Course, unreached},
     expr::{Expr, ExprError, Scope, text_of},
-    failure::{Class, Failure},
+    failure::{Cause, Class, Failure},
     model::{canonical, flaw},
     port::{Page, PageToken, Probe, PullRequest, RowBody, RowError, SourceRow},
 };
@@ -210,7 +210,8 @@ impl SqlSystem {
             Some(total) if token.rows < total => Err(Failure::new(
                 Class::Transient,
                 format!("{doing}: {total} rows were counted and {} read; the listing is not complete", token.rows),
-            )),
+            )
+            .with_cause(Cause::setup())),
             _ => Ok(()),
         }
     }

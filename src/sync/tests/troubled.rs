@@ -167,3 +167,26 @@ async fn one_that_makes_a_batch_fail_without_an_answer_ends_alone_and_the_others
     let open = stage.open().await;
     assert_eq!(open.len(), 1, "{open:?}");
 }
+
+#[tokio::test]
+async fn a_listing_that_is_at_fault_holds_up_nothing_else_of_its_system() {
+    let stage = Stage::catalog().await;
+    stage.erp.put("product", "1", &article(1));
+    let circle = Failure::new(Class::Transient, "this page repeats the one before it").with_cause(Cause::setup());
+    stage.erp.state.lock().unwrap().pull_faults.push_back(circle);
+    let summary = stage.once().await;
+    let failed: Vec<&str> =
+        summary.runs.iter().filter(|run| run.error.is_some()).map(|run| run.entity.as_str()).collect();
+    assert_eq!((failed, stage.shop.rows("product").len()), (vec!["category"], 1));
+    assert_eq!(stage.store.standing("erp").await.unwrap(), Standing::default());
+}
+
+#[tokio::test]
+async fn a_system_that_says_at_once_is_not_asked_without_a_pause() {
+    let at_once = || Failure::new(Class::Throttled, "too many").with_retry_after(std::time::Duration::ZERO);
+    let stage = poisoned(1, "A-00", at_once, false).await;
+    stage.once().await;
+    let job = stage.open().await.remove(0);
+    let attempts = stage.store.attempts(job.id).await.unwrap().len();
+    assert!(attempts < 10, "{attempts} requests though each was refused");
+}

@@ -172,6 +172,7 @@ async fn a_page_that_repeats_the_one_before_it_is_an_error() {
     let (shop, _) = system(&toml, move |_| reply(200, &json!([row(1), row(2)])));
     let failure = pull_all(&*shop, "product", None).await.unwrap_err();
     assert!(failure.message.contains("repeats the one before"), "{failure}");
+    assert!(failure.cause.is_some(), "it is this listing, not the system, that is at fault");
 }
 
 #[tokio::test]
