@@ -11,6 +11,10 @@ use crate::{
     printable,
 };
 
+/// What is wrong with a certificate is told where it is met, in plain words. Of an address of a database that is not
+/// understood a library would show the values, and one may be a password.
+const QUIET: &str = "rustls_platform_verifier=off,sqlx_postgres::options=off,sqlx_mysql::options=off";
+
 /// Starts the log. `bars` are progress bars that lines must not tear.
 ///
 /// The level comes from `VAIVEN_LOG` (for a single start), else the configuration, else `fallback`.
@@ -20,9 +24,6 @@ pub fn start(section: &LogSection, fallback: &str, bars: Option<MultiProgress>) 
         LogSection::check_given(given, "environment variable VAIVEN_LOG")?;
     }
     let wanted = given.as_deref().or(section.level.as_ref().map(|level| level.get_ref().as_str())).unwrap_or(fallback);
-    // What is wrong with a certificate is told where it is met, in plain words. Of an address of a database that is not
-    // understood a library would show the values, and one may be a password.
-    const QUIET: &str = "rustls_platform_verifier=off,sqlx_postgres::options=off,sqlx_mysql::options=off";
     let filter = EnvFilter::try_new(format!("{QUIET},{wanted}")).map_err(|error| {
         let problem = format!("`{wanted}` is not a log level: {error}; write error, warn, info, debug or trace");
         anyhow::Error::from(Misconfigured(problem))

@@ -89,7 +89,7 @@ async fn a_date_from_the_future_hides_no_later_change_and_is_told_until_it_is_me
     assert!(first.contains("lies in the future") && first.contains("product F of erp"), "{first}");
     let status = shown(&vaiven(folder, &["status"], &[]));
     assert!(
-        status.starts_with("exit 3") && status.contains("ODD DATES OF") && status.contains("9030-12-31"),
+        status.starts_with("exit 3") && status.contains("ODD DATES AND FILES OF") && status.contains("9030-12-31"),
         "{status}"
     );
 
