@@ -62,11 +62,14 @@ pub const UNHELD: &str = "holds:";
 
 /// The name of what a parked job waits for: `lookup:tax=IGIC7`, `missing:product=SKU-9`, `proof:order=1001`,
 /// `qualifies:price.list=trade`, `review:customer=C-77`, `taken:product=SKU-9`,
-/// `unread:product=SKU-9`, `paused:product=SKU-9`, `fuse:product=SKU-9`, `file:adapters/tiny.toml:31:12`, `setup`,
+/// `unread:product=SKU-9`, `unlisted:shop/product`, `paused:product=SKU-9`, `fuse:product=SKU-9`, `file:adapters/tiny.toml:31:12`, `setup`,
 /// `system:erp`, `conflict`, `brake:run-12`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cause(pub String);
+
+/// Beginning of causes that end when a listing went through.
+pub const UNLISTED: &str = "unlisted:";
 
 /// Beginning of causes that end when a file is mended.
 pub const FILE: &str = "file:";
@@ -208,6 +211,12 @@ impl Cause {
     #[must_use]
     pub fn system(name: &str) -> Self {
         Self(format!("system:{name}"))
+    }
+
+    /// An entity of a system that has to be listed once before anything is made, and cannot be.
+    #[must_use]
+    pub fn unlisted(system: &str, entity: &str) -> Self {
+        Self(format!("{UNLISTED}{system}/{entity}"))
     }
 
     /// An expression of a file (`adapters/tiny.toml:31:12`) that has no value where it is needed.

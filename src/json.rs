@@ -2,7 +2,7 @@
 //! where it stands, see [`flaw`], and the rest is read; how many values are read is bounded, since a few bytes
 //! can stand for a value that takes a hundred. Numbers keep their digits.
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, map::Entry};
 
 use crate::model::flaw;
 
@@ -242,9 +242,11 @@ impl Reader<'_> {
 
 /// Of two members of one name, nobody knows which is meant, unless they say the same.
 fn put(members: &mut Map<String, Value>, name: String, value: Value) {
-    let is_another = members.get(&name).is_some_and(|known| *known != value);
-    let value = if is_another { flaw::mark("it stands twice, with different values") } else { value };
-    members.insert(name, value);
+    match members.entry(name) {
+        Entry::Vacant(place) => drop(place.insert(value)),
+        Entry::Occupied(known) if *known.get() == value => {}
+        Entry::Occupied(mut known) => drop(known.insert(flaw::mark("it stands twice, with different values"))),
+    }
 }
 
 #[cfg(test)]

@@ -23,16 +23,17 @@ const HIDDEN: &str = "***";
 const SHORTEST: usize = 4;
 /// Fewest letters of base64 that are not there by chance.
 const SHORTEST_CODE: usize = 8;
-/// Tokens that are remembered; older ones are no longer good.
-const TOKENS: usize = 32;
-/// Words in the name of a query's parameter that make its value a secret.
-pub const TELLTALE: [&str; 8] = ["pass", "secret", "token", "key", "credential", "pin", "auth", "sig"];
+/// Answers to logins whose texts are remembered; what older ones gave is no longer good.
+const LOGINS: usize = 64;
+/// Words in a name that make what it names a secret.
+const TELLTALE: [&str; 8] = ["pass", "secret", "token", "key", "credential", "pin", "auth", "sig"];
 
 /// The secrets of one system.
 #[derive(Default)]
 pub struct Mask {
     settings: Vec<Secret>,
-    tokens: RwLock<VecDeque<Secret>>,
+    /// What logins gave, one after the other.
+    tokens: RwLock<VecDeque<Vec<Secret>>>,
 }
 
 /// Never the secrets.
@@ -72,20 +73,30 @@ impl Mask {
 
     /// A token, or whatever else a login gave, is a secret from now on.
     pub fn learn(&self, token: &str) {
-        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
-        tokens.push_back(Secret::of(token));
-        if tokens.len() > TOKENS {
-            tokens.pop_front();
-        }
+        self.remember(vec![token.to_owned()]);
     }
 
-    /// Every text in a value.
+    /// Every text in a value that a login gave.
     pub fn learn_all(&self, value: &Value) {
-        match value {
-            Value::Array(items) => items.iter().for_each(|item| self.learn_all(item)),
-            Value::Object(members) => members.values().for_each(|member| self.learn_all(member)),
-            Value::Null | Value::Bool(_) => {}
-            scalar => text_of(scalar).iter().for_each(|text| self.learn(text)),
+        let mut texts = Vec::new();
+        texts_in(value, &mut texts);
+        self.remember(texts);
+    }
+
+    /// However much one answer holds, it takes the place of one: nothing of a login is forgotten for the rest of it.
+    fn remember(&self, texts: Vec<String>) {
+        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        let is_known = |text: &String| {
+            let known = self.settings.iter().chain(tokens.iter().flatten());
+            text.len() < SHORTEST || known.into_iter().any(|secret| secret.texts.first() == Some(text))
+        };
+        let new: Vec<Secret> = texts.iter().filter(|text| !is_known(text)).map(|text| Secret::of(text)).collect();
+        if new.is_empty() {
+            return;
+        }
+        tokens.push_back(new);
+        if tokens.len() > LOGINS {
+            tokens.pop_front();
         }
     }
 
@@ -93,7 +104,7 @@ impl Mask {
     #[must_use]
     pub fn clean(&self, text: &str) -> String {
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
-        let secrets = || self.settings.iter().chain(tokens.iter());
+        let secrets = || self.settings.iter().chain(tokens.iter().flatten());
         let mut clean = text.to_owned();
         for code in secrets().flat_map(|secret| &secret.codes) {
             hide_run(&mut clean, code);
@@ -156,6 +167,15 @@ impl Secret {
     }
 }
 
+fn texts_in(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| texts_in(item, found)),
+        Value::Object(members) => members.values().for_each(|member| texts_in(member, found)),
+        Value::Null | Value::Bool(_) => {}
+        scalar => found.extend(text_of(scalar)),
+    }
+}
+
 /// A text of JSON in which nothing but ASCII stands, as many servers write it.
 fn escaped(json: &str) -> String {
     let mut units = [0; 2];
@@ -196,13 +216,19 @@ fn hide_run(text: &mut String, code: &str) {
     }
 }
 
+/// Whether a name says that what it names is a secret.
+#[must_use]
+pub fn is_telltale(name: &str) -> bool {
+    let name = name.to_lowercase();
+    TELLTALE.iter().any(|word| name.contains(word))
+}
+
 /// Password and telltale parameters of an address.
 fn in_address(text: &str) -> Vec<String> {
     let Ok(url) = reqwest::Url::parse(text) else { return Vec::new() };
     let mut found: Vec<String> = url.password().into_iter().map(percent::decode).collect();
     for (name, value) in url.query_pairs() {
-        let name = name.to_lowercase();
-        if TELLTALE.iter().any(|word| name.contains(word)) {
+        if is_telltale(&name) {
             found.push(value.into_owned());
         }
     }
@@ -245,6 +271,14 @@ mod tests {
     }
 
     #[test]
+    fn a_login_that_tells_much_does_not_push_its_own_token_out() {
+        let mask = mask(&[]);
+        let profile: Vec<String> = (0..500).map(|number| format!("field-{number}")).collect();
+        mask.learn_all(&serde_json::json!({ "token": "the-session-token", "profile": profile }));
+        assert_eq!(mask.clean("with the-session-token"), "with ***");
+    }
+
+    #[test]
     fn a_secret_in_base64_is_hidden_whatever_stands_before_and_behind_it() {
         let mask = mask(&["PLANTEDKEY123"]);
         for before in ["", "a", "me", "me:", "somebody:"] {
@@ -278,8 +312,8 @@ mod tests {
         let mask = Mask::default();
         mask.learn_all(&serde_json::json!({ "token": "session-1", "user": { "id": 12345 } }));
         assert_eq!(mask.clean("session-1 of 12345"), "*** of ***");
-        (0..TOKENS).for_each(|number| mask.learn(&format!("token-{number}")));
-        assert_eq!(mask.clean("session-1 token-31"), "session-1 ***");
+        (0..LOGINS).for_each(|number| mask.learn(&format!("token-{number}")));
+        assert_eq!(mask.clean("session-1 token-63"), "session-1 ***");
     }
 
     #[test]

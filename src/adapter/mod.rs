@@ -10,6 +10,7 @@ mod course;
 pub mod cursor;
 pub mod files;
 pub mod http;
+mod joins;
 mod manifest;
 mod mask;
 pub mod reference;
@@ -30,7 +31,7 @@ use crate::{
 
 pub use compile::setup_print;
 pub use manifest::{Body, Driver, Formula, Manifest, Setting, SettingKind, Text};
-pub use mask::Mask;
+pub use mask::{Mask, is_telltale};
 pub use registry::Registry;
 pub use settings::{Given, SettingValue, Settings};
 

@@ -13,6 +13,7 @@ use crate::{
     adapter::{Registry, World, http::Network},
     config::{Config, Plan},
     env::Env,
+    load::nearest,
     model::Entities,
     store::{self, Keeper, SharedStore, Sole},
 };
@@ -83,6 +84,20 @@ pub fn world(config: &Config, env: &Env) -> anyhow::Result<World> {
         folder: config.folder.clone(),
         logins: Arc::new(logins),
     })
+}
+
+/// Proves that the configuration has a system of this name.
+///
+/// # Errors
+/// That it has none, with the name that may be meant.
+pub fn known_system(name: &str, config: &Config) -> anyhow::Result<()> {
+    let known: Vec<&str> = config.sections.systems.keys().map(|name| name.get_ref().as_str()).collect();
+    if known.contains(&name) {
+        return Ok(());
+    }
+    let meant =
+        nearest(name, known.iter().copied()).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+    bail!("there is no system `{name}` in the configuration{meant} (there are: {})", known.join(", "))
 }
 
 /// Whether a configuration read anew keeps its state elsewhere, which a running daemon cannot follow.

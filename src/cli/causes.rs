@@ -96,6 +96,9 @@ pub fn cure(cause: &str, system: &str) -> Option<String> {
             "find out which other program writes it: vaiven explain {name} {value}; it is tried again within the hour"
         )),
         "file" => Some(format!("mend {rest}, then reload (SIGHUP); it is tried again within the hour")),
+        "unlisted" => Some(format!(
+            "mend what keeps {name} from being listed; it goes on when it is, and is tried within the hour"
+        )),
         "setup" => {
             Some("mend what its error names, then reload (SIGHUP); it is tried again within the hour".to_owned())
         }

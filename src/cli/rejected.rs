@@ -36,11 +36,14 @@ pub async fn rejected(
     env: &Env,
     output: Output,
 ) -> anyhow::Result<Ending> {
+    if let Some(system) = system {
+        app::known_system(system, config)?;
+    }
     let most = if limit == 0 { u32::MAX } else { limit };
     let rows = store.rejections(system, most).await?;
     let plan = if rows.is_empty() { None } else { opened(config, env) };
     let lines: Vec<Line> = rows.into_iter().map(|row| Line::new(row, plan.as_ref())).collect();
-    output.show(&lines, |lines| text(lines, limit))?;
+    output.show(&lines, |lines| text(lines, system, limit))?;
     Ok(if lines.iter().any(|line| !line.row.dismissed) { Ending::Attention } else { Ending::Fine })
 }
 
@@ -93,9 +96,10 @@ fn is_place(text: &str) -> bool {
     numbers == 2 && pieces.next().is_some_and(|file| Path::new(file).extension().is_some_and(|kind| kind == "toml"))
 }
 
-fn text(lines: &[Line], limit: u32) -> String {
+fn text(lines: &[Line], system: Option<&str>, limit: u32) -> String {
     if lines.is_empty() {
-        return "Every row could be read.".to_owned();
+        return system
+            .map_or("Every row could be read.".to_owned(), |system| format!("Every row of {system} could be read."));
     }
     let rows = lines.iter().map(|line| {
         [

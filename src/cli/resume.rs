@@ -3,15 +3,13 @@
 use serde::Serialize;
 
 use super::{
-    Ending,
+    Ending, app,
     output::{self, Output},
 };
 use crate::{
     config::Config,
     env::Env,
-    load::nearest,
     store::{SharedStore, Standing},
-    sync::pauses,
 };
 
 #[derive(Serialize)]
@@ -31,16 +29,14 @@ pub async fn resume(
     env: &Env,
     output: Output,
 ) -> anyhow::Result<Ending> {
-    let known: Vec<&str> = config.sections.systems.keys().map(|name| name.get_ref().as_str()).collect();
-    if let Some(asked) = system.filter(|asked| !known.contains(asked)) {
-        let meant =
-            nearest(asked, known.iter().copied()).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-        anyhow::bail!("there is no system `{asked}` in the configuration{meant} (there are: {})", known.join(", "));
+    if let Some(system) = system {
+        app::known_system(system, config)?;
     }
+    let known = config.sections.systems.keys().map(|name| name.get_ref().as_str());
     let mut resumed = Vec::new();
-    for name in known.into_iter().filter(|name| system.is_none_or(|asked| asked == *name)) {
+    for name in known.filter(|name| system.is_none_or(|asked| asked == *name)) {
         let before = store.standing(name).await?;
-        let jobs = pauses::lift(store.as_ref(), name, env.now()).await?;
+        let jobs = store.lift(name, env.now()).await?;
         if system.is_some() || before != Standing::default() || jobs > 0 {
             resumed.push(Resumed { system: name.to_owned(), reason: before.reason, jobs });
         }

@@ -12,9 +12,14 @@ use toml::{
 };
 
 use super::{
-    entities::EntitySection, flows::FlowSection, limits::LimitsSection, log::LogSection, paths::PathsSection,
+    entities::EntitySection,
+    flows::FlowSection,
+    limits::{LimitsSection, SystemLimitsSection},
+    log::LogSection,
+    paths::PathsSection,
     secret::is_name_of_variable,
 };
+use crate::adapter::is_telltale;
 
 /// The text with whatever may be a secret replaced by as many `*`. Bytes keep their positions.
 pub fn text(text: &str) -> String {
@@ -92,7 +97,14 @@ impl<'a> Walk<'a> {
     fn shown(&self, path: &[String], leaf: &DeValue<'_>) -> Shown {
         let steps: Vec<&str> = path.iter().map(String::as_str).collect();
         match steps.as_slice() {
-            ["systems", _, "adapter"] | ["systems", _, "lookups" | "limits", _, ..] => Shown::All,
+            ["systems", _, "adapter"] => Shown::All,
+            // What stands below their heads by mistake may be a setting of the system.
+            ["systems", _, "limits", key, ..] if keys::<SystemLimitsSection>().contains(*key) => Shown::All,
+            ["systems", _, "lookups", table, rest @ ..]
+                if !is_telltale(table) && !rest.iter().any(|key| is_telltale(key)) =>
+            {
+                Shown::All
+            }
             ["systems", _, _] | ["store", "url"] => Shown::Address,
             ["systems", _, _, source] | ["store", _, source] => match (*source, leaf) {
                 ("file" | "credential", _) => Shown::All,
@@ -202,6 +214,14 @@ password = "hush"
         }
         let lines = |text: &str| text.lines().map(str::len).collect::<Vec<_>>();
         assert_eq!(lines(&shown), lines(text));
+    }
+
+    #[test]
+    fn what_slipped_below_another_head_is_hidden() {
+        let slipped =
+            "[systems.erp.limits]\nworkers = 2\npassword = \"hush\"\n[systems.erp.lookups]\nsecret = \"hush\"\n";
+        let shown = super::text(slipped);
+        assert!(shown.contains("workers = 2") && !shown.contains("hush"), "{shown}");
     }
 
     #[test]

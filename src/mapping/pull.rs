@@ -24,6 +24,8 @@ pub(super) struct Pull<'a> {
     pub parts: Children,
     /// Of items, only this member.
     pub only: Option<&'a str>,
+    /// Whether the row has values that cannot be read.
+    pub flawed: bool,
 }
 
 impl Pull<'_> {
@@ -78,7 +80,9 @@ impl Pull<'_> {
             }
         };
         let Some(value) = found else { return Ok(None) };
-        if let Some(flaw) = flaw::first(value) {
+        if self.flawed
+            && let Some(flaw) = flaw::first(value)
+        {
             return Err(rejected(flaw.to_string()));
         }
         let value = match &rule.pull {

@@ -253,7 +253,7 @@ impl Translate for Mapping {
         }
         let key = self.key_of(row)?;
         let scope = self.settings.child().with("root", row);
-        let mut pull = Pull { scope: &scope, refs: Vec::new(), parts: Children::new(), only: None };
+        let mut pull = Pull { scope: &scope, refs: Vec::new(), parts: Children::new(), only: None, flawed: false };
         let mut fields = pull.fields(&self.rules, row, "")?;
         let found = pull.finish(&self.spec, &mut fields)?;
         let pending = self.pending(row, &scope)?;
@@ -262,12 +262,14 @@ impl Translate for Mapping {
 
     fn named(&self, row: &Value) -> Option<BTreeSet<String>> {
         let scope = self.settings.child().with("root", row);
+        let flawed = flaw::first(row).is_some();
         let mut named = BTreeSet::new();
         for rule in self.rules.iter().filter(|rule| rule.reads) {
             let items = self.spec.fields.get(&rule.name).and_then(|field| field.of.as_ref());
             let member = items.and_then(|of| of.fields.iter().find(|(_, member)| member.part.is_some()));
             if let Some((member, _)) = member {
-                let mut pull = Pull { scope: &scope, refs: Vec::new(), parts: BTreeMap::new(), only: Some(member) };
+                let mut pull =
+                    Pull { scope: &scope, refs: Vec::new(), parts: BTreeMap::new(), only: Some(member), flawed };
                 named.extend(pull.named(rule, row).ok()?);
             }
         }
@@ -282,16 +284,17 @@ impl Translate for Mapping {
 
     fn glimpse(&self, row: &Value) -> Glimpse {
         let scope = self.settings.child().with("root", row);
+        let flawed = flaw::first(row).is_some();
         let mut glimpse = Glimpse { key: self.key_of(row).ok(), ..Glimpse::default() };
         for rule in self.rules.iter().filter(|rule| rule.reads) {
-            let mut pull = Pull { scope: &scope, refs: Vec::new(), parts: BTreeMap::new(), only: None };
+            let mut pull = Pull { scope: &scope, refs: Vec::new(), parts: BTreeMap::new(), only: None, flawed };
             let read = pull.fields(std::slice::from_ref(rule), row, "").and_then(|mut fields| {
                 pull.finish(&self.spec, &mut fields)?;
                 Ok(fields)
             });
             match read {
                 // An expression may have taken an unreadable value along.
-                Ok(fields) if fields.values().any(|value| flaw::first(value).is_some()) => {
+                Ok(fields) if flawed && fields.values().any(|value| flaw::first(value).is_some()) => {
                     glimpse.unread.insert(rule.name.clone());
                 }
                 Ok(fields) => glimpse.fields.extend(fields),

@@ -30,7 +30,7 @@ pub async fn backup(url: &str, to: &Path) -> Result<u64> {
         return Err(Partial::refused(to, why));
     }
     let state = Path::new(url.strip_prefix("sqlite://").unwrap_or(url));
-    if !state.exists() || prove_ours(url, state)? {
+    if !state.exists() || prove_ours(url, state).await? {
         return Err(Partial::refused(to, "there is no state yet"));
     }
     let partial = Partial::beside(to)?;

@@ -448,8 +448,8 @@ impl Store for Database {
         self.attempts(job).await
     }
 
-    async fn gone_through_since(&self, jobs: &[i64]) -> Result<Vec<i64>> {
-        self.gone_through_since(jobs).await
+    async fn gone_through_since(&self, target: &str, jobs: &[i64]) -> Result<Vec<i64>> {
+        self.gone_through_since(target, jobs).await
     }
 
     async fn rejections(&self, system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>> {

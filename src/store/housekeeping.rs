@@ -71,9 +71,13 @@ impl Database {
         const JOBS: &str = "UPDATE job SET due = $2, updated_at = $2 \
             WHERE target = (SELECT id FROM name WHERE text = $1) AND state = 0 AND due > $2 \
                 AND error_class IN ('auth', 'transient', 'throttled')";
+        const REFUSED: &str = "UPDATE job SET state = 0, attempts = 0, due = $2, cause = NULL, error = NULL, \
+                error_class = NULL, updated_at = $2 \
+            WHERE target = (SELECT id FROM name WHERE text = $1) AND state = 3 AND error_class = 'auth'";
         let mut tx = self.pool.begin("end a pause").await?;
         tx.execute("end a pause", "DELETE FROM standing WHERE system = $1", args![system]).await?;
-        let jobs = tx.execute("end a pause", JOBS, args![system, micros(now)]).await?;
+        let jobs = tx.execute("end a pause", JOBS, args![system, micros(now)]).await?
+            + tx.execute("end a pause", REFUSED, args![system, micros(now)]).await?;
         tx.commit("end a pause").await?;
         Ok(jobs)
     }

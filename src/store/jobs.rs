@@ -45,7 +45,8 @@ fn limit(limit: u32) -> i64 {
 
 impl Database {
     pub(super) async fn backlog(&self) -> Result<Vec<Backlog>> {
-        const SQL: &str = "SELECT target, entity, state, cause, count(*), min(created_at), \
+        const SQL: &str = "SELECT target, entity, state, cause, count(*), \
+                min(CASE WHEN coalesce(error_class, '') <> 'grace' THEN created_at END), \
                 min(CASE WHEN state = 0 THEN due END) \
             FROM job WHERE state < 4 GROUP BY target, entity, state, cause ORDER BY target, entity, state, cause";
         let mut backlog = Vec::new();
@@ -107,16 +108,16 @@ impl Database {
         self.pool.execute("discard jobs", SQL, args).await
     }
 
-    pub(super) async fn gone_through_since(&self, jobs: &[i64]) -> Result<Vec<i64>> {
-        const SQL: &str = "SELECT j.id FROM json_each($1) i CROSS JOIN job j \
-            WHERE j.id = CAST(i.value->>0 AS BIGINT) AND EXISTS ( \
-                SELECT 1 FROM attempt a JOIN job o ON o.id = a.job \
-                WHERE a.id > (SELECT max(b.id) FROM attempt b WHERE b.job = j.id) \
-                    AND a.outcome = 'done' AND o.target = j.target) ORDER BY j.id";
-        let mut found = self
-            .pool
-            .read("look for writes that went through", SQL, args![rows(jobs.iter().map(|job| [job]))?])
-            .await?;
+    pub(super) async fn gone_through_since(&self, target: &str, jobs: &[i64]) -> Result<Vec<i64>> {
+        const SQL: &str = "WITH last (job, attempt) AS ( \
+                SELECT a.job, max(a.id) FROM json_each($1) i CROSS JOIN attempt a \
+                WHERE a.job = CAST(i.value->>0 AS BIGINT) GROUP BY a.job), \
+            done (attempt) AS ( \
+                SELECT max(a.id) FROM attempt a JOIN job o ON o.id = a.job \
+                WHERE a.id > (SELECT min(attempt) FROM last) AND a.outcome = 'done' AND o.target = $2) \
+            SELECT last.job FROM last CROSS JOIN done WHERE last.attempt < done.attempt ORDER BY last.job";
+        let args = args![rows(jobs.iter().map(|job| [job]))?, self.name(target).await?];
+        let mut found = self.pool.read("look for writes that went through", SQL, args).await?;
         found.iter_mut().map(|row| row.int(0)).collect()
     }
 

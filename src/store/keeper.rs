@@ -48,13 +48,15 @@ impl Keeper {
     /// copies of it go their own ways.
     #[must_use]
     pub fn new(url: SecretString, key: Option<&SecretString>, env: Env) -> Self {
+        let seal = key.map(|key| Seal::new(key).map(Arc::new).ok_or("the key under [store] cannot be used".to_owned()));
         let state = if key.is_none() && is_postgres(url.expose_secret()) {
             Err("the state is in PostgreSQL, which keeps the next one only sealed: write `key = { env = \"X\" }`, \
                  { file = \"...\" } or { credential = \"x\" } under [store] in the configuration, with a text of at least 32 \
                  characters (`openssl rand -base64 32` makes one)"
                 .to_owned())
         } else {
-            Ok(State { url, seal: key.and_then(Seal::new).map(Arc::new) })
+            // Without a seal only where none is asked for.
+            seal.transpose().map(|seal| State { url, seal })
         };
         Self::of(state, env)
     }

@@ -7,7 +7,7 @@ use super::{Lease, Result, database::Database, sql::args, values::micros};
 /// Beginning of the names of leases on logins, and of what is kept of these.
 pub(super) const LEASE: &str = "login:";
 
-/// So long something is kept of a login that the configuration may not name any more; no service lets a token lie idle for longer.
+/// Entries of logins that the configuration no longer names are deleted after this time; no refresh token lives longer unused.
 const SEASON: TimeDelta = TimeDelta::days(400);
 
 impl Database {

@@ -951,6 +951,9 @@ pub struct JobFilter {
     pub limit: u32,
 }
 
+/// Class of jobs that wait until a flow's grace is over.
+pub const GRACE: &str = "grace";
+
 /// Open jobs of one kind; the queue at a glance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Backlog {
@@ -958,6 +961,7 @@ pub struct Backlog {
     pub entity: String,
     pub state: JobState,
     pub count: u64,
+    /// When the first of them was opened; what waits for its time ([`GRACE`]) is not late.
     pub oldest: Option<DateTime<Utc>>,
     /// Earliest due time among queued ones.
     pub due: Option<DateTime<Utc>>,
@@ -1267,8 +1271,8 @@ pub trait Store: Send + Sync {
     /// Records that several systems hold, the last of them since replica number `after`; by that number.
     async fn linked_since(&self, after: i64, limit: u32) -> Result<Vec<Linked>>;
     async fn attempts(&self, job: i64) -> Result<Vec<Attempt>>;
-    /// Of these jobs, those since whose last attempt another write to their target went through.
-    async fn gone_through_since(&self, jobs: &[i64]) -> Result<Vec<i64>>;
+    /// Of these jobs of a target, those since whose last attempt another write to it went through.
+    async fn gone_through_since(&self, target: &str, jobs: &[i64]) -> Result<Vec<i64>>;
     async fn rejections(&self, system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
     /// Rows of a system that could not be read, belong to no record and are not put aside.
     async fn unread(&self, system: &str, entity: &str) -> Result<Vec<Unread>>;
@@ -1284,8 +1288,8 @@ pub trait Store: Send + Sync {
     // --- logins ---------------------------------------------------------------------------------------------------
     /// What is kept of a login, as [`Store::keep_login`] was given it.
     async fn kept_login(&self, name: &str) -> Result<Option<String>>;
-    /// Keeps something of the login that the lease is named for, unless a later holder of that lease has kept something since:
-    /// false then. What nobody has kept anew for a season of the system's other logins goes.
+    /// Keeps something of the login that the lease is named for. False if a later holder of the lease has stored something
+    /// already. Also deletes the system's entries that are older than 400 days.
     async fn keep_login(&self, lease: &Lease, system: &str, value: &str, now: DateTime<Utc>) -> Result<bool>;
 
     // --- housekeeping ---------------------------------------------------------------------------------------------
@@ -1297,7 +1301,8 @@ pub trait Store: Send + Sync {
     async fn hurry(&self, later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64>;
     async fn standing(&self, system: &str) -> Result<Standing>;
     async fn set_standing(&self, system: &str, standing: &Standing) -> Result<()>;
-    /// Ends a system's pause, and has jobs tried now that wait because of its trouble; gives how many there are.
+    /// Ends a system's pause, and has jobs tried now that wait because of its trouble or were given up because it refused us;
+    /// gives how many there are.
     async fn lift(&self, system: &str, now: DateTime<Utc>) -> Result<u64>;
     async fn acquire(&self, name: &str, owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Option<Lease>>;
     async fn keep(&self, lease: &Lease, until: Duration, now: DateTime<Utc>) -> Result<bool>;

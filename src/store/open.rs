@@ -1,6 +1,6 @@
 //! Opens (or creates) the state store that a URL names.
 
-use std::{io::Read as _, path::Path, str::FromStr as _, sync::Arc, time::Duration};
+use std::{fs::File, io, path::Path, str::FromStr as _, sync::Arc, time::Duration};
 
 use sqlx::{
     ConnectOptions as _, Connection as _, Executor as _, PgPool, Row as _, SqlitePool,
@@ -15,8 +15,11 @@ static SQLITE: Migrator = sqlx::migrate!("src/store/sqlite/migrations");
 static POSTGRES: Migrator = sqlx::migrate!("src/store/postgres/migrations");
 
 /// `vaiv`: marks a SQLite file as ours, in its header.
-const APPLICATION_ID: u32 = 0x7661_6976;
+const APPLICATION_ID: i64 = 0x7661_6976;
 const MARK: &str = "PRAGMA application_id = 1986095478";
+
+/// So long SQLite waits for another process's lock.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Opens the store at `sqlite://path` (created with mode 0600 if absent) or `postgres://user@host/database`.
 ///
@@ -28,8 +31,10 @@ pub async fn open(url: &str) -> Result<SharedStore> {
 
 async fn pool(url: &str) -> Result<Pool> {
     if let Some(path) = url.strip_prefix("sqlite://") {
+        let path = Path::new(path);
+        let _turn = turn(path).await.map_err(|error| cannot(url, error))?;
         // Less would lose the last commits in a power cut: an intent whose effect has happened, a page whose file has been moved.
-        open_sqlite(url, Path::new(path), SqliteSynchronous::Full).await
+        open_sqlite(url, path, SqliteSynchronous::Full).await
     } else if is_postgres(url) {
         open_postgres(url, None).await
     } else {
@@ -64,12 +69,28 @@ pub(super) fn cannot(url: &str, source: impl Into<Box<dyn std::error::Error + Se
     StoreError::Open { url: shown(url), source: source.into() }
 }
 
+/// Waits until no other process is opening a state of this folder, which is created if absent: a command and a daemon that start
+/// at the same time would both create the tables. Lasts until it is dropped.
+async fn turn(path: &Path) -> io::Result<File> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => ".".into(),
+    };
+    let locked = tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&folder)?;
+        let folder = File::open(folder)?;
+        folder.lock().map(|()| folder)
+    });
+    locked.await.map_err(io::Error::other)?
+}
+
+/// For a state that no other process opens at the same time.
 pub(super) async fn open_sqlite(url: &str, path: &Path, synchronous: SqliteSynchronous) -> Result<Pool> {
-    let fresh = prepare_file(url, path)?;
+    let fresh = prepare_file(url, path).await?;
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(false)
-        .busy_timeout(Duration::from_secs(30))
+        .busy_timeout(PATIENCE)
         .statement_cache_capacity(200);
     if fresh {
         // In the header before WAL begins, so that the mark is readable whatever happens afterwards.
@@ -103,10 +124,7 @@ pub(super) async fn open_sqlite(url: &str, path: &Path, synchronous: SqliteSynch
 }
 
 /// Creates the file if there is none, else proves that it is ours. True if its header has to be marked.
-fn prepare_file(url: &str, path: &Path) -> Result<bool> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::create_dir_all(parent).map_err(|error| cannot(url, error))?;
-    }
+async fn prepare_file(url: &str, path: &Path) -> Result<bool> {
     let mut create = std::fs::OpenOptions::new();
     create.write(true).create_new(true);
     #[cfg(unix)]
@@ -116,7 +134,7 @@ fn prepare_file(url: &str, path: &Path) -> Result<bool> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(cannot(url, error)),
     }
-    let is_empty = prove_ours(url, path)?;
+    let is_empty = prove_ours(url, path).await?;
     #[cfg(unix)]
     take_from_others(path);
     Ok(is_empty)
@@ -142,22 +160,27 @@ fn take_from_others(path: &Path) {
 }
 
 /// True for an empty file, which has no header yet.
-pub(super) fn prove_ours(url: &str, path: &Path) -> Result<bool> {
-    let mut header = Vec::with_capacity(100);
-    let file = std::fs::File::open(path).map_err(|error| cannot(url, error))?;
-    file.take(100).read_to_end(&mut header).map_err(|error| cannot(url, error))?;
-    if header.is_empty() {
-        return Ok(true);
-    }
+///
+/// Through SQLite: a process that opens and closes the file itself loses the locks of all its connections, and another process
+/// then takes itself for the last one and deletes the log of what was written.
+pub(super) async fn prove_ours(url: &str, path: &Path) -> Result<bool> {
+    const NOT_SQLITE: &str = "26";
     let foreign = |found: String| StoreError::Foreign { url: shown(url), found };
-    if !header.starts_with(b"SQLite format 3\0") {
-        return Err(foreign("the file is not an SQLite database".into()));
+    let wrong = |error: sqlx::Error| match error.as_database_error().and_then(sqlx::error::DatabaseError::code) {
+        Some(code) if code == NOT_SQLITE => foreign("the file is not an SQLite database".into()),
+        _ => cannot(url, error),
+    };
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(PATIENCE);
+    let mut connection = options.connect().await.map_err(wrong)?;
+    let sql = "SELECT page_count, application_id FROM pragma_page_count(), pragma_application_id()";
+    let row = sqlx::query(sql).fetch_one(&mut connection).await.map_err(wrong)?;
+    let (pages, mark): (i64, i64) = (row.get(0), row.get(1));
+    connection.close().await.map_err(wrong)?;
+    match (pages, mark) {
+        (0, _) => Ok(true),
+        (_, APPLICATION_ID) => Ok(false),
+        _ => Err(foreign(format!("an SQLite database of another application, id {mark}"))),
     }
-    let mark = header.get(68..72).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
-    if mark != APPLICATION_ID {
-        return Err(foreign(format!("an SQLite database of another application, id {mark}")));
-    }
-    Ok(false)
 }
 
 /// With `schema`, in that one instead of the URL's own.

@@ -162,7 +162,7 @@ fn clear(room: &Path, start: &str) {
 
 async fn copy_sqlite(url: &str, state: &Path, name: &str, now: DateTime<Utc>) -> Result<Scratch> {
     // An empty file is a state that was never opened.
-    let is_there = state.exists() && !prove_ours(url, state)?;
+    let is_there = state.exists() && !prove_ours(url, state).await?;
     let folder = Folder::make(state, name).map_err(|error| cannot(url, error))?;
     let path = folder.path.join("copy.db");
     let pool = open_sqlite(&format!("sqlite://{}", path.display()), &path, SqliteSynchronous::Off).await?;

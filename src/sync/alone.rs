@@ -1,15 +1,14 @@
-//! Whom trouble is about: the system, or a record that meets it alone while others go through.
+//! Decides whether a failure is the system's fault, or one record's while other records go through.
 
 use std::collections::BTreeSet;
 
 use super::engine::Parts;
 use crate::{
     failure::{Class, Failure},
-    port::Outcome,
     store::{Job, Result},
 };
 
-/// So many records at once that are refused are the system's trouble, not theirs.
+/// From this many refused records at once on, the system is at fault, not the records.
 pub(super) const SEVERAL: usize = 3;
 
 /// What a failed write that tells of trouble says of its record.
@@ -24,7 +23,7 @@ pub(super) enum Alone {
     Again,
 }
 
-/// Whom the trouble of a batch is about.
+/// Who is at fault for the failures of a batch.
 pub(super) struct Blame {
     went: bool,
     /// Jobs that met the same before; others went through since.
@@ -35,25 +34,19 @@ pub(super) struct Blame {
 }
 
 impl Blame {
-    /// Whom the failures among `outcomes` are about; `job` gives the job of an outcome.
-    pub(super) async fn of<'a>(
-        parts: &Parts,
-        outcomes: &[Outcome],
-        job: impl Fn(i64) -> Option<&'a Job>,
-    ) -> Result<Self> {
-        let went = outcomes.iter().any(|outcome| outcome.result.is_ok());
-        let failed =
-            || outcomes.iter().filter_map(|one| Some((one.job, one.result.as_ref().err().filter(|f| is_trouble(f))?)));
-        let met_before: Vec<i64> = failed()
-            .filter(|(id, failure)| job(*id).and_then(|job| job.error_class.as_deref()) == Some(failure.class.as_str()))
-            .map(|(id, _)| id)
-            .collect();
-        let again: BTreeSet<i64> = if went || met_before.is_empty() {
-            met_before.into_iter().collect()
+    /// Decides it for the `failed` jobs of a batch to `target`; `went`: whether others of it went through.
+    pub(super) async fn of(parts: &Parts, target: &str, went: bool, failed: &[(&Job, &Failure)]) -> Result<Self> {
+        let troubled = || failed.iter().filter(|(_, failure)| is_trouble(failure));
+        let met_before = |job: &Job, failure: &Failure| job.error_class.as_deref() == Some(failure.class.as_str());
+        let before: Vec<i64> =
+            troubled().filter(|(job, failure)| met_before(job, failure)).map(|(job, _)| job.id).collect();
+        let again: BTreeSet<i64> = if went || before.is_empty() {
+            before.into_iter().collect()
         } else {
-            parts.store.gone_through_since(&met_before).await?.into_iter().collect()
+            parts.store.gone_through_since(target, &before).await?.into_iter().collect()
         };
-        let count = |class| failed().filter(|(id, failure)| failure.class == class && !again.contains(id)).count();
+        let count =
+            |class| troubled().filter(|(job, failure)| failure.class == class && !again.contains(&job.id)).count();
         let (refused, troubled) = (count(Class::Auth), count(Class::Transient));
         Ok(Self { went, again, refused, troubled })
     }

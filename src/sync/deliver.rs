@@ -28,7 +28,7 @@ use super::{
 use crate::{
     failure::{Cause, Class, Failure},
     port::{Captures, Facts, Op, Outcome, Progress, System, Write},
-    store::{Attempt, Claim, Delivered, Intent, Job, ReplicaWrite, RunKind, StoreError, Turn, Verdict},
+    store::{Attempt, Claim, Delivered, Intent, Job, JobFilter, ReplicaWrite, RunKind, StoreError, Turn, Verdict},
 };
 
 /// When a write that was held back is tried again, unless somebody brings it forward: who held it back may have been killed.
@@ -85,14 +85,14 @@ pub(super) fn sole(target: &str) -> String {
 }
 
 /// Works for one target until `stop`, but leaves the entities `but` alone; finishes the batch it is in,
-/// or gives it back where the target does not answer.
+/// or gives it back where the target does not answer. Gives up after so many failures of the state store in a row and one more.
 pub(super) async fn work(
     parts: &Parts,
     target: &str,
     but: &[String],
+    patience: u32,
     stop: &CancellationToken,
 ) -> Result<Tally, StoreError> {
-    const PATIENCE: u32 = 10;
     let mut tally = Tally::default();
     let mut troubles = 0;
     let mut claims: u32 = 0;
@@ -107,7 +107,7 @@ pub(super) async fn work(
                 continue;
             }
             Ok(false) => troubles = 0,
-            Err(error) if troubles < PATIENCE => {
+            Err(error) if troubles < patience => {
                 // Nothing is lost: the leases run out and the jobs are claimed again.
                 let said = journal::trouble(&parts.store, &error);
                 tracing::error!(system = target, "delivery interrupted by the state store: {said}");
@@ -365,7 +365,12 @@ impl Batch<'_> {
     ) -> Result<Vec<Delivered>, StoreError> {
         let mut delivered = Vec::with_capacity(tasks.len());
         let mut written = Vec::new();
-        let blame = Blame::of(self.parts, &outcomes, |job| tasks.get(&job).map(|task| &task.job)).await?;
+        let went = outcomes.iter().any(|outcome| outcome.result.is_ok());
+        let failed: Vec<(&Job, &Failure)> = outcomes
+            .iter()
+            .filter_map(|outcome| Some((&tasks.get(&outcome.job)?.job, outcome.result.as_ref().err()?)))
+            .collect();
+        let blame = Blame::of(self.parts, self.target, went, &failed).await?;
         let mut trouble: Option<Failure> = None;
         let mut around = Around::default();
         for outcome in outcomes {
@@ -533,18 +538,19 @@ impl Batch<'_> {
     }
 }
 
-/// Writes as they are handed over: all at once, but those that nobody told the outcome of in ever smaller company. One that
-/// makes a system fail over a batch of `batch` would have all others of that batch given up with it.
+/// Splits writes into calls. Writes whose last attempt got no answer go last, and in smaller and smaller groups: one that makes
+/// a whole `batch` fail cannot take the others with it every time. Where each write is a request of its own there is nothing
+/// to split.
 fn portions(tasks: &BTreeMap<i64, Task>, batch: usize) -> Vec<Vec<Write>> {
     let mut by_size: BTreeMap<usize, Vec<Write>> = BTreeMap::new();
     for task in tasks.values() {
         let lost = task.job.error_class.as_deref() == Some(Class::Unknown.as_str());
-        let times = if lost { task.job.attempts.min(16) } else { 0 };
+        let times = if lost && batch > 1 { task.job.attempts.min(16) } else { 0 };
         let size = if times == 0 { usize::MAX } else { (batch >> (2 * times)).max(1) };
         by_size.entry(size).or_default().push(task.write.clone());
     }
     let chunks = |(size, writes): (usize, Vec<Write>)| writes.chunks(size).map(<[_]>::to_vec).collect::<Vec<_>>();
-    by_size.into_iter().flat_map(chunks).collect()
+    by_size.into_iter().rev().flat_map(chunks).collect()
 }
 
 /// After a failure that surely had no effect nothing has to be looked up, unless steps before it were done.
@@ -611,7 +617,12 @@ pub(super) async fn is_adopted(parts: &Parts, target: &str, entity: &str) -> Res
     Ok(!parts.can_list(target, entity) || parts.store.noted(&format!("adopted:{target}/{entity}")).await?.is_some())
 }
 
-/// Remembers that a target's entity was read completely.
-pub(super) async fn adopted(parts: &Parts, target: &str, entity: &str) -> Result<(), StoreError> {
-    parts.store.note(&format!("adopted:{target}/{entity}"), &Value::Bool(true)).await
+/// Remembers that a system's entity was read completely, and lets go what waited for that.
+pub(super) async fn adopted(parts: &Parts, system: &str, entity: &str) -> Result<(), StoreError> {
+    parts.store.note(&format!("adopted:{system}/{entity}"), &Value::Bool(true)).await?;
+    let waiting = JobFilter { cause: Some(Cause::unlisted(system, entity).0), ..JobFilter::default() };
+    if parts.store.retry(&waiting, parts.env.now()).await? > 0 {
+        parts.work.notify_waiters();
+    }
+    Ok(())
 }

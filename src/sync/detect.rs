@@ -104,9 +104,7 @@ impl Reading<'_> {
     }
 
     fn canonical(&self, row: &Value) -> std::result::Result<Pulled, Failure> {
-        let mut pulled = self.mapping.pull(row)?;
-        self.parts.validate(self.entity, &mut pulled.fields)?;
-        Ok(pulled)
+        super::engine::canonical(&self.parts.entities, self.mapping, self.entity, row)
     }
 
     /// Compares canonical objects with the replicas and fills the commit; gives the doubtful ones.

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Flow, MatchRule, Routes, RunReport, Scope, brakes, cover,
+    Affairs, Flow, MatchRule, Routes, RunReport, Scope, brakes, cover,
     deliver::{self, Tally},
     flight,
     health::Health,
@@ -28,8 +28,8 @@ use super::{
 use crate::{
     env::Env,
     expr::Scope as Variables,
-    failure::{Cause, Class, FILE, Failure, SETUP, UNHELD, UNREAD},
-    mapping::{Fields, Outline, Translate},
+    failure::{Cause, Class, FILE, Failure, SETUP, UNHELD, UNLISTED, UNREAD},
+    mapping::{Fields, Outline, Pulled, Translate},
     model::{Alteration, Entities, EntitySpec, FieldSpec},
     port::System,
     store::{Backlog, JobFilter, JobState, NewJob, Rejection, RunKind, SharedStore, Standing, StoreError},
@@ -173,25 +173,39 @@ impl Parts {
 
     /// Normalises a canonical object and refuses what its specification does not allow.
     pub(super) fn validate(&self, entity: &str, fields: &mut Fields) -> Result<(), Failure> {
-        let Some(spec) = self.entities.get(entity) else {
-            return Err(Failure::new(Class::Fatal, format!("entity {entity} is not declared")));
-        };
-        // What is required is the mapping's to ask for: a system may show only a part of an object.
-        crate::model::normalize(spec, fields).map_err(|errors| {
-            let first = errors.first().map(|error| error.field.clone());
-            let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            let failure = Failure::new(Class::Rejected, text);
-            match first {
-                Some(field) => failure.with_field(field),
-                None => failure,
-            }
-        })
+        validate(&self.entities, entity, fields)
     }
 
     /// Whether a flow's filter lets an object through.
     pub(super) fn admits(&self, flow: &Flow, entity: &str, fields: &Fields) -> Result<bool, Failure> {
         self.entities.get(entity).map_or(Ok(true), |spec| admits(flow, entity, spec, fields))
     }
+}
+
+/// A row in canonical form: as its mapping reads it, and as its entity has it.
+///
+/// # Errors
+/// What cannot be read, or does not fit the entity.
+pub fn canonical(entities: &Entities, mapping: &dyn Translate, entity: &str, row: &Value) -> Result<Pulled, Failure> {
+    let mut pulled = mapping.pull(row)?;
+    validate(entities, entity, &mut pulled.fields)?;
+    Ok(pulled)
+}
+
+fn validate(entities: &Entities, entity: &str, fields: &mut Fields) -> Result<(), Failure> {
+    let Some(spec) = entities.get(entity) else {
+        return Err(Failure::new(Class::Fatal, format!("entity {entity} is not declared")));
+    };
+    // What is required is the mapping's to ask for: a system may show only a part of an object.
+    crate::model::normalize(spec, fields).map_err(|errors| {
+        let first = errors.first().map(|error| error.field.clone());
+        let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let failure = Failure::new(Class::Rejected, text);
+        match first {
+            Some(field) => failure.with_field(field),
+            None => failure,
+        }
+    })
 }
 
 /// Whether a flow's `where` lets a canonical object through.
@@ -264,7 +278,8 @@ impl Engine {
         self.persevere("start", shutdown, || self.begin(shutdown)).await;
         let share = Share::everything(&self.parts.routes);
         let workers = share.targets().flat_map(|(target, but)| {
-            let work = move || async move { deliver::work(&self.parts, target, but, shutdown).await.map(drop) };
+            // Who perseveres waits, tells and counts.
+            let work = move || async move { deliver::work(&self.parts, target, but, 0, shutdown).await.map(drop) };
             (0..self.parts.limits(target).workers.max(1)).map(move |_| self.persevere(target, shutdown, work))
         });
         let flows = self.parts.routes.flows().iter();
@@ -356,7 +371,7 @@ impl Engine {
     /// idea of what an entity has to prove (`proof:order=1001`) or of what is one (`review:customer=C-77`): they are all tried again, once. What still lacks it waits on.
     pub(super) async fn cure(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
         const LOOKUP: &str = "lookup:";
-        const CURED: [&str; 12] = [
+        const CURED: [&str; 13] = [
             LOOKUP,
             "proof:",
             "qualifies:",
@@ -369,6 +384,7 @@ impl Engine {
             FUSE,
             FILE,
             SETUP,
+            UNLISTED,
         ];
         self.read_what_is_waited_for(cancel).await?;
         self.look_anew(&CURED).await?;
@@ -576,10 +592,11 @@ impl Engine {
 
     /// One worker group per target. Where one of them gives up on the state store, all stop: what is left would wait for it.
     pub(super) async fn workers(&self, share: &Share, stop: &CancellationToken) -> Result<Tally, StoreError> {
+        const PATIENCE: u32 = 10;
         let groups = share.targets().flat_map(|(target, but)| {
             let workers = self.parts.limits(target).workers.max(1);
             (0..workers).map(move |_| async move {
-                let worked = deliver::work(&self.parts, target, but, stop).await;
+                let worked = deliver::work(&self.parts, target, but, PATIENCE, stop).await;
                 if worked.is_err() {
                     stop.cancel();
                 }
@@ -641,13 +658,13 @@ impl Engine {
         let now = self.parts.env.now();
         let horizon = now + REACH;
         for (target, _) in share.targets() {
-            let standing = self.parts.store.standing(target).await?;
-            let until = standing.until.filter(|until| *until > now);
-            if until.is_some_and(|until| until > horizon || standing.failures >= PATIENCE) {
+            let soonest = self.parts.store.soonest(target).await?;
+            if !soonest.iter().any(|(entity, due)| *due <= horizon && share.covers(target, entity)) {
                 continue;
             }
-            let soonest = self.parts.store.soonest(target).await?;
-            if soonest.iter().any(|(entity, due)| *due <= horizon && share.covers(target, entity)) {
+            let standing = self.parts.store.standing(target).await?;
+            let until = standing.until.filter(|until| *until > now);
+            if until.is_none_or(|until| until <= horizon && standing.failures < PATIENCE) {
                 return Ok(true);
             }
         }
@@ -795,23 +812,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Says every hour how fresh all is, so that a log in which nothing is said any more says something.
+    /// Says every hour how things are, so that a log in which nothing is said any more says something.
     async fn keep_telling(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
-        const RUNS: u32 = 1000;
         while !shutdown.is_cancelled() {
             self.pause(HEARTBEAT, shutdown).await;
             if shutdown.is_cancelled() || !tracing::enabled!(tracing::Level::INFO) {
                 continue;
             }
-            let (store, now) = (&self.parts.store, self.parts.env.now());
-            let fresh = journal::freshness(self.parts.routes.flows(), &store.runs(RUNS).await?, now);
-            let mut open: BTreeMap<&str, u64> = BTreeMap::new();
-            for backlog in store.backlog().await? {
-                *open.entry(backlog.state.as_str()).or_default() += backlog.count;
-            }
-            let open: Vec<String> = open.iter().map(|(state, count)| format!("{count} {state}")).collect();
-            let open = if open.is_empty() { "nothing waits".to_owned() } else { open.join(", ") };
-            tracing::info!("in step: {fresh}; {open}");
+            let flows: Vec<&Flow> = self.parts.routes.flows().iter().collect();
+            let affairs = Affairs::of(&self.parts.store, &flows, false, self.parts.env.now()).await?;
+            tracing::info!("{}", affairs.headline());
         }
         Ok(())
     }
@@ -825,10 +835,10 @@ impl Engine {
                 self.pause(Duration::from_millis(200), shutdown).await;
             }
             self.pause(Duration::from_secs(3600), shutdown).await;
-            // An hour is what a fuse looks back on. What a target holds of its own is told by nobody, nor is what it
-            // answers by now, where an answer was odd.
+            // A fuse looks back one hour. Values that a target holds on its own, and answers that could not be read, raise no
+            // event when they change, so they are tried again here.
             self.read_what_is_waited_for(shutdown).await?;
-            self.look_anew(&[FUSE, UNREAD, UNHELD, FILE, SETUP]).await?;
+            self.look_anew(&[FUSE, UNREAD, UNHELD, FILE, SETUP, UNLISTED]).await?;
         }
         Ok(())
     }

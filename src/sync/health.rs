@@ -18,10 +18,10 @@ struct Trouble {
     begun: DateTime<Utc>,
 }
 
-/// A part that has run so long without failing is well again.
+/// A part that ran this long without an error has recovered.
 const CALM: Duration = Duration::minutes(3);
 
-/// One that has not been well for so long is stuck.
+/// A part that has failed for this long is stuck.
 const STUCK: Duration = Duration::minutes(10);
 
 impl Health {

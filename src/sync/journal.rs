@@ -1,17 +1,15 @@
-//! What the log says: each problem once when it is new, each reading that changed something, and now and then how fresh all is.
+//! What the log says: each problem once when it is new, and each reading that changed something.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
 
-use chrono::{DateTime, Utc};
-
-use super::{Flow, RunReport, pull};
+use super::{RunReport, pull};
 use crate::{
     failure::Cause,
     printable,
-    store::{Delivered, Job, Run, SharedStore, StoreError, Verdict},
+    store::{Delivered, Job, SharedStore, StoreError, Verdict},
 };
 
 /// Lines that one batch may add to the log; of more there is a count.
@@ -85,6 +83,22 @@ impl Journal {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(subject).is_some()
     }
 
+    fn told_rows(&self, subject: &str) -> u64 {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.get(subject).and_then(|count| count.parse().ok()).unwrap_or_default()
+    }
+
+    /// Whether there are more rows than were last told of; fewer are remembered, and none are forgotten.
+    fn are_more(&self, subject: &str, count: u64) -> bool {
+        let before = self.told_rows(subject);
+        if count == 0 {
+            self.is_over(subject);
+        } else {
+            self.is_new(subject, &count.to_string());
+        }
+        count > before
+    }
+
     /// What is new among the ends of a batch.
     fn new_problems(&self, ends: Vec<End>) -> Vec<(i64, Problem)> {
         let is_news = |end: End| {
@@ -154,11 +168,12 @@ impl Journal {
                 "{entity} at {system}: {changed} changed, {gone} gone"
             );
         }
-        if balance.rejected > 0 {
+        let subject = format!("rejected {system}/{entity}");
+        if balance.rejected > 0 || self.told_rows(&subject) > 0 {
             let counts = store.rejection_counts().await?;
             let count =
                 counts.iter().find(|(at, of, _)| at == system && of == entity).map_or(0, |(_, _, count)| *count);
-            if count > 0 && self.is_new(&format!("rejected {system}/{entity}"), &count.to_string()) {
+            if self.are_more(&subject, count) {
                 tracing::warn!(
                     run,
                     system,
@@ -179,31 +194,6 @@ fn tells_itself(cause: &str) -> bool {
         && !cause.starts_with("system:")
 }
 
-/// `catalog 2 min ago, sales not yet`: when each flow's entities were last read without a fault. Of one with several the
-/// stalest counts.
-pub(super) fn freshness(flows: &[Flow], runs: &[Run], now: DateTime<Utc>) -> String {
-    let read = |flow: &Flow, entity: &str| {
-        let good = runs.iter().filter(|run| run.system == flow.from && run.entity == entity && run.error.is_none());
-        good.filter_map(|run| run.finished_at).max()
-    };
-    let told = flows.iter().map(|flow| {
-        let times: Option<BTreeSet<DateTime<Utc>>> = flow.entities.iter().map(|entity| read(flow, entity)).collect();
-        match times.and_then(|times| times.first().copied()) {
-            Some(at) => format!("{} {}", flow.name, ago(now - at)),
-            None => format!("{} not of late", flow.name),
-        }
-    });
-    told.collect::<Vec<_>>().join(", ")
-}
-
-fn ago(span: chrono::Duration) -> String {
-    match (span.num_seconds(), span.num_minutes(), span.num_hours()) {
-        (seconds, _, _) if seconds < 120 => format!("{} s ago", seconds.max(0)),
-        (_, minutes, _) if minutes < 120 => format!("{minutes} min ago"),
-        (_, _, hours) => format!("{hours} h ago"),
-    }
-}
-
 /// What a state store in trouble says, with the place of a full disk.
 pub fn trouble(store: &SharedStore, error: &StoreError) -> String {
     let said = error.to_string();
@@ -215,7 +205,6 @@ pub fn trouble(store: &SharedStore, error: &StoreError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::RunKind;
 
     #[test]
     fn a_problem_is_told_once_and_again_when_it_is_another_one_or_came_back() {
@@ -228,6 +217,13 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_told_again_when_there_are_more_and_after_all_were_mended() {
+        let journal = Journal::default();
+        let told = |counts: &[u64]| counts.iter().map(|count| journal.are_more("rejected", *count)).collect::<Vec<_>>();
+        assert_eq!(told(&[3, 3, 5, 3, 4, 0, 3]), [true, false, true, false, true, false, true]);
+    }
+
+    #[test]
     fn what_went_well_is_news_again_when_it_does_not() {
         let journal = Journal::default();
         let refused =
@@ -236,31 +232,6 @@ mod tests {
         assert!(journal.new_problems(vec![refused()]).is_empty());
         assert!(journal.new_problems(vec![End { job: 7, problem: None }]).is_empty());
         assert_eq!(journal.new_problems(vec![refused()]).len(), 1);
-    }
-
-    #[test]
-    fn a_flow_is_as_fresh_as_what_was_read_longest_ago() {
-        let now: DateTime<Utc> = "2026-03-01T10:00:00Z".parse().unwrap();
-        let run = |entity: &str, minutes: i64, error: Option<&str>| Run {
-            id: 1,
-            system: "erp".into(),
-            entity: entity.into(),
-            kind: RunKind::Delta,
-            trigger: "schedule".into(),
-            started_at: now,
-            finished_at: Some(now - chrono::Duration::minutes(minutes)),
-            balance: crate::store::Balance::default(),
-            error: error.map(str::to_owned),
-        };
-        let flow = |name: &str, entities: &[&str]| Flow {
-            name: name.into(),
-            from: "erp".into(),
-            entities: entities.iter().map(|entity| (*entity).to_owned()).collect(),
-            ..Flow::default()
-        };
-        let runs = [run("product", 1, None), run("price", 1, Some("down")), run("price", 300, None)];
-        let flows = [flow("catalog", &["product", "price"]), flow("names", &["product"]), flow("crm", &["customer"])];
-        assert_eq!(freshness(&flows, &runs, now), "catalog 5 h ago, names 60 s ago, crm not of late");
     }
 
     #[test]

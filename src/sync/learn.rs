@@ -102,11 +102,7 @@ fn canonical_of(
     row: &Value,
     place: (String, String),
 ) -> std::result::Result<Pulled, Box<Rejection>> {
-    let result = mapping.pull(row).and_then(|mut pulled| {
-        batch.parts.validate(batch.entity, &mut pulled.fields)?;
-        Ok(pulled)
-    });
-    result.map_err(|failure| {
+    super::engine::canonical(&batch.parts.entities, mapping, batch.entity, row).map_err(|failure| {
         tracing::debug!(system = batch.target, entity = batch.entity, %failure, "answer left unread");
         Box::new(detect::unreadable(batch.parts, mapping, (batch.target, batch.entity), row, place, failure))
     })

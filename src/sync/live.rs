@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{detect, engine::Parts, outcome};
 use crate::{
     failure::Failure,
-    mapping::{Fields, Pulled, RefBy, Translate},
+    mapping::{Fields, Pulled, RefBy},
     model::EntitySpec,
     port::{PageToken, PullRequest, SourceRow, System},
     store::{Replica, Result},
@@ -44,7 +44,10 @@ pub async fn live(parts: &Parts, replica: &Replica) -> Result<Live> {
     } else {
         return Ok(told(false, Err(format!("{system} cannot be read"))));
     };
-    let read = found.and_then(|row| row.map(|row| canonical(parts, mapping.as_ref(), entity, row)).transpose());
+    let read = found.and_then(|row| {
+        row.map(|row| super::engine::canonical(&parts.entities, mapping.as_ref(), entity, &row.body.into_value()))
+            .transpose()
+    });
     let fields = match read {
         Ok(Some(pulled)) => {
             let spec = parts.entities.get(entity).map(|spec| &**spec);
@@ -69,17 +72,6 @@ async fn in_listing(system: &dyn System, entity: &str, id: &str) -> std::result:
             return Ok(found);
         }
     }
-}
-
-fn canonical(
-    parts: &Parts,
-    mapping: &dyn Translate,
-    entity: &str,
-    row: SourceRow,
-) -> std::result::Result<Pulled, Failure> {
-    let mut pulled = mapping.pull(&row.body.into_value())?;
-    parts.validate(entity, &mut pulled.fields)?;
-    Ok(pulled)
 }
 
 /// Puts references in; no record is made for what nobody knows.

@@ -63,7 +63,7 @@ pub use brakes::{Allowed, Brake, Brakes, FEW};
 pub use dates::{OddDate, OddDates};
 pub use decision::{Decision, DecisionError, decide};
 pub use deliver::Tally;
-pub use engine::{Engine, Limits, Parts, Summary, SystemLimits, admits};
+pub use engine::{Engine, Limits, Parts, Summary, SystemLimits, admits, canonical};
 pub use guests::Guests;
 pub use health::Health;
 pub use identity::{LinkError, Links, MatchRule, Named, Review, field_of, review};

@@ -318,7 +318,7 @@ macro_rules! verbs {
             written_often(system: &str, records: &[RecordId], since: DateTime<Utc>, often: u32) -> Result<Vec<(RecordId, ChangeOp, Fields)>>;
             linked_since(after: i64, limit: u32) -> Result<Vec<Linked>>;
             attempts(job: i64) -> Result<Vec<Attempt>>;
-            gone_through_since(jobs: &[i64]) -> Result<Vec<i64>>;
+            gone_through_since(target: &str, jobs: &[i64]) -> Result<Vec<i64>>;
             rejections(system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
             unread(system: &str, entity: &str) -> Result<Vec<Unread>>;
             dismiss(system: &str, entity: &str, row: Option<&str>, now: DateTime<Utc>) -> Result<u64>;

@@ -101,8 +101,8 @@ struct Token {
     row: u64,
     /// Watermark to store when all is read.
     mark: String,
-    /// Watermark of what is read so far, file by file: where each of several that stay in their place is read once, one that
-    /// cannot be read does not have those before it read again.
+    /// Watermark after the files read so far, where several stay in their place: a later file that cannot be read does not
+    /// have the earlier ones read again.
     so_far: Option<String>,
 }
 

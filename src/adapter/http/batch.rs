@@ -20,7 +20,7 @@ use crate::{
     port::{Op, Outcome, Write, Written},
 };
 
-/// So many items of a portion that is refused for who we are are tried alone.
+/// How many items of a portion that is refused as `auth` are tried alone.
 const PROBES: usize = 3;
 
 /// Compiled table `batch`.
@@ -142,8 +142,8 @@ impl Batch {
         Ok((group, item))
     }
 
-    /// Sends a portion; a refused one is halved until the bad item stands alone. One that is refused for who we are is first
-    /// tried with a few of its items alone: when one goes through it is the others that are refused.
+    /// Sends a portion. If it is rejected, it is halved until the bad item stands alone. If it is refused as `auth`, a few of
+    /// its items are first tried alone: if the system lets one in, our credentials are good, and the others are halved too.
     pub async fn send(
         &self,
         portion: Portion,
@@ -157,17 +157,22 @@ impl Batch {
             Err(refused) => refused,
         };
         let Portion { group, elements } = refused.portion;
+        // Whoever is told what is wrong with an item is let in.
+        let lets_in = |outcome: &Outcome| match &outcome.result {
+            Ok(_) => true,
+            Err(failure) => is_of_an_item(failure.class),
+        };
         let mut elements = elements.into_iter();
-        let mut all = Vec::new();
+        let mut all: Vec<Outcome> = Vec::new();
         for element in elements.by_ref().take(PROBES) {
             let alone = Portion { group: group.clone(), elements: vec![element] };
             all.extend(self.halve(alone, &sending, true).await.unwrap_or_else(Refused::outcomes));
-            if all.iter().any(|outcome| outcome.result.is_ok()) {
+            if all.iter().any(lets_in) {
                 break;
             }
         }
         let rest = Portion { group, elements: elements.collect() };
-        all.extend(if all.iter().any(|outcome| outcome.result.is_ok()) {
+        all.extend(if all.iter().any(lets_in) {
             self.halve(rest, &sending, true).await.unwrap_or_else(Refused::outcomes)
         } else {
             Refused { portion: rest, failure: refused.failure }.outcomes()
@@ -178,8 +183,8 @@ impl Batch {
         all
     }
 
-    /// Sends a portion, and its halves where it is refused for a reason of its items. Where it is refused for who we are that
-    /// is only done with `known`, when the system is known to let us in.
+    /// Sends a portion, and its halves where it is refused for a reason of its items. With `known`, the system is known to let
+    /// us in, and one that is refused as `auth` is halved as well.
     fn halve<'a>(
         &'a self,
         portion: Portion,
@@ -195,11 +200,10 @@ impl Batch {
                 Err(failure) => failure,
             };
             let several = portion.elements.len() > 1;
-            let of_a_record = matches!(failure.class, Class::Rejected | Class::Conflict | Class::Missing);
             if several && failure.class == Class::Auth && !known {
                 return Err(Refused { portion, failure });
             }
-            if !several || !(of_a_record || failure.class == Class::Auth) {
+            if !several || !(is_of_an_item(failure.class) || failure.class == Class::Auth) {
                 return Ok(Refused { portion, failure }.outcomes());
             }
             let Portion { group, mut elements } = portion;
@@ -447,7 +451,10 @@ fn outcome(write: &Write, result: Result<Written, Failure>) -> Outcome {
     Outcome { job: write.job, result, requests: 1 }
 }
 
-/// The same failure for another item of the request.
+fn is_of_an_item(class: Class) -> bool {
+    matches!(class, Class::Rejected | Class::Conflict | Class::Missing)
+}
+
 /// What a portion is sent with.
 struct Sending<'a> {
     entity: &'a Entity,
@@ -468,6 +475,7 @@ impl Refused {
     }
 }
 
+/// The same failure for another item of the request.
 fn copy(failure: &Failure) -> Failure {
     Failure {
         class: failure.class,

@@ -299,7 +299,9 @@ impl Answer {
     #[must_use]
     pub fn unexpected(&self) -> String {
         let declared = self.headers.get("content-type").and_then(Value::as_str).unwrap_or("no content type");
-        let shown = unexpected::shown(&String::from_utf8_lossy(&self.raw), self.receive);
+        // Masked before it is cut: a secret that was cut in two would not be found any more.
+        let head = &self.raw[..self.raw.len().min(unexpected::LOOKED_AT)];
+        let shown = unexpected::shown(&self.mask.clean(&String::from_utf8_lossy(head)), self.receive);
         format!("{shown} ({declared}, {} bytes)", self.raw.len())
     }
 

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     adapter::compile,
     expr::{Expr, ExprError, Known, Scope, text_of},
-    failure::Failure,
+    failure::{Cause, Failure},
     load::{LoadError, Place},
     model::flaw,
 };
@@ -71,13 +71,11 @@ impl Listing {
             let page = rows(&self.rows, &answer, &scope, verb, self.lenient())?;
             values = values.saturating_add(answer.values);
             if values > exchange.max_values {
-                let most = exchange.max_values;
-                return Err(answer.failure(
-                    verb.in_doubt(),
-                    &format!(
-                        "the pages hold more than {most} values; raise `max_values` in [http], or ask for less at once"
-                    ),
-                ));
+                let message = format!(
+                    "the pages hold more than {} values; raise `max_values` in [http], or ask for less at once",
+                    exchange.max_values
+                );
+                return Err(answer.failure(verb.in_doubt(), &message).with_cause(Cause::setup()));
             }
             let (next, more) = pager.advance(at, &seen(&answer, &page, None, &scope), &scope)?;
             all.extend(page);
@@ -197,7 +195,10 @@ pub async fn join(
     verb: Verb,
     scope: &Scope<'_>,
 ) -> Result<Refused, Failure> {
-    // What cannot be read as it is has nothing asked for it; it is rejected by who takes its row.
+    if joins.is_empty() {
+        return Ok(Refused::new());
+    }
+    // Rows with an unreadable value get no joins; the mapping rejects them.
     let flawed: Vec<usize> =
         page.iter().enumerate().filter(|(_, row)| flaw::first(row).is_some()).map(|(index, _)| index).collect();
     let mut refused: Refused = flawed.iter().map(|index| (*index, String::new())).collect();
@@ -205,8 +206,10 @@ pub async fn join(
         let asked = askable(join, page, &mut refused, id, exchange, verb, scope)?;
         let children =
             if asked.is_empty() { HashMap::new() } else { children(join, &asked, id, exchange, verb, scope).await? };
-        let known = refused.clone();
-        for (index, row) in page.iter_mut().enumerate().filter(|(index, _)| !known.contains_key(index)) {
+        for (index, row) in page.iter_mut().enumerate() {
+            if refused.contains_key(&index) {
+                continue;
+            }
             if let Err(reason) = place(join, row, &children, scope) {
                 refused.insert(index, reason);
             }

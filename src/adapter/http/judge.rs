@@ -78,10 +78,10 @@ pub fn judge(answer: &Answer, own: &[Rule], common: &[Rule], verb: Verb, scope: 
         template.and_then(|text| text.render_text(&seen).ok()).filter(|text| !text.trim().is_empty())
     };
     let message = rule.and_then(|rule| template(rule.message.as_ref()));
-    let message = message.map_or_else(|| default_message(answer), |said| cut(&said));
+    let message = message.map_or_else(|| default_message(answer), |said| answer.line(&said));
     let mut failure = answer.failure(class, &message);
     failure.field = rule.and_then(|rule| template(rule.field.as_ref()));
-    // The system answers; it is this answer that is too much.
+    // The system is up; only this answer is over a limit.
     if class == Class::Transient && answer.problem.is_some() {
         failure.cause = Some(Cause::setup());
     }

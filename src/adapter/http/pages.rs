@@ -233,7 +233,7 @@ impl Progress {
 /// # Errors
 /// When there is no list there.
 pub fn rows(expr: &Expr, answer: &Answer, scope: &Scope<'_>, verb: Verb, lenient: bool) -> Result<Vec<Value>, Failure> {
-    // Of a reading nothing is in doubt: where no rows are, none will be next time.
+    // A read changes nothing, so nothing is in doubt; asked again, the answer would be the same.
     let class = if verb.in_doubt() == Class::Transient { Class::Fatal } else { verb.in_doubt() };
     let odd = |message: String| answer.failure(class, &message).with_cause(Cause::file(&expr.error("").place));
     let seen = answer.scope(scope);

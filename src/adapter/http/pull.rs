@@ -193,7 +193,7 @@ impl<'a> Rows<'a> {
             Ok(Some((id, version))) => self.put(SourceRow { id, position, version, body: RowBody::Json(row) }),
             Err(reason) => {
                 let reason = flaw::first(&row).map_or(reason, |flaw| flaw.to_string());
-                self.refuse(&position, None, &reason);
+                self.refuse(&position, self.id_of(&row), &reason);
             }
         }
     }
@@ -202,8 +202,13 @@ impl<'a> Rows<'a> {
     pub fn reject(&mut self, row: &Value, position: &str, reason: &str) {
         let left_out = |keep: &Expr| keep.eval_bool(&self.base.on_row(row)).is_ok_and(|kept| !kept);
         if !self.entity.keep.as_ref().is_some_and(left_out) {
-            self.refuse(position, None, reason);
+            self.refuse(position, self.id_of(row), reason);
         }
+    }
+
+    /// The id of a row that cannot be taken, where it can be read: what is known of that object stays known.
+    fn id_of(&self, row: &Value) -> Option<String> {
+        self.entity.id.eval_text(&self.base.on_row(row)).ok().filter(|id| !id.is_empty())
     }
 
     /// Each object once.

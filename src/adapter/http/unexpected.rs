@@ -5,6 +5,9 @@ use super::payload::Receive;
 /// Longest text that is repeated.
 const WORDS: usize = 80;
 
+/// So many bytes of an answer are looked at for it.
+pub const LOOKED_AT: usize = 16 << 10;
+
 /// `answered HTML instead of JSON: <title>Maintenance`. Of what is data its words are not repeated: they may be a person's.
 #[must_use]
 pub fn shown(text: &str, wanted: Receive) -> String {
@@ -15,7 +18,8 @@ pub fn shown(text: &str, wanted: Receive) -> String {
     };
     let text = text.trim_start_matches('\u{feff}').trim_start();
     let lower = text.to_ascii_lowercase();
-    if lower.starts_with("<!doctype html") || lower.starts_with("<html") || lower.contains("<title") {
+    let is_page = lower.starts_with("<!doctype html") || lower.starts_with("<html");
+    if is_page || lower.starts_with('<') && lower.contains("<title") {
         let titled = between(text, &lower, "<title", "</title");
         return match titled {
             Some(title) => format!("answered HTML instead of {wanted}: <title>{}", words(title)),
@@ -42,9 +46,10 @@ fn between<'t>(text: &'t str, lower: &str, open: &str, close: &str) -> Option<&'
 
 /// The text between tags, styles and scripts left out; as much as is needed.
 fn untagged(text: &str) -> String {
-    let mut out = String::new();
+    let (mut out, mut length) = (String::new(), 0);
     let mut rest = text;
     while let Some(start) = rest.find('<') {
+        length += rest[..start].split_whitespace().map(|word| word.chars().count() + 1).sum::<usize>();
         out.push_str(&rest[..start]);
         out.push(' ');
         let tag = &rest[start..];
@@ -52,7 +57,7 @@ fn untagged(text: &str) -> String {
         let end = ["<style", "<script"].iter().find(|name| head.starts_with(*name)).and_then(|_| tag[1..].find("</"));
         let tag = end.map_or(tag, |end| &tag[end + 1..]);
         rest = tag.find('>').map_or("", |end| &tag[end + 1..]);
-        if out.split_whitespace().map(|word| word.chars().count() + 1).sum::<usize>() > WORDS {
+        if length > WORDS {
             return out;
         }
     }

@@ -1,13 +1,10 @@
 //! The tables of an adapter whose driver is `sql`, as they stand in the file.
 
-use std::{fmt, num::NonZeroU32};
+use std::num::NonZeroU32;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, SeqAccess, Visitor, value::SeqAccessDeserializer},
-};
+use serde::Deserialize;
 
 use crate::{
     adapter::{
@@ -137,32 +134,8 @@ pub struct JoinSpec {
     pub when: Option<Formula>,
 }
 
-/// `join = "list"` or joins of its own.
-#[derive(Clone, Debug, Default)]
-pub enum Joins {
-    /// Those of the listing.
-    List,
-    #[default]
-    None,
-    Own(Vec<JoinSpec>),
-}
-
-impl JsonSchema for Joins {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Joins".into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let join = generator.subschema_for::<JoinSpec>();
-        schemars::json_schema!({
-            "description": "`join = \"list\"` or joins of its own.",
-            "anyOf": [
-                { "const": "list", "description": "Those of the listing." },
-                { "type": "array", "items": join },
-            ]
-        })
-    }
-}
+/// Joins of a read or a lookup.
+pub type Joins = crate::adapter::joins::Joins<JoinSpec>;
 
 /// Reading by id.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -250,28 +223,4 @@ pub struct BatchSpec {
     pub query: Option<Text>,
     #[serde(default)]
     pub bind: IndexMap<String, Body>,
-}
-
-impl<'de> Deserialize<'de> for Joins {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JoinsVisitor)
-    }
-}
-
-struct JoinsVisitor;
-
-impl<'de> Visitor<'de> for JoinsVisitor {
-    type Value = Joins;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"list\" or a list of joins")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Joins, E> {
-        if text == "list" { Ok(Joins::List) } else { Err(E::custom("either \"list\" or a list of joins")) }
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Joins, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(items)).map(Joins::Own)
-    }
 }

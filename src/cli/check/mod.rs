@@ -13,7 +13,7 @@ use super::{
     args::Global,
     output::{self, Output},
 };
-use crate::{config::Plan, env::Env, port::System, store::SharedStore, sync::pauses};
+use crate::{config::Plan, env::Env, port::System, store::SharedStore};
 
 #[derive(Serialize)]
 struct Report {
@@ -92,7 +92,7 @@ async fn asked_again(store: &SharedStore, system: &str, env: &Env) -> anyhow::Re
     if standing.until.is_none_or(|until| until <= env.now()) {
         return Ok(None);
     }
-    let jobs = pauses::lift(store.as_ref(), system, env.now()).await?;
+    let jobs = store.lift(system, env.now()).await?;
     let reason = standing.reason.unwrap_or_default();
     let what = format!("was left alone ({reason}); it is asked again, {} due", output::count(jobs, "job"));
     Ok(Some(Line { subject: system.to_owned(), what, problem: None }))

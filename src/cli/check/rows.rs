@@ -72,7 +72,7 @@ impl Page<'_> {
         let mut mapped: Vec<Fields> = Vec::new();
         let mut first = None;
         for (position, row) in &rows {
-            match mapping.pull(row) {
+            match sync::canonical(&plan.entities, mapping.as_ref(), entity, row) {
                 Ok(pulled) => mapped.push(pulled.fields),
                 Err(failure) => {
                     first.get_or_insert_with(|| format!("{position}: {failure}"));

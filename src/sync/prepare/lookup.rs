@@ -13,7 +13,7 @@ use crate::{
     port::{Facts, Find, Op, Probe, SourceRow},
     store::{Delivered, Intent, Job, RecordId, Replica, ReplicaWrite, Result, Verdict},
     sync::{
-        alone::Alone,
+        alone::Blame,
         deliver::Batch,
         detect, engine, learn,
         numbering::Numbering,
@@ -34,6 +34,7 @@ pub(super) async fn look_up(
 ) -> Result<Vec<Known>> {
     let mut kept = Vec::with_capacity(known.len());
     let terms = Terms::of(batch.parts, mapping, batch.entity);
+    let (mut went, mut failed) = (false, Vec::new());
     for mut one in known {
         let begun = one.job.intent.clone().filter(|intent| intent.op == one.op && !intent.done.is_empty());
         if let Some(intent) = begun
@@ -89,6 +90,7 @@ pub(super) async fn look_up(
             Ok(rows) => own(batch, mapping, &one, &intent, rows).await?,
             Err(failure) => Err(failure),
         };
+        went |= found.is_ok();
         match found {
             Ok(mut rows) if rows.len() <= 1 => {
                 if let Some(row) = rows.pop() {
@@ -156,16 +158,37 @@ pub(super) async fn look_up(
                 );
                 settle(prepared, batch, &one.job, &failure);
             }
-            Err(failure) => {
-                let tried =
-                    Tried { attempts: one.job.attempts, intent: Some(intent), settle: batch.settle, alone: Alone::No };
-                let verdict = outcome::verdict(&failure, &tried, &batch.parts.env);
-                engine::struck(batch.parts, batch.target, &failure).await?;
-                prepared.settled.push(Delivered::new(&one.job, verdict));
-            }
+            Err(failure) => failed.push((one.job, intent, failure)),
         }
     }
+    not_found_out(batch, went, failed, prepared).await?;
     Ok(kept)
+}
+
+/// Lookups that failed: of one alone, while others went through, it is its record that is at fault and not the system.
+async fn not_found_out(
+    batch: &Batch<'_>,
+    went: bool,
+    failed: Vec<(Job, Intent, Failure)>,
+    prepared: &mut Prepared,
+) -> Result<()> {
+    let told: Vec<(&Job, &Failure)> = failed.iter().map(|(job, _, failure)| (job, failure)).collect();
+    let blame = Blame::of(batch.parts, batch.target, went, &told).await?;
+    let of_the_system = failed.iter().find(|(job, _, failure)| blame.is_of_the_system(job.id, failure));
+    if let Some((_, _, failure)) = of_the_system {
+        engine::struck(batch.parts, batch.target, failure).await?;
+    }
+    for (job, intent, failure) in failed {
+        let tried = Tried {
+            attempts: job.attempts.saturating_add(1),
+            intent: Some(intent),
+            settle: batch.settle,
+            alone: blame.alone(job.id, &failure),
+        };
+        let verdict = outcome::verdict(&failure, &tried, &batch.parts.env);
+        prepared.settled.push(Delivered::new(&job, verdict));
+    }
+    Ok(())
 }
 
 /// Whether a field is the target's own, whoever brings it there.

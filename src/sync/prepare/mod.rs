@@ -43,7 +43,7 @@ use crate::{
     mapping::{Children, Fields},
     model,
     port::{Facts, Op, SourceRow, Write},
-    store::{Delivered, Intent, Job, Replica, ReplicaWrite, Result, Verdict},
+    store::{Delivered, GRACE, Intent, Job, Replica, ReplicaWrite, Result, Verdict},
 };
 
 /// A job with the write it leads to.
@@ -240,26 +240,36 @@ async fn once_read(
     prepared: &mut Prepared,
     stop: &CancellationToken,
 ) -> Result<Vec<Known>> {
+    let now = batch.parts.env.now();
     let mut left = Vec::new();
+    let mut at_fault = None;
     for system in unread {
-        deliver::adopt(batch.parts, system, batch.entity, stop).await?;
-        if !deliver::is_adopted(batch.parts, system, batch.entity).await? {
-            left.push(*system);
+        let report = deliver::adopt(batch.parts, system, batch.entity, stop).await?;
+        if deliver::is_adopted(batch.parts, system, batch.entity).await? {
+            continue;
+        }
+        left.push(*system);
+        // A system in trouble has its own pause; a listing at fault would be read again and again.
+        let is_paused = batch.parts.store.standing(system).await?.until.is_some_and(|until| until > now);
+        if let Some(error) = report.and_then(|report| report.error).filter(|_| !is_paused && !stop.is_cancelled()) {
+            at_fault.get_or_insert((Cause::unlisted(system, batch.entity), error));
         }
     }
-    let now = batch.parts.env.now();
     let wait = if left.is_empty() { std::time::Duration::ZERO } else { outcome::backoff(0, &batch.parts.env) };
     let systems = if left.is_empty() { unread.join(", ") } else { left.join(", ") };
     let entity = batch.entity;
     let error = format!("{entity} of {systems} has to be read once before anything is created at {}", batch.target);
     let (creates, rest): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.op == Op::Create);
     prepared.settled.extend(creates.into_iter().map(|one| {
-        let verdict = Verdict::Retry {
-            at: outcome::later(now, wait),
-            burn: false,
-            intent: one.job.intent.clone(),
-            class: Class::Transient.as_str().to_owned(),
-            error: error.clone(),
+        let verdict = match &at_fault {
+            Some((cause, why)) => Verdict::Parked { cause: cause.0.clone(), error: format!("{error}: {why}") },
+            None => Verdict::Retry {
+                at: outcome::later(now, wait),
+                burn: false,
+                intent: one.job.intent.clone(),
+                class: Class::Transient.as_str().to_owned(),
+                error: error.clone(),
+            },
         };
         one.settled(verdict, None)
     }));
@@ -284,7 +294,7 @@ fn ripened(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Vec
             at: one.ripe.unwrap_or(now),
             burn: false,
             intent: one.job.intent.clone(),
-            class: Class::Transient.as_str().to_owned(),
+            class: GRACE.to_owned(),
             error: "its source no longer has it; it goes here when the flow's grace is over".to_owned(),
         };
         one.settled(verdict, None)

@@ -495,7 +495,7 @@ async fn while_a_run_is_under_way_offending_jobs_wait_for_its_end_and_the_others
         }
         stop.cancel();
     };
-    let (worked, ()) = tokio::join!(deliver::work(parts, "shop", &[], &stop), seen);
+    let (worked, ()) = tokio::join!(deliver::work(parts, "shop", &[], 0, &stop), seen);
     worked.unwrap();
     assert_eq!((stage.amount("H-1").as_str(), stage.amount("S-1").as_str()), ("10", "20.6"));
     let job = &stage.open_jobs().await[0];
@@ -515,6 +515,7 @@ async fn during_the_grace_a_record_that_was_missed_once_stays_and_may_come_back(
     let job = &stage.open_jobs().await[0];
     assert_eq!((job.state, job.attempts), (JobState::Queued, 0));
     assert!(job.due - job.created_at > TimeDelta::hours(23), "{job:?}");
+    assert_eq!(stage.store.backlog().await.unwrap()[0].oldest, None, "what waits for its time is not late");
     stage.erp.put("product", "1", &article(1));
     let summary = stage.full().await;
     assert!(summary.is_clean(), "{summary:?}");

@@ -74,6 +74,8 @@ pub(super) struct State {
     pub(super) hanging: u32,
     /// How every write fails whose key begins like this; with or without its effect.
     pub(super) poison: Option<Poison>,
+    /// How every lookup fails of a key.
+    pub(super) unfindable: Option<(&'static str, fn() -> Failure)>,
 }
 
 pub(super) struct Poison {
@@ -318,6 +320,9 @@ impl System for FakeSystem {
     async fn find(&self, entity: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
         self.state.lock().unwrap().probed.push(probe.body.clone());
         let key = probe.key;
+        if let Some((_, failure)) = self.state.lock().unwrap().unfindable.filter(|(of, _)| *of == key) {
+            return Err(failure());
+        }
         let renamed = self.state.lock().unwrap().renamed.take();
         if let Some(name) = renamed {
             for row in self.state.lock().unwrap().rows.entry(entity.into()).or_default().values_mut() {

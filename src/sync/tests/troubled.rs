@@ -60,6 +60,44 @@ async fn a_record_that_alone_is_refused_counts_against_itself_and_never_against_
     assert_eq!((open.len(), open[0].state, open[0].error_class.as_deref()), (1, JobState::Dead, Some("auth")));
     assert!(open[0].error.as_deref().unwrap().contains("other writes went through"), "{open:?}");
     assert!(!stage.is_paused().await);
+    // Somebody has told the firewall.
+    stage.shop.state.lock().unwrap().poison = None;
+    assert_eq!(stage.store.lift("shop", stage.engine.parts().env.now()).await.unwrap(), 1);
+    assert!(stage.once().await.is_clean());
+    assert_eq!(stage.shop.rows("product").len(), 3);
+}
+
+#[tokio::test]
+async fn a_lookup_that_alone_is_refused_counts_against_its_record_and_pauses_nobody() {
+    let stage = poisoned(1, "none", refused, false).await;
+    stage.shop.fault(Fault::LostBefore);
+    stage.shop.state.lock().unwrap().unfindable = Some(("A-00", refused));
+    stage.once().await;
+    assert!(!stage.is_paused().await, "it is one record");
+    stage.erp.put("product", "1", &article(1));
+    stage.once().await;
+    assert_eq!(stage.shop.rows("product").len(), 1, "it holds up nobody");
+    stage.store.lift("shop", stage.engine.parts().env.now()).await.unwrap();
+    stage.once().await;
+    let open = stage.open().await;
+    assert_eq!((open.len(), open[0].state, open[0].error_class.as_deref()), (1, JobState::Dead, Some("auth")));
+    assert!(!stage.is_paused().await);
+}
+
+#[tokio::test]
+async fn creations_wait_for_a_first_listing_that_is_at_fault_without_asking_for_it_again_and_again() {
+    let stage = poisoned(2, "none", refused, false).await;
+    let circle = || Failure::new(Class::Transient, "this page repeats the one before it").with_cause(Cause::setup());
+    stage.shop.state.lock().unwrap().pull_faults.extend((0..50).map(|_| circle()));
+    stage.once().await;
+    let open = stage.open().await;
+    let causes: Vec<&str> = open.iter().filter_map(|job| job.cause.as_deref()).collect();
+    assert_eq!(causes, ["unlisted:shop/product"; 2]);
+    let asked = 50 - stage.shop.state.lock().unwrap().pull_faults.len();
+    assert!(asked < 5, "{asked} listings");
+    stage.shop.state.lock().unwrap().pull_faults.clear();
+    assert!(stage.once().await.is_clean());
+    assert_eq!(stage.shop.rows("product").len(), 2);
 }
 
 #[tokio::test]
@@ -86,7 +124,7 @@ async fn a_system_that_refuses_everybody_is_paused_and_burns_no_attempts_until_i
     assert!(stage.is_paused().await);
     stage.shop.state.lock().unwrap().poison = None;
     let now = stage.engine.parts().env.now();
-    assert_eq!(pauses::lift(stage.store.as_ref(), "shop", now).await.unwrap(), 5);
+    assert_eq!(stage.store.lift("shop", now).await.unwrap(), 5);
     assert!(stage.once().await.is_clean());
     assert_eq!(stage.shop.rows("product").len(), 5);
 }

@@ -7,34 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{people, shown, vaiven};
-
-const CONFIG: &str = r#"
-[systems.erp]
-adapter = "ledger"
-file = "erp.db"
-
-[systems.shop]
-adapter = "book"
-file = "shop.db"
-
-[flows.people]
-entities = ["customer"]
-from = "erp"
-to = ["shop"]
-every = "0 * * * * *"
-"#;
-
-const MAPPING: &str = r#"
-key = "code"
-[fields]
-code = "code"
-kind = "kind"
-name = "name"
-group = "grp"
-"#;
-
-const ROWS: &str = "INSERT INTO customer (id, code, kind, name, grp) VALUES (1, 'C-01', 'person', 'Ana', 'retail')";
+use super::{remapping, shown, vaiven};
 
 /// A daemon that is killed when the test ends.
 struct Daemon(Child);
@@ -63,15 +36,8 @@ impl Drop for Daemon {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_process_at_a_time_carries_out_what_a_state_says_and_every_other_command_works_beside_it() {
-    let folder = people::place(CONFIG, MAPPING, ROWS).await;
-    let path = |name: &str| folder.path().join(name);
-    fs::copy(path("shop.db"), path("erp.db")).unwrap();
-    fs::copy(path("adapters/book.toml"), path("adapters/ledger.toml")).unwrap();
-    let mapping = path("mappings/ledger/customer.toml");
-    fs::create_dir_all(mapping.parent().unwrap()).unwrap();
-    fs::write(mapping, MAPPING).unwrap();
+    let folder = remapping::place().await;
     let run = |arguments: &[&str]| shown(&vaiven(folder.path(), arguments, &[]));
-    assert!(run(&["run", "--once"]).starts_with("exit 0"));
     assert!(run(&["plan", "--out", "agreed.plan"]).starts_with("exit 0"));
 
     let daemon = Daemon::start(folder.path());

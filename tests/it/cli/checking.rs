@@ -133,6 +133,11 @@ async fn without_a_network_a_missing_secret_is_a_warning() {
     let folder = folder(&config, ADAPTER, MAPPING).await;
     let told = check(folder.path(), &["--offline"]);
     assert!(told.starts_with("exit 0") && told.contains("warning") && told.contains("LIST is not set"), "{told}");
+    let sealed = format!("{config}\n[store]\nkey = {{ env = \"STATE_KEY\" }}\n");
+    std::fs::write(folder.path().join("vaiven.toml"), sealed).unwrap();
+    let told = check(folder.path(), &["--offline"]);
+    assert!(told.starts_with("exit 0"), "nor is the key of the state needed: {told}");
+    std::fs::write(folder.path().join("vaiven.toml"), &config).unwrap();
     let told = check(folder.path(), &[]);
     assert!(told.starts_with("exit 78") && told.contains("LIST is not set"), "{told}");
 }

@@ -6,7 +6,7 @@ use sqlx::{Connection as _, Executor as _, SqliteConnection, sqlite::SqliteConne
 
 use super::{shown, vaiven};
 
-pub(super) const CONFIG: &str = r#"
+const CONFIG: &str = r#"
 [systems.erp]
 adapter = "erp"
 file = "erp.db"
@@ -21,7 +21,7 @@ from = "erp"
 to = ["copy"]
 "#;
 
-pub(super) const ERP: &str = r#"
+const ERP: &str = r#"
 driver = "sql"
 summary = "An ERP's database"
 [settings]
@@ -36,7 +36,7 @@ pages = { by = "keyset", size = 10 }
 cursor = { field = "changed", format = "%Y-%m-%d %H:%M:%S", zone = "Europe/Madrid", overlap = "2m" }
 "#;
 
-pub(super) const COPY: &str = r#"
+const COPY: &str = r#"
 driver = "files"
 summary = "A folder"
 [settings]
@@ -55,16 +55,10 @@ format = "json"
 body = "${body}"
 "#;
 
-pub(super) const MAPPING: &str =
-    "key = \"sku\"\n[fields]\nsku = \"sku\"\nname = { from = \"name\", localized = \"es\" }\n";
+const MAPPING: &str = "key = \"sku\"\n[fields]\nsku = \"sku\"\nname = { from = \"name\", localized = \"es\" }\n";
 
-async fn change(folder: &Path, sql: &str) {
-    let file = SqliteConnectOptions::new().filename(folder.join("erp.db")).create_if_missing(true);
-    SqliteConnection::connect_with(&file).await.unwrap().execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_date_from_the_future_hides_no_later_change_and_is_told_until_it_is_mended() {
+/// A folder with an ERP's database, which `rows` fill, and what copies it into files.
+pub(super) async fn place(rows: &str) -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     let folder = home.path();
     for (file, text) in [
@@ -78,12 +72,22 @@ async fn a_date_from_the_future_hides_no_later_change_and_is_told_until_it_is_me
         std::fs::write(folder.join(file), text).unwrap();
     }
     std::fs::create_dir(folder.join("out")).unwrap();
-    change(
-        folder,
-        "CREATE TABLE p (id INTEGER PRIMARY KEY, sku TEXT, name TEXT, changed TEXT);
-         INSERT INTO p VALUES (1, 'A', 'a', '2026-03-01 10:00:00'), (2, 'F', 'f', '9031-01-01 00:00:00'), (3, 'Z', 'z', '0000-00-00')",
-    )
-    .await;
+    let table = "CREATE TABLE p (id INTEGER PRIMARY KEY, sku TEXT, name TEXT, changed TEXT)";
+    change(folder, &format!("{table}; INSERT INTO p VALUES {rows}")).await;
+    home
+}
+
+pub(super) async fn change(folder: &Path, sql: &str) {
+    let file = SqliteConnectOptions::new().filename(folder.join("erp.db")).create_if_missing(true);
+    SqliteConnection::connect_with(&file).await.unwrap().execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_date_from_the_future_hides_no_later_change_and_is_told_until_it_is_mended() {
+    let rows =
+        "(1, 'A', 'a', '2026-03-01 10:00:00'), (2, 'F', 'f', '9031-01-01 00:00:00'), (3, 'Z', 'z', '0000-00-00')";
+    let home = place(rows).await;
+    let folder = home.path();
     let run = || shown(&vaiven(folder, &["run", "--once"], &[]));
     let first = run();
     assert!(first.contains("lies in the future") && first.contains("product F of erp"), "{first}");

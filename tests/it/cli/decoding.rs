@@ -2,40 +2,21 @@
 
 use std::path::Path;
 
-use sqlx::{Connection as _, Executor as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{
-    dates::{CONFIG, COPY, ERP, MAPPING},
+    dates::{change, place},
     shown, vaiven,
 };
 
-async fn change(folder: &Path, sql: &'static str) {
-    let file = SqliteConnectOptions::new().filename(folder.join("erp.db")).create_if_missing(true);
-    SqliteConnection::connect_with(&file).await.unwrap().execute(sql).await.unwrap();
-}
-
 #[tokio::test]
 async fn one_value_that_cannot_be_read_rejects_its_row_by_name_and_the_others_arrive() {
-    let home = tempfile::tempdir().unwrap();
-    let folder = home.path();
-    for (file, text) in [
-        ("vaiven.toml", CONFIG),
-        ("adapters/erp.toml", ERP),
-        ("adapters/copy.toml", COPY),
-        ("mappings/erp/product.toml", MAPPING),
-        ("mappings/copy/product.toml", MAPPING),
-    ] {
-        std::fs::create_dir_all(folder.join(file).parent().unwrap()).unwrap();
-        std::fs::write(folder.join(file), text).unwrap();
-    }
-    std::fs::create_dir(folder.join("out")).unwrap();
-    change(
-        folder,
-        "CREATE TABLE p (id INTEGER PRIMARY KEY, sku TEXT, name TEXT, changed TEXT);
-         INSERT INTO p VALUES (1, 'A', 'one', '2026-01-01 10:00:00'), (2, 'B', CAST(x'61F162' AS TEXT), '2026-01-01 10:00:00'),
+    let home = place(
+        "(1, 'A', 'one', '2026-01-01 10:00:00'), (2, 'B', CAST(x'61F162' AS TEXT), '2026-01-01 10:00:00'),
          (3, 'C', 'three', '2026-01-01 10:00:00')",
     )
     .await;
+    let folder = home.path();
     let first = shown(&vaiven(folder, &["run", "--once"], &[]));
     let files = || {
         let names = std::fs::read_dir(folder.join("out")).unwrap().map(|entry| entry.unwrap().file_name());

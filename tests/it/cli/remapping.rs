@@ -29,7 +29,7 @@ group = "grp"
 "#;
 
 /// An ERP and a shop with the same twelve customers, known to each other.
-async fn place() -> tempfile::TempDir {
+pub(super) async fn place() -> tempfile::TempDir {
     const ROWS: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12) \
         INSERT INTO customer (id, code, kind, name, grp) SELECT i, printf('C-%02d', i), 'person', 'Ana', 'retail' FROM n";
     let folder = people::place(CONFIG, MAPPING, ROWS).await;

@@ -386,3 +386,36 @@ async fn a_price_below_a_sale_made_in_the_shop_waits_for_it() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn customers_have_their_first_and_last_names_in_the_shop_and_what_changes_alone_arrives() {
+    let people = "\n[flows.people]\nentities = [\"customer\"]\nfrom = \"erp\"\nto = [\"shop\"]\n";
+    let mut sales = Sales::of(people).await;
+    let insert = "INSERT INTO cliente (id, codigo, tipo, nombre, apellidos, razon_social, email) VALUES \
+        (1, 'C-1', 'F', 'Ana', 'Gil', NULL, 'ana@example.test'), (2, 'C-2', 'F', 'Bea', NULL, NULL, 'bea@example.test'), \
+        (3, 'C-3', 'F', NULL, 'Ruiz', NULL, 'ruiz@example.test'), (4, 'C-4', 'J', NULL, NULL, 'Uno SL', 'uno@example.test')";
+    sales.erp.execute(insert).await.unwrap();
+    sales.run(&[]);
+    let named = |accounts: Value| {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let mut names: Vec<String> = accounts
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| [&one["first_name"], &one["last_name"], &one["billing"]["company"]].map(text).join("|"))
+            .collect();
+        names.sort();
+        names
+    };
+    let accounts = sales.shop.done("GET", "/customers", Value::Null).await;
+    assert_eq!(named(accounts), ["Ana|Gil|", "Bea||", "|Ruiz|", "||Uno SL"]);
+
+    let renamed = "UPDATE cliente SET nombre = CASE id WHEN 1 THEN 'Eva' ELSE 'Leo' END, \
+        modificado = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') WHERE id IN (1, 3)";
+    sales.erp.execute(renamed).await.unwrap();
+    sales.run(&[]);
+    let accounts = sales.shop.done("GET", "/customers", Value::Null).await;
+    assert_eq!(named(accounts), ["Bea||", "Eva|Gil|", "Leo|Ruiz|", "||Uno SL"]);
+    let again = sales.run(&["--resync", "people"]);
+    assert!(again.starts_with("Delivered: 0 written, 4 already as wanted, 0 retried"), "{again}");
+}

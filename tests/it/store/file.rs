@@ -79,6 +79,48 @@ async fn the_state_file_is_readable_by_its_owner_alone() {
     }
 }
 
+/// POSIX locks belong to the process: whoever closes the file loses them for all of its connections, and the next tool that opens
+/// the state takes itself for the only one, and deletes the log when it ends.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_state_that_a_process_opens_twice_stays_locked() {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("vaiven.db");
+    let url = format!("sqlite://{}", file.display());
+    let store = store::open(&url).await.unwrap();
+    super::backend::pulled(&store, "erp", "1", "A").await;
+    let end = format!(":{}", std::fs::metadata(&file).unwrap().ino());
+    let locks = || {
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        locks.lines().filter(|lock| lock.split(' ').any(|word| word.ends_with(&end))).count()
+    };
+    assert_ne!(locks(), 0);
+    let second = store::open(&url).await.unwrap();
+    store::backup(&url, &folder.path().join("copy.db")).await.unwrap();
+    assert_ne!(locks(), 0, "the lock of the first");
+    drop(second);
+}
+
+#[tokio::test]
+async fn processes_that_open_a_new_state_at_the_same_time_take_turns() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("vaiven.toml"), "").unwrap();
+    let run = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_vaiven"));
+        command.args(["run", "--once"]).current_dir(folder.path()).stdout(std::process::Stdio::null());
+        command.stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    for _ in 0..5 {
+        let runs: Vec<_> = (0..3).map(|_| run()).collect();
+        for one in runs {
+            let told = String::from_utf8(one.wait_with_output().unwrap().stderr).unwrap();
+            assert!(!told.contains("cannot be opened"), "{told}");
+        }
+        std::fs::remove_dir_all(folder.path().join("state")).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn an_error_about_a_url_does_not_tell_its_password() {
     let error = store::open("postgres://vaiven:hunter2@127.0.0.1:1/vaiven").await.err().unwrap();

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     failure::Class,
-    port::{RowBody, SourceRow, Written},
+    port::{Outcome, RowBody, SourceRow, Written},
 };
 use std::time::Duration;
 
@@ -382,6 +382,48 @@ body = "${items}"
         outcomes.iter().all(|outcome| outcome.result.as_ref().is_err_and(|failure| failure.class == Class::Unknown))
     );
     assert_eq!(fake.count("/stock"), 1, "an unknown outcome is never sent again");
+}
+
+#[tokio::test]
+async fn a_batch_that_is_refused_for_one_of_its_items_refuses_no_other() {
+    let toml = r#"
+[http]
+base = "${url}"
+[entities.stock]
+id = "id"
+[entities.stock.batch]
+put = "/stock"
+max = 100
+ops = ["update"]
+body = "${items}"
+"#;
+    let writes = || (1..=8).map(|job| write(job, Op::Update, json!({ "n": job }))).collect();
+    let refused = |outcomes: &[Outcome]| -> Vec<i64> {
+        let of = |one: &&Outcome| one.result.as_ref().is_err_and(|failure| failure.class == Class::Auth);
+        outcomes.iter().filter(of).map(|outcome| outcome.job).collect()
+    };
+    // A firewall dislikes two of them.
+    let (shop, _) = system(toml, |request| {
+        let bad = body(request).as_array().unwrap().iter().any(|item| item["n"] == 1 || item["n"] == 6);
+        if bad { reply(403, &json!({ "message": "blocked" })) } else { reply(200, &json!({})) }
+    });
+    let outcomes = shop.write("stock", writes(), &Saved::default()).await;
+    assert_eq!((outcomes.len(), refused(&outcomes)), (8, vec![1, 6]));
+    // To say what is wrong with an item is to let us in.
+    let (shop, _) = system(toml, |request| {
+        let sent = body(request).as_array().unwrap().clone();
+        match sent.as_slice() {
+            [item] if item["n"] == 1 => reply(400, &json!({ "message": "1 is no good" })),
+            items if items.iter().any(|item| item["n"] == 1 || item["n"] == 6) => reply(403, &json!({})),
+            _ => reply(200, &json!({})),
+        }
+    });
+    let outcomes = shop.write("stock", writes(), &Saved::default()).await;
+    assert_eq!((outcomes.len(), refused(&outcomes)), (8, vec![6]));
+    // A key that was revoked costs four requests, not fifteen.
+    let (shop, fake) = system(toml, |_| reply(403, &json!({ "message": "who are you" })));
+    let outcomes = shop.write("stock", writes(), &Saved::default()).await;
+    assert_eq!((refused(&outcomes).len(), fake.count("/stock")), (8, 4));
 }
 
 #[tokio::test]
