@@ -54,7 +54,7 @@ pub async fn explain(
         Explained::One(Box::new(tell(record, &asked, spec, config, store, env).await?))
     } else {
         let records = found::of_article(spec, asked.key, &entities, config, store).await?;
-        let called = found::rejections(asked.entity, store, |_, row| row.is_called(asked.key)).await?;
+        let called = found::rejections(asked.entity, store, |_, row| row.is_about(asked.key)).await?;
         let plan = if called.is_empty() { None } else { opened(config, env) };
         let rejected: Vec<Line> = called.into_iter().map(|row| Line::new(row, plan.as_ref())).collect();
         if records.is_empty() && rejected.is_empty() {

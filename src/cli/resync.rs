@@ -27,18 +27,27 @@ pub async fn resync(
     env: &Env,
     output: Output,
 ) -> anyhow::Result<Ending> {
-    let scope = resolved(scope_of(scope, config)?, config, store).await?;
-    known(&scope, store).await?;
-    let listed = opened(config, env).map(|plan| listed(&scope, &plan)).unwrap_or_default();
-    let order = store.place_order("resync", &scope.to_string(), env.now()).await?;
-    output.show(&Placed { order, scope: scope.to_string(), listed }, |placed| {
+    let scopes = resolved(scope_of(scope, config)?, config, store).await?;
+    let plan = opened(config, env);
+    let mut all = Vec::with_capacity(scopes.len());
+    for scope in scopes {
+        known(&scope, store).await?;
+        let listed = plan.as_ref().map(|plan| listed(&scope, plan)).unwrap_or_default();
+        let order = store.place_order("resync", &scope.to_string(), env.now()).await?;
+        all.push(Placed { order, scope: scope.to_string(), listed });
+    }
+    output.show(&all, |all| all.iter().map(Placed::text).collect::<Vec<_>>().join("\n"))?;
+    Ok(Ending::Fine)
+}
+
+impl Placed {
+    fn text(&self) -> String {
         let told = format!(
             "Order {}: {} is looked at again by the running daemon. Without one: vaiven run --resync {}",
-            placed.order, placed.scope, placed.scope
+            self.order, self.scope, self.scope
         );
-        std::iter::once(told).chain(placed.listed.iter().cloned()).collect::<Vec<_>>().join("\n")
-    })?;
-    Ok(Ending::Fine)
+        std::iter::once(told).chain(self.listed.iter().cloned()).collect::<Vec<_>>().join("\n")
+    }
 }
 
 /// Systems of which one object is asked for, and that can only be read as a whole.
@@ -56,20 +65,22 @@ fn listed(scope: &Scope, plan: &Plan) -> Vec<String> {
     told.collect()
 }
 
-/// The scope with the key that the record goes by, where it is named by an id at a system or by a match field.
-pub async fn resolved(mut scope: Scope, config: &Config, store: &SharedStore) -> anyhow::Result<Scope> {
-    let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else { return Ok(scope) };
+/// The scope with the key that the record goes by, where it is named by an id at a system or by a match field; one for each of
+/// the records of an article, where it is named by that.
+pub async fn resolved(scope: Scope, config: &Config, store: &SharedStore) -> anyhow::Result<Vec<Scope>> {
+    let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else { return Ok(vec![scope]) };
     let entities = config.entities()?;
-    let Some(spec) = entities.get(entity) else { return Ok(scope) };
+    let Some(spec) = entities.get(entity) else { return Ok(vec![scope]) };
     if is_key(entity, key, store).await {
-        return Ok(scope);
+        return Ok(vec![scope]);
     }
-    if let Some(record) = found::by_value(entity, key, spec, config, store).await?
-        && let Some((_, key)) = store.keys(&[record]).await?.remove(&record).filter(|(_, key)| !key.is_empty())
-    {
-        scope.key = Some(key);
-    }
-    Ok(scope)
+    let records = match found::by_value(entity, key, spec, config, store).await? {
+        Some(record) => vec![record],
+        None => found::of_article(spec, key, &entities, config, store).await?,
+    };
+    let keys = store.keys(&records).await?.into_values().map(|(_, key)| key).filter(|key| !key.is_empty());
+    let scopes: Vec<Scope> = keys.map(|key| Scope { key: Some(key), ..scope.clone() }).collect();
+    Ok(if scopes.is_empty() { vec![scope] } else { scopes })
 }
 
 /// Whether a record goes by this key, or several do: then the flow's source says which.
@@ -86,8 +97,8 @@ pub async fn known(scope: &Scope, store: &SharedStore) -> anyhow::Result<()> {
     }
     let flow = &scope.flow;
     bail!(
-        "nobody knows {entity} `{key}`: no system was seen to have it. `vaiven run --resync {flow}/{entity}/{key}` reads the \
-         listing of the flow's source to look for it, `vaiven resync {flow}/{entity}` has the running daemon read all"
+        "nobody knows {entity} `{key}`: no system was seen to have it. `vaiven resync {flow}/{entity}` has the running daemon \
+         read all; where none runs, `vaiven run --resync {flow}/{entity}/{key}` reads the listing of the flow's source"
     )
 }
 

@@ -36,7 +36,7 @@ pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<E
     let plan = app::plan(&config, env)?;
     let (store, _sole) = app::sole_store(&config).await?;
     let scope = match scope {
-        Some(scope) => Some(resolved(scope, &config, &store).await?),
+        Some(scope) => Some(one_of(resolved(scope, &config, &store).await?)?),
         None => None,
     };
     if is_daemon {
@@ -77,6 +77,14 @@ struct Told {
     listed: Vec<String>,
     /// By system: all requests of the pass.
     requests: Counts,
+}
+
+/// The only one; of several an error that lists them.
+fn one_of(scopes: Vec<Scope>) -> anyhow::Result<Scope> {
+    <[Scope; 1]>::try_from(scopes).map(|[scope]| scope).map_err(|several| {
+        let listed: Vec<String> = several.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("that may be any of these, ask for one: {}", listed.join(", "))
+    })
 }
 
 /// Where one object was asked for and a whole listing read instead.

@@ -128,8 +128,8 @@ pub trait Translate: Send + Sync {
     /// `Rejected` with the field for a value that does not fit; `Unmapped` with its cause for a value no lookup knows.
     fn pull(&self, row: &Value) -> Result<Pulled, Failure>;
 
-    /// Parts (articles, by their keys) that a row names in its lists, of a row that may be unreadable otherwise; nothing where
-    /// that cannot be told.
+    /// Parts (articles, by their keys) that a row belongs to or names in its lists, of a row that may be unreadable otherwise;
+    /// nothing where that cannot be told.
     fn named(&self, row: &Value) -> Option<BTreeSet<String>> {
         let _ = row;
         None

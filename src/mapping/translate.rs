@@ -265,11 +265,19 @@ impl Translate for Mapping {
         let flawed = flaw::first(row).is_some();
         let mut named = BTreeSet::new();
         for rule in self.rules.iter().filter(|rule| rule.reads) {
-            let items = self.spec.fields.get(&rule.name).and_then(|field| field.of.as_ref());
-            let member = items.and_then(|of| of.fields.iter().find(|(_, member)| member.part.is_some()));
-            if let Some((member, _)) = member {
-                let mut pull =
-                    Pull { scope: &scope, refs: Vec::new(), parts: BTreeMap::new(), only: Some(member), flawed };
+            let Some(field) = self.spec.fields.get(&rule.name) else { continue };
+            let only = field.of.as_ref().and_then(|of| of.fields.iter().find(|(_, member)| member.part.is_some()));
+            let mut pull = Pull {
+                scope: &scope,
+                refs: Vec::new(),
+                parts: BTreeMap::new(),
+                only: only.map(|(member, _)| member.as_str()),
+                flawed,
+            };
+            if field.part.is_some() {
+                let read = pull.fields(std::slice::from_ref(rule), row, "").ok()?;
+                named.extend(read.get(&rule.name).and_then(text_of));
+            } else if only.is_some() {
                 named.extend(pull.named(rule, row).ok()?);
             }
         }

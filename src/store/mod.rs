@@ -761,6 +761,12 @@ impl Rejection {
     pub fn is_called(&self, name: &str) -> bool {
         self.id.as_deref() == Some(name) || self.key() == Some(name) || self.position == name
     }
+
+    /// Whether it is this one, or a row of an article of that key.
+    #[must_use]
+    pub fn is_about(&self, name: &str) -> bool {
+        self.is_called(name) || self.articles.as_ref().is_some_and(|articles| articles.contains(name))
+    }
 }
 
 /// A row that is not known to be any record's and could not be read.

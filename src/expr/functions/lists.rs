@@ -66,41 +66,26 @@ pub(super) fn register(engine: &mut Engine) {
     engine.register_fn("sort", sort);
     engine.register_fn("unique", unique);
     looking("join").register_into_engine(engine, |list: &mut Array, separator: &str| join(list, separator));
-    looking("pluck").register_into_engine(engine, |list: &mut Array, path: &str| -> Res<Array> {
-        let path = parsed("pluck", path)?;
-        list.iter().map(|item| dig("pluck", item, &path)).collect()
-    });
-    looking("where_eq").register_into_engine(engine, |list: &mut Array, path: &str, wanted: Dynamic| -> Res<Array> {
-        let path = parsed("where_eq", path)?;
-        let mut found = Array::new();
-        for item in list.iter() {
-            if equal(&dig("where_eq", item, &path)?, &wanted)? {
-                found.push(item.clone());
-            }
-        }
-        Ok(found)
-    });
-    looking("index_by").register_into_engine(engine, |list: &mut Array, path: &str| -> Res<Map> {
-        let path = parsed("index_by", path)?;
-        let mut index = Map::new();
-        for item in list.iter() {
-            let member = dig("index_by", item, &path)?;
-            let name = as_text(&member).or_else(|| as_number(&member).map(decimal::canonical));
-            let Some(name) = name else {
-                return fail(format!("index_by() needs texts or numbers to index by, not {}", kind(&member)));
-            };
-            if index.insert(name.into(), item.clone()).is_some() {
-                return fail("index_by(): two items have the same value there");
-            }
-        }
-        Ok(index)
-    });
+    looking("pluck").register_into_engine(engine, |list: &mut Array, path: &str| pluck(list, path));
+    looking("where_eq")
+        .register_into_engine(engine, |list: &mut Array, path: &str, wanted: Dynamic| where_eq(list, path, &wanted));
+    looking("index_by").register_into_engine(engine, |list: &mut Array, path: &str| index_by(list, path));
     register_closures(engine);
     register_single(engine);
 }
 
-/// A single object is a list of one: so XML shows what there could be several of.
+/// A single object is a list of one: so XML shows what there could be several of. Only `len` and `is_empty` still count its
+/// members; `list` is for these, and for children that may be texts.
 fn register_single(engine: &mut Engine) {
+    engine.register_fn("list", |any: Dynamic| {
+        if any.is_array() {
+            return any.cast::<Array>();
+        }
+        if any.is_unit() { Array::new() } else { vec![any] }
+    });
+    for name in ["first", "last"] {
+        engine.register_fn(name, |one: Map| one);
+    }
     engine.register_fn("map", |ctx: NativeCallContext, one: Map, closure: FnPtr| -> Res<Array> {
         Ok(vec![closure.call_within_context::<Dynamic>(&ctx, (Dynamic::from_map(one),))?])
     });
@@ -117,10 +102,41 @@ fn register_single(engine: &mut Engine) {
             holds(name, &ctx, &closure, &Dynamic::from_map(one))
         });
     }
-    looking("pluck").register_into_engine(engine, |one: &mut Map, path: &str| -> Res<Array> {
-        let path = parsed("pluck", path)?;
-        Ok(vec![dig("pluck", &Dynamic::from_map(one.clone()), &path)?])
-    });
+    engine.register_fn("pluck", |one: Map, path: &str| pluck(&[one.into()], path));
+    engine.register_fn("where_eq", |one: Map, path: &str, wanted: Dynamic| where_eq(&[one.into()], path, &wanted));
+    engine.register_fn("index_by", |one: Map, path: &str| index_by(&[one.into()], path));
+}
+
+fn pluck(list: &[Dynamic], path: &str) -> Res<Array> {
+    let path = parsed("pluck", path)?;
+    list.iter().map(|item| dig("pluck", item, &path)).collect()
+}
+
+fn where_eq(list: &[Dynamic], path: &str, wanted: &Dynamic) -> Res<Array> {
+    let path = parsed("where_eq", path)?;
+    let mut found = Array::new();
+    for item in list {
+        if equal(&dig("where_eq", item, &path)?, wanted)? {
+            found.push(item.clone());
+        }
+    }
+    Ok(found)
+}
+
+fn index_by(list: &[Dynamic], path: &str) -> Res<Map> {
+    let path = parsed("index_by", path)?;
+    let mut index = Map::new();
+    for item in list {
+        let member = dig("index_by", item, &path)?;
+        let name = as_text(&member).or_else(|| as_number(&member).map(decimal::canonical));
+        let Some(name) = name else {
+            return fail(format!("index_by() needs texts or numbers to index by, not {}", kind(&member)));
+        };
+        if index.insert(name.into(), item.clone()).is_some() {
+            return fail("index_by(): two items have the same value there");
+        }
+    }
+    Ok(index)
 }
 
 /// These take the list by value: holding it while a closure that looks at it runs would never end.

@@ -52,6 +52,7 @@ pub(super) const NAMES: &[&str] = &[
     "keys",
     "last",
     "len",
+    "list",
     "lower",
     "map",
     "max",

@@ -75,7 +75,7 @@ pub(super) struct State {
     /// How every write fails whose key begins like this; with or without its effect.
     pub(super) poison: Option<Poison>,
     /// How every lookup fails of a key.
-    pub(super) unfindable: Option<(&'static str, fn() -> Failure)>,
+    pub(super) unfindable: BTreeMap<&'static str, Class>,
 }
 
 pub(super) struct Poison {
@@ -320,8 +320,8 @@ impl System for FakeSystem {
     async fn find(&self, entity: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
         self.state.lock().unwrap().probed.push(probe.body.clone());
         let key = probe.key;
-        if let Some((_, failure)) = self.state.lock().unwrap().unfindable.filter(|(of, _)| *of == key) {
-            return Err(failure());
+        if let Some(class) = self.state.lock().unwrap().unfindable.get(key) {
+            return Err(Failure::new(*class, "no answer to that"));
         }
         let renamed = self.state.lock().unwrap().renamed.take();
         if let Some(name) = renamed {

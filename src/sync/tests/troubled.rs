@@ -71,7 +71,7 @@ async fn a_record_that_alone_is_refused_counts_against_itself_and_never_against_
 async fn a_lookup_that_alone_is_refused_counts_against_its_record_and_pauses_nobody() {
     let stage = poisoned(1, "none", refused, false).await;
     stage.shop.fault(Fault::LostBefore);
-    stage.shop.state.lock().unwrap().unfindable = Some(("A-00", refused));
+    stage.shop.state.lock().unwrap().unfindable.insert("A-00", Class::Auth);
     stage.once().await;
     assert!(!stage.is_paused().await, "it is one record");
     stage.erp.put("product", "1", &article(1));

@@ -22,6 +22,23 @@ async fn the_prices_of_an_article_are_found_by_its_key() {
     assert_eq!((json["found"].as_u64(), keys), (Some(2), vec!["retail/A", "trade/A"]));
     let nobody = office.run(&["explain", "price", "Z"]);
     assert!(nobody.starts_with("exit 1\n"), "{nobody}");
+
+    let placed = office.run(&["resync", "prices/price/A"]);
+    assert!(placed.contains("prices/price/retail/A is looked at again"), "{placed}");
+    assert!(placed.contains("prices/price/trade/A is looked at again") && placed.starts_with("exit 0"), "{placed}");
+    let one = office.run(&["run", "--resync", "prices/price/B"]);
+    assert!(one.starts_with("exit 0\n"), "{one}");
+    let several = office.run(&["run", "--resync", "prices/price/A"]);
+    assert!(several.contains("ask for one: prices/price/retail/A, prices/price/trade/A"), "{several}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_price_that_cannot_be_read_is_found_by_its_article() {
+    let office = Office::new(PRICES, LISTS, "").await;
+    office.sql("erp.db", "UPDATE price SET amount = 'ten' WHERE sku = 'B'").await;
+    office.run(&["run", "--once"]);
+    let told = office.run(&["explain", "price", "B"]);
+    assert!(told.starts_with("exit 3\n") && told.contains("of price at erp cannot be read: amount"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
