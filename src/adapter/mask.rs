@@ -2,7 +2,7 @@
 //! in the forms in which a system repeats what it was sent.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     fmt,
     sync::{PoisonError, RwLock},
 };
@@ -25,8 +25,10 @@ const SHORTEST: usize = 4;
 const SHORTEST_CODE: usize = 8;
 /// Answers to logins whose texts are remembered; what older ones gave is no longer good.
 const LOGINS: usize = 64;
-/// Words in a name that make what it names a secret.
-const TELLTALE: [&str; 8] = ["pass", "secret", "token", "key", "credential", "pin", "auth", "sig"];
+/// What in a name makes what it names a secret.
+const TELLTALE: [&str; 6] = ["pass", "secret", "token", "key", "credential", "auth"];
+/// The same for words of a name as a whole: `shipping` is none.
+const TELLTALE_WORDS: [&str; 4] = ["pin", "sig", "signature", "pincode"];
 
 /// The secrets of one system.
 #[derive(Default)]
@@ -83,18 +85,23 @@ impl Mask {
         self.remember(texts);
     }
 
-    /// However much one answer holds, it takes the place of one: nothing of a login is forgotten for the rest of it.
+    /// However much one answer holds, it takes the place of one: nothing of a login is forgotten for the rest of it. What an
+    /// earlier answer gave as well is as good as new.
     fn remember(&self, texts: Vec<String>) {
-        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
-        let is_known = |text: &String| {
-            let known = self.settings.iter().chain(tokens.iter().flatten());
-            text.len() < SHORTEST || known.into_iter().any(|secret| secret.texts.first() == Some(text))
-        };
-        let new: Vec<Secret> = texts.iter().filter(|text| !is_known(text)).map(|text| Secret::of(text)).collect();
-        if new.is_empty() {
+        let is_set = |text: &String| self.settings.iter().any(|secret| secret.texts.first() == Some(text));
+        let mut texts: BTreeSet<String> =
+            texts.into_iter().filter(|text| text.len() >= SHORTEST && !is_set(text)).collect();
+        if texts.is_empty() {
             return;
         }
-        tokens.push_back(new);
+        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        let mut answer = Vec::with_capacity(texts.len());
+        for older in tokens.iter_mut() {
+            answer.extend(older.extract_if(.., |secret| secret.texts.first().is_some_and(|text| texts.remove(text))));
+        }
+        tokens.retain(|older| !older.is_empty());
+        answer.extend(texts.iter().map(|text| Secret::of(text)));
+        tokens.push_back(answer);
         if tokens.len() > LOGINS {
             tokens.pop_front();
         }
@@ -220,7 +227,8 @@ fn hide_run(text: &mut String, code: &str) {
 #[must_use]
 pub fn is_telltale(name: &str) -> bool {
     let name = name.to_lowercase();
-    TELLTALE.iter().any(|word| name.contains(word))
+    TELLTALE.iter().any(|part| name.contains(part))
+        || name.split(|c: char| !c.is_alphanumeric()).any(|word| TELLTALE_WORDS.contains(&word))
 }
 
 /// Password and telltale parameters of an address.
@@ -314,6 +322,15 @@ mod tests {
         assert_eq!(mask.clean("session-1 of 12345"), "*** of ***");
         (0..LOGINS).for_each(|number| mask.learn(&format!("token-{number}")));
         assert_eq!(mask.clean("session-1 token-63"), "session-1 ***");
+    }
+
+    #[test]
+    fn a_token_that_every_login_gives_again_stays_a_secret() {
+        let mask = Mask::default();
+        (0..3 * LOGINS).for_each(|time| {
+            mask.learn_all(&serde_json::json!({ "token": "the-same-token", "expires": format!("at {time:05}") }));
+        });
+        assert_eq!(mask.clean("the-same-token"), "***");
     }
 
     #[test]

@@ -125,6 +125,7 @@ mod tests {
 
     fn parked(cause: &str, count: u64) -> Backlog {
         Backlog {
+            refused: 0,
             target: "shop".into(),
             entity: "price".into(),
             state: JobState::Parked,

@@ -36,11 +36,12 @@ pub async fn rejected(
     env: &Env,
     output: Output,
 ) -> anyhow::Result<Ending> {
-    if let Some(system) = system {
-        app::known_system(system, config)?;
-    }
     let most = if limit == 0 { u32::MAX } else { limit };
     let rows = store.rejections(system, most).await?;
+    // Rows of a system that is configured no longer are still there.
+    if let Some(system) = system.filter(|_| rows.is_empty()) {
+        app::known_system(system, config)?;
+    }
     let plan = if rows.is_empty() { None } else { opened(config, env) };
     let lines: Vec<Line> = rows.into_iter().map(|row| Line::new(row, plan.as_ref())).collect();
     output.show(&lines, |lines| text(lines, system, limit))?;

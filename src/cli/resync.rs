@@ -18,6 +18,9 @@ struct Placed {
     scope: String,
     /// Where more is read than the one object that was asked for, and why.
     listed: Vec<String>,
+    /// Of an article with several records, the others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    further: Vec<Placed>,
 }
 
 pub async fn resync(
@@ -34,9 +37,12 @@ pub async fn resync(
         known(&scope, store).await?;
         let listed = plan.as_ref().map(|plan| listed(&scope, plan)).unwrap_or_default();
         let order = store.place_order("resync", &scope.to_string(), env.now()).await?;
-        all.push(Placed { order, scope: scope.to_string(), listed });
+        all.push(Placed { order, scope: scope.to_string(), listed, further: Vec::new() });
     }
-    output.show(&all, |all| all.iter().map(Placed::text).collect::<Vec<_>>().join("\n"))?;
+    let mut all = all.into_iter();
+    if let Some(first) = all.next() {
+        output.show(&Placed { further: all.collect(), ..first }, Placed::text)?;
+    }
     Ok(Ending::Fine)
 }
 
@@ -46,7 +52,8 @@ impl Placed {
             "Order {}: {} is looked at again by the running daemon. Without one: vaiven run --resync {}",
             self.order, self.scope, self.scope
         );
-        std::iter::once(told).chain(self.listed.iter().cloned()).collect::<Vec<_>>().join("\n")
+        let further = self.further.iter().map(Self::text);
+        std::iter::once(told).chain(self.listed.iter().cloned()).chain(further).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -91,7 +98,7 @@ async fn is_key(entity: &str, key: &str, store: &SharedStore) -> bool {
 /// Refuses a key that nobody knows: no system was seen to have such an object, and no row that could not be read is called so.
 pub async fn known(scope: &Scope, store: &SharedStore) -> anyhow::Result<()> {
     let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else { return Ok(()) };
-    let called = |_: &str, row: &Rejection| row.is_called(key);
+    let called = |_: &str, row: &Rejection| row.is_about(key);
     if is_key(entity, key, store).await || !found::rejections(entity, store, called).await?.is_empty() {
         return Ok(());
     }

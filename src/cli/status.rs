@@ -101,7 +101,11 @@ pub async fn status(config: &Config, store: &SharedStore, env: &Env, output: Out
         queue: causes::groups(&store.backlog().await?),
         approvals: store.approvals().await?,
         differences: store.difference_count().await?,
-        rejected: rejected.into_iter().map(|(system, entity, rows)| Rejected { system, entity, rows }).collect(),
+        rejected: rejected
+            .into_iter()
+            .filter(|(_, _, open, _)| *open > 0)
+            .map(|(system, entity, rows, _)| Rejected { system, entity, rows })
+            .collect(),
         dates,
     };
     output.show(&status, |status| text(status, env))?;
@@ -144,7 +148,7 @@ fn text(status: &Status, env: &Env) -> String {
                 group.target.clone(),
                 group.entity.clone(),
                 waits,
-                group.oldest.map(output::time).unwrap_or_default(),
+                group.oldest.filter(|oldest| *oldest <= env.now()).map(output::time).unwrap_or_default(),
             ]
         });
         parts.push(output::table(["queue", "jobs", "target", "entity", "waits for", "oldest"], rows));

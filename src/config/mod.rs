@@ -27,7 +27,7 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::load::{LoadError, Node, SourceFile, Spanned};
+use crate::load::{LoadError, Node, Problem, SourceFile, Spanned};
 
 pub use entities::EntitySection;
 pub use fit::LeftOut;
@@ -134,15 +134,25 @@ impl Config {
         })
     }
 
+    /// What a look without secrets has to say of the key that is not here.
+    pub(super) fn missing_store_key(&self) -> Option<Problem> {
+        let node = self.sections.store.key.as_ref().filter(|_| self.lenient)?;
+        let problem = SecretSource::of(node.get_ref())?.fetch(&self.folder, &self.environment).err()?;
+        let message = format!("`key` of [store]: {problem}");
+        Some(Problem { place: self.layers.place(&node.span()), message, help: None })
+    }
+
     /// What seals refresh tokens in the state, if it was given.
     pub fn store_key(&self) -> Result<Option<SecretString>, LoadError> {
         use secrecy::ExposeSecret as _;
         let Some(node) = &self.sections.store.key else { return Ok(None) };
         let wrong = |problem: String| LoadError::new(&self.layers.place(&node.span()), problem);
         let key: SecretString = match (node.get_ref(), SecretSource::of(node.get_ref())) {
-            // Where its secrets are not, nothing is sealed either.
-            (_, Some(source)) if self.lenient && source.may_be_elsewhere() => return Ok(Some(STAND_IN.into())),
-            (_, Some(source)) => source.fetch(&self.folder, &self.environment).map_err(wrong)?,
+            (_, Some(source)) => match source.fetch(&self.folder, &self.environment) {
+                // Where its secrets are not, nothing is sealed either.
+                Err(_) if self.lenient && source.may_be_elsewhere() => return Ok(Some(STAND_IN.into())),
+                fetched => fetched.map_err(wrong)?,
+            },
             (Node::Text(text), None) if self.layers.is_variable(&node.span()) => text.as_str().into(),
             _ => {
                 let problem =

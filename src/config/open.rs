@@ -139,6 +139,7 @@ impl Config {
             }
         }
         problems.extend(self.store_key().err());
+        warnings.extend(self.missing_store_key());
         let mut opened: Opened = BTreeMap::new();
         for Ready { name, manifest, settings, .. } in &ready {
             match adapter::open(name, manifest, settings, world) {

@@ -100,11 +100,8 @@ impl<'a> Walk<'a> {
             ["systems", _, "adapter"] => Shown::All,
             // What stands below their heads by mistake may be a setting of the system.
             ["systems", _, "limits", key, ..] if keys::<SystemLimitsSection>().contains(*key) => Shown::All,
-            ["systems", _, "lookups", table, rest @ ..]
-                if !is_telltale(table) && !rest.iter().any(|key| is_telltale(key)) =>
-            {
-                Shown::All
-            }
+            ["systems", _, "lookups", table, key, ..] if !is_telltale(table) && !is_telltale(key) => Shown::All,
+            ["systems", _, "limits" | "lookups", ..] => Shown::Nothing,
             ["systems", _, _] | ["store", "url"] => Shown::Address,
             ["systems", _, _, source] | ["store", _, source] => match (*source, leaf) {
                 ("file" | "credential", _) => Shown::All,

@@ -133,7 +133,7 @@ pub async fn judge(stage: &mut Stage, begun: DateTime<Utc>) -> anyhow::Result<Re
             format!("{} {} jobs to {} are {}{cause}", line.count, line.entity, line.target, line.state.as_str())
         })
         .collect();
-    let rejected = stage.store.rejection_counts().await?.iter().map(|(_, _, count)| count).sum();
+    let rejected = stage.store.rejection_counts().await?.iter().map(|(_, _, open, aside)| open + aside).sum();
     let seconds = (stage.env.now() - begun).num_seconds();
     let report = Report { comparison, runs: runs.len(), unbalanced, left, rejected, seconds, fine: false };
     Ok(report.concluded())

@@ -296,7 +296,10 @@ fn documented_functions_do_what_they_say() {
         ("[first(#{ a: 1 }).a, last(#{ a: 2 }).a]", json!([1, 2])),
         ("[where_eq(#{ a: 1 }, 'a', 1).len(), where_eq(#{ a: 1 }, 'a', 2).len()]", json!([1, 0])),
         ("index_by(#{ a: 'x', b: 1 }, 'a').x.b", json!(1)),
-        ("[list([1, 2]).len(), list(#{ a: 1, b: 2 }).len(), list('ab').len(), list(()).len()]", json!([2, 1, 1, 0])),
+        (
+            "[list([1, 2]).len(), list(#{ a: 1, b: 2 }).len(), list('ab').len(), list(()).len(), list('').len()]",
+            json!([2, 1, 1, 0, 0]),
+        ),
         ("#{ a: 1 }.filter(|one| one.a > 1)", json!([])),
         ("#{ a: 1 }.find(|one| one.a == 1).a", json!(1)),
         ("[#{ a: 1 }.some(|one| one.a == 1), #{ a: 1 }.all(|one| one.a == 2)]", json!([true, false])),

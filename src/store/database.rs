@@ -464,7 +464,7 @@ impl Store for Database {
         self.dismiss(system, entity, row, now).await
     }
 
-    async fn rejection_counts(&self) -> Result<Vec<(String, String, u64)>> {
+    async fn rejection_counts(&self) -> Result<Vec<(String, String, u64, u64)>> {
         self.rejection_counts().await
     }
 

@@ -46,7 +46,8 @@ fn limit(limit: u32) -> i64 {
 impl Database {
     pub(super) async fn backlog(&self) -> Result<Vec<Backlog>> {
         const SQL: &str = "SELECT target, entity, state, cause, count(*), \
-                min(CASE WHEN coalesce(error_class, '') <> 'grace' THEN created_at END), \
+                count(CASE WHEN state = 0 AND error_class = 'auth' THEN 1 END), \
+                min(CASE WHEN error_class = 'grace' THEN due ELSE created_at END), \
                 min(CASE WHEN state = 0 THEN due END) \
             FROM job WHERE state < 4 GROUP BY target, entity, state, cause ORDER BY target, entity, state, cause";
         let mut backlog = Vec::new();
@@ -57,8 +58,9 @@ impl Database {
                 state: JobState::of(row.int(2)?)?,
                 cause: row.text_or_null(3)?,
                 count: row.small(4)?,
-                oldest: row.int_or_null(5)?.map(time),
-                due: row.int_or_null(6)?.map(time),
+                refused: row.small(5)?,
+                oldest: row.int_or_null(6)?.map(time),
+                due: row.int_or_null(7)?.map(time),
             });
         }
         Ok(backlog)
@@ -113,8 +115,9 @@ impl Database {
                 SELECT a.job, max(a.id) FROM json_each($1) i CROSS JOIN attempt a \
                 WHERE a.job = CAST(i.value->>0 AS BIGINT) GROUP BY a.job), \
             done (attempt) AS ( \
-                SELECT max(a.id) FROM attempt a JOIN job o ON o.id = a.job \
-                WHERE a.id > (SELECT min(attempt) FROM last) AND a.outcome = 'done' AND o.target = $2) \
+                SELECT a.id FROM attempt a CROSS JOIN job o \
+                WHERE a.id > (SELECT min(attempt) FROM last) AND a.outcome = 'done' AND o.id = a.job AND o.target = $2 \
+                ORDER BY a.id DESC LIMIT 1) \
             SELECT last.job FROM last CROSS JOIN done WHERE last.attempt < done.attempt ORDER BY last.job";
         let args = args![rows(jobs.iter().map(|job| [job]))?, self.name(target).await?];
         let mut found = self.pool.read("look for writes that went through", SQL, args).await?;

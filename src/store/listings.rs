@@ -48,10 +48,16 @@ impl Database {
         const ACCEPTED: &str = "SELECT s.text, e.text, count(*) FROM difference d JOIN record k ON k.id = d.record \
             JOIN name s ON s.id = d.system JOIN name e ON e.id = k.entity \
             WHERE d.accepted <> 0 GROUP BY s.text, e.text ORDER BY s.text, e.text";
+        const IGNORED: &str = "SELECT s.text, e.text, count(*) FROM link l JOIN record k ON k.id = l.record \
+            JOIN name s ON s.id = l.system JOIN name e ON e.id = k.entity \
+            WHERE l.state = 2 GROUP BY s.text, e.text ORDER BY s.text, e.text";
         let mut all = Vec::new();
-        for (what, sql) in
-            [(GivenUp::Discarded, DISCARDED), (GivenUp::Dismissed, DISMISSED), (GivenUp::Accepted, ACCEPTED)]
-        {
+        for (what, sql) in [
+            (GivenUp::Discarded, DISCARDED),
+            (GivenUp::Dismissed, DISMISSED),
+            (GivenUp::Accepted, ACCEPTED),
+            (GivenUp::Ignored, IGNORED),
+        ] {
             let counted = |mut row: Row| Ok((what, row.text(0)?, row.text(1)?, row.small(2)?));
             let found = self.pool.read("count what was given up", sql, args![]).await?;
             all.extend(found.into_iter().map(counted).collect::<Result<Vec<_>>>()?);

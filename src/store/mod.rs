@@ -49,6 +49,7 @@ mod seal;
 mod sole;
 mod sql;
 mod statistics;
+mod steps;
 mod telling;
 mod values;
 
@@ -630,6 +631,8 @@ pub enum GivenUp {
     Dismissed,
     /// Values that targets hold otherwise than they were sent.
     Accepted,
+    /// Records of which nothing goes to a system any more.
+    Ignored,
 }
 
 /// What holds for those jobs of a run that offend a brake.
@@ -958,7 +961,7 @@ pub struct JobFilter {
 }
 
 /// Class of jobs that wait until a flow's grace is over.
-pub const GRACE: &str = "grace";
+pub const IN_GRACE: &str = "grace";
 
 /// Open jobs of one kind; the queue at a glance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -967,7 +970,9 @@ pub struct Backlog {
     pub entity: String,
     pub state: JobState,
     pub count: u64,
-    /// When the first of them was opened; what waits for its time ([`GRACE`]) is not late.
+    /// How many of them wait since the target let us not in.
+    pub refused: u64,
+    /// When the first of them was opened, or its time comes where it waits for that ([`IN_GRACE`]).
     pub oldest: Option<DateTime<Utc>>,
     /// Earliest due time among queued ones.
     pub due: Option<DateTime<Utc>>,
@@ -1284,8 +1289,8 @@ pub trait Store: Send + Sync {
     async fn unread(&self, system: &str, entity: &str) -> Result<Vec<Unread>>;
     /// Puts rows aside that cannot be read: those of this id or place, or all; what waited for them goes on. Gives how many.
     async fn dismiss(&self, system: &str, entity: &str, row: Option<&str>, now: DateTime<Utc>) -> Result<u64>;
-    /// Rows that could not be read, put aside or not: (system, entity, count).
-    async fn rejection_counts(&self) -> Result<Vec<(String, String, u64)>>;
+    /// Rows that could not be read: (system, entity, how many wait for somebody, how many are put aside).
+    async fn rejection_counts(&self) -> Result<Vec<(String, String, u64, u64)>>;
     /// Articles that rows name which could not be read; nothing where there is a row of which that could not be told.
     async fn unreadable_articles(&self, system: &str, entity: &str) -> Result<Option<BTreeSet<String>>>;
     /// (system, entity, live replicas, gone replicas)

@@ -1,18 +1,27 @@
 //! Opens (or creates) the state store that a URL names.
 
-use std::{fs::File, io, path::Path, str::FromStr as _, sync::Arc, time::Duration};
+use std::{
+    fs::{File, TryLockError},
+    io,
+    path::Path,
+    str::FromStr as _,
+    sync::Arc,
+    time::Duration,
+};
 
 use sqlx::{
     ConnectOptions as _, Connection as _, Executor as _, PgPool, Row as _, SqlitePool,
-    migrate::{MigrateError, Migrator},
+    migrate::MigrateError,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{Result, SharedStore, StoreError, database::Database, sql::Pool};
-
-static SQLITE: Migrator = sqlx::migrate!("src/store/sqlite/migrations");
-static POSTGRES: Migrator = sqlx::migrate!("src/store/postgres/migrations");
+use super::{
+    Result, SharedStore, StoreError,
+    database::Database,
+    sql::Pool,
+    steps::{POSTGRES, SQLITE, schema_steps},
+};
 
 /// `vaiv`: marks a SQLite file as ours, in its header.
 const APPLICATION_ID: i64 = 0x7661_6976;
@@ -50,11 +59,6 @@ pub(super) fn unknown_scheme(url: &str) -> StoreError {
     cannot(url, "the URL must begin with sqlite:// or postgres://")
 }
 
-/// How many steps this program's schema has, and the number of the last.
-pub(super) fn schema_steps() -> (i64, i64) {
-    SQLITE.iter().fold((0, 0), |(count, last), migration| (count + 1, migration.version.max(last)))
-}
-
 /// A URL as it may be shown: without its password.
 fn shown(url: &str) -> String {
     // Parameters may hold one as well.
@@ -71,17 +75,33 @@ pub(super) fn cannot(url: &str, source: impl Into<Box<dyn std::error::Error + Se
 
 /// Waits until no other process is opening a state of this folder, which is created if absent: a command and a daemon that start
 /// at the same time would both create the tables. Lasts until it is dropped.
+#[expect(clippy::disallowed_methods, reason = "another process holds the lock, whatever clock this one has")]
 async fn turn(path: &Path) -> io::Result<File> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => ".".into(),
+    const LOOK: Duration = Duration::from_millis(20);
+    // To bring a state of years up to date takes its time.
+    const LONGEST: Duration = Duration::from_mins(10);
+    let path = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     };
-    let locked = tokio::task::spawn_blocking(move || {
-        std::fs::create_dir_all(&folder)?;
-        let folder = File::open(folder)?;
-        folder.lock().map(|()| folder)
-    });
-    locked.await.map_err(io::Error::other)?
+    std::fs::create_dir_all(path)?;
+    let folder = File::open(path)?;
+    let mut waited = Duration::ZERO;
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Ok(folder),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if waited >= LONGEST => {
+                return Err(io::Error::other("another process has been opening it for ten minutes"));
+            }
+            Err(TryLockError::WouldBlock) => {}
+        }
+        if waited == PATIENCE {
+            tracing::warn!(folder = %path.display(), "another process is opening the state, or brings it up to date; waiting for it");
+        }
+        tokio::time::sleep(LOOK).await;
+        waited += LOOK;
+    }
 }
 
 /// For a state that no other process opens at the same time.
@@ -165,22 +185,34 @@ fn take_from_others(path: &Path) {
 /// then takes itself for the last one and deletes the log of what was written.
 pub(super) async fn prove_ours(url: &str, path: &Path) -> Result<bool> {
     const NOT_SQLITE: &str = "26";
+    // A process was killed while it made the file: only who may write can roll that back.
+    const HALF_MADE: &str = "776";
     let foreign = |found: String| StoreError::Foreign { url: shown(url), found };
-    let wrong = |error: sqlx::Error| match error.as_database_error().and_then(sqlx::error::DatabaseError::code) {
-        Some(code) if code == NOT_SQLITE => foreign("the file is not an SQLite database".into()),
-        _ => cannot(url, error),
+    let code = |error: &sqlx::Error| error.as_database_error()?.code().map(std::borrow::Cow::into_owned);
+    let looked = match look(path, true).await {
+        Err(error) if code(&error).as_deref() == Some(HALF_MADE) => look(path, false).await,
+        looked => looked,
     };
-    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(PATIENCE);
-    let mut connection = options.connect().await.map_err(wrong)?;
-    let sql = "SELECT page_count, application_id FROM pragma_page_count(), pragma_application_id()";
-    let row = sqlx::query(sql).fetch_one(&mut connection).await.map_err(wrong)?;
-    let (pages, mark): (i64, i64) = (row.get(0), row.get(1));
-    connection.close().await.map_err(wrong)?;
+    let (pages, mark) = looked.map_err(|error| match code(&error).as_deref() {
+        Some(NOT_SQLITE) => foreign("the file is not an SQLite database".into()),
+        _ => cannot(url, error),
+    })?;
     match (pages, mark) {
         (0, _) => Ok(true),
         (_, APPLICATION_ID) => Ok(false),
         _ => Err(foreign(format!("an SQLite database of another application, id {mark}"))),
     }
+}
+
+/// How many pages a database has, and the application that its header names.
+async fn look(path: &Path, read_only: bool) -> std::result::Result<(i64, i64), sqlx::Error> {
+    const SQL: &str = "SELECT page_count, application_id FROM pragma_page_count(), pragma_application_id()";
+    let options = SqliteConnectOptions::new().filename(path).read_only(read_only).busy_timeout(PATIENCE);
+    let mut connection = options.connect().await?;
+    let row = sqlx::query(SQL).fetch_one(&mut connection).await?;
+    let found = (row.try_get(0)?, row.try_get(1)?);
+    connection.close().await?;
+    Ok(found)
 }
 
 /// With `schema`, in that one instead of the URL's own.
@@ -245,6 +277,8 @@ fn migration(url: &str, error: MigrateError) -> StoreError {
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
+
+    use sqlx::migrate::Migrator;
 
     use super::*;
     use crate::store::{JobFilter, JobState};

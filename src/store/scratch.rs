@@ -16,9 +16,10 @@ use sqlx::{
 use super::{
     Measured, Result, SharedStore, StoreError,
     database::Database,
-    open::{cannot, is_postgres, open_postgres, open_sqlite, prove_ours, schema_steps, unknown_scheme},
+    open::{cannot, is_postgres, open_postgres, open_sqlite, prove_ours, unknown_scheme},
     sql::Pool,
     statistics::ANALYZE,
+    steps::schema_steps,
     values::micros,
 };
 use crate::env::Env;

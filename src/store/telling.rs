@@ -82,12 +82,13 @@ impl Database {
         Ok(rejections)
     }
 
-    pub(super) async fn rejection_counts(&self) -> Result<Vec<(String, String, u64)>> {
-        const SQL: &str = "SELECT s.text, e.text, count(*) FROM rejection r \
+    pub(super) async fn rejection_counts(&self) -> Result<Vec<(String, String, u64, u64)>> {
+        const SQL: &str = "SELECT s.text, e.text, count(CASE WHEN r.dismissed = 0 THEN 1 END), \
+                count(CASE WHEN r.dismissed <> 0 THEN 1 END) FROM rejection r \
             JOIN name s ON s.id = r.system JOIN name e ON e.id = r.entity GROUP BY s.text, e.text ORDER BY s.text, e.text";
         let mut counts = Vec::new();
         for mut row in self.pool.read("count rejections", SQL, args![]).await? {
-            counts.push((row.text(0)?, row.text(1)?, row.small(2)?));
+            counts.push((row.text(0)?, row.text(1)?, row.small(2)?, row.small(3)?));
         }
         Ok(counts)
     }

@@ -31,6 +31,8 @@ pub(super) struct Blame {
     /// How many jobs met trouble of which nothing says that it is theirs, by class.
     refused: usize,
     troubled: usize,
+    /// How many jobs were told to wait.
+    throttled: usize,
 }
 
 impl Blame {
@@ -48,14 +50,18 @@ impl Blame {
         let count =
             |class| troubled().filter(|(job, failure)| failure.class == class && !again.contains(&job.id)).count();
         let (refused, troubled) = (count(Class::Auth), count(Class::Transient));
-        Ok(Self { went, again, refused, troubled })
+        let throttled = failed.iter().filter(|(_, failure)| failure.class == Class::Throttled).count();
+        Ok(Self { went, again, refused, troubled, throttled })
     }
 
     /// What a failure says of its record.
     pub(super) fn alone(&self, job: i64, failure: &Failure) -> Alone {
         match (self.again.contains(&job), self.went) {
             _ if !is_trouble(failure) => Alone::No,
+            // A limit that is used up strikes whoever comes next, and some of them again.
+            _ if failure.class == Class::Throttled && self.throttled >= SEVERAL => Alone::No,
             (true, _) => Alone::Again,
+            (false, _) if failure.class == Class::Throttled => Alone::No,
             (false, true) if failure.class == Class::Auth || self.troubled < SEVERAL => Alone::First,
             (false, _) => Alone::No,
         }
@@ -64,8 +70,7 @@ impl Blame {
     /// Whether a failure is the system's, so that it is left alone for a while.
     pub(super) fn is_of_the_system(&self, job: i64, failure: &Failure) -> bool {
         match failure.class {
-            Class::Throttled => true,
-            Class::Transient => is_trouble(failure) && self.alone(job, failure) == Alone::No,
+            Class::Throttled | Class::Transient => is_trouble(failure) && self.alone(job, failure) == Alone::No,
             Class::Auth => !self.went && self.refused >= SEVERAL && !self.again.contains(&job),
             _ => false,
         }
@@ -74,5 +79,5 @@ impl Blame {
 
 /// Failures that a system meets as a whole, or one record alone. What waits for a file is neither.
 fn is_trouble(failure: &Failure) -> bool {
-    matches!(failure.class, Class::Auth | Class::Transient) && failure.cause.is_none()
+    matches!(failure.class, Class::Auth | Class::Transient | Class::Throttled) && failure.cause.is_none()
 }

@@ -26,7 +26,7 @@ use super::{
     term::Term,
 };
 use crate::{
-    failure::{Cause, Class, Failure},
+    failure::{Cause, Class, Failure, UNLISTED},
     port::{Captures, Facts, Op, Outcome, Progress, System, Write},
     store::{Attempt, Claim, Delivered, Intent, Job, JobFilter, ReplicaWrite, RunKind, StoreError, Turn, Verdict},
 };
@@ -85,7 +85,8 @@ pub(super) fn sole(target: &str) -> String {
 }
 
 /// Works for one target until `stop`, but leaves the entities `but` alone; finishes the batch it is in,
-/// or gives it back where the target does not answer. Gives up after so many failures of the state store in a row and one more.
+/// or gives it back where the target does not answer. Waits out `patience` failures of the state store in a row, and returns the
+/// next one.
 pub(super) async fn work(
     parts: &Parts,
     target: &str,
@@ -171,11 +172,18 @@ pub(super) async fn batch(
     tally.requests += requests;
     let unseen = unseen(&batch, &delivered);
     let ends = journal::ends(&delivered);
+    let unlisted = unlisted(&delivered);
     let summary = parts.store.deliver(target, &entity, delivered, parts.env.now()).await?;
     if !summary.lost.is_empty() {
         tracing::warn!(system = target, entity, jobs = ?summary.lost, "leases were lost meanwhile; another worker has these jobs");
     }
     parts.journal.warn(&parts.store, &jobs, ends).await;
+    // Another worker may have read it since, and found nobody who waited.
+    for (system, entity) in &unlisted {
+        if is_adopted(parts, system, entity).await? {
+            adopted(parts, system, entity).await?;
+        }
+    }
     let after = batch.after.into_inner().unwrap_or_else(PoisonError::into_inner);
     if after.see_to(parts, system.as_ref()).await? || summary.woken > 0 {
         parts.work.notify_waiters();
@@ -185,6 +193,16 @@ pub(super) async fn batch(
     }
     flight::after_delivery(parts, target, &entity).await?;
     Ok(true)
+}
+
+/// Systems and entities whose listing some of these jobs wait for.
+fn unlisted(delivered: &[Delivered]) -> BTreeSet<(String, String)> {
+    let listing = |one: &Delivered| {
+        let Verdict::Parked { cause, .. } = &one.verdict else { return None };
+        let (system, entity) = cause.strip_prefix(UNLISTED)?.split_once('/')?;
+        Some((system.to_owned(), entity.to_owned()))
+    };
+    delivered.iter().filter_map(listing).collect()
 }
 
 /// Objects to be read again at once: those that show more than they were sent, and those of which a shared field was written

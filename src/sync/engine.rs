@@ -18,7 +18,7 @@ use super::{
     Affairs, Flow, MatchRule, Routes, RunReport, Scope, brakes, cover,
     deliver::{self, Tally},
     flight,
-    health::Health,
+    health::{self, Health},
     journal::{self, Journal},
     numbering, outcome,
     pass::{Share, after_others},
@@ -315,15 +315,13 @@ impl Engine {
     where
         F: Future<Output = Result<(), StoreError>>,
     {
-        // So long without trouble, and the next is a new one.
-        const CALM: chrono::Duration = chrono::Duration::minutes(10);
         let mut failures = 0;
         while !shutdown.is_cancelled() {
             let began = self.parts.env.now();
             self.health.begun(what, began);
             let Err(error) = part().await else { return };
             self.health.failed(what, self.parts.env.now());
-            failures = if self.parts.env.now() - began > CALM { 0 } else { failures };
+            failures = if self.parts.env.now() - began > health::CALM { 0 } else { failures };
             let wait = outcome::backoff(failures, &self.parts.env).min(PATIENCE);
             let said = journal::trouble(&self.parts.store, &error);
             tracing::error!(what, "interrupted by the state store; it goes on in {} s: {said}", wait.as_secs());
@@ -363,7 +361,7 @@ impl Engine {
         }
         summary.held = self.parts.store.approvals().await?.into_iter().map(|approval| approval.run).collect();
         summary.differences = self.parts.store.difference_count().await?;
-        summary.rejected = self.parts.store.rejection_counts().await?.iter().map(|(_, _, count)| count).sum();
+        summary.rejected = self.parts.store.rejection_counts().await?.iter().map(|(_, _, open, _)| open).sum();
         Ok(summary)
     }
 
@@ -556,7 +554,7 @@ impl Engine {
             let mut ids: BTreeSet<String> = self.parts.store.externals(system, &known).await?.into_values().collect();
             // A row that could not be read is called by its id, or by the key that it shows.
             let rejected = self.parts.store.rejections(Some(system), u32::MAX).await?.into_iter();
-            let rejected = rejected.filter(|(_, of, row)| of == entity && row.is_called(key));
+            let rejected = rejected.filter(|(_, of, row)| of == entity && row.is_about(key));
             ids.extend(rejected.filter_map(|(_, _, row)| row.id));
             let ids: Vec<String> = ids.into_iter().collect();
             let can_read = self.parts.facts(system, entity).is_some_and(|facts| facts.read);

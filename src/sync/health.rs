@@ -19,7 +19,7 @@ struct Trouble {
 }
 
 /// A part that ran this long without an error has recovered.
-const CALM: Duration = Duration::minutes(3);
+pub(super) const CALM: Duration = Duration::minutes(3);
 
 /// A part that has failed for this long is stuck.
 const STUCK: Duration = Duration::minutes(10);

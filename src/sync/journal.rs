@@ -7,7 +7,7 @@ use std::{
 
 use super::{RunReport, pull};
 use crate::{
-    failure::Cause,
+    failure::{Cause, Class},
     printable,
     store::{Delivered, Job, SharedStore, StoreError, Verdict},
 };
@@ -52,6 +52,9 @@ pub(super) fn ends(delivered: &[Delivered]) -> Vec<End> {
             Verdict::Parked { cause, error } if tells_itself(cause) => {
                 Some(Problem { how: "waits before", same: cause.clone(), error: error.clone() })
             }
+            Verdict::Retry { class, error, .. } if class == Class::Auth.as_str() => {
+                Some(Problem { how: "refused by", same: error.clone(), error: error.clone() })
+            }
             Verdict::Parked { .. } | Verdict::Retry { .. } => return None,
         };
         Some(End { job: one.job, problem })
@@ -88,7 +91,7 @@ impl Journal {
         told.get(subject).and_then(|count| count.parse().ok()).unwrap_or_default()
     }
 
-    /// Whether there are more rows than were last told of; fewer are remembered, and none are forgotten.
+    /// Whether there are more rows than were last told of; fewer are remembered, and with none of them the memory is cleared.
     fn are_more(&self, subject: &str, count: u64) -> bool {
         let before = self.told_rows(subject);
         if count == 0 {
@@ -172,7 +175,7 @@ impl Journal {
         if balance.rejected > 0 || self.told_rows(&subject) > 0 {
             let counts = store.rejection_counts().await?;
             let count =
-                counts.iter().find(|(at, of, _)| at == system && of == entity).map_or(0, |(_, _, count)| *count);
+                counts.iter().find(|(at, of, ..)| at == system && of == entity).map_or(0, |(_, _, open, _)| *open);
             if self.are_more(&subject, count) {
                 tracing::warn!(
                     run,

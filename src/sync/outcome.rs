@@ -74,9 +74,12 @@ pub(super) fn verdict(failure: &Failure, tried: &Tried, env: &Env) -> Verdict {
             class,
             error: format!("refused again, though other writes went through meanwhile: {error}"),
         },
-        (Class::Transient | Class::Auth, Alone::First | Alone::Again) if tried.attempts >= MAX_ATTEMPTS => given_up(),
-        (Class::Transient | Class::Auth, Alone::First | Alone::Again) => {
-            retry(backoff(tried.attempts, env), true, tried.intent.clone())
+        (Class::Transient | Class::Auth | Class::Throttled, Alone::First | Alone::Again) => {
+            if tried.attempts >= MAX_ATTEMPTS {
+                return given_up();
+            }
+            let wait = backoff(tried.attempts, env).max(told(failure).unwrap_or_default());
+            retry(wait, true, tried.intent.clone())
         }
         // What it lists or is answered is at fault, not the system.
         (Class::Transient, _) if failure.cause.is_some() && tried.attempts >= MAX_ATTEMPTS => given_up(),

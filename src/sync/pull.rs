@@ -45,6 +45,12 @@ impl RunReport {
     pub fn is_green(&self) -> bool {
         self.error.is_none() && self.balance.closes()
     }
+
+    /// What was wrong with the listing. Nothing where it was only stopped, or is read by another process by now.
+    pub(super) fn fault(&self) -> Option<&str> {
+        let overtaken = StoreError::Overtaken.to_string();
+        self.error.as_deref().filter(|error| *error != STOPPED && *error != overtaken)
+    }
 }
 
 /// Reads `entity` at `system`: what changed since the cursor, or everything; and what follows from it for stock.
@@ -322,7 +328,7 @@ async fn cleared(
 async fn forget_rejections(reading: &Reading<'_>, listing: &Listing<'_>) -> Result<(), StoreError> {
     let (parts, system) = (reading.parts, reading.system.name());
     let rejected = parts.store.rejection_counts().await?;
-    if !rejected.iter().any(|(from, entity, _)| from == system && entity == reading.entity) {
+    if !rejected.iter().any(|(from, entity, ..)| from == system && entity == reading.entity) {
         return Ok(());
     }
     let (run, system, entity) = (reading.run, system.to_owned(), reading.entity.to_owned());

@@ -322,7 +322,7 @@ macro_rules! verbs {
             rejections(system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
             unread(system: &str, entity: &str) -> Result<Vec<Unread>>;
             dismiss(system: &str, entity: &str, row: Option<&str>, now: DateTime<Utc>) -> Result<u64>;
-            rejection_counts() -> Result<Vec<(String, String, u64)>>;
+            rejection_counts() -> Result<Vec<(String, String, u64, u64)>>;
             counts() -> Result<Vec<(String, String, u64, u64)>>;
             recover(now: DateTime<Utc>) -> Result<u64>;
             standing(system: &str) -> Result<Standing>;

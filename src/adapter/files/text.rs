@@ -20,6 +20,8 @@ pub struct Utf8<R> {
     bad: &'static [u8],
     started: bool,
     exhausted: bool,
+    /// Whether the decoder has given all there is; it must not be asked again.
+    ended: bool,
     /// Given after the end, to see whether a quote was still open there.
     tail: &'static [u8],
     last: u8,
@@ -65,6 +67,7 @@ impl<R: Read> Utf8<R> {
             bad,
             started: false,
             exhausted: false,
+            ended: false,
             tail,
             last: b'\n',
             crlf: None,
@@ -119,7 +122,7 @@ impl<R: Read> Utf8<R> {
     }
 
     fn decode(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(decoder) = &mut self.decoder else { return Ok(0) };
+        let Some(decoder) = self.decoder.as_mut().filter(|_| !self.ended) else { return Ok(0) };
         loop {
             if self.pending.is_empty() && !self.exhausted {
                 let count = self.inner.read(&mut self.raw)?;
@@ -131,6 +134,7 @@ impl<R: Read> Utf8<R> {
             let (result, read, mut written) =
                 decoder.decode_to_utf8_without_replacement(input, &mut buffer[..room], self.exhausted);
             self.pending.start += read;
+            self.ended = self.exhausted && result == encoding_rs::DecoderResult::InputEmpty;
             if matches!(result, encoding_rs::DecoderResult::Malformed(..)) {
                 buffer[written..written + self.bad.len()].copy_from_slice(self.bad);
                 written += self.bad.len();
@@ -169,6 +173,16 @@ mod tests {
     use std::io::BufRead as _;
 
     use super::*;
+
+    #[test]
+    fn who_reads_on_behind_the_end_is_given_nothing() {
+        for encoding in [UTF_8, encoding_rs::WINDOWS_1252, encoding_rs::UTF_16LE] {
+            let mut text = Utf8::new(&b"ab"[..], encoding, b"!");
+            let mut buffer = [0; 64];
+            let counts: Vec<usize> = (0..5).map(|_| text.read(&mut buffer).unwrap()).collect();
+            assert_eq!(counts[1..], [1, 0, 0, 0], "{}", encoding.name());
+        }
+    }
 
     fn read(bytes: &[u8], encoding: &'static Encoding) -> Result<String, String> {
         let mut text = Vec::new();

@@ -281,17 +281,21 @@ impl Session {
         if self.failed.as_ref().is_some_and(|failed| failed.eval_bool(&seen).unwrap_or(true)) {
             return Err(answer.failure(Class::Auth, "the login was refused: check user and password"));
         }
-        let mut captured = Map::new();
+        let (mut captured, mut missing) = (Map::new(), None);
         for (name, expr) in &self.capture {
-            let value = expr.eval(&seen).map_err(|error| {
-                answer.failure(Class::Auth, &format!("the answer to the login holds no `{name}`: {}", error.cause))
-            })?;
-            exchange.mask.learn_all(&value);
-            captured.insert(name.clone(), value);
+            match expr.eval(&seen) {
+                Ok(value) => drop(captured.insert(name.clone(), value)),
+                Err(error) => missing = Some(format!("the answer to the login holds no `{name}`: {}", error.cause)),
+            }
+        }
+        let captured = Value::Object(captured);
+        exchange.mask.learn_all(&captured);
+        if let Some(missing) = missing {
+            return Err(answer.failure(Class::Auth, &missing));
         }
         // One that is not told is used until it is refused.
         let life = self.life.as_ref().and_then(|life| life.eval(&seen).ok());
-        Ok((Value::Object(captured), life.and_then(|life| until(exchange.env.now(), &life))))
+        Ok((captured, life.and_then(|life| until(exchange.env.now(), &life))))
     }
 }
 

@@ -157,7 +157,6 @@ impl Batch {
             Err(refused) => refused,
         };
         let Portion { group, elements } = refused.portion;
-        // Whoever is told what is wrong with an item is let in.
         let lets_in = |outcome: &Outcome| match &outcome.result {
             Ok(_) => true,
             Err(failure) => is_of_an_item(failure.class),
@@ -211,7 +210,8 @@ impl Batch {
             let mut all = Vec::new();
             for elements in [elements, second] {
                 let half = Portion { group: group.clone(), elements };
-                all.extend(self.halve(half, sending, known).await.unwrap_or_else(Refused::outcomes));
+                // Whoever is told what is wrong with an item is let in.
+                all.extend(self.halve(half, sending, true).await.unwrap_or_else(Refused::outcomes));
             }
             for outcome in &mut all {
                 outcome.requests += 1;

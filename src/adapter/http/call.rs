@@ -299,7 +299,8 @@ impl Answer {
     #[must_use]
     pub fn unexpected(&self) -> String {
         let declared = self.headers.get("content-type").and_then(Value::as_str).unwrap_or("no content type");
-        // Masked before it is cut: a secret that was cut in two would not be found any more.
+        // Masked before it is cut to what is shown: a secret that was cut in two would not be found any more. What is looked at
+        // ends far behind that.
         let head = &self.raw[..self.raw.len().min(unexpected::LOOKED_AT)];
         let shown = unexpected::shown(&self.mask.clean(&String::from_utf8_lossy(head)), self.receive);
         format!("{shown} ({declared}, {} bytes)", self.raw.len())

@@ -81,7 +81,8 @@ fn register_single(engine: &mut Engine) {
         if any.is_array() {
             return any.cast::<Array>();
         }
-        if any.is_unit() { Array::new() } else { vec![any] }
+        let is_nothing = any.is_unit() || as_text(&any).is_some_and(|text| text.is_empty());
+        if is_nothing { Array::new() } else { vec![any] }
     });
     for name in ["first", "last"] {
         engine.register_fn(name, |one: Map| one);

@@ -58,6 +58,8 @@ pub enum What {
     NeverRead,
     /// A source was not read for too long.
     Stale,
+    /// A system lets us not in with some jobs.
+    Refused,
     /// A brake holds a run back.
     Held,
     Dead,
@@ -74,6 +76,7 @@ pub enum What {
     Discarded,
     Dismissed,
     Accepted,
+    Ignored,
 }
 
 impl Affairs {
@@ -103,6 +106,7 @@ impl Affairs {
         } else {
             store.difference_count().await?
         };
+        affairs.refused(&backlog, &alone);
         affairs.jobs(&backlog, decisions > 0, differences > 0);
         if decisions > 0 {
             let told = format!("{} for a person to decide", many(decisions, "field"));
@@ -128,7 +132,11 @@ impl Affairs {
     #[must_use]
     pub fn headline(&self) -> String {
         let list = |troubles: &[Trouble]| {
-            let told = troubles.iter().map(|one| format!("{} (`{}`)", one.told, one.command));
+            let kinds = troubles.chunk_by(|one, next| (one.what, &one.command) == (next.what, &next.command));
+            let told = kinds.map(|alike| match alike {
+                [first, _, _, ..] => format!("{} and {} more (`{}`)", first.told, alike.len() - 1, first.command),
+                few => few.iter().map(|one| format!("{} (`{}`)", one.told, one.command)).collect::<Vec<_>>().join("; "),
+            });
             told.collect::<Vec<_>>().join("; ")
         };
         let given_up = (!self.given_up.is_empty()).then(|| format!("given up: {}", list(&self.given_up)));
@@ -173,6 +181,18 @@ impl Affairs {
         Ok(alone)
     }
 
+    /// Jobs that wait because their target refused us. Of one that is left alone for that, that is told.
+    fn refused(&mut self, backlog: &[Backlog], alone: &BTreeSet<String>) {
+        let mut refused: BTreeMap<&str, u64> = BTreeMap::new();
+        for line in backlog.iter().filter(|line| line.refused > 0 && !alone.contains(&line.target)) {
+            *refused.entry(&line.target).or_default() += line.refused;
+        }
+        for (target, count) in refused {
+            let told = format!("{} refused by {target}", many(count, "job"));
+            self.trouble(What::Refused, count, told, format!("vaiven jobs list --target {target}"));
+        }
+    }
+
     /// Of what is parked, what other lines tell already is left to them.
     fn jobs(&mut self, backlog: &[Backlog], decisions: bool, differences: bool) {
         let (mut dead, mut review, mut parked) = (0, 0, 0);
@@ -180,7 +200,7 @@ impl Affairs {
         for line in backlog {
             let cause = line.cause.as_deref().unwrap_or_default();
             match line.state {
-                JobState::Queued | JobState::Running => self.under_way += line.count,
+                JobState::Queued | JobState::Running => self.under_way += line.count - line.refused,
                 JobState::Dead => dead += line.count,
                 JobState::Parked if Cause::is_daily(cause) => self.awaited += line.count,
                 JobState::Parked if Cause::is_of_a_run(cause) => self.under_way += line.count,
@@ -211,18 +231,16 @@ impl Affairs {
 
     /// Rows that could not be read, and all that was given up.
     async fn rows(&mut self, store: &SharedStore, reach: &Reach) -> Result<()> {
-        let mut rows: u64 = 0;
-        for (system, entity, count) in store.rejection_counts().await? {
-            rows += if reach.covers(&system, &entity) { count } else { 0 };
+        let mut rejected: u64 = 0;
+        for (system, entity, open, _) in store.rejection_counts().await? {
+            rejected += if reach.covers(&system, &entity) { open } else { 0 };
         }
         let mut counts: BTreeMap<GivenUp, u64> = BTreeMap::new();
         for (what, system, entity, count) in store.given_up().await? {
             *counts.entry(what).or_default() += if reach.covers(&system, &entity) { count } else { 0 };
         }
-        let dismissed = counts.get(&GivenUp::Dismissed).copied().unwrap_or_default();
-        let open = rows.saturating_sub(dismissed);
-        if open > 0 {
-            self.trouble(What::Rejected, open, format!("{} rejected", many(open, "row")), "vaiven rejected");
+        if rejected > 0 {
+            self.trouble(What::Rejected, rejected, format!("{} rejected", many(rejected, "row")), "vaiven rejected");
         }
         for (what, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
             let (what, told, command) = match what {
@@ -235,6 +253,7 @@ impl Affairs {
                     format!("{} taken as the target has it", many(count, "field")),
                     "vaiven differences list --all",
                 ),
+                GivenUp::Ignored => (What::Ignored, format!("{} ignored", many(count, "link")), "vaiven links list"),
             };
             self.given_up.push(Trouble { what, count, told, why: None, command: command.to_owned() });
         }

@@ -309,12 +309,13 @@ async fn recognised_by(copy: &Scratch, record: RecordId) -> Result<Option<By>, S
 async fn unreadable(parts: &Parts, runs: &[RunReport], examples: usize) -> Result<Vec<Unreadable>, StoreError> {
     let read: BTreeSet<(&str, &str)> = runs.iter().map(|run| (run.system.as_str(), run.entity.as_str())).collect();
     let mut all = Vec::new();
-    for (system, entity, count) in parts.store.rejection_counts().await? {
-        if !read.contains(&(system.as_str(), entity.as_str())) {
+    for (system, entity, count, _) in parts.store.rejection_counts().await? {
+        if count == 0 || !read.contains(&(system.as_str(), entity.as_str())) {
             continue;
         }
         let rows = parts.store.rejections(Some(&system), u32::MAX).await?;
-        let rows = rows.into_iter().filter(|(_, of, _)| *of == entity).map(|(_, _, row)| row);
+        let rows = rows.into_iter().filter(|(_, of, row)| *of == entity && !row.dismissed);
+        let rows = rows.map(|(_, _, row)| row);
         let examples = rows.take(examples).collect();
         all.push(Unreadable { system, entity, count, examples });
     }

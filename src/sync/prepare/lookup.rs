@@ -11,7 +11,7 @@ use crate::{
     mapping::{Children, Externals, Fields, Translate},
     model::canonical,
     port::{Facts, Find, Op, Probe, SourceRow},
-    store::{Delivered, Intent, Job, RecordId, Replica, ReplicaWrite, Result, Verdict},
+    store::{Attempt, Delivered, Intent, Job, RecordId, Replica, ReplicaWrite, Result, Verdict},
     sync::{
         alone::Blame,
         deliver::Batch,
@@ -86,11 +86,17 @@ pub(super) async fn look_up(
         };
         let wanted = Value::Object(one.wanted.clone());
         let probe = Probe { key: &one.key, since: intent.at, body: &body, wanted: &wanted };
+        let began = batch.parts.env.now();
         let found = match batch.system.find(batch.entity, &probe).await {
-            Ok(rows) => own(batch, mapping, &one, &intent, rows).await?,
-            Err(failure) => Err(failure),
+            Ok(rows) => {
+                went = true;
+                own(batch, mapping, &one, &intent, rows).await?
+            }
+            Err(failure) => {
+                failed.push(Unanswered { job: one.job, intent, failure, began });
+                continue;
+            }
         };
-        went |= found.is_ok();
         match found {
             Ok(mut rows) if rows.len() <= 1 => {
                 if let Some(row) = rows.pop() {
@@ -158,35 +164,48 @@ pub(super) async fn look_up(
                 );
                 settle(prepared, batch, &one.job, &failure);
             }
-            Err(failure) => failed.push((one.job, intent, failure)),
+            Err(failure) => settle(prepared, batch, &one.job, &failure),
         }
     }
-    not_found_out(batch, went, failed, prepared).await?;
+    unanswered(batch, went, failed, prepared).await?;
     Ok(kept)
 }
 
-/// Lookups that failed: of one alone, while others went through, it is its record that is at fault and not the system.
-async fn not_found_out(
-    batch: &Batch<'_>,
-    went: bool,
-    failed: Vec<(Job, Intent, Failure)>,
-    prepared: &mut Prepared,
-) -> Result<()> {
-    let told: Vec<(&Job, &Failure)> = failed.iter().map(|(job, _, failure)| (job, failure)).collect();
+/// A lookup that failed.
+struct Unanswered {
+    job: Job,
+    intent: Intent,
+    failure: Failure,
+    began: DateTime<Utc>,
+}
+
+/// Lookups that failed: of one alone, while others went through, it is its record that is at fault and not the system. Each is
+/// an attempt of its job: what others did before it says nothing of the next one.
+async fn unanswered(batch: &Batch<'_>, went: bool, failed: Vec<Unanswered>, prepared: &mut Prepared) -> Result<()> {
+    let (env, now) = (&batch.parts.env, batch.parts.env.now());
+    let told: Vec<(&Job, &Failure)> = failed.iter().map(|one| (&one.job, &one.failure)).collect();
     let blame = Blame::of(batch.parts, batch.target, went, &told).await?;
-    let of_the_system = failed.iter().find(|(job, _, failure)| blame.is_of_the_system(job.id, failure));
-    if let Some((_, _, failure)) = of_the_system {
-        engine::struck(batch.parts, batch.target, failure).await?;
+    if let Some(one) = failed.iter().find(|one| blame.is_of_the_system(one.job.id, &one.failure)) {
+        engine::struck(batch.parts, batch.target, &one.failure).await?;
     }
-    for (job, intent, failure) in failed {
+    for Unanswered { job, intent, failure, began } in failed {
         let tried = Tried {
             attempts: job.attempts.saturating_add(1),
             intent: Some(intent),
             settle: batch.settle,
             alone: blame.alone(job.id, &failure),
         };
-        let verdict = outcome::verdict(&failure, &tried, &batch.parts.env);
-        prepared.settled.push(Delivered::new(&job, verdict));
+        let attempt = Attempt {
+            at: now,
+            op: "find".to_owned(),
+            outcome: failure.class.as_str().to_owned(),
+            message: Some(outcome::describe(&failure)),
+            status: failure.status,
+            requests: 1,
+            millis: (now - began).num_milliseconds().try_into().unwrap_or_default(),
+        };
+        let verdict = outcome::verdict(&failure, &tried, env);
+        prepared.settled.push(Delivered { attempt: Some(attempt), ..Delivered::new(&job, verdict) });
     }
     Ok(())
 }

@@ -36,6 +36,7 @@ use super::{
     learn::Standing,
     outcome::{self, Tried},
     publish,
+    pull::RunReport,
     qualify::Alike,
 };
 use crate::{
@@ -43,7 +44,7 @@ use crate::{
     mapping::{Children, Fields},
     model,
     port::{Facts, Op, SourceRow, Write},
-    store::{Delivered, GRACE, Intent, Job, Replica, ReplicaWrite, Result, Verdict},
+    store::{Delivered, IN_GRACE, Intent, Job, Replica, ReplicaWrite, Result, Verdict},
 };
 
 /// A job with the write it leads to.
@@ -251,8 +252,9 @@ async fn once_read(
         left.push(*system);
         // A system in trouble has its own pause; a listing at fault would be read again and again.
         let is_paused = batch.parts.store.standing(system).await?.until.is_some_and(|until| until > now);
-        if let Some(error) = report.and_then(|report| report.error).filter(|_| !is_paused && !stop.is_cancelled()) {
-            at_fault.get_or_insert((Cause::unlisted(system, batch.entity), error));
+        let fault = report.as_ref().and_then(RunReport::fault).filter(|_| !is_paused);
+        if let Some(fault) = fault {
+            at_fault.get_or_insert((Cause::unlisted(system, batch.entity), fault.to_owned()));
         }
     }
     let wait = if left.is_empty() { std::time::Duration::ZERO } else { outcome::backoff(0, &batch.parts.env) };
@@ -294,7 +296,7 @@ fn ripened(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Vec
             at: one.ripe.unwrap_or(now),
             burn: false,
             intent: one.job.intent.clone(),
-            class: GRACE.to_owned(),
+            class: IN_GRACE.to_owned(),
             error: "its source no longer has it; it goes here when the flow's grace is over".to_owned(),
         };
         one.settled(verdict, None)

@@ -17,6 +17,10 @@ fn passing() -> Failure {
     Failure::new(Class::Transient, "service unavailable").with_status(503)
 }
 
+fn limited() -> Failure {
+    Failure::new(Class::Throttled, "too many requests").with_retry_after(std::time::Duration::from_secs(30))
+}
+
 fn misread() -> Failure {
     Failure::new(Class::Fatal, "step `look`: missing member `brand`").with_cause(Cause::file(PLACE))
 }
@@ -85,6 +89,22 @@ async fn a_lookup_that_alone_is_refused_counts_against_its_record_and_pauses_nob
 }
 
 #[tokio::test]
+async fn a_system_that_goes_down_before_a_lost_create_is_looked_up_burns_no_attempts() {
+    let stage = poisoned(2, "none", refused, false).await;
+    stage.shop.fault(Fault::LostBefore);
+    stage.shop.state.lock().unwrap().unfindable.extend([("A-00", Class::Transient), ("A-01", Class::Transient)]);
+    for _ in 0..20 {
+        stage.once().await;
+        assert_eq!(stage.shop.rows("product").len(), 1, "the other one went through");
+        assert!(stage.is_paused().await, "nobody has gone through since");
+        stage.store.lift("shop", stage.engine.parts().env.now()).await.unwrap();
+    }
+    let open = stage.open().await;
+    assert_eq!((open.len(), open[0].state), (1, JobState::Queued));
+    assert!(open[0].attempts < 2, "{open:?}");
+}
+
+#[tokio::test]
 async fn creations_wait_for_a_first_listing_that_is_at_fault_without_asking_for_it_again_and_again() {
     let stage = poisoned(2, "none", refused, false).await;
     let circle = || Failure::new(Class::Transient, "this page repeats the one before it").with_cause(Cause::setup());
@@ -131,20 +151,35 @@ async fn a_system_that_refuses_everybody_is_paused_and_burns_no_attempts_until_i
 
 #[tokio::test]
 async fn a_record_that_always_meets_a_passing_error_ends_as_dead_with_its_story_and_holds_up_nobody() {
-    let stage = poisoned(1, "A-00", passing, false).await;
-    for number in 1..40 {
-        if stage.open().await.first().is_some_and(|job| job.state == JobState::Dead) {
-            break;
+    for failure in [passing, limited] {
+        let stage = poisoned(1, "A-00", failure, false).await;
+        for number in 1..40 {
+            if stage.open().await.first().is_some_and(|job| job.state == JobState::Dead) {
+                break;
+            }
+            stage.erp.put("product", &number.to_string(), &article(number));
+            stage.once().await;
+            assert_eq!(stage.shop.rows("product").len(), number as usize, "it holds up nobody");
+            stage.store.lift("shop", stage.engine.parts().env.now()).await.unwrap();
         }
-        stage.erp.put("product", &number.to_string(), &article(number));
-        stage.once().await;
-        assert_eq!(stage.shop.rows("product").len(), number as usize, "it holds up nobody");
-        stage.store.lift("shop", stage.engine.parts().env.now()).await.unwrap();
+        let dead = stage.open().await.remove(0);
+        assert_eq!(dead.state, JobState::Dead);
+        let said = format!("given up after 12 attempts: {}", failure().message);
+        assert!(dead.error.as_deref().unwrap().starts_with(&said), "{dead:?}");
+        assert!(stage.store.attempts(dead.id).await.unwrap().len() >= 12, "each of them is told");
     }
-    let dead = stage.open().await.remove(0);
-    assert_eq!(dead.state, JobState::Dead);
-    assert!(dead.error.as_deref().unwrap().starts_with("given up after 12 attempts: service unavailable"), "{dead:?}");
-    assert!(stage.store.attempts(dead.id).await.unwrap().len() >= 12, "each of them is told");
+}
+
+#[tokio::test]
+async fn a_limit_that_is_used_up_is_the_systems_word_and_burns_nobodys_attempts() {
+    let stage = poisoned(5, "A-0", limited, false).await;
+    for _ in 0..15 {
+        stage.once().await;
+        assert!(stage.is_paused().await);
+        stage.store.lift("shop", stage.engine.parts().env.now()).await.unwrap();
+        stage.erp.put("product", "99", &article(99));
+    }
+    assert!(stage.open().await.iter().all(|job| (job.state, job.attempts) == (JobState::Queued, 0)));
 }
 
 #[tokio::test]

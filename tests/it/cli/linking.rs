@@ -101,6 +101,8 @@ async fn a_link_is_paused_ignored_and_taken_up_again() {
         let explained = place.run(&["explain", "customer", "web-1"]);
         assert!(explained.contains(&format!("{state} (by ")), "{explained}");
     }
+    let status = place.run(&["status"]);
+    assert!(status.contains("given up: 1 link ignored (`vaiven links list`)"), "{status}");
     place.run(&["links", "resume", "customer", "web-1"]);
     assert!(!place.run(&["links", "list", "--state", "ignored"]).contains("web-1"));
 }

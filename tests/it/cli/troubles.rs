@@ -179,6 +179,35 @@ async fn credentials_that_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_may_only_read() {
+    let options = vaiven::sandbox::Options { read_only_key: Some("ck_read:cs_read".into()), ..Default::default() };
+    let shop = Running::with(options).await;
+    let folder = categories(&shop.base).await;
+    let keys = [("KEY", "ck_read"), ("SECRET", "cs_read")];
+    let run = |words: &[&str]| shown(&vaiven(folder.path(), words, &keys));
+    let told = run(&["run", "--once"]);
+    assert!(
+        told.starts_with("exit 3\nNot in sync: 1 job refused by shop (`vaiven jobs list --target shop`)"),
+        "{told}"
+    );
+    assert!(told.contains("WARN category F refused by shop"), "{told}");
+    found(run, "1 job refused by shop", "vaiven jobs list --target shop", &["does not have write permissions"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_a_person_has_put_aside_are_no_trouble() {
+    let rows = "INSERT INTO price (list, sku, amount) VALUES ('retail', 'A', 'ten'), ('retail', 'B', '10')";
+    let office = Office::new(PRICES, rows, "").await;
+    assert!(office.run(&["run", "--once"]).starts_with("exit 3\nNot in sync: 1 row rejected"));
+    office.run(&["rows", "dismiss", "erp/price", "--all"]);
+    for words in [&["run", "--once"][..], &["status"]] {
+        let told = office.run(words);
+        assert!(told.starts_with("exit 0\nIn sync as of ") && told.contains("given up: 1 row put aside"), "{told}");
+        assert!(!told.contains("cannot be read"), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_price_that_the_target_alters() {
     let office = Office::new(PRICES, "INSERT INTO price (list, sku, amount) VALUES ('retail', 'A', '10')", "").await;
     let rounds =

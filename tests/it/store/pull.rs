@@ -145,7 +145,7 @@ async fn a_page_is_durable_or_never_happened(backend: Backend) {
     assert_eq!(changes[0].cause, format!("run {}", run.id));
     assert_eq!(run.balance, Balance { seen: 3, changed: 2, rejected: 1, ..Balance::default() });
     assert!(run.balance.closes());
-    assert_eq!(again.rejection_counts().await.unwrap(), [("erp".into(), "product".into(), 1)]);
+    assert_eq!(again.rejection_counts().await.unwrap(), [("erp".into(), "product".into(), 1, 0)]);
     assert_eq!(again.counts().await.unwrap(), [("erp".into(), "product".into(), 2, 0)]);
     assert_eq!(again.backlog().await.unwrap()[0].count, 2);
 }
