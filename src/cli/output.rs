@@ -63,11 +63,14 @@ pub fn grid(header: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) ->
 /// A text as it stands in a table. In the first column a break would begin what looks like another row.
 fn cell(column: usize, text: &str) -> String {
     if column == 0 {
-        return printable::cut(&printable::line(text), printable::CELL).into_owned();
+        return name(text);
     }
-    let lines =
-        text.lines().take(LINES).map(|line| printable::cut(&printable::text(line), printable::CELL).into_owned());
-    lines.collect::<Vec<_>>().join("\n")
+    text.lines().take(LINES).map(name).collect::<Vec<_>>().join("\n")
+}
+
+/// A key, or another text of a system, as it stands in a line.
+pub fn name(text: &str) -> String {
+    printable::cut(&printable::line(text), printable::CELL).into_owned()
 }
 
 /// Most lines of a cell.

@@ -114,7 +114,7 @@ fn every_write(plan: &mut Plan) -> io::Result<()> {
     plan.spool.lines(|line| {
         let line: Value = serde_json::from_str(line)?;
         let word = |member: &str| line.get(member).and_then(Value::as_str).unwrap_or_default();
-        let key = printable::line(word("key"));
+        let key = output::name(word("key"));
         writeln!(out, "\n{} {} at {}: {key}", word("op"), word("entity"), word("target"))?;
         for (field, pair) in line.get("fields").and_then(Value::as_object).into_iter().flatten() {
             writeln!(out, "    {}", printable::text(&change(field, pair)))?;
@@ -145,12 +145,12 @@ fn text(plan: &Plan, left_out: &[String]) -> String {
         let mut lines = vec![format!("{} {entity} at {target}: {}", word(*op), group.count)];
         for line in &group.examples {
             match op {
-                Op::Create => lines.push(format!("  {}  {}", line.key, few(&line.fields))),
+                Op::Create => lines.push(format!("  {}  {}", output::name(&line.key), few(&line.fields))),
                 Op::Update => {
-                    lines.push(format!("  {}", line.key));
+                    lines.push(format!("  {}", output::name(&line.key)));
                     lines.extend(line.fields.iter().map(|(field, pair)| format!("    {}", change(field, pair))));
                 }
-                Op::Delete => lines.push(format!("  {}", line.key)),
+                Op::Delete => lines.push(format!("  {}", output::name(&line.key))),
             }
         }
         parts.push(with_rest(lines, group.count, group.examples.len()));
@@ -160,7 +160,7 @@ fn text(plan: &Plan, left_out: &[String]) -> String {
         lines.extend(matches.examples.iter().map(|one| {
             let ids: Vec<String> = one.ids.iter().map(|(system, id)| format!("{system} {id}")).collect();
             let by = one.by.as_ref().map(|by| format!("  (by {}, {} % agree)", by.rule, by.score));
-            format!("  {}  {}{}", one.key, ids.join(", "), by.unwrap_or_default())
+            format!("  {}  {}{}", output::name(&one.key), ids.join(", "), by.unwrap_or_default())
         }));
         parts.push(with_rest(lines, matches.count, matches.examples.len()));
     }
@@ -233,7 +233,7 @@ fn waiting(title: &str, held: &Held) -> String {
     lines.extend(held.examples.iter().map(|one| {
         let cause = one.cause.as_deref().filter(|cause| cause.contains('='));
         let why = [cause, one.why.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ");
-        format!("  {}  {why}", one.key)
+        format!("  {}  {why}", output::name(&one.key))
     }));
     with_rest(lines, held.count, held.examples.len())
 }
@@ -252,7 +252,7 @@ fn braked(one: &Braked) -> String {
         let pair = Value::Array(vec![example.before.clone(), example.after.clone()]);
         let told =
             if example.personal { format!("{}: (personal)", example.field) } else { change(&example.field, &pair) };
-        format!("  {}  {told}", example.key)
+        format!("  {}  {told}", output::name(&example.key))
     }));
     lines.join("\n")
 }

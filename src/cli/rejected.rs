@@ -24,6 +24,8 @@ pub struct Line {
     pub key: Option<String>,
     /// Where the field stands in the mapping: `mappings/web/order.toml:7:1`.
     pub place: Option<String>,
+    /// Whether it came in a file, which is put away once it has been read.
+    pub handed: bool,
     #[serde(flatten)]
     pub row: Rejection,
 }
@@ -70,7 +72,9 @@ impl Line {
         let mapping = plan.and_then(|plan| plan.mappings.get(&(system.clone(), entity.clone())));
         let of_field = |mapping: &dyn Translate| mapping.place(row.field.as_deref()?);
         let place = said.or_else(|| of_field(mapping?.as_ref()));
-        Self { key: row.key().map(str::to_owned), system, entity, place, row }
+        let facts = plan.and_then(|plan| plan.systems.get(&system)?.facts(&entity));
+        let handed = facts.is_some_and(|facts| facts.handed);
+        Self { key: row.key().map(str::to_owned), system, entity, place, handed, row }
     }
 
     /// How people name the row.
@@ -118,9 +122,14 @@ fn text(lines: &[Line], system: Option<&str>, limit: u32) -> String {
     } else {
         String::new()
     };
+    let files = if lines.iter().any(|line| line.handed) {
+        " Rows that came in a file are read again when the file is there again: put it back from `done/`, or hand over a new one."
+    } else {
+        ""
+    };
     format!(
         "{table}{more}\n\nMend the row or the mapping, then `vaiven resync FLOW/ENTITY/ROW` reads it again; or put it aside: \
-         `vaiven rows dismiss SYSTEM/ENTITY ROW`"
+         `vaiven rows dismiss SYSTEM/ENTITY ROW`.{files}"
     )
 }
 
