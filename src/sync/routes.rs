@@ -263,7 +263,9 @@ impl Flow {
         (self.from == one && self.reaches(other)) || (self.from == other && self.reaches(one))
     }
 
-    pub(super) fn delete_policy(&self, entity: &str) -> DeletePolicy {
+    /// What happens at the targets when the source no longer has a record of this entity.
+    #[must_use]
+    pub fn delete_policy(&self, entity: &str) -> DeletePolicy {
         self.on_delete.get(entity).or_else(|| self.on_delete.get("*")).copied().unwrap_or_default()
     }
 

@@ -1,6 +1,13 @@
-//! What flows are never told, because of how they are written.
+//! What flows never hear or never do, because of how they are written.
 
-use crate::{config::Plan, port::System, sync::Flow};
+use std::collections::BTreeSet;
+
+use crate::{
+    config::Plan,
+    model::FieldSpec,
+    port::System,
+    sync::{DeletePolicy, Flow},
+};
 
 /// One sentence for each flow of which a part is never looked at as a whole, though only that shows what is gone and what
 /// somebody changed at a target.
@@ -27,4 +34,51 @@ pub(super) fn never_whole(plan: &Plan) -> Vec<String> {
         )
     })
     .collect()
+}
+
+/// The entity whose parts a field names: `product`.
+fn of_article(field: &FieldSpec) -> Option<&str> {
+    field.part.as_deref()?.split_once('.').map(|(entity, _)| entity)
+}
+
+/// One sentence for each flow and target that goes on selling what its source has lost: `unpublish` needs a field `active`, and a
+/// price or a stock has none.
+pub(super) fn never_withdrawn(plan: &Plan) -> Vec<String> {
+    // An article, and what hangs on one; of others, such as orders, nobody can buy anything.
+    let articles: BTreeSet<&str> =
+        plan.entities.iter().flat_map(|spec| spec.fields.values()).filter_map(of_article).collect();
+    let is_offer = |entity: &str| {
+        let spec = plan.entities.get(entity);
+        articles.contains(entity)
+            || spec.is_some_and(|spec| spec.fields.values().any(|field| of_article(field).is_some()))
+    };
+    let may_go = |flow: &Flow, entity: &str| {
+        plan.systems.get(&flow.from).and_then(|system| system.facts(entity)).is_some_and(|facts| facts.complete)
+    };
+    let writes_active = |target: &str, entity: &str| {
+        let mapping = plan.mappings.get(&(target.to_owned(), entity.to_owned()));
+        mapping.is_some_and(|mapping| mapping.writes().contains("active"))
+    };
+    let stays = |flow: &Flow, target: &str| {
+        let entities = flow.entities.iter().filter(|entity| {
+            flow.delete_policy(entity) == DeletePolicy::Unpublish
+                && is_offer(entity)
+                && may_go(flow, entity)
+                && !writes_active(target, entity)
+        });
+        entities.cloned().collect::<Vec<_>>().join(", ")
+    };
+    let pairs = plan.routes.flows().iter().flat_map(|flow| flow.to.iter().map(move |target| (flow, target)));
+    let told = pairs.map(|(flow, target)| (flow, target, stays(flow, target)));
+    told.filter(|(_, _, entities)| !entities.is_empty())
+        .map(|(flow, target, entities)| {
+            format!(
+                "flow {}: what {} no longer has of {entities} stays at {target} as it was: nothing there can be switched off. \
+                 If that is meant, say so: on_delete = {{ {} = \"ignore\" }}",
+                flow.name,
+                flow.from,
+                entities.split(", ").next().unwrap_or_default()
+            )
+        })
+        .collect()
 }

@@ -67,6 +67,7 @@ pub async fn check(offline: bool, global: &Global, env: &Env, output: Output) ->
     }
     let mut warnings: Vec<String> = plan.warnings.iter().chain(&plan.cautions).map(ToString::to_string).collect();
     warnings.extend(flows::never_whole(&plan));
+    warnings.extend(flows::never_withdrawn(&plan));
     if !offline {
         let tried = plan.systems.values().map(|system| try_out(&plan, system));
         for (name, (tried, told)) in plan.systems.keys().zip(futures::future::join_all(tried).await) {

@@ -33,6 +33,16 @@ async fn the_prices_of_an_article_are_found_by_its_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_source_loses_and_nothing_can_switch_off_is_said_by_check() {
+    let stays = "what erp no longer has of price stays at shop as it was";
+    let check = async |flows: &str| Office::new(flows, LISTS, "").await.run(&["check"]);
+    let told = check(PRICES).await;
+    assert!(told.contains(stays) && told.contains("on_delete = { price = \"ignore\" }"), "{told}");
+    let meant = check(&format!("{PRICES}on_delete = {{ price = \"ignore\" }}\n")).await;
+    assert!(!meant.contains(stays), "{meant}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_price_that_cannot_be_read_is_found_by_its_article() {
     let office = Office::new(PRICES, LISTS, "").await;
     office.sql("erp.db", "UPDATE price SET amount = 'ten' WHERE sku = 'B'").await;
