@@ -203,16 +203,15 @@ impl Cursor {
         if first { one } else { other }
     }
 
-    /// The watermark of a listing of several pages: less the time between its first request and its last answer. What was changed on
+    /// The watermark of a listing of several pages: less what it `took` from its first request to its last answer. What was changed on
     /// a page that had been read already is dated after the listing began, and it began no earlier than that, whatever the
     /// source's clock shows. A counter tells nothing of when: it is to be listed in its own order.
     #[must_use]
-    pub fn paged(&self, mark: Option<String>, began: DateTime<Utc>, ended: DateTime<Utc>) -> Option<String> {
+    pub fn paged(&self, mark: Option<String>, took: TimeDelta) -> Option<String> {
         let mark = mark?;
         if self.kind != CursorKind::Time {
             return Some(mark);
         }
-        let took = (ended - began).max(TimeDelta::zero());
         let time = stored(&mark)?.checked_sub_signed(took).unwrap_or(DateTime::<Utc>::MIN_UTC);
         Some(time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
     }

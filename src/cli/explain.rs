@@ -54,7 +54,10 @@ pub async fn explain(
         Explained::One(Box::new(tell(record, &asked, spec, config, store, env).await?))
     } else {
         let records = found::of_article(spec, asked.key, &entities, config, store).await?;
-        let called = found::rejections(asked.entity, store, |_, row| row.is_about(asked.key)).await?;
+        // As causes name what something refers to and nobody could read: it may be any of the rows that wait.
+        let is_nameless = asked.key.strip_prefix('#').is_some_and(|number| number.parse::<RecordId>().is_ok());
+        let may_be = |_: &str, row: &Rejection| row.is_about(asked.key) || is_nameless && !row.dismissed;
+        let called = found::rejections(asked.entity, store, may_be).await?;
         let plan = if called.is_empty() { None } else { opened(config, env) };
         let rejected: Vec<Line> = called.into_iter().map(|row| Line::new(row, plan.as_ref())).collect();
         if records.is_empty() && rejected.is_empty() {

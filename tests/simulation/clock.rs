@@ -112,6 +112,10 @@ impl Clock for SimClock {
         self.0.lock().unwrap().shown()
     }
 
+    fn steady(&self) -> Duration {
+        self.truth() - DateTime::UNIX_EPOCH
+    }
+
     async fn sleep_until(&self, until: DateTime<Utc>) {
         Sleep { clock: self.clone(), until, number: None }.await;
     }

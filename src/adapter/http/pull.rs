@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     adapter::cursor::Cursor,
+    env::Moment,
     expr::{Expr, Scope, text_of},
     failure::{Class, Failure},
     model::flaw,
@@ -26,7 +27,7 @@ use crate::{
 struct Stand {
     pages: pages::Progress,
     /// Before the first request.
-    began: DateTime<Utc>,
+    began: Moment,
     /// The greatest watermark seen.
     mark: Option<String>,
 }
@@ -48,11 +49,11 @@ pub async fn pull(
         })?,
         (None, pager) => Stand {
             pages: pager.as_ref().map(|pager| pager.start(request.limit)).unwrap_or_default(),
-            began: exchange.env.now(),
+            began: exchange.env.moment(),
             mark: None,
         },
     };
-    let since = list.cursor.as_ref().and_then(|cursor| cursor.known(request.since, stand.began));
+    let since = list.cursor.as_ref().and_then(|cursor| cursor.known(request.since, stand.began.at));
     let cursor = match (&list.cursor, since) {
         (Some(cursor), Some(since)) => cursor.start(since).map_err(|problem| Failure::new(Class::Fatal, problem))?,
         _ => Value::Null,
@@ -64,7 +65,7 @@ pub async fn pull(
         Some(link) => exchange.follow(link, call, Verb::List, &scope).await?,
         None => exchange.call(call, Verb::List, &scope, None).await?,
     };
-    let answered = exchange.env.now();
+    let answered = exchange.env.moment();
     let mut listed = rows(&list.listing.rows, &answer, &scope, Verb::List, list.listing.lenient())?;
     let number = stand.pages.pages + 1;
     let mut more = false;
@@ -76,7 +77,7 @@ pub async fn pull(
     let total = stand.pages.total.filter(|_| entity.keep.is_none() && list.split.is_none());
     let mut result = Page { total, ..Page::default() };
     if let Some(cursor) = &list.cursor {
-        let at = Listed { entity, cursor, page: number, now: answered };
+        let at = Listed { entity, cursor, page: number, now: answered.at };
         stand.mark = at.mark(&listed, stand.mark.take(), &mut result.dates, &scope);
         // What stands behind a row that is older than the start is known.
         more = more && !(list.newest_first && since.is_some_and(|since| at.reaches(&listed, since, &scope)));
@@ -97,7 +98,7 @@ pub async fn pull(
         let token = serde_json::to_value(&stand).map_err(|error| Failure::new(Class::Fatal, error.to_string()))?;
         result.next = Some(PageToken(token));
     } else if let Some(cursor) = &list.cursor {
-        let mark = if number > 1 { cursor.paged(stand.mark, stand.began, answered) } else { stand.mark };
+        let mark = if number > 1 { cursor.paged(stand.mark, stand.began.until(answered)) } else { stand.mark };
         // A listing of what changed may be empty, or end before where the last one did.
         result.cursor = cursor.later(since.map(str::to_owned), mark);
     }

@@ -42,6 +42,11 @@ fn words(error: &rustls::Error, host: &str) -> String {
                 certificate(&format!("is for another name ({names}); use that one in the address"))
             }
             CertificateError::Revoked => certificate("was revoked by its authority; it has to be replaced there"),
+            // webpki's own error, which rustls hands on as it is.
+            other if other.to_string().contains("CaUsedAsEndEntity") => certificate(
+                "is an authority's own (CA:TRUE), and no server may show that; make one for the server that it signs, or one that is \
+                 none (`openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE`), and trust that",
+            ),
             other => certificate(&format!("is not accepted: {other}")),
         },
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
@@ -74,6 +79,9 @@ mod tests {
         assert!(private.contains("SSL_CERT_FILE"), "{private}");
         assert!(of(CertificateError::Expired).contains("shop.example has expired"));
         assert!(of(CertificateError::NotValidYet).contains("not valid yet"));
+        let own =
+            CertificateError::Other(rustls::OtherError(std::sync::Arc::new(io::Error::other("CaUsedAsEndEntity"))));
+        assert!(of(own).contains("is an authority's own"));
         let other = of(CertificateError::NotValidForNameContext {
             expected: ServerName::try_from("shop.example").unwrap(),
             presented: vec!["www.shop.example".into()],

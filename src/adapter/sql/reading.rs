@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, sync::atomic::Ordering};
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -17,6 +16,7 @@ use super::{
 };
 use crate::{
     adapter::{compile::fatal, course::Course, unreached},
+    env::Moment,
     expr::{Expr, ExprError, Scope, text_of},
     failure::{Cause, Class, Failure},
     model::{canonical, flaw},
@@ -31,7 +31,7 @@ const JOIN_MAX: usize = 10_000;
 struct Token {
     page: u64,
     /// Before the first page was read.
-    began: DateTime<Utc>,
+    began: Moment,
     /// Key of the last row read, or how many rows were read.
     after: Value,
     rows: u64,
@@ -60,7 +60,7 @@ impl SqlSystem {
                 .map_err(|error| Failure::new(Class::Fatal, format!("{doing}: the page mark is not ours: {error}")))?,
             None => self.start(list, request.since, &mut session, &doing).await?,
         };
-        let known = list.cursor.as_ref().and_then(|cursor| cursor.known(request.since, token.began));
+        let known = list.cursor.as_ref().and_then(|cursor| cursor.known(request.since, token.began.at));
         let since = match (known, &list.cursor) {
             (Some(since), Some(cursor)) => {
                 cursor.start(since).map_err(|problem| Failure::new(Class::Fatal, format!("{doing}: {problem}")))?
@@ -82,7 +82,7 @@ impl SqlSystem {
                 format!("{doing}: {}: more rows than :limit came back; is it in the query?", list.query.place);
             return Err(Failure::new(Class::Fatal, message));
         }
-        let read = self.env.now();
+        let read = self.env.moment();
         let next = self.next(list, &token, &rows, limit, &base, &doing)?;
         if let (Some(pages), Some(next)) = (&list.pages, &next) {
             let print = if pages.by == By::Keyset { next.to_string() } else { print(&rows) };
@@ -100,7 +100,7 @@ impl SqlSystem {
                 let own = row_scope(&base, row);
                 // A column that is not there is the adapter's fault.
                 let value = cursor.field.eval(&own).map_err(fatal)?;
-                if let Some(reason) = cursor.raise(&mut token.mark, Ok(value), read) {
+                if let Some(reason) = cursor.raise(&mut token.mark, Ok(value), read.at) {
                     let position = format!("row {}", token.rows + index as u64 + 1);
                     dates.push(RowError { position, id: entity.id.eval_text(&own).ok(), reason });
                 }
@@ -116,7 +116,7 @@ impl SqlSystem {
             self.prove(&token, &doing)?;
             let mark = token.mark.clone();
             let mark = match &list.cursor {
-                Some(cursor) if token.page > 1 => cursor.paged(mark, token.began, read),
+                Some(cursor) if token.page > 1 => cursor.paged(mark, token.began.until(read)),
                 _ => mark,
             };
             let since = known.map(str::to_owned);
@@ -148,7 +148,7 @@ impl SqlSystem {
         session: &mut Session,
         doing: &str,
     ) -> Result<Token, Failure> {
-        let began = self.env.now();
+        let began = self.env.moment();
         let after = match &list.pages {
             Some(pages) if pages.by == By::Keyset => pages.first.clone(),
             _ => Value::from(0),

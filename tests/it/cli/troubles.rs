@@ -237,6 +237,19 @@ async fn what_an_object_refers_to_is_not_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_object_refers_to_could_not_be_read() {
+    let tree = "INSERT INTO category VALUES (1, '', 'Arriba', NULL), (2, 'LEAF', 'Abajo', 1)";
+    let office = Office::new(CATALOG, tree, "").await;
+    office.run(&["run", "--once"]);
+    let waiting = office.json(&["jobs", "list"]);
+    let cause = waiting[0]["cause"].as_str().unwrap();
+    let nameless = cause.strip_prefix("missing:category=").unwrap();
+    assert!(nameless.starts_with('#'), "{cause}");
+    let told = office.run(&["explain", "category", nameless]);
+    assert!(told.starts_with("exit 3\n") && told.contains("Row 1 of category at erp cannot be read"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_cannot_be_read() {
     let folder = explaining::books().await;
     explaining::drop_order(folder.path(), 1, "25.00");
