@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 #[async_trait]
 pub trait Clock: Send + Sync + fmt::Debug {
     fn now(&self) -> DateTime<Utc>;
-    /// What has passed since some moment of its own, whoever sets the clock meanwhile. Where nobody does, the clock itself tells.
-    fn steady(&self) -> TimeDelta {
-        self.now() - DateTime::UNIX_EPOCH
+    /// What has passed since some moment of its own, whoever sets the clock meanwhile; nothing of a clock that nobody sets.
+    fn steady(&self) -> Option<TimeDelta> {
+        None
     }
     /// Returns at `until` or, when that has passed, at once.
     async fn sleep_until(&self, until: DateTime<Utc>);
@@ -50,7 +50,9 @@ impl Env {
     /// Now, to measure what passes from here on.
     #[must_use]
     pub fn moment(&self) -> Moment {
-        Moment { at: self.clock.now(), steady: self.clock.steady().num_microseconds().unwrap_or(i64::MAX) }
+        let at = self.clock.now();
+        let steady = self.clock.steady().unwrap_or(at - DateTime::UNIX_EPOCH);
+        Moment { at, steady: steady.num_microseconds().unwrap_or(i64::MAX) }
     }
 
     /// Waits `duration` on this clock.
@@ -91,9 +93,9 @@ impl Clock for SystemClock {
         Utc::now()
     }
 
-    fn steady(&self) -> TimeDelta {
+    fn steady(&self) -> Option<TimeDelta> {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        TimeDelta::from_std(START.elapsed()).unwrap_or(TimeDelta::MAX)
+        TimeDelta::from_std(START.elapsed()).ok()
     }
 
     async fn sleep_until(&self, until: DateTime<Utc>) {

@@ -25,7 +25,7 @@ use crate::{
 };
 
 const PAGE_ROWS: usize = 1000;
-const STOPPED: &str = "stopped before everything was read; nothing is lost, the next run reads on";
+pub(super) const STOPPED: &str = "stopped before everything was read; nothing is lost, the next run reads on";
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -46,11 +46,15 @@ impl RunReport {
         self.error.is_none() && self.balance.closes()
     }
 
-    /// What was wrong with the listing. Nothing where it was only stopped, or is read by another process by now.
+    /// What was wrong with the listing.
     pub(super) fn fault(&self) -> Option<&str> {
-        let overtaken = StoreError::Overtaken.to_string();
-        self.error.as_deref().filter(|error| *error != STOPPED && *error != overtaken)
+        self.error.as_deref().filter(|error| is_fault(error))
     }
+}
+
+/// Whether a listing that ended with this error was at fault: not where it was only stopped, or is read by another process by now.
+pub(super) fn is_fault(error: &str) -> bool {
+    error != STOPPED && error != StoreError::Overtaken.to_string()
 }
 
 /// Reads `entity` at `system`: what changed since the cursor, or everything; and what follows from it for stock.

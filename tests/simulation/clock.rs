@@ -112,8 +112,8 @@ impl Clock for SimClock {
         self.0.lock().unwrap().shown()
     }
 
-    fn steady(&self) -> Duration {
-        self.truth() - DateTime::UNIX_EPOCH
+    fn steady(&self) -> Option<Duration> {
+        Some(self.truth() - DateTime::UNIX_EPOCH)
     }
 
     async fn sleep_until(&self, until: DateTime<Utc>) {

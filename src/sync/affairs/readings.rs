@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::{Affairs, Trouble, What, pairs};
 use crate::{
     store::{LastListing, RunKind},
-    sync::Flow,
+    sync::{Flow, pull},
 };
 
 /// A reading that is due may begin so much later.
@@ -86,8 +86,9 @@ impl<'a> Known<'a> {
     /// found by that alone.
     fn failed(self) -> impl Iterator<Item = &'a LastListing> {
         let whole = self.full.and_then(|full| full.good).map_or(0, |(run, _)| run);
-        let delta = self.delta.filter(|delta| delta.error.is_some() && delta.run > whole);
-        let full = self.full.filter(|full| full.error.is_some());
+        let is_at_fault = |listing: &&LastListing| listing.error.as_deref().is_some_and(pull::is_fault);
+        let delta = self.delta.filter(|delta| delta.run > whole).filter(is_at_fault);
+        let full = self.full.filter(is_at_fault);
         delta.into_iter().chain(full)
     }
 }
@@ -136,6 +137,14 @@ mod tests {
         let mended = listing(RunKind::Full, 8, None, Some(8));
         let late = listing(RunKind::Delta, 6, Some("no answer"), Some(4));
         assert!(told(&[late, mended], None, 9).is_well(), "a whole listing makes up for one of changes");
+    }
+
+    #[test]
+    fn a_listing_that_was_stopped_is_no_fault_of_anybody() {
+        let good = listing(RunKind::Full, 1, None, Some(1));
+        assert!(told(&[good.clone(), listing(RunKind::Delta, 2, Some(pull::STOPPED), None)], None, 3).is_well());
+        let never = told(&[listing(RunKind::Full, 1, Some(pull::STOPPED), None)], None, 3);
+        assert_eq!(never.troubles[0].what, What::NeverRead);
     }
 
     #[test]
