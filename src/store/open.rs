@@ -92,7 +92,9 @@ async fn turn(path: &Path) -> io::Result<File> {
             Ok(()) => return Ok(folder),
             Err(TryLockError::Error(error)) => return Err(error),
             Err(TryLockError::WouldBlock) if waited >= LONGEST => {
-                return Err(io::Error::other("another process has been opening it for ten minutes"));
+                return Err(io::Error::other(
+                    "another process has been opening it, or bringing it up to date, for ten minutes: see which (`ps`), then try again",
+                ));
             }
             Err(TryLockError::WouldBlock) => {}
         }

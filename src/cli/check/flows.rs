@@ -66,18 +66,19 @@ pub(super) fn never_withdrawn(plan: &Plan) -> Vec<String> {
                 && may_go(flow, entity)
                 && !writes_active(target, entity)
         });
-        entities.cloned().collect::<Vec<_>>().join(", ")
+        entities.cloned().collect::<Vec<_>>()
     };
     let pairs = plan.routes.flows().iter().flat_map(|flow| flow.to.iter().map(move |target| (flow, target)));
     let told = pairs.map(|(flow, target)| (flow, target, stays(flow, target)));
     told.filter(|(_, _, entities)| !entities.is_empty())
         .map(|(flow, target, entities)| {
             format!(
-                "flow {}: what {} no longer has of {entities} stays at {target} as it was: nothing there can be switched off. \
-                 If that is meant, say so: on_delete = {{ {} = \"ignore\" }}",
+                "flow {}: what {} no longer has of {} stays at {target} as it was: nothing there can be switched off. If that \
+                 is meant, say so: on_delete = {{ {} }}",
                 flow.name,
                 flow.from,
-                entities.split(", ").next().unwrap_or_default()
+                entities.join(", "),
+                entities.iter().map(|entity| format!("{entity} = \"ignore\"")).collect::<Vec<_>>().join(", ")
             )
         })
         .collect()
