@@ -4,6 +4,7 @@
 
 mod adapters;
 mod cli;
+mod rooms;
 mod sandbox;
 mod store;
 mod woocommerce;

@@ -5,11 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{
-    super::{
-        deliver::Batch,
-        prepare::{Known, Prepared},
-    },
-    Brake, flow,
+    flow,
     offence::{Lookout, Offence},
 };
 use crate::{
@@ -17,6 +13,10 @@ use crate::{
     mapping::Fields,
     port::Op,
     store::{Result, Ruled, Ruling, Verdict},
+    sync::{
+        desired::{Batch, Known, Prepared},
+        routing::Brake,
+    },
 };
 
 /// Parks what offends a brake until its run is ruled on, or a person has decided; gives the rest back. Of what was rejected

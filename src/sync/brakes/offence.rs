@@ -8,11 +8,14 @@ use std::{
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use super::{super::persons, Brake, Brakes};
 use crate::{
     mapping::Fields,
     model::{Entities, EntitySpec, Kind, States, decimal},
     port::Op,
+    sync::{
+        conflict::persons,
+        routing::{Brake, Brakes},
+    },
 };
 
 /// One way in which a write offends.

@@ -5,17 +5,18 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{
-    super::{
-        Flow,
-        deliver::Batch,
-        engine::Parts,
-        prepare::{self, Known},
-    },
-    Brake, flow,
+    flow,
     judge::{joined, offences, remapped, why},
     offence::{Lookout, Offence},
 };
-use crate::store::{Example, Held, Lease, Pending, Result, Trip};
+use crate::{
+    store::{Example, Held, Lease, Pending, Result, Trip},
+    sync::{
+        context::Parts,
+        desired::{self, Batch, Known},
+        routing::{Brake, Flow},
+    },
+};
 
 /// Examples told of each brake.
 const TOLD: usize = 5;
@@ -125,7 +126,7 @@ async fn at(parts: &Parts, pending: &Pending, target: &str, lease: Option<&Lease
         let jobs = parts.store.opened(run, target, after, SLICE).await?;
         let Some(last) = jobs.last() else { break };
         after = last.id;
-        for one in prepare::outlook(&batch, facts, jobs).await? {
+        for one in desired::outlook(&batch, facts, jobs).await? {
             let mut found = offences(&lookout, &one);
             if pending.remapped {
                 found.extend(remapped(&one));
@@ -142,7 +143,7 @@ async fn at(parts: &Parts, pending: &Pending, target: &str, lease: Option<&Lease
     while let Some(at) = after {
         let jobs = parts.store.newcomers(run, target, at, SLICE).await?;
         after = jobs.last().map(|last| last.id);
-        for one in prepare::outlook(&batch, facts, jobs).await? {
+        for one in desired::outlook(&batch, facts, jobs).await? {
             let found = joined(&lookout, &one).into_iter().collect();
             counted.add(&lookout, flow, &one, found);
         }

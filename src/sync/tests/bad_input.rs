@@ -7,7 +7,7 @@ use crate::{
     env::Env,
     port::{RowBody, SourceRow},
     store::NewJob,
-    sync::{Timetable, detect::Reading, tests::fakes::env_at},
+    sync::{context::Reading, routing::Timetable, tests::fakes::env_at},
 };
 
 fn category(code: &str, parent: Option<&str>) -> Value {

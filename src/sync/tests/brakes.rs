@@ -10,7 +10,13 @@ use super::{DeletePolicy, FakeSystem, Flow, Stage, flow, hammer};
 use crate::{
     port::{RowBody, SourceRow},
     store::{Approval, Job, JobFilter, JobState, RunKind},
-    sync::{Brake, Brakes, Scope, Summary, brakes, deliver, detect::Reading},
+    sync::{
+        brakes,
+        context::Reading,
+        delivery,
+        engine::Summary,
+        routing::{Brake, Brakes, Scope},
+    },
 };
 
 fn price(sku: &str, amount: &str) -> Value {
@@ -495,7 +501,7 @@ async fn while_a_run_is_under_way_offending_jobs_wait_for_its_end_and_the_others
         }
         stop.cancel();
     };
-    let (worked, ()) = tokio::join!(deliver::work(parts, "shop", &[], 0, &stop), seen);
+    let (worked, ()) = tokio::join!(delivery::work(parts, "shop", &[], 0, &stop), seen);
     worked.unwrap();
     assert_eq!((stage.amount("H-1").as_str(), stage.amount("S-1").as_str()), ("10", "20.6"));
     let job = &stage.open_jobs().await[0];

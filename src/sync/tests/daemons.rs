@@ -16,8 +16,9 @@ use crate::{
     port::Facts,
     store::{JobFilter, JobState, RunKind, Turn},
     sync::{
-        Limits, Parts, Routes,
-        deliver::{self, Tally},
+        context::{Limits, Parts},
+        delivery::{self, Tally},
+        routing::Routes,
     },
 };
 
@@ -52,7 +53,7 @@ async fn a_daemon_that_was_paused_for_longer_than_its_lease_sends_nothing_more()
     stage.shop.fault(Fault::Doze(clock.clone(), 61));
     let another = daemon(&stage, clock);
     let (mut tally, stop) = (Tally::default(), CancellationToken::new());
-    assert!(deliver::batch(&another, "shop", &[], Turn::Foremost, &mut tally, &stop).await.unwrap());
+    assert!(delivery::batch(&another, "shop", &[], Turn::Foremost, &mut tally, &stop).await.unwrap());
     assert_eq!(stage.shop.written(), 1, "the others are for whoever has their leases now");
     let filter = JobFilter { limit: 10, states: vec![JobState::Queued], ..JobFilter::default() };
     let jobs = stage.store.jobs(&filter).await.unwrap();
@@ -115,7 +116,7 @@ async fn what_is_taken_back_after_a_lost_answer_is_taken_back_at_the_target() {
     stage.pull("erp").await;
     stage.shop.fault(Fault::LostAfter);
     let (mut tally, stop) = (Tally::default(), CancellationToken::new());
-    assert!(deliver::batch(stage.engine.parts(), "shop", &[], Turn::Foremost, &mut tally, &stop).await.unwrap());
+    assert!(delivery::batch(stage.engine.parts(), "shop", &[], Turn::Foremost, &mut tally, &stop).await.unwrap());
     stage.erp.put("product", "1", &super::hammer());
     stage.pull("erp").await;
     stage.deliver().await;

@@ -11,7 +11,7 @@ use crate::{
     mapping::{Mapping, Tables, Translate},
     model::Entities,
     store::{JobFilter, JobState, RunKind},
-    sync::{Engine, Summary},
+    sync::engine::{Engine, Summary},
 };
 
 const ARTICLE: &str = "sku = 'sku'\nname = 'name'\nactive = 'active'\ntax = { from = 'tax', optional = true }\n";

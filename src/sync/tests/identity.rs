@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     store::{LinkState, RecordId},
-    sync::{Guests, LinkError, Links, MatchRule, Named, review},
+    sync::{
+        identity::{LinkError, Links, Named, review},
+        routing::{Guests, MatchRule},
+    },
 };
 
 fn rule(field: &str) -> MatchRule {

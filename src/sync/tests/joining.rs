@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     expr::{Expr, Known},
     load::{Place, SourceFile},
-    sync::MatchRule,
+    sync::routing::MatchRule,
 };
 
 fn only(mut flow: Flow, filter: &str) -> Flow {
@@ -64,7 +64,7 @@ async fn a_field_that_becomes_shared_is_what_the_one_side_says_that_has_it() {
     stage.once().await;
     let mut back = flow("brands", "shop", "erp", &["product"]);
     back.fields.insert("product".into(), ["brand".to_owned()].into());
-    back.owners.insert("product.brand".into(), crate::sync::SHARED.into());
+    back.owners.insert("product.brand".into(), crate::sync::routing::SHARED.into());
     let engine = stage.joined(vec![flow("catalog", "erp", "shop", &["product"]), back]);
     assert_eq!(pass(&engine).await.delivered.written, 1, "nothing has changed anywhere");
     assert_eq!(stage.shop.rows("product")[0]["brand"], "Bellota");

@@ -6,8 +6,8 @@ use crate::{
     mapping::Fields,
     store,
     sync::{
-        Allowed, Brake,
-        plan::{Remapped, canary},
+        preview::plan::{Remapped, canary},
+        routing::{Allowed, Brake},
     },
 };
 

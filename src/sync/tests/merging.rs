@@ -4,8 +4,9 @@ use super::*;
 use crate::{
     store::{Conflict, ConflictKind},
     sync::{
-        ConflictPolicy, Decision, DriftPolicy, RoutesError, SHARED, decide,
-        deliver::{self, Tally},
+        conflict::{Decision, decide},
+        delivery::{self, Tally},
+        routing::{ConflictPolicy, DriftPolicy, RoutesError, SHARED},
     },
 };
 
@@ -52,7 +53,7 @@ impl Stage {
     /// What a worker of the shop claims at once.
     async fn one_batch(&self) {
         let (mut tally, stop) = (Tally::default(), CancellationToken::new());
-        deliver::batch(self.engine.parts(), "shop", &[], Turn::Foremost, &mut tally, &stop).await.unwrap();
+        delivery::batch(self.engine.parts(), "shop", &[], Turn::Foremost, &mut tally, &stop).await.unwrap();
     }
 
     async fn conflict(&self) -> Conflict {

@@ -41,13 +41,17 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::fakes::{FakeMapping, FakeSystem, Fault};
-use super::{DeletePolicy, Engine, Flow, Limits, Parts, Routes, Scope, Summary, SystemLimits, routes::tests::flow};
 use crate::{
     failure::{Class, Failure},
     mapping::Translate,
     model::Entities,
     port::{Op, System},
     store::{Claim, Intent, Job, JobFilter, JobState, RunKind, SharedStore, Standing, Turn},
+    sync::{
+        context::{Limits, Parts, SystemLimits},
+        engine::{Engine, Summary},
+        routing::{DeletePolicy, Flow, Routes, Scope, flow},
+    },
 };
 
 struct Stage {

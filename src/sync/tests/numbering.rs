@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     store::RecordId,
-    sync::{Links, Named},
+    sync::identity::{Links, Named},
 };
 
 /// Two shops that number their orders alike and sell into one ERP.

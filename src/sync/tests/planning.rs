@@ -8,9 +8,12 @@ use crate::{
     port::Facts,
     store,
     sync::{
-        Applied, ApplyError, Reach, StockRule, apply,
-        pass::Share,
-        plan::{self, Agreed, Basis, Plan, Telling},
+        engine::{Reach, Share},
+        preview::{
+            Applied, ApplyError, apply,
+            plan::{self, Agreed, Basis, Plan, Telling},
+        },
+        routing::StockRule,
     },
 };
 
@@ -372,7 +375,7 @@ async fn what_is_adopted_at_first_contact_is_told_as_a_match() {
 #[tokio::test]
 async fn what_would_wait_be_refused_or_not_be_read_is_told_with_its_reason() {
     let mut catalog = flow("catalog", "erp", "shop", &["category", "product"]);
-    catalog.owners.insert("product.name".into(), crate::sync::SHARED.into());
+    catalog.owners.insert("product.name".into(), crate::sync::routing::SHARED.into());
     let mut back = flow("back", "shop", "erp", &["product"]);
     back.fields.insert("product".into(), ["name".to_owned()].into());
     let shop = FakeSystem::new("shop").with_facts_of("category", |facts| facts.create = false);
@@ -395,7 +398,7 @@ async fn what_would_wait_be_refused_or_not_be_read_is_told_with_its_reason() {
 #[tokio::test]
 async fn a_brake_that_would_trip_is_told_with_its_limit_and_holds_nothing_yet() {
     let mut prices = flow("prices", "erp", "shop", &["price"]);
-    prices.brakes = crate::sync::Brakes::default();
+    prices.brakes = crate::sync::routing::Brakes::default();
     let stage = Stage::new(vec![prices]).await;
     let price = |amount: &str| json!({"code": "web/H-1", "list": "web", "sku": "H-1", "amount": amount, "currency": "EUR", "tax_included": true});
     stage.erp.put("price", "1", &price("100"));
@@ -434,7 +437,10 @@ async fn a_system_that_cannot_be_read_is_told_and_nothing_is_taken_for_gone() {
     stage.erp.state.lock().unwrap().pull_faults.clear();
     assert!(told.plan.summary.runs.iter().any(|run| run.error.is_some()));
     assert!(told.lines.iter().all(|line| line["op"] != "delete"));
-    assert!(stage.once().await.runs.iter().all(crate::sync::RunReport::is_green), "the state knows nothing of it");
+    assert!(
+        stage.once().await.runs.iter().all(crate::sync::context::RunReport::is_green),
+        "the state knows nothing of it"
+    );
 }
 
 #[tokio::test]
@@ -477,7 +483,9 @@ async fn planned_stock_minds_orders_that_only_the_plan_has_seen() {
 #[tokio::test]
 async fn a_plan_tells_who_is_taken_for_one_and_about_whom_a_person_is_asked() {
     let mut sales = flow("sales", "shop", "erp", &["customer"]);
-    sales.matches.insert("customer".into(), vec![crate::sync::MatchRule { field: "email".into(), weak: false }]);
+    sales
+        .matches
+        .insert("customer".into(), vec![crate::sync::routing::MatchRule { field: "email".into(), weak: false }]);
     let stage = Stage::new(vec![sales]).await;
     let person = |code: &str, email: &str| json!({"code": code, "kind": "person", "name": code, "email": email});
     stage.erp.put("customer", "1", &person("430001", "ana@example.com"));
@@ -527,6 +535,7 @@ async fn leases_are_renewed_beside_the_work_that_they_are_for() {
         Ok(())
     };
     let patience = Duration::from_secs(60);
-    let done = tokio::time::timeout(patience, crate::sync::apply::alone(parts, &[lease.unwrap().unwrap()], work)).await;
+    let done =
+        tokio::time::timeout(patience, crate::sync::preview::alone(parts, &[lease.unwrap().unwrap()], work)).await;
     done.unwrap().unwrap();
 }

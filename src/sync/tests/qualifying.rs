@@ -1,6 +1,9 @@
 //! What an object says of which one it is reaches a target, or the object does not.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::{Stage, fakes::Fault, flow};
 use crate::{
@@ -9,13 +12,13 @@ use crate::{
     load::{Place, SourceFile},
     mapping::{Mapping, Tables, Translate},
     model::Entities,
-    store::{JobFilter, JobState},
-    sync::{Engine, Flow, Parts, Scope, Summary},
+    store::{JobFilter, JobState, RunKind},
+    sync::{
+        context::Parts,
+        engine::{Engine, Summary},
+        routing::{Flow, Scope},
+    },
 };
-use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
-
-use crate::store::RunKind;
 
 /// A mapping of the shop's, whose rows are canonical objects.
 fn mapping(entity: &str, fields: &str) -> Arc<dyn Translate> {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{FakeSystem, Flow, Stage, flow};
 use crate::{
     store::{ConflictKind, JobFilter, JobState},
-    sync::Decision,
+    sync::conflict::Decision,
 };
 
 /// The shop's orders go to the ERP, whose word on their state comes back.
@@ -300,7 +300,7 @@ async fn what_its_source_erased_without_a_mark_is_kept_elsewhere_too() {
         let kept = stage.erp.rows("order").remove(0);
         assert_eq!((&kept["email"], &kept["billing"]["name"]), (&json!("ana@example.es"), &json!("Ana Ruiz")));
         let record = stage.store.jobs(&JobFilter::default()).await.unwrap()[0].record;
-        let told = crate::sync::wish(stage.engine.parts(), "order", record).await.unwrap().erased;
+        let told = crate::sync::preview::wish(stage.engine.parts(), "order", record).await.unwrap().erased;
         assert_eq!(told, [("shop".to_owned(), "erp".to_owned())].into(), "it is told");
         // Somebody is named again: that is news.
         erased["billing"] = json!({"name": "Eva Gil", "country": "ES"});

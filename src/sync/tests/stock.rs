@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 use super::*;
 use crate::{
     store::NewJob,
-    sync::{StockRule, flight},
+    sync::{routing::StockRule, stock::reservations},
 };
 
 /// Orders go to the ERP, stock comes from it.
@@ -115,7 +115,7 @@ async fn an_order_that_the_erp_has_already_is_not_taken_off_again_while_somethin
         stage.read("shop", "order").await;
         let open = JobFilter { states: vec![JobState::Queued], target: Some("erp".into()), ..JobFilter::default() };
         assert_eq!(stage.store.jobs(&open).await.unwrap().len(), 1, "the ERP is still to be told");
-        let ledger = flight::Ledger::of(stage.engine.parts(), "shop").await.unwrap().unwrap();
+        let ledger = reservations::Ledger::of(stage.engine.parts(), "shop").await.unwrap().unwrap();
         assert_eq!(ledger.for_flow("stock", "A").to_string(), in_flight, "of {sold}");
     }
 }

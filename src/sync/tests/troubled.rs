@@ -1,7 +1,7 @@
 //! Trouble that is one record's, or a file's, and not the system's; trouble that is the system's.
 
 use super::{fakes::Poison, *};
-use crate::{failure::Cause, sync::pauses};
+use crate::{failure::Cause, sync::context::pauses};
 
 const PLACE: &str = "adapters/tiny.toml:31:12";
 

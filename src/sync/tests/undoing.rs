@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     store::{ChangeOp, LinkState},
-    sync::{Undone, undo},
+    sync::preview::{Undone, undo},
 };
 
 fn product(name: &str, brand: &str) -> Value {

@@ -11,7 +11,7 @@ use crate::{
     mapping::{Mapping, Tables, Translate},
     model::Entities,
     store::{JobFilter, JobState, RunKind},
-    sync::{Engine, Guests},
+    sync::{engine::Engine, routing::Guests},
 };
 
 const CUSTOMER: &str = "code = 'code'\nkind = { value = 'person' }\nname = 'name'\nemail = 'email'\n";

@@ -1,7 +1,7 @@
 //! Who owns what of a record, and what each target is to have, as `vaiven explain` tells it.
 
 use super::*;
-use crate::sync::{Wants, wish};
+use crate::sync::preview::{Wants, wish};
 
 fn owned() -> Vec<Flow> {
     let mut catalog = flow("catalog", "erp", "shop", &["product"]);

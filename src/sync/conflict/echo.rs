@@ -1,0 +1,64 @@
+//! Whether what a system shows is what it made of a value we told it, of which nobody knows whether it arrived.
+
+use serde_json::Value;
+
+/// Equal, or every text in it is the one that was told: cut, escaped, stripped of markup or spaced otherwise. What is not
+/// recognised counts as somebody's edit.
+pub(in crate::sync) fn is_echo(told: &Value, shown: &Value) -> bool {
+    match (told, shown) {
+        (Value::String(told), Value::String(shown)) => {
+            let (told_letters, shown_letters) = (letters(told), letters(shown));
+            told == shown || !shown_letters.is_empty() && told_letters.starts_with(&shown_letters)
+        }
+        (Value::Array(told), Value::Array(shown)) => {
+            told.len() == shown.len() && told.iter().zip(shown).all(|(told, shown)| is_echo(told, shown))
+        }
+        (Value::Object(told), Value::Object(shown)) => {
+            told.len() == shown.len()
+                && told.iter().all(|(name, told)| shown.get(name).is_some_and(|shown| is_echo(told, shown)))
+        }
+        (told, shown) => told == shown,
+    }
+}
+
+/// What no system alters as long as it keeps it: letters and digits of ASCII, without markup and entities.
+fn letters(text: &str) -> String {
+    const LONGEST_ENTITY: usize = 8;
+    let mut letters = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let end = match c {
+            '<' => rest.find('>'),
+            '&' => rest.bytes().take(LONGEST_ENTITY).take_while(|byte| *byte != b' ').position(|byte| byte == b';'),
+            _ => None,
+        };
+        if end.is_none() && c.is_ascii_alphanumeric() {
+            letters.push(c.to_ascii_lowercase());
+        }
+        rest = &rest[end.map_or(c.len_utf8(), |end| end + 1)..];
+    }
+    letters
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_text_is_known_again_cut_escaped_and_without_markup() {
+        for shown in ["Nuts & bolts", "Nuts &amp; bolts", " nuts  &#38; Bolts ", "<p>Nuts &amp; bo", "Nuts"] {
+            assert!(is_echo(&json!({"es": "<b>Nuts</b> & bolts"}), &json!({ "es": shown })), "{shown}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_is_not_ours() {
+        for shown in ["Bolts & nuts", "Nuts & bolts 7", "", "&"] {
+            assert!(!is_echo(&json!({"es": "Nuts & bolts"}), &json!({ "es": shown })), "{shown}");
+        }
+        assert!(!is_echo(&json!({"es": "Nuts", "en": "Nuts"}), &json!({"es": "Nuts"})));
+        assert!(!is_echo(&json!("12"), &json!(12)));
+    }
+}

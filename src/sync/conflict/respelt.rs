@@ -1,0 +1,53 @@
+//! Keys that a system shows its own way, as a shop whose slugs are made of codes: an object there is recognised by what
+//! becomes of the key of the record that it is, and never by a key that only looks the same.
+
+use serde_json::Value;
+
+use crate::{
+    mapping::{Fields, Translate},
+    store::KEY_AT,
+    sync::context::Parts,
+};
+
+/// The match field that stands for the keys as a system shows them.
+pub(in crate::sync) fn field(system: &str) -> String {
+    format!("{KEY_AT}{system}")
+}
+
+/// Systems that show keys of an entity their own way.
+pub(in crate::sync) fn systems<'a>(parts: &'a Parts, entity: &'a str) -> impl Iterator<Item = &'a str> {
+    let here = parts.mappings.iter().filter(move |((_, of), mapping)| of == entity && mapping.respells_key());
+    here.map(|((system, _), _)| system.as_str())
+}
+
+/// Match values of an object whose key is `key` at `system`.
+pub(in crate::sync) fn values(parts: &Parts, system: &str, entity: &str, key: &str) -> Vec<(String, String)> {
+    let shown = |at: &str| {
+        if at == system { Some(key.to_owned()) } else { parts.mapping(at, entity)?.respelt_key(key) }
+    };
+    systems(parts, entity).filter_map(|at| Some((field(at), shown(at)?))).collect()
+}
+
+/// The same of an object whose key is among its fields.
+pub(in crate::sync) fn values_of(parts: &Parts, system: &str, entity: &str, object: &Fields) -> Vec<(String, String)> {
+    let spec = parts.entities.get(entity);
+    let key = spec.and_then(|spec| object.get(&spec.key)).and_then(Value::as_str);
+    key.map(|key| values(parts, system, entity, key)).unwrap_or_default()
+}
+
+/// Whether a system shows a key just as it spells the one that it was sent.
+pub(in crate::sync) fn is_spelt(mapping: &dyn Translate, sent: &Value, shown: &Value) -> bool {
+    let spelt = sent.as_str().and_then(|key| mapping.respelt_key(key));
+    spelt.is_some_and(|spelt| shown.as_str() == Some(&spelt))
+}
+
+/// The same of a field, which may be another than the key.
+pub(in crate::sync) fn is_as_shown(
+    parts: &Parts,
+    mapping: &dyn Translate,
+    (entity, field): (&str, &str),
+    sent: &Value,
+    shown: &Value,
+) -> bool {
+    parts.entities.get(entity).is_some_and(|spec| spec.key == field) && is_spelt(mapping, sent, shown)
+}

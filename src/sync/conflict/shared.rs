@@ -1,0 +1,237 @@
+//! Shared fields: nobody owns them, changes of all sides are merged.
+//!
+//! The record has one merged value per shared field. What a system was last known to hold is the base: a change of that
+//! system moves the merged value on; where the merged value has moved as well, both changes are merged, and where that
+//! cannot be, the field is in conflict at that system until a person (or the flow's policy) decides. No clock is asked.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde_json::Value;
+
+use crate::{
+    mapping::{Fields, Translate},
+    model::{FieldSpec, Shape, lay},
+    store::{Conflict, ConflictKind, ConflictMark, Merged, MergedWrite, RecordId, Replica, Result},
+    sync::{
+        conflict::{
+            Clash,
+            echo::is_echo,
+            merge::{self, Prefer},
+        },
+        context::Parts,
+        routing::{ConflictPolicy, DriftPolicy},
+    },
+};
+
+/// A field as the engine knows it of a system: what it was sent where it stores something else, or what it stores.
+pub(in crate::sync) fn known(fields: &Fields, sent: &Fields, field: &str) -> Value {
+    sent.get(field).or_else(|| fields.get(field)).cloned().unwrap_or(Value::Null)
+}
+
+/// What records agree on of fields that nobody has agreed on yet, as after their flow has joined: what the one system says that
+/// has an opinion, and of two that from which the entity comes.
+pub(in crate::sync) async fn agreed_first(
+    parts: &Parts,
+    entity: &str,
+    records: &[RecordId],
+) -> Result<Vec<MergedWrite>> {
+    let Some(shared) = parts.routes.shared(entity).filter(|_| !records.is_empty()) else { return Ok(Vec::new()) };
+    let stood = parts.store.merged(records).await?;
+    let mut said: BTreeMap<RecordId, Vec<Replica>> = BTreeMap::new();
+    for replica in parts.store.replicas_of(records).await? {
+        let is_live = replica.gone_at.is_none() && !replica.fields.is_empty();
+        if is_live && parts.mapping(&replica.system, entity).is_some() {
+            said.entry(replica.record).or_default().push(replica);
+        }
+    }
+    let mut writes = Vec::new();
+    for (record, mut replicas) in said {
+        replicas.sort_by_key(|replica| !parts.routes.leads(entity, &replica.system));
+        let stood = stood.get(&record).cloned().unwrap_or_default();
+        let mut now = stood.fields.clone();
+        for field in shared.iter().filter(|field| !stood.fields.contains_key(*field)) {
+            let opinion = replicas.iter().map(|replica| known(&replica.fields, &replica.sent, field));
+            if let Some(value) = opinion.into_iter().find(|value| !value.is_null()) {
+                now.insert(field.clone(), value);
+            }
+        }
+        if now != stood.fields {
+            writes.push(MergedWrite { record, revision: stood.revision, fields: now });
+        }
+    }
+    Ok(writes)
+}
+
+/// What a page's records are to agree on.
+pub(in crate::sync) struct Shared<'a> {
+    parts: &'a Parts,
+    system: &'a str,
+    entity: &'a str,
+    /// Shared fields that the system shows.
+    fields: Vec<(&'a str, &'a FieldSpec)>,
+    /// What it shows of each.
+    shapes: &'a BTreeMap<String, Shape>,
+    merged: BTreeMap<RecordId, Merged>,
+    /// Open ones at this system.
+    open: BTreeMap<(RecordId, String), Conflict>,
+    /// What this system may have been told meanwhile.
+    told: BTreeMap<RecordId, Fields>,
+}
+
+/// What a record's change did to its shared fields.
+#[derive(Debug, Default)]
+pub(in crate::sync) struct Moved {
+    pub(in crate::sync) merged: Option<MergedWrite>,
+    pub(in crate::sync) conflicts: Vec<ConflictMark>,
+    /// The system that changed them has to be told something itself.
+    pub(in crate::sync) tell_back: bool,
+}
+
+impl<'a> Shared<'a> {
+    /// Nothing where no field of the entity is shared and no drift is reported: then a page costs nothing more.
+    pub(in crate::sync) async fn of(
+        parts: &'a Parts,
+        system: &'a str,
+        entity: &'a str,
+        mapping: &'a dyn Translate,
+        records: &[RecordId],
+    ) -> Result<Option<Self>> {
+        let spec = parts.entities.get(entity);
+        let (reads, shapes) = (mapping.reads(), mapping.shown());
+        let shared = parts.routes.shared(entity).into_iter().flatten();
+        let fields: Vec<_> = shared
+            .filter(|field| reads.contains(*field))
+            .filter_map(|field| Some((field.as_str(), spec?.fields.get(field)?)))
+            .collect();
+        let reports =
+            || reads.iter().any(|field| parts.routes.drift(entity, field, system) == Some(DriftPolicy::Report));
+        if fields.is_empty() && !reports() {
+            return Ok(None);
+        }
+        let merged = if fields.is_empty() { BTreeMap::new() } else { parts.store.merged(records).await? };
+        let told = if fields.is_empty() { BTreeMap::new() } else { parts.store.told(system, records).await? };
+        let open = parts.store.conflicts_of(records).await?.into_iter().filter(|conflict| conflict.system == system);
+        let open = open.map(|conflict| ((conflict.record, conflict.field.clone()), conflict)).collect();
+        Ok(Some(Self { parts, system, entity, fields, shapes, merged, open, told }))
+    }
+
+    /// Lays a system's change into the merged fields. `before` is absent at first contact. What the system made of a value that
+    /// we told it is remembered as that in `sent`, and no change of its own.
+    pub(in crate::sync) async fn take(
+        &self,
+        record: RecordId,
+        before: Option<&Replica>,
+        fields: &Fields,
+        sent: &mut Fields,
+    ) -> Result<Moved> {
+        let mut moved = Moved::default();
+        let stood = self.merged.get(&record).cloned().unwrap_or_default();
+        let mut now = stood.fields.clone();
+        for (field, spec) in &self.fields {
+            let ours = stood.fields.get(*field);
+            // Of what it does not show it has no opinion: that stays as it was agreed on.
+            let mut theirs = match (ours, self.shapes.get(*field), sent.contains_key(*field)) {
+                (Some(ours), Some(shape), false) => lay(Some(spec), shape, ours, &known(fields, sent, field)),
+                _ => known(fields, sent, field),
+            };
+            let stood_there = before.map(|before| known(&before.fields, &before.sent, field));
+            let told = self.told.get(&record).and_then(|told| told.get(*field));
+            let told = told.filter(|told| stood_there.as_ref() != Some(&theirs) && is_echo(told, &theirs)).cloned();
+            if let Some(told) = &told {
+                if *told != theirs {
+                    sent.insert((*field).to_owned(), told.clone());
+                }
+                theirs.clone_from(told);
+            }
+            let conflict =
+                self.open.get(&(record, (*field).to_owned())).filter(|one| one.kind == ConflictKind::Conflict);
+            let base = told.or_else(|| conflict.map(|conflict| conflict.base.clone())).or(stood_there);
+            let outcome = match (ours, base) {
+                (None, _) => Ok(theirs.clone()),
+                // First contact: nobody knows what they last agreed on. What is absent is no opinion; of two opinions that
+                // of the system counts from which the entity comes.
+                (Some(ours), None) => {
+                    let counts =
+                        !theirs.is_null() && (ours.is_null() || self.parts.routes.leads(self.entity, self.system));
+                    Ok(if counts { theirs.clone() } else { ours.clone() })
+                }
+                (Some(ours), Some(base)) => {
+                    self.merge(record, field, spec, [&base, ours, &theirs]).await?.map_err(|Clash| base)
+                }
+            };
+            match outcome {
+                Ok(value) => {
+                    moved.tell_back |= value != theirs;
+                    if conflict.is_some() {
+                        // Its job waits for the decision, which is no longer needed.
+                        moved.tell_back = true;
+                        moved.conflicts.push(mark(record, field, None, Value::Null));
+                    }
+                    if ours != Some(&value) && !(ours.is_none() && value.is_null()) {
+                        now.insert((*field).to_owned(), value);
+                    }
+                }
+                Err(base) => {
+                    moved.tell_back = true;
+                    moved.conflicts.push(mark(record, field, Some(ConflictKind::Conflict), base));
+                }
+            }
+        }
+        if now != stood.fields {
+            moved.merged = Some(MergedWrite { record, revision: stood.revision, fields: now });
+        }
+        Ok(moved)
+    }
+
+    async fn merge(
+        &self,
+        record: RecordId,
+        field: &str,
+        spec: &FieldSpec,
+        [base, ours, theirs]: [&Value; 3],
+    ) -> Result<std::result::Result<Value, Clash>> {
+        let merge = |prefer| merge::merge(spec, base, ours, theirs, prefer).map(Cow::into_owned);
+        let merged = merge(Prefer::Nobody);
+        let (Err(Clash), ConflictPolicy::Prefer(winner)) =
+            (&merged, self.parts.routes.conflict_policy(self.entity, field))
+        else {
+            return Ok(merged);
+        };
+        if winner == self.system {
+            return Ok(merge(Prefer::Theirs));
+        }
+        // The merged value may be that of a third system, which is preferred to nobody.
+        let replicas = self.parts.store.replicas_of(&[record]).await?;
+        let holds = |replica: &Replica| {
+            replica.system == winner
+                && replica.gone_at.is_none()
+                && known(&replica.fields, &replica.sent, field) == *ours
+        };
+        Ok(if replicas.iter().any(holds) { merge(Prefer::Ours) } else { merged })
+    }
+
+    /// An edit of a field that another system owns: what the flow says of drift. Gives what `sent` is to say of the field,
+    /// so that the edit stays until the owner changes its value.
+    pub(in crate::sync) fn drifted(
+        &self,
+        record: RecordId,
+        field: &str,
+        before: &Replica,
+        now: &Value,
+        conflicts: &mut Vec<ConflictMark>,
+    ) {
+        let conflict = self.open.get(&(record, field.to_owned())).filter(|one| one.kind == ConflictKind::Drift);
+        match conflict {
+            Some(conflict) if conflict.base == *now => conflicts.push(mark(record, field, None, Value::Null)),
+            Some(_) => {}
+            None => {
+                let base = known(&before.fields, &before.sent, field);
+                conflicts.push(mark(record, field, Some(ConflictKind::Drift), base));
+            }
+        }
+    }
+}
+
+pub(in crate::sync) fn mark(record: RecordId, field: &str, kind: Option<ConflictKind>, base: Value) -> ConflictMark {
+    ConflictMark { record, field: field.to_owned(), kind, base }
+}

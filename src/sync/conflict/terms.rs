@@ -1,0 +1,272 @@
+//! A target's terms: how far it can hold and show what it is told. What it can neither be told nor show is no difference.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use serde_json::{Map, Value};
+
+use crate::{
+    mapping::{Fields, Translate},
+    model::{EntitySpec, FieldSpec, Kind, Shape, agree},
+    store::Replica,
+    sync::{conflict::respelt, context::Parts},
+};
+
+static ABSENT: Value = Value::Null;
+static WHOLE: Shape = Shape::Whole;
+
+/// What a target's mapping makes of one entity.
+#[derive(Clone, Debug, Default)]
+pub(in crate::sync) struct Terms {
+    spec: Option<Arc<EntitySpec>>,
+    fields: BTreeMap<String, Held>,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    /// What can be told of the field.
+    told: Shape,
+    /// What of it is shown as well.
+    shown: Shape,
+}
+
+impl Terms {
+    pub(in crate::sync) fn of(parts: &Parts, mapping: &dyn Translate, entity: &str) -> Self {
+        let held = |(field, told): (&String, &Shape)| {
+            let shown = mapping.shown().get(field).map_or_else(|| told.clone(), |shown| shown.meet(told));
+            (field.clone(), Held { told: told.clone(), shown })
+        };
+        Self { spec: parts.entities.get(entity).cloned(), fields: mapping.told().iter().map(held).collect() }
+    }
+
+    fn field(&self, field: &str) -> Option<&FieldSpec> {
+        self.spec.as_ref()?.fields.get(field)
+    }
+
+    /// Whether two values are one in what the target shows of the field.
+    pub(in crate::sync) fn same(&self, field: &str, one: &Value, other: &Value) -> bool {
+        one == other || agree(self.field(field), self.fields.get(field).map_or(&WHOLE, |held| &held.shown), one, other)
+    }
+
+    /// Whether telling one value is telling the other.
+    fn is_told(&self, field: &str, one: &Value, other: &Value) -> bool {
+        one == other || agree(self.field(field), self.fields.get(field).map_or(&WHOLE, |held| &held.told), one, other)
+    }
+
+    /// Whether the target has to be told a value: it neither stores it nor was sent it. An absent field and `null` are the same.
+    fn differs(&self, field: &str, value: &Value, replica: &Replica) -> bool {
+        let stored = replica.fields.get(field).unwrap_or(&ABSENT);
+        let as_there = |there: &Value| unsaid(self.field(field), value, there);
+        match replica.sent.get(field) {
+            None => !self.same(field, &as_there(stored), stored),
+            Some(sent) if self.is_told(field, &as_there(sent), sent) => false,
+            // Of what is told and not shown, only what was sent says whether it is there.
+            Some(_) if self.fields.get(field).is_some_and(|held| held.told != held.shown) => true,
+            Some(_) => !self.same(field, &as_there(stored), stored),
+        }
+    }
+
+    /// Fields of `wanted` that the target must be told.
+    pub(in crate::sync) fn difference(&self, wanted: &Fields, replica: Option<&Replica>) -> BTreeSet<String> {
+        let differs = |(field, value): &(&String, &Value)| {
+            replica.map_or(!value.is_null(), |replica| self.differs(field, value, replica))
+        };
+        wanted.iter().filter(differs).map(|(field, _)| field.clone()).collect()
+    }
+
+    /// At first contact: a text that is there in another spelling (`&` as `&amp;`, space around it) is what was wanted.
+    pub(in crate::sync) fn take_spelling(&self, wanted: &Fields, replica: &mut Replica) {
+        for (field, value) in wanted {
+            let stored = replica.fields.get(field).unwrap_or(&ABSENT);
+            if !self.same(field, value, stored) && self.is_spelling(field, value, stored) {
+                replica.sent.insert(field.clone(), value.clone());
+            }
+        }
+    }
+
+    /// At first contact: a key that is there as the target spells it is what was wanted.
+    pub(in crate::sync) fn take_key(&self, mapping: &dyn Translate, wanted: &Fields, replica: &mut Replica) {
+        let Some(key) = self.spec.as_ref().map(|spec| &spec.key) else { return };
+        if let (Some(value), Some(stored)) = (wanted.get(key), replica.fields.get(key))
+            && value != stored
+            && respelt::is_spelt(mapping, value, stored)
+        {
+            replica.sent.insert(key.clone(), value.clone());
+        }
+    }
+
+    fn is_spelling(&self, field: &str, value: &Value, stored: &Value) -> bool {
+        let alike = |one: &Value, other: &Value| match (one.as_str(), other.as_str()) {
+            (Some(one), Some(other)) => plain(one) == plain(other),
+            _ => one == other,
+        };
+        match (self.field(field).map(|spec| spec.kind), self.fields.get(field).map(|held| &held.shown)) {
+            (Some(Kind::Text), _) => alike(value, stored),
+            (Some(Kind::Localized), Some(Shape::Languages(languages))) => {
+                let text = |texts: &Value, language: &String| texts.get(language).cloned().unwrap_or_default();
+                languages.iter().all(|language| alike(&text(value, language), &text(stored, language)))
+            }
+            (Some(Kind::Localized), _) => match (value.as_object(), stored.as_object()) {
+                (Some(value), Some(stored)) => {
+                    value.len() == stored.len()
+                        && value.iter().all(|(name, text)| stored.get(name).is_some_and(|there| alike(text, there)))
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Drops from a replica what it remembers as sent though something else is wanted and is there: a change that a person
+    /// rejected and the source took back. Should it be wanted again, it is a change like any other. `key` stands for the
+    /// object itself, whose deletion may have been rejected. True if anything was dropped.
+    pub(in crate::sync) fn forget(&self, wanted: &Fields, key: &str, replica: &mut Replica) -> bool {
+        let before = replica.sent.len();
+        let stored = &replica.fields;
+        replica.sent.retain(|field, sent| match wanted.get(field) {
+            Some(value) => {
+                self.is_told(field, value, sent) || !self.same(field, value, stored.get(field).unwrap_or(&ABSENT))
+            }
+            None if field == key => !sent.is_null(),
+            // A source that does not speak of it and has the record wants it shown.
+            None if field == "active" => *sent != Value::Bool(false) || stored.get(field) != Some(&Value::Bool(true)),
+            None => true,
+        });
+        replica.sent.len() < before
+    }
+}
+
+/// A value with each yes or no of its members that it does not say as it is there: not to say whether an order is paid takes no payment
+/// back.
+fn unsaid<'a>(spec: Option<&FieldSpec>, value: &'a Value, there: &Value) -> Cow<'a, Value> {
+    let (Some(spec), Some(said), Some(there)) = (spec, value.as_object(), there.as_object()) else {
+        return Cow::Borrowed(value);
+    };
+    let is_unsaid =
+        |name: &String| spec.fields[name].kind == Kind::Boolean && said.get(name).is_none_or(Value::is_null);
+    let known = spec.fields.keys().filter(|name| is_unsaid(name));
+    let known: Vec<_> = known.filter_map(|name| Some((name.clone(), there.get(name)?.clone()))).collect();
+    if known.is_empty() {
+        return Cow::Borrowed(value);
+    }
+    Cow::Owned(said.clone().into_iter().chain(known).collect::<Map<_, _>>().into())
+}
+
+/// A text without the ways of spelling its characters that markup knows, and without space around it.
+fn plain(text: &str) -> String {
+    const SPELT: [(&str, &str); 7] = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#34;", "\""),
+        ("&#39;", "'"),
+        ("&#039;", "'"),
+        ("&apos;", "'"),
+    ];
+    let plain = SPELT.into_iter().fold(text.to_owned(), |text, (spelt, character)| text.replace(spelt, character));
+    // Last, so that what was escaped twice is not taken apart twice.
+    ["&#38;", "&#038;", "&amp;"].into_iter().fold(plain, |text, spelt| text.replace(spelt, "&")).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::Entities;
+
+    fn replica(stored: &Value, sent: &Value) -> Replica {
+        Replica {
+            system: "shop".into(),
+            entity: "product".into(),
+            record: 1,
+            id: "7".into(),
+            fields: stored.as_object().unwrap().clone(),
+            sent: sent.as_object().unwrap().clone(),
+            version: None,
+            print: None,
+            gone_at: None,
+            written: 0,
+        }
+    }
+
+    fn members(names: &[&str]) -> Shape {
+        Shape::List(Box::new(Shape::Object(names.iter().map(|&name| (name.to_owned(), Shape::Whole)).collect())))
+    }
+
+    #[test]
+    fn a_yes_or_no_that_is_not_said_takes_none_back() {
+        let terms = Terms { spec: Entities::builtin().get("order").cloned(), fields: BTreeMap::new() };
+        let there = replica(&json!({"payment": {"method": "cod", "paid": true}}), &json!({}));
+        let differs = |payment: Value| {
+            !terms.difference(&Fields::from_iter([("payment".to_owned(), payment)]), Some(&there)).is_empty()
+        };
+        assert!(!differs(json!({"method": "cod"})));
+        assert!(differs(json!({"method": "cod", "paid": false})));
+        assert!(differs(json!({"method": "bacs"})));
+        let unknown = replica(&json!({"payment": {"method": "cod"}}), &json!({}));
+        let paid = Fields::from_iter([("payment".to_owned(), json!({"method": "cod", "paid": true}))]);
+        assert!(!terms.difference(&paid, Some(&unknown)).is_empty());
+    }
+
+    fn terms(field: &str, told: Shape, shown: Shape) -> Terms {
+        let spec = Entities::builtin().get("product").cloned();
+        Terms { spec, fields: BTreeMap::from([(field.to_owned(), Held { told, shown })]) }
+    }
+
+    fn differs(terms: &Terms, wanted: &Value, replica: &Replica) -> bool {
+        !terms.difference(wanted.as_object().unwrap(), Some(replica)).is_empty()
+    }
+
+    #[test]
+    fn what_was_sent_is_not_sent_again_though_the_target_stored_something_else() {
+        let there = replica(&json!({"brand": "Nuts &amp; bolts"}), &json!({"brand": "Nuts & bolts"}));
+        assert!(!differs(&Terms::default(), &json!({"brand": "Nuts & bolts"}), &there));
+        assert!(differs(&Terms::default(), &json!({"brand": "Nuts"}), &there));
+    }
+
+    #[test]
+    fn languages_that_the_target_does_not_hold_are_no_difference() {
+        let one = || Shape::Languages(BTreeSet::from(["es".to_owned()]));
+        let terms = terms("name", one(), one());
+        let there = replica(&json!({"name": {"es": "Uno"}}), &json!({}));
+        assert!(!differs(&terms, &json!({"name": {"es": "Uno", "en": "One"}}), &there));
+        assert!(differs(&terms, &json!({"name": {"es": "Dos", "en": "One"}}), &there));
+    }
+
+    #[test]
+    fn a_member_that_is_only_shown_is_no_difference_and_one_that_is_only_told_is_judged_by_what_was_sent() {
+        let shown = terms("variants", members(&["sku"]), members(&["sku"]));
+        let there = replica(&json!({"variants": [{"sku": "A", "weight": "1"}]}), &json!({}));
+        assert!(!differs(&shown, &json!({"variants": [{"sku": "A"}]}), &there));
+        let told = terms("variants", members(&["sku", "barcode"]), members(&["sku"]));
+        let barcode = |code: &str| json!({"variants": [{"sku": "A", "barcode": code}]});
+        assert!(!differs(&told, &barcode("1"), &there), "nobody knows that it is not there");
+        let there = replica(&json!({"variants": [{"sku": "A"}]}), &barcode("1"));
+        assert!(!differs(&told, &barcode("1"), &there));
+        assert!(differs(&told, &barcode("2"), &there));
+    }
+
+    #[test]
+    fn at_first_contact_another_spelling_of_a_text_is_the_text() {
+        let one = || Shape::Languages(BTreeSet::from(["es".to_owned()]));
+        let terms = terms("description", one(), one());
+        let wanted = json!({"description": {"es": "<p>A & B</p>", "en": "x"}});
+        let mut there = replica(&json!({"description": {"es": "<p>A &amp; B</p> "}}), &json!({}));
+        terms.take_spelling(wanted.as_object().unwrap(), &mut there);
+        assert!(!differs(&terms, &wanted, &there));
+        let mut other = replica(&json!({"description": {"es": "<p>A</p>"}}), &json!({}));
+        terms.take_spelling(wanted.as_object().unwrap(), &mut other);
+        assert!(differs(&terms, &wanted, &other), "the beginning of a text is another text");
+    }
+
+    #[test]
+    fn variants_in_another_order_are_no_difference() {
+        let there = replica(&json!({"variants": [{"sku": "B"}, {"sku": "A"}]}), &json!({}));
+        let terms = terms("variants", members(&["sku"]), members(&["sku"]));
+        assert!(!differs(&terms, &json!({"variants": [{"sku": "A"}, {"sku": "B"}]}), &there));
+    }
+}

@@ -1,0 +1,40 @@
+//! Notes of the ways that the store was brought to: what joins later is told from what was there.
+
+use serde_json::Value;
+
+use super::Parts;
+use crate::{store::Result, sync::routing::Flow};
+
+/// What the names of the notes begin with that hold the prints.
+pub(in crate::sync) const COVERED: &str = "covered:";
+
+/// What is true in the note of a way that has left.
+pub(in crate::sync) const LEFT: &str = "left";
+
+/// What is true in the note of a way that was away, until it is covered.
+pub(in crate::sync) const BACK: &str = "back";
+
+/// What is true in the note of a way that was added to a target with others, and whose source nobody had read.
+pub(in crate::sync) const ADDED: &str = "added";
+
+/// Name of the note of one way.
+pub(in crate::sync) fn note(flow: &Flow, entity: &str, target: &str) -> String {
+    format!("{COVERED}{}/{entity}/{target}", flow.from)
+}
+
+pub(in crate::sync) fn is(noted: &Value, mark: &str) -> bool {
+    noted[mark] == true
+}
+
+/// Whether what a source's first reading brings joins a target that others were brought to before.
+pub(in crate::sync) async fn is_added(parts: &Parts, system: &str, entity: &str) -> Result<bool> {
+    for flow in parts.routes.from(system, entity) {
+        for target in &flow.to {
+            let noted = parts.store.noted(&note(flow, entity, target)).await?;
+            if noted.is_some_and(|noted| is(&noted, ADDED)) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,247 @@
+//! What the log says: each problem once when it is new, and each reading that changed something.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::{
+    failure::{Cause, Class},
+    printable,
+    store::{Delivered, Job, SharedStore, StoreError, Verdict},
+    sync::context::{RunReport, report},
+};
+
+/// Lines that one batch may add to the log; of more there is a count.
+const FEW: usize = 5;
+/// Problems that are remembered as told.
+const MOST: usize = 50_000;
+
+/// What was told since the process began: the same problem is told once.
+#[derive(Debug, Default)]
+pub struct Journal {
+    /// What a problem is of, and what was last said of it.
+    told: Mutex<BTreeMap<String, String>>,
+}
+
+/// How a job ended, as far as the log is concerned.
+pub(in crate::sync) struct End {
+    job: i64,
+    /// Absent for one that went well.
+    problem: Option<Problem>,
+}
+
+/// What somebody may have to see to.
+struct Problem {
+    /// `refused by`, `waits before`
+    how: &'static str,
+    /// What makes it the same problem.
+    same: String,
+    error: String,
+}
+
+/// The ends of a batch that are well, refused, or wait for somebody.
+pub(in crate::sync) fn ends(delivered: &[Delivered]) -> Vec<End> {
+    let end = |one: &Delivered| {
+        let problem = match &one.verdict {
+            Verdict::Done { .. } => None,
+            Verdict::Dead { error, .. } => {
+                Some(Problem { how: "refused by", same: error.clone(), error: error.clone() })
+            }
+            // A brake and a run's end tell of all that they hold at once.
+            Verdict::Parked { cause, error } if tells_itself(cause) => {
+                Some(Problem { how: "waits before", same: cause.clone(), error: error.clone() })
+            }
+            Verdict::Retry { class, error, .. } if class == Class::Auth.as_str() => {
+                Some(Problem { how: "refused by", same: error.clone(), error: error.clone() })
+            }
+            Verdict::Parked { .. } | Verdict::Retry { .. } => return None,
+        };
+        Some(End { job: one.job, problem })
+    };
+    delivered.iter().filter_map(end).collect()
+}
+
+impl Journal {
+    /// Whether this is news of `subject`.
+    pub(in crate::sync) fn is_new(&self, subject: &str, said: &str) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.get(subject).is_some_and(|before| before == said) {
+            return false;
+        }
+        if told.len() >= MOST {
+            told.clear();
+        }
+        told.insert(subject.to_owned(), said.to_owned());
+        true
+    }
+
+    fn was_said(&self, subject: &str, said: &str) -> bool {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.get(subject).is_some_and(|before| before == said)
+    }
+
+    /// Whether something was told of `subject`, which is well now.
+    pub(in crate::sync) fn is_over(&self, subject: &str) -> bool {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(subject).is_some()
+    }
+
+    fn told_rows(&self, subject: &str) -> u64 {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.get(subject).and_then(|count| count.parse().ok()).unwrap_or_default()
+    }
+
+    /// Whether there are more rows than were last told of; fewer are remembered, and with none of them the memory is cleared.
+    fn are_more(&self, subject: &str, count: u64) -> bool {
+        let before = self.told_rows(subject);
+        if count == 0 {
+            self.is_over(subject);
+        } else {
+            self.is_new(subject, &count.to_string());
+        }
+        count > before
+    }
+
+    /// What is new among the ends of a batch.
+    fn new_problems(&self, ends: Vec<End>) -> Vec<(i64, Problem)> {
+        let is_news = |end: End| {
+            let subject = format!("job {}", end.job);
+            match end.problem {
+                Some(problem) => self.is_new(&subject, &problem.same).then_some((end.job, problem)),
+                None => {
+                    self.is_over(&subject);
+                    None
+                }
+            }
+        };
+        ends.into_iter().filter_map(is_news).collect()
+    }
+
+    /// Warns of what is new among the ends of a batch.
+    pub(in crate::sync) async fn warn(&self, store: &SharedStore, jobs: &[Job], ends: Vec<End>) {
+        if !tracing::enabled!(tracing::Level::WARN) {
+            return;
+        }
+        let problems = self.new_problems(ends);
+        let known = problems.iter().filter_map(|(id, problem)| Some((jobs.iter().find(|job| job.id == *id)?, problem)));
+        let told: Vec<(&Job, &Problem)> = known.take(FEW).collect();
+        let Some((first, _)) = told.first() else { return };
+        let records: Vec<_> = told.iter().map(|(job, _)| job.record).collect();
+        // Without its key a job is told by its number: what was delivered is delivered.
+        let keys = store.keys(&records).await.unwrap_or_default();
+        for (job, problem) in &told {
+            let Job { id, run, target: system, entity, .. } = job;
+            let key = keys.get(&job.record).map_or("?", |(_, key)| key.as_str());
+            let key = printable::line(printable::cut(key, printable::CELL).as_ref()).into_owned();
+            let Problem { how, error, .. } = problem;
+            tracing::warn!(job = id, run, system, entity, key, "{entity} {key} {how} {system}: {error}");
+        }
+        if problems.len() > FEW {
+            let (system, entity) = (&first.target, &first.entity);
+            tracing::warn!(system, entity, "and {} more like these: `vaiven jobs list`", problems.len() - FEW);
+        }
+    }
+
+    /// One line for a reading that changed something, failed for a new reason, or met more rows that cannot be read.
+    pub(in crate::sync) async fn read(&self, store: &SharedStore, report: &RunReport) -> Result<(), StoreError> {
+        if !tracing::enabled!(tracing::Level::WARN) {
+            return Ok(());
+        }
+        let RunReport { run, system, entity, balance, error, .. } = report;
+        let subject = format!("reading {system}/{entity}");
+        match error {
+            // What is wrong with the system as a whole was said of that.
+            Some(error) if error.starts_with(&report::left_alone(system)) => {}
+            Some(error) if !self.was_said(&format!("system {system}"), error) && self.is_new(&subject, error) => {
+                tracing::warn!(run, system, entity, "{entity} cannot be read at {system}: {error}");
+            }
+            Some(_) => {}
+            None if self.is_over(&subject) => tracing::info!(run, system, entity, "{entity} is read at {system} again"),
+            None => {}
+        }
+        if balance.changed + balance.gone > 0 {
+            let (seen, changed, gone) = (balance.seen, balance.changed, balance.gone);
+            tracing::info!(
+                run,
+                system,
+                entity,
+                seen,
+                changed,
+                gone,
+                "{entity} at {system}: {changed} changed, {gone} gone"
+            );
+        }
+        let subject = format!("rejected {system}/{entity}");
+        if balance.rejected > 0 || self.told_rows(&subject) > 0 {
+            let counts = store.rejection_counts().await?;
+            let count =
+                counts.iter().find(|(at, of, ..)| at == system && of == entity).map_or(0, |(_, _, open, _)| *open);
+            if self.are_more(&subject, count) {
+                tracing::warn!(
+                    run,
+                    system,
+                    entity,
+                    rows = count,
+                    "{count} of {entity} at {system} cannot be read: `vaiven rejected {system}`"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tells_itself(cause: &str) -> bool {
+    !Cause::is_of_a_run(cause)
+        && !Cause::is_daily(cause)
+        && !cause.starts_with("brake:")
+        && !cause.starts_with("system:")
+}
+
+/// What a state store in trouble says, with the place of a full disk.
+pub fn trouble(store: &SharedStore, error: &StoreError) -> String {
+    let said = error.to_string();
+    let is_full =
+        ["database or disk is full", "No space left on device", "53100"].iter().any(|sign| said.contains(sign));
+    if is_full { format!("the disk that holds {} is full ({said}); make room", store.place()) } else { said }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_told_once_and_again_when_it_is_another_one_or_came_back() {
+        let journal = Journal::default();
+        assert!(journal.is_new("job 1", "no"));
+        assert!(!journal.is_new("job 1", "no"));
+        assert!(journal.is_new("job 1", "no such tax"));
+        assert!(journal.is_over("job 1") && !journal.is_over("job 1"));
+        assert!(journal.is_new("job 1", "no such tax"));
+    }
+
+    #[test]
+    fn rows_are_told_again_when_there_are_more_and_after_all_were_mended() {
+        let journal = Journal::default();
+        let told = |counts: &[u64]| counts.iter().map(|count| journal.are_more("rejected", *count)).collect::<Vec<_>>();
+        assert_eq!(told(&[3, 3, 5, 3, 4, 0, 3]), [true, false, true, false, true, false, true]);
+    }
+
+    #[test]
+    fn what_went_well_is_news_again_when_it_does_not() {
+        let journal = Journal::default();
+        let refused =
+            || End { job: 7, problem: Some(Problem { how: "refused by", same: "no".into(), error: "no".into() }) };
+        assert_eq!(journal.new_problems(vec![refused()]).len(), 1);
+        assert!(journal.new_problems(vec![refused()]).is_empty());
+        assert!(journal.new_problems(vec![End { job: 7, problem: None }]).is_empty());
+        assert_eq!(journal.new_problems(vec![refused()]).len(), 1);
+    }
+
+    #[test]
+    fn what_holds_many_at_once_tells_itself() {
+        for cause in ["brake:run-3", "run:3", "acceptance:order=7", "system:erp"] {
+            assert!(!tells_itself(cause), "{cause}");
+        }
+        assert!(tells_itself("lookup:tax=IGIC7") && tells_itself("conflict"));
+    }
+}

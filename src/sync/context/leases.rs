@@ -1,0 +1,111 @@
+//! What is ours for a time ends with it, also when this process slept through the end: paused, swapped out, or cut off from
+//! the store that would have told. Nothing is sent any more once others may have taken over.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::atomic::{AtomicI64, Ordering},
+    task::Poll,
+};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    env::Env,
+    store::{Lease, StoreError},
+    sync::context::{Parts, outcome::later},
+};
+
+/// Until when something is ours by our own clock.
+#[derive(Debug)]
+pub(in crate::sync) struct Term(AtomicI64);
+
+impl Term {
+    pub(in crate::sync) fn until(end: DateTime<Utc>) -> Self {
+        Self(AtomicI64::new(end.timestamp_micros()))
+    }
+
+    pub(in crate::sync) fn extend(&self, end: DateTime<Utc>) {
+        self.0.store(end.timestamp_micros(), Ordering::Relaxed);
+    }
+
+    fn is_over(&self, now: DateTime<Utc>) -> bool {
+        now.timestamp_micros() >= self.0.load(Ordering::Relaxed)
+    }
+
+    /// Carries `work` on for as long as the term lasts; nothing when it was over first. The time is looked at before each of
+    /// its steps: a timer would fire after a pause too, but perhaps later than the answer that lets the next request go.
+    pub(in crate::sync) async fn bound<T>(&self, env: &Env, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            if self.is_over(env.now()) {
+                return Poll::Ready(None);
+            }
+            work.as_mut().poll(context).map(Some)
+        })
+        .await
+    }
+}
+
+/// Carries `work` on while these leases, taken just before, are renewed; nothing when one of them was lost.
+pub(in crate::sync) async fn holding<T>(parts: &Parts, leases: &[Lease], work: impl Future<Output = T>) -> Option<T> {
+    let long = parts.limits.long();
+    let term = Term::until(later(parts.env.now(), long));
+    let lost = async {
+        loop {
+            parts.env.sleep(long / 3).await;
+            let now = parts.env.now();
+            match keep(parts, leases).await {
+                Ok(true) => term.extend(later(now, long)),
+                Ok(false) => return,
+                Err(error) => tracing::warn!(%error, "leases could not be renewed"),
+            }
+        }
+    };
+    // Side by side: while one waits for the store's writer, the other may be the one that has it.
+    let side_by_side = async {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = lost => None,
+        }
+    };
+    term.bound(&parts.env, side_by_side).await.flatten()
+}
+
+async fn keep(parts: &Parts, leases: &[Lease]) -> Result<bool, StoreError> {
+    for lease in leases {
+        if !parts.store.keep(lease, parts.limits.long(), parts.env.now()).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Does `work` as the only one of all daemons, under the lease `name`; nothing where another is at it. For work that is safe
+/// to be done twice, should the lease be lost meanwhile.
+pub(in crate::sync) async fn leading<T>(
+    parts: &Parts,
+    name: &str,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<Option<T>, StoreError> {
+    let Some(lease) = parts.store.acquire(name, &parts.owner, parts.limits.long(), parts.env.now()).await? else {
+        return Ok(None);
+    };
+    let renewing = async {
+        loop {
+            parts.env.sleep(parts.limits.long() / 3).await;
+            if let Err(error) = keep(parts, std::slice::from_ref(&lease)).await {
+                tracing::warn!(%error, "the lease {name} could not be renewed");
+            }
+        }
+    };
+    let done = tokio::select! {
+        biased;
+        done = work => done,
+        never = renewing => never,
+    };
+    let dropped = parts.store.drop_lease(&lease).await;
+    let done = done?;
+    dropped.map(|()| Some(done))
+}

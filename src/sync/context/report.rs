@@ -1,0 +1,42 @@
+//! How a run ended.
+
+use serde::Serialize;
+
+use crate::store::{Balance, RunKind, StoreError};
+
+pub(in crate::sync) const STOPPED: &str = "stopped before everything was read; nothing is lost, the next run reads on";
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunReport {
+    /// Absent when another run of the same system and entity was under way.
+    pub run: Option<i64>,
+    pub system: String,
+    pub entity: String,
+    pub kind: RunKind,
+    pub balance: Balance,
+    pub error: Option<String>,
+}
+
+impl RunReport {
+    /// A run is green when it went through and its balance closes.
+    #[must_use]
+    pub fn is_green(&self) -> bool {
+        self.error.is_none() && self.balance.closes()
+    }
+
+    /// What was wrong with the listing.
+    pub(in crate::sync) fn fault(&self) -> Option<&str> {
+        self.error.as_deref().filter(|error| is_fault(error))
+    }
+}
+
+/// Whether a listing that ended with this error was at fault: not where it was only stopped, or is read by another process by now.
+pub(in crate::sync) fn is_fault(error: &str) -> bool {
+    error != STOPPED && error != StoreError::Overtaken.to_string()
+}
+
+/// Why nothing is read of a system that has failed.
+pub(in crate::sync) fn left_alone(system: &str) -> String {
+    format!("system {system} is left alone")
+}

@@ -1,0 +1,76 @@
+//! Decides whether a failure is the system's fault, or one record's while other records go through.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    failure::{Class, Failure},
+    store::{Job, Result},
+    sync::{context::Parts, desired::verdict::Alone},
+};
+
+/// From this many refused records at once on, the system is at fault, not the records.
+pub(in crate::sync) const SEVERAL: usize = 3;
+
+/// Who is at fault for the failures of a batch.
+pub(in crate::sync) struct Blame {
+    went: bool,
+    /// Jobs that met the same before; others went through since.
+    again: BTreeSet<i64>,
+    /// How many jobs met trouble of which nothing says that it is theirs, by class.
+    refused: usize,
+    troubled: usize,
+    /// How many jobs were told to wait.
+    throttled: usize,
+}
+
+impl Blame {
+    /// Decides it for the `failed` jobs of a batch to `target`; `went`: whether others of it went through.
+    pub(in crate::sync) async fn of(
+        parts: &Parts,
+        target: &str,
+        went: bool,
+        failed: &[(&Job, &Failure)],
+    ) -> Result<Self> {
+        let troubled = || failed.iter().filter(|(_, failure)| is_trouble(failure));
+        let met_before = |job: &Job, failure: &Failure| job.error_class.as_deref() == Some(failure.class.as_str());
+        let before: Vec<i64> =
+            troubled().filter(|(job, failure)| met_before(job, failure)).map(|(job, _)| job.id).collect();
+        let again: BTreeSet<i64> = if went || before.is_empty() {
+            before.into_iter().collect()
+        } else {
+            parts.store.gone_through_since(target, &before).await?.into_iter().collect()
+        };
+        let count =
+            |class| troubled().filter(|(job, failure)| failure.class == class && !again.contains(&job.id)).count();
+        let (refused, troubled) = (count(Class::Auth), count(Class::Transient));
+        let throttled = failed.iter().filter(|(_, failure)| failure.class == Class::Throttled).count();
+        Ok(Self { went, again, refused, troubled, throttled })
+    }
+
+    /// What a failure says of its record.
+    pub(in crate::sync) fn alone(&self, job: i64, failure: &Failure) -> Alone {
+        match (self.again.contains(&job), self.went) {
+            _ if !is_trouble(failure) => Alone::No,
+            // A limit that is used up strikes whoever comes next, and some of them again.
+            _ if failure.class == Class::Throttled && self.throttled >= SEVERAL => Alone::No,
+            (true, _) => Alone::Again,
+            (false, _) if failure.class == Class::Throttled => Alone::No,
+            (false, true) if failure.class == Class::Auth || self.troubled < SEVERAL => Alone::First,
+            (false, _) => Alone::No,
+        }
+    }
+
+    /// Whether a failure is the system's, so that it is left alone for a while.
+    pub(in crate::sync) fn is_of_the_system(&self, job: i64, failure: &Failure) -> bool {
+        match failure.class {
+            Class::Throttled | Class::Transient => is_trouble(failure) && self.alone(job, failure) == Alone::No,
+            Class::Auth => !self.went && self.refused >= SEVERAL && !self.again.contains(&job),
+            _ => false,
+        }
+    }
+}
+
+/// Failures that a system meets as a whole, or one record alone. What waits for a file is neither.
+fn is_trouble(failure: &Failure) -> bool {
+    matches!(failure.class, Class::Auth | Class::Transient | Class::Throttled) && failure.cause.is_none()
+}

@@ -1,0 +1,77 @@
+//! Answers that show another record's object: the link would be to what is not this record's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::{
+    failure::Class,
+    mapping::{Fields, Pulled, Translate},
+    port::{Op, Written},
+    store::{Attempt, Delivered, RecordId, Result, Verdict},
+    sync::desired::{Batch, Task},
+};
+
+/// Which writes were answered with an object under the key of another record: one that was written together with it, or one that
+/// is known. By place, the key that was shown. A target may spell a key its own way, and what has the id that was written to is
+/// the record's, whatever it is called there.
+pub(in crate::sync) async fn crossed(
+    batch: &Batch<'_>,
+    mapping: &dyn Translate,
+    written: &[(Task, Written, Attempt)],
+    shown: &[Option<Pulled>],
+) -> Result<BTreeMap<usize, String>> {
+    let Some(spec) = batch.parts.entities.get(batch.entity).filter(|_| mapping.takes_key()) else {
+        return Ok(BTreeMap::new());
+    };
+    let key = |fields: &Fields| fields.get(&spec.key).and_then(Value::as_str).map(str::to_owned);
+    let other: BTreeMap<usize, String> = (written.iter().zip(shown).enumerate())
+        .filter(|(_, ((task, answer, _), _))| !is_meant(task, answer))
+        .filter_map(|(at, ((task, ..), shown))| {
+            let (sent, seen) = (key(&task.wanted)?, key(&shown.as_ref()?.fields)?);
+            (spelt(&sent) != spelt(&seen)).then_some((at, seen))
+        })
+        .collect();
+    if other.is_empty() {
+        return Ok(other);
+    }
+    let keys: Vec<String> = other.values().cloned().collect();
+    // The same number may be several systems' own.
+    let known = if spec.numbered { Vec::new() } else { batch.parts.store.namesakes(batch.entity, &keys).await? };
+    let mut holders: BTreeMap<&str, BTreeSet<RecordId>> = BTreeMap::new();
+    for (key, namesakes) in keys.iter().zip(known) {
+        holders.entry(key).or_default().extend(namesakes.iter().flat_map(|one| [one.record, one.itself]));
+    }
+    let is_anothers = |at: usize, seen: &str| {
+        let record = written[at].0.job.record;
+        let together = written.iter().any(|(task, ..)| {
+            task.job.record != record && key(&task.wanted).is_some_and(|sent| spelt(&sent) == spelt(seen))
+        });
+        together || holders.get(seen).is_some_and(|holders| !holders.is_empty() && !holders.contains(&record))
+    };
+    Ok(other.iter().filter(|(at, seen)| is_anothers(**at, seen)).map(|(at, seen)| (*at, seen.clone())).collect())
+}
+
+/// Whether an answer is about the object that was written to.
+fn is_meant(task: &Task, answer: &Written) -> bool {
+    let found = task.write.found.as_ref().map(|row| row.id.as_str());
+    let known = task.write.id.as_deref().or(found);
+    task.write.op == Op::Delete || known.is_some_and(|known| answer.id.is_empty() || answer.id == known)
+}
+
+fn spelt(key: &str) -> String {
+    key.trim().to_lowercase()
+}
+
+/// The end of such a write. What it has begun stays known, so that the next attempt looks its object up.
+pub(in crate::sync) fn refused(batch: &Batch<'_>, task: &Task, attempt: Attempt, seen: &str) -> Delivered {
+    let (target, entity, key, op) = (batch.target, batch.entity, &task.write.key, task.op_name());
+    let looks = if task.write.op == Op::Create { format!(", which looks for {key} first,") } else { String::new() };
+    let error = format!(
+        "{target} answered the {op} of {entity} {key} with {entity} {seen}, which is another one; nothing is linked here. See what \
+         {target} has under both, then retry the job{looks} or discard it"
+    );
+    let class = Class::Rejected.as_str().to_owned();
+    let attempt = Attempt { outcome: class.clone(), message: Some(error.clone()), ..attempt };
+    Delivered { attempt: Some(attempt), ..Delivered::new(&task.job, Verdict::Dead { class, error }) }
+}

@@ -1,0 +1,617 @@
+//! A target's worker: claims jobs in batches, computes what is wanted, writes what differs, remembers what was written.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::Pin,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use serde::Serialize;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    failure::{Cause, Class, Failure, UNLISTED},
+    port::{Captures, Facts, Op, Outcome, Progress, Write},
+    store::{Attempt, Claim, Delivered, Intent, Job, ReplicaWrite, StoreError, Turn, Verdict},
+    sync::{
+        conflict::ends,
+        context::{
+            Parts,
+            circuit::{recovered, struck},
+            journal,
+            leases::Term,
+            outcome,
+        },
+        delivery::{
+            alone::Blame,
+            goods, learn,
+            prepare::{self, Around, Contest, contest},
+        },
+        desired::{
+            Batch, Task, differing,
+            verdict::{self, Alone},
+        },
+        pull::{
+            self,
+            adoption::{adopted, is_adopted},
+        },
+        stock::{goods as stocked, reservations},
+    },
+};
+
+/// When a write that was held back is tried again, unless somebody brings it forward: who held it back may have been killed.
+const HELD: Duration = Duration::from_secs(600);
+
+/// How the deliveries of one pass ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Written to the target.
+    pub written: u64,
+    /// Already as wanted: nothing was sent.
+    pub noop: u64,
+    pub retried: u64,
+    pub parked: u64,
+    pub dead: u64,
+    /// Requests sent for it all.
+    pub requests: u64,
+}
+
+impl Tally {
+    pub(in crate::sync) fn add(&mut self, other: &Self) {
+        self.written += other.written;
+        self.noop += other.noop;
+        self.retried += other.retried;
+        self.parked += other.parked;
+        self.dead += other.dead;
+        self.requests += other.requests;
+    }
+
+    fn count(&mut self, delivered: &[Delivered]) {
+        for one in delivered {
+            match one.verdict {
+                Verdict::Done { noop: true } => self.noop += 1,
+                Verdict::Done { noop: false } => self.written += 1,
+                Verdict::Retry { .. } => self.retried += 1,
+                // It waits for nothing but the end of the run that opened it.
+                Verdict::Parked { ref cause, .. } if Cause::is_of_a_run(cause) => self.retried += 1,
+                Verdict::Parked { .. } => self.parked += 1,
+                Verdict::Dead { .. } => self.dead += 1,
+            }
+        }
+    }
+}
+
+/// How long a stop waits for the batch under way before it is dropped and given back.
+const GRACE: Duration = Duration::from_secs(8);
+
+/// Of this many claims of a worker one takes what has been due longest, so that no lane starves behind another.
+const SHARE: u32 = 4;
+
+/// Lease by which somebody has a target's deliveries to himself.
+pub(in crate::sync) fn sole(target: &str) -> String {
+    format!("deliver:{target}")
+}
+
+/// Works for one target until `stop`, but leaves the entities `but` alone; finishes the batch it is in,
+/// or gives it back where the target does not answer. Waits out `patience` failures of the state store in a row, and returns the
+/// next one.
+pub(in crate::sync) async fn work(
+    parts: &Parts,
+    target: &str,
+    but: &[String],
+    patience: u32,
+    stop: &CancellationToken,
+) -> Result<Tally, StoreError> {
+    let mut tally = Tally::default();
+    let mut troubles = 0;
+    let mut claims: u32 = 0;
+    while !stop.is_cancelled() {
+        // Armed before looking, so that work opened in between is not slept over.
+        let notified = parts.work.notified();
+        let turn = if claims % SHARE == SHARE - 1 { Turn::Longest } else { Turn::Foremost };
+        match batch(parts, target, but, turn, &mut tally, stop).await {
+            Ok(true) => {
+                claims = claims.wrapping_add(1);
+                troubles = 0;
+                continue;
+            }
+            Ok(false) => troubles = 0,
+            Err(error) if troubles < patience => {
+                // Nothing is lost: the leases run out and the jobs are claimed again.
+                let said = journal::trouble(&parts.store, &error);
+                tracing::error!(system = target, "delivery interrupted by the state store: {said}");
+                troubles += 1;
+                parts.env.sleep(outcome::backoff(0, &parts.env)).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = notified => {}
+            () = parts.env.sleep(parts.limits.poll) => {}
+        }
+    }
+    Ok(tally)
+}
+
+/// Claims and carries out one batch; false when there was nothing to do.
+pub(in crate::sync) async fn batch(
+    parts: &Parts,
+    target: &str,
+    but: &[String],
+    turn: Turn,
+    tally: &mut Tally,
+    stop: &CancellationToken,
+) -> Result<bool, StoreError> {
+    let now = parts.env.now();
+    if parts.store.standing(target).await?.until.is_some_and(|until| until > now) {
+        return Ok(false);
+    }
+    if parts.store.holder(&sole(target), now).await?.is_some_and(|holder| holder != parts.owner) {
+        return Ok(false);
+    }
+    let Some(system) = parts.systems.get(target).cloned() else { return Ok(false) };
+    let limits = parts.limits(target);
+    let (owner, lease) = (parts.owner.as_str(), parts.limits.lease);
+    let jobs = parts.store.claim(Claim { target, but, owner, limit: limits.batch, lease, turn }, now).await?;
+    let Some(entity) = jobs.first().map(|job| job.entity.clone()) else { return Ok(false) };
+    let batch = Batch {
+        parts,
+        system: system.as_ref(),
+        target,
+        entity: &entity,
+        settle: limits.settle,
+        after: Mutex::default(),
+    };
+    let work = batch.carry_out(jobs.clone(), stop);
+    let Some(delivered) = alive(parts, &jobs, work, stop).await else {
+        // As after a crash: intents say what may have happened.
+        let why = if stop.is_cancelled() { "no answer in time for the stop" } else { "its leases have run out" };
+        tracing::warn!(system = target, entity, jobs = jobs.len(), "{why}; what was under way is given back");
+        parts.store.release(&fences(&jobs), parts.env.now()).await?;
+        return Ok(true);
+    };
+    let delivered = delivered?;
+    let requests: u64 =
+        delivered.iter().filter_map(|one| one.attempt.as_ref()).map(|attempt| u64::from(attempt.requests)).sum();
+    tally.count(&delivered);
+    tally.requests += requests;
+    let unseen = unseen(&batch, &delivered);
+    let ends = journal::ends(&delivered);
+    let unlisted = unlisted(&delivered);
+    let summary = parts.store.deliver(target, &entity, delivered, parts.env.now()).await?;
+    if !summary.lost.is_empty() {
+        tracing::warn!(system = target, entity, jobs = ?summary.lost, "leases were lost meanwhile; another worker has these jobs");
+    }
+    parts.journal.warn(&parts.store, &jobs, ends).await;
+    // Another worker may have read it since, and found nobody who waited.
+    for (system, entity) in &unlisted {
+        if is_adopted(parts, system, entity).await? {
+            adopted(parts, system, entity).await?;
+        }
+    }
+    let after = batch.after.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if after.see_to(parts, system.as_ref()).await? || summary.woken > 0 {
+        parts.work.notify_waiters();
+    }
+    if !unseen.is_empty() {
+        pull::look_back(parts, target, &entity, &unseen).await?;
+    }
+    reservations::after_delivery(parts, target, &entity).await?;
+    Ok(true)
+}
+
+/// Systems and entities whose listing some of these jobs wait for.
+fn unlisted(delivered: &[Delivered]) -> BTreeSet<(String, String)> {
+    let listing = |one: &Delivered| {
+        let Verdict::Parked { cause, .. } = &one.verdict else { return None };
+        let (system, entity) = cause.strip_prefix(UNLISTED)?.split_once('/')?;
+        Some((system.to_owned(), entity.to_owned()))
+    };
+    delivered.iter().filter_map(listing).collect()
+}
+
+/// Objects to be read again at once: those that show more than they were sent, and those of which a shared field was written
+/// where the answer did not tell what was stored: what is there now is what the target made of it, what is there later is
+/// somebody's edit.
+fn unseen(batch: &Batch<'_>, delivered: &[Delivered]) -> Vec<String> {
+    if !batch.system.facts(batch.entity).is_some_and(|facts| facts.read) {
+        return Vec::new();
+    }
+    let shared = batch.parts.routes.shared(batch.entity);
+    let is_unseen = |replica: &ReplicaWrite| {
+        let mut sent = replica.sent.iter().filter(|(field, _)| shared.is_some_and(|shared| shared.contains(*field)));
+        sent.any(|(field, value)| replica.fields.get(field).unwrap_or(&Value::Null) == value)
+    };
+    let unseen = |one: &Delivered| {
+        let replica = one.replica.as_ref().filter(|replica| !replica.gone)?;
+        (one.news || one.attempt.is_some() && is_unseen(replica)).then(|| replica.id.clone())
+    };
+    delivered.iter().filter_map(unseen).collect()
+}
+
+pub(in crate::sync) fn fences(jobs: &[Job]) -> Vec<(i64, i64)> {
+    jobs.iter().map(|job| (job.id, job.fence)).collect()
+}
+
+/// Runs `work` while renewing the leases of its jobs; nothing when it did not end in time after a stop, or when the leases
+/// were over before it: what it has not sent by then is somebody else's to send.
+pub(in crate::sync) async fn alive<T>(
+    parts: &Parts,
+    jobs: &[Job],
+    work: impl Future<Output = T>,
+    stop: &CancellationToken,
+) -> Option<T> {
+    let (fences, lease) = (fences(jobs), parts.limits.lease);
+    let term = Term::until(jobs.iter().map(|job| job.due).min().unwrap_or(DateTime::<Utc>::MAX_UTC));
+    let overdue = async {
+        stop.cancelled().await;
+        parts.env.sleep(GRACE).await;
+    };
+    let lost = async {
+        loop {
+            parts.env.sleep(lease / 3).await;
+            let now = parts.env.now();
+            match parts.store.renew(&fences, lease, now).await {
+                Ok(held) if held.len() == fences.len() => term.extend(outcome::later(now, lease)),
+                Ok(_) => return,
+                Err(error) => tracing::warn!(%error, "leases could not be renewed"),
+            }
+        }
+    };
+    // Side by side: while one waits for the store's writer, the other may be the one that has it.
+    let side_by_side = async {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = overdue => None,
+            () = lost => None,
+        }
+    };
+    term.bound(&parts.env, side_by_side).await.flatten()
+}
+
+impl Batch<'_> {
+    async fn carry_out(&self, jobs: Vec<Job>, stop: &CancellationToken) -> Result<Vec<Delivered>, StoreError> {
+        let facts = self.system.facts(self.entity).cloned().unwrap_or_default();
+        // In boxes: together they would be more than a thread's stack holds in a build for tests.
+        let prepared = Box::pin(prepare::prepare(self, &facts, jobs, stop)).await?;
+        let (mut delivered, kept) = (prepared.settled, prepared.kept);
+        let moved = goods::moved_by(self, &prepared.tasks);
+        // Before, in case nobody tells how it ended; and after, in case a figure was written meanwhile.
+        stocked::doubt(self.parts, self.target, &moved).await?;
+        Box::pin(self.send(&facts, prepared.tasks, &mut delivered)).await?;
+        if !moved.is_empty() {
+            stocked::doubt(self.parts, self.target, &moved).await?;
+            self.after.lock().unwrap_or_else(PoisonError::into_inner).recounts = true;
+        }
+        self.keep(&kept, &delivered).await?;
+        Ok(delivered)
+    }
+
+    /// Writes what may be written, and tells how it ended.
+    pub(in crate::sync) async fn send(
+        &self,
+        facts: &Facts,
+        tasks: Vec<Task>,
+        delivered: &mut Vec<Delivered>,
+    ) -> Result<(), StoreError> {
+        let tasks = self.admit(tasks, delivered).await;
+        let tasks = self.intend(tasks).await?;
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        let started = self.parts.env.now();
+        let progress = Saver { batch: self, fences: &tasks, saved: Mutex::new(BTreeMap::new()) };
+        let mut outcomes = Vec::with_capacity(tasks.len());
+        for writes in portions(&tasks, facts.batch) {
+            outcomes.extend(self.system.write(self.entity, writes, &progress).await);
+        }
+        let saved = progress.saved.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let millis = u64::try_from((self.parts.env.now() - started).num_milliseconds()).unwrap_or(0);
+        delivered.extend(self.judge(facts, tasks, outcomes, saved, millis).await?);
+        Ok(())
+    }
+
+    /// Writes that may not be sent now go back into the queue, out of reach of this pass; nothing was stored or sent for them.
+    async fn admit(&self, tasks: Vec<Task>, delivered: &mut Vec<Delivered>) -> Vec<Task> {
+        let writes: Vec<_> = tasks.iter().map(|task| &task.write).collect();
+        let held = self.system.admit(self.entity, &writes).await;
+        let mut admitted = Vec::with_capacity(tasks.len());
+        for (task, held) in tasks.into_iter().zip(held) {
+            match held {
+                None => admitted.push(task),
+                Some(why) => {
+                    let verdict = Verdict::Retry {
+                        at: outcome::later(self.parts.env.now(), HELD),
+                        burn: false,
+                        intent: task.job.intent.clone(),
+                        class: "held".to_owned(),
+                        error: why,
+                    };
+                    delivered.push(Delivered::new(&task.job, verdict));
+                }
+            }
+        }
+        admitted
+    }
+
+    /// Remembers what the published stock keeps back for orders in flight. What a target refuses is not offered to it again
+    /// for that reason.
+    async fn keep(&self, kept: &BTreeMap<i64, (i64, Decimal)>, delivered: &[Delivered]) -> Result<(), StoreError> {
+        let ended = |one: &&Delivered| matches!(one.verdict, Verdict::Done { .. } | Verdict::Dead { .. });
+        let done = delivered.iter().filter(ended);
+        let kept: Vec<(i64, Decimal)> = done.filter_map(|one| kept.get(&one.job).copied()).collect();
+        if kept.is_empty() { Ok(()) } else { self.parts.store.hold(self.target, &kept).await }
+    }
+
+    /// Intent before effect: stored for every create and every update that makes children, so that a lost answer leads to a lookup
+    /// and never to a second one; and for every update of shared fields, so that what the target shows of it is not taken for somebody's edit.
+    async fn intend(&self, tasks: Vec<Task>) -> Result<BTreeMap<i64, Task>, StoreError> {
+        let now = self.parts.env.now();
+        let shared = self.parts.routes.shared(self.entity).filter(|_| differing::is_told(self));
+        let mut tasks: BTreeMap<i64, Task> = tasks.into_iter().map(|task| (task.job.id, task)).collect();
+        let mut intents = Vec::new();
+        let creates = tasks.values().any(|task| task.write.op == Op::Create);
+        let newest = if creates { self.parts.store.newest().await? } else { 0 };
+        for (job, task) in &mut tasks {
+            if let Some(intent) = learn::intent(task, shared, newest, now) {
+                intents.push((*job, task.job.fence, intent.clone()));
+                task.intent = Some(intent);
+            }
+        }
+        if !intents.is_empty() {
+            let held: BTreeSet<i64> = self.parts.store.intend(&intents, now).await?.into_iter().collect();
+            for (lost, _, _) in intents.iter().filter(|(job, _, _)| !held.contains(job)) {
+                tasks.remove(lost);
+            }
+        }
+        Ok(tasks)
+    }
+
+    async fn judge(
+        &self,
+        facts: &Facts,
+        mut tasks: BTreeMap<i64, Task>,
+        outcomes: Vec<Outcome>,
+        mut saved: BTreeMap<i64, Intent>,
+        millis: u64,
+    ) -> Result<Vec<Delivered>, StoreError> {
+        let mut delivered = Vec::with_capacity(tasks.len());
+        let mut written = Vec::new();
+        let went = outcomes.iter().any(|outcome| outcome.result.is_ok());
+        let failed: Vec<(&Job, &Failure)> = outcomes
+            .iter()
+            .filter_map(|outcome| Some((&tasks.get(&outcome.job)?.job, outcome.result.as_ref().err()?)))
+            .collect();
+        let blame = Blame::of(self.parts, self.target, went, &failed).await?;
+        let mut trouble: Option<Failure> = None;
+        let mut around = Around::default();
+        for outcome in outcomes {
+            let Some(mut task) = tasks.remove(&outcome.job) else { continue };
+            if let Some(intent) = saved.remove(&task.job.id) {
+                task.intent = Some(intent);
+            }
+            let attempt = Attempt {
+                at: self.parts.env.now(),
+                op: task.op_name().to_owned(),
+                outcome: "done".to_owned(),
+                message: None,
+                status: None,
+                requests: outcome.requests,
+                millis,
+            };
+            match outcome.result {
+                Ok(answer) => {
+                    if self.reopens(&task) {
+                        let reopened = (self.entity.to_owned(), task.job.record);
+                        self.after.lock().unwrap_or_else(PoisonError::into_inner).reopened.push(reopened);
+                    }
+                    written.push((task, answer, attempt));
+                }
+                Err(failure) => {
+                    let attempt = Attempt {
+                        outcome: failure.class.as_str().to_owned(),
+                        message: Some(outcome::describe(&failure)),
+                        status: failure.status,
+                        ..attempt
+                    };
+                    let explained = Box::pin(prepare::explained(self, facts, &task, &failure)).await?;
+                    let ended = match Box::pin(self.contested(facts, &task, &failure, &mut around)).await? {
+                        Some(ended) => Delivered { attempt: ended.attempt.clone().or(Some(attempt)), ..ended },
+                        None => {
+                            let (failure, alone) =
+                                (explained.as_ref().unwrap_or(&failure), blame.alone(task.job.id, &failure));
+                            self.failed(facts, task, failure, alone, attempt).await?
+                        }
+                    };
+                    delivered.push(ended);
+                    if blame.is_of_the_system(outcome.job, &failure) {
+                        trouble.get_or_insert(failure);
+                    }
+                }
+            }
+        }
+        // A driver that forgets a write leaves its outcome unknown.
+        for (_, task) in tasks {
+            let failure = Failure::new(Class::Unknown, "the driver gave no outcome for this write");
+            let attempt = Attempt {
+                at: self.parts.env.now(),
+                op: task.op_name().to_owned(),
+                outcome: failure.class.as_str().to_owned(),
+                message: Some(failure.message.clone()),
+                status: None,
+                requests: 0,
+                millis,
+            };
+            delivered.push(self.failed(facts, task, &failure, Alone::No, attempt).await?);
+        }
+        match trouble {
+            Some(failure) => struck(self.parts, self.target, &failure).await?,
+            None if !written.is_empty() => recovered(self.parts, self.target).await?,
+            None => {}
+        }
+        delivered.extend(learn::learn(self, written).await?);
+        Ok(delivered)
+    }
+
+    fn reopens(&self, task: &Task) -> bool {
+        let states = self.parts.entities.get(self.entity).and_then(|spec| spec.states.as_ref());
+        let before = task.replica.as_ref().filter(|_| task.write.op == Op::Update);
+        states.zip(before).is_some_and(|(states, before)| ends::reopens(states, &before.fields, &task.wanted))
+    }
+
+    /// A write that was refused for a value which another object of ours has there waits for that one; if each waits for
+    /// the other, one gives up first what it has.
+    async fn contested(
+        &self,
+        facts: &Facts,
+        task: &Task,
+        failure: &Failure,
+        around: &mut Around,
+    ) -> Result<Option<Delivered>, StoreError> {
+        if failure.class != Class::Rejected || task.write.op == Op::Delete || task.aside {
+            return Ok(None);
+        }
+        let intent = keep_intent(task, failure.class, self.parts.env.now());
+        let is_over = intent.is_none();
+        let again = |at: DateTime<Utc>, burn: bool, error: String| Verdict::Retry {
+            at,
+            burn,
+            intent: intent.clone(),
+            class: Class::Rejected.as_str().to_owned(),
+            error,
+        };
+        let now = |error: String| again(self.parts.env.now(), false, error);
+        match contest(self, facts, task, failure, around).await? {
+            None => Ok(None),
+            Some(Contest::Gone) => {
+                let at = outcome::later(self.parts.env.now(), outcome::backoff(task.job.attempts, &self.parts.env));
+                let error = format!(
+                    "{}; no {} of ours is known to hold what it asks for, so it is tried again",
+                    outcome::describe(failure),
+                    self.entity
+                );
+                Ok(Some(Delivered { is_over, ..Delivered::new(&task.job, again(at, true, error)) }))
+            }
+            Some(Contest::Wait(wait)) if wait.free => Ok(Some(Delivered::new(&task.job, now(wait.why)))),
+            Some(Contest::Wait(wait)) => {
+                let (cause, error) = (wait.cause.clone(), wait.why.clone());
+                self.after.lock().unwrap_or_else(PoisonError::into_inner).waits.push(wait);
+                Ok(Some(Delivered { is_over, ..Delivered::new(&task.job, Verdict::Parked { cause, error }) }))
+            }
+            Some(Contest::Aside(step)) => {
+                let mut ended = Vec::new();
+                self.send_again(facts, *step, &mut ended).await?;
+                let Some(mut ended) = ended.pop() else { return Ok(None) };
+                if matches!(ended.verdict, Verdict::Done { .. }) {
+                    around.aside.insert(task.job.record);
+                    ended.verdict =
+                        now(format!("{failure}; what another object is to have was given up, what is wanted follows"));
+                    return Ok(Some(ended));
+                }
+                // It could not be done without: what was refused first is what has to be told.
+                Ok(if matches!(ended.verdict, Verdict::Dead { .. }) { None } else { Some(ended) })
+            }
+        }
+    }
+
+    /// Sends one more write while the outcomes of others are judged.
+    fn send_again<'a>(
+        &'a self,
+        facts: &'a Facts,
+        task: Task,
+        delivered: &'a mut Vec<Delivered>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>> {
+        Box::pin(self.send(facts, vec![task], delivered))
+    }
+
+    async fn failed(
+        &self,
+        facts: &Facts,
+        task: Task,
+        failure: &Failure,
+        alone: Alone,
+        attempt: Attempt,
+    ) -> Result<Delivered, StoreError> {
+        let tried = verdict::Tried {
+            alone,
+            attempts: task.job.attempts.saturating_add(1),
+            intent: keep_intent(&task, failure.class, self.parts.env.now()),
+            settle: self.settle,
+        };
+        let (verdict, replica) = match failure.class {
+            Class::Missing => learn::missing(self, &task, failure, &tried),
+            Class::Conflict => (learn::conflict(self, facts, &task, failure, &tried).await?, None),
+            _ => (verdict::verdict(failure, &tried, &self.parts.env), None),
+        };
+        tracing::debug!(system = self.target, entity = self.entity, job = task.job.id, class = %failure.class, "write failed");
+        let is_over = tried.intent.is_none();
+        let (attempt, ended) = (Some(attempt), Delivered::new(&task.job, verdict));
+        Ok(Delivered { replica, before: task.replica, attempt, is_over, ..ended })
+    }
+}
+
+/// Splits writes into calls. Writes whose last attempt got no answer go last, and in smaller and smaller groups: one that makes
+/// a whole `batch` fail cannot take the others with it every time. Where each write is a request of its own there is nothing
+/// to split.
+fn portions(tasks: &BTreeMap<i64, Task>, batch: usize) -> Vec<Vec<Write>> {
+    let mut by_size: BTreeMap<usize, Vec<Write>> = BTreeMap::new();
+    for task in tasks.values() {
+        let lost = task.job.error_class.as_deref() == Some(Class::Unknown.as_str());
+        let times = if lost && batch > 1 { task.job.attempts.min(16) } else { 0 };
+        let size = if times == 0 { usize::MAX } else { (batch >> (2 * times)).max(1) };
+        by_size.entry(size).or_default().push(task.write.clone());
+    }
+    let chunks = |(size, writes): (usize, Vec<Write>)| writes.chunks(size).map(<[_]>::to_vec).collect::<Vec<_>>();
+    by_size.into_iter().rev().flat_map(chunks).collect()
+}
+
+/// After a failure that surely had no effect nothing has to be looked up, unless steps before it were done.
+fn keep_intent(task: &Task, class: Class, now: DateTime<Utc>) -> Option<Intent> {
+    let begun = task.intent.as_ref().is_some_and(|intent| !intent.done.is_empty());
+    match class {
+        Class::Unknown if task.write.op == Op::Update => task.intent.clone().or_else(|| Some(Intent::update(now))),
+        Class::Unknown | Class::Conflict => task.intent.clone(),
+        _ if begun => task.intent.clone(),
+        _ => task.job.intent.clone(),
+    }
+}
+
+struct Saver<'a> {
+    batch: &'a Batch<'a>,
+    fences: &'a BTreeMap<i64, Task>,
+    /// As stored last.
+    saved: Mutex<BTreeMap<i64, Intent>>,
+}
+
+#[async_trait]
+impl Progress for Saver<'_> {
+    async fn save(&self, job: i64, done: &Captures) -> Result<(), Failure> {
+        let Some(task) = self.fences.get(&job) else {
+            return Err(Failure::new(Class::Fatal, "progress of a write that was not asked for"));
+        };
+        // The next step is sent from now on.
+        let now = self.batch.parts.env.now();
+        let begun = task.intent.clone().unwrap_or_else(|| Intent::new(task.write.op, now));
+        let intent = Intent { op: task.write.op, at: now, done: done.clone(), ..begun };
+        let held =
+            self.batch.parts.store.intend(&[(job, task.job.fence, intent.clone())], now).await.map_err(|error| {
+                Failure::new(Class::Unknown, "a finished step could not be stored").with_source(error)
+            })?;
+        if held.is_empty() {
+            return Err(Failure::new(Class::Unknown, "the lease was lost; another worker goes on"));
+        }
+        if let Ok(mut all) = self.saved.lock() {
+            all.insert(job, intent);
+        }
+        Ok(())
+    }
+}

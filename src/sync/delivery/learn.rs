@@ -1,0 +1,505 @@
+//! After a write: what the target holds now, from its answer or from what was sent.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::PoisonError,
+};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::{
+    failure::{Class, Failure},
+    mapping::{Fields, Outline, Pulled, Translate},
+    model::{self, canonical},
+    port::{Facts, Op, Written},
+    store::{
+        Answer, Attempt, ChangeOp, Delivered, DifferenceMark, Intent, NewChange, RecordId, Rejection, Replica,
+        ReplicaWrite, Result, Verdict,
+    },
+    sync::{
+        conflict::{respelt, terms::Terms},
+        context::outcome,
+        delivery::crossed,
+        desired::{
+            Batch, Task,
+            differing::{Standing, differs_at, is_told, missing_policy},
+            in_conflict,
+            verdict::{self, Tried},
+        },
+        identity::{children, parents},
+        pull::{
+            self,
+            detect::{self, observe},
+            guests,
+        },
+        routing::MissingPolicy,
+        stock::{availability, reservations},
+    },
+};
+
+/// Turns answers into replicas and closes the jobs.
+pub(in crate::sync) async fn learn(
+    batch: &Batch<'_>,
+    written: Vec<(Task, Written, Attempt)>,
+) -> Result<Vec<Delivered>> {
+    let Some(mapping) = batch.parts.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
+    let mut unread: BTreeMap<usize, Rejection> = BTreeMap::new();
+    let mut shown: Vec<Option<Pulled>> = Vec::with_capacity(written.len());
+    for (at, (task, answer, _)) in written.iter().enumerate() {
+        let read = answer.stored.as_ref().map(|row| {
+            let place = (format!("answer to {}", task.op_name()), id_of(task, answer).to_owned());
+            canonical_of(batch, mapping.as_ref(), row, place)
+        });
+        shown.push(read.and_then(|read| read.map_err(|rejection| unread.insert(at, *rejection)).ok()));
+    }
+    let silent: Vec<bool> = shown.iter().map(Option::is_none).collect();
+    look_after(batch, mapping.as_ref(), &written, &mut shown, &mut unread).await;
+    let crossed = crossed::crossed(batch, mapping.as_ref(), &written, &shown).await?;
+    let unclear =
+        detect::resolve(batch.parts, batch.target, &mut shown.iter_mut().flatten().collect::<Vec<_>>()).await?;
+    for (at, one) in shown.iter_mut().enumerate() {
+        let reason = one.as_ref().and_then(|one| detect::unclear_reference(one, &unclear));
+        let (task, answer, _) = &written[at];
+        if let (Some(reason), Some(row)) = (&reason, &answer.stored) {
+            let place = (format!("answer to {}", task.op_name()), id_of(task, answer).to_owned());
+            let failure = Failure::new(Class::Rejected, reason.as_str());
+            unread.insert(
+                at,
+                detect::unreadable(batch.parts, mapping.as_ref(), (batch.target, batch.entity), row, place, failure),
+            );
+        }
+        if reason.is_some() {
+            *one = None;
+        }
+    }
+    let outline = mapping.outline();
+    let told = Told { mapping: mapping.as_ref(), outline: &outline };
+    let mut ends: Vec<Delivered> = written
+        .into_iter()
+        .zip(shown.into_iter().zip(silent))
+        .enumerate()
+        .map(|(at, ((task, answer, attempt), shown))| match crossed.get(&at) {
+            Some(seen) => crossed::refused(batch, &task, attempt, seen),
+            None => {
+                let how = match (&shown.0, unread.remove(&at)) {
+                    (_, Some(rejection)) => Answer::Unread(rejection),
+                    (Some(_), None) => Answer::Read,
+                    (None, None) => Answer::Silent,
+                };
+                Delivered { answer: how, ..close(batch, &told, task, answer, shown, attempt) }
+            }
+        })
+        .collect();
+    parents::prove(batch.parts, (batch.system, mapping.as_ref(), batch.entity), &mut ends).await?;
+    Ok(ends)
+}
+
+/// The target's mapping, and what it says of members.
+struct Told<'a> {
+    mapping: &'a dyn Translate,
+    outline: &'a Outline,
+}
+
+/// The target's id of what was written.
+fn id_of<'a>(task: &'a Task, answer: &'a Written) -> &'a str {
+    if answer.id.is_empty() { task.write.id.as_deref().unwrap_or_default() } else { &answer.id }
+}
+
+/// An object as its target showed it, in canonical form; or what is to be told of it.
+fn canonical_of(
+    batch: &Batch<'_>,
+    mapping: &dyn Translate,
+    row: &Value,
+    place: (String, String),
+) -> std::result::Result<Pulled, Box<Rejection>> {
+    crate::sync::context::canonical(&batch.parts.entities, mapping, batch.entity, row).map_err(|failure| {
+        tracing::debug!(system = batch.target, entity = batch.entity, %failure, "answer left unread");
+        Box::new(detect::unreadable(batch.parts, mapping, (batch.target, batch.entity), row, place, failure))
+    })
+}
+
+/// What a target's answers do not show is looked at once, right after the write: what it made of the values is known by that
+/// alone. A look that fails says nothing.
+async fn look_after(
+    batch: &Batch<'_>,
+    mapping: &dyn Translate,
+    written: &[(Task, Written, Attempt)],
+    shown: &mut [Option<Pulled>],
+    unread: &mut BTreeMap<usize, Rejection>,
+) {
+    if !batch.system.facts(batch.entity).is_some_and(|facts| facts.read) {
+        return;
+    }
+    let unseen: BTreeMap<&str, usize> = (written.iter().enumerate())
+        .filter(|(at, (task, ..))| shown[*at].is_none() && task.write.op != Op::Delete)
+        .filter(|(_, (task, ..))| task.changed.iter().any(|field| mapping.reads().contains(field)))
+        .map(|(at, (task, answer, _))| (id_of(task, answer), at))
+        .filter(|(id, _)| !id.is_empty())
+        .collect();
+    if unseen.is_empty() {
+        return;
+    }
+    let ids: Vec<String> = unseen.keys().map(|&id| id.to_owned()).collect();
+    match batch.system.read(batch.entity, &ids).await {
+        Ok(rows) => {
+            for row in rows {
+                let Some(&at) = unseen.get(row.id.as_str()) else { continue };
+                let place = (format!("look after {}", written[at].0.op_name()), row.id);
+                match canonical_of(batch, mapping, &row.body.into_value(), place) {
+                    Ok(pulled) => {
+                        unread.remove(&at);
+                        shown[at] = Some(pulled);
+                    }
+                    Err(rejection) => drop(unread.insert(at, *rejection)),
+                }
+            }
+        }
+        Err(failure) => {
+            tracing::debug!(system = batch.target, entity = batch.entity, %failure, "what was written was not looked at");
+        }
+    }
+}
+
+fn close(
+    batch: &Batch<'_>,
+    told: &Told<'_>,
+    task: Task,
+    answer: Written,
+    (shown, is_looked_at): (Option<Pulled>, bool),
+    attempt: Attempt,
+) -> Delivered {
+    let before = task.replica.as_ref().map(|replica| replica.fields.clone()).unwrap_or_default();
+    let id = if answer.id.is_empty() { task.write.id.clone().unwrap_or_default() } else { answer.id };
+    if task.write.op == Op::Delete {
+        let change = NewChange { record: task.job.record, op: ChangeOp::Delete, fields: Fields::new() };
+        return Delivered {
+            replica: Some(gone(&task, id)),
+            before: task.replica.clone(),
+            change: Some(change),
+            attempt: Some(attempt),
+            ..Delivered::new(&task.job, Verdict::Done { noop: false })
+        };
+    }
+    let (mut fields, mut sent) =
+        (before.clone(), task.replica.as_ref().map(|replica| replica.sent.clone()).unwrap_or_default());
+    let facts = batch.system.facts(batch.entity).filter(|facts| facts.update);
+    let mut late = if facts.is_some() { changed_since(&task) } else { BTreeSet::new() };
+    let mut news = task.news;
+    if let Some(shown) = task.shown.as_ref().filter(|_| facts.is_some_and(|facts| facts.read)) {
+        let terms = Terms::of(batch.parts, told.mapping, batch.entity);
+        let is_other = |(field, value): &(&String, &Value)| {
+            told.mapping.reads().contains(*field)
+                && !terms.same(field, value, shown.get(*field).unwrap_or(&Value::Null))
+        };
+        let other: BTreeSet<String> = task.wanted.iter().filter(is_other).map(|(field, _)| field.clone()).collect();
+        fields.extend(other.iter().filter_map(|field| Some((field.clone(), shown.get(field)?.clone()))));
+        // Its last steps may have told it: another look shows.
+        news |= !other.is_empty();
+        late.extend(other);
+    }
+    for field in task.changed.difference(&late) {
+        let value = task.wanted.get(field).cloned().unwrap_or(Value::Null);
+        // Until the target shows the field, what it made of it is not known.
+        sent.insert(field.clone(), value.clone());
+        if value.is_null() {
+            fields.remove(field);
+        } else {
+            fields.insert(field.clone(), value);
+        }
+    }
+    let mut ids = task.adopted.clone();
+    children::told(answer.parts, &mut ids);
+    if let Some(mut shown) = shown {
+        guests::keep(batch.parts, batch.target, batch.entity, Some(&before), &mut shown.fields);
+        detect::as_known(batch.parts.entities.get(batch.entity).map(|spec| &**spec), &fields, &mut shown);
+        let assumed = Replica { fields, sent, ..placeholder(batch, &task, &id) };
+        (fields, sent) = observe(Some(&assumed), shown.fields, told.mapping.reads(), &|_, _, _| true);
+        if task.replica.is_some() || is_told(batch) {
+            news |= leave_news(&mut fields, &assumed.fields, |field| task.changed.contains(field));
+        }
+        for (list, shown) in shown.parts {
+            ids.entry(list).or_default().extend(shown.into_iter().filter(|(_, id)| id.is_some()));
+        }
+    }
+    let spec = batch.parts.entities.get(batch.entity).map(|spec| &**spec);
+    let parts = children::after(spec, &fields, &task.changed, &task.write.parts, &ids);
+    let moved = children::moved(batch.entity, &task.write.held, &parts);
+    batch.after.lock().unwrap_or_else(PoisonError::into_inner).moved.extend(moved);
+    let mut verdict =
+        if task.conflicts.is_empty() { Verdict::Done { noop: false } } else { in_conflict(&task.conflicts) };
+    if !late.is_empty() {
+        let error = format!(
+            "{} may be otherwise there than wanted by now; what it is to be follows",
+            late.into_iter().collect::<Vec<_>>().join(", ")
+        );
+        let class = Class::Transient.as_str().to_owned();
+        verdict = Verdict::Retry { at: batch.parts.env.now(), burn: false, intent: None, class, error };
+    }
+    let recounted = recounted(batch, &task, is_looked_at, (&before, &fields, &sent));
+    if !recounted.is_empty() {
+        sent.retain(|field, _| !recounted.contains(field));
+        let names = recounted.into_iter().collect::<Vec<_>>().join(", ");
+        let error = format!("{} shows another {names} right after the write; it is written once more", batch.target);
+        let at = outcome::later(batch.parts.env.now(), outcome::backoff(0, &batch.parts.env));
+        let class = Class::Transient.as_str().to_owned();
+        verdict = Verdict::Retry { at, burn: false, intent: None, class, error };
+    }
+    let (differs, mut costly) = differing(batch, told, &task, (&fields, &sent));
+    let others = task.standing.iter().filter(|(field, _)| !task.changed.contains(*field));
+    costly.extend(others.map(|(field, told)| (field.clone(), told.clone())));
+    if let Some(parked) = differs_at(batch.target, batch.entity, &task.write.key, &costly) {
+        verdict = parked;
+    }
+    let op = if task.write.op == Op::Create { ChangeOp::Create } else { ChangeOp::Update };
+    let change = NewChange { record: task.job.record, op, fields: model::diff(&before, &fields) };
+    let replica = ReplicaWrite {
+        record: task.job.record,
+        id,
+        fields,
+        sent,
+        version: answer.version.filter(|_| !news),
+        print: None,
+        parts: Some(parts),
+        matches: Vec::new(),
+        gone: false,
+    };
+    Delivered {
+        replica: Some(replica),
+        before: task.replica,
+        change: Some(change),
+        attempt: Some(attempt),
+        news,
+        differs,
+        is_over: true,
+        ..Delivered::new(&task.job, verdict)
+    }
+}
+
+/// Figures of stock that a look right after the write shows otherwise than they were sent, and otherwise than before it: somebody
+/// may have sold or counted in between. What the target makes of a figure by itself is the same the second time.
+fn recounted(
+    batch: &Batch<'_>,
+    task: &Task,
+    is_looked_at: bool,
+    (before, fields, sent): (&Fields, &Fields, &Fields),
+) -> BTreeSet<String> {
+    let is_recounted = |field: &&String| {
+        let (sent, shown) = (sent.get(*field), fields.get(*field));
+        availability::is_figure(field) && sent.is_some() && shown != sent && shown != before.get(*field)
+    };
+    let changed = task.changed.iter().filter(|_| is_looked_at && batch.entity == reservations::STOCK);
+    changed.filter(is_recounted).cloned().collect()
+}
+
+/// What is to be stored before a write is sent: of a create, and of an update of `shared` fields or one that makes children. A create whose object is there
+/// already, of which steps are left, has told what it told.
+pub(in crate::sync) fn intent(
+    task: &Task,
+    shared: Option<&BTreeSet<String>>,
+    newest: RecordId,
+    now: DateTime<Utc>,
+) -> Option<Intent> {
+    let is_shared = |field: &&String| shared.is_some_and(|shared| shared.contains(*field));
+    let shared: Fields = (task.changed.iter().filter(is_shared))
+        .map(|field| (field.clone(), task.wanted.get(field).cloned().unwrap_or(Value::Null)))
+        .collect();
+    let begun = task.intent.as_ref().filter(|intent| intent.op == Op::Create);
+    let op = begun.map_or(task.write.op, |intent| intent.op);
+    let told = match task.write.op {
+        Op::Create => {
+            let begun = task.intent.as_ref().filter(|_| !task.write.done.is_empty() || task.write.found.is_some());
+            let all = || task.wanted.iter().map(|(field, value)| (field.clone(), canonical::print(value))).collect();
+            begun.map_or_else(all, |intent| told_again(&intent.told, &task.wanted))
+        }
+        // What goes on with an object that a create without answer has made is still that create.
+        Op::Update if !shared.is_empty() || task.adds => begun.map(|intent| intent.told.clone()).unwrap_or_default(),
+        _ => return None,
+    };
+    // Whatever its earlier attempts made was seen, if at all, after the first of them.
+    let first = task.intent.as_ref().and_then(|intent| intent.known);
+    let known = (op == Op::Create).then(|| first.unwrap_or(newest));
+    let mut children = task.intent.as_ref().map(|intent| intent.children.clone()).unwrap_or_default();
+    for (list, members) in &task.members {
+        children.entry(list.clone()).or_default().extend(members.clone());
+    }
+    Some(Intent { done: task.write.done.clone(), told, shared, known, children, ..Intent::new(op, now) })
+}
+
+/// What the attempts of a create have told until now. Where a later attempt wanted another value of a field than the first,
+/// its steps may have told either: the field counts as unknown.
+fn told_again(before: &BTreeMap<String, String>, wanted: &Fields) -> BTreeMap<String, String> {
+    const UNKNOWN: &str = "";
+    let mut told = before.clone();
+    for (field, value) in wanted {
+        if told.get(field) != Some(&canonical::print(value)) {
+            told.insert(field.clone(), UNKNOWN.to_owned());
+        }
+    }
+    told
+}
+
+/// Fields of an object that was created in several attempts which are wanted otherwise than its first one told them. Nothing
+/// where one attempt has done it all, or an earlier version of the program began it.
+fn changed_since(task: &Task) -> BTreeSet<String> {
+    let told = task.intent.as_ref().filter(|_| task.write.op == Op::Create).map(|intent| &intent.told);
+    let Some(told) = told.filter(|told| !told.is_empty()) else { return BTreeSet::new() };
+    let is_late = |(field, value): &(&String, &Value)| told.get(*field) != Some(&canonical::print(value));
+    task.wanted.iter().filter(is_late).map(|(field, _)| field.clone()).collect()
+}
+
+/// Takes out of what a target shows beside a write all that was not sent and is not known yet. Taken for known it would never
+/// reach anybody: it is for a pull to find, which logs it, merges it and opens the jobs that follow. True if there was any.
+pub(in crate::sync) fn leave_news(shown: &mut Fields, known: &Fields, is_sent: impl Fn(&str) -> bool) -> bool {
+    let is_news = |field: &&String| !is_sent(field) && shown.get(*field) != known.get(*field);
+    let news: BTreeSet<String> = shown.keys().chain(known.keys()).filter(is_news).cloned().collect();
+    for field in &news {
+        match known.get(field) {
+            Some(value) => shown.insert(field.clone(), value.clone()),
+            None => shown.remove(field),
+        };
+    }
+    !news.is_empty()
+}
+
+/// What the target has shown to hold otherwise than it was just sent, beyond the spelling of free texts; and which fields of that
+/// cost money.
+fn differing(
+    batch: &Batch<'_>,
+    told: &Told<'_>,
+    task: &Task,
+    (fields, sent): (&Fields, &Fields),
+) -> (Vec<DifferenceMark>, Standing) {
+    let (mut marks, mut costly) = (Vec::new(), Standing::new());
+    let reads = told.mapping.reads();
+    // An object that was there before us may keep the key it was given there.
+    let spec = batch.parts.entities.get(batch.entity);
+    let is_own_key = |field: &str| task.write.op != Op::Create && spec.is_some_and(|spec| spec.key == field);
+    for field in task.changed.iter().filter(|field| reads.contains(*field) && !is_own_key(field)) {
+        let Some(value) = sent.get(field) else { continue };
+        let held = fields.get(field).unwrap_or(&Value::Null);
+        // Taken for arrived until it is seen.
+        if held == value || respelt::is_as_shown(batch.parts, told.mapping, (batch.entity, field), value, held) {
+            continue;
+        }
+        let before = task.replica.as_ref().and_then(|replica| replica.fields.get(field)).unwrap_or(&Value::Null);
+        let altered = batch.parts.alteration_since((batch.entity, field), told.outline, (before, value, held));
+        if altered.is_difference() {
+            let (record, mapping) = (task.job.record, told.mapping.version());
+            marks.push(DifferenceMark { record, field: field.clone(), mapping });
+            let costs = batch.parts.costs((batch.entity, field), &altered, value, held);
+            costly.extend(costs.map(|told| (field.clone(), told)));
+        }
+    }
+    (marks, costly)
+}
+
+fn placeholder(batch: &Batch<'_>, task: &Task, id: &str) -> Replica {
+    Replica {
+        system: batch.target.to_owned(),
+        entity: batch.entity.to_owned(),
+        record: task.job.record,
+        id: id.to_owned(),
+        fields: Fields::new(),
+        sent: Fields::new(),
+        version: None,
+        print: None,
+        gone_at: None,
+        written: 0,
+    }
+}
+
+fn gone(task: &Task, id: String) -> ReplicaWrite {
+    let (fields, sent) =
+        task.replica.as_ref().map(|replica| (replica.fields.clone(), replica.sent.clone())).unwrap_or_default();
+    ReplicaWrite {
+        record: task.job.record,
+        id,
+        fields,
+        sent,
+        version: None,
+        print: None,
+        parts: None,
+        matches: Vec::new(),
+        gone: true,
+    }
+}
+
+/// The target no longer has the object.
+pub(in crate::sync) fn missing(
+    batch: &Batch<'_>,
+    task: &Task,
+    failure: &Failure,
+    tried: &Tried,
+) -> (Verdict, Option<ReplicaWrite>) {
+    let Some(id) = task.write.id.clone().filter(|_| task.replica.is_some()) else {
+        return (verdict::verdict(failure, tried, &batch.parts.env), None);
+    };
+    let replica = Some(gone(task, id));
+    if task.write.op == Op::Delete {
+        return (Verdict::Done { noop: true }, replica);
+    }
+    // Where an entity comes from, only a full pull tells what is gone, and tells it to all.
+    if batch.parts.routes.leads(batch.entity, batch.target) {
+        // A quarter of an hour, more or less.
+        const WAIT: u32 = 8;
+        let verdict = Verdict::Retry {
+            at: outcome::later(batch.parts.env.now(), outcome::backoff(WAIT, &batch.parts.env)),
+            burn: false,
+            intent: None,
+            class: failure.class.as_str().to_owned(),
+            error: format!("{failure}; whether {} lost it, its next full pull tells", batch.target),
+        };
+        return (verdict, None);
+    }
+    match missing_policy(batch) {
+        MissingPolicy::Recreate => (verdict::verdict(failure, tried, &batch.parts.env), replica),
+        MissingPolicy::Unlink => {
+            let error = format!(
+                "{} no longer has it, and it is not created a second time (on_missing): {failure}",
+                batch.target
+            );
+            (Verdict::Dead { class: failure.class.as_str().to_owned(), error }, replica)
+        }
+    }
+}
+
+/// The object changed in the target meanwhile: it is pulled and the job merges again. A create that conflicts means the object
+/// exists: its intent stays, so that the next step is the lookup.
+pub(in crate::sync) async fn conflict(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    task: &Task,
+    failure: &Failure,
+    tried: &Tried,
+) -> Result<Verdict> {
+    let mut verdict = verdict::verdict(failure, tried, &batch.parts.env);
+    if let Verdict::Retry { intent, at, .. } = &mut verdict
+        && task.write.op == Op::Create
+    {
+        intent.clone_from(&task.intent);
+        *at = outcome::later(batch.parts.env.now(), batch.settle);
+    } else if let (Some(id), true) = (&task.write.id, facts.read) {
+        // Where it cannot be read now, the next attempt will meet the same conflict.
+        let _ = pull::look(batch.parts, batch.target, batch.entity, std::slice::from_ref(id)).await?;
+    }
+    Ok(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_attempts_of_a_create_wanted_in_turns_is_not_known_to_be_told() {
+        let fields = |closed: Value| Fields::from_iter([("number".into(), json!("7")), ("closed".into(), closed)]);
+        let first = fields(Value::Null);
+        let told: BTreeMap<String, String> =
+            first.iter().map(|(field, value)| (field.clone(), canonical::print(value))).collect();
+        let second = told_again(&told, &fields(json!("cancelled")));
+        assert_eq!(told_again(&second, &first), second, "it goes on after all: a step may have ended it");
+        assert_eq!((&second["number"], second["closed"].as_str()), (&told["number"], ""));
+    }
+}

@@ -1,0 +1,71 @@
+//! The fuse: an object that somebody else keeps changing back is left alone for a while, and told of.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    failure::Cause,
+    mapping::Fields,
+    port::Op,
+    store::{ChangeOp, RecordId, Result, Verdict},
+    sync::{
+        desired::{Batch, Known, Prepared},
+        stock::reservations,
+    },
+};
+
+/// How far it looks back.
+const WINDOW: chrono::Duration = chrono::Duration::hours(1);
+
+/// Parks what was written with the same value too often; gives the rest back.
+pub(super) async fn mute(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Result<Vec<Known>> {
+    let often = batch.parts.limits.fuse;
+    let flaps = |one: &&Known| one.op != Op::Delete;
+    let records: Vec<RecordId> = known.iter().filter(flaps).map(|one| one.job.record).collect();
+    if often == 0 || records.is_empty() {
+        return Ok(known);
+    }
+    let since = batch.parts.env.now() - WINDOW;
+    let mut writes: BTreeMap<RecordId, Vec<_>> = BTreeMap::new();
+    for (record, op, fields) in batch.parts.store.written_often(batch.target, &records, since, often).await? {
+        writes.entry(record).or_default().push((op, fields));
+    }
+    let (mut kept, often) = (Vec::with_capacity(known.len()), usize::try_from(often).unwrap_or(usize::MAX));
+    for one in known {
+        let equal = writes.get(&one.job.record).map_or(0, |writes| {
+            let is_equal = |(op, fields): &&(ChangeOp, _)| again(&one, *op, fields);
+            writes.iter().filter(is_equal).count()
+        });
+        // What orders in flight have written anew is nobody's change.
+        let own = batch.entity == reservations::STOCK && prepared.kept.contains_key(&one.job.id);
+        if equal < often || own {
+            kept.push(one);
+            continue;
+        }
+        let what = if one.op == Op::Create {
+            "it was created".to_owned()
+        } else {
+            format!(
+                "{} had the same value written",
+                one.changed.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+            )
+        };
+        let error = format!(
+            "{what} {equal} times within an hour, and {} shows something else each time: another program writes it too. \
+             It is left alone until that is less than {often} times (limits.fuse)",
+            batch.target
+        );
+        tracing::warn!(system = batch.target, entity = batch.entity, job = one.job.id, "{error}");
+        let cause = Cause::fuse(batch.entity, &one.key).0;
+        prepared.settled.push(one.settled(Verdict::Parked { cause, error }, None));
+    }
+    Ok(kept)
+}
+
+/// Whether an earlier write was this one. One field that is new makes it another: it must not wait for those that flap.
+fn again(one: &Known, op: ChangeOp, fields: &Fields) -> bool {
+    if one.op == Op::Create {
+        return op == ChangeOp::Create;
+    }
+    op == ChangeOp::Update
+        && one.changed.iter().all(|field| fields.get(field).and_then(|pair| pair.get(1)) == one.wanted.get(field))
+}

@@ -1,0 +1,79 @@
+//! Targets that neither answer with what they stored nor can be asked for it: only their next listing shows what they made of a value,
+//! and it shows an edit just like that. Whoever shows the same again after it was repaired once makes it so.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::{
+    mapping::{Fields, Translate},
+    port::{Facts, Op},
+    store::{Delivered, DifferenceMark, RecordId, Replica, Result, Verdict},
+    sync::{
+        desired::{Batch, Known, Prepared, differing},
+        stock::reservations,
+    },
+};
+
+/// Ends as differences what the target insists on; gives the rest back.
+pub(super) async fn leave(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    known: Vec<Known>,
+    prepared: &mut Prepared,
+) -> Result<Vec<Known>> {
+    // Figures of stock are sold from all day, and come back to the same.
+    if facts.read || batch.entity == reservations::STOCK {
+        return Ok(known);
+    }
+    let is_update = |one: &&Known| one.op == Op::Update && one.here.is_some();
+    let records: Vec<RecordId> = known.iter().filter(is_update).map(|one| one.job.record).collect();
+    let ever = chrono::DateTime::UNIX_EPOCH;
+    let mut writes: BTreeMap<RecordId, Vec<Fields>> = BTreeMap::new();
+    // The latest first.
+    for (record, _, fields) in batch.parts.store.written_often(batch.target, &records, ever, 2).await? {
+        writes.entry(record).or_default().push(fields);
+    }
+    let mut rest = Vec::with_capacity(known.len());
+    for one in known {
+        let here = one.here.as_ref().filter(|_| one.op == Op::Update);
+        let ours = writes.get(&one.job.record).map_or(&[][..], Vec::as_slice);
+        match here.filter(|here| one.changed.iter().all(|field| insists(ours, field, here, &one.wanted))) {
+            Some(here) => prepared.settled.push(end(batch, mapping, &one, here)),
+            None => rest.push(one),
+        }
+    }
+    Ok(rest)
+}
+
+/// Whether our last two writes of a field told what is wanted now, the second over what is there now.
+fn insists(ours: &[Fields], field: &str, here: &Replica, wanted: &Fields) -> bool {
+    let null = &Value::Null;
+    let wanted = wanted.get(field).unwrap_or(null);
+    let mut told = ours.iter().filter_map(|fields| fields.get(field));
+    let (Some(last), Some(first)) = (told.next(), told.next()) else { return false };
+    let (over, by) = (last.get(0).unwrap_or(null), last.get(1).unwrap_or(null));
+    by == wanted && over == here.fields.get(field).unwrap_or(null) && first.get(1).unwrap_or(null) == wanted
+}
+
+/// Remembers what was sent beside what is there.
+fn end(batch: &Batch<'_>, mapping: &dyn Translate, one: &Known, here: &Replica) -> Delivered {
+    let (mut differs, mut standing) = (Vec::new(), one.standing.clone());
+    let mut there = here.clone();
+    for field in &one.changed {
+        let (sent, stored) = (one.wanted.get(field), here.fields.get(field));
+        let (sent, stored) = (sent.cloned().unwrap_or_default(), stored.cloned().unwrap_or_default());
+        let altered = batch.parts.alteration((batch.entity, field), &mapping.outline(), &sent, &stored);
+        if altered.is_difference() {
+            let (record, mapping) = (one.job.record, mapping.version());
+            differs.push(DifferenceMark { record, field: field.clone(), mapping });
+            let costs = batch.parts.costs((batch.entity, field), &altered, &sent, &stored);
+            standing.extend(costs.map(|told| (field.clone(), told)));
+        }
+        there.sent.insert(field.clone(), sent);
+    }
+    let parked = differing::differs_at(batch.target, batch.entity, &one.key, &standing);
+    let verdict = parked.unwrap_or(Verdict::Done { noop: true });
+    Delivered { before: Some(here.clone()), differs, ..one.settled(verdict, Some(there.into())) }
+}

@@ -1,0 +1,314 @@
+//! Creations whose answer was lost, and those of objects that got lost.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::{
+    failure::{Class, Failure},
+    mapping::{Children, Externals, Fields, Translate},
+    port::{Facts, Find, Op, Probe, SourceRow},
+    store::{Attempt, Delivered, Intent, Job, RecordId, Replica, Result, Verdict},
+    sync::{
+        conflict::terms::Terms,
+        context::{circuit, outcome},
+        delivery::{alone::Blame, learn},
+        desired::{
+            Batch, Known, Prepared, assume_told, assume_unseen, differing, settle, taken_on, unable,
+            verdict::{self, Tried},
+        },
+        identity::{
+            numbering::Numbering,
+            parents::{self, Row},
+        },
+        pull::detect,
+    },
+};
+
+/// Creates whose answer was lost, or whose object has gone: it is looked for first, and taken on if it is there.
+pub(super) async fn look_up(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    known: Vec<Known>,
+    externals: &Externals,
+    prepared: &mut Prepared,
+) -> Result<Vec<Known>> {
+    let mut kept = Vec::with_capacity(known.len());
+    let terms = Terms::of(batch.parts, mapping, batch.entity);
+    let (mut went, mut failed) = (false, Vec::new());
+    for mut one in known {
+        let begun = one.job.intent.clone().filter(|intent| intent.op == one.op && !intent.done.is_empty());
+        if let Some(intent) = begun
+            && let at = outcome::later(intent.at, batch.settle)
+            && at > batch.parts.env.now()
+        {
+            // The step after the last one that was stored may still be under way: what its target shows, or a repetition, would prove nothing.
+            let why = "it broke off between two steps; it goes on when the one under way must have ended";
+            prepared.settled.push(wait_until(&one.job, at, intent, why));
+            continue;
+        }
+        let lost = one.op == Op::Create
+            && one.job.intent.as_ref().is_some_and(|intent| intent.op == Op::Create && intent.done.is_empty());
+        let now = batch.parts.env.now();
+        let again = (one.job.intent.is_none() && is_made_again(&one, facts)).then(|| before_all(now));
+        let Some(intent) = one.job.intent.clone().filter(|_| lost).or_else(|| again.clone()) else {
+            kept.push(one);
+            continue;
+        };
+        let settled = outcome::later(intent.at, batch.settle);
+        if again.is_none() && settled > now {
+            // The target may still be carrying the request out; a lookup would prove nothing yet.
+            prepared.settled.push(wait_until(
+                &one.job,
+                settled,
+                intent,
+                "its creation had no answer; it is looked up when it must have ended",
+            ));
+            continue;
+        }
+        if facts.find == Find::None {
+            let failure = Failure::new(
+                Class::Rejected,
+                format!(
+                    "the creation of this {} had no answer, and the adapter of {} cannot look it up; check there, then retry or discard",
+                    batch.entity, batch.target
+                ),
+            );
+            settle(prepared, batch, &one.job, &failure);
+            continue;
+        }
+        // Adapters look for what was sent: a slug, an address, an id of the target.
+        let body = match mapping.push(&one.wanted, None, externals) {
+            Ok(body) => body,
+            Err(failure) => {
+                settle(prepared, batch, &one.job, &failure);
+                continue;
+            }
+        };
+        let wanted = Value::Object(one.wanted.clone());
+        let probe = Probe { key: &one.key, since: intent.at, body: &body, wanted: &wanted };
+        let began = batch.parts.env.now();
+        let found = match batch.system.find(batch.entity, &probe).await {
+            Ok(rows) => {
+                went = true;
+                own(batch, mapping, &one, &intent, rows).await?
+            }
+            Err(failure) => {
+                failed.push(Unanswered { job: one.job, intent, failure, began });
+                continue;
+            }
+        };
+        match found {
+            Ok(mut rows) if rows.len() <= 1 => {
+                if let Some(row) = rows.pop() {
+                    if facts.steps {
+                        // Somebody else may have made it: what it shows tells what is left to be told. Of a half made object
+                        // that cannot be read as one nothing is known yet.
+                        if let Ok((there, parts)) = adopt_row(batch, mapping, &one, row.clone()).await? {
+                            (one.shown, one.parts) = (Some(there.fields), parts);
+                        }
+                        one.found = Some(row);
+                        kept.push(one);
+                        continue;
+                    }
+                    match adopt_row(batch, mapping, &one, row).await? {
+                        Ok((mut replica, parts)) => {
+                            let found =
+                                Row { record: replica.record, object: &replica.id, key: &one.key, children: &parts };
+                            if let Some(reason) =
+                                parents::foreign(batch.parts, (batch.system, mapping, batch.entity), found).await?
+                            {
+                                settle(prepared, batch, &one.job, &Failure::new(Class::Rejected, reason));
+                                continue;
+                            }
+                            // What is the target's own was told with the create; somebody may have edited it since.
+                            one.wanted.retain(|field, _| !is_theirs(batch, field));
+                            if facts.update {
+                                assume_told(&mut replica, &one.wanted, &intent, mapping.reads());
+                            } else {
+                                assume_unseen(&mut replica, &one.wanted, mapping.reads());
+                            }
+                            terms.take_key(mapping, &one.wanted, &mut replica);
+                            if differing::is_told(batch) {
+                                let sent = |field: &str| one.wanted.contains_key(field);
+                                one.news = learn::leave_news(&mut replica.fields, &Fields::new(), sent);
+                                replica.version = replica.version.filter(|_| !one.news);
+                            }
+                            one.parts = parts;
+                            one.changed = terms.difference(&one.wanted, Some(&replica));
+                            one.op = Op::Update;
+                            one.here = Some(replica);
+                        }
+                        Err(failure) => {
+                            settle(prepared, batch, &one.job, &failure);
+                            continue;
+                        }
+                    }
+                    if let (true, Some(here)) = (one.changed.is_empty(), &one.here) {
+                        prepared.settled.push(taken_on(&one.job, here, &one.parts, one.news));
+                        continue;
+                    }
+                    if !facts.update {
+                        settle(prepared, batch, &one.job, &unable(batch, Op::Update));
+                        continue;
+                    }
+                }
+                kept.push(one);
+            }
+            Ok(rows) => {
+                let failure = Failure::new(
+                    Class::Rejected,
+                    format!(
+                        "{} has {} objects for key {}; make them one, then retry",
+                        batch.target,
+                        rows.len(),
+                        one.key
+                    ),
+                );
+                settle(prepared, batch, &one.job, &failure);
+            }
+            Err(failure) => settle(prepared, batch, &one.job, &failure),
+        }
+    }
+    unanswered(batch, went, failed, prepared).await?;
+    Ok(kept)
+}
+
+/// A lookup that failed.
+struct Unanswered {
+    job: Job,
+    intent: Intent,
+    failure: Failure,
+    began: DateTime<Utc>,
+}
+
+/// Lookups that failed: of one alone, while others went through, it is its record that is at fault and not the system. Each is
+/// an attempt of its job: what others did before it says nothing of the next one.
+async fn unanswered(batch: &Batch<'_>, went: bool, failed: Vec<Unanswered>, prepared: &mut Prepared) -> Result<()> {
+    let (env, now) = (&batch.parts.env, batch.parts.env.now());
+    let told: Vec<(&Job, &Failure)> = failed.iter().map(|one| (&one.job, &one.failure)).collect();
+    let blame = Blame::of(batch.parts, batch.target, went, &told).await?;
+    if let Some(one) = failed.iter().find(|one| blame.is_of_the_system(one.job.id, &one.failure)) {
+        circuit::struck(batch.parts, batch.target, &one.failure).await?;
+    }
+    for Unanswered { job, intent, failure, began } in failed {
+        let tried = Tried {
+            attempts: job.attempts.saturating_add(1),
+            intent: Some(intent),
+            settle: batch.settle,
+            alone: blame.alone(job.id, &failure),
+        };
+        let attempt = Attempt {
+            at: now,
+            op: "find".to_owned(),
+            outcome: failure.class.as_str().to_owned(),
+            message: Some(outcome::describe(&failure)),
+            status: failure.status,
+            requests: 1,
+            millis: (now - began).num_milliseconds().try_into().unwrap_or_default(),
+        };
+        let verdict = verdict::verdict(&failure, &tried, env);
+        prepared.settled.push(Delivered { attempt: Some(attempt), ..Delivered::new(&job, verdict) });
+    }
+    Ok(())
+}
+
+/// Whether a field is the target's own, whoever brings it there.
+fn is_theirs(batch: &Batch<'_>, field: &str) -> bool {
+    let (routes, target) = (&batch.parts.routes, batch.target);
+    let owner =
+        |flow: &crate::sync::routing::Flow| routes.owner(batch.entity, field, &flow.from, target) == Some(target);
+    routes.to(target, batch.entity).any(owner)
+}
+
+/// Whether an object is created in the place of one that has gone. What was known of that was its id: where the id was
+/// wrong, or the target has given it another one, the object is there under its key. What a scan since then would have
+/// to read is not known.
+fn is_made_again(one: &Known, facts: &Facts) -> bool {
+    one.op == Op::Create && one.was_there && facts.find == Find::ByKey
+}
+
+/// What looks for such an object: nothing was begun, so that whatever other records have is theirs.
+fn before_all(now: DateTime<Utc>) -> Intent {
+    Intent { known: Some(RecordId::MAX), ..Intent::new(Op::Create, now) }
+}
+
+/// What a lookup found, but for objects that were other records' before this create was begun: it has not made those.
+async fn own(
+    batch: &Batch<'_>,
+    mapping: &dyn Translate,
+    one: &Known,
+    intent: &Intent,
+    mut rows: Vec<SourceRow>,
+) -> Result<std::result::Result<Vec<SourceRow>, Failure>> {
+    let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+    let record = one.job.record;
+    let known = intent.known.unwrap_or(record);
+    let holders = batch.parts.store.holders(batch.target, batch.entity, record, known, &ids).await?;
+    rows.retain(|row| !holders.contains_key(&row.id));
+    if let Some(numbering) = Numbering::of(batch.parts, batch.target, batch.entity)
+        && (rows.len() > 1 || numbering.is_contested(&one.key))
+    {
+        // Others of this number may be another shop's, whose create is under way as well.
+        rows.retain(|row| {
+            let there = row.body.clone().into_value();
+            mapping.pull(&there).map_or(true, |there| !numbering.are_two(&one.wanted, &there.fields))
+        });
+    }
+    let Some((id, key)) = holders.iter().next() else { return Ok(Ok(rows)) };
+    // Its number may be another system's as well.
+    let is_numbered = batch.parts.entities.get(batch.entity).is_some_and(|spec| spec.numbered);
+    if rows.is_empty() && !is_numbered {
+        let text = format!(
+            "what {} finds for {} has the id {id}, which is the {} {key} there already; see whether the two are one, then retry \
+             or discard the job",
+            batch.target, one.key, batch.entity
+        );
+        return Ok(Err(Failure::new(Class::Rejected, text)));
+    }
+    Ok(Ok(rows))
+}
+
+async fn adopt_row(
+    batch: &Batch<'_>,
+    mapping: &dyn Translate,
+    one: &Known,
+    row: SourceRow,
+) -> Result<std::result::Result<(Replica, Children), Failure>> {
+    let (id, version) = (row.id.clone(), row.version.clone());
+    let mut pulled = match mapping.pull(&row.body.into_value()) {
+        Ok(pulled) => pulled,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    if let Err(failure) = batch.parts.validate(batch.entity, &mut pulled.fields) {
+        return Ok(Err(failure));
+    }
+    let unclear = detect::resolve(batch.parts, batch.target, &mut [&mut pulled]).await?;
+    if let Some(reason) = detect::unclear_reference(&pulled, &unclear) {
+        return Ok(Err(Failure::new(Class::Rejected, reason)));
+    }
+    let replica = Replica {
+        system: batch.target.to_owned(),
+        entity: batch.entity.to_owned(),
+        record: one.job.record,
+        id,
+        fields: pulled.fields,
+        sent: Fields::new(),
+        version,
+        print: None,
+        gone_at: None,
+        written: 0,
+    };
+    Ok(Ok((replica, pulled.parts)))
+}
+
+pub(super) fn wait_until(job: &Job, at: DateTime<Utc>, intent: Intent, why: &str) -> Delivered {
+    let verdict = Verdict::Retry {
+        at,
+        burn: false,
+        intent: Some(intent),
+        class: Class::Unknown.as_str().to_owned(),
+        error: why.to_owned(),
+    };
+    Delivered::new(job, verdict)
+}

@@ -1,0 +1,164 @@
+//! From claimed jobs to writes: wanted state, difference, references of the target, the target's own shape.
+
+mod contest;
+mod decide;
+mod fuse;
+mod insists;
+mod lookup;
+mod push;
+mod refusal;
+mod views;
+
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    decide::{clear_doubts, fresh_look, orders_first},
+    lookup::look_up,
+    push::{externals, push},
+};
+use crate::{
+    failure::{Cause, Class, Failure},
+    port::{Facts, Op},
+    store::{Delivered, IN_GRACE, Job, Result, Verdict},
+    sync::{
+        brakes,
+        context::{RunReport, outcome},
+        desired::{Batch, Known, Loaded, Prepared, decide, qualify::Alike, settle},
+        pull::{adoption, orders},
+    },
+};
+
+pub(in crate::sync) use self::{
+    contest::{Around, Contest, contest},
+    refusal::explained,
+    views::{View, set, views},
+};
+
+pub(in crate::sync) async fn prepare(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    jobs: Vec<Job>,
+    stop: &CancellationToken,
+) -> Result<Prepared> {
+    let mut prepared = Prepared::default();
+    let Some(mapping) = batch.parts.mapping(batch.target, batch.entity) else {
+        let failure =
+            Failure::new(Class::Fatal, format!("system {} has no mapping for entity {}", batch.target, batch.entity));
+        for job in jobs {
+            settle(&mut prepared, batch, &job, &failure);
+        }
+        return Ok(prepared);
+    };
+    let mut loaded = Box::pin(Loaded::of(batch, facts, &jobs)).await?;
+    let jobs = clear_doubts(batch, facts, mapping.as_ref(), jobs, &mut loaded, &mut prepared).await?;
+    // After doubts: what a look has shown may make a figure of stock a rise.
+    let unread = orders_first(batch, facts, mapping.as_ref(), &jobs, &mut loaded, stop).await?;
+    let jobs = fresh_look(batch, facts, mapping.as_ref(), jobs, &mut loaded, &mut prepared).await?;
+
+    prepared.kept = jobs.iter().filter_map(|job| Some((job.id, loaded.kept(job.record)?))).collect();
+    let alike = Alike::of(batch.parts, batch.target, batch.entity).await?;
+    prepared.alike = alike.clone();
+    let mut known = Vec::new();
+    let mut newcomers = false;
+    for job in jobs {
+        if let Some(one) = decide(batch, facts, mapping.as_ref(), job, &loaded, &mut prepared) {
+            if let Some(unread) = unread.as_ref().filter(|unread| unread.holds(&one)) {
+                let (obstacles, stopped) = (&unread.obstacles, stop.is_cancelled());
+                let verdict = orders::waits_for_orders(batch.parts, obstacles, &one.job, &one.key, stopped);
+                prepared.settled.push(Delivered::new(&one.job, verdict));
+                continue;
+            }
+            newcomers |= one.op == Op::Create;
+            known.push(one);
+        }
+    }
+    let is_first = prepared.alike != alike;
+    let to_read = if newcomers { never_read(batch, is_first).await? } else { Vec::new() };
+    if !to_read.is_empty() {
+        known = once_read(batch, &to_read, known, &mut prepared, stop).await?;
+    } else if is_first {
+        prepared.alike.keep(batch.parts, batch.target, batch.entity).await?;
+    }
+    let externals = externals(batch, mapping.as_ref(), &known).await?;
+    let known = Box::pin(look_up(batch, facts, mapping.as_ref(), known, &externals, &mut prepared)).await?;
+    let known = brakes::judge(batch, known, &mut prepared).await?;
+    let known = insists::leave(batch, facts, mapping.as_ref(), known, &mut prepared).await?;
+    let known = fuse::mute(batch, ripened(batch, known, &mut prepared), &mut prepared).await?;
+    push(batch, facts, mapping.as_ref(), known, &externals, &mut prepared).await?;
+    Ok(prepared)
+}
+
+/// Systems that have to be read whole before anything is created at the target. The target itself, since existing objects would
+/// be doubled; before the first object, whose currency counts as everybody's, also the sources of what exists there.
+async fn never_read<'a>(batch: &Batch<'a>, is_first: bool) -> Result<Vec<&'a str>> {
+    let sources = batch.parts.routes.sources(batch.target, batch.entity);
+    let mut unread = Vec::new();
+    for system in std::iter::once(batch.target).chain(sources.into_iter().filter(|_| is_first)) {
+        if !adoption::is_adopted(batch.parts, system, batch.entity).await? {
+            unread.push(system);
+        }
+    }
+    Ok(unread)
+}
+
+/// Reads systems whole of which nobody has done so yet; creations are decided anew after that.
+async fn once_read(
+    batch: &Batch<'_>,
+    unread: &[&str],
+    known: Vec<Known>,
+    prepared: &mut Prepared,
+    stop: &CancellationToken,
+) -> Result<Vec<Known>> {
+    let now = batch.parts.env.now();
+    let mut left = Vec::new();
+    let mut at_fault = None;
+    for system in unread {
+        let report = adoption::adopt(batch.parts, system, batch.entity, stop).await?;
+        if adoption::is_adopted(batch.parts, system, batch.entity).await? {
+            continue;
+        }
+        left.push(*system);
+        // A system in trouble has its own pause; a listing at fault would be read again and again.
+        let is_paused = batch.parts.store.standing(system).await?.until.is_some_and(|until| until > now);
+        let fault = report.as_ref().and_then(RunReport::fault).filter(|_| !is_paused);
+        if let Some(fault) = fault {
+            at_fault.get_or_insert((Cause::unlisted(system, batch.entity), fault.to_owned()));
+        }
+    }
+    let wait = if left.is_empty() { std::time::Duration::ZERO } else { outcome::backoff(0, &batch.parts.env) };
+    let systems = if left.is_empty() { unread.join(", ") } else { left.join(", ") };
+    let entity = batch.entity;
+    let error = format!("{entity} of {systems} has to be read once before anything is created at {}", batch.target);
+    let (creates, rest): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.op == Op::Create);
+    prepared.settled.extend(creates.into_iter().map(|one| {
+        let verdict = match &at_fault {
+            Some((cause, why)) => Verdict::Parked { cause: cause.0.clone(), error: format!("{error}: {why}") },
+            None => Verdict::Retry {
+                at: outcome::later(now, wait),
+                burn: false,
+                intent: one.job.intent.clone(),
+                class: Class::Transient.as_str().to_owned(),
+                error: error.clone(),
+            },
+        };
+        one.settled(verdict, None)
+    }));
+    Ok(rest)
+}
+
+/// What its source has lost goes at the targets only when the flow's grace is over.
+fn ripened(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Vec<Known> {
+    let now = batch.parts.env.now();
+    let (waiting, ripe): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.ripe.is_some_and(|ripe| ripe > now));
+    prepared.settled.extend(waiting.into_iter().map(|one| {
+        let verdict = Verdict::Retry {
+            at: one.ripe.unwrap_or(now),
+            burn: false,
+            intent: one.job.intent.clone(),
+            class: IN_GRACE.to_owned(),
+            error: "its source no longer has it; it goes here when the flow's grace is over".to_owned(),
+        };
+        one.settled(verdict, None)
+    }));
+    ripe
+}

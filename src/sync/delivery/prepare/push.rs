@@ -1,0 +1,195 @@
+//! Wanted objects in the target's own shape, with its ids of all they refer to.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::{
+    failure::{Class, Failure},
+    mapping::{Externals, Fields, Needs, Translate},
+    port::{Facts, Op, Write},
+    store::Result,
+    sync::{
+        context::circuit,
+        desired::{Batch, Known, Prepared, Task, is_untold, settle},
+        identity::children,
+    },
+};
+
+/// Turns wanted objects into the target's shape.
+pub(super) async fn push(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    known: Vec<Known>,
+    externals: &Externals,
+    prepared: &mut Prepared,
+) -> Result<()> {
+    let records: Vec<i64> = known.iter().map(|one| one.job.record).collect();
+    let children = batch.parts.store.children_of(&records).await?;
+    let spec = batch.parts.entities.get(batch.entity);
+    let mut externals = externals.clone();
+    let (known, mut there) = look(batch, facts, mapping, known, prepared).await?;
+    for one in known {
+        let (own, members) = spec.filter(|_| one.op != Op::Delete).map_or_else(Default::default, |spec| {
+            let children = children.get(&one.job.record).map_or(&[][..], Vec::as_slice);
+            let before = one.here.as_ref().map(|here| &here.fields);
+            let noted = one.job.intent.as_ref().map(|intent| &intent.children);
+            let known = children::Known { spec, target: batch.target, children, found: &one.parts, noted, before };
+            let whole = one.whole();
+            (children::Own::of(known, &whole, &one.changed), children::members(known, &whole, &one.changed))
+        });
+        externals.own = own.ids;
+        externals.there = one.here.as_ref().and_then(|here| there.remove(&here.id));
+        let externals = &externals;
+        let only = (one.op == Op::Update && !facts.replaces).then_some(&one.changed);
+        let mut fields = one.whole();
+        let pushed = if one.op == Op::Delete {
+            fields = Fields::new();
+            Ok((Value::Null, Value::Null))
+        } else {
+            let mut whole = mapping.push(&fields, None, externals);
+            if whole.is_err() && only.is_some() {
+                // What the target holds besides may refer to something it lost; that must not keep it from what is wanted.
+                fields.clone_from(&one.wanted);
+                whole = mapping.push(&fields, None, externals);
+            }
+            whole.and_then(|whole| {
+                Ok((if only.is_some() { mapping.push(&fields, only, externals)? } else { whole.clone() }, whole))
+            })
+        };
+        let (body, whole) = match pushed {
+            Ok(pushed) => pushed,
+            Err(failure) => {
+                settle(prepared, batch, &one.job, &failure);
+                continue;
+            }
+        };
+        let is_new = |(list, key): &(String, String)| {
+            let name = list.rsplit('.').next().unwrap_or(list);
+            one.changed.contains(name) && !externals.own.contains_key(&(list.clone(), key.clone()))
+        };
+        let lists = |field: &String| spec.is_some_and(|spec| spec.fields.get(field).is_some_and(|of| of.key.is_some()));
+        let adds =
+            one.op == Op::Update && one.changed.iter().any(lists) && mapping.needs(&fields).own.iter().any(is_new);
+        if adds && !facts.read && is_untold(&one.job) {
+            let text = format!(
+                "an update that adds to this {} had no answer, and the adapter of {} cannot read it; check there, then retry or \
+                 discard",
+                batch.entity, batch.target
+            );
+            settle(prepared, batch, &one.job, &Failure::new(Class::Rejected, text));
+            continue;
+        }
+        let done = one
+            .job
+            .intent
+            .as_ref()
+            .filter(|intent| intent.op == one.op)
+            .map(|intent| intent.done.clone())
+            .unwrap_or_default();
+        let write = Write {
+            job: one.job.id,
+            op: one.op,
+            key: one.key,
+            id: one.here.as_ref().filter(|_| one.op != Op::Create).map(|replica| replica.id.clone()),
+            body,
+            whole,
+            before: one.here.as_ref().map_or(Value::Null, |replica| Value::Object(replica.fields.clone())),
+            wanted: Value::Object(fields),
+            changed: one.changed.clone(),
+            parts: own.known,
+            held: own.held,
+            dropped: own.dropped,
+            yielding: own.yielding,
+            done,
+            found: one.found,
+        };
+        prepared.tasks.push(Task {
+            intent: one.job.intent.clone(),
+            job: one.job,
+            replica: one.here,
+            changed: one.changed,
+            wanted: one.wanted,
+            write,
+            adopted: one.parts,
+            conflicts: one.conflicts,
+            news: one.news,
+            standing: one.standing,
+            aside: false,
+            adds,
+            members,
+            shown: one.shown,
+        });
+    }
+    Ok(())
+}
+
+/// Objects as the target shows them right now, by id: of updates that are made of that as well. Those that cannot be looked at
+/// wait; what the target does not have any more its answer to the write tells.
+async fn look(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    known: Vec<Known>,
+    prepared: &mut Prepared,
+) -> Result<(Vec<Known>, BTreeMap<String, Value>)> {
+    let looks = |one: &Known| {
+        let only = (!facts.replaces).then_some(&one.changed);
+        one.op == Op::Update && facts.read && mapping.looks(only)
+    };
+    let ids: Vec<String> =
+        known.iter().filter(|one| looks(one)).filter_map(|one| Some(one.here.as_ref()?.id.clone())).collect();
+    if ids.is_empty() {
+        return Ok((known, BTreeMap::new()));
+    }
+    match batch.system.read(batch.entity, &ids).await {
+        Ok(rows) => Ok((known, rows.into_iter().map(|row| (row.id, row.body.into_value())).collect())),
+        Err(failure) => {
+            circuit::struck(batch.parts, batch.target, &failure).await?;
+            let (unseen, rest): (Vec<_>, Vec<_>) = known.into_iter().partition(looks);
+            for one in unseen {
+                settle(prepared, batch, &one.job, &failure);
+            }
+            Ok((rest, BTreeMap::new()))
+        }
+    }
+}
+
+/// The target's ids of all that the objects refer to.
+pub(super) async fn externals(batch: &Batch<'_>, mapping: &dyn Translate, known: &[Known]) -> Result<Externals> {
+    let needs = known.iter().fold(Needs::default(), |mut all, one| {
+        let needs = mapping.needs(&one.whole());
+        all.records.extend(needs.records);
+        all.parts.extend(needs.parts);
+        all
+    });
+    let records: Vec<i64> = needs.records.iter().map(|(_, record)| *record).collect();
+    let parts: Vec<(String, String)> = needs.parts.iter().cloned().collect();
+    let mut externals = Externals::default();
+    if !records.is_empty() {
+        let ids = batch.parts.store.externals(batch.target, &records).await?;
+        let names = batch.parts.store.keys(&records).await?;
+        let called = batch.parts.store.called(&records).await?;
+        for (entity, record) in &needs.records {
+            if let Some(id) = ids.get(record) {
+                externals.records.insert((entity.clone(), *record), id.clone());
+            }
+            if let Some(called) = called.get(record) {
+                externals.keys.insert((entity.clone(), *record), called.key.clone());
+            }
+            if let Some((_, name)) = names.get(record) {
+                externals.names.insert((entity.clone(), *record), name.clone());
+            }
+        }
+    }
+    if !parts.is_empty() {
+        for (part, mut ids) in batch.parts.store.parts(batch.target, &parts).await? {
+            match (ids.pop(), ids.is_empty()) {
+                (Some((id, _)), true) => drop(externals.parts.insert(part, id)),
+                _ => drop(externals.unclear.insert(part)),
+            }
+        }
+    }
+    Ok(externals)
+}

@@ -1,0 +1,63 @@
+//! Refusals that what the target holds besides may explain: a sale that somebody made there stands above the price. It is looked at
+//! only then, and before what waits for it is tried again.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    failure::{Class, Failure, UNHELD},
+    mapping::Translate,
+    port::{Facts, Op},
+    store::{Job, Result, Verdict},
+    sync::{
+        desired::{
+            Batch, Loaded, Prepared, Task, decide,
+            qualify::{self, Alike},
+        },
+        pull,
+    },
+};
+
+/// Why a refused update cannot be held by its target, as a look at the object shows; nothing where that does not explain it.
+pub(in crate::sync) async fn explained(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    task: &Task,
+    failure: &Failure,
+) -> Result<Option<Failure>> {
+    let (target, entity) = (batch.target, batch.entity);
+    let mapping = batch.parts.mapping(target, entity).filter(|mapping| facts.read && mapping.judges_by_target());
+    let (Some(mapping), Some(here), Class::Rejected, Op::Update) =
+        (mapping, &task.replica, failure.class, task.write.op)
+    else {
+        return Ok(None);
+    };
+    if pull::look(batch.parts, target, entity, std::slice::from_ref(&here.id)).await?.is_err() {
+        return Ok(None);
+    }
+    let replicas = batch.parts.store.replicas_of(&[task.job.record]).await?;
+    let here = replicas.iter().find(|replica| replica.system == target && replica.gone_at.is_none());
+    let mut alike = Alike::of(batch.parts, target, entity).await?;
+    Ok(qualify::qualify(batch.parts, mapping.as_ref(), (entity, target), &replicas, here, &mut alike).err())
+}
+
+/// The objects of jobs that what the target is known to hold keeps back, by job.
+pub(super) fn kept_back(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    jobs: &[Job],
+    loaded: &Loaded,
+) -> BTreeMap<i64, String> {
+    if !(facts.read && mapping.judges_by_target()) {
+        return BTreeMap::new();
+    }
+    let is_kept_back = |job: &&Job| {
+        let mut unused = Prepared::default();
+        let known = decide(batch, facts, mapping, (*job).clone(), loaded, &mut unused);
+        let is_meant =
+            |verdict: &Verdict| matches!(verdict, Verdict::Parked { cause, .. } if cause.starts_with(UNHELD));
+        known.is_none() && unused.settled.iter().any(|one| is_meant(&one.verdict))
+    };
+    let here = |job: &Job| loaded.here(job.record, batch.target).map(|here| (job.id, here.id.clone()));
+    jobs.iter().filter(is_kept_back).filter_map(here).collect()
+}

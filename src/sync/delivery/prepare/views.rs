@@ -1,0 +1,86 @@
+//! Deliveries that are not about what is wanted: they set what somebody names.
+
+use std::collections::BTreeSet;
+
+use super::push::{externals, push};
+use crate::{
+    failure::Failure,
+    mapping::{Fields, Translate},
+    port::{Facts, Op},
+    store::{Job, Replica, Result},
+    sync::desired::{Batch, Known, Loaded, Prepared, differing::Standing, settle, unable, wanted::Wanted, wanted_of},
+};
+
+/// A job with what is known of its record, for deliveries that are not about what is wanted.
+pub(in crate::sync) struct View {
+    pub(in crate::sync) job: Job,
+    pub(in crate::sync) key: String,
+    pub(in crate::sync) here: Option<Replica>,
+    /// What the target should be by its sources.
+    pub(in crate::sync) wanted: std::result::Result<Wanted, Failure>,
+    /// Shared fields that nobody has decided on yet.
+    pub(in crate::sync) conflicts: BTreeSet<String>,
+    /// Why nothing may be written about it, whatever it is.
+    pub(in crate::sync) barred: Option<&'static str>,
+}
+
+pub(in crate::sync) async fn views(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    jobs: Vec<Job>,
+) -> Result<Vec<View>> {
+    let loaded = Box::pin(Loaded::of(batch, facts, &jobs)).await?;
+    let view = |job: Job| {
+        let replicas = loaded.replicas(job.record);
+        let silent = loaded.standing.speaking(job.record, batch.target, replicas);
+        View {
+            key: loaded.key(job.record).to_owned(),
+            here: replicas.iter().find(|one| one.system == batch.target && one.gone_at.is_none()).cloned(),
+            wanted: wanted_of(batch, mapping, &loaded, (job.record, false), silent.as_deref().unwrap_or(replicas)),
+            conflicts: loaded.conflicts.get(&job.record).cloned().unwrap_or_default(),
+            barred: loaded.standing.barred(job.record, batch.target),
+            job,
+        }
+    };
+    Ok(jobs.into_iter().map(view).collect())
+}
+
+/// Writes that set these fields of existing objects, or delete them where there are none; made ready as any other.
+pub(in crate::sync) async fn set(
+    batch: &Batch<'_>,
+    facts: &Facts,
+    mapping: &dyn Translate,
+    views: Vec<(View, Fields)>,
+) -> Result<Prepared> {
+    let mut prepared = Prepared::default();
+    let mut known = Vec::with_capacity(views.len());
+    for (view, fields) in views {
+        let op = if fields.is_empty() { Op::Delete } else { Op::Update };
+        if !(if op == Op::Delete { facts.delete } else { facts.update }) {
+            settle(&mut prepared, batch, &view.job, &unable(batch, op));
+            continue;
+        }
+        known.push(Known {
+            job: view.job,
+            key: view.key,
+            here: view.here,
+            changed: fields.keys().cloned().collect(),
+            wanted: fields,
+            op,
+            ripe: None,
+            was_there: false,
+            found: None,
+            parts: crate::mapping::Children::new(),
+            conflicts: BTreeSet::new(),
+            news: false,
+            is_unpaid: false,
+            stranger: None,
+            standing: Standing::new(),
+            shown: None,
+        });
+    }
+    let externals = externals(batch, mapping, &known).await?;
+    push(batch, facts, mapping, known, &externals, &mut prepared).await?;
+    Ok(prepared)
+}

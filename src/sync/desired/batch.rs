@@ -1,0 +1,39 @@
+//! One claim's jobs, and what is to be seen to after them.
+
+use std::{sync::Mutex, time::Duration};
+
+use crate::{port::System, store::RecordId, sync::context::Parts};
+
+/// One claim's jobs: same target, same entity.
+pub(in crate::sync) struct Batch<'a> {
+    pub(in crate::sync) parts: &'a Parts,
+    pub(in crate::sync) system: &'a dyn System,
+    pub(in crate::sync) target: &'a str,
+    pub(in crate::sync) entity: &'a str,
+    pub(in crate::sync) settle: Duration,
+    pub(in crate::sync) after: Mutex<After>,
+}
+
+/// What is to be seen to when the outcomes are durable.
+#[derive(Default)]
+pub(in crate::sync) struct After {
+    /// What writes wait for that were refused for the sake of another object.
+    pub(in crate::sync) waits: Vec<Wait>,
+    /// (entity and list, id) of children that the target has no more: what lives on them may live elsewhere now.
+    pub(in crate::sync) moved: Vec<(String, String)>,
+    /// Whether the target changes figures of stock by itself.
+    pub(in crate::sync) recounts: bool,
+    /// (entity, record) of what goes on again after it had ended: a system that has heard of that end forgets it.
+    pub(in crate::sync) reopened: Vec<(String, RecordId)>,
+}
+
+/// Whose object has the value.
+pub(in crate::sync) struct Wait {
+    pub(in crate::sync) holder: RecordId,
+    /// Number of the delivery that had last written that object.
+    pub(in crate::sync) written: i64,
+    pub(in crate::sync) cause: String,
+    pub(in crate::sync) why: String,
+    /// It has stepped aside just now: there is nothing to wait for.
+    pub(in crate::sync) free: bool,
+}

@@ -1,0 +1,31 @@
+//! What a target holds otherwise than it was sent, and what its flows say of that.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    failure::Cause,
+    store::Verdict,
+    sync::{desired::Batch, routing::MissingPolicy},
+};
+
+/// Fields that a target holds otherwise than they were sent, which costs money; and what is told of each.
+pub(in crate::sync) type Standing = BTreeMap<String, String>;
+
+/// A job that waits until its target holds what it was sent, where something else costs money.
+pub(in crate::sync) fn differs_at(target: &str, entity: &str, key: &str, standing: &Standing) -> Option<Verdict> {
+    let (first, _) = standing.first_key_value()?;
+    let told = standing.values().map(String::as_str).collect::<Vec<_>>().join("; ");
+    let error = format!("{target} holds {told}; `vaiven differences list` shows what it was sent");
+    Some(Verdict::Parked { cause: Cause::differs(entity, first, key).0, error })
+}
+
+/// Whether what a target holds of its own is told to others.
+pub(in crate::sync) fn is_told(batch: &Batch<'_>) -> bool {
+    batch.parts.routes.from(batch.target, batch.entity).next().is_some()
+}
+
+/// What the first flow to the target says of objects that got lost there.
+pub(in crate::sync) fn missing_policy(batch: &Batch<'_>) -> MissingPolicy {
+    let mut flows = batch.parts.routes.to(batch.target, batch.entity);
+    flows.next().map_or(MissingPolicy::Unlink, |flow| flow.missing_policy(batch.entity))
+}

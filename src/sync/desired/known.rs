@@ -1,0 +1,186 @@
+//! From a claimed job to the write that it leads to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use serde_json::Value;
+
+use crate::{
+    failure::{Cause, Class, Failure},
+    mapping::{Children, Fields},
+    model,
+    port::{Op, SourceRow, Write},
+    store::{Delivered, Intent, Job, Replica, ReplicaWrite, Verdict},
+    sync::{
+        desired::{
+            Batch,
+            differing::Standing,
+            qualify::Alike,
+            verdict::{self, Alone, Tried},
+        },
+        stock::availability,
+    },
+};
+
+/// A job with the write it leads to.
+pub(in crate::sync) struct Task {
+    pub(in crate::sync) job: Job,
+    /// What the target has.
+    pub(in crate::sync) replica: Option<Replica>,
+    /// Canonical fields to be written, and their values.
+    pub(in crate::sync) changed: BTreeSet<String>,
+    pub(in crate::sync) wanted: Fields,
+    /// Intent as it stands in the store now.
+    pub(in crate::sync) intent: Option<Intent>,
+    pub(in crate::sync) write: Write,
+    /// Children of an object that a lookup found: they are to be known whatever the answer tells.
+    pub(in crate::sync) adopted: Children,
+    /// Shared fields that nobody has decided on yet: the job waits for that after its write.
+    pub(in crate::sync) conflicts: BTreeSet<String>,
+    /// Whether a lookup found more at the target than was sent there.
+    pub(in crate::sync) news: bool,
+    /// Fields that the target holds otherwise than they were sent before, which costs money and nobody accepted.
+    pub(in crate::sync) standing: Standing,
+    /// Whether it only makes the object give up what another is to have.
+    pub(in crate::sync) aside: bool,
+    /// Whether an update makes children that the target has not: sent twice it would make them twice.
+    pub(in crate::sync) adds: bool,
+    /// Members of its children at the other systems, by list and key.
+    pub(in crate::sync) members: BTreeMap<String, BTreeMap<String, i64>>,
+    /// What the object shows that a lookup found, of which steps are left to do.
+    pub(in crate::sync) shown: Option<Fields>,
+}
+
+impl Task {
+    pub(in crate::sync) fn op_name(&self) -> &'static str {
+        match self.write.op {
+            Op::Create => "create",
+            Op::Update => "update",
+            Op::Delete => "delete",
+        }
+    }
+}
+
+/// Jobs sorted into those that lead to a write and those that are settled without one.
+#[derive(Default)]
+pub(in crate::sync) struct Prepared {
+    pub(in crate::sync) tasks: Vec<Task>,
+    pub(in crate::sync) settled: Vec<Delivered>,
+    /// By job: what is kept back of its article from now on, where that is not what was.
+    pub(in crate::sync) kept: BTreeMap<i64, (i64, Decimal)>,
+    /// What all objects that go there have in common.
+    pub(in crate::sync) alike: Alike,
+}
+
+/// A job with all that is known of its record.
+pub(in crate::sync) struct Known {
+    pub(in crate::sync) job: Job,
+    pub(in crate::sync) key: String,
+    /// The target's replica; for a facet whose owner exists, an empty one with the part's id.
+    pub(in crate::sync) here: Option<Replica>,
+    pub(in crate::sync) wanted: Fields,
+    pub(in crate::sync) op: Op,
+    pub(in crate::sync) changed: BTreeSet<String>,
+    /// Not to be carried out before this time.
+    pub(in crate::sync) ripe: Option<DateTime<Utc>>,
+    /// Whether the target had an object of it that has gone.
+    pub(in crate::sync) was_there: bool,
+    /// The object of a create whose first answer was lost.
+    pub(in crate::sync) found: Option<SourceRow>,
+    /// Children of an object that a lookup found, which no pull has told of yet.
+    pub(in crate::sync) parts: Children,
+    /// Shared fields that nobody has decided on yet.
+    pub(in crate::sync) conflicts: BTreeSet<String>,
+    /// Whether a lookup found more at the target than was sent there.
+    pub(in crate::sync) news: bool,
+    /// Whether systems tell that there was no payment, and none tells of one.
+    pub(in crate::sync) is_unpaid: bool,
+    /// State of another system's object that it has met for the first time, and one of the two has ended while the other goes on.
+    pub(in crate::sync) stranger: Option<Value>,
+    /// Fields that the target holds otherwise than they were sent before, which costs money and nobody accepted.
+    pub(in crate::sync) standing: Standing,
+    /// What the object shows that a lookup found, of which steps are left to do.
+    pub(in crate::sync) shown: Option<Fields>,
+}
+
+impl Known {
+    /// The whole object as it is to be at the target: what is wanted over all that it holds, as it was sent where it stores
+    /// something else.
+    pub(in crate::sync) fn whole(&self) -> Fields {
+        let Some(here) = &self.here else { return self.wanted.clone() };
+        let mut fields = here.fields.clone();
+        fields.extend(here.sent.iter().chain(&self.wanted).map(|(field, value)| (field.clone(), value.clone())));
+        fields
+    }
+
+    /// The job's end, with what is known of the target from now on.
+    pub(in crate::sync) fn settled(&self, verdict: Verdict, replica: Option<ReplicaWrite>) -> Delivered {
+        Delivered { replica, ..Delivered::new(&self.job, verdict) }
+    }
+
+    /// The end of a job that has nothing left to write; `learnt` if there is something to remember of the target.
+    pub(in crate::sync) fn nothing_left(&self, learnt: bool) -> Delivered {
+        let verdict =
+            if self.conflicts.is_empty() { Verdict::Done { noop: true } } else { in_conflict(&self.conflicts) };
+        self.settled(verdict, self.here.clone().filter(|_| learnt).map(Into::into))
+    }
+}
+
+impl Known {
+    /// Whether the write tells a figure of stock that is not nothing.
+    pub(in crate::sync) fn offers(&self) -> bool {
+        self.op != Op::Delete
+            && self.changed.iter().any(|field| availability::is_figure(field))
+            && availability::rises(&self.wanted, &Fields::new())
+    }
+
+    /// Whether the target would show more than it is known to.
+    pub(in crate::sync) fn rises(&self) -> bool {
+        let nothing = Fields::new();
+        self.offers() && availability::rises(&self.wanted, self.here.as_ref().map_or(&nothing, |here| &here.fields))
+    }
+}
+
+pub(in crate::sync) fn unable(batch: &Batch<'_>, op: Op) -> Failure {
+    let object = model::with_article(batch.entity);
+    let text = format!("the adapter of {} cannot {} {object}: its file does not say how", batch.target, name(op));
+    Failure::new(Class::Rejected, text)
+}
+
+/// Whether a create of this job was sent and not seen to end.
+pub(in crate::sync) fn begun(job: &Job) -> bool {
+    job.intent.as_ref().is_some_and(|intent| intent.op == Op::Create)
+}
+
+/// Whether an update of this job may have been sent, and its answer was lost.
+pub(in crate::sync) fn is_untold(job: &Job) -> bool {
+    job.intent.as_ref().is_some_and(|intent| intent.op == Op::Update)
+}
+
+pub(in crate::sync) fn name(op: Op) -> &'static str {
+    match op {
+        Op::Create => "create",
+        Op::Update => "update",
+        Op::Delete => "delete",
+    }
+}
+
+pub(in crate::sync) fn settle(prepared: &mut Prepared, batch: &Batch<'_>, job: &Job, failure: &Failure) {
+    let tried = Tried { attempts: job.attempts, intent: job.intent.clone(), settle: batch.settle, alone: Alone::No };
+    let verdict = verdict::verdict(failure, &tried, &batch.parts.env);
+    prepared.settled.push(Delivered::new(job, verdict));
+}
+
+pub(in crate::sync) fn done(prepared: &mut Prepared, job: &Job) {
+    prepared.settled.push(Delivered::new(job, Verdict::Done { noop: true }));
+}
+
+/// A job that waits for the decision of a conflict.
+pub(in crate::sync) fn in_conflict(fields: &BTreeSet<String>) -> Verdict {
+    let names = fields.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    Verdict::Parked {
+        cause: Cause::conflict().0,
+        error: format!("changed on both sides: {names}; `vaiven conflicts` shows the values and takes the decision"),
+    }
+}

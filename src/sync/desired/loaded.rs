@@ -1,0 +1,270 @@
+//! What the store knows of the records of a batch.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rust_decimal::Decimal;
+
+use crate::{
+    failure::{Cause, Class, Failure},
+    model::{records, renumber},
+    port::Facts,
+    store::{ConflictKind, Difference, Job, Merged, Replica, Result},
+    sync::{
+        conflict::{respelt, terms::Terms},
+        desired::Batch,
+        identity::{Standing, numbering},
+        routing::{Flow, matches},
+        stock::{
+            availability::Less,
+            increments,
+            reservations::{self, Ledger},
+        },
+    },
+};
+
+/// The parts that a batch of facets lives on.
+#[derive(Default)]
+pub(in crate::sync) struct Hosts {
+    /// `product.variants`; absent for entities with a life of their own.
+    pub(in crate::sync) list: Option<String>,
+    /// Field of the facet that names its part: `sku`.
+    pub(in crate::sync) field: Option<String>,
+    /// Part key to the target's ids of it: only where there is one it is clear which is meant.
+    pub(in crate::sync) ids: BTreeMap<String, Vec<String>>,
+    /// What the target shows of these parts under a key of its own, as nobody else's: by the target's id.
+    pub(in crate::sync) there: BTreeMap<String, Replica>,
+}
+
+impl Hosts {
+    pub(in crate::sync) async fn of(
+        batch: &Batch<'_>,
+        facts: &Facts,
+        replicas: &BTreeMap<i64, Vec<Replica>>,
+    ) -> Result<Self> {
+        let Some(list) = facts.facet_of.clone() else { return Ok(Self::default()) };
+        let spec = batch.parts.entities.get(batch.entity);
+        let field = spec.and_then(|spec| {
+            spec.fields.iter().find(|(_, field)| field.part.as_ref() == Some(&list)).map(|(name, _)| name.clone())
+        });
+        let Some(name) = &field else { return Ok(Self { list: Some(list), field, ..Self::default() }) };
+        let wanted: BTreeSet<(String, String)> = replicas
+            .values()
+            .flatten()
+            .filter_map(|replica| Some((list.clone(), replica.fields.get(name)?.as_str()?.to_owned())))
+            .collect();
+        let wanted: Vec<(String, String)> = wanted.into_iter().collect();
+        let found = batch.parts.store.parts(batch.target, &wanted).await?;
+        let ids: BTreeMap<String, Vec<String>> =
+            found.into_iter().map(|((_, key), ids)| (key, ids.into_iter().map(|(id, _)| id).collect())).collect();
+        let all: Vec<String> = ids.values().flatten().cloned().collect();
+        let store = &batch.parts.store;
+        let shown =
+            if all.is_empty() { Vec::new() } else { store.replicas_by_id(batch.target, batch.entity, &all).await? };
+        let records: Vec<i64> = shown.iter().map(|replica| replica.record).collect();
+        let others = if records.is_empty() { Vec::new() } else { store.replicas_of(&records).await? };
+        let others: BTreeSet<i64> =
+            others.iter().filter(|replica| replica.system != batch.target).map(|replica| replica.record).collect();
+        let own = shown.into_iter().filter(|one| one.gone_at.is_none() && !others.contains(&one.record));
+        let there = own.map(|replica| (replica.id.clone(), replica)).collect();
+        Ok(Self { list: Some(list), field, ids, there })
+    }
+
+    /// Key of the part that a facet's record lives on.
+    pub(in crate::sync) fn part_key<'a>(&self, replicas: &'a [Replica]) -> Option<&'a str> {
+        let field = self.field.as_ref()?;
+        replicas.iter().find_map(|replica| replica.fields.get(field)?.as_str())
+    }
+}
+
+/// What the store knows of a batch's records.
+pub(in crate::sync) struct Loaded {
+    pub(in crate::sync) replicas: BTreeMap<i64, Vec<Replica>>,
+    pub(in crate::sync) keys: BTreeMap<i64, (String, String)>,
+    /// What people call them.
+    names: BTreeMap<i64, (String, String)>,
+    /// Records referred to that another system numbers and that this one cannot be given.
+    pub(in crate::sync) strangers: BTreeSet<i64>,
+    pub(in crate::sync) hosts: Hosts,
+    pub(in crate::sync) merged: BTreeMap<i64, Merged>,
+    /// Shared fields in conflict at the target.
+    pub(in crate::sync) conflicts: BTreeMap<i64, BTreeSet<String>>,
+    /// What the target holds otherwise than it was sent.
+    pub(in crate::sync) differences: BTreeMap<i64, Vec<Difference>>,
+    pub(in crate::sync) stock: Stock,
+    pub(in crate::sync) standing: Standing,
+    pub(in crate::sync) terms: Terms,
+    pub(in crate::sync) unread: Unreadable,
+}
+
+/// Rows of the target that could not be read and are nobody's: what is created may be one of them.
+#[derive(Default)]
+pub(in crate::sync) struct Unreadable {
+    /// The first of those that may be anything.
+    any: Option<String>,
+    /// Match field (or nothing, for the key) and value to the row.
+    rows: BTreeMap<(String, String), String>,
+}
+
+impl Unreadable {
+    async fn of(batch: &Batch<'_>) -> Result<Self> {
+        let mut unread = Self::default();
+        for row in batch.parts.store.unread(batch.target, batch.entity).await? {
+            let name = row.id.unwrap_or(row.position);
+            match row.likes {
+                None => drop(unread.any.get_or_insert(name)),
+                Some(likes) => unread.rows.extend(likes.into_iter().map(|like| (like, name.clone()))),
+            }
+        }
+        Ok(unread)
+    }
+
+    /// Why a record is not created: it may be there already, in a row that cannot be read.
+    pub(in crate::sync) fn holds(&self, batch: &Batch<'_>, key: &str, replicas: &[Replica]) -> Option<Failure> {
+        let (target, entity) = (batch.target, batch.entity);
+        let cure = format!(
+            "`vaiven rejected` tells why; mend it or the mapping, or put it aside (`vaiven rows dismiss {target}/{entity} ROW`)"
+        );
+        if let Some(row) = &self.any {
+            let message = format!(
+                "row {row} of {entity} at {target} cannot be read, not even its key, and may be this one: {cure}"
+            );
+            return Some(Failure::new(Class::Unmapped, message).with_cause(Cause::unread_rows(target, entity)));
+        }
+        if self.rows.is_empty() {
+            return None;
+        }
+        let parts = batch.parts;
+        let spec = parts.entities.get(entity).map(|spec| &**spec);
+        let own = replicas.iter().flat_map(|replica| {
+            let mut own = matches(spec, &parts.recognised_by(&replica.system, entity), &replica.fields);
+            own.extend(respelt::values_of(parts, &replica.system, entity, &replica.fields));
+            own
+        });
+        let row = std::iter::once((String::new(), key.to_owned())).chain(own).find_map(|like| self.rows.get(&like))?;
+        let message = format!("{target} may have this {entity} already: row {row} cannot be read: {cure}");
+        Some(Failure::new(Class::Unmapped, message).with_cause(Cause::unread(entity, key)))
+    }
+}
+
+/// What is taken off a source's stock, for batches of it.
+#[derive(Default)]
+pub(in crate::sync) struct Stock {
+    /// Nothing where the target's orders are not minded.
+    pub(in crate::sync) ledger: Option<Ledger>,
+    pub(in crate::sync) held: BTreeMap<i64, Decimal>,
+    pub(in crate::sync) increments: BTreeMap<String, Decimal>,
+}
+
+impl Stock {
+    pub(in crate::sync) async fn of(batch: &Batch<'_>, keys: &BTreeMap<i64, (String, String)>) -> Result<Self> {
+        if batch.entity != reservations::STOCK {
+            return Ok(Self::default());
+        }
+        let ledger = Ledger::of(batch.parts, batch.target).await?;
+        let held = if ledger.is_some() { batch.parts.store.held(batch.target).await? } else { BTreeMap::new() };
+        let skus = keys.values().map(|(_, sku)| sku.as_str()).collect();
+        Ok(Self { ledger, held, increments: increments::increments(batch.parts, batch.target, &skus).await? })
+    }
+
+    pub(in crate::sync) fn less(&self, flow: &Flow, sku: &str) -> Less {
+        let in_flight = self.ledger.as_ref().map_or(Decimal::ZERO, |ledger| ledger.for_flow(&flow.name, sku));
+        Less { in_flight, increment: self.increments.get(sku).copied() }
+    }
+}
+
+/// References that were read before it was known which record they mean: the number they hold, to the record's own.
+async fn aliases(batch: &Batch<'_>, replicas: &BTreeMap<i64, Vec<Replica>>) -> Result<BTreeMap<i64, i64>> {
+    let Some(spec) = batch.parts.entities.get(batch.entity) else { return Ok(BTreeMap::new()) };
+    let all = replicas.values().flatten();
+    let referred: BTreeSet<i64> =
+        all.flat_map(|one| [&one.fields, &one.sent]).flat_map(|fields| records(&spec.fields, fields)).collect();
+    if referred.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let ties = batch.parts.store.ties(&referred.into_iter().collect::<Vec<_>>()).await?;
+    Ok(ties.into_iter().filter_map(|(record, ties)| Some((record, ties.same?))).collect())
+}
+
+impl Loaded {
+    pub(in crate::sync) async fn of(batch: &Batch<'_>, facts: &Facts, jobs: &[Job]) -> Result<Self> {
+        let store = &batch.parts.store;
+        let records: Vec<i64> = jobs.iter().map(|job| job.record).collect();
+        let called = store.called(&records).await?;
+        let keys = called.into_iter().map(|(record, called)| (record, (called.entity, called.key))).collect();
+        // Before the figures: of a reading that ends between the two, an order must not be over and the figure still the old one.
+        let stock = Stock::of(batch, &keys).await?;
+        let mut replicas: BTreeMap<i64, Vec<Replica>> = BTreeMap::new();
+        for replica in store.replicas_of(&records).await? {
+            if replica.entity == batch.entity {
+                replicas.entry(replica.record).or_default().push(replica);
+            }
+        }
+        let aliases = aliases(batch, &replicas).await?;
+        if let Some(spec) = batch.parts.entities.get(batch.entity).filter(|_| !aliases.is_empty()) {
+            for replica in replicas.values_mut().flatten() {
+                renumber(&spec.fields, &mut replica.fields, &aliases);
+                renumber(&spec.fields, &mut replica.sent, &aliases);
+            }
+        }
+        let names = store.keys(&records).await?;
+        let strangers = Box::pin(numbering::strangers(batch.parts, batch.target, batch.entity, &replicas)).await?;
+        let hosts = Hosts::of(batch, facts, &replicas).await?;
+        let (mut merged, mut conflicts) = (BTreeMap::new(), BTreeMap::<i64, BTreeSet<String>>::new());
+        if batch.parts.routes.shared(batch.entity).is_some() {
+            merged = store.merged(&records).await?;
+            for conflict in store.conflicts_of(&records).await? {
+                if conflict.system == batch.target && conflict.kind == ConflictKind::Conflict {
+                    conflicts.entry(conflict.record).or_default().insert(conflict.field);
+                }
+            }
+        }
+        let mut differences: BTreeMap<i64, Vec<Difference>> = BTreeMap::new();
+        for difference in store.differences_of(batch.target, &records).await? {
+            differences.entry(difference.record).or_default().push(difference);
+        }
+        let standing = Standing::of(batch.parts, batch.target, batch.entity, &records, &replicas).await?;
+        let mapping = batch.parts.mapping(batch.target, batch.entity);
+        let terms = mapping.map(|mapping| Terms::of(batch.parts, mapping.as_ref(), batch.entity)).unwrap_or_default();
+        let unread = Unreadable::of(batch).await?;
+        Ok(Self {
+            replicas,
+            keys,
+            names,
+            strangers,
+            hosts,
+            merged,
+            conflicts,
+            differences,
+            stock,
+            standing,
+            terms,
+            unread,
+        })
+    }
+
+    pub(in crate::sync) fn key(&self, record: i64) -> &str {
+        self.keys.get(&record).map_or("", |(_, key)| key)
+    }
+
+    /// What people call a record.
+    pub(in crate::sync) fn name(&self, record: i64) -> &str {
+        self.names.get(&record).map_or("", |(_, name)| name)
+    }
+
+    /// What is to be kept back of an article from now on, where that is not what was: the target has sold meanwhile, or
+    /// taken back what it had sold, so that nobody knows what it shows.
+    pub(in crate::sync) fn kept(&self, record: i64) -> Option<(i64, Decimal)> {
+        let now = self.stock.ledger.as_ref()?.most(self.key(record));
+        let before = self.stock.held.get(&record).copied().unwrap_or_default();
+        (now != before).then_some((record, now))
+    }
+
+    /// What a system has of a record.
+    pub(in crate::sync) fn here(&self, record: i64, system: &str) -> Option<&Replica> {
+        self.replicas(record).iter().find(|replica| replica.system == system && replica.gone_at.is_none())
+    }
+
+    pub(in crate::sync) fn replicas(&self, record: i64) -> &[Replica] {
+        self.replicas.get(&record).map_or(&[], Vec::as_slice)
+    }
+}

@@ -1,0 +1,19 @@
+//! What a target should have of a record, and the write that leads there: decided from the store's rows alone. Asks no system.
+//! Called by `brakes`, `delivery` and `preview`.
+
+mod batch;
+mod decide;
+pub(in crate::sync) mod differing;
+mod known;
+mod loaded;
+mod proven;
+pub(in crate::sync) mod qualify;
+pub(in crate::sync) mod verdict;
+pub(in crate::sync) mod wanted;
+
+pub(in crate::sync) use self::{
+    batch::{After, Batch, Wait},
+    decide::{assume_told, assume_unseen, decide, outlook, taken_on, wanted_of},
+    known::{Known, Prepared, Task, begun, done, in_conflict, is_untold, settle, unable},
+    loaded::Loaded,
+};

@@ -1,0 +1,48 @@
+//! What is delivered has its money proven: the amounts of an order come to its total, or it waits.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    failure::{Cause, Class, Failure},
+    model::proof::Proved,
+    store::Replica,
+    sync::context::Parts,
+};
+
+/// Refuses to write amounts that do not come to their total, as the sources show them. A write that carries none of them
+/// (a status alone) has nothing to prove.
+///
+/// # Errors
+/// `unmapped`, on cause `proof:order=1001`, with both sums.
+pub(in crate::sync) fn prove(
+    parts: &Parts,
+    entity: &str,
+    target: &str,
+    key: &str,
+    replicas: &[Replica],
+    changed: &BTreeSet<String>,
+) -> Result<(), Failure> {
+    let Some(spec) = parts.entities.get(entity) else { return Ok(()) };
+    let Some(proof) = spec.proof.as_ref().filter(|proof| proof.fields().any(|field| changed.contains(field))) else {
+        return Ok(());
+    };
+    for flow in parts.routes.to(target, entity) {
+        let Some(source) = replicas.iter().find(|replica| replica.system == flow.from && replica.gone_at.is_none())
+        else {
+            continue;
+        };
+        if proof.spares(&source.fields) {
+            continue;
+        }
+        if let Some(Proved::Unproven(unproven)) = spec.prove(&source.fields) {
+            let message = format!(
+                "the {entity} of {} does not add up, {unproven}; mend it there, or the mapping line that leaves something out",
+                flow.from
+            );
+            return Err(Failure::new(Class::Unmapped, message)
+                .with_field(proof.totals.clone())
+                .with_cause(Cause::proof(entity, key)));
+        }
+    }
+    Ok(())
+}

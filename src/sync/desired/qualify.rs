@@ -1,0 +1,199 @@
+//! A target is told of an object only where it can tell it from others: a price of another list, currency or day than the
+//! target has a place for waits, whatever its amount.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+
+use crate::{
+    expr::text_of,
+    failure::{Cause, Class, Failure},
+    mapping::{Fields, Misfit, Translate},
+    model::{self, Kind},
+    store::{Replica, Result as StoreResult},
+    sync::{
+        context::Parts,
+        routing::{Flow, SHARED},
+    },
+};
+
+/// What all objects of an entity at a target are taken to have in common, field to value: its mapping has no place for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::sync) struct Alike {
+    /// What the first that was sent there said.
+    first: BTreeMap<String, String>,
+    /// The most frequent value among objects that the target has, as their sources say it; read only before anything was sent.
+    there: BTreeMap<String, String>,
+}
+
+impl Alike {
+    fn note(target: &str, entity: &str) -> String {
+        format!("alike:{target}/{entity}")
+    }
+
+    pub(in crate::sync) async fn of(parts: &Parts, target: &str, entity: &str) -> StoreResult<Self> {
+        let unplaced = unplaced(parts, target, entity);
+        if unplaced.is_empty() {
+            return Ok(Self::default());
+        }
+        let noted = parts.store.noted(&Self::note(target, entity)).await?;
+        let first: BTreeMap<String, String> =
+            noted.and_then(|noted| serde_json::from_value(noted).ok()).unwrap_or_default();
+        let is_said = unplaced.iter().all(|field| first.contains_key(field));
+        let there = if is_said { BTreeMap::new() } else { said_there(parts, target, entity, unplaced).await? };
+        Ok(Self { first, there })
+    }
+
+    pub(in crate::sync) async fn keep(&self, parts: &Parts, target: &str, entity: &str) -> StoreResult<()> {
+        parts.store.note(&Self::note(target, entity), &json!(self.first)).await
+    }
+
+    /// Whether an object may go though the target has no place for something: it says what the target's other mappings say, else
+    /// what the first said, else what most say that are there, or it is the first.
+    fn admits(&mut self, misfit: &mut Misfit, declared: impl FnOnce(&str) -> Option<String>) -> bool {
+        let Some(value) = misfit.value.as_ref().filter(|_| misfit.alike) else { return false };
+        let there = self.there.get(&misfit.path);
+        let first = self
+            .first
+            .entry(misfit.path.clone())
+            .or_insert_with(|| declared(&misfit.path).or(there.cloned()).unwrap_or_else(|| value.clone()));
+        if first == value {
+            return true;
+        }
+        misfit.held = Some(first.clone());
+        false
+    }
+}
+
+/// Fields that are mostly alike for all objects, and of which the target's mapping does not speak.
+fn unplaced(parts: &Parts, target: &str, entity: &str) -> Vec<String> {
+    let names = parts.entities.get(entity).map_or(&[][..], |spec| &spec.alike);
+    let Some(mapping) = parts.mapping(target, entity).filter(|_| !names.is_empty()) else { return Vec::new() };
+    let outline = mapping.outline();
+    let speaks = |name: &String| outline.0.get(name).is_none_or(|held| held.place.is_some());
+    names.iter().filter(|name| !speaks(name)).cloned().collect()
+}
+
+/// What its sources say of most objects that a target has.
+async fn said_there(
+    parts: &Parts,
+    target: &str,
+    entity: &str,
+    fields: Vec<String>,
+) -> StoreResult<BTreeMap<String, String>> {
+    let sources = parts.routes.sources(target, entity);
+    let told = parts.store.told_beside(target, entity).await?;
+    let most = |field: &String| {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for replica in told.iter().filter(|replica| sources.contains(replica.system.as_str())) {
+            if let Some(value) = replica.fields.get(field).filter(|value| !model::empty(value)).and_then(text_of) {
+                *counts.entry(value).or_default() += 1;
+            }
+        }
+        counts.into_iter().max_by_key(|(_, count)| *count).map(|(value, _)| value)
+    };
+    Ok(fields.into_iter().filter_map(|field| most(&field).map(|value| (field, value))).collect())
+}
+
+/// Refuses to write an object whose qualifying fields, as the sources say them, the target has no place for. A flow that only
+/// brings back fields which say nothing of amounts is not asked.
+///
+/// # Errors
+/// `unmapped`, on cause `qualifies:price.list=trade`, with what the target holds instead.
+pub(in crate::sync) fn qualify(
+    parts: &Parts,
+    mapping: &dyn Translate,
+    at: (&str, &str),
+    replicas: &[Replica],
+    here: Option<&Replica>,
+    alike: &mut Alike,
+) -> Result<(), Failure> {
+    let (entity, target) = at;
+    for flow in parts.routes.to(target, entity) {
+        let live = |replica: &&Replica| replica.system == flow.from && replica.gone_at.is_none();
+        let Some(source) = replicas.iter().find(live).filter(|source| !source.fields.is_empty()) else { continue };
+        if !decides(parts, flow, entity, target, here.is_none()) || !parts.admits(flow, entity, &source.fields)? {
+            continue;
+        }
+        let Some(telling) = parts.mapping(&flow.from, entity) else { continue };
+        let reads = telling.reads();
+        let said: Fields = (source.fields.iter().filter(|(field, _)| reads.contains(*field)))
+            .map(|(field, value)| (field.clone(), value.clone()))
+            .collect();
+        let misfits = mapping.misfits(&said, telling.names(), here.map(|here| &here.fields));
+        // What is refused for another reason is not the first of anything.
+        let mut like = alike.clone();
+        for mut misfit in misfits {
+            if !like.admits(&mut misfit, |path| declared(parts, at, path)) {
+                return Err(refusal(entity, target, &flow.from, misfit));
+            }
+        }
+        *alike = like;
+    }
+    Ok(())
+}
+
+/// The currency that a target's mappings of other entities name as the only one there.
+fn declared(parts: &Parts, (entity, target): (&str, &str), path: &str) -> Option<String> {
+    let kind = |entity: &str, field: &str| Some(parts.entities.get(entity)?.fields.get(field)?.kind);
+    if kind(entity, path) != Some(Kind::Currency) {
+        return None;
+    }
+    let others = parts.mappings.iter().filter(|((system, other), _)| system == target && other != entity);
+    let mut named: BTreeSet<String> = others
+        .flat_map(|((_, other), mapping)| {
+            let fields = mapping.outline().0.into_iter();
+            let currencies = fields.filter(|(field, _)| kind(other, field) == Some(Kind::Currency));
+            currencies.filter_map(|(_, held)| held.fixed?.as_str().map(str::to_owned)).collect::<Vec<_>>()
+        })
+        .collect();
+    // Of several nobody knows which these have.
+    named.pop_first().filter(|_| named.is_empty())
+}
+
+/// Whether a flow says what the object is: it makes it, or brings amounts of it that its source owns.
+fn decides(parts: &Parts, flow: &Flow, entity: &str, target: &str, is_new: bool) -> bool {
+    let routes = &parts.routes;
+    if routes.leading(entity, &flow.from, target).is_some_and(|leading| leading.name == flow.name) {
+        return true;
+    }
+    if is_new {
+        return !flow.fields.contains_key(entity);
+    }
+    let Some(spec) = parts.entities.get(entity) else { return false };
+    let amounts = spec.fields.iter().filter(|(_, field)| field.holds(Kind::Money)).map(|(name, _)| name);
+    amounts.filter(|name| flow.brings(entity, name)).any(|name| {
+        let owner = routes.owner(entity, name, &flow.from, target);
+        owner.is_some_and(|owner| owner == flow.from || owner == SHARED)
+    })
+}
+
+fn refusal(entity: &str, target: &str, source: &str, misfit: Misfit) -> Failure {
+    let Misfit { path, value, held, reason, qualifies, empty, alike: is_alike, place } = misfit;
+    if !qualifies {
+        let said = value.as_ref().map(|value| format!(" {value}")).unwrap_or_default();
+        let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
+        let why = reason.unwrap_or_else(|| "its mapping says that it cannot hold that".to_owned());
+        let message = format!("{target} cannot take {path}{said} of {source}: {why}{place}");
+        return Failure::new(Class::Unmapped, message).with_cause(Cause::unheld(entity, &path)).with_field(path);
+    }
+    let said = value.as_ref().map(|value| format!(" `{value}`")).unwrap_or_default();
+    let said = if empty { format!("has no {path}") } else { format!("says {path}{said}") };
+    let there = match (&held, &place) {
+        _ if reason.is_some() => format!("{target} cannot hold that: {}", reason.unwrap_or_default()),
+        (Some(held), Some(place)) => format!("{target} holds `{held}` alone ({place})"),
+        (Some(held), None) if is_alike => {
+            format!("the mapping of {target} has no place for it: what else it has is of `{held}`")
+        }
+        (Some(held), None) => format!("{target} holds `{held}`"),
+        (None, Some(place)) => format!("{target} cannot hold that ({place})"),
+        (None, None) => format!("the mapping of {target} has no place for it"),
+    };
+    let message = format!(
+        "{source} {said}, and {there}: it would pass for another {entity}; keep it away by the flow's `where`, or map \
+         `{path}` for {target}"
+    );
+    Failure::new(Class::Unmapped, message)
+        .with_cause(Cause::qualifies(entity, &path, value.as_deref()))
+        .with_field(path)
+}

@@ -1,0 +1,362 @@
+//! How things are: what is not as it should be, and as of when the rest was looked at. Whoever says that all is well asks
+//! here, and exit codes follow from it.
+
+mod readings;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::{
+    failure::Cause,
+    store::{Backlog, GivenUp, JobState, Result, SharedStore},
+    sync::{pull::OddDates, routing::Flow},
+};
+
+/// What is queued for longer is not just on its way.
+const LATE: chrono::Duration = chrono::Duration::hours(1);
+
+/// How things are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Affairs {
+    /// Of the last good readings of all sources, when the oldest began; absent where one was never read.
+    pub as_of: Option<DateTime<Utc>>,
+    /// What waits for somebody, or went wrong.
+    pub troubles: Vec<Trouble>,
+    /// Deliveries on their way.
+    pub under_way: u64,
+    /// Deliveries that wait for what happens every day: orders that are not accepted yet.
+    pub awaited: u64,
+    /// What a person has given up: nobody has to see to it, but the target does not have what it should have.
+    pub given_up: Vec<Trouble>,
+}
+
+/// One thing that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Trouble {
+    pub what: What,
+    /// How many jobs, rows, fields...; 1 where it is about a system.
+    pub count: u64,
+    /// `3 rows rejected`.
+    pub told: String,
+    /// Why, in the words of whoever said so.
+    pub why: Option<String>,
+    /// The command that shows more, or cures it.
+    pub command: String,
+}
+
+/// Kinds of trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// A system is left alone for a while.
+    LeftAlone,
+    /// A listing failed.
+    Unread,
+    /// A source was never read.
+    NeverRead,
+    /// A source was not read for too long.
+    Stale,
+    /// A system lets us not in with some jobs.
+    Refused,
+    /// A brake holds a run back.
+    Held,
+    Dead,
+    Conflict,
+    Review,
+    Rejected,
+    Difference,
+    /// Jobs wait for something else.
+    Parked,
+    /// Jobs are queued for too long.
+    Late,
+    /// Change dates, or whole files, count for nothing.
+    Date,
+    Discarded,
+    Dismissed,
+    Accepted,
+    Ignored,
+}
+
+impl Affairs {
+    /// Asks the store. With `only`, what these flows have nothing to do with is left out.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn of(store: &SharedStore, flows: &[&Flow], only: bool, now: DateTime<Utc>) -> Result<Self> {
+        let reach = Reach { pairs: pairs(flows), only };
+        let mut affairs = Self::default();
+        let alone = affairs.left_alone(store, &reach, now).await?;
+        affairs.readings(&store.listings().await?, flows, now);
+        for approval in store.approvals().await? {
+            if reach.covers(&approval.system, &approval.entity) {
+                let told = format!("{} held by a brake", many(approval.jobs, "job"));
+                affairs.trouble(What::Held, approval.jobs, told, "vaiven approve");
+            }
+        }
+        let backlog = store.backlog().await?;
+        let backlog: Vec<Backlog> =
+            backlog.into_iter().filter(|line| reach.covers(&line.target, &line.entity)).collect();
+        let decisions = store.conflicts(0).await?;
+        let decisions = decisions.iter().filter(|one| reach.covers(&one.system, &one.entity)).count() as u64;
+        let differences = if reach.only {
+            let all = store.differences(false, 0).await?;
+            all.iter().filter(|one| reach.covers(&one.system, &one.entity)).count() as u64
+        } else {
+            store.difference_count().await?
+        };
+        affairs.refused(&backlog, &alone);
+        affairs.jobs(&backlog, decisions > 0, differences > 0);
+        if decisions > 0 {
+            let told = format!("{} for a person to decide", many(decisions, "field"));
+            affairs.trouble(What::Conflict, decisions, told, "vaiven conflicts list");
+        }
+        affairs.rows(store, &reach).await?;
+        if differences > 0 {
+            let told = format!("{} held otherwise than sent", many(differences, "field"));
+            affairs.trouble(What::Difference, differences, told, "vaiven differences list");
+        }
+        affairs.late(&backlog, &alone, now);
+        affairs.dates(store, &reach).await?;
+        Ok(affairs)
+    }
+
+    /// Whether nothing waits for a person and nothing went wrong; what is on its way, and what a person has given up, is well.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.troubles.is_empty()
+    }
+
+    /// All of it in one line.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        let list = |troubles: &[Trouble]| {
+            let kinds = troubles.chunk_by(|one, next| (one.what, &one.command) == (next.what, &next.command));
+            let told = kinds.map(|alike| match alike {
+                [first, _, _, ..] => format!("{} and {} more (`{}`)", first.told, alike.len() - 1, first.command),
+                few => few.iter().map(|one| format!("{} (`{}`)", one.told, one.command)).collect::<Vec<_>>().join("; "),
+            });
+            told.collect::<Vec<_>>().join("; ")
+        };
+        let given_up = (!self.given_up.is_empty()).then(|| format!("given up: {}", list(&self.given_up)));
+        if !self.is_well() {
+            let given_up = given_up.map(|told| format!("; {told}")).unwrap_or_default();
+            return format!("Not in sync: {}{given_up}.", list(&self.troubles));
+        }
+        let Some(as_of) = self.as_of else { return "Nothing is kept in sync: there is no flow.".to_owned() };
+        let as_of = as_of.format("%Y-%m-%d %H:%M:%S UTC");
+        let way =
+            (self.under_way > 0).then(|| format!("on the way: {} (`vaiven jobs list`)", many(self.under_way, "job")));
+        let awaited = (self.awaited > 0)
+            .then(|| format!("{} of what is not accepted yet (`vaiven jobs list`)", many(self.awaited, "job")));
+        let but: Vec<String> = [way, given_up, awaited].into_iter().flatten().collect();
+        if but.is_empty() {
+            format!("In sync as of {as_of}: every target has what it should have.")
+        } else {
+            format!("In sync as of {as_of} but for what is {}.", but.join("; "))
+        }
+    }
+
+    fn trouble(&mut self, what: What, count: u64, told: String, command: impl Into<String>) {
+        self.troubles.push(Trouble { what, count, told, why: None, command: command.into() });
+    }
+
+    /// Systems that are left alone after they failed; gives their names.
+    async fn left_alone(&mut self, store: &SharedStore, reach: &Reach, now: DateTime<Utc>) -> Result<BTreeSet<String>> {
+        let systems: BTreeSet<&String> = reach.pairs.iter().map(|(system, _)| system).collect();
+        let mut alone = BTreeSet::new();
+        for system in systems {
+            let standing = store.standing(system).await?;
+            let Some(until) = standing.until.filter(|until| *until > now) else { continue };
+            self.troubles.push(Trouble {
+                what: What::LeftAlone,
+                count: 1,
+                told: format!("{system} left alone until {}", until.format("%H:%M:%S UTC")),
+                why: standing.reason,
+                command: "vaiven check".to_owned(),
+            });
+            alone.insert(system.clone());
+        }
+        Ok(alone)
+    }
+
+    /// Jobs that wait because their target refused us. Of one that is left alone for that, that is told.
+    fn refused(&mut self, backlog: &[Backlog], alone: &BTreeSet<String>) {
+        let mut refused: BTreeMap<&str, u64> = BTreeMap::new();
+        for line in backlog.iter().filter(|line| line.refused > 0 && !alone.contains(&line.target)) {
+            *refused.entry(&line.target).or_default() += line.refused;
+        }
+        for (target, count) in refused {
+            let told = format!("{} refused by {target}", many(count, "job"));
+            self.trouble(What::Refused, count, told, format!("vaiven jobs list --target {target}"));
+        }
+    }
+
+    /// Of what is parked, what other lines tell already is left to them.
+    fn jobs(&mut self, backlog: &[Backlog], decisions: bool, differences: bool) {
+        let (mut dead, mut review, mut parked) = (0, 0, 0);
+        let mut kinds: BTreeSet<&str> = BTreeSet::new();
+        for line in backlog {
+            let cause = line.cause.as_deref().unwrap_or_default();
+            match line.state {
+                JobState::Queued | JobState::Running => self.under_way += line.count - line.refused,
+                JobState::Dead => dead += line.count,
+                JobState::Parked if Cause::is_daily(cause) => self.awaited += line.count,
+                JobState::Parked if Cause::is_of_a_run(cause) => self.under_way += line.count,
+                JobState::Parked if cause.starts_with("brake:") => {}
+                JobState::Parked if decisions && cause == Cause::conflict().0 => {}
+                JobState::Parked if differences && cause.starts_with("differs:") => {}
+                JobState::Parked if cause.starts_with("review:") => review += line.count,
+                JobState::Parked => {
+                    parked += line.count;
+                    kinds.insert(cause.split_once('=').map_or(cause, |(kind, _)| kind));
+                }
+                JobState::Done | JobState::Discarded => {}
+            }
+        }
+        if dead > 0 {
+            self.trouble(What::Dead, dead, format!("{} dead", many(dead, "job")), "vaiven jobs list --state dead");
+        }
+        if review > 0 {
+            let told = format!("{} of records that may be others", many(review, "job"));
+            self.trouble(What::Review, review, told, "vaiven links review");
+        }
+        if parked > 0 {
+            let told =
+                format!("{} waiting for {}", many(parked, "job"), kinds.into_iter().collect::<Vec<_>>().join(", "));
+            self.trouble(What::Parked, parked, told, "vaiven jobs list --state parked");
+        }
+    }
+
+    /// Rows that could not be read, and all that was given up.
+    async fn rows(&mut self, store: &SharedStore, reach: &Reach) -> Result<()> {
+        let mut rejected: u64 = 0;
+        for (system, entity, open, _) in store.rejection_counts().await? {
+            rejected += if reach.covers(&system, &entity) { open } else { 0 };
+        }
+        let mut counts: BTreeMap<GivenUp, u64> = BTreeMap::new();
+        for (what, system, entity, count) in store.given_up().await? {
+            *counts.entry(what).or_default() += if reach.covers(&system, &entity) { count } else { 0 };
+        }
+        if rejected > 0 {
+            self.trouble(What::Rejected, rejected, format!("{} rejected", many(rejected, "row")), "vaiven rejected");
+        }
+        for (what, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+            let (what, told, command) = match what {
+                GivenUp::Discarded => {
+                    (What::Discarded, format!("{} discarded", many(count, "job")), "vaiven jobs list --state discarded")
+                }
+                GivenUp::Dismissed => (What::Dismissed, format!("{} put aside", many(count, "row")), "vaiven rejected"),
+                GivenUp::Accepted => (
+                    What::Accepted,
+                    format!("{} taken as the target has it", many(count, "field")),
+                    "vaiven differences list --all",
+                ),
+                GivenUp::Ignored => (What::Ignored, format!("{} ignored", many(count, "link")), "vaiven links list"),
+            };
+            self.given_up.push(Trouble { what, count, told, why: None, command: command.to_owned() });
+        }
+        Ok(())
+    }
+
+    fn late(&mut self, backlog: &[Backlog], alone: &BTreeSet<String>, now: DateTime<Utc>) {
+        let mut late: BTreeMap<&str, DateTime<Utc>> = BTreeMap::new();
+        for line in backlog.iter().filter(|line| line.state == JobState::Queued && !alone.contains(&line.target)) {
+            if let Some(oldest) = line.oldest.filter(|oldest| *oldest + LATE < now) {
+                let since = late.entry(&line.target).or_insert(oldest);
+                *since = oldest.min(*since);
+            }
+        }
+        for (target, since) in late {
+            let told = format!("jobs for {target} queued since {}", since.format("%Y-%m-%d %H:%M UTC"));
+            self.trouble(What::Late, 1, told, format!("vaiven jobs list --target {target}"));
+        }
+    }
+
+    async fn dates(&mut self, store: &SharedStore, reach: &Reach) -> Result<()> {
+        let mut odd = 0;
+        for (system, entity) in &reach.pairs {
+            let dates = OddDates::of(store, system, entity).await?;
+            odd += (dates.rows.len() + dates.more) as u64;
+        }
+        if odd > 0 {
+            let told = format!("dates or files that count for nothing: {odd}");
+            self.trouble(What::Date, odd, told, "vaiven status");
+        }
+        Ok(())
+    }
+}
+
+/// What is asked about.
+struct Reach {
+    pairs: BTreeSet<(String, String)>,
+    only: bool,
+}
+
+impl Reach {
+    fn covers(&self, system: &str, entity: &str) -> bool {
+        !self.only || self.pairs.contains(&(system.to_owned(), entity.to_owned()))
+    }
+}
+
+/// Systems and entities that flows read or write.
+fn pairs(flows: &[&Flow]) -> BTreeSet<(String, String)> {
+    let systems = |flow: &Flow| std::iter::once(flow.from.clone()).chain(flow.to.clone()).collect::<Vec<_>>();
+    let of = |flow: &&Flow| {
+        let entities = flow.entities.clone();
+        systems(flow)
+            .into_iter()
+            .flat_map(move |system| entities.clone().into_iter().map(move |entity| (system.clone(), entity)))
+    };
+    flows.iter().flat_map(of).collect()
+}
+
+/// Whether a job waits for somebody: given up, or parked on what nobody brings every day.
+#[must_use]
+pub fn needs_somebody(state: JobState, cause: Option<&str>) -> bool {
+    let passes = |cause: &str| Cause::is_daily(cause) || Cause::is_of_a_run(cause);
+    match state {
+        JobState::Dead => true,
+        JobState::Parked => !cause.is_some_and(passes),
+        JobState::Queued | JobState::Running | JobState::Done | JobState::Discarded => false,
+    }
+}
+
+/// `1 job`, `2 jobs`.
+fn many(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_sync_is_said_only_where_nothing_is_amiss_and_as_of_the_oldest_reading() {
+        let mut affairs = Affairs { as_of: Some(DateTime::UNIX_EPOCH), ..Affairs::default() };
+        assert_eq!(affairs.headline(), "In sync as of 1970-01-01 00:00:00 UTC: every target has what it should have.");
+        let given = Trouble {
+            what: What::Discarded,
+            count: 1,
+            told: "1 job discarded".into(),
+            why: None,
+            command: "vaiven jobs list --state discarded".into(),
+        };
+        affairs.given_up.push(given);
+        let line = affairs.headline();
+        assert!(affairs.is_well() && line.contains("1 job discarded") && !line.contains("every target"), "{line}");
+        affairs.trouble(What::Dead, 2, "2 jobs dead".into(), "vaiven jobs list --state dead");
+        let line = affairs.headline();
+        assert!(line.starts_with("Not in sync: 2 jobs dead (`vaiven jobs list --state dead`)"), "{line}");
+        assert!(line.contains("given up: 1 job discarded"), "{line}");
+    }
+
+    #[test]
+    fn what_happens_every_day_needs_nobody() {
+        assert!(!needs_somebody(JobState::Parked, Some("acceptance:order=7")));
+        assert!(!needs_somebody(JobState::Parked, Some("run:12")));
+        assert!(needs_somebody(JobState::Parked, Some("missing:product=A")));
+        assert!(needs_somebody(JobState::Dead, None) && !needs_somebody(JobState::Queued, None));
+    }
+}

@@ -1,0 +1,160 @@
+//! What could not be read, was never read, or not for too long.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+use super::{Affairs, Trouble, What, pairs};
+use crate::{
+    store::{LastListing, RunKind},
+    sync::{context::report, routing::Flow},
+};
+
+/// A reading that is due may begin so much later.
+const SLACK: chrono::Duration = chrono::Duration::minutes(5);
+
+impl Affairs {
+    pub(super) fn readings(&mut self, listings: &[LastListing], flows: &[&Flow], now: DateTime<Utc>) {
+        let mut known: BTreeMap<(&str, &str), Known<'_>> = BTreeMap::new();
+        for listing in listings {
+            let known = known.entry((&listing.system, &listing.entity)).or_default();
+            match listing.kind {
+                RunKind::Full => known.full = Some(listing),
+                RunKind::Delta | RunKind::Single => known.delta = Some(listing),
+            }
+        }
+        for (system, entity) in &pairs(flows) {
+            let Some(known) = known.get(&(system.as_str(), entity.as_str())) else { continue };
+            for failed in known.failed() {
+                let kind = if failed.kind == RunKind::Full { "read as a whole" } else { "read" };
+                self.troubles.push(Trouble {
+                    what: What::Unread,
+                    count: 1,
+                    told: format!("{entity} of {system} could not be {kind}"),
+                    why: failed.error.clone(),
+                    command: "vaiven status".to_owned(),
+                });
+            }
+        }
+        let (mut oldest, mut all) = (None, true);
+        let mut told = BTreeSet::new();
+        for (flow, entity) in flows.iter().flat_map(|flow| flow.entities.iter().map(move |entity| (flow, entity))) {
+            let place = (flow.from.as_str(), entity.as_str());
+            let known = known.get(&place).copied().unwrap_or_default();
+            let Some((_, good)) = known.good() else {
+                all = false;
+                if known.failed().next().is_none() && told.insert(place) {
+                    let told = format!("{entity} of {} was never read", flow.from);
+                    self.trouble(What::NeverRead, 1, told, "vaiven run");
+                }
+                continue;
+            };
+            oldest = oldest.into_iter().chain([good]).min();
+            let missed = [
+                (flow.every.as_ref(), Some(good), "not read"),
+                (flow.full.as_ref(), known.full.and_then(|full| Some(full.good?.1)), "not read as a whole"),
+            ];
+            for (table, last, how) in missed {
+                let Some((table, last)) = table.zip(last) else { continue };
+                // One firing may have been missed: the second one says that nobody reads.
+                let second = table.next(last).and_then(|first| table.next(first));
+                if second.is_some_and(|second| second + SLACK < now) && told.insert(place) {
+                    let since = last.format("%Y-%m-%d %H:%M UTC");
+                    let told = format!("{entity} of {} {how} since {since}", flow.from);
+                    self.trouble(What::Stale, 1, told, "vaiven run");
+                }
+            }
+        }
+        self.as_of = oldest.filter(|_| all);
+    }
+}
+
+/// The last listings of one entity at one system.
+#[derive(Clone, Copy, Default)]
+struct Known<'a> {
+    delta: Option<&'a LastListing>,
+    full: Option<&'a LastListing>,
+}
+
+impl<'a> Known<'a> {
+    /// The last good one: its number, and when it began.
+    fn good(self) -> Option<(i64, DateTime<Utc>)> {
+        [self.delta, self.full].into_iter().flatten().filter_map(|listing| listing.good).max()
+    }
+
+    /// A whole listing makes up for one of changes that failed before it, and not the other way round: what is gone is
+    /// found by that alone.
+    fn failed(self) -> impl Iterator<Item = &'a LastListing> {
+        let whole = self.full.and_then(|full| full.good).map_or(0, |(run, _)| run);
+        let is_at_fault = |listing: &&LastListing| listing.error.as_deref().is_some_and(report::is_fault);
+        let delta = self.delta.filter(|delta| delta.run > whole).filter(is_at_fault);
+        let full = self.full.filter(is_at_fault);
+        delta.into_iter().chain(full)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::routing::Timetable;
+
+    fn at(minute: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + chrono::Duration::minutes(minute)
+    }
+
+    fn listing(kind: RunKind, run: i64, error: Option<&str>, good: Option<i64>) -> LastListing {
+        LastListing {
+            system: "erp".into(),
+            entity: "product".into(),
+            kind,
+            run,
+            began: at(run),
+            error: error.map(str::to_owned),
+            good: good.map(|run| (run, at(run))),
+        }
+    }
+
+    fn told(listings: &[LastListing], every: Option<&str>, now: i64) -> Affairs {
+        let table = |text: &str| Timetable { schedule: text.parse().unwrap(), zone: chrono_tz::UTC };
+        let flow = Flow {
+            from: "erp".into(),
+            to: vec!["shop".into()],
+            entities: vec!["product".into()],
+            every: every.map(table),
+            ..Flow::default()
+        };
+        let mut affairs = Affairs::default();
+        affairs.readings(listings, &[&flow], at(now));
+        affairs
+    }
+
+    #[test]
+    fn a_whole_listing_that_failed_is_told_though_changes_were_read_since() {
+        let failed = listing(RunKind::Full, 5, Some("announced 9, gave 8"), Some(1));
+        let affairs = told(&[listing(RunKind::Delta, 6, None, Some(6)), failed], None, 7);
+        assert_eq!(affairs.troubles.len(), 1);
+        assert_eq!(affairs.troubles[0].why.as_deref(), Some("announced 9, gave 8"));
+        let mended = listing(RunKind::Full, 8, None, Some(8));
+        let late = listing(RunKind::Delta, 6, Some("no answer"), Some(4));
+        assert!(told(&[late, mended], None, 9).is_well(), "a whole listing makes up for one of changes");
+    }
+
+    #[test]
+    fn a_listing_that_was_stopped_is_no_fault_of_anybody() {
+        let good = listing(RunKind::Full, 1, None, Some(1));
+        assert!(told(&[good.clone(), listing(RunKind::Delta, 2, Some(report::STOPPED), None)], None, 3).is_well());
+        let never = told(&[listing(RunKind::Full, 1, Some(report::STOPPED), None)], None, 3);
+        assert_eq!(never.troubles[0].what, What::NeverRead);
+    }
+
+    #[test]
+    fn a_source_that_nobody_reads_is_told_and_one_missed_turn_is_not() {
+        let good = [listing(RunKind::Delta, 0, None, Some(0))];
+        let hourly = Some("0 0 * * * *");
+        assert!(told(&good, hourly, 119).is_well());
+        let affairs = told(&good, hourly, 126);
+        assert!(affairs.headline().contains("product of erp not read since 1970-01-01 00:00 UTC"), "{affairs:?}");
+        assert!(told(&good, None, 100_000).is_well(), "nobody said how often");
+        assert_eq!(told(&[], None, 1).troubles[0].what, What::NeverRead);
+    }
+}

@@ -1,0 +1,42 @@
+//! Commands that the command line leaves for the daemon.
+
+use tokio_util::sync::CancellationToken;
+
+use super::Engine;
+use crate::{
+    store::StoreError,
+    sync::{context::leases::leading, routing::Scope},
+};
+
+impl Engine {
+    /// Carries out what the command line asks for; of several daemons one at a time.
+    pub(super) async fn keep_orders(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        while !shutdown.is_cancelled() {
+            if self.parts.store.next_order().await?.is_none()
+                || leading(&self.parts, "orders", self.carry_out_orders(shutdown)).await?.is_none()
+            {
+                self.pause(self.parts.limits.poll * 2, shutdown).await;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn carry_out_orders(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        while let Some(order) = self.parts.store.next_order().await? {
+            match order.scope.parse::<Scope>() {
+                Ok(scope) => {
+                    for run in self.resync(&scope, shutdown).await? {
+                        tracing::info!(scope = %scope, system = run.system, entity = run.entity, error = run.error, "resync");
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "order left out"),
+            }
+            if shutdown.is_cancelled() {
+                // Perhaps cut short: the next start does it again.
+                break;
+            }
+            self.parts.store.close_order(order.id).await?;
+        }
+        Ok(())
+    }
+}

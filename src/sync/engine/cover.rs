@@ -1,0 +1,388 @@
+//! What joins later. A target, a flow, an entity, a field, an owner, a filter or a match rule that is added to a running
+//! configuration is for everything that is known already, and no pull would tell of that: nothing has changed at its source.
+//!
+//! By state: for each source, entity and target a print of what decides what is wanted there is kept. Where it is no longer the
+//! one of the configuration, every live record of the source has a job opened at the target, in slices, each durable with
+//! how far it came; then the new print is. The jobs are a run's, so that brakes see them together.
+//!
+//! What leaves the configuration is marked. It hears of nothing from then on, so when it is back both sides are read, and what
+//! the source has lost meanwhile is covered as well.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use roaring::RoaringBitmap;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    mapping::Fields,
+    model::canonical,
+    store::{Balance, JOINED, Lease, NewJob, PageCommit, RecordId, ReplicaWrite, Result, RunKind, StoreError},
+    sync::{
+        brakes,
+        conflict::{respelt, shared},
+        context::{
+            Parts, RunReport,
+            joined::{self, ADDED, BACK, COVERED, LEFT, is},
+        },
+        engine::pass::after_others,
+        pull::{self, adoption},
+        routing::{Flow, MatchRule, Scope, matches, priority},
+        stock::{increments, reservations::STOCK},
+    },
+};
+
+/// Replicas gone through at once.
+const SLICE: usize = 500;
+/// How often a slice is gone through again in which others have written meanwhile.
+const TRIES: u32 = 20;
+
+/// What is covered anew though nothing has joined: a person asked for it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::sync) struct Asked<'a> {
+    pub(in crate::sync) scope: &'a Scope,
+    pub(in crate::sync) trigger: &'a str,
+}
+
+/// Brings everything that is known to what has joined, or to what was asked for. What a target has of it is read first; where
+/// that cannot be, the report says why, and the next pass tries again. Gives the runs that failed.
+pub(in crate::sync) async fn cover(
+    parts: &Parts,
+    asked: Option<Asked<'_>>,
+    stop: &CancellationToken,
+) -> Result<Vec<RunReport>> {
+    let ways = mark_left(parts).await?;
+    index(parts, stop).await?;
+    let mut failed = Vec::new();
+    for flow in parts.routes.flows() {
+        for entity in &flow.entities {
+            for target in &flow.to {
+                if stop.is_cancelled() {
+                    return Ok(failed);
+                }
+                let asked = asked.filter(|asked| {
+                    let entities = asked.scope.entity.as_ref().is_none_or(|only| only == entity);
+                    asked.scope.flow == flow.name && entities && asked.scope.key.is_none()
+                });
+                failed.extend(Route { parts, flow, entity, target }.cover(&ways, asked, stop).await?);
+            }
+        }
+    }
+    Ok(failed)
+}
+
+/// Remembers which ways are in the configuration no more. Gives the notes of all that there were before this pass.
+async fn mark_left(parts: &Parts) -> Result<Vec<String>> {
+    let mut ways = BTreeSet::new();
+    for flow in parts.routes.flows() {
+        for entity in &flow.entities {
+            ways.extend(flow.to.iter().map(|target| Route { parts, flow, entity, target }.note()));
+        }
+    }
+    let notes = parts.store.notes(COVERED).await?;
+    for (name, noted) in &notes {
+        if !ways.contains(name) && !is(noted, LEFT) {
+            parts.store.note(name, &json!({ LEFT: true })).await?;
+        }
+    }
+    Ok(notes.into_iter().map(|(name, _)| name).collect())
+}
+
+/// One way of one entity.
+struct Route<'a> {
+    parts: &'a Parts,
+    flow: &'a Flow,
+    entity: &'a str,
+    target: &'a str,
+}
+
+impl Route<'_> {
+    fn note(&self) -> String {
+        joined::note(self.flow, self.entity, self.target)
+    }
+
+    /// Of all that decides what the target is to have by this source.
+    fn print(&self) -> String {
+        let (parts, entity) = (self.parts, self.entity);
+        let own = |path: &str| path.split_once('.').is_some_and(|(of, _)| of == entity);
+        let owners: BTreeMap<&String, &String> =
+            parts.routes.flows().iter().flat_map(|flow| &flow.owners).filter(|(path, _)| own(path)).collect();
+        let flows = parts.routes.to(self.target, entity).filter(|flow| flow.from == self.flow.from).map(|flow| {
+            let filter = flow.filters.get(entity).or_else(|| flow.filters.get("*")).map(crate::expr::Expr::text);
+            let stock = &flow.stock;
+            let quantity = stock.quantity.as_ref().map(crate::expr::Expr::text);
+            let mut rule = vec![json!(stock.buffer), json!(stock.in_flight), json!(stock.locations), json!(quantity)];
+            // Told only where it is asked for: prints that earlier versions have kept stay as they are.
+            rule.extend(stock.on_hand.then(|| json!("on_hand")));
+            let sources = parts.routes.to(self.target, "product").map(|flow| flow.from.as_str());
+            let in_steps = entity == STOCK && sources.into_iter().any(|source| increments::are_said_by(parts, source));
+            rule.extend(in_steps.then(|| json!("in steps")));
+            json!({
+                "fields": flow.fields.get(entity),
+                "where": filter,
+                "on_delete": format!("{:?}", flow.delete_policy(entity)),
+                "stock": rule,
+            })
+        });
+        let shape = |system: &str, told: bool| {
+            let mapping = parts.mapping(system, entity);
+            mapping.map(|mapping| if told { mapping.told() } else { mapping.shown() })
+        };
+        canonical::print(&json!({
+            "flows": flows.collect::<Vec<_>>(),
+            "leads": parts.routes.leading(entity, &self.flow.from, self.target).map(|flow| &flow.from),
+            "owners": owners,
+            "match": rules(parts, entity, &parts.routes.matches(entity)),
+            "reads": shape(&self.flow.from, false),
+            "writes": shape(self.target, true),
+        }))
+    }
+
+    async fn cover(
+        &self,
+        ways: &[String],
+        asked: Option<Asked<'_>>,
+        stop: &CancellationToken,
+    ) -> Result<Option<RunReport>> {
+        let (parts, print) = (self.parts, self.print());
+        let note = self.note();
+        let noted = parts.store.noted(&note).await?;
+        let text = |name: &str| noted.as_ref().and_then(|noted| noted.get(name)).and_then(Value::as_str);
+        let is_known = text("print") == Some(&print) && noted.as_ref().is_some_and(|noted| noted["after"].is_null());
+        if is_known && asked.is_none() {
+            return Ok(None);
+        }
+        let was_away = noted.as_ref().is_some_and(|noted| is(noted, LEFT));
+        let has_any = self.knows_any().await? || was_away && self.was_outlived().await?;
+        if !has_any {
+            let has_others = || ways.iter().any(|way| way.ends_with(&format!("/{}", self.target)));
+            let is_added = noted.as_ref().map_or_else(has_others, |noted| is(noted, ADDED));
+            parts.store.note(&note, &json!({ "print": print, ADDED: is_added })).await?;
+            return Ok(None);
+        }
+        if was_away && let Some(failed) = self.look_again(stop).await? {
+            return Ok(Some(failed));
+        }
+        // A state that an earlier version of the program has kept: what it delivered is delivered.
+        if noted.is_none() && asked.is_none() && adoption::is_adopted(parts, self.target, self.entity).await? {
+            parts.store.note(&note, &json!({ "print": print })).await?;
+            return Ok(None);
+        }
+        let seen = Box::pin(adoption::adopt(parts, self.target, self.entity, stop)).await?;
+        if !adoption::is_adopted(parts, self.target, self.entity).await? {
+            return Ok(seen);
+        }
+        let Some(lease) = self.lease(stop).await? else { return Ok(None) };
+        let trigger = asked.map_or(JOINED, |asked| asked.trigger);
+        let begun = noted.filter(|noted| was_away || noted["print"] == print.as_str());
+        let opened = self.open(&print, trigger, begun, &lease, stop).await;
+        parts.store.drop_lease(&lease).await?;
+        parts.work.notify_waiters();
+        opened.map(|()| None)
+    }
+
+    /// Whether the source is known to hold any.
+    async fn knows_any(&self) -> Result<bool> {
+        let (store, source) = (&self.parts.store, &self.flow.from);
+        Ok(!store.unseen(source, self.entity, &RoaringBitmap::new(), 0, 1).await?.is_empty())
+    }
+
+    /// Whether the target still has what the source has lost.
+    async fn was_outlived(&self) -> Result<bool> {
+        let (store, source) = (&self.parts.store, &self.flow.from);
+        Ok(!store.outlived(source, self.entity, self.target, 0, 1).await?.is_empty())
+    }
+
+    /// Reads the target whole, and the source as far as it has changed: what is known of them may be from before the way had
+    /// left. Gives the reading that failed.
+    async fn look_again(&self, stop: &CancellationToken) -> Result<Option<RunReport>> {
+        let parts = self.parts;
+        for (system, kind) in [(self.target, RunKind::Full), (self.flow.from.as_str(), RunKind::Delta)] {
+            if !parts.can_list(system, self.entity) {
+                continue;
+            }
+            let report = Box::pin(pull::pull(parts, system, self.entity, kind, JOINED, stop)).await?;
+            let report = Box::pin(after_others(parts, report, JOINED, stop)).await?;
+            if report.error.is_some() || report.run.is_none() {
+                return Ok(Some(report));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The lease of the source's pull: a run that is cut off in the middle is nobody else's to rule on as long as it is held.
+    async fn lease(&self, stop: &CancellationToken) -> Result<Option<Lease>> {
+        lease(self.parts, &self.flow.from, self.entity, stop).await
+    }
+
+    /// Opens the jobs, from where an earlier try has come to.
+    async fn open(
+        &self,
+        print: &str,
+        trigger: &str,
+        begun: Option<Value>,
+        lease: &Lease,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        let (parts, note) = (self.parts, self.note());
+        let place = |name: &str| begun.as_ref().and_then(|begun| begun[name].as_i64());
+        let is_back = begun.as_ref().is_some_and(|begun| is(begun, LEFT) || is(begun, BACK));
+        let mut after = place("after").and_then(|after| u32::try_from(after).ok()).unwrap_or(0);
+        let mut tries = 0;
+        let pending = parts.store.pending().await?;
+        let run = match place("run").filter(|run| pending.iter().any(|pending| pending.run == *run)) {
+            Some(run) => run,
+            None => {
+                let now = parts.env.now();
+                parts.store.begin_run(&self.flow.from, self.entity, RunKind::Single, trigger, now).await?
+            }
+        };
+        loop {
+            let slice = parts.store.unseen(&self.flow.from, self.entity, &RoaringBitmap::new(), after, SLICE).await?;
+            let Some((last, _)) = slice.last() else { break };
+            let before = std::mem::replace(&mut after, *last);
+            let records: Vec<RecordId> = slice.iter().map(|(_, replica)| replica.record).collect();
+            let commit = PageCommit {
+                run,
+                merged: shared::agreed_first(parts, self.entity, &records).await?,
+                system: self.flow.from.clone(),
+                entity: self.entity.to_owned(),
+                jobs: slice.iter().map(|(_, replica)| self.job(replica.record, &replica.fields)).collect(),
+                notes: vec![(note.clone(), json!({ "print": print, "after": after, "run": run, BACK: is_back }))],
+                lease: Some((lease.clone(), parts.limits.long())),
+                ..PageCommit::default()
+            };
+            match parts.store.commit_page(commit, parts.env.now()).await {
+                Ok(_) => tries = 0,
+                // Somebody has agreed on something meanwhile: the slice is gone through once more.
+                Err(StoreError::Stale(_)) if tries < TRIES => {
+                    (after, tries) = (before, tries + 1);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            parts.work.notify_waiters();
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+        }
+        if is_back && !self.open_outlived(run, lease, stop).await? {
+            return Ok(());
+        }
+        Box::pin(brakes::rule(parts, run, Some(lease))).await?;
+        parts.store.end_run(run, &Balance::default(), None, parts.env.now()).await?;
+        parts.store.note(&note, &json!({ "print": print })).await
+    }
+
+    /// Opens a job for all that the target still has and the source has lost; false after a stop.
+    async fn open_outlived(&self, run: i64, lease: &Lease, stop: &CancellationToken) -> Result<bool> {
+        let (parts, mut after) = (self.parts, 0);
+        while !stop.is_cancelled() {
+            let slice = parts.store.outlived(&self.flow.from, self.entity, self.target, after, SLICE).await?;
+            let Some((last, _)) = slice.last() else { return Ok(true) };
+            after = *last;
+            let commit = PageCommit {
+                run,
+                system: self.flow.from.clone(),
+                entity: self.entity.to_owned(),
+                jobs: slice.iter().map(|(_, replica)| self.job(replica.record, &replica.fields)).collect(),
+                lease: Some((lease.clone(), parts.limits.long())),
+                ..PageCommit::default()
+            };
+            parts.store.commit_page(commit, parts.env.now()).await?;
+            parts.work.notify_waiters();
+        }
+        Ok(false)
+    }
+
+    fn job(&self, record: RecordId, fields: &Fields) -> NewJob {
+        NewJob {
+            target: self.target.to_owned(),
+            entity: self.entity.to_owned(),
+            record,
+            lane: priority::of(self.entity, fields),
+            due: None,
+        }
+    }
+}
+
+/// The lease of a pull, waited for; nothing after a stop.
+async fn lease(parts: &Parts, system: &str, entity: &str, stop: &CancellationToken) -> Result<Option<Lease>> {
+    let name = format!("pull:{system}/{entity}");
+    loop {
+        let lease = parts.store.acquire(&name, &parts.owner, parts.limits.long(), parts.env.now()).await?;
+        if lease.is_some() || stop.is_cancelled() {
+            return Ok(lease);
+        }
+        parts.env.sleep(parts.limits.poll).await;
+    }
+}
+
+/// The rules by which records of an entity are recognised, as they decide.
+fn rules(parts: &Parts, entity: &str, rules: &[&MatchRule]) -> Value {
+    let spec = parts.entities.get(entity);
+    let compare = |field: &str| {
+        spec.and_then(|spec| crate::sync::routing::field_of(spec, field))
+            .and_then(|field| field.compare)
+            .map(|compare| json!(compare))
+    };
+    rules.iter().map(|rule| json!([rule.field, rule.weak, compare(&rule.field)])).collect()
+}
+
+/// Values by which records are recognised are taken anew from what is known of all systems, where the rules are others.
+async fn index(parts: &Parts, stop: &CancellationToken) -> Result<()> {
+    let mut pairs: Vec<(&str, &str)> = Vec::new();
+    for flow in parts.routes.flows() {
+        let systems = flow.to.iter().chain([&flow.from]);
+        pairs.extend(systems.flat_map(|system| flow.entities.iter().map(|entity| (system.as_str(), entity.as_str()))));
+    }
+    pairs.sort_unstable();
+    pairs.dedup();
+    for (system, entity) in pairs {
+        let mut rules = rules(parts, entity, &parts.recognised_by(system, entity));
+        if let Value::Array(rules) = &mut rules {
+            let spellers = respelt::systems(parts, entity).filter_map(|at| Some((at, parts.mapping(at, entity)?)));
+            rules.extend(spellers.map(|(at, mapping)| json!([respelt::field(at), mapping.version().to_string()])));
+        }
+        let note = format!("matches:{system}/{entity}");
+        let noted = parts.store.noted(&note).await?;
+        let has_none = rules.as_array().is_none_or(Vec::is_empty);
+        if noted.as_ref() == Some(&rules) || noted.is_none() && has_none {
+            continue;
+        }
+        let Some(lease) = lease(parts, system, entity, stop).await? else { return Ok(()) };
+        let indexed = index_one(parts, system, entity, &lease).await;
+        parts.store.drop_lease(&lease).await?;
+        indexed?;
+        parts.store.note(&note, &rules).await?;
+    }
+    Ok(())
+}
+
+async fn index_one(parts: &Parts, system: &str, entity: &str, lease: &Lease) -> Result<()> {
+    let rules = parts.recognised_by(system, entity);
+    let spec = parts.entities.get(entity).map(|spec| &**spec);
+    let (mut after, mut tries) = (0, 0);
+    loop {
+        let slice = parts.store.unseen(system, entity, &RoaringBitmap::new(), after, SLICE).await?;
+        let Some((last, _)) = slice.last() else { return Ok(()) };
+        let last = *last;
+        let mut commit = PageCommit {
+            system: system.to_owned(),
+            entity: entity.to_owned(),
+            lease: Some((lease.clone(), parts.limits.long())),
+            ..PageCommit::default()
+        };
+        for (_, replica) in slice {
+            commit.compared.insert(replica.id.clone(), replica.written);
+            let mut matches = matches(spec, &rules, &replica.fields);
+            matches.extend(respelt::values_of(parts, system, entity, &replica.fields));
+            commit.replicas.push(ReplicaWrite { matches, ..replica.into() });
+        }
+        match parts.store.commit_page(commit, parts.env.now()).await {
+            Ok(_) => (after, tries) = (last, 0),
+            Err(StoreError::Stale(_)) if tries < TRIES => tries += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What is seen to from time to time: clocks, rulings, freshness, what has joined, what is old.
+
+use std::time::Duration;
+
+use chrono::DateTime;
+use chrono::Utc;
+use tokio_util::sync::CancellationToken;
+
+use super::Engine;
+use super::{SKEW, retry::FUSE};
+use crate::{
+    failure::{FILE, SETUP, UNHELD, UNLISTED, UNREAD},
+    store::{Standing, StoreError},
+    sync::{
+        brakes,
+        engine::{Affairs, cover},
+        routing::Flow,
+    },
+};
+
+/// No system is left alone for longer than this, so what says more was noted by another clock.
+const LONGEST_PAUSE: chrono::Duration = chrono::Duration::hours(24);
+
+/// How often the log says that all goes on.
+const HEARTBEAT: Duration = Duration::from_secs(3600);
+
+impl Engine {
+    /// Brings what is known to what has joined since the daemon last ran; a target that cannot be read is tried again.
+    pub(super) async fn keep_covering(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        const AGAIN: Duration = Duration::from_secs(60);
+        while !shutdown.is_cancelled() {
+            let failed = Box::pin(cover::cover(&self.parts, None, shutdown)).await?;
+            if failed.is_empty() {
+                return Ok(());
+            }
+            for run in failed {
+                tracing::warn!(
+                    system = run.system,
+                    entity = run.entity,
+                    error = run.error,
+                    "what has joined waits for it"
+                );
+            }
+            self.pause(AGAIN, shutdown).await;
+        }
+        Ok(())
+    }
+
+    /// After the clock was set back, nothing waits for what it showed before.
+    pub(super) async fn mind_the_clock(&self) -> Result<(), StoreError> {
+        let (parts, now) = (&self.parts, self.parts.env.now());
+        let hurried = parts.store.hurry(now + SKEW, now).await?;
+        if hurried > 0 {
+            tracing::warn!(
+                jobs = hurried,
+                "the clock was set back: jobs that waited for what it showed then are due now"
+            );
+            parts.work.notify_waiters();
+        }
+        for system in parts.systems.keys() {
+            let standing = parts.store.standing(system).await?;
+            if standing.until.is_some_and(|until| until > now + LONGEST_PAUSE) {
+                parts.store.set_standing(system, &Standing { until: None, ..standing }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rules on runs that were cut off, of this daemon's life before or of another's, for which jobs wait.
+    pub(super) async fn keep_ruling(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        while !shutdown.is_cancelled() {
+            self.pause(Duration::from_secs(60), shutdown).await;
+            self.mind_the_clock().await?;
+            brakes::settle_all(&self.parts).await?;
+        }
+        Ok(())
+    }
+
+    /// Says every hour how things are, so that a log in which nothing is said any more says something.
+    pub(super) async fn keep_telling(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        while !shutdown.is_cancelled() {
+            self.pause(HEARTBEAT, shutdown).await;
+            if shutdown.is_cancelled() || !tracing::enabled!(tracing::Level::INFO) {
+                continue;
+            }
+            let flows: Vec<&Flow> = self.parts.routes.flows().iter().collect();
+            let affairs = Affairs::of(&self.parts.store, &flows, false, self.parts.env.now()).await?;
+            tracing::info!("{}", affairs.headline());
+        }
+        Ok(())
+    }
+
+    pub(super) async fn keep_purging(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        const SLICE: u32 = 1000;
+        while !shutdown.is_cancelled() {
+            let retention = chrono::Duration::from_std(self.parts.limits.retention).unwrap_or(chrono::Duration::MAX);
+            let before = self.parts.env.now().checked_sub_signed(retention).unwrap_or(DateTime::<Utc>::MIN_UTC);
+            while self.parts.store.purge(before, SLICE).await? > 0 && !shutdown.is_cancelled() {
+                self.pause(Duration::from_millis(200), shutdown).await;
+            }
+            self.pause(Duration::from_secs(3600), shutdown).await;
+            // A fuse looks back one hour. Values that a target holds on its own, and answers that could not be read, raise no
+            // event when they change, so they are tried again here.
+            self.read_what_is_waited_for(shutdown).await?;
+            self.look_anew(&[FUSE, UNREAD, UNHELD, FILE, SETUP, UNLISTED]).await?;
+        }
+        Ok(())
+    }
+}

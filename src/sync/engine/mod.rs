@@ -1,0 +1,129 @@
+//! The daemon: schedule, commands, maintenance, one pass; who leads among several. Called by the command line and `preview`.
+
+mod affairs;
+mod commands;
+mod cover;
+mod health;
+mod maintenance;
+mod once;
+mod pass;
+mod reading;
+mod retry;
+mod schedule;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    store::StoreError,
+    sync::{
+        brakes,
+        context::{Parts, journal, outcome},
+        delivery,
+    },
+};
+
+pub(in crate::sync) use self::pass::Share;
+pub use self::{
+    affairs::{Affairs, Trouble, What, needs_somebody},
+    health::Health,
+    once::Summary,
+    pass::Reach,
+};
+
+/// Clocks of several machines may differ by so much without anybody having set one.
+const SKEW: chrono::Duration = chrono::Duration::minutes(1);
+/// Longest wait for a state store in trouble.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The engine.
+pub struct Engine {
+    parts: Arc<Parts>,
+    health: Arc<Health>,
+}
+
+impl Engine {
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts), health: Arc::default() }
+    }
+
+    /// How the parts of [`Engine::run`] do.
+    #[must_use]
+    pub fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.health)
+    }
+
+    #[must_use]
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Works until `shutdown`: schedules, orders from the command line, deliveries, housekeeping.
+    /// Trouble of the state store is waited for.
+    pub async fn run(&self, shutdown: &CancellationToken) {
+        self.persevere("start", shutdown, || self.begin(shutdown)).await;
+        let share = Share::everything(&self.parts.routes);
+        let workers = share.targets().flat_map(|(target, but)| {
+            // Who perseveres waits, tells and counts.
+            let work = move || async move { delivery::work(&self.parts, target, but, 0, shutdown).await.map(drop) };
+            (0..self.parts.limits(target).workers.max(1)).map(move |_| self.persevere(target, shutdown, work))
+        });
+        let flows = self.parts.routes.flows().iter();
+        let schedule = flows.map(|flow| self.persevere(&flow.name, shutdown, move || self.keep_flow(flow, shutdown)));
+        let others = async {
+            // Of a large run that was cut off it takes a while, for which deliveries do not wait.
+            // Before a run of it that was cut off is ruled on by half.
+            let first = || async move { Box::pin(cover::cover(&self.parts, None, shutdown)).await.map(drop) };
+            self.persevere("what has joined", shutdown, first).await;
+            self.persevere("rulings", shutdown, || brakes::settle_all(&self.parts)).await;
+            tokio::join!(
+                join_all(schedule),
+                self.persevere("what has joined", shutdown, || self.keep_covering(shutdown)),
+                self.persevere("orders", shutdown, || self.keep_orders(shutdown)),
+                self.persevere("rulings", shutdown, || self.keep_ruling(shutdown)),
+                self.persevere("housekeeping", shutdown, || self.keep_purging(shutdown)),
+                self.persevere("freshness", shutdown, || self.keep_telling(shutdown)),
+            );
+        };
+        tokio::join!(join_all(workers), others);
+    }
+
+    /// What another life of the daemon has left: leases, jobs dated by another clock, causes that are cured.
+    async fn begin(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        self.parts.store.recover(self.parts.env.now()).await?;
+        self.mind_the_clock().await?;
+        self.cure(shutdown).await
+    }
+
+    /// Goes on with a part of the daemon's work until `shutdown`, also when the state store was in trouble (a full disk, a
+    /// database that restarts): what was not made durable is done again.
+    async fn persevere<F>(&self, what: &str, shutdown: &CancellationToken, part: impl Fn() -> F)
+    where
+        F: Future<Output = Result<(), StoreError>>,
+    {
+        let mut failures = 0;
+        while !shutdown.is_cancelled() {
+            let began = self.parts.env.now();
+            self.health.begun(what, began);
+            let Err(error) = part().await else { return };
+            self.health.failed(what, self.parts.env.now());
+            failures = if self.parts.env.now() - began > health::CALM { 0 } else { failures };
+            let wait = outcome::backoff(failures, &self.parts.env).min(PATIENCE);
+            let said = journal::trouble(&self.parts.store, &error);
+            tracing::error!(what, "interrupted by the state store; it goes on in {} s: {said}", wait.as_secs());
+            failures = failures.saturating_add(1);
+            self.pause(wait, shutdown).await;
+        }
+    }
+
+    async fn pause(&self, wait: Duration, shutdown: &CancellationToken) {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {}
+            () = self.parts.env.sleep(wait) => {}
+        }
+    }
+}

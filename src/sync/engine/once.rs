@@ -1,0 +1,166 @@
+//! One pass: everything is pulled once and delivered until nothing is left that could be done now or soon.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::Engine;
+use crate::{
+    failure::Cause,
+    store::{JobState, RunKind, StoreError},
+    sync::{
+        brakes,
+        context::RunReport,
+        delivery::{self, Tally},
+        engine::{Share, cover},
+        routing::Scope,
+    },
+};
+
+/// What one pass of the engine did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    pub runs: Vec<RunReport>,
+    pub delivered: Tally,
+    /// Open jobs left: state to count.
+    pub left: BTreeMap<String, u64>,
+    /// Jobs that wait for what happens every day: orders that are not accepted yet.
+    pub awaited: u64,
+    /// Rows that did not become objects.
+    pub rejected: u64,
+    /// Runs that tripped a brake and wait for a person.
+    pub held: Vec<i64>,
+    /// Fields that targets hold otherwise than they were sent, and nobody accepted.
+    pub differences: u64,
+}
+
+impl Summary {
+    /// Whether every run is green and nothing waits for a person.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.left.is_empty() && self.rejected == 0 && self.differences == 0 && self.runs.iter().all(RunReport::is_green)
+    }
+}
+
+impl Engine {
+    /// Pulls everything that flows bring (or only `scope`) once, delivers until nothing is left that could be done now or
+    /// soon, and tells what happened.
+    pub async fn once(
+        &self,
+        scope: Option<&Scope>,
+        kind: RunKind,
+        shutdown: &CancellationToken,
+    ) -> Result<Summary, StoreError> {
+        self.parts.store.recover(self.parts.env.now()).await?;
+        self.cure(shutdown).await?;
+        let mut summary = Summary::default();
+        let share = Share::everything(&self.parts.routes);
+        let pulls = async {
+            let mut runs = Box::pin(cover::cover(&self.parts, None, shutdown)).await?;
+            brakes::settle_all(&self.parts).await?;
+            runs.extend(match scope {
+                Some(scope) => self.resync(scope, shutdown).await?,
+                None => self.pull_all(kind, "once", shutdown).await?,
+            });
+            Ok(runs)
+        };
+        (summary.runs, summary.delivered) = self.delivering(&share, shutdown, pulls).await?;
+        for backlog in self.parts.store.backlog().await? {
+            if backlog.cause.as_deref().is_some_and(Cause::is_daily) {
+                summary.awaited += backlog.count;
+                continue;
+            }
+            *summary.left.entry(backlog.state.as_str().to_owned()).or_default() += backlog.count;
+        }
+        summary.held = self.parts.store.approvals().await?.into_iter().map(|approval| approval.run).collect();
+        summary.differences = self.parts.store.difference_count().await?;
+        summary.rejected = self.parts.store.rejection_counts().await?.iter().map(|(_, _, open, _)| open).sum();
+        Ok(summary)
+    }
+
+    /// One worker group per target. Where one of them gives up on the state store, all stop: what is left would wait for it.
+    pub(in crate::sync) async fn workers(&self, share: &Share, stop: &CancellationToken) -> Result<Tally, StoreError> {
+        const PATIENCE: u32 = 10;
+        let groups = share.targets().flat_map(|(target, but)| {
+            let workers = self.parts.limits(target).workers.max(1);
+            (0..workers).map(move |_| async move {
+                let worked = delivery::work(&self.parts, target, but, PATIENCE, stop).await;
+                if worked.is_err() {
+                    stop.cancel();
+                }
+                worked
+            })
+        });
+        let mut total = Tally::default();
+        for tally in join_all(groups).await {
+            total.add(&tally?);
+        }
+        Ok(total)
+    }
+
+    /// Returns when no job of this share is running and none is queued that comes due within reach.
+    pub(super) async fn until_idle(&self, share: &Share, cancel: &CancellationToken) -> Result<(), StoreError> {
+        while !cancel.is_cancelled() && self.is_busy(share).await? {
+            self.parts.env.sleep(self.parts.limits.poll / 5).await;
+        }
+        Ok(())
+    }
+
+    /// Delivers beside `before`, and after it until nothing is left that could be done now or soon.
+    pub(in crate::sync) async fn delivering<T>(
+        &self,
+        share: &Share,
+        stop: &CancellationToken,
+        before: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<(T, Tally), StoreError> {
+        let (done, mut delivered) = self.deliver_beside(share, stop, before).await?;
+        // The end of a worker's last batch may have opened jobs.
+        while !stop.is_cancelled() && self.is_busy(share).await? {
+            delivered.add(&self.deliver_beside(share, stop, async { Ok(()) }).await?.1);
+        }
+        Ok((done, delivered))
+    }
+
+    pub(super) async fn deliver_beside<T>(
+        &self,
+        share: &Share,
+        stop: &CancellationToken,
+        before: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<(T, Tally), StoreError> {
+        let idle = stop.child_token();
+        let work = async {
+            let done = before.await;
+            let settled = self.until_idle(share, &idle).await;
+            idle.cancel();
+            settled.and(done)
+        };
+        let (done, delivered) = tokio::join!(work, self.workers(share, &idle));
+        Ok((done?, delivered?))
+    }
+
+    /// Whether anything is being delivered, or is to be within the next minutes. For a target that is down nobody waits: what
+    /// is to be delivered there stays in the queue.
+    pub(super) async fn is_busy(&self, share: &Share) -> Result<bool, StoreError> {
+        const REACH: chrono::Duration = chrono::Duration::minutes(3);
+        const PATIENCE: u32 = 4;
+        let now = self.parts.env.now();
+        let horizon = now + REACH;
+        for (target, _) in share.targets() {
+            let soonest = self.parts.store.soonest(target).await?;
+            if !soonest.iter().any(|(entity, due)| *due <= horizon && share.covers(target, entity)) {
+                continue;
+            }
+            let standing = self.parts.store.standing(target).await?;
+            let until = standing.until.filter(|until| *until > now);
+            if until.is_none_or(|until| until <= horizon && standing.failures < PATIENCE) {
+                return Ok(true);
+            }
+        }
+        // What is left is far off, or under way by a long lease.
+        let backlog = self.parts.store.backlog().await?;
+        let mut covered = backlog.iter().filter(|line| share.covers(&line.target, &line.entity));
+        Ok(covered.any(|line| line.state == JobState::Running))
+    }
+}

@@ -1,0 +1,110 @@
+//! Tries again what waits for a cause that may be over.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Engine;
+use crate::{
+    failure::{FILE, SETUP, UNHELD, UNLISTED, UNREAD},
+    store::{Backlog, JobFilter, JobState, Rejection, RunKind, StoreError},
+    sync::pull::{self, Asked},
+};
+
+/// Causes of what somebody else keeps changing back.
+pub(super) const FUSE: &str = "fuse:";
+
+impl Engine {
+    /// A configuration that was read anew may hold the line that jobs and rows wait for (`lookup:tax=IGIC7`), or another
+    /// idea of what an entity has to prove (`proof:order=1001`) or of what is one (`review:customer=C-77`): they are all tried again, once. What still lacks it waits on.
+    pub(in crate::sync) async fn cure(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
+        const LOOKUP: &str = "lookup:";
+        const CURED: [&str; 13] = [
+            LOOKUP,
+            "proof:",
+            "qualifies:",
+            UNHELD,
+            "differs:",
+            "review:",
+            "acceptance:",
+            "article:",
+            UNREAD,
+            FUSE,
+            FILE,
+            SETUP,
+            UNLISTED,
+        ];
+        self.read_what_is_waited_for(cancel).await?;
+        self.look_anew(&CURED).await?;
+        self.read_again("rows that lacked a lookup", cancel, |_, _, row| {
+            row.cause.as_deref().is_some_and(|cause| cause.starts_with(LOOKUP))
+        })
+        .await
+    }
+
+    /// Rows of targets that could not be read, and that creations there wait for: no delta tells when they are mended.
+    pub(super) async fn read_what_is_waited_for(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
+        let store = &self.parts.store;
+        let mut waited = BTreeSet::new();
+        let mut queued = BTreeSet::new();
+        for Backlog { target, entity, state, cause, .. } in store.backlog().await? {
+            if cause.is_some_and(|cause| cause.starts_with(UNREAD)) {
+                waited.insert((target, entity));
+            } else if state == JobState::Queued {
+                queued.insert((target, entity));
+            }
+        }
+        // What other rows have just let go (one was put aside) may wait for these as soon as it is tried.
+        for (target, entity) in queued {
+            if !waited.contains(&(target.clone(), entity.clone())) && !store.unread(&target, &entity).await?.is_empty()
+            {
+                waited.insert((target, entity));
+            }
+        }
+        if waited.is_empty() {
+            return Ok(());
+        }
+        let is_waited_for =
+            |system: &str, entity: &str, _: &Rejection| waited.contains(&(system.to_owned(), entity.to_owned()));
+        self.read_again("rows that creations wait for", cancel, is_waited_for).await
+    }
+
+    /// Reads rows once more that could not be read, by their ids where the system can.
+    pub(super) async fn read_again(
+        &self,
+        trigger: &str,
+        cancel: &CancellationToken,
+        is_meant: impl Fn(&str, &str, &Rejection) -> bool,
+    ) -> Result<(), StoreError> {
+        const ROWS: u32 = 10_000;
+        let parts = &self.parts;
+        let mut rows: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+        for (system, entity, rejection) in parts.store.rejections(None, ROWS).await? {
+            if let (true, Some(id)) = (is_meant(&system, &entity, &rejection), rejection.id) {
+                rows.entry((system, entity)).or_default().push(id);
+            }
+        }
+        for ((system, entity), ids) in rows {
+            if parts.facts(&system, &entity).is_some_and(|facts| facts.read) {
+                pull::refresh(parts, &system, &entity, &ids, trigger, Asked::ByItself, cancel).await?;
+            } else if parts.can_list(&system, &entity) {
+                pull::pull(parts, &system, &entity, RunKind::Full, trigger, cancel).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What waits for causes of these kinds is tried again.
+    pub(super) async fn look_anew(&self, kinds: &[&str]) -> Result<(), StoreError> {
+        let store = &self.parts.store;
+        for backlog in store.backlog().await? {
+            let cause = backlog.cause.filter(|cause| kinds.iter().any(|kind| cause.starts_with(kind)));
+            if let (JobState::Parked, Some(cause)) = (backlog.state, cause) {
+                let filter = JobFilter { target: Some(backlog.target), cause: Some(cause), ..JobFilter::default() };
+                store.retry(&filter, self.parts.env.now()).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,13 @@
+//! Which objects are one: match rules, numbers that several systems give, links and their review, ids of children. Knows
+//! `routing`, `context` and `conflict`.
+
+pub(in crate::sync) mod children;
+pub(in crate::sync) mod guests;
+mod links;
+pub(in crate::sync) mod numbering;
+pub(in crate::sync) mod parents;
+pub(in crate::sync) mod unique;
+mod whose;
+
+pub(in crate::sync) use self::links::Standing;
+pub use self::links::{LinkError, Links, Named, Review, review};

@@ -1,0 +1,170 @@
+//! Children that other objects hang on: an id that two records have would bring one's price and stock to the other's
+//! article.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    mapping::{Children, Translate},
+    port::System,
+    store::{Delivered, Parent, RecordId, Result},
+    sync::context::{Parts, Reading},
+};
+
+/// Lists of an entity's children whose ids are one record's only at a system, since others there hang on them by these
+/// ids. What nobody refers to may be shared (an image), or be numbered within each object.
+fn sole(parts: &Parts, system: &dyn System, entity: &str) -> BTreeSet<String> {
+    let mut lists = BTreeSet::new();
+    for other in parts.entities.names() {
+        lists.extend(system.facts(other).and_then(|facts| facts.facet_of.clone()));
+        lists.extend(parts.mapping(system.name(), other).map(|mapping| mapping.hangs_on().clone()).unwrap_or_default());
+    }
+    let own = lists.iter().filter_map(|list| list.split_once('.')).filter(|(of, _)| *of == entity);
+    own.map(|(_, list)| list.to_owned()).collect()
+}
+
+/// System, mapping and entity of objects.
+pub(in crate::sync) type Place<'a> = (&'a dyn System, &'a dyn Translate, &'a str);
+
+/// An object's children as a system shows them.
+pub(in crate::sync) struct Row<'a> {
+    pub(in crate::sync) record: RecordId,
+    /// The system's id of it.
+    pub(in crate::sync) object: &'a str,
+    pub(in crate::sync) key: &'a str,
+    pub(in crate::sync) children: &'a Children,
+}
+
+/// What ids of children are to others.
+#[derive(Default)]
+struct Claims {
+    /// Place of an object, list and id: whose child it is, as the system still shows.
+    held: BTreeMap<(usize, String, String), Parent>,
+    /// List and ids that were others' and are shown there no more.
+    freed: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// Compares what is shown with what others are known to have, and looks at these where they can be read.
+async fn claims(parts: &Parts, (system, mapping, entity): Place<'_>, shown: &[Row<'_>]) -> Result<Claims> {
+    let mut claims = Claims::default();
+    let sole = if shown.is_empty() { BTreeSet::new() } else { sole(parts, system, entity) };
+    let mut asked: BTreeMap<(String, String), Vec<usize>> = BTreeMap::new();
+    for (at, one) in shown.iter().enumerate() {
+        for (list, items) in one.children.iter().filter(|(list, _)| sole.contains(*list)) {
+            for id in items.values().flatten() {
+                asked.entry((format!("{entity}.{list}"), id.clone())).or_default().push(at);
+            }
+        }
+    }
+    if asked.is_empty() {
+        return Ok(claims);
+    }
+    let wanted: Vec<(String, String)> = asked.keys().cloned().collect();
+    let known = parts.store.parents(system.name(), &wanted).await?;
+    // Another record's answer may show the same object's id by mistake: it says nothing of whose child it is.
+    let shown_of = |parent: &Parent| shown.iter().find(|one| one.record == parent.record);
+    let (mut contested, mut objects) = (Vec::new(), BTreeSet::new());
+    for (wanted, parents) in known {
+        for at in asked.get(&wanted).into_iter().flatten() {
+            let is_other = |parent: &&Parent| parent.record != shown[*at].record && parent.object != shown[*at].object;
+            for parent in parents.iter().filter(is_other) {
+                if shown_of(parent).is_none() {
+                    objects.insert(parent.object.clone());
+                }
+                contested.push((*at, wanted.clone(), parent.clone()));
+            }
+        }
+    }
+    let mut now: BTreeMap<String, Option<Children>> = BTreeMap::new();
+    if !objects.is_empty() && system.facts(entity).is_some_and(|facts| facts.read) {
+        let objects: Vec<String> = objects.into_iter().collect();
+        // Where they cannot be read, they have what they were seen to have.
+        if let Ok(rows) = system.read(entity, &objects).await {
+            now.extend(objects.into_iter().map(|object| (object, Some(Children::new()))));
+            for row in rows {
+                let pulled = mapping.pull(&row.body.into_value()).ok();
+                now.insert(row.id, pulled.map(|pulled| pulled.parts));
+            }
+        }
+    }
+    for (at, (list, id), parent) in contested {
+        let list = list.split_once('.').map_or(list.as_str(), |(_, list)| list).to_owned();
+        let here = shown_of(&parent).map(|one| one.children);
+        let there = here.or_else(|| now.get(&parent.object)?.as_ref());
+        let has = |children: &Children| {
+            children.get(&list).is_some_and(|items| items.values().any(|one| one.as_deref() == Some(&*id)))
+        };
+        if there.is_none_or(has) {
+            claims.held.entry((at, list, id)).or_insert(parent);
+        } else {
+            claims.freed.entry(list).or_default().insert(id);
+        }
+    }
+    for (_, list, id) in claims.held.keys() {
+        if let Some(freed) = claims.freed.get_mut(list) {
+            freed.remove(id);
+        }
+    }
+    for list in sole {
+        claims.freed.entry(list).or_default();
+    }
+    Ok(claims)
+}
+
+/// Tells the store which children of deliveries are one record's only, and which of them have moved.
+pub(in crate::sync) async fn prove(parts: &Parts, place: Place<'_>, ends: &mut [Delivered]) -> Result<()> {
+    let shown: Vec<Row<'_>> = (ends.iter().filter_map(|end| end.replica.as_ref()))
+        .filter_map(|replica| {
+            let children = replica.parts.as_ref()?;
+            Some(Row { record: replica.record, object: &replica.id, key: "", children })
+        })
+        .collect();
+    let freed = claims(parts, place, &shown).await?.freed;
+    for end in ends {
+        end.sole.clone_from(&freed);
+    }
+    Ok(())
+}
+
+/// Rows of a page that show what is another record's child: by id, why they are refused.
+pub(in crate::sync) async fn refused(reading: &Reading<'_>, shown: &[Row<'_>]) -> Result<BTreeMap<String, String>> {
+    refusals(reading.parts, (reading.system, reading.mapping, reading.entity), shown).await
+}
+
+/// Why what a lookup found is not taken on: a write to it would reach another record's child.
+pub(in crate::sync) async fn foreign(parts: &Parts, place: Place<'_>, found: Row<'_>) -> Result<Option<String>> {
+    Ok(refusals(parts, place, &[found]).await?.into_values().next())
+}
+
+async fn refusals(
+    parts: &Parts,
+    (system, mapping, entity): Place<'_>,
+    shown: &[Row<'_>],
+) -> Result<BTreeMap<String, String>> {
+    let claims = claims(parts, (system, mapping, entity), shown).await?;
+    let mut refused = BTreeMap::new();
+    let mut refuse = |row: &Row<'_>, list: &str, id: &str, (child, holder): (&str, &str)| {
+        let reason = format!(
+            "{} shows the id {id} in {list} of {entity} {}, which is that of {child} of {entity} {holder} there \
+             already; what hangs on it would be the other's. Let only one of the two have it",
+            system.name(),
+            row.key
+        );
+        refused.entry(row.object.to_owned()).or_insert(reason);
+    };
+    for ((at, list, id), parent) in &claims.held {
+        refuse(&shown[*at], list, id, (&parent.child, &parent.key));
+    }
+    let mut first: BTreeMap<(&str, &str), (&Row<'_>, &str)> = BTreeMap::new();
+    let is_held = |at: usize| claims.held.keys().any(|(held, ..)| *held == at);
+    for (_, row) in shown.iter().enumerate().filter(|(at, _)| !is_held(*at)) {
+        for (list, items) in row.children.iter().filter(|(list, _)| claims.freed.contains_key(*list)) {
+            for (child, id) in items.iter().filter_map(|(child, id)| Some((child, id.as_deref()?))) {
+                let (holder, called) = *first.entry((list, id)).or_insert((row, child));
+                if holder.record != row.record {
+                    refuse(row, list, id, (called, holder.key));
+                }
+            }
+        }
+    }
+    Ok(refused)
+}

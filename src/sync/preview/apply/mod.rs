@@ -1,0 +1,330 @@
+//! Does what a plan says, and nothing else: the engine works on the state as ever, and a gate before each target lets
+//! through only the writes that were agreed on. See `docs/plan.md`.
+
+mod ledger;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use self::ledger::{Fate, Ledger};
+use crate::{
+    failure::Failure,
+    model::Entities,
+    port::{Checked, Facts, Outcome, Pace, Page, Probe, Progress, PullRequest, SourceRow, System, Write},
+    store::{JobFilter, JobState, Lease, NewJob, SharedStore, StoreError},
+    sync::{
+        context::{Parts, Requests, RunReport, leases::holding, requests::Counts},
+        delivery::sole,
+        engine::{Engine, Reach},
+        preview::plan::{self, Agreed},
+    },
+};
+
+pub use self::ledger::Told;
+
+/// What became of a plan.
+#[derive(Clone, Debug, Serialize)]
+pub struct Applied {
+    pub planned: u64,
+    pub done: u64,
+    /// By system: requests sent for it.
+    pub requests: Counts,
+    /// Writes that came up and are not what was agreed on; they stay queued.
+    pub refused: Vec<Told>,
+    /// Planned writes that were not done.
+    pub failed: Vec<Told>,
+    /// Planned writes that nothing asks for any more.
+    pub unneeded: Vec<Told>,
+    pub runs: Vec<RunReport>,
+}
+
+impl Applied {
+    /// Whether all of it was done or no longer needed, and nothing else came up.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.refused.is_empty() && self.failed.is_empty() && self.runs.iter().all(RunReport::is_green)
+    }
+}
+
+/// A plan that cannot be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the plan is about flow {0}, which the configuration does not have")]
+    NoFlow(String),
+    #[error("the plan writes {entity} to {target}, which no flow of the configuration does")]
+    NoTarget { target: String, entity: String },
+    #[error("{target} is being written to by another plan at the moment ({holder})")]
+    Busy { target: String, holder: String },
+    #[error("another process has taken over the deliveries; what was not done yet stays queued")]
+    Lost,
+}
+
+/// Applies what was agreed on.
+///
+/// # Errors
+/// When the plan does not fit the configuration, or the state fails. Everything else is told in the result.
+pub async fn apply(mut parts: Parts, agreed: Agreed, stop: &CancellationToken) -> Result<Applied, ApplyError> {
+    fits(&parts, &agreed)?;
+    let Agreed { reach, writes } = agreed;
+    let ledger = Arc::new(Ledger::new(writes));
+    for system in parts.systems.values_mut() {
+        *system = Arc::new(Gate {
+            inner: Arc::clone(system),
+            store: Arc::clone(&parts.store),
+            entities: Arc::clone(&parts.entities),
+            ledger: Arc::clone(&ledger),
+        });
+    }
+    parts.limits.agreed = reach.pairs(&parts.routes);
+    let engine = Engine::new(parts);
+    let targets: BTreeSet<String> = reach.pairs(&engine.parts().routes).into_iter().map(|(target, _)| target).collect();
+    let mut leases = Vec::new();
+    let result = match hold(engine.parts(), &targets, &mut leases).await {
+        Ok(()) => alone(engine.parts(), &leases, work(&engine, &reach, &ledger, stop)).await,
+        Err(error) => Err(error),
+    };
+    for lease in &leases {
+        engine.parts().store.drop_lease(lease).await?;
+    }
+    engine.parts().work.notify_waiters();
+    result
+}
+
+fn fits(parts: &Parts, agreed: &Agreed) -> Result<(), ApplyError> {
+    if let Some(flow) = &agreed.reach.flow
+        && parts.routes.flow(flow).is_none()
+    {
+        return Err(ApplyError::NoFlow(flow.clone()));
+    }
+    let pairs = agreed.reach.pairs(&parts.routes);
+    for (target, entity, _) in agreed.writes.keys() {
+        if !pairs.contains(&(target.clone(), entity.clone())) {
+            return Err(ApplyError::NoTarget { target: target.clone(), entity: entity.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Has the targets' deliveries to itself: what is pulled now must not be delivered by others, who know nothing of the plan.
+async fn hold(parts: &Parts, targets: &BTreeSet<String>, leases: &mut Vec<Lease>) -> Result<(), ApplyError> {
+    for target in targets {
+        let now = parts.env.now();
+        match parts.store.acquire(&sole(target), &parts.owner, parts.limits.long(), now).await? {
+            Some(lease) => leases.push(lease),
+            None => {
+                let holder = parts.store.holder(&sole(target), now).await?.unwrap_or_default();
+                return Err(ApplyError::Busy { target: target.clone(), holder });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Works while the leases are renewed.
+pub(in crate::sync) async fn alone<T>(
+    parts: &Parts,
+    leases: &[Lease],
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, ApplyError> {
+    match holding(parts, leases, work).await {
+        Some(done) => done.map_err(Into::into),
+        None => Err(ApplyError::Lost),
+    }
+}
+
+async fn work(
+    engine: &Engine,
+    reach: &Reach,
+    ledger: &Ledger,
+    stop: &CancellationToken,
+) -> Result<Applied, StoreError> {
+    let asked = Requests::of(&engine.parts().systems);
+    let looked = engine.look(reach, "apply", stop).await?;
+    // What could not be looked at may have changed: nothing is written there.
+    let share = engine.share(reach, &looked.blind.keys().cloned().collect()).await?;
+    let ((), _) = engine.delivering(&share, stop, async { Ok(()) }).await?;
+    bring_forward(engine.parts(), ledger).await?;
+    let mut applied = Applied {
+        planned: 0,
+        done: 0,
+        requests: asked.since(&engine.parts().systems),
+        refused: ledger.refused().into_values().collect(),
+        failed: Vec::new(),
+        unneeded: Vec::new(),
+        runs: looked.runs,
+    };
+    applied.refused.sort();
+    close(engine.parts(), reach, ledger, &looked.blind, &mut applied).await?;
+    Ok(applied)
+}
+
+/// What was held back is due again, for whoever delivers without a plan.
+async fn bring_forward(parts: &Parts, ledger: &Ledger) -> Result<(), StoreError> {
+    let ids: Vec<i64> = ledger.refused().into_keys().collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let jobs = parts.store.jobs(&JobFilter { ids, states: vec![JobState::Queued], ..JobFilter::default() }).await?;
+    let jobs: Vec<NewJob> = jobs
+        .into_iter()
+        .map(|job| NewJob { target: job.target, entity: job.entity, record: job.record, lane: job.lane, due: None })
+        .collect();
+    parts.store.enqueue(&jobs, parts.env.now()).await.map(drop)
+}
+
+/// Tells what became of each planned write: what is still open in the queue was not done.
+async fn close(
+    parts: &Parts,
+    reach: &Reach,
+    ledger: &Ledger,
+    blind: &BTreeMap<(String, String), String>,
+    applied: &mut Applied,
+) -> Result<(), StoreError> {
+    let open = open_jobs(parts, reach).await?;
+    let refused: BTreeSet<(String, String, String)> =
+        applied.refused.iter().map(|told| (told.target.clone(), told.entity.clone(), told.key.clone())).collect();
+    ledger.each(|place, op, fate| {
+        applied.planned += 1;
+        let told = |reason: String| Told {
+            target: place.0.clone(),
+            entity: place.1.clone(),
+            key: place.2.clone(),
+            op: ledger::word(op).to_owned(),
+            reason,
+        };
+        match (fate, open.get(place)) {
+            (Fate::Done, _) => applied.done += 1,
+            // Its answer was lost, and the lookup found it done.
+            (Fate::Sent | Fate::Failed(_), None) => applied.done += 1,
+            (Fate::Failed(why), Some(_)) => applied.failed.push(told(why.clone())),
+            // It came up as another write than planned, which is told as refused.
+            (Fate::Open | Fate::Sent, Some(_)) if refused.contains(place) => {}
+            (Fate::Open | Fate::Sent, Some(why)) => {
+                let unseen = blind.get(&(place.0.clone(), place.1.clone()));
+                let unseen = unseen.map(|why| format!("{} could not be looked at before: {why}", place.0));
+                applied.failed.push(told(unseen.unwrap_or_else(|| why.clone())));
+            }
+            (Fate::Open, None) => {
+                applied.unneeded.push(told("nothing asks for it any more".to_owned()));
+            }
+        }
+    });
+    applied.failed.sort();
+    applied.unneeded.sort();
+    Ok(())
+}
+
+/// Target, entity and key of what is left in the queue, with why.
+async fn open_jobs(parts: &Parts, reach: &Reach) -> Result<HashMap<(String, String, String), String>, StoreError> {
+    let mut open = HashMap::new();
+    let pairs = reach.pairs(&parts.routes);
+    let there: BTreeMap<(String, String), u64> = parts
+        .store
+        .backlog()
+        .await?
+        .into_iter()
+        .map(|line| ((line.target, line.entity), line.count))
+        .filter(|(pair, _)| pairs.contains(pair))
+        .collect();
+    for (target, entity) in there.into_keys() {
+        let filter = JobFilter {
+            target: Some(target.clone()),
+            entity: Some(entity.clone()),
+            states: vec![JobState::Queued, JobState::Running, JobState::Parked, JobState::Dead],
+            ..JobFilter::default()
+        };
+        let jobs = parts.store.jobs(&filter).await?;
+        for jobs in jobs.chunks(1000) {
+            let called = parts.store.called(&jobs.iter().map(|job| job.record).collect::<Vec<_>>()).await?;
+            for job in jobs {
+                let Some(key) = called.get(&job.record).map(|called| &called.key) else { continue };
+                let why = [job.cause.as_deref(), job.error.as_deref()].into_iter().flatten().collect::<Vec<_>>();
+                let why = if why.is_empty() { "it is still queued".to_owned() } else { why.join(": ") };
+                open.insert((target.clone(), entity.clone(), key.clone()), why);
+            }
+        }
+    }
+    Ok(open)
+}
+
+/// A system that is written to only as agreed.
+struct Gate {
+    inner: Arc<dyn System>,
+    store: SharedStore,
+    entities: Arc<Entities>,
+    ledger: Arc<Ledger>,
+}
+
+#[async_trait]
+impl System for Gate {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn facts(&self, entity: &str) -> Option<&Facts> {
+        self.inner.facts(entity)
+    }
+
+    fn version(&self, entity: &str) -> u64 {
+        self.inner.version(entity)
+    }
+
+    async fn pull(&self, request: &PullRequest<'_>) -> Result<Page, Failure> {
+        self.inner.pull(request).await
+    }
+
+    async fn settle(&self, entity: &str, receipt: &Value) -> Result<(), Failure> {
+        self.inner.settle(entity, receipt).await
+    }
+
+    async fn read(&self, entity: &str, ids: &[String]) -> Result<Vec<SourceRow>, Failure> {
+        self.inner.read(entity, ids).await
+    }
+
+    async fn find(&self, entity: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
+        self.inner.find(entity, probe).await
+    }
+
+    async fn admit(&self, entity: &str, writes: &[&Write]) -> Vec<Option<String>> {
+        let spec = self.entities.get(entity).map(AsRef::as_ref);
+        let values = match plan::values(&self.store, spec, writes).await {
+            Ok(values) => values,
+            Err(error) => return vec![Some(error.to_string()); writes.len()],
+        };
+        let held = self.inner.admit(entity, writes).await;
+        let held = held.into_iter().zip(writes).zip(values).map(|((held, write), values)| {
+            held.or_else(|| self.ledger.admit(self.name(), entity, write, values.proof(write.op)).err())
+        });
+        held.collect()
+    }
+
+    async fn write(&self, entity: &str, writes: Vec<Write>, progress: &dyn Progress) -> Vec<Outcome> {
+        let outcomes = self.inner.write(entity, writes, progress).await;
+        for outcome in &outcomes {
+            let failed = outcome.result.as_ref().err().map(crate::sync::context::outcome::describe);
+            self.ledger.ended(outcome.job, failed);
+        }
+        outcomes
+    }
+
+    fn pace(&self) -> Option<Pace> {
+        self.inner.pace()
+    }
+
+    fn requests(&self) -> u64 {
+        self.inner.requests()
+    }
+
+    async fn check(&self) -> Vec<Checked> {
+        self.inner.check().await
+    }
+}

@@ -1,0 +1,323 @@
+//! What a changed mapping would make of objects that have not changed themselves: rows that are as they were when they were
+//! last read are mapped anew, on a copy of the state, and compared with what is known of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::PlanError;
+use crate::{
+    mapping::Fields,
+    model::{self, EntitySpec, Shown},
+    port::{PageToken, PullRequest, SourceRow},
+    store::{ChangeOp, Rejection, RunKind, SharedStore, Sighting, StoreError, Trip},
+    sync::{
+        brakes,
+        context::{Parts, Reading, outcome},
+        desired::{self, Batch},
+        pull::{detect::count, reader::Reader},
+    },
+};
+
+const PAGE_ROWS: usize = 1000;
+const SLICE: usize = 500;
+
+/// What another mapping or adapter does to the objects of one entity at one system.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Remapped {
+    pub system: String,
+    pub entity: String,
+    /// Mapping and adapter are those that the whole was last read with: nothing was read.
+    pub unchanged: bool,
+    /// Why it could not be read.
+    pub error: Option<String>,
+    /// Rows that the system listed.
+    pub read: u64,
+    /// Known objects of which something else is made now, though their rows are the same.
+    pub changed: u64,
+    /// In how many of them each field changes.
+    pub fields: BTreeMap<String, u64>,
+    pub examples: Vec<Edit>,
+    /// Known objects whose rows can no longer be read.
+    pub unreadable: u64,
+    pub reasons: Vec<Rejection>,
+    /// Rows that were never read, or have changed since: what comes of them is not the mapping's doing alone.
+    pub left_out: u64,
+    /// What follows for the systems that are told.
+    pub targets: Vec<AtTarget>,
+}
+
+/// An object before and after.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Edit {
+    pub key: String,
+    /// Field to `[before, after]`; references by key, personal data hidden unless it was asked for.
+    pub fields: Fields,
+}
+
+/// What one target would be told.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AtTarget {
+    pub target: String,
+    /// Objects it has that would change there.
+    pub updates: u64,
+    pub examples: Vec<Edit>,
+    /// Brakes that would hold them back.
+    pub brakes: Vec<Trip>,
+}
+
+impl Remapped {
+    fn new(system: &str, entity: &str) -> Self {
+        Self {
+            system: system.to_owned(),
+            entity: entity.to_owned(),
+            unchanged: false,
+            error: None,
+            read: 0,
+            changed: 0,
+            fields: BTreeMap::new(),
+            examples: Vec::new(),
+            unreadable: 0,
+            reasons: Vec::new(),
+            left_out: 0,
+            targets: Vec::new(),
+        }
+    }
+
+    /// Whether it makes no difference.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.changed == 0 && self.unreadable == 0
+    }
+}
+
+/// Compares what mappings make of the rows of these systems and entities with what is known. `parts` are those of an engine
+/// on a copy of the state, which is spoilt by it.
+///
+/// # Errors
+/// When the copy fails. What a system fails in is told.
+pub async fn canary(
+    mut parts: Parts,
+    pairs: &[(String, String)],
+    examples: usize,
+    personal: bool,
+    stop: &CancellationToken,
+) -> Result<Vec<Remapped>, PlanError> {
+    for system in parts.systems.values_mut() {
+        if let Some(peeking) = system.peeking() {
+            *system = peeking;
+        }
+    }
+    let mut all = Vec::new();
+    for (system, entity) in pairs {
+        let mut telling = Telling { parts: &parts, examples, personal, told: Remapped::new(system, entity) };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(PlanError::Stopped),
+            compared = telling.compare() => compared?,
+        }
+        all.push(telling.told);
+    }
+    Ok(all)
+}
+
+struct Telling<'a> {
+    parts: &'a Parts,
+    examples: usize,
+    personal: bool,
+    told: Remapped,
+}
+
+impl Telling<'_> {
+    async fn compare(&mut self) -> Result<(), StoreError> {
+        let parts = self.parts;
+        let (system, entity) = (self.told.system.clone(), self.told.entity.clone());
+        let (Some(endpoint), Some(mapping)) = (parts.systems.get(&system), parts.mapping(&system, &entity)) else {
+            self.told.error = Some(format!("system {system} has no mapping for entity {entity}"));
+            return Ok(());
+        };
+        let (endpoint, mapping) = (Arc::clone(endpoint), Arc::clone(mapping));
+        let reader = Reader::of(mapping.as_ref(), endpoint.as_ref(), &entity);
+        let last = Reader::last(&parts.store, &system, &entity).await?;
+        if last == Some(reader) {
+            self.told.unchanged = true;
+            return Ok(());
+        }
+        let run = parts.store.begin_run(&system, &entity, RunKind::Full, "mapping diff", parts.env.now()).await?;
+        let reading = Reading {
+            parts,
+            system: endpoint.as_ref(),
+            mapping: mapping.as_ref(),
+            entity: &entity,
+            run,
+            remapped: true,
+        };
+        let mut page: Option<PageToken> = None;
+        loop {
+            let request = PullRequest { entity: &entity, since: None, page: page.as_ref(), limit: PAGE_ROWS };
+            let got = match endpoint.pull(&request).await {
+                Ok(got) => got,
+                Err(failure) => {
+                    self.told.error = Some(outcome::describe(&failure));
+                    break;
+                }
+            };
+            self.told.read += count(got.rows.len() + got.errors.len());
+            let rows = self.as_they_were(got.rows, reader, last).await?;
+            self.take(&reading, &rows).await?;
+            page = got.next;
+            if page.is_none() {
+                break;
+            }
+        }
+        self.at_targets(run).await
+    }
+
+    /// Rows that are as they were when they were last read, and were read with another mapping or adapter.
+    async fn as_they_were(
+        &mut self,
+        rows: Vec<SourceRow>,
+        now: Reader,
+        last: Option<Reader>,
+    ) -> Result<Vec<SourceRow>, StoreError> {
+        // Nobody knows with which mapping a state of an earlier version was read: whatever differs is taken for its doing.
+        let Some(last) = last else { return Ok(rows) };
+        let (since_last, from_now) = (self.differing(&rows, last).await?, self.differing(&rows, now).await?);
+        self.told.left_out += count(since_last.intersection(&from_now).count());
+        Ok(rows.into_iter().enumerate().filter(|(at, _)| !since_last.contains(at)).map(|(_, row)| row).collect())
+    }
+
+    /// Places of rows that have another fingerprint than this reader left of them.
+    async fn differing(&self, rows: &[SourceRow], reader: Reader) -> Result<BTreeSet<usize>, StoreError> {
+        let prints = reader.prints(&rows.iter().collect::<Vec<_>>());
+        let sightings: Vec<Sighting> =
+            rows.iter().zip(prints).map(|(row, print)| Sighting { id: row.id.clone(), print }).collect();
+        let sighted = self.parts.store.sight(&self.told.system, &self.told.entity, &sightings).await?;
+        Ok(sighted.changed.into_iter().collect())
+    }
+
+    /// Maps rows and takes note of what is not as it is known.
+    async fn take(&mut self, reading: &Reading<'_>, rows: &[SourceRow]) -> Result<(), StoreError> {
+        let parts = self.parts;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut commit = reading.detect(rows, &[], parts.store.counter().await?).await?.commit;
+        // A row that was never read before is news, not a change.
+        let fresh: BTreeSet<i64> =
+            commit.changes.iter().filter(|change| change.op == ChangeOp::Create).map(|change| change.record).collect();
+        self.told.left_out += count(fresh.len());
+        commit.changes.retain(|change| !fresh.contains(&change.record));
+        commit.jobs.retain(|job| !fresh.contains(&job.record));
+        let ids: Vec<String> = commit.rejections.iter().filter_map(|row| row.id.clone()).collect();
+        let known = parts.store.replicas_by_id(reading.system.name(), reading.entity, &ids).await?;
+        let known: BTreeSet<&str> =
+            known.iter().filter(|one| one.gone_at.is_none()).map(|one| one.id.as_str()).collect();
+        let lost = commit.rejections.iter().filter(|row| row.id.as_deref().is_some_and(|id| known.contains(id)));
+        let lost: Vec<Rejection> = lost.cloned().collect();
+        self.told.unreadable += count(lost.len());
+        let room = self.examples.saturating_sub(self.told.reasons.len());
+        self.told.reasons.extend(lost.into_iter().take(room));
+
+        self.told.changed += count(commit.changes.len());
+        for field in commit.changes.iter().flat_map(|change| change.fields.keys()) {
+            *self.told.fields.entry(field.clone()).or_default() += 1;
+        }
+        let room = self.examples.saturating_sub(self.told.examples.len());
+        let some = commit.changes.iter().take(room).map(|change| (change.record, change.fields.clone())).collect();
+        let spec = parts.entities.get(reading.entity).map(|spec| &**spec);
+        self.told.examples.extend(shown(&parts.store, spec, self.personal, some).await?);
+        parts.store.commit_page(commit, parts.env.now()).await?;
+        Ok(())
+    }
+
+    /// What the jobs of the run would do, as far as that is known without asking the targets, and what brakes say to it.
+    async fn at_targets(&mut self, run: i64) -> Result<(), StoreError> {
+        let parts = self.parts;
+        let (system, entity) = (self.told.system.as_str(), self.told.entity.as_str());
+        let mut targets: BTreeSet<&str> =
+            parts.routes.from(system, entity).flat_map(|flow| &flow.to).map(String::as_str).collect();
+        targets.extend(parts.routes.to(system, entity).next().map(|_| system));
+        let mut told = Vec::new();
+        for target in targets {
+            let Some(endpoint) = parts.systems.get(target) else { continue };
+            let Some(facts) = endpoint.facts(entity) else { continue };
+            let batch = Batch {
+                parts,
+                system: endpoint.as_ref(),
+                target,
+                entity,
+                settle: parts.limits(target).settle,
+                after: std::sync::Mutex::default(),
+            };
+            let mut at = AtTarget { target: target.to_owned(), updates: 0, examples: Vec::new(), brakes: Vec::new() };
+            let mut after = 0;
+            loop {
+                let jobs = parts.store.opened(run, target, after, SLICE).await?;
+                let Some(last) = jobs.last() else { break };
+                after = last.id;
+                let known = desired::outlook(&batch, facts, jobs).await?;
+                at.updates += count(known.len());
+                let room = self.examples.saturating_sub(at.examples.len());
+                let some = known.iter().take(room).map(|one| (one.job.record, changes(one))).collect();
+                let spec = parts.entities.get(entity).map(|spec| &**spec);
+                at.examples.extend(shown(&parts.store, spec, self.personal, some).await?);
+            }
+            if at.updates > 0 {
+                told.push(at);
+            }
+        }
+        for trip in brakes::tripped(parts, run).await? {
+            if let Some(at) = told.iter_mut().find(|at| at.target == trip.target) {
+                at.brakes.push(trip);
+            }
+        }
+        self.told.targets = told;
+        Ok(())
+    }
+}
+
+/// Field to `[before, after]`.
+fn changes(one: &desired::Known) -> Fields {
+    let side =
+        |fields: Option<&Fields>, field: &str| fields.and_then(|all| all.get(field)).cloned().unwrap_or_default();
+    let pair = |field: &String| {
+        let before = side(one.here.as_ref().map(|here| &here.fields), field);
+        (field.clone(), Value::Array(vec![before, side(Some(&one.wanted), field)]))
+    };
+    one.changed.iter().map(pair).collect()
+}
+
+/// Changes as people read them.
+async fn shown(
+    store: &SharedStore,
+    spec: Option<&EntitySpec>,
+    personal: bool,
+    changes: Vec<(i64, Fields)>,
+) -> Result<Vec<Edit>, StoreError> {
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut records: BTreeSet<i64> = changes.iter().map(|(record, _)| *record).collect();
+    let sides = |fields: &Fields, at: usize| -> Fields {
+        fields.iter().filter_map(|(name, pair)| Some((name.clone(), pair.get(at)?.clone()))).collect()
+    };
+    for (_, fields) in &changes {
+        for at in [0, 1] {
+            records.extend(spec.iter().flat_map(|spec| model::records(&spec.fields, &sides(fields, at))));
+        }
+    }
+    let shown = Shown { keys: store.keys(&records.into_iter().collect::<Vec<_>>()).await?, personal };
+    let example = |(record, mut fields): (i64, Fields)| {
+        if let Some(spec) = spec {
+            shown.changes(&spec.fields, &mut fields);
+        }
+        Edit { key: shown.keys.get(&record).map(|(_, key)| key.clone()).unwrap_or_default(), fields }
+    };
+    Ok(changes.into_iter().map(example).collect())
+}

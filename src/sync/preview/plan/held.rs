@@ -1,0 +1,99 @@
+//! What would not be written, and why: conflicts, brakes, missing things, refused records.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+
+use crate::{
+    store::{Backlog, JobFilter, JobState, Result, SharedStore},
+    sync::engine::Share,
+};
+
+/// Records that wait for the same kind of thing, or were given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Held {
+    pub target: String,
+    pub entity: String,
+    /// `conflict`, `brake:12`, `missing:product`, `lookup:tax`; `rejected` for what is given up, `later` for what comes due.
+    pub what: String,
+    pub count: u64,
+    /// How many of them waited before the plan was made.
+    pub already: u64,
+    pub examples: Vec<Example>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Example {
+    pub key: String,
+    /// What exactly it waits for.
+    pub cause: Option<String>,
+    pub why: Option<String>,
+}
+
+type Group = (String, String, String);
+
+fn group(line: &Backlog) -> Option<Group> {
+    let what = match line.state {
+        JobState::Parked => {
+            let cause = line.cause.as_deref().unwrap_or_default();
+            cause.split_once('=').map_or(cause, |(what, _)| what).to_owned()
+        }
+        JobState::Dead => "rejected".to_owned(),
+        JobState::Queued | JobState::Running => "later".to_owned(),
+        JobState::Done | JobState::Discarded => return None,
+    };
+    Some((line.target.clone(), line.entity.clone(), what))
+}
+
+/// How many waited for what; taken before a plan is made.
+pub(super) async fn waiting(store: &SharedStore) -> Result<HashMap<Group, u64>> {
+    let mut counts = HashMap::new();
+    for line in store.backlog().await?.iter().filter(|line| !matches!(line.state, JobState::Queued | JobState::Running))
+    {
+        if let Some(group) = group(line) {
+            *counts.entry(group).or_default() += line.count;
+        }
+    }
+    Ok(counts)
+}
+
+/// What waits in this share of the queue; of each kind so many examples.
+pub(super) async fn held(
+    store: &SharedStore,
+    share: &Share,
+    before: &HashMap<Group, u64>,
+    examples: usize,
+) -> Result<Vec<Held>> {
+    let mut all: BTreeMap<Group, Held> = BTreeMap::new();
+    for line in store.backlog().await?.into_iter().filter(|line| share.covers(&line.target, &line.entity)) {
+        let Some(group) = group(&line) else { continue };
+        let already = before.get(&group).copied().unwrap_or_default();
+        let (target, entity, what) = group.clone();
+        let held = all.entry(group).or_insert(Held { target, entity, what, count: 0, already, examples: Vec::new() });
+        held.count += line.count;
+        let room = examples.saturating_sub(held.examples.len());
+        if room > 0 {
+            held.examples.extend(some(store, &line, room).await?);
+        }
+    }
+    Ok(all.into_values().collect())
+}
+
+async fn some(store: &SharedStore, line: &Backlog, room: usize) -> Result<Vec<Example>> {
+    let filter = JobFilter {
+        target: Some(line.target.clone()),
+        entity: Some(line.entity.clone()),
+        states: vec![line.state],
+        cause: line.cause.clone(),
+        limit: u32::try_from(room).unwrap_or(u32::MAX),
+        ..JobFilter::default()
+    };
+    let jobs = store.jobs(&filter).await?;
+    let keys = store.keys(&jobs.iter().map(|job| job.record).collect::<Vec<_>>()).await?;
+    let example = |job: crate::store::Job| Example {
+        key: keys.get(&job.record).map(|(_, key)| key.clone()).unwrap_or_default(),
+        cause: job.cause,
+        why: job.error,
+    };
+    Ok(jobs.into_iter().map(example).collect())
+}

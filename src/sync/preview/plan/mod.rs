@@ -1,0 +1,327 @@
+//! What a pass would write, without writing it: the engine itself works on a copy of the state, with systems that are read
+//! but not written to. See `docs/plan.md`.
+
+mod canary;
+mod document;
+mod estimate;
+mod held;
+mod proof;
+mod recorder;
+mod tape;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    sync::Arc,
+};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use self::{recorder::Recorder, tape::Tape};
+use crate::{
+    port::Op,
+    store::{Measured, RecordId, Rejection, Scratch, SharedStore, StoreError, Trip},
+    sync::{
+        context::{Parts, Requests, RunReport},
+        engine::{Affairs, Engine, Reach, Share},
+        routing::Flow,
+    },
+};
+
+pub(in crate::sync) use self::proof::{Proof, values};
+pub use self::{
+    canary::{AtTarget, Edit, Remapped, canary},
+    document::{Agreed, DocumentError, Entry, FORMAT, read, write},
+    estimate::{Basis, Estimate},
+    held::{Example, Held},
+    tape::{Group, Groups, Line, OpOrder, Spool},
+};
+
+/// Records looked through at once for matches.
+const SLICE: u32 = 1000;
+
+/// How a plan is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Telling {
+    /// Examples of each kind that are kept.
+    pub examples: usize,
+    /// The same of writes, which are in the spool anyway.
+    pub writes: usize,
+    /// Whether personal data is shown.
+    pub personal: bool,
+}
+
+/// A plan; its writes are in the spool.
+pub struct Plan {
+    pub summary: Summary,
+    pub groups: Groups,
+    pub spool: Spool,
+}
+
+/// A plan at a glance.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    #[serde(flatten)]
+    pub reach: Reach,
+    pub made_at: DateTime<Utc>,
+    /// What was read.
+    pub runs: Vec<RunReport>,
+    pub targets: Vec<Target>,
+    /// Objects of several systems that are taken for one from now on.
+    pub matches: Vec<Matches>,
+    /// Shared fields that both sides changed.
+    pub conflicts: Vec<Held>,
+    /// Changes so many or so great that a person is asked first.
+    pub brakes: Vec<Braked>,
+    /// What waits for something else.
+    pub waiting: Vec<Held>,
+    /// What the target or its adapter would refuse.
+    pub rejected: Vec<Held>,
+    /// Rows that did not become objects.
+    pub unreadable: Vec<Unreadable>,
+    /// Fields that targets hold otherwise than they were sent, which nobody accepted.
+    #[serde(default, skip_serializing_if = "is_none_of")]
+    pub differences: u64,
+    /// How things are, once this was written.
+    pub affairs: Affairs,
+    /// By system: requests that making the plan took.
+    pub requests: BTreeMap<String, u64>,
+}
+
+/// What one target is to be told about one entity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Target {
+    pub from: BTreeSet<String>,
+    pub target: String,
+    pub entity: String,
+    pub creates: u64,
+    pub updates: u64,
+    pub deletes: u64,
+    #[serde(flatten)]
+    pub cost: Estimate,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Matches {
+    pub entity: String,
+    pub count: u64,
+    pub examples: Vec<Match>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Match {
+    pub key: String,
+    /// System to its own id.
+    pub ids: BTreeMap<String, String>,
+    /// What they were recognised by; absent where it was the key.
+    pub by: Option<By>,
+}
+
+/// The match field by which two were taken for one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct By {
+    pub rule: String,
+    /// How many of the match fields that both have agree, in percent.
+    pub score: u8,
+}
+
+/// A brake that stops what a run would do at a target.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Braked {
+    /// The run that is held, where one was before the plan was made; `vaiven approve` shows it.
+    pub run: Option<i64>,
+    pub entity: String,
+    #[serde(flatten)]
+    pub trip: Trip,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unreadable {
+    pub system: String,
+    pub entity: String,
+    pub count: u64,
+    pub examples: Vec<Rejection>,
+}
+
+impl Summary {
+    /// Whether all that was asked for could be read and would be written.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        let held = [&self.conflicts, &self.waiting, &self.rejected];
+        held.iter().all(|held| held.is_empty())
+            && self.brakes.is_empty()
+            && self.unreadable.is_empty()
+            && self.affairs.is_well()
+            && self.runs.iter().all(RunReport::is_green)
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_none_of(count: &u64) -> bool {
+    *count == 0
+}
+
+/// A plan that could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the plan's writes could not be kept in a temporary file: {0}")]
+    Spool(#[from] std::io::Error),
+    #[error("stopped before the plan was whole")]
+    Stopped,
+}
+
+/// Makes a plan. `parts` are those of an engine on the copy; `spool` is an empty file for the writes.
+///
+/// # Errors
+/// When the copy or the spool fails. What a system fails in is told in the plan.
+pub async fn plan(
+    mut parts: Parts,
+    copy: &Scratch,
+    reach: Reach,
+    telling: Telling,
+    spool: File,
+    stop: &CancellationToken,
+) -> Result<Plan, PlanError> {
+    let tape = Arc::new(Tape::new(spool, telling.writes));
+    let store = Arc::clone(&copy.store);
+    let entities = Arc::clone(&parts.entities);
+    for system in parts.systems.values_mut() {
+        let recorder = Recorder::new(
+            Arc::clone(system),
+            Arc::clone(&store),
+            Arc::clone(&entities),
+            Arc::clone(&tape),
+            telling.personal,
+        );
+        *system = Arc::new(recorder);
+    }
+    // Whoever applies it has seen what is created.
+    parts.limits.agreed = reach.pairs(&parts.routes);
+    let asked = Requests::of(&parts.systems);
+    let engine = Engine::new(parts);
+    let before = held::waiting(&store).await?;
+    let held_before = store.approvals().await?.into_iter().map(|approval| approval.run).collect();
+    let looked = engine.look(&reach, "plan", stop).await?;
+    let matches = matches(copy, &engine, &reach, telling.examples).await?;
+    // What could not be looked at is planned by what was last known of it; the report says so.
+    let share = engine.share(&reach, &BTreeSet::new()).await?;
+    engine.drain(&share, stop).await?;
+    if stop.is_cancelled() {
+        return Err(PlanError::Stopped);
+    }
+    let held = held::held(&store, &share, &before, telling.examples).await?;
+    let (groups, spool) = tape.stop()?;
+    let parts = engine.parts();
+    let flows: Vec<&Flow> = reach.flows(&parts.routes).collect();
+    let affairs = Affairs::of(&store, &flows, reach.flow.is_some(), parts.env.now()).await?;
+    let kind = |wanted: &str| held.iter().filter(|one| kind_of(one) == wanted).cloned().collect();
+    let summary = Summary {
+        made_at: parts.env.now(),
+        targets: targets(parts, &groups, &copy.measured),
+        matches,
+        conflicts: kind("conflict"),
+        brakes: braked(&store, &share, &held_before).await?,
+        waiting: kind("waiting"),
+        rejected: kind("rejected"),
+        unreadable: unreadable(parts, &looked.runs, telling.examples).await?,
+        differences: parts.store.difference_count().await?,
+        affairs,
+        requests: asked.since(&parts.systems),
+        runs: looked.runs,
+        reach,
+    };
+    Ok(Plan { summary, groups, spool })
+}
+
+fn kind_of(held: &Held) -> &str {
+    match held.what.split_once(':').map_or(held.what.as_str(), |(kind, _)| kind) {
+        kind @ ("conflict" | "brake" | "rejected") => kind,
+        _ => "waiting",
+    }
+}
+
+/// What brakes stop in this share of the queue.
+async fn braked(store: &SharedStore, share: &Share, before: &BTreeSet<i64>) -> Result<Vec<Braked>, StoreError> {
+    let mut all = Vec::new();
+    for approval in store.approvals().await? {
+        // The copy's own runs have numbers that mean nothing to anybody else.
+        let run = before.contains(&approval.run).then_some(approval.run);
+        let entity = approval.entity;
+        let trips = approval.trips.into_iter().filter(|trip| share.covers(&trip.target, &entity));
+        all.extend(trips.map(|trip| Braked { run, entity: entity.clone(), trip }));
+    }
+    Ok(all)
+}
+
+fn targets(parts: &Parts, groups: &Groups, measured: &[Measured]) -> Vec<Target> {
+    let pairs: BTreeSet<(&str, &str)> =
+        groups.keys().map(|(target, entity, _)| (target.as_str(), entity.as_str())).collect();
+    let of = |(target, entity): (&str, &str)| {
+        let count =
+            |op| groups.get(&(target.to_owned(), entity.to_owned(), OpOrder(op))).map_or(0, |group| group.count);
+        let counts = [Op::Create, Op::Update, Op::Delete].map(count);
+        let facts = parts.facts(target, entity).cloned().unwrap_or_default();
+        let pace = parts.systems.get(target).and_then(|system| system.pace());
+        let history: Vec<&Measured> =
+            measured.iter().filter(|line| line.target == target && line.entity == entity).collect();
+        Target {
+            from: parts.routes.to(target, entity).map(|flow| flow.from.clone()).collect(),
+            target: target.to_owned(),
+            entity: entity.to_owned(),
+            creates: counts[0],
+            updates: counts[1],
+            deletes: counts[2],
+            cost: estimate::estimate(&counts, &facts, &parts.limits(target), pace, &history),
+        }
+    };
+    pairs.into_iter().map(of).collect()
+}
+
+/// Records that became one by this plan's pulls. Before deliveries are made up, so that planned objects are not among them.
+async fn matches(copy: &Scratch, engine: &Engine, reach: &Reach, examples: usize) -> Result<Vec<Matches>, StoreError> {
+    let entities: BTreeSet<&str> =
+        reach.flows(&engine.parts().routes).flat_map(|flow| flow.entities.iter().map(String::as_str)).collect();
+    let mut found: BTreeMap<String, Matches> = BTreeMap::new();
+    let mut after = copy.mark;
+    loop {
+        let slice = copy.store.linked_since(after, SLICE).await?;
+        let Some(last) = slice.last() else { break };
+        after = last.number;
+        for linked in slice.into_iter().filter(|linked| entities.contains(linked.entity.as_str())) {
+            let entity = linked.entity.clone();
+            let matches = found.entry(entity.clone()).or_insert(Matches { entity, count: 0, examples: Vec::new() });
+            matches.count += 1;
+            if matches.examples.len() < examples {
+                let by = recognised_by(copy, linked.record).await?;
+                matches.examples.push(Match { key: linked.key, ids: linked.ids, by });
+            }
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+async fn recognised_by(copy: &Scratch, record: RecordId) -> Result<Option<By>, StoreError> {
+    let ties = copy.store.ties(&[record]).await?.remove(&record).unwrap_or_default();
+    Ok(ties.links.into_values().find_map(|link| Some(By { rule: link.rule?, score: link.score? })))
+}
+
+/// Rows of what was read that did not become objects, earlier ones of it included.
+async fn unreadable(parts: &Parts, runs: &[RunReport], examples: usize) -> Result<Vec<Unreadable>, StoreError> {
+    let read: BTreeSet<(&str, &str)> = runs.iter().map(|run| (run.system.as_str(), run.entity.as_str())).collect();
+    let mut all = Vec::new();
+    for (system, entity, count, _) in parts.store.rejection_counts().await? {
+        if count == 0 || !read.contains(&(system.as_str(), entity.as_str())) {
+            continue;
+        }
+        let rows = parts.store.rejections(Some(&system), u32::MAX).await?;
+        let rows = rows.into_iter().filter(|(_, of, row)| *of == entity && !row.dismissed);
+        let rows = rows.map(|(_, _, row)| row);
+        let examples = rows.take(examples).collect();
+        all.push(Unreadable { system, entity, count, examples });
+    }
+    Ok(all)
+}

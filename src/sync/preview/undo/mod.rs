@@ -1,0 +1,482 @@
+//! Takes back what the deliveries of a run did, where nobody has touched it since. See `docs/plan.md`.
+//!
+//! Nothing is stored about it but what every delivery stores: the target's replica holds the earlier value again, and
+//! remembers as sent what the source says. So it is not delivered again until the source says something else.
+
+mod trace;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use self::trace::{AtTarget, Moved, trace};
+use crate::{
+    mapping::{Fields, Translate},
+    port::{Facts, System},
+    store::{ChangeOp, Delivered, Job, NewJob, RecordId, Replica, StoreError, Verdict},
+    sync::{
+        conflict::terms::Terms,
+        context::{Parts, outcome},
+        delivery::{
+            self,
+            prepare::{self, View},
+        },
+        desired::{Batch, wanted::Wanted},
+        pull,
+        routing::{DeletePolicy, priority},
+        stock::{availability, reservations},
+    },
+};
+
+/// Records looked at together.
+const SLICE: usize = 500;
+
+/// What became of an undo.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Undone {
+    pub runs: Vec<i64>,
+    pub restored: Vec<Restored>,
+    pub left: Vec<Left>,
+}
+
+/// An object that is again as it was, in these fields.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Restored {
+    pub target: String,
+    pub entity: String,
+    pub key: String,
+    /// Field to `[what the run had delivered, what is there again]`; empty for an object that was deleted.
+    pub fields: Fields,
+}
+
+/// What could not be taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Left {
+    pub target: String,
+    pub entity: String,
+    pub key: String,
+    /// Absent when it is about the whole object.
+    pub field: Option<String>,
+    pub reason: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum UndoError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("there is no run {0}; `vaiven undo` lists those that changed something")]
+    NoRun(i64),
+}
+
+/// Takes back what these runs led to. Objects that they made are taken away only with `delete_created`, as the flow's
+/// `on_delete` says.
+///
+/// # Errors
+/// When there is no such run, or the state fails. What cannot be taken back is told in the result.
+pub async fn undo(
+    parts: &Parts,
+    runs: &[i64],
+    delete_created: bool,
+    stop: &CancellationToken,
+) -> Result<Undone, UndoError> {
+    const PAGE: u32 = 1000;
+    let runs: BTreeSet<i64> = runs.iter().copied().collect();
+    let mut records: BTreeSet<RecordId> = BTreeSet::new();
+    for run in &runs {
+        if parts.store.run(*run).await?.is_none() {
+            return Err(UndoError::NoRun(*run));
+        }
+        let mut after = 0;
+        loop {
+            let page = parts.store.changes_of_run(*run, after, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            records.extend(page.iter().map(|change| change.record));
+        }
+    }
+    let mut work = Work {
+        parts,
+        delete_created,
+        stop,
+        done: Undone { runs: runs.iter().copied().collect(), ..Undone::default() },
+    };
+    let records: Vec<RecordId> = records.into_iter().collect();
+    for records in records.chunks(SLICE) {
+        let mut histories: BTreeMap<RecordId, Vec<_>> = BTreeMap::new();
+        for change in parts.store.history(records).await? {
+            histories.entry(change.record).or_default().push(change);
+        }
+        let mut wishes: BTreeMap<(String, String), Vec<Wish>> = BTreeMap::new();
+        for (record, history) in histories {
+            let Some(entity) = history.first().map(|change| change.entity.clone()) else { continue };
+            for (target, at) in trace(&history, &runs) {
+                wishes.entry((target, entity.clone())).or_default().push(Wish { record, at });
+            }
+        }
+        for ((target, entity), wishes) in wishes {
+            if stop.is_cancelled() {
+                return Ok(work.done);
+            }
+            work.at_target(&target, &entity, wishes).await?;
+        }
+    }
+    Ok(work.done)
+}
+
+/// A record and what is to be taken back of it.
+struct Wish {
+    record: RecordId,
+    at: AtTarget,
+}
+
+/// An object that is about to be written.
+struct Plan {
+    key: String,
+    /// Field to what the run had delivered and what is to be there again.
+    fields: Fields,
+    /// What the sources say of the fields; remembered as sent.
+    hold: Fields,
+}
+
+struct Work<'a> {
+    parts: &'a Parts,
+    delete_created: bool,
+    stop: &'a CancellationToken,
+    done: Undone,
+}
+
+impl Work<'_> {
+    fn left(&mut self, batch: &Batch<'_>, key: &str, field: Option<&str>, reason: impl Into<String>) {
+        self.done.left.push(Left {
+            target: batch.target.to_owned(),
+            entity: batch.entity.to_owned(),
+            key: key.to_owned(),
+            field: field.map(str::to_owned),
+            reason: reason.into(),
+        });
+    }
+
+    async fn at_target(&mut self, target: &str, entity: &str, wishes: Vec<Wish>) -> Result<(), StoreError> {
+        let records: Vec<RecordId> = wishes.iter().map(|wish| wish.record).collect();
+        let keys = self.parts.store.keys(&records).await?;
+        let key = |record: &RecordId| keys.get(record).map(|(_, key)| key.clone()).unwrap_or_default();
+        let system = self.parts.systems.get(target).cloned();
+        let (Some(system), Some(mapping)) = (system, self.parts.mapping(target, entity).cloned()) else {
+            self.all_left(target, entity, records.iter().map(key), "the configuration has no such target any more");
+            return Ok(());
+        };
+        if let Some(reason) = self.unreachable(system.as_ref(), entity, &records).await? {
+            self.all_left(target, entity, records.iter().map(key), &reason);
+            return Ok(());
+        }
+        let settle = self.parts.limits(target).settle;
+        let batch = Batch {
+            parts: self.parts,
+            system: system.as_ref(),
+            target,
+            entity,
+            settle,
+            after: std::sync::Mutex::default(),
+        };
+        let facts = system.facts(entity).cloned().unwrap_or_default();
+        let jobs: Vec<NewJob> = records
+            .iter()
+            .map(|record| NewJob {
+                target: target.to_owned(),
+                entity: entity.to_owned(),
+                record: *record,
+                lane: priority::of(entity, &Fields::new()),
+                due: None,
+            })
+            .collect();
+        let now = self.parts.env.now();
+        let jobs = self.parts.store.seize(&jobs, &self.parts.owner, self.parts.limits.lease, now).await?;
+        let seized: BTreeSet<RecordId> = jobs.iter().map(|job| job.record).collect();
+        for record in records.iter().filter(|record| !seized.contains(record)) {
+            let reason = "a delivery of it is under way or waits (`vaiven jobs list`); settle that first";
+            self.left(&batch, &key(record), None, reason);
+        }
+        let mut wishes: BTreeMap<RecordId, AtTarget> = wishes.into_iter().map(|wish| (wish.record, wish.at)).collect();
+        let stop = self.stop;
+        let claimed = jobs.clone();
+        let work = self.carry_out(&batch, &facts, mapping.as_ref(), jobs, &mut wishes);
+        match delivery::alive(batch.parts, &claimed, work, stop).await {
+            Some(delivered) => self.deliver(&batch, delivered?).await,
+            // The jobs find nothing to do, and the run can be undone again.
+            None => batch.parts.store.release(&delivery::fences(&claimed), batch.parts.env.now()).await,
+        }
+    }
+
+    fn all_left(&mut self, target: &str, entity: &str, keys: impl Iterator<Item = String>, reason: &str) {
+        self.done.left.extend(keys.map(|key| Left {
+            target: target.to_owned(),
+            entity: entity.to_owned(),
+            key,
+            field: None,
+            reason: reason.to_owned(),
+        }));
+    }
+
+    /// Reads the objects as they are now, so that what somebody did to them counts though no pull has seen it; tells why,
+    /// where that cannot be.
+    async fn unreachable(
+        &self,
+        system: &dyn System,
+        entity: &str,
+        records: &[RecordId],
+    ) -> Result<Option<String>, StoreError> {
+        let (parts, target) = (self.parts, system.name());
+        let now = parts.env.now();
+        if let Some(until) = parts.store.standing(target).await?.until.filter(|until| *until > now) {
+            return Ok(Some(format!("{target} is left alone until {}", until.format("%H:%M:%S UTC"))));
+        }
+        if let Some(holder) = parts.store.holder(&delivery::sole(target), now).await? {
+            return Ok(Some(format!("a plan is being applied at {target} ({holder})")));
+        }
+        if !system.facts(entity).is_some_and(|facts| facts.read) {
+            return Ok(None);
+        }
+        let ids: Vec<String> = parts.store.externals(target, records).await?.into_values().collect();
+        if ids.is_empty() {
+            return Ok(None);
+        }
+        let failure = pull::look(parts, target, entity, &ids).await?.err();
+        Ok(failure.map(|failure| format!("it could not be looked at: {}", outcome::describe(&failure))))
+    }
+
+    async fn carry_out(
+        &mut self,
+        batch: &Batch<'_>,
+        facts: &Facts,
+        mapping: &dyn Translate,
+        jobs: Vec<Job>,
+        wishes: &mut BTreeMap<RecordId, AtTarget>,
+    ) -> Result<Vec<(Delivered, Option<Plan>)>, StoreError> {
+        let mut writes = Vec::new();
+        let mut plans: BTreeMap<i64, Plan> = BTreeMap::new();
+        let mut delivered = Vec::new();
+        for view in prepare::views(batch, facts, mapping, jobs).await? {
+            let wish = wishes.remove(&view.job.record).unwrap_or_default();
+            match self.choose(batch, facts, mapping, &view, wish) {
+                Some((fields, plan)) => {
+                    plans.insert(view.job.id, plan);
+                    writes.push((view, fields));
+                }
+                None => delivered.push(Delivered::new(&view.job, Verdict::Done { noop: true })),
+            }
+        }
+        let prepared = prepare::set(batch, facts, mapping, writes).await?;
+        delivered.extend(prepared.settled);
+        batch.send(facts, prepared.tasks, &mut delivered).await?;
+        Ok(delivered.into_iter().map(|one| (plans.remove(&one.job), one)).map(|(plan, one)| (one, plan)).collect())
+    }
+
+    /// What is to be written of an object: fields to set (none: it is to be deleted); nothing where nothing can be taken back.
+    fn choose(
+        &mut self,
+        batch: &Batch<'_>,
+        facts: &Facts,
+        mapping: &dyn Translate,
+        view: &View,
+        wish: AtTarget,
+    ) -> Option<(Fields, Plan)> {
+        let key = view.key.as_str();
+        if wish.deleted {
+            self.left(batch, key, None, format!("it was deleted at {}, which undo does not bring back", batch.target));
+            return None;
+        }
+        if let Some(why) = view.barred {
+            self.left(batch, key, None, why);
+            return None;
+        }
+        let Some(here) = &view.here else {
+            self.left(batch, key, None, format!("{} no longer has it", batch.target));
+            return None;
+        };
+        let wanted = match &view.wanted {
+            Ok(Wanted::Fields(fields)) => fields.clone(),
+            Ok(Wanted::Nothing | Wanted::NotYet(_)) => Fields::new(),
+            Ok(Wanted::Gone) => {
+                self.left(batch, key, None, "it is to be deleted there by now");
+                return None;
+            }
+            Err(failure) => {
+                self.left(batch, key, None, outcome::describe(failure));
+                return None;
+            }
+        };
+        if wish.made {
+            return self.unmake(batch, facts, mapping, view, here, &wanted, &wish);
+        }
+        let pending = Terms::of(batch.parts, mapping, batch.entity).difference(&wanted, Some(here));
+        let mut plan = Plan { key: key.to_owned(), fields: Fields::new(), hold: Fields::new() };
+        let mut fields = Fields::new();
+        for (field, moved) in wish.fields {
+            if let Some(reason) = kept(batch, mapping, view, here, &pending, &field, &moved) {
+                self.left(batch, key, Some(&field), reason);
+                continue;
+            }
+            if let Some(said) = wanted.get(&field) {
+                plan.hold.insert(field.clone(), said.clone());
+            }
+            let there = here.fields.get(&field).cloned().unwrap_or(Value::Null);
+            plan.fields.insert(field.clone(), Value::Array(vec![there, moved.before.clone()]));
+            fields.insert(field, moved.before);
+        }
+        (!fields.is_empty()).then_some((fields, plan))
+    }
+
+    /// Takes away an object that the run made.
+    #[expect(clippy::too_many_arguments, reason = "one object with all that is known of it")]
+    fn unmake(
+        &mut self,
+        batch: &Batch<'_>,
+        facts: &Facts,
+        mapping: &dyn Translate,
+        view: &View,
+        here: &Replica,
+        wanted: &Fields,
+        wish: &AtTarget,
+    ) -> Option<(Fields, Plan)> {
+        let key = view.key.as_str();
+        let lives_on = |list: &String| format!("it lives on {list}, and what was there before is not known");
+        if let Some(list) = &facts.facet_of {
+            self.left(batch, key, None, lives_on(list));
+            return None;
+        }
+        if !self.delete_created {
+            self.left(batch, key, None, "the run made it; --delete-created takes it away as `on_delete` says");
+            return None;
+        }
+        let touched = wish.fields.iter().find(|(field, moved)| !holds(here, field, &moved.after));
+        if let Some((field, moved)) = touched {
+            self.left(batch, key, None, since(batch, moved, Some(field)));
+            return None;
+        }
+        let policy =
+            batch.parts.routes.to(batch.target, batch.entity).next().map(|flow| flow.delete_policy(batch.entity));
+        let mut plan = Plan { key: key.to_owned(), fields: Fields::new(), hold: Fields::new() };
+        match policy.unwrap_or_default() {
+            DeletePolicy::Delete => Some((Fields::new(), plan)),
+            DeletePolicy::Unpublish if mapping.writes().contains("active") => {
+                let off = Value::Bool(false);
+                if let Some(said) = wanted.get("active") {
+                    plan.hold.insert("active".to_owned(), said.clone());
+                }
+                let there = here.fields.get("active").cloned().unwrap_or(Value::Null);
+                plan.fields.insert("active".to_owned(), Value::Array(vec![there, off.clone()]));
+                Some((Fields::from_iter([("active".to_owned(), off)]), plan))
+            }
+            DeletePolicy::Unpublish => {
+                self.left(batch, key, None, "`on_delete` says unpublish, and there is no field `active` to write");
+                None
+            }
+            DeletePolicy::Ignore => {
+                self.left(batch, key, None, "`on_delete` says ignore");
+                None
+            }
+        }
+    }
+
+    /// Closes the jobs: an undo is never tried again by itself, since nothing of it is kept.
+    async fn deliver(
+        &mut self,
+        batch: &Batch<'_>,
+        delivered: Vec<(Delivered, Option<Plan>)>,
+    ) -> Result<(), StoreError> {
+        let mut closed = Vec::with_capacity(delivered.len());
+        let mut told: BTreeMap<i64, Plan> = BTreeMap::new();
+        for (mut one, plan) in delivered {
+            let job = one.job;
+            if let Some(attempt) = &mut one.attempt {
+                "undo".clone_into(&mut attempt.op);
+            }
+            if let Some(change) = &mut one.change {
+                change.op = ChangeOp::Undo;
+            }
+            let failed = match &one.verdict {
+                Verdict::Done { .. } => None,
+                Verdict::Retry { error, .. } | Verdict::Parked { error, .. } | Verdict::Dead { error, .. } => {
+                    Some(error.clone())
+                }
+            };
+            if let (Some(plan), Some(replica)) = (&plan, &mut one.replica) {
+                for (field, said) in &plan.hold {
+                    if replica.fields.get(field).unwrap_or(&Value::Null) == said {
+                        replica.sent.remove(field);
+                    } else {
+                        replica.sent.insert(field.clone(), said.clone());
+                    }
+                }
+            }
+            one.verdict = Verdict::Done { noop: one.change.is_none() };
+            match (plan, failed) {
+                (Some(plan), Some(why)) => self.left(batch, &plan.key, None, why),
+                (Some(plan), None) => {
+                    told.insert(job, plan);
+                }
+                (None, _) => {}
+            }
+            closed.push(one);
+        }
+        let summary = batch.parts.store.deliver(batch.target, batch.entity, closed, batch.parts.env.now()).await?;
+        for job in summary.lost {
+            if let Some(plan) = told.remove(&job) {
+                let reason =
+                    "another worker took it over meanwhile; whether it was restored will be seen by the next pull";
+                self.left(batch, &plan.key, None, reason);
+            }
+        }
+        self.done.restored.extend(told.into_values().map(|plan| Restored {
+            target: batch.target.to_owned(),
+            entity: batch.entity.to_owned(),
+            key: plan.key,
+            fields: plan.fields,
+        }));
+        batch.parts.work.notify_waiters();
+        Ok(())
+    }
+}
+
+/// Whether the target still has what the delivery wrote, as it was or as the target made it.
+fn holds(here: &Replica, field: &str, after: &Value) -> bool {
+    here.fields.get(field).unwrap_or(&Value::Null) == after || here.sent.get(field) == Some(after)
+}
+
+fn since(batch: &Batch<'_>, moved: &Moved, field: Option<&str>) -> String {
+    let what = field.unwrap_or("it");
+    match &moved.later {
+        Some(later) => format!("{what} was changed since, by {later}"),
+        None => format!("{what} is not what the run delivered any more: somebody changed it at {}", batch.target),
+    }
+}
+
+/// Why a field stays as it is; nothing where it can be restored.
+fn kept(
+    batch: &Batch<'_>,
+    mapping: &dyn Translate,
+    view: &View,
+    here: &Replica,
+    pending: &BTreeSet<String>,
+    field: &str,
+    moved: &Moved,
+) -> Option<String> {
+    if !holds(here, field, &moved.after) {
+        return Some(since(batch, moved, None));
+    }
+    if !mapping.writes().contains(field) {
+        return Some(format!("the mapping of {} cannot write it", batch.target));
+    }
+    if view.conflicts.contains(field) {
+        return Some("it waits for the decision of a conflict".to_owned());
+    }
+    if batch.entity == reservations::STOCK && availability::is_figure(field) {
+        let earlier = Fields::from_iter([(field.to_owned(), moved.before.clone())]);
+        if availability::rises(&earlier, &here.fields) {
+            return Some("stock is not raised by what was there once; what was sold since is not in it".to_owned());
+        }
+    }
+    pending.contains(field).then(|| "its source says something else by now, which is on its way".to_owned())
+}

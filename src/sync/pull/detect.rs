@@ -1,0 +1,683 @@
+//! From a page of rows to one transaction: what is new, what changed, what has to be told to whom.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_json::Value;
+
+use crate::{
+    failure::Failure,
+    mapping::{Fields, Outline, Pulled, RefBy, Translate},
+    model::{self, EntitySpec, Shape, agree},
+    port::{Print, RowError, SourceRow},
+    store::{
+        Balance, ChangeOp, Identified, NewChange, NewJob, PageCommit, RefWanted, Rejection, Replica, ReplicaWrite,
+        Result, Sighting, Unidentified,
+    },
+    sync::{
+        conflict::{
+            respelt,
+            shared::{Shared, known},
+        },
+        context::{Parts, Reading},
+        identity::{
+            numbering::{self, Numbering},
+            parents,
+        },
+        pull::{guests, reader::Reader},
+        routing::{DriftPolicy, SHARED, matches, priority},
+        stock::{availability, goods, increments, reservations},
+    },
+};
+
+/// A page made ready: commit it and add `seen` to the pass.
+pub(in crate::sync) struct Detected {
+    pub(in crate::sync) commit: PageCommit,
+    pub(in crate::sync) seen: Vec<u32>,
+    /// Objects that the page shows otherwise than we know them, but was read before our last write to them was stored: whether
+    /// they were changed after that write or are shown as they were before it only another look can tell.
+    pub(in crate::sync) doubtful: Vec<String>,
+}
+
+impl Reading<'_> {
+    /// Compares a page with the system's replicas. `counter` is the store's counter from before the page was requested.
+    pub(in crate::sync) async fn detect(
+        &self,
+        rows: &[SourceRow],
+        errors: &[RowError],
+        counter: i64,
+    ) -> Result<Detected> {
+        let mut commit = PageCommit {
+            run: self.run,
+            system: self.system.name().to_owned(),
+            entity: self.entity.to_owned(),
+            remapped: self.remapped,
+            ..PageCommit::default()
+        };
+        commit.balance.seen = count(rows.len() + errors.len());
+        commit.balance.rejected = count(errors.len());
+        commit.rejections.extend(errors.iter().map(|error| Rejection {
+            position: error.position.clone(),
+            id: error.id.clone(),
+            field: None,
+            reason: error.reason.clone(),
+            cause: None,
+            articles: None,
+            likes: None,
+            dismissed: false,
+        }));
+
+        let (rows, doubled) = last_of_each(rows);
+        commit.balance.skipped = doubled;
+        let prints = Reader::of(self.mapping, self.system, self.entity).prints(&rows);
+        let sightings: Vec<Sighting> =
+            rows.iter().zip(&prints).map(|(row, print)| Sighting { id: row.id.clone(), print: *print }).collect();
+        let sighted = self.parts.store.sight(self.system.name(), self.entity, &sightings).await?;
+        commit.balance.unchanged = count(rows.len() - sighted.changed.len());
+
+        let mut pulled = Vec::with_capacity(sighted.changed.len());
+        for index in sighted.changed {
+            let (row, print) = (rows[index], prints[index]);
+            let body = row.body.clone().into_value();
+            match self.canonical(&body) {
+                Ok(object) => pulled.push(Seen {
+                    id: row.id.clone(),
+                    position: row.position.clone(),
+                    version: row.version.clone(),
+                    print,
+                    object,
+                }),
+                Err(failure) => {
+                    commit.balance.rejected += 1;
+                    let place = (row.position.clone(), row.id.clone());
+                    let of = (self.system.name(), self.entity);
+                    commit.rejections.push(unreadable(self.parts, self.mapping, of, &body, place, failure));
+                }
+            }
+        }
+        let doubtful = self.compare(pulled, counter, &mut commit).await?;
+        Ok(Detected { commit, seen: sighted.seen, doubtful })
+    }
+
+    fn canonical(&self, row: &Value) -> std::result::Result<Pulled, Failure> {
+        crate::sync::context::canonical(&self.parts.entities, self.mapping, self.entity, row)
+    }
+
+    /// Compares canonical objects with the replicas and fills the commit; gives the doubtful ones.
+    async fn compare(&self, mut pulled: Vec<Seen>, counter: i64, commit: &mut PageCommit) -> Result<Vec<String>> {
+        let mut doubtful = Vec::new();
+        let mut moved = reservations::Quantities::new();
+        let mut stepped = Vec::new();
+        if pulled.is_empty() {
+            return Ok(doubtful);
+        }
+        let (store, system) = (&self.parts.store, self.system.name());
+        // References first: one to an object of this very page binds a placeholder that identification then takes on.
+        let unclear = Box::pin(resolve(
+            self.parts,
+            system,
+            &mut pulled.iter_mut().map(|seen| &mut seen.object).collect::<Vec<_>>(),
+        ))
+        .await?;
+        if !unclear.is_empty() {
+            pulled = without(pulled, &unclear, commit);
+        }
+        // On the heap: a page is compared deep inside of other work.
+        let (identities, records) = Box::pin(self.identified(&pulled)).await?;
+        let mut anothers = Box::pin(parents::refused(self, &shown_children(&pulled, &records))).await?;
+        let spec = self.parts.entities.get(self.entity).map(|spec| &**spec);
+        let ids: Vec<String> = pulled.iter().map(|seen| seen.id.clone()).collect();
+        let mut known: HashMap<String, Replica> = store
+            .replicas_by_id(system, self.entity, &ids)
+            .await?
+            .into_iter()
+            .map(|replica| (replica.id.clone(), replica))
+            .collect();
+
+        let mut orders: Vec<_> = pulled.iter_mut().map(|seen| (seen.id.as_str(), &mut seen.object.fields)).collect();
+        guests::settle(self, &known, &mut orders).await?;
+        let numbers: Vec<i64> = records.iter().map(|identified| identified.record).collect();
+        let shared = Shared::of(self.parts, system, self.entity, self.mapping, &numbers).await?;
+        let told = if shared.is_some() { self.parts.routes.told(self.entity) } else { BTreeSet::new() };
+
+        let outline = self.mapping.outline();
+        let blind = !self.system.facts(self.entity).is_some_and(|facts| facts.read);
+        let evidence =
+            Evidence { parts: self.parts, mapping: self.mapping, entity: self.entity, outline: &outline, blind };
+        let made_of = |field: &str, sent: &Value, shown: &Value| evidence.is_made_of(field, sent, shown);
+        for ((mut seen, identified), Unidentified { key, matches, .. }) in
+            pulled.into_iter().zip(records).zip(identities)
+        {
+            let record = identified.record;
+            let doubled = identified.taken_by.map(|other| {
+                format!("{system} has two objects of key {key}: this one and {other}; give one of them another key")
+            });
+            let likes = if doubled.is_some() { Vec::new() } else { vec![(String::new(), key.clone())] };
+            if let Some(reason) = doubled.or_else(|| anothers.remove(&seen.id)) {
+                commit.balance.rejected += 1;
+                commit.rejections.push(Rejection {
+                    articles: Some(reservations::articles(&seen.object.fields)),
+                    position: seen.position,
+                    id: Some(seen.id),
+                    field: None,
+                    reason,
+                    cause: None,
+                    likes: Some(likes),
+                    dismissed: false,
+                });
+                continue;
+            }
+            commit.cured.push(seen.id.clone());
+            let before = known.remove(&seen.id);
+            if let Some(before) = &before {
+                as_known(spec, &before.fields, &mut seen.object);
+            }
+            // Read before our own last write was stored: what it shows may be older than what we know.
+            if let Some(before) = before.as_ref().filter(|replica| replica.written > counter) {
+                commit.balance.skipped += 1;
+                let (fields, _) = observe(Some(before), seen.object.fields, self.mapping.reads(), &made_of);
+                if before.gone_at.is_none() && fields != before.fields {
+                    doubtful.push(seen.id);
+                }
+                continue;
+            }
+            commit.compared.insert(seen.id.clone(), before.as_ref().map_or(0, |replica| replica.written));
+            let fresh = before.as_ref().is_none_or(|replica| replica.gone_at.is_some() || replica.fields.is_empty());
+            let (mut fields, mut sent) = observe(before.as_ref(), seen.object.fields, self.mapping.reads(), &made_of);
+            // What an earlier mapping read and this one does not even write is nobody's any more.
+            let named = |field: &String| self.mapping.reads().contains(field) || self.mapping.writes().contains(field);
+            fields.retain(|field, _| named(field));
+            sent.retain(|field, _| named(field));
+            let difference = model::diff(
+                before.as_ref().filter(|_| !fresh).map_or(&Fields::new(), |replica| &replica.fields),
+                &fields,
+            );
+            if difference.is_empty() && !fresh {
+                commit.balance.unchanged += 1;
+                commit.reprints.push((seen.id, seen.print, seen.version, sent));
+                if !seen.object.parts.is_empty() {
+                    commit.children.push((record, seen.object.parts));
+                }
+                continue;
+            }
+            commit.balance.changed += 1;
+            let stood = before.as_ref().filter(|_| !fresh);
+            if let Some(shared) = &shared {
+                let moved = shared.take(record, stood, &fields, &mut sent).await?;
+                let lane = priority::of(self.entity, &fields);
+                let tell = told
+                    .iter()
+                    .filter(|target| if **target == system { moved.tell_back } else { moved.merged.is_some() });
+                commit.jobs.extend(tell.map(|target| NewJob {
+                    target: (*target).to_owned(),
+                    entity: self.entity.to_owned(),
+                    record,
+                    lane,
+                    due: None,
+                }));
+                commit.merged.extend(moved.merged);
+                commit.conflicts.extend(moved.conflicts);
+            }
+            if let (Some(before), reservations::ORDER) = (stood, self.entity) {
+                reservations::add(&mut moved, &goods::moved(self.parts, &before.fields, &fields));
+            }
+            if let Some(before) = stood {
+                self.drift(record, before, &fields, &difference, shared.as_ref(), &mut sent, &mut commit.conflicts);
+                self.leave_end(record, before, &fields, &mut sent, commit).await?;
+            }
+            self.jobs_for(record, &fields, &difference, fresh, &mut commit.jobs);
+            stepped.extend(increments::moved(self.entity, &difference, &fields));
+            commit.changes.push(NewChange {
+                record,
+                op: if fresh { ChangeOp::Create } else { ChangeOp::Update },
+                fields: difference,
+            });
+            commit.replicas.push(ReplicaWrite {
+                record,
+                id: seen.id,
+                fields,
+                sent,
+                version: seen.version,
+                print: Some(seen.print),
+                parts: Some(seen.object.parts),
+                matches,
+                gone: false,
+            });
+        }
+        goods::doubt(self.parts, system, &moved).await?;
+        increments::tell(self.parts, system, &stepped, &mut commit.jobs).await?;
+        Ok(doubtful)
+    }
+
+    /// Edits of fields that others own: where the flow lets them stay, the replica remembers what the owner had delivered as
+    /// sent, so that it is not delivered again before the owner changes it.
+    #[expect(clippy::too_many_arguments, reason = "one record's change and where it is written down")]
+    fn drift(
+        &self,
+        record: i64,
+        before: &Replica,
+        fields: &Fields,
+        difference: &Fields,
+        shared: Option<&Shared<'_>>,
+        sent: &mut Fields,
+        conflicts: &mut Vec<crate::store::ConflictMark>,
+    ) {
+        for field in difference.keys() {
+            let policy = self.parts.routes.drift(self.entity, field, self.system.name());
+            if !matches!(policy, Some(DriftPolicy::Accept | DriftPolicy::Report)) {
+                continue;
+            }
+            let (delivered, now) = (known(&before.fields, &before.sent, field), known(fields, sent, field));
+            if delivered != now {
+                sent.insert(field.clone(), delivered);
+            }
+            if let (Some(DriftPolicy::Report), Some(shared)) = (policy, shared) {
+                shared.drifted(record, field, before, &now, conflicts);
+            }
+        }
+    }
+
+    /// What rows are identified by, and the records that they are.
+    async fn identified(&self, pulled: &[Seen]) -> Result<(Vec<Unidentified>, Vec<Identified>)> {
+        let (store, system) = (&self.parts.store, self.system.name());
+        let rules = self.parts.routes.matches(self.entity);
+        let weak: Vec<String> = rules.iter().filter(|rule| rule.weak).map(|rule| rule.field.clone()).collect();
+        let spec = self.parts.entities.get(self.entity).map(|spec| &**spec);
+        let mut identities: Vec<Unidentified> = pulled
+            .iter()
+            .map(|seen| {
+                let mut matches = matches(spec, &rules, &seen.object.fields);
+                matches.extend(respelt::values(self.parts, system, self.entity, &seen.object.key));
+                let (id, key) = (seen.id.clone(), seen.object.key.clone());
+                Unidentified { id, key, matches, ..Unidentified::default() }
+            })
+            .collect();
+        if let Some(numbering) = Numbering::of(self.parts, system, self.entity) {
+            let ids: Vec<String> = pulled.iter().map(|seen| seen.id.clone()).collect();
+            let bound = store.replicas_by_id(system, self.entity, &ids).await?;
+            let bound: BTreeSet<&str> = bound.iter().map(|replica| replica.id.as_str()).collect();
+            let rows = identities.iter_mut().zip(pulled);
+            numbering
+                .settle(&mut rows.map(|(row, seen)| (row, &seen.object.fields)).collect::<Vec<_>>(), &bound)
+                .await?;
+        }
+        let records = store.identify(system, self.entity, &identities, &weak).await?;
+        Ok((identities, records))
+    }
+
+    /// Opens jobs at the systems this one tells, and at this one itself where others own what it changed.
+    pub(in crate::sync) fn jobs_for(
+        &self,
+        record: i64,
+        after: &Fields,
+        difference: &Fields,
+        fresh: bool,
+        jobs: &mut Vec<NewJob>,
+    ) {
+        let system = self.system.name();
+        let mut open = |target: &str, lane: i16| {
+            jobs.push(NewJob { target: target.to_owned(), entity: self.entity.to_owned(), record, lane, due: None });
+        };
+        let mut told = BTreeSet::new();
+        for flow in self.parts.routes.from(system, self.entity) {
+            let lane = self.lane(flow, after);
+            for target in flow.to.iter().filter(|target| told.insert(target.as_str())) {
+                open(target, lane);
+            }
+        }
+        let foreign = |source: &str| {
+            fresh
+                || difference.keys().any(|field| {
+                    self.parts
+                        .routes
+                        .owner(self.entity, field, source, system)
+                        .is_some_and(|owner| owner != system && owner != SHARED)
+                })
+        };
+        if self.parts.routes.to(system, self.entity).any(|flow| foreign(&flow.from)) {
+            open(system, priority::of(self.entity, after));
+        }
+    }
+}
+
+impl Reading<'_> {
+    /// Lane of a change on its way by a flow: what the targets are to show of it decides, not what the source has.
+    fn lane(&self, flow: &crate::sync::routing::Flow, after: &Fields) -> i16 {
+        if self.entity != reservations::STOCK {
+            return priority::of(self.entity, after);
+        }
+        let published = self.parts.published(flow, after, availability::Less::default());
+        priority::of(self.entity, published.as_ref().unwrap_or(after))
+    }
+}
+
+/// A row in canonical form with what identifies it.
+struct Seen {
+    id: String,
+    position: String,
+    version: Option<String>,
+    print: Print,
+    object: Pulled,
+}
+
+/// A page may show an object twice when the list shifts under it: the last one counts.
+fn last_of_each(rows: &[SourceRow]) -> (Vec<&SourceRow>, u64) {
+    let mut place: HashMap<&str, usize> = HashMap::with_capacity(rows.len());
+    let mut kept: Vec<&SourceRow> = Vec::with_capacity(rows.len());
+    let mut doubled = 0;
+    for row in rows {
+        if let Some(&at) = place.get(row.id.as_str()) {
+            kept[at] = row;
+            doubled += 1;
+        } else {
+            place.insert(&row.id, kept.len());
+            kept.push(row);
+        }
+    }
+    (kept, doubled)
+}
+
+/// Lists that a system shows in another order than they are known in are shown as they are known: their order means nothing. So is
+/// what it has taken up and not finished yet.
+pub(in crate::sync) fn as_known(spec: Option<&EntitySpec>, known: &Fields, shown: &mut Pulled) {
+    for field in &shown.pending {
+        if let Some(known) = known.get(field) {
+            shown.fields.insert(field.clone(), known.clone());
+        }
+    }
+    for (field, now) in &mut shown.fields {
+        let Some(known) = known.get(field).filter(|known| *known != now) else { continue };
+        if agree(spec.and_then(|spec| spec.fields.get(field)), &Shape::Whole, known, now) {
+            now.clone_from(known);
+        }
+    }
+}
+
+/// How what a system shows came to be shown.
+pub(in crate::sync) struct Evidence<'a> {
+    pub(in crate::sync) parts: &'a Parts,
+    pub(in crate::sync) mapping: &'a dyn Translate,
+    pub(in crate::sync) entity: &'a str,
+    pub(in crate::sync) outline: &'a Outline,
+    /// Nobody can look right after a write: what a listing shows for the first time is all there will ever be.
+    pub(in crate::sync) blind: bool,
+}
+
+impl Evidence<'_> {
+    /// Whether what is shown of a field for the first time since it was sent is what the target made of it, and not somebody's edit.
+    fn is_made_of(&self, field: &str, sent: &Value, shown: &Value) -> bool {
+        if respelt::is_as_shown(self.parts, self.mapping, (self.entity, field), sent, shown) {
+            return true;
+        }
+        let altered = self.parts.alteration((self.entity, field), self.outline, sent, shown);
+        !altered.is_difference() && (self.blind || !altered.texts)
+    }
+}
+
+/// Whether what is shown of a field (its name, what was sent, what is shown) is what the system made of what it was sent.
+pub(in crate::sync) type MadeOf<'a> = &'a dyn Fn(&str, &Value, &Value) -> bool;
+
+/// Lays what a system shows over what it was known to hold, and decides for each field we sent whether it arrived as
+/// sent, was altered on arrival, or was changed by somebody since.
+pub(in crate::sync) fn observe(
+    before: Option<&Replica>,
+    shown: Fields,
+    reads: &BTreeSet<String>,
+    is_made_of: MadeOf<'_>,
+) -> (Fields, Fields) {
+    let Some(before) = before else { return (shown, Fields::new()) };
+    let mut sent = Fields::new();
+    for (field, value) in &before.sent {
+        let (stored, now) = (before.fields.get(field), shown.get(field));
+        if !reads.contains(field) {
+            sent.insert(field.clone(), value.clone());
+            continue;
+        }
+        let arrived = now.unwrap_or(&Value::Null) == value;
+        let unseen_yet = stored.unwrap_or(&Value::Null) == value;
+        let as_stored = now == stored;
+        let made_of = || unseen_yet && is_made_of(field, value, now.unwrap_or(&Value::Null));
+        if !arrived && (as_stored || made_of()) {
+            sent.insert(field.clone(), value.clone());
+        }
+    }
+    let mut fields = shown;
+    for (field, value) in &before.fields {
+        if !reads.contains(field) {
+            fields.insert(field.clone(), value.clone());
+        }
+    }
+    (fields, sent)
+}
+
+/// Replaces references of pulled objects by record numbers, in one go; gives those that may mean several.
+pub(in crate::sync) async fn resolve(
+    parts: &Parts,
+    system: &str,
+    objects: &mut [&mut Pulled],
+) -> Result<BTreeSet<RefWanted>> {
+    let wanted: BTreeSet<RefWanted> = objects
+        .iter()
+        .flat_map(|object| &object.refs)
+        .map(|reference| RefWanted { entity: reference.entity.clone(), by: reference.by.clone() })
+        .collect();
+    if wanted.is_empty() {
+        return Ok(wanted);
+    }
+    let is_numbered = |entity: &str| parts.entities.get(entity).is_some_and(|spec| spec.numbered);
+    let mut numbered: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut plain = Vec::new();
+    for one in &wanted {
+        match &one.by {
+            RefBy::Key(key) if is_numbered(&one.entity) => numbered.entry(&one.entity).or_default().push(key.clone()),
+            _ => plain.push(one.clone()),
+        }
+    }
+    let mut records: BTreeMap<RefWanted, i64> = parts.store.resolve(system, &plain).await?;
+    for (entity, keys) in numbered {
+        for (key, record) in numbering::refer(parts, system, entity, &keys).await? {
+            records.insert(RefWanted { entity: entity.to_owned(), by: RefBy::Key(key) }, record);
+        }
+    }
+    for object in objects {
+        let mut whole = Value::Object(std::mem::take(&mut object.fields));
+        for reference in &object.refs {
+            let key = RefWanted { entity: reference.entity.clone(), by: reference.by.clone() };
+            if let (Some(slot), Some(record)) = (whole.pointer_mut(&reference.pointer), records.get(&key)) {
+                *slot = Value::from(*record);
+            }
+        }
+        if let Value::Object(fields) = whole {
+            object.fields = fields;
+        }
+    }
+    Ok(wanted.into_iter().filter(|wanted| !records.contains_key(wanted)).collect())
+}
+
+/// What is told of a row, or of an answer, that cannot be read. `of`: system and entity. `place`: where it was, and its id.
+pub(in crate::sync) fn unreadable(
+    parts: &Parts,
+    mapping: &dyn Translate,
+    of: (&str, &str),
+    row: &Value,
+    (position, id): (String, String),
+    failure: Failure,
+) -> Rejection {
+    Rejection {
+        position,
+        id: Some(id),
+        field: failure.field.clone(),
+        reason: crate::sync::context::outcome::describe(&failure),
+        cause: failure.cause.map(|cause| cause.0),
+        articles: mapping.named(row),
+        likes: likes(parts, mapping, of, row),
+        dismissed: false,
+    }
+}
+
+/// What can be seen of which record an unreadable row is; nothing where it may be any.
+fn likes(parts: &Parts, mapping: &dyn Translate, of: (&str, &str), row: &Value) -> Option<Vec<(String, String)>> {
+    let (system, entity) = of;
+    let rules = parts.routes.matches(entity);
+    let glimpse = mapping.glimpse(row);
+    let unread = |rule: &&crate::sync::routing::MatchRule| glimpse.unread.iter().any(|field| rule.names(field));
+    if rules.iter().any(unread) {
+        return None;
+    }
+    let spec = parts.entities.get(entity).map(|spec| &**spec);
+    let mut likes = vec![(String::new(), glimpse.key?)];
+    likes.extend(matches(spec, &rules, &glimpse.fields));
+    likes.extend(respelt::values(parts, system, entity, &likes[0].1));
+    Some(likes)
+}
+
+fn shown_children<'a>(pulled: &'a [Seen], records: &[Identified]) -> Vec<parents::Row<'a>> {
+    let rows = pulled.iter().zip(records).filter(|(_, identified)| identified.taken_by.is_none());
+    rows.map(|(seen, identified)| parents::Row {
+        record: identified.record,
+        object: &seen.id,
+        key: &seen.object.key,
+        children: &seen.object.parts,
+    })
+    .collect()
+}
+
+/// Rows that refer by a key that several objects have are rejected: what is guessed may be another customer's.
+fn without(pulled: Vec<Seen>, unclear: &BTreeSet<RefWanted>, commit: &mut PageCommit) -> Vec<Seen> {
+    let mut kept = Vec::with_capacity(pulled.len());
+    for seen in pulled {
+        match unclear_reference(&seen.object, unclear) {
+            None => kept.push(seen),
+            Some(reason) => {
+                commit.balance.rejected += 1;
+                commit.rejections.push(Rejection {
+                    position: seen.position,
+                    id: Some(seen.id),
+                    field: None,
+                    reason,
+                    cause: None,
+                    articles: Some(reservations::articles(&seen.object.fields)),
+                    likes: Some(vec![(String::new(), seen.object.key.clone())]),
+                    dismissed: false,
+                });
+            }
+        }
+    }
+    kept
+}
+
+/// What is unclear about an object's references, if anything is.
+pub(in crate::sync) fn unclear_reference(object: &Pulled, unclear: &BTreeSet<RefWanted>) -> Option<String> {
+    let reference = object.refs.iter().find(|reference| {
+        unclear.contains(&RefWanted { entity: reference.entity.clone(), by: reference.by.clone() })
+    })?;
+    let (RefBy::Key(key) | RefBy::Id(key)) = &reference.by;
+    Some(format!(
+        "refers to {} {key}, which several systems have numbered so; let the mapping refer by the system's own id, or give the \
+         numbers of one system a prefix, then read it again",
+        reference.entity
+    ))
+}
+
+pub(in crate::sync) fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+/// Adds one page's counts to a run's.
+pub(in crate::sync) fn add(total: &mut Balance, page: &Balance) {
+    total.seen += page.seen;
+    total.unchanged += page.unchanged;
+    total.changed += page.changed;
+    total.skipped += page.skipped;
+    total.rejected += page.rejected;
+    total.gone += page.gone;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fields(value: &Value) -> Fields {
+        value.as_object().unwrap().clone()
+    }
+
+    fn before(stored: &Value, sent: &Value) -> Replica {
+        Replica {
+            system: "shop".into(),
+            entity: "product".into(),
+            record: 1,
+            id: "1".into(),
+            fields: fields(stored),
+            sent: fields(sent),
+            version: None,
+            print: None,
+            gone_at: None,
+            written: 0,
+        }
+    }
+
+    fn reads() -> BTreeSet<String> {
+        BTreeSet::from(["name".to_owned()])
+    }
+
+    #[test]
+    fn an_alteration_on_arrival_is_remembered_beside_what_was_sent() {
+        let replica = before(&json!({"name": "a & b"}), &json!({"name": "a & b"}));
+        let (stored, sent) = observe(Some(&replica), fields(&json!({"name": "a &amp; b"})), &reads(), &|_, _, _| true);
+        assert_eq!((stored, sent), (fields(&json!({"name": "a &amp; b"})), fields(&json!({"name": "a & b"}))));
+    }
+
+    #[test]
+    fn a_later_foreign_edit_of_an_altered_field_is_drift() {
+        let replica = before(&json!({"name": "a &amp; b"}), &json!({"name": "a & b"}));
+        let (_, sent) = observe(Some(&replica), fields(&json!({"name": "c"})), &reads(), &|_, _, _| true);
+        assert!(sent.is_empty());
+        let (_, kept) = observe(Some(&replica), fields(&json!({"name": "a &amp; b"})), &reads(), &|_, _, _| true);
+        assert_eq!(kept, fields(&json!({"name": "a & b"})));
+    }
+
+    #[test]
+    fn what_a_target_did_not_make_of_it_is_drift_though_it_is_seen_for_the_first_time() {
+        let replica = before(&json!({"name": "a"}), &json!({"name": "a"}));
+        let (stored, sent) = observe(Some(&replica), fields(&json!({"name": "b"})), &reads(), &|_, _, _| false);
+        assert_eq!((stored, sent), (fields(&json!({"name": "b"})), Fields::new()));
+    }
+
+    #[test]
+    fn a_list_that_is_shown_in_another_order_is_the_same_list() {
+        let entities = crate::model::Entities::builtin();
+        let known =
+            fields(&json!({"variants": [{"sku": "A"}, {"sku": "B"}], "tags": ["x", "y"], "options": ["c", "s"]}));
+        let shown =
+            fields(&json!({"variants": [{"sku": "B"}, {"sku": "A"}], "tags": ["y", "x"], "options": ["s", "c"]}));
+        let mut shown = Pulled { fields: shown, ..Pulled::default() };
+        as_known(entities.get("product").map(|spec| &**spec), &known, &mut shown);
+        let shown = shown.fields;
+        assert_eq!((&shown["variants"], &shown["tags"]), (&known["variants"], &known["tags"]));
+        assert_eq!(shown["options"], json!(["s", "c"]), "which comes first is what the customer sees");
+    }
+
+    #[test]
+    fn what_waits_at_a_system_to_be_finished_is_what_it_was_sent_and_nothing_where_nothing_was() {
+        let known = fields(&json!({"closed": "refunded"}));
+        let shown = || Pulled { pending: BTreeSet::from(["closed".to_owned()]), ..Pulled::default() };
+        let (mut sent, mut never) = (shown(), shown());
+        as_known(None, &known, &mut sent);
+        as_known(None, &Fields::new(), &mut never);
+        assert_eq!((sent.fields, never.fields), (known, Fields::new()));
+    }
+
+    #[test]
+    fn what_arrived_as_sent_leaves_nothing_to_remember() {
+        let replica = before(&json!({"name": "a"}), &json!({"name": "a"}));
+        assert!(observe(Some(&replica), fields(&json!({"name": "a"})), &reads(), &|_, _, _| true).1.is_empty());
+    }
+
+    #[test]
+    fn what_a_mapping_cannot_read_stays_as_it_was_written() {
+        let replica = before(&json!({"name": "a", "note": "x"}), &json!({"note": "x"}));
+        let (stored, sent) = observe(Some(&replica), fields(&json!({"name": "b"})), &reads(), &|_, _, _| true);
+        assert_eq!((stored.get("note"), sent.get("note")), (Some(&json!("x")), Some(&json!("x"))));
+    }
+}

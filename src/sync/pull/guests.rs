@@ -1,0 +1,205 @@
+//! Whose an order is that names no customer: one who is recognised, one for all of them, or nobody's.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use crate::{
+    mapping::Fields,
+    model::diff,
+    store::{ChangeOp, NewChange, PageCommit, RecordId, Replica, ReplicaWrite, Result, Unidentified},
+    sync::{
+        context::{Parts, Reading},
+        identity::{guests::MADE, numbering},
+        routing::matches,
+        stock::reservations::ORDER,
+    },
+};
+
+const CUSTOMER: &str = "customer";
+
+/// Gives orders without a customer the one that the flow says. Who had one before keeps it: an order does not change hands
+/// because a customer edits his address.
+pub(in crate::sync) async fn settle(
+    reading: &Reading<'_>,
+    known: &HashMap<String, Replica>,
+    orders: &mut [(&str, &mut Fields)],
+) -> Result<()> {
+    let (parts, system) = (reading.parts, reading.system.name());
+    let Some(guests) = parts.routes.guests(system).filter(|_| reading.entity == ORDER) else { return Ok(()) };
+    let mut open: Vec<(&str, &mut Fields)> = Vec::new();
+    for (id, fields) in orders.iter_mut().filter(|(_, fields)| is_nobodys(fields)) {
+        let before = known.get(*id).and_then(|replica| replica.fields.get(CUSTOMER));
+        match before.filter(|customer| !customer.is_null()) {
+            Some(customer) => drop(fields.insert(CUSTOMER.to_owned(), customer.clone())),
+            None => open.push((id, fields)),
+        }
+    }
+    if open.is_empty() {
+        return Ok(());
+    }
+    let mut found = vec![None; open.len()];
+    if guests.matched {
+        let rules: Vec<_> = parts.routes.matches(CUSTOMER).into_iter().filter(|rule| !rule.weak).collect();
+        let spec = parts.entities.get(CUSTOMER).map(|spec| &**spec);
+        let wanted: Vec<_> = open.iter().map(|(_, order)| matches(spec, &rules, &buyer(order))).collect();
+        found = parts.store.recognise(CUSTOMER, &wanted).await?;
+    }
+    if guests.created {
+        make(reading, &open, &mut found).await?;
+    }
+    if let (Some(key), true) = (&guests.one, found.contains(&None)) {
+        let one = numbering::refer(parts, system, CUSTOMER, std::slice::from_ref(key)).await?.remove(key);
+        found.iter_mut().filter(|customer| customer.is_none()).for_each(|customer| *customer = one);
+    }
+    for ((_, order), customer) in open.into_iter().zip(found) {
+        if let Some(customer) = customer {
+            order.insert(CUSTOMER.to_owned(), Value::from(customer));
+        }
+    }
+    Ok(())
+}
+
+/// A customer as an order tells of him.
+struct Buyer {
+    /// Position of his order.
+    at: usize,
+    id: String,
+    key: String,
+    fields: Fields,
+    /// What he is recognised by.
+    values: Vec<(String, String)>,
+}
+
+impl Buyer {
+    /// Nobody, where the order does not tell enough.
+    fn of(parts: &Parts, at: usize, id: &str, order: &Fields) -> Option<Self> {
+        let key = format!("guest-{}", order.get("number")?.as_str()?);
+        let mut fields = buyer(order);
+        fields.retain(|_, value| value.as_str().is_none_or(|text| !text.trim().is_empty()) && !value.is_null());
+        let is_company = fields.contains_key("company");
+        if let Some(company) = fields.get("company").cloned() {
+            fields.insert("name".to_owned(), company);
+        }
+        fields.insert("code".to_owned(), key.as_str().into());
+        fields.insert("kind".to_owned(), if is_company { "company" } else { "person" }.into());
+        if !fields.contains_key("name") || parts.validate(CUSTOMER, &mut fields).is_err() {
+            return None;
+        }
+        let spec = parts.entities.get(CUSTOMER).map(|spec| &**spec);
+        let values = matches(spec, &parts.routes.matches(CUSTOMER), &fields);
+        Some(Self { at, id: format!("{MADE}{id}"), key, fields, values })
+    }
+}
+
+/// Makes customers of what the orders tell that are nobody's in `found`: they are delivered like any others, after a look at who is
+/// there already. All of a page are made at once.
+async fn make(reading: &Reading<'_>, orders: &[(&str, &mut Fields)], found: &mut [Option<RecordId>]) -> Result<()> {
+    let (parts, system) = (reading.parts, reading.system.name());
+    let Some(mapping) = parts.mapping(system, CUSTOMER) else { return Ok(()) };
+    let weak: Vec<String> =
+        parts.routes.matches(CUSTOMER).iter().filter(|rule| rule.weak).map(|rule| rule.field.clone()).collect();
+    let strong = |buyer: &Buyer| -> Vec<(String, String)> {
+        buyer.values.iter().filter(|(field, _)| !weak.contains(field)).cloned().collect()
+    };
+    let open = found.iter().zip(orders).enumerate().filter(|(_, (customer, _))| customer.is_none());
+    let buyers: Vec<Buyer> = open.filter_map(|(at, (_, (id, order)))| Buyer::of(parts, at, id, order)).collect();
+    let known = parts.store.recognise(CUSTOMER, &buyers.iter().map(strong).collect::<Vec<_>>()).await?;
+    // Of several orders of one person on a page the first makes him.
+    let mut makers: HashMap<(String, String), usize> = HashMap::new();
+    let (mut makes, mut follows): (Vec<Buyer>, Vec<(usize, usize)>) = (Vec::new(), Vec::new());
+    for (buyer, known) in buyers.into_iter().zip(known) {
+        if known.is_some() {
+            found[buyer.at] = known;
+            continue;
+        }
+        let values = strong(&buyer);
+        if let Some(maker) = values.iter().find_map(|value| makers.get(value)) {
+            follows.push((buyer.at, *maker));
+            continue;
+        }
+        makers.extend(values.into_iter().map(|value| (value, buyer.at)));
+        makes.push(buyer);
+    }
+    if makes.is_empty() {
+        return Ok(());
+    }
+    let wanted: Vec<Unidentified> = makes
+        .iter()
+        .map(|one| Unidentified {
+            id: one.id.clone(),
+            key: one.key.clone(),
+            matches: one.values.clone(),
+            numbered_by: Some(system.to_owned()),
+            ..Unidentified::default()
+        })
+        .collect();
+    let identified = parts.store.identify(system, CUSTOMER, &wanted, &weak).await?;
+    let customers = Reading { mapping: mapping.as_ref(), entity: CUSTOMER, ..*reading };
+    let mut page = PageCommit {
+        run: reading.run,
+        system: system.to_owned(),
+        entity: CUSTOMER.to_owned(),
+        ..PageCommit::default()
+    };
+    for (buyer, identified) in makes.into_iter().zip(identified) {
+        let record = identified.record;
+        found[buyer.at] = Some(record);
+        if identified.taken_by.is_some() {
+            continue;
+        }
+        customers.jobs_for(record, &buyer.fields, &Fields::new(), true, &mut page.jobs);
+        let fields = diff(&Fields::new(), &buyer.fields);
+        page.changes.push(NewChange { record, op: ChangeOp::Create, fields });
+        page.replicas.push(ReplicaWrite {
+            record,
+            id: buyer.id,
+            fields: buyer.fields,
+            sent: Fields::new(),
+            version: None,
+            print: None,
+            parts: None,
+            matches: buyer.values,
+            gone: false,
+        });
+    }
+    for (at, maker) in follows {
+        found[at] = found[maker];
+    }
+    parts.store.commit_page(page, parts.env.now()).await.map(drop)
+}
+
+/// What a system shows of an order that it calls a guest's: it stays its customer's.
+pub(in crate::sync) fn keep(parts: &Parts, system: &str, entity: &str, before: Option<&Fields>, shown: &mut Fields) {
+    if entity != ORDER || parts.routes.guests(system).is_none() || !is_nobodys(shown) {
+        return;
+    }
+    if let Some(customer) = before.and_then(|before| before.get(CUSTOMER)).filter(|customer| !customer.is_null()) {
+        shown.insert(CUSTOMER.to_owned(), customer.clone());
+    }
+}
+
+fn is_nobodys(order: &Fields) -> bool {
+    order.get(CUSTOMER).is_none_or(Value::is_null)
+}
+
+/// What an order tells of who bought, as a customer would have it.
+fn buyer(order: &Fields) -> Fields {
+    let billing = |name: &str| order.get("billing").and_then(|billing| billing.get(name)).cloned().unwrap_or_default();
+    let address: Fields = ["name", "company", "line1", "line2", "postcode", "city", "region", "country"]
+        .into_iter()
+        .map(|name| (name.to_owned(), billing(name)))
+        .filter(|(_, value)| !value.is_null())
+        .chain([("code".to_owned(), "billing".into())])
+        .collect();
+    let addresses = if address.contains_key("line1") { json!([address]) } else { Value::Null };
+    let buyer = json!({
+        "addresses": addresses,
+        "email": order.get("email").cloned().unwrap_or_default(),
+        "vat": billing("vat"),
+        "phone": billing("phone"),
+        "name": billing("name"),
+        "company": billing("company"),
+    });
+    if let Value::Object(buyer) = buyer { buyer } else { Fields::new() }
+}

@@ -1,0 +1,602 @@
+//! One run: reads an entity of a system page by page, and after a complete reading finds what is gone.
+
+use std::time::Duration;
+
+use roaring::RoaringBitmap;
+use serde_json::Value;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use crate::{
+    failure::{Class, Failure},
+    mapping::Fields,
+    port::{Facts, Page, PageToken, PullRequest, RowError, SourceRow},
+    store::{Balance, ChangeOp, JOINED, Lease, NewChange, PageCommit, Replica, ReplicaWrite, RunKind, StoreError},
+    sync::{
+        brakes,
+        context::{
+            Parts, Reading, RunReport, joined, outcome,
+            report::{STOPPED, left_alone},
+        },
+        identity::guests,
+        pull::{
+            dates::Gathered,
+            detect::{add, count},
+            reader::Reader,
+            whole,
+        },
+        stock::reservations::{self, Evidence},
+    },
+};
+
+const PAGE_ROWS: usize = 1000;
+
+/// Reads `entity` at `system`: what changed since the cursor, or everything; and what follows from it for stock.
+pub(in crate::sync) async fn pull(
+    parts: &Parts,
+    system: &str,
+    entity: &str,
+    kind: RunKind,
+    trigger: &str,
+    cancel: &CancellationToken,
+) -> Result<RunReport, StoreError> {
+    let report = list(parts, system, entity, kind, trigger, cancel).await?;
+    if report.error.as_deref() != Some(STOPPED) {
+        parts.journal.read(&parts.store, &report).await?;
+    }
+    if report.run.is_some() && report.is_green() {
+        reservations::after_pull(parts, system, entity).await?;
+    }
+    Ok(report)
+}
+
+/// Reads `entity` at `system` and no more.
+pub(in crate::sync) async fn list(
+    parts: &Parts,
+    system: &str,
+    entity: &str,
+    kind: RunKind,
+    trigger: &str,
+    cancel: &CancellationToken,
+) -> Result<RunReport, StoreError> {
+    let mut report = RunReport {
+        run: None,
+        system: system.to_owned(),
+        entity: entity.to_owned(),
+        kind,
+        balance: Balance::default(),
+        error: None,
+    };
+    let (Some(endpoint), Some(mapping)) = (parts.systems.get(system), parts.mapping(system, entity)) else {
+        report.error = Some(format!("system {system} has no mapping for entity {entity}"));
+        return Ok(report);
+    };
+    let Some(facts) = endpoint.facts(entity).filter(|facts| facts.list) else {
+        report.error = Some(format!("the adapter of system {system} cannot list entity {entity}"));
+        return Ok(report);
+    };
+    if let Some(until) = parts.store.standing(system).await?.until.filter(|until| *until > parts.env.now()) {
+        report.error = Some(format!("{} until {}", left_alone(system), until.format("%H:%M:%S UTC")));
+        return Ok(report);
+    }
+    let Some(lease) = parts
+        .store
+        .acquire(&format!("pull:{system}/{entity}"), &parts.owner, parts.limits.long(), parts.env.now())
+        .await?
+    else {
+        return Ok(report);
+    };
+    brakes::settle(parts, system, entity, &lease).await?;
+    let cursor = parts.store.cursor(system, entity).await?;
+    let evidence = Evidence::begin(parts, system, entity, cursor.as_deref()).await?;
+    let asked = parts.env.now();
+    let is_due = whole::is_due(parts, facts, system, entity, asked).await?;
+    let since = if kind == RunKind::Delta && facts.incremental && !is_due { cursor } else { None };
+    report.kind = if since.is_none() { RunKind::Full } else { RunKind::Delta };
+    let (reader, last) = (
+        Reader::of(mapping.as_ref(), endpoint.as_ref(), entity),
+        if report.kind == RunKind::Full { Reader::last(&parts.store, system, entity).await? } else { None },
+    );
+    let is_first = report.kind == RunKind::Full && last.is_none();
+    let joins = is_first && joined::is_added(parts, system, entity).await?;
+    let trigger = if joins { JOINED } else { trigger };
+    let run = parts.store.begin_run(system, entity, report.kind, trigger, parts.env.now()).await?;
+    report.run = Some(run);
+
+    let remapped = last.is_some_and(|last| last != reader);
+    let mapping = mapping.as_ref();
+    let reading = Reading { parts, system: endpoint.as_ref(), mapping, entity, run, remapped };
+    let listing = Listing { since: since.as_deref(), facts, evidence: evidence.as_ref(), lease: &lease };
+    let result = pages(&reading, &listing, &mut report.balance, cancel).await;
+    match result {
+        Ok(()) => {
+            crate::sync::context::circuit::recovered(parts, system).await?;
+        }
+        Err(Stop::Failed(failure)) => {
+            crate::sync::context::circuit::struck(parts, system, &failure).await?;
+            report.error = Some(outcome::describe(&failure));
+        }
+        Err(Stop::Told) => report.error = Some(STOPPED.to_owned()),
+        // What is to be ruled on, and what is left to read, is the other's.
+        Err(Stop::Store(error @ StoreError::Overtaken)) => {
+            tracing::warn!(system, entity, run, "{error}");
+            report.error = Some(error.to_string());
+            parts.store.end_run(run, &report.balance, report.error.as_deref(), parts.env.now()).await?;
+            return Ok(report);
+        }
+        Err(Stop::Store(error)) => {
+            report.error = Some(error.to_string());
+            parts.store.drop_lease(&lease).await?;
+            // The store itself is in trouble: closing the run would fail as well, and recovery will tell.
+            return Err(error);
+        }
+    }
+    if report.error.is_none() && !report.balance.closes() {
+        report.error =
+            Some("the balance does not close: seen is not unchanged + changed + skipped + rejected".to_owned());
+    }
+    brakes::rule(parts, run, Some(&lease)).await?;
+    let whole = report.kind == RunKind::Full && report.error.is_none() && report.balance.seen > 0;
+    if whole && facts.whole.is_some() {
+        whole::remember(parts, system, entity, asked).await?;
+    }
+    if whole && last != Some(reader) {
+        reader.remember(&parts.store, system, entity).await?;
+    }
+    parts.store.end_run(run, &report.balance, report.error.as_deref(), parts.env.now()).await?;
+    parts.store.drop_lease(&lease).await?;
+    Ok(report)
+}
+
+/// What is listed.
+struct Listing<'a> {
+    since: Option<&'a str>,
+    facts: &'a Facts,
+    /// Of stock that orders depend on.
+    evidence: Option<&'a Evidence>,
+    lease: &'a Lease,
+}
+
+impl Listing<'_> {
+    /// The lease as a page carries it.
+    fn held(&self, parts: &Parts) -> (Lease, Duration) {
+        (self.lease.clone(), parts.limits.long())
+    }
+}
+
+/// What a page makes true besides its rows.
+#[derive(Default)]
+struct Marks {
+    cursor: Option<String>,
+    notes: Vec<(String, Value)>,
+    lease: Option<(Lease, Duration)>,
+}
+
+/// Why a run ended before its time.
+enum Stop {
+    Failed(Failure),
+    Store(StoreError),
+    /// We were told to stop: that says nothing about the system.
+    Told,
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+async fn pages(
+    reading: &Reading<'_>,
+    listing: &Listing<'_>,
+    total: &mut Balance,
+    cancel: &CancellationToken,
+) -> Result<(), Stop> {
+    let (parts, since) = (reading.parts, listing.since);
+    let (mut pass, mut fresh) = (RoaringBitmap::new(), false);
+    let (mut unreadable, mut doubtful) = (false, Vec::new());
+    let mut odd = Gathered::begin(reading, since.is_none()).await?;
+    let mut counter = parts.store.counter().await?;
+    let began = counter;
+    let mut request = fetch(reading, since, None);
+    loop {
+        let page = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(Stop::Told),
+            page = request => page,
+        };
+        let page = page.map_err(|error| {
+            Failure::new(
+                Class::Transient,
+                format!("reading {} of system {} was broken off", reading.entity, reading.system.name()),
+            )
+            .with_source(error)
+        })??;
+        let read_at = counter;
+        counter = parts.store.counter().await?;
+        let Page { rows, errors, dates, next, cursor, total: announced, news, receipt } = page;
+        odd.page(reading, &rows, &dates);
+        // The next page is on its way while this one is compared and stored.
+        let following = next.as_ref().map(|token| fetch(reading, since, Some(token.clone())));
+        unreadable |= !errors.is_empty();
+        fresh |= news;
+        let seen = total.seen + count(rows.len() + errors.len());
+        let is_short = since.is_none() && announced.is_some_and(|announced| seen < announced);
+        // With the last page: then no figure of it is published by what was known before.
+        let ends = listing.evidence.filter(|_| following.is_none() && !is_short);
+        let proven = ends.map(|evidence| evidence.note(listing.facts, seen > 0, fresh, cursor.as_deref()));
+        let dated = if following.is_none() { odd.note(reading) } else { None };
+        let notes = proven.into_iter().chain(dated).collect();
+        let marks =
+            Marks { cursor: cursor.clone().filter(|_| doubtful.is_empty()), notes, lease: Some(listing.held(parts)) };
+        doubtful.extend(commit(reading, &rows, &errors, marks, read_at, total, &mut pass).await?);
+        if let Some(receipt) = receipt {
+            reading.system.settle(reading.entity, &receipt).await?;
+        }
+        let Some(following) = following else {
+            if let (None, Some(announced)) = (since, announced)
+                && total.seen < announced
+            {
+                return Err(Failure::new(
+                    Class::Rejected,
+                    format!(
+                        "{} announced {announced} objects of {} and gave {}; nothing is taken for deleted before a full pull \
+                         shows all of them",
+                        reading.system.name(),
+                        reading.entity,
+                        total.seen
+                    ),
+                )
+                .into());
+            }
+            if !doubtful.is_empty() && cleared(reading, listing, doubtful, total, &mut pass).await? {
+                let marks = Marks { cursor, lease: Some(listing.held(parts)), ..Marks::default() };
+                commit(reading, &[], &[], marks, counter, total, &mut pass).await?;
+            }
+            break;
+        };
+        request = following;
+    }
+    if since.is_none() && listing.facts.complete {
+        gone(reading, listing, &pass, began, unreadable, total).await?;
+        if total.seen > 0 {
+            forget_rejections(reading, listing).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Looks once more at objects that a page left in doubt, so that what happened to them after our write does not go unseen.
+/// False where that cannot be done: then the watermark stays, and the next pull lists them again.
+async fn cleared(
+    reading: &Reading<'_>,
+    listing: &Listing<'_>,
+    mut doubtful: Vec<String>,
+    total: &mut Balance,
+    pass: &mut RoaringBitmap,
+) -> Result<bool, StoreError> {
+    const LOOKS: u32 = 3;
+    if !listing.facts.read {
+        return Ok(false);
+    }
+    for _ in 0..LOOKS {
+        let counter = reading.parts.store.counter().await?;
+        let Ok(rows) = reading.system.read(reading.entity, &doubtful).await else { return Ok(false) };
+        let marks = Marks { lease: Some(listing.held(reading.parts)), ..Marks::default() };
+        doubtful = commit(reading, &rows, &[], marks, counter, total, pass).await?;
+        if doubtful.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// After a complete reading: a row that was rejected once and is no longer listed waits for nobody.
+async fn forget_rejections(reading: &Reading<'_>, listing: &Listing<'_>) -> Result<(), StoreError> {
+    let (parts, system) = (reading.parts, reading.system.name());
+    let rejected = parts.store.rejection_counts().await?;
+    if !rejected.iter().any(|(from, entity, ..)| from == system && entity == reading.entity) {
+        return Ok(());
+    }
+    let (run, system, entity) = (reading.run, system.to_owned(), reading.entity.to_owned());
+    let lease = Some(listing.held(parts));
+    let commit = PageCommit { run, system, entity, whole: true, lease, ..PageCommit::default() };
+    parts.store.commit_page(commit, parts.env.now()).await.map(drop)
+}
+
+fn fetch(
+    reading: &Reading<'_>,
+    since: Option<&str>,
+    page: Option<PageToken>,
+) -> AbortOnDropHandle<Result<Page, Failure>> {
+    let Some(system) = reading.parts.systems.get(reading.system.name()).cloned() else {
+        unreachable!("a reading is made from the systems of its parts")
+    };
+    let (entity, since) = (reading.entity.to_owned(), since.map(str::to_owned));
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        system
+            .pull(&PullRequest { entity: &entity, since: since.as_deref(), page: page.as_ref(), limit: PAGE_ROWS })
+            .await
+    }))
+}
+
+/// Makes a page durable; again from fresh replicas if another worker was faster. The watermark is not moved past objects in
+/// doubt, which are given.
+async fn commit(
+    reading: &Reading<'_>,
+    rows: &[SourceRow],
+    errors: &[RowError],
+    marks: Marks,
+    counter: i64,
+    total: &mut Balance,
+    pass: &mut RoaringBitmap,
+) -> Result<Vec<String>, StoreError> {
+    const TRIES: u32 = 20;
+    let mut tries = 0;
+    loop {
+        let mut detected = match reading.detect(rows, errors, counter).await {
+            Err(StoreError::Stale(_)) if tries < TRIES => {
+                tries += 1;
+                continue;
+            }
+            detected => detected?,
+        };
+        detected.commit.cursor = marks.cursor.clone().filter(|_| detected.doubtful.is_empty());
+        detected.commit.notes.clone_from(&marks.notes);
+        detected.commit.lease.clone_from(&marks.lease);
+        let balance = detected.commit.balance.clone();
+        // A page of nothing new wakes nobody.
+        let stirs = !detected.commit.jobs.is_empty() || !detected.commit.replicas.is_empty();
+        match reading.parts.store.commit_page(detected.commit, reading.parts.env.now()).await {
+            Ok(numbers) => {
+                pass.extend(detected.seen);
+                pass.extend(numbers);
+                add(total, &balance);
+                if stirs {
+                    reading.parts.work.notify_waiters();
+                }
+                return Ok(detected.doubtful);
+            }
+            Err(StoreError::Stale(_)) if tries < TRIES => tries += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// After a complete reading: replicas it did not show are gone, but for those we wrote since it `began`. An empty listing declares nothing gone, since it is
+/// far more often a broken system than an emptied one.
+async fn gone(
+    reading: &Reading<'_>,
+    listing: &Listing<'_>,
+    pass: &RoaringBitmap,
+    began: i64,
+    unreadable: bool,
+    total: &mut Balance,
+) -> Result<(), Stop> {
+    const SLICE: usize = 500;
+    let (parts, system) = (reading.parts, reading.system.name());
+    // All are announced with the first of them: should this be cut off, the brakes know how many it would have been.
+    let mut announced = None;
+    let mut after = 0;
+    loop {
+        let slice = parts.store.unseen(system, reading.entity, pass, after, SLICE).await?;
+        let Some((last, _)) = slice.last() else { return Ok(()) };
+        let next = *last;
+        let slice: Vec<_> = slice.into_iter().filter(|(_, replica)| is_lost(replica, began)).collect();
+        if slice.is_empty() {
+            after = next;
+            continue;
+        }
+        // It says nothing about the system's other entities: they go on.
+        if total.seen == 0 {
+            return Err(Failure::new(
+                Class::Rejected,
+                format!(
+                    "{system} listed no {entity} at all, though it had some; nothing is taken for deleted. See whether its \
+                     filters and the rights of its user show them",
+                    entity = reading.entity
+                ),
+            )
+            .into());
+        }
+        if unreadable {
+            return Err(Failure::new(
+                Class::Rejected,
+                format!("rows of {} could not be read, so what is gone cannot be told from what was not read; mend them, then run a full pull", reading.entity),
+            )
+            .into());
+        }
+        let mut commit = PageCommit {
+            run: reading.run,
+            system: system.to_owned(),
+            entity: reading.entity.to_owned(),
+            lease: Some(listing.held(parts)),
+            ..PageCommit::default()
+        };
+        if announced.is_none() {
+            let all = missed(reading, pass, began, after).await?;
+            (announced, commit.balance.gone) = (Some(all), all);
+        }
+        after = next;
+        for (_, replica) in slice {
+            reading.jobs_for(replica.record, &replica.fields, &Fields::new(), true, &mut commit.jobs);
+            commit.changes.push(NewChange { record: replica.record, op: ChangeOp::Delete, fields: Fields::new() });
+            commit.replicas.push(ReplicaWrite {
+                record: replica.record,
+                id: replica.id,
+                fields: replica.fields,
+                sent: replica.sent,
+                version: replica.version,
+                print: None,
+                parts: None,
+                matches: Vec::new(),
+                gone: true,
+            });
+        }
+        let balance = commit.balance.clone();
+        parts.store.commit_page(commit, parts.env.now()).await?;
+        add(total, &balance);
+        parts.work.notify_waiters();
+    }
+}
+
+/// Whether a replica that a reading did not show is gone: not one that we wrote since the reading `began`, nor one that the
+/// system does not know of.
+fn is_lost(replica: &Replica, began: i64) -> bool {
+    replica.written <= began && !guests::is_made(&replica.id)
+}
+
+/// How many replicas numbered above `after` a complete reading did not show.
+async fn missed(reading: &Reading<'_>, pass: &RoaringBitmap, began: i64, mut after: u32) -> Result<u64, Stop> {
+    const SLICE: usize = 2000;
+    let mut all = 0;
+    loop {
+        let slice = reading.parts.store.unseen(reading.system.name(), reading.entity, pass, after, SLICE).await?;
+        let Some((last, _)) = slice.last() else { return Ok(all) };
+        after = *last;
+        all += count(slice.iter().filter(|(_, replica)| is_lost(replica, began)).count());
+    }
+}
+
+/// Reads objects of a target before they are written; tells why they could not be read. What differs from the replicas is made
+/// durable as any pull would do it; or somebody else has done that meanwhile: what was known before has to be loaded anew.
+pub(in crate::sync) async fn look(
+    parts: &Parts,
+    system: &str,
+    entity: &str,
+    ids: &[String],
+) -> Result<Result<(), Failure>, StoreError> {
+    single(parts, system, entity, ids, "before a write").await
+}
+
+/// Reads objects right after they were written: what is there now is what the target made of it. Where they cannot be read,
+/// the next pull tells.
+pub(in crate::sync) async fn look_back(
+    parts: &Parts,
+    system: &str,
+    entity: &str,
+    ids: &[String],
+) -> Result<(), StoreError> {
+    single(parts, system, entity, ids, "after a write").await.map(drop)
+}
+
+async fn single(
+    parts: &Parts,
+    system: &str,
+    entity: &str,
+    ids: &[String],
+    trigger: &str,
+) -> Result<Result<(), Failure>, StoreError> {
+    let (Some(endpoint), Some(mapping)) = (parts.systems.get(system), parts.mapping(system, entity)) else {
+        return Ok(Ok(()));
+    };
+    let mapping = mapping.as_ref();
+    let mut reading = Reading { parts, system: endpoint.as_ref(), mapping, entity, run: 0, remapped: false };
+    let counter = parts.store.counter().await?;
+    let rows = match endpoint.read(entity, ids).await {
+        Ok(rows) => rows,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let page = reading.detect(&rows, &[], counter).await?.commit;
+    if page.changes.is_empty() {
+        // Nothing to tell the others; but that what was sent has arrived is worth knowing, and so is what cannot be read.
+        if !page.rejections.is_empty() || !page.reprints.is_empty() {
+            match parts.store.commit_page(page, parts.env.now()).await {
+                Ok(_) | Err(StoreError::Stale(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        return Ok(Ok(()));
+    }
+    let run = parts.store.begin_run(system, entity, RunKind::Single, trigger, parts.env.now()).await?;
+    reading.run = run;
+    let mut balance = Balance::default();
+    commit(&reading, &rows, &[], Marks::default(), counter, &mut balance, &mut RoaringBitmap::new()).await?;
+    brakes::rule(parts, run, None).await?;
+    parts.store.end_run(run, &balance, None, parts.env.now()).await?;
+    Ok(Ok(()))
+}
+
+/// Who wants records read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sync) enum Asked {
+    /// Somebody who named them: what follows needs no approval.
+    ByPerson,
+    ByItself,
+}
+
+/// Reads single records again: the source's row and every target's, so that a difference on either side is found.
+pub(in crate::sync) async fn refresh(
+    parts: &Parts,
+    system: &str,
+    entity: &str,
+    ids: &[String],
+    trigger: &str,
+    asked: Asked,
+    cancel: &CancellationToken,
+) -> Result<RunReport, StoreError> {
+    let mut report = RunReport {
+        run: None,
+        system: system.to_owned(),
+        entity: entity.to_owned(),
+        kind: RunKind::Single,
+        balance: Balance::default(),
+        error: None,
+    };
+    let (Some(endpoint), Some(mapping)) = (parts.systems.get(system), parts.mapping(system, entity)) else {
+        report.error = Some(format!("system {system} has no mapping for entity {entity}"));
+        return Ok(report);
+    };
+    // Never beside a listing of the same objects: it would take what it has not seen yet for gone.
+    let name = format!("pull:{system}/{entity}");
+    let lease = loop {
+        match parts.store.acquire(&name, &parts.owner, parts.limits.long(), parts.env.now()).await? {
+            Some(lease) => break lease,
+            None if cancel.is_cancelled() => {
+                report.error = Some(STOPPED.to_owned());
+                return Ok(report);
+            }
+            None => parts.env.sleep(parts.limits.poll).await,
+        }
+    };
+    let run = parts.store.begin_run(system, entity, RunKind::Single, trigger, parts.env.now()).await?;
+    report.run = Some(run);
+    let mapping = mapping.as_ref();
+    let reading = Reading { parts, system: endpoint.as_ref(), mapping, entity, run, remapped: false };
+    let counter = parts.store.counter().await?;
+    let read = tokio::select! {
+        biased;
+        () = cancel.cancelled() => None,
+        rows = endpoint.read(entity, ids) => Some(rows),
+    };
+    match read {
+        Some(Ok(rows)) => {
+            let mut pass = RoaringBitmap::new();
+            let marks = Marks { lease: Some((lease.clone(), parts.limits.long())), ..Marks::default() };
+            match commit(&reading, &rows, &[], marks, counter, &mut report.balance, &mut pass).await {
+                Err(error @ StoreError::Overtaken) => report.error = Some(error.to_string()),
+                committed => drop(committed?),
+            }
+        }
+        Some(Err(failure)) => {
+            crate::sync::context::circuit::struck(parts, system, &failure).await?;
+            report.error = Some(outcome::describe(&failure));
+        }
+        None => report.error = Some(STOPPED.to_owned()),
+    }
+    match asked {
+        Asked::ByPerson => drop(parts.store.rule(run, None, parts.env.now()).await?),
+        Asked::ByItself => brakes::rule(parts, run, Some(&lease)).await?,
+    }
+    parts.store.end_run(run, &report.balance, report.error.as_deref(), parts.env.now()).await?;
+    parts.store.drop_lease(&lease).await?;
+    if entity == reservations::ORDER && report.is_green() {
+        reservations::after_pull(parts, system, entity).await?;
+    }
+    Ok(report)
+}

@@ -1,0 +1,34 @@
+//! Listings that tell what is new and not what has changed: everything is read again before a given time is over.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use crate::{
+    port::Facts,
+    store::Result,
+    sync::context::{Parts, outcome},
+};
+
+fn note(system: &str, entity: &str) -> String {
+    format!("whole:{system}/{entity}")
+}
+
+/// Whether a delta of an entity is to read everything instead: its last whole reading is too long ago, or nobody knows of one.
+pub(in crate::sync) async fn is_due(
+    parts: &Parts,
+    facts: &Facts,
+    system: &str,
+    entity: &str,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let Some(every) = facts.whole else { return Ok(false) };
+    let noted = parts.store.noted(&note(system, entity)).await?;
+    let last: Option<DateTime<Utc>> = noted.and_then(|noted| serde_json::from_value(noted).ok());
+    // A clock that was set back does not put it off.
+    Ok(last.is_none_or(|last| last > now || outcome::later(last, every) <= now))
+}
+
+/// A whole reading that began at `at` went through.
+pub(in crate::sync) async fn remember(parts: &Parts, system: &str, entity: &str, at: DateTime<Utc>) -> Result<()> {
+    parts.store.note(&note(system, entity), &json!(at)).await
+}

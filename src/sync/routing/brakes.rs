@@ -1,0 +1,151 @@
+//! What one run of a flow may do to a target before a person has looked at it.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+
+/// A kind of damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Brake {
+    /// An object, or a part of one, goes away: deleted or no longer shown.
+    Delete,
+    /// A price changes by more than a share of itself.
+    PriceChange,
+    /// A price becomes zero, or goes missing.
+    ZeroPrice,
+    /// What could be bought no longer can.
+    ZeroStock,
+    /// A required text becomes empty, in one language or in all, or what is known of a person.
+    Emptied,
+    /// A customer gets another e-mail address.
+    EmailChange,
+    /// An order is cancelled, or its money is paid back.
+    OrderEnd,
+    /// What has ended goes on, or something becomes paid that is known to be unpaid.
+    OrderState,
+    /// An object changes in the first whole reading after its mapping or adapter has changed.
+    MappingChange,
+    /// An object is created at a target because a target, flow, field or rule has joined.
+    Join,
+}
+
+impl Brake {
+    pub const ALL: [Self; 10] = [
+        Self::Delete,
+        Self::PriceChange,
+        Self::ZeroPrice,
+        Self::ZeroStock,
+        Self::Emptied,
+        Self::EmailChange,
+        Self::OrderEnd,
+        Self::OrderState,
+        Self::MappingChange,
+        Self::Join,
+    ];
+
+    /// The word used in the configuration, in the store and on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delete => "delete",
+            Self::PriceChange => "price_change",
+            Self::ZeroPrice => "zero_price",
+            Self::ZeroStock => "zero_stock",
+            Self::Emptied => "emptied",
+            Self::EmailChange => "email_change",
+            Self::OrderEnd => "order_end",
+            Self::OrderState => "order_state",
+            Self::MappingChange => "mapping_change",
+            Self::Join => "join",
+        }
+    }
+}
+
+/// How many records of one run may offend a brake at a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// So many.
+    Count(u64),
+    /// Percent of what the target holds of the entity; always [`FEW`].
+    Share(Decimal),
+}
+
+/// A share of next to nothing says nothing: so many records never trip one.
+pub const FEW: u64 = 3;
+
+impl Allowed {
+    /// Whether `offences` are too many for a target that holds `base` records.
+    pub(in crate::sync) fn is_exceeded(self, offences: u64, base: u64) -> bool {
+        match self {
+            Self::Count(count) => offences > count,
+            Self::Share(percent) => {
+                let share = Decimal::from(offences).checked_mul(Decimal::ONE_HUNDRED);
+                let limit = percent.checked_mul(Decimal::from(base));
+                offences > FEW && share.zip(limit).is_none_or(|(share, limit)| share > limit)
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Allowed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Share(percent) => write!(f, "{}%", percent.normalize()),
+        }
+    }
+}
+
+/// The brakes of a flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brakes {
+    /// A brake that is not here is off.
+    pub allowed: BTreeMap<Brake, Allowed>,
+    /// Percent by which a price may change before it counts.
+    pub beyond: Decimal,
+}
+
+impl Default for Brakes {
+    fn default() -> Self {
+        let allowed = BTreeMap::from([
+            (Brake::Delete, Allowed::Share(Decimal::from(5))),
+            (Brake::PriceChange, Allowed::Count(0)),
+            (Brake::ZeroPrice, Allowed::Count(0)),
+            (Brake::ZeroStock, Allowed::Share(Decimal::from(20))),
+            (Brake::Emptied, Allowed::Share(Decimal::ONE)),
+            (Brake::EmailChange, Allowed::Share(Decimal::from(5))),
+            (Brake::OrderEnd, Allowed::Count(20)),
+            (Brake::OrderState, Allowed::Count(0)),
+            (Brake::MappingChange, Allowed::Share(Decimal::TEN)),
+            (Brake::Join, Allowed::Count(20)),
+        ]);
+        Self { allowed, beyond: Decimal::from(40) }
+    }
+}
+
+impl Brakes {
+    #[must_use]
+    pub fn off() -> Self {
+        Self { allowed: BTreeMap::new(), ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_next_to_nothing_never_trips() {
+        let share = Allowed::Share(Decimal::from(5));
+        assert!(!share.is_exceeded(1, 3) && !share.is_exceeded(3, 3));
+        assert!(share.is_exceeded(4, 10), "40 %");
+        assert!(!share.is_exceeded(50, 1000) && share.is_exceeded(51, 1000), "the share itself is allowed");
+        assert!(Allowed::Share("0.5".parse().unwrap()).is_exceeded(6, 1000));
+    }
+
+    #[test]
+    fn a_number_is_meant_as_it_is() {
+        assert!(Allowed::Count(0).is_exceeded(1, 3));
+        assert!(!Allowed::Count(10).is_exceeded(10, 10) && Allowed::Count(10).is_exceeded(11, 1_000_000));
+    }
+}

@@ -1,0 +1,36 @@
+//! Goods that a shop takes off its stock, or puts back, by itself: when an order is cancelled there, whoever says so, its figures
+//! are no longer those that it was told.
+
+use rust_decimal::Decimal;
+
+use crate::{
+    mapping::Fields,
+    store::{RecordId, Result},
+    sync::{
+        context::Parts,
+        stock::reservations::{self, Quantities, STOCK},
+    },
+};
+
+/// What an order sells, by SKU, where it holds its goods in one of two states and not in the other.
+pub(in crate::sync) fn moved(parts: &Parts, before: &Fields, after: &Fields) -> Quantities {
+    if reservations::holds_goods(parts, before) == reservations::holds_goods(parts, after) {
+        return Quantities::new();
+    }
+    reservations::quantities(after)
+}
+
+/// Remembers that nobody knows what a shop shows of these articles, as less than nothing that is kept back there, until their
+/// figures are written once more.
+pub(in crate::sync) async fn doubt(parts: &Parts, shop: &str, articles: &Quantities) -> Result<()> {
+    if articles.is_empty() || parts.routes.minding(shop).is_empty() {
+        return Ok(());
+    }
+    let mut doubted: Vec<(RecordId, Decimal)> = Vec::with_capacity(articles.len());
+    for (sku, quantity) in articles {
+        if let Some(record) = parts.store.record(STOCK, sku).await? {
+            doubted.push((record, -quantity));
+        }
+    }
+    parts.store.hold(shop, &doubted).await
+}

@@ -1,0 +1,91 @@
+//! Steps in which articles are sold. They are the products', and what is shown of stock is a multiple of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rust_decimal::Decimal;
+use serde_json::Value;
+
+use crate::{
+    mapping::Fields,
+    model::decimal,
+    store::{NewJob, RecordId, Result},
+    sync::{
+        context::Parts,
+        routing::priority,
+        stock::reservations::{Quantities, STOCK},
+    },
+};
+
+const PRODUCT: &str = "product";
+const VARIANTS: &str = "product.variants";
+const PACK: &str = "pack";
+
+/// Whether a source's products say in which steps they are sold.
+pub(in crate::sync) fn are_said_by(parts: &Parts, source: &str) -> bool {
+    parts.mapping(source, PRODUCT).is_some_and(|mapping| mapping.reads().contains(PACK))
+}
+
+/// Steps in which articles are sold, by SKU, where a source of the target's products says so.
+pub(in crate::sync) async fn increments(parts: &Parts, target: &str, skus: &BTreeSet<&str>) -> Result<Quantities> {
+    let mut increments = Quantities::new();
+    let sources: BTreeSet<&str> = parts.routes.to(target, PRODUCT).map(|flow| flow.from.as_str()).collect();
+    for source in sources {
+        if !are_said_by(parts, source) {
+            continue;
+        }
+        let wanted: Vec<(String, String)> = skus.iter().map(|sku| (VARIANTS.to_owned(), (*sku).to_owned())).collect();
+        let found = parts.store.parts(source, &wanted).await?;
+        let records: BTreeSet<RecordId> = found.values().flatten().map(|(_, record)| *record).collect();
+        let records: Vec<RecordId> = records.into_iter().collect();
+        let steps: BTreeMap<RecordId, Decimal> = (parts.store.replicas_of(&records).await?.into_iter())
+            .filter(|product| product.system == source)
+            .filter_map(|product| {
+                let step = product.fields.get(PACK)?.get("increment")?.as_str().and_then(decimal::parse)?;
+                Some((product.record, step))
+            })
+            .collect();
+        for ((_, sku), owners) in found {
+            // An article of several products is sold in the greatest of their steps.
+            if let Some(step) = owners.iter().filter_map(|(_, record)| steps.get(record)).max() {
+                increments.insert(sku, *step);
+            }
+        }
+    }
+    Ok(increments)
+}
+
+/// Articles that a product was sold in other steps of before this change.
+pub(in crate::sync) fn moved(entity: &str, difference: &Fields, product: &Fields) -> Vec<String> {
+    if entity != PRODUCT || !difference.contains_key(PACK) {
+        return Vec::new();
+    }
+    let variants = product.get("variants").and_then(Value::as_array).into_iter().flatten();
+    let articles = variants.filter_map(Value::as_object).chain([product]);
+    let named: BTreeSet<&str> = articles.filter_map(|article| article.get("sku")?.as_str()).collect();
+    named.into_iter().map(str::to_owned).collect()
+}
+
+/// Has the stock of such articles told anew by whoever is told of the products.
+pub(in crate::sync) async fn tell(
+    parts: &Parts,
+    source: &str,
+    articles: &[String],
+    jobs: &mut Vec<NewJob>,
+) -> Result<()> {
+    let products = parts.routes.from(source, PRODUCT).flat_map(|flow| &flow.to);
+    let shown = parts.routes.told(STOCK);
+    let targets: BTreeSet<&String> = products.filter(|target| shown.contains(target.as_str())).collect();
+    if articles.is_empty() || targets.is_empty() {
+        return Ok(());
+    }
+    for figure in parts.store.namesakes(STOCK, articles).await?.iter().flatten() {
+        jobs.extend(targets.iter().map(|target| NewJob {
+            target: (*target).clone(),
+            entity: STOCK.to_owned(),
+            record: figure.record,
+            lane: priority::STOCK,
+            due: None,
+        }));
+    }
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! What can be sold: reservations for orders that a source cannot know of yet, and the figures that a target is to show. Knows the
+//! rooms before it; called by `desired`, `pull` and `delivery`.
+
+pub(in crate::sync) mod availability;
+pub(in crate::sync) mod evidence;
+pub(in crate::sync) mod goods;
+pub(in crate::sync) mod increments;
+pub(in crate::sync) mod reservations;

@@ -1,0 +1,374 @@
+//! What keeps a target from overselling while orders are on their way: the orders that the source of its stock cannot know of
+//! yet, and the reading of orders before its stock is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rust_decimal::Decimal;
+use serde_json::Value;
+
+use crate::{
+    failure::{Cause, Failure},
+    mapping::Fields,
+    model::decimal,
+    store::{ChangeOp, Job, JobFilter, NewJob, RecordId, Replica, Result},
+    sync::{
+        context::Parts,
+        routing::{Flow, priority},
+        stock::{
+            availability::{self, Less},
+            evidence::{Known, Turns},
+        },
+    },
+};
+
+pub(in crate::sync) use crate::sync::stock::evidence::{Evidence, ORDER, STOCK};
+
+const LINES: &str = "lines";
+
+impl Parts {
+    /// A source's stock as a flow's targets are to show it.
+    pub(in crate::sync) fn published(
+        &self,
+        flow: &Flow,
+        source: &Fields,
+        less: Less,
+    ) -> std::result::Result<Fields, Failure> {
+        let spec = self.entities.get(STOCK);
+        availability::published(
+            &flow.stock,
+            source,
+            spec.iter().flat_map(|spec| spec.fields.keys().map(String::as_str)),
+            less,
+        )
+    }
+}
+
+/// By SKU: what is sold in a target's orders and not yet taken off the figures of a flow's source.
+pub(in crate::sync) type Quantities = BTreeMap<String, Decimal>;
+
+/// What is in flight of what a target shows, as each flow that brings it stock has to see it.
+#[derive(Debug, Default)]
+pub(in crate::sync) struct Ledger {
+    flows: BTreeMap<String, Sold>,
+    /// Whether the stock of any of these flows was ever read.
+    is_read: bool,
+}
+
+#[derive(Debug, Default)]
+struct Sold {
+    all: Quantities,
+    /// What of it was sold elsewhere: the target cannot have taken that off by itself.
+    elsewhere: Quantities,
+}
+
+impl Ledger {
+    /// Nothing where no flow minds orders that take from what the target shows.
+    ///
+    /// An order is in flight while a job brings it to its target or a person is asked about it, and until a reading of the stock
+    /// began after it had arrived there: the figures read before do not know of it.
+    pub(in crate::sync) async fn of(parts: &Parts, target: &str) -> Result<Option<Self>> {
+        let mut ledger = Self::default();
+        for flow in parts.routes.minding(target) {
+            let sold = ledger.flows.entry(flow.name.clone()).or_default();
+            let known = Known::of(parts, &flow.from).await?;
+            ledger.is_read |= known.is_some();
+            for shop in parts.routes.sellers(flow, target) {
+                let mut orders: BTreeMap<RecordId, Quantities> = BTreeMap::new();
+                for to in parts.routes.order_targets(shop) {
+                    let found = parts.store.in_flight(ORDER, shop, to, known.as_ref().map(|known| known.since)).await?;
+                    let off = taken_off(parts, to, known.as_ref(), &found).await?;
+                    for order in found.iter().filter(|order| holds_goods(parts, &order.fields)) {
+                        let left = less(quantities(&order.fields), off.get(&order.record));
+                        add_most(orders.entry(order.record).or_default(), left);
+                    }
+                }
+                for order in orders.values() {
+                    add(&mut sold.all, order);
+                    if shop != target {
+                        add(&mut sold.elsewhere, order);
+                    }
+                }
+            }
+        }
+        Ok((!ledger.flows.is_empty()).then_some(ledger))
+    }
+
+    pub(in crate::sync) fn for_flow(&self, flow: &str, sku: &str) -> Decimal {
+        self.flows.get(flow).and_then(|sold| sold.all.get(sku)).copied().unwrap_or_default()
+    }
+
+    /// The most that any flow has to take off.
+    pub(in crate::sync) fn most(&self, sku: &str) -> Decimal {
+        self.flows.values().filter_map(|sold| sold.all.get(sku)).max().copied().unwrap_or_default()
+    }
+
+    /// Whether any of it was sold elsewhere.
+    fn is_elsewhere(&self, sku: &str) -> bool {
+        self.flows.values().any(|sold| sold.elsewhere.contains_key(sku))
+    }
+}
+
+/// Whether an order keeps its goods: one whose money was paid back does, they may have left or be leaving.
+pub(in crate::sync) fn holds_goods(parts: &Parts, order: &Fields) -> bool {
+    let states = parts.entities.get(ORDER).and_then(|spec| spec.states.as_ref());
+    states.is_none_or(|states| states.holds_goods(order))
+}
+
+/// What of orders their target has had since before the stock was last read: its figures know of it, whatever is still to be told
+/// of them there.
+async fn taken_off(
+    parts: &Parts,
+    target: &str,
+    known: Option<&Known>,
+    orders: &[Replica],
+) -> Result<BTreeMap<RecordId, Quantities>> {
+    let Some(known) = known else { return Ok(BTreeMap::new()) };
+    let records: Vec<RecordId> = orders.iter().map(|order| order.record).collect();
+    let mut there = parts.store.replicas_of(&records).await?;
+    there.retain(|order| order.system == target && order.gone_at.is_none());
+    let is_read = |order: &Replica| (1..=known.since).contains(&order.written);
+    let had = known.had.get(target);
+    let older = there.iter().filter(|order| had.is_some_and(|had| had.contains(&order.record)) && !is_read(order));
+    let own = not_ours(parts, target, older.map(|order| order.record).collect()).await?;
+    // One that only a listing or a lookup has shown since the first reading may have arrived there after the last.
+    there.retain(|order| is_read(order) || own.contains(&order.record));
+    let shows_lines = parts.mapping(target, ORDER).is_some_and(|mapping| mapping.reads().contains(LINES));
+    let sold: BTreeMap<RecordId, &Fields> = orders.iter().map(|order| (order.record, &order.fields)).collect();
+    // What the target has as cancelled, and its shop goes on with, is in its figures no more.
+    let held = there.iter().filter(|order| holds_goods(parts, &order.fields));
+    let taken = held.filter_map(|order| {
+        // What was there before us and shows no lines has those of the shop.
+        let is_blank = !shows_lines && !is_read(order);
+        Some((order.record, quantities(if is_blank { sold.get(&order.record)? } else { &order.fields })))
+    });
+    Ok(taken.collect())
+}
+
+/// Those of a target's orders that we have neither made there nor given other lines.
+async fn not_ours(parts: &Parts, target: &str, orders: BTreeSet<RecordId>) -> Result<BTreeSet<RecordId>> {
+    if orders.is_empty() {
+        return Ok(orders);
+    }
+    let records: Vec<RecordId> = orders.iter().copied().collect();
+    let mut own = orders;
+    for change in parts.store.history(&records).await? {
+        let had_lines = change.fields.get(LINES).is_some_and(|lines| !lines[0].is_null());
+        let is_ours = change.op == ChangeOp::Create || had_lines;
+        if change.system == target && change.cause.starts_with("job") && is_ours {
+            own.remove(&change.record);
+        }
+    }
+    Ok(own)
+}
+
+/// What an order sells, by SKU. A line that gives something back is no reason to offer more before the source says so.
+pub(in crate::sync) fn quantities(order: &Fields) -> Quantities {
+    let mut quantities = Quantities::new();
+    for line in order.get(LINES).and_then(Value::as_array).into_iter().flatten() {
+        let sku = line.get("sku").and_then(Value::as_str);
+        let sold = line.get("quantity").and_then(Value::as_str).and_then(decimal::parse);
+        if let (Some(sku), Some(sold)) = (sku, sold.filter(|sold| *sold > Decimal::ZERO)) {
+            add(&mut quantities, &Quantities::from([(sku.to_owned(), sold)]));
+        }
+    }
+    quantities
+}
+
+pub(in crate::sync) fn add(all: &mut Quantities, more: &Quantities) {
+    for (sku, quantity) in more {
+        let total = all.entry(sku.clone()).or_default();
+        *total = total.saturating_add(*quantity);
+    }
+}
+
+/// Of several targets of an order the one that lacks most of it counts.
+fn add_most(most: &mut Quantities, other: Quantities) {
+    for (sku, quantity) in other {
+        let known = most.entry(sku).or_default();
+        *known = quantity.max(*known);
+    }
+}
+
+fn less(mut sold: Quantities, known: Option<&Quantities>) -> Quantities {
+    let known = |sku: &str| known.and_then(|known| known.get(sku)).copied().unwrap_or_default();
+    sold.retain(|sku, quantity| {
+        *quantity -= known(sku);
+        *quantity > Decimal::ZERO
+    });
+    sold
+}
+
+/// Articles that an order names.
+pub(in crate::sync) fn articles(order: &Fields) -> BTreeSet<String> {
+    let lines = order.get(LINES).and_then(Value::as_array).into_iter().flatten();
+    lines.filter_map(|line| line.get("sku")?.as_str()).map(str::to_owned).collect()
+}
+
+/// After a green pull, and whatever else may have ended an order's flight.
+pub(in crate::sync) async fn after_pull(parts: &Parts, system: &str, entity: &str) -> Result<()> {
+    match entity {
+        STOCK => {
+            for target in parts.routes.minded_by(system) {
+                sweep(parts, target, Left::Published).await?;
+            }
+        }
+        ORDER => {
+            hear(parts, system, None).await?;
+            if !parts.routes.sold_from(system).is_empty() {
+                wake(parts, system, &Unread::of(parts, system).await?).await?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// After a reading of a shop's orders: whoever shows what they sell hears of them. The batch of a target that is at it already sees to
+/// its own.
+pub(in crate::sync) async fn hear(parts: &Parts, shop: &str, at_it: Option<&str>) -> Result<()> {
+    let turns = Turns::of(parts, shop).await?;
+    for target in parts.routes.sold_from(shop) {
+        sweep(parts, target, if at_it == Some(target) { Left::Alone } else { Left::Published }).await?;
+    }
+    match turns {
+        Some(turns) => turns.are_heard(parts, shop).await,
+        None => Ok(()),
+    }
+}
+
+/// After a target was told of orders what makes it change its figures by itself.
+pub(in crate::sync) async fn tell_anew(parts: &Parts, target: &str) -> Result<()> {
+    sweep(parts, target, Left::Published).await
+}
+
+/// After orders were delivered to `target`: one that had nothing to deliver is no longer in flight.
+pub(in crate::sync) async fn after_delivery(parts: &Parts, target: &str, entity: &str) -> Result<()> {
+    if entity == ORDER {
+        for shop in parts.routes.sold_to(target) {
+            sweep(parts, shop, Left::Published).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What becomes of articles of which less is in flight than was.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Published,
+    /// Somebody else's sweep will see to them. For a batch of stock that reads orders: to open its own jobs anew would have
+    /// them tried again at once whatever became of them.
+    Alone,
+}
+
+/// Compares what is in flight of what a target shows with what was: articles of which less is in flight than is known to be kept
+/// back are published anew, whatever became of the orders, as are those of which nobody knows what the target shows; and those of
+/// which more is, where it was sold elsewhere. What is kept back is remembered here.
+async fn sweep(parts: &Parts, target: &str, left: Left) -> Result<()> {
+    // Before the first reading there is no figure that anything could be kept back of.
+    let Some(ledger) = Ledger::of(parts, target).await?.filter(|ledger| ledger.is_read) else { return Ok(()) };
+    let store = &parts.store;
+    let held = store.held(target).await?;
+    let records: Vec<RecordId> = held.keys().copied().collect();
+    let keys = store.keys(&records).await?;
+    let mut jobs = Vec::new();
+    let mut more = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut publish = |record: RecordId| {
+        let (target, entity) = (target.to_owned(), STOCK.to_owned());
+        jobs.push(NewJob { target, entity, record, lane: priority::STOCK, due: None });
+    };
+    for (record, kept) in &held {
+        let Some((_, sku)) = keys.get(record) else { continue };
+        let now = ledger.most(sku);
+        seen.insert(sku.as_str());
+        // Less than nothing: what it shows is not known.
+        let is_doubted = kept.is_sign_negative();
+        if (now < *kept || is_doubted) && left == Left::Published {
+            publish(*record);
+        } else if now > *kept && !is_doubted {
+            more.push((*record, now));
+            if ledger.is_elsewhere(sku) {
+                publish(*record);
+            }
+        }
+    }
+    let skus: BTreeSet<&str> = ledger.flows.values().flat_map(|sold| sold.all.keys().map(String::as_str)).collect();
+    for sku in skus.difference(&seen) {
+        if let Some(record) = store.record(STOCK, sku).await? {
+            more.push((record, ledger.most(sku)));
+            if ledger.is_elsewhere(sku) {
+                publish(record);
+            }
+        }
+    }
+    let grown: Vec<RecordId> = more.iter().map(|(record, _)| *record).collect();
+    for record in unsure(parts, target, &grown).await? {
+        publish(record);
+    }
+    // Opened first: what breaks off in between is then told once too often, not never.
+    if !jobs.is_empty() {
+        store.enqueue(&jobs, parts.env.now()).await?;
+        parts.work.notify_waiters();
+    }
+    if !more.is_empty() {
+        store.hold(target, &more).await?;
+    }
+    Ok(())
+}
+
+/// Of these articles those whose figure a target was told after the reading of its orders before had begun: of an order that
+/// the last has shown nobody knows whether the target took it off before that figure came, or after.
+async fn unsure(parts: &Parts, target: &str, articles: &[RecordId]) -> Result<Vec<RecordId>> {
+    if articles.is_empty() || !parts.routes.sellers_at(target).contains(target) {
+        return Ok(Vec::new());
+    }
+    let Some(orders) = Turns::of(parts, target).await? else { return Ok(Vec::new()) };
+    let there = parts.store.replicas_of(articles).await?.into_iter();
+    let told = there.filter(|figure| figure.system == target && figure.written > orders.before);
+    Ok(told.map(|figure| figure.record).collect())
+}
+
+/// What orders may have sold that could not be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::sync) enum Unread {
+    /// These articles, of which there may be none.
+    Articles(BTreeSet<String>),
+    Anything,
+}
+
+impl Unread {
+    pub(in crate::sync) async fn of(parts: &Parts, shop: &str) -> Result<Self> {
+        let named = parts.store.unreadable_articles(shop, ORDER).await?;
+        Ok(named.map_or(Self::Anything, Self::Articles))
+    }
+
+    pub(in crate::sync) fn concerns(&self, sku: &str) -> bool {
+        match self {
+            Self::Articles(skus) => skus.contains(sku),
+            Self::Anything => true,
+        }
+    }
+}
+
+/// Rises that waited for orders of a shop go on, but for those of articles that unread orders may have sold.
+pub(in crate::sync) async fn wake(parts: &Parts, shop: &str, unread: &Unread) -> Result<()> {
+    let waiting = JobFilter { cause: Some(Cause::orders(shop).0), ..JobFilter::default() };
+    let ids = match unread {
+        Unread::Anything => return Ok(()),
+        Unread::Articles(skus) if skus.is_empty() => Vec::new(),
+        Unread::Articles(_) => {
+            let jobs = parts.store.jobs(&waiting).await?;
+            let keys = parts.store.keys(&jobs.iter().map(|job| job.record).collect::<Vec<_>>()).await?;
+            let waits = |job: &&Job| keys.get(&job.record).is_some_and(|(_, sku)| unread.concerns(sku));
+            let free: Vec<i64> = jobs.iter().filter(|job| !waits(job)).map(|job| job.id).collect();
+            if free.is_empty() {
+                return Ok(());
+            }
+            free
+        }
+    };
+    if parts.store.retry(&JobFilter { ids, ..waiting }, parts.env.now()).await? > 0 {
+        parts.work.notify_waiters();
+    }
+    Ok(())
+}
