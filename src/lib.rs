@@ -14,6 +14,7 @@ mod json;
 pub mod load;
 pub mod mapping;
 pub mod model;
+pub mod opened;
 pub mod port;
 pub mod printable;
 pub mod sandbox;

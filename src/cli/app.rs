@@ -1,22 +1,13 @@
-//! What several commands begin with: the configuration, the store, the systems.
+//! What several commands begin with: the configuration, its registry and its entities.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use secrecy::ExposeSecret as _;
 
 use super::{args::Global, report::Misconfigured};
-use crate::{
-    adapter::{Registry, World, http::Network},
-    config::{Config, Plan},
-    env::Env,
-    load::nearest,
-    model::Entities,
-    store::{self, Keeper, SharedStore, Sole},
-};
+pub use crate::opened::{existing_store, plan, sole_store, store, world};
+use crate::{adapter::Registry, config::Config, load::nearest, model::Entities};
 
 /// Where the configuration is looked for, in order.
 const PLACES: [&str; 3] = ["vaiven.toml", "config/vaiven.toml", "/etc/vaiven/vaiven.toml"];
@@ -37,53 +28,6 @@ pub fn config_path(global: &Global) -> anyhow::Result<PathBuf> {
 
 pub fn config(global: &Global) -> anyhow::Result<Config> {
     Ok(Config::load(&config_path(global)?, std::env::vars().collect())?)
-}
-
-/// Opens (or creates) the state store.
-pub async fn store(config: &Config) -> anyhow::Result<SharedStore> {
-    Ok(store::open(config.store_url()?.expose_secret()).await?)
-}
-
-/// Opens (or creates) the state store to carry out what it says, alone where it is a file.
-pub async fn sole_store(config: &Config) -> anyhow::Result<(SharedStore, Sole)> {
-    let store = store(config).await?;
-    let sole = Sole::take(config.store_url()?.expose_secret())?;
-    Ok((store, sole))
-}
-
-/// Opens the state store of a configuration that has run before; looking at it must not make one.
-pub async fn existing_store(config: &Config) -> anyhow::Result<SharedStore> {
-    let url = config.store_url()?;
-    if let Some(file) = url.expose_secret().strip_prefix("sqlite://")
-        && !Path::new(file).exists()
-    {
-        bail!("there is no state at {file} yet: `vaiven run` makes it");
-    }
-    store(config).await
-}
-
-/// Everything the configuration names, opened and proven to fit together; warnings are logged.
-pub fn plan(config: &Config, env: &Env) -> anyhow::Result<Plan> {
-    let plan = config.open(&world(config, env)?)?;
-    for warning in plan.warnings.iter().chain(&plan.refusals) {
-        tracing::warn!("{warning}");
-    }
-    Ok(plan)
-}
-
-/// The network, the clock, the folder that relative paths start at, and where refresh tokens are kept.
-pub fn world(config: &Config, env: &Env) -> anyhow::Result<World> {
-    let logins = match (config.store_url(), config.store_key()) {
-        (Ok(url), Ok(key)) => Keeper::new(url, key.as_ref(), env.clone()),
-        // Told where it belongs; whoever keeps nothing need not know the state.
-        (Err(error), _) | (_, Err(error)) => Keeper::refusing(error.to_string(), env.clone()),
-    };
-    Ok(World {
-        env: env.clone(),
-        transport: Arc::new(Network::new()?),
-        folder: config.folder.clone(),
-        logins: Arc::new(logins),
-    })
 }
 
 /// Proves that the configuration has a system of this name.

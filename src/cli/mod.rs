@@ -1,7 +1,7 @@
 //! The command line: what people type, and what they get to see.
 
 mod adapter;
-pub(crate) mod app;
+mod app;
 mod apply;
 mod approve;
 mod args;
@@ -45,36 +45,8 @@ use args::{Cli, Command, MappingCommand};
 use lifecycle::Lifecycle;
 use output::Output;
 
-use crate::{config::LogSection, env::Env, sync::Affairs};
-
-/// How a command that went through ends. `run`, `plan` and `status` end by [`Affairs`]; what lists one kind of trouble ends
-/// by what it lists; what changes something ends as fine when it did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// 0
-    Fine,
-    /// 1: it was found out that something does not work.
-    Failed,
-    /// 3: finished, but something waits for a person, or could not be read. What is on its way is fine, and so is what a
-    /// person has given up.
-    Attention,
-}
-
-impl Ending {
-    fn of(affairs: &Affairs) -> Self {
-        if affairs.is_well() { Self::Fine } else { Self::Attention }
-    }
-}
-
-impl From<Ending> for ExitCode {
-    fn from(ending: Ending) -> Self {
-        match ending {
-            Ending::Fine => Self::SUCCESS,
-            Ending::Failed => Self::from(1),
-            Ending::Attention => Self::from(3),
-        }
-    }
-}
+pub use crate::opened::Ending;
+use crate::{config::LogSection, env::Env};
 
 /// Carries out a command line and tells how it ended. Not generic: what it runs is compiled once, with the library.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {

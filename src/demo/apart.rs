@@ -11,7 +11,7 @@ use super::{
     stage::Stage,
     teller::Teller,
 };
-use crate::cli::Ending;
+use crate::opened::Ending;
 
 /// Between two steps, so that daemons meet them one by one.
 const REST: Duration = Duration::from_millis(250);

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{cli::Ending, env::Env};
+use crate::{env::Env, opened::Ending};
 pub use report::Report;
 
 /// Options of `vaiven demo`.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::{compare, erp, life::World, report::Report, stage::Stage, teller::Teller};
-use crate::{cli::Ending, printable, store::RunKind};
+use crate::{opened::Ending, printable, store::RunKind};
 
 /// Full passes at the end; a change may travel to and fro, but not more often than this.
 const PASSES: u32 = 8;

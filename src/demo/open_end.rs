@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{stage::Stage, teller::Teller};
-use crate::cli::Ending;
+use crate::opened::Ending;
 
 /// Time to look at what a step does.
 const PAUSE: Duration = Duration::from_secs(4);

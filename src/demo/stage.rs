@@ -15,9 +15,9 @@ use super::{
     teller::Teller,
 };
 use crate::{
-    cli::app,
     config::Config,
     env::Env,
+    opened,
     sandbox::{self, Shop, Tax},
     store::{SharedStore, Sole},
     sync::Engine,
@@ -59,8 +59,8 @@ impl Stage {
             }
         });
         let config = Config::load(&home.path("vaiven.toml"), std::collections::BTreeMap::new())?;
-        let plan = app::plan(&config, env)?;
-        let (store, sole) = app::sole_store(&config).await?;
+        let plan = opened::plan(&config, env)?;
+        let (store, sole) = opened::sole_store(&config).await?;
         let owner = format!("demo-{}-{:016x}", std::process::id(), env.entropy.next_u64());
         let engine = Engine::new(plan.parts(store.clone(), env.clone(), owner));
         let mut world = World { env: env.clone(), erp, shop, shelves, drop: home.path("drop"), seed: Seed::new(seed) };
