@@ -44,15 +44,15 @@ impl fmt::Debug for Keeper {
 }
 
 impl Keeper {
-    /// Of the state at `url`. What it keeps is sealed with `key`, which a state in PostgreSQL needs: others may read that, and
-    /// copies of it go their own ways.
+    /// Of the state at `url`. What it keeps is sealed with `key`, which a state in PostgreSQL needs: others may read
+    /// that, and copies of it go their own ways.
     #[must_use]
     pub fn new(url: SecretString, key: Option<&SecretString>, env: Env) -> Self {
         let seal = key.map(|key| Seal::new(key).map(Arc::new).ok_or("the key under [store] cannot be used".to_owned()));
         let state = if key.is_none() && is_postgres(url.expose_secret()) {
             Err("the state is in PostgreSQL, which keeps the next one only sealed: write `key = { env = \"X\" }`, \
-                 { file = \"...\" } or { credential = \"x\" } under [store] in the configuration, with a text of at least 32 \
-                 characters (`openssl rand -base64 32` makes one)"
+                 { file = \"...\" } or { credential = \"x\" } under [store] in the configuration, with a text of at \
+                 least 32 characters (`openssl rand -base64 32` makes one)"
                 .to_owned())
         } else {
             // Without a seal only where none is asked for.
@@ -149,8 +149,8 @@ impl Held {
         let sealed = kept.strip_prefix(SEALED).unwrap_or_default();
         self.seal.as_ref().and_then(|seal| seal.open(&self.name, sealed)).ok_or_else(|| {
             let problem = format!(
-                "{}: the refresh token that the state keeps was sealed with another [store] key: set that one again, or write \
-                 a newly issued refresh token into the configuration",
+                "{}: the refresh token that the state keeps was sealed with another [store] key: set that one again, \
+                 or write a newly issued refresh token into the configuration",
                 self.system
             );
             Failure::new(Class::Auth, problem)

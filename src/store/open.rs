@@ -42,7 +42,8 @@ async fn pool(url: &str) -> Result<Pool> {
     if let Some(path) = url.strip_prefix("sqlite://") {
         let path = Path::new(path);
         let _turn = turn(path).await.map_err(|error| cannot(url, error))?;
-        // Less would lose the last commits in a power cut: an intent whose effect has happened, a page whose file has been moved.
+        // Less would lose the last commits in a power cut: an intent whose effect has happened, a page whose file has
+        // been moved.
         open_sqlite(url, path, SqliteSynchronous::Full).await
     } else if is_postgres(url) {
         open_postgres(url, None).await
@@ -73,8 +74,8 @@ pub(super) fn cannot(url: &str, source: impl Into<Box<dyn std::error::Error + Se
     StoreError::Open { url: shown(url), source: source.into() }
 }
 
-/// Waits until no other process is opening a state of this folder, which is created if absent: a command and a daemon that start
-/// at the same time would both create the tables. Lasts until it is dropped.
+/// Waits until no other process is opening a state of this folder, which is created if absent: a command and a daemon
+/// that start at the same time would both create the tables. Lasts until it is dropped.
 #[expect(clippy::disallowed_methods, reason = "another process holds the lock, whatever clock this one has")]
 async fn turn(path: &Path) -> io::Result<File> {
     const LOOK: Duration = Duration::from_millis(20);
@@ -93,13 +94,17 @@ async fn turn(path: &Path) -> io::Result<File> {
             Err(TryLockError::Error(error)) => return Err(error),
             Err(TryLockError::WouldBlock) if waited >= LONGEST => {
                 return Err(io::Error::other(
-                    "another process has been opening it, or bringing it up to date, for ten minutes: see which (`ps`), then try again",
+                    "another process has been opening it, or bringing it up to date, for ten minutes: \
+                     see which (`ps`), then try again",
                 ));
             }
             Err(TryLockError::WouldBlock) => {}
         }
         if waited == PATIENCE {
-            tracing::warn!(folder = %path.display(), "another process is opening the state, or brings it up to date; waiting for it");
+            tracing::warn!(
+                folder = %path.display(),
+                "another process is opening the state, or brings it up to date; waiting for it"
+            );
         }
         tokio::time::sleep(LOOK).await;
         waited += LOOK;
@@ -162,8 +167,8 @@ async fn prepare_file(url: &str, path: &Path) -> Result<bool> {
     Ok(is_empty)
 }
 
-/// It holds what people buy, and tokens to log in with. A copy that somebody put here may have been readable by others; what SQLite
-/// makes beside it is as readable as the file itself.
+/// It holds what people buy, and tokens to log in with. A copy that somebody put here may have been readable by others;
+/// what SQLite makes beside it is as readable as the file itself.
 #[cfg(unix)]
 fn take_from_others(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
@@ -183,8 +188,8 @@ fn take_from_others(path: &Path) {
 
 /// True for an empty file, which has no header yet.
 ///
-/// Through SQLite: a process that opens and closes the file itself loses the locks of all its connections, and another process
-/// then takes itself for the last one and deletes the log of what was written.
+/// Through SQLite: a process that opens and closes the file itself loses the locks of all its connections, and another
+/// process then takes itself for the last one and deletes the log of what was written.
 pub(super) async fn prove_ours(url: &str, path: &Path) -> Result<bool> {
     const NOT_SQLITE: &str = "26";
     // A process was killed while it made the file: only who may write can roll that back.
@@ -223,9 +228,11 @@ pub(super) async fn open_postgres(url: &str, schema: Option<&str>) -> Result<Poo
         .map_err(|error| cannot(url, error))?
         .application_name("vaiven")
         .statement_cache_capacity(200)
-        // Statements carry small sets against big tables; plans cached while a table was still small must not scan it later.
+        // Statements carry small sets against big tables; plans cached while a table was still small must not scan it
+        // later.
         .options([("jit", "off"), ("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")])
-        // A daemon that is paused, or cut off, in the middle of a transaction keeps its locks from all others no longer.
+        // A daemon that is paused, or cut off, in the middle of a transaction keeps its locks from all others no
+        // longer.
         .options([("idle_in_transaction_session_timeout", "20s")]);
     if let Some(schema) = schema {
         options = options.options([("search_path", schema)]);
@@ -304,8 +311,10 @@ mod tests {
     async fn every_earlier_schema_is_brought_up_to_date_with_its_data() {
         const DATA: &str = "INSERT INTO name VALUES (1, 'erp'), (2, 'shop'), (3, 'product'); \
             INSERT INTO record (id, entity, key) VALUES (7, 3, 'H-1'); \
-            INSERT INTO replica (number, system, entity, record, id, fields) VALUES (1, 1, 3, 7, 'e1', '{\"sku\":\"H-1\"}'); \
-            INSERT INTO job (target, entity, record, lane, state, due, created_at, updated_at) VALUES (2, 3, 7, 3, 0, 5, 5, 5)";
+            INSERT INTO replica (number, system, entity, record, id, fields) \
+                VALUES (1, 1, 3, 7, 'e1', '{\"sku\":\"H-1\"}'); \
+            INSERT INTO job (target, entity, record, lane, state, due, created_at, updated_at) \
+                VALUES (2, 3, 7, 3, 0, 5, 5, 5)";
         let (steps, _) = schema_steps();
         for known in 1..steps {
             let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! One process at a time carries out what a SQLite state says: each start takes over the leases of the one before, which must
-//! be gone. On PostgreSQL leases with fences see to it, and several share the work.
+//! One process at a time carries out what a SQLite state says: each start takes over the leases of the one before,
+//! which must be gone. On PostgreSQL leases with fences see to it, and several share the work.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},

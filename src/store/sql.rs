@@ -1,8 +1,8 @@
 //! The two databases as one: statements as constants, parameters, rows.
 //!
-//! Most statements are the same text for both. A set of rows travels as one text parameter, a JSON array of arrays, that
-//! `json_each` turns into rows (the PostgreSQL migration defines a function of that name); so the text of a statement never
-//! depends on how many rows it carries, and the statement cache of the connection always has it.
+//! Most statements are the same text for both. A set of rows travels as one text parameter, a JSON array of arrays,
+//! that `json_each` turns into rows (the PostgreSQL migration defines a function of that name); so the text of a
+//! statement never depends on how many rows it carries, and the statement cache of the connection always has it.
 
 use std::borrow::Cow;
 
@@ -84,8 +84,8 @@ pub(super) fn rows<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<St
     })
 }
 
-/// PostgreSQL has no character 0 in texts; systems that send one get the replacement character, in both databases alike.
-/// Snapshots are JSON within JSON, where it is spelt with two backslashes and stays.
+/// PostgreSQL has no character 0 in texts; systems that send one get the replacement character, in both databases
+/// alike. Snapshots are JSON within JSON, where it is spelt with two backslashes and stays.
 fn without_nul(mut json: String) -> String {
     let mut from = 0;
     while let Some(found) = json.get(from..).and_then(|rest| rest.find("\\u0000")) {
@@ -234,9 +234,10 @@ fn postgres_row(doing: &'static str, row: &sqlx::postgres::PgRow) -> sqlx::Resul
     Ok(Row { doing, cells })
 }
 
-/// A set of rows is walked once, and each of its rows finds what it touches by an index. SQLite's planner, left to itself, may
-/// walk the table and read the whole set again for each of its rows: hence the `CROSS JOIN`s and `MATERIALIZED`, and this for every test.
-/// It also makes a loop of each `EXISTS` (since SQLite 3.51), and a product of two, where `(SELECT 1 ... LIMIT 1) IS NOT NULL` is looked up.
+/// A set of rows is walked once, and each of its rows finds what it touches by an index. SQLite's planner, left to
+/// itself, may walk the table and read the whole set again for each of its rows: hence the `CROSS JOIN`s and
+/// `MATERIALIZED`, and this for every test. It also makes a loop of each `EXISTS` (since SQLite 3.51), and a product of
+/// two, where `(SELECT 1 ... LIMIT 1) IS NOT NULL` is looked up.
 #[cfg(test)]
 async fn look_at_plan(sql: &'static str, connection: impl sqlx::Executor<'_, Database = Sqlite>) {
     use std::{collections::HashSet, sync::Mutex};
@@ -321,9 +322,9 @@ impl Pool {
         }
     }
 
-    /// Begins in a task of its own: were a future dropped while `BEGIN` is under way, the connection would go back to its
-    /// pool inside a transaction, and what others write on it would never be committed. A begun transaction that nobody
-    /// waits for any more is rolled back.
+    /// Begins in a task of its own: were a future dropped while `BEGIN` is under way, the connection would go back to
+    /// its pool inside a transaction, and what others write on it would never be committed. A begun transaction that
+    /// nobody waits for any more is rolled back.
     pub(super) async fn begin(&self, doing: &'static str) -> Result<Tx> {
         let begun = match self {
             Self::Sqlite { writer, .. } => {
@@ -339,8 +340,8 @@ impl Pool {
     }
 }
 
-/// A full disk has SQLite end a transaction by itself. Its connection then counts one that is not there any more, and would
-/// begin none ever again: it is replaced.
+/// A full disk has SQLite end a transaction by itself. Its connection then counts one that is not there any more, and
+/// would begin none ever again: it is replaced.
 async fn begin_immediate(writer: &SqlitePool) -> sqlx::Result<Transaction<'static, Sqlite>> {
     const BEGIN: &str = "BEGIN IMMEDIATE";
     match writer.begin_with(BEGIN).await {

@@ -1,9 +1,9 @@
 //! What PostgreSQL's planner knows of tables that grow.
 //!
-//! Without statistics it takes a system's replicas for a handful, however many there are, and reads a page's rows once for each
-//! of them. Autovacuum looks at a table once a minute; a first synchronisation fills it within that minute, and the
-//! connections keep the plans they made when it was empty. So the planner is told whenever twice as many rows were
-//! written as when it was told last: as often as the number has digits, in the binary system.
+//! Without statistics it takes a system's replicas for a handful, however many there are, and reads a page's rows once
+//! for each of them. Autovacuum looks at a table once a minute; a first synchronisation fills it within that minute,
+//! and the connections keep the plans they made when it was empty. So the planner is told whenever twice as many rows
+//! were written as when it was told last: as often as the number has digits, in the binary system.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
