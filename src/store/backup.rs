@@ -15,11 +15,12 @@ use super::{
     open::{cannot, is_postgres, prove_ours},
 };
 
-/// Copies the state at `sqlite://path` into a new file that is consistent in itself, readable by its owner alone, and safely on
-/// disk when this returns; gives its size in bytes. The daemon may go on working.
+/// Copies the state at `sqlite://path` into a new file that is consistent in itself, readable by its owner alone, and
+/// safely on disk when this returns; gives its size in bytes. The daemon may go on working.
 ///
-/// Who starts from the copy has forgotten what was created since: the copy holds no target for known, so that each is read
-/// whole before anything is created there. Refresh tokens stay out of it: whoever has the copy cannot log in with it.
+/// Who starts from the copy has forgotten what was created since: the copy holds no target for known, so that each is
+/// read whole before anything is created there. Refresh tokens stay out of it: whoever has the copy cannot log in with
+/// it.
 ///
 /// # Errors
 /// A state that is not there or not ours; a file of that name; no room. On PostgreSQL, which has its own means.

@@ -1,20 +1,179 @@
-//! Rulings: whether the jobs of a run that offend a brake may go, and who waits for that.
+//! Brakes: table family `brake`, with the rulings in `run`. Whether the jobs of a run that offend a brake may go, and
+//! who waits for that.
+//!
+//! Called by `sync::brakes`, which rules and judges, by `sync::pull`, `sync::cover` and `sync::plan`, and by
+//! `sync::affairs`, `sync::engine` and the commands, which list what waits for a person.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
-    Approval, Delivered, Held, JOINED, Job, Pending, Result, Ruled, Ruling, Trip, Verdict,
+    Delivered, JOINED, Job, Result, Verdict,
     database::Database,
     queue::job_columns,
     sql::{Sql, Tx, args, rows},
-    values::{json, micros, parse, time},
+    values::{json, micros, parse, time, unknown_code},
 };
 use crate::failure::Cause;
 
-impl Database {
-    pub(super) async fn pending(&self) -> Result<Vec<Pending>> {
+/// What holds for those jobs of a run that offend a brake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ruling {
+    /// They go: within the limits, or nothing was opened.
+    Clear,
+    /// They wait: the run is under way, or broke off and was not ruled on yet.
+    Pending,
+    /// Those that offend a brake that was tripped wait for a person.
+    Held,
+    Approved,
+    /// What they would have changed stays as it is at the target.
+    Rejected,
+}
+
+/// A brake that a run tripped at a target.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Trip {
+    pub target: String,
+    /// `delete`, `price-change`...: see `sync::Brake`.
+    pub brake: String,
+    /// Records that offend it.
+    pub offences: u64,
+    /// Records that the target held then.
+    pub base: u64,
+    /// How many may, as in the configuration: `5%`, `0`.
+    pub allowed: String,
+    /// A handful of them.
+    pub examples: Vec<Example>,
+}
+
+/// What is held back of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    pub trips: Vec<Trip>,
+    /// Jobs that offend a brake which was tripped.
+    pub jobs: Vec<i64>,
+    /// What is said of each of them.
+    pub why: String,
+}
+
+/// One record that offends a brake.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Example {
+    pub key: String,
+    pub field: String,
+    /// The field holds data of a person: its values are not told.
+    pub personal: bool,
+    pub before: Value,
+    pub after: Value,
+}
+
+/// A run that was not ruled on yet: under way, or cut off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    pub run: i64,
+    pub system: String,
+    pub entity: String,
+    /// Records that it was about to declare gone, whether it came to that or not.
+    pub gone: u64,
+    /// Whether it is the first whole reading with another mapping or adapter.
+    pub remapped: bool,
+    /// Whether it brings what is known already to what has joined.
+    pub joined: bool,
+}
+
+/// What a job that offends a brake has to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ruled {
+    pub run: i64,
+    /// The system that the run read.
+    pub system: String,
+    pub ruling: Ruling,
+    /// Whether it was the first whole reading with another mapping or adapter.
+    pub remapped: bool,
+    /// Whether it brings what was known already to what has joined.
+    pub joined: bool,
+    /// Brakes that were tripped: (target, brake).
+    pub tripped: BTreeSet<(String, String)>,
+}
+
+/// A run that is held by its brakes until a person decides.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Approval {
+    pub run: i64,
+    pub system: String,
+    pub entity: String,
+    pub trigger: String,
+    pub started_at: DateTime<Utc>,
+    /// Jobs that wait for the decision now.
+    pub jobs: u64,
+    pub trips: Vec<Trip>,
+}
+
+/// Table family `brake`, and the rulings on runs. Called by `sync::brakes`, `sync::pull`, `sync::cover`, `sync::plan`,
+/// `sync::affairs`, `sync::engine` and the commands.
+///
+/// # Errors
+///
+/// Those of [`Store`](super::Store).
+#[async_trait]
+pub trait BrakeStore: Send + Sync {
+    /// List the runs that have opened jobs and were not ruled on yet, oldest first.
+    async fn pending(&self) -> Result<Vec<Pending>>;
+
+    /// List the open jobs of a run at a target that holds their records, by number: those above `after`, at most
+    /// `limit`.
+    async fn opened(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
+
+    /// List the open jobs of a run at a target that does not hold their records, by number: those above `after`, at
+    /// most `limit`.
+    async fn newcomers(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
+
+    /// Rule on a pending run: hold the jobs in `held`, or clear the run if nothing is held. One transaction.
+    ///
+    /// Park the held jobs, unless they are running (whoever delivers them asks for the ruling); queue the others that
+    /// waited for the run. Return false, and change nothing, if somebody else has ruled already.
+    async fn rule(&self, run: i64, held: Option<&Held>, now: DateTime<Utc>) -> Result<bool>;
+
+    /// Return the ruling that holds for each job: that of the run that opened it last, as of now. Leave out jobs
+    /// without a run.
+    async fn rulings(&self, jobs: &[i64]) -> Result<BTreeMap<i64, Ruled>>;
+
+    /// List the runs that hold jobs back until a person decides, oldest first.
+    async fn approvals(&self) -> Result<Vec<Approval>>;
+
+    /// Store a person's decision on a run that is held, and queue its jobs. One transaction. Return how many were
+    /// queued; nothing if the run is not held.
+    async fn decide_run(&self, run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>>;
+}
+
+/// Most runs are clear, which takes no room.
+impl Ruling {
+    pub(super) fn code(self) -> Option<i64> {
+        match self {
+            Self::Clear => None,
+            Self::Pending => Some(1),
+            Self::Held => Some(2),
+            Self::Approved => Some(3),
+            Self::Rejected => Some(4),
+        }
+    }
+
+    pub(super) fn of(code: Option<i64>) -> Result<Self> {
+        [Self::Clear, Self::Pending, Self::Held, Self::Approved, Self::Rejected]
+            .into_iter()
+            .find(|ruling| ruling.code() == code)
+            .ok_or_else(|| unknown_code("run", "ruling", code.unwrap_or_default()))
+    }
+}
+
+#[async_trait]
+impl BrakeStore for Database {
+    async fn pending(&self) -> Result<Vec<Pending>> {
         const SQL: &str = "SELECT id, system, entity, gone, remapped, cause FROM run WHERE ruling = 1 ORDER BY id";
         let mut runs = Vec::new();
         for mut row in self.pool.read("look for runs to rule on", SQL, args![]).await? {
@@ -30,7 +189,7 @@ impl Database {
         Ok(runs)
     }
 
-    pub(super) async fn opened(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>> {
+    async fn opened(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>> {
         // What the target does not hold cannot be harmed; a target that holds nothing at all is not asked job by job.
         const SQL: &str = concat!(
             "SELECT ",
@@ -50,7 +209,7 @@ impl Database {
         Ok(jobs)
     }
 
-    pub(super) async fn newcomers(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>> {
+    async fn newcomers(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>> {
         const SQL: &str = concat!(
             "SELECT ",
             job_columns!(),
@@ -67,14 +226,7 @@ impl Database {
         Ok(jobs)
     }
 
-    pub(super) async fn live(&self, system: &str, entity: &str) -> Result<u64> {
-        const SQL: &str = "SELECT count(*) FROM replica WHERE system = $1 AND entity = $2 \
-            AND gone_at IS NULL AND fields IS NOT NULL";
-        let args = args![self.name(system).await?, self.name(entity).await?];
-        self.pool.read("count replicas", SQL, args).await?.first().map_or(Ok(0), |row| row.small(0))
-    }
-
-    pub(super) async fn rule(&self, run: i64, held: Option<&Held>, now: DateTime<Utc>) -> Result<bool> {
+    async fn rule(&self, run: i64, held: Option<&Held>, now: DateTime<Utc>) -> Result<bool> {
         const RULE: &str = "UPDATE run SET ruling = $2 WHERE id = $1 AND ruling = 1";
         const FORGET: &str = "DELETE FROM brake WHERE run = $1";
         const ADD: &str = "INSERT INTO brake (run, target, name, offences, base, allowed, examples) \
@@ -110,8 +262,9 @@ impl Database {
         Ok(true)
     }
 
-    pub(super) async fn rulings(&self, jobs: &[i64]) -> Result<BTreeMap<i64, Ruled>> {
-        const OF: &str = "SELECT job.id, r.id, r.system, r.ruling, r.remapped, r.cause FROM json_each($1) j CROSS JOIN job CROSS JOIN run r \
+    async fn rulings(&self, jobs: &[i64]) -> Result<BTreeMap<i64, Ruled>> {
+        const OF: &str = "SELECT job.id, r.id, r.system, r.ruling, r.remapped, r.cause FROM json_each($1) j \
+            CROSS JOIN job CROSS JOIN run r \
             WHERE job.id = CAST(j.value->>0 AS BIGINT) AND r.id = job.run";
         const TRIPPED: &str = "SELECT b.run, b.target, b.name FROM json_each($1) j CROSS JOIN brake b \
             WHERE b.run = CAST(j.value->>0 AS BIGINT)";
@@ -135,7 +288,7 @@ impl Database {
         Ok(rulings)
     }
 
-    pub(super) async fn approvals(&self) -> Result<Vec<Approval>> {
+    async fn approvals(&self) -> Result<Vec<Approval>> {
         const RUNS: &str = "SELECT r.id, r.system, r.entity, r.cause, r.started_at, \
                 (SELECT count(*) FROM job j WHERE j.run = r.id AND j.state = 2 AND j.cause = $1 || r.id) \
             FROM run r WHERE r.ruling = 2 ORDER BY r.id";
@@ -175,7 +328,7 @@ impl Database {
         Ok(approvals)
     }
 
-    pub(super) async fn decide_run(&self, run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>> {
+    async fn decide_run(&self, run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>> {
         const SQL: &str = "UPDATE run SET ruling = $2 WHERE id = $1 AND ruling = 2";
         let ruling = if approved { Ruling::Approved } else { Ruling::Rejected };
         let mut tx = self.pool.begin("decide on a run").await?;
@@ -190,8 +343,8 @@ impl Database {
 
 /// Jobs of a run that wait for this cause are due now.
 async fn queue_anew(tx: &mut Tx, run: i64, cause: &Cause, now: DateTime<Utc>) -> Result<u64> {
-    const SQL: &str = "UPDATE job SET state = 0, due = $3, attempts = 0, cause = NULL, error = NULL, error_class = NULL, \
-        updated_at = $3 WHERE run = $1 AND state = 2 AND cause = $2";
+    const SQL: &str = "UPDATE job SET state = 0, due = $3, attempts = 0, cause = NULL, error = NULL, \
+        error_class = NULL, updated_at = $3 WHERE run = $1 AND state = 2 AND cause = $2";
     tx.execute("queue jobs anew", SQL, args![run, cause.0.as_str(), micros(now)]).await
 }
 
@@ -212,11 +365,12 @@ impl Awaited {
         Self(awaited)
     }
 
-    /// Those that are over already. The runs stay as they are until the transaction ends, so that no ruling falls between
-    /// this look and the parking.
+    /// Those that are over already. The runs stay as they are until the transaction ends, so that no ruling falls
+    /// between this look and the parking.
     pub(super) async fn over(&self, tx: &mut Tx) -> Result<Vec<Cause>> {
         const SQL: Sql = Sql {
-            sqlite: "SELECT r.id, r.ruling FROM json_each($1) j CROSS JOIN run r WHERE r.id = CAST(j.value->>0 AS BIGINT)",
+            sqlite: "SELECT r.id, r.ruling FROM json_each($1) j CROSS JOIN run r \
+                WHERE r.id = CAST(j.value->>0 AS BIGINT)",
             postgres: "SELECT r.id, r.ruling FROM json_each($1) j CROSS JOIN run r \
                 WHERE r.id = CAST(j.value->>0 AS BIGINT) ORDER BY r.id FOR SHARE OF r",
         };
@@ -236,7 +390,8 @@ impl Awaited {
 
 /// Queues what was just parked for something that is over.
 pub(super) async fn wake_over(tx: &mut Tx, target: i64, over: &[Cause], now: DateTime<Utc>) -> Result<u64> {
-    const SQL: &str = "UPDATE job SET state = 0, due = $3, cause = NULL, error = NULL, error_class = NULL, updated_at = $3 \
+    const SQL: &str = "UPDATE job SET state = 0, due = $3, cause = NULL, error = NULL, error_class = NULL, \
+        updated_at = $3 \
         WHERE target = $2 AND state = 2 AND cause IN (SELECT j.value->>0 FROM json_each($1) j)";
     if over.is_empty() {
         return Ok(0);

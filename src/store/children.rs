@@ -1,20 +1,90 @@
-//! Sub-objects with an id of their own at a system: which id stands for which child of a record.
+//! Children: table family `child`. Sub-objects with an id of their own at a system: which id stands for which child of
+//! a record.
 //!
-//! A child is known by (system, record, list, key). Its rows at all systems share a member number, so that one whose key
-//! changes where it comes from is still the same child at the others.
+//! A child is known by (system, record, list, key). Its rows at all systems share a member number, so that one whose
+//! key changes where it comes from is still the same child at the others.
+//!
+//! Called by `sync::prepare` and `sync::steps` for what references mean, and by `sync::parents` for who has a child
+//! already.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use async_trait::async_trait;
+
 use super::{
-    Child, RecordId, Result,
+    RecordId, Result,
     database::Database,
-    replica::Replicas,
+    replicas::Replicas,
     sql::{Row, Tx, args, rows},
 };
 use crate::mapping::Children;
 
-impl Database {
-    pub(super) async fn parts(
+/// A sub-object that has an id of its own at a system: a variant, an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    pub system: String,
+    /// The field of its record: `variants`.
+    pub list: String,
+    /// Its canonical key, as that system shows it.
+    pub key: String,
+    /// The system's own id of it.
+    pub id: String,
+    /// The same for this child at every system, whatever it is called there.
+    pub member: i64,
+}
+
+/// Who has a child at a system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parent {
+    pub record: RecordId,
+    /// The system's id of its object.
+    pub object: String,
+    pub key: String,
+    /// What the child is called there.
+    pub child: String,
+}
+
+/// Table family `child`: sub-objects with ids of their own. Called by `sync::prepare`, `sync::steps` and
+/// `sync::parents`.
+///
+/// # Errors
+///
+/// Those of [`Store`](super::Store).
+#[async_trait]
+pub trait ChildStore: Send + Sync {
+    /// Find the children of live objects at a system by (list, key), the list with its entity: `product.variants`.
+    /// Return the id and the record of each. If there are several, the key does not tell which is meant.
+    async fn parts(
+        &self,
+        system: &str,
+        wanted: &[(String, String)],
+    ) -> Result<BTreeMap<(String, String), Vec<(String, RecordId)>>>;
+
+    /// Find the live objects at a system that have a child of (list, id), the list with its entity: `product.variants`.
+    /// The one that has been known longest comes first.
+    async fn parents(
+        &self,
+        system: &str,
+        wanted: &[(String, String)],
+    ) -> Result<BTreeMap<(String, String), Vec<Parent>>>;
+
+    /// Return the children of records at all systems.
+    async fn children_of(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>>;
+}
+
+const OF_RECORDS: &str = "SELECT c.number, coalesce(c.member, c.number), c.record, c.system, c.list, c.key, c.id \
+    FROM json_each($1) j CROSS JOIN child c WHERE c.record = CAST(j.value->>0 AS BIGINT) ORDER BY c.number";
+
+/// Live objects that have a child under these ids. One that is the same as another record counts as that.
+pub(super) const PARENTS: &str = "SELECT j.key, coalesce(k.same, k.id), r.id, k.key, c.key \
+    FROM json_each($1) j CROSS JOIN child c CROSS JOIN replica r CROSS JOIN record k \
+    WHERE c.system = $2 AND c.list = CAST(j.value->>0 AS BIGINT) AND c.id = j.value->>1 \
+      AND r.record = c.record AND r.system = $2 AND r.gone_at IS NULL AND r.fields IS NOT NULL \
+      AND k.id = c.record AND k.key IS NOT NULL ORDER BY c.number";
+
+#[async_trait]
+impl ChildStore for Database {
+    async fn parts(
         &self,
         system: &str,
         wanted: &[(String, String)],
@@ -35,7 +105,25 @@ impl Database {
         Ok(parts)
     }
 
-    pub(super) async fn children_of(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>> {
+    async fn parents(
+        &self,
+        system: &str,
+        wanted: &[(String, String)],
+    ) -> Result<BTreeMap<(String, String), Vec<Parent>>> {
+        let system = self.name(system).await?;
+        let mut lines = Vec::with_capacity(wanted.len());
+        for (list, id) in wanted {
+            lines.push((self.name(list).await?, id));
+        }
+        let mut parents: BTreeMap<(String, String), Vec<Parent>> = BTreeMap::new();
+        for mut row in self.pool.read("find whose children these are", PARENTS, args![rows(lines)?, system]).await? {
+            let (at, parent) = parent(&mut row)?;
+            parents.entry(wanted[at].clone()).or_default().push(parent);
+        }
+        Ok(parents)
+    }
+
+    async fn children_of(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>> {
         let records = rows(records.iter().map(|record| [record]))?;
         let mut children: BTreeMap<RecordId, Vec<Child>> = BTreeMap::new();
         for mut row in self.pool.read("read children", OF_RECORDS, args![records]).await? {
@@ -56,8 +144,11 @@ impl Database {
     }
 }
 
-const OF_RECORDS: &str = "SELECT c.number, coalesce(c.member, c.number), c.record, c.system, c.list, c.key, c.id \
-    FROM json_each($1) j CROSS JOIN child c WHERE c.record = CAST(j.value->>0 AS BIGINT) ORDER BY c.number";
+/// A row of [`PARENTS`]: the position of what was asked for, and who has it.
+pub(super) fn parent(row: &mut Row) -> Result<(usize, Parent)> {
+    let at = row.small(0)?;
+    Ok((at, Parent { record: row.int(1)?, object: row.text(2)?, key: row.text(3)?, child: row.text(4)? }))
+}
 
 /// A row of table `child`.
 #[derive(Clone, Debug)]
@@ -97,11 +188,12 @@ struct Edits {
 }
 
 impl Replicas<'_> {
-    /// Makes what a system shows of records' children what is known of them: lists that are not named stay as they are, and
-    /// so does the id of an item that shows none. Gives (entity and list, key) of what came, went or has another key now.
+    /// Makes what a system shows of records' children what is known of them: lists that are not named stay as they are,
+    /// and so does the id of an item that shows none. Gives (entity and list, key) of what came, went or has another
+    /// key now.
     ///
-    /// A child that is shown with the id it is known by is the same, whatever its key; one of another id takes the place of
-    /// the one of its key.
+    /// A child that is shown with the id it is known by is the same, whatever its key; one of another id takes the
+    /// place of the one of its key.
     pub(super) async fn write_children(
         &self,
         tx: &mut Tx,
@@ -143,7 +235,8 @@ impl Replicas<'_> {
     async fn edit(&self, tx: &mut Tx, edits: Edits) -> Result<()> {
         const FORGET: &str =
             "DELETE FROM child WHERE number IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)";
-        const ALTER: &str = "UPDATE child SET member = CAST(j.value->>1 AS BIGINT), key = j.value->>2, id = j.value->>3 \
+        const ALTER: &str = "UPDATE child \
+            SET member = CAST(j.value->>1 AS BIGINT), key = j.value->>2, id = j.value->>3 \
             FROM json_each($1) j WHERE child.number = CAST(j.value->>0 AS BIGINT)";
         const INSERT: &str = "INSERT INTO child (member, record, system, list, key, id) \
             SELECT CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT), $2, CAST(j.value->>2 AS BIGINT), \
@@ -170,8 +263,8 @@ struct Item<'a> {
     member: Option<i64>,
 }
 
-/// Compares a list of one record at one (system, record, list) with what is known of the record's children; gives the keys
-/// that came, went or have changed.
+/// Compares a list of one record at one (system, record, list) with what is known of the record's children; gives the
+/// keys that came, went or have changed.
 fn compare(
     known: &[Line],
     (system, record, list): (i64, RecordId, i64),
@@ -238,8 +331,8 @@ fn claimed<'a>(ours: &[&'a Line], shown: &'a BTreeMap<String, Option<String>>) -
     items
 }
 
-/// Gives items their members: one that has a row keeps its own while another system's row has it too; else it is the child of
-/// the same key there that no other item is.
+/// Gives items their members: one that has a row keeps its own while another system's row has it too; else it is the
+/// child of the same key there that no other item is.
 fn join(items: &mut [Item<'_>], others: &[&Line], edits: &mut Edits) {
     let elsewhere: BTreeSet<i64> = others.iter().map(|line| line.member).collect();
     let mut taken = BTreeSet::new();

@@ -1,18 +1,72 @@
-//! Fields that a target holds otherwise than it was sent, until they agree, are sent anew, or somebody accepts them.
+//! Differences: table family `difference`. Fields that a target holds otherwise than it was sent, until they agree, are
+//! sent anew, or somebody accepts them.
+//!
+//! Called by `sync::prepare`, which leaves accepted ones alone, and by `sync::affairs`, `sync::engine`, `sync::plan`
+//! and the commands, which count and list them.
 
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
-    Difference, DifferenceMark, RecordId, Result,
+    RecordId, Result,
     database::Database,
-    replica::Replicas,
+    replicas::Replicas,
     sql::{Row, Tx, args, rows},
     values::{micros, parse, time},
 };
 use crate::mapping::Fields;
+
+/// A field that a target holds otherwise than it was sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    pub record: RecordId,
+    pub entity: String,
+    pub key: String,
+    /// The target.
+    pub system: String,
+    pub field: String,
+    pub sent: Value,
+    pub stored: Value,
+    /// Version of the target's mapping that it was sent with.
+    pub mapping: u64,
+    /// A person took it as it is.
+    pub accepted: bool,
+    pub since: DateTime<Utc>,
+}
+
+/// A difference that a delivery has found at its target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DifferenceMark {
+    pub record: RecordId,
+    pub field: String,
+    pub mapping: u64,
+}
+
+/// Table family `difference`: what targets hold otherwise than they were sent. Called by `sync::prepare`,
+/// `sync::affairs`, `sync::engine`, `sync::plan` and the commands.
+///
+/// # Errors
+///
+/// Those of [`Store`](super::Store).
+#[async_trait]
+pub trait DifferenceStore: Send + Sync {
+    /// List the differences, oldest first: at most `limit`, 0 = all. Without `all`, leave out those that a person
+    /// accepted.
+    async fn differences(&self, all: bool, limit: u32) -> Result<Vec<Difference>>;
+
+    /// Return the differences of records at one target, accepted ones included.
+    async fn differences_of(&self, system: &str, records: &[RecordId]) -> Result<Vec<Difference>>;
+
+    /// Count the differences that nobody accepted.
+    async fn difference_count(&self) -> Result<u64>;
+
+    /// Accept differences, (system, record, field), and wake the jobs that wait for them. Return how many were not
+    /// accepted before. One transaction; idempotent.
+    async fn accept_differences(&self, differences: &[(String, RecordId, String)], now: DateTime<Utc>) -> Result<u64>;
+}
 
 macro_rules! select_differences {
     ($from:literal) => {
@@ -23,8 +77,9 @@ macro_rules! select_differences {
     };
 }
 
-impl Database {
-    pub(super) async fn differences(&self, all: bool, limit: u32) -> Result<Vec<Difference>> {
+#[async_trait]
+impl DifferenceStore for Database {
+    async fn differences(&self, all: bool, limit: u32) -> Result<Vec<Difference>> {
         const SQL: &str = select_differences!(
             "FROM difference d CROSS JOIN record k CROSS JOIN replica r \
              WHERE d.accepted <= $1 AND k.id = d.record AND r.record = d.record AND r.system = d.system \
@@ -35,7 +90,7 @@ impl Database {
         self.differences_in(found).await
     }
 
-    pub(super) async fn differences_of(&self, system: &str, records: &[RecordId]) -> Result<Vec<Difference>> {
+    async fn differences_of(&self, system: &str, records: &[RecordId]) -> Result<Vec<Difference>> {
         const SQL: &str = select_differences!(
             "FROM json_each($1) j CROSS JOIN difference d CROSS JOIN record k CROSS JOIN replica r \
              WHERE d.system = $2 AND d.record = CAST(j.value->>0 AS BIGINT) AND k.id = d.record \
@@ -46,6 +101,36 @@ impl Database {
         self.differences_in(found).await
     }
 
+    async fn difference_count(&self) -> Result<u64> {
+        const SQL: &str = "SELECT count(*) FROM difference WHERE accepted = 0";
+        let counted = self.pool.read("count differences", SQL, args![]).await?;
+        Ok(counted.first().map(|row| row.int(0)).transpose()?.unwrap_or_default().unsigned_abs())
+    }
+
+    async fn accept_differences(&self, differences: &[(String, RecordId, String)], now: DateTime<Utc>) -> Result<u64> {
+        const SQL: &str =
+            "UPDATE difference SET accepted = 1 WHERE system = $1 AND record = $2 AND field = $3 AND accepted = 0";
+        let mut lines = Vec::with_capacity(differences.len());
+        for (system, record, field) in differences {
+            lines.push((self.name(system).await?, *record, field.as_str()));
+        }
+        lines.sort_unstable();
+        let mut tx = self.pool.begin("accept differences").await?;
+        let mut accepted = 0;
+        let mut records: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+        for (system, record, field) in lines {
+            accepted += tx.execute("accept a difference", SQL, args![system, record, field]).await?;
+            records.entry(system).or_default().push(record);
+        }
+        for (system, records) in records {
+            wake_differing(&mut tx, system, &records, now).await?;
+        }
+        tx.commit("accept differences").await?;
+        Ok(accepted)
+    }
+}
+
+impl Database {
     async fn differences_in(&self, found: Vec<Row>) -> Result<Vec<Difference>> {
         let mut differences = Vec::with_capacity(found.len());
         for mut row in found {
@@ -71,38 +156,6 @@ impl Database {
         }
         Ok(differences)
     }
-
-    pub(super) async fn difference_count(&self) -> Result<u64> {
-        const SQL: &str = "SELECT count(*) FROM difference WHERE accepted = 0";
-        let counted = self.pool.read("count differences", SQL, args![]).await?;
-        Ok(counted.first().map(|row| row.int(0)).transpose()?.unwrap_or_default().unsigned_abs())
-    }
-
-    pub(super) async fn accept_differences(
-        &self,
-        differences: &[(String, RecordId, String)],
-        now: DateTime<Utc>,
-    ) -> Result<u64> {
-        const SQL: &str =
-            "UPDATE difference SET accepted = 1 WHERE system = $1 AND record = $2 AND field = $3 AND accepted = 0";
-        let mut lines = Vec::with_capacity(differences.len());
-        for (system, record, field) in differences {
-            lines.push((self.name(system).await?, *record, field.as_str()));
-        }
-        lines.sort_unstable();
-        let mut tx = self.pool.begin("accept differences").await?;
-        let mut accepted = 0;
-        let mut records: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
-        for (system, record, field) in lines {
-            accepted += tx.execute("accept a difference", SQL, args![system, record, field]).await?;
-            records.entry(system).or_default().push(record);
-        }
-        for (system, records) in records {
-            wake_differing(&mut tx, system, &records, now).await?;
-        }
-        tx.commit("accept differences").await?;
-        Ok(accepted)
-    }
 }
 
 /// Takes down what a page or a delivery has found to differ.
@@ -118,11 +171,12 @@ pub(super) async fn mark_differences(tx: &mut Tx, replicas: &Replicas<'_>, marks
     tx.execute("note differences", SQL, args![lines, replicas.system, micros(replicas.now)]).await.map(drop)
 }
 
-/// After replicas were written, by their ids: what is no longer remembered as sent otherwise, or was sent anew and not seen yet, is no
-/// difference, and wakes what waited for that.
+/// After replicas were written, by their ids: what is no longer remembered as sent otherwise, or was sent anew and not
+/// seen yet, is no difference, and wakes what waited for that.
 pub(super) async fn drop_agreed(tx: &mut Tx, replicas: &Replicas<'_>, ids: &[&str]) -> Result<()> {
     const ANYBODY: &str = "SELECT 1 FROM difference LIMIT 1";
-    const READ: &str = "SELECT d.record, d.field, r.sent, r.gone_at, r.fields FROM json_each($1) j CROSS JOIN replica r \
+    const READ: &str = "SELECT d.record, d.field, r.sent, r.gone_at, r.fields FROM json_each($1) j \
+        CROSS JOIN replica r \
         CROSS JOIN difference d WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0 \
           AND d.system = $2 AND d.record = r.record";
     const DROP: &str = "DELETE FROM difference WHERE system = $1 AND record = $2 AND field = $3";
@@ -152,8 +206,8 @@ pub(super) async fn drop_agreed(tx: &mut Tx, replicas: &Replicas<'_>, ids: &[&st
 
 /// Jobs that wait for a difference of these records are taken up again.
 async fn wake_differing(tx: &mut Tx, system: i64, records: &[i64], now: DateTime<Utc>) -> Result<()> {
-    const SQL: &str = "UPDATE job SET state = 0, due = $3, attempts = 0, cause = NULL, error = NULL, error_class = NULL, \
-            updated_at = $3 \
+    const SQL: &str = "UPDATE job SET state = 0, due = $3, attempts = 0, cause = NULL, error = NULL, \
+        error_class = NULL, updated_at = $3 \
         WHERE target = $2 AND state = 2 AND cause LIKE 'differs:%' \
           AND record IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)";
     if records.is_empty() {

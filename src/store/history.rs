@@ -1,14 +1,99 @@
-//! What happened: the change log of runs and records, and which records became one.
+//! History: table family `change_log`. What was seen to change, and what deliveries changed.
+//!
+//! Called by `sync::undo`, which takes changes back, by `sync::prepare`, which notices records that flap, by
+//! `sync::flight`, and by the commands, which explain a record.
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::{
-    Change, ChangeOp, Linked, RecordId, Result,
+    RecordId, Result,
     database::Database,
-    sql::{Row, args, rows},
-    values::{micros, parse, time},
+    replicas::Replicas,
+    sql::{Row, Tx, args, rows},
+    values::{json, micros, parse, time, unknown_code},
 };
 use crate::mapping::Fields;
+
+/// Line of the change log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    pub id: i64,
+    pub record: RecordId,
+    pub entity: String,
+    pub system: String,
+    pub op: ChangeOp,
+    /// Field to `[before, after]`.
+    pub fields: Fields,
+    /// What brought it: `run 12`, `job 77`.
+    pub cause: String,
+    pub at: DateTime<Utc>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangeOp {
+    Create,
+    Update,
+    Delete,
+    /// What an earlier delivery did was taken back.
+    Undo,
+}
+
+/// Change to append.
+#[derive(Clone, Debug)]
+pub struct NewChange {
+    pub record: RecordId,
+    pub op: ChangeOp,
+    pub fields: Fields,
+}
+
+/// Table family `change_log`: what happened to records. Called by `sync::undo`, `sync::prepare`, `sync::flight` and the
+/// commands.
+///
+/// # Errors
+///
+/// Those of [`Store`](super::Store).
+#[async_trait]
+pub trait HistoryStore: Send + Sync {
+    /// Return the last `limit` changes of a record, newest first.
+    async fn changes(&self, record: RecordId, limit: u32) -> Result<Vec<Change>>;
+
+    /// Return the changes that a run saw, oldest first: those numbered above `after`, at most `limit`.
+    async fn changes_of_run(&self, run: i64, after: i64, limit: u32) -> Result<Vec<Change>>;
+
+    /// Return all known changes of records, oldest first.
+    async fn history(&self, records: &[RecordId]) -> Result<Vec<Change>>;
+
+    /// Find the records that deliveries wrote to a system at least `often` times since `since`, and return these
+    /// writes: record, what was done, and each field's `[before, after]`; ordered by record, newest first.
+    async fn written_often(
+        &self,
+        system: &str,
+        records: &[RecordId],
+        since: DateTime<Utc>,
+        often: u32,
+    ) -> Result<Vec<(RecordId, ChangeOp, Fields)>>;
+}
+
+impl ChangeOp {
+    pub(super) fn code(self) -> i64 {
+        match self {
+            Self::Create => 0,
+            Self::Update => 1,
+            Self::Delete => 2,
+            Self::Undo => 3,
+        }
+    }
+
+    pub(super) fn of(code: i64) -> Result<Self> {
+        [Self::Create, Self::Update, Self::Delete, Self::Undo]
+            .into_iter()
+            .find(|op| op.code() == code)
+            .ok_or_else(|| unknown_code("change_log", "op", code))
+    }
+}
 
 macro_rules! changes {
     ($from:literal) => {
@@ -20,20 +105,21 @@ macro_rules! changes {
     };
 }
 
-impl Database {
-    pub(super) async fn changes(&self, record: RecordId, limit: u32) -> Result<Vec<Change>> {
+#[async_trait]
+impl HistoryStore for Database {
+    async fn changes(&self, record: RecordId, limit: u32) -> Result<Vec<Change>> {
         const SQL: &str = changes!("WHERE c.record = $1 ORDER BY c.id DESC LIMIT $2");
         let found = self.pool.read("read the change log", SQL, args![record, i64::from(limit)]).await?;
         self.changes_in(found).await
     }
 
-    pub(super) async fn changes_of_run(&self, run: i64, after: i64, limit: u32) -> Result<Vec<Change>> {
+    async fn changes_of_run(&self, run: i64, after: i64, limit: u32) -> Result<Vec<Change>> {
         const SQL: &str = changes!("WHERE c.cause_kind = 0 AND c.cause = $1 AND c.id > $2 ORDER BY c.id LIMIT $3");
         let found = self.pool.read("read a run's changes", SQL, args![run, after, i64::from(limit)]).await?;
         self.changes_in(found).await
     }
 
-    pub(super) async fn history(&self, records: &[RecordId]) -> Result<Vec<Change>> {
+    async fn history(&self, records: &[RecordId]) -> Result<Vec<Change>> {
         const SQL: &str =
             changes!("WHERE c.record IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j) ORDER BY c.id");
         let records = rows(records.iter().map(|record| [record]))?;
@@ -41,7 +127,7 @@ impl Database {
         self.changes_in(found).await
     }
 
-    pub(super) async fn written_often(
+    async fn written_often(
         &self,
         system: &str,
         records: &[RecordId],
@@ -50,7 +136,8 @@ impl Database {
     ) -> Result<Vec<(RecordId, ChangeOp, Fields)>> {
         // Almost always nobody: only the times are read then.
         const OFTEN: &str = "SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j WHERE (SELECT count(*) FROM ( \
-                SELECT c.at FROM change_log c WHERE c.record = CAST(j.value->>0 AS BIGINT) AND c.system = $2 AND c.cause_kind = 1 \
+                SELECT c.at FROM change_log c WHERE c.record = CAST(j.value->>0 AS BIGINT) AND c.system = $2 \
+                    AND c.cause_kind = 1 \
                 ORDER BY c.id DESC LIMIT $4) w WHERE w.at > $3) >= $4";
         const WRITES: &str = "SELECT c.record, c.op, c.fields, c.id FROM json_each($1) j CROSS JOIN change_log c \
             WHERE c.record = CAST(j.value->>0 AS BIGINT) AND c.system = $2 AND c.cause_kind = 1 AND c.at > $3 \
@@ -71,7 +158,9 @@ impl Database {
         }
         Ok(writes)
     }
+}
 
+impl Database {
     async fn changes_in(&self, found: Vec<Row>) -> Result<Vec<Change>> {
         let mut changes = Vec::with_capacity(found.len());
         for mut row in found {
@@ -90,36 +179,32 @@ impl Database {
         }
         Ok(changes)
     }
+}
 
-    pub(super) async fn linked_since(&self, after: i64, limit: u32) -> Result<Vec<Linked>> {
-        // Each record is told of once, at the last of its replicas.
-        const SQL: &str = "SELECT n.number, k.id, e.text, k.key, s.text, r.id FROM ( \
-                SELECT l.number, l.record FROM replica l WHERE l.number > $1 AND l.fields IS NOT NULL AND l.gone_at IS NULL \
-                  AND NOT EXISTS (SELECT 1 FROM replica o WHERE o.record = l.record AND o.number > l.number \
-                      AND o.fields IS NOT NULL AND o.gone_at IS NULL) \
-                  AND EXISTS (SELECT 1 FROM replica o WHERE o.record = l.record AND o.number < l.number \
-                      AND o.fields IS NOT NULL AND o.gone_at IS NULL) \
-                ORDER BY l.number LIMIT $2) n \
-            CROSS JOIN record k CROSS JOIN replica r CROSS JOIN name e CROSS JOIN name s \
-            WHERE k.id = n.record AND r.record = k.id AND e.id = k.entity AND s.id = r.system \
-              AND r.fields IS NOT NULL AND r.gone_at IS NULL ORDER BY n.number, s.text";
-        let mut linked: Vec<Linked> = Vec::new();
-        for mut row in self.pool.read("find linked records", SQL, args![after, i64::from(limit)]).await? {
-            let (number, record, system) = (row.int(0)?, row.int(1)?, row.text(4)?);
-            let id = row.text(5)?;
-            match linked.last_mut() {
-                Some(last) if last.number == number => {
-                    last.ids.insert(system, id);
-                }
-                _ => linked.push(Linked {
-                    number,
-                    record,
-                    entity: row.text(2)?,
-                    key: row.text_or_null(3)?.unwrap_or_default(),
-                    ids: std::iter::once((system, id)).collect(),
-                }),
-            }
+/// What brought a change.
+#[derive(Clone, Copy)]
+pub(super) enum Cause {
+    Run(i64),
+    Job(i64),
+}
+
+impl Replicas<'_> {
+    /// Appends to the change log what was changed at the system, or seen to be.
+    pub(super) async fn log(&self, tx: &mut Tx, changes: &[(&NewChange, Cause)]) -> Result<()> {
+        const SQL: &str = "INSERT INTO change_log (record, system, op, cause_kind, cause, at, fields) \
+            SELECT CAST(j.value->>0 AS BIGINT), $2, CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT), \
+                CAST(j.value->>3 AS BIGINT), $3, j.value->>4 FROM json_each($1) j";
+        if changes.is_empty() {
+            return Ok(());
         }
-        Ok(linked)
+        let mut lines = Vec::with_capacity(changes.len());
+        for (change, cause) in changes {
+            let (kind, cause) = match cause {
+                Cause::Run(run) => (0, run),
+                Cause::Job(job) => (1, job),
+            };
+            lines.push((change.record, change.op.code(), kind, cause, json(&change.fields)?));
+        }
+        tx.execute("append to the change log", SQL, args![rows(lines)?, self.system, micros(self.now)]).await.map(drop)
     }
 }

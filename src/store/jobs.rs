@@ -1,14 +1,96 @@
-//! Jobs as people see them: the backlog, listings, retry and discard, attempt history.
+//! Jobs as people see them: table family `job` and `attempt`. The backlog, listings, retry and discard, attempt
+//! history.
+//!
+//! Called by the commands and `sync::affairs`, which tell people, by `sync::engine`, `sync::apply` and `sync::plan`,
+//! which look at what is open, and by `sync::alone`, which judges failures.
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::{
-    Attempt, Backlog, Job, JobFilter, JobState, Result,
+    Job, JobState, RecordId, Result,
     database::Database,
     queue::job_columns,
     sql::{Arg, args, rows},
     values::{micros, time},
 };
+
+/// Filter of job listings.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    pub target: Option<String>,
+    pub entity: Option<String>,
+    pub states: Vec<JobState>,
+    pub cause: Option<String>,
+    pub record: Option<RecordId>,
+    pub ids: Vec<i64>,
+    /// Most jobs; 0 = all.
+    pub limit: u32,
+}
+
+/// Class of jobs that wait until a flow's grace is over.
+pub const IN_GRACE: &str = "grace";
+
+/// Open jobs of one kind; the queue at a glance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Backlog {
+    pub target: String,
+    pub entity: String,
+    pub state: JobState,
+    pub count: u64,
+    /// How many of them wait since the target let us not in.
+    pub refused: u64,
+    /// When the first of them was opened, or its time comes where it waits for that ([`IN_GRACE`]).
+    pub oldest: Option<DateTime<Utc>>,
+    /// Earliest due time among queued ones.
+    pub due: Option<DateTime<Utc>>,
+    pub cause: Option<String>,
+}
+
+/// Line of the attempt history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    pub at: DateTime<Utc>,
+    pub op: String,
+    /// `done`, or the failure's class.
+    pub outcome: String,
+    pub message: Option<String>,
+    pub status: Option<u16>,
+    pub requests: u32,
+    pub millis: u64,
+}
+
+/// Table family `job` and `attempt`, as people see them. Called by the commands, `sync::affairs`, `sync::engine`,
+/// `sync::apply`, `sync::plan`, `sync::pass`, `sync::after` and `sync::alone`.
+///
+/// # Errors
+///
+/// Those of [`Store`](super::Store).
+#[async_trait]
+pub trait JobStore: Send + Sync {
+    /// Count the open jobs in groups of target, entity, state and cause. Takes a while if there are many.
+    async fn backlog(&self) -> Result<Vec<Backlog>>;
+
+    /// List the jobs that match `filter`, newest first.
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>>;
+
+    /// Queue the parked and dead jobs that match `filter`, due now and as if never tried. Return how many.
+    async fn retry(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
+
+    /// Discard the parked and dead jobs that match `filter`. Return how many.
+    async fn discard(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
+
+    /// Queue the discarded jobs that match `filter`, with their intents. Leave a job alone if a later one of its record
+    /// and target has followed it. Return how many came back.
+    async fn restore(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
+
+    /// Return the attempts of a job, oldest first.
+    async fn attempts(&self, job: i64) -> Result<Vec<Attempt>>;
+
+    /// Of these jobs of a target, return those since whose last attempt another write to the target went through.
+    async fn gone_through_since(&self, target: &str, jobs: &[i64]) -> Result<Vec<i64>>;
+}
 
 /// Every part of the filter is a parameter, absent ones match everything. $1 target, $2 entity, $3 cause, $4 record,
 /// $5 ids, $6 how many ids, $7 states.
@@ -43,8 +125,9 @@ fn limit(limit: u32) -> i64 {
     if limit == 0 { i64::MAX } else { limit.into() }
 }
 
-impl Database {
-    pub(super) async fn backlog(&self) -> Result<Vec<Backlog>> {
+#[async_trait]
+impl JobStore for Database {
+    async fn backlog(&self) -> Result<Vec<Backlog>> {
         const SQL: &str = "SELECT target, entity, state, cause, count(*), \
                 count(CASE WHEN state = 0 AND error_class = 'auth' THEN 1 END), \
                 min(CASE WHEN error_class = 'grace' THEN due ELSE created_at END), \
@@ -66,7 +149,7 @@ impl Database {
         Ok(backlog)
     }
 
-    pub(super) async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>> {
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>> {
         const ALL_JOBS: &str =
             concat!("SELECT ", job_columns!(), " FROM job WHERE ", filtered!(), " ORDER BY id DESC LIMIT $8");
         // By its index: the condition that may be absent cannot use one.
@@ -87,7 +170,7 @@ impl Database {
         Ok(jobs)
     }
 
-    pub(super) async fn retry(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64> {
+    async fn retry(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64> {
         const SQL: &str = concat!(
             "UPDATE job SET state = 0, attempts = 0, due = $9, cause = NULL, error = NULL, error_class = NULL, \
              updated_at = $9 WHERE id IN (SELECT id FROM job WHERE ",
@@ -99,7 +182,7 @@ impl Database {
         self.pool.execute("retry jobs", SQL, args).await
     }
 
-    pub(super) async fn discard(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64> {
+    async fn discard(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64> {
         const SQL: &str = concat!(
             "UPDATE job SET state = 5, updated_at = $9 WHERE id IN (SELECT id FROM job WHERE ",
             filtered!(),
@@ -110,35 +193,22 @@ impl Database {
         self.pool.execute("discard jobs", SQL, args).await
     }
 
-    pub(super) async fn gone_through_since(&self, target: &str, jobs: &[i64]) -> Result<Vec<i64>> {
-        const SQL: &str = "WITH last (job, attempt) AS ( \
-                SELECT a.job, max(a.id) FROM json_each($1) i CROSS JOIN attempt a \
-                WHERE a.job = CAST(i.value->>0 AS BIGINT) GROUP BY a.job), \
-            done (attempt) AS ( \
-                SELECT a.id FROM attempt a CROSS JOIN job o \
-                WHERE a.id > (SELECT min(attempt) FROM last) AND a.outcome = 'done' AND o.id = a.job AND o.target = $2 \
-                ORDER BY a.id DESC LIMIT 1) \
-            SELECT last.job FROM last CROSS JOIN done WHERE last.attempt < done.attempt ORDER BY last.job";
-        let args = args![rows(jobs.iter().map(|job| [job]))?, self.name(target).await?];
-        let mut found = self.pool.read("look for writes that went through", SQL, args).await?;
-        found.iter_mut().map(|row| row.int(0)).collect()
-    }
-
-    pub(super) async fn restore(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64> {
+    async fn restore(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64> {
         // The last of several; its intent is kept, since nobody knows how what it had begun went.
         const SQL: &str = concat!(
-            "UPDATE job SET state = 0, attempts = 0, due = $9, cause = NULL, error = NULL, error_class = NULL, again = 0, \
-             updated_at = $9 WHERE id IN (SELECT id FROM job WHERE ",
+            "UPDATE job SET state = 0, attempts = 0, due = $9, cause = NULL, error = NULL, error_class = NULL, \
+                again = 0, updated_at = $9 WHERE id IN (SELECT id FROM job WHERE ",
             filtered!(),
             " ORDER BY id LIMIT $8) AND state = 5 \
-             AND NOT EXISTS (SELECT 1 FROM job n WHERE n.record = job.record AND n.target = job.target AND n.id > job.id)"
+             AND NOT EXISTS (SELECT 1 FROM job n WHERE n.record = job.record AND n.target = job.target \
+                 AND n.id > job.id)"
         );
         let mut args = filter_args(filter, &[JobState::Discarded])?;
         args.extend(args![limit(filter.limit), micros(now)]);
         self.pool.execute("take discarded jobs back", SQL, args).await
     }
 
-    pub(super) async fn attempts(&self, job: i64) -> Result<Vec<Attempt>> {
+    async fn attempts(&self, job: i64) -> Result<Vec<Attempt>> {
         const SQL: &str =
             "SELECT at, op, outcome, message, status, requests, millis FROM attempt WHERE job = $1 ORDER BY id";
         let mut attempts = Vec::new();
@@ -154,5 +224,19 @@ impl Database {
             });
         }
         Ok(attempts)
+    }
+
+    async fn gone_through_since(&self, target: &str, jobs: &[i64]) -> Result<Vec<i64>> {
+        const SQL: &str = "WITH last (job, attempt) AS ( \
+                SELECT a.job, max(a.id) FROM json_each($1) i CROSS JOIN attempt a \
+                WHERE a.job = CAST(i.value->>0 AS BIGINT) GROUP BY a.job), \
+            done (attempt) AS ( \
+                SELECT a.id FROM attempt a CROSS JOIN job o \
+                WHERE a.id > (SELECT min(attempt) FROM last) AND a.outcome = 'done' AND o.id = a.job AND o.target = $2 \
+                ORDER BY a.id DESC LIMIT 1) \
+            SELECT last.job FROM last CROSS JOIN done WHERE last.attempt < done.attempt ORDER BY last.job";
+        let args = args![rows(jobs.iter().map(|job| [job]))?, self.name(target).await?];
+        let mut found = self.pool.read("look for writes that went through", SQL, args).await?;
+        found.iter_mut().map(|row| row.int(0)).collect()
     }
 }

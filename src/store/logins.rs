@@ -1,5 +1,8 @@
-//! Refresh tokens, each under the lease by which it is renewed.
+//! Logins: table family `login`. Refresh tokens, each under the lease by which it is renewed.
+//!
+//! Called by no room of `sync` but by [`Keeper`](super::Keeper), which adapters reach through `port::logins`.
 
+use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Lease, Result, database::Database, sql::args, values::micros};
@@ -7,23 +10,35 @@ use super::{Lease, Result, database::Database, sql::args, values::micros};
 /// Beginning of the names of leases on logins, and of what is kept of these.
 pub(super) const LEASE: &str = "login:";
 
-/// Entries of logins that the configuration no longer names are deleted after this time; no refresh token lives longer unused.
+/// Entries of logins that the configuration no longer names are deleted after this time; no refresh token lives longer
+/// unused.
 const SEASON: TimeDelta = TimeDelta::days(400);
 
-impl Database {
-    pub(super) async fn kept_login(&self, name: &str) -> Result<Option<String>> {
+/// Table family `login`: what is kept of logins. Called by [`Keeper`](super::Keeper), not by `sync`.
+///
+/// # Errors
+///
+/// Those of [`Store`](super::Store).
+#[async_trait]
+pub trait LoginStore: Send + Sync {
+    /// Return what is kept of the login `name`, as [`keep_login`](Self::keep_login) was given it.
+    async fn kept_login(&self, name: &str) -> Result<Option<String>>;
+
+    /// Keep `value` of the login that the lease is named for, and delete the entries of `system` that are older than
+    /// 400 days. One transaction. Return false, and keep the other value, if a later holder of the lease has stored one
+    /// already.
+    async fn keep_login(&self, lease: &Lease, system: &str, value: &str, now: DateTime<Utc>) -> Result<bool>;
+}
+
+#[async_trait]
+impl LoginStore for Database {
+    async fn kept_login(&self, name: &str) -> Result<Option<String>> {
         const SQL: &str = "SELECT value FROM login WHERE name = $1";
         let mut found = self.pool.read("read what is kept of a login", SQL, args![name]).await?;
         found.first_mut().map(|row| row.text(0)).transpose()
     }
 
-    pub(super) async fn keep_login(
-        &self,
-        lease: &Lease,
-        system: &str,
-        value: &str,
-        now: DateTime<Utc>,
-    ) -> Result<bool> {
+    async fn keep_login(&self, lease: &Lease, system: &str, value: &str, now: DateTime<Utc>) -> Result<bool> {
         const KEEP: &str = "INSERT INTO login (name, system, value, fence, at) VALUES ($1, $2, $3, $4, $5) \
             ON CONFLICT (name) DO UPDATE SET system = excluded.system, value = excluded.value, fence = excluded.fence, \
             at = excluded.at WHERE login.fence <= excluded.fence";

@@ -1,13 +1,18 @@
-//! Merged values of shared fields, and the fields nobody decided on yet.
+//! Shared fields: table family `merged` and `conflict`. Merged values of fields that nobody owns, and the fields on
+//! which nobody has decided yet.
+//!
+//! Called by `sync::shared` and `sync::prepare`, which merge, by `sync::decision`, which settles conflicts, and by
+//! `sync::affairs` and the commands, which list them.
 
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Conflict, ConflictKind, ConflictMark, Intent, Merged, MergedWrite, NewJob, RecordId, Result, Settlement,
-    StoreError,
+    Intent, NewJob, RecordId, Result, StoreError,
     database::Database,
     queue::open_jobs,
     sql::{Row, Tx, args, rows},
@@ -15,8 +20,102 @@ use super::{
 };
 use crate::mapping::Fields;
 
-impl Database {
-    pub(super) async fn merged(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>> {
+/// Merged value of a record's shared fields: what its systems are to agree on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Merged {
+    /// Field to value; `null` where they agree that it is absent. A field that is missing was never merged.
+    pub fields: Fields,
+    /// 0 = there is none yet.
+    pub revision: i64,
+}
+
+/// Merged fields to be written over the revision they were made from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MergedWrite {
+    pub record: RecordId,
+    pub revision: i64,
+    pub fields: Fields,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConflictKind {
+    /// A shared field: the system and the others changed it to different values.
+    Conflict,
+    /// A field of another owner was edited at the system, and the flow says to report it.
+    Drift,
+}
+
+/// A field that waits for a person.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Conflict {
+    pub record: RecordId,
+    pub entity: String,
+    /// The system whose value differs.
+    pub system: String,
+    pub field: String,
+    pub kind: ConflictKind,
+    /// What they last agreed on; for a drift what the owner had delivered.
+    pub base: Value,
+    pub at: DateTime<Utc>,
+}
+
+/// A conflict of the page's system, opened (it stays as it is if it is open already) or closed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConflictMark {
+    pub record: RecordId,
+    pub field: String,
+    /// `None` closes it.
+    pub kind: Option<ConflictKind>,
+    pub base: Value,
+}
+
+/// How a person settles a conflict.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Settlement {
+    /// Everything stays as it is: the merged value goes to the system, or the drifted one stays there.
+    Leave,
+    /// Another merged value.
+    Merged(MergedWrite),
+    /// The owner's value is delivered again over the drifted one.
+    Repair,
+}
+
+/// Table family `merged` and `conflict`: shared fields. Called by `sync::shared`, `sync::prepare`, `sync::decision`,
+/// `sync::affairs` and the commands.
+///
+/// # Errors
+///
+/// Those of [`Store`](super::Store), and of [`settle_conflict`](Self::settle_conflict): [`StoreError::Stale`] if the
+/// merged value has moved on from the revision it was made from.
+#[async_trait]
+pub trait MergeStore: Send + Sync {
+    /// Return the merged fields of records. Leave out records of which nothing was ever merged.
+    async fn merged(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>>;
+
+    /// Return the shared fields that `system` may have been told by deliveries whose end is not known yet, by record.
+    async fn told(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>>;
+
+    /// Return the open conflicts of records, ordered by record, system and field.
+    async fn conflicts_of(&self, records: &[RecordId]) -> Result<Vec<Conflict>>;
+
+    /// List the open conflicts, oldest first: at most `limit`, 0 = all.
+    async fn conflicts(&self, limit: u32) -> Result<Vec<Conflict>>;
+
+    /// Close a conflict, store what was decided, and open the jobs that follow. One transaction. Return false, and
+    /// change nothing, if the conflict was settled already.
+    async fn settle_conflict(
+        &self,
+        conflict: &Conflict,
+        settlement: &Settlement,
+        jobs: &[NewJob],
+        now: DateTime<Utc>,
+    ) -> Result<bool>;
+}
+
+#[async_trait]
+impl MergeStore for Database {
+    async fn merged(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>> {
         const SQL: &str = "SELECT m.record, m.revision, m.fields FROM json_each($1) j CROSS JOIN merged m \
             WHERE m.record = CAST(j.value->>0 AS BIGINT)";
         let records = rows(records.iter().map(|record| [record]))?;
@@ -29,16 +128,7 @@ impl Database {
         Ok(merged)
     }
 
-    pub(super) async fn conflicts_of(&self, records: &[RecordId]) -> Result<Vec<Conflict>> {
-        const SQL: &str = "SELECT c.record, k.entity, c.system, c.field, c.kind, c.base, c.at FROM json_each($1) j \
-            CROSS JOIN conflict c CROSS JOIN record k WHERE c.record = CAST(j.value->>0 AS BIGINT) AND k.id = c.record \
-            ORDER BY c.record, c.system, c.field";
-        let records = rows(records.iter().map(|record| [record]))?;
-        let found = self.pool.read("read conflicts", SQL, args![records]).await?;
-        self.conflicts_in(found).await
-    }
-
-    pub(super) async fn told(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>> {
+    async fn told(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>> {
         // Open, and not parked or dead: the first alone has an index.
         const SQL: &str = "SELECT b.record, b.id, b.intent FROM json_each($1) j CROSS JOIN job b \
             WHERE b.record = CAST(j.value->>0 AS BIGINT) AND b.target = $2 AND b.state < 4 AND b.state < 2 \
@@ -56,7 +146,16 @@ impl Database {
         Ok(told)
     }
 
-    pub(super) async fn conflicts(&self, limit: u32) -> Result<Vec<Conflict>> {
+    async fn conflicts_of(&self, records: &[RecordId]) -> Result<Vec<Conflict>> {
+        const SQL: &str = "SELECT c.record, k.entity, c.system, c.field, c.kind, c.base, c.at FROM json_each($1) j \
+            CROSS JOIN conflict c CROSS JOIN record k WHERE c.record = CAST(j.value->>0 AS BIGINT) AND k.id = c.record \
+            ORDER BY c.record, c.system, c.field";
+        let records = rows(records.iter().map(|record| [record]))?;
+        let found = self.pool.read("read conflicts", SQL, args![records]).await?;
+        self.conflicts_in(found).await
+    }
+
+    async fn conflicts(&self, limit: u32) -> Result<Vec<Conflict>> {
         const SQL: &str = "SELECT c.record, k.entity, c.system, c.field, c.kind, c.base, c.at FROM conflict c \
             JOIN record k ON k.id = c.record ORDER BY c.at, c.record, c.system, c.field LIMIT $1";
         let limit = if limit == 0 { i64::MAX } else { limit.into() };
@@ -64,24 +163,7 @@ impl Database {
         self.conflicts_in(found).await
     }
 
-    async fn conflicts_in(&self, found: Vec<Row>) -> Result<Vec<Conflict>> {
-        let mut conflicts = Vec::with_capacity(found.len());
-        for mut row in found {
-            let record = row.int(0)?;
-            conflicts.push(Conflict {
-                record,
-                entity: self.text(row.int(1)?).await?,
-                system: self.text(row.int(2)?).await?,
-                field: row.text(3)?,
-                kind: if row.int(4)? == 0 { ConflictKind::Conflict } else { ConflictKind::Drift },
-                base: parse(&row.text(5)?, "conflict", "base", || record.to_string())?,
-                at: time(row.int(6)?),
-            });
-        }
-        Ok(conflicts)
-    }
-
-    pub(super) async fn settle_conflict(
+    async fn settle_conflict(
         &self,
         conflict: &Conflict,
         settlement: &Settlement,
@@ -108,6 +190,25 @@ impl Database {
     }
 }
 
+impl Database {
+    async fn conflicts_in(&self, found: Vec<Row>) -> Result<Vec<Conflict>> {
+        let mut conflicts = Vec::with_capacity(found.len());
+        for mut row in found {
+            let record = row.int(0)?;
+            conflicts.push(Conflict {
+                record,
+                entity: self.text(row.int(1)?).await?,
+                system: self.text(row.int(2)?).await?,
+                field: row.text(3)?,
+                kind: if row.int(4)? == 0 { ConflictKind::Conflict } else { ConflictKind::Drift },
+                base: parse(&row.text(5)?, "conflict", "base", || record.to_string())?,
+                at: time(row.int(6)?),
+            });
+        }
+        Ok(conflicts)
+    }
+}
+
 /// What was sent of a field is forgotten, so that it counts as different from what its owner says.
 async fn forget_sent(tx: &mut Tx, conflict: &Conflict, system: i64) -> Result<()> {
     const READ: &str = "SELECT sent FROM replica WHERE record = $1 AND system = $2";
@@ -122,7 +223,8 @@ async fn forget_sent(tx: &mut Tx, conflict: &Conflict, system: i64) -> Result<()
 /// Writes merged fields as they were seen before; `Stale` where another page was faster.
 pub(super) async fn write_merged(tx: &mut Tx, writes: &[MergedWrite]) -> Result<()> {
     const SQL: &str = "INSERT INTO merged (record, revision, fields) \
-        SELECT CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT) + 1, j.value->>2 FROM json_each($1) j WHERE true \
+        SELECT CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT) + 1, j.value->>2 FROM json_each($1) j \
+            WHERE true \
         ON CONFLICT (record) DO UPDATE SET revision = excluded.revision, fields = excluded.fields \
         WHERE merged.revision = excluded.revision - 1";
     if writes.is_empty() {

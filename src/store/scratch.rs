@@ -1,5 +1,6 @@
-//! A private copy of the state, to try something on: what every system is known to hold, open jobs and cursors, without the
-//! history. Whatever happens to it, the state itself stays as it is; the copy is removed when it is no longer needed.
+//! A private copy of the state, to try something on: what every system is known to hold, open jobs and cursors, without
+//! the history. Whatever happens to it, the state itself stays as it is; the copy is removed when it is no longer
+//! needed.
 
 use std::{
     fs::{self, File},
@@ -14,7 +15,7 @@ use sqlx::{
 };
 
 use super::{
-    Measured, Result, SharedStore, StoreError,
+    Result, SharedStore, StoreError,
     database::Database,
     open::{cannot, is_postgres, open_postgres, open_sqlite, prove_ours, unknown_scheme},
     sql::Pool,
@@ -24,14 +25,23 @@ use super::{
 };
 use crate::env::Env;
 
-/// What a copy does without: history grows with the years, and nobody decides by it; leases, orders and logins are for those
-/// who work on the state itself.
+/// What a copy does without: history grows with the years, and nobody decides by it; leases, orders and logins are for
+/// those who work on the state itself.
 const LEFT_OUT: &str = "'change_log', 'attempt', 'lease', 'demand', 'login', '_sqlx_migrations'";
 /// Requests of the past that are told of.
 const MEASURED: u32 = 20_000;
 /// Beginning of the names of copies, by which those that a killed process left are found.
 const SCHEMA: &str = "vaiven_plan_";
 const FOLDER: &str = ".plan-";
+
+/// A delivery of the past: how many requests it took part in, and how long its batch was under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measured {
+    pub target: String,
+    pub entity: String,
+    pub requests: u64,
+    pub millis: u64,
+}
 
 /// A copy of the state.
 pub struct Scratch {
@@ -50,7 +60,8 @@ enum Place {
 
 /// Copies the state that `url` names; where there is none yet, the copy is empty and none is made.
 ///
-/// In the copy nothing is under way: what somebody works on, and what waits for its time, is due, and no system is left alone.
+/// In the copy nothing is under way: what somebody works on, and what waits for its time, is due, and no system is left
+/// alone.
 pub async fn copy(url: &str, env: &Env) -> Result<Scratch> {
     let name = format!("{:016x}", env.entropy.next_u64());
     if let Some(path) = url.strip_prefix("sqlite://") {
@@ -109,7 +120,8 @@ fn same_schema(url: &str, count: i64, last: i64) -> Result<()> {
     }
     Err(cannot(
         url,
-        "another version of Vaivén has written it; any command that works on it, such as `vaiven status`, brings it up to date",
+        "another version of Vaivén has written it; any command that works on it, such as `vaiven status`, \
+         brings it up to date",
     ))
 }
 
@@ -122,7 +134,8 @@ struct Folder {
 }
 
 impl Folder {
-    /// Beside the state, where there is room for it and the same people may look; without a state yet, among temporary files.
+    /// Beside the state, where there is room for it and the same people may look; without a state yet, among temporary
+    /// files.
     fn make(state: &Path, name: &str) -> std::io::Result<Self> {
         let file = state.file_name().unwrap_or_default().to_string_lossy();
         let beside = state
@@ -192,7 +205,8 @@ async fn fill_sqlite(
     let steps = sqlx::query(STEPS).fetch_one(&mut *tx).await.map_err(failed)?;
     same_schema(url, steps.get(0), steps.get(1))?;
     let tables = format!(
-        "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT IN ({LEFT_OUT})"
+        "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' \
+            AND name NOT IN ({LEFT_OUT})"
     );
     for row in sqlx::query(AssertSqlSafe(tables)).fetch_all(&mut *tx).await.map_err(failed)? {
         let table: String = row.get(0);
@@ -231,7 +245,8 @@ fn read_only(path: &Path) -> String {
 
 // --- both -----------------------------------------------------------------------------------------------------------
 
-/// Closed jobs are history, but for discarded ones that nothing has followed: what they were to bring is not at its target.
+/// Closed jobs are history, but for discarded ones that nothing has followed: what they were to bring is not at its
+/// target.
 fn only(table: &str, source: &str) -> String {
     if table != "job" {
         return String::new();
@@ -255,7 +270,8 @@ fn history(source: &str) -> String {
     format!(
         "SELECT t.text, e.text, a.requests, a.millis \
          FROM (SELECT id, job, requests, millis FROM {source}.attempt ORDER BY id DESC LIMIT {MEASURED}) a \
-         JOIN {source}.job j ON j.id = a.job JOIN {source}.name t ON t.id = j.target JOIN {source}.name e ON e.id = j.entity \
+         JOIN {source}.job j ON j.id = a.job JOIN {source}.name t ON t.id = j.target \
+             JOIN {source}.name e ON e.id = j.entity \
          ORDER BY a.id"
     )
 }
@@ -370,7 +386,8 @@ async fn fill_postgres(url: &str, pool: &PgPool, schema: &str, now: DateTime<Utc
         } else {
             // What is lost with a crash need not be logged.
             format!(
-                "ALTER TABLE {schema}.{table} SET UNLOGGED; INSERT INTO {schema}.{table} SELECT * FROM {from}.{table}{}",
+                "ALTER TABLE {schema}.{table} SET UNLOGGED; INSERT INTO {schema}.{table} SELECT * \
+                    FROM {from}.{table}{}",
                 only(&table, &from)
             )
         };

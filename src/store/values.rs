@@ -1,10 +1,12 @@
 //! Values as columns hold them, and back.
 
+use std::str::FromStr;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{ChangeOp, JobState, Result, Ruling, RunKind, StoreError};
+use super::{Result, StoreError};
 use crate::{mapping::Fields, port::Print};
 
 /// Microseconds since 1970.
@@ -63,82 +65,12 @@ pub(super) fn parse<T: DeserializeOwned>(
     })
 }
 
-/// Open jobs are those below this.
-impl JobState {
-    pub(super) fn code(self) -> i64 {
-        match self {
-            Self::Queued => 0,
-            Self::Running => 1,
-            Self::Parked => 2,
-            Self::Dead => 3,
-            Self::Done => 4,
-            Self::Discarded => 5,
-        }
-    }
-
-    pub(super) fn of(code: i64) -> Result<Self> {
-        [Self::Queued, Self::Running, Self::Parked, Self::Dead, Self::Done, Self::Discarded]
-            .into_iter()
-            .find(|state| state.code() == code)
-            .ok_or_else(|| unknown_code("job", "state", code))
-    }
+/// Comma-separated numbers of an aggregate.
+pub(super) fn numbers_in<T: FromStr>(text: Option<&str>) -> Vec<T> {
+    text.into_iter().flat_map(|text| text.split(',')).filter_map(|number| number.parse().ok()).collect()
 }
 
-impl ChangeOp {
-    pub(super) fn code(self) -> i64 {
-        match self {
-            Self::Create => 0,
-            Self::Update => 1,
-            Self::Delete => 2,
-            Self::Undo => 3,
-        }
-    }
-
-    pub(super) fn of(code: i64) -> Result<Self> {
-        [Self::Create, Self::Update, Self::Delete, Self::Undo]
-            .into_iter()
-            .find(|op| op.code() == code)
-            .ok_or_else(|| unknown_code("change_log", "op", code))
-    }
-}
-
-impl RunKind {
-    pub(super) fn code(self) -> i64 {
-        match self {
-            Self::Delta => 0,
-            Self::Full => 1,
-            Self::Single => 2,
-        }
-    }
-
-    pub(super) fn of(code: i64) -> Result<Self> {
-        [Self::Delta, Self::Full, Self::Single]
-            .into_iter()
-            .find(|kind| kind.code() == code)
-            .ok_or_else(|| unknown_code("run", "kind", code))
-    }
-}
-
-/// Most runs are clear, which takes no room.
-impl Ruling {
-    pub(super) fn code(self) -> Option<i64> {
-        match self {
-            Self::Clear => None,
-            Self::Pending => Some(1),
-            Self::Held => Some(2),
-            Self::Approved => Some(3),
-            Self::Rejected => Some(4),
-        }
-    }
-
-    pub(super) fn of(code: Option<i64>) -> Result<Self> {
-        [Self::Clear, Self::Pending, Self::Held, Self::Approved, Self::Rejected]
-            .into_iter()
-            .find(|ruling| ruling.code() == code)
-            .ok_or_else(|| unknown_code("run", "ruling", code.unwrap_or_default()))
-    }
-}
-
-fn unknown_code(table: &'static str, column: &'static str, code: i64) -> StoreError {
+/// What a code stands for that a newer version of the program may have written.
+pub(super) fn unknown_code(table: &'static str, column: &'static str, code: i64) -> StoreError {
     StoreError::Row { table, column, row: code.to_string(), problem: "a code this version does not know".into() }
 }

@@ -230,130 +230,191 @@ fn failed<T>() -> Result<T> {
     Err(StoreError::Database { doing: "whatever it was", source: sqlx::Error::PoolTimedOut })
 }
 
-/// Every verb of the store, handed to a macro: first those before which a worker may lag, then those that a planted bug may spoil
-/// besides.
+/// Every verb of the store, by table family, handed to a macro.
 macro_rules! verbs {
     ($with:ident) => {
         $with! {
-            renew(jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
-            children_of(records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>>;
-            intend(intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>>;
-            deliver(target: &str, entity: &str, outcomes: Vec<Delivered>, now: DateTime<Utc>) -> Result<DeliverSummary>;
-            ;
-            commit_page(page: PageCommit, now: DateTime<Utc>) -> Result<Numbers>;
-            claim(claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>>;
-            identify(system: &str, entity: &str, rows: &[Unidentified], weak: &[String]) -> Result<Vec<Identified>>;
-            in_flight(entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>>;
-            unreadable_articles(system: &str, entity: &str) -> Result<Option<BTreeSet<String>>>;
-            ;
-            records(entity: &str, keys: &[String]) -> Result<Vec<RecordId>>;
-            record(entity: &str, key: &str) -> Result<Option<RecordId>>;
-            keys(records: &[RecordId]) -> Result<BTreeMap<RecordId, (String, String)>>;
-            resolve(system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>>;
-            recognise(entity: &str, wanted: &[Vec<(String, String)>]) -> Result<Vec<Option<RecordId>>>;
-            ties(records: &[RecordId]) -> Result<BTreeMap<RecordId, Ties>>;
-            linked(states: &[LinkState], limit: u32) -> Result<Vec<(RecordId, String, Link)>>;
-            candidates(target: &str, wanted: &[(RecordId, Vec<String>)]) -> Result<BTreeMap<RecordId, Vec<Candidate>>>;
-            scores(pairs: &[(RecordId, RecordId)]) -> Result<Vec<u8>>;
-            set_links(record: RecordId, systems: &[String], state: LinkState, jobs: &[NewJob], now: DateTime<Utc>) -> Result<()>;
-            set_apart(record: RecordId, others: &[RecordId], jobs: &[NewJob], now: DateTime<Utc>) -> Result<()>;
-            join(record: RecordId, into: RecordId, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool>;
-            split(record: RecordId, system: &str, key: &str, jobs: &[NewJob], now: DateTime<Utc>) -> Result<Option<RecordId>>;
-            begin_run(system: &str, entity: &str, kind: RunKind, trigger: &str, now: DateTime<Utc>) -> Result<i64>;
-            end_run(run: i64, balance: &Balance, error: Option<&str>, now: DateTime<Utc>) -> Result<()>;
-            sight(system: &str, entity: &str, rows: &[Sighting]) -> Result<Sighted>;
-            replicas_by_id(system: &str, entity: &str, ids: &[String]) -> Result<Vec<Replica>>;
-            cursor(system: &str, entity: &str) -> Result<Option<String>>;
-            forget_cursor(system: &str, entity: &str) -> Result<()>;
-            unseen(system: &str, entity: &str, seen: &roaring::RoaringBitmap, after: u32, limit: usize) -> Result<Vec<(u32, Replica)>>;
-            outlived(system: &str, entity: &str, target: &str, after: u32, limit: usize) -> Result<Vec<(u32, Replica)>>;
-            counter() -> Result<i64>;
-            enqueue(jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64>;
-            seize(jobs: &[NewJob], owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Vec<Job>>;
-            release(jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()>;
-            hurry(later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64>;
-            replicas_of(records: &[RecordId]) -> Result<Vec<Replica>>;
-            told_beside(target: &str, entity: &str) -> Result<Vec<Replica>>;
-            namesakes(entity: &str, keys: &[String]) -> Result<Vec<Vec<Namesake>>>;
-            called(records: &[RecordId]) -> Result<BTreeMap<RecordId, Called>>;
-            rivals(target: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<RecordId>>>;
-            newest() -> Result<RecordId>;
-            holders(system: &str, entity: &str, record: RecordId, known: RecordId, ids: &[String]) -> Result<BTreeMap<String, String>>;
-            externals(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>>;
-            holding(system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>>;
-            parts(system: &str, wanted: &[(String, String)]) -> Result<BTreeMap<(String, String), Vec<(String, RecordId)>>>;
-            parents(system: &str, wanted: &[(String, String)]) -> Result<BTreeMap<(String, String), Vec<Parent>>>;
-            soonest(target: &str) -> Result<Vec<(String, DateTime<Utc>)>>;
-            backlog() -> Result<Vec<Backlog>>;
-            jobs(filter: &JobFilter) -> Result<Vec<Job>>;
-            retry(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
-            discard(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
-            restore(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
-            held(system: &str) -> Result<BTreeMap<RecordId, Decimal>>;
-            hold(system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()>;
-            merged(records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>>;
-            conflicts_of(records: &[RecordId]) -> Result<Vec<Conflict>>;
-            told(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>>;
-            conflicts(limit: u32) -> Result<Vec<Conflict>>;
-            differences(all: bool, limit: u32) -> Result<Vec<Difference>>;
-            differences_of(system: &str, records: &[RecordId]) -> Result<Vec<Difference>>;
-            difference_count() -> Result<u64>;
-            accept_differences(differences: &[(String, RecordId, String)], now: DateTime<Utc>) -> Result<u64>;
-            settle_conflict(conflict: &Conflict, settlement: &Settlement, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool>;
-            pending() -> Result<Vec<Pending>>;
-            opened(run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
-            newcomers(run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
-            live(system: &str, entity: &str) -> Result<u64>;
-            rule(run: i64, held: Option<&Held>, now: DateTime<Utc>) -> Result<bool>;
-            rulings(jobs: &[i64]) -> Result<BTreeMap<i64, Ruled>>;
-            approvals() -> Result<Vec<Approval>>;
-            decide_run(run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>>;
-            runs(limit: u32) -> Result<Vec<Run>>;
-            listings() -> Result<Vec<LastListing>>;
-            given_up() -> Result<Vec<(GivenUp, String, String, u64)>>;
-            run(run: i64) -> Result<Option<Run>>;
-            changes(record: RecordId, limit: u32) -> Result<Vec<Change>>;
-            changes_of_run(run: i64, after: i64, limit: u32) -> Result<Vec<Change>>;
-            history(records: &[RecordId]) -> Result<Vec<Change>>;
-            written_often(system: &str, records: &[RecordId], since: DateTime<Utc>, often: u32) -> Result<Vec<(RecordId, ChangeOp, Fields)>>;
-            linked_since(after: i64, limit: u32) -> Result<Vec<Linked>>;
-            attempts(job: i64) -> Result<Vec<Attempt>>;
-            gone_through_since(target: &str, jobs: &[i64]) -> Result<Vec<i64>>;
-            rejections(system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
-            unread(system: &str, entity: &str) -> Result<Vec<Unread>>;
-            dismiss(system: &str, entity: &str, row: Option<&str>, now: DateTime<Utc>) -> Result<u64>;
-            rejection_counts() -> Result<Vec<(String, String, u64, u64)>>;
-            counts() -> Result<Vec<(String, String, u64, u64)>>;
-            recover(now: DateTime<Utc>) -> Result<u64>;
-            standing(system: &str) -> Result<Standing>;
-            set_standing(system: &str, standing: &Standing) -> Result<()>;
-            lift(system: &str, now: DateTime<Utc>) -> Result<u64>;
-            acquire(name: &str, owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Option<Lease>>;
-            keep(lease: &Lease, until: Duration, now: DateTime<Utc>) -> Result<bool>;
-            drop_lease(lease: &Lease) -> Result<()>;
-            holder(name: &str, now: DateTime<Utc>) -> Result<Option<String>>;
-            kept_login(name: &str) -> Result<Option<String>>;
-            keep_login(lease: &Lease, system: &str, value: &str, now: DateTime<Utc>) -> Result<bool>;
-            place_order(verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64>;
-            next_order() -> Result<Option<Order>>;
-            close_order(order: i64) -> Result<()>;
-            note(name: &str, value: &Value) -> Result<()>;
-            noted(name: &str) -> Result<Option<Value>>;
-            notes(beginning: &str) -> Result<Vec<(String, Value)>>;
-            purge(before: DateTime<Utc>, slice: u32) -> Result<u64>;
+            RecordStore {
+                records(entity: &str, keys: &[String]) -> Result<Vec<RecordId>>;
+                record(entity: &str, key: &str) -> Result<Option<RecordId>>;
+                newest() -> Result<RecordId>;
+                namesakes(entity: &str, keys: &[String]) -> Result<Vec<Vec<Namesake>>>;
+                keys(records: &[RecordId]) -> Result<BTreeMap<RecordId, (String, String)>>;
+                called(records: &[RecordId]) -> Result<BTreeMap<RecordId, Called>>;
+                rivals(target: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<RecordId>>>;
+                resolve(system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>>;
+                identify(system: &str, entity: &str, rows: &[Unidentified], weak: &[String]) -> Result<Vec<Identified>>;
+                recognise(entity: &str, wanted: &[Vec<(String, String)>]) -> Result<Vec<Option<RecordId>>>;
+            }
+            LinkStore {
+                ties(records: &[RecordId]) -> Result<BTreeMap<RecordId, Ties>>;
+                linked(states: &[LinkState], limit: u32) -> Result<Vec<(RecordId, String, Link)>>;
+                candidates(
+                    target: &str, wanted: &[(RecordId, Vec<String>)]
+                ) -> Result<BTreeMap<RecordId, Vec<Candidate>>>;
+                scores(pairs: &[(RecordId, RecordId)]) -> Result<Vec<u8>>;
+                set_links(
+                    record: RecordId, systems: &[String], state: LinkState, jobs: &[NewJob], now: DateTime<Utc>
+                ) -> Result<()>;
+                set_apart(record: RecordId, others: &[RecordId], jobs: &[NewJob], now: DateTime<Utc>) -> Result<()>;
+                join(record: RecordId, into: RecordId, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool>;
+                split(
+                    record: RecordId, system: &str, key: &str, jobs: &[NewJob], now: DateTime<Utc>
+                ) -> Result<Option<RecordId>>;
+            }
+            ReplicaStore {
+                replicas_by_id(system: &str, entity: &str, ids: &[String]) -> Result<Vec<Replica>>;
+                replicas_of(records: &[RecordId]) -> Result<Vec<Replica>>;
+                told_beside(target: &str, entity: &str) -> Result<Vec<Replica>>;
+                holding(system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>>;
+                holders(
+                    system: &str, entity: &str, record: RecordId, known: RecordId, ids: &[String]
+                ) -> Result<BTreeMap<String, String>>;
+                externals(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>>;
+                unseen(
+                    system: &str, entity: &str, seen: &roaring::RoaringBitmap, after: u32, limit: usize
+                ) -> Result<Vec<(u32, Replica)>>;
+                outlived(
+                    system: &str, entity: &str, target: &str, after: u32, limit: usize
+                ) -> Result<Vec<(u32, Replica)>>;
+                linked_since(after: i64, limit: u32) -> Result<Vec<Linked>>;
+                live(system: &str, entity: &str) -> Result<u64>;
+                counts() -> Result<Vec<(String, String, u64, u64)>>;
+            }
+            ChildStore {
+                parts(
+                    system: &str, wanted: &[(String, String)]
+                ) -> Result<BTreeMap<(String, String), Vec<(String, RecordId)>>>;
+                parents(system: &str, wanted: &[(String, String)]) -> Result<BTreeMap<(String, String), Vec<Parent>>>;
+                children_of(records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>>;
+            }
+            RunStore {
+                begin_run(system: &str, entity: &str, kind: RunKind, trigger: &str, now: DateTime<Utc>) -> Result<i64>;
+                end_run(run: i64, balance: &Balance, error: Option<&str>, now: DateTime<Utc>) -> Result<()>;
+                runs(limit: u32) -> Result<Vec<Run>>;
+                run(run: i64) -> Result<Option<Run>>;
+                listings() -> Result<Vec<LastListing>>;
+            }
+            PageStore {
+                sight(system: &str, entity: &str, rows: &[Sighting]) -> Result<Sighted>;
+                commit_page(page: PageCommit, now: DateTime<Utc>) -> Result<Numbers>;
+                cursor(system: &str, entity: &str) -> Result<Option<String>>;
+                forget_cursor(system: &str, entity: &str) -> Result<()>;
+            }
+            QueueStore {
+                enqueue(jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64>;
+                claim(claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>>;
+                seize(jobs: &[NewJob], owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Vec<Job>>;
+                soonest(target: &str) -> Result<Vec<(String, DateTime<Utc>)>>;
+                renew(jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
+                release(jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()>;
+                intend(intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>>;
+                hurry(later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64>;
+            }
+            DeliveryStore {
+                deliver(
+                    target: &str, entity: &str, outcomes: Vec<Delivered>, now: DateTime<Utc>
+                ) -> Result<DeliverSummary>;
+                counter() -> Result<i64>;
+            }
+            JobStore {
+                backlog() -> Result<Vec<Backlog>>;
+                jobs(filter: &JobFilter) -> Result<Vec<Job>>;
+                retry(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
+                discard(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
+                restore(filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
+                attempts(job: i64) -> Result<Vec<Attempt>>;
+                gone_through_since(target: &str, jobs: &[i64]) -> Result<Vec<i64>>;
+            }
+            StockStore {
+                in_flight(entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>>;
+                held(system: &str) -> Result<BTreeMap<RecordId, Decimal>>;
+                hold(system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()>;
+            }
+            MergeStore {
+                merged(records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>>;
+                told(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>>;
+                conflicts_of(records: &[RecordId]) -> Result<Vec<Conflict>>;
+                conflicts(limit: u32) -> Result<Vec<Conflict>>;
+                settle_conflict(
+                    conflict: &Conflict, settlement: &Settlement, jobs: &[NewJob], now: DateTime<Utc>
+                ) -> Result<bool>;
+            }
+            DifferenceStore {
+                differences(all: bool, limit: u32) -> Result<Vec<Difference>>;
+                differences_of(system: &str, records: &[RecordId]) -> Result<Vec<Difference>>;
+                difference_count() -> Result<u64>;
+                accept_differences(differences: &[(String, RecordId, String)], now: DateTime<Utc>) -> Result<u64>;
+            }
+            BrakeStore {
+                pending() -> Result<Vec<Pending>>;
+                opened(run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
+                newcomers(run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
+                rule(run: i64, held: Option<&Held>, now: DateTime<Utc>) -> Result<bool>;
+                rulings(jobs: &[i64]) -> Result<BTreeMap<i64, Ruled>>;
+                approvals() -> Result<Vec<Approval>>;
+                decide_run(run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>>;
+            }
+            HistoryStore {
+                changes(record: RecordId, limit: u32) -> Result<Vec<Change>>;
+                changes_of_run(run: i64, after: i64, limit: u32) -> Result<Vec<Change>>;
+                history(records: &[RecordId]) -> Result<Vec<Change>>;
+                written_often(
+                    system: &str, records: &[RecordId], since: DateTime<Utc>, often: u32
+                ) -> Result<Vec<(RecordId, ChangeOp, Fields)>>;
+            }
+            RejectionStore {
+                rejections(system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
+                unread(system: &str, entity: &str) -> Result<Vec<Unread>>;
+                dismiss(system: &str, entity: &str, row: Option<&str>, now: DateTime<Utc>) -> Result<u64>;
+                rejection_counts() -> Result<Vec<(String, String, u64, u64)>>;
+                unreadable_articles(system: &str, entity: &str) -> Result<Option<BTreeSet<String>>>;
+            }
+            LeaseStore {
+                acquire(name: &str, owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Option<Lease>>;
+                keep(lease: &Lease, until: Duration, now: DateTime<Utc>) -> Result<bool>;
+                drop_lease(lease: &Lease) -> Result<()>;
+                holder(name: &str, now: DateTime<Utc>) -> Result<Option<String>>;
+            }
+            LoginStore {
+                kept_login(name: &str) -> Result<Option<String>>;
+                keep_login(lease: &Lease, system: &str, value: &str, now: DateTime<Utc>) -> Result<bool>;
+            }
+            OrderStore {
+                place_order(verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64>;
+                next_order() -> Result<Option<Order>>;
+                close_order(order: i64) -> Result<()>;
+            }
+            NoteStore {
+                note(name: &str, value: &Value) -> Result<()>;
+                noted(name: &str) -> Result<Option<Value>>;
+                notes(beginning: &str) -> Result<Vec<(String, Value)>>;
+            }
+            StandingStore {
+                standing(system: &str) -> Result<Standing>;
+                set_standing(system: &str, standing: &Standing) -> Result<()>;
+                lift(system: &str, now: DateTime<Utc>) -> Result<u64>;
+            }
+            GivenUpStore {
+                given_up() -> Result<Vec<(GivenUp, String, String, u64)>>;
+            }
+            Housekeeping {
+                recover(now: DateTime<Utc>) -> Result<u64>;
+                purge(before: DateTime<Utc>, slice: u32) -> Result<u64>;
+            }
         }
     };
 }
 pub(crate) use verbs;
 
 macro_rules! gated {
-    ($($($name:ident($($arg:ident: $kind:ty),*) -> $ret:ty;)*);*) => {
-        #[async_trait]
-        impl Store for Gate {
-            $($(async fn $name(&self, $($arg: $kind),*) -> $ret {
+    ($($family:ident { $($name:ident($($arg:ident: $kind:ty),*) -> $ret:ty;)* })*) => {
+        $(#[async_trait]
+        impl $family for Gate {
+            $(async fn $name(&self, $($arg: $kind),*) -> $ret {
                 self.pass(stringify!($name), self.inner.$name($($arg),*)).await
-            })*)*
-        }
+            })*
+        })*
     };
 }
 

@@ -1,5 +1,5 @@
-//! A worker that the store does not hear of for longer than its lease: paused, swapped out, cut off. The others go on meanwhile,
-//! and take its jobs over.
+//! A worker that the store does not hear of for longer than its lease: paused, swapped out, cut off. The others go on
+//! meanwhile, and take its jobs over.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -72,51 +72,57 @@ impl LaggingStore {
         *self.all.lock().unwrap() = Some(until);
         self.env.clock.sleep_until(until).await;
     }
+
+    async fn renew_late(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>> {
+        let until = {
+            let (cut, all) = (self.cut.lock().unwrap(), *self.all.lock().unwrap());
+            jobs.iter().filter_map(|(job, _)| cut.get(job).copied()).chain(all).max()
+        };
+        if let Some(until) = until.filter(|until| *until > now) {
+            self.env.clock.sleep_until(until).await;
+        }
+        self.inner.renew(jobs, lease, self.env.now()).await
+    }
+
+    async fn children_late(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>> {
+        self.lag_before_writes().await;
+        self.inner.children_of(records).await
+    }
+
+    async fn intend_late(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>> {
+        self.lag("intend", intents.iter().map(|(job, _, _)| *job).collect()).await;
+        self.inner.intend(intents, now).await
+    }
+
+    async fn deliver_late(
+        &self,
+        target: &str,
+        entity: &str,
+        outcomes: Vec<Delivered>,
+        now: DateTime<Utc>,
+    ) -> Result<DeliverSummary> {
+        self.lag("deliver", outcomes.iter().map(|outcome| outcome.job).collect()).await;
+        self.inner.deliver(target, entity, outcomes, now).await
+    }
+}
+
+/// The verbs before which a worker may lag; all others go straight to the store.
+macro_rules! perhaps_late {
+    ($store:ident.renew($($arg:ident),*)) => { $store.renew_late($($arg),*).await };
+    ($store:ident.children_of($($arg:ident),*)) => { $store.children_late($($arg),*).await };
+    ($store:ident.intend($($arg:ident),*)) => { $store.intend_late($($arg),*).await };
+    ($store:ident.deliver($($arg:ident),*)) => { $store.deliver_late($($arg),*).await };
+    ($store:ident.$name:ident($($arg:ident),*)) => { $store.inner.$name($($arg),*).await };
 }
 
 macro_rules! lagging {
-    (
-        $($name:ident($($arg:ident: $kind:ty),*) -> $ret:ty;)*
-        ; $($($other:ident($($that:ident: $what:ty),*) -> $gives:ty;)*);*
-    ) => {
-        #[async_trait]
-        impl Store for LaggingStore {
-            async fn renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>> {
-                let until = {
-                    let (cut, all) = (self.cut.lock().unwrap(), *self.all.lock().unwrap());
-                    jobs.iter().filter_map(|(job, _)| cut.get(job).copied()).chain(all).max()
-                };
-                if let Some(until) = until.filter(|until| *until > now) {
-                    self.env.clock.sleep_until(until).await;
-                }
-                self.inner.renew(jobs, lease, self.env.now()).await
-            }
-
-            async fn children_of(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>> {
-                self.lag_before_writes().await;
-                self.inner.children_of(records).await
-            }
-
-            async fn intend(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>> {
-                self.lag("intend", intents.iter().map(|(job, _, _)| *job).collect()).await;
-                self.inner.intend(intents, now).await
-            }
-
-            async fn deliver(
-                &self,
-                target: &str,
-                entity: &str,
-                outcomes: Vec<Delivered>,
-                now: DateTime<Utc>,
-            ) -> Result<DeliverSummary> {
-                self.lag("deliver", outcomes.iter().map(|outcome| outcome.job).collect()).await;
-                self.inner.deliver(target, entity, outcomes, now).await
-            }
-
-            $($(async fn $other(&self, $($that: $what),*) -> $gives {
-                self.inner.$other($($that),*).await
-            })*)*
-        }
+    ($($family:ident { $($name:ident($($arg:ident: $kind:ty),*) -> $ret:ty;)* })*) => {
+        $(#[async_trait]
+        impl $family for LaggingStore {
+            $(async fn $name(&self, $($arg: $kind),*) -> $ret {
+                perhaps_late!(self.$name($($arg),*))
+            })*
+        })*
     };
 }
 

@@ -1,5 +1,5 @@
-//! Deliberate bugs between the engine and its store, its systems and the wire: the checker has to catch each of them, or it
-//! would not catch an honest one either.
+//! Deliberate bugs between the engine and its store, its systems and the wire: the checker has to catch each of them,
+//! or it would not catch an honest one either.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -189,146 +189,151 @@ fn without_alterations(replica: &mut ReplicaWrite) {
     replica.sent.clear();
 }
 
-macro_rules! spoilt {
-    (
-        $($lagging:ident($($arg:ident: $kind:ty),*) -> $ret:ty;)*
-        ; $($spoilt:ident($($it:ident: $is:ty),*) -> $has:ty;)*
-        ; $($other:ident($($that:ident: $what:ty),*) -> $gives:ty;)*
-    ) => {
-        #[async_trait]
-        impl Store for SpoiltStore {
-            async fn commit_page(&self, mut page: PageCommit, now: DateTime<Utc>) -> Result<Numbers> {
-                match self.bug {
-                    Bug::DroppedChange => {
-                        let held = self.held.lock().unwrap();
-                        let running: BTreeSet<_> = held.running.values().collect();
-                        page.jobs.retain(|job| !running.contains(&(job.target.clone(), job.record)));
-                    }
-                    Bug::IgnoredTombstone => {
-                        page.replicas.retain(|replica| !replica.gone);
-                        if page.balance.gone > 0 {
-                            page.jobs.clear();
-                            page.changes.clear();
-                        }
-                    }
-                    Bug::ForgottenJoin if page.notes.iter().any(|(name, _)| name.starts_with("covered:")) => {
-                        page.jobs.clear();
-                    }
-                    Bug::ForgottenRule if !page.compared.is_empty() && page.balance == Balance::default() => {
-                        page.replicas.iter_mut().for_each(|replica| replica.matches.clear());
-                    }
-                    Bug::ForgottenAlteration => {
-                        page.replicas.iter_mut().for_each(without_alterations);
-                        page.reprints.iter_mut().for_each(|(_, _, _, sent)| sent.clear());
-                    }
-                    _ => {}
+impl SpoiltStore {
+    async fn spoilt_commit_page(&self, mut page: PageCommit, now: DateTime<Utc>) -> Result<Numbers> {
+        match self.bug {
+            Bug::DroppedChange => {
+                let held = self.held.lock().unwrap();
+                let running: BTreeSet<_> = held.running.values().collect();
+                page.jobs.retain(|job| !running.contains(&(job.target.clone(), job.record)));
+            }
+            Bug::IgnoredTombstone => {
+                page.replicas.retain(|replica| !replica.gone);
+                if page.balance.gone > 0 {
+                    page.jobs.clear();
+                    page.changes.clear();
                 }
-                self.inner.commit_page(page, now).await
             }
-
-            async fn claim(&self, claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>> {
-                let mut jobs = self.inner.claim(claim, now).await?;
-                let mut held = self.held.lock().unwrap();
-                for job in &mut jobs {
-                    if self.bug == Bug::ForgottenFence {
-                        // Nor does its own clock tell the worker that its time is over.
-                        job.due = DateTime::<Utc>::MAX_UTC;
-                    }
-                    held.fences.insert(job.id, job.fence);
-                    held.running.insert(job.id, (job.target.clone(), job.record));
-                }
-                Ok(jobs)
+            Bug::ForgottenJoin if page.notes.iter().any(|(name, _)| name.starts_with("covered:")) => {
+                page.jobs.clear();
             }
-
-            async fn renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>> {
-                let jobs: Vec<_> = jobs.iter().map(|(job, fence)| (*job, self.fence(*job, *fence))).collect();
-                self.inner.renew(&jobs, lease, now).await
+            Bug::ForgottenRule if !page.compared.is_empty() && page.balance == Balance::default() => {
+                page.replicas.iter_mut().for_each(|replica| replica.matches.clear());
             }
-
-            async fn children_of(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>> {
-                self.inner.children_of(records).await
+            Bug::ForgottenAlteration => {
+                page.replicas.iter_mut().for_each(without_alterations);
+                page.reprints.iter_mut().for_each(|(_, _, _, sent)| sent.clear());
             }
-
-            async fn intend(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>> {
-                if self.bug == Bug::SkippedIntent {
-                    return Ok(intents.iter().map(|(job, _, _)| *job).collect());
-                }
-                let intents: Vec<_> = intents
-                    .iter()
-                    .map(|(job, fence, intent)| (*job, self.fence(*job, *fence), intent.clone()))
-                    .collect();
-                let held = self.inner.intend(&intents, now).await?;
-                Ok(match self.bug {
-                    Bug::ForgottenFence => intents.iter().map(|(job, _, _)| *job).collect(),
-                    _ => held,
-                })
-            }
-
-            async fn deliver(
-                &self,
-                target: &str,
-                entity: &str,
-                mut outcomes: Vec<Delivered>,
-                now: DateTime<Utc>,
-            ) -> Result<DeliverSummary> {
-                for outcome in &mut outcomes {
-                    outcome.fence = self.fence(outcome.job, outcome.fence);
-                    self.held.lock().unwrap().running.remove(&outcome.job);
-                    if let (Bug::LostJob, Verdict::Retry { .. }) = (self.bug, &outcome.verdict) {
-                        outcome.verdict = Verdict::Done { noop: true };
-                    }
-                    if let (Bug::ForgottenAlteration, Some(replica)) = (self.bug, &mut outcome.replica) {
-                        without_alterations(replica);
-                    }
-                    if self.bug == Bug::StolenChild {
-                        outcome.sole.clear();
-                    }
-                    if let (Bug::StolenId, Some(replica)) = (self.bug, &outcome.replica) {
-                        outcome.before.get_or_insert_with(|| known_before(replica, entity));
-                    }
-                }
-                self.inner.deliver(target, entity, outcomes, now).await
-            }
-
-            async fn identify(
-                &self,
-                system: &str,
-                entity: &str,
-                rows: &[Unidentified],
-                weak: &[String],
-            ) -> Result<Vec<Identified>> {
-                let mut rows = rows.to_vec();
-                if self.bug == Bug::GlobalNumbers && entity == "order" {
-                    for row in &mut rows {
-                        let known = self.inner.record(entity, &row.key).await?;
-                        *row = Unidentified { taken_for: known, unsure: false, evicts: None, ..row.clone() };
-                    }
-                }
-                self.inner.identify(system, entity, &rows, weak).await
-            }
-
-            async fn in_flight(
-                &self,
-                entity: &str,
-                shop: &str,
-                target: &str,
-                since: Option<i64>,
-            ) -> Result<Vec<Replica>> {
-                if self.bug == Bug::ForgottenFlight || (self.bug == Bug::FlightOfOneShop && shop == OUTLET) {
-                    return Ok(Vec::new());
-                }
-                self.inner.in_flight(entity, shop, target, since).await
-            }
-
-            async fn unreadable_articles(&self, system: &str, entity: &str) -> Result<Option<BTreeSet<String>>> {
-                let named = self.inner.unreadable_articles(system, entity).await?;
-                Ok(named.filter(|named| self.bug != Bug::OddOrderFreezes || named.is_empty()))
-            }
-
-            $(async fn $other(&self, $($that: $what),*) -> $gives {
-                self.inner.$other($($that),*).await
-            })*
+            _ => {}
         }
+        self.inner.commit_page(page, now).await
+    }
+
+    async fn spoilt_claim(&self, claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>> {
+        let mut jobs = self.inner.claim(claim, now).await?;
+        let mut held = self.held.lock().unwrap();
+        for job in &mut jobs {
+            if self.bug == Bug::ForgottenFence {
+                // Nor does its own clock tell the worker that its time is over.
+                job.due = DateTime::<Utc>::MAX_UTC;
+            }
+            held.fences.insert(job.id, job.fence);
+            held.running.insert(job.id, (job.target.clone(), job.record));
+        }
+        Ok(jobs)
+    }
+
+    async fn spoilt_renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>> {
+        let jobs: Vec<_> = jobs.iter().map(|(job, fence)| (*job, self.fence(*job, *fence))).collect();
+        self.inner.renew(&jobs, lease, now).await
+    }
+
+    async fn spoilt_intend(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>> {
+        if self.bug == Bug::SkippedIntent {
+            return Ok(intents.iter().map(|(job, _, _)| *job).collect());
+        }
+        let intents: Vec<_> =
+            intents.iter().map(|(job, fence, intent)| (*job, self.fence(*job, *fence), intent.clone())).collect();
+        let held = self.inner.intend(&intents, now).await?;
+        Ok(match self.bug {
+            Bug::ForgottenFence => intents.iter().map(|(job, _, _)| *job).collect(),
+            _ => held,
+        })
+    }
+
+    async fn spoilt_deliver(
+        &self,
+        target: &str,
+        entity: &str,
+        mut outcomes: Vec<Delivered>,
+        now: DateTime<Utc>,
+    ) -> Result<DeliverSummary> {
+        for outcome in &mut outcomes {
+            outcome.fence = self.fence(outcome.job, outcome.fence);
+            self.held.lock().unwrap().running.remove(&outcome.job);
+            if let (Bug::LostJob, Verdict::Retry { .. }) = (self.bug, &outcome.verdict) {
+                outcome.verdict = Verdict::Done { noop: true };
+            }
+            if let (Bug::ForgottenAlteration, Some(replica)) = (self.bug, &mut outcome.replica) {
+                without_alterations(replica);
+            }
+            if self.bug == Bug::StolenChild {
+                outcome.sole.clear();
+            }
+            if let (Bug::StolenId, Some(replica)) = (self.bug, &outcome.replica) {
+                outcome.before.get_or_insert_with(|| known_before(replica, entity));
+            }
+        }
+        self.inner.deliver(target, entity, outcomes, now).await
+    }
+
+    async fn spoilt_identify(
+        &self,
+        system: &str,
+        entity: &str,
+        rows: &[Unidentified],
+        weak: &[String],
+    ) -> Result<Vec<Identified>> {
+        let mut rows = rows.to_vec();
+        if self.bug == Bug::GlobalNumbers && entity == "order" {
+            for row in &mut rows {
+                let known = self.inner.record(entity, &row.key).await?;
+                *row = Unidentified { taken_for: known, unsure: false, evicts: None, ..row.clone() };
+            }
+        }
+        self.inner.identify(system, entity, &rows, weak).await
+    }
+
+    async fn spoilt_in_flight(
+        &self,
+        entity: &str,
+        shop: &str,
+        target: &str,
+        since: Option<i64>,
+    ) -> Result<Vec<Replica>> {
+        if self.bug == Bug::ForgottenFlight || (self.bug == Bug::FlightOfOneShop && shop == OUTLET) {
+            return Ok(Vec::new());
+        }
+        self.inner.in_flight(entity, shop, target, since).await
+    }
+
+    async fn spoilt_unreadable_articles(&self, system: &str, entity: &str) -> Result<Option<BTreeSet<String>>> {
+        let named = self.inner.unreadable_articles(system, entity).await?;
+        Ok(named.filter(|named| self.bug != Bug::OddOrderFreezes || named.is_empty()))
+    }
+}
+
+/// The verbs that a bug may spoil; all others go straight to the store.
+macro_rules! perhaps_spoilt {
+    ($store:ident.commit_page($($arg:ident),*)) => { $store.spoilt_commit_page($($arg),*).await };
+    ($store:ident.claim($($arg:ident),*)) => { $store.spoilt_claim($($arg),*).await };
+    ($store:ident.renew($($arg:ident),*)) => { $store.spoilt_renew($($arg),*).await };
+    ($store:ident.intend($($arg:ident),*)) => { $store.spoilt_intend($($arg),*).await };
+    ($store:ident.deliver($($arg:ident),*)) => { $store.spoilt_deliver($($arg),*).await };
+    ($store:ident.identify($($arg:ident),*)) => { $store.spoilt_identify($($arg),*).await };
+    ($store:ident.in_flight($($arg:ident),*)) => { $store.spoilt_in_flight($($arg),*).await };
+    ($store:ident.unreadable_articles($($arg:ident),*)) => { $store.spoilt_unreadable_articles($($arg),*).await };
+    ($store:ident.$name:ident($($arg:ident),*)) => { $store.inner.$name($($arg),*).await };
+}
+
+macro_rules! spoilt {
+    ($($family:ident { $($name:ident($($arg:ident: $kind:ty),*) -> $ret:ty;)* })*) => {
+        $(#[async_trait]
+        impl $family for SpoiltStore {
+            $(async fn $name(&self, $($arg: $kind),*) -> $ret {
+                perhaps_spoilt!(self.$name($($arg),*))
+            })*
+        })*
     };
 }
 
@@ -370,7 +375,8 @@ impl SpoiltSystem {
         }
     }
 
-    /// Leaves out of a listing what it would not hold if it had been asked for from a date in the future, or of the wall.
+    /// Leaves out of a listing what it would not hold if it had been asked for from a date in the future, or of the
+    /// wall.
     fn skip(&self, request: &PullRequest<'_>, rows: &mut Vec<SourceRow>) {
         let mut reached = self.reached.lock().unwrap();
         if let Some(reached) = reached.get(request.entity).filter(|_| request.since.is_some()) {

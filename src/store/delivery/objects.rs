@@ -2,63 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Answer, Delivered, Intent, RecordId, Result, Verdict,
-    database::Database,
-    replica::Replicas,
-    sql::{Row, Tx, args, plain, rows},
-    values::parse,
+use super::{Answer, Delivered, Verdict};
+use crate::{
+    failure::Class,
+    store::{
+        Intent, RecordId, Result,
+        replicas::{HELD, Replicas, holder},
+        sql::{Tx, args, plain, rows},
+        values::parse,
+    },
 };
-use crate::failure::Class;
-
-/// Live objects of other records under these ids, and whether a system brings them that does not bring the record itself; a
-/// placeholder is nobody's yet.
-const HELD: &str = "SELECT j.key, k.id, k.key, CASE WHEN EXISTS (SELECT 1 FROM replica o WHERE o.record = r.record \
-        AND o.system <> $2 AND o.gone_at IS NULL AND o.fields IS NOT NULL \
-        AND NOT EXISTS (SELECT 1 FROM replica q WHERE q.record = CAST(j.value->>1 AS BIGINT) AND q.system = o.system)) \
-        THEN 1 ELSE 0 END \
-    FROM json_each($1) j CROSS JOIN replica r CROSS JOIN record k \
-    WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0 AND r.record <> CAST(j.value->>1 AS BIGINT) \
-      AND r.gone_at IS NULL AND r.fields IS NOT NULL AND k.id = r.record AND k.key IS NOT NULL \
-      AND (k.same IS NULL OR k.same <> CAST(j.value->>1 AS BIGINT))";
 
 /// Longest part of an id that a message quotes.
 pub(super) const QUOTED: usize = 60;
 
-impl Database {
-    pub(super) async fn newest(&self) -> Result<RecordId> {
-        let found =
-            self.pool.read("find the newest record", "SELECT coalesce(max(id), 0) FROM record", args![]).await?;
-        found.first().map_or(Ok(0), |row| row.int(0))
-    }
-
-    pub(super) async fn holders(
-        &self,
-        system: &str,
-        entity: &str,
-        record: RecordId,
-        known: RecordId,
-        ids: &[String],
-    ) -> Result<BTreeMap<String, String>> {
-        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
-        let lines = rows(ids.iter().map(|id| (id, record)))?;
-        let mut holders = BTreeMap::new();
-        for mut row in self.pool.read("find whose ids these are", HELD, args![lines, system, entity]).await? {
-            let (at, holder, key) = holder(&mut row)?;
-            if holder <= known {
-                holders.insert(ids[at].clone(), key);
-            }
-        }
-        Ok(holders)
-    }
-}
-
-fn holder(row: &mut Row) -> Result<(usize, RecordId, String)> {
-    Ok((row.small(0)?, row.int(1)?, row.text(2)?))
-}
-
-/// Ends deliveries as refused whose target answered with the id of an object that is another record's: its link stays. What was
-/// seen only after the intent was stored may be the very object that this delivery made, and is taken over.
+/// Ends deliveries as refused whose target answered with the id of an object that is another record's: its link stays.
+/// What was seen only after the intent was stored may be the very object that this delivery made, and is taken over.
 pub(super) async fn refuse(
     tx: &mut Tx,
     replicas: &Replicas<'_>,
@@ -67,7 +26,8 @@ pub(super) async fn refuse(
 ) -> Result<()> {
     let mut refused: Vec<(usize, String)> = Vec::new();
     let mut given: BTreeMap<String, RecordId> = BTreeMap::new();
-    // Whose object it was known to be before the write, or was found by its key to be, has it whatever others were answered.
+    // Whose object it was known to be before the write, or was found by its key to be, has it whatever others were
+    // answered.
     for outcome in outcomes.iter() {
         let Some(replica) = outcome.replica.as_ref().filter(|replica| !replica.gone) else { continue };
         if outcome.before.as_ref().is_some_and(|before| before.id == replica.id) {
@@ -96,8 +56,8 @@ pub(super) async fn refuse(
             let (place, holder, key) = holder(&mut row)?;
             let (at, id, record, job) = lines[place];
             let is_another = match &outcomes[at].before {
-                // A facet has the id of the child it lives on, whoever wrote it first. It is another's if that has a source of
-                // its own; an article that its source calls otherwise brings its price and stock along.
+                // A facet has the id of the child it lives on, whoever wrote it first. It is another's if that has a
+                // source of its own; an article that its source calls otherwise brings its price and stock along.
                 Some(before) if before.id == *id => is_tied,
                 // An update makes nothing, whenever what it was answered with was first seen.
                 Some(_) => true,

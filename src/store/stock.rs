@@ -1,31 +1,53 @@
-//! Orders on their way, and what is kept back from sale for them.
+//! Stock in flight: table family `held`. Orders that the source of the stock cannot know of yet, and the quantities
+//! that are kept back from sale for them.
+//!
+//! Called by `sync::flight`, which works out the quantities, by `sync::deliver` and `sync::goods`, which let them go,
+//! and by `sync::prepare`.
 
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
 use rust_decimal::Decimal;
 
 use super::{
     RecordId, Replica, Result, StoreError,
     database::Database,
-    replica::select_replicas,
+    replicas::select_replicas,
     sql::{args, rows},
 };
 use crate::model::decimal;
 
-impl Database {
-    pub(super) async fn in_flight(
-        &self,
-        entity: &str,
-        shop: &str,
-        target: &str,
-        since: Option<i64>,
-    ) -> Result<Vec<Replica>> {
-        // Each branch but the small table of conflicts has an index of its own; which of them is narrow is for no planner to guess.
+/// Table family `held`: stock in flight. Called by `sync::flight`, `sync::deliver`, `sync::goods` and `sync::prepare`.
+///
+/// # Errors
+///
+/// Those of [`Store`](super::Store).
+#[async_trait]
+pub trait StockStore: Send + Sync {
+    /// Return the live replicas at `shop` of `entity` that `target` may not have taken into account yet, ordered by
+    /// record: those with an open job or an open conflict there, and those that a delivery after number `since` of the
+    /// counter has written there (without `since`: none of these).
+    async fn in_flight(&self, entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>>;
+
+    /// Return the quantities that are kept back from a system's stock.
+    async fn held(&self, system: &str) -> Result<BTreeMap<RecordId, Decimal>>;
+
+    /// Store the quantities to keep back, and forget those that are zero. Idempotent. Two transactions if there are
+    /// both kinds.
+    async fn hold(&self, system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()>;
+}
+
+#[async_trait]
+impl StockStore for Database {
+    async fn in_flight(&self, entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>> {
+        // Each branch but the small table of conflicts has an index of its own; which of them is narrow is for no
+        // planner to guess.
         const SQL: &str = select_replicas!(
             "FROM (SELECT record FROM job WHERE target = $2 AND entity = $3 AND state < 2 \
                 UNION SELECT record FROM job WHERE target = $2 AND entity = $3 AND state = 2 \
                 UNION SELECT record FROM job WHERE target = $2 AND entity = $3 AND state = 3 \
-                UNION SELECT c.record FROM conflict c, replica t WHERE t.record = c.record AND t.system = $2 AND t.entity = $3 \
+                UNION SELECT c.record FROM conflict c, replica t \
+                    WHERE t.record = c.record AND t.system = $2 AND t.entity = $3 \
                 UNION SELECT record FROM replica WHERE system = $2 AND entity = $3 AND written > 0 AND written > $4) o \
              CROSS JOIN replica r WHERE r.record = o.record AND r.system = $1 AND r.entity = $3 AND r.gone_at IS NULL \
                 AND r.fields IS NOT NULL ORDER BY r.record"
@@ -39,7 +61,7 @@ impl Database {
         Ok(replicas)
     }
 
-    pub(super) async fn held(&self, system: &str) -> Result<BTreeMap<RecordId, Decimal>> {
+    async fn held(&self, system: &str) -> Result<BTreeMap<RecordId, Decimal>> {
         const SQL: &str = "SELECT record, quantity FROM held WHERE system = $1";
         let system = self.name(system).await?;
         let mut held = BTreeMap::new();
@@ -56,7 +78,7 @@ impl Database {
         Ok(held)
     }
 
-    pub(super) async fn hold(&self, system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()> {
+    async fn hold(&self, system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()> {
         const LET_GO: &str = "DELETE FROM held WHERE system = $2 \
             AND record IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)";
         const HOLD: &str = "INSERT INTO held (system, record, quantity) \

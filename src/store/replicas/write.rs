@@ -1,147 +1,30 @@
-//! Replicas with their match values: reading, and the writing that a page and a delivery share.
+//! The writing of replicas that a page and a delivery share.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 
-use super::{
-    NewChange, RecordId, Replica, ReplicaWrite, Result, StoreError,
-    database::Database,
-    sql::{Row, Sql, Tx, args, plain, rows},
-    values::{fields_or_null, json, micros, parse, print, print_text, time},
+use super::ReplicaWrite;
+use crate::{
+    mapping::Children,
+    store::{
+        RecordId, Result, StoreError,
+        database::Database,
+        sql::{Tx, args, plain, rows},
+        values::{fields_or_null, json, micros, print_text},
+    },
 };
-use crate::mapping::Children;
-
-macro_rules! select_replicas {
-    ($from:literal) => {
-        concat!(
-            "SELECT r.number, r.system, r.entity, r.record, r.id, r.print, r.gone_at, r.written, r.version, r.fields, r.sent ",
-            $from
-        )
-    };
-}
-pub(super) use select_replicas;
 
 /// Who writes replicas: a page knows only what it saw, a delivery knows what it did.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Writer {
+pub(in crate::store) enum Writer {
     Page,
     Delivery,
 }
 
-/// What brought a change.
-#[derive(Clone, Copy)]
-pub(super) enum Cause {
-    Run(i64),
-    Job(i64),
-}
-
-impl Database {
-    pub(super) async fn replica(&self, row: &mut Row) -> Result<(u32, Replica)> {
-        let number = row.small(0)?;
-        let name = || format!("number {number}");
-        let replica = Replica {
-            system: self.text(row.int(1)?).await?,
-            entity: self.text(row.int(2)?).await?,
-            record: row.int(3)?,
-            id: row.text(4)?,
-            print: row.text_or_null(5)?.map(|text| print(&text, &name())).transpose()?,
-            gone_at: row.int_or_null(6)?.map(time),
-            written: row.int(7)?,
-            version: row.text_or_null(8)?,
-            fields: parse(&row.text(9)?, "replica", "fields", name)?,
-            sent: match row.text_or_null(10)? {
-                Some(text) => parse(&text, "replica", "sent", name)?,
-                None => crate::mapping::Fields::new(),
-            },
-        };
-        Ok((number, replica))
-    }
-
-    pub(super) async fn replicas_by_id(&self, system: &str, entity: &str, ids: &[String]) -> Result<Vec<Replica>> {
-        const SQL: &str = select_replicas!(
-            "FROM json_each($1) j CROSS JOIN replica r \
-             WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0 AND r.fields IS NOT NULL"
-        );
-        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
-        let ids = rows(ids.iter().map(|id| [id]))?;
-        let mut replicas = Vec::new();
-        for mut row in self.pool.read("read replicas", SQL, args![ids, system, entity]).await? {
-            replicas.push(self.replica(&mut row).await?.1);
-        }
-        Ok(replicas)
-    }
-
-    pub(super) async fn told_beside(&self, target: &str, entity: &str) -> Result<Vec<Replica>> {
-        const SQL: &str = select_replicas!(
-            "FROM replica t CROSS JOIN replica r WHERE t.system = $1 AND t.entity = $2 AND t.gone_at IS NULL \
-             AND r.record = t.record AND r.entity = $2 AND r.system <> $1 AND r.gone_at IS NULL \
-             AND r.fields IS NOT NULL ORDER BY r.record LIMIT 1000"
-        );
-        let args = args![self.name(target).await?, self.name(entity).await?];
-        let mut replicas = Vec::new();
-        for mut row in self.pool.read("read what is told of a target's objects", SQL, args).await? {
-            replicas.push(self.replica(&mut row).await?.1);
-        }
-        Ok(replicas)
-    }
-
-    pub(super) async fn replicas_of(&self, records: &[RecordId]) -> Result<Vec<Replica>> {
-        const SQL: &str = select_replicas!(
-            "FROM json_each($1) j CROSS JOIN replica r \
-             WHERE r.record = CAST(j.value->>0 AS BIGINT) AND r.fields IS NOT NULL"
-        );
-        let records = rows(records.iter().map(|record| [record]))?;
-        let mut replicas = Vec::new();
-        for mut row in self.pool.read("read replicas", SQL, args![records]).await? {
-            replicas.push(self.replica(&mut row).await?.1);
-        }
-        Ok(replicas)
-    }
-
-    pub(super) async fn holding(&self, system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>> {
-        macro_rules! holding {
-            ($place:literal) => {
-                concat!(
-                    select_replicas!(
-                        "FROM json_each($1) j CROSS JOIN replica r WHERE r.system = $2 AND r.entity = $3 \
-                         AND r.gone_at IS NULL AND r.fields IS NOT NULL AND "
-                    ),
-                    $place,
-                    "(r.fields, j.value->>0) > 0"
-                )
-            };
-        }
-        const SQL: Sql = Sql { sqlite: holding!("instr"), postgres: holding!("strpos") };
-        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
-        // As they stand in a snapshot.
-        let texts = texts.iter().map(json).collect::<Result<Vec<_>>>()?;
-        let texts = rows(texts.iter().map(|text| [text]))?;
-        let mut replicas = BTreeMap::new();
-        for mut row in self.pool.read("look for a value", SQL, args![texts, system, entity]).await? {
-            let (_, replica) = self.replica(&mut row).await?;
-            replicas.insert(replica.record, replica);
-        }
-        Ok(replicas.into_values().collect())
-    }
-
-    pub(super) async fn externals(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>> {
-        const SQL: &str = "SELECT k.id, r.id FROM json_each($1) j CROSS JOIN record k CROSS JOIN replica r \
-            WHERE k.id = CAST(j.value->>0 AS BIGINT) AND r.record = coalesce(k.same, k.id) AND r.system = $2 \
-              AND r.gone_at IS NULL";
-        let system = self.name(system).await?;
-        let records = rows(records.iter().map(|record| [record]))?;
-        let mut externals = BTreeMap::new();
-        for mut row in self.pool.read("read external ids", SQL, args![records, system]).await? {
-            externals.insert(row.int(0)?, row.text(1)?);
-        }
-        Ok(externals)
-    }
-}
-
 /// What writing replicas has come to.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(in crate::store) struct Kept {
     /// The replicas' numbers, in the order of the writes.
     pub numbers: Vec<u32>,
     /// (entity and list, key) of children that came, went or have another key now.
@@ -149,7 +32,7 @@ pub(super) struct Kept {
 }
 
 /// Replicas of one system and entity, inside a transaction.
-pub(super) struct Replicas<'a> {
+pub(in crate::store) struct Replicas<'a> {
     pub database: &'a Database,
     pub system: i64,
     pub entity: i64,
@@ -159,7 +42,11 @@ pub(super) struct Replicas<'a> {
 
 impl Replicas<'_> {
     /// Learns the names that writing needs. Before the transaction begins, which may hold the only writing connection.
-    pub(super) async fn prepare(&self, writes: &[&ReplicaWrite], children: &[(RecordId, Children)]) -> Result<()> {
+    pub(in crate::store) async fn prepare(
+        &self,
+        writes: &[&ReplicaWrite],
+        children: &[(RecordId, Children)],
+    ) -> Result<()> {
         for list in children.iter().flat_map(|(_, children)| children.keys()) {
             self.database.name(&self.list_name(list)).await?;
         }
@@ -175,12 +62,12 @@ impl Replicas<'_> {
     }
 
     /// A list as the dictionary has it: `product.variants`.
-    pub(super) fn list_name(&self, list: &str) -> String {
+    pub(in crate::store) fn list_name(&self, list: &str) -> String {
         format!("{}.{list}", self.entity_name)
     }
 
     /// Inserts or replaces replicas with their children and match values. Of two writes of one id the later counts.
-    pub(super) async fn write(&self, tx: &mut Tx, writes: &[&ReplicaWrite], writer: Writer) -> Result<Kept> {
+    pub(in crate::store) async fn write(&self, tx: &mut Tx, writes: &[&ReplicaWrite], writer: Writer) -> Result<Kept> {
         let last: HashMap<&str, usize> = writes.iter().enumerate().map(|(at, write)| (write.id.as_str(), at)).collect();
         let unique: Vec<&ReplicaWrite> = writes
             .iter()
@@ -207,18 +94,21 @@ impl Replicas<'_> {
     }
 
     async fn write_rows(&self, tx: &mut Tx, writes: &[&ReplicaWrite], writer: Writer) -> Result<HashMap<String, u32>> {
-        // A record has one replica at a system: a gone one gives way to its successor, and a delivery knows better anyway.
+        // A record has one replica at a system: a gone one gives way to its successor, and a delivery knows better
+        // anyway.
         const GIVE_WAY: &str = "DELETE FROM replica WHERE number IN (\
             SELECT r.number FROM json_each($1) j CROSS JOIN replica r \
             WHERE r.record = CAST(j.value->>1 AS BIGINT) AND r.system = $2 AND r.id <> j.value->>0 \
               AND ($3 = 1 OR r.gone_at IS NOT NULL OR r.fields IS NULL))";
-        const UPDATE: &str = "WITH j AS MATERIALIZED (SELECT j.value, r.number FROM json_each($1) j CROSS JOIN replica r \
+        const UPDATE: &str = "WITH j AS MATERIALIZED (SELECT j.value, r.number FROM json_each($1) j \
+            CROSS JOIN replica r \
                 WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0) \
             UPDATE replica SET record = CAST(j.value->>1 AS BIGINT), print = j.value->>2, \
-                gone_at = CAST(j.value->>3 AS BIGINT), version = j.value->>4, fields = j.value->>5, sent = j.value->>6, \
-                written = CASE WHEN $4 > 0 THEN $4 ELSE written END \
+                gone_at = CAST(j.value->>3 AS BIGINT), version = j.value->>4, fields = j.value->>5, \
+                    sent = j.value->>6, written = CASE WHEN $4 > 0 THEN $4 ELSE written END \
             FROM j WHERE replica.number = j.number RETURNING replica.id, replica.number";
-        const INSERT: &str = "INSERT INTO replica (system, entity, record, id, print, gone_at, version, fields, sent, written) \
+        const INSERT: &str = "INSERT INTO replica (system, entity, record, id, print, gone_at, version, fields, sent, \
+            written) \
             SELECT $2, $3, CAST(j.value->>1 AS BIGINT), j.value->>0, j.value->>2, CAST(j.value->>3 AS BIGINT), \
                 j.value->>4, j.value->>5, j.value->>6, $4 FROM json_each($1) j WHERE true RETURNING id, number";
         let mut lines = Vec::with_capacity(writes.len());
@@ -255,9 +145,9 @@ impl Replicas<'_> {
         Ok(numbers)
     }
 
-    /// Objects we wrote may have been pulled, or referred to, before their delivery was committed, and then have a record
-    /// of their own. Where that has no other replica it becomes an alias of the delivered record, and its jobs, which would
-    /// send the object back to where it came from, are discarded.
+    /// Objects we wrote may have been pulled, or referred to, before their delivery was committed, and then have a
+    /// record of their own. Where that has no other replica it becomes an alias of the delivered record, and its jobs,
+    /// which would send the object back to where it came from, are discarded.
     async fn take_over(&self, tx: &mut Tx, lines: &str) -> Result<()> {
         const BOUND: &str = "SELECT r.record, CAST(j.value->>1 AS BIGINT) FROM json_each($1) j CROSS JOIN replica r \
             WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0 AND r.record <> CAST(j.value->>1 AS BIGINT) \
@@ -267,8 +157,8 @@ impl Replicas<'_> {
         const MOVE: &str = "UPDATE child SET record = CAST(j.value->>1 AS BIGINT) FROM json_each($1) j \
             WHERE child.record = CAST(j.value->>0 AS BIGINT) AND child.system = $2";
         // Who bears the same number, and waits for a person to say whether it is this object.
-        const LOOK_AGAIN: &str = "UPDATE job SET state = 0, due = $2, attempts = 0, cause = NULL, error = NULL, error_class = NULL, \
-                updated_at = $2 \
+        const LOOK_AGAIN: &str = "UPDATE job SET state = 0, due = $2, attempts = 0, cause = NULL, error = NULL, \
+            error_class = NULL, updated_at = $2 \
             WHERE target = $3 AND state = 2 AND cause LIKE 'review:%' AND record IN (SELECT k.id FROM json_each($1) j \
                 CROSS JOIN record z CROSS JOIN record k \
                 WHERE z.id = CAST(j.value->>0 AS BIGINT) AND k.entity = z.entity AND k.key = z.key)";
@@ -307,28 +197,10 @@ impl Replicas<'_> {
         }
         tx.execute("insert match values", INSERT, args![rows(lines)?, self.system, self.entity]).await.map(drop)
     }
-
-    pub(super) async fn log(&self, tx: &mut Tx, changes: &[(&NewChange, Cause)]) -> Result<()> {
-        const SQL: &str = "INSERT INTO change_log (record, system, op, cause_kind, cause, at, fields) \
-            SELECT CAST(j.value->>0 AS BIGINT), $2, CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT), \
-                CAST(j.value->>3 AS BIGINT), $3, j.value->>4 FROM json_each($1) j";
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let mut lines = Vec::with_capacity(changes.len());
-        for (change, cause) in changes {
-            let (kind, cause) = match cause {
-                Cause::Run(run) => (0, run),
-                Cause::Job(job) => (1, job),
-            };
-            lines.push((change.record, change.op.code(), kind, cause, json(&change.fields)?));
-        }
-        tx.execute("append to the change log", SQL, args![rows(lines)?, self.system, micros(self.now)]).await.map(drop)
-    }
 }
 
 /// Marks records as being another one: (old, new). Numbers of old ones stay valid in the references that hold them.
-pub(super) async fn make_aliases(tx: &mut Tx, aliases: &[(RecordId, RecordId)]) -> Result<()> {
+pub(in crate::store) async fn make_aliases(tx: &mut Tx, aliases: &[(RecordId, RecordId)]) -> Result<()> {
     const ALIAS: &str = "UPDATE record SET same = CAST(j.value->>1 AS BIGINT) FROM json_each($1) j \
         WHERE record.id = CAST(j.value->>0 AS BIGINT)";
     const CHAIN: &str = "UPDATE record SET same = CAST(j.value->>1 AS BIGINT) FROM json_each($1) j \

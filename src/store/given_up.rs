@@ -1,41 +1,47 @@
-//! When systems were last listed, and how that went; and what persons have given up.
+//! What persons have given up: a count across table families `job`, `rejection`, `difference` and `link`.
+//!
+//! Called by `sync::affairs`, so that nobody takes for well what somebody has put aside.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    GivenUp, LastListing, Result, RunKind,
+    Result,
     database::Database,
     sql::{Row, args},
-    values::time,
 };
 
-impl Database {
-    pub(super) async fn listings(&self) -> Result<Vec<LastListing>> {
-        // Each half is read off an index of its own.
-        const SQL: &str = "SELECT s.text, e.text, r.kind, r.id, r.started_at, r.error, g.id, g.started_at \
-            FROM (SELECT system, entity, kind, max(id) AS last FROM run \
-                WHERE finished_at IS NOT NULL AND kind < 2 GROUP BY system, entity, kind) l \
-            JOIN run r ON r.id = l.last JOIN name s ON s.id = r.system JOIN name e ON e.id = r.entity \
-            LEFT JOIN (SELECT system, entity, kind, max(id) AS last FROM run \
-                WHERE finished_at IS NOT NULL AND kind < 2 AND error IS NULL GROUP BY system, entity, kind) w \
-                ON w.system = l.system AND w.entity = l.entity AND w.kind = l.kind \
-            LEFT JOIN run g ON g.id = w.last ORDER BY s.text, e.text, r.kind";
-        let mut listings = Vec::new();
-        for mut row in self.pool.read("read when systems were listed", SQL, args![]).await? {
-            listings.push(LastListing {
-                system: row.text(0)?,
-                entity: row.text(1)?,
-                kind: RunKind::of(row.int(2)?)?,
-                run: row.int(3)?,
-                began: time(row.int(4)?),
-                error: row.text_or_null(5)?,
-                good: row.int_or_null(6)?.zip(row.int_or_null(7)?.map(time)),
-            });
-        }
-        Ok(listings)
-    }
+/// What a person has given up or put aside, or taken as it is: nobody has to see to it, though not all is as it should
+/// be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GivenUp {
+    /// Deliveries that were discarded, and that nothing has followed.
+    Discarded,
+    /// Rows that cannot be read.
+    Dismissed,
+    /// Values that targets hold otherwise than they were sent.
+    Accepted,
+    /// Records of which nothing goes to a system any more.
+    Ignored,
+}
 
-    pub(super) async fn given_up(&self) -> Result<Vec<(GivenUp, String, String, u64)>> {
-        // A discarded job counts until another of its record has followed it. What was found to be another record is not
-        // delivered by itself.
+/// What persons have given up, in several table families. Called by `sync::affairs`.
+///
+/// # Errors
+///
+/// Those of [`Store`](super::Store).
+#[async_trait]
+pub trait GivenUpStore: Send + Sync {
+    /// Count what persons have given up: (what, system, entity, count).
+    async fn given_up(&self) -> Result<Vec<(GivenUp, String, String, u64)>>;
+}
+
+#[async_trait]
+impl GivenUpStore for Database {
+    async fn given_up(&self) -> Result<Vec<(GivenUp, String, String, u64)>> {
+        // A discarded job counts until another of its record has followed it. What was found to be another record is
+        // not delivered by itself.
         const DISCARDED: &str = "SELECT s.text, e.text, count(*) FROM job j \
             JOIN name s ON s.id = j.target JOIN name e ON e.id = j.entity \
             WHERE j.state = 5 AND NOT EXISTS (SELECT 1 FROM job n \

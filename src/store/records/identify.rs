@@ -1,165 +1,18 @@
-//! Which record a row, a key or a reference means.
+//! Which record a pulled row is: by its id, by match fields, by its key, else a new one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::{
-    Identified, RecordId, RefWanted, Result, StoreError, Unidentified,
-    database::Database,
+use super::{Identified, RecordId, Unidentified, create_records};
+use crate::store::{
+    Result, StoreError,
     links::{self, Comparable},
-    replica::make_aliases,
-    sql::{Tx, args, plain, rows},
+    replicas::make_aliases,
+    sql::{Tx, args, rows},
 };
-use crate::mapping::RefBy;
 
-/// How often a lost race between two daemons is run again before it is told to the caller.
-const RACES: usize = 3;
-
-/// Records of keys and the systems that gave them.
-const RECORDS_OF_KEYS: &str = "SELECT j.key, r.id FROM json_each($1) j CROSS JOIN record r \
-    WHERE r.entity = $2 AND r.key = j.value->>0 AND r.system = CAST(j.value->>1 AS BIGINT)";
 /// The same; a record that was found to be another one is that other.
 const STANDING_RECORDS_OF_KEYS: &str = "SELECT j.key, coalesce(r.same, r.id) FROM json_each($1) j CROSS JOIN record r \
     WHERE r.entity = $2 AND r.key = j.value->>0 AND r.system = CAST(j.value->>1 AS BIGINT)";
-/// What stands in the place of a system where no system is known to have given a key.
-const NOBODY: i64 = 0;
-
-impl Database {
-    pub(super) async fn records(&self, entity: &str, keys: &[String]) -> Result<Vec<RecordId>> {
-        let entity = self.name(entity).await?;
-        let mut records = vec![None; keys.len()];
-        let wanted = rows(keys.iter().map(|key| (key, NOBODY)))?;
-        for row in self.pool.read("find records", RECORDS_OF_KEYS, args![wanted.as_str(), entity]).await? {
-            records[row.small::<usize>(0)?] = Some(row.int(1)?);
-        }
-        if records.iter().any(Option::is_none) {
-            let mut tx = self.pool.begin("create records").await?;
-            create_records(&mut tx, entity, &wanted).await?;
-            for row in tx.rows("find records", RECORDS_OF_KEYS, args![wanted.as_str(), entity]).await? {
-                records[row.small::<usize>(0)?] = Some(row.int(1)?);
-            }
-            tx.commit("create records").await?;
-        }
-        records.into_iter().map(|record| record.ok_or(StoreError::Stale("record"))).collect()
-    }
-
-    pub(super) async fn resolve(&self, system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>> {
-        let mut by_id: BTreeMap<&str, Vec<&RefWanted>> = BTreeMap::new();
-        let mut by_key: BTreeMap<&str, Vec<&RefWanted>> = BTreeMap::new();
-        for wanted in refs {
-            let group = if matches!(wanted.by, RefBy::Id(_)) { &mut by_id } else { &mut by_key };
-            group.entry(&wanted.entity).or_default().push(wanted);
-        }
-        let mut resolved = BTreeMap::new();
-        for (entity, wanted) in by_key {
-            let keys: Vec<String> = wanted.iter().map(|wanted| text_of(&wanted.by).to_owned()).collect();
-            let records = self.records(entity, &keys).await?;
-            resolved.extend(wanted.into_iter().cloned().zip(records));
-        }
-        for (entity, wanted) in by_id {
-            let ids: Vec<&str> = wanted.iter().map(|wanted| text_of(&wanted.by)).collect();
-            let bound = self.bound_or_placeholders(system, entity, &ids).await?;
-            for wanted in wanted {
-                let record = bound.get(&*plain(text_of(&wanted.by))).ok_or(StoreError::Stale("reference"))?;
-                resolved.insert(wanted.clone(), *record);
-            }
-        }
-        Ok(resolved)
-    }
-
-    async fn bound_or_placeholders(
-        &self,
-        system: &str,
-        entity: &str,
-        ids: &[&str],
-    ) -> Result<HashMap<String, RecordId>> {
-        const BOUND: &str = "SELECT r.id, r.record FROM json_each($1) j CROSS JOIN replica r \
-            WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0";
-        const CREATE: &str = "INSERT INTO record (entity) SELECT $2 FROM json_each($1) j WHERE true RETURNING id";
-        const BIND: &str = "INSERT INTO replica (system, entity, record, id) \
-            SELECT $2, $3, CAST(j.value->>1 AS BIGINT), j.value->>0 FROM json_each($1) j";
-        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
-        let mut races = 0;
-        loop {
-            let mut bound = HashMap::new();
-            let wanted = rows(ids.iter().map(|id| [id]))?;
-            for mut row in self.pool.read("find references", BOUND, args![wanted, system, entity]).await? {
-                bound.insert(row.text(0)?, row.int(1)?);
-            }
-            let mut unknown: Vec<&str> = ids.iter().copied().filter(|id| !bound.contains_key(&*plain(id))).collect();
-            unknown.sort_unstable();
-            unknown.dedup();
-            if unknown.is_empty() {
-                return Ok(bound);
-            }
-            let mut tx = self.pool.begin("create placeholders").await?;
-            let wanted = rows(unknown.iter().map(|id| [id]))?;
-            let made = tx.rows("create placeholders", CREATE, args![wanted, entity]).await?;
-            let made = made.iter().map(|row| row.int(0)).collect::<Result<Vec<_>>>()?;
-            let pairs = rows(unknown.iter().zip(&made))?;
-            let attempt = match tx.execute("bind placeholders", BIND, args![pairs, system, entity]).await {
-                Ok(_) => tx.commit("bind placeholders").await,
-                Err(error) => Err(error),
-            };
-            match attempt {
-                Ok(()) => {
-                    bound.extend(unknown.iter().map(|id| plain(id).into_owned()).zip(made));
-                    return Ok(bound);
-                }
-                Err(StoreError::Stale(_)) if races < RACES => races += 1,
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    pub(super) async fn identify(
-        &self,
-        system: &str,
-        entity: &str,
-        wanted: &[Unidentified],
-        weak: &[String],
-    ) -> Result<Vec<Identified>> {
-        let mut fields: BTreeMap<&str, i64> = BTreeMap::new();
-        for (field, _) in wanted.iter().flat_map(|row| &row.matches) {
-            if !fields.contains_key(field.as_str()) {
-                fields.insert(field, self.name(field).await?);
-            }
-        }
-        let mut numbering = Vec::with_capacity(wanted.len());
-        for row in wanted {
-            numbering.push(match &row.numbered_by {
-                Some(by) => self.name(by).await?,
-                None => NOBODY,
-            });
-        }
-        let (own, shown) = (self.name(system).await?, format!("{}{system}", links::KEY_AT));
-        let mut spellers = BTreeMap::new();
-        for (field, system) in fields.keys().filter_map(|field| Some((*field, field.strip_prefix(links::KEY_AT)?))) {
-            spellers.insert(field, self.name(system).await?);
-        }
-        let place = Place { system: own, entity: self.name(entity).await?, weak, shown: &shown, spellers, numbering };
-        let mut tx = self.pool.begin("identify").await?;
-        let identified = place.identify(&mut tx, wanted, &fields).await?;
-        tx.commit("identify").await?;
-        self.grew(wanted.len()).await;
-        Ok(identified)
-    }
-}
-
-fn text_of(by: &RefBy) -> &str {
-    match by {
-        RefBy::Id(text) | RefBy::Key(text) => text,
-    }
-}
-
-/// Creates the records of keys that have none; `keys` as rows of a key and the system that gave it.
-async fn create_records(tx: &mut Tx, entity: i64, keys: &str) -> Result<()> {
-    const SQL: &str = "INSERT INTO record (entity, key, system) \
-        SELECT DISTINCT CAST($2 AS BIGINT), j.value->>0, CAST(j.value->>1 AS BIGINT) FROM json_each($1) j \
-        WHERE NOT EXISTS (SELECT 1 FROM record r WHERE r.entity = $2 AND r.key = j.value->>0 \
-            AND r.system = CAST(j.value->>1 AS BIGINT)) ORDER BY 2, 3 \
-        ON CONFLICT DO NOTHING";
-    tx.execute("create records", SQL, args![keys, entity]).await.map(drop)
-}
 
 /// The records that keys were found to mean; one that was found to be another since is that other.
 async fn taken_for(tx: &mut Tx, wanted: &[Unidentified], taken: &[usize]) -> Result<HashMap<usize, RecordId>> {
@@ -184,22 +37,22 @@ struct Shown {
     torn: BTreeSet<usize>,
 }
 
-struct Place<'a> {
-    system: i64,
-    entity: i64,
+pub(super) struct Place<'a> {
+    pub system: i64,
+    pub entity: i64,
     /// Match fields that never decide by themselves.
-    weak: &'a [String],
+    pub weak: &'a [String],
     /// The match field of keys as this system shows them.
-    shown: &'a str,
+    pub shown: &'a str,
     /// Systems that show keys their own way, by the match field that stands for these.
-    spellers: BTreeMap<&'a str, i64>,
+    pub spellers: BTreeMap<&'a str, i64>,
     /// For each row, the system that gave its key.
-    numbering: Vec<i64>,
+    pub numbering: Vec<i64>,
 }
 
 impl Place<'_> {
     /// Bound id, then match fields, then key, then a new record.
-    async fn identify(
+    pub(super) async fn identify(
         &self,
         tx: &mut Tx,
         wanted: &[Unidentified],
@@ -284,10 +137,12 @@ impl Place<'_> {
     /// Records that bear a number which turned out to be another object's are numbered by a system that has them.
     async fn evict(&self, tx: &mut Tx, wanted: &[Unidentified], own: &[usize]) -> Result<()> {
         const SQL: &str = "WITH j AS MATERIALIZED (SELECT CAST(e.value->>0 AS BIGINT) AS record, \
-                (SELECT min(r.system) FROM replica r WHERE r.record = CAST(e.value->>0 AS BIGINT) AND r.gone_at IS NULL \
+                (SELECT min(r.system) FROM replica r \
+                    WHERE r.record = CAST(e.value->>0 AS BIGINT) AND r.gone_at IS NULL \
                     AND r.fields IS NOT NULL) AS system FROM json_each($1) e) \
             UPDATE record SET system = j.system FROM j WHERE record.id = j.record AND j.system IS NOT NULL \
-              AND NOT EXISTS (SELECT 1 FROM record o WHERE o.entity = $2 AND o.key = record.key AND o.system = j.system)";
+              AND NOT EXISTS (SELECT 1 FROM record o \
+                  WHERE o.entity = $2 AND o.key = record.key AND o.system = j.system)";
         let evicted = rows(own.iter().filter_map(|at| wanted[*at].evicts).map(|record| [record]))?;
         if own.iter().all(|at| wanted[*at].evicts.is_none()) {
             return Ok(());
@@ -323,9 +178,9 @@ impl Place<'_> {
         Ok(bound)
     }
 
-    /// Records that share a match value with a row. The first field that finds any decides: a row is taken for a record that is
-    /// the only one to be found, has no live replica at this system yet and is no other row's of the page. What ties them is
-    /// remembered with how far they agree.
+    /// Records that share a match value with a row. The first field that finds any decides: a row is taken for a record
+    /// that is the only one to be found, has no live replica at this system yet and is no other row's of the page. What
+    /// ties them is remembered with how far they agree.
     async fn matched(
         &self,
         tx: &mut Tx,
@@ -333,7 +188,8 @@ impl Place<'_> {
         fields: &BTreeMap<&str, i64>,
         open: &[usize],
     ) -> Result<HashMap<usize, RecordId>> {
-        const SQL: &str = "SELECT CAST(f.place AS BIGINT), CAST(f.rank AS BIGINT), min(f.record), max(f.record), min(f.free) FROM ( \
+        const SQL: &str = "SELECT \
+                CAST(f.place AS BIGINT), CAST(f.rank AS BIGINT), min(f.record), max(f.record), min(f.free) FROM ( \
                 SELECT j.value->>0 AS place, j.value->>1 AS rank, k.id AS record, \
                     CASE WHEN EXISTS (SELECT 1 FROM replica r WHERE r.record = k.id AND r.system = $2 \
                         AND r.gone_at IS NULL AND r.fields IS NOT NULL) THEN 0 ELSE 1 END AS free \
@@ -384,10 +240,10 @@ impl Place<'_> {
         Ok(found)
     }
 
-    /// Records that rows are by the keys which a system shows its own way. A row of that system is the only record of others
-    /// whose key would become what it shows; where there are several it is none of them. A row of another system is what that
-    /// one alone has under what becomes of the row's key, and gives it its name; where several rows of a page would become the
-    /// same it is none of theirs.
+    /// Records that rows are by the keys which a system shows its own way. A row of that system is the only record of
+    /// others whose key would become what it shows; where there are several it is none of them. A row of another system
+    /// is what that one alone has under what becomes of the row's key, and gives it its name; where several rows of a
+    /// page would become the same it is none of theirs.
     async fn shown_as(
         &self,
         tx: &mut Tx,
@@ -397,14 +253,16 @@ impl Place<'_> {
     ) -> Result<Shown> {
         const OTHERS: &str = "SELECT CAST(j.value->>0 AS BIGINT), min(k.id), max(k.id) \
             FROM json_each($1) j CROSS JOIN match_value m CROSS JOIN record a CROSS JOIN record k \
-            WHERE m.entity = $2 AND m.field = CAST(j.value->>1 AS BIGINT) AND m.value = j.value->>2 AND a.id = m.record \
+            WHERE m.entity = $2 AND m.field = CAST(j.value->>1 AS BIGINT) AND m.value = j.value->>2 \
+                AND a.id = m.record \
                 AND k.id = coalesce(a.same, a.id) AND m.system <> $3 \
                 AND NOT EXISTS (SELECT 1 FROM replica r WHERE r.record = k.id AND r.system = $3 \
                     AND r.gone_at IS NULL AND r.fields IS NOT NULL) \
             GROUP BY 1 ORDER BY 1";
         const THERE: &str = "SELECT CAST(j.value->>0 AS BIGINT), min(k.id), max(k.id) \
             FROM json_each($1) j CROSS JOIN match_value m CROSS JOIN record a CROSS JOIN record k \
-            WHERE m.entity = $2 AND m.field = CAST(j.value->>1 AS BIGINT) AND m.value = j.value->>2 AND a.id = m.record \
+            WHERE m.entity = $2 AND m.field = CAST(j.value->>1 AS BIGINT) AND m.value = j.value->>2 \
+                AND a.id = m.record \
                 AND k.id = coalesce(a.same, a.id) AND m.system = CAST(j.value->>3 AS BIGINT) AND k.system >= 0 \
                 AND EXISTS (SELECT 1 FROM replica r WHERE r.record = k.id AND r.system = m.system \
                     AND r.gone_at IS NULL AND r.fields IS NOT NULL) \
@@ -462,7 +320,8 @@ impl Place<'_> {
 
     /// Gives placeholders their key where no other record has it.
     async fn adopt(&self, tx: &mut Tx, wanted: &[Unidentified], placeholders: &[(usize, RecordId)]) -> Result<()> {
-        const SQL: &str = "UPDATE record SET key = j.value->>1, system = CAST(j.value->>2 AS BIGINT) FROM json_each($1) j \
+        const SQL: &str = "UPDATE record SET key = j.value->>1, system = CAST(j.value->>2 AS BIGINT) \
+            FROM json_each($1) j \
             WHERE record.id = CAST(j.value->>0 AS BIGINT) \
               AND NOT EXISTS (SELECT 1 FROM record o WHERE o.entity = $2 AND o.key = j.value->>1 \
                   AND o.system = CAST(j.value->>2 AS BIGINT))";
@@ -509,7 +368,8 @@ impl Place<'_> {
     ) -> Result<()> {
         const GIVE_WAY: &str = "DELETE FROM replica WHERE system = $2 AND (gone_at IS NOT NULL OR fields IS NULL) \
             AND record IN (SELECT CAST(j.value->>1 AS BIGINT) FROM json_each($1) j)";
-        const REBIND: &str = "WITH j AS MATERIALIZED (SELECT j.value, r.number FROM json_each($1) j CROSS JOIN replica r \
+        const REBIND: &str = "WITH j AS MATERIALIZED (SELECT j.value, r.number FROM json_each($1) j \
+            CROSS JOIN replica r \
                 WHERE r.record = CAST(j.value->>0 AS BIGINT) AND r.system = $2) \
             UPDATE replica SET record = CAST(j.value->>1 AS BIGINT) FROM j WHERE replica.number = j.number";
         let free: HashSet<RecordId> = identified

@@ -3,44 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Delivered, Parent, RecordId, Result,
-    bound::end,
-    database::Database,
-    replica::Replicas,
-    sql::{Row, Tx, args, plain, rows},
+    Delivered,
+    objects::{QUOTED, end},
 };
-
-/// Live objects that have a child under these ids. One that is the same as another record counts as that.
-const PARENTS: &str = "SELECT j.key, coalesce(k.same, k.id), r.id, k.key, c.key \
-    FROM json_each($1) j CROSS JOIN child c CROSS JOIN replica r CROSS JOIN record k \
-    WHERE c.system = $2 AND c.list = CAST(j.value->>0 AS BIGINT) AND c.id = j.value->>1 \
-      AND r.record = c.record AND r.system = $2 AND r.gone_at IS NULL AND r.fields IS NOT NULL \
-      AND k.id = c.record AND k.key IS NOT NULL ORDER BY c.number";
-
-fn parent(row: &mut Row) -> Result<(usize, Parent)> {
-    let at = row.small(0)?;
-    Ok((at, Parent { record: row.int(1)?, object: row.text(2)?, key: row.text(3)?, child: row.text(4)? }))
-}
-
-impl Database {
-    pub(super) async fn parents(
-        &self,
-        system: &str,
-        wanted: &[(String, String)],
-    ) -> Result<BTreeMap<(String, String), Vec<Parent>>> {
-        let system = self.name(system).await?;
-        let mut lines = Vec::with_capacity(wanted.len());
-        for (list, id) in wanted {
-            lines.push((self.name(list).await?, id));
-        }
-        let mut parents: BTreeMap<(String, String), Vec<Parent>> = BTreeMap::new();
-        for mut row in self.pool.read("find whose children these are", PARENTS, args![rows(lines)?, system]).await? {
-            let (at, parent) = parent(&mut row)?;
-            parents.entry(wanted[at].clone()).or_default().push(parent);
-        }
-        Ok(parents)
-    }
-}
+use crate::store::{
+    Parent, RecordId, Result,
+    children::{PARENTS, parent},
+    replicas::Replicas,
+    sql::{Tx, args, plain, rows},
+};
 
 /// A child as an answer shows it.
 struct Shown {
@@ -112,7 +83,7 @@ pub(super) async fn refuse(
                 (name(first.record), first.key.clone())
             }
         };
-        let id: String = id.chars().take(super::bound::QUOTED).collect();
+        let id: String = id.chars().take(QUOTED).collect();
         let error = format!(
             "{target} answered for {entity} {} with the id {id} in {list} (as {key}), which is that of {child} of \
              {entity} {holder} there already; that one stays, and nothing is linked here. See what {target} has of \

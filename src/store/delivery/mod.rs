@@ -1,30 +1,162 @@
-//! The end of delivered jobs and what was learnt of their target, in one transaction.
+//! Deliveries: table `counter`, and the transaction that makes the outcomes of a batch durable in all other families.
+//!
+//! Called by `sync::deliver` and `sync::undo`, which write to targets; `sync::pull` and `sync::readings` note the
+//! counter. Ids that a target gives out a second time are refused in `objects` and `children`.
 
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashSet},
 };
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::{
-    Answer, DeliverSummary, Delivered, JobState, ReplicaWrite, Result, Verdict,
-    bound::refuse,
+    Attempt, DifferenceMark, Intent, Job, JobState, NewChange, Rejection, Replica, ReplicaWrite, Result, StoreError,
     brakes::{Awaited, wake_over},
     database::Database,
     differences::{drop_agreed, mark_differences},
-    parents,
-    pull::reject,
+    history::Cause,
     queue::{lock_target, wake},
-    replica::{Cause, Replicas, Writer},
+    rejections::reject,
+    replicas::{Replicas, Writer},
     sql::{Sql, Tx, args, rows},
     values::{json, micros, parse, print_text},
 };
 use crate::mapping::Fields;
 
-/// Columns of a verdict: id, fence, state, due, burn, intent, keep intent, cause, error, class.
-/// A job that was marked "again" while it ran is queued anew, whatever became of it. Fenced: a job claimed by somebody else
-/// meanwhile does not match.
+mod children;
+mod objects;
+
+/// How a delivered job ends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Written, or nothing to write.
+    Done {
+        noop: bool,
+    },
+    /// Try again at that time; `burn` counts it as an attempt. The intent stays as given.
+    Retry {
+        at: DateTime<Utc>,
+        burn: bool,
+        intent: Option<Intent>,
+        class: String,
+        error: String,
+    },
+    Parked {
+        cause: String,
+        error: String,
+    },
+    Dead {
+        class: String,
+        error: String,
+    },
+}
+
+/// How a target's answer to a write, or the look right after it, could be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Answer {
+    /// It told nothing of the object.
+    #[default]
+    Silent,
+    Read,
+    /// Not at all: it is told like any row that cannot be read.
+    Unread(Rejection),
+}
+
+/// One job's end and what was learnt of its target.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    pub job: i64,
+    pub fence: i64,
+    pub verdict: Verdict,
+    pub replica: Option<ReplicaWrite>,
+    /// What `replica` was made from: fields that are the same in both were not written, and stay as a page has stored
+    /// them since.
+    pub before: Option<Replica>,
+    /// What we changed at the target, for the change log.
+    pub change: Option<NewChange>,
+    /// Line of the attempt history; absent for a no-op.
+    pub attempt: Option<Attempt>,
+    /// Whether the target shows more than it was sent: its object is to be read again, so that all others hear of it.
+    pub news: bool,
+    /// What the target has shown to hold otherwise than it was just sent.
+    pub differs: Vec<DifferenceMark>,
+    /// Lists of children whose ids are one record's only, since other objects hang on them; with the ids that the
+    /// target was seen to show of their earlier records no more. One that is another record's child ends the job as
+    /// dead.
+    pub sole: BTreeMap<String, BTreeSet<String>>,
+    /// Whether what was begun is over, done whole or surely without effect: its intent is forgotten, however the job
+    /// ends.
+    pub is_over: bool,
+    pub answer: Answer,
+}
+
+impl Delivered {
+    /// A job's end of which nothing else is to be remembered.
+    #[must_use]
+    pub const fn new(job: &Job, verdict: Verdict) -> Self {
+        let (job, fence) = (job.id, job.fence);
+        let differs = Vec::new();
+        Self {
+            job,
+            fence,
+            verdict,
+            replica: None,
+            before: None,
+            change: None,
+            attempt: None,
+            news: false,
+            is_over: false,
+            differs,
+            sole: BTreeMap::new(),
+            answer: Answer::Silent,
+        }
+    }
+}
+
+/// What `deliver` did with a batch.
+#[derive(Clone, Debug, Default)]
+pub struct DeliverSummary {
+    /// Jobs whose lease had been lost: nothing of theirs was written.
+    pub lost: Vec<i64>,
+    /// Jobs woken because something they waited for now exists at their target.
+    pub woken: u64,
+}
+
+/// Table `counter`, and deliveries as a whole. Called by `sync::deliver`, `sync::undo`, `sync::pull`, `sync::readings`
+/// and `sync::plan`.
+///
+/// # Errors
+///
+/// Those of [`Store`](super::Store). A lost lease is no error: see [`DeliverSummary::lost`].
+#[async_trait]
+pub trait DeliveryStore: Send + Sync {
+    /// Store the outcomes of a batch, in one transaction: verdicts, the target's replicas and children, differences,
+    /// change log, attempts, and rejections of answers that could not be read.
+    ///
+    /// - If the lease of a job was lost, nothing of its outcome is stored.
+    /// - If a replica has the id of another record's live object, or a child in a list of [`Delivered::sole`] has the id of
+    ///   another record's child, the job ends as dead, and the earlier link stays.
+    /// - If a job was marked to run again, it is queued instead of done.
+    /// - Parked jobs of `target` that wait for something that is there now are queued: `missing:<entity>=<key>`,
+    ///   `missing:<list>=<key>`.
+    async fn deliver(
+        &self,
+        target: &str,
+        entity: &str,
+        outcomes: Vec<Delivered>,
+        now: DateTime<Utc>,
+    ) -> Result<DeliverSummary>;
+
+    /// Return the number of the last delivery. Note it before reading a system: what is read then shows the writes of
+    /// all deliveries up to it.
+    async fn counter(&self) -> Result<i64>;
+}
+
+/// Columns of a verdict: id, fence, state, due, burn, intent, keep intent, cause, error, class. A job that was marked
+/// "again" while it ran is queued anew, whatever became of it. Fenced: a job claimed by somebody else meanwhile does
+/// not match.
 macro_rules! close {
     ($again:literal) => {
         concat!(
@@ -42,6 +174,7 @@ macro_rules! close {
         )
     };
 }
+
 /// The same for jobs that are done, of which there are most: id and fence say all.
 const CLOSE_DONE: &str = "UPDATE job SET state = CASE WHEN job.again = 1 THEN 0 ELSE 4 END, due = $2, \
         attempts = CASE WHEN job.again = 1 THEN 0 ELSE job.attempts END, intent = NULL, cause = NULL, error = NULL, \
@@ -49,12 +182,14 @@ const CLOSE_DONE: &str = "UPDATE job SET state = CASE WHEN job.again = 1 THEN 0 
     FROM json_each($1) j \
     WHERE job.id = CAST(j.value->>0 AS BIGINT) AND job.fence = CAST(j.value->>1 AS BIGINT) AND job.state = 1 \
     RETURNING job.id";
+
 const CLOSE: &str = close!("(job.again = 1 AND CAST(j.value->>2 AS BIGINT) <> 0)");
 
 type Line<'a> = (i64, i64, i64, i64, i64, Option<String>, i64, Option<&'a str>, Option<&'a str>, Option<&'a str>);
 
-impl Database {
-    pub(super) async fn deliver(
+#[async_trait]
+impl DeliveryStore for Database {
+    async fn deliver(
         &self,
         target: &str,
         entity: &str,
@@ -79,8 +214,8 @@ impl Database {
         if !waits.is_empty() || outcomes.iter().any(|outcome| outcome.replica.is_some()) {
             lock_target(&mut tx, replicas.system, !waits.is_empty()).await?;
         }
-        refuse(&mut tx, &replicas, target, &mut outcomes).await?;
-        parents::refuse(&mut tx, &replicas, target, &mut outcomes).await?;
+        objects::refuse(&mut tx, &replicas, target, &mut outcomes).await?;
+        children::refuse(&mut tx, &replicas, target, &mut outcomes).await?;
         let (finished, other): (Vec<_>, Vec<_>) =
             outcomes.iter().partition(|outcome| matches!(outcome.verdict, Verdict::Done { .. }));
         let lines = other.into_iter().map(|outcome| line(outcome, now)).collect::<Result<Vec<_>>>()?;
@@ -127,6 +262,19 @@ impl Database {
         Ok(DeliverSummary { lost: lost.into_iter().map(|outcome| outcome.job).collect(), woken })
     }
 
+    async fn counter(&self) -> Result<i64> {
+        // A delivery takes its number after its write has reached the target: whoever reads the counter and then the
+        // target sees the writes of all numbers up to it, committed here or not.
+        const SQL: Sql = Sql {
+            sqlite: "SELECT value FROM counter",
+            postgres: "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM counter",
+        };
+        let value = self.pool.read("read the counter", SQL, args![]).await?;
+        value.first().map_or(Err(StoreError::Stale("counter")), |row| row.int(0))
+    }
+}
+
+impl Database {
     /// What the outcomes' parked jobs wait for: (number of the entity's or list's name, key, cause).
     async fn waits(&self, outcomes: &[Delivered]) -> Result<Vec<(i64, String, String)>> {
         let causes: BTreeSet<&str> = outcomes
@@ -152,18 +300,7 @@ impl Database {
             postgres: "SELECT nextval('counter')",
         };
         let counted = tx.rows("count a delivery", SQL, args![]).await?;
-        counted.first().map_or(Err(super::StoreError::Stale("counter")), |row| row.int(0))
-    }
-
-    pub(super) async fn counter(&self) -> Result<i64> {
-        // A delivery takes its number after its write has reached the target: whoever reads the counter and then the target
-        // sees the writes of all numbers up to it, committed here or not.
-        const SQL: Sql = Sql {
-            sqlite: "SELECT value FROM counter",
-            postgres: "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM counter",
-        };
-        let value = self.pool.read("read the counter", SQL, args![]).await?;
-        value.first().map_or(Err(super::StoreError::Stale("counter")), |row| row.int(0))
+        counted.first().map_or(Err(StoreError::Stale("counter")), |row| row.int(0))
     }
 }
 
@@ -218,7 +355,7 @@ async fn caught_up<'a>(
             " ORDER BY r.id FOR UPDATE OF r"
         ),
     };
-    let mut writes: Vec<(Cow<'a, ReplicaWrite>, Option<&super::Replica>)> = (held.iter())
+    let mut writes: Vec<(Cow<'a, ReplicaWrite>, Option<&Replica>)> = (held.iter())
         .filter_map(|outcome| Some((Cow::Borrowed(outcome.replica.as_ref()?), outcome.before.as_ref())))
         .collect();
     let lines = writes.iter().enumerate().filter(|(_, (write, _))| !write.gone).map(|(at, (write, before))| {
@@ -243,7 +380,7 @@ async fn caught_up<'a>(
 }
 
 /// Fields that a delivery did not write are by now as a page has stored them.
-fn catch_up(write: &mut ReplicaWrite, before: Option<&super::Replica>, fields: &Fields, sent: &Fields) {
+fn catch_up(write: &mut ReplicaWrite, before: Option<&Replica>, fields: &Fields, sent: &Fields) {
     let none = Fields::new();
     let (fields_before, sent_before) = before.map_or((&none, &none), |before| (&before.fields, &before.sent));
     let names = [&write.fields, &write.sent, fields_before, sent_before, fields, sent];
@@ -261,7 +398,8 @@ fn catch_up(write: &mut ReplicaWrite, before: Option<&super::Replica>, fields: &
     }
 }
 
-/// Answers that could not be read are told like rows that could not be; one that could closes what was told of its object.
+/// Answers that could not be read are told like rows that could not be; one that could closes what was told of its
+/// object.
 async fn take_answers(tx: &mut Tx, replicas: &Replicas<'_>, held: &[&Delivered]) -> Result<()> {
     let read = held.iter().filter(|one| one.answer == Answer::Read).filter_map(|one| one.replica.as_ref());
     let read: Vec<&str> = read.map(|replica| replica.id.as_str()).collect();
@@ -293,7 +431,8 @@ async fn wake_early(tx: &mut Tx, replicas: &Replicas<'_>, waits: &[(i64, String,
         WHERE k.entity = CAST(j.value->>0 AS BIGINT) AND k.key = j.value->>1 \
           AND r.record = coalesce(k.same, k.id) AND r.system = $2 AND r.gone_at IS NULL \
         UNION SELECT j.key FROM json_each($1) j CROSS JOIN record k CROSS JOIN name s CROSS JOIN replica r \
-        WHERE k.entity = CAST(j.value->>0 AS BIGINT) AND k.key = j.value->>3 AND s.text = j.value->>2 AND k.system = s.id \
+        WHERE k.entity = CAST(j.value->>0 AS BIGINT) AND k.key = j.value->>3 AND s.text = j.value->>2 \
+            AND k.system = s.id \
           AND r.record = coalesce(k.same, k.id) AND r.system = $2 AND r.gone_at IS NULL \
         UNION SELECT j.key FROM json_each($1) j CROSS JOIN child c CROSS JOIN replica r \
         WHERE c.system = $2 AND c.list = CAST(j.value->>0 AS BIGINT) AND c.key = j.value->>1 \
@@ -301,7 +440,8 @@ async fn wake_early(tx: &mut Tx, replicas: &Replicas<'_>, waits: &[(i64, String,
         UNION SELECT j.key FROM json_each($3) j CROSS JOIN record k CROSS JOIN replica r \
         WHERE k.id = CAST(j.value->>0 AS BIGINT) \
           AND r.record = coalesce(k.same, k.id) AND r.system = $2 AND r.gone_at IS NULL";
-    const WAKE: &str = "UPDATE job SET state = 0, due = $3, cause = NULL, error = NULL, error_class = NULL, updated_at = $3 \
+    const WAKE: &str = "UPDATE job SET state = 0, due = $3, cause = NULL, error = NULL, error_class = NULL, \
+        updated_at = $3 \
         WHERE target = $2 AND state = 2 AND cause IN (SELECT j.value->>0 FROM json_each($1) j)";
     // A record that has no key yet is waited for by its number.
     let number = |key: &str| key.strip_prefix('#').and_then(|number| number.parse::<i64>().ok());

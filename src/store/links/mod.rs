@@ -1,27 +1,153 @@
-//! Ties between records and the systems' objects: how they came about, whether they are in force, and what a person decided.
+//! Links: table family `link` and `apart`. Ties between records and the systems' objects: how they came about, whether
+//! they are in force, and what a person decided.
+//!
+//! Called by `sync::identity`, which answers `vaiven links`, by `sync::prepare` before anything is written, and by
+//! `sync::plan`. What joining and splitting records come to is in `joining`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
+use self::joining::{both_stand, forget_own, keep_apart, move_objects, wake_for};
 use super::{
-    Candidate, Link, LinkState, NewJob, RecordId, Result, StoreError, Ties,
+    NewJob, RecordId, Result, StoreError,
     database::Database,
     queue::{lock_target, open_jobs},
-    replica::make_aliases,
-    sql::{Sql, Tx, args, rows},
-    values::micros,
+    replicas::make_aliases,
+    sql::{Row, Tx, args, rows},
 };
+
+mod joining;
 
 /// What stands in the place of a match field where a person tied an object to its record.
 pub const BY_PERSON: &str = "person";
 
-/// How the match fields begin that stand for keys as a system shows them; the system's name follows. What they tie is tied by
-/// its key.
+/// How the match fields begin that stand for keys as a system shows them; the system's name follows. What they tie is
+/// tied by its key.
 pub const KEY_AT: &str = "key@";
 
 /// Most candidates that are told of one record.
 const TOLD: i64 = 10;
+
+/// Whether a record's tie to its object at a system is in force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LinkState {
+    #[default]
+    Linked,
+    /// Nothing goes either way until somebody lets it: it waits.
+    Paused,
+    /// Nothing goes either way, and nobody waits for it.
+    Ignored,
+}
+
+impl LinkState {
+    /// The word used in tables, JSON and on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Linked => "linked",
+            Self::Paused => "paused",
+            Self::Ignored => "ignored",
+        }
+    }
+}
+
+/// What is known of a tie besides that it is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Link {
+    pub state: LinkState,
+    /// The match field that tied them, or [`BY_PERSON`]; absent where it was the key, or we made the object ourselves.
+    pub rule: Option<String>,
+    /// How many of the match fields that both had agreed then, in percent.
+    pub score: Option<u8>,
+}
+
+/// A record's ties that are not simply those of one key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ties {
+    /// The record that it was found to be: nothing is written for this one.
+    pub same: Option<RecordId>,
+    /// By system.
+    pub links: BTreeMap<String, Link>,
+}
+
+/// A record that may be another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub record: RecordId,
+    /// Match fields that agree.
+    pub fields: Vec<String>,
+}
+
+/// Table family `link` and `apart`: the ties between records and objects, and which records are the same or are not.
+/// Called by `sync::identity`, `sync::prepare`, `sync::plan` and the commands.
+///
+/// # Errors
+///
+/// Those of [`Store`](super::Store).
+#[async_trait]
+pub trait LinkStore: Send + Sync {
+    /// Return the ties of records. Leave out records of which there is nothing to say but their key.
+    async fn ties(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Ties>>;
+
+    /// List the links in one of `states` about which something is known, ordered by record and system: at most `limit`,
+    /// 0 = all.
+    async fn linked(&self, states: &[LinkState], limit: u32) -> Result<Vec<(RecordId, String, Link)>>;
+
+    /// For each (record, match fields), find the records that share a value of one of these fields and that `target`
+    /// holds or is about to receive: it may be one of them. Leave out those that a person has set apart. At most 10 for
+    /// each record.
+    async fn candidates(
+        &self,
+        target: &str,
+        wanted: &[(RecordId, Vec<String>)],
+    ) -> Result<BTreeMap<RecordId, Vec<Candidate>>>;
+
+    /// For each pair of records, return how far their match values agree, in percent of the fields that both have.
+    async fn scores(&self, pairs: &[(RecordId, RecordId)]) -> Result<Vec<u8>>;
+
+    /// Store a person's decision: give the links of `record` to `systems` this `state`, and open `jobs`. One
+    /// transaction; idempotent.
+    async fn set_links(
+        &self,
+        record: RecordId,
+        systems: &[String],
+        state: LinkState,
+        jobs: &[NewJob],
+        now: DateTime<Utc>,
+    ) -> Result<()>;
+
+    /// Store a person's decision: `record` is none of `others`, and no longer the same as one of them. Open `jobs`. One
+    /// transaction; idempotent.
+    async fn set_apart(&self, record: RecordId, others: &[RecordId], jobs: &[NewJob], now: DateTime<Utc>)
+    -> Result<()>;
+
+    /// Store a person's decision: `record` is the same as `into`. One transaction.
+    ///
+    /// Move the objects of `record` to `into`, except at systems where `into` has one; a live object replaces one that
+    /// is gone. Make `record` an alias, so that references to it mean `into`. Discard its open jobs unless they are
+    /// running, wake the jobs that waited for either, and open `jobs`.
+    ///
+    /// Return false, and change nothing, if one of the two has become an alias meanwhile, or they are of two entities.
+    async fn join(&self, record: RecordId, into: RecordId, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool>;
+
+    /// Take the object at `system` away from `record`. One transaction.
+    ///
+    /// A live object becomes a record of its own, of key `key`, and the two are set apart; an object that is gone is
+    /// forgotten. Open `jobs` for `record`, and the same for the new record. Return the new record, or `record` if the
+    /// object was gone; nothing if there is no such object.
+    async fn split(
+        &self,
+        record: RecordId,
+        system: &str,
+        key: &str,
+        jobs: &[NewJob],
+        now: DateTime<Utc>,
+    ) -> Result<Option<RecordId>>;
+}
 
 impl LinkState {
     fn code(self) -> i64 {
@@ -57,8 +183,9 @@ pub(super) fn score<'a>(one: &Comparable, other: impl Fn(&str) -> Option<&'a BTr
     u8::try_from((agree * 100).checked_div(both.len()).unwrap_or(0)).unwrap_or(100)
 }
 
-impl Database {
-    pub(super) async fn ties(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Ties>> {
+#[async_trait]
+impl LinkStore for Database {
+    async fn ties(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Ties>> {
         const SQL: &str = "SELECT k.id, k.same, l.system, l.state, l.rule, l.score FROM json_each($1) j \
             CROSS JOIN record k LEFT JOIN link l ON l.record = k.id \
             WHERE k.id = CAST(j.value->>0 AS BIGINT) AND (k.same IS NOT NULL OR l.record IS NOT NULL)";
@@ -77,39 +204,9 @@ impl Database {
         Ok(ties)
     }
 
-    pub(super) async fn recognise(
-        &self,
-        entity: &str,
-        wanted: &[Vec<(String, String)>],
-    ) -> Result<Vec<Option<RecordId>>> {
-        const SQL: &str = "SELECT CAST(f.place AS BIGINT), CAST(f.rank AS BIGINT), min(f.record), max(f.record) FROM ( \
-                SELECT j.value->>0 AS place, j.value->>1 AS rank, coalesce(a.same, a.id) AS record \
-                FROM json_each($1) j CROSS JOIN match_value m CROSS JOIN record a \
-                WHERE m.entity = $2 AND m.field = CAST(j.value->>2 AS BIGINT) AND m.value = j.value->>3 AND a.id = m.record) f \
-            GROUP BY f.place, f.rank ORDER BY 1, 2";
-        let mut lines = Vec::new();
-        for (place, values) in wanted.iter().enumerate() {
-            for (rank, (field, value)) in values.iter().enumerate() {
-                lines.push((place, rank, self.name(field).await?, value));
-            }
-        }
-        let mut found = vec![None; wanted.len()];
-        if lines.is_empty() {
-            return Ok(found);
-        }
-        let entity = self.name(entity).await?;
-        let mut decided = BTreeSet::new();
-        for row in self.pool.read("recognise records", SQL, args![rows(lines)?, entity]).await? {
-            let (place, record) = (row.small::<usize>(0)?, row.int(2)?);
-            if decided.insert(place) && record == row.int(3)? {
-                found[place] = Some(record);
-            }
-        }
-        Ok(found)
-    }
-
-    pub(super) async fn linked(&self, states: &[LinkState], limit: u32) -> Result<Vec<(RecordId, String, Link)>> {
-        const SQL: &str = "SELECT l.record, l.system, l.state, l.rule, l.score FROM link l JOIN record k ON k.id = l.record \
+    async fn linked(&self, states: &[LinkState], limit: u32) -> Result<Vec<(RecordId, String, Link)>> {
+        const SQL: &str = "SELECT l.record, l.system, l.state, l.rule, l.score \
+            FROM link l JOIN record k ON k.id = l.record \
             WHERE l.state IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j) \
             ORDER BY l.record, l.system LIMIT $2";
         let states = rows(states.iter().map(|state| [state.code()]))?;
@@ -123,13 +220,13 @@ impl Database {
         Ok(links)
     }
 
-    pub(super) async fn candidates(
+    async fn candidates(
         &self,
         target: &str,
         wanted: &[(RecordId, Vec<String>)],
     ) -> Result<BTreeMap<RecordId, Vec<Candidate>>> {
-        // Of two that are both on their way to the target the later waits for the earlier, so that it does not matter how they
-        // are batched.
+        // Of two that are both on their way to the target the later waits for the earlier, so that it does not matter
+        // how they are batched.
         const SQL: &str = "SELECT DISTINCT c.record, c.candidate, c.field FROM ( \
                 SELECT m.record AS record, k.id AS candidate, o.field AS field, \
                     dense_rank() OVER (PARTITION BY m.record ORDER BY k.id) AS place \
@@ -166,7 +263,7 @@ impl Database {
         Ok(found)
     }
 
-    pub(super) async fn scores(&self, pairs: &[(RecordId, RecordId)]) -> Result<Vec<u8>> {
+    async fn scores(&self, pairs: &[(RecordId, RecordId)]) -> Result<Vec<u8>> {
         let records: Vec<RecordId> = pairs.iter().flat_map(|(one, other)| [*one, *other]).collect();
         let records = rows(records.iter().map(|record| [record]))?;
         let found = self.pool.read("read match values", COMPARABLE, args![records]).await?;
@@ -179,16 +276,7 @@ impl Database {
         Ok(pairs.collect())
     }
 
-    async fn comparable(&self, found: Vec<super::sql::Row>) -> Result<HashMap<RecordId, Comparable>> {
-        let mut values: HashMap<RecordId, Comparable> = HashMap::new();
-        for mut row in found {
-            let field = self.text(row.int(1)?).await?;
-            values.entry(row.int(0)?).or_default().entry(field).or_default().insert(row.text(2)?);
-        }
-        Ok(values)
-    }
-
-    pub(super) async fn set_links(
+    async fn set_links(
         &self,
         record: RecordId,
         systems: &[String],
@@ -212,7 +300,7 @@ impl Database {
         tx.commit("set links").await
     }
 
-    pub(super) async fn set_apart(
+    async fn set_apart(
         &self,
         record: RecordId,
         others: &[RecordId],
@@ -229,17 +317,12 @@ impl Database {
         tx.commit("set records apart").await
     }
 
-    pub(super) async fn join(
-        &self,
-        record: RecordId,
-        into: RecordId,
-        jobs: &[NewJob],
-        now: DateTime<Utc>,
-    ) -> Result<bool> {
-        // What the record had at systems where the other has nothing goes to the other; what is left stays where it is, and
-        // references to it mean the other.
+    async fn join(&self, record: RecordId, into: RecordId, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool> {
+        // What the record had at systems where the other has nothing goes to the other; what is left stays where it is,
+        // and references to it mean the other.
         const GIVE_WAY: &str = "DELETE FROM replica WHERE record = $2 AND (gone_at IS NOT NULL OR fields IS NULL) \
-            AND system IN (SELECT r.system FROM replica r WHERE r.record = $1 AND r.gone_at IS NULL AND r.fields IS NOT NULL)";
+            AND system IN (SELECT r.system FROM replica r \
+                WHERE r.record = $1 AND r.gone_at IS NULL AND r.fields IS NOT NULL)";
         const SYSTEMS: &str = "SELECT system FROM replica WHERE record = $1 ORDER BY system";
         const MOVED: &str = "SELECT r.system FROM replica r WHERE r.record = $1 \
             AND NOT EXISTS (SELECT 1 FROM replica o WHERE o.record = $2 AND o.system = r.system)";
@@ -271,7 +354,7 @@ impl Database {
         Ok(true)
     }
 
-    pub(super) async fn split(
+    async fn split(
         &self,
         record: RecordId,
         system: &str,
@@ -281,7 +364,8 @@ impl Database {
     ) -> Result<Option<RecordId>> {
         const FIND: &str = "SELECT CASE WHEN gone_at IS NULL AND fields IS NOT NULL THEN 1 ELSE 0 END FROM replica \
             WHERE record = $1 AND system = $2";
-        const CREATE: &str = "INSERT INTO record (entity, key, system) SELECT entity, $2, CASE WHEN system = 0 THEN 0 ELSE $3 END \
+        const CREATE: &str = "INSERT INTO record (entity, key, system) \
+            SELECT entity, $2, CASE WHEN system = 0 THEN 0 ELSE $3 END \
              FROM record WHERE id = $1 RETURNING id";
         const FORGET: [&str; 5] = [
             "DELETE FROM replica WHERE record = $1 AND system = $2",
@@ -314,6 +398,17 @@ impl Database {
     }
 }
 
+impl Database {
+    async fn comparable(&self, found: Vec<Row>) -> Result<HashMap<RecordId, Comparable>> {
+        let mut values: HashMap<RecordId, Comparable> = HashMap::new();
+        for mut row in found {
+            let field = self.text(row.int(1)?).await?;
+            values.entry(row.int(0)?).or_default().entry(field).or_default().insert(row.text(2)?);
+        }
+        Ok(values)
+    }
+}
+
 const COMPARABLE: &str = "SELECT DISTINCT m.record, m.field, m.value FROM json_each($1) j CROSS JOIN match_value m \
     WHERE m.record = CAST(j.value->>0 AS BIGINT)";
 
@@ -336,83 +431,11 @@ pub(super) async fn comparable(
 /// Remembers what tied objects of a system to records: (record, field, score).
 pub(super) async fn remember(tx: &mut Tx, system: i64, ties: &[(RecordId, String, u8)]) -> Result<()> {
     const SQL: &str = "INSERT INTO link (record, system, state, rule, score) \
-        SELECT CAST(j.value->>0 AS BIGINT), $2, 0, j.value->>1, CAST(j.value->>2 AS BIGINT) FROM json_each($1) j WHERE true \
+        SELECT CAST(j.value->>0 AS BIGINT), $2, 0, j.value->>1, CAST(j.value->>2 AS BIGINT) FROM json_each($1) j \
+            WHERE true \
         ON CONFLICT (record, system) DO UPDATE SET rule = excluded.rule, score = excluded.score";
     if ties.is_empty() {
         return Ok(());
     }
     tx.execute("remember links", SQL, args![rows(ties)?, system]).await.map(drop)
-}
-
-/// Two records of one entity, neither of them another's alias.
-async fn both_stand(tx: &mut Tx, one: RecordId, other: RecordId) -> Result<bool> {
-    const SQL: Sql = Sql {
-        sqlite: "SELECT entity FROM record WHERE id IN ($1, $2) AND same IS NULL",
-        postgres: "SELECT entity::bigint FROM record WHERE id IN ($1, $2) AND same IS NULL ORDER BY id FOR UPDATE",
-    };
-    let found = tx.rows("find records", SQL, args![one, other]).await?;
-    Ok(match found.as_slice() {
-        [first, second] => first.int(0)? == second.int(0)?,
-        _ => false,
-    })
-}
-
-/// What a record has at these systems becomes another's, to be compared anew when it is next read.
-async fn move_objects(tx: &mut Tx, from: RecordId, to: RecordId, systems: &str) -> Result<()> {
-    macro_rules! moved {
-        ($table:literal, $more:literal) => {
-            concat!(
-                "UPDATE ",
-                $table,
-                " SET record = $3",
-                $more,
-                " WHERE record = $2 AND system IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)"
-            )
-        };
-    }
-    for sql in [moved!("replica", ", print = NULL"), moved!("child", ""), moved!("match_value", "")] {
-        tx.execute("move objects", sql, args![systems, from, to]).await?;
-    }
-    Ok(())
-}
-
-async fn keep_apart(tx: &mut Tx, record: RecordId, others: &[RecordId]) -> Result<()> {
-    const SQL: &str = "INSERT INTO apart (one, other) \
-        SELECT CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT) FROM json_each($1) j WHERE true \
-        ON CONFLICT DO NOTHING";
-    let pairs = rows(others.iter().map(|other| (record.min(*other), record.max(*other))))?;
-    tx.execute("keep records apart", SQL, args![pairs]).await.map(drop)
-}
-
-/// Queues what waits for either of two records that are one now, or for a part of it.
-async fn wake_for(tx: &mut Tx, one: RecordId, other: RecordId, now: DateTime<Utc>) -> Result<()> {
-    const SQL: &str = "UPDATE job SET state = 0, due = $3, attempts = 0, cause = NULL, error = NULL, error_class = NULL, \
-            updated_at = $3 \
-        WHERE state = 2 AND cause IN ( \
-            SELECT $4 || n.text || '=' || k.key FROM record k JOIN name n ON n.id = k.entity \
-            WHERE k.id IN ($1, $2) AND k.key IS NOT NULL \
-            UNION SELECT $4 || n.text || '=' || s.text || '/' || k.key FROM record k JOIN name n ON n.id = k.entity \
-            JOIN name s ON s.id = k.system WHERE k.id IN ($1, $2) AND k.key IS NOT NULL \
-            UNION SELECT $4 || n.text || '=' || s.text || '/' || k.key FROM record k JOIN name n ON n.id = k.entity \
-            JOIN replica p ON p.record = k.id JOIN name s ON s.id = p.system WHERE k.id IN ($1, $2) AND k.key IS NOT NULL \
-            UNION SELECT $4 || n.text || '=' || s.text || '#' || p.id FROM replica p JOIN name n ON n.id = p.entity \
-            JOIN name s ON s.id = p.system WHERE p.record IN ($1, $2) \
-            UNION SELECT $4 || n.text || '=' || c.key FROM child c JOIN name n ON n.id = c.list WHERE c.record IN ($1, $2))";
-    tx.execute("wake parked jobs", SQL, args![one, other, micros(now), "missing:"]).await.map(drop)
-}
-
-/// What was to be done about a record that is another now, and what was known of it alone.
-async fn forget_own(tx: &mut Tx, record: RecordId, now: DateTime<Utc>) -> Result<()> {
-    const DISCARD: &str = "UPDATE job SET state = 5, updated_at = $2 WHERE record = $1 AND state < 4 AND state <> 1";
-    const FORGET: [&str; 4] = [
-        "DELETE FROM link WHERE record = $1",
-        "DELETE FROM conflict WHERE record = $1",
-        "DELETE FROM difference WHERE record = $1",
-        "DELETE FROM merged WHERE record = $1",
-    ];
-    tx.execute("discard an alias' jobs", DISCARD, args![record, micros(now)]).await?;
-    for sql in FORGET {
-        tx.execute("forget an alias", sql, args![record]).await?;
-    }
-    Ok(())
 }

@@ -1,0 +1,256 @@
+//! Pages: table family `cursor`, and the transaction that makes a page durable in all other families.
+//!
+//! Called by `sync::detect`, which compares a page, by `sync::pull`, which commits it, and by `sync::cover`,
+//! `sync::guests` and `sync::plan`, which commit pages of what is known already.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{
+    Balance, ConflictMark, Lease, MergedWrite, NewChange, NewJob, RecordId, Rejection, ReplicaWrite, Result,
+    StoreError,
+    database::Database,
+    differences::drop_agreed,
+    history::Cause,
+    leases::keep_lease,
+    merged::{mark_conflicts, write_merged},
+    notes::write_note,
+    queue::{lock_target, open_jobs, wake},
+    rejections::reject,
+    replicas::{Replicas, Writer},
+    runs::balance_args,
+    sql::{Sql, Tx, args, rows},
+    values::{fields_or_null, numbers_in, print_text},
+};
+use crate::{
+    mapping::{Children, Fields},
+    port::Print,
+};
+
+/// What a page says of the rows it read, before any of them is mapped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    pub id: String,
+    pub print: Print,
+}
+
+/// Answer to a page of sightings.
+#[derive(Clone, Debug, Default)]
+pub struct Sighted {
+    /// Positions (into the page) whose fingerprint is new or different.
+    pub changed: Vec<usize>,
+    /// Replica numbers of all known rows of the page, for the seen-set of a full pass.
+    pub seen: Vec<u32>,
+}
+
+/// Everything a page makes durable, in one transaction.
+#[derive(Clone, Debug, Default)]
+pub struct PageCommit {
+    pub run: i64,
+    pub system: String,
+    pub entity: String,
+    pub replicas: Vec<ReplicaWrite>,
+    /// Known rows whose fingerprint alone is new (the canonical object is the same): (id, print, version, sent).
+    pub reprints: Vec<(String, Print, Option<String>, Fields)>,
+    /// Id to the number of the delivery that had last written the replica when the row was compared with it; 0 where
+    /// there was none. A delivery that came between makes the page [`StoreError::Stale`].
+    pub compared: BTreeMap<String, i64>,
+    pub changes: Vec<NewChange>,
+    pub jobs: Vec<NewJob>,
+    /// Shared fields that this page moved on.
+    pub merged: Vec<MergedWrite>,
+    pub conflicts: Vec<ConflictMark>,
+    pub rejections: Vec<Rejection>,
+    /// Ids that were read well now: earlier rejections of theirs are closed.
+    pub cured: Vec<String>,
+    /// The run has read all there is: rejections that it did not repeat are of rows that are gone, and are closed.
+    pub whole: bool,
+    pub balance: Balance,
+    /// Whether the run reads the whole with another mapping or adapter than the last time.
+    pub remapped: bool,
+    pub cursor: Option<String>,
+    /// What rows whose canonical object is the same show of their children's ids.
+    pub children: Vec<(RecordId, Children)>,
+    /// Small values that are true once the page is durable; see [`NoteStore::note`](super::NoteStore::note).
+    pub notes: Vec<(String, Value)>,
+    /// The lease that the page was read under, renewed with it for so long. One that somebody else has taken over makes
+    /// the page [`StoreError::Overtaken`]: what was read before a long pause must not come after what others read
+    /// since.
+    pub lease: Option<(Lease, Duration)>,
+}
+
+/// Replica number of each written row, in the order of [`PageCommit::replicas`].
+pub type Numbers = Vec<u32>;
+
+/// Table family `cursor`, and pages as a whole. Called by `sync::detect`, `sync::pull`, `sync::cover`, `sync::guests`
+/// and `sync::plan`.
+///
+/// # Errors
+///
+/// Those of [`Store`](super::Store), and of [`commit_page`](Self::commit_page): [`StoreError::Stale`] if a delivery has
+/// written one of the compared replicas meanwhile, or another page has merged the same fields; [`StoreError::Overtaken`]
+/// if the page's lease was lost.
+#[async_trait]
+pub trait PageStore: Send + Sync {
+    /// Compare the fingerprints of a page's rows with the replicas: which rows are new or different, or were gone.
+    async fn sight(&self, system: &str, entity: &str, rows: &[Sighting]) -> Result<Sighted>;
+
+    /// Store all that a page brings, in one transaction: replicas, children, change log, jobs, merged fields,
+    /// conflicts, rejections, balance, cursor and notes. Wake the parked jobs that waited for what the page brings.
+    ///
+    /// Return the number of each replica, in the order of [`PageCommit::replicas`].
+    async fn commit_page(&self, page: PageCommit, now: DateTime<Utc>) -> Result<Numbers>;
+
+    /// Return the cursor of (system, entity): a watermark in the source's own clock.
+    async fn cursor(&self, system: &str, entity: &str) -> Result<Option<String>>;
+
+    /// Forget the cursor, so that the next delta reads everything. Idempotent.
+    async fn forget_cursor(&self, system: &str, entity: &str) -> Result<()>;
+}
+
+#[async_trait]
+impl PageStore for Database {
+    async fn sight(&self, system: &str, entity: &str, rows: &[Sighting]) -> Result<Sighted> {
+        const SQL: &str = "SELECT \
+                string_agg(CAST(r.number AS TEXT), ','), \
+                string_agg(CAST(j.key AS TEXT), ',') FILTER (WHERE r.print IS NULL OR r.print <> j.value->>1 \
+                    OR r.gone_at IS NOT NULL) \
+            FROM json_each($1) j LEFT JOIN replica r \
+                ON r.system = $2 AND r.entity = $3 AND r.id = j.value->>0";
+        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
+        let wanted = self::rows(rows.iter().map(|row| (&row.id, print_text(&row.print))))?;
+        let mut answer = self.pool.read("compare fingerprints", SQL, args![wanted, system, entity]).await?;
+        let Some(answer) = answer.first_mut() else { return Ok(Sighted::default()) };
+        let (seen, changed) = (answer.text_or_null(0)?, answer.text_or_null(1)?);
+        let mut changed: Vec<usize> = numbers_in(changed.as_deref());
+        changed.sort_unstable();
+        Ok(Sighted { changed, seen: numbers_in(seen.as_deref()) })
+    }
+
+    async fn commit_page(&self, page: PageCommit, now: DateTime<Utc>) -> Result<Numbers> {
+        let replicas = Replicas {
+            database: self,
+            system: self.name(&page.system).await?,
+            entity: self.name(&page.entity).await?,
+            entity_name: &page.entity,
+            now,
+        };
+        let writes: Vec<_> = page.replicas.iter().collect();
+        replicas.prepare(&writes, &page.children).await?;
+        let jobs = self.job_lines(&page.jobs, now).await?;
+        let mut tx = self.pool.begin("commit a page").await?;
+        if let Some((lease, span)) = &page.lease {
+            keep_lease(&mut tx, lease, *span, now).await?;
+        }
+        if !page.replicas.is_empty() || !page.children.is_empty() {
+            lock_target(&mut tx, replicas.system, false).await?;
+        }
+        prove_compared(&mut tx, &replicas, &page).await?;
+        let mut kept = replicas.write(&mut tx, &writes, Writer::Page).await?;
+        reprint(&mut tx, &replicas, &page).await?;
+        let shown: Vec<_> = page.children.iter().map(|(record, children)| (*record, children)).collect();
+        kept.children.extend(replicas.write_children(&mut tx, &shown, &[]).await?);
+        let changes: Vec<_> = page.changes.iter().map(|change| (change, Cause::Run(page.run))).collect();
+        replicas.log(&mut tx, &changes).await?;
+        // Runs before jobs, as wherever both are written, so that two transactions cannot wait for each other.
+        add_balance(&mut tx, &page).await?;
+        open_jobs(&mut tx, jobs.as_deref(), Some(page.run), now).await?;
+        let (gone, live): (Vec<_>, Vec<_>) = writes.into_iter().partition(|write| write.gone);
+        let gone: Vec<_> = gone.into_iter().map(|write| write.record).collect();
+        wake(&mut tx, &replicas, &live, &kept.children, &[], &gone).await?;
+        write_merged(&mut tx, &page.merged).await?;
+        mark_conflicts(&mut tx, replicas.system, &page.conflicts, now).await?;
+        let written = page.replicas.iter().map(|write| &*write.id);
+        let ids: Vec<&str> = written.chain(page.reprints.iter().map(|(id, ..)| &**id)).collect();
+        drop_agreed(&mut tx, &replicas, &ids).await?;
+        let cured: Vec<&str> = page.cured.iter().map(String::as_str).collect();
+        let whole = page.whole.then_some(page.run);
+        reject(&mut tx, &replicas, (page.run, whole), &cured, &page.rejections).await?;
+        if let Some(cursor) = &page.cursor {
+            const SQL: &str = "INSERT INTO cursor (system, entity, value) VALUES ($1, $2, $3) \
+                ON CONFLICT (system, entity) DO UPDATE SET value = excluded.value";
+            tx.execute("move the cursor", SQL, args![replicas.system, replicas.entity, cursor.as_str()]).await?;
+        }
+        for (name, value) in &page.notes {
+            write_note(&mut tx, name, value).await?;
+        }
+        tx.commit("commit a page").await?;
+        self.grew(page.replicas.len()).await;
+        Ok(kept.numbers)
+    }
+
+    async fn cursor(&self, system: &str, entity: &str) -> Result<Option<String>> {
+        const SQL: &str = "SELECT value FROM cursor WHERE system = $1 AND entity = $2";
+        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
+        let mut found = self.pool.read("read a cursor", SQL, args![system, entity]).await?;
+        found.first_mut().map(|row| row.text(0)).transpose()
+    }
+
+    async fn forget_cursor(&self, system: &str, entity: &str) -> Result<()> {
+        const SQL: &str = "DELETE FROM cursor WHERE system = $1 AND entity = $2";
+        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
+        self.pool.execute("forget a cursor", SQL, args![system, entity]).await.map(drop)
+    }
+}
+
+/// What a delivery has written since the page was compared would be written over by what the page knew.
+async fn prove_compared(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Result<()> {
+    macro_rules! moved {
+        ($lock:literal) => {
+            concat!(
+                "SELECT r.id, CASE WHEN r.written <> CAST(j.value->>1 AS BIGINT) THEN 1 ELSE 0 END \
+                 FROM json_each($1) j CROSS JOIN replica r \
+                 WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0",
+                $lock
+            )
+        };
+    }
+    const SQL: Sql = Sql {
+        sqlite: moved!(" AND r.written <> CAST(j.value->>1 AS BIGINT) LIMIT 1"),
+        // Every row is held until the page is durable; one that is not there yet cannot be made twice.
+        postgres: moved!(" ORDER BY r.id FOR UPDATE OF r"),
+    };
+    if page.compared.is_empty() {
+        return Ok(());
+    }
+    let compared = rows(&page.compared)?;
+    let found = tx.rows("look for deliveries", SQL, args![compared, replicas.system, replicas.entity]).await?;
+    for row in &found {
+        if row.int(1)? == 1 {
+            return Err(StoreError::Stale("a replica of this page"));
+        }
+    }
+    Ok(())
+}
+
+async fn reprint(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Result<()> {
+    const SQL: &str = "WITH j AS MATERIALIZED (SELECT j.value, r.number FROM json_each($1) j CROSS JOIN replica r \
+            WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0) \
+        UPDATE replica SET print = j.value->>1, version = j.value->>2, sent = j.value->>3 FROM j \
+        WHERE replica.number = j.number";
+    if page.reprints.is_empty() {
+        return Ok(());
+    }
+    let mut lines = Vec::with_capacity(page.reprints.len());
+    for (id, print, version, sent) in &page.reprints {
+        lines.push((id, print_text(print), version, fields_or_null(sent)?));
+    }
+    tx.execute("update fingerprints", SQL, args![rows(lines)?, replicas.system, replicas.entity]).await.map(drop)
+}
+
+/// A run that opens jobs is pending from then on.
+async fn add_balance(tx: &mut Tx, page: &PageCommit) -> Result<()> {
+    const SQL: &str = "UPDATE run SET seen = seen + $2, unchanged = unchanged + $3, changed = changed + $4, \
+        skipped = skipped + $5, rejected = rejected + $6, gone = gone + $7, \
+        ruling = CASE WHEN $8 > 0 THEN 1 ELSE ruling END, \
+        remapped = CASE WHEN $9 > 0 THEN 1 ELSE remapped END WHERE id = $1";
+    if page.balance == Balance::default() && page.jobs.is_empty() {
+        return Ok(());
+    }
+    let mut args = balance_args(page.run, &page.balance);
+    args.extend(args![i64::from(!page.jobs.is_empty()), i64::from(page.remapped)]);
+    tx.execute("add to the balance", SQL, args).await.map(drop)
+}

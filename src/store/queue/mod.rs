@@ -1,0 +1,452 @@
+//! The queue: table family `job`, as workers use it. Opening, claiming, leases and intents.
+//!
+//! Called by `sync::deliver`, whose workers claim jobs and give them back, by `sync::undo`, which seizes them, and by
+//! `sync::engine`, `sync::apply`, `sync::after` and `sync::flight`, which open jobs. What wakes parked jobs is in
+//! `wake`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    RecordId, Result,
+    database::Database,
+    sql::{Row, Sql, Tx, args, rows},
+    values::{after, json, micros, parse, time, unknown_code},
+};
+use crate::{
+    mapping::Fields,
+    port::{Captures, Op},
+};
+
+mod wake;
+
+pub(super) use wake::{lock_target, wake};
+
+/// Job to open. Coalesces with an open job of the same target and record: a queued one stays, a running one is marked
+/// to run again, a parked or dead one is queued anew. It then belongs to the run whose page opened it, unless the run
+/// it belonged to is held or was rejected: what a person decides on stays together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewJob {
+    pub target: String,
+    pub entity: String,
+    pub record: RecordId,
+    /// 0 first. See `sync::lane`.
+    pub lane: i16,
+    pub due: Option<DateTime<Utc>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobState {
+    Queued,
+    Running,
+    Parked,
+    Dead,
+    Done,
+    Discarded,
+}
+
+impl JobState {
+    /// The word used in tables, JSON and on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Parked => "parked",
+            Self::Dead => "dead",
+            Self::Done => "done",
+            Self::Discarded => "discarded",
+        }
+    }
+}
+
+/// Which due jobs a worker wants: those of one target and one entity.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    pub target: &'a str,
+    /// Entities to be left alone (their batches are under way or blocked).
+    pub but: &'a [String],
+    /// Who holds the leases.
+    pub owner: &'a str,
+    /// Most jobs.
+    pub limit: usize,
+    pub lease: Duration,
+    pub turn: Turn,
+}
+
+/// Whose turn it is among the entities that have due jobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// The foremost lane's.
+    #[default]
+    Foremost,
+    /// That of the job that has been due longest, whatever its lane: the share by which no lane starves.
+    Longest,
+}
+
+/// A job as the queue has it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Job {
+    pub id: i64,
+    pub target: String,
+    pub entity: String,
+    pub record: RecordId,
+    pub lane: i16,
+    pub state: JobState,
+    pub due: DateTime<Utc>,
+    pub attempts: u32,
+    /// Raised at every claim; every write about the job carries it, so a worker that lost its lease changes nothing.
+    pub fence: i64,
+    /// Stored before a create, a write of several steps or one of shared fields is sent.
+    pub intent: Option<Intent>,
+    pub cause: Option<String>,
+    pub error: Option<String>,
+    pub error_class: Option<String>,
+    /// The run that last opened it; absent where only a person or a wake-up did.
+    pub run: Option<i64>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What a job was about to do when it last touched the target. Kept until its outcome is known. It is stored before the
+/// request of a create is sent, and of an update that writes shared fields or makes children; for any other update once
+/// its answer was lost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Intent {
+    pub op: Op,
+    pub at: DateTime<Utc>,
+    /// Results of finished steps.
+    #[serde(default)]
+    pub done: Captures,
+    /// Of a create, by field: the print of what it tells. What is wanted when it is done may be something else.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub told: BTreeMap<String, String>,
+    /// Of fields that nobody owns: the values it tells, by which they are known again at the target while nobody knows
+    /// how it ended. They would pass for somebody's edit there.
+    #[serde(default, skip_serializing_if = "Fields::is_empty")]
+    pub shared: Fields,
+    /// Of a create: the newest record when it was first stored. An object of one that is newer may be what the create
+    /// made; one that was known before is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<RecordId>,
+    /// Of children that it makes: list to key as it is told to their member (see [`Child::member`](super::Child::member)). One may be called
+    /// otherwise at its source when what was made is found.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub children: BTreeMap<String, BTreeMap<String, i64>>,
+}
+
+impl Intent {
+    #[must_use]
+    pub fn new(op: Op, at: DateTime<Utc>) -> Self {
+        Self {
+            op,
+            at,
+            done: Captures::default(),
+            told: BTreeMap::new(),
+            shared: Fields::new(),
+            known: None,
+            children: BTreeMap::new(),
+        }
+    }
+
+    /// An update that may have reached the target.
+    #[must_use]
+    pub fn update(at: DateTime<Utc>) -> Self {
+        Self::new(Op::Update, at)
+    }
+}
+
+/// Table family `job`, as workers use it. Called by `sync::deliver`, `sync::undo`, `sync::engine`, `sync::apply`,
+/// `sync::after` and `sync::flight`.
+///
+/// A worker holds a job by (job, fence). Every claim raises the fence, so whoever lost the lease changes nothing any
+/// more.
+///
+/// # Errors
+///
+/// Those of [`Store`](super::Store). A lost lease is no error: the methods return the jobs that are still held.
+#[async_trait]
+pub trait QueueStore: Send + Sync {
+    /// Open jobs, in one transaction; [`NewJob`] says what becomes of a job that is open already. Return how many were
+    /// opened or altered. Idempotent.
+    async fn enqueue(&self, jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64>;
+
+    /// Claim due jobs of one target, entity and lane, ordered by number. A job whose lease ran out is due again.
+    async fn claim(&self, claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>>;
+
+    /// Claim the jobs of these records for a delivery that does not come from the queue, ordered by number. Create a
+    /// job where none is open. A queued one is taken over and runs again afterwards. Leave alone, and do not return, a
+    /// job that is running, parked or dead, or that has an intent.
+    async fn seize(&self, jobs: &[NewJob], owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Vec<Job>>;
+
+    /// For each entity with queued or running jobs at `target`, return when the first is due or its lease ends. An
+    /// entity of several lanes appears once for each. Takes no longer if there are many jobs.
+    async fn soonest(&self, target: &str) -> Result<Vec<(String, DateTime<Utc>)>>;
+
+    /// Extend the leases of (job, fence) to end `lease` after `now`. Return the jobs that are still held.
+    async fn renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
+
+    /// Queue claimed jobs, (job, fence), again at once: for a graceful stop. Keep their intents; a job without one gets
+    /// that of an update, which may have reached the target.
+    async fn release(&self, jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()>;
+
+    /// Before anything is sent, store the intents of (job, fence, intent), in one transaction. Return the jobs that are
+    /// still held: send nothing for the others.
+    async fn intend(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>>;
+
+    /// If the clock was set back, make queued jobs due now that were last altered after `later`. Return how many.
+    async fn hurry(&self, later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64>;
+}
+
+/// Codes in the table: below 4 a job is open.
+impl JobState {
+    pub(super) fn code(self) -> i64 {
+        match self {
+            Self::Queued => 0,
+            Self::Running => 1,
+            Self::Parked => 2,
+            Self::Dead => 3,
+            Self::Done => 4,
+            Self::Discarded => 5,
+        }
+    }
+
+    pub(super) fn of(code: i64) -> Result<Self> {
+        [Self::Queued, Self::Running, Self::Parked, Self::Dead, Self::Done, Self::Discarded]
+            .into_iter()
+            .find(|state| state.code() == code)
+            .ok_or_else(|| unknown_code("job", "state", code))
+    }
+}
+
+macro_rules! job_columns {
+    () => {
+        "id, target, entity, record, lane, state, due, attempts, fence, intent, cause, error, error_class, created_at, \
+            updated_at, run"
+    };
+}
+
+pub(super) use job_columns;
+
+/// One statement per page: new jobs are inserted, open ones of the same target and record take the change in. A queued
+/// one keeps its backoff, so its due time is only brought forward while it has not failed. $3 is the run that opens
+/// them, if one does; a job whose run is held (2) or was rejected (4) stays with it, or it would slip through with
+/// another.
+const OPEN: &str = "INSERT INTO job (target, record, entity, lane, state, due, created_at, updated_at, run) \
+    SELECT CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT), \
+        CAST(j.value->>3 AS BIGINT), 0, CAST(j.value->>4 AS BIGINT), $2, $2, CAST($3 AS BIGINT) FROM json_each($1) j \
+            WHERE true \
+    ON CONFLICT (record, target) WHERE state < 4 DO UPDATE SET \
+        lane = CASE WHEN job.state > 1 OR excluded.lane < job.lane THEN excluded.lane ELSE job.lane END, \
+        again = CASE WHEN job.state = 1 THEN 1 ELSE 0 END, \
+        due = CASE WHEN job.state > 1 OR (job.state = 0 AND job.attempts = 0 AND excluded.due < job.due) \
+            THEN excluded.due ELSE job.due END, \
+        attempts = CASE WHEN job.state > 1 THEN 0 ELSE job.attempts END, \
+        cause = CASE WHEN job.state > 1 THEN NULL ELSE job.cause END, \
+        error = CASE WHEN job.state > 1 THEN NULL ELSE job.error END, \
+        error_class = CASE WHEN job.state > 1 THEN NULL ELSE job.error_class END, \
+        state = CASE WHEN job.state > 1 THEN 0 ELSE job.state END, \
+        run = CASE WHEN excluded.run IS NULL \
+                OR coalesce((SELECT r.ruling FROM run r WHERE r.id = job.run), 0) IN (2, 4) \
+            THEN job.run ELSE excluded.run END, \
+        updated_at = excluded.updated_at \
+    WHERE job.state > 1 OR (job.state = 1 AND job.again = 0) OR excluded.lane < job.lane \
+        OR (job.state = 0 AND job.attempts = 0 AND excluded.due < job.due) OR excluded.run <> coalesce(job.run, 0)";
+
+/// The (lane, entity) pairs of the target $1 that have queued jobs or such that are under way, by one index seek each,
+/// however many jobs they hold.
+macro_rules! pairs {
+    () => {
+        "WITH RECURSIVE lane (lane) AS ( \
+             SELECT min(lane) FROM job WHERE target = $1 AND state < 2 \
+             UNION ALL \
+             SELECT (SELECT min(n.lane) FROM job n WHERE n.target = $1 AND n.state < 2 AND n.lane > l.lane) \
+             FROM lane l WHERE l.lane IS NOT NULL), \
+         pair (lane, entity) AS ( \
+             SELECT l.lane, (SELECT min(n.entity) FROM job n WHERE n.target = $1 AND n.state < 2 AND n.lane = l.lane) \
+             FROM lane l WHERE l.lane IS NOT NULL \
+             UNION ALL \
+             SELECT p.lane, (SELECT min(n.entity) FROM job n WHERE n.target = $1 AND n.state < 2 \
+                 AND n.lane = p.lane AND n.entity > p.entity) \
+             FROM pair p WHERE p.entity IS NOT NULL)"
+    };
+}
+
+/// A job of which somebody's lease ran out gets $8, the intent of whoever does not tell how it ended. A bare parameter
+/// as LIMIT would have SQLite prepare the statement anew for every claim, hence its CAST.
+///
+/// Takes the foremost pair that has something due ($7 = 1: the one that has waited longest), and claims of it.
+macro_rules! claim {
+    ($lock:literal) => {
+        concat!(
+            pairs!(),
+            ", foremost AS ( \
+                 SELECT d.lane, d.entity FROM ( \
+                     SELECT p.lane, p.entity, (SELECT min(j.due) FROM job j WHERE j.target = $1 AND j.state < 2 \
+                         AND j.lane = p.lane AND j.entity = p.entity) AS due \
+                     FROM pair p WHERE p.entity IS NOT NULL \
+                         AND p.entity NOT IN (SELECT CAST(b.value->>0 AS BIGINT) FROM json_each($2) b)) d \
+                 WHERE d.due <= $3 \
+                 ORDER BY CASE WHEN CAST($7 AS BIGINT) = 1 THEN 0 ELSE d.lane END, d.due, d.lane, d.entity LIMIT 1), \
+             taken AS ( \
+                 SELECT j.id FROM job j WHERE j.target = $1 AND j.state < 2 \
+                     AND j.lane = (SELECT lane FROM foremost) AND j.entity = (SELECT entity FROM foremost) \
+                     AND j.due <= $3 \
+                 ORDER BY j.due, j.id LIMIT CAST($4 AS BIGINT) ",
+            $lock,
+            ") UPDATE job SET state = 1, again = CASE WHEN state = 1 THEN 0 ELSE again END, fence = fence + 1, \
+                 owner = $5, due = $6, updated_at = $3, \
+                 intent = CASE WHEN state = 1 THEN coalesce(intent, $8) ELSE intent END \
+             WHERE id IN (SELECT id FROM taken) RETURNING ",
+            job_columns!()
+        )
+    };
+}
+
+#[async_trait]
+impl QueueStore for Database {
+    async fn enqueue(&self, jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64> {
+        let Some(lines) = self.job_lines(jobs, now).await? else { return Ok(0) };
+        let opened = self.pool.execute("open jobs", OPEN, args![lines, micros(now), None::<i64>]).await?;
+        self.grew(jobs.len()).await;
+        Ok(opened)
+    }
+
+    async fn claim(&self, claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>> {
+        const SQL: Sql = Sql { sqlite: claim!(""), postgres: claim!("FOR UPDATE SKIP LOCKED") };
+        let target = self.name(claim.target).await?;
+        let mut avoided = Vec::with_capacity(claim.but.len());
+        for entity in claim.but {
+            avoided.push([self.name(entity).await?]);
+        }
+        let limit = i64::try_from(claim.limit).unwrap_or(i64::MAX);
+        let until = after(now, claim.lease);
+        let longest = i64::from(claim.turn == Turn::Longest);
+        let untold = json(&Intent::update(now))?;
+        let args = args![target, rows(avoided)?, micros(now), limit, claim.owner, until, longest, untold];
+        let mut jobs = Vec::new();
+        for mut row in self.pool.write("claim jobs", SQL, args).await? {
+            jobs.push(self.job(&mut row).await?);
+        }
+        jobs.sort_unstable_by_key(|job| job.id);
+        Ok(jobs)
+    }
+
+    async fn seize(&self, jobs: &[NewJob], owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Vec<Job>> {
+        // What was queued runs again afterwards, since this delivery is not what it was queued for.
+        const SQL: &str = concat!(
+            "INSERT INTO job (target, record, entity, lane, state, due, fence, owner, created_at, updated_at) \
+             SELECT CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT), \
+                 CAST(j.value->>3 AS BIGINT), 1, $4, 1, $3, $2, $2 FROM json_each($1) j WHERE true \
+             ON CONFLICT (record, target) WHERE state < 4 DO UPDATE SET state = 1, again = 1, fence = job.fence + 1, \
+                 owner = excluded.owner, due = excluded.due, updated_at = excluded.updated_at \
+             WHERE job.state = 0 AND job.intent IS NULL RETURNING ",
+            job_columns!()
+        );
+        let Some(lines) = self.job_lines(jobs, now).await? else { return Ok(Vec::new()) };
+        let mut seized = Vec::new();
+        let args = args![lines, micros(now), owner, after(now, lease)];
+        for mut row in self.pool.write("seize jobs", SQL, args).await? {
+            seized.push(self.job(&mut row).await?);
+        }
+        seized.sort_unstable_by_key(|job| job.id);
+        Ok(seized)
+    }
+
+    async fn soonest(&self, target: &str) -> Result<Vec<(String, DateTime<Utc>)>> {
+        const SQL: &str = concat!(
+            pairs!(),
+            " SELECT p.entity, (SELECT min(j.due) FROM job j WHERE j.target = $1 AND j.state < 2 \
+                 AND j.lane = p.lane AND j.entity = p.entity) FROM pair p WHERE p.entity IS NOT NULL"
+        );
+        let mut soonest = Vec::new();
+        for row in self.pool.read("look for due jobs", SQL, args![self.name(target).await?]).await? {
+            if let Some(due) = row.int_or_null(1)? {
+                soonest.push((self.text(row.int(0)?).await?, time(due)));
+            }
+        }
+        Ok(soonest)
+    }
+
+    async fn renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>> {
+        const SQL: &str = "UPDATE job SET due = $2 FROM json_each($1) j WHERE job.id = CAST(j.value->>0 AS BIGINT) \
+            AND job.fence = CAST(j.value->>1 AS BIGINT) AND job.state = 1 RETURNING job.id";
+        let held = self.pool.write("renew leases", SQL, args![rows(jobs)?, after(now, lease)]).await?;
+        held.iter().map(|row| row.int(0)).collect()
+    }
+
+    async fn release(&self, jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()> {
+        const SQL: &str = "UPDATE job SET state = 0, again = 0, owner = NULL, due = $2, updated_at = $2, \
+            intent = coalesce(intent, $3) FROM json_each($1) j WHERE job.id = CAST(j.value->>0 AS BIGINT) \
+            AND job.fence = CAST(j.value->>1 AS BIGINT) AND job.state = 1";
+        let args = args![rows(jobs)?, micros(now), json(&Intent::update(now))?];
+        self.pool.execute("release jobs", SQL, args).await.map(drop)
+    }
+
+    async fn intend(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>> {
+        const SQL: &str = "UPDATE job SET intent = j.value->>2, updated_at = $2 FROM json_each($1) j \
+            WHERE job.id = CAST(j.value->>0 AS BIGINT) AND job.fence = CAST(j.value->>1 AS BIGINT) AND job.state = 1 \
+            RETURNING job.id";
+        let mut lines = Vec::with_capacity(intents.len());
+        for (job, fence, intent) in intents {
+            lines.push((job, fence, json(intent)?));
+        }
+        let held = self.pool.write("store intents", SQL, args![rows(lines)?, micros(now)]).await?;
+        held.iter().map(|row| row.int(0)).collect()
+    }
+
+    async fn hurry(&self, later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64> {
+        const SQL: &str = "UPDATE job SET due = $2, updated_at = $2 WHERE state = 0 AND updated_at > $1 AND due > $2";
+        self.pool.execute("bring jobs forward", SQL, args![micros(later), micros(now)]).await
+    }
+}
+
+impl Database {
+    /// A row of `job_columns!`.
+    pub(super) async fn job(&self, row: &mut Row) -> Result<Job> {
+        let id = row.int(0)?;
+        let intent = row.text_or_null(9)?;
+        Ok(Job {
+            id,
+            target: self.text(row.int(1)?).await?,
+            entity: self.text(row.int(2)?).await?,
+            record: row.int(3)?,
+            lane: row.small(4)?,
+            state: JobState::of(row.int(5)?)?,
+            due: time(row.int(6)?),
+            attempts: row.small(7)?,
+            fence: row.int(8)?,
+            intent: intent.map(|text| parse(&text, "job", "intent", || id.to_string())).transpose()?,
+            cause: row.text_or_null(10)?,
+            error: row.text_or_null(11)?,
+            error_class: row.text_or_null(12)?,
+            created_at: time(row.int(13)?),
+            updated_at: time(row.int(14)?),
+            run: row.int_or_null(15)?,
+        })
+    }
+
+    /// Jobs as rows for [`open_jobs`], each (target, record) once. `None` where there are none.
+    pub(super) async fn job_lines(&self, jobs: &[NewJob], now: DateTime<Utc>) -> Result<Option<String>> {
+        let mut lines = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let target = self.name(&job.target).await?;
+            let entity = self.name(&job.entity).await?;
+            lines.push((target, job.record, entity, job.lane, micros(job.due.unwrap_or(now))));
+        }
+        // In one order for everybody, so that two daemons cannot wait for each other's rows; the foremost lane first.
+        lines.sort_unstable_by_key(|line| (line.0, line.1, line.3, line.4));
+        lines.dedup_by_key(|line| (line.0, line.1));
+        if lines.is_empty() { Ok(None) } else { rows(lines).map(Some) }
+    }
+}
+
+/// Opens jobs inside a page's transaction; lines as made by [`Database::job_lines`].
+pub(super) async fn open_jobs(tx: &mut Tx, lines: Option<&str>, run: Option<i64>, now: DateTime<Utc>) -> Result<()> {
+    let Some(lines) = lines else { return Ok(()) };
+    tx.execute("open jobs", OPEN, args![lines, micros(now), run]).await.map(drop)
+}

@@ -1,0 +1,82 @@
+//! Wakes parked jobs once what they wait for is there.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    failure::Cause,
+    store::{
+        ReplicaWrite, Result,
+        replicas::Replicas,
+        sql::{Tx, args, rows},
+        values::micros,
+    },
+};
+
+/// Parking on something missing and writing that something must not overlap, or the wake-up is lost between them:
+/// writers of replicas share the target's lock, parkers have it alone. SQLite's one writer needs none.
+pub(in crate::store) async fn lock_target(tx: &mut Tx, target: i64, alone: bool) -> Result<()> {
+    // A class of advisory locks of our own, per schema.
+    const SHARED: &str =
+        "SELECT 1 FROM pg_advisory_xact_lock_shared(current_schema()::regnamespace::oid::int, $1::int)";
+    const ALONE: &str = "SELECT 1 FROM pg_advisory_xact_lock(current_schema()::regnamespace::oid::int, $1::int)";
+    if matches!(tx, Tx::Sqlite(_)) {
+        return Ok(());
+    }
+    tx.rows("lock a target", if alone { ALONE } else { SHARED }, args![target]).await.map(drop)
+}
+
+/// Queues parked jobs of this system that wait for a record, or a child, that is now there (or is told apart from
+/// another of its key): written, or found by one of the jobs `quiet` to be there as wanted already. A record that had
+/// no key yet when it was missed is waited for by its number; one that shares its key, by the system that gave it or
+/// has it. What was written, or is `gone`, may have given up a value that somebody waits for.
+pub(in crate::store) async fn wake(
+    tx: &mut Tx,
+    replicas: &Replicas<'_>,
+    there: &[&ReplicaWrite],
+    children: &BTreeSet<(String, String)>,
+    quiet: &[i64],
+    gone: &[i64],
+) -> Result<u64> {
+    const SQL: &str = "UPDATE job SET state = 0, due = $4, attempts = 0, cause = NULL, error = NULL, \
+        error_class = NULL, updated_at = $4 \
+        WHERE target = $3 AND state = 2 AND cause IN ( \
+            SELECT $5 || k.key FROM json_each($1) j CROSS JOIN record k \
+            WHERE k.id = CAST(j.value->>0 AS BIGINT) AND k.key IS NOT NULL \
+            UNION ALL SELECT $5 || s.text || '/' || k.key FROM json_each($1) j CROSS JOIN record k CROSS JOIN name s \
+            WHERE k.id = CAST(j.value->>0 AS BIGINT) AND k.key IS NOT NULL AND s.id = k.system \
+            UNION ALL SELECT $5 || s.text || '/' || k.key FROM json_each($1) j CROSS JOIN record k \
+                CROSS JOIN replica p \
+                CROSS JOIN name s \
+            WHERE k.id = CAST(j.value->>0 AS BIGINT) AND k.key IS NOT NULL AND p.record = k.id AND s.id = p.system \
+            UNION ALL SELECT $5 || s.text || '#' || p.id FROM json_each($1) j CROSS JOIN replica p CROSS JOIN name s \
+            WHERE p.record = CAST(j.value->>0 AS BIGINT) AND s.id = p.system \
+            UNION ALL SELECT $5 || '#' || CAST(k.id AS TEXT) FROM json_each($1) j CROSS JOIN record k \
+            WHERE k.id = CAST(j.value->>0 AS BIGINT) \
+            UNION ALL SELECT $5 || '#' || CAST(k.id AS TEXT) FROM json_each($1) j CROSS JOIN record k \
+            WHERE k.same = CAST(j.value->>0 AS BIGINT) \
+            UNION ALL SELECT j.value->>0 FROM json_each($2) j \
+            UNION ALL SELECT $6 || k.key FROM json_each($7) j CROSS JOIN record k \
+            WHERE k.id = CAST(j.value->>0 AS BIGINT) AND k.key IS NOT NULL)";
+    const ANYBODY: &str = "SELECT 1 FROM job WHERE target = $1 AND state = 2 LIMIT 1";
+    const QUIET: &str = "SELECT b.record FROM json_each($1) j CROSS JOIN job b CROSS JOIN replica r \
+        WHERE b.id = CAST(j.value->>0 AS BIGINT) AND r.record = b.record AND r.system = $2 AND r.gone_at IS NULL";
+    let nobody = there.is_empty() && children.is_empty() && quiet.is_empty() && gone.is_empty();
+    if nobody || tx.rows("look for parked jobs", ANYBODY, args![replicas.system]).await?.is_empty() {
+        return Ok(0);
+    }
+    let mut records: Vec<i64> = there.iter().map(|write| write.record).collect();
+    // Whoever waits for something that these had may have it now.
+    let others = rows(records.iter().chain(gone).map(|record| [record]))?;
+    if !quiet.is_empty() {
+        let quiet = rows(quiet.iter().map(|job| [job]))?;
+        for row in tx.rows("read the records of quiet jobs", QUIET, args![quiet, replicas.system]).await? {
+            records.push(row.int(0)?);
+        }
+    }
+    let records = rows(records.into_iter().map(|record| [record]))?;
+    let children = children.iter().map(|(list, key)| [Cause::missing(list, key).0]);
+    let entity = replicas.entity_name;
+    let (missing, taken) = (Cause::missing(entity, "").0, Cause::taken(entity, "").0);
+    let args = args![records, rows(children)?, replicas.system, micros(replicas.now), missing, taken, others];
+    tx.execute("wake parked jobs", SQL, args).await
+}

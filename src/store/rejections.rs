@@ -1,0 +1,235 @@
+//! Rejections: table family `rejection`. Rows, and answers to writes, that could not be read.
+//!
+//! Called by `sync::prepare`, `sync::engine` and `sync::flight`, which wait for what cannot be read, and by
+//! `sync::affairs`, `sync::journal` and the commands, which tell people.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{
+    Result,
+    database::Database,
+    replicas::Replicas,
+    sql::{Tx, args, rows},
+    values::{json, micros, parse},
+};
+use crate::failure::UNREAD;
+
+/// A row that did not become a canonical object, with its reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rejection {
+    pub position: String,
+    pub id: Option<String>,
+    pub field: Option<String>,
+    pub reason: String,
+    /// `lookup:tax=IGIC7`, where curing it brings the row in.
+    pub cause: Option<String>,
+    /// Articles that the row names; nothing where that could not be told.
+    pub articles: Option<BTreeSet<String>>,
+    /// What can be read of what the row is: values of match fields, and its key with an empty name. Absent where that
+    /// cannot be told: it may be anything.
+    #[serde(skip)]
+    pub likes: Option<Vec<(String, String)>>,
+    /// A person has put it aside: nothing waits for it.
+    pub dismissed: bool,
+}
+
+impl Rejection {
+    /// The key that the row shows, where that can be read.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        let likes = self.likes.as_ref()?;
+        likes.iter().find(|(name, _)| name.is_empty()).map(|(_, key)| key.as_str())
+    }
+
+    /// Whether somebody who names a row by its id, key or place means this one.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        self.id.as_deref() == Some(name) || self.key() == Some(name) || self.position == name
+    }
+
+    /// Whether it is this one, or a row of an article of that key.
+    #[must_use]
+    pub fn is_about(&self, name: &str) -> bool {
+        self.is_called(name) || self.articles.as_ref().is_some_and(|articles| articles.contains(name))
+    }
+}
+
+/// A row that is not known to be any record's and could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    pub position: String,
+    pub id: Option<String>,
+    /// See [`Rejection::likes`].
+    pub likes: Option<Vec<(String, String)>>,
+}
+
+/// Table family `rejection`: rows that could not be read. Called by `sync::prepare`, `sync::engine`, `sync::flight`,
+/// `sync::pull`, `sync::plan`, `sync::affairs`, `sync::journal` and the commands.
+///
+/// # Errors
+///
+/// Those of [`Store`](super::Store).
+#[async_trait]
+pub trait RejectionStore: Send + Sync {
+    /// List the rejections of one system or of all, as (system, entity, rejection), newest first: at most `limit`.
+    async fn rejections(&self, system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
+
+    /// Return the rows of a system that could not be read, belong to no live object and are not put aside.
+    async fn unread(&self, system: &str, entity: &str) -> Result<Vec<Unread>>;
+
+    /// Put rows aside that cannot be read: those of this id or position, or all without `row`. Queue the jobs that
+    /// waited for rows of the system. Return how many were put aside. One transaction; idempotent.
+    async fn dismiss(&self, system: &str, entity: &str, row: Option<&str>, now: DateTime<Utc>) -> Result<u64>;
+
+    /// Count the rejections: (system, entity, how many wait for somebody, how many are put aside).
+    async fn rejection_counts(&self) -> Result<Vec<(String, String, u64, u64)>>;
+
+    /// Return the keys of the articles that unreadable rows name. Return nothing if one of the rows does not show which
+    /// it names: it may be any.
+    async fn unreadable_articles(&self, system: &str, entity: &str) -> Result<Option<BTreeSet<String>>>;
+}
+
+#[async_trait]
+impl RejectionStore for Database {
+    async fn rejections(&self, system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>> {
+        const SQL: &str = "SELECT s.text, e.text, r.position, r.id, r.field, r.reason, r.cause, r.articles, \
+            r.dismissed, r.likes \
+            FROM rejection r JOIN name s ON s.id = r.system JOIN name e ON e.id = r.entity \
+            WHERE $1 IS NULL OR s.text = $1 ORDER BY r.at DESC, r.slot LIMIT $2";
+        let mut rejections = Vec::new();
+        for mut row in self.pool.read("read rejections", SQL, args![system, i64::from(limit)]).await? {
+            let rejection = Rejection {
+                position: row.text(2)?,
+                id: row.text_or_null(3)?,
+                field: row.text_or_null(4)?,
+                reason: row.text(5)?,
+                cause: row.text_or_null(6)?,
+                articles: row.text_or_null(7)?.and_then(|articles| serde_json::from_str(&articles).ok()),
+                likes: row.text_or_null(9)?.and_then(|likes| serde_json::from_str(&likes).ok()),
+                dismissed: row.int(8)? != 0,
+            };
+            rejections.push((row.text(0)?, row.text(1)?, rejection));
+        }
+        Ok(rejections)
+    }
+
+    async fn unread(&self, system: &str, entity: &str) -> Result<Vec<Unread>> {
+        const SQL: &str = "SELECT j.position, j.id, j.likes FROM rejection j \
+            WHERE j.system = $1 AND j.entity = $2 AND j.dismissed = 0 AND NOT EXISTS (SELECT 1 FROM replica r \
+                WHERE r.system = $1 AND r.entity = $2 AND r.id = j.id AND r.gone_at IS NULL AND r.fields IS NOT NULL)";
+        let args = args![self.name(system).await?, self.name(entity).await?];
+        let mut unread = Vec::new();
+        for mut row in self.pool.read("look for unread rows", SQL, args).await? {
+            let (position, id) = (row.text(0)?, row.text_or_null(1)?);
+            let name = || position.clone();
+            let likes = row.text_or_null(2)?.map(|text| parse(&text, "rejection", "likes", name)).transpose()?;
+            unread.push(Unread { position, id, likes });
+        }
+        Ok(unread)
+    }
+
+    async fn dismiss(&self, system: &str, entity: &str, row: Option<&str>, now: DateTime<Utc>) -> Result<u64> {
+        const SQL: &str = "UPDATE rejection SET dismissed = 1 WHERE system = $1 AND entity = $2 AND dismissed = 0 \
+            AND ($3 IS NULL OR id = $3 OR position = $3)";
+        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
+        let mut tx = self.pool.begin("put rows aside").await?;
+        let dismissed = tx.execute("put rows aside", SQL, args![system, entity, row]).await?;
+        go_on(&mut tx, system, now).await?;
+        tx.commit("put rows aside").await?;
+        Ok(dismissed)
+    }
+
+    async fn rejection_counts(&self) -> Result<Vec<(String, String, u64, u64)>> {
+        const SQL: &str = "SELECT s.text, e.text, count(CASE WHEN r.dismissed = 0 THEN 1 END), \
+                count(CASE WHEN r.dismissed <> 0 THEN 1 END) FROM rejection r \
+            JOIN name s ON s.id = r.system JOIN name e ON e.id = r.entity GROUP BY s.text, e.text \
+                ORDER BY s.text, e.text";
+        let mut counts = Vec::new();
+        for mut row in self.pool.read("count rejections", SQL, args![]).await? {
+            counts.push((row.text(0)?, row.text(1)?, row.small(2)?, row.small(3)?));
+        }
+        Ok(counts)
+    }
+
+    async fn unreadable_articles(&self, system: &str, entity: &str) -> Result<Option<BTreeSet<String>>> {
+        const SQL: &str = "SELECT articles FROM rejection WHERE system = $1 AND entity = $2";
+        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
+        let mut all = BTreeSet::new();
+        for mut row in self.pool.read("read what rejected rows name", SQL, args![system, entity]).await? {
+            let articles: Option<BTreeSet<String>> =
+                row.text_or_null(0)?.and_then(|articles| serde_json::from_str(&articles).ok());
+            let Some(articles) = articles else { return Ok(None) };
+            all.extend(articles);
+        }
+        Ok(Some(all))
+    }
+}
+
+/// Takes down rows that could not be read. Earlier rejections are closed: those of rows that were read well by now, and
+/// after a `whole` run those that it did not repeat. What an answer to a write has shown belongs to no run: to number
+/// 0.
+pub(super) async fn reject<'a>(
+    tx: &mut Tx,
+    replicas: &Replicas<'_>,
+    (run, whole): (i64, Option<i64>),
+    cured: &[&str],
+    rejections: impl IntoIterator<Item = &'a Rejection>,
+) -> Result<()> {
+    const CURE: &str = "DELETE FROM rejection WHERE system = $2 AND entity = $3 \
+        AND slot IN (SELECT j.value->>0 FROM json_each($1) j)";
+    const ADD: &str = "INSERT INTO rejection (system, entity, slot, position, id, field, reason, cause, articles, run, \
+        at, likes) \
+        SELECT $2, $3, j.value->>0, j.value->>1, j.value->>2, j.value->>3, j.value->>4, j.value->>5, j.value->>6, $4, \
+            $5, j.value->>7 \
+        FROM json_each($1) j WHERE true \
+        ON CONFLICT (system, entity, slot) DO UPDATE SET position = excluded.position, field = excluded.field, \
+            reason = excluded.reason, cause = excluded.cause, articles = excluded.articles, run = excluded.run, \
+                at = excluded.at, likes = excluded.likes";
+    const FORGET: &str = "DELETE FROM rejection WHERE system = $1 AND entity = $2 AND run < $3";
+    let mut closed = 0;
+    if let Some(whole) = whole {
+        closed += tx
+            .execute("close rejections of what is gone", FORGET, args![replicas.system, replicas.entity, whole])
+            .await?;
+    }
+    if !cured.is_empty() {
+        let slots = rows(cured.iter().map(|id| [slot(Some(id), "")]))?;
+        closed += tx.execute("close rejections", CURE, args![slots, replicas.system, replicas.entity]).await?;
+    }
+    if closed > 0 {
+        go_on(tx, replicas.system, replicas.now).await?;
+    }
+    let mut lines: BTreeMap<String, _> = BTreeMap::new();
+    for row in rejections {
+        let slot = slot(row.id.as_deref(), &row.position);
+        let likes = row.likes.as_ref().map(json).transpose()?;
+        lines.insert(
+            slot.clone(),
+            (slot, &row.position, &row.id, &row.field, &row.reason, &row.cause, &row.articles, likes),
+        );
+    }
+    if !lines.is_empty() {
+        let lines = rows(lines.into_values())?;
+        let args = args![lines, replicas.system, replicas.entity, run, micros(replicas.now)];
+        tx.execute("store rejections", ADD, args).await?;
+    }
+    Ok(())
+}
+
+/// What waited at a system for rows that could not be read is tried again.
+async fn go_on(tx: &mut Tx, system: i64, now: DateTime<Utc>) -> Result<u64> {
+    const SQL: &str = "UPDATE job SET state = 0, due = $2, cause = NULL, error = NULL, error_class = NULL, \
+        updated_at = $2 \
+        WHERE target = $1 AND state = 2 AND cause >= $3 AND cause < $4";
+    let end = UNREAD.replace(':', ";");
+    tx.execute("go on after rows were read", SQL, args![system, micros(now), UNREAD, end]).await
+}
+
+/// What makes two rejections the same: the row's id or, without one, its place.
+fn slot(id: Option<&str>, position: &str) -> String {
+    id.map_or_else(|| format!("at {position}"), |id| format!("id {id}"))
+}
