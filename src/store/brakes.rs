@@ -202,11 +202,8 @@ impl BrakeStore for Database {
              ORDER BY id LIMIT $4"
         );
         let args = args![run, self.name(target).await?, after, i64::try_from(limit).unwrap_or(i64::MAX)];
-        let mut jobs = Vec::new();
-        for mut row in self.pool.read("list a run's jobs", SQL, args).await? {
-            jobs.push(self.job(&mut row).await?);
-        }
-        Ok(jobs)
+        let found = self.pool.read("list a run's jobs", SQL, args).await?;
+        self.jobs_in(found).await
     }
 
     async fn newcomers(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>> {
@@ -219,11 +216,8 @@ impl BrakeStore for Database {
              ORDER BY id LIMIT $4"
         );
         let args = args![run, self.name(target).await?, after, i64::try_from(limit).unwrap_or(i64::MAX)];
-        let mut jobs = Vec::new();
-        for mut row in self.pool.read("list a run's new records", SQL, args).await? {
-            jobs.push(self.job(&mut row).await?);
-        }
-        Ok(jobs)
+        let found = self.pool.read("list a run's new records", SQL, args).await?;
+        self.jobs_in(found).await
     }
 
     async fn rule(&self, run: i64, held: Option<&Held>, now: DateTime<Utc>) -> Result<bool> {

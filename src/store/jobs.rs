@@ -163,11 +163,8 @@ impl JobStore for Database {
         let sql = if filter.record.is_some() { OF_RECORD } else { ALL_JOBS };
         let mut args = filter_args(filter, &ALL)?;
         args.push(limit(filter.limit).into());
-        let mut jobs = Vec::new();
-        for mut row in self.pool.read("list jobs", sql, args).await? {
-            jobs.push(self.job(&mut row).await?);
-        }
-        Ok(jobs)
+        let found = self.pool.read("list jobs", sql, args).await?;
+        self.jobs_in(found).await
     }
 
     async fn retry(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64> {

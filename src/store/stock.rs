@@ -54,11 +54,8 @@ impl StockStore for Database {
         );
         let (shop, target, entity) = (self.name(shop).await?, self.name(target).await?, self.name(entity).await?);
         let args = args![shop, target, entity, since.unwrap_or(i64::MAX)];
-        let mut replicas = Vec::new();
-        for mut row in self.pool.read("look for orders in flight", SQL, args).await? {
-            replicas.push(self.replica(&mut row).await?.1);
-        }
-        Ok(replicas)
+        let found = self.pool.read("look for orders in flight", SQL, args).await?;
+        self.replicas_in(found).await
     }
 
     async fn held(&self, system: &str) -> Result<BTreeMap<RecordId, Decimal>> {

@@ -328,10 +328,8 @@ impl QueueStore for Database {
         let longest = i64::from(claim.turn == Turn::Longest);
         let untold = json(&Intent::update(now))?;
         let args = args![target, rows(avoided)?, micros(now), limit, claim.owner, until, longest, untold];
-        let mut jobs = Vec::new();
-        for mut row in self.pool.write("claim jobs", SQL, args).await? {
-            jobs.push(self.job(&mut row).await?);
-        }
+        let claimed = self.pool.write("claim jobs", SQL, args).await?;
+        let mut jobs = self.jobs_in(claimed).await?;
         jobs.sort_unstable_by_key(|job| job.id);
         Ok(jobs)
     }
@@ -348,13 +346,11 @@ impl QueueStore for Database {
             job_columns!()
         );
         let Some(lines) = self.job_lines(jobs, now).await? else { return Ok(Vec::new()) };
-        let mut seized = Vec::new();
         let args = args![lines, micros(now), owner, after(now, lease)];
-        for mut row in self.pool.write("seize jobs", SQL, args).await? {
-            seized.push(self.job(&mut row).await?);
-        }
-        seized.sort_unstable_by_key(|job| job.id);
-        Ok(seized)
+        let seized = self.pool.write("seize jobs", SQL, args).await?;
+        let mut jobs = self.jobs_in(seized).await?;
+        jobs.sort_unstable_by_key(|job| job.id);
+        Ok(jobs)
     }
 
     async fn soonest(&self, target: &str) -> Result<Vec<(String, DateTime<Utc>)>> {
@@ -406,8 +402,16 @@ impl QueueStore for Database {
 }
 
 impl Database {
-    /// A row of `job_columns!`.
-    pub(super) async fn job(&self, row: &mut Row) -> Result<Job> {
+    /// Jobs of `job_columns!`.
+    pub(super) async fn jobs_in(&self, found: Vec<Row>) -> Result<Vec<Job>> {
+        let mut jobs = Vec::with_capacity(found.len());
+        for mut row in found {
+            jobs.push(self.job(&mut row).await?);
+        }
+        Ok(jobs)
+    }
+
+    async fn job(&self, row: &mut Row) -> Result<Job> {
         let id = row.int(0)?;
         let intent = row.text_or_null(9)?;
         Ok(Job {

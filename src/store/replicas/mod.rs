@@ -195,11 +195,8 @@ impl ReplicaStore for Database {
         );
         let (system, entity) = (self.name(system).await?, self.name(entity).await?);
         let ids = rows(ids.iter().map(|id| [id]))?;
-        let mut replicas = Vec::new();
-        for mut row in self.pool.read("read replicas", SQL, args![ids, system, entity]).await? {
-            replicas.push(self.replica(&mut row).await?.1);
-        }
-        Ok(replicas)
+        let found = self.pool.read("read replicas", SQL, args![ids, system, entity]).await?;
+        self.replicas_in(found).await
     }
 
     async fn replicas_of(&self, records: &[RecordId]) -> Result<Vec<Replica>> {
@@ -208,11 +205,8 @@ impl ReplicaStore for Database {
              WHERE r.record = CAST(j.value->>0 AS BIGINT) AND r.fields IS NOT NULL"
         );
         let records = rows(records.iter().map(|record| [record]))?;
-        let mut replicas = Vec::new();
-        for mut row in self.pool.read("read replicas", SQL, args![records]).await? {
-            replicas.push(self.replica(&mut row).await?.1);
-        }
-        Ok(replicas)
+        let found = self.pool.read("read replicas", SQL, args![records]).await?;
+        self.replicas_in(found).await
     }
 
     async fn told_beside(&self, target: &str, entity: &str) -> Result<Vec<Replica>> {
@@ -222,11 +216,8 @@ impl ReplicaStore for Database {
              AND r.fields IS NOT NULL ORDER BY r.record LIMIT 1000"
         );
         let args = args![self.name(target).await?, self.name(entity).await?];
-        let mut replicas = Vec::new();
-        for mut row in self.pool.read("read what is told of a target's objects", SQL, args).await? {
-            replicas.push(self.replica(&mut row).await?.1);
-        }
-        Ok(replicas)
+        let found = self.pool.read("read what is told of a target's objects", SQL, args).await?;
+        self.replicas_in(found).await
     }
 
     async fn holding(&self, system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>> {
@@ -247,12 +238,10 @@ impl ReplicaStore for Database {
         // As they stand in a snapshot.
         let texts = texts.iter().map(json).collect::<Result<Vec<_>>>()?;
         let texts = rows(texts.iter().map(|text| [text]))?;
-        let mut replicas = BTreeMap::new();
-        for mut row in self.pool.read("look for a value", SQL, args![texts, system, entity]).await? {
-            let (_, replica) = self.replica(&mut row).await?;
-            replicas.insert(replica.record, replica);
-        }
-        Ok(replicas.into_values().collect())
+        let found = self.pool.read("look for a value", SQL, args![texts, system, entity]).await?;
+        let found = self.replicas_in(found).await?;
+        let once: BTreeMap<RecordId, Replica> = found.into_iter().map(|replica| (replica.record, replica)).collect();
+        Ok(once.into_values().collect())
     }
 
     async fn holders(
@@ -316,11 +305,8 @@ impl ReplicaStore for Database {
         }
         missing.sort_unstable();
         missing.truncate(limit);
-        let mut unseen = Vec::with_capacity(missing.len());
-        for mut row in self.pool.read("read replicas", ROWS, args![rows(missing.iter().map(|n| [n]))?]).await? {
-            unseen.push(self.replica(&mut row).await?);
-        }
-        Ok(unseen)
+        let found = self.pool.read("read replicas", ROWS, args![rows(missing.iter().map(|n| [n]))?]).await?;
+        self.numbered_in(found).await
     }
 
     async fn outlived(
@@ -339,11 +325,8 @@ impl ReplicaStore for Database {
         let names = (self.name(system).await?, self.name(entity).await?, self.name(target).await?);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let args = args![names.0, names.1, names.2, i64::from(after), limit];
-        let mut outlived = Vec::new();
-        for mut row in self.pool.read("look for what was outlived", SQL, args).await? {
-            outlived.push(self.replica(&mut row).await?);
-        }
-        Ok(outlived)
+        let found = self.pool.read("look for what was outlived", SQL, args).await?;
+        self.numbered_in(found).await
     }
 
     async fn linked_since(&self, after: i64, limit: u32) -> Result<Vec<Linked>> {
@@ -400,8 +383,22 @@ impl ReplicaStore for Database {
 }
 
 impl Database {
-    /// A row of `select_replicas!`: its number and the replica.
-    pub(super) async fn replica(&self, row: &mut Row) -> Result<(u32, Replica)> {
+    /// Replicas of `select_replicas!`.
+    pub(super) async fn replicas_in(&self, found: Vec<Row>) -> Result<Vec<Replica>> {
+        let numbered = self.numbered_in(found).await?;
+        Ok(numbered.into_iter().map(|(_, replica)| replica).collect())
+    }
+
+    /// The same with their numbers.
+    async fn numbered_in(&self, found: Vec<Row>) -> Result<Vec<(u32, Replica)>> {
+        let mut replicas = Vec::with_capacity(found.len());
+        for mut row in found {
+            replicas.push(self.replica(&mut row).await?);
+        }
+        Ok(replicas)
+    }
+
+    async fn replica(&self, row: &mut Row) -> Result<(u32, Replica)> {
         let number = row.small(0)?;
         let name = || format!("number {number}");
         let replica = Replica {
