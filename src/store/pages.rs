@@ -91,8 +91,8 @@ pub type Numbers = Vec<u32>;
 /// # Errors
 ///
 /// Those of [`Store`](super::Store), and of [`commit_page`](Self::commit_page): [`StoreError::Stale`] if a delivery has
-/// written one of the compared replicas meanwhile, or another page has merged the same fields; [`StoreError::Overtaken`]
-/// if the page's lease was lost.
+/// written one of the compared replicas meanwhile, or another page has merged the same fields;
+/// [`StoreError::Overtaken`] if the page's lease was lost.
 #[async_trait]
 pub trait PageStore: Send + Sync {
     /// Compare the fingerprints of a page's rows with the replicas: which rows are new or different, or were gone.

@@ -136,8 +136,8 @@ pub trait DeliveryStore: Send + Sync {
     /// change log, attempts, and rejections of answers that could not be read.
     ///
     /// - If the lease of a job was lost, nothing of its outcome is stored.
-    /// - If a replica has the id of another record's live object, or a child in a list of [`Delivered::sole`] has the id of
-    ///   another record's child, the job ends as dead, and the earlier link stays.
+    /// - If a replica has the id of another record's live object, or a child in a list of [`Delivered::sole`] has the
+    ///   id of another record's child, the job ends as dead, and the earlier link stays.
     /// - If a job was marked to run again, it is queued instead of done.
     /// - Parked jobs of `target` that wait for something that is there now are queued: `missing:<entity>=<key>`,
     ///   `missing:<list>=<key>`.

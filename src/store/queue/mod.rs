@@ -133,8 +133,8 @@ pub struct Intent {
     /// made; one that was known before is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<RecordId>,
-    /// Of children that it makes: list to key as it is told to their member (see [`Child::member`](super::Child::member)). One may be called
-    /// otherwise at its source when what was made is found.
+    /// Of children that it makes: list to key as it is told to their member (see
+    /// [`Child::member`](super::Child::member)). One may be called otherwise at its source when what was made is found.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub children: BTreeMap<String, BTreeMap<String, i64>>,
 }
