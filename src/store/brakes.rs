@@ -1,8 +1,8 @@
 //! Brakes: table family `brake`, with the rulings in `run`. Whether the jobs of a run that offend a brake may go, and
 //! who waits for that.
 //!
-//! Called by `sync::brakes`, which rules and judges, by `sync::pull`, `sync::cover` and `sync::plan`, and by
-//! `sync::affairs`, `sync::engine` and the commands, which list what waits for a person.
+//! Called by `sync::brakes`, which rules and judges, by `sync::pull`, `sync::engine` and `sync::preview`, and by
+//! `sync::engine` and the commands, which list what waits for a person.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -114,8 +114,8 @@ pub struct Approval {
     pub trips: Vec<Trip>,
 }
 
-/// Table family `brake`, and the rulings on runs. Called by `sync::brakes`, `sync::pull`, `sync::cover`, `sync::plan`,
-/// `sync::affairs`, `sync::engine` and the commands.
+/// Table family `brake`, and the rulings on runs. Called by `sync::brakes`, `sync::pull`, `sync::engine` and
+/// `sync::preview` and the commands.
 ///
 /// # Errors
 ///

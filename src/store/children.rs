@@ -4,7 +4,7 @@
 //! A child is known by (system, record, list, key). Its rows at all systems share a member number, so that one whose
 //! key changes where it comes from is still the same child at the others.
 //!
-//! Called by `sync::prepare` and `sync::steps` for what references mean, and by `sync::parents` for who has a child
+//! Called by `sync::stock` and `sync::delivery` for what references mean, and by `sync::identity` for who has a child
 //! already.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -44,8 +44,8 @@ pub struct Parent {
     pub child: String,
 }
 
-/// Table family `child`: sub-objects with ids of their own. Called by `sync::prepare`, `sync::steps` and
-/// `sync::parents`.
+/// Table family `child`: sub-objects with ids of their own. Called by `sync::identity`, `sync::stock` and
+/// `sync::delivery`.
 ///
 /// # Errors
 ///

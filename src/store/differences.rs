@@ -1,8 +1,8 @@
 //! Differences: table family `difference`. Fields that a target holds otherwise than it was sent, until they agree, are
 //! sent anew, or somebody accepts them.
 //!
-//! Called by `sync::prepare`, which leaves accepted ones alone, and by `sync::affairs`, `sync::engine`, `sync::plan`
-//! and the commands, which count and list them.
+//! Called by `sync::delivery`, which leaves accepted ones alone, and by `sync::engine` and `sync::preview` and the
+//! commands, which count and list them.
 
 use std::collections::BTreeMap;
 
@@ -45,8 +45,8 @@ pub struct DifferenceMark {
     pub mapping: u64,
 }
 
-/// Table family `difference`: what targets hold otherwise than they were sent. Called by `sync::prepare`,
-/// `sync::affairs`, `sync::engine`, `sync::plan` and the commands.
+/// Table family `difference`: what targets hold otherwise than they were sent. Called by `sync::delivery`,
+/// `sync::engine` and `sync::preview` and the commands.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
 //! What persons have given up: a count across table families `job`, `rejection`, `difference` and `link`.
 //!
-//! Called by `sync::affairs`, so that nobody takes for well what somebody has put aside.
+//! Called by `sync::engine`, so that nobody takes for well what somebody has put aside.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ pub enum GivenUp {
     Ignored,
 }
 
-/// What persons have given up, in several table families. Called by `sync::affairs`.
+/// What persons have given up, in several table families. Called by `sync::engine`.
 ///
 /// # Errors
 ///

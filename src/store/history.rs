@@ -1,7 +1,7 @@
 //! History: table family `change_log`. What was seen to change, and what deliveries changed.
 //!
-//! Called by `sync::undo`, which takes changes back, by `sync::prepare`, which notices records that flap, by
-//! `sync::flight`, and by the commands, which explain a record.
+//! Called by `sync::preview`, which takes changes back, by `sync::delivery`, which notices records that flap, by
+//! `sync::stock`, and by the commands, which explain a record.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -49,8 +49,8 @@ pub struct NewChange {
     pub fields: Fields,
 }
 
-/// Table family `change_log`: what happened to records. Called by `sync::undo`, `sync::prepare`, `sync::flight` and the
-/// commands.
+/// Table family `change_log`: what happened to records. Called by `sync::stock`, `sync::delivery` and `sync::preview`
+/// and the commands.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
 //! Housekeeping across all table families: where the state is, what a starting daemon finds, what is old enough to go.
 //!
-//! Called by `sync::engine`, which starts and purges, and by `sync::journal`, which names the place.
+//! Called by `sync::engine`, which starts and purges, and by `sync::context`, which names the place.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -13,7 +13,7 @@ use super::{
     values::{json, micros},
 };
 
-/// The state as a whole: no table family of its own. Called by `sync::engine` and `sync::journal`.
+/// The state as a whole: no table family of its own. Called by `sync::context` and `sync::engine`.
 ///
 /// # Errors
 ///

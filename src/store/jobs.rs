@@ -1,8 +1,8 @@
 //! Jobs as people see them: table family `job` and `attempt`. The backlog, listings, retry and discard, attempt
 //! history.
 //!
-//! Called by the commands and `sync::affairs`, which tell people, by `sync::engine`, `sync::apply` and `sync::plan`,
-//! which look at what is open, and by `sync::alone`, which judges failures.
+//! Called by the commands and `sync::engine`, which tell people, by `sync::engine` and `sync::preview`, which look at
+//! what is open, and by `sync::delivery`, which judges failures.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -61,8 +61,8 @@ pub struct Attempt {
     pub millis: u64,
 }
 
-/// Table family `job` and `attempt`, as people see them. Called by the commands, `sync::affairs`, `sync::engine`,
-/// `sync::apply`, `sync::plan`, `sync::pass`, `sync::after` and `sync::alone`.
+/// Table family `job` and `attempt`, as people see them. Called by the commands, `sync::delivery`, `sync::engine` and
+/// `sync::preview`.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! Leases: table family `lease`. Exclusive rights to a piece of work, which end by themselves.
 //!
-//! Called by `sync::term`, which keeps what is held for a time, by `sync::pull`, `sync::cover`, `sync::apply` and
-//! `sync::brakes`, which work alone, and by `sync::deliver` and `sync::undo`, which ask who does.
+//! Called by `sync::context`, which keeps what is held for a time, by `sync::brakes`, `sync::pull`, `sync::engine` and
+//! `sync::preview`, which work alone, and by `sync::delivery` and `sync::preview`, which ask who does.
 
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ pub struct Lease {
     pub fence: i64,
 }
 
-/// Table family `lease`: who works alone on what. Called by `sync::term`, `sync::pull`, `sync::cover`, `sync::apply`,
-/// `sync::brakes`, `sync::deliver`, `sync::undo`, and by [`Keeper`](super::Keeper) for logins.
+/// Table family `lease`: who works alone on what. Called by `sync::context`, `sync::brakes`, `sync::pull`,
+/// `sync::delivery`, `sync::engine` and `sync::preview`, and by [`Keeper`](super::Keeper) for logins.
 ///
 /// # Errors
 ///

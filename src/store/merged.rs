@@ -1,8 +1,8 @@
 //! Shared fields: table family `merged` and `conflict`. Merged values of fields that nobody owns, and the fields on
 //! which nobody has decided yet.
 //!
-//! Called by `sync::shared` and `sync::prepare`, which merge, by `sync::decision`, which settles conflicts, and by
-//! `sync::affairs` and the commands, which list them.
+//! Called by `sync::conflict` and `sync::delivery`, which merge, by `sync::conflict`, which settles conflicts, and by
+//! `sync::engine` and the commands, which list them.
 
 use std::collections::BTreeMap;
 
@@ -81,8 +81,8 @@ pub enum Settlement {
     Repair,
 }
 
-/// Table family `merged` and `conflict`: shared fields. Called by `sync::shared`, `sync::prepare`, `sync::decision`,
-/// `sync::affairs` and the commands.
+/// Table family `merged` and `conflict`: shared fields. Called by `sync::conflict`, `sync::delivery` and `sync::engine`
+/// and the commands.
 ///
 /// # Errors
 ///

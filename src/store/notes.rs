@@ -1,8 +1,8 @@
 //! Notes: table family `note`. Small values under a name, as `fired:<flow>`: the last schedule time that was carried
 //! out.
 //!
-//! Called by `sync::engine`, `sync::reader`, `sync::readings`, `sync::cover`, `sync::whole`, `sync::qualify`,
-//! `sync::deliver`, `sync::dates` and `sync::pauses`, each for names of its own.
+//! Called by `sync::context`, `sync::stock`, `sync::desired`, `sync::pull`, `sync::delivery` and `sync::engine`, each
+//! for names of its own.
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -14,8 +14,8 @@ use super::{
     values::{json, parse},
 };
 
-/// Table family `note`: small values under a name. Called by `sync::engine`, `sync::reader`, `sync::readings`,
-/// `sync::cover`, `sync::whole`, `sync::qualify`, `sync::deliver`, `sync::dates` and `sync::pauses`.
+/// Table family `note`: small values under a name. Called by `sync::context`, `sync::stock`, `sync::desired`,
+/// `sync::pull`, `sync::delivery` and `sync::engine`.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! Pages: table family `cursor`, and the transaction that makes a page durable in all other families.
 //!
-//! Called by `sync::detect`, which compares a page, by `sync::pull`, which commits it, and by `sync::cover`,
-//! `sync::guests` and `sync::plan`, which commit pages of what is known already.
+//! Called by `sync::pull`, which compares a page, by `sync::pull`, which commits it, and by `sync::pull`,
+//! `sync::engine` and `sync::preview`, which commit pages of what is known already.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -85,8 +85,7 @@ pub struct PageCommit {
 /// Replica number of each written row, in the order of [`PageCommit::replicas`].
 pub type Numbers = Vec<u32>;
 
-/// Table family `cursor`, and pages as a whole. Called by `sync::detect`, `sync::pull`, `sync::cover`, `sync::guests`
-/// and `sync::plan`.
+/// Table family `cursor`, and pages as a whole. Called by `sync::pull`, `sync::engine` and `sync::preview`.
 ///
 /// # Errors
 ///
@@ -106,9 +105,6 @@ pub trait PageStore: Send + Sync {
 
     /// Return the cursor of (system, entity): a watermark in the source's own clock.
     async fn cursor(&self, system: &str, entity: &str) -> Result<Option<String>>;
-
-    /// Forget the cursor, so that the next delta reads everything. Idempotent.
-    async fn forget_cursor(&self, system: &str, entity: &str) -> Result<()>;
 }
 
 #[async_trait]
@@ -187,12 +183,6 @@ impl PageStore for Database {
         let (system, entity) = (self.name(system).await?, self.name(entity).await?);
         let mut found = self.pool.read("read a cursor", SQL, args![system, entity]).await?;
         found.first_mut().map(|row| row.text(0)).transpose()
-    }
-
-    async fn forget_cursor(&self, system: &str, entity: &str) -> Result<()> {
-        const SQL: &str = "DELETE FROM cursor WHERE system = $1 AND entity = $2";
-        let (system, entity) = (self.name(system).await?, self.name(entity).await?);
-        self.pool.execute("forget a cursor", SQL, args![system, entity]).await.map(drop)
     }
 }
 

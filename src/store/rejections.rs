@@ -1,7 +1,7 @@
 //! Rejections: table family `rejection`. Rows, and answers to writes, that could not be read.
 //!
-//! Called by `sync::prepare`, `sync::engine` and `sync::flight`, which wait for what cannot be read, and by
-//! `sync::affairs`, `sync::journal` and the commands, which tell people.
+//! Called by `sync::stock`, `sync::delivery` and `sync::engine`, which wait for what cannot be read, and by
+//! `sync::context` and `sync::engine` and the commands, which tell people.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,8 +67,8 @@ pub struct Unread {
     pub likes: Option<Vec<(String, String)>>,
 }
 
-/// Table family `rejection`: rows that could not be read. Called by `sync::prepare`, `sync::engine`, `sync::flight`,
-/// `sync::pull`, `sync::plan`, `sync::affairs`, `sync::journal` and the commands.
+/// Table family `rejection`: rows that could not be read. Called by `sync::context`, `sync::stock`, `sync::pull`,
+/// `sync::delivery`, `sync::engine` and `sync::preview` and the commands.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! Runs: table family `run`. One row for each execution of a pull, with its balance.
 //!
-//! Called by `sync::pull`, `sync::cover` and `sync::plan`, which read systems; by `sync::affairs`, `sync::undo` and the
-//! commands, which look at past runs.
+//! Called by `sync::pull`, `sync::engine` and `sync::preview`, which read systems; by `sync::engine` and
+//! `sync::preview` and the commands, which look at past runs.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -77,8 +77,8 @@ pub struct LastListing {
 /// Trigger of a run that brings what is known already to a target, flow, field or rule that has joined.
 pub const JOINED: &str = "joined";
 
-/// Table family `run`: executions of pulls. Called by `sync::pull`, `sync::cover`, `sync::plan`, `sync::affairs`,
-/// `sync::undo` and the commands.
+/// Table family `run`: executions of pulls. Called by `sync::pull`, `sync::engine` and `sync::preview` and the
+/// commands.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! Standings: table family `standing`. Which systems are paused, until when and why.
 //!
-//! Called by `sync::engine` and `sync::deliver`, which pause systems, by `sync::pull`, `sync::prepare` and
-//! `sync::undo`, which leave paused ones alone, and by `sync::pauses` and the commands, which end pauses.
+//! Called by `sync::delivery` and `sync::engine`, which pause systems, by `sync::pull`, `sync::delivery` and
+//! `sync::preview`, which leave paused ones alone, and by `sync::context` and the commands, which end pauses.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -23,8 +23,8 @@ pub struct Standing {
     pub reason: Option<String>,
 }
 
-/// Table family `standing`: pauses of systems. Called by `sync::engine`, `sync::deliver`, `sync::pull`,
-/// `sync::prepare`, `sync::undo`, `sync::pauses`, `sync::affairs` and the commands.
+/// Table family `standing`: pauses of systems. Called by `sync::context`, `sync::pull`, `sync::delivery`,
+/// `sync::engine` and `sync::preview` and the commands.
 ///
 /// # Errors
 ///

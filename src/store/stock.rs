@@ -1,8 +1,8 @@
 //! Stock in flight: table family `held`. Orders that the source of the stock cannot know of yet, and the quantities
 //! that are kept back from sale for them.
 //!
-//! Called by `sync::flight`, which works out the quantities, by `sync::deliver` and `sync::goods`, which let them go,
-//! and by `sync::prepare`.
+//! Called by `sync::stock`, which works out the quantities, by `sync::stock` and `sync::delivery`, which let them go,
+//! and by `sync::delivery`.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::model::decimal;
 
-/// Table family `held`: stock in flight. Called by `sync::flight`, `sync::deliver`, `sync::goods` and `sync::prepare`.
+/// Table family `held`: stock in flight. Called by `sync::stock` and `sync::delivery`.
 ///
 /// # Errors
 ///

@@ -299,7 +299,6 @@ macro_rules! verbs {
                 sight(system: &str, entity: &str, rows: &[Sighting]) -> Result<Sighted>;
                 commit_page(page: PageCommit, now: DateTime<Utc>) -> Result<Numbers>;
                 cursor(system: &str, entity: &str) -> Result<Option<String>>;
-                forget_cursor(system: &str, entity: &str) -> Result<()>;
             }
             QueueStore {
                 enqueue(jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64>;

@@ -1,6 +1,6 @@
 //! Deliveries: table `counter`, and the transaction that makes the outcomes of a batch durable in all other families.
 //!
-//! Called by `sync::deliver` and `sync::undo`, which write to targets; `sync::pull` and `sync::readings` note the
+//! Called by `sync::delivery` and `sync::preview`, which write to targets; `sync::stock` and `sync::pull` note the
 //! counter. Ids that a target gives out a second time are refused in `objects` and `children`.
 
 use std::{
@@ -124,8 +124,8 @@ pub struct DeliverSummary {
     pub woken: u64,
 }
 
-/// Table `counter`, and deliveries as a whole. Called by `sync::deliver`, `sync::undo`, `sync::pull`, `sync::readings`
-/// and `sync::plan`.
+/// Table `counter`, and deliveries as a whole. Called by `sync::stock`, `sync::pull`, `sync::delivery` and
+/// `sync::preview`.
 ///
 /// # Errors
 ///

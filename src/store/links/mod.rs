@@ -1,8 +1,8 @@
 //! Links: table family `link` and `apart`. Ties between records and the systems' objects: how they came about, whether
 //! they are in force, and what a person decided.
 //!
-//! Called by `sync::identity`, which answers `vaiven links`, by `sync::prepare` before anything is written, and by
-//! `sync::plan`. What joining and splitting records come to is in `joining`.
+//! Called by `sync::identity`, which answers `vaiven links`, by `sync::delivery` before anything is written, and by
+//! `sync::preview`. What joining and splitting records come to is in `joining`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -83,7 +83,7 @@ pub struct Candidate {
 }
 
 /// Table family `link` and `apart`: the ties between records and objects, and which records are the same or are not.
-/// Called by `sync::identity`, `sync::prepare`, `sync::plan` and the commands.
+/// Called by `sync::identity`, `sync::delivery` and `sync::preview` and the commands.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
 //! The queue: table family `job`, as workers use it. Opening, claiming, leases and intents.
 //!
-//! Called by `sync::deliver`, whose workers claim jobs and give them back, by `sync::undo`, which seizes them, and by
-//! `sync::engine`, `sync::apply`, `sync::after` and `sync::flight`, which open jobs. What wakes parked jobs is in
-//! `wake`.
+//! Called by `sync::delivery`, whose workers claim jobs and give them back, by `sync::preview`, which seizes them, and
+//! by `sync::stock`, `sync::delivery`, `sync::engine` and `sync::preview`, which open jobs. What wakes parked jobs is
+//! in `wake`.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -33,7 +33,7 @@ pub struct NewJob {
     pub target: String,
     pub entity: String,
     pub record: RecordId,
-    /// 0 first. See `sync::lane`.
+    /// 0 first. See `sync::routing`.
     pub lane: i16,
     pub due: Option<DateTime<Utc>>,
 }
@@ -160,8 +160,8 @@ impl Intent {
     }
 }
 
-/// Table family `job`, as workers use it. Called by `sync::deliver`, `sync::undo`, `sync::engine`, `sync::apply`,
-/// `sync::after` and `sync::flight`.
+/// Table family `job`, as workers use it. Called by `sync::stock`, `sync::delivery`, `sync::engine` and
+/// `sync::preview`.
 ///
 /// A worker holds a job by (job, fence). Every claim raises the fence, so whoever lost the lease changes nothing any
 /// more.

@@ -1,9 +1,8 @@
 //! Records: table family `record` and `match_value`. A record is one business object across all systems; it has a key,
 //! and values by which it is recognised.
 //!
-//! Called by `sync::detect` and `sync::guests` for the rows of a page, by `sync::identity`, `sync::numbering` and
-//! `sync::prepare` for what is to be written, and by the commands, which name records. How a row finds its record is in
-//! `identify`.
+//! Called by `sync::pull` for the rows of a page, by `sync::identity` and `sync::delivery` for what is to be written,
+//! and by the commands, which name records. How a row finds its record is in `identify`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -78,8 +77,8 @@ pub struct Identified {
     pub taken_by: Option<String>,
 }
 
-/// Table family `record` and `match_value`: which record a row, a key or a reference means. Called by `sync::detect`,
-/// `sync::guests`, `sync::identity`, `sync::numbering`, `sync::prepare` and the commands.
+/// Table family `record` and `match_value`: which record a row, a key or a reference means. Called by `sync::identity`,
+/// `sync::pull` and `sync::delivery` and the commands.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
 //! Replicas: table family `replica`. What each system is known to hold of a record.
 //!
-//! Called by `sync::prepare` and `sync::deliver` for what a target holds, by `sync::pull` and `sync::cover` to find
-//! what is gone, by most other rooms of `sync` and the commands to look at single records. The writing that a page and
-//! a delivery share is in `write`.
+//! Called by `sync::delivery` for what a target holds, by `sync::pull` and `sync::engine` to find what is gone, by most
+//! other rooms of `sync` and the commands to look at single records. The writing that a page and a delivery share is in
+//! `write`.
 
 use std::collections::BTreeMap;
 
@@ -91,8 +91,8 @@ pub struct Linked {
     pub ids: BTreeMap<String, String>,
 }
 
-/// Table family `replica`: what systems are known to hold. Called by `sync::prepare`, `sync::deliver`, `sync::pull`,
-/// `sync::cover`, `sync::brakes`, `sync::plan`, most other rooms of `sync`, and the commands.
+/// Table family `replica`: what systems are known to hold. Called by `sync::brakes`, `sync::pull`, `sync::delivery`,
+/// `sync::engine` and `sync::preview`, most other rooms of `sync`, and the commands.
 ///
 /// A replica is live unless it is gone or a placeholder. Numbers of replicas grow in the order in which they were first
 /// stored.
