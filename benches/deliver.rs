@@ -28,7 +28,9 @@ use vaiven::{
     env::Env,
     failure::Failure,
     load::{Place, SourceFile},
-    port::{Facts, Find, Page, PageToken, PullRequest, RowBody, SourceRow, System, Write, Written, logins::InMemory},
+    port::{
+        Capabilities, Find, Page, PageToken, PullRequest, RowBody, SourceRow, System, Write, Written, logins::InMemory,
+    },
     store::RunKind,
     sync::Engine,
 };
@@ -151,14 +153,14 @@ async fn part_burst(erp: &Arc<Erp>, folder: &Path) -> Result<Vec<f64>> {
             target: "shop".into(),
             entity: "stock".into(),
             record,
-            lane: 1,
+            priority: 1,
             due: None,
         })
         .collect();
     let start = Instant::now();
-    let parts = engine.parts();
+    let context = engine.context();
     for jobs in jobs.chunks(1000) {
-        parts.store.enqueue(jobs, parts.env.now()).await?;
+        context.store.enqueue(jobs, context.env.now()).await?;
     }
     let summary = engine.once(None, RunKind::Delta, &CancellationToken::new()).await?;
     figures.push(start.elapsed().as_secs_f64());
@@ -171,7 +173,7 @@ fn open(address: SocketAddr, folder: &Path) -> Result<Arc<dyn System>> {
     let manifest = Arc::new(Manifest::load(file.clone())?);
     let place = Place::start(&file);
     let given = Given { value: SettingValue::Plain(format!("http://{address}").into()), place: place.clone() };
-    let settings = manifest.settle(&indexmap::IndexMap::from([("url".to_owned(), given)]), &place)?;
+    let settings = manifest.check_settings(&indexmap::IndexMap::from([("url".to_owned(), given)]), &place)?;
     let world = World {
         env: Env::system(),
         transport: Arc::new(Network::new()?),
@@ -184,19 +186,19 @@ fn open(address: SocketAddr, folder: &Path) -> Result<Arc<dyn System>> {
 async fn engine(folder: &Path, erp: &Arc<Erp>, shop: Arc<dyn System>) -> Result<Engine> {
     let store = vaiven::store::open(&format!("sqlite://{}/state.db", folder.display())).await?;
     let systems = vec![Arc::new(Named("erp", Arc::clone(erp))), shop];
-    Ok(Engine::new(systems::parts(store, systems, MAPPING, systems::flow("stock", "stock"))?))
+    Ok(Engine::new(systems::context(store, systems, MAPPING, systems::flow("stock", "stock"))?))
 }
 
 /// A source in memory: quantity and version of each article.
 struct Erp {
-    facts: Facts,
+    facts: Capabilities,
     rows: Mutex<Vec<(u64, u64)>>,
 }
 
 impl Erp {
     fn new(rows: usize) -> Self {
         Self {
-            facts: Facts { list: true, incremental: true, ..Facts::default() },
+            facts: Capabilities { list: true, incremental: true, ..Capabilities::default() },
             rows: Mutex::new(vec![(1, 1); rows]),
         }
     }
@@ -217,7 +219,7 @@ impl Erp {
 }
 
 impl Work for Erp {
-    fn facts(&self) -> &Facts {
+    fn facts(&self) -> &Capabilities {
         &self.facts
     }
 
@@ -245,18 +247,19 @@ impl Work for Erp {
 
 /// A target that takes everything and does nothing.
 struct Idle {
-    facts: Facts,
+    facts: Capabilities,
 }
 
 impl Default for Idle {
     fn default() -> Self {
-        let facts = Facts { find: Find::ByKey, create: true, update: true, batch: 500, ..Facts::default() };
+        let facts =
+            Capabilities { find: Find::ByKey, create: true, update: true, batch: 500, ..Capabilities::default() };
         Self { facts }
     }
 }
 
 impl Work for Idle {
-    fn facts(&self) -> &Facts {
+    fn facts(&self) -> &Capabilities {
         &self.facts
     }
 

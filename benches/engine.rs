@@ -351,9 +351,9 @@ async fn engine(folder: &Path) -> Result<Engine> {
     let manifest = Arc::new(Manifest::load(file.clone())?);
     let place = Place::start(&file);
     let given = Given { value: SettingValue::Plain(folder.display().to_string().into()), place: place.clone() };
-    let settings = manifest.settle(&indexmap::IndexMap::from([("folder".to_owned(), given)]), &place)?;
+    let settings = manifest.check_settings(&indexmap::IndexMap::from([("folder".to_owned(), given)]), &place)?;
     let system: Arc<dyn System> = adapter::open("files", &manifest, &settings, &world)?;
     let store = vaiven::store::open(&format!("sqlite://{}/state.db", folder.display())).await?;
     let flow = Flow { from: "files".into(), ..systems::flow("prices", "price") };
-    Ok(Engine::new(systems::parts(store, vec![system], MAPPING, flow)?))
+    Ok(Engine::new(systems::context(store, vec![system], MAPPING, flow)?))
 }

@@ -34,14 +34,14 @@ use tokio_util::sync::CancellationToken;
 use vaiven::{
     env::{Clock, Entropy, Env},
     failure::{Class, Failure},
-    port::{Facts, Find, Page, PullRequest, RowBody, SourceRow, System, Write, Written},
+    port::{Capabilities, Find, Page, PullRequest, RowBody, SourceRow, System, Write, Written},
     store::{self, RunKind, SharedStore},
-    sync::{Engine, Flow, Limits, Parts, SystemLimits, Timetable},
+    sync::{Context, Engine, Flow, Limits, Schedule, SystemLimits},
 };
 
 /// Rows that exist only while they are looked at.
 struct Source {
-    facts: Facts,
+    facts: Capabilities,
     rows: usize,
     /// Revision of all rows.
     all: AtomicU64,
@@ -51,7 +51,7 @@ struct Source {
 
 impl Source {
     fn new(rows: usize, all: u64) -> Arc<Self> {
-        let facts = Facts { list: true, complete: true, ..Facts::default() };
+        let facts = Capabilities { list: true, complete: true, ..Capabilities::default() };
         Arc::new(Self { facts, rows, all: AtomicU64::new(all), some: Mutex::default() })
     }
 
@@ -79,7 +79,7 @@ impl Source {
 }
 
 impl Work for Source {
-    fn facts(&self) -> &Facts {
+    fn facts(&self) -> &Capabilities {
         &self.facts
     }
 
@@ -90,7 +90,7 @@ impl Work for Source {
 
 /// Takes everything, but in a soak refuses some writes and is out of order now and then.
 struct Target {
-    facts: Facts,
+    facts: Capabilities,
     writes: AtomicU64,
     moody: bool,
 }
@@ -98,13 +98,13 @@ struct Target {
 impl Target {
     fn new(moody: bool) -> Arc<Self> {
         let (create, update, delete, batch) = (true, true, true, 100);
-        let facts = Facts { find: Find::ByKey, create, update, delete, batch, ..Facts::default() };
+        let facts = Capabilities { find: Find::ByKey, create, update, delete, batch, ..Capabilities::default() };
         Arc::new(Self { facts, writes: AtomicU64::new(0), moody })
     }
 }
 
 impl Work for Target {
-    fn facts(&self) -> &Facts {
+    fn facts(&self) -> &Capabilities {
         &self.facts
     }
 
@@ -117,8 +117,8 @@ impl Work for Target {
     }
 }
 
-fn parts(store: SharedStore, source: &Arc<Source>, target: &Arc<Target>) -> Result<Parts> {
-    let table = |cron: &str| -> Result<Timetable> { Ok(Timetable { schedule: cron.parse()?, zone: chrono_tz::UTC }) };
+fn context(store: SharedStore, source: &Arc<Source>, target: &Arc<Target>) -> Result<Context> {
+    let table = |cron: &str| -> Result<Schedule> { Ok(Schedule { schedule: cron.parse()?, zone: chrono_tz::UTC }) };
     let flow = Flow {
         every: Some(table("0 * * * * *")?),
         full: Some(table("0 0 * * * *")?),
@@ -126,7 +126,7 @@ fn parts(store: SharedStore, source: &Arc<Source>, target: &Arc<Target>) -> Resu
     };
     let systems: Vec<Arc<dyn System>> =
         vec![Arc::new(Named("erp", Arc::clone(source))), Arc::new(Named("shop", Arc::clone(target)))];
-    systems::parts(store, systems, systems::PRODUCT, flow)
+    systems::context(store, systems, systems::PRODUCT, flow)
 }
 
 fn main() -> Result<()> {
@@ -174,7 +174,7 @@ async fn part(folder: &Path, records: usize, revision: u64) -> Result<()> {
     let path = folder.join("vaiven.db");
     let (source, target) = (Source::new(records, revision), Target::new(false));
     let store = store::open(&format!("sqlite://{}", path.display())).await?;
-    let engine = Engine::new(parts(store, &source, &target)?);
+    let engine = Engine::new(context(store, &source, &target)?);
     let (start, used) = (Instant::now(), cpu()?);
     let summary = engine.once(None, RunKind::Full, &CancellationToken::new()).await?;
     let (time, used) = (start.elapsed().as_secs_f64(), cpu()? - used);
@@ -250,11 +250,11 @@ async fn soak(hours: u32) -> Result<()> {
         retention: RETENTION,
         systems: BTreeMap::from([(
             "shop".to_owned(),
-            SystemLimits { settle: Duration::ZERO, ..SystemLimits::default() },
+            SystemLimits { answer_window: Duration::ZERO, ..SystemLimits::default() },
         )]),
         ..Limits::default()
     };
-    let engine = Engine::new(Parts { env: env.clone(), limits, ..parts(store.clone(), &source, &target)? });
+    let engine = Engine::new(Context { env: env.clone(), limits, ..context(store.clone(), &source, &target)? });
     let stop = CancellationToken::new();
     let life = async {
         let mut looks = Vec::new();
@@ -267,7 +267,7 @@ async fn soak(hours: u32) -> Result<()> {
                 source.set(row, (row % 40 != minute % 40).then_some(minute as u64));
             }
             if minute % 60 == 30 {
-                store.place_order("resync", "catalog", env.now()).await?;
+                store.place_command("resync", "catalog", env.now()).await?;
             }
             env.sleep(Duration::from_secs(60)).await;
             let now = env.now();

@@ -23,23 +23,23 @@ use tokio_util::sync::CancellationToken;
 use vaiven::{
     env::Env,
     failure::Failure,
-    port::{Facts, Find, Page, PullRequest, RowBody, SourceRow, System, Write, Written},
+    port::{Capabilities, Find, Page, PullRequest, RowBody, SourceRow, System, Write, Written},
     store::{self, RunKind, SharedStore},
     sync::{
-        Engine, Parts, Reach,
+        Context, Engine, Reach,
         plan::{self, Telling},
     },
 };
 
 /// Rows by number.
 struct Memory {
-    facts: Facts,
+    facts: Capabilities,
     rows: Mutex<Vec<Value>>,
 }
 
 impl Memory {
     fn new(rows: Vec<Value>) -> Arc<Self> {
-        let facts = Facts {
+        let facts = Capabilities {
             list: true,
             complete: true,
             read: true,
@@ -47,7 +47,7 @@ impl Memory {
             create: true,
             update: true,
             batch: 100,
-            ..Facts::default()
+            ..Capabilities::default()
         };
         Arc::new(Self { facts, rows: Mutex::new(rows) })
     }
@@ -67,7 +67,7 @@ fn row(number: usize, body: &Value) -> SourceRow {
 }
 
 impl Work for Memory {
-    fn facts(&self) -> &Facts {
+    fn facts(&self) -> &Capabilities {
         &self.facts
     }
 
@@ -135,12 +135,12 @@ async fn measure(url: &str, records: usize) -> Result<()> {
     let stop = CancellationToken::new();
     let store = store::open(url).await?;
     let start = Instant::now();
-    let summary = Engine::new(parts(store, &erp, &shop)?).once(None, RunKind::Full, &stop).await?;
+    let summary = Engine::new(context(store, &erp, &shop)?).once(None, RunKind::Full, &stop).await?;
     anyhow::ensure!(summary.is_clean(), "{summary:?}");
     println!("  first pass, all created     {:7.2} s", start.elapsed().as_secs_f64());
     // What the shop answered is compared once; from then on fingerprints know it.
     let store = store::open(url).await?;
-    Engine::new(parts(store, &erp, &shop)?).once(None, RunKind::Full, &stop).await?;
+    Engine::new(context(store, &erp, &shop)?).once(None, RunKind::Full, &stop).await?;
 
     for changed in [0, records / 100] {
         for number in 0..changed {
@@ -152,8 +152,8 @@ async fn measure(url: &str, records: usize) -> Result<()> {
         let copied = start.elapsed().as_secs_f64();
         let reach = Reach { flow: None, kind: RunKind::Full };
         let telling = Telling { examples: 5, writes: 5, personal: false };
-        let parts = parts(copy.store.clone(), &erp, &shop)?;
-        let made = plan::plan(parts, &copy, reach, telling, tempfile::tempfile()?, &stop).await?;
+        let context = context(copy.store.clone(), &erp, &shop)?;
+        let made = plan::plan(context, &copy, reach, telling, tempfile::tempfile()?, &stop).await?;
         let planned: u64 = made.groups.values().map(|group| group.count).sum();
         copy.remove().await?;
         println!(
@@ -166,8 +166,8 @@ async fn measure(url: &str, records: usize) -> Result<()> {
     Ok(())
 }
 
-fn parts(store: SharedStore, erp: &Arc<Memory>, shop: &Arc<Memory>) -> Result<Parts> {
+fn context(store: SharedStore, erp: &Arc<Memory>, shop: &Arc<Memory>) -> Result<Context> {
     let systems: Vec<Arc<dyn System>> =
         vec![Arc::new(Named("erp", Arc::clone(erp))), Arc::new(Named("shop", Arc::clone(shop)))];
-    systems::parts(store, systems, systems::PRODUCT, systems::flow("catalog", "product"))
+    systems::context(store, systems, systems::PRODUCT, systems::flow("catalog", "product"))
 }

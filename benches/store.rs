@@ -23,7 +23,7 @@ use vaiven::{
     mapping::Fields,
     store::{
         self, Balance, ChangeOp, Claim, Delivered, NewChange, NewJob, PageCommit, ReplicaWrite, RunKind, SharedStore,
-        Sighting, Turn, Unidentified, Verdict,
+        ShownRow, Turn, Unidentified, Verdict,
     },
 };
 
@@ -137,7 +137,7 @@ async fn queue(store: &SharedStore, count: usize, workers: usize) -> Result<Vec<
                 target: target.clone(),
                 entity: "stock".into(),
                 record: i64::try_from(*number).unwrap_or_default(),
-                lane: 5,
+                priority: 5,
                 due: None,
             })
             .collect();
@@ -183,7 +183,7 @@ async fn queue(store: &SharedStore, count: usize, workers: usize) -> Result<Vec<
     Ok(vec![enqueued.as_secs_f64(), worked.as_secs_f64()])
 }
 
-fn unidentified(row: &Sighting) -> Unidentified {
+fn unidentified(row: &ShownRow) -> Unidentified {
     Unidentified { id: row.id.clone(), key: format!("SKU-{}", row.id), ..Unidentified::default() }
 }
 
@@ -194,7 +194,7 @@ async fn pages(store: &SharedStore, count: usize) -> Result<Vec<f64>> {
     let mut source = produce(count);
     while let Some(page) = source.recv().await {
         let start = Instant::now();
-        let sighted = store.sight("erp", "product", &page).await?;
+        let sighted = store.look_up_fingerprints("erp", "product", &page).await?;
         anyhow::ensure!(sighted.changed.len() == page.len(), "all rows are new");
         sight += start.elapsed();
         let start = Instant::now();
@@ -211,7 +211,7 @@ async fn pages(store: &SharedStore, count: usize) -> Result<Vec<f64>> {
     let mut source = produce(count);
     while let Some(page) = source.recv().await {
         let start = Instant::now();
-        let sighted = store.sight("erp", "product", &page).await?;
+        let sighted = store.look_up_fingerprints("erp", "product", &page).await?;
         again += start.elapsed();
         anyhow::ensure!(sighted.changed.is_empty(), "nothing has changed");
         seen.extend(sighted.seen);
@@ -271,19 +271,19 @@ async fn explain(store: &SharedStore, folder: &Path, count: usize) -> Result<Vec
 }
 
 /// Rows of about 170 bytes with their fingerprints, page by page, hashed by a thread of their own.
-fn produce(count: usize) -> tokio::sync::mpsc::Receiver<Vec<Sighting>> {
+fn produce(count: usize) -> tokio::sync::mpsc::Receiver<Vec<ShownRow>> {
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
     std::thread::spawn(move || {
         let mut row = String::new();
         for first in (0..count).step_by(BATCH) {
-            let page: Vec<Sighting> = (first..count.min(first + BATCH))
+            let page: Vec<ShownRow> = (first..count.min(first + BATCH))
                 .map(|number| {
                     row.clear();
                     let _ = write!(row, "{number};SKU-{number};Tornillo cincado M8 x {number} mm, caja de 200 unidades;");
                     row.push_str("ferreteria/tornilleria/cincado;12,50;21;true;8412345678905;0,125;kg;Madrid;2026-01-01T00:00:00");
                     let mut print = [0; 16];
                     print.copy_from_slice(&blake3::hash(row.as_bytes()).as_bytes()[..16]);
-                    Sighting { id: number.to_string(), print }
+                    ShownRow { id: number.to_string(), fingerprint: print }
                 })
                 .collect();
             if sender.blocking_send(page).is_err() {
@@ -294,7 +294,7 @@ fn produce(count: usize) -> tokio::sync::mpsc::Receiver<Vec<Sighting>> {
     receiver
 }
 
-fn first_commit(run: i64, system: &str, page: &[Sighting], records: &[store::Identified]) -> PageCommit {
+fn first_commit(run: i64, system: &str, page: &[ShownRow], records: &[store::Identified]) -> PageCommit {
     let mut commit = PageCommit { run, system: system.into(), entity: "product".into(), ..PageCommit::default() };
     for (row, known) in page.iter().zip(records) {
         let fields = product(&row.id);
@@ -305,8 +305,8 @@ fn first_commit(run: i64, system: &str, page: &[Sighting], records: &[store::Ide
             fields,
             sent: Fields::new(),
             version: None,
-            print: Some(row.print),
-            parts: None,
+            fingerprint: Some(row.fingerprint),
+            child_ids: None,
             matches: Vec::new(),
             gone: false,
         });
@@ -315,7 +315,7 @@ fn first_commit(run: i64, system: &str, page: &[Sighting], records: &[store::Ide
             target: "shop".into(),
             entity: "product".into(),
             record: known.record,
-            lane: 5,
+            priority: 5,
             due: None,
         });
     }

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::{
     adapter::{World, http::Network},
-    config::{Config, Plan},
+    config::{Config, OpenedConfig},
     env::Env,
     store::{self, Keeper, SharedStore, Sole},
     sync::Affairs,
@@ -68,7 +68,7 @@ pub async fn existing_store(config: &Config) -> anyhow::Result<SharedStore> {
 }
 
 /// Everything the configuration names, opened and proven to fit together; warnings are logged.
-pub fn plan(config: &Config, env: &Env) -> anyhow::Result<Plan> {
+pub fn plan(config: &Config, env: &Env) -> anyhow::Result<OpenedConfig> {
     let plan = config.open(&world(config, env)?)?;
     for warning in plan.warnings.iter().chain(&plan.refusals) {
         tracing::warn!("{warning}");

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::failure::Failure;
 
 /// Fingerprint of a source row: the first 16 bytes of a blake3 over the mapping's version and the row as the source gave it.
-pub type Print = [u8; 16];
+pub type Fingerprint = [u8; 16];
 
 /// One business object as its system shows it.
 #[derive(Clone, Debug)]
@@ -118,14 +118,14 @@ pub struct Page {
     /// Objects the source announced for the whole listing, if it does.
     pub total: Option<u64>,
     /// Holds what no earlier listing gave. Only told where [`Facts::handed`].
-    pub news: bool,
+    pub is_new: bool,
     /// Given back through [`System::settle`] once the page is durable (a picked-up file to archive).
     pub receipt: Option<Value>,
 }
 
 /// What an adapter says of one entity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct Capabilities {
     /// Can be listed.
     pub list: bool,
     /// A listing can be limited to what changed since a watermark.
@@ -194,13 +194,13 @@ pub struct Write {
     /// What the target had, in canonical form; `Null` for a create.
     pub before: Value,
     /// The same in canonical form.
-    pub wanted: Value,
+    pub desired: Value,
     /// Canonical fields for whose sake the object is written: they are neither what the target stores nor what it was sent.
     /// Empty for a delete.
     pub changed: BTreeSet<String>,
     /// Children of the object that the target already has: list name to key to the target's id. By the key that is wanted,
     /// whatever the target still calls it.
-    pub parts: BTreeMap<String, BTreeMap<String, String>>,
+    pub child_ids: BTreeMap<String, BTreeMap<String, String>>,
     /// The same by the key that the target has now.
     pub held: BTreeMap<String, BTreeMap<String, String>>,
     /// Ids of children that the target is not to have any more, by list.
@@ -223,7 +223,7 @@ pub struct Written {
     pub stored: Option<Value>,
     pub version: Option<String>,
     /// Ids of parts learnt from the answer: list name to part key to id.
-    pub parts: BTreeMap<String, BTreeMap<String, String>>,
+    pub child_ids: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// Outcome of one [`Write`].
@@ -252,7 +252,7 @@ pub struct Probe<'a> {
     /// The object in the target's own shape, as a create sends it.
     pub body: &'a Value,
     /// The canonical object wanted.
-    pub wanted: &'a Value,
+    pub desired: &'a Value,
 }
 
 /// How fast a system may be asked, as its adapter declares it.
@@ -287,7 +287,7 @@ pub trait System: Send + Sync {
     fn name(&self) -> &str;
 
     /// What can be done with an entity; absent when the adapter does not know it.
-    fn facts(&self, entity: &str) -> Option<&Facts>;
+    fn capabilities(&self, entity: &str) -> Option<&Capabilities>;
 
     /// Identity of everything that shapes a row of this entity before it is mapped (adapter and settings); part of the
     /// row fingerprint, so that a changed adapter looks at every row again.
@@ -297,7 +297,7 @@ pub trait System: Send + Sync {
     async fn pull(&self, request: &PullRequest<'_>) -> Result<Page, Failure>;
 
     /// Tells that a page is durable.
-    async fn settle(&self, entity: &str, receipt: &Value) -> Result<(), Failure>;
+    async fn acknowledge(&self, entity: &str, receipt: &Value) -> Result<(), Failure>;
 
     /// Reads objects by id; those the system does not have are left out.
     async fn read(&self, entity: &str, ids: &[String]) -> Result<Vec<SourceRow>, Failure>;
@@ -316,7 +316,7 @@ pub trait System: Send + Sync {
 
     /// The same system, looked at without a trace: nothing is picked up, locked, archived or cleared away by reading. Absent
     /// where reading leaves no trace anyway.
-    fn peeking(&self) -> Option<Arc<dyn System>> {
+    fn read_only(&self) -> Option<Arc<dyn System>> {
         None
     }
 

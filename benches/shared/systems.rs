@@ -12,9 +12,9 @@ use vaiven::{
     load::SourceFile,
     mapping::{Mapping, Translate},
     model::Entities,
-    port::{Checked, Facts, Outcome, Page, Probe, Progress, PullRequest, SourceRow, System, Write, Written},
+    port::{Capabilities, Checked, Outcome, Page, Probe, Progress, PullRequest, SourceRow, System, Write, Written},
     store::SharedStore,
-    sync::{Flow, Limits, Parts, Routes},
+    sync::{Context, Flow, Limits, Routes},
 };
 
 /// A mapping of products, for either side.
@@ -31,7 +31,7 @@ active = "active"
 
 /// What a system of a benchmark does: what is not said lists nothing, finds nothing and refuses.
 pub trait Work: Send + Sync {
-    fn facts(&self) -> &Facts;
+    fn facts(&self) -> &Capabilities;
 
     fn pull(&self, _: &PullRequest<'_>) -> Page {
         Page::default()
@@ -55,7 +55,7 @@ impl<W: Work> System for Named<W> {
         self.0
     }
 
-    fn facts(&self, _: &str) -> Option<&Facts> {
+    fn capabilities(&self, _: &str) -> Option<&Capabilities> {
         Some(self.1.facts())
     }
 
@@ -67,7 +67,7 @@ impl<W: Work> System for Named<W> {
         Ok(self.1.pull(request))
     }
 
-    async fn settle(&self, _: &str, _: &Value) -> Result<(), Failure> {
+    async fn acknowledge(&self, _: &str, _: &Value) -> Result<(), Failure> {
         Ok(())
     }
 
@@ -95,7 +95,7 @@ pub fn flow(name: &str, entity: &str) -> Flow {
 }
 
 /// An engine's parts: these systems, one mapping for all of them, one flow of one entity.
-pub fn parts(store: SharedStore, systems: Vec<Arc<dyn System>>, mapping: &str, flow: Flow) -> Result<Parts> {
+pub fn context(store: SharedStore, systems: Vec<Arc<dyn System>>, mapping: &str, flow: Flow) -> Result<Context> {
     let entities = Arc::new(Entities::builtin());
     let entity = flow.entities.first().context("a flow has an entity")?.clone();
     let spec = entities.get(&entity).context("the entity ships")?;
@@ -103,7 +103,7 @@ pub fn parts(store: SharedStore, systems: Vec<Arc<dyn System>>, mapping: &str, f
     let mapping: Arc<dyn Translate> = Arc::new(Mapping::load(&file, spec, &Map::new(), &indexmap::IndexMap::new())?);
     let systems: BTreeMap<String, _> = systems.into_iter().map(|system| (system.name().to_owned(), system)).collect();
     let mappings = systems.keys().map(|name| ((name.clone(), entity.clone()), Arc::clone(&mapping))).collect();
-    Ok(Parts {
+    Ok(Context {
         store,
         env: Env::system(),
         systems,

@@ -199,7 +199,7 @@ impl Manifest {
     ///
     /// # Errors
     /// Unknown, missing and misshapen settings, each with its place in the configuration.
-    pub fn settle(&self, given: &IndexMap<String, Given>, place: &Place) -> Result<Settings, LoadError> {
+    pub fn check_settings(&self, given: &IndexMap<String, Given>, place: &Place) -> Result<Settings, LoadError> {
         let known = self.settings.keys().map(String::as_str);
         let strangers = given
             .iter()
@@ -263,7 +263,7 @@ id = "id"
         assert_eq!((manifest.name.as_str(), manifest.entities.as_slice()), ("shop", &["product".to_owned()][..]));
         let config = SourceFile::new("vaiven.toml", "[systems.shop]");
         let settings = manifest
-            .settle(
+            .check_settings(
                 &given(&config, &[("url", json!("https://a.example/")), ("key", json!("hush"))]),
                 &Place::start(&config),
             )
@@ -280,7 +280,10 @@ id = "id"
         let manifest = Manifest::load(SourceFile::new("shop.toml", SHOP)).unwrap();
         let config = SourceFile::new("vaiven.toml", "[systems.shop]");
         let error = manifest
-            .settle(&given(&config, &[("url", json!("ftp://x")), ("per_pag", json!(1))]), &Place::start(&config))
+            .check_settings(
+                &given(&config, &[("url", json!("ftp://x")), ("per_pag", json!(1))]),
+                &Place::start(&config),
+            )
             .unwrap_err()
             .to_string();
         for part in

@@ -23,11 +23,11 @@ pub async fn apply(file: &Path, global: &Global, env: &Env) -> anyhow::Result<En
     let life = Lifecycle::listen(env)?;
     let opened = app::plan(&config, env)?;
     let (store, _sole) = app::sole_store(&config).await?;
-    let parts = run::parts(opened, store.clone(), env);
+    let context = run::context(opened, store.clone(), env);
     let bars = output::is_watched().then(indicatif::MultiProgress::new);
     let applying = async {
         tokio::select! {
-            applied = sync::apply(parts, agreed, &life.soft) => applied,
+            applied = sync::apply(context, agreed, &life.soft) => applied,
             never = progress::show(&store, env, bars) => match never {},
         }
     };

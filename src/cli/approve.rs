@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     env::Env,
-    store::{Approval, Example, SharedStore, Trip},
+    store::{BrakeTrip, Example, SharedStore, WaitingApproval},
 };
 
 #[derive(Serialize)]
@@ -22,7 +22,7 @@ struct Decided {
 
 /// Lists what waits for a decision.
 pub async fn list(store: &SharedStore, output: Output) -> anyhow::Result<Ending> {
-    let open = store.approvals().await?;
+    let open = store.waiting_approvals().await?;
     output.show(&open, |open| text(open))?;
     Ok(if open.is_empty() { Ending::Fine } else { Ending::Attention })
 }
@@ -37,7 +37,8 @@ pub async fn decide(
 ) -> anyhow::Result<Ending> {
     let number = number(run)?;
     let Some(jobs) = store.decide_run(number, approved, env.now()).await? else {
-        let open: Vec<String> = store.approvals().await?.iter().map(|approval| approval.run.to_string()).collect();
+        let open: Vec<String> =
+            store.waiting_approvals().await?.iter().map(|approval| approval.run.to_string()).collect();
         match open.as_slice() {
             [] => bail!("run {number} is not held by a brake, nor is any other"),
             open => bail!("run {number} is not held by a brake; held are: {}", open.join(", ")),
@@ -65,7 +66,7 @@ fn number(run: &str) -> anyhow::Result<i64> {
 }
 
 /// One line for each run, as status and summaries tell it.
-pub fn line(approval: &Approval) -> String {
+pub fn line(approval: &WaitingApproval) -> String {
     let trips: Vec<String> = approval.trips.iter().map(trip).collect();
     format!(
         "Held by a brake: run {} ({} from {}), {}: {}. `vaiven approve` shows what would happen.",
@@ -78,11 +79,11 @@ pub fn line(approval: &Approval) -> String {
 }
 
 /// `19 of 20 offend delete at shop (allowed 5%)`.
-pub fn trip(trip: &Trip) -> String {
-    format!("{} of {} offend {} at {} (allowed {})", trip.offences, trip.base, trip.brake, trip.target, trip.allowed)
+pub fn trip(trip: &BrakeTrip) -> String {
+    format!("{} of {} offend {} at {} (allowed {})", trip.violations, trip.base, trip.brake, trip.target, trip.allowed)
 }
 
-fn text(open: &[Approval]) -> String {
+fn text(open: &[WaitingApproval]) -> String {
     if open.is_empty() {
         return "No brake holds anything back.".to_owned();
     }
@@ -99,7 +100,7 @@ fn text(open: &[Approval]) -> String {
         for tripped in &approval.trips {
             lines.push(format!("  {}", trip(tripped)));
             lines.extend(tripped.examples.iter().map(|example| format!("    {}", self::example(example))));
-            let more = tripped.offences.saturating_sub(tripped.examples.len() as u64);
+            let more = tripped.violations.saturating_sub(tripped.examples.len() as u64);
             if more > 0 {
                 lines.push(format!("    and {more} more"));
             }
@@ -135,16 +136,16 @@ mod tests {
             before,
             after,
         };
-        let trip = |brake: &str, offences, allowed: &str, examples| Trip {
+        let trip = |brake: &str, offences, allowed: &str, examples| BrakeTrip {
             target: "shop".into(),
             brake: brake.into(),
-            offences,
+            violations: offences,
             base: 500,
             allowed: allowed.into(),
             examples,
         };
         let hidden = Example { personal: true, ..example("C-7", "email", Value::Null, Value::Null) };
-        let open = Approval {
+        let open = WaitingApproval {
             run: 12,
             system: "erp".into(),
             entity: "product".into(),

@@ -17,8 +17,8 @@ use crate::{
     load::{LoadError, Place, SourceFile},
     store,
     sync::{
-        Parts,
-        plan::{AtTarget, Edit, Remapped, canary},
+        Context,
+        plan::{AtTarget, Edit, Remapped, mapping_diff},
     },
 };
 
@@ -39,11 +39,11 @@ pub async fn diff(
     let life = Lifecycle::listen(env)?;
     let opened = app::plan(&config, env)?;
     let copy = store::copy(config.store_url()?.expose_secret(), env).await?;
-    let parts = run::parts(opened, copy.store.clone(), env);
+    let context = run::context(opened, copy.store.clone(), env);
     let examples = if all { usize::MAX } else { EXAMPLES };
     let comparing = async {
-        let pairs = pairs(names, &parts)?;
-        anyhow::Ok(canary(parts, &pairs, examples, personal, &life.soft).await?)
+        let pairs = pairs(names, &context)?;
+        anyhow::Ok(mapping_diff(context, &pairs, examples, personal, &life.soft).await?)
     };
     let made = life.guard(comparing).await;
     copy.remove().await?;
@@ -60,12 +60,12 @@ pub async fn diff(
 }
 
 /// Systems with entities that can be listed, as far as they are named.
-fn pairs(names: &[String], parts: &Parts) -> Result<Vec<(String, String)>, LoadError> {
+fn pairs(names: &[String], context: &Context) -> Result<Vec<(String, String)>, LoadError> {
     let listed = |(system, entity): &&(String, String)| {
-        let facts = parts.systems.get(system).and_then(|endpoint| endpoint.facts(entity));
+        let facts = context.systems.get(system).and_then(|endpoint| endpoint.capabilities(entity));
         facts.is_some_and(|facts| facts.list)
     };
-    let all: Vec<(String, String)> = parts.mappings.keys().filter(listed).cloned().collect();
+    let all: Vec<(String, String)> = context.mappings.keys().filter(listed).cloned().collect();
     let is_meant = |name: &str, (system, entity): &(String, String)| {
         name == system || name.split_once('/') == Some((system.as_str(), entity.as_str()))
     };

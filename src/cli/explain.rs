@@ -17,7 +17,7 @@ use crate::{
     load::{LoadError, Place, SourceFile},
     model::{Entities, EntitySpec, doubts},
     store::{Change, ChangeOp, JobFilter, Link, RecordId, Rejection, Replica, SharedStore, Ties},
-    sync::{self, Wants, Wish},
+    sync::{self, DesiredObject, DesiredState},
 };
 
 /// Most changes and jobs that are told.
@@ -110,21 +110,21 @@ async fn tell(
     let (wish, mut untold) = match opened {
         Ok(opened) => {
             lines.extend(rejected.into_iter().map(|row| Line::new(row, Some(&opened))));
-            let parts = run::parts(opened, SharedStore::clone(store), env);
+            let context = run::context(opened, SharedStore::clone(store), env);
             for replica in &replicas {
                 let at = (replica.system.clone(), asked.entity.to_owned());
-                let Some(mapping) = parts.mappings.get(&at) else { continue };
+                let Some(mapping) = context.mappings.get(&at) else { continue };
                 let words = mapping.unknown(&replica.fields).iter().map(ToString::to_string).collect();
                 unknown.insert(replica.system.clone(), words);
             }
             if asked.live {
-                live = now::now(&parts, spec, &replicas, store, (asked.personal, asked.field)).await?;
+                live = now::now(&context, spec, &replicas, store, (asked.personal, asked.field)).await?;
             }
-            (sync::wish(&parts, asked.entity, record).await?, Vec::new())
+            (sync::desired_state(&context, asked.entity, record).await?, Vec::new())
         }
         Err(error) => {
             lines.extend(rejected.into_iter().map(|row| Line::new(row, None)));
-            (Wish::default(), vec![format!("Owners and what is wanted cannot be told: {error:#}")])
+            (DesiredState::default(), vec![format!("Owners and what is wanted cannot be told: {error:#}")])
         }
     };
     let erased = |(source, target): &(String, String)| {
@@ -135,9 +135,9 @@ async fn tell(
         .wanted
         .into_iter()
         .filter_map(|(target, wants)| match wants {
-            Wants::Fields(fields) => Some((target, Some(fields))),
-            Wants::Gone => Some((target, None)),
-            Wants::Unknown(why) => {
+            DesiredObject::Fields(fields) => Some((target, Some(fields))),
+            DesiredObject::Gone => Some((target, None)),
+            DesiredObject::Unknown(why) => {
                 untold.push(format!("What is wanted at {target} cannot be told: {why}"));
                 None
             }

@@ -119,7 +119,7 @@ fn test(adapter: &str, entity: &str, registry: &Registry, entities: &Entities) -
         let place = Place::start(&asked);
         Some((name.clone(), Given { value: SettingValue::Plain(value), place }))
     });
-    let settings = manifest.settle(&given.collect(), &Place::start(&asked))?;
+    let settings = manifest.check_settings(&given.collect(), &Place::start(&asked))?;
     let plain: Map<String, Value> = settings.plains().map(|(name, value)| (name.to_owned(), value.clone())).collect();
     let mapping = Mapping::load(&file, spec, &plain, &recording.lookups)?;
     let mut problems = Vec::new();
@@ -155,12 +155,12 @@ fn round_trip(mapping: &Mapping, case: &Case, one_way: &[String]) -> anyhow::Res
     }
     let needs = mapping.needs(&first.fields);
     let mut known = numbers.externals();
-    for (list, key) in needs.parts.iter().chain(&needs.own) {
-        let own = first.parts.get(list.rsplit('.').next().unwrap_or_default()).and_then(|parts| parts.get(key));
+    for (list, key) in needs.child_ids.iter().chain(&needs.own) {
+        let own = first.child_ids.get(list.rsplit('.').next().unwrap_or_default()).and_then(|parts| parts.get(key));
         let id = own.cloned().flatten().unwrap_or_else(|| format!("id-of-{key}"));
-        known.parts.insert((list.clone(), key.clone()), id);
+        known.child_ids.insert((list.clone(), key.clone()), id);
     }
-    known.own.clone_from(&known.parts);
+    known.own.clone_from(&known.child_ids);
     let mut body = mapping.push(&first.fields, None, &known)?;
     if mapping.writes().is_empty() {
         return Ok(());

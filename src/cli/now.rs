@@ -10,7 +10,7 @@ use crate::{
     mapping::Fields,
     model::EntitySpec,
     store::{Replica, Result, SharedStore},
-    sync::{self, Parts},
+    sync::{self, Context},
 };
 
 /// What one system holds now.
@@ -30,7 +30,7 @@ pub struct Now {
 
 /// Reads the systems that are known to hold the record.
 pub async fn now(
-    parts: &Parts,
+    context: &Context,
     spec: &EntitySpec,
     replicas: &[Replica],
     store: &SharedStore,
@@ -38,8 +38,8 @@ pub async fn now(
 ) -> Result<Vec<Now>> {
     let mut all = Vec::with_capacity(replicas.len());
     for replica in replicas {
-        let live = sync::live(parts, replica).await?;
-        let reads = parts.mappings.get(&(replica.system.clone(), spec.entity.clone())).map(|mapping| mapping.reads());
+        let live = sync::live(context, replica).await?;
+        let reads = context.mappings.get(&(replica.system.clone(), spec.entity.clone())).map(|mapping| mapping.reads());
         let is_told = |field: &String| only.is_none_or(|only| only == field);
         let otherwise = |held: &Fields| -> BTreeSet<String> {
             let fields = reads.into_iter().flatten().filter(|field| is_told(field));

@@ -45,7 +45,7 @@ pub async fn plan(args: &PlanArgs, global: &Global, env: &Env) -> anyhow::Result
     let opened = app::plan(&config, env)?;
     let left_out: Vec<String> = opened.left_out.iter().map(ToString::to_string).collect();
     let copy = store::copy(config.store_url()?.expose_secret(), env).await?;
-    let parts = run::parts(opened, copy.store.clone(), env);
+    let context = run::context(opened, copy.store.clone(), env);
     let telling = Telling {
         examples: if args.all { usize::MAX } else { EXAMPLES },
         // With --all they are read back from where they are kept.
@@ -55,7 +55,7 @@ pub async fn plan(args: &PlanArgs, global: &Global, env: &Env) -> anyhow::Result
     let bars = output::is_watched().then(indicatif::MultiProgress::new);
     let making = async {
         tokio::select! {
-            made = plan::plan(parts, &copy, reach, telling, spool(env)?, &life.soft) => Ok(made?),
+            made = plan::plan(context, &copy, reach, telling, spool(env)?, &life.soft) => Ok(made?),
             never = progress::show(&copy.store, env, bars) => match never {},
         }
     };
@@ -246,7 +246,7 @@ fn braked(one: &Braked) -> String {
     );
     let mut lines = vec![format!(
         "stopped by a brake: {} at {}: {} of {} offend {} (allowed {}); {since}",
-        one.entity, trip.target, trip.offences, trip.base, trip.brake, trip.allowed
+        one.entity, trip.target, trip.violations, trip.base, trip.brake, trip.allowed
     )];
     lines.extend(trip.examples.iter().map(|example| {
         let pair = Value::Array(vec![example.before.clone(), example.after.clone()]);

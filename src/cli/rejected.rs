@@ -9,7 +9,7 @@ use super::{
     output::{self, Output},
 };
 use crate::{
-    config::{Config, Plan},
+    config::{Config, OpenedConfig},
     env::Env,
     mapping::Translate,
     store::{Rejection, SharedStore},
@@ -51,13 +51,13 @@ pub async fn rejected(
 }
 
 /// What the configuration names, where it can be opened: what is told of a row does without it.
-pub fn opened(config: &Config, env: &Env) -> Option<Plan> {
+pub fn opened(config: &Config, env: &Env) -> Option<OpenedConfig> {
     app::world(config, env).ok().and_then(|world| config.open(&world).ok())
 }
 
 impl Line {
     /// With the place of its field, as far as the mapping can be opened.
-    pub fn new((system, entity, mut row): (String, String, Rejection), plan: Option<&Plan>) -> Self {
+    pub fn new((system, entity, mut row): (String, String, Rejection), plan: Option<&OpenedConfig>) -> Self {
         // The reason says it where the mapping has said it.
         let said = row.reason.split_once(": ").filter(|(place, _)| is_place(place));
         let (said, reason) = said.map(|(place, rest)| (place.to_owned(), rest.to_owned())).unzip();
@@ -72,7 +72,7 @@ impl Line {
         let mapping = plan.and_then(|plan| plan.mappings.get(&(system.clone(), entity.clone())));
         let of_field = |mapping: &dyn Translate| mapping.place(row.field.as_deref()?);
         let place = said.or_else(|| of_field(mapping?.as_ref()));
-        let facts = plan.and_then(|plan| plan.systems.get(&system)?.facts(&entity));
+        let facts = plan.and_then(|plan| plan.systems.get(&system)?.capabilities(&entity));
         let handed = facts.is_some_and(|facts| facts.handed);
         Self { key: row.key().map(str::to_owned), system, entity, place, handed, row }
     }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     config::Config,
     env::Env,
-    store::{SharedStore, Standing},
+    store::{Circuit, SharedStore},
 };
 
 #[derive(Serialize)]
@@ -35,9 +35,9 @@ pub async fn resume(
     let known = config.sections.systems.keys().map(|name| name.get_ref().as_str());
     let mut resumed = Vec::new();
     for name in known.filter(|name| system.is_none_or(|asked| asked == *name)) {
-        let before = store.standing(name).await?;
+        let before = store.circuit(name).await?;
         let jobs = store.lift(name, env.now()).await?;
-        if system.is_some() || before != Standing::default() || jobs > 0 {
+        if system.is_some() || before != Circuit::default() || jobs > 0 {
             resumed.push(Resumed { system: name.to_owned(), reason: before.reason, jobs });
         }
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Ending, found, naming, output::Output, rejected::opened};
 use crate::{
-    config::{Config, Plan},
+    config::{Config, OpenedConfig},
     env::Env,
     load::{LoadError, Place, SourceFile},
     store::{Rejection, SharedStore},
@@ -36,7 +36,7 @@ pub async fn resync(
     for scope in scopes {
         known(&scope, store).await?;
         let listed = plan.as_ref().map(|plan| listed(&scope, plan)).unwrap_or_default();
-        let order = store.place_order("resync", &scope.to_string(), env.now()).await?;
+        let order = store.place_command("resync", &scope.to_string(), env.now()).await?;
         all.push(Placed { order, scope: scope.to_string(), listed, further: Vec::new() });
     }
     let mut all = all.into_iter();
@@ -58,11 +58,11 @@ impl Placed {
 }
 
 /// Systems of which one object is asked for, and that can only be read as a whole.
-fn listed(scope: &Scope, plan: &Plan) -> Vec<String> {
+fn listed(scope: &Scope, plan: &OpenedConfig) -> Vec<String> {
     let (Some(entity), Some(_), Some(flow)) = (&scope.entity, &scope.key, plan.routes.flow(&scope.flow)) else {
         return Vec::new();
     };
-    let facts = |system: &String| plan.systems.get(system).and_then(|system| system.facts(entity).cloned());
+    let facts = |system: &String| plan.systems.get(system).and_then(|system| system.capabilities(entity).cloned());
     let told = std::iter::once(&flow.from).chain(&flow.to).filter_map(|system| {
         let facts = facts(system)?;
         (!facts.read && facts.list).then(|| {

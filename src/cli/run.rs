@@ -16,11 +16,11 @@ use super::{
     resync::{known, resolved, scope_of},
 };
 use crate::{
-    config::{Config, Plan},
+    config::{Config, OpenedConfig},
     env::Env,
     store::{RunKind, SharedStore},
     sync::{
-        Affairs, Engine, Flow, Health, Parts, Requests, Scope, Summary, pauses,
+        Affairs, Context, Engine, Flow, Health, Requests, Scope, Summary, pauses,
         requests::{self, Counts},
         trouble,
     },
@@ -43,17 +43,17 @@ pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<E
         return daemon(config, plan, store, global, env, &life).await;
     }
     pauses::notice(store.as_ref(), &plan.prints, env.now()).await?;
-    let engine = Engine::new(parts(plan, SharedStore::clone(&store), env));
-    let asked = Requests::of(&engine.parts().systems);
+    let engine = Engine::new(context(plan, SharedStore::clone(&store), env));
+    let asked = Requests::of(&engine.context().systems);
     let once = once(&engine, scope.as_ref(), bars, &life);
     let Some(summary) = life.guard(once).await else {
         anyhow::bail!("stopped at once; the next run goes on where this one was cut off");
     };
     let summary = summary?;
-    let flows: Vec<&Flow> = engine.parts().routes.flows().iter().collect();
+    let flows: Vec<&Flow> = engine.context().routes.flows().iter().collect();
     let affairs = Affairs::of(&store, &flows, false, env.now()).await?;
-    let listed = scope.as_ref().map(|scope| listed(scope, &summary, engine.parts())).unwrap_or_default();
-    let requests = asked.since(&engine.parts().systems);
+    let listed = scope.as_ref().map(|scope| listed(scope, &summary, engine.context())).unwrap_or_default();
+    let requests = asked.since(&engine.context().systems);
     let told = Told { headline: affairs.headline(), affairs, summary, listed, requests };
     Output::new(global).show(&told, text)?;
     if life.soft.is_cancelled() {
@@ -88,12 +88,15 @@ fn one_of(scopes: Vec<Scope>) -> anyhow::Result<Scope> {
 }
 
 /// Where one object was asked for and a whole listing read instead.
-fn listed(scope: &Scope, summary: &Summary, parts: &Parts) -> Vec<String> {
+fn listed(scope: &Scope, summary: &Summary, context: &Context) -> Vec<String> {
     let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else { return Vec::new() };
     let whole = summary.runs.iter().filter(|run| run.kind == RunKind::Full && run.entity == *entity);
     let told = whole.map(|run| {
-        let can_read =
-            parts.systems.get(&run.system).and_then(|system| system.facts(entity)).is_some_and(|facts| facts.read);
+        let can_read = context
+            .systems
+            .get(&run.system)
+            .and_then(|system| system.capabilities(entity))
+            .is_some_and(|facts| facts.read);
         let why = if can_read { format!("knows no {key} yet") } else { "cannot be read by key".to_owned() };
         format!("{} {why}: its whole listing of {entity} was read.", run.system)
     });
@@ -107,21 +110,21 @@ pub async fn once(
     bars: Option<indicatif::MultiProgress>,
     life: &Lifecycle,
 ) -> anyhow::Result<Summary> {
-    let parts = engine.parts();
+    let context = engine.context();
     tokio::select! {
         summary = engine.once(scope, RunKind::Delta, &life.soft) => Ok(summary?),
-        never = progress::show(&parts.store, &parts.env, bars) => match never {},
+        never = progress::show(&context.store, &context.env, bars) => match never {},
     }
 }
 
-pub fn parts(plan: Plan, store: SharedStore, env: &Env) -> Parts {
+pub fn context(plan: OpenedConfig, store: SharedStore, env: &Env) -> Context {
     let owner = format!("{}-{:016x}", std::process::id(), env.entropy.next_u64());
-    plan.parts(store, env.clone(), owner)
+    plan.context(store, env.clone(), owner)
 }
 
 async fn daemon(
     config: Config,
-    plan: Plan,
+    plan: OpenedConfig,
     store: SharedStore,
     global: &Global,
     env: &Env,
@@ -132,8 +135,8 @@ async fn daemon(
     let mut told = false;
     while let Some(current) = plan.take() {
         pauses::notice(store.as_ref(), &current.prints, env.now()).await?;
-        let engine = Engine::new(parts(current, Arc::clone(&store), env));
-        let flows = output::count(engine.parts().routes.flows().len() as u64, "flow");
+        let engine = Engine::new(context(current, Arc::clone(&store), env));
+        let flows = output::count(engine.context().routes.flows().len() as u64, "flow");
         let watching = keep_watchdog(Arc::clone(&notifier), Arc::clone(&store), engine.health(), env.clone());
         let _watchdog = AbortOnDropHandle::new(tokio::spawn(watching));
         tracing::info!(flows, config = %app::shown_path(global), "running");
@@ -193,9 +196,9 @@ async fn keep_watchdog(notifier: Arc<Notifier>, store: SharedStore, health: Arc<
 
 fn text(told: &Told) -> String {
     let summary = &told.summary;
-    let mut parts = vec![told.headline.clone()];
+    let mut context = vec![told.headline.clone()];
     if !told.listed.is_empty() {
-        parts.push(told.listed.join("\n"));
+        context.push(told.listed.join("\n"));
     }
     if !summary.runs.is_empty() {
         let rows = summary.runs.iter().map(|run| {
@@ -219,10 +222,10 @@ fn text(told: &Told) -> String {
             ]
         });
         let header = ["pulled from", "entity", "seen", "unchanged", "changed", "skipped", "rejected", "gone", "result"];
-        parts.push(output::table(header, rows));
+        context.push(output::table(header, rows));
     }
     let tally = &summary.delivered;
-    parts.push(format!(
+    context.push(format!(
         "Delivered: {} written, {} already as wanted, {} retried, {} parked, {} dead; {}.",
         tally.written,
         tally.noop,
@@ -233,14 +236,14 @@ fn text(told: &Told) -> String {
     ));
     if !summary.left.is_empty() {
         let left: Vec<String> = summary.left.iter().map(|(state, count)| format!("{count} {state}")).collect();
-        parts.push(format!("Left: {} (`vaiven jobs list` says why).", left.join(", ")));
+        context.push(format!("Left: {} (`vaiven jobs list` says why).", left.join(", ")));
     }
     if !summary.held.is_empty() {
         let held: Vec<String> = summary.held.iter().map(ToString::to_string).collect();
-        parts.push(format!("Held by a brake: run {} (`vaiven approve` shows what would happen).", held.join(", ")));
+        context.push(format!("Held by a brake: run {} (`vaiven approve` shows what would happen).", held.join(", ")));
     }
     if summary.rejected > 0 {
-        parts.push(format!("{} could not be read (`vaiven rejected`).", output::count(summary.rejected, "row")));
+        context.push(format!("{} could not be read (`vaiven rejected`).", output::count(summary.rejected, "row")));
     }
-    parts.join("\n\n")
+    context.join("\n\n")
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::Config,
     env::Env,
-    store::{Approval, Run, SharedStore, Standing},
+    store::{Circuit, Run, SharedStore, WaitingApproval},
     sync::{Affairs, OddDates},
 };
 
@@ -27,7 +27,7 @@ struct Status {
     runs: Vec<Run>,
     queue: Vec<Group>,
     /// Runs that brakes hold back until a person decides.
-    approvals: Vec<Approval>,
+    approvals: Vec<WaitingApproval>,
     rejected: Vec<Rejected>,
     /// Rows whose change date counts for nothing.
     dates: Vec<Dated>,
@@ -41,7 +41,7 @@ struct SystemStatus {
     adapter: String,
     /// Entity to the number of objects it is known to hold.
     objects: BTreeMap<String, u64>,
-    standing: Standing,
+    standing: Circuit,
 }
 
 #[derive(Serialize)]
@@ -73,7 +73,7 @@ pub async fn status(config: &Config, store: &SharedStore, env: &Env, output: Out
             name: name.clone(),
             adapter: section.adapter.get_ref().clone(),
             objects: objects.collect(),
-            standing: store.standing(name).await?,
+            standing: store.circuit(name).await?,
         });
     }
     let mut runs: BTreeMap<(String, String), Run> = BTreeMap::new();
@@ -99,7 +99,7 @@ pub async fn status(config: &Config, store: &SharedStore, env: &Env, output: Out
         systems,
         runs: runs.into_values().collect(),
         queue: causes::groups(&store.backlog().await?),
-        approvals: store.approvals().await?,
+        approvals: store.waiting_approvals().await?,
         differences: store.difference_count().await?,
         rejected: rejected
             .into_iter()
@@ -201,7 +201,7 @@ fn run(run: &Run) -> [String; 8] {
     ]
 }
 
-fn standing(standing: &Standing, env: &Env) -> String {
+fn standing(standing: &Circuit, env: &Env) -> String {
     match standing.until {
         Some(until) if until > env.now() => {
             format!("left alone until {}: {}", output::time(until), standing.reason.as_deref().unwrap_or("it failed"))

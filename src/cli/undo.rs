@@ -32,12 +32,12 @@ pub async fn undo(args: &UndoArgs, global: &Global, env: &Env) -> anyhow::Result
     let life = Lifecycle::listen(env)?;
     let opened = app::plan(&config, env)?;
     let store = app::existing_store(&config).await?;
-    let parts = run::parts(opened, store.clone(), env);
-    let Some(undone) = life.guard(sync::undo(&parts, &args.runs, args.delete_created, &life.soft)).await else {
+    let context = run::context(opened, store.clone(), env);
+    let Some(undone) = life.guard(sync::undo(&context, &args.runs, args.delete_created, &life.soft)).await else {
         anyhow::bail!("stopped at once; the run can be undone again");
     };
     let mut undone = undone?;
-    show_values(&mut undone, &parts.entities, &store, args.personal).await?;
+    show_values(&mut undone, &context.entities, &store, args.personal).await?;
     output.show(&undone, text)?;
     if life.soft.is_cancelled() {
         anyhow::bail!("stopped; the run can be undone again, and what is left of it is taken back then");

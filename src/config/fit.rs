@@ -13,7 +13,7 @@ use crate::{
     load::{LoadError, Place, Problem, Spanned},
     mapping::{Held, Outline, Translate},
     model::{Entities, FieldSpec},
-    port::{Facts, Find, System},
+    port::{Capabilities, Find, System},
     sync::{DeletePolicy, Flow, Routes},
 };
 
@@ -49,9 +49,14 @@ pub fn flow(
 }
 
 /// Nothing for a system that is not there or could not be opened, which was told already.
-fn facts<'a>(system: &str, entity: &str, opened: &'a Opened, place: &Place) -> Result<Option<&'a Facts>, LoadError> {
+fn facts<'a>(
+    system: &str,
+    entity: &str,
+    opened: &'a Opened,
+    place: &Place,
+) -> Result<Option<&'a Capabilities>, LoadError> {
     let Some((adapter, endpoint)) = opened.get(system) else { return Ok(None) };
-    endpoint.facts(entity).map(Some).ok_or_else(|| {
+    endpoint.capabilities(entity).map(Some).ok_or_else(|| {
         LoadError::new(place, format!("adapter {adapter} of system {system} does not know entity `{entity}`"))
             .help(format!("take it out of the flow, or add [entities.{entity}] to adapters/{adapter}.toml"))
     })
@@ -60,7 +65,7 @@ fn facts<'a>(system: &str, entity: &str, opened: &'a Opened, place: &Place) -> R
 fn source(
     flow: &Flow,
     entity: &str,
-    facts: &Facts,
+    facts: &Capabilities,
     place: &Place,
     warnings: &mut Vec<Problem>,
 ) -> Result<(), LoadError> {
@@ -79,7 +84,7 @@ fn source(
     Ok(())
 }
 
-fn target(flow: &Flow, target: &str, entity: &str, facts: &Facts, place: &Place) -> Result<(), LoadError> {
+fn target(flow: &Flow, target: &str, entity: &str, facts: &Capabilities, place: &Place) -> Result<(), LoadError> {
     if !facts.create && !facts.update {
         return Err(LoadError::new(place, format!("system {target} cannot write `{entity}`"))
             .help(format!("the adapter has neither [entities.{entity}.create] nor [entities.{entity}.update]")));
@@ -114,7 +119,7 @@ pub fn looks(
                 let name = entity.get_ref();
                 let looks = mappings.get(&(target.clone(), name.clone())).is_some_and(|mapping| mapping.looks(None));
                 let Some((adapter, endpoint)) = opened.get(target).filter(|_| looks) else { continue };
-                if endpoint.facts(name).is_none_or(|facts| !facts.update || facts.read) {
+                if endpoint.capabilities(name).is_none_or(|facts| !facts.update || facts.read) {
                     continue;
                 }
                 let problem =

@@ -11,7 +11,7 @@ use super::brakes::BrakesSection;
 use crate::{
     adapter::units::Span,
     load::{LoadError, Node, Place, Spanned},
-    sync::{DeletePolicy, DriftPolicy, MissingPolicy, Timetable},
+    sync::{DeletePolicy, DriftPolicy, MissingPolicy, Schedule},
 };
 
 /// Routing rule: which entities go from which system to which others, when, and who owns what.
@@ -186,7 +186,7 @@ pub fn choice<T: for<'de> Deserialize<'de>>(node: &Spanned<Node>, place: &Place)
 }
 
 /// A timetable of five fields (minute, hour, day of month, month, day of week), of six with seconds first, or a nickname such as `@daily`.
-pub fn timetable(text: &str, zone: chrono_tz::Tz, place: &Place) -> Result<Timetable, LoadError> {
+pub fn timetable(text: &str, zone: chrono_tz::Tz, place: &Place) -> Result<Schedule, LoadError> {
     const HELP: &str = "minute hour day-of-month month day-of-week, for example \"*/5 * * * *\" or \"30 3 * * Mon\"";
     let fields: Vec<&str> = text.split_whitespace().collect();
     let full = match fields.as_slice() {
@@ -210,7 +210,7 @@ pub fn timetable(text: &str, zone: chrono_tz::Tz, place: &Place) -> Result<Timet
     let schedule = full.parse().map_err(|error: cron::error::Error| {
         LoadError::new(place, format!("cron expression `{text}`: {error}")).help(HELP)
     })?;
-    Ok(Timetable { schedule, zone })
+    Ok(Schedule { schedule, zone })
 }
 
 /// Cron counts weekdays from Sunday = 0 (or 7); the crate counts from Sunday = 1.
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
     use crate::load::SourceFile;
 
-    fn table(text: &str) -> Result<Timetable, LoadError> {
+    fn table(text: &str) -> Result<Schedule, LoadError> {
         timetable(text, chrono_tz::UTC, &Place::start(&SourceFile::new("vaiven.toml", "")))
     }
 

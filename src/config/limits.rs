@@ -42,7 +42,7 @@ impl LimitsSection {
             lease: self.lease.map_or(default.lease, |span| span.0),
             poll: self.poll.map_or(default.poll, |span| span.0),
             retention: self.retention.map_or(default.retention, |span| span.0),
-            fuse: self.fuse.unwrap_or(default.fuse),
+            flap_limit: self.fuse.unwrap_or(default.flap_limit),
             ..default
         }
     }
@@ -52,7 +52,7 @@ impl SystemLimitsSection {
     pub fn limits(&self) -> SystemLimits {
         let default = SystemLimits::default();
         SystemLimits {
-            settle: self.settle.map_or(default.settle, |span| span.0),
+            answer_window: self.settle.map_or(default.answer_window, |span| span.0),
             batch: self.batch.map_or(default.batch, |count| usize::from(count.get())),
             workers: self.workers.map_or(default.workers, |count| usize::from(count.get())),
         }

@@ -35,7 +35,7 @@ pub use flows::{FlowSection, StockSection};
 pub use layers::{Layers, Variables, variable};
 pub use limits::{LimitsSection, SystemLimitsSection};
 pub use log::{LogFormat, LogSection};
-pub use open::Plan;
+pub use open::OpenedConfig;
 pub use paths::PathsSection;
 pub use secret::SecretSource;
 pub use store::StoreSection;

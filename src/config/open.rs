@@ -23,11 +23,11 @@ use crate::{
     model::Entities,
     port::System,
     store::SharedStore,
-    sync::{Flow, Limits, Parts, Routes, RoutesError, SHARED},
+    sync::{Context, Flow, Limits, Routes, RoutesError, SHARED},
 };
 
 /// Everything a configuration names, opened. Nothing was sent to any system yet.
-pub struct Plan {
+pub struct OpenedConfig {
     pub systems: BTreeMap<String, Arc<dyn System>>,
     /// By system: what tells its adapter and settings from others (`adapter::compile::setup_print`).
     pub prints: BTreeMap<String, String>,
@@ -48,10 +48,10 @@ pub struct Plan {
 /// By system and entity.
 pub type Mappings = BTreeMap<(String, String), Arc<dyn Translate>>;
 
-impl Plan {
+impl OpenedConfig {
     /// The parts of an engine. `owner` holds the leases: unique per process.
-    pub fn parts(self, store: SharedStore, env: Env, owner: String) -> Parts {
-        Parts {
+    pub fn context(self, store: SharedStore, env: Env, owner: String) -> Context {
+        Context {
             store,
             env,
             systems: self.systems,
@@ -115,7 +115,7 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is wrong, with its place.
-    pub fn open(&self, world: &World) -> Result<Plan, LoadError> {
+    pub fn open(&self, world: &World) -> Result<OpenedConfig, LoadError> {
         let entities = Arc::new(self.entities()?);
         let registry = self.registry();
         let mut warnings = Vec::new();
@@ -194,7 +194,7 @@ impl Config {
             LoadError::new(&place, error.to_string())
         });
         match (routes, LoadError::collect(problems.into_iter().map(Err::<(), _>))) {
-            (Ok(routes), Ok(_)) => Ok(Plan {
+            (Ok(routes), Ok(_)) => Ok(OpenedConfig {
                 left_out: fit::left_out(&routes, &mappings, &entities),
                 prints: ready
                     .iter()
@@ -238,7 +238,7 @@ impl Config {
             self.given(setting, node, kind, warnings).map(|given| (setting.get_ref().clone(), given))
         });
         let given: IndexMap<String, Given> = LoadError::collect(given)?.into_iter().collect();
-        let settings = manifest.settle(&given, &self.layers.place(&name.span()))?;
+        let settings = manifest.check_settings(&given, &self.layers.place(&name.span()))?;
         Ok(Ready { name: name.get_ref(), section, manifest, settings })
     }
 

@@ -13,7 +13,7 @@ use crate::{
     expr::{Expr, Known},
     load::{LoadError, Node, Place, Spanned},
     model::{Entities, EntitySpec, Kind, decimal},
-    sync::{Brakes, ConflictPolicy, Flow, Guests, MatchRule, SHARED, StockRule, Timetable, field_of},
+    sync::{Brakes, ConflictPolicy, Flow, Guests, MatchRule, SHARED, Schedule, StockRule, field_of},
 };
 
 /// Everything a flow's names are looked up in.
@@ -177,7 +177,7 @@ impl Names<'_> {
         self.entity(name, place)
     }
 
-    fn timetables(&self, section: &FlowSection) -> Result<(Option<Timetable>, Option<Timetable>), LoadError> {
+    fn timetables(&self, section: &FlowSection) -> Result<(Option<Schedule>, Option<Schedule>), LoadError> {
         let zone = match &section.timezone {
             None => chrono_tz::UTC,
             Some(name) => name.get_ref().parse().map_err(|_| {

@@ -62,7 +62,7 @@ impl Stage {
         let plan = opened::plan(&config, env)?;
         let (store, sole) = opened::sole_store(&config).await?;
         let owner = format!("demo-{}-{:016x}", std::process::id(), env.entropy.next_u64());
-        let engine = Engine::new(plan.parts(store.clone(), env.clone(), owner));
+        let engine = Engine::new(plan.context(store.clone(), env.clone(), owner));
         let mut world = World { env: env.clone(), erp, shop, shelves, drop: home.path("drop"), seed: Seed::new(seed) };
         tell(teller, &mut world, &home, address, is_new).await?;
         Ok(Self { home, env: env.clone(), world, engine, store, _sole: sole, _shop: AbortOnDropHandle::new(serving) })

@@ -152,7 +152,7 @@ impl Ids {
                 *slot = Value::from(number);
             }
         }
-        for (list, ids) in pulled.parts {
+        for (list, ids) in pulled.child_ids {
             let ids = ids.into_iter().filter_map(|(key, id)| Some(((list.clone(), key), id?)));
             self.parts.extend(ids);
         }
@@ -182,13 +182,13 @@ impl Ids {
             known.records.insert(place.clone(), text.clone());
             known.keys.insert(place, text);
         }
-        for (list, key) in needs.parts.iter().chain(&needs.own).cloned() {
+        for (list, key) in needs.child_ids.iter().chain(&needs.own).cloned() {
             let short = list.rsplit('.').next().unwrap_or_default().to_owned();
             let next = (self.parts.len() + 1).to_string();
             let id = self.parts.entry((short, key.clone())).or_insert(next).clone();
-            known.parts.insert((list, key), id);
+            known.child_ids.insert((list, key), id);
         }
-        known.own.clone_from(&known.parts);
+        known.own.clone_from(&known.child_ids);
         known
     }
 }

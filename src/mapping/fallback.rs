@@ -57,7 +57,7 @@ mod tests {
             description = { from = 'text', localized = '${language}' }\n";
         let product = load_with("product", text, &json!({ "language": language }), &json!({})).unwrap();
         let serde_json::Value::Object(mut wanted) = wanted else { panic!("an object") };
-        product.settle(&mut wanted);
+        product.round(&mut wanted);
         product.push(&wanted, None, &Externals::default()).unwrap()
     }
 

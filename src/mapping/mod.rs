@@ -64,7 +64,7 @@ pub struct Pulled {
     pub key: String,
     pub fields: Fields,
     pub refs: Vec<PulledRef>,
-    pub parts: Children,
+    pub child_ids: Children,
     /// Fields of which what the system was sent waits there for somebody to finish it: what it shows of them says nothing.
     pub pending: BTreeSet<String>,
 }
@@ -84,7 +84,7 @@ pub struct Needs {
     /// (entity, record number)
     pub records: BTreeSet<(String, i64)>,
     /// Children of other objects, by (entity and list, key): (`product.variants`, `SKU-1`)
-    pub parts: BTreeSet<(String, String)>,
+    pub child_ids: BTreeSet<(String, String)>,
     /// The object's own children, likewise.
     pub own: BTreeSet<(String, String)>,
 }
@@ -95,7 +95,7 @@ pub struct Externals {
     /// (entity, record number) to the target's id.
     pub records: BTreeMap<(String, i64), String>,
     /// Children that objects refer to.
-    pub parts: ChildIds,
+    pub child_ids: ChildIds,
     /// Children of which there are several: which is meant cannot be told.
     pub unclear: BTreeSet<(String, String)>,
     /// Children of the object that is pushed: the same key means another one in every object.
@@ -177,7 +177,7 @@ pub trait Translate: Send + Sync {
     }
 
     /// Brings what is wanted to the precision that the target keeps, and to the language, where another one's text stands in.
-    fn settle(&self, _wanted: &mut Fields) {}
+    fn round(&self, _wanted: &mut Fields) {}
 
     /// Whether a key that another system gave is written and shown again, so that a key seen here need not be the system's own.
     fn takes_key(&self) -> bool {

@@ -215,7 +215,7 @@ impl Push<'_> {
             Convert::Part(list) => {
                 let key = text_of(value).unwrap_or_default();
                 let place = (list.clone(), key);
-                let found = self.known.own.get(&place).or_else(|| self.known.parts.get(&place));
+                let found = self.known.own.get(&place).or_else(|| self.known.child_ids.get(&place));
                 found.map(|id| Value::from(id.as_str())).ok_or_else(|| self.missing_child(&place.0, &place.1))
             }
             _ => Ok(value.clone()),
@@ -375,7 +375,7 @@ impl Asked {
     pub(super) fn new(known: &Externals) -> Self {
         Self {
             records: known.records.clone(),
-            parts: known.parts.clone(),
+            parts: known.child_ids.clone(),
             own: known.own.clone(),
             open: Mutex::default(),
         }
@@ -428,7 +428,7 @@ fn collect(spec: &FieldSpec, value: &Value, needs: &mut Needs) {
         }
         (Kind::Text, Value::String(text)) => {
             if let Some(part) = &spec.part {
-                needs.parts.insert((part.clone(), text.clone()));
+                needs.child_ids.insert((part.clone(), text.clone()));
             }
         }
         (Kind::List, Value::Array(items)) => {

@@ -232,7 +232,7 @@ fn items_have_rules_of_their_own_and_their_ids_are_remembered() {
         ] })
     );
     assert_eq!(
-        pulled.parts["variants"],
+        pulled.child_ids["variants"],
         BTreeMap::from([("A".into(), Some("10".into())), ("B".into(), Some("11".into()))])
     );
 
@@ -272,11 +272,11 @@ fn a_part_is_sent_as_the_targets_id() {
     assert_eq!(names(order.reads()), ["lines"]);
     let wanted = object(&json!({ "lines": [{ "line": "1", "sku": "A" }] }));
     let part = ("product.variants".to_owned(), "A".to_owned());
-    assert!(order.needs(&wanted).parts.contains(&part));
+    assert!(order.needs(&wanted).child_ids.contains(&part));
     let failure = order.push(&wanted, None, &Externals::default()).unwrap_err();
     assert_eq!(failure.cause, Some(Cause::missing("product.variants", "A")));
     assert_eq!(failure.field.as_deref(), Some("lines[0].sku"));
-    let known = Externals { parts: BTreeMap::from([(part, "9".into())]), ..Externals::default() };
+    let known = Externals { child_ids: BTreeMap::from([(part, "9".into())]), ..Externals::default() };
     assert_eq!(order.push(&wanted, None, &known).unwrap(), json!({ "lines": [{ "no": "1", "variant_id": "9" }] }));
 }
 
@@ -553,7 +553,7 @@ fn what_is_wanted_is_rounded_to_what_the_target_keeps_so_that_it_reads_back_as_i
         "totals": { "gross": "12.1050", "net": "-0.005" },
         "lines": [{ "line": "1", "sku": "A", "quantity": "0.3333", "unit_price": "3.3349" }],
     }));
-    target.settle(&mut wanted);
+    target.round(&mut wanted);
     assert_eq!(wanted["totals"], json!({ "gross": "12.11", "net": "-0.01" }), "halves go away from zero");
     let line = &wanted["lines"][0];
     assert_eq!((&line["unit_price"], &line["quantity"]), (&json!("3.33"), &json!("0.3333")), "others stay");
@@ -565,7 +565,7 @@ fn what_can_be_sold_is_rounded_down_where_the_target_has_no_fractions() {
     let target = mapping("stock", fields);
     for (there, offered) in [("7.5", "7"), ("0.5", "0"), ("8", "8")] {
         let mut wanted = object(&json!({ "sku": "CABLE", "quantity": there }));
-        target.settle(&mut wanted);
+        target.round(&mut wanted);
         assert_eq!(wanted["quantity"], offered);
     }
 }

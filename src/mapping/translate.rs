@@ -257,7 +257,7 @@ impl Translate for Mapping {
         let mut fields = pull.fields(&self.rules, row, "")?;
         let found = pull.finish(&self.spec, &mut fields)?;
         let pending = self.pending(row, &scope)?;
-        Ok(Pulled { key, fields, refs: found.refs, parts: found.parts, pending })
+        Ok(Pulled { key, fields, refs: found.refs, child_ids: found.parts, pending })
     }
 
     fn named(&self, row: &Value) -> Option<BTreeSet<String>> {
@@ -349,7 +349,7 @@ impl Translate for Mapping {
         self.outline.clone()
     }
 
-    fn settle(&self, wanted: &mut Fields) {
+    fn round(&self, wanted: &mut Fields) {
         precision::settle(&self.rules, &self.spec.fields, wanted);
         fallback::fill(&self.rules, &self.spec.fields, wanted);
     }

@@ -23,7 +23,7 @@ use crate::failure::Cause;
 /// What holds for those jobs of a run that offend a brake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Ruling {
+pub enum RunApproval {
     /// They go: within the limits, or nothing was opened.
     Clear,
     /// They wait: the run is under way, or broke off and was not ruled on yet.
@@ -37,12 +37,13 @@ pub enum Ruling {
 
 /// A brake that a run tripped at a target.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Trip {
+pub struct BrakeTrip {
     pub target: String,
     /// `delete`, `price-change`...: see `sync::Brake`.
     pub brake: String,
     /// Records that offend it.
-    pub offences: u64,
+    #[serde(rename = "offences")]
+    pub violations: u64,
     /// Records that the target held then.
     pub base: u64,
     /// How many may, as in the configuration: `5%`, `0`.
@@ -53,8 +54,8 @@ pub struct Trip {
 
 /// What is held back of a run.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Held {
-    pub trips: Vec<Trip>,
+pub struct HeldJobs {
+    pub trips: Vec<BrakeTrip>,
     /// Jobs that offend a brake which was tripped.
     pub jobs: Vec<i64>,
     /// What is said of each of them.
@@ -88,11 +89,11 @@ pub struct Pending {
 
 /// What a job that offends a brake has to know.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ruled {
+pub struct OpenedBy {
     pub run: i64,
     /// The system that the run read.
     pub system: String,
-    pub ruling: Ruling,
+    pub approval: RunApproval,
     /// Whether it was the first whole reading with another mapping or adapter.
     pub remapped: bool,
     /// Whether it brings what was known already to what has joined.
@@ -103,7 +104,7 @@ pub struct Ruled {
 
 /// A run that is held by its brakes until a person decides.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Approval {
+pub struct WaitingApproval {
     pub run: i64,
     pub system: String,
     pub entity: String,
@@ -111,7 +112,7 @@ pub struct Approval {
     pub started_at: DateTime<Utc>,
     /// Jobs that wait for the decision now.
     pub jobs: u64,
-    pub trips: Vec<Trip>,
+    pub trips: Vec<BrakeTrip>,
 }
 
 /// Table family `brake`, and the rulings on runs. Called by `sync::brakes`, `sync::pull`, `sync::engine` and
@@ -137,14 +138,14 @@ pub trait BrakeStore: Send + Sync {
     ///
     /// Park the held jobs, unless they are running (whoever delivers them asks for the ruling); queue the others that
     /// waited for the run. Return false, and change nothing, if somebody else has ruled already.
-    async fn rule(&self, run: i64, held: Option<&Held>, now: DateTime<Utc>) -> Result<bool>;
+    async fn set_run_approval(&self, run: i64, held: Option<&HeldJobs>, now: DateTime<Utc>) -> Result<bool>;
 
     /// Return the ruling that holds for each job: that of the run that opened it last, as of now. Leave out jobs
     /// without a run.
-    async fn rulings(&self, jobs: &[i64]) -> Result<BTreeMap<i64, Ruled>>;
+    async fn run_approvals(&self, jobs: &[i64]) -> Result<BTreeMap<i64, OpenedBy>>;
 
     /// List the runs that hold jobs back until a person decides, oldest first.
-    async fn approvals(&self) -> Result<Vec<Approval>>;
+    async fn waiting_approvals(&self) -> Result<Vec<WaitingApproval>>;
 
     /// Store a person's decision on a run that is held, and queue its jobs. One transaction. Return how many were
     /// queued; nothing if the run is not held.
@@ -152,7 +153,7 @@ pub trait BrakeStore: Send + Sync {
 }
 
 /// Most runs are clear, which takes no room.
-impl Ruling {
+impl RunApproval {
     pub(super) fn code(self) -> Option<i64> {
         match self {
             Self::Clear => None,
@@ -220,7 +221,7 @@ impl BrakeStore for Database {
         self.jobs_in(found).await
     }
 
-    async fn rule(&self, run: i64, held: Option<&Held>, now: DateTime<Utc>) -> Result<bool> {
+    async fn set_run_approval(&self, run: i64, held: Option<&HeldJobs>, now: DateTime<Utc>) -> Result<bool> {
         const RULE: &str = "UPDATE run SET ruling = $2 WHERE id = $1 AND ruling = 1";
         const FORGET: &str = "DELETE FROM brake WHERE run = $1";
         const ADD: &str = "INSERT INTO brake (run, target, name, offences, base, allowed, examples) \
@@ -233,9 +234,9 @@ impl BrakeStore for Database {
         for trip in held.iter().flat_map(|held| &held.trips) {
             let target = self.name(&trip.target).await?;
             let examples = json(&trip.examples)?;
-            lines.push((target, &trip.brake, trip.offences, trip.base, &trip.allowed, examples));
+            lines.push((target, &trip.brake, trip.violations, trip.base, &trip.allowed, examples));
         }
-        let ruling = if held.is_some() { Ruling::Held } else { Ruling::Clear };
+        let ruling = if held.is_some() { RunApproval::Held } else { RunApproval::Clear };
         let mut tx = self.pool.begin("rule on a run").await?;
         if tx.execute("rule on a run", RULE, args![run, ruling.code()]).await? == 0 {
             return Ok(false);
@@ -256,19 +257,19 @@ impl BrakeStore for Database {
         Ok(true)
     }
 
-    async fn rulings(&self, jobs: &[i64]) -> Result<BTreeMap<i64, Ruled>> {
+    async fn run_approvals(&self, jobs: &[i64]) -> Result<BTreeMap<i64, OpenedBy>> {
         const OF: &str = "SELECT job.id, r.id, r.system, r.ruling, r.remapped, r.cause FROM json_each($1) j \
             CROSS JOIN job CROSS JOIN run r \
             WHERE job.id = CAST(j.value->>0 AS BIGINT) AND r.id = job.run";
         const TRIPPED: &str = "SELECT b.run, b.target, b.name FROM json_each($1) j CROSS JOIN brake b \
             WHERE b.run = CAST(j.value->>0 AS BIGINT)";
-        let mut rulings: BTreeMap<i64, Ruled> = BTreeMap::new();
+        let mut rulings: BTreeMap<i64, OpenedBy> = BTreeMap::new();
         let mut runs = BTreeSet::new();
         for mut row in self.pool.read("read rulings", OF, args![rows(jobs.iter().map(|job| [job]))?]).await? {
-            let (run, ruling) = (row.int(1)?, Ruling::of(row.int_or_null(3)?)?);
+            let (run, ruling) = (row.int(1)?, RunApproval::of(row.int_or_null(3)?)?);
             let (system, remapped) = (self.text(row.int(2)?).await?, row.int(4)? != 0);
             let joined = row.text(5)? == JOINED;
-            let ruled = Ruled { run, system, ruling, remapped, joined, tripped: BTreeSet::new() };
+            let ruled = OpenedBy { run, system, approval: ruling, remapped, joined, tripped: BTreeSet::new() };
             runs.insert([run]);
             rulings.insert(row.int(0)?, ruled);
         }
@@ -282,7 +283,7 @@ impl BrakeStore for Database {
         Ok(rulings)
     }
 
-    async fn approvals(&self) -> Result<Vec<Approval>> {
+    async fn waiting_approvals(&self) -> Result<Vec<WaitingApproval>> {
         const RUNS: &str = "SELECT r.id, r.system, r.entity, r.cause, r.started_at, \
                 (SELECT count(*) FROM job j WHERE j.run = r.id AND j.state = 2 AND j.cause = $1 || r.id) \
             FROM run r WHERE r.ruling = 2 ORDER BY r.id";
@@ -292,7 +293,7 @@ impl BrakeStore for Database {
         let prefix = prefix.trim_end_matches('0');
         let mut approvals = Vec::new();
         for mut row in self.pool.read("read approvals", RUNS, args![prefix]).await? {
-            approvals.push(Approval {
+            approvals.push(WaitingApproval {
                 run: row.int(0)?,
                 system: self.text(row.int(1)?).await?,
                 entity: self.text(row.int(2)?).await?,
@@ -310,10 +311,10 @@ impl BrakeStore for Database {
         for mut row in self.pool.read("read tripped brakes", TRIPS, args![]).await? {
             let run = row.int(0)?;
             let Some(approval) = approvals.iter_mut().find(|approval| approval.run == run) else { continue };
-            approval.trips.push(Trip {
+            approval.trips.push(BrakeTrip {
                 target: self.text(row.int(1)?).await?,
                 brake: row.text(2)?,
-                offences: row.small(3)?,
+                violations: row.small(3)?,
                 base: row.small(4)?,
                 allowed: row.text(5)?,
                 examples: parse(&row.text(6)?, "brake", "examples", || run.to_string())?,
@@ -324,7 +325,7 @@ impl BrakeStore for Database {
 
     async fn decide_run(&self, run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>> {
         const SQL: &str = "UPDATE run SET ruling = $2 WHERE id = $1 AND ruling = 2";
-        let ruling = if approved { Ruling::Approved } else { Ruling::Rejected };
+        let ruling = if approved { RunApproval::Approved } else { RunApproval::Rejected };
         let mut tx = self.pool.begin("decide on a run").await?;
         if tx.execute("decide on a run", SQL, args![run, ruling.code()]).await? == 0 {
             return Ok(None);
@@ -343,7 +344,7 @@ async fn queue_anew(tx: &mut Tx, run: i64, cause: &Cause, now: DateTime<Utc>) ->
 }
 
 /// Runs on whose ruling a delivery's jobs are about to wait.
-pub(super) struct Awaited(Vec<(i64, Ruling)>);
+pub(super) struct Awaited(Vec<(i64, RunApproval)>);
 
 impl Awaited {
     pub(super) fn of(outcomes: &[Delivered]) -> Self {
@@ -352,7 +353,7 @@ impl Awaited {
             let Verdict::Parked { cause, .. } = &outcome.verdict else { continue };
             let number = |prefix: &str| cause.strip_prefix(prefix).and_then(|run| run.parse::<i64>().ok());
             let (end, decision) = (number("run:"), number("brake:run-"));
-            awaited.extend(end.map(|run| (run, Ruling::Pending)).or(decision.map(|run| (run, Ruling::Held))));
+            awaited.extend(end.map(|run| (run, RunApproval::Pending)).or(decision.map(|run| (run, RunApproval::Held))));
         }
         awaited.sort_unstable_by_key(|(run, ruling)| (*run, ruling.code()));
         awaited.dedup();
@@ -373,11 +374,11 @@ impl Awaited {
         }
         let mut now = BTreeMap::new();
         for row in tx.rows("look at rulings", SQL, args![rows(self.0.iter().map(|(run, _)| [run]))?]).await? {
-            now.insert(row.int(0)?, Ruling::of(row.int_or_null(1)?)?);
+            now.insert(row.int(0)?, RunApproval::of(row.int_or_null(1)?)?);
         }
         let over = self.0.iter().filter(|(run, awaited)| now.get(run) != Some(awaited));
         Ok(over
-            .map(|(run, awaited)| if *awaited == Ruling::Held { Cause::brake(*run) } else { Cause::run(*run) })
+            .map(|(run, awaited)| if *awaited == RunApproval::Held { Cause::brake(*run) } else { Cause::run(*run) })
             .collect())
     }
 }

@@ -54,7 +54,7 @@ pub struct Parent {
 pub trait ChildStore: Send + Sync {
     /// Find the children of live objects at a system by (list, key), the list with its entity: `product.variants`.
     /// Return the id and the record of each. If there are several, the key does not tell which is meant.
-    async fn parts(
+    async fn child_ids(
         &self,
         system: &str,
         wanted: &[(String, String)],
@@ -84,7 +84,7 @@ pub(super) const PARENTS: &str = "SELECT j.key, coalesce(k.same, k.id), r.id, k.
 
 #[async_trait]
 impl ChildStore for Database {
-    async fn parts(
+    async fn child_ids(
         &self,
         system: &str,
         wanted: &[(String, String)],

@@ -104,7 +104,7 @@ pub trait MergeStore: Send + Sync {
 
     /// Close a conflict, store what was decided, and open the jobs that follow. One transaction. Return false, and
     /// change nothing, if the conflict was settled already.
-    async fn settle_conflict(
+    async fn resolve_conflict(
         &self,
         conflict: &Conflict,
         settlement: &Settlement,
@@ -163,7 +163,7 @@ impl MergeStore for Database {
         self.conflicts_in(found).await
     }
 
-    async fn settle_conflict(
+    async fn resolve_conflict(
         &self,
         conflict: &Conflict,
         settlement: &Settlement,

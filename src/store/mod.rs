@@ -50,7 +50,7 @@ mod sole;
 mod steps;
 
 pub use backup::backup;
-pub use brakes::{Approval, BrakeStore, Example, Held, Pending, Ruled, Ruling, Trip};
+pub use brakes::{BrakeStore, BrakeTrip, Example, HeldJobs, OpenedBy, Pending, RunApproval, WaitingApproval};
 pub use children::{Child, ChildStore, Parent};
 pub use delivery::{Answer, DeliverSummary, Delivered, DeliveryStore, Verdict};
 pub use differences::{Difference, DifferenceMark, DifferenceStore};
@@ -66,8 +66,8 @@ pub use logins::LoginStore;
 pub use merged::{Conflict, ConflictKind, ConflictMark, MergeStore, Merged, MergedWrite, Settlement};
 pub use notes::NoteStore;
 pub use open::open;
-pub use orders::{Order, OrderStore};
-pub use pages::{Numbers, PageCommit, PageStore, Sighted, Sighting};
+pub use orders::{Command, CommandStore};
+pub use pages::{KnownRows, Numbers, PageCommit, PageStore, ShownRow};
 pub use queue::{Claim, Intent, Job, JobState, NewJob, QueueStore, Turn};
 pub use records::{Called, Identified, Namesake, RecordId, RecordStore, RefWanted, Unidentified};
 pub use rejections::{Rejection, RejectionStore, Unread};
@@ -75,7 +75,7 @@ pub use replicas::{Linked, Replica, ReplicaStore, ReplicaWrite};
 pub use runs::{Balance, JOINED, LastListing, Run, RunKind, RunStore};
 pub use scratch::{Measured, Scratch, copy};
 pub use sole::Sole;
-pub use standings::{Standing, StandingStore};
+pub use standings::{Circuit, CircuitStore};
 pub use stock::StockStore;
 
 /// The store: all table families together. Names of systems and entities are texts here; how they are kept small is the
@@ -105,9 +105,9 @@ pub trait Store:
     + RejectionStore
     + LeaseStore
     + LoginStore
-    + OrderStore
+    + CommandStore
     + NoteStore
-    + StandingStore
+    + CircuitStore
     + GivenUpStore
     + Housekeeping
 {
@@ -131,9 +131,9 @@ impl<T> Store for T where
         + RejectionStore
         + LeaseStore
         + LoginStore
-        + OrderStore
+        + CommandStore
         + NoteStore
-        + StandingStore
+        + CircuitStore
         + GivenUpStore
         + Housekeeping
         + ?Sized

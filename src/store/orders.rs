@@ -15,7 +15,7 @@ use super::{
 
 /// A request handed to the running daemon through the store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Order {
+pub struct Command {
     pub id: i64,
     /// `resync`
     pub verb: String,
@@ -30,33 +30,33 @@ pub struct Order {
 ///
 /// Those of [`Store`](super::Store).
 #[async_trait]
-pub trait OrderStore: Send + Sync {
+pub trait CommandStore: Send + Sync {
     /// Place an order and return its number; see [`Order`] for `verb` and `scope`.
-    async fn place_order(&self, verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64>;
+    async fn place_command(&self, verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64>;
 
     /// Return the oldest order. It stays until it is closed: if the daemon dies over it, the next one finds it again.
-    async fn next_order(&self) -> Result<Option<Order>>;
+    async fn next_command(&self) -> Result<Option<Command>>;
 
     /// Close an order. Idempotent.
-    async fn close_order(&self, order: i64) -> Result<()>;
+    async fn close_command(&self, order: i64) -> Result<()>;
 }
 
 #[async_trait]
-impl OrderStore for Database {
-    async fn place_order(&self, verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64> {
+impl CommandStore for Database {
+    async fn place_command(&self, verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64> {
         const SQL: &str = "INSERT INTO demand (verb, scope, at) VALUES ($1, $2, $3) RETURNING id";
         let made = self.pool.write("place an order", SQL, args![verb, scope, micros(now)]).await?;
         made.first().map_or(Err(StoreError::Stale("order")), |row| row.int(0))
     }
 
-    async fn next_order(&self) -> Result<Option<Order>> {
+    async fn next_command(&self) -> Result<Option<Command>> {
         const SQL: &str = "SELECT id, verb, scope, at FROM demand ORDER BY id LIMIT 1";
         let mut found = self.pool.read("look for orders", SQL, args![]).await?;
         let Some(row) = found.first_mut() else { return Ok(None) };
-        Ok(Some(Order { id: row.int(0)?, verb: row.text(1)?, scope: row.text(2)?, at: time(row.int(3)?) }))
+        Ok(Some(Command { id: row.int(0)?, verb: row.text(1)?, scope: row.text(2)?, at: time(row.int(3)?) }))
     }
 
-    async fn close_order(&self, order: i64) -> Result<()> {
+    async fn close_command(&self, order: i64) -> Result<()> {
         self.pool.execute("close an order", "DELETE FROM demand WHERE id = $1", args![order]).await.map(drop)
     }
 }

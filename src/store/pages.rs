@@ -27,19 +27,19 @@ use super::{
 };
 use crate::{
     mapping::{Children, Fields},
-    port::Print,
+    port::Fingerprint,
 };
 
 /// What a page says of the rows it read, before any of them is mapped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sighting {
+pub struct ShownRow {
     pub id: String,
-    pub print: Print,
+    pub fingerprint: Fingerprint,
 }
 
 /// Answer to a page of sightings.
 #[derive(Clone, Debug, Default)]
-pub struct Sighted {
+pub struct KnownRows {
     /// Positions (into the page) whose fingerprint is new or different.
     pub changed: Vec<usize>,
     /// Replica numbers of all known rows of the page, for the seen-set of a full pass.
@@ -54,7 +54,7 @@ pub struct PageCommit {
     pub entity: String,
     pub replicas: Vec<ReplicaWrite>,
     /// Known rows whose fingerprint alone is new (the canonical object is the same): (id, print, version, sent).
-    pub reprints: Vec<(String, Print, Option<String>, Fields)>,
+    pub reprints: Vec<(String, Fingerprint, Option<String>, Fields)>,
     /// Id to the number of the delivery that had last written the replica when the row was compared with it; 0 where
     /// there was none. A delivery that came between makes the page [`StoreError::Stale`].
     pub compared: BTreeMap<String, i64>,
@@ -95,7 +95,7 @@ pub type Numbers = Vec<u32>;
 #[async_trait]
 pub trait PageStore: Send + Sync {
     /// Compare the fingerprints of a page's rows with the replicas: which rows are new or different, or were gone.
-    async fn sight(&self, system: &str, entity: &str, rows: &[Sighting]) -> Result<Sighted>;
+    async fn look_up_fingerprints(&self, system: &str, entity: &str, rows: &[ShownRow]) -> Result<KnownRows>;
 
     /// Store all that a page brings, in one transaction: replicas, children, change log, jobs, merged fields,
     /// conflicts, rejections, balance, cursor and notes. Wake the parked jobs that waited for what the page brings.
@@ -109,7 +109,7 @@ pub trait PageStore: Send + Sync {
 
 #[async_trait]
 impl PageStore for Database {
-    async fn sight(&self, system: &str, entity: &str, rows: &[Sighting]) -> Result<Sighted> {
+    async fn look_up_fingerprints(&self, system: &str, entity: &str, rows: &[ShownRow]) -> Result<KnownRows> {
         const SQL: &str = "SELECT \
                 string_agg(CAST(r.number AS TEXT), ','), \
                 string_agg(CAST(j.key AS TEXT), ',') FILTER (WHERE r.print IS NULL OR r.print <> j.value->>1 \
@@ -117,13 +117,13 @@ impl PageStore for Database {
             FROM json_each($1) j LEFT JOIN replica r \
                 ON r.system = $2 AND r.entity = $3 AND r.id = j.value->>0";
         let (system, entity) = (self.name(system).await?, self.name(entity).await?);
-        let wanted = self::rows(rows.iter().map(|row| (&row.id, print_text(&row.print))))?;
+        let wanted = self::rows(rows.iter().map(|row| (&row.id, print_text(&row.fingerprint))))?;
         let mut answer = self.pool.read("compare fingerprints", SQL, args![wanted, system, entity]).await?;
-        let Some(answer) = answer.first_mut() else { return Ok(Sighted::default()) };
+        let Some(answer) = answer.first_mut() else { return Ok(KnownRows::default()) };
         let (seen, changed) = (answer.text_or_null(0)?, answer.text_or_null(1)?);
         let mut changed: Vec<usize> = numbers_in(changed.as_deref());
         changed.sort_unstable();
-        Ok(Sighted { changed, seen: numbers_in(seen.as_deref()) })
+        Ok(KnownRows { changed, seen: numbers_in(seen.as_deref()) })
     }
 
     async fn commit_page(&self, page: PageCommit, now: DateTime<Utc>) -> Result<Numbers> {

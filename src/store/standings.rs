@@ -16,7 +16,7 @@ use super::{
 
 /// Standing of a system between runs: circuit breaker and backoff.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct Circuit {
     /// No request before this time.
     pub until: Option<DateTime<Utc>>,
     pub failures: u32,
@@ -30,12 +30,12 @@ pub struct Standing {
 ///
 /// Those of [`Store`](super::Store).
 #[async_trait]
-pub trait StandingStore: Send + Sync {
+pub trait CircuitStore: Send + Sync {
     /// Return the standing of a system; that of a system without trouble if none is stored.
-    async fn standing(&self, system: &str) -> Result<Standing>;
+    async fn circuit(&self, system: &str) -> Result<Circuit>;
 
     /// Store the standing of a system. Idempotent.
-    async fn set_standing(&self, system: &str, standing: &Standing) -> Result<()>;
+    async fn set_circuit(&self, system: &str, standing: &Circuit) -> Result<()>;
 
     /// End a system's pause. Make its jobs due now that wait because of its trouble, and queue those that died because
     /// it refused our login. Return how many jobs there are. One transaction; idempotent.
@@ -43,15 +43,15 @@ pub trait StandingStore: Send + Sync {
 }
 
 #[async_trait]
-impl StandingStore for Database {
-    async fn standing(&self, system: &str) -> Result<Standing> {
+impl CircuitStore for Database {
+    async fn circuit(&self, system: &str) -> Result<Circuit> {
         const SQL: &str = "SELECT until, failures, reason FROM standing WHERE system = $1";
         let mut found = self.pool.read("read a standing", SQL, args![system]).await?;
-        let Some(row) = found.first_mut() else { return Ok(Standing::default()) };
-        Ok(Standing { until: row.int_or_null(0)?.map(time), failures: row.small(1)?, reason: row.text_or_null(2)? })
+        let Some(row) = found.first_mut() else { return Ok(Circuit::default()) };
+        Ok(Circuit { until: row.int_or_null(0)?.map(time), failures: row.small(1)?, reason: row.text_or_null(2)? })
     }
 
-    async fn set_standing(&self, system: &str, standing: &Standing) -> Result<()> {
+    async fn set_circuit(&self, system: &str, standing: &Circuit) -> Result<()> {
         const SQL: &str = "INSERT INTO standing (system, until, failures, reason) VALUES ($1, $2, $3, $4) \
             ON CONFLICT (system) DO UPDATE SET until = excluded.until, failures = excluded.failures, \
                 reason = excluded.reason";

@@ -27,19 +27,31 @@ pub trait StockStore: Send + Sync {
     /// Return the live replicas at `shop` of `entity` that `target` may not have taken into account yet, ordered by
     /// record: those with an open job or an open conflict there, and those that a delivery after number `since` of the
     /// counter has written there (without `since`: none of these).
-    async fn in_flight(&self, entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>>;
+    async fn unreserved_orders(
+        &self,
+        entity: &str,
+        shop: &str,
+        target: &str,
+        since: Option<i64>,
+    ) -> Result<Vec<Replica>>;
 
     /// Return the quantities that are kept back from a system's stock.
-    async fn held(&self, system: &str) -> Result<BTreeMap<RecordId, Decimal>>;
+    async fn reservations(&self, system: &str) -> Result<BTreeMap<RecordId, Decimal>>;
 
     /// Store the quantities to keep back, and forget those that are zero. Idempotent. Two transactions if there are
     /// both kinds.
-    async fn hold(&self, system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()>;
+    async fn reserve(&self, system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()>;
 }
 
 #[async_trait]
 impl StockStore for Database {
-    async fn in_flight(&self, entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>> {
+    async fn unreserved_orders(
+        &self,
+        entity: &str,
+        shop: &str,
+        target: &str,
+        since: Option<i64>,
+    ) -> Result<Vec<Replica>> {
         // Each branch but the small table of conflicts has an index of its own; which of them is narrow is for no
         // planner to guess.
         const SQL: &str = select_replicas!(
@@ -58,7 +70,7 @@ impl StockStore for Database {
         self.replicas_in(found).await
     }
 
-    async fn held(&self, system: &str) -> Result<BTreeMap<RecordId, Decimal>> {
+    async fn reservations(&self, system: &str) -> Result<BTreeMap<RecordId, Decimal>> {
         const SQL: &str = "SELECT record, quantity FROM held WHERE system = $1";
         let system = self.name(system).await?;
         let mut held = BTreeMap::new();
@@ -75,7 +87,7 @@ impl StockStore for Database {
         Ok(held)
     }
 
-    async fn hold(&self, system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()> {
+    async fn reserve(&self, system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()> {
         const LET_GO: &str = "DELETE FROM held WHERE system = $2 \
             AND record IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)";
         const HOLD: &str = "INSERT INTO held (system, record, quantity) \

@@ -17,18 +17,19 @@ mod stock;
 
 pub use conflict::{Clash, Decision, DecisionError, Prefer, decide, merge};
 pub use context::{
-    Journal, Limits, Parts, Requests, RunReport, SystemLimits, admits, canonical, pauses, requests, trouble,
+    Context, Journal, Limits, Requests, RunReport, SystemLimits, admits, canonical, pauses, requests, trouble,
 };
 pub use delivery::Tally;
 pub use engine::{Affairs, Engine, Health, Reach, Summary, Trouble, What, needs_somebody};
 pub use identity::{LinkError, Links, Named, Review, review};
 pub use preview::{
-    Applied, ApplyError, Left, Live, Restored, Told, UndoError, Undone, Wants, Wish, apply, live, plan, undo, wish,
+    Applied, ApplyError, DesiredObject, DesiredState, Left, Live, Restored, Told, UndoError, Undone, apply,
+    desired_state, live, plan, undo,
 };
 pub use pull::{OddDate, OddDates};
 pub use routing::{
     Allowed, Brake, Brakes, ConflictPolicy, DeletePolicy, DriftPolicy, FEW, Flow, Guests, MatchRule, MissingPolicy,
-    Routes, RoutesError, SHARED, Scope, ScopeError, StockRule, Timetable, field_of,
+    Routes, RoutesError, SHARED, Schedule, Scope, ScopeError, StockRule, field_of,
 };
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ fn connected_to(shop: &Running) -> Arc<dyn System> {
     .into_iter()
     .map(|(name, value)| (name.to_owned(), Given { value, place: place.clone() }))
     .collect();
-    let settings = manifest.settle(&given, &place).unwrap();
+    let settings = manifest.check_settings(&given, &place).unwrap();
     let world = World {
         env: Env::system(),
         transport: Arc::new(http::Network::new().unwrap()),
@@ -98,9 +98,9 @@ fn write(job: i64, op: Op, key: &str, id: Option<&str>, body: Value) -> Write {
         whole: body.clone(),
         body,
         before: Value::Null,
-        wanted: Value::Null,
+        desired: Value::Null,
         changed: std::collections::BTreeSet::new(),
-        parts: BTreeMap::new(),
+        child_ids: BTreeMap::new(),
         held: BTreeMap::new(),
         dropped: std::collections::BTreeMap::default(),
         yielding: std::collections::BTreeMap::default(),
@@ -143,7 +143,7 @@ fn variable(sku: &str) -> Value {
 
 fn parts(outcome: &Outcome) -> BTreeMap<String, String> {
     let written = outcome.result.as_ref().unwrap_or_else(|failure| panic!("{failure}"));
-    written.parts.get("variants").cloned().unwrap_or_default()
+    written.child_ids.get("variants").cloned().unwrap_or_default()
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn products_become_simple_or_variable_and_their_parts_are_known() {
     body["variants"][1]["sku"] = json!("T-L");
     let mut change = write(3, Op::Update, "T", Some(&parent), body);
     change.dropped.insert("variants".into(), vec![known["T-M"].clone()]);
-    change.parts.insert("variants".into(), known);
+    change.child_ids.insert("variants".into(), known);
     let changed = one(&*system, "product", change).await;
     assert_eq!(parts(&changed).keys().collect::<Vec<_>>(), ["T-L", "T-S"]);
     assert_eq!(shop.shop.article("T-S").await.unwrap()["weight"], "0.7");
@@ -264,7 +264,7 @@ async fn a_create_without_an_answer_is_found_and_gone_on_with() {
     let lost = one(&*system, "product", write(1, Op::Create, "T", None, variable("T"))).await;
     assert_eq!(lost.result.unwrap_err().class, Class::Unknown);
     let body = variable("T");
-    let probe = Probe { key: "T", since: chrono::DateTime::UNIX_EPOCH, body: &body, wanted: &Value::Null };
+    let probe = Probe { key: "T", since: chrono::DateTime::UNIX_EPOCH, body: &body, desired: &Value::Null };
     let found = system.find("product", &probe).await.unwrap();
     assert_eq!(found.len(), 1);
     let mut again = write(1, Op::Create, "T", None, body);
@@ -296,7 +296,7 @@ async fn variants_whose_answer_was_lost_are_not_made_twice() {
     grown["variants"].as_array_mut().unwrap().push(more);
     let id = again.result.unwrap().id;
     let grow = || Write {
-        parts: BTreeMap::from([("variants".to_owned(), known.clone())]),
+        child_ids: BTreeMap::from([("variants".to_owned(), known.clone())]),
         ..write(2, Op::Update, "T", Some(&id), grown.clone())
     };
     lost();
@@ -407,7 +407,7 @@ async fn a_pass_over_customers_costs_one_request_and_brings_the_new_ones() {
     let ids: Vec<&str> = delta.rows.iter().take(2).map(|row| row.id.as_str()).collect();
     assert_eq!(ids, [late.to_string(), early.to_string()]);
     assert_eq!(shop.shop.requests()["GET /customers"] - before, 1);
-    let facts = system.facts("customer").unwrap();
+    let facts = system.capabilities("customer").unwrap();
     assert_eq!((facts.whole, facts.complete), (Some(std::time::Duration::from_secs(3600)), true));
 }
 
@@ -526,7 +526,7 @@ async fn a_second_account_for_an_email_is_refused_and_found() {
     let again = one(&*system, "customer", write(2, Op::Create, "C2", None, body.clone())).await.result.unwrap_err();
     assert_eq!((again.class, again.field.as_deref()), (Class::Rejected, Some("email")));
     assert!(!again.to_string().contains("ann@"), "{again}");
-    let probe = Probe { key: "C1", since: chrono::DateTime::UNIX_EPOCH, body: &body, wanted: &Value::Null };
+    let probe = Probe { key: "C1", since: chrono::DateTime::UNIX_EPOCH, body: &body, desired: &Value::Null };
     assert_eq!(system.find("customer", &probe).await.unwrap().len(), 1);
     assert_eq!(all(&*system, "customer").await.len(), 1);
 }
@@ -536,7 +536,7 @@ async fn categories_find_their_slug() {
     let (_shop, system) = connected().await;
     let body = json!({ "slug": "fam-01", "name": "Tools & more", "parent": 0 });
     let made = one(&*system, "category", write(1, Op::Create, "FAM-01", None, body.clone())).await.result.unwrap();
-    let probe = Probe { key: "FAM-01", since: chrono::DateTime::UNIX_EPOCH, body: &body, wanted: &Value::Null };
+    let probe = Probe { key: "FAM-01", since: chrono::DateTime::UNIX_EPOCH, body: &body, desired: &Value::Null };
     assert_eq!(system.find("category", &probe).await.unwrap()[0].id, made.id);
     assert_eq!(all(&*system, "category").await.len(), 1);
 }
@@ -558,7 +558,7 @@ async fn an_order_comes_changes_its_status_and_tells_of_its_shipment() {
     shop.shop.set_faults(vec![Fault::next(FaultKind::DropAfter, 1).on("POST", "/orders")]);
     let lost = one(&*system, "shipment", write(2, Op::Create, "ALB-9", None, body.clone())).await;
     assert!(lost.result.is_err());
-    let probe = Probe { key: "ALB-9", since: chrono::DateTime::UNIX_EPOCH, body: &body, wanted: &Value::Null };
+    let probe = Probe { key: "ALB-9", since: chrono::DateTime::UNIX_EPOCH, body: &body, desired: &Value::Null };
     let found = system.find("shipment", &probe).await.unwrap();
     let mut again = write(2, Op::Create, "ALB-9", None, body);
     again.found = found.into_iter().next();

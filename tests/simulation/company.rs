@@ -11,7 +11,7 @@ use vaiven::{
     load::{Place, SourceFile},
     mapping::{Mapping, Translate},
     model::Entities,
-    sync::{ConflictPolicy, Flow, MatchRule, SHARED, Timetable},
+    sync::{ConflictPolicy, Flow, MatchRule, SHARED, Schedule},
 };
 
 use crate::{
@@ -156,8 +156,9 @@ fn fill(trade: Trade, growth: Growth) -> Shelf {
         let manifest = Manifest::load(file.clone()).unwrap();
         let url =
             Given { value: SettingValue::Plain(format!("http://{name}.test").into()), place: Place::start(&file) };
-        let settings =
-            manifest.settle(&indexmap::IndexMap::from([("url".to_owned(), url)]), &Place::start(&file)).unwrap();
+        let settings = manifest
+            .check_settings(&indexmap::IndexMap::from([("url".to_owned(), url)]), &Place::start(&file))
+            .unwrap();
         manifests.insert(name, (manifest, settings));
         for (entity, text) in MAPPINGS {
             let spec = entities.get(entity).unwrap();
@@ -185,7 +186,7 @@ fn back(mut flow: Flow, entity: &str, fields: &[(&str, &str)]) -> Flow {
 }
 
 pub fn flows(trade: Trade, growth: Growth) -> Vec<Flow> {
-    let timetable = |cron: &str| Timetable { schedule: cron.parse().unwrap(), zone: chrono_tz::Europe::Madrid };
+    let timetable = |cron: &str| Schedule { schedule: cron.parse().unwrap(), zone: chrono_tz::Europe::Madrid };
     let flow = |name: &str, from: &str, to: &str, entities: &[&str]| Flow {
         name: name.into(),
         entities: entities.iter().map(|&entity| entity.into()).collect(),

@@ -133,15 +133,15 @@ const READING: &[&str] = &[
     "replicas_of",
     "externals",
     "holding",
-    "parts",
+    "child_ids",
     "parents",
     "children_of",
     "soonest",
     "backlog",
     "jobs",
-    "held",
+    "reservations",
     "kept_login",
-    "in_flight",
+    "unreserved_orders",
     "told_beside",
     "merged",
     "conflicts_of",
@@ -150,8 +150,8 @@ const READING: &[&str] = &[
     "pending",
     "opened",
     "live",
-    "rulings",
-    "approvals",
+    "run_approvals",
+    "waiting_approvals",
     "runs",
     "listings",
     "given_up",
@@ -167,9 +167,9 @@ const READING: &[&str] = &[
     "rejection_counts",
     "unreadable_articles",
     "counts",
-    "standing",
+    "circuit",
     "holder",
-    "next_order",
+    "next_command",
     "noted",
     "notes",
     "counter",
@@ -282,7 +282,7 @@ macro_rules! verbs {
                 counts() -> Result<Vec<(String, String, u64, u64)>>;
             }
             ChildStore {
-                parts(
+                child_ids(
                     system: &str, wanted: &[(String, String)]
                 ) -> Result<BTreeMap<(String, String), Vec<(String, RecordId)>>>;
                 parents(system: &str, wanted: &[(String, String)]) -> Result<BTreeMap<(String, String), Vec<Parent>>>;
@@ -296,14 +296,14 @@ macro_rules! verbs {
                 listings() -> Result<Vec<LastListing>>;
             }
             PageStore {
-                sight(system: &str, entity: &str, rows: &[Sighting]) -> Result<Sighted>;
+                look_up_fingerprints(system: &str, entity: &str, rows: &[ShownRow]) -> Result<KnownRows>;
                 commit_page(page: PageCommit, now: DateTime<Utc>) -> Result<Numbers>;
                 cursor(system: &str, entity: &str) -> Result<Option<String>>;
             }
             QueueStore {
                 enqueue(jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64>;
                 claim(claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>>;
-                seize(jobs: &[NewJob], owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Vec<Job>>;
+                claim_exclusively(jobs: &[NewJob], owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Vec<Job>>;
                 soonest(target: &str) -> Result<Vec<(String, DateTime<Utc>)>>;
                 renew(jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
                 release(jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()>;
@@ -326,16 +326,16 @@ macro_rules! verbs {
                 gone_through_since(target: &str, jobs: &[i64]) -> Result<Vec<i64>>;
             }
             StockStore {
-                in_flight(entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>>;
-                held(system: &str) -> Result<BTreeMap<RecordId, Decimal>>;
-                hold(system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()>;
+                unreserved_orders(entity: &str, shop: &str, target: &str, since: Option<i64>) -> Result<Vec<Replica>>;
+                reservations(system: &str) -> Result<BTreeMap<RecordId, Decimal>>;
+                reserve(system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()>;
             }
             MergeStore {
                 merged(records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>>;
                 told(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>>;
                 conflicts_of(records: &[RecordId]) -> Result<Vec<Conflict>>;
                 conflicts(limit: u32) -> Result<Vec<Conflict>>;
-                settle_conflict(
+                resolve_conflict(
                     conflict: &Conflict, settlement: &Settlement, jobs: &[NewJob], now: DateTime<Utc>
                 ) -> Result<bool>;
             }
@@ -349,9 +349,9 @@ macro_rules! verbs {
                 pending() -> Result<Vec<Pending>>;
                 opened(run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
                 newcomers(run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
-                rule(run: i64, held: Option<&Held>, now: DateTime<Utc>) -> Result<bool>;
-                rulings(jobs: &[i64]) -> Result<BTreeMap<i64, Ruled>>;
-                approvals() -> Result<Vec<Approval>>;
+                set_run_approval(run: i64, held: Option<&HeldJobs>, now: DateTime<Utc>) -> Result<bool>;
+                run_approvals(jobs: &[i64]) -> Result<BTreeMap<i64, OpenedBy>>;
+                waiting_approvals() -> Result<Vec<WaitingApproval>>;
                 decide_run(run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>>;
             }
             HistoryStore {
@@ -379,19 +379,19 @@ macro_rules! verbs {
                 kept_login(name: &str) -> Result<Option<String>>;
                 keep_login(lease: &Lease, system: &str, value: &str, now: DateTime<Utc>) -> Result<bool>;
             }
-            OrderStore {
-                place_order(verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64>;
-                next_order() -> Result<Option<Order>>;
-                close_order(order: i64) -> Result<()>;
+            CommandStore {
+                place_command(verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64>;
+                next_command() -> Result<Option<Command>>;
+                close_command(order: i64) -> Result<()>;
             }
             NoteStore {
                 note(name: &str, value: &Value) -> Result<()>;
                 noted(name: &str) -> Result<Option<Value>>;
                 notes(beginning: &str) -> Result<Vec<(String, Value)>>;
             }
-            StandingStore {
-                standing(system: &str) -> Result<Standing>;
-                set_standing(system: &str, standing: &Standing) -> Result<()>;
+            CircuitStore {
+                circuit(system: &str) -> Result<Circuit>;
+                set_circuit(system: &str, standing: &Circuit) -> Result<()>;
                 lift(system: &str, now: DateTime<Utc>) -> Result<u64>;
             }
             GivenUpStore {

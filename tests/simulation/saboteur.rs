@@ -15,7 +15,9 @@ use vaiven::{
     adapter::http::{Request, Response, Transport, TransportError},
     failure::{Class, Failure},
     mapping::Fields,
-    port::{Checked, Facts, Op, Outcome, Pace, Page, Probe, Progress, PullRequest, RowBody, SourceRow, System, Write},
+    port::{
+        Capabilities, Checked, Op, Outcome, Pace, Page, Probe, Progress, PullRequest, RowBody, SourceRow, System, Write,
+    },
     store::*,
 };
 
@@ -179,7 +181,7 @@ fn known_before(replica: &ReplicaWrite, entity: &str) -> Replica {
         fields: Fields::new(),
         sent: Fields::new(),
         version: None,
-        print: None,
+        fingerprint: None,
         gone_at: None,
         written: 0,
     }
@@ -294,7 +296,7 @@ impl SpoiltStore {
         self.inner.identify(system, entity, &rows, weak).await
     }
 
-    async fn spoilt_in_flight(
+    async fn spoilt_unreserved_orders(
         &self,
         entity: &str,
         shop: &str,
@@ -304,7 +306,7 @@ impl SpoiltStore {
         if self.bug == Bug::ForgottenFlight || (self.bug == Bug::FlightOfOneShop && shop == OUTLET) {
             return Ok(Vec::new());
         }
-        self.inner.in_flight(entity, shop, target, since).await
+        self.inner.unreserved_orders(entity, shop, target, since).await
     }
 
     async fn spoilt_unreadable_articles(&self, system: &str, entity: &str) -> Result<Option<BTreeSet<String>>> {
@@ -321,7 +323,7 @@ macro_rules! perhaps_spoilt {
     ($store:ident.intend($($arg:ident),*)) => { $store.spoilt_intend($($arg),*).await };
     ($store:ident.deliver($($arg:ident),*)) => { $store.spoilt_deliver($($arg),*).await };
     ($store:ident.identify($($arg:ident),*)) => { $store.spoilt_identify($($arg),*).await };
-    ($store:ident.in_flight($($arg:ident),*)) => { $store.spoilt_in_flight($($arg),*).await };
+    ($store:ident.unreserved_orders($($arg:ident),*)) => { $store.spoilt_unreserved_orders($($arg),*).await };
     ($store:ident.unreadable_articles($($arg:ident),*)) => { $store.spoilt_unreadable_articles($($arg),*).await };
     ($store:ident.$name:ident($($arg:ident),*)) => { $store.inner.$name($($arg),*).await };
 }
@@ -344,14 +346,14 @@ pub struct SpoiltSystem {
     bug: Bug,
     inner: Arc<dyn System>,
     /// Of products, as the engine is told them.
-    facts: Option<Facts>,
+    facts: Option<Capabilities>,
     /// The latest date that listings have shown and that counts, by entity.
     reached: Mutex<BTreeMap<String, String>>,
 }
 
 impl SpoiltSystem {
     pub fn new(bug: Bug, inner: Arc<dyn System>) -> Self {
-        let mut facts = inner.facts("product").cloned();
+        let mut facts = inner.capabilities("product").cloned();
         if let (Bug::BlindWrite, Some(facts)) = (bug, &mut facts) {
             facts.read = false;
         }
@@ -395,8 +397,8 @@ impl System for SpoiltSystem {
         self.inner.name()
     }
 
-    fn facts(&self, entity: &str) -> Option<&Facts> {
-        if entity == "product" { self.facts.as_ref() } else { self.inner.facts(entity) }
+    fn capabilities(&self, entity: &str) -> Option<&Capabilities> {
+        if entity == "product" { self.facts.as_ref() } else { self.inner.capabilities(entity) }
     }
 
     fn version(&self, entity: &str) -> u64 {
@@ -420,8 +422,8 @@ impl System for SpoiltSystem {
         Ok(page)
     }
 
-    async fn settle(&self, entity: &str, receipt: &Value) -> std::result::Result<(), Failure> {
-        self.inner.settle(entity, receipt).await
+    async fn acknowledge(&self, entity: &str, receipt: &Value) -> std::result::Result<(), Failure> {
+        self.inner.acknowledge(entity, receipt).await
     }
 
     async fn read(&self, entity: &str, ids: &[String]) -> std::result::Result<Vec<SourceRow>, Failure> {
@@ -469,7 +471,7 @@ impl System for SpoiltSystem {
                     failure.field = Some("name".into());
                 }
                 (Bug::AlteredIsDone, Ok(written)) => written.stored.iter_mut().for_each(know),
-                (Bug::ForgottenChildren, Ok(written)) => written.parts.clear(),
+                (Bug::ForgottenChildren, Ok(written)) => written.child_ids.clear(),
                 _ => {}
             }
         }

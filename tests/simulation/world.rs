@@ -24,7 +24,7 @@ use vaiven::{
     mapping::Fields,
     port::{System, logins::InMemory},
     store::{JobFilter, JobState, RunKind, SharedStore, Store, StoreError},
-    sync::{Decision, DecisionError, Engine, Limits, Links, Named, Parts, Routes, Summary, SystemLimits, decide},
+    sync::{self, Decision, DecisionError, Engine, Limits, Links, Named, Routes, Summary, SystemLimits, decide},
 };
 
 use crate::{
@@ -440,7 +440,7 @@ impl Stage {
             let dead = JobFilter { states: vec![JobState::Dead], ..JobFilter::default() };
             self.base.carry_out(store.retry(&dead, self.env.now())).unwrap();
         }
-        for approval in self.base.carry_out(store.approvals()).unwrap() {
+        for approval in self.base.carry_out(store.waiting_approvals()).unwrap() {
             self.wire.note(format!("approve run {}", approval.run));
             self.base.carry_out(store.decide_run(approval.run, true, self.env.now())).unwrap();
         }
@@ -611,8 +611,8 @@ impl Stage {
                 None => inner,
             }
         };
-        let limits = SystemLimits { settle: Duration::from_secs(30), batch: 10, workers: 2 };
-        Engine::new(Parts {
+        let limits = SystemLimits { answer_window: Duration::from_secs(30), batch: 10, workers: 2 };
+        Engine::new(sync::Context {
             store,
             env: self.env.clone(),
             systems: shelf.manifests.iter().map(|(&name, file)| (name.to_owned(), open(name, file))).collect(),

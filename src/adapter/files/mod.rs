@@ -47,8 +47,8 @@ use crate::{
     failure::{Class, Failure},
     load::LoadError,
     port::{
-        Checked, Facts, Find, Op, Outcome, Page, Probe, Progress, PullRequest, RowBody, SourceRow, System, Write,
-        Written,
+        Capabilities, Checked, Find, Op, Outcome, Page, Probe, Progress, PullRequest, RowBody, SourceRow, System,
+        Write, Written,
     },
 };
 
@@ -79,7 +79,7 @@ struct Entity {
     create: Option<Writer>,
     update: Option<Writer>,
     delete: Option<Name>,
-    facts: Facts,
+    facts: Capabilities,
 }
 
 /// Makes a configured system of an adapter whose driver is `files`. The folder is not touched yet.
@@ -131,7 +131,7 @@ impl Opening<'_> {
             Ok::<_, LoadError>(Arc::new(Reader::new(subject, self.folder.clone(), listing, picking)))
         });
         let writer = |spec: Option<&config::WriteSpec>| spec.map(|spec| Writer::compile(compiler, spec)).transpose();
-        let facts = Facts {
+        let facts = Capabilities {
             list: spec.list.is_some(),
             incremental: spec.list.is_some(),
             complete: spec.list.as_ref().is_some_and(|list| list.complete),
@@ -242,12 +242,12 @@ impl Shared {
         let name = Value::from(entity);
         let base = base_scope(&self.settings, &name);
         let id = write.id.as_deref().map_or(Value::Null, Value::from);
-        let parts = serde_json::to_value(&write.parts).unwrap_or_default();
+        let parts = serde_json::to_value(&write.child_ids).unwrap_or_default();
         let scope = base
             .child()
             .with("body", &write.body)
             .with("whole", &write.whole)
-            .with("wanted", &write.wanted)
+            .with("wanted", &write.desired)
             .with("before", &write.before)
             .with_owned("key", write.key.as_str())
             .with("id", &id)
@@ -283,7 +283,7 @@ impl Shared {
             .child()
             .with("body", probe.body)
             .with("whole", probe.body)
-            .with("wanted", probe.wanted)
+            .with("wanted", probe.desired)
             .with("before", &nothing)
             .with_owned("key", probe.key)
             .with("id", &nothing)
@@ -336,7 +336,7 @@ impl System for FilesSystem {
         &self.shared.name
     }
 
-    fn facts(&self, entity: &str) -> Option<&Facts> {
+    fn capabilities(&self, entity: &str) -> Option<&Capabilities> {
         self.shared.entities.get(entity).map(|entity| &entity.facts)
     }
 
@@ -352,7 +352,7 @@ impl System for FilesSystem {
         blocking(move || reader.page(since.as_deref(), page.as_ref(), limit, now)).await
     }
 
-    async fn settle(&self, entity: &str, receipt: &Value) -> Result<(), Failure> {
+    async fn acknowledge(&self, entity: &str, receipt: &Value) -> Result<(), Failure> {
         let reader = self.reader(entity)?;
         let (receipt, now) = (receipt.clone(), self.shared.env.now());
         blocking(move || reader.settle(&receipt, now)).await
@@ -389,7 +389,7 @@ impl System for FilesSystem {
         self.shared.handled.load(Ordering::Relaxed)
     }
 
-    fn peeking(&self) -> Option<Arc<dyn System>> {
+    fn read_only(&self) -> Option<Arc<dyn System>> {
         let readers = self.shared.entities.iter().filter_map(|(name, entity)| {
             let reader = entity.reader.as_ref()?;
             Some((name.clone(), Arc::new(reader.peeking())))

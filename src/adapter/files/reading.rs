@@ -250,7 +250,7 @@ impl Reader {
             Ok(filled) => filled,
             Err(error) => return Err(self.refuse(open, error, now)),
         };
-        page.news = open.entry.room != Room::Done;
+        page.is_new = open.entry.room != Room::Done;
         page.dates = dates;
         if ended {
             token.queue.pop_front();

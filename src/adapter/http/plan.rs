@@ -17,13 +17,13 @@ use crate::{
     adapter::{Manifest, cursor::Cursor},
     expr::{Expr, Known, SETTINGS},
     load::{LoadError, Place},
-    port::{Facts, Find, Op},
+    port::{Capabilities, Find, Op},
 };
 
 /// One entity of the system.
 #[derive(Debug)]
 pub struct Entity {
-    pub facts: Facts,
+    pub facts: Capabilities,
     pub id: Expr,
     pub version: Option<Expr>,
     pub keep: Option<Expr>,
@@ -114,7 +114,7 @@ fn entity(spec: &EntitySpec, compiler: &Compiler) -> Result<Entity, LoadError> {
         return Err(LoadError::new(&at, "an entity with `values_of` needs `list`, which gives the values"));
     }
     let values_of = spec.values_of.as_ref().map(|named| values_of(named, compiler, &at)).transpose()?;
-    let facts = Facts {
+    let facts = Capabilities {
         list: list.is_some(),
         incremental: list.as_ref().is_some_and(|list| list.cursor.is_some()),
         whole: spec.list.as_ref().and_then(|list| list.whole).map(|every| every.0),

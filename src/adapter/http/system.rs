@@ -25,8 +25,8 @@ use crate::{
     load::{self, LoadError, Place},
     model,
     port::{
-        Checked, Facts, Op, Outcome, Pace, Page, Probe, Progress, PullRequest, SourceRow, System, ValueList, ValuesOf,
-        Write, Written,
+        Capabilities, Checked, Op, Outcome, Pace, Page, Probe, Progress, PullRequest, SourceRow, System, ValueList,
+        ValuesOf, Write, Written,
     },
 };
 
@@ -213,7 +213,7 @@ impl HttpSystem {
         let scope = self.exchange.scope().with("entity", &entity_name);
         let scope = scope
             .with("key", &key)
-            .with("wanted", probe.wanted)
+            .with("wanted", probe.desired)
             .with("body", probe.body)
             .with("since", &since)
             .with("cursor", &since);
@@ -370,7 +370,7 @@ impl System for HttpSystem {
         &self.name
     }
 
-    fn facts(&self, entity: &str) -> Option<&Facts> {
+    fn capabilities(&self, entity: &str) -> Option<&Capabilities> {
         self.entities.get(entity).map(|(entity, _)| &entity.facts)
     }
 
@@ -396,7 +396,7 @@ impl System for HttpSystem {
         Ok(page)
     }
 
-    async fn settle(&self, _entity: &str, _receipt: &Value) -> Result<(), Failure> {
+    async fn acknowledge(&self, _entity: &str, _receipt: &Value) -> Result<(), Failure> {
         Ok(())
     }
 

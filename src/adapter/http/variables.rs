@@ -36,7 +36,7 @@ impl Variables {
             op: op.into(),
             key: write.key.as_str().into(),
             id: write.id.as_deref().or(found.map(|row| row.id.as_str())).map_or(Value::Null, Value::from),
-            parts: json!(write.parts),
+            parts: json!(write.child_ids),
             held: json!(write.held),
             dropped: json!(write.dropped),
             yielding: json!(write.yielding),
@@ -53,7 +53,7 @@ impl Variables {
             .with("body", &write.body)
             .with("sent", &write.body)
             .with("whole", &write.whole)
-            .with("wanted", &write.wanted)
+            .with("wanted", &write.desired)
             .with("before", &write.before)
             .with("key", &self.key)
             .with("id", &self.id)
@@ -117,7 +117,7 @@ impl Learnt {
                 let id = if part.is_object() { part.get("id")? } else { part };
                 Some((key.clone(), text_of(id)?))
             });
-            written.parts.insert(list.clone(), named.collect());
+            written.child_ids.insert(list.clone(), named.collect());
         }
         Ok(written)
     }

@@ -121,7 +121,7 @@ mod tests {
         let manifest = Manifest::load(SourceFile::new("adapters/erp.toml", text)).unwrap();
         let place = Place::start(&manifest.file);
         let given = Given { value: SettingValue::Plain("erp.db".into()), place: place.clone() };
-        let settings = manifest.settle(&[("file".to_owned(), given)].into_iter().collect(), &place).unwrap();
+        let settings = manifest.check_settings(&[("file".to_owned(), given)].into_iter().collect(), &place).unwrap();
         let world = World {
             env: Env::system(),
             transport: Arc::new(Network::new().unwrap()),

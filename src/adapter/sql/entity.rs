@@ -18,7 +18,7 @@ use crate::{
     expr::{Expr, Scope},
     failure::{Class, Failure},
     load::{LoadError, Spanned},
-    port::{Facts, Find},
+    port::{Capabilities, Find},
 };
 
 const READ_MAX: usize = 500;
@@ -50,7 +50,7 @@ pub struct Entity {
     pub read: Option<Read>,
     pub find: Option<Finding>,
     pub writing: Writing,
-    pub facts: Facts,
+    pub facts: Capabilities,
 }
 
 #[derive(Clone, Debug)]
@@ -249,7 +249,7 @@ impl SqlCompiler {
         });
         let (read, find) = (read.transpose()?, find.transpose()?);
         let writing = writing::compile(self, spec)?;
-        let facts = Facts {
+        let facts = Capabilities {
             list: list.is_some(),
             incremental: list.as_ref().is_some_and(|list| list.cursor.is_some()),
             complete: spec.list.as_ref().is_some_and(|list| list.complete.unwrap_or(true)),

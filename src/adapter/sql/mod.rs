@@ -39,7 +39,7 @@ use crate::{
     env::Env,
     failure::{Class, Failure},
     load::LoadError,
-    port::{Checked, Facts, Outcome, Page, Probe, Progress, PullRequest, SourceRow, System, Write},
+    port::{Capabilities, Checked, Outcome, Page, Probe, Progress, PullRequest, SourceRow, System, Write},
 };
 
 /// Connections where the adapter names no number.
@@ -107,7 +107,7 @@ impl System for SqlSystem {
         &self.name
     }
 
-    fn facts(&self, entity: &str) -> Option<&Facts> {
+    fn capabilities(&self, entity: &str) -> Option<&Capabilities> {
         self.entities.get(entity).map(|entity| &entity.facts)
     }
 
@@ -126,7 +126,7 @@ impl System for SqlSystem {
         }
     }
 
-    async fn settle(&self, _: &str, _: &Value) -> Result<(), Failure> {
+    async fn acknowledge(&self, _: &str, _: &Value) -> Result<(), Failure> {
         Ok(())
     }
 

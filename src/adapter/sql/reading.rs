@@ -135,7 +135,7 @@ impl SqlSystem {
                 None => None,
             },
             total,
-            news: false,
+            is_new: false,
             receipt: None,
         })
     }
@@ -267,7 +267,7 @@ impl SqlSystem {
         for row in rows {
             let own = row_scope(&base, &row)
                 .with_owned("key", probe.key)
-                .with("wanted", probe.wanted)
+                .with("wanted", probe.desired)
                 .with("body", probe.body);
             if find.r#where.eval_bool(&own).map_err(fatal)? {
                 ours.push(row);

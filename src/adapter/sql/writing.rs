@@ -304,7 +304,7 @@ impl SqlSystem {
         };
         let name = Value::from(entity.name.as_str());
         let base = scope_of(&self.settings, &name);
-        let parts = serde_json::to_value(&write.parts).unwrap_or_default();
+        let parts = serde_json::to_value(&write.child_ids).unwrap_or_default();
         let held = serde_json::to_value(&write.held).unwrap_or_default();
         let dropped = serde_json::to_value(&write.dropped).unwrap_or_default();
         let yielding = serde_json::to_value(&write.yielding).unwrap_or_default();
@@ -313,7 +313,7 @@ impl SqlSystem {
             .child()
             .with("body", &write.body)
             .with("whole", &write.whole)
-            .with("wanted", &write.wanted)
+            .with("wanted", &write.desired)
             .with("before", &write.before)
             .with_owned("key", write.key.as_str())
             .with("id", &id)
@@ -441,7 +441,7 @@ impl SqlSystem {
                 ids.into_iter().filter_map(|(key, value)| Some((key, text_of(value.get("id").unwrap_or(&value))?)));
             parts.insert(list.clone(), ids.collect());
         }
-        Ok(Written { id, stored, version: version.and_then(|version| text_of(&version)), parts })
+        Ok(Written { id, stored, version: version.and_then(|version| text_of(&version)), child_ids: parts })
     }
 }
 

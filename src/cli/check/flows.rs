@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    config::Plan,
+    config::OpenedConfig,
     model::FieldSpec,
     port::System,
     sync::{DeletePolicy, Flow},
@@ -11,10 +11,11 @@ use crate::{
 
 /// One sentence for each flow of which a part is never looked at as a whole, though only that shows what is gone and what
 /// somebody changed at a target.
-pub(super) fn never_whole(plan: &Plan) -> Vec<String> {
+pub(super) fn never_whole(plan: &OpenedConfig) -> Vec<String> {
     let partly = |flow: &Flow| {
         // What cannot be limited to what changed is read as a whole each time.
-        let is_part = |system: &dyn System, entity: &str| system.facts(entity).is_some_and(|facts| facts.incremental);
+        let is_part =
+            |system: &dyn System, entity: &str| system.capabilities(entity).is_some_and(|facts| facts.incremental);
         let entities = flow.entities.iter().filter(|entity| {
             let mut systems = std::iter::once(&flow.from).chain(&flow.to).filter_map(|name| plan.systems.get(name));
             systems.any(|system| is_part(system.as_ref(), entity))
@@ -43,7 +44,7 @@ fn of_article(field: &FieldSpec) -> Option<&str> {
 
 /// One sentence for each flow and target that goes on selling what its source has lost: `unpublish` needs a field `active`, and a
 /// price or a stock has none.
-pub(super) fn never_withdrawn(plan: &Plan) -> Vec<String> {
+pub(super) fn never_withdrawn(plan: &OpenedConfig) -> Vec<String> {
     // An article, and what hangs on one; of others, such as orders, nobody can buy anything.
     let articles: BTreeSet<&str> =
         plan.entities.iter().flat_map(|spec| spec.fields.values()).filter_map(of_article).collect();
@@ -53,7 +54,7 @@ pub(super) fn never_withdrawn(plan: &Plan) -> Vec<String> {
             || spec.is_some_and(|spec| spec.fields.values().any(|field| of_article(field).is_some()))
     };
     let may_go = |flow: &Flow, entity: &str| {
-        plan.systems.get(&flow.from).and_then(|system| system.facts(entity)).is_some_and(|facts| facts.complete)
+        plan.systems.get(&flow.from).and_then(|system| system.capabilities(entity)).is_some_and(|facts| facts.complete)
     };
     let writes_active = |target: &str, entity: &str| {
         let mapping = plan.mappings.get(&(target.to_owned(), entity.to_owned()));

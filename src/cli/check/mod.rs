@@ -13,7 +13,7 @@ use super::{
     args::Global,
     output::{self, Output},
 };
-use crate::{config::Plan, env::Env, port::System, store::SharedStore};
+use crate::{config::OpenedConfig, env::Env, port::System, store::SharedStore};
 
 #[derive(Serialize)]
 struct Report {
@@ -89,7 +89,7 @@ pub async fn check(offline: bool, global: &Global, env: &Env, output: Output) ->
 
 /// Ends the pause of a system that has just been found to be well.
 async fn asked_again(store: &SharedStore, system: &str, env: &Env) -> anyhow::Result<Option<Line>> {
-    let standing = store.standing(system).await?;
+    let standing = store.circuit(system).await?;
     if standing.until.is_none_or(|until| until <= env.now()) {
         return Ok(None);
     }
@@ -100,7 +100,7 @@ async fn asked_again(store: &SharedStore, system: &str, env: &Env) -> anyhow::Re
 }
 
 /// Lines and warnings of one system.
-async fn try_out(plan: &Plan, system: &Arc<dyn System>) -> (Vec<Line>, Vec<String>) {
+async fn try_out(plan: &OpenedConfig, system: &Arc<dyn System>) -> (Vec<Line>, Vec<String>) {
     let name = system.name();
     let written: BTreeSet<&str> = (plan.routes.flows().iter())
         .filter(|flow| flow.to.iter().any(|to| to == name))

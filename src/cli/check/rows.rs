@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::Line;
 use crate::{
-    config::Plan,
+    config::OpenedConfig,
     mapping::Fields,
     port::{PullRequest, System},
     sync,
@@ -22,13 +22,13 @@ pub(super) struct Looked {
 }
 
 /// Reads a page of each entity that flows read from or write to this system.
-pub(super) async fn look(plan: &Plan, system: &Arc<dyn System>) -> Looked {
+pub(super) async fn look(plan: &OpenedConfig, system: &Arc<dyn System>) -> Looked {
     // Looking must not pick anything up.
-    let peeking = system.peeking();
+    let peeking = system.read_only();
     let reader = peeking.as_ref().unwrap_or(system);
     let mut looked = Looked::default();
     let entities: BTreeSet<&str> = (plan.mappings.keys())
-        .filter(|(name, entity)| name == system.name() && system.facts(entity).is_some_and(|facts| facts.list))
+        .filter(|(name, entity)| name == system.name() && system.capabilities(entity).is_some_and(|facts| facts.list))
         .map(|(_, entity)| entity.as_str())
         .collect();
     for entity in entities {
@@ -53,7 +53,7 @@ fn line(system: &str, what: String, problem: Option<String>) -> Line {
 
 /// What was read.
 struct Page<'a> {
-    plan: &'a Plan,
+    plan: &'a OpenedConfig,
     system: &'a str,
     entity: &'a str,
     /// Where each was, and the row.

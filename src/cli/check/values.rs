@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    config::Plan,
+    config::OpenedConfig,
     failure::Failure,
     port::{PullRequest, System, ValuesOf},
 };
@@ -13,7 +13,7 @@ use crate::{
 ///
 /// # Errors
 /// When the list of what is allowed cannot be read.
-pub async fn unknown(plan: &Plan, system: &dyn System) -> Result<Vec<String>, Failure> {
+pub async fn unknown(plan: &OpenedConfig, system: &dyn System) -> Result<Vec<String>, Failure> {
     let mut told = Vec::new();
     for list in system.value_lists() {
         match &list.of {
@@ -28,7 +28,7 @@ pub async fn unknown(plan: &Plan, system: &dyn System) -> Result<Vec<String>, Fa
     Ok(told)
 }
 
-async fn of_lookup(plan: &Plan, system: &dyn System, list: &str, lookup: &str) -> Result<Vec<String>, Failure> {
+async fn of_lookup(plan: &OpenedConfig, system: &dyn System, list: &str, lookup: &str) -> Result<Vec<String>, Failure> {
     let mut told = Vec::new();
     let mut allowed: Option<BTreeSet<String>> = None;
     for ((_, entity), mapping) in plan.mappings.iter().filter(|((name, _), _)| name == system.name()) {

@@ -79,7 +79,7 @@ pub struct Delivered {
     /// Line of the attempt history; absent for a no-op.
     pub attempt: Option<Attempt>,
     /// Whether the target shows more than it was sent: its object is to be read again, so that all others hear of it.
-    pub news: bool,
+    pub unsent_changes: bool,
     /// What the target has shown to hold otherwise than it was just sent.
     pub differs: Vec<DifferenceMark>,
     /// Lists of children whose ids are one record's only, since other objects hang on them; with the ids that the
@@ -106,7 +106,7 @@ impl Delivered {
             before: None,
             change: None,
             attempt: None,
-            news: false,
+            unsent_changes: false,
             is_over: false,
             differs,
             sole: BTreeMap::new(),
@@ -359,7 +359,7 @@ async fn caught_up<'a>(
         .filter_map(|outcome| Some((Cow::Borrowed(outcome.replica.as_ref()?), outcome.before.as_ref())))
         .collect();
     let lines = writes.iter().enumerate().filter(|(_, (write, _))| !write.gone).map(|(at, (write, before))| {
-        let print = before.and_then(|before| before.print.as_ref()).map(print_text).unwrap_or_default();
+        let print = before.and_then(|before| before.fingerprint.as_ref()).map(print_text).unwrap_or_default();
         (at.to_string(), &write.id, before.map_or(-1, |before| before.written), print)
     });
     let lines = rows(lines)?;

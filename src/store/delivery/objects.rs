@@ -104,6 +104,6 @@ pub(super) fn end(outcome: &mut Delivered, error: String) {
         attempt.message = Some(error.clone());
     }
     outcome.verdict = Verdict::Dead { class, error };
-    (outcome.replica, outcome.before, outcome.change, outcome.news) = (None, None, None, false);
+    (outcome.replica, outcome.before, outcome.change, outcome.unsent_changes) = (None, None, None, false);
     outcome.answer = Answer::Silent;
 }

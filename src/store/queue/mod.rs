@@ -34,7 +34,7 @@ pub struct NewJob {
     pub entity: String,
     pub record: RecordId,
     /// 0 first. See `sync::routing`.
-    pub lane: i16,
+    pub priority: i16,
     pub due: Option<DateTime<Utc>>,
 }
 
@@ -95,7 +95,9 @@ pub struct Job {
     pub target: String,
     pub entity: String,
     pub record: RecordId,
-    pub lane: i16,
+    /// 0 first. Called `lane` in the table and in JSON.
+    #[serde(rename = "lane")]
+    pub priority: i16,
     pub state: JobState,
     pub due: DateTime<Utc>,
     pub attempts: u32,
@@ -181,7 +183,13 @@ pub trait QueueStore: Send + Sync {
     /// Claim the jobs of these records for a delivery that does not come from the queue, ordered by number. Create a
     /// job where none is open. A queued one is taken over and runs again afterwards. Leave alone, and do not return, a
     /// job that is running, parked or dead, or that has an intent.
-    async fn seize(&self, jobs: &[NewJob], owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Vec<Job>>;
+    async fn claim_exclusively(
+        &self,
+        jobs: &[NewJob],
+        owner: &str,
+        lease: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Job>>;
 
     /// For each entity with queued or running jobs at `target`, return when the first is due or its lease ends. An
     /// entity of several lanes appears once for each. Takes no longer if there are many jobs.
@@ -334,7 +342,13 @@ impl QueueStore for Database {
         Ok(jobs)
     }
 
-    async fn seize(&self, jobs: &[NewJob], owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Vec<Job>> {
+    async fn claim_exclusively(
+        &self,
+        jobs: &[NewJob],
+        owner: &str,
+        lease: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Job>> {
         // What was queued runs again afterwards, since this delivery is not what it was queued for.
         const SQL: &str = concat!(
             "INSERT INTO job (target, record, entity, lane, state, due, fence, owner, created_at, updated_at) \
@@ -419,7 +433,7 @@ impl Database {
             target: self.text(row.int(1)?).await?,
             entity: self.text(row.int(2)?).await?,
             record: row.int(3)?,
-            lane: row.small(4)?,
+            priority: row.small(4)?,
             state: JobState::of(row.int(5)?)?,
             due: time(row.int(6)?),
             attempts: row.small(7)?,
@@ -440,7 +454,7 @@ impl Database {
         for job in jobs {
             let target = self.name(&job.target).await?;
             let entity = self.name(&job.entity).await?;
-            lines.push((target, job.record, entity, job.lane, micros(job.due.unwrap_or(now))));
+            lines.push((target, job.record, entity, job.priority, micros(job.due.unwrap_or(now))));
         }
         // In one order for everybody, so that two daemons cannot wait for each other's rows; the foremost lane first.
         lines.sort_unstable_by_key(|line| (line.0, line.1, line.3, line.4));

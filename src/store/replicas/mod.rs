@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     mapping::{Children, Fields},
-    port::Print,
+    port::Fingerprint,
 };
 
 mod write;
@@ -39,7 +39,7 @@ pub struct Replica {
     pub sent: Fields,
     /// Source version or modification mark.
     pub version: Option<String>,
-    pub print: Option<Print>,
+    pub fingerprint: Option<Fingerprint>,
     /// When it was seen to be gone.
     pub gone_at: Option<DateTime<Utc>>,
     /// Number of the delivery that last wrote it, on the store's own counter; 0 = never written by us.
@@ -54,9 +54,9 @@ pub struct ReplicaWrite {
     pub fields: Fields,
     pub sent: Fields,
     pub version: Option<String>,
-    pub print: Option<Print>,
+    pub fingerprint: Option<Fingerprint>,
     /// The system's ids of the object's children; of lists that are not named, what is known stays.
-    pub parts: Option<Children>,
+    pub child_ids: Option<Children>,
     /// Values of the flow's match fields: (field, normalised value).
     pub matches: Vec<(String, String)>,
     pub gone: bool,
@@ -71,8 +71,8 @@ impl From<Replica> for ReplicaWrite {
             fields: replica.fields,
             sent: replica.sent,
             version: replica.version,
-            print: replica.print,
-            parts: None,
+            fingerprint: replica.fingerprint,
+            child_ids: None,
             matches: Vec::new(),
             gone: replica.gone_at.is_some(),
         }
@@ -406,7 +406,7 @@ impl Database {
             entity: self.text(row.int(2)?).await?,
             record: row.int(3)?,
             id: row.text(4)?,
-            print: row.text_or_null(5)?.map(|text| print(&text, &name())).transpose()?,
+            fingerprint: row.text_or_null(5)?.map(|text| print(&text, &name())).transpose()?,
             gone_at: row.int_or_null(6)?.map(time),
             written: row.int(7)?,
             version: row.text_or_null(8)?,

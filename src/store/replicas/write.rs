@@ -51,7 +51,7 @@ impl Replicas<'_> {
             self.database.name(&self.list_name(list)).await?;
         }
         for write in writes {
-            for list in write.parts.iter().flat_map(BTreeMap::keys) {
+            for list in write.child_ids.iter().flat_map(BTreeMap::keys) {
                 self.database.name(&self.list_name(list)).await?;
             }
             for (field, _) in &write.matches {
@@ -79,7 +79,7 @@ impl Replicas<'_> {
             return Ok(Kept::default());
         }
         let numbers = self.write_rows(tx, &unique, writer).await?;
-        let shown: Vec<_> = unique.iter().filter_map(|write| Some((write.record, write.parts.as_ref()?))).collect();
+        let shown: Vec<_> = unique.iter().filter_map(|write| Some((write.record, write.child_ids.as_ref()?))).collect();
         let gone: Vec<_> = unique.iter().filter(|write| write.gone).map(|write| write.record).collect();
         let children = self.write_children(tx, &shown, &gone).await?;
         // A delivery does not know what its target makes of the values.
@@ -116,7 +116,7 @@ impl Replicas<'_> {
             lines.push((
                 &write.id,
                 write.record,
-                write.print.as_ref().map(print_text),
+                write.fingerprint.as_ref().map(print_text),
                 write.gone.then(|| micros(self.now)),
                 &write.version,
                 json(&write.fields)?,

@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use super::{
     flow,
-    offence::{Lookout, Offence},
+    offence::{Lookout, Violation},
 };
 use crate::{
     failure::Cause,
     mapping::Fields,
     port::Op,
-    store::{Result, Ruled, Ruling, Verdict},
+    store::{OpenedBy, Result, RunApproval, Verdict},
     sync::{
         desired::{Batch, Known, Prepared},
         routing::Brake,
@@ -21,22 +21,22 @@ use crate::{
 
 /// Parks what offends a brake until its run is ruled on, or a person has decided; gives the rest back. Of what was rejected
 /// the target's replica remembers that it was sent: it is not wanted any more.
-pub(in crate::sync) async fn judge(
+pub(in crate::sync) async fn evaluate(
     batch: &Batch<'_>,
     known: Vec<Known>,
     prepared: &mut Prepared,
 ) -> Result<Vec<Known>> {
-    let Some(lookout) = Lookout::of(&batch.parts.entities, batch.entity) else { return Ok(known) };
-    let mut known: Vec<(Known, Vec<Offence>)> = known
+    let Some(lookout) = Lookout::of(&batch.context.entities, batch.entity) else { return Ok(known) };
+    let mut known: Vec<(Known, Vec<Violation>)> = known
         .into_iter()
         .map(|mut one| {
             keep_rejected(&lookout, &mut one);
-            let offences = offences(&lookout, &one);
+            let offences = violations(&lookout, &one);
             (one, offences)
         })
         .collect();
     // Whether a run came with another mapping is known with its ruling; without it, every change is harmless.
-    let asked = |one: &Known, found: &[Offence]| {
+    let asked = |one: &Known, found: &[Violation]| {
         !found.is_empty() || one.job.run.is_some() && (one.op == Op::Create || remapped(one).is_some())
     };
     let offending: Vec<i64> =
@@ -46,14 +46,14 @@ pub(in crate::sync) async fn judge(
     }
     // Asked after the replicas were read: a page that changed them since the claim has opened the job again, and it is that
     // page's run that counts.
-    let mut rulings = batch.parts.store.rulings(&offending).await?;
+    let mut rulings = batch.context.store.run_approvals(&offending).await?;
     let mut kept = Vec::with_capacity(known.len());
     for (mut one, mut offences) in known.drain(..) {
         let ruled = rulings.remove(&one.job.id);
         if ruled.as_ref().is_some_and(|ruled| ruled.remapped) {
             offences.extend(remapped(&one));
         }
-        let is_agreed = batch.parts.limits.agreed.contains(&(batch.target.to_owned(), batch.entity.to_owned()));
+        let is_agreed = batch.context.limits.agreed.contains(&(batch.target.to_owned(), batch.entity.to_owned()));
         if ruled.as_ref().is_some_and(|ruled| ruled.joined) && !is_agreed {
             offences.extend(joined(&lookout, &one));
         }
@@ -76,11 +76,11 @@ pub(in crate::sync) async fn judge(
 }
 
 /// All that a write would do to what the target has.
-pub(super) fn offences(lookout: &Lookout<'_>, one: &Known) -> Vec<Offence> {
+pub(super) fn violations(lookout: &Lookout<'_>, one: &Known) -> Vec<Violation> {
     let Some(here) = &one.here else { return Vec::new() };
-    let mut found = lookout.offences(one.op, &here.fields, &one.wanted, &one.changed);
+    let mut found = lookout.violations(one.op, &here.fields, &one.desired, &one.changed);
     found.extend(
-        lookout.unpaid(&here.fields, &one.wanted, &one.changed).filter(|_| one.is_unpaid && one.op == Op::Update),
+        lookout.unpaid(&here.fields, &one.desired, &one.changed).filter(|_| one.is_unpaid && one.op == Op::Update),
     );
     // Of two that meet at odds nobody knows which is right: nothing is written to either before a person has chosen.
     let is_told = found.iter().any(|offence| offence.brake == Brake::OrderState);
@@ -90,45 +90,45 @@ pub(super) fn offences(lookout: &Lookout<'_>, one: &Known) -> Vec<Offence> {
 }
 
 /// What a write offends if it comes of another mapping.
-pub(super) fn remapped(one: &Known) -> Option<Offence> {
+pub(super) fn remapped(one: &Known) -> Option<Violation> {
     let here = one.here.as_ref().filter(|_| one.op == Op::Update)?;
     let field = one.changed.first()?.clone();
     let side = |fields: &Fields| fields.get(&field).cloned().unwrap_or(Value::Null);
-    let shown = (field.clone(), side(&here.fields), side(&one.wanted));
-    Some(Offence { brake: Brake::MappingChange, fields: one.changed.clone(), percent: None, shown })
+    let shown = (field.clone(), side(&here.fields), side(&one.desired));
+    Some(Violation { brake: Brake::MappingChange, fields: one.changed.clone(), percent: None, shown })
 }
 
 /// What a write offends if it is there because something has joined.
-pub(super) fn joined(lookout: &Lookout<'_>, one: &Known) -> Option<Offence> {
+pub(super) fn joined(lookout: &Lookout<'_>, one: &Known) -> Option<Violation> {
     let shown = (lookout.key().to_owned(), Value::Null, Value::from(one.key.as_str()));
-    (one.op == Op::Create).then(|| Offence { brake: Brake::Join, fields: BTreeSet::new(), percent: None, shown })
+    (one.op == Op::Create).then(|| Violation { brake: Brake::Join, fields: BTreeSet::new(), percent: None, shown })
 }
 
 enum Way {
     Free,
     Parked(Verdict),
-    Rejected(Vec<Offence>),
+    Rejected(Vec<Violation>),
 }
 
-fn way(batch: &Batch<'_>, ruled: &Ruled, mut offences: Vec<Offence>) -> Way {
-    let Some(flow) = flow(&batch.parts.routes, &ruled.system, batch.target, batch.entity) else { return Way::Free };
+fn way(batch: &Batch<'_>, ruled: &OpenedBy, mut offences: Vec<Violation>) -> Way {
+    let Some(flow) = flow(&batch.context.routes, &ruled.system, batch.target, batch.entity) else { return Way::Free };
     offences.retain(|offence| offence.counts(&flow.brakes));
     let tripped = |brake: Brake| ruled.tripped.contains(&(batch.target.to_owned(), brake.as_str().to_owned()));
-    if ruled.ruling != Ruling::Pending {
+    if ruled.approval != RunApproval::Pending {
         offences.retain(|offence| tripped(offence.brake));
     }
     if offences.is_empty() {
         return Way::Free;
     }
     let run = ruled.run;
-    match ruled.ruling {
-        Ruling::Clear | Ruling::Approved => Way::Free,
-        Ruling::Pending => Way::Parked(Verdict::Parked {
+    match ruled.approval {
+        RunApproval::Clear | RunApproval::Approved => Way::Free,
+        RunApproval::Pending => Way::Parked(Verdict::Parked {
             cause: Cause::run(run).0,
             error: format!("whether this may go is known when run {run} has ended"),
         }),
-        Ruling::Held => Way::Parked(Verdict::Parked { cause: Cause::brake(run).0, error: why(run) }),
-        Ruling::Rejected => Way::Rejected(offences),
+        RunApproval::Held => Way::Parked(Verdict::Parked { cause: Cause::brake(run).0, error: why(run) }),
+        RunApproval::Rejected => Way::Rejected(offences),
     }
 }
 
@@ -140,7 +140,7 @@ pub(super) fn why(run: i64) -> String {
 }
 
 /// What was rejected counts as sent: so it is not wanted again until the source wants something else.
-fn remember(lookout: &Lookout<'_>, one: &mut Known, offences: &[Offence]) {
+fn remember(lookout: &Lookout<'_>, one: &mut Known, offences: &[Violation]) {
     let Some(here) = &mut one.here else { return };
     if one.op == Op::Delete {
         here.sent.insert(lookout.key().to_owned(), Value::Null);
@@ -149,7 +149,7 @@ fn remember(lookout: &Lookout<'_>, one: &mut Known, offences: &[Offence]) {
     let rejected: BTreeSet<&String> = offences.iter().flat_map(|offence| &offence.fields).collect();
     for field in rejected {
         if one.changed.remove(field) {
-            let value = one.wanted.get(field).cloned().unwrap_or(Value::Null);
+            let value = one.desired.get(field).cloned().unwrap_or(Value::Null);
             here.sent.insert(field.clone(), value);
         }
     }
@@ -162,10 +162,10 @@ fn keep_rejected(lookout: &Lookout<'_>, one: &mut Known) {
     let whole = one.whole();
     let Some(here) = one.here.as_ref().filter(|here| one.op == Op::Update && !here.sent.is_empty()) else { return };
     let resting: BTreeSet<String> = here.sent.keys().filter(|field| !one.changed.contains(*field)).cloned().collect();
-    for offence in lookout.offences(Op::Update, &here.fields, &whole, &resting) {
+    for offence in lookout.violations(Op::Update, &here.fields, &whole, &resting) {
         for field in offence.fields {
             let stored = here.fields.get(&field).cloned().unwrap_or(Value::Null);
-            one.wanted.insert(field, stored);
+            one.desired.insert(field, stored);
         }
     }
 }

@@ -9,8 +9,8 @@ mod judge;
 mod offence;
 mod ruling;
 
-pub(super) use judge::judge;
-pub(super) use ruling::{rule, settle, settle_all, tripped};
+pub(super) use judge::evaluate;
+pub(super) use ruling::{evaluate_all_pending, evaluate_pending, evaluate_run, tripped};
 
 use crate::sync::routing::{Flow, Routes};
 

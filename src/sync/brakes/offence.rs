@@ -20,7 +20,7 @@ use crate::{
 
 /// One way in which a write offends.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Offence {
+pub(super) struct Violation {
     pub(super) brake: Brake,
     /// Fields that it is about; none where the object itself goes.
     pub(super) fields: BTreeSet<String>,
@@ -30,7 +30,7 @@ pub(super) struct Offence {
     pub(super) shown: (String, Value, Value),
 }
 
-impl Offence {
+impl Violation {
     /// Whether it counts for these brakes.
     pub(super) fn counts(&self, brakes: &Brakes) -> bool {
         let far = self.brake != Brake::PriceChange || self.percent.is_none_or(|percent| percent > brakes.beyond);
@@ -68,19 +68,19 @@ impl<'a> Lookout<'a> {
 
     /// All offences of a write that turns `before`, an object of the target, into one whose `changed` fields are as in
     /// `wanted`; every change of a price among them, however small. Creates offend nobody.
-    pub(super) fn offences(
+    pub(super) fn violations(
         &self,
         op: Op,
         before: &Fields,
         wanted: &Fields,
         changed: &BTreeSet<String>,
-    ) -> Vec<Offence> {
+    ) -> Vec<Violation> {
         match op {
             Op::Create => Vec::new(),
             Op::Delete => {
                 let key = before.get(self.key()).cloned().unwrap_or_default();
                 let shown = (self.spec.key.clone(), key, Value::Null);
-                vec![Offence { brake: Brake::Delete, fields: BTreeSet::new(), percent: None, shown }]
+                vec![Violation { brake: Brake::Delete, fields: BTreeSet::new(), percent: None, shown }]
             }
             Op::Update => {
                 let edit = Edit { before, wanted, changed };
@@ -104,7 +104,7 @@ impl<'a> Lookout<'a> {
     }
 
     /// What becomes paid at the target; whether somebody knows of a payment is for others to say.
-    pub(super) fn unpaid(&self, before: &Fields, wanted: &Fields, changed: &BTreeSet<String>) -> Option<Offence> {
+    pub(super) fn unpaid(&self, before: &Fields, wanted: &Fields, changed: &BTreeSet<String>) -> Option<Violation> {
         let states = self.spec.states.as_ref()?;
         let edit = Edit { before, wanted, changed };
         let paid = Value::from(states.paid.as_deref()?);
@@ -115,16 +115,16 @@ impl<'a> Lookout<'a> {
     }
 
     /// A change of what another system has in a state that is at odds with its own.
-    pub(super) fn at_odds(&self, before: &Fields, changed: &BTreeSet<String>, other: &Value) -> Option<Offence> {
+    pub(super) fn at_odds(&self, before: &Fields, changed: &BTreeSet<String>, other: &Value) -> Option<Violation> {
         let states = self.spec.states.as_ref()?;
         let state = states.of(before)?;
         let name = states.fields.iter().find(|name| before.get(*name) == Some(state))?;
         let fields = states.fields.iter().filter(|name| changed.contains(*name)).cloned().collect();
         let shown = (name.clone(), state.clone(), other.clone());
-        Some(Offence { brake: Brake::OrderState, fields, percent: None, shown })
+        Some(Violation { brake: Brake::OrderState, fields, percent: None, shown })
     }
 
-    fn emptied(&self, edit: &Edit<'_>) -> Option<Offence> {
+    fn emptied(&self, edit: &Edit<'_>) -> Option<Violation> {
         let watched = self.spec.fields.iter().filter(|(_, field)| field.required || field.personal);
         let mut lost = watched.filter_map(|(name, field)| {
             let (before, after) = edit.sides(name)?;
@@ -145,7 +145,7 @@ impl<'a> Lookout<'a> {
     }
 
     /// Amounts that are asked of a customer: required ones, not what is shown struck through.
-    fn prices(&self, edit: &Edit<'_>) -> Vec<Offence> {
+    fn prices(&self, edit: &Edit<'_>) -> Vec<Violation> {
         let mut pairs: Vec<(String, &str, Option<Decimal>, Option<Decimal>)> = Vec::new();
         for (name, field) in &self.spec.fields {
             let Some((before, after)) = edit.sides(name) else { continue };
@@ -168,7 +168,7 @@ impl<'a> Lookout<'a> {
             let (before, after) = edit.sides(field)?;
             (!before.is_null() && !after.is_null()).then_some((field, before, after))
         });
-        let mut found: BTreeMap<Brake, Offence> = BTreeMap::new();
+        let mut found: BTreeMap<Brake, Violation> = BTreeMap::new();
         if let Some((field, before, after)) = another_currency {
             found.insert(Brake::PriceChange, edit.offence(Brake::PriceChange, field, before, after));
         }
@@ -181,7 +181,7 @@ impl<'a> Lookout<'a> {
             };
             let percent = after.and_then(|after| percent(before, after));
             let shown = (path, text(Some(before)), text(after));
-            let offence = found.entry(brake).or_insert_with(|| Offence {
+            let offence = found.entry(brake).or_insert_with(|| Violation {
                 brake,
                 fields: BTreeSet::new(),
                 percent,
@@ -219,12 +219,12 @@ impl<'a> Edit<'a> {
         self.changed.contains(field).then(|| (before, self.wanted.get(field).unwrap_or(&ABSENT)))
     }
 
-    fn offence(&self, brake: Brake, field: &str, before: &Value, after: &Value) -> Offence {
+    fn offence(&self, brake: Brake, field: &str, before: &Value, after: &Value) -> Violation {
         let shown = (field.to_owned(), before.clone(), after.clone());
-        Offence { brake, fields: BTreeSet::from([field.to_owned()]), percent: None, shown }
+        Violation { brake, fields: BTreeSet::from([field.to_owned()]), percent: None, shown }
     }
 
-    fn hidden(&self) -> Option<Offence> {
+    fn hidden(&self) -> Option<Violation> {
         let before = self.before.get("active").cloned().unwrap_or(Value::Null);
         let after = self.wanted.get("active").filter(|_| self.changed.contains("active"))?;
         let goes = *after == Value::Bool(false) && before != Value::Bool(false);
@@ -232,7 +232,7 @@ impl<'a> Edit<'a> {
     }
 
     /// A variant that goes away or is no longer shown.
-    fn lost_part(&self, list: &str, key: &str) -> Option<Offence> {
+    fn lost_part(&self, list: &str, key: &str) -> Option<Violation> {
         let (before, after) = self.sides(list)?;
         let (before, after) = (items(before, key), items(after, key));
         let (key, was) = before.into_iter().find(|(key, was)| match after.get(key) {
@@ -242,10 +242,10 @@ impl<'a> Edit<'a> {
         let now = after.get(&key).map_or(Value::Null, |now| now["active"].clone());
         let was = if now.is_null() { Value::from(&*key) } else { was["active"].clone() };
         let shown = (format!("{list}[{key}]"), was, now);
-        Some(Offence { brake: Brake::Delete, fields: BTreeSet::from([list.to_owned()]), percent: None, shown })
+        Some(Violation { brake: Brake::Delete, fields: BTreeSet::from([list.to_owned()]), percent: None, shown })
     }
 
-    fn sold_out(&self) -> Option<Offence> {
+    fn sold_out(&self) -> Option<Violation> {
         let fields: BTreeSet<String> =
             ["quantity", "levels"].into_iter().filter(|name| self.changed.contains(*name)).map(str::to_owned).collect();
         if fields.is_empty() {
@@ -257,10 +257,10 @@ impl<'a> Edit<'a> {
         let goes = before > Decimal::ZERO && after.is_none_or(|after| after <= Decimal::ZERO);
         let field = fields.first().cloned().unwrap_or_default();
         let shown = (field, text(Some(before)), text(after));
-        goes.then(|| Offence { brake: Brake::ZeroStock, fields, percent: None, shown })
+        goes.then(|| Violation { brake: Brake::ZeroStock, fields, percent: None, shown })
     }
 
-    fn another_email(&self) -> Option<Offence> {
+    fn another_email(&self) -> Option<Violation> {
         let (before, after) = self.sides("email")?;
         let plain = |value: &Value| value.as_str().unwrap_or_default().trim().to_lowercase();
         let differs = !plain(before).is_empty() && plain(before) != plain(after);
@@ -268,7 +268,7 @@ impl<'a> Edit<'a> {
     }
 
     /// What ends, or ends in another way than it had: further.
-    fn ended(&self, states: &States) -> Option<Offence> {
+    fn ended(&self, states: &States) -> Option<Violation> {
         let rank = |value: &Value| states.has_ended(value).then(|| states.rank(value)).flatten();
         let before = states.fields.iter().filter_map(|name| rank(self.before.get(name)?)).max();
         let changed = || states.fields.iter().filter(|name| self.changed.contains(*name));
@@ -277,7 +277,7 @@ impl<'a> Edit<'a> {
     }
 
     /// What had ended and goes on.
-    fn goes_on(&self, states: &States) -> Option<Offence> {
+    fn goes_on(&self, states: &States) -> Option<Violation> {
         let ended = states.of(self.before).is_some_and(|state| states.has_ended(state));
         let is_so = |name: &String| self.before.get(name).is_some_and(|state| states.has_ended(state));
         let name = states.fields.iter().find(|name| ended && self.changed.contains(*name) && is_so(name))?;
@@ -286,7 +286,7 @@ impl<'a> Edit<'a> {
     }
 
     /// An offence shown by one field of the states and about all of them that change.
-    fn of_states(&self, brake: Brake, states: &States, name: &str) -> Offence {
+    fn of_states(&self, brake: Brake, states: &States, name: &str) -> Violation {
         let side = |fields: &Fields| fields.get(name).cloned().unwrap_or_default();
         let mut offence = self.offence(brake, name, &side(self.before), &side(self.wanted));
         offence.fields.extend(states.fields.iter().filter(|name| self.changed.contains(*name)).cloned());

@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use super::{
     flow,
-    judge::{joined, offences, remapped, why},
-    offence::{Lookout, Offence},
+    judge::{joined, remapped, violations, why},
+    offence::{Lookout, Violation},
 };
 use crate::{
-    store::{Example, Held, Lease, Pending, Result, Trip},
+    store::{BrakeTrip, Example, HeldJobs, Lease, Pending, Result},
     sync::{
-        context::Parts,
+        context::Context,
         desired::{self, Batch, Known},
         routing::{Brake, Flow},
     },
@@ -23,56 +23,56 @@ const TOLD: usize = 5;
 const SLICE: usize = 500;
 
 /// Rules on the jobs that a run has opened, and lets those go that waited for it.
-pub(in crate::sync) async fn rule(parts: &Parts, run: i64, lease: Option<&Lease>) -> Result<()> {
-    match parts.store.pending().await?.into_iter().find(|pending| pending.run == run) {
+pub(in crate::sync) async fn evaluate_run(context: &Context, run: i64, lease: Option<&Lease>) -> Result<()> {
+    match context.store.pending().await?.into_iter().find(|pending| pending.run == run) {
         // It has come to its end: every record that is gone has its job.
-        Some(pending) => rule_on(parts, &Pending { gone: 0, ..pending }, lease).await,
+        Some(pending) => approve_or_hold(context, &Pending { gone: 0, ..pending }, lease).await,
         None => Ok(()),
     }
 }
 
 /// The brakes that a run has tripped so far, without ruling on it.
-pub(in crate::sync) async fn tripped(parts: &Parts, run: i64) -> Result<Vec<Trip>> {
-    match parts.store.pending().await?.into_iter().find(|pending| pending.run == run) {
-        Some(pending) => Ok(weigh(parts, &Pending { gone: 0, ..pending }, None).await?.trips),
+pub(in crate::sync) async fn tripped(context: &Context, run: i64) -> Result<Vec<BrakeTrip>> {
+    match context.store.pending().await?.into_iter().find(|pending| pending.run == run) {
+        Some(pending) => Ok(weigh(context, &Pending { gone: 0, ..pending }, None).await?.trips),
         None => Ok(Vec::new()),
     }
 }
 
 /// What a run does at all its targets that is too much. `gone` of one that was cut off counts in full: how many more it would
 /// have declared gone is not known.
-async fn weigh(parts: &Parts, pending: &Pending, lease: Option<&Lease>) -> Result<Held> {
+async fn weigh(context: &Context, pending: &Pending, lease: Option<&Lease>) -> Result<HeldJobs> {
     let (system, entity) = (pending.system.as_str(), pending.entity.as_str());
-    let mut held = Held { trips: Vec::new(), jobs: Vec::new(), why: why(pending.run) };
-    let own = parts.routes.to(system, entity).next().map(|_| system);
+    let mut held = HeldJobs { trips: Vec::new(), jobs: Vec::new(), why: why(pending.run) };
+    let own = context.routes.to(system, entity).next().map(|_| system);
     let mut targets: Vec<&str> =
-        parts.routes.from(system, entity).flat_map(|flow| &flow.to).map(String::as_str).chain(own).collect();
+        context.routes.from(system, entity).flat_map(|flow| &flow.to).map(String::as_str).chain(own).collect();
     targets.sort_unstable();
     targets.dedup();
     for target in targets {
-        at(parts, pending, target, lease, &mut held).await?;
+        at(context, pending, target, lease, &mut held).await?;
     }
     Ok(held)
 }
 
-async fn rule_on(parts: &Parts, pending: &Pending, lease: Option<&Lease>) -> Result<()> {
+async fn approve_or_hold(context: &Context, pending: &Pending, lease: Option<&Lease>) -> Result<()> {
     let (run, entity) = (pending.run, pending.entity.as_str());
-    let held = weigh(parts, pending, lease).await?;
+    let held = weigh(context, pending, lease).await?;
     for trip in &held.trips {
         tracing::warn!(
             run,
             system = trip.target,
             entity,
             brake = trip.brake,
-            offences = trip.offences,
+            offences = trip.violations,
             of = trip.base,
             allowed = trip.allowed,
             "a brake holds the run's jobs back; `vaiven approve` shows them"
         );
     }
     let held = (!held.trips.is_empty()).then_some(&held);
-    parts.store.rule(run, held, parts.env.now()).await?;
-    parts.work.notify_waiters();
+    context.store.set_run_approval(run, held, context.env.now()).await?;
+    context.work.notify_waiters();
     Ok(())
 }
 
@@ -86,7 +86,7 @@ struct Counted {
 struct Counts(BTreeMap<Brake, Counted>);
 
 impl Counts {
-    fn add(&mut self, lookout: &Lookout<'_>, flow: &Flow, one: &Known, found: Vec<Offence>) {
+    fn add(&mut self, lookout: &Lookout<'_>, flow: &Flow, one: &Known, found: Vec<Violation>) {
         for offence in found.into_iter().filter(|offence| offence.counts(&flow.brakes)) {
             let counted = self.0.entry(offence.brake).or_default();
             counted.jobs.push(one.job.id);
@@ -101,33 +101,40 @@ impl Counts {
 }
 
 /// Counts what the run's jobs do at a target and adds what is too much.
-async fn at(parts: &Parts, pending: &Pending, target: &str, lease: Option<&Lease>, held: &mut Held) -> Result<()> {
+async fn at(
+    context: &Context,
+    pending: &Pending,
+    target: &str,
+    lease: Option<&Lease>,
+    held: &mut HeldJobs,
+) -> Result<()> {
     let (run, system, entity) = (pending.run, pending.system.as_str(), pending.entity.as_str());
-    let (Some(flow), Some(endpoint)) = (flow(&parts.routes, system, target, entity), parts.systems.get(target)) else {
+    let (Some(flow), Some(endpoint)) = (flow(&context.routes, system, target, entity), context.systems.get(target))
+    else {
         return Ok(());
     };
-    let (Some(facts), Some(lookout)) = (endpoint.facts(entity), Lookout::of(&parts.entities, entity)) else {
+    let (Some(facts), Some(lookout)) = (endpoint.capabilities(entity), Lookout::of(&context.entities, entity)) else {
         return Ok(());
     };
     if flow.brakes.allowed.is_empty() {
         return Ok(());
     }
     let batch = Batch {
-        parts,
+        context: context,
         system: endpoint.as_ref(),
         target,
         entity,
-        settle: parts.limits(target).settle,
+        answer_window: context.limits(target).answer_window,
         after: std::sync::Mutex::default(),
     };
     let mut counted = Counts::default();
     let mut after = 0;
     loop {
-        let jobs = parts.store.opened(run, target, after, SLICE).await?;
+        let jobs = context.store.opened(run, target, after, SLICE).await?;
         let Some(last) = jobs.last() else { break };
         after = last.id;
         for one in desired::outlook(&batch, facts, jobs).await? {
-            let mut found = offences(&lookout, &one);
+            let mut found = violations(&lookout, &one);
             if pending.remapped {
                 found.extend(remapped(&one));
             }
@@ -135,13 +142,13 @@ async fn at(parts: &Parts, pending: &Pending, target: &str, lease: Option<&Lease
         }
         if let Some(lease) = lease {
             // Should it be lost, the others find the run pending and rule as well: to the same end.
-            parts.store.keep(lease, parts.limits.long(), parts.env.now()).await?;
+            context.store.keep(lease, context.limits.long(), context.env.now()).await?;
         }
     }
-    let is_agreed = parts.limits.agreed.contains(&(target.to_owned(), entity.to_owned()));
+    let is_agreed = context.limits.agreed.contains(&(target.to_owned(), entity.to_owned()));
     let mut after = if pending.joined && !is_agreed { Some(0) } else { None };
     while let Some(at) = after {
-        let jobs = parts.store.newcomers(run, target, at, SLICE).await?;
+        let jobs = context.store.newcomers(run, target, at, SLICE).await?;
         after = jobs.last().map(|last| last.id);
         for one in desired::outlook(&batch, facts, jobs).await? {
             let found = joined(&lookout, &one).into_iter().collect();
@@ -152,7 +159,7 @@ async fn at(parts: &Parts, pending: &Pending, target: &str, lease: Option<&Lease
     if counted.is_empty() {
         return Ok(());
     }
-    let base = parts.store.live(target, entity).await?;
+    let base = context.store.live(target, entity).await?;
     for (brake, counted) in counted {
         let Some(allowed) = flow.brakes.allowed.get(&brake) else { continue };
         let mut offences = u64::try_from(counted.jobs.len()).unwrap_or(u64::MAX);
@@ -161,10 +168,10 @@ async fn at(parts: &Parts, pending: &Pending, target: &str, lease: Option<&Lease
         }
         if allowed.is_exceeded(offences, base) {
             held.jobs.extend(counted.jobs);
-            held.trips.push(Trip {
+            held.trips.push(BrakeTrip {
                 target: target.to_owned(),
                 brake: brake.as_str().to_owned(),
-                offences,
+                violations: offences,
                 base,
                 allowed: allowed.to_string(),
                 examples: counted.examples,
@@ -175,28 +182,35 @@ async fn at(parts: &Parts, pending: &Pending, target: &str, lease: Option<&Lease
 }
 
 /// Rules on what earlier runs of a system and entity left pending: they were cut off. For whoever has the lease of their pull.
-pub(in crate::sync) async fn settle(parts: &Parts, system: &str, entity: &str, lease: &Lease) -> Result<()> {
-    for pending in parts.store.pending().await? {
+pub(in crate::sync) async fn evaluate_pending(
+    context: &Context,
+    system: &str,
+    entity: &str,
+    lease: &Lease,
+) -> Result<()> {
+    for pending in context.store.pending().await? {
         if pending.system == system && pending.entity == entity {
-            rule_on(parts, &pending, Some(lease)).await?;
+            approve_or_hold(context, &pending, Some(lease)).await?;
         }
     }
     Ok(())
 }
 
 /// Rules on all runs that were cut off; those that another daemon is at are its own.
-pub(in crate::sync) async fn settle_all(parts: &Parts) -> Result<()> {
+pub(in crate::sync) async fn evaluate_all_pending(context: &Context) -> Result<()> {
     let mut pairs: Vec<(String, String)> =
-        parts.store.pending().await?.into_iter().map(|one| (one.system, one.entity)).collect();
+        context.store.pending().await?.into_iter().map(|one| (one.system, one.entity)).collect();
     pairs.sort_unstable();
     pairs.dedup();
     for (system, entity) in pairs {
         let name = format!("pull:{system}/{entity}");
-        let Some(lease) = parts.store.acquire(&name, &parts.owner, parts.limits.long(), parts.env.now()).await? else {
+        let Some(lease) =
+            context.store.acquire(&name, &context.owner, context.limits.long(), context.env.now()).await?
+        else {
             continue;
         };
-        let settled = settle(parts, &system, &entity, &lease).await;
-        parts.store.drop_lease(&lease).await?;
+        let settled = evaluate_pending(context, &system, &entity, &lease).await;
+        context.store.drop_lease(&lease).await?;
         settled?;
     }
     Ok(())

@@ -71,11 +71,11 @@ pub async fn decide(
             target: target.to_owned(),
             entity: conflict.entity.clone(),
             record: conflict.record,
-            lane,
+            priority: lane,
             due: None,
         })
         .collect();
-    match store.settle_conflict(conflict, &settlement, &jobs, now).await {
+    match store.resolve_conflict(conflict, &settlement, &jobs, now).await {
         Ok(true) => Ok(()),
         Ok(false) | Err(StoreError::Stale(_)) => Err(DecisionError::Settled),
         Err(error) => Err(error.into()),

@@ -10,7 +10,7 @@ use crate::{
     store::{ConflictKind, NewJob, PageCommit, RecordId, Replica, Result},
     sync::{
         conflict::shared::{known, mark},
-        context::Reading,
+        context::PullContext,
         routing::priority,
     },
 };
@@ -55,7 +55,7 @@ fn others_with_end<'a>(states: &States, replicas: &'a [Replica], here: &Replica,
     live.filter(|other| other.fields.get(field).is_some_and(|state| states.has_ended(state))).collect()
 }
 
-impl Reading<'_> {
+impl PullContext<'_> {
     /// An end that this system has left while another still has it: the other's word is not told again. Where no flow tells the
     /// other that it goes on, which would be held by a brake, a person is asked as of an edit that its owner is not told of.
     pub(in crate::sync) async fn leave_end(
@@ -66,9 +66,9 @@ impl Reading<'_> {
         sent: &mut Fields,
         commit: &mut PageCommit,
     ) -> Result<()> {
-        let (parts, spec) = (self.parts, self.parts.entities.get(self.entity));
+        let (context, spec) = (self.context, self.context.entities.get(self.entity));
         let Some(states) = spec.and_then(|spec| spec.states.as_ref()) else { return Ok(()) };
-        let shared = parts.routes.shared(self.entity);
+        let shared = context.routes.shared(self.entity);
         for field in states.fields.iter().filter(|field| !shared.is_some_and(|shared| shared.contains(*field))) {
             let stood = known(&before.fields, &before.sent, field);
             let now = fields.get(field).unwrap_or(&Value::Null);
@@ -81,13 +81,13 @@ impl Reading<'_> {
                 }
                 continue;
             }
-            let replicas = parts.store.replicas_of(&[record]).await?;
+            let replicas = context.store.replicas_of(&[record]).await?;
             let ended = others_with_end(states, &replicas, before, field);
             if ended.is_empty() {
                 // Both go on: what waits here to be led out of its end has nothing to wait for.
                 let lane = priority::of(self.entity, fields);
                 let (target, entity) = (self.system.name().to_owned(), self.entity.to_owned());
-                commit.jobs.push(NewJob { target, entity, record, lane, due: None });
+                commit.jobs.push(NewJob { target, entity, record, priority: lane, due: None });
                 continue;
             }
             let is_told = |now: &Value| ended.iter().any(|other| self.says(states, field, now, &other.system));
@@ -108,9 +108,9 @@ impl Reading<'_> {
 
     /// Whether a flow tells `target` what this system says of its state.
     fn says(&self, states: &States, field: &str, now: &Value, target: &str) -> bool {
-        let (routes, system) = (&self.parts.routes, self.system.name());
+        let (routes, system) = (&self.context.routes, self.system.name());
         let writes = |mapping: &dyn crate::mapping::Translate| mapping.writes().contains(field);
-        let is_told = self.parts.mapping(target, self.entity).is_some_and(|mapping| writes(mapping.as_ref()));
+        let is_told = self.context.mapping(target, self.entity).is_some_and(|mapping| writes(mapping.as_ref()));
         let mut flows =
             routes.to(target, self.entity).filter(|flow| flow.from == system && flow.brings(self.entity, field));
         (now.is_null() || states.rank(now).is_some())

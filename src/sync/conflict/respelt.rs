@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     mapping::{Fields, Translate},
     store::KEY_AT,
-    sync::context::Parts,
+    sync::context::Context,
 };
 
 /// The match field that stands for the keys as a system shows them.
@@ -15,24 +15,29 @@ pub(in crate::sync) fn field(system: &str) -> String {
 }
 
 /// Systems that show keys of an entity their own way.
-pub(in crate::sync) fn systems<'a>(parts: &'a Parts, entity: &'a str) -> impl Iterator<Item = &'a str> {
-    let here = parts.mappings.iter().filter(move |((_, of), mapping)| of == entity && mapping.respells_key());
+pub(in crate::sync) fn systems<'a>(context: &'a Context, entity: &'a str) -> impl Iterator<Item = &'a str> {
+    let here = context.mappings.iter().filter(move |((_, of), mapping)| of == entity && mapping.respells_key());
     here.map(|((system, _), _)| system.as_str())
 }
 
 /// Match values of an object whose key is `key` at `system`.
-pub(in crate::sync) fn values(parts: &Parts, system: &str, entity: &str, key: &str) -> Vec<(String, String)> {
+pub(in crate::sync) fn values(context: &Context, system: &str, entity: &str, key: &str) -> Vec<(String, String)> {
     let shown = |at: &str| {
-        if at == system { Some(key.to_owned()) } else { parts.mapping(at, entity)?.respelt_key(key) }
+        if at == system { Some(key.to_owned()) } else { context.mapping(at, entity)?.respelt_key(key) }
     };
-    systems(parts, entity).filter_map(|at| Some((field(at), shown(at)?))).collect()
+    systems(context, entity).filter_map(|at| Some((field(at), shown(at)?))).collect()
 }
 
 /// The same of an object whose key is among its fields.
-pub(in crate::sync) fn values_of(parts: &Parts, system: &str, entity: &str, object: &Fields) -> Vec<(String, String)> {
-    let spec = parts.entities.get(entity);
+pub(in crate::sync) fn values_of(
+    context: &Context,
+    system: &str,
+    entity: &str,
+    object: &Fields,
+) -> Vec<(String, String)> {
+    let spec = context.entities.get(entity);
     let key = spec.and_then(|spec| object.get(&spec.key)).and_then(Value::as_str);
-    key.map(|key| values(parts, system, entity, key)).unwrap_or_default()
+    key.map(|key| values(context, system, entity, key)).unwrap_or_default()
 }
 
 /// Whether a system shows a key just as it spells the one that it was sent.
@@ -43,11 +48,11 @@ pub(in crate::sync) fn is_spelt(mapping: &dyn Translate, sent: &Value, shown: &V
 
 /// The same of a field, which may be another than the key.
 pub(in crate::sync) fn is_as_shown(
-    parts: &Parts,
+    context: &Context,
     mapping: &dyn Translate,
     (entity, field): (&str, &str),
     sent: &Value,
     shown: &Value,
 ) -> bool {
-    parts.entities.get(entity).is_some_and(|spec| spec.key == field) && is_spelt(mapping, sent, shown)
+    context.entities.get(entity).is_some_and(|spec| spec.key == field) && is_spelt(mapping, sent, shown)
 }

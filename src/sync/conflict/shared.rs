@@ -18,7 +18,7 @@ use crate::{
             echo::is_echo,
             merge::{self, Prefer},
         },
-        context::Parts,
+        context::Context,
         routing::{ConflictPolicy, DriftPolicy},
     },
 };
@@ -31,22 +31,22 @@ pub(in crate::sync) fn known(fields: &Fields, sent: &Fields, field: &str) -> Val
 /// What records agree on of fields that nobody has agreed on yet, as after their flow has joined: what the one system says that
 /// has an opinion, and of two that from which the entity comes.
 pub(in crate::sync) async fn agreed_first(
-    parts: &Parts,
+    context: &Context,
     entity: &str,
     records: &[RecordId],
 ) -> Result<Vec<MergedWrite>> {
-    let Some(shared) = parts.routes.shared(entity).filter(|_| !records.is_empty()) else { return Ok(Vec::new()) };
-    let stood = parts.store.merged(records).await?;
+    let Some(shared) = context.routes.shared(entity).filter(|_| !records.is_empty()) else { return Ok(Vec::new()) };
+    let stood = context.store.merged(records).await?;
     let mut said: BTreeMap<RecordId, Vec<Replica>> = BTreeMap::new();
-    for replica in parts.store.replicas_of(records).await? {
+    for replica in context.store.replicas_of(records).await? {
         let is_live = replica.gone_at.is_none() && !replica.fields.is_empty();
-        if is_live && parts.mapping(&replica.system, entity).is_some() {
+        if is_live && context.mapping(&replica.system, entity).is_some() {
             said.entry(replica.record).or_default().push(replica);
         }
     }
     let mut writes = Vec::new();
     for (record, mut replicas) in said {
-        replicas.sort_by_key(|replica| !parts.routes.leads(entity, &replica.system));
+        replicas.sort_by_key(|replica| !context.routes.leads(entity, &replica.system));
         let stood = stood.get(&record).cloned().unwrap_or_default();
         let mut now = stood.fields.clone();
         for field in shared.iter().filter(|field| !stood.fields.contains_key(*field)) {
@@ -64,7 +64,7 @@ pub(in crate::sync) async fn agreed_first(
 
 /// What a page's records are to agree on.
 pub(in crate::sync) struct Shared<'a> {
-    parts: &'a Parts,
+    context: &'a Context,
     system: &'a str,
     entity: &'a str,
     /// Shared fields that the system shows.
@@ -90,29 +90,29 @@ pub(in crate::sync) struct Moved {
 impl<'a> Shared<'a> {
     /// Nothing where no field of the entity is shared and no drift is reported: then a page costs nothing more.
     pub(in crate::sync) async fn of(
-        parts: &'a Parts,
+        context: &'a Context,
         system: &'a str,
         entity: &'a str,
         mapping: &'a dyn Translate,
         records: &[RecordId],
     ) -> Result<Option<Self>> {
-        let spec = parts.entities.get(entity);
+        let spec = context.entities.get(entity);
         let (reads, shapes) = (mapping.reads(), mapping.shown());
-        let shared = parts.routes.shared(entity).into_iter().flatten();
+        let shared = context.routes.shared(entity).into_iter().flatten();
         let fields: Vec<_> = shared
             .filter(|field| reads.contains(*field))
             .filter_map(|field| Some((field.as_str(), spec?.fields.get(field)?)))
             .collect();
         let reports =
-            || reads.iter().any(|field| parts.routes.drift(entity, field, system) == Some(DriftPolicy::Report));
+            || reads.iter().any(|field| context.routes.drift(entity, field, system) == Some(DriftPolicy::Report));
         if fields.is_empty() && !reports() {
             return Ok(None);
         }
-        let merged = if fields.is_empty() { BTreeMap::new() } else { parts.store.merged(records).await? };
-        let told = if fields.is_empty() { BTreeMap::new() } else { parts.store.told(system, records).await? };
-        let open = parts.store.conflicts_of(records).await?.into_iter().filter(|conflict| conflict.system == system);
+        let merged = if fields.is_empty() { BTreeMap::new() } else { context.store.merged(records).await? };
+        let told = if fields.is_empty() { BTreeMap::new() } else { context.store.told(system, records).await? };
+        let open = context.store.conflicts_of(records).await?.into_iter().filter(|conflict| conflict.system == system);
         let open = open.map(|conflict| ((conflict.record, conflict.field.clone()), conflict)).collect();
-        Ok(Some(Self { parts, system, entity, fields, shapes, merged, open, told }))
+        Ok(Some(Self { context, system, entity, fields, shapes, merged, open, told }))
     }
 
     /// Lays a system's change into the merged fields. `before` is absent at first contact. What the system made of a value that
@@ -152,7 +152,7 @@ impl<'a> Shared<'a> {
                 // of the system counts from which the entity comes.
                 (Some(ours), None) => {
                     let counts =
-                        !theirs.is_null() && (ours.is_null() || self.parts.routes.leads(self.entity, self.system));
+                        !theirs.is_null() && (ours.is_null() || self.context.routes.leads(self.entity, self.system));
                     Ok(if counts { theirs.clone() } else { ours.clone() })
                 }
                 (Some(ours), Some(base)) => {
@@ -193,7 +193,7 @@ impl<'a> Shared<'a> {
         let merge = |prefer| merge::merge(spec, base, ours, theirs, prefer).map(Cow::into_owned);
         let merged = merge(Prefer::Nobody);
         let (Err(Clash), ConflictPolicy::Prefer(winner)) =
-            (&merged, self.parts.routes.conflict_policy(self.entity, field))
+            (&merged, self.context.routes.conflict_policy(self.entity, field))
         else {
             return Ok(merged);
         };
@@ -201,7 +201,7 @@ impl<'a> Shared<'a> {
             return Ok(merge(Prefer::Theirs));
         }
         // The merged value may be that of a third system, which is preferred to nobody.
-        let replicas = self.parts.store.replicas_of(&[record]).await?;
+        let replicas = self.context.store.replicas_of(&[record]).await?;
         let holds = |replica: &Replica| {
             replica.system == winner
                 && replica.gone_at.is_none()

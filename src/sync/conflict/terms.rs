@@ -12,7 +12,7 @@ use crate::{
     mapping::{Fields, Translate},
     model::{EntitySpec, FieldSpec, Kind, Shape, agree},
     store::Replica,
-    sync::{conflict::respelt, context::Parts},
+    sync::{conflict::respelt, context::Context},
 };
 
 static ABSENT: Value = Value::Null;
@@ -34,12 +34,12 @@ struct Held {
 }
 
 impl Terms {
-    pub(in crate::sync) fn of(parts: &Parts, mapping: &dyn Translate, entity: &str) -> Self {
+    pub(in crate::sync) fn of(context: &Context, mapping: &dyn Translate, entity: &str) -> Self {
         let held = |(field, told): (&String, &Shape)| {
             let shown = mapping.shown().get(field).map_or_else(|| told.clone(), |shown| shown.meet(told));
             (field.clone(), Held { told: told.clone(), shown })
         };
-        Self { spec: parts.entities.get(entity).cloned(), fields: mapping.told().iter().map(held).collect() }
+        Self { spec: context.entities.get(entity).cloned(), fields: mapping.told().iter().map(held).collect() }
     }
 
     fn field(&self, field: &str) -> Option<&FieldSpec> {
@@ -187,7 +187,7 @@ mod tests {
             fields: stored.as_object().unwrap().clone(),
             sent: sent.as_object().unwrap().clone(),
             version: None,
-            print: None,
+            fingerprint: None,
             gone_at: None,
             written: 0,
         }

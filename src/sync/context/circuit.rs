@@ -5,43 +5,43 @@ use std::time::Duration;
 use crate::{
     env::Env,
     failure::{Class, Failure},
-    store::{Standing, StoreError},
+    store::{Circuit, StoreError},
     sync::context::{
-        Parts,
+        Context,
         outcome::{backoff, describe, later},
     },
 };
 
 /// A request to a system went well: whatever it was left alone for is over.
-pub(in crate::sync) async fn recovered(parts: &Parts, system: &str) -> Result<(), StoreError> {
-    if parts.journal.is_over(&format!("system {system}")) {
+pub(in crate::sync) async fn recovered(context: &Context, system: &str) -> Result<(), StoreError> {
+    if context.journal.is_over(&format!("system {system}")) {
         tracing::info!(system, "{system} answers again");
     }
-    if parts.store.standing(system).await? != Standing::default() {
-        parts.store.set_standing(system, &Standing::default()).await?;
+    if context.store.circuit(system).await? != Circuit::default() {
+        context.store.set_circuit(system, &Circuit::default()).await?;
     }
     Ok(())
 }
 
 /// A request to a system failed in a way that says something about the system.
-pub(in crate::sync) async fn struck(parts: &Parts, system: &str, failure: &Failure) -> Result<(), StoreError> {
-    let before = parts.store.standing(system).await?;
+pub(in crate::sync) async fn struck(context: &Context, system: &str, failure: &Failure) -> Result<(), StoreError> {
+    let before = context.store.circuit(system).await?;
     // Many requests fail at once when a system goes down: only the first of them counts.
-    if before.until.is_some_and(|until| until > parts.env.now()) {
+    if before.until.is_some_and(|until| until > context.env.now()) {
         return Ok(());
     }
-    if let Some(standing) = strike(failure, &before, &parts.env) {
+    if let Some(standing) = strike(failure, &before, &context.env) {
         let reason = standing.reason.as_deref().unwrap_or_default();
-        if parts.journal.is_new(&format!("system {system}"), reason) {
+        if context.journal.is_new(&format!("system {system}"), reason) {
             tracing::warn!(system, "{system} is left alone for a while: {reason}");
         }
-        parts.store.set_standing(system, &standing).await?;
+        context.store.set_circuit(system, &standing).await?;
     }
     Ok(())
 }
 
 /// The system's standing after a failure that is about the system; `None` when the failure says nothing about it.
-fn strike(failure: &Failure, before: &Standing, env: &Env) -> Option<Standing> {
+fn strike(failure: &Failure, before: &Circuit, env: &Env) -> Option<Circuit> {
     if failure.cause.is_some() {
         return None;
     }
@@ -52,7 +52,7 @@ fn strike(failure: &Failure, before: &Standing, env: &Env) -> Option<Standing> {
         Class::Auth => AUTH_PAUSE,
         _ => return None,
     };
-    Some(Standing { until: Some(later(env.now(), wait)), failures, reason: Some(describe(failure)) })
+    Some(Circuit { until: Some(later(env.now(), wait)), failures, reason: Some(describe(failure)) })
 }
 
 /// How long a system that refuses our credentials is left alone.

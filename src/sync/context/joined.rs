@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Parts;
+use super::Context;
 use crate::{store::Result, sync::routing::Flow};
 
 /// What the names of the notes begin with that hold the prints.
@@ -27,10 +27,10 @@ pub(in crate::sync) fn is(noted: &Value, mark: &str) -> bool {
 }
 
 /// Whether what a source's first reading brings joins a target that others were brought to before.
-pub(in crate::sync) async fn is_added(parts: &Parts, system: &str, entity: &str) -> Result<bool> {
-    for flow in parts.routes.from(system, entity) {
+pub(in crate::sync) async fn is_added(context: &Context, system: &str, entity: &str) -> Result<bool> {
+    for flow in context.routes.from(system, entity) {
         for target in &flow.to {
-            let noted = parts.store.noted(&note(flow, entity, target)).await?;
+            let noted = context.store.noted(&note(flow, entity, target)).await?;
             if noted.is_some_and(|noted| is(&noted, ADDED)) {
                 return Ok(true);
             }

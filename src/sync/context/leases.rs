@@ -13,14 +13,14 @@ use chrono::{DateTime, Utc};
 use crate::{
     env::Env,
     store::{Lease, StoreError},
-    sync::context::{Parts, outcome::later},
+    sync::context::{Context, outcome::later},
 };
 
 /// Until when something is ours by our own clock.
 #[derive(Debug)]
-pub(in crate::sync) struct Term(AtomicI64);
+pub(in crate::sync) struct LeaseDeadline(AtomicI64);
 
-impl Term {
+impl LeaseDeadline {
     pub(in crate::sync) fn until(end: DateTime<Utc>) -> Self {
         Self(AtomicI64::new(end.timestamp_micros()))
     }
@@ -48,14 +48,18 @@ impl Term {
 }
 
 /// Carries `work` on while these leases, taken just before, are renewed; nothing when one of them was lost.
-pub(in crate::sync) async fn holding<T>(parts: &Parts, leases: &[Lease], work: impl Future<Output = T>) -> Option<T> {
-    let long = parts.limits.long();
-    let term = Term::until(later(parts.env.now(), long));
+pub(in crate::sync) async fn holding<T>(
+    context: &Context,
+    leases: &[Lease],
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let long = context.limits.long();
+    let term = LeaseDeadline::until(later(context.env.now(), long));
     let lost = async {
         loop {
-            parts.env.sleep(long / 3).await;
-            let now = parts.env.now();
-            match keep(parts, leases).await {
+            context.env.sleep(long / 3).await;
+            let now = context.env.now();
+            match keep(context, leases).await {
                 Ok(true) => term.extend(later(now, long)),
                 Ok(false) => return,
                 Err(error) => tracing::warn!(%error, "leases could not be renewed"),
@@ -70,12 +74,12 @@ pub(in crate::sync) async fn holding<T>(parts: &Parts, leases: &[Lease], work: i
             () = lost => None,
         }
     };
-    term.bound(&parts.env, side_by_side).await.flatten()
+    term.bound(&context.env, side_by_side).await.flatten()
 }
 
-async fn keep(parts: &Parts, leases: &[Lease]) -> Result<bool, StoreError> {
+async fn keep(context: &Context, leases: &[Lease]) -> Result<bool, StoreError> {
     for lease in leases {
-        if !parts.store.keep(lease, parts.limits.long(), parts.env.now()).await? {
+        if !context.store.keep(lease, context.limits.long(), context.env.now()).await? {
             return Ok(false);
         }
     }
@@ -85,17 +89,18 @@ async fn keep(parts: &Parts, leases: &[Lease]) -> Result<bool, StoreError> {
 /// Does `work` as the only one of all daemons, under the lease `name`; nothing where another is at it. For work that is safe
 /// to be done twice, should the lease be lost meanwhile.
 pub(in crate::sync) async fn leading<T>(
-    parts: &Parts,
+    context: &Context,
     name: &str,
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<Option<T>, StoreError> {
-    let Some(lease) = parts.store.acquire(name, &parts.owner, parts.limits.long(), parts.env.now()).await? else {
+    let Some(lease) = context.store.acquire(name, &context.owner, context.limits.long(), context.env.now()).await?
+    else {
         return Ok(None);
     };
     let renewing = async {
         loop {
-            parts.env.sleep(parts.limits.long() / 3).await;
-            if let Err(error) = keep(parts, std::slice::from_ref(&lease)).await {
+            context.env.sleep(context.limits.long() / 3).await;
+            if let Err(error) = keep(context, std::slice::from_ref(&lease)).await {
                 tracing::warn!(%error, "the lease {name} could not be renewed");
             }
         }
@@ -105,7 +110,7 @@ pub(in crate::sync) async fn leading<T>(
         done = work => done,
         never = renewing => never,
     };
-    let dropped = parts.store.drop_lease(&lease).await;
+    let dropped = context.store.drop_lease(&lease).await;
     let done = done?;
     dropped.map(|()| Some(done))
 }

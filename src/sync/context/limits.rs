@@ -9,7 +9,7 @@ use std::{
 #[derive(Clone, Debug)]
 pub struct SystemLimits {
     /// How long after a lost answer the system may still carry the request out; a lookup before that proves nothing.
-    pub settle: Duration,
+    pub answer_window: Duration,
     /// Most jobs claimed at once.
     pub batch: usize,
     /// Batches under way at the same time.
@@ -18,7 +18,7 @@ pub struct SystemLimits {
 
 impl Default for SystemLimits {
     fn default() -> Self {
-        Self { settle: Duration::from_secs(30), batch: 500, workers: 2 }
+        Self { answer_window: Duration::from_secs(30), batch: 500, workers: 2 }
     }
 }
 
@@ -32,7 +32,7 @@ pub struct Limits {
     /// Done jobs, runs and change log older than this are deleted.
     pub retention: Duration,
     /// So many writes of one value to one object within an hour, and it is left alone; 0 = never.
-    pub fuse: u32,
+    pub flap_limit: u32,
     /// Targets and entities of which a person has agreed to what is created there, because he has seen it in a plan.
     pub agreed: BTreeSet<(String, String)>,
     pub systems: BTreeMap<String, SystemLimits>,
@@ -51,7 +51,7 @@ impl Default for Limits {
             lease: Duration::from_secs(60),
             poll: Duration::from_millis(500),
             retention: Duration::from_secs(90 * 24 * 3600),
-            fuse: 12,
+            flap_limit: 12,
             agreed: BTreeSet::new(),
             systems: BTreeMap::new(),
         }

@@ -1,11 +1,11 @@
 //! What a run reads, and with what.
 
-use super::Parts;
+use super::Context;
 use crate::{mapping::Translate, port::System};
 
 /// What a pull's pages have in common.
-pub(in crate::sync) struct Reading<'a> {
-    pub(in crate::sync) parts: &'a Parts,
+pub(in crate::sync) struct PullContext<'a> {
+    pub(in crate::sync) context: &'a Context,
     pub(in crate::sync) system: &'a dyn System,
     pub(in crate::sync) mapping: &'a dyn Translate,
     pub(in crate::sync) entity: &'a str,

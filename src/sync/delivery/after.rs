@@ -7,7 +7,7 @@ use crate::{
     port::System,
     store::{JobFilter, NewJob, RecordId, StoreError},
     sync::{
-        context::Parts,
+        context::Context,
         desired::{After, Wait},
         routing::priority,
         stock::reservations,
@@ -16,24 +16,24 @@ use crate::{
 
 impl After {
     /// True if it has queued anything.
-    pub(in crate::sync) async fn see_to(self, parts: &Parts, system: &dyn System) -> Result<bool, StoreError> {
-        let freed = freed(parts, system.name(), &self.waits).await?;
-        let moved = follow(parts, system, &self.moved).await?;
+    pub(in crate::sync) async fn see_to(self, context: &Context, system: &dyn System) -> Result<bool, StoreError> {
+        let freed = freed(context, system.name(), &self.waits).await?;
+        let moved = follow(context, system, &self.moved).await?;
         if self.recounts {
-            reservations::tell_anew(parts, system.name()).await?;
+            reservations::tell_anew(context, system.name()).await?;
         }
-        let told = tell_reopened(parts, system.name(), &self.reopened).await?;
+        let told = tell_reopened(context, system.name(), &self.reopened).await?;
         Ok(freed || moved || told)
     }
 }
 
 /// Queues anew what has just been parked for an object that was written in the meantime; true if there was any.
-async fn freed(parts: &Parts, target: &str, waits: &[Wait]) -> Result<bool, StoreError> {
+async fn freed(context: &Context, target: &str, waits: &[Wait]) -> Result<bool, StoreError> {
     if waits.is_empty() {
         return Ok(false);
     }
     let holders: Vec<i64> = waits.iter().map(|wait| wait.holder).collect();
-    let now: BTreeMap<i64, i64> = (parts.store.replicas_of(&holders).await?.into_iter())
+    let now: BTreeMap<i64, i64> = (context.store.replicas_of(&holders).await?.into_iter())
         .filter(|replica| replica.system == target && replica.gone_at.is_none())
         .map(|replica| (replica.record, replica.written))
         .collect();
@@ -41,46 +41,46 @@ async fn freed(parts: &Parts, target: &str, waits: &[Wait]) -> Result<bool, Stor
     for wait in waits.iter().filter(|wait| now.get(&wait.holder) != Some(&wait.written)) {
         let (target, cause) = (Some(target.to_owned()), Some(wait.cause.clone()));
         let filter = JobFilter { target, cause, ..JobFilter::default() };
-        freed |= parts.store.retry(&filter, parts.env.now()).await? > 0;
+        freed |= context.store.retry(&filter, context.env.now()).await? > 0;
     }
     Ok(freed)
 }
 
 /// Opens jobs for what lived on children that are gone: prices and stock of an article that is another object now. True if
 /// there was any.
-async fn follow(parts: &Parts, system: &dyn System, moved: &[(String, String)]) -> Result<bool, StoreError> {
+async fn follow(context: &Context, system: &dyn System, moved: &[(String, String)]) -> Result<bool, StoreError> {
     let mut jobs = Vec::new();
-    for entity in parts.entities.names().filter(|_| !moved.is_empty()) {
-        let Some(list) = system.facts(entity).and_then(|facts| facts.facet_of.as_ref()) else { continue };
+    for entity in context.entities.names().filter(|_| !moved.is_empty()) {
+        let Some(list) = system.capabilities(entity).and_then(|facts| facts.facet_of.as_ref()) else { continue };
         let ids: Vec<String> = moved.iter().filter(|(of, _)| of == list).map(|(_, id)| id.clone()).collect();
-        for replica in parts.store.replicas_by_id(system.name(), entity, &ids).await? {
+        for replica in context.store.replicas_by_id(system.name(), entity, &ids).await? {
             let lane = priority::of(entity, &replica.fields);
             let (target, entity, record) = (replica.system, replica.entity, replica.record);
-            jobs.push(NewJob { target, entity, record, lane, due: None });
+            jobs.push(NewJob { target, entity, record, priority: lane, due: None });
         }
     }
     if !jobs.is_empty() {
-        parts.store.enqueue(&jobs, parts.env.now()).await?;
+        context.store.enqueue(&jobs, context.env.now()).await?;
     }
     Ok(!jobs.is_empty())
 }
 
 /// Opens jobs at the other systems for what a delivery has led out of its end; true if there was any.
-async fn tell_reopened(parts: &Parts, target: &str, reopened: &[(String, RecordId)]) -> Result<bool, StoreError> {
+async fn tell_reopened(context: &Context, target: &str, reopened: &[(String, RecordId)]) -> Result<bool, StoreError> {
     let mut jobs = Vec::new();
     for (entity, record) in reopened {
         let lane = priority::of(entity, &Fields::new());
-        let others = parts.routes.told(entity).into_iter().filter(|system| *system != target);
+        let others = context.routes.told(entity).into_iter().filter(|system| *system != target);
         jobs.extend(others.map(|system| NewJob {
             target: system.to_owned(),
             entity: entity.clone(),
             record: *record,
-            lane,
+            priority: lane,
             due: None,
         }));
     }
     if !jobs.is_empty() {
-        parts.store.enqueue(&jobs, parts.env.now()).await?;
+        context.store.enqueue(&jobs, context.env.now()).await?;
     }
     Ok(!jobs.is_empty())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     failure::{Class, Failure},
     store::{Job, Result},
-    sync::{context::Parts, desired::verdict::Alone},
+    sync::{context::Context, desired::verdict::Alone},
 };
 
 /// From this many refused records at once on, the system is at fault, not the records.
@@ -26,7 +26,7 @@ pub(in crate::sync) struct Blame {
 impl Blame {
     /// Decides it for the `failed` jobs of a batch to `target`; `went`: whether others of it went through.
     pub(in crate::sync) async fn of(
-        parts: &Parts,
+        context: &Context,
         target: &str,
         went: bool,
         failed: &[(&Job, &Failure)],
@@ -38,7 +38,7 @@ impl Blame {
         let again: BTreeSet<i64> = if went || before.is_empty() {
             before.into_iter().collect()
         } else {
-            parts.store.gone_through_since(target, &before).await?.into_iter().collect()
+            context.store.gone_through_since(target, &before).await?.into_iter().collect()
         };
         let count =
             |class| troubled().filter(|(job, failure)| failure.class == class && !again.contains(&job.id)).count();

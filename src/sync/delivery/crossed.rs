@@ -21,14 +21,14 @@ pub(in crate::sync) async fn crossed(
     written: &[(Task, Written, Attempt)],
     shown: &[Option<Pulled>],
 ) -> Result<BTreeMap<usize, String>> {
-    let Some(spec) = batch.parts.entities.get(batch.entity).filter(|_| mapping.takes_key()) else {
+    let Some(spec) = batch.context.entities.get(batch.entity).filter(|_| mapping.takes_key()) else {
         return Ok(BTreeMap::new());
     };
     let key = |fields: &Fields| fields.get(&spec.key).and_then(Value::as_str).map(str::to_owned);
     let other: BTreeMap<usize, String> = (written.iter().zip(shown).enumerate())
         .filter(|(_, ((task, answer, _), _))| !is_meant(task, answer))
         .filter_map(|(at, ((task, ..), shown))| {
-            let (sent, seen) = (key(&task.wanted)?, key(&shown.as_ref()?.fields)?);
+            let (sent, seen) = (key(&task.desired)?, key(&shown.as_ref()?.fields)?);
             (spelt(&sent) != spelt(&seen)).then_some((at, seen))
         })
         .collect();
@@ -37,7 +37,7 @@ pub(in crate::sync) async fn crossed(
     }
     let keys: Vec<String> = other.values().cloned().collect();
     // The same number may be several systems' own.
-    let known = if spec.numbered { Vec::new() } else { batch.parts.store.namesakes(batch.entity, &keys).await? };
+    let known = if spec.numbered { Vec::new() } else { batch.context.store.namesakes(batch.entity, &keys).await? };
     let mut holders: BTreeMap<&str, BTreeSet<RecordId>> = BTreeMap::new();
     for (key, namesakes) in keys.iter().zip(known) {
         holders.entry(key).or_default().extend(namesakes.iter().flat_map(|one| [one.record, one.itself]));
@@ -45,7 +45,7 @@ pub(in crate::sync) async fn crossed(
     let is_anothers = |at: usize, seen: &str| {
         let record = written[at].0.job.record;
         let together = written.iter().any(|(task, ..)| {
-            task.job.record != record && key(&task.wanted).is_some_and(|sent| spelt(&sent) == spelt(seen))
+            task.job.record != record && key(&task.desired).is_some_and(|sent| spelt(&sent) == spelt(seen))
         });
         together || holders.get(seen).is_some_and(|holders| !holders.is_empty() && !holders.contains(&record))
     };

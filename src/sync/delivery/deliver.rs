@@ -16,15 +16,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     failure::{Cause, Class, Failure, UNLISTED},
-    port::{Captures, Facts, Op, Outcome, Progress, Write},
+    port::{Capabilities, Captures, Op, Outcome, Progress, Write},
     store::{Attempt, Claim, Delivered, Intent, Job, ReplicaWrite, StoreError, Turn, Verdict},
     sync::{
         conflict::ends,
         context::{
-            Parts,
+            Context,
             circuit::{recovered, struck},
             journal,
-            leases::Term,
+            leases::LeaseDeadline,
             outcome,
         },
         delivery::{
@@ -101,7 +101,7 @@ pub(in crate::sync) fn sole(target: &str) -> String {
 /// or gives it back where the target does not answer. Waits out `patience` failures of the state store in a row, and returns the
 /// next one.
 pub(in crate::sync) async fn work(
-    parts: &Parts,
+    context: &Context,
     target: &str,
     but: &[String],
     patience: u32,
@@ -112,9 +112,9 @@ pub(in crate::sync) async fn work(
     let mut claims: u32 = 0;
     while !stop.is_cancelled() {
         // Armed before looking, so that work opened in between is not slept over.
-        let notified = parts.work.notified();
+        let notified = context.work.notified();
         let turn = if claims % SHARE == SHARE - 1 { Turn::Longest } else { Turn::Foremost };
-        match batch(parts, target, but, turn, &mut tally, stop).await {
+        match batch(context, target, but, turn, &mut tally, stop).await {
             Ok(true) => {
                 claims = claims.wrapping_add(1);
                 troubles = 0;
@@ -123,10 +123,10 @@ pub(in crate::sync) async fn work(
             Ok(false) => troubles = 0,
             Err(error) if troubles < patience => {
                 // Nothing is lost: the leases run out and the jobs are claimed again.
-                let said = journal::trouble(&parts.store, &error);
+                let said = journal::trouble(&context.store, &error);
                 tracing::error!(system = target, "delivery interrupted by the state store: {said}");
                 troubles += 1;
-                parts.env.sleep(outcome::backoff(0, &parts.env)).await;
+                context.env.sleep(outcome::backoff(0, &context.env)).await;
                 continue;
             }
             Err(error) => return Err(error),
@@ -135,7 +135,7 @@ pub(in crate::sync) async fn work(
             biased;
             () = stop.cancelled() => {}
             () = notified => {}
-            () = parts.env.sleep(parts.limits.poll) => {}
+            () = context.env.sleep(context.limits.poll) => {}
         }
     }
     Ok(tally)
@@ -143,39 +143,39 @@ pub(in crate::sync) async fn work(
 
 /// Claims and carries out one batch; false when there was nothing to do.
 pub(in crate::sync) async fn batch(
-    parts: &Parts,
+    context: &Context,
     target: &str,
     but: &[String],
     turn: Turn,
     tally: &mut Tally,
     stop: &CancellationToken,
 ) -> Result<bool, StoreError> {
-    let now = parts.env.now();
-    if parts.store.standing(target).await?.until.is_some_and(|until| until > now) {
+    let now = context.env.now();
+    if context.store.circuit(target).await?.until.is_some_and(|until| until > now) {
         return Ok(false);
     }
-    if parts.store.holder(&sole(target), now).await?.is_some_and(|holder| holder != parts.owner) {
+    if context.store.holder(&sole(target), now).await?.is_some_and(|holder| holder != context.owner) {
         return Ok(false);
     }
-    let Some(system) = parts.systems.get(target).cloned() else { return Ok(false) };
-    let limits = parts.limits(target);
-    let (owner, lease) = (parts.owner.as_str(), parts.limits.lease);
-    let jobs = parts.store.claim(Claim { target, but, owner, limit: limits.batch, lease, turn }, now).await?;
+    let Some(system) = context.systems.get(target).cloned() else { return Ok(false) };
+    let limits = context.limits(target);
+    let (owner, lease) = (context.owner.as_str(), context.limits.lease);
+    let jobs = context.store.claim(Claim { target, but, owner, limit: limits.batch, lease, turn }, now).await?;
     let Some(entity) = jobs.first().map(|job| job.entity.clone()) else { return Ok(false) };
     let batch = Batch {
-        parts,
+        context: context,
         system: system.as_ref(),
         target,
         entity: &entity,
-        settle: limits.settle,
+        answer_window: limits.answer_window,
         after: Mutex::default(),
     };
     let work = batch.carry_out(jobs.clone(), stop);
-    let Some(delivered) = alive(parts, &jobs, work, stop).await else {
+    let Some(delivered) = alive(context, &jobs, work, stop).await else {
         // As after a crash: intents say what may have happened.
         let why = if stop.is_cancelled() { "no answer in time for the stop" } else { "its leases have run out" };
         tracing::warn!(system = target, entity, jobs = jobs.len(), "{why}; what was under way is given back");
-        parts.store.release(&fences(&jobs), parts.env.now()).await?;
+        context.store.release(&fences(&jobs), context.env.now()).await?;
         return Ok(true);
     };
     let delivered = delivered?;
@@ -186,25 +186,25 @@ pub(in crate::sync) async fn batch(
     let unseen = unseen(&batch, &delivered);
     let ends = journal::ends(&delivered);
     let unlisted = unlisted(&delivered);
-    let summary = parts.store.deliver(target, &entity, delivered, parts.env.now()).await?;
+    let summary = context.store.deliver(target, &entity, delivered, context.env.now()).await?;
     if !summary.lost.is_empty() {
         tracing::warn!(system = target, entity, jobs = ?summary.lost, "leases were lost meanwhile; another worker has these jobs");
     }
-    parts.journal.warn(&parts.store, &jobs, ends).await;
+    context.journal.warn(&context.store, &jobs, ends).await;
     // Another worker may have read it since, and found nobody who waited.
     for (system, entity) in &unlisted {
-        if is_adopted(parts, system, entity).await? {
-            adopted(parts, system, entity).await?;
+        if is_adopted(context, system, entity).await? {
+            adopted(context, system, entity).await?;
         }
     }
     let after = batch.after.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if after.see_to(parts, system.as_ref()).await? || summary.woken > 0 {
-        parts.work.notify_waiters();
+    if after.see_to(context, system.as_ref()).await? || summary.woken > 0 {
+        context.work.notify_waiters();
     }
     if !unseen.is_empty() {
-        pull::look_back(parts, target, &entity, &unseen).await?;
+        pull::look_back(context, target, &entity, &unseen).await?;
     }
-    reservations::after_delivery(parts, target, &entity).await?;
+    reservations::after_delivery(context, target, &entity).await?;
     Ok(true)
 }
 
@@ -222,17 +222,17 @@ fn unlisted(delivered: &[Delivered]) -> BTreeSet<(String, String)> {
 /// where the answer did not tell what was stored: what is there now is what the target made of it, what is there later is
 /// somebody's edit.
 fn unseen(batch: &Batch<'_>, delivered: &[Delivered]) -> Vec<String> {
-    if !batch.system.facts(batch.entity).is_some_and(|facts| facts.read) {
+    if !batch.system.capabilities(batch.entity).is_some_and(|facts| facts.read) {
         return Vec::new();
     }
-    let shared = batch.parts.routes.shared(batch.entity);
+    let shared = batch.context.routes.shared(batch.entity);
     let is_unseen = |replica: &ReplicaWrite| {
         let mut sent = replica.sent.iter().filter(|(field, _)| shared.is_some_and(|shared| shared.contains(*field)));
         sent.any(|(field, value)| replica.fields.get(field).unwrap_or(&Value::Null) == value)
     };
     let unseen = |one: &Delivered| {
         let replica = one.replica.as_ref().filter(|replica| !replica.gone)?;
-        (one.news || one.attempt.is_some() && is_unseen(replica)).then(|| replica.id.clone())
+        (one.unsent_changes || one.attempt.is_some() && is_unseen(replica)).then(|| replica.id.clone())
     };
     delivered.iter().filter_map(unseen).collect()
 }
@@ -244,22 +244,22 @@ pub(in crate::sync) fn fences(jobs: &[Job]) -> Vec<(i64, i64)> {
 /// Runs `work` while renewing the leases of its jobs; nothing when it did not end in time after a stop, or when the leases
 /// were over before it: what it has not sent by then is somebody else's to send.
 pub(in crate::sync) async fn alive<T>(
-    parts: &Parts,
+    context: &Context,
     jobs: &[Job],
     work: impl Future<Output = T>,
     stop: &CancellationToken,
 ) -> Option<T> {
-    let (fences, lease) = (fences(jobs), parts.limits.lease);
-    let term = Term::until(jobs.iter().map(|job| job.due).min().unwrap_or(DateTime::<Utc>::MAX_UTC));
+    let (fences, lease) = (fences(jobs), context.limits.lease);
+    let term = LeaseDeadline::until(jobs.iter().map(|job| job.due).min().unwrap_or(DateTime::<Utc>::MAX_UTC));
     let overdue = async {
         stop.cancelled().await;
-        parts.env.sleep(GRACE).await;
+        context.env.sleep(GRACE).await;
     };
     let lost = async {
         loop {
-            parts.env.sleep(lease / 3).await;
-            let now = parts.env.now();
-            match parts.store.renew(&fences, lease, now).await {
+            context.env.sleep(lease / 3).await;
+            let now = context.env.now();
+            match context.store.renew(&fences, lease, now).await {
                 Ok(held) if held.len() == fences.len() => term.extend(outcome::later(now, lease)),
                 Ok(_) => return,
                 Err(error) => tracing::warn!(%error, "leases could not be renewed"),
@@ -275,21 +275,21 @@ pub(in crate::sync) async fn alive<T>(
             () = lost => None,
         }
     };
-    term.bound(&parts.env, side_by_side).await.flatten()
+    term.bound(&context.env, side_by_side).await.flatten()
 }
 
 impl Batch<'_> {
     async fn carry_out(&self, jobs: Vec<Job>, stop: &CancellationToken) -> Result<Vec<Delivered>, StoreError> {
-        let facts = self.system.facts(self.entity).cloned().unwrap_or_default();
+        let facts = self.system.capabilities(self.entity).cloned().unwrap_or_default();
         // In boxes: together they would be more than a thread's stack holds in a build for tests.
         let prepared = Box::pin(prepare::prepare(self, &facts, jobs, stop)).await?;
         let (mut delivered, kept) = (prepared.settled, prepared.kept);
         let moved = goods::moved_by(self, &prepared.tasks);
         // Before, in case nobody tells how it ended; and after, in case a figure was written meanwhile.
-        stocked::doubt(self.parts, self.target, &moved).await?;
+        stocked::doubt(self.context, self.target, &moved).await?;
         Box::pin(self.send(&facts, prepared.tasks, &mut delivered)).await?;
         if !moved.is_empty() {
-            stocked::doubt(self.parts, self.target, &moved).await?;
+            stocked::doubt(self.context, self.target, &moved).await?;
             self.after.lock().unwrap_or_else(PoisonError::into_inner).recounts = true;
         }
         self.keep(&kept, &delivered).await?;
@@ -299,7 +299,7 @@ impl Batch<'_> {
     /// Writes what may be written, and tells how it ended.
     pub(in crate::sync) async fn send(
         &self,
-        facts: &Facts,
+        facts: &Capabilities,
         tasks: Vec<Task>,
         delivered: &mut Vec<Delivered>,
     ) -> Result<(), StoreError> {
@@ -308,14 +308,14 @@ impl Batch<'_> {
         if tasks.is_empty() {
             return Ok(());
         }
-        let started = self.parts.env.now();
+        let started = self.context.env.now();
         let progress = Saver { batch: self, fences: &tasks, saved: Mutex::new(BTreeMap::new()) };
         let mut outcomes = Vec::with_capacity(tasks.len());
         for writes in portions(&tasks, facts.batch) {
             outcomes.extend(self.system.write(self.entity, writes, &progress).await);
         }
         let saved = progress.saved.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let millis = u64::try_from((self.parts.env.now() - started).num_milliseconds()).unwrap_or(0);
+        let millis = u64::try_from((self.context.env.now() - started).num_milliseconds()).unwrap_or(0);
         delivered.extend(self.judge(facts, tasks, outcomes, saved, millis).await?);
         Ok(())
     }
@@ -330,7 +330,7 @@ impl Batch<'_> {
                 None => admitted.push(task),
                 Some(why) => {
                     let verdict = Verdict::Retry {
-                        at: outcome::later(self.parts.env.now(), HELD),
+                        at: outcome::later(self.context.env.now(), HELD),
                         burn: false,
                         intent: task.job.intent.clone(),
                         class: "held".to_owned(),
@@ -349,18 +349,18 @@ impl Batch<'_> {
         let ended = |one: &&Delivered| matches!(one.verdict, Verdict::Done { .. } | Verdict::Dead { .. });
         let done = delivered.iter().filter(ended);
         let kept: Vec<(i64, Decimal)> = done.filter_map(|one| kept.get(&one.job).copied()).collect();
-        if kept.is_empty() { Ok(()) } else { self.parts.store.hold(self.target, &kept).await }
+        if kept.is_empty() { Ok(()) } else { self.context.store.reserve(self.target, &kept).await }
     }
 
     /// Intent before effect: stored for every create and every update that makes children, so that a lost answer leads to a lookup
     /// and never to a second one; and for every update of shared fields, so that what the target shows of it is not taken for somebody's edit.
     async fn intend(&self, tasks: Vec<Task>) -> Result<BTreeMap<i64, Task>, StoreError> {
-        let now = self.parts.env.now();
-        let shared = self.parts.routes.shared(self.entity).filter(|_| differing::is_told(self));
+        let now = self.context.env.now();
+        let shared = self.context.routes.shared(self.entity).filter(|_| differing::is_told(self));
         let mut tasks: BTreeMap<i64, Task> = tasks.into_iter().map(|task| (task.job.id, task)).collect();
         let mut intents = Vec::new();
         let creates = tasks.values().any(|task| task.write.op == Op::Create);
-        let newest = if creates { self.parts.store.newest().await? } else { 0 };
+        let newest = if creates { self.context.store.newest().await? } else { 0 };
         for (job, task) in &mut tasks {
             if let Some(intent) = learn::intent(task, shared, newest, now) {
                 intents.push((*job, task.job.fence, intent.clone()));
@@ -368,7 +368,7 @@ impl Batch<'_> {
             }
         }
         if !intents.is_empty() {
-            let held: BTreeSet<i64> = self.parts.store.intend(&intents, now).await?.into_iter().collect();
+            let held: BTreeSet<i64> = self.context.store.intend(&intents, now).await?.into_iter().collect();
             for (lost, _, _) in intents.iter().filter(|(job, _, _)| !held.contains(job)) {
                 tasks.remove(lost);
             }
@@ -378,7 +378,7 @@ impl Batch<'_> {
 
     async fn judge(
         &self,
-        facts: &Facts,
+        facts: &Capabilities,
         mut tasks: BTreeMap<i64, Task>,
         outcomes: Vec<Outcome>,
         mut saved: BTreeMap<i64, Intent>,
@@ -391,7 +391,7 @@ impl Batch<'_> {
             .iter()
             .filter_map(|outcome| Some((&tasks.get(&outcome.job)?.job, outcome.result.as_ref().err()?)))
             .collect();
-        let blame = Blame::of(self.parts, self.target, went, &failed).await?;
+        let blame = Blame::of(self.context, self.target, went, &failed).await?;
         let mut trouble: Option<Failure> = None;
         let mut around = Around::default();
         for outcome in outcomes {
@@ -400,7 +400,7 @@ impl Batch<'_> {
                 task.intent = Some(intent);
             }
             let attempt = Attempt {
-                at: self.parts.env.now(),
+                at: self.context.env.now(),
                 op: task.op_name().to_owned(),
                 outcome: "done".to_owned(),
                 message: None,
@@ -443,7 +443,7 @@ impl Batch<'_> {
         for (_, task) in tasks {
             let failure = Failure::new(Class::Unknown, "the driver gave no outcome for this write");
             let attempt = Attempt {
-                at: self.parts.env.now(),
+                at: self.context.env.now(),
                 op: task.op_name().to_owned(),
                 outcome: failure.class.as_str().to_owned(),
                 message: Some(failure.message.clone()),
@@ -454,25 +454,25 @@ impl Batch<'_> {
             delivered.push(self.failed(facts, task, &failure, Alone::No, attempt).await?);
         }
         match trouble {
-            Some(failure) => struck(self.parts, self.target, &failure).await?,
-            None if !written.is_empty() => recovered(self.parts, self.target).await?,
+            Some(failure) => struck(self.context, self.target, &failure).await?,
+            None if !written.is_empty() => recovered(self.context, self.target).await?,
             None => {}
         }
-        delivered.extend(learn::learn(self, written).await?);
+        delivered.extend(learn::record_result(self, written).await?);
         Ok(delivered)
     }
 
     fn reopens(&self, task: &Task) -> bool {
-        let states = self.parts.entities.get(self.entity).and_then(|spec| spec.states.as_ref());
+        let states = self.context.entities.get(self.entity).and_then(|spec| spec.states.as_ref());
         let before = task.replica.as_ref().filter(|_| task.write.op == Op::Update);
-        states.zip(before).is_some_and(|(states, before)| ends::reopens(states, &before.fields, &task.wanted))
+        states.zip(before).is_some_and(|(states, before)| ends::reopens(states, &before.fields, &task.desired))
     }
 
     /// A write that was refused for a value which another object of ours has there waits for that one; if each waits for
     /// the other, one gives up first what it has.
     async fn contested(
         &self,
-        facts: &Facts,
+        facts: &Capabilities,
         task: &Task,
         failure: &Failure,
         around: &mut Around,
@@ -480,7 +480,7 @@ impl Batch<'_> {
         if failure.class != Class::Rejected || task.write.op == Op::Delete || task.aside {
             return Ok(None);
         }
-        let intent = keep_intent(task, failure.class, self.parts.env.now());
+        let intent = keep_intent(task, failure.class, self.context.env.now());
         let is_over = intent.is_none();
         let again = |at: DateTime<Utc>, burn: bool, error: String| Verdict::Retry {
             at,
@@ -489,11 +489,11 @@ impl Batch<'_> {
             class: Class::Rejected.as_str().to_owned(),
             error,
         };
-        let now = |error: String| again(self.parts.env.now(), false, error);
+        let now = |error: String| again(self.context.env.now(), false, error);
         match contest(self, facts, task, failure, around).await? {
             None => Ok(None),
             Some(Contest::Gone) => {
-                let at = outcome::later(self.parts.env.now(), outcome::backoff(task.job.attempts, &self.parts.env));
+                let at = outcome::later(self.context.env.now(), outcome::backoff(task.job.attempts, &self.context.env));
                 let error = format!(
                     "{}; no {} of ours is known to hold what it asks for, so it is tried again",
                     outcome::describe(failure),
@@ -526,7 +526,7 @@ impl Batch<'_> {
     /// Sends one more write while the outcomes of others are judged.
     fn send_again<'a>(
         &'a self,
-        facts: &'a Facts,
+        facts: &'a Capabilities,
         task: Task,
         delivered: &'a mut Vec<Delivered>,
     ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>> {
@@ -535,7 +535,7 @@ impl Batch<'_> {
 
     async fn failed(
         &self,
-        facts: &Facts,
+        facts: &Capabilities,
         task: Task,
         failure: &Failure,
         alone: Alone,
@@ -544,13 +544,13 @@ impl Batch<'_> {
         let tried = verdict::Tried {
             alone,
             attempts: task.job.attempts.saturating_add(1),
-            intent: keep_intent(&task, failure.class, self.parts.env.now()),
-            settle: self.settle,
+            intent: keep_intent(&task, failure.class, self.context.env.now()),
+            answer_window: self.answer_window,
         };
         let (verdict, replica) = match failure.class {
             Class::Missing => learn::missing(self, &task, failure, &tried),
             Class::Conflict => (learn::conflict(self, facts, &task, failure, &tried).await?, None),
-            _ => (verdict::verdict(failure, &tried, &self.parts.env), None),
+            _ => (verdict::verdict(failure, &tried, &self.context.env), None),
         };
         tracing::debug!(system = self.target, entity = self.entity, job = task.job.id, class = %failure.class, "write failed");
         let is_over = tried.intent.is_none();
@@ -599,11 +599,11 @@ impl Progress for Saver<'_> {
             return Err(Failure::new(Class::Fatal, "progress of a write that was not asked for"));
         };
         // The next step is sent from now on.
-        let now = self.batch.parts.env.now();
+        let now = self.batch.context.env.now();
         let begun = task.intent.clone().unwrap_or_else(|| Intent::new(task.write.op, now));
         let intent = Intent { op: task.write.op, at: now, done: done.clone(), ..begun };
         let held =
-            self.batch.parts.store.intend(&[(job, task.job.fence, intent.clone())], now).await.map_err(|error| {
+            self.batch.context.store.intend(&[(job, task.job.fence, intent.clone())], now).await.map_err(|error| {
                 Failure::new(Class::Unknown, "a finished step could not be stored").with_source(error)
             })?;
         if held.is_empty() {

@@ -21,9 +21,9 @@ pub(in crate::sync) fn moved_by(batch: &Batch<'_>, tasks: &[Task]) -> Quantities
     for (task, before) in updates.filter_map(|task| Some((task, task.replica.as_ref()?))) {
         let mut after = before.fields.clone();
         for field in &task.changed {
-            after.insert(field.clone(), task.wanted.get(field).cloned().unwrap_or(Value::Null));
+            after.insert(field.clone(), task.desired.get(field).cloned().unwrap_or(Value::Null));
         }
-        reservations::add(&mut all, &goods::moved(batch.parts, &before.fields, &after));
+        reservations::add(&mut all, &goods::moved(batch.context, &before.fields, &after));
     }
     all
 }

@@ -12,7 +12,7 @@ use crate::{
     failure::{Class, Failure},
     mapping::{Fields, Outline, Pulled, Translate},
     model::{self, canonical},
-    port::{Facts, Op, Written},
+    port::{Capabilities, Op, Written},
     store::{
         Answer, Attempt, ChangeOp, Delivered, DifferenceMark, Intent, NewChange, RecordId, Rejection, Replica,
         ReplicaWrite, Result, Verdict,
@@ -23,7 +23,7 @@ use crate::{
         delivery::crossed,
         desired::{
             Batch, Task,
-            differing::{Standing, differs_at, is_told, missing_policy},
+            differing::{CostlyDifferences, differs_at, is_told, missing_policy},
             in_conflict,
             verdict::{self, Tried},
         },
@@ -39,11 +39,11 @@ use crate::{
 };
 
 /// Turns answers into replicas and closes the jobs.
-pub(in crate::sync) async fn learn(
+pub(in crate::sync) async fn record_result(
     batch: &Batch<'_>,
     written: Vec<(Task, Written, Attempt)>,
 ) -> Result<Vec<Delivered>> {
-    let Some(mapping) = batch.parts.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
+    let Some(mapping) = batch.context.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
     let mut unread: BTreeMap<usize, Rejection> = BTreeMap::new();
     let mut shown: Vec<Option<Pulled>> = Vec::with_capacity(written.len());
     for (at, (task, answer, _)) in written.iter().enumerate() {
@@ -57,7 +57,7 @@ pub(in crate::sync) async fn learn(
     look_after(batch, mapping.as_ref(), &written, &mut shown, &mut unread).await;
     let crossed = crossed::crossed(batch, mapping.as_ref(), &written, &shown).await?;
     let unclear =
-        detect::resolve(batch.parts, batch.target, &mut shown.iter_mut().flatten().collect::<Vec<_>>()).await?;
+        detect::resolve(batch.context, batch.target, &mut shown.iter_mut().flatten().collect::<Vec<_>>()).await?;
     for (at, one) in shown.iter_mut().enumerate() {
         let reason = one.as_ref().and_then(|one| detect::unclear_reference(one, &unclear));
         let (task, answer, _) = &written[at];
@@ -66,7 +66,7 @@ pub(in crate::sync) async fn learn(
             let failure = Failure::new(Class::Rejected, reason.as_str());
             unread.insert(
                 at,
-                detect::unreadable(batch.parts, mapping.as_ref(), (batch.target, batch.entity), row, place, failure),
+                detect::unreadable(batch.context, mapping.as_ref(), (batch.target, batch.entity), row, place, failure),
             );
         }
         if reason.is_some() {
@@ -91,7 +91,7 @@ pub(in crate::sync) async fn learn(
             }
         })
         .collect();
-    parents::prove(batch.parts, (batch.system, mapping.as_ref(), batch.entity), &mut ends).await?;
+    parents::prove(batch.context, (batch.system, mapping.as_ref(), batch.entity), &mut ends).await?;
     Ok(ends)
 }
 
@@ -113,9 +113,9 @@ fn canonical_of(
     row: &Value,
     place: (String, String),
 ) -> std::result::Result<Pulled, Box<Rejection>> {
-    crate::sync::context::canonical(&batch.parts.entities, mapping, batch.entity, row).map_err(|failure| {
+    crate::sync::context::canonical(&batch.context.entities, mapping, batch.entity, row).map_err(|failure| {
         tracing::debug!(system = batch.target, entity = batch.entity, %failure, "answer left unread");
-        Box::new(detect::unreadable(batch.parts, mapping, (batch.target, batch.entity), row, place, failure))
+        Box::new(detect::unreadable(batch.context, mapping, (batch.target, batch.entity), row, place, failure))
     })
 }
 
@@ -128,7 +128,7 @@ async fn look_after(
     shown: &mut [Option<Pulled>],
     unread: &mut BTreeMap<usize, Rejection>,
 ) {
-    if !batch.system.facts(batch.entity).is_some_and(|facts| facts.read) {
+    if !batch.system.capabilities(batch.entity).is_some_and(|facts| facts.read) {
         return;
     }
     let unseen: BTreeMap<&str, usize> = (written.iter().enumerate())
@@ -183,23 +183,23 @@ fn close(
     }
     let (mut fields, mut sent) =
         (before.clone(), task.replica.as_ref().map(|replica| replica.sent.clone()).unwrap_or_default());
-    let facts = batch.system.facts(batch.entity).filter(|facts| facts.update);
+    let facts = batch.system.capabilities(batch.entity).filter(|facts| facts.update);
     let mut late = if facts.is_some() { changed_since(&task) } else { BTreeSet::new() };
-    let mut news = task.news;
+    let mut news = task.unsent_changes;
     if let Some(shown) = task.shown.as_ref().filter(|_| facts.is_some_and(|facts| facts.read)) {
-        let terms = Terms::of(batch.parts, told.mapping, batch.entity);
+        let terms = Terms::of(batch.context, told.mapping, batch.entity);
         let is_other = |(field, value): &(&String, &Value)| {
             told.mapping.reads().contains(*field)
                 && !terms.same(field, value, shown.get(*field).unwrap_or(&Value::Null))
         };
-        let other: BTreeSet<String> = task.wanted.iter().filter(is_other).map(|(field, _)| field.clone()).collect();
+        let other: BTreeSet<String> = task.desired.iter().filter(is_other).map(|(field, _)| field.clone()).collect();
         fields.extend(other.iter().filter_map(|field| Some((field.clone(), shown.get(field)?.clone()))));
         // Its last steps may have told it: another look shows.
         news |= !other.is_empty();
         late.extend(other);
     }
     for field in task.changed.difference(&late) {
-        let value = task.wanted.get(field).cloned().unwrap_or(Value::Null);
+        let value = task.desired.get(field).cloned().unwrap_or(Value::Null);
         // Until the target shows the field, what it made of it is not known.
         sent.insert(field.clone(), value.clone());
         if value.is_null() {
@@ -209,22 +209,22 @@ fn close(
         }
     }
     let mut ids = task.adopted.clone();
-    children::told(answer.parts, &mut ids);
+    children::told(answer.child_ids, &mut ids);
     if let Some(mut shown) = shown {
-        guests::keep(batch.parts, batch.target, batch.entity, Some(&before), &mut shown.fields);
-        detect::as_known(batch.parts.entities.get(batch.entity).map(|spec| &**spec), &fields, &mut shown);
+        guests::keep(batch.context, batch.target, batch.entity, Some(&before), &mut shown.fields);
+        detect::as_known(batch.context.entities.get(batch.entity).map(|spec| &**spec), &fields, &mut shown);
         let assumed = Replica { fields, sent, ..placeholder(batch, &task, &id) };
         (fields, sent) = observe(Some(&assumed), shown.fields, told.mapping.reads(), &|_, _, _| true);
         if task.replica.is_some() || is_told(batch) {
-            news |= leave_news(&mut fields, &assumed.fields, |field| task.changed.contains(field));
+            news |= leave_unsent_changes(&mut fields, &assumed.fields, |field| task.changed.contains(field));
         }
-        for (list, shown) in shown.parts {
+        for (list, shown) in shown.child_ids {
             ids.entry(list).or_default().extend(shown.into_iter().filter(|(_, id)| id.is_some()));
         }
     }
-    let spec = batch.parts.entities.get(batch.entity).map(|spec| &**spec);
-    let parts = children::after(spec, &fields, &task.changed, &task.write.parts, &ids);
-    let moved = children::moved(batch.entity, &task.write.held, &parts);
+    let spec = batch.context.entities.get(batch.entity).map(|spec| &**spec);
+    let child_ids = children::after(spec, &fields, &task.changed, &task.write.child_ids, &ids);
+    let moved = children::moved(batch.entity, &task.write.held, &child_ids);
     batch.after.lock().unwrap_or_else(PoisonError::into_inner).moved.extend(moved);
     let mut verdict =
         if task.conflicts.is_empty() { Verdict::Done { noop: false } } else { in_conflict(&task.conflicts) };
@@ -234,14 +234,14 @@ fn close(
             late.into_iter().collect::<Vec<_>>().join(", ")
         );
         let class = Class::Transient.as_str().to_owned();
-        verdict = Verdict::Retry { at: batch.parts.env.now(), burn: false, intent: None, class, error };
+        verdict = Verdict::Retry { at: batch.context.env.now(), burn: false, intent: None, class, error };
     }
     let recounted = recounted(batch, &task, is_looked_at, (&before, &fields, &sent));
     if !recounted.is_empty() {
         sent.retain(|field, _| !recounted.contains(field));
         let names = recounted.into_iter().collect::<Vec<_>>().join(", ");
         let error = format!("{} shows another {names} right after the write; it is written once more", batch.target);
-        let at = outcome::later(batch.parts.env.now(), outcome::backoff(0, &batch.parts.env));
+        let at = outcome::later(batch.context.env.now(), outcome::backoff(0, &batch.context.env));
         let class = Class::Transient.as_str().to_owned();
         verdict = Verdict::Retry { at, burn: false, intent: None, class, error };
     }
@@ -259,8 +259,8 @@ fn close(
         fields,
         sent,
         version: answer.version.filter(|_| !news),
-        print: None,
-        parts: Some(parts),
+        fingerprint: None,
+        child_ids: Some(child_ids),
         matches: Vec::new(),
         gone: false,
     };
@@ -269,7 +269,7 @@ fn close(
         before: task.replica,
         change: Some(change),
         attempt: Some(attempt),
-        news,
+        unsent_changes: news,
         differs,
         is_over: true,
         ..Delivered::new(&task.job, verdict)
@@ -302,15 +302,15 @@ pub(in crate::sync) fn intent(
 ) -> Option<Intent> {
     let is_shared = |field: &&String| shared.is_some_and(|shared| shared.contains(*field));
     let shared: Fields = (task.changed.iter().filter(is_shared))
-        .map(|field| (field.clone(), task.wanted.get(field).cloned().unwrap_or(Value::Null)))
+        .map(|field| (field.clone(), task.desired.get(field).cloned().unwrap_or(Value::Null)))
         .collect();
     let begun = task.intent.as_ref().filter(|intent| intent.op == Op::Create);
     let op = begun.map_or(task.write.op, |intent| intent.op);
     let told = match task.write.op {
         Op::Create => {
             let begun = task.intent.as_ref().filter(|_| !task.write.done.is_empty() || task.write.found.is_some());
-            let all = || task.wanted.iter().map(|(field, value)| (field.clone(), canonical::print(value))).collect();
-            begun.map_or_else(all, |intent| told_again(&intent.told, &task.wanted))
+            let all = || task.desired.iter().map(|(field, value)| (field.clone(), canonical::print(value))).collect();
+            begun.map_or_else(all, |intent| told_again(&intent.told, &task.desired))
         }
         // What goes on with an object that a create without answer has made is still that create.
         Op::Update if !shared.is_empty() || task.adds => begun.map(|intent| intent.told.clone()).unwrap_or_default(),
@@ -345,12 +345,16 @@ fn changed_since(task: &Task) -> BTreeSet<String> {
     let told = task.intent.as_ref().filter(|_| task.write.op == Op::Create).map(|intent| &intent.told);
     let Some(told) = told.filter(|told| !told.is_empty()) else { return BTreeSet::new() };
     let is_late = |(field, value): &(&String, &Value)| told.get(*field) != Some(&canonical::print(value));
-    task.wanted.iter().filter(is_late).map(|(field, _)| field.clone()).collect()
+    task.desired.iter().filter(is_late).map(|(field, _)| field.clone()).collect()
 }
 
 /// Takes out of what a target shows beside a write all that was not sent and is not known yet. Taken for known it would never
 /// reach anybody: it is for a pull to find, which logs it, merges it and opens the jobs that follow. True if there was any.
-pub(in crate::sync) fn leave_news(shown: &mut Fields, known: &Fields, is_sent: impl Fn(&str) -> bool) -> bool {
+pub(in crate::sync) fn leave_unsent_changes(
+    shown: &mut Fields,
+    known: &Fields,
+    is_sent: impl Fn(&str) -> bool,
+) -> bool {
     let is_news = |field: &&String| !is_sent(field) && shown.get(*field) != known.get(*field);
     let news: BTreeSet<String> = shown.keys().chain(known.keys()).filter(is_news).cloned().collect();
     for field in &news {
@@ -369,25 +373,25 @@ fn differing(
     told: &Told<'_>,
     task: &Task,
     (fields, sent): (&Fields, &Fields),
-) -> (Vec<DifferenceMark>, Standing) {
-    let (mut marks, mut costly) = (Vec::new(), Standing::new());
+) -> (Vec<DifferenceMark>, CostlyDifferences) {
+    let (mut marks, mut costly) = (Vec::new(), CostlyDifferences::new());
     let reads = told.mapping.reads();
     // An object that was there before us may keep the key it was given there.
-    let spec = batch.parts.entities.get(batch.entity);
+    let spec = batch.context.entities.get(batch.entity);
     let is_own_key = |field: &str| task.write.op != Op::Create && spec.is_some_and(|spec| spec.key == field);
     for field in task.changed.iter().filter(|field| reads.contains(*field) && !is_own_key(field)) {
         let Some(value) = sent.get(field) else { continue };
         let held = fields.get(field).unwrap_or(&Value::Null);
         // Taken for arrived until it is seen.
-        if held == value || respelt::is_as_shown(batch.parts, told.mapping, (batch.entity, field), value, held) {
+        if held == value || respelt::is_as_shown(batch.context, told.mapping, (batch.entity, field), value, held) {
             continue;
         }
         let before = task.replica.as_ref().and_then(|replica| replica.fields.get(field)).unwrap_or(&Value::Null);
-        let altered = batch.parts.alteration_since((batch.entity, field), told.outline, (before, value, held));
+        let altered = batch.context.alteration_since((batch.entity, field), told.outline, (before, value, held));
         if altered.is_difference() {
             let (record, mapping) = (task.job.record, told.mapping.version());
             marks.push(DifferenceMark { record, field: field.clone(), mapping });
-            let costs = batch.parts.costs((batch.entity, field), &altered, value, held);
+            let costs = batch.context.costs((batch.entity, field), &altered, value, held);
             costly.extend(costs.map(|told| (field.clone(), told)));
         }
     }
@@ -403,7 +407,7 @@ fn placeholder(batch: &Batch<'_>, task: &Task, id: &str) -> Replica {
         fields: Fields::new(),
         sent: Fields::new(),
         version: None,
-        print: None,
+        fingerprint: None,
         gone_at: None,
         written: 0,
     }
@@ -418,8 +422,8 @@ fn gone(task: &Task, id: String) -> ReplicaWrite {
         fields,
         sent,
         version: None,
-        print: None,
-        parts: None,
+        fingerprint: None,
+        child_ids: None,
         matches: Vec::new(),
         gone: true,
     }
@@ -433,18 +437,18 @@ pub(in crate::sync) fn missing(
     tried: &Tried,
 ) -> (Verdict, Option<ReplicaWrite>) {
     let Some(id) = task.write.id.clone().filter(|_| task.replica.is_some()) else {
-        return (verdict::verdict(failure, tried, &batch.parts.env), None);
+        return (verdict::verdict(failure, tried, &batch.context.env), None);
     };
     let replica = Some(gone(task, id));
     if task.write.op == Op::Delete {
         return (Verdict::Done { noop: true }, replica);
     }
     // Where an entity comes from, only a full pull tells what is gone, and tells it to all.
-    if batch.parts.routes.leads(batch.entity, batch.target) {
+    if batch.context.routes.leads(batch.entity, batch.target) {
         // A quarter of an hour, more or less.
         const WAIT: u32 = 8;
         let verdict = Verdict::Retry {
-            at: outcome::later(batch.parts.env.now(), outcome::backoff(WAIT, &batch.parts.env)),
+            at: outcome::later(batch.context.env.now(), outcome::backoff(WAIT, &batch.context.env)),
             burn: false,
             intent: None,
             class: failure.class.as_str().to_owned(),
@@ -453,7 +457,7 @@ pub(in crate::sync) fn missing(
         return (verdict, None);
     }
     match missing_policy(batch) {
-        MissingPolicy::Recreate => (verdict::verdict(failure, tried, &batch.parts.env), replica),
+        MissingPolicy::Recreate => (verdict::verdict(failure, tried, &batch.context.env), replica),
         MissingPolicy::Unlink => {
             let error = format!(
                 "{} no longer has it, and it is not created a second time (on_missing): {failure}",
@@ -468,20 +472,20 @@ pub(in crate::sync) fn missing(
 /// exists: its intent stays, so that the next step is the lookup.
 pub(in crate::sync) async fn conflict(
     batch: &Batch<'_>,
-    facts: &Facts,
+    facts: &Capabilities,
     task: &Task,
     failure: &Failure,
     tried: &Tried,
 ) -> Result<Verdict> {
-    let mut verdict = verdict::verdict(failure, tried, &batch.parts.env);
+    let mut verdict = verdict::verdict(failure, tried, &batch.context.env);
     if let Verdict::Retry { intent, at, .. } = &mut verdict
         && task.write.op == Op::Create
     {
         intent.clone_from(&task.intent);
-        *at = outcome::later(batch.parts.env.now(), batch.settle);
+        *at = outcome::later(batch.context.env.now(), batch.answer_window);
     } else if let (Some(id), true) = (&task.write.id, facts.read) {
         // Where it cannot be read now, the next attempt will meet the same conflict.
-        let _ = pull::look(batch.parts, batch.target, batch.entity, std::slice::from_ref(id)).await?;
+        let _ = pull::look(batch.context, batch.target, batch.entity, std::slice::from_ref(id)).await?;
     }
     Ok(verdict)
 }

@@ -2,15 +2,15 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use crate::{port::System, store::RecordId, sync::context::Parts};
+use crate::{port::System, store::RecordId, sync::context::Context};
 
 /// One claim's jobs: same target, same entity.
 pub(in crate::sync) struct Batch<'a> {
-    pub(in crate::sync) parts: &'a Parts,
+    pub(in crate::sync) context: &'a Context,
     pub(in crate::sync) system: &'a dyn System,
     pub(in crate::sync) target: &'a str,
     pub(in crate::sync) entity: &'a str,
-    pub(in crate::sync) settle: Duration,
+    pub(in crate::sync) answer_window: Duration,
     pub(in crate::sync) after: Mutex<After>,
 }
 

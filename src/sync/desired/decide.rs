@@ -8,17 +8,17 @@ use crate::{
     failure::{Cause, Class, Failure},
     mapping::{Children, Fields, Translate},
     model::{self, canonical},
-    port::{Facts, Op},
+    port::{Capabilities, Op},
     store::{Delivered, Difference, Intent, Job, Replica, ReplicaWrite, Result, Verdict},
     sync::{
         conflict::ends,
         desired::{
             Batch, Known, Loaded, Prepared, begun,
-            differing::{self, Standing},
-            done, is_untold, proven,
+            differing::{self, CostlyDifferences},
+            done, end_failed, is_untold, proven,
             qualify::{self, Alike},
-            settle, unable,
-            wanted::{self, Agreed, Says, Side, Wanted},
+            unable,
+            wanted::{self, Agreed, Desired, Says, Side},
         },
         identity::guests,
         routing::{DriftPolicy, MissingPolicy},
@@ -28,13 +28,13 @@ use crate::{
 
 pub(in crate::sync) fn decide(
     batch: &Batch<'_>,
-    facts: &Facts,
+    facts: &Capabilities,
     mapping: &dyn Translate,
     job: Job,
     loaded: &Loaded,
     prepared: &mut Prepared,
 ) -> Option<Known> {
-    let parts = batch.parts;
+    let context = batch.context;
     let key = loaded.key(job.record).to_owned();
     let (replicas, hosts) = (loaded.replicas(job.record), &loaded.hosts);
     let conflicts = loaded.conflicts.get(&job.record);
@@ -44,10 +44,10 @@ pub(in crate::sync) fn decide(
     }
     let silent = loaded.standing.speaking(job.record, batch.target, replicas);
     let replicas = silent.as_deref().unwrap_or(replicas);
-    let wanted = match wanted_of(batch, mapping, loaded, (job.record, begun(&job)), replicas) {
+    let wanted = match desired_of(batch, mapping, loaded, (job.record, begun(&job)), replicas) {
         Ok(wanted) => wanted,
         Err(failure) => {
-            settle(prepared, batch, &job, &failure);
+            end_failed(prepared, batch, &job, &failure);
             return None;
         }
     };
@@ -59,7 +59,7 @@ pub(in crate::sync) fn decide(
     }
     let was_there =
         here.is_none() && replicas.iter().any(|replica| replica.system == batch.target && replica.gone_at.is_some());
-    if was_there && matches!(wanted, Wanted::Fields(_)) && differing::missing_policy(batch) == MissingPolicy::Unlink {
+    if was_there && matches!(wanted, Desired::Fields(_)) && differing::missing_policy(batch) == MissingPolicy::Unlink {
         let failure = Failure::new(
             Class::Rejected,
             format!(
@@ -67,14 +67,14 @@ pub(in crate::sync) fn decide(
                 batch.target, batch.entity
             ),
         );
-        settle(prepared, batch, &job, &failure);
+        end_failed(prepared, batch, &job, &failure);
         return None;
     }
     // What it lived on has gone, and another object has taken its place: nothing of it is there.
     let elsewhere = |id: &str| matches!(hosts.part_key(replicas).and_then(|key| hosts.ids.get(key)).map(Vec::as_slice), Some([host]) if host != id);
     here = here.filter(|here| !elsewhere(&here.id));
     if let (None, Some(list)) = (&here, &hosts.list)
-        && let Wanted::Fields(_) = wanted
+        && let Desired::Fields(_) = wanted
     {
         let part = hosts.part_key(replicas).unwrap_or(&key);
         let ids = hosts.ids.get(part).map_or(&[][..], Vec::as_slice);
@@ -85,7 +85,7 @@ pub(in crate::sync) fn decide(
                 format!("{} objects of {} have {list} {part}: which is meant cannot be told", ids.len(), batch.target)
             };
             let failure = Failure::new(Class::Unmapped, text).with_cause(Cause::missing(list, part));
-            settle(prepared, batch, &job, &failure);
+            end_failed(prepared, batch, &job, &failure);
             return None;
         };
         let shown = hosts.there.get(id).map(|there| Replica { record: job.record, ..there.clone() });
@@ -98,7 +98,7 @@ pub(in crate::sync) fn decide(
                 fields: Fields::new(),
                 sent: Fields::new(),
                 version: None,
-                print: None,
+                fingerprint: None,
                 gone_at: None,
                 written: 0,
             })
@@ -109,41 +109,47 @@ pub(in crate::sync) fn decide(
         done(prepared, &job);
         return None;
     }
-    if let Wanted::Fields(_) = wanted
-        && let Err(failure) =
-            qualify::qualify(parts, mapping, (batch.entity, batch.target), replicas, here.as_ref(), &mut prepared.alike)
+    if let Desired::Fields(_) = wanted
+        && let Err(failure) = qualify::qualify(
+            context,
+            mapping,
+            (batch.entity, batch.target),
+            replicas,
+            here.as_ref(),
+            &mut prepared.alike,
+        )
     {
-        settle(prepared, batch, &job, &failure);
+        end_failed(prepared, batch, &job, &failure);
         return None;
     }
-    let gone_key = parts.entities.get(batch.entity).map_or("", |spec| spec.key.as_str());
+    let gone_key = context.entities.get(batch.entity).map_or("", |spec| spec.key.as_str());
     let (wanted, op) = match wanted {
-        Wanted::Nothing => {
+        Desired::Nothing => {
             match loaded
                 .standing
                 .silenced(job.record, batch.entity, loaded.name(job.record))
                 .filter(|_| silent.is_some())
             {
-                Some(failure) => settle(prepared, batch, &job, &failure),
+                Some(failure) => end_failed(prepared, batch, &job, &failure),
                 None => done(prepared, &job),
             }
             return None;
         }
-        Wanted::NotYet(state) => {
+        Desired::NotYet(state) => {
             let message = format!("it is `{state}` and not accepted yet: it goes to {} when it is", batch.target);
             let failure = Failure::new(Class::Unmapped, message).with_cause(Cause::acceptance(batch.entity, &key));
-            settle(prepared, batch, &job, &failure);
+            end_failed(prepared, batch, &job, &failure);
             return None;
         }
         // Its deletion was rejected: an object without its key is one that is gone.
-        Wanted::Gone if here.as_ref().is_some_and(|here| here.sent.get(gone_key) == Some(&Value::Null)) => {
+        Desired::Gone if here.as_ref().is_some_and(|here| here.sent.get(gone_key) == Some(&Value::Null)) => {
             done(prepared, &job);
             return None;
         }
-        Wanted::Gone => (Fields::new(), Op::Delete),
+        Desired::Gone => (Fields::new(), Op::Delete),
         // A pull may have met the object of a create that broke off in the middle: its other steps are still to do.
-        Wanted::Fields(fields) if here.is_some() && !(facts.steps && begun(&job)) => (fields, Op::Update),
-        Wanted::Fields(fields) => (fields, Op::Create),
+        Desired::Fields(fields) if here.is_some() && !(facts.steps && begun(&job)) => (fields, Op::Update),
+        Desired::Fields(fields) => (fields, Op::Create),
     };
     let made_before = op == Op::Update && begun(&job) && !facts.update;
     if let (true, Some(here)) = (made_before, &mut here) {
@@ -154,18 +160,19 @@ pub(in crate::sync) fn decide(
         assume_told(here, &wanted, intent, mapping.reads());
     }
     // What was there before us is compared in what it shows; what it never shows is taken for there, and told when it changes.
-    let met = here.clone().filter(|here| op == Op::Update && here.written == 0 && here.print.is_some() && !begun(&job));
+    let met =
+        here.clone().filter(|here| op == Op::Update && here.written == 0 && here.fingerprint.is_some() && !begun(&job));
     if let (Some(_), Some(here)) = (&met, &mut here) {
         assume_unseen(here, &wanted, mapping.reads());
         loaded.terms.take_spelling(&wanted, here);
         loaded.terms.take_key(mapping, &wanted, here);
     }
-    let states = parts.entities.get(batch.entity).and_then(|spec| spec.states.as_ref());
+    let states = context.entities.get(batch.entity).and_then(|spec| spec.states.as_ref());
     let stranger = states.zip(here.as_ref()).and_then(|(states, here)| ends::stranger(states, replicas, here)).cloned();
     let over = states.zip(here.as_mut()).is_some_and(|(states, here)| ends::forget(states, replicas, here));
     let standing = match &mut here {
         Some(here) if op == Op::Update => differing(batch, mapping, loaded.differences.get(&job.record), here),
-        _ => Standing::new(),
+        _ => CostlyDifferences::new(),
     };
     let forgotten =
         op == Op::Update && here.as_mut().is_some_and(|here| loaded.terms.forget(&wanted, gone_key, here)) || over;
@@ -177,7 +184,7 @@ pub(in crate::sync) fn decide(
     if let (true, true, Some(here)) = (op == Op::Update, is_untold(&job), &here) {
         // Said again, whatever it is known to hold; where it was read just now, what it shows otherwise.
         let stays = |field: &str| {
-            let policy = parts.routes.drift(batch.entity, field, batch.target);
+            let policy = context.routes.drift(batch.entity, field, batch.target);
             matches!(policy, Some(DriftPolicy::Accept | DriftPolicy::Report))
         };
         let shows = |field: &str, value: &Value| {
@@ -191,20 +198,20 @@ pub(in crate::sync) fn decide(
         return None;
     }
     let conflicts = conflicts.cloned().unwrap_or_default();
-    let ripe = wanted::ripe(&parts.routes, batch.entity, batch.target, replicas);
+    let ripe = wanted::ripe(&context.routes, batch.entity, batch.target, replicas);
     let known = Known {
         job,
         key,
         here,
-        wanted,
+        desired: wanted,
         op,
         changed,
         ripe,
         was_there,
         found: None,
-        parts: Children::new(),
+        child_ids: Children::new(),
         conflicts,
-        news: false,
+        unsent_changes: false,
         is_unpaid: is_unpaid(batch, replicas),
         stranger,
         standing,
@@ -216,9 +223,9 @@ pub(in crate::sync) fn decide(
             known
                 .here
                 .as_ref()
-                .is_some_and(|here| here.sent.get(field) == Some(known.wanted.get(field).unwrap_or(&Value::Null)))
+                .is_some_and(|here| here.sent.get(field) == Some(known.desired.get(field).unwrap_or(&Value::Null)))
         };
-        let standing: Standing = (known.standing.iter().filter(|(field, _)| asked(field)))
+        let standing: CostlyDifferences = (known.standing.iter().filter(|(field, _)| asked(field)))
             .map(|(field, told)| (field.clone(), told.clone()))
             .collect();
         if let Some(parked) = differing::differs_at(batch.target, batch.entity, &known.key, &standing) {
@@ -242,7 +249,7 @@ pub(in crate::sync) fn decide(
         loaded.unread.holds(batch, &known.key, replicas).filter(|_| creates)
     };
     if let Some(why) = paused.or_else(doubtful).or_else(unread) {
-        settle(prepared, batch, &known.job, &why);
+        end_failed(prepared, batch, &known.job, &why);
         return None;
     }
     let able = match op {
@@ -251,38 +258,39 @@ pub(in crate::sync) fn decide(
         Op::Delete => facts.delete,
     };
     if !able {
-        settle(prepared, batch, &known.job, &unable(batch, op));
+        end_failed(prepared, batch, &known.job, &unable(batch, op));
         return None;
     }
     if let Some(failure) = without_article(batch, &known) {
-        settle(prepared, batch, &known.job, &failure);
+        end_failed(prepared, batch, &known.job, &failure);
         return None;
     }
     if let Err(failure) =
-        proven::prove(parts, batch.entity, batch.target, loaded.name(record), replicas, &known.changed)
+        proven::prove(context, batch.entity, batch.target, loaded.name(record), replicas, &known.changed)
     {
-        settle(prepared, batch, &known.job, &failure);
+        end_failed(prepared, batch, &known.job, &failure);
         return None;
     }
     Some(known)
 }
 
 /// Whether an object refers to a record that its target cannot have.
-fn refers(wanted: &Wanted, strangers: &BTreeSet<i64>, batch: &Batch<'_>) -> bool {
-    let (Wanted::Fields(fields), Some(spec)) = (wanted, batch.parts.entities.get(batch.entity)) else { return false };
+fn refers(wanted: &Desired, strangers: &BTreeSet<i64>, batch: &Batch<'_>) -> bool {
+    let (Desired::Fields(fields), Some(spec)) = (wanted, batch.context.entities.get(batch.entity)) else {
+        return false;
+    };
     !strangers.is_empty() && model::records(&spec.fields, fields).iter().any(|record| strangers.contains(record))
 }
 
 /// Why a record with an item that names no article does not go, where the flow holds such items back.
 fn without_article(batch: &Batch<'_>, one: &Known) -> Option<Failure> {
-    let spec = batch
-        .parts
-        .entities
-        .get(batch.entity)
-        .filter(|_| one.op != Op::Delete && batch.parts.routes.holds_without_article(batch.target, batch.entity))?;
+    let spec =
+        batch.context.entities.get(batch.entity).filter(|_| {
+            one.op != Op::Delete && batch.context.routes.holds_without_article(batch.target, batch.entity)
+        })?;
     let (list, at) = spec.fields.iter().filter(|(name, _)| one.changed.contains(*name)).find_map(|(name, field)| {
         let (member, _) = field.of.as_ref()?.fields.iter().find(|(_, member)| member.part.is_some())?;
-        let items = one.wanted.get(name)?.as_array()?;
+        let items = one.desired.get(name)?.as_array()?;
         Some((name, items.iter().position(|item| item.get(member).is_none_or(Value::is_null))?))
     })?;
     let message = format!("{list}[{at}] names no article, and the flow lets no such {} through", batch.entity);
@@ -291,7 +299,7 @@ fn without_article(batch: &Batch<'_>, one: &Known) -> Option<Failure> {
 
 /// Whether systems tell that there was no payment, and none tells of one.
 fn is_unpaid(batch: &Batch<'_>, replicas: &[Replica]) -> bool {
-    let states = batch.parts.entities.get(batch.entity).and_then(|spec| spec.states.as_ref());
+    let states = batch.context.entities.get(batch.entity).and_then(|spec| spec.states.as_ref());
     let standing = replicas.iter().filter(|replica| replica.gone_at.is_none());
     states.is_some_and(|states| standing.filter_map(|replica| states.is_paid(&replica.fields)).max() == Some(false))
 }
@@ -303,33 +311,33 @@ fn differing(
     mapping: &dyn Translate,
     differences: Option<&Vec<Difference>>,
     here: &mut Replica,
-) -> Standing {
-    let mut standing = Standing::new();
+) -> CostlyDifferences {
+    let mut standing = CostlyDifferences::new();
     for one in differences.into_iter().flatten().filter(|one| !one.accepted) {
         if one.mapping != mapping.version() {
             here.sent.remove(&one.field);
             continue;
         }
-        let altered = batch.parts.alteration((batch.entity, &one.field), &mapping.outline(), &one.sent, &one.stored);
-        let costs = batch.parts.costs((batch.entity, &one.field), &altered, &one.sent, &one.stored);
+        let altered = batch.context.alteration((batch.entity, &one.field), &mapping.outline(), &one.sent, &one.stored);
+        let costs = batch.context.costs((batch.entity, &one.field), &altered, &one.sent, &one.stored);
         standing.extend(costs.map(|told| (one.field.clone(), told)));
     }
     standing
 }
 
 /// What the target should be by these replicas of the record.
-pub(in crate::sync) fn wanted_of(
+pub(in crate::sync) fn desired_of(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
     loaded: &Loaded,
     (record, is_begun): (i64, bool),
     replicas: &[Replica],
-) -> std::result::Result<Wanted, Failure> {
-    let parts = batch.parts;
-    let reads = |system: &str| parts.mapping(system, batch.entity).map(|mapping| mapping.shown());
-    let spec = parts.entities.get(batch.entity).map(|spec| &**spec);
-    let mut wanted = wanted::wanted(
-        &parts.routes,
+) -> std::result::Result<Desired, Failure> {
+    let context = batch.context;
+    let reads = |system: &str| context.mapping(system, batch.entity).map(|mapping| mapping.shown());
+    let spec = context.entities.get(batch.entity).map(|spec| &**spec);
+    let mut wanted = wanted::desired(
+        &context.routes,
         batch.entity,
         batch.target,
         replicas,
@@ -337,44 +345,44 @@ pub(in crate::sync) fn wanted_of(
         Side { writes: mapping.writes(), spec, is_begun },
         Agreed { merged: loaded.merged.get(&record), conflicts: loaded.conflicts.get(&record) },
         Says {
-            admits: &|flow, fields| parts.admits(flow, batch.entity, fields),
+            admits: &|flow, fields| context.admits(flow, batch.entity, fields),
             published: &|flow, fields| match batch.entity {
                 reservations::STOCK => {
-                    parts.published(flow, fields, loaded.stock.less(flow, loaded.key(record))).map(Some)
+                    context.published(flow, fields, loaded.stock.less(flow, loaded.key(record))).map(Some)
                 }
                 _ => Ok(None),
             },
         },
     )?;
-    if let Wanted::Fields(fields) = &mut wanted {
-        mapping.settle(fields);
+    if let Desired::Fields(fields) = &mut wanted {
+        mapping.round(fields);
     }
     Ok(wanted)
 }
 
 /// What jobs would do at their target, as far as that is known without asking it; nothing of it is done.
-pub(in crate::sync) async fn outlook(batch: &Batch<'_>, facts: &Facts, jobs: Vec<Job>) -> Result<Vec<Known>> {
-    let Some(mapping) = batch.parts.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
+pub(in crate::sync) async fn outlook(batch: &Batch<'_>, facts: &Capabilities, jobs: Vec<Job>) -> Result<Vec<Known>> {
+    let Some(mapping) = batch.context.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
     let loaded = Box::pin(Loaded::of(batch, facts, &jobs)).await?;
-    let alike = Alike::of(batch.parts, batch.target, batch.entity).await?;
+    let alike = Alike::of(batch.context, batch.target, batch.entity).await?;
     let mut unused = Prepared { alike, ..Prepared::default() };
     Ok(jobs.into_iter().filter_map(|job| decide(batch, facts, mapping.as_ref(), job, &loaded, &mut unused)).collect())
 }
 
 /// The object of a create without answer is there just as wanted.
-pub(in crate::sync) fn taken_on(job: &Job, here: &Replica, parts: &Children, news: bool) -> Delivered {
+pub(in crate::sync) fn taken_on(job: &Job, here: &Replica, child_ids: &Children, news: bool) -> Delivered {
     let replica = ReplicaWrite {
         record: here.record,
         id: here.id.clone(),
         fields: here.fields.clone(),
         sent: here.sent.clone(),
         version: here.version.clone(),
-        print: None,
-        parts: (!parts.is_empty()).then(|| parts.clone()),
+        fingerprint: None,
+        child_ids: (!child_ids.is_empty()).then(|| child_ids.clone()),
         matches: Vec::new(),
         gone: false,
     };
-    Delivered { replica: Some(replica), news, ..Delivered::new(job, Verdict::Done { noop: false }) }
+    Delivered { replica: Some(replica), unsent_changes: news, ..Delivered::new(job, Verdict::Done { noop: false }) }
 }
 
 /// After a create whose answer was lost: fields that the target never shows are assumed to have arrived.

@@ -9,10 +9,15 @@ use crate::{
 };
 
 /// Fields that a target holds otherwise than they were sent, which costs money; and what is told of each.
-pub(in crate::sync) type Standing = BTreeMap<String, String>;
+pub(in crate::sync) type CostlyDifferences = BTreeMap<String, String>;
 
 /// A job that waits until its target holds what it was sent, where something else costs money.
-pub(in crate::sync) fn differs_at(target: &str, entity: &str, key: &str, standing: &Standing) -> Option<Verdict> {
+pub(in crate::sync) fn differs_at(
+    target: &str,
+    entity: &str,
+    key: &str,
+    standing: &CostlyDifferences,
+) -> Option<Verdict> {
     let (first, _) = standing.first_key_value()?;
     let told = standing.values().map(String::as_str).collect::<Vec<_>>().join("; ");
     let error = format!("{target} holds {told}; `vaiven differences list` shows what it was sent");
@@ -21,11 +26,11 @@ pub(in crate::sync) fn differs_at(target: &str, entity: &str, key: &str, standin
 
 /// Whether what a target holds of its own is told to others.
 pub(in crate::sync) fn is_told(batch: &Batch<'_>) -> bool {
-    batch.parts.routes.from(batch.target, batch.entity).next().is_some()
+    batch.context.routes.from(batch.target, batch.entity).next().is_some()
 }
 
 /// What the first flow to the target says of objects that got lost there.
 pub(in crate::sync) fn missing_policy(batch: &Batch<'_>) -> MissingPolicy {
-    let mut flows = batch.parts.routes.to(batch.target, batch.entity);
+    let mut flows = batch.context.routes.to(batch.target, batch.entity);
     flows.next().map_or(MissingPolicy::Unlink, |flow| flow.missing_policy(batch.entity))
 }

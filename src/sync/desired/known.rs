@@ -15,7 +15,7 @@ use crate::{
     sync::{
         desired::{
             Batch,
-            differing::Standing,
+            differing::CostlyDifferences,
             qualify::Alike,
             verdict::{self, Alone, Tried},
         },
@@ -30,7 +30,7 @@ pub(in crate::sync) struct Task {
     pub(in crate::sync) replica: Option<Replica>,
     /// Canonical fields to be written, and their values.
     pub(in crate::sync) changed: BTreeSet<String>,
-    pub(in crate::sync) wanted: Fields,
+    pub(in crate::sync) desired: Fields,
     /// Intent as it stands in the store now.
     pub(in crate::sync) intent: Option<Intent>,
     pub(in crate::sync) write: Write,
@@ -39,9 +39,9 @@ pub(in crate::sync) struct Task {
     /// Shared fields that nobody has decided on yet: the job waits for that after its write.
     pub(in crate::sync) conflicts: BTreeSet<String>,
     /// Whether a lookup found more at the target than was sent there.
-    pub(in crate::sync) news: bool,
+    pub(in crate::sync) unsent_changes: bool,
     /// Fields that the target holds otherwise than they were sent before, which costs money and nobody accepted.
-    pub(in crate::sync) standing: Standing,
+    pub(in crate::sync) standing: CostlyDifferences,
     /// Whether it only makes the object give up what another is to have.
     pub(in crate::sync) aside: bool,
     /// Whether an update makes children that the target has not: sent twice it would make them twice.
@@ -79,7 +79,7 @@ pub(in crate::sync) struct Known {
     pub(in crate::sync) key: String,
     /// The target's replica; for a facet whose owner exists, an empty one with the part's id.
     pub(in crate::sync) here: Option<Replica>,
-    pub(in crate::sync) wanted: Fields,
+    pub(in crate::sync) desired: Fields,
     pub(in crate::sync) op: Op,
     pub(in crate::sync) changed: BTreeSet<String>,
     /// Not to be carried out before this time.
@@ -89,17 +89,17 @@ pub(in crate::sync) struct Known {
     /// The object of a create whose first answer was lost.
     pub(in crate::sync) found: Option<SourceRow>,
     /// Children of an object that a lookup found, which no pull has told of yet.
-    pub(in crate::sync) parts: Children,
+    pub(in crate::sync) child_ids: Children,
     /// Shared fields that nobody has decided on yet.
     pub(in crate::sync) conflicts: BTreeSet<String>,
     /// Whether a lookup found more at the target than was sent there.
-    pub(in crate::sync) news: bool,
+    pub(in crate::sync) unsent_changes: bool,
     /// Whether systems tell that there was no payment, and none tells of one.
     pub(in crate::sync) is_unpaid: bool,
     /// State of another system's object that it has met for the first time, and one of the two has ended while the other goes on.
     pub(in crate::sync) stranger: Option<Value>,
     /// Fields that the target holds otherwise than they were sent before, which costs money and nobody accepted.
-    pub(in crate::sync) standing: Standing,
+    pub(in crate::sync) standing: CostlyDifferences,
     /// What the object shows that a lookup found, of which steps are left to do.
     pub(in crate::sync) shown: Option<Fields>,
 }
@@ -108,9 +108,9 @@ impl Known {
     /// The whole object as it is to be at the target: what is wanted over all that it holds, as it was sent where it stores
     /// something else.
     pub(in crate::sync) fn whole(&self) -> Fields {
-        let Some(here) = &self.here else { return self.wanted.clone() };
+        let Some(here) = &self.here else { return self.desired.clone() };
         let mut fields = here.fields.clone();
-        fields.extend(here.sent.iter().chain(&self.wanted).map(|(field, value)| (field.clone(), value.clone())));
+        fields.extend(here.sent.iter().chain(&self.desired).map(|(field, value)| (field.clone(), value.clone())));
         fields
     }
 
@@ -132,13 +132,13 @@ impl Known {
     pub(in crate::sync) fn offers(&self) -> bool {
         self.op != Op::Delete
             && self.changed.iter().any(|field| availability::is_figure(field))
-            && availability::rises(&self.wanted, &Fields::new())
+            && availability::rises(&self.desired, &Fields::new())
     }
 
     /// Whether the target would show more than it is known to.
     pub(in crate::sync) fn rises(&self) -> bool {
         let nothing = Fields::new();
-        self.offers() && availability::rises(&self.wanted, self.here.as_ref().map_or(&nothing, |here| &here.fields))
+        self.offers() && availability::rises(&self.desired, self.here.as_ref().map_or(&nothing, |here| &here.fields))
     }
 }
 
@@ -166,9 +166,14 @@ pub(in crate::sync) fn name(op: Op) -> &'static str {
     }
 }
 
-pub(in crate::sync) fn settle(prepared: &mut Prepared, batch: &Batch<'_>, job: &Job, failure: &Failure) {
-    let tried = Tried { attempts: job.attempts, intent: job.intent.clone(), settle: batch.settle, alone: Alone::No };
-    let verdict = verdict::verdict(failure, &tried, &batch.parts.env);
+pub(in crate::sync) fn end_failed(prepared: &mut Prepared, batch: &Batch<'_>, job: &Job, failure: &Failure) {
+    let tried = Tried {
+        attempts: job.attempts,
+        intent: job.intent.clone(),
+        answer_window: batch.answer_window,
+        alone: Alone::No,
+    };
+    let verdict = verdict::verdict(failure, &tried, &batch.context.env);
     prepared.settled.push(Delivered::new(job, verdict));
 }
 

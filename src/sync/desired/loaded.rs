@@ -7,12 +7,12 @@ use rust_decimal::Decimal;
 use crate::{
     failure::{Cause, Class, Failure},
     model::{records, renumber},
-    port::Facts,
+    port::Capabilities,
     store::{ConflictKind, Difference, Job, Merged, Replica, Result},
     sync::{
         conflict::{respelt, terms::Terms},
         desired::Batch,
-        identity::{Standing, numbering},
+        identity::{LinkContext, numbering},
         routing::{Flow, matches},
         stock::{
             availability::Less,
@@ -38,11 +38,11 @@ pub(in crate::sync) struct Hosts {
 impl Hosts {
     pub(in crate::sync) async fn of(
         batch: &Batch<'_>,
-        facts: &Facts,
+        facts: &Capabilities,
         replicas: &BTreeMap<i64, Vec<Replica>>,
     ) -> Result<Self> {
         let Some(list) = facts.facet_of.clone() else { return Ok(Self::default()) };
-        let spec = batch.parts.entities.get(batch.entity);
+        let spec = batch.context.entities.get(batch.entity);
         let field = spec.and_then(|spec| {
             spec.fields.iter().find(|(_, field)| field.part.as_ref() == Some(&list)).map(|(name, _)| name.clone())
         });
@@ -53,11 +53,11 @@ impl Hosts {
             .filter_map(|replica| Some((list.clone(), replica.fields.get(name)?.as_str()?.to_owned())))
             .collect();
         let wanted: Vec<(String, String)> = wanted.into_iter().collect();
-        let found = batch.parts.store.parts(batch.target, &wanted).await?;
+        let found = batch.context.store.child_ids(batch.target, &wanted).await?;
         let ids: BTreeMap<String, Vec<String>> =
             found.into_iter().map(|((_, key), ids)| (key, ids.into_iter().map(|(id, _)| id).collect())).collect();
         let all: Vec<String> = ids.values().flatten().cloned().collect();
-        let store = &batch.parts.store;
+        let store = &batch.context.store;
         let shown =
             if all.is_empty() { Vec::new() } else { store.replicas_by_id(batch.target, batch.entity, &all).await? };
         let records: Vec<i64> = shown.iter().map(|replica| replica.record).collect();
@@ -91,7 +91,7 @@ pub(in crate::sync) struct Loaded {
     /// What the target holds otherwise than it was sent.
     pub(in crate::sync) differences: BTreeMap<i64, Vec<Difference>>,
     pub(in crate::sync) stock: Stock,
-    pub(in crate::sync) standing: Standing,
+    pub(in crate::sync) standing: LinkContext,
     pub(in crate::sync) terms: Terms,
     pub(in crate::sync) unread: Unreadable,
 }
@@ -108,7 +108,7 @@ pub(in crate::sync) struct Unreadable {
 impl Unreadable {
     async fn of(batch: &Batch<'_>) -> Result<Self> {
         let mut unread = Self::default();
-        for row in batch.parts.store.unread(batch.target, batch.entity).await? {
+        for row in batch.context.store.unread(batch.target, batch.entity).await? {
             let name = row.id.unwrap_or(row.position);
             match row.likes {
                 None => drop(unread.any.get_or_insert(name)),
@@ -133,11 +133,11 @@ impl Unreadable {
         if self.rows.is_empty() {
             return None;
         }
-        let parts = batch.parts;
-        let spec = parts.entities.get(entity).map(|spec| &**spec);
+        let context = batch.context;
+        let spec = context.entities.get(entity).map(|spec| &**spec);
         let own = replicas.iter().flat_map(|replica| {
-            let mut own = matches(spec, &parts.recognised_by(&replica.system, entity), &replica.fields);
-            own.extend(respelt::values_of(parts, &replica.system, entity, &replica.fields));
+            let mut own = matches(spec, &context.recognised_by(&replica.system, entity), &replica.fields);
+            own.extend(respelt::values_of(context, &replica.system, entity, &replica.fields));
             own
         });
         let row = std::iter::once((String::new(), key.to_owned())).chain(own).find_map(|like| self.rows.get(&like))?;
@@ -160,10 +160,11 @@ impl Stock {
         if batch.entity != reservations::STOCK {
             return Ok(Self::default());
         }
-        let ledger = Ledger::of(batch.parts, batch.target).await?;
-        let held = if ledger.is_some() { batch.parts.store.held(batch.target).await? } else { BTreeMap::new() };
+        let ledger = Ledger::of(batch.context, batch.target).await?;
+        let held =
+            if ledger.is_some() { batch.context.store.reservations(batch.target).await? } else { BTreeMap::new() };
         let skus = keys.values().map(|(_, sku)| sku.as_str()).collect();
-        Ok(Self { ledger, held, increments: increments::increments(batch.parts, batch.target, &skus).await? })
+        Ok(Self { ledger, held, increments: increments::increments(batch.context, batch.target, &skus).await? })
     }
 
     pub(in crate::sync) fn less(&self, flow: &Flow, sku: &str) -> Less {
@@ -174,20 +175,20 @@ impl Stock {
 
 /// References that were read before it was known which record they mean: the number they hold, to the record's own.
 async fn aliases(batch: &Batch<'_>, replicas: &BTreeMap<i64, Vec<Replica>>) -> Result<BTreeMap<i64, i64>> {
-    let Some(spec) = batch.parts.entities.get(batch.entity) else { return Ok(BTreeMap::new()) };
+    let Some(spec) = batch.context.entities.get(batch.entity) else { return Ok(BTreeMap::new()) };
     let all = replicas.values().flatten();
     let referred: BTreeSet<i64> =
         all.flat_map(|one| [&one.fields, &one.sent]).flat_map(|fields| records(&spec.fields, fields)).collect();
     if referred.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let ties = batch.parts.store.ties(&referred.into_iter().collect::<Vec<_>>()).await?;
+    let ties = batch.context.store.ties(&referred.into_iter().collect::<Vec<_>>()).await?;
     Ok(ties.into_iter().filter_map(|(record, ties)| Some((record, ties.same?))).collect())
 }
 
 impl Loaded {
-    pub(in crate::sync) async fn of(batch: &Batch<'_>, facts: &Facts, jobs: &[Job]) -> Result<Self> {
-        let store = &batch.parts.store;
+    pub(in crate::sync) async fn of(batch: &Batch<'_>, facts: &Capabilities, jobs: &[Job]) -> Result<Self> {
+        let store = &batch.context.store;
         let records: Vec<i64> = jobs.iter().map(|job| job.record).collect();
         let called = store.called(&records).await?;
         let keys = called.into_iter().map(|(record, called)| (record, (called.entity, called.key))).collect();
@@ -200,17 +201,17 @@ impl Loaded {
             }
         }
         let aliases = aliases(batch, &replicas).await?;
-        if let Some(spec) = batch.parts.entities.get(batch.entity).filter(|_| !aliases.is_empty()) {
+        if let Some(spec) = batch.context.entities.get(batch.entity).filter(|_| !aliases.is_empty()) {
             for replica in replicas.values_mut().flatten() {
                 renumber(&spec.fields, &mut replica.fields, &aliases);
                 renumber(&spec.fields, &mut replica.sent, &aliases);
             }
         }
         let names = store.keys(&records).await?;
-        let strangers = Box::pin(numbering::strangers(batch.parts, batch.target, batch.entity, &replicas)).await?;
+        let strangers = Box::pin(numbering::strangers(batch.context, batch.target, batch.entity, &replicas)).await?;
         let hosts = Hosts::of(batch, facts, &replicas).await?;
         let (mut merged, mut conflicts) = (BTreeMap::new(), BTreeMap::<i64, BTreeSet<String>>::new());
-        if batch.parts.routes.shared(batch.entity).is_some() {
+        if batch.context.routes.shared(batch.entity).is_some() {
             merged = store.merged(&records).await?;
             for conflict in store.conflicts_of(&records).await? {
                 if conflict.system == batch.target && conflict.kind == ConflictKind::Conflict {
@@ -222,9 +223,9 @@ impl Loaded {
         for difference in store.differences_of(batch.target, &records).await? {
             differences.entry(difference.record).or_default().push(difference);
         }
-        let standing = Standing::of(batch.parts, batch.target, batch.entity, &records, &replicas).await?;
-        let mapping = batch.parts.mapping(batch.target, batch.entity);
-        let terms = mapping.map(|mapping| Terms::of(batch.parts, mapping.as_ref(), batch.entity)).unwrap_or_default();
+        let standing = LinkContext::of(batch.context, batch.target, batch.entity, &records, &replicas).await?;
+        let mapping = batch.context.mapping(batch.target, batch.entity);
+        let terms = mapping.map(|mapping| Terms::of(batch.context, mapping.as_ref(), batch.entity)).unwrap_or_default();
         let unread = Unreadable::of(batch).await?;
         Ok(Self {
             replicas,

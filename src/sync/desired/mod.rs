@@ -13,7 +13,7 @@ pub(in crate::sync) mod wanted;
 
 pub(in crate::sync) use self::{
     batch::{After, Batch, Wait},
-    decide::{assume_told, assume_unseen, decide, outlook, taken_on, wanted_of},
-    known::{Known, Prepared, Task, begun, done, in_conflict, is_untold, settle, unable},
+    decide::{assume_told, assume_unseen, decide, desired_of, outlook, taken_on},
+    known::{Known, Prepared, Task, begun, done, end_failed, in_conflict, is_untold, unable},
     loaded::Loaded,
 };

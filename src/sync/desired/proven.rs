@@ -6,7 +6,7 @@ use crate::{
     failure::{Cause, Class, Failure},
     model::proof::Proved,
     store::Replica,
-    sync::context::Parts,
+    sync::context::Context,
 };
 
 /// Refuses to write amounts that do not come to their total, as the sources show them. A write that carries none of them
@@ -15,18 +15,18 @@ use crate::{
 /// # Errors
 /// `unmapped`, on cause `proof:order=1001`, with both sums.
 pub(in crate::sync) fn prove(
-    parts: &Parts,
+    context: &Context,
     entity: &str,
     target: &str,
     key: &str,
     replicas: &[Replica],
     changed: &BTreeSet<String>,
 ) -> Result<(), Failure> {
-    let Some(spec) = parts.entities.get(entity) else { return Ok(()) };
+    let Some(spec) = context.entities.get(entity) else { return Ok(()) };
     let Some(proof) = spec.proof.as_ref().filter(|proof| proof.fields().any(|field| changed.contains(field))) else {
         return Ok(());
     };
-    for flow in parts.routes.to(target, entity) {
+    for flow in context.routes.to(target, entity) {
         let Some(source) = replicas.iter().find(|replica| replica.system == flow.from && replica.gone_at.is_none())
         else {
             continue;

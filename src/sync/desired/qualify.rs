@@ -12,7 +12,7 @@ use crate::{
     model::{self, Kind},
     store::{Replica, Result as StoreResult},
     sync::{
-        context::Parts,
+        context::Context,
         routing::{Flow, SHARED},
     },
 };
@@ -31,21 +31,21 @@ impl Alike {
         format!("alike:{target}/{entity}")
     }
 
-    pub(in crate::sync) async fn of(parts: &Parts, target: &str, entity: &str) -> StoreResult<Self> {
-        let unplaced = unplaced(parts, target, entity);
+    pub(in crate::sync) async fn of(context: &Context, target: &str, entity: &str) -> StoreResult<Self> {
+        let unplaced = unplaced(context, target, entity);
         if unplaced.is_empty() {
             return Ok(Self::default());
         }
-        let noted = parts.store.noted(&Self::note(target, entity)).await?;
+        let noted = context.store.noted(&Self::note(target, entity)).await?;
         let first: BTreeMap<String, String> =
             noted.and_then(|noted| serde_json::from_value(noted).ok()).unwrap_or_default();
         let is_said = unplaced.iter().all(|field| first.contains_key(field));
-        let there = if is_said { BTreeMap::new() } else { said_there(parts, target, entity, unplaced).await? };
+        let there = if is_said { BTreeMap::new() } else { said_there(context, target, entity, unplaced).await? };
         Ok(Self { first, there })
     }
 
-    pub(in crate::sync) async fn keep(&self, parts: &Parts, target: &str, entity: &str) -> StoreResult<()> {
-        parts.store.note(&Self::note(target, entity), &json!(self.first)).await
+    pub(in crate::sync) async fn keep(&self, context: &Context, target: &str, entity: &str) -> StoreResult<()> {
+        context.store.note(&Self::note(target, entity), &json!(self.first)).await
     }
 
     /// Whether an object may go though the target has no place for something: it says what the target's other mappings say, else
@@ -66,9 +66,9 @@ impl Alike {
 }
 
 /// Fields that are mostly alike for all objects, and of which the target's mapping does not speak.
-fn unplaced(parts: &Parts, target: &str, entity: &str) -> Vec<String> {
-    let names = parts.entities.get(entity).map_or(&[][..], |spec| &spec.alike);
-    let Some(mapping) = parts.mapping(target, entity).filter(|_| !names.is_empty()) else { return Vec::new() };
+fn unplaced(context: &Context, target: &str, entity: &str) -> Vec<String> {
+    let names = context.entities.get(entity).map_or(&[][..], |spec| &spec.alike);
+    let Some(mapping) = context.mapping(target, entity).filter(|_| !names.is_empty()) else { return Vec::new() };
     let outline = mapping.outline();
     let speaks = |name: &String| outline.0.get(name).is_none_or(|held| held.place.is_some());
     names.iter().filter(|name| !speaks(name)).cloned().collect()
@@ -76,13 +76,13 @@ fn unplaced(parts: &Parts, target: &str, entity: &str) -> Vec<String> {
 
 /// What its sources say of most objects that a target has.
 async fn said_there(
-    parts: &Parts,
+    context: &Context,
     target: &str,
     entity: &str,
     fields: Vec<String>,
 ) -> StoreResult<BTreeMap<String, String>> {
-    let sources = parts.routes.sources(target, entity);
-    let told = parts.store.told_beside(target, entity).await?;
+    let sources = context.routes.sources(target, entity);
+    let told = context.store.told_beside(target, entity).await?;
     let most = |field: &String| {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for replica in told.iter().filter(|replica| sources.contains(replica.system.as_str())) {
@@ -101,7 +101,7 @@ async fn said_there(
 /// # Errors
 /// `unmapped`, on cause `qualifies:price.list=trade`, with what the target holds instead.
 pub(in crate::sync) fn qualify(
-    parts: &Parts,
+    context: &Context,
     mapping: &dyn Translate,
     at: (&str, &str),
     replicas: &[Replica],
@@ -109,13 +109,13 @@ pub(in crate::sync) fn qualify(
     alike: &mut Alike,
 ) -> Result<(), Failure> {
     let (entity, target) = at;
-    for flow in parts.routes.to(target, entity) {
+    for flow in context.routes.to(target, entity) {
         let live = |replica: &&Replica| replica.system == flow.from && replica.gone_at.is_none();
         let Some(source) = replicas.iter().find(live).filter(|source| !source.fields.is_empty()) else { continue };
-        if !decides(parts, flow, entity, target, here.is_none()) || !parts.admits(flow, entity, &source.fields)? {
+        if !decides(context, flow, entity, target, here.is_none()) || !context.admits(flow, entity, &source.fields)? {
             continue;
         }
-        let Some(telling) = parts.mapping(&flow.from, entity) else { continue };
+        let Some(telling) = context.mapping(&flow.from, entity) else { continue };
         let reads = telling.reads();
         let said: Fields = (source.fields.iter().filter(|(field, _)| reads.contains(*field)))
             .map(|(field, value)| (field.clone(), value.clone()))
@@ -124,7 +124,7 @@ pub(in crate::sync) fn qualify(
         // What is refused for another reason is not the first of anything.
         let mut like = alike.clone();
         for mut misfit in misfits {
-            if !like.admits(&mut misfit, |path| declared(parts, at, path)) {
+            if !like.admits(&mut misfit, |path| declared(context, at, path)) {
                 return Err(refusal(entity, target, &flow.from, misfit));
             }
         }
@@ -134,12 +134,12 @@ pub(in crate::sync) fn qualify(
 }
 
 /// The currency that a target's mappings of other entities name as the only one there.
-fn declared(parts: &Parts, (entity, target): (&str, &str), path: &str) -> Option<String> {
-    let kind = |entity: &str, field: &str| Some(parts.entities.get(entity)?.fields.get(field)?.kind);
+fn declared(context: &Context, (entity, target): (&str, &str), path: &str) -> Option<String> {
+    let kind = |entity: &str, field: &str| Some(context.entities.get(entity)?.fields.get(field)?.kind);
     if kind(entity, path) != Some(Kind::Currency) {
         return None;
     }
-    let others = parts.mappings.iter().filter(|((system, other), _)| system == target && other != entity);
+    let others = context.mappings.iter().filter(|((system, other), _)| system == target && other != entity);
     let mut named: BTreeSet<String> = others
         .flat_map(|((_, other), mapping)| {
             let fields = mapping.outline().0.into_iter();
@@ -152,15 +152,15 @@ fn declared(parts: &Parts, (entity, target): (&str, &str), path: &str) -> Option
 }
 
 /// Whether a flow says what the object is: it makes it, or brings amounts of it that its source owns.
-fn decides(parts: &Parts, flow: &Flow, entity: &str, target: &str, is_new: bool) -> bool {
-    let routes = &parts.routes;
+fn decides(context: &Context, flow: &Flow, entity: &str, target: &str, is_new: bool) -> bool {
+    let routes = &context.routes;
     if routes.leading(entity, &flow.from, target).is_some_and(|leading| leading.name == flow.name) {
         return true;
     }
     if is_new {
         return !flow.fields.contains_key(entity);
     }
-    let Some(spec) = parts.entities.get(entity) else { return false };
+    let Some(spec) = context.entities.get(entity) else { return false };
     let amounts = spec.fields.iter().filter(|(_, field)| field.holds(Kind::Money)).map(|(name, _)| name);
     amounts.filter(|name| flow.brings(entity, name)).any(|name| {
         let owner = routes.owner(entity, name, &flow.from, target);

@@ -18,7 +18,7 @@ pub(in crate::sync) struct Tried {
     /// Kept over the failure: what was about to be done.
     pub(in crate::sync) intent: Option<Intent>,
     /// How long after a lost answer the target may still carry the request out.
-    pub(in crate::sync) settle: Duration,
+    pub(in crate::sync) answer_window: Duration,
     /// What trouble says of the record.
     pub(in crate::sync) alone: Alone,
 }
@@ -75,7 +75,7 @@ pub(in crate::sync) fn verdict(failure: &Failure, tried: &Tried, env: &Env) -> V
         (Class::Unknown, _) if failure.cause.is_some() => parked(failure.cause.clone().unwrap_or_else(Cause::setup)),
         (Class::Unknown | Class::Missing | Class::Conflict, _) if tried.attempts >= MAX_ATTEMPTS => given_up(),
         (Class::Unknown, _) => {
-            retry(tried.settle.max(backoff(tried.attempts, env)).min(LONGEST), true, tried.intent.clone())
+            retry(tried.answer_window.max(backoff(tried.attempts, env)).min(LONGEST), true, tried.intent.clone())
         }
         (Class::Missing | Class::Conflict, _) => retry(Duration::ZERO, true, None),
     }

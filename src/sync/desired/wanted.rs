@@ -21,7 +21,7 @@ use crate::{
 
 /// What should be true at the target.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::sync) enum Wanted {
+pub(in crate::sync) enum Desired {
     /// No source says anything about the record (or a filter keeps it away and the target never had it).
     Nothing,
     /// The target does not have it, and in this state of its source it is not to be made there.
@@ -87,7 +87,7 @@ pub(in crate::sync) struct Says<'a> {
 /// `reads` gives what a source's mapping fills: of what it cannot read it says nothing, whatever an earlier mapping left of it,
 /// and the target keeps what it has.
 #[expect(clippy::too_many_arguments, reason = "a pure function of all that is known of one record")]
-pub(in crate::sync) fn wanted(
+pub(in crate::sync) fn desired(
     routes: &Routes,
     entity: &str,
     target: &str,
@@ -96,7 +96,7 @@ pub(in crate::sync) fn wanted(
     side: Side<'_>,
     agreed: Agreed<'_>,
     says: Says<'_>,
-) -> Result<Wanted, crate::failure::Failure> {
+) -> Result<Desired, crate::failure::Failure> {
     let here = replicas.iter().find(|replica| replica.system == target && replica.gone_at.is_none());
     // What was erased on one side is neither erased on the other by that, nor brought back.
     let is_marked = side.spec.is_some_and(|spec| replicas.iter().any(|replica| spec.is_erased(&replica.fields)));
@@ -210,14 +210,14 @@ pub(in crate::sync) fn wanted(
         });
     }
     Ok(match (withdrawn, here) {
-        (None, None) if !spoken && not_yet.is_some() => Wanted::NotYet(not_yet.unwrap_or_default()),
-        (None, _) if spoken => Wanted::Fields(fields),
-        (None, _) | (Some(_), None) | (Some(DeletePolicy::Ignore), _) => Wanted::Nothing,
-        (Some(DeletePolicy::Delete), Some(_)) => Wanted::Gone,
+        (None, None) if !spoken && not_yet.is_some() => Desired::NotYet(not_yet.unwrap_or_default()),
+        (None, _) if spoken => Desired::Fields(fields),
+        (None, _) | (Some(_), None) | (Some(DeletePolicy::Ignore), _) => Desired::Nothing,
+        (Some(DeletePolicy::Delete), Some(_)) => Desired::Gone,
         (Some(DeletePolicy::Unpublish), Some(_)) if side.has_active() => {
-            Wanted::Fields(Fields::from_iter([("active".to_owned(), Value::Bool(false))]))
+            Desired::Fields(Fields::from_iter([("active".to_owned(), Value::Bool(false))]))
         }
-        (Some(DeletePolicy::Unpublish), Some(_)) => Wanted::Nothing,
+        (Some(DeletePolicy::Unpublish), Some(_)) => Desired::Nothing,
     })
 }
 
@@ -303,7 +303,7 @@ mod tests {
             fields: fields.as_object().unwrap().clone(),
             sent: Fields::new(),
             version: None,
-            print: None,
+            fingerprint: None,
             gone_at: None,
             written: 0,
         }
@@ -320,7 +320,7 @@ mod tests {
         Routes::new(vec![flow("sales", "shop", "erp", &["order"]), back]).unwrap()
     }
 
-    fn state(routes: &Routes, target: &str, replicas: &[Replica]) -> Wanted {
+    fn state(routes: &Routes, target: &str, replicas: &[Replica]) -> Desired {
         let all = names(&["total", "status", "active", "note"]);
         let mut spec = crate::model::Entities::builtin().get("order").map(|spec| (**spec).clone()).unwrap();
         let active = crate::model::Entities::builtin().get("product").unwrap().fields["active"].clone();
@@ -328,7 +328,7 @@ mod tests {
         let shapes = all.iter().map(|field| (field.clone(), Shape::Whole)).collect();
         let side = Side { writes: &all, spec: Some(&spec), is_begun: false };
         let says = Says { admits: &|_, _| Ok(true), published: &|_, _| Ok(None) };
-        wanted(routes, "order", target, replicas, &|_| Some(&shapes), side, Agreed::default(), says).unwrap()
+        desired(routes, "order", target, replicas, &|_| Some(&shapes), side, Agreed::default(), says).unwrap()
     }
 
     #[test]
@@ -337,10 +337,10 @@ mod tests {
             replica("shop", &json!({"total": "10", "status": "paid"})),
             replica("erp", &json!({"total": "9", "status": "shipped"})),
         ];
-        let Wanted::Fields(at_erp) = state(&both_ways(), "erp", &replicas) else { panic!("erp is told") };
+        let Desired::Fields(at_erp) = state(&both_ways(), "erp", &replicas) else { panic!("erp is told") };
         assert_eq!(at_erp.get("total"), Some(&json!("10")));
         assert_eq!(at_erp.get("status"), None);
-        let Wanted::Fields(at_shop) = state(&both_ways(), "shop", &replicas) else { panic!("shop is told") };
+        let Desired::Fields(at_shop) = state(&both_ways(), "shop", &replicas) else { panic!("shop is told") };
         assert_eq!(at_shop, *json!({"status": "shipped"}).as_object().unwrap());
     }
 
@@ -356,7 +356,7 @@ mod tests {
             Routes::new(vec![sales, account]).unwrap()
         };
         let at = |routes: &Routes, target: &str, replicas: &[Replica]| {
-            let Wanted::Fields(fields) = state(routes, target, replicas) else { panic!("{target} is told") };
+            let Desired::Fields(fields) = state(routes, target, replicas) else { panic!("{target} is told") };
             fields.get("status").cloned()
         };
         let both = telling(&["shipped", "cancelled"]);
@@ -383,16 +383,16 @@ mod tests {
         catalog.owners.insert("order.note".into(), "shop".into());
         let routes = Routes::new(vec![catalog]).unwrap();
         let source = replica("erp", &json!({"total": "1", "note": "first"}));
-        let Wanted::Fields(made) = state(&routes, "shop", std::slice::from_ref(&source)) else { panic!("it is made") };
+        let Desired::Fields(made) = state(&routes, "shop", std::slice::from_ref(&source)) else { panic!("it is made") };
         assert_eq!(made.get("note"), Some(&json!("first")));
         let here = replica("shop", &json!({"total": "1", "note": "theirs"}));
-        let Wanted::Fields(later) = state(&routes, "shop", &[source, here]) else { panic!("it is told") };
+        let Desired::Fields(later) = state(&routes, "shop", &[source, here]) else { panic!("it is told") };
         assert_eq!(later.get("note"), None);
     }
 
     #[test]
     fn a_flow_that_only_brings_fields_back_never_creates_a_record() {
-        assert_eq!(state(&both_ways(), "shop", &[replica("erp", &json!({"status": "shipped"}))]), Wanted::Nothing);
+        assert_eq!(state(&both_ways(), "shop", &[replica("erp", &json!({"status": "shipped"}))]), Desired::Nothing);
     }
 
     #[test]
@@ -401,17 +401,17 @@ mod tests {
             Routes::new(vec![flow("crm", "erp", "shop", &["order"]), flow("sales", "shop", "erp", &["order"])])
                 .unwrap();
         let there = replica("shop", &json!({"total": "10", "status": "new"}));
-        let Wanted::Fields(first) = state(&routes, "erp", &[there.clone()]) else { panic!("erp is told") };
+        let Desired::Fields(first) = state(&routes, "erp", &[there.clone()]) else { panic!("erp is told") };
         assert_eq!(first.get("total"), Some(&json!("10")));
         let here = replica("erp", &json!({"total": "9"}));
         assert_eq!(
             state(&routes, "erp", &[there.clone(), here.clone()]),
-            Wanted::Fields(Fields::new()),
+            Desired::Fields(Fields::new()),
             "erp owns it now"
         );
         let mut gone = here;
         gone.gone_at = Some(chrono::DateTime::UNIX_EPOCH);
-        assert_eq!(state(&routes, "erp", &[there, gone]), Wanted::Nothing, "what the erp deleted does not come back");
+        assert_eq!(state(&routes, "erp", &[there, gone]), Desired::Nothing, "what the erp deleted does not come back");
     }
 
     #[test]
@@ -419,11 +419,11 @@ mod tests {
         let routes = Routes::new(vec![flow("catalog", "erp", "shop", &["order"])]).unwrap();
         let mut source = replica("erp", &json!({"total": "1"}));
         source.gone_at = Some(chrono::DateTime::UNIX_EPOCH);
-        assert_eq!(state(&routes, "shop", &[source.clone()]), Wanted::Nothing);
+        assert_eq!(state(&routes, "shop", &[source.clone()]), Desired::Nothing);
         let there = replica("shop", &json!({"total": "1", "active": true}));
         assert_eq!(
             state(&routes, "shop", &[source, there]),
-            Wanted::Fields(json!({"active": false}).as_object().unwrap().clone())
+            Desired::Fields(json!({"active": false}).as_object().unwrap().clone())
         );
     }
 
@@ -440,8 +440,8 @@ mod tests {
         let side = Side { writes: &all, spec: None, is_begun: false };
         let replicas = [source];
         let state =
-            wanted(&routes, "order", "shop", &replicas, &|_| Some(&shapes), side, Agreed::default(), says).unwrap();
-        assert_eq!(state, Wanted::Fields(json!({"total": "1"}).as_object().unwrap().clone()));
+            desired(&routes, "order", "shop", &replicas, &|_| Some(&shapes), side, Agreed::default(), says).unwrap();
+        assert_eq!(state, Desired::Fields(json!({"total": "1"}).as_object().unwrap().clone()));
     }
 
     #[test]
@@ -450,7 +450,7 @@ mod tests {
         there.owners.insert("order.status".into(), crate::sync::routing::SHARED.into());
         let routes = Routes::new(vec![there, back]).unwrap();
         let source = replica("shop", &json!({"total": "10", "status": "new"}));
-        let Wanted::Fields(created) = state(&routes, "erp", &[source]) else { panic!("erp is told") };
+        let Desired::Fields(created) = state(&routes, "erp", &[source]) else { panic!("erp is told") };
         assert_eq!(created.get("status"), Some(&json!("new")));
     }
 }

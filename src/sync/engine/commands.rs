@@ -10,19 +10,19 @@ use crate::{
 
 impl Engine {
     /// Carries out what the command line asks for; of several daemons one at a time.
-    pub(super) async fn keep_orders(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+    pub(super) async fn keep_commands(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         while !shutdown.is_cancelled() {
-            if self.parts.store.next_order().await?.is_none()
-                || leading(&self.parts, "orders", self.carry_out_orders(shutdown)).await?.is_none()
+            if self.context.store.next_command().await?.is_none()
+                || leading(&self.context, "orders", self.carry_out_commands(shutdown)).await?.is_none()
             {
-                self.pause(self.parts.limits.poll * 2, shutdown).await;
+                self.pause(self.context.limits.poll * 2, shutdown).await;
             }
         }
         Ok(())
     }
 
-    pub(super) async fn carry_out_orders(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
-        while let Some(order) = self.parts.store.next_order().await? {
+    pub(super) async fn carry_out_commands(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        while let Some(order) = self.context.store.next_command().await? {
             match order.scope.parse::<Scope>() {
                 Ok(scope) => {
                     for run in self.resync(&scope, shutdown).await? {
@@ -35,7 +35,7 @@ impl Engine {
                 // Perhaps cut short: the next start does it again.
                 break;
             }
-            self.parts.store.close_order(order.id).await?;
+            self.context.store.close_command(order.id).await?;
         }
         Ok(())
     }

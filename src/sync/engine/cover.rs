@@ -22,7 +22,7 @@ use crate::{
         brakes,
         conflict::{respelt, shared},
         context::{
-            Parts, RunReport,
+            Context, RunReport,
             joined::{self, ADDED, BACK, COVERED, LEFT, is},
         },
         engine::pass::after_others,
@@ -47,14 +47,14 @@ pub(in crate::sync) struct Asked<'a> {
 /// Brings everything that is known to what has joined, or to what was asked for. What a target has of it is read first; where
 /// that cannot be, the report says why, and the next pass tries again. Gives the runs that failed.
 pub(in crate::sync) async fn cover(
-    parts: &Parts,
+    context: &Context,
     asked: Option<Asked<'_>>,
     stop: &CancellationToken,
 ) -> Result<Vec<RunReport>> {
-    let ways = mark_left(parts).await?;
-    index(parts, stop).await?;
+    let ways = mark_left(context).await?;
+    index(context, stop).await?;
     let mut failed = Vec::new();
-    for flow in parts.routes.flows() {
+    for flow in context.routes.flows() {
         for entity in &flow.entities {
             for target in &flow.to {
                 if stop.is_cancelled() {
@@ -64,7 +64,7 @@ pub(in crate::sync) async fn cover(
                     let entities = asked.scope.entity.as_ref().is_none_or(|only| only == entity);
                     asked.scope.flow == flow.name && entities && asked.scope.key.is_none()
                 });
-                failed.extend(Route { parts, flow, entity, target }.cover(&ways, asked, stop).await?);
+                failed.extend(Route { context, flow, entity, target }.cover(&ways, asked, stop).await?);
             }
         }
     }
@@ -72,17 +72,17 @@ pub(in crate::sync) async fn cover(
 }
 
 /// Remembers which ways are in the configuration no more. Gives the notes of all that there were before this pass.
-async fn mark_left(parts: &Parts) -> Result<Vec<String>> {
+async fn mark_left(context: &Context) -> Result<Vec<String>> {
     let mut ways = BTreeSet::new();
-    for flow in parts.routes.flows() {
+    for flow in context.routes.flows() {
         for entity in &flow.entities {
-            ways.extend(flow.to.iter().map(|target| Route { parts, flow, entity, target }.note()));
+            ways.extend(flow.to.iter().map(|target| Route { context, flow, entity, target }.note()));
         }
     }
-    let notes = parts.store.notes(COVERED).await?;
+    let notes = context.store.notes(COVERED).await?;
     for (name, noted) in &notes {
         if !ways.contains(name) && !is(noted, LEFT) {
-            parts.store.note(name, &json!({ LEFT: true })).await?;
+            context.store.note(name, &json!({ LEFT: true })).await?;
         }
     }
     Ok(notes.into_iter().map(|(name, _)| name).collect())
@@ -90,7 +90,7 @@ async fn mark_left(parts: &Parts) -> Result<Vec<String>> {
 
 /// One way of one entity.
 struct Route<'a> {
-    parts: &'a Parts,
+    context: &'a Context,
     flow: &'a Flow,
     entity: &'a str,
     target: &'a str,
@@ -103,19 +103,20 @@ impl Route<'_> {
 
     /// Of all that decides what the target is to have by this source.
     fn print(&self) -> String {
-        let (parts, entity) = (self.parts, self.entity);
+        let (context, entity) = (self.context, self.entity);
         let own = |path: &str| path.split_once('.').is_some_and(|(of, _)| of == entity);
         let owners: BTreeMap<&String, &String> =
-            parts.routes.flows().iter().flat_map(|flow| &flow.owners).filter(|(path, _)| own(path)).collect();
-        let flows = parts.routes.to(self.target, entity).filter(|flow| flow.from == self.flow.from).map(|flow| {
+            context.routes.flows().iter().flat_map(|flow| &flow.owners).filter(|(path, _)| own(path)).collect();
+        let flows = context.routes.to(self.target, entity).filter(|flow| flow.from == self.flow.from).map(|flow| {
             let filter = flow.filters.get(entity).or_else(|| flow.filters.get("*")).map(crate::expr::Expr::text);
             let stock = &flow.stock;
             let quantity = stock.quantity.as_ref().map(crate::expr::Expr::text);
             let mut rule = vec![json!(stock.buffer), json!(stock.in_flight), json!(stock.locations), json!(quantity)];
             // Told only where it is asked for: prints that earlier versions have kept stay as they are.
             rule.extend(stock.on_hand.then(|| json!("on_hand")));
-            let sources = parts.routes.to(self.target, "product").map(|flow| flow.from.as_str());
-            let in_steps = entity == STOCK && sources.into_iter().any(|source| increments::are_said_by(parts, source));
+            let sources = context.routes.to(self.target, "product").map(|flow| flow.from.as_str());
+            let in_steps =
+                entity == STOCK && sources.into_iter().any(|source| increments::are_said_by(context, source));
             rule.extend(in_steps.then(|| json!("in steps")));
             json!({
                 "fields": flow.fields.get(entity),
@@ -125,14 +126,14 @@ impl Route<'_> {
             })
         });
         let shape = |system: &str, told: bool| {
-            let mapping = parts.mapping(system, entity);
+            let mapping = context.mapping(system, entity);
             mapping.map(|mapping| if told { mapping.told() } else { mapping.shown() })
         };
         canonical::print(&json!({
             "flows": flows.collect::<Vec<_>>(),
-            "leads": parts.routes.leading(entity, &self.flow.from, self.target).map(|flow| &flow.from),
+            "leads": context.routes.leading(entity, &self.flow.from, self.target).map(|flow| &flow.from),
             "owners": owners,
-            "match": rules(parts, entity, &parts.routes.matches(entity)),
+            "match": rules(context, entity, &context.routes.matches(entity)),
             "reads": shape(&self.flow.from, false),
             "writes": shape(self.target, true),
         }))
@@ -144,9 +145,9 @@ impl Route<'_> {
         asked: Option<Asked<'_>>,
         stop: &CancellationToken,
     ) -> Result<Option<RunReport>> {
-        let (parts, print) = (self.parts, self.print());
+        let (context, print) = (self.context, self.print());
         let note = self.note();
-        let noted = parts.store.noted(&note).await?;
+        let noted = context.store.noted(&note).await?;
         let text = |name: &str| noted.as_ref().and_then(|noted| noted.get(name)).and_then(Value::as_str);
         let is_known = text("print") == Some(&print) && noted.as_ref().is_some_and(|noted| noted["after"].is_null());
         if is_known && asked.is_none() {
@@ -157,52 +158,52 @@ impl Route<'_> {
         if !has_any {
             let has_others = || ways.iter().any(|way| way.ends_with(&format!("/{}", self.target)));
             let is_added = noted.as_ref().map_or_else(has_others, |noted| is(noted, ADDED));
-            parts.store.note(&note, &json!({ "print": print, ADDED: is_added })).await?;
+            context.store.note(&note, &json!({ "print": print, ADDED: is_added })).await?;
             return Ok(None);
         }
         if was_away && let Some(failed) = self.look_again(stop).await? {
             return Ok(Some(failed));
         }
         // A state that an earlier version of the program has kept: what it delivered is delivered.
-        if noted.is_none() && asked.is_none() && adoption::is_adopted(parts, self.target, self.entity).await? {
-            parts.store.note(&note, &json!({ "print": print })).await?;
+        if noted.is_none() && asked.is_none() && adoption::is_adopted(context, self.target, self.entity).await? {
+            context.store.note(&note, &json!({ "print": print })).await?;
             return Ok(None);
         }
-        let seen = Box::pin(adoption::adopt(parts, self.target, self.entity, stop)).await?;
-        if !adoption::is_adopted(parts, self.target, self.entity).await? {
+        let seen = Box::pin(adoption::adopt(context, self.target, self.entity, stop)).await?;
+        if !adoption::is_adopted(context, self.target, self.entity).await? {
             return Ok(seen);
         }
         let Some(lease) = self.lease(stop).await? else { return Ok(None) };
         let trigger = asked.map_or(JOINED, |asked| asked.trigger);
         let begun = noted.filter(|noted| was_away || noted["print"] == print.as_str());
         let opened = self.open(&print, trigger, begun, &lease, stop).await;
-        parts.store.drop_lease(&lease).await?;
-        parts.work.notify_waiters();
+        context.store.drop_lease(&lease).await?;
+        context.work.notify_waiters();
         opened.map(|()| None)
     }
 
     /// Whether the source is known to hold any.
     async fn knows_any(&self) -> Result<bool> {
-        let (store, source) = (&self.parts.store, &self.flow.from);
+        let (store, source) = (&self.context.store, &self.flow.from);
         Ok(!store.unseen(source, self.entity, &RoaringBitmap::new(), 0, 1).await?.is_empty())
     }
 
     /// Whether the target still has what the source has lost.
     async fn was_outlived(&self) -> Result<bool> {
-        let (store, source) = (&self.parts.store, &self.flow.from);
+        let (store, source) = (&self.context.store, &self.flow.from);
         Ok(!store.outlived(source, self.entity, self.target, 0, 1).await?.is_empty())
     }
 
     /// Reads the target whole, and the source as far as it has changed: what is known of them may be from before the way had
     /// left. Gives the reading that failed.
     async fn look_again(&self, stop: &CancellationToken) -> Result<Option<RunReport>> {
-        let parts = self.parts;
+        let context = self.context;
         for (system, kind) in [(self.target, RunKind::Full), (self.flow.from.as_str(), RunKind::Delta)] {
-            if !parts.can_list(system, self.entity) {
+            if !context.can_list(system, self.entity) {
                 continue;
             }
-            let report = Box::pin(pull::pull(parts, system, self.entity, kind, JOINED, stop)).await?;
-            let report = Box::pin(after_others(parts, report, JOINED, stop)).await?;
+            let report = Box::pin(pull::pull(context, system, self.entity, kind, JOINED, stop)).await?;
+            let report = Box::pin(after_others(context, report, JOINED, stop)).await?;
             if report.error.is_some() || report.run.is_none() {
                 return Ok(Some(report));
             }
@@ -212,7 +213,7 @@ impl Route<'_> {
 
     /// The lease of the source's pull: a run that is cut off in the middle is nobody else's to rule on as long as it is held.
     async fn lease(&self, stop: &CancellationToken) -> Result<Option<Lease>> {
-        lease(self.parts, &self.flow.from, self.entity, stop).await
+        lease(self.context, &self.flow.from, self.entity, stop).await
     }
 
     /// Opens the jobs, from where an earlier try has come to.
@@ -224,35 +225,35 @@ impl Route<'_> {
         lease: &Lease,
         stop: &CancellationToken,
     ) -> Result<()> {
-        let (parts, note) = (self.parts, self.note());
+        let (context, note) = (self.context, self.note());
         let place = |name: &str| begun.as_ref().and_then(|begun| begun[name].as_i64());
         let is_back = begun.as_ref().is_some_and(|begun| is(begun, LEFT) || is(begun, BACK));
         let mut after = place("after").and_then(|after| u32::try_from(after).ok()).unwrap_or(0);
         let mut tries = 0;
-        let pending = parts.store.pending().await?;
+        let pending = context.store.pending().await?;
         let run = match place("run").filter(|run| pending.iter().any(|pending| pending.run == *run)) {
             Some(run) => run,
             None => {
-                let now = parts.env.now();
-                parts.store.begin_run(&self.flow.from, self.entity, RunKind::Single, trigger, now).await?
+                let now = context.env.now();
+                context.store.begin_run(&self.flow.from, self.entity, RunKind::Single, trigger, now).await?
             }
         };
         loop {
-            let slice = parts.store.unseen(&self.flow.from, self.entity, &RoaringBitmap::new(), after, SLICE).await?;
+            let slice = context.store.unseen(&self.flow.from, self.entity, &RoaringBitmap::new(), after, SLICE).await?;
             let Some((last, _)) = slice.last() else { break };
             let before = std::mem::replace(&mut after, *last);
             let records: Vec<RecordId> = slice.iter().map(|(_, replica)| replica.record).collect();
             let commit = PageCommit {
                 run,
-                merged: shared::agreed_first(parts, self.entity, &records).await?,
+                merged: shared::agreed_first(context, self.entity, &records).await?,
                 system: self.flow.from.clone(),
                 entity: self.entity.to_owned(),
                 jobs: slice.iter().map(|(_, replica)| self.job(replica.record, &replica.fields)).collect(),
                 notes: vec![(note.clone(), json!({ "print": print, "after": after, "run": run, BACK: is_back }))],
-                lease: Some((lease.clone(), parts.limits.long())),
+                lease: Some((lease.clone(), context.limits.long())),
                 ..PageCommit::default()
             };
-            match parts.store.commit_page(commit, parts.env.now()).await {
+            match context.store.commit_page(commit, context.env.now()).await {
                 Ok(_) => tries = 0,
                 // Somebody has agreed on something meanwhile: the slice is gone through once more.
                 Err(StoreError::Stale(_)) if tries < TRIES => {
@@ -261,7 +262,7 @@ impl Route<'_> {
                 }
                 Err(error) => return Err(error),
             }
-            parts.work.notify_waiters();
+            context.work.notify_waiters();
             if stop.is_cancelled() {
                 return Ok(());
             }
@@ -269,16 +270,16 @@ impl Route<'_> {
         if is_back && !self.open_outlived(run, lease, stop).await? {
             return Ok(());
         }
-        Box::pin(brakes::rule(parts, run, Some(lease))).await?;
-        parts.store.end_run(run, &Balance::default(), None, parts.env.now()).await?;
-        parts.store.note(&note, &json!({ "print": print })).await
+        Box::pin(brakes::evaluate_run(context, run, Some(lease))).await?;
+        context.store.end_run(run, &Balance::default(), None, context.env.now()).await?;
+        context.store.note(&note, &json!({ "print": print })).await
     }
 
     /// Opens a job for all that the target still has and the source has lost; false after a stop.
     async fn open_outlived(&self, run: i64, lease: &Lease, stop: &CancellationToken) -> Result<bool> {
-        let (parts, mut after) = (self.parts, 0);
+        let (context, mut after) = (self.context, 0);
         while !stop.is_cancelled() {
-            let slice = parts.store.outlived(&self.flow.from, self.entity, self.target, after, SLICE).await?;
+            let slice = context.store.outlived(&self.flow.from, self.entity, self.target, after, SLICE).await?;
             let Some((last, _)) = slice.last() else { return Ok(true) };
             after = *last;
             let commit = PageCommit {
@@ -286,11 +287,11 @@ impl Route<'_> {
                 system: self.flow.from.clone(),
                 entity: self.entity.to_owned(),
                 jobs: slice.iter().map(|(_, replica)| self.job(replica.record, &replica.fields)).collect(),
-                lease: Some((lease.clone(), parts.limits.long())),
+                lease: Some((lease.clone(), context.limits.long())),
                 ..PageCommit::default()
             };
-            parts.store.commit_page(commit, parts.env.now()).await?;
-            parts.work.notify_waiters();
+            context.store.commit_page(commit, context.env.now()).await?;
+            context.work.notify_waiters();
         }
         Ok(false)
     }
@@ -300,27 +301,27 @@ impl Route<'_> {
             target: self.target.to_owned(),
             entity: self.entity.to_owned(),
             record,
-            lane: priority::of(self.entity, fields),
+            priority: priority::of(self.entity, fields),
             due: None,
         }
     }
 }
 
 /// The lease of a pull, waited for; nothing after a stop.
-async fn lease(parts: &Parts, system: &str, entity: &str, stop: &CancellationToken) -> Result<Option<Lease>> {
+async fn lease(context: &Context, system: &str, entity: &str, stop: &CancellationToken) -> Result<Option<Lease>> {
     let name = format!("pull:{system}/{entity}");
     loop {
-        let lease = parts.store.acquire(&name, &parts.owner, parts.limits.long(), parts.env.now()).await?;
+        let lease = context.store.acquire(&name, &context.owner, context.limits.long(), context.env.now()).await?;
         if lease.is_some() || stop.is_cancelled() {
             return Ok(lease);
         }
-        parts.env.sleep(parts.limits.poll).await;
+        context.env.sleep(context.limits.poll).await;
     }
 }
 
 /// The rules by which records of an entity are recognised, as they decide.
-fn rules(parts: &Parts, entity: &str, rules: &[&MatchRule]) -> Value {
-    let spec = parts.entities.get(entity);
+fn rules(context: &Context, entity: &str, rules: &[&MatchRule]) -> Value {
+    let spec = context.entities.get(entity);
     let compare = |field: &str| {
         spec.and_then(|spec| crate::sync::routing::field_of(spec, field))
             .and_then(|field| field.compare)
@@ -330,56 +331,56 @@ fn rules(parts: &Parts, entity: &str, rules: &[&MatchRule]) -> Value {
 }
 
 /// Values by which records are recognised are taken anew from what is known of all systems, where the rules are others.
-async fn index(parts: &Parts, stop: &CancellationToken) -> Result<()> {
+async fn index(context: &Context, stop: &CancellationToken) -> Result<()> {
     let mut pairs: Vec<(&str, &str)> = Vec::new();
-    for flow in parts.routes.flows() {
+    for flow in context.routes.flows() {
         let systems = flow.to.iter().chain([&flow.from]);
         pairs.extend(systems.flat_map(|system| flow.entities.iter().map(|entity| (system.as_str(), entity.as_str()))));
     }
     pairs.sort_unstable();
     pairs.dedup();
     for (system, entity) in pairs {
-        let mut rules = rules(parts, entity, &parts.recognised_by(system, entity));
+        let mut rules = rules(context, entity, &context.recognised_by(system, entity));
         if let Value::Array(rules) = &mut rules {
-            let spellers = respelt::systems(parts, entity).filter_map(|at| Some((at, parts.mapping(at, entity)?)));
+            let spellers = respelt::systems(context, entity).filter_map(|at| Some((at, context.mapping(at, entity)?)));
             rules.extend(spellers.map(|(at, mapping)| json!([respelt::field(at), mapping.version().to_string()])));
         }
         let note = format!("matches:{system}/{entity}");
-        let noted = parts.store.noted(&note).await?;
+        let noted = context.store.noted(&note).await?;
         let has_none = rules.as_array().is_none_or(Vec::is_empty);
         if noted.as_ref() == Some(&rules) || noted.is_none() && has_none {
             continue;
         }
-        let Some(lease) = lease(parts, system, entity, stop).await? else { return Ok(()) };
-        let indexed = index_one(parts, system, entity, &lease).await;
-        parts.store.drop_lease(&lease).await?;
+        let Some(lease) = lease(context, system, entity, stop).await? else { return Ok(()) };
+        let indexed = index_one(context, system, entity, &lease).await;
+        context.store.drop_lease(&lease).await?;
         indexed?;
-        parts.store.note(&note, &rules).await?;
+        context.store.note(&note, &rules).await?;
     }
     Ok(())
 }
 
-async fn index_one(parts: &Parts, system: &str, entity: &str, lease: &Lease) -> Result<()> {
-    let rules = parts.recognised_by(system, entity);
-    let spec = parts.entities.get(entity).map(|spec| &**spec);
+async fn index_one(context: &Context, system: &str, entity: &str, lease: &Lease) -> Result<()> {
+    let rules = context.recognised_by(system, entity);
+    let spec = context.entities.get(entity).map(|spec| &**spec);
     let (mut after, mut tries) = (0, 0);
     loop {
-        let slice = parts.store.unseen(system, entity, &RoaringBitmap::new(), after, SLICE).await?;
+        let slice = context.store.unseen(system, entity, &RoaringBitmap::new(), after, SLICE).await?;
         let Some((last, _)) = slice.last() else { return Ok(()) };
         let last = *last;
         let mut commit = PageCommit {
             system: system.to_owned(),
             entity: entity.to_owned(),
-            lease: Some((lease.clone(), parts.limits.long())),
+            lease: Some((lease.clone(), context.limits.long())),
             ..PageCommit::default()
         };
         for (_, replica) in slice {
             commit.compared.insert(replica.id.clone(), replica.written);
             let mut matches = matches(spec, &rules, &replica.fields);
-            matches.extend(respelt::values_of(parts, system, entity, &replica.fields));
+            matches.extend(respelt::values_of(context, system, entity, &replica.fields));
             commit.replicas.push(ReplicaWrite { matches, ..replica.into() });
         }
-        match parts.store.commit_page(commit, parts.env.now()).await {
+        match context.store.commit_page(commit, context.env.now()).await {
             Ok(_) => (after, tries) = (last, 0),
             Err(StoreError::Stale(_)) if tries < TRIES => tries += 1,
             Err(error) => return Err(error),

@@ -10,7 +10,7 @@ use super::Engine;
 use super::{SKEW, retry::FUSE};
 use crate::{
     failure::{FILE, SETUP, UNHELD, UNLISTED, UNREAD},
-    store::{Standing, StoreError},
+    store::{Circuit, StoreError},
     sync::{
         brakes,
         engine::{Affairs, cover},
@@ -29,7 +29,7 @@ impl Engine {
     pub(super) async fn keep_covering(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         const AGAIN: Duration = Duration::from_secs(60);
         while !shutdown.is_cancelled() {
-            let failed = Box::pin(cover::cover(&self.parts, None, shutdown)).await?;
+            let failed = Box::pin(cover::cover(&self.context, None, shutdown)).await?;
             if failed.is_empty() {
                 return Ok(());
             }
@@ -48,19 +48,19 @@ impl Engine {
 
     /// After the clock was set back, nothing waits for what it showed before.
     pub(super) async fn mind_the_clock(&self) -> Result<(), StoreError> {
-        let (parts, now) = (&self.parts, self.parts.env.now());
-        let hurried = parts.store.hurry(now + SKEW, now).await?;
+        let (context, now) = (&self.context, self.context.env.now());
+        let hurried = context.store.hurry(now + SKEW, now).await?;
         if hurried > 0 {
             tracing::warn!(
                 jobs = hurried,
                 "the clock was set back: jobs that waited for what it showed then are due now"
             );
-            parts.work.notify_waiters();
+            context.work.notify_waiters();
         }
-        for system in parts.systems.keys() {
-            let standing = parts.store.standing(system).await?;
+        for system in context.systems.keys() {
+            let standing = context.store.circuit(system).await?;
             if standing.until.is_some_and(|until| until > now + LONGEST_PAUSE) {
-                parts.store.set_standing(system, &Standing { until: None, ..standing }).await?;
+                context.store.set_circuit(system, &Circuit { until: None, ..standing }).await?;
             }
         }
         Ok(())
@@ -71,7 +71,7 @@ impl Engine {
         while !shutdown.is_cancelled() {
             self.pause(Duration::from_secs(60), shutdown).await;
             self.mind_the_clock().await?;
-            brakes::settle_all(&self.parts).await?;
+            brakes::evaluate_all_pending(&self.context).await?;
         }
         Ok(())
     }
@@ -83,8 +83,8 @@ impl Engine {
             if shutdown.is_cancelled() || !tracing::enabled!(tracing::Level::INFO) {
                 continue;
             }
-            let flows: Vec<&Flow> = self.parts.routes.flows().iter().collect();
-            let affairs = Affairs::of(&self.parts.store, &flows, false, self.parts.env.now()).await?;
+            let flows: Vec<&Flow> = self.context.routes.flows().iter().collect();
+            let affairs = Affairs::of(&self.context.store, &flows, false, self.context.env.now()).await?;
             tracing::info!("{}", affairs.headline());
         }
         Ok(())
@@ -93,9 +93,9 @@ impl Engine {
     pub(super) async fn keep_purging(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         const SLICE: u32 = 1000;
         while !shutdown.is_cancelled() {
-            let retention = chrono::Duration::from_std(self.parts.limits.retention).unwrap_or(chrono::Duration::MAX);
-            let before = self.parts.env.now().checked_sub_signed(retention).unwrap_or(DateTime::<Utc>::MIN_UTC);
-            while self.parts.store.purge(before, SLICE).await? > 0 && !shutdown.is_cancelled() {
+            let retention = chrono::Duration::from_std(self.context.limits.retention).unwrap_or(chrono::Duration::MAX);
+            let before = self.context.env.now().checked_sub_signed(retention).unwrap_or(DateTime::<Utc>::MIN_UTC);
+            while self.context.store.purge(before, SLICE).await? > 0 && !shutdown.is_cancelled() {
                 self.pause(Duration::from_millis(200), shutdown).await;
             }
             self.pause(Duration::from_secs(3600), shutdown).await;

@@ -20,7 +20,7 @@ use crate::{
     store::StoreError,
     sync::{
         brakes,
-        context::{Parts, journal, outcome},
+        context::{Context, journal, outcome},
         delivery,
     },
 };
@@ -40,14 +40,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The engine.
 pub struct Engine {
-    parts: Arc<Parts>,
+    context: Arc<Context>,
     health: Arc<Health>,
 }
 
 impl Engine {
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), health: Arc::default() }
+    pub fn new(context: Context) -> Self {
+        Self { context: Arc::new(context), health: Arc::default() }
     }
 
     /// How the parts of [`Engine::run`] do.
@@ -57,32 +57,32 @@ impl Engine {
     }
 
     #[must_use]
-    pub fn parts(&self) -> &Parts {
-        &self.parts
+    pub fn context(&self) -> &Context {
+        &self.context
     }
 
     /// Works until `shutdown`: schedules, orders from the command line, deliveries, housekeeping.
     /// Trouble of the state store is waited for.
     pub async fn run(&self, shutdown: &CancellationToken) {
         self.persevere("start", shutdown, || self.begin(shutdown)).await;
-        let share = Share::everything(&self.parts.routes);
+        let share = Share::everything(&self.context.routes);
         let workers = share.targets().flat_map(|(target, but)| {
             // Who perseveres waits, tells and counts.
-            let work = move || async move { delivery::work(&self.parts, target, but, 0, shutdown).await.map(drop) };
-            (0..self.parts.limits(target).workers.max(1)).map(move |_| self.persevere(target, shutdown, work))
+            let work = move || async move { delivery::work(&self.context, target, but, 0, shutdown).await.map(drop) };
+            (0..self.context.limits(target).workers.max(1)).map(move |_| self.persevere(target, shutdown, work))
         });
-        let flows = self.parts.routes.flows().iter();
+        let flows = self.context.routes.flows().iter();
         let schedule = flows.map(|flow| self.persevere(&flow.name, shutdown, move || self.keep_flow(flow, shutdown)));
         let others = async {
             // Of a large run that was cut off it takes a while, for which deliveries do not wait.
             // Before a run of it that was cut off is ruled on by half.
-            let first = || async move { Box::pin(cover::cover(&self.parts, None, shutdown)).await.map(drop) };
+            let first = || async move { Box::pin(cover::cover(&self.context, None, shutdown)).await.map(drop) };
             self.persevere("what has joined", shutdown, first).await;
-            self.persevere("rulings", shutdown, || brakes::settle_all(&self.parts)).await;
+            self.persevere("rulings", shutdown, || brakes::evaluate_all_pending(&self.context)).await;
             tokio::join!(
                 join_all(schedule),
                 self.persevere("what has joined", shutdown, || self.keep_covering(shutdown)),
-                self.persevere("orders", shutdown, || self.keep_orders(shutdown)),
+                self.persevere("orders", shutdown, || self.keep_commands(shutdown)),
                 self.persevere("rulings", shutdown, || self.keep_ruling(shutdown)),
                 self.persevere("housekeeping", shutdown, || self.keep_purging(shutdown)),
                 self.persevere("freshness", shutdown, || self.keep_telling(shutdown)),
@@ -93,9 +93,9 @@ impl Engine {
 
     /// What another life of the daemon has left: leases, jobs dated by another clock, causes that are cured.
     async fn begin(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
-        self.parts.store.recover(self.parts.env.now()).await?;
+        self.context.store.recover(self.context.env.now()).await?;
         self.mind_the_clock().await?;
-        self.cure(shutdown).await
+        self.retry_resolved(shutdown).await
     }
 
     /// Goes on with a part of the daemon's work until `shutdown`, also when the state store was in trouble (a full disk, a
@@ -106,13 +106,13 @@ impl Engine {
     {
         let mut failures = 0;
         while !shutdown.is_cancelled() {
-            let began = self.parts.env.now();
+            let began = self.context.env.now();
             self.health.begun(what, began);
             let Err(error) = part().await else { return };
-            self.health.failed(what, self.parts.env.now());
-            failures = if self.parts.env.now() - began > health::CALM { 0 } else { failures };
-            let wait = outcome::backoff(failures, &self.parts.env).min(PATIENCE);
-            let said = journal::trouble(&self.parts.store, &error);
+            self.health.failed(what, self.context.env.now());
+            failures = if self.context.env.now() - began > health::CALM { 0 } else { failures };
+            let wait = outcome::backoff(failures, &self.context.env).min(PATIENCE);
+            let said = journal::trouble(&self.context.store, &error);
             tracing::error!(what, "interrupted by the state store; it goes on in {} s: {said}", wait.as_secs());
             failures = failures.saturating_add(1);
             self.pause(wait, shutdown).await;
@@ -123,7 +123,7 @@ impl Engine {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {}
-            () = self.parts.env.sleep(wait) => {}
+            () = self.context.env.sleep(wait) => {}
         }
     }
 }

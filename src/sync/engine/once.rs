@@ -53,13 +53,13 @@ impl Engine {
         kind: RunKind,
         shutdown: &CancellationToken,
     ) -> Result<Summary, StoreError> {
-        self.parts.store.recover(self.parts.env.now()).await?;
-        self.cure(shutdown).await?;
+        self.context.store.recover(self.context.env.now()).await?;
+        self.retry_resolved(shutdown).await?;
         let mut summary = Summary::default();
-        let share = Share::everything(&self.parts.routes);
+        let share = Share::everything(&self.context.routes);
         let pulls = async {
-            let mut runs = Box::pin(cover::cover(&self.parts, None, shutdown)).await?;
-            brakes::settle_all(&self.parts).await?;
+            let mut runs = Box::pin(cover::cover(&self.context, None, shutdown)).await?;
+            brakes::evaluate_all_pending(&self.context).await?;
             runs.extend(match scope {
                 Some(scope) => self.resync(scope, shutdown).await?,
                 None => self.pull_all(kind, "once", shutdown).await?,
@@ -67,16 +67,16 @@ impl Engine {
             Ok(runs)
         };
         (summary.runs, summary.delivered) = self.delivering(&share, shutdown, pulls).await?;
-        for backlog in self.parts.store.backlog().await? {
+        for backlog in self.context.store.backlog().await? {
             if backlog.cause.as_deref().is_some_and(Cause::is_daily) {
                 summary.awaited += backlog.count;
                 continue;
             }
             *summary.left.entry(backlog.state.as_str().to_owned()).or_default() += backlog.count;
         }
-        summary.held = self.parts.store.approvals().await?.into_iter().map(|approval| approval.run).collect();
-        summary.differences = self.parts.store.difference_count().await?;
-        summary.rejected = self.parts.store.rejection_counts().await?.iter().map(|(_, _, open, _)| open).sum();
+        summary.held = self.context.store.waiting_approvals().await?.into_iter().map(|approval| approval.run).collect();
+        summary.differences = self.context.store.difference_count().await?;
+        summary.rejected = self.context.store.rejection_counts().await?.iter().map(|(_, _, open, _)| open).sum();
         Ok(summary)
     }
 
@@ -84,9 +84,9 @@ impl Engine {
     pub(in crate::sync) async fn workers(&self, share: &Share, stop: &CancellationToken) -> Result<Tally, StoreError> {
         const PATIENCE: u32 = 10;
         let groups = share.targets().flat_map(|(target, but)| {
-            let workers = self.parts.limits(target).workers.max(1);
+            let workers = self.context.limits(target).workers.max(1);
             (0..workers).map(move |_| async move {
-                let worked = delivery::work(&self.parts, target, but, PATIENCE, stop).await;
+                let worked = delivery::work(&self.context, target, but, PATIENCE, stop).await;
                 if worked.is_err() {
                     stop.cancel();
                 }
@@ -103,7 +103,7 @@ impl Engine {
     /// Returns when no job of this share is running and none is queued that comes due within reach.
     pub(super) async fn until_idle(&self, share: &Share, cancel: &CancellationToken) -> Result<(), StoreError> {
         while !cancel.is_cancelled() && self.is_busy(share).await? {
-            self.parts.env.sleep(self.parts.limits.poll / 5).await;
+            self.context.env.sleep(self.context.limits.poll / 5).await;
         }
         Ok(())
     }
@@ -145,21 +145,21 @@ impl Engine {
     pub(super) async fn is_busy(&self, share: &Share) -> Result<bool, StoreError> {
         const REACH: chrono::Duration = chrono::Duration::minutes(3);
         const PATIENCE: u32 = 4;
-        let now = self.parts.env.now();
+        let now = self.context.env.now();
         let horizon = now + REACH;
         for (target, _) in share.targets() {
-            let soonest = self.parts.store.soonest(target).await?;
+            let soonest = self.context.store.soonest(target).await?;
             if !soonest.iter().any(|(entity, due)| *due <= horizon && share.covers(target, entity)) {
                 continue;
             }
-            let standing = self.parts.store.standing(target).await?;
+            let standing = self.context.store.circuit(target).await?;
             let until = standing.until.filter(|until| *until > now);
             if until.is_none_or(|until| until <= horizon && standing.failures < PATIENCE) {
                 return Ok(true);
             }
         }
         // What is left is far off, or under way by a long lease.
-        let backlog = self.parts.store.backlog().await?;
+        let backlog = self.context.store.backlog().await?;
         let mut covered = backlog.iter().filter(|line| share.covers(&line.target, &line.entity));
         Ok(covered.any(|line| line.state == JobState::Running))
     }

@@ -10,7 +10,7 @@ use crate::{
     store::{Balance, JobFilter, JobState, RunKind, StoreError, Turn},
     sync::{
         brakes,
-        context::{Parts, RunReport, outcome},
+        context::{Context, RunReport, outcome},
         delivery,
         engine::{Engine, cover},
         pull::{self, adoption},
@@ -90,17 +90,17 @@ impl Engine {
         trigger: &str,
         cancel: &CancellationToken,
     ) -> Result<Looked, StoreError> {
-        let parts = self.parts();
-        self.cure(cancel).await?;
+        let context = self.context();
+        self.retry_resolved(cancel).await?;
         let mut looked = Looked::default();
-        looked.runs.extend(Box::pin(cover::cover(parts, None, cancel)).await?);
-        brakes::settle_all(parts).await?;
-        for flow in reach.flows(&parts.routes) {
+        looked.runs.extend(Box::pin(cover::cover(context, None, cancel)).await?);
+        brakes::evaluate_all_pending(context).await?;
+        for flow in reach.flows(&context.routes) {
             for report in self.pull_flow(flow, None, reach.kind, trigger, cancel).await? {
-                looked.runs.push(after_others(parts, report, trigger, cancel).await?);
+                looked.runs.push(after_others(context, report, trigger, cancel).await?);
             }
         }
-        for (target, entity) in reach.pairs(&parts.routes) {
+        for (target, entity) in reach.pairs(&context.routes) {
             if cancel.is_cancelled() {
                 break;
             }
@@ -110,7 +110,7 @@ impl Engine {
             if looked.runs.iter().any(listed) {
                 continue;
             }
-            if let Some(error) = look_at_targets(parts, &target, &entity).await? {
+            if let Some(error) = look_at_targets(context, &target, &entity).await? {
                 looked.runs.push(RunReport {
                     run: None,
                     system: target.clone(),
@@ -131,11 +131,11 @@ impl Engine {
         reach: &Reach,
         blind: &BTreeSet<(String, String)>,
     ) -> Result<Share, StoreError> {
-        let parts = self.parts();
-        let backlog = parts.store.backlog().await?;
+        let context = self.context();
+        let backlog = context.store.backlog().await?;
         let queued = backlog.into_iter().map(|line| (line.target, line.entity));
-        let known = Reach { flow: None, ..reach.clone() }.pairs(&parts.routes).into_iter().chain(queued).collect();
-        let pairs = reach.pairs(&parts.routes);
+        let known = Reach { flow: None, ..reach.clone() }.pairs(&context.routes).into_iter().chain(queued).collect();
+        let pairs = reach.pairs(&context.routes);
         Ok(Share::only(&pairs.difference(blind).cloned().collect(), &known))
     }
 
@@ -149,8 +149,8 @@ impl Engine {
         loop {
             let mut some = false;
             for (target, but) in share.targets() {
-                let (parts, turn) = (self.parts(), Turn::Foremost);
-                while !stop.is_cancelled() && delivery::batch(parts, target, but, turn, &mut tally, stop).await? {
+                let (context, turn) = (self.context(), Turn::Foremost);
+                while !stop.is_cancelled() && delivery::batch(context, target, but, turn, &mut tally, stop).await? {
                     some = true;
                 }
             }
@@ -163,24 +163,24 @@ impl Engine {
 
 /// A pull that somebody else was at is done again when he is through.
 pub(in crate::sync) async fn after_others(
-    parts: &Parts,
+    context: &Context,
     mut report: RunReport,
     trigger: &str,
     cancel: &CancellationToken,
 ) -> Result<RunReport, StoreError> {
     while report.run.is_none() && report.error.is_none() && !cancel.is_cancelled() {
-        parts.env.sleep(parts.limits.poll).await;
-        report = pull::pull(parts, &report.system, &report.entity, report.kind, trigger, cancel).await?;
+        context.env.sleep(context.limits.poll).await;
+        report = pull::pull(context, &report.system, &report.entity, report.kind, trigger, cancel).await?;
         if report.kind == RunKind::Full && report.run.is_some() && report.is_green() {
-            adoption::adopted(parts, &report.system, &report.entity).await?;
+            adoption::adopted(context, &report.system, &report.entity).await?;
         }
     }
     Ok(report)
 }
 
 /// Reads the objects at a target for which jobs are queued; tells why, where that cannot be.
-async fn look_at_targets(parts: &Parts, target: &str, entity: &str) -> Result<Option<String>, StoreError> {
-    if !parts.facts(target, entity).is_some_and(|facts| facts.read) {
+async fn look_at_targets(context: &Context, target: &str, entity: &str) -> Result<Option<String>, StoreError> {
+    if !context.facts(target, entity).is_some_and(|facts| facts.read) {
         return Ok(None);
     }
     let queued = JobFilter {
@@ -189,14 +189,14 @@ async fn look_at_targets(parts: &Parts, target: &str, entity: &str) -> Result<Op
         states: vec![JobState::Queued],
         ..JobFilter::default()
     };
-    let records: Vec<i64> = parts.store.jobs(&queued).await?.into_iter().map(|job| job.record).collect();
+    let records: Vec<i64> = context.store.jobs(&queued).await?.into_iter().map(|job| job.record).collect();
     for records in records.chunks(LOOK) {
-        let ids: Vec<String> = parts.store.externals(target, records).await?.into_values().collect();
+        let ids: Vec<String> = context.store.externals(target, records).await?.into_values().collect();
         if ids.is_empty() {
             continue;
         }
-        if let Err(failure) = pull::look(parts, target, entity, &ids).await? {
-            crate::sync::context::circuit::struck(parts, target, &failure).await?;
+        if let Err(failure) = pull::look(context, target, entity, &ids).await? {
+            crate::sync::context::circuit::struck(context, target, &failure).await?;
             return Ok(Some(outcome::describe(&failure)));
         }
     }

@@ -27,7 +27,7 @@ impl Engine {
         trigger: &str,
         cancel: &CancellationToken,
     ) -> Result<RunReport, StoreError> {
-        pull::pull(&self.parts, system, entity, kind, trigger, cancel).await
+        pull::pull(&self.context, system, entity, kind, trigger, cancel).await
     }
 
     /// Pulls all sources in the order of the configuration; targets first where they were never looked at.
@@ -38,7 +38,7 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<Vec<RunReport>, StoreError> {
         let mut runs = Vec::new();
-        for flow in self.parts.routes.flows() {
+        for flow in self.context.routes.flows() {
             runs.extend(self.pull_flow(flow, None, kind, trigger, cancel).await?);
         }
         Ok(runs)
@@ -63,19 +63,19 @@ impl Engine {
                 if kind == RunKind::Full {
                     runs.extend(self.look_at_target(target, entity, trigger, cancel).await?);
                 } else {
-                    runs.extend(adoption::adopt(&self.parts, target, entity, cancel).await?);
+                    runs.extend(adoption::adopt(&self.context, target, entity, cancel).await?);
                 }
             }
             if entity == reservations::STOCK {
-                runs.extend(orders::before_first_reading(&self.parts, flow, cancel).await?);
+                runs.extend(orders::before_first_reading(&self.context, flow, cancel).await?);
             }
             if cancel.is_cancelled() {
                 break;
             }
-            let report = pull::pull(&self.parts, &flow.from, entity, kind, trigger, cancel).await?;
+            let report = pull::pull(&self.context, &flow.from, entity, kind, trigger, cancel).await?;
             // What another daemon reads at the moment is enough for a delta, of which there are many.
             let is_full = kind == RunKind::Full;
-            runs.push(if is_full { after_others(&self.parts, report, trigger, cancel).await? } else { report });
+            runs.push(if is_full { after_others(&self.context, report, trigger, cancel).await? } else { report });
         }
         Ok(runs)
     }
@@ -87,50 +87,50 @@ impl Engine {
         trigger: &str,
         cancel: &CancellationToken,
     ) -> Result<Option<RunReport>, StoreError> {
-        if !self.parts.can_list(target, entity) {
+        if !self.context.can_list(target, entity) {
             return Ok(None);
         }
-        let report = pull::pull(&self.parts, target, entity, RunKind::Full, trigger, cancel).await?;
-        let report = after_others(&self.parts, report, trigger, cancel).await?;
+        let report = pull::pull(&self.context, target, entity, RunKind::Full, trigger, cancel).await?;
+        let report = after_others(&self.context, report, trigger, cancel).await?;
         if report.is_green() && report.run.is_some() {
-            adoption::adopted(&self.parts, target, entity).await?;
+            adoption::adopted(&self.context, target, entity).await?;
         }
         Ok(Some(report))
     }
 
     /// Looks at a scope again, whatever cursors and fingerprints say of it.
     pub async fn resync(&self, scope: &Scope, cancel: &CancellationToken) -> Result<Vec<RunReport>, StoreError> {
-        let Some(flow) = self.parts.routes.flow(&scope.flow) else { return Ok(Vec::new()) };
+        let Some(flow) = self.context.routes.flow(&scope.flow) else { return Ok(Vec::new()) };
         let trigger = format!("resync {scope}");
         let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else {
             let runs = self.pull_flow(flow, scope.entity.as_deref(), RunKind::Full, &trigger, cancel).await?;
             // What has not changed at its source is offered to the targets as well.
             let asked = cover::Asked { scope, trigger: &trigger };
-            let failed = Box::pin(cover::cover(&self.parts, Some(asked), cancel)).await?;
+            let failed = Box::pin(cover::cover(&self.context, Some(asked), cancel)).await?;
             return Ok(runs.into_iter().chain(failed).collect());
         };
-        let known = numbering::meant(&self.parts, entity, key, &flow.from).await?;
+        let known = numbering::meant(&self.context, entity, key, &flow.from).await?;
         let mut runs = Vec::new();
         for system in std::iter::once(&flow.from).chain(&flow.to) {
-            let mut ids: BTreeSet<String> = self.parts.store.externals(system, &known).await?.into_values().collect();
+            let mut ids: BTreeSet<String> = self.context.store.externals(system, &known).await?.into_values().collect();
             // A row that could not be read is called by its id, or by the key that it shows.
-            let rejected = self.parts.store.rejections(Some(system), u32::MAX).await?.into_iter();
+            let rejected = self.context.store.rejections(Some(system), u32::MAX).await?.into_iter();
             let rejected = rejected.filter(|(_, of, row)| of == entity && row.is_about(key));
             ids.extend(rejected.filter_map(|(_, _, row)| row.id));
             let ids: Vec<String> = ids.into_iter().collect();
-            let can_read = self.parts.facts(system, entity).is_some_and(|facts| facts.read);
+            let can_read = self.context.facts(system, entity).is_some_and(|facts| facts.read);
             if !ids.is_empty() && can_read {
                 let asked = Asked::ByPerson;
-                runs.push(pull::refresh(&self.parts, system, entity, &ids, &trigger, asked, cancel).await?);
-            } else if *system == flow.from && self.parts.can_list(system, entity) {
+                runs.push(pull::refresh(&self.context, system, entity, &ids, &trigger, asked, cancel).await?);
+            } else if *system == flow.from && self.context.can_list(system, entity) {
                 // The source is listed whole when the object is new to us or cannot be read alone.
-                runs.push(pull::pull(&self.parts, system, entity, RunKind::Full, &trigger, cancel).await?);
+                runs.push(pull::pull(&self.context, system, entity, RunKind::Full, &trigger, cancel).await?);
             } else if !ids.is_empty() {
                 // A target that cannot be read alone as well.
                 runs.extend(self.look_at_target(system, entity, &trigger, cancel).await?);
             }
         }
-        let records = numbering::meant(&self.parts, entity, key, &flow.from).await?;
+        let records = numbering::meant(&self.context, entity, key, &flow.from).await?;
         let jobs: Vec<NewJob> = records
             .into_iter()
             .flat_map(|record| flow.to.iter().map(move |target| (record, target)))
@@ -138,13 +138,13 @@ impl Engine {
                 target: target.clone(),
                 entity: entity.clone(),
                 record,
-                lane: 0,
+                priority: 0,
                 due: None,
             })
             .collect();
         if !jobs.is_empty() {
-            self.parts.store.enqueue(&jobs, self.parts.env.now()).await?;
-            self.parts.work.notify_waiters();
+            self.context.store.enqueue(&jobs, self.context.env.now()).await?;
+            self.context.work.notify_waiters();
         }
         Ok(runs)
     }

@@ -18,7 +18,7 @@ pub(super) const FUSE: &str = "fuse:";
 impl Engine {
     /// A configuration that was read anew may hold the line that jobs and rows wait for (`lookup:tax=IGIC7`), or another
     /// idea of what an entity has to prove (`proof:order=1001`) or of what is one (`review:customer=C-77`): they are all tried again, once. What still lacks it waits on.
-    pub(in crate::sync) async fn cure(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
+    pub(in crate::sync) async fn retry_resolved(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
         const LOOKUP: &str = "lookup:";
         const CURED: [&str; 13] = [
             LOOKUP,
@@ -45,7 +45,7 @@ impl Engine {
 
     /// Rows of targets that could not be read, and that creations there wait for: no delta tells when they are mended.
     pub(super) async fn read_what_is_waited_for(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
-        let store = &self.parts.store;
+        let store = &self.context.store;
         let mut waited = BTreeSet::new();
         let mut queued = BTreeSet::new();
         for Backlog { target, entity, state, cause, .. } in store.backlog().await? {
@@ -78,18 +78,18 @@ impl Engine {
         is_meant: impl Fn(&str, &str, &Rejection) -> bool,
     ) -> Result<(), StoreError> {
         const ROWS: u32 = 10_000;
-        let parts = &self.parts;
+        let context = &self.context;
         let mut rows: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-        for (system, entity, rejection) in parts.store.rejections(None, ROWS).await? {
+        for (system, entity, rejection) in context.store.rejections(None, ROWS).await? {
             if let (true, Some(id)) = (is_meant(&system, &entity, &rejection), rejection.id) {
                 rows.entry((system, entity)).or_default().push(id);
             }
         }
         for ((system, entity), ids) in rows {
-            if parts.facts(&system, &entity).is_some_and(|facts| facts.read) {
-                pull::refresh(parts, &system, &entity, &ids, trigger, Asked::ByItself, cancel).await?;
-            } else if parts.can_list(&system, &entity) {
-                pull::pull(parts, &system, &entity, RunKind::Full, trigger, cancel).await?;
+            if context.facts(&system, &entity).is_some_and(|facts| facts.read) {
+                pull::refresh(context, &system, &entity, &ids, trigger, Asked::ByItself, cancel).await?;
+            } else if context.can_list(&system, &entity) {
+                pull::pull(context, &system, &entity, RunKind::Full, trigger, cancel).await?;
             }
         }
         Ok(())
@@ -97,12 +97,12 @@ impl Engine {
 
     /// What waits for causes of these kinds is tried again.
     pub(super) async fn look_anew(&self, kinds: &[&str]) -> Result<(), StoreError> {
-        let store = &self.parts.store;
+        let store = &self.context.store;
         for backlog in store.backlog().await? {
             let cause = backlog.cause.filter(|cause| kinds.iter().any(|kind| cause.starts_with(kind)));
             if let (JobState::Parked, Some(cause)) = (backlog.state, cause) {
                 let filter = JobFilter { target: Some(backlog.target), cause: Some(cause), ..JobFilter::default() };
-                store.retry(&filter, self.parts.env.now()).await?;
+                store.retry(&filter, self.context.env.now()).await?;
             }
         }
         Ok(())

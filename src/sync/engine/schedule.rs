@@ -11,7 +11,7 @@ use crate::{
     store::{RunKind, StoreError},
     sync::{
         context::leases::leading,
-        routing::{Flow, Timetable},
+        routing::{Flow, Schedule},
     },
 };
 
@@ -21,32 +21,32 @@ impl Engine {
     pub(super) async fn keep_flow(&self, flow: &Flow, shutdown: &CancellationToken) -> Result<(), StoreError> {
         let lease = format!("flow:{}", flow.name);
         while !shutdown.is_cancelled() {
-            let now = self.parts.env.now();
+            let now = self.context.env.now();
             let Some((next, _)) = self.firing(flow, now).await? else { return Ok(()) };
             if next > now {
                 tokio::select! {
                     biased;
                     () = shutdown.cancelled() => return Ok(()),
-                    () = self.parts.env.clock.sleep_until(next) => {}
+                    () = self.context.env.clock.sleep_until(next) => {}
                 }
-            } else if leading(&self.parts, &lease, self.take_turn(flow, shutdown)).await?.is_none() {
-                self.pause(self.parts.limits.poll, shutdown).await;
+            } else if leading(&self.context, &lease, self.take_turn(flow, shutdown)).await?.is_none() {
+                self.pause(self.context.limits.poll, shutdown).await;
             }
         }
         Ok(())
     }
 
     pub(super) async fn take_turn(&self, flow: &Flow, shutdown: &CancellationToken) -> Result<(), StoreError> {
-        let now = self.parts.env.now();
+        let now = self.context.env.now();
         // The daemon that had the turn just before may have seen to it.
         let Some((_, kind)) = self.firing(flow, now).await?.filter(|(at, _)| *at <= now) else { return Ok(()) };
         self.pull_flow(flow, None, kind, "schedule", shutdown).await?;
         if !shutdown.is_cancelled() {
             let value = Value::from(now.to_rfc3339());
             if kind == RunKind::Full {
-                self.parts.store.note(&full_note(flow), &value).await?;
+                self.context.store.note(&full_note(flow), &value).await?;
             }
-            self.parts.store.note(&delta_note(flow), &value).await?;
+            self.context.store.note(&delta_note(flow), &value).await?;
         }
         Ok(())
     }
@@ -58,7 +58,7 @@ impl Engine {
         flow: &Flow,
         now: DateTime<Utc>,
     ) -> Result<Option<(DateTime<Utc>, RunKind)>, StoreError> {
-        let due = |table: Option<&Timetable>, last: Option<DateTime<Utc>>| match (table, last) {
+        let due = |table: Option<&Schedule>, last: Option<DateTime<Utc>>| match (table, last) {
             (None, _) => None,
             (Some(_), None) => Some(now),
             // The clock was set back: to wait for what it showed then may take a day.
@@ -72,7 +72,7 @@ impl Engine {
     }
 
     pub(super) async fn fired(&self, note: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let noted = self.parts.store.noted(note).await?;
+        let noted = self.context.store.noted(note).await?;
         Ok(noted.as_ref().and_then(Value::as_str).and_then(|text| text.parse().ok()))
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     store::{BY_PERSON, Candidate, LinkState, NewJob, RecordId, Replica, Result, SharedStore, StoreError, Ties},
     sync::{
         conflict::respelt,
-        context::Parts,
+        context::Context,
         identity::numbering,
         routing::{Routes, priority},
     },
@@ -19,30 +19,30 @@ use crate::{
 
 /// What is known of the ties of a batch's records, for one target.
 #[derive(Debug, Default)]
-pub(in crate::sync) struct Standing {
+pub(in crate::sync) struct LinkContext {
     ties: BTreeMap<RecordId, Ties>,
     candidates: BTreeMap<RecordId, Vec<Candidate>>,
     /// Keys of candidates.
     keys: BTreeMap<RecordId, (String, String)>,
 }
 
-impl Standing {
+impl LinkContext {
     /// `replicas` are those of the records, of this entity.
     pub(in crate::sync) async fn of(
-        parts: &Parts,
+        context: &Context,
         target: &str,
         entity: &str,
         records: &[RecordId],
         replicas: &BTreeMap<RecordId, Vec<Replica>>,
     ) -> Result<Self> {
-        let ties = parts.store.ties(records).await?;
-        let rules = parts.routes.matches(entity);
+        let ties = context.store.ties(records).await?;
+        let rules = context.routes.matches(entity);
         let is_there = |record: &RecordId| {
             replicas.get(record).into_iter().flatten().any(|one| one.system == target && one.gone_at.is_none())
         };
         let newcomers: Vec<RecordId> = records.iter().copied().filter(|record| !is_there(record)).collect();
-        let rivals = Box::pin(numbering::rivals(parts, target, entity, &newcomers)).await?;
-        let respells = parts.mapping(target, entity).is_some_and(|mapping| mapping.respells_key());
+        let rivals = Box::pin(numbering::rivals(context, target, entity, &newcomers)).await?;
+        let respells = context.mapping(target, entity).is_some_and(|mapping| mapping.respells_key());
         if rules.is_empty() && rivals.is_empty() && !respells {
             return Ok(Self { ties, ..Self::default() });
         }
@@ -58,12 +58,12 @@ impl Standing {
             };
             (!fields.is_empty()).then_some((*record, fields))
         });
-        let mut candidates = parts.store.candidates(target, &asked.collect::<Vec<_>>()).await?;
+        let mut candidates = context.store.candidates(target, &asked.collect::<Vec<_>>()).await?;
         for (record, rivals) in rivals {
             numbering::add(candidates.entry(record).or_default(), rivals);
         }
         let others: BTreeSet<RecordId> = candidates.values().flatten().map(|candidate| candidate.record).collect();
-        let keys = parts.store.keys(&others.into_iter().collect::<Vec<_>>()).await?;
+        let keys = context.store.keys(&others.into_iter().collect::<Vec<_>>()).await?;
         Ok(Self { ties, candidates, keys })
     }
 
@@ -175,7 +175,7 @@ impl Links<'_> {
             target: target.to_owned(),
             entity: named.entity.clone(),
             record: named.record,
-            lane: priority::of(&named.entity, &Fields::new()),
+            priority: priority::of(&named.entity, &Fields::new()),
             due: None,
         };
         self.routes.told(&named.entity).into_iter().map(job).collect()

@@ -9,5 +9,5 @@ pub(in crate::sync) mod parents;
 pub(in crate::sync) mod unique;
 mod whose;
 
-pub(in crate::sync) use self::links::Standing;
+pub(in crate::sync) use self::links::LinkContext;
 pub use self::links::{LinkError, Links, Named, Review, review};

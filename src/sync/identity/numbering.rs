@@ -9,7 +9,7 @@ use crate::{
     model::EntitySpec,
     store::{Candidate, Namesake, RecordId, Replica, Result, Unidentified},
     sync::{
-        context::Parts,
+        context::Context,
         identity::whose::{self, People, compared},
         routing::MatchRule,
     },
@@ -26,7 +26,7 @@ enum Agreement {
 
 /// How an entity's keys are given, seen from one system. Only for entities that systems number by themselves.
 pub(in crate::sync) struct Numbering<'a> {
-    parts: &'a Parts,
+    context: &'a Context,
     system: &'a str,
     entity: &'a str,
     spec: &'a EntitySpec,
@@ -36,18 +36,18 @@ pub(in crate::sync) struct Numbering<'a> {
 
 impl<'a> Numbering<'a> {
     /// Nothing where a key means the same at every system.
-    pub(in crate::sync) fn of(parts: &'a Parts, system: &'a str, entity: &'a str) -> Option<Self> {
-        let spec = parts.entities.get(entity).map(|spec| &**spec).filter(|spec| spec.numbered)?;
-        Some(Self { parts, system, entity, spec, evidence: evidence(spec, &parts.routes.matches(entity)) })
+    pub(in crate::sync) fn of(context: &'a Context, system: &'a str, entity: &'a str) -> Option<Self> {
+        let spec = context.entities.get(entity).map(|spec| &**spec).filter(|spec| spec.numbered)?;
+        Some(Self { context, system, entity, spec, evidence: evidence(spec, &context.routes.matches(entity)) })
     }
 
     /// Whether a key at a system is surely one that the system gave itself.
     fn issues(&self, system: &str, key: &str) -> bool {
-        issues(self.parts, system, self.entity, Some(key))
+        issues(self.context, system, self.entity, Some(key))
     }
 
     fn prefix(&self, system: &str) -> Option<String> {
-        self.parts.mapping(system, self.entity)?.prefix().and_then(|prefix| prefix.value.clone())
+        self.context.mapping(system, self.entity)?.prefix().and_then(|prefix| prefix.value.clone())
     }
 
     /// Whether a system may have given a number.
@@ -58,7 +58,7 @@ impl<'a> Numbering<'a> {
     /// Systems that bring the entity to another one and may have given this number: those whose prefix it has, else those that
     /// have none.
     fn givers(&self, to: &str, key: &str) -> BTreeSet<&str> {
-        let sources = self.parts.routes.sources(to, self.entity).into_iter();
+        let sources = self.context.routes.sources(to, self.entity).into_iter();
         let able: BTreeSet<&str> = sources.filter(|source| *source != to && self.could(source, key)).collect();
         let named: BTreeSet<&str> = able.iter().copied().filter(|giver| self.prefix(giver).is_some()).collect();
         if named.is_empty() { able } else { named }
@@ -68,9 +68,9 @@ impl<'a> Numbering<'a> {
     fn is_anybodys(&self, key: &str) -> bool {
         let has_prefix = |system: &str| self.prefix(system).is_some_and(|prefix| key.starts_with(&prefix));
         let is_marked = has_prefix(self.system);
-        let origins = self.parts.routes.origins(self.entity);
+        let origins = self.context.routes.origins(self.entity);
         let mut others =
-            origins.iter().filter(|origin| !self.parts.routes.are_joined(self.entity, origin, self.system));
+            origins.iter().filter(|origin| !self.context.routes.are_joined(self.entity, origin, self.system));
         others.any(|origin| if is_marked { has_prefix(origin) } else { self.could(origin, key) })
     }
 
@@ -96,7 +96,7 @@ impl<'a> Numbering<'a> {
         if by == Some(self.system) {
             return true;
         }
-        let joined = |system: &str| self.parts.routes.are_joined(self.entity, system, self.system);
+        let joined = |system: &str| self.context.routes.are_joined(self.entity, system, self.system);
         if self.issues(self.system, key) {
             // Seen elsewhere first, under a number that somebody gave it: another system's, unless it could be only this one's.
             let is_taken = by.is_some_and(|by| self.issues(by, key));
@@ -112,7 +112,7 @@ impl<'a> Numbering<'a> {
         match by {
             None if held.is_empty() => self.givers(self.system, key).len() <= 1 && !self.is_anybodys(key),
             None => held.iter().all(|at| joined(at)) && self.givers(self.system, key).len() <= 1,
-            Some(by) if self.parts.routes.sources(self.system, self.entity).contains(by) => {
+            Some(by) if self.context.routes.sources(self.system, self.entity).contains(by) => {
                 self.givers(self.system, key).len() <= 1
             }
             Some(by) => joined(by) && self.givers(by, key).iter().all(|giver| *giver == self.system),
@@ -138,7 +138,7 @@ impl<'a> Numbering<'a> {
                 return if own.is_disjoint(&theirs) { Agreement::Differs } else { Agreement::Agrees };
             }
         }
-        match people.agree(self.parts, self.spec, fields, others) {
+        match people.agree(self.context, self.spec, fields, others) {
             Some(true) => Agreement::Agrees,
             Some(false) => Agreement::Differs,
             None => Agreement::Unknown,
@@ -149,7 +149,7 @@ impl<'a> Numbering<'a> {
     /// means: a namesake that can be no other, or that what it is recognised by confirms; else a record of their own. Where more
     /// than one could be meant, or what they are recognised by differs, that is for a person: creating at this system what bears
     /// the same number waits for a review.
-    pub(in crate::sync) async fn settle(
+    pub(in crate::sync) async fn assign_records(
         &self,
         rows: &mut [(&mut Unidentified, &Fields)],
         bound: &BTreeSet<&str>,
@@ -160,12 +160,12 @@ impl<'a> Numbering<'a> {
         }
         let mut open: Vec<_> = rows.iter_mut().filter(|(row, _)| !bound.contains(row.id.as_str())).collect();
         let keys: Vec<String> = open.iter().map(|(row, _)| row.key.clone()).collect();
-        let namesakes = self.parts.store.namesakes(self.entity, &keys).await?;
-        let replicas = live(self.parts, namesakes.iter().flatten()).await?;
+        let namesakes = self.context.store.namesakes(self.entity, &keys).await?;
+        let replicas = live(self.context, namesakes.iter().flatten()).await?;
         let met = open.iter().zip(&namesakes).filter(|(_, namesakes)| !namesakes.is_empty());
         let met: Vec<&Fields> = met.map(|((_, fields), _)| *fields).collect();
         let there = replicas.values().flatten().map(|replica| &replica.fields);
-        let people = People::of(self.parts, self.spec, &met.into_iter().chain(there).collect::<Vec<_>>()).await?;
+        let people = People::of(self.context, self.spec, &met.into_iter().chain(there).collect::<Vec<_>>()).await?;
         let mut given: BTreeSet<RecordId> = BTreeSet::new();
         let mut alone: BTreeSet<String> = BTreeSet::new();
         for ((row, fields), namesakes) in open.iter_mut().zip(namesakes) {
@@ -235,9 +235,10 @@ impl<'a> Numbering<'a> {
             .filter(|one| {
                 let mut systems =
                     one.numbered_by.as_deref().into_iter().chain(held(one.record).map(|at| at.system.as_str()));
-                !self.parts.routes.knows(self.entity, self.system)
+                !self.context.routes.knows(self.entity, self.system)
                     || one.numbered_by.is_none()
-                    || systems.any(|at| at == self.system || self.parts.routes.are_joined(self.entity, at, self.system))
+                    || systems
+                        .any(|at| at == self.system || self.context.routes.are_joined(self.entity, at, self.system))
             })
             .collect();
         let here: Vec<&&Namesake> =
@@ -260,17 +261,17 @@ enum Referred {
 /// Records that keys of one entity mean, seen from a system; a key that may mean several is not among them, one that nobody
 /// has gets a record.
 pub(in crate::sync) async fn refer(
-    parts: &Parts,
+    context: &Context,
     system: &str,
     entity: &str,
     keys: &[String],
 ) -> Result<BTreeMap<String, RecordId>> {
-    let Some(numbering) = Numbering::of(parts, system, entity) else {
-        let records = parts.store.records(entity, keys).await?;
+    let Some(numbering) = Numbering::of(context, system, entity) else {
+        let records = context.store.records(entity, keys).await?;
         return Ok(keys.iter().cloned().zip(records).collect());
     };
-    let namesakes = parts.store.namesakes(entity, keys).await?;
-    let replicas = live(parts, namesakes.iter().flatten()).await?;
+    let namesakes = context.store.namesakes(entity, keys).await?;
+    let replicas = live(context, namesakes.iter().flatten()).await?;
     let (mut meant, mut unknown) = (BTreeMap::new(), Vec::new());
     for (key, namesakes) in keys.iter().zip(namesakes) {
         match numbering.referred(&namesakes, &replicas) {
@@ -280,20 +281,23 @@ pub(in crate::sync) async fn refer(
         }
     }
     if !unknown.is_empty() {
-        let records = parts.store.records(entity, &unknown).await?;
+        let records = context.store.records(entity, &unknown).await?;
         meant.extend(unknown.into_iter().zip(records));
     }
     Ok(meant)
 }
 
 /// What systems have of records.
-async fn live(parts: &Parts, namesakes: impl Iterator<Item = &Namesake>) -> Result<BTreeMap<RecordId, Vec<Replica>>> {
+async fn live(
+    context: &Context,
+    namesakes: impl Iterator<Item = &Namesake>,
+) -> Result<BTreeMap<RecordId, Vec<Replica>>> {
     let records: BTreeSet<RecordId> = namesakes.map(|one| one.record).collect();
     let mut replicas: BTreeMap<RecordId, Vec<Replica>> = BTreeMap::new();
     if records.is_empty() {
         return Ok(replicas);
     }
-    for replica in parts.store.replicas_of(&records.into_iter().collect::<Vec<_>>()).await? {
+    for replica in context.store.replicas_of(&records.into_iter().collect::<Vec<_>>()).await? {
         if replica.gone_at.is_none() {
             replicas.entry(replica.record).or_default().push(replica);
         }
@@ -303,9 +307,9 @@ async fn live(parts: &Parts, namesakes: impl Iterator<Item = &Namesake>) -> Resu
 
 /// Records that a key on the command line means, seen from a flow's source: those that the source has numbered or has; a key
 /// that several have may stand behind the system that gave it.
-pub(in crate::sync) async fn meant(parts: &Parts, entity: &str, key: &str, from: &str) -> Result<Vec<RecordId>> {
+pub(in crate::sync) async fn meant(context: &Context, entity: &str, key: &str, from: &str) -> Result<Vec<RecordId>> {
     let of = async |key: &str| -> Result<Vec<Namesake>> {
-        Ok(parts.store.namesakes(entity, &[key.to_owned()]).await?.pop().unwrap_or_default())
+        Ok(context.store.namesakes(entity, &[key.to_owned()]).await?.pop().unwrap_or_default())
     };
     let mut found = of(key).await?;
     if let (true, Some((system, key))) = (found.is_empty(), key.split_once('/')) {
@@ -313,7 +317,7 @@ pub(in crate::sync) async fn meant(parts: &Parts, entity: &str, key: &str, from:
         found.retain(|one| one.numbered_by.as_deref() == Some(system));
     }
     if found.len() > 1 {
-        let replicas = live(parts, found.iter()).await?;
+        let replicas = live(context, found.iter()).await?;
         let has = |one: &Namesake| replicas.get(&one.record).into_iter().flatten().any(|at| at.system == from);
         let is_its = |one: &Namesake| one.numbered_by.as_deref() == Some(from);
         let numbered = found.iter().any(is_its);
@@ -325,16 +329,16 @@ pub(in crate::sync) async fn meant(parts: &Parts, entity: &str, key: &str, from:
 /// Records that a target has under a number of its own, which may be those that are about to be created there, by record and
 /// with the field that tells so. None where the target's numbers are always its own.
 pub(in crate::sync) async fn rivals(
-    parts: &Parts,
+    context: &Context,
     target: &str,
     entity: &str,
     records: &[RecordId],
 ) -> Result<BTreeMap<RecordId, Vec<(RecordId, String)>>> {
-    let spec = parts.entities.get(entity).filter(|spec| spec.numbered);
-    let (Some(spec), false, false) = (spec, records.is_empty(), issues(parts, target, entity, None)) else {
+    let spec = context.entities.get(entity).filter(|spec| spec.numbered);
+    let (Some(spec), false, false) = (spec, records.is_empty(), issues(context, target, entity, None)) else {
         return Ok(BTreeMap::new());
     };
-    let rivals = parts.store.rivals(target, records).await?.into_iter();
+    let rivals = context.store.rivals(target, records).await?.into_iter();
     let named = |rivals: Vec<RecordId>| rivals.into_iter().map(|rival| (rival, spec.key.clone())).collect();
     Ok(rivals.map(|(record, rivals)| (record, named(rivals))).collect())
 }
@@ -352,17 +356,17 @@ pub(in crate::sync) fn add(candidates: &mut Vec<Candidate>, rivals: Vec<(RecordI
 /// Records that a batch's objects refer to which another system has numbered, and which this target cannot be given: orders of
 /// another shop.
 pub(in crate::sync) async fn strangers(
-    parts: &Parts,
+    context: &Context,
     target: &str,
     entity: &str,
     replicas: &BTreeMap<RecordId, Vec<Replica>>,
 ) -> Result<BTreeSet<RecordId>> {
-    let Some(spec) = parts.entities.get(entity) else { return Ok(BTreeSet::new()) };
+    let Some(spec) = context.entities.get(entity) else { return Ok(BTreeSet::new()) };
     let cannot = |to: &String| {
-        let is_numbered = parts.entities.get(to).is_some_and(|spec| spec.numbered);
-        let creates = parts.facts(target, to).is_none_or(|facts| facts.create);
-        let is_brought = !parts.routes.sources(target, to).is_empty();
-        is_numbered && !(creates && is_brought) && issues(parts, target, to, None)
+        let is_numbered = context.entities.get(to).is_some_and(|spec| spec.numbered);
+        let creates = context.facts(target, to).is_none_or(|facts| facts.create);
+        let is_brought = !context.routes.sources(target, to).is_empty();
+        is_numbered && !(creates && is_brought) && issues(context, target, to, None)
     };
     let fields: Vec<&String> =
         (spec.fields.iter()).filter(|(_, field)| field.to.as_ref().is_some_and(cannot)).map(|(name, _)| name).collect();
@@ -373,22 +377,22 @@ pub(in crate::sync) async fn strangers(
         return Ok(referred);
     }
     let referred: Vec<RecordId> = referred.into_iter().collect();
-    let there = parts.store.externals(target, &referred).await?;
-    let called = parts.store.called(&referred).await?;
+    let there = context.store.externals(target, &referred).await?;
+    let called = context.store.called(&referred).await?;
     let is_strange = |record: &RecordId| {
         let called = called.get(record);
         let by = called.and_then(|called| Some((called.entity.as_str(), called.numbered_by.as_deref()?)));
-        !there.contains_key(record) && by.is_some_and(|(entity, by)| by != target && issues(parts, by, entity, None))
+        !there.contains_key(record) && by.is_some_and(|(entity, by)| by != target && issues(context, by, entity, None))
     };
     Ok(referred.into_iter().filter(is_strange).collect())
 }
 
 /// Whether a system gives the keys of an entity by itself, so that no other's are seen there: no flow brings it any, or its
 /// mapping cannot write them; with a key, whether it gave this one.
-pub(in crate::sync) fn issues(parts: &Parts, system: &str, entity: &str, key: Option<&str>) -> bool {
-    let Some(mapping) = parts.mapping(system, entity) else { return false };
+pub(in crate::sync) fn issues(context: &Context, system: &str, entity: &str, key: Option<&str>) -> bool {
+    let Some(mapping) = context.mapping(system, entity) else { return false };
     let prefix = mapping.prefix().and_then(|prefix: &Prefix| prefix.value.as_deref());
-    let is_given = mapping.takes_key() && !parts.routes.sources(system, entity).is_empty();
+    let is_given = mapping.takes_key() && !context.routes.sources(system, entity).is_empty();
     !is_given || key.is_some_and(|key| prefix.is_some_and(|prefix| key.starts_with(prefix)))
 }
 

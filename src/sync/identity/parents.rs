@@ -7,16 +7,18 @@ use crate::{
     mapping::{Children, Translate},
     port::System,
     store::{Delivered, Parent, RecordId, Result},
-    sync::context::{Parts, Reading},
+    sync::context::{Context, PullContext},
 };
 
 /// Lists of an entity's children whose ids are one record's only at a system, since others there hang on them by these
 /// ids. What nobody refers to may be shared (an image), or be numbered within each object.
-fn sole(parts: &Parts, system: &dyn System, entity: &str) -> BTreeSet<String> {
+fn sole(context: &Context, system: &dyn System, entity: &str) -> BTreeSet<String> {
     let mut lists = BTreeSet::new();
-    for other in parts.entities.names() {
-        lists.extend(system.facts(other).and_then(|facts| facts.facet_of.clone()));
-        lists.extend(parts.mapping(system.name(), other).map(|mapping| mapping.hangs_on().clone()).unwrap_or_default());
+    for other in context.entities.names() {
+        lists.extend(system.capabilities(other).and_then(|facts| facts.facet_of.clone()));
+        lists.extend(
+            context.mapping(system.name(), other).map(|mapping| mapping.hangs_on().clone()).unwrap_or_default(),
+        );
     }
     let own = lists.iter().filter_map(|list| list.split_once('.')).filter(|(of, _)| *of == entity);
     own.map(|(_, list)| list.to_owned()).collect()
@@ -44,9 +46,9 @@ struct Claims {
 }
 
 /// Compares what is shown with what others are known to have, and looks at these where they can be read.
-async fn claims(parts: &Parts, (system, mapping, entity): Place<'_>, shown: &[Row<'_>]) -> Result<Claims> {
+async fn claims(context: &Context, (system, mapping, entity): Place<'_>, shown: &[Row<'_>]) -> Result<Claims> {
     let mut claims = Claims::default();
-    let sole = if shown.is_empty() { BTreeSet::new() } else { sole(parts, system, entity) };
+    let sole = if shown.is_empty() { BTreeSet::new() } else { sole(context, system, entity) };
     let mut asked: BTreeMap<(String, String), Vec<usize>> = BTreeMap::new();
     for (at, one) in shown.iter().enumerate() {
         for (list, items) in one.children.iter().filter(|(list, _)| sole.contains(*list)) {
@@ -59,7 +61,7 @@ async fn claims(parts: &Parts, (system, mapping, entity): Place<'_>, shown: &[Ro
         return Ok(claims);
     }
     let wanted: Vec<(String, String)> = asked.keys().cloned().collect();
-    let known = parts.store.parents(system.name(), &wanted).await?;
+    let known = context.store.parents(system.name(), &wanted).await?;
     // Another record's answer may show the same object's id by mistake: it says nothing of whose child it is.
     let shown_of = |parent: &Parent| shown.iter().find(|one| one.record == parent.record);
     let (mut contested, mut objects) = (Vec::new(), BTreeSet::new());
@@ -75,14 +77,14 @@ async fn claims(parts: &Parts, (system, mapping, entity): Place<'_>, shown: &[Ro
         }
     }
     let mut now: BTreeMap<String, Option<Children>> = BTreeMap::new();
-    if !objects.is_empty() && system.facts(entity).is_some_and(|facts| facts.read) {
+    if !objects.is_empty() && system.capabilities(entity).is_some_and(|facts| facts.read) {
         let objects: Vec<String> = objects.into_iter().collect();
         // Where they cannot be read, they have what they were seen to have.
         if let Ok(rows) = system.read(entity, &objects).await {
             now.extend(objects.into_iter().map(|object| (object, Some(Children::new()))));
             for row in rows {
                 let pulled = mapping.pull(&row.body.into_value()).ok();
-                now.insert(row.id, pulled.map(|pulled| pulled.parts));
+                now.insert(row.id, pulled.map(|pulled| pulled.child_ids));
             }
         }
     }
@@ -111,14 +113,14 @@ async fn claims(parts: &Parts, (system, mapping, entity): Place<'_>, shown: &[Ro
 }
 
 /// Tells the store which children of deliveries are one record's only, and which of them have moved.
-pub(in crate::sync) async fn prove(parts: &Parts, place: Place<'_>, ends: &mut [Delivered]) -> Result<()> {
+pub(in crate::sync) async fn prove(context: &Context, place: Place<'_>, ends: &mut [Delivered]) -> Result<()> {
     let shown: Vec<Row<'_>> = (ends.iter().filter_map(|end| end.replica.as_ref()))
         .filter_map(|replica| {
-            let children = replica.parts.as_ref()?;
+            let children = replica.child_ids.as_ref()?;
             Some(Row { record: replica.record, object: &replica.id, key: "", children })
         })
         .collect();
-    let freed = claims(parts, place, &shown).await?.freed;
+    let freed = claims(context, place, &shown).await?.freed;
     for end in ends {
         end.sole.clone_from(&freed);
     }
@@ -126,21 +128,21 @@ pub(in crate::sync) async fn prove(parts: &Parts, place: Place<'_>, ends: &mut [
 }
 
 /// Rows of a page that show what is another record's child: by id, why they are refused.
-pub(in crate::sync) async fn refused(reading: &Reading<'_>, shown: &[Row<'_>]) -> Result<BTreeMap<String, String>> {
-    refusals(reading.parts, (reading.system, reading.mapping, reading.entity), shown).await
+pub(in crate::sync) async fn refused(reading: &PullContext<'_>, shown: &[Row<'_>]) -> Result<BTreeMap<String, String>> {
+    refusals(reading.context, (reading.system, reading.mapping, reading.entity), shown).await
 }
 
 /// Why what a lookup found is not taken on: a write to it would reach another record's child.
-pub(in crate::sync) async fn foreign(parts: &Parts, place: Place<'_>, found: Row<'_>) -> Result<Option<String>> {
-    Ok(refusals(parts, place, &[found]).await?.into_values().next())
+pub(in crate::sync) async fn foreign(context: &Context, place: Place<'_>, found: Row<'_>) -> Result<Option<String>> {
+    Ok(refusals(context, place, &[found]).await?.into_values().next())
 }
 
 async fn refusals(
-    parts: &Parts,
+    context: &Context,
     (system, mapping, entity): Place<'_>,
     shown: &[Row<'_>],
 ) -> Result<BTreeMap<String, String>> {
-    let claims = claims(parts, (system, mapping, entity), shown).await?;
+    let claims = claims(context, (system, mapping, entity), shown).await?;
     let mut refused = BTreeMap::new();
     let mut refuse = |row: &Row<'_>, list: &str, id: &str, (child, holder): (&str, &str)| {
         let reason = format!(

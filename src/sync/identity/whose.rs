@@ -10,7 +10,7 @@ use crate::{
     model::{Compare, EntitySpec, Kind, decimal},
     store::{RecordId, Replica, Result},
     sync::{
-        context::Parts,
+        context::Context,
         routing::{MatchRule, field_of},
     },
 };
@@ -40,9 +40,9 @@ pub(in crate::sync) struct People {
 
 impl People {
     /// Those that these objects refer to.
-    pub(in crate::sync) async fn of(parts: &Parts, spec: &EntitySpec, objects: &[&Fields]) -> Result<Self> {
+    pub(in crate::sync) async fn of(context: &Context, spec: &EntitySpec, objects: &[&Fields]) -> Result<Self> {
         let mut people = Self::default();
-        let Some((field, to)) = buyer(parts, spec) else { return Ok(people) };
+        let Some((field, to)) = buyer(context, spec) else { return Ok(people) };
         let records: BTreeSet<RecordId> = objects.iter().filter_map(|object| object.get(field)?.as_i64()).collect();
         if records.is_empty() {
             return Ok(people);
@@ -50,13 +50,13 @@ impl People {
         let records: Vec<RecordId> = records.into_iter().collect();
         // One who stands for all guests is nobody.
         let everybody: BTreeSet<&str> =
-            parts.routes.flows().iter().filter_map(|flow| flow.guests.as_ref()?.one.as_deref()).collect();
-        let called = parts.store.called(&records).await?;
+            context.routes.flows().iter().filter_map(|flow| flow.guests.as_ref()?.one.as_deref()).collect();
+        let called = context.store.called(&records).await?;
         let is_somebody = |replica: &Replica| {
             let key = called.get(&replica.record).map(|called| called.key.as_str());
             replica.gone_at.is_none() && key.is_none_or(|key| !everybody.contains(key))
         };
-        for replica in parts.store.replicas_of(&records).await?.iter().filter(|replica| is_somebody(replica)) {
+        for replica in context.store.replicas_of(&records).await?.iter().filter(|replica| is_somebody(replica)) {
             let known = people.by_record.entry(replica.record).or_default();
             for (values, compare) in known.iter_mut().zip(TELLING) {
                 values.extend(values_of(to, compare, &replica.fields));
@@ -68,12 +68,12 @@ impl People {
     /// Whether an object and others of its number are for one person and come to the same; nothing where that cannot be told.
     pub(in crate::sync) fn agree(
         &self,
-        parts: &Parts,
+        context: &Context,
         spec: &EntitySpec,
         one: &Fields,
         others: &[&Fields],
     ) -> Option<bool> {
-        let field = buyer(parts, spec).map(|(field, _)| field);
+        let field = buyer(context, spec).map(|(field, _)| field);
         let record = |object: &Fields| field.and_then(|field| object.get(field)?.as_i64());
         if let Some(own) = record(one)
             && others.iter().any(|other| record(other) == Some(own))
@@ -105,9 +105,9 @@ fn values_of<'a>(spec: &'a EntitySpec, compare: Compare, object: &'a Fields) -> 
 }
 
 /// The field of an entity that refers to a person, and the person's entity.
-fn buyer<'a>(parts: &'a Parts, spec: &'a EntitySpec) -> Option<(&'a str, &'a EntitySpec)> {
+fn buyer<'a>(context: &'a Context, spec: &'a EntitySpec) -> Option<(&'a str, &'a EntitySpec)> {
     spec.fields.iter().find_map(|(name, field)| {
-        let to = parts.entities.get(field.to.as_deref().filter(|_| field.kind == Kind::Ref)?)?;
+        let to = context.entities.get(field.to.as_deref().filter(|_| field.kind == Kind::Ref)?)?;
         TELLING.iter().any(|compare| !compared(to, *compare).is_empty()).then_some((name.as_str(), &**to))
     })
 }

@@ -9,7 +9,7 @@ use crate::{
     port::{PageToken, PullRequest, SourceRow, System},
     store::{Replica, Result},
     sync::{
-        context::{Parts, outcome},
+        context::{Context, outcome},
         pull::detect,
     },
 };
@@ -32,31 +32,31 @@ pub struct Live {
 ///
 /// # Errors
 /// When the store fails; what the system fails in is told in the result.
-pub async fn live(parts: &Parts, replica: &Replica) -> Result<Live> {
+pub async fn live(context: &Context, replica: &Replica) -> Result<Live> {
     let (system, entity, id) = (&replica.system, &replica.entity, &replica.id);
     let told = |listed, fields| Live { system: system.clone(), id: id.clone(), listed, fields };
-    let (Some(endpoint), Some(mapping)) = (parts.systems.get(system), parts.mapping(system, entity)) else {
+    let (Some(endpoint), Some(mapping)) = (context.systems.get(system), context.mapping(system, entity)) else {
         return Ok(told(false, Err(format!("the configuration has no mapping for {entity} of {system}"))));
     };
-    let facts = endpoint.facts(entity).cloned().unwrap_or_default();
+    let facts = endpoint.capabilities(entity).cloned().unwrap_or_default();
     let (listed, found) = if facts.read {
         let rows = endpoint.read(entity, std::slice::from_ref(id)).await;
         (false, rows.map(|rows| rows.into_iter().find(|row| row.id == *id)))
     } else if facts.list {
-        (true, in_listing(endpoint.peeking().unwrap_or_else(|| endpoint.clone()).as_ref(), entity, id).await)
+        (true, in_listing(endpoint.read_only().unwrap_or_else(|| endpoint.clone()).as_ref(), entity, id).await)
     } else {
         return Ok(told(false, Err(format!("{system} cannot be read"))));
     };
     let read = found.and_then(|row| {
         row.map(|row| {
-            crate::sync::context::canonical(&parts.entities, mapping.as_ref(), entity, &row.body.into_value())
+            crate::sync::context::canonical(&context.entities, mapping.as_ref(), entity, &row.body.into_value())
         })
         .transpose()
     });
     let fields = match read {
         Ok(Some(pulled)) => {
-            let spec = parts.entities.get(entity).map(|spec| &**spec);
-            Ok(Some(referring(parts, spec, system, &replica.fields, pulled).await?))
+            let spec = context.entities.get(entity).map(|spec| &**spec);
+            Ok(Some(referring(context, spec, system, &replica.fields, pulled).await?))
         }
         Ok(None) => Ok(None),
         Err(failure) => Err(outcome::describe(&failure)),
@@ -81,7 +81,7 @@ async fn in_listing(system: &dyn System, entity: &str, id: &str) -> std::result:
 
 /// Puts references in; no record is made for what nobody knows.
 async fn referring(
-    parts: &Parts,
+    context: &Context,
     spec: Option<&EntitySpec>,
     system: &str,
     known: &Fields,
@@ -91,10 +91,10 @@ async fn referring(
     for reference in &pulled.refs {
         let (word, record) = match &reference.by {
             RefBy::Id(id) => {
-                let there = parts.store.replicas_by_id(system, &reference.entity, std::slice::from_ref(id)).await?;
+                let there = context.store.replicas_by_id(system, &reference.entity, std::slice::from_ref(id)).await?;
                 (format!("{} {id}", reference.entity), there.first().map(|replica| replica.record))
             }
-            RefBy::Key(key) => (key.clone(), parts.store.record(&reference.entity, key).await?),
+            RefBy::Key(key) => (key.clone(), context.store.record(&reference.entity, key).await?),
         };
         if let Some(slot) = whole.pointer_mut(&reference.pointer) {
             *slot = record.map_or_else(|| Value::from(word), Value::from);

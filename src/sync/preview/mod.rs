@@ -13,5 +13,5 @@ pub use self::{
     apply::{Applied, ApplyError, Told, apply},
     live::{Live, live},
     undo::{Left, Restored, UndoError, Undone, undo},
-    wish::{Wants, Wish, wish},
+    wish::{DesiredObject, DesiredState, desired_state},
 };

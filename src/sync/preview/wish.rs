@@ -7,27 +7,27 @@ use crate::{
     store::{Job, JobState, RecordId, Result},
     sync::{
         conflict::{persons, terms::Terms},
-        context::{Parts, outcome},
+        context::{Context, outcome},
         delivery::prepare,
-        desired::{Batch, wanted::Wanted},
+        desired::{Batch, wanted::Desired},
         routing::SHARED,
     },
 };
 
 /// What flows want of a record.
 #[derive(Clone, Debug, Default)]
-pub struct Wish {
+pub struct DesiredState {
     /// Field to the systems that own it, or `shared`; several where it differs between targets.
     pub owners: BTreeMap<String, BTreeSet<String>>,
     /// By target, what is to be other than it is there.
-    pub wanted: BTreeMap<String, Wants>,
+    pub wanted: BTreeMap<String, DesiredObject>,
     /// (source, target) where the data of persons was erased at the source, and the target keeps its own.
     pub erased: BTreeSet<(String, String)>,
 }
 
 /// What a target is to have.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Wants {
+pub enum DesiredObject {
     /// These fields are to get these values; none where it has what it should have.
     Fields(Fields),
     /// The object is to go.
@@ -40,64 +40,64 @@ pub enum Wants {
 ///
 /// # Errors
 /// When the store fails.
-pub async fn wish(parts: &Parts, entity: &str, record: RecordId) -> Result<Wish> {
-    let routes = &parts.routes;
-    let mut wish = Wish::default();
-    let fields: Vec<&String> = parts.entities.get(entity).iter().flat_map(|spec| spec.fields.keys()).collect();
+pub async fn desired_state(context: &Context, entity: &str, record: RecordId) -> Result<DesiredState> {
+    let routes = &context.routes;
+    let mut state = DesiredState::default();
+    let fields: Vec<&String> = context.entities.get(entity).iter().flat_map(|spec| spec.fields.keys()).collect();
     for flow in routes.flows().iter().filter(|flow| flow.carries(entity)) {
         for (target, field) in flow.to.iter().flat_map(|target| fields.iter().map(move |field| (target, *field))) {
             let is_shared = routes.shared(entity).is_some_and(|shared| shared.contains(field));
             let owner = if is_shared { Some(SHARED) } else { routes.owner(entity, field, &flow.from, target) };
-            let carried = flow.brings(entity, field) && both_know(parts, entity, field, &flow.from, target);
+            let carried = flow.brings(entity, field) && both_know(context, entity, field, &flow.from, target);
             if let Some(owner) = owner.filter(|_| carried) {
-                wish.owners.entry(field.clone()).or_default().insert(owner.to_owned());
+                state.owners.entry(field.clone()).or_default().insert(owner.to_owned());
             }
         }
     }
-    wish.erased = erased(parts, entity, record).await?;
+    state.erased = erased(context, entity, record).await?;
     for target in routes.told(entity) {
-        let (Some(endpoint), Some(mapping)) = (parts.systems.get(target), parts.mapping(target, entity)) else {
+        let (Some(endpoint), Some(mapping)) = (context.systems.get(target), context.mapping(target, entity)) else {
             continue;
         };
-        let Some(facts) = endpoint.facts(entity) else { continue };
+        let Some(facts) = endpoint.capabilities(entity) else { continue };
         let batch = Batch {
-            parts,
+            context: context,
             system: endpoint.as_ref(),
             target,
             entity,
-            settle: parts.limits(target).settle,
+            answer_window: context.limits(target).answer_window,
             after: std::sync::Mutex::default(),
         };
         let views =
-            prepare::views(&batch, facts, mapping.as_ref(), vec![asking(parts, target, entity, record)]).await?;
+            prepare::views(&batch, facts, mapping.as_ref(), vec![asking(context, target, entity, record)]).await?;
         for view in views {
             let wants = match view.wanted {
-                Ok(Wanted::Fields(mut fields)) => {
-                    let differs = Terms::of(parts, mapping.as_ref(), entity).difference(&fields, view.here.as_ref());
+                Ok(Desired::Fields(mut fields)) => {
+                    let differs = Terms::of(context, mapping.as_ref(), entity).difference(&fields, view.here.as_ref());
                     fields.retain(|field, _| differs.contains(field));
-                    Wants::Fields(fields)
+                    DesiredObject::Fields(fields)
                 }
-                Ok(Wanted::Gone) => Wants::Gone,
-                Ok(Wanted::Nothing | Wanted::NotYet(_)) => continue,
-                Err(failure) => Wants::Unknown(outcome::describe(&failure)),
+                Ok(Desired::Gone) => DesiredObject::Gone,
+                Ok(Desired::Nothing | Desired::NotYet(_)) => continue,
+                Err(failure) => DesiredObject::Unknown(outcome::describe(&failure)),
             };
-            wish.wanted.insert(target.to_owned(), wants);
+            state.wanted.insert(target.to_owned(), wants);
         }
     }
-    Ok(wish)
+    Ok(state)
 }
 
 /// By flow: where nothing that concerns persons goes.
-async fn erased(parts: &Parts, entity: &str, record: RecordId) -> Result<BTreeSet<(String, String)>> {
+async fn erased(context: &Context, entity: &str, record: RecordId) -> Result<BTreeSet<(String, String)>> {
     let mut erased = BTreeSet::new();
-    let Some(spec) = parts.entities.get(entity) else { return Ok(erased) };
-    let replicas = parts.store.replicas_of(&[record]).await?;
+    let Some(spec) = context.entities.get(entity) else { return Ok(erased) };
+    let replicas = context.store.replicas_of(&[record]).await?;
     let at = |system: &str| replicas.iter().find(|replica| replica.system == system && replica.gone_at.is_none());
-    for flow in parts.routes.flows().iter().filter(|flow| flow.carries(entity)) {
+    for flow in context.routes.flows().iter().filter(|flow| flow.carries(entity)) {
         for target in &flow.to {
             let Some((source, here)) = at(&flow.from).zip(at(target)) else { continue };
             let is_told =
-                |field: &str| flow.brings(entity, field) && both_know(parts, entity, field, &flow.from, target);
+                |field: &str| flow.brings(entity, field) && both_know(context, entity, field, &flow.from, target);
             if spec.is_erased(&source.fields) || persons::is_erased(spec, is_told, &source.fields, here) {
                 erased.insert((flow.from.clone(), target.clone()));
             }
@@ -107,20 +107,20 @@ async fn erased(parts: &Parts, entity: &str, record: RecordId) -> Result<BTreeSe
 }
 
 /// Whether the field is read at the source and written at the target.
-fn both_know(parts: &Parts, entity: &str, field: &str, from: &str, to: &str) -> bool {
-    let reads = parts.mapping(from, entity).is_some_and(|mapping| mapping.reads().contains(field));
-    reads && parts.mapping(to, entity).is_some_and(|mapping| mapping.writes().contains(field))
+fn both_know(context: &Context, entity: &str, field: &str, from: &str, to: &str) -> bool {
+    let reads = context.mapping(from, entity).is_some_and(|mapping| mapping.reads().contains(field));
+    reads && context.mapping(to, entity).is_some_and(|mapping| mapping.writes().contains(field))
 }
 
 /// A job that is in no queue: deliveries begin with one.
-fn asking(parts: &Parts, target: &str, entity: &str, record: RecordId) -> Job {
-    let now = parts.env.now();
+fn asking(context: &Context, target: &str, entity: &str, record: RecordId) -> Job {
+    let now = context.env.now();
     Job {
         id: 0,
         target: target.to_owned(),
         entity: entity.to_owned(),
         record,
-        lane: 0,
+        priority: 0,
         state: JobState::Queued,
         due: now,
         attempts: 0,

@@ -6,39 +6,39 @@ use crate::{
     failure::Cause,
     store::{JobFilter, RunKind, StoreError},
     sync::{
-        context::{Parts, RunReport},
+        context::{Context, RunReport},
         pull,
     },
 };
 
 /// Reads a target's entity completely if that was never done: what is already there is adopted, not created again.
 pub(in crate::sync) async fn adopt(
-    parts: &Parts,
+    context: &Context,
     target: &str,
     entity: &str,
     cancel: &CancellationToken,
 ) -> Result<Option<RunReport>, StoreError> {
-    if !parts.can_list(target, entity) || is_adopted(parts, target, entity).await? {
+    if !context.can_list(target, entity) || is_adopted(context, target, entity).await? {
         return Ok(None);
     }
-    let report = pull::pull(parts, target, entity, RunKind::Full, "first contact", cancel).await?;
+    let report = pull::pull(context, target, entity, RunKind::Full, "first contact", cancel).await?;
     if report.run.is_some() && report.error.is_none() {
-        adopted(parts, target, entity).await?;
+        adopted(context, target, entity).await?;
     }
     Ok(Some(report))
 }
 
 /// Whether creating at the target is safe: it was read once, or cannot be listed at all.
-pub(in crate::sync) async fn is_adopted(parts: &Parts, target: &str, entity: &str) -> Result<bool, StoreError> {
-    Ok(!parts.can_list(target, entity) || parts.store.noted(&format!("adopted:{target}/{entity}")).await?.is_some())
+pub(in crate::sync) async fn is_adopted(context: &Context, target: &str, entity: &str) -> Result<bool, StoreError> {
+    Ok(!context.can_list(target, entity) || context.store.noted(&format!("adopted:{target}/{entity}")).await?.is_some())
 }
 
 /// Remembers that a system's entity was read completely, and lets go what waited for that.
-pub(in crate::sync) async fn adopted(parts: &Parts, system: &str, entity: &str) -> Result<(), StoreError> {
-    parts.store.note(&format!("adopted:{system}/{entity}"), &Value::Bool(true)).await?;
+pub(in crate::sync) async fn adopted(context: &Context, system: &str, entity: &str) -> Result<(), StoreError> {
+    context.store.note(&format!("adopted:{system}/{entity}"), &Value::Bool(true)).await?;
     let waiting = JobFilter { cause: Some(Cause::unlisted(system, entity).0), ..JobFilter::default() };
-    if parts.store.retry(&waiting, parts.env.now()).await? > 0 {
-        parts.work.notify_waiters();
+    if context.store.retry(&waiting, context.env.now()).await? > 0 {
+        context.work.notify_waiters();
     }
     Ok(())
 }

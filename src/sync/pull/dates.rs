@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     port::{RowError, SourceRow},
     store::{Result, SharedStore},
-    sync::context::Reading,
+    sync::context::PullContext,
 };
 
 /// Most rows kept of an entity; the others are counted.
@@ -64,15 +64,15 @@ pub(in crate::sync) struct Gathered {
 impl Gathered {
     /// `whole`: everything is read, so what is not found again is mended or gone. What has no id, as a file, is told
     /// anew by every reading that finds it so.
-    pub(in crate::sync) async fn begin(reading: &Reading<'_>, whole: bool) -> Result<Self> {
-        let before = OddDates::of(&reading.parts.store, reading.system.name(), reading.entity).await?;
+    pub(in crate::sync) async fn begin(reading: &PullContext<'_>, whole: bool) -> Result<Self> {
+        let before = OddDates::of(&reading.context.store, reading.system.name(), reading.entity).await?;
         let mut now = if whole { OddDates::default() } else { before.clone() };
         now.rows.retain(|row| row.id.is_some());
         Ok(Self { before, now })
     }
 
     /// Takes in a page.
-    pub(in crate::sync) fn page(&mut self, reading: &Reading<'_>, rows: &[SourceRow], odd: &[RowError]) {
+    pub(in crate::sync) fn page(&mut self, reading: &PullContext<'_>, rows: &[SourceRow], odd: &[RowError]) {
         if !self.now.rows.is_empty() {
             let seen: HashSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
             self.now.rows.retain(|row| row.id.as_deref().is_none_or(|id| !seen.contains(id)));
@@ -90,7 +90,7 @@ impl Gathered {
     }
 
     /// What is to be noted with the last page, where it is not what was noted before; tells the journal what is new.
-    pub(in crate::sync) fn note(&self, reading: &Reading<'_>) -> Option<(String, Value)> {
+    pub(in crate::sync) fn note(&self, reading: &PullContext<'_>) -> Option<(String, Value)> {
         if self.now == self.before {
             return None;
         }

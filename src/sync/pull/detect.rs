@@ -8,22 +8,22 @@ use crate::{
     failure::Failure,
     mapping::{Fields, Outline, Pulled, RefBy, Translate},
     model::{self, EntitySpec, Shape, agree},
-    port::{Print, RowError, SourceRow},
+    port::{Fingerprint, RowError, SourceRow},
     store::{
         Balance, ChangeOp, Identified, NewChange, NewJob, PageCommit, RefWanted, Rejection, Replica, ReplicaWrite,
-        Result, Sighting, Unidentified,
+        Result, ShownRow, Unidentified,
     },
     sync::{
         conflict::{
             respelt,
             shared::{Shared, known},
         },
-        context::{Parts, Reading},
+        context::{Context, PullContext},
         identity::{
             numbering::{self, Numbering},
             parents,
         },
-        pull::{guests, reader::Reader},
+        pull::{guests, reader::MappingRevision},
         routing::{DriftPolicy, SHARED, matches, priority},
         stock::{availability, goods, increments, reservations},
     },
@@ -38,7 +38,7 @@ pub(in crate::sync) struct Detected {
     pub(in crate::sync) doubtful: Vec<String>,
 }
 
-impl Reading<'_> {
+impl PullContext<'_> {
     /// Compares a page with the system's replicas. `counter` is the store's counter from before the page was requested.
     pub(in crate::sync) async fn detect(
         &self,
@@ -68,10 +68,10 @@ impl Reading<'_> {
 
         let (rows, doubled) = last_of_each(rows);
         commit.balance.skipped = doubled;
-        let prints = Reader::of(self.mapping, self.system, self.entity).prints(&rows);
-        let sightings: Vec<Sighting> =
-            rows.iter().zip(&prints).map(|(row, print)| Sighting { id: row.id.clone(), print: *print }).collect();
-        let sighted = self.parts.store.sight(self.system.name(), self.entity, &sightings).await?;
+        let prints = MappingRevision::of(self.mapping, self.system, self.entity).prints(&rows);
+        let sightings: Vec<ShownRow> =
+            rows.iter().zip(&prints).map(|(row, print)| ShownRow { id: row.id.clone(), fingerprint: *print }).collect();
+        let sighted = self.context.store.look_up_fingerprints(self.system.name(), self.entity, &sightings).await?;
         commit.balance.unchanged = count(rows.len() - sighted.changed.len());
 
         let mut pulled = Vec::with_capacity(sighted.changed.len());
@@ -90,7 +90,7 @@ impl Reading<'_> {
                     commit.balance.rejected += 1;
                     let place = (row.position.clone(), row.id.clone());
                     let of = (self.system.name(), self.entity);
-                    commit.rejections.push(unreadable(self.parts, self.mapping, of, &body, place, failure));
+                    commit.rejections.push(unreadable(self.context, self.mapping, of, &body, place, failure));
                 }
             }
         }
@@ -99,7 +99,7 @@ impl Reading<'_> {
     }
 
     fn canonical(&self, row: &Value) -> std::result::Result<Pulled, Failure> {
-        crate::sync::context::canonical(&self.parts.entities, self.mapping, self.entity, row)
+        crate::sync::context::canonical(&self.context.entities, self.mapping, self.entity, row)
     }
 
     /// Compares canonical objects with the replicas and fills the commit; gives the doubtful ones.
@@ -110,10 +110,10 @@ impl Reading<'_> {
         if pulled.is_empty() {
             return Ok(doubtful);
         }
-        let (store, system) = (&self.parts.store, self.system.name());
+        let (store, system) = (&self.context.store, self.system.name());
         // References first: one to an object of this very page binds a placeholder that identification then takes on.
         let unclear = Box::pin(resolve(
-            self.parts,
+            self.context,
             system,
             &mut pulled.iter_mut().map(|seen| &mut seen.object).collect::<Vec<_>>(),
         ))
@@ -124,7 +124,7 @@ impl Reading<'_> {
         // On the heap: a page is compared deep inside of other work.
         let (identities, records) = Box::pin(self.identified(&pulled)).await?;
         let mut anothers = Box::pin(parents::refused(self, &shown_children(&pulled, &records))).await?;
-        let spec = self.parts.entities.get(self.entity).map(|spec| &**spec);
+        let spec = self.context.entities.get(self.entity).map(|spec| &**spec);
         let ids: Vec<String> = pulled.iter().map(|seen| seen.id.clone()).collect();
         let mut known: HashMap<String, Replica> = store
             .replicas_by_id(system, self.entity, &ids)
@@ -134,15 +134,15 @@ impl Reading<'_> {
             .collect();
 
         let mut orders: Vec<_> = pulled.iter_mut().map(|seen| (seen.id.as_str(), &mut seen.object.fields)).collect();
-        guests::settle(self, &known, &mut orders).await?;
+        guests::assign_customers(self, &known, &mut orders).await?;
         let numbers: Vec<i64> = records.iter().map(|identified| identified.record).collect();
-        let shared = Shared::of(self.parts, system, self.entity, self.mapping, &numbers).await?;
-        let told = if shared.is_some() { self.parts.routes.told(self.entity) } else { BTreeSet::new() };
+        let shared = Shared::of(self.context, system, self.entity, self.mapping, &numbers).await?;
+        let told = if shared.is_some() { self.context.routes.told(self.entity) } else { BTreeSet::new() };
 
         let outline = self.mapping.outline();
-        let blind = !self.system.facts(self.entity).is_some_and(|facts| facts.read);
+        let blind = !self.system.capabilities(self.entity).is_some_and(|facts| facts.read);
         let evidence =
-            Evidence { parts: self.parts, mapping: self.mapping, entity: self.entity, outline: &outline, blind };
+            Evidence { context: self.context, mapping: self.mapping, entity: self.entity, outline: &outline, blind };
         let made_of = |field: &str, sent: &Value, shown: &Value| evidence.is_made_of(field, sent, shown);
         for ((mut seen, identified), Unidentified { key, matches, .. }) in
             pulled.into_iter().zip(records).zip(identities)
@@ -194,8 +194,8 @@ impl Reading<'_> {
             if difference.is_empty() && !fresh {
                 commit.balance.unchanged += 1;
                 commit.reprints.push((seen.id, seen.print, seen.version, sent));
-                if !seen.object.parts.is_empty() {
-                    commit.children.push((record, seen.object.parts));
+                if !seen.object.child_ids.is_empty() {
+                    commit.children.push((record, seen.object.child_ids));
                 }
                 continue;
             }
@@ -211,14 +211,14 @@ impl Reading<'_> {
                     target: (*target).to_owned(),
                     entity: self.entity.to_owned(),
                     record,
-                    lane,
+                    priority: lane,
                     due: None,
                 }));
                 commit.merged.extend(moved.merged);
                 commit.conflicts.extend(moved.conflicts);
             }
             if let (Some(before), reservations::ORDER) = (stood, self.entity) {
-                reservations::add(&mut moved, &goods::moved(self.parts, &before.fields, &fields));
+                reservations::add(&mut moved, &goods::moved(self.context, &before.fields, &fields));
             }
             if let Some(before) = stood {
                 self.drift(record, before, &fields, &difference, shared.as_ref(), &mut sent, &mut commit.conflicts);
@@ -237,14 +237,14 @@ impl Reading<'_> {
                 fields,
                 sent,
                 version: seen.version,
-                print: Some(seen.print),
-                parts: Some(seen.object.parts),
+                fingerprint: Some(seen.print),
+                child_ids: Some(seen.object.child_ids),
                 matches,
                 gone: false,
             });
         }
-        goods::doubt(self.parts, system, &moved).await?;
-        increments::tell(self.parts, system, &stepped, &mut commit.jobs).await?;
+        goods::doubt(self.context, system, &moved).await?;
+        increments::tell(self.context, system, &stepped, &mut commit.jobs).await?;
         Ok(doubtful)
     }
 
@@ -262,7 +262,7 @@ impl Reading<'_> {
         conflicts: &mut Vec<crate::store::ConflictMark>,
     ) {
         for field in difference.keys() {
-            let policy = self.parts.routes.drift(self.entity, field, self.system.name());
+            let policy = self.context.routes.drift(self.entity, field, self.system.name());
             if !matches!(policy, Some(DriftPolicy::Accept | DriftPolicy::Report)) {
                 continue;
             }
@@ -278,26 +278,26 @@ impl Reading<'_> {
 
     /// What rows are identified by, and the records that they are.
     async fn identified(&self, pulled: &[Seen]) -> Result<(Vec<Unidentified>, Vec<Identified>)> {
-        let (store, system) = (&self.parts.store, self.system.name());
-        let rules = self.parts.routes.matches(self.entity);
+        let (store, system) = (&self.context.store, self.system.name());
+        let rules = self.context.routes.matches(self.entity);
         let weak: Vec<String> = rules.iter().filter(|rule| rule.weak).map(|rule| rule.field.clone()).collect();
-        let spec = self.parts.entities.get(self.entity).map(|spec| &**spec);
+        let spec = self.context.entities.get(self.entity).map(|spec| &**spec);
         let mut identities: Vec<Unidentified> = pulled
             .iter()
             .map(|seen| {
                 let mut matches = matches(spec, &rules, &seen.object.fields);
-                matches.extend(respelt::values(self.parts, system, self.entity, &seen.object.key));
+                matches.extend(respelt::values(self.context, system, self.entity, &seen.object.key));
                 let (id, key) = (seen.id.clone(), seen.object.key.clone());
                 Unidentified { id, key, matches, ..Unidentified::default() }
             })
             .collect();
-        if let Some(numbering) = Numbering::of(self.parts, system, self.entity) {
+        if let Some(numbering) = Numbering::of(self.context, system, self.entity) {
             let ids: Vec<String> = pulled.iter().map(|seen| seen.id.clone()).collect();
             let bound = store.replicas_by_id(system, self.entity, &ids).await?;
             let bound: BTreeSet<&str> = bound.iter().map(|replica| replica.id.as_str()).collect();
             let rows = identities.iter_mut().zip(pulled);
             numbering
-                .settle(&mut rows.map(|(row, seen)| (row, &seen.object.fields)).collect::<Vec<_>>(), &bound)
+                .assign_records(&mut rows.map(|(row, seen)| (row, &seen.object.fields)).collect::<Vec<_>>(), &bound)
                 .await?;
         }
         let records = store.identify(system, self.entity, &identities, &weak).await?;
@@ -315,10 +315,16 @@ impl Reading<'_> {
     ) {
         let system = self.system.name();
         let mut open = |target: &str, lane: i16| {
-            jobs.push(NewJob { target: target.to_owned(), entity: self.entity.to_owned(), record, lane, due: None });
+            jobs.push(NewJob {
+                target: target.to_owned(),
+                entity: self.entity.to_owned(),
+                record,
+                priority: lane,
+                due: None,
+            });
         };
         let mut told = BTreeSet::new();
-        for flow in self.parts.routes.from(system, self.entity) {
+        for flow in self.context.routes.from(system, self.entity) {
             let lane = self.lane(flow, after);
             for target in flow.to.iter().filter(|target| told.insert(target.as_str())) {
                 open(target, lane);
@@ -327,25 +333,25 @@ impl Reading<'_> {
         let foreign = |source: &str| {
             fresh
                 || difference.keys().any(|field| {
-                    self.parts
+                    self.context
                         .routes
                         .owner(self.entity, field, source, system)
                         .is_some_and(|owner| owner != system && owner != SHARED)
                 })
         };
-        if self.parts.routes.to(system, self.entity).any(|flow| foreign(&flow.from)) {
+        if self.context.routes.to(system, self.entity).any(|flow| foreign(&flow.from)) {
             open(system, priority::of(self.entity, after));
         }
     }
 }
 
-impl Reading<'_> {
+impl PullContext<'_> {
     /// Lane of a change on its way by a flow: what the targets are to show of it decides, not what the source has.
     fn lane(&self, flow: &crate::sync::routing::Flow, after: &Fields) -> i16 {
         if self.entity != reservations::STOCK {
             return priority::of(self.entity, after);
         }
-        let published = self.parts.published(flow, after, availability::Less::default());
+        let published = self.context.published(flow, after, availability::Less::default());
         priority::of(self.entity, published.as_ref().unwrap_or(after))
     }
 }
@@ -355,7 +361,7 @@ struct Seen {
     id: String,
     position: String,
     version: Option<String>,
-    print: Print,
+    print: Fingerprint,
     object: Pulled,
 }
 
@@ -394,7 +400,7 @@ pub(in crate::sync) fn as_known(spec: Option<&EntitySpec>, known: &Fields, shown
 
 /// How what a system shows came to be shown.
 pub(in crate::sync) struct Evidence<'a> {
-    pub(in crate::sync) parts: &'a Parts,
+    pub(in crate::sync) context: &'a Context,
     pub(in crate::sync) mapping: &'a dyn Translate,
     pub(in crate::sync) entity: &'a str,
     pub(in crate::sync) outline: &'a Outline,
@@ -405,10 +411,10 @@ pub(in crate::sync) struct Evidence<'a> {
 impl Evidence<'_> {
     /// Whether what is shown of a field for the first time since it was sent is what the target made of it, and not somebody's edit.
     fn is_made_of(&self, field: &str, sent: &Value, shown: &Value) -> bool {
-        if respelt::is_as_shown(self.parts, self.mapping, (self.entity, field), sent, shown) {
+        if respelt::is_as_shown(self.context, self.mapping, (self.entity, field), sent, shown) {
             return true;
         }
-        let altered = self.parts.alteration((self.entity, field), self.outline, sent, shown);
+        let altered = self.context.alteration((self.entity, field), self.outline, sent, shown);
         !altered.is_difference() && (self.blind || !altered.texts)
     }
 }
@@ -451,7 +457,7 @@ pub(in crate::sync) fn observe(
 
 /// Replaces references of pulled objects by record numbers, in one go; gives those that may mean several.
 pub(in crate::sync) async fn resolve(
-    parts: &Parts,
+    context: &Context,
     system: &str,
     objects: &mut [&mut Pulled],
 ) -> Result<BTreeSet<RefWanted>> {
@@ -463,7 +469,7 @@ pub(in crate::sync) async fn resolve(
     if wanted.is_empty() {
         return Ok(wanted);
     }
-    let is_numbered = |entity: &str| parts.entities.get(entity).is_some_and(|spec| spec.numbered);
+    let is_numbered = |entity: &str| context.entities.get(entity).is_some_and(|spec| spec.numbered);
     let mut numbered: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut plain = Vec::new();
     for one in &wanted {
@@ -472,9 +478,9 @@ pub(in crate::sync) async fn resolve(
             _ => plain.push(one.clone()),
         }
     }
-    let mut records: BTreeMap<RefWanted, i64> = parts.store.resolve(system, &plain).await?;
+    let mut records: BTreeMap<RefWanted, i64> = context.store.resolve(system, &plain).await?;
     for (entity, keys) in numbered {
-        for (key, record) in numbering::refer(parts, system, entity, &keys).await? {
+        for (key, record) in numbering::refer(context, system, entity, &keys).await? {
             records.insert(RefWanted { entity: entity.to_owned(), by: RefBy::Key(key) }, record);
         }
     }
@@ -495,7 +501,7 @@ pub(in crate::sync) async fn resolve(
 
 /// What is told of a row, or of an answer, that cannot be read. `of`: system and entity. `place`: where it was, and its id.
 pub(in crate::sync) fn unreadable(
-    parts: &Parts,
+    context: &Context,
     mapping: &dyn Translate,
     of: (&str, &str),
     row: &Value,
@@ -509,24 +515,24 @@ pub(in crate::sync) fn unreadable(
         reason: crate::sync::context::outcome::describe(&failure),
         cause: failure.cause.map(|cause| cause.0),
         articles: mapping.named(row),
-        likes: likes(parts, mapping, of, row),
+        likes: likes(context, mapping, of, row),
         dismissed: false,
     }
 }
 
 /// What can be seen of which record an unreadable row is; nothing where it may be any.
-fn likes(parts: &Parts, mapping: &dyn Translate, of: (&str, &str), row: &Value) -> Option<Vec<(String, String)>> {
+fn likes(context: &Context, mapping: &dyn Translate, of: (&str, &str), row: &Value) -> Option<Vec<(String, String)>> {
     let (system, entity) = of;
-    let rules = parts.routes.matches(entity);
+    let rules = context.routes.matches(entity);
     let glimpse = mapping.glimpse(row);
     let unread = |rule: &&crate::sync::routing::MatchRule| glimpse.unread.iter().any(|field| rule.names(field));
     if rules.iter().any(unread) {
         return None;
     }
-    let spec = parts.entities.get(entity).map(|spec| &**spec);
+    let spec = context.entities.get(entity).map(|spec| &**spec);
     let mut likes = vec![(String::new(), glimpse.key?)];
     likes.extend(matches(spec, &rules, &glimpse.fields));
-    likes.extend(respelt::values(parts, system, entity, &likes[0].1));
+    likes.extend(respelt::values(context, system, entity, &likes[0].1));
     Some(likes)
 }
 
@@ -536,7 +542,7 @@ fn shown_children<'a>(pulled: &'a [Seen], records: &[Identified]) -> Vec<parents
         record: identified.record,
         object: &seen.id,
         key: &seen.object.key,
-        children: &seen.object.parts,
+        children: &seen.object.child_ids,
     })
     .collect()
 }
@@ -611,7 +617,7 @@ mod tests {
             fields: fields(stored),
             sent: fields(sent),
             version: None,
-            print: None,
+            fingerprint: None,
             gone_at: None,
             written: 0,
         }

@@ -9,7 +9,7 @@ use crate::{
     model::diff,
     store::{ChangeOp, NewChange, PageCommit, RecordId, Replica, ReplicaWrite, Result, Unidentified},
     sync::{
-        context::{Parts, Reading},
+        context::{Context, PullContext},
         identity::{guests::MADE, numbering},
         routing::matches,
         stock::reservations::ORDER,
@@ -20,13 +20,13 @@ const CUSTOMER: &str = "customer";
 
 /// Gives orders without a customer the one that the flow says. Who had one before keeps it: an order does not change hands
 /// because a customer edits his address.
-pub(in crate::sync) async fn settle(
-    reading: &Reading<'_>,
+pub(in crate::sync) async fn assign_customers(
+    reading: &PullContext<'_>,
     known: &HashMap<String, Replica>,
     orders: &mut [(&str, &mut Fields)],
 ) -> Result<()> {
-    let (parts, system) = (reading.parts, reading.system.name());
-    let Some(guests) = parts.routes.guests(system).filter(|_| reading.entity == ORDER) else { return Ok(()) };
+    let (context, system) = (reading.context, reading.system.name());
+    let Some(guests) = context.routes.guests(system).filter(|_| reading.entity == ORDER) else { return Ok(()) };
     let mut open: Vec<(&str, &mut Fields)> = Vec::new();
     for (id, fields) in orders.iter_mut().filter(|(_, fields)| is_nobodys(fields)) {
         let before = known.get(*id).and_then(|replica| replica.fields.get(CUSTOMER));
@@ -40,16 +40,16 @@ pub(in crate::sync) async fn settle(
     }
     let mut found = vec![None; open.len()];
     if guests.matched {
-        let rules: Vec<_> = parts.routes.matches(CUSTOMER).into_iter().filter(|rule| !rule.weak).collect();
-        let spec = parts.entities.get(CUSTOMER).map(|spec| &**spec);
+        let rules: Vec<_> = context.routes.matches(CUSTOMER).into_iter().filter(|rule| !rule.weak).collect();
+        let spec = context.entities.get(CUSTOMER).map(|spec| &**spec);
         let wanted: Vec<_> = open.iter().map(|(_, order)| matches(spec, &rules, &buyer(order))).collect();
-        found = parts.store.recognise(CUSTOMER, &wanted).await?;
+        found = context.store.recognise(CUSTOMER, &wanted).await?;
     }
     if guests.created {
         make(reading, &open, &mut found).await?;
     }
     if let (Some(key), true) = (&guests.one, found.contains(&None)) {
-        let one = numbering::refer(parts, system, CUSTOMER, std::slice::from_ref(key)).await?.remove(key);
+        let one = numbering::refer(context, system, CUSTOMER, std::slice::from_ref(key)).await?.remove(key);
         found.iter_mut().filter(|customer| customer.is_none()).for_each(|customer| *customer = one);
     }
     for ((_, order), customer) in open.into_iter().zip(found) {
@@ -73,7 +73,7 @@ struct Buyer {
 
 impl Buyer {
     /// Nobody, where the order does not tell enough.
-    fn of(parts: &Parts, at: usize, id: &str, order: &Fields) -> Option<Self> {
+    fn of(context: &Context, at: usize, id: &str, order: &Fields) -> Option<Self> {
         let key = format!("guest-{}", order.get("number")?.as_str()?);
         let mut fields = buyer(order);
         fields.retain(|_, value| value.as_str().is_none_or(|text| !text.trim().is_empty()) && !value.is_null());
@@ -83,28 +83,28 @@ impl Buyer {
         }
         fields.insert("code".to_owned(), key.as_str().into());
         fields.insert("kind".to_owned(), if is_company { "company" } else { "person" }.into());
-        if !fields.contains_key("name") || parts.validate(CUSTOMER, &mut fields).is_err() {
+        if !fields.contains_key("name") || context.validate(CUSTOMER, &mut fields).is_err() {
             return None;
         }
-        let spec = parts.entities.get(CUSTOMER).map(|spec| &**spec);
-        let values = matches(spec, &parts.routes.matches(CUSTOMER), &fields);
+        let spec = context.entities.get(CUSTOMER).map(|spec| &**spec);
+        let values = matches(spec, &context.routes.matches(CUSTOMER), &fields);
         Some(Self { at, id: format!("{MADE}{id}"), key, fields, values })
     }
 }
 
 /// Makes customers of what the orders tell that are nobody's in `found`: they are delivered like any others, after a look at who is
 /// there already. All of a page are made at once.
-async fn make(reading: &Reading<'_>, orders: &[(&str, &mut Fields)], found: &mut [Option<RecordId>]) -> Result<()> {
-    let (parts, system) = (reading.parts, reading.system.name());
-    let Some(mapping) = parts.mapping(system, CUSTOMER) else { return Ok(()) };
+async fn make(reading: &PullContext<'_>, orders: &[(&str, &mut Fields)], found: &mut [Option<RecordId>]) -> Result<()> {
+    let (context, system) = (reading.context, reading.system.name());
+    let Some(mapping) = context.mapping(system, CUSTOMER) else { return Ok(()) };
     let weak: Vec<String> =
-        parts.routes.matches(CUSTOMER).iter().filter(|rule| rule.weak).map(|rule| rule.field.clone()).collect();
+        context.routes.matches(CUSTOMER).iter().filter(|rule| rule.weak).map(|rule| rule.field.clone()).collect();
     let strong = |buyer: &Buyer| -> Vec<(String, String)> {
         buyer.values.iter().filter(|(field, _)| !weak.contains(field)).cloned().collect()
     };
     let open = found.iter().zip(orders).enumerate().filter(|(_, (customer, _))| customer.is_none());
-    let buyers: Vec<Buyer> = open.filter_map(|(at, (_, (id, order)))| Buyer::of(parts, at, id, order)).collect();
-    let known = parts.store.recognise(CUSTOMER, &buyers.iter().map(strong).collect::<Vec<_>>()).await?;
+    let buyers: Vec<Buyer> = open.filter_map(|(at, (_, (id, order)))| Buyer::of(context, at, id, order)).collect();
+    let known = context.store.recognise(CUSTOMER, &buyers.iter().map(strong).collect::<Vec<_>>()).await?;
     // Of several orders of one person on a page the first makes him.
     let mut makers: HashMap<(String, String), usize> = HashMap::new();
     let (mut makes, mut follows): (Vec<Buyer>, Vec<(usize, usize)>) = (Vec::new(), Vec::new());
@@ -134,8 +134,8 @@ async fn make(reading: &Reading<'_>, orders: &[(&str, &mut Fields)], found: &mut
             ..Unidentified::default()
         })
         .collect();
-    let identified = parts.store.identify(system, CUSTOMER, &wanted, &weak).await?;
-    let customers = Reading { mapping: mapping.as_ref(), entity: CUSTOMER, ..*reading };
+    let identified = context.store.identify(system, CUSTOMER, &wanted, &weak).await?;
+    let customers = PullContext { mapping: mapping.as_ref(), entity: CUSTOMER, ..*reading };
     let mut page = PageCommit {
         run: reading.run,
         system: system.to_owned(),
@@ -157,8 +157,8 @@ async fn make(reading: &Reading<'_>, orders: &[(&str, &mut Fields)], found: &mut
             fields: buyer.fields,
             sent: Fields::new(),
             version: None,
-            print: None,
-            parts: None,
+            fingerprint: None,
+            child_ids: None,
             matches: buyer.values,
             gone: false,
         });
@@ -166,12 +166,18 @@ async fn make(reading: &Reading<'_>, orders: &[(&str, &mut Fields)], found: &mut
     for (at, maker) in follows {
         found[at] = found[maker];
     }
-    parts.store.commit_page(page, parts.env.now()).await.map(drop)
+    context.store.commit_page(page, context.env.now()).await.map(drop)
 }
 
 /// What a system shows of an order that it calls a guest's: it stays its customer's.
-pub(in crate::sync) fn keep(parts: &Parts, system: &str, entity: &str, before: Option<&Fields>, shown: &mut Fields) {
-    if entity != ORDER || parts.routes.guests(system).is_none() || !is_nobodys(shown) {
+pub(in crate::sync) fn keep(
+    context: &Context,
+    system: &str,
+    entity: &str,
+    before: Option<&Fields>,
+    shown: &mut Fields,
+) {
+    if entity != ORDER || context.routes.guests(system).is_none() || !is_nobodys(shown) {
         return;
     }
     if let Some(customer) = before.and_then(|before| before.get(CUSTOMER)).filter(|customer| !customer.is_null()) {

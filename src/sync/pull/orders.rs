@@ -8,7 +8,7 @@ use crate::{
     failure::{Cause, Class},
     store::{Job, Result, RunKind, Verdict},
     sync::{
-        context::{Parts, RunReport},
+        context::{Context, RunReport},
         pull::{self, adoption},
         routing::Flow,
         stock::{
@@ -21,21 +21,21 @@ use crate::{
 /// Before a source's stock is read for the first time: which of the shops' orders their targets have had all along, so that they
 /// are not taken for orders in flight. What cannot be read now is in flight until the stock is read once more.
 pub(in crate::sync) async fn before_first_reading(
-    parts: &Parts,
+    context: &Context,
     flow: &Flow,
     cancel: &CancellationToken,
 ) -> Result<Vec<RunReport>> {
     let mut runs = Vec::new();
-    if Known::of(parts, &flow.from).await?.is_some() {
+    if Known::of(context, &flow.from).await?.is_some() {
         return Ok(runs);
     }
-    let shops: BTreeSet<&str> = flow.to.iter().flat_map(|target| parts.routes.sellers(flow, target)).collect();
-    let targets: BTreeSet<&str> = shops.iter().flat_map(|shop| parts.routes.order_targets(shop)).collect();
+    let shops: BTreeSet<&str> = flow.to.iter().flat_map(|target| context.routes.sellers(flow, target)).collect();
+    let targets: BTreeSet<&str> = shops.iter().flat_map(|shop| context.routes.order_targets(shop)).collect();
     for target in targets {
-        runs.extend(adoption::adopt(parts, target, ORDER, cancel).await?);
+        runs.extend(adoption::adopt(context, target, ORDER, cancel).await?);
     }
     for shop in shops {
-        runs.push(pull::list(parts, shop, ORDER, RunKind::Delta, "before stock", cancel).await?);
+        runs.push(pull::list(context, shop, ORDER, RunKind::Delta, "before stock", cancel).await?);
     }
     Ok(runs)
 }
@@ -68,16 +68,20 @@ impl Obstacles {
 
 /// Reads the orders that take from what a target shows before its stock is written, so that one that nobody has seen yet is in
 /// the ledger. Gives what stood in the way.
-pub(in crate::sync) async fn read_orders(parts: &Parts, target: &str, stop: &CancellationToken) -> Result<Obstacles> {
+pub(in crate::sync) async fn read_orders(
+    context: &Context,
+    target: &str,
+    stop: &CancellationToken,
+) -> Result<Obstacles> {
     let mut obstacles = Vec::new();
-    for shop in parts.routes.sellers_at(target) {
-        if let Some(problem) = read_orders_of(parts, shop, stop).await? {
+    for shop in context.routes.sellers_at(target) {
+        if let Some(problem) = read_orders_of(context, shop, stop).await? {
             obstacles.push(Obstacle { shop: shop.to_owned(), problem, unread: Unread::Anything });
             continue;
         }
-        hear(parts, shop, Some(target)).await?;
-        let unread = Unread::of(parts, shop).await?;
-        wake(parts, shop, &unread).await?;
+        hear(context, shop, Some(target)).await?;
+        let unread = Unread::of(context, shop).await?;
+        wake(context, shop, &unread).await?;
         if unread != Unread::Articles(BTreeSet::new()) {
             let problem = "orders there could not be read; `vaiven status` counts them".to_owned();
             obstacles.push(Obstacle { shop: shop.to_owned(), problem, unread });
@@ -87,11 +91,11 @@ pub(in crate::sync) async fn read_orders(parts: &Parts, target: &str, stop: &Can
 }
 
 /// Gives why a shop's orders could not be listed.
-async fn read_orders_of(parts: &Parts, shop: &str, stop: &CancellationToken) -> Result<Option<String>> {
+async fn read_orders_of(context: &Context, shop: &str, stop: &CancellationToken) -> Result<Option<String>> {
     // Another pull may have passed the place where a new order stands: its end is waited for, then read again.
     const PATIENCE: u32 = 40;
     for _ in 0..PATIENCE {
-        let report = pull::list(parts, shop, ORDER, RunKind::Delta, "before stock", stop).await?;
+        let report = pull::list(context, shop, ORDER, RunKind::Delta, "before stock", stop).await?;
         if let Some(error) = report.error {
             return Ok(Some(error));
         }
@@ -101,14 +105,14 @@ async fn read_orders_of(parts: &Parts, shop: &str, stop: &CancellationToken) -> 
         if stop.is_cancelled() {
             break;
         }
-        parts.env.sleep(parts.limits.poll).await;
+        context.env.sleep(context.limits.poll).await;
     }
     Ok(Some("they are still being read".to_owned()))
 }
 
 /// A rise waits until every order that may have sold the article can be read; one that a stop has cut short is given back.
 pub(in crate::sync) fn waits_for_orders(
-    parts: &Parts,
+    context: &Context,
     obstacles: &Obstacles,
     job: &Job,
     sku: &str,
@@ -119,7 +123,7 @@ pub(in crate::sync) fn waits_for_orders(
         .map_or((job.target.as_str(), ""), |obstacle| (obstacle.shop.as_str(), obstacle.problem.as_str()));
     let error = format!("stock is not raised while orders of {shop} may be missing: {problem}");
     if is_stopped {
-        let (at, intent) = (parts.env.now(), job.intent.clone());
+        let (at, intent) = (context.env.now(), job.intent.clone());
         return Verdict::Retry { at, burn: false, intent, class: Class::Transient.as_str().to_owned(), error };
     }
     Verdict::Parked { cause: Cause::orders(shop).0, error }

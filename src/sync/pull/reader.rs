@@ -5,18 +5,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     mapping::Translate,
-    port::{Print, SourceRow, System},
+    port::{Fingerprint, SourceRow, System},
     store::{Result, SharedStore},
 };
 
 /// What turns a system's rows into objects, by its versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::sync) struct Reader {
+pub(in crate::sync) struct MappingRevision {
     mapping: u64,
     adapter: u64,
 }
 
-impl Reader {
+impl MappingRevision {
     pub(in crate::sync) fn of(mapping: &dyn Translate, system: &dyn System, entity: &str) -> Self {
         Self { mapping: mapping.version(), adapter: system.version(entity) }
     }
@@ -34,13 +34,13 @@ impl Reader {
     }
 
     /// Fingerprints of rows.
-    pub(in crate::sync) fn prints(self, rows: &[&SourceRow]) -> Vec<Print> {
+    pub(in crate::sync) fn prints(self, rows: &[&SourceRow]) -> Vec<Fingerprint> {
         let mut seed = blake3::Hasher::new();
         seed.update(&self.mapping.to_le_bytes()).update(&self.adapter.to_le_bytes());
         let print = |row: &&SourceRow| {
             let mut hasher = seed.clone();
             row.body.hash_into(&mut hasher);
-            let mut print = Print::default();
+            let mut print = Fingerprint::default();
             hasher.finalize_xof().fill(&mut print);
             print
         };

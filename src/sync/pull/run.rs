@@ -9,19 +9,19 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     failure::{Class, Failure},
     mapping::Fields,
-    port::{Facts, Page, PageToken, PullRequest, RowError, SourceRow},
+    port::{Capabilities, Page, PageToken, PullRequest, RowError, SourceRow},
     store::{Balance, ChangeOp, JOINED, Lease, NewChange, PageCommit, Replica, ReplicaWrite, RunKind, StoreError},
     sync::{
         brakes,
         context::{
-            Parts, Reading, RunReport, joined, outcome,
+            Context, PullContext, RunReport, joined, outcome,
             report::{STOPPED, left_alone},
         },
         identity::guests,
         pull::{
             dates::Gathered,
             detect::{add, count},
-            reader::Reader,
+            reader::MappingRevision,
             whole,
         },
         stock::reservations::{self, Evidence},
@@ -32,26 +32,26 @@ const PAGE_ROWS: usize = 1000;
 
 /// Reads `entity` at `system`: what changed since the cursor, or everything; and what follows from it for stock.
 pub(in crate::sync) async fn pull(
-    parts: &Parts,
+    context: &Context,
     system: &str,
     entity: &str,
     kind: RunKind,
     trigger: &str,
     cancel: &CancellationToken,
 ) -> Result<RunReport, StoreError> {
-    let report = list(parts, system, entity, kind, trigger, cancel).await?;
+    let report = list(context, system, entity, kind, trigger, cancel).await?;
     if report.error.as_deref() != Some(STOPPED) {
-        parts.journal.read(&parts.store, &report).await?;
+        context.journal.read(&context.store, &report).await?;
     }
     if report.run.is_some() && report.is_green() {
-        reservations::after_pull(parts, system, entity).await?;
+        reservations::after_pull(context, system, entity).await?;
     }
     Ok(report)
 }
 
 /// Reads `entity` at `system` and no more.
 pub(in crate::sync) async fn list(
-    parts: &Parts,
+    context: &Context,
     system: &str,
     entity: &str,
     kind: RunKind,
@@ -66,53 +66,53 @@ pub(in crate::sync) async fn list(
         balance: Balance::default(),
         error: None,
     };
-    let (Some(endpoint), Some(mapping)) = (parts.systems.get(system), parts.mapping(system, entity)) else {
+    let (Some(endpoint), Some(mapping)) = (context.systems.get(system), context.mapping(system, entity)) else {
         report.error = Some(format!("system {system} has no mapping for entity {entity}"));
         return Ok(report);
     };
-    let Some(facts) = endpoint.facts(entity).filter(|facts| facts.list) else {
+    let Some(facts) = endpoint.capabilities(entity).filter(|facts| facts.list) else {
         report.error = Some(format!("the adapter of system {system} cannot list entity {entity}"));
         return Ok(report);
     };
-    if let Some(until) = parts.store.standing(system).await?.until.filter(|until| *until > parts.env.now()) {
+    if let Some(until) = context.store.circuit(system).await?.until.filter(|until| *until > context.env.now()) {
         report.error = Some(format!("{} until {}", left_alone(system), until.format("%H:%M:%S UTC")));
         return Ok(report);
     }
-    let Some(lease) = parts
+    let Some(lease) = context
         .store
-        .acquire(&format!("pull:{system}/{entity}"), &parts.owner, parts.limits.long(), parts.env.now())
+        .acquire(&format!("pull:{system}/{entity}"), &context.owner, context.limits.long(), context.env.now())
         .await?
     else {
         return Ok(report);
     };
-    brakes::settle(parts, system, entity, &lease).await?;
-    let cursor = parts.store.cursor(system, entity).await?;
-    let evidence = Evidence::begin(parts, system, entity, cursor.as_deref()).await?;
-    let asked = parts.env.now();
-    let is_due = whole::is_due(parts, facts, system, entity, asked).await?;
+    brakes::evaluate_pending(context, system, entity, &lease).await?;
+    let cursor = context.store.cursor(system, entity).await?;
+    let evidence = Evidence::begin(context, system, entity, cursor.as_deref()).await?;
+    let asked = context.env.now();
+    let is_due = whole::is_due(context, facts, system, entity, asked).await?;
     let since = if kind == RunKind::Delta && facts.incremental && !is_due { cursor } else { None };
     report.kind = if since.is_none() { RunKind::Full } else { RunKind::Delta };
     let (reader, last) = (
-        Reader::of(mapping.as_ref(), endpoint.as_ref(), entity),
-        if report.kind == RunKind::Full { Reader::last(&parts.store, system, entity).await? } else { None },
+        MappingRevision::of(mapping.as_ref(), endpoint.as_ref(), entity),
+        if report.kind == RunKind::Full { MappingRevision::last(&context.store, system, entity).await? } else { None },
     );
     let is_first = report.kind == RunKind::Full && last.is_none();
-    let joins = is_first && joined::is_added(parts, system, entity).await?;
+    let joins = is_first && joined::is_added(context, system, entity).await?;
     let trigger = if joins { JOINED } else { trigger };
-    let run = parts.store.begin_run(system, entity, report.kind, trigger, parts.env.now()).await?;
+    let run = context.store.begin_run(system, entity, report.kind, trigger, context.env.now()).await?;
     report.run = Some(run);
 
     let remapped = last.is_some_and(|last| last != reader);
     let mapping = mapping.as_ref();
-    let reading = Reading { parts, system: endpoint.as_ref(), mapping, entity, run, remapped };
+    let reading = PullContext { context: context, system: endpoint.as_ref(), mapping, entity, run, remapped };
     let listing = Listing { since: since.as_deref(), facts, evidence: evidence.as_ref(), lease: &lease };
     let result = pages(&reading, &listing, &mut report.balance, cancel).await;
     match result {
         Ok(()) => {
-            crate::sync::context::circuit::recovered(parts, system).await?;
+            crate::sync::context::circuit::recovered(context, system).await?;
         }
         Err(Stop::Failed(failure)) => {
-            crate::sync::context::circuit::struck(parts, system, &failure).await?;
+            crate::sync::context::circuit::struck(context, system, &failure).await?;
             report.error = Some(outcome::describe(&failure));
         }
         Err(Stop::Told) => report.error = Some(STOPPED.to_owned()),
@@ -120,12 +120,12 @@ pub(in crate::sync) async fn list(
         Err(Stop::Store(error @ StoreError::Overtaken)) => {
             tracing::warn!(system, entity, run, "{error}");
             report.error = Some(error.to_string());
-            parts.store.end_run(run, &report.balance, report.error.as_deref(), parts.env.now()).await?;
+            context.store.end_run(run, &report.balance, report.error.as_deref(), context.env.now()).await?;
             return Ok(report);
         }
         Err(Stop::Store(error)) => {
             report.error = Some(error.to_string());
-            parts.store.drop_lease(&lease).await?;
+            context.store.drop_lease(&lease).await?;
             // The store itself is in trouble: closing the run would fail as well, and recovery will tell.
             return Err(error);
         }
@@ -134,23 +134,23 @@ pub(in crate::sync) async fn list(
         report.error =
             Some("the balance does not close: seen is not unchanged + changed + skipped + rejected".to_owned());
     }
-    brakes::rule(parts, run, Some(&lease)).await?;
+    brakes::evaluate_run(context, run, Some(&lease)).await?;
     let whole = report.kind == RunKind::Full && report.error.is_none() && report.balance.seen > 0;
     if whole && facts.whole.is_some() {
-        whole::remember(parts, system, entity, asked).await?;
+        whole::remember(context, system, entity, asked).await?;
     }
     if whole && last != Some(reader) {
-        reader.remember(&parts.store, system, entity).await?;
+        reader.remember(&context.store, system, entity).await?;
     }
-    parts.store.end_run(run, &report.balance, report.error.as_deref(), parts.env.now()).await?;
-    parts.store.drop_lease(&lease).await?;
+    context.store.end_run(run, &report.balance, report.error.as_deref(), context.env.now()).await?;
+    context.store.drop_lease(&lease).await?;
     Ok(report)
 }
 
 /// What is listed.
 struct Listing<'a> {
     since: Option<&'a str>,
-    facts: &'a Facts,
+    facts: &'a Capabilities,
     /// Of stock that orders depend on.
     evidence: Option<&'a Evidence>,
     lease: &'a Lease,
@@ -158,8 +158,8 @@ struct Listing<'a> {
 
 impl Listing<'_> {
     /// The lease as a page carries it.
-    fn held(&self, parts: &Parts) -> (Lease, Duration) {
-        (self.lease.clone(), parts.limits.long())
+    fn held(&self, context: &Context) -> (Lease, Duration) {
+        (self.lease.clone(), context.limits.long())
     }
 }
 
@@ -192,16 +192,16 @@ impl From<Failure> for Stop {
 }
 
 async fn pages(
-    reading: &Reading<'_>,
+    reading: &PullContext<'_>,
     listing: &Listing<'_>,
     total: &mut Balance,
     cancel: &CancellationToken,
 ) -> Result<(), Stop> {
-    let (parts, since) = (reading.parts, listing.since);
+    let (context, since) = (reading.context, listing.since);
     let (mut pass, mut fresh) = (RoaringBitmap::new(), false);
     let (mut unreadable, mut doubtful) = (false, Vec::new());
     let mut odd = Gathered::begin(reading, since.is_none()).await?;
-    let mut counter = parts.store.counter().await?;
+    let mut counter = context.store.counter().await?;
     let began = counter;
     let mut request = fetch(reading, since, None);
     loop {
@@ -218,8 +218,8 @@ async fn pages(
             .with_source(error)
         })??;
         let read_at = counter;
-        counter = parts.store.counter().await?;
-        let Page { rows, errors, dates, next, cursor, total: announced, news, receipt } = page;
+        counter = context.store.counter().await?;
+        let Page { rows, errors, dates, next, cursor, total: announced, is_new: news, receipt } = page;
         odd.page(reading, &rows, &dates);
         // The next page is on its way while this one is compared and stored.
         let following = next.as_ref().map(|token| fetch(reading, since, Some(token.clone())));
@@ -233,10 +233,10 @@ async fn pages(
         let dated = if following.is_none() { odd.note(reading) } else { None };
         let notes = proven.into_iter().chain(dated).collect();
         let marks =
-            Marks { cursor: cursor.clone().filter(|_| doubtful.is_empty()), notes, lease: Some(listing.held(parts)) };
+            Marks { cursor: cursor.clone().filter(|_| doubtful.is_empty()), notes, lease: Some(listing.held(context)) };
         doubtful.extend(commit(reading, &rows, &errors, marks, read_at, total, &mut pass).await?);
         if let Some(receipt) = receipt {
-            reading.system.settle(reading.entity, &receipt).await?;
+            reading.system.acknowledge(reading.entity, &receipt).await?;
         }
         let Some(following) = following else {
             if let (None, Some(announced)) = (since, announced)
@@ -255,7 +255,7 @@ async fn pages(
                 .into());
             }
             if !doubtful.is_empty() && cleared(reading, listing, doubtful, total, &mut pass).await? {
-                let marks = Marks { cursor, lease: Some(listing.held(parts)), ..Marks::default() };
+                let marks = Marks { cursor, lease: Some(listing.held(context)), ..Marks::default() };
                 commit(reading, &[], &[], marks, counter, total, &mut pass).await?;
             }
             break;
@@ -274,7 +274,7 @@ async fn pages(
 /// Looks once more at objects that a page left in doubt, so that what happened to them after our write does not go unseen.
 /// False where that cannot be done: then the watermark stays, and the next pull lists them again.
 async fn cleared(
-    reading: &Reading<'_>,
+    reading: &PullContext<'_>,
     listing: &Listing<'_>,
     mut doubtful: Vec<String>,
     total: &mut Balance,
@@ -285,9 +285,9 @@ async fn cleared(
         return Ok(false);
     }
     for _ in 0..LOOKS {
-        let counter = reading.parts.store.counter().await?;
+        let counter = reading.context.store.counter().await?;
         let Ok(rows) = reading.system.read(reading.entity, &doubtful).await else { return Ok(false) };
-        let marks = Marks { lease: Some(listing.held(reading.parts)), ..Marks::default() };
+        let marks = Marks { lease: Some(listing.held(reading.context)), ..Marks::default() };
         doubtful = commit(reading, &rows, &[], marks, counter, total, pass).await?;
         if doubtful.is_empty() {
             return Ok(true);
@@ -297,24 +297,24 @@ async fn cleared(
 }
 
 /// After a complete reading: a row that was rejected once and is no longer listed waits for nobody.
-async fn forget_rejections(reading: &Reading<'_>, listing: &Listing<'_>) -> Result<(), StoreError> {
-    let (parts, system) = (reading.parts, reading.system.name());
-    let rejected = parts.store.rejection_counts().await?;
+async fn forget_rejections(reading: &PullContext<'_>, listing: &Listing<'_>) -> Result<(), StoreError> {
+    let (context, system) = (reading.context, reading.system.name());
+    let rejected = context.store.rejection_counts().await?;
     if !rejected.iter().any(|(from, entity, ..)| from == system && entity == reading.entity) {
         return Ok(());
     }
     let (run, system, entity) = (reading.run, system.to_owned(), reading.entity.to_owned());
-    let lease = Some(listing.held(parts));
+    let lease = Some(listing.held(context));
     let commit = PageCommit { run, system, entity, whole: true, lease, ..PageCommit::default() };
-    parts.store.commit_page(commit, parts.env.now()).await.map(drop)
+    context.store.commit_page(commit, context.env.now()).await.map(drop)
 }
 
 fn fetch(
-    reading: &Reading<'_>,
+    reading: &PullContext<'_>,
     since: Option<&str>,
     page: Option<PageToken>,
 ) -> AbortOnDropHandle<Result<Page, Failure>> {
-    let Some(system) = reading.parts.systems.get(reading.system.name()).cloned() else {
+    let Some(system) = reading.context.systems.get(reading.system.name()).cloned() else {
         unreachable!("a reading is made from the systems of its parts")
     };
     let (entity, since) = (reading.entity.to_owned(), since.map(str::to_owned));
@@ -328,7 +328,7 @@ fn fetch(
 /// Makes a page durable; again from fresh replicas if another worker was faster. The watermark is not moved past objects in
 /// doubt, which are given.
 async fn commit(
-    reading: &Reading<'_>,
+    reading: &PullContext<'_>,
     rows: &[SourceRow],
     errors: &[RowError],
     marks: Marks,
@@ -352,13 +352,13 @@ async fn commit(
         let balance = detected.commit.balance.clone();
         // A page of nothing new wakes nobody.
         let stirs = !detected.commit.jobs.is_empty() || !detected.commit.replicas.is_empty();
-        match reading.parts.store.commit_page(detected.commit, reading.parts.env.now()).await {
+        match reading.context.store.commit_page(detected.commit, reading.context.env.now()).await {
             Ok(numbers) => {
                 pass.extend(detected.seen);
                 pass.extend(numbers);
                 add(total, &balance);
                 if stirs {
-                    reading.parts.work.notify_waiters();
+                    reading.context.work.notify_waiters();
                 }
                 return Ok(detected.doubtful);
             }
@@ -371,7 +371,7 @@ async fn commit(
 /// After a complete reading: replicas it did not show are gone, but for those we wrote since it `began`. An empty listing declares nothing gone, since it is
 /// far more often a broken system than an emptied one.
 async fn gone(
-    reading: &Reading<'_>,
+    reading: &PullContext<'_>,
     listing: &Listing<'_>,
     pass: &RoaringBitmap,
     began: i64,
@@ -379,12 +379,12 @@ async fn gone(
     total: &mut Balance,
 ) -> Result<(), Stop> {
     const SLICE: usize = 500;
-    let (parts, system) = (reading.parts, reading.system.name());
+    let (context, system) = (reading.context, reading.system.name());
     // All are announced with the first of them: should this be cut off, the brakes know how many it would have been.
     let mut announced = None;
     let mut after = 0;
     loop {
-        let slice = parts.store.unseen(system, reading.entity, pass, after, SLICE).await?;
+        let slice = context.store.unseen(system, reading.entity, pass, after, SLICE).await?;
         let Some((last, _)) = slice.last() else { return Ok(()) };
         let next = *last;
         let slice: Vec<_> = slice.into_iter().filter(|(_, replica)| is_lost(replica, began)).collect();
@@ -415,7 +415,7 @@ async fn gone(
             run: reading.run,
             system: system.to_owned(),
             entity: reading.entity.to_owned(),
-            lease: Some(listing.held(parts)),
+            lease: Some(listing.held(context)),
             ..PageCommit::default()
         };
         if announced.is_none() {
@@ -432,16 +432,16 @@ async fn gone(
                 fields: replica.fields,
                 sent: replica.sent,
                 version: replica.version,
-                print: None,
-                parts: None,
+                fingerprint: None,
+                child_ids: None,
                 matches: Vec::new(),
                 gone: true,
             });
         }
         let balance = commit.balance.clone();
-        parts.store.commit_page(commit, parts.env.now()).await?;
+        context.store.commit_page(commit, context.env.now()).await?;
         add(total, &balance);
-        parts.work.notify_waiters();
+        context.work.notify_waiters();
     }
 }
 
@@ -452,11 +452,11 @@ fn is_lost(replica: &Replica, began: i64) -> bool {
 }
 
 /// How many replicas numbered above `after` a complete reading did not show.
-async fn missed(reading: &Reading<'_>, pass: &RoaringBitmap, began: i64, mut after: u32) -> Result<u64, Stop> {
+async fn missed(reading: &PullContext<'_>, pass: &RoaringBitmap, began: i64, mut after: u32) -> Result<u64, Stop> {
     const SLICE: usize = 2000;
     let mut all = 0;
     loop {
-        let slice = reading.parts.store.unseen(reading.system.name(), reading.entity, pass, after, SLICE).await?;
+        let slice = reading.context.store.unseen(reading.system.name(), reading.entity, pass, after, SLICE).await?;
         let Some((last, _)) = slice.last() else { return Ok(all) };
         after = *last;
         all += count(slice.iter().filter(|(_, replica)| is_lost(replica, began)).count());
@@ -466,38 +466,39 @@ async fn missed(reading: &Reading<'_>, pass: &RoaringBitmap, began: i64, mut aft
 /// Reads objects of a target before they are written; tells why they could not be read. What differs from the replicas is made
 /// durable as any pull would do it; or somebody else has done that meanwhile: what was known before has to be loaded anew.
 pub(in crate::sync) async fn look(
-    parts: &Parts,
+    context: &Context,
     system: &str,
     entity: &str,
     ids: &[String],
 ) -> Result<Result<(), Failure>, StoreError> {
-    single(parts, system, entity, ids, "before a write").await
+    single(context, system, entity, ids, "before a write").await
 }
 
 /// Reads objects right after they were written: what is there now is what the target made of it. Where they cannot be read,
 /// the next pull tells.
 pub(in crate::sync) async fn look_back(
-    parts: &Parts,
+    context: &Context,
     system: &str,
     entity: &str,
     ids: &[String],
 ) -> Result<(), StoreError> {
-    single(parts, system, entity, ids, "after a write").await.map(drop)
+    single(context, system, entity, ids, "after a write").await.map(drop)
 }
 
 async fn single(
-    parts: &Parts,
+    context: &Context,
     system: &str,
     entity: &str,
     ids: &[String],
     trigger: &str,
 ) -> Result<Result<(), Failure>, StoreError> {
-    let (Some(endpoint), Some(mapping)) = (parts.systems.get(system), parts.mapping(system, entity)) else {
+    let (Some(endpoint), Some(mapping)) = (context.systems.get(system), context.mapping(system, entity)) else {
         return Ok(Ok(()));
     };
     let mapping = mapping.as_ref();
-    let mut reading = Reading { parts, system: endpoint.as_ref(), mapping, entity, run: 0, remapped: false };
-    let counter = parts.store.counter().await?;
+    let mut reading =
+        PullContext { context: context, system: endpoint.as_ref(), mapping, entity, run: 0, remapped: false };
+    let counter = context.store.counter().await?;
     let rows = match endpoint.read(entity, ids).await {
         Ok(rows) => rows,
         Err(failure) => return Ok(Err(failure)),
@@ -506,19 +507,19 @@ async fn single(
     if page.changes.is_empty() {
         // Nothing to tell the others; but that what was sent has arrived is worth knowing, and so is what cannot be read.
         if !page.rejections.is_empty() || !page.reprints.is_empty() {
-            match parts.store.commit_page(page, parts.env.now()).await {
+            match context.store.commit_page(page, context.env.now()).await {
                 Ok(_) | Err(StoreError::Stale(_)) => {}
                 Err(error) => return Err(error),
             }
         }
         return Ok(Ok(()));
     }
-    let run = parts.store.begin_run(system, entity, RunKind::Single, trigger, parts.env.now()).await?;
+    let run = context.store.begin_run(system, entity, RunKind::Single, trigger, context.env.now()).await?;
     reading.run = run;
     let mut balance = Balance::default();
     commit(&reading, &rows, &[], Marks::default(), counter, &mut balance, &mut RoaringBitmap::new()).await?;
-    brakes::rule(parts, run, None).await?;
-    parts.store.end_run(run, &balance, None, parts.env.now()).await?;
+    brakes::evaluate_run(context, run, None).await?;
+    context.store.end_run(run, &balance, None, context.env.now()).await?;
     Ok(Ok(()))
 }
 
@@ -532,7 +533,7 @@ pub(in crate::sync) enum Asked {
 
 /// Reads single records again: the source's row and every target's, so that a difference on either side is found.
 pub(in crate::sync) async fn refresh(
-    parts: &Parts,
+    context: &Context,
     system: &str,
     entity: &str,
     ids: &[String],
@@ -548,27 +549,27 @@ pub(in crate::sync) async fn refresh(
         balance: Balance::default(),
         error: None,
     };
-    let (Some(endpoint), Some(mapping)) = (parts.systems.get(system), parts.mapping(system, entity)) else {
+    let (Some(endpoint), Some(mapping)) = (context.systems.get(system), context.mapping(system, entity)) else {
         report.error = Some(format!("system {system} has no mapping for entity {entity}"));
         return Ok(report);
     };
     // Never beside a listing of the same objects: it would take what it has not seen yet for gone.
     let name = format!("pull:{system}/{entity}");
     let lease = loop {
-        match parts.store.acquire(&name, &parts.owner, parts.limits.long(), parts.env.now()).await? {
+        match context.store.acquire(&name, &context.owner, context.limits.long(), context.env.now()).await? {
             Some(lease) => break lease,
             None if cancel.is_cancelled() => {
                 report.error = Some(STOPPED.to_owned());
                 return Ok(report);
             }
-            None => parts.env.sleep(parts.limits.poll).await,
+            None => context.env.sleep(context.limits.poll).await,
         }
     };
-    let run = parts.store.begin_run(system, entity, RunKind::Single, trigger, parts.env.now()).await?;
+    let run = context.store.begin_run(system, entity, RunKind::Single, trigger, context.env.now()).await?;
     report.run = Some(run);
     let mapping = mapping.as_ref();
-    let reading = Reading { parts, system: endpoint.as_ref(), mapping, entity, run, remapped: false };
-    let counter = parts.store.counter().await?;
+    let reading = PullContext { context: context, system: endpoint.as_ref(), mapping, entity, run, remapped: false };
+    let counter = context.store.counter().await?;
     let read = tokio::select! {
         biased;
         () = cancel.cancelled() => None,
@@ -577,26 +578,26 @@ pub(in crate::sync) async fn refresh(
     match read {
         Some(Ok(rows)) => {
             let mut pass = RoaringBitmap::new();
-            let marks = Marks { lease: Some((lease.clone(), parts.limits.long())), ..Marks::default() };
+            let marks = Marks { lease: Some((lease.clone(), context.limits.long())), ..Marks::default() };
             match commit(&reading, &rows, &[], marks, counter, &mut report.balance, &mut pass).await {
                 Err(error @ StoreError::Overtaken) => report.error = Some(error.to_string()),
                 committed => drop(committed?),
             }
         }
         Some(Err(failure)) => {
-            crate::sync::context::circuit::struck(parts, system, &failure).await?;
+            crate::sync::context::circuit::struck(context, system, &failure).await?;
             report.error = Some(outcome::describe(&failure));
         }
         None => report.error = Some(STOPPED.to_owned()),
     }
     match asked {
-        Asked::ByPerson => drop(parts.store.rule(run, None, parts.env.now()).await?),
-        Asked::ByItself => brakes::rule(parts, run, Some(&lease)).await?,
+        Asked::ByPerson => drop(context.store.set_run_approval(run, None, context.env.now()).await?),
+        Asked::ByItself => brakes::evaluate_run(context, run, Some(&lease)).await?,
     }
-    parts.store.end_run(run, &report.balance, report.error.as_deref(), parts.env.now()).await?;
-    parts.store.drop_lease(&lease).await?;
+    context.store.end_run(run, &report.balance, report.error.as_deref(), context.env.now()).await?;
+    context.store.drop_lease(&lease).await?;
     if entity == reservations::ORDER && report.is_green() {
-        reservations::after_pull(parts, system, entity).await?;
+        reservations::after_pull(context, system, entity).await?;
     }
     Ok(report)
 }

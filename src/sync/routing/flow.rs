@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
 
-use super::{brakes::Brakes, matching::MatchRule, schedule::Timetable};
+use super::{brakes::Brakes, matching::MatchRule, schedule::Schedule};
 use crate::expr::Expr;
 
 /// Routing rule: which entities go from which system to which others, when, and who owns what.
@@ -16,9 +16,9 @@ pub struct Flow {
     pub from: String,
     pub to: Vec<String>,
     /// When to pull what changed; absent: only by command.
-    pub every: Option<Timetable>,
+    pub every: Option<Schedule>,
     /// When to pull everything.
-    pub full: Option<Timetable>,
+    pub full: Option<Schedule>,
     /// `product.description` to the system that owns it, or to [`SHARED`]; fields not named belong to `from` of the first flow in the
     /// configuration that carries the entity between the two systems.
     pub owners: BTreeMap<String, String>,

@@ -17,6 +17,6 @@ pub use self::{
     flow::{ConflictPolicy, DeletePolicy, DriftPolicy, Flow, Guests, MissingPolicy, SHARED, StockRule},
     matching::{MatchRule, field_of},
     routes::{Routes, RoutesError},
-    schedule::Timetable,
+    schedule::Schedule,
     scope::{Scope, ScopeError},
 };

@@ -5,12 +5,12 @@ use cron::TimeUnitSpec;
 
 /// Cron expression with the zone it is meant in.
 #[derive(Clone, Debug)]
-pub struct Timetable {
+pub struct Schedule {
     pub schedule: cron::Schedule,
     pub zone: chrono_tz::Tz,
 }
 
-impl Timetable {
+impl Schedule {
     /// First firing strictly after `after`; absent when the schedule never fires again.
     ///
     /// A schedule for every hour goes on by elapsed time, whatever the clocks do. One with named hours means the wall
@@ -60,11 +60,11 @@ impl Timetable {
 mod tests {
     use super::*;
 
-    fn table(cron: &str) -> Timetable {
-        Timetable { schedule: cron.parse().unwrap(), zone: chrono_tz::Europe::Madrid }
+    fn table(cron: &str) -> Schedule {
+        Schedule { schedule: cron.parse().unwrap(), zone: chrono_tz::Europe::Madrid }
     }
 
-    fn firings(table: &Timetable, from: &str, count: usize) -> Vec<String> {
+    fn firings(table: &Schedule, from: &str, count: usize) -> Vec<String> {
         let mut at: DateTime<Utc> = from.parse().unwrap();
         (0..count)
             .map(|_| {

@@ -34,7 +34,7 @@ struct Level<'a> {
 
 /// The source's fields with `quantity` and `levels` as a target is to show them: never below zero, whole increments, and only
 /// locations that count, from the last of which the reduction is taken first. `names` are the fields an expression may name.
-pub(in crate::sync) fn published<'a>(
+pub(in crate::sync) fn available<'a>(
     rule: &StockRule,
     source: &Fields,
     names: impl Iterator<Item = &'a str>,
@@ -268,7 +268,7 @@ mod tests {
     }
 
     fn show(rule: &StockRule, source: &Value, less: Less) -> Fields {
-        published(rule, &fields(source), ["sku", "quantity", "levels"].into_iter(), less).unwrap()
+        available(rule, &fields(source), ["sku", "quantity", "levels"].into_iter(), less).unwrap()
     }
 
     fn in_flight(quantity: i64) -> Less {
@@ -375,7 +375,7 @@ mod tests {
     fn an_expression_that_gives_no_quantity_is_told() {
         let names = || ["sku", "quantity", "levels"].into_iter();
         for text in ["sku", "()", "quantity + 1"] {
-            let error = published(&by(text), &fields(&json!({"sku": "A"})), names(), Less::default()).unwrap_err();
+            let error = available(&by(text), &fields(&json!({"sku": "A"})), names(), Less::default()).unwrap_err();
             assert!(error.to_string().contains("stock.quantity"), "{error}");
         }
     }

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    port::Facts,
+    port::Capabilities,
     store::{JobFilter, JobState, RecordId, Result},
-    sync::context::Parts,
+    sync::context::Context,
 };
 
 pub(in crate::sync) const STOCK: &str = "stock";
@@ -44,8 +44,8 @@ fn name(system: &str, entity: &str) -> String {
     format!("read:{system}/{entity}")
 }
 
-async fn noted<T: serde::de::DeserializeOwned>(parts: &Parts, system: &str, entity: &str) -> Result<Option<T>> {
-    let noted = parts.store.noted(&name(system, entity)).await?;
+async fn noted<T: serde::de::DeserializeOwned>(context: &Context, system: &str, entity: &str) -> Result<Option<T>> {
+    let noted = context.store.noted(&name(system, entity)).await?;
     Ok(noted.and_then(|noted| serde_json::from_value(noted).ok()))
 }
 
@@ -54,29 +54,29 @@ fn note(system: &str, entity: &str, value: &impl Serialize) -> (String, Value) {
 }
 
 impl Known {
-    pub(in crate::sync) async fn of(parts: &Parts, source: &str) -> Result<Option<Self>> {
-        noted(parts, source, STOCK).await
+    pub(in crate::sync) async fn of(context: &Context, source: &str) -> Result<Option<Self>> {
+        noted(context, source, STOCK).await
     }
 }
 
 impl Turns {
-    pub(in crate::sync) async fn of(parts: &Parts, shop: &str) -> Result<Option<Self>> {
-        noted(parts, shop, ORDER).await
+    pub(in crate::sync) async fn of(context: &Context, shop: &str) -> Result<Option<Self>> {
+        noted(context, shop, ORDER).await
     }
 
     /// The next reading, which begins now: until everybody's stock has heard of the last one, what was told since the one before
     /// it stays unsure.
-    async fn next(parts: &Parts, shop: &str) -> Result<Self> {
-        let last = parts.store.counter().await?;
-        let Some(turns) = Self::of(parts, shop).await? else { return Ok(Self { before: last, last }) };
-        let heard = parts.store.noted(&format!("{HEARD}{shop}")).await?.and_then(|heard| heard.as_i64());
+    async fn next(context: &Context, shop: &str) -> Result<Self> {
+        let last = context.store.counter().await?;
+        let Some(turns) = Self::of(context, shop).await? else { return Ok(Self { before: last, last }) };
+        let heard = context.store.noted(&format!("{HEARD}{shop}")).await?.and_then(|heard| heard.as_i64());
         let is_heard = heard.is_some_and(|heard| heard >= turns.last);
         Ok(Self { before: if is_heard { turns.last } else { turns.before }, last })
     }
 
     /// Everybody's stock has heard of what this reading has shown.
-    pub(in crate::sync) async fn are_heard(self, parts: &Parts, shop: &str) -> Result<()> {
-        parts.store.note(&format!("{HEARD}{shop}"), &self.last.into()).await
+    pub(in crate::sync) async fn are_heard(self, context: &Context, shop: &str) -> Result<()> {
+        context.store.note(&format!("{HEARD}{shop}"), &self.last.into()).await
     }
 }
 
@@ -99,38 +99,38 @@ pub(in crate::sync) enum Evidence {
 impl Evidence {
     /// Nothing where nobody's stock depends on it. Called before anything is requested.
     pub(in crate::sync) async fn begin(
-        parts: &Parts,
+        context: &Context,
         system: &str,
         entity: &str,
         cursor: Option<&str>,
     ) -> Result<Option<Self>> {
         match entity {
-            ORDER if !parts.routes.sold_from(system).is_empty() => {
-                Ok(Some(Self::Orders { shop: system.to_owned(), turns: Turns::next(parts, system).await? }))
+            ORDER if !context.routes.sold_from(system).is_empty() => {
+                Ok(Some(Self::Orders { shop: system.to_owned(), turns: Turns::next(context, system).await? }))
             }
             // Also where nobody's orders are minded yet: a flow that brings some may join later.
-            STOCK if parts.routes.flows().iter().any(|flow| flow.from == system && flow.carries(STOCK)) => {
-                Self::of_stock(parts, system, cursor).await.map(Some)
+            STOCK if context.routes.flows().iter().any(|flow| flow.from == system && flow.carries(STOCK)) => {
+                Self::of_stock(context, system, cursor).await.map(Some)
             }
             _ => Ok(None),
         }
     }
 
-    async fn of_stock(parts: &Parts, source: &str, cursor: Option<&str>) -> Result<Self> {
-        let began = parts.store.counter().await?;
-        let before = match Known::of(parts, source).await? {
+    async fn of_stock(context: &Context, source: &str, cursor: Option<&str>) -> Result<Self> {
+        let began = context.store.counter().await?;
+        let before = match Known::of(context, source).await? {
             Some(known) => known,
             // Before the first reading there is no figure that could be too old.
             None => {
-                let known = Known { since: began, listed: began, had: had_before(parts, source).await? };
+                let known = Known { since: began, listed: began, had: had_before(context, source).await? };
                 let (name, value) = note(source, STOCK, &known);
-                parts.store.note(&name, &value).await?;
+                context.store.note(&name, &value).await?;
                 known
             }
         };
         let mut had = before.had.clone();
         for (target, orders) in &mut had {
-            let open = undelivered(parts, target).await?;
+            let open = undelivered(context, target).await?;
             orders.retain(|order| open.contains_key(order));
         }
         had.retain(|_, orders| !orders.is_empty());
@@ -139,7 +139,13 @@ impl Evidence {
 
     /// What the last page makes true. What was handed over proves only what its source knew at the listing before: the file
     /// was not there then, but it may have been made at any time since.
-    pub(in crate::sync) fn note(&self, facts: &Facts, gave: bool, news: bool, cursor: Option<&str>) -> (String, Value) {
+    pub(in crate::sync) fn note(
+        &self,
+        facts: &Capabilities,
+        gave: bool,
+        news: bool,
+        cursor: Option<&str>,
+    ) -> (String, Value) {
         match self {
             Self::Orders { shop, turns } => note(shop, ORDER, turns),
             Self::Stock { source, began, before, had, cursor: from } => {
@@ -157,16 +163,16 @@ impl Evidence {
 }
 
 /// By target: orders for whose delivery there is a job, and which the target has though nothing was sent yet.
-async fn had_before(parts: &Parts, source: &str) -> Result<Orders> {
-    let minded = parts.routes.minded_by(source);
-    let shops: BTreeSet<&str> = minded.iter().flat_map(|target| parts.routes.sellers_at(target)).collect();
-    let targets: BTreeSet<&str> = shops.iter().flat_map(|shop| parts.routes.order_targets(shop)).collect();
+async fn had_before(context: &Context, source: &str) -> Result<Orders> {
+    let minded = context.routes.minded_by(source);
+    let shops: BTreeSet<&str> = minded.iter().flat_map(|target| context.routes.sellers_at(target)).collect();
+    let targets: BTreeSet<&str> = shops.iter().flat_map(|shop| context.routes.order_targets(shop)).collect();
     let mut had = Orders::new();
     for target in targets {
         // A listing may have shown what a delivery is just making; that has stored its intent.
-        let open = undelivered(parts, target).await?.into_iter();
+        let open = undelivered(context, target).await?.into_iter();
         let records: Vec<RecordId> = open.filter(|(_, is_begun)| !is_begun).map(|(order, _)| order).collect();
-        let there = parts.store.replicas_of(&records).await?.into_iter();
+        let there = context.store.replicas_of(&records).await?.into_iter();
         let there = there.filter(|order| order.system == target && order.gone_at.is_none() && order.written == 0);
         let there: BTreeSet<RecordId> = there.map(|order| order.record).collect();
         if !there.is_empty() {
@@ -177,13 +183,13 @@ async fn had_before(parts: &Parts, source: &str) -> Result<Orders> {
 }
 
 /// Orders that a target is still to be told of, and whether their delivery has begun.
-async fn undelivered(parts: &Parts, target: &str) -> Result<BTreeMap<RecordId, bool>> {
+async fn undelivered(context: &Context, target: &str) -> Result<BTreeMap<RecordId, bool>> {
     let open = JobFilter {
         target: Some(target.to_owned()),
         entity: Some(ORDER.to_owned()),
         states: vec![JobState::Queued, JobState::Running, JobState::Parked, JobState::Dead],
         ..JobFilter::default()
     };
-    let jobs = parts.store.jobs(&open).await?.into_iter();
+    let jobs = context.store.jobs(&open).await?.into_iter();
     Ok(jobs.map(|job| (job.record, job.intent.is_some())).collect())
 }

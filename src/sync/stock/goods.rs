@@ -7,14 +7,14 @@ use crate::{
     mapping::Fields,
     store::{RecordId, Result},
     sync::{
-        context::Parts,
+        context::Context,
         stock::reservations::{self, Quantities, STOCK},
     },
 };
 
 /// What an order sells, by SKU, where it holds its goods in one of two states and not in the other.
-pub(in crate::sync) fn moved(parts: &Parts, before: &Fields, after: &Fields) -> Quantities {
-    if reservations::holds_goods(parts, before) == reservations::holds_goods(parts, after) {
+pub(in crate::sync) fn moved(context: &Context, before: &Fields, after: &Fields) -> Quantities {
+    if reservations::holds_goods(context, before) == reservations::holds_goods(context, after) {
         return Quantities::new();
     }
     reservations::quantities(after)
@@ -22,15 +22,15 @@ pub(in crate::sync) fn moved(parts: &Parts, before: &Fields, after: &Fields) -> 
 
 /// Remembers that nobody knows what a shop shows of these articles, as less than nothing that is kept back there, until their
 /// figures are written once more.
-pub(in crate::sync) async fn doubt(parts: &Parts, shop: &str, articles: &Quantities) -> Result<()> {
-    if articles.is_empty() || parts.routes.minding(shop).is_empty() {
+pub(in crate::sync) async fn doubt(context: &Context, shop: &str, articles: &Quantities) -> Result<()> {
+    if articles.is_empty() || context.routes.minding(shop).is_empty() {
         return Ok(());
     }
     let mut doubted: Vec<(RecordId, Decimal)> = Vec::with_capacity(articles.len());
     for (sku, quantity) in articles {
-        if let Some(record) = parts.store.record(STOCK, sku).await? {
+        if let Some(record) = context.store.record(STOCK, sku).await? {
             doubted.push((record, -quantity));
         }
     }
-    parts.store.hold(shop, &doubted).await
+    context.store.reserve(shop, &doubted).await
 }

@@ -10,7 +10,7 @@ use crate::{
     model::decimal,
     store::{NewJob, RecordId, Result},
     sync::{
-        context::Parts,
+        context::Context,
         routing::priority,
         stock::reservations::{Quantities, STOCK},
     },
@@ -21,23 +21,23 @@ const VARIANTS: &str = "product.variants";
 const PACK: &str = "pack";
 
 /// Whether a source's products say in which steps they are sold.
-pub(in crate::sync) fn are_said_by(parts: &Parts, source: &str) -> bool {
-    parts.mapping(source, PRODUCT).is_some_and(|mapping| mapping.reads().contains(PACK))
+pub(in crate::sync) fn are_said_by(context: &Context, source: &str) -> bool {
+    context.mapping(source, PRODUCT).is_some_and(|mapping| mapping.reads().contains(PACK))
 }
 
 /// Steps in which articles are sold, by SKU, where a source of the target's products says so.
-pub(in crate::sync) async fn increments(parts: &Parts, target: &str, skus: &BTreeSet<&str>) -> Result<Quantities> {
+pub(in crate::sync) async fn increments(context: &Context, target: &str, skus: &BTreeSet<&str>) -> Result<Quantities> {
     let mut increments = Quantities::new();
-    let sources: BTreeSet<&str> = parts.routes.to(target, PRODUCT).map(|flow| flow.from.as_str()).collect();
+    let sources: BTreeSet<&str> = context.routes.to(target, PRODUCT).map(|flow| flow.from.as_str()).collect();
     for source in sources {
-        if !are_said_by(parts, source) {
+        if !are_said_by(context, source) {
             continue;
         }
         let wanted: Vec<(String, String)> = skus.iter().map(|sku| (VARIANTS.to_owned(), (*sku).to_owned())).collect();
-        let found = parts.store.parts(source, &wanted).await?;
+        let found = context.store.child_ids(source, &wanted).await?;
         let records: BTreeSet<RecordId> = found.values().flatten().map(|(_, record)| *record).collect();
         let records: Vec<RecordId> = records.into_iter().collect();
-        let steps: BTreeMap<RecordId, Decimal> = (parts.store.replicas_of(&records).await?.into_iter())
+        let steps: BTreeMap<RecordId, Decimal> = (context.store.replicas_of(&records).await?.into_iter())
             .filter(|product| product.system == source)
             .filter_map(|product| {
                 let step = product.fields.get(PACK)?.get("increment")?.as_str().and_then(decimal::parse)?;
@@ -67,23 +67,23 @@ pub(in crate::sync) fn moved(entity: &str, difference: &Fields, product: &Fields
 
 /// Has the stock of such articles told anew by whoever is told of the products.
 pub(in crate::sync) async fn tell(
-    parts: &Parts,
+    context: &Context,
     source: &str,
     articles: &[String],
     jobs: &mut Vec<NewJob>,
 ) -> Result<()> {
-    let products = parts.routes.from(source, PRODUCT).flat_map(|flow| &flow.to);
-    let shown = parts.routes.told(STOCK);
+    let products = context.routes.from(source, PRODUCT).flat_map(|flow| &flow.to);
+    let shown = context.routes.told(STOCK);
     let targets: BTreeSet<&String> = products.filter(|target| shown.contains(target.as_str())).collect();
     if articles.is_empty() || targets.is_empty() {
         return Ok(());
     }
-    for figure in parts.store.namesakes(STOCK, articles).await?.iter().flatten() {
+    for figure in context.store.namesakes(STOCK, articles).await?.iter().flatten() {
         jobs.extend(targets.iter().map(|target| NewJob {
             target: (*target).clone(),
             entity: STOCK.to_owned(),
             record: figure.record,
-            lane: priority::STOCK,
+            priority: priority::STOCK,
             due: None,
         }));
     }

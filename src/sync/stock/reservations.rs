@@ -12,7 +12,7 @@ use crate::{
     model::decimal,
     store::{ChangeOp, Job, JobFilter, NewJob, RecordId, Replica, Result},
     sync::{
-        context::Parts,
+        context::Context,
         routing::{Flow, priority},
         stock::{
             availability::{self, Less},
@@ -25,7 +25,7 @@ pub(in crate::sync) use crate::sync::stock::evidence::{Evidence, ORDER, STOCK};
 
 const LINES: &str = "lines";
 
-impl Parts {
+impl Context {
     /// A source's stock as a flow's targets are to show it.
     pub(in crate::sync) fn published(
         &self,
@@ -34,7 +34,7 @@ impl Parts {
         less: Less,
     ) -> std::result::Result<Fields, Failure> {
         let spec = self.entities.get(STOCK);
-        availability::published(
+        availability::available(
             &flow.stock,
             source,
             spec.iter().flat_map(|spec| spec.fields.keys().map(String::as_str)),
@@ -66,18 +66,21 @@ impl Ledger {
     ///
     /// An order is in flight while a job brings it to its target or a person is asked about it, and until a reading of the stock
     /// began after it had arrived there: the figures read before do not know of it.
-    pub(in crate::sync) async fn of(parts: &Parts, target: &str) -> Result<Option<Self>> {
+    pub(in crate::sync) async fn of(context: &Context, target: &str) -> Result<Option<Self>> {
         let mut ledger = Self::default();
-        for flow in parts.routes.minding(target) {
+        for flow in context.routes.minding(target) {
             let sold = ledger.flows.entry(flow.name.clone()).or_default();
-            let known = Known::of(parts, &flow.from).await?;
+            let known = Known::of(context, &flow.from).await?;
             ledger.is_read |= known.is_some();
-            for shop in parts.routes.sellers(flow, target) {
+            for shop in context.routes.sellers(flow, target) {
                 let mut orders: BTreeMap<RecordId, Quantities> = BTreeMap::new();
-                for to in parts.routes.order_targets(shop) {
-                    let found = parts.store.in_flight(ORDER, shop, to, known.as_ref().map(|known| known.since)).await?;
-                    let off = taken_off(parts, to, known.as_ref(), &found).await?;
-                    for order in found.iter().filter(|order| holds_goods(parts, &order.fields)) {
+                for to in context.routes.order_targets(shop) {
+                    let found = context
+                        .store
+                        .unreserved_orders(ORDER, shop, to, known.as_ref().map(|known| known.since))
+                        .await?;
+                    let off = taken_off(context, to, known.as_ref(), &found).await?;
+                    for order in found.iter().filter(|order| holds_goods(context, &order.fields)) {
                         let left = less(quantities(&order.fields), off.get(&order.record));
                         add_most(orders.entry(order.record).or_default(), left);
                     }
@@ -109,33 +112,33 @@ impl Ledger {
 }
 
 /// Whether an order keeps its goods: one whose money was paid back does, they may have left or be leaving.
-pub(in crate::sync) fn holds_goods(parts: &Parts, order: &Fields) -> bool {
-    let states = parts.entities.get(ORDER).and_then(|spec| spec.states.as_ref());
+pub(in crate::sync) fn holds_goods(context: &Context, order: &Fields) -> bool {
+    let states = context.entities.get(ORDER).and_then(|spec| spec.states.as_ref());
     states.is_none_or(|states| states.holds_goods(order))
 }
 
 /// What of orders their target has had since before the stock was last read: its figures know of it, whatever is still to be told
 /// of them there.
 async fn taken_off(
-    parts: &Parts,
+    context: &Context,
     target: &str,
     known: Option<&Known>,
     orders: &[Replica],
 ) -> Result<BTreeMap<RecordId, Quantities>> {
     let Some(known) = known else { return Ok(BTreeMap::new()) };
     let records: Vec<RecordId> = orders.iter().map(|order| order.record).collect();
-    let mut there = parts.store.replicas_of(&records).await?;
+    let mut there = context.store.replicas_of(&records).await?;
     there.retain(|order| order.system == target && order.gone_at.is_none());
     let is_read = |order: &Replica| (1..=known.since).contains(&order.written);
     let had = known.had.get(target);
     let older = there.iter().filter(|order| had.is_some_and(|had| had.contains(&order.record)) && !is_read(order));
-    let own = not_ours(parts, target, older.map(|order| order.record).collect()).await?;
+    let own = not_ours(context, target, older.map(|order| order.record).collect()).await?;
     // One that only a listing or a lookup has shown since the first reading may have arrived there after the last.
     there.retain(|order| is_read(order) || own.contains(&order.record));
-    let shows_lines = parts.mapping(target, ORDER).is_some_and(|mapping| mapping.reads().contains(LINES));
+    let shows_lines = context.mapping(target, ORDER).is_some_and(|mapping| mapping.reads().contains(LINES));
     let sold: BTreeMap<RecordId, &Fields> = orders.iter().map(|order| (order.record, &order.fields)).collect();
     // What the target has as cancelled, and its shop goes on with, is in its figures no more.
-    let held = there.iter().filter(|order| holds_goods(parts, &order.fields));
+    let held = there.iter().filter(|order| holds_goods(context, &order.fields));
     let taken = held.filter_map(|order| {
         // What was there before us and shows no lines has those of the shop.
         let is_blank = !shows_lines && !is_read(order);
@@ -145,13 +148,13 @@ async fn taken_off(
 }
 
 /// Those of a target's orders that we have neither made there nor given other lines.
-async fn not_ours(parts: &Parts, target: &str, orders: BTreeSet<RecordId>) -> Result<BTreeSet<RecordId>> {
+async fn not_ours(context: &Context, target: &str, orders: BTreeSet<RecordId>) -> Result<BTreeSet<RecordId>> {
     if orders.is_empty() {
         return Ok(orders);
     }
     let records: Vec<RecordId> = orders.iter().copied().collect();
     let mut own = orders;
-    for change in parts.store.history(&records).await? {
+    for change in context.store.history(&records).await? {
         let had_lines = change.fields.get(LINES).is_some_and(|lines| !lines[0].is_null());
         let is_ours = change.op == ChangeOp::Create || had_lines;
         if change.system == target && change.cause.starts_with("job") && is_ours {
@@ -205,17 +208,17 @@ pub(in crate::sync) fn articles(order: &Fields) -> BTreeSet<String> {
 }
 
 /// After a green pull, and whatever else may have ended an order's flight.
-pub(in crate::sync) async fn after_pull(parts: &Parts, system: &str, entity: &str) -> Result<()> {
+pub(in crate::sync) async fn after_pull(context: &Context, system: &str, entity: &str) -> Result<()> {
     match entity {
         STOCK => {
-            for target in parts.routes.minded_by(system) {
-                sweep(parts, target, Left::Published).await?;
+            for target in context.routes.minded_by(system) {
+                sweep(context, target, Left::Published).await?;
             }
         }
         ORDER => {
-            hear(parts, system, None).await?;
-            if !parts.routes.sold_from(system).is_empty() {
-                wake(parts, system, &Unread::of(parts, system).await?).await?;
+            hear(context, system, None).await?;
+            if !context.routes.sold_from(system).is_empty() {
+                wake(context, system, &Unread::of(context, system).await?).await?;
             }
         }
         _ => {}
@@ -225,27 +228,27 @@ pub(in crate::sync) async fn after_pull(parts: &Parts, system: &str, entity: &st
 
 /// After a reading of a shop's orders: whoever shows what they sell hears of them. The batch of a target that is at it already sees to
 /// its own.
-pub(in crate::sync) async fn hear(parts: &Parts, shop: &str, at_it: Option<&str>) -> Result<()> {
-    let turns = Turns::of(parts, shop).await?;
-    for target in parts.routes.sold_from(shop) {
-        sweep(parts, target, if at_it == Some(target) { Left::Alone } else { Left::Published }).await?;
+pub(in crate::sync) async fn hear(context: &Context, shop: &str, at_it: Option<&str>) -> Result<()> {
+    let turns = Turns::of(context, shop).await?;
+    for target in context.routes.sold_from(shop) {
+        sweep(context, target, if at_it == Some(target) { Left::Alone } else { Left::Published }).await?;
     }
     match turns {
-        Some(turns) => turns.are_heard(parts, shop).await,
+        Some(turns) => turns.are_heard(context, shop).await,
         None => Ok(()),
     }
 }
 
 /// After a target was told of orders what makes it change its figures by itself.
-pub(in crate::sync) async fn tell_anew(parts: &Parts, target: &str) -> Result<()> {
-    sweep(parts, target, Left::Published).await
+pub(in crate::sync) async fn tell_anew(context: &Context, target: &str) -> Result<()> {
+    sweep(context, target, Left::Published).await
 }
 
 /// After orders were delivered to `target`: one that had nothing to deliver is no longer in flight.
-pub(in crate::sync) async fn after_delivery(parts: &Parts, target: &str, entity: &str) -> Result<()> {
+pub(in crate::sync) async fn after_delivery(context: &Context, target: &str, entity: &str) -> Result<()> {
     if entity == ORDER {
-        for shop in parts.routes.sold_to(target) {
-            sweep(parts, shop, Left::Published).await?;
+        for shop in context.routes.sold_to(target) {
+            sweep(context, shop, Left::Published).await?;
         }
     }
     Ok(())
@@ -263,11 +266,11 @@ enum Left {
 /// Compares what is in flight of what a target shows with what was: articles of which less is in flight than is known to be kept
 /// back are published anew, whatever became of the orders, as are those of which nobody knows what the target shows; and those of
 /// which more is, where it was sold elsewhere. What is kept back is remembered here.
-async fn sweep(parts: &Parts, target: &str, left: Left) -> Result<()> {
+async fn sweep(context: &Context, target: &str, left: Left) -> Result<()> {
     // Before the first reading there is no figure that anything could be kept back of.
-    let Some(ledger) = Ledger::of(parts, target).await?.filter(|ledger| ledger.is_read) else { return Ok(()) };
-    let store = &parts.store;
-    let held = store.held(target).await?;
+    let Some(ledger) = Ledger::of(context, target).await?.filter(|ledger| ledger.is_read) else { return Ok(()) };
+    let store = &context.store;
+    let held = store.reservations(target).await?;
     let records: Vec<RecordId> = held.keys().copied().collect();
     let keys = store.keys(&records).await?;
     let mut jobs = Vec::new();
@@ -275,7 +278,7 @@ async fn sweep(parts: &Parts, target: &str, left: Left) -> Result<()> {
     let mut seen = BTreeSet::new();
     let mut publish = |record: RecordId| {
         let (target, entity) = (target.to_owned(), STOCK.to_owned());
-        jobs.push(NewJob { target, entity, record, lane: priority::STOCK, due: None });
+        jobs.push(NewJob { target, entity, record, priority: priority::STOCK, due: None });
     };
     for (record, kept) in &held {
         let Some((_, sku)) = keys.get(record) else { continue };
@@ -302,28 +305,28 @@ async fn sweep(parts: &Parts, target: &str, left: Left) -> Result<()> {
         }
     }
     let grown: Vec<RecordId> = more.iter().map(|(record, _)| *record).collect();
-    for record in unsure(parts, target, &grown).await? {
+    for record in unsure(context, target, &grown).await? {
         publish(record);
     }
     // Opened first: what breaks off in between is then told once too often, not never.
     if !jobs.is_empty() {
-        store.enqueue(&jobs, parts.env.now()).await?;
-        parts.work.notify_waiters();
+        store.enqueue(&jobs, context.env.now()).await?;
+        context.work.notify_waiters();
     }
     if !more.is_empty() {
-        store.hold(target, &more).await?;
+        store.reserve(target, &more).await?;
     }
     Ok(())
 }
 
 /// Of these articles those whose figure a target was told after the reading of its orders before had begun: of an order that
 /// the last has shown nobody knows whether the target took it off before that figure came, or after.
-async fn unsure(parts: &Parts, target: &str, articles: &[RecordId]) -> Result<Vec<RecordId>> {
-    if articles.is_empty() || !parts.routes.sellers_at(target).contains(target) {
+async fn unsure(context: &Context, target: &str, articles: &[RecordId]) -> Result<Vec<RecordId>> {
+    if articles.is_empty() || !context.routes.sellers_at(target).contains(target) {
         return Ok(Vec::new());
     }
-    let Some(orders) = Turns::of(parts, target).await? else { return Ok(Vec::new()) };
-    let there = parts.store.replicas_of(articles).await?.into_iter();
+    let Some(orders) = Turns::of(context, target).await? else { return Ok(Vec::new()) };
+    let there = context.store.replicas_of(articles).await?.into_iter();
     let told = there.filter(|figure| figure.system == target && figure.written > orders.before);
     Ok(told.map(|figure| figure.record).collect())
 }
@@ -337,8 +340,8 @@ pub(in crate::sync) enum Unread {
 }
 
 impl Unread {
-    pub(in crate::sync) async fn of(parts: &Parts, shop: &str) -> Result<Self> {
-        let named = parts.store.unreadable_articles(shop, ORDER).await?;
+    pub(in crate::sync) async fn of(context: &Context, shop: &str) -> Result<Self> {
+        let named = context.store.unreadable_articles(shop, ORDER).await?;
         Ok(named.map_or(Self::Anything, Self::Articles))
     }
 
@@ -351,14 +354,14 @@ impl Unread {
 }
 
 /// Rises that waited for orders of a shop go on, but for those of articles that unread orders may have sold.
-pub(in crate::sync) async fn wake(parts: &Parts, shop: &str, unread: &Unread) -> Result<()> {
+pub(in crate::sync) async fn wake(context: &Context, shop: &str, unread: &Unread) -> Result<()> {
     let waiting = JobFilter { cause: Some(Cause::orders(shop).0), ..JobFilter::default() };
     let ids = match unread {
         Unread::Anything => return Ok(()),
         Unread::Articles(skus) if skus.is_empty() => Vec::new(),
         Unread::Articles(_) => {
-            let jobs = parts.store.jobs(&waiting).await?;
-            let keys = parts.store.keys(&jobs.iter().map(|job| job.record).collect::<Vec<_>>()).await?;
+            let jobs = context.store.jobs(&waiting).await?;
+            let keys = context.store.keys(&jobs.iter().map(|job| job.record).collect::<Vec<_>>()).await?;
             let waits = |job: &&Job| keys.get(&job.record).is_some_and(|(_, sku)| unread.concerns(sku));
             let free: Vec<i64> = jobs.iter().filter(|job| !waits(job)).map(|job| job.id).collect();
             if free.is_empty() {
@@ -367,8 +370,8 @@ pub(in crate::sync) async fn wake(parts: &Parts, shop: &str, unread: &Unread) ->
             free
         }
     };
-    if parts.store.retry(&JobFilter { ids, ..waiting }, parts.env.now()).await? > 0 {
-        parts.work.notify_waiters();
+    if context.store.retry(&JobFilter { ids, ..waiting }, context.env.now()).await? > 0 {
+        context.work.notify_waiters();
     }
     Ok(())
 }

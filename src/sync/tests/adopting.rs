@@ -6,7 +6,7 @@ use super::*;
 async fn anew(stage: &Stage) -> (tempfile::TempDir, Engine) {
     let folder = tempfile::tempdir().unwrap();
     let store = crate::store::open(&format!("sqlite://{}/new.db", folder.path().display())).await.unwrap();
-    (folder, Engine::new(stage.parts(store, "new")))
+    (folder, Engine::new(stage.context(store, "new")))
 }
 
 async fn pass(engine: &Engine) -> Summary {
@@ -119,7 +119,7 @@ async fn a_row_that_shows_no_key_holds_all_creates_until_it_is_read_or_put_aside
     let filter = JobFilter { states: vec![JobState::Parked], limit: 10, ..JobFilter::default() };
     let job = stage.store.jobs(&filter).await.unwrap().remove(0);
     assert_eq!(job.cause.as_deref(), Some("unread:shop/product"));
-    let now = stage.engine.parts().env.now();
+    let now = stage.engine.context().env.now();
     assert_eq!(stage.store.dismiss("shop", "product", Some("77"), now).await.unwrap(), 1);
     assert_eq!(stage.once().await.delivered.written, 1);
     // Put aside it stays, though it is listed again.
@@ -136,7 +136,7 @@ async fn a_row_that_was_mended_is_read_in_the_run_after_others_were_put_aside() 
     stage.erp.put("product", "1", &hammer());
     assert_eq!(stage.once().await.delivered.parked, 1);
     stage.shop.put("product", "77", &hammer_of("Bellota"));
-    let now = stage.engine.parts().env.now();
+    let now = stage.engine.context().env.now();
     assert_eq!(stage.store.dismiss("shop", "product", Some("78"), now).await.unwrap(), 1);
     let summary = stage.once().await;
     assert_eq!(summary.delivered.parked, 0, "{summary:?}");

@@ -7,7 +7,7 @@ use crate::{
     env::Env,
     port::{RowBody, SourceRow},
     store::NewJob,
-    sync::{context::Reading, routing::Timetable, tests::fakes::env_at},
+    sync::{context::PullContext, routing::Schedule, tests::fakes::env_at},
 };
 
 fn category(code: &str, parent: Option<&str>) -> Value {
@@ -24,7 +24,7 @@ fn order(status: &str) -> Value {
 
 /// Every minute.
 fn minutely(mut flow: Flow) -> Flow {
-    flow.every = Some(Timetable { schedule: "0 * * * * *".parse().unwrap(), zone: chrono_tz::UTC });
+    flow.every = Some(Schedule { schedule: "0 * * * * *".parse().unwrap(), zone: chrono_tz::UTC });
     flow
 }
 
@@ -32,12 +32,12 @@ impl Stage {
     /// A stage on which products have variants.
     async fn with_variants() -> Self {
         let mut stage = Self::new(vec![flow("catalog", "erp", "shop", &["product"])]).await;
-        let mut parts = stage.parts(stage.store.clone(), "variants");
+        let mut context = stage.context(stage.store.clone(), "variants");
         for system in ["erp", "shop"] {
             let mapping = FakeMapping::new(&["sku", "name", "active", "variants"], &stage.knows_igic);
-            parts.mappings.insert((system.into(), "product".into()), Arc::new(mapping));
+            context.mappings.insert((system.into(), "product".into()), Arc::new(mapping));
         }
-        stage.engine = Engine::new(parts);
+        stage.engine = Engine::new(context);
         stage
     }
 
@@ -57,14 +57,14 @@ impl Stage {
     /// Lets a daemon work until `done`; false when it does not come to that.
     async fn daemon(&self, engine: &Engine, done: impl AsyncFn() -> bool) -> bool {
         let (stop, mut reached) = (CancellationToken::new(), false);
-        let parts = engine.parts();
+        let context = engine.context();
         let ((), ()) = tokio::join!(engine.run(&stop), async {
             for _ in 0..2000 {
                 if done().await {
                     reached = true;
                     break;
                 }
-                parts.env.sleep(parts.limits.poll).await;
+                context.env.sleep(context.limits.poll).await;
             }
             stop.cancel();
         });
@@ -128,18 +128,18 @@ async fn two_variants_of_one_sku_are_refused_by_row_and_two_of_one_choice_are_th
 #[tokio::test]
 async fn an_object_twice_in_a_page_counts_once() {
     let stage = Stage::catalog().await;
-    let parts = stage.engine.parts();
+    let context = stage.engine.context();
     let row = |name: &str| SourceRow {
         position: "row".into(),
         id: "1".into(),
         version: None,
         body: RowBody::Json(json!({"id": "1", "sku": "H-1", "name": {"es": name}})),
     };
-    let now = parts.env.now();
+    let now = context.env.now();
     let run = stage.store.begin_run("erp", "product", RunKind::Full, "test", now).await.unwrap();
-    let mapping = parts.mappings[&("erp".to_owned(), "product".to_owned())].as_ref();
-    let system = parts.systems["erp"].as_ref();
-    let reading = Reading { parts, system, mapping, entity: "product", run, remapped: false };
+    let mapping = context.mappings[&("erp".to_owned(), "product".to_owned())].as_ref();
+    let system = context.systems["erp"].as_ref();
+    let reading = PullContext { context: context, system, mapping, entity: "product", run, remapped: false };
     let commit = reading.detect(&[row("old"), row("new")], &[], 0).await.unwrap().commit;
     assert_eq!((commit.balance.seen, commit.balance.skipped, commit.balance.changed), (2, 1, 1));
     assert!(commit.balance.closes());
@@ -186,17 +186,17 @@ async fn a_clock_set_back_by_a_day_delays_nothing() {
     stage.erp.put("product", "1", &hammer());
     assert!(stage.daemon(&stage.engine, async || stage.shop.rows("product").len() == 1).await);
     // Left in the queue by the clock that was right: something to do, and a system to be left alone.
-    let now = stage.engine.parts().env.now();
+    let now = stage.engine.context().env.now();
     let record = stage.store.record("product", "H-1").await.unwrap().unwrap();
-    let job = NewJob { target: "shop".into(), entity: "product".into(), record, lane: 0, due: None };
+    let job = NewJob { target: "shop".into(), entity: "product".into(), record, priority: 0, due: None };
     stage.store.enqueue(&[job], now).await.unwrap();
     let until = Some(now + chrono::Duration::minutes(5));
-    stage.store.set_standing("shop", &Standing { until, failures: 1, reason: None }).await.unwrap();
+    stage.store.set_circuit("shop", &Circuit { until, failures: 1, reason: None }).await.unwrap();
 
     stage.erp.put("product", "2", &json!({"sku": "S-1", "name": {"es": "Sierra"}, "active": true}));
-    let mut parts = stage.parts(stage.store.clone(), "later");
-    parts.env = Env { clock: env_at("2026-02-28T08:00:00Z").clock, ..parts.env };
-    let engine = Engine::new(parts);
+    let mut context = stage.context(stage.store.clone(), "later");
+    context.env = Env { clock: env_at("2026-02-28T08:00:00Z").clock, ..context.env };
+    let engine = Engine::new(context);
     let done = async || stage.shop.rows("product").len() == 2 && stage.states().await.is_empty();
     assert!(stage.daemon(&engine, done).await, "{:?}", stage.states().await);
 }
@@ -211,18 +211,18 @@ async fn a_state_store_without_room_loses_nothing_and_the_daemon_goes_on_when_th
     stage.erp.put("product", "1", &hammer());
     assert!(stage.once().await.is_clean());
     let record = stage.store.record("product", "H-1").await.unwrap().unwrap();
-    let job = NewJob { target: "shop".into(), entity: "product".into(), record, lane: 0, due: None };
-    stage.store.enqueue(&[job], stage.engine.parts().env.now()).await.unwrap();
+    let job = NewJob { target: "shop".into(), entity: "product".into(), record, priority: 0, due: None };
+    stage.store.enqueue(&[job], stage.engine.context().env.now()).await.unwrap();
 
     let mut state = stage.state().await;
     state.execute(FULL).await.unwrap();
     stage.erp.put("product", "2", &json!({"sku": "S-1", "name": {"es": "Sierra"}, "active": true}));
     assert!(stage.engine.once(None, RunKind::Delta, &CancellationToken::new()).await.is_err(), "a pass says so");
     // A daemon meets it again and again, longer than anything in it has patience on its own.
-    let began = stage.engine.parts().env.now();
+    let began = stage.engine.context().env.now();
     let room = std::sync::Mutex::new(Some(state));
     let done = async || {
-        if stage.engine.parts().env.now() - began > chrono::Duration::minutes(5) {
+        if stage.engine.context().env.now() - began > chrono::Duration::minutes(5) {
             let state = room.lock().unwrap().take();
             if let Some(mut state) = state {
                 state.execute(ROOM).await.unwrap();

@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 use super::{DeletePolicy, FakeSystem, Flow, Stage, flow, hammer};
 use crate::{
     port::{RowBody, SourceRow},
-    store::{Approval, Job, JobFilter, JobState, RunKind},
+    store::{Job, JobFilter, JobState, RunKind, WaitingApproval},
     sync::{
         brakes,
-        context::Reading,
+        context::PullContext,
         delivery,
         engine::Summary,
         routing::{Brake, Brakes, Scope},
@@ -74,15 +74,15 @@ impl Stage {
         self.shop.rows("product").iter().filter(|row| row["active"] == true).count()
     }
 
-    async fn approval(&self) -> Approval {
-        let mut open = self.store.approvals().await.unwrap();
+    async fn approval(&self) -> WaitingApproval {
+        let mut open = self.store.waiting_approvals().await.unwrap();
         assert_eq!(open.len(), 1, "one approval: {open:?}");
         open.remove(0)
     }
 
     pub(super) async fn decide_on_it(&self, approved: bool) -> Summary {
         let approval = self.approval().await;
-        let jobs = self.store.decide_run(approval.run, approved, self.engine.parts().env.now()).await.unwrap();
+        let jobs = self.store.decide_run(approval.run, approved, self.engine.context().env.now()).await.unwrap();
         assert_eq!(jobs, Some(approval.jobs));
         self.once().await
     }
@@ -94,12 +94,12 @@ impl Stage {
 
     /// A page that a run has committed before the daemon was killed; `gone` as it had announced.
     async fn cut_off(&self, entity: &str, rows: &[Value], lost: &[&str], gone: u64) -> i64 {
-        let parts = self.engine.parts();
+        let context = self.engine.context();
         let (system, mapping) =
-            (parts.systems["erp"].as_ref(), &parts.mappings[&("erp".to_owned(), entity.to_owned())]);
-        let now = parts.env.now();
+            (context.systems["erp"].as_ref(), &context.mappings[&("erp".to_owned(), entity.to_owned())]);
+        let now = context.env.now();
         let run = self.store.begin_run("erp", entity, RunKind::Full, "test", now).await.unwrap();
-        let reading = Reading { parts, system, mapping: mapping.as_ref(), entity, run, remapped: false };
+        let reading = PullContext { context: context, system, mapping: mapping.as_ref(), entity, run, remapped: false };
         let rows: Vec<SourceRow> = rows
             .iter()
             .map(|row| SourceRow {
@@ -114,7 +114,7 @@ impl Stage {
         let lost: Vec<String> = lost.iter().map(|&id| id.to_owned()).collect();
         for replica in self.store.replicas_by_id("erp", entity, &lost).await.unwrap() {
             reading.jobs_for(replica.record, &replica.fields, &serde_json::Map::new(), true, &mut commit.jobs);
-            let write = crate::store::ReplicaWrite { gone: true, print: None, ..replica.into() };
+            let write = crate::store::ReplicaWrite { gone: true, fingerprint: None, ..replica.into() };
             commit.replicas.push(write);
         }
         commit.balance.gone = gone;
@@ -140,7 +140,7 @@ async fn a_price_typo_is_held_and_the_rest_of_its_run_goes_on() {
     assert!(!summary.is_clean());
     assert_eq!((summary.held.as_slice(), approval.jobs), ([approval.run].as_slice(), 1));
     let trip = &approval.trips[0];
-    assert_eq!((trip.brake.as_str(), trip.target.as_str(), trip.offences), ("price_change", "shop", 1));
+    assert_eq!((trip.brake.as_str(), trip.target.as_str(), trip.violations), ("price_change", "shop", 1));
     let example = &trip.examples[0];
     assert_eq!((example.key.as_str(), example.field.as_str()), ("web/H-1", "amount"));
     assert_eq!((&example.before, &example.after), (&json!("10"), &json!("1")));
@@ -207,7 +207,7 @@ async fn what_is_approved_goes_out() {
     stage.once().await;
     assert!(stage.decide_on_it(true).await.is_clean());
     assert_eq!(stage.amount("H-1"), "1");
-    assert!(stage.store.approvals().await.unwrap().is_empty());
+    assert!(stage.store.waiting_approvals().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -234,7 +234,7 @@ async fn an_emptied_catalog_takes_nothing_away() {
         assert_eq!(stage.shown(), 20, "{policy:?}");
         let approval = stage.approval().await;
         let trip = &approval.trips[0];
-        assert_eq!((approval.jobs, trip.brake.as_str(), trip.offences, trip.base), (19, "delete", 19, 20));
+        assert_eq!((approval.jobs, trip.brake.as_str(), trip.violations, trip.base), (19, "delete", 19, 20));
         assert_eq!((trip.allowed.as_str(), trip.examples.len()), ("5%", 5));
         stage.full().await;
         assert_eq!((stage.shown(), stage.approval().await), (20, approval), "a second pull asks for nothing more");
@@ -286,7 +286,7 @@ async fn what_the_source_hides_or_a_filter_keeps_away_counts_as_taken_away() {
             stage.erp.put("product", &number.to_string(), &row);
         }
         stage.once().await;
-        assert_eq!((stage.shown(), stage.approval().await.trips[0].offences), (20, 10));
+        assert_eq!((stage.shown(), stage.approval().await.trips[0].violations), (20, 10));
     }
 }
 
@@ -368,7 +368,7 @@ async fn emptied_names_are_held_also_those_of_one_language() {
     stage.once().await;
     assert!(stage.shop.rows("product").iter().all(|row| row["name"]["en"].is_string()));
     let approval = stage.approval().await;
-    assert_eq!((approval.trips[0].brake.as_str(), approval.trips[0].offences), ("emptied", 8));
+    assert_eq!((approval.trips[0].brake.as_str(), approval.trips[0].violations), ("emptied", 8));
     assert!(stage.decide_on_it(false).await.is_clean());
     assert_eq!(stage.value("product", "sku", "A-5", "brand"), "Bahco", "the rest of the record goes on");
     assert!(stage.shop.rows("product").iter().all(|row| row["name"]["en"].is_string()));
@@ -412,7 +412,7 @@ async fn orders_that_end_in_bulk_are_held_before_anybody_is_paid_back() {
     end(0..21, "closed", "refunded");
     stage.once().await;
     let approval = stage.approval().await;
-    assert_eq!((approval.trips[0].brake.as_str(), approval.trips[0].offences), ("order_end", 21));
+    assert_eq!((approval.trips[0].brake.as_str(), approval.trips[0].violations), ("order_end", 21));
     assert_eq!(stage.value("order", "number", "7", "closed"), Value::Null);
     assert!(stage.decide_on_it(true).await.is_clean());
     assert_eq!(stage.value("order", "number", "20", "closed"), "refunded");
@@ -494,19 +494,19 @@ async fn while_a_run_is_under_way_offending_jobs_wait_for_its_end_and_the_others
     let stage = Stage::prices().await;
     let rows = [with_id("0", price("H-1", "1")), with_id("1", price("S-1", "20.6"))];
     let run = stage.cut_off("price", &rows, &[], 0).await;
-    let (parts, stop) = (stage.engine.parts(), CancellationToken::new());
+    let (context, stop) = (stage.engine.context(), CancellationToken::new());
     let seen = async {
         while stage.open_jobs().await.iter().any(|job| job.state != JobState::Parked) {
-            parts.env.sleep(parts.limits.poll).await;
+            context.env.sleep(context.limits.poll).await;
         }
         stop.cancel();
     };
-    let (worked, ()) = tokio::join!(delivery::work(parts, "shop", &[], 0, &stop), seen);
+    let (worked, ()) = tokio::join!(delivery::work(context, "shop", &[], 0, &stop), seen);
     worked.unwrap();
     assert_eq!((stage.amount("H-1").as_str(), stage.amount("S-1").as_str()), ("10", "20.6"));
     let job = &stage.open_jobs().await[0];
     assert_eq!(job.cause.as_deref(), Some(format!("run:{run}").as_str()));
-    brakes::rule(parts, run, None).await.unwrap();
+    brakes::evaluate_run(context, run, None).await.unwrap();
     assert_eq!(stage.approval().await.run, run);
 }
 
@@ -534,10 +534,10 @@ async fn after_the_grace_what_was_missed_goes() {
     catalog.grace = Duration::from_secs(60);
     let stage = Stage::holding(catalog, 3, article).await;
     stage.erp.remove("product", "1");
-    let before = stage.engine.parts().env.now();
+    let before = stage.engine.context().env.now();
     assert!(stage.full().await.is_clean());
     assert_eq!(stage.shop.rows("product").len(), 2);
-    assert!(stage.engine.parts().env.now() - before >= TimeDelta::seconds(60));
+    assert!(stage.engine.context().env.now() - before >= TimeDelta::seconds(60));
 }
 
 #[tokio::test]

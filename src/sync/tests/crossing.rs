@@ -33,7 +33,7 @@ async fn answers_in_another_order_link_nothing_and_what_was_made_is_looked_up() 
     assert!(error.contains("answered the create of product") && error.contains("retry the job"), "{error}");
 
     let all = JobFilter { states: vec![JobState::Dead], limit: 10, ..JobFilter::default() };
-    stage.store.retry(&all, stage.engine.parts().env.now()).await.unwrap();
+    stage.store.retry(&all, stage.engine.context().env.now()).await.unwrap();
     assert!(stage.once().await.is_clean());
     for key in ["A", "B", "C"] {
         assert_eq!(stage.linked(key).await.as_deref(), Some(key));
@@ -74,7 +74,7 @@ async fn the_key_of_a_known_record_is_another_ones_but_a_key_may_be_spelt_otherw
 
 /// An ERP whose prices hang on the articles of its products.
 async fn priced() -> Stage {
-    let facet = |facts: &mut crate::port::Facts| facts.facet_of = Some("product.variants".to_owned());
+    let facet = |facts: &mut crate::port::Capabilities| facts.facet_of = Some("product.variants".to_owned());
     let erp = FakeSystem::new("erp").with_facts_of("price", facet);
     let flows = vec![flow("catalog", "erp", "shop", &["product"]), flow("prices", "erp", "shop", &["price"])];
     Stage::with(erp, FakeSystem::new("shop"), flows).await
@@ -143,7 +143,7 @@ async fn an_article_that_moves_to_another_product_is_that_ones_from_then_on() {
 
 #[tokio::test]
 async fn what_a_lookup_finds_with_another_records_article_is_not_written_to() {
-    let facet = |facts: &mut crate::port::Facts| facts.facet_of = Some("product.variants".to_owned());
+    let facet = |facts: &mut crate::port::Capabilities| facts.facet_of = Some("product.variants".to_owned());
     let shop = FakeSystem::new("shop").with_facts_of("price", facet);
     let flows = vec![flow("catalog", "erp", "shop", &["product"]), flow("prices", "erp", "shop", &["price"])];
     let stage = Stage::with(FakeSystem::new("erp"), shop, flows).await;

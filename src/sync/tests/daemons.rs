@@ -13,26 +13,26 @@ use super::{
 };
 use crate::{
     env::Env,
-    port::Facts,
+    port::Capabilities,
     store::{JobFilter, JobState, RunKind, Turn},
     sync::{
-        context::{Limits, Parts},
+        context::{Context, Limits},
         delivery::{self, Tally},
         routing::Routes,
     },
 };
 
 /// Another daemon on the stage's store and systems, by its own clock.
-fn daemon(stage: &Stage, clock: Arc<StandingClock>) -> Parts {
-    let parts = stage.engine.parts();
-    Parts {
+fn daemon(stage: &Stage, clock: Arc<StandingClock>) -> Context {
+    let context = stage.engine.context();
+    Context {
         store: stage.store.clone(),
-        env: Env { clock, entropy: parts.env.entropy.clone() },
-        systems: parts.systems.clone(),
-        mappings: parts.mappings.clone(),
-        entities: parts.entities.clone(),
-        routes: Routes::new(parts.routes.flows().to_vec()).unwrap(),
-        limits: Limits { lease: Duration::from_secs(60), ..parts.limits.clone() },
+        env: Env { clock, entropy: context.env.entropy.clone() },
+        systems: context.systems.clone(),
+        mappings: context.mappings.clone(),
+        entities: context.entities.clone(),
+        routes: Routes::new(context.routes.flows().to_vec()).unwrap(),
+        limits: Limits { lease: Duration::from_secs(60), ..context.limits.clone() },
         owner: "another".into(),
         work: Arc::new(Notify::new()),
         journal: Arc::default(),
@@ -49,7 +49,7 @@ async fn a_daemon_that_was_paused_for_longer_than_its_lease_sends_nothing_more()
     }
     stage.pull("erp").await;
     // Later than all that the stage has queued.
-    let clock = StandingClock::at(stage.engine.parts().env.now() + chrono::Duration::days(1));
+    let clock = StandingClock::at(stage.engine.context().env.now() + chrono::Duration::days(1));
     stage.shop.fault(Fault::Doze(clock.clone(), 61));
     let another = daemon(&stage, clock);
     let (mut tally, stop) = (Tally::default(), CancellationToken::new());
@@ -64,15 +64,15 @@ async fn a_daemon_that_was_paused_for_longer_than_its_lease_sends_nothing_more()
 #[tokio::test]
 async fn a_full_pull_that_another_daemon_was_in_the_way_of_is_made_up_for() {
     let stage = Stage::new(vec![flow("catalog", "erp", "shop", &["product"])]).await;
-    let parts = stage.engine.parts();
+    let context = stage.engine.context();
     stage.erp.put("product", "1", &super::hammer());
     for system in ["erp", "shop"] {
         let other = format!("pull:{system}/product");
-        let lease = stage.store.acquire(&other, "other", Duration::from_secs(5), parts.env.now()).await.unwrap();
+        let lease = stage.store.acquire(&other, "other", Duration::from_secs(5), context.env.now()).await.unwrap();
         assert!(lease.is_some());
     }
     let stop = CancellationToken::new();
-    let catalog = parts.routes.flow("catalog").unwrap();
+    let catalog = context.routes.flow("catalog").unwrap();
     let runs = stage.engine.pull_flow(catalog, None, RunKind::Full, "schedule", &stop).await.unwrap();
     assert_eq!(runs.len(), 2);
     assert!(runs.iter().all(|run| run.run.is_some() && run.is_green()), "{runs:?}");
@@ -80,7 +80,7 @@ async fn a_full_pull_that_another_daemon_was_in_the_way_of_is_made_up_for() {
 
 /// The shop is sent another name by a daemon that is killed before it tells, and the ERP takes the name back: all that is known
 /// says that there is nothing to do.
-async fn taken_back_after_an_untold_update(facts: impl FnOnce(&mut Facts)) {
+async fn taken_back_after_an_untold_update(facts: impl FnOnce(&mut Capabilities)) {
     let shop = FakeSystem::new("shop").terse().with_facts(facts);
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
     stage.erp.put("product", "1", &super::hammer());
@@ -116,7 +116,7 @@ async fn what_is_taken_back_after_a_lost_answer_is_taken_back_at_the_target() {
     stage.pull("erp").await;
     stage.shop.fault(Fault::LostAfter);
     let (mut tally, stop) = (Tally::default(), CancellationToken::new());
-    assert!(delivery::batch(stage.engine.parts(), "shop", &[], Turn::Foremost, &mut tally, &stop).await.unwrap());
+    assert!(delivery::batch(stage.engine.context(), "shop", &[], Turn::Foremost, &mut tally, &stop).await.unwrap());
     stage.erp.put("product", "1", &super::hammer());
     stage.pull("erp").await;
     stage.deliver().await;

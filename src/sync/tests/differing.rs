@@ -25,11 +25,11 @@ fn mapping(entity: &str, fields: &str) -> Arc<dyn Translate> {
 
 impl Stage {
     async fn mapped(&self, entity: &str, fields: &str, kind: RunKind) -> Summary {
-        let mut parts = self.parts(self.store.clone(), "mapped");
+        let mut context = self.context(self.store.clone(), "mapped");
         for system in ["erp", "shop"] {
-            parts.mappings.insert((system.into(), entity.into()), mapping(entity, fields));
+            context.mappings.insert((system.into(), entity.into()), mapping(entity, fields));
         }
-        Engine::new(parts).once(None, kind, &CancellationToken::new()).await.unwrap()
+        Engine::new(context).once(None, kind, &CancellationToken::new()).await.unwrap()
     }
 
     async fn told(&self) -> Vec<(String, Value, Value)> {
@@ -136,7 +136,7 @@ async fn a_figure_that_a_look_shows_otherwise_is_written_once_more_before_the_ta
 async fn a_difference_ends_when_it_is_accepted() {
     let stage = taxed(lenient()).await;
     let one = stage.store.differences(false, 0).await.unwrap().remove(0);
-    let (chosen, now) = ([(one.system, one.record, one.field)], stage.engine.parts().env.now());
+    let (chosen, now) = ([(one.system, one.record, one.field)], stage.engine.context().env.now());
     assert_eq!(stage.store.accept_differences(&chosen, now).await.unwrap(), 1);
     assert!(stage.mapped("product", ARTICLE, RunKind::Full).await.is_clean());
     assert_eq!(stage.shop.written(), 1);
@@ -162,10 +162,10 @@ async fn a_difference_is_sent_anew_when_the_mapping_changes() {
     let mapped = ARTICLE
         .replace("tax = { from = 'tax', optional = true }", "tax = { from = 'tax', optional = true, lookup = 'tax' }")
         + "[lookups.tax]\nsuper = 'S4'\ngeneral = 'general'\n";
-    let mut parts = stage.parts(stage.store.clone(), "remapped");
-    parts.mappings.insert(("erp".into(), "product".into()), mapping("product", ARTICLE));
-    parts.mappings.insert(("shop".into(), "product".into()), mapping("product", &mapped));
-    let engine = Engine::new(parts);
+    let mut context = stage.context(stage.store.clone(), "remapped");
+    context.mappings.insert(("erp".into(), "product".into()), mapping("product", ARTICLE));
+    context.mappings.insert(("shop".into(), "product".into()), mapping("product", &mapped));
+    let engine = Engine::new(context);
     assert!(engine.once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap().is_clean());
     assert_eq!((stage.shop.rows("product")[0]["tax"].clone(), stage.told().await.len()), (json!("S4"), 0));
 }

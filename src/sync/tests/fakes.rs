@@ -19,8 +19,8 @@ use crate::{
     mapping::{Externals, Fields, Glimpse, Needs, Pulled, PulledRef, RefBy, Translate},
     model::Shape,
     port::{
-        Checked, Facts, Find, Op, Outcome, Page, Probe, Progress, PullRequest, RowBody, SourceRow, System, Write,
-        Written,
+        Capabilities, Checked, Find, Op, Outcome, Page, Probe, Progress, PullRequest, RowBody, SourceRow, System,
+        Write, Written,
     },
 };
 
@@ -88,9 +88,9 @@ pub(super) struct Poison {
 
 pub(super) struct FakeSystem {
     name: String,
-    facts: Facts,
+    facts: Capabilities,
     /// What differs from it, by entity.
-    facts_of: BTreeMap<String, Facts>,
+    facts_of: BTreeMap<String, Capabilities>,
     pub(super) state: Mutex<State>,
     /// What the system makes of a text it is sent.
     alter: fn(&str) -> String,
@@ -106,7 +106,7 @@ pub(super) struct FakeSystem {
 
 impl FakeSystem {
     pub(super) fn new(name: &str) -> Self {
-        let facts = Facts {
+        let facts = Capabilities {
             list: true,
             complete: true,
             read: true,
@@ -115,7 +115,7 @@ impl FakeSystem {
             update: true,
             delete: true,
             batch: 10,
-            ..Facts::default()
+            ..Capabilities::default()
         };
         let facts_of = BTreeMap::new();
         Self {
@@ -131,7 +131,7 @@ impl FakeSystem {
         }
     }
 
-    pub(super) fn with_facts(mut self, change: impl FnOnce(&mut Facts)) -> Self {
+    pub(super) fn with_facts(mut self, change: impl FnOnce(&mut Capabilities)) -> Self {
         change(&mut self.facts);
         self
     }
@@ -156,7 +156,7 @@ impl FakeSystem {
         self
     }
 
-    pub(super) fn with_facts_of(mut self, entity: &str, change: impl FnOnce(&mut Facts)) -> Self {
+    pub(super) fn with_facts_of(mut self, entity: &str, change: impl FnOnce(&mut Capabilities)) -> Self {
         let mut facts = self.facts.clone();
         change(&mut facts);
         self.facts_of.insert(entity.to_owned(), facts);
@@ -267,7 +267,7 @@ impl System for FakeSystem {
         &self.name
     }
 
-    fn facts(&self, entity: &str) -> Option<&Facts> {
+    fn capabilities(&self, entity: &str) -> Option<&Capabilities> {
         Some(self.facts_of.get(entity).unwrap_or(&self.facts))
     }
 
@@ -295,10 +295,10 @@ impl System for FakeSystem {
             self.state.lock().unwrap().hanging += 1;
             late.notified().await;
         }
-        Ok(Page { rows, news: found.is_some(), cursor: found.map(str::to_owned), ..Page::default() })
+        Ok(Page { rows, is_new: found.is_some(), cursor: found.map(str::to_owned), ..Page::default() })
     }
 
-    async fn settle(&self, _: &str, _: &Value) -> Result<(), Failure> {
+    async fn acknowledge(&self, _: &str, _: &Value) -> Result<(), Failure> {
         Ok(())
     }
 
@@ -508,12 +508,12 @@ impl Translate for FakeMapping {
         // A product is its own variant.
         if let (Some(sku), None, Some(id)) = (row["sku"].as_str(), row.get("code"), row["id"].as_str()) {
             let variants = BTreeMap::from([(sku.to_owned(), Some(id.to_owned()))]);
-            pulled.parts.insert("variants".to_owned(), variants);
+            pulled.child_ids.insert("variants".to_owned(), variants);
         }
         // Unless its row says what they are.
         if let Some(articles) = row["articles"].as_object() {
             let articles = articles.iter().map(|(key, id)| (key.clone(), id.as_str().map(str::to_owned)));
-            pulled.parts.insert("variants".to_owned(), articles.collect());
+            pulled.child_ids.insert("variants".to_owned(), articles.collect());
         }
         for field in &self.reads {
             if let Some(value) = row.get(field).filter(|value| !value.is_null()) {

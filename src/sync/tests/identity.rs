@@ -31,8 +31,8 @@ impl Stage {
     }
 
     fn links(&self) -> Links<'_> {
-        let parts = self.engine.parts();
-        Links { store: &self.store, routes: &parts.routes, entities: &parts.entities, now: parts.env.now() }
+        let context = self.engine.context();
+        Links { store: &self.store, routes: &context.routes, entities: &context.entities, now: context.env.now() }
     }
 
     /// Causes of what waits.
@@ -83,7 +83,7 @@ async fn where_two_records_match_one_creation_waits_until_a_person_says_which() 
         assert_eq!(stage.causes().await, ["review:customer=C-1"]);
         assert_eq!(stage.customers().len(), 3);
         let named = stage.customer("C-1").await;
-        let routes = &stage.engine.parts().routes;
+        let routes = &stage.engine.context().routes;
         let shown = review(&stage.store, routes, &named, "erp", None).await.unwrap().unwrap();
         let shown: Vec<_> =
             shown.candidates.iter().map(|(one, why, score)| (&*one.key, &*why.fields, *score)).collect();

@@ -16,8 +16,8 @@ fn only(mut flow: Flow, filter: &str) -> Flow {
 impl Stage {
     /// The same state and systems after somebody has edited the configuration.
     fn joined(&self, flows: Vec<Flow>) -> Engine {
-        let parts = self.parts(self.store.clone(), "edited");
-        Engine::new(Parts { routes: Routes::new(flows).unwrap(), ..parts })
+        let context = self.context(self.store.clone(), "edited");
+        Engine::new(Context { routes: Routes::new(flows).unwrap(), ..context })
     }
 
     /// So many products that the flow's filter keeps away at first.
@@ -88,11 +88,11 @@ async fn much_that_would_be_created_because_something_joined_waits_for_an_approv
     let engine = stage.joined(everything());
     let summary = pass(&engine).await;
     assert_eq!((summary.delivered.written, stage.shop.rows("product").len()), (0, 0), "{summary:?}");
-    let approval = stage.store.approvals().await.unwrap().remove(0);
+    let approval = stage.store.waiting_approvals().await.unwrap().remove(0);
     let trip = &approval.trips[0];
-    assert_eq!((trip.brake.as_str(), trip.offences, trip.allowed.as_str()), ("join", 25, "20"));
+    assert_eq!((trip.brake.as_str(), trip.violations, trip.allowed.as_str()), ("join", 25, "20"));
     assert_eq!(pass(&engine).await.delivered.written, 0, "it goes on waiting");
-    stage.store.decide_run(approval.run, true, engine.parts().env.now()).await.unwrap();
+    stage.store.decide_run(approval.run, true, engine.context().env.now()).await.unwrap();
     assert_eq!(pass(&engine).await.delivered.written, 25);
 }
 
@@ -101,8 +101,8 @@ async fn what_is_rejected_of_what_joined_is_not_created_before_its_source_change
     let stage = Stage::kept_away(25).await;
     let engine = stage.joined(everything());
     pass(&engine).await;
-    let approval = stage.store.approvals().await.unwrap().remove(0);
-    stage.store.decide_run(approval.run, false, engine.parts().env.now()).await.unwrap();
+    let approval = stage.store.waiting_approvals().await.unwrap().remove(0);
+    stage.store.decide_run(approval.run, false, engine.context().env.now()).await.unwrap();
     assert_eq!(pass(&engine).await.delivered.written, 0);
     stage.erp.put("product", "P-1", &json!({"sku": "P-1", "name": {"es": "b"}, "active": true, "brand": "later"}));
     let summary = pass(&engine).await;
@@ -167,10 +167,10 @@ async fn what_a_mapping_no_longer_names_says_of_nobody_who_he_is() {
     let stage = Stage::new(vec![sales]).await;
     stage.erp.put("customer", "1", &json!({"code": "C-1", "name": "Ana", "email": "agent@example.com"}));
     stage.once().await;
-    let mut parts: Parts = stage.parts(stage.store.clone(), "joined");
+    let mut context: Context = stage.context(stage.store.clone(), "joined");
     let nameless = FakeMapping::new(&["code", "name"], &stage.knows_igic);
-    parts.mappings.insert(("erp".into(), "customer".into()), Arc::new(nameless));
-    let engine = Engine::new(parts);
+    context.mappings.insert(("erp".into(), "customer".into()), Arc::new(nameless));
+    let engine = Engine::new(context);
     stage.shop.put("customer", "7", &json!({"code": "web-7", "name": "Agent", "email": "agent@example.com"}));
     let summary = pass(&engine).await;
     assert!(summary.is_clean(), "{summary:?}");
@@ -186,7 +186,7 @@ async fn a_plan_shows_what_joins_and_applying_it_is_the_approval() {
     assert_eq!((told.writes().len(), told.plan.summary.brakes.len()), (25, 0));
     let applied = stage.try_apply(told.agreed()).await.unwrap();
     assert_eq!((applied.done, stage.shop.rows("product").len()), (25, 25), "{applied:?}");
-    assert!(stage.store.approvals().await.unwrap().is_empty());
+    assert!(stage.store.waiting_approvals().await.unwrap().is_empty());
 }
 
 /// The catalog of the ERP for two shops.
@@ -258,7 +258,7 @@ async fn a_flow_that_is_back_covers_what_was_deleted_though_it_was_cut_off() {
     let cut = json!({"print": print, "after": u32::MAX, "run": 999_999, "back": true});
     stage.store.note("covered:erp/product/other", &cut).await.unwrap();
     let engine = stage.joined(flows());
-    engine.parts().store.set_standing("other", &Standing::default()).await.unwrap();
+    engine.context().store.set_circuit("other", &Circuit::default()).await.unwrap();
     pass(&engine).await;
     assert_eq!(stage.others()[2], ("P-3".to_owned(), "a".to_owned(), false));
 }
@@ -304,10 +304,10 @@ async fn an_entity_that_is_added_to_a_target_with_others_joins_though_nobody_has
     put_products(&stage, 25);
     let engine = stage.joined(after);
     assert_eq!(pass(&engine).await.delivered.written, 0);
-    let approval = stage.store.approvals().await.unwrap().remove(0);
-    assert_eq!((approval.trips[0].brake.as_str(), approval.trips[0].offences), ("join", 25));
+    let approval = stage.store.waiting_approvals().await.unwrap().remove(0);
+    assert_eq!((approval.trips[0].brake.as_str(), approval.trips[0].violations), ("join", 25));
     assert_eq!(pass(&engine).await.delivered.written, 0, "it goes on waiting");
-    stage.store.decide_run(approval.run, true, engine.parts().env.now()).await.unwrap();
+    stage.store.decide_run(approval.run, true, engine.context().env.now()).await.unwrap();
     assert_eq!(pass(&engine).await.delivered.written, 25);
     // From then on what is new there is new.
     put_products(&stage, 50);
@@ -324,7 +324,7 @@ async fn an_entity_whose_first_reading_broke_off_goes_on_joining() {
     let engine = stage.joined(after);
     pass(&engine).await;
     assert_eq!(pass(&engine).await.delivered.written, 0);
-    assert_eq!(stage.store.approvals().await.unwrap()[0].trips[0].offences, 25);
+    assert_eq!(stage.store.waiting_approvals().await.unwrap()[0].trips[0].violations, 25);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use crate::{
     mapping::Fields,
     store,
     sync::{
-        preview::plan::{Remapped, canary},
+        preview::plan::{Remapped, mapping_diff},
         routing::{Allowed, Brake},
     },
 };
@@ -33,11 +33,11 @@ impl Stage {
     }
 
     /// The parts of this stage after somebody has edited the ERP's mapping of products.
-    fn edited(&self, version: u64, twist: fn(&mut Fields)) -> Parts {
-        let mut parts = self.parts(self.store.clone(), "edited");
+    fn edited(&self, version: u64, twist: fn(&mut Fields)) -> Context {
+        let mut context = self.context(self.store.clone(), "edited");
         let mapping = FakeMapping::new(&ERP, &self.knows_igic).edited(version, twist);
-        parts.mappings.insert(("erp".into(), "product".into()), Arc::new(mapping));
-        parts
+        context.mappings.insert(("erp".into(), "product".into()), Arc::new(mapping));
+        context
     }
 
     async fn deployed(&self, version: u64, twist: fn(&mut Fields), kind: RunKind) -> Summary {
@@ -45,11 +45,11 @@ impl Stage {
     }
 
     async fn diff(&self, version: u64, twist: fn(&mut Fields)) -> Remapped {
-        let env = Env { clock: Arc::clone(&self.engine.parts().env.clock), ..Env::system() };
+        let env = Env { clock: Arc::clone(&self.engine.context().env.clock), ..Env::system() };
         let copy = store::copy(&self.url(), &env).await.unwrap();
-        let parts = Parts { store: Arc::clone(&copy.store), ..self.edited(version, twist) };
+        let context = Context { store: Arc::clone(&copy.store), ..self.edited(version, twist) };
         let pairs = [("erp".to_owned(), "product".to_owned())];
-        let mut told = canary(parts, &pairs, 3, false, &CancellationToken::new()).await.unwrap();
+        let mut told = mapping_diff(context, &pairs, 3, false, &CancellationToken::new()).await.unwrap();
         copy.remove().await.unwrap();
         told.remove(0)
     }
@@ -68,10 +68,10 @@ async fn a_mapping_that_changes_more_than_the_brake_allows_asks_first() {
     let stage = Stage::twenty(catalog()).await;
     let summary = stage.deployed(2, brand, RunKind::Full).await;
     assert_eq!((stage.branded(), summary.held.len()), (0, 1), "{summary:?}");
-    let approval = stage.store.approvals().await.unwrap().remove(0);
+    let approval = stage.store.waiting_approvals().await.unwrap().remove(0);
     let trip = &approval.trips[0];
     assert_eq!(
-        (trip.brake.as_str(), trip.offences, trip.base, trip.allowed.as_str()),
+        (trip.brake.as_str(), trip.violations, trip.base, trip.allowed.as_str()),
         ("mapping_change", 20, 20, "10%")
     );
     assert_eq!((&trip.examples[0].field, &trip.examples[0].after), (&"brand".to_owned(), &json!("Bellota")));
@@ -81,7 +81,7 @@ async fn a_mapping_that_changes_more_than_the_brake_allows_asks_first() {
         "nor does the next look let it go"
     );
     assert_eq!(stage.branded(), 0);
-    stage.store.decide_run(approval.run, true, stage.engine.parts().env.now()).await.unwrap();
+    stage.store.decide_run(approval.run, true, stage.engine.context().env.now()).await.unwrap();
     assert!(stage.deployed(2, brand, RunKind::Full).await.is_clean());
     assert_eq!(stage.branded(), 20);
 }
@@ -90,7 +90,7 @@ async fn a_mapping_that_changes_more_than_the_brake_allows_asks_first() {
 async fn a_rejected_mapping_change_leaves_the_target_as_it_is_until_the_source_changes() {
     let stage = Stage::twenty(catalog()).await;
     let held = stage.deployed(2, brand, RunKind::Full).await.held;
-    stage.store.decide_run(held[0], false, stage.engine.parts().env.now()).await.unwrap();
+    stage.store.decide_run(held[0], false, stage.engine.context().env.now()).await.unwrap();
     for _ in 0..2 {
         assert!(stage.deployed(2, brand, RunKind::Full).await.is_clean());
     }
@@ -156,8 +156,8 @@ async fn a_mapping_diff_tells_what_the_mapping_alone_changes_and_changes_nothing
     assert_eq!(Value::Object(told.examples[0].fields.clone()), json!({"brand": [null, "Bellota"]}));
     let target = &told.targets[0];
     assert_eq!((target.target.as_str(), target.updates, target.examples.len()), ("shop", 19, 3));
-    assert_eq!((target.brakes[0].brake.as_str(), target.brakes[0].offences), ("mapping_change", 19));
-    assert_eq!((stage.branded(), stage.store.approvals().await.unwrap().len()), (0, 0));
+    assert_eq!((target.brakes[0].brake.as_str(), target.brakes[0].violations), ("mapping_change", 19));
+    assert_eq!((stage.branded(), stage.store.waiting_approvals().await.unwrap().len()), (0, 0));
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ impl Stage {
     /// What a worker of the shop claims at once.
     async fn one_batch(&self) {
         let (mut tally, stop) = (Tally::default(), CancellationToken::new());
-        delivery::batch(self.engine.parts(), "shop", &[], Turn::Foremost, &mut tally, &stop).await.unwrap();
+        delivery::batch(self.engine.context(), "shop", &[], Turn::Foremost, &mut tally, &stop).await.unwrap();
     }
 
     async fn conflict(&self) -> Conflict {
@@ -63,8 +63,8 @@ impl Stage {
     }
 
     pub(super) async fn decide(&self, conflict: &Conflict, decision: Decision) {
-        let parts = self.engine.parts();
-        decide(&self.store, &parts.routes, conflict, &decision, parts.env.now()).await.unwrap();
+        let context = self.engine.context();
+        decide(&self.store, &context.routes, conflict, &decision, context.env.now()).await.unwrap();
     }
 }
 
@@ -194,7 +194,7 @@ async fn what_cannot_be_looked_at_is_not_written_and_the_system_is_left_alone() 
     stage.shop.state.lock().unwrap().read_faults.push_back(Failure::new(Class::Transient, "down for maintenance"));
     stage.one_batch().await;
     assert_eq!(stage.names().1, json!({"es": "Maza"}));
-    let standing = stage.store.standing("shop").await.unwrap();
+    let standing = stage.store.circuit("shop").await.unwrap();
     assert_eq!((standing.failures, standing.reason.as_deref()), (1, Some("down for maintenance")));
     stage.deliver().await;
     assert_eq!(stage.conflict().await.system, "shop", "it was looked at when that was over");

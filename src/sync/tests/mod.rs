@@ -46,9 +46,9 @@ use crate::{
     mapping::Translate,
     model::Entities,
     port::{Op, System},
-    store::{Claim, Intent, Job, JobFilter, JobState, RunKind, SharedStore, Standing, Turn},
+    store::{Circuit, Claim, Intent, Job, JobFilter, JobState, RunKind, SharedStore, Turn},
     sync::{
-        context::{Limits, Parts, SystemLimits},
+        context::{Context, Limits, SystemLimits},
         engine::{Engine, Summary},
         routing::{DeletePolicy, Flow, Routes, Scope, flow},
     },
@@ -141,7 +141,7 @@ impl Stage {
                 mappings.insert((system.into(), entity.into()), Arc::new(FakeMapping::new(fields, &knows_igic)));
             }
         }
-        let engine = Engine::new(Parts {
+        let engine = Engine::new(Context {
             store: store.clone(),
             env,
             systems,
@@ -152,7 +152,7 @@ impl Stage {
                 lease,
                 systems: BTreeMap::from([(
                     "shop".to_owned(),
-                    SystemLimits { settle: std::time::Duration::from_secs(5), ..limits },
+                    SystemLimits { answer_window: std::time::Duration::from_secs(5), ..limits },
                 )]),
                 ..Limits::default()
             },
@@ -191,12 +191,12 @@ impl Stage {
             lease: std::time::Duration::from_secs(60),
             turn: Turn::Foremost,
         };
-        self.store.claim(claim, self.engine.parts().env.now()).await.unwrap().remove(0)
+        self.store.claim(claim, self.engine.context().env.now()).await.unwrap().remove(0)
     }
 
     /// A daemon that claims the creation of the one product, carries it out, and dies before it knows.
     async fn die_after_creating(&self) {
-        let (job, now) = (self.die_over_a_job().await, self.engine.parts().env.now());
+        let (job, now) = (self.die_over_a_job().await, self.engine.context().env.now());
         let intent = Intent::new(Op::Create, now);
         self.store.intend(&[(job.id, job.fence, intent)], now).await.unwrap();
         let row = self.erp.rows("product").remove(0);
@@ -341,15 +341,15 @@ async fn what_was_created_since_a_backup_is_found_again_and_not_made_twice() {
     assert!(stage.once().await.is_clean());
 
     let restored = crate::store::open(&format!("sqlite://{}", copy.display())).await.unwrap();
-    let parts = stage.engine.parts();
-    let engine = Engine::new(Parts {
+    let context = stage.engine.context();
+    let engine = Engine::new(Context {
         store: restored,
-        env: parts.env.clone(),
-        systems: parts.systems.clone(),
-        mappings: parts.mappings.clone(),
-        entities: parts.entities.clone(),
+        env: context.env.clone(),
+        systems: context.systems.clone(),
+        mappings: context.mappings.clone(),
+        entities: context.entities.clone(),
         routes: Routes::new(flows()).unwrap(),
-        limits: parts.limits.clone(),
+        limits: context.limits.clone(),
         owner: "restored".into(),
         work: Arc::new(Notify::new()),
         journal: Arc::default(),
@@ -452,7 +452,7 @@ async fn an_empty_listing_deletes_nothing_and_holds_up_nothing_else() {
     let summary = stage.full().await;
     assert!(!summary.is_clean());
     assert_eq!(stage.shop.rows("product").len(), 1);
-    assert_eq!(stage.store.standing("erp").await.unwrap(), Standing::default());
+    assert_eq!(stage.store.circuit("erp").await.unwrap(), Circuit::default());
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ impl Company {
         for (name, shop) in ["shop", "shop2"].into_iter().zip(&shops) {
             systems.insert(name.to_owned(), shop.clone() as _);
         }
-        let engine = Engine::new(Parts {
+        let engine = Engine::new(Context {
             store: store.clone(),
             env: fakes::env(),
             systems,
@@ -202,8 +202,9 @@ async fn where_nothing_tells_whose_a_number_is_nothing_is_created_and_a_person_i
     fresh.once().await;
     assert_eq!(fresh.erp.rows("order").len(), 1, "nothing is created");
     assert_eq!(fresh.causes().await, ["review:order=shop/11", "review:order=shop2/11"]);
-    let parts = fresh.engine.parts();
-    let links = Links { store: &fresh.store, routes: &parts.routes, entities: &parts.entities, now: parts.env.now() };
+    let context = fresh.engine.context();
+    let links =
+        Links { store: &fresh.store, routes: &context.routes, entities: &context.entities, now: context.env.now() };
     let named = |record, key: &str| Named { record, entity: "order".into(), key: key.into() };
     let there = named(fresh.numbered("erp", "11").await, "erp/11");
     let one = named(fresh.numbered("shop", "11").await, "shop/11");

@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::Path, time::Duration};
 use super::*;
 use crate::{
     env::Env,
-    port::Facts,
+    port::Capabilities,
     store,
     sync::{
         engine::{Reach, Share},
@@ -56,9 +56,9 @@ impl Stage {
         format!("sqlite://{}/state.db", self.folder.path().display())
     }
 
-    pub(super) fn parts(&self, store: SharedStore, owner: &str) -> Parts {
-        let own = self.engine.parts();
-        Parts {
+    pub(super) fn context(&self, store: SharedStore, owner: &str) -> Context {
+        let own = self.engine.context();
+        Context {
             store,
             env: own.env.clone(),
             systems: own.systems.clone(),
@@ -74,12 +74,12 @@ impl Stage {
 
     pub(super) async fn plan(&self, reach: Reach) -> Told {
         // The copy is dated by the stage's clock; its name needs a chance of its own.
-        let env = Env { clock: Arc::clone(&self.engine.parts().env.clock), ..Env::system() };
+        let env = Env { clock: Arc::clone(&self.engine.context().env.clock), ..Env::system() };
         let copy = store::copy(&self.url(), &env).await.unwrap();
-        let parts = self.parts(Arc::clone(&copy.store), "plan");
+        let context = self.context(Arc::clone(&copy.store), "plan");
         let telling = Telling { examples: 3, writes: 3, personal: false };
         let spool = tempfile::tempfile().unwrap();
-        let mut plan = plan::plan(parts, &copy, reach, telling, spool, &CancellationToken::new()).await.unwrap();
+        let mut plan = plan::plan(context, &copy, reach, telling, spool, &CancellationToken::new()).await.unwrap();
         let mut lines = Vec::new();
         plan.spool
             .lines(|line| {
@@ -92,7 +92,7 @@ impl Stage {
     }
 
     pub(super) async fn try_apply(&self, agreed: Agreed) -> Result<Applied, ApplyError> {
-        apply(self.parts(self.store.clone(), "apply"), agreed, &CancellationToken::new()).await
+        apply(self.context(self.store.clone(), "apply"), agreed, &CancellationToken::new()).await
     }
 
     async fn apply(&self, told: &mut Told) -> Applied {
@@ -196,7 +196,7 @@ async fn a_plan_tells_fields_before_and_after_and_references_by_key() {
 #[tokio::test]
 async fn dependants_of_a_planned_object_are_planned_behind_it() {
     // The parent's id is only known when it is made; so are those of the parts that prices hang on.
-    let facet = |facts: &mut Facts| {
+    let facet = |facts: &mut Capabilities| {
         facts.facet_of = Some("product.variants".to_owned());
         (facts.create, facts.delete) = (false, false);
     };
@@ -309,10 +309,10 @@ async fn nobody_else_delivers_to_a_target_while_a_plan_is_applied_there() {
     stage.erp.put("product", "1", &hammer());
     let stop = CancellationToken::new();
     stage.engine.pull("erp", "product", RunKind::Full, "test", &stop).await.unwrap();
-    let env = &stage.engine.parts().env;
+    let env = &stage.engine.context().env;
     let lease = Duration::from_secs(36_000);
     let held = stage.store.acquire("deliver:shop", "apply", lease, env.now()).await.unwrap().unwrap();
-    let share = Share::everything(&stage.engine.parts().routes);
+    let share = Share::everything(&stage.engine.context().routes);
     stage.engine.drain(&share, &stop).await.unwrap();
     assert_eq!(stage.shop.written(), 0);
     let busy = stage.try_apply(Agreed { reach: all(RunKind::Delta), writes: HashMap::default() }).await;
@@ -408,13 +408,13 @@ async fn a_brake_that_would_trip_is_told_with_its_limit_and_holds_nothing_yet() 
     assert!(told.lines.is_empty(), "what a brake stops would not be written");
     let brakes = &told.plan.summary.brakes;
     assert_eq!((brakes.len(), brakes[0].run, &*brakes[0].trip.brake), (1, None, "price_change"));
-    assert_eq!((brakes[0].trip.offences, brakes[0].trip.base, &*brakes[0].trip.examples[0].key), (1, 1, "web/H-1"));
-    assert!(!told.plan.summary.is_clean() && stage.store.approvals().await.unwrap().is_empty());
+    assert_eq!((brakes[0].trip.violations, brakes[0].trip.base, &*brakes[0].trip.examples[0].key), (1, 1, "web/H-1"));
+    assert!(!told.plan.summary.is_clean() && stage.store.waiting_approvals().await.unwrap().is_empty());
 
     // Once it is held, it is told by its run, and approved it is planned.
     let held = stage.once().await.held;
     assert_eq!(stage.plan(all(RunKind::Delta)).await.plan.summary.brakes[0].run, Some(held[0]));
-    stage.store.decide_run(held[0], true, stage.engine.parts().env.now()).await.unwrap();
+    stage.store.decide_run(held[0], true, stage.engine.context().env.now()).await.unwrap();
     assert_eq!(stage.plan(all(RunKind::Delta)).await.line("web/H-1")["fields"], json!({"amount": ["100", "10"]}));
 }
 
@@ -422,10 +422,10 @@ async fn a_brake_that_would_trip_is_told_with_its_limit_and_holds_nothing_yet() 
 async fn a_system_that_is_left_alone_does_not_hold_a_plan_up() {
     let stage = busy().await;
     let until = "2099-01-01T00:00:00Z".parse().unwrap();
-    let standing = store::Standing { until: Some(until), failures: 9, reason: Some("down".into()) };
-    stage.store.set_standing("shop", &standing).await.unwrap();
+    let standing = store::Circuit { until: Some(until), failures: 9, reason: Some("down".into()) };
+    stage.store.set_circuit("shop", &standing).await.unwrap();
     assert_eq!(stage.plan(all(RunKind::Full)).await.lines.len(), 5);
-    assert_eq!(stage.store.standing("shop").await.unwrap(), standing);
+    assert_eq!(stage.store.circuit("shop").await.unwrap(), standing);
 }
 
 #[tokio::test]
@@ -524,18 +524,18 @@ async fn a_plan_tells_which_order_does_not_add_up_and_writes_it_nowhere() {
 #[tokio::test]
 async fn leases_are_renewed_beside_the_work_that_they_are_for() {
     let stage = Stage::catalog().await;
-    let parts = stage.engine.parts();
-    let lease = stage.store.acquire("deliver:shop", &parts.owner, Duration::from_secs(60), parts.env.now()).await;
-    let until = parts.env.now() + chrono::Duration::minutes(2);
+    let context = stage.engine.context();
+    let lease = stage.store.acquire("deliver:shop", &context.owner, Duration::from_secs(60), context.env.now()).await;
+    let until = context.env.now() + chrono::Duration::minutes(2);
     let work = async {
         // The work has the store's writer most of the time.
-        while parts.env.now() < until {
+        while context.env.now() < until {
             stage.store.note("at work", &json!(true)).await?;
         }
         Ok(())
     };
     let patience = Duration::from_secs(60);
     let done =
-        tokio::time::timeout(patience, crate::sync::preview::alone(parts, &[lease.unwrap().unwrap()], work)).await;
+        tokio::time::timeout(patience, crate::sync::preview::alone(context, &[lease.unwrap().unwrap()], work)).await;
     done.unwrap().unwrap();
 }

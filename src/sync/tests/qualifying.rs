@@ -14,7 +14,7 @@ use crate::{
     model::Entities,
     store::{JobFilter, JobState, RunKind},
     sync::{
-        context::Parts,
+        context::Context,
         engine::{Engine, Summary},
         routing::{Flow, Scope},
     },
@@ -37,11 +37,11 @@ impl Stage {
     }
 
     async fn taking_all(&self, target: &str, mappings: &[(&str, &str)]) -> Summary {
-        let mut parts: Parts = self.parts(self.store.clone(), "taking");
+        let mut context: Context = self.context(self.store.clone(), "taking");
         for (entity, fields) in mappings {
-            parts.mappings.insert((target.into(), (*entity).into()), mapping(entity, fields));
+            context.mappings.insert((target.into(), (*entity).into()), mapping(entity, fields));
         }
-        Engine::new(parts).once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap()
+        Engine::new(context).once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap()
     }
 
     async fn waiting(&self) -> Vec<(JobState, Option<String>, String)> {
@@ -87,18 +87,18 @@ async fn a_price_for_everybody_is_no_price_of_the_group_that_a_target_holds_alon
     stage.erp.put("price", "2", &cheaper);
     let source = |fields: &str| (("erp".to_owned(), "price".to_owned()), mapping("price", fields));
     let naming = format!("{READ}group = {{ from = 'group', optional = true }}\n");
-    let mut parts: Parts = stage.parts(stage.store.clone(), "taking");
-    parts.mappings.extend([source(&naming), (("shop".into(), "price".into()), mapping("price", &vip))]);
-    let summary = Engine::new(parts).once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap();
+    let mut context: Context = stage.context(stage.store.clone(), "taking");
+    context.mappings.extend([source(&naming), (("shop".into(), "price".into()), mapping("price", &vip))]);
+    let summary = Engine::new(context).once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap();
     assert_eq!((summary.delivered.written, summary.delivered.parked), (1, 1), "{summary:?}");
     assert_eq!(stage.shop.rows("price")[0]["amount"], "7");
     let (state, cause, error) = stage.waiting().await.remove(0);
     assert_eq!((state, cause.as_deref()), (JobState::Parked, Some("qualifies:price.group")));
     assert!(error.contains("erp has no group") && error.contains("`vip` alone"), "{error}");
     // A source that knows no groups says nothing of them.
-    let mut parts: Parts = stage.parts(stage.store.clone(), "taking");
-    parts.mappings.extend([source(READ), (("shop".into(), "price".into()), mapping("price", &vip))]);
-    let summary = Engine::new(parts).once(None, RunKind::Full, &CancellationToken::new()).await.unwrap();
+    let mut context: Context = stage.context(stage.store.clone(), "taking");
+    context.mappings.extend([source(READ), (("shop".into(), "price".into()), mapping("price", &vip))]);
+    let summary = Engine::new(context).once(None, RunKind::Full, &CancellationToken::new()).await.unwrap();
     assert_eq!(summary.delivered.parked, 0, "{summary:?}");
 }
 
@@ -181,11 +181,11 @@ async fn a_shop_that_nobody_has_read_is_asked_what_the_erp_has_before_the_first_
     earlier["email"] = "ana@example.com".into();
     stage.other.put("order", "3", &earlier);
     stage.erp.put("order", "3", &earlier);
-    let mut parts: Parts = stage.parts(stage.store.clone(), "taking");
+    let mut context: Context = stage.context(stage.store.clone(), "taking");
     let naming_buyers = format!("{BLIND}email = {{ from = 'email', optional = true }}\n");
-    parts.mappings.insert(("erp".into(), "order".into()), mapping("order", &naming_buyers));
+    context.mappings.insert(("erp".into(), "order".into()), mapping("order", &naming_buyers));
     let scope: Scope = "sales".parse().unwrap();
-    Engine::new(parts).once(Some(&scope), RunKind::Delta, &CancellationToken::new()).await.unwrap();
+    Engine::new(context).once(Some(&scope), RunKind::Delta, &CancellationToken::new()).await.unwrap();
     assert_eq!(stage.erp.rows("order").len(), 1, "100 dollars are no sale of 100 euros");
     let waiting = stage.waiting().await;
     assert_eq!(waiting.len(), 1, "{waiting:?}");
@@ -251,9 +251,9 @@ async fn a_price_that_something_of_the_targets_own_stands_above_waits_with_both_
     reduced["sale"] = json!({"amount": "18"});
     stage.shop.put("price", &id, &reduced);
     let full = |stage: &Stage| {
-        let mut parts = stage.parts(stage.store.clone(), "taking");
-        parts.mappings.insert(("shop".into(), "price".into()), mapping("price", REGULAR));
-        Engine::new(parts)
+        let mut context = stage.context(stage.store.clone(), "taking");
+        context.mappings.insert(("shop".into(), "price".into()), mapping("price", REGULAR));
+        Engine::new(context)
     };
     let stop = CancellationToken::new();
     assert!(full(&stage).once(None, RunKind::Full, &stop).await.unwrap().is_clean(), "a sale is no drift");

@@ -10,10 +10,10 @@ fn slug(code: &str) -> String {
 /// A stage whose shop shows codes its own way, with these categories in the ERP.
 async fn stage(codes: &[&str]) -> Stage {
     let mut stage = Stage::new(vec![flow("catalog", "erp", "shop", &["category"])]).await;
-    let mut parts = stage.parts(stage.store.clone(), "test");
+    let mut context = stage.context(stage.store.clone(), "test");
     let mapping = FakeMapping::new(&["code", "name"], &stage.knows_igic).respelling(slug);
-    parts.mappings.insert(("shop".into(), "category".into()), Arc::new(mapping));
-    stage.engine = Engine::new(parts);
+    context.mappings.insert(("shop".into(), "category".into()), Arc::new(mapping));
+    stage.engine = Engine::new(context);
     for (number, code) in codes.iter().enumerate() {
         let category = json!({"code": code, "name": {"es": format!("Familia {code}")}});
         stage.erp.put("category", &number.to_string(), &category);
@@ -39,7 +39,7 @@ impl Stage {
     async fn forgotten(&self) -> (tempfile::TempDir, Engine) {
         let folder = tempfile::tempdir().unwrap();
         let store = crate::store::open(&format!("sqlite://{}/new.db", folder.path().display())).await.unwrap();
-        (folder, Engine::new(self.parts(store, "new")))
+        (folder, Engine::new(self.context(store, "new")))
     }
 }
 
@@ -64,7 +64,7 @@ async fn a_new_state_knows_a_code_again_that_the_shop_shows_its_own_way() {
         engine.once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap();
         let renamed = stage.shop.rows("category").into_iter().find(|row| row["code"] == "A-B").unwrap();
         assert_eq!((stage.shop.written(), renamed["name"]["es"].as_str()), (4, Some("Otra")));
-        let known = engine.parts().store.record("category", "a/b").await.unwrap();
+        let known = engine.context().store.record("category", "a/b").await.unwrap();
         assert!(known.is_some(), "under its own code");
     }
 }
@@ -86,7 +86,7 @@ async fn a_new_state_takes_what_may_be_either_of_two_codes_for_neither() {
     stage.once().await;
     let (_folder, engine) = stage.forgotten().await;
     let summary = engine.once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap();
-    let waiting = stage.parked_at(&engine.parts().store).await;
+    let waiting = stage.parked_at(&engine.context().store).await;
     let mut causes: Vec<&str> = waiting.iter().map(|(cause, _)| cause.as_str()).collect();
     causes.sort_unstable();
     assert_eq!(causes, ["review:category=A-B", "review:category=A/B"], "{summary:?}");

@@ -70,7 +70,7 @@ impl Stage {
     }
 
     async fn tripped(&self) -> Vec<String> {
-        let open = self.store.approvals().await.unwrap();
+        let open = self.store.waiting_approvals().await.unwrap();
         open.into_iter().flat_map(|approval| approval.trips).map(|trip| trip.brake).collect()
     }
 }
@@ -300,7 +300,7 @@ async fn what_its_source_erased_without_a_mark_is_kept_elsewhere_too() {
         let kept = stage.erp.rows("order").remove(0);
         assert_eq!((&kept["email"], &kept["billing"]["name"]), (&json!("ana@example.es"), &json!("Ana Ruiz")));
         let record = stage.store.jobs(&JobFilter::default()).await.unwrap()[0].record;
-        let told = crate::sync::preview::wish(stage.engine.parts(), "order", record).await.unwrap().erased;
+        let told = crate::sync::preview::desired_state(stage.engine.context(), "order", record).await.unwrap().erased;
         assert_eq!(told, [("shop".to_owned(), "erp".to_owned())].into(), "it is told");
         // Somebody is named again: that is news.
         erased["billing"] = json!({"name": "Eva Gil", "country": "ES"});

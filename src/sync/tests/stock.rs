@@ -62,8 +62,8 @@ impl Stage {
     /// Looks at an article of the shop again, though nothing of it changed.
     async fn publish(&self, sku: &str) {
         let record = self.store.record("stock", sku).await.unwrap().unwrap();
-        let job = NewJob { target: "shop".into(), entity: "stock".into(), record, lane: 1, due: None };
-        self.store.enqueue(&[job], self.engine.parts().env.now()).await.unwrap();
+        let job = NewJob { target: "shop".into(), entity: "stock".into(), record, priority: 1, due: None };
+        self.store.enqueue(&[job], self.engine.context().env.now()).await.unwrap();
         self.settle().await;
     }
 
@@ -71,7 +71,7 @@ impl Stage {
         let open = JobFilter { states: vec![JobState::Queued], target: Some("shop".into()), ..JobFilter::default() };
         let jobs = self.store.jobs(&open).await.unwrap();
         let keys = self.store.keys(&jobs.iter().map(|job| job.record).collect::<Vec<_>>()).await.unwrap();
-        jobs.into_iter().map(|job| (keys[&job.record].1.clone(), job.lane)).collect()
+        jobs.into_iter().map(|job| (keys[&job.record].1.clone(), job.priority)).collect()
     }
 }
 
@@ -115,7 +115,7 @@ async fn an_order_that_the_erp_has_already_is_not_taken_off_again_while_somethin
         stage.read("shop", "order").await;
         let open = JobFilter { states: vec![JobState::Queued], target: Some("erp".into()), ..JobFilter::default() };
         assert_eq!(stage.store.jobs(&open).await.unwrap().len(), 1, "the ERP is still to be told");
-        let ledger = reservations::Ledger::of(stage.engine.parts(), "shop").await.unwrap().unwrap();
+        let ledger = reservations::Ledger::of(stage.engine.context(), "shop").await.unwrap().unwrap();
         assert_eq!(ledger.for_flow("stock", "A").to_string(), in_flight, "of {sold}");
     }
 }

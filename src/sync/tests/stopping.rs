@@ -7,7 +7,7 @@ use super::{
     fakes::{FakeSystem, Fault},
     flow, hammer,
 };
-use crate::store::{JobFilter, JobState, RunKind, Standing};
+use crate::store::{Circuit, JobFilter, JobState, RunKind};
 
 /// One pass that is told to stop as soon as a request of the source hangs.
 async fn stopped_in_a_listing(stage: &Stage) -> super::Summary {
@@ -28,7 +28,7 @@ async fn a_listing_that_is_stopped_does_not_count_against_the_system() {
     let summary = stopped_in_a_listing(&stage).await;
     let stopped = summary.runs.last().unwrap();
     assert!(stopped.error.as_ref().is_some_and(|error| error.starts_with("stopped")), "{stopped:?}");
-    assert_eq!(stage.store.standing("erp").await.unwrap(), Standing::default());
+    assert_eq!(stage.store.circuit("erp").await.unwrap(), Circuit::default());
     assert!(stage.once().await.is_clean(), "the next start waits for nothing");
     assert_eq!(stage.shop.rows("product").len(), 1);
 }
@@ -46,7 +46,7 @@ async fn a_stop_in_the_middle_of_a_single_record_ends_at_once() {
         cancel.cancel();
     });
     assert!(summary.unwrap().runs[0].error.as_ref().is_some_and(|error| error.starts_with("stopped")));
-    assert_eq!(stage.store.standing("erp").await.unwrap(), Standing::default());
+    assert_eq!(stage.store.circuit("erp").await.unwrap(), Circuit::default());
 }
 
 #[tokio::test]
@@ -109,14 +109,14 @@ async fn an_order_that_a_stop_cut_short_is_carried_out_by_the_next_start() {
     let stage = Stage::catalog().await;
     stage.erp.put("product", "1", &hammer());
     stage.once().await;
-    stage.store.place_order("resync", "catalog/product/H-1", chrono::DateTime::UNIX_EPOCH).await.unwrap();
+    stage.store.place_command("resync", "catalog/product/H-1", chrono::DateTime::UNIX_EPOCH).await.unwrap();
     stage.erp.state.lock().unwrap().mute = true;
     let stop = CancellationToken::new();
     let ((), ()) = tokio::join!(stage.engine.run(&stop), async {
         stage.erp.hanging().await;
         stop.cancel();
     });
-    assert_eq!(stage.store.next_order().await.unwrap().unwrap().scope, "catalog/product/H-1");
+    assert_eq!(stage.store.next_command().await.unwrap().unwrap().scope, "catalog/product/H-1");
     // Killed over it: the next start finds it as well.
     let never = CancellationToken::new();
     stage.erp.state.lock().unwrap().hanging = 0;
@@ -124,11 +124,11 @@ async fn an_order_that_a_stop_cut_short_is_carried_out_by_the_next_start() {
         () = stage.engine.run(&never) => panic!("nobody stopped it"),
         () = stage.erp.hanging() => {}
     }
-    assert!(stage.store.next_order().await.unwrap().is_some());
+    assert!(stage.store.next_command().await.unwrap().is_some());
     stage.erp.state.lock().unwrap().mute = false;
     let stop = CancellationToken::new();
     let ((), ()) = tokio::join!(stage.engine.run(&stop), async {
-        while stage.store.next_order().await.unwrap().is_some() {
+        while stage.store.next_command().await.unwrap().is_some() {
             tokio::task::yield_now().await;
         }
         stop.cancel();

@@ -51,7 +51,7 @@ impl Stage {
     }
 
     async fn is_paused(&self) -> bool {
-        self.store.standing("shop").await.unwrap().until.is_some()
+        self.store.circuit("shop").await.unwrap().until.is_some()
     }
 }
 
@@ -66,7 +66,7 @@ async fn a_record_that_alone_is_refused_counts_against_itself_and_never_against_
     assert!(!stage.is_paused().await);
     // Somebody has told the firewall.
     stage.shop.state.lock().unwrap().poison = None;
-    assert_eq!(stage.store.lift("shop", stage.engine.parts().env.now()).await.unwrap(), 1);
+    assert_eq!(stage.store.lift("shop", stage.engine.context().env.now()).await.unwrap(), 1);
     assert!(stage.once().await.is_clean());
     assert_eq!(stage.shop.rows("product").len(), 3);
 }
@@ -81,7 +81,7 @@ async fn a_lookup_that_alone_is_refused_counts_against_its_record_and_pauses_nob
     stage.erp.put("product", "1", &article(1));
     stage.once().await;
     assert_eq!(stage.shop.rows("product").len(), 1, "it holds up nobody");
-    stage.store.lift("shop", stage.engine.parts().env.now()).await.unwrap();
+    stage.store.lift("shop", stage.engine.context().env.now()).await.unwrap();
     stage.once().await;
     let open = stage.open().await;
     assert_eq!((open.len(), open[0].state, open[0].error_class.as_deref()), (1, JobState::Dead, Some("auth")));
@@ -97,7 +97,7 @@ async fn a_system_that_goes_down_before_a_lost_create_is_looked_up_burns_no_atte
         stage.once().await;
         assert_eq!(stage.shop.rows("product").len(), 1, "the other one went through");
         assert!(stage.is_paused().await, "nobody has gone through since");
-        stage.store.lift("shop", stage.engine.parts().env.now()).await.unwrap();
+        stage.store.lift("shop", stage.engine.context().env.now()).await.unwrap();
     }
     let open = stage.open().await;
     assert_eq!((open.len(), open[0].state), (1, JobState::Queued));
@@ -130,7 +130,7 @@ async fn a_record_that_is_refused_before_all_others_is_given_up_when_they_have_g
     stage.erp.put("product", "1", &article(1));
     stage.once().await;
     assert_eq!(stage.shop.rows("product").len(), 1, "it holds up nobody");
-    stage.store.lift("shop", stage.engine.parts().env.now()).await.unwrap();
+    stage.store.lift("shop", stage.engine.context().env.now()).await.unwrap();
     stage.once().await;
     assert_eq!(stage.open().await[0].state, JobState::Dead);
 }
@@ -143,7 +143,7 @@ async fn a_system_that_refuses_everybody_is_paused_and_burns_no_attempts_until_i
     assert!(open.iter().all(|job| (job.state, job.attempts) == (JobState::Queued, 0)), "{open:?}");
     assert!(stage.is_paused().await);
     stage.shop.state.lock().unwrap().poison = None;
-    let now = stage.engine.parts().env.now();
+    let now = stage.engine.context().env.now();
     assert_eq!(stage.store.lift("shop", now).await.unwrap(), 5);
     assert!(stage.once().await.is_clean());
     assert_eq!(stage.shop.rows("product").len(), 5);
@@ -160,7 +160,7 @@ async fn a_record_that_always_meets_a_passing_error_ends_as_dead_with_its_story_
             stage.erp.put("product", &number.to_string(), &article(number));
             stage.once().await;
             assert_eq!(stage.shop.rows("product").len(), number as usize, "it holds up nobody");
-            stage.store.lift("shop", stage.engine.parts().env.now()).await.unwrap();
+            stage.store.lift("shop", stage.engine.context().env.now()).await.unwrap();
         }
         let dead = stage.open().await.remove(0);
         assert_eq!(dead.state, JobState::Dead);
@@ -176,7 +176,7 @@ async fn a_limit_that_is_used_up_is_the_systems_word_and_burns_nobodys_attempts(
     for _ in 0..15 {
         stage.once().await;
         assert!(stage.is_paused().await);
-        stage.store.lift("shop", stage.engine.parts().env.now()).await.unwrap();
+        stage.store.lift("shop", stage.engine.context().env.now()).await.unwrap();
         stage.erp.put("product", "99", &article(99));
     }
     assert!(stage.open().await.iter().all(|job| (job.state, job.attempts) == (JobState::Queued, 0)));
@@ -208,16 +208,16 @@ async fn what_was_made_though_its_answer_could_not_be_read_is_looked_up_when_the
 #[tokio::test]
 async fn a_pass_ends_though_its_target_is_down() {
     let stage = poisoned(2, "", passing, false).await;
-    let began = stage.engine.parts().env.now();
+    let began = stage.engine.context().env.now();
     let summary = stage.once().await;
     assert_eq!((summary.is_clean(), &summary.left), (false, &BTreeMap::from([("queued".to_owned(), 2)])));
-    assert!(stage.engine.parts().env.now() - began < chrono::Duration::minutes(3));
+    assert!(stage.engine.context().env.now() - began < chrono::Duration::minutes(3));
 }
 
 #[tokio::test]
 async fn a_changed_configuration_ends_a_systems_pause_and_an_unchanged_one_does_not() {
     let stage = poisoned(5, "", refused, false).await;
-    let now = stage.engine.parts().env.now();
+    let now = stage.engine.context().env.now();
     let notice = async |print: &str| {
         let prints = BTreeMap::from([("shop".to_owned(), print.to_owned())]);
         pauses::notice(stage.store.as_ref(), &prints, now).await.unwrap();
@@ -251,7 +251,7 @@ async fn a_listing_that_is_at_fault_holds_up_nothing_else_of_its_system() {
     let failed: Vec<&str> =
         summary.runs.iter().filter(|run| run.error.is_some()).map(|run| run.entity.as_str()).collect();
     assert_eq!((failed, stage.shop.rows("product").len()), (vec!["category"], 1));
-    assert_eq!(stage.store.standing("erp").await.unwrap(), Standing::default());
+    assert_eq!(stage.store.circuit("erp").await.unwrap(), Circuit::default());
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ impl Stage {
     }
 
     async fn undo(&self, run: i64) -> Undone {
-        undo(self.engine.parts(), &[run], false, &CancellationToken::new()).await.unwrap()
+        undo(self.engine.context(), &[run], false, &CancellationToken::new()).await.unwrap()
     }
 
     fn shop_row(&self) -> Value {
@@ -106,7 +106,7 @@ async fn what_a_later_run_delivered_is_left_alone_and_the_run_is_named() {
     both.0.erp.put("product", "1", &product("Mazo", "Beta"));
     let second = both.0.seen().await;
     let runs = [both.1, second];
-    let undone = undo(both.0.engine.parts(), &runs, false, &CancellationToken::new()).await.unwrap();
+    let undone = undo(both.0.engine.context(), &runs, false, &CancellationToken::new()).await.unwrap();
     assert!(undone.left.is_empty(), "{undone:?}");
     assert_eq!(both.0.at_shop(), ("Martillo".into(), "Alfa".into()), "taken together they go back to before the first");
 }
@@ -160,7 +160,7 @@ async fn what_the_run_made_is_taken_away_only_when_asked_for_and_as_the_policy_s
         assert!(kept.restored.is_empty() && kept.left[0].reason.contains("--delete-created"), "{kept:?}");
         assert_eq!(stage.shop.rows("product").len(), 1);
 
-        let taken = undo(stage.engine.parts(), &[run], true, &CancellationToken::new()).await.unwrap();
+        let taken = undo(stage.engine.context(), &[run], true, &CancellationToken::new()).await.unwrap();
         assert_eq!((taken.restored.len(), taken.left.len()), (1, 0), "{taken:?}");
         assert!(stage.full().await.is_clean());
         let active = stage.shop.rows("product").first().map(|row| row["active"].as_bool().unwrap());
@@ -174,7 +174,7 @@ async fn what_the_run_made_and_somebody_edited_is_not_taken_away() {
     stage.erp.put("product", "1", &product("Martillo", "Alfa"));
     let run = stage.seen().await;
     stage.edit_at_shop("brand", &json!("Gamma"));
-    let taken = undo(stage.engine.parts(), &[run], true, &CancellationToken::new()).await.unwrap();
+    let taken = undo(stage.engine.context(), &[run], true, &CancellationToken::new()).await.unwrap();
     assert!(taken.restored.is_empty() && taken.left[0].reason.contains("brand"), "{taken:?}");
     assert_eq!(stage.shop_row()["active"], true);
 }
@@ -261,7 +261,7 @@ async fn a_target_that_cannot_be_looked_at_is_left_alone() {
 #[tokio::test]
 async fn a_run_that_is_not_there_is_told() {
     let stage = Stage::catalog().await;
-    let error = undo(stage.engine.parts(), &[99], false, &CancellationToken::new()).await.unwrap_err();
+    let error = undo(stage.engine.context(), &[99], false, &CancellationToken::new()).await.unwrap_err();
     assert!(error.to_string().contains("no run 99"), "{error}");
 }
 
@@ -291,7 +291,11 @@ async fn nothing_is_taken_back_where_a_link_is_paused_or_ignored() {
     for state in [LinkState::Paused, LinkState::Ignored] {
         let (stage, run) = Stage::renamed().await;
         let record = stage.store.record("product", "H-1").await.unwrap().unwrap();
-        stage.store.set_links(record, &["shop".to_owned()], state, &[], stage.engine.parts().env.now()).await.unwrap();
+        stage
+            .store
+            .set_links(record, &["shop".to_owned()], state, &[], stage.engine.context().env.now())
+            .await
+            .unwrap();
         let undone = stage.undo(run).await;
         assert!(undone.left[0].reason.contains("link is"), "{undone:?}");
         assert_eq!(stage.at_shop(), ("Maza".into(), "Beta".into()));

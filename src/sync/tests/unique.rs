@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Stage, fakes::FakeSystem, flow};
 use crate::{
-    port::Facts,
+    port::Capabilities,
     store::{JobFilter, JobState},
 };
 
@@ -110,7 +110,7 @@ async fn a_value_that_its_holder_keeps_is_told_and_had_when_it_is_given_up() {
 
 #[tokio::test]
 async fn an_article_that_is_called_otherwise_brings_its_price_along() {
-    let facet = |facts: &mut Facts| {
+    let facet = |facts: &mut Capabilities| {
         facts.facet_of = Some("product.variants".to_owned());
         (facts.create, facts.delete) = (false, false);
     };

@@ -12,9 +12,9 @@ async fn a_listing_of_what_is_new_reads_everything_again_when_its_time_is_over()
     });
     let stage = Stage::with(erp, FakeSystem::new("shop"), vec![flow("catalog", "erp", "shop", &["product"])]).await;
     stage.erp.put("product", "1", &hammer());
-    let clock = StandingClock::at(stage.engine.parts().env.now());
-    let parts = stage.parts(stage.store.clone(), "test");
-    let engine = Engine::new(Parts { env: Env { clock: clock.clone(), ..parts.env.clone() }, ..parts });
+    let clock = StandingClock::at(stage.engine.context().env.now());
+    let context = stage.context(stage.store.clone(), "test");
+    let engine = Engine::new(Context { env: Env { clock: clock.clone(), ..context.env.clone() }, ..context });
     let kind = async |mark: &'static str| {
         stage.erp.state.lock().unwrap().news = Some(mark);
         let report = engine.pull("erp", "product", RunKind::Delta, "test", &CancellationToken::new()).await.unwrap();

@@ -44,12 +44,14 @@ async fn met(reads: &str, there: &Value, guests: Option<Guests>) -> (Vec<Value>,
     stage.erp.put("customer", "9", &person("zoe"));
     stage.erp.put("order", "900", there);
     stage.shop.put("order", "7", &order("ana", "12.10"));
-    let mut parts = stage.parts(stage.store.clone(), "mapped");
+    let mut context = stage.context(stage.store.clone(), "mapped");
     for (system, reads) in [("erp", reads), ("shop", SOLD)] {
-        parts.mappings.insert((system.into(), "customer".into()), mapping("customer", "code", CUSTOMER));
-        parts.mappings.insert((system.into(), "order".into()), mapping("order", "number", &format!("{ORDER}{reads}")));
+        context.mappings.insert((system.into(), "customer".into()), mapping("customer", "code", CUSTOMER));
+        context
+            .mappings
+            .insert((system.into(), "order".into()), mapping("order", "number", &format!("{ORDER}{reads}")));
     }
-    Engine::new(parts).once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap();
+    Engine::new(context).once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap();
     assert_eq!(stage.store.rejections(None, 10).await.unwrap(), []);
     let filter = JobFilter { states: vec![JobState::Parked, JobState::Dead], ..JobFilter::default() };
     let jobs = stage.store.jobs(&filter).await.unwrap();

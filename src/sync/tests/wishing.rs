@@ -1,7 +1,7 @@
 //! Who owns what of a record, and what each target is to have, as `vaiven explain` tells it.
 
 use super::*;
-use crate::sync::preview::{Wants, wish};
+use crate::sync::preview::{DesiredObject, desired_state};
 
 fn owned() -> Vec<Flow> {
     let mut catalog = flow("catalog", "erp", "shop", &["product"]);
@@ -13,9 +13,9 @@ fn owned() -> Vec<Flow> {
 }
 
 impl Stage {
-    async fn wanted(&self) -> BTreeMap<String, Wants> {
+    async fn wanted(&self) -> BTreeMap<String, DesiredObject> {
         let record = self.store.record("product", "H-1").await.unwrap().unwrap();
-        wish(self.engine.parts(), "product", record).await.unwrap().wanted
+        desired_state(self.engine.context(), "product", record).await.unwrap().wanted
     }
 }
 
@@ -25,7 +25,7 @@ async fn each_field_is_told_with_its_owner() {
     stage.erp.put("product", "1", &hammer());
     assert!(stage.once().await.is_clean());
     let record = stage.store.record("product", "H-1").await.unwrap().unwrap();
-    let owners = wish(stage.engine.parts(), "product", record).await.unwrap().owners;
+    let owners = desired_state(stage.engine.context(), "product", record).await.unwrap().owners;
     let told: Vec<String> = ["sku", "brand", "name", "tax"]
         .map(|field| {
             owners.get(field).map_or_else(String::new, |owners| owners.iter().cloned().collect::<Vec<_>>().join(" "))
@@ -39,10 +39,13 @@ async fn what_is_wanted_is_what_a_delivery_would_write() {
     let stage = Stage::catalog().await;
     stage.erp.put("product", "1", &hammer());
     assert!(stage.once().await.is_clean());
-    assert_eq!(stage.wanted().await, BTreeMap::from([("shop".to_owned(), Wants::Fields(serde_json::Map::new()))]));
+    assert_eq!(
+        stage.wanted().await,
+        BTreeMap::from([("shop".to_owned(), DesiredObject::Fields(serde_json::Map::new()))])
+    );
     stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Mazo"}, "active": true}));
     stage.pull("erp").await;
-    let Wants::Fields(fields) = &stage.wanted().await["shop"] else { panic!("it has wishes") };
+    let DesiredObject::Fields(fields) = &stage.wanted().await["shop"] else { panic!("it has wishes") };
     assert_eq!(Value::Object(fields.clone()), json!({"name": {"es": "Mazo"}}));
     assert_eq!(stage.shop.rows("product")[0]["name"]["es"], "Martillo", "asking writes nothing");
 }

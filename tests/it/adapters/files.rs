@@ -159,7 +159,7 @@ async fn a_file_is_read_in_pages_and_archived_when_durable() {
     let drop = Drop::new();
     drop.put("in/precios_1.csv", windows("tarifa;ref;precio\nA;1;2,50\nA;2;1,00 €\nB;1;3,00\n"));
     let system = drop.system();
-    assert!(system.facts("price").unwrap().complete);
+    assert!(system.capabilities("price").unwrap().complete);
 
     let first = page(system.as_ref(), "price", None, None, 2).await.unwrap();
     assert_eq!(ids(&first), ["A/1", "A/2"]);
@@ -172,7 +172,7 @@ async fn a_file_is_read_in_pages_and_archived_when_durable() {
     assert!(second.next.is_none() && second.cursor.is_some());
     assert_eq!(drop.names("in/work"), ["precios_1.csv"], "it waits until the page is durable");
 
-    system.settle("price", second.receipt.as_ref().unwrap()).await.unwrap();
+    system.acknowledge("price", second.receipt.as_ref().unwrap()).await.unwrap();
     assert_eq!(drop.names("in/done"), ["precios_1.csv"]);
     let cursor = second.cursor.unwrap();
     assert!(pull(system.as_ref(), "price", Some(&cursor), 100).await.unwrap().rows.is_empty(), "nothing new");
@@ -211,7 +211,7 @@ async fn two_pullers_never_read_one_file() {
     assert_eq!(ids(&pull(other.as_ref(), "product", None, 100).await.unwrap()), ["C"]);
     let second = page(one.as_ref(), "product", None, first.next.as_ref(), 100).await.unwrap();
     assert_eq!(ids(&second), ["B"]);
-    one.settle("product", second.receipt.as_ref().unwrap()).await.unwrap();
+    one.acknowledge("product", second.receipt.as_ref().unwrap()).await.unwrap();
     assert_eq!(drop.names("done"), ["productos_1.csv", "productos_2.csv"]);
 
     drop.put("in/precios_1.csv", "tarifa;ref;precio\nA;1;2,50\nA;2;3\n");
@@ -591,7 +591,7 @@ async fn objects_are_written_as_files_and_looked_up_after_a_crash() {
     let probe_body = order("1", "2.50");
     let wanted = json!({});
     let find = async |key: &str| {
-        let probe = Probe { key, since: chrono::DateTime::UNIX_EPOCH, body: &probe_body, wanted: &wanted };
+        let probe = Probe { key, since: chrono::DateTime::UNIX_EPOCH, body: &probe_body, desired: &wanted };
         system.find("order", &probe).await.unwrap().len()
     };
     assert_eq!(find("1").await, 0);
@@ -675,7 +675,7 @@ async fn peeking_reads_the_same_rows_and_leaves_every_file_where_it_is() {
     drop.put("work/productos_0.csv", "sku,name\nH-0,Clavo\n");
     let before = everything(&drop.path(""));
     let system = drop.system();
-    let peeking = system.peeking().unwrap();
+    let peeking = system.read_only().unwrap();
     for entity in ["price", "product"] {
         let page = page(peeking.as_ref(), entity, None, None, 1).await.unwrap();
         assert_eq!(page.rows.len(), 1, "{entity}");
@@ -698,11 +698,11 @@ async fn peeking_refuses_a_bad_file_without_moving_it_and_clears_nothing_a_crash
     let short = blake3::hash(b"1001").to_hex().to_string();
     drop.put(&format!("out/.~order-1001.json.{}", &short[..16]), "{");
     let before = everything(&drop.path(""));
-    let peeking = drop.system().peeking().unwrap();
+    let peeking = drop.system().read_only().unwrap();
     let failure = pull(peeking.as_ref(), "price", None, 10).await.unwrap_err();
     assert_eq!(failure.class, Class::Rejected, "{failure}");
     let wanted = json!({ "number": "1001" });
-    let probe = Probe { key: "1001", since: chrono::DateTime::UNIX_EPOCH, body: &wanted, wanted: &wanted };
+    let probe = Probe { key: "1001", since: chrono::DateTime::UNIX_EPOCH, body: &wanted, desired: &wanted };
     assert!(peeking.find("order", &probe).await.unwrap().is_empty());
     let outcome = peeking.write("order", vec![write(1, Op::Create, "1001", None, wanted.clone())], &NoProgress).await;
     assert_eq!(outcome[0].result.as_ref().unwrap_err().class, Class::Fatal);

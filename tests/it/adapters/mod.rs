@@ -93,7 +93,7 @@ pub fn open_at(
             ((*name).to_owned(), given)
         })
         .collect();
-    let settings = manifest.settle(&given, &place)?;
+    let settings = manifest.check_settings(&given, &place)?;
     let env = Env { clock, entropy: Arc::new(Zeros) };
     let logins = Arc::new(InMemory::default());
     let world = World { env, transport: Arc::new(NoNetwork), folder: folder.to_owned(), logins };
@@ -130,7 +130,7 @@ pub async fn pull(system: &dyn System, entity: &str, since: Option<&str>, limit:
         all.errors.extend(page.errors);
         all.dates.extend(page.dates);
         if let Some(receipt) = page.receipt {
-            system.settle(entity, &receipt).await?;
+            system.acknowledge(entity, &receipt).await?;
         }
         all.cursor = page.cursor.or(all.cursor);
         all.total = page.total;
@@ -154,9 +154,9 @@ pub fn write(job: i64, op: Op, key: &str, id: Option<&str>, body: Value) -> Writ
         whole: body.clone(),
         body,
         before: Value::Null,
-        wanted: Value::Null,
+        desired: Value::Null,
         changed: std::collections::BTreeSet::new(),
-        parts: std::collections::BTreeMap::new(),
+        child_ids: std::collections::BTreeMap::new(),
         held: std::collections::BTreeMap::new(),
         dropped: std::collections::BTreeMap::default(),
         yielding: std::collections::BTreeMap::default(),

@@ -39,7 +39,7 @@ fn shipped(adapter: &str, settings: &Value, answers: Vec<(&'static str, Value)>)
     let given = |(name, value): (&String, &Value)| {
         (name.clone(), Given { value: SettingValue::Plain(value.clone()), place: place.clone() })
     };
-    let settings = manifest.settle(&settings.as_object().unwrap().iter().map(given).collect(), &place).unwrap();
+    let settings = manifest.check_settings(&settings.as_object().unwrap().iter().map(given).collect(), &place).unwrap();
     let world = World {
         env: Env::system(),
         transport: Arc::new(Says(answers)),

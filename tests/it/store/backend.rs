@@ -101,15 +101,15 @@ pub fn replica(record: RecordId, id: &str, name: &str) -> ReplicaWrite {
         fields: fields(name),
         sent: Fields::new(),
         version: None,
-        print: Some([7; 16]),
-        parts: None,
+        fingerprint: Some([7; 16]),
+        child_ids: None,
         matches: Vec::new(),
         gone: false,
     }
 }
 
 pub fn job(target: &str, record: RecordId) -> NewJob {
-    NewJob { target: target.into(), entity: "product".into(), record, lane: 5, due: None }
+    NewJob { target: target.into(), entity: "product".into(), record, priority: 5, due: None }
 }
 
 pub fn change(record: RecordId, name: &str) -> NewChange {

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use vaiven::store::{
-    Approval, Balance, Claim, Example, Held, Job, JobFilter, JobState, NewJob, PageCommit, Pending, RecordId, Ruling,
-    SharedStore, Trip,
+    Balance, BrakeTrip, Claim, Example, HeldJobs, Job, JobFilter, JobState, NewJob, PageCommit, Pending, RecordId,
+    RunApproval, SharedStore, WaitingApproval,
 };
 
 use super::backend::{Backend, at, change, claim, done, ends, job, page, parked, promises, pulled, wish};
@@ -46,11 +46,11 @@ async fn both(store: &SharedStore, count: i64) -> Vec<RecordId> {
     records
 }
 
-fn held(jobs: &[&Job]) -> Held {
-    let trip = Trip {
+fn held(jobs: &[&Job]) -> HeldJobs {
+    let trip = BrakeTrip {
         target: "shop".into(),
         brake: "delete".into(),
-        offences: 480,
+        violations: 480,
         base: 500,
         allowed: "5%".into(),
         examples: vec![Example {
@@ -61,7 +61,7 @@ fn held(jobs: &[&Job]) -> Held {
             after: json!(null),
         }],
     };
-    Held { trips: vec![trip], jobs: jobs.iter().map(|job| job.id).collect(), why: "look at it".into() }
+    HeldJobs { trips: vec![trip], jobs: jobs.iter().map(|job| job.id).collect(), why: "look at it".into() }
 }
 
 async fn jobs(store: &SharedStore) -> Vec<Job> {
@@ -83,7 +83,7 @@ async fn a_job_knows_the_run_that_last_opened_it(backend: Backend) {
     let claimed = claim(store, "shop", at(3)).await;
     assert_eq!(claimed[0].run, Some(second));
     let third = opening(store, &[record]).await;
-    assert_eq!(store.rulings(&[claimed[0].id]).await.unwrap()[&claimed[0].id].run, third, "also while it runs");
+    assert_eq!(store.run_approvals(&[claimed[0].id]).await.unwrap()[&claimed[0].id].run, third, "also while it runs");
 }
 
 async fn a_job_of_a_held_or_rejected_run_stays_with_it(backend: Backend) {
@@ -91,7 +91,7 @@ async fn a_job_of_a_held_or_rejected_run_stays_with_it(backend: Backend) {
     let records = both(store, 1).await;
     let run = opening(store, &records).await;
     let open = jobs(store).await;
-    store.rule(run, Some(&held(&[&open[0]])), at(2)).await.unwrap();
+    store.set_run_approval(run, Some(&held(&[&open[0]])), at(2)).await.unwrap();
     opening(store, &records).await;
     opening(store, &records).await;
     let again = &jobs(store).await[0];
@@ -119,12 +119,12 @@ async fn a_run_is_pending_from_its_first_job_to_its_ruling(backend: Backend) {
         Pending { run, system: "erp".into(), entity: "product".into(), gone: 7, remapped: false, joined: false };
     assert_eq!(store.pending().await.unwrap(), [pending]);
     let open = jobs(store).await;
-    assert_eq!(store.rulings(&[open[0].id]).await.unwrap()[&open[0].id].ruling, Ruling::Pending);
-    assert!(store.rule(run, None, at(2)).await.unwrap());
-    assert!(!store.rule(run, Some(&held(&[])), at(2)).await.unwrap(), "ruled once");
+    assert_eq!(store.run_approvals(&[open[0].id]).await.unwrap()[&open[0].id].approval, RunApproval::Pending);
+    assert!(store.set_run_approval(run, None, at(2)).await.unwrap());
+    assert!(!store.set_run_approval(run, Some(&held(&[])), at(2)).await.unwrap(), "ruled once");
     assert!(store.pending().await.unwrap().is_empty());
-    let ruled = store.rulings(&[open[0].id]).await.unwrap().remove(&open[0].id).unwrap();
-    assert_eq!((ruled.run, ruled.system.as_str(), ruled.ruling), (run, "erp", Ruling::Clear));
+    let ruled = store.run_approvals(&[open[0].id]).await.unwrap().remove(&open[0].id).unwrap();
+    assert_eq!((ruled.run, ruled.system.as_str(), ruled.approval), (run, "erp", RunApproval::Clear));
 }
 
 async fn a_run_that_reads_with_another_mapping_says_so_to_its_jobs(backend: Backend) {
@@ -137,7 +137,7 @@ async fn a_run_that_reads_with_another_mapping_says_so_to_its_jobs(backend: Back
     store.commit_page(more, at(1)).await.unwrap();
     assert!(store.pending().await.unwrap()[0].remapped, "also after a page that does not say it again");
     let open = jobs(store).await;
-    assert!(store.rulings(&[open[0].id]).await.unwrap()[&open[0].id].remapped);
+    assert!(store.run_approvals(&[open[0].id]).await.unwrap()[&open[0].id].remapped);
     let usual = opening(store, &records).await;
     assert!(!store.pending().await.unwrap().iter().any(|one| one.run == usual && one.remapped));
 }
@@ -165,7 +165,7 @@ async fn a_clear_ruling_wakes_those_who_waited_for_it(backend: Backend) {
     let outcomes = vec![ends(&claimed[0], parked(&format!("run:{run}"))), ends(&claimed[1], parked("lookup:tax=X"))];
     assert_eq!(store.deliver("shop", "product", outcomes, at(2)).await.unwrap().woken, 0);
     assert!(claim(store, "shop", at(3)).await.is_empty());
-    store.rule(run, None, at(3)).await.unwrap();
+    store.set_run_approval(run, None, at(3)).await.unwrap();
     let woken = claim(store, "shop", at(3)).await;
     assert_eq!(woken.iter().map(|job| job.id).collect::<Vec<_>>(), [claimed[0].id]);
 }
@@ -177,18 +177,18 @@ async fn a_held_run_parks_its_jobs_as_one_approval(backend: Backend) {
     let open = jobs(store).await;
     let running = store.claim(Claim { limit: 1, ..wish("shop") }, at(2)).await.unwrap();
     let held = held(&[&open[0], &open[1]]);
-    assert!(store.rule(run, Some(&held), at(3)).await.unwrap());
+    assert!(store.set_run_approval(run, Some(&held), at(3)).await.unwrap());
     let states: Vec<JobState> = jobs(store).await.iter().map(|job| job.state).collect();
     assert_eq!(running[0].id, open[0].id);
     assert_eq!(states, [JobState::Running, JobState::Parked, JobState::Queued], "whoever runs it asks for the ruling");
     let waiting = &jobs(store).await[1];
     let cause = format!("brake:run-{run}");
     assert_eq!((waiting.cause.as_deref(), waiting.error.as_deref()), (Some(cause.as_str()), Some("look at it")));
-    let ruled = store.rulings(&[open[0].id]).await.unwrap().remove(&open[0].id).unwrap();
-    assert_eq!(ruled.ruling, Ruling::Held);
+    let ruled = store.run_approvals(&[open[0].id]).await.unwrap().remove(&open[0].id).unwrap();
+    assert_eq!(ruled.approval, RunApproval::Held);
     assert!(ruled.tripped.contains(&("shop".into(), "delete".into())), "{ruled:?}");
-    let approvals = backend.second().await.approvals().await.unwrap();
-    let Approval { run: of, system, entity, jobs, trips, .. } = &approvals[0];
+    let approvals = backend.second().await.waiting_approvals().await.unwrap();
+    let WaitingApproval { run: of, system, entity, jobs, trips, .. } = &approvals[0];
     assert_eq!((*of, system.as_str(), entity.as_str(), *jobs), (run, "erp", "product", 1));
     assert_eq!(*trips, held.trips);
 }
@@ -199,11 +199,11 @@ async fn a_decision_queues_what_it_is_about_and_is_taken_once(backend: Backend) 
     let run = opening(store, &records).await;
     let open = jobs(store).await;
     assert_eq!(store.decide_run(run, true, at(2)).await.unwrap(), None, "nothing is held yet");
-    store.rule(run, Some(&held(&[&open[0], &open[1]])), at(2)).await.unwrap();
+    store.set_run_approval(run, Some(&held(&[&open[0], &open[1]])), at(2)).await.unwrap();
     assert_eq!(store.decide_run(run, true, at(3)).await.unwrap(), Some(2));
     assert_eq!(store.decide_run(run, false, at(4)).await.unwrap(), None, "decided already");
-    assert_eq!(store.rulings(&[open[0].id]).await.unwrap()[&open[0].id].ruling, Ruling::Approved);
-    assert!(store.approvals().await.unwrap().is_empty());
+    assert_eq!(store.run_approvals(&[open[0].id]).await.unwrap()[&open[0].id].approval, RunApproval::Approved);
+    assert!(store.waiting_approvals().await.unwrap().is_empty());
     assert_eq!(claim(store, "shop", at(4)).await.len(), 2);
 }
 
@@ -212,12 +212,12 @@ async fn an_approval_with_nothing_left_to_decide_is_none(backend: Backend) {
     let records = both(store, 1).await;
     let run = opening(store, &records).await;
     let open = jobs(store).await;
-    store.rule(run, Some(&held(&[&open[0]])), at(2)).await.unwrap();
-    assert_eq!(store.approvals().await.unwrap().len(), 1);
+    store.set_run_approval(run, Some(&held(&[&open[0]])), at(2)).await.unwrap();
+    assert_eq!(store.waiting_approvals().await.unwrap().len(), 1);
     opening(store, &records).await;
     let claimed = claim(store, "shop", at(3)).await;
     store.deliver("shop", "product", vec![done(&claimed[0])], at(3)).await.unwrap();
-    assert!(store.approvals().await.unwrap().is_empty(), "the source was corrected");
+    assert!(store.waiting_approvals().await.unwrap().is_empty(), "the source was corrected");
 }
 
 async fn nobody_parks_on_a_ruling_that_was_made_meanwhile(backend: Backend) {
@@ -225,7 +225,7 @@ async fn nobody_parks_on_a_ruling_that_was_made_meanwhile(backend: Backend) {
     let records = both(store, 2).await;
     let run = opening(store, &records).await;
     let claimed = claim(store, "shop", at(2)).await;
-    store.rule(run, Some(&held(&[])), at(3)).await.unwrap();
+    store.set_run_approval(run, Some(&held(&[])), at(3)).await.unwrap();
     let waits = ends(&claimed[0], parked(&format!("run:{run}")));
     assert_eq!(store.deliver("shop", "product", vec![waits], at(3)).await.unwrap().woken, 1);
     store.decide_run(run, false, at(4)).await.unwrap();
@@ -239,10 +239,10 @@ async fn a_run_that_holds_jobs_outlives_the_purge(backend: Backend) {
     let records = both(store, 1).await;
     let run = opening(store, &records).await;
     let open = jobs(store).await;
-    store.rule(run, Some(&held(&[&open[0]])), at(2)).await.unwrap();
+    store.set_run_approval(run, Some(&held(&[&open[0]])), at(2)).await.unwrap();
     while store.purge(at(1_000_000), 100).await.unwrap() > 0 {}
     assert_eq!(store.runs(10).await.unwrap().iter().map(|run| run.id).collect::<Vec<_>>(), [run]);
-    assert_eq!(store.approvals().await.unwrap()[0].trips.len(), 1);
+    assert_eq!(store.waiting_approvals().await.unwrap()[0].trips.len(), 1);
     store.enqueue(&[NewJob { target: "crm".into(), ..job("crm", records[0]) }], at(3)).await.unwrap();
     store.decide_run(run, true, at(3)).await.unwrap();
     let claimed = claim(store, "shop", at(3)).await;

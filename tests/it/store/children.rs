@@ -29,7 +29,7 @@ fn list(name: &str, items: &[(&str, Option<&str>)]) -> Children {
 
 /// A page of one object of `system` with these children.
 async fn shows(store: &SharedStore, system: &str, (record, id): (RecordId, &str), children: Children) {
-    let write = ReplicaWrite { parts: Some(children), ..replica(record, id, "a") };
+    let write = ReplicaWrite { child_ids: Some(children), ..replica(record, id, "a") };
     let commit = PageCommit { replicas: vec![write], ..page(store, system).await };
     store.commit_page(commit, at(1)).await.unwrap();
 }
@@ -57,7 +57,7 @@ async fn a_child_is_its_records_own_whatever_others_are_called(backend: Backend)
     assert_eq!(ids(store, ana, "shop").await, [pair("billing", "a1")]);
     assert_eq!(ids(store, eva, "shop").await, [pair("billing", "a2")]);
     let wanted = pair("product.addresses", "billing");
-    let found = store.parts("shop", std::slice::from_ref(&wanted)).await.unwrap();
+    let found = store.child_ids("shop", std::slice::from_ref(&wanted)).await.unwrap();
     assert_eq!(found[&wanted], [("a1".to_owned(), ana), ("a2".to_owned(), eva)], "it is not told to be one");
 }
 
@@ -131,7 +131,7 @@ async fn answered(store: &SharedStore, answers: &[Answer<'_>], freed: &[&str]) -
     let freed: BTreeSet<String> = freed.iter().map(|id| (*id).to_owned()).collect();
     let outcomes = answers.iter().map(|(record, id, variants)| {
         let variants: Vec<_> = variants.iter().map(|(key, id)| (*key, Some(*id))).collect();
-        let write = ReplicaWrite { parts: Some(list("variants", &variants)), ..replica(*record, id, "a") };
+        let write = ReplicaWrite { child_ids: Some(list("variants", &variants)), ..replica(*record, id, "a") };
         let sole = BTreeMap::from([("variants".to_owned(), freed.clone())]);
         let job = jobs.iter().find(|job| job.record == *record).unwrap();
         Delivered { replica: Some(write), sole, is_over: true, ..done(job) }
@@ -161,7 +161,7 @@ async fn a_child_that_is_another_records_already_is_refused_and_stays_where_it_i
     // Lists that nothing hangs on may share what they like.
     store.enqueue(&[job("shop", two)], at(3)).await.unwrap();
     let claimed = claim(store, "shop", at(3)).await.remove(0);
-    let write = ReplicaWrite { parts: Some(list("variants", &[("vB", Some("k2"))])), ..replica(two, "s2", "a") };
+    let write = ReplicaWrite { child_ids: Some(list("variants", &[("vB", Some("k2"))])), ..replica(two, "s2", "a") };
     store.deliver("shop", "product", vec![Delivered { replica: Some(write), ..done(&claimed) }], at(4)).await.unwrap();
     assert_eq!(ids(store, two, "shop").await, [pair("vB", "k2")]);
 }
@@ -207,7 +207,7 @@ async fn who_waits_for_one_of_two_children_of_a_key_goes_on_when_there_is_one(ba
     let waits = ends(&jobs[1], parked("missing:product.variants=X"));
     store.deliver("shop", "product", vec![waits], at(3)).await.unwrap();
     assert_eq!(claim(store, "shop", at(3)).await.len(), 0, "two of one key are not one");
-    let write = ReplicaWrite { parts: Some(list("variants", &[])), ..replica(one, "s1", "a") };
+    let write = ReplicaWrite { child_ids: Some(list("variants", &[])), ..replica(one, "s1", "a") };
     let gives_up = Delivered { replica: Some(write), ..done(&jobs[0]) };
     assert_eq!(store.deliver("shop", "product", vec![gives_up], at(4)).await.unwrap().woken, 1);
 }

@@ -22,7 +22,7 @@ promises! {
 async fn ordered(store: &SharedStore, number: &str) -> RecordId {
     let rows = [row(number, number)];
     let record = store.identify("shop", "order", &rows, &[]).await.unwrap()[0].record;
-    let job = NewJob { target: "erp".into(), entity: "order".into(), record, lane: 0, due: None };
+    let job = NewJob { target: "erp".into(), entity: "order".into(), record, priority: 0, due: None };
     let run = page(store, "shop").await.run;
     let page = PageCommit {
         run,
@@ -37,7 +37,7 @@ async fn ordered(store: &SharedStore, number: &str) -> RecordId {
 }
 
 async fn in_flight(store: &SharedStore, since: Option<i64>) -> Vec<RecordId> {
-    let orders: Vec<Replica> = store.in_flight("order", "shop", "erp", since).await.unwrap();
+    let orders: Vec<Replica> = store.unreserved_orders("order", "shop", "erp", since).await.unwrap();
     assert!(orders.iter().all(|order| order.system == "shop"), "as the shop has them");
     orders.into_iter().map(|order| order.record).collect()
 }
@@ -63,7 +63,7 @@ async fn an_order_is_in_flight_while_its_job_is_open_and_until_a_later_reading(b
     assert_eq!(in_flight(store, None).await, records[..2]);
     let after = store.counter().await.unwrap();
     assert_eq!(in_flight(store, Some(after)).await, records[..2], "a reading that began now knows of it");
-    assert!(store.in_flight("order", "shop", "crm", Some(0)).await.unwrap().is_empty());
+    assert!(store.unreserved_orders("order", "shop", "crm", Some(0)).await.unwrap().is_empty());
 }
 
 async fn an_order_of_both_is_in_flight_while_a_person_is_asked_about_it(backend: Backend) {
@@ -77,7 +77,7 @@ async fn an_order_of_both_is_in_flight_while_a_person_is_asked_about_it(backend:
     let page = PageCommit { entity: "order".into(), conflicts: vec![asked], ..page(store, "shop").await };
     store.commit_page(page, at(2)).await.unwrap();
     assert_eq!(in_flight(store, None).await, [record]);
-    assert!(store.in_flight("order", "shop", "crm", None).await.unwrap().is_empty(), "which has it not");
+    assert!(store.unreserved_orders("order", "shop", "crm", None).await.unwrap().is_empty(), "which has it not");
 }
 
 async fn what_a_shop_no_longer_has_is_not_in_flight(backend: Backend) {
@@ -92,12 +92,12 @@ async fn what_a_shop_no_longer_has_is_not_in_flight(backend: Backend) {
 async fn what_is_kept_back_is_remembered_until_it_is_nothing(backend: Backend) {
     let store = &backend.store;
     let (half, two) = (Decimal::new(5, 1), Decimal::TWO);
-    store.hold("shop", &[(7, two), (8, half)]).await.unwrap();
-    store.hold("other", &[(7, half)]).await.unwrap();
-    assert_eq!(store.held("shop").await.unwrap(), BTreeMap::from([(7, two), (8, half)]));
-    store.hold("shop", &[(7, half), (8, Decimal::ZERO), (9, Decimal::ZERO)]).await.unwrap();
-    assert_eq!(store.held("shop").await.unwrap(), BTreeMap::from([(7, half)]));
-    assert_eq!(store.held("other").await.unwrap(), BTreeMap::from([(7, half)]));
+    store.reserve("shop", &[(7, two), (8, half)]).await.unwrap();
+    store.reserve("other", &[(7, half)]).await.unwrap();
+    assert_eq!(store.reservations("shop").await.unwrap(), BTreeMap::from([(7, two), (8, half)]));
+    store.reserve("shop", &[(7, half), (8, Decimal::ZERO), (9, Decimal::ZERO)]).await.unwrap();
+    assert_eq!(store.reservations("shop").await.unwrap(), BTreeMap::from([(7, half)]));
+    assert_eq!(store.reservations("other").await.unwrap(), BTreeMap::from([(7, half)]));
 }
 
 async fn a_note_becomes_true_with_its_page(backend: Backend) {

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 use sqlx::Connection as _;
-use vaiven::store::{Attempt, Delivered, JobFilter, NewChange, NewJob, PageCommit, Standing, Verdict};
+use vaiven::store::{Attempt, Circuit, Delivered, JobFilter, NewChange, NewJob, PageCommit, Verdict};
 
 use super::backend::{Backend, LEASE, at, change, claim, done, ends, job, page, promises, pulled, replica, row};
 
@@ -32,17 +32,17 @@ async fn one_owner_holds_a_lease_until_it_ends(backend: Backend) {
 
 async fn an_order_stays_until_it_is_carried_out(backend: Backend) {
     let (one, two) = (&backend.store, backend.second().await);
-    assert_eq!(one.next_order().await.unwrap(), None);
-    let first = one.place_order("resync", "catalog", at(0)).await.unwrap();
-    one.place_order("resync", "sales/order/7", at(1)).await.unwrap();
-    let next = two.next_order().await.unwrap().unwrap();
+    assert_eq!(one.next_command().await.unwrap(), None);
+    let first = one.place_command("resync", "catalog", at(0)).await.unwrap();
+    one.place_command("resync", "sales/order/7", at(1)).await.unwrap();
+    let next = two.next_command().await.unwrap().unwrap();
     assert_eq!((next.id, next.scope.as_str(), next.at), (first, "catalog", at(0)));
-    assert_eq!(one.next_order().await.unwrap().unwrap().id, first);
-    two.close_order(first).await.unwrap();
-    let last = one.next_order().await.unwrap().unwrap();
+    assert_eq!(one.next_command().await.unwrap().unwrap().id, first);
+    two.close_command(first).await.unwrap();
+    let last = one.next_command().await.unwrap().unwrap();
     assert_eq!(last.scope, "sales/order/7");
-    one.close_order(last.id).await.unwrap();
-    assert_eq!(two.next_order().await.unwrap(), None);
+    one.close_command(last.id).await.unwrap();
+    assert_eq!(two.next_command().await.unwrap(), None);
 }
 
 async fn notes_and_standings_are_kept(backend: Backend) {
@@ -54,10 +54,10 @@ async fn notes_and_standings_are_kept(backend: Backend) {
     store.note("fires", &json!(1)).await.unwrap();
     let all = vec![("fired:catalog".to_owned(), json!({ "at": 12.50 }))];
     assert_eq!(store.notes("fired:").await.unwrap(), all, "those alone that begin so");
-    assert_eq!(store.standing("shop").await.unwrap(), Standing::default());
-    let standing = Standing { until: Some(at(9)), failures: 3, reason: Some("503".into()) };
-    store.set_standing("shop", &standing).await.unwrap();
-    assert_eq!(backend.second().await.standing("shop").await.unwrap(), standing);
+    assert_eq!(store.circuit("shop").await.unwrap(), Circuit::default());
+    let standing = Circuit { until: Some(at(9)), failures: 3, reason: Some("503".into()) };
+    store.set_circuit("shop", &standing).await.unwrap();
+    assert_eq!(backend.second().await.circuit("shop").await.unwrap(), standing);
 }
 
 async fn jobs_that_a_clock_set_back_since_has_dated_are_due_now(backend: Backend) {

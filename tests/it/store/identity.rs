@@ -255,7 +255,7 @@ async fn delivered(
             fields: Fields::new(),
             sent: Fields::new(),
             version: None,
-            print: None,
+            fingerprint: None,
             gone_at: None,
             written: 0,
         });
@@ -298,7 +298,7 @@ async fn a_facet_takes_over_what_its_part_shows_but_not_what_another_source_has_
             fields: Fields::new(),
             sent: Fields::new(),
             version: None,
-            print: None,
+            fingerprint: None,
             gone_at: None,
             written: 0,
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use vaiven::store::{Answer, Balance, Delivered, PageCommit, Rejection, ReplicaWrite, RunKind, Sighting, StoreError};
+use vaiven::store::{Answer, Balance, Delivered, PageCommit, Rejection, ReplicaWrite, RunKind, ShownRow, StoreError};
 
 use super::backend::{Backend, LEASE, at, change, claim, done, identify, job, page, promises, pulled, replica};
 
@@ -73,7 +73,7 @@ async fn what_a_target_still_has_and_a_system_has_lost_is_listed_in_slices(backe
     for (id, is_lost, is_there) in [("1", true, true), ("2", false, true), ("3", true, true), ("4", true, false)] {
         let record = pulled(store, "erp", id, id).await;
         pulled(store, "shop", id, id).await;
-        let gone = |id: &str| ReplicaWrite { gone: true, print: None, ..replica(record, id, id) };
+        let gone = |id: &str| ReplicaWrite { gone: true, fingerprint: None, ..replica(record, id, id) };
         for (system, is_gone) in [("erp", is_lost), ("shop", !is_there)] {
             let replicas = is_gone.then(|| gone(id)).into_iter().collect();
             store.commit_page(PageCommit { replicas, ..page(store, system).await }, at(1)).await.unwrap();
@@ -133,7 +133,7 @@ async fn a_page_is_durable_or_never_happened(backend: Backend) {
             fields: super::backend::fields("a"),
             sent: vaiven::mapping::Fields::new(),
             version: None,
-            print: Some([7; 16]),
+            fingerprint: Some([7; 16]),
             gone_at: None,
             written: 0,
         }]
@@ -154,12 +154,12 @@ async fn an_unchanged_page_answers_with_seen_numbers_alone(backend: Backend) {
     let store = &backend.store;
     pulled(store, "erp", "1", "A").await;
     pulled(store, "erp", "2", "B").await;
-    let sighting = |id: &str, print| Sighting { id: id.into(), print };
+    let sighting = |id: &str, print| ShownRow { id: id.into(), fingerprint: print };
     let page = [sighting("2", [7; 16]), sighting("1", [7; 16])];
-    let sighted = store.sight("erp", "product", &page).await.unwrap();
+    let sighted = store.look_up_fingerprints("erp", "product", &page).await.unwrap();
     assert_eq!((sighted.changed, sighted.seen.len()), (vec![], 2));
     let page = [sighting("2", [8; 16]), sighting("1", [7; 16]), sighting("3", [7; 16])];
-    let sighted = store.sight("erp", "product", &page).await.unwrap();
+    let sighted = store.look_up_fingerprints("erp", "product", &page).await.unwrap();
     assert_eq!((sighted.changed, sighted.seen.len()), (vec![0, 2], 2));
 }
 
@@ -191,13 +191,13 @@ async fn what_a_page_has_stored_since_stays_when_a_delivery_ends(backend: Backen
     };
     let there = || async { store.replicas_by_id("shop", "product", &["s1".into()]).await.unwrap().remove(0).fields };
     let shown = async |write, print| {
-        let write = ReplicaWrite { print: Some(print), ..write };
+        let write = ReplicaWrite { fingerprint: Some(print), ..write };
         store.commit_page(PageCommit { replicas: vec![write], ..page(store, "shop").await }, at(1)).await.unwrap();
     };
     let ended = async |write, before| {
         store.enqueue(&[job("shop", record)], at(0)).await.unwrap();
         let claimed = claim(store, "shop", at(0)).await;
-        let write = ReplicaWrite { print: None, ..write };
+        let write = ReplicaWrite { fingerprint: None, ..write };
         let delivered = Delivered { replica: Some(write), before, ..done(&claimed[0]) };
         store.deliver("shop", "product", vec![delivered], at(2)).await.unwrap();
     };

@@ -51,12 +51,12 @@ async fn a_discarded_job_comes_back_with_what_it_had_begun_unless_another_has_fo
 async fn at_most_one_open_job_per_target_and_record(backend: Backend) {
     let store = &backend.store;
     let record = pulled(store, "erp", "1", "A").await;
-    let twice = [job("shop", record), NewJob { lane: 2, ..job("shop", record) }];
+    let twice = [job("shop", record), NewJob { priority: 2, ..job("shop", record) }];
     store.enqueue(&twice, at(0)).await.unwrap();
     store.enqueue(&[job("shop", record)], at(1)).await.unwrap();
     let jobs = store.jobs(&JobFilter::default()).await.unwrap();
     assert_eq!(jobs.len(), 1);
-    assert_eq!((jobs[0].lane, jobs[0].state), (2, JobState::Queued));
+    assert_eq!((jobs[0].priority, jobs[0].state), (2, JobState::Queued));
 }
 
 async fn a_lost_lease_writes_nothing(backend: Backend) {
@@ -105,7 +105,7 @@ async fn parked_jobs_wake_when_what_they_miss_arrives(backend: Backend) {
 
 async fn the_foremost_lane_comes_first_and_one_entity_at_a_time(backend: Backend) {
     let store = &backend.store;
-    let open = |entity: &str, record, lane| NewJob { entity: entity.into(), lane, ..job("shop", record) };
+    let open = |entity: &str, record, lane| NewJob { entity: entity.into(), priority: lane, ..job("shop", record) };
     let jobs =
         [open("product", 1, 5), open("price", 2, 5), open("stock", 3, 5), open("stock", 4, 1), open("order", 5, 9)];
     store.enqueue(&jobs, at(0)).await.unwrap();
@@ -113,8 +113,8 @@ async fn the_foremost_lane_comes_first_and_one_entity_at_a_time(backend: Backend
     loop {
         let batch = claim(store, "shop", at(0)).await;
         let Some(first) = batch.first() else { break };
-        assert!(batch.iter().all(|job| (job.lane, &job.entity) == (first.lane, &first.entity)));
-        claimed.push((first.lane, first.entity.clone(), batch.len()));
+        assert!(batch.iter().all(|job| (job.priority, &job.entity) == (first.priority, &first.entity)));
+        claimed.push((first.priority, first.entity.clone(), batch.len()));
     }
     assert_eq!(claimed.iter().map(|(lane, ..)| *lane).collect::<Vec<_>>(), [1, 5, 5, 5, 9]);
     assert_eq!(claimed[0], (1, "stock".into(), 1));
@@ -129,7 +129,7 @@ async fn a_turn_by_waiting_takes_what_has_been_due_longest_whatever_its_lane(bac
     let store = &backend.store;
     let open = |entity: &str, record, lane, due| NewJob {
         entity: entity.into(),
-        lane,
+        priority: lane,
         due: Some(at(due)),
         ..job("shop", record)
     };
@@ -173,7 +173,7 @@ async fn what_is_due_next_is_told_by_target_and_entity(backend: Backend) {
     for key in ["A", "B", "C", "D"] {
         records.push(pulled(store, "erp", key, key).await);
     }
-    let due = |record: usize, lane, due| NewJob { lane, due: Some(at(due)), ..job("shop", records[record]) };
+    let due = |record: usize, lane, due| NewJob { priority: lane, due: Some(at(due)), ..job("shop", records[record]) };
     let price = NewJob { entity: "price".into(), ..due(3, 2, 90) };
     store.enqueue(&[due(0, 5, 300), due(1, 5, 200), due(2, 7, 100), price], at(0)).await.unwrap();
     let told = store.soonest("shop").await.unwrap();
@@ -229,14 +229,14 @@ async fn a_job_does_not_park_on_what_has_arrived_meanwhile(backend: Backend) {
     store.enqueue(&[job("shop", one), job("shop", two)], at(0)).await.unwrap();
     let claimed = claim(store, "shop", at(0)).await;
     let parts = [("variants".to_owned(), [("B-RED".to_owned(), Some("v9".to_owned()))].into())].into();
-    let write = ReplicaWrite { parts: Some(parts), ..replica(two, "s2", "b") };
+    let write = ReplicaWrite { child_ids: Some(parts), ..replica(two, "s2", "b") };
     let arrives = Delivered { replica: Some(write), ..done(&claimed[1]) };
     store.deliver("shop", "product", vec![arrives], at(1)).await.unwrap();
     let waits = ends(&claimed[0], parked("missing:product.variants=B-RED"));
     assert_eq!(store.deliver("shop", "product", vec![waits], at(2)).await.unwrap().woken, 1);
     assert_eq!(claim(store, "shop", at(2)).await.len(), 1);
     let wanted = ("product.variants".to_owned(), "B-RED".to_owned());
-    let found = store.parts("shop", std::slice::from_ref(&wanted)).await.unwrap();
+    let found = store.child_ids("shop", std::slice::from_ref(&wanted)).await.unwrap();
     assert_eq!(found[&wanted], [("v9".to_owned(), two)]);
     let child = &store.children_of(&[two]).await.unwrap()[&two][0];
     assert_eq!((child.list.as_str(), child.key.as_str(), child.id.as_str()), ("variants", "B-RED", "v9"));

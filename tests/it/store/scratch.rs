@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::json;
 use vaiven::{
     env::Env,
-    store::{self, Attempt, Delivered, JobFilter, JobState, NewChange, RunKind, Standing, Verdict},
+    store::{self, Attempt, Circuit, Delivered, JobFilter, JobState, NewChange, RunKind, Verdict},
 };
 
 use super::backend::{Backend, LEASE, at, change, claim, done, ends, identify, job, page, promises, pulled, replica};
@@ -58,18 +58,18 @@ async fn in_a_copy_nothing_is_under_way_and_nothing_waits_for_its_time(backend: 
         error: "no answer".into(),
     };
     store.deliver("shop", "product", vec![ends(&claimed[1], later)], at(0)).await.unwrap();
-    let paused = Standing { until: Some(at(1_000_000_000)), failures: 3, reason: Some("down".into()) };
-    store.set_standing("shop", &paused).await.unwrap();
+    let paused = Circuit { until: Some(at(1_000_000_000)), failures: 3, reason: Some("down".into()) };
+    store.set_circuit("shop", &paused).await.unwrap();
     store.acquire("pull:erp/product", "daemon", LEASE, at(0)).await.unwrap().unwrap();
 
     let env = Env::system();
     let copy = store::copy(&backend.url, &env).await.unwrap();
-    assert_eq!(copy.store.standing("shop").await.unwrap(), Standing::default());
+    assert_eq!(copy.store.circuit("shop").await.unwrap(), Circuit::default());
     assert!(copy.store.acquire("pull:erp/product", "plan", LEASE, at(0)).await.unwrap().is_some());
     let due = claim(&copy.store, "shop", env.now()).await;
     assert_eq!(due.len(), 2);
     copy.remove().await.unwrap();
-    assert_eq!(store.standing("shop").await.unwrap(), paused);
+    assert_eq!(store.circuit("shop").await.unwrap(), paused);
     assert_eq!(store.holder("pull:erp/product", at(1)).await.unwrap().as_deref(), Some("daemon"));
 }
 
@@ -175,7 +175,7 @@ async fn a_seized_job_is_ours_and_what_was_queued_runs_afterwards(backend: Backe
     let store = &backend.store;
     let (one, two) = (pulled(store, "erp", "1", "A").await, pulled(store, "erp", "2", "B").await);
     store.enqueue(&[job("shop", one)], at(0)).await.unwrap();
-    let seized = store.seize(&[job("shop", one), job("shop", two)], "undo", LEASE, at(1)).await.unwrap();
+    let seized = store.claim_exclusively(&[job("shop", one), job("shop", two)], "undo", LEASE, at(1)).await.unwrap();
     assert_eq!(seized.iter().map(|job| job.record).collect::<Vec<_>>(), [one, two]);
     assert!(claim(store, "shop", at(2)).await.is_empty(), "nobody else has them");
     store.deliver("shop", "product", seized.iter().map(done).collect(), at(3)).await.unwrap();
@@ -190,7 +190,9 @@ async fn what_is_running_parked_or_begun_is_not_seized(backend: Backend) {
     let claimed = claim(store, "shop", at(0)).await;
     let parked = ends(&claimed[1], super::backend::parked("conflict"));
     store.deliver("shop", "product", vec![parked], at(0)).await.unwrap();
-    assert!(store.seize(&[job("shop", one), job("shop", two)], "undo", LEASE, at(1)).await.unwrap().is_empty());
+    assert!(
+        store.claim_exclusively(&[job("shop", one), job("shop", two)], "undo", LEASE, at(1)).await.unwrap().is_empty()
+    );
 }
 
 async fn a_lease_tells_its_holder_while_it_lasts(backend: Backend) {

@@ -531,14 +531,14 @@ where = 'row.ref == wanted.number'
     });
     let since = DateTime::parse_from_rfc3339("2026-07-01T09:00:00Z").unwrap().to_utc();
     let wanted = json!({ "number": "N2" });
-    let probe = Probe { key: "B", since, body: &Value::Null, wanted: &wanted };
+    let probe = Probe { key: "B", since, body: &Value::Null, desired: &wanted };
     let found = shop.find("product", &probe).await.unwrap();
     assert_eq!(found.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["2"]);
     let found = shop.find("order", &probe).await.unwrap();
     assert_eq!(found.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["8"]);
     assert_eq!(query(&fake.seen.lock().unwrap()[1], "since").as_deref(), Some("2026-07-01T08:59:00Z"));
-    assert_eq!(shop.facts("product").unwrap().find, Find::ByKey);
-    assert_eq!(shop.facts("order").unwrap().find, Find::Scan);
+    assert_eq!(shop.capabilities("product").unwrap().find, Find::ByKey);
+    assert_eq!(shop.capabilities("order").unwrap().find, Find::Scan);
 }
 
 #[tokio::test]
@@ -559,7 +559,7 @@ where = "row.sku == key"
 "#;
     let (shop, _) = system(toml, |_| reply(404, &json!({ "message": "no route" })));
     assert_eq!(shop.read("product", &["1".to_owned()]).await.unwrap_err().class, Class::Fatal);
-    let probe = Probe { key: "B", since: DateTime::UNIX_EPOCH, body: &Value::Null, wanted: &Value::Null };
+    let probe = Probe { key: "B", since: DateTime::UNIX_EPOCH, body: &Value::Null, desired: &Value::Null };
     assert_eq!(shop.find("product", &probe).await.unwrap_err().class, Class::Fatal);
 }
 

@@ -165,7 +165,7 @@ async fn an_id_that_cannot_be_sent_is_not_read_and_the_others_are() {
     let rows = shop.read("product", &ids).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["1", "2"]);
     let (nothing, since) = (json!({}), chrono::DateTime::UNIX_EPOCH);
-    let probe = crate::port::Probe { key: "a/b", since, body: &nothing, wanted: &nothing };
+    let probe = crate::port::Probe { key: "a/b", since, body: &nothing, desired: &nothing };
     assert_eq!(shop.find("product", &probe).await.unwrap_err().class, Class::Rejected, "it is the record's fault");
 }
 

@@ -36,7 +36,7 @@ query = { force = true }
 "#;
 
 async fn one(shop: &dyn System, write: Write) -> Result<crate::port::Written, Failure> {
-    let entity = if shop.facts("order").is_some() { "order" } else { "product" };
+    let entity = if shop.capabilities("order").is_some() { "order" } else { "product" };
     let mut outcomes = shop.write(entity, vec![write], &Saved::default()).await;
     assert_eq!(outcomes.len(), 1);
     outcomes.remove(0).result
@@ -62,9 +62,9 @@ async fn an_object_is_created_and_the_answer_tells_id_version_row_and_parts() {
     let written = one(&*shop, write(1, Op::Create, json!({ "name": "x" }))).await.unwrap();
     assert_eq!((written.id.as_str(), written.version.as_deref()), ("7", Some("v1")));
     assert_eq!(written.stored.unwrap()["name"], "x");
-    assert_eq!(written.parts["variants"]["A"], "71");
+    assert_eq!(written.child_ids["variants"]["A"], "71");
     assert_eq!(body(&fake.seen.lock().unwrap()[0]), json!({ "name": "x", "ref": "K1" }));
-    let facts = shop.facts("product").unwrap();
+    let facts = shop.capabilities("product").unwrap();
     assert!(facts.create && facts.update && facts.delete && !facts.list && facts.batch == 1);
 }
 
@@ -147,7 +147,7 @@ ignore = "status == 409"
 
 fn order(job: i64) -> Write {
     Write {
-        wanted: json!({ "status": "paid" }),
+        desired: json!({ "status": "paid" }),
         ..write(job, Op::Create, json!({ "lines": [1], "notes": ["a", "b"] }))
     }
 }
@@ -176,7 +176,7 @@ async fn every_finished_step_is_saved_before_the_next_and_a_retry_goes_on_behind
     assert_eq!(again.paths(), ["POST /orders/9/notes"]);
     assert_eq!(body(&again.seen.lock().unwrap()[0]), json!({ "note": "b", "number": 1 }));
     assert_eq!(fake.paths().len(), 4);
-    assert!(shop.facts("order").unwrap().steps);
+    assert!(shop.capabilities("order").unwrap().steps);
 }
 
 #[tokio::test]
@@ -251,7 +251,7 @@ capture = { product = "body.id", stored = "body" }
     let retry = Write { found: Some(found), key: "A".into(), ..order(1) };
     let saved = Saved::default();
     let written = shop.write("product", vec![retry], &saved).await.remove(0).result.unwrap();
-    let told = |written: Written| (written.id, written.stored, written.parts["variants"]["A"].clone());
+    let told = |written: Written| (written.id, written.stored, written.child_ids["variants"]["A"].clone());
     assert_eq!(told(written), ("42".to_owned(), Some(row.clone()), "42".to_owned()));
     // A crash before the end: what was found is known to the next attempt, which looks no more.
     let done = saved.0.lock().unwrap().last().unwrap().1.clone();
@@ -319,7 +319,7 @@ async fn a_batch_with_item_results_tells_each_its_own() {
         ]
     );
     assert_eq!(fake.count("/batch"), 2);
-    assert_eq!(shop.facts("product").unwrap().batch, 3);
+    assert_eq!(shop.capabilities("product").unwrap().batch, 3);
 }
 
 #[tokio::test]
@@ -448,7 +448,7 @@ body = { prices = "${updates}" }
     let mut paths = fake.paths();
     paths.sort();
     assert_eq!(paths, ["POST /products/0/prices", "POST /products/1/prices"]);
-    assert_eq!(shop.facts("price").unwrap().facet_of.as_deref(), Some("product.variants"));
+    assert_eq!(shop.capabilities("price").unwrap().facet_of.as_deref(), Some("product.variants"));
 }
 
 #[tokio::test]
@@ -467,7 +467,7 @@ async fn changed_names_what_the_write_is_about_and_nothing_else() {
     let (system, fake) = system(toml, |_| reply(200, &json!({})));
     let update = Write {
         before: json!({ "status": "paid" }),
-        wanted: json!({ "status": "shipped", "note": null }),
+        desired: json!({ "status": "shipped", "note": null }),
         changed: ["status".to_owned()].into(),
         ..write(1, Op::Update, json!({ "status": "shipped" }))
     };

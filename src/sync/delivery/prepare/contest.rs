@@ -9,10 +9,10 @@ use crate::{
     failure::{Cause, Failure},
     mapping::{Children, Fields},
     model::{Compare, EntitySpec, FieldSpec},
-    port::{Facts, Op},
+    port::{Capabilities, Op},
     store::{Job, JobFilter, JobState, RecordId, Replica, Result},
     sync::{
-        desired::{Batch, Known, Prepared, Task, Wait, differing::Standing, outlook},
+        desired::{Batch, Known, Prepared, Task, Wait, differing::CostlyDifferences, outlook},
         identity::unique::{self, Unique},
     },
 };
@@ -43,15 +43,15 @@ const LONGEST: usize = 16;
 /// Looks for who has what a write was refused for; nothing where no object of ours has it.
 pub(in crate::sync) async fn contest(
     batch: &Batch<'_>,
-    facts: &Facts,
+    facts: &Capabilities,
     task: &Task,
     failure: &Failure,
     around: &mut Around,
 ) -> Result<Option<Contest>> {
-    let Some(spec) = batch.parts.entities.get(batch.entity) else { return Ok(None) };
+    let Some(spec) = batch.context.entities.get(batch.entity) else { return Ok(None) };
     let nothing = Fields::new();
     let had = unique::values(spec, task.replica.as_ref().map_or(&nothing, |here| &here.fields), None);
-    let asked = unique::values(spec, &task.wanted, Some(&task.changed));
+    let asked = unique::values(spec, &task.desired, Some(&task.changed));
     let asked: BTreeSet<Unique> =
         asked.difference(&had).filter(|(name, _)| concerns(spec, failure, name)).cloned().collect();
     let me = task.job.record;
@@ -105,7 +105,7 @@ pub(in crate::sync) async fn contest(
     {
         return Ok(Some(Contest::Aside(Box::new(task))));
     }
-    let keys = batch.parts.store.keys(&[holder.record]).await?;
+    let keys = batch.context.store.keys(&[holder.record]).await?;
     let key = keys.get(&holder.record).map_or_else(|| format!("#{}", holder.record), |(_, key)| key.clone());
     let names: BTreeSet<&str> = asked.iter().map(|(name, _)| name.as_str()).collect();
     let names = names.into_iter().collect::<Vec<_>>().join(", ");
@@ -145,7 +145,7 @@ async fn under_way(batch: &Batch<'_>) -> Result<BTreeSet<i64>> {
         limit: MOST,
         ..JobFilter::default()
     };
-    let jobs = batch.parts.store.jobs(&open).await?.into_iter();
+    let jobs = batch.context.store.jobs(&open).await?.into_iter();
     Ok(jobs.filter(|job| job.intent.is_some()).map(|job| job.id).collect())
 }
 
@@ -169,7 +169,7 @@ async fn holders(
     }
     let texts: BTreeSet<&str> = values.iter().map(|(_, value)| value.as_str()).collect();
     let texts: Vec<String> = texts.into_iter().map(str::to_owned).collect();
-    let mut found = batch.parts.store.holding(batch.target, batch.entity, &texts).await?;
+    let mut found = batch.context.store.holding(batch.target, batch.entity, &texts).await?;
     found.retain(|replica| {
         !but.contains(&replica.record) && !unique::values(spec, &replica.fields, None).is_disjoint(values)
     });
@@ -195,14 +195,14 @@ fn look_at(like: &Job, record: RecordId) -> Job {
 /// The write that makes an object give up values; nothing where it cannot be done without them.
 async fn step_aside(
     batch: &Batch<'_>,
-    facts: &Facts,
+    facts: &Capabilities,
     task: &Task,
     spec: &EntitySpec,
     values: &BTreeSet<Unique>,
 ) -> Result<Option<Task>> {
-    let Some(mapping) = batch.parts.mapping(batch.target, batch.entity) else { return Ok(None) };
+    let Some(mapping) = batch.context.mapping(batch.target, batch.entity) else { return Ok(None) };
     let Some(here) = task.replica.clone().filter(|_| task.write.op == Op::Update) else { return Ok(None) };
-    let (mut wanted, mut parts) = (Fields::new(), Children::new());
+    let (mut wanted, mut child_ids) = (Fields::new(), Children::new());
     for (name, value) in here.fields.iter().filter(|(name, _)| mapping.writes().contains(*name)) {
         let Some(field) = spec.fields.get(name) else { continue };
         let Some(instead) = without(field, name, value, values, here.record) else { continue };
@@ -214,7 +214,7 @@ async fn step_aside(
                 .iter()
                 .zip(after)
                 .filter_map(|(before, after)| Some((text(after)?, held?.get(&text(before)?).cloned())));
-            parts.insert(name.clone(), ids.collect());
+            child_ids.insert(name.clone(), ids.collect());
         }
         wanted.insert(name.clone(), instead);
     }
@@ -226,18 +226,18 @@ async fn step_aside(
         key: task.write.key.clone(),
         here: Some(here),
         changed: wanted.keys().cloned().collect(),
-        wanted,
+        desired: wanted,
         op: Op::Update,
         ripe: None,
         was_there: false,
         found: None,
-        parts,
+        child_ids: child_ids,
         conflicts: BTreeSet::new(),
-        news: false,
+        unsent_changes: false,
         shown: None,
         is_unpaid: false,
         stranger: None,
-        standing: Standing::new(),
+        standing: CostlyDifferences::new(),
     };
     let known = vec![known];
     let externals = externals(batch, mapping.as_ref(), &known).await?;

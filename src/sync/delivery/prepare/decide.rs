@@ -7,11 +7,11 @@ use tokio_util::sync::CancellationToken;
 use super::{lookup::wait_until, refusal};
 use crate::{
     mapping::Translate,
-    port::{Facts, Op},
+    port::{Capabilities, Op},
     store::{Job, Result},
     sync::{
         context::{circuit, outcome},
-        desired::{Batch, Known, Loaded, Prepared, decide, is_untold, settle},
+        desired::{Batch, Known, Loaded, Prepared, decide, end_failed, is_untold},
         pull::{self, orders},
     },
 };
@@ -20,13 +20,13 @@ use crate::{
 /// (or becomes a conflict) instead of being written over. Gives the jobs that can go on: what cannot be looked at is not written.
 pub(super) async fn fresh_look(
     batch: &Batch<'_>,
-    facts: &Facts,
+    facts: &Capabilities,
     mapping: &dyn Translate,
     mut jobs: Vec<Job>,
     loaded: &mut Loaded,
     prepared: &mut Prepared,
 ) -> Result<Vec<Job>> {
-    let Some(shared) = batch.parts.routes.shared(batch.entity).filter(|_| facts.read) else { return Ok(jobs) };
+    let Some(shared) = batch.context.routes.shared(batch.entity).filter(|_| facts.read) else { return Ok(jobs) };
     let mut seen: BTreeSet<i64> = BTreeSet::new();
     loop {
         let mut unused = Prepared::default();
@@ -50,7 +50,7 @@ pub(super) async fn fresh_look(
 /// wanted by now may be just what is known. Gives the jobs that can go on.
 pub(super) async fn clear_doubts(
     batch: &Batch<'_>,
-    facts: &Facts,
+    facts: &Capabilities,
     mapping: &dyn Translate,
     jobs: Vec<Job>,
     loaded: &mut Loaded,
@@ -67,10 +67,10 @@ pub(super) async fn clear_doubts(
 /// An update of shared fields that may still be under way is waited for: arriving after the next one it would pass for an edit
 /// made there. Gives the other jobs.
 fn wait_for_shared(batch: &Batch<'_>, jobs: Vec<Job>, prepared: &mut Prepared) -> Vec<Job> {
-    let now = batch.parts.env.now();
+    let now = batch.context.env.now();
     let ends = |job: &Job| {
         let intent = job.intent.as_ref().filter(|intent| is_untold(job) && !intent.shared.is_empty())?;
-        Some(outcome::later(intent.at, batch.settle)).filter(|end| *end > now).map(|end| (end, intent.clone()))
+        Some(outcome::later(intent.at, batch.answer_window)).filter(|end| *end > now).map(|end| (end, intent.clone()))
     };
     let mut rest = Vec::with_capacity(jobs.len());
     for job in jobs {
@@ -89,7 +89,7 @@ fn wait_for_shared(batch: &Batch<'_>, jobs: Vec<Job>, prepared: &mut Prepared) -
 /// on.
 async fn look_first(
     batch: &Batch<'_>,
-    facts: &Facts,
+    facts: &Capabilities,
     jobs: Vec<Job>,
     looked_at: &BTreeMap<i64, String>,
     loaded: &mut Loaded,
@@ -99,16 +99,16 @@ async fn look_first(
         return Ok(jobs);
     }
     let ids: Vec<String> = looked_at.values().cloned().collect();
-    match pull::look(batch.parts, batch.target, batch.entity, &ids).await? {
+    match pull::look(batch.context, batch.target, batch.entity, &ids).await? {
         Ok(()) => {
             *loaded = Box::pin(Loaded::of(batch, facts, &jobs)).await?;
             Ok(jobs)
         }
         Err(failure) => {
-            circuit::struck(batch.parts, batch.target, &failure).await?;
+            circuit::struck(batch.context, batch.target, &failure).await?;
             let (unseen, rest): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| looked_at.contains_key(&job.id));
             for job in unseen {
-                settle(prepared, batch, &job, &failure);
+                end_failed(prepared, batch, &job, &failure);
             }
             Ok(rest)
         }
@@ -133,7 +133,7 @@ impl Unread {
 /// Gives what stood in the way; the figures that the target itself shows are read then, so that a rise is seen as one.
 pub(super) async fn orders_first(
     batch: &Batch<'_>,
-    facts: &Facts,
+    facts: &Capabilities,
     mapping: &dyn Translate,
     jobs: &[Job],
     loaded: &mut Loaded,
@@ -153,7 +153,7 @@ pub(super) async fn orders_first(
     if offered(loaded).is_empty() {
         return Ok(None);
     }
-    let obstacles = orders::read_orders(batch.parts, batch.target, stop).await?;
+    let obstacles = orders::read_orders(batch.context, batch.target, stop).await?;
     *loaded = Box::pin(Loaded::of(batch, facts, jobs)).await?;
     if obstacles.is_empty() {
         return Ok(None);
@@ -163,7 +163,7 @@ pub(super) async fn orders_first(
     if ids.is_empty() {
         return Ok(Some(Unread { obstacles, blind: false }));
     }
-    let blind = pull::look(batch.parts, batch.target, batch.entity, &ids).await?.is_err();
+    let blind = pull::look(batch.context, batch.target, batch.entity, &ids).await?.is_err();
     *loaded = Box::pin(Loaded::of(batch, facts, jobs)).await?;
     Ok(Some(Unread { obstacles, blind }))
 }

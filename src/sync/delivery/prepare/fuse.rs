@@ -17,16 +17,16 @@ use crate::{
 const WINDOW: chrono::Duration = chrono::Duration::hours(1);
 
 /// Parks what was written with the same value too often; gives the rest back.
-pub(super) async fn mute(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Result<Vec<Known>> {
-    let often = batch.parts.limits.fuse;
+pub(super) async fn park_flapping(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Result<Vec<Known>> {
+    let often = batch.context.limits.flap_limit;
     let flaps = |one: &&Known| one.op != Op::Delete;
     let records: Vec<RecordId> = known.iter().filter(flaps).map(|one| one.job.record).collect();
     if often == 0 || records.is_empty() {
         return Ok(known);
     }
-    let since = batch.parts.env.now() - WINDOW;
+    let since = batch.context.env.now() - WINDOW;
     let mut writes: BTreeMap<RecordId, Vec<_>> = BTreeMap::new();
-    for (record, op, fields) in batch.parts.store.written_often(batch.target, &records, since, often).await? {
+    for (record, op, fields) in batch.context.store.written_often(batch.target, &records, since, often).await? {
         writes.entry(record).or_default().push((op, fields));
     }
     let (mut kept, often) = (Vec::with_capacity(known.len()), usize::try_from(often).unwrap_or(usize::MAX));
@@ -67,5 +67,5 @@ fn again(one: &Known, op: ChangeOp, fields: &Fields) -> bool {
         return op == ChangeOp::Create;
     }
     op == ChangeOp::Update
-        && one.changed.iter().all(|field| fields.get(field).and_then(|pair| pair.get(1)) == one.wanted.get(field))
+        && one.changed.iter().all(|field| fields.get(field).and_then(|pair| pair.get(1)) == one.desired.get(field))
 }

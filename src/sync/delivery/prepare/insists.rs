@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     mapping::{Fields, Translate},
-    port::{Facts, Op},
+    port::{Capabilities, Op},
     store::{Delivered, DifferenceMark, RecordId, Replica, Result, Verdict},
     sync::{
         desired::{Batch, Known, Prepared, differing},
@@ -18,7 +18,7 @@ use crate::{
 /// Ends as differences what the target insists on; gives the rest back.
 pub(super) async fn leave(
     batch: &Batch<'_>,
-    facts: &Facts,
+    facts: &Capabilities,
     mapping: &dyn Translate,
     known: Vec<Known>,
     prepared: &mut Prepared,
@@ -32,14 +32,14 @@ pub(super) async fn leave(
     let ever = chrono::DateTime::UNIX_EPOCH;
     let mut writes: BTreeMap<RecordId, Vec<Fields>> = BTreeMap::new();
     // The latest first.
-    for (record, _, fields) in batch.parts.store.written_often(batch.target, &records, ever, 2).await? {
+    for (record, _, fields) in batch.context.store.written_often(batch.target, &records, ever, 2).await? {
         writes.entry(record).or_default().push(fields);
     }
     let mut rest = Vec::with_capacity(known.len());
     for one in known {
         let here = one.here.as_ref().filter(|_| one.op == Op::Update);
         let ours = writes.get(&one.job.record).map_or(&[][..], Vec::as_slice);
-        match here.filter(|here| one.changed.iter().all(|field| insists(ours, field, here, &one.wanted))) {
+        match here.filter(|here| one.changed.iter().all(|field| insists(ours, field, here, &one.desired))) {
             Some(here) => prepared.settled.push(end(batch, mapping, &one, here)),
             None => rest.push(one),
         }
@@ -62,13 +62,13 @@ fn end(batch: &Batch<'_>, mapping: &dyn Translate, one: &Known, here: &Replica) 
     let (mut differs, mut standing) = (Vec::new(), one.standing.clone());
     let mut there = here.clone();
     for field in &one.changed {
-        let (sent, stored) = (one.wanted.get(field), here.fields.get(field));
+        let (sent, stored) = (one.desired.get(field), here.fields.get(field));
         let (sent, stored) = (sent.cloned().unwrap_or_default(), stored.cloned().unwrap_or_default());
-        let altered = batch.parts.alteration((batch.entity, field), &mapping.outline(), &sent, &stored);
+        let altered = batch.context.alteration((batch.entity, field), &mapping.outline(), &sent, &stored);
         if altered.is_difference() {
             let (record, mapping) = (one.job.record, mapping.version());
             differs.push(DifferenceMark { record, field: field.clone(), mapping });
-            let costs = batch.parts.costs((batch.entity, field), &altered, &sent, &stored);
+            let costs = batch.context.costs((batch.entity, field), &altered, &sent, &stored);
             standing.extend(costs.map(|told| (field.clone(), told)));
         }
         there.sent.insert(field.clone(), sent);

@@ -6,14 +6,14 @@ use serde_json::Value;
 use crate::{
     failure::{Class, Failure},
     mapping::{Children, Externals, Fields, Translate},
-    port::{Facts, Find, Op, Probe, SourceRow},
+    port::{Capabilities, Find, Op, Probe, SourceRow},
     store::{Attempt, Delivered, Intent, Job, RecordId, Replica, Result, Verdict},
     sync::{
         conflict::terms::Terms,
         context::{circuit, outcome},
         delivery::{alone::Blame, learn},
         desired::{
-            Batch, Known, Prepared, assume_told, assume_unseen, differing, settle, taken_on, unable,
+            Batch, Known, Prepared, assume_told, assume_unseen, differing, end_failed, taken_on, unable,
             verdict::{self, Tried},
         },
         identity::{
@@ -27,20 +27,20 @@ use crate::{
 /// Creates whose answer was lost, or whose object has gone: it is looked for first, and taken on if it is there.
 pub(super) async fn look_up(
     batch: &Batch<'_>,
-    facts: &Facts,
+    facts: &Capabilities,
     mapping: &dyn Translate,
     known: Vec<Known>,
     externals: &Externals,
     prepared: &mut Prepared,
 ) -> Result<Vec<Known>> {
     let mut kept = Vec::with_capacity(known.len());
-    let terms = Terms::of(batch.parts, mapping, batch.entity);
+    let terms = Terms::of(batch.context, mapping, batch.entity);
     let (mut went, mut failed) = (false, Vec::new());
     for mut one in known {
         let begun = one.job.intent.clone().filter(|intent| intent.op == one.op && !intent.done.is_empty());
         if let Some(intent) = begun
-            && let at = outcome::later(intent.at, batch.settle)
-            && at > batch.parts.env.now()
+            && let at = outcome::later(intent.at, batch.answer_window)
+            && at > batch.context.env.now()
         {
             // The step after the last one that was stored may still be under way: what its target shows, or a repetition, would prove nothing.
             let why = "it broke off between two steps; it goes on when the one under way must have ended";
@@ -49,13 +49,13 @@ pub(super) async fn look_up(
         }
         let lost = one.op == Op::Create
             && one.job.intent.as_ref().is_some_and(|intent| intent.op == Op::Create && intent.done.is_empty());
-        let now = batch.parts.env.now();
+        let now = batch.context.env.now();
         let again = (one.job.intent.is_none() && is_made_again(&one, facts)).then(|| before_all(now));
         let Some(intent) = one.job.intent.clone().filter(|_| lost).or_else(|| again.clone()) else {
             kept.push(one);
             continue;
         };
-        let settled = outcome::later(intent.at, batch.settle);
+        let settled = outcome::later(intent.at, batch.answer_window);
         if again.is_none() && settled > now {
             // The target may still be carrying the request out; a lookup would prove nothing yet.
             prepared.settled.push(wait_until(
@@ -74,20 +74,20 @@ pub(super) async fn look_up(
                     batch.entity, batch.target
                 ),
             );
-            settle(prepared, batch, &one.job, &failure);
+            end_failed(prepared, batch, &one.job, &failure);
             continue;
         }
         // Adapters look for what was sent: a slug, an address, an id of the target.
-        let body = match mapping.push(&one.wanted, None, externals) {
+        let body = match mapping.push(&one.desired, None, externals) {
             Ok(body) => body,
             Err(failure) => {
-                settle(prepared, batch, &one.job, &failure);
+                end_failed(prepared, batch, &one.job, &failure);
                 continue;
             }
         };
-        let wanted = Value::Object(one.wanted.clone());
-        let probe = Probe { key: &one.key, since: intent.at, body: &body, wanted: &wanted };
-        let began = batch.parts.env.now();
+        let wanted = Value::Object(one.desired.clone());
+        let probe = Probe { key: &one.key, since: intent.at, body: &body, desired: &wanted };
+        let began = batch.context.env.now();
         let found = match batch.system.find(batch.entity, &probe).await {
             Ok(rows) => {
                 went = true;
@@ -104,52 +104,57 @@ pub(super) async fn look_up(
                     if facts.steps {
                         // Somebody else may have made it: what it shows tells what is left to be told. Of a half made object
                         // that cannot be read as one nothing is known yet.
-                        if let Ok((there, parts)) = adopt_row(batch, mapping, &one, row.clone()).await? {
-                            (one.shown, one.parts) = (Some(there.fields), parts);
+                        if let Ok((there, child_ids)) = adopt_row(batch, mapping, &one, row.clone()).await? {
+                            (one.shown, one.child_ids) = (Some(there.fields), child_ids);
                         }
                         one.found = Some(row);
                         kept.push(one);
                         continue;
                     }
                     match adopt_row(batch, mapping, &one, row).await? {
-                        Ok((mut replica, parts)) => {
-                            let found =
-                                Row { record: replica.record, object: &replica.id, key: &one.key, children: &parts };
+                        Ok((mut replica, child_ids)) => {
+                            let found = Row {
+                                record: replica.record,
+                                object: &replica.id,
+                                key: &one.key,
+                                children: &child_ids,
+                            };
                             if let Some(reason) =
-                                parents::foreign(batch.parts, (batch.system, mapping, batch.entity), found).await?
+                                parents::foreign(batch.context, (batch.system, mapping, batch.entity), found).await?
                             {
-                                settle(prepared, batch, &one.job, &Failure::new(Class::Rejected, reason));
+                                end_failed(prepared, batch, &one.job, &Failure::new(Class::Rejected, reason));
                                 continue;
                             }
                             // What is the target's own was told with the create; somebody may have edited it since.
-                            one.wanted.retain(|field, _| !is_theirs(batch, field));
+                            one.desired.retain(|field, _| !is_theirs(batch, field));
                             if facts.update {
-                                assume_told(&mut replica, &one.wanted, &intent, mapping.reads());
+                                assume_told(&mut replica, &one.desired, &intent, mapping.reads());
                             } else {
-                                assume_unseen(&mut replica, &one.wanted, mapping.reads());
+                                assume_unseen(&mut replica, &one.desired, mapping.reads());
                             }
-                            terms.take_key(mapping, &one.wanted, &mut replica);
+                            terms.take_key(mapping, &one.desired, &mut replica);
                             if differing::is_told(batch) {
-                                let sent = |field: &str| one.wanted.contains_key(field);
-                                one.news = learn::leave_news(&mut replica.fields, &Fields::new(), sent);
-                                replica.version = replica.version.filter(|_| !one.news);
+                                let sent = |field: &str| one.desired.contains_key(field);
+                                one.unsent_changes =
+                                    learn::leave_unsent_changes(&mut replica.fields, &Fields::new(), sent);
+                                replica.version = replica.version.filter(|_| !one.unsent_changes);
                             }
-                            one.parts = parts;
-                            one.changed = terms.difference(&one.wanted, Some(&replica));
+                            one.child_ids = child_ids;
+                            one.changed = terms.difference(&one.desired, Some(&replica));
                             one.op = Op::Update;
                             one.here = Some(replica);
                         }
                         Err(failure) => {
-                            settle(prepared, batch, &one.job, &failure);
+                            end_failed(prepared, batch, &one.job, &failure);
                             continue;
                         }
                     }
                     if let (true, Some(here)) = (one.changed.is_empty(), &one.here) {
-                        prepared.settled.push(taken_on(&one.job, here, &one.parts, one.news));
+                        prepared.settled.push(taken_on(&one.job, here, &one.child_ids, one.unsent_changes));
                         continue;
                     }
                     if !facts.update {
-                        settle(prepared, batch, &one.job, &unable(batch, Op::Update));
+                        end_failed(prepared, batch, &one.job, &unable(batch, Op::Update));
                         continue;
                     }
                 }
@@ -165,9 +170,9 @@ pub(super) async fn look_up(
                         one.key
                     ),
                 );
-                settle(prepared, batch, &one.job, &failure);
+                end_failed(prepared, batch, &one.job, &failure);
             }
-            Err(failure) => settle(prepared, batch, &one.job, &failure),
+            Err(failure) => end_failed(prepared, batch, &one.job, &failure),
         }
     }
     unanswered(batch, went, failed, prepared).await?;
@@ -185,17 +190,17 @@ struct Unanswered {
 /// Lookups that failed: of one alone, while others went through, it is its record that is at fault and not the system. Each is
 /// an attempt of its job: what others did before it says nothing of the next one.
 async fn unanswered(batch: &Batch<'_>, went: bool, failed: Vec<Unanswered>, prepared: &mut Prepared) -> Result<()> {
-    let (env, now) = (&batch.parts.env, batch.parts.env.now());
+    let (env, now) = (&batch.context.env, batch.context.env.now());
     let told: Vec<(&Job, &Failure)> = failed.iter().map(|one| (&one.job, &one.failure)).collect();
-    let blame = Blame::of(batch.parts, batch.target, went, &told).await?;
+    let blame = Blame::of(batch.context, batch.target, went, &told).await?;
     if let Some(one) = failed.iter().find(|one| blame.is_of_the_system(one.job.id, &one.failure)) {
-        circuit::struck(batch.parts, batch.target, &one.failure).await?;
+        circuit::struck(batch.context, batch.target, &one.failure).await?;
     }
     for Unanswered { job, intent, failure, began } in failed {
         let tried = Tried {
             attempts: job.attempts.saturating_add(1),
             intent: Some(intent),
-            settle: batch.settle,
+            answer_window: batch.answer_window,
             alone: blame.alone(job.id, &failure),
         };
         let attempt = Attempt {
@@ -215,7 +220,7 @@ async fn unanswered(batch: &Batch<'_>, went: bool, failed: Vec<Unanswered>, prep
 
 /// Whether a field is the target's own, whoever brings it there.
 fn is_theirs(batch: &Batch<'_>, field: &str) -> bool {
-    let (routes, target) = (&batch.parts.routes, batch.target);
+    let (routes, target) = (&batch.context.routes, batch.target);
     let owner =
         |flow: &crate::sync::routing::Flow| routes.owner(batch.entity, field, &flow.from, target) == Some(target);
     routes.to(target, batch.entity).any(owner)
@@ -224,7 +229,7 @@ fn is_theirs(batch: &Batch<'_>, field: &str) -> bool {
 /// Whether an object is created in the place of one that has gone. What was known of that was its id: where the id was
 /// wrong, or the target has given it another one, the object is there under its key. What a scan since then would have
 /// to read is not known.
-fn is_made_again(one: &Known, facts: &Facts) -> bool {
+fn is_made_again(one: &Known, facts: &Capabilities) -> bool {
     one.op == Op::Create && one.was_there && facts.find == Find::ByKey
 }
 
@@ -244,20 +249,20 @@ async fn own(
     let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
     let record = one.job.record;
     let known = intent.known.unwrap_or(record);
-    let holders = batch.parts.store.holders(batch.target, batch.entity, record, known, &ids).await?;
+    let holders = batch.context.store.holders(batch.target, batch.entity, record, known, &ids).await?;
     rows.retain(|row| !holders.contains_key(&row.id));
-    if let Some(numbering) = Numbering::of(batch.parts, batch.target, batch.entity)
+    if let Some(numbering) = Numbering::of(batch.context, batch.target, batch.entity)
         && (rows.len() > 1 || numbering.is_contested(&one.key))
     {
         // Others of this number may be another shop's, whose create is under way as well.
         rows.retain(|row| {
             let there = row.body.clone().into_value();
-            mapping.pull(&there).map_or(true, |there| !numbering.are_two(&one.wanted, &there.fields))
+            mapping.pull(&there).map_or(true, |there| !numbering.are_two(&one.desired, &there.fields))
         });
     }
     let Some((id, key)) = holders.iter().next() else { return Ok(Ok(rows)) };
     // Its number may be another system's as well.
-    let is_numbered = batch.parts.entities.get(batch.entity).is_some_and(|spec| spec.numbered);
+    let is_numbered = batch.context.entities.get(batch.entity).is_some_and(|spec| spec.numbered);
     if rows.is_empty() && !is_numbered {
         let text = format!(
             "what {} finds for {} has the id {id}, which is the {} {key} there already; see whether the two are one, then retry \
@@ -280,10 +285,10 @@ async fn adopt_row(
         Ok(pulled) => pulled,
         Err(failure) => return Ok(Err(failure)),
     };
-    if let Err(failure) = batch.parts.validate(batch.entity, &mut pulled.fields) {
+    if let Err(failure) = batch.context.validate(batch.entity, &mut pulled.fields) {
         return Ok(Err(failure));
     }
-    let unclear = detect::resolve(batch.parts, batch.target, &mut [&mut pulled]).await?;
+    let unclear = detect::resolve(batch.context, batch.target, &mut [&mut pulled]).await?;
     if let Some(reason) = detect::unclear_reference(&pulled, &unclear) {
         return Ok(Err(Failure::new(Class::Rejected, reason)));
     }
@@ -295,11 +300,11 @@ async fn adopt_row(
         fields: pulled.fields,
         sent: Fields::new(),
         version,
-        print: None,
+        fingerprint: None,
         gone_at: None,
         written: 0,
     };
-    Ok(Ok((replica, pulled.parts)))
+    Ok(Ok((replica, pulled.child_ids)))
 }
 
 pub(super) fn wait_until(job: &Job, at: DateTime<Utc>, intent: Intent, why: &str) -> Delivered {

@@ -18,12 +18,12 @@ use self::{
 };
 use crate::{
     failure::{Cause, Class, Failure},
-    port::{Facts, Op},
+    port::{Capabilities, Op},
     store::{Delivered, IN_GRACE, Job, Result, Verdict},
     sync::{
         brakes,
         context::{RunReport, outcome},
-        desired::{Batch, Known, Loaded, Prepared, decide, qualify::Alike, settle},
+        desired::{Batch, Known, Loaded, Prepared, decide, end_failed, qualify::Alike},
         pull::{adoption, orders},
     },
 };
@@ -36,16 +36,16 @@ pub(in crate::sync) use self::{
 
 pub(in crate::sync) async fn prepare(
     batch: &Batch<'_>,
-    facts: &Facts,
+    facts: &Capabilities,
     jobs: Vec<Job>,
     stop: &CancellationToken,
 ) -> Result<Prepared> {
     let mut prepared = Prepared::default();
-    let Some(mapping) = batch.parts.mapping(batch.target, batch.entity) else {
+    let Some(mapping) = batch.context.mapping(batch.target, batch.entity) else {
         let failure =
             Failure::new(Class::Fatal, format!("system {} has no mapping for entity {}", batch.target, batch.entity));
         for job in jobs {
-            settle(&mut prepared, batch, &job, &failure);
+            end_failed(&mut prepared, batch, &job, &failure);
         }
         return Ok(prepared);
     };
@@ -56,7 +56,7 @@ pub(in crate::sync) async fn prepare(
     let jobs = fresh_look(batch, facts, mapping.as_ref(), jobs, &mut loaded, &mut prepared).await?;
 
     prepared.kept = jobs.iter().filter_map(|job| Some((job.id, loaded.kept(job.record)?))).collect();
-    let alike = Alike::of(batch.parts, batch.target, batch.entity).await?;
+    let alike = Alike::of(batch.context, batch.target, batch.entity).await?;
     prepared.alike = alike.clone();
     let mut known = Vec::new();
     let mut newcomers = false;
@@ -64,7 +64,7 @@ pub(in crate::sync) async fn prepare(
         if let Some(one) = decide(batch, facts, mapping.as_ref(), job, &loaded, &mut prepared) {
             if let Some(unread) = unread.as_ref().filter(|unread| unread.holds(&one)) {
                 let (obstacles, stopped) = (&unread.obstacles, stop.is_cancelled());
-                let verdict = orders::waits_for_orders(batch.parts, obstacles, &one.job, &one.key, stopped);
+                let verdict = orders::waits_for_orders(batch.context, obstacles, &one.job, &one.key, stopped);
                 prepared.settled.push(Delivered::new(&one.job, verdict));
                 continue;
             }
@@ -77,13 +77,13 @@ pub(in crate::sync) async fn prepare(
     if !to_read.is_empty() {
         known = once_read(batch, &to_read, known, &mut prepared, stop).await?;
     } else if is_first {
-        prepared.alike.keep(batch.parts, batch.target, batch.entity).await?;
+        prepared.alike.keep(batch.context, batch.target, batch.entity).await?;
     }
     let externals = externals(batch, mapping.as_ref(), &known).await?;
     let known = Box::pin(look_up(batch, facts, mapping.as_ref(), known, &externals, &mut prepared)).await?;
-    let known = brakes::judge(batch, known, &mut prepared).await?;
+    let known = brakes::evaluate(batch, known, &mut prepared).await?;
     let known = insists::leave(batch, facts, mapping.as_ref(), known, &mut prepared).await?;
-    let known = fuse::mute(batch, ripened(batch, known, &mut prepared), &mut prepared).await?;
+    let known = fuse::park_flapping(batch, ripened(batch, known, &mut prepared), &mut prepared).await?;
     push(batch, facts, mapping.as_ref(), known, &externals, &mut prepared).await?;
     Ok(prepared)
 }
@@ -91,10 +91,10 @@ pub(in crate::sync) async fn prepare(
 /// Systems that have to be read whole before anything is created at the target. The target itself, since existing objects would
 /// be doubled; before the first object, whose currency counts as everybody's, also the sources of what exists there.
 async fn never_read<'a>(batch: &Batch<'a>, is_first: bool) -> Result<Vec<&'a str>> {
-    let sources = batch.parts.routes.sources(batch.target, batch.entity);
+    let sources = batch.context.routes.sources(batch.target, batch.entity);
     let mut unread = Vec::new();
     for system in std::iter::once(batch.target).chain(sources.into_iter().filter(|_| is_first)) {
-        if !adoption::is_adopted(batch.parts, system, batch.entity).await? {
+        if !adoption::is_adopted(batch.context, system, batch.entity).await? {
             unread.push(system);
         }
     }
@@ -109,23 +109,23 @@ async fn once_read(
     prepared: &mut Prepared,
     stop: &CancellationToken,
 ) -> Result<Vec<Known>> {
-    let now = batch.parts.env.now();
+    let now = batch.context.env.now();
     let mut left = Vec::new();
     let mut at_fault = None;
     for system in unread {
-        let report = adoption::adopt(batch.parts, system, batch.entity, stop).await?;
-        if adoption::is_adopted(batch.parts, system, batch.entity).await? {
+        let report = adoption::adopt(batch.context, system, batch.entity, stop).await?;
+        if adoption::is_adopted(batch.context, system, batch.entity).await? {
             continue;
         }
         left.push(*system);
         // A system in trouble has its own pause; a listing at fault would be read again and again.
-        let is_paused = batch.parts.store.standing(system).await?.until.is_some_and(|until| until > now);
+        let is_paused = batch.context.store.circuit(system).await?.until.is_some_and(|until| until > now);
         let fault = report.as_ref().and_then(RunReport::fault).filter(|_| !is_paused);
         if let Some(fault) = fault {
             at_fault.get_or_insert((Cause::unlisted(system, batch.entity), fault.to_owned()));
         }
     }
-    let wait = if left.is_empty() { std::time::Duration::ZERO } else { outcome::backoff(0, &batch.parts.env) };
+    let wait = if left.is_empty() { std::time::Duration::ZERO } else { outcome::backoff(0, &batch.context.env) };
     let systems = if left.is_empty() { unread.join(", ") } else { left.join(", ") };
     let entity = batch.entity;
     let error = format!("{entity} of {systems} has to be read once before anything is created at {}", batch.target);
@@ -148,7 +148,7 @@ async fn once_read(
 
 /// What its source has lost goes at the targets only when the flow's grace is over.
 fn ripened(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Vec<Known> {
-    let now = batch.parts.env.now();
+    let now = batch.context.env.now();
     let (waiting, ripe): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.ripe.is_some_and(|ripe| ripe > now));
     prepared.settled.extend(waiting.into_iter().map(|one| {
         let verdict = Verdict::Retry {

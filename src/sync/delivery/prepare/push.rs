@@ -7,11 +7,11 @@ use serde_json::Value;
 use crate::{
     failure::{Class, Failure},
     mapping::{Externals, Fields, Needs, Translate},
-    port::{Facts, Op, Write},
+    port::{Capabilities, Op, Write},
     store::Result,
     sync::{
         context::circuit,
-        desired::{Batch, Known, Prepared, Task, is_untold, settle},
+        desired::{Batch, Known, Prepared, Task, end_failed, is_untold},
         identity::children,
     },
 };
@@ -19,15 +19,15 @@ use crate::{
 /// Turns wanted objects into the target's shape.
 pub(super) async fn push(
     batch: &Batch<'_>,
-    facts: &Facts,
+    facts: &Capabilities,
     mapping: &dyn Translate,
     known: Vec<Known>,
     externals: &Externals,
     prepared: &mut Prepared,
 ) -> Result<()> {
     let records: Vec<i64> = known.iter().map(|one| one.job.record).collect();
-    let children = batch.parts.store.children_of(&records).await?;
-    let spec = batch.parts.entities.get(batch.entity);
+    let children = batch.context.store.children_of(&records).await?;
+    let spec = batch.context.entities.get(batch.entity);
     let mut externals = externals.clone();
     let (known, mut there) = look(batch, facts, mapping, known, prepared).await?;
     for one in known {
@@ -35,7 +35,7 @@ pub(super) async fn push(
             let children = children.get(&one.job.record).map_or(&[][..], Vec::as_slice);
             let before = one.here.as_ref().map(|here| &here.fields);
             let noted = one.job.intent.as_ref().map(|intent| &intent.children);
-            let known = children::Known { spec, target: batch.target, children, found: &one.parts, noted, before };
+            let known = children::Known { spec, target: batch.target, children, found: &one.child_ids, noted, before };
             let whole = one.whole();
             (children::Own::of(known, &whole, &one.changed), children::members(known, &whole, &one.changed))
         });
@@ -51,7 +51,7 @@ pub(super) async fn push(
             let mut whole = mapping.push(&fields, None, externals);
             if whole.is_err() && only.is_some() {
                 // What the target holds besides may refer to something it lost; that must not keep it from what is wanted.
-                fields.clone_from(&one.wanted);
+                fields.clone_from(&one.desired);
                 whole = mapping.push(&fields, None, externals);
             }
             whole.and_then(|whole| {
@@ -61,7 +61,7 @@ pub(super) async fn push(
         let (body, whole) = match pushed {
             Ok(pushed) => pushed,
             Err(failure) => {
-                settle(prepared, batch, &one.job, &failure);
+                end_failed(prepared, batch, &one.job, &failure);
                 continue;
             }
         };
@@ -78,7 +78,7 @@ pub(super) async fn push(
                  discard",
                 batch.entity, batch.target
             );
-            settle(prepared, batch, &one.job, &Failure::new(Class::Rejected, text));
+            end_failed(prepared, batch, &one.job, &Failure::new(Class::Rejected, text));
             continue;
         }
         let done = one
@@ -96,9 +96,9 @@ pub(super) async fn push(
             body,
             whole,
             before: one.here.as_ref().map_or(Value::Null, |replica| Value::Object(replica.fields.clone())),
-            wanted: Value::Object(fields),
+            desired: Value::Object(fields),
             changed: one.changed.clone(),
-            parts: own.known,
+            child_ids: own.known,
             held: own.held,
             dropped: own.dropped,
             yielding: own.yielding,
@@ -110,11 +110,11 @@ pub(super) async fn push(
             job: one.job,
             replica: one.here,
             changed: one.changed,
-            wanted: one.wanted,
+            desired: one.desired,
             write,
-            adopted: one.parts,
+            adopted: one.child_ids,
             conflicts: one.conflicts,
-            news: one.news,
+            unsent_changes: one.unsent_changes,
             standing: one.standing,
             aside: false,
             adds,
@@ -129,7 +129,7 @@ pub(super) async fn push(
 /// wait; what the target does not have any more its answer to the write tells.
 async fn look(
     batch: &Batch<'_>,
-    facts: &Facts,
+    facts: &Capabilities,
     mapping: &dyn Translate,
     known: Vec<Known>,
     prepared: &mut Prepared,
@@ -146,10 +146,10 @@ async fn look(
     match batch.system.read(batch.entity, &ids).await {
         Ok(rows) => Ok((known, rows.into_iter().map(|row| (row.id, row.body.into_value())).collect())),
         Err(failure) => {
-            circuit::struck(batch.parts, batch.target, &failure).await?;
+            circuit::struck(batch.context, batch.target, &failure).await?;
             let (unseen, rest): (Vec<_>, Vec<_>) = known.into_iter().partition(looks);
             for one in unseen {
-                settle(prepared, batch, &one.job, &failure);
+                end_failed(prepared, batch, &one.job, &failure);
             }
             Ok((rest, BTreeMap::new()))
         }
@@ -161,16 +161,16 @@ pub(super) async fn externals(batch: &Batch<'_>, mapping: &dyn Translate, known:
     let needs = known.iter().fold(Needs::default(), |mut all, one| {
         let needs = mapping.needs(&one.whole());
         all.records.extend(needs.records);
-        all.parts.extend(needs.parts);
+        all.child_ids.extend(needs.child_ids);
         all
     });
     let records: Vec<i64> = needs.records.iter().map(|(_, record)| *record).collect();
-    let parts: Vec<(String, String)> = needs.parts.iter().cloned().collect();
+    let child_ids: Vec<(String, String)> = needs.child_ids.iter().cloned().collect();
     let mut externals = Externals::default();
     if !records.is_empty() {
-        let ids = batch.parts.store.externals(batch.target, &records).await?;
-        let names = batch.parts.store.keys(&records).await?;
-        let called = batch.parts.store.called(&records).await?;
+        let ids = batch.context.store.externals(batch.target, &records).await?;
+        let names = batch.context.store.keys(&records).await?;
+        let called = batch.context.store.called(&records).await?;
         for (entity, record) in &needs.records {
             if let Some(id) = ids.get(record) {
                 externals.records.insert((entity.clone(), *record), id.clone());
@@ -183,10 +183,10 @@ pub(super) async fn externals(batch: &Batch<'_>, mapping: &dyn Translate, known:
             }
         }
     }
-    if !parts.is_empty() {
-        for (part, mut ids) in batch.parts.store.parts(batch.target, &parts).await? {
+    if !child_ids.is_empty() {
+        for (part, mut ids) in batch.context.store.child_ids(batch.target, &child_ids).await? {
             match (ids.pop(), ids.is_empty()) {
-                (Some((id, _)), true) => drop(externals.parts.insert(part, id)),
+                (Some((id, _)), true) => drop(externals.child_ids.insert(part, id)),
                 _ => drop(externals.unclear.insert(part)),
             }
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::{
     failure::{Class, Failure, UNHELD},
     mapping::Translate,
-    port::{Facts, Op},
+    port::{Capabilities, Op},
     store::{Job, Result, Verdict},
     sync::{
         desired::{
@@ -20,30 +20,30 @@ use crate::{
 /// Why a refused update cannot be held by its target, as a look at the object shows; nothing where that does not explain it.
 pub(in crate::sync) async fn explained(
     batch: &Batch<'_>,
-    facts: &Facts,
+    facts: &Capabilities,
     task: &Task,
     failure: &Failure,
 ) -> Result<Option<Failure>> {
     let (target, entity) = (batch.target, batch.entity);
-    let mapping = batch.parts.mapping(target, entity).filter(|mapping| facts.read && mapping.judges_by_target());
+    let mapping = batch.context.mapping(target, entity).filter(|mapping| facts.read && mapping.judges_by_target());
     let (Some(mapping), Some(here), Class::Rejected, Op::Update) =
         (mapping, &task.replica, failure.class, task.write.op)
     else {
         return Ok(None);
     };
-    if pull::look(batch.parts, target, entity, std::slice::from_ref(&here.id)).await?.is_err() {
+    if pull::look(batch.context, target, entity, std::slice::from_ref(&here.id)).await?.is_err() {
         return Ok(None);
     }
-    let replicas = batch.parts.store.replicas_of(&[task.job.record]).await?;
+    let replicas = batch.context.store.replicas_of(&[task.job.record]).await?;
     let here = replicas.iter().find(|replica| replica.system == target && replica.gone_at.is_none());
-    let mut alike = Alike::of(batch.parts, target, entity).await?;
-    Ok(qualify::qualify(batch.parts, mapping.as_ref(), (entity, target), &replicas, here, &mut alike).err())
+    let mut alike = Alike::of(batch.context, target, entity).await?;
+    Ok(qualify::qualify(batch.context, mapping.as_ref(), (entity, target), &replicas, here, &mut alike).err())
 }
 
 /// The objects of jobs that what the target is known to hold keeps back, by job.
 pub(super) fn kept_back(
     batch: &Batch<'_>,
-    facts: &Facts,
+    facts: &Capabilities,
     mapping: &dyn Translate,
     jobs: &[Job],
     loaded: &Loaded,

@@ -6,9 +6,11 @@ use super::push::{externals, push};
 use crate::{
     failure::Failure,
     mapping::{Fields, Translate},
-    port::{Facts, Op},
+    port::{Capabilities, Op},
     store::{Job, Replica, Result},
-    sync::desired::{Batch, Known, Loaded, Prepared, differing::Standing, settle, unable, wanted::Wanted, wanted_of},
+    sync::desired::{
+        Batch, Known, Loaded, Prepared, desired_of, differing::CostlyDifferences, end_failed, unable, wanted::Desired,
+    },
 };
 
 /// A job with what is known of its record, for deliveries that are not about what is wanted.
@@ -17,7 +19,7 @@ pub(in crate::sync) struct View {
     pub(in crate::sync) key: String,
     pub(in crate::sync) here: Option<Replica>,
     /// What the target should be by its sources.
-    pub(in crate::sync) wanted: std::result::Result<Wanted, Failure>,
+    pub(in crate::sync) wanted: std::result::Result<Desired, Failure>,
     /// Shared fields that nobody has decided on yet.
     pub(in crate::sync) conflicts: BTreeSet<String>,
     /// Why nothing may be written about it, whatever it is.
@@ -26,7 +28,7 @@ pub(in crate::sync) struct View {
 
 pub(in crate::sync) async fn views(
     batch: &Batch<'_>,
-    facts: &Facts,
+    facts: &Capabilities,
     mapping: &dyn Translate,
     jobs: Vec<Job>,
 ) -> Result<Vec<View>> {
@@ -37,7 +39,7 @@ pub(in crate::sync) async fn views(
         View {
             key: loaded.key(job.record).to_owned(),
             here: replicas.iter().find(|one| one.system == batch.target && one.gone_at.is_none()).cloned(),
-            wanted: wanted_of(batch, mapping, &loaded, (job.record, false), silent.as_deref().unwrap_or(replicas)),
+            wanted: desired_of(batch, mapping, &loaded, (job.record, false), silent.as_deref().unwrap_or(replicas)),
             conflicts: loaded.conflicts.get(&job.record).cloned().unwrap_or_default(),
             barred: loaded.standing.barred(job.record, batch.target),
             job,
@@ -49,7 +51,7 @@ pub(in crate::sync) async fn views(
 /// Writes that set these fields of existing objects, or delete them where there are none; made ready as any other.
 pub(in crate::sync) async fn set(
     batch: &Batch<'_>,
-    facts: &Facts,
+    facts: &Capabilities,
     mapping: &dyn Translate,
     views: Vec<(View, Fields)>,
 ) -> Result<Prepared> {
@@ -58,7 +60,7 @@ pub(in crate::sync) async fn set(
     for (view, fields) in views {
         let op = if fields.is_empty() { Op::Delete } else { Op::Update };
         if !(if op == Op::Delete { facts.delete } else { facts.update }) {
-            settle(&mut prepared, batch, &view.job, &unable(batch, op));
+            end_failed(&mut prepared, batch, &view.job, &unable(batch, op));
             continue;
         }
         known.push(Known {
@@ -66,17 +68,17 @@ pub(in crate::sync) async fn set(
             key: view.key,
             here: view.here,
             changed: fields.keys().cloned().collect(),
-            wanted: fields,
+            desired: fields,
             op,
             ripe: None,
             was_there: false,
             found: None,
-            parts: crate::mapping::Children::new(),
+            child_ids: crate::mapping::Children::new(),
             conflicts: BTreeSet::new(),
-            news: false,
+            unsent_changes: false,
             is_unpaid: false,
             stranger: None,
-            standing: Standing::new(),
+            standing: CostlyDifferences::new(),
             shown: None,
         });
     }

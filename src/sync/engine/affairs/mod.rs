@@ -89,7 +89,7 @@ impl Affairs {
         let mut affairs = Self::default();
         let alone = affairs.left_alone(store, &reach, now).await?;
         affairs.readings(&store.listings().await?, flows, now);
-        for approval in store.approvals().await? {
+        for approval in store.waiting_approvals().await? {
             if reach.covers(&approval.system, &approval.entity) {
                 let told = format!("{} held by a brake", many(approval.jobs, "job"));
                 affairs.trouble(What::Held, approval.jobs, told, "vaiven approve");
@@ -167,7 +167,7 @@ impl Affairs {
         let systems: BTreeSet<&String> = reach.pairs.iter().map(|(system, _)| system).collect();
         let mut alone = BTreeSet::new();
         for system in systems {
-            let standing = store.standing(system).await?;
+            let standing = store.circuit(system).await?;
             let Some(until) = standing.until.filter(|until| *until > now) else { continue };
             self.troubles.push(Trouble {
                 what: What::LeftAlone,

@@ -96,7 +96,7 @@ impl<'a> Known<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::routing::Timetable;
+    use crate::sync::routing::Schedule;
 
     fn at(minute: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + chrono::Duration::minutes(minute)
@@ -115,7 +115,7 @@ mod tests {
     }
 
     fn told(listings: &[LastListing], every: Option<&str>, now: i64) -> Affairs {
-        let table = |text: &str| Timetable { schedule: text.parse().unwrap(), zone: chrono_tz::UTC };
+        let table = |text: &str| Schedule { schedule: text.parse().unwrap(), zone: chrono_tz::UTC };
         let flow = Flow {
             from: "erp".into(),
             to: vec!["shop".into()],

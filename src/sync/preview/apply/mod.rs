@@ -17,10 +17,10 @@ use self::ledger::{Fate, Ledger};
 use crate::{
     failure::Failure,
     model::Entities,
-    port::{Checked, Facts, Outcome, Pace, Page, Probe, Progress, PullRequest, SourceRow, System, Write},
+    port::{Capabilities, Checked, Outcome, Pace, Page, Probe, Progress, PullRequest, SourceRow, System, Write},
     store::{JobFilter, JobState, Lease, NewJob, SharedStore, StoreError},
     sync::{
-        context::{Parts, Requests, RunReport, leases::holding, requests::Counts},
+        context::{Context, Requests, RunReport, leases::holding, requests::Counts},
         delivery::sole,
         engine::{Engine, Reach},
         preview::plan::{self, Agreed},
@@ -72,40 +72,41 @@ pub enum ApplyError {
 ///
 /// # Errors
 /// When the plan does not fit the configuration, or the state fails. Everything else is told in the result.
-pub async fn apply(mut parts: Parts, agreed: Agreed, stop: &CancellationToken) -> Result<Applied, ApplyError> {
-    fits(&parts, &agreed)?;
+pub async fn apply(mut context: Context, agreed: Agreed, stop: &CancellationToken) -> Result<Applied, ApplyError> {
+    fits(&context, &agreed)?;
     let Agreed { reach, writes } = agreed;
     let ledger = Arc::new(Ledger::new(writes));
-    for system in parts.systems.values_mut() {
-        *system = Arc::new(Gate {
+    for system in context.systems.values_mut() {
+        *system = Arc::new(PlanGuard {
             inner: Arc::clone(system),
-            store: Arc::clone(&parts.store),
-            entities: Arc::clone(&parts.entities),
+            store: Arc::clone(&context.store),
+            entities: Arc::clone(&context.entities),
             ledger: Arc::clone(&ledger),
         });
     }
-    parts.limits.agreed = reach.pairs(&parts.routes);
-    let engine = Engine::new(parts);
-    let targets: BTreeSet<String> = reach.pairs(&engine.parts().routes).into_iter().map(|(target, _)| target).collect();
+    context.limits.agreed = reach.pairs(&context.routes);
+    let engine = Engine::new(context);
+    let targets: BTreeSet<String> =
+        reach.pairs(&engine.context().routes).into_iter().map(|(target, _)| target).collect();
     let mut leases = Vec::new();
-    let result = match hold(engine.parts(), &targets, &mut leases).await {
-        Ok(()) => alone(engine.parts(), &leases, work(&engine, &reach, &ledger, stop)).await,
+    let result = match hold(engine.context(), &targets, &mut leases).await {
+        Ok(()) => alone(engine.context(), &leases, work(&engine, &reach, &ledger, stop)).await,
         Err(error) => Err(error),
     };
     for lease in &leases {
-        engine.parts().store.drop_lease(lease).await?;
+        engine.context().store.drop_lease(lease).await?;
     }
-    engine.parts().work.notify_waiters();
+    engine.context().work.notify_waiters();
     result
 }
 
-fn fits(parts: &Parts, agreed: &Agreed) -> Result<(), ApplyError> {
+fn fits(context: &Context, agreed: &Agreed) -> Result<(), ApplyError> {
     if let Some(flow) = &agreed.reach.flow
-        && parts.routes.flow(flow).is_none()
+        && context.routes.flow(flow).is_none()
     {
         return Err(ApplyError::NoFlow(flow.clone()));
     }
-    let pairs = agreed.reach.pairs(&parts.routes);
+    let pairs = agreed.reach.pairs(&context.routes);
     for (target, entity, _) in agreed.writes.keys() {
         if !pairs.contains(&(target.clone(), entity.clone())) {
             return Err(ApplyError::NoTarget { target: target.clone(), entity: entity.clone() });
@@ -115,13 +116,13 @@ fn fits(parts: &Parts, agreed: &Agreed) -> Result<(), ApplyError> {
 }
 
 /// Has the targets' deliveries to itself: what is pulled now must not be delivered by others, who know nothing of the plan.
-async fn hold(parts: &Parts, targets: &BTreeSet<String>, leases: &mut Vec<Lease>) -> Result<(), ApplyError> {
+async fn hold(context: &Context, targets: &BTreeSet<String>, leases: &mut Vec<Lease>) -> Result<(), ApplyError> {
     for target in targets {
-        let now = parts.env.now();
-        match parts.store.acquire(&sole(target), &parts.owner, parts.limits.long(), now).await? {
+        let now = context.env.now();
+        match context.store.acquire(&sole(target), &context.owner, context.limits.long(), now).await? {
             Some(lease) => leases.push(lease),
             None => {
-                let holder = parts.store.holder(&sole(target), now).await?.unwrap_or_default();
+                let holder = context.store.holder(&sole(target), now).await?.unwrap_or_default();
                 return Err(ApplyError::Busy { target: target.clone(), holder });
             }
         }
@@ -131,11 +132,11 @@ async fn hold(parts: &Parts, targets: &BTreeSet<String>, leases: &mut Vec<Lease>
 
 /// Works while the leases are renewed.
 pub(in crate::sync) async fn alone<T>(
-    parts: &Parts,
+    context: &Context,
     leases: &[Lease],
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, ApplyError> {
-    match holding(parts, leases, work).await {
+    match holding(context, leases, work).await {
         Some(done) => done.map_err(Into::into),
         None => Err(ApplyError::Lost),
     }
@@ -147,49 +148,55 @@ async fn work(
     ledger: &Ledger,
     stop: &CancellationToken,
 ) -> Result<Applied, StoreError> {
-    let asked = Requests::of(&engine.parts().systems);
+    let asked = Requests::of(&engine.context().systems);
     let looked = engine.look(reach, "apply", stop).await?;
     // What could not be looked at may have changed: nothing is written there.
     let share = engine.share(reach, &looked.blind.keys().cloned().collect()).await?;
     let ((), _) = engine.delivering(&share, stop, async { Ok(()) }).await?;
-    bring_forward(engine.parts(), ledger).await?;
+    bring_forward(engine.context(), ledger).await?;
     let mut applied = Applied {
         planned: 0,
         done: 0,
-        requests: asked.since(&engine.parts().systems),
+        requests: asked.since(&engine.context().systems),
         refused: ledger.refused().into_values().collect(),
         failed: Vec::new(),
         unneeded: Vec::new(),
         runs: looked.runs,
     };
     applied.refused.sort();
-    close(engine.parts(), reach, ledger, &looked.blind, &mut applied).await?;
+    close(engine.context(), reach, ledger, &looked.blind, &mut applied).await?;
     Ok(applied)
 }
 
 /// What was held back is due again, for whoever delivers without a plan.
-async fn bring_forward(parts: &Parts, ledger: &Ledger) -> Result<(), StoreError> {
+async fn bring_forward(context: &Context, ledger: &Ledger) -> Result<(), StoreError> {
     let ids: Vec<i64> = ledger.refused().into_keys().collect();
     if ids.is_empty() {
         return Ok(());
     }
-    let jobs = parts.store.jobs(&JobFilter { ids, states: vec![JobState::Queued], ..JobFilter::default() }).await?;
+    let jobs = context.store.jobs(&JobFilter { ids, states: vec![JobState::Queued], ..JobFilter::default() }).await?;
     let jobs: Vec<NewJob> = jobs
         .into_iter()
-        .map(|job| NewJob { target: job.target, entity: job.entity, record: job.record, lane: job.lane, due: None })
+        .map(|job| NewJob {
+            target: job.target,
+            entity: job.entity,
+            record: job.record,
+            priority: job.priority,
+            due: None,
+        })
         .collect();
-    parts.store.enqueue(&jobs, parts.env.now()).await.map(drop)
+    context.store.enqueue(&jobs, context.env.now()).await.map(drop)
 }
 
 /// Tells what became of each planned write: what is still open in the queue was not done.
 async fn close(
-    parts: &Parts,
+    context: &Context,
     reach: &Reach,
     ledger: &Ledger,
     blind: &BTreeMap<(String, String), String>,
     applied: &mut Applied,
 ) -> Result<(), StoreError> {
-    let open = open_jobs(parts, reach).await?;
+    let open = open_jobs(context, reach).await?;
     let refused: BTreeSet<(String, String, String)> =
         applied.refused.iter().map(|told| (told.target.clone(), told.entity.clone(), told.key.clone())).collect();
     ledger.each(|place, op, fate| {
@@ -224,10 +231,10 @@ async fn close(
 }
 
 /// Target, entity and key of what is left in the queue, with why.
-async fn open_jobs(parts: &Parts, reach: &Reach) -> Result<HashMap<(String, String, String), String>, StoreError> {
+async fn open_jobs(context: &Context, reach: &Reach) -> Result<HashMap<(String, String, String), String>, StoreError> {
     let mut open = HashMap::new();
-    let pairs = reach.pairs(&parts.routes);
-    let there: BTreeMap<(String, String), u64> = parts
+    let pairs = reach.pairs(&context.routes);
+    let there: BTreeMap<(String, String), u64> = context
         .store
         .backlog()
         .await?
@@ -242,9 +249,9 @@ async fn open_jobs(parts: &Parts, reach: &Reach) -> Result<HashMap<(String, Stri
             states: vec![JobState::Queued, JobState::Running, JobState::Parked, JobState::Dead],
             ..JobFilter::default()
         };
-        let jobs = parts.store.jobs(&filter).await?;
+        let jobs = context.store.jobs(&filter).await?;
         for jobs in jobs.chunks(1000) {
-            let called = parts.store.called(&jobs.iter().map(|job| job.record).collect::<Vec<_>>()).await?;
+            let called = context.store.called(&jobs.iter().map(|job| job.record).collect::<Vec<_>>()).await?;
             for job in jobs {
                 let Some(key) = called.get(&job.record).map(|called| &called.key) else { continue };
                 let why = [job.cause.as_deref(), job.error.as_deref()].into_iter().flatten().collect::<Vec<_>>();
@@ -257,7 +264,7 @@ async fn open_jobs(parts: &Parts, reach: &Reach) -> Result<HashMap<(String, Stri
 }
 
 /// A system that is written to only as agreed.
-struct Gate {
+struct PlanGuard {
     inner: Arc<dyn System>,
     store: SharedStore,
     entities: Arc<Entities>,
@@ -265,13 +272,13 @@ struct Gate {
 }
 
 #[async_trait]
-impl System for Gate {
+impl System for PlanGuard {
     fn name(&self) -> &str {
         self.inner.name()
     }
 
-    fn facts(&self, entity: &str) -> Option<&Facts> {
-        self.inner.facts(entity)
+    fn capabilities(&self, entity: &str) -> Option<&Capabilities> {
+        self.inner.capabilities(entity)
     }
 
     fn version(&self, entity: &str) -> u64 {
@@ -282,8 +289,8 @@ impl System for Gate {
         self.inner.pull(request).await
     }
 
-    async fn settle(&self, entity: &str, receipt: &Value) -> Result<(), Failure> {
-        self.inner.settle(entity, receipt).await
+    async fn acknowledge(&self, entity: &str, receipt: &Value) -> Result<(), Failure> {
+        self.inner.acknowledge(entity, receipt).await
     }
 
     async fn read(&self, entity: &str, ids: &[String]) -> Result<Vec<SourceRow>, Failure> {

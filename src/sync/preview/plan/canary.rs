@@ -15,12 +15,12 @@ use crate::{
     mapping::Fields,
     model::{self, EntitySpec, Shown},
     port::{PageToken, PullRequest, SourceRow},
-    store::{ChangeOp, Rejection, RunKind, SharedStore, Sighting, StoreError, Trip},
+    store::{BrakeTrip, ChangeOp, Rejection, RunKind, SharedStore, ShownRow, StoreError},
     sync::{
         brakes,
-        context::{Parts, Reading, outcome},
+        context::{Context, PullContext, outcome},
         desired::{self, Batch},
-        pull::{detect::count, reader::Reader},
+        pull::{detect::count, reader::MappingRevision},
     },
 };
 
@@ -68,7 +68,7 @@ pub struct AtTarget {
     pub updates: u64,
     pub examples: Vec<Edit>,
     /// Brakes that would hold them back.
-    pub brakes: Vec<Trip>,
+    pub brakes: Vec<BrakeTrip>,
 }
 
 impl Remapped {
@@ -96,26 +96,26 @@ impl Remapped {
     }
 }
 
-/// Compares what mappings make of the rows of these systems and entities with what is known. `parts` are those of an engine
+/// Compares what mappings make of the rows of these systems and entities with what is known. `context` are those of an engine
 /// on a copy of the state, which is spoilt by it.
 ///
 /// # Errors
 /// When the copy fails. What a system fails in is told.
-pub async fn canary(
-    mut parts: Parts,
+pub async fn mapping_diff(
+    mut context: Context,
     pairs: &[(String, String)],
     examples: usize,
     personal: bool,
     stop: &CancellationToken,
 ) -> Result<Vec<Remapped>, PlanError> {
-    for system in parts.systems.values_mut() {
-        if let Some(peeking) = system.peeking() {
+    for system in context.systems.values_mut() {
+        if let Some(peeking) = system.read_only() {
             *system = peeking;
         }
     }
     let mut all = Vec::new();
     for (system, entity) in pairs {
-        let mut telling = Telling { parts: &parts, examples, personal, told: Remapped::new(system, entity) };
+        let mut telling = Telling { context: &context, examples, personal, told: Remapped::new(system, entity) };
         tokio::select! {
             biased;
             () = stop.cancelled() => return Err(PlanError::Stopped),
@@ -127,7 +127,7 @@ pub async fn canary(
 }
 
 struct Telling<'a> {
-    parts: &'a Parts,
+    context: &'a Context,
     examples: usize,
     personal: bool,
     told: Remapped,
@@ -135,22 +135,22 @@ struct Telling<'a> {
 
 impl Telling<'_> {
     async fn compare(&mut self) -> Result<(), StoreError> {
-        let parts = self.parts;
+        let context = self.context;
         let (system, entity) = (self.told.system.clone(), self.told.entity.clone());
-        let (Some(endpoint), Some(mapping)) = (parts.systems.get(&system), parts.mapping(&system, &entity)) else {
+        let (Some(endpoint), Some(mapping)) = (context.systems.get(&system), context.mapping(&system, &entity)) else {
             self.told.error = Some(format!("system {system} has no mapping for entity {entity}"));
             return Ok(());
         };
         let (endpoint, mapping) = (Arc::clone(endpoint), Arc::clone(mapping));
-        let reader = Reader::of(mapping.as_ref(), endpoint.as_ref(), &entity);
-        let last = Reader::last(&parts.store, &system, &entity).await?;
+        let reader = MappingRevision::of(mapping.as_ref(), endpoint.as_ref(), &entity);
+        let last = MappingRevision::last(&context.store, &system, &entity).await?;
         if last == Some(reader) {
             self.told.unchanged = true;
             return Ok(());
         }
-        let run = parts.store.begin_run(&system, &entity, RunKind::Full, "mapping diff", parts.env.now()).await?;
-        let reading = Reading {
-            parts,
+        let run = context.store.begin_run(&system, &entity, RunKind::Full, "mapping diff", context.env.now()).await?;
+        let reading = PullContext {
+            context: context,
             system: endpoint.as_ref(),
             mapping: mapping.as_ref(),
             entity: &entity,
@@ -182,8 +182,8 @@ impl Telling<'_> {
     async fn as_they_were(
         &mut self,
         rows: Vec<SourceRow>,
-        now: Reader,
-        last: Option<Reader>,
+        now: MappingRevision,
+        last: Option<MappingRevision>,
     ) -> Result<Vec<SourceRow>, StoreError> {
         // Nobody knows with which mapping a state of an earlier version was read: whatever differs is taken for its doing.
         let Some(last) = last else { return Ok(rows) };
@@ -193,21 +193,21 @@ impl Telling<'_> {
     }
 
     /// Places of rows that have another fingerprint than this reader left of them.
-    async fn differing(&self, rows: &[SourceRow], reader: Reader) -> Result<BTreeSet<usize>, StoreError> {
+    async fn differing(&self, rows: &[SourceRow], reader: MappingRevision) -> Result<BTreeSet<usize>, StoreError> {
         let prints = reader.prints(&rows.iter().collect::<Vec<_>>());
-        let sightings: Vec<Sighting> =
-            rows.iter().zip(prints).map(|(row, print)| Sighting { id: row.id.clone(), print }).collect();
-        let sighted = self.parts.store.sight(&self.told.system, &self.told.entity, &sightings).await?;
+        let sightings: Vec<ShownRow> =
+            rows.iter().zip(prints).map(|(row, print)| ShownRow { id: row.id.clone(), fingerprint: print }).collect();
+        let sighted = self.context.store.look_up_fingerprints(&self.told.system, &self.told.entity, &sightings).await?;
         Ok(sighted.changed.into_iter().collect())
     }
 
     /// Maps rows and takes note of what is not as it is known.
-    async fn take(&mut self, reading: &Reading<'_>, rows: &[SourceRow]) -> Result<(), StoreError> {
-        let parts = self.parts;
+    async fn take(&mut self, reading: &PullContext<'_>, rows: &[SourceRow]) -> Result<(), StoreError> {
+        let context = self.context;
         if rows.is_empty() {
             return Ok(());
         }
-        let mut commit = reading.detect(rows, &[], parts.store.counter().await?).await?.commit;
+        let mut commit = reading.detect(rows, &[], context.store.counter().await?).await?.commit;
         // A row that was never read before is news, not a change.
         let fresh: BTreeSet<i64> =
             commit.changes.iter().filter(|change| change.op == ChangeOp::Create).map(|change| change.record).collect();
@@ -215,7 +215,7 @@ impl Telling<'_> {
         commit.changes.retain(|change| !fresh.contains(&change.record));
         commit.jobs.retain(|job| !fresh.contains(&job.record));
         let ids: Vec<String> = commit.rejections.iter().filter_map(|row| row.id.clone()).collect();
-        let known = parts.store.replicas_by_id(reading.system.name(), reading.entity, &ids).await?;
+        let known = context.store.replicas_by_id(reading.system.name(), reading.entity, &ids).await?;
         let known: BTreeSet<&str> =
             known.iter().filter(|one| one.gone_at.is_none()).map(|one| one.id.as_str()).collect();
         let lost = commit.rejections.iter().filter(|row| row.id.as_deref().is_some_and(|id| known.contains(id)));
@@ -230,49 +230,49 @@ impl Telling<'_> {
         }
         let room = self.examples.saturating_sub(self.told.examples.len());
         let some = commit.changes.iter().take(room).map(|change| (change.record, change.fields.clone())).collect();
-        let spec = parts.entities.get(reading.entity).map(|spec| &**spec);
-        self.told.examples.extend(shown(&parts.store, spec, self.personal, some).await?);
-        parts.store.commit_page(commit, parts.env.now()).await?;
+        let spec = context.entities.get(reading.entity).map(|spec| &**spec);
+        self.told.examples.extend(shown(&context.store, spec, self.personal, some).await?);
+        context.store.commit_page(commit, context.env.now()).await?;
         Ok(())
     }
 
     /// What the jobs of the run would do, as far as that is known without asking the targets, and what brakes say to it.
     async fn at_targets(&mut self, run: i64) -> Result<(), StoreError> {
-        let parts = self.parts;
+        let context = self.context;
         let (system, entity) = (self.told.system.as_str(), self.told.entity.as_str());
         let mut targets: BTreeSet<&str> =
-            parts.routes.from(system, entity).flat_map(|flow| &flow.to).map(String::as_str).collect();
-        targets.extend(parts.routes.to(system, entity).next().map(|_| system));
+            context.routes.from(system, entity).flat_map(|flow| &flow.to).map(String::as_str).collect();
+        targets.extend(context.routes.to(system, entity).next().map(|_| system));
         let mut told = Vec::new();
         for target in targets {
-            let Some(endpoint) = parts.systems.get(target) else { continue };
-            let Some(facts) = endpoint.facts(entity) else { continue };
+            let Some(endpoint) = context.systems.get(target) else { continue };
+            let Some(facts) = endpoint.capabilities(entity) else { continue };
             let batch = Batch {
-                parts,
+                context: context,
                 system: endpoint.as_ref(),
                 target,
                 entity,
-                settle: parts.limits(target).settle,
+                answer_window: context.limits(target).answer_window,
                 after: std::sync::Mutex::default(),
             };
             let mut at = AtTarget { target: target.to_owned(), updates: 0, examples: Vec::new(), brakes: Vec::new() };
             let mut after = 0;
             loop {
-                let jobs = parts.store.opened(run, target, after, SLICE).await?;
+                let jobs = context.store.opened(run, target, after, SLICE).await?;
                 let Some(last) = jobs.last() else { break };
                 after = last.id;
                 let known = desired::outlook(&batch, facts, jobs).await?;
                 at.updates += count(known.len());
                 let room = self.examples.saturating_sub(at.examples.len());
                 let some = known.iter().take(room).map(|one| (one.job.record, changes(one))).collect();
-                let spec = parts.entities.get(entity).map(|spec| &**spec);
-                at.examples.extend(shown(&parts.store, spec, self.personal, some).await?);
+                let spec = context.entities.get(entity).map(|spec| &**spec);
+                at.examples.extend(shown(&context.store, spec, self.personal, some).await?);
             }
             if at.updates > 0 {
                 told.push(at);
             }
         }
-        for trip in brakes::tripped(parts, run).await? {
+        for trip in brakes::tripped(context, run).await? {
             if let Some(at) = told.iter_mut().find(|at| at.target == trip.target) {
                 at.brakes.push(trip);
             }
@@ -288,7 +288,7 @@ fn changes(one: &desired::Known) -> Fields {
         |fields: Option<&Fields>, field: &str| fields.and_then(|all| all.get(field)).cloned().unwrap_or_default();
     let pair = |field: &String| {
         let before = side(one.here.as_ref().map(|here| &here.fields), field);
-        (field.clone(), Value::Array(vec![before, side(Some(&one.wanted), field)]))
+        (field.clone(), Value::Array(vec![before, side(Some(&one.desired), field)]))
     };
     one.changed.iter().map(pair).collect()
 }

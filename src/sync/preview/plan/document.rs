@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::{
     Plan, Reach, Summary,
-    proof::{Print, Proof},
+    proof::{Fingerprint, Proof},
 };
 use crate::{port::Op, store::RunKind};
 
@@ -84,8 +84,8 @@ struct Agreement {
     entity: String,
     key: String,
     op: Op,
-    before: Print,
-    after: Print,
+    before: Fingerprint,
+    after: Fingerprint,
     fields: HashMap<String, IgnoredAny>,
 }
 

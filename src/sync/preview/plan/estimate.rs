@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    port::{Facts, Pace},
+    port::{Capabilities, Pace},
     store::Measured,
     sync::context::SystemLimits,
 };
@@ -39,7 +39,7 @@ pub struct Estimate {
 /// Estimates the writes of one target and entity. `counts` are the numbers of writes of each operation.
 pub(super) fn estimate(
     counts: &[u64],
-    facts: &Facts,
+    facts: &Capabilities,
     limits: &SystemLimits,
     pace: Option<Pace>,
     history: &[&Measured],
@@ -111,7 +111,7 @@ mod tests {
     }
 
     fn of(counts: &[u64], batch: usize, pace: Option<Pace>, history: &[Measured]) -> Estimate {
-        let facts = Facts { batch, ..Facts::default() };
+        let facts = Capabilities { batch, ..Capabilities::default() };
         estimate(counts, &facts, &SystemLimits::default(), pace, &history.iter().collect::<Vec<_>>())
     }
 
@@ -151,6 +151,6 @@ mod tests {
         let limits = SystemLimits { batch: 10, workers: 2, ..SystemLimits::default() };
         let history = lines(10, 1, 1000);
         let history: Vec<&Measured> = history.iter().collect();
-        assert_eq!(estimate(&[20], &Facts::default(), &limits, None, &history).millis, 1000);
+        assert_eq!(estimate(&[20], &Capabilities::default(), &limits, None, &history).millis, 1000);
     }
 }

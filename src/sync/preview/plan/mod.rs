@@ -19,12 +19,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use self::{recorder::Recorder, tape::Tape};
+use self::{recorder::Recorder, tape::WriteLog};
 use crate::{
     port::Op,
-    store::{Measured, RecordId, Rejection, Scratch, SharedStore, StoreError, Trip},
+    store::{BrakeTrip, Measured, RecordId, Rejection, Scratch, SharedStore, StoreError},
     sync::{
-        context::{Parts, Requests, RunReport},
+        context::{Context, Requests, RunReport},
         engine::{Affairs, Engine, Reach, Share},
         routing::Flow,
     },
@@ -32,11 +32,11 @@ use crate::{
 
 pub(in crate::sync) use self::proof::{Proof, values};
 pub use self::{
-    canary::{AtTarget, Edit, Remapped, canary},
+    canary::{AtTarget, Edit, Remapped, mapping_diff},
     document::{Agreed, DocumentError, Entry, FORMAT, read, write},
     estimate::{Basis, Estimate},
     held::{Example, Held},
-    tape::{Group, Groups, Line, OpOrder, Spool},
+    tape::{Group, Groups, Line, OpOrder, WriteLogFile},
 };
 
 /// Records looked through at once for matches.
@@ -57,7 +57,7 @@ pub struct Telling {
 pub struct Plan {
     pub summary: Summary,
     pub groups: Groups,
-    pub spool: Spool,
+    pub spool: WriteLogFile,
 }
 
 /// A plan at a glance.
@@ -134,7 +134,7 @@ pub struct Braked {
     pub run: Option<i64>,
     pub entity: String,
     #[serde(flatten)]
-    pub trip: Trip,
+    pub trip: BrakeTrip,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -174,22 +174,22 @@ pub enum PlanError {
     Stopped,
 }
 
-/// Makes a plan. `parts` are those of an engine on the copy; `spool` is an empty file for the writes.
+/// Makes a plan. `context` are those of an engine on the copy; `spool` is an empty file for the writes.
 ///
 /// # Errors
 /// When the copy or the spool fails. What a system fails in is told in the plan.
 pub async fn plan(
-    mut parts: Parts,
+    mut context: Context,
     copy: &Scratch,
     reach: Reach,
     telling: Telling,
     spool: File,
     stop: &CancellationToken,
 ) -> Result<Plan, PlanError> {
-    let tape = Arc::new(Tape::new(spool, telling.writes));
+    let tape = Arc::new(WriteLog::new(spool, telling.writes));
     let store = Arc::clone(&copy.store);
-    let entities = Arc::clone(&parts.entities);
-    for system in parts.systems.values_mut() {
+    let entities = Arc::clone(&context.entities);
+    for system in context.systems.values_mut() {
         let recorder = Recorder::new(
             Arc::clone(system),
             Arc::clone(&store),
@@ -200,11 +200,11 @@ pub async fn plan(
         *system = Arc::new(recorder);
     }
     // Whoever applies it has seen what is created.
-    parts.limits.agreed = reach.pairs(&parts.routes);
-    let asked = Requests::of(&parts.systems);
-    let engine = Engine::new(parts);
+    context.limits.agreed = reach.pairs(&context.routes);
+    let asked = Requests::of(&context.systems);
+    let engine = Engine::new(context);
     let before = held::waiting(&store).await?;
-    let held_before = store.approvals().await?.into_iter().map(|approval| approval.run).collect();
+    let held_before = store.waiting_approvals().await?.into_iter().map(|approval| approval.run).collect();
     let looked = engine.look(&reach, "plan", stop).await?;
     let matches = matches(copy, &engine, &reach, telling.examples).await?;
     // What could not be looked at is planned by what was last known of it; the report says so.
@@ -215,22 +215,22 @@ pub async fn plan(
     }
     let held = held::held(&store, &share, &before, telling.examples).await?;
     let (groups, spool) = tape.stop()?;
-    let parts = engine.parts();
-    let flows: Vec<&Flow> = reach.flows(&parts.routes).collect();
-    let affairs = Affairs::of(&store, &flows, reach.flow.is_some(), parts.env.now()).await?;
+    let context = engine.context();
+    let flows: Vec<&Flow> = reach.flows(&context.routes).collect();
+    let affairs = Affairs::of(&store, &flows, reach.flow.is_some(), context.env.now()).await?;
     let kind = |wanted: &str| held.iter().filter(|one| kind_of(one) == wanted).cloned().collect();
     let summary = Summary {
-        made_at: parts.env.now(),
-        targets: targets(parts, &groups, &copy.measured),
+        made_at: context.env.now(),
+        targets: targets(context, &groups, &copy.measured),
         matches,
         conflicts: kind("conflict"),
         brakes: braked(&store, &share, &held_before).await?,
         waiting: kind("waiting"),
         rejected: kind("rejected"),
-        unreadable: unreadable(parts, &looked.runs, telling.examples).await?,
-        differences: parts.store.difference_count().await?,
+        unreadable: unreadable(context, &looked.runs, telling.examples).await?,
+        differences: context.store.difference_count().await?,
         affairs,
-        requests: asked.since(&parts.systems),
+        requests: asked.since(&context.systems),
         runs: looked.runs,
         reach,
     };
@@ -247,7 +247,7 @@ fn kind_of(held: &Held) -> &str {
 /// What brakes stop in this share of the queue.
 async fn braked(store: &SharedStore, share: &Share, before: &BTreeSet<i64>) -> Result<Vec<Braked>, StoreError> {
     let mut all = Vec::new();
-    for approval in store.approvals().await? {
+    for approval in store.waiting_approvals().await? {
         // The copy's own runs have numbers that mean nothing to anybody else.
         let run = before.contains(&approval.run).then_some(approval.run);
         let entity = approval.entity;
@@ -257,25 +257,25 @@ async fn braked(store: &SharedStore, share: &Share, before: &BTreeSet<i64>) -> R
     Ok(all)
 }
 
-fn targets(parts: &Parts, groups: &Groups, measured: &[Measured]) -> Vec<Target> {
+fn targets(context: &Context, groups: &Groups, measured: &[Measured]) -> Vec<Target> {
     let pairs: BTreeSet<(&str, &str)> =
         groups.keys().map(|(target, entity, _)| (target.as_str(), entity.as_str())).collect();
     let of = |(target, entity): (&str, &str)| {
         let count =
             |op| groups.get(&(target.to_owned(), entity.to_owned(), OpOrder(op))).map_or(0, |group| group.count);
         let counts = [Op::Create, Op::Update, Op::Delete].map(count);
-        let facts = parts.facts(target, entity).cloned().unwrap_or_default();
-        let pace = parts.systems.get(target).and_then(|system| system.pace());
+        let facts = context.facts(target, entity).cloned().unwrap_or_default();
+        let pace = context.systems.get(target).and_then(|system| system.pace());
         let history: Vec<&Measured> =
             measured.iter().filter(|line| line.target == target && line.entity == entity).collect();
         Target {
-            from: parts.routes.to(target, entity).map(|flow| flow.from.clone()).collect(),
+            from: context.routes.to(target, entity).map(|flow| flow.from.clone()).collect(),
             target: target.to_owned(),
             entity: entity.to_owned(),
             creates: counts[0],
             updates: counts[1],
             deletes: counts[2],
-            cost: estimate::estimate(&counts, &facts, &parts.limits(target), pace, &history),
+            cost: estimate::estimate(&counts, &facts, &context.limits(target), pace, &history),
         }
     };
     pairs.into_iter().map(of).collect()
@@ -284,7 +284,7 @@ fn targets(parts: &Parts, groups: &Groups, measured: &[Measured]) -> Vec<Target>
 /// Records that became one by this plan's pulls. Before deliveries are made up, so that planned objects are not among them.
 async fn matches(copy: &Scratch, engine: &Engine, reach: &Reach, examples: usize) -> Result<Vec<Matches>, StoreError> {
     let entities: BTreeSet<&str> =
-        reach.flows(&engine.parts().routes).flat_map(|flow| flow.entities.iter().map(String::as_str)).collect();
+        reach.flows(&engine.context().routes).flat_map(|flow| flow.entities.iter().map(String::as_str)).collect();
     let mut found: BTreeMap<String, Matches> = BTreeMap::new();
     let mut after = copy.mark;
     loop {
@@ -310,14 +310,14 @@ async fn recognised_by(copy: &Scratch, record: RecordId) -> Result<Option<By>, S
 }
 
 /// Rows of what was read that did not become objects, earlier ones of it included.
-async fn unreadable(parts: &Parts, runs: &[RunReport], examples: usize) -> Result<Vec<Unreadable>, StoreError> {
+async fn unreadable(context: &Context, runs: &[RunReport], examples: usize) -> Result<Vec<Unreadable>, StoreError> {
     let read: BTreeSet<(&str, &str)> = runs.iter().map(|run| (run.system.as_str(), run.entity.as_str())).collect();
     let mut all = Vec::new();
-    for (system, entity, count, _) in parts.store.rejection_counts().await? {
+    for (system, entity, count, _) in context.store.rejection_counts().await? {
         if count == 0 || !read.contains(&(system.as_str(), entity.as_str())) {
             continue;
         }
-        let rows = parts.store.rejections(Some(&system), u32::MAX).await?;
+        let rows = context.store.rejections(Some(&system), u32::MAX).await?;
         let rows = rows.into_iter().filter(|(_, of, row)| *of == entity && !row.dismissed);
         let rows = rows.map(|(_, _, row)| row);
         let examples = rows.take(examples).collect();

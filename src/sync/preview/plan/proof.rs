@@ -15,9 +15,9 @@ use crate::{
 
 /// First half of a blake3 over canonical values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Print([u8; 16]);
+pub struct Fingerprint([u8; 16]);
 
-impl Print {
+impl Fingerprint {
     fn of(fields: Fields) -> Self {
         let mut hasher = blake3::Hasher::new();
         model::canonical::hash_into(&Value::Object(fields), &mut hasher);
@@ -27,13 +27,13 @@ impl Print {
     }
 }
 
-impl Serialize for Print {
+impl Serialize for Fingerprint {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.serialize_str(&format!("{:032x}", u128::from_be_bytes(self.0)))
     }
 }
 
-impl<'de> Deserialize<'de> for Print {
+impl<'de> Deserialize<'de> for Fingerprint {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let number =
@@ -47,9 +47,9 @@ impl<'de> Deserialize<'de> for Print {
 pub struct Proof {
     pub op: Op,
     /// What the target has of the fields that are written; of an object to be deleted, all of it.
-    pub before: Print,
+    pub before: Fingerprint,
     /// What it is to have of them.
-    pub after: Print,
+    pub after: Fingerprint,
 }
 
 /// Values of a write with references by key; personal data is still in it.
@@ -60,7 +60,7 @@ pub(in crate::sync) struct Values {
 
 impl Values {
     pub fn proof(&self, op: Op) -> Proof {
-        Proof { op, before: Print::of(self.before.clone()), after: Print::of(self.after.clone()) }
+        Proof { op, before: Fingerprint::of(self.before.clone()), after: Fingerprint::of(self.after.clone()) }
     }
 
     /// Field to `[before, after]`.
@@ -102,7 +102,7 @@ pub(in crate::sync) async fn values(
 
 fn sides(write: &Write) -> (Fields, Fields) {
     let object = |value: &Value| value.as_object().cloned().unwrap_or_default();
-    let (mut before, mut after) = (object(&write.before), object(&write.wanted));
+    let (mut before, mut after) = (object(&write.before), object(&write.desired));
     match write.op {
         Op::Delete => after = Fields::new(),
         Op::Create => before = Fields::new(),
@@ -133,9 +133,9 @@ mod tests {
             body: Value::Null,
             whole: Value::Null,
             before,
-            wanted,
+            desired: wanted,
             changed: changed.iter().map(|&field| field.to_owned()).collect::<BTreeSet<_>>(),
-            parts: BTreeMap::default(),
+            child_ids: BTreeMap::default(),
             held: BTreeMap::default(),
             dropped: BTreeMap::default(),
             yielding: BTreeMap::default(),
@@ -175,6 +175,6 @@ mod tests {
     fn a_proof_survives_the_file() {
         let planned = proof(&write(Op::Create, Value::Null, json!({"name": "a"}), &["name"]));
         let text = serde_json::to_string(&planned.after).unwrap();
-        assert_eq!(serde_json::from_str::<Print>(&text).unwrap(), planned.after);
+        assert_eq!(serde_json::from_str::<Fingerprint>(&text).unwrap(), planned.after);
     }
 }

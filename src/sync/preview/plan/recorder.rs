@@ -10,13 +10,15 @@ use serde_json::Value;
 
 use super::{
     proof::{self, Values},
-    tape::{Line, Tape},
+    tape::{Line, WriteLog},
 };
 use crate::{
     failure::{Class, Failure},
     mapping::Fields,
     model::{Entities, FieldSpec, Shown},
-    port::{Checked, Facts, Op, Outcome, Pace, Page, Probe, Progress, PullRequest, SourceRow, System, Write, Written},
+    port::{
+        Capabilities, Checked, Op, Outcome, Pace, Page, Probe, Progress, PullRequest, SourceRow, System, Write, Written,
+    },
     store::SharedStore,
 };
 
@@ -26,7 +28,7 @@ pub(super) struct Recorder {
     entities: Arc<Entities>,
     /// Lists whose items other objects hang on: `product.variants`.
     hosts: BTreeSet<String>,
-    tape: Arc<Tape>,
+    tape: Arc<WriteLog>,
     personal: bool,
     /// What was written here only seems to be: entity and id.
     written: Mutex<BTreeSet<(String, String)>>,
@@ -37,14 +39,14 @@ impl Recorder {
         system: Arc<dyn System>,
         store: SharedStore,
         entities: Arc<Entities>,
-        tape: Arc<Tape>,
+        tape: Arc<WriteLog>,
         personal: bool,
     ) -> Self {
         let mut hosts = BTreeSet::new();
         for field in entities.iter().flat_map(|spec| spec.fields.values()) {
             named_parts(field, &mut hosts);
         }
-        let inner = system.peeking().unwrap_or(system);
+        let inner = system.read_only().unwrap_or(system);
         Self { inner, store, entities, hosts, tape, personal, written: Mutex::default() }
     }
 
@@ -55,11 +57,11 @@ impl Recorder {
             return Written::default();
         }
         let id = write.id.clone().unwrap_or_else(|| self.tape.id());
-        let mut parts = write.parts.clone();
+        let mut child_ids = write.child_ids.clone();
         for list in self.hosts.iter().filter_map(|host| host.split_once('.')).filter(|(of, _)| *of == entity) {
-            let known = parts.entry(list.1.to_owned()).or_default();
+            let known = child_ids.entry(list.1.to_owned()).or_default();
             let key = self.entities.get(entity).and_then(|spec| spec.fields.get(list.1)?.key.as_deref());
-            let items = write.wanted.get(list.1).and_then(Value::as_array);
+            let items = write.desired.get(list.1).and_then(Value::as_array);
             for item in items.into_iter().flatten() {
                 if let Some(part) = key.and_then(|key| item.get(key)?.as_str()) {
                     known.entry(part.to_owned()).or_insert_with(|| self.tape.id());
@@ -70,8 +72,8 @@ impl Recorder {
                 known.insert(write.key.clone(), id.clone());
             }
         }
-        parts.retain(|_, known| !known.is_empty());
-        Written { id, parts, ..Written::default() }
+        child_ids.retain(|_, known| !known.is_empty());
+        Written { id, child_ids: child_ids, ..Written::default() }
     }
 
     fn line(&self, entity: &str, write: &Write, values: &Values) -> Line {
@@ -110,8 +112,8 @@ impl System for Recorder {
         self.inner.name()
     }
 
-    fn facts(&self, entity: &str) -> Option<&Facts> {
-        self.inner.facts(entity)
+    fn capabilities(&self, entity: &str) -> Option<&Capabilities> {
+        self.inner.capabilities(entity)
     }
 
     fn version(&self, entity: &str) -> u64 {
@@ -123,7 +125,7 @@ impl System for Recorder {
         Ok(Page { receipt: None, ..page })
     }
 
-    async fn settle(&self, _: &str, _: &Value) -> Result<(), Failure> {
+    async fn acknowledge(&self, _: &str, _: &Value) -> Result<(), Failure> {
         Ok(())
     }
 

@@ -68,22 +68,22 @@ impl PartialOrd for OpOrder {
 const FIRST: u64 = 9_000_000_000_000_000_000;
 
 /// The recording.
-pub(super) struct Tape {
-    reel: Mutex<Reel>,
+pub(super) struct WriteLog {
+    reel: Mutex<Open>,
     examples: usize,
     next: AtomicU64,
 }
 
-struct Reel {
+struct Open {
     spool: BufWriter<File>,
     groups: Groups,
     failed: Option<io::Error>,
 }
 
-impl Tape {
+impl WriteLog {
     /// `spool` takes the lines; of each kind so many are kept as examples.
     pub(super) fn new(spool: File, examples: usize) -> Self {
-        let reel = Reel { spool: BufWriter::new(spool), groups: Groups::new(), failed: None };
+        let reel = Open { spool: BufWriter::new(spool), groups: Groups::new(), failed: None };
         Self { reel: Mutex::new(reel), examples, next: AtomicU64::new(FIRST) }
     }
 
@@ -120,21 +120,21 @@ impl Tape {
     ///
     /// # Errors
     /// When a line could not be kept: then the plan would not be whole.
-    pub(super) fn stop(&self) -> io::Result<(Groups, Spool)> {
+    pub(super) fn stop(&self) -> io::Result<(Groups, WriteLogFile)> {
         let mut reel = self.reel.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = reel.failed.take() {
             return Err(error);
         }
         reel.spool.flush()?;
-        Ok((std::mem::take(&mut reel.groups), Spool(reel.spool.get_ref().try_clone()?)))
+        Ok((std::mem::take(&mut reel.groups), WriteLogFile(reel.spool.get_ref().try_clone()?)))
     }
 }
 
 /// All lines of a plan, in the order they were asked for.
 #[derive(Debug)]
-pub struct Spool(File);
+pub struct WriteLogFile(File);
 
-impl Spool {
+impl WriteLogFile {
     /// Gives each line as JSON text.
     ///
     /// # Errors

@@ -14,16 +14,16 @@ use tokio_util::sync::CancellationToken;
 use self::trace::{AtTarget, Moved, trace};
 use crate::{
     mapping::{Fields, Translate},
-    port::{Facts, System},
+    port::{Capabilities, System},
     store::{ChangeOp, Delivered, Job, NewJob, RecordId, Replica, StoreError, Verdict},
     sync::{
         conflict::terms::Terms,
-        context::{Parts, outcome},
+        context::{Context, outcome},
         delivery::{
             self,
             prepare::{self, View},
         },
-        desired::{Batch, wanted::Wanted},
+        desired::{Batch, wanted::Desired},
         pull,
         routing::{DeletePolicy, priority},
         stock::{availability, reservations},
@@ -76,7 +76,7 @@ pub enum UndoError {
 /// # Errors
 /// When there is no such run, or the state fails. What cannot be taken back is told in the result.
 pub async fn undo(
-    parts: &Parts,
+    context: &Context,
     runs: &[i64],
     delete_created: bool,
     stop: &CancellationToken,
@@ -85,19 +85,19 @@ pub async fn undo(
     let runs: BTreeSet<i64> = runs.iter().copied().collect();
     let mut records: BTreeSet<RecordId> = BTreeSet::new();
     for run in &runs {
-        if parts.store.run(*run).await?.is_none() {
+        if context.store.run(*run).await?.is_none() {
             return Err(UndoError::NoRun(*run));
         }
         let mut after = 0;
         loop {
-            let page = parts.store.changes_of_run(*run, after, PAGE).await?;
+            let page = context.store.changes_of_run(*run, after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = last.id;
             records.extend(page.iter().map(|change| change.record));
         }
     }
     let mut work = Work {
-        parts,
+        context,
         delete_created,
         stop,
         done: Undone { runs: runs.iter().copied().collect(), ..Undone::default() },
@@ -105,7 +105,7 @@ pub async fn undo(
     let records: Vec<RecordId> = records.into_iter().collect();
     for records in records.chunks(SLICE) {
         let mut histories: BTreeMap<RecordId, Vec<_>> = BTreeMap::new();
-        for change in parts.store.history(records).await? {
+        for change in context.store.history(records).await? {
             histories.entry(change.record).or_default().push(change);
         }
         let mut wishes: BTreeMap<(String, String), Vec<Wish>> = BTreeMap::new();
@@ -141,7 +141,7 @@ struct Plan {
 }
 
 struct Work<'a> {
-    parts: &'a Parts,
+    context: &'a Context,
     delete_created: bool,
     stop: &'a CancellationToken,
     done: Undone,
@@ -160,10 +160,10 @@ impl Work<'_> {
 
     async fn at_target(&mut self, target: &str, entity: &str, wishes: Vec<Wish>) -> Result<(), StoreError> {
         let records: Vec<RecordId> = wishes.iter().map(|wish| wish.record).collect();
-        let keys = self.parts.store.keys(&records).await?;
+        let keys = self.context.store.keys(&records).await?;
         let key = |record: &RecordId| keys.get(record).map(|(_, key)| key.clone()).unwrap_or_default();
-        let system = self.parts.systems.get(target).cloned();
-        let (Some(system), Some(mapping)) = (system, self.parts.mapping(target, entity).cloned()) else {
+        let system = self.context.systems.get(target).cloned();
+        let (Some(system), Some(mapping)) = (system, self.context.mapping(target, entity).cloned()) else {
             self.all_left(target, entity, records.iter().map(key), "the configuration has no such target any more");
             return Ok(());
         };
@@ -171,28 +171,29 @@ impl Work<'_> {
             self.all_left(target, entity, records.iter().map(key), &reason);
             return Ok(());
         }
-        let settle = self.parts.limits(target).settle;
+        let settle = self.context.limits(target).answer_window;
         let batch = Batch {
-            parts: self.parts,
+            context: self.context,
             system: system.as_ref(),
             target,
             entity,
-            settle,
+            answer_window: settle,
             after: std::sync::Mutex::default(),
         };
-        let facts = system.facts(entity).cloned().unwrap_or_default();
+        let facts = system.capabilities(entity).cloned().unwrap_or_default();
         let jobs: Vec<NewJob> = records
             .iter()
             .map(|record| NewJob {
                 target: target.to_owned(),
                 entity: entity.to_owned(),
                 record: *record,
-                lane: priority::of(entity, &Fields::new()),
+                priority: priority::of(entity, &Fields::new()),
                 due: None,
             })
             .collect();
-        let now = self.parts.env.now();
-        let jobs = self.parts.store.seize(&jobs, &self.parts.owner, self.parts.limits.lease, now).await?;
+        let now = self.context.env.now();
+        let jobs =
+            self.context.store.claim_exclusively(&jobs, &self.context.owner, self.context.limits.lease, now).await?;
         let seized: BTreeSet<RecordId> = jobs.iter().map(|job| job.record).collect();
         for record in records.iter().filter(|record| !seized.contains(record)) {
             let reason = "a delivery of it is under way or waits (`vaiven jobs list`); settle that first";
@@ -202,10 +203,10 @@ impl Work<'_> {
         let stop = self.stop;
         let claimed = jobs.clone();
         let work = self.carry_out(&batch, &facts, mapping.as_ref(), jobs, &mut wishes);
-        match delivery::alive(batch.parts, &claimed, work, stop).await {
+        match delivery::alive(batch.context, &claimed, work, stop).await {
             Some(delivered) => self.deliver(&batch, delivered?).await,
             // The jobs find nothing to do, and the run can be undone again.
-            None => batch.parts.store.release(&delivery::fences(&claimed), batch.parts.env.now()).await,
+            None => batch.context.store.release(&delivery::fences(&claimed), batch.context.env.now()).await,
         }
     }
 
@@ -227,29 +228,29 @@ impl Work<'_> {
         entity: &str,
         records: &[RecordId],
     ) -> Result<Option<String>, StoreError> {
-        let (parts, target) = (self.parts, system.name());
-        let now = parts.env.now();
-        if let Some(until) = parts.store.standing(target).await?.until.filter(|until| *until > now) {
+        let (context, target) = (self.context, system.name());
+        let now = context.env.now();
+        if let Some(until) = context.store.circuit(target).await?.until.filter(|until| *until > now) {
             return Ok(Some(format!("{target} is left alone until {}", until.format("%H:%M:%S UTC"))));
         }
-        if let Some(holder) = parts.store.holder(&delivery::sole(target), now).await? {
+        if let Some(holder) = context.store.holder(&delivery::sole(target), now).await? {
             return Ok(Some(format!("a plan is being applied at {target} ({holder})")));
         }
-        if !system.facts(entity).is_some_and(|facts| facts.read) {
+        if !system.capabilities(entity).is_some_and(|facts| facts.read) {
             return Ok(None);
         }
-        let ids: Vec<String> = parts.store.externals(target, records).await?.into_values().collect();
+        let ids: Vec<String> = context.store.externals(target, records).await?.into_values().collect();
         if ids.is_empty() {
             return Ok(None);
         }
-        let failure = pull::look(parts, target, entity, &ids).await?.err();
+        let failure = pull::look(context, target, entity, &ids).await?.err();
         Ok(failure.map(|failure| format!("it could not be looked at: {}", outcome::describe(&failure))))
     }
 
     async fn carry_out(
         &mut self,
         batch: &Batch<'_>,
-        facts: &Facts,
+        facts: &Capabilities,
         mapping: &dyn Translate,
         jobs: Vec<Job>,
         wishes: &mut BTreeMap<RecordId, AtTarget>,
@@ -277,7 +278,7 @@ impl Work<'_> {
     fn choose(
         &mut self,
         batch: &Batch<'_>,
-        facts: &Facts,
+        facts: &Capabilities,
         mapping: &dyn Translate,
         view: &View,
         wish: AtTarget,
@@ -296,9 +297,9 @@ impl Work<'_> {
             return None;
         };
         let wanted = match &view.wanted {
-            Ok(Wanted::Fields(fields)) => fields.clone(),
-            Ok(Wanted::Nothing | Wanted::NotYet(_)) => Fields::new(),
-            Ok(Wanted::Gone) => {
+            Ok(Desired::Fields(fields)) => fields.clone(),
+            Ok(Desired::Nothing | Desired::NotYet(_)) => Fields::new(),
+            Ok(Desired::Gone) => {
                 self.left(batch, key, None, "it is to be deleted there by now");
                 return None;
             }
@@ -310,7 +311,7 @@ impl Work<'_> {
         if wish.made {
             return self.unmake(batch, facts, mapping, view, here, &wanted, &wish);
         }
-        let pending = Terms::of(batch.parts, mapping, batch.entity).difference(&wanted, Some(here));
+        let pending = Terms::of(batch.context, mapping, batch.entity).difference(&wanted, Some(here));
         let mut plan = Plan { key: key.to_owned(), fields: Fields::new(), hold: Fields::new() };
         let mut fields = Fields::new();
         for (field, moved) in wish.fields {
@@ -333,7 +334,7 @@ impl Work<'_> {
     fn unmake(
         &mut self,
         batch: &Batch<'_>,
-        facts: &Facts,
+        facts: &Capabilities,
         mapping: &dyn Translate,
         view: &View,
         here: &Replica,
@@ -356,7 +357,7 @@ impl Work<'_> {
             return None;
         }
         let policy =
-            batch.parts.routes.to(batch.target, batch.entity).next().map(|flow| flow.delete_policy(batch.entity));
+            batch.context.routes.to(batch.target, batch.entity).next().map(|flow| flow.delete_policy(batch.entity));
         let mut plan = Plan { key: key.to_owned(), fields: Fields::new(), hold: Fields::new() };
         match policy.unwrap_or_default() {
             DeletePolicy::Delete => Some((Fields::new(), plan)),
@@ -421,7 +422,7 @@ impl Work<'_> {
             }
             closed.push(one);
         }
-        let summary = batch.parts.store.deliver(batch.target, batch.entity, closed, batch.parts.env.now()).await?;
+        let summary = batch.context.store.deliver(batch.target, batch.entity, closed, batch.context.env.now()).await?;
         for job in summary.lost {
             if let Some(plan) = told.remove(&job) {
                 let reason =
@@ -435,7 +436,7 @@ impl Work<'_> {
             key: plan.key,
             fields: plan.fields,
         }));
-        batch.parts.work.notify_waiters();
+        batch.context.work.notify_waiters();
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Everything an engine is made of.
-pub struct Parts {
+pub struct Context {
     pub store: SharedStore,
     pub env: Env,
     pub systems: BTreeMap<String, Arc<dyn System>>,
@@ -37,7 +37,7 @@ pub struct Parts {
     pub journal: Arc<Journal>,
 }
 
-impl Parts {
+impl Context {
     pub(in crate::sync) fn mapping(&self, system: &str, entity: &str) -> Option<&Arc<dyn Translate>> {
         self.mappings.get(&(system.to_owned(), entity.to_owned()))
     }
@@ -113,9 +113,9 @@ impl Parts {
     }
 }
 
-impl Parts {
-    pub(in crate::sync) fn facts(&self, system: &str, entity: &str) -> Option<&crate::port::Facts> {
-        self.systems.get(system).and_then(|endpoint| endpoint.facts(entity))
+impl Context {
+    pub(in crate::sync) fn facts(&self, system: &str, entity: &str) -> Option<&crate::port::Capabilities> {
+        self.systems.get(system).and_then(|endpoint| endpoint.capabilities(entity))
     }
 
     pub(in crate::sync) fn can_list(&self, system: &str, entity: &str) -> bool {
