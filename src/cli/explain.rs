@@ -132,7 +132,7 @@ async fn tell(
     };
     let erased = wish.erased.iter().map(erased).collect();
     let wanted: BTreeMap<String, Option<Map<String, Value>>> = wish
-        .wanted
+        .desired
         .into_iter()
         .filter_map(|(target, wants)| match wants {
             DesiredObject::Fields(fields) => Some((target, Some(fields))),

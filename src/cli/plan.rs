@@ -111,7 +111,7 @@ fn printed(result: io::Result<()>) -> anyhow::Result<()> {
 
 fn every_write(plan: &mut Plan) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    plan.spool.lines(|line| {
+    plan.write_log.lines(|line| {
         let line: Value = serde_json::from_str(line)?;
         let word = |member: &str| line.get(member).and_then(Value::as_str).unwrap_or_default();
         let key = output::name(word("key"));

@@ -11,6 +11,8 @@ use std::sync::Arc;
 // Table families.
 mod brakes;
 mod children;
+mod circuits;
+mod commands;
 mod delivery;
 mod differences;
 mod given_up;
@@ -22,14 +24,12 @@ mod links;
 mod logins;
 mod merged;
 mod notes;
-mod orders;
 mod pages;
 mod queue;
 mod records;
 mod rejections;
 mod replicas;
 mod runs;
-mod standings;
 mod stock;
 
 // What they stand on.
@@ -52,6 +52,8 @@ mod steps;
 pub use backup::backup;
 pub use brakes::{BrakeStore, BrakeTrip, Example, HeldJobs, OpenedBy, Pending, RunApproval, WaitingApproval};
 pub use children::{Child, ChildStore, Parent};
+pub use circuits::{Circuit, CircuitStore};
+pub use commands::{Command, CommandStore};
 pub use delivery::{Answer, DeliverSummary, Delivered, DeliveryStore, Verdict};
 pub use differences::{Difference, DifferenceMark, DifferenceStore};
 pub use error::{Result, StoreError};
@@ -66,7 +68,6 @@ pub use logins::LoginStore;
 pub use merged::{Conflict, ConflictKind, ConflictMark, MergeStore, Merged, MergedWrite, Settlement};
 pub use notes::NoteStore;
 pub use open::open;
-pub use orders::{Command, CommandStore};
 pub use pages::{KnownRows, Numbers, PageCommit, PageStore, ShownRow};
 pub use queue::{Claim, Intent, Job, JobState, NewJob, QueueStore, Turn};
 pub use records::{Called, Identified, Namesake, RecordId, RecordStore, RefWanted, Unidentified};
@@ -75,7 +76,6 @@ pub use replicas::{Linked, Replica, ReplicaStore, ReplicaWrite};
 pub use runs::{Balance, JOINED, LastListing, Run, RunKind, RunStore};
 pub use scratch::{Measured, Scratch, copy};
 pub use sole::Sole;
-pub use standings::{Circuit, CircuitStore};
 pub use stock::StockStore;
 
 /// The store: all table families together. Names of systems and entities are texts here; how they are kept small is the

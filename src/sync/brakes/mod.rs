@@ -5,12 +5,12 @@
 //! their number is compared with what the flow allows (`ruling`). A delivery asks for the ruling and goes on, waits, or
 //! remembers what was rejected (`judge`).
 
-mod judge;
-mod offence;
-mod ruling;
+mod approval;
+mod evaluate;
+mod violation;
 
-pub(super) use judge::evaluate;
-pub(super) use ruling::{evaluate_all_pending, evaluate_pending, evaluate_run, tripped};
+pub(super) use approval::{evaluate_all_pending, evaluate_pending, evaluate_run, tripped};
+pub(super) use evaluate::evaluate;
 
 use crate::sync::routing::{Flow, Routes};
 

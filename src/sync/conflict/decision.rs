@@ -64,14 +64,14 @@ pub async fn decide(
             Decision::Take(_) => (Settlement::Repair, vec![conflict.system.as_str()]),
         },
     };
-    let lane = priority::of(&conflict.entity, &Fields::new());
+    let priority = priority::of(&conflict.entity, &Fields::new());
     let jobs: Vec<NewJob> = told
         .into_iter()
         .map(|target| NewJob {
             target: target.to_owned(),
             entity: conflict.entity.clone(),
             record: conflict.record,
-            priority: lane,
+            priority,
             due: None,
         })
         .collect();

@@ -85,9 +85,9 @@ impl PullContext<'_> {
             let ended = others_with_end(states, &replicas, before, field);
             if ended.is_empty() {
                 // Both go on: what waits here to be led out of its end has nothing to wait for.
-                let lane = priority::of(self.entity, fields);
+                let priority = priority::of(self.entity, fields);
                 let (target, entity) = (self.system.name().to_owned(), self.entity.to_owned());
-                commit.jobs.push(NewJob { target, entity, record, priority: lane, due: None });
+                commit.jobs.push(NewJob { target, entity, record, priority, due: None });
                 continue;
             }
             let is_told = |now: &Value| ended.iter().any(|other| self.says(states, field, now, &other.system));

@@ -69,17 +69,17 @@ impl Terms {
         }
     }
 
-    /// Fields of `wanted` that the target must be told.
-    pub(in crate::sync) fn difference(&self, wanted: &Fields, replica: Option<&Replica>) -> BTreeSet<String> {
+    /// Fields of `desired` that the target must be told.
+    pub(in crate::sync) fn difference(&self, desired: &Fields, replica: Option<&Replica>) -> BTreeSet<String> {
         let differs = |(field, value): &(&String, &Value)| {
             replica.map_or(!value.is_null(), |replica| self.differs(field, value, replica))
         };
-        wanted.iter().filter(differs).map(|(field, _)| field.clone()).collect()
+        desired.iter().filter(differs).map(|(field, _)| field.clone()).collect()
     }
 
     /// At first contact: a text that is there in another spelling (`&` as `&amp;`, space around it) is what was wanted.
-    pub(in crate::sync) fn take_spelling(&self, wanted: &Fields, replica: &mut Replica) {
-        for (field, value) in wanted {
+    pub(in crate::sync) fn take_spelling(&self, desired: &Fields, replica: &mut Replica) {
+        for (field, value) in desired {
             let stored = replica.fields.get(field).unwrap_or(&ABSENT);
             if !self.same(field, value, stored) && self.is_spelling(field, value, stored) {
                 replica.sent.insert(field.clone(), value.clone());
@@ -88,9 +88,9 @@ impl Terms {
     }
 
     /// At first contact: a key that is there as the target spells it is what was wanted.
-    pub(in crate::sync) fn take_key(&self, mapping: &dyn Translate, wanted: &Fields, replica: &mut Replica) {
+    pub(in crate::sync) fn take_key(&self, mapping: &dyn Translate, desired: &Fields, replica: &mut Replica) {
         let Some(key) = self.spec.as_ref().map(|spec| &spec.key) else { return };
-        if let (Some(value), Some(stored)) = (wanted.get(key), replica.fields.get(key))
+        if let (Some(value), Some(stored)) = (desired.get(key), replica.fields.get(key))
             && value != stored
             && respelt::is_spelt(mapping, value, stored)
         {
@@ -123,10 +123,10 @@ impl Terms {
     /// Drops from a replica what it remembers as sent though something else is wanted and is there: a change that a person
     /// rejected and the source took back. Should it be wanted again, it is a change like any other. `key` stands for the
     /// object itself, whose deletion may have been rejected. True if anything was dropped.
-    pub(in crate::sync) fn forget(&self, wanted: &Fields, key: &str, replica: &mut Replica) -> bool {
+    pub(in crate::sync) fn forget(&self, desired: &Fields, key: &str, replica: &mut Replica) -> bool {
         let before = replica.sent.len();
         let stored = &replica.fields;
-        replica.sent.retain(|field, sent| match wanted.get(field) {
+        replica.sent.retain(|field, sent| match desired.get(field) {
             Some(value) => {
                 self.is_told(field, value, sent) || !self.same(field, value, stored.get(field).unwrap_or(&ABSENT))
             }
@@ -217,8 +217,8 @@ mod tests {
         Terms { spec, fields: BTreeMap::from([(field.to_owned(), Held { told, shown })]) }
     }
 
-    fn differs(terms: &Terms, wanted: &Value, replica: &Replica) -> bool {
-        !terms.difference(wanted.as_object().unwrap(), Some(replica)).is_empty()
+    fn differs(terms: &Terms, desired: &Value, replica: &Replica) -> bool {
+        !terms.difference(desired.as_object().unwrap(), Some(replica)).is_empty()
     }
 
     #[test]
@@ -254,13 +254,13 @@ mod tests {
     fn at_first_contact_another_spelling_of_a_text_is_the_text() {
         let one = || Shape::Languages(BTreeSet::from(["es".to_owned()]));
         let terms = terms("description", one(), one());
-        let wanted = json!({"description": {"es": "<p>A & B</p>", "en": "x"}});
+        let desired = json!({"description": {"es": "<p>A & B</p>", "en": "x"}});
         let mut there = replica(&json!({"description": {"es": "<p>A &amp; B</p> "}}), &json!({}));
-        terms.take_spelling(wanted.as_object().unwrap(), &mut there);
-        assert!(!differs(&terms, &wanted, &there));
+        terms.take_spelling(desired.as_object().unwrap(), &mut there);
+        assert!(!differs(&terms, &desired, &there));
         let mut other = replica(&json!({"description": {"es": "<p>A</p>"}}), &json!({}));
-        terms.take_spelling(wanted.as_object().unwrap(), &mut other);
-        assert!(differs(&terms, &wanted, &other), "the beginning of a text is another text");
+        terms.take_spelling(desired.as_object().unwrap(), &mut other);
+        assert!(differs(&terms, &desired, &other), "the beginning of a text is another text");
     }
 
     #[test]

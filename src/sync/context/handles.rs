@@ -114,12 +114,12 @@ impl Context {
 }
 
 impl Context {
-    pub(in crate::sync) fn facts(&self, system: &str, entity: &str) -> Option<&crate::port::Capabilities> {
+    pub(in crate::sync) fn capabilities(&self, system: &str, entity: &str) -> Option<&crate::port::Capabilities> {
         self.systems.get(system).and_then(|endpoint| endpoint.capabilities(entity))
     }
 
     pub(in crate::sync) fn can_list(&self, system: &str, entity: &str) -> bool {
-        self.facts(system, entity).is_some_and(|facts| facts.list) && self.mapping(system, entity).is_some()
+        self.capabilities(system, entity).is_some_and(|facts| facts.list) && self.mapping(system, entity).is_some()
     }
 }
 

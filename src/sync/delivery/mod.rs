@@ -1,13 +1,13 @@
 //! Brings jobs to their targets: claims a batch, looks before it writes, keeps the intent, sends, learns from the answer. Called by
 //! `engine` (workers) and `preview` (undo).
 
-mod after;
-mod alone;
+mod blame;
 mod crossed;
-mod deliver;
+mod follow_up;
 mod goods;
-mod learn;
 pub(in crate::sync) mod prepare;
+mod record;
+mod worker;
 
-pub use self::deliver::Tally;
-pub(in crate::sync) use self::deliver::{alive, batch, fences, sole, work};
+pub use self::worker::Tally;
+pub(in crate::sync) use self::worker::{alive, batch, fences, sole, work};

@@ -11,12 +11,12 @@ pub(in crate::sync) struct Batch<'a> {
     pub(in crate::sync) target: &'a str,
     pub(in crate::sync) entity: &'a str,
     pub(in crate::sync) answer_window: Duration,
-    pub(in crate::sync) after: Mutex<After>,
+    pub(in crate::sync) after: Mutex<FollowUp>,
 }
 
 /// What is to be seen to when the outcomes are durable.
 #[derive(Default)]
-pub(in crate::sync) struct After {
+pub(in crate::sync) struct FollowUp {
     /// What writes wait for that were refused for the sake of another object.
     pub(in crate::sync) waits: Vec<Wait>,
     /// (entity and list, id) of children that the target has no more: what lives on them may live elsewhere now.

@@ -17,8 +17,8 @@ use crate::{
             differing::{self, CostlyDifferences},
             done, end_failed, is_untold, proven,
             qualify::{self, Alike},
+            state::{self, Agreed, Desired, Rules, Side},
             unable,
-            wanted::{self, Agreed, Desired, Says, Side},
         },
         identity::guests,
         routing::{DriftPolicy, MissingPolicy},
@@ -44,8 +44,8 @@ pub(in crate::sync) fn decide(
     }
     let silent = loaded.standing.speaking(job.record, batch.target, replicas);
     let replicas = silent.as_deref().unwrap_or(replicas);
-    let wanted = match desired_of(batch, mapping, loaded, (job.record, begun(&job)), replicas) {
-        Ok(wanted) => wanted,
+    let desired = match desired_of(batch, mapping, loaded, (job.record, begun(&job)), replicas) {
+        Ok(desired) => desired,
         Err(failure) => {
             end_failed(prepared, batch, &job, &failure);
             return None;
@@ -59,7 +59,7 @@ pub(in crate::sync) fn decide(
     }
     let was_there =
         here.is_none() && replicas.iter().any(|replica| replica.system == batch.target && replica.gone_at.is_some());
-    if was_there && matches!(wanted, Desired::Fields(_)) && differing::missing_policy(batch) == MissingPolicy::Unlink {
+    if was_there && matches!(desired, Desired::Fields(_)) && differing::missing_policy(batch) == MissingPolicy::Unlink {
         let failure = Failure::new(
             Class::Rejected,
             format!(
@@ -74,7 +74,7 @@ pub(in crate::sync) fn decide(
     let elsewhere = |id: &str| matches!(hosts.part_key(replicas).and_then(|key| hosts.ids.get(key)).map(Vec::as_slice), Some([host]) if host != id);
     here = here.filter(|here| !elsewhere(&here.id));
     if let (None, Some(list)) = (&here, &hosts.list)
-        && let Desired::Fields(_) = wanted
+        && let Desired::Fields(_) = desired
     {
         let part = hosts.part_key(replicas).unwrap_or(&key);
         let ids = hosts.ids.get(part).map_or(&[][..], Vec::as_slice);
@@ -105,11 +105,11 @@ pub(in crate::sync) fn decide(
         });
     }
     // What belongs to another shop's order is for that shop.
-    if here.is_none() && !begun(&job) && refers(&wanted, &loaded.strangers, batch) {
+    if here.is_none() && !begun(&job) && refers(&desired, &loaded.strangers, batch) {
         done(prepared, &job);
         return None;
     }
-    if let Desired::Fields(_) = wanted
+    if let Desired::Fields(_) = desired
         && let Err(failure) = qualify::qualify(
             context,
             mapping,
@@ -123,7 +123,7 @@ pub(in crate::sync) fn decide(
         return None;
     }
     let gone_key = context.entities.get(batch.entity).map_or("", |spec| spec.key.as_str());
-    let (wanted, op) = match wanted {
+    let (desired, op) = match desired {
         Desired::Nothing => {
             match loaded
                 .standing
@@ -153,19 +153,19 @@ pub(in crate::sync) fn decide(
     };
     let made_before = op == Op::Update && begun(&job) && !facts.update;
     if let (true, Some(here)) = (made_before, &mut here) {
-        assume_unseen(here, &wanted, mapping.reads());
+        assume_unseen(here, &desired, mapping.reads());
     }
     // A pull has met what a create without answer has made.
     if let (true, Some(intent), Some(here)) = (op == Op::Update && begun(&job), &job.intent, &mut here) {
-        assume_told(here, &wanted, intent, mapping.reads());
+        assume_told(here, &desired, intent, mapping.reads());
     }
     // What was there before us is compared in what it shows; what it never shows is taken for there, and told when it changes.
     let met =
         here.clone().filter(|here| op == Op::Update && here.written == 0 && here.fingerprint.is_some() && !begun(&job));
     if let (Some(_), Some(here)) = (&met, &mut here) {
-        assume_unseen(here, &wanted, mapping.reads());
-        loaded.terms.take_spelling(&wanted, here);
-        loaded.terms.take_key(mapping, &wanted, here);
+        assume_unseen(here, &desired, mapping.reads());
+        loaded.terms.take_spelling(&desired, here);
+        loaded.terms.take_key(mapping, &desired, here);
     }
     let states = context.entities.get(batch.entity).and_then(|spec| spec.states.as_ref());
     let stranger = states.zip(here.as_ref()).and_then(|(states, here)| ends::stranger(states, replicas, here)).cloned();
@@ -175,10 +175,10 @@ pub(in crate::sync) fn decide(
         _ => CostlyDifferences::new(),
     };
     let forgotten =
-        op == Op::Update && here.as_mut().is_some_and(|here| loaded.terms.forget(&wanted, gone_key, here)) || over;
-    let mut changed = if op == Op::Delete { BTreeSet::new() } else { loaded.terms.difference(&wanted, here.as_ref()) };
+        op == Op::Update && here.as_mut().is_some_and(|here| loaded.terms.forget(&desired, gone_key, here)) || over;
+    let mut changed = if op == Op::Delete { BTreeSet::new() } else { loaded.terms.difference(&desired, here.as_ref()) };
     if op == Op::Update && loaded.kept(job.record).is_some() {
-        let figures = wanted.iter().filter(|(field, value)| availability::is_figure(field) && !value.is_null());
+        let figures = desired.iter().filter(|(field, value)| availability::is_figure(field) && !value.is_null());
         changed.extend(figures.map(|(field, _)| field.clone()));
     }
     if let (true, true, Some(here)) = (op == Op::Update, is_untold(&job), &here) {
@@ -190,7 +190,7 @@ pub(in crate::sync) fn decide(
         let shows = |field: &str, value: &Value| {
             loaded.terms.same(field, value, here.fields.get(field).unwrap_or(&Value::Null))
         };
-        let unsure = wanted.iter().filter(|(field, value)| !facts.read || !shows(field, value));
+        let unsure = desired.iter().filter(|(field, value)| !facts.read || !shows(field, value));
         changed.extend(unsure.map(|(field, _)| field.clone()).filter(|field| field != gone_key && !stays(field)));
     }
     if let (true, true, Some(here)) = (made_before, changed.is_empty(), &here) {
@@ -198,12 +198,12 @@ pub(in crate::sync) fn decide(
         return None;
     }
     let conflicts = conflicts.cloned().unwrap_or_default();
-    let ripe = wanted::ripe(&context.routes, batch.entity, batch.target, replicas);
+    let ripe = state::ripe(&context.routes, batch.entity, batch.target, replicas);
     let known = Known {
         job,
         key,
         here,
-        desired: wanted,
+        desired: desired,
         op,
         changed,
         ripe,
@@ -275,8 +275,8 @@ pub(in crate::sync) fn decide(
 }
 
 /// Whether an object refers to a record that its target cannot have.
-fn refers(wanted: &Desired, strangers: &BTreeSet<i64>, batch: &Batch<'_>) -> bool {
-    let (Desired::Fields(fields), Some(spec)) = (wanted, batch.context.entities.get(batch.entity)) else {
+fn refers(desired: &Desired, strangers: &BTreeSet<i64>, batch: &Batch<'_>) -> bool {
+    let (Desired::Fields(fields), Some(spec)) = (desired, batch.context.entities.get(batch.entity)) else {
         return false;
     };
     !strangers.is_empty() && model::records(&spec.fields, fields).iter().any(|record| strangers.contains(record))
@@ -336,7 +336,7 @@ pub(in crate::sync) fn desired_of(
     let context = batch.context;
     let reads = |system: &str| context.mapping(system, batch.entity).map(|mapping| mapping.shown());
     let spec = context.entities.get(batch.entity).map(|spec| &**spec);
-    let mut wanted = wanted::desired(
+    let mut desired = state::desired(
         &context.routes,
         batch.entity,
         batch.target,
@@ -344,7 +344,7 @@ pub(in crate::sync) fn desired_of(
         &reads,
         Side { writes: mapping.writes(), spec, is_begun },
         Agreed { merged: loaded.merged.get(&record), conflicts: loaded.conflicts.get(&record) },
-        Says {
+        Rules {
             admits: &|flow, fields| context.admits(flow, batch.entity, fields),
             published: &|flow, fields| match batch.entity {
                 reservations::STOCK => {
@@ -354,10 +354,10 @@ pub(in crate::sync) fn desired_of(
             },
         },
     )?;
-    if let Desired::Fields(fields) = &mut wanted {
+    if let Desired::Fields(fields) = &mut desired {
         mapping.round(fields);
     }
-    Ok(wanted)
+    Ok(desired)
 }
 
 /// What jobs would do at their target, as far as that is known without asking it; nothing of it is done.
@@ -386,15 +386,15 @@ pub(in crate::sync) fn taken_on(job: &Job, here: &Replica, child_ids: &Children,
 }
 
 /// After a create whose answer was lost: fields that the target never shows are assumed to have arrived.
-pub(in crate::sync) fn assume_unseen(here: &mut Replica, wanted: &Fields, reads: &BTreeSet<String>) {
-    for (field, value) in wanted.iter().filter(|(field, value)| !reads.contains(*field) && !value.is_null()) {
+pub(in crate::sync) fn assume_unseen(here: &mut Replica, desired: &Fields, reads: &BTreeSet<String>) {
+    for (field, value) in desired.iter().filter(|(field, value)| !reads.contains(*field) && !value.is_null()) {
         here.fields.insert(field.clone(), value.clone());
     }
 }
 
 /// After a create in one request whose answer was lost: fields that it sent and the target never shows are assumed to have arrived.
-pub(in crate::sync) fn assume_told(here: &mut Replica, wanted: &Fields, intent: &Intent, reads: &BTreeSet<String>) {
+pub(in crate::sync) fn assume_told(here: &mut Replica, desired: &Fields, intent: &Intent, reads: &BTreeSet<String>) {
     let is_told = |(field, value): &(&String, &Value)| intent.told.get(*field) == Some(&canonical::print(value));
-    let told = wanted.iter().filter(is_told).map(|(field, value)| (field.clone(), value.clone())).collect();
+    let told = desired.iter().filter(is_told).map(|(field, value)| (field.clone(), value.clone())).collect();
     assume_unseen(here, &told, reads);
 }

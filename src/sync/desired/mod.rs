@@ -8,11 +8,11 @@ mod known;
 mod loaded;
 mod proven;
 pub(in crate::sync) mod qualify;
+pub(in crate::sync) mod state;
 pub(in crate::sync) mod verdict;
-pub(in crate::sync) mod wanted;
 
 pub(in crate::sync) use self::{
-    batch::{After, Batch, Wait},
+    batch::{Batch, FollowUp, Wait},
     decide::{assume_told, assume_unseen, decide, desired_of, outlook, taken_on},
     known::{Known, Prepared, Task, begun, done, end_failed, in_conflict, is_untold, unable},
     loaded::Loaded,

@@ -13,7 +13,7 @@ use crate::{
     store::{Circuit, StoreError},
     sync::{
         brakes,
-        engine::{Affairs, cover},
+        engine::{Affairs, joining},
         routing::Flow,
     },
 };
@@ -29,7 +29,7 @@ impl Engine {
     pub(super) async fn keep_covering(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         const AGAIN: Duration = Duration::from_secs(60);
         while !shutdown.is_cancelled() {
-            let failed = Box::pin(cover::cover(&self.context, None, shutdown)).await?;
+            let failed = Box::pin(joining::cover(&self.context, None, shutdown)).await?;
             if failed.is_empty() {
                 return Ok(());
             }

@@ -2,8 +2,8 @@
 
 mod affairs;
 mod commands;
-mod cover;
 mod health;
+mod joining;
 mod maintenance;
 mod once;
 mod pass;
@@ -76,7 +76,7 @@ impl Engine {
         let others = async {
             // Of a large run that was cut off it takes a while, for which deliveries do not wait.
             // Before a run of it that was cut off is ruled on by half.
-            let first = || async move { Box::pin(cover::cover(&self.context, None, shutdown)).await.map(drop) };
+            let first = || async move { Box::pin(joining::cover(&self.context, None, shutdown)).await.map(drop) };
             self.persevere("what has joined", shutdown, first).await;
             self.persevere("rulings", shutdown, || brakes::evaluate_all_pending(&self.context)).await;
             tokio::join!(

@@ -14,7 +14,7 @@ use crate::{
         brakes,
         context::RunReport,
         delivery::{self, Tally},
-        engine::{Share, cover},
+        engine::{Share, joining},
         routing::Scope,
     },
 };
@@ -58,7 +58,7 @@ impl Engine {
         let mut summary = Summary::default();
         let share = Share::everything(&self.context.routes);
         let pulls = async {
-            let mut runs = Box::pin(cover::cover(&self.context, None, shutdown)).await?;
+            let mut runs = Box::pin(joining::cover(&self.context, None, shutdown)).await?;
             brakes::evaluate_all_pending(&self.context).await?;
             runs.extend(match scope {
                 Some(scope) => self.resync(scope, shutdown).await?,

@@ -12,7 +12,7 @@ use crate::{
         brakes,
         context::{Context, RunReport, outcome},
         delivery,
-        engine::{Engine, cover},
+        engine::{Engine, joining},
         pull::{self, adoption},
         routing::{Flow, Routes},
     },
@@ -93,7 +93,7 @@ impl Engine {
         let context = self.context();
         self.retry_resolved(cancel).await?;
         let mut looked = Looked::default();
-        looked.runs.extend(Box::pin(cover::cover(context, None, cancel)).await?);
+        looked.runs.extend(Box::pin(joining::cover(context, None, cancel)).await?);
         brakes::evaluate_all_pending(context).await?;
         for flow in reach.flows(&context.routes) {
             for report in self.pull_flow(flow, None, reach.kind, trigger, cancel).await? {
@@ -180,7 +180,7 @@ pub(in crate::sync) async fn after_others(
 
 /// Reads the objects at a target for which jobs are queued; tells why, where that cannot be.
 async fn look_at_targets(context: &Context, target: &str, entity: &str) -> Result<Option<String>, StoreError> {
-    if !context.facts(target, entity).is_some_and(|facts| facts.read) {
+    if !context.capabilities(target, entity).is_some_and(|facts| facts.read) {
         return Ok(None);
     }
     let queued = JobFilter {

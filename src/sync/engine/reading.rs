@@ -9,7 +9,7 @@ use crate::{
     store::{NewJob, RunKind, StoreError},
     sync::{
         context::RunReport,
-        engine::{cover, pass::after_others},
+        engine::{joining, pass::after_others},
         identity::numbering,
         pull::{self, Asked, adoption, orders},
         routing::{Flow, Scope},
@@ -105,8 +105,8 @@ impl Engine {
         let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else {
             let runs = self.pull_flow(flow, scope.entity.as_deref(), RunKind::Full, &trigger, cancel).await?;
             // What has not changed at its source is offered to the targets as well.
-            let asked = cover::Asked { scope, trigger: &trigger };
-            let failed = Box::pin(cover::cover(&self.context, Some(asked), cancel)).await?;
+            let asked = joining::Asked { scope, trigger: &trigger };
+            let failed = Box::pin(joining::cover(&self.context, Some(asked), cancel)).await?;
             return Ok(runs.into_iter().chain(failed).collect());
         };
         let known = numbering::meant(&self.context, entity, key, &flow.from).await?;
@@ -118,7 +118,7 @@ impl Engine {
             let rejected = rejected.filter(|(_, of, row)| of == entity && row.is_about(key));
             ids.extend(rejected.filter_map(|(_, _, row)| row.id));
             let ids: Vec<String> = ids.into_iter().collect();
-            let can_read = self.context.facts(system, entity).is_some_and(|facts| facts.read);
+            let can_read = self.context.capabilities(system, entity).is_some_and(|facts| facts.read);
             if !ids.is_empty() && can_read {
                 let asked = Asked::ByPerson;
                 runs.push(pull::refresh(&self.context, system, entity, &ids, &trigger, asked, cancel).await?);

@@ -86,7 +86,7 @@ impl Engine {
             }
         }
         for ((system, entity), ids) in rows {
-            if context.facts(&system, &entity).is_some_and(|facts| facts.read) {
+            if context.capabilities(&system, &entity).is_some_and(|facts| facts.read) {
                 pull::refresh(context, &system, &entity, &ids, trigger, Asked::ByItself, cancel).await?;
             } else if context.can_list(&system, &entity) {
                 pull::pull(context, &system, &entity, RunKind::Full, trigger, cancel).await?;

@@ -123,17 +123,17 @@ pub(in crate::sync) fn members(
 
 /// Which child each wanted key means: the same child that another system calls so, whatever the target still calls it; else
 /// the target's of that name, unless it is another one.
-fn meant<'a>(here: &[&'a Child], from: &[&Child], wanted: &BTreeSet<String>) -> BTreeMap<String, &'a Child> {
+fn meant<'a>(here: &[&'a Child], from: &[&Child], desired: &BTreeSet<String>) -> BTreeMap<String, &'a Child> {
     let mut meant: BTreeMap<String, &Child> = BTreeMap::new();
     let mut taken = BTreeSet::new();
-    for key in wanted {
+    for key in desired {
         let mut members = from.iter().filter(|child| child.key == *key).map(|child| child.member);
         let same = members.find_map(|member| here.iter().find(|child| child.member == member));
         if let Some(child) = same.filter(|child| taken.insert(child.id.as_str())) {
             meant.insert(key.clone(), child);
         }
     }
-    for key in wanted {
+    for key in desired {
         let free = |child: &&&Child| child.key == *key && !taken.contains(child.id.as_str());
         if !meant.contains_key(key)
             && let Some(child) = here.iter().find(free).copied()
@@ -157,7 +157,7 @@ fn yielding(
     };
     let items = |fields: &Fields| fields.get(list).and_then(Value::as_array).cloned().unwrap_or_default();
     let named = |item: &Value| item.get(key).and_then(text_of).unwrap_or_default();
-    let (wanted, before) = (items(whole), before.map(items).unwrap_or_default());
+    let (desired, before) = (items(whole), before.map(items).unwrap_or_default());
     let yields = |child: &&&Child| {
         let mut held: BTreeSet<Unique> = before
             .iter()
@@ -165,7 +165,7 @@ fn yielding(
             .flat_map(|item| unique::of_item(field, item))
             .collect();
         held.insert((key.clone(), child.key.clone()));
-        let others = wanted.iter().filter(|item| meant.get(&named(item)).is_none_or(|other| other.id != child.id));
+        let others = desired.iter().filter(|item| meant.get(&named(item)).is_none_or(|other| other.id != child.id));
         others.flat_map(|item| unique::of_item(field, item)).any(|value| held.contains(&value))
     };
     meant.values().filter(yields).map(|child| child.id.clone()).collect()

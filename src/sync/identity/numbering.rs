@@ -364,7 +364,7 @@ pub(in crate::sync) async fn strangers(
     let Some(spec) = context.entities.get(entity) else { return Ok(BTreeSet::new()) };
     let cannot = |to: &String| {
         let is_numbered = context.entities.get(to).is_some_and(|spec| spec.numbered);
-        let creates = context.facts(target, to).is_none_or(|facts| facts.create);
+        let creates = context.capabilities(target, to).is_none_or(|facts| facts.create);
         let is_brought = !context.routes.sources(target, to).is_empty();
         is_numbered && !(creates && is_brought) && issues(context, target, to, None)
     };

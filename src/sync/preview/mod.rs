@@ -2,16 +2,16 @@
 //! Called by the command line.
 
 mod apply;
+mod desired_state;
 mod live;
 pub mod plan;
 mod undo;
-mod wish;
 
 #[cfg(test)]
 pub(in crate::sync) use self::apply::alone;
 pub use self::{
     apply::{Applied, ApplyError, Told, apply},
+    desired_state::{DesiredObject, DesiredState, desired_state},
     live::{Live, live},
     undo::{Left, Restored, UndoError, Undone, undo},
-    wish::{DesiredObject, DesiredState, desired_state},
 };

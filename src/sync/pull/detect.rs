@@ -23,7 +23,7 @@ use crate::{
             numbering::{self, Numbering},
             parents,
         },
-        pull::{guests, reader::MappingRevision},
+        pull::{guests, mapping_revision::MappingRevision},
         routing::{DriftPolicy, SHARED, matches, priority},
         stock::{availability, goods, increments, reservations},
     },
@@ -203,7 +203,7 @@ impl PullContext<'_> {
             let stood = before.as_ref().filter(|_| !fresh);
             if let Some(shared) = &shared {
                 let moved = shared.take(record, stood, &fields, &mut sent).await?;
-                let lane = priority::of(self.entity, &fields);
+                let priority = priority::of(self.entity, &fields);
                 let tell = told
                     .iter()
                     .filter(|target| if **target == system { moved.tell_back } else { moved.merged.is_some() });
@@ -211,7 +211,7 @@ impl PullContext<'_> {
                     target: (*target).to_owned(),
                     entity: self.entity.to_owned(),
                     record,
-                    priority: lane,
+                    priority,
                     due: None,
                 }));
                 commit.merged.extend(moved.merged);
@@ -314,20 +314,20 @@ impl PullContext<'_> {
         jobs: &mut Vec<NewJob>,
     ) {
         let system = self.system.name();
-        let mut open = |target: &str, lane: i16| {
+        let mut open = |target: &str, priority: i16| {
             jobs.push(NewJob {
                 target: target.to_owned(),
                 entity: self.entity.to_owned(),
                 record,
-                priority: lane,
+                priority,
                 due: None,
             });
         };
         let mut told = BTreeSet::new();
         for flow in self.context.routes.from(system, self.entity) {
-            let lane = self.lane(flow, after);
+            let priority = self.priority(flow, after);
             for target in flow.to.iter().filter(|target| told.insert(target.as_str())) {
-                open(target, lane);
+                open(target, priority);
             }
         }
         let foreign = |source: &str| {
@@ -347,7 +347,7 @@ impl PullContext<'_> {
 
 impl PullContext<'_> {
     /// Lane of a change on its way by a flow: what the targets are to show of it decides, not what the source has.
-    fn lane(&self, flow: &crate::sync::routing::Flow, after: &Fields) -> i16 {
+    fn priority(&self, flow: &crate::sync::routing::Flow, after: &Fields) -> i16 {
         if self.entity != reservations::STOCK {
             return priority::of(self.entity, after);
         }

@@ -5,8 +5,8 @@ pub(in crate::sync) mod adoption;
 pub(in crate::sync) mod dates;
 pub(in crate::sync) mod detect;
 pub(in crate::sync) mod guests;
+pub(in crate::sync) mod mapping_revision;
 pub(in crate::sync) mod orders;
-pub(in crate::sync) mod reader;
 mod run;
 mod whole;
 

@@ -21,7 +21,7 @@ use crate::{
         pull::{
             dates::Gathered,
             detect::{add, count},
-            reader::MappingRevision,
+            mapping_revision::MappingRevision,
             whole,
         },
         stock::reservations::{self, Evidence},

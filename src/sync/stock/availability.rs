@@ -66,16 +66,16 @@ pub(in crate::sync) fn available<'a>(
 }
 
 /// Whether a target would show more of it than it is known to; what is not known counts as nothing.
-pub(in crate::sync) fn rises(wanted: &Fields, known: &Fields) -> bool {
+pub(in crate::sync) fn rises(desired: &Fields, known: &Fields) -> bool {
     let figure = |value: Option<&Value>| value.and_then(Value::as_str).and_then(decimal::parse).unwrap_or_default();
-    let quantity = figure(wanted.get(QUANTITY)) > figure(known.get(QUANTITY)) && wanted.contains_key(QUANTITY);
+    let quantity = figure(desired.get(QUANTITY)) > figure(known.get(QUANTITY)) && desired.contains_key(QUANTITY);
     let there = known.get(LEVELS).and_then(Value::as_array);
-    let level = |wanted: &Value| {
-        let same = |level: &&Value| level.get("location") == wanted.get("location");
+    let level = |desired: &Value| {
+        let same = |level: &&Value| level.get("location") == desired.get("location");
         let now = there.and_then(|levels| levels.iter().find(same)).and_then(|level| level.get(QUANTITY));
-        figure(wanted.get(QUANTITY)) > figure(now)
+        figure(desired.get(QUANTITY)) > figure(now)
     };
-    quantity || wanted.get(LEVELS).and_then(Value::as_array).is_some_and(|levels| levels.iter().any(level))
+    quantity || desired.get(LEVELS).and_then(Value::as_array).is_some_and(|levels| levels.iter().any(level))
 }
 
 /// Fields that say how much there is.

@@ -81,7 +81,7 @@ impl Stage {
         let spool = tempfile::tempfile().unwrap();
         let mut plan = plan::plan(context, &copy, reach, telling, spool, &CancellationToken::new()).await.unwrap();
         let mut lines = Vec::new();
-        plan.spool
+        plan.write_log
             .lines(|line| {
                 lines.push(serde_json::from_str(line).unwrap());
                 Ok(())

@@ -15,7 +15,7 @@ fn owned() -> Vec<Flow> {
 impl Stage {
     async fn wanted(&self) -> BTreeMap<String, DesiredObject> {
         let record = self.store.record("product", "H-1").await.unwrap().unwrap();
-        desired_state(self.engine.context(), "product", record).await.unwrap().wanted
+        desired_state(self.engine.context(), "product", record).await.unwrap().desired
     }
 }
 

@@ -56,11 +56,11 @@ pub(in crate::sync) async fn contest(
         asked.difference(&had).filter(|(name, _)| concerns(spec, failure, name)).cloned().collect();
     let me = task.job.record;
     let mut visited = BTreeSet::from([me]);
-    let mut wanted = asked.clone();
+    let mut desired = asked.clone();
     let mut first: Option<(Replica, bool)> = None;
     let mut circle = BTreeSet::new();
     for _ in 0..LONGEST {
-        let holders = holders(batch, spec, &wanted, &visited).await?;
+        let holders = holders(batch, spec, &desired, &visited).await?;
         if holders.is_empty() {
             break;
         }
@@ -76,7 +76,7 @@ pub(in crate::sync) async fn contest(
                 Some(known) => unique::values(spec, &known.whole(), None),
                 None => has.clone(),
             };
-            let gives_up = has.intersection(&wanted).all(|value| !keeps.contains(value));
+            let gives_up = has.intersection(&desired).all(|value| !keeps.contains(value));
             if first.is_none() {
                 first = Some((holder.clone(), gives_up));
             }
@@ -88,7 +88,7 @@ pub(in crate::sync) async fn contest(
         if !circle.is_empty() || next.is_empty() {
             break;
         }
-        wanted = next;
+        desired = next;
     }
     let Some((holder, gives_up)) = first else {
         // A key is nobody else's: whatever a create is refused for, it has one.
@@ -202,7 +202,7 @@ async fn step_aside(
 ) -> Result<Option<Task>> {
     let Some(mapping) = batch.context.mapping(batch.target, batch.entity) else { return Ok(None) };
     let Some(here) = task.replica.clone().filter(|_| task.write.op == Op::Update) else { return Ok(None) };
-    let (mut wanted, mut child_ids) = (Fields::new(), Children::new());
+    let (mut desired, mut child_ids) = (Fields::new(), Children::new());
     for (name, value) in here.fields.iter().filter(|(name, _)| mapping.writes().contains(*name)) {
         let Some(field) = spec.fields.get(name) else { continue };
         let Some(instead) = without(field, name, value, values, here.record) else { continue };
@@ -216,17 +216,17 @@ async fn step_aside(
                 .filter_map(|(before, after)| Some((text(after)?, held?.get(&text(before)?).cloned())));
             child_ids.insert(name.clone(), ids.collect());
         }
-        wanted.insert(name.clone(), instead);
+        desired.insert(name.clone(), instead);
     }
-    if wanted.is_empty() {
+    if desired.is_empty() {
         return Ok(None);
     }
     let known = Known {
         job: task.job.clone(),
         key: task.write.key.clone(),
         here: Some(here),
-        changed: wanted.keys().cloned().collect(),
-        desired: wanted,
+        changed: desired.keys().cloned().collect(),
+        desired: desired,
         op: Op::Update,
         ripe: None,
         was_there: false,

@@ -48,13 +48,13 @@ pub(super) async fn leave(
 }
 
 /// Whether our last two writes of a field told what is wanted now, the second over what is there now.
-fn insists(ours: &[Fields], field: &str, here: &Replica, wanted: &Fields) -> bool {
+fn insists(ours: &[Fields], field: &str, here: &Replica, desired: &Fields) -> bool {
     let null = &Value::Null;
-    let wanted = wanted.get(field).unwrap_or(null);
+    let desired = desired.get(field).unwrap_or(null);
     let mut told = ours.iter().filter_map(|fields| fields.get(field));
     let (Some(last), Some(first)) = (told.next(), told.next()) else { return false };
     let (over, by) = (last.get(0).unwrap_or(null), last.get(1).unwrap_or(null));
-    by == wanted && over == here.fields.get(field).unwrap_or(null) && first.get(1).unwrap_or(null) == wanted
+    by == desired && over == here.fields.get(field).unwrap_or(null) && first.get(1).unwrap_or(null) == desired
 }
 
 /// Remembers what was sent beside what is there.

@@ -11,7 +11,7 @@ use crate::{
     sync::{
         conflict::terms::Terms,
         context::{circuit, outcome},
-        delivery::{alone::Blame, learn},
+        delivery::{blame::Blame, record},
         desired::{
             Batch, Known, Prepared, assume_told, assume_unseen, differing, end_failed, taken_on, unable,
             verdict::{self, Tried},
@@ -136,7 +136,7 @@ pub(super) async fn look_up(
                             if differing::is_told(batch) {
                                 let sent = |field: &str| one.desired.contains_key(field);
                                 one.unsent_changes =
-                                    learn::leave_unsent_changes(&mut replica.fields, &Fields::new(), sent);
+                                    record::leave_unsent_changes(&mut replica.fields, &Fields::new(), sent);
                                 replica.version = replica.version.filter(|_| !one.unsent_changes);
                             }
                             one.child_ids = child_ids;

@@ -2,7 +2,7 @@
 
 mod contest;
 mod decide;
-mod fuse;
+mod flap_guard;
 mod insists;
 mod lookup;
 mod push;
@@ -83,7 +83,7 @@ pub(in crate::sync) async fn prepare(
     let known = Box::pin(look_up(batch, facts, mapping.as_ref(), known, &externals, &mut prepared)).await?;
     let known = brakes::evaluate(batch, known, &mut prepared).await?;
     let known = insists::leave(batch, facts, mapping.as_ref(), known, &mut prepared).await?;
-    let known = fuse::park_flapping(batch, ripened(batch, known, &mut prepared), &mut prepared).await?;
+    let known = flap_guard::park_flapping(batch, ripened(batch, known, &mut prepared), &mut prepared).await?;
     push(batch, facts, mapping.as_ref(), known, &externals, &mut prepared).await?;
     Ok(prepared)
 }

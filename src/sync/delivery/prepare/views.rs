@@ -9,7 +9,7 @@ use crate::{
     port::{Capabilities, Op},
     store::{Job, Replica, Result},
     sync::desired::{
-        Batch, Known, Loaded, Prepared, desired_of, differing::CostlyDifferences, end_failed, unable, wanted::Desired,
+        Batch, Known, Loaded, Prepared, desired_of, differing::CostlyDifferences, end_failed, state::Desired, unable,
     },
 };
 
@@ -19,7 +19,7 @@ pub(in crate::sync) struct View {
     pub(in crate::sync) key: String,
     pub(in crate::sync) here: Option<Replica>,
     /// What the target should be by its sources.
-    pub(in crate::sync) wanted: std::result::Result<Desired, Failure>,
+    pub(in crate::sync) desired: std::result::Result<Desired, Failure>,
     /// Shared fields that nobody has decided on yet.
     pub(in crate::sync) conflicts: BTreeSet<String>,
     /// Why nothing may be written about it, whatever it is.
@@ -39,7 +39,7 @@ pub(in crate::sync) async fn views(
         View {
             key: loaded.key(job.record).to_owned(),
             here: replicas.iter().find(|one| one.system == batch.target && one.gone_at.is_none()).cloned(),
-            wanted: desired_of(batch, mapping, &loaded, (job.record, false), silent.as_deref().unwrap_or(replicas)),
+            desired: desired_of(batch, mapping, &loaded, (job.record, false), silent.as_deref().unwrap_or(replicas)),
             conflicts: loaded.conflicts.get(&job.record).cloned().unwrap_or_default(),
             barred: loaded.standing.barred(job.record, batch.target),
             job,

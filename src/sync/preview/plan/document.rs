@@ -36,7 +36,7 @@ pub fn write(plan: &mut Plan, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(head.as_bytes())?;
     out.write_all(b",\n  \"writes\": [")?;
     let mut first = true;
-    plan.spool.lines(|line| {
+    plan.write_log.lines(|line| {
         out.write_all(if first { b"\n    " } else { b",\n    " })?;
         first = false;
         out.write_all(line.as_bytes())

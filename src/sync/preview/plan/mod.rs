@@ -1,13 +1,13 @@
 //! What a pass would write, without writing it: the engine itself works on a copy of the state, with systems that are read
 //! but not written to. See `docs/plan.md`.
 
-mod canary;
 mod document;
 mod estimate;
 mod held;
+mod mapping_diff;
 mod proof;
 mod recorder;
-mod tape;
+mod write_log;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use self::{recorder::Recorder, tape::WriteLog};
+use self::{recorder::Recorder, write_log::WriteLog};
 use crate::{
     port::Op,
     store::{BrakeTrip, Measured, RecordId, Rejection, Scratch, SharedStore, StoreError},
@@ -32,11 +32,11 @@ use crate::{
 
 pub(in crate::sync) use self::proof::{Proof, values};
 pub use self::{
-    canary::{AtTarget, Edit, Remapped, mapping_diff},
     document::{Agreed, DocumentError, Entry, FORMAT, read, write},
     estimate::{Basis, Estimate},
     held::{Example, Held},
-    tape::{Group, Groups, Line, OpOrder, WriteLogFile},
+    mapping_diff::{AtTarget, Edit, Remapped, mapping_diff},
+    write_log::{Group, Groups, Line, OpOrder, WriteLogFile},
 };
 
 /// Records looked through at once for matches.
@@ -57,7 +57,7 @@ pub struct Telling {
 pub struct Plan {
     pub summary: Summary,
     pub groups: Groups,
-    pub spool: WriteLogFile,
+    pub write_log: WriteLogFile,
 }
 
 /// A plan at a glance.
@@ -234,7 +234,7 @@ pub async fn plan(
         runs: looked.runs,
         reach,
     };
-    Ok(Plan { summary, groups, spool })
+    Ok(Plan { summary, groups, write_log: spool })
 }
 
 fn kind_of(held: &Held) -> &str {
@@ -264,7 +264,7 @@ fn targets(context: &Context, groups: &Groups, measured: &[Measured]) -> Vec<Tar
         let count =
             |op| groups.get(&(target.to_owned(), entity.to_owned(), OpOrder(op))).map_or(0, |group| group.count);
         let counts = [Op::Create, Op::Update, Op::Delete].map(count);
-        let facts = context.facts(target, entity).cloned().unwrap_or_default();
+        let facts = context.capabilities(target, entity).cloned().unwrap_or_default();
         let pace = context.systems.get(target).and_then(|system| system.pace());
         let history: Vec<&Measured> =
             measured.iter().filter(|line| line.target == target && line.entity == entity).collect();

@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    fn write(op: Op, before: Value, wanted: Value, changed: &[&str]) -> Write {
+    fn write(op: Op, before: Value, desired: Value, changed: &[&str]) -> Write {
         Write {
             job: 1,
             op,
@@ -133,7 +133,7 @@ mod tests {
             body: Value::Null,
             whole: Value::Null,
             before,
-            desired: wanted,
+            desired: desired,
             changed: changed.iter().map(|&field| field.to_owned()).collect::<BTreeSet<_>>(),
             child_ids: BTreeMap::default(),
             held: BTreeMap::default(),

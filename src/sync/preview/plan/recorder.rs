@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     proof::{self, Values},
-    tape::{Line, WriteLog},
+    write_log::{Line, WriteLog},
 };
 use crate::{
     failure::{Class, Failure},

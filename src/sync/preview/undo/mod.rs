@@ -23,7 +23,7 @@ use crate::{
             self,
             prepare::{self, View},
         },
-        desired::{Batch, wanted::Desired},
+        desired::{Batch, state::Desired},
         pull,
         routing::{DeletePolicy, priority},
         stock::{availability, reservations},
@@ -296,7 +296,7 @@ impl Work<'_> {
             self.left(batch, key, None, format!("{} no longer has it", batch.target));
             return None;
         };
-        let wanted = match &view.wanted {
+        let desired = match &view.desired {
             Ok(Desired::Fields(fields)) => fields.clone(),
             Ok(Desired::Nothing | Desired::NotYet(_)) => Fields::new(),
             Ok(Desired::Gone) => {
@@ -309,9 +309,9 @@ impl Work<'_> {
             }
         };
         if wish.made {
-            return self.unmake(batch, facts, mapping, view, here, &wanted, &wish);
+            return self.unmake(batch, facts, mapping, view, here, &desired, &wish);
         }
-        let pending = Terms::of(batch.context, mapping, batch.entity).difference(&wanted, Some(here));
+        let pending = Terms::of(batch.context, mapping, batch.entity).difference(&desired, Some(here));
         let mut plan = Plan { key: key.to_owned(), fields: Fields::new(), hold: Fields::new() };
         let mut fields = Fields::new();
         for (field, moved) in wish.fields {
@@ -319,7 +319,7 @@ impl Work<'_> {
                 self.left(batch, key, Some(&field), reason);
                 continue;
             }
-            if let Some(said) = wanted.get(&field) {
+            if let Some(said) = desired.get(&field) {
                 plan.hold.insert(field.clone(), said.clone());
             }
             let there = here.fields.get(&field).cloned().unwrap_or(Value::Null);
@@ -338,7 +338,7 @@ impl Work<'_> {
         mapping: &dyn Translate,
         view: &View,
         here: &Replica,
-        wanted: &Fields,
+        desired: &Fields,
         wish: &AtTarget,
     ) -> Option<(Fields, Plan)> {
         let key = view.key.as_str();
@@ -363,7 +363,7 @@ impl Work<'_> {
             DeletePolicy::Delete => Some((Fields::new(), plan)),
             DeletePolicy::Unpublish if mapping.writes().contains("active") => {
                 let off = Value::Bool(false);
-                if let Some(said) = wanted.get("active") {
+                if let Some(said) = desired.get("active") {
                     plan.hold.insert("active".to_owned(), said.clone());
                 }
                 let there = here.fields.get("active").cloned().unwrap_or(Value::Null);

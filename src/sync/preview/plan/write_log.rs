@@ -69,13 +69,13 @@ const FIRST: u64 = 9_000_000_000_000_000_000;
 
 /// The recording.
 pub(super) struct WriteLog {
-    reel: Mutex<Open>,
+    open: Mutex<Open>,
     examples: usize,
     next: AtomicU64,
 }
 
 struct Open {
-    spool: BufWriter<File>,
+    file: BufWriter<File>,
     groups: Groups,
     failed: Option<io::Error>,
 }
@@ -83,8 +83,8 @@ struct Open {
 impl WriteLog {
     /// `spool` takes the lines; of each kind so many are kept as examples.
     pub(super) fn new(spool: File, examples: usize) -> Self {
-        let reel = Open { spool: BufWriter::new(spool), groups: Groups::new(), failed: None };
-        Self { reel: Mutex::new(reel), examples, next: AtomicU64::new(FIRST) }
+        let reel = Open { file: BufWriter::new(spool), groups: Groups::new(), failed: None };
+        Self { open: Mutex::new(reel), examples, next: AtomicU64::new(FIRST) }
     }
 
     /// An id for an object that is only planned.
@@ -93,11 +93,11 @@ impl WriteLog {
     }
 
     pub(super) fn take(&self, lines: Vec<Line>) {
-        let mut reel = self.reel.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reel = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         for line in lines {
-            let written = serde_json::to_writer(&mut reel.spool, &line)
+            let written = serde_json::to_writer(&mut reel.file, &line)
                 .map_err(io::Error::from)
-                .and_then(|()| reel.spool.write_all(b"\n"));
+                .and_then(|()| reel.file.write_all(b"\n"));
             if let Err(error) = written {
                 reel.failed.get_or_insert(error);
                 return;
@@ -113,7 +113,7 @@ impl WriteLog {
 
     /// A write could not be recorded.
     pub(super) fn fail(&self, error: io::Error) {
-        self.reel.lock().unwrap_or_else(PoisonError::into_inner).failed.get_or_insert(error);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).failed.get_or_insert(error);
     }
 
     /// The end of the recording.
@@ -121,12 +121,12 @@ impl WriteLog {
     /// # Errors
     /// When a line could not be kept: then the plan would not be whole.
     pub(super) fn stop(&self) -> io::Result<(Groups, WriteLogFile)> {
-        let mut reel = self.reel.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reel = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = reel.failed.take() {
             return Err(error);
         }
-        reel.spool.flush()?;
-        Ok((std::mem::take(&mut reel.groups), WriteLogFile(reel.spool.get_ref().try_clone()?)))
+        reel.file.flush()?;
+        Ok((std::mem::take(&mut reel.groups), WriteLogFile(reel.file.get_ref().try_clone()?)))
     }
 }
 

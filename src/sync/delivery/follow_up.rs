@@ -8,13 +8,13 @@ use crate::{
     store::{JobFilter, NewJob, RecordId, StoreError},
     sync::{
         context::Context,
-        desired::{After, Wait},
+        desired::{FollowUp, Wait},
         routing::priority,
         stock::reservations,
     },
 };
 
-impl After {
+impl FollowUp {
     /// True if it has queued anything.
     pub(in crate::sync) async fn see_to(self, context: &Context, system: &dyn System) -> Result<bool, StoreError> {
         let freed = freed(context, system.name(), &self.waits).await?;
@@ -54,9 +54,9 @@ async fn follow(context: &Context, system: &dyn System, moved: &[(String, String
         let Some(list) = system.capabilities(entity).and_then(|facts| facts.facet_of.as_ref()) else { continue };
         let ids: Vec<String> = moved.iter().filter(|(of, _)| of == list).map(|(_, id)| id.clone()).collect();
         for replica in context.store.replicas_by_id(system.name(), entity, &ids).await? {
-            let lane = priority::of(entity, &replica.fields);
+            let priority = priority::of(entity, &replica.fields);
             let (target, entity, record) = (replica.system, replica.entity, replica.record);
-            jobs.push(NewJob { target, entity, record, priority: lane, due: None });
+            jobs.push(NewJob { target, entity, record, priority, due: None });
         }
     }
     if !jobs.is_empty() {
@@ -69,13 +69,13 @@ async fn follow(context: &Context, system: &dyn System, moved: &[(String, String
 async fn tell_reopened(context: &Context, target: &str, reopened: &[(String, RecordId)]) -> Result<bool, StoreError> {
     let mut jobs = Vec::new();
     for (entity, record) in reopened {
-        let lane = priority::of(entity, &Fields::new());
+        let priority = priority::of(entity, &Fields::new());
         let others = context.routes.told(entity).into_iter().filter(|system| *system != target);
         jobs.extend(others.map(|system| NewJob {
             target: system.to_owned(),
             entity: entity.clone(),
             record: *record,
-            priority: lane,
+            priority,
             due: None,
         }));
     }

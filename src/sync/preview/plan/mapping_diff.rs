@@ -20,7 +20,7 @@ use crate::{
         brakes,
         context::{Context, PullContext, outcome},
         desired::{self, Batch},
-        pull::{detect::count, reader::MappingRevision},
+        pull::{detect::count, mapping_revision::MappingRevision},
     },
 };
 

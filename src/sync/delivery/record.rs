@@ -328,10 +328,10 @@ pub(in crate::sync) fn intent(
 
 /// What the attempts of a create have told until now. Where a later attempt wanted another value of a field than the first,
 /// its steps may have told either: the field counts as unknown.
-fn told_again(before: &BTreeMap<String, String>, wanted: &Fields) -> BTreeMap<String, String> {
+fn told_again(before: &BTreeMap<String, String>, desired: &Fields) -> BTreeMap<String, String> {
     const UNKNOWN: &str = "";
     let mut told = before.clone();
-    for (field, value) in wanted {
+    for (field, value) in desired {
         if told.get(field) != Some(&canonical::print(value)) {
             told.insert(field.clone(), UNKNOWN.to_owned());
         }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     flow,
-    offence::{Lookout, Violation},
+    violation::{Lookout, Violation},
 };
 use crate::{
     failure::Cause,

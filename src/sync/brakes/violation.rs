@@ -67,12 +67,12 @@ impl<'a> Lookout<'a> {
     }
 
     /// All offences of a write that turns `before`, an object of the target, into one whose `changed` fields are as in
-    /// `wanted`; every change of a price among them, however small. Creates offend nobody.
+    /// `desired`; every change of a price among them, however small. Creates offend nobody.
     pub(super) fn violations(
         &self,
         op: Op,
         before: &Fields,
-        wanted: &Fields,
+        desired: &Fields,
         changed: &BTreeSet<String>,
     ) -> Vec<Violation> {
         match op {
@@ -83,7 +83,7 @@ impl<'a> Lookout<'a> {
                 vec![Violation { brake: Brake::Delete, fields: BTreeSet::new(), percent: None, shown }]
             }
             Op::Update => {
-                let edit = Edit { before, wanted, changed };
+                let edit = Edit { before, desired, changed };
                 let mut found = Vec::new();
                 found.extend(edit.hidden());
                 found.extend(self.part_lists.iter().filter_map(|(list, key)| edit.lost_part(list, key)));
@@ -104,12 +104,13 @@ impl<'a> Lookout<'a> {
     }
 
     /// What becomes paid at the target; whether somebody knows of a payment is for others to say.
-    pub(super) fn unpaid(&self, before: &Fields, wanted: &Fields, changed: &BTreeSet<String>) -> Option<Violation> {
+    pub(super) fn unpaid(&self, before: &Fields, desired: &Fields, changed: &BTreeSet<String>) -> Option<Violation> {
         let states = self.spec.states.as_ref()?;
-        let edit = Edit { before, wanted, changed };
+        let edit = Edit { before, desired, changed };
         let paid = Value::from(states.paid.as_deref()?);
         let was = states.of(before).and_then(|state| states.rank(state));
-        let field = states.fields.iter().find(|field| changed.contains(*field) && wanted.get(*field) == Some(&paid))?;
+        let field =
+            states.fields.iter().find(|field| changed.contains(*field) && desired.get(*field) == Some(&paid))?;
         let becomes = was < states.rank(&paid);
         becomes.then(|| edit.offence(Brake::OrderState, field, before.get(field).unwrap_or(&Value::Null), &paid))
     }
@@ -207,7 +208,7 @@ impl<'a> Lookout<'a> {
 /// One object, before and after.
 struct Edit<'a> {
     before: &'a Fields,
-    wanted: &'a Fields,
+    desired: &'a Fields,
     changed: &'a BTreeSet<String>,
 }
 
@@ -216,7 +217,7 @@ impl<'a> Edit<'a> {
     fn sides(&self, field: &str) -> Option<(&'a Value, &'a Value)> {
         static ABSENT: Value = Value::Null;
         let before = self.before.get(field)?;
-        self.changed.contains(field).then(|| (before, self.wanted.get(field).unwrap_or(&ABSENT)))
+        self.changed.contains(field).then(|| (before, self.desired.get(field).unwrap_or(&ABSENT)))
     }
 
     fn offence(&self, brake: Brake, field: &str, before: &Value, after: &Value) -> Violation {
@@ -226,7 +227,7 @@ impl<'a> Edit<'a> {
 
     fn hidden(&self) -> Option<Violation> {
         let before = self.before.get("active").cloned().unwrap_or(Value::Null);
-        let after = self.wanted.get("active").filter(|_| self.changed.contains("active"))?;
+        let after = self.desired.get("active").filter(|_| self.changed.contains("active"))?;
         let goes = *after == Value::Bool(false) && before != Value::Bool(false);
         goes.then(|| self.offence(Brake::Delete, "active", &before, after))
     }
@@ -253,7 +254,9 @@ impl<'a> Edit<'a> {
         }
         let before = on_hand(|field| self.before.get(field))?;
         let after =
-            on_hand(|field| if self.changed.contains(field) { self.wanted.get(field) } else { self.before.get(field) });
+            on_hand(
+                |field| if self.changed.contains(field) { self.desired.get(field) } else { self.before.get(field) },
+            );
         let goes = before > Decimal::ZERO && after.is_none_or(|after| after <= Decimal::ZERO);
         let field = fields.first().cloned().unwrap_or_default();
         let shown = (field, text(Some(before)), text(after));
@@ -272,7 +275,7 @@ impl<'a> Edit<'a> {
         let rank = |value: &Value| states.has_ended(value).then(|| states.rank(value)).flatten();
         let before = states.fields.iter().filter_map(|name| rank(self.before.get(name)?)).max();
         let changed = || states.fields.iter().filter(|name| self.changed.contains(*name));
-        let (after, name) = changed().filter_map(|name| Some((rank(self.wanted.get(name)?)?, name))).max()?;
+        let (after, name) = changed().filter_map(|name| Some((rank(self.desired.get(name)?)?, name))).max()?;
         (Some(after) > before).then(|| self.of_states(Brake::OrderEnd, states, name))
     }
 
@@ -281,14 +284,14 @@ impl<'a> Edit<'a> {
         let ended = states.of(self.before).is_some_and(|state| states.has_ended(state));
         let is_so = |name: &String| self.before.get(name).is_some_and(|state| states.has_ended(state));
         let name = states.fields.iter().find(|name| ended && self.changed.contains(*name) && is_so(name))?;
-        let goes_on = !states.has_ended(self.wanted.get(name).unwrap_or(&Value::Null));
+        let goes_on = !states.has_ended(self.desired.get(name).unwrap_or(&Value::Null));
         goes_on.then(|| self.of_states(Brake::OrderState, states, name))
     }
 
     /// An offence shown by one field of the states and about all of them that change.
     fn of_states(&self, brake: Brake, states: &States, name: &str) -> Violation {
         let side = |fields: &Fields| fields.get(name).cloned().unwrap_or_default();
-        let mut offence = self.offence(brake, name, &side(self.before), &side(self.wanted));
+        let mut offence = self.offence(brake, name, &side(self.before), &side(self.desired));
         offence.fields.extend(states.fields.iter().filter(|name| self.changed.contains(*name)).cloned());
         offence
     }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{
+    evaluate::{joined, remapped, violations, why},
     flow,
-    judge::{joined, remapped, violations, why},
-    offence::{Lookout, Violation},
+    violation::{Lookout, Violation},
 };
 use crate::{
     store::{BrakeTrip, Example, HeldJobs, Lease, Pending, Result},

@@ -9,7 +9,7 @@ use crate::{
         conflict::{persons, terms::Terms},
         context::{Context, outcome},
         delivery::prepare,
-        desired::{Batch, wanted::Desired},
+        desired::{Batch, state::Desired},
         routing::SHARED,
     },
 };
@@ -20,7 +20,7 @@ pub struct DesiredState {
     /// Field to the systems that own it, or `shared`; several where it differs between targets.
     pub owners: BTreeMap<String, BTreeSet<String>>,
     /// By target, what is to be other than it is there.
-    pub wanted: BTreeMap<String, DesiredObject>,
+    pub desired: BTreeMap<String, DesiredObject>,
     /// (source, target) where the data of persons was erased at the source, and the target keeps its own.
     pub erased: BTreeSet<(String, String)>,
 }
@@ -71,7 +71,7 @@ pub async fn desired_state(context: &Context, entity: &str, record: RecordId) ->
         let views =
             prepare::views(&batch, facts, mapping.as_ref(), vec![asking(context, target, entity, record)]).await?;
         for view in views {
-            let wants = match view.wanted {
+            let wants = match view.desired {
                 Ok(Desired::Fields(mut fields)) => {
                     let differs = Terms::of(context, mapping.as_ref(), entity).difference(&fields, view.here.as_ref());
                     fields.retain(|field, _| differs.contains(field));
@@ -81,7 +81,7 @@ pub async fn desired_state(context: &Context, entity: &str, record: RecordId) ->
                 Ok(Desired::Nothing | Desired::NotYet(_)) => continue,
                 Err(failure) => DesiredObject::Unknown(outcome::describe(&failure)),
             };
-            state.wanted.insert(target.to_owned(), wants);
+            state.desired.insert(target.to_owned(), wants);
         }
     }
     Ok(state)

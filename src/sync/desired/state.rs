@@ -77,7 +77,7 @@ pub(in crate::sync) type Published<'a> =
 
 /// What flows say of a source's record.
 #[derive(Clone, Copy)]
-pub(in crate::sync) struct Says<'a> {
+pub(in crate::sync) struct Rules<'a> {
     pub(in crate::sync) admits: Admits<'a>,
     pub(in crate::sync) published: Published<'a>,
 }
@@ -95,7 +95,7 @@ pub(in crate::sync) fn desired(
     reads: Reads<'_>,
     side: Side<'_>,
     agreed: Agreed<'_>,
-    says: Says<'_>,
+    says: Rules<'_>,
 ) -> Result<Desired, crate::failure::Failure> {
     let here = replicas.iter().find(|replica| replica.system == target && replica.gone_at.is_none());
     // What was erased on one side is neither erased on the other by that, nor brought back.
@@ -202,11 +202,11 @@ pub(in crate::sync) fn desired(
     }
     if let (Some(states), Some(here)) = (side.states(), here) {
         // Of two different ends of a shared field a person or the flow's policy has chosen: that is no echo of an earlier one.
-        let is_chosen = |field: &str, wanted: &Value| {
-            states.has_ended(wanted) && routes.shared(entity).is_some_and(|shared| shared.contains(field))
+        let is_chosen = |field: &str, desired: &Value| {
+            states.has_ended(desired) && routes.shared(entity).is_some_and(|shared| shared.contains(field))
         };
-        fields.retain(|field, wanted| {
-            !states.holds(field) || is_chosen(field, wanted) || goes_on(states, wanted, here, field)
+        fields.retain(|field, desired| {
+            !states.holds(field) || is_chosen(field, desired) || goes_on(states, desired, here, field)
         });
     }
     Ok(match (withdrawn, here) {
@@ -223,12 +223,12 @@ pub(in crate::sync) fn desired(
 
 /// Whether a state is one to tell a target that is known to be in another: one that nobody knows says nothing, and no state runs
 /// backwards. To leave an end is held by a brake; who has left one is told of another only if it is further.
-fn goes_on(states: &States, wanted: &Value, here: &Replica, field: &str) -> bool {
+fn goes_on(states: &States, desired: &Value, here: &Replica, field: &str) -> bool {
     let known = here.fields.get(field).unwrap_or(&Value::Null);
-    let says_something = wanted.is_null() || states.rank(wanted).is_some();
-    let is_old = |heard: &Value| states.has_ended(wanted) && states.is_behind(wanted, heard);
-    wanted == known
-        || says_something && !states.is_behind(wanted, known) && !ends::heard(states, here, field).is_some_and(is_old)
+    let says_something = desired.is_null() || states.rank(desired).is_some();
+    let is_old = |heard: &Value| states.has_ended(desired) && states.is_behind(desired, heard);
+    desired == known
+        || says_something && !states.is_behind(desired, known) && !ends::heard(states, here, field).is_some_and(is_old)
 }
 
 /// Whether the target's object has ended while its source's goes on, and a flow back is to tell the source of the end: what the
@@ -327,7 +327,7 @@ mod tests {
         spec.fields.insert("active".into(), active);
         let shapes = all.iter().map(|field| (field.clone(), Shape::Whole)).collect();
         let side = Side { writes: &all, spec: Some(&spec), is_begun: false };
-        let says = Says { admits: &|_, _| Ok(true), published: &|_, _| Ok(None) };
+        let says = Rules { admits: &|_, _| Ok(true), published: &|_, _| Ok(None) };
         desired(routes, "order", target, replicas, &|_| Some(&shapes), side, Agreed::default(), says).unwrap()
     }
 
@@ -433,7 +433,7 @@ mod tests {
         let source = replica("erp", &json!({"total": "1", "levels": "30"}));
         let (all, shapes) = (names(&["total", "levels"]), BTreeMap::from([("total".to_owned(), Shape::Whole)]));
         let unread = |fields: &Fields| !fields.contains_key("levels");
-        let says = Says {
+        let says = Rules {
             admits: &|_, fields| Ok(unread(fields)),
             published: &|_, fields| Ok(unread(fields).then(|| fields.clone())),
         };

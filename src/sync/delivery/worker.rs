@@ -28,9 +28,10 @@ use crate::{
             outcome,
         },
         delivery::{
-            alone::Blame,
-            goods, learn,
+            blame::Blame,
+            goods,
             prepare::{self, Around, Contest, contest},
+            record,
         },
         desired::{
             Batch, Task, differing,
@@ -362,7 +363,7 @@ impl Batch<'_> {
         let creates = tasks.values().any(|task| task.write.op == Op::Create);
         let newest = if creates { self.context.store.newest().await? } else { 0 };
         for (job, task) in &mut tasks {
-            if let Some(intent) = learn::intent(task, shared, newest, now) {
+            if let Some(intent) = record::intent(task, shared, newest, now) {
                 intents.push((*job, task.job.fence, intent.clone()));
                 task.intent = Some(intent);
             }
@@ -458,7 +459,7 @@ impl Batch<'_> {
             None if !written.is_empty() => recovered(self.context, self.target).await?,
             None => {}
         }
-        delivered.extend(learn::record_result(self, written).await?);
+        delivered.extend(record::record_result(self, written).await?);
         Ok(delivered)
     }
 
@@ -548,8 +549,8 @@ impl Batch<'_> {
             answer_window: self.answer_window,
         };
         let (verdict, replica) = match failure.class {
-            Class::Missing => learn::missing(self, &task, failure, &tried),
-            Class::Conflict => (learn::conflict(self, facts, &task, failure, &tried).await?, None),
+            Class::Missing => record::missing(self, &task, failure, &tried),
+            Class::Conflict => (record::conflict(self, facts, &task, failure, &tried).await?, None),
             _ => (verdict::verdict(failure, &tried, &self.context.env), None),
         };
         tracing::debug!(system = self.target, entity = self.entity, job = task.job.id, class = %failure.class, "write failed");
