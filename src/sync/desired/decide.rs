@@ -13,9 +13,9 @@ use crate::{
     sync::{
         conflict::ends,
         desired::{
-            Batch, Known, Loaded, Prepared, begun,
+            Batch, Known, Loaded, begun,
             differing::{self, CostlyDifferences},
-            done, end_failed, is_untold, proven,
+            failed, is_untold, proven,
             qualify::{self, Alike},
             state::{self, Agreed, Desired, Rules, Side},
             unable,
@@ -26,36 +26,72 @@ use crate::{
     },
 };
 
+/// How a job ends that leads to no write.
+#[derive(Debug)]
+pub(in crate::sync) enum End {
+    /// With this outcome.
+    Settled(Delivered),
+    /// With what this failure means for it.
+    Failed(Job, Failure),
+}
+
+impl End {
+    fn done(job: &Job) -> Box<Self> {
+        Box::new(Self::Settled(Delivered::new(job, Verdict::Done { noop: true })))
+    }
+
+    fn failed(job: Job, failure: Failure) -> Box<Self> {
+        Box::new(Self::Failed(job, failure))
+    }
+
+    /// What was decided for the job. Draws the delay of a retry.
+    pub(in crate::sync) fn outcome(self, batch: &Batch<'_>) -> Delivered {
+        match self {
+            Self::Settled(end) => end,
+            Self::Failed(job, failure) => failed(batch, &job, &failure),
+        }
+    }
+}
+
+/// What is known of a batch when its jobs are decided on.
+#[derive(Clone, Copy)]
+pub(in crate::sync) struct Snapshot<'a> {
+    pub(in crate::sync) batch: &'a Batch<'a>,
+    pub(in crate::sync) capabilities: &'a Capabilities,
+    pub(in crate::sync) mapping: &'a dyn Translate,
+    pub(in crate::sync) loaded: &'a Loaded,
+}
+
+/// Decides what a job leads to, by what the snapshot tells and nothing else. `alike` is what all objects of the target have in
+/// common; the first object of a batch may settle it.
+///
+/// # Errors
+/// How the job ends without a write.
 pub(in crate::sync) fn decide(
-    batch: &Batch<'_>,
-    facts: &Capabilities,
-    mapping: &dyn Translate,
+    snapshot: Snapshot<'_>,
     job: Job,
-    loaded: &Loaded,
-    prepared: &mut Prepared,
-) -> Option<Known> {
+    alike: &mut Alike,
+) -> std::result::Result<Known, Box<End>> {
+    let Snapshot { batch, capabilities: facts, mapping, loaded } = snapshot;
     let context = batch.context;
     let key = loaded.key(job.record).to_owned();
     let (replicas, hosts) = (loaded.replicas(job.record), &loaded.hosts);
     let conflicts = loaded.conflicts.get(&job.record);
     if loaded.standing.is_settled(job.record, batch.target) {
-        done(prepared, &job);
-        return None;
+        return Err(End::done(&job));
     }
     let silent = loaded.standing.speaking(job.record, batch.target, replicas);
     let replicas = silent.as_deref().unwrap_or(replicas);
     let desired = match desired_of(batch, mapping, loaded, (job.record, begun(&job)), replicas) {
         Ok(desired) => desired,
         Err(failure) => {
-            end_failed(prepared, batch, &job, &failure);
-            return None;
+            return Err(End::failed(job, failure));
         }
     };
     let mut here = replicas.iter().find(|replica| replica.system == batch.target && replica.gone_at.is_none()).cloned();
     // The system does not know whom an order of its own has made.
     if here.as_ref().is_some_and(|here| guests::is_made(&here.id)) {
-        done(prepared, &job);
-        return None;
+        return Err(End::done(&job));
     }
     let was_there =
         here.is_none() && replicas.iter().any(|replica| replica.system == batch.target && replica.gone_at.is_some());
@@ -67,8 +103,7 @@ pub(in crate::sync) fn decide(
                 batch.target, batch.entity
             ),
         );
-        end_failed(prepared, batch, &job, &failure);
-        return None;
+        return Err(End::failed(job, failure));
     }
     // What it lived on has gone, and another object has taken its place: nothing of it is there.
     let elsewhere = |id: &str| matches!(hosts.part_key(replicas).and_then(|key| hosts.ids.get(key)).map(Vec::as_slice), Some([host]) if host != id);
@@ -85,8 +120,7 @@ pub(in crate::sync) fn decide(
                 format!("{} objects of {} have {list} {part}: which is meant cannot be told", ids.len(), batch.target)
             };
             let failure = Failure::new(Class::Unmapped, text).with_cause(Cause::missing(list, part));
-            end_failed(prepared, batch, &job, &failure);
-            return None;
+            return Err(End::failed(job, failure));
         };
         let shown = hosts.there.get(id).map(|there| Replica { record: job.record, ..there.clone() });
         here = shown.or_else(|| {
@@ -106,21 +140,13 @@ pub(in crate::sync) fn decide(
     }
     // What belongs to another shop's order is for that shop.
     if here.is_none() && !begun(&job) && refers(&desired, &loaded.strangers, batch) {
-        done(prepared, &job);
-        return None;
+        return Err(End::done(&job));
     }
     if let Desired::Fields(_) = desired
-        && let Err(failure) = qualify::qualify(
-            context,
-            mapping,
-            (batch.entity, batch.target),
-            replicas,
-            here.as_ref(),
-            &mut prepared.alike,
-        )
+        && let Err(failure) =
+            qualify::qualify(context, mapping, (batch.entity, batch.target), replicas, here.as_ref(), alike)
     {
-        end_failed(prepared, batch, &job, &failure);
-        return None;
+        return Err(End::failed(job, failure));
     }
     let gone_key = context.entities.get(batch.entity).map_or("", |spec| spec.key.as_str());
     let (desired, op) = match desired {
@@ -130,21 +156,18 @@ pub(in crate::sync) fn decide(
                 .silenced(job.record, batch.entity, loaded.name(job.record))
                 .filter(|_| silent.is_some())
             {
-                Some(failure) => end_failed(prepared, batch, &job, &failure),
-                None => done(prepared, &job),
+                Some(failure) => return Err(End::failed(job, failure)),
+                None => return Err(End::done(&job)),
             }
-            return None;
         }
         Desired::NotYet(state) => {
             let message = format!("it is `{state}` and not accepted yet: it goes to {} when it is", batch.target);
             let failure = Failure::new(Class::Unmapped, message).with_cause(Cause::acceptance(batch.entity, &key));
-            end_failed(prepared, batch, &job, &failure);
-            return None;
+            return Err(End::failed(job, failure));
         }
         // Its deletion was rejected: an object without its key is one that is gone.
         Desired::Gone if here.as_ref().is_some_and(|here| here.sent.get(gone_key) == Some(&Value::Null)) => {
-            done(prepared, &job);
-            return None;
+            return Err(End::done(&job));
         }
         Desired::Gone => (Fields::new(), Op::Delete),
         // A pull may have met the object of a create that broke off in the middle: its other steps are still to do.
@@ -194,8 +217,7 @@ pub(in crate::sync) fn decide(
         changed.extend(unsure.map(|(field, _)| field.clone()).filter(|field| field != gone_key && !stays(field)));
     }
     if let (true, true, Some(here)) = (made_before, changed.is_empty(), &here) {
-        prepared.settled.push(taken_on(&job, here, &Children::new(), false));
-        return None;
+        return Err(Box::new(End::Settled(taken_on(&job, here, &Children::new(), false))));
     }
     let conflicts = conflicts.cloned().unwrap_or_default();
     let ripe = state::ripe(&context.routes, batch.entity, batch.target, replicas);
@@ -229,13 +251,11 @@ pub(in crate::sync) fn decide(
             .map(|(field, told)| (field.clone(), told.clone()))
             .collect();
         if let Some(parked) = differing::differs_at(batch.target, batch.entity, &known.key, &standing) {
-            prepared.settled.push(Delivered::new(&known.job, parked));
-            return None;
+            return Err(Box::new(End::Settled(Delivered::new(&known.job, parked))));
         }
         // Two that met at odds have not agreed on anything yet.
         let end = known.nothing_left(forgotten || met.is_some() && known.stranger.is_none());
-        prepared.settled.push(Delivered { before: met, ..end });
-        return None;
+        return Err(Box::new(End::Settled(Delivered { before: met, ..end })));
     }
     let (record, standing) = (known.job.record, &loaded.standing);
     let paused = standing.paused(record, batch.entity, loaded.name(record), batch.target);
@@ -249,8 +269,7 @@ pub(in crate::sync) fn decide(
         loaded.unread.holds(batch, &known.key, replicas).filter(|_| creates)
     };
     if let Some(why) = paused.or_else(doubtful).or_else(unread) {
-        end_failed(prepared, batch, &known.job, &why);
-        return None;
+        return Err(End::failed(known.job, why));
     }
     let able = match op {
         Op::Create => facts.create,
@@ -258,20 +277,17 @@ pub(in crate::sync) fn decide(
         Op::Delete => facts.delete,
     };
     if !able {
-        end_failed(prepared, batch, &known.job, &unable(batch, op));
-        return None;
+        return Err(End::failed(known.job, unable(batch, op)));
     }
     if let Some(failure) = without_article(batch, &known) {
-        end_failed(prepared, batch, &known.job, &failure);
-        return None;
+        return Err(End::failed(known.job, failure));
     }
     if let Err(failure) =
         proven::prove(context, batch.entity, batch.target, loaded.name(record), replicas, &known.changed)
     {
-        end_failed(prepared, batch, &known.job, &failure);
-        return None;
+        return Err(End::failed(known.job, failure));
     }
-    Some(known)
+    Ok(known)
 }
 
 /// Whether an object refers to a record that its target cannot have.
@@ -364,9 +380,9 @@ pub(in crate::sync) fn desired_of(
 pub(in crate::sync) async fn outlook(batch: &Batch<'_>, facts: &Capabilities, jobs: Vec<Job>) -> Result<Vec<Known>> {
     let Some(mapping) = batch.context.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
     let loaded = Box::pin(Loaded::of(batch, facts, &jobs)).await?;
-    let alike = Alike::of(batch.context, batch.target, batch.entity).await?;
-    let mut unused = Prepared { alike, ..Prepared::default() };
-    Ok(jobs.into_iter().filter_map(|job| decide(batch, facts, mapping.as_ref(), job, &loaded, &mut unused)).collect())
+    let mut alike = Alike::of(batch.context, batch.target, batch.entity).await?;
+    let snapshot = Snapshot { batch, capabilities: facts, mapping: mapping.as_ref(), loaded: &loaded };
+    Ok(jobs.into_iter().filter_map(|job| decide(snapshot, job, &mut alike).ok()).collect())
 }
 
 /// The object of a create without answer is there just as wanted.

@@ -16,7 +16,6 @@ use crate::{
         desired::{
             Batch,
             differing::CostlyDifferences,
-            qualify::Alike,
             verdict::{self, Alone, Tried},
         },
         stock::availability,
@@ -69,8 +68,13 @@ pub(in crate::sync) struct Prepared {
     pub(in crate::sync) settled: Vec<Delivered>,
     /// By job: what is kept back of its article from now on, where that is not what was.
     pub(in crate::sync) kept: BTreeMap<i64, (i64, Decimal)>,
-    /// What all objects that go there have in common.
-    pub(in crate::sync) alike: Alike,
+}
+
+impl Prepared {
+    /// Ends a job with what a failure means for it.
+    pub(in crate::sync) fn fail(&mut self, batch: &Batch<'_>, job: &Job, failure: &Failure) {
+        self.settled.push(failed(batch, job, failure));
+    }
 }
 
 /// A job with all that is known of its record.
@@ -166,19 +170,27 @@ pub(in crate::sync) fn name(op: Op) -> &'static str {
     }
 }
 
-pub(in crate::sync) fn end_failed(prepared: &mut Prepared, batch: &Batch<'_>, job: &Job, failure: &Failure) {
+/// What a failure before anything was sent means for a job.
+pub(in crate::sync) fn failed(batch: &Batch<'_>, job: &Job, failure: &Failure) -> Delivered {
     let tried = Tried {
         attempts: job.attempts,
         intent: job.intent.clone(),
         answer_window: batch.answer_window,
         alone: Alone::No,
     };
-    let verdict = verdict::verdict(failure, &tried, &batch.context.env);
-    prepared.settled.push(Delivered::new(job, verdict));
+    Delivered::new(job, verdict::verdict(failure, &tried, &batch.context.env))
 }
 
-pub(in crate::sync) fn done(prepared: &mut Prepared, job: &Job) {
-    prepared.settled.push(Delivered::new(job, Verdict::Done { noop: true }));
+/// A job that waits until what is under way for it must have ended.
+pub(in crate::sync) fn wait_until(job: &Job, at: DateTime<Utc>, intent: Intent, why: &str) -> Delivered {
+    let verdict = Verdict::Retry {
+        at,
+        burn: false,
+        intent: Some(intent),
+        class: Class::Unknown.as_str().to_owned(),
+        error: why.to_owned(),
+    };
+    Delivered::new(job, verdict)
 }
 
 /// A job that waits for the decision of a conflict.

@@ -9,11 +9,13 @@ mod loaded;
 mod proven;
 pub(in crate::sync) mod qualify;
 pub(in crate::sync) mod state;
+mod step;
 pub(in crate::sync) mod verdict;
 
 pub(in crate::sync) use self::{
     batch::{Batch, FollowUp, Wait},
-    decide::{assume_told, assume_unseen, decide, desired_of, outlook, taken_on},
-    known::{Known, Prepared, Task, begun, done, end_failed, in_conflict, is_untold, unable},
+    decide::{End, Snapshot, assume_told, assume_unseen, decide, desired_of, outlook, taken_on},
+    known::{Known, Prepared, Task, begun, failed, in_conflict, is_untold, unable, wait_until},
     loaded::Loaded,
+    step::{Looked, Needs, Round, Step, next_step},
 };

@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    failure::{Cause, Class},
-    store::{Job, Result, RunKind, Verdict},
+    store::{Result, RunKind},
     sync::{
         context::{Context, RunReport},
         pull::{self, adoption},
         routing::Flow,
         stock::{
             evidence::{Known, ORDER},
-            reservations::{Unread, hear, wake},
+            reservations::{hear, wake},
+            {Obstacle, Obstacles, Unread},
         },
     },
 };
@@ -38,32 +38,6 @@ pub(in crate::sync) async fn before_first_reading(
         runs.push(pull::list(context, shop, ORDER, RunKind::Delta, "before stock", cancel).await?);
     }
     Ok(runs)
-}
-
-/// What stands in the way of raising a target's stock: orders that could not be read.
-#[derive(Debug, Default)]
-pub(in crate::sync) struct Obstacles(Vec<Obstacle>);
-
-#[derive(Debug)]
-struct Obstacle {
-    shop: String,
-    problem: String,
-    unread: Unread,
-}
-
-impl Obstacles {
-    pub(in crate::sync) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The first that concerns an article.
-    fn of(&self, sku: &str) -> Option<&Obstacle> {
-        self.0.iter().find(|obstacle| obstacle.unread.concerns(sku))
-    }
-
-    pub(in crate::sync) fn concern(&self, sku: &str) -> bool {
-        self.of(sku).is_some()
-    }
 }
 
 /// Reads the orders that take from what a target shows before its stock is written, so that one that nobody has seen yet is in
@@ -108,23 +82,4 @@ async fn read_orders_of(context: &Context, shop: &str, stop: &CancellationToken)
         context.env.sleep(context.limits.poll).await;
     }
     Ok(Some("they are still being read".to_owned()))
-}
-
-/// A rise waits until every order that may have sold the article can be read; one that a stop has cut short is given back.
-pub(in crate::sync) fn waits_for_orders(
-    context: &Context,
-    obstacles: &Obstacles,
-    job: &Job,
-    sku: &str,
-    is_stopped: bool,
-) -> Verdict {
-    let (shop, problem) = obstacles
-        .of(sku)
-        .map_or((job.target.as_str(), ""), |obstacle| (obstacle.shop.as_str(), obstacle.problem.as_str()));
-    let error = format!("stock is not raised while orders of {shop} may be missing: {problem}");
-    if is_stopped {
-        let (at, intent) = (context.env.now(), job.intent.clone());
-        return Verdict::Retry { at, burn: false, intent, class: Class::Transient.as_str().to_owned(), error };
-    }
-    Verdict::Parked { cause: Cause::orders(shop).0, error }
 }

@@ -5,4 +5,7 @@ pub(in crate::sync) mod availability;
 pub(in crate::sync) mod evidence;
 pub(in crate::sync) mod goods;
 pub(in crate::sync) mod increments;
+mod obstacles;
 pub(in crate::sync) mod reservations;
+
+pub(in crate::sync) use self::obstacles::{Obstacle, Obstacles, Unread};

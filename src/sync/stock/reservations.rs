@@ -15,6 +15,7 @@ use crate::{
         context::Context,
         routing::{Flow, priority},
         stock::{
+            Unread,
             availability::{self, Less},
             evidence::{Known, Turns},
         },
@@ -329,28 +330,6 @@ async fn unsure(context: &Context, target: &str, articles: &[RecordId]) -> Resul
     let there = context.store.replicas_of(articles).await?.into_iter();
     let told = there.filter(|figure| figure.system == target && figure.written > orders.before);
     Ok(told.map(|figure| figure.record).collect())
-}
-
-/// What orders may have sold that could not be read.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::sync) enum Unread {
-    /// These articles, of which there may be none.
-    Articles(BTreeSet<String>),
-    Anything,
-}
-
-impl Unread {
-    pub(in crate::sync) async fn of(context: &Context, shop: &str) -> Result<Self> {
-        let named = context.store.unreadable_articles(shop, ORDER).await?;
-        Ok(named.map_or(Self::Anything, Self::Articles))
-    }
-
-    pub(in crate::sync) fn concerns(&self, sku: &str) -> bool {
-        match self {
-            Self::Articles(skus) => skus.contains(sku),
-            Self::Anything => true,
-        }
-    }
 }
 
 /// Rises that waited for orders of a shop go on, but for those of articles that unread orders may have sold.

@@ -19,7 +19,6 @@ use crate::{
 pub(super) async fn leave(
     batch: &Batch<'_>,
     facts: &Capabilities,
-    mapping: &dyn Translate,
     known: Vec<Known>,
     prepared: &mut Prepared,
 ) -> Result<Vec<Known>> {
@@ -27,6 +26,7 @@ pub(super) async fn leave(
     if facts.read || batch.entity == reservations::STOCK {
         return Ok(known);
     }
+    let Some(mapping) = batch.context.mapping(batch.target, batch.entity) else { return Ok(known) };
     let is_update = |one: &&Known| one.op == Op::Update && one.here.is_some();
     let records: Vec<RecordId> = known.iter().filter(is_update).map(|one| one.job.record).collect();
     let ever = chrono::DateTime::UNIX_EPOCH;
@@ -40,7 +40,7 @@ pub(super) async fn leave(
         let here = one.here.as_ref().filter(|_| one.op == Op::Update);
         let ours = writes.get(&one.job.record).map_or(&[][..], Vec::as_slice);
         match here.filter(|here| one.changed.iter().all(|field| insists(ours, field, here, &one.desired))) {
-            Some(here) => prepared.settled.push(end(batch, mapping, &one, here)),
+            Some(here) => prepared.settled.push(end(batch, mapping.as_ref(), &one, here)),
             None => rest.push(one),
         }
     }

@@ -1,5 +1,6 @@
 //! Creations whose answer was lost, and those of objects that got lost.
 
+use crate::sync::desired::wait_until;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
@@ -7,13 +8,13 @@ use crate::{
     failure::{Class, Failure},
     mapping::{Children, Externals, Fields, Translate},
     port::{Capabilities, Find, Op, Probe, SourceRow},
-    store::{Attempt, Delivered, Intent, Job, RecordId, Replica, Result, Verdict},
+    store::{Attempt, Delivered, Intent, Job, RecordId, Replica, Result},
     sync::{
         conflict::terms::Terms,
         context::{circuit, outcome},
         delivery::{blame::Blame, record},
         desired::{
-            Batch, Known, Prepared, assume_told, assume_unseen, differing, end_failed, taken_on, unable,
+            Batch, Known, Prepared, assume_told, assume_unseen, differing, taken_on, unable,
             verdict::{self, Tried},
         },
         identity::{
@@ -74,14 +75,14 @@ pub(super) async fn look_up(
                     batch.entity, batch.target
                 ),
             );
-            end_failed(prepared, batch, &one.job, &failure);
+            prepared.fail(batch, &one.job, &failure);
             continue;
         }
         // Adapters look for what was sent: a slug, an address, an id of the target.
         let body = match mapping.push(&one.desired, None, externals) {
             Ok(body) => body,
             Err(failure) => {
-                end_failed(prepared, batch, &one.job, &failure);
+                prepared.fail(batch, &one.job, &failure);
                 continue;
             }
         };
@@ -122,7 +123,7 @@ pub(super) async fn look_up(
                             if let Some(reason) =
                                 parents::foreign(batch.context, (batch.system, mapping, batch.entity), found).await?
                             {
-                                end_failed(prepared, batch, &one.job, &Failure::new(Class::Rejected, reason));
+                                prepared.fail(batch, &one.job, &Failure::new(Class::Rejected, reason));
                                 continue;
                             }
                             // What is the target's own was told with the create; somebody may have edited it since.
@@ -145,7 +146,7 @@ pub(super) async fn look_up(
                             one.here = Some(replica);
                         }
                         Err(failure) => {
-                            end_failed(prepared, batch, &one.job, &failure);
+                            prepared.fail(batch, &one.job, &failure);
                             continue;
                         }
                     }
@@ -154,7 +155,7 @@ pub(super) async fn look_up(
                         continue;
                     }
                     if !facts.update {
-                        end_failed(prepared, batch, &one.job, &unable(batch, Op::Update));
+                        prepared.fail(batch, &one.job, &unable(batch, Op::Update));
                         continue;
                     }
                 }
@@ -170,9 +171,9 @@ pub(super) async fn look_up(
                         one.key
                     ),
                 );
-                end_failed(prepared, batch, &one.job, &failure);
+                prepared.fail(batch, &one.job, &failure);
             }
-            Err(failure) => end_failed(prepared, batch, &one.job, &failure),
+            Err(failure) => prepared.fail(batch, &one.job, &failure),
         }
     }
     unanswered(batch, went, failed, prepared).await?;
@@ -305,15 +306,4 @@ async fn adopt_row(
         written: 0,
     };
     Ok(Ok((replica, pulled.child_ids)))
-}
-
-pub(super) fn wait_until(job: &Job, at: DateTime<Utc>, intent: Intent, why: &str) -> Delivered {
-    let verdict = Verdict::Retry {
-        at,
-        burn: false,
-        intent: Some(intent),
-        class: Class::Unknown.as_str().to_owned(),
-        error: why.to_owned(),
-    };
-    Delivered::new(job, verdict)
 }

@@ -1,9 +1,9 @@
 //! From claimed jobs to writes: wanted state, difference, references of the target, the target's own shape.
 
 mod contest;
-mod decide;
 mod flap_guard;
 mod insists;
+mod looks;
 mod lookup;
 mod push;
 mod refusal;
@@ -12,19 +12,19 @@ mod views;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    decide::{clear_doubts, fresh_look, orders_first},
+    looks::decide_all,
     lookup::look_up,
     push::{externals, push},
 };
 use crate::{
     failure::{Cause, Class, Failure},
     port::{Capabilities, Op},
-    store::{Delivered, IN_GRACE, Job, Result, Verdict},
+    store::{IN_GRACE, Job, Result, Verdict},
     sync::{
         brakes,
         context::{RunReport, outcome},
-        desired::{Batch, Known, Loaded, Prepared, decide, end_failed, qualify::Alike},
-        pull::{adoption, orders},
+        desired::{Batch, Known, Prepared},
+        pull::adoption,
     },
 };
 
@@ -45,47 +45,59 @@ pub(in crate::sync) async fn prepare(
         let failure =
             Failure::new(Class::Fatal, format!("system {} has no mapping for entity {}", batch.target, batch.entity));
         for job in jobs {
-            end_failed(&mut prepared, batch, &job, &failure);
+            prepared.fail(batch, &job, &failure);
         }
         return Ok(prepared);
     };
-    let mut loaded = Box::pin(Loaded::of(batch, facts, &jobs)).await?;
-    let jobs = clear_doubts(batch, facts, mapping.as_ref(), jobs, &mut loaded, &mut prepared).await?;
-    // After doubts: what a look has shown may make a figure of stock a rise.
-    let unread = orders_first(batch, facts, mapping.as_ref(), &jobs, &mut loaded, stop).await?;
-    let jobs = fresh_look(batch, facts, mapping.as_ref(), jobs, &mut loaded, &mut prepared).await?;
-
-    prepared.kept = jobs.iter().filter_map(|job| Some((job.id, loaded.kept(job.record)?))).collect();
-    let alike = Alike::of(batch.context, batch.target, batch.entity).await?;
-    prepared.alike = alike.clone();
-    let mut known = Vec::new();
-    let mut newcomers = false;
-    for job in jobs {
-        if let Some(one) = decide(batch, facts, mapping.as_ref(), job, &loaded, &mut prepared) {
-            if let Some(unread) = unread.as_ref().filter(|unread| unread.holds(&one)) {
-                let (obstacles, stopped) = (&unread.obstacles, stop.is_cancelled());
-                let verdict = orders::waits_for_orders(batch.context, obstacles, &one.job, &one.key, stopped);
-                prepared.settled.push(Delivered::new(&one.job, verdict));
-                continue;
-            }
-            newcomers |= one.op == Op::Create;
-            known.push(one);
-        }
-    }
-    let is_first = prepared.alike != alike;
+    let (mut known, before, alike) = decide_all(batch, facts, mapping.as_ref(), jobs, (&mut prepared, stop)).await?;
+    let newcomers = known.iter().any(|one| one.op == Op::Create);
+    let is_first = alike != before;
     let to_read = if newcomers { never_read(batch, is_first).await? } else { Vec::new() };
     if !to_read.is_empty() {
         known = once_read(batch, &to_read, known, &mut prepared, stop).await?;
     } else if is_first {
-        prepared.alike.keep(batch.context, batch.target, batch.entity).await?;
+        alike.keep(batch.context, batch.target, batch.entity).await?;
     }
     let externals = externals(batch, mapping.as_ref(), &known).await?;
-    let known = Box::pin(look_up(batch, facts, mapping.as_ref(), known, &externals, &mut prepared)).await?;
-    let known = brakes::evaluate(batch, known, &mut prepared).await?;
-    let known = insists::leave(batch, facts, mapping.as_ref(), known, &mut prepared).await?;
-    let known = flap_guard::park_flapping(batch, ripened(batch, known, &mut prepared), &mut prepared).await?;
+    known = Box::pin(look_up(batch, facts, mapping.as_ref(), known, &externals, &mut prepared)).await?;
+    for gate in Gate::ALL {
+        known = gate.let_through(batch, facts, known, &mut prepared).await?;
+    }
     push(batch, facts, mapping.as_ref(), known, &externals, &mut prepared).await?;
     Ok(prepared)
+}
+
+/// What a write has to pass before it is sent, in this order.
+#[derive(Clone, Copy)]
+enum Gate {
+    /// What violates a limit waits for the approval of its run.
+    Brakes,
+    /// What the target insists on is not written again and again.
+    Insistence,
+    /// What its source has lost goes only when the flow's grace is over.
+    Grace,
+    /// What somebody else keeps changing back is left alone for a while.
+    FlapGuard,
+}
+
+impl Gate {
+    const ALL: [Self; 4] = [Self::Brakes, Self::Insistence, Self::Grace, Self::FlapGuard];
+
+    /// Returns the writes that may go on; how the others end is in `prepared`.
+    async fn let_through(
+        self,
+        batch: &Batch<'_>,
+        facts: &Capabilities,
+        known: Vec<Known>,
+        prepared: &mut Prepared,
+    ) -> Result<Vec<Known>> {
+        match self {
+            Self::Brakes => brakes::evaluate(batch, known, prepared).await,
+            Self::Insistence => insists::leave(batch, facts, known, prepared).await,
+            Self::Grace => Ok(ripened(batch, known, prepared)),
+            Self::FlapGuard => flap_guard::park_flapping(batch, known, prepared).await,
+        }
+    }
 }
 
 /// Systems that have to be read whole before anything is created at the target. The target itself, since existing objects would

@@ -11,7 +11,7 @@ use crate::{
     store::Result,
     sync::{
         context::circuit,
-        desired::{Batch, Known, Prepared, Task, end_failed, is_untold},
+        desired::{Batch, Known, Prepared, Task, is_untold},
         identity::children,
     },
 };
@@ -61,7 +61,7 @@ pub(super) async fn push(
         let (body, whole) = match pushed {
             Ok(pushed) => pushed,
             Err(failure) => {
-                end_failed(prepared, batch, &one.job, &failure);
+                prepared.fail(batch, &one.job, &failure);
                 continue;
             }
         };
@@ -78,7 +78,7 @@ pub(super) async fn push(
                  discard",
                 batch.entity, batch.target
             );
-            end_failed(prepared, batch, &one.job, &Failure::new(Class::Rejected, text));
+            prepared.fail(batch, &one.job, &Failure::new(Class::Rejected, text));
             continue;
         }
         let done = one
@@ -149,7 +149,7 @@ async fn look(
             circuit::struck(batch.context, batch.target, &failure).await?;
             let (unseen, rest): (Vec<_>, Vec<_>) = known.into_iter().partition(looks);
             for one in unseen {
-                end_failed(prepared, batch, &one.job, &failure);
+                prepared.fail(batch, &one.job, &failure);
             }
             Ok((rest, BTreeMap::new()))
         }

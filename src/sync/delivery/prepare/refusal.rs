@@ -1,16 +1,14 @@
 //! Refusals that what the target holds besides may explain: a sale that somebody made there stands above the price. It is looked at
 //! only then, and before what waits for it is tried again.
 
-use std::collections::BTreeMap;
-
 use crate::{
-    failure::{Class, Failure, UNHELD},
+    failure::{Class, Failure},
     mapping::Translate,
     port::{Capabilities, Op},
-    store::{Job, Result, Verdict},
+    store::Result,
     sync::{
         desired::{
-            Batch, Loaded, Prepared, Task, decide,
+            Batch, Task,
             qualify::{self, Alike},
         },
         pull,
@@ -38,26 +36,4 @@ pub(in crate::sync) async fn explained(
     let here = replicas.iter().find(|replica| replica.system == target && replica.gone_at.is_none());
     let mut alike = Alike::of(batch.context, target, entity).await?;
     Ok(qualify::qualify(batch.context, mapping.as_ref(), (entity, target), &replicas, here, &mut alike).err())
-}
-
-/// The objects of jobs that what the target is known to hold keeps back, by job.
-pub(super) fn kept_back(
-    batch: &Batch<'_>,
-    facts: &Capabilities,
-    mapping: &dyn Translate,
-    jobs: &[Job],
-    loaded: &Loaded,
-) -> BTreeMap<i64, String> {
-    if !(facts.read && mapping.judges_by_target()) {
-        return BTreeMap::new();
-    }
-    let is_kept_back = |job: &&Job| {
-        let mut unused = Prepared::default();
-        let known = decide(batch, facts, mapping, (*job).clone(), loaded, &mut unused);
-        let is_meant =
-            |verdict: &Verdict| matches!(verdict, Verdict::Parked { cause, .. } if cause.starts_with(UNHELD));
-        known.is_none() && unused.settled.iter().any(|one| is_meant(&one.verdict))
-    };
-    let here = |job: &Job| loaded.here(job.record, batch.target).map(|here| (job.id, here.id.clone()));
-    jobs.iter().filter(is_kept_back).filter_map(here).collect()
 }

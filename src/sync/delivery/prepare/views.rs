@@ -8,9 +8,7 @@ use crate::{
     mapping::{Fields, Translate},
     port::{Capabilities, Op},
     store::{Job, Replica, Result},
-    sync::desired::{
-        Batch, Known, Loaded, Prepared, desired_of, differing::CostlyDifferences, end_failed, state::Desired, unable,
-    },
+    sync::desired::{Batch, Known, Loaded, Prepared, desired_of, differing::CostlyDifferences, state::Desired, unable},
 };
 
 /// A job with what is known of its record, for deliveries that are not about what is wanted.
@@ -60,7 +58,7 @@ pub(in crate::sync) async fn set(
     for (view, fields) in views {
         let op = if fields.is_empty() { Op::Delete } else { Op::Update };
         if !(if op == Op::Delete { facts.delete } else { facts.update }) {
-            end_failed(&mut prepared, batch, &view.job, &unable(batch, op));
+            prepared.fail(batch, &view.job, &unable(batch, op));
             continue;
         }
         known.push(Known {
