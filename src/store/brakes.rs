@@ -1,8 +1,8 @@
-//! Brakes: table family `brake`, with the rulings in `run`. Whether the jobs of a run that offend a brake may go, and
-//! who waits for that.
+//! Brakes: table family `brake`, with the run approvals in `run` (column `ruling`). Whether the jobs of a run that
+//! violate a brake may go, and who waits for that.
 //!
-//! Called by `sync::brakes`, which rules and judges, by `sync::pull`, `sync::engine` and `sync::preview`, and by
-//! `sync::engine` and the commands, which list what waits for a person.
+//! Called by `sync::brakes`, which decides and asks, by `sync::pull`, `sync::engine` and `sync::preview`, and by the
+//! commands, which list what waits for a person.
 
 use std::collections::{BTreeMap, BTreeSet};
 

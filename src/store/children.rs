@@ -4,8 +4,8 @@
 //! A child is known by (system, record, list, key). Its rows at all systems share a member number, so that one whose
 //! key changes where it comes from is still the same child at the others.
 //!
-//! Called by `sync::stock` and `sync::delivery` for what references mean, and by `sync::identity` for who has a child
-//! already.
+//! Called by `sync::stock`, `sync::desired` and `sync::delivery` for what references mean, and by `sync::identity` for
+//! who has a child already.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

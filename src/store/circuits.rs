@@ -1,4 +1,4 @@
-//! Standings: table family `standing`. Which systems are paused, until when and why.
+//! Circuits: table family `standing`. Which systems are paused, until when and why.
 //!
 //! Called by `sync::delivery` and `sync::engine`, which pause systems, by `sync::pull`, `sync::delivery` and
 //! `sync::preview`, which leave paused ones alone, and by `sync::context` and the commands, which end pauses.

@@ -1,6 +1,6 @@
-//! Orders to the daemon: table family `demand`. What a command, or a page, asks the running daemon to do.
+//! Commands to the daemon: table family `demand`. What a command line, or a page, asks the running daemon to do.
 //!
-//! Called by `sync::engine`, which carries them out; the commands place them.
+//! Called by `sync::engine`, which carries them out; the command line places them.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};

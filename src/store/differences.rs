@@ -1,7 +1,7 @@
 //! Differences: table family `difference`. Fields that a target holds otherwise than it was sent, until they agree, are
 //! sent anew, or somebody accepts them.
 //!
-//! Called by `sync::delivery`, which leaves accepted ones alone, and by `sync::engine` and `sync::preview` and the
+//! Called by `sync::desired`, which leaves accepted ones alone, and by `sync::engine`, `sync::preview` and the
 //! commands, which count and list them.
 
 use std::collections::BTreeMap;

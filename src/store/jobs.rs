@@ -2,7 +2,8 @@
 //! history.
 //!
 //! Called by the commands and `sync::engine`, which tell people, by `sync::engine` and `sync::preview`, which look at
-//! what is open, and by `sync::delivery`, which judges failures.
+//! what is open, by `sync::delivery`, which judges failures, and by `sync::stock`, `sync::pull` and `sync::delivery`,
+//! which queue again what waited for them.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};

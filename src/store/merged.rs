@@ -1,8 +1,8 @@
 //! Shared fields: table family `merged` and `conflict`. Merged values of fields that nobody owns, and the fields on
 //! which nobody has decided yet.
 //!
-//! Called by `sync::conflict` and `sync::delivery`, which merge, by `sync::conflict`, which settles conflicts, and by
-//! `sync::engine` and the commands, which list them.
+//! Called by `sync::conflict`, which merges and carries decisions out, by `sync::desired`, which loads them, and by
+//! `sync::engine` and the commands, which list conflicts.
 
 use std::collections::BTreeMap;
 

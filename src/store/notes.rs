@@ -1,8 +1,8 @@
 //! Notes: table family `note`. Small values under a name, as `fired:<flow>`: the last schedule time that was carried
 //! out.
 //!
-//! Called by `sync::context`, `sync::stock`, `sync::desired`, `sync::pull`, `sync::delivery` and `sync::engine`, each
-//! for names of its own.
+//! Called by `sync::context`, `sync::stock`, `sync::desired`, `sync::pull` and `sync::engine`, each for names of its
+//! own.
 
 use async_trait::async_trait;
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! Pages: table family `cursor`, and the transaction that makes a page durable in all other families.
 //!
-//! Called by `sync::pull`, which compares a page, by `sync::pull`, which commits it, and by `sync::pull`,
-//! `sync::engine` and `sync::preview`, which commit pages of what is known already.
+//! Called by `sync::pull`, which compares a page and commits it, and by `sync::engine` and `sync::preview`, which
+//! commit pages of what is known already.
 
 use std::{collections::BTreeMap, time::Duration};
 

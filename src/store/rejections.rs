@@ -1,7 +1,7 @@
 //! Rejections: table family `rejection`. Rows, and answers to writes, that could not be read.
 //!
-//! Called by `sync::stock`, `sync::delivery` and `sync::engine`, which wait for what cannot be read, and by
-//! `sync::context` and `sync::engine` and the commands, which tell people.
+//! Called by `sync::stock`, `sync::desired`, `sync::pull` and `sync::engine`, which wait for what cannot be read, and
+//! by `sync::context`, `sync::engine`, `sync::preview` and the commands, which tell people.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,8 @@
-//! Stock in flight: table family `held`. Orders that the source of the stock cannot know of yet, and the quantities
-//! that are kept back from sale for them.
+//! Reservations: table family `held`. Orders that the source of the stock cannot know of yet, and the quantities that
+//! are kept back from sale for them.
 //!
-//! Called by `sync::stock`, which works out the quantities, by `sync::stock` and `sync::delivery`, which let them go,
-//! and by `sync::delivery`.
+//! Called by `sync::stock`, which works out the quantities and lets them go, by `sync::desired`, which takes them off,
+//! and by `sync::delivery`, which stores them.
 
 use std::collections::BTreeMap;
 

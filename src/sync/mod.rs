@@ -1,7 +1,8 @@
 //! The way of a change: pull, compare with the replica, one transaction, claim, desired state, minimal write, replica.
 //!
-//! The rooms stand in one order, and each calls only those before it (`tests/rooms.rs` holds it to that):
-//! `routing`, `context`, `conflict`, `identity`, `stock`, `desired`, `brakes`, `pull`, `delivery`, `engine`, `preview`.
+//! The rooms stand in one order, and each calls only those before it (`tests/it/rooms.rs` holds them to it): `routing`,
+//! `context`, `conflict`, `identity`, `stock`, `desired`, `brakes`, `pull`, `delivery`, `engine`, `preview`. What each
+//! is and who calls it stands in its `mod.rs`; all of them on one page: `docs/architecture.md`.
 
 mod brakes;
 mod conflict;

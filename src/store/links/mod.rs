@@ -1,7 +1,7 @@
 //! Links: table family `link` and `apart`. Ties between records and the systems' objects: how they came about, whether
 //! they are in force, and what a person decided.
 //!
-//! Called by `sync::identity`, which answers `vaiven links`, by `sync::delivery` before anything is written, and by
+//! Called by `sync::identity`, which answers `vaiven links`, by `sync::desired` before anything is written, and by
 //! `sync::preview`. What joining and splitting records come to is in `joining`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

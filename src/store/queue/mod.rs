@@ -1,8 +1,8 @@
 //! The queue: table family `job`, as workers use it. Opening, claiming, leases and intents.
 //!
-//! Called by `sync::delivery`, whose workers claim jobs and give them back, by `sync::preview`, which seizes them, and
-//! by `sync::stock`, `sync::delivery`, `sync::engine` and `sync::preview`, which open jobs. What wakes parked jobs is
-//! in `wake`.
+//! Called by `sync::delivery`, whose workers claim jobs and give them back, by `sync::preview`, which claims them
+//! exclusively, and by `sync::stock`, `sync::delivery`, `sync::engine` and `sync::preview`, which open jobs. What wakes
+//! parked jobs is in `wake`.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,8 +1,9 @@
 //! Records: table family `record` and `match_value`. A record is one business object across all systems; it has a key,
 //! and values by which it is recognised.
 //!
-//! Called by `sync::pull` for the rows of a page, by `sync::identity` and `sync::delivery` for what is to be written,
-//! and by the commands, which name records. How a row finds its record is in `identify`.
+//! Called by `sync::pull` for the rows of a page, by `sync::identity`, `sync::stock`, `sync::desired` and
+//! `sync::delivery` for what is to be written, and by `sync::context`, `sync::preview` and the commands, which name
+//! records. How a row finds its record is in `identify`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

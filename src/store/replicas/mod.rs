@@ -1,8 +1,8 @@
 //! Replicas: table family `replica`. What each system is known to hold of a record.
 //!
-//! Called by `sync::delivery` for what a target holds, by `sync::pull` and `sync::engine` to find what is gone, by most
-//! other rooms of `sync` and the commands to look at single records. The writing that a page and a delivery share is in
-//! `write`.
+//! Called by `sync::desired` and `sync::delivery` for what a target holds, by `sync::pull` and `sync::engine` to find
+//! what is gone, by most other rooms of `sync` and the commands to look at single records. The writing that a page and
+//! a delivery share is in `write`.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! At the end of a run: how many of its jobs offend, and whether that is within what the flow allows.
+//! At the end of a run: counts how many of its jobs violate a brake, and decides whether the flow allows that many.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! At delivery: which of the writes made ready may go.
+//! At delivery: which of the prepared writes may be sent.
 
 use std::collections::BTreeSet;
 

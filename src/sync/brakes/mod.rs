@@ -1,9 +1,11 @@
 //! Brakes: what no run does to a target before a person has looked at it.
 //!
-//! Whether a job *offends* is a matter of its target alone: of what is there and what would be there (`offence`). Whether
-//! offending jobs *go* is ruled once for the whole run that opened them: they wait while it is under way, and at its end
-//! their number is compared with what the flow allows (`ruling`). A delivery asks for the ruling and goes on, waits, or
-//! remembers what was rejected (`judge`).
+//! Whether a job violates a brake depends on its target alone: on what is there, and on what would be there
+//! (`violation`). Whether the violating jobs may go is decided once for the run that opened them. They wait while the
+//! run is under way; at its end their number is compared with what the flow allows (`approval`). A delivery asks for
+//! that approval. It then sends the write, waits, or remembers what was rejected (`evaluate`).
+//!
+//! Called by `pull`, `delivery`, `engine` and `preview`; calls `routing`, `context`, `conflict` and `desired`.
 
 mod approval;
 mod evaluate;
@@ -14,8 +16,8 @@ pub(super) use evaluate::evaluate;
 
 use crate::sync::routing::{Flow, Routes};
 
-/// The flow whose brakes hold for what a run of `system` does to `target`: one that leads there from the system or, for what
-/// the target itself made necessary, the first that leads there at all.
+/// The flow whose brakes hold for what a run of `system` does to `target`: one that leads there from the system. If the
+/// target itself made the change necessary, it is the first flow that leads there at all.
 fn flow<'a>(routes: &'a Routes, system: &'a str, target: &'a str, entity: &'a str) -> Option<&'a Flow> {
     routes.to(target, entity).find(|flow| flow.from == system).or_else(|| routes.to(target, entity).next())
 }

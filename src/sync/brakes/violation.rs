@@ -1,4 +1,4 @@
-//! What a write would do to a target that somebody should have a look at.
+//! What a write would do to a target that a person should look at first.
 
 use std::{
     borrow::Cow,

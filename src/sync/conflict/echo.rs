@@ -1,4 +1,5 @@
-//! Whether what a system shows is what it made of a value we told it, of which nobody knows whether it arrived.
+//! Echoes: whether what a system shows is what it made of a value that we sent, while nobody knows whether that value
+//! arrived.
 
 use serde_json::Value;
 

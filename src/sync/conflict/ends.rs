@@ -1,6 +1,6 @@
-//! Ends that one side has left: what was cancelled in two systems and goes on in one of them. The states alone do not tell
-//! whether that one has still to hear of the end or has been reopened by somebody, so its replica remembers the end that it
-//! has heard of as what it was sent.
+//! Final states that one side has left: an order was cancelled in two systems, and goes on in one of them. The states
+//! alone do not tell whether that system has yet to hear of the end, or was reopened by somebody. So its replica
+//! remembers the end that it has heard of, as the value it was sent.
 
 use serde_json::Value;
 

@@ -1,9 +1,9 @@
 //! Three-way merge of one field, by the shape its specification gives it.
 //!
-//! Lists of objects are merged item by item under their key, objects, maps and languages member by member, everything else
-//! as one value. Two sides that changed the same leaf to different values are a conflict; nothing else is. The rules are those
-//! of file synchronizers with an archive (Unison's specification): a change of one side propagates, equal changes of both
-//! agree, and no clock is asked.
+//! Lists of objects are merged item by item under their key; objects, maps and languages member by member; everything
+//! else as one value. Two sides that changed the same leaf to different values are a conflict; nothing else is. The
+//! rules are those of file synchronizers with an archive (Unison's specification): a change of one side propagates,
+//! equal changes of both agree, and no clock is asked.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 

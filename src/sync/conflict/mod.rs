@@ -1,5 +1,8 @@
-//! One record, several sides: three-way merge, shared fields, echoes of our own writes, spellings that a target changes, ends of
-//! orders, erased persons, and a person's decision of a conflict. Knows `routing` and `context`.
+//! Several sides of one record: three-way merge, shared fields, echoes of our own writes, spellings that a target
+//! changes, final states of orders, erased persons, and a person's decision on a conflict.
+//!
+//! Called by `identity`, `desired`, `brakes`, `pull`, `delivery`, `engine` and `preview`; calls `routing` and
+//! `context`.
 
 mod decision;
 mod echo;

@@ -1,4 +1,4 @@
-//! What is known of persons, and whether a source has lost it: shops erase an old order's buyer without saying so.
+//! Personal data, and whether a source has erased it: some shops erase the buyer of an old order without saying so.
 
 use serde_json::Value;
 

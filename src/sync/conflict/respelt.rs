@@ -1,5 +1,5 @@
-//! Keys that a system shows its own way, as a shop whose slugs are made of codes: an object there is recognised by what
-//! becomes of the key of the record that it is, and never by a key that only looks the same.
+//! Keys that a system shows in its own spelling, such as a shop whose slugs are made of codes. An object there is
+//! recognised by what becomes of the key of its record, never by a key that only looks the same.
 
 use serde_json::Value;
 

@@ -1,4 +1,5 @@
-//! A target's terms: how far it can hold and show what it is told. What it can neither be told nor show is no difference.
+//! A target's terms: which parts of a value its mapping can write and read. Where a value differs only in what can be
+//! neither written nor read there, it counts as equal.
 
 use std::{
     borrow::Cow,

@@ -1,4 +1,4 @@
-//! The handles that every room works with.
+//! `Context`: the handles that every room works with.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 

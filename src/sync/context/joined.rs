@@ -1,4 +1,5 @@
-//! Notes of the ways that the store was brought to: what joins later is told from what was there.
+//! Notes about routes (source, entity, target) that were offered all known records. By them a route that joins later is
+//! told from one that was there before.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! What is ours for a time ends with it, also when this process slept through the end: paused, swapped out, or cut off from
-//! the store that would have told. Nothing is sent any more once others may have taken over.
+//! What is ours for a time ends with that time, even if this process slept through the end: paused, swapped out, or cut
+//! off from the store that would have told. After it nothing is sent any more, since others may have taken over.
 
 use std::{
     future::poll_fn,

@@ -1,5 +1,7 @@
-//! The handles and small rules that every other room works with: store, systems, mappings, limits, leases, the journal, circuits.
-//! Holds no state of a pass, and calls no room but `routing`.
+//! The handles that every room works with (store, systems, mappings, limits), and small rules about leases, circuits,
+//! failures and the journal. Keeps no state of a pass.
+//!
+//! Every room but `routing` may call it; it calls `routing` alone.
 
 pub(in crate::sync) mod circuit;
 mod handles;

@@ -1,4 +1,4 @@
-//! What a run reads, and with what.
+//! `PullContext`: what a run reads, and with which system and mapping.
 
 use super::Context;
 use crate::{mapping::Translate, port::System};

@@ -1,4 +1,4 @@
-//! How many requests systems were sent in the course of something: each that left, with pages, logins, lookups and looks back.
+//! How many requests were sent to each system while something was done: pages, writes, logins, lookups and looks back.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Answers that show another record's object: the link would be to what is not this record's.
+//! Answers to a write that show another record's object: to take its id would link this record to the wrong object.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,7 @@
-//! Brings jobs to their targets: claims a batch, looks before it writes, keeps the intent, sends, learns from the answer. Called by
-//! `engine` (workers) and `preview` (undo).
+//! Brings jobs to their targets: claims a batch, looks before it writes, stores the intent, sends, and records the
+//! result.
+//!
+//! Called by `engine`, which runs the workers, and by `preview`, for an undo; calls every room before it.
 
 mod blame;
 mod crossed;

@@ -1,4 +1,4 @@
-//! A target's worker: claims jobs in batches, computes what is wanted, writes what differs, remembers what was written.
+//! A target's worker: claims jobs in batches, has them prepared, writes what differs, and has the results recorded.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! One claim's jobs, and what is to be seen to after them.
+//! The jobs of one claim, and what has to follow once their outcomes are stored.
 
 use std::{sync::Mutex, time::Duration};
 

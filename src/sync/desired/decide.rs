@@ -1,4 +1,4 @@
-//! What a job leads to, by what is known of its record.
+//! Decides what a job leads to, from what is loaded about its record.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,7 @@
-//! What a target should have of a record, and the write that leads there: decided from the store's rows alone. Asks no system.
-//! Called by `brakes`, `delivery` and `preview`.
+//! What a target should have of a record, and the write that leads there. Decided from the store's rows alone: asks no
+//! system.
+//!
+//! Called by `brakes`, `delivery` and `preview`; calls `routing`, `context`, `conflict`, `identity` and `stock`.
 
 mod batch;
 mod decide;

@@ -1,4 +1,4 @@
-//! What is delivered has its money proven: the amounts of an order come to its total, or it waits.
+//! Proof of money: an order whose amounts do not come to its total is not delivered. Its job waits.
 
 use std::collections::BTreeSet;
 

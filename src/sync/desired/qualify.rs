@@ -1,4 +1,4 @@
-//! A target is told of an object only where it can tell it from others: a price of another list, currency or day than the
+//! An object is sent only where its target can tell it from others: a price of another list, currency or day than the
 //! target has a place for waits, whatever its amount.
 
 use std::collections::{BTreeMap, BTreeSet};

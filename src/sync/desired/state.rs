@@ -1,4 +1,4 @@
-//! The wanted state of a record at a target: what the target has, with the fields that others own laid over it.
+//! The desired state of a record at a target: what the target has, with the fields that others own laid over it.
 
 use std::{
     borrow::Cow,

@@ -1,4 +1,4 @@
-//! How the parts of a daemon's work do: one that fails again and again is stuck, though the others go on.
+//! How the parts of a daemon's work are doing: one that fails again and again is stuck, though the others go on.
 
 use std::{
     collections::BTreeMap,

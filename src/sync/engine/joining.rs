@@ -1,12 +1,14 @@
-//! What joins later. A target, a flow, an entity, a field, an owner, a filter or a match rule that is added to a running
-//! configuration is for everything that is known already, and no pull would tell of that: nothing has changed at its source.
+//! What joins later. A target, a flow, an entity, a field, an owner, a filter or a match rule that is added to a
+//! running configuration is for everything that is known already. No pull would tell of that, since nothing has changed
+//! at the source.
 //!
-//! By state: for each source, entity and target a print of what decides what is wanted there is kept. Where it is no longer the
-//! one of the configuration, every live record of the source has a job opened at the target, in slices, each durable with
-//! how far it came; then the new print is. The jobs are a run's, so that brakes see them together.
+//! It is done by state. For each source, entity and target a fingerprint is kept of what decides the desired state
+//! there. If it is no longer that of the configuration, every live record of the source has a job opened at the target,
+//! in slices, each durable with how far it came; then the new fingerprint is stored. The jobs belong to a run, so that
+//! brakes see them together.
 //!
-//! What leaves the configuration is marked. It hears of nothing from then on, so when it is back both sides are read, and what
-//! the source has lost meanwhile is covered as well.
+//! What leaves the configuration is marked, and hears of nothing from then on. When it is back, both sides are read,
+//! and what the source has lost meanwhile is covered as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
-//! What is seen to from time to time: clocks, rulings, freshness, what has joined, what is old.
+//! What is done from time to time: the clock, run approvals, reports on freshness, what has joined, deletion of what is
+//! old.
 
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
-//! The daemon: schedule, commands, maintenance, one pass; who leads among several. Called by the command line and `preview`.
+//! The daemon: schedules, commands, maintenance, one pass, what joins later, how things are; and which of several
+//! daemons does what.
+//!
+//! Called by `preview`, and from outside by `opened`, `demo` and `cli`; calls every room before it but `desired`.
 
 mod affairs;
 mod commands;
@@ -33,7 +36,7 @@ pub use self::{
     pass::Reach,
 };
 
-/// Clocks of several machines may differ by so much without anybody having set one.
+/// The clocks of several machines may differ by this much though nobody has set one back.
 const SKEW: chrono::Duration = chrono::Duration::minutes(1);
 /// Longest wait for a state store in trouble.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -50,7 +53,7 @@ impl Engine {
         Self { context: Arc::new(context), health: Arc::default() }
     }
 
-    /// How the parts of [`Engine::run`] do.
+    /// How the parts of [`Engine::run`] are doing.
     #[must_use]
     pub fn health(&self) -> Arc<Health> {
         Arc::clone(&self.health)
@@ -61,8 +64,8 @@ impl Engine {
         &self.context
     }
 
-    /// Works until `shutdown`: schedules, orders from the command line, deliveries, housekeeping.
-    /// Trouble of the state store is waited for.
+    /// Works until `shutdown`: schedules, commands from the command line, deliveries, housekeeping.
+    /// When the state store is in trouble, waits until that is over.
     pub async fn run(&self, shutdown: &CancellationToken) {
         self.persevere("start", shutdown, || self.begin(shutdown)).await;
         let share = Share::everything(&self.context.routes);
@@ -91,15 +94,15 @@ impl Engine {
         tokio::join!(join_all(workers), others);
     }
 
-    /// What another life of the daemon has left: leases, jobs dated by another clock, causes that are cured.
+    /// Takes up what an earlier daemon has left: leases, jobs dated by another clock, causes that are resolved.
     async fn begin(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         self.context.store.recover(self.context.env.now()).await?;
         self.mind_the_clock().await?;
         self.retry_resolved(shutdown).await
     }
 
-    /// Goes on with a part of the daemon's work until `shutdown`, also when the state store was in trouble (a full disk, a
-    /// database that restarts): what was not made durable is done again.
+    /// Goes on with a part of the daemon's work until `shutdown`, also after trouble of the state store (a full disk, a
+    /// database that restarts). What was not made durable is done again.
     async fn persevere<F>(&self, what: &str, shutdown: &CancellationToken, part: impl Fn() -> F)
     where
         F: Future<Output = Result<(), StoreError>>,

@@ -1,5 +1,5 @@
-//! A pass in two halves: everything is looked at before anything is delivered. Each record is then written once, with all
-//! that is known of it, whoever is faster; so a plan and its application come to the same writes.
+//! A pass in two halves: everything is looked at before anything is delivered. So each record is written once, with all
+//! that is known of it, whoever is faster; and a plan and its application come to the same writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 

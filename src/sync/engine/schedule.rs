@@ -1,4 +1,4 @@
-//! Flows that are due: of several daemons one has the turn.
+//! Flows that are due: of several daemons one carries a firing out.
 
 use chrono::DateTime;
 use chrono::Utc;

@@ -1,4 +1,4 @@
-//! Sub-objects with ids of their own: which of a target's is meant by each item that is wanted there.
+//! Children: which object of the target is meant by each item that it should have.
 
 use std::collections::{BTreeMap, BTreeSet};
 

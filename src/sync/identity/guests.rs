@@ -1,4 +1,4 @@
-//! Customers whom an order has made: no account of their system stands for them.
+//! Customers made from an order: they have no account at the system that the order comes from.
 
 /// Beginning of the ids of customers whom no account stands for but an order.
 pub(in crate::sync) const MADE: &str = "guest:";

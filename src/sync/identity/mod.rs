@@ -1,5 +1,6 @@
-//! Which objects are one: match rules, numbers that several systems give, links and their review, ids of children. Knows
-//! `routing`, `context` and `conflict`.
+//! Which objects are one: match rules, numbers that several systems give, links and their review, ids of children.
+//!
+//! Called by `desired`, `pull`, `delivery` and `engine`; calls `routing`, `context` and `conflict`.
 
 pub(in crate::sync) mod children;
 pub(in crate::sync) mod guests;

@@ -1,4 +1,5 @@
-//! Whose number a key is: what each system numbers by itself means nothing at another one, until that was given the number.
+//! Which system gave a key: a number that a system gives by itself means nothing at another system before it was sent
+//! there.
 
 use std::collections::{BTreeMap, BTreeSet};
 

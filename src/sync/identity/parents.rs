@@ -1,5 +1,5 @@
-//! Children that other objects hang on: an id that two records have would bring one's price and stock to the other's
-//! article.
+//! Children that other objects depend on, such as variants with their prices and stock. If two records had the id of
+//! one child, the price of one would reach the article of the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 

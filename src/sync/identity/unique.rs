@@ -1,4 +1,4 @@
-//! Values that most systems have once only: a SKU, a barcode, an e-mail address.
+//! Values that most systems accept only once: a SKU, a barcode, an e-mail address.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Whose two objects of one number are, and what they come to, where what they are recognised by is not on both.
+//! Two objects with the same number: are they for the same person, and do they come to the same amount? Asked where
+//! they have no match field in common.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Rows whose change date counts for nothing: they are read like others, but no delta finds them by it. Told once in the journal,
-//! and kept for `status` until they are mended.
+//! Rows with a change date that cannot be used: unreadable, or in the future. They are read like others, but no delta
+//! finds them by that date. Told once in the journal, and kept for `status` until they are mended.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,5 @@
-//! Whose an order is that names no customer: one who is recognised, one for all of them, or nobody's.
+//! Orders that name no customer: each is assigned to a customer who is recognised, to one customer for all guests, or
+//! to nobody.
 
 use std::collections::HashMap;
 

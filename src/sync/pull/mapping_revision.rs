@@ -1,5 +1,5 @@
-//! With which mapping and adapter an entity was last read as a whole. Fingerprints hold both, so every row is mapped anew
-//! once either has changed; what comes of that is a deploy's doing, not the source's.
+//! The versions of mapping and adapter that an entity was last read with as a whole. Fingerprints hold both, so every
+//! row is mapped anew once either has changed. What changes by that is the deploy's doing, not the source's.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,8 @@
-//! Reads systems: a run page by page, single objects, what has gone; compares each row with the replica and makes the page durable.
-//! Called by `delivery` (looks before and after a write), `engine` and `preview`.
+//! Reads systems: a run page by page, single objects, what has gone. Compares each row with the replica and makes each
+//! page durable.
+//!
+//! Called by `delivery`, which looks before and after a write, by `engine` and by `preview`; calls every room before it
+//! but `desired`.
 
 pub(in crate::sync) mod adoption;
 pub(in crate::sync) mod dates;

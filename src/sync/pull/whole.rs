@@ -1,4 +1,5 @@
-//! Listings that tell what is new and not what has changed: everything is read again before a given time is over.
+//! Listings that show what is new and not what has changed: everything is read again at intervals
+//! (`Capabilities::whole`).
 
 use chrono::{DateTime, Utc};
 use serde_json::json;

@@ -1,5 +1,7 @@
-//! Flows turned into routes: who tells whom of what, when, in which order, within which limits. Knows the configuration's
-//! terms only, neither systems nor the store; every other room may call it.
+//! The configuration's flows, turned into routes: who tells whom about what, when, in which order and within which
+//! limits.
+//!
+//! Knows neither systems nor the store. Every other room of `sync` may call it; it calls none of them.
 
 mod brakes;
 mod flow;

@@ -1,4 +1,5 @@
-//! What a target is to show of an article's stock: the source's figures by the flow's rule, less what is in flight.
+//! Availability: what a target is to show of an article's stock. The source's figures by the flow's rule, less what is
+//! reserved for orders in flight.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,5 @@
-//! How far what was read of stock tells what its source knew, and when a shop's orders were read: on the store's counter, which
-//! deliveries raise.
+//! What a reading proves: which orders the source of the stock knew when the reading began, and when a shop's orders
+//! were last read. Time is counted by the store's counter, which each delivery raises.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Goods that a shop takes off its stock, or puts back, by itself: when an order is cancelled there, whoever says so, its figures
-//! are no longer those that it was told.
+//! Goods that a shop takes off its stock, or puts back, by itself: when an order is cancelled there, whoever says so,
+//! its figures are no longer those that it was sent.
 
 use rust_decimal::Decimal;
 

@@ -1,4 +1,5 @@
-//! Steps in which articles are sold. They are the products', and what is shown of stock is a multiple of them.
+//! Steps in which articles are sold, such as packs. Products carry them; the quantity that is shown is a multiple of
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

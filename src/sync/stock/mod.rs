@@ -1,5 +1,7 @@
-//! What can be sold: reservations for orders that a source cannot know of yet, and the figures that a target is to show. Knows the
-//! rooms before it; called by `desired`, `pull` and `delivery`.
+//! What can be sold: reservations for orders that the source of the stock cannot know of yet, and the availability that
+//! a target is to show.
+//!
+//! Called by `desired`, `pull`, `delivery`, `engine` and `preview`; calls `routing` and `context`.
 
 pub(in crate::sync) mod availability;
 pub(in crate::sync) mod evidence;

@@ -1,5 +1,5 @@
-//! What keeps a target from overselling while orders are on their way: the orders that the source of its stock cannot know of
-//! yet, and the reading of orders before its stock is written.
+//! Reservations: what keeps a target from overselling while orders are on their way. Goods of orders that the source of
+//! its stock cannot know of yet are taken off, and orders are read before its stock is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Writes that a target refuses because another object of ours has a value there which each object has for itself.
+//! Writes that a target refuses because another object of ours has a value there which the target accepts only once.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! The fuse: an object that somebody else keeps changing back is left alone for a while, and told of.
+//! The flap guard: leaves an object alone for a while that somebody else keeps changing back, and reports it.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
-//! Targets that neither answer with what they stored nor can be asked for it: only their next listing shows what they made of a value,
-//! and it shows an edit just like that. Whoever shows the same again after it was repaired once makes it so.
+//! Targets that neither answer with what they stored nor can be read by id. Only their next listing shows what they
+//! made of a value, and an edit would look the same. A target that shows the same again after one repair insists on it:
+//! that is a difference, and it is not repaired again.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Creations whose answer was lost, and those of objects that got lost.
+//! Looks objects up before they are created: those whose create had no answer, and those that their target has lost.
 
 use crate::sync::desired::wait_until;
 use chrono::{DateTime, Utc};

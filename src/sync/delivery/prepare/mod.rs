@@ -1,4 +1,7 @@
-//! From claimed jobs to writes: wanted state, difference, references of the target, the target's own shape.
+//! From claimed jobs to writes: looks that are due, desired state, difference, brakes and guards, references, the
+//! target's own shape.
+//!
+//! Called by the worker, and by `preview` for an undo.
 
 mod contest;
 mod flap_guard;
@@ -100,8 +103,9 @@ impl Gate {
     }
 }
 
-/// Systems that have to be read whole before anything is created at the target. The target itself, since existing objects would
-/// be doubled; before the first object, whose currency counts as everybody's, also the sources of what exists there.
+/// Systems that have to be read whole before anything is created at the target: the target itself, since existing
+/// objects would be doubled. Before the first object (whose currency counts as that of all) also the sources of what
+/// exists there.
 async fn never_read<'a>(batch: &Batch<'a>, is_first: bool) -> Result<Vec<&'a str>> {
     let sources = batch.context.routes.sources(batch.target, batch.entity);
     let mut unread = Vec::new();
@@ -113,7 +117,7 @@ async fn never_read<'a>(batch: &Batch<'a>, is_first: bool) -> Result<Vec<&'a str
     Ok(unread)
 }
 
-/// Reads systems whole of which nobody has done so yet; creations are decided anew after that.
+/// Reads systems whole that were never read so; creations are decided anew after that.
 async fn once_read(
     batch: &Batch<'_>,
     unread: &[&str],
@@ -158,7 +162,7 @@ async fn once_read(
     Ok(rest)
 }
 
-/// What its source has lost goes at the targets only when the flow's grace is over.
+/// Keeps back records that their source has lost until the flow's grace is over; gives the rest.
 fn ripened(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Vec<Known> {
     let now = batch.context.env.now();
     let (waiting, ripe): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.ripe.is_some_and(|ripe| ripe > now));

@@ -1,4 +1,4 @@
-//! Wanted objects in the target's own shape, with its ids of all they refer to.
+//! Objects as they should be, in the target's own shape, with its ids of all that they refer to.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Refusals that what the target holds besides may explain: a sale that somebody made there stands above the price. It is looked at
-//! only then, and before what waits for it is tried again.
+//! Refused updates that something else at the target may explain, such as a sale made there that stands above the new
+//! price. The target is looked at only then, and again before a job that waits for it is retried.
 
 use crate::{
     failure::{Class, Failure},

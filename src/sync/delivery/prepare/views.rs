@@ -1,4 +1,4 @@
-//! Deliveries that are not about what is wanted: they set what somebody names.
+//! Deliveries that set named values instead of the desired state, as an undo does.
 
 use std::collections::BTreeSet;
 

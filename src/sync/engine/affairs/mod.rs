@@ -1,5 +1,5 @@
-//! How things are: what is not as it should be, and as of when the rest was looked at. Whoever says that all is well asks
-//! here, and exit codes follow from it.
+//! How things are: what is not as it should be, and as of when the rest was looked at. Whoever says that all is well
+//! asks here; exit codes follow from it.
 
 mod readings;
 
@@ -14,7 +14,7 @@ use crate::{
     sync::{pull::OddDates, routing::Flow},
 };
 
-/// What is queued for longer is not just on its way.
+/// A job that is queued for longer than this is late.
 const LATE: chrono::Duration = chrono::Duration::hours(1);
 
 /// How things are.
@@ -58,7 +58,7 @@ pub enum What {
     NeverRead,
     /// A source was not read for too long.
     Stale,
-    /// A system lets us not in with some jobs.
+    /// A system refuses our credentials for some jobs.
     Refused,
     /// A brake holds a run back.
     Held,
@@ -71,7 +71,7 @@ pub enum What {
     Parked,
     /// Jobs are queued for too long.
     Late,
-    /// Change dates, or whole files, count for nothing.
+    /// Change dates, or whole files, cannot be used.
     Date,
     Discarded,
     Dismissed,
@@ -80,7 +80,7 @@ pub enum What {
 }
 
 impl Affairs {
-    /// Asks the store. With `only`, what these flows have nothing to do with is left out.
+    /// Asks the store. With `only`, leaves out what these flows have nothing to do with.
     ///
     /// # Errors
     /// When the store fails.
@@ -122,7 +122,8 @@ impl Affairs {
         Ok(affairs)
     }
 
-    /// Whether nothing waits for a person and nothing went wrong; what is on its way, and what a person has given up, is well.
+    /// Whether nothing waits for a person and nothing went wrong. What is on its way is well, and so is what a person
+    /// has given up.
     #[must_use]
     pub fn is_well(&self) -> bool {
         self.troubles.is_empty()
@@ -181,7 +182,7 @@ impl Affairs {
         Ok(alone)
     }
 
-    /// Jobs that wait because their target refused us. Of one that is left alone for that, that is told.
+    /// Jobs that wait because their target refused us. For a target that is left alone, that is reported instead.
     fn refused(&mut self, backlog: &[Backlog], alone: &BTreeSet<String>) {
         let mut refused: BTreeMap<&str, u64> = BTreeMap::new();
         for line in backlog.iter().filter(|line| line.refused > 0 && !alone.contains(&line.target)) {
@@ -193,7 +194,7 @@ impl Affairs {
         }
     }
 
-    /// Of what is parked, what other lines tell already is left to them.
+    /// Jobs by state. Leaves out parked jobs that other lines report already.
     fn jobs(&mut self, backlog: &[Backlog], decisions: bool, differences: bool) {
         let (mut dead, mut review, mut parked) = (0, 0, 0);
         let mut kinds: BTreeSet<&str> = BTreeSet::new();

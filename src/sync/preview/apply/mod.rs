@@ -1,5 +1,5 @@
-//! Does what a plan says, and nothing else: the engine works on the state as ever, and a gate before each target lets
-//! through only the writes that were agreed on. See `docs/plan.md`.
+//! Does what a plan says, and nothing else: the engine works on the state as ever, and a guard before each system
+//! (`PlanGuard`) lets only the agreed writes through. See `docs/plan.md`.
 
 mod ledger;
 
@@ -115,7 +115,8 @@ fn fits(context: &Context, agreed: &Agreed) -> Result<(), ApplyError> {
     Ok(())
 }
 
-/// Has the targets' deliveries to itself: what is pulled now must not be delivered by others, who know nothing of the plan.
+/// Takes the leases of the targets' deliveries: others know nothing of the plan, and must not deliver what is pulled
+/// now.
 async fn hold(context: &Context, targets: &BTreeSet<String>, leases: &mut Vec<Lease>) -> Result<(), ApplyError> {
     for target in targets {
         let now = context.env.now();
@@ -168,7 +169,7 @@ async fn work(
     Ok(applied)
 }
 
-/// What was held back is due again, for whoever delivers without a plan.
+/// Makes the jobs due again that were held back, for whoever delivers without a plan.
 async fn bring_forward(context: &Context, ledger: &Ledger) -> Result<(), StoreError> {
     let ids: Vec<i64> = ledger.refused().into_keys().collect();
     if ids.is_empty() {
@@ -188,7 +189,7 @@ async fn bring_forward(context: &Context, ledger: &Ledger) -> Result<(), StoreEr
     context.store.enqueue(&jobs, context.env.now()).await.map(drop)
 }
 
-/// Tells what became of each planned write: what is still open in the queue was not done.
+/// Reports what became of each planned write: one whose job is still open was not done.
 async fn close(
     context: &Context,
     reach: &Reach,

@@ -1,5 +1,5 @@
-//! What a changed mapping would make of objects that have not changed themselves: rows that are as they were when they were
-//! last read are mapped anew, on a copy of the state, and compared with what is known of them.
+//! What a changed mapping would make of objects that have not changed themselves: rows that are as they were when they
+//! were last read are mapped anew, on a copy of the state, and compared with what is known of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,5 +1,5 @@
-//! What a pass would write, without writing it: the engine itself works on a copy of the state, with systems that are read
-//! but not written to. See `docs/plan.md`.
+//! What a pass would write, without writing it: the engine itself works on a copy of the state, with systems that are
+//! read and not written to. See `docs/plan.md`.
 
 mod document;
 mod estimate;
@@ -47,13 +47,13 @@ const SLICE: u32 = 1000;
 pub struct Telling {
     /// Examples of each kind that are kept.
     pub examples: usize,
-    /// The same of writes, which are in the spool anyway.
+    /// The same for writes, which are in the write log anyway.
     pub writes: usize,
     /// Whether personal data is shown.
     pub personal: bool,
 }
 
-/// A plan; its writes are in the spool.
+/// A plan; its writes are in the write log.
 pub struct Plan {
     pub summary: Summary,
     pub groups: Groups,
@@ -174,10 +174,10 @@ pub enum PlanError {
     Stopped,
 }
 
-/// Makes a plan. `context` are those of an engine on the copy; `spool` is an empty file for the writes.
+/// Makes a plan. `context` is that of an engine on the copy; `spool` is an empty file for the write log.
 ///
 /// # Errors
-/// When the copy or the spool fails. What a system fails in is told in the plan.
+/// When the copy or the file fails. What a system fails in is told in the plan.
 pub async fn plan(
     mut context: Context,
     copy: &Scratch,
@@ -281,7 +281,8 @@ fn targets(context: &Context, groups: &Groups, measured: &[Measured]) -> Vec<Tar
     pairs.into_iter().map(of).collect()
 }
 
-/// Records that became one by this plan's pulls. Before deliveries are made up, so that planned objects are not among them.
+/// Records that became one by this plan's pulls. Asked before deliveries are made up, so that planned objects are left
+/// out.
 async fn matches(copy: &Scratch, engine: &Engine, reach: &Reach, examples: usize) -> Result<Vec<Matches>, StoreError> {
     let entities: BTreeSet<&str> =
         reach.flows(&engine.context().routes).flat_map(|flow| flow.entities.iter().map(String::as_str)).collect();
@@ -309,7 +310,7 @@ async fn recognised_by(copy: &Scratch, record: RecordId) -> Result<Option<By>, S
     Ok(ties.links.into_values().find_map(|link| Some(By { rule: link.rule?, score: link.score? })))
 }
 
-/// Rows of what was read that did not become objects, earlier ones of it included.
+/// Rows that did not become objects, of every entity that was read; earlier ones are included.
 async fn unreadable(context: &Context, runs: &[RunReport], examples: usize) -> Result<Vec<Unreadable>, StoreError> {
     let read: BTreeSet<(&str, &str)> = runs.iter().map(|run| (run.system.as_str(), run.entity.as_str())).collect();
     let mut all = Vec::new();

@@ -1,5 +1,5 @@
-//! What makes two writes the same: what is done, what the target has before, and what it is to have afterwards. References
-//! count by key, since the numbers of records differ between a copy of the state and the state.
+//! What makes two writes the same: what is done, what the target has before, and what it is to have afterwards.
+//! References count by key, since the numbers of records differ between a copy of the state and the state.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! A system that can be read but not written: what would be written goes onto the tape, and the answer is made up.
+//! A system that can be read and is not written to: each write goes into the write log, and its answer is made up.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

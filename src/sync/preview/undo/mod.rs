@@ -125,7 +125,7 @@ pub async fn undo(
     Ok(work.done)
 }
 
-/// A record and what is to be taken back of it.
+/// A record, and the changes of it that are to be taken back.
 struct Wish {
     record: RecordId,
     at: AtTarget,
@@ -220,8 +220,8 @@ impl Work<'_> {
         }));
     }
 
-    /// Reads the objects as they are now, so that what somebody did to them counts though no pull has seen it; tells why,
-    /// where that cannot be.
+    /// Reads the objects as they are now, so that an edit counts though no pull has seen it. If they cannot be read,
+    /// returns why.
     async fn unreachable(
         &self,
         system: &dyn System,
@@ -274,7 +274,7 @@ impl Work<'_> {
         Ok(delivered.into_iter().map(|one| (plans.remove(&one.job), one)).map(|(plan, one)| (one, plan)).collect())
     }
 
-    /// What is to be written of an object: fields to set (none: it is to be deleted); nothing where nothing can be taken back.
+    /// The fields to set at an object; empty to delete it. Nothing if nothing can be taken back.
     fn choose(
         &mut self,
         batch: &Batch<'_>,

@@ -1,9 +1,10 @@
 //! Which deliveries belong to a run: read from the change log of one record.
 //!
-//! A delivery brings what the runs since the target's last delivery have seen of the record. Each of its fields belongs to the
-//! last of them that saw it change, wherever that was. A field that none of them saw changing (it follows from others, or from
-//! the record being gone), and an object that was made or deleted, belong to the last of them that saw the record change
-//! anywhere but at the target itself. Without such a run (the delivery was asked for by hand) all runs before count.
+//! A delivery brings what the runs since the target's last delivery have seen of the record. Each of its fields belongs
+//! to the last of them that saw it change, wherever that was. A field that none of them saw change (it follows from
+//! others, or from the record being gone), and an object that was made or deleted, belong to the last of them that saw
+//! the record change anywhere but at the target itself. Without such a run (the delivery was asked for by hand) all
+//! runs before count.
 
 use std::collections::{BTreeMap, BTreeSet};
 
