@@ -117,9 +117,9 @@ pub struct Page {
     pub cursor: Option<String>,
     /// Objects the source announced for the whole listing, if it does.
     pub total: Option<u64>,
-    /// Holds what no earlier listing gave. Only told where [`Facts::handed`].
+    /// Holds what no earlier listing gave. Only told where [`Capabilities::handed`].
     pub is_new: bool,
-    /// Given back through [`System::settle`] once the page is durable (a picked-up file to archive).
+    /// Given back through [`System::acknowledge`] once the page is durable (a picked-up file to archive).
     pub receipt: Option<Value>,
 }
 
@@ -187,7 +187,7 @@ pub struct Write {
     /// The target's own id; absent for a create.
     pub id: Option<String>,
     /// What to send, in the target's own shape, as the mapping's push made it. For an update only the changed fields
-    /// unless [`Facts::replaces`].
+    /// unless [`Capabilities::replaces`].
     pub body: Value,
     /// The whole object in the target's own shape: what is wanted, and what the target holds besides.
     pub whole: Value,
@@ -302,7 +302,7 @@ pub trait System: Send + Sync {
     /// Reads objects by id; those the system does not have are left out.
     async fn read(&self, entity: &str, ids: &[String]) -> Result<Vec<SourceRow>, Failure>;
 
-    /// Finds the object that a create without an answer may have made, by [`Facts::find`].
+    /// Finds the object that a create without an answer may have made, by [`Capabilities::find`].
     async fn find(&self, entity: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure>;
 
     /// Writes objects; gives exactly one outcome per write, in any order.
