@@ -18,6 +18,7 @@ mod planning;
 mod qualifying;
 mod respelling;
 mod states;
+mod stepping;
 mod stock;
 mod stopping;
 mod telling;

@@ -3,7 +3,6 @@
 
 use crate::{
     failure::{Class, Failure},
-    mapping::Translate,
     port::{Capabilities, Op},
     store::Result,
     sync::{
