@@ -1,6 +1,5 @@
-//! A clock that stands still until everybody waits for it, then jumps to the next time somebody waits for.
-//!
-//! What the engine sees may be off from the true time, and be set forward and back while it runs.
+//! A simulated clock. It stands still while anything can run, then jumps to the next time that somebody waits for. The
+//! time that the engine sees may differ from the true time, and may be set forward and back while the engine runs.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +16,7 @@ use vaiven::env::Clock;
 #[derive(Debug)]
 struct State {
     truth: DateTime<Utc>,
-    /// What the engine's clock shows more than the truth.
+    /// How far the engine's clock is ahead of the true time.
     off: Duration,
     next: u64,
     sleepers: BTreeMap<(DateTime<Utc>, u64), Waker>,
@@ -38,20 +37,22 @@ impl State {
     }
 }
 
+/// The clock of one simulation. Clones share one time.
 #[derive(Clone, Debug)]
 pub struct SimClock(Arc<Mutex<State>>);
 
 impl SimClock {
+    /// A clock that starts at `now`.
     pub fn new(now: DateTime<Utc>) -> Self {
         Self(Arc::new(Mutex::new(State { truth: now, off: Duration::zero(), next: 0, sleepers: BTreeMap::new() })))
     }
 
-    /// The time of the world.
+    /// The true time.
     pub fn truth(&self) -> DateTime<Utc> {
         self.0.lock().unwrap().truth
     }
 
-    /// Goes on to the earliest awaited time and wakes who waits for it.
+    /// Jumps to the earliest time that is waited for, and wakes those who wait for it.
     pub fn jump(&self) {
         let mut state = self.0.lock().unwrap();
         let Some((&(at, _), _)) = state.sleepers.first_key_value() else { return };
@@ -60,14 +61,14 @@ impl SimClock {
         state.wake();
     }
 
-    /// So much time passes with nobody awake: the machine slept.
+    /// Lets time pass while nothing runs, as when the machine sleeps.
     pub fn pass(&self, time: Duration) {
         let mut state = self.0.lock().unwrap();
         state.truth += time;
         state.wake();
     }
 
-    /// Somebody sets the engine's clock, forward or back.
+    /// Sets the engine's clock forward, or back if `by` is negative.
     pub fn set(&self, by: Duration) {
         let mut state = self.0.lock().unwrap();
         state.off += by;

@@ -1,4 +1,4 @@
-//! The company's configuration: its systems, mappings and flows.
+//! The configuration of the simulated company: its systems, mappings and flows, in the variant that the setting needs.
 
 use std::{
     collections::BTreeMap,
@@ -16,32 +16,33 @@ use vaiven::{
 
 use crate::{
     life::{Joins, Texts, Trade},
-    outdated::Outdated,
-    saboteur::Bug,
+    mutants::Mutant,
     setting::{OUTLET, Setting},
+    stale_mapping::StaleMapping,
 };
 
-/// What every start of a company reads from the same files.
-pub struct Shelf {
+/// What the engine loads from the company's files at every start.
+pub struct CompanyFiles {
     pub entities: Arc<Entities>,
     pub manifests: BTreeMap<&'static str, (Arc<Manifest>, Settings)>,
     pub mappings: BTreeMap<(String, String), Arc<dyn Translate>>,
 }
 
-/// How far a company's configuration has got.
+/// How complete the configuration is. Settings may add something to it, or take it out for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Growth {
+    /// Without what is added later.
     First,
-    /// What was wanting has been added.
+    /// With what is added later.
     Grown,
 }
 
-/// Shelves do not change: each is filled once.
-pub fn shelf(trade: Trade, growth: Growth) -> Arc<Shelf> {
-    type Shelves = BTreeMap<(&'static str, bool, Option<Bug>, Growth), Arc<Shelf>>;
-    static SHELVES: Mutex<Shelves> = Mutex::new(BTreeMap::new());
-    let label = (trade.setting.word(), trade.prefixes, trade.bug, growth);
-    SHELVES.lock().unwrap().entry(label).or_insert_with(|| Arc::new(fill(trade, growth))).clone()
+/// The company's files, loaded once for each variant.
+pub fn company_files(trade: Trade, growth: Growth) -> Arc<CompanyFiles> {
+    type Cache = BTreeMap<(&'static str, bool, Option<Mutant>, Growth), Arc<CompanyFiles>>;
+    static CACHE: Mutex<Cache> = Mutex::new(BTreeMap::new());
+    let variant = (trade.setting.word(), trade.prefixes, trade.mutant, growth);
+    CACHE.lock().unwrap().entry(variant).or_insert_with(|| Arc::new(load(trade, growth))).clone()
 }
 
 const ERP: &str = include_str!("adapters/erp.toml");
@@ -70,7 +71,7 @@ when = 'changed.contains("closed") && wanted.get("closed") == ()'
 post = "/orders/${id}/reopen"
 "#;
 
-/// An adapter in the way of a setting.
+/// The text of an adapter as the setting needs it.
 fn adapter(setting: Setting, name: &str, text: &str) -> String {
     match (setting, name) {
         (Setting::Clocks, "erp") => {
@@ -84,14 +85,14 @@ fn adapter(setting: Setting, name: &str, text: &str) -> String {
     }
 }
 
-/// The shop's adapter, which writes prices in another way.
-fn with_prices(text: &str, way: &str) -> String {
+/// The shop's adapter with another section for writing prices.
+fn with_prices(text: &str, section: &str) -> String {
     let (before, rest) = text.split_once("[entities.price.batch]").unwrap();
     let (_, after) = rest.split_once("[entities.customer]").unwrap();
-    format!("{before}{way}[entities.customer]{after}")
+    format!("{before}{section}[entities.customer]{after}")
 }
 
-/// A mapping in the way of a setting.
+/// The text of a mapping as the setting needs it.
 fn mapping(trade: Trade, growth: Growth, system: &str, entity: &str, text: &str) -> String {
     const AMOUNT: &str = r#"amount = "price""#;
     const ROUNDED: &str = r#"amount = { from = "price", precision = 2 }"#;
@@ -103,7 +104,7 @@ fn mapping(trade: Trade, growth: Growth, system: &str, entity: &str, text: &str)
     const STATUS: &str = r#"status = { from = "status", lookup = "order_status" }"#;
     const READ_STATUS: &str =
         r#"status = { pull = 'if row.status == "confirmed" { "partly_shipped" } else { row.status }' }"#;
-    // What the ERP does with an order it says itself: nobody tells it.
+    // The ERP reports its own progress with an order; nobody writes it there.
     let text = match (system, entity) {
         ("erp", "order") => &text.replace(STATUS, READ_STATUS),
         _ => text,
@@ -118,7 +119,7 @@ fn mapping(trade: Trade, growth: Growth, system: &str, entity: &str, text: &str)
             text.replace("[fields]", "[fields]\ntax = { from = \"tax\", lookup = \"tax\" }")
                 + include_str!("adapters/tax_classes.toml")
         }
-        (Setting::Altering, "shop", "price") if trade.bug != Some(Bug::ForgottenPrecision) => {
+        (Setting::Altering, "shop", "price") if trade.mutant != Some(Mutant::ForgottenPrecision) => {
             text.replace(AMOUNT, ROUNDED)
         }
         (Setting::Reduced, "shop", "price") => text.replace(AMOUNT, include_str!("adapters/reduced_amount.toml")),
@@ -134,20 +135,20 @@ fn mapping(trade: Trade, growth: Growth, system: &str, entity: &str, text: &str)
     }
 }
 
-/// What is known of the company's objects.
-fn entities(bug: Option<Bug>) -> Entities {
+/// The entities; a planted bug may change them.
+fn entities(mutant: Option<Mutant>) -> Entities {
     let entities = Entities::builtin();
     let mut order = (**entities.get("order").unwrap()).clone();
-    match bug {
-        Some(Bug::ErasedIsEdited) => order.fields["email"].personal = false,
-        Some(Bug::StateRunsBack) => order.states = None,
+    match mutant {
+        Some(Mutant::ErasedIsEdited) => order.fields["email"].personal = false,
+        Some(Mutant::StateRunsBack) => order.states = None,
         _ => return entities,
     }
     entities.with(order)
 }
 
-fn fill(trade: Trade, growth: Growth) -> Shelf {
-    let entities = Arc::new(entities(trade.bug));
+fn load(trade: Trade, growth: Growth) -> CompanyFiles {
+    let entities = Arc::new(entities(trade.mutant));
     let mut manifests = BTreeMap::new();
     let mut mappings: BTreeMap<(String, String), Arc<dyn Translate>> = BTreeMap::new();
     let shops = trade.setting.shops().iter().map(|&shop| (shop, SHOP));
@@ -162,22 +163,24 @@ fn fill(trade: Trade, growth: Growth) -> Shelf {
         manifests.insert(name, (manifest, settings));
         for (entity, text) in MAPPINGS {
             let spec = entities.get(entity).unwrap();
-            let load = |growth| {
+            let mapping_of = |growth| {
                 let file = SourceFile::new(format!("{entity}.toml"), mapping(trade, growth, name, entity, text));
                 Arc::new(Mapping::load(&file, spec, &serde_json::Map::new(), &indexmap::IndexMap::new()).unwrap())
             };
-            let translate: Arc<dyn Translate> = match trade.bug {
-                Some(Bug::StaleField) => Arc::new(Outdated { before: load(Growth::First), now: load(growth) }),
-                _ => load(growth),
+            let translate: Arc<dyn Translate> = match trade.mutant {
+                Some(Mutant::StaleField) => {
+                    Arc::new(StaleMapping { before: mapping_of(Growth::First), now: mapping_of(growth) })
+                }
+                _ => mapping_of(growth),
             };
             mappings.insert((name.into(), entity.into()), translate);
         }
     }
-    Shelf { entities, manifests, mappings }
+    CompanyFiles { entities, manifests, mappings }
 }
 
-/// A flow that only brings these fields back, each with its owner.
-fn back(mut flow: Flow, entity: &str, fields: &[(&str, &str)]) -> Flow {
+/// Restricts a flow to the given fields, and names the owner of each.
+fn only_fields(mut flow: Flow, entity: &str, fields: &[(&str, &str)]) -> Flow {
     for (field, owner) in fields {
         flow.fields.entry(entity.into()).or_default().insert((*field).to_owned());
         flow.owners.insert(format!("{entity}.{field}"), (*owner).to_owned());
@@ -185,30 +188,31 @@ fn back(mut flow: Flow, entity: &str, fields: &[(&str, &str)]) -> Flow {
     flow
 }
 
+/// The flows of the company.
 pub fn flows(trade: Trade, growth: Growth) -> Vec<Flow> {
-    let timetable = |cron: &str| Schedule { schedule: cron.parse().unwrap(), zone: chrono_tz::Europe::Madrid };
+    let schedule = |cron: &str| Schedule { schedule: cron.parse().unwrap(), zone: chrono_tz::Europe::Madrid };
     let flow = |name: &str, from: &str, to: &str, entities: &[&str]| Flow {
         name: name.into(),
         entities: entities.iter().map(|&entity| entity.into()).collect(),
         from: from.into(),
         to: vec![to.into()],
-        every: Some(timetable(&format!("0 */{} * * * *", trade.every))),
-        full: Some(timetable("30 */30 * * * *")),
+        every: Some(schedule(&format!("0 */{} * * * *", trade.every))),
+        full: Some(schedule("30 */30 * * * *")),
         ..Flow::default()
     };
     let catalog: &[&str] = if trade.prices { &["product", "price", "stock"] } else { &["product", "stock"] };
     let sales: &[&str] = if trade.customers { &["customer", "order"] } else { &["order"] };
-    // Orders are the shop's, but for what the ERP does with them; where both may end them, that is shared.
+    // The shop owns orders, the ERP their status. If either side may end an order, `closed` is shared.
     let account: &[_] = if trade.ends { &[("status", "erp"), ("closed", SHARED)] } else { &[("status", "erp")] };
     let shops = trade.setting.shops();
     let mut flows = vec![
         Flow { to: shops.iter().map(|&shop| shop.into()).collect(), ..flow("catalog", "erp", "shop", catalog) },
         flow("sales", "shop", "erp", sales),
-        back(flow("account", "erp", "shop", &["order"]), "order", account),
+        only_fields(flow("account", "erp", "shop", &["order"]), "order", account),
     ];
     if trade.setting == Setting::TwoShops {
         flows.push(flow("sales of the outlet", OUTLET, "erp", sales));
-        flows.push(back(flow("account at the outlet", "erp", OUTLET, &["order"]), "order", account));
+        flows.push(only_fields(flow("account at the outlet", "erp", OUTLET, &["order"]), "order", account));
     }
     let owner = match trade.texts {
         Texts::Erp => None,
@@ -216,13 +220,13 @@ pub fn flows(trade: Trade, growth: Growth) -> Vec<Flow> {
         Texts::Shared => Some(SHARED),
     };
     if let Some(owner) = owner {
-        flows.push(back(flow("texts", "shop", "erp", &["product"]), "product", &[("description", owner)]));
+        flows.push(only_fields(flow("texts", "shop", "erp", &["product"]), "product", &[("description", owner)]));
     }
     if trade.setting == Setting::Recognised {
         flows[1].matches.insert("customer".into(), vec![MatchRule { field: "vat".into(), weak: false }]);
     }
     if growth == Growth::First {
-        join_later(&mut flows, trade);
+        remove_later_additions(&mut flows, trade);
     }
     if trade.setting == Setting::Currencies && growth == Growth::Grown {
         let retail = SourceFile::new("flows.toml", r#"list == "retail""#);
@@ -237,8 +241,8 @@ pub fn flows(trade: Trade, growth: Growth) -> Vec<Flow> {
     flows
 }
 
-/// Leaves out what is only thought of later.
-fn join_later(flows: &mut Vec<Flow>, trade: Trade) {
+/// Removes what is added later.
+fn remove_later_additions(flows: &mut Vec<Flow>, trade: Trade) {
     let without = |flow: &mut Flow, entity: &str| flow.entities.retain(|name| name != entity);
     match trade.joins {
         Joins::Nothing => {}

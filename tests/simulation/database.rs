@@ -1,4 +1,4 @@
-//! Where a seed's state is kept: a file in memory, or a schema of its own in a PostgreSQL database.
+//! The database that holds a seed's state: an SQLite file in memory, or a schema of its own in a PostgreSQL database.
 
 use std::{
     path::PathBuf,
@@ -11,30 +11,32 @@ use std::{
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
-use crate::gate::Base;
+use crate::store_runtime::StoreRuntime;
 
+/// A database that is removed when it is dropped.
 pub enum Database {
     Sqlite { url: String, _folder: TempDir },
-    Postgres { url: String, server: String, schema: String, base: Arc<Base> },
+    Postgres { url: String, server: String, schema: String, store_runtime: Arc<StoreRuntime> },
 }
 
 impl Database {
-    /// With the URL of a PostgreSQL server, in there.
-    pub fn new(base: &Arc<Base>, postgres: Option<&str>) -> Self {
+    /// Creates an empty database, on the PostgreSQL server at the URL `postgres` if there is one.
+    pub fn new(store_runtime: &Arc<StoreRuntime>, postgres: Option<&str>) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let Some(server) = postgres else {
             let folder = tempfile::Builder::new().prefix("vaiven-sim").tempdir_in(memory()).unwrap();
             let file = folder.path().join("state.db");
-            std::fs::write(&file, &*FRESH).unwrap();
+            std::fs::write(&file, &*EMPTY_STATE).unwrap();
             return Self::Sqlite { url: format!("sqlite://{}", file.display()), _folder: folder };
         };
         let schema = format!("simulation_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        order(base, server, &format!("CREATE SCHEMA {schema}"));
-        let mark = if server.contains('?') { '&' } else { '?' };
-        let url = format!("{server}{mark}options=-csearch_path%3D{schema}");
-        Self::Postgres { url, server: server.to_owned(), schema, base: base.clone() }
+        execute(store_runtime, server, &format!("CREATE SCHEMA {schema}"));
+        let separator = if server.contains('?') { '&' } else { '?' };
+        let url = format!("{server}{separator}options=-csearch_path%3D{schema}");
+        Self::Postgres { url, server: server.to_owned(), schema, store_runtime: store_runtime.clone() }
     }
 
+    /// The URL that opens this database.
     pub fn url(&self) -> &str {
         match self {
             Self::Sqlite { url, .. } | Self::Postgres { url, .. } => url,
@@ -44,28 +46,29 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        if let Self::Postgres { server, schema, base, .. } = self {
-            order(base, server, &format!("DROP SCHEMA {schema} CASCADE"));
+        if let Self::Postgres { server, schema, store_runtime, .. } = self {
+            execute(store_runtime, server, &format!("DROP SCHEMA {schema} CASCADE"));
         }
     }
 }
 
-fn order(base: &Base, server: &str, statement: &str) {
-    base.wait_for(async {
+/// Runs one SQL statement on a PostgreSQL server.
+fn execute(store_runtime: &StoreRuntime, server: &str, statement: &str) {
+    store_runtime.wait_for(async {
         let mut connection = sqlx::PgConnection::connect(server).await.unwrap();
         connection.execute(AssertSqlSafe(statement.to_owned())).await.unwrap();
         connection.close().await.unwrap();
     });
 }
 
-/// A state store in which nothing has happened yet: made once, because its schema takes longer than a page of rows.
-static FRESH: LazyLock<Vec<u8>> = LazyLock::new(|| {
+/// The bytes of an empty state. Made once, because creating the schema takes longer than copying it.
+static EMPTY_STATE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let folder = tempfile::Builder::new().prefix("vaiven-sim").tempdir_in(memory()).unwrap();
     let file = folder.path().join("state.db");
-    let base = Base::new(false);
-    drop(base.open(&format!("sqlite://{}", file.display())));
-    // What is still in the log belongs to it.
-    base.wait_for(async {
+    let store_runtime = StoreRuntime::new(false);
+    drop(store_runtime.open(&format!("sqlite://{}", file.display())));
+    // Bring the write-ahead log into the file.
+    store_runtime.wait_for(async {
         let options = SqliteConnectOptions::new().filename(&file);
         let mut connection = options.connect().await.unwrap();
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").await.unwrap();
@@ -74,6 +77,7 @@ static FRESH: LazyLock<Vec<u8>> = LazyLock::new(|| {
     std::fs::read(&file).unwrap()
 });
 
+/// A folder in memory, if there is one.
 fn memory() -> PathBuf {
     let shared = PathBuf::from("/dev/shm");
     if shared.is_dir() { shared } else { std::env::temp_dir() }

@@ -1,19 +1,19 @@
-//! What people and programs do at both sides while the engine works.
+//! What people and programs do at both sides while the engine runs: each seed draws its own actions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    chance::Chance,
     clock::SimClock,
     models::{Customer, Kind, OUTLET_DOMAIN, OWN, Order, Product, kept},
-    saboteur::Bug,
+    mutants::Mutant,
+    rng::Rng,
     setting::{OUTLET, Setting},
     wire::Wire,
 };
 
 const NAMES: [&str; 6] = ["Hammer", "Nuts & bolts", " Padded ", "Saw", "Drill bit 8 mm", "Ladder"];
 
-/// Who writes the texts.
+/// Who owns the descriptions of articles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Texts {
     Erp,
@@ -21,7 +21,7 @@ pub enum Texts {
     Shared,
 }
 
-/// What most of a seed's days are about.
+/// Which actions are frequent in a seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Days {
     Any,
@@ -29,26 +29,27 @@ pub enum Days {
     Texts,
 }
 
-/// What is added to the configuration later.
+/// What is added to the configuration later, or taken out for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Joins {
     Nothing,
-    /// What the ERP does with orders goes to the shop.
+    /// The flow that brings the state of orders from the ERP to the shop.
     Account,
-    /// The second shop, which has some of the catalog by then.
+    /// The second shop, which already has some of the catalog.
     Outlet,
     Prices,
     Sales,
-    /// All that the shop is told of articles.
+    /// The flows of articles.
     Catalog,
-    /// What customers are recognised by.
+    /// The rule that matches customers.
     Rule,
-    /// A field, and the flow back that brings it.
+    /// The flow that brings descriptions from the shop to the ERP.
     Texts,
 }
 
+/// One thing that people or programs do.
 #[derive(Clone, Copy)]
-enum Deed {
+enum Action {
     NewProduct,
     Rename,
     /// Somebody goes through the whole catalog.
@@ -68,7 +69,7 @@ enum Deed {
     Ship,
     EndInShop,
     EndInErp,
-    /// Of a setting's own.
+    // From here on: only in some settings.
     Mend,
     Break,
     FromTheFuture,
@@ -82,122 +83,134 @@ enum Deed {
     Fail,
     Reduce,
     EndSale,
-    Readdress,
+    ChangeOrderEmail,
     Erase,
     Reopen,
 }
 
-/// Any day's deeds, each as often as it is named.
-const ANY: &[Deed] = &[
-    Deed::NewProduct,
-    Deed::Rename,
-    Deed::Rename,
-    Deed::RenameAll,
-    Deed::Price,
-    Deed::Stock,
-    Deed::Stock,
-    Deed::Delete,
-    Deed::ComeBack,
-    Deed::Save,
-    Deed::Meddle,
-    Deed::Meddle,
-    Deed::Unlist,
-    Deed::Describe,
-    Deed::DescribeBoth,
-    Deed::Register,
-    Deed::CallCustomer,
-    Deed::Buy,
-    Deed::Buy,
-    Deed::Ship,
-    Deed::EndInShop,
-    Deed::EndInErp,
+/// All common actions. One that is named twice is twice as frequent.
+const ANY: &[Action] = &[
+    Action::NewProduct,
+    Action::Rename,
+    Action::Rename,
+    Action::RenameAll,
+    Action::Price,
+    Action::Stock,
+    Action::Stock,
+    Action::Delete,
+    Action::ComeBack,
+    Action::Save,
+    Action::Meddle,
+    Action::Meddle,
+    Action::Unlist,
+    Action::Describe,
+    Action::DescribeBoth,
+    Action::Register,
+    Action::CallCustomer,
+    Action::Buy,
+    Action::Buy,
+    Action::Ship,
+    Action::EndInShop,
+    Action::EndInErp,
 ];
-const SALES: &[Deed] =
-    &[Deed::Buy, Deed::Buy, Deed::Buy, Deed::Ship, Deed::EndInShop, Deed::EndInShop, Deed::EndInErp, Deed::Stock];
-const TEXTS: &[Deed] = &[Deed::Describe, Deed::Describe, Deed::Describe, Deed::DescribeBoth, Deed::Save];
+const SALES: &[Action] = &[
+    Action::Buy,
+    Action::Buy,
+    Action::Buy,
+    Action::Ship,
+    Action::EndInShop,
+    Action::EndInShop,
+    Action::EndInErp,
+    Action::Stock,
+];
+const TEXTS: &[Action] = &[Action::Describe, Action::Describe, Action::Describe, Action::DescribeBoth, Action::Save];
 
-/// What happens in some settings alone.
-fn special(setting: Setting) -> &'static [Deed] {
+/// The additional actions of a setting.
+fn actions_of(setting: Setting) -> &'static [Action] {
     match setting {
-        Setting::Odd => &[Deed::Break, Deed::Break, Deed::Break, Deed::Mend],
-        Setting::Clocks => &[Deed::FromTheFuture],
-        Setting::Unpaid => &[Deed::Pay, Deed::Pay, Deed::Fail],
-        Setting::Swaps => &[Deed::Swap],
-        Setting::Hesitant => &[Deed::Rename, Deed::RenameAll, Deed::Stock, Deed::Describe, Deed::Describe],
-        Setting::Altering => &[Deed::Retax, Deed::Price],
-        Setting::Reduced => &[Deed::Reduce, Deed::Reduce, Deed::EndSale, Deed::Price, Deed::Price],
-        Setting::Awkward | Setting::Mistaken => &[Deed::NewProduct, Deed::Price, Deed::Rename],
-        Setting::Recognised => &[Deed::Register],
-        Setting::Leaving => &[Deed::Delete, Deed::Price, Deed::Register],
-        Setting::Erased => &[Deed::Readdress, Deed::Erase, Deed::Buy],
-        Setting::Reopened => &[Deed::Reopen, Deed::Reopen, Deed::EndInShop, Deed::EndInErp],
-        Setting::Outdated => &[Deed::Stock],
-        Setting::Children => &[Deed::NewAddress, Deed::Move, Deed::Move, Deed::RenameAddress, Deed::ForeignAddress],
+        Setting::Odd => &[Action::Break, Action::Break, Action::Break, Action::Mend],
+        Setting::Clocks => &[Action::FromTheFuture],
+        Setting::Unpaid => &[Action::Pay, Action::Pay, Action::Fail],
+        Setting::Swaps => &[Action::Swap],
+        Setting::Hesitant => &[Action::Rename, Action::RenameAll, Action::Stock, Action::Describe, Action::Describe],
+        Setting::Altering => &[Action::Retax, Action::Price],
+        Setting::Reduced => &[Action::Reduce, Action::Reduce, Action::EndSale, Action::Price, Action::Price],
+        Setting::Awkward | Setting::Mistaken => &[Action::NewProduct, Action::Price, Action::Rename],
+        Setting::Recognised => &[Action::Register],
+        Setting::Leaving => &[Action::Delete, Action::Price, Action::Register],
+        Setting::Erased => &[Action::ChangeOrderEmail, Action::Erase, Action::Buy],
+        Setting::Reopened => &[Action::Reopen, Action::Reopen, Action::EndInShop, Action::EndInErp],
+        Setting::Outdated => &[Action::Stock],
+        Setting::Children => {
+            &[Action::NewAddress, Action::Move, Action::Move, Action::RenameAddress, Action::ForeignAddress]
+        }
         _ => &[],
     }
 }
 
-/// Who made something of a thing before it counted: nobody has to keep that, and it may be in another's way.
-pub const BEFORE: &str = "before";
+/// In place of a side: the author of an edit from before texts joined. Such an edit may get lost, and may replace a
+/// later one.
+pub const BEFORE_JOIN: &str = "before";
 
-/// What each side made of a thing, in order.
+/// By object: the edits of each side, in order.
 pub type Edits = BTreeMap<String, Vec<(&'static str, String)>>;
 
-/// What a company does with its systems, by the seed.
+/// How the company uses its systems, drawn by the seed.
 #[derive(Clone, Copy, Debug)]
 pub struct Trade {
     pub setting: Setting,
     pub prices: bool,
     pub texts: Texts,
     pub customers: bool,
-    /// Orders may be ended by either side, not by the shop alone.
+    /// Either side may cancel and refund orders, not only the shop.
     pub ends: bool,
-    /// The ERP wins what both sides changed; else a person decides.
+    /// The ERP wins a conflict; otherwise a person decides.
     pub prefers: bool,
     pub days: Days,
     pub joins: Joins,
-    /// The second shop's numbers begin otherwise.
+    /// The numbers of the second shop have a prefix.
     pub prefixes: bool,
-    /// A planted bug of what the company's files say.
-    pub bug: Option<Bug>,
+    /// The planted bug, if it is in the company's files.
+    pub mutant: Option<Mutant>,
     /// Minutes between two pulls of a flow.
     pub every: u64,
 }
 
 impl Trade {
-    pub fn draw(chance: &Chance, setting: Setting) -> Self {
+    /// Draws a company for a setting.
+    pub fn draw(rng: &Rng, setting: Setting) -> Self {
         let drawn = Self {
             setting,
-            prices: chance.hits(500),
-            texts: [Texts::Erp, Texts::Shop, Texts::Shared, Texts::Shared][usize::try_from(chance.below(4)).unwrap()],
-            customers: chance.hits(600),
-            ends: chance.hits(600),
-            prefers: chance.hits(300),
-            days: [Days::Any, Days::Sales, Days::Texts][usize::try_from(chance.below(3)).unwrap()],
-            every: if chance.hits(500) { 3 } else { 10 },
+            prices: rng.permille(500),
+            texts: [Texts::Erp, Texts::Shop, Texts::Shared, Texts::Shared][usize::try_from(rng.below(4)).unwrap()],
+            customers: rng.permille(600),
+            ends: rng.permille(600),
+            prefers: rng.permille(300),
+            days: [Days::Any, Days::Sales, Days::Texts][usize::try_from(rng.below(3)).unwrap()],
+            every: if rng.permille(500) { 3 } else { 10 },
             joins: Joins::Nothing,
             prefixes: false,
-            bug: None,
+            mutant: None,
         };
         match setting {
             Setting::Unpaid => Self { days: Days::Sales, ..drawn },
-            // What more than two write is written by none of them.
+            // With three systems, texts have one owner.
             Setting::TwoShops => Self {
                 texts: Texts::Erp,
-                prefixes: chance.hits(300),
+                prefixes: rng.permille(300),
                 days: Days::Sales,
-                joins: if chance.hits(300) { Joins::Outlet } else { Joins::Nothing },
+                joins: if rng.permille(300) { Joins::Outlet } else { Joins::Nothing },
                 ..drawn
             },
             Setting::Currencies | Setting::Altering | Setting::Reduced | Setting::Awkward => {
                 Self { prices: true, ..drawn }
             }
             Setting::Children => Self { customers: true, ..drawn },
-            // A worker that is late has something to say before a text is written, too.
+            // An update of a shared text stores an intent first: one more call that a worker may be late with.
             Setting::Hesitant => Self { every: 3, texts: Texts::Shared, ..drawn },
-            Setting::Joining => drawn.joining(chance),
+            Setting::Joining => drawn.joining(rng),
             Setting::Recognised => Self { customers: true, joins: Joins::Rule, ..drawn },
-            Setting::Leaving => drawn.leaving(chance),
+            Setting::Leaving => drawn.leaving(rng),
             Setting::Erased | Setting::Reopened => Self { days: Days::Sales, ..drawn },
             _ => drawn,
         }
@@ -205,8 +218,8 @@ impl Trade {
 }
 
 impl Trade {
-    fn leaving(self, chance: &Chance) -> Self {
-        match chance.below(4) {
+    fn leaving(self, rng: &Rng) -> Self {
+        match rng.below(4) {
             0 => Self { joins: Joins::Account, ..self },
             1 => Self { joins: Joins::Prices, prices: true, ..self },
             2 => Self { joins: Joins::Sales, ..self },
@@ -214,8 +227,8 @@ impl Trade {
         }
     }
 
-    fn joining(self, chance: &Chance) -> Self {
-        match chance.below(4) {
+    fn joining(self, rng: &Rng) -> Self {
+        match rng.below(4) {
             0 => Self { joins: Joins::Account, ..self },
             1 => Self { joins: Joins::Prices, prices: true, ..self },
             2 => Self { joins: Joins::Sales, ..self },
@@ -228,111 +241,119 @@ impl Trade {
     }
 }
 
+/// The people and programs of one simulation, and what they have done so far.
 pub struct Life<'a> {
     pub wire: &'a Wire,
     pub clock: &'a SimClock,
-    pub chance: &'a Chance,
+    pub rng: &'a Rng,
     pub trade: Trade,
-    /// Articles that somebody touched in the shop: what the ERP owns of them only a full pull repairs.
+    /// Articles that somebody edited in the shop: only a full pull restores the ERP's values.
     pub touched: BTreeSet<String>,
-    /// Articles of which the shop gave some away, or took some back.
+    /// Articles whose stock the shop has changed by an order.
     pub sold: BTreeSet<String>,
-    /// The shop does not date an order whose money it gives back.
+    /// Orders that the shop has refunded, which does not move their date.
     pub undated: BTreeSet<String>,
-    /// Texts of articles and ends of orders.
+    /// Edits of descriptions, and how orders were ended.
     pub edits: Edits,
-    /// By article: what somebody in the shop sells it for meanwhile.
+    /// By article: its sale price in the shop.
     pub sales: BTreeMap<String, String>,
-    /// By order: where its buyer has written from, of those that were written from elsewhere.
-    pub written: BTreeMap<String, Vec<String>>,
-    /// By order whose buyer was erased: where the ERP may know that it was written from.
+    /// By order: all e-mail addresses it has had, if they have changed.
+    pub emails: BTreeMap<String, Vec<String>>,
+    /// By order whose buyer was erased: the e-mail addresses that the ERP may have.
     pub erased: BTreeMap<String, Vec<String>>,
-    /// Tax numbers of customers who came when the rule was there that they are recognised by.
+    /// Tax numbers of customers who came after the rule that matches them.
     pub recognised: BTreeSet<String>,
     skus: u64,
-    /// Of each shop its own.
+    /// The last number of each shop.
     numbers: BTreeMap<&'static str, u64>,
-    /// Articles that whoever goes through the ERP's catalog has yet to come to.
-    round: Vec<u64>,
+    /// Articles that are still to be renamed by somebody who renames the whole catalog.
+    rename_queue: Vec<u64>,
 }
 
 impl<'a> Life<'a> {
-    pub fn new(wire: &'a Wire, clock: &'a SimClock, chance: &'a Chance, trade: Trade) -> Self {
+    /// Draws what both sides have at first.
+    pub fn new(wire: &'a Wire, clock: &'a SimClock, rng: &'a Rng, trade: Trade) -> Self {
         let mut life = Self {
             wire,
             clock,
-            chance,
+            rng,
             trade,
             touched: BTreeSet::new(),
             sold: BTreeSet::new(),
             undated: BTreeSet::new(),
             edits: Edits::new(),
             sales: BTreeMap::new(),
-            written: BTreeMap::new(),
+            emails: BTreeMap::new(),
             erased: BTreeMap::new(),
             recognised: BTreeSet::new(),
             skus: 0,
             numbers: BTreeMap::new(),
-            round: Vec::new(),
+            rename_queue: Vec::new(),
         };
-        // Where workers are late, the same articles change again and again.
+        // If workers are late, the same few articles have to change again and again.
         let articles = if trade.setting == Setting::Hesitant { 3 } else { 13 };
-        for _ in 0..2 + chance.below(articles) {
+        for _ in 0..2 + rng.below(articles) {
             life.new_product();
         }
         if trade.setting == Setting::Recognised {
-            life.know_some();
+            life.add_known_customers();
         }
-        for _ in 0..chance.below(4) {
+        for _ in 0..rng.below(4) {
             life.new_customer();
         }
         if trade.setting == Setting::Adopted {
-            life.have_before();
+            life.add_existing_data();
         }
         if trade.joins == Joins::Outlet {
-            life.have_catalog(OUTLET);
+            life.add_existing_catalog(OUTLET);
         }
         life
     }
 
-    pub(crate) fn among<T: Copy>(&self, of: &[T]) -> Option<T> {
-        (!of.is_empty()).then(|| of[usize::try_from(self.chance.below(of.len() as u64)).unwrap()])
+    /// Draws one of `of`, if there is any.
+    pub(crate) fn pick<T: Copy>(&self, of: &[T]) -> Option<T> {
+        (!of.is_empty()).then(|| of[usize::try_from(self.rng.below(of.len() as u64)).unwrap()])
     }
 
-    pub(crate) fn product(&self, host: &str) -> Option<u64> {
+    /// Draws an article of a side, but none that the shop alone has.
+    pub(crate) fn pick_product(&self, host: &str) -> Option<u64> {
         let is_meant = |product: &Product| !product.sku.starts_with(OWN);
         let ids: Vec<u64> = self.wire.with(host, |model| {
             model.products.iter().filter(|(_, product)| is_meant(product)).map(|(id, _)| *id).collect()
         });
-        self.among(&ids)
+        self.pick(&ids)
     }
 
-    /// One of the shops.
-    fn shop(&self) -> &'static str {
+    /// Draws one of the shops.
+    fn pick_shop(&self) -> &'static str {
         let shops = self.trade.setting.shops();
-        if shops.len() == 1 { shops[0] } else { self.among(shops).unwrap() }
+        if shops.len() == 1 { shops[0] } else { self.pick(shops).unwrap() }
     }
 
+    /// The next number of a shop.
     fn number(&mut self, shop: &'static str) -> u64 {
         let number = self.numbers.entry(shop).or_default();
         *number += 1;
         *number
     }
 
+    /// Draws a text.
     pub(crate) fn words(&self) -> String {
-        format!("{} {}", self.among(&NAMES).unwrap_or_default(), self.chance.below(100))
+        format!("{} {}", self.pick(&NAMES).unwrap_or_default(), self.rng.below(100))
     }
 
+    /// Draws a price.
     pub(crate) fn price(&self) -> String {
-        // Not every program writes two decimals.
-        let cents = 100 + self.chance.below(30) * 10;
+        // Trailing zeros are cut: not every program writes two decimals.
+        let cents = 100 + self.rng.below(30) * 10;
         let text = match self.trade.setting {
-            Setting::Altering => format!("{}.{:02}{}", cents / 100, cents % 100, self.chance.below(10)),
+            Setting::Altering => format!("{}.{:02}{}", cents / 100, cents % 100, self.rng.below(10)),
             _ => format!("{}.{:02}", cents / 100, cents % 100),
         };
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     }
 
+    /// Changes an article, which moves its date.
     pub(crate) fn change(&mut self, host: &'static str, id: u64, what: &str, change: impl FnOnce(&mut Product)) {
         let now = self.wire.now(host);
         let sku = self.wire.with(host, |model| {
@@ -352,7 +373,7 @@ impl<'a> Life<'a> {
     fn sku(&self) -> String {
         let number = self.skus;
         match (self.trade.setting, number % 4) {
-            // As it stands it would mean the next one's price.
+            // Not encoded, its path would mean the price of the next article.
             (Setting::Awkward, 1 | 2) => format!("SKU-{}/price?of={number}", number / 4 * 4 + 3),
             (Setting::Awkward, 0) => format!("SKU-{number} #1%2F"),
             _ => format!("SKU-{number}"),
@@ -363,7 +384,7 @@ impl<'a> Life<'a> {
         let product = Product {
             name: self.words(),
             price: self.price(),
-            stock: i64::try_from(self.chance.below(50)).unwrap(),
+            stock: i64::try_from(self.rng.below(50)).unwrap(),
             active: true,
             barcode: self.barcode(&sku),
             tax: self.tax(),
@@ -379,9 +400,10 @@ impl<'a> Life<'a> {
         if !self.trade.customers {
             return;
         }
-        let shop = self.shop();
+        let shop = self.pick_shop();
         let customer = Customer {
-            // Two shops' orders are numbered without a gap, so that they meet.
+            // With two shops, customers have numbers of their own, so that both shops number orders 1, 2, 3 without a
+            // gap.
             email: format!(
                 "c{}@{}",
                 self.number(if self.trade.setting == Setting::TwoShops { "people" } else { shop }),
@@ -396,17 +418,18 @@ impl<'a> Life<'a> {
         self.wire.with(shop, |model| model.add_customer(customer));
     }
 
+    /// Somebody buys in a shop.
     pub(crate) fn new_order(&mut self) {
-        let shop = self.shop();
+        let shop = self.pick_shop();
         let number = format!("W{}", self.number(shop));
         let customers: Vec<u64> = self.wire.with(shop, |model| model.customers.keys().copied().collect());
-        let customer = if self.chance.hits(300) { None } else { self.among(&customers) };
+        let customer = if self.rng.permille(300) { None } else { self.pick(&customers) };
         let mut lines = Vec::new();
         let mut cents = 0;
-        for _ in 0..=self.chance.below(3) {
-            let Some(id) = self.product(shop) else { return };
-            let (quantity, price) = (1 + self.chance.below(3), 100 + self.chance.below(900));
-            // Nobody can buy what is not offered.
+        for _ in 0..=self.rng.below(3) {
+            let Some(id) = self.pick_product(shop) else { return };
+            let (quantity, price) = (1 + self.rng.below(3), 100 + self.rng.below(900));
+            // Only what is offered can be bought.
             let sku = self.wire.with(shop, |model| {
                 let product = &model.products[&id];
                 (product.active && product.stock >= 9).then(|| product.sku.clone())
@@ -439,12 +462,12 @@ impl<'a> Life<'a> {
     }
 
     fn currency(&self) -> &'static str {
-        if self.trade.setting == Setting::Currencies && self.chance.hits(400) { "USD" } else { "EUR" }
+        if self.trade.setting == Setting::Currencies && self.rng.permille(400) { "USD" } else { "EUR" }
     }
 
-    /// Whether somebody is in the middle of something.
+    /// Whether somebody is in the middle of renaming the whole catalog.
     pub fn is_busy(&self) -> bool {
-        !self.round.is_empty()
+        !self.rename_queue.is_empty()
     }
 
     /// Somebody renames an article of the ERP.
@@ -453,53 +476,53 @@ impl<'a> Life<'a> {
         self.change("erp", id, "renames", |product| product.name = name);
     }
 
-    /// Changes of one field each, so that its neighbours have no reason to be written.
-    pub fn tidy(&mut self) {
-        let shop = self.shop();
-        if let Some(id) = self.product(shop) {
+    /// Edits single fields, so that there is no reason to write any other.
+    pub fn edit_single_fields(&mut self) {
+        let shop = self.pick_shop();
+        if let Some(id) = self.pick_product(shop) {
             self.touch(shop, id);
             self.change(shop, id, "meddles with", |product| product.active = !product.active);
         }
-        let (host, kind) = self.writer();
-        if let Some(id) = self.product(host) {
+        let (host, kind) = self.pick_text_owner();
+        if let Some(id) = self.pick_product(host) {
             let text = kept(kind, &self.words());
             let sku = self.wire.with(host, |model| model.products[&id].sku.clone());
-            // What a side makes of it may be what it has, and then is not to be written.
-            let is_seen = |host: &str, kind: Kind| {
-                let made = kept(kind, &text);
-                self.wire.with(host, |model| model.product(&sku).iter().all(|(_, product)| product.text != made))
+            // The text must differ at both sides as they store it; otherwise there is nothing to write.
+            let differs = |host: &str, kind: Kind| {
+                let stored = kept(kind, &text);
+                self.wire.with(host, |model| model.product(&sku).iter().all(|(_, product)| product.text != stored))
             };
-            if is_seen("erp", Kind::Erp) && is_seen("shop", Kind::Shop) {
+            if differs("erp", Kind::Erp) && differs("shop", Kind::Shop) {
                 self.describe(host, id, text);
             }
         }
     }
 
-    /// One who may write texts.
-    fn writer(&self) -> (&'static str, Kind) {
+    /// Draws a side that may write descriptions.
+    fn pick_text_owner(&self) -> (&'static str, Kind) {
         match self.trade.texts {
-            // Until the shop's texts join they are the ERP's, whoever writes some.
+            // Until the shop's texts join, the ERP owns all texts.
             _ if self.trade.joins == Joins::Texts && !self.wire.has_grown() => ("erp", Kind::Erp),
             Texts::Erp => ("erp", Kind::Erp),
             Texts::Shop => ("shop", Kind::Shop),
-            Texts::Shared => self.among(&[("erp", Kind::Erp), ("shop", Kind::Shop)]).unwrap(),
+            Texts::Shared => self.pick(&[("erp", Kind::Erp), ("shop", Kind::Shop)]).unwrap(),
         }
     }
 
     fn describe(&mut self, host: &'static str, id: u64, text: String) {
         let sku = self.wire.with(host, |model| model.products[&id].sku.clone());
-        // Before texts join they are the ERP's alone: when they are the shop's they may be written over, and where they are shared,
-        // one that was on its way just then may stay (docs/reliability.md).
-        let is_for_good = self.trade.joins != Joins::Texts || self.wire.has_grown();
-        let by = if is_for_good { host } else { BEFORE };
-        self.edits.entry(sku).or_default().push((by, text.clone()));
-        self.change(host, id, "describes", |product| (product.text, product.edited) = (text, is_for_good));
+        // Before texts join, only the ERP owns them. Later the shop's text may replace such an edit; if texts are
+        // shared, an edit that was being delivered at that moment may stay (docs/reliability.md).
+        let counts = self.trade.joins != Joins::Texts || self.wire.has_grown();
+        let author = if counts { host } else { BEFORE_JOIN };
+        self.edits.entry(sku).or_default().push((author, text.clone()));
+        self.change(host, id, "describes", |product| (product.text, product.edited) = (text, counts));
     }
 
-    /// Both sides describe an article, and neither has seen what the other wrote.
+    /// Both sides edit the description of an article at the same moment.
     fn describe_both(&mut self) {
         let may_both = self.trade.texts == Texts::Shared && (self.trade.joins != Joins::Texts || self.wire.has_grown());
-        let Some(id) = self.product("erp").filter(|_| may_both) else { return };
+        let Some(id) = self.pick_product("erp").filter(|_| may_both) else { return };
         let sku = self.wire.with("erp", |model| model.products[&id].sku.clone());
         let Some(there) = self.wire.with("shop", |model| model.product(&sku).first().map(|(id, _)| *id)) else {
             return;
@@ -509,23 +532,23 @@ impl<'a> Life<'a> {
         self.describe("shop", there, text);
     }
 
-    /// An order that goes on.
-    pub(crate) fn going(&self, host: &str, is_meant: impl Fn(&Order) -> bool) -> Option<u64> {
+    /// Draws an order that was neither cancelled nor refunded.
+    pub(crate) fn pick_open_order(&self, host: &str, is_meant: impl Fn(&Order) -> bool) -> Option<u64> {
         let ids: Vec<u64> = self.wire.with(host, |model| {
-            let going = model.orders.iter().filter(|(_, order)| order.closed.is_empty() && is_meant(order));
-            going.map(|(id, _)| *id).collect()
+            let open = model.orders.iter().filter(|(_, order)| order.closed.is_empty() && is_meant(order));
+            open.map(|(id, _)| *id).collect()
         });
-        self.among(&ids)
+        self.pick(&ids)
     }
 
-    /// Somebody cancels an order, or gives its money back.
+    /// Somebody cancels an order, or refunds it.
     fn end_order(&mut self, host: &'static str) {
-        // Money that was given back is not taken again.
-        let cancels = self.chance.hits(500) || self.trade.setting == Setting::Reopened;
+        // A refunded order cannot be reopened.
+        let cancels = self.rng.permille(500) || self.trade.setting == Setting::Reopened;
         let now = self.wire.now(host);
         let is_meant =
             |order: &Order| !(order.status == "draft" || order.is_waiting() || cancels && order.status == "shipped");
-        let Some(id) = self.going(host, is_meant) else {
+        let Some(id) = self.pick_open_order(host, is_meant) else {
             return;
         };
         let is_dated = cancels || host == "erp";
@@ -550,48 +573,49 @@ impl<'a> Life<'a> {
         self.edits.entry(name).or_default().push((host, order.closed));
     }
 
-    /// One thing happens.
-    pub fn happen(&mut self) {
-        if let Some(id) = self.round.pop() {
+    /// Carries out one action.
+    pub fn act(&mut self) {
+        if let Some(id) = self.rename_queue.pop() {
             if self.wire.with("erp", |model| model.products.contains_key(&id)) {
                 self.rename(id);
             }
             return;
         }
-        let special = special(self.trade.setting);
-        let usual = match self.trade.days {
-            _ if !special.is_empty() && self.chance.hits(300) => special,
-            Days::Sales if self.chance.hits(600) => SALES,
-            Days::Texts if self.chance.hits(600) => TEXTS,
+        let additional = actions_of(self.trade.setting);
+        let actions = match self.trade.days {
+            _ if !additional.is_empty() && self.rng.permille(300) => additional,
+            Days::Sales if self.rng.permille(600) => SALES,
+            Days::Texts if self.rng.permille(600) => TEXTS,
             _ => ANY,
         };
-        match self.among(usual).unwrap() {
-            Deed::NewProduct => self.new_product(),
-            Deed::Rename => {
-                let Some(id) = self.product("erp") else { return };
+        match self.pick(actions).unwrap() {
+            Action::NewProduct => self.new_product(),
+            Action::Rename => {
+                let Some(id) = self.pick_product("erp") else { return };
                 self.rename(id);
             }
-            Deed::Price => {
-                let Some(id) = self.product("erp") else { return };
+            Action::Price => {
+                let Some(id) = self.pick_product("erp") else { return };
                 let price = self.price();
                 self.change("erp", id, "prices", |product| product.price = price);
             }
-            Deed::Stock => {
+            Action::Stock => {
                 // Stock does not move the product's date.
-                let Some(id) = self.product("erp") else { return };
-                let stock = i64::try_from(self.chance.below(50)).unwrap();
+                let Some(id) = self.pick_product("erp") else { return };
+                let stock = i64::try_from(self.rng.below(50)).unwrap();
                 self.wire.note(format!("life: erp stock of {id} is {stock}"));
                 self.wire.with("erp", |model| model.products.get_mut(&id).unwrap().stock = stock);
             }
-            // Who has gone gives up nothing to anybody.
-            Deed::Delete if self.trade.setting == Setting::Swaps => {}
-            Deed::Delete if self.chance.hits(500) => {
-                let Some(id) = self.product("erp") else { return };
-                // Not the last one: an empty listing is not believed.
+            // A deleted article would not give up its barcode.
+            Action::Delete if self.trade.setting == Setting::Swaps => {}
+            Action::Delete if self.rng.permille(500) => {
+                let Some(id) = self.pick_product("erp") else { return };
+                // Not the last one: the engine does not believe an empty listing.
                 if self.wire.with("erp", |model| model.products.len()) == 1 {
                     return;
                 }
-                // What a shop had before and the ERP loses before anybody looks there is the shop's own.
+                // An article that a shop had before, and that the ERP deletes before the engine reads the shop, is the
+                // shop's own.
                 let sku = self.wire.with("erp", |model| model.products[&id].sku.clone());
                 let may_be_theirs = matches!(self.trade.setting, Setting::Adopted | Setting::TwoShops);
                 if may_be_theirs && self.touched.contains(&sku) {
@@ -605,8 +629,8 @@ impl<'a> Life<'a> {
                 });
                 self.wire.note(format!("life: erp deletes {sku} ({id})"));
             }
-            Deed::ComeBack => {
-                // What was deleted comes back under its old reference, as a new object.
+            Action::ComeBack => {
+                // A deleted article comes back as a new object under its old reference.
                 let gone: Vec<String> = self.wire.with("erp", |model| {
                     model.removed.keys().filter(|sku| model.product(sku).is_empty()).cloned().collect()
                 });
@@ -614,14 +638,14 @@ impl<'a> Life<'a> {
                     self.add_product(sku.clone());
                 }
             }
-            Deed::Save => {
-                // Saved as it was: only the date moves.
-                let host = if self.chance.hits(500) { "erp" } else { self.shop() };
-                let Some(id) = self.product(host) else { return };
+            Action::Save => {
+                // Saved unchanged: only the date moves.
+                let host = if self.rng.permille(500) { "erp" } else { self.pick_shop() };
+                let Some(id) = self.pick_product(host) else { return };
                 self.change(host, id, "saves", |_| {});
             }
-            Deed::Ship => {
-                let Some(id) = self.going("erp", |order| order.status == "confirmed") else { return };
+            Action::Ship => {
+                let Some(id) = self.pick_open_order("erp", |order| order.status == "confirmed") else { return };
                 let now = self.wire.now("erp");
                 let number = self.wire.with("erp", |model| {
                     model.ship(id, now);
@@ -629,11 +653,11 @@ impl<'a> Life<'a> {
                 });
                 self.wire.note(format!("life: erp ships {number}"));
             }
-            // Somebody edits in the shop what the ERP owns.
-            Deed::Meddle => {
-                let shop = self.shop();
-                let Some(id) = self.product(shop) else { return };
-                let (what, stock) = (self.chance.below(3), i64::try_from(self.chance.below(50)).unwrap());
+            // Somebody edits a field in the shop that the ERP owns.
+            Action::Meddle => {
+                let shop = self.pick_shop();
+                let Some(id) = self.pick_product(shop) else { return };
+                let (what, stock) = (self.rng.below(3), i64::try_from(self.rng.below(50)).unwrap());
                 let name = kept(Kind::Shop, &self.words());
                 self.touch(shop, id);
                 self.change(shop, id, "meddles with", |product| match what {
@@ -642,10 +666,10 @@ impl<'a> Life<'a> {
                     _ => product.active = !product.active,
                 });
             }
-            Deed::Unlist if self.chance.hits(300) => {
-                let shop = self.shop();
-                let Some(id) = self.product(shop) else { return };
-                // Not the last one: an empty listing is not believed.
+            Action::Unlist if self.rng.permille(300) => {
+                let shop = self.pick_shop();
+                let Some(id) = self.pick_product(shop) else { return };
+                // Not the last one: the engine does not believe an empty listing.
                 if self.wire.with(shop, |model| model.products.len()) == 1 {
                     return;
                 }
@@ -654,17 +678,17 @@ impl<'a> Life<'a> {
                 self.sales.remove(&product.sku);
                 self.wire.note(format!("life: {shop} deletes {} ({id})", product.sku));
             }
-            Deed::Describe => {
-                let (host, kind) = self.writer();
-                let Some(id) = self.product(host) else { return };
+            Action::Describe => {
+                let (host, kind) = self.pick_text_owner();
+                let Some(id) = self.pick_product(host) else { return };
                 let text = kept(kind, &self.words());
                 self.describe(host, id, text);
             }
-            Deed::Register => self.new_customer(),
-            Deed::CallCustomer => {
-                let shop = self.shop();
+            Action::Register => self.new_customer(),
+            Action::CallCustomer => {
+                let shop = self.pick_shop();
                 let customers: Vec<u64> = self.wire.with(shop, |model| model.customers.keys().copied().collect());
-                let Some(id) = self.among(&customers) else { return };
+                let Some(id) = self.pick(&customers) else { return };
                 let (name, now) = (self.words().trim().to_owned(), self.wire.now(shop));
                 self.wire.note(format!("life: {shop} customer {id} is called {name}"));
                 self.wire.with(shop, |model| {
@@ -673,46 +697,49 @@ impl<'a> Life<'a> {
                     customer.updated = now;
                 });
             }
-            Deed::Buy => self.new_order(),
-            // From the end: what is listed last has changed first.
-            Deed::RenameAll => self.round = self.wire.with("erp", |model| model.products.keys().copied().collect()),
-            Deed::DescribeBoth => self.describe_both(),
-            Deed::EndInShop => {
-                let shop = self.shop();
+            Action::Buy => self.new_order(),
+            // From the end: the article that is listed last changes first.
+            Action::RenameAll => {
+                self.rename_queue = self.wire.with("erp", |model| model.products.keys().copied().collect())
+            }
+            Action::DescribeBoth => self.describe_both(),
+            Action::EndInShop => {
+                let shop = self.pick_shop();
                 self.end_order(shop);
             }
-            Deed::EndInErp if self.trade.ends => self.end_order("erp"),
-            Deed::Mend => self.mend(1),
-            Deed::Break => self.break_row(),
-            Deed::FromTheFuture => self.save_in_future(),
-            Deed::Pay => self.end_waiting("paid"),
-            Deed::Fail => self.end_waiting("failed"),
-            Deed::Reduce => self.reduce(),
-            Deed::EndSale => self.end_sale(),
-            Deed::Readdress => self.readdress(),
-            Deed::Erase => self.erase(),
-            Deed::Reopen => self.reopen(),
-            Deed::Swap => self.swap_barcodes(),
-            Deed::Retax => {
-                let Some(id) = self.product("erp") else { return };
+            Action::EndInErp if self.trade.ends => self.end_order("erp"),
+            Action::Mend => self.mend(1),
+            Action::Break => self.break_row(),
+            Action::FromTheFuture => self.save_in_future(),
+            Action::Pay => self.end_payment("paid"),
+            Action::Fail => self.end_payment("failed"),
+            Action::Reduce => self.reduce(),
+            Action::EndSale => self.end_sale(),
+            Action::ChangeOrderEmail => self.change_order_email(),
+            Action::Erase => self.erase(),
+            Action::Reopen => self.reopen(),
+            Action::Swap => self.swap_barcodes(),
+            Action::Retax => {
+                let Some(id) = self.pick_product("erp") else { return };
                 let tax = self.tax();
                 self.change("erp", id, "taxes", |product| product.tax = tax);
             }
-            Deed::NewAddress => self.new_address("shop"),
-            Deed::ForeignAddress => self.new_address("erp"),
-            Deed::Move => self.change_address(|words, address| address.city = words),
-            Deed::RenameAddress => self.change_address(|words, address| address.code = words),
-            Deed::Delete | Deed::Unlist | Deed::EndInErp => {}
+            Action::NewAddress => self.new_address("shop"),
+            Action::ForeignAddress => self.new_address("erp"),
+            Action::Move => self.change_address(|words, address| address.city = words),
+            Action::RenameAddress => self.change_address(|words, address| address.code = words),
+            Action::Delete | Action::Unlist | Action::EndInErp => {}
         }
     }
 
+    /// Remembers that somebody edited an article in a shop.
     fn touch(&mut self, shop: &str, id: u64) {
         let sku = self.wire.with(shop, |model| model.products[&id].sku.clone());
         self.touched.insert(sku);
     }
 }
 
-/// Whose customers write from where tells their shop.
+/// The domain of a shop's customers, which tells whose they are.
 fn domain(shop: &str) -> &'static str {
     if shop == OUTLET { OUTLET_DOMAIN } else { "example.com" }
 }

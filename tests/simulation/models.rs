@@ -1,8 +1,13 @@
-//! A model ERP and a model shop: in memory, with the habits of real ones. Ids are counted, dates have whole seconds and
-//! move on every write, even one that changes nothing; each side has its own clock. The shop alters and cuts texts
-//! silently, lists by page number and by link, takes off what it sells at once and knows no foreign reference; the ERP lists
-//! by the last id and by cursor, takes the same order and the same customer as often as they are sent, keeps only so much of
-//! a text, and asks for a login. Both give an order's money back as often as they are asked to.
+//! A model ERP and a model shop, in memory, with the habits of real systems.
+//!
+//! - Both count their ids and have a clock of their own. Dates have whole seconds and move on every write, even on one
+//!   that changes nothing. An order is refunded as often as somebody asks for it.
+//! - The shop alters and cuts texts silently, lists by page number and by link, subtracts what it sells at once, and
+//!   stores no reference of another system.
+//! - The ERP lists by the last id and by cursor, creates the same order or customer as often as it is sent, cuts long
+//!   texts, and requires a login.
+//!
+//! One file, because all of it is one state that requests change in many ways.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,101 +16,108 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::{Value, json};
 
 use crate::{
-    parts::Address,
+    addresses::Address,
+    rows::{date, show_customer, show_order, show_price, show_product},
     setting::Setting,
-    shown::{date, show_customer, show_order, show_price, show_product},
 };
 
+/// An article.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Product {
     pub sku: String,
-    /// The ERP's.
+    /// Owned by the ERP.
     pub name: String,
-    /// A description.
+    /// The description.
     pub text: String,
-    /// The description is somebody's edit here, not written by the engine.
+    /// Whether people wrote the description here, not the engine.
     pub edited: bool,
     pub price: String,
-    /// What it costs for a while, by somebody in the shop; empty for none.
+    /// The sale price that people set in the shop; empty for none.
     pub sale: String,
     pub stock: i64,
     pub active: bool,
     pub barcode: String,
-    /// Tax class, by this side's word for it; empty for none.
+    /// The tax class in this side's words; empty for none.
     pub tax: String,
-    /// Shown in a way that nobody can read, until somebody mends it.
+    /// Whether its row is unreadable, until somebody mends it.
     pub broken: bool,
     pub updated: i64,
-    /// When the engine made it here.
+    /// When the engine created it here.
     pub made: i64,
-    /// The engine was answered with another's variant, and may not have heard of it.
+    /// Whether the answer to its creation named the variant of another article, so that the engine may not know this
+    /// one's.
     pub unheard: bool,
 }
 
+/// A customer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Customer {
     pub email: String,
     pub name: String,
-    /// Tax number; empty for none.
+    /// The tax number; empty for none.
     pub vat: String,
-    /// By this side's id of each.
+    /// By this side's id.
     pub addresses: BTreeMap<u64, Address>,
     pub broken: bool,
     pub updated: i64,
 }
 
+/// An order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Order {
     /// The shop's number; the ERP keeps it as its reference.
     pub number: String,
-    /// This side's id of who bought; none for a guest.
+    /// This side's id of the customer; none for a guest.
     pub customer: Option<u64>,
     pub email: String,
+    /// Reference, quantity and price of each line.
     pub lines: Vec<(String, i64, String)>,
     pub total: String,
     pub currency: String,
     pub status: String,
-    /// `cancelled` or `refunded`; empty while it goes on.
+    /// `cancelled` or `refunded`; empty while it is open.
     pub closed: String,
-    /// Its payment failed, and its goods are kept for another try.
+    /// Whether its goods are kept though its payment failed, for another try.
     pub kept: bool,
-    /// How often its money was given back: a refund of the shop, a credit note of the ERP.
+    /// How often it was refunded (in the ERP: how many credit notes it has).
     pub paid_back: u32,
-    /// How often it was when the engine last looked, or did it.
+    /// How often it had been refunded when the engine last read or refunded it.
     pub looked: u32,
-    /// How often it was once more because somebody did it between the engine's look and its own.
+    /// How many refunds were made by people between the engine's read and its own refund.
     pub raced: u32,
     pub broken: bool,
     pub updated: i64,
 }
 
 impl Order {
-    /// Nobody has taken it yet, or nobody will.
+    /// Whether it is not accepted yet, or never will be.
     pub fn is_waiting(&self) -> bool {
         matches!(self.status.as_str(), "pending" | "failed")
     }
 
-    /// How many of an article it is for.
+    /// How many of an article it contains.
     pub fn many(&self, sku: &str) -> i64 {
         self.lines.iter().filter(|(sold, _, _)| sold == sku).map(|(_, quantity, _)| quantity).sum()
     }
 
-    /// Whether its goods are kept for whoever ordered them.
+    /// Whether its goods are reserved for the buyer.
     pub fn holds_goods(&self) -> bool {
         self.closed != "cancelled" && (self.status != "failed" || self.kept)
     }
 
-    /// Which order it is, on whichever side: shops number theirs alike.
+    /// Its name at all sides. The number alone is ambiguous: two shops number their orders alike.
     pub fn name(&self) -> String {
         order_name(&self.number, &self.email)
     }
 }
 
+/// The name of an order at all sides, from its number and its e-mail address.
 pub fn order_name(number: &str, email: &str) -> String {
     let number = number.trim_start_matches("B-");
     if email.ends_with(OUTLET_DOMAIN) { format!("{number}@outlet") } else { number.to_owned() }
 }
 
+/// Which model a side is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Kind {
     #[default]
@@ -113,20 +125,20 @@ pub enum Kind {
     Shop,
 }
 
-/// The shop's word for the tax class that it does not know by itself.
+/// The shop's word for the tax class that it lacks at first.
 pub const SUPER: &str = "super-rate";
 
-/// What references of articles begin with that the shop alone has, and codes of addresses that the ERP alone has.
+/// The prefixes of articles that only the shop has, and of addresses that only the ERP has.
 pub const OWN: &str = "OWN-";
 pub const OWN_ADDRESS: &str = "own ";
 
-/// Whoever buys in the second shop writes from there.
+/// The domain of the customers of the second shop.
 pub const OUTLET_DOMAIN: &str = "outlet.example.com";
 
-/// What prices abroad begin with, so that they are told from the others wherever they turn up.
+/// The prefix of export prices, so that they can be told from the others anywhere.
 pub const ABROAD: &str = "99";
 
-/// What an article costs in one list.
+/// The price of an article in one list.
 pub struct Price {
     pub list: &'static str,
     pub sku: String,
@@ -135,7 +147,7 @@ pub struct Price {
     pub currency: &'static str,
 }
 
-/// One side.
+/// One side: its objects and its state.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     pub kind: Kind,
@@ -144,17 +156,18 @@ pub struct Model {
     pub customers: BTreeMap<u64, Customer>,
     pub orders: BTreeMap<u64, Order>,
     pub next: u64,
-    /// Writes that came over the wire and were carried out, even of what was there already.
+    /// How many writes of requests were carried out, including those that changed nothing.
     pub writes: u64,
-    /// When an article was last taken away here.
+    /// When an article was last deleted here.
     pub removed: BTreeMap<String, DateTime<Utc>>,
-    /// Whether the shop knows the tax class that it does not know by itself.
+    /// Whether the shop has the tax class that it lacks at first.
     pub knows_super: bool,
-    /// Logins that are still good.
+    /// Valid logins.
     pub sessions: BTreeSet<String>,
     pub logins: u64,
 }
 
+/// What a model answers.
 pub struct Answer {
     pub status: u16,
     pub body: Value,
@@ -164,7 +177,7 @@ fn answer(status: u16, body: Value) -> Answer {
     Answer { status, body }
 }
 
-/// A request as the models see it.
+/// A request as a model sees it.
 pub struct Call<'a> {
     pub method: &'a str,
     pub path: &'a str,
@@ -173,7 +186,7 @@ pub struct Call<'a> {
     pub body: Value,
     /// Seconds on this side's own clock.
     pub now: i64,
-    /// Only so many items of a batch are carried out before the model breaks down.
+    /// If set: how many items of a batch are carried out before the model fails.
     pub only: Option<usize>,
 }
 
@@ -186,17 +199,17 @@ impl Call<'_> {
         self.query.get(name).is_none_or(|wanted| wanted == value)
     }
 
-    /// What is dated, as this side writes dates, not before the date that is asked for.
+    /// Whether a date, as this side writes it, is not before the one that is asked for.
     fn is_since(&self, shown: &str) -> bool {
         self.query.get("since").is_none_or(|since| shown >= since.as_str())
     }
 }
 
-/// Most characters of a text that a side keeps.
+/// How many characters of a text each side stores.
 pub const SHOP_NAME: usize = 16;
 pub const ERP_TEXT: usize = 10;
 
-/// What a side makes of a text, whoever gives it.
+/// A text as a side stores it.
 pub fn kept(kind: Kind, text: &str) -> String {
     match kind {
         Kind::Shop => text.trim().chars().take(SHOP_NAME).collect::<String>().trim().replace('&', "&amp;"),
@@ -205,26 +218,28 @@ pub fn kept(kind: Kind, text: &str) -> String {
 }
 
 impl Model {
+    /// A new id.
     pub fn id(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
+    /// All articles with a reference.
     pub fn product(&self, sku: &str) -> Vec<(u64, &Product)> {
         self.products.iter().filter(|(_, product)| product.sku == sku).map(|(id, product)| (*id, product)).collect()
     }
 
-    /// The ERP's clock hangs on a wall.
+    /// Whether dates are local times without a zone.
     pub fn writes_local_time(&self) -> bool {
         self.setting == Setting::Clocks && self.kind == Kind::Erp
     }
 
-    /// Whether what is sold stays on hand until it leaves.
+    /// Whether sold stock stays on hand until it is shipped, and counts as reserved.
     pub fn reserves(&self) -> bool {
         self.setting == Setting::Reserving && self.kind == Kind::Erp
     }
 
-    /// How much of what is on hand is promised to somebody.
+    /// How much of the stock on hand is reserved.
     pub fn reserved(&self, sku: &str) -> i64 {
         if !self.reserves() {
             return 0;
@@ -233,7 +248,7 @@ impl Model {
         open.flat_map(|order| &order.lines).filter(|(sold, _, _)| sold == sku).map(|(_, quantity, _)| quantity).sum()
     }
 
-    /// What each article costs, by list; the second list is of another currency.
+    /// The prices of each article; the second list is in another currency.
     fn prices(&self) -> BTreeMap<u64, Price> {
         const EXPORT: u64 = 1_000_000;
         let mut prices = BTreeMap::new();
@@ -251,31 +266,34 @@ impl Model {
         prices
     }
 
-    /// What can be sold.
+    /// How much can be sold.
     pub fn available(&self, product: &Product) -> i64 {
         product.stock - self.reserved(&product.sku)
     }
 
+    /// Adds an article and returns its id.
     pub fn add_product(&mut self, product: Product) -> u64 {
         let id = self.id();
         self.products.insert(id, product);
         id
     }
 
+    /// Adds a customer and returns its id.
     pub fn add_customer(&mut self, customer: Customer) -> u64 {
         let id = self.id();
         self.customers.insert(id, customer);
         id
     }
 
+    /// Adds an order and returns its id.
     pub fn add_order(&mut self, order: Order) -> u64 {
         let id = self.id();
         self.orders.insert(id, order);
         id
     }
 
-    /// Pages in order of id: by the last id where the caller knows it, else by number. The answer tells where the next one begins,
-    /// as an id and as a link.
+    /// A page of rows in order of id: after the given id, or by page number. The answer names the beginning of the next
+    /// page, as an id and as a link.
     fn page<T>(
         rows: &BTreeMap<u64, T>,
         call: &Call<'_>,
@@ -312,7 +330,7 @@ impl Model {
                 |id, product| is_since(product.updated) && call.asks("sku", &product.sku) && named(id),
                 |id, product| show_product(self, id, product),
             ),
-            // Neither moves with a date of its own.
+            // Stock and prices have no dates.
             "/stock" => Self::page(
                 &self.products,
                 call,
@@ -359,16 +377,18 @@ impl Model {
         answer(200, results)
     }
 
-    /// Names another article in the answer, or its variant, here and there.
+    /// In the setting `Mistaken`: puts the id of another article, or of its variant, into some answers.
     fn mistake(&mut self, result: &mut Value) {
         let id = id_of(&result["id"]);
         if self.setting != Setting::Mistaken || !self.products.contains_key(&id) {
             return;
         }
         let made = |id: &u64| self.products[id].made;
-        // One that the engine has surely heard of.
-        let is_heard = |other: &u64| made(other) + 600 < made(&id) && !self.products[other].unheard;
-        let Some(other) = self.products.keys().copied().find(|other| *other != id && is_heard(other)) else { return };
+        // Only an article that the engine surely knows.
+        let is_known_to_engine = |other: &u64| made(other) + 600 < made(&id) && !self.products[other].unheard;
+        let Some(other) = self.products.keys().copied().find(|other| *other != id && is_known_to_engine(other)) else {
+            return;
+        };
         if id % 3 == 2 {
             result["variants"][0]["id"] = json!(other);
             self.products.get_mut(&id).unwrap().unheard = true;
@@ -445,7 +465,7 @@ impl Model {
         answer(200, json!({"ok": true}))
     }
 
-    /// `PUT /prices/ID`, and `PUT /articles/SKU/price`: not below what the article is sold for meanwhile.
+    /// `PUT /prices/ID` and `PUT /articles/SKU/price`: refuses a price below the sale price.
     fn price_save(&mut self, id: Option<u64>, call: &Call<'_>) -> Answer {
         let Some(product) = id.and_then(|id| self.products.get_mut(&id)) else {
             return answer(404, json!({"error": "no such product"}));
@@ -464,7 +484,7 @@ impl Model {
         answer(200, json!({"ok": true}))
     }
 
-    /// The ERP takes the same customer as often as it is sent.
+    /// `POST /customers` and `PUT /customers/ID`: creates the same customer as often as it is sent.
     fn customer_save(&mut self, id: Option<u64>, call: &Call<'_>) -> Answer {
         let id = id.unwrap_or_else(|| self.add_customer(Customer::default()));
         let Some(customer) = self.customers.get_mut(&id) else {
@@ -485,7 +505,7 @@ impl Model {
         answer(200, show_customer(self, id, &self.customers[&id]))
     }
 
-    /// The ERP takes the same reference as often as it is sent.
+    /// `POST /orders`: creates the same order as often as it is sent.
     fn order_create(&mut self, call: &Call<'_>) -> Answer {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let customer = (!call.body["customer"].is_null()).then(|| id_of(&call.body["customer"]));
@@ -521,7 +541,7 @@ impl Model {
 
     fn order_status(&mut self, id: u64, status: &str, now: i64) -> Answer {
         let Some(order) = self.orders.get_mut(&id) else { return no_such_order() };
-        // What is shipped is not confirmed again in the ERP.
+        // The ERP confirms only drafts.
         let confirms = self.kind == Kind::Erp && order.status == "draft";
         if self.kind == Kind::Shop || confirms {
             status.clone_into(&mut order.status);
@@ -535,14 +555,14 @@ impl Model {
         answer(200, show_order(self, id, &self.orders[&id]))
     }
 
-    /// Gives the money back, as often as it is asked to.
+    /// Refunds an order, as often as this is called.
     pub fn refund(&mut self, id: u64) {
         let Some(order) = self.orders.get_mut(&id) else { return };
         "refunded".clone_into(&mut order.closed);
         order.paid_back += 1;
     }
 
-    /// What was to leave stays here, once.
+    /// Cancels an order and returns its goods to stock. Does nothing the second time.
     pub fn cancel(&mut self, id: u64) {
         let Some(order) = self.orders.get_mut(&id).filter(|order| order.closed != "cancelled") else { return };
         "cancelled".clone_into(&mut order.closed);
@@ -554,7 +574,7 @@ impl Model {
         }
     }
 
-    /// What was not to leave is to leave again.
+    /// Reopens a cancelled order and takes its goods from stock.
     pub fn reopen(&mut self, id: u64) {
         let Some(order) = self.orders.get_mut(&id).filter(|order| order.closed == "cancelled") else { return };
         order.closed.clear();
@@ -565,7 +585,7 @@ impl Model {
         }
     }
 
-    /// What was to leave has left.
+    /// Ships an order.
     pub fn ship(&mut self, id: u64, now: i64) {
         let Some(order) = self.orders.get_mut(&id) else { return };
         "shipped".clone_into(&mut order.status);
@@ -598,7 +618,7 @@ impl Model {
         answer(200, show_order(self, id, &self.orders[&id]))
     }
 
-    /// What is sold is no longer there.
+    /// Subtracts the quantities of order lines from stock.
     pub fn take_off(&mut self, lines: &[(String, i64, String)]) {
         for (sku, quantity, _) in lines {
             if let Some(product) = self.products.values_mut().find(|product| product.sku == *sku) {
@@ -614,6 +634,7 @@ impl Model {
         answer(200, json!({"token": token}))
     }
 
+    /// Carries out a request.
     pub fn handle(&mut self, call: &Call<'_>) -> Answer {
         let pieces: Vec<&str> = call.path.trim_matches('/').split('/').collect();
         if let ("POST", ["login"]) = (call.method, pieces.as_slice()) {
@@ -658,26 +679,29 @@ fn no_such_order() -> Answer {
     answer(404, json!({"error": "no such order"}))
 }
 
+/// The items of an array; none for anything else.
 pub fn items(value: &Value) -> Vec<Value> {
     value.as_array().cloned().unwrap_or_default()
 }
 
+/// An id that is written as a number or as a text; 0 for anything else.
 pub fn id_of(value: &Value) -> u64 {
     value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0)
 }
 
-/// A segment of an address as it is meant.
+/// A percent-encoded path segment, decoded.
 pub fn decoded(segment: &str) -> String {
     let url = reqwest::Url::parse(&format!("http://shop.test/?segment={segment}")).unwrap();
     url.query_pairs().map(|(_, value)| value.into_owned()).next().unwrap_or_default()
 }
 
-/// Prices as shops show them.
+/// A price rounded to two decimals.
 pub fn two_decimals(price: &str) -> String {
     let amount: Decimal = price.parse().unwrap_or_default();
     format!("{:.2}", amount.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero))
 }
 
+/// A price as a number with two decimals.
 pub fn cents(price: &str) -> Decimal {
     two_decimals(price).parse().unwrap_or_default()
 }

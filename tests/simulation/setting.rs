@@ -1,15 +1,16 @@
-//! What is special about a seed's world, besides what every world has. One at a time, so that a world costs no more than
-//! before and what is rare in one is not drowned by another.
+//! Settings: what is special about a seed, besides what all seeds have. A seed has one setting, so that it stays cheap
+//! and one special case does not hide another.
 
 use chrono::{DateTime, Utc};
 
-use crate::chance::Chance;
+use crate::rng::Rng;
 
 /// The second shop.
 pub const OUTLET: &str = "outlet";
 
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident = $word:literal),* $(,)?) => {
+        /// What is special about a seed.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub enum Setting { $($(#[$doc])* $name),* }
 
@@ -20,55 +21,55 @@ macro_rules! settings {
 }
 
 settings! {
-    /// A shop and an ERP that begin empty.
+    /// Nothing special.
     #[default]
     Plain = "plain",
-    /// Two shops that number their orders alike and sell one stock.
+    /// Two shops that number their orders alike and sell the same stock.
     TwoShops = "two-shops",
-    /// The ERP keeps what is sold on hand until it leaves, and tells apart how much of it is reserved.
+    /// The ERP keeps sold stock on hand until it is shipped, and reports it as reserved.
     Reserving = "reserving",
-    /// Both sides have most of it before the engine's first day, some of it in rows that cannot be read; and in the end the
-    /// state is lost.
+    /// Both sides have most objects before the engine first runs, some of them in unreadable rows. In the end the
+    /// engine loses its state.
     Adopted = "adopted",
-    /// The ERP writes the time of its wall, in the night in which an hour comes twice; some dates are of next year.
+    /// The ERP writes local time without a zone, in the night of a clock change; some dates are in the next year.
     Clocks = "clocks",
-    /// Orders in two currencies, and prices in two: the ERP's orders and the shop's prices have a place for one.
+    /// Orders and prices in two currencies, though the ERP's orders and the shop's prices have room for one only.
     Currencies = "currencies",
-    /// Customers with addresses, each with an id of its own at either side.
+    /// Customers with addresses, which have ids of their own at each side.
     Children = "children",
-    /// Here and there somebody enters what nobody can read, and mends it late.
+    /// People enter unreadable values, and mend them late.
     Odd = "odd",
-    /// Articles have barcodes, which the shop has once only, and the ERP's people swap them.
+    /// Articles have barcodes, which are unique in the shop, and people swap them in the ERP.
     Swaps = "swaps",
-    /// The shop does not know each of the ERP's tax classes, and stores none in the place of one that it does not know; it keeps
-    /// prices of two decimals where the ERP has three.
+    /// The shop lacks one of the ERP's tax classes and stores none in its place; it rounds prices of three decimals to
+    /// two.
     Altering = "altering",
-    /// Some orders are paid later, or never.
+    /// Some orders are paid late, or never.
     Unpaid = "unpaid",
-    /// A flow that is added to the configuration of a company at work.
+    /// A flow is added to the configuration later.
     Joining = "joining",
-    /// The shop answers some creations with the id of another article, or of its variant.
+    /// The shop answers some creates with the id of another article, or of its variant.
     Mistaken = "mistaken",
-    /// People in the shop sell articles at a reduced price for a while, above which the shop wants the usual one.
+    /// People put articles on sale in the shop, which refuses a price below the sale price.
     Reduced = "reduced",
-    /// References of articles with all that means something in an address, in which the shop wants them.
+    /// References of articles contain characters with a meaning in URLs, and are part of the paths of their prices.
     Awkward = "awkward",
-    /// The ERP knows some of the shop's customers by their tax number alone, and the rule that they are recognised by joins late.
+    /// The ERP has some of the shop's customers, who can be matched only by their tax number; that rule is added late.
     Recognised = "recognised",
-    /// A flow that is taken out of the configuration for a while.
+    /// A flow is taken out of the configuration for a while.
     Leaving = "leaving",
-    /// The shop erases who has bought.
+    /// The shop erases the buyers of orders.
     Erased = "erased",
-    /// What was cancelled goes on after all, whichever side says so.
+    /// Either side reopens cancelled orders.
     Reopened = "reopened",
-    /// The ERP's mapping says that articles are sold by the five, and after a while it says so no more.
+    /// The ERP's mapping says that articles are sold in packs of five, and after a while it no longer says so.
     Outdated = "outdated",
-    /// Workers are cut off from the store again and again, for longer than their leases, while articles are renamed.
+    /// Workers are often cut off from the store for longer than their leases.
     Hesitant = "hesitant",
 }
 
 impl Setting {
-    /// Those that seeds draw, the plain one more often.
+    /// The settings that seeds draw, the plain one more often.
     pub const IN_PLAY: &'static [Self] = &[
         Self::Plain,
         Self::Plain,
@@ -95,12 +96,14 @@ impl Setting {
         Self::Outdated,
     ];
 
-    /// From a number of its own, so that a world's other features do not depend on which settings are in play.
+    /// Draws the setting of a seed from random numbers of its own, so that a new setting changes nothing else in a
+    /// seed.
     pub fn draw(seed: u64) -> Self {
-        let chance = Chance::new(seed.rotate_left(31) ^ 0x5E77);
-        Self::IN_PLAY[usize::try_from(chance.below(Self::IN_PLAY.len() as u64)).unwrap()]
+        let rng = Rng::new(seed.rotate_left(31) ^ 0x5E77);
+        Self::IN_PLAY[usize::try_from(rng.below(Self::IN_PLAY.len() as u64)).unwrap()]
     }
 
+    /// The names of the shops.
     pub fn shops(self) -> &'static [&'static str] {
         match self {
             Self::TwoShops => &["shop", OUTLET],
@@ -108,6 +111,7 @@ impl Setting {
         }
     }
 
+    /// When the simulation begins.
     pub fn first_day(self) -> DateTime<Utc> {
         let text = match self {
             // The clocks of Madrid are set back at one o'clock UTC.
@@ -117,10 +121,12 @@ impl Setting {
         text.parse().unwrap()
     }
 
+    /// Its name in `SETTING=`.
     pub fn word(self) -> &'static str {
         Self::NAMED.iter().find(|(_, setting)| *setting == self).map_or("", |(word, _)| word)
     }
 
+    /// The setting that `SETTING=` names.
     pub fn named(word: &str) -> Option<Self> {
         Self::NAMED.iter().find(|(name, _)| *name == word).map(|(_, setting)| *setting)
     }

@@ -1,4 +1,5 @@
-//! The wire between engine and models: loses answers, delays effects, breaks down, all by the seed.
+//! The simulated network between the engine and the model systems. It injects the faults of the seed: lost and late
+//! requests, lost answers, errors. It also keeps the trace.
 
 use std::{
     collections::BTreeMap,
@@ -18,15 +19,15 @@ use vaiven::{
 };
 
 use crate::{
-    chance::Chance,
     clock::SimClock,
+    faults::{Fault, Faults},
+    invariants::Invariants,
     models::{Answer, Call, Kind, Model, id_of, items},
-    mood::{Mood, Trouble},
+    rng::Rng,
     setting::{OUTLET, Setting},
-    witness::Witness,
 };
 
-/// A request whose answer was lost and whose effect comes later.
+/// A request whose answer was lost, and which is carried out later.
 struct Late {
     at: DateTime<Utc>,
     sent: DateTime<Utc>,
@@ -42,17 +43,20 @@ struct State {
     models: BTreeMap<&'static str, Model>,
     late: Vec<Late>,
     trace: Vec<String>,
-    witness: Witness,
+    invariants: Invariants,
     has_grown: bool,
 }
 
+/// The network, the systems behind it and the trace. Clones share one state.
 #[derive(Clone)]
 pub struct Wire {
     state: Arc<Mutex<State>>,
-    chance: Arc<Chance>,
-    mood: Arc<Mood>,
+    rng: Arc<Rng>,
+    /// The faults of this seed.
+    pub faults: Arc<Faults>,
     clock: SimClock,
-    env: Env,
+    /// The clock and the random numbers of the engine.
+    pub env: Env,
     /// How many seconds each side's clock is off.
     skew: BTreeMap<&'static str, i64>,
     calm: Arc<AtomicBool>,
@@ -65,18 +69,19 @@ impl std::fmt::Debug for Wire {
 }
 
 impl Wire {
-    pub fn new(chance: Arc<Chance>, mood: Arc<Mood>, clock: SimClock, env: Env, setting: Setting) -> Self {
+    /// Connects the ERP and the shops of `setting`; draws how far each one's clock is off.
+    pub fn new(rng: Arc<Rng>, faults: Arc<Faults>, clock: SimClock, env: Env, setting: Setting) -> Self {
         let erp = Model { kind: Kind::Erp, setting, ..Model::default() };
         let shop = Model { kind: Kind::Shop, setting, next: 1000, ..Model::default() };
         let shops = setting.shops().iter().map(|&host| (host, shop.clone()));
         let models: BTreeMap<_, _> = std::iter::once(("erp", erp)).chain(shops).collect();
-        let off = || i64::try_from(chance.below(7200)).unwrap() - 3600;
+        let off = || i64::try_from(rng.below(7200)).unwrap() - 3600;
         let hosts = std::iter::once("erp").chain(setting.shops().iter().copied());
         let skew = hosts.map(|host| (host, off())).collect();
         Self {
             state: Arc::new(Mutex::new(State { models, ..State::default() })),
-            chance,
-            mood,
+            rng,
+            faults,
             clock,
             env,
             skew,
@@ -84,41 +89,44 @@ impl Wire {
         }
     }
 
-    /// No more trouble from here on.
+    /// Stops all faults from now on.
     pub fn calm(&self) {
         self.calm.store(true, Ordering::Relaxed);
     }
 
-    /// What was wanting has been added to the configuration.
+    /// Remembers that the configuration has grown.
     pub fn grow(&self) {
         self.state.lock().unwrap().has_grown = true;
     }
 
-    /// Somebody lets an order go on that was cancelled.
+    /// Somebody has reopened a cancelled order.
     pub fn reopened(&self, name: &str) {
-        self.state.lock().unwrap().witness.is_reopened(name);
+        self.state.lock().unwrap().invariants.note_reopened(name);
     }
 
+    /// Whether the configuration has grown.
     pub fn has_grown(&self) -> bool {
         self.state.lock().unwrap().has_grown
     }
 
-    /// Both sides agree, and nothing is under way.
+    /// From now on both sides agree, and nothing is under way.
     pub fn rest(&self) {
-        self.state.lock().unwrap().witness.at_rest = true;
+        self.state.lock().unwrap().invariants.at_rest = true;
     }
 
-    /// The engine knows nothing any more, and both sides have everything.
-    pub fn forget(&self) {
+    /// The engine has lost its state, and both sides have everything.
+    pub fn lose_state(&self) {
         let mut state = self.state.lock().unwrap();
-        state.witness.at_rest = true;
-        state.witness.is_forgotten = true;
+        state.invariants.at_rest = true;
+        state.invariants.state_is_lost = true;
     }
 
+    /// Whether faults have stopped.
     pub fn is_calm(&self) -> bool {
         self.calm.load(Ordering::Relaxed)
     }
 
+    /// Gives access to the model of a side.
     pub fn with<T>(&self, host: &str, look: impl FnOnce(&mut Model) -> T) -> T {
         look(self.state.lock().unwrap().models.get_mut(host).unwrap())
     }
@@ -128,28 +136,33 @@ impl Wire {
         self.clock.truth().timestamp() + self.skew[host]
     }
 
+    /// Adds a line to the trace.
     pub fn note(&self, text: impl Into<String>) {
         let now = self.clock.truth().format("%d %H:%M:%S%.3f");
         self.state.lock().unwrap().trace.push(format!("{now} {}", text.into()));
     }
 
+    /// All lines so far.
     pub fn trace(&self) -> Vec<String> {
         self.state.lock().unwrap().trace.clone()
     }
 
+    /// How many lines the trace has.
     pub fn events(&self) -> usize {
         self.state.lock().unwrap().trace.len()
     }
 
-    pub fn uncaused(&self) -> Vec<String> {
-        self.state.lock().unwrap().witness.wrong.clone()
+    /// Violated invariants so far.
+    pub fn violations(&self) -> Vec<String> {
+        self.state.lock().unwrap().invariants.violations.clone()
     }
 
+    /// How many writes the models have carried out.
     pub fn writes(&self) -> u64 {
         self.state.lock().unwrap().models.values().map(|model| model.writes).sum()
     }
 
-    /// Effects whose time has come.
+    /// Carries out the late requests that are due.
     pub fn tick(&self) {
         let now = self.clock.truth();
         let due: Vec<Late> = {
@@ -173,38 +186,40 @@ impl Wire {
         }
     }
 
+    /// Whether a late request is still on its way.
     pub fn has_late(&self) -> bool {
         !self.state.lock().unwrap().late.is_empty()
     }
 
+    /// Checks a request against the invariants and has the model carry it out.
     fn carry_out(&self, host: &'static str, call: &Call<'_>, sent: DateTime<Utc>) -> Answer {
         let now = self.clock.truth();
         let mut state = self.state.lock().unwrap();
-        let State { models, witness, .. } = &mut *state;
+        let State { models, invariants, .. } = &mut *state;
         let erp = &models["erp"];
         let shops: Vec<&Model> = models.iter().filter(|(name, _)| **name != "erp").map(|(_, model)| model).collect();
-        witness.anything_is_sent(host, call.method, call.path);
+        invariants.check_request(host, call.method, call.path);
         match (host, call.method, call.path) {
-            ("erp", "GET", "/stock") => witness.stock_is_listed(erp),
-            ("erp", "POST", "/orders") => witness.order_is_taken(&shops, &call.body),
+            ("erp", "GET", "/stock") => invariants.note_stock_listing(erp),
+            ("erp", "POST", "/orders") => invariants.check_order_create(&shops, &call.body),
             ("erp", "PUT", path) => {
                 if let Some(id) = path.strip_prefix("/products/").and_then(|id| id.parse().ok()) {
-                    witness.text_is_written("erp", erp, id, &call.body, sent);
-                    witness.product_is_written(erp, id, &call.body);
+                    invariants.check_text_update(("erp", id), erp, &call.body, sent);
+                    invariants.check_product_update(erp, id, &call.body);
                 }
             }
             (shop, "PUT", path) if path.starts_with("/orders/") => {
                 let id = path["/orders/".len()..].parse().unwrap_or(0);
-                witness.order_goes_on(&models[shop], id);
-                witness.order_state_is_written(&models[shop], id, &call.body);
+                invariants.check_order_update(&models[shop], id);
+                invariants.check_order_state(&models[shop], id, &call.body);
             }
-            (shop, "POST", "/prices/batch") => witness.price_is_written(&models[shop], &call.body),
-            (shop, "POST", "/stock/batch") => witness.stock_is_written(&models[shop], &shops, &call.body, sent),
+            (shop, "POST", "/prices/batch") => invariants.check_price_batch(&models[shop], &call.body),
+            (shop, "POST", "/stock/batch") => invariants.check_stock_batch(&models[shop], &shops, &call.body, sent),
             (shop, "POST", "/products/batch") => {
                 for item in items(&call.body["update"]) {
-                    witness.text_is_written(shop, &models[shop], id_of(&item["id"]), &item, sent);
+                    invariants.check_text_update((shop, id_of(&item["id"])), &models[shop], &item, sent);
                 }
-                witness.products_are_written(erp, &models[shop], &call.body, now);
+                invariants.check_product_batch(erp, &models[shop], &call.body, now);
             }
             _ => {}
         }
@@ -212,7 +227,8 @@ impl Wire {
     }
 }
 
-fn split(url: &str) -> (&'static str, String, BTreeMap<String, String>) {
+/// Host, path and query of a URL.
+fn split_url(url: &str) -> (&'static str, String, BTreeMap<String, String>) {
     let url = reqwest::Url::parse(url).unwrap();
     let host = match url.host_str() {
         Some("erp.test") => "erp",
@@ -230,8 +246,8 @@ fn response(answer: &Answer) -> Response {
     }
 }
 
-/// What a request is about, for the trace.
-fn about(query: &BTreeMap<String, String>, body: &Value) -> String {
+/// The objects that a request concerns, for the trace.
+fn subjects(query: &BTreeMap<String, String>, body: &Value) -> String {
     let mut words: Vec<String> = ["since", "page", "after", "number", "sku", "email"]
         .iter()
         .filter_map(|name| query.get(*name).map(|value| format!("{name}={value}")))
@@ -248,72 +264,71 @@ fn about(query: &BTreeMap<String, String>, body: &Value) -> String {
 #[async_trait]
 impl Transport for Wire {
     async fn send(&self, request: Request) -> Result<Response, TransportError> {
-        let (host, path, query) = split(&request.url);
+        let (host, path, query) = split_url(&request.url);
         let method = request.method.as_str();
         let body: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
         let session = request.headers.iter().find(|(name, _)| name == "x-session").map(|(_, value)| value.clone());
         let is_write = method != "GET" && path != "/login";
-        let trouble = if self.is_calm() { None } else { self.mood.on_the_wire(&self.chance, is_write) };
-        let line = format!("{host} {method} {path} {}", about(&query, &body));
-        let tell = |how: &str| self.note(format!("{line} {how} {}", trouble.map_or("", Trouble::word)));
+        let fault = if self.is_calm() { None } else { self.faults.on_the_wire(&self.rng, is_write) };
+        let line = format!("{host} {method} {path} {}", subjects(&query, &body));
+        let note = |how: &str| self.note(format!("{line} {how} {}", fault.map_or("", Fault::word)));
         let lost = || Err(TransportError::Lost("by the simulation".into()));
         let sent = self.clock.truth();
-        // A crash may fall before the effect and between effect and answer.
+        // Yield here and after the effect, so that a crash can happen before the effect and before the answer.
         tokio::task::yield_now().await;
-        match trouble {
-            Some(Trouble::NotSent) => {
-                tell("-");
+        match fault {
+            Some(Fault::NotSent) => {
+                note("-");
                 return Err(TransportError::NotSent("by the simulation".into()));
             }
-            Some(Trouble::LostBefore) => {
-                tell("-");
+            Some(Fault::LostBefore) => {
+                note("-");
                 return lost();
             }
-            Some(Trouble::LostLate) => {
-                tell("-");
-                let at =
-                    self.clock.truth() + chrono::Duration::seconds(i64::try_from(1 + self.chance.below(20)).unwrap());
+            Some(Fault::LostLate) => {
+                note("-");
+                let at = self.clock.truth() + chrono::Duration::seconds(i64::try_from(1 + self.rng.below(20)).unwrap());
                 let method = method.to_owned();
                 self.state.lock().unwrap().late.push(Late { at, sent, host, method, path, session, body });
                 return lost();
             }
-            Some(Trouble::ErrorBefore | Trouble::Throttled) => {
-                let status = if trouble == Some(Trouble::Throttled) { 429 } else { 503 };
-                tell(&status.to_string());
+            Some(Fault::ErrorBefore | Fault::Throttled) => {
+                let status = if fault == Some(Fault::Throttled) { 429 } else { 503 };
+                note(&status.to_string());
                 let mut response = response(&Answer { status, body: json!({"error": "by the simulation"}) });
                 response.headers.push(("retry-after".into(), "7".into()));
                 return Ok(response);
             }
-            Some(Trouble::Logout) => self.with(host, |model| model.sessions.clear()),
+            Some(Fault::Logout) => self.with(host, |model| model.sessions.clear()),
             _ => {}
         }
-        let only = (trouble == Some(Trouble::HalfBatch)).then(|| usize::try_from(self.chance.below(3)).unwrap());
+        let only = (fault == Some(Fault::HalfBatch)).then(|| usize::try_from(self.rng.below(3)).unwrap());
         let call = Call { method, path: &path, query, session, body, now: self.now(host), only };
         let mut answer = self.carry_out(host, &call, sent);
-        // Only what may be done twice is doubled on the way: against the rest nobody can do anything.
-        if trouble == Some(Trouble::Doubled)
+        // Double only what may be done twice: no client can protect the rest from a network that repeats requests.
+        if fault == Some(Fault::Doubled)
             && !matches!(path.as_str(), "/orders" | "/customers")
             && !path.ends_with("/refund")
         {
             answer = self.carry_out(host, &call, sent);
         }
-        tell(&answer.status.to_string());
+        note(&answer.status.to_string());
         tokio::task::yield_now().await;
-        // Time passes on the wire.
-        let slow = if trouble == Some(Trouble::Slow) { 9000 } else { 400 };
-        self.env.sleep(Duration::from_millis(20 + self.chance.below(slow))).await;
-        match trouble {
-            Some(Trouble::LostAfter) => return lost(),
-            Some(Trouble::ErrorAfter) => {
+        // An answer takes time.
+        let slow = if fault == Some(Fault::Slow) { 9000 } else { 400 };
+        self.env.sleep(Duration::from_millis(20 + self.rng.below(slow))).await;
+        match fault {
+            Some(Fault::LostAfter) => return lost(),
+            Some(Fault::ErrorAfter) => {
                 answer = Answer { status: 500, body: json!({"error": "after the effect"}) };
             }
-            // Of a listing: what is asked for by its id is shown, or an error is.
-            Some(Trouble::ShortPage) if !call.query.contains_key("ids") => {
+            // Only a listing is cut short, not a request for single ids.
+            Some(Fault::ShortPage) if !call.query.contains_key("ids") => {
                 if let Some(rows) = answer.body["rows"].as_array_mut() {
                     rows.truncate(rows.len() / 2);
                 }
             }
-            Some(Trouble::Html) => {
+            Some(Fault::Html) => {
                 return Ok(Response {
                     status: 200,
                     headers: vec![("content-type".into(), "text/html".into())],
@@ -322,10 +337,10 @@ impl Transport for Wire {
             }
             _ => {}
         }
-        let (witness, now) = (&mut self.state.lock().unwrap().witness, self.clock.truth());
+        let (invariants, now) = (&mut self.state.lock().unwrap().invariants, self.clock.truth());
         match (host, method, path.as_str()) {
-            (shop, "GET", "/orders") if shop != "erp" => witness.orders_are_told(&answer.body["rows"], now),
-            (_, "GET", "/products") => witness.products_are_shown(host, &answer.body["rows"], now),
+            (shop, "GET", "/orders") if shop != "erp" => invariants.note_orders_listed(&answer.body["rows"], now),
+            (_, "GET", "/products") => invariants.note_products_listed(host, &answer.body["rows"], now),
             _ => {}
         }
         Ok(response(&answer))

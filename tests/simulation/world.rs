@@ -1,4 +1,7 @@
-//! One seed's world: builds it, lets it live with trouble and crashes, calms it, checks it.
+//! The simulation of one seed: sets everything up, runs the engine with faults and crashes, stops the faults, lets the
+//! engine come to rest, and checks the result.
+//!
+//! One file, because all steps drive the same engine, clock and store.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,40 +31,47 @@ use vaiven::{
 };
 
 use crate::{
-    chance::Chance,
     check::{Check, Reach, shops_word},
     clock::SimClock,
-    company::{Growth, flows, shelf},
+    company::{Growth, company_files, flows},
     database::Database,
-    gate::{Base, Gate},
-    lag::LaggingStore,
+    faults::{Fault, Faults},
+    lease_lag::LaggingStore,
     life::{Joins, Life, Trade},
     models::{Product, cents},
-    mood::{Mood, Trouble},
-    saboteur::{Bug, SpoiltStore, SpoiltSystem, SpoiltWire},
+    mutant_store::MutantStore,
+    mutant_system::{MutantSystem, MutantTransport},
+    mutants::Mutant,
+    rng::Rng,
     setting::Setting,
-    special::known_as,
+    setting_actions::known_as,
+    store_faults::FaultyStore,
+    store_runtime::StoreRuntime,
     wire::Wire,
 };
 
-/// What is played besides the seed.
+/// How to play a seed.
 #[derive(Clone, Debug, Default)]
 pub struct Play {
-    pub bug: Option<Bug>,
-    /// Instead of the one that the seed draws.
+    /// The planted bug.
+    pub mutant: Option<Mutant>,
+    /// If set: this setting instead of the one that the seed draws.
     pub setting: Option<Setting>,
-    /// Kinds of trouble left out.
+    /// Kinds of faults to leave out, by their words.
     pub without: BTreeSet<String>,
-    /// The state is kept in PostgreSQL, at this URL.
+    /// If set: the URL of the PostgreSQL server that keeps the state.
     pub postgres: Option<String>,
 }
 
+/// What came of a seed.
 pub struct Outcome {
-    pub wrong: Vec<String>,
+    /// Broken promises, in words; none if the seed passes.
+    pub violations: Vec<String>,
+    /// Everything that happened, line by line.
     pub trace: Vec<String>,
 }
 
-/// Whether something is wanting in the configuration at first.
+/// Whether something is added to the configuration later.
 fn grows(trade: Trade) -> bool {
     trade.joins != Joins::Nothing || matches!(trade.setting, Setting::Currencies | Setting::Outdated)
 }
@@ -74,86 +84,93 @@ fn words(fields: &Fields) -> String {
 pub fn play(seed: u64, play: &Play) -> Outcome {
     let setting = play.setting.unwrap_or_else(|| Setting::draw(seed));
     let clock = SimClock::new(setting.first_day());
-    let env = Env { clock: Arc::new(clock.clone()), entropy: Arc::new(Chance::new(seed ^ 0xABCD)) };
-    let chance = Arc::new(Chance::new(seed));
-    let mood = Arc::new(Mood::draw(&chance, &play.without));
-    let trade = Trade { bug: play.bug.filter(|bug| bug.is_written_down()), ..Trade::draw(&chance, setting) };
-    let base = Arc::new(Base::new(play.postgres.is_some()));
-    let stage = Stage {
-        wire: Wire::new(Arc::new(Chance::new(seed.rotate_left(17))), mood.clone(), clock.clone(), env.clone(), setting),
+    let env = Env { clock: Arc::new(clock.clone()), entropy: Arc::new(Rng::new(seed ^ 0xABCD)) };
+    let rng = Arc::new(Rng::new(seed));
+    let faults = Arc::new(Faults::draw(&rng, &play.without));
+    let trade =
+        Trade { mutant: play.mutant.filter(|mutant| mutant.is_in_configuration()), ..Trade::draw(&rng, setting) };
+    let store_runtime = Arc::new(StoreRuntime::new(play.postgres.is_some()));
+    let simulation = Simulation {
+        wire: Wire::new(Arc::new(Rng::new(seed.rotate_left(17))), faults.clone(), clock.clone(), env.clone(), setting),
         clock,
         env,
-        chance,
-        mood,
+        rng,
+        faults,
         trade,
-        bug: play.bug,
+        mutant: play.mutant,
         tasks: runtime::Builder::new_current_thread().build().unwrap(),
-        database: Mutex::new(Database::new(&base, play.postgres.as_deref())),
+        database: Mutex::new(Database::new(&store_runtime, play.postgres.as_deref())),
         postgres: play.postgres.clone(),
         growth: Mutex::new(if setting == Setting::Leaving { Growth::Grown } else { Growth::First }),
-        base,
+        store_runtime,
         store: Mutex::default(),
     };
-    stage.wire.note(format!("{trade:?} {:?}", stage.mood));
-    let wrong = stage.play();
-    Outcome { wrong, trace: stage.wire.trace() }
+    simulation.wire.note(format!("{trade:?} {:?}", simulation.faults));
+    let violations = simulation.play();
+    Outcome { violations, trace: simulation.wire.trace() }
 }
 
-struct Stage {
+/// Everything that one seed needs.
+struct Simulation {
     wire: Wire,
     clock: SimClock,
     env: Env,
-    chance: Arc<Chance>,
-    mood: Arc<Mood>,
+    rng: Arc<Rng>,
+    faults: Arc<Faults>,
     trade: Trade,
-    bug: Option<Bug>,
-    /// Where the engine's own tasks run.
+    mutant: Option<Mutant>,
+    /// The runtime of the engine's own tasks.
     tasks: Runtime,
     database: Mutex<Database>,
     postgres: Option<String>,
     growth: Mutex<Growth>,
-    base: Arc<Base>,
-    /// Opened anew whenever the engine starts.
+    store_runtime: Arc<StoreRuntime>,
+    /// Opened again whenever the engine starts.
     store: Mutex<Option<SharedStore>>,
 }
 
-/// Whether somebody woke the engine: it is polled only then, so that quiet can be told from work.
-struct Alarm(AtomicBool);
+/// Whether the engine was woken. It is polled only then, so that one can see when it is waiting.
+struct WakeFlag(AtomicBool);
 
-impl Wake for Alarm {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// Why a drive ended without the future.
+/// Why `drive` ended before its future.
 #[derive(Debug, PartialEq)]
 enum End {
+    /// The polls before the crash were used up.
     Crash,
+    /// The time is over, or all actions were carried out.
     Over,
+    /// The engine never came to rest.
     Endless,
 }
 
-/// How long a future is let run.
+/// How long `drive` lets a future run.
 struct Until {
-    /// Polls before a crash.
+    /// How many polls until the process crashes.
     polls: u64,
-    /// Events of life.
-    happenings: Option<u64>,
+    /// How many actions people carry out; `None`: they are idle.
+    actions: Option<u64>,
+    /// The true time at which to end.
     time: Option<DateTime<Utc>>,
 }
 
 impl Until {
-    const END: Self = Self { polls: u64::MAX, happenings: None, time: None };
+    const END: Self = Self { polls: u64::MAX, actions: None, time: None };
 }
 
-impl Stage {
+impl Simulation {
+    /// Plays the seed and returns all violations.
     fn play(&self) -> Vec<String> {
-        let mut life = Life::new(&self.wire, &self.clock, &self.chance, self.trade);
-        for epoch in 0..=self.chance.below(3) {
-            if epoch > 0 && grows(self.trade) && self.chance.hits(300) {
+        let mut life = Life::new(&self.wire, &self.clock, &self.rng, self.trade);
+        for epoch in 0..=self.rng.below(3) {
+            if epoch > 0 && grows(self.trade) && self.rng.permille(300) {
                 self.grow();
-            } else if self.trade.setting == Setting::Leaving && self.chance.hits(600) {
+            } else if self.trade.setting == Setting::Leaving && self.rng.permille(600) {
                 self.shrink();
             }
             self.wire.note(format!("start {epoch}"));
@@ -161,149 +178,151 @@ impl Stage {
             let engine = self.engine();
             let stop = CancellationToken::new();
             let mut running = Box::pin(engine.run(&stop));
-            let crash = self.mood.has(Trouble::Crash) && self.chance.hits(800);
-            let polls = if crash { 20 + self.chance.below(1500) } else { u64::MAX };
-            let until = Until { polls, happenings: Some(4 + self.chance.below(14)), time: None };
+            let crashes = self.faults.has(Fault::Crash) && self.rng.permille(800);
+            let polls = if crashes { 20 + self.rng.below(1500) } else { u64::MAX };
+            let until = Until { polls, actions: Some(4 + self.rng.below(14)), time: None };
             let end = self.drive(running.as_mut(), &mut life, until);
-            if end.is_err_and(|end| end == End::Over) && self.chance.hits(300) {
+            if end.is_err_and(|end| end == End::Over) && self.rng.permille(300) {
                 self.wire.note("stop");
                 stop.cancel();
                 let before = self.clock.truth();
                 let _ = self.drive(running.as_mut(), &mut life, Until::END);
-                // A stalled disk is nobody's fault.
+                // A stop may take as long as a stalled disk.
                 if self.clock.truth() - before > chrono::Duration::minutes(12) {
                     return vec![format!("a stop took {}", self.clock.truth() - before)];
                 }
             }
         }
-        let mut wrong = Vec::new();
-        if self.chance.hits(200) {
+        let mut violations = Vec::new();
+        if self.rng.permille(200) {
             self.grow();
             self.wire.note("start for good");
             self.open();
             let engine = self.engine();
             let stop = CancellationToken::new();
             let mut running = Box::pin(engine.run(&stop));
-            let until = Until { happenings: Some(4 + self.chance.below(8)), ..Until::END };
+            let until = Until { actions: Some(4 + self.rng.below(8)), ..Until::END };
             let mut end = self.drive(running.as_mut(), &mut life, until);
             self.calm(&mut life);
-            // The longest that anything waits, and a full pull after it; mostly two full pulls do.
+            // The longest wait of a job and a full pull after it. Mostly, two full pulls are enough.
             for minutes in [65, 25, 25, 35] {
                 if end.is_ok() {
                     break;
                 }
                 let time = Some(self.clock.truth() + chrono::Duration::minutes(minutes));
                 end = self.drive(running.as_mut(), &mut life, Until { time, ..Until::END });
-                wrong = self.look(&life, Reach::All).into_iter().map(|line| format!("daemon: {line}")).collect();
-                if wrong.is_empty() {
+                violations = self.check(&life, Reach::All).into_iter().map(|line| format!("daemon: {line}")).collect();
+                if violations.is_empty() {
                     break;
                 }
             }
             if end.is_err_and(|end| end == End::Endless) {
-                wrong.push("the daemon does not come to rest".into());
+                violations.push("the daemon does not come to rest".into());
             }
         }
-        if matches!(self.trade.setting, Setting::Odd | Setting::Altering | Setting::Reduced) && wrong.is_empty() {
-            wrong = self.despite(&mut life);
+        if matches!(self.trade.setting, Setting::Odd | Setting::Altering | Setting::Reduced) && violations.is_empty() {
+            violations = self.check_before_repair(&mut life);
         }
         self.calm(&mut life);
         self.grow();
-        // Where several daemons share a database, leases of one that crashed run out before another takes over.
+        // After a crash on a shared database, the leases have to expire first.
         self.clock.pass(chrono::Duration::minutes(10));
         self.wire.tick();
         self.open();
-        // Last, when all is at rest, one more change or two.
+        // In the third pass, when all is at rest, one or two fields change.
         let mut kinds = vec![RunKind::Delta, RunKind::Full];
-        if self.chance.hits(400) {
+        if self.rng.permille(400) {
             kinds.push(RunKind::Full);
         }
         for (at, kind) in kinds.into_iter().enumerate() {
             if at == 2 {
                 self.wire.rest();
-                life.tidy();
+                life.edit_single_fields();
             }
-            match self.settle(kind, &mut life) {
+            match self.run_until_quiet(kind, &mut life) {
                 Ok(left) => {
-                    wrong.extend(left);
+                    violations.extend(left);
                     let reach = if kind == RunKind::Delta { Reach::Deltas } else { Reach::All };
-                    wrong.extend(self.look(&life, reach));
+                    violations.extend(self.check(&life, reach));
                 }
-                Err(why) => wrong.push(why),
+                Err(why) => violations.push(why),
             }
-            if !wrong.is_empty() {
+            if !violations.is_empty() {
                 break;
             }
         }
-        if wrong.is_empty() && self.trade.setting == Setting::Adopted {
-            wrong.extend(self.forget(&mut life));
+        if violations.is_empty() && self.trade.setting == Setting::Adopted {
+            violations.extend(self.lose_state(&mut life));
         }
-        wrong.extend(self.wire.uncaused());
+        violations.extend(self.wire.violations());
         let store = self.store();
-        if !wrong.is_empty() {
-            wrong.extend(self.open_jobs());
-            wrong.extend(self.stories(&wrong));
+        if !violations.is_empty() {
+            violations.extend(self.open_jobs());
+            violations.extend(self.histories(&violations));
         }
-        for run in self.base.carry_out(store.runs(10_000)).unwrap() {
+        for run in self.store_runtime.run_method(store.runs(10_000)).unwrap() {
             if run.finished_at.is_some() && !run.balance.closes() {
-                wrong.push(format!("run {}: {:?} does not close", run.id, run.balance));
+                violations.push(format!("run {}: {:?} does not close", run.id, run.balance));
             }
         }
-        wrong
+        violations
     }
 
-    /// No more trouble, and nothing is left that nobody can read.
+    /// Stops all faults, mends unreadable rows and missing tax classes, and ends sales.
     fn calm(&self, life: &mut Life<'_>) {
         self.wire.calm();
         self.wire.note("calm");
         life.mend(usize::MAX);
         if self.trade.setting == Setting::Altering {
-            life.know_all_classes();
+            life.add_missing_tax_class();
         }
         life.end_sales();
     }
 
-    /// No more trouble, but what nobody can read is still there: it holds up nothing else.
-    fn despite(&self, life: &mut Life<'_>) -> Vec<String> {
+    /// Stops all faults, but mends no unreadable rows: they must not hold up anything else.
+    fn check_before_repair(&self, life: &mut Life<'_>) -> Vec<String> {
         self.wire.calm();
         self.wire.note("calm, but for what cannot be read");
         self.clock.pass(chrono::Duration::minutes(10));
         self.wire.tick();
         self.open();
         life.restock();
-        // What cannot be read is left in every pass.
-        match self.settle(RunKind::Full, life) {
-            Ok(_) => [self.compare(life, Reach::All, true), self.untold()].concat(),
+        // Each pass leaves the unreadable rows undone.
+        match self.run_until_quiet(RunKind::Full, life) {
+            Ok(_) => [self.compare(life, Reach::All, true), self.unreported()].concat(),
             Err(why) => vec![why],
         }
     }
 
-    /// Articles whose tax the shop has otherwise than it was sent, or whose price it does not take, and nobody is told.
-    fn untold(&self) -> Vec<String> {
+    /// Articles whose tax class the shop stores differently, or whose price it refuses, without a job that reports it.
+    fn unreported(&self) -> Vec<String> {
         let shown = |host: &str| -> BTreeMap<String, (String, String)> {
             let one = |product: &Product| (product.sku.clone(), (product.tax.clone(), product.price.clone()));
             self.wire.with(host, |model| model.products.values().map(one).collect())
         };
         let (here, there) = (shown("erp"), shown("shop"));
-        let is_told = |entity: &str, key: &str| {
-            let Some(record) = self.base.carry_out(self.store().record(entity, key)).unwrap() else { return false };
+        let is_reported = |entity: &str, key: &str| {
+            let Some(record) = self.store_runtime.run_method(self.store().record(entity, key)).unwrap() else {
+                return false;
+            };
             let states = vec![JobState::Parked, JobState::Dead];
             let filter = JobFilter { record: Some(record), states, limit: 1, ..JobFilter::default() };
-            !self.base.carry_out(self.store().jobs(&filter)).unwrap().is_empty()
+            !self.store_runtime.run_method(self.store().jobs(&filter)).unwrap().is_empty()
         };
-        let mut untold = Vec::new();
+        let mut unreported = Vec::new();
         for (sku, (tax, price)) in here {
             let Some((stored, asked)) = there.get(&sku) else { continue };
-            if *stored != shops_word(&tax) && !is_told("product", &sku) {
-                untold.push(format!("{sku}: the shop has not {tax}, and nobody is told"));
+            if *stored != shops_word(&tax) && !is_reported("product", &sku) {
+                unreported.push(format!("{sku}: the shop has not {tax}, and nobody is told"));
             }
-            if cents(asked) != cents(&price) && self.trade.prices && !is_told("price", &format!("retail/{sku}")) {
-                untold.push(format!("{sku}: the shop asks {asked}, not {price}, and nobody is told"));
+            if cents(asked) != cents(&price) && self.trade.prices && !is_reported("price", &format!("retail/{sku}")) {
+                unreported.push(format!("{sku}: the shop asks {asked}, not {price}, and nobody is told"));
             }
         }
-        untold
+        unreported
     }
 
-    /// What was wanting is added to the configuration.
+    /// Completes the configuration.
     fn grow(&self) {
         *self.growth.lock().unwrap() = Growth::Grown;
         self.wire.grow();
@@ -312,43 +331,46 @@ impl Stage {
         }
     }
 
-    /// What was there is taken out of the configuration.
+    /// Takes something out of the configuration.
     fn shrink(&self) {
         *self.growth.lock().unwrap() = Growth::First;
         self.wire.note("the configuration shrinks");
     }
 
-    /// All that the engine knew is lost, and both sides have everything.
-    fn forget(&self, life: &mut Life<'_>) -> Vec<String> {
+    /// The engine loses its state while both sides have everything.
+    fn lose_state(&self, life: &mut Life<'_>) -> Vec<String> {
         self.wire.note("start without a state");
         *self.store.lock().unwrap() = None;
-        *self.database.lock().unwrap() = Database::new(&self.base, self.postgres.as_deref());
+        *self.database.lock().unwrap() = Database::new(&self.store_runtime, self.postgres.as_deref());
         self.open();
-        self.wire.forget();
-        match self.settle(RunKind::Full, life) {
-            Ok(left) if left.is_empty() => self.look(life, Reach::All),
+        self.wire.lose_state();
+        match self.run_until_quiet(RunKind::Full, life) {
+            Ok(left) if left.is_empty() => self.check(life, Reach::All),
             Ok(left) => left,
             Err(why) => vec![why],
         }
     }
 
-    fn look(&self, life: &Life<'_>, reach: Reach) -> Vec<String> {
+    /// Compares both sides.
+    fn check(&self, life: &Life<'_>, reach: Reach) -> Vec<String> {
         self.compare(life, reach, false)
     }
 
-    fn compare(&self, life: &Life<'_>, reach: Reach, despite: bool) -> Vec<String> {
+    /// Compares both sides; with `before_repair`, only what does not depend on unreadable rows.
+    fn compare(&self, life: &Life<'_>, reach: Reach, before_repair: bool) -> Vec<String> {
         let model = |host: &str| self.wire.with(host, |model| model.clone());
         let Life { touched, sold, undated, edits, sales, erased, recognised, .. } = life;
         let check = |shop: &str| {
             let (erp, shop) = (model("erp"), model(shop));
             let trade = self.trade;
-            Check { erp, shop, trade, touched, sold, undated, edits, sales, erased, recognised, reach, despite }.wrong()
+            Check { erp, shop, trade, touched, sold, undated, edits, sales, erased, recognised, reach, before_repair }
+                .violations()
         };
         self.trade.setting.shops().iter().flat_map(|shop| check(shop)).collect()
     }
 
-    /// Passes of the engine until one of them has nothing to do; what is left then.
-    fn settle(&self, kind: RunKind, life: &mut Life<'_>) -> Result<Vec<String>, String> {
+    /// Runs passes of the engine until one has nothing to do; returns what is left undone after the last one.
+    fn run_until_quiet(&self, kind: RunKind, life: &mut Life<'_>) -> Result<Vec<String>, String> {
         let mut left = vec!["never quiet".to_owned()];
         for _ in 0..8 {
             self.wire.note(format!("once {kind:?}"));
@@ -358,7 +380,7 @@ impl Stage {
                 Err(error) => return Err(format!("the engine gave up: {error}")),
             };
             left = self.left(&found, kind);
-            let conflicts = self.base.carry_out(self.store().conflicts(1)).unwrap();
+            let conflicts = self.store_runtime.run_method(self.store().conflicts(1)).unwrap();
             let is_quiet = self.wire.writes() == writes && !self.wire.has_late() && found.delivered.written == 0;
             let is_quiet = is_quiet && conflicts.is_empty();
             if left.is_empty() && found.held.is_empty() && is_quiet {
@@ -367,13 +389,14 @@ impl Stage {
             if self.wire.writes() > writes {
                 left.push(format!("still writing: {:?}", found.delivered));
             }
-            // What systems are left alone for passes.
+            // Let the waiting times of circuits pass.
             self.clock.pass(chrono::Duration::hours(2));
             self.wire.tick();
         }
         Ok(left)
     }
 
+    /// Runs one pass of the engine.
     fn pass(&self, kind: RunKind, life: &mut Life<'_>) -> Result<Result<Summary, StoreError>, String> {
         let engine = self.engine();
         let stop = CancellationToken::new();
@@ -382,134 +405,144 @@ impl Stage {
         self.drive(once.as_mut(), life, Until::END).map_err(|end| format!("the engine does not come to rest: {end:?}"))
     }
 
-    /// What a pass has left undone, in words.
+    /// What a pass left undone, in words.
     fn left(&self, found: &Summary, kind: RunKind) -> Vec<String> {
-        // What deltas cannot know of (deletions, what people did at the target) may wait for a full pull.
+        // Deltas do not find deletions and edits at the target: those may wait for a full pull.
         if found.is_clean() || kind == RunKind::Delta {
             return Vec::new();
         }
         let mut left = vec![format!("left: {:?}, held: {:?}, rejected {}", found.left, found.held, found.rejected)];
         left.extend(found.runs.iter().filter(|run| !run.is_green()).map(|run| format!("{run:?}")));
         let store = self.store();
-        left.extend(self.base.carry_out(store.differences(false, 5)).unwrap().iter().map(|one| format!("{one:?}")));
-        left.extend(self.base.carry_out(store.rejections(None, 5)).unwrap().iter().map(|row| format!("{row:?}")));
+        left.extend(
+            self.store_runtime.run_method(store.differences(false, 5)).unwrap().iter().map(|one| format!("{one:?}")),
+        );
+        left.extend(
+            self.store_runtime.run_method(store.rejections(None, 5)).unwrap().iter().map(|row| format!("{row:?}")),
+        );
         left
     }
 
+    /// Jobs that are not done.
     fn open_jobs(&self) -> Vec<String> {
         let states = vec![JobState::Queued, JobState::Running, JobState::Parked, JobState::Dead];
         let open = JobFilter { states, limit: 5, ..JobFilter::default() };
-        self.base.carry_out(self.store().jobs(&open)).unwrap().iter().map(|job| format!("{job:?}")).collect()
+        self.store_runtime.run_method(self.store().jobs(&open)).unwrap().iter().map(|job| format!("{job:?}")).collect()
     }
 
-    /// What the engine knows of the objects that are wrong: what each system is taken to hold, its changes and its jobs.
-    fn stories(&self, wrong: &[String]) -> Vec<String> {
+    /// What the engine knows of the objects in the violations: their replicas, changes and jobs.
+    fn histories(&self, violations: &[String]) -> Vec<String> {
         let store = self.store();
-        let mut told = Vec::new();
+        let mut lines = Vec::new();
         // `order W2: ...`, `SKU-1: stock ...`
-        let objects = wrong.iter().filter_map(|line| line.split_once(':')).flat_map(|(object, _)| {
+        let objects = violations.iter().filter_map(|line| line.split_once(':')).flat_map(|(object, _)| {
             let named = object.rsplit_once(' ').map(|(entity, key)| vec![(entity, key)]);
             named.unwrap_or_else(|| vec![("product", object), ("stock", object)])
         });
         for (entity, key) in objects {
-            let Some(record) = self.base.carry_out(store.record(entity, key)).unwrap() else { continue };
+            let Some(record) = self.store_runtime.run_method(store.record(entity, key)).unwrap() else { continue };
             let filter = JobFilter { record: Some(record), limit: 20, ..JobFilter::default() };
             let shown = |name: &str, value: String| format!("  {key} {name}: {value}");
-            told.extend(
-                self.base
-                    .carry_out(store.replicas_of(&[record]))
+            lines.extend(
+                self.store_runtime
+                    .run_method(store.replicas_of(&[record]))
                     .unwrap()
                     .iter()
                     .map(|one| shown(&one.system, format!("{} sent {}", words(&one.fields), words(&one.sent)))),
             );
-            told.extend(self.base.carry_out(store.history(&[record])).unwrap().iter().map(|one| {
+            lines.extend(self.store_runtime.run_method(store.history(&[record])).unwrap().iter().map(|one| {
                 shown(&one.system, format!("{:?} by {} at {} {}", one.op, one.cause, one.at, words(&one.fields)))
             }));
-            told.extend(
-                self.base.carry_out(store.jobs(&filter)).unwrap().iter().map(|job| shown("job", format!("{job:?}"))),
+            lines.extend(
+                self.store_runtime
+                    .run_method(store.jobs(&filter))
+                    .unwrap()
+                    .iter()
+                    .map(|job| shown("job", format!("{job:?}"))),
             );
         }
-        told
+        lines
     }
 
-    /// Whoever looks after the shop agrees with what brakes have held back, and decides what both sides changed.
+    /// A person approves what brakes have held back, and decides conflicts.
     fn approve(&self) {
         let store = self.store();
-        // What stands under the id that the shop has answered with has been looked at.
+        // A person has looked at the object under the wrong id, and has the job tried again.
         if self.trade.setting == Setting::Mistaken {
             let dead = JobFilter { states: vec![JobState::Dead], ..JobFilter::default() };
-            self.base.carry_out(store.retry(&dead, self.env.now())).unwrap();
+            self.store_runtime.run_method(store.retry(&dead, self.env.now())).unwrap();
         }
-        for approval in self.base.carry_out(store.waiting_approvals()).unwrap() {
+        for approval in self.store_runtime.run_method(store.waiting_approvals()).unwrap() {
             self.wire.note(format!("approve run {}", approval.run));
-            self.base.carry_out(store.decide_run(approval.run, true, self.env.now())).unwrap();
+            self.store_runtime.run_method(store.decide_run(approval.run, true, self.env.now())).unwrap();
         }
         let routes = Routes::new(flows(self.trade, self.growth())).unwrap();
         if self.trade.setting == Setting::Recognised {
             self.recognise(&routes);
         }
-        for conflict in self.base.carry_out(store.conflicts(100)).unwrap() {
-            let side = if self.chance.hits(500) { "erp" } else { "shop" };
+        for conflict in self.store_runtime.run_method(store.conflicts(100)).unwrap() {
+            let side = if self.rng.permille(500) { "erp" } else { "shop" };
             self.wire.note(format!("decide {} of record {:?}: {side}", conflict.field, conflict.record));
             let decision = Decision::Take(side.to_owned());
-            match self.base.carry_out(decide(&store, &routes, &conflict, &decision, self.env.now())) {
-                // It comes again, or it has gone.
+            match self.store_runtime.run_method(decide(&store, &routes, &conflict, &decision, self.env.now())) {
+                // The conflict has changed or is gone.
                 Ok(()) | Err(DecisionError::Settled | DecisionError::NoSuchSystem { .. }) => {}
                 other => other.unwrap(),
             }
         }
     }
 
-    /// Whoever was known to the ERP before the rule joined, and waits for a person's word, is who has the same tax number there.
+    /// A person links customers that wait for a review with those of the same tax number in the ERP.
     fn recognise(&self, routes: &Routes) {
-        let (store, shelf) = (self.store(), shelf(self.trade, self.growth()));
-        let links = Links { store: &store, routes, entities: &shelf.entities, now: self.env.now() };
+        let (store, company_files) = (self.store(), company_files(self.trade, self.growth()));
+        let links = Links { store: &store, routes, entities: &company_files.entities, now: self.env.now() };
         let parked =
             JobFilter { states: vec![JobState::Parked], entity: Some("customer".into()), ..JobFilter::default() };
         let named = |key: String| {
-            let record = self.base.carry_out(store.record("customer", &key)).unwrap()?;
+            let record = self.store_runtime.run_method(store.record("customer", &key)).unwrap()?;
             Some(Named { record, entity: "customer".into(), key })
         };
-        for job in self.base.carry_out(store.jobs(&parked)).unwrap() {
+        for job in self.store_runtime.run_method(store.jobs(&parked)).unwrap() {
             if !job.cause.as_ref().is_some_and(|cause| cause.starts_with("review:")) {
                 continue;
             }
-            let (_, email) = self.base.carry_out(store.keys(&[job.record])).unwrap().remove(&job.record).unwrap();
+            let (_, email) =
+                self.store_runtime.run_method(store.keys(&[job.record])).unwrap().remove(&job.record).unwrap();
             let vat = self.wire.with("shop", |model| {
                 model.customers.values().find(|customer| customer.email == email).map(|customer| customer.vat.clone())
             });
             let Some((one, other)) = vat.and_then(|vat| named(email).zip(named(known_as(&vat)))) else { continue };
             self.wire.note(format!("recognise {} as {}", one.key, other.key));
-            self.base.carry_out(links.join(&one, &other, false)).unwrap();
+            self.store_runtime.run_method(links.join(&one, &other, false)).unwrap();
         }
     }
 
-    /// The store as the engine has it, for whoever looks at it besides.
+    /// The store without faults, for checks and decisions.
     fn store(&self) -> SharedStore {
         self.store.lock().unwrap().clone().unwrap()
     }
 
-    /// Lets a future run, and time pass whenever nothing else can happen.
+    /// Polls a future. When nothing else can run, lets time pass and people act.
     fn drive<T>(
         &self,
         mut future: Pin<&mut (impl Future<Output = T> + ?Sized)>,
         life: &mut Life<'_>,
         until: Until,
     ) -> Result<T, End> {
-        // Spawned requests take some rounds of their own before they are on the wire.
+        // A spawned request takes some rounds before it reaches the network.
         const QUIET: u32 = 3;
         const ROUNDS: u64 = 2_000_000;
-        let alarm = Arc::new(Alarm(AtomicBool::new(true)));
-        let waker = Waker::from(alarm.clone());
-        let (mut polls, mut happenings) = (until.polls, until.happenings);
+        let woken = Arc::new(WakeFlag(AtomicBool::new(true)));
+        let waker = Waker::from(woken.clone());
+        let (mut polls, mut actions) = (until.polls, until.actions);
         let (mut quiet, mut events, mut jumps) = (0, 0, 0_u64);
         for _ in 0..ROUNDS {
-            if alarm.0.swap(false, Ordering::Relaxed) {
+            if woken.0.swap(false, Ordering::Relaxed) {
                 if polls == 0 {
                     return Err(End::Crash);
                 }
                 polls -= 1;
-                // Not inside the runtime: verbs of the store wait for the database's own.
+                // Only enter this runtime, do not block on it: calls of the store block on another one.
                 let _spawning = self.tasks.enter();
                 if let Poll::Ready(done) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
                     return Ok(done);
@@ -534,8 +567,8 @@ impl Stage {
             if jumps % 15 == 0 {
                 self.approve();
             }
-            if let Some(left) = &mut happenings
-                && (life.is_busy() || self.chance.hits(330))
+            if let Some(left) = &mut actions
+                && (life.is_busy() || self.rng.permille(330))
             {
                 if *left == 0 {
                     return Err(End::Over);
@@ -543,21 +576,21 @@ impl Stage {
                 if !life.is_busy() {
                     *left -= 1;
                 }
-                life.happen();
+                life.act();
             }
         }
         Err(End::Endless)
     }
 
     fn pass_time(&self) {
-        if !self.wire.is_calm() && self.chance.hits(10) {
-            let seconds = i64::try_from(self.chance.below(200)).unwrap();
-            if self.chance.hits(500) && self.mood.has(Trouble::Sleep) {
+        if !self.wire.is_calm() && self.rng.permille(10) {
+            let seconds = i64::try_from(self.rng.below(200)).unwrap();
+            if self.rng.permille(500) && self.faults.has(Fault::Sleep) {
                 self.wire.note(format!("the machine sleeps {seconds} s"));
                 self.clock.pass(chrono::Duration::seconds(seconds));
-            } else if self.mood.has(Trouble::ClockSet) {
-                // Forward by less than what a lookup waits longer than any lost request takes.
-                let by = if self.chance.hits(500) { -seconds } else { seconds % 4 };
+            } else if self.faults.has(Fault::ClockSet) {
+                // Forward only a little: a lookup waits just longer than a lost request may take.
+                let by = if self.rng.permille(500) { -seconds } else { seconds % 4 };
                 self.wire.note(format!("the clock is set by {by} s"));
                 self.clock.set(chrono::Duration::seconds(by));
             }
@@ -566,48 +599,37 @@ impl Stage {
         self.wire.tick();
     }
 
+    /// How complete the configuration is.
     fn growth(&self) -> Growth {
         *self.growth.lock().unwrap()
     }
 
-    /// Opens the store anew, as a process does that starts.
+    /// Opens the store again, as a starting process does.
     fn open(&self) {
         *self.store.lock().unwrap() = None;
-        *self.store.lock().unwrap() = Some(self.base.open(self.database.lock().unwrap().url()));
+        *self.store.lock().unwrap() = Some(self.store_runtime.open(self.database.lock().unwrap().url()));
     }
 
+    /// A new engine on the open store, with all faults and the planted bug in between.
     fn engine(&self) -> Engine {
-        let shelf = shelf(self.trade, self.growth());
-        let gate = Gate::new(
-            self.store(),
-            self.base.clone(),
-            self.wire.clone(),
-            self.mood.clone(),
-            self.chance.clone(),
-            self.env.clone(),
-        );
-        let mut store: Arc<dyn Store> = Arc::new(gate);
+        let company_files = company_files(self.trade, self.growth());
+        let (wire, rng) = (self.wire.clone(), self.rng.clone());
+        let faulty = FaultyStore::new(self.store(), self.store_runtime.clone(), wire.clone(), rng.clone());
+        let mut store: Arc<dyn Store> = Arc::new(faulty);
         let mut transport: Arc<dyn Transport> = Arc::new(self.wire.clone());
-        if let Some(bug) = self.bug {
-            store = Arc::new(SpoiltStore::new(bug, store));
-            if matches!(bug, Bug::UnprovenListing | Bug::RawPaths) {
-                transport = Arc::new(SpoiltWire { bug, inner: self.wire.clone() });
+        if let Some(mutant) = self.mutant {
+            store = Arc::new(MutantStore::new(mutant, store));
+            if matches!(mutant, Mutant::UnprovenListing | Mutant::RawPaths) {
+                transport = Arc::new(MutantTransport { mutant, inner: self.wire.clone() });
             }
         }
-        let store: Arc<dyn Store> = Arc::new(LaggingStore::new(
-            store,
-            self.wire.clone(),
-            self.mood.clone(),
-            self.chance.clone(),
-            self.env.clone(),
-            self.trade.setting,
-        ));
+        let store: Arc<dyn Store> = Arc::new(LaggingStore::new(store, wire, rng, self.trade.setting));
         let logins = Arc::new(InMemory::default());
         let world = World { env: self.env.clone(), transport, folder: "/nonexistent".into(), logins };
         let open = |name: &str, (manifest, settings): &(Arc<Manifest>, Settings)| -> Arc<dyn System> {
             let inner = adapter::open(name, manifest, settings, &world).unwrap();
-            match self.bug {
-                Some(bug) => Arc::new(SpoiltSystem::new(bug, inner)),
+            match self.mutant {
+                Some(mutant) => Arc::new(MutantSystem::new(mutant, inner)),
                 None => inner,
             }
         };
@@ -615,13 +637,13 @@ impl Stage {
         Engine::new(sync::Context {
             store,
             env: self.env.clone(),
-            systems: shelf.manifests.iter().map(|(&name, file)| (name.to_owned(), open(name, file))).collect(),
-            mappings: shelf.mappings.clone(),
-            entities: shelf.entities.clone(),
+            systems: company_files.manifests.iter().map(|(&name, file)| (name.to_owned(), open(name, file))).collect(),
+            mappings: company_files.mappings.clone(),
+            entities: company_files.entities.clone(),
             routes: Routes::new(flows(self.trade, self.growth())).unwrap(),
             limits: Limits {
                 poll: Duration::from_secs(180),
-                systems: shelf.manifests.keys().map(|&system| (system.to_owned(), limits.clone())).collect(),
+                systems: company_files.manifests.keys().map(|&system| (system.to_owned(), limits.clone())).collect(),
                 ..Limits::default()
             },
             owner: "simulation".into(),

@@ -1,30 +1,31 @@
-//! Seeded random numbers: one seed decides a whole simulation.
+//! Seeded random numbers: one seed decides everything in a simulation.
 
 use std::sync::Mutex;
 
 use vaiven::env::Entropy;
 
-/// SplitMix64.
+/// A generator that many can draw from (SplitMix64).
 #[derive(Debug)]
-pub struct Chance(Mutex<u64>);
+pub struct Rng(Mutex<u64>);
 
-impl Chance {
+impl Rng {
+    /// The same `seed` gives the same numbers.
     pub fn new(seed: u64) -> Self {
         Self(Mutex::new(seed))
     }
 
-    /// A number below `bound`.
+    /// A number from 0 to `bound` - 1.
     pub fn below(&self, bound: u64) -> u64 {
         self.next_u64() % bound.max(1)
     }
 
-    /// True `share` times in a thousand.
-    pub fn hits(&self, share: u64) -> bool {
+    /// True in `share` of a thousand cases.
+    pub fn permille(&self, share: u64) -> bool {
         self.below(1000) < share
     }
 }
 
-impl Entropy for Chance {
+impl Entropy for Rng {
     fn next_u64(&self) -> u64 {
         let mut state = self.0.lock().unwrap();
         *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -1,4 +1,4 @@
-//! A mapping with a bug before it: what an earlier one named is taken for named still.
+//! A mapping with a planted bug: fields that only the previous mapping named still count.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,12 +12,13 @@ use vaiven::{
     model::Shape,
 };
 
-pub struct Outdated {
+/// Behaves like `now`, but reports the fields that `before` reads.
+pub struct StaleMapping {
     pub before: Arc<dyn Translate>,
     pub now: Arc<dyn Translate>,
 }
 
-impl Translate for Outdated {
+impl Translate for StaleMapping {
     fn version(&self) -> u64 {
         self.now.version()
     }

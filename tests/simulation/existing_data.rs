@@ -1,4 +1,4 @@
-//! What both sides had before the engine's first day, and how much of it nobody can read.
+//! Objects that both sides have before the engine first runs (setting `adopted`), some of them in unreadable rows.
 
 use crate::{
     life::Life,
@@ -7,25 +7,25 @@ use crate::{
 };
 
 impl Life<'_> {
-    /// The shop has most of the catalog, otherwise here and there, and articles of its own; the ERP has most of the orders
-    /// and customers.
-    pub(crate) fn have_before(&mut self) {
-        self.have_catalog("shop");
+    /// Gives the shop most of the catalog, with differences, and an article of its own; gives the ERP most orders and
+    /// customers.
+    pub(crate) fn add_existing_data(&mut self) {
+        self.add_existing_catalog("shop");
         let own = Product { sku: "OWN-1".into(), name: "Voucher".into(), ..Product::default() };
         let own = Product { price: "5.00".into(), stock: 3, active: true, updated: self.wire.now("shop"), ..own };
         self.wire.with("shop", |model| model.add_product(own));
-        self.customers_before();
-        for _ in 0..self.chance.below(5) {
+        self.add_existing_customers();
+        for _ in 0..self.rng.below(5) {
             self.new_order();
         }
-        self.orders_before();
+        self.add_existing_orders();
     }
 
-    /// A shop has most of the catalog, otherwise here and there.
-    pub(crate) fn have_catalog(&mut self, shop: &str) {
+    /// Gives a shop most of the catalog, with differences.
+    pub(crate) fn add_existing_catalog(&mut self, shop: &str) {
         let catalog: Vec<Product> = self.wire.with("erp", |model| model.products.values().cloned().collect());
         for product in catalog {
-            if !self.chance.hits(700) {
+            if !self.rng.permille(700) {
                 continue;
             }
             let mut there = Product {
@@ -34,7 +34,7 @@ impl Life<'_> {
                 updated: self.wire.now(shop),
                 ..product
             };
-            match self.chance.below(6) {
+            match self.rng.below(6) {
                 0 => there.name = kept(Kind::Shop, &self.words()),
                 1 => there.stock += 1,
                 2 => there.active = false,
@@ -47,19 +47,19 @@ impl Life<'_> {
         }
     }
 
-    fn customers_before(&mut self) {
+    fn add_existing_customers(&mut self) {
         let known: Vec<Customer> = self.wire.with("shop", |model| model.customers.values().cloned().collect());
         for customer in known {
-            if self.chance.hits(600) {
-                let name = if self.chance.hits(500) { self.words().trim().to_owned() } else { customer.name.clone() };
-                let (broken, updated) = (self.chance.hits(200), self.wire.now("erp"));
+            if self.rng.permille(600) {
+                let name = if self.rng.permille(500) { self.words().trim().to_owned() } else { customer.name.clone() };
+                let (broken, updated) = (self.rng.permille(200), self.wire.now("erp"));
                 self.wire.note(format!("before: erp has {}{}", customer.email, self::broken(broken)));
                 self.wire.with("erp", |model| model.add_customer(Customer { name, broken, updated, ..customer }));
             }
         }
     }
 
-    fn orders_before(&mut self) {
+    fn add_existing_orders(&mut self) {
         let known: Vec<_> = self.wire.with("shop", |model| {
             let email = |id: Option<u64>| id.and_then(|id| Some(model.customers.get(&id)?.email.clone()));
             model.orders.values().map(|order| (order.clone(), email(order.customer))).collect()
@@ -70,14 +70,14 @@ impl Life<'_> {
                     .as_ref()
                     .map(|email| model.customers.iter().find(|(_, taken)| taken.email == *email).map(|(id, _)| *id))
             });
-            // An ERP has no order without whoever it is for.
-            if taken == Some(None) || !self.chance.hits(600) {
+            // The ERP takes no order without its customer.
+            if taken == Some(None) || !self.rng.permille(600) {
                 continue;
             }
             let mut there = order;
             there.customer = taken.flatten();
             "confirmed".clone_into(&mut there.status);
-            (there.broken, there.updated) = (self.chance.hits(200), self.wire.now("erp"));
+            (there.broken, there.updated) = (self.rng.permille(200), self.wire.now("erp"));
             self.wire.note(format!("before: erp has {}{}", there.number, broken(there.broken)));
             self.wire.with("erp", |model| {
                 model.take_off(&there.lines);
@@ -86,7 +86,7 @@ impl Life<'_> {
         }
     }
 
-    /// Somebody mends so many of the rows that nobody could read; that moves their dates.
+    /// Makes at most `most` unreadable rows readable again, which moves their dates.
     pub fn mend(&mut self, most: usize) {
         let now = [self.wire.now("erp"), self.wire.now("shop")];
         let mut mended = Vec::new();

@@ -1,24 +1,28 @@
-//! Addresses of a customer: each side gives ids of its own, shows them in no order, and writes to whatever id it is given,
-//! whosever it is. What is sent without an id is one more.
+//! Addresses of customers, as both model systems keep them. Each side gives ids of its own, lists addresses in no fixed
+//! order, and writes to the address with the given id, whichever customer it belongs to. An address without an id is
+//! added.
 
 use serde_json::{Value, json};
 
 use crate::models::{Customer, Model, id_of, items};
 
+/// One address of a customer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Address {
-    /// What it is called at its side; only one of each customer is called so.
+    /// Its name at its side, unique for a customer.
     pub code: String,
     pub city: String,
 }
 
 impl Model {
+    /// Adds an address to a customer and returns its id.
     pub fn add_address(&mut self, customer: u64, address: Address) -> u64 {
         let id = self.id();
         self.customers.get_mut(&customer).unwrap().addresses.insert(id, address);
         id
     }
 
+    /// Carries out the `addresses` of a request that writes a customer.
     pub fn save_addresses(&mut self, customer: u64, sent: &Value) {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         for item in items(sent) {
@@ -37,6 +41,7 @@ impl Model {
         }
     }
 
+    /// The `addresses` of a customer's row.
     pub fn show_addresses(&self, customer: &Customer) -> Value {
         let mut shown: Vec<Value> = customer
             .addresses

@@ -1,22 +1,23 @@
-//! What happens in some settings alone.
+//! Actions of people and programs that belong to a single setting.
 
 use std::collections::BTreeMap;
 
 use crate::{
+    addresses::Address,
     life::Life,
     models::{Customer, Order, SUPER, cents, two_decimals},
-    parts::Address,
     setting::Setting,
 };
 
-/// A date that is nobody's yet.
+/// How far ahead a wrong clock is, in seconds.
 const AHEAD: i64 = 400 * 24 * 3600;
 
+/// The tax number of the n-th customer.
 fn tax_number(number: u64) -> String {
     format!("ESB{number:08}")
 }
 
-/// The address by which the ERP knows whoever has a tax number.
+/// The e-mail address under which the ERP knows the customer with a tax number.
 pub fn known_as(vat: &str) -> String {
     format!("office{}@example.com", vat.trim_start_matches("ESB").trim_start_matches('0'))
 }
@@ -24,30 +25,30 @@ pub fn known_as(vat: &str) -> String {
 impl Life<'_> {
     /// Somebody saves an article or a customer on a machine whose clock is a year ahead.
     pub(crate) fn save_in_future(&mut self) {
-        let host = if self.chance.hits(500) { "erp" } else { "shop" };
-        let Some(id) = self.product(host) else { return };
+        let host = if self.rng.permille(500) { "erp" } else { "shop" };
+        let Some(id) = self.pick_product(host) else { return };
         self.change(host, id, "saves a year ahead", |_| {});
         self.wire.with(host, |model| model.products.get_mut(&id).unwrap().updated += AHEAD);
     }
 
-    /// The ERP's word for a tax class.
+    /// Draws a tax class in the ERP's words; empty where tax classes do not matter.
     pub(crate) fn tax(&self) -> String {
         if self.trade.setting != Setting::Altering {
             return String::new();
         }
-        self.among(&["general", "reduced", "super"]).unwrap_or_default().to_owned()
+        self.pick(&["general", "reduced", "super"]).unwrap_or_default().to_owned()
     }
 
-    /// How an order stands when it is made.
+    /// Draws the status of a new order.
     pub(crate) fn payment(&self) -> &'static str {
-        if self.trade.setting == Setting::Unpaid && self.chance.hits(500) { "pending" } else { "paid" }
+        if self.trade.setting == Setting::Unpaid && self.rng.permille(500) { "pending" } else { "paid" }
     }
 
-    /// An order is paid at last, or could not be: then its goods are there again, or are kept for another try.
-    pub(crate) fn end_waiting(&mut self, status: &str) {
+    /// Sets the status of a pending order. If its payment failed, its goods are released, or kept for another try.
+    pub(crate) fn end_payment(&mut self, status: &str) {
         let waits = |order: &Order| order.is_waiting() && order.holds_goods();
-        let Some(id) = self.going("shop", waits) else { return };
-        let (now, kept) = (self.wire.now("shop"), self.chance.hits(500));
+        let Some(id) = self.pick_open_order("shop", waits) else { return };
+        let (now, kept) = (self.wire.now("shop"), self.rng.permille(500));
         let order = self.wire.with("shop", |model| {
             let order = model.orders.get_mut(&id).unwrap();
             status.clone_into(&mut order.status);
@@ -64,6 +65,7 @@ impl Life<'_> {
         self.sold.extend(order.lines.into_iter().map(|(sku, _, _)| sku));
     }
 
+    /// The barcode of a new article; empty where barcodes do not matter.
     pub(crate) fn barcode(&self, sku: &str) -> String {
         if self.trade.setting != Setting::Swaps {
             return String::new();
@@ -71,9 +73,9 @@ impl Life<'_> {
         format!("840000{:0>2}", sku.trim_start_matches("SKU-"))
     }
 
-    /// What was labelled the wrong way round is labelled anew.
+    /// Two articles of the ERP swap their barcodes.
     pub(crate) fn swap_barcodes(&mut self) {
-        let (Some(one), Some(other)) = (self.product("erp"), self.product("erp")) else { return };
+        let (Some(one), Some(other)) = (self.pick_product("erp"), self.pick_product("erp")) else { return };
         let code = |id: u64| self.wire.with("erp", |model| model.products[&id].barcode.clone());
         let (first, second) = (code(one), code(other));
         self.change("erp", one, "relabels", |product| product.barcode = second);
@@ -82,9 +84,9 @@ impl Life<'_> {
         }
     }
 
-    /// Somebody in the shop sells an article for less.
+    /// Somebody in the shop puts an article on sale.
     pub(crate) fn reduce(&mut self) {
-        let Some(id) = self.product("shop") else { return };
+        let Some(id) = self.pick_product("shop") else { return };
         let (sku, price) = self.wire.with("shop", |model| {
             let product = &model.products[&id];
             (product.sku.clone(), product.price.clone())
@@ -95,6 +97,7 @@ impl Life<'_> {
         }
     }
 
+    /// One sale ends.
     pub(crate) fn end_sale(&mut self) {
         let Some(sku) = self.sales.keys().next().cloned() else { return };
         let id = self.wire.with("shop", |model| model.product(&sku).first().map(|(id, _)| *id));
@@ -104,7 +107,7 @@ impl Life<'_> {
         }
     }
 
-    /// All of them end.
+    /// All sales end.
     pub fn end_sales(&mut self) {
         while !self.sales.is_empty() {
             self.end_sale();
@@ -121,9 +124,9 @@ impl Life<'_> {
         }
     }
 
-    /// The ERP's people know some of the shop's customers already, by another address.
-    pub(crate) fn know_some(&mut self) {
-        for number in 1..=3 + self.chance.below(4) {
+    /// Adds customers to the ERP that the shop will have, too, under another e-mail address.
+    pub(crate) fn add_known_customers(&mut self) {
+        for number in 1..=3 + self.rng.below(4) {
             let vat = tax_number(number);
             let email = known_as(&vat);
             let customer =
@@ -133,9 +136,9 @@ impl Life<'_> {
         }
     }
 
-    /// A tax number that no other customer of the shop has.
+    /// Draws the tax number of a new customer: one that no other customer of the shop has, or none.
     pub(crate) fn tax_number(&mut self) -> String {
-        if self.trade.setting != Setting::Recognised || self.chance.hits(200) {
+        if self.trade.setting != Setting::Recognised || self.rng.permille(200) {
             return String::new();
         }
         let number = self.wire.with("shop", |model| model.customers.len());
@@ -146,35 +149,35 @@ impl Life<'_> {
         vat
     }
 
-    /// Some order of the shop whose buyer is known.
-    fn bought(&self) -> Option<u64> {
+    /// Picks an order of the shop whose buyer is known.
+    fn pick_order_of_known_buyer(&self) -> Option<u64> {
         let is_known = |order: &Order| !order.email.is_empty();
         let ids: Vec<u64> = self.wire.with("shop", |model| {
             model.orders.iter().filter(|(_, order)| is_known(order)).map(|(id, _)| *id).collect()
         });
-        self.among(&ids)
+        self.pick(&ids)
     }
 
-    /// Whoever bought writes from somewhere else.
-    pub(crate) fn readdress(&mut self) {
-        let Some(id) = self.bought() else { return };
-        let email = format!("a{}@example.com", self.chance.below(1000));
-        self.write_from(id, email);
+    /// The e-mail address of an order changes.
+    pub(crate) fn change_order_email(&mut self) {
+        let Some(id) = self.pick_order_of_known_buyer() else { return };
+        let email = format!("a{}@example.com", self.rng.below(1000));
+        self.change_email(id, email);
     }
 
-    /// Nobody is to know any more who bought.
+    /// The shop erases the buyer of an order.
     pub(crate) fn erase(&mut self) {
-        let Some(id) = self.bought() else { return };
+        let Some(id) = self.pick_order_of_known_buyer() else { return };
         let name = self.wire.with("shop", |model| model.orders[&id].name());
         let is_known = self.wire.with("erp", |model| model.orders.values().any(|order| order.name() == name));
-        self.write_from(id, String::new());
-        // What the ERP has is kept there, or becomes what was on its way.
-        let mut known = self.written[&name].clone();
+        self.change_email(id, String::new());
+        // The ERP keeps the address that it has, or one that is being delivered.
+        let mut known = self.emails[&name].clone();
         known.retain(|email| !email.is_empty() || !is_known);
         self.erased.insert(name, known);
     }
 
-    fn write_from(&mut self, id: u64, email: String) {
+    fn change_email(&mut self, id: u64, email: String) {
         let now = self.wire.now("shop");
         let (name, before) = self.wire.with("shop", |model| {
             let order = model.orders.get_mut(&id).unwrap();
@@ -182,19 +185,20 @@ impl Life<'_> {
             (order.name(), std::mem::replace(&mut order.email, email.clone()))
         });
         self.wire.note(format!("life: shop order {name} is of {email:?}"));
-        self.written.entry(name).or_default().extend([before, email]);
+        self.emails.entry(name).or_default().extend([before, email]);
     }
 
-    /// What somebody cancelled goes on.
+    /// Somebody reopens a cancelled order.
     pub(crate) fn reopen(&mut self) {
-        let host = if self.trade.ends && self.chance.hits(500) { "erp" } else { "shop" };
+        let host = if self.trade.ends && self.rng.permille(500) { "erp" } else { "shop" };
         let now = self.wire.now(host);
-        // Nobody does so in the moment in which it is cancelled: what is there right after a write is what the target made of it.
+        // Not within a minute of the cancellation: the engine takes what is there right after its write for the
+        // target's answer.
         let is_meant = |order: &Order| order.closed == "cancelled" && order.updated + 60 < now;
         let ids: Vec<u64> = self
             .wire
             .with(host, |model| model.orders.iter().filter(|(_, order)| is_meant(order)).map(|(id, _)| *id).collect());
-        let Some(id) = self.among(&ids) else { return };
+        let Some(id) = self.pick(&ids) else { return };
         let order = self.wire.with(host, |model| {
             model.reopen(id);
             let order = model.orders.get_mut(&id).unwrap();
@@ -208,8 +212,8 @@ impl Life<'_> {
         self.edits.entry(name).or_default().push((host, String::new()));
     }
 
-    /// The shop gets the tax class that it did not know, and somebody puts it where it belongs.
-    pub fn know_all_classes(&mut self) {
+    /// The shop gets the tax class that it lacked, and somebody assigns it to the articles that need it.
+    pub fn add_missing_tax_class(&mut self) {
         let taxes: BTreeMap<String, String> = self.wire.with("erp", |model| {
             model.products.values().map(|product| (product.sku.clone(), product.tax.clone())).collect()
         });
@@ -226,26 +230,26 @@ impl Life<'_> {
         });
     }
 
-    /// More of everything comes in.
+    /// The stock of every article rises.
     pub fn restock(&mut self) {
         self.wire.note("life: erp restocks");
         self.wire.with("erp", |model| model.products.values_mut().for_each(|product| product.stock += 7));
     }
 
-    /// Somebody enters what nobody can read: an order or a customer of the shop, an article of the ERP.
+    /// Somebody enters an unreadable value: in an order or a customer of the shop, or in an article of the ERP.
     pub(crate) fn break_row(&mut self) {
-        let what = self.chance.below(4);
+        let what = self.rng.below(4);
         let host = if what == 0 { "erp" } else { "shop" };
         let now = self.wire.now(host);
         let broken = match what {
-            0 => self.product("erp").map(|id| {
+            0 => self.pick_product("erp").map(|id| {
                 self.wire.with("erp", |model| {
                     let product = model.products.get_mut(&id).unwrap();
                     (product.broken, product.updated) = (true, now);
                     product.sku.clone()
                 })
             }),
-            1 => self.customer("shop").map(|id| {
+            1 => self.pick_customer("shop").map(|id| {
                 self.wire.with("shop", |model| {
                     let customer = model.customers.get_mut(&id).unwrap();
                     (customer.broken, customer.updated) = (true, now);
@@ -266,14 +270,15 @@ impl Life<'_> {
         }
     }
 
-    fn customer(&self, host: &str) -> Option<u64> {
+    /// Draws a customer of a side.
+    fn pick_customer(&self, host: &str) -> Option<u64> {
         let ids: Vec<u64> = self.wire.with(host, |model| model.customers.keys().copied().collect());
-        self.among(&ids)
+        self.pick(&ids)
     }
 
-    /// A place of a customer, at the shop or at the ERP alone.
+    /// A customer gets an address at one side.
     pub(crate) fn new_address(&mut self, host: &'static str) {
-        let Some(customer) = self.customer(host) else { return };
+        let Some(customer) = self.pick_customer(host) else { return };
         let (city, now) = (self.words().trim().to_owned(), self.wire.now(host));
         let id = self.wire.with(host, |model| {
             let number = model.customers[&customer].addresses.len();
@@ -286,10 +291,10 @@ impl Life<'_> {
 
     /// Somebody changes one of a customer's addresses in the shop.
     pub(crate) fn change_address(&mut self, change: impl FnOnce(String, &mut Address)) {
-        let Some(customer) = self.customer("shop") else { return };
+        let Some(customer) = self.pick_customer("shop") else { return };
         let ids: Vec<u64> =
             self.wire.with("shop", |model| model.customers[&customer].addresses.keys().copied().collect());
-        let Some(id) = self.among(&ids) else { return };
+        let Some(id) = self.pick(&ids) else { return };
         let (words, now) = (format!("{} {id}", self.words().trim()), self.wire.now("shop"));
         self.wire.with("shop", |model| {
             let customer = model.customers.get_mut(&customer).unwrap();

@@ -1,4 +1,4 @@
-//! How the models show what they have.
+//! The JSON rows in which the model systems list their objects.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Europe::Madrid;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::models::{Customer, Model, Order, Price, Product};
 
-/// Local times name no zone: in the night in which the clock is set back two hours look alike.
+/// A time as a model writes it. A local time names no zone: in the night of a clock change two hours look alike.
 pub fn date(is_local: bool, seconds: i64) -> String {
     let time = DateTime::<Utc>::from_timestamp(seconds, 0).unwrap();
     if is_local {
@@ -15,11 +15,12 @@ pub fn date(is_local: bool, seconds: i64) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// In the place of a name, where a row is broken: nothing that a mapping takes.
+/// A text, or in a broken row a value that no mapping accepts.
 fn name(name: &str, is_broken: bool) -> Value {
     if is_broken { json!([name]) } else { json!(name) }
 }
 
+/// A row of `/products`.
 pub fn show_product(model: &Model, id: u64, product: &Product) -> Value {
     json!({
         "id": id, "sku": product.sku, "name": name(&product.name, product.broken), "text": product.text,
@@ -28,10 +29,12 @@ pub fn show_product(model: &Model, id: u64, product: &Product) -> Value {
     })
 }
 
+/// A row of `/prices`.
 pub fn show_price(id: u64, price: &Price) -> Value {
     json!({"id": id, "sku": price.sku, "price": price.amount, "list": price.list, "currency": price.currency, "sale": price.sale})
 }
 
+/// A row of `/customers`.
 pub fn show_customer(model: &Model, id: u64, customer: &Customer) -> Value {
     json!({
         "id": id, "email": customer.email, "name": name(&customer.name, customer.broken), "vat": customer.vat,
@@ -39,6 +42,7 @@ pub fn show_customer(model: &Model, id: u64, customer: &Customer) -> Value {
     })
 }
 
+/// A row of `/orders`.
 pub fn show_order(model: &Model, id: u64, order: &Order) -> Value {
     let lines: Vec<Value> = order
         .lines

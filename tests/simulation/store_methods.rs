@@ -1,237 +1,8 @@
-//! The real store behind a gate: every verb runs to its end before anything else happens, so that one seed gives one
-//! order of events, whatever the database's own threads do. At the gate verbs meet trouble: a database that is busy, a
-//! commit that nobody is told of, a disk that stands still or is full.
+//! The list of all methods of the store's traits, for macros that implement the traits on wrappers of a store.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    future::poll_fn,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Poll, Waker},
-    time::Duration,
-};
-
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
-use rust_decimal::Decimal;
-use serde_json::Value;
-use tokio::runtime::{self, Handle, Runtime};
-use vaiven::{env::Env, mapping::Fields, store::*};
-
-use crate::{
-    chance::Chance,
-    mood::{Mood, Trouble},
-    wire::Wire,
-};
-
-/// The runtime that the database's connections live on, driven by whoever waits for a verb.
-pub struct Base {
-    runtime: Runtime,
-    quiet: Arc<Quiet>,
-}
-
-/// Lets a future wait until nothing is under way but what lives as long as a store.
-#[derive(Default)]
-struct Quiet {
-    waiting: Mutex<Option<Waker>>,
-    keepers: AtomicUsize,
-}
-
-impl Quiet {
-    fn is_reached(&self) -> bool {
-        Handle::current().metrics().num_alive_tasks() <= self.keepers.load(Ordering::Relaxed)
-    }
-
-    async fn reached(&self) {
-        poll_fn(|context| {
-            if self.is_reached() {
-                return Poll::Ready(());
-            }
-            *self.waiting.lock().unwrap() = Some(context.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-}
-
-impl Base {
-    /// With sockets only where the database is across one: waiting for a thread alone takes half the system calls.
-    pub fn new(sockets: bool) -> Self {
-        let quiet = Arc::new(Quiet::default());
-        let seen = quiet.clone();
-        let mut builder = runtime::Builder::new_current_thread();
-        if sockets {
-            builder.enable_io();
-        }
-        let runtime = builder
-            .enable_time()
-            .on_thread_park(move || {
-                if seen.is_reached()
-                    && let Some(waker) = seen.waiting.lock().unwrap().take()
-                {
-                    waker.wake();
-                }
-            })
-            .build()
-            .unwrap();
-        Self { runtime, quiet }
-    }
-
-    pub fn open(&self, url: &str) -> SharedStore {
-        let store = self.runtime.block_on(vaiven::store::open(url)).unwrap();
-        if self.quiet.keepers.load(Ordering::Relaxed) == 0 {
-            self.quiet.keepers.store(self.runtime.metrics().num_alive_tasks(), Ordering::Relaxed);
-        }
-        store
-    }
-
-    /// Waits for something that is no verb of a store.
-    pub fn wait_for<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
-    }
-
-    /// Carries a verb out to its end.
-    pub fn carry_out<T>(&self, verb: impl Future<Output = T>) -> T {
-        self.runtime.block_on(async {
-            // A connection goes back to its pool in a task of its own; until it has, another one would be opened.
-            self.quiet.reached().await;
-            let done = verb.await;
-            // That task begins now, and ends beside what the engine does next.
-            tokio::task::yield_now().await;
-            done
-        })
-    }
-}
-
-pub struct Gate {
-    inner: SharedStore,
-    base: Arc<Base>,
-    wire: Wire,
-    mood: Arc<Mood>,
-    chance: Arc<Chance>,
-    env: Env,
-    /// Until when the disk answers nobody.
-    stalled: Mutex<Option<DateTime<Utc>>>,
-    /// Until when nothing can be written.
-    full: Mutex<Option<DateTime<Utc>>>,
-}
-
-/// Verbs that a full disk leaves alone.
-const READING: &[&str] = &[
-    "keys",
-    "record",
-    "ties",
-    "linked",
-    "candidates",
-    "scores",
-    "replicas_by_id",
-    "cursor",
-    "unseen",
-    "outlived",
-    "replicas_of",
-    "externals",
-    "holding",
-    "child_ids",
-    "parents",
-    "children_of",
-    "soonest",
-    "backlog",
-    "jobs",
-    "reservations",
-    "kept_login",
-    "unreserved_orders",
-    "told_beside",
-    "merged",
-    "conflicts_of",
-    "conflicts",
-    "told",
-    "pending",
-    "opened",
-    "live",
-    "run_approvals",
-    "waiting_approvals",
-    "runs",
-    "listings",
-    "given_up",
-    "run",
-    "changes",
-    "changes_of_run",
-    "history",
-    "written_often",
-    "linked_since",
-    "attempts",
-    "gone_through_since",
-    "rejections",
-    "rejection_counts",
-    "unreadable_articles",
-    "counts",
-    "circuit",
-    "holder",
-    "next_command",
-    "noted",
-    "notes",
-    "counter",
-];
-
-impl Gate {
-    pub fn new(
-        inner: SharedStore,
-        base: Arc<Base>,
-        wire: Wire,
-        mood: Arc<Mood>,
-        chance: Arc<Chance>,
-        env: Env,
-    ) -> Self {
-        Self { inner, base, wire, mood, chance, env, stalled: Mutex::default(), full: Mutex::default() }
-    }
-
-    /// What happens to the next verb.
-    async fn enter(&self, verb: &'static str) -> Option<Trouble> {
-        // An await of its own, so that a crash can fall between any two verbs.
-        tokio::task::yield_now().await;
-        let trouble = if self.wire.is_calm() { None } else { self.mood.in_the_store(&self.chance) };
-        if let Some(trouble) = trouble {
-            self.wire.note(format!("store {verb} {}", trouble.word()));
-        }
-        let lasting = match trouble {
-            Some(Trouble::Stall) => Some(&self.stalled),
-            Some(Trouble::Full) => Some(&self.full),
-            _ => None,
-        };
-        if let Some(lasting) = lasting {
-            let wait = chrono::Duration::seconds(i64::try_from(5 + self.chance.below(150)).unwrap());
-            *lasting.lock().unwrap() = Some(self.env.now() + wait);
-        }
-        let until = *self.stalled.lock().unwrap();
-        if let Some(until) = until {
-            self.env.clock.sleep_until(until).await;
-        }
-        trouble
-    }
-
-    async fn pass<T>(&self, name: &'static str, verb: impl Future<Output = Result<T>>) -> Result<T> {
-        let trouble = self.enter(name).await;
-        if trouble == Some(Trouble::Busy) {
-            return failed();
-        }
-        let is_full = self.full.lock().unwrap().is_some_and(|until| self.env.now() < until) && !self.wire.is_calm();
-        if is_full && !READING.contains(&name) {
-            let source = sqlx::Error::Io(std::io::ErrorKind::StorageFull.into());
-            return Err(StoreError::Database { doing: "whatever it was", source });
-        }
-        let done = self.base.carry_out(verb);
-        if trouble == Some(Trouble::Untold) { failed() } else { done }
-    }
-}
-
-fn failed<T>() -> Result<T> {
-    Err(StoreError::Database { doing: "whatever it was", source: sqlx::Error::PoolTimedOut })
-}
-
-/// Every verb of the store, by table family, handed to a macro.
-macro_rules! verbs {
+/// Hands all methods to the macro `$with`, grouped by trait. A method that is added to a trait of the store is added
+/// here too.
+macro_rules! store_methods {
     ($with:ident) => {
         $with! {
             RecordStore {
@@ -382,7 +153,7 @@ macro_rules! verbs {
             CommandStore {
                 place_command(verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64>;
                 next_command() -> Result<Option<Command>>;
-                close_command(order: i64) -> Result<()>;
+                close_command(command: i64) -> Result<()>;
             }
             NoteStore {
                 note(name: &str, value: &Value) -> Result<()>;
@@ -391,7 +162,7 @@ macro_rules! verbs {
             }
             CircuitStore {
                 circuit(system: &str) -> Result<Circuit>;
-                set_circuit(system: &str, standing: &Circuit) -> Result<()>;
+                set_circuit(system: &str, circuit: &Circuit) -> Result<()>;
                 lift(system: &str, now: DateTime<Utc>) -> Result<u64>;
             }
             GivenUpStore {
@@ -404,17 +175,4 @@ macro_rules! verbs {
         }
     };
 }
-pub(crate) use verbs;
-
-macro_rules! gated {
-    ($($family:ident { $($name:ident($($arg:ident: $kind:ty),*) -> $ret:ty;)* })*) => {
-        $(#[async_trait]
-        impl $family for Gate {
-            $(async fn $name(&self, $($arg: $kind),*) -> $ret {
-                self.pass(stringify!($name), self.inner.$name($($arg),*)).await
-            })*
-        })*
-    };
-}
-
-verbs!(gated);
+pub(crate) use store_methods;
