@@ -55,6 +55,8 @@ mod store_faults;
 mod store_methods;
 #[path = "../tests/simulation/store_runtime.rs"]
 mod store_runtime;
+#[path = "../tests/simulation/trade.rs"]
+mod trade;
 #[path = "../tests/simulation/wire.rs"]
 mod wire;
 #[path = "../tests/simulation/world.rs"]

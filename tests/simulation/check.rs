@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    life::{BEFORE_JOIN, Edits, Joins, Texts, Trade},
+    life::{BEFORE_JOIN, Edits},
     models::{Customer, ERP_TEXT, Kind, Model, OWN, OWN_ADDRESS, Order, Product, SUPER, cents as amount, kept},
+    trade::{Joins, Texts, Trade},
 };
 
 /// Which changes must have arrived.

@@ -15,10 +15,10 @@ use vaiven::{
 };
 
 use crate::{
-    life::{Joins, Texts, Trade},
     mutants::Mutant,
     setting::{OUTLET, Setting},
     stale_mapping::StaleMapping,
+    trade::{Joins, Texts, Trade},
 };
 
 /// What the engine loads from the company's files at every start.

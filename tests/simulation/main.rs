@@ -34,6 +34,7 @@ mod stale_mapping;
 mod store_faults;
 mod store_methods;
 mod store_runtime;
+mod trade;
 mod wire;
 mod world;
 

@@ -37,7 +37,7 @@ use crate::{
     database::Database,
     faults::{Fault, Faults},
     lease_lag::LaggingStore,
-    life::{Joins, Life, Trade},
+    life::Life,
     models::{Product, cents},
     mutant_store::MutantStore,
     mutant_system::{MutantSystem, MutantTransport},
@@ -47,6 +47,7 @@ use crate::{
     setting_actions::known_as,
     store_faults::FaultyStore,
     store_runtime::StoreRuntime,
+    trade::{Joins, Trade},
     wire::Wire,
 };
 
