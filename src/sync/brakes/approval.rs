@@ -120,7 +120,7 @@ async fn at(
         return Ok(());
     }
     let batch = Batch {
-        context: context,
+        context,
         system: endpoint.as_ref(),
         target,
         entity,

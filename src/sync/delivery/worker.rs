@@ -164,7 +164,7 @@ pub(in crate::sync) async fn batch(
     let jobs = context.store.claim(Claim { target, but, owner, limit: limits.batch, lease, turn }, now).await?;
     let Some(entity) = jobs.first().map(|job| job.entity.clone()) else { return Ok(false) };
     let batch = Batch {
-        context: context,
+        context,
         system: system.as_ref(),
         target,
         entity: &entity,

@@ -225,7 +225,7 @@ pub(in crate::sync) fn decide(
         job,
         key,
         here,
-        desired: desired,
+        desired,
         op,
         changed,
         ripe,

@@ -61,7 +61,7 @@ pub async fn desired_state(context: &Context, entity: &str, record: RecordId) ->
         };
         let Some(facts) = endpoint.capabilities(entity) else { continue };
         let batch = Batch {
-            context: context,
+            context,
             system: endpoint.as_ref(),
             target,
             entity,

@@ -104,7 +104,7 @@ pub(in crate::sync) async fn list(
 
     let remapped = last.is_some_and(|last| last != reader);
     let mapping = mapping.as_ref();
-    let reading = PullContext { context: context, system: endpoint.as_ref(), mapping, entity, run, remapped };
+    let reading = PullContext { context, system: endpoint.as_ref(), mapping, entity, run, remapped };
     let listing = Listing { since: since.as_deref(), facts, evidence: evidence.as_ref(), lease: &lease };
     let result = pages(&reading, &listing, &mut report.balance, cancel).await;
     match result {
@@ -496,8 +496,7 @@ async fn single(
         return Ok(Ok(()));
     };
     let mapping = mapping.as_ref();
-    let mut reading =
-        PullContext { context: context, system: endpoint.as_ref(), mapping, entity, run: 0, remapped: false };
+    let mut reading = PullContext { context, system: endpoint.as_ref(), mapping, entity, run: 0, remapped: false };
     let counter = context.store.counter().await?;
     let rows = match endpoint.read(entity, ids).await {
         Ok(rows) => rows,
@@ -568,7 +567,7 @@ pub(in crate::sync) async fn refresh(
     let run = context.store.begin_run(system, entity, RunKind::Single, trigger, context.env.now()).await?;
     report.run = Some(run);
     let mapping = mapping.as_ref();
-    let reading = PullContext { context: context, system: endpoint.as_ref(), mapping, entity, run, remapped: false };
+    let reading = PullContext { context, system: endpoint.as_ref(), mapping, entity, run, remapped: false };
     let counter = context.store.counter().await?;
     let read = tokio::select! {
         biased;

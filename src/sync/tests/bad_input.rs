@@ -139,7 +139,7 @@ async fn an_object_twice_in_a_page_counts_once() {
     let run = stage.store.begin_run("erp", "product", RunKind::Full, "test", now).await.unwrap();
     let mapping = context.mappings[&("erp".to_owned(), "product".to_owned())].as_ref();
     let system = context.systems["erp"].as_ref();
-    let reading = PullContext { context: context, system, mapping, entity: "product", run, remapped: false };
+    let reading = PullContext { context, system, mapping, entity: "product", run, remapped: false };
     let commit = reading.detect(&[row("old"), row("new")], &[], 0).await.unwrap().commit;
     assert_eq!((commit.balance.seen, commit.balance.skipped, commit.balance.changed), (2, 1, 1));
     assert!(commit.balance.closes());

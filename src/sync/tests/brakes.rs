@@ -99,7 +99,7 @@ impl Stage {
             (context.systems["erp"].as_ref(), &context.mappings[&("erp".to_owned(), entity.to_owned())]);
         let now = context.env.now();
         let run = self.store.begin_run("erp", entity, RunKind::Full, "test", now).await.unwrap();
-        let reading = PullContext { context: context, system, mapping: mapping.as_ref(), entity, run, remapped: false };
+        let reading = PullContext { context, system, mapping: mapping.as_ref(), entity, run, remapped: false };
         let rows: Vec<SourceRow> = rows
             .iter()
             .map(|row| SourceRow {

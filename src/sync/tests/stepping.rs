@@ -68,9 +68,9 @@ fn named(verdict: &Verdict) -> &'static str {
 
 fn as_it_is(_: &mut Job) {}
 
-fn obstacles() -> Option<Obstacles> {
+fn obstacles() -> Obstacles {
     let unread = Unread::Anything;
-    Some(Obstacles(vec![Obstacle { shop: "shop".into(), problem: "no answer".into(), unread }]))
+    Obstacles(vec![Obstacle { shop: "shop".into(), problem: "no answer".into(), unread }])
 }
 
 #[tokio::test]
@@ -132,9 +132,9 @@ async fn stock_is_offered_only_after_its_orders_were_read_and_does_not_rise_whil
     assert_eq!(stage.next_step(&Looked::default(), as_it_is).await, "look at the orders");
     let read = Looked { orders: Some(Obstacles::default()), ..Looked::default() };
     assert_eq!(stage.next_step(&read, as_it_is).await, "update");
-    let unread = Looked { orders: obstacles(), ..Looked::default() };
+    let unread = Looked { orders: Some(obstacles()), ..Looked::default() };
     assert_eq!(stage.next_step(&unread, as_it_is).await, "look at the figure");
-    let seen = Looked { orders: obstacles(), ..stage.all_seen().await };
+    let seen = Looked { orders: Some(obstacles()), ..stage.all_seen().await };
     assert_eq!(stage.next_step(&seen, as_it_is).await, "end: parked", "a rise");
     let id = seen.objects.iter().copied().collect();
     stage.erp.put("stock", "A", &json!({"sku": "A", "quantity": "4"}));

@@ -150,7 +150,7 @@ impl Telling<'_> {
         }
         let run = context.store.begin_run(&system, &entity, RunKind::Full, "mapping diff", context.env.now()).await?;
         let reading = PullContext {
-            context: context,
+            context,
             system: endpoint.as_ref(),
             mapping: mapping.as_ref(),
             entity: &entity,
@@ -248,7 +248,7 @@ impl Telling<'_> {
             let Some(endpoint) = context.systems.get(target) else { continue };
             let Some(facts) = endpoint.capabilities(entity) else { continue };
             let batch = Batch {
-                context: context,
+                context,
                 system: endpoint.as_ref(),
                 target,
                 entity,

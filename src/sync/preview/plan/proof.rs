@@ -133,7 +133,7 @@ mod tests {
             body: Value::Null,
             whole: Value::Null,
             before,
-            desired: desired,
+            desired,
             changed: changed.iter().map(|&field| field.to_owned()).collect::<BTreeSet<_>>(),
             child_ids: BTreeMap::default(),
             held: BTreeMap::default(),

@@ -73,7 +73,7 @@ impl Recorder {
             }
         }
         child_ids.retain(|_, known| !known.is_empty());
-        Written { id, child_ids: child_ids, ..Written::default() }
+        Written { id, child_ids, ..Written::default() }
     }
 
     fn line(&self, entity: &str, write: &Write, values: &Values) -> Line {
