@@ -2,12 +2,7 @@
 
 use std::str::FromStr;
 
-use chrono::{
-    DateTime, MappedLocalTime, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, SecondsFormat, TimeDelta, TimeZone,
-    Utc,
-    format::{Fixed, Item, Numeric, StrftimeItems},
-};
-use chrono_tz::Tz;
+use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -15,6 +10,7 @@ use serde_json::{Number, Value};
 
 use super::{
     Formula, Text,
+    clock::Clock,
     units::{Overlap, Span},
 };
 use crate::{
@@ -44,9 +40,9 @@ pub struct CursorSpec {
     pub field: Formula,
     #[serde(default)]
     pub kind: CursorKind,
-    /// How the source writes the time (strftime); without it ISO 8601.
+    /// How the source writes the time (strftime); without it ISO 8601. A date without a time of day is its midnight.
     pub format: Option<Text>,
-    /// Zone of times that name none (IANA name).
+    /// Zone of times that name none (IANA name); a `format` without offset needs it.
     pub zone: Option<Text>,
     /// How far a listing reaches back before the watermark: `"2m"`, or a number for counters.
     pub overlap: Option<Overlap>,
@@ -62,11 +58,9 @@ pub struct CursorSpec {
 pub struct Cursor {
     pub field: Expr,
     kind: CursorKind,
-    format: Option<String>,
-    zone: Option<Tz>,
+    clock: Clock,
     overlap: Overlap,
     ahead: TimeDelta,
-    send: Option<String>,
 }
 
 /// Without `ahead` in the adapter.
@@ -76,16 +70,9 @@ impl Cursor {
     /// `row` is what the expression on a row may name.
     ///
     /// # Errors
-    /// An unknown zone, an overlap that does not fit the kind, a wrong expression.
+    /// An unknown zone, a format that names no moment, an overlap that does not fit the kind, a wrong expression.
     pub fn compile(spec: &CursorSpec, file: &std::sync::Arc<SourceFile>, row: &Known) -> Result<Self, LoadError> {
         let place = Place::of(file, &spec.field.0);
-        let zone = match &spec.zone {
-            None => None,
-            Some(zone) => Some(zone.0.as_ref().parse::<Tz>().map_err(|_| {
-                LoadError::new(&Place::of(file, &zone.0), format!("unknown time zone `{}`", zone.0.as_ref()))
-                    .help("an IANA name such as `Europe/Madrid` or `UTC`")
-            })?),
-        };
         let overlap = match (spec.kind, spec.overlap) {
             (CursorKind::Time, None) => Overlap::Time(std::time::Duration::ZERO),
             (CursorKind::Number | CursorKind::Text, None) => Overlap::Count(0),
@@ -103,11 +90,9 @@ impl Cursor {
         Ok(Self {
             field: Expr::compile(spec.field.0.as_ref(), &place, row)?,
             kind: spec.kind,
-            format: spec.format.as_ref().map(|text| text.0.as_ref().clone()),
-            zone,
+            clock: Clock::compile(spec, file)?,
             overlap,
             ahead: spec.ahead.map_or(AHEAD, |span| TimeDelta::from_std(span.0).unwrap_or(TimeDelta::MAX)),
-            send: spec.send.as_ref().or(spec.format.as_ref()).map(|text| text.0.as_ref().clone()),
         })
     }
 
@@ -133,7 +118,9 @@ impl Cursor {
         let mark = match self.kind {
             CursorKind::Text => Some(text.clone()),
             CursorKind::Number => Decimal::from_str(text.trim()).ok().map(|number| number.normalize().to_string()),
-            CursorKind::Time => self.time(text.trim()).map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+            CursorKind::Time => {
+                self.clock.read(text.trim()).map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+            }
         };
         match mark {
             Some(mark) => Ok(Some(mark)),
@@ -230,7 +217,7 @@ impl Cursor {
                     Overlap::Time(span) => TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX),
                     Overlap::Count(_) => TimeDelta::zero(),
                 };
-                Ok(Value::from(self.written(time.checked_sub_signed(back).unwrap_or(DateTime::<Utc>::MIN_UTC))))
+                Ok(Value::from(self.clock.write(time.checked_sub_signed(back).unwrap_or(DateTime::<Utc>::MIN_UTC))))
             }
             (CursorKind::Number, overlap) => {
                 let number = Decimal::from_str(since).map_err(|_| foreign())?;
@@ -271,39 +258,12 @@ impl Cursor {
             Overlap::Time(span) => TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX),
             Overlap::Count(_) => TimeDelta::zero(),
         };
-        self.written(time.checked_sub_signed(back).unwrap_or(DateTime::<Utc>::MIN_UTC))
+        self.clock.write(time.checked_sub_signed(back).unwrap_or(DateTime::<Utc>::MIN_UTC))
     }
 
     #[must_use]
     pub fn is_time(&self) -> bool {
         self.kind == CursorKind::Time
-    }
-
-    fn written(&self, time: DateTime<Utc>) -> String {
-        match (&self.send, self.zone) {
-            (Some(format), Some(zone)) if has_offset(format) => time.with_timezone(&zone).format(format).to_string(),
-            (Some(format), Some(zone)) => earliest_after(time, zone).format(format).to_string(),
-            (Some(format), None) => time.format(format).to_string(),
-            (None, _) => time.to_rfc3339_opts(SecondsFormat::AutoSi, true),
-        }
-    }
-
-    fn time(&self, text: &str) -> Option<DateTime<Utc>> {
-        let naive = match &self.format {
-            Some(format) => match DateTime::parse_from_str(text, format) {
-                Ok(time) => return Some(time.to_utc()),
-                Err(_) => NaiveDateTime::parse_from_str(text, format).ok()?,
-            },
-            None => match DateTime::parse_from_rfc3339(text) {
-                Ok(time) => return Some(time.to_utc()),
-                Err(_) => ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
-                    .iter()
-                    .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())?,
-            },
-        };
-        // A literal `Z` in the format says UTC as much as the zone does.
-        let utc = self.zone.is_none() && self.format.as_deref().is_some_and(|format| format.ends_with('Z'));
-        if utc { Some(naive.and_utc()) } else { local(naive, self.zone?) }
     }
 }
 
@@ -311,59 +271,10 @@ fn stored(mark: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(mark).ok().map(|time| time.to_utc())
 }
 
-/// Whether a format writes the offset, or seconds that need none.
-fn has_offset(format: &str) -> bool {
-    StrftimeItems::new(format).any(|item| {
-        matches!(
-            item,
-            Item::Fixed(
-                Fixed::TimezoneName
-                    | Fixed::TimezoneOffset
-                    | Fixed::TimezoneOffsetColon
-                    | Fixed::TimezoneOffsetDoubleColon
-                    | Fixed::TimezoneOffsetTripleColon
-                    | Fixed::TimezoneOffsetColonZ
-                    | Fixed::TimezoneOffsetZ
-                    | Fixed::RFC2822
-                    | Fixed::RFC3339
-            ) | Item::Numeric(Numeric::Timestamp, _)
-        )
-    })
-}
-
-/// The least local time that a clock of the zone shows at `time` or later: where the clock is set back soon after, it shows
-/// times again that lie before this one, and a source that compares local times would not find what is changed then.
-fn earliest_after(time: DateTime<Utc>, zone: Tz) -> NaiveDateTime {
-    /// In quarters of an hour: no clock was ever set back by more than a day.
-    const FURTHEST: i32 = 24 * 4;
-    let offset = |time: DateTime<Utc>| zone.offset_from_utc_datetime(&time.naive_utc()).fix().local_minus_utc();
-    let start = time.with_timezone(&zone).naive_local();
-    let quarters = (0..FURTHEST).map(|number| time + TimeDelta::minutes(15) * number);
-    let Some(mut before) = quarters.into_iter().find(|one| offset(*one + TimeDelta::minutes(15)) < offset(*one)) else {
-        return start;
-    };
-    let mut after = before + TimeDelta::minutes(15);
-    while after - before > TimeDelta::seconds(1) {
-        let between = before + (after - before) / 2;
-        if offset(between) < offset(before) { after = between } else { before = between }
-    }
-    start.min(after.with_timezone(&zone).naive_local())
-}
-
-/// The earlier of two readings: a watermark that is too early costs a second reading, one too late loses rows.
-fn local(naive: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
-    match zone.from_local_datetime(&naive) {
-        MappedLocalTime::Single(time) | MappedLocalTime::Ambiguous(time, _) => Some(time.to_utc()),
-        // A time the clock skipped: it can only have been meant an hour off.
-        MappedLocalTime::None => {
-            zone.from_local_datetime(&(naive - TimeDelta::hours(1))).earliest().map(|time| time.to_utc())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono_tz::Tz;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -483,6 +394,41 @@ mod tests {
         assert!(counter.start("2026-07-01T10:00:00Z").is_err());
         let text = cursor("field = \"v\"\nkind = \"text\"\n").unwrap();
         assert_eq!(text.later(Some("a9".into()), Some("a10".into())).as_deref(), Some("a9"));
+    }
+
+    #[test]
+    fn a_date_without_a_time_of_day_is_the_midnight_of_its_zone() {
+        let day = cursor("field = \"at\"\nformat = \"%Y-%m-%d\"\nzone = \"Europe/Madrid\"\n").unwrap();
+        assert_eq!(day.mark(&json!("2026-07-01")).unwrap().as_deref(), Some("2026-06-30T22:00:00Z"));
+        assert_eq!(day.start("2026-06-30T22:00:00Z"), Ok(json!("2026-07-01")), "the day is listed again as a whole");
+        assert!(day.mark(&json!("01/07/2026")).is_err());
+        let iso = cursor("field = \"at\"\nzone = \"UTC\"\n").unwrap();
+        assert_eq!(iso.mark(&json!("2026-07-01")).unwrap().as_deref(), Some("2026-07-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn a_format_that_names_no_moment_is_refused_with_its_place_and_what_to_add() {
+        for (format, problem, hint) in [
+            ("%Y-%m-%d %H:%M:%S", "names no offset", "`zone = "),
+            ("%Y-%m-%d", "names no offset", "`zone = "),
+            ("%Y-%m-%d %H:%M %Z", "names no offset", "`zone = "),
+            ("%H:%M:%S", "names no day", "%Y-%m-%d"),
+            ("%Y-%m", "names no day", "%Y-%m-%d"),
+            ("%Y-%Q", "is no strftime format", "%Y-%m-%d"),
+        ] {
+            let error = cursor(&format!("field = \"at\"\nformat = \"{format}\"\n")).unwrap_err();
+            let hinted = error.problems.iter().find_map(|problem| problem.help.clone()).unwrap_or_default();
+            let told = error.to_string();
+            assert!(
+                told.starts_with("a.toml:2:10") && told.contains(problem) && hinted.contains(hint),
+                "{told}: {hinted}"
+            );
+        }
+        assert!(cursor("field = \"at\"\nsend = \"%Q\"\n").is_err());
+        for fine in ["%Y-%m-%dT%H:%M:%S%.fZ", "%Y-%m-%d %H:%M:%S %z", "%d/%m/%Y %H:%M%:z", "%s", "%+"] {
+            assert!(cursor(&format!("field = \"at\"\nformat = \"{fine}\"\n")).is_ok(), "{fine}");
+        }
+        assert!(cursor("field = \"n\"\nkind = \"text\"\nformat = \"%Y\"\n").is_ok(), "a text has no clock");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! the configuration's folders.
 
 mod charset;
+mod clock;
 mod compile;
 mod course;
 pub mod cursor;
