@@ -69,6 +69,8 @@ pub struct RowError {
     pub position: String,
     pub id: Option<String>,
     pub reason: String,
+    /// The row, where there is one, for what can be read of it: its key.
+    pub row: Option<Value>,
 }
 
 /// Where the next page begins; opaque to the engine.

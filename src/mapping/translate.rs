@@ -204,7 +204,10 @@ impl Mapping {
             }
         };
         match text_of(&value) {
-            Some(key) if !key.is_empty() && !key.contains('\0') => Ok(key),
+            Some(key) if key.contains('\0') => {
+                Err(located(format!("{}: the key holds a NUL character", self.key_place)))
+            }
+            Some(key) if !key.is_empty() => Ok(key),
             _ => Err(located(format!("{}: the row has no key", self.key_place))),
         }
     }

@@ -49,6 +49,8 @@ pub enum Taken {
         id: Option<String>,
         reason: String,
         text: String,
+        /// The row, where it could be taken apart.
+        row: Option<Value>,
     },
 }
 
@@ -112,10 +114,11 @@ impl Picking {
     pub fn take(&self, picked: &mut Picked, item: Item, file: &str) -> Result<Taken, FileError> {
         let (line, body) = match item {
             Item::Row { line, body } => (line, body),
-            Item::Bad { line, reason, text } => return Ok(Taken::Bad { line, id: None, reason, text }),
+            Item::Bad { line, reason, text } => return Ok(Taken::Bad { line, id: None, reason, text, row: None }),
         };
         let bad = |id, reason: String, body: RowBody| {
-            Ok(Taken::Bad { line, id, reason, text: flaw::shown(&body.into_value()).to_string() })
+            let row = body.into_value();
+            Ok(Taken::Bad { line, id, reason, text: flaw::shown(&row).to_string(), row: Some(row) })
         };
         let id = match self.id_of(picked, &body, line)? {
             Ok(id) if id.trim().is_empty() => return bad(None, "the key is empty".to_owned(), body),

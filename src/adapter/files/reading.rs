@@ -140,7 +140,8 @@ impl Chosen {
     /// What a person has to see to of files that were left where they are.
     fn told(&self) -> Vec<RowError> {
         let told = |names: &[String], reason: &str| {
-            let told = |name: &String| RowError { position: name.clone(), id: None, reason: reason.to_owned() };
+            let told =
+                |name: &String| RowError { position: name.clone(), id: None, reason: reason.to_owned(), row: None };
             names.iter().map(told).collect::<Vec<_>>()
         };
         let mut all = told(
@@ -482,10 +483,10 @@ impl Reader {
                     page.rows.push(row);
                 }
                 super::picking::Taken::Left => {}
-                super::picking::Taken::Bad { line, id, reason, text } => {
+                super::picking::Taken::Bad { line, id, reason, text, row } => {
                     let position = format!("{name}:{line}");
                     open.reject(line, reason.clone(), text);
-                    page.errors.push(RowError { position, id, reason });
+                    page.errors.push(RowError { position, id, reason, row });
                 }
             }
             open.next = open.rows.next_item()?;

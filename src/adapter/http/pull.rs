@@ -128,7 +128,7 @@ impl Listed<'_> {
             let value = self.cursor.field.eval(&own).map_err(|error| format!("cannot be read ({})", error.cause));
             if let Some(reason) = self.cursor.raise(&mut mark, value, self.now) {
                 let id = self.entity.id.eval(&own).ok().as_ref().and_then(text_of);
-                odd.push(RowError { position: format!("page {} row {}", self.page, index + 1), id, reason });
+                odd.push(RowError { position: format!("page {} row {}", self.page, index + 1), id, reason, row: None });
             }
         }
         mark
@@ -194,7 +194,8 @@ impl<'a> Rows<'a> {
             Ok(Some((id, version))) => self.put(SourceRow { id, position, version, body: RowBody::Json(row) }),
             Err(reason) => {
                 let reason = flaw::first(&row).map_or(reason, |flaw| flaw.to_string());
-                self.refuse(&position, self.id_of(&row), &reason);
+                let id = self.id_of(&row);
+                self.errors.push(RowError { position, id, reason, row: Some(row) });
             }
         }
     }
@@ -259,6 +260,6 @@ impl<'a> Rows<'a> {
     }
 
     fn refuse(&mut self, position: &str, id: Option<String>, reason: &str) {
-        self.errors.push(RowError { position: position.to_owned(), id, reason: reason.to_owned() });
+        self.errors.push(RowError { position: position.to_owned(), id, reason: reason.to_owned(), row: None });
     }
 }

@@ -102,7 +102,8 @@ impl SqlSystem {
                 let value = cursor.field.eval(&own).map_err(fatal)?;
                 if let Some(reason) = cursor.raise(&mut token.mark, Ok(value), read.at) {
                     let position = format!("row {}", token.rows + index as u64 + 1);
-                    dates.push(RowError { position, id: entity.id.eval_text(&own).ok(), reason });
+                    let id = entity.id.eval_text(&own).ok();
+                    dates.push(RowError { position, id, reason, row: None });
                 }
             }
         }
@@ -420,7 +421,7 @@ fn take(
             Some(split) => match parts(split, &row, base)? {
                 Ok(parts) => parts,
                 Err(reason) => {
-                    taken.errors.push(RowError { position, id: None, reason });
+                    taken.errors.push(RowError { position, id: None, reason, row: None });
                     continue;
                 }
             },
@@ -433,7 +434,9 @@ fn take(
                 Ok(None) => continue,
                 Err(error) => {
                     let reason = of_row(error, &part)?;
-                    taken.errors.push(RowError { position: position.clone(), id: id.ok(), reason });
+                    drop(scope);
+                    let (position, id) = (position.clone(), id.ok());
+                    taken.errors.push(RowError { position, id, reason, row: Some(part) });
                     continue;
                 }
             };
@@ -442,14 +445,13 @@ fn take(
                     drop(scope);
                     taken.rows.push(SourceRow { id, position: position.clone(), version, body: RowBody::Json(part) });
                 }
-                Ok(_) => taken.errors.push(RowError {
-                    position: position.clone(),
-                    id: None,
-                    reason: "the id is empty".into(),
-                }),
-                Err(error) => {
-                    let reason = flaw::first(&part).map_or_else(|| error.to_string(), |flaw| flaw.to_string());
-                    taken.errors.push(RowError { position: position.clone(), id: None, reason });
+                unnamed => {
+                    drop(scope);
+                    let reason = match unnamed {
+                        Ok(_) => "the id is empty".to_owned(),
+                        Err(error) => flaw::first(&part).map_or_else(|| error.to_string(), |flaw| flaw.to_string()),
+                    };
+                    taken.errors.push(RowError { position: position.clone(), id: None, reason, row: Some(part) });
                 }
             }
         }

@@ -55,14 +55,15 @@ impl PullContext<'_> {
         };
         commit.balance.seen = count(rows.len() + errors.len());
         commit.balance.rejected = count(errors.len());
+        let of = (self.system.name(), self.entity);
         commit.rejections.extend(errors.iter().map(|error| Rejection {
             position: error.position.clone(),
             id: error.id.clone(),
             field: None,
             reason: error.reason.clone(),
             cause: None,
-            articles: None,
-            likes: None,
+            articles: error.row.as_ref().and_then(|row| self.mapping.named(row)),
+            likes: error.row.as_ref().and_then(|row| likes(self.context, self.mapping, of, row)),
             dismissed: false,
         }));
 

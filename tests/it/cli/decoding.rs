@@ -40,3 +40,20 @@ async fn one_value_that_cannot_be_read_rejects_its_row_by_name_and_the_others_ar
     let second = shown(&vaiven(folder, &["run", "--once"], &[]));
     assert_eq!(files(), ["A.json", "B.json", "C.json"], "{second}");
 }
+
+#[tokio::test]
+async fn a_row_whose_id_cannot_be_read_is_known_by_its_key() {
+    let home = place("(1, 'A', 'one', '2026-01-01 10:00:00'), (2, 'B', 'two', '2026-01-01 10:00:00')").await;
+    let folder = home.path();
+    let adapter = folder.join("adapters/erp.toml");
+    let text = std::fs::read_to_string(&adapter).unwrap();
+    let text = text.replace("SELECT *", "SELECT *, CASE id WHEN 2 THEN CAST(x'61F162' AS TEXT) ELSE sku END AS code");
+    std::fs::write(&adapter, text.replacen("id = \"id\"", "id = \"code\"", 1)).unwrap();
+    let first = shown(&vaiven(folder, &["run", "--once"], &[]));
+    let listed = vaiven(folder, &["rejected", "--json"], &[]);
+    let rows: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!((&rows[0]["id"], rows[0]["key"].as_str()), (&serde_json::Value::Null, Some("B")), "{first}{rows}");
+    assert!(
+        shown(&vaiven(folder, &["explain", "product", "B"], &[])).contains("Row B of product at erp cannot be read")
+    );
+}
