@@ -428,7 +428,7 @@ pub struct JobsFilter {
     /// Only those waiting for this, such as `lookup:tax=IGIC7`
     #[arg(long)]
     pub cause: Option<String>,
-    /// All there are
+    /// All that the command is about; not together with numbers or other filters
     #[arg(long, conflicts_with_all = ["ids", "state", "target", "entity", "cause"])]
     pub all: bool,
 }

@@ -65,6 +65,10 @@ impl Line {
             row.reason = reason;
         }
         // The field has a column of its own.
+        let named = row.field.as_deref().and_then(|field| row.reason.strip_prefix(field)?.strip_prefix(": "));
+        if let Some(reason) = named.map(str::to_owned) {
+            row.reason = reason;
+        }
         let field = row.field.as_deref().map(|field| format!(" (field {field})"));
         if let Some(end) = field.and_then(|field| row.reason.strip_suffix(&field).map(str::len)) {
             row.reason.truncate(end);
@@ -162,6 +166,7 @@ mod tests {
 
     #[test]
     fn the_field_is_not_told_twice() {
+        assert_eq!(row("sku: holds a NUL character").why(), "sku: holds a NUL character");
         assert_eq!(row("no number (field sku)").row.reason, "no number");
         assert_eq!(row("no number (field name)").row.reason, "no number (field name)");
     }

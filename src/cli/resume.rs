@@ -47,14 +47,26 @@ pub async fn resume(
 
 fn text(resumed: &[Resumed]) -> String {
     if resumed.is_empty() {
-        return "No system is left alone.".to_owned();
+        return "No system is paused.".to_owned();
     }
     let line = |one: &Resumed| {
-        let jobs = output::count(one.jobs, "job");
+        let jobs = format!("{} {} due", output::count(one.jobs, "job"), if one.jobs == 1 { "is" } else { "are" });
         match &one.reason {
-            Some(reason) => format!("{} is asked again, {jobs} are due. It was left alone: {reason}", one.system),
-            None => format!("{} was not left alone; {jobs} are due.", one.system),
+            Some(reason) => format!("{} is used again; {jobs}. It was paused because: {reason}", one.system),
+            None => format!("{} was not paused; {jobs}.", one.system),
         }
     };
     resumed.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_job_is_due_and_two_are() {
+        let line = |jobs| text(&[Resumed { system: "shop".to_owned(), reason: None, jobs }]);
+        assert_eq!(line(1), "shop was not paused; 1 job is due.");
+        assert_eq!(line(2), "shop was not paused; 2 jobs are due.");
+    }
 }

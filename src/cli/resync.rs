@@ -34,7 +34,7 @@ pub async fn resync(
     let plan = opened(config, env);
     let mut all = Vec::with_capacity(scopes.len());
     for scope in scopes {
-        known(&scope, store).await?;
+        known(&scope, store, None).await?;
         let listed = plan.as_ref().map(|plan| listed(&scope, plan)).unwrap_or_default();
         let order = store.place_command("resync", &scope.to_string(), env.now()).await?;
         all.push(Placed { order, scope: scope.to_string(), listed, further: Vec::new() });
@@ -95,14 +95,21 @@ async fn is_key(entity: &str, key: &str, store: &SharedStore) -> bool {
     !matches!(naming::record(store, entity, key).await, Ok(None))
 }
 
-/// Refuses a key that nobody knows: no system was seen to have such an object, and no row that could not be read is called so.
-pub async fn known(scope: &Scope, store: &SharedStore) -> anyhow::Result<()> {
+/// Refuses a key that nobody knows: no system was seen to have such an object, and no row that could not be read is
+/// called so. `read`: the system that has just been asked for it.
+pub async fn known(scope: &Scope, store: &SharedStore, read: Option<&str>) -> anyhow::Result<()> {
     let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else { return Ok(()) };
     let called = |_: &str, row: &Rejection| row.is_about(key);
     if is_key(entity, key, store).await || !found::rejections(entity, store, called).await?.is_empty() {
         return Ok(());
     }
     let flow = &scope.flow;
+    if let Some(system) = read {
+        bail!(
+            "nobody knows {entity} `{key}`: no system was seen to have it, and {system} was asked for it just now. Is the key \
+             right, and does the flow's `where` let it through?"
+        );
+    }
     bail!(
         "nobody knows {entity} `{key}`: no system was seen to have it. `vaiven resync {flow}/{entity}` has the running daemon \
          read all; where none runs, `vaiven run --resync {flow}/{entity}/{key}` reads the listing of the flow's source"

@@ -60,7 +60,8 @@ pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<E
         anyhow::bail!("stopped; the next run goes on where this one left off");
     }
     if let Some(scope) = &scope {
-        known(scope, &store).await?;
+        let source = engine.context().routes.flow(&scope.flow).map(|flow| flow.from.as_str());
+        known(scope, &store, source).await?;
     }
     Ok(if told.summary.is_clean() { Ending::of(&told.affairs) } else { Ending::Attention })
 }

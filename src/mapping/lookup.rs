@@ -50,13 +50,20 @@ impl Lookup {
             let message = format!("lookup {}: {} cannot be looked up", self.name, crate::expr::json_kind(value));
             Failure::new(Class::Rejected, message)
         })?;
-        self.back.get(&text).map(|canonical| Value::from(canonical.as_str())).ok_or_else(|| self.unmapped(&text))
+        self.back.get(&text).map(|canonical| Value::from(canonical.as_str())).ok_or_else(|| {
+            let line = format!("CANONICAL_VALUE = {}", quoted(&text));
+            self.unmapped(&text, "the system's value", &line)
+        })
     }
 
     /// The system's value of a canonical one.
     pub(super) fn system(&self, value: &Value) -> Result<Value, Failure> {
         let text = text_of(value).unwrap_or_default();
-        self.out.get(&text).cloned().ok_or_else(|| self.unmapped(&text))
+        self.out.get(&text).cloned().ok_or_else(|| {
+            let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+            let key = if text.is_empty() || !text.chars().all(is_bare) { quoted(&text) } else { text.clone() };
+            self.unmapped(&text, "the canonical value", &format!("{key} = \"SYSTEM_VALUE\""))
+        })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -75,9 +82,17 @@ impl Lookup {
         known
     }
 
-    fn unmapped(&self, value: &str) -> Failure {
-        let message =
-            format!("lookup {} does not know `{value}`; add it to [lookups.{}] of the system", self.name, self.name);
+    /// `line`: what makes the value known.
+    fn unmapped(&self, value: &str, which: &str, line: &str) -> Failure {
+        let message = format!(
+            "lookup {0} does not know {which} `{value}`; add the line `{line}` to [systems.SYSTEM.lookups.{0}]",
+            self.name
+        );
         Failure::new(Class::Unmapped, message).with_cause(Cause::lookup(&self.name, value))
     }
+}
+
+/// A text as TOML has it, which takes a text of JSON.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
 }

@@ -172,6 +172,29 @@ fn lookups_translate_both_ways_and_park_what_they_do_not_know() {
 }
 
 #[test]
+fn a_lookup_without_a_line_for_a_value_names_the_line_to_write() {
+    let text = "key = 'sku'\n[fields]\ntax = { from = 'tax', lookup = 'tax' }\n[lookups.tax]\ngeneral = 21\n";
+    let product = mapping("product", text);
+    let read = product.pull(&json!({ "sku": "A", "tax": "very \"rare\"" })).unwrap_err().message;
+    assert!(read.contains(r#"`CANONICAL_VALUE = "very \"rare\""`"#), "{read}");
+    let sent = |tax: &str| {
+        let wanted = object(&json!({ "tax": tax }));
+        product.push(&wanted, None, &Externals::default()).unwrap_err().message
+    };
+    assert!(sent("igic-7").contains(r#"`igic-7 = "SYSTEM_VALUE"`"#), "{}", sent("igic-7"));
+    assert!(sent("igic 7").contains(r#"`"igic 7" = "SYSTEM_VALUE"`"#), "{}", sent("igic 7"));
+}
+
+#[test]
+fn a_key_that_holds_a_nul_character_is_not_said_to_be_none() {
+    let product = mapping("product", "key = 'sku'\n[fields]\nsku = 'sku'\n");
+    let failure = product.pull(&json!({ "sku": "A\0B" })).unwrap_err();
+    assert_eq!(failure.field.as_deref(), Some("sku"));
+    assert!(failure.message.contains("the key holds a NUL character"), "{failure}");
+    assert!(product.pull(&json!({ "sku": "" })).unwrap_err().message.contains("the row has no key"));
+}
+
+#[test]
 fn references_are_told_with_their_pointers_and_answered_on_push() {
     let text =
         "key = 'code'\n[fields]\nparent = { from = 'parent_id', ref = 'category', none = [0, ''], as = 'integer' }\n";

@@ -85,6 +85,9 @@ async fn a_system_that_cannot_be_read_by_key_is_listed_and_that_is_said() {
         let nobody = run(words);
         assert!(nobody.starts_with("exit 1\n"), "{nobody}");
         assert!(nobody.contains("nobody knows customer `C-9`: no system was seen to have it"), "{nobody}");
+        let is_read = words[0] == "run";
+        assert_eq!(nobody.contains("vaiven run --resync"), !is_read, "nobody is sent where they come from: {nobody}");
+        assert_eq!(nobody.contains("erp was asked for it just now"), is_read, "{nobody}");
     }
 }
 
