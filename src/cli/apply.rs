@@ -49,16 +49,16 @@ fn text(applied: &Applied) -> String {
         "{} of {} done; {}.",
         applied.done,
         output::count(applied.planned, "planned write"),
-        requests::told(&applied.requests)
+        requests::summary(&applied.requests)
     )];
     let unread = applied.runs.iter().filter_map(|run| {
         let error = run.error.as_ref()?;
         Some(format!("Not read: {} of {}: {error}", run.entity, run.system))
     });
     parts.extend(unread);
-    parts.extend(told("Not done, though planned:", &applied.failed));
-    parts.extend(told("Refused, since it is not what was planned (it stays queued):", &applied.refused));
-    parts.extend(told("No longer needed:", &applied.unneeded));
+    parts.extend(writes("Planned, but not done:", &applied.failed));
+    parts.extend(writes("Not sent, because it is not what was planned (it stays queued):", &applied.refused));
+    parts.extend(writes("No longer needed:", &applied.unneeded));
     let runs: BTreeSet<i64> = applied
         .runs
         .iter()
@@ -67,17 +67,17 @@ fn text(applied: &Applied) -> String {
         .collect();
     if applied.done > 0 && !runs.is_empty() {
         let runs: Vec<String> = runs.iter().map(ToString::to_string).collect();
-        parts.push(format!("`vaiven undo {}` takes it back.", runs.join(" ")));
+        parts.push(format!("`vaiven undo {}` reverts this.", runs.join(" ")));
     }
     parts.join("\n\n")
 }
 
-fn told(title: &str, lines: &[Told]) -> Option<String> {
+fn writes(title: &str, lines: &[Told]) -> Option<String> {
     if lines.is_empty() {
         return None;
     }
     let rows = lines
         .iter()
-        .map(|told| [told.op.clone(), told.target.clone(), told.entity.clone(), told.key.clone(), told.reason.clone()]);
+        .map(|one| [one.op.clone(), one.target.clone(), one.entity.clone(), one.key.clone(), one.reason.clone()]);
     Some(format!("{title}\n{}", output::table(["write", "target", "entity", "key", "why"], rows)))
 }

@@ -41,7 +41,7 @@ pub async fn decide(
             store.waiting_approvals().await?.iter().map(|approval| approval.run.to_string()).collect();
         match open.as_slice() {
             [] => bail!("run {number} is not held by a brake, nor is any other"),
-            open => bail!("run {number} is not held by a brake; held are: {}", open.join(", ")),
+            open => bail!("run {number} is not held by a brake; these runs are: {}", open.join(", ")),
         }
     };
     output.show(&Decided { run: number, approved, jobs }, |decided| {
@@ -49,7 +49,7 @@ pub async fn decide(
         if decided.approved {
             format!("Run {number} is approved: {jobs} queued.")
         } else {
-            format!("Run {number} is rejected: what {jobs} would have changed stays as it is at the target.")
+            format!("Run {number} is rejected: {jobs} will not be sent, and the target stays as it is.")
         }
     })?;
     Ok(Ending::Fine)
@@ -78,9 +78,11 @@ pub fn line(approval: &WaitingApproval) -> String {
     )
 }
 
-/// `19 of 20 offend delete at shop (allowed 5%)`.
+/// `19 of 20 records violate brake delete at shop (allowed: 5%)`.
 pub fn trip(trip: &BrakeTrip) -> String {
-    format!("{} of {} offend {} at {} (allowed {})", trip.violations, trip.base, trip.brake, trip.target, trip.allowed)
+    let BrakeTrip { violations, base, brake, target, allowed, .. } = trip;
+    let verb = if *violations == 1 { "violates" } else { "violate" };
+    format!("{violations} of {} {verb} brake {brake} at {target} (allowed: {allowed})", output::count(*base, "record"))
 }
 
 fn text(open: &[WaitingApproval]) -> String {
@@ -89,7 +91,7 @@ fn text(open: &[WaitingApproval]) -> String {
     }
     let runs = open.iter().map(|approval| {
         let mut lines = vec![format!(
-            "Run {}: {} from {}, begun {} ({}): {} held",
+            "Run {}: {} from {}, started {} ({}): {} held",
             approval.run,
             approval.entity,
             approval.system,
@@ -105,8 +107,10 @@ fn text(open: &[WaitingApproval]) -> String {
                 lines.push(format!("    and {more} more"));
             }
         }
-        lines
-            .push(format!("  vaiven approve {0} sends it, vaiven reject {0} leaves the target as it is", approval.run));
+        lines.push(format!(
+            "  vaiven approve {0} sends these changes, vaiven reject {0} leaves the target as it is",
+            approval.run
+        ));
         lines.join("\n")
     });
     runs.collect::<Vec<_>>().join("\n\n")
@@ -128,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_approval_is_told_with_its_brakes_and_a_handful_of_examples() {
+    fn an_approval_shows_its_brakes_and_a_handful_of_examples() {
         let example = |key: &str, field: &str, before: Value, after: Value| Example {
             key: key.into(),
             field: field.into(),
@@ -136,10 +140,10 @@ mod tests {
             before,
             after,
         };
-        let trip = |brake: &str, offences, allowed: &str, examples| BrakeTrip {
+        let trip = |brake: &str, violations, allowed: &str, examples| BrakeTrip {
             target: "shop".into(),
             brake: brake.into(),
-            violations: offences,
+            violations,
             base: 500,
             allowed: allowed.into(),
             examples,

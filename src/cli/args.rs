@@ -36,16 +36,16 @@ pub struct Global {
 pub enum Command {
     /// Run the daemon: pull when it is time, deliver what there is
     Run(RunArgs),
-    /// Tell what a pass would write, and write nothing
+    /// Show what a pass would write, and write nothing
     Plan(PlanArgs),
-    /// Do what a plan says, and nothing else
+    /// Carry out a plan, and nothing else
     Apply {
         /// A plan as `vaiven plan --out` wrote it
         file: PathBuf,
     },
-    /// Take back what runs led to, where nobody has touched it since
+    /// Revert what runs wrote, where nobody has changed it since
     Undo(UndoArgs),
-    /// Ask the running daemon to look at something again
+    /// Ask the running daemon to read something again
     Resync {
         /// `flow`, `flow/entity` or `flow/entity/KEY`
         scope: String,
@@ -57,7 +57,7 @@ pub enum Command {
         /// File to be made; an existing one is refused
         file: PathBuf,
     },
-    /// Tell the whole story of one record
+    /// Show the whole story of one record
     Explain {
         /// Kind of object: product, order...
         entity: String,
@@ -79,13 +79,13 @@ pub enum Command {
     /// Show fields that wait for a decision, and decide
     #[command(subcommand)]
     Conflicts(ConflictsCommand),
-    /// Show what targets hold otherwise than they were sent, and take it as it is
+    /// Show what targets store differently from what was sent, and accept it
     Differences {
         /// Without one, `list`
         #[command(subcommand)]
         command: Option<DifferencesCommand>,
     },
-    /// Show which records are one and why, and decide where that is not sure
+    /// Show which records are the same and why, and decide where that is uncertain
     #[command(subcommand)]
     Links(LinksCommand),
     /// Show rows that could not be read: which, why, and where in the mapping
@@ -96,7 +96,7 @@ pub enum Command {
         #[arg(long, default_value_t = 50, value_name = "N")]
         limit: u32,
     },
-    /// Put rows aside that cannot be read
+    /// Put aside rows that cannot be read
     #[command(subcommand)]
     Rows(RowsCommand),
     /// Show what brakes hold back, or let a run's jobs go
@@ -109,9 +109,9 @@ pub enum Command {
         /// Number of the run, as `vaiven approve` lists it
         run: String,
     },
-    /// Ask a system again at once that is left alone because it failed or refused us
+    /// Resume a system that is paused because it failed or refused us
     Resume {
-        /// Absent: all of them
+        /// The system; without one, all of them
         system: Option<String>,
     },
     /// Check the configuration and the connections
@@ -123,7 +123,7 @@ pub enum Command {
     /// Look at adapters
     #[command(subcommand)]
     Adapter(AdapterCommand),
-    /// Test mappings, and tell what an edited one would change
+    /// Test mappings, and show what an edited one would change
     #[command(subcommand)]
     Mapping(MappingCommand),
     /// Print a JSON Schema
@@ -151,7 +151,7 @@ pub struct RunArgs {
     /// Pull everything once, deliver until nothing is left to do, then end
     #[arg(long)]
     pub once: bool,
-    /// Look at this again, whatever is known of it: `flow`, `flow/entity` or `flow/entity/KEY`; ends like --once
+    /// Read this again, whatever is known of it: `flow`, `flow/entity` or `flow/entity/KEY`; ends like --once
     #[arg(long, value_name = "SCOPE")]
     pub resync: Option<String>,
 }
@@ -161,13 +161,13 @@ pub struct PlanArgs {
     /// Only this flow
     #[arg(long)]
     pub flow: Option<String>,
-    /// Look at everything, not only at what changed: finds deletions and drift as well
+    /// Read everything, not only what changed: this also finds deletions and drift
     #[arg(long)]
     pub full: bool,
     /// Keep the plan in this file, for `vaiven apply`
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Show all there is of each kind, not only some examples
+    /// Show everything of each kind, not only some examples
     #[arg(long)]
     pub all: bool,
     /// Show personal data, which is hidden otherwise
@@ -180,7 +180,7 @@ pub struct UndoArgs {
     /// Numbers of runs; without any, lists the latest that changed something
     #[arg(value_name = "RUN")]
     pub runs: Vec<i64>,
-    /// Take away what the runs made, as `on_delete` of the flow says
+    /// Remove what the runs created, as `on_delete` of the flow says
     #[arg(long)]
     pub delete_created: bool,
     /// Show personal data, which is hidden otherwise
@@ -198,7 +198,7 @@ pub enum JobsCommand {
         #[arg(long, default_value_t = 50, value_name = "N")]
         limit: u32,
     },
-    /// Queue parked and dead jobs anew
+    /// Queue parked and dead jobs again
     Retry {
         #[command(flatten)]
         filter: JobsFilter,
@@ -208,7 +208,7 @@ pub enum JobsCommand {
         #[command(flatten)]
         filter: JobsFilter,
     },
-    /// Take discarded jobs back: they are queued anew
+    /// Take discarded jobs back: they are queued again
     Restore {
         #[command(flatten)]
         filter: JobsFilter,
@@ -249,7 +249,7 @@ pub enum ConflictsCommand {
         #[arg(long)]
         personal: bool,
     },
-    /// Show a record's conflicts: what it was, and what each system has now
+    /// Show a record's conflicts: the last common value, and what each system has now
     Show {
         /// Kind of object: product, customer...
         entity: String,
@@ -259,7 +259,7 @@ pub enum ConflictsCommand {
         #[arg(long)]
         personal: bool,
     },
-    /// Decide what a field is to be
+    /// Decide the value of a field
     Resolve {
         /// Kind of object: product, customer...
         entity: String,
@@ -267,10 +267,10 @@ pub enum ConflictsCommand {
         key: String,
         /// The field in conflict
         field: String,
-        /// What this system has
+        /// Take the value of this system
         #[arg(long, value_name = "SYSTEM", conflicts_with = "value")]
         take: Option<String>,
-        /// Another value, as JSON
+        /// Set another value, given as JSON
         #[arg(long, value_name = "JSON")]
         value: Option<String>,
     },
@@ -290,32 +290,32 @@ pub enum LinksCommand {
         #[arg(long, default_value_t = 50, value_name = "N")]
         limit: u32,
     },
-    /// Show records that may be ones that are there already: they wait for a decision
+    /// Show records that may already exist at a target: they wait for a decision
     Review {
         /// Show at most so many; 0 = all
         #[arg(long, default_value_t = 50, value_name = "N")]
         limit: u32,
     },
-    /// Say that a record is another one, which has objects at other systems
+    /// Say that a record is the same as another one, which has objects at other systems
     Link {
         #[command(flatten)]
         name: LinkName,
-        /// Key of the record that it is
+        /// Key of the record that it is the same as
         other: String,
     },
-    /// Say that a record is another one although both have an object at the same system, such as a second account
+    /// Say that two records are the same although both have an object at one system, such as a second account
     Merge {
         #[command(flatten)]
         name: LinkName,
-        /// Key of the record that it is
+        /// Key of the record that it is the same as
         #[arg(value_name = "INTO")]
         other: String,
     },
-    /// Say that a record is none of those that it may be, or that a system's object is not it
+    /// Say that a record is none of the candidates, or that a system's object is not this record
     Unlink {
         #[command(flatten)]
         name: LinkName,
-        /// Keys of records that it is not; without any, all that it waits for
+        /// Keys of records that it is not; without any, all candidates
         #[arg(conflicts_with = "at")]
         others: Vec<String>,
         /// What this system has becomes a record of its own; what it no longer has is forgotten
@@ -330,7 +330,7 @@ pub enum LinksCommand {
         #[arg(long, value_name = "SYSTEM")]
         at: Option<String>,
     },
-    /// Let everything about a record wait
+    /// Let all writes of a record wait
     Pause {
         #[command(flatten)]
         name: LinkName,
@@ -338,7 +338,7 @@ pub enum LinksCommand {
         #[arg(long, value_name = "SYSTEM")]
         at: Option<String>,
     },
-    /// Go on with a record that was paused or ignored
+    /// Continue with a record that was paused or ignored
     Resume {
         #[command(flatten)]
         name: LinkName,
@@ -367,19 +367,19 @@ impl Default for DifferencesCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum DifferencesCommand {
-    /// List fields that a target holds otherwise than they were sent, with both values; done without a command too
+    /// List fields that a target stores differently from what was sent, with both values; the default
     List {
         /// At most so many; 0 = all
         #[arg(long, default_value_t = LISTED)]
         limit: u32,
-        /// Accepted ones as well
+        /// Also those that were accepted
         #[arg(long)]
         all: bool,
         /// Show personal data, which is hidden otherwise
         #[arg(long)]
         personal: bool,
     },
-    /// Take what targets hold as it is: it is not told again until it changes
+    /// Accept what targets store: it is not reported again until it changes
     Accept {
         /// Only of this target
         system: Option<String>,

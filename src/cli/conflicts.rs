@@ -67,8 +67,8 @@ pub async fn conflicts(
             for conflict in &open {
                 decide(store, &routes, conflict, &decision, env.now()).await?;
             }
-            let told = format!("{entity} {key}: {field} is decided; the running daemon delivers it");
-            output.show(&serde_json::json!({ "settled": open.len() }), |_| told)?;
+            let decided = format!("{entity} {key}: {field} is decided; the running daemon delivers it");
+            output.show(&serde_json::json!({ "settled": open.len() }), |_| decided)?;
             Ok(Ending::Fine)
         }
     }

@@ -83,8 +83,8 @@ fn text(made: &[Remapped]) -> String {
     let rows = made.iter().map(|one| {
         let result = match &one.error {
             Some(error) => format!("not read: {error}"),
-            None if one.unchanged => "the mapping is as it was".to_owned(),
-            None if one.is_nothing() => "makes no difference".to_owned(),
+            None if one.unchanged => "the mapping has not changed".to_owned(),
+            None if one.is_nothing() => "no difference".to_owned(),
             None => String::new(),
         };
         [
@@ -100,7 +100,7 @@ fn text(made: &[Remapped]) -> String {
     let header = ["system", "entity", "rows", "changed", "unreadable", "left out", ""];
     let mut parts = vec![output::table(header, rows)];
     if made.iter().any(|one| one.left_out > 0) {
-        parts.push("Left out: rows that are new or have changed themselves since they were last read.".to_owned());
+        parts.push("Left out: rows that are new, or that have changed since they were last read.".to_owned());
     }
     for one in made.iter().filter(|one| !one.is_nothing()) {
         if one.changed > 0 {
@@ -126,7 +126,7 @@ fn text(made: &[Remapped]) -> String {
 fn target(entity: &str, at: &AtTarget) -> String {
     let mut lines =
         vec![changed(format!("update {entity} at {}: {}", at.target, at.updates), &at.examples, at.updates)];
-    lines.extend(at.brakes.iter().map(|trip| format!("  a person would be asked first: {}", approve::trip(trip))));
+    lines.extend(at.brakes.iter().map(|trip| format!("  it would wait for an approval: {}", approve::trip(trip))));
     lines.join("\n")
 }
 

@@ -63,7 +63,7 @@ pub async fn differences(
             let accepted = store.accept_differences(&chosen, env.now()).await?;
             output.show(&serde_json::json!({ "accepted": accepted }), |_| {
                 format!(
-                    "{} accepted: what the target holds counts as what it was sent",
+                    "{} accepted: what the target stores counts as what was sent",
                     output::count(accepted, "difference")
                 )
             })?;
@@ -110,7 +110,7 @@ async fn lines(
 
 fn text(lines: &[Line]) -> String {
     if lines.is_empty() {
-        return "No differences: every target holds what it was sent, as far as it has shown.".to_owned();
+        return "No differences: as far as targets have shown, they store what they were sent.".to_owned();
     }
     let rows = lines.iter().map(|line| {
         [
@@ -123,9 +123,9 @@ fn text(lines: &[Line]) -> String {
             format!("{}{}", output::time(line.since), if line.accepted { ", accepted" } else { "" }),
         ]
     });
-    let table = output::table(["target", "entity", "key", "field", "sent", "holds", "since"], rows);
+    let table = output::table(["target", "entity", "key", "field", "sent", "stored", "since"], rows);
     format!(
-        "{table}\n\nA difference ends when the source says what the target holds, when its mapping changes (it is sent anew), or when a later look \
-         agrees.\n`vaiven differences accept TARGET ENTITY KEY FIELD` takes it as it is."
+        "{table}\n\nA difference ends when the source says what the target stores, when its mapping changes (it is sent \
+         again), or when a later read shows what was sent.\n`vaiven differences accept TARGET ENTITY KEY FIELD` accepts it as it is."
     )
 }

@@ -20,9 +20,9 @@ use crate::{
     sync::{self, DesiredObject, DesiredState},
 };
 
-/// Most changes and jobs that are told.
-const TOLD: u32 = 20;
-/// Most records of an article that are told.
+/// Most changes and jobs that are shown.
+const SHOWN: u32 = 20;
+/// Most records of an article that are shown.
 const ARTICLES: usize = 20;
 
 /// What somebody wants to know.
@@ -50,8 +50,8 @@ pub async fn explain(
         let known = spec.fields.keys().map(String::as_str);
         return Err(LoadError::unknown(&Place::new(&words, 0..field.len()), "field", field, known).into());
     }
-    let told = if let Some(record) = found::record(asked.entity, asked.key, spec, config, store).await? {
-        Explained::One(Box::new(tell(record, &asked, spec, config, store, env).await?))
+    let explained = if let Some(record) = found::record(asked.entity, asked.key, spec, config, store).await? {
+        Explained::One(Box::new(story(record, &asked, spec, config, store, env).await?))
     } else {
         let records = found::of_article(spec, asked.key, &entities, config, store).await?;
         // As causes name what something refers to and nobody could read: it may be any of the rows that wait.
@@ -71,13 +71,13 @@ pub async fn explain(
         }
         let mut stories = Vec::new();
         for record in records.iter().take(ARTICLES) {
-            stories.push(tell(*record, &asked, spec, config, store, env).await?);
+            stories.push(story(*record, &asked, spec, config, store, env).await?);
         }
         let (entity, of) = (asked.entity.to_owned(), asked.key.to_owned());
         Explained::Several(Several { entity, of, found: records.len(), rejected, stories })
     };
-    output.show(&told, |told| told.text(spec))?;
-    let (stories, rejected) = match &told {
+    output.show(&explained, |explained| explained.text(spec))?;
+    let (stories, rejected) = match &explained {
         Explained::One(story) => (std::slice::from_ref(&**story), &story.rejected),
         Explained::Several(several) => (several.stories.as_slice(), &several.rejected),
     };
@@ -88,7 +88,7 @@ pub async fn explain(
 }
 
 /// All that is known of one record.
-async fn tell(
+async fn story(
     record: RecordId,
     asked: &Asked<'_>,
     spec: &EntitySpec,
@@ -124,7 +124,7 @@ async fn tell(
         }
         Err(error) => {
             lines.extend(rejected.into_iter().map(|row| Line::new(row, None)));
-            (DesiredState::default(), vec![format!("Owners and what is wanted cannot be told: {error:#}")])
+            (DesiredState::default(), vec![format!("Owners and desired values cannot be shown: {error:#}")])
         }
     };
     let erased = |(source, target): &(String, String)| {
@@ -138,7 +138,7 @@ async fn tell(
             DesiredObject::Fields(fields) => Some((target, Some(fields))),
             DesiredObject::Gone => Some((target, None)),
             DesiredObject::Unknown(why) => {
-                untold.push(format!("What is wanted at {target} cannot be told: {why}"));
+                untold.push(format!("The desired values at {target} cannot be shown: {why}"));
                 None
             }
         })
@@ -153,7 +153,7 @@ async fn tell(
         .collect();
     let shown = canonical::Shown { keys: store.keys(&referred).await?, personal: asked.personal };
     let mut jobs = Vec::new();
-    for job in store.jobs(&JobFilter { record: Some(record), limit: TOLD, ..JobFilter::default() }).await? {
+    for job in store.jobs(&JobFilter { record: Some(record), limit: SHOWN, ..JobFilter::default() }).await? {
         let attempts = store.attempts(job.id).await?;
         jobs.push(JobStory { job, attempts });
     }
@@ -172,27 +172,27 @@ async fn tell(
             changes.retain(|change| !change.fields.is_empty());
             changes
         }
-        None => store.changes(record, TOLD).await?,
+        None => store.changes(record, SHOWN).await?,
     };
     for change in &mut changes {
         shown.changes(&spec.fields, &mut change.fields);
     }
-    let is_told = |field: &String| asked.field.is_none_or(|only| only == field);
+    let is_asked = |field: &String| asked.field.is_none_or(|only| only == field);
     Ok(Story {
         entity: asked.entity.to_owned(),
         key: key.unwrap_or_else(|| asked.key.to_owned()),
         record,
         field: asked.field.map(str::to_owned),
-        owners: wish.owners.into_iter().filter(|(field, _)| is_told(field)).collect(),
+        owners: wish.owners.into_iter().filter(|(field, _)| is_asked(field)).collect(),
         wanted: wanted
             .into_iter()
             .map(|(target, fields)| {
-                let told = |fields: Map<String, Value>| {
+                let visible = |fields: Map<String, Value>| {
                     let mut fields = shown.fields(&spec.fields, &fields);
-                    fields.retain(|field, _| is_told(field));
+                    fields.retain(|field, _| is_asked(field));
                     fields
                 };
-                (target, fields.map(told))
+                (target, fields.map(visible))
             })
             .collect(),
         untold,
@@ -246,7 +246,7 @@ fn view(
     shown: &canonical::Shown,
     (only, unknown): (Option<&str>, Vec<String>),
 ) -> View {
-    let told = |fields: &Map<String, Value>| {
+    let visible = |fields: &Map<String, Value>| {
         let mut fields = shown.fields(&spec.fields, fields);
         fields.retain(|field, _| only.is_none_or(|only| only == field));
         fields
@@ -258,7 +258,7 @@ fn view(
         id: replica.id,
         version: replica.version,
         gone_at: replica.gone_at,
-        fields: told(&replica.fields),
-        sent: told(&replica.sent),
+        fields: visible(&replica.fields),
+        sent: visible(&replica.sent),
     }
 }

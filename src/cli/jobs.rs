@@ -69,11 +69,11 @@ async fn some(touched: u64, wanted: &str, chosen: &JobFilter, store: &SharedStor
         bail!("there is no such job that is {wanted}; `vaiven jobs list` shows those there are");
     }
     let found = store.jobs(&JobFilter { ids: chosen.ids.clone(), ..JobFilter::default() }).await?;
-    let told = chosen.ids.iter().map(|id| match found.iter().find(|job| job.id == *id) {
+    let named = chosen.ids.iter().map(|id| match found.iter().find(|job| job.id == *id) {
         Some(job) => format!("job {id} is {}", job.state.as_str()),
         None => format!("there is no job {id}"),
     });
-    bail!("none of these is {wanted}: {}", told.collect::<Vec<_>>().join(", "))
+    bail!("none of these is {wanted}: {}", named.collect::<Vec<_>>().join(", "))
 }
 
 async fn list(filter: &JobsFilter, limit: u32, store: &SharedStore, output: Output) -> anyhow::Result<Ending> {
@@ -114,7 +114,7 @@ fn text(lines: &[Line], limit: u32) -> String {
     let states: BTreeSet<&str> = lines.iter().map(|line| line.job.state.as_str()).collect();
     if states.contains(JobState::Dead.as_str()) {
         table.push_str(
-            "\n\nMend what stands in the way, then `vaiven jobs retry JOB`; or give up: `vaiven jobs discard JOB`.",
+            "\n\nFix what stands in the way, then `vaiven jobs retry JOB`; or give up: `vaiven jobs discard JOB`.",
         );
     }
     if states.contains(JobState::Discarded.as_str()) {

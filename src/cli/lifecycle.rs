@@ -34,13 +34,13 @@ impl Lifecycle {
             Self { soft: CancellationToken::new(), hard: CancellationToken::new(), reload: Arc::new(Notify::new()) };
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut hangup = signal(SignalKind::hangup())?;
-        let (told, env) = (life.clone(), env.clone());
+        let (signalled, env) = (life.clone(), env.clone());
         tokio::spawn(async move {
             loop {
                 tokio::select! {
-                    Some(()) = term.recv() => told.stop("SIGTERM", &env),
-                    Some(()) = int.recv() => told.stop("SIGINT", &env),
-                    Some(()) = hangup.recv() => told.reload.notify_one(),
+                    Some(()) = term.recv() => signalled.stop("SIGTERM", &env),
+                    Some(()) = int.recv() => signalled.stop("SIGINT", &env),
+                    Some(()) = hangup.recv() => signalled.reload.notify_one(),
                     else => return,
                 }
             }

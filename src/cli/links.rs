@@ -106,30 +106,32 @@ async fn decide(command: &LinksCommand, links: &Links<'_>) -> anyhow::Result<Dec
             let (one, other) = (find(store, name).await?, find_key(store, &name.entity, other).await?);
             let both = matches!(command, LinksCommand::Merge { .. });
             links.join(&one, &other, both).await?;
-            let now = format!("it is {} from now on", other.key);
+            let now = format!("it is the same as {} from now on", other.key);
             (one, now)
         }
         LinksCommand::Unlink { name, others, at } => {
             let one = find(store, name).await?;
             let now = match at {
                 Some(system) => match links.split(&one, system).await? {
-                    Some(key) => format!("what {system} has is a record of its own, {key}; here it counts as missing"),
-                    None => format!("what {system} no longer has is forgotten; it is made there again"),
+                    Some(key) => {
+                        format!("what {system} has is now a record of its own, {key}; this one counts as missing there")
+                    }
+                    None => format!("what {system} no longer has is forgotten; it will be created there again"),
                 },
                 None => part(links, &one, others).await?,
             };
             (one, now)
         }
         LinksCommand::Ignore { name, at } => {
-            let now = "is ignored: nothing is written, and nothing waits";
+            let now = "is ignored: nothing is written and nothing waits";
             set(links, name, at.as_deref(), LinkState::Ignored, now).await?
         }
         LinksCommand::Pause { name, at } => {
-            let now = "is paused: what is to be written waits";
+            let now = "is paused: writes wait";
             set(links, name, at.as_deref(), LinkState::Paused, now).await?
         }
         LinksCommand::Resume { name, at } => {
-            set(links, name, at.as_deref(), LinkState::Linked, "goes on; the running daemon delivers what waited")
+            set(links, name, at.as_deref(), LinkState::Linked, "continues; the running daemon delivers what waited")
                 .await?
         }
     };
@@ -171,14 +173,15 @@ async fn part(links: &Links<'_>, one: &Named, others: &[String]) -> anyhow::Resu
     }
     if found.is_empty() {
         bail!(
-            "{} {} waits for no review and is no other record; name one that it is not, or --at SYSTEM whose object is not it",
+            "{} {} is not waiting for a review and is not linked to another record; name a record that it is not, \
+             or use --at SYSTEM if that system's object is not this record",
             one.entity,
             one.key
         );
     }
     let (records, keys): (Vec<_>, Vec<_>) = found.into_iter().unzip();
     links.part(one, &records).await?;
-    Ok(format!("it is not {}", keys.join(" nor ")))
+    Ok(format!("it is not the same as {}", keys.join(" or ")))
 }
 
 async fn find(store: &SharedStore, name: &LinkName) -> anyhow::Result<Named> {
@@ -266,7 +269,7 @@ async fn listed(
 
 fn list(listed: &[Listed]) -> String {
     if listed.is_empty() {
-        return "No such links: what is linked is so by its key.".to_owned();
+        return "No such links. Records that are linked by their key alone are not listed.".to_owned();
     }
     let rows = listed.iter().map(|one| {
         let id = one.id.clone().unwrap_or_else(|| "-".to_owned());
@@ -293,7 +296,9 @@ fn wait(one: &Waiting) -> String {
     let what = match tied_by {
         None => format!("{entity} {key} is not created at {target}: it may be there already"),
         Some(rule) => {
-            format!("{entity} {key} is not written to {target}: what is tied to it there by {rule} may be another")
+            format!(
+                "{entity} {key} is not written to {target}: the object linked to it there by {rule} may be another one"
+            )
         }
     };
     let rows = one.candidates.iter().map(|candidate| {
@@ -304,14 +309,17 @@ fn wait(one: &Waiting) -> String {
     let meets = best.is_some_and(|best| best.ids.keys().any(|system| one.ids.contains_key(system)));
     let best = best.map(|best| best.key.as_str()).unwrap_or_default();
     let first = match (tied_by, meets) {
-        (Some(_), _) => (format!("unlink {entity} {key} --at {target}"), "it is not what is tied to it; link it then"),
-        (None, true) => (format!("merge {entity} {key} {best}"), "it is that one, a second time"),
-        (None, false) => (format!("link {entity} {key} {best}"), "it is that one"),
+        (Some(_), _) => (
+            format!("unlink {entity} {key} --at {target}"),
+            "the linked object is another one; link the right one then",
+        ),
+        (None, true) => (format!("merge {entity} {key} {best}"), "they are the same, twice at one system"),
+        (None, false) => (format!("link {entity} {key} {best}"), "they are the same"),
     };
     let ways = [
         first,
         (format!("unlink {entity} {key}"), "it is none of them"),
-        (format!("ignore {entity} {key} --at {target}"), "it is to stay away"),
+        (format!("ignore {entity} {key} --at {target}"), "never create it there"),
     ];
     let widest = ways.iter().map(|(way, _)| way.chars().count()).max().unwrap_or_default();
     let ways: Vec<String> =

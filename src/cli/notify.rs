@@ -1,4 +1,4 @@
-//! What systemd is told: ready, reloading, stopping, alive (`sd_notify(3)`), by datagrams to `$NOTIFY_SOCKET`.
+//! Notifies systemd: ready, reloading, stopping, alive (`sd_notify(3)`), by datagrams to `$NOTIFY_SOCKET`.
 
 use std::{
     os::{
@@ -48,7 +48,7 @@ impl Notifier {
         if let Some((socket, address)) = &self.socket
             && let Err(error) = socket.send_to_addr(message.as_bytes(), address)
         {
-            tracing::debug!(%error, "systemd could not be told");
+            tracing::debug!(%error, "systemd could not be notified");
         }
     }
 }

@@ -40,9 +40,9 @@ pub async fn now(
     for replica in replicas {
         let live = sync::live(context, replica).await?;
         let reads = context.mappings.get(&(replica.system.clone(), spec.entity.clone())).map(|mapping| mapping.reads());
-        let is_told = |field: &String| only.is_none_or(|only| only == field);
+        let is_asked = |field: &String| only.is_none_or(|only| only == field);
         let otherwise = |held: &Fields| -> BTreeSet<String> {
-            let fields = reads.into_iter().flatten().filter(|field| is_told(field));
+            let fields = reads.into_iter().flatten().filter(|field| is_asked(field));
             fields.filter(|field| held.get(*field) != replica.fields.get(*field)).cloned().collect()
         };
         let (error, held) = match live.fields {
@@ -53,7 +53,7 @@ pub async fn now(
             Some(held) => {
                 let keys = store.keys(&canonical::records(&spec.fields, held)).await?;
                 let mut shown = canonical::Shown { keys, personal }.fields(&spec.fields, held);
-                shown.retain(|field, _| is_told(field));
+                shown.retain(|field, _| is_asked(field));
                 Some(shown)
             }
             None => None,
@@ -81,7 +81,7 @@ pub fn lines(now: &[Now]) -> Vec<String> {
             (None, Some(_)) if now.otherwise.is_empty() => format!("{system} now: as known{how}"),
             (None, Some(_)) => {
                 let fields: Vec<&str> = now.otherwise.iter().map(String::as_str).collect();
-                format!("{system} now: otherwise than known in {}{how}", fields.join(", "))
+                format!("{system} now: differs from what is known in {}{how}", fields.join(", "))
             }
         }
     };

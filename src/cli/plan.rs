@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
 use super::{
-    Ending, app,
+    Ending, app, approve,
     args::{Global, PlanArgs},
     canonical::cell,
     lifecycle::Lifecycle,
@@ -27,7 +27,7 @@ use crate::{
     store::{self, RunKind},
     sync::{
         Reach,
-        plan::{self, Basis, Braked, Estimate, Held, OpOrder, Plan, Summary, Telling},
+        plan::{self, Basis, Braked, Detail, Estimate, Held, OpOrder, Plan, Summary},
         requests,
     },
 };
@@ -46,7 +46,7 @@ pub async fn plan(args: &PlanArgs, global: &Global, env: &Env) -> anyhow::Result
     let left_out: Vec<String> = opened.left_out.iter().map(ToString::to_string).collect();
     let copy = store::copy(config.store_url()?.expose_secret(), env).await?;
     let context = run::context(opened, copy.store.clone(), env);
-    let telling = Telling {
+    let detail = Detail {
         examples: if args.all { usize::MAX } else { EXAMPLES },
         // With --all they are read back from where they are kept.
         writes: if args.all { 0 } else { EXAMPLES },
@@ -55,7 +55,7 @@ pub async fn plan(args: &PlanArgs, global: &Global, env: &Env) -> anyhow::Result
     let bars = output::is_watched().then(indicatif::MultiProgress::new);
     let making = async {
         tokio::select! {
-            made = plan::plan(context, &copy, reach, telling, spool(env)?, &life.soft) => Ok(made?),
+            made = plan::plan(context, &copy, reach, detail, spool(env)?, &life.soft) => Ok(made?),
             never = progress::show(&copy.store, env, bars) => match never {},
         }
     };
@@ -128,10 +128,10 @@ fn text(plan: &Plan, left_out: &[String]) -> String {
     let summary = &plan.summary;
     let scope = summary.reach.flow.as_ref().map_or_else(|| "all flows".to_owned(), |flow| format!("flow {flow}"));
     let kind = match summary.reach.kind {
-        RunKind::Delta | RunKind::Single => "what changed since the last look",
-        RunKind::Full => "a look at everything",
+        RunKind::Delta | RunKind::Single => "what changed since the last pull",
+        RunKind::Full => "a full pull",
     };
-    let mut parts = vec![format!("Plan of {scope}: {kind}. Nothing was written.")];
+    let mut parts = vec![format!("Plan for {scope}, from {kind}. Nothing was written.")];
     let failed = summary.runs.iter().filter_map(|run| {
         let error = run.error.as_ref()?;
         Some(format!("Not read: {} of {}: {error}", run.entity, run.system))
@@ -156,7 +156,7 @@ fn text(plan: &Plan, left_out: &[String]) -> String {
         parts.push(with_rest(lines, group.count, group.examples.len()));
     }
     for matches in &summary.matches {
-        let mut lines = vec![format!("taken for one {} from now on: {}", matches.entity, matches.count)];
+        let mut lines = vec![format!("recognised as the same {} from now on: {}", matches.entity, matches.count)];
         lines.extend(matches.examples.iter().map(|one| {
             let ids: Vec<String> = one.ids.iter().map(|(system, id)| format!("{system} {id}")).collect();
             let by = one.by.as_ref().map(|by| format!("  (by {}, {} % agree)", by.rule, by.score));
@@ -165,7 +165,7 @@ fn text(plan: &Plan, left_out: &[String]) -> String {
         parts.push(with_rest(lines, matches.count, matches.examples.len()));
     }
     for (title, held) in
-        [("in conflict", &summary.conflicts), ("waits", &summary.waiting), ("would be refused", &summary.rejected)]
+        [("in conflict", &summary.conflicts), ("waiting", &summary.waiting), ("would be refused", &summary.rejected)]
     {
         parts.extend(held.iter().map(|held| waiting(title, held)));
     }
@@ -180,9 +180,11 @@ fn text(plan: &Plan, left_out: &[String]) -> String {
     }
     if summary.differences > 0 {
         let fields = output::count(summary.differences, "field");
-        parts.push(format!("{fields} held by targets otherwise than sent: `vaiven differences` shows them."));
+        parts.push(format!(
+            "{fields} stored by targets differently from what was sent: `vaiven differences` shows them."
+        ));
     }
-    parts.push(format!("Reading for this plan took {}.", requests::told(&summary.requests)));
+    parts.push(format!("Reading for this plan took {}.", requests::summary(&summary.requests)));
     if !left_out.is_empty() {
         parts.push(format!("left out:\n  {}", left_out.join("\n  ")));
     }
@@ -191,7 +193,7 @@ fn text(plan: &Plan, left_out: &[String]) -> String {
 
 fn targets(summary: &Summary) -> String {
     if summary.targets.is_empty() {
-        return format!("Nothing is to be written now. {}", summary.affairs.headline());
+        return format!("There is nothing to write. {}", summary.affairs.headline());
     }
     let rows = summary.targets.iter().map(|target| {
         let from: Vec<&str> = target.from.iter().map(String::as_str).collect();
@@ -228,7 +230,8 @@ fn about(cost: &Estimate) -> String {
 fn waiting(title: &str, held: &Held) -> String {
     let what =
         if matches!(held.what.as_str(), "conflict" | "rejected") { String::new() } else { format!(" ({})", held.what) };
-    let already = if held.already > 0 { format!(", {} of them before this", held.already) } else { String::new() };
+    let already =
+        if held.already > 0 { format!(", {} of them since before this plan", held.already) } else { String::new() };
     let mut lines = vec![format!("{title}: {} at {}{what}: {}{already}", held.entity, held.target, held.count)];
     lines.extend(held.examples.iter().map(|one| {
         let cause = one.cause.as_deref().filter(|cause| cause.contains('='));
@@ -241,18 +244,15 @@ fn waiting(title: &str, held: &Held) -> String {
 fn braked(one: &Braked) -> String {
     let trip = &one.trip;
     let since = one.run.map_or_else(
-        || "a person would be asked first".to_owned(),
+        || "it would wait for an approval".to_owned(),
         |run| format!("held since run {run}: `vaiven approve` shows it"),
     );
-    let mut lines = vec![format!(
-        "stopped by a brake: {} at {}: {} of {} offend {} (allowed {}); {since}",
-        one.entity, trip.target, trip.violations, trip.base, trip.brake, trip.allowed
-    )];
+    let mut lines = vec![format!("stopped by a brake: {}: {}; {since}", one.entity, approve::trip(trip))];
     lines.extend(trip.examples.iter().map(|example| {
         let pair = Value::Array(vec![example.before.clone(), example.after.clone()]);
-        let told =
+        let shown =
             if example.personal { format!("{}: (personal)", example.field) } else { change(&example.field, &pair) };
-        format!("  {}  {told}", output::name(&example.key))
+        format!("  {}  {shown}", output::name(&example.key))
     }));
     lines.join("\n")
 }

@@ -1,4 +1,4 @@
-//! `docs/cli.md`: how things are told, and every command with its options, from the same source as the help texts.
+//! `docs/cli.md`: how things are shown, and every command with its options, from the same source as the help texts.
 
 use std::fmt::Write as _;
 

@@ -132,8 +132,8 @@ fn text(lines: &[Line], system: Option<&str>, limit: u32) -> String {
         ""
     };
     format!(
-        "{table}{more}\n\nMend the row or the mapping, then `vaiven resync FLOW/ENTITY/ROW` reads it again; or put it aside: \
-         `vaiven rows dismiss SYSTEM/ENTITY ROW`.{files}"
+        "{table}{more}\n\nCorrect the row or the mapping, then `vaiven resync FLOW/ENTITY/ROW` reads it again; or put it \
+         aside: `vaiven rows dismiss SYSTEM/ENTITY ROW`.{files}"
     )
 }
 
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_field_is_not_told_twice() {
+    fn the_field_is_not_shown_twice() {
         assert_eq!(row("sku: holds a NUL character").why(), "sku: holds a NUL character");
         assert_eq!(row("no number (field sku)").row.reason, "no number");
         assert_eq!(row("no number (field name)").row.reason, "no number (field name)");

@@ -45,12 +45,12 @@ fn is_of_the_configuration(error: &anyhow::Error) -> bool {
 
 /// Without colours where the text itself has what a terminal obeys: nothing of it must pass for ours.
 pub fn human(error: &anyhow::Error, colours: bool) -> String {
-    let plain = told(error, false);
+    let plain = rendered(error, false);
     let printed = printable::text(&plain);
-    if colours && printed == plain { told(error, true) } else { printed.into_owned() }
+    if colours && printed == plain { rendered(error, true) } else { printed.into_owned() }
 }
 
-fn told(error: &anyhow::Error, colours: bool) -> String {
+fn rendered(error: &anyhow::Error, colours: bool) -> String {
     match error.downcast_ref::<LoadError>() {
         Some(load) => {
             let theme = if colours { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
@@ -70,11 +70,11 @@ fn told(error: &anyhow::Error, colours: bool) -> String {
 
 fn machine(error: &anyhow::Error) -> String {
     let problems = error.downcast_ref::<LoadError>().map(|load| {
-        let told = load.problems.iter().map(|problem| {
+        let problems = load.problems.iter().map(|problem| {
             let (line, column) = problem.place.file.line_column(problem.place.span.start);
             json!({ "file": problem.place.file.name, "line": line, "column": column, "message": problem.message, "help": problem.help })
         });
-        told.collect::<Vec<_>>()
+        problems.collect::<Vec<_>>()
     });
     printable::json(&json!({ "error": chain(error), "problems": problems }).to_string()).into_owned()
 }

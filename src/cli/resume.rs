@@ -1,4 +1,4 @@
-//! `vaiven resume`: a system that is left alone is asked again at once.
+//! `vaiven resume`: a system that is paused is used again at once.
 
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Serialize)]
 struct Resumed {
     system: String,
-    /// Why it was left alone; absent where it was not.
+    /// Why it was paused; absent where it was not.
     reason: Option<String>,
     /// Jobs that are due now.
     jobs: u64,
@@ -52,7 +52,7 @@ fn text(resumed: &[Resumed]) -> String {
     let line = |one: &Resumed| {
         let jobs = format!("{} {} due", output::count(one.jobs, "job"), if one.jobs == 1 { "is" } else { "are" });
         match &one.reason {
-            Some(reason) => format!("{} is used again; {jobs}. It was paused because: {reason}", one.system),
+            Some(reason) => format!("{} is resumed; {jobs}. It was paused because: {reason}", one.system),
             None => format!("{} was not paused; {jobs}.", one.system),
         }
     };

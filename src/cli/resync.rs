@@ -48,12 +48,12 @@ pub async fn resync(
 
 impl Placed {
     fn text(&self) -> String {
-        let told = format!(
-            "Order {}: {} is looked at again by the running daemon. Without one: vaiven run --resync {}",
+        let placed = format!(
+            "Order {}: the running daemon will read {} again. If none is running: vaiven run --resync {}",
             self.order, self.scope, self.scope
         );
         let further = self.further.iter().map(Self::text);
-        std::iter::once(told).chain(self.listed.iter().cloned()).chain(further).collect::<Vec<_>>().join("\n")
+        std::iter::once(placed).chain(self.listed.iter().cloned()).chain(further).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -63,13 +63,13 @@ fn listed(scope: &Scope, plan: &OpenedConfig) -> Vec<String> {
         return Vec::new();
     };
     let facts = |system: &String| plan.systems.get(system).and_then(|system| system.capabilities(entity).cloned());
-    let told = std::iter::once(&flow.from).chain(&flow.to).filter_map(|system| {
+    let listed = std::iter::once(&flow.from).chain(&flow.to).filter_map(|system| {
         let facts = facts(system)?;
         (!facts.read && facts.list).then(|| {
-            format!("{system} cannot be read by key: its whole listing of {entity} is read, if it has the object.")
+            format!("{system} cannot be read by key, so its whole listing of {entity} is read, if it has the object.")
         })
     });
-    told.collect()
+    listed.collect()
 }
 
 /// The scope with the key that the record goes by, where it is named by an id at a system or by a match field; one for each of
@@ -112,7 +112,8 @@ pub async fn known(scope: &Scope, store: &SharedStore, read: Option<&str>) -> an
     }
     bail!(
         "nobody knows {entity} `{key}`: no system was seen to have it. `vaiven resync {flow}/{entity}` has the running daemon \
-         read all; where none runs, `vaiven run --resync {flow}/{entity}/{key}` reads the listing of the flow's source"
+         read everything; if none is running, `vaiven run --resync {flow}/{entity}/{key}` reads the listing of the flow's \
+         source"
     )
 }
 

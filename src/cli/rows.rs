@@ -36,9 +36,9 @@ pub async fn rows(
             if rows == 0 {
                 bail!("{place} has no such row that is not put aside; `vaiven rejected` shows them");
             }
-            let told =
+            let text =
                 |done: &Dismissed| format!("{} put aside: nothing waits for it", output::count(done.rows, "row"));
-            output.show(&Dismissed { rows }, told)?;
+            output.show(&Dismissed { rows }, text)?;
             Ok(Ending::Fine)
         }
     }

@@ -54,8 +54,8 @@ pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<E
     let affairs = Affairs::of(&store, &flows, false, env.now()).await?;
     let listed = scope.as_ref().map(|scope| listed(scope, &summary, engine.context())).unwrap_or_default();
     let requests = asked.since(&engine.context().systems);
-    let told = Told { headline: affairs.headline(), affairs, summary, listed, requests };
-    Output::new(global).show(&told, text)?;
+    let report = Report { headline: affairs.headline(), affairs, summary, listed, requests };
+    Output::new(global).show(&report, text)?;
     if life.soft.is_cancelled() {
         anyhow::bail!("stopped; the next run goes on where this one left off");
     }
@@ -63,12 +63,12 @@ pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<E
         let source = engine.context().routes.flow(&scope.flow).map(|flow| flow.from.as_str());
         known(scope, &store, source).await?;
     }
-    Ok(if told.summary.is_clean() { Ending::of(&told.affairs) } else { Ending::Attention })
+    Ok(if report.summary.is_clean() { Ending::of(&report.affairs) } else { Ending::Attention })
 }
 
 /// What a pass did, and how things are after it.
 #[derive(Serialize)]
-struct Told {
+struct Report {
     /// How things are, in one line.
     headline: String,
     affairs: Affairs,
@@ -92,16 +92,16 @@ fn one_of(scopes: Vec<Scope>) -> anyhow::Result<Scope> {
 fn listed(scope: &Scope, summary: &Summary, context: &Context) -> Vec<String> {
     let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else { return Vec::new() };
     let whole = summary.runs.iter().filter(|run| run.kind == RunKind::Full && run.entity == *entity);
-    let told = whole.map(|run| {
+    let listed = whole.map(|run| {
         let can_read = context
             .systems
             .get(&run.system)
             .and_then(|system| system.capabilities(entity))
             .is_some_and(|facts| facts.read);
-        let why = if can_read { format!("knows no {key} yet") } else { "cannot be read by key".to_owned() };
-        format!("{} {why}: its whole listing of {entity} was read.", run.system)
+        let why = if can_read { format!("has no {key} yet") } else { "cannot be read by key".to_owned() };
+        format!("{} {why}, so its whole listing of {entity} was read.", run.system)
     });
-    told.collect()
+    listed.collect()
 }
 
 /// One pass with its progress shown.
@@ -133,7 +133,7 @@ async fn daemon(
 ) -> anyhow::Result<Ending> {
     let notifier = Arc::new(Notifier::from_environment());
     let (mut config, mut plan) = (config, Some(plan));
-    let mut told = false;
+    let mut is_notified = false;
     while let Some(current) = plan.take() {
         pauses::notice(store.as_ref(), &current.prints, env.now()).await?;
         let engine = Engine::new(context(current, Arc::clone(&store), env));
@@ -168,8 +168,8 @@ async fn daemon(
                         }
                     }
                 }
-                () = life.soft.cancelled(), if !told => {
-                    told = true;
+                () = life.soft.cancelled(), if !is_notified => {
+                    is_notified = true;
                     notifier.stopping();
                 }
             }
@@ -195,17 +195,17 @@ async fn keep_watchdog(notifier: Arc<Notifier>, store: SharedStore, health: Arc<
     }
 }
 
-fn text(told: &Told) -> String {
-    let summary = &told.summary;
-    let mut context = vec![told.headline.clone()];
-    if !told.listed.is_empty() {
-        context.push(told.listed.join("\n"));
+fn text(report: &Report) -> String {
+    let summary = &report.summary;
+    let mut context = vec![report.headline.clone()];
+    if !report.listed.is_empty() {
+        context.push(report.listed.join("\n"));
     }
     if !summary.runs.is_empty() {
         let rows = summary.runs.iter().map(|run| {
             let result = match (&run.error, run.run) {
                 (Some(error), _) => error.clone(),
-                (None, None) => "another daemon was at it".to_owned(),
+                (None, None) => "another daemon is reading it".to_owned(),
                 (None, Some(_)) if !run.balance.closes() => "balance does not close".to_owned(),
                 (None, Some(_)) => "ok".to_owned(),
             };
@@ -227,17 +227,17 @@ fn text(told: &Told) -> String {
     }
     let tally = &summary.delivered;
     context.push(format!(
-        "Delivered: {} written, {} already as wanted, {} retried, {} parked, {} dead; {}.",
+        "Delivered: {} written, {} already up to date, {} retried, {} parked, {} dead; {}.",
         tally.written,
         tally.noop,
         tally.retried,
         tally.parked,
         tally.dead,
-        requests::told(&told.requests)
+        requests::summary(&report.requests)
     ));
     if !summary.left.is_empty() {
         let left: Vec<String> = summary.left.iter().map(|(state, count)| format!("{count} {state}")).collect();
-        context.push(format!("Left: {} (`vaiven jobs list` says why).", left.join(", ")));
+        context.push(format!("Still open: {} (`vaiven jobs list` shows why).", left.join(", ")));
     }
     if !summary.held.is_empty() {
         let held: Vec<String> = summary.held.iter().map(ToString::to_string).collect();

@@ -29,7 +29,7 @@ struct Status {
     /// Runs that brakes hold back until a person decides.
     approvals: Vec<WaitingApproval>,
     rejected: Vec<Rejected>,
-    /// Rows whose change date counts for nothing.
+    /// Rows whose change date cannot be used.
     dates: Vec<Dated>,
     /// Fields that targets hold otherwise than they were sent, and nobody accepted.
     differences: u64,
@@ -123,9 +123,9 @@ fn text(status: &Status, env: &Env) -> String {
         let objects: Vec<String> = system.objects.iter().map(|(entity, count)| format!("{count} {entity}")).collect();
         [system.name.clone(), system.adapter.clone(), objects.join(", "), standing(&system.standing, env)]
     });
-    parts.push(output::table(["system", "adapter", "objects", "standing"], systems));
+    parts.push(output::table(["system", "adapter", "objects", "state"], systems));
     if status.runs.is_empty() {
-        parts.push("Nothing was pulled yet: `vaiven run` does it.".to_owned());
+        parts.push("Nothing has been pulled yet: `vaiven run` does that.".to_owned());
     } else {
         parts.push(output::table(
             ["last run", "from", "entity", "seen", "changed", "rejected", "gone", "result"],
@@ -153,19 +153,19 @@ fn text(status: &Status, env: &Env) -> String {
         });
         parts.push(output::table(["queue", "jobs", "target", "entity", "waits for", "oldest"], rows));
     }
-    let cures: BTreeSet<String> = status
+    let hints: BTreeSet<String> = status
         .queue
         .iter()
-        .filter_map(|group| Some(format!("{}: {}", group.waits_for.as_deref()?, group.cure.as_deref()?)))
+        .filter_map(|group| Some(format!("{}: {}", group.waits_for.as_deref()?, group.hint.as_deref()?)))
         .collect();
-    if !cures.is_empty() {
-        parts.push(format!("What ends the waiting:\n{}", cures.into_iter().collect::<Vec<_>>().join("\n")));
+    if !hints.is_empty() {
+        parts.push(format!("How to end the waiting:\n{}", hints.into_iter().collect::<Vec<_>>().join("\n")));
     }
     parts.extend(status.approvals.iter().map(approve::line));
     if !status.rejected.is_empty() {
         let rows = status.rejected.iter().map(|line| [line.rows.to_string(), line.system.clone(), line.entity.clone()]);
         parts.push(output::table(["rejected rows", "from", "entity"], rows));
-        parts.push("`vaiven rejected` tells which, and why.".to_owned());
+        parts.push("`vaiven rejected` shows which, and why.".to_owned());
     }
     parts.extend(status.dates.iter().map(dated));
     parts.join("\n\n")
@@ -177,7 +177,8 @@ fn dated(dated: &Dated) -> String {
         let name = row.key.as_ref().or(row.id.as_ref()).unwrap_or(&row.position);
         [dated.system.clone(), dated.entity.clone(), name.clone(), row.reason.clone()]
     });
-    let table = output::table(["odd dates and files of", "entity", "key", "what"], rows);
+    let rows = output::table(["system", "entity", "key", "why"], rows);
+    let table = format!("Change dates or files that cannot be used:\n{rows}");
     if dated.odd.more == 0 { table } else { format!("{table}\nand {} more", dated.odd.more) }
 }
 
@@ -204,7 +205,7 @@ fn run(run: &Run) -> [String; 8] {
 fn standing(standing: &Circuit, env: &Env) -> String {
     match standing.until {
         Some(until) if until > env.now() => {
-            format!("left alone until {}: {}", output::time(until), standing.reason.as_deref().unwrap_or("it failed"))
+            format!("paused until {}: {}", output::time(until), standing.reason.as_deref().unwrap_or("it failed"))
         }
         _ => "ok".to_owned(),
     }

@@ -1,4 +1,4 @@
-//! What `vaiven explain` tells of a record, as it is shown.
+//! What `vaiven explain` shows of a record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -145,7 +145,7 @@ impl Story {
     }
 
     /// Jobs that are told: with a single field only those that are still open.
-    fn told_jobs(&self) -> impl Iterator<Item = &JobStory> {
+    fn shown_jobs(&self) -> impl Iterator<Item = &JobStory> {
         let is_open = |job: &Job| !matches!(job.state, JobState::Done | JobState::Discarded);
         self.jobs.iter().filter(move |story| self.field.is_none() || is_open(&story.job))
     }
@@ -155,7 +155,7 @@ fn text(story: &Story, spec: &EntitySpec) -> String {
     let mut parts = vec![format!("{} {} (record {})", story.entity, story.key, story.record)];
     if let Some(same) = &story.same_as {
         parts.push(format!(
-            "It is one with {} {same}: nothing is written for it, and what refers to it means that one.",
+            "It is the same as {} {same}: nothing is written for it, and what refers to it means that one.",
             story.entity
         ));
     }
@@ -166,7 +166,7 @@ fn text(story: &Story, spec: &EntitySpec) -> String {
         .wanted
         .iter()
         .filter(|(_, fields)| fields.is_none())
-        .map(|(target, _)| format!("It is to go at {target}."))
+        .map(|(target, _)| format!("It is to be removed from {target}."))
         .collect();
     parts.extend((!goes.is_empty()).then(|| goes.join("\n")));
     parts.extend((!story.untold.is_empty()).then(|| story.untold.join("\n")));
@@ -193,9 +193,9 @@ fn text(story: &Story, spec: &EntitySpec) -> String {
         parts.push(output::table(["change", "at", "what", "by", "fields"], rows));
     }
     if story.jobs.is_empty() && story.field.is_none() {
-        parts.push("No jobs: nothing was to be delivered.".to_owned());
+        parts.push("No jobs: there was nothing to deliver.".to_owned());
     }
-    for JobStory { job, attempts } in story.told_jobs() {
+    for JobStory { job, attempts } in story.shown_jobs() {
         let mut lines = vec![format!("Job {} for {}: {}", job.id, job.target, standing(job))];
         lines.extend(attempts.iter().map(|attempt| {
             let message = attempt.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
@@ -216,9 +216,10 @@ fn text(story: &Story, spec: &EntitySpec) -> String {
 fn standing(job: &Job) -> String {
     let error = job.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
     match (job.state, &job.cause) {
-        (JobState::Parked, Some(cause)) => format!("parked, waits for {cause}{error}"),
+        (JobState::Parked, Some(cause)) => format!("parked, waiting for {cause}{error}"),
         (JobState::Queued, _) if job.attempts > 0 => {
-            format!("tried {} times, again at {}{error}", job.attempts, output::time(job.due))
+            let tries = output::count(job.attempts.into(), "attempt");
+            format!("queued after {tries}, due {}{error}", output::time(job.due))
         }
         (JobState::Queued, _) => format!("queued, due {}", output::time(job.due)),
         (state, _) => format!("{}{error}", state.as_str()),
@@ -228,7 +229,7 @@ fn standing(job: &Job) -> String {
 /// One column per system, one line per field; `*` marks fields that differ.
 fn side_by_side(story: &Story, spec: &EntitySpec) -> String {
     if story.systems.is_empty() {
-        return "No system is known to hold it; something refers to it.".to_owned();
+        return "No system is known to have it, but something refers to it.".to_owned();
     }
     let mut rows: Vec<Vec<String>> = Vec::new();
     rows.push(std::iter::once("id".to_owned()).chain(story.systems.iter().map(|view| view.id.clone())).collect());
@@ -280,7 +281,7 @@ fn side_by_side(story: &Story, spec: &EntitySpec) -> String {
     let header = header
         .chain(now.iter().map(String::as_str))
         .chain(has_owners.then_some("(owner)"))
-        .chain(has_wishes.then_some("(wanted)"));
+        .chain(has_wishes.then_some("(desired)"));
     output::grid(header.map(str::to_owned).collect(), rows)
 }
 

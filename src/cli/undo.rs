@@ -88,7 +88,7 @@ fn text(undone: &Undone) -> String {
             let field = left.field.clone().unwrap_or_default();
             [left.target.clone(), left.entity.clone(), left.key.clone(), field, left.reason.clone()]
         });
-        parts.push(format!("Left as it is:\n{}", output::table(["target", "entity", "key", "field", "why"], rows)));
+        parts.push(format!("Left unchanged:\n{}", output::table(["target", "entity", "key", "field", "why"], rows)));
     }
     parts.join("\n\n")
 }

@@ -42,13 +42,13 @@ pub async fn run(
         }
     };
     life.await?;
-    teller.say("Waiting for the daemons");
+    teller.say("Waiting for the daemons to finish");
     let mut fine = false;
     for look in 1..=LOOKS {
         stage.world.export_stock(look).await?;
         tokio::select! {
             biased;
-            () = shutdown.cancelled() => bail!("stopped; the next start in this folder goes on from here"),
+            () = shutdown.cancelled() => bail!("stopped; the next demo in this folder continues from here"),
             () = stage.env.sleep(LOOK_AGAIN) => {}
         }
         let report = match judge(&mut stage, begun).await {
@@ -56,7 +56,7 @@ pub async fn run(
             Err(error) if look == LOOKS => return Err(error),
             // The database may be the one that is away at the moment.
             Err(error) => {
-                teller.say(&format!("Not looked at: {error:#}"));
+                teller.say(&format!("The two sides could not be compared: {error:#}"));
                 fine = false;
                 continue;
             }

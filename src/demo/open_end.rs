@@ -37,6 +37,6 @@ pub async fn run(mut stage: Stage, teller: &Teller, shutdown: &CancellationToken
     };
     let (ended, ()) = tokio::join!(life, engine.run(&day));
     ended?;
-    teller.say("Stopped; the next start in this folder goes on from here.");
+    teller.say("Stopped; the next demo in this folder continues from here.");
     Ok(Ending::Fine)
 }

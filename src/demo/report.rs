@@ -75,13 +75,15 @@ impl Report {
         let facts: usize = self.comparison.lines.iter().map(|line| line.equal).sum();
         if self.fine {
             return format!(
-                "Both sides are equal: {facts} facts compared, no order twice, {} runs whose balance closes, {} s.",
+                "Both sides are equal: {facts} values compared, no duplicate orders, every row accounted for in {} runs, \
+                 {} s.",
                 self.runs, self.seconds
             );
         }
         let unequal: usize = self.comparison.lines.iter().map(|line| line.different + line.missing).sum();
         format!(
-            "Both sides are NOT equal: {unequal} differences, {} duplicates, {} open ends, {} balances that do not close.",
+            "Both sides are NOT equal: {unequal} differences, {} duplicates, {} kinds of open jobs, {} runs whose \
+             balance does not close.",
             self.comparison.duplicates.len(),
             self.left.len(),
             self.unbalanced.len()

@@ -91,14 +91,17 @@ async fn tell(
     address: SocketAddr,
     is_new: bool,
 ) -> anyhow::Result<()> {
-    let (articles, formats, families, customers) = sizes(&mut world.erp).await?;
-    let begun = if is_new { "A new company" } else { "The company of an earlier start" };
+    let (articles, variants, families, customers) = sizes(&mut world.erp).await?;
+    let begun = if is_new { "A new company" } else { "The company of an earlier demo" };
     teller.say(&format!(
-        "{begun}: {articles} articles with {formats} formats in {families} families, {customers} customers, in {}",
+        "{begun} in {}: {articles} products in {variants} variants and {families} categories, {customers} customers",
         home.path("").display()
     ));
     teller.say(&format!("Shop: http://{address}/wp-json/wc/v3/products?consumer_key={KEY}&consumer_secret={SECRET}"));
-    teller.say(&format!("Look at it from outside: vaiven status --config {}", home.path("vaiven.toml").display()));
+    teller.say(&format!(
+        "To look at it from another terminal: vaiven status --config {}",
+        home.path("vaiven.toml").display()
+    ));
     Ok(())
 }
 

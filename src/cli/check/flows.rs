@@ -23,18 +23,19 @@ pub(super) fn never_whole(plan: &OpenedConfig) -> Vec<String> {
         entities.cloned().collect::<Vec<_>>()
     };
     let flows = plan.routes.flows().iter().filter(|flow| flow.full.is_none() && flow.every.is_some());
-    let told = flows.map(|flow| (flow, partly(flow))).filter(|(_, entities)| !entities.is_empty());
-    told.map(|(flow, entities)| {
-        format!(
-            "flow {} has no `full`: what is deleted at {} and what somebody changes at {} is never found ({}); add, for \
-             example, full = \"30 3 * * *\"",
-            flow.name,
-            flow.from,
-            flow.to.join(", "),
-            entities.join(", ")
-        )
-    })
-    .collect()
+    let flows = flows.map(|flow| (flow, partly(flow))).filter(|(_, entities)| !entities.is_empty());
+    flows
+        .map(|(flow, entities)| {
+            format!(
+                "flow {} has no `full`: deletions at {} and changes made at {} are never found ({}); add, for example, \
+             full = \"30 3 * * *\"",
+                flow.name,
+                flow.from,
+                flow.to.join(", "),
+                entities.join(", ")
+            )
+        })
+        .collect()
 }
 
 /// The entity whose parts a field names: `product`.
@@ -70,12 +71,12 @@ pub(super) fn never_withdrawn(plan: &OpenedConfig) -> Vec<String> {
         entities.cloned().collect::<Vec<_>>()
     };
     let pairs = plan.routes.flows().iter().flat_map(|flow| flow.to.iter().map(move |target| (flow, target)));
-    let told = pairs.map(|(flow, target)| (flow, target, stays(flow, target)));
-    told.filter(|(_, _, entities)| !entities.is_empty())
+    let kept = pairs.map(|(flow, target)| (flow, target, stays(flow, target)));
+    kept.filter(|(_, _, entities)| !entities.is_empty())
         .map(|(flow, target, entities)| {
             format!(
-                "flow {}: what {} no longer has of {} stays at {target} as it was: nothing there can be switched off. If that \
-                 is meant, say so: on_delete = {{ {} }}",
+                "flow {}: what {} no longer has of {} stays at {target} as it was, since it cannot be switched off \
+                 there. If that is intended, say so: on_delete = {{ {} }}",
                 flow.name,
                 flow.from,
                 entities.join(", "),

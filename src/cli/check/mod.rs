@@ -70,10 +70,10 @@ pub async fn check(offline: bool, global: &Global, env: &Env, output: Output) ->
     warnings.extend(flows::never_withdrawn(&plan));
     if !offline {
         let tried = plan.systems.values().map(|system| try_out(&plan, system));
-        for (name, (tried, told)) in plan.systems.keys().zip(futures::future::join_all(tried).await) {
+        for (name, (tried, cautions)) in plan.systems.keys().zip(futures::future::join_all(tried).await) {
             let is_well = tried.iter().all(|line| line.problem.is_none());
             lines.extend(tried);
-            warnings.extend(told);
+            warnings.extend(cautions);
             if let Some(store) = store.as_ref().filter(|_| is_well) {
                 lines.extend(asked_again(store, name, env).await?);
             }
@@ -95,7 +95,7 @@ async fn asked_again(store: &SharedStore, system: &str, env: &Env) -> anyhow::Re
     }
     let jobs = store.lift(system, env.now()).await?;
     let reason = standing.reason.unwrap_or_default();
-    let what = format!("was left alone ({reason}); it is asked again, {} due", output::count(jobs, "job"));
+    let what = format!("was paused ({reason}) and is resumed: {} due", output::count(jobs, "job"));
     Ok(Some(Line { subject: system.to_owned(), what, problem: None }))
 }
 
@@ -126,7 +126,7 @@ async fn try_out(plan: &OpenedConfig, system: &Arc<dyn System>) -> (Vec<Line>, V
         lines.extend(looked.lines.into_iter().filter(|line| !is_said(line)));
         warnings.extend(looked.warnings);
         match values::unknown(plan, system.as_ref()).await {
-            Ok(told) => warnings.extend(told),
+            Ok(unknown) => warnings.extend(unknown),
             Err(failure) => lines.push(Line {
                 subject: name.to_owned(),
                 what: "values that lookups write and settings say".to_owned(),

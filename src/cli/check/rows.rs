@@ -90,8 +90,11 @@ impl Page<'_> {
         let values: Vec<&serde_json::Value> = rows.iter().map(|(_, row)| row).collect();
         looked.warnings.extend(mapping.unseen(&values).into_iter().map(|unseen| {
             format!(
-                "{}: `{}`, which field {} of {system}/{entity} is read from, is in none of the {count} rows that were read",
-                unseen.place, unseen.member, unseen.field
+                "{}: `{}`, from which field {} of {system}/{entity} is read, is in no row ({} read)",
+                unseen.place,
+                unseen.member,
+                unseen.field,
+                super::output::count(count as u64, "row")
             )
         }));
         if let Some(spec) = plan.entities.get(entity) {
@@ -108,7 +111,7 @@ impl Page<'_> {
                 };
                 if !admitted.is_empty() && !admitted.contains(&true) {
                     looked.warnings.push(format!(
-                        "flow {}: `where` holds for none of the {} of {system}/{entity} that were read",
+                        "flow {}: `where` matches no row of {system}/{entity} ({} read)",
                         flow.name,
                         super::output::count(admitted.len() as u64, "row")
                     ));

@@ -14,34 +14,34 @@ use crate::{
 /// # Errors
 /// When the list of what is allowed cannot be read.
 pub async fn unknown(plan: &OpenedConfig, system: &dyn System) -> Result<Vec<String>, Failure> {
-    let mut told = Vec::new();
+    let mut problems = Vec::new();
     for list in system.value_lists() {
         match &list.of {
-            ValuesOf::Lookup(lookup) => told.extend(of_lookup(plan, system, &list.entity, lookup).await?),
+            ValuesOf::Lookup(lookup) => problems.extend(of_lookup(plan, system, &list.entity, lookup).await?),
             ValuesOf::Setting { said, .. } if said.is_empty() => {}
             ValuesOf::Setting { name, said } => {
                 let allowed = values(system, &list.entity).await?;
-                told.extend(of_setting(system.name(), &list.entity, name, said, &allowed));
+                problems.extend(of_setting(system.name(), &list.entity, name, said, &allowed));
             }
         }
     }
-    Ok(told)
+    Ok(problems)
 }
 
 async fn of_lookup(plan: &OpenedConfig, system: &dyn System, list: &str, lookup: &str) -> Result<Vec<String>, Failure> {
-    let mut told = Vec::new();
+    let mut problems = Vec::new();
     let mut allowed: Option<BTreeSet<String>> = None;
     for ((_, entity), mapping) in plan.mappings.iter().filter(|((name, _), _)| name == system.name()) {
-        let is_told = plan.routes.flows().iter().any(|flow| {
+        let is_written = plan.routes.flows().iter().any(|flow| {
             flow.to.iter().any(|to| to == system.name()) && flow.entities.iter().any(|carried| carried == entity)
         });
-        let Some(written) = mapping.written_values().remove(lookup).filter(|_| is_told) else { continue };
+        let Some(written) = mapping.written_values().remove(lookup).filter(|_| is_written) else { continue };
         if allowed.is_none() {
             allowed = Some(values(system, list).await?);
         }
         let missing = missing(&written, allowed.as_ref());
         if !missing.is_empty() {
-            told.push(format!(
+            problems.push(format!(
                 "{} has no {list} {}, which lookup {lookup} writes for {entity}; add it there, or name another under \
                  [systems.{}.lookups.{lookup}]",
                 system.name(),
@@ -50,7 +50,7 @@ async fn of_lookup(plan: &OpenedConfig, system: &dyn System, list: &str, lookup:
             ));
         }
     }
-    Ok(told)
+    Ok(problems)
 }
 
 fn of_setting(system: &str, list: &str, setting: &str, said: &[String], allowed: &BTreeSet<String>) -> Option<String> {

@@ -53,7 +53,7 @@ async fn rename(erp: &mut SqliteConnection, step: u32, seed: &mut Seed) -> anyho
         .execute(&mut *erp)
         .await?;
     }
-    Ok(format!("ERP renames {} articles", articles.len()))
+    Ok(format!("ERP renames {} products", articles.len()))
 }
 
 async fn move_family(erp: &mut SqliteConnection, step: u32, seed: &mut Seed) -> anyhow::Result<String> {
@@ -70,7 +70,7 @@ async fn move_family(erp: &mut SqliteConnection, step: u32, seed: &mut Seed) -> 
         .execute(&mut *erp)
         .await?;
     let code: String = sqlx::query_scalar("SELECT codigo FROM familia WHERE id = ?").bind(leaf).fetch_one(erp).await?;
-    Ok(format!("ERP moves family {code} and renames the one it was in"))
+    Ok(format!("ERP moves category {code} and renames the category it was in"))
 }
 
 async fn reprice(erp: &mut SqliteConnection, seed: &mut Seed) -> anyhow::Result<String> {
@@ -93,7 +93,11 @@ async fn reprice(erp: &mut SqliteConnection, seed: &mut Seed) -> anyhow::Result<
             .execute(&mut *erp)
             .await?;
     }
-    Ok(format!("ERP changes {} prices of one family to {} %", rows.len(), percent * Decimal::ONE_HUNDRED))
+    Ok(format!(
+        "ERP changes {} prices of one category to {} % of what they were",
+        rows.len(),
+        percent * Decimal::ONE_HUNDRED
+    ))
 }
 
 async fn count(erp: &mut SqliteConnection, seed: &mut Seed) -> anyhow::Result<String> {
@@ -106,7 +110,7 @@ async fn count(erp: &mut SqliteConnection, seed: &mut Seed) -> anyhow::Result<St
             .execute(&mut *erp)
             .await?;
     }
-    Ok(format!("ERP counts the shelves of {} articles", formats.len()))
+    Ok(format!("ERP corrects the stock of {} variants after a count", formats.len()))
 }
 
 async fn discontinue(erp: &mut SqliteConnection, seed: &mut Seed) -> anyhow::Result<String> {
@@ -114,7 +118,7 @@ async fn discontinue(erp: &mut SqliteConnection, seed: &mut Seed) -> anyhow::Res
     for article in &articles {
         sqlx::query("UPDATE articulo SET baja = 1 WHERE id = ?").bind(article).execute(&mut *erp).await?;
     }
-    Ok(format!("ERP discontinues {} articles", articles.len()))
+    Ok(format!("ERP discontinues {} products", articles.len()))
 }
 
 async fn delete(erp: &mut SqliteConnection, seed: &mut Seed) -> anyhow::Result<String> {
@@ -126,7 +130,7 @@ async fn delete(erp: &mut SqliteConnection, seed: &mut Seed) -> anyhow::Result<S
         .bind(article)
         .fetch_one(erp)
         .await?;
-    Ok(format!("ERP deletes article {sku}"))
+    Ok(format!("ERP deletes product {sku}"))
 }
 
 async fn launch(erp: &mut SqliteConnection, step: u32, seed: &mut Seed) -> anyhow::Result<String> {
@@ -168,13 +172,13 @@ async fn launch(erp: &mut SqliteConnection, step: u32, seed: &mut Seed) -> anyho
                 .await?;
         }
     }
-    Ok(format!("ERP launches article {sku} in three colours"))
+    Ok(format!("ERP launches product {sku} in three colours"))
 }
 
 async fn enrol(erp: &mut SqliteConnection, step: u32, seed: &mut Seed) -> anyhow::Result<String> {
     let number = CUSTOMERS + u64::from(step);
     generate::customer(erp, &person(seed, number, step % 2 == 0), number).await?;
-    Ok(format!("ERP enters customer C{number:05}"))
+    Ok(format!("ERP adds customer C{number:05}"))
 }
 
 async fn readdress(erp: &mut SqliteConnection, seed: &mut Seed) -> anyhow::Result<String> {
@@ -192,7 +196,7 @@ async fn readdress(erp: &mut SqliteConnection, seed: &mut Seed) -> anyhow::Resul
             .execute(&mut *erp)
             .await?;
     }
-    Ok(format!("ERP notes new telephone numbers of {} customers", people.len()))
+    Ok(format!("ERP changes the telephone numbers of {} customers", people.len()))
 }
 
 async fn prepare(erp: &mut SqliteConnection) -> anyhow::Result<String> {
@@ -211,7 +215,7 @@ async fn prepare(erp: &mut SqliteConnection) -> anyhow::Result<String> {
     }
     let orders =
         sqlx::query("UPDATE pedido SET estado = 'PREPARACION' WHERE estado = 'PENDIENTE'").execute(erp).await?;
-    Ok(format!("ERP prepares {} orders ({} lines leave the shelves)", orders.rows_affected(), lines.len()))
+    Ok(format!("ERP prepares {} orders ({} lines are picked)", orders.rows_affected(), lines.len()))
 }
 
 async fn ship(erp: &mut SqliteConnection) -> anyhow::Result<String> {

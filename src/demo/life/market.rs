@@ -31,7 +31,7 @@ impl World {
             .fetch_one(&mut self.shelves)
             .await?;
             if there >= wanted {
-                return Ok(format!("the shop is open: {there} articles with price and stock"));
+                return Ok(format!("the shop is open: {there} products with price and stock"));
             }
             patience.wait().await?;
         }

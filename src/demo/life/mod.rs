@@ -92,7 +92,7 @@ impl World {
         let content =
             if ending == "csv" { drop::prices(&mut self.erp).await? } else { drop::stock(&mut self.erp).await? };
         drop::put(&self.drop, &name, &content).with_context(|| format!("cannot write {name}"))?;
-        Ok(format!("ERP drops {name} ({} kB)", content.len().div_ceil(1000)))
+        Ok(format!("ERP exports {name} ({} kB)", content.len().div_ceil(1000)))
     }
 
     fn patience(&self, what: &'static str) -> Patience {

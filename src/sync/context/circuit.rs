@@ -33,7 +33,7 @@ pub(in crate::sync) async fn struck(context: &Context, system: &str, failure: &F
     if let Some(standing) = strike(failure, &before, &context.env) {
         let reason = standing.reason.as_deref().unwrap_or_default();
         if context.journal.is_new(&format!("system {system}"), reason) {
-            tracing::warn!(system, "{system} is left alone for a while: {reason}");
+            tracing::warn!(system, "{system} is paused for a while: {reason}");
         }
         context.store.set_circuit(system, &standing).await?;
     }

@@ -38,5 +38,5 @@ pub(in crate::sync) fn is_fault(error: &str) -> bool {
 
 /// Why nothing is read of a system that has failed.
 pub(in crate::sync) fn left_alone(system: &str) -> String {
-    format!("system {system} is left alone")
+    format!("system {system} is paused")
 }

@@ -33,7 +33,7 @@ fn counts(systems: &BTreeMap<String, Arc<dyn System>>) -> Counts {
 
 /// `12 requests (5 to erp, 7 to shop)`.
 #[must_use]
-pub fn told(counts: &Counts) -> String {
+pub fn summary(counts: &Counts) -> String {
     let sum: u64 = counts.values().sum();
     let noun = if sum == 1 { "request" } else { "requests" };
     let each: Vec<String> = counts.iter().map(|(system, count)| format!("{count} to {system}")).collect();

@@ -143,18 +143,18 @@ pub struct Named {
 pub enum LinkError {
     #[error("{0} and {1} are of different kinds")]
     Kinds(String, String),
-    #[error("{0} is one with another record already: `vaiven explain` tells with which")]
+    #[error("{0} is already the same as another record: `vaiven explain` shows which")]
     Alias(String),
     #[error(
-        "both have an object at {systems}: `vaiven links merge` says that the two are one all the same; \
-         `vaiven links unlink` takes the one that is tied wrongly away first"
+        "both have an object at {systems}: if they are the same nevertheless, say so with `vaiven links merge`; if one \
+         is linked wrongly, take that link away first with `vaiven links unlink`"
     )]
     Both { systems: String },
     #[error("{0} has no object at {1}")]
     NoObject(String, String),
-    #[error("no flow brings {entity} to or from {system}; flows of it join {known}")]
+    #[error("no flow carries {entity} to or from {system}; its flows connect {known}")]
     Elsewhere { entity: String, system: String, known: String },
-    #[error("no flow brings {0} anywhere")]
+    #[error("no flow carries {0}")]
     Nowhere(String),
     #[error(transparent)]
     Store(#[from] StoreError),

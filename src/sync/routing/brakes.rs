@@ -61,7 +61,7 @@ impl Brake {
     }
 }
 
-/// How many records of one run may offend a brake at a target.
+/// How many records of one run may violate a brake at a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allowed {
     /// So many.

@@ -11,7 +11,7 @@ use crate::{
         engine::{Reach, Share},
         preview::{
             Applied, ApplyError, apply,
-            plan::{self, Agreed, Basis, Plan, Telling},
+            plan::{self, Agreed, Basis, Detail, Plan},
         },
         routing::StockRule,
     },
@@ -77,9 +77,9 @@ impl Stage {
         let env = Env { clock: Arc::clone(&self.engine.context().env.clock), ..Env::system() };
         let copy = store::copy(&self.url(), &env).await.unwrap();
         let context = self.context(Arc::clone(&copy.store), "plan");
-        let telling = Telling { examples: 3, writes: 3, personal: false };
+        let detail = Detail { examples: 3, writes: 3, personal: false };
         let spool = tempfile::tempfile().unwrap();
-        let mut plan = plan::plan(context, &copy, reach, telling, spool, &CancellationToken::new()).await.unwrap();
+        let mut plan = plan::plan(context, &copy, reach, detail, spool, &CancellationToken::new()).await.unwrap();
         let mut lines = Vec::new();
         plan.write_log
             .lines(|line| {
@@ -225,7 +225,7 @@ async fn a_plan_is_refused_where_the_source_has_changed_since() {
     assert_eq!((applied.done, applied.refused.len()), (4, 1), "{applied:?}");
     let refused = &applied.refused[0];
     assert_eq!((&*refused.key, &*refused.op), ("S-1", "update"));
-    assert!(refused.reason.contains("another value is wanted than planned: name"), "{}", refused.reason);
+    assert!(refused.reason.contains("the desired value is no longer the planned one: name"), "{}", refused.reason);
     let name = |stage: &Stage| {
         let row = stage.shop.rows("product").into_iter().find(|row| row["sku"] == "S-1").unwrap();
         row["name"]["es"].clone()
@@ -248,7 +248,7 @@ async fn a_plan_is_refused_where_the_target_has_changed_since_though_no_pull_saw
     stage.shop.put("product", id.as_str().unwrap(), &saw("Nombre de la tienda"));
     let applied = stage.apply(&mut told).await;
     assert_eq!(applied.refused.len(), 1, "{applied:?}");
-    assert!(applied.refused[0].reason.contains("no longer has what it had"), "{}", applied.refused[0].reason);
+    assert!(applied.refused[0].reason.contains("it has changed at"), "{}", applied.refused[0].reason);
     let again = stage.plan(all(RunKind::Delta)).await;
     let expected = json!({"name": [{"es": "Nombre de la tienda"}, {"es": "Sierra fina"}]});
     assert_eq!(again.line("S-1")["fields"], expected, "the next plan knows what it has");
@@ -265,7 +265,7 @@ async fn what_the_plan_does_not_name_is_not_written() {
     let applied = stage.try_apply(agreed).await.unwrap();
     let refused: Vec<&str> = applied.refused.iter().map(|told| told.key.as_str()).collect();
     assert_eq!(refused, ["LATE", "NEW"]);
-    assert!(applied.refused.iter().all(|told| told.reason.contains("the plan says nothing about it")));
+    assert!(applied.refused.iter().all(|told| told.reason.contains("it is not in the plan")));
     let skus: Vec<Value> = stage.shop.rows("product").into_iter().map(|row| row["sku"].clone()).collect();
     assert!(!skus.contains(&json!("LATE")) && !skus.contains(&json!("NEW")));
 }

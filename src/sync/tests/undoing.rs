@@ -101,7 +101,7 @@ async fn what_a_later_run_delivered_is_left_alone_and_the_run_is_named() {
     let later = stage.seen().await;
     let undone = stage.undo(run).await;
     assert_eq!(stage.at_shop(), ("Mazo".into(), "Alfa".into()));
-    assert_eq!(undone.left[0].reason, format!("it was changed since, by run {later}"));
+    assert_eq!(undone.left[0].reason, format!("it was changed later, by run {later}"));
     let both = Stage::renamed().await;
     both.0.erp.put("product", "1", &product("Mazo", "Beta"));
     let second = both.0.seen().await;
@@ -210,7 +210,7 @@ async fn a_deleted_object_is_told_not_to_come_back() {
     stage.erp.remove("product", "1");
     let run = stage.seen().await;
     let undone = stage.undo(run).await;
-    assert!(undone.left[0].reason.contains("does not bring back"), "{undone:?}");
+    assert!(undone.left[0].reason.contains("does not recreate"), "{undone:?}");
 }
 
 #[tokio::test]
@@ -254,7 +254,7 @@ async fn a_target_that_cannot_be_looked_at_is_left_alone() {
     let (stage, run) = Stage::renamed().await;
     stage.shop.state.lock().unwrap().read_faults.push_back(Failure::new(Class::Transient, "down"));
     let undone = stage.undo(run).await;
-    assert!(undone.left[0].reason.contains("could not be looked at: down"), "{undone:?}");
+    assert!(undone.left[0].reason.contains("could not be read: down"), "{undone:?}");
     assert_eq!(stage.at_shop(), ("Maza".into(), "Beta".into()));
 }
 

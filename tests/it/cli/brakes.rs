@@ -51,9 +51,12 @@ async fn what_a_brake_holds_is_told_everywhere_until_somebody_decides() {
     let held = run(&["run", "--once"]);
     assert!(held.starts_with("exit 3\n") && held.contains("Held by a brake: run "), "{held}");
     let told = run(&["approve"]);
-    for part in
-        ["exit 3\n", "10 jobs held", "10 of 10 offend email_change at copy (allowed 5%)", "C3  email: (personal)"]
-    {
+    for part in [
+        "exit 3\n",
+        "10 jobs held",
+        "10 of 10 records violate brake email_change at copy (allowed: 5%)",
+        "C3  email: (personal)",
+    ] {
         assert!(told.contains(part), "{told}");
     }
     assert!(!told.contains("example.com"), "{told}");
@@ -64,7 +67,7 @@ async fn what_a_brake_holds_is_told_everywhere_until_somebody_decides() {
     let status = run(&["status"]);
     assert!(status.starts_with("exit 3\n") && status.contains(&format!("Held by a brake: run {number}")), "{status}");
     let wrong = run(&["reject", "9999"]);
-    assert_eq!(wrong, format!("exit 1\nerror: run 9999 is not held by a brake; held are: {number}\n"));
+    assert_eq!(wrong, format!("exit 1\nerror: run 9999 is not held by a brake; these runs are: {number}\n"));
 
     assert!(run(&["reject", &format!("brake:run-{number}")]).starts_with("exit 0\n"));
     assert!(run(&["run", "--once"]).starts_with("exit 0\n"));

@@ -103,7 +103,7 @@ async fn a_statement_that_the_server_refuses_is_told_with_its_line() {
 async fn a_member_that_no_row_has_is_told_with_its_line_in_the_mapping() {
     let folder = folder(CONFIG, ADAPTER, &MAPPING.replace("\"shelf\"", "\"shelv\"")).await;
     let told = check(folder.path(), &[]);
-    let expected = "`shelv`, which field position of list/category is read from, is in none of the 1 rows";
+    let expected = "`shelv`, from which field position of list/category is read, is in no row (1 row read)";
     assert!(told.contains("category.toml:6:") && told.contains(expected), "{told}");
 }
 
@@ -112,7 +112,10 @@ async fn a_condition_that_lets_nothing_through_or_has_no_value_is_told() {
     let with = |condition: &str| format!("{CONFIG}where = '{condition}'\n");
     let nothing = folder(&with("position == 4"), ADAPTER, MAPPING).await;
     let told = check(nothing.path(), &[]);
-    assert!(told.starts_with("exit 0") && told.contains("`where` holds for none of the 1 row"), "{told}");
+    assert!(
+        told.starts_with("exit 0") && told.contains("`where` matches no row of list/category (1 row read)"),
+        "{told}"
+    );
     let wrong = folder(&with("name.es"), ADAPTER, MAPPING).await;
     let told = check(wrong.path(), &[]);
     assert!(told.starts_with("exit 1") && told.contains("`where` of flow catalog"), "{told}");
@@ -123,7 +126,7 @@ async fn a_flow_that_never_looks_at_everything_is_told() {
     let folder = folder(&CONFIG.replace("full = \"0 3 * * *\"\n", ""), ADAPTER, MAPPING).await;
     for arguments in [&[][..], &["--offline"]] {
         let told = check(folder.path(), arguments);
-        assert!(told.contains("flow catalog has no `full`: what is deleted at list"), "{told}");
+        assert!(told.contains("flow catalog has no `full`: deletions at list"), "{told}");
     }
 }
 

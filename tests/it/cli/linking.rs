@@ -71,7 +71,7 @@ async fn what_may_be_there_already_waits_for_a_word_and_goes_on_with_it() {
     let explained = place.run(&["explain", "customer", "web-3"]);
     assert!(explained.contains("(link)") && explained.contains("by person, 100 % agree"), "{explained}");
     let explained = place.run(&["explain", "customer", "C-2"]);
-    assert!(explained.contains("It is one with customer web-3"), "{explained}");
+    assert!(explained.contains("It is the same as customer web-3"), "{explained}");
     let explained = place.run(&["explain", "customer", "C-4"]);
     assert!(explained.contains("made by us"), "{explained}");
 }

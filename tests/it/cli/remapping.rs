@@ -78,7 +78,7 @@ async fn an_edited_mapping_is_shown_first_and_asks_before_it_changes_much() {
 
     assert!(run(&["run", "--once"]).starts_with("exit 3"));
     let held = run(&["approve"]);
-    assert!(held.contains("12 of 12 offend mapping_change at shop (allowed 10%)"), "{held}");
+    assert!(held.contains("12 of 12 records violate brake mapping_change at shop (allowed: 10%)"), "{held}");
     assert_eq!(groups(&folder).await, ["retail"]);
     let number = held.split_once("vaiven approve ").unwrap().1.split_once(' ').unwrap().0.to_owned();
     assert!(run(&["approve", &number]).starts_with("exit 0"));

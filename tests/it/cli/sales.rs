@@ -417,5 +417,5 @@ async fn customers_have_their_first_and_last_names_in_the_shop_and_what_changes_
     let accounts = sales.shop.done("GET", "/customers", Value::Null).await;
     assert_eq!(named(accounts), ["Bea||", "Eva|Gil|", "Leo|Ruiz|", "||Uno SL"]);
     let again = sales.run(&["--resync", "people"]);
-    assert!(again.starts_with("Delivered: 0 written, 4 already as wanted, 0 retried"), "{again}");
+    assert!(again.starts_with("Delivered: 0 written, 4 already up to date, 0 retried"), "{again}");
 }

@@ -85,7 +85,7 @@ async fn a_brake_that_waits_for_a_person() {
     assert!(office.run(&["run", "--once"]).starts_with("exit 0\nIn sync as of "));
     office.sql("erp.db", "UPDATE price SET amount = '0.10'").await;
     office.run(&["run", "--once"]);
-    let cure = ["price_change at shop", "retail/A  amount: 10 -> 0.1", "sends it, vaiven reject"];
+    let cure = ["price_change at shop", "retail/A  amount: 10 -> 0.1", "sends these changes, vaiven reject"];
     found(|words| office.run(words), "2 jobs held by a brake (`vaiven approve`)", "vaiven approve", &cure);
 }
 
@@ -103,7 +103,7 @@ async fn a_field_that_both_sides_changed() {
     office.run(&["run", "--once"]);
     found(
         |words| office.run(words),
-        "for a person to decide (`vaiven conflicts list`)",
+        "waiting for a decision (`vaiven conflicts list`)",
         "vaiven conflicts list",
         &["H-1", "name", "Mazo", "Maza"],
     );
@@ -137,7 +137,7 @@ async fn left_alone(folder: &std::path::Path, keys: &[(&str, &str)]) {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let is_alone = || shown(&vaiven(folder, &["status"], keys)).contains("left alone until");
+    let is_alone = || shown(&vaiven(folder, &["status"], keys)).contains("paused until");
     let mut alone = is_alone();
     // It ends by itself, if not soon.
     while !alone && pass.try_wait().unwrap().is_none() {
@@ -160,7 +160,7 @@ async fn a_system_that_does_not_answer() {
     let keys = [("KEY", "ck_sandbox"), ("SECRET", "cs_sandbox")];
     let run = |words: &[&str]| shown(&vaiven(folder.path(), words, &keys));
     left_alone(folder.path(), &keys).await;
-    found(run, "shop left alone until", "vaiven check", &["no connection", "something answers at the address"]);
+    found(run, "shop paused until", "vaiven check", &["no connection", "something answers at the address"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,12 +170,12 @@ async fn credentials_that_are_refused() {
     let keys = [("KEY", "ck_wrong"), ("SECRET", "cs_wrong")];
     let run = |words: &[&str]| shown(&vaiven(folder.path(), words, &keys));
     left_alone(folder.path(), &keys).await;
-    found(run, "shop left alone until", "vaiven check", &["401", "first page of category"]);
+    found(run, "shop paused until", "vaiven check", &["401", "first page of category"]);
     assert!(!run(&["status"]).contains("cs_wrong"));
     let right = [("KEY", "ck_sandbox"), ("SECRET", "cs_sandbox")];
     let told = shown(&vaiven(folder.path(), &["check"], &right));
-    assert!(told.contains("it is asked again"), "a check that went well ends the pause: {told}");
-    assert!(!run(&["status"]).contains("left alone until"));
+    assert!(told.contains("and is resumed"), "a check that went well ends the pause: {told}");
+    assert!(!run(&["status"]).contains("paused until"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,11 +216,16 @@ async fn a_price_that_the_target_alters() {
     office.run(&["run", "--once"]);
     let second = "vaiven differences list";
     let cure = ["retail/A", "amount", "9.99", "vaiven differences accept TARGET ENTITY KEY FIELD"];
-    found(|words| office.run(words), "1 field held otherwise than sent (`vaiven differences list`)", second, &cure);
+    found(
+        |words| office.run(words),
+        "1 field stored differently from what was sent (`vaiven differences list`)",
+        second,
+        &cure,
+    );
     office.run(&["differences", "accept", "shop"]);
     office.run(&["run", "--once"]);
     let status = office.run(&["status"]);
-    assert!(status.starts_with("exit 0\nIn sync as of ") && status.contains("given up: 1 field taken"), "{status}");
+    assert!(status.starts_with("exit 0\nIn sync as of ") && status.contains("given up: 1 field accepted"), "{status}");
     assert!(!status.contains("every target has what it should have"), "{status}");
 }
 

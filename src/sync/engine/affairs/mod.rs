@@ -109,12 +109,12 @@ impl Affairs {
         affairs.refused(&backlog, &alone);
         affairs.jobs(&backlog, decisions > 0, differences > 0);
         if decisions > 0 {
-            let told = format!("{} for a person to decide", many(decisions, "field"));
+            let told = format!("{} waiting for a decision", many(decisions, "field"));
             affairs.trouble(What::Conflict, decisions, told, "vaiven conflicts list");
         }
         affairs.rows(store, &reach).await?;
         if differences > 0 {
-            let told = format!("{} held otherwise than sent", many(differences, "field"));
+            let told = format!("{} stored differently from what was sent", many(differences, "field"));
             affairs.trouble(What::Difference, differences, told, "vaiven differences list");
         }
         affairs.late(&backlog, &alone, now);
@@ -149,13 +149,13 @@ impl Affairs {
         let as_of = as_of.format("%Y-%m-%d %H:%M:%S UTC");
         let way =
             (self.under_way > 0).then(|| format!("on the way: {} (`vaiven jobs list`)", many(self.under_way, "job")));
-        let awaited = (self.awaited > 0)
-            .then(|| format!("{} of what is not accepted yet (`vaiven jobs list`)", many(self.awaited, "job")));
+        let awaited =
+            (self.awaited > 0).then(|| format!("not accepted yet: {} (`vaiven jobs list`)", many(self.awaited, "job")));
         let but: Vec<String> = [way, given_up, awaited].into_iter().flatten().collect();
         if but.is_empty() {
             format!("In sync as of {as_of}: every target has what it should have.")
         } else {
-            format!("In sync as of {as_of} but for what is {}.", but.join("; "))
+            format!("In sync as of {as_of} except for what is {}.", but.join("; "))
         }
     }
 
@@ -173,7 +173,7 @@ impl Affairs {
             self.troubles.push(Trouble {
                 what: What::LeftAlone,
                 count: 1,
-                told: format!("{system} left alone until {}", until.format("%H:%M:%S UTC")),
+                told: format!("{system} paused until {}", until.format("%H:%M:%S UTC")),
                 why: standing.reason,
                 command: "vaiven check".to_owned(),
             });
@@ -220,7 +220,7 @@ impl Affairs {
             self.trouble(What::Dead, dead, format!("{} dead", many(dead, "job")), "vaiven jobs list --state dead");
         }
         if review > 0 {
-            let told = format!("{} of records that may be others", many(review, "job"));
+            let told = format!("{} waiting for a link review", many(review, "job"));
             self.trouble(What::Review, review, told, "vaiven links review");
         }
         if parked > 0 {
@@ -251,7 +251,7 @@ impl Affairs {
                 GivenUp::Dismissed => (What::Dismissed, format!("{} put aside", many(count, "row")), "vaiven rejected"),
                 GivenUp::Accepted => (
                     What::Accepted,
-                    format!("{} taken as the target has it", many(count, "field")),
+                    format!("{} accepted as the target stores it", many(count, "field")),
                     "vaiven differences list --all",
                 ),
                 GivenUp::Ignored => (What::Ignored, format!("{} ignored", many(count, "link")), "vaiven links list"),
@@ -282,7 +282,7 @@ impl Affairs {
             odd += (dates.rows.len() + dates.more) as u64;
         }
         if odd > 0 {
-            let told = format!("dates or files that count for nothing: {odd}");
+            let told = format!("change dates or files that cannot be used: {odd}");
             self.trouble(What::Date, odd, told, "vaiven status");
         }
         Ok(())

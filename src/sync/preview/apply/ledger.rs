@@ -132,14 +132,14 @@ impl Ledger {
 /// In what a write is not the planned one.
 fn differs(target: &str, write: &Write, proof: Proof, planned: &[Planned]) -> String {
     let Some(one) = planned.iter().find(|one| one.fate != Fate::Done).or(planned.last()) else {
-        return "the plan says nothing about it".to_owned();
+        return "it is not in the plan".to_owned();
     };
     let (now, then) = (word(proof.op), word(one.entry.proof.op));
     if one.fate == Fate::Done {
-        return format!("it was done as planned, and would by now have to be {now}d once more");
+        return format!("it was done as planned, but has changed again since and would have to be {now}d once more");
     }
     if now != then {
-        return format!("to {then} it was planned, but by now it would have to be {now}d");
+        return format!("the plan was to {then} it, but by now it would have to be {now}d");
     }
     let fields: Vec<&str> = write.changed.iter().map(String::as_str).collect();
     let more = fields.iter().filter(|field| !one.entry.fields.iter().any(|planned| planned == **field));
@@ -148,11 +148,11 @@ fn differs(target: &str, write: &Write, proof: Proof, planned: &[Planned]) -> St
     let fewer: Vec<&str> = fewer.map(String::as_str).collect();
     match (more.is_empty(), fewer.is_empty()) {
         (false, _) => format!("more has changed since the plan: {}", more.join(", ")),
-        (true, false) => format!("less is to be changed than planned: not {} any more", fewer.join(", ")),
+        (true, false) => format!("less has to change than planned, {} no longer", fewer.join(", ")),
         (true, true) if proof.after != one.entry.proof.after => {
-            format!("another value is wanted than planned: {}", fields.join(", "))
+            format!("the desired value is no longer the planned one: {}", fields.join(", "))
         }
-        (true, true) if write.op == Op::Delete => format!("{target} has changed it since the plan"),
-        (true, true) => format!("{target} no longer has what it had when this was planned: {}", fields.join(", ")),
+        (true, true) if write.op == Op::Delete => format!("it has changed at {target} since the plan"),
+        (true, true) => format!("it has changed at {target} since the plan: {}", fields.join(", ")),
     }
 }

@@ -222,7 +222,7 @@ async fn close(
                 applied.failed.push(told(unseen.unwrap_or_else(|| why.clone())));
             }
             (Fate::Open, None) => {
-                applied.unneeded.push(told("nothing asks for it any more".to_owned()));
+                applied.unneeded.push(told("the target already has it, or it is no longer desired".to_owned()));
             }
         }
     });

@@ -42,9 +42,9 @@ pub use self::{
 /// Records looked through at once for matches.
 const SLICE: u32 = 1000;
 
-/// How a plan is told.
+/// How much of a plan is shown.
 #[derive(Clone, Copy, Debug)]
-pub struct Telling {
+pub struct Detail {
     /// Examples of each kind that are kept.
     pub examples: usize,
     /// The same for writes, which are in the write log anyway.
@@ -182,11 +182,11 @@ pub async fn plan(
     mut context: Context,
     copy: &Scratch,
     reach: Reach,
-    telling: Telling,
+    detail: Detail,
     spool: File,
     stop: &CancellationToken,
 ) -> Result<Plan, PlanError> {
-    let tape = Arc::new(WriteLog::new(spool, telling.writes));
+    let tape = Arc::new(WriteLog::new(spool, detail.writes));
     let store = Arc::clone(&copy.store);
     let entities = Arc::clone(&context.entities);
     for system in context.systems.values_mut() {
@@ -195,7 +195,7 @@ pub async fn plan(
             Arc::clone(&store),
             Arc::clone(&entities),
             Arc::clone(&tape),
-            telling.personal,
+            detail.personal,
         );
         *system = Arc::new(recorder);
     }
@@ -206,14 +206,14 @@ pub async fn plan(
     let before = held::waiting(&store).await?;
     let held_before = store.waiting_approvals().await?.into_iter().map(|approval| approval.run).collect();
     let looked = engine.look(&reach, "plan", stop).await?;
-    let matches = matches(copy, &engine, &reach, telling.examples).await?;
+    let matches = matches(copy, &engine, &reach, detail.examples).await?;
     // What could not be looked at is planned by what was last known of it; the report says so.
     let share = engine.share(&reach, &BTreeSet::new()).await?;
     engine.drain(&share, stop).await?;
     if stop.is_cancelled() {
         return Err(PlanError::Stopped);
     }
-    let held = held::held(&store, &share, &before, telling.examples).await?;
+    let held = held::held(&store, &share, &before, detail.examples).await?;
     let (groups, spool) = tape.stop()?;
     let context = engine.context();
     let flows: Vec<&Flow> = reach.flows(&context.routes).collect();
@@ -227,7 +227,7 @@ pub async fn plan(
         brakes: braked(&store, &share, &held_before).await?,
         waiting: kind("waiting"),
         rejected: kind("rejected"),
-        unreadable: unreadable(context, &looked.runs, telling.examples).await?,
+        unreadable: unreadable(context, &looked.runs, detail.examples).await?,
         differences: context.store.difference_count().await?,
         affairs,
         requests: asked.since(&context.systems),

@@ -231,7 +231,7 @@ impl Work<'_> {
         let (context, target) = (self.context, system.name());
         let now = context.env.now();
         if let Some(until) = context.store.circuit(target).await?.until.filter(|until| *until > now) {
-            return Ok(Some(format!("{target} is left alone until {}", until.format("%H:%M:%S UTC"))));
+            return Ok(Some(format!("{target} is paused until {}", until.format("%H:%M:%S UTC"))));
         }
         if let Some(holder) = context.store.holder(&delivery::sole(target), now).await? {
             return Ok(Some(format!("a plan is being applied at {target} ({holder})")));
@@ -244,7 +244,7 @@ impl Work<'_> {
             return Ok(None);
         }
         let failure = pull::look(context, target, entity, &ids).await?.err();
-        Ok(failure.map(|failure| format!("it could not be looked at: {}", outcome::describe(&failure))))
+        Ok(failure.map(|failure| format!("it could not be read: {}", outcome::describe(&failure))))
     }
 
     async fn carry_out(
@@ -285,7 +285,7 @@ impl Work<'_> {
     ) -> Option<(Fields, Plan)> {
         let key = view.key.as_str();
         if wish.deleted {
-            self.left(batch, key, None, format!("it was deleted at {}, which undo does not bring back", batch.target));
+            self.left(batch, key, None, format!("it was deleted at {}, and undo does not recreate it", batch.target));
             return None;
         }
         if let Some(why) = view.barred {
@@ -348,7 +348,7 @@ impl Work<'_> {
             return None;
         }
         if !self.delete_created {
-            self.left(batch, key, None, "the run made it; --delete-created takes it away as `on_delete` says");
+            self.left(batch, key, None, "the run created it; --delete-created removes it as `on_delete` says");
             return None;
         }
         let touched = wish.fields.iter().find(|(field, moved)| !holds(here, field, &moved.after));
@@ -449,8 +449,8 @@ fn holds(here: &Replica, field: &str, after: &Value) -> bool {
 fn since(batch: &Batch<'_>, moved: &Moved, field: Option<&str>) -> String {
     let what = field.unwrap_or("it");
     match &moved.later {
-        Some(later) => format!("{what} was changed since, by {later}"),
-        None => format!("{what} is not what the run delivered any more: somebody changed it at {}", batch.target),
+        Some(later) => format!("{what} was changed later, by {later}"),
+        None => format!("{what} is no longer what the run delivered: somebody changed it at {}", batch.target),
     }
 }
 
@@ -471,13 +471,13 @@ fn kept(
         return Some(format!("the mapping of {} cannot write it", batch.target));
     }
     if view.conflicts.contains(field) {
-        return Some("it waits for the decision of a conflict".to_owned());
+        return Some("it is in a conflict that waits for a decision".to_owned());
     }
     if batch.entity == reservations::STOCK && availability::is_figure(field) {
         let earlier = Fields::from_iter([(field.to_owned(), moved.before.clone())]);
         if availability::rises(&earlier, &here.fields) {
-            return Some("stock is not raised by what was there once; what was sold since is not in it".to_owned());
+            return Some("stock is not raised to an earlier figure, which leaves out what was sold since".to_owned());
         }
     }
-    pending.contains(field).then(|| "its source says something else by now, which is on its way".to_owned())
+    pending.contains(field).then(|| "its source has changed since, and that change is on its way".to_owned())
 }
