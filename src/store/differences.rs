@@ -45,7 +45,7 @@ pub struct DifferenceMark {
     pub mapping: u64,
 }
 
-/// Table family `difference`: what targets hold otherwise than they were sent. Called by `sync::delivery`,
+/// Table family `difference`: what targets hold otherwise than they were sent. Called by `sync::desired`,
 /// `sync::engine` and `sync::preview` and the commands.
 ///
 /// # Errors

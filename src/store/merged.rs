@@ -81,7 +81,7 @@ pub enum Settlement {
     Repair,
 }
 
-/// Table family `merged` and `conflict`: shared fields. Called by `sync::conflict`, `sync::delivery` and `sync::engine`
+/// Table family `merged` and `conflict`: shared fields. Called by `sync::conflict`, `sync::desired` and `sync::engine`
 /// and the commands.
 ///
 /// # Errors

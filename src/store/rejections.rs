@@ -68,7 +68,7 @@ pub struct Unread {
 }
 
 /// Table family `rejection`: rows that could not be read. Called by `sync::context`, `sync::stock`, `sync::pull`,
-/// `sync::delivery`, `sync::engine` and `sync::preview` and the commands.
+/// `sync::desired`, `sync::engine` and `sync::preview` and the commands.
 ///
 /// # Errors
 ///

@@ -83,7 +83,7 @@ pub struct Candidate {
 }
 
 /// Table family `link` and `apart`: the ties between records and objects, and which records are the same or are not.
-/// Called by `sync::identity`, `sync::delivery` and `sync::preview` and the commands.
+/// Called by `sync::identity`, `sync::desired` and `sync::preview` and the commands.
 ///
 /// # Errors
 ///
