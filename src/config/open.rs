@@ -49,7 +49,7 @@ pub struct OpenedConfig {
 pub type Mappings = BTreeMap<(String, String), Arc<dyn Translate>>;
 
 impl OpenedConfig {
-    /// The parts of an engine. `owner` holds the leases: unique per process.
+    /// The context of an engine. `owner` holds the leases: unique per process.
     pub fn context(self, store: SharedStore, env: Env, owner: String) -> Context {
         Context {
             store,

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::failure::Cause;
 
-/// What holds for those jobs of a run that offend a brake.
+/// What holds for those jobs of a run that violate a brake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunApproval {
@@ -28,7 +28,7 @@ pub enum RunApproval {
     Clear,
     /// They wait: the run is under way, or broke off and was not ruled on yet.
     Pending,
-    /// Those that offend a brake that was tripped wait for a person.
+    /// Those that violate a brake that was tripped wait for a person.
     Held,
     Approved,
     /// What they would have changed stays as it is at the target.
@@ -41,7 +41,7 @@ pub struct BrakeTrip {
     pub target: String,
     /// `delete`, `price-change`...: see `sync::Brake`.
     pub brake: String,
-    /// Records that offend it.
+    /// Records that violate it.
     #[serde(rename = "offences")]
     pub violations: u64,
     /// Records that the target held then.
@@ -56,13 +56,13 @@ pub struct BrakeTrip {
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldJobs {
     pub trips: Vec<BrakeTrip>,
-    /// Jobs that offend a brake which was tripped.
+    /// Jobs that violate a brake which was tripped.
     pub jobs: Vec<i64>,
     /// What is said of each of them.
     pub why: String,
 }
 
-/// One record that offends a brake.
+/// One record that violates a brake.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Example {
     pub key: String,
@@ -87,7 +87,7 @@ pub struct Pending {
     pub joined: bool,
 }
 
-/// What a job that offends a brake has to know.
+/// What a job that violates a brake has to know.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenedBy {
     pub run: i64,

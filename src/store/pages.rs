@@ -37,7 +37,7 @@ pub struct ShownRow {
     pub fingerprint: Fingerprint,
 }
 
-/// Answer to a page of sightings.
+/// Answer to a page of fingerprints.
 #[derive(Clone, Debug, Default)]
 pub struct KnownRows {
     /// Positions (into the page) whose fingerprint is new or different.

@@ -81,10 +81,10 @@ pub struct Claim<'a> {
 /// Whose turn it is among the entities that have due jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Turn {
-    /// The foremost lane's.
+    /// The foremost priority's.
     #[default]
     Foremost,
-    /// That of the job that has been due longest, whatever its lane: the share by which no lane starves.
+    /// That of the job that has been due longest, whatever its priority: the share by which no priority starves.
     Longest,
 }
 
@@ -177,7 +177,7 @@ pub trait QueueStore: Send + Sync {
     /// opened or altered. Idempotent.
     async fn enqueue(&self, jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64>;
 
-    /// Claim due jobs of one target, entity and lane, ordered by number. A job whose lease ran out is due again.
+    /// Claim due jobs of one target, entity and priority, ordered by number. A job whose lease ran out is due again.
     async fn claim(&self, claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>>;
 
     /// Claim the jobs of these records for a delivery that does not come from the queue, ordered by number. Create a
@@ -192,7 +192,7 @@ pub trait QueueStore: Send + Sync {
     ) -> Result<Vec<Job>>;
 
     /// For each entity with queued or running jobs at `target`, return when the first is due or its lease ends. An
-    /// entity of several lanes appears once for each. Takes no longer if there are many jobs.
+    /// entity of several priorities appears once for each. Takes no longer if there are many jobs.
     async fn soonest(&self, target: &str) -> Result<Vec<(String, DateTime<Utc>)>>;
 
     /// Extend the leases of (job, fence) to end `lease` after `now`. Return the jobs that are still held.
@@ -265,7 +265,7 @@ const OPEN: &str = "INSERT INTO job (target, record, entity, lane, state, due, c
     WHERE job.state > 1 OR (job.state = 1 AND job.again = 0) OR excluded.lane < job.lane \
         OR (job.state = 0 AND job.attempts = 0 AND excluded.due < job.due) OR excluded.run <> coalesce(job.run, 0)";
 
-/// The (lane, entity) pairs of the target $1 that have queued jobs or such that are under way, by one index seek each,
+/// The (priority, entity) pairs of the target $1 that have queued jobs or such that are under way, by one index seek each,
 /// however many jobs they hold.
 macro_rules! pairs {
     () => {
@@ -456,7 +456,7 @@ impl Database {
             let entity = self.name(&job.entity).await?;
             lines.push((target, job.record, entity, job.priority, micros(job.due.unwrap_or(now))));
         }
-        // In one order for everybody, so that two daemons cannot wait for each other's rows; the foremost lane first.
+        // In one order for everybody, so that two daemons cannot wait for each other's rows; the foremost priority first.
         lines.sort_unstable_by_key(|line| (line.0, line.1, line.3, line.4));
         lines.dedup_by_key(|line| (line.0, line.1));
         if lines.is_empty() { Ok(None) } else { rows(lines).map(Some) }

@@ -119,14 +119,7 @@ async fn at(
     if flow.brakes.allowed.is_empty() {
         return Ok(());
     }
-    let batch = Batch {
-        context,
-        system: endpoint.as_ref(),
-        target,
-        entity,
-        answer_window: context.limits(target).answer_window,
-        after: std::sync::Mutex::default(),
-    };
+    let batch = Batch::new(context, endpoint.as_ref(), target, entity);
     let mut counted = Counts::default();
     let mut after = 0;
     loop {

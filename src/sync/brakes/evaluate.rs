@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Parks what offends a brake until its run is ruled on, or a person has decided; gives the rest back. Of what was rejected
+/// Parks what violates a brake until its run is ruled on, or a person has decided; gives the rest back. Of what was rejected
 /// the target's replica remembers that it was sent: it is not wanted any more.
 pub(in crate::sync) async fn evaluate(
     batch: &Batch<'_>,
@@ -89,7 +89,7 @@ pub(super) fn violations(lookout: &Lookout<'_>, one: &Known) -> Vec<Violation> {
     found
 }
 
-/// What a write offends if it comes of another mapping.
+/// What a write violates if it comes of another mapping.
 pub(super) fn remapped(one: &Known) -> Option<Violation> {
     let here = one.here.as_ref().filter(|_| one.op == Op::Update)?;
     let field = one.changed.first()?.clone();
@@ -98,7 +98,7 @@ pub(super) fn remapped(one: &Known) -> Option<Violation> {
     Some(Violation { brake: Brake::MappingChange, fields: one.changed.clone(), percent: None, shown })
 }
 
-/// What a write offends if it is there because something has joined.
+/// What a write violates if it is there because something has joined.
 pub(super) fn joined(lookout: &Lookout<'_>, one: &Known) -> Option<Violation> {
     let shown = (lookout.key().to_owned(), Value::Null, Value::from(one.key.as_str()));
     (one.op == Op::Create).then(|| Violation { brake: Brake::Join, fields: BTreeSet::new(), percent: None, shown })
@@ -157,7 +157,7 @@ fn remember(lookout: &Lookout<'_>, one: &mut Known, offences: &[Violation]) {
 }
 
 /// A target that must be told the whole object is told what it has, where a change was rejected: all that differs there
-/// from what it counts as sent without being about to change, and that would offend.
+/// from what it counts as sent without being about to change, and that would violate.
 fn keep_rejected(lookout: &Lookout<'_>, one: &mut Known) {
     let whole = one.whole();
     let Some(here) = one.here.as_ref().filter(|here| one.op == Op::Update && !here.sent.is_empty()) else { return };

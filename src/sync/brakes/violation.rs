@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// One way in which a write offends.
+/// One way in which a write violates.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Violation {
     pub(super) brake: Brake,
@@ -66,8 +66,8 @@ impl<'a> Lookout<'a> {
         &self.spec.key
     }
 
-    /// All offences of a write that turns `before`, an object of the target, into one whose `changed` fields are as in
-    /// `desired`; every change of a price among them, however small. Creates offend nobody.
+    /// All violations of a write that turns `before`, an object of the target, into one whose `changed` fields are as in
+    /// `desired`; every change of a price among them, however small. Creates violate nothing.
     pub(super) fn violations(
         &self,
         op: Op,
@@ -288,7 +288,7 @@ impl<'a> Edit<'a> {
         goes_on.then(|| self.of_states(Brake::OrderState, states, name))
     }
 
-    /// An offence shown by one field of the states and about all of them that change.
+    /// A violation shown by one field of the states and about all of them that change.
     fn of_states(&self, brake: Brake, states: &States, name: &str) -> Violation {
         let side = |fields: &Fields| fields.get(name).cloned().unwrap_or_default();
         let mut offence = self.offence(brake, name, &side(self.before), &side(self.desired));

@@ -30,17 +30,17 @@ pub(in crate::sync) async fn struck(context: &Context, system: &str, failure: &F
     if before.until.is_some_and(|until| until > context.env.now()) {
         return Ok(());
     }
-    if let Some(standing) = strike(failure, &before, &context.env) {
-        let reason = standing.reason.as_deref().unwrap_or_default();
+    if let Some(circuit) = strike(failure, &before, &context.env) {
+        let reason = circuit.reason.as_deref().unwrap_or_default();
         if context.journal.is_new(&format!("system {system}"), reason) {
             tracing::warn!(system, "{system} is paused for a while: {reason}");
         }
-        context.store.set_circuit(system, &standing).await?;
+        context.store.set_circuit(system, &circuit).await?;
     }
     Ok(())
 }
 
-/// The system's standing after a failure that is about the system; `None` when the failure says nothing about it.
+/// The system's circuit after a failure that is about the system; `None` if the failure says nothing about it.
 fn strike(failure: &Failure, before: &Circuit, env: &Env) -> Option<Circuit> {
     if failure.cause.is_some() {
         return None;

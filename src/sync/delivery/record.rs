@@ -1,9 +1,6 @@
 //! After a write: what the target holds now, from its answer or from what was sent.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::PoisonError,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -225,7 +222,7 @@ fn close(
     let spec = batch.context.entities.get(batch.entity).map(|spec| &**spec);
     let child_ids = children::after(spec, &fields, &task.changed, &task.write.child_ids, &ids);
     let moved = children::moved(batch.entity, &task.write.held, &child_ids);
-    batch.after.lock().unwrap_or_else(PoisonError::into_inner).moved.extend(moved);
+    batch.follow_up().moved.extend(moved);
     let mut verdict =
         if task.conflicts.is_empty() { Verdict::Done { noop: false } } else { in_conflict(&task.conflicts) };
     if !late.is_empty() {

@@ -29,7 +29,7 @@ use crate::{
         },
         delivery::{
             blame::Blame,
-            goods,
+            goods::moved_by,
             prepare::{self, Around, Contest, contest},
             record,
         },
@@ -41,7 +41,7 @@ use crate::{
             self,
             adoption::{adopted, is_adopted},
         },
-        stock::{goods as stocked, reservations},
+        stock::{goods, reservations},
     },
 };
 
@@ -90,7 +90,7 @@ impl Tally {
 /// How long a stop waits for the batch under way before it is dropped and given back.
 const GRACE: Duration = Duration::from_secs(8);
 
-/// Of this many claims of a worker one takes what has been due longest, so that no lane starves behind another.
+/// Of this many claims of a worker one takes what has been due longest, so that no priority starves behind another.
 const SHARE: u32 = 4;
 
 /// Lease by which somebody has a target's deliveries to himself.
@@ -163,14 +163,7 @@ pub(in crate::sync) async fn batch(
     let (owner, lease) = (context.owner.as_str(), context.limits.lease);
     let jobs = context.store.claim(Claim { target, but, owner, limit: limits.batch, lease, turn }, now).await?;
     let Some(entity) = jobs.first().map(|job| job.entity.clone()) else { return Ok(false) };
-    let batch = Batch {
-        context,
-        system: system.as_ref(),
-        target,
-        entity: &entity,
-        answer_window: limits.answer_window,
-        after: Mutex::default(),
-    };
+    let batch = Batch::new(context, system.as_ref(), target, &entity);
     let work = batch.carry_out(jobs.clone(), stop);
     let Some(delivered) = alive(context, &jobs, work, stop).await else {
         // As after a crash: intents say what may have happened.
@@ -198,8 +191,7 @@ pub(in crate::sync) async fn batch(
             adopted(context, system, entity).await?;
         }
     }
-    let after = batch.after.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if after.see_to(context, system.as_ref()).await? || summary.woken > 0 {
+    if batch.into_follow_up().see_to(context, system.as_ref()).await? || summary.woken > 0 {
         context.work.notify_waiters();
     }
     if !unseen.is_empty() {
@@ -285,13 +277,13 @@ impl Batch<'_> {
         // In boxes: together they would be more than a thread's stack holds in a build for tests.
         let prepared = Box::pin(prepare::prepare(self, &facts, jobs, stop)).await?;
         let (mut delivered, kept) = (prepared.settled, prepared.kept);
-        let moved = goods::moved_by(self, &prepared.tasks);
+        let moved = moved_by(self, &prepared.tasks);
         // Before, in case nobody tells how it ended; and after, in case a figure was written meanwhile.
-        stocked::doubt(self.context, self.target, &moved).await?;
+        goods::doubt(self.context, self.target, &moved).await?;
         Box::pin(self.send(&facts, prepared.tasks, &mut delivered)).await?;
         if !moved.is_empty() {
-            stocked::doubt(self.context, self.target, &moved).await?;
-            self.after.lock().unwrap_or_else(PoisonError::into_inner).recounts = true;
+            goods::doubt(self.context, self.target, &moved).await?;
+            self.follow_up().recounts = true;
         }
         self.keep(&kept, &delivered).await?;
         Ok(delivered)
@@ -315,7 +307,7 @@ impl Batch<'_> {
         for writes in portions(&tasks, facts.batch) {
             outcomes.extend(self.system.write(self.entity, writes, &progress).await);
         }
-        let saved = progress.saved.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let saved = progress.saved.into_inner().unwrap_or_else(PoisonError::into_inner);
         let millis = u64::try_from((self.context.env.now() - started).num_milliseconds()).unwrap_or(0);
         delivered.extend(self.judge(facts, tasks, outcomes, saved, millis).await?);
         Ok(())
@@ -413,7 +405,7 @@ impl Batch<'_> {
                 Ok(answer) => {
                     if self.reopens(&task) {
                         let reopened = (self.entity.to_owned(), task.job.record);
-                        self.after.lock().unwrap_or_else(PoisonError::into_inner).reopened.push(reopened);
+                        self.follow_up().reopened.push(reopened);
                     }
                     written.push((task, answer, attempt));
                 }
@@ -505,7 +497,7 @@ impl Batch<'_> {
             Some(Contest::Wait(wait)) if wait.free => Ok(Some(Delivered::new(&task.job, now(wait.why)))),
             Some(Contest::Wait(wait)) => {
                 let (cause, error) = (wait.cause.clone(), wait.why.clone());
-                self.after.lock().unwrap_or_else(PoisonError::into_inner).waits.push(wait);
+                self.follow_up().waits.push(wait);
                 Ok(Some(Delivered { is_over, ..Delivered::new(&task.job, Verdict::Parked { cause, error }) }))
             }
             Some(Contest::Aside(step)) => {

@@ -1,6 +1,9 @@
 //! The jobs of one claim, and what has to follow once their outcomes are stored.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use crate::{port::System, store::RecordId, sync::context::Context};
 
@@ -11,7 +14,23 @@ pub(in crate::sync) struct Batch<'a> {
     pub(in crate::sync) target: &'a str,
     pub(in crate::sync) entity: &'a str,
     pub(in crate::sync) answer_window: Duration,
-    pub(in crate::sync) after: Mutex<FollowUp>,
+    follow_up: Mutex<FollowUp>,
+}
+
+impl<'a> Batch<'a> {
+    pub(in crate::sync) fn new(context: &'a Context, system: &'a dyn System, target: &'a str, entity: &'a str) -> Self {
+        let answer_window = context.limits(target).answer_window;
+        Self { context, system, target, entity, answer_window, follow_up: Mutex::default() }
+    }
+
+    /// What is to be seen to once the outcomes are stored, so far.
+    pub(in crate::sync) fn follow_up(&self) -> MutexGuard<'_, FollowUp> {
+        self.follow_up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(in crate::sync) fn into_follow_up(self) -> FollowUp {
+        self.follow_up.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What is to be seen to when the outcomes are durable.

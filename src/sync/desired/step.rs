@@ -38,6 +38,8 @@ pub(in crate::sync) enum Needs {
 pub(in crate::sync) struct Looked {
     /// Jobs whose objects were looked at.
     pub(in crate::sync) objects: BTreeSet<i64>,
+    /// Jobs whose figures were looked at after the orders.
+    pub(in crate::sync) figures: BTreeSet<i64>,
     /// Jobs whose figures at the target could not be read.
     pub(in crate::sync) blind: BTreeSet<i64>,
     /// What stood in the way of reading the orders; absent until they were read.
@@ -73,12 +75,12 @@ pub(in crate::sync) fn next_step(round: Round<'_>, job: Job, alike: &mut Alike) 
         },
         Ok(known) => {
             let is_update = known.op == Op::Update;
-            let here = known.here.as_ref().filter(|_| is_update && snapshot.capabilities.read && !is_seen);
+            let here = known.here.as_ref().filter(|_| is_update && snapshot.capabilities.read);
             let here = here.map(|here| here.id.clone());
             if snapshot.loaded.stock.ledger.is_some() && known.offers() {
                 let Some(obstacles) = &looked.orders else { return Step::Look(Needs::Orders) };
                 if obstacles.concern(&known.key) {
-                    if let Some(here) = here {
+                    if let Some(here) = here.clone().filter(|_| !looked.figures.contains(&id)) {
                         return Step::Look(Needs::Figure(here));
                     }
                     if known.rises() || looked.blind.contains(&id) {
@@ -90,7 +92,7 @@ pub(in crate::sync) fn next_step(round: Round<'_>, job: Job, alike: &mut Alike) 
             }
             // An edit that no pull has seen yet is merged, or becomes a conflict, instead of being written over.
             let shared = snapshot.batch.context.routes.shared(snapshot.batch.entity);
-            match here.filter(|_| shared.is_some_and(|shared| !known.changed.is_disjoint(shared))) {
+            match here.filter(|_| !is_seen && shared.is_some_and(|shared| !known.changed.is_disjoint(shared))) {
                 Some(here) => Step::Look(Needs::Object(here)),
                 None => Step::Write(Box::new(known)),
             }

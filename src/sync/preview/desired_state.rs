@@ -60,14 +60,7 @@ pub async fn desired_state(context: &Context, entity: &str, record: RecordId) ->
             continue;
         };
         let Some(facts) = endpoint.capabilities(entity) else { continue };
-        let batch = Batch {
-            context,
-            system: endpoint.as_ref(),
-            target,
-            entity,
-            answer_window: context.limits(target).answer_window,
-            after: std::sync::Mutex::default(),
-        };
+        let batch = Batch::new(context, endpoint.as_ref(), target, entity);
         let views =
             prepare::views(&batch, facts, mapping.as_ref(), vec![asking(context, target, entity, record)]).await?;
         for view in views {

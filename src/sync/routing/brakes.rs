@@ -74,7 +74,7 @@ pub enum Allowed {
 pub const FEW: u64 = 3;
 
 impl Allowed {
-    /// Whether `offences` are too many for a target that holds `base` records.
+    /// Whether `violations` are too many for a target that holds `base` records.
     pub(in crate::sync) fn is_exceeded(self, offences: u64, base: u64) -> bool {
         match self {
             Self::Count(count) => offences > count,

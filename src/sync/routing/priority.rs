@@ -1,4 +1,4 @@
-//! Which job goes first. A lane is a number, 0 foremost; claims take the foremost lane that has due work.
+//! Which job goes first. A priority is a number, 0 foremost; claims take the foremost priority that has due work.
 
 use serde_json::Value;
 

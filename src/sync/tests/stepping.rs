@@ -19,14 +19,7 @@ impl Stage {
         let mut job = self.store.jobs(&open).await.unwrap().remove(0);
         set(&mut job);
         let (system, entity) = (context.systems["shop"].clone(), job.entity.clone());
-        let batch = Batch {
-            context,
-            system: system.as_ref(),
-            target: "shop",
-            entity: &entity,
-            answer_window: context.limits("shop").answer_window,
-            after: std::sync::Mutex::default(),
-        };
+        let batch = Batch::new(context, system.as_ref(), "shop", &entity);
         let (capabilities, mapping) =
             (system.capabilities(&entity).unwrap(), context.mapping("shop", &entity).unwrap());
         let loaded = Loaded::of(&batch, capabilities, std::slice::from_ref(&job)).await.unwrap();
@@ -51,6 +44,7 @@ impl Stage {
         let jobs = self.store.jobs(&open).await.unwrap();
         Looked {
             objects: jobs.iter().map(|job| job.id).collect(),
+            figures: jobs.iter().map(|job| job.id).collect(),
             orders: Some(Obstacles::default()),
             ..Looked::default()
         }

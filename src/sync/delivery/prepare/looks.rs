@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    failure::{Class, Failure},
     mapping::Translate,
     port::Capabilities,
-    store::{Delivered, Job, Result, Verdict},
+    store::{Delivered, Job, Result},
     sync::{
         context::circuit,
-        desired::{Batch, Known, Loaded, Looked, Needs, Prepared, Round, Snapshot, Step, next_step, qualify::Alike},
+        desired::{Batch, Known, Loaded, Looked, Needs, Round, Snapshot, Step, failed, next_step, qualify::Alike},
         pull::{self, orders},
     },
 };
@@ -18,16 +20,29 @@ use crate::{
 /// Rounds of looks. A job needs its object, the orders and its figure at most once each; who asks for more waits.
 const ROUNDS: usize = 4;
 
-/// Decides on all jobs of a batch. Returns what is to be written, and what all objects of the target then have in common; what
-/// ends without a write is in `prepared`.
+/// What was decided on a batch.
+pub(super) struct Decided {
+    /// What is to be written.
+    pub(super) writes: Vec<Known>,
+    /// How the jobs end that lead to no write.
+    pub(super) ended: Vec<Delivered>,
+    /// By job: the reservation of its article from now on, where it is another than before.
+    pub(super) kept: BTreeMap<i64, (i64, Decimal)>,
+    /// What all objects of the target have in common with these writes.
+    pub(super) alike: Alike,
+    /// Whether one of the writes is the first to say that.
+    pub(super) is_first: bool,
+}
+
+/// Decides on all jobs of a batch, in as many rounds as their looks take.
 pub(super) async fn decide_all(
     batch: &Batch<'_>,
     capabilities: &Capabilities,
     mapping: &dyn Translate,
     mut jobs: Vec<Job>,
-    (prepared, stop): (&mut Prepared, &CancellationToken),
-) -> Result<(Vec<Known>, Alike, Alike)> {
-    let mut looked = Looked::default();
+    stop: &CancellationToken,
+) -> Result<Decided> {
+    let (mut looked, mut ended) = (Looked::default(), Vec::new());
     let mut round = 0;
     loop {
         let loaded = Box::pin(Loaded::of(batch, capabilities, &jobs)).await?;
@@ -38,33 +53,33 @@ pub(super) async fn decide_all(
         let at = Round { snapshot, looked: &looked, now, is_stopping };
         let steps: Vec<(i64, Step)> = jobs.iter().map(|job| (job.id, next_step(at, job.clone(), &mut alike))).collect();
         let needs = Bulk::of(&steps);
-        if needs.is_empty() || round == ROUNDS {
-            prepared.kept = jobs.iter().filter_map(|job| Some((job.id, loaded.kept(job.record)?))).collect();
-            let mut writes = Vec::new();
-            for (job, (_, step)) in jobs.iter().zip(steps) {
-                match step {
-                    Step::Write(known) => writes.push(*known),
-                    Step::Finish(end) => prepared.settled.push(end.outcome(batch)),
-                    Step::Look(_) => prepared.settled.push(waits(batch, job)),
-                }
-            }
-            return Ok((writes, before, alike));
+        if !needs.is_empty() && round < ROUNDS {
+            let unseen = needs.look(batch, &mut looked, stop).await?;
+            jobs.retain(|job| {
+                let failure = unseen.as_ref().filter(|(objects, _)| objects.contains_key(&job.id));
+                ended.extend(failure.map(|(_, failure)| failed(batch, job, failure)));
+                failure.is_none()
+            });
+            round += 1;
+            continue;
         }
-        jobs = needs.look(batch, jobs, &mut looked, (&mut *prepared, stop)).await?;
-        round += 1;
+        let kept = jobs.iter().filter_map(|job| Some((job.id, loaded.kept(job.record)?))).collect();
+        let mut writes = Vec::new();
+        for (job, (_, step)) in jobs.iter().zip(steps) {
+            match step {
+                Step::Write(known) => writes.push(*known),
+                Step::Finish(end) => ended.push(end.outcome(batch)),
+                Step::Look(_) => ended.push(waits(batch, job)),
+            }
+        }
+        return Ok(Decided { writes, ended, kept, is_first: alike != before, alike });
     }
 }
 
 /// A job that asks for more looks than there are rounds.
 fn waits(batch: &Batch<'_>, job: &Job) -> Delivered {
-    let verdict = Verdict::Retry {
-        at: batch.context.env.now(),
-        burn: true,
-        intent: job.intent.clone(),
-        class: crate::failure::Class::Transient.as_str().to_owned(),
-        error: "what it depends on changed at each look".to_owned(),
-    };
-    Delivered::new(job, verdict)
+    let text = format!("what {} is to have changed at each look at it", batch.target);
+    failed(batch, job, &Failure::new(Class::Transient, text))
 }
 
 /// What the jobs of a round need, together.
@@ -94,38 +109,36 @@ impl Bulk {
         self.objects.is_empty() && self.figures.is_empty() && !self.orders
     }
 
-    /// Looks at all of it. Returns the jobs that can go on: one whose object cannot be read is not written.
+    /// Looks at all of it. Returns the jobs whose objects could not be read, and why.
     async fn look(
         self,
         batch: &Batch<'_>,
-        mut jobs: Vec<Job>,
         looked: &mut Looked,
-        (prepared, stop): (&mut Prepared, &CancellationToken),
-    ) -> Result<Vec<Job>> {
+        stop: &CancellationToken,
+    ) -> Result<Option<(BTreeMap<i64, String>, Failure)>> {
         let (context, target, entity) = (batch.context, batch.target, batch.entity);
+        let mut unseen = None;
         if !self.objects.is_empty() {
             let ids: Vec<String> = self.objects.values().cloned().collect();
             match pull::look(context, target, entity, &ids).await? {
                 Ok(()) => looked.objects.extend(self.objects.keys()),
                 Err(failure) => {
                     circuit::struck(context, target, &failure).await?;
-                    let (unseen, rest): (Vec<_>, Vec<_>) =
-                        jobs.into_iter().partition(|job| self.objects.contains_key(&job.id));
-                    unseen.iter().for_each(|job| prepared.fail(batch, job, &failure));
-                    jobs = rest;
+                    unseen = Some((self.objects, failure));
                 }
             }
         }
         if !self.figures.is_empty() {
             let ids: Vec<String> = self.figures.values().cloned().collect();
-            looked.objects.extend(self.figures.keys());
-            if pull::look(context, target, entity, &ids).await?.is_err() {
-                looked.blind.extend(self.figures.keys());
+            looked.figures.extend(self.figures.keys());
+            match pull::look(context, target, entity, &ids).await? {
+                Ok(()) => looked.objects.extend(self.figures.keys()),
+                Err(_) => looked.blind.extend(self.figures.keys()),
             }
         }
         if self.orders {
             looked.orders = Some(orders::read_orders(context, target, stop).await?);
         }
-        Ok(jobs)
+        Ok(unseen)
     }
 }

@@ -15,7 +15,7 @@ mod views;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    looks::decide_all,
+    looks::{Decided, decide_all},
     lookup::look_up,
     push::{externals, push},
 };
@@ -52,9 +52,10 @@ pub(in crate::sync) async fn prepare(
         }
         return Ok(prepared);
     };
-    let (mut known, before, alike) = decide_all(batch, facts, mapping.as_ref(), jobs, (&mut prepared, stop)).await?;
+    let Decided { writes: mut known, ended, kept, alike, is_first } =
+        decide_all(batch, facts, mapping.as_ref(), jobs, stop).await?;
+    (prepared.settled, prepared.kept) = (ended, kept);
     let newcomers = known.iter().any(|one| one.op == Op::Create);
-    let is_first = alike != before;
     let to_read = if newcomers { never_read(batch, is_first).await? } else { Vec::new() };
     if !to_read.is_empty() {
         known = once_read(batch, &to_read, known, &mut prepared, stop).await?;

@@ -247,14 +247,7 @@ impl Telling<'_> {
         for target in targets {
             let Some(endpoint) = context.systems.get(target) else { continue };
             let Some(facts) = endpoint.capabilities(entity) else { continue };
-            let batch = Batch {
-                context,
-                system: endpoint.as_ref(),
-                target,
-                entity,
-                answer_window: context.limits(target).answer_window,
-                after: std::sync::Mutex::default(),
-            };
+            let batch = Batch::new(context, endpoint.as_ref(), target, entity);
             let mut at = AtTarget { target: target.to_owned(), updates: 0, examples: Vec::new(), brakes: Vec::new() };
             let mut after = 0;
             loop {

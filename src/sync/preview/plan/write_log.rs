@@ -81,7 +81,7 @@ struct Open {
 }
 
 impl WriteLog {
-    /// `spool` takes the lines; of each kind so many are kept as examples.
+    /// `file` takes the lines; of each kind so many are kept as examples.
     pub(super) fn new(spool: File, examples: usize) -> Self {
         let reel = Open { file: BufWriter::new(spool), groups: Groups::new(), failed: None };
         Self { open: Mutex::new(reel), examples, next: AtomicU64::new(FIRST) }

@@ -171,15 +171,7 @@ impl Work<'_> {
             self.all_left(target, entity, records.iter().map(key), &reason);
             return Ok(());
         }
-        let settle = self.context.limits(target).answer_window;
-        let batch = Batch {
-            context: self.context,
-            system: system.as_ref(),
-            target,
-            entity,
-            answer_window: settle,
-            after: std::sync::Mutex::default(),
-        };
+        let batch = Batch::new(self.context, system.as_ref(), target, entity);
         let facts = system.capabilities(entity).cloned().unwrap_or_default();
         let jobs: Vec<NewJob> = records
             .iter()
