@@ -78,8 +78,8 @@ impl Stage {
         let copy = store::copy(&self.url(), &env).await.unwrap();
         let context = self.context(Arc::clone(&copy.store), "plan");
         let detail = Detail { examples: 3, writes: 3, personal: false };
-        let spool = tempfile::tempfile().unwrap();
-        let mut plan = plan::plan(context, &copy, reach, detail, spool, &CancellationToken::new()).await.unwrap();
+        let write_log = tempfile::tempfile().unwrap();
+        let mut plan = plan::plan(context, &copy, reach, detail, write_log, &CancellationToken::new()).await.unwrap();
         let mut lines = Vec::new();
         plan.write_log
             .lines(|line| {

@@ -174,7 +174,7 @@ pub enum PlanError {
     Stopped,
 }
 
-/// Makes a plan. `context` is that of an engine on the copy; `spool` is an empty file for the write log.
+/// Makes a plan. `context` is that of an engine on the copy; `file` is an empty file for the write log.
 ///
 /// # Errors
 /// When the copy or the file fails. What a system fails in is told in the plan.
@@ -183,10 +183,10 @@ pub async fn plan(
     copy: &Scratch,
     reach: Reach,
     detail: Detail,
-    spool: File,
+    file: File,
     stop: &CancellationToken,
 ) -> Result<Plan, PlanError> {
-    let tape = Arc::new(WriteLog::new(spool, detail.writes));
+    let log = Arc::new(WriteLog::new(file, detail.writes));
     let store = Arc::clone(&copy.store);
     let entities = Arc::clone(&context.entities);
     for system in context.systems.values_mut() {
@@ -194,7 +194,7 @@ pub async fn plan(
             Arc::clone(system),
             Arc::clone(&store),
             Arc::clone(&entities),
-            Arc::clone(&tape),
+            Arc::clone(&log),
             detail.personal,
         );
         *system = Arc::new(recorder);
@@ -214,7 +214,7 @@ pub async fn plan(
         return Err(PlanError::Stopped);
     }
     let held = held::held(&store, &share, &before, detail.examples).await?;
-    let (groups, spool) = tape.stop()?;
+    let (groups, file) = log.stop()?;
     let context = engine.context();
     let flows: Vec<&Flow> = reach.flows(&context.routes).collect();
     let affairs = Affairs::of(&store, &flows, reach.flow.is_some(), context.env.now()).await?;
@@ -234,7 +234,7 @@ pub async fn plan(
         runs: looked.runs,
         reach,
     };
-    Ok(Plan { summary, groups, write_log: spool })
+    Ok(Plan { summary, groups, write_log: file })
 }
 
 fn kind_of(held: &Held) -> &str {

@@ -82,9 +82,9 @@ struct Open {
 
 impl WriteLog {
     /// `file` takes the lines; of each kind so many are kept as examples.
-    pub(super) fn new(spool: File, examples: usize) -> Self {
-        let reel = Open { file: BufWriter::new(spool), groups: Groups::new(), failed: None };
-        Self { open: Mutex::new(reel), examples, next: AtomicU64::new(FIRST) }
+    pub(super) fn new(file: File, examples: usize) -> Self {
+        let open = Open { file: BufWriter::new(file), groups: Groups::new(), failed: None };
+        Self { open: Mutex::new(open), examples, next: AtomicU64::new(FIRST) }
     }
 
     /// An id for an object that is only planned.
@@ -93,17 +93,17 @@ impl WriteLog {
     }
 
     pub(super) fn take(&self, lines: Vec<Line>) {
-        let mut reel = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         for line in lines {
-            let written = serde_json::to_writer(&mut reel.file, &line)
+            let written = serde_json::to_writer(&mut open.file, &line)
                 .map_err(io::Error::from)
-                .and_then(|()| reel.file.write_all(b"\n"));
+                .and_then(|()| open.file.write_all(b"\n"));
             if let Err(error) = written {
-                reel.failed.get_or_insert(error);
+                open.failed.get_or_insert(error);
                 return;
             }
             let group =
-                reel.groups.entry((line.target.clone(), line.entity.clone(), OpOrder(line.proof.op))).or_default();
+                open.groups.entry((line.target.clone(), line.entity.clone(), OpOrder(line.proof.op))).or_default();
             group.count += 1;
             if group.examples.len() < self.examples {
                 group.examples.push(line);
@@ -121,12 +121,12 @@ impl WriteLog {
     /// # Errors
     /// When a line could not be kept: then the plan would not be whole.
     pub(super) fn stop(&self) -> io::Result<(Groups, WriteLogFile)> {
-        let mut reel = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(error) = reel.failed.take() {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = open.failed.take() {
             return Err(error);
         }
-        reel.file.flush()?;
-        Ok((std::mem::take(&mut reel.groups), WriteLogFile(reel.file.get_ref().try_clone()?)))
+        open.file.flush()?;
+        Ok((std::mem::take(&mut open.groups), WriteLogFile(open.file.get_ref().try_clone()?)))
     }
 }
 
