@@ -21,3 +21,4 @@ pub mod sandbox;
 pub mod schema;
 pub mod store;
 pub mod sync;
+pub mod wait_reason;

@@ -9,8 +9,9 @@ use serde_json::Value;
 use super::{Body, Formula, Manifest, SettingKind, SettingValue, Settings, Text};
 use crate::{
     expr::{Expr, ExprError, Known, SETTINGS, Scope, Template},
-    failure::{Cause, Class, Failure},
+    failure::{Class, Failure},
     load::{LoadError, Place, SourceFile},
+    wait_reason::WaitReason,
 };
 
 /// What all compiling in one file needs.
@@ -116,7 +117,7 @@ pub fn base_scope<'a>(settings: &'a Settings, entity: &'a Value) -> Scope<'a> {
 
 /// An expression that has no value in the middle of the work: the adapter is wrong, and whatever meets it waits for its file.
 pub fn fatal(error: ExprError) -> Failure {
-    let cause = Cause::file(&error.place);
+    let cause = WaitReason::file(&error.place);
     Failure::new(Class::Fatal, error.to_string()).with_cause(cause).with_source(error)
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::store::{JobState, LinkState};
+use crate::wait_reason::WaitReason;
 
 /// Keeps online stores and the company's ERP and CRM telling the same story.
 #[derive(Debug, Parser)]
@@ -427,7 +428,7 @@ pub struct JobsFilter {
     pub entity: Option<String>,
     /// Only those waiting for this, such as `lookup:tax=IGIC7`
     #[arg(long)]
-    pub cause: Option<String>,
+    pub cause: Option<WaitReason>,
     /// All that the command is about; not together with numbers or other filters
     #[arg(long, conflicts_with_all = ["ids", "state", "target", "entity", "cause"])]
     pub all: bool,

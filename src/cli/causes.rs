@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::store::{Backlog, JobState};
+use crate::{
+    store::{Backlog, JobState},
+    wait_reason::WaitReason,
+};
 
 /// Open jobs of one kind that wait for the same kind of thing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -19,7 +22,7 @@ pub struct Group {
     /// How many different things of that kind.
     pub different: u64,
     /// One of them: `missing:product.variants=SKU-9`.
-    pub example: Option<String>,
+    pub example: Option<WaitReason>,
     pub oldest: Option<DateTime<Utc>>,
     /// What ends the wait.
     #[serde(rename = "cure")]
@@ -28,19 +31,20 @@ pub struct Group {
 
 /// The queue, with causes of one kind put together.
 pub fn groups(queue: &[Backlog]) -> Vec<Group> {
-    let mut groups: BTreeMap<(&str, &str, &str, Option<&str>), Group> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, &str, &str, Option<String>), Group> = BTreeMap::new();
     for line in queue {
-        let kind = line.cause.as_deref().map(|cause| cause.split_once('=').map_or(cause, |(kind, _)| kind));
-        let group = groups.entry((&line.target, &line.entity, line.state.as_str(), kind)).or_insert_with(|| Group {
+        let kind = line.cause.as_ref().map(WaitReason::kind);
+        let name = (line.target.as_str(), line.entity.as_str(), line.state.as_str(), kind.clone());
+        let group = groups.entry(name).or_insert_with(|| Group {
             state: line.state,
             jobs: 0,
             target: line.target.clone(),
             entity: line.entity.clone(),
-            waits_for: kind.map(str::to_owned),
+            waits_for: kind,
             different: 0,
             example: line.cause.clone(),
             oldest: line.oldest,
-            hint: line.cause.as_deref().and_then(|cause| hint(cause, &line.target)),
+            hint: line.cause.as_ref().and_then(|cause| hint(cause, &line.target)),
         });
         group.jobs += line.count;
         group.different += 1;
@@ -50,66 +54,76 @@ pub fn groups(queue: &[Backlog]) -> Vec<Group> {
 }
 
 /// What ends the waiting for a cause at a target (or, for rows, at their source).
-pub fn hint(cause: &str, system: &str) -> Option<String> {
-    let (kind, rest) = cause.split_once(':').unwrap_or((cause, ""));
-    let (name, value) = rest.split_once('=').unwrap_or((rest, ""));
-    match kind {
-        "lookup" => Some(format!(
-            "add a line for {value} under [systems.{system}.lookups.{name}] (CANONICAL_VALUE = \"value at {system}\"), \
+pub fn hint(cause: &WaitReason, system: &str) -> Option<String> {
+    /// The command that shows all that is known of an object.
+    fn explain(entity: &str, key: &str) -> String {
+        let entity = entity.split('.').next().unwrap_or(entity);
+        format!("vaiven explain {entity} {}", quoted(key))
+    }
+    Some(match cause {
+        WaitReason::Lookup { table, value } => format!(
+            "add a line for {value} under [systems.{system}.lookups.{table}] (CANONICAL_VALUE = \"value at {system}\"), \
              then reload (SIGHUP)"
-        )),
-        "missing" => {
-            let entity = name.split('.').next().unwrap_or(name);
-            Some(format!(
-                "goes on by itself when {system} has it; to see why it does not: vaiven explain {entity} {}",
-                quoted(value)
-            ))
+        ),
+        WaitReason::Missing { entity, key } => {
+            let explain = explain(entity, key);
+            format!("goes on by itself when {system} has it; to see why it does not: {explain}")
         }
-        "taken" => Some(format!(
-            "goes on by itself when {name} {value} has another value at {system}; or change one of the two: \
-             vaiven explain {name} {value}"
-        )),
-        "orders" => Some(format!(
-            "goes on by itself when every order of {name} can be read; to see what stands in the way: vaiven status, \
+        WaitReason::Taken { entity, key } => format!(
+            "goes on by itself when {entity} {key} has another value at {system}; or change one of the two: {}",
+            explain(entity, key)
+        ),
+        WaitReason::Orders { system } => format!(
+            "goes on by itself when every order of {system} can be read; to see what stands in the way: vaiven status, \
              vaiven jobs list"
-        )),
-        "proof" => Some(format!(
-            "goes on by itself when the {name} or its mapping changes; to see both sums: vaiven explain {name} {value}"
-        )),
-        "qualifies" => Some(format!(
-            "{system} would take it for another {}: keep it away by the flow's `where`, or map `{}` for {system}, then reload (SIGHUP)",
-            name.split('.').next().unwrap_or(name),
-            name.split_once('.').map_or(name, |(_, field)| field)
-        )),
-        "differs" => Some(format!(
+        ),
+        WaitReason::Proof { entity, key } => {
+            let explain = explain(entity, key);
+            format!("goes on by itself when the {entity} or its mapping changes; to see both sums: {explain}")
+        }
+        WaitReason::Qualifies { entity, field, .. } => format!(
+            "{system} would take it for another {entity}: keep it away by the flow's `where`, or map `{field}` for \
+             {system}, then reload (SIGHUP)"
+        ),
+        WaitReason::Differs { .. } => format!(
             "vaiven differences shows both values; correct the value or its mapping, or: \
              vaiven differences accept {system}"
-        )),
-        "holds" => Some(format!(
+        ),
+        WaitReason::Unheld { .. } => format!(
             "goes on by itself when the source or {system} changes; to see what stands in the way: \
              vaiven jobs list --cause {cause}"
-        )),
-        "acceptance" => Some(format!(
-            "goes on by itself when the {name} is accepted (paid, or to be paid by transfer or on delivery); there is \
+        ),
+        WaitReason::Acceptance { entity, .. } => format!(
+            "goes on by itself when the {entity} is accepted (paid, or to be paid by transfer or on delivery); there is \
              nothing to do"
-        )),
-        "article" => Some(format!(
-            "name the article at the {name}'s own system, or let the flow send such lines as text: without_article = \"text\""
-        )),
-        "unread" => Some("correct the row or the mapping, or put the row aside: vaiven rejected".to_owned()),
-        "review" => Some("vaiven links review".to_owned()),
-        "paused" => Some(format!("vaiven links resume {name} {value}")),
-        "fuse" => Some(format!(
-            "find out which other program writes it (vaiven explain {name} {value}); it is tried again within the hour"
-        )),
-        "file" => Some(format!("correct {rest}, then reload (SIGHUP); it is tried again within the hour")),
-        "unlisted" => Some(format!("fix what keeps {name} from being listed; it is tried again within the hour")),
-        "setup" => Some("fix what its error names, then reload (SIGHUP); it is tried again within the hour".to_owned()),
-        "conflict" => Some("vaiven conflicts list".to_owned()),
-        "brake" => Some(format!("vaiven approve {0} (or reject {0})", rest.trim_start_matches("run-"))),
-        "run" => Some(format!("goes on, or waits for an approval, when run {rest} has ended")),
-        _ => None,
-    }
+        ),
+        WaitReason::Article { entity, .. } => format!(
+            "name the article at the {entity}'s own system, or let the flow send such lines as text: \
+             without_article = \"text\""
+        ),
+        WaitReason::Unread { .. } | WaitReason::UnreadRows { .. } => {
+            "correct the row or the mapping, or put the row aside: vaiven rejected".to_owned()
+        }
+        WaitReason::Review { .. } => "vaiven links review".to_owned(),
+        WaitReason::Paused { entity, key } => format!("vaiven links resume {entity} {}", quoted(key)),
+        WaitReason::FlapGuard { entity, key } => format!(
+            "find out which other program writes it ({}); it is tried again within the hour",
+            explain(entity, key)
+        ),
+        WaitReason::File { place } => {
+            format!("correct {place}, then reload (SIGHUP); it is tried again within the hour")
+        }
+        WaitReason::Unlisted { system, entity } => {
+            format!("fix what keeps {system}/{entity} from being listed; it is tried again within the hour")
+        }
+        WaitReason::Setup => {
+            "fix what its error names, then reload (SIGHUP); it is tried again within the hour".to_owned()
+        }
+        WaitReason::Conflict => "vaiven conflicts list".to_owned(),
+        WaitReason::Brake(run) => format!("vaiven approve {run} (or reject {run})"),
+        WaitReason::Run(run) => format!("goes on, or waits for an approval, when run {run} has ended"),
+        WaitReason::System { .. } | WaitReason::Unmapped { .. } | WaitReason::Other(_) => return None,
+    })
 }
 
 /// A key as a shell takes it for one word: `#3` would begin a comment.
@@ -135,14 +149,14 @@ mod tests {
             count,
             oldest: None,
             due: None,
-            cause: Some(cause.into()),
+            cause: Some(cause.to_owned().into()),
         }
     }
 
     #[test]
     fn a_command_that_is_to_be_copied_is_one_that_a_shell_takes() {
-        assert!(hint("missing:customer=#3", "erp").unwrap().ends_with("vaiven explain customer '#3'"));
-        assert!(hint("missing:product=A-1", "erp").unwrap().ends_with("vaiven explain product A-1"));
+        assert!(hint(&WaitReason::missing("customer", "#3"), "erp").unwrap().ends_with("vaiven explain customer '#3'"));
+        assert!(hint(&WaitReason::missing("product", "A-1"), "erp").unwrap().ends_with("vaiven explain product A-1"));
         assert_eq!(quoted("it's"), r"'it'\''s'");
     }
 
@@ -156,7 +170,7 @@ mod tests {
         let groups = groups(&queue);
         assert_eq!(groups.iter().map(|group| (group.jobs, group.different)).collect::<Vec<_>>(), [(212, 1), (5, 2)]);
         assert!(groups[0].hint.as_deref().unwrap().contains("[systems.shop.lookups.tax]"));
-        assert_eq!(groups[1].example.as_deref(), Some("missing:product.variants=A-1"));
+        assert_eq!(groups[1].example, Some(WaitReason::missing("product.variants", "A-1")));
         assert!(groups[1].hint.as_deref().unwrap().ends_with("vaiven explain product A-1"));
     }
 }

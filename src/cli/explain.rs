@@ -16,6 +16,7 @@ use crate::{
     env::Env,
     load::{LoadError, Place, SourceFile},
     model::{Entities, EntitySpec, doubts},
+    store::Origin,
     store::{Change, ChangeOp, JobFilter, Link, RecordId, Rejection, Replica, SharedStore, Ties},
     sync::{self, DesiredObject, DesiredState},
 };
@@ -83,7 +84,7 @@ pub async fn explain(
     };
     let is_open = rejected.iter().any(|line| !line.row.dismissed);
     let mut jobs = stories.iter().flat_map(|story| &story.jobs);
-    let stuck = jobs.any(|story| sync::needs_somebody(story.job.state, story.job.cause.as_deref()));
+    let stuck = jobs.any(|story| sync::needs_somebody(story.job.state, story.job.cause.as_ref()));
     Ok(if stuck || is_open { Ending::Attention } else { Ending::Fine })
 }
 
@@ -225,8 +226,11 @@ async fn ties(
         let link = links.entry(replica.system.clone()).or_default();
         let made = |change: &Change| change.op == ChangeOp::Create && change.system == replica.system;
         link.rule.get_or_insert_with(|| {
-            let by_us =
-                history.iter().rev().find(|change| made(change)).is_some_and(|change| change.cause.starts_with("job"));
+            let by_us = history
+                .iter()
+                .rev()
+                .find(|change| made(change))
+                .is_some_and(|change| matches!(change.cause, Origin::Job(_)));
             if by_us { "made by us" } else { "key" }.to_owned()
         });
     }

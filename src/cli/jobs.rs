@@ -89,7 +89,7 @@ async fn list(filter: &JobsFilter, limit: u32, store: &SharedStore, output: Outp
         .map(|job| Line { key: keys.get(&job.record).map(|(_, key)| key.clone()).unwrap_or_default(), job })
         .collect();
     output.show(&lines, |lines| text(lines, limit))?;
-    let stuck = lines.iter().any(|line| needs_somebody(line.job.state, line.job.cause.as_deref()));
+    let stuck = lines.iter().any(|line| needs_somebody(line.job.state, line.job.cause.as_ref()));
     Ok(if stuck { Ending::Attention } else { Ending::Fine })
 }
 
@@ -98,7 +98,7 @@ fn text(lines: &[Line], limit: u32) -> String {
         return "No such jobs.".to_owned();
     }
     let rows = lines.iter().map(|Line { key, job }| {
-        let why = [job.cause.as_deref(), job.error.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ");
+        let why = job.why();
         [
             job.id.to_string(),
             job.state.as_str().to_owned(),

@@ -17,6 +17,7 @@ use crate::{
     model::Entities,
     store::{JobFilter, JobState, Link, LinkState, RecordId, SharedStore},
     sync::{Links, Named, Review, Routes, review},
+    wait_reason::WaitReason,
 };
 
 const REVIEW: &str = "review:";
@@ -199,7 +200,7 @@ async fn find_key(store: &SharedStore, entity: &str, key: &str) -> anyhow::Resul
 async fn reviews(store: &SharedStore, routes: &Routes, entities: &Entities, limit: u32) -> anyhow::Result<Vec<Review>> {
     let mut found = Vec::new();
     for line in store.backlog().await? {
-        let is_review = line.cause.as_deref().is_some_and(|cause| cause.starts_with(REVIEW));
+        let is_review = matches!(line.cause, Some(WaitReason::Review { .. }));
         if line.state != JobState::Parked || !is_review {
             continue;
         }

@@ -30,6 +30,7 @@ use crate::{
         plan::{self, Basis, Braked, Detail, Estimate, Held, OpOrder, Plan, Summary},
         requests,
     },
+    wait_reason::WaitReason,
 };
 
 /// Examples of each kind, unless all are asked for.
@@ -234,8 +235,8 @@ fn waiting(title: &str, held: &Held) -> String {
         if held.already > 0 { format!(", {} of them since before this plan", held.already) } else { String::new() };
     let mut lines = vec![format!("{title}: {} at {}{what}: {}{already}", held.entity, held.target, held.count)];
     lines.extend(held.examples.iter().map(|one| {
-        let cause = one.cause.as_deref().filter(|cause| cause.contains('='));
-        let why = [cause, one.why.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ");
+        let cause = one.cause.as_ref().map(WaitReason::to_string).filter(|cause| cause.contains('='));
+        let why = [cause.as_deref(), one.why.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ");
         format!("  {}  {why}", output::name(&one.key))
     }));
     with_rest(lines, held.count, held.examples.len())

@@ -14,6 +14,7 @@ use crate::{
     env::Env,
     store::{Circuit, Run, SharedStore, WaitingApproval},
     sync::{Affairs, OddDates},
+    wait_reason::WaitReason,
 };
 
 #[derive(Serialize)]
@@ -140,7 +141,7 @@ fn text(status: &Status, env: &Env) -> String {
                 (Some(kind), Some(example)) if group.different > 1 => {
                     format!("{kind}: {} different, such as {example}", group.different)
                 }
-                (_, example) => example.clone().unwrap_or_default(),
+                (_, example) => example.as_ref().map(WaitReason::to_string).unwrap_or_default(),
             };
             [
                 group.state.as_str().to_owned(),

@@ -188,7 +188,7 @@ fn text(story: &Story, spec: &EntitySpec) -> String {
             let what = format!("{:?}", change.op).to_lowercase();
             let fields =
                 change.fields.iter().map(|(field, pair)| story.change(field, pair)).collect::<Vec<_>>().join("\n");
-            [[output::time(change.at), change.system.clone(), what, change.cause.clone(), fields]]
+            [[output::time(change.at), change.system.clone(), what, change.cause.to_string(), fields]]
         });
         parts.push(output::table(["change", "at", "what", "by", "fields"], rows));
     }

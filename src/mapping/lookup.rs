@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::{
     expr::text_of,
-    failure::{Cause, Class, Failure},
+    failure::{Class, Failure},
+    wait_reason::WaitReason,
 };
 
 /// Lookup tables by name: canonical value to the system's.
@@ -88,7 +89,7 @@ impl Lookup {
             "lookup {0} does not know {which} `{value}`; add the line `{line}` to [systems.SYSTEM.lookups.{0}]",
             self.name
         );
-        Failure::new(Class::Unmapped, message).with_cause(Cause::lookup(&self.name, value))
+        Failure::new(Class::Unmapped, message).with_cause(WaitReason::lookup(&self.name, value))
     }
 }
 

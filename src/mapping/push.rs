@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     expr::{Answers, Path, Scope, text_of},
-    failure::{Cause, Class, Failure},
+    failure::{Class, Failure},
     model::{EntitySpec, FieldSpec, Kind},
+    wait_reason::WaitReason,
 };
 
 /// One object on its way out.
@@ -326,7 +327,7 @@ fn missing_record(entity: &str, record: i64, name: Option<&String>) -> Failure {
 
 fn missing(entity: &str, key: &str) -> Failure {
     Failure::new(Class::Unmapped, format!("the target does not have {entity} {key} yet"))
-        .with_cause(Cause::missing(entity, key))
+        .with_cause(WaitReason::missing(entity, key))
 }
 
 fn unfit(rule: &Rule, problem: &str) -> Failure {

@@ -18,7 +18,7 @@ use super::{
     sql::{Sql, Tx, args, rows},
     values::{json, micros, parse, time, unknown_code},
 };
-use crate::failure::Cause;
+use crate::wait_reason::{BRAKE, WaitReason};
 
 /// What holds for those jobs of a run that violate a brake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,11 +248,11 @@ impl BrakeStore for Database {
         if let Some(held) = held {
             for jobs in held.jobs.chunks(SLICE) {
                 let jobs = rows(jobs.iter().map(|job| [job]))?;
-                let args = args![jobs, run, Cause::brake(run).0, held.why.as_str(), micros(now)];
+                let args = args![jobs, run, WaitReason::Brake(run).to_string(), held.why.as_str(), micros(now)];
                 tx.execute("park held jobs", PARK, args).await?;
             }
         }
-        queue_anew(&mut tx, run, &Cause::run(run), now).await?;
+        queue_anew(&mut tx, run, &WaitReason::Run(run), now).await?;
         tx.commit("rule on a run").await?;
         Ok(true)
     }
@@ -289,10 +289,8 @@ impl BrakeStore for Database {
             FROM run r WHERE r.ruling = 2 ORDER BY r.id";
         const TRIPS: &str =
             "SELECT run, target, name, offences, base, allowed, examples FROM brake ORDER BY run, target, name";
-        let prefix = Cause::brake(0).0;
-        let prefix = prefix.trim_end_matches('0');
         let mut approvals = Vec::new();
-        for mut row in self.pool.read("read approvals", RUNS, args![prefix]).await? {
+        for mut row in self.pool.read("read approvals", RUNS, args![BRAKE]).await? {
             approvals.push(WaitingApproval {
                 run: row.int(0)?,
                 system: self.text(row.int(1)?).await?,
@@ -330,17 +328,17 @@ impl BrakeStore for Database {
         if tx.execute("decide on a run", SQL, args![run, ruling.code()]).await? == 0 {
             return Ok(None);
         }
-        let queued = queue_anew(&mut tx, run, &Cause::brake(run), now).await?;
+        let queued = queue_anew(&mut tx, run, &WaitReason::Brake(run), now).await?;
         tx.commit("decide on a run").await?;
         Ok(Some(queued))
     }
 }
 
 /// Jobs of a run that wait for this cause are due now.
-async fn queue_anew(tx: &mut Tx, run: i64, cause: &Cause, now: DateTime<Utc>) -> Result<u64> {
+async fn queue_anew(tx: &mut Tx, run: i64, cause: &WaitReason, now: DateTime<Utc>) -> Result<u64> {
     const SQL: &str = "UPDATE job SET state = 0, due = $3, attempts = 0, cause = NULL, error = NULL, \
         error_class = NULL, updated_at = $3 WHERE run = $1 AND state = 2 AND cause = $2";
-    tx.execute("queue jobs anew", SQL, args![run, cause.0.as_str(), micros(now)]).await
+    tx.execute("queue jobs anew", SQL, args![run, cause.to_string(), micros(now)]).await
 }
 
 /// Runs on whose ruling a delivery's jobs are about to wait.
@@ -350,10 +348,11 @@ impl Awaited {
     pub(super) fn of(outcomes: &[Delivered]) -> Self {
         let mut awaited = Vec::new();
         for outcome in outcomes {
-            let Verdict::Parked { cause, .. } = &outcome.verdict else { continue };
-            let number = |prefix: &str| cause.strip_prefix(prefix).and_then(|run| run.parse::<i64>().ok());
-            let (end, decision) = (number("run:"), number("brake:run-"));
-            awaited.extend(end.map(|run| (run, RunApproval::Pending)).or(decision.map(|run| (run, RunApproval::Held))));
+            match outcome.verdict {
+                Verdict::Parked { cause: WaitReason::Run(run), .. } => awaited.push((run, RunApproval::Pending)),
+                Verdict::Parked { cause: WaitReason::Brake(run), .. } => awaited.push((run, RunApproval::Held)),
+                _ => {}
+            }
         }
         awaited.sort_unstable_by_key(|(run, ruling)| (*run, ruling.code()));
         awaited.dedup();
@@ -362,7 +361,7 @@ impl Awaited {
 
     /// Those that are over already. The runs stay as they are until the transaction ends, so that no ruling falls
     /// between this look and the parking.
-    pub(super) async fn over(&self, tx: &mut Tx) -> Result<Vec<Cause>> {
+    pub(super) async fn over(&self, tx: &mut Tx) -> Result<Vec<WaitReason>> {
         const SQL: Sql = Sql {
             sqlite: "SELECT r.id, r.ruling FROM json_each($1) j CROSS JOIN run r \
                 WHERE r.id = CAST(j.value->>0 AS BIGINT)",
@@ -378,19 +377,23 @@ impl Awaited {
         }
         let over = self.0.iter().filter(|(run, awaited)| now.get(run) != Some(awaited));
         Ok(over
-            .map(|(run, awaited)| if *awaited == RunApproval::Held { Cause::brake(*run) } else { Cause::run(*run) })
+            .map(
+                |(run, awaited)| {
+                    if *awaited == RunApproval::Held { WaitReason::Brake(*run) } else { WaitReason::Run(*run) }
+                },
+            )
             .collect())
     }
 }
 
 /// Queues what was just parked for something that is over.
-pub(super) async fn wake_over(tx: &mut Tx, target: i64, over: &[Cause], now: DateTime<Utc>) -> Result<u64> {
+pub(super) async fn wake_over(tx: &mut Tx, target: i64, over: &[WaitReason], now: DateTime<Utc>) -> Result<u64> {
     const SQL: &str = "UPDATE job SET state = 0, due = $3, cause = NULL, error = NULL, error_class = NULL, \
         updated_at = $3 \
         WHERE target = $2 AND state = 2 AND cause IN (SELECT j.value->>0 FROM json_each($1) j)";
     if over.is_empty() {
         return Ok(0);
     }
-    let causes = rows(over.iter().map(|cause| [&cause.0]))?;
+    let causes = rows(over.iter().map(|cause| [cause]))?;
     tx.execute("queue jobs anew", SQL, args![causes, target, micros(now)]).await
 }

@@ -18,6 +18,7 @@ use super::{
     values::{micros, parse, time},
 };
 use crate::mapping::Fields;
+use crate::wait_reason::DIFFERS;
 
 /// A field that a target holds otherwise than it was sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -208,11 +209,13 @@ pub(super) async fn drop_agreed(tx: &mut Tx, replicas: &Replicas<'_>, ids: &[&st
 async fn wake_differing(tx: &mut Tx, system: i64, records: &[i64], now: DateTime<Utc>) -> Result<()> {
     const SQL: &str = "UPDATE job SET state = 0, due = $3, attempts = 0, cause = NULL, error = NULL, \
         error_class = NULL, updated_at = $3 \
-        WHERE target = $2 AND state = 2 AND cause LIKE 'differs:%' \
+        WHERE target = $2 AND state = 2 AND substr(cause, 1, length($4)) = $4 \
           AND record IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)";
     if records.is_empty() {
         return Ok(());
     }
     let records = rows(records.iter().map(|record| [record]))?;
-    tx.execute("wake jobs that waited for a difference", SQL, args![records, system, micros(now)]).await.map(drop)
+    tx.execute("wake jobs that waited for a difference", SQL, args![records, system, micros(now), DIFFERS])
+        .await
+        .map(drop)
 }

@@ -3,6 +3,8 @@
 //! Called by `sync::preview`, which takes changes back, by `sync::delivery`, which notices records that flap, by
 //! `sync::stock`, and by the commands, which explain a record.
 
+use std::{fmt, str::FromStr};
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -26,8 +28,7 @@ pub struct Change {
     pub op: ChangeOp,
     /// Field to `[before, after]`.
     pub fields: Fields,
-    /// What brought it: `run 12`, `job 77`.
-    pub cause: String,
+    pub cause: Origin,
     pub at: DateTime<Utc>,
 }
 
@@ -39,6 +40,69 @@ pub enum ChangeOp {
     Delete,
     /// What an earlier delivery did was taken back.
     Undo,
+}
+
+/// What brought a change. Written as `run 12`, `job 77`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Origin {
+    /// A run saw it.
+    Run(i64),
+    /// A delivery did it.
+    Job(i64),
+}
+
+impl Origin {
+    fn code(self) -> (i64, i64) {
+        match self {
+            Self::Run(run) => (0, run),
+            Self::Job(job) => (1, job),
+        }
+    }
+
+    fn of(kind: i64, number: i64) -> Result<Self> {
+        match kind {
+            0 => Ok(Self::Run(number)),
+            1 => Ok(Self::Job(number)),
+            _ => Err(unknown_code("change_log", "cause_kind", kind)),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run(run) => write!(f, "run {run}"),
+            Self::Job(job) => write!(f, "job {job}"),
+        }
+    }
+}
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let number = |text: &str| text.parse().map_err(|_| format!("`{text}` is no number of a run or job"));
+        match text.split_once(' ') {
+            Some(("run", run)) => number(run).map(Self::Run),
+            Some(("job", job)) => number(job).map(Self::Job),
+            _ => Err(format!("`{text}` names neither a run (`run 12`) nor a job (`job 77`)")),
+        }
+    }
+}
+
+impl TryFrom<String> for Origin {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Origin> for String {
+    fn from(origin: Origin) -> Self {
+        origin.to_string()
+    }
 }
 
 /// Change to append.
@@ -165,7 +229,6 @@ impl Database {
         let mut changes = Vec::with_capacity(found.len());
         for mut row in found {
             let id = row.int(0)?;
-            let kind = if row.int(6)? == 0 { "run" } else { "job" };
             changes.push(Change {
                 id,
                 record: row.int(1)?,
@@ -173,7 +236,7 @@ impl Database {
                 system: self.text(row.int(3)?).await?,
                 op: ChangeOp::of(row.int(4)?)?,
                 fields: parse(&row.text(5)?, "change_log", "fields", || id.to_string())?,
-                cause: format!("{kind} {}", row.int(7)?),
+                cause: Origin::of(row.int(6)?, row.int(7)?)?,
                 at: time(row.int(8)?),
             });
         }
@@ -181,16 +244,9 @@ impl Database {
     }
 }
 
-/// What brought a change.
-#[derive(Clone, Copy)]
-pub(super) enum Cause {
-    Run(i64),
-    Job(i64),
-}
-
 impl Replicas<'_> {
     /// Appends to the change log what was changed at the system, or seen to be.
-    pub(super) async fn log(&self, tx: &mut Tx, changes: &[(&NewChange, Cause)]) -> Result<()> {
+    pub(super) async fn log(&self, tx: &mut Tx, changes: &[(&NewChange, Origin)]) -> Result<()> {
         const SQL: &str = "INSERT INTO change_log (record, system, op, cause_kind, cause, at, fields) \
             SELECT CAST(j.value->>0 AS BIGINT), $2, CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT), \
                 CAST(j.value->>3 AS BIGINT), $3, j.value->>4 FROM json_each($1) j";
@@ -199,10 +255,7 @@ impl Replicas<'_> {
         }
         let mut lines = Vec::with_capacity(changes.len());
         for (change, cause) in changes {
-            let (kind, cause) = match cause {
-                Cause::Run(run) => (0, run),
-                Cause::Job(job) => (1, job),
-            };
+            let (kind, cause) = cause.code();
             lines.push((change.record, change.op.code(), kind, cause, json(&change.fields)?));
         }
         tx.execute("append to the change log", SQL, args![rows(lines)?, self.system, micros(self.now)]).await.map(drop)

@@ -16,6 +16,7 @@ use super::{
     sql::{Arg, args, rows},
     values::{micros, time},
 };
+use crate::wait_reason::WaitReason;
 
 /// Filter of job listings.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +24,7 @@ pub struct JobFilter {
     pub target: Option<String>,
     pub entity: Option<String>,
     pub states: Vec<JobState>,
-    pub cause: Option<String>,
+    pub cause: Option<WaitReason>,
     pub record: Option<RecordId>,
     pub ids: Vec<i64>,
     /// Most jobs; 0 = all.
@@ -46,7 +47,7 @@ pub struct Backlog {
     pub oldest: Option<DateTime<Utc>>,
     /// Earliest due time among queued ones.
     pub due: Option<DateTime<Utc>>,
-    pub cause: Option<String>,
+    pub cause: Option<WaitReason>,
 }
 
 /// Line of the attempt history.
@@ -113,7 +114,7 @@ fn filter_args(filter: &JobFilter, allowed: &[JobState]) -> Result<Vec<Arg>> {
     Ok(args![
         filter.target.as_deref(),
         filter.entity.as_deref(),
-        filter.cause.as_deref(),
+        filter.cause.as_ref().map(WaitReason::to_string),
         filter.record,
         rows(filter.ids.iter().map(|id| [id]))?,
         i64::try_from(filter.ids.len()).unwrap_or(i64::MAX),
@@ -140,7 +141,7 @@ impl JobStore for Database {
                 target: self.text(row.int(0)?).await?,
                 entity: self.text(row.int(1)?).await?,
                 state: JobState::of(row.int(2)?)?,
-                cause: row.text_or_null(3)?,
+                cause: row.text_or_null(3)?.map(WaitReason::from),
                 count: row.small(4)?,
                 refused: row.small(5)?,
                 oldest: row.int_or_null(6)?.map(time),

@@ -58,7 +58,7 @@ pub use delivery::{Answer, DeliverSummary, Delivered, DeliveryStore, Verdict};
 pub use differences::{Difference, DifferenceMark, DifferenceStore};
 pub use error::{Result, StoreError};
 pub use given_up::{GivenUp, GivenUpStore};
-pub use history::{Change, ChangeOp, HistoryStore, NewChange};
+pub use history::{Change, ChangeOp, HistoryStore, NewChange, Origin};
 pub use housekeeping::Housekeeping;
 pub use jobs::{Attempt, Backlog, IN_GRACE, JobFilter, JobStore};
 pub use keeper::Keeper;

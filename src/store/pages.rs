@@ -14,7 +14,7 @@ use super::{
     StoreError,
     database::Database,
     differences::drop_agreed,
-    history::Cause,
+    history::Origin,
     leases::keep_lease,
     merged::{mark_conflicts, write_merged},
     notes::write_note,
@@ -149,7 +149,7 @@ impl PageStore for Database {
         reprint(&mut tx, &replicas, &page).await?;
         let shown: Vec<_> = page.children.iter().map(|(record, children)| (*record, children)).collect();
         kept.children.extend(replicas.write_children(&mut tx, &shown, &[]).await?);
-        let changes: Vec<_> = page.changes.iter().map(|change| (change, Cause::Run(page.run))).collect();
+        let changes: Vec<_> = page.changes.iter().map(|change| (change, Origin::Run(page.run))).collect();
         replicas.log(&mut tx, &changes).await?;
         // Runs before jobs, as wherever both are written, so that two transactions cannot wait for each other.
         add_balance(&mut tx, &page).await?;

@@ -16,7 +16,7 @@ use super::{
     sql::{Tx, args, rows},
     values::{json, micros, parse},
 };
-use crate::failure::UNREAD;
+use crate::wait_reason::{UNREAD, WaitReason};
 
 /// A row that did not become a canonical object, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,7 +26,7 @@ pub struct Rejection {
     pub field: Option<String>,
     pub reason: String,
     /// `lookup:tax=IGIC7`, where curing it brings the row in.
-    pub cause: Option<String>,
+    pub cause: Option<WaitReason>,
     /// Articles that the row names; nothing where that could not be told.
     pub articles: Option<BTreeSet<String>>,
     /// What can be read of what the row is: values of match fields, and its key with an empty name. Absent where that
@@ -107,7 +107,7 @@ impl RejectionStore for Database {
                 id: row.text_or_null(3)?,
                 field: row.text_or_null(4)?,
                 reason: row.text(5)?,
-                cause: row.text_or_null(6)?,
+                cause: row.text_or_null(6)?.map(WaitReason::from),
                 articles: row.text_or_null(7)?.and_then(|articles| serde_json::from_str(&articles).ok()),
                 likes: row.text_or_null(9)?.and_then(|likes| serde_json::from_str(&likes).ok()),
                 dismissed: row.int(8)? != 0,
@@ -224,9 +224,8 @@ pub(super) async fn reject<'a>(
 async fn go_on(tx: &mut Tx, system: i64, now: DateTime<Utc>) -> Result<u64> {
     const SQL: &str = "UPDATE job SET state = 0, due = $2, cause = NULL, error = NULL, error_class = NULL, \
         updated_at = $2 \
-        WHERE target = $1 AND state = 2 AND cause >= $3 AND cause < $4";
-    let end = UNREAD.replace(':', ";");
-    tx.execute("go on after rows were read", SQL, args![system, micros(now), UNREAD, end]).await
+        WHERE target = $1 AND state = 2 AND substr(cause, 1, length($3)) = $3";
+    tx.execute("go on after rows were read", SQL, args![system, micros(now), UNREAD]).await
 }
 
 /// What makes two rejections the same: the row's id or, without one, its place.

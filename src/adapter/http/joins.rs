@@ -17,9 +17,10 @@ use super::{
 use crate::{
     adapter::compile,
     expr::{Expr, ExprError, Known, Scope, text_of},
-    failure::{Cause, Failure},
+    failure::Failure,
     load::{LoadError, Place},
     model::flaw,
+    wait_reason::WaitReason,
 };
 
 /// Requests of a listing read as a whole ask for this many rows where the adapter names no page size.
@@ -75,7 +76,7 @@ impl Listing {
                     "the pages hold more than {} values; raise `max_values` in [http], or ask for less at once",
                     exchange.max_values
                 );
-                return Err(answer.failure(verb.in_doubt(), &message).with_cause(Cause::setup()));
+                return Err(answer.failure(verb.in_doubt(), &message).with_cause(WaitReason::Setup));
             }
             let (next, more) = pager.advance(at, &seen(&answer, &page, None, &scope), &scope)?;
             all.extend(page);

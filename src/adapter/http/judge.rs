@@ -12,8 +12,9 @@ use super::{
 };
 use crate::{
     expr::Scope,
-    failure::{Cause, Class, Failure},
+    failure::{Class, Failure},
     model::decimal,
+    wait_reason::WaitReason,
 };
 
 /// How long a system is left alone at most because it says so.
@@ -83,7 +84,7 @@ pub fn judge(answer: &Answer, own: &[Rule], common: &[Rule], verb: Verb, scope: 
     failure.field = rule.and_then(|rule| template(rule.field.as_ref()));
     // The system is up; only this answer is over a limit.
     if class == Class::Transient && answer.problem.is_some() {
-        failure.cause = Some(Cause::setup());
+        failure.cause = Some(WaitReason::Setup);
     }
     Some(failure)
 }
@@ -149,7 +150,7 @@ pub fn unanswered(error: &TransportError, verb: Verb, place: &str) -> Failure {
     let class = if error.may_have_arrived() { verb.in_doubt() } else { Class::Transient };
     let failure = Failure::new(class, format!("{error} ({place})"));
     let is_too_much = matches!(error, TransportError::TooLarge { .. }) && class == Class::Transient;
-    if is_too_much { failure.with_cause(Cause::setup()) } else { failure }
+    if is_too_much { failure.with_cause(WaitReason::Setup) } else { failure }
 }
 
 /// Wait of a `Retry-After` header: seconds, whole or with a fraction, or a date (RFC 9110, 10.2.3; the fraction is what some

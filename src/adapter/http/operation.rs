@@ -18,10 +18,11 @@ use super::{
 use crate::{
     adapter::compile,
     expr::{Expr, ExprError, Known, Scope},
-    failure::{Cause, Class, Failure},
+    failure::{Class, Failure},
     load::{LoadError, Place},
     model::canonical,
     port::{Captures, Op, Outcome, Progress, Write, Written},
+    wait_reason::WaitReason,
 };
 
 /// Prefix of the capture that counts how often a step was done; no variable can have such a name.
@@ -283,7 +284,7 @@ impl Saga<'_> {
             for (variable, expr) in &step.capture {
                 let value = expr.eval(&scope.child().with("rows", &rows)).map_err(|error| {
                     let message = format!("the rows hold no `{variable}`: {error}");
-                    step.failed(Failure::new(Class::Fatal, message).with_cause(Cause::file(&error.place)))
+                    step.failed(Failure::new(Class::Fatal, message).with_cause(WaitReason::file(&error.place)))
                 })?;
                 self.done.insert(variable.clone(), value);
             }
@@ -301,7 +302,7 @@ impl Saga<'_> {
                     // Whether the file or the answer is odd, asking again brings the same.
                     let class = if step.reads { Class::Fatal } else { verb.in_doubt() };
                     let failure = answer.failure(class, &format!("the answer holds no `{variable}`: {error}"));
-                    return Err(step.failed(failure.with_cause(Cause::file(&error.place))));
+                    return Err(step.failed(failure.with_cause(WaitReason::file(&error.place))));
                 }
             };
             match (step.for_each.is_some(), self.done.get_mut(variable)) {

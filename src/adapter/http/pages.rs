@@ -12,8 +12,9 @@ use super::{
 use crate::{
     adapter::course::{Course, MAX_PAGES},
     expr::{Expr, ExprError, Scope, Template, text_of},
-    failure::{Cause, Class, Failure},
+    failure::{Class, Failure},
     load::{LoadError, Place},
+    wait_reason::WaitReason,
 };
 
 /// Compiled table `pages`; without one everything comes in one answer.
@@ -114,10 +115,10 @@ impl Pager {
     /// A page that repeats the last one, a listing without end, fewer rows than announced: never success.
     pub fn advance(&self, mut at: Progress, page: &Seen<'_>, scope: &Scope<'_>) -> Result<(Progress, bool), Failure> {
         // Of one listing: the system answers, and its others may be right.
-        let odd = |message: &str| page.answer.failure(Class::Transient, message).with_cause(Cause::setup());
+        let odd = |message: &str| page.answer.failure(Class::Transient, message).with_cause(WaitReason::Setup);
         let unread = |error: ExprError| {
             let message = format!("the listing's end cannot be told: {error}");
-            page.answer.failure(Class::Fatal, &message).with_cause(Cause::file(&error.place))
+            page.answer.failure(Class::Fatal, &message).with_cause(WaitReason::file(&error.place))
         };
         at.pages += 1;
         at.seen += page.rows;
@@ -235,7 +236,7 @@ impl Progress {
 pub fn rows(expr: &Expr, answer: &Answer, scope: &Scope<'_>, verb: Verb, lenient: bool) -> Result<Vec<Value>, Failure> {
     // A read changes nothing, so nothing is in doubt; asked again, the answer would be the same.
     let class = if verb.in_doubt() == Class::Transient { Class::Fatal } else { verb.in_doubt() };
-    let odd = |message: String| answer.failure(class, &message).with_cause(Cause::file(&expr.error("").place));
+    let odd = |message: String| answer.failure(class, &message).with_cause(WaitReason::file(&expr.error("").place));
     let seen = answer.scope(scope);
     let value = match expr.eval(&seen) {
         Ok(value) => value,

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::{call::Answer, plan::Entity};
 use crate::{
     expr::{Expr, ExprError, Scope, text_of},
-    failure::{Cause, Failure},
+    failure::Failure,
     port::{Op, SourceRow, Write, Written},
+    wait_reason::WaitReason,
 };
 
 /// Names of a write's variables.
@@ -89,7 +90,7 @@ impl Learnt {
     ) -> Result<Written, Failure> {
         let odd = |error: ExprError| {
             let message = format!("the write was made, but its answer is not as expected: {error}");
-            unclear(write.op, answer, &message).with_cause(Cause::file(&error.place))
+            unclear(write.op, answer, &message).with_cause(WaitReason::file(&error.place))
         };
         let stored = match &self.row {
             Some(row) => Some(row.eval(scope).map_err(odd)?).filter(Value::is_object),

@@ -18,9 +18,10 @@ use crate::{
     adapter::{compile::fatal, course::Course, unreached},
     env::Moment,
     expr::{Expr, ExprError, Scope, text_of},
-    failure::{Cause, Class, Failure},
+    failure::{Class, Failure},
     model::{canonical, flaw},
     port::{Page, PageToken, Probe, PullRequest, RowBody, RowError, SourceRow},
+    wait_reason::WaitReason,
 };
 
 /// Ids of one query of a join: below every database's limit of parameters.
@@ -212,7 +213,7 @@ impl SqlSystem {
                 Class::Transient,
                 format!("{doing}: {total} rows were counted and {} read; the listing is not complete", token.rows),
             )
-            .with_cause(Cause::setup())),
+            .with_cause(WaitReason::Setup)),
             _ => Ok(()),
         }
     }

@@ -16,7 +16,7 @@ use super::{
     brakes::{Awaited, wake_over},
     database::Database,
     differences::{drop_agreed, mark_differences},
-    history::Cause,
+    history::Origin,
     queue::{lock_target, wake},
     rejections::reject,
     replicas::{Replicas, Writer},
@@ -24,6 +24,7 @@ use super::{
     values::{json, micros, parse, print_text},
 };
 use crate::mapping::Fields;
+use crate::wait_reason::WaitReason;
 
 mod children;
 mod objects;
@@ -44,7 +45,7 @@ pub enum Verdict {
         error: String,
     },
     Parked {
-        cause: String,
+        cause: WaitReason,
         error: String,
     },
     Dead {
@@ -185,7 +186,8 @@ const CLOSE_DONE: &str = "UPDATE job SET state = CASE WHEN job.again = 1 THEN 0 
 
 const CLOSE: &str = close!("(job.again = 1 AND CAST(j.value->>2 AS BIGINT) <> 0)");
 
-type Line<'a> = (i64, i64, i64, i64, i64, Option<String>, i64, Option<&'a str>, Option<&'a str>, Option<&'a str>);
+type Line<'a> =
+    (i64, i64, i64, i64, i64, Option<String>, i64, Option<&'a WaitReason>, Option<&'a str>, Option<&'a str>);
 
 #[async_trait]
 impl DeliveryStore for Database {
@@ -243,7 +245,7 @@ impl DeliveryStore for Database {
         drop_agreed(&mut tx, &replicas, &ids).await?;
         let changes: Vec<_> = held
             .iter()
-            .filter_map(|outcome| outcome.change.as_ref().map(|change| (change, Cause::Job(outcome.job))))
+            .filter_map(|outcome| outcome.change.as_ref().map(|change| (change, Origin::Job(outcome.job))))
             .collect();
         replicas.log(&mut tx, &changes).await?;
         append_attempts(&mut tx, &held).await?;
@@ -277,17 +279,17 @@ impl DeliveryStore for Database {
 impl Database {
     /// What the outcomes' parked jobs wait for: (number of the entity's or list's name, key, cause).
     async fn waits(&self, outcomes: &[Delivered]) -> Result<Vec<(i64, String, String)>> {
-        let causes: BTreeSet<&str> = outcomes
+        let causes: BTreeSet<&WaitReason> = outcomes
             .iter()
             .filter_map(|outcome| match &outcome.verdict {
-                Verdict::Parked { cause, .. } => Some(cause.as_str()),
+                Verdict::Parked { cause, .. } => Some(cause),
                 _ => None,
             })
             .collect();
         let mut waits = Vec::new();
         for cause in causes {
-            if let Some((name, key)) = cause.strip_prefix("missing:").and_then(|rest| rest.split_once('=')) {
-                waits.push((self.name(name).await?, key.to_owned(), cause.to_owned()));
+            if let WaitReason::Missing { entity, key } = cause {
+                waits.push((self.name(entity).await?, key.clone(), cause.to_string()));
             }
         }
         Ok(waits)

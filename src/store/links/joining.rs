@@ -7,6 +7,7 @@ use crate::store::{
     sql::{Sql, Tx, args, rows},
     values::micros,
 };
+use crate::wait_reason::MISSING;
 
 /// Two records of one entity, neither of them another's alias.
 pub(super) async fn both_stand(tx: &mut Tx, one: RecordId, other: RecordId) -> Result<bool> {
@@ -64,7 +65,7 @@ pub(super) async fn wake_for(tx: &mut Tx, one: RecordId, other: RecordId, now: D
             JOIN name s ON s.id = p.system WHERE p.record IN ($1, $2) \
             UNION SELECT $4 || n.text || '=' || c.key FROM child c JOIN name n ON n.id = c.list \
                 WHERE c.record IN ($1, $2))";
-    tx.execute("wake parked jobs", SQL, args![one, other, micros(now), "missing:"]).await.map(drop)
+    tx.execute("wake parked jobs", SQL, args![one, other, micros(now), MISSING]).await.map(drop)
 }
 
 /// What was to be done about a record that is another now, and what was known of it alone.

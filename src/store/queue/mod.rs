@@ -19,6 +19,7 @@ use super::{
 use crate::{
     mapping::Fields,
     port::{Captures, Op},
+    wait_reason::WaitReason,
 };
 
 mod wake;
@@ -105,13 +106,22 @@ pub struct Job {
     pub fence: i64,
     /// Stored before a create, a write of several steps or one of shared fields is sent.
     pub intent: Option<Intent>,
-    pub cause: Option<String>,
+    pub cause: Option<WaitReason>,
     pub error: Option<String>,
     pub error_class: Option<String>,
     /// The run that last opened it; absent where only a person or a wake-up did.
     pub run: Option<i64>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+}
+
+impl Job {
+    /// What it waits for and what went wrong, in one line; empty where there is neither.
+    #[must_use]
+    pub fn why(&self) -> String {
+        let cause = self.cause.as_ref().map(WaitReason::to_string);
+        [cause.as_deref(), self.error.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ")
+    }
 }
 
 /// What a job was about to do when it last touched the target. Kept until its outcome is known. It is stored before the
@@ -439,7 +449,7 @@ impl Database {
             attempts: row.small(7)?,
             fence: row.int(8)?,
             intent: intent.map(|text| parse(&text, "job", "intent", || id.to_string())).transpose()?,
-            cause: row.text_or_null(10)?,
+            cause: row.text_or_null(10)?.map(WaitReason::from),
             error: row.text_or_null(11)?,
             error_class: row.text_or_null(12)?,
             created_at: time(row.int(13)?),

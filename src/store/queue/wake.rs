@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    failure::Cause,
     store::{
         ReplicaWrite, Result,
         replicas::Replicas,
         sql::{Tx, args, rows},
         values::micros,
     },
+    wait_reason::{MISSING, TAKEN, WaitReason},
 };
 
 /// Parking on something missing and writing that something must not overlap, or the wake-up is lost between them:
@@ -74,9 +74,9 @@ pub(in crate::store) async fn wake(
         }
     }
     let records = rows(records.into_iter().map(|record| [record]))?;
-    let children = children.iter().map(|(list, key)| [Cause::missing(list, key).0]);
+    let children = children.iter().map(|(list, key)| [WaitReason::missing(list, key)]);
     let entity = replicas.entity_name;
-    let (missing, taken) = (Cause::missing(entity, "").0, Cause::taken(entity, "").0);
+    let (missing, taken) = (format!("{MISSING}{entity}="), format!("{TAKEN}{entity}="));
     let args = args![records, rows(children)?, replicas.system, micros(replicas.now), missing, taken, others];
     tx.execute("wake parked jobs", SQL, args).await
 }

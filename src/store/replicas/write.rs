@@ -13,6 +13,7 @@ use crate::{
         sql::{Tx, args, plain, rows},
         values::{fields_or_null, json, micros, print_text},
     },
+    wait_reason::REVIEW,
 };
 
 /// Who writes replicas: a page knows only what it saw, a delivery knows what it did.
@@ -159,7 +160,7 @@ impl Replicas<'_> {
         // Who bears the same number, and waits for a person to say whether it is this object.
         const LOOK_AGAIN: &str = "UPDATE job SET state = 0, due = $2, attempts = 0, cause = NULL, error = NULL, \
             error_class = NULL, updated_at = $2 \
-            WHERE target = $3 AND state = 2 AND cause LIKE 'review:%' AND record IN (SELECT k.id FROM json_each($1) j \
+            WHERE target = $3 AND state = 2 AND substr(cause, 1, length($4)) = $4 AND record IN (SELECT k.id FROM json_each($1) j \
                 CROSS JOIN record z CROSS JOIN record k \
                 WHERE z.id = CAST(j.value->>0 AS BIGINT) AND k.entity = z.entity AND k.key = z.key)";
         let bound = tx.rows("find records to alias", BOUND, args![lines, self.system, self.entity]).await?;
@@ -170,7 +171,8 @@ impl Replicas<'_> {
         let aliases = rows(&pairs)?;
         tx.execute("move an alias' children", MOVE, args![aliases.as_str(), self.system]).await?;
         tx.execute("discard an alias' jobs", DISCARD, args![aliases.as_str(), micros(self.now)]).await?;
-        tx.execute("wake parked jobs", LOOK_AGAIN, args![aliases.as_str(), micros(self.now), self.system]).await?;
+        tx.execute("wake parked jobs", LOOK_AGAIN, args![aliases.as_str(), micros(self.now), self.system, REVIEW])
+            .await?;
         make_aliases(tx, &pairs).await
     }
 

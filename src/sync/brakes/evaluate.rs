@@ -9,7 +9,6 @@ use super::{
     violation::{Lookout, Violation},
 };
 use crate::{
-    failure::Cause,
     mapping::Fields,
     port::Op,
     store::{OpenedBy, Result, RunApproval, Verdict},
@@ -17,6 +16,7 @@ use crate::{
         desired::{Batch, Known, Prepared},
         routing::Brake,
     },
+    wait_reason::WaitReason,
 };
 
 /// Parks what violates a brake until its run is ruled on, or a person has decided; gives the rest back. Of what was rejected
@@ -124,10 +124,10 @@ fn way(batch: &Batch<'_>, ruled: &OpenedBy, mut offences: Vec<Violation>) -> Way
     match ruled.approval {
         RunApproval::Clear | RunApproval::Approved => Way::Free,
         RunApproval::Pending => Way::Parked(Verdict::Parked {
-            cause: Cause::run(run).0,
+            cause: WaitReason::Run(run),
             error: format!("whether this may go is known when run {run} has ended"),
         }),
-        RunApproval::Held => Way::Parked(Verdict::Parked { cause: Cause::brake(run).0, error: why(run) }),
+        RunApproval::Held => Way::Parked(Verdict::Parked { cause: WaitReason::Brake(run), error: why(run) }),
         RunApproval::Rejected => Way::Rejected(offences),
     }
 }

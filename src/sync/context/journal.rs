@@ -6,10 +6,11 @@ use std::{
 };
 
 use crate::{
-    failure::{Cause, Class},
+    failure::Class,
     printable,
     store::{Delivered, Job, SharedStore, StoreError, Verdict},
     sync::context::{RunReport, report},
+    wait_reason::WaitReason,
 };
 
 /// Lines that one batch may add to the log; of more there is a count.
@@ -50,7 +51,7 @@ pub(in crate::sync) fn ends(delivered: &[Delivered]) -> Vec<End> {
             }
             // A brake and a run's end tell of all that they hold at once.
             Verdict::Parked { cause, error } if tells_itself(cause) => {
-                Some(Problem { how: "waits before", same: cause.clone(), error: error.clone() })
+                Some(Problem { how: "waits before", same: cause.to_string(), error: error.clone() })
             }
             Verdict::Retry { class, error, .. } if class == Class::Auth.as_str() => {
                 Some(Problem { how: "refused by", same: error.clone(), error: error.clone() })
@@ -190,11 +191,8 @@ impl Journal {
     }
 }
 
-fn tells_itself(cause: &str) -> bool {
-    !Cause::is_of_a_run(cause)
-        && !Cause::is_daily(cause)
-        && !cause.starts_with("brake:")
-        && !cause.starts_with("system:")
+fn tells_itself(cause: &WaitReason) -> bool {
+    !cause.is_daily() && !matches!(cause, WaitReason::Run(_) | WaitReason::Brake(_) | WaitReason::System { .. })
 }
 
 /// What a state store in trouble says, with the place of a full disk.
@@ -240,8 +238,8 @@ mod tests {
     #[test]
     fn what_holds_many_at_once_tells_itself() {
         for cause in ["brake:run-3", "run:3", "acceptance:order=7", "system:erp"] {
-            assert!(!tells_itself(cause), "{cause}");
+            assert!(!tells_itself(&cause.to_owned().into()), "{cause}");
         }
-        assert!(tells_itself("lookup:tax=IGIC7") && tells_itself("conflict"));
+        assert!(tells_itself(&WaitReason::lookup("tax", "IGIC7")) && tells_itself(&WaitReason::Conflict));
     }
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    failure::{Cause, Class, Failure, UNLISTED},
+    failure::{Class, Failure},
     port::{Capabilities, Captures, Op, Outcome, Progress, Write},
     store::{Attempt, Claim, Delivered, Intent, Job, ReplicaWrite, StoreError, Turn, Verdict},
     sync::{
@@ -43,6 +43,7 @@ use crate::{
         },
         stock::{goods, reservations},
     },
+    wait_reason::WaitReason,
 };
 
 /// When a write that was held back is tried again, unless somebody brings it forward: who held it back may have been killed.
@@ -79,7 +80,7 @@ impl Tally {
                 Verdict::Done { noop: false } => self.written += 1,
                 Verdict::Retry { .. } => self.retried += 1,
                 // It waits for nothing but the end of the run that opened it.
-                Verdict::Parked { ref cause, .. } if Cause::is_of_a_run(cause) => self.retried += 1,
+                Verdict::Parked { cause: WaitReason::Run(_), .. } => self.retried += 1,
                 Verdict::Parked { .. } => self.parked += 1,
                 Verdict::Dead { .. } => self.dead += 1,
             }
@@ -204,9 +205,8 @@ pub(in crate::sync) async fn batch(
 /// Systems and entities whose listing some of these jobs wait for.
 fn unlisted(delivered: &[Delivered]) -> BTreeSet<(String, String)> {
     let listing = |one: &Delivered| {
-        let Verdict::Parked { cause, .. } = &one.verdict else { return None };
-        let (system, entity) = cause.strip_prefix(UNLISTED)?.split_once('/')?;
-        Some((system.to_owned(), entity.to_owned()))
+        let Verdict::Parked { cause: WaitReason::Unlisted { system, entity }, .. } = &one.verdict else { return None };
+        Some((system.clone(), entity.clone()))
     };
     delivered.iter().filter_map(listing).collect()
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{port::System, store::RecordId, sync::context::Context};
+use crate::{port::System, store::RecordId, sync::context::Context, wait_reason::WaitReason};
 
 /// One claim's jobs: same target, same entity.
 pub(in crate::sync) struct Batch<'a> {
@@ -51,7 +51,7 @@ pub(in crate::sync) struct Wait {
     pub(in crate::sync) holder: RecordId,
     /// Number of the delivery that had last written that object.
     pub(in crate::sync) written: i64,
-    pub(in crate::sync) cause: String,
+    pub(in crate::sync) cause: WaitReason,
     pub(in crate::sync) why: String,
     /// It has stepped aside just now: there is nothing to wait for.
     pub(in crate::sync) free: bool,

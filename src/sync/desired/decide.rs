@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::{
-    failure::{Cause, Class, Failure},
+    failure::{Class, Failure},
     mapping::{Children, Fields, Translate},
     model::{self, canonical},
     port::{Capabilities, Op},
@@ -24,6 +24,7 @@ use crate::{
         routing::{DriftPolicy, MissingPolicy},
         stock::{availability, reservations},
     },
+    wait_reason::WaitReason,
 };
 
 /// How a job ends that leads to no write.
@@ -119,7 +120,7 @@ pub(in crate::sync) fn decide(
             } else {
                 format!("{} objects of {} have {list} {part}: which is meant cannot be told", ids.len(), batch.target)
             };
-            let failure = Failure::new(Class::Unmapped, text).with_cause(Cause::missing(list, part));
+            let failure = Failure::new(Class::Unmapped, text).with_cause(WaitReason::missing(list, part));
             return Err(End::failed(job, failure));
         };
         let shown = hosts.there.get(id).map(|there| Replica { record: job.record, ..there.clone() });
@@ -162,7 +163,7 @@ pub(in crate::sync) fn decide(
         }
         Desired::NotYet(state) => {
             let message = format!("it is `{state}` and not accepted yet: it goes to {} when it is", batch.target);
-            let failure = Failure::new(Class::Unmapped, message).with_cause(Cause::acceptance(batch.entity, &key));
+            let failure = Failure::new(Class::Unmapped, message).with_cause(WaitReason::acceptance(batch.entity, &key));
             return Err(End::failed(job, failure));
         }
         // Its deletion was rejected: an object without its key is one that is gone.
@@ -310,7 +311,7 @@ fn without_article(batch: &Batch<'_>, one: &Known) -> Option<Failure> {
         Some((name, items.iter().position(|item| item.get(member).is_none_or(Value::is_null))?))
     })?;
     let message = format!("{list}[{at}] names no article, and the flow lets no such {} through", batch.entity);
-    Some(Failure::new(Class::Unmapped, message).with_cause(Cause::article(batch.entity, &one.key)))
+    Some(Failure::new(Class::Unmapped, message).with_cause(WaitReason::article(batch.entity, &one.key)))
 }
 
 /// Whether systems tell that there was no payment, and none tells of one.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    failure::Cause,
     store::Verdict,
     sync::{desired::Batch, routing::MissingPolicy},
+    wait_reason::WaitReason,
 };
 
 /// Fields that a target holds otherwise than they were sent, which costs money; and what is told of each.
@@ -21,7 +21,7 @@ pub(in crate::sync) fn differs_at(
     let (first, _) = standing.first_key_value()?;
     let told = standing.values().map(String::as_str).collect::<Vec<_>>().join("; ");
     let error = format!("{target} holds {told}; `vaiven differences list` shows what it was sent");
-    Some(Verdict::Parked { cause: Cause::differs(entity, first, key).0, error })
+    Some(Verdict::Parked { cause: WaitReason::differs(entity, first, key), error })
 }
 
 /// Whether what a target holds of its own is told to others.

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use serde_json::Value;
 
 use crate::{
-    failure::{Cause, Class, Failure},
+    failure::{Class, Failure},
     mapping::{Children, Fields},
     model,
     port::{Op, SourceRow, Write},
@@ -20,6 +20,7 @@ use crate::{
         },
         stock::availability,
     },
+    wait_reason::WaitReason,
 };
 
 /// A job with the write it leads to.
@@ -197,7 +198,7 @@ pub(in crate::sync) fn wait_until(job: &Job, at: DateTime<Utc>, intent: Intent, 
 pub(in crate::sync) fn in_conflict(fields: &BTreeSet<String>) -> Verdict {
     let names = fields.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     Verdict::Parked {
-        cause: Cause::conflict().0,
+        cause: WaitReason::Conflict,
         error: format!("changed on both sides: {names}; `vaiven conflicts` shows the values and takes the decision"),
     }
 }

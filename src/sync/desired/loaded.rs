@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rust_decimal::Decimal;
 
 use crate::{
-    failure::{Cause, Class, Failure},
+    failure::{Class, Failure},
     model::{records, renumber},
     port::Capabilities,
     store::{ConflictKind, Difference, Job, Merged, Replica, Result},
@@ -20,6 +20,7 @@ use crate::{
             reservations::{self, Ledger},
         },
     },
+    wait_reason::WaitReason,
 };
 
 /// The parts that a batch of facets lives on.
@@ -128,7 +129,7 @@ impl Unreadable {
             let message = format!(
                 "row {row} of {entity} at {target} cannot be read, not even its key, and may be this one: {cure}"
             );
-            return Some(Failure::new(Class::Unmapped, message).with_cause(Cause::unread_rows(target, entity)));
+            return Some(Failure::new(Class::Unmapped, message).with_cause(WaitReason::unread_rows(target, entity)));
         }
         if self.rows.is_empty() {
             return None;
@@ -142,7 +143,7 @@ impl Unreadable {
         });
         let row = std::iter::once((String::new(), key.to_owned())).chain(own).find_map(|like| self.rows.get(&like))?;
         let message = format!("{target} may have this {entity} already: row {row} cannot be read: {cure}");
-        Some(Failure::new(Class::Unmapped, message).with_cause(Cause::unread(entity, key)))
+        Some(Failure::new(Class::Unmapped, message).with_cause(WaitReason::unread(entity, key)))
     }
 }
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    failure::{Cause, Class, Failure},
+    failure::{Class, Failure},
     model::proof::Proved,
     store::Replica,
     sync::context::Context,
+    wait_reason::WaitReason,
 };
 
 /// Refuses to write amounts that do not come to their total, as the sources show them. A write that carries none of them
@@ -41,7 +42,7 @@ pub(in crate::sync) fn prove(
             );
             return Err(Failure::new(Class::Unmapped, message)
                 .with_field(proof.totals.clone())
-                .with_cause(Cause::proof(entity, key)));
+                .with_cause(WaitReason::proof(entity, key)));
         }
     }
     Ok(())

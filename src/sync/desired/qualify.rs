@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     expr::text_of,
-    failure::{Cause, Class, Failure},
+    failure::{Class, Failure},
     mapping::{Fields, Misfit, Translate},
     model::{self, Kind},
     store::{Replica, Result as StoreResult},
@@ -15,6 +15,7 @@ use crate::{
         context::Context,
         routing::{Flow, SHARED},
     },
+    wait_reason::WaitReason,
 };
 
 /// What all objects of an entity at a target are taken to have in common, field to value: its mapping has no place for it.
@@ -175,7 +176,7 @@ fn refusal(entity: &str, target: &str, source: &str, misfit: Misfit) -> Failure 
         let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
         let why = reason.unwrap_or_else(|| "its mapping says that it cannot hold that".to_owned());
         let message = format!("{target} cannot take {path}{said} of {source}: {why}{place}");
-        return Failure::new(Class::Unmapped, message).with_cause(Cause::unheld(entity, &path)).with_field(path);
+        return Failure::new(Class::Unmapped, message).with_cause(WaitReason::unheld(entity, &path)).with_field(path);
     }
     let said = value.as_ref().map(|value| format!(" `{value}`")).unwrap_or_default();
     let said = if empty { format!("has no {path}") } else { format!("says {path}{said}") };
@@ -194,6 +195,6 @@ fn refusal(entity: &str, target: &str, source: &str, misfit: Misfit) -> Failure 
          `{path}` for {target}"
     );
     Failure::new(Class::Unmapped, message)
-        .with_cause(Cause::qualifies(entity, &path, value.as_deref()))
+        .with_cause(WaitReason::qualifies(entity, &path, value.as_deref()))
         .with_field(path)
 }

@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 
 use super::{End, Known, Snapshot, decide, is_untold, qualify::Alike, wait_until};
 use crate::{
-    failure::UNHELD,
     port::Op,
     store::{Delivered, Job},
     sync::{context::outcome, stock::Obstacles},
+    wait_reason::WaitReason,
 };
 
 /// What a job leads to now.
@@ -103,7 +103,7 @@ pub(in crate::sync) fn next_step(round: Round<'_>, job: Job, alike: &mut Alike) 
 /// Whether a job ends because its target is known to hold something that keeps it back.
 fn is_kept_back(end: &End) -> bool {
     let End::Failed(_, failure) = end else { return false };
-    failure.cause.as_ref().is_some_and(|cause| cause.0.starts_with(UNHELD))
+    matches!(failure.cause, Some(WaitReason::Unheld { .. }))
 }
 
 /// An update of shared fields that may still be under way is waited for: arriving after the next one it would pass for an edit

@@ -3,12 +3,13 @@ use std::time::Duration;
 
 use crate::{
     env::Env,
-    failure::{Cause, Class, Failure},
+    failure::{Class, Failure},
     store::{Intent, Verdict},
     sync::context::{
         circuit::{AUTH_PAUSE, told},
         outcome::{LONGEST, MAX_ATTEMPTS, backoff, describe, later},
     },
+    wait_reason::WaitReason,
 };
 
 /// What the engine knows of the job whose write failed.
@@ -39,7 +40,7 @@ pub(in crate::sync) fn verdict(failure: &Failure, tried: &Tried, env: &Env) -> V
         class: class.clone(),
         error: format!("given up after {} attempts: {error}", tried.attempts),
     };
-    let parked = |cause: Cause| Verdict::Parked { cause: cause.0, error: error.clone() };
+    let parked = |cause: WaitReason| Verdict::Parked { cause, error: error.clone() };
     match (failure.class, tried.alone) {
         (Class::Auth, Alone::Again) => Verdict::Dead {
             class,
@@ -65,14 +66,14 @@ pub(in crate::sync) fn verdict(failure: &Failure, tried: &Tried, env: &Env) -> V
             let wait = told(failure).unwrap_or_else(|| backoff(0, env));
             retry(wait, false, tried.intent.clone())
         }
-        (Class::Fatal, _) => parked(failure.cause.clone().unwrap_or_else(Cause::setup)),
+        (Class::Fatal, _) => parked(failure.cause.clone().unwrap_or(WaitReason::Setup)),
         (Class::Unmapped, _) => {
-            let unmapped = || Cause(format!("unmapped:{}", failure.field.as_deref().unwrap_or("?")));
-            parked(failure.cause.clone().unwrap_or_else(unmapped))
+            let field = || failure.field.clone().unwrap_or_else(|| "?".to_owned());
+            parked(failure.cause.clone().unwrap_or_else(|| WaitReason::Unmapped { field: field() }))
         }
         (Class::Rejected, _) => Verdict::Dead { class, error },
         // It was sent, and what is wrong is the file: the next look at it would be as blind.
-        (Class::Unknown, _) if failure.cause.is_some() => parked(failure.cause.clone().unwrap_or_else(Cause::setup)),
+        (Class::Unknown, _) if failure.cause.is_some() => parked(failure.cause.clone().unwrap_or(WaitReason::Setup)),
         (Class::Unknown | Class::Missing | Class::Conflict, _) if tried.attempts >= MAX_ATTEMPTS => given_up(),
         (Class::Unknown, _) => {
             retry(tried.answer_window.max(backoff(tried.attempts, env)).min(LONGEST), true, tried.intent.clone())

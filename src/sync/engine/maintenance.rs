@@ -8,9 +8,8 @@ use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
-use super::{SKEW, retry::FUSE};
+use super::{SKEW, retry::raises_no_event};
 use crate::{
-    failure::{FILE, SETUP, UNHELD, UNLISTED, UNREAD},
     store::{Circuit, StoreError},
     sync::{
         brakes,
@@ -100,10 +99,8 @@ impl Engine {
                 self.pause(Duration::from_millis(200), shutdown).await;
             }
             self.pause(Duration::from_secs(3600), shutdown).await;
-            // A fuse looks back one hour. Values that a target holds on its own, and answers that could not be read, raise no
-            // event when they change, so they are tried again here.
             self.read_what_is_waited_for(shutdown).await?;
-            self.look_anew(&[FUSE, UNREAD, UNHELD, FILE, SETUP, UNLISTED]).await?;
+            self.look_anew(raises_no_event).await?;
         }
         Ok(())
     }

@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::{
-    failure::Cause,
     store::{JobState, RunKind, StoreError},
     sync::{
         brakes,
@@ -17,6 +16,7 @@ use crate::{
         engine::{Share, joining},
         routing::Scope,
     },
+    wait_reason::WaitReason,
 };
 
 /// What one pass of the engine did.
@@ -68,7 +68,7 @@ impl Engine {
         };
         (summary.runs, summary.delivered) = self.delivering(&share, shutdown, pulls).await?;
         for backlog in self.context.store.backlog().await? {
-            if backlog.cause.as_deref().is_some_and(Cause::is_daily) {
+            if backlog.cause.as_ref().is_some_and(WaitReason::is_daily) {
                 summary.awaited += backlog.count;
                 continue;
             }

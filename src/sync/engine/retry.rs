@@ -7,38 +7,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::{
-    failure::{FILE, SETUP, UNHELD, UNLISTED, UNREAD},
     store::{Backlog, JobFilter, JobState, Rejection, RunKind, StoreError},
     sync::pull::{self, Asked},
+    wait_reason::WaitReason,
 };
-
-/// Causes of what somebody else keeps changing back.
-pub(super) const FUSE: &str = "fuse:";
 
 impl Engine {
     /// A configuration that was read anew may hold the line that jobs and rows wait for (`lookup:tax=IGIC7`), or another
     /// idea of what an entity has to prove (`proof:order=1001`) or of what is one (`review:customer=C-77`): they are all tried again, once. What still lacks it waits on.
     pub(in crate::sync) async fn retry_resolved(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
-        const LOOKUP: &str = "lookup:";
-        const CURED: [&str; 13] = [
-            LOOKUP,
-            "proof:",
-            "qualifies:",
-            UNHELD,
-            "differs:",
-            "review:",
-            "acceptance:",
-            "article:",
-            UNREAD,
-            FUSE,
-            FILE,
-            SETUP,
-            UNLISTED,
-        ];
         self.read_what_is_waited_for(cancel).await?;
-        self.look_anew(&CURED).await?;
+        self.look_anew(|cause| depends_on_configuration(cause) || raises_no_event(cause)).await?;
         self.read_again("rows that lacked a lookup", cancel, |_, _, row| {
-            row.cause.as_deref().is_some_and(|cause| cause.starts_with(LOOKUP))
+            matches!(row.cause, Some(WaitReason::Lookup { .. }))
         })
         .await
     }
@@ -49,7 +30,7 @@ impl Engine {
         let mut waited = BTreeSet::new();
         let mut queued = BTreeSet::new();
         for Backlog { target, entity, state, cause, .. } in store.backlog().await? {
-            if cause.is_some_and(|cause| cause.starts_with(UNREAD)) {
+            if matches!(cause, Some(WaitReason::Unread { .. } | WaitReason::UnreadRows { .. })) {
                 waited.insert((target, entity));
             } else if state == JobState::Queued {
                 queued.insert((target, entity));
@@ -95,11 +76,11 @@ impl Engine {
         Ok(())
     }
 
-    /// What waits for causes of these kinds is tried again.
-    pub(super) async fn look_anew(&self, kinds: &[&str]) -> Result<(), StoreError> {
+    /// Tries the jobs again whose cause may be over.
+    pub(super) async fn look_anew(&self, may_be_over: impl Fn(&WaitReason) -> bool) -> Result<(), StoreError> {
         let store = &self.context.store;
         for backlog in store.backlog().await? {
-            let cause = backlog.cause.filter(|cause| kinds.iter().any(|kind| cause.starts_with(kind)));
+            let cause = backlog.cause.filter(&may_be_over);
             if let (JobState::Parked, Some(cause)) = (backlog.state, cause) {
                 let filter = JobFilter { target: Some(backlog.target), cause: Some(cause), ..JobFilter::default() };
                 store.retry(&filter, self.context.env.now()).await?;
@@ -107,4 +88,33 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Whether another configuration, mapping or idea of what is required may end the wait.
+fn depends_on_configuration(cause: &WaitReason) -> bool {
+    matches!(
+        cause,
+        WaitReason::Lookup { .. }
+            | WaitReason::Proof { .. }
+            | WaitReason::Qualifies { .. }
+            | WaitReason::Differs { .. }
+            | WaitReason::Review { .. }
+            | WaitReason::Acceptance { .. }
+            | WaitReason::Article { .. }
+    )
+}
+
+/// Whether the wait may be over without any event that says so: a flap guard looks back one hour; a value that the
+/// target holds on its own, an answer that could not be read and a file tell nobody when they change.
+pub(super) fn raises_no_event(cause: &WaitReason) -> bool {
+    matches!(
+        cause,
+        WaitReason::FlapGuard { .. }
+            | WaitReason::Unread { .. }
+            | WaitReason::UnreadRows { .. }
+            | WaitReason::Unheld { .. }
+            | WaitReason::File { .. }
+            | WaitReason::Setup
+            | WaitReason::Unlisted { .. }
+    )
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use crate::{
-    failure::{Cause, Class, Failure},
+    failure::{Class, Failure},
     mapping::Fields,
     model::Entities,
     store::{BY_PERSON, Candidate, LinkState, NewJob, RecordId, Replica, Result, SharedStore, StoreError, Ties},
@@ -15,6 +15,7 @@ use crate::{
         identity::numbering,
         routing::{Routes, priority},
     },
+    wait_reason::WaitReason,
 };
 
 /// What is known of the ties of a batch's records, for one target.
@@ -121,13 +122,13 @@ impl LinkContext {
         let message = format!(
             "{target} may have this {entity} already: {named}; `vaiven links review` shows why and takes the decision"
         );
-        Some(Failure::new(Class::Unmapped, message).with_cause(Cause::review(entity, key)))
+        Some(Failure::new(Class::Unmapped, message).with_cause(WaitReason::review(entity, key)))
     }
 }
 
 fn paused(entity: &str, key: &str, system: &str) -> Failure {
     let message = format!("its link to {system} is paused; `vaiven links resume {entity} {key}` lets it go on");
-    Failure::new(Class::Unmapped, message).with_cause(Cause::paused(entity, key))
+    Failure::new(Class::Unmapped, message).with_cause(WaitReason::paused(entity, key))
 }
 
 /// A record that a person decides on, as named on the command line.

@@ -3,12 +3,12 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    failure::Cause,
     store::{JobFilter, RunKind, StoreError},
     sync::{
         context::{Context, RunReport},
         pull,
     },
+    wait_reason::WaitReason,
 };
 
 /// Reads a target's entity completely if that was never done: what is already there is adopted, not created again.
@@ -36,7 +36,7 @@ pub(in crate::sync) async fn is_adopted(context: &Context, target: &str, entity:
 /// Remembers that a system's entity was read completely, and lets go what waited for that.
 pub(in crate::sync) async fn adopted(context: &Context, system: &str, entity: &str) -> Result<(), StoreError> {
     context.store.note(&format!("adopted:{system}/{entity}"), &Value::Bool(true)).await?;
-    let waiting = JobFilter { cause: Some(Cause::unlisted(system, entity).0), ..JobFilter::default() };
+    let waiting = JobFilter { cause: Some(WaitReason::unlisted(system, entity)), ..JobFilter::default() };
     if context.store.retry(&waiting, context.env.now()).await? > 0 {
         context.work.notify_waiters();
     }

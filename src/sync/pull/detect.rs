@@ -514,7 +514,7 @@ pub(in crate::sync) fn unreadable(
         id: Some(id),
         field: failure.field.clone(),
         reason: crate::sync::context::outcome::describe(&failure),
-        cause: failure.cause.map(|cause| cause.0),
+        cause: failure.cause,
         articles: mapping.named(row),
         likes: likes(context, mapping, of, row),
         dismissed: false,

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    failure::{Cause, Class},
+    failure::Class,
     store::{Job, Result, Verdict},
     sync::{context::Context, stock::evidence::ORDER},
+    wait_reason::WaitReason,
 };
 
 /// What orders may have sold that could not be read.
@@ -68,7 +69,7 @@ impl Obstacles {
                 class: Class::Transient.as_str().to_owned(),
                 error,
             },
-            None => Verdict::Parked { cause: Cause::orders(shop).0, error },
+            None => Verdict::Parked { cause: WaitReason::orders(shop), error },
         }
     }
 }

@@ -7,9 +7,10 @@ use rust_decimal::Decimal;
 use serde_json::Value;
 
 use crate::{
-    failure::{Cause, Failure},
+    failure::Failure,
     mapping::Fields,
     model::decimal,
+    store::Origin,
     store::{ChangeOp, Job, JobFilter, NewJob, RecordId, Replica, Result},
     sync::{
         context::Context,
@@ -20,6 +21,7 @@ use crate::{
             evidence::{Known, Turns},
         },
     },
+    wait_reason::WaitReason,
 };
 
 pub(in crate::sync) use crate::sync::stock::evidence::{Evidence, ORDER, STOCK};
@@ -158,7 +160,7 @@ async fn not_ours(context: &Context, target: &str, orders: BTreeSet<RecordId>) -
     for change in context.store.history(&records).await? {
         let had_lines = change.fields.get(LINES).is_some_and(|lines| !lines[0].is_null());
         let is_ours = change.op == ChangeOp::Create || had_lines;
-        if change.system == target && change.cause.starts_with("job") && is_ours {
+        if change.system == target && matches!(change.cause, Origin::Job(_)) && is_ours {
             own.remove(&change.record);
         }
     }
@@ -334,7 +336,7 @@ async fn unsure(context: &Context, target: &str, articles: &[RecordId]) -> Resul
 
 /// Rises that waited for orders of a shop go on, but for those of articles that unread orders may have sold.
 pub(in crate::sync) async fn wake(context: &Context, shop: &str, unread: &Unread) -> Result<()> {
-    let waiting = JobFilter { cause: Some(Cause::orders(shop).0), ..JobFilter::default() };
+    let waiting = JobFilter { cause: Some(WaitReason::orders(shop)), ..JobFilter::default() };
     let ids = match unread {
         Unread::Anything => return Ok(()),
         Unread::Articles(skus) if skus.is_empty() => Vec::new(),

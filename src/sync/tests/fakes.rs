@@ -15,13 +15,14 @@ use tokio::sync::Notify;
 
 use crate::{
     env::{Clock, Entropy, Env},
-    failure::{Cause, Class, Failure},
+    failure::{Class, Failure},
     mapping::{Externals, Fields, Glimpse, Needs, Pulled, PulledRef, RefBy, Translate},
     model::Shape,
     port::{
         Capabilities, Checked, Find, Op, Outcome, Page, Probe, Progress, PullRequest, RowBody, SourceRow, System,
         Write, Written,
     },
+    wait_reason::WaitReason,
 };
 
 /// What the fake does with the next write.
@@ -488,7 +489,7 @@ impl FakeMapping {
         if object.get("brand").is_none_or(|brand| brand != "IGIC7") || self.knows_igic.load(Ordering::Relaxed) {
             return Ok(());
         }
-        Err(Failure::new(Class::Unmapped, "no line for IGIC7").with_cause(Cause::lookup("tax", "IGIC7")))
+        Err(Failure::new(Class::Unmapped, "no line for IGIC7").with_cause(WaitReason::lookup("tax", "IGIC7")))
     }
 }
 
@@ -590,7 +591,7 @@ impl Translate for FakeMapping {
                     let Some(id) = known.records.get(&reference) else {
                         let key = known.keys.get(&reference).cloned().unwrap_or_default();
                         return Err(Failure::new(Class::Unmapped, "parent not there")
-                            .with_cause(Cause::missing("category", &key)));
+                            .with_cause(WaitReason::missing("category", &key)));
                     };
                     Value::from(id.as_str())
                 }

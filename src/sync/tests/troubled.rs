@@ -1,7 +1,7 @@
 //! Trouble that is one record's, or a file's, and not the system's; trouble that is the system's.
 
 use super::{fakes::Poison, *};
-use crate::{failure::Cause, sync::context::pauses};
+use crate::{sync::context::pauses, wait_reason::WaitReason};
 
 const PLACE: &str = "adapters/tiny.toml:31:12";
 
@@ -22,11 +22,11 @@ fn limited() -> Failure {
 }
 
 fn misread() -> Failure {
-    Failure::new(Class::Fatal, "step `look`: missing member `brand`").with_cause(Cause::file(PLACE))
+    Failure::new(Class::Fatal, "step `look`: missing member `brand`").with_cause(WaitReason::file(PLACE))
 }
 
 fn misread_after() -> Failure {
-    Failure::new(Class::Unknown, "the answer holds no `id`").with_cause(Cause::file(PLACE))
+    Failure::new(Class::Unknown, "the answer holds no `id`").with_cause(WaitReason::file(PLACE))
 }
 
 /// A catalog of so many articles, and a shop that has its own idea of those whose key begins with `keys`.
@@ -107,7 +107,7 @@ async fn a_system_that_goes_down_before_a_lost_create_is_looked_up_burns_no_atte
 #[tokio::test]
 async fn creations_wait_for_a_first_listing_that_is_at_fault_without_asking_for_it_again_and_again() {
     let stage = poisoned(2, "none", refused, false).await;
-    let circle = || Failure::new(Class::Transient, "this page repeats the one before it").with_cause(Cause::setup());
+    let circle = || Failure::new(Class::Transient, "this page repeats the one before it").with_cause(WaitReason::Setup);
     stage.shop.state.lock().unwrap().pull_faults.extend((0..50).map(|_| circle()));
     stage.once().await;
     let open = stage.open().await;
@@ -245,7 +245,7 @@ async fn one_that_makes_a_batch_fail_without_an_answer_ends_alone_and_the_others
 async fn a_listing_that_is_at_fault_holds_up_nothing_else_of_its_system() {
     let stage = Stage::catalog().await;
     stage.erp.put("product", "1", &article(1));
-    let circle = Failure::new(Class::Transient, "this page repeats the one before it").with_cause(Cause::setup());
+    let circle = Failure::new(Class::Transient, "this page repeats the one before it").with_cause(WaitReason::Setup);
     stage.erp.state.lock().unwrap().pull_faults.push_back(circle);
     let summary = stage.once().await;
     let failed: Vec<&str> =

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{externals, push};
 use crate::{
-    failure::{Cause, Failure},
+    failure::Failure,
     mapping::{Children, Fields},
     model::{Compare, EntitySpec, FieldSpec},
     port::{Capabilities, Op},
@@ -15,6 +15,7 @@ use crate::{
         desired::{Batch, Known, Prepared, Task, Wait, differing::CostlyDifferences, outlook},
         identity::unique::{self, Unique},
     },
+    wait_reason::WaitReason,
 };
 
 /// What becomes of a write that was refused for a value that another object of ours has.
@@ -113,7 +114,7 @@ pub(in crate::sync) async fn contest(
     Ok(Some(Contest::Wait(Wait {
         holder: holder.record,
         written: holder.written,
-        cause: Cause::taken(batch.entity, &key).0,
+        cause: WaitReason::taken(batch.entity, &key),
         why: format!("{failure}; {} {key} has the {names} at {} and {plan}", batch.entity, batch.target),
         free: around.aside.contains(&holder.record),
     })))

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    failure::Cause,
     mapping::Fields,
     port::Op,
     store::{ChangeOp, RecordId, Result, Verdict},
@@ -11,6 +10,7 @@ use crate::{
         desired::{Batch, Known, Prepared},
         stock::reservations,
     },
+    wait_reason::WaitReason,
 };
 
 /// How far it looks back.
@@ -55,7 +55,7 @@ pub(super) async fn park_flapping(batch: &Batch<'_>, known: Vec<Known>, prepared
             batch.target
         );
         tracing::warn!(system = batch.target, entity = batch.entity, job = one.job.id, "{error}");
-        let cause = Cause::fuse(batch.entity, &one.key).0;
+        let cause = WaitReason::flap_guard(batch.entity, &one.key);
         prepared.settled.push(one.settled(Verdict::Parked { cause, error }, None));
     }
     Ok(kept)

@@ -20,7 +20,7 @@ use self::{
     push::{externals, push},
 };
 use crate::{
-    failure::{Cause, Class, Failure},
+    failure::{Class, Failure},
     port::{Capabilities, Op},
     store::{IN_GRACE, Job, Result, Verdict},
     sync::{
@@ -29,6 +29,7 @@ use crate::{
         desired::{Batch, Known, Prepared},
         pull::adoption,
     },
+    wait_reason::WaitReason,
 };
 
 pub(in crate::sync) use self::{
@@ -139,7 +140,7 @@ async fn once_read(
         let is_paused = batch.context.store.circuit(system).await?.until.is_some_and(|until| until > now);
         let fault = report.as_ref().and_then(RunReport::fault).filter(|_| !is_paused);
         if let Some(fault) = fault {
-            at_fault.get_or_insert((Cause::unlisted(system, batch.entity), fault.to_owned()));
+            at_fault.get_or_insert((WaitReason::unlisted(system, batch.entity), fault.to_owned()));
         }
     }
     let wait = if left.is_empty() { std::time::Duration::ZERO } else { outcome::backoff(0, &batch.context.env) };
@@ -149,7 +150,7 @@ async fn once_read(
     let (creates, rest): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.op == Op::Create);
     prepared.settled.extend(creates.into_iter().map(|one| {
         let verdict = match &at_fault {
-            Some((cause, why)) => Verdict::Parked { cause: cause.0.clone(), error: format!("{error}: {why}") },
+            Some((cause, why)) => Verdict::Parked { cause: cause.clone(), error: format!("{error}: {why}") },
             None => Verdict::Retry {
                 at: outcome::later(now, wait),
                 burn: false,

@@ -9,9 +9,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::{
-    failure::Cause,
     store::{Backlog, GivenUp, JobState, Result, SharedStore},
     sync::{pull::OddDates, routing::Flow},
+    wait_reason::WaitReason,
 };
 
 /// A job that is queued for longer than this is late.
@@ -197,22 +197,23 @@ impl Affairs {
     /// Jobs by state. Leaves out parked jobs that other lines report already.
     fn jobs(&mut self, backlog: &[Backlog], decisions: bool, differences: bool) {
         let (mut dead, mut review, mut parked) = (0, 0, 0);
-        let mut kinds: BTreeSet<&str> = BTreeSet::new();
+        let mut kinds: BTreeSet<String> = BTreeSet::new();
         for line in backlog {
-            let cause = line.cause.as_deref().unwrap_or_default();
             match line.state {
                 JobState::Queued | JobState::Running => self.under_way += line.count - line.refused,
                 JobState::Dead => dead += line.count,
-                JobState::Parked if Cause::is_daily(cause) => self.awaited += line.count,
-                JobState::Parked if Cause::is_of_a_run(cause) => self.under_way += line.count,
-                JobState::Parked if cause.starts_with("brake:") => {}
-                JobState::Parked if decisions && cause == Cause::conflict().0 => {}
-                JobState::Parked if differences && cause.starts_with("differs:") => {}
-                JobState::Parked if cause.starts_with("review:") => review += line.count,
-                JobState::Parked => {
-                    parked += line.count;
-                    kinds.insert(cause.split_once('=').map_or(cause, |(kind, _)| kind));
-                }
+                JobState::Parked => match &line.cause {
+                    Some(cause) if cause.is_daily() => self.awaited += line.count,
+                    Some(WaitReason::Run(_)) => self.under_way += line.count,
+                    Some(WaitReason::Brake(_)) => {}
+                    Some(WaitReason::Conflict) if decisions => {}
+                    Some(WaitReason::Differs { .. }) if differences => {}
+                    Some(WaitReason::Review { .. }) => review += line.count,
+                    cause => {
+                        parked += line.count;
+                        kinds.insert(cause.as_ref().map(WaitReason::kind).unwrap_or_default());
+                    }
+                },
                 JobState::Done | JobState::Discarded => {}
             }
         }
@@ -315,8 +316,8 @@ fn pairs(flows: &[&Flow]) -> BTreeSet<(String, String)> {
 
 /// Whether a job waits for somebody: given up, or parked on what nobody brings every day.
 #[must_use]
-pub fn needs_somebody(state: JobState, cause: Option<&str>) -> bool {
-    let passes = |cause: &str| Cause::is_daily(cause) || Cause::is_of_a_run(cause);
+pub fn needs_somebody(state: JobState, cause: Option<&WaitReason>) -> bool {
+    let passes = |cause: &WaitReason| cause.is_daily() || matches!(cause, WaitReason::Run(_));
     match state {
         JobState::Dead => true,
         JobState::Parked => !cause.is_some_and(passes),

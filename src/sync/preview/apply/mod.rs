@@ -255,8 +255,8 @@ async fn open_jobs(context: &Context, reach: &Reach) -> Result<HashMap<(String, 
             let called = context.store.called(&jobs.iter().map(|job| job.record).collect::<Vec<_>>()).await?;
             for job in jobs {
                 let Some(key) = called.get(&job.record).map(|called| &called.key) else { continue };
-                let why = [job.cause.as_deref(), job.error.as_deref()].into_iter().flatten().collect::<Vec<_>>();
-                let why = if why.is_empty() { "it is still queued".to_owned() } else { why.join(": ") };
+                let why = Some(job.why()).filter(|why| !why.is_empty());
+                let why = why.unwrap_or_else(|| "it is still queued".to_owned());
                 open.insert((target.clone(), entity.clone(), key.clone()), why);
             }
         }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     store::{Backlog, JobFilter, JobState, Result, SharedStore},
     sync::engine::Share,
+    wait_reason::WaitReason,
 };
 
 /// Records that wait for the same kind of thing, or were given up.
@@ -26,7 +27,7 @@ pub struct Held {
 pub struct Example {
     pub key: String,
     /// What exactly it waits for.
-    pub cause: Option<String>,
+    pub cause: Option<WaitReason>,
     pub why: Option<String>,
 }
 
@@ -34,10 +35,7 @@ type Group = (String, String, String);
 
 fn group(line: &Backlog) -> Option<Group> {
     let what = match line.state {
-        JobState::Parked => {
-            let cause = line.cause.as_deref().unwrap_or_default();
-            cause.split_once('=').map_or(cause, |(what, _)| what).to_owned()
-        }
+        JobState::Parked => line.cause.as_ref().map(WaitReason::kind).unwrap_or_default(),
         JobState::Dead => "rejected".to_owned(),
         JobState::Queued | JobState::Running => "later".to_owned(),
         JobState::Done | JobState::Discarded => return None,

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::store::{Change, ChangeOp};
+use crate::store::{Change, ChangeOp, Origin};
 
 /// What the runs' deliveries did to a record at one target.
 #[derive(Debug, Default, PartialEq)]
@@ -26,8 +26,8 @@ pub(super) struct AtTarget {
 pub(super) struct Moved {
     pub(super) before: Value,
     pub(super) after: Value,
-    /// What changed it after them: `run 14`.
-    pub(super) later: Option<String>,
+    /// What changed it after them.
+    pub(super) later: Option<Origin>,
 }
 
 /// Reads a record's whole history, oldest first.
@@ -39,10 +39,10 @@ pub(super) fn trace(history: &[Change], runs: &BTreeSet<i64>) -> BTreeMap<String
     let mut known: BTreeSet<&str> = BTreeSet::new();
     for change in history {
         let first = known.insert(&change.system);
-        if let Some(run) = change.cause.strip_prefix("run ").and_then(|number| number.parse().ok()) {
+        if let Origin::Run(run) = change.cause {
             seen.push((run, change));
             if let Some(at) = targets.get_mut(&change.system) {
-                mark_later(at, change.fields.keys(), &change.cause);
+                mark_later(at, change.fields.keys(), change.cause);
             }
             continue;
         }
@@ -78,8 +78,8 @@ pub(super) fn trace(history: &[Change], runs: &BTreeSet<i64>) -> BTreeMap<String
                 moved.after = side(1);
                 moved.later = None;
             } else {
-                let cause = of.map_or_else(|| change.cause.clone(), |run| format!("run {run}"));
-                mark_later(at, std::iter::once(field), &cause);
+                let cause = of.map_or(change.cause, Origin::Run);
+                mark_later(at, std::iter::once(field), cause);
             }
         }
     }
@@ -87,10 +87,10 @@ pub(super) fn trace(history: &[Change], runs: &BTreeSet<i64>) -> BTreeMap<String
     targets
 }
 
-fn mark_later<'a>(at: &mut AtTarget, fields: impl Iterator<Item = &'a String>, cause: &str) {
+fn mark_later<'a>(at: &mut AtTarget, fields: impl Iterator<Item = &'a String>, cause: Origin) {
     for field in fields {
         if let Some(moved) = at.fields.get_mut(field) {
-            moved.later = Some(cause.to_owned());
+            moved.later = Some(cause);
         }
     }
 }
@@ -109,7 +109,7 @@ mod tests {
             system: system.into(),
             op,
             fields: fields.as_object().unwrap().clone(),
-            cause: cause.into(),
+            cause: cause.parse().unwrap(),
             at: chrono::DateTime::UNIX_EPOCH,
         }
     }
@@ -149,7 +149,7 @@ mod tests {
     fn what_a_run_made_is_known_and_what_came_after_it_is_told() {
         let first = of(&story(), &[1]);
         assert!(first.made);
-        assert_eq!(first.fields["name"].later.as_deref(), Some("run 2"));
+        assert_eq!(first.fields["name"].later, Some(Origin::Run(2)));
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
     fn an_edit_at_the_target_since_is_told_and_its_repair_belongs_to_the_run_that_saw_it() {
         let mut history = story();
         history.push(update("shop", "run 4", &json!({"name": ["b", "edited"]})));
-        assert_eq!(of(&history, &[2]).fields["name"].later.as_deref(), Some("run 4"));
+        assert_eq!(of(&history, &[2]).fields["name"].later, Some(Origin::Run(4)));
         history.push(update("shop", "job 3", &json!({"name": ["edited", "b"]})));
         assert_eq!(moved(&of(&history, &[4])), [("name", &json!("edited"), &json!("b"))]);
     }
