@@ -20,8 +20,6 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-const REVIEW: &str = "review:";
-
 /// A tie about which something is to be told.
 #[derive(Serialize)]
 struct Listed {

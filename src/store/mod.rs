@@ -15,6 +15,7 @@ mod circuits;
 mod commands;
 mod delivery;
 mod differences;
+mod firings;
 mod given_up;
 mod history;
 mod housekeeping;
@@ -26,6 +27,7 @@ mod merged;
 mod notes;
 mod pages;
 mod queue;
+mod readings;
 mod records;
 mod rejections;
 mod replicas;
@@ -57,6 +59,7 @@ pub use commands::{Command, CommandStore};
 pub use delivery::{Answer, DeliverSummary, Delivered, DeliveryStore, Verdict};
 pub use differences::{Difference, DifferenceMark, DifferenceStore};
 pub use error::{Result, StoreError};
+pub use firings::{Fired, FiringStore};
 pub use given_up::{GivenUp, GivenUpStore};
 pub use history::{Change, ChangeOp, HistoryStore, NewChange, Origin};
 pub use housekeeping::Housekeeping;
@@ -70,6 +73,7 @@ pub use notes::NoteStore;
 pub use open::open;
 pub use pages::{KnownRows, Numbers, PageCommit, PageStore, ShownRow};
 pub use queue::{Claim, Intent, Job, JobState, NewJob, QueueStore, Turn};
+pub use readings::{MappingRevision, OrderReadings, Proven, Reading, ReadingStore, StockEvidence};
 pub use records::{Called, Identified, Namesake, RecordId, RecordStore, RefWanted, Unidentified};
 pub use rejections::{Rejection, RejectionStore, Unread};
 pub use replicas::{Linked, Replica, ReplicaStore, ReplicaWrite};
@@ -94,6 +98,8 @@ pub trait Store:
     + ChildStore
     + RunStore
     + PageStore
+    + ReadingStore
+    + FiringStore
     + QueueStore
     + DeliveryStore
     + JobStore
@@ -120,6 +126,8 @@ impl<T> Store for T where
         + ChildStore
         + RunStore
         + PageStore
+        + ReadingStore
+        + FiringStore
         + QueueStore
         + DeliveryStore
         + JobStore

@@ -1,8 +1,7 @@
-//! Notes: table family `note`. Small values under a name, as `fired:<flow>`: the last schedule time that was carried
-//! out.
+//! Notes: table family `note`. Small values under a name, as `covered:<source>/<entity>/<target>`: what a route was
+//! covered with.
 //!
-//! Called by `sync::context`, `sync::stock`, `sync::desired`, `sync::pull` and `sync::engine`, each for names of its
-//! own.
+//! Called by `sync::context`, `sync::desired`, `sync::pull` and `sync::engine`, each for names of its own.
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -14,8 +13,8 @@ use super::{
     values::{json, parse},
 };
 
-/// Table family `note`: small values under a name. Called by `sync::context`, `sync::stock`, `sync::desired`,
-/// `sync::pull`, `sync::delivery` and `sync::engine`.
+/// Table family `note`: small values under a name. Called by `sync::context`, `sync::desired`,
+/// `sync::pull` and `sync::engine`.
 ///
 /// # Errors
 ///

@@ -285,12 +285,16 @@ fn migration(url: &str, error: MigrateError) -> StoreError {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
+    use std::{
+        borrow::Cow,
+        collections::{BTreeMap, BTreeSet},
+    };
 
+    use chrono::{DateTime, Utc};
     use sqlx::migrate::Migrator;
 
     use super::*;
-    use crate::store::{JobFilter, JobState};
+    use crate::store::{Fired, JobFilter, JobState, MappingRevision, OrderReadings, Reading, StockEvidence, Store};
 
     #[tokio::test]
     async fn a_commit_is_on_disk_before_anything_relies_on_it() {
@@ -307,6 +311,29 @@ mod tests {
         assert_eq!(shown("postgres://db:5432/vaiven?user=u&password=hush"), "postgres://db:5432/vaiven");
     }
 
+    /// What the notes of an earlier schema said of readings and firings.
+    async fn readings_are_as_they_were(store: &dyn Store) {
+        let time = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let reading = store.reading("shop", "product").await.unwrap();
+        assert_eq!(reading, Reading { is_adopted: true, ..Reading::default() });
+        let reading = store.reading("erp", "product").await.unwrap();
+        let revision = MappingRevision { mapping: u64::MAX, adapter: 9_223_372_036_854_775_809 };
+        let whole_at = Some(time("2026-11-30T10:00:00.250Z"));
+        assert_eq!(reading, Reading { revision: Some(revision), whole_at, ..Reading::default() });
+        let had = BTreeMap::from([("shop".to_owned(), BTreeSet::from([7, 9]))]);
+        let stock = Some(StockEvidence { since: 3, listed: 5, had });
+        assert_eq!(store.reading("erp", "stock").await.unwrap(), Reading { stock, ..Reading::default() });
+        let orders = Some(OrderReadings { before: 2, last: 4 });
+        let reading = Reading { orders, heard: Some(4), ..Reading::default() };
+        assert_eq!(store.reading("shop", "order").await.unwrap(), reading);
+        let fired = Fired { delta: Some(time("2026-11-30T10:05:00Z")), full: Some(time("2026-11-30T04:00:00.125Z")) };
+        assert_eq!(store.fired("catalog").await.unwrap(), fired);
+        let fired = Fired { delta: Some(time("2026-11-30T10:06:00Z")), full: None };
+        assert_eq!(store.fired("stock").await.unwrap(), fired);
+        let notes: Vec<String> = store.notes("").await.unwrap().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(notes, ["covered:erp/product/shop"]);
+    }
+
     #[tokio::test]
     async fn every_earlier_schema_is_brought_up_to_date_with_its_data() {
         const DATA: &str = "INSERT INTO name VALUES (1, 'erp'), (2, 'shop'), (3, 'product'); \
@@ -314,7 +341,15 @@ mod tests {
             INSERT INTO replica (number, system, entity, record, id, fields) \
                 VALUES (1, 1, 3, 7, 'e1', '{\"sku\":\"H-1\"}'); \
             INSERT INTO job (target, entity, record, lane, state, due, created_at, updated_at) \
-                VALUES (2, 3, 7, 3, 0, 5, 5, 5)";
+                VALUES (2, 3, 7, 3, 0, 5, 5, 5); \
+            INSERT INTO note VALUES ('adopted:shop/product', 'true'), \
+                ('reader:erp/product', '{\"mapping\":18446744073709551615,\"adapter\":9223372036854775809}'), \
+                ('whole:erp/product', '\"2026-11-30T10:00:00.250Z\"'), \
+                ('read:erp/stock', '{\"since\":3,\"listed\":5,\"had\":{\"shop\":[7,9]}}'), \
+                ('read:shop/order', '{\"before\":2,\"last\":4}'), ('heard:shop', '4'), \
+                ('fired:catalog', '\"2026-11-30T10:05:00+00:00\"'), \
+                ('fired-full:catalog', '\"2026-11-30T04:00:00.125+00:00\"'), ('fired:stock', '\"2026-11-30T10:06:00+00:00\"'), \
+                ('covered:erp/product/shop', '{\"print\":\"x\"}')";
         let (steps, _) = schema_steps();
         for known in 1..steps {
             let folder = tempfile::tempdir().unwrap();
@@ -333,6 +368,7 @@ mod tests {
             let jobs = store.jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await.unwrap();
             assert_eq!((jobs.len(), jobs[0].state, jobs[0].record), (1, JobState::Queued, 7), "from step {known}");
             assert_eq!(store.replicas_of(&[7]).await.unwrap()[0].fields["sku"], "H-1", "from step {known}");
+            readings_are_as_they_were(&*store).await;
         }
     }
 

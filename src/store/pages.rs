@@ -19,6 +19,7 @@ use super::{
     merged::{mark_conflicts, write_merged},
     notes::write_note,
     queue::{lock_target, open_jobs, wake},
+    readings::{Proven, write_proven},
     rejections::reject,
     replicas::{Replicas, Writer},
     runs::balance_args,
@@ -74,6 +75,8 @@ pub struct PageCommit {
     pub cursor: Option<String>,
     /// What rows whose canonical object is the same show of their children's ids.
     pub children: Vec<(RecordId, Children)>,
+    /// What the reading proves once the page is durable.
+    pub proven: Option<Proven>,
     /// Small values that are true once the page is durable; see [`NoteStore::note`](super::NoteStore::note).
     pub notes: Vec<(String, Value)>,
     /// The lease that the page was read under, renewed with it for so long. One that somebody else has taken over makes
@@ -169,6 +172,9 @@ impl PageStore for Database {
             const SQL: &str = "INSERT INTO cursor (system, entity, value) VALUES ($1, $2, $3) \
                 ON CONFLICT (system, entity) DO UPDATE SET value = excluded.value";
             tx.execute("move the cursor", SQL, args![replicas.system, replicas.entity, cursor.as_str()]).await?;
+        }
+        if let Some(proven) = &page.proven {
+            write_proven(&mut tx, &page.system, &page.entity, proven).await?;
         }
         for (name, value) in &page.notes {
             write_note(&mut tx, name, value).await?;

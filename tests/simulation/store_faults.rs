@@ -45,6 +45,8 @@ const READ_METHODS: &[&str] = &[
     "scores",
     "replicas_by_id",
     "cursor",
+    "reading",
+    "fired",
     "unseen",
     "outlived",
     "replicas_of",

@@ -155,6 +155,18 @@ macro_rules! store_methods {
                 next_command() -> Result<Option<Command>>;
                 close_command(command: i64) -> Result<()>;
             }
+            ReadingStore {
+                reading(system: &str, entity: &str) -> Result<Reading>;
+                set_adopted(system: &str, entity: &str) -> Result<()>;
+                set_revision(system: &str, entity: &str, revision: MappingRevision) -> Result<()>;
+                set_whole(system: &str, entity: &str, at: DateTime<Utc>) -> Result<()>;
+                set_proven(system: &str, entity: &str, proven: &Proven) -> Result<()>;
+                set_heard(shop: &str, entity: &str, heard: i64) -> Result<()>;
+            }
+            FiringStore {
+                fired(flow: &str) -> Result<Fired>;
+                set_fired(flow: &str, kind: RunKind, at: DateTime<Utc>) -> Result<()>;
+            }
             NoteStore {
                 note(name: &str, value: &Value) -> Result<()>;
                 noted(name: &str) -> Result<Option<Value>>;

@@ -28,6 +28,7 @@ use vaiven::{
     port::{System, logins::InMemory},
     store::{JobFilter, JobState, RunKind, SharedStore, Store, StoreError},
     sync::{self, Decision, DecisionError, Engine, Limits, Links, Named, Routes, Summary, SystemLimits, decide},
+    wait_reason::WaitReason,
 };
 
 use crate::{
@@ -504,7 +505,7 @@ impl Simulation {
             Some(Named { record, entity: "customer".into(), key })
         };
         for job in self.store_runtime.run_method(store.jobs(&parked)).unwrap() {
-            if !job.cause.as_ref().is_some_and(|cause| cause.starts_with("review:")) {
+            if !matches!(job.cause, Some(WaitReason::Review { .. })) {
                 continue;
             }
             let (_, email) =

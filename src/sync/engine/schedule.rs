@@ -2,7 +2,6 @@
 
 use chrono::DateTime;
 use chrono::Utc;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
@@ -42,11 +41,7 @@ impl Engine {
         let Some((_, kind)) = self.firing(flow, now).await?.filter(|(at, _)| *at <= now) else { return Ok(()) };
         self.pull_flow(flow, None, kind, "schedule", shutdown).await?;
         if !shutdown.is_cancelled() {
-            let value = Value::from(now.to_rfc3339());
-            if kind == RunKind::Full {
-                self.context.store.note(&full_note(flow), &value).await?;
-            }
-            self.context.store.note(&delta_note(flow), &value).await?;
+            self.context.store.set_fired(&flow.name, kind, now).await?;
         }
         Ok(())
     }
@@ -65,22 +60,9 @@ impl Engine {
             (Some(_), Some(last)) if last > now + SKEW => Some(now),
             (Some(table), Some(last)) => table.next(last),
         };
-        let full = due(flow.full.as_ref(), self.fired(&full_note(flow)).await?);
-        let delta = due(flow.every.as_ref(), self.fired(&delta_note(flow)).await?);
+        let fired = self.context.store.fired(&flow.name).await?;
+        let (full, delta) = (due(flow.full.as_ref(), fired.full), due(flow.every.as_ref(), fired.delta));
         let kind = if full.is_some_and(|at| at <= now) { RunKind::Full } else { RunKind::Delta };
         Ok(full.into_iter().chain(delta).min().map(|next| (next, kind)))
     }
-
-    pub(super) async fn fired(&self, note: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let noted = self.context.store.noted(note).await?;
-        Ok(noted.as_ref().and_then(Value::as_str).and_then(|text| text.parse().ok()))
-    }
-}
-
-fn delta_note(flow: &Flow) -> String {
-    format!("fired:{}", flow.name)
-}
-
-fn full_note(flow: &Flow) -> String {
-    format!("fired-full:{}", flow.name)
 }

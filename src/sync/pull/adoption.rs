@@ -1,5 +1,4 @@
 //! The first whole reading of a system: what is already there is adopted, not created again.
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -30,12 +29,12 @@ pub(in crate::sync) async fn adopt(
 
 /// Whether creating at the target is safe: it was read once, or cannot be listed at all.
 pub(in crate::sync) async fn is_adopted(context: &Context, target: &str, entity: &str) -> Result<bool, StoreError> {
-    Ok(!context.can_list(target, entity) || context.store.noted(&format!("adopted:{target}/{entity}")).await?.is_some())
+    Ok(!context.can_list(target, entity) || context.store.reading(target, entity).await?.is_adopted)
 }
 
 /// Remembers that a system's entity was read completely, and lets go what waited for that.
 pub(in crate::sync) async fn adopted(context: &Context, system: &str, entity: &str) -> Result<(), StoreError> {
-    context.store.note(&format!("adopted:{system}/{entity}"), &Value::Bool(true)).await?;
+    context.store.set_adopted(system, entity).await?;
     let waiting = JobFilter { cause: Some(WaitReason::unlisted(system, entity)), ..JobFilter::default() };
     if context.store.retry(&waiting, context.env.now()).await? > 0 {
         context.work.notify_waiters();

@@ -23,7 +23,7 @@ use crate::{
             numbering::{self, Numbering},
             parents,
         },
-        pull::{guests, mapping_revision::MappingRevision},
+        pull::{guests, mapping_revision},
         routing::{DriftPolicy, SHARED, matches, priority},
         stock::{availability, goods, increments, reservations},
     },
@@ -69,7 +69,8 @@ impl PullContext<'_> {
 
         let (rows, doubled) = last_of_each(rows);
         commit.balance.skipped = doubled;
-        let prints = MappingRevision::of(self.mapping, self.system, self.entity).prints(&rows);
+        let revision = mapping_revision::of(self.mapping, self.system, self.entity);
+        let prints = mapping_revision::fingerprints(revision, &rows);
         let sightings: Vec<ShownRow> =
             rows.iter().zip(&prints).map(|(row, print)| ShownRow { id: row.id.clone(), fingerprint: *print }).collect();
         let sighted = self.context.store.look_up_fingerprints(self.system.name(), self.entity, &sightings).await?;

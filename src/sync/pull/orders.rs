@@ -11,7 +11,7 @@ use crate::{
         pull::{self, adoption},
         routing::Flow,
         stock::{
-            evidence::{Known, ORDER},
+            evidence::{self, ORDER},
             reservations::{hear, wake},
             {Obstacle, Obstacles, Unread},
         },
@@ -26,7 +26,7 @@ pub(in crate::sync) async fn before_first_reading(
     cancel: &CancellationToken,
 ) -> Result<Vec<RunReport>> {
     let mut runs = Vec::new();
-    if Known::of(context, &flow.from).await?.is_some() {
+    if evidence::of_stock(context, &flow.from).await?.is_some() {
         return Ok(runs);
     }
     let shops: BTreeSet<&str> = flow.to.iter().flat_map(|target| context.routes.sellers(flow, target)).collect();

@@ -10,7 +10,9 @@ use crate::{
     failure::{Class, Failure},
     mapping::Fields,
     port::{Capabilities, Page, PageToken, PullRequest, RowError, SourceRow},
+    store::Proven,
     store::{Balance, ChangeOp, JOINED, Lease, NewChange, PageCommit, Replica, ReplicaWrite, RunKind, StoreError},
+    sync::stock::evidence::Listed,
     sync::{
         brakes,
         context::{
@@ -21,8 +23,7 @@ use crate::{
         pull::{
             dates::Gathered,
             detect::{add, count},
-            mapping_revision::MappingRevision,
-            whole,
+            mapping_revision, whole,
         },
         stock::reservations::{self, Evidence},
     },
@@ -89,20 +90,19 @@ pub(in crate::sync) async fn list(
     let cursor = context.store.cursor(system, entity).await?;
     let evidence = Evidence::begin(context, system, entity, cursor.as_deref()).await?;
     let asked = context.env.now();
-    let is_due = whole::is_due(context, facts, system, entity, asked).await?;
+    let known = context.store.reading(system, entity).await?;
+    let is_due = whole::is_due(facts, known.whole_at, asked);
     let since = if kind == RunKind::Delta && facts.incremental && !is_due { cursor } else { None };
     report.kind = if since.is_none() { RunKind::Full } else { RunKind::Delta };
-    let (reader, last) = (
-        MappingRevision::of(mapping.as_ref(), endpoint.as_ref(), entity),
-        if report.kind == RunKind::Full { MappingRevision::last(&context.store, system, entity).await? } else { None },
-    );
+    let revision = mapping_revision::of(mapping.as_ref(), endpoint.as_ref(), entity);
+    let last = known.revision.filter(|_| report.kind == RunKind::Full);
     let is_first = report.kind == RunKind::Full && last.is_none();
     let joins = is_first && joined::is_added(context, system, entity).await?;
     let trigger = if joins { JOINED } else { trigger };
     let run = context.store.begin_run(system, entity, report.kind, trigger, context.env.now()).await?;
     report.run = Some(run);
 
-    let remapped = last.is_some_and(|last| last != reader);
+    let remapped = last.is_some_and(|last| last != revision);
     let mapping = mapping.as_ref();
     let reading = PullContext { context, system: endpoint.as_ref(), mapping, entity, run, remapped };
     let listing = Listing { since: since.as_deref(), facts, evidence: evidence.as_ref(), lease: &lease };
@@ -137,10 +137,10 @@ pub(in crate::sync) async fn list(
     brakes::evaluate_run(context, run, Some(&lease)).await?;
     let whole = report.kind == RunKind::Full && report.error.is_none() && report.balance.seen > 0;
     if whole && facts.whole.is_some() {
-        whole::remember(context, system, entity, asked).await?;
+        context.store.set_whole(system, entity, asked).await?;
     }
-    if whole && last != Some(reader) {
-        reader.remember(&context.store, system, entity).await?;
+    if whole && last != Some(revision) {
+        context.store.set_revision(system, entity, revision).await?;
     }
     context.store.end_run(run, &report.balance, report.error.as_deref(), context.env.now()).await?;
     context.store.drop_lease(&lease).await?;
@@ -167,6 +167,7 @@ impl Listing<'_> {
 #[derive(Default)]
 struct Marks {
     cursor: Option<String>,
+    proven: Option<Proven>,
     notes: Vec<(String, Value)>,
     lease: Option<(Lease, Duration)>,
 }
@@ -229,11 +230,13 @@ async fn pages(
         let is_short = since.is_none() && announced.is_some_and(|announced| seen < announced);
         // With the last page: then no figure of it is published by what was known before.
         let ends = listing.evidence.filter(|_| following.is_none() && !is_short);
-        let proven = ends.map(|evidence| evidence.note(listing.facts, seen > 0, fresh, cursor.as_deref()));
-        let dated = if following.is_none() { odd.note(reading) } else { None };
-        let notes = proven.into_iter().chain(dated).collect();
-        let marks =
-            Marks { cursor: cursor.clone().filter(|_| doubtful.is_empty()), notes, lease: Some(listing.held(context)) };
+        let listed = Listed { gave_rows: seen > 0, is_new: fresh, cursor: cursor.as_deref() };
+        let marks = Marks {
+            cursor: cursor.clone().filter(|_| doubtful.is_empty()),
+            proven: ends.map(|evidence| evidence.proven(listed, listing.facts)),
+            notes: if following.is_none() { odd.note(reading).into_iter().collect() } else { Vec::new() },
+            lease: Some(listing.held(context)),
+        };
         doubtful.extend(commit(reading, &rows, &errors, marks, read_at, total, &mut pass).await?);
         if let Some(receipt) = receipt {
             reading.system.acknowledge(reading.entity, &receipt).await?;
@@ -347,6 +350,7 @@ async fn commit(
             detected => detected?,
         };
         detected.commit.cursor = marks.cursor.clone().filter(|_| detected.doubtful.is_empty());
+        detected.commit.proven.clone_from(&marks.proven);
         detected.commit.notes.clone_from(&marks.notes);
         detected.commit.lease.clone_from(&marks.lease);
         let balance = detected.commit.balance.clone();

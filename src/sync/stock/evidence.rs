@@ -3,12 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
 use crate::{
     port::Capabilities,
-    store::{JobFilter, JobState, RecordId, Result},
+    store::{JobFilter, JobState, OrderReadings, Proven, RecordId, Result, StockEvidence},
     sync::context::Context,
 };
 
@@ -18,82 +15,54 @@ pub(in crate::sync) const ORDER: &str = "order";
 /// Orders by the system that has them.
 type Orders = BTreeMap<String, BTreeSet<RecordId>>;
 
-/// Up to where the figures of a source are known to tell of the orders that arrived.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(in crate::sync) struct Known {
-    /// Of deliveries up to this number.
-    pub(in crate::sync) since: i64,
-    /// When the last listing began, whatever it gave.
-    listed: i64,
-    /// By target: orders still to be delivered that were there, and not by our doing, when the first listing began.
-    #[serde(default)]
-    pub(in crate::sync) had: Orders,
+/// Where a source's figures stand; nothing where nobody has read them yet.
+pub(in crate::sync) async fn of_stock(context: &Context, source: &str) -> Result<Option<StockEvidence>> {
+    Ok(context.store.reading(source, STOCK).await?.stock)
 }
 
-/// When the last reading of a shop's orders began, and the one before it of which everybody's stock has heard.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(in crate::sync) struct Turns {
-    pub(in crate::sync) before: i64,
-    last: i64,
+/// Where the readings of a shop's orders stand; nothing where nobody has read them yet.
+pub(in crate::sync) async fn of_orders(context: &Context, shop: &str) -> Result<Option<OrderReadings>> {
+    Ok(context.store.reading(shop, ORDER).await?.orders)
 }
 
-/// The last reading of a shop's orders of which everybody's stock has heard, by when it began.
-const HEARD: &str = "heard:";
-
-fn name(system: &str, entity: &str) -> String {
-    format!("read:{system}/{entity}")
+/// Everybody's stock has heard of what the last of these readings has shown.
+pub(in crate::sync) async fn are_heard(context: &Context, shop: &str, readings: OrderReadings) -> Result<()> {
+    context.store.set_heard(shop, ORDER, readings.last).await
 }
 
-async fn noted<T: serde::de::DeserializeOwned>(context: &Context, system: &str, entity: &str) -> Result<Option<T>> {
-    let noted = context.store.noted(&name(system, entity)).await?;
-    Ok(noted.and_then(|noted| serde_json::from_value(noted).ok()))
-}
-
-fn note(system: &str, entity: &str, value: &impl Serialize) -> (String, Value) {
-    (name(system, entity), serde_json::to_value(value).unwrap_or_default())
-}
-
-impl Known {
-    pub(in crate::sync) async fn of(context: &Context, source: &str) -> Result<Option<Self>> {
-        noted(context, source, STOCK).await
-    }
-}
-
-impl Turns {
-    pub(in crate::sync) async fn of(context: &Context, shop: &str) -> Result<Option<Self>> {
-        noted(context, shop, ORDER).await
-    }
-
-    /// The next reading, which begins now: until everybody's stock has heard of the last one, what was told since the one before
-    /// it stays unsure.
-    async fn next(context: &Context, shop: &str) -> Result<Self> {
-        let last = context.store.counter().await?;
-        let Some(turns) = Self::of(context, shop).await? else { return Ok(Self { before: last, last }) };
-        let heard = context.store.noted(&format!("{HEARD}{shop}")).await?.and_then(|heard| heard.as_i64());
-        let is_heard = heard.is_some_and(|heard| heard >= turns.last);
-        Ok(Self { before: if is_heard { turns.last } else { turns.before }, last })
-    }
-
-    /// Everybody's stock has heard of what this reading has shown.
-    pub(in crate::sync) async fn are_heard(self, context: &Context, shop: &str) -> Result<()> {
-        context.store.note(&format!("{HEARD}{shop}"), &self.last.into()).await
-    }
+/// A shop's next reading, which begins now: until everybody's stock has heard of the last one, what was sent since the one
+/// before it stays unsure.
+async fn next(context: &Context, shop: &str) -> Result<OrderReadings> {
+    let last = context.store.counter().await?;
+    let known = context.store.reading(shop, ORDER).await?;
+    let Some(readings) = known.orders else { return Ok(OrderReadings { before: last, last }) };
+    let is_heard = known.heard.is_some_and(|heard| heard >= readings.last);
+    Ok(OrderReadings { before: if is_heard { readings.last } else { readings.before }, last })
 }
 
 /// A reading that has begun, and what is noted with its last page.
 pub(in crate::sync) enum Evidence {
     /// Of a source's stock: what the source knew when it began.
     Stock {
-        source: String,
         began: i64,
-        before: Known,
+        before: StockEvidence,
         /// `had` of the reading before, without the orders that have been delivered by now.
         had: Orders,
         /// The cursor that the listing began from.
         cursor: Option<String>,
     },
     /// Of a shop's orders.
-    Orders { shop: String, turns: Turns },
+    Orders(OrderReadings),
+}
+
+/// What the last page of a listing shows of the whole.
+#[derive(Clone, Copy)]
+pub(in crate::sync) struct Listed<'a> {
+    /// Whether there was any row.
+    pub(in crate::sync) gave_rows: bool,
+    /// Whether anything came that was not there at the listing before.
+    pub(in crate::sync) is_new: bool,
+    pub(in crate::sync) cursor: Option<&'a str>,
 }
 
 impl Evidence {
@@ -106,25 +75,25 @@ impl Evidence {
     ) -> Result<Option<Self>> {
         match entity {
             ORDER if !context.routes.sold_from(system).is_empty() => {
-                Ok(Some(Self::Orders { shop: system.to_owned(), turns: Turns::next(context, system).await? }))
+                next(context, system).await.map(Self::Orders).map(Some)
             }
             // Also where nobody's orders are minded yet: a flow that brings some may join later.
             STOCK if context.routes.flows().iter().any(|flow| flow.from == system && flow.carries(STOCK)) => {
-                Self::of_stock(context, system, cursor).await.map(Some)
+                Self::before(context, system, cursor).await.map(Some)
             }
             _ => Ok(None),
         }
     }
 
-    async fn of_stock(context: &Context, source: &str, cursor: Option<&str>) -> Result<Self> {
+    async fn before(context: &Context, source: &str, cursor: Option<&str>) -> Result<Self> {
         let began = context.store.counter().await?;
-        let before = match Known::of(context, source).await? {
+        let before = match of_stock(context, source).await? {
             Some(known) => known,
             // Before the first reading there is no figure that could be too old.
             None => {
-                let known = Known { since: began, listed: began, had: had_before(context, source).await? };
-                let (name, value) = note(source, STOCK, &known);
-                context.store.note(&name, &value).await?;
+                let had = had_before(context, source).await?;
+                let known = StockEvidence { since: began, listed: began, had };
+                context.store.set_proven(source, STOCK, &Proven::Stock(known.clone())).await?;
                 known
             }
         };
@@ -134,29 +103,23 @@ impl Evidence {
             orders.retain(|order| open.contains_key(order));
         }
         had.retain(|_, orders| !orders.is_empty());
-        Ok(Self::Stock { source: source.to_owned(), began, before, had, cursor: cursor.map(str::to_owned) })
+        Ok(Self::Stock { began, before, had, cursor: cursor.map(str::to_owned) })
     }
 
     /// What the last page makes true. What was handed over proves only what its source knew at the listing before: the file
     /// was not there then, but it may have been made at any time since.
-    pub(in crate::sync) fn note(
-        &self,
-        facts: &Capabilities,
-        gave: bool,
-        news: bool,
-        cursor: Option<&str>,
-    ) -> (String, Value) {
+    pub(in crate::sync) fn proven(&self, listed: Listed, capabilities: &Capabilities) -> Proven {
         match self {
-            Self::Orders { shop, turns } => note(shop, ORDER, turns),
-            Self::Stock { source, began, before, had, cursor: from } => {
-                let proven = match facts.handed {
-                    true if news && cursor != from.as_deref() => before.listed,
-                    false if facts.incremental || gave => *began,
+            Self::Orders(readings) => Proven::Orders(*readings),
+            Self::Stock { began, before, had, cursor: from } => {
+                let proven = match capabilities.handed {
+                    true if listed.is_new && listed.cursor != from.as_deref() => before.listed,
+                    false if capabilities.incremental || listed.gave_rows => *began,
                     _ => before.since,
                 };
                 // What was delivered meanwhile is known by its number only where the reading proves that.
                 let had = if proven == *began { had } else { &before.had };
-                note(source, STOCK, &Known { since: proven.max(before.since), listed: *began, had: had.clone() })
+                Proven::Stock(StockEvidence { since: proven.max(before.since), listed: *began, had: had.clone() })
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::{
     mapping::Fields,
     model::decimal,
     store::Origin,
+    store::StockEvidence,
     store::{ChangeOp, Job, JobFilter, NewJob, RecordId, Replica, Result},
     sync::{
         context::Context,
@@ -18,7 +19,7 @@ use crate::{
         stock::{
             Unread,
             availability::{self, Less},
-            evidence::{Known, Turns},
+            evidence,
         },
     },
     wait_reason::WaitReason,
@@ -73,7 +74,7 @@ impl Ledger {
         let mut ledger = Self::default();
         for flow in context.routes.minding(target) {
             let sold = ledger.flows.entry(flow.name.clone()).or_default();
-            let known = Known::of(context, &flow.from).await?;
+            let known = evidence::of_stock(context, &flow.from).await?;
             ledger.is_read |= known.is_some();
             for shop in context.routes.sellers(flow, target) {
                 let mut orders: BTreeMap<RecordId, Quantities> = BTreeMap::new();
@@ -125,7 +126,7 @@ pub(in crate::sync) fn holds_goods(context: &Context, order: &Fields) -> bool {
 async fn taken_off(
     context: &Context,
     target: &str,
-    known: Option<&Known>,
+    known: Option<&StockEvidence>,
     orders: &[Replica],
 ) -> Result<BTreeMap<RecordId, Quantities>> {
     let Some(known) = known else { return Ok(BTreeMap::new()) };
@@ -232,12 +233,12 @@ pub(in crate::sync) async fn after_pull(context: &Context, system: &str, entity:
 /// After a reading of a shop's orders: whoever shows what they sell hears of them. The batch of a target that is at it already sees to
 /// its own.
 pub(in crate::sync) async fn hear(context: &Context, shop: &str, at_it: Option<&str>) -> Result<()> {
-    let turns = Turns::of(context, shop).await?;
+    let readings = evidence::of_orders(context, shop).await?;
     for target in context.routes.sold_from(shop) {
         sweep(context, target, if at_it == Some(target) { Left::Alone } else { Left::Published }).await?;
     }
-    match turns {
-        Some(turns) => turns.are_heard(context, shop).await,
+    match readings {
+        Some(readings) => evidence::are_heard(context, shop, readings).await,
         None => Ok(()),
     }
 }
@@ -328,7 +329,7 @@ async fn unsure(context: &Context, target: &str, articles: &[RecordId]) -> Resul
     if articles.is_empty() || !context.routes.sellers_at(target).contains(target) {
         return Ok(Vec::new());
     }
-    let Some(orders) = Turns::of(context, target).await? else { return Ok(Vec::new()) };
+    let Some(orders) = evidence::of_orders(context, target).await? else { return Ok(Vec::new()) };
     let there = context.store.replicas_of(articles).await?.into_iter();
     let told = there.filter(|figure| figure.system == target && figure.written > orders.before);
     Ok(told.map(|figure| figure.record).collect())

@@ -102,7 +102,7 @@ async fn a_row_that_cannot_be_read_keeps_its_like_from_being_created_and_nothing
     assert_eq!((summary.delivered.parked, summary.delivered.written, summary.rejected), (1, 1, 1), "{summary:?}");
     let filter = JobFilter { states: vec![JobState::Parked], limit: 10, ..JobFilter::default() };
     let job = stage.store.jobs(&filter).await.unwrap().remove(0);
-    assert_eq!(job.cause.as_deref(), Some("unread:product=H-1"));
+    assert_eq!(job.cause, waits("unread:product=H-1"));
     assert!(job.error.unwrap().contains("row 77"), "which row it is is told");
     stage.shop.put("product", "77", &hammer_of("Bellota"));
     let summary = stage.once().await;
@@ -118,7 +118,7 @@ async fn a_row_that_shows_no_key_holds_all_creates_until_it_is_read_or_put_aside
     assert_eq!(stage.once().await.delivered.parked, 1);
     let filter = JobFilter { states: vec![JobState::Parked], limit: 10, ..JobFilter::default() };
     let job = stage.store.jobs(&filter).await.unwrap().remove(0);
-    assert_eq!(job.cause.as_deref(), Some("unread:shop/product"));
+    assert_eq!(job.cause, waits("unread:shop/product"));
     let now = stage.engine.context().env.now();
     assert_eq!(stage.store.dismiss("shop", "product", Some("77"), now).await.unwrap(), 1);
     assert_eq!(stage.once().await.delivered.written, 1);

@@ -86,7 +86,7 @@ async fn parents_that_go_in_a_circle_wait_by_name_and_hold_up_nobody_else() {
     stage.once().await;
     assert_eq!(stage.codes(), ["FREE"]);
     let jobs = stage.store.jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await.unwrap();
-    let mut causes: Vec<String> = jobs.into_iter().filter_map(|job| job.cause).collect();
+    let mut causes: Vec<String> = jobs.into_iter().filter_map(|job| job.cause.map(String::from)).collect();
     causes.sort();
     assert_eq!(causes, ["missing:category=A", "missing:category=B", "missing:category=SELF"]);
 
@@ -246,7 +246,7 @@ async fn an_answer_that_cannot_be_read_is_told_like_a_rejected_row_until_it_can_
         assert_eq!((summary.delivered.written, summary.rejected, summary.is_clean()), (1, 1, false), "reads: {reads}");
         let (system, entity, row) = stage.store.rejections(None, 10).await.unwrap().remove(0);
         assert_eq!((system.as_str(), entity.as_str(), row.key()), ("shop", "product", Some("H-1")));
-        assert_eq!((row.id.as_deref(), row.cause.as_deref()), (Some("shop-1"), Some("lookup:tax=IGIC7")));
+        assert_eq!((row.id.as_deref(), row.cause.clone()), (Some("shop-1"), waits("lookup:tax=IGIC7")));
         assert!(row.reason.contains("no line for IGIC7"), "{row:?}");
         stage.knows_igic.store(true, Ordering::Relaxed);
         let summary = stage.once().await;

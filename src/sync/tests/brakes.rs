@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{DeletePolicy, FakeSystem, Flow, Stage, flow, hammer};
+use super::{DeletePolicy, FakeSystem, Flow, Stage, flow, hammer, waits};
 use crate::{
     port::{RowBody, SourceRow},
     store::{Job, JobFilter, JobState, RunKind, WaitingApproval},
@@ -145,7 +145,7 @@ async fn a_price_typo_is_held_and_the_rest_of_its_run_goes_on() {
     assert_eq!((example.key.as_str(), example.field.as_str()), ("web/H-1", "amount"));
     assert_eq!((&example.before, &example.after), (&json!("10"), &json!("1")));
     let job = &stage.open_jobs().await[0];
-    assert_eq!(job.cause.as_deref(), Some(format!("brake:run-{}", approval.run).as_str()));
+    assert_eq!(job.cause, waits(format!("brake:run-{}", approval.run).as_str()));
     assert!(job.error.as_deref().unwrap().contains(&format!("vaiven reject {}", approval.run)), "{job:?}");
 }
 
@@ -505,7 +505,7 @@ async fn while_a_run_is_under_way_offending_jobs_wait_for_its_end_and_the_others
     worked.unwrap();
     assert_eq!((stage.amount("H-1").as_str(), stage.amount("S-1").as_str()), ("10", "20.6"));
     let job = &stage.open_jobs().await[0];
-    assert_eq!(job.cause.as_deref(), Some(format!("run:{run}").as_str()));
+    assert_eq!(job.cause, waits(format!("run:{run}").as_str()));
     brakes::evaluate_run(context, run, None).await.unwrap();
     assert_eq!(stage.approval().await.run, run);
 }

@@ -39,7 +39,7 @@ impl Stage {
 
     async fn cause(&self) -> Option<String> {
         let filter = JobFilter { states: vec![JobState::Parked], limit: 1, ..JobFilter::default() };
-        self.store.jobs(&filter).await.unwrap().pop().and_then(|job| job.cause)
+        self.store.jobs(&filter).await.unwrap().pop().and_then(|job| job.cause.map(String::from))
     }
 }
 

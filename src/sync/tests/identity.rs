@@ -38,7 +38,7 @@ impl Stage {
     /// Causes of what waits.
     async fn causes(&self) -> Vec<String> {
         let filter = JobFilter { states: vec![JobState::Parked], ..JobFilter::default() };
-        self.store.jobs(&filter).await.unwrap().into_iter().filter_map(|job| job.cause).collect()
+        self.store.jobs(&filter).await.unwrap().into_iter().filter_map(|job| job.cause.map(String::from)).collect()
     }
 
     /// Code and name of the ERP's customers.

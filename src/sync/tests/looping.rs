@@ -19,7 +19,7 @@ async fn an_object_that_another_program_keeps_changing_back_is_left_alone_and_to
     assert_eq!(stage.shop.written(), 2 + 12, "created, and repaired twelve times");
     let jobs = stage.store.jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await.unwrap();
     let muted: Vec<_> = jobs.iter().filter(|job| job.state == JobState::Parked).collect();
-    assert_eq!((muted.len(), muted[0].cause.as_deref()), (1, Some("fuse:product=H-1")));
+    assert_eq!((muted.len(), muted[0].cause.clone()), (1, waits("fuse:product=H-1")));
     assert!(muted[0].error.as_deref().unwrap().contains("name"), "{muted:?}");
 
     // A field that is news does not wait for the one that flaps.

@@ -53,7 +53,14 @@ use crate::{
         engine::{Engine, Summary},
         routing::{DeletePolicy, Flow, Routes, Scope, flow},
     },
+    wait_reason::WaitReason,
 };
+
+/// What a job waits for, as the tables write it.
+#[expect(clippy::unnecessary_wraps, reason = "compared with a job's cause")]
+fn waits(cause: &str) -> Option<WaitReason> {
+    Some(cause.to_owned().into())
+}
 
 struct Stage {
     folder: tempfile::TempDir,
@@ -541,7 +548,7 @@ async fn an_altered_amount_waits_with_both_values() {
     stage.once().await;
     let jobs = stage.store.jobs(&JobFilter { limit: 10, ..JobFilter::default() }).await.unwrap();
     let error = jobs[0].error.clone().unwrap_or_default();
-    assert_eq!((jobs[0].state, jobs[0].cause.as_deref()), (JobState::Parked, Some("differs:price.amount=web/H-1")));
+    assert_eq!((jobs[0].state, jobs[0].cause.clone()), (JobState::Parked, waits("differs:price.amount=web/H-1")));
     assert!(error.contains("195") && error.contains("19.5") && error.contains("amount"), "{error}");
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Stage, flow};
+use super::{Stage, flow, waits};
 use crate::store::{JobFilter, JobState};
 
 fn order(gross: &str, status: &str) -> Value {
@@ -23,7 +23,7 @@ async fn an_order_that_does_not_add_up_waits_with_both_sums_until_it_does() {
     assert!(stage.erp.rows("order").is_empty());
     let job = stage.store.jobs(&JobFilter::default()).await.unwrap().remove(0);
     let error = job.error.unwrap();
-    assert_eq!((job.state, job.cause.as_deref()), (JobState::Parked, Some("proof:order=1001")));
+    assert_eq!((job.state, job.cause.clone()), (JobState::Parked, waits("proof:order=1001")));
     assert!(error.contains("24.2") && error.contains("29.2 EUR") && error.contains("totals"), "{error}");
     assert_eq!(stage.once().await.delivered.written, 0, "looking again changes nothing");
 

@@ -111,7 +111,8 @@ impl Company {
     async fn causes(&self) -> Vec<String> {
         let states = vec![JobState::Parked, JobState::Dead];
         let jobs = self.store.jobs(&JobFilter { states, ..JobFilter::default() }).await.unwrap();
-        let mut causes: Vec<String> = jobs.into_iter().map(|job| job.cause.or(job.error).unwrap_or_default()).collect();
+        let mut causes: Vec<String> =
+            jobs.into_iter().map(|job| job.cause.map(String::from).or(job.error).unwrap_or_default()).collect();
         causes.sort();
         causes
     }

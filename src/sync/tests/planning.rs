@@ -514,10 +514,7 @@ async fn a_plan_tells_which_order_does_not_add_up_and_writes_it_nowhere() {
     let told = stage.plan(all(RunKind::Full)).await;
     assert!(told.lines.is_empty());
     let waiting = &told.plan.summary.waiting[0];
-    assert_eq!(
-        (waiting.what.as_str(), waiting.examples[0].cause.as_deref()),
-        ("proof:order", Some("proof:order=1001"))
-    );
+    assert_eq!((waiting.what.as_str(), waiting.examples[0].cause.clone()), ("proof:order", waits("proof:order=1001")));
     assert!(waiting.examples[0].why.as_deref().unwrap().contains("24.2"), "{waiting:?}");
 }
 

@@ -47,7 +47,7 @@ impl Stage {
     async fn waiting(&self) -> Vec<(JobState, Option<String>, String)> {
         let jobs = self.store.jobs(&JobFilter { limit: 100, ..JobFilter::default() }).await.unwrap();
         let open = jobs.into_iter().filter(|job| job.state != JobState::Done);
-        open.map(|job| (job.state, job.cause, job.error.unwrap_or_default())).collect()
+        open.map(|job| (job.state, job.cause.map(String::from), job.error.unwrap_or_default())).collect()
     }
 }
 

@@ -32,7 +32,9 @@ impl Stage {
     async fn parked_at(&self, store: &SharedStore) -> Vec<(String, String)> {
         let filter = JobFilter { states: vec![JobState::Parked], ..JobFilter::default() };
         let jobs = store.jobs(&filter).await.unwrap();
-        jobs.into_iter().map(|job| (job.cause.unwrap_or_default(), job.error.unwrap_or_default())).collect()
+        jobs.into_iter()
+            .map(|job| (job.cause.map(String::from).unwrap_or_default(), job.error.unwrap_or_default()))
+            .collect()
     }
 
     /// An engine over the same systems whose state was lost.

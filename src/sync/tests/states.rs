@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{FakeSystem, Flow, Stage, flow};
+use super::{FakeSystem, Flow, Stage, flow, waits};
 use crate::{
     store::{ConflictKind, JobFilter, JobState},
     sync::conflict::Decision,
@@ -336,7 +336,7 @@ async fn a_line_without_an_article_goes_as_text_or_holds_its_order_back() {
     stage.once().await;
     let jobs = stage.store.jobs(&JobFilter::default()).await.unwrap();
     let job = jobs.into_iter().find(|job| job.target == "erp" && job.entity == "order").unwrap();
-    assert_eq!((job.state, job.cause.as_deref()), (JobState::Parked, Some("article:order=1001")));
+    assert_eq!((job.state, job.cause.clone()), (JobState::Parked, waits("article:order=1001")));
     assert!(job.error.unwrap().contains("lines[0]"));
 }
 

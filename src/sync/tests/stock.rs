@@ -343,7 +343,7 @@ async fn rises_wait_while_orders_cannot_be_read_and_what_sinks_goes_on() {
     let parked = JobFilter { states: vec![JobState::Parked], ..JobFilter::default() };
     let waiting = stage.store.jobs(&parked).await.unwrap();
     assert_eq!(waiting.len(), 1);
-    assert_eq!((waiting[0].cause.as_deref(), waiting[0].attempts), (Some("orders:shop"), 0));
+    assert_eq!((waiting[0].cause.clone(), waiting[0].attempts), (waits("orders:shop"), 0));
     assert!(waiting[0].error.as_deref().unwrap().contains("orders of shop"), "{waiting:?}");
 
     stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
@@ -409,7 +409,7 @@ async fn an_order_that_is_not_accepted_yet_stays_out_of_the_erp_and_keeps_its_go
     assert!(summary.is_clean() && summary.awaited == 1, "that is no trouble: {summary:?}");
     let parked = JobFilter { states: vec![JobState::Parked], ..JobFilter::default() };
     let waiting = stage.store.jobs(&parked).await.unwrap().remove(0);
-    assert_eq!((waiting.state, waiting.cause.as_deref()), (JobState::Parked, Some("acceptance:order=1001")));
+    assert_eq!((waiting.state, waiting.cause.clone()), (JobState::Parked, waits("acceptance:order=1001")));
     assert!(waiting.error.as_deref().unwrap().contains("`pending`"), "{waiting:?}");
 
     stage.shop.put("order", "1", &order("1001", "confirmed", &[("A", "2")]));

@@ -111,7 +111,7 @@ async fn creations_wait_for_a_first_listing_that_is_at_fault_without_asking_for_
     stage.shop.state.lock().unwrap().pull_faults.extend((0..50).map(|_| circle()));
     stage.once().await;
     let open = stage.open().await;
-    let causes: Vec<&str> = open.iter().filter_map(|job| job.cause.as_deref()).collect();
+    let causes: Vec<String> = open.iter().filter_map(|job| job.cause.clone().map(String::from)).collect();
     assert_eq!(causes, ["unlisted:shop/product"; 2]);
     let asked = 50 - stage.shop.state.lock().unwrap().pull_faults.len();
     assert!(asked < 5, "{asked} listings");
@@ -187,7 +187,7 @@ async fn what_meets_an_error_of_a_file_waits_for_that_file_and_pauses_no_system(
     let stage = poisoned(3, "A-00", misread, false).await;
     stage.once().await;
     let open = stage.open().await;
-    assert_eq!((open.len(), open[0].cause.as_deref()), (1, Some("file:adapters/tiny.toml:31:12")));
+    assert_eq!((open.len(), open[0].cause.clone()), (1, waits("file:adapters/tiny.toml:31:12")));
     assert_eq!((open[0].state, open[0].attempts, stage.is_paused().await), (JobState::Parked, 0, false));
     assert_eq!(stage.shop.rows("product").len(), 2);
     stage.shop.state.lock().unwrap().poison = None;
@@ -199,7 +199,7 @@ async fn what_meets_an_error_of_a_file_waits_for_that_file_and_pauses_no_system(
 async fn what_was_made_though_its_answer_could_not_be_read_is_looked_up_when_the_file_is_mended() {
     let stage = poisoned(1, "A-00", misread_after, true).await;
     stage.once().await;
-    assert_eq!(stage.open().await[0].cause.as_deref(), Some("file:adapters/tiny.toml:31:12"));
+    assert_eq!(stage.open().await[0].cause, waits("file:adapters/tiny.toml:31:12"));
     stage.shop.state.lock().unwrap().poison = None;
     assert!(stage.once().await.is_clean());
     assert_eq!(stage.shop.rows("product").len(), 1, "it is not made twice");

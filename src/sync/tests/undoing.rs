@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    store::{ChangeOp, LinkState},
+    store::{ChangeOp, LinkState, Origin},
     sync::preview::{Undone, undo},
 };
 
@@ -132,7 +132,7 @@ async fn an_undo_is_told_in_the_change_log_and_in_the_attempts_and_leaves_nothin
     let change = stage.store.changes(record, 1).await.unwrap().remove(0);
     assert_eq!((change.op, &*change.system), (ChangeOp::Undo, "shop"));
     assert_eq!(change.fields["brand"], json!(["Beta", "Alfa"]));
-    let job: i64 = change.cause.strip_prefix("job ").unwrap().parse().unwrap();
+    let Origin::Job(job) = change.cause else { panic!("{change:?}") };
     let attempts = stage.store.attempts(job).await.unwrap();
     assert_eq!((attempts.len(), &*attempts[0].op, &*attempts[0].outcome), (1, "undo", "done"));
     assert!(stage.states().await.is_empty());

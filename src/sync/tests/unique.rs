@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Stage, fakes::FakeSystem, flow};
+use super::{Stage, fakes::FakeSystem, flow, waits};
 use crate::{
     port::Capabilities,
     store::{JobFilter, JobState},
@@ -98,7 +98,7 @@ async fn a_value_that_its_holder_keeps_is_told_and_had_when_it_is_given_up() {
     stage.erp.put("customer", "0", &customer("A", "b@x.es"));
     stage.once().await;
     let job = stage.store.jobs(&JobFilter { states: vec![JobState::Parked], ..JobFilter::default() }).await.unwrap();
-    assert_eq!(job[0].cause.as_deref(), Some("taken:customer=B"));
+    assert_eq!(job[0].cause, waits("taken:customer=B"));
     let error = job[0].error.as_deref().unwrap();
     assert!(error.ends_with("customer B has the email at shop and keeps it"), "{error}");
     assert!(!error.contains('@'), "an address is nobody else's to read");

@@ -55,7 +55,7 @@ async fn met(reads: &str, there: &Value, guests: Option<Guests>) -> (Vec<Value>,
     assert_eq!(stage.store.rejections(None, 10).await.unwrap(), []);
     let filter = JobFilter { states: vec![JobState::Parked, JobState::Dead], ..JobFilter::default() };
     let jobs = stage.store.jobs(&filter).await.unwrap();
-    (stage.erp.rows("order"), jobs.into_iter().filter_map(|job| job.cause).collect())
+    (stage.erp.rows("order"), jobs.into_iter().filter_map(|job| job.cause.map(String::from)).collect())
 }
 
 fn of_zoe() -> Value {

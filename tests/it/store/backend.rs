@@ -36,25 +36,8 @@ impl Backend {
         Self { store: store::open(&url).await.unwrap(), url, _folder: Some(folder) }
     }
 
-    /// A schema of its own in the database `VAIVEN_TEST_PG` names; without it this half is told to be missing.
     pub async fn postgres() -> Option<Self> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        static TOLD: Once = Once::new();
-        let Ok(url) = std::env::var("VAIVEN_TEST_PG") else {
-            TOLD.call_once(|| {
-                // Not by eprintln!, which the test harness swallows.
-                let line = "\nNOT RUN: the PostgreSQL half of the store's tests (set VAIVEN_TEST_PG to the URL of a database)\n";
-                std::io::stderr().write_all(line.as_bytes()).unwrap();
-            });
-            return None;
-        };
-        let schema = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
-        connection.execute(AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {schema} CASCADE"))).await.unwrap();
-        connection.execute(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).await.unwrap();
-        connection.close().await.unwrap();
-        let mark = if url.contains('?') { '&' } else { '?' };
-        let url = format!("{url}{mark}options=-csearch_path%3D{schema}");
+        let url = postgres_schema().await?;
         Some(Self { store: store::open(&url).await.unwrap(), url, _folder: None })
     }
 
@@ -62,6 +45,30 @@ impl Backend {
     pub async fn second(&self) -> SharedStore {
         store::open(&self.url).await.unwrap()
     }
+}
+
+/// The URL of an empty schema of its own in the database `VAIVEN_TEST_PG` names; without it this half is told to be
+/// missing.
+pub async fn postgres_schema() -> Option<String> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    static TOLD: Once = Once::new();
+    let Ok(url) = std::env::var("VAIVEN_TEST_PG") else {
+        TOLD.call_once(|| {
+            // Not by eprintln!, which the test harness swallows.
+            let line =
+                "\nNOT RUN: the PostgreSQL half of the store's tests (set VAIVEN_TEST_PG to the URL of a database)\n";
+            std::io::stderr().write_all(line.as_bytes()).unwrap();
+        });
+        return None;
+    };
+    let schema = format!("test_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+    connection.execute(AssertSqlSafe(format!("DROP SCHEMA IF EXISTS {schema} CASCADE"))).await.unwrap();
+    connection.execute(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).await.unwrap();
+    connection.close().await.unwrap();
+    let mark = if url.contains('?') { '&' } else { '?' };
+    let url = format!("{url}{mark}options=-csearch_path%3D{schema}");
+    Some(url)
 }
 
 /// Runs each promise against both databases.
@@ -125,7 +132,7 @@ pub fn ends(job: &Job, verdict: Verdict) -> Delivered {
 }
 
 pub fn parked(cause: &str) -> Verdict {
-    Verdict::Parked { cause: cause.into(), error: "waits".into() }
+    Verdict::Parked { cause: cause.to_owned().into(), error: "waits".into() }
 }
 
 /// An empty page of products at `system`.

@@ -5,6 +5,7 @@ use vaiven::store::{
     Balance, BrakeTrip, Claim, Example, HeldJobs, Job, JobFilter, JobState, NewJob, PageCommit, Pending, RecordId,
     RunApproval, SharedStore, WaitingApproval,
 };
+use vaiven::wait_reason::WaitReason;
 
 use super::backend::{Backend, at, change, claim, done, ends, job, page, parked, promises, pulled, wish};
 
@@ -182,8 +183,8 @@ async fn a_held_run_parks_its_jobs_as_one_approval(backend: Backend) {
     assert_eq!(running[0].id, open[0].id);
     assert_eq!(states, [JobState::Running, JobState::Parked, JobState::Queued], "whoever runs it asks for the ruling");
     let waiting = &jobs(store).await[1];
-    let cause = format!("brake:run-{run}");
-    assert_eq!((waiting.cause.as_deref(), waiting.error.as_deref()), (Some(cause.as_str()), Some("look at it")));
+    assert_eq!(waiting.cause, Some(WaitReason::Brake(run)));
+    assert_eq!(waiting.error.as_deref(), Some("look at it"));
     let ruled = store.run_approvals(&[open[0].id]).await.unwrap().remove(&open[0].id).unwrap();
     assert_eq!(ruled.approval, RunApproval::Held);
     assert!(ruled.tripped.contains(&("shop".into(), "delete".into())), "{ruled:?}");

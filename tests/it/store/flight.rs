@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde_json::json;
 use vaiven::store::{
-    ConflictKind, ConflictMark, Delivered, NewJob, PageCommit, RecordId, Replica, ReplicaWrite, SharedStore, Verdict,
+    ConflictKind, ConflictMark, Delivered, NewJob, OrderReadings, PageCommit, Proven, Reading, RecordId, Replica,
+    ReplicaWrite, SharedStore, Verdict,
 };
 
 use super::backend::{Backend, at, claim, done, ends, page, parked, promises, replica, row};
@@ -16,6 +17,7 @@ promises! {
     what_a_shop_no_longer_has_is_not_in_flight,
     what_is_kept_back_is_remembered_until_it_is_nothing,
     a_note_becomes_true_with_its_page,
+    what_a_reading_proves_becomes_true_with_its_page,
 }
 
 /// An order that the shop has, with a job to the ERP.
@@ -102,8 +104,21 @@ async fn what_is_kept_back_is_remembered_until_it_is_nothing(backend: Backend) {
 
 async fn a_note_becomes_true_with_its_page(backend: Backend) {
     let store = &backend.store;
-    let value = json!({"since": 3});
-    let noted = PageCommit { notes: vec![("read:erp/stock".into(), value.clone())], ..page(store, "erp").await };
+    let value = json!({"print": "x"});
+    let noted = PageCommit { notes: vec![("covered:erp".into(), value.clone())], ..page(store, "erp").await };
     store.commit_page(noted, at(0)).await.unwrap();
-    assert_eq!(store.noted("read:erp/stock").await.unwrap(), Some(value));
+    assert_eq!(store.noted("covered:erp").await.unwrap(), Some(value));
+}
+
+async fn what_a_reading_proves_becomes_true_with_its_page(backend: Backend) {
+    let store = &backend.store;
+    let orders = OrderReadings { before: 2, last: 4 };
+    let page = page(store, "shop").await;
+    let (system, entity) = (page.system.clone(), page.entity.clone());
+    store.set_adopted(&system, &entity).await.unwrap();
+    let proven = Some(Proven::Orders(orders));
+    store.commit_page(PageCommit { proven, ..page }, at(0)).await.unwrap();
+    store.set_heard(&system, &entity, 4).await.unwrap();
+    let reading = Reading { is_adopted: true, orders: Some(orders), heard: Some(4), ..Reading::default() };
+    assert_eq!(store.reading(&system, &entity).await.unwrap(), reading, "each column by itself");
 }

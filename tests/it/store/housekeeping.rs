@@ -3,13 +3,14 @@
 use chrono::TimeDelta;
 use serde_json::json;
 use sqlx::Connection as _;
-use vaiven::store::{Attempt, Circuit, Delivered, JobFilter, NewChange, NewJob, PageCommit, Verdict};
+use vaiven::store::{Attempt, Circuit, Delivered, Fired, JobFilter, NewChange, NewJob, PageCommit, RunKind, Verdict};
 
 use super::backend::{Backend, LEASE, at, change, claim, done, ends, job, page, promises, pulled, replica, row};
 
 promises! {
     one_owner_holds_a_lease_until_it_ends,
     an_order_stays_until_it_is_carried_out,
+    of_a_flow_each_schedule_is_known_by_when_it_was_last_carried_out,
     notes_and_standings_are_kept,
     jobs_that_a_clock_set_back_since_has_dated_are_due_now,
     the_purge_takes_old_closed_rows_in_slices_and_nothing_else,
@@ -45,15 +46,27 @@ async fn an_order_stays_until_it_is_carried_out(backend: Backend) {
     assert_eq!(two.next_command().await.unwrap(), None);
 }
 
+async fn of_a_flow_each_schedule_is_known_by_when_it_was_last_carried_out(backend: Backend) {
+    let store = &backend.store;
+    assert_eq!(store.fired("catalog").await.unwrap(), Fired::default());
+    store.set_fired("catalog", RunKind::Full, at(1)).await.unwrap();
+    store.set_fired("catalog", RunKind::Delta, at(5)).await.unwrap();
+    let fired = Fired { delta: Some(at(5)), full: Some(at(1)) };
+    assert_eq!(backend.second().await.fired("catalog").await.unwrap(), fired);
+    store.set_fired("catalog", RunKind::Full, at(9)).await.unwrap();
+    assert_eq!(store.fired("catalog").await.unwrap(), Fired { delta: Some(at(9)), full: Some(at(9)) });
+    assert_eq!(store.fired("stock").await.unwrap(), Fired::default());
+}
+
 async fn notes_and_standings_are_kept(backend: Backend) {
     let store = &backend.store;
-    assert_eq!(store.noted("fired:catalog").await.unwrap(), None);
-    store.note("fired:catalog", &json!("2026-01-01T00:00:00Z")).await.unwrap();
-    store.note("fired:catalog", &json!({ "at": 12.50 })).await.unwrap();
-    assert_eq!(store.noted("fired:catalog").await.unwrap(), Some(json!({ "at": 12.50 })));
-    store.note("fires", &json!(1)).await.unwrap();
-    let all = vec![("fired:catalog".to_owned(), json!({ "at": 12.50 }))];
-    assert_eq!(store.notes("fired:").await.unwrap(), all, "those alone that begin so");
+    assert_eq!(store.noted("setup:shop").await.unwrap(), None);
+    store.note("setup:shop", &json!("2026-01-01T00:00:00Z")).await.unwrap();
+    store.note("setup:shop", &json!({ "at": 12.50 })).await.unwrap();
+    assert_eq!(store.noted("setup:shop").await.unwrap(), Some(json!({ "at": 12.50 })));
+    store.note("setups", &json!(1)).await.unwrap();
+    let all = vec![("setup:shop".to_owned(), json!({ "at": 12.50 }))];
+    assert_eq!(store.notes("setup:").await.unwrap(), all, "those alone that begin so");
     assert_eq!(store.circuit("shop").await.unwrap(), Circuit::default());
     let standing = Circuit { until: Some(at(9)), failures: 3, reason: Some("503".into()) };
     store.set_circuit("shop", &standing).await.unwrap();

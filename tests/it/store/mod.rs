@@ -5,6 +5,7 @@ mod brakes;
 mod cancel;
 mod children;
 mod differences;
+mod earlier;
 mod file;
 mod flight;
 mod housekeeping;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use vaiven::store::{Answer, Balance, Delivered, PageCommit, Rejection, ReplicaWrite, RunKind, ShownRow, StoreError};
+use vaiven::store::{
+    Answer, Balance, Delivered, Origin, PageCommit, Rejection, ReplicaWrite, RunKind, ShownRow, StoreError,
+};
 
 use super::backend::{Backend, LEASE, at, change, claim, done, identify, job, page, promises, pulled, replica};
 
@@ -142,7 +144,7 @@ async fn a_page_is_durable_or_never_happened(backend: Backend) {
     assert_eq!(changes.len(), 1);
     assert_eq!((changes[0].entity.as_str(), changes[0].system.as_str()), ("product", "erp"));
     let run = &again.runs(1).await.unwrap()[0];
-    assert_eq!(changes[0].cause, format!("run {}", run.id));
+    assert_eq!(changes[0].cause, Origin::Run(run.id));
     assert_eq!(run.balance, Balance { seen: 3, changed: 2, rejected: 1, ..Balance::default() });
     assert!(run.balance.closes());
     assert_eq!(again.rejection_counts().await.unwrap(), [("erp".into(), "product".into(), 1, 0)]);

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::json;
 use vaiven::{
     env::Env,
-    store::{self, Attempt, Circuit, Delivered, JobFilter, JobState, NewChange, RunKind, Verdict},
+    store::{self, Attempt, Circuit, Delivered, JobFilter, JobState, NewChange, Origin, RunKind, Verdict},
 };
 
 use super::backend::{Backend, LEASE, at, change, claim, done, ends, identify, job, page, promises, pulled, replica};
@@ -27,19 +27,19 @@ async fn a_copy_holds_what_the_state_holds_and_changes_nothing_of_it(backend: Ba
     let store = &backend.store;
     let record = pulled(store, "erp", "1", "A").await;
     store.enqueue(&[job("shop", record)], at(0)).await.unwrap();
-    store.note("adopted:shop/product", &json!(true)).await.unwrap();
+    store.set_adopted("shop", "product").await.unwrap();
     let copy = store::copy(&backend.url, &Env::system()).await.unwrap();
     assert_eq!(copy.store.replicas_of(&[record]).await.unwrap(), store.replicas_of(&[record]).await.unwrap());
-    assert_eq!(copy.store.noted("adopted:shop/product").await.unwrap(), Some(json!(true)));
+    assert!(copy.store.reading("shop", "product").await.unwrap().is_adopted);
     assert_eq!(copy.store.record("product", "A").await.unwrap(), Some(record));
     assert!(copy.store.changes(record, 9).await.unwrap().is_empty(), "history stays behind");
 
     pulled(&copy.store, "shop", "s1", "A").await;
     let claimed = claim(&copy.store, "shop", at(1)).await;
     copy.store.deliver("shop", "product", vec![done(&claimed[0])], at(1)).await.unwrap();
-    copy.store.note("adopted:shop/price", &json!(true)).await.unwrap();
+    copy.store.set_adopted("shop", "price").await.unwrap();
     assert_eq!(store.replicas_of(&[record]).await.unwrap().len(), 1);
-    assert_eq!(store.noted("adopted:shop/price").await.unwrap(), None);
+    assert!(!store.reading("shop", "price").await.unwrap().is_adopted);
     assert_eq!(store.jobs(&JobFilter::default()).await.unwrap()[0].state, JobState::Queued);
     assert_eq!(store.runs(9).await.unwrap().len(), 1);
     copy.remove().await.unwrap();
@@ -220,10 +220,10 @@ async fn a_run_tells_its_changes_and_a_record_its_whole_history(backend: Backend
     store.deliver("shop", "product", vec![Delivered { change: Some(told), ..done(&claimed[0]) }], at(1)).await.unwrap();
 
     let of_run = store.changes_of_run(run, 0, 10).await.unwrap();
-    assert_eq!((of_run.len(), &*of_run[0].cause), (1, &*format!("run {run}")));
+    assert_eq!((of_run.len(), of_run[0].cause), (1, Origin::Run(run)));
     assert!(store.changes_of_run(run, of_run[0].id, 10).await.unwrap().is_empty());
-    let causes: Vec<String> = store.history(&[record]).await.unwrap().into_iter().map(|change| change.cause).collect();
-    assert_eq!(causes, [format!("run {run}"), format!("job {}", claimed[0].id)]);
+    let causes: Vec<Origin> = store.history(&[record]).await.unwrap().into_iter().map(|change| change.cause).collect();
+    assert_eq!(causes, [Origin::Run(run), Origin::Job(claimed[0].id)]);
     assert_eq!(store.run(run).await.unwrap().map(|run| run.system), Some("erp".to_owned()));
     assert!(store.run(run + 99).await.unwrap().is_none());
 }

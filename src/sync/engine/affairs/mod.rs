@@ -356,9 +356,9 @@ mod tests {
 
     #[test]
     fn what_happens_every_day_needs_nobody() {
-        assert!(!needs_somebody(JobState::Parked, Some("acceptance:order=7")));
-        assert!(!needs_somebody(JobState::Parked, Some("run:12")));
-        assert!(needs_somebody(JobState::Parked, Some("missing:product=A")));
+        assert!(!needs_somebody(JobState::Parked, Some(&WaitReason::acceptance("order", "7"))));
+        assert!(!needs_somebody(JobState::Parked, Some(&WaitReason::Run(12))));
+        assert!(needs_somebody(JobState::Parked, Some(&WaitReason::missing("product", "A"))));
         assert!(needs_somebody(JobState::Dead, None) && !needs_somebody(JobState::Queued, None));
     }
 }

@@ -15,12 +15,13 @@ use crate::{
     mapping::Fields,
     model::{self, EntitySpec, Shown},
     port::{PageToken, PullRequest, SourceRow},
+    store::MappingRevision,
     store::{BrakeTrip, ChangeOp, Rejection, RunKind, SharedStore, ShownRow, StoreError},
     sync::{
         brakes,
         context::{Context, PullContext, outcome},
         desired::{self, Batch},
-        pull::{detect::count, mapping_revision::MappingRevision},
+        pull::{detect::count, mapping_revision},
     },
 };
 
@@ -142,9 +143,9 @@ impl Telling<'_> {
             return Ok(());
         };
         let (endpoint, mapping) = (Arc::clone(endpoint), Arc::clone(mapping));
-        let reader = MappingRevision::of(mapping.as_ref(), endpoint.as_ref(), &entity);
-        let last = MappingRevision::last(&context.store, &system, &entity).await?;
-        if last == Some(reader) {
+        let revision = mapping_revision::of(mapping.as_ref(), endpoint.as_ref(), &entity);
+        let last = context.store.reading(&system, &entity).await?.revision;
+        if last == Some(revision) {
             self.told.unchanged = true;
             return Ok(());
         }
@@ -168,7 +169,7 @@ impl Telling<'_> {
                 }
             };
             self.told.read += count(got.rows.len() + got.errors.len());
-            let rows = self.as_they_were(got.rows, reader, last).await?;
+            let rows = self.as_they_were(got.rows, revision, last).await?;
             self.take(&reading, &rows).await?;
             page = got.next;
             if page.is_none() {
@@ -192,9 +193,9 @@ impl Telling<'_> {
         Ok(rows.into_iter().enumerate().filter(|(at, _)| !since_last.contains(at)).map(|(_, row)| row).collect())
     }
 
-    /// Places of rows that have another fingerprint than this reader left of them.
-    async fn differing(&self, rows: &[SourceRow], reader: MappingRevision) -> Result<BTreeSet<usize>, StoreError> {
-        let prints = reader.prints(&rows.iter().collect::<Vec<_>>());
+    /// Places of rows that have another fingerprint than a reading with this revision left of them.
+    async fn differing(&self, rows: &[SourceRow], revision: MappingRevision) -> Result<BTreeSet<usize>, StoreError> {
+        let prints = mapping_revision::fingerprints(revision, &rows.iter().collect::<Vec<_>>());
         let sightings: Vec<ShownRow> =
             rows.iter().zip(prints).map(|(row, print)| ShownRow { id: row.id.clone(), fingerprint: print }).collect();
         let sighted = self.context.store.look_up_fingerprints(&self.told.system, &self.told.entity, &sightings).await?;
