@@ -27,7 +27,7 @@ use vaiven::{
     env::Env,
     load::{Place, SourceFile},
     port::{System, logins::InMemory},
-    store::{Balance, RunKind},
+    store::{Balance, NewRun, RunKind},
     sync::{Engine, Flow},
 };
 
@@ -177,7 +177,7 @@ async fn part(words: &[String]) -> Result<()> {
 async fn pull(folder: &Path, rows: u64, counted: fn(&Balance) -> u64) -> Result<f64> {
     let engine = engine(folder).await?;
     let start = Instant::now();
-    let report = engine.pull("files", "price", RunKind::Full, "bench", &CancellationToken::new()).await?;
+    let report = engine.pull(NewRun::new("files", "price", RunKind::Full, "bench"), &CancellationToken::new()).await?;
     let took = start.elapsed().as_secs_f64();
     ensure!(report.is_green() && counted(&report.balance) == rows, "{:?} {:?}", report.balance, report.error);
     Ok(took)

@@ -27,7 +27,7 @@ use vaiven::{
     store::{self, RunKind, SharedStore},
     sync::{
         Context, Engine, Reach,
-        plan::{self, Detail},
+        plan::{self, Question},
     },
 };
 
@@ -151,9 +151,9 @@ async fn measure(url: &str, records: usize) -> Result<()> {
         let copy = store::copy(url, &Env::system()).await?;
         let copied = start.elapsed().as_secs_f64();
         let reach = Reach { flow: None, kind: RunKind::Full };
-        let detail = Detail { examples: 5, writes: 5, personal: false };
+        let question = Question { reach, examples: 5, writes: 5, personal: false };
         let context = context(copy.store.clone(), &erp, &shop)?;
-        let made = plan::plan(context, &copy, reach, detail, tempfile::tempfile()?, &stop).await?;
+        let made = plan::plan(context, &copy, question, tempfile::tempfile()?, &stop).await?;
         let planned: u64 = made.groups.values().map(|group| group.count).sum();
         copy.remove().await?;
         println!(

@@ -22,8 +22,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 use vaiven::{
     mapping::Fields,
     store::{
-        self, Balance, ChangeOp, Claim, Delivered, NewChange, NewJob, PageCommit, ReplicaWrite, RunKind, SharedStore,
-        ShownRow, Turn, Unidentified, Verdict,
+        self, Balance, ChangeOp, Claim, Delivered, NewChange, NewJob, NewRun, PageCommit, ReplicaWrite, RunKind,
+        SharedStore, ShownRow, Slice, Turn, Unidentified, Verdict,
     },
 };
 
@@ -189,7 +189,7 @@ fn unidentified(row: &ShownRow) -> Unidentified {
 
 /// A first pull of everything, then one that finds nothing changed: seconds in the store.
 async fn pages(store: &SharedStore, count: usize) -> Result<Vec<f64>> {
-    let run = store.begin_run("erp", "product", RunKind::Full, "bench", Utc::now()).await?;
+    let run = store.begin_run(NewRun::new("erp", "product", RunKind::Full, "bench"), Utc::now()).await?;
     let (mut identify, mut commit, mut sight) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     let mut source = produce(count);
     while let Some(page) = source.recv().await {
@@ -217,7 +217,7 @@ async fn pages(store: &SharedStore, count: usize) -> Result<Vec<f64>> {
         seen.extend(sighted.seen);
     }
     let start = Instant::now();
-    let unseen = store.unseen("erp", "product", &seen, 0, 10).await?;
+    let unseen = store.unseen("erp", "product", &seen, Slice { after: 0, limit: 10 }).await?;
     anyhow::ensure!(unseen.is_empty(), "all rows were seen");
     again += start.elapsed();
     Ok([sight, identify, commit, again].iter().map(Duration::as_secs_f64).collect())
@@ -227,7 +227,7 @@ async fn pages(store: &SharedStore, count: usize) -> Result<Vec<f64>> {
 /// id, and of one that does nothing.
 async fn explain(store: &SharedStore, folder: &Path, count: usize) -> Result<Vec<f64>> {
     for system in ["erp", "shop"] {
-        let run = store.begin_run(system, "product", RunKind::Full, "bench", Utc::now()).await?;
+        let run = store.begin_run(NewRun::new(system, "product", RunKind::Full, "bench"), Utc::now()).await?;
         let mut source = produce(count);
         while let Some(page) = source.recv().await {
             let keys: Vec<_> = page.iter().map(unidentified).collect();

@@ -27,7 +27,7 @@ use crate::{
     store::{self, RunKind},
     sync::{
         Reach,
-        plan::{self, Basis, Braked, Detail, Estimate, Held, OpOrder, Plan, Summary},
+        plan::{self, Basis, Braked, Estimate, Held, OpOrder, Plan, Question, Summary},
         requests,
     },
     wait_reason::WaitReason,
@@ -47,7 +47,8 @@ pub async fn plan(args: &PlanArgs, global: &Global, env: &Env) -> anyhow::Result
     let left_out: Vec<String> = opened.left_out.iter().map(ToString::to_string).collect();
     let copy = store::copy(config.store_url()?.expose_secret(), env).await?;
     let context = run::context(opened, copy.store.clone(), env);
-    let detail = Detail {
+    let question = Question {
+        reach,
         examples: if args.all { usize::MAX } else { EXAMPLES },
         // With --all they are read back from where they are kept.
         writes: if args.all { 0 } else { EXAMPLES },
@@ -56,7 +57,7 @@ pub async fn plan(args: &PlanArgs, global: &Global, env: &Env) -> anyhow::Result
     let bars = output::is_watched().then(indicatif::MultiProgress::new);
     let making = async {
         tokio::select! {
-            made = plan::plan(context, &copy, reach, detail, spool(env)?, &life.soft) => Ok(made?),
+            made = plan::plan(context, &copy, question, spool(env)?, &life.soft) => Ok(made?),
             never = progress::show(&copy.store, env, bars) => match never {},
         }
     };

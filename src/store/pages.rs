@@ -18,7 +18,7 @@ use super::{
     leases::keep_lease,
     merged::{mark_conflicts, write_merged},
     notes::write_note,
-    queue::{lock_target, open_jobs, wake},
+    queue::{Arrived, lock_target, open_jobs, wake},
     readings::{Proven, write_proven},
     rejections::reject,
     replicas::{Replicas, Writer},
@@ -159,7 +159,8 @@ impl PageStore for Database {
         open_jobs(&mut tx, jobs.as_deref(), Some(page.run), now).await?;
         let (gone, live): (Vec<_>, Vec<_>) = writes.into_iter().partition(|write| write.gone);
         let gone: Vec<_> = gone.into_iter().map(|write| write.record).collect();
-        wake(&mut tx, &replicas, &live, &kept.children, &[], &gone).await?;
+        let arrived = Arrived { there: &live, children: &kept.children, quiet: &[], gone: &gone };
+        wake(&mut tx, &replicas, arrived).await?;
         write_merged(&mut tx, &page.merged).await?;
         mark_conflicts(&mut tx, replicas.system, &page.conflicts, now).await?;
         let written = page.replicas.iter().map(|write| &*write.id);

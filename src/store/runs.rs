@@ -77,6 +77,22 @@ pub struct LastListing {
 /// Trigger of a run that brings what is known already to a target, flow, field or rule that has joined.
 pub const JOINED: &str = "joined";
 
+/// A run to begin: what is read, how, and because of what (`schedule`, `first contact`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewRun<'a> {
+    pub system: &'a str,
+    pub entity: &'a str,
+    pub kind: RunKind,
+    pub trigger: &'a str,
+}
+
+impl<'a> NewRun<'a> {
+    #[must_use]
+    pub fn new(system: &'a str, entity: &'a str, kind: RunKind, trigger: &'a str) -> Self {
+        Self { system, entity, kind, trigger }
+    }
+}
+
 /// Table family `run`: executions of pulls. Called by `sync::pull`, `sync::engine` and `sync::preview` and the
 /// commands.
 ///
@@ -86,14 +102,7 @@ pub const JOINED: &str = "joined";
 #[async_trait]
 pub trait RunStore: Send + Sync {
     /// Begin a run and return its number. `trigger` says what started it, for people; see also [`JOINED`].
-    async fn begin_run(
-        &self,
-        system: &str,
-        entity: &str,
-        kind: RunKind,
-        trigger: &str,
-        now: DateTime<Utc>,
-    ) -> Result<i64>;
+    async fn begin_run(&self, run: NewRun<'_>, now: DateTime<Utc>) -> Result<i64>;
 
     /// End a run: store its balance and, if it failed, its error. Idempotent.
     async fn end_run(&self, run: i64, balance: &Balance, error: Option<&str>, now: DateTime<Utc>) -> Result<()>;
@@ -138,14 +147,7 @@ macro_rules! select_runs {
 
 #[async_trait]
 impl RunStore for Database {
-    async fn begin_run(
-        &self,
-        system: &str,
-        entity: &str,
-        kind: RunKind,
-        trigger: &str,
-        now: DateTime<Utc>,
-    ) -> Result<i64> {
+    async fn begin_run(&self, NewRun { system, entity, kind, trigger }: NewRun<'_>, now: DateTime<Utc>) -> Result<i64> {
         const SQL: &str =
             "INSERT INTO run (system, entity, kind, cause, started_at) VALUES ($1, $2, $3, $4, $5) RETURNING id";
         let (system, entity) = (self.name(system).await?, self.name(entity).await?);

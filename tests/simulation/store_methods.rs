@@ -25,12 +25,12 @@ macro_rules! store_methods {
                 ) -> Result<BTreeMap<RecordId, Vec<Candidate>>>;
                 scores(pairs: &[(RecordId, RecordId)]) -> Result<Vec<u8>>;
                 set_links(
-                    record: RecordId, systems: &[String], state: LinkState, jobs: &[NewJob], now: DateTime<Utc>
+                    record: RecordId, links: (&[String], LinkState), jobs: &[NewJob], now: DateTime<Utc>
                 ) -> Result<()>;
                 set_apart(record: RecordId, others: &[RecordId], jobs: &[NewJob], now: DateTime<Utc>) -> Result<()>;
                 join(record: RecordId, into: RecordId, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool>;
                 split(
-                    record: RecordId, system: &str, key: &str, jobs: &[NewJob], now: DateTime<Utc>
+                    record: RecordId, from: (&str, &str), jobs: &[NewJob], now: DateTime<Utc>
                 ) -> Result<Option<RecordId>>;
             }
             ReplicaStore {
@@ -39,14 +39,14 @@ macro_rules! store_methods {
                 told_beside(target: &str, entity: &str) -> Result<Vec<Replica>>;
                 holding(system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>>;
                 holders(
-                    system: &str, entity: &str, record: RecordId, known: RecordId, ids: &[String]
-                ) -> Result<BTreeMap<String, String>>;
+                    system: &str, entity: &str, record: RecordId, ids: &[String]
+                ) -> Result<BTreeMap<String, (RecordId, String)>>;
                 externals(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>>;
                 unseen(
-                    system: &str, entity: &str, seen: &roaring::RoaringBitmap, after: u32, limit: usize
+                    system: &str, entity: &str, seen: &roaring::RoaringBitmap, slice: Slice
                 ) -> Result<Vec<(u32, Replica)>>;
                 outlived(
-                    system: &str, entity: &str, target: &str, after: u32, limit: usize
+                    system: &str, entity: &str, target: &str, slice: Slice
                 ) -> Result<Vec<(u32, Replica)>>;
                 linked_since(after: i64, limit: u32) -> Result<Vec<Linked>>;
                 live(system: &str, entity: &str) -> Result<u64>;
@@ -60,7 +60,7 @@ macro_rules! store_methods {
                 children_of(records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>>;
             }
             RunStore {
-                begin_run(system: &str, entity: &str, kind: RunKind, trigger: &str, now: DateTime<Utc>) -> Result<i64>;
+                begin_run(run: NewRun<'_>, now: DateTime<Utc>) -> Result<i64>;
                 end_run(run: i64, balance: &Balance, error: Option<&str>, now: DateTime<Utc>) -> Result<()>;
                 runs(limit: u32) -> Result<Vec<Run>>;
                 run(run: i64) -> Result<Option<Run>>;

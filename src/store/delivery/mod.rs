@@ -17,7 +17,7 @@ use super::{
     database::Database,
     differences::{drop_agreed, mark_differences},
     history::Origin,
-    queue::{lock_target, wake},
+    queue::{Arrived, lock_target, wake},
     rejections::reject,
     replicas::{Replicas, Writer},
     sql::{Sql, Tx, args, rows},
@@ -254,7 +254,8 @@ impl DeliveryStore for Database {
         let gone: Vec<_> = gone.into_iter().map(|write| write.record).collect();
         let quiet = held.iter().filter(|one| one.replica.is_none() && matches!(one.verdict, Verdict::Done { .. }));
         let quiet: Vec<_> = quiet.map(|one| one.job).collect();
-        let mut woken = wake(&mut tx, &replicas, &there, &kept.children, &quiet, &gone).await?;
+        let arrived = Arrived { there: &there, children: &kept.children, quiet: &quiet, gone: &gone };
+        let mut woken = wake(&mut tx, &replicas, arrived).await?;
         if !waits.is_empty() {
             woken += wake_early(&mut tx, &replicas, &waits).await?;
         }

@@ -109,13 +109,12 @@ pub trait LinkStore: Send + Sync {
     /// For each pair of records, return how far their match values agree, in percent of the fields that both have.
     async fn scores(&self, pairs: &[(RecordId, RecordId)]) -> Result<Vec<u8>>;
 
-    /// Store a person's decision: give the links of `record` to `systems` this `state`, and open `jobs`. One
+    /// Store a person's decision: give the links of `record` to some systems a state (`links`), and open `jobs`. One
     /// transaction; idempotent.
     async fn set_links(
         &self,
         record: RecordId,
-        systems: &[String],
-        state: LinkState,
+        links: (&[String], LinkState),
         jobs: &[NewJob],
         now: DateTime<Utc>,
     ) -> Result<()>;
@@ -134,16 +133,16 @@ pub trait LinkStore: Send + Sync {
     /// Return false, and change nothing, if one of the two has become an alias meanwhile, or they are of two entities.
     async fn join(&self, record: RecordId, into: RecordId, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool>;
 
-    /// Take the object at `system` away from `record`. One transaction.
+    /// Take the object at a system away from `record`; `from` is that system, and the key that the object has from then on.
+    /// One transaction.
     ///
-    /// A live object becomes a record of its own, of key `key`, and the two are set apart; an object that is gone is
+    /// A live object becomes a record of its own, and the two are set apart; an object that is gone is
     /// forgotten. Open `jobs` for `record`, and the same for the new record. Return the new record, or `record` if the
     /// object was gone; nothing if there is no such object.
     async fn split(
         &self,
         record: RecordId,
-        system: &str,
-        key: &str,
+        from: (&str, &str),
         jobs: &[NewJob],
         now: DateTime<Utc>,
     ) -> Result<Option<RecordId>>;
@@ -279,8 +278,7 @@ impl LinkStore for Database {
     async fn set_links(
         &self,
         record: RecordId,
-        systems: &[String],
-        state: LinkState,
+        (systems, state): (&[String], LinkState),
         jobs: &[NewJob],
         now: DateTime<Utc>,
     ) -> Result<()> {
@@ -357,8 +355,7 @@ impl LinkStore for Database {
     async fn split(
         &self,
         record: RecordId,
-        system: &str,
-        key: &str,
+        (system, key): (&str, &str),
         jobs: &[NewJob],
         now: DateTime<Utc>,
     ) -> Result<Option<RecordId>> {

@@ -24,7 +24,7 @@ use crate::{
 
 mod wake;
 
-pub(super) use wake::{lock_target, wake};
+pub(super) use wake::{Arrived, lock_target, wake};
 
 /// Job to open. Coalesces with an open job of the same target and record: a queued one stays, a running one is marked
 /// to run again, a parked or dead one is queued anew. It then belongs to the run whose page opened it, unless the run

@@ -25,17 +25,27 @@ pub(in crate::store) async fn lock_target(tx: &mut Tx, target: i64, alone: bool)
     tx.rows("lock a target", if alone { ALONE } else { SHARED }, args![target]).await.map(drop)
 }
 
+/// What a transaction brings to a system.
+#[derive(Clone, Copy)]
+pub(in crate::store) struct Arrived<'a> {
+    /// Objects that were written.
+    pub(in crate::store) there: &'a [&'a ReplicaWrite],
+    /// (list, key) of children that have got an id.
+    pub(in crate::store) children: &'a BTreeSet<(String, String)>,
+    /// Jobs that found their object to be there as wanted already.
+    pub(in crate::store) quiet: &'a [i64],
+    /// Records whose object is gone.
+    pub(in crate::store) gone: &'a [i64],
+}
+
 /// Queues parked jobs of this system that wait for a record, or a child, that is now there (or is told apart from
-/// another of its key): written, or found by one of the jobs `quiet` to be there as wanted already. A record that had
+/// another of its key): written, or found by one of the jobs `quiet`. A record that had
 /// no key yet when it was missed is waited for by its number; one that shares its key, by the system that gave it or
 /// has it. What was written, or is `gone`, may have given up a value that somebody waits for.
 pub(in crate::store) async fn wake(
     tx: &mut Tx,
     replicas: &Replicas<'_>,
-    there: &[&ReplicaWrite],
-    children: &BTreeSet<(String, String)>,
-    quiet: &[i64],
-    gone: &[i64],
+    Arrived { there, children, quiet, gone }: Arrived<'_>,
 ) -> Result<u64> {
     const SQL: &str = "UPDATE job SET state = 0, due = $4, attempts = 0, cause = NULL, error = NULL, \
         error_class = NULL, updated_at = $4 \

@@ -91,6 +91,13 @@ pub struct Linked {
     pub ids: BTreeMap<String, String>,
 }
 
+/// A slice of a long listing: what is numbered above `after`, at most so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    pub after: u32,
+    pub limit: usize,
+}
+
 /// Table family `replica`: what systems are known to hold. Called by `sync::brakes`, `sync::pull`, `sync::delivery`,
 /// `sync::engine` and `sync::preview`, most other rooms of `sync`, and the commands.
 ///
@@ -116,41 +123,31 @@ pub trait ReplicaStore: Send + Sync {
     /// Find the live replicas of a system in which one of `texts` is a value of any field, ordered by record.
     async fn holding(&self, system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>>;
 
-    /// For each of `ids` that is a live object of another record than `record` at the system, return that record's key.
-    /// Count only records numbered `known` or lower: a newer one may be what a write about `record` has made.
+    /// For each of `ids` that is a live object of another record than `record` at the system, return that record and its
+    /// key.
     async fn holders(
         &self,
         system: &str,
         entity: &str,
         record: RecordId,
-        known: RecordId,
         ids: &[String],
-    ) -> Result<BTreeMap<String, String>>;
+    ) -> Result<BTreeMap<String, (RecordId, String)>>;
 
     /// Return the ids of records' objects at `system`, those of placeholders included. Leave out records whose object
     /// is gone or which have none.
     async fn externals(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, String>>;
 
-    /// List live replicas whose number is not in `seen`, by number: those above `after`, at most `limit`.
+    /// List live replicas whose number is not in `seen`, by number: a slice.
     async fn unseen(
         &self,
         system: &str,
         entity: &str,
         seen: &roaring::RoaringBitmap,
-        after: u32,
-        limit: usize,
+        slice: Slice,
     ) -> Result<Vec<(u32, Replica)>>;
 
-    /// List the live replicas of `target` whose object is gone at `system`, by number: those above `after`, at most
-    /// `limit`.
-    async fn outlived(
-        &self,
-        system: &str,
-        entity: &str,
-        target: &str,
-        after: u32,
-        limit: usize,
-    ) -> Result<Vec<(u32, Replica)>>;
+    /// List the live replicas of `target` whose object is gone at `system`, by number: a slice.
+    async fn outlived(&self, system: &str, entity: &str, target: &str, slice: Slice) -> Result<Vec<(u32, Replica)>>;
 
     /// List records that several systems hold, each at the number of its last live replica: those above `after`, at
     /// most `limit`.
@@ -249,17 +246,14 @@ impl ReplicaStore for Database {
         system: &str,
         entity: &str,
         record: RecordId,
-        known: RecordId,
         ids: &[String],
-    ) -> Result<BTreeMap<String, String>> {
+    ) -> Result<BTreeMap<String, (RecordId, String)>> {
         let (system, entity) = (self.name(system).await?, self.name(entity).await?);
         let lines = rows(ids.iter().map(|id| (id, record)))?;
         let mut holders = BTreeMap::new();
         for mut row in self.pool.read("find whose ids these are", HELD, args![lines, system, entity]).await? {
             let (at, holder, key) = holder(&mut row)?;
-            if holder <= known {
-                holders.insert(ids[at].clone(), key);
-            }
+            holders.insert(ids[at].clone(), (holder, key));
         }
         Ok(holders)
     }
@@ -282,8 +276,7 @@ impl ReplicaStore for Database {
         system: &str,
         entity: &str,
         seen: &RoaringBitmap,
-        after: u32,
-        limit: usize,
+        Slice { after, limit }: Slice,
     ) -> Result<Vec<(u32, Replica)>> {
         // Numbers first: rows with their snapshots are read only for what is missing.
         const NUMBERS: &str = "SELECT string_agg(CAST(number AS TEXT), ','), max(number) FROM (\
@@ -314,8 +307,7 @@ impl ReplicaStore for Database {
         system: &str,
         entity: &str,
         target: &str,
-        after: u32,
-        limit: usize,
+        Slice { after, limit }: Slice,
     ) -> Result<Vec<(u32, Replica)>> {
         const SQL: &str = select_replicas!(
             "FROM replica r WHERE r.system = $3 AND r.entity = $2 AND r.number > $4 AND r.gone_at IS NULL \

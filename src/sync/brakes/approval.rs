@@ -113,10 +113,8 @@ async fn at(
     else {
         return Ok(());
     };
-    let (Some(facts), Some(lookout)) = (endpoint.capabilities(entity), Lookout::of(&context.entities, entity)) else {
-        return Ok(());
-    };
-    if flow.brakes.allowed.is_empty() {
+    let Some(lookout) = Lookout::of(&context.entities, entity) else { return Ok(()) };
+    if endpoint.capabilities(entity).is_none() || flow.brakes.allowed.is_empty() {
         return Ok(());
     }
     let batch = Batch::new(context, endpoint.as_ref(), target, entity);
@@ -126,7 +124,7 @@ async fn at(
         let jobs = context.store.opened(run, target, after, SLICE).await?;
         let Some(last) = jobs.last() else { break };
         after = last.id;
-        for one in desired::outlook(&batch, facts, jobs).await? {
+        for one in desired::outlook(&batch, jobs).await? {
             let mut found = violations(&lookout, &one);
             if pending.remapped {
                 found.extend(remapped(&one));
@@ -143,7 +141,7 @@ async fn at(
     while let Some(at) = after {
         let jobs = context.store.newcomers(run, target, at, SLICE).await?;
         after = jobs.last().map(|last| last.id);
-        for one in desired::outlook(&batch, facts, jobs).await? {
+        for one in desired::outlook(&batch, jobs).await? {
             let found = joined(&lookout, &one).into_iter().collect();
             counted.add(&lookout, flow, &one, found);
         }

@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::{
     mapping::Fields,
     model::States,
-    store::{ConflictKind, NewJob, PageCommit, RecordId, Replica, Result},
+    store::{ConflictKind, NewJob, PageCommit, Replica, Result},
+    sync::context::Observed,
     sync::{
         conflict::shared::{known, mark},
         context::PullContext,
@@ -60,9 +61,7 @@ impl PullContext<'_> {
     /// other that it goes on, which would be held by a brake, a person is asked as of an edit that its owner is not told of.
     pub(in crate::sync) async fn leave_end(
         &self,
-        record: RecordId,
-        before: &Replica,
-        fields: &Fields,
+        Observed { record, before, fields, .. }: Observed<'_>,
         sent: &mut Fields,
         commit: &mut PageCommit,
     ) -> Result<()> {

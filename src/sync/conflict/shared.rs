@@ -210,23 +210,21 @@ impl<'a> Shared<'a> {
         Ok(if replicas.iter().any(holds) { merge(Prefer::Ours) } else { merged })
     }
 
-    /// An edit of a field that another system owns: what the flow says of drift. Gives what `sent` is to say of the field,
-    /// so that the edit stays until the owner changes its value.
+    /// An edit of a field that another system owns, where the flow wants drift to be reported: what becomes of the conflict.
     pub(in crate::sync) fn drifted(
         &self,
         record: RecordId,
         field: &str,
         before: &Replica,
         now: &Value,
-        conflicts: &mut Vec<ConflictMark>,
-    ) {
+    ) -> Option<ConflictMark> {
         let conflict = self.open.get(&(record, field.to_owned())).filter(|one| one.kind == ConflictKind::Drift);
         match conflict {
-            Some(conflict) if conflict.base == *now => conflicts.push(mark(record, field, None, Value::Null)),
-            Some(_) => {}
+            Some(conflict) if conflict.base == *now => Some(mark(record, field, None, Value::Null)),
+            Some(_) => None,
             None => {
                 let base = known(&before.fields, &before.sent, field);
-                conflicts.push(mark(record, field, Some(ConflictKind::Drift), base));
+                Some(mark(record, field, Some(ConflictKind::Drift), base))
             }
         }
     }

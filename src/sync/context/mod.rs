@@ -15,7 +15,7 @@ mod reading;
 pub(in crate::sync) mod report;
 pub mod requests;
 
-pub(in crate::sync) use self::reading::PullContext;
+pub(in crate::sync) use self::reading::{Observed, PullContext};
 pub use self::{
     handles::{Context, admits, canonical},
     journal::{Journal, trouble},

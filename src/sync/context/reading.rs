@@ -1,7 +1,21 @@
 //! `PullContext`: what a run reads, and with which system and mapping.
 
 use super::Context;
-use crate::{mapping::Translate, port::System};
+use crate::{
+    mapping::{Fields, Translate},
+    port::System,
+    store::{RecordId, Replica},
+};
+
+/// An object that was seen to have changed.
+#[derive(Clone, Copy)]
+pub(in crate::sync) struct Observed<'a> {
+    pub(in crate::sync) record: RecordId,
+    pub(in crate::sync) before: &'a Replica,
+    pub(in crate::sync) fields: &'a Fields,
+    /// Field to `[before, after]`.
+    pub(in crate::sync) difference: &'a Fields,
+}
 
 /// What a pull's pages have in common.
 pub(in crate::sync) struct PullContext<'a> {

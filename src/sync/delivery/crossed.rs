@@ -9,7 +9,10 @@ use crate::{
     mapping::{Fields, Pulled, Translate},
     port::{Op, Written},
     store::{Attempt, Delivered, RecordId, Result, Verdict},
-    sync::desired::{Batch, Task},
+    sync::{
+        delivery::record::WrittenTask,
+        desired::{Batch, Task},
+    },
 };
 
 /// Which writes were answered with an object under the key of another record: one that was written together with it, or one that
@@ -18,7 +21,7 @@ use crate::{
 pub(in crate::sync) async fn crossed(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
-    written: &[(Task, Written, Attempt)],
+    written: &[WrittenTask],
     shown: &[Option<Pulled>],
 ) -> Result<BTreeMap<usize, String>> {
     let Some(spec) = batch.context.entities.get(batch.entity).filter(|_| mapping.takes_key()) else {
@@ -26,9 +29,9 @@ pub(in crate::sync) async fn crossed(
     };
     let key = |fields: &Fields| fields.get(&spec.key).and_then(Value::as_str).map(str::to_owned);
     let other: BTreeMap<usize, String> = (written.iter().zip(shown).enumerate())
-        .filter(|(_, ((task, answer, _), _))| !is_meant(task, answer))
-        .filter_map(|(at, ((task, ..), shown))| {
-            let (sent, seen) = (key(&task.desired)?, key(&shown.as_ref()?.fields)?);
+        .filter(|(_, (one, _))| !is_meant(&one.task, &one.answer))
+        .filter_map(|(at, (one, shown))| {
+            let (sent, seen) = (key(&one.task.desired)?, key(&shown.as_ref()?.fields)?);
             (spelt(&sent) != spelt(&seen)).then_some((at, seen))
         })
         .collect();
@@ -43,8 +46,8 @@ pub(in crate::sync) async fn crossed(
         holders.entry(key).or_default().extend(namesakes.iter().flat_map(|one| [one.record, one.itself]));
     }
     let is_anothers = |at: usize, seen: &str| {
-        let record = written[at].0.job.record;
-        let together = written.iter().any(|(task, ..)| {
+        let record = written[at].task.job.record;
+        let together = written.iter().any(|WrittenTask { task, .. }| {
             task.job.record != record && key(&task.desired).is_some_and(|sent| spelt(&sent) == spelt(seen))
         });
         together || holders.get(seen).is_some_and(|holders| !holders.is_empty() && !holders.contains(&record))

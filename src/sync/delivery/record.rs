@@ -9,7 +9,7 @@ use crate::{
     failure::{Class, Failure},
     mapping::{Fields, Outline, Pulled, Translate},
     model::{self, canonical},
-    port::{Capabilities, Op, Written},
+    port::{Op, Written},
     store::{
         Answer, Attempt, ChangeOp, Delivered, DifferenceMark, Intent, NewChange, RecordId, Rejection, Replica,
         ReplicaWrite, Result, Verdict,
@@ -27,7 +27,7 @@ use crate::{
         identity::{children, parents},
         pull::{
             self,
-            detect::{self, observe},
+            detect::{self, UnreadRow, observe},
             guests,
         },
         routing::MissingPolicy,
@@ -35,19 +35,20 @@ use crate::{
     },
 };
 
+/// A write that went through.
+pub(in crate::sync) struct WrittenTask {
+    pub(in crate::sync) task: Task,
+    pub(in crate::sync) answer: Written,
+    pub(in crate::sync) attempt: Attempt,
+}
+
 /// Turns answers into replicas and closes the jobs.
-pub(in crate::sync) async fn record_result(
-    batch: &Batch<'_>,
-    written: Vec<(Task, Written, Attempt)>,
-) -> Result<Vec<Delivered>> {
+pub(in crate::sync) async fn record_result(batch: &Batch<'_>, written: Vec<WrittenTask>) -> Result<Vec<Delivered>> {
     let Some(mapping) = batch.context.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
     let mut unread: BTreeMap<usize, Rejection> = BTreeMap::new();
     let mut shown: Vec<Option<Pulled>> = Vec::with_capacity(written.len());
-    for (at, (task, answer, _)) in written.iter().enumerate() {
-        let read = answer.stored.as_ref().map(|row| {
-            let place = (format!("answer to {}", task.op_name()), id_of(task, answer).to_owned());
-            canonical_of(batch, mapping.as_ref(), row, place)
-        });
+    for (at, WrittenTask { task, answer, .. }) in written.iter().enumerate() {
+        let read = answer.stored.as_ref().map(|row| canonical_of(batch, mapping.as_ref(), answered(task, answer, row)));
         shown.push(read.and_then(|read| read.map_err(|rejection| unread.insert(at, *rejection)).ok()));
     }
     let silent: Vec<bool> = shown.iter().map(Option::is_none).collect();
@@ -57,13 +58,13 @@ pub(in crate::sync) async fn record_result(
         detect::resolve(batch.context, batch.target, &mut shown.iter_mut().flatten().collect::<Vec<_>>()).await?;
     for (at, one) in shown.iter_mut().enumerate() {
         let reason = one.as_ref().and_then(|one| detect::unclear_reference(one, &unclear));
-        let (task, answer, _) = &written[at];
+        let WrittenTask { task, answer, .. } = &written[at];
         if let (Some(reason), Some(row)) = (&reason, &answer.stored) {
-            let place = (format!("answer to {}", task.op_name()), id_of(task, answer).to_owned());
+            let row = answered(task, answer, row);
             let failure = Failure::new(Class::Rejected, reason.as_str());
             unread.insert(
                 at,
-                detect::unreadable(batch.context, mapping.as_ref(), (batch.target, batch.entity), row, place, failure),
+                detect::unreadable(batch.context, mapping.as_ref(), (batch.target, batch.entity), row, failure),
             );
         }
         if reason.is_some() {
@@ -76,15 +77,15 @@ pub(in crate::sync) async fn record_result(
         .into_iter()
         .zip(shown.into_iter().zip(silent))
         .enumerate()
-        .map(|(at, ((task, answer, attempt), shown))| match crossed.get(&at) {
-            Some(seen) => crossed::refused(batch, &task, attempt, seen),
+        .map(|(at, (written, shown))| match crossed.get(&at) {
+            Some(seen) => crossed::refused(batch, &written.task, written.attempt, seen),
             None => {
                 let how = match (&shown.0, unread.remove(&at)) {
                     (_, Some(rejection)) => Answer::Unread(rejection),
                     (Some(_), None) => Answer::Read,
                     (None, None) => Answer::Silent,
                 };
-                Delivered { answer: how, ..close(batch, &told, task, answer, shown, attempt) }
+                Delivered { answer: how, ..close(batch, &told, written, shown) }
             }
         })
         .collect();
@@ -103,16 +104,20 @@ fn id_of<'a>(task: &'a Task, answer: &'a Written) -> &'a str {
     if answer.id.is_empty() { task.write.id.as_deref().unwrap_or_default() } else { &answer.id }
 }
 
+/// The row that an answer shows.
+fn answered<'a>(task: &Task, answer: &Written, body: &'a Value) -> UnreadRow<'a> {
+    UnreadRow { position: format!("answer to {}", task.op_name()), id: id_of(task, answer).to_owned(), body }
+}
+
 /// An object as its target showed it, in canonical form; or what is to be told of it.
 fn canonical_of(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
-    row: &Value,
-    place: (String, String),
+    row: UnreadRow<'_>,
 ) -> std::result::Result<Pulled, Box<Rejection>> {
-    crate::sync::context::canonical(&batch.context.entities, mapping, batch.entity, row).map_err(|failure| {
+    crate::sync::context::canonical(&batch.context.entities, mapping, batch.entity, row.body).map_err(|failure| {
         tracing::debug!(system = batch.target, entity = batch.entity, %failure, "answer left unread");
-        Box::new(detect::unreadable(batch.context, mapping, (batch.target, batch.entity), row, place, failure))
+        Box::new(detect::unreadable(batch.context, mapping, (batch.target, batch.entity), row, failure))
     })
 }
 
@@ -121,17 +126,17 @@ fn canonical_of(
 async fn look_after(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
-    written: &[(Task, Written, Attempt)],
+    written: &[WrittenTask],
     shown: &mut [Option<Pulled>],
     unread: &mut BTreeMap<usize, Rejection>,
 ) {
-    if !batch.system.capabilities(batch.entity).is_some_and(|facts| facts.read) {
+    if !batch.capabilities.read {
         return;
     }
     let unseen: BTreeMap<&str, usize> = (written.iter().enumerate())
-        .filter(|(at, (task, ..))| shown[*at].is_none() && task.write.op != Op::Delete)
-        .filter(|(_, (task, ..))| task.changed.iter().any(|field| mapping.reads().contains(field)))
-        .map(|(at, (task, answer, _))| (id_of(task, answer), at))
+        .filter(|(at, one)| shown[*at].is_none() && one.task.write.op != Op::Delete)
+        .filter(|(_, one)| one.task.changed.iter().any(|field| mapping.reads().contains(field)))
+        .map(|(at, one)| (id_of(&one.task, &one.answer), at))
         .filter(|(id, _)| !id.is_empty())
         .collect();
     if unseen.is_empty() {
@@ -142,8 +147,8 @@ async fn look_after(
         Ok(rows) => {
             for row in rows {
                 let Some(&at) = unseen.get(row.id.as_str()) else { continue };
-                let place = (format!("look after {}", written[at].0.op_name()), row.id);
-                match canonical_of(batch, mapping, &row.body.into_value(), place) {
+                let (position, body) = (format!("look after {}", written[at].task.op_name()), row.body.into_value());
+                match canonical_of(batch, mapping, UnreadRow { position, id: row.id, body: &body }) {
                     Ok(pulled) => {
                         unread.remove(&at);
                         shown[at] = Some(pulled);
@@ -161,10 +166,8 @@ async fn look_after(
 fn close(
     batch: &Batch<'_>,
     told: &Told<'_>,
-    task: Task,
-    answer: Written,
+    WrittenTask { task, answer, attempt }: WrittenTask,
     (shown, is_looked_at): (Option<Pulled>, bool),
-    attempt: Attempt,
 ) -> Delivered {
     let before = task.replica.as_ref().map(|replica| replica.fields.clone()).unwrap_or_default();
     let id = if answer.id.is_empty() { task.write.id.clone().unwrap_or_default() } else { answer.id };
@@ -180,10 +183,9 @@ fn close(
     }
     let (mut fields, mut sent) =
         (before.clone(), task.replica.as_ref().map(|replica| replica.sent.clone()).unwrap_or_default());
-    let facts = batch.system.capabilities(batch.entity).filter(|facts| facts.update);
-    let mut late = if facts.is_some() { changed_since(&task) } else { BTreeSet::new() };
+    let mut late = if batch.capabilities.update { changed_since(&task) } else { BTreeSet::new() };
     let mut news = task.unsent_changes;
-    if let Some(shown) = task.shown.as_ref().filter(|_| facts.is_some_and(|facts| facts.read)) {
+    if let Some(shown) = task.shown.as_ref().filter(|_| batch.capabilities.update && batch.capabilities.read) {
         let terms = Terms::of(batch.context, told.mapping, batch.entity);
         let is_other = |(field, value): &(&String, &Value)| {
             told.mapping.reads().contains(*field)
@@ -469,7 +471,6 @@ pub(in crate::sync) fn missing(
 /// exists: its intent stays, so that the next step is the lookup.
 pub(in crate::sync) async fn conflict(
     batch: &Batch<'_>,
-    facts: &Capabilities,
     task: &Task,
     failure: &Failure,
     tried: &Tried,
@@ -480,7 +481,7 @@ pub(in crate::sync) async fn conflict(
     {
         intent.clone_from(&task.intent);
         *at = outcome::later(batch.context.env.now(), batch.answer_window);
-    } else if let (Some(id), true) = (&task.write.id, facts.read) {
+    } else if let (Some(id), true) = (&task.write.id, batch.capabilities.read) {
         // Where it cannot be read now, the next attempt will meet the same conflict.
         let _ = pull::look(batch.context, batch.target, batch.entity, std::slice::from_ref(id)).await?;
     }

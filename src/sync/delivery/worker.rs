@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     failure::{Class, Failure},
-    port::{Capabilities, Captures, Op, Outcome, Progress, Write},
+    port::{Captures, Op, Outcome, Progress, Write},
     store::{Attempt, Claim, Delivered, Intent, Job, ReplicaWrite, StoreError, Turn, Verdict},
     sync::{
         conflict::ends,
@@ -73,18 +73,21 @@ impl Tally {
         self.requests += other.requests;
     }
 
-    fn count(&mut self, delivered: &[Delivered]) {
+    fn of(delivered: &[Delivered]) -> Self {
+        let mut tally = Self::default();
         for one in delivered {
             match one.verdict {
-                Verdict::Done { noop: true } => self.noop += 1,
-                Verdict::Done { noop: false } => self.written += 1,
-                Verdict::Retry { .. } => self.retried += 1,
+                Verdict::Done { noop: true } => tally.noop += 1,
+                Verdict::Done { noop: false } => tally.written += 1,
+                Verdict::Retry { .. } => tally.retried += 1,
                 // It waits for nothing but the end of the run that opened it.
-                Verdict::Parked { cause: WaitReason::Run(_), .. } => self.retried += 1,
-                Verdict::Parked { .. } => self.parked += 1,
-                Verdict::Dead { .. } => self.dead += 1,
+                Verdict::Parked { cause: WaitReason::Run(_), .. } => tally.retried += 1,
+                Verdict::Parked { .. } => tally.parked += 1,
+                Verdict::Dead { .. } => tally.dead += 1,
             }
+            tally.requests += one.attempt.as_ref().map_or(0, |attempt| u64::from(attempt.requests));
         }
+        tally
     }
 }
 
@@ -116,13 +119,14 @@ pub(in crate::sync) async fn work(
         // Armed before looking, so that work opened in between is not slept over.
         let notified = context.work.notified();
         let turn = if claims % SHARE == SHARE - 1 { Turn::Longest } else { Turn::Foremost };
-        match batch(context, target, but, turn, &mut tally, stop).await {
-            Ok(true) => {
+        match batch(context, target, but, turn, stop).await {
+            Ok(Some(ended)) => {
+                tally.add(&ended);
                 claims = claims.wrapping_add(1);
                 troubles = 0;
                 continue;
             }
-            Ok(false) => troubles = 0,
+            Ok(None) => troubles = 0,
             Err(error) if troubles < patience => {
                 // Nothing is lost: the leases run out and the jobs are claimed again.
                 let said = journal::trouble(&context.store, &error);
@@ -143,27 +147,26 @@ pub(in crate::sync) async fn work(
     Ok(tally)
 }
 
-/// Claims and carries out one batch; false when there was nothing to do.
+/// Claims and carries out one batch, and returns how its deliveries ended; nothing when there was nothing to do.
 pub(in crate::sync) async fn batch(
     context: &Context,
     target: &str,
     but: &[String],
     turn: Turn,
-    tally: &mut Tally,
     stop: &CancellationToken,
-) -> Result<bool, StoreError> {
+) -> Result<Option<Tally>, StoreError> {
     let now = context.env.now();
     if context.store.circuit(target).await?.until.is_some_and(|until| until > now) {
-        return Ok(false);
+        return Ok(None);
     }
     if context.store.holder(&sole(target), now).await?.is_some_and(|holder| holder != context.owner) {
-        return Ok(false);
+        return Ok(None);
     }
-    let Some(system) = context.systems.get(target).cloned() else { return Ok(false) };
+    let Some(system) = context.systems.get(target).cloned() else { return Ok(None) };
     let limits = context.limits(target);
     let (owner, lease) = (context.owner.as_str(), context.limits.lease);
     let jobs = context.store.claim(Claim { target, but, owner, limit: limits.batch, lease, turn }, now).await?;
-    let Some(entity) = jobs.first().map(|job| job.entity.clone()) else { return Ok(false) };
+    let Some(entity) = jobs.first().map(|job| job.entity.clone()) else { return Ok(None) };
     let batch = Batch::new(context, system.as_ref(), target, &entity);
     let work = batch.carry_out(jobs.clone(), stop);
     let Some(delivered) = alive(context, &jobs, work, stop).await else {
@@ -171,13 +174,10 @@ pub(in crate::sync) async fn batch(
         let why = if stop.is_cancelled() { "no answer in time for the stop" } else { "its leases have run out" };
         tracing::warn!(system = target, entity, jobs = jobs.len(), "{why}; what was under way is given back");
         context.store.release(&fences(&jobs), context.env.now()).await?;
-        return Ok(true);
+        return Ok(Some(Tally::default()));
     };
     let delivered = delivered?;
-    let requests: u64 =
-        delivered.iter().filter_map(|one| one.attempt.as_ref()).map(|attempt| u64::from(attempt.requests)).sum();
-    tally.count(&delivered);
-    tally.requests += requests;
+    let tally = Tally::of(&delivered);
     let unseen = unseen(&batch, &delivered);
     let ends = journal::ends(&delivered);
     let unlisted = unlisted(&delivered);
@@ -199,7 +199,7 @@ pub(in crate::sync) async fn batch(
         pull::look_back(context, target, &entity, &unseen).await?;
     }
     reservations::after_delivery(context, target, &entity).await?;
-    Ok(true)
+    Ok(Some(tally))
 }
 
 /// Systems and entities whose listing some of these jobs wait for.
@@ -215,7 +215,7 @@ fn unlisted(delivered: &[Delivered]) -> BTreeSet<(String, String)> {
 /// where the answer did not tell what was stored: what is there now is what the target made of it, what is there later is
 /// somebody's edit.
 fn unseen(batch: &Batch<'_>, delivered: &[Delivered]) -> Vec<String> {
-    if !batch.system.capabilities(batch.entity).is_some_and(|facts| facts.read) {
+    if !batch.capabilities.read {
         return Vec::new();
     }
     let shared = batch.context.routes.shared(batch.entity);
@@ -273,14 +273,13 @@ pub(in crate::sync) async fn alive<T>(
 
 impl Batch<'_> {
     async fn carry_out(&self, jobs: Vec<Job>, stop: &CancellationToken) -> Result<Vec<Delivered>, StoreError> {
-        let facts = self.system.capabilities(self.entity).cloned().unwrap_or_default();
         // In boxes: together they would be more than a thread's stack holds in a build for tests.
-        let prepared = Box::pin(prepare::prepare(self, &facts, jobs, stop)).await?;
+        let prepared = Box::pin(prepare::prepare(self, jobs, stop)).await?;
         let (mut delivered, kept) = (prepared.settled, prepared.kept);
         let moved = moved_by(self, &prepared.tasks);
         // Before, in case nobody tells how it ended; and after, in case a figure was written meanwhile.
         goods::doubt(self.context, self.target, &moved).await?;
-        Box::pin(self.send(&facts, prepared.tasks, &mut delivered)).await?;
+        Box::pin(self.send(prepared.tasks, &mut delivered)).await?;
         if !moved.is_empty() {
             goods::doubt(self.context, self.target, &moved).await?;
             self.follow_up().recounts = true;
@@ -292,7 +291,6 @@ impl Batch<'_> {
     /// Writes what may be written, and tells how it ended.
     pub(in crate::sync) async fn send(
         &self,
-        facts: &Capabilities,
         tasks: Vec<Task>,
         delivered: &mut Vec<Delivered>,
     ) -> Result<(), StoreError> {
@@ -304,12 +302,12 @@ impl Batch<'_> {
         let started = self.context.env.now();
         let progress = Saver { batch: self, fences: &tasks, saved: Mutex::new(BTreeMap::new()) };
         let mut outcomes = Vec::with_capacity(tasks.len());
-        for writes in portions(&tasks, facts.batch) {
+        for writes in portions(&tasks, self.capabilities.batch) {
             outcomes.extend(self.system.write(self.entity, writes, &progress).await);
         }
         let saved = progress.saved.into_inner().unwrap_or_else(PoisonError::into_inner);
         let millis = u64::try_from((self.context.env.now() - started).num_milliseconds()).unwrap_or(0);
-        delivered.extend(self.judge(facts, tasks, outcomes, saved, millis).await?);
+        delivered.extend(self.judge(tasks, outcomes, saved, millis).await?);
         Ok(())
     }
 
@@ -371,7 +369,6 @@ impl Batch<'_> {
 
     async fn judge(
         &self,
-        facts: &Capabilities,
         mut tasks: BTreeMap<i64, Task>,
         outcomes: Vec<Outcome>,
         mut saved: BTreeMap<i64, Intent>,
@@ -407,7 +404,7 @@ impl Batch<'_> {
                         let reopened = (self.entity.to_owned(), task.job.record);
                         self.follow_up().reopened.push(reopened);
                     }
-                    written.push((task, answer, attempt));
+                    written.push(record::WrittenTask { task, answer, attempt });
                 }
                 Err(failure) => {
                     let attempt = Attempt {
@@ -416,13 +413,13 @@ impl Batch<'_> {
                         status: failure.status,
                         ..attempt
                     };
-                    let explained = Box::pin(prepare::explained(self, facts, &task, &failure)).await?;
-                    let ended = match Box::pin(self.contested(facts, &task, &failure, &mut around)).await? {
+                    let explained = Box::pin(prepare::explained(self, &task, &failure)).await?;
+                    let ended = match Box::pin(self.contested(&task, &failure, &mut around)).await? {
                         Some(ended) => Delivered { attempt: ended.attempt.clone().or(Some(attempt)), ..ended },
                         None => {
                             let (failure, alone) =
                                 (explained.as_ref().unwrap_or(&failure), blame.alone(task.job.id, &failure));
-                            self.failed(facts, task, failure, alone, attempt).await?
+                            self.failed(task, failure, alone, attempt).await?
                         }
                     };
                     delivered.push(ended);
@@ -444,7 +441,7 @@ impl Batch<'_> {
                 requests: 0,
                 millis,
             };
-            delivered.push(self.failed(facts, task, &failure, Alone::No, attempt).await?);
+            delivered.push(self.failed(task, &failure, Alone::No, attempt).await?);
         }
         match trouble {
             Some(failure) => struck(self.context, self.target, &failure).await?,
@@ -465,7 +462,6 @@ impl Batch<'_> {
     /// the other, one gives up first what it has.
     async fn contested(
         &self,
-        facts: &Capabilities,
         task: &Task,
         failure: &Failure,
         around: &mut Around,
@@ -483,7 +479,7 @@ impl Batch<'_> {
             error,
         };
         let now = |error: String| again(self.context.env.now(), false, error);
-        match contest(self, facts, task, failure, around).await? {
+        match contest(self, task, failure, around).await? {
             None => Ok(None),
             Some(Contest::Gone) => {
                 let at = outcome::later(self.context.env.now(), outcome::backoff(task.job.attempts, &self.context.env));
@@ -502,7 +498,7 @@ impl Batch<'_> {
             }
             Some(Contest::Aside(step)) => {
                 let mut ended = Vec::new();
-                self.send_again(facts, *step, &mut ended).await?;
+                self.send_again(*step, &mut ended).await?;
                 let Some(mut ended) = ended.pop() else { return Ok(None) };
                 if matches!(ended.verdict, Verdict::Done { .. }) {
                     around.aside.insert(task.job.record);
@@ -519,16 +515,14 @@ impl Batch<'_> {
     /// Sends one more write while the outcomes of others are judged.
     fn send_again<'a>(
         &'a self,
-        facts: &'a Capabilities,
         task: Task,
         delivered: &'a mut Vec<Delivered>,
     ) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>> {
-        Box::pin(self.send(facts, vec![task], delivered))
+        Box::pin(self.send(vec![task], delivered))
     }
 
     async fn failed(
         &self,
-        facts: &Capabilities,
         task: Task,
         failure: &Failure,
         alone: Alone,
@@ -542,7 +536,7 @@ impl Batch<'_> {
         };
         let (verdict, replica) = match failure.class {
             Class::Missing => record::missing(self, &task, failure, &tried),
-            Class::Conflict => (record::conflict(self, facts, &task, failure, &tried).await?, None),
+            Class::Conflict => (record::conflict(self, &task, failure, &tried).await?, None),
             _ => (verdict::verdict(failure, &tried, &self.context.env), None),
         };
         tracing::debug!(system = self.target, entity = self.entity, job = task.job.id, class = %failure.class, "write failed");

@@ -5,7 +5,12 @@ use std::{
     time::Duration,
 };
 
-use crate::{port::System, store::RecordId, sync::context::Context, wait_reason::WaitReason};
+use crate::{
+    port::{Capabilities, System},
+    store::RecordId,
+    sync::context::Context,
+    wait_reason::WaitReason,
+};
 
 /// One claim's jobs: same target, same entity.
 pub(in crate::sync) struct Batch<'a> {
@@ -13,6 +18,8 @@ pub(in crate::sync) struct Batch<'a> {
     pub(in crate::sync) system: &'a dyn System,
     pub(in crate::sync) target: &'a str,
     pub(in crate::sync) entity: &'a str,
+    /// What the target can do with the entity; nothing where its adapter does not know it.
+    pub(in crate::sync) capabilities: Capabilities,
     pub(in crate::sync) answer_window: Duration,
     follow_up: Mutex<FollowUp>,
 }
@@ -20,7 +27,8 @@ pub(in crate::sync) struct Batch<'a> {
 impl<'a> Batch<'a> {
     pub(in crate::sync) fn new(context: &'a Context, system: &'a dyn System, target: &'a str, entity: &'a str) -> Self {
         let answer_window = context.limits(target).answer_window;
-        Self { context, system, target, entity, answer_window, follow_up: Mutex::default() }
+        let capabilities = system.capabilities(entity).cloned().unwrap_or_default();
+        Self { context, system, target, entity, capabilities, answer_window, follow_up: Mutex::default() }
     }
 
     /// What is to be seen to once the outcomes are stored, so far.

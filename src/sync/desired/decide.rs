@@ -8,7 +8,7 @@ use crate::{
     failure::{Class, Failure},
     mapping::{Children, Fields, Translate},
     model::{self, canonical},
-    port::{Capabilities, Op},
+    port::Op,
     store::{Delivered, Difference, Intent, Job, Replica, ReplicaWrite, Result, Verdict},
     sync::{
         conflict::ends,
@@ -58,7 +58,6 @@ impl End {
 #[derive(Clone, Copy)]
 pub(in crate::sync) struct Snapshot<'a> {
     pub(in crate::sync) batch: &'a Batch<'a>,
-    pub(in crate::sync) capabilities: &'a Capabilities,
     pub(in crate::sync) mapping: &'a dyn Translate,
     pub(in crate::sync) loaded: &'a Loaded,
 }
@@ -73,7 +72,7 @@ pub(in crate::sync) fn decide(
     job: Job,
     alike: &mut Alike,
 ) -> std::result::Result<Known, Box<End>> {
-    let Snapshot { batch, capabilities: facts, mapping, loaded } = snapshot;
+    let Snapshot { batch, mapping, loaded } = snapshot;
     let context = batch.context;
     let key = loaded.key(job.record).to_owned();
     let (replicas, hosts) = (loaded.replicas(job.record), &loaded.hosts);
@@ -144,8 +143,7 @@ pub(in crate::sync) fn decide(
         return Err(End::done(&job));
     }
     if let Desired::Fields(_) = desired
-        && let Err(failure) =
-            qualify::qualify(context, mapping, (batch.entity, batch.target), replicas, here.as_ref(), alike)
+        && let Err(failure) = qualify::qualify(batch, mapping, replicas, here.as_ref(), alike)
     {
         return Err(End::failed(job, failure));
     }
@@ -172,10 +170,10 @@ pub(in crate::sync) fn decide(
         }
         Desired::Gone => (Fields::new(), Op::Delete),
         // A pull may have met the object of a create that broke off in the middle: its other steps are still to do.
-        Desired::Fields(fields) if here.is_some() && !(facts.steps && begun(&job)) => (fields, Op::Update),
+        Desired::Fields(fields) if here.is_some() && !(batch.capabilities.steps && begun(&job)) => (fields, Op::Update),
         Desired::Fields(fields) => (fields, Op::Create),
     };
-    let made_before = op == Op::Update && begun(&job) && !facts.update;
+    let made_before = op == Op::Update && begun(&job) && !batch.capabilities.update;
     if let (true, Some(here)) = (made_before, &mut here) {
         assume_unseen(here, &desired, mapping.reads());
     }
@@ -214,7 +212,7 @@ pub(in crate::sync) fn decide(
         let shows = |field: &str, value: &Value| {
             loaded.terms.same(field, value, here.fields.get(field).unwrap_or(&Value::Null))
         };
-        let unsure = desired.iter().filter(|(field, value)| !facts.read || !shows(field, value));
+        let unsure = desired.iter().filter(|(field, value)| !batch.capabilities.read || !shows(field, value));
         changed.extend(unsure.map(|(field, _)| field.clone()).filter(|field| field != gone_key && !stays(field)));
     }
     if let (true, true, Some(here)) = (made_before, changed.is_empty(), &here) {
@@ -273,9 +271,9 @@ pub(in crate::sync) fn decide(
         return Err(End::failed(known.job, why));
     }
     let able = match op {
-        Op::Create => facts.create,
-        Op::Update => facts.update,
-        Op::Delete => facts.delete,
+        Op::Create => batch.capabilities.create,
+        Op::Update => batch.capabilities.update,
+        Op::Delete => batch.capabilities.delete,
     };
     if !able {
         return Err(End::failed(known.job, unable(batch, op)));
@@ -283,9 +281,7 @@ pub(in crate::sync) fn decide(
     if let Some(failure) = without_article(batch, &known) {
         return Err(End::failed(known.job, failure));
     }
-    if let Err(failure) =
-        proven::prove(context, batch.entity, batch.target, loaded.name(record), replicas, &known.changed)
-    {
+    if let Err(failure) = proven::prove(batch, loaded.name(record), replicas, &known.changed) {
         return Err(End::failed(known.job, failure));
     }
     Ok(known)
@@ -354,14 +350,9 @@ pub(in crate::sync) fn desired_of(
     let reads = |system: &str| context.mapping(system, batch.entity).map(|mapping| mapping.shown());
     let spec = context.entities.get(batch.entity).map(|spec| &**spec);
     let mut desired = state::desired(
-        &context.routes,
-        batch.entity,
-        batch.target,
-        replicas,
-        &reads,
-        Side { writes: mapping.writes(), spec, is_begun },
-        Agreed { merged: loaded.merged.get(&record), conflicts: loaded.conflicts.get(&record) },
         Rules {
+            routes: &context.routes,
+            reads: &reads,
             admits: &|flow, fields| context.admits(flow, batch.entity, fields),
             published: &|flow, fields| match batch.entity {
                 reservations::STOCK => {
@@ -370,6 +361,9 @@ pub(in crate::sync) fn desired_of(
                 _ => Ok(None),
             },
         },
+        Side { target: batch.target, entity: batch.entity, writes: mapping.writes(), spec, is_begun },
+        Agreed { merged: loaded.merged.get(&record), conflicts: loaded.conflicts.get(&record) },
+        replicas,
     )?;
     if let Desired::Fields(fields) = &mut desired {
         mapping.round(fields);
@@ -378,11 +372,11 @@ pub(in crate::sync) fn desired_of(
 }
 
 /// What jobs would do at their target, as far as that is known without asking it; nothing of it is done.
-pub(in crate::sync) async fn outlook(batch: &Batch<'_>, facts: &Capabilities, jobs: Vec<Job>) -> Result<Vec<Known>> {
+pub(in crate::sync) async fn outlook(batch: &Batch<'_>, jobs: Vec<Job>) -> Result<Vec<Known>> {
     let Some(mapping) = batch.context.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
-    let loaded = Box::pin(Loaded::of(batch, facts, &jobs)).await?;
+    let loaded = Box::pin(Loaded::of(batch, &jobs)).await?;
     let mut alike = Alike::of(batch.context, batch.target, batch.entity).await?;
-    let snapshot = Snapshot { batch, capabilities: facts, mapping: mapping.as_ref(), loaded: &loaded };
+    let snapshot = Snapshot { batch, mapping: mapping.as_ref(), loaded: &loaded };
     Ok(jobs.into_iter().filter_map(|job| decide(snapshot, job, &mut alike).ok()).collect())
 }
 

@@ -7,7 +7,6 @@ use rust_decimal::Decimal;
 use crate::{
     failure::{Class, Failure},
     model::{records, renumber},
-    port::Capabilities,
     store::{ConflictKind, Difference, Job, Merged, Replica, Result},
     sync::{
         conflict::{respelt, terms::Terms},
@@ -37,12 +36,8 @@ pub(in crate::sync) struct Hosts {
 }
 
 impl Hosts {
-    pub(in crate::sync) async fn of(
-        batch: &Batch<'_>,
-        facts: &Capabilities,
-        replicas: &BTreeMap<i64, Vec<Replica>>,
-    ) -> Result<Self> {
-        let Some(list) = facts.facet_of.clone() else { return Ok(Self::default()) };
+    pub(in crate::sync) async fn of(batch: &Batch<'_>, replicas: &BTreeMap<i64, Vec<Replica>>) -> Result<Self> {
+        let Some(list) = batch.capabilities.facet_of.clone() else { return Ok(Self::default()) };
         let spec = batch.context.entities.get(batch.entity);
         let field = spec.and_then(|spec| {
             spec.fields.iter().find(|(_, field)| field.part.as_ref() == Some(&list)).map(|(name, _)| name.clone())
@@ -188,7 +183,7 @@ async fn aliases(batch: &Batch<'_>, replicas: &BTreeMap<i64, Vec<Replica>>) -> R
 }
 
 impl Loaded {
-    pub(in crate::sync) async fn of(batch: &Batch<'_>, facts: &Capabilities, jobs: &[Job]) -> Result<Self> {
+    pub(in crate::sync) async fn of(batch: &Batch<'_>, jobs: &[Job]) -> Result<Self> {
         let store = &batch.context.store;
         let records: Vec<i64> = jobs.iter().map(|job| job.record).collect();
         let called = store.called(&records).await?;
@@ -210,7 +205,7 @@ impl Loaded {
         }
         let names = store.keys(&records).await?;
         let strangers = Box::pin(numbering::strangers(batch.context, batch.target, batch.entity, &replicas)).await?;
-        let hosts = Hosts::of(batch, facts, &replicas).await?;
+        let hosts = Hosts::of(batch, &replicas).await?;
         let (mut merged, mut conflicts) = (BTreeMap::new(), BTreeMap::<i64, BTreeSet<String>>::new());
         if batch.context.routes.shared(batch.entity).is_some() {
             merged = store.merged(&records).await?;

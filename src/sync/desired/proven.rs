@@ -6,7 +6,7 @@ use crate::{
     failure::{Class, Failure},
     model::proof::Proved,
     store::Replica,
-    sync::context::Context,
+    sync::desired::Batch,
     wait_reason::WaitReason,
 };
 
@@ -16,13 +16,12 @@ use crate::{
 /// # Errors
 /// `unmapped`, on cause `proof:order=1001`, with both sums.
 pub(in crate::sync) fn prove(
-    context: &Context,
-    entity: &str,
-    target: &str,
+    batch: &Batch<'_>,
     key: &str,
     replicas: &[Replica],
     changed: &BTreeSet<String>,
 ) -> Result<(), Failure> {
+    let Batch { context, entity, target, .. } = *batch;
     let Some(spec) = context.entities.get(entity) else { return Ok(()) };
     let Some(proof) = spec.proof.as_ref().filter(|proof| proof.fields().any(|field| changed.contains(field))) else {
         return Ok(());

@@ -11,6 +11,7 @@ use crate::{
     mapping::{Fields, Misfit, Translate},
     model::{self, Kind},
     store::{Replica, Result as StoreResult},
+    sync::desired::Batch,
     sync::{
         context::Context,
         routing::{Flow, SHARED},
@@ -102,14 +103,13 @@ async fn said_there(
 /// # Errors
 /// `unmapped`, on cause `qualifies:price.list=trade`, with what the target holds instead.
 pub(in crate::sync) fn qualify(
-    context: &Context,
+    batch: &Batch<'_>,
     mapping: &dyn Translate,
-    at: (&str, &str),
     replicas: &[Replica],
     here: Option<&Replica>,
     alike: &mut Alike,
 ) -> Result<(), Failure> {
-    let (entity, target) = at;
+    let Batch { context, entity, target, .. } = *batch;
     for flow in context.routes.to(target, entity) {
         let live = |replica: &&Replica| replica.system == flow.from && replica.gone_at.is_none();
         let Some(source) = replicas.iter().find(live).filter(|source| !source.fields.is_empty()) else { continue };
@@ -125,7 +125,7 @@ pub(in crate::sync) fn qualify(
         // What is refused for another reason is not the first of anything.
         let mut like = alike.clone();
         for mut misfit in misfits {
-            if !like.admits(&mut misfit, |path| declared(context, at, path)) {
+            if !like.admits(&mut misfit, |path| declared(context, (entity, target), path)) {
                 return Err(refusal(entity, target, &flow.from, misfit));
             }
         }

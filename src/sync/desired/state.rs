@@ -14,7 +14,7 @@ use crate::{
     store::{Merged, Replica},
     sync::{
         conflict::{ends, persons},
-        routing::{DeletePolicy, Routes},
+        routing::{DeletePolicy, Flow, Routes},
         stock::availability,
     },
 };
@@ -32,9 +32,11 @@ pub(in crate::sync) enum Desired {
     Gone,
 }
 
-/// What the two mappings allow.
+/// The target's side: what its mapping allows, of which entity.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::sync) struct Side<'a> {
+    pub(in crate::sync) target: &'a str,
+    pub(in crate::sync) entity: &'a str,
     /// Fields the target's mapping can write.
     pub(in crate::sync) writes: &'a BTreeSet<String>,
     pub(in crate::sync) spec: Option<&'a EntitySpec>,
@@ -68,16 +70,16 @@ pub(in crate::sync) struct Agreed<'a> {
 }
 
 /// Whether the flow's filter lets a source's record through; an error is the filter's own.
-pub(in crate::sync) type Admits<'a> =
-    &'a dyn Fn(&crate::sync::routing::Flow, &Fields) -> Result<bool, crate::failure::Failure>;
+pub(in crate::sync) type Admits<'a> = &'a dyn Fn(&Flow, &Fields) -> Result<bool, crate::failure::Failure>;
 
 /// What a flow makes of its source's fields before a target is told; nothing where they go as they are.
-pub(in crate::sync) type Published<'a> =
-    &'a dyn Fn(&crate::sync::routing::Flow, &Fields) -> Result<Option<Fields>, crate::failure::Failure>;
+pub(in crate::sync) type Published<'a> = &'a dyn Fn(&Flow, &Fields) -> Result<Option<Fields>, crate::failure::Failure>;
 
-/// What flows say of a source's record.
+/// What flows, and the mappings of their sources, say of a source's record.
 #[derive(Clone, Copy)]
 pub(in crate::sync) struct Rules<'a> {
+    pub(in crate::sync) routes: &'a Routes,
+    pub(in crate::sync) reads: Reads<'a>,
     pub(in crate::sync) admits: Admits<'a>,
     pub(in crate::sync) published: Published<'a>,
 }
@@ -86,17 +88,13 @@ pub(in crate::sync) struct Rules<'a> {
 ///
 /// `reads` gives what a source's mapping fills: of what it cannot read it says nothing, whatever an earlier mapping left of it,
 /// and the target keeps what it has.
-#[expect(clippy::too_many_arguments, reason = "a pure function of all that is known of one record")]
 pub(in crate::sync) fn desired(
-    routes: &Routes,
-    entity: &str,
-    target: &str,
-    replicas: &[Replica],
-    reads: Reads<'_>,
+    rules: Rules<'_>,
     side: Side<'_>,
     agreed: Agreed<'_>,
-    says: Rules<'_>,
+    replicas: &[Replica],
 ) -> Result<Desired, crate::failure::Failure> {
+    let (Rules { routes, reads, .. }, Side { target, entity, .. }) = (rules, side);
     let here = replicas.iter().find(|replica| replica.system == target && replica.gone_at.is_none());
     // What was erased on one side is neither erased on the other by that, nor brought back.
     let is_marked = side.spec.is_some_and(|spec| replicas.iter().any(|replica| spec.is_erased(&replica.fields)));
@@ -112,7 +110,7 @@ pub(in crate::sync) fn desired(
         let leads = routes.leading(entity, &flow.from, target).is_some_and(|leading| leading.name == flow.name);
         let shapes = reads(&flow.from);
         let said = said(&source.fields, shapes);
-        if source.gone_at.is_some() || !(says.admits)(flow, &said)? {
+        if source.gone_at.is_some() || !(rules.admits)(flow, &said)? {
             if leads {
                 withdrawn = Some(flow.delete_policy(entity));
             }
@@ -156,7 +154,7 @@ pub(in crate::sync) fn desired(
         }
         let Some(shapes) = shapes else { continue };
         let mut known: BTreeSet<String> = shapes.keys().cloned().collect();
-        let published = (says.published)(flow, &said)?;
+        let published = (rules.published)(flow, &said)?;
         // A figure that the flow makes itself is told though the source has none.
         known.extend(published.iter().flat_map(Fields::keys).filter(|field| availability::is_figure(field)).cloned());
         let shown = published.as_ref().unwrap_or(&said);
@@ -167,7 +165,8 @@ pub(in crate::sync) fn desired(
                 continue;
             }
             let value = shown.get(field).unwrap_or(&Value::Null);
-            if states.is_some_and(|states| hears_of_end(states, routes, flow, (entity, field), (source, value), here)) {
+            let ended = |states| ended_while_it_goes_on(states, field, here?, (source, value));
+            if states.and_then(ended).is_some_and(|end| is_told_back(routes, side, flow, field, end)) {
                 continue;
             }
             let said = states.filter(|states| here.is_some() && states.holds(field)).and_then(|states| {
@@ -231,30 +230,27 @@ fn goes_on(states: &States, desired: &Value, here: &Replica, field: &str) -> boo
         || says_something && !states.is_behind(desired, known) && !ends::heard(states, here, field).is_some_and(is_old)
 }
 
-/// Whether the target's object has ended while its source's goes on, and a flow back is to tell the source of the end: what the
-/// source says is older, and nothing to reopen the object for. What a source says that has heard of the end is newer.
-fn hears_of_end(
+/// The end of the target's object, where its source's goes on and has not heard of it: what the source says is older, and
+/// nothing to reopen the object for. What a source says that has heard of the end is newer.
+fn ended_while_it_goes_on<'a>(
     states: &States,
-    routes: &Routes,
-    flow: &crate::sync::routing::Flow,
-    (entity, field): (&str, &str),
+    field: &str,
+    here: &'a Replica,
     (source, said): (&Replica, &Value),
-    here: Option<&Replica>,
-) -> bool {
-    let Some(here) = here.filter(|_| states.holds(field)) else { return false };
-    let Some(known) = here.fields.get(field) else { return false };
-    if ends::heard(states, source, field).is_some() {
-        return false;
-    }
-    let tells = |back: &crate::sync::routing::Flow| match back.states.get(entity) {
-        Some(allowed) => known.as_str().is_some_and(|known| allowed.contains(known)),
-        None => routes.owner(entity, field, &back.from, &flow.from) == Some(&back.from),
+) -> Option<&'a Value> {
+    let known = here.fields.get(field).filter(|_| states.holds(field))?;
+    let is_news = ends::heard(states, source, field).is_none() && states.has_ended(known) && !states.has_ended(said);
+    is_news.then_some(known)
+}
+
+/// Whether a flow back is to tell a flow's source of an end.
+fn is_told_back(routes: &Routes, side: Side<'_>, flow: &Flow, field: &str, end: &Value) -> bool {
+    let tells = |back: &Flow| match back.states.get(side.entity) {
+        Some(allowed) => end.as_str().is_some_and(|end| allowed.contains(end)),
+        None => routes.owner(side.entity, field, &back.from, &flow.from) == Some(&back.from),
     };
-    states.has_ended(known)
-        && !states.has_ended(said)
-        && routes
-            .to(&flow.from, entity)
-            .any(|back| here.system == back.from && back.brings(entity, field) && tells(back))
+    let mut back = routes.to(&flow.from, side.entity);
+    back.any(|back| side.target == back.from && back.brings(side.entity, field) && tells(back))
 }
 
 /// What a source says by its mapping as it is now.
@@ -326,9 +322,10 @@ mod tests {
         let active = crate::model::Entities::builtin().get("product").unwrap().fields["active"].clone();
         spec.fields.insert("active".into(), active);
         let shapes = all.iter().map(|field| (field.clone(), Shape::Whole)).collect();
-        let side = Side { writes: &all, spec: Some(&spec), is_begun: false };
-        let says = Rules { admits: &|_, _| Ok(true), published: &|_, _| Ok(None) };
-        desired(routes, "order", target, replicas, &|_| Some(&shapes), side, Agreed::default(), says).unwrap()
+        let side = Side { target, entity: "order", writes: &all, spec: Some(&spec), is_begun: false };
+        let reads = |_: &str| Some(&shapes);
+        let rules = Rules { routes, reads: &reads, admits: &|_, _| Ok(true), published: &|_, _| Ok(None) };
+        desired(rules, side, Agreed::default(), replicas).unwrap()
     }
 
     #[test]
@@ -433,14 +430,16 @@ mod tests {
         let source = replica("erp", &json!({"total": "1", "levels": "30"}));
         let (all, shapes) = (names(&["total", "levels"]), BTreeMap::from([("total".to_owned(), Shape::Whole)]));
         let unread = |fields: &Fields| !fields.contains_key("levels");
-        let says = Rules {
+        let reads = |_: &str| Some(&shapes);
+        let rules = Rules {
+            routes: &routes,
+            reads: &reads,
             admits: &|_, fields| Ok(unread(fields)),
             published: &|_, fields| Ok(unread(fields).then(|| fields.clone())),
         };
-        let side = Side { writes: &all, spec: None, is_begun: false };
+        let side = Side { target: "shop", entity: "order", writes: &all, spec: None, is_begun: false };
         let replicas = [source];
-        let state =
-            desired(&routes, "order", "shop", &replicas, &|_| Some(&shapes), side, Agreed::default(), says).unwrap();
+        let state = desired(rules, side, Agreed::default(), &replicas).unwrap();
         assert_eq!(state, Desired::Fields(json!({"total": "1"}).as_object().unwrap().clone()));
     }
 

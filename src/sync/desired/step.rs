@@ -63,7 +63,7 @@ pub(in crate::sync) fn next_step(round: Round<'_>, job: Job, alike: &mut Alike) 
     }
     let (id, is_seen) = (job.id, looked.objects.contains(&job.id));
     let here = snapshot.loaded.here(job.record, snapshot.batch.target).map(|here| here.id.clone());
-    let unseen = here.filter(|_| snapshot.capabilities.read && !is_seen);
+    let unseen = here.filter(|_| snapshot.batch.capabilities.read && !is_seen);
     // Its last write may have been carried out: what is desired now may be just what is known, and the target hold the other.
     if let Some(here) = unseen.as_ref().filter(|_| is_untold(&job)) {
         return Step::Look(Needs::Object(here.clone()));
@@ -75,7 +75,7 @@ pub(in crate::sync) fn next_step(round: Round<'_>, job: Job, alike: &mut Alike) 
         },
         Ok(known) => {
             let is_update = known.op == Op::Update;
-            let here = known.here.as_ref().filter(|_| is_update && snapshot.capabilities.read);
+            let here = known.here.as_ref().filter(|_| is_update && snapshot.batch.capabilities.read);
             let here = here.map(|here| here.id.clone());
             if snapshot.loaded.stock.ledger.is_some() && known.offers() {
                 let Some(obstacles) = &looked.orders else { return Step::Look(Needs::Orders) };

@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     mapping::Fields,
     model::canonical,
+    store::NewRun,
+    store::Slice,
     store::{Balance, JOINED, Lease, NewJob, PageCommit, RecordId, ReplicaWrite, Result, RunKind, StoreError},
     sync::{
         brakes,
@@ -178,7 +180,7 @@ impl Route<'_> {
         let Some(lease) = self.lease(stop).await? else { return Ok(None) };
         let trigger = asked.map_or(JOINED, |asked| asked.trigger);
         let begun = noted.filter(|noted| was_away || noted["print"] == print.as_str());
-        let opened = self.open(&print, trigger, begun, &lease, stop).await;
+        let opened = self.open(trigger, begun, &lease, stop).await;
         context.store.drop_lease(&lease).await?;
         context.work.notify_waiters();
         opened.map(|()| None)
@@ -187,13 +189,13 @@ impl Route<'_> {
     /// Whether the source is known to hold any.
     async fn knows_any(&self) -> Result<bool> {
         let (store, source) = (&self.context.store, &self.flow.from);
-        Ok(!store.unseen(source, self.entity, &RoaringBitmap::new(), 0, 1).await?.is_empty())
+        Ok(!store.unseen(source, self.entity, &RoaringBitmap::new(), Slice { after: 0, limit: 1 }).await?.is_empty())
     }
 
     /// Whether the target still has what the source has lost.
     async fn was_outlived(&self) -> Result<bool> {
         let (store, source) = (&self.context.store, &self.flow.from);
-        Ok(!store.outlived(source, self.entity, self.target, 0, 1).await?.is_empty())
+        Ok(!store.outlived(source, self.entity, self.target, Slice { after: 0, limit: 1 }).await?.is_empty())
     }
 
     /// Reads the target whole, and the source as far as it has changed: what is known of them may be from before the way had
@@ -204,7 +206,7 @@ impl Route<'_> {
             if !context.can_list(system, self.entity) {
                 continue;
             }
-            let report = Box::pin(pull::pull(context, system, self.entity, kind, JOINED, stop)).await?;
+            let report = Box::pin(pull::pull(context, NewRun::new(system, self.entity, kind, JOINED), stop)).await?;
             let report = Box::pin(after_others(context, report, JOINED, stop)).await?;
             if report.error.is_some() || report.run.is_none() {
                 return Ok(Some(report));
@@ -219,15 +221,8 @@ impl Route<'_> {
     }
 
     /// Opens the jobs, from where an earlier try has come to.
-    async fn open(
-        &self,
-        print: &str,
-        trigger: &str,
-        begun: Option<Value>,
-        lease: &Lease,
-        stop: &CancellationToken,
-    ) -> Result<()> {
-        let (context, note) = (self.context, self.note());
+    async fn open(&self, trigger: &str, begun: Option<Value>, lease: &Lease, stop: &CancellationToken) -> Result<()> {
+        let (context, note, print) = (self.context, self.note(), self.print());
         let place = |name: &str| begun.as_ref().and_then(|begun| begun[name].as_i64());
         let is_back = begun.as_ref().is_some_and(|begun| is(begun, LEFT) || is(begun, BACK));
         let mut after = place("after").and_then(|after| u32::try_from(after).ok()).unwrap_or(0);
@@ -237,11 +232,17 @@ impl Route<'_> {
             Some(run) => run,
             None => {
                 let now = context.env.now();
-                context.store.begin_run(&self.flow.from, self.entity, RunKind::Single, trigger, now).await?
+                context
+                    .store
+                    .begin_run(NewRun::new(&self.flow.from, self.entity, RunKind::Single, trigger), now)
+                    .await?
             }
         };
         loop {
-            let slice = context.store.unseen(&self.flow.from, self.entity, &RoaringBitmap::new(), after, SLICE).await?;
+            let slice = context
+                .store
+                .unseen(&self.flow.from, self.entity, &RoaringBitmap::new(), Slice { after, limit: SLICE })
+                .await?;
             let Some((last, _)) = slice.last() else { break };
             let before = std::mem::replace(&mut after, *last);
             let records: Vec<RecordId> = slice.iter().map(|(_, replica)| replica.record).collect();
@@ -281,7 +282,10 @@ impl Route<'_> {
     async fn open_outlived(&self, run: i64, lease: &Lease, stop: &CancellationToken) -> Result<bool> {
         let (context, mut after) = (self.context, 0);
         while !stop.is_cancelled() {
-            let slice = context.store.outlived(&self.flow.from, self.entity, self.target, after, SLICE).await?;
+            let slice = context
+                .store
+                .outlived(&self.flow.from, self.entity, self.target, Slice { after, limit: SLICE })
+                .await?;
             let Some((last, _)) = slice.last() else { return Ok(true) };
             after = *last;
             let commit = PageCommit {
@@ -367,7 +371,7 @@ async fn index_one(context: &Context, system: &str, entity: &str, lease: &Lease)
     let spec = context.entities.get(entity).map(|spec| &**spec);
     let (mut after, mut tries) = (0, 0);
     loop {
-        let slice = context.store.unseen(system, entity, &RoaringBitmap::new(), after, SLICE).await?;
+        let slice = context.store.unseen(system, entity, &RoaringBitmap::new(), Slice { after, limit: SLICE }).await?;
         let Some((last, _)) = slice.last() else { return Ok(()) };
         let last = *last;
         let mut commit = PageCommit {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    store::NewRun,
     store::{Balance, JobFilter, JobState, RunKind, StoreError, Turn},
     sync::{
         brakes,
@@ -96,7 +97,7 @@ impl Engine {
         looked.runs.extend(Box::pin(joining::cover(context, None, cancel)).await?);
         brakes::evaluate_all_pending(context).await?;
         for flow in reach.flows(&context.routes) {
-            for report in self.pull_flow(flow, None, reach.kind, trigger, cancel).await? {
+            for report in self.pull_flow(flow, None, (reach.kind, trigger), cancel).await? {
                 looked.runs.push(after_others(context, report, trigger, cancel).await?);
             }
         }
@@ -150,7 +151,10 @@ impl Engine {
             let mut some = false;
             for (target, but) in share.targets() {
                 let (context, turn) = (self.context(), Turn::Foremost);
-                while !stop.is_cancelled() && delivery::batch(context, target, but, turn, &mut tally, stop).await? {
+                while !stop.is_cancelled()
+                    && let Some(ended) = delivery::batch(context, target, but, turn, stop).await?
+                {
+                    tally.add(&ended);
                     some = true;
                 }
             }
@@ -170,7 +174,7 @@ pub(in crate::sync) async fn after_others(
 ) -> Result<RunReport, StoreError> {
     while report.run.is_none() && report.error.is_none() && !cancel.is_cancelled() {
         context.env.sleep(context.limits.poll).await;
-        report = pull::pull(context, &report.system, &report.entity, report.kind, trigger, cancel).await?;
+        report = pull::pull(context, NewRun::new(&report.system, &report.entity, report.kind, trigger), cancel).await?;
         if report.kind == RunKind::Full && report.run.is_some() && report.is_green() {
             adoption::adopted(context, &report.system, &report.entity).await?;
         }

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::{
-    store::{NewJob, RunKind, StoreError},
+    store::{NewJob, NewRun, RunKind, StoreError},
     sync::{
         context::RunReport,
         engine::{joining, pass::after_others},
@@ -19,15 +19,8 @@ use crate::{
 
 impl Engine {
     /// Reads one entity of one system and opens the jobs that follow; delivers nothing.
-    pub async fn pull(
-        &self,
-        system: &str,
-        entity: &str,
-        kind: RunKind,
-        trigger: &str,
-        cancel: &CancellationToken,
-    ) -> Result<RunReport, StoreError> {
-        pull::pull(&self.context, system, entity, kind, trigger, cancel).await
+    pub async fn pull(&self, run: NewRun<'_>, cancel: &CancellationToken) -> Result<RunReport, StoreError> {
+        pull::pull(&self.context, run, cancel).await
     }
 
     /// Pulls all sources in the order of the configuration; targets first where they were never looked at.
@@ -39,7 +32,7 @@ impl Engine {
     ) -> Result<Vec<RunReport>, StoreError> {
         let mut runs = Vec::new();
         for flow in self.context.routes.flows() {
-            runs.extend(self.pull_flow(flow, None, kind, trigger, cancel).await?);
+            runs.extend(self.pull_flow(flow, None, (kind, trigger), cancel).await?);
         }
         Ok(runs)
     }
@@ -50,8 +43,7 @@ impl Engine {
         &self,
         flow: &Flow,
         only: Option<&str>,
-        kind: RunKind,
-        trigger: &str,
+        (kind, trigger): (RunKind, &str),
         cancel: &CancellationToken,
     ) -> Result<Vec<RunReport>, StoreError> {
         let mut runs = Vec::new();
@@ -72,7 +64,7 @@ impl Engine {
             if cancel.is_cancelled() {
                 break;
             }
-            let report = pull::pull(&self.context, &flow.from, entity, kind, trigger, cancel).await?;
+            let report = pull::pull(&self.context, NewRun::new(&flow.from, entity, kind, trigger), cancel).await?;
             // What another daemon reads at the moment is enough for a delta, of which there are many.
             let is_full = kind == RunKind::Full;
             runs.push(if is_full { after_others(&self.context, report, trigger, cancel).await? } else { report });
@@ -90,7 +82,7 @@ impl Engine {
         if !self.context.can_list(target, entity) {
             return Ok(None);
         }
-        let report = pull::pull(&self.context, target, entity, RunKind::Full, trigger, cancel).await?;
+        let report = pull::pull(&self.context, NewRun::new(target, entity, RunKind::Full, trigger), cancel).await?;
         let report = after_others(&self.context, report, trigger, cancel).await?;
         if report.is_green() && report.run.is_some() {
             adoption::adopted(&self.context, target, entity).await?;
@@ -103,7 +95,7 @@ impl Engine {
         let Some(flow) = self.context.routes.flow(&scope.flow) else { return Ok(Vec::new()) };
         let trigger = format!("resync {scope}");
         let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else {
-            let runs = self.pull_flow(flow, scope.entity.as_deref(), RunKind::Full, &trigger, cancel).await?;
+            let runs = self.pull_flow(flow, scope.entity.as_deref(), (RunKind::Full, &trigger), cancel).await?;
             // What has not changed at its source is offered to the targets as well.
             let asked = joining::Asked { scope, trigger: &trigger };
             let failed = Box::pin(joining::cover(&self.context, Some(asked), cancel)).await?;
@@ -120,11 +112,13 @@ impl Engine {
             let ids: Vec<String> = ids.into_iter().collect();
             let can_read = self.context.capabilities(system, entity).is_some_and(|facts| facts.read);
             if !ids.is_empty() && can_read {
-                let asked = Asked::ByPerson;
-                runs.push(pull::refresh(&self.context, system, entity, &ids, &trigger, asked, cancel).await?);
+                let run = NewRun::new(system, entity, RunKind::Single, &trigger);
+                runs.push(pull::refresh(&self.context, run, &ids, Asked::ByPerson, cancel).await?);
             } else if *system == flow.from && self.context.can_list(system, entity) {
                 // The source is listed whole when the object is new to us or cannot be read alone.
-                runs.push(pull::pull(&self.context, system, entity, RunKind::Full, &trigger, cancel).await?);
+                runs.push(
+                    pull::pull(&self.context, NewRun::new(system, entity, RunKind::Full, &trigger), cancel).await?,
+                );
             } else if !ids.is_empty() {
                 // A target that cannot be read alone as well.
                 runs.extend(self.look_at_target(system, entity, &trigger, cancel).await?);

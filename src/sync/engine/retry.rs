@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::{
-    store::{Backlog, JobFilter, JobState, Rejection, RunKind, StoreError},
+    store::{Backlog, JobFilter, JobState, NewRun, Rejection, RunKind, StoreError},
     sync::pull::{self, Asked},
     wait_reason::WaitReason,
 };
@@ -68,9 +68,16 @@ impl Engine {
         }
         for ((system, entity), ids) in rows {
             if context.capabilities(&system, &entity).is_some_and(|facts| facts.read) {
-                pull::refresh(context, &system, &entity, &ids, trigger, Asked::ByItself, cancel).await?;
+                pull::refresh(
+                    context,
+                    NewRun::new(&system, &entity, RunKind::Single, trigger),
+                    &ids,
+                    Asked::ByItself,
+                    cancel,
+                )
+                .await?;
             } else if context.can_list(&system, &entity) {
-                pull::pull(context, &system, &entity, RunKind::Full, trigger, cancel).await?;
+                pull::pull(context, NewRun::new(&system, &entity, RunKind::Full, trigger), cancel).await?;
             }
         }
         Ok(())

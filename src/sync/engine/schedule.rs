@@ -39,7 +39,7 @@ impl Engine {
         let now = self.context.env.now();
         // The daemon that had the turn just before may have seen to it.
         let Some((_, kind)) = self.firing(flow, now).await?.filter(|(at, _)| *at <= now) else { return Ok(()) };
-        self.pull_flow(flow, None, kind, "schedule", shutdown).await?;
+        self.pull_flow(flow, None, (kind, "schedule"), shutdown).await?;
         if !shutdown.is_cancelled() {
             self.context.store.set_fired(&flow.name, kind, now).await?;
         }

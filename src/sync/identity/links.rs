@@ -205,7 +205,7 @@ impl Links<'_> {
         if systems.is_empty() {
             return Err(LinkError::Nowhere(named.entity.clone()));
         }
-        Ok(self.store.set_links(named.record, &systems, state, &self.jobs(named), self.now).await?)
+        Ok(self.store.set_links(named.record, (&systems, state), &self.jobs(named), self.now).await?)
     }
 
     /// `one` is what `other` is; with `both`, although both have an object at the same system.
@@ -266,7 +266,7 @@ impl Links<'_> {
         while is_taken(&key).await? {
             key.push('\'');
         }
-        match self.store.split(named.record, system, &key, &self.jobs(named), self.now).await? {
+        match self.store.split(named.record, (system, &key), &self.jobs(named), self.now).await? {
             None => Err(LinkError::NoObject(named.key.clone(), system.to_owned())),
             Some(record) if record == named.record => Ok(None),
             Some(_) => Ok(Some(key)),

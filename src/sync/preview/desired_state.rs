@@ -59,10 +59,11 @@ pub async fn desired_state(context: &Context, entity: &str, record: RecordId) ->
         let (Some(endpoint), Some(mapping)) = (context.systems.get(target), context.mapping(target, entity)) else {
             continue;
         };
-        let Some(facts) = endpoint.capabilities(entity) else { continue };
+        if endpoint.capabilities(entity).is_none() {
+            continue;
+        }
         let batch = Batch::new(context, endpoint.as_ref(), target, entity);
-        let views =
-            prepare::views(&batch, facts, mapping.as_ref(), vec![asking(context, target, entity, record)]).await?;
+        let views = prepare::views(&batch, mapping.as_ref(), vec![asking(context, target, entity, record)]).await?;
         for view in views {
             let wants = match view.desired {
                 Ok(Desired::Fields(mut fields)) => {

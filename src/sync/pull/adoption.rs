@@ -2,6 +2,7 @@
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    store::NewRun,
     store::{JobFilter, RunKind, StoreError},
     sync::{
         context::{Context, RunReport},
@@ -20,7 +21,7 @@ pub(in crate::sync) async fn adopt(
     if !context.can_list(target, entity) || is_adopted(context, target, entity).await? {
         return Ok(None);
     }
-    let report = pull::pull(context, target, entity, RunKind::Full, "first contact", cancel).await?;
+    let report = pull::pull(context, NewRun::new(target, entity, RunKind::Full, "first contact"), cancel).await?;
     if report.run.is_some() && report.error.is_none() {
         adopted(context, target, entity).await?;
     }

@@ -10,9 +10,10 @@ use crate::{
     model::{self, EntitySpec, Shape, agree},
     port::{Fingerprint, RowError, SourceRow},
     store::{
-        Balance, ChangeOp, Identified, NewChange, NewJob, PageCommit, RefWanted, Rejection, Replica, ReplicaWrite,
-        Result, ShownRow, Unidentified,
+        Balance, ChangeOp, Identified, NewChange, NewJob, PageCommit, RecordId, RefWanted, Rejection, Replica,
+        ReplicaWrite, Result, ShownRow, Unidentified,
     },
+    sync::context::Observed,
     sync::{
         conflict::{
             respelt,
@@ -90,9 +91,8 @@ impl PullContext<'_> {
                 }),
                 Err(failure) => {
                     commit.balance.rejected += 1;
-                    let place = (row.position.clone(), row.id.clone());
-                    let of = (self.system.name(), self.entity);
-                    commit.rejections.push(unreadable(self.context, self.mapping, of, &body, place, failure));
+                    let row = UnreadRow { position: row.position.clone(), id: row.id.clone(), body: &body };
+                    commit.rejections.push(unreadable(self.context, self.mapping, of, row, failure));
                 }
             }
         }
@@ -223,10 +223,11 @@ impl PullContext<'_> {
                 reservations::add(&mut moved, &goods::moved(self.context, &before.fields, &fields));
             }
             if let Some(before) = stood {
-                self.drift(record, before, &fields, &difference, shared.as_ref(), &mut sent, &mut commit.conflicts);
-                self.leave_end(record, before, &fields, &mut sent, commit).await?;
+                let observed = Observed { record, before, fields: &fields, difference: &difference };
+                self.drift(observed, shared.as_ref(), &mut sent, &mut commit.conflicts);
+                self.leave_end(observed, &mut sent, commit).await?;
             }
-            self.jobs_for(record, &fields, &difference, fresh, &mut commit.jobs);
+            commit.jobs.extend(self.jobs_for(record, &fields, &difference, fresh));
             stepped.extend(increments::moved(self.entity, &difference, &fields));
             commit.changes.push(NewChange {
                 record,
@@ -252,13 +253,9 @@ impl PullContext<'_> {
 
     /// Edits of fields that others own: where the flow lets them stay, the replica remembers what the owner had delivered as
     /// sent, so that it is not delivered again before the owner changes it.
-    #[expect(clippy::too_many_arguments, reason = "one record's change and where it is written down")]
     fn drift(
         &self,
-        record: i64,
-        before: &Replica,
-        fields: &Fields,
-        difference: &Fields,
+        Observed { record, before, fields, difference }: Observed<'_>,
         shared: Option<&Shared<'_>>,
         sent: &mut Fields,
         conflicts: &mut Vec<crate::store::ConflictMark>,
@@ -273,7 +270,7 @@ impl PullContext<'_> {
                 sent.insert(field.clone(), delivered);
             }
             if let (Some(DriftPolicy::Report), Some(shared)) = (policy, shared) {
-                shared.drifted(record, field, before, &now, conflicts);
+                conflicts.extend(shared.drifted(record, field, before, &now));
             }
         }
     }
@@ -306,16 +303,16 @@ impl PullContext<'_> {
         Ok((identities, records))
     }
 
-    /// Opens jobs at the systems this one tells, and at this one itself where others own what it changed.
+    /// The jobs at the systems this one tells, and at this one itself where others own what it changed. `fresh`: the object
+    /// is new, or was gone.
     pub(in crate::sync) fn jobs_for(
         &self,
-        record: i64,
+        record: RecordId,
         after: &Fields,
         difference: &Fields,
         fresh: bool,
-        jobs: &mut Vec<NewJob>,
-    ) {
-        let system = self.system.name();
+    ) -> Vec<NewJob> {
+        let (system, mut jobs) = (self.system.name(), Vec::new());
         let mut open = |target: &str, priority: i16| {
             jobs.push(NewJob {
                 target: target.to_owned(),
@@ -344,6 +341,7 @@ impl PullContext<'_> {
         if self.context.routes.to(system, self.entity).any(|flow| foreign(&flow.from)) {
             open(system, priority::of(self.entity, after));
         }
+        jobs
     }
 }
 
@@ -501,13 +499,19 @@ pub(in crate::sync) async fn resolve(
     Ok(wanted.into_iter().filter(|wanted| !records.contains_key(wanted)).collect())
 }
 
-/// What is told of a row, or of an answer, that cannot be read. `of`: system and entity. `place`: where it was, and its id.
+/// A row, or an answer, that cannot be read.
+pub(in crate::sync) struct UnreadRow<'a> {
+    pub(in crate::sync) position: String,
+    pub(in crate::sync) id: String,
+    pub(in crate::sync) body: &'a Value,
+}
+
+/// What is reported of a row, or of an answer, that cannot be read. `of`: system and entity.
 pub(in crate::sync) fn unreadable(
     context: &Context,
     mapping: &dyn Translate,
     of: (&str, &str),
-    row: &Value,
-    (position, id): (String, String),
+    UnreadRow { position, id, body }: UnreadRow<'_>,
     failure: Failure,
 ) -> Rejection {
     Rejection {
@@ -516,8 +520,8 @@ pub(in crate::sync) fn unreadable(
         field: failure.field.clone(),
         reason: crate::sync::context::outcome::describe(&failure),
         cause: failure.cause,
-        articles: mapping.named(row),
-        likes: likes(context, mapping, of, row),
+        articles: mapping.named(body),
+        likes: likes(context, mapping, of, body),
         dismissed: false,
     }
 }

@@ -149,7 +149,7 @@ async fn make(reading: &PullContext<'_>, orders: &[(&str, &mut Fields)], found: 
         if identified.taken_by.is_some() {
             continue;
         }
-        customers.jobs_for(record, &buyer.fields, &Fields::new(), true, &mut page.jobs);
+        page.jobs.extend(customers.jobs_for(record, &buyer.fields, &Fields::new(), true));
         let fields = diff(&Fields::new(), &buyer.fields);
         page.changes.push(NewChange { record, op: ChangeOp::Create, fields });
         page.replicas.push(ReplicaWrite {

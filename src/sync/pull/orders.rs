@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    store::NewRun,
     store::{Result, RunKind},
     sync::{
         context::{Context, RunReport},
@@ -35,7 +36,7 @@ pub(in crate::sync) async fn before_first_reading(
         runs.extend(adoption::adopt(context, target, ORDER, cancel).await?);
     }
     for shop in shops {
-        runs.push(pull::list(context, shop, ORDER, RunKind::Delta, "before stock", cancel).await?);
+        runs.push(pull::list(context, NewRun::new(shop, ORDER, RunKind::Delta, "before stock"), cancel).await?);
     }
     Ok(runs)
 }
@@ -69,7 +70,7 @@ async fn read_orders_of(context: &Context, shop: &str, stop: &CancellationToken)
     // Another pull may have passed the place where a new order stands: its end is waited for, then read again.
     const PATIENCE: u32 = 40;
     for _ in 0..PATIENCE {
-        let report = pull::list(context, shop, ORDER, RunKind::Delta, "before stock", stop).await?;
+        let report = pull::list(context, NewRun::new(shop, ORDER, RunKind::Delta, "before stock"), stop).await?;
         if let Some(error) = report.error {
             return Ok(Some(error));
         }

@@ -11,7 +11,10 @@ use crate::{
     mapping::Fields,
     port::{Capabilities, Page, PageToken, PullRequest, RowError, SourceRow},
     store::Proven,
-    store::{Balance, ChangeOp, JOINED, Lease, NewChange, PageCommit, Replica, ReplicaWrite, RunKind, StoreError},
+    store::{
+        Balance, ChangeOp, JOINED, Lease, NewChange, NewRun, PageCommit, Replica, ReplicaWrite, RunKind, Slice,
+        StoreError,
+    },
     sync::stock::evidence::Listed,
     sync::{
         brakes,
@@ -34,18 +37,15 @@ const PAGE_ROWS: usize = 1000;
 /// Reads `entity` at `system`: what changed since the cursor, or everything; and what follows from it for stock.
 pub(in crate::sync) async fn pull(
     context: &Context,
-    system: &str,
-    entity: &str,
-    kind: RunKind,
-    trigger: &str,
+    run: NewRun<'_>,
     cancel: &CancellationToken,
 ) -> Result<RunReport, StoreError> {
-    let report = list(context, system, entity, kind, trigger, cancel).await?;
+    let report = list(context, run, cancel).await?;
     if report.error.as_deref() != Some(STOPPED) {
         context.journal.read(&context.store, &report).await?;
     }
     if report.run.is_some() && report.is_green() {
-        reservations::after_pull(context, system, entity).await?;
+        reservations::after_pull(context, run.system, run.entity).await?;
     }
     Ok(report)
 }
@@ -53,10 +53,7 @@ pub(in crate::sync) async fn pull(
 /// Reads `entity` at `system` and no more.
 pub(in crate::sync) async fn list(
     context: &Context,
-    system: &str,
-    entity: &str,
-    kind: RunKind,
-    trigger: &str,
+    NewRun { system, entity, kind, trigger }: NewRun<'_>,
     cancel: &CancellationToken,
 ) -> Result<RunReport, StoreError> {
     let mut report = RunReport {
@@ -99,14 +96,17 @@ pub(in crate::sync) async fn list(
     let is_first = report.kind == RunKind::Full && last.is_none();
     let joins = is_first && joined::is_added(context, system, entity).await?;
     let trigger = if joins { JOINED } else { trigger };
-    let run = context.store.begin_run(system, entity, report.kind, trigger, context.env.now()).await?;
+    let run = NewRun { system, entity, kind: report.kind, trigger };
+    let run = context.store.begin_run(run, context.env.now()).await?;
     report.run = Some(run);
 
     let remapped = last.is_some_and(|last| last != revision);
     let mapping = mapping.as_ref();
     let reading = PullContext { context, system: endpoint.as_ref(), mapping, entity, run, remapped };
     let listing = Listing { since: since.as_deref(), facts, evidence: evidence.as_ref(), lease: &lease };
-    let result = pages(&reading, &listing, &mut report.balance, cancel).await;
+    let mut pass = Pass::default();
+    let result = pages(&reading, &listing, &mut pass, cancel).await;
+    report.balance = pass.balance;
     match result {
         Ok(()) => {
             crate::sync::context::circuit::recovered(context, system).await?;
@@ -172,6 +172,26 @@ struct Marks {
     lease: Option<(Lease, Duration)>,
 }
 
+/// What a listing has come to.
+#[derive(Default)]
+struct Pass {
+    balance: Balance,
+    /// Numbers of the replicas that it has shown.
+    seen: RoaringBitmap,
+    /// The store's counter when it began.
+    began: i64,
+    /// Whether there were rows that cannot be read.
+    unreadable: bool,
+}
+
+/// Rows of one page, and the store's counter from before they were read.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    rows: &'a [SourceRow],
+    errors: &'a [RowError],
+    read_at: i64,
+}
+
 /// Why a run ended before its time.
 enum Stop {
     Failed(Failure),
@@ -195,15 +215,14 @@ impl From<Failure> for Stop {
 async fn pages(
     reading: &PullContext<'_>,
     listing: &Listing<'_>,
-    total: &mut Balance,
+    pass: &mut Pass,
     cancel: &CancellationToken,
 ) -> Result<(), Stop> {
     let (context, since) = (reading.context, listing.since);
-    let (mut pass, mut fresh) = (RoaringBitmap::new(), false);
-    let (mut unreadable, mut doubtful) = (false, Vec::new());
+    let (mut fresh, mut doubtful) = (false, Vec::new());
     let mut odd = Gathered::begin(reading, since.is_none()).await?;
     let mut counter = context.store.counter().await?;
-    let began = counter;
+    pass.began = counter;
     let mut request = fetch(reading, since, None);
     loop {
         let page = tokio::select! {
@@ -224,9 +243,9 @@ async fn pages(
         odd.page(reading, &rows, &dates);
         // The next page is on its way while this one is compared and stored.
         let following = next.as_ref().map(|token| fetch(reading, since, Some(token.clone())));
-        unreadable |= !errors.is_empty();
+        pass.unreadable |= !errors.is_empty();
         fresh |= news;
-        let seen = total.seen + count(rows.len() + errors.len());
+        let seen = pass.balance.seen + count(rows.len() + errors.len());
         let is_short = since.is_none() && announced.is_some_and(|announced| seen < announced);
         // With the last page: then no figure of it is published by what was known before.
         let ends = listing.evidence.filter(|_| following.is_none() && !is_short);
@@ -237,13 +256,14 @@ async fn pages(
             notes: if following.is_none() { odd.note(reading).into_iter().collect() } else { Vec::new() },
             lease: Some(listing.held(context)),
         };
-        doubtful.extend(commit(reading, &rows, &errors, marks, read_at, total, &mut pass).await?);
+        let rows = Rows { rows: &rows, errors: &errors, read_at };
+        doubtful.extend(commit(reading, rows, marks, pass).await?);
         if let Some(receipt) = receipt {
             reading.system.acknowledge(reading.entity, &receipt).await?;
         }
         let Some(following) = following else {
             if let (None, Some(announced)) = (since, announced)
-                && total.seen < announced
+                && pass.balance.seen < announced
             {
                 return Err(Failure::new(
                     Class::Rejected,
@@ -252,22 +272,22 @@ async fn pages(
                          shows all of them",
                         reading.system.name(),
                         reading.entity,
-                        total.seen
+                        pass.balance.seen
                     ),
                 )
                 .into());
             }
-            if !doubtful.is_empty() && cleared(reading, listing, doubtful, total, &mut pass).await? {
+            if !doubtful.is_empty() && cleared(reading, listing, doubtful, pass).await? {
                 let marks = Marks { cursor, lease: Some(listing.held(context)), ..Marks::default() };
-                commit(reading, &[], &[], marks, counter, total, &mut pass).await?;
+                commit(reading, Rows { rows: &[], errors: &[], read_at: counter }, marks, pass).await?;
             }
             break;
         };
         request = following;
     }
     if since.is_none() && listing.facts.complete {
-        gone(reading, listing, &pass, began, unreadable, total).await?;
-        if total.seen > 0 {
+        gone(reading, listing, pass).await?;
+        if pass.balance.seen > 0 {
             forget_rejections(reading, listing).await?;
         }
     }
@@ -280,18 +300,17 @@ async fn cleared(
     reading: &PullContext<'_>,
     listing: &Listing<'_>,
     mut doubtful: Vec<String>,
-    total: &mut Balance,
-    pass: &mut RoaringBitmap,
+    pass: &mut Pass,
 ) -> Result<bool, StoreError> {
     const LOOKS: u32 = 3;
     if !listing.facts.read {
         return Ok(false);
     }
     for _ in 0..LOOKS {
-        let counter = reading.context.store.counter().await?;
+        let read_at = reading.context.store.counter().await?;
         let Ok(rows) = reading.system.read(reading.entity, &doubtful).await else { return Ok(false) };
         let marks = Marks { lease: Some(listing.held(reading.context)), ..Marks::default() };
-        doubtful = commit(reading, &rows, &[], marks, counter, total, pass).await?;
+        doubtful = commit(reading, Rows { rows: &rows, errors: &[], read_at }, marks, pass).await?;
         if doubtful.is_empty() {
             return Ok(true);
         }
@@ -332,17 +351,14 @@ fn fetch(
 /// doubt, which are given.
 async fn commit(
     reading: &PullContext<'_>,
-    rows: &[SourceRow],
-    errors: &[RowError],
+    page: Rows<'_>,
     marks: Marks,
-    counter: i64,
-    total: &mut Balance,
-    pass: &mut RoaringBitmap,
+    pass: &mut Pass,
 ) -> Result<Vec<String>, StoreError> {
     const TRIES: u32 = 20;
     let mut tries = 0;
     loop {
-        let mut detected = match reading.detect(rows, errors, counter).await {
+        let mut detected = match reading.detect(page.rows, page.errors, page.read_at).await {
             Err(StoreError::Stale(_)) if tries < TRIES => {
                 tries += 1;
                 continue;
@@ -358,9 +374,9 @@ async fn commit(
         let stirs = !detected.commit.jobs.is_empty() || !detected.commit.replicas.is_empty();
         match reading.context.store.commit_page(detected.commit, reading.context.env.now()).await {
             Ok(numbers) => {
-                pass.extend(detected.seen);
-                pass.extend(numbers);
-                add(total, &balance);
+                pass.seen.extend(detected.seen);
+                pass.seen.extend(numbers);
+                add(&mut pass.balance, &balance);
                 if stirs {
                     reading.context.work.notify_waiters();
                 }
@@ -372,32 +388,25 @@ async fn commit(
     }
 }
 
-/// After a complete reading: replicas it did not show are gone, but for those we wrote since it `began`. An empty listing declares nothing gone, since it is
+/// After a complete reading: replicas it did not show are gone, but for those we wrote since it began. An empty listing declares nothing gone, since it is
 /// far more often a broken system than an emptied one.
-async fn gone(
-    reading: &PullContext<'_>,
-    listing: &Listing<'_>,
-    pass: &RoaringBitmap,
-    began: i64,
-    unreadable: bool,
-    total: &mut Balance,
-) -> Result<(), Stop> {
+async fn gone(reading: &PullContext<'_>, listing: &Listing<'_>, pass: &mut Pass) -> Result<(), Stop> {
     const SLICE: usize = 500;
     let (context, system) = (reading.context, reading.system.name());
     // All are announced with the first of them: should this be cut off, the brakes know how many it would have been.
     let mut announced = None;
     let mut after = 0;
     loop {
-        let slice = context.store.unseen(system, reading.entity, pass, after, SLICE).await?;
+        let slice = context.store.unseen(system, reading.entity, &pass.seen, Slice { after, limit: SLICE }).await?;
         let Some((last, _)) = slice.last() else { return Ok(()) };
         let next = *last;
-        let slice: Vec<_> = slice.into_iter().filter(|(_, replica)| is_lost(replica, began)).collect();
+        let slice: Vec<_> = slice.into_iter().filter(|(_, replica)| is_lost(replica, pass.began)).collect();
         if slice.is_empty() {
             after = next;
             continue;
         }
         // It says nothing about the system's other entities: they go on.
-        if total.seen == 0 {
+        if pass.balance.seen == 0 {
             return Err(Failure::new(
                 Class::Rejected,
                 format!(
@@ -408,7 +417,7 @@ async fn gone(
             )
             .into());
         }
-        if unreadable {
+        if pass.unreadable {
             return Err(Failure::new(
                 Class::Rejected,
                 format!("rows of {} could not be read, so what is gone cannot be told from what was not read; mend them, then run a full pull", reading.entity),
@@ -423,12 +432,12 @@ async fn gone(
             ..PageCommit::default()
         };
         if announced.is_none() {
-            let all = missed(reading, pass, began, after).await?;
+            let all = missed(reading, pass, after).await?;
             (announced, commit.balance.gone) = (Some(all), all);
         }
         after = next;
         for (_, replica) in slice {
-            reading.jobs_for(replica.record, &replica.fields, &Fields::new(), true, &mut commit.jobs);
+            commit.jobs.extend(reading.jobs_for(replica.record, &replica.fields, &Fields::new(), true));
             commit.changes.push(NewChange { record: replica.record, op: ChangeOp::Delete, fields: Fields::new() });
             commit.replicas.push(ReplicaWrite {
                 record: replica.record,
@@ -444,7 +453,7 @@ async fn gone(
         }
         let balance = commit.balance.clone();
         context.store.commit_page(commit, context.env.now()).await?;
-        add(total, &balance);
+        add(&mut pass.balance, &balance);
         context.work.notify_waiters();
     }
 }
@@ -456,14 +465,18 @@ fn is_lost(replica: &Replica, began: i64) -> bool {
 }
 
 /// How many replicas numbered above `after` a complete reading did not show.
-async fn missed(reading: &PullContext<'_>, pass: &RoaringBitmap, began: i64, mut after: u32) -> Result<u64, Stop> {
+async fn missed(reading: &PullContext<'_>, pass: &Pass, mut after: u32) -> Result<u64, Stop> {
     const SLICE: usize = 2000;
     let mut all = 0;
     loop {
-        let slice = reading.context.store.unseen(reading.system.name(), reading.entity, pass, after, SLICE).await?;
+        let slice = reading
+            .context
+            .store
+            .unseen(reading.system.name(), reading.entity, &pass.seen, Slice { after, limit: SLICE })
+            .await?;
         let Some((last, _)) = slice.last() else { return Ok(all) };
         after = *last;
-        all += count(slice.iter().filter(|(_, replica)| is_lost(replica, began)).count());
+        all += count(slice.iter().filter(|(_, replica)| is_lost(replica, pass.began)).count());
     }
 }
 
@@ -517,12 +530,13 @@ async fn single(
         }
         return Ok(Ok(()));
     }
-    let run = context.store.begin_run(system, entity, RunKind::Single, trigger, context.env.now()).await?;
+    let run = NewRun::new(system, entity, RunKind::Single, trigger);
+    let run = context.store.begin_run(run, context.env.now()).await?;
     reading.run = run;
-    let mut balance = Balance::default();
-    commit(&reading, &rows, &[], Marks::default(), counter, &mut balance, &mut RoaringBitmap::new()).await?;
+    let mut pass = Pass::default();
+    commit(&reading, Rows { rows: &rows, errors: &[], read_at: counter }, Marks::default(), &mut pass).await?;
     brakes::evaluate_run(context, run, None).await?;
-    context.store.end_run(run, &balance, None, context.env.now()).await?;
+    context.store.end_run(run, &pass.balance, None, context.env.now()).await?;
     Ok(Ok(()))
 }
 
@@ -537,18 +551,17 @@ pub(in crate::sync) enum Asked {
 /// Reads single records again: the source's row and every target's, so that a difference on either side is found.
 pub(in crate::sync) async fn refresh(
     context: &Context,
-    system: &str,
-    entity: &str,
+    run: NewRun<'_>,
     ids: &[String],
-    trigger: &str,
     asked: Asked,
     cancel: &CancellationToken,
 ) -> Result<RunReport, StoreError> {
+    let NewRun { system, entity, .. } = run;
     let mut report = RunReport {
         run: None,
         system: system.to_owned(),
         entity: entity.to_owned(),
-        kind: RunKind::Single,
+        kind: run.kind,
         balance: Balance::default(),
         error: None,
     };
@@ -568,7 +581,7 @@ pub(in crate::sync) async fn refresh(
             None => context.env.sleep(context.limits.poll).await,
         }
     };
-    let run = context.store.begin_run(system, entity, RunKind::Single, trigger, context.env.now()).await?;
+    let run = context.store.begin_run(run, context.env.now()).await?;
     report.run = Some(run);
     let mapping = mapping.as_ref();
     let reading = PullContext { context, system: endpoint.as_ref(), mapping, entity, run, remapped: false };
@@ -580,12 +593,14 @@ pub(in crate::sync) async fn refresh(
     };
     match read {
         Some(Ok(rows)) => {
-            let mut pass = RoaringBitmap::new();
+            let mut pass = Pass::default();
             let marks = Marks { lease: Some((lease.clone(), context.limits.long())), ..Marks::default() };
-            match commit(&reading, &rows, &[], marks, counter, &mut report.balance, &mut pass).await {
+            let rows = Rows { rows: &rows, errors: &[], read_at: counter };
+            match commit(&reading, rows, marks, &mut pass).await {
                 Err(error @ StoreError::Overtaken) => report.error = Some(error.to_string()),
                 committed => drop(committed?),
             }
+            report.balance = pass.balance;
         }
         Some(Err(failure)) => {
             crate::sync::context::circuit::struck(context, system, &failure).await?;

@@ -136,7 +136,7 @@ async fn an_object_twice_in_a_page_counts_once() {
         body: RowBody::Json(json!({"id": "1", "sku": "H-1", "name": {"es": name}})),
     };
     let now = context.env.now();
-    let run = stage.store.begin_run("erp", "product", RunKind::Full, "test", now).await.unwrap();
+    let run = stage.store.begin_run(NewRun::new("erp", "product", RunKind::Full, "test"), now).await.unwrap();
     let mapping = context.mappings[&("erp".to_owned(), "product".to_owned())].as_ref();
     let system = context.systems["erp"].as_ref();
     let reading = PullContext { context, system, mapping, entity: "product", run, remapped: false };

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{DeletePolicy, FakeSystem, Flow, Stage, flow, hammer, waits};
 use crate::{
     port::{RowBody, SourceRow},
+    store::NewRun,
     store::{Job, JobFilter, JobState, RunKind, WaitingApproval},
     sync::{
         brakes,
@@ -98,7 +99,7 @@ impl Stage {
         let (system, mapping) =
             (context.systems["erp"].as_ref(), &context.mappings[&("erp".to_owned(), entity.to_owned())]);
         let now = context.env.now();
-        let run = self.store.begin_run("erp", entity, RunKind::Full, "test", now).await.unwrap();
+        let run = self.store.begin_run(NewRun::new("erp", entity, RunKind::Full, "test"), now).await.unwrap();
         let reading = PullContext { context, system, mapping: mapping.as_ref(), entity, run, remapped: false };
         let rows: Vec<SourceRow> = rows
             .iter()
@@ -113,7 +114,8 @@ impl Stage {
         let mut commit = reading.detect(&rows, &[], counter).await.unwrap().commit;
         let lost: Vec<String> = lost.iter().map(|&id| id.to_owned()).collect();
         for replica in self.store.replicas_by_id("erp", entity, &lost).await.unwrap() {
-            reading.jobs_for(replica.record, &replica.fields, &serde_json::Map::new(), true, &mut commit.jobs);
+            let jobs = reading.jobs_for(replica.record, &replica.fields, &serde_json::Map::new(), true);
+            commit.jobs.extend(jobs);
             let write = crate::store::ReplicaWrite { gone: true, fingerprint: None, ..replica.into() };
             commit.replicas.push(write);
         }

@@ -115,7 +115,11 @@ async fn whichever_side_is_read_first_nothing_is_written_to_one_of_two_that_matc
     stage.erp.put("customer", "2", &person("430002", "", "info@example.com"));
     stage.shop.put("customer", "1", &person("C-1", "", "info@example.com"));
     for system in ["shop", "erp"] {
-        stage.engine.pull(system, "customer", RunKind::Full, "test", &CancellationToken::new()).await.unwrap();
+        stage
+            .engine
+            .pull(NewRun::new(system, "customer", RunKind::Full, "test"), &CancellationToken::new())
+            .await
+            .unwrap();
     }
     stage.once().await;
     assert_eq!((stage.causes().await, stage.erp.written()), (vec!["review:customer=C-1".to_owned()], 0));
@@ -188,7 +192,7 @@ async fn a_match_field_that_is_empty_or_was_emptied_matches_nobody() {
     assert!(stage.once().await.is_clean());
     assert_eq!(stage.customers().len(), 3);
     stage.erp.put("customer", "2", &person("430002", "", "b@example.com"));
-    stage.engine.pull("erp", "customer", RunKind::Full, "test", &CancellationToken::new()).await.unwrap();
+    stage.engine.pull(NewRun::new("erp", "customer", RunKind::Full, "test"), &CancellationToken::new()).await.unwrap();
     stage.shop.put("customer", "2", &person("C-2", "B12345674", "d@example.com"));
     assert!(stage.once().await.is_clean());
     assert_eq!(stage.customers().len(), 4);

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     expr::{Expr, Known},
     load::{Place, SourceFile},
+    store::Slice,
     sync::routing::MatchRule,
 };
 
@@ -123,7 +124,11 @@ async fn a_cover_that_was_cut_off_goes_on_where_it_was() {
     pass(&engine).await;
     let note = "covered:erp/product/shop";
     let done = stage.store.noted(note).await.unwrap().unwrap();
-    let all = stage.store.unseen("erp", "product", &roaring::RoaringBitmap::new(), 0, 100).await.unwrap();
+    let all = stage
+        .store
+        .unseen("erp", "product", &roaring::RoaringBitmap::new(), Slice { after: 0, limit: 100 })
+        .await
+        .unwrap();
     let cut = json!({"print": done["print"], "after": all[6].0, "run": 999_999});
     stage.store.note(note, &cut).await.unwrap();
     assert_eq!(pass(&engine).await.delivered.noop, 3, "only the last three were left");

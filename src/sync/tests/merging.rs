@@ -5,7 +5,7 @@ use crate::{
     store::{Conflict, ConflictKind},
     sync::{
         conflict::{Decision, decide},
-        delivery::{self, Tally},
+        delivery,
         routing::{ConflictPolicy, DriftPolicy, RoutesError, SHARED},
     },
 };
@@ -52,8 +52,8 @@ impl Stage {
 
     /// What a worker of the shop claims at once.
     async fn one_batch(&self) {
-        let (mut tally, stop) = (Tally::default(), CancellationToken::new());
-        delivery::batch(self.engine.context(), "shop", &[], Turn::Foremost, &mut tally, &stop).await.unwrap();
+        let stop = CancellationToken::new();
+        delivery::batch(self.engine.context(), "shop", &[], Turn::Foremost, &stop).await.unwrap();
     }
 
     async fn conflict(&self) -> Conflict {

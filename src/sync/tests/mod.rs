@@ -47,6 +47,7 @@ use crate::{
     mapping::Translate,
     model::Entities,
     port::{Op, System},
+    store::NewRun,
     store::{Circuit, Claim, Intent, Job, JobFilter, JobState, RunKind, SharedStore, Turn},
     sync::{
         context::{Context, Limits, SystemLimits},
@@ -185,7 +186,7 @@ impl Stage {
 
     async fn pull(&self, system: &str) {
         let stop = CancellationToken::new();
-        let report = self.engine.pull(system, "product", RunKind::Full, "test", &stop).await.unwrap();
+        let report = self.engine.pull(NewRun::new(system, "product", RunKind::Full, "test"), &stop).await.unwrap();
         assert!(report.is_green(), "{report:?}");
     }
 
@@ -578,7 +579,7 @@ async fn what_the_source_itself_lost_is_told_to_all_though_a_write_met_it_first(
     stage.erp.remove("product", "1");
     stage.shop.put("product", id, &json!({"sku": "H-1", "name": row["name"], "active": true, "brand": "Acero"}));
     let stop = CancellationToken::new();
-    stage.engine.pull("shop", "product", RunKind::Full, "test", &stop).await.unwrap();
+    stage.engine.pull(NewRun::new("shop", "product", RunKind::Full, "test"), &stop).await.unwrap();
     // Delivers and pulls nothing: there is no such flow.
     let scope: Scope = "none".parse().unwrap();
     stage.engine.once(Some(&scope), RunKind::Delta, &stop).await.unwrap();

@@ -11,7 +11,7 @@ use crate::{
         engine::{Reach, Share},
         preview::{
             Applied, ApplyError, apply,
-            plan::{self, Agreed, Basis, Detail, Plan},
+            plan::{self, Agreed, Basis, Plan, Question},
         },
         routing::StockRule,
     },
@@ -77,9 +77,9 @@ impl Stage {
         let env = Env { clock: Arc::clone(&self.engine.context().env.clock), ..Env::system() };
         let copy = store::copy(&self.url(), &env).await.unwrap();
         let context = self.context(Arc::clone(&copy.store), "plan");
-        let detail = Detail { examples: 3, writes: 3, personal: false };
+        let question = Question { reach, examples: 3, writes: 3, personal: false };
         let write_log = tempfile::tempfile().unwrap();
-        let mut plan = plan::plan(context, &copy, reach, detail, write_log, &CancellationToken::new()).await.unwrap();
+        let mut plan = plan::plan(context, &copy, question, write_log, &CancellationToken::new()).await.unwrap();
         let mut lines = Vec::new();
         plan.write_log
             .lines(|line| {
@@ -308,7 +308,7 @@ async fn nobody_else_delivers_to_a_target_while_a_plan_is_applied_there() {
     let stage = Stage::catalog().await;
     stage.erp.put("product", "1", &hammer());
     let stop = CancellationToken::new();
-    stage.engine.pull("erp", "product", RunKind::Full, "test", &stop).await.unwrap();
+    stage.engine.pull(NewRun::new("erp", "product", RunKind::Full, "test"), &stop).await.unwrap();
     let env = &stage.engine.context().env;
     let lease = Duration::from_secs(36_000);
     let held = stage.store.acquire("deliver:shop", "apply", lease, env.now()).await.unwrap().unwrap();
@@ -348,7 +348,7 @@ async fn a_plan_of_one_flow_is_about_its_own_targets_and_entities() {
     stage.erp.put("product", "1", &hammer());
     let stop = CancellationToken::new();
     // What another flow has queued is not its matter.
-    stage.engine.pull("erp", "product", RunKind::Full, "test", &stop).await.unwrap();
+    stage.engine.pull(NewRun::new("erp", "product", RunKind::Full, "test"), &stop).await.unwrap();
     let reach = Reach { flow: Some("tree".into()), kind: RunKind::Delta };
     let mut told = stage.plan(reach).await;
     assert_eq!(told.writes(), ["create category TOOLS"]);

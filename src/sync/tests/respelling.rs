@@ -54,7 +54,10 @@ async fn a_new_state_knows_a_code_again_that_the_shop_shows_its_own_way() {
         assert_eq!((stage.shown_codes(), stage.shop.written()), (vec!["A-B".into(), "FIJACIÓN".into(), "T".into()], 3));
         let (_folder, engine) = stage.forgotten().await;
         if is_shop_read_first {
-            engine.pull("shop", "category", RunKind::Full, "test", &CancellationToken::new()).await.unwrap();
+            engine
+                .pull(NewRun::new("shop", "category", RunKind::Full, "test"), &CancellationToken::new())
+                .await
+                .unwrap();
         }
         for kind in [RunKind::Delta, RunKind::Full] {
             let summary = engine.once(None, kind, &CancellationToken::new()).await.unwrap();

@@ -20,11 +20,10 @@ impl Stage {
         set(&mut job);
         let (system, entity) = (context.systems["shop"].clone(), job.entity.clone());
         let batch = Batch::new(context, system.as_ref(), "shop", &entity);
-        let (capabilities, mapping) =
-            (system.capabilities(&entity).unwrap(), context.mapping("shop", &entity).unwrap());
-        let loaded = Loaded::of(&batch, capabilities, std::slice::from_ref(&job)).await.unwrap();
+        let mapping = context.mapping("shop", &entity).unwrap();
+        let loaded = Loaded::of(&batch, std::slice::from_ref(&job)).await.unwrap();
         let mut alike = Alike::of(context, "shop", &entity).await.unwrap();
-        let snapshot = Snapshot { batch: &batch, capabilities, mapping: mapping.as_ref(), loaded: &loaded };
+        let snapshot = Snapshot { batch: &batch, mapping: mapping.as_ref(), loaded: &loaded };
         let round = Round { snapshot, looked, now: context.env.now(), is_stopping: false };
         match next_step(round, job, &mut alike) {
             Step::Look(Needs::Object(_)) => "look at the object".to_owned(),
@@ -122,7 +121,7 @@ async fn stock_is_offered_only_after_its_orders_were_read_and_does_not_rise_whil
     assert!(stage.once().await.is_clean());
     stage.erp.put("stock", "A", &json!({"sku": "A", "quantity": "9"}));
     let stop = CancellationToken::new();
-    stage.engine.pull("erp", "stock", RunKind::Delta, "test", &stop).await.unwrap();
+    stage.engine.pull(NewRun::new("erp", "stock", RunKind::Delta, "test"), &stop).await.unwrap();
     assert_eq!(stage.next_step(&Looked::default(), as_it_is).await, "look at the orders");
     let read = Looked { orders: Some(Obstacles::default()), ..Looked::default() };
     assert_eq!(stage.next_step(&read, as_it_is).await, "update");
@@ -132,7 +131,7 @@ async fn stock_is_offered_only_after_its_orders_were_read_and_does_not_rise_whil
     assert_eq!(stage.next_step(&seen, as_it_is).await, "end: parked", "a rise");
     let id = seen.objects.iter().copied().collect();
     stage.erp.put("stock", "A", &json!({"sku": "A", "quantity": "4"}));
-    stage.engine.pull("erp", "stock", RunKind::Delta, "test", &stop).await.unwrap();
+    stage.engine.pull(NewRun::new("erp", "stock", RunKind::Delta, "test"), &stop).await.unwrap();
     assert_eq!(stage.next_step(&seen, as_it_is).await, "update", "less is never kept back");
     let blind = Looked { blind: id, ..seen };
     assert_eq!(stage.next_step(&blind, as_it_is).await, "end: parked", "whether it is less cannot be told");

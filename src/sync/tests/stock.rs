@@ -49,7 +49,7 @@ impl Stage {
 
     async fn read(&self, system: &str, entity: &str) {
         let stop = CancellationToken::new();
-        let report = self.engine.pull(system, entity, RunKind::Delta, "test", &stop).await.unwrap();
+        let report = self.engine.pull(NewRun::new(system, entity, RunKind::Delta, "test"), &stop).await.unwrap();
         assert!(report.is_green() && report.run.is_some(), "{report:?}");
     }
 

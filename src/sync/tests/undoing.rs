@@ -116,7 +116,7 @@ async fn a_change_of_the_source_that_is_on_its_way_is_not_swallowed() {
     let (stage, run) = Stage::renamed().await;
     stage.erp.put("product", "1", &product("Mazo", "Beta"));
     let stop = CancellationToken::new();
-    stage.engine.pull("erp", "product", RunKind::Full, "test", &stop).await.unwrap();
+    stage.engine.pull(NewRun::new("erp", "product", RunKind::Full, "test"), &stop).await.unwrap();
     let undone = stage.undo(run).await;
     assert_eq!(undone.left[0].field.as_deref(), Some("name"), "{undone:?}");
     assert!(undone.left[0].reason.contains("on its way"), "{undone:?}");
@@ -293,7 +293,7 @@ async fn nothing_is_taken_back_where_a_link_is_paused_or_ignored() {
         let record = stage.store.record("product", "H-1").await.unwrap().unwrap();
         stage
             .store
-            .set_links(record, &["shop".to_owned()], state, &[], stage.engine.context().env.now())
+            .set_links(record, (&["shop".to_owned()], state), &[], stage.engine.context().env.now())
             .await
             .unwrap();
         let undone = stage.undo(run).await;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{fakes::StandingClock, *};
 use crate::env::Env;
+use crate::store::NewRun;
 
 #[tokio::test]
 async fn a_listing_of_what_is_new_reads_everything_again_when_its_time_is_over() {
@@ -17,7 +18,10 @@ async fn a_listing_of_what_is_new_reads_everything_again_when_its_time_is_over()
     let engine = Engine::new(Context { env: Env { clock: clock.clone(), ..context.env.clone() }, ..context });
     let kind = async |mark: &'static str| {
         stage.erp.state.lock().unwrap().news = Some(mark);
-        let report = engine.pull("erp", "product", RunKind::Delta, "test", &CancellationToken::new()).await.unwrap();
+        let report = engine
+            .pull(NewRun::new("erp", "product", RunKind::Delta, "test"), &CancellationToken::new())
+            .await
+            .unwrap();
         assert!(report.is_green(), "{report:?}");
         report.kind
     };
@@ -32,6 +36,6 @@ async fn a_listing_of_what_is_new_reads_everything_again_when_its_time_is_over()
     clock.go_on(3600);
     let broken = Failure::new(Class::Rejected, "broken off");
     stage.erp.state.lock().unwrap().pull_faults.push_back(broken);
-    engine.pull("erp", "product", RunKind::Delta, "test", &CancellationToken::new()).await.unwrap();
+    engine.pull(NewRun::new("erp", "product", RunKind::Delta, "test"), &CancellationToken::new()).await.unwrap();
     assert_eq!(kind("6").await, RunKind::Full);
 }

@@ -15,8 +15,8 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use vaiven::{
     mapping::Fields,
     store::{
-        self, Claim, Delivered, Identified, Job, NewChange, NewJob, PageCommit, RecordId, ReplicaWrite, RunKind,
-        SharedStore, Turn, Unidentified, Verdict,
+        self, Claim, Delivered, Identified, Job, NewChange, NewJob, NewRun, PageCommit, RecordId, ReplicaWrite,
+        RunKind, SharedStore, Turn, Unidentified, Verdict,
     },
 };
 
@@ -137,7 +137,7 @@ pub fn parked(cause: &str) -> Verdict {
 
 /// An empty page of products at `system`.
 pub async fn page(store: &SharedStore, system: &str) -> PageCommit {
-    let run = store.begin_run(system, "product", RunKind::Full, "test", at(0)).await.unwrap();
+    let run = store.begin_run(NewRun::new(system, "product", RunKind::Full, "test"), at(0)).await.unwrap();
     PageCommit { run, system: system.into(), entity: "product".into(), ..PageCommit::default() }
 }
 

@@ -4,7 +4,7 @@ use vaiven::{
     mapping::{Fields, RefBy},
     store::{
         Delivered, Identified, JobFilter, JobState, Link, LinkState, NewJob, PageCommit, RecordId, RefWanted, Replica,
-        ReplicaWrite, SharedStore, Unidentified,
+        ReplicaWrite, SharedStore, Slice, Unidentified,
     },
 };
 
@@ -154,7 +154,13 @@ async fn a_reference_by_unknown_id_is_adopted_when_that_id_is_pulled(backend: Ba
     assert!(store.keys(&[referred]).await.unwrap().is_empty());
     assert!(store.replicas_of(&[referred]).await.unwrap().is_empty());
     assert_eq!(store.externals("erp", &[referred]).await.unwrap()[&referred], "7");
-    assert!(store.unseen("erp", "product", &roaring::RoaringBitmap::new(), 0, 10).await.unwrap().is_empty());
+    assert!(
+        store
+            .unseen("erp", "product", &roaring::RoaringBitmap::new(), Slice { after: 0, limit: 10 })
+            .await
+            .unwrap()
+            .is_empty()
+    );
 
     assert_eq!(pulled(store, "erp", "7", "SKU-7").await, referred);
     assert_eq!(store.record("product", "SKU-7").await.unwrap(), Some(referred));
@@ -537,22 +543,22 @@ async fn a_record_that_a_person_found_to_be_another_is_it_in_every_way(backend: 
     let open: std::collections::BTreeSet<_> = jobs.iter().filter(|job| open(job)).map(|job| job.record).collect();
     assert_eq!(open, [at_crm, order].into(), "what waited for it goes on");
 
-    let own = store.split(at_crm, "shop", "9 again", &[job(at_crm)], at(2)).await.unwrap().unwrap();
+    let own = store.split(at_crm, ("shop", "9 again"), &[job(at_crm)], at(2)).await.unwrap().unwrap();
     assert_eq!(store.record("customer", "9 again").await.unwrap(), Some(own));
     let found = store.identify("shop", "customer", std::slice::from_ref(&row), &[]).await.unwrap();
     assert_eq!(found[0].record, own);
-    assert_eq!(store.split(at_crm, "shop", "x", &[], at(2)).await.unwrap(), None, "there is nothing left of it");
+    assert_eq!(store.split(at_crm, ("shop", "x"), &[], at(2)).await.unwrap(), None, "there is nothing left of it");
 }
 
 async fn links_are_paused_ignored_and_taken_up_again(backend: Backend) {
     let store = &backend.store;
     let record = customer_pulled(store, "crm", "c1", "", "").await;
     let systems = ["crm".to_owned(), "shop".to_owned()];
-    store.set_links(record, &systems, LinkState::Paused, &[], at(1)).await.unwrap();
-    store.set_links(record, &systems[1..], LinkState::Ignored, &[], at(1)).await.unwrap();
+    store.set_links(record, (&systems, LinkState::Paused), &[], at(1)).await.unwrap();
+    store.set_links(record, (&systems[1..], LinkState::Ignored), &[], at(1)).await.unwrap();
     let states = store.linked(&[LinkState::Paused, LinkState::Ignored], 10).await.unwrap();
     let states: Vec<_> = states.iter().map(|(_, system, link)| (system.as_str(), link.state)).collect();
     assert_eq!(states, [("crm", LinkState::Paused), ("shop", LinkState::Ignored)]);
-    store.set_links(record, &systems, LinkState::Linked, &[], at(1)).await.unwrap();
+    store.set_links(record, (&systems, LinkState::Linked), &[], at(1)).await.unwrap();
     assert!(store.ties(&[record]).await.unwrap().is_empty());
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use vaiven::store::{
-    Answer, Balance, Delivered, Origin, PageCommit, Rejection, ReplicaWrite, RunKind, ShownRow, StoreError,
+    Answer, Balance, Delivered, NewRun, Origin, PageCommit, Rejection, ReplicaWrite, RunKind, ShownRow, Slice,
+    StoreError,
 };
 
 use super::backend::{Backend, LEASE, at, change, claim, done, identify, job, page, promises, pulled, replica};
@@ -23,7 +24,7 @@ promises! {
 async fn listings_of_both_kinds_are_told_apart_and_looks_at_single_objects_are_none(backend: Backend) {
     let store = &backend.store;
     let run = async |kind: RunKind, second: i64, error: Option<&str>| {
-        let run = store.begin_run("erp", "product", kind, "test", at(second)).await.unwrap();
+        let run = store.begin_run(NewRun::new("erp", "product", kind, "test"), at(second)).await.unwrap();
         store.end_run(run, &Balance::default(), error, at(second + 1)).await.unwrap();
         run
     };
@@ -31,7 +32,7 @@ async fn listings_of_both_kinds_are_told_apart_and_looks_at_single_objects_are_n
     let delta = run(RunKind::Delta, 10, None).await;
     let failed = run(RunKind::Full, 20, Some("no answer")).await;
     run(RunKind::Single, 30, None).await;
-    store.begin_run("erp", "product", RunKind::Delta, "cut off", at(40)).await.unwrap();
+    store.begin_run(NewRun::new("erp", "product", RunKind::Delta, "cut off"), at(40)).await.unwrap();
     let told: Vec<_> =
         store.listings().await.unwrap().into_iter().map(|one| (one.kind, one.run, one.error, one.good)).collect();
     assert_eq!(
@@ -83,12 +84,14 @@ async fn what_a_target_still_has_and_a_system_has_lost_is_listed_in_slices(backe
         lost.extend((is_lost && is_there).then_some(record));
     }
     let (mut after, mut found) = (0, Vec::new());
-    while let Some((last, replica)) = store.outlived("erp", "product", "shop", after, 1).await.unwrap().pop() {
+    while let Some((last, replica)) =
+        store.outlived("erp", "product", "shop", Slice { after, limit: 1 }).await.unwrap().pop()
+    {
         assert_eq!((replica.system.as_str(), last > after), ("shop", true));
         (after, found) = (last, [found, vec![replica.record]].concat());
     }
     assert_eq!(found, lost);
-    assert!(store.outlived("erp", "product", "crm", 0, 9).await.unwrap().is_empty());
+    assert!(store.outlived("erp", "product", "crm", Slice { after: 0, limit: 9 }).await.unwrap().is_empty());
 }
 
 async fn a_page_is_durable_or_never_happened(backend: Backend) {

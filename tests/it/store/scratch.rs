@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::json;
 use vaiven::{
     env::Env,
-    store::{self, Attempt, Circuit, Delivered, JobFilter, JobState, NewChange, Origin, RunKind, Verdict},
+    store::{self, Attempt, Circuit, Delivered, JobFilter, JobState, NewChange, NewRun, Origin, RunKind, Verdict},
 };
 
 use super::backend::{Backend, LEASE, at, change, claim, done, ends, identify, job, page, promises, pulled, replica};
@@ -84,7 +84,9 @@ async fn numbers_go_on_in_a_copy(backend: Backend) {
     let copy = store::copy(&backend.url, &Env::system()).await.unwrap();
     assert!(copy.mark >= 2);
     assert_eq!(copy.store.counter().await.unwrap(), store.counter().await.unwrap());
-    assert!(copy.store.begin_run("erp", "product", RunKind::Delta, "x", at(0)).await.unwrap() > runs[0].id);
+    assert!(
+        copy.store.begin_run(NewRun::new("erp", "product", RunKind::Delta, "x"), at(0)).await.unwrap() > runs[0].id
+    );
     copy.store.enqueue(&[job("shop", record)], at(0)).await.unwrap();
     assert!(claim(&copy.store, "shop", at(1)).await[0].id > claimed[0].id, "a closed job's number is not given again");
     let new = pulled(&copy.store, "erp", "9", "Z").await;

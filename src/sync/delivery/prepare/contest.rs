@@ -9,7 +9,7 @@ use crate::{
     failure::Failure,
     mapping::{Children, Fields},
     model::{Compare, EntitySpec, FieldSpec},
-    port::{Capabilities, Op},
+    port::Op,
     store::{Job, JobFilter, JobState, RecordId, Replica, Result},
     sync::{
         desired::{Batch, Known, Prepared, Task, Wait, differing::CostlyDifferences, outlook},
@@ -44,7 +44,6 @@ const LONGEST: usize = 16;
 /// Looks for who has what a write was refused for; nothing where no object of ours has it.
 pub(in crate::sync) async fn contest(
     batch: &Batch<'_>,
-    facts: &Capabilities,
     task: &Task,
     failure: &Failure,
     around: &mut Around,
@@ -68,7 +67,7 @@ pub(in crate::sync) async fn contest(
         visited.extend(holders.iter().map(|holder| holder.record));
         let jobs = holders.iter().map(|holder| look_at(&task.job, holder.record)).collect();
         let outlook: BTreeMap<RecordId, Known> =
-            outlook(batch, facts, jobs).await?.into_iter().map(|known| (known.job.record, known)).collect();
+            outlook(batch, jobs).await?.into_iter().map(|known| (known.job.record, known)).collect();
         let mut next = BTreeSet::new();
         for holder in &holders {
             let (has, known) = (unique::values(spec, &holder.fields, None), outlook.get(&holder.record));
@@ -102,7 +101,7 @@ pub(in crate::sync) async fn contest(
     };
     if !circle.is_empty()
         && around.aside.is_disjoint(&visited)
-        && let Some(task) = step_aside(batch, facts, task, spec, &circle).await?
+        && let Some(task) = step_aside(batch, task, spec, &circle).await?
     {
         return Ok(Some(Contest::Aside(Box::new(task))));
     }
@@ -196,7 +195,6 @@ fn look_at(like: &Job, record: RecordId) -> Job {
 /// The write that makes an object give up values; nothing where it cannot be done without them.
 async fn step_aside(
     batch: &Batch<'_>,
-    facts: &Capabilities,
     task: &Task,
     spec: &EntitySpec,
     values: &BTreeSet<Unique>,
@@ -243,7 +241,7 @@ async fn step_aside(
     let known = vec![known];
     let externals = externals(batch, mapping.as_ref(), &known).await?;
     let mut prepared = Prepared::default();
-    push(batch, facts, mapping.as_ref(), known, &externals, &mut prepared).await?;
+    push(batch, mapping.as_ref(), known, &externals, &mut prepared).await?;
     Ok(prepared.tasks.pop().map(|task| Task { aside: true, ..task }))
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     mapping::{Fields, Translate},
-    port::{Capabilities, Op},
+    port::Op,
     store::{Delivered, DifferenceMark, RecordId, Replica, Result, Verdict},
     sync::{
         desired::{Batch, Known, Prepared, differing},
@@ -17,14 +17,9 @@ use crate::{
 };
 
 /// Ends as differences what the target insists on; gives the rest back.
-pub(super) async fn leave(
-    batch: &Batch<'_>,
-    facts: &Capabilities,
-    known: Vec<Known>,
-    prepared: &mut Prepared,
-) -> Result<Vec<Known>> {
+pub(super) async fn leave(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Result<Vec<Known>> {
     // Figures of stock are sold from all day, and come back to the same.
-    if facts.read || batch.entity == reservations::STOCK {
+    if batch.capabilities.read || batch.entity == reservations::STOCK {
         return Ok(known);
     }
     let Some(mapping) = batch.context.mapping(batch.target, batch.entity) else { return Ok(known) };

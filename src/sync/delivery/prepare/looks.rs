@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     failure::{Class, Failure},
     mapping::Translate,
-    port::Capabilities,
     store::{Delivered, Job, Result},
     sync::{
         context::circuit,
@@ -37,7 +36,6 @@ pub(super) struct Decided {
 /// Decides on all jobs of a batch, in as many rounds as their looks take.
 pub(super) async fn decide_all(
     batch: &Batch<'_>,
-    capabilities: &Capabilities,
     mapping: &dyn Translate,
     mut jobs: Vec<Job>,
     stop: &CancellationToken,
@@ -45,10 +43,10 @@ pub(super) async fn decide_all(
     let (mut looked, mut ended) = (Looked::default(), Vec::new());
     let mut round = 0;
     loop {
-        let loaded = Box::pin(Loaded::of(batch, capabilities, &jobs)).await?;
+        let loaded = Box::pin(Loaded::of(batch, &jobs)).await?;
         let before = Alike::of(batch.context, batch.target, batch.entity).await?;
         let mut alike = before.clone();
-        let snapshot = Snapshot { batch, capabilities, mapping, loaded: &loaded };
+        let snapshot = Snapshot { batch, mapping, loaded: &loaded };
         let (now, is_stopping) = (batch.context.env.now(), stop.is_cancelled());
         let at = Round { snapshot, looked: &looked, now, is_stopping };
         let steps: Vec<(i64, Step)> = jobs.iter().map(|job| (job.id, next_step(at, job.clone(), &mut alike))).collect();

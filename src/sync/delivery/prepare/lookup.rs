@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     failure::{Class, Failure},
     mapping::{Children, Externals, Fields, Translate},
-    port::{Capabilities, Find, Op, Probe, SourceRow},
+    port::{Find, Op, Probe, SourceRow},
     store::{Attempt, Delivered, Intent, Job, RecordId, Replica, Result},
     sync::{
         conflict::terms::Terms,
@@ -28,7 +28,6 @@ use crate::{
 /// Creates whose answer was lost, or whose object has gone: it is looked for first, and taken on if it is there.
 pub(super) async fn look_up(
     batch: &Batch<'_>,
-    facts: &Capabilities,
     mapping: &dyn Translate,
     known: Vec<Known>,
     externals: &Externals,
@@ -51,7 +50,7 @@ pub(super) async fn look_up(
         let lost = one.op == Op::Create
             && one.job.intent.as_ref().is_some_and(|intent| intent.op == Op::Create && intent.done.is_empty());
         let now = batch.context.env.now();
-        let again = (one.job.intent.is_none() && is_made_again(&one, facts)).then(|| before_all(now));
+        let again = (one.job.intent.is_none() && is_made_again(batch, &one)).then(|| before_all(now));
         let Some(intent) = one.job.intent.clone().filter(|_| lost).or_else(|| again.clone()) else {
             kept.push(one);
             continue;
@@ -67,7 +66,7 @@ pub(super) async fn look_up(
             ));
             continue;
         }
-        if facts.find == Find::None {
+        if batch.capabilities.find == Find::None {
             let failure = Failure::new(
                 Class::Rejected,
                 format!(
@@ -102,7 +101,7 @@ pub(super) async fn look_up(
         match found {
             Ok(mut rows) if rows.len() <= 1 => {
                 if let Some(row) = rows.pop() {
-                    if facts.steps {
+                    if batch.capabilities.steps {
                         // Somebody else may have made it: what it shows tells what is left to be told. Of a half made object
                         // that cannot be read as one nothing is known yet.
                         if let Ok((there, child_ids)) = adopt_row(batch, mapping, &one, row.clone()).await? {
@@ -128,7 +127,7 @@ pub(super) async fn look_up(
                             }
                             // What is the target's own was told with the create; somebody may have edited it since.
                             one.desired.retain(|field, _| !is_theirs(batch, field));
-                            if facts.update {
+                            if batch.capabilities.update {
                                 assume_told(&mut replica, &one.desired, &intent, mapping.reads());
                             } else {
                                 assume_unseen(&mut replica, &one.desired, mapping.reads());
@@ -154,7 +153,7 @@ pub(super) async fn look_up(
                         prepared.settled.push(taken_on(&one.job, here, &one.child_ids, one.unsent_changes));
                         continue;
                     }
-                    if !facts.update {
+                    if !batch.capabilities.update {
                         prepared.fail(batch, &one.job, &unable(batch, Op::Update));
                         continue;
                     }
@@ -230,8 +229,8 @@ fn is_theirs(batch: &Batch<'_>, field: &str) -> bool {
 /// Whether an object is created in the place of one that has gone. What was known of that was its id: where the id was
 /// wrong, or the target has given it another one, the object is there under its key. What a scan since then would have
 /// to read is not known.
-fn is_made_again(one: &Known, facts: &Capabilities) -> bool {
-    one.op == Op::Create && one.was_there && facts.find == Find::ByKey
+fn is_made_again(batch: &Batch<'_>, one: &Known) -> bool {
+    one.op == Op::Create && one.was_there && batch.capabilities.find == Find::ByKey
 }
 
 /// What looks for such an object: nothing was begun, so that whatever other records have is theirs.
@@ -250,7 +249,9 @@ async fn own(
     let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
     let record = one.job.record;
     let known = intent.known.unwrap_or(record);
-    let holders = batch.context.store.holders(batch.target, batch.entity, record, known, &ids).await?;
+    let mut holders = batch.context.store.holders(batch.target, batch.entity, record, &ids).await?;
+    // A newer record may be what this create has made.
+    holders.retain(|_, (holder, _)| *holder <= known);
     rows.retain(|row| !holders.contains_key(&row.id));
     if let Some(numbering) = Numbering::of(batch.context, batch.target, batch.entity)
         && (rows.len() > 1 || numbering.is_contested(&one.key))
@@ -261,7 +262,7 @@ async fn own(
             mapping.pull(&there).map_or(true, |there| !numbering.are_two(&one.desired, &there.fields))
         });
     }
-    let Some((id, key)) = holders.iter().next() else { return Ok(Ok(rows)) };
+    let Some((id, (_, key))) = holders.iter().next() else { return Ok(Ok(rows)) };
     // Its number may be another system's as well.
     let is_numbered = batch.context.entities.get(batch.entity).is_some_and(|spec| spec.numbered);
     if rows.is_empty() && !is_numbered {

@@ -21,7 +21,7 @@ use self::{
 };
 use crate::{
     failure::{Class, Failure},
-    port::{Capabilities, Op},
+    port::Op,
     store::{IN_GRACE, Job, Result, Verdict},
     sync::{
         brakes,
@@ -38,12 +38,7 @@ pub(in crate::sync) use self::{
     views::{View, set, views},
 };
 
-pub(in crate::sync) async fn prepare(
-    batch: &Batch<'_>,
-    facts: &Capabilities,
-    jobs: Vec<Job>,
-    stop: &CancellationToken,
-) -> Result<Prepared> {
+pub(in crate::sync) async fn prepare(batch: &Batch<'_>, jobs: Vec<Job>, stop: &CancellationToken) -> Result<Prepared> {
     let mut prepared = Prepared::default();
     let Some(mapping) = batch.context.mapping(batch.target, batch.entity) else {
         let failure =
@@ -54,7 +49,7 @@ pub(in crate::sync) async fn prepare(
         return Ok(prepared);
     };
     let Decided { writes: mut known, ended, kept, alike, is_first } =
-        decide_all(batch, facts, mapping.as_ref(), jobs, stop).await?;
+        decide_all(batch, mapping.as_ref(), jobs, stop).await?;
     (prepared.settled, prepared.kept) = (ended, kept);
     let newcomers = known.iter().any(|one| one.op == Op::Create);
     let to_read = if newcomers { never_read(batch, is_first).await? } else { Vec::new() };
@@ -64,11 +59,11 @@ pub(in crate::sync) async fn prepare(
         alike.keep(batch.context, batch.target, batch.entity).await?;
     }
     let externals = externals(batch, mapping.as_ref(), &known).await?;
-    known = Box::pin(look_up(batch, facts, mapping.as_ref(), known, &externals, &mut prepared)).await?;
+    known = Box::pin(look_up(batch, mapping.as_ref(), known, &externals, &mut prepared)).await?;
     for gate in Gate::ALL {
-        known = gate.let_through(batch, facts, known, &mut prepared).await?;
+        known = gate.let_through(batch, known, &mut prepared).await?;
     }
-    push(batch, facts, mapping.as_ref(), known, &externals, &mut prepared).await?;
+    push(batch, mapping.as_ref(), known, &externals, &mut prepared).await?;
     Ok(prepared)
 }
 
@@ -89,16 +84,10 @@ impl Gate {
     const ALL: [Self; 4] = [Self::Brakes, Self::Insistence, Self::Grace, Self::FlapGuard];
 
     /// Returns the writes that may go on; how the others end is in `prepared`.
-    async fn let_through(
-        self,
-        batch: &Batch<'_>,
-        facts: &Capabilities,
-        known: Vec<Known>,
-        prepared: &mut Prepared,
-    ) -> Result<Vec<Known>> {
+    async fn let_through(self, batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Result<Vec<Known>> {
         match self {
             Self::Brakes => brakes::evaluate(batch, known, prepared).await,
-            Self::Insistence => insists::leave(batch, facts, known, prepared).await,
+            Self::Insistence => insists::leave(batch, known, prepared).await,
             Self::Grace => Ok(ripened(batch, known, prepared)),
             Self::FlapGuard => flap_guard::park_flapping(batch, known, prepared).await,
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     failure::{Class, Failure},
     mapping::{Externals, Fields, Needs, Translate},
-    port::{Capabilities, Op, Write},
+    port::{Op, Write},
     store::Result,
     sync::{
         context::circuit,
@@ -19,7 +19,6 @@ use crate::{
 /// Turns wanted objects into the target's shape.
 pub(super) async fn push(
     batch: &Batch<'_>,
-    facts: &Capabilities,
     mapping: &dyn Translate,
     known: Vec<Known>,
     externals: &Externals,
@@ -29,7 +28,7 @@ pub(super) async fn push(
     let children = batch.context.store.children_of(&records).await?;
     let spec = batch.context.entities.get(batch.entity);
     let mut externals = externals.clone();
-    let (known, mut there) = look(batch, facts, mapping, known, prepared).await?;
+    let (known, mut there) = look(batch, mapping, known, prepared).await?;
     for one in known {
         let (own, members) = spec.filter(|_| one.op != Op::Delete).map_or_else(Default::default, |spec| {
             let children = children.get(&one.job.record).map_or(&[][..], Vec::as_slice);
@@ -42,7 +41,7 @@ pub(super) async fn push(
         externals.own = own.ids;
         externals.there = one.here.as_ref().and_then(|here| there.remove(&here.id));
         let externals = &externals;
-        let only = (one.op == Op::Update && !facts.replaces).then_some(&one.changed);
+        let only = (one.op == Op::Update && !batch.capabilities.replaces).then_some(&one.changed);
         let mut fields = one.whole();
         let pushed = if one.op == Op::Delete {
             fields = Fields::new();
@@ -72,7 +71,7 @@ pub(super) async fn push(
         let lists = |field: &String| spec.is_some_and(|spec| spec.fields.get(field).is_some_and(|of| of.key.is_some()));
         let adds =
             one.op == Op::Update && one.changed.iter().any(lists) && mapping.needs(&fields).own.iter().any(is_new);
-        if adds && !facts.read && is_untold(&one.job) {
+        if adds && !batch.capabilities.read && is_untold(&one.job) {
             let text = format!(
                 "an update that adds to this {} had no answer, and the adapter of {} cannot read it; check there, then retry or \
                  discard",
@@ -129,14 +128,13 @@ pub(super) async fn push(
 /// wait; what the target does not have any more its answer to the write tells.
 async fn look(
     batch: &Batch<'_>,
-    facts: &Capabilities,
     mapping: &dyn Translate,
     known: Vec<Known>,
     prepared: &mut Prepared,
 ) -> Result<(Vec<Known>, BTreeMap<String, Value>)> {
     let looks = |one: &Known| {
-        let only = (!facts.replaces).then_some(&one.changed);
-        one.op == Op::Update && facts.read && mapping.looks(only)
+        let only = (!batch.capabilities.replaces).then_some(&one.changed);
+        one.op == Op::Update && batch.capabilities.read && mapping.looks(only)
     };
     let ids: Vec<String> =
         known.iter().filter(|one| looks(one)).filter_map(|one| Some(one.here.as_ref()?.id.clone())).collect();

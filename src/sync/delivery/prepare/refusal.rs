@@ -3,7 +3,7 @@
 
 use crate::{
     failure::{Class, Failure},
-    port::{Capabilities, Op},
+    port::Op,
     store::Result,
     sync::{
         desired::{
@@ -15,14 +15,10 @@ use crate::{
 };
 
 /// Why a refused update cannot be held by its target, as a look at the object shows; nothing where that does not explain it.
-pub(in crate::sync) async fn explained(
-    batch: &Batch<'_>,
-    facts: &Capabilities,
-    task: &Task,
-    failure: &Failure,
-) -> Result<Option<Failure>> {
+pub(in crate::sync) async fn explained(batch: &Batch<'_>, task: &Task, failure: &Failure) -> Result<Option<Failure>> {
     let (target, entity) = (batch.target, batch.entity);
-    let mapping = batch.context.mapping(target, entity).filter(|mapping| facts.read && mapping.judges_by_target());
+    let mapping =
+        batch.context.mapping(target, entity).filter(|mapping| batch.capabilities.read && mapping.judges_by_target());
     let (Some(mapping), Some(here), Class::Rejected, Op::Update) =
         (mapping, &task.replica, failure.class, task.write.op)
     else {
@@ -34,5 +30,5 @@ pub(in crate::sync) async fn explained(
     let replicas = batch.context.store.replicas_of(&[task.job.record]).await?;
     let here = replicas.iter().find(|replica| replica.system == target && replica.gone_at.is_none());
     let mut alike = Alike::of(batch.context, target, entity).await?;
-    Ok(qualify::qualify(batch.context, mapping.as_ref(), (entity, target), &replicas, here, &mut alike).err())
+    Ok(qualify::qualify(batch, mapping.as_ref(), &replicas, here, &mut alike).err())
 }

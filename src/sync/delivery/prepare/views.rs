@@ -6,7 +6,7 @@ use super::push::{externals, push};
 use crate::{
     failure::Failure,
     mapping::{Fields, Translate},
-    port::{Capabilities, Op},
+    port::Op,
     store::{Job, Replica, Result},
     sync::desired::{Batch, Known, Loaded, Prepared, desired_of, differing::CostlyDifferences, state::Desired, unable},
 };
@@ -24,13 +24,8 @@ pub(in crate::sync) struct View {
     pub(in crate::sync) barred: Option<&'static str>,
 }
 
-pub(in crate::sync) async fn views(
-    batch: &Batch<'_>,
-    facts: &Capabilities,
-    mapping: &dyn Translate,
-    jobs: Vec<Job>,
-) -> Result<Vec<View>> {
-    let loaded = Box::pin(Loaded::of(batch, facts, &jobs)).await?;
+pub(in crate::sync) async fn views(batch: &Batch<'_>, mapping: &dyn Translate, jobs: Vec<Job>) -> Result<Vec<View>> {
+    let loaded = Box::pin(Loaded::of(batch, &jobs)).await?;
     let view = |job: Job| {
         let replicas = loaded.replicas(job.record);
         let silent = loaded.standing.speaking(job.record, batch.target, replicas);
@@ -49,7 +44,6 @@ pub(in crate::sync) async fn views(
 /// Writes that set these fields of existing objects, or delete them where there are none; made ready as any other.
 pub(in crate::sync) async fn set(
     batch: &Batch<'_>,
-    facts: &Capabilities,
     mapping: &dyn Translate,
     views: Vec<(View, Fields)>,
 ) -> Result<Prepared> {
@@ -57,7 +51,7 @@ pub(in crate::sync) async fn set(
     let mut known = Vec::with_capacity(views.len());
     for (view, fields) in views {
         let op = if fields.is_empty() { Op::Delete } else { Op::Update };
-        if !(if op == Op::Delete { facts.delete } else { facts.update }) {
+        if !(if op == Op::Delete { batch.capabilities.delete } else { batch.capabilities.update }) {
             prepared.fail(batch, &view.job, &unable(batch, op));
             continue;
         }
@@ -81,6 +75,6 @@ pub(in crate::sync) async fn set(
         });
     }
     let externals = externals(batch, mapping, &known).await?;
-    push(batch, facts, mapping, known, &externals, &mut prepared).await?;
+    push(batch, mapping, known, &externals, &mut prepared).await?;
     Ok(prepared)
 }

@@ -79,6 +79,13 @@ pub enum What {
     Ignored,
 }
 
+/// What lines of their own report.
+#[derive(Clone, Copy)]
+struct Reported {
+    decisions: bool,
+    differences: bool,
+}
+
 impl Affairs {
     /// Asks the store. With `only`, leaves out what these flows have nothing to do with.
     ///
@@ -107,7 +114,7 @@ impl Affairs {
             store.difference_count().await?
         };
         affairs.refused(&backlog, &alone);
-        affairs.jobs(&backlog, decisions > 0, differences > 0);
+        affairs.jobs(&backlog, Reported { decisions: decisions > 0, differences: differences > 0 });
         if decisions > 0 {
             let told = format!("{} waiting for a decision", many(decisions, "field"));
             affairs.trouble(What::Conflict, decisions, told, "vaiven conflicts list");
@@ -195,7 +202,7 @@ impl Affairs {
     }
 
     /// Jobs by state. Leaves out parked jobs that other lines report already.
-    fn jobs(&mut self, backlog: &[Backlog], decisions: bool, differences: bool) {
+    fn jobs(&mut self, backlog: &[Backlog], reported: Reported) {
         let (mut dead, mut review, mut parked) = (0, 0, 0);
         let mut kinds: BTreeSet<String> = BTreeSet::new();
         for line in backlog {
@@ -206,8 +213,8 @@ impl Affairs {
                     Some(cause) if cause.is_daily() => self.awaited += line.count,
                     Some(WaitReason::Run(_)) => self.under_way += line.count,
                     Some(WaitReason::Brake(_)) => {}
-                    Some(WaitReason::Conflict) if decisions => {}
-                    Some(WaitReason::Differs { .. }) if differences => {}
+                    Some(WaitReason::Conflict) if reported.decisions => {}
+                    Some(WaitReason::Differs { .. }) if reported.differences => {}
                     Some(WaitReason::Review { .. }) => review += line.count,
                     cause => {
                         parked += line.count;

@@ -16,6 +16,7 @@ use crate::{
     model::{self, EntitySpec, Shown},
     port::{PageToken, PullRequest, SourceRow},
     store::MappingRevision,
+    store::NewRun,
     store::{BrakeTrip, ChangeOp, Rejection, RunKind, SharedStore, ShownRow, StoreError},
     sync::{
         brakes,
@@ -149,7 +150,10 @@ impl Telling<'_> {
             self.told.unchanged = true;
             return Ok(());
         }
-        let run = context.store.begin_run(&system, &entity, RunKind::Full, "mapping diff", context.env.now()).await?;
+        let run = context
+            .store
+            .begin_run(NewRun::new(&system, &entity, RunKind::Full, "mapping diff"), context.env.now())
+            .await?;
         let reading = PullContext {
             context,
             system: endpoint.as_ref(),
@@ -247,7 +251,9 @@ impl Telling<'_> {
         let mut told = Vec::new();
         for target in targets {
             let Some(endpoint) = context.systems.get(target) else { continue };
-            let Some(facts) = endpoint.capabilities(entity) else { continue };
+            if endpoint.capabilities(entity).is_none() {
+                continue;
+            }
             let batch = Batch::new(context, endpoint.as_ref(), target, entity);
             let mut at = AtTarget { target: target.to_owned(), updates: 0, examples: Vec::new(), brakes: Vec::new() };
             let mut after = 0;
@@ -255,7 +261,7 @@ impl Telling<'_> {
                 let jobs = context.store.opened(run, target, after, SLICE).await?;
                 let Some(last) = jobs.last() else { break };
                 after = last.id;
-                let known = desired::outlook(&batch, facts, jobs).await?;
+                let known = desired::outlook(&batch, jobs).await?;
                 at.updates += count(known.len());
                 let room = self.examples.saturating_sub(at.examples.len());
                 let some = known.iter().take(room).map(|one| (one.job.record, changes(one))).collect();

@@ -42,9 +42,10 @@ pub use self::{
 /// Records looked through at once for matches.
 const SLICE: u32 = 1000;
 
-/// How much of a plan is shown.
-#[derive(Clone, Copy, Debug)]
-pub struct Detail {
+/// What a plan is asked for.
+#[derive(Clone, Debug)]
+pub struct Question {
+    pub reach: Reach,
     /// Examples of each kind that are kept.
     pub examples: usize,
     /// The same for writes, which are in the write log anyway.
@@ -181,22 +182,16 @@ pub enum PlanError {
 pub async fn plan(
     mut context: Context,
     copy: &Scratch,
-    reach: Reach,
-    detail: Detail,
+    Question { reach, examples, writes, personal }: Question,
     file: File,
     stop: &CancellationToken,
 ) -> Result<Plan, PlanError> {
-    let log = Arc::new(WriteLog::new(file, detail.writes));
+    let log = Arc::new(WriteLog::new(file, writes));
     let store = Arc::clone(&copy.store);
     let entities = Arc::clone(&context.entities);
     for system in context.systems.values_mut() {
-        let recorder = Recorder::new(
-            Arc::clone(system),
-            Arc::clone(&store),
-            Arc::clone(&entities),
-            Arc::clone(&log),
-            detail.personal,
-        );
+        let recorder =
+            Recorder::new(Arc::clone(system), Arc::clone(&store), Arc::clone(&entities), Arc::clone(&log), personal);
         *system = Arc::new(recorder);
     }
     // Whoever applies it has seen what is created.
@@ -206,14 +201,14 @@ pub async fn plan(
     let before = held::waiting(&store).await?;
     let held_before = store.waiting_approvals().await?.into_iter().map(|approval| approval.run).collect();
     let looked = engine.look(&reach, "plan", stop).await?;
-    let matches = matches(copy, &engine, &reach, detail.examples).await?;
+    let matches = matches(copy, &engine, &reach, examples).await?;
     // What could not be looked at is planned by what was last known of it; the report says so.
     let share = engine.share(&reach, &BTreeSet::new()).await?;
     engine.drain(&share, stop).await?;
     if stop.is_cancelled() {
         return Err(PlanError::Stopped);
     }
-    let held = held::held(&store, &share, &before, detail.examples).await?;
+    let held = held::held(&store, &share, &before, examples).await?;
     let (groups, file) = log.stop()?;
     let context = engine.context();
     let flows: Vec<&Flow> = reach.flows(&context.routes).collect();
@@ -227,7 +222,7 @@ pub async fn plan(
         brakes: braked(&store, &share, &held_before).await?,
         waiting: kind("waiting"),
         rejected: kind("rejected"),
-        unreadable: unreadable(context, &looked.runs, detail.examples).await?,
+        unreadable: unreadable(context, &looked.runs, examples).await?,
         differences: context.store.difference_count().await?,
         affairs,
         requests: asked.since(&context.systems),

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use self::trace::{AtTarget, Moved, trace};
 use crate::{
     mapping::{Fields, Translate},
-    port::{Capabilities, System},
+    port::System,
     store::{ChangeOp, Delivered, Job, NewJob, RecordId, Replica, StoreError, Verdict},
     sync::{
         conflict::terms::Terms,
@@ -172,7 +172,6 @@ impl Work<'_> {
             return Ok(());
         }
         let batch = Batch::new(self.context, system.as_ref(), target, entity);
-        let facts = system.capabilities(entity).cloned().unwrap_or_default();
         let jobs: Vec<NewJob> = records
             .iter()
             .map(|record| NewJob {
@@ -194,7 +193,7 @@ impl Work<'_> {
         let mut wishes: BTreeMap<RecordId, AtTarget> = wishes.into_iter().map(|wish| (wish.record, wish.at)).collect();
         let stop = self.stop;
         let claimed = jobs.clone();
-        let work = self.carry_out(&batch, &facts, mapping.as_ref(), jobs, &mut wishes);
+        let work = self.carry_out(&batch, mapping.as_ref(), jobs, &mut wishes);
         match delivery::alive(batch.context, &claimed, work, stop).await {
             Some(delivered) => self.deliver(&batch, delivered?).await,
             // The jobs find nothing to do, and the run can be undone again.
@@ -242,7 +241,6 @@ impl Work<'_> {
     async fn carry_out(
         &mut self,
         batch: &Batch<'_>,
-        facts: &Capabilities,
         mapping: &dyn Translate,
         jobs: Vec<Job>,
         wishes: &mut BTreeMap<RecordId, AtTarget>,
@@ -250,9 +248,9 @@ impl Work<'_> {
         let mut writes = Vec::new();
         let mut plans: BTreeMap<i64, Plan> = BTreeMap::new();
         let mut delivered = Vec::new();
-        for view in prepare::views(batch, facts, mapping, jobs).await? {
+        for view in prepare::views(batch, mapping, jobs).await? {
             let wish = wishes.remove(&view.job.record).unwrap_or_default();
-            match self.choose(batch, facts, mapping, &view, wish) {
+            match self.choose(batch, mapping, &view, wish) {
                 Some((fields, plan)) => {
                     plans.insert(view.job.id, plan);
                     writes.push((view, fields));
@@ -260,9 +258,9 @@ impl Work<'_> {
                 None => delivered.push(Delivered::new(&view.job, Verdict::Done { noop: true })),
             }
         }
-        let prepared = prepare::set(batch, facts, mapping, writes).await?;
+        let prepared = prepare::set(batch, mapping, writes).await?;
         delivered.extend(prepared.settled);
-        batch.send(facts, prepared.tasks, &mut delivered).await?;
+        batch.send(prepared.tasks, &mut delivered).await?;
         Ok(delivered.into_iter().map(|one| (plans.remove(&one.job), one)).map(|(plan, one)| (one, plan)).collect())
     }
 
@@ -270,7 +268,6 @@ impl Work<'_> {
     fn choose(
         &mut self,
         batch: &Batch<'_>,
-        facts: &Capabilities,
         mapping: &dyn Translate,
         view: &View,
         wish: AtTarget,
@@ -300,14 +297,15 @@ impl Work<'_> {
                 return None;
             }
         };
+        let present = Present { batch, mapping, view, here, desired: &desired };
         if wish.made {
-            return self.unmake(batch, facts, mapping, view, here, &desired, &wish);
+            return self.unmake(&present, &wish);
         }
         let pending = Terms::of(batch.context, mapping, batch.entity).difference(&desired, Some(here));
         let mut plan = Plan { key: key.to_owned(), fields: Fields::new(), hold: Fields::new() };
         let mut fields = Fields::new();
         for (field, moved) in wish.fields {
-            if let Some(reason) = kept(batch, mapping, view, here, &pending, &field, &moved) {
+            if let Some(reason) = present.kept(&pending, &field, &moved) {
                 self.left(batch, key, Some(&field), reason);
                 continue;
             }
@@ -322,20 +320,11 @@ impl Work<'_> {
     }
 
     /// Takes away an object that the run made.
-    #[expect(clippy::too_many_arguments, reason = "one object with all that is known of it")]
-    fn unmake(
-        &mut self,
-        batch: &Batch<'_>,
-        facts: &Capabilities,
-        mapping: &dyn Translate,
-        view: &View,
-        here: &Replica,
-        desired: &Fields,
-        wish: &AtTarget,
-    ) -> Option<(Fields, Plan)> {
+    fn unmake(&mut self, present: &Present<'_>, wish: &AtTarget) -> Option<(Fields, Plan)> {
+        let Present { batch, mapping, view, here, desired } = *present;
         let key = view.key.as_str();
         let lives_on = |list: &String| format!("it lives on {list}, and what was there before is not known");
-        if let Some(list) = &facts.facet_of {
+        if let Some(list) = &batch.capabilities.facet_of {
             self.left(batch, key, None, lives_on(list));
             return None;
         }
@@ -446,30 +435,37 @@ fn since(batch: &Batch<'_>, moved: &Moved, field: Option<&str>) -> String {
     }
 }
 
-/// Why a field stays as it is; nothing where it can be restored.
-fn kept(
-    batch: &Batch<'_>,
-    mapping: &dyn Translate,
-    view: &View,
-    here: &Replica,
-    pending: &BTreeSet<String>,
-    field: &str,
-    moved: &Moved,
-) -> Option<String> {
-    if !holds(here, field, &moved.after) {
-        return Some(since(batch, moved, None));
-    }
-    if !mapping.writes().contains(field) {
-        return Some(format!("the mapping of {} cannot write it", batch.target));
-    }
-    if view.conflicts.contains(field) {
-        return Some("it is in a conflict that waits for a decision".to_owned());
-    }
-    if batch.entity == reservations::STOCK && availability::is_figure(field) {
-        let earlier = Fields::from_iter([(field.to_owned(), moved.before.clone())]);
-        if availability::rises(&earlier, &here.fields) {
-            return Some("stock is not raised to an earlier figure, which leaves out what was sold since".to_owned());
+/// An object that the target has, with what it is to be there by now.
+#[derive(Clone, Copy)]
+struct Present<'a> {
+    batch: &'a Batch<'a>,
+    mapping: &'a dyn Translate,
+    view: &'a View,
+    here: &'a Replica,
+    desired: &'a Fields,
+}
+
+impl Present<'_> {
+    /// Why a field stays as it is; nothing where it can be restored.
+    fn kept(&self, pending: &BTreeSet<String>, field: &str, moved: &Moved) -> Option<String> {
+        let Self { batch, mapping, view, here, .. } = *self;
+        if !holds(here, field, &moved.after) {
+            return Some(since(batch, moved, None));
         }
+        if !mapping.writes().contains(field) {
+            return Some(format!("the mapping of {} cannot write it", batch.target));
+        }
+        if view.conflicts.contains(field) {
+            return Some("it is in a conflict that waits for a decision".to_owned());
+        }
+        if batch.entity == reservations::STOCK && availability::is_figure(field) {
+            let earlier = Fields::from_iter([(field.to_owned(), moved.before.clone())]);
+            if availability::rises(&earlier, &here.fields) {
+                return Some(
+                    "stock is not raised to an earlier figure, which leaves out what was sold since".to_owned(),
+                );
+            }
+        }
+        pending.contains(field).then(|| "its source has changed since, and that change is on its way".to_owned())
     }
-    pending.contains(field).then(|| "its source has changed since, and that change is on its way".to_owned())
 }
