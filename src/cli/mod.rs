@@ -49,7 +49,7 @@ use output::Output;
 use session::Session;
 
 pub use crate::opened::Ending;
-use crate::{config::LogSection, env::Env};
+use crate::{config::LogSection, demo::Audience, env::Env};
 
 /// Carries out a command line and tells how it ended. Not generic: what it runs is compiled once, with the library.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
@@ -129,7 +129,12 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
         Command::Schema { name } => schema::schema(name.as_deref(), &global),
         Command::Demo(options) => {
             let life = Lifecycle::listen(&env)?;
-            let demo = crate::demo::run(&options, &env, global.json, output::is_watched(), &life.soft);
+            let audience = match (global.json, output::is_watched()) {
+                (true, _) => Audience::Program,
+                (false, true) => Audience::Person,
+                (false, false) => Audience::Reader,
+            };
+            let demo = crate::demo::run(&options, &env, audience, &life.soft);
             let stopped = || anyhow::anyhow!("stopped at once; the next start in this folder goes on from here");
             life.guard(demo).await.ok_or_else(stopped)?
         }
