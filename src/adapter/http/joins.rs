@@ -44,8 +44,10 @@ impl Listing {
     /// What it lacks, or what of it cannot be sent.
     fn sendable(&self, requester: &Requester<'_>) -> Result<(), Failure> {
         let page = self.pages.as_ref().map(|pager| pager.start(WHOLE).variable());
-        let scope = requester.scope.child();
-        let scope = page.iter().fold(scope, |scope, page| scope.with("page", page));
+        let mut scope = requester.scope.child();
+        if let Some(page) = &page {
+            scope = scope.with("page", page);
+        }
         requester.with(&scope).sendable(&self.call)
     }
 
