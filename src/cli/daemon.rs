@@ -84,15 +84,17 @@ impl Daemon<'_> {
     }
 }
 
-/// Tells systemd that the daemon lives as long as it can answer: its runtime turns, its store replies, and no part of its work
-/// is stuck.
+/// Tells systemd that the daemon lives as long as it can answer: its runtime turns, its store replies, and no part of its
+/// work is stuck.
 async fn keep_watchdog(notifier: Arc<Notifier>, store: SharedStore, health: Arc<Health>, env: Env) {
     let Some(every) = notifier.watchdog else { return };
     loop {
         match (store.counter().await, health.stuck(env.now())) {
             (Ok(_), None) => notifier.alive(),
             (Ok(_), Some((part, since))) => {
-                tracing::error!(part, %since, "a part of the work is stuck; no sign of life is given, so systemd begins anew");
+                tracing::error!(
+                    part, %since, "a part of the work is stuck; no sign of life is given, so systemd begins anew"
+                );
             }
             (Err(error), _) => tracing::error!("the state store does not answer: {}", trouble(&store, &error)),
         }

@@ -195,8 +195,8 @@ impl ReadCompiler<'_> {
                 "the listing has a cursor, but its request does not use `cursor`",
             )
             .help(
-                "say `${cursor}` where the system filters by change time, or `newest_first = true` where it can only sort by \
-                 it, or leave the cursor out",
+                "say `${cursor}` where the system filters by change time, or `newest_first = true` where it can only \
+                 sort by it, or leave the cursor out",
             ));
         }
         let split = compiler.on_row(spec.split.as_ref())?;
