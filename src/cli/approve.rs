@@ -4,14 +4,8 @@ use anyhow::bail;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{
-    Ending, canonical,
-    output::{self, Output},
-};
-use crate::{
-    env::Env,
-    store::{BrakeTrip, Example, SharedStore, WaitingApproval},
-};
+use super::{Ending, canonical, output, session::Session};
+use crate::store::{BrakeTrip, Example, WaitingApproval};
 
 #[derive(Serialize)]
 struct Decided {
@@ -21,20 +15,16 @@ struct Decided {
 }
 
 /// Lists what waits for a decision.
-pub async fn list(store: &SharedStore, output: Output) -> anyhow::Result<Ending> {
+pub async fn list(session: &Session) -> anyhow::Result<Ending> {
+    let Session { store, output, .. } = session;
     let open = store.waiting_approvals().await?;
     output.show(&open, |open| text(open))?;
     Ok(if open.is_empty() { Ending::Fine } else { Ending::Attention })
 }
 
 /// Takes a decision; the running daemon carries it out.
-pub async fn decide(
-    run: &str,
-    approved: bool,
-    store: &SharedStore,
-    env: &Env,
-    output: Output,
-) -> anyhow::Result<Ending> {
+pub async fn decide(run: &str, approved: bool, session: &Session) -> anyhow::Result<Ending> {
+    let Session { store, env, output, .. } = session;
     let number = number(run)?;
     let Some(jobs) = store.decide_run(number, approved, env.now()).await? else {
         let open: Vec<String> =

@@ -487,14 +487,17 @@ pub enum MappingCommand {
         names: Vec<String>,
     },
     /// Tell which known records edited mappings would change, and write nothing
-    Diff {
-        /// Only these: `system` or `system/entity`
-        names: Vec<String>,
-        /// Show all records that would change, not only some examples
-        #[arg(long)]
-        all: bool,
-        /// Show personal data, which is hidden otherwise
-        #[arg(long)]
-        personal: bool,
-    },
+    Diff(DiffArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// Only these: `system` or `system/entity`
+    pub names: Vec<String>,
+    /// Show all records that would change, not only some examples
+    #[arg(long)]
+    pub all: bool,
+    /// Show personal data, which is hidden otherwise
+    #[arg(long)]
+    pub personal: bool,
 }

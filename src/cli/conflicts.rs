@@ -5,15 +5,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{
-    Ending, app,
-    args::ConflictsCommand,
-    canonical, naming,
-    output::{self, Output},
-};
+use super::{Ending, app, args::ConflictsCommand, canonical, naming, output, session::Session};
 use crate::{
-    config::Config,
-    env::Env,
     model::{Entities, EntitySpec},
     store::{Conflict, ConflictKind, SharedStore},
     sync::{Decision, decide},
@@ -35,13 +28,8 @@ struct Shown {
     values: Map<String, Value>,
 }
 
-pub async fn conflicts(
-    command: &ConflictsCommand,
-    config: &Config,
-    store: &SharedStore,
-    env: &Env,
-    output: Output,
-) -> anyhow::Result<Ending> {
+pub async fn conflicts(command: &ConflictsCommand, session: &Session) -> anyhow::Result<Ending> {
+    let Session { config, store, env, output } = session;
     let entities = config.entities()?;
     match command {
         ConflictsCommand::List { limit, personal } => {

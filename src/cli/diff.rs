@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     Ending, app, approve,
-    args::Global,
+    args::{DiffArgs, Global},
     lifecycle::Lifecycle,
     output::{self, Output},
     plan::change,
@@ -25,14 +25,7 @@ use crate::{
 /// Examples of each kind, unless all are asked for.
 const EXAMPLES: usize = 5;
 
-pub async fn diff(
-    names: &[String],
-    all: bool,
-    personal: bool,
-    global: &Global,
-    env: &Env,
-    output: Output,
-) -> anyhow::Result<Ending> {
+pub async fn diff(args: &DiffArgs, global: &Global, env: &Env) -> anyhow::Result<Ending> {
     let config = app::config(global)?;
     // Without a state nothing is known to be compared with.
     drop(app::existing_store(&config).await?);
@@ -40,16 +33,16 @@ pub async fn diff(
     let opened = app::plan(&config, env)?;
     let copy = store::copy(config.store_url()?.expose_secret(), env).await?;
     let context = run::context(opened, copy.store.clone(), env);
-    let examples = if all { usize::MAX } else { EXAMPLES };
+    let examples = if args.all { usize::MAX } else { EXAMPLES };
     let comparing = async {
-        let pairs = pairs(names, &context)?;
-        anyhow::Ok(mapping_diff(context, &pairs, examples, personal, &life.soft).await?)
+        let pairs = pairs(&args.names, &context)?;
+        anyhow::Ok(mapping_diff(context, &pairs, examples, args.personal, &life.soft).await?)
     };
     let made = life.guard(comparing).await;
     copy.remove().await?;
     let Some(made) = made else { bail!("stopped at once; nothing was written") };
     let made = made?;
-    output.show(&made, |made| text(made))?;
+    Output::new(global).show(&made, |made| text(made))?;
     Ok(if made.iter().any(|one| one.error.is_some()) {
         Ending::Failed
     } else if made.iter().all(Remapped::is_nothing) {

@@ -5,15 +5,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{
-    Ending,
-    args::DifferencesCommand,
-    canonical,
-    output::{self, Output},
-};
+use super::{Ending, args::DifferencesCommand, canonical, output, session::Session};
 use crate::{
-    config::Config,
-    env::Env,
     model::Entities,
     store::{Difference, SharedStore},
 };
@@ -31,13 +24,8 @@ struct Line {
     accepted: bool,
 }
 
-pub async fn differences(
-    command: &DifferencesCommand,
-    config: &Config,
-    store: &SharedStore,
-    env: &Env,
-    output: Output,
-) -> anyhow::Result<Ending> {
+pub async fn differences(command: &DifferencesCommand, session: &Session) -> anyhow::Result<Ending> {
+    let Session { config, store, env, output } = session;
     match command {
         DifferencesCommand::List { limit, all, personal } => {
             let found = store.differences(*all, *limit).await?;

@@ -6,14 +6,12 @@ use serde_json::{Map, Value};
 
 use super::{
     Ending, app, canonical, found, now,
-    output::Output,
-    rejected::{Line, opened},
+    rejected::Line,
     run,
+    session::Session,
     story::{Explained, JobStory, Several, Story, View},
 };
 use crate::{
-    config::Config,
-    env::Env,
     load::{LoadError, Place, SourceFile},
     model::{Entities, EntitySpec, doubts},
     store::Origin,
@@ -37,13 +35,8 @@ pub struct Asked<'a> {
     pub live: bool,
 }
 
-pub async fn explain(
-    asked: Asked<'_>,
-    config: &Config,
-    store: &SharedStore,
-    env: &Env,
-    output: Output,
-) -> anyhow::Result<Ending> {
+pub async fn explain(asked: Asked<'_>, session: &Session) -> anyhow::Result<Ending> {
+    let Session { config, store, output, .. } = session;
     let entities = config.entities()?;
     let spec = spec(asked.entity, &entities)?;
     if let Some(field) = asked.field.filter(|field| !spec.fields.contains_key(*field)) {
@@ -52,14 +45,14 @@ pub async fn explain(
         return Err(LoadError::unknown(&Place::new(&words, 0..field.len()), "field", field, known).into());
     }
     let explained = if let Some(record) = found::record(asked.entity, asked.key, spec, config, store).await? {
-        Explained::One(Box::new(story(record, &asked, spec, config, store, env).await?))
+        Explained::One(Box::new(story(record, &asked, spec, session).await?))
     } else {
         let records = found::of_article(spec, asked.key, &entities, config, store).await?;
         // As causes name what something refers to and nobody could read: it may be any of the rows that wait.
         let is_nameless = asked.key.strip_prefix('#').is_some_and(|number| number.parse::<RecordId>().is_ok());
         let may_be = |_: &str, row: &Rejection| row.is_about(asked.key) || is_nameless && !row.dismissed;
         let called = found::rejections(asked.entity, store, may_be).await?;
-        let plan = if called.is_empty() { None } else { opened(config, env) };
+        let plan = if called.is_empty() { None } else { session.opened() };
         let rejected: Vec<Line> = called.into_iter().map(|row| Line::new(row, plan.as_ref())).collect();
         if records.is_empty() && rejected.is_empty() {
             anyhow::bail!(
@@ -72,7 +65,7 @@ pub async fn explain(
         }
         let mut stories = Vec::new();
         for record in records.iter().take(ARTICLES) {
-            stories.push(story(*record, &asked, spec, config, store, env).await?);
+            stories.push(story(*record, &asked, spec, session).await?);
         }
         let (entity, of) = (asked.entity.to_owned(), asked.key.to_owned());
         Explained::Several(Several { entity, of, found: records.len(), rejected, stories })
@@ -89,14 +82,8 @@ pub async fn explain(
 }
 
 /// All that is known of one record.
-async fn story(
-    record: RecordId,
-    asked: &Asked<'_>,
-    spec: &EntitySpec,
-    config: &Config,
-    store: &SharedStore,
-    env: &Env,
-) -> anyhow::Result<Story> {
+async fn story(record: RecordId, asked: &Asked<'_>, spec: &EntitySpec, session: &Session) -> anyhow::Result<Story> {
+    let Session { config, store, env, .. } = session;
     let key = store.keys(&[record]).await?.remove(&record).map(|(_, key)| key).filter(|key| !key.is_empty());
     let replicas = store.replicas_of(&[record]).await?;
     let opened = app::world(config, env).and_then(|world| Ok(config.open(&world)?));

@@ -9,9 +9,9 @@ use super::{
     Ending,
     args::{JobsCommand, JobsFilter},
     output::{self, Output},
+    session::Session,
 };
 use crate::{
-    env::Env,
     store::{Job, JobFilter, JobState, SharedStore},
     sync::needs_somebody,
 };
@@ -29,9 +29,10 @@ struct Touched {
     jobs: u64,
 }
 
-pub async fn jobs(command: &JobsCommand, store: &SharedStore, env: &Env, output: Output) -> anyhow::Result<Ending> {
+pub async fn jobs(command: &JobsCommand, session: &Session) -> anyhow::Result<Ending> {
+    let Session { store, env, output, .. } = session;
     match command {
-        JobsCommand::List { filter, limit } => list(filter, *limit, store, output).await,
+        JobsCommand::List { filter, limit } => list(filter, *limit, store, *output).await,
         JobsCommand::Retry { filter } => {
             let chosen = chosen(filter, "retry")?;
             let jobs = store.retry(&chosen, env.now()).await?;

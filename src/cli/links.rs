@@ -8,12 +8,10 @@ use serde::Serialize;
 use super::{
     Ending, app,
     args::{LinkName, LinkStates, LinksCommand},
-    naming,
-    output::{self, Output},
+    naming, output,
+    session::Session,
 };
 use crate::{
-    config::Config,
-    env::Env,
     model::Entities,
     store::{JobFilter, JobState, Link, LinkState, RecordId, SharedStore},
     sync::{Links, Named, Review, Routes, review},
@@ -65,13 +63,8 @@ struct Decided {
     now: String,
 }
 
-pub async fn links(
-    command: &LinksCommand,
-    config: &Config,
-    store: &SharedStore,
-    env: &Env,
-    output: Output,
-) -> anyhow::Result<Ending> {
+pub async fn links(command: &LinksCommand, session: &Session) -> anyhow::Result<Ending> {
+    let Session { config, store, env, output } = session;
     match command {
         LinksCommand::List { entity, state, limit } => {
             let listed = listed(store, entity.as_deref(), state, *limit).await?;

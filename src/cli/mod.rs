@@ -10,6 +10,7 @@ mod canonical;
 mod causes;
 mod check;
 mod conflicts;
+mod daemon;
 mod diff;
 mod differences;
 mod explain;
@@ -33,6 +34,7 @@ mod resync;
 mod rows;
 mod run;
 mod schema;
+mod session;
 mod status;
 mod story;
 mod undo;
@@ -44,9 +46,10 @@ use clap::{CommandFactory as _, Parser as _};
 use args::{Cli, Command, MappingCommand};
 use lifecycle::Lifecycle;
 use output::Output;
+use session::Session;
 
 pub use crate::opened::Ending;
-use crate::{config::LogSection, env::Env};
+use crate::{config::LogSection, demo::Audience, env::Env};
 
 /// Carries out a command line and tells how it ended. Not generic: what it runs is compiled once, with the library.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
@@ -93,72 +96,45 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
         Command::Plan(args) => plan::plan(&args, &global, &env).await,
         Command::Apply { file } => apply::apply(&file, &global, &env).await,
         Command::Undo(args) => undo::undo(&args, &global, &env).await,
-        Command::Resync { scope } => {
-            let config = app::config(&global)?;
-            resync::resync(&scope, &config, &app::existing_store(&config).await?, &env, output).await
-        }
-        Command::Status => {
-            let config = app::config(&global)?;
-            status::status(&config, &app::existing_store(&config).await?, &env, output).await
-        }
+        Command::Resync { scope } => resync::resync(&scope, &Session::open(&global, &env).await?).await,
+        Command::Status => status::status(&Session::open(&global, &env).await?).await,
         Command::Backup { file } => backup::backup(&file, &app::config(&global)?, output).await,
         Command::Explain { entity, key, field, personal, live } => {
-            let config = app::config(&global)?;
-            let store = app::existing_store(&config).await?;
             let asked = explain::Asked { entity: &entity, key: &key, field: field.as_deref(), personal, live };
-            explain::explain(asked, &config, &store, &env, output).await
+            explain::explain(asked, &Session::open(&global, &env).await?).await
         }
-        Command::Jobs(command) => {
-            let config = app::config(&global)?;
-            jobs::jobs(&command, &app::existing_store(&config).await?, &env, output).await
-        }
+        Command::Jobs(command) => jobs::jobs(&command, &Session::open(&global, &env).await?).await,
         Command::Differences { command } => {
-            let command = command.unwrap_or_default();
-            let config = app::config(&global)?;
-            differences::differences(&command, &config, &app::existing_store(&config).await?, &env, output).await
+            differences::differences(&command.unwrap_or_default(), &Session::open(&global, &env).await?).await
         }
-        Command::Conflicts(command) => {
-            let config = app::config(&global)?;
-            conflicts::conflicts(&command, &config, &app::existing_store(&config).await?, &env, output).await
-        }
-        Command::Links(command) => {
-            let config = app::config(&global)?;
-            links::links(&command, &config, &app::existing_store(&config).await?, &env, output).await
-        }
-        Command::Rows(command) => {
-            let config = app::config(&global)?;
-            rows::rows(&command, &config, &app::existing_store(&config).await?, &env, output).await
-        }
+        Command::Conflicts(command) => conflicts::conflicts(&command, &Session::open(&global, &env).await?).await,
+        Command::Links(command) => links::links(&command, &Session::open(&global, &env).await?).await,
+        Command::Rows(command) => rows::rows(&command, &Session::open(&global, &env).await?).await,
         Command::Rejected { system, limit } => {
-            let config = app::config(&global)?;
-            let store = app::existing_store(&config).await?;
-            rejected::rejected(system.as_deref(), limit, &config, &store, &env, output).await
+            rejected::rejected(system.as_deref(), limit, &Session::open(&global, &env).await?).await
         }
         Command::Approve { run } => {
-            let store = app::existing_store(&app::config(&global)?).await?;
+            let session = Session::open(&global, &env).await?;
             match run {
-                Some(run) => approve::decide(&run, true, &store, &env, output).await,
-                None => approve::list(&store, output).await,
+                Some(run) => approve::decide(&run, true, &session).await,
+                None => approve::list(&session).await,
             }
         }
-        Command::Reject { run } => {
-            let store = app::existing_store(&app::config(&global)?).await?;
-            approve::decide(&run, false, &store, &env, output).await
-        }
-        Command::Resume { system } => {
-            let config = app::config(&global)?;
-            resume::resume(system.as_deref(), &config, &app::existing_store(&config).await?, &env, output).await
-        }
+        Command::Reject { run } => approve::decide(&run, false, &Session::open(&global, &env).await?).await,
+        Command::Resume { system } => resume::resume(system.as_deref(), &Session::open(&global, &env).await?).await,
         Command::Check { offline } => check::check(offline, &global, &env, output).await,
         Command::Adapter(command) => adapter::adapter(&command, &global, output),
         Command::Mapping(MappingCommand::Test { names }) => mapping::test_all(&names, &global, output),
-        Command::Mapping(MappingCommand::Diff { names, all, personal }) => {
-            diff::diff(&names, all, personal, &global, &env, output).await
-        }
+        Command::Mapping(MappingCommand::Diff(args)) => diff::diff(&args, &global, &env).await,
         Command::Schema { name } => schema::schema(name.as_deref(), &global),
         Command::Demo(options) => {
             let life = Lifecycle::listen(&env)?;
-            let demo = crate::demo::run(&options, &env, global.json, output::is_watched(), &life.soft);
+            let audience = match (global.json, output::is_watched()) {
+                (true, _) => Audience::Program,
+                (false, true) => Audience::Person,
+                (false, false) => Audience::Reader,
+            };
+            let demo = crate::demo::run(&options, &env, audience, &life.soft);
             let stopped = || anyhow::anyhow!("stopped at once; the next start in this folder goes on from here");
             life.guard(demo).await.ok_or_else(stopped)?
         }

@@ -4,16 +4,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{
-    Ending, app,
-    output::{self, Output},
-};
-use crate::{
-    config::{Config, OpenedConfig},
-    env::Env,
-    mapping::Translate,
-    store::{Rejection, SharedStore},
-};
+use super::{Ending, app, output, session::Session};
+use crate::{config::OpenedConfig, mapping::Translate, store::Rejection};
 
 /// A row that could not be read.
 #[derive(Serialize)]
@@ -30,29 +22,18 @@ pub struct Line {
     pub row: Rejection,
 }
 
-pub async fn rejected(
-    system: Option<&str>,
-    limit: u32,
-    config: &Config,
-    store: &SharedStore,
-    env: &Env,
-    output: Output,
-) -> anyhow::Result<Ending> {
+pub async fn rejected(system: Option<&str>, limit: u32, session: &Session) -> anyhow::Result<Ending> {
+    let Session { config, store, output, .. } = session;
     let most = if limit == 0 { u32::MAX } else { limit };
     let rows = store.rejections(system, most).await?;
     // Rows of a system that is configured no longer are still there.
     if let Some(system) = system.filter(|_| rows.is_empty()) {
         app::known_system(system, config)?;
     }
-    let plan = if rows.is_empty() { None } else { opened(config, env) };
+    let plan = if rows.is_empty() { None } else { session.opened() };
     let lines: Vec<Line> = rows.into_iter().map(|row| Line::new(row, plan.as_ref())).collect();
     output.show(&lines, |lines| text(lines, system, limit))?;
     Ok(if lines.iter().any(|line| !line.row.dismissed) { Ending::Attention } else { Ending::Fine })
-}
-
-/// What the configuration names, where it can be opened: what is told of a row does without it.
-pub fn opened(config: &Config, env: &Env) -> Option<OpenedConfig> {
-    app::world(config, env).ok().and_then(|world| config.open(&world).ok())
 }
 
 impl Line {

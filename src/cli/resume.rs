@@ -2,15 +2,8 @@
 
 use serde::Serialize;
 
-use super::{
-    Ending, app,
-    output::{self, Output},
-};
-use crate::{
-    config::Config,
-    env::Env,
-    store::{Circuit, SharedStore},
-};
+use super::{Ending, app, output, session::Session};
+use crate::store::Circuit;
 
 #[derive(Serialize)]
 struct Resumed {
@@ -22,13 +15,8 @@ struct Resumed {
 }
 
 /// Ends the pause of one system, or of all that have one.
-pub async fn resume(
-    system: Option<&str>,
-    config: &Config,
-    store: &SharedStore,
-    env: &Env,
-    output: Output,
-) -> anyhow::Result<Ending> {
+pub async fn resume(system: Option<&str>, session: &Session) -> anyhow::Result<Ending> {
+    let Session { config, store, env, output } = session;
     if let Some(system) = system {
         app::known_system(system, config)?;
     }

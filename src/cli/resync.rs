@@ -3,10 +3,9 @@
 use anyhow::bail;
 use serde::Serialize;
 
-use super::{Ending, found, naming, output::Output, rejected::opened};
+use super::{Ending, found, naming, session::Session};
 use crate::{
     config::{Config, OpenedConfig},
-    env::Env,
     load::{LoadError, Place, SourceFile},
     store::{Rejection, SharedStore},
     sync::Scope,
@@ -23,15 +22,10 @@ struct Placed {
     further: Vec<Placed>,
 }
 
-pub async fn resync(
-    scope: &str,
-    config: &Config,
-    store: &SharedStore,
-    env: &Env,
-    output: Output,
-) -> anyhow::Result<Ending> {
+pub async fn resync(scope: &str, session: &Session) -> anyhow::Result<Ending> {
+    let Session { config, store, env, output } = session;
     let scopes = resolved(scope_of(scope, config)?, config, store).await?;
-    let plan = opened(config, env);
+    let plan = session.opened();
     let mut all = Vec::with_capacity(scopes.len());
     for scope in scopes {
         known(&scope, store, None).await?;

@@ -3,28 +3,17 @@
 use anyhow::bail;
 use serde::Serialize;
 
-use super::{
-    Ending,
-    args::RowsCommand,
-    output::{self, Output},
-    rejected::rejected,
-};
-use crate::{config::Config, env::Env, store::SharedStore};
+use super::{Ending, args::RowsCommand, output, rejected::rejected, session::Session};
 
 #[derive(Serialize)]
 struct Dismissed {
     rows: u64,
 }
 
-pub async fn rows(
-    command: &RowsCommand,
-    config: &Config,
-    store: &SharedStore,
-    env: &Env,
-    output: Output,
-) -> anyhow::Result<Ending> {
+pub async fn rows(command: &RowsCommand, session: &Session) -> anyhow::Result<Ending> {
+    let Session { store, env, output, .. } = session;
     match command {
-        RowsCommand::List { system, limit } => rejected(system.as_deref(), *limit, config, store, env, output).await,
+        RowsCommand::List { system, limit } => rejected(system.as_deref(), *limit, session).await,
         RowsCommand::Dismiss { place, row, all } => {
             let Some((system, entity)) = place.split_once('/') else {
                 bail!("`{place}` is no system and entity; write them as `vaiven rejected` does: shop/product");

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Ending, app,
     args::{Global, RunArgs},
+    daemon::Daemon,
     lifecycle::Lifecycle,
     logging,
     notify::Notifier,
@@ -16,13 +16,12 @@ use super::{
     resync::{known, resolved, scope_of},
 };
 use crate::{
-    config::{Config, OpenedConfig},
+    config::OpenedConfig,
     env::Env,
     store::{RunKind, SharedStore},
     sync::{
-        Affairs, Context, Engine, Flow, Health, Requests, Scope, Summary, pauses,
+        Affairs, Context, Engine, Flow, Requests, Scope, Summary, pauses,
         requests::{self, Counts},
-        trouble,
     },
 };
 
@@ -40,7 +39,8 @@ pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<E
         None => None,
     };
     if is_daemon {
-        return daemon(config, plan, store, global, env, &life).await;
+        let notifier = Arc::new(Notifier::from_environment());
+        return Daemon { store, global, env, life: &life, notifier }.run(config, plan).await;
     }
     pauses::notice(store.as_ref(), &plan.prints, env.now()).await?;
     let engine = Engine::new(context(plan, SharedStore::clone(&store), env));
@@ -121,78 +121,6 @@ pub async fn once(
 pub fn context(plan: OpenedConfig, store: SharedStore, env: &Env) -> Context {
     let owner = format!("{}-{:016x}", std::process::id(), env.entropy.next_u64());
     plan.context(store, env.clone(), owner)
-}
-
-async fn daemon(
-    config: Config,
-    plan: OpenedConfig,
-    store: SharedStore,
-    global: &Global,
-    env: &Env,
-    life: &Lifecycle,
-) -> anyhow::Result<Ending> {
-    let notifier = Arc::new(Notifier::from_environment());
-    let (mut config, mut plan) = (config, Some(plan));
-    let mut is_notified = false;
-    while let Some(current) = plan.take() {
-        pauses::notice(store.as_ref(), &current.prints, env.now()).await?;
-        let engine = Engine::new(context(current, Arc::clone(&store), env));
-        let flows = output::count(engine.context().routes.flows().len() as u64, "flow");
-        let watching = keep_watchdog(Arc::clone(&notifier), Arc::clone(&store), engine.health(), env.clone());
-        let _watchdog = AbortOnDropHandle::new(tokio::spawn(watching));
-        tracing::info!(flows, config = %app::shown_path(global), "running");
-        notifier.ready(&flows);
-        let round = life.soft.child_token();
-        let working = engine.run(&round);
-        tokio::pin!(working);
-        loop {
-            tokio::select! {
-                biased;
-                () = life.hard.cancelled() => {
-                    anyhow::bail!("stopped at once; the next start goes on where this one was cut off");
-                }
-                () = &mut working => break,
-                () = life.reload.notified() => {
-                    notifier.reloading();
-                    match app::config(global).and_then(|config| Ok((app::plan(&config, env)?, config))) {
-                        Ok((next, read)) => {
-                            if app::store_moved(&config, &read) {
-                                tracing::warn!("[store] takes effect at the next start");
-                            }
-                            (plan, config) = (Some(next), read);
-                            round.cancel();
-                        }
-                        Err(error) => {
-                            tracing::error!("the configuration is not taken over: {error:#}");
-                            notifier.ready("running with the configuration before");
-                        }
-                    }
-                }
-                () = life.soft.cancelled(), if !is_notified => {
-                    is_notified = true;
-                    notifier.stopping();
-                }
-            }
-        }
-    }
-    tracing::info!("stopped");
-    Ok(Ending::Fine)
-}
-
-/// Tells systemd that the daemon lives as long as it can answer: its runtime turns, its store replies, and no part of its work
-/// is stuck.
-async fn keep_watchdog(notifier: Arc<Notifier>, store: SharedStore, health: Arc<Health>, env: Env) {
-    let Some(every) = notifier.watchdog else { return };
-    loop {
-        match (store.counter().await, health.stuck(env.now())) {
-            (Ok(_), None) => notifier.alive(),
-            (Ok(_), Some((part, since))) => {
-                tracing::error!(part, %since, "a part of the work is stuck; no sign of life is given, so systemd begins anew");
-            }
-            (Err(error), _) => tracing::error!("the state store does not answer: {}", trouble(&store, &error)),
-        }
-        env.sleep(every).await;
-    }
 }
 
 fn text(report: &Report) -> String {

@@ -7,12 +7,12 @@ use serde::Serialize;
 use super::{
     Ending, approve,
     causes::{self, Group},
-    output::{self, Output},
+    output,
+    session::Session,
 };
 use crate::{
-    config::Config,
     env::Env,
-    store::{Circuit, Run, SharedStore, WaitingApproval},
+    store::{Circuit, Run, WaitingApproval},
     sync::{Affairs, OddDates},
     wait_reason::WaitReason,
 };
@@ -63,7 +63,8 @@ struct Dated {
 /// How many of the latest runs are looked through for the last one of each kind.
 const RUNS: u32 = 500;
 
-pub async fn status(config: &Config, store: &SharedStore, env: &Env, output: Output) -> anyhow::Result<Ending> {
+pub async fn status(session: &Session) -> anyhow::Result<Ending> {
+    let Session { config, store, env, output } = session;
     let counts = store.counts().await?;
     let mut systems = Vec::new();
     for (name, section) in &config.sections.systems {

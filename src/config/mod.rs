@@ -8,6 +8,7 @@ mod flows;
 mod layers;
 mod limits;
 mod log;
+mod mappings;
 mod open;
 mod owners;
 mod paths;

@@ -1,9 +1,6 @@
 //! From the sections to what an engine is made of: systems opened, mappings read, flows routed, all proven to fit together.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use indexmap::IndexMap;
 use tokio::sync::Notify;
@@ -11,6 +8,7 @@ use tokio::sync::Notify;
 use super::{
     Config, SecretSource, SystemSection, exposed,
     fit::{self, LeftOut, Opened},
+    mappings::{MappingLoader, Mappings},
     owners::Owners,
     paths::folders,
     route::Names,
@@ -18,8 +16,7 @@ use super::{
 use crate::{
     adapter::{self, Given, Manifest, Registry, SettingKind, SettingValue, Settings, World, setup_print},
     env::Env,
-    load::{LoadError, Node, Place, Problem, Spanned},
-    mapping::{Mapping, Tables, Translate},
+    load::{LoadError, Node, Problem, Spanned},
     model::Entities,
     port::System,
     store::SharedStore,
@@ -45,9 +42,6 @@ pub struct OpenedConfig {
     pub left_out: Vec<LeftOut>,
 }
 
-/// By system and entity.
-pub type Mappings = BTreeMap<(String, String), Arc<dyn Translate>>;
-
 impl OpenedConfig {
     /// The context of an engine. `owner` holds the leases: unique per process.
     pub fn context(self, store: SharedStore, env: Env, owner: String) -> Context {
@@ -67,11 +61,11 @@ impl OpenedConfig {
 }
 
 /// A system with its adapter and settings, before a driver takes it over.
-struct Ready<'a> {
-    name: &'a str,
-    section: &'a SystemSection,
-    manifest: Arc<Manifest>,
-    settings: Settings,
+pub struct Ready<'a> {
+    pub name: &'a str,
+    pub section: &'a SystemSection,
+    pub manifest: Arc<Manifest>,
+    pub settings: Settings,
 }
 
 impl Config {
@@ -164,13 +158,15 @@ impl Config {
                 Err(error) => problems.push(error),
             }
         }
-        let all = self.mappings(&flows, &ready, &registry, &entities, &Told::new(), &mut problems);
-        // What a system is told follows from what the others' mappings read, which does not depend on that in turn.
-        let mappings = if problems.is_empty() {
-            self.mappings(&flows, &ready, &registry, &entities, &told(&flows, &all), &mut problems)
-        } else {
-            all
+        let loader = MappingLoader {
+            flows: &flows,
+            sections: &self.sections.flows,
+            layers: &self.layers,
+            systems: &ready,
+            registry: &registry,
+            entities: &entities,
         };
+        let mappings = loader.load(&mut problems);
         let cautions = fit::qualified(&flows, &self.sections.flows, &mappings, &entities, &self.layers);
         problems.extend(fit::stock(&flows, &self.sections.flows, &mappings, &self.layers).err());
         problems.extend(fit::looks(&flows, &self.sections.flows, &mappings, &opened, &self.layers).err());
@@ -280,98 +276,4 @@ impl Config {
         }
         Ok(Given { value: SettingValue::Plain(node.get_ref().to_json()), place })
     }
-
-    /// One mapping for each system and entity of a flow.
-    fn mappings(
-        &self,
-        flows: &[Flow],
-        ready: &[Ready<'_>],
-        registry: &Registry,
-        entities: &Entities,
-        told: &Told,
-        problems: &mut Vec<LoadError>,
-    ) -> Mappings {
-        let mut mappings = Mappings::new();
-        let mut tried = BTreeSet::new();
-        for (flow, section) in
-            flows.iter().filter_map(|flow| Some((flow, self.sections.flows.get(flow.name.as_str())?)))
-        {
-            for entity in &section.entities {
-                for system in std::iter::once(&flow.from).chain(&flow.to) {
-                    let Some(system) = ready.iter().find(|ready| ready.name == system) else { continue };
-                    // What the adapter does not know was told as such.
-                    let is_known = system.manifest.entities.contains(entity.get_ref());
-                    if !is_known || !tried.insert((system.name, entity.get_ref().as_str())) {
-                        continue;
-                    }
-                    let place = self.layers.place(&entity.span());
-                    let told = told.get(&(system.name.to_owned(), entity.get_ref().clone()));
-                    match mapping(system, entity.get_ref(), &place, (registry, entities), told) {
-                        Ok(mapping) => {
-                            mappings.insert((system.name.to_owned(), entity.get_ref().clone()), mapping);
-                        }
-                        Err(error) => problems.push(error),
-                    }
-                }
-            }
-        }
-        mappings
-    }
-}
-
-/// Canonical fields that flows bring to a system, by system and entity.
-type Told = BTreeMap<(String, String), BTreeSet<String>>;
-
-fn told(flows: &[Flow], mappings: &BTreeMap<(String, String), Arc<dyn Translate>>) -> Told {
-    let mut told = Told::new();
-    for flow in flows {
-        for entity in &flow.entities {
-            let Some(source) = mappings.get(&(flow.from.clone(), entity.clone())) else { continue };
-            for target in &flow.to {
-                let own = |field: &str| {
-                    let path = format!("{entity}.{field}");
-                    flows.iter().find_map(|flow| flow.owners.get(&path)).is_some_and(|owner| owner == target)
-                };
-                let brought = source.reads().iter().filter(|field| flow.brings(entity, field) && !own(field));
-                told.entry((target.clone(), entity.clone())).or_default().extend(brought.cloned());
-            }
-        }
-    }
-    told
-}
-
-fn mapping(
-    system: &Ready<'_>,
-    entity: &str,
-    place: &Place,
-    (registry, entities): (&Registry, &Entities),
-    told: Option<&BTreeSet<String>>,
-) -> Result<Arc<dyn Translate>, LoadError> {
-    let adapter = &system.manifest.name;
-    let Some(file) = registry.mapping(adapter, entity)? else {
-        let known: Vec<String> = registry.mapped(adapter).into_iter().collect();
-        let error = LoadError::new(
-            place,
-            format!("there is no mapping of `{entity}` for adapter {adapter} (system {})", system.name),
-        );
-        return Err(error.help(format!("write mappings/{adapter}/{entity}.toml (there are: {})", known.join(", "))));
-    };
-    // An entity that is not declared was told with its flow.
-    let spec = entities
-        .get(entity)
-        .ok_or_else(|| LoadError::unknown(place, "entity", entity, entities.names().collect::<Vec<_>>()))?;
-    let plain = system.settings.plains().map(|(name, value)| (name.to_owned(), value.clone())).collect();
-    let lookups: Tables = system
-        .section
-        .lookups
-        .iter()
-        .map(|(table, lines)| {
-            let lines = lines.iter().map(|(own, theirs)| (own.get_ref().clone(), theirs.get_ref().to_json()));
-            (table.clone(), lines.collect())
-        })
-        .collect();
-    Ok(Arc::new(match told {
-        Some(told) => Mapping::load_told(&file, spec, &plain, &lookups, told)?,
-        None => Mapping::load(&file, spec, &plain, &lookups)?,
-    }))
 }

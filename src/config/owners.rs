@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use indexmap::IndexMap;
 
-use super::{FlowSection, layers::Layers, open::Mappings};
+use super::{FlowSection, layers::Layers, mappings::Mappings};
 use crate::{
     load::{LoadError, Place, Problem, Spanned},
     mapping::Translate,

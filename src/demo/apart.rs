@@ -28,7 +28,6 @@ const LOOKS: u32 = 60;
 pub async fn run(
     mut stage: Stage,
     steps: u32,
-    json: bool,
     teller: &Teller,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Ending> {
@@ -63,7 +62,7 @@ pub async fn run(
         };
         // Once is not enough: what is equal by chance has still something under way.
         if look == LOOKS || report.fine && fine {
-            return conclude(&report, json, teller);
+            return conclude(&report, teller);
         }
         fine = report.fine;
     }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{env::Env, opened::Ending};
 pub use report::Report;
+pub use teller::Audience;
 
 /// Options of `vaiven demo`.
 #[derive(Clone, Debug, clap::Args)]
@@ -47,25 +48,23 @@ pub struct Options {
     pub store: Option<String>,
 }
 
-/// Runs the demo until its script ends, or without `once` until `shutdown`. `json`: the result as JSON on standard output,
-/// everything else on the error stream. `watched`: a person sits in front of a terminal.
+/// Runs the demo until its script ends, or without `once` until `shutdown`.
 ///
 /// # Errors
 /// When the folder cannot be used, or a system of the demo fails.
 pub async fn run(
     options: &Options,
     env: &Env,
-    json: bool,
-    watched: bool,
+    audience: Audience,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Ending> {
     let steps = options.once.then_some(options.steps);
-    let teller = teller::Teller::new(steps, json, watched && !json);
+    let teller = teller::Teller::new(steps, audience);
     let stage = stage::Stage::open(options, env, &teller).await?;
     let ending = if options.apart {
-        apart::run(stage, options.steps, json, &teller, shutdown).await
+        apart::run(stage, options.steps, &teller, shutdown).await
     } else if options.once {
-        once::run(stage, options.steps, json, &teller, shutdown).await
+        once::run(stage, options.steps, &teller, shutdown).await
     } else {
         open_end::run(stage, &teller, shutdown).await
     };

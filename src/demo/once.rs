@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::{compare, erp, life::World, report::Report, stage::Stage, teller::Teller};
-use crate::{opened::Ending, printable, store::RunKind};
+use crate::{opened::Ending, store::RunKind};
 
 /// Full passes at the end; a change may travel to and fro, but not more often than this.
 const PASSES: u32 = 8;
@@ -20,7 +20,6 @@ const ALL_RUNS: u32 = 1_000_000;
 pub async fn run(
     mut stage: Stage,
     steps: u32,
-    json: bool,
     teller: &Teller,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Ending> {
@@ -29,17 +28,12 @@ pub async fn run(
         bail!("stopped; the next start in this folder goes on from here");
     }
     let report = judge(&mut stage, begun).await?;
-    conclude(&report, json, teller)
+    conclude(&report, teller)
 }
 
 /// Shows how it ended.
-pub fn conclude(report: &Report, json: bool, teller: &Teller) -> anyhow::Result<Ending> {
-    teller.close();
-    if json {
-        println!("{}", printable::json(&serde_json::to_string_pretty(report)?));
-    } else {
-        println!("\n{}", printable::text(&report.text()));
-    }
+pub fn conclude(report: &Report, teller: &Teller) -> anyhow::Result<Ending> {
+    teller.conclude(report)?;
     Ok(match (report.fine, report.comparison.is_equal() && report.unbalanced.is_empty()) {
         (true, _) => Ending::Fine,
         (false, true) => Ending::Attention,

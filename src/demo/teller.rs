@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::Report;
 use crate::{
     env::Env,
     printable,
@@ -13,19 +14,29 @@ use crate::{
 /// How often plain lines tell of work under way.
 const EVERY: Duration = Duration::from_secs(3);
 
+/// Who the demo is shown to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Takes the result as JSON from the standard output; everything else goes to the error stream.
+    Program,
+    /// Sits in front of a terminal, where a bar moves.
+    Person,
+    /// Reads plain lines.
+    Reader,
+}
+
 /// Tells.
 #[derive(Clone, Debug)]
 pub struct Teller {
+    audience: Audience,
     bar: Option<ProgressBar>,
-    /// Standard output is kept for the result.
-    aside: bool,
 }
 
 impl Teller {
-    /// `steps` of the script, if there is an end to come to; `aside` when the result is JSON.
+    /// `steps` of the script, if there is an end to come to.
     #[must_use]
-    pub fn new(steps: Option<u32>, aside: bool, watched: bool) -> Self {
-        let bar = watched.then(|| {
+    pub fn new(steps: Option<u32>, audience: Audience) -> Self {
+        let bar = (audience == Audience::Person).then(|| {
             let (bar, style) = match steps {
                 Some(steps) => (ProgressBar::new(steps.into()), "{bar:30} {pos}/{len}  {wide_msg}"),
                 None => (ProgressBar::new_spinner(), "{spinner} {wide_msg}"),
@@ -33,7 +44,7 @@ impl Teller {
             let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
             bar.with_style(style)
         });
-        Self { bar, aside }
+        Self { audience, bar }
     }
 
     /// A line that stays.
@@ -41,7 +52,7 @@ impl Teller {
         let line = printable::text(line);
         match &self.bar {
             Some(bar) => bar.println(line.as_ref()),
-            None if self.aside => eprintln!("{line}"),
+            None if self.audience == Audience::Program => eprintln!("{line}"),
             None => println!("{line}"),
         }
     }
@@ -51,6 +62,17 @@ impl Teller {
         if let Some(bar) = &self.bar {
             bar.set_position(step.into());
         }
+    }
+
+    /// Shows the result, and takes the bar away.
+    pub fn conclude(&self, report: &Report) -> anyhow::Result<()> {
+        self.close();
+        if self.audience == Audience::Program {
+            println!("{}", printable::json(&serde_json::to_string_pretty(report)?));
+        } else {
+            println!("\n{}", printable::text(&report.text()));
+        }
+        Ok(())
     }
 
     /// Takes the bar away.

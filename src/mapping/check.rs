@@ -47,7 +47,7 @@ pub fn check(mapping: &Mapping, rows: &[Value], made: usize, entropy: &dyn Entro
         let case = format!("row {}", index + 1);
         let mut ids = Ids::default();
         match mapping.pull(row).map(|pulled| ids.resolved(pulled)) {
-            Ok(pulled) => there_and_back(mapping, &pulled, row, &mut ids, &case, &mut report.findings),
+            Ok(pulled) => report.findings.extend(there_and_back(mapping, &pulled, row, &mut ids, &case)),
             Err(failure) => report.findings.push(finding(&case, &failure)),
         }
     }
@@ -59,7 +59,7 @@ pub fn check(mapping: &Mapping, rows: &[Value], made: usize, entropy: &dyn Entro
         report.made += 1;
         let fields = Maker { entropy }.object(mapping, &both);
         let case = format!("made {}", index + 1);
-        there_and_back(mapping, &fields, &ground, &mut Ids::default(), &case, &mut report.findings);
+        report.findings.extend(there_and_back(mapping, &fields, &ground, &mut Ids::default(), &case));
     }
     report
 }
@@ -68,18 +68,12 @@ fn finding(case: &str, failure: &Failure) -> Finding {
     Finding { case: case.to_owned(), field: failure.field.clone(), problem: failure.message.clone() }
 }
 
-fn there_and_back(
-    mapping: &Mapping,
-    wanted: &Fields,
-    row: &Value,
-    ids: &mut Ids,
-    case: &str,
-    findings: &mut Vec<Finding>,
-) {
+/// Writes an object over a row and reads it back; tells what came back otherwise.
+fn there_and_back(mapping: &Mapping, wanted: &Fields, row: &Value, ids: &mut Ids, case: &str) -> Vec<Finding> {
     let known = ids.externals(mapping, wanted);
     let body = match mapping.push(wanted, None, &known) {
         Ok(body) => body,
-        Err(failure) => return findings.push(finding(case, &failure)),
+        Err(failure) => return vec![finding(case, &failure)],
     };
     let mut stored = row.clone();
     lay_over(&mut stored, body);
@@ -87,9 +81,10 @@ fn there_and_back(
         Ok(pulled) => ids.resolved(pulled),
         Err(mut failure) => {
             failure.message = format!("what is written cannot be read back: {}", failure.message);
-            return findings.push(finding(case, &failure));
+            return vec![finding(case, &failure)];
         }
     };
+    let mut findings = Vec::new();
     for field in mapping.both_ways() {
         let Some(sent) = wanted.get(&field) else { continue };
         let problem = match back.get(&field) {
@@ -99,6 +94,7 @@ fn there_and_back(
         };
         findings.push(Finding { case: case.to_owned(), field: Some(field), problem: problem.to_owned() });
     }
+    findings
 }
 
 /// Whether all that was sent is there; members that are only read may be there besides.

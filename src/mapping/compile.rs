@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Display,
     sync::Arc,
 };
 
@@ -40,27 +41,18 @@ pub(super) struct Compiler<'a> {
     pub told: &'a BTreeSet<String>,
 }
 
-impl<'a> Compiler<'a> {
-    pub(super) fn new(
-        file: &'a Arc<SourceFile>,
-        spec: &'a EntitySpec,
-        settings: &'a Map<String, Value>,
-        written: &MappingFile,
-        over: &Tables,
-        told: &'a BTreeSet<String>,
-    ) -> Self {
-        let names: BTreeSet<&String> = written.lookups.keys().chain(over.keys()).collect();
-        let lookups = names
-            .into_iter()
-            .map(|name| {
-                let own = written.lookups.get(name).into_iter().flatten();
-                let own = own.map(|(canonical, value)| (canonical.clone(), value.get_ref().to_json()));
-                (name.clone(), Arc::new(Lookup::new(name, own, over.get(name))))
-            })
-            .collect();
-        Self { file, spec, settings, lookups, told }
-    }
+/// The tables of values of a file, with what the configuration says over them.
+pub(super) fn lookups(written: &MappingFile, over: &Tables) -> BTreeMap<String, Arc<Lookup>> {
+    let names: BTreeSet<&String> = written.lookups.keys().chain(over.keys()).collect();
+    let compiled = names.into_iter().map(|name| {
+        let own = written.lookups.get(name).into_iter().flatten();
+        let own = own.map(|(canonical, value)| (canonical.clone(), value.get_ref().to_json()));
+        (name.clone(), Arc::new(Lookup::new(name, own, over.get(name))))
+    });
+    compiled.collect()
+}
 
+impl Compiler<'_> {
     pub(super) fn place<T>(&self, value: &Spanned<T>) -> Place {
         Place::of(self.file, value)
     }
@@ -92,116 +84,9 @@ impl<'a> Compiler<'a> {
                     specs.keys().map(String::as_str).collect::<Vec<_>>(),
                 ));
             }
-            self.rule(name, table, &place, spec, if top { Level::Top } else { Level::Member })
+            let level = if top { Level::Top } else { Level::Member };
+            RuleCompiler { compiler: self, name, table, place: &place, spec, level }.rule()
         }))
-    }
-
-    fn rule(
-        &self,
-        name: &str,
-        table: &RuleTable,
-        place: &Place,
-        spec: Option<&FieldSpec>,
-        level: Level,
-    ) -> Result<Rule, LoadError> {
-        let wrong = |message: &str| LoadError::new(place, format!("field `{name}`: {message}"));
-        if table.id.is_some() && level != Level::Item {
-            return Err(wrong("`id` stands in `each`"));
-        }
-        let source = self.source(table, place)?;
-        let pull_known = self.known(&["value", "row", "root"]);
-        let push_known = self.push_known();
-        let expr = |text: &Option<Spanned<String>>, known: &Known| {
-            text.as_ref().map(|text| Expr::compile(text.get_ref(), &self.place(text), known)).transpose()
-        };
-        let (pull, push) = (expr(&table.pull, &pull_known)?, expr(&table.push, &push_known)?);
-        let holds = expr(&table.holds, &self.known(&["value", "wanted", "root", "here"]))?;
-        let pending = expr(&table.pending, &self.known(&["row", "root"]))?;
-        if pending.is_some() && level != Level::Top {
-            return Err(wrong("`pending` is for fields of the object itself"));
-        }
-        let target = match &table.push_to {
-            Some(to) => Some(self.path(to.get_ref(), &self.place(to))?),
-            None => match &source {
-                Source::Path(path) => Some(path.clone()),
-                Source::Row | Source::Languages(_) => None,
-            },
-        };
-        let beside = table.beside.as_ref().map(|beside| self.beside(beside)).transpose()?;
-        if beside.is_some() && (level != Level::Top || target.is_none()) {
-            return Err(wrong("`beside` is for a list that is sent as a member of the object itself"));
-        }
-        let convert = self.convert(name, table, place, spec, &source, level)?;
-        let zone = table.zone.as_ref().map(|zone| {
-            time::zone(zone.get_ref())
-                .map_err(|_| LoadError::new(&self.place(zone), "unknown time zone").help("IANA names: `Europe/Madrid`"))
-        });
-        if table.form.is_some() && matches!(convert, Convert::Each(_) | Convert::Object(_) | Convert::Language(_)) {
-            return Err(wrong("`as` is for single values"));
-        }
-        let counts = |spec: &FieldSpec| spec.holds(Kind::Decimal) || spec.holds(Kind::Money);
-        if table.precision.is_some() && !spec.is_some_and(counts) {
-            return Err(wrong("`precision` is for decimals and amounts"));
-        }
-        if table.round.is_some() && table.precision.is_none() {
-            return Err(wrong("`round` says how `precision` rounds, and there is none"));
-        }
-        if table.value.is_some() && (table.from.is_some() || pull.is_some() || push.is_some()) {
-            return Err(wrong("`value` is a constant and goes with no `from`, `pull` or `push`"));
-        }
-        let structured = matches!(convert, Convert::Object(_));
-        let in_languages = matches!(source, Source::Languages(_));
-        let aimed = target.is_some() || in_languages || (structured && table.from.is_none());
-        if push.is_some() && !aimed {
-            return Err(wrong("`push` needs `from` or `push_to`, the member it is sent as"));
-        }
-        let constant = table.value.as_ref().map(|value| self.constant(value)).transpose()?;
-        let bare = matches!(source, Source::Row) && level == Level::Item;
-        let found = !matches!(source, Source::Row) || pull.is_some() || structured || bare;
-        let reads = spec.is_some()
-            && (constant.is_some()
-                || found && table.push_to.as_ref().is_none_or(|_| pull.is_some() || table.from.is_some()))
-            && (pull.is_some() || !matches!(convert, Convert::Part(_)));
-        // What a `pull` makes of a value cannot be turned back unless `push` says how.
-        let writes =
-            constant.is_none() && (aimed || bare) && (push.is_some() || pull.is_none() || table.push_to.is_some());
-        if !reads && !writes {
-            return Err(wrong("says neither where it is read (`from`, `pull`, `value`) nor where it is sent"));
-        }
-        let depends = push.as_ref().map_or_else(
-            || Some(BTreeSet::from([name.to_owned()])),
-            |push| {
-                let mut fields = push.members("wanted")?;
-                fields.extend(push.members("root")?);
-                fields.insert(name.to_owned());
-                Some(fields)
-            },
-        );
-        Ok(Rule {
-            name: name.to_owned(),
-            place: place.clone(),
-            kind: spec.map(|spec| spec.kind),
-            required: spec.is_some_and(|spec| spec.required),
-            source,
-            target,
-            constant,
-            pull,
-            push,
-            holds,
-            pending,
-            convert,
-            keeps: spec.is_some_and(|spec| spec.doubted) || level == Level::Top && self.spec.holds_state(name),
-            none: table.none.iter().map(|value| value.get_ref().to_json()).collect(),
-            zone: zone.transpose()?,
-            form: table.form,
-            precision: table.precision.map(|digits| Precision::new(digits, table.round)),
-            optional: table.optional,
-            clear: table.clear.unwrap_or(true),
-            beside,
-            reads,
-            writes,
-            depends,
-        })
     }
 
     fn beside(&self, beside: &file::Beside) -> Result<Beside, LoadError> {
@@ -262,22 +147,145 @@ impl<'a> Compiler<'a> {
             .with_owned("told", told)
     }
 
-    fn convert(
-        &self,
-        name: &str,
-        table: &RuleTable,
-        place: &Place,
-        spec: Option<&FieldSpec>,
-        source: &Source,
-        level: Level,
-    ) -> Result<Convert, LoadError> {
-        let wrong = |message: String| LoadError::new(place, format!("field `{name}`: {message}"));
+    fn lookup(&self, name: &Spanned<String>) -> Result<Arc<Lookup>, LoadError> {
+        self.lookups.get(name.get_ref()).cloned().ok_or_else(|| {
+            let known: Vec<&str> = self.lookups.keys().map(String::as_str).collect();
+            let error = LoadError::unknown(&self.place(name), "lookup", name.get_ref(), known.clone());
+            if known.is_empty() { error.help(format!("declare [lookups.{}]", name.get_ref())) } else { error }
+        })
+    }
+}
+
+/// Compiles one rule.
+#[derive(Clone, Copy)]
+struct RuleCompiler<'a> {
+    compiler: &'a Compiler<'a>,
+    /// The field's name.
+    name: &'a str,
+    table: &'a RuleTable,
+    place: &'a Place,
+    /// Absent for a rule that only sends something.
+    spec: Option<&'a FieldSpec>,
+    level: Level,
+}
+
+impl RuleCompiler<'_> {
+    fn rule(&self) -> Result<Rule, LoadError> {
+        let Self { compiler, name, table, place, spec, level } = *self;
+        let wrong = |message: &str| self.wrong(message);
+        if table.id.is_some() && level != Level::Item {
+            return Err(wrong("`id` stands in `each`"));
+        }
+        let source = compiler.source(table, place)?;
+        let pull_known = compiler.known(&["value", "row", "root"]);
+        let push_known = compiler.push_known();
+        let expr = |text: &Option<Spanned<String>>, known: &Known| {
+            text.as_ref().map(|text| Expr::compile(text.get_ref(), &compiler.place(text), known)).transpose()
+        };
+        let (pull, push) = (expr(&table.pull, &pull_known)?, expr(&table.push, &push_known)?);
+        let holds = expr(&table.holds, &compiler.known(&["value", "wanted", "root", "here"]))?;
+        let pending = expr(&table.pending, &compiler.known(&["row", "root"]))?;
+        if pending.is_some() && level != Level::Top {
+            return Err(wrong("`pending` is for fields of the object itself"));
+        }
+        let target = match &table.push_to {
+            Some(to) => Some(compiler.path(to.get_ref(), &compiler.place(to))?),
+            None => match &source {
+                Source::Path(path) => Some(path.clone()),
+                Source::Row | Source::Languages(_) => None,
+            },
+        };
+        let beside = table.beside.as_ref().map(|beside| compiler.beside(beside)).transpose()?;
+        if beside.is_some() && (level != Level::Top || target.is_none()) {
+            return Err(wrong("`beside` is for a list that is sent as a member of the object itself"));
+        }
+        let convert = self.convert(&source)?;
+        let zone = table.zone.as_ref().map(|zone| {
+            time::zone(zone.get_ref()).map_err(|_| {
+                LoadError::new(&compiler.place(zone), "unknown time zone").help("IANA names: `Europe/Madrid`")
+            })
+        });
+        if table.form.is_some() && matches!(convert, Convert::Each(_) | Convert::Object(_) | Convert::Language(_)) {
+            return Err(wrong("`as` is for single values"));
+        }
+        let counts = |spec: &FieldSpec| spec.holds(Kind::Decimal) || spec.holds(Kind::Money);
+        if table.precision.is_some() && !spec.is_some_and(counts) {
+            return Err(wrong("`precision` is for decimals and amounts"));
+        }
+        if table.round.is_some() && table.precision.is_none() {
+            return Err(wrong("`round` says how `precision` rounds, and there is none"));
+        }
+        if table.value.is_some() && (table.from.is_some() || pull.is_some() || push.is_some()) {
+            return Err(wrong("`value` is a constant and goes with no `from`, `pull` or `push`"));
+        }
+        let structured = matches!(convert, Convert::Object(_));
+        let in_languages = matches!(source, Source::Languages(_));
+        let aimed = target.is_some() || in_languages || (structured && table.from.is_none());
+        if push.is_some() && !aimed {
+            return Err(wrong("`push` needs `from` or `push_to`, the member it is sent as"));
+        }
+        let constant = table.value.as_ref().map(|value| compiler.constant(value)).transpose()?;
+        let bare = matches!(source, Source::Row) && level == Level::Item;
+        let found = !matches!(source, Source::Row) || pull.is_some() || structured || bare;
+        let reads = spec.is_some()
+            && (constant.is_some()
+                || found && table.push_to.as_ref().is_none_or(|_| pull.is_some() || table.from.is_some()))
+            && (pull.is_some() || !matches!(convert, Convert::Part(_)));
+        // What a `pull` makes of a value cannot be turned back unless `push` says how.
+        let writes =
+            constant.is_none() && (aimed || bare) && (push.is_some() || pull.is_none() || table.push_to.is_some());
+        if !reads && !writes {
+            return Err(wrong("says neither where it is read (`from`, `pull`, `value`) nor where it is sent"));
+        }
+        let depends = push.as_ref().map_or_else(
+            || Some(BTreeSet::from([name.to_owned()])),
+            |push| {
+                let mut fields = push.members("wanted")?;
+                fields.extend(push.members("root")?);
+                fields.insert(name.to_owned());
+                Some(fields)
+            },
+        );
+        Ok(Rule {
+            name: name.to_owned(),
+            place: place.clone(),
+            kind: spec.map(|spec| spec.kind),
+            required: spec.is_some_and(|spec| spec.required),
+            source,
+            target,
+            constant,
+            pull,
+            push,
+            holds,
+            pending,
+            convert,
+            keeps: spec.is_some_and(|spec| spec.doubted) || level == Level::Top && compiler.spec.holds_state(name),
+            none: table.none.iter().map(|value| value.get_ref().to_json()).collect(),
+            zone: zone.transpose()?,
+            form: table.form,
+            precision: table.precision.map(|digits| Precision::new(digits, table.round)),
+            optional: table.optional,
+            clear: table.clear.unwrap_or(true),
+            beside,
+            reads,
+            writes,
+            depends,
+        })
+    }
+
+    fn wrong(&self, message: impl Display) -> LoadError {
+        LoadError::new(self.place, format!("field `{}`: {message}", self.name))
+    }
+
+    fn convert(&self, source: &Source) -> Result<Convert, LoadError> {
+        let Self { compiler, name, table, spec, .. } = *self;
         let kind = spec.map(|spec| spec.kind);
         let of_kind = |wanted: Kind, key: &str| {
             if kind == Some(wanted) {
                 Ok(())
             } else {
-                Err(wrong(format!("`{key}` is for fields of kind {}", format!("{wanted:?}").to_lowercase())))
+                let kind = format!("{wanted:?}").to_lowercase();
+                Err(self.wrong(format!("`{key}` is for fields of kind {kind}")))
             }
         };
         let several = [
@@ -289,19 +297,19 @@ impl<'a> Compiler<'a> {
             table.fields.is_some(),
         ];
         if several.iter().filter(|given| **given).count() > 1 {
-            return Err(wrong("only one of `lookup`, `localized`, `ref`, `part`, `each`, `fields` can be".into()));
+            return Err(self.wrong("only one of `lookup`, `localized`, `ref`, `part`, `each`, `fields` can be"));
         }
         if let Some(by) = &table.by
             && table.reference.is_none()
         {
-            return Err(LoadError::new(&self.place(by), "`by` goes with `ref`"));
+            return Err(LoadError::new(&compiler.place(by), "`by` goes with `ref`"));
         }
         if let Some(lookup) = &table.lookup {
-            return self.lookup(lookup).map(Convert::Lookup);
+            return compiler.lookup(lookup).map(Convert::Lookup);
         }
         if let Some(localized) = &table.localized {
             of_kind(Kind::Localized, "localized")?;
-            let at = self.place(localized);
+            let at = compiler.place(localized);
             let in_languages = matches!(source, Source::Languages(_));
             return match localized.get_ref() {
                 Localized::Members if in_languages => Ok(Convert::Plain),
@@ -309,21 +317,21 @@ impl<'a> Compiler<'a> {
                     Err(LoadError::new(&at, "`localized = true` goes with `from = { es = \"..\", en = \"..\" }`"))
                 }
                 _ if in_languages => Err(LoadError::new(&at, "a `from` by language goes with `localized = true`")),
-                Localized::Language(language) => self.language(language, &at).map(Convert::Language),
+                Localized::Language(language) => compiler.language(language, &at).map(Convert::Language),
                 Localized::List { language, value } => {
                     Ok(Convert::Texts { language: language.clone(), value: value.clone() })
                 }
             };
         }
         if matches!(source, Source::Languages(_)) {
-            return Err(wrong("a `from` by language goes with `localized = true`".into()));
+            return Err(self.wrong("a `from` by language goes with `localized = true`"));
         }
         if let Some(entity) = &table.reference {
             of_kind(Kind::Ref, "ref")?;
             let to = spec.and_then(|spec| spec.to.as_deref()).unwrap_or_default();
             if entity.get_ref() != to {
                 return Err(LoadError::new(
-                    &self.place(entity),
+                    &compiler.place(entity),
                     format!("field `{name}` refers to `{to}`, not to `{}`", entity.get_ref()),
                 ));
             }
@@ -334,7 +342,7 @@ impl<'a> Compiler<'a> {
             of_kind(Kind::Text, "part")?;
             if part.get_ref().split('.').count() != 2 {
                 return Err(LoadError::new(
-                    &self.place(part),
+                    &compiler.place(part),
                     "a part is named by entity and list: `product.variants`",
                 ));
             }
@@ -344,43 +352,29 @@ impl<'a> Compiler<'a> {
             of_kind(Kind::Object, "fields")?;
             let specs = spec.map(|spec| &spec.fields);
             let empty = IndexMap::new();
-            return self.rules(fields, specs.unwrap_or(&empty), false).map(Convert::Object);
+            return compiler.rules(fields, specs.unwrap_or(&empty), false).map(Convert::Object);
         }
         let Some(each) = &table.each else {
             let sent_by_hand = table.pull.is_some() || table.push.is_some() || table.value.is_some();
             return match kind {
-                Some(Kind::Ref) if !sent_by_hand => Err(wrong("needs `ref`, the entity it refers to".into())),
+                Some(Kind::Ref) if !sent_by_hand => Err(self.wrong("needs `ref`, the entity it refers to")),
                 _ => Ok(Convert::Plain),
             };
         };
         of_kind(Kind::List, "each")?;
-        let Some(of) = spec.and_then(|spec| spec.of.as_deref()) else { return Err(wrong("is no list".into())) };
-        self.each(name, each, of, spec, level).map(|each| Convert::Each(Box::new(each)))
+        let Some(of) = spec.and_then(|spec| spec.of.as_deref()) else { return Err(self.wrong("is no list")) };
+        self.each(each, of).map(|each| Convert::Each(Box::new(each)))
     }
 
-    fn lookup(&self, name: &Spanned<String>) -> Result<Arc<Lookup>, LoadError> {
-        self.lookups.get(name.get_ref()).cloned().ok_or_else(|| {
-            let known: Vec<&str> = self.lookups.keys().map(String::as_str).collect();
-            let error = LoadError::unknown(&self.place(name), "lookup", name.get_ref(), known.clone());
-            if known.is_empty() { error.help(format!("declare [lookups.{}]", name.get_ref())) } else { error }
-        })
-    }
-
-    fn each(
-        &self,
-        name: &str,
-        each: &Spanned<FieldRule>,
-        of: &FieldSpec,
-        spec: Option<&FieldSpec>,
-        level: Level,
-    ) -> Result<Each, LoadError> {
-        let place = self.place(each);
+    fn each(&self, each: &Spanned<FieldRule>, of: &FieldSpec) -> Result<Each, LoadError> {
+        let Self { compiler, name, spec, level, .. } = *self;
+        let place = compiler.place(each);
         let table = &each.get_ref().0;
-        let id = table.id.as_ref().map(|id| self.path(id.get_ref(), &self.place(id))).transpose()?;
+        let id = table.id.as_ref().map(|id| compiler.path(id.get_ref(), &compiler.place(id))).transpose()?;
         let key = spec.and_then(|spec| spec.key.clone());
         let part = match (&id, key, level) {
             (None, ..) => None,
-            (Some(_), Some(key), Level::Top) => Some((key, format!("{}.{name}", self.spec.entity))),
+            (Some(_), Some(key), Level::Top) => Some((key, format!("{}.{name}", compiler.spec.entity))),
             (Some(_), None, _) => {
                 return Err(LoadError::new(
                     &place,
@@ -401,9 +395,12 @@ impl<'a> Compiler<'a> {
                         format!("field `{name}`: an item has either `fields` or one value"),
                     ));
                 }
-                Item::Object(self.rules(fields, &of.fields, false)?)
+                Item::Object(compiler.rules(fields, &of.fields, false)?)
             }
-            _ => Item::One(self.rule(name, table, &place, Some(of), Level::Item)?),
+            _ => {
+                let item = RuleCompiler { table, place: &place, spec: Some(of), level: Level::Item, ..*self };
+                Item::One(item.rule()?)
+            }
         };
         Ok(Each { id, part, item })
     }

@@ -118,11 +118,9 @@ impl Outline {
         here: Option<&Fields>,
         settings: &Scope<'_>,
     ) -> Vec<Misfit> {
-        let mut misfits = Vec::new();
         let (root, there) = (Value::Object(said.clone()), Value::Object(here.cloned().unwrap_or_default()));
         let scope = settings.child().with("root", &root).with("here", &there);
-        self.compare(&spec.fields, (said, source), here, &scope, "", &mut misfits);
-        misfits
+        self.compare(&spec.fields, (said, source), here, &scope)
     }
 
     fn compare(
@@ -131,13 +129,11 @@ impl Outline {
         (said, source): (&Map<String, Value>, Option<&Self>),
         here: Option<&Fields>,
         scope: &Scope<'_>,
-        at: &str,
-        misfits: &mut Vec<Misfit>,
-    ) {
+    ) -> Vec<Misfit> {
         let none = Map::new();
+        let mut misfits = Vec::new();
         for (name, spec) in specs {
             let Some(held) = self.0.get(name) else { continue };
-            let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
             let shown = |value: &Value| text_of(value).filter(|_| !spec.personal);
             let told = source.and_then(|source| source.0.get(name)).filter(|told| told.reads);
             let inner = told.and_then(|told| told.members.as_ref());
@@ -148,7 +144,7 @@ impl Outline {
             };
             if let Some((known, reason)) = refused {
                 misfits.push(Misfit {
-                    path,
+                    path: name.clone(),
                     value: value.and_then(shown),
                     held: known.and_then(shown),
                     reason,
@@ -160,53 +156,45 @@ impl Outline {
                 continue;
             }
             let Some(members) = held.members.as_ref().filter(|_| held.carried) else { continue };
-            match (value, &spec.of) {
-                (Some(Value::Object(value)), _) => {
-                    members.compare(&spec.fields, (value, inner), None, scope, &path, misfits);
-                }
+            let found = match (value, &spec.of) {
+                (Some(Value::Object(value)), _) => members.compare(&spec.fields, (value, inner), None, scope),
                 (Some(Value::Array(items)), Some(of)) => {
-                    for item in items.iter().filter_map(Value::as_object) {
-                        members.compare(&of.fields, (item, inner), None, scope, &path, misfits);
-                    }
+                    let items = items.iter().filter_map(Value::as_object);
+                    items.flat_map(|item| members.compare(&of.fields, (item, inner), None, scope)).collect()
                 }
-                (None, None) => members.compare(&spec.fields, (&none, inner), None, scope, &path, misfits),
-                _ => {}
-            }
+                (None, None) => members.compare(&spec.fields, (&none, inner), None, scope),
+                _ => Vec::new(),
+            };
+            misfits.extend(found.into_iter().map(|one| Misfit { path: format!("{name}.{}", one.path), ..one }));
         }
         misfits.dedup();
+        misfits
     }
 
     /// Paths of what `source` reads and this mapping has no place for. Keys are no news to a system, and what qualifies has a
     /// warning of its own.
     #[must_use]
     pub fn lacks(&self, source: &Self, spec: &EntitySpec) -> Vec<String> {
-        let mut paths = Vec::new();
-        self.missing(source, &spec.fields, Some(&spec.key), "", &mut paths);
-        paths
+        self.missing(source, &spec.fields, Some(&spec.key))
     }
 
-    fn missing(
-        &self,
-        source: &Self,
-        specs: &IndexMap<String, FieldSpec>,
-        key: Option<&String>,
-        at: &str,
-        paths: &mut Vec<String>,
-    ) {
+    fn missing(&self, source: &Self, specs: &IndexMap<String, FieldSpec>, key: Option<&String>) -> Vec<String> {
+        let mut paths = Vec::new();
         for (name, spec) in specs.iter().filter(|(name, _)| Some(*name) != key) {
             let Some(told) = source.0.get(name).filter(|told| told.reads) else { continue };
-            let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
             match self.0.get(name) {
                 Some(held) if held.carried => {
                     if let (Some(told), Some(members)) = (&told.members, &held.members) {
                         let inner = spec.of.as_deref().map_or(&spec.fields, |of| &of.fields);
-                        members.missing(told, inner, spec.key.as_ref(), &path, paths);
+                        let below = members.missing(told, inner, spec.key.as_ref());
+                        paths.extend(below.iter().map(|path| format!("{name}.{path}")));
                     }
                 }
                 Some(held) if held.qualifies => {}
-                _ => paths.push(path),
+                _ => paths.push(name.clone()),
             }
         }
+        paths
     }
 }
 

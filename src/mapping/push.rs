@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use serde_json::{Map, Value};
@@ -21,13 +21,18 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// One object on its way out.
+/// One object on its way out, or an object or item within it.
+#[derive(Clone, Copy)]
 pub(super) struct Push<'a> {
     /// Variables that all expressions see: settings, `root`, `key`.
     pub scope: &'a Scope<'a>,
     pub known: &'a Externals,
     /// Questions of expressions that had no answer.
-    pub unanswered: Option<Arc<Asked>>,
+    pub unanswered: Option<&'a Asked>,
+    /// Path of the object within the whole one, for messages: empty for that itself.
+    pub at: &'a str,
+    /// How its absent fields are written.
+    pub absent: Absent<'a>,
 }
 
 /// How absent fields are written.
@@ -44,8 +49,6 @@ impl Push<'_> {
         &self,
         rules: &[Rule],
         wanted: &Map<String, Value>,
-        absent: Absent<'_>,
-        at: &str,
         out: &mut Map<String, Value>,
     ) -> Result<(), Failure> {
         // One object for all expressions, so that it is converted for them once.
@@ -53,17 +56,22 @@ impl Push<'_> {
         let object = if scripted { Value::Object(wanted.clone()) } else { Value::Null };
         let scope = self.scope.child().with("wanted", &object);
         for rule in rules.iter().filter(|rule| rule.writes) {
-            if let Absent::Cleared(Some(changed)) = absent
+            if let Absent::Cleared(Some(changed)) = self.absent
                 && !rule.depends_on(changed)
             {
                 continue;
             }
-            let field = || if at.is_empty() { rule.name.clone() } else { format!("{at}.{}", rule.name) };
             let value = wanted.get(&rule.name).filter(|value| !value.is_null());
-            self.field(rule, value, &scope, absent, &field, out)
-                .map_err(|failure| if failure.field.is_some() { failure } else { failure.with_field(field()) })?;
+            self.field(rule, value, &scope, out).map_err(|failure| {
+                if failure.field.is_some() { failure } else { failure.with_field(self.path(rule)) }
+            })?;
         }
         Ok(())
+    }
+
+    /// Where a rule's field stands in the whole object.
+    fn path(&self, rule: &Rule) -> String {
+        if self.at.is_empty() { rule.name.clone() } else { format!("{}.{}", self.at, rule.name) }
     }
 
     fn field(
@@ -71,13 +79,11 @@ impl Push<'_> {
         rule: &Rule,
         value: Option<&Value>,
         scope: &Scope<'_>,
-        absent: Absent<'_>,
-        field: &dyn Fn() -> String,
         out: &mut Map<String, Value>,
     ) -> Result<(), Failure> {
         let own = rule.kind.is_none();
         if value.is_none() && !own {
-            let clears = match absent {
+            let clears = match self.absent {
                 Absent::Left => false,
                 Absent::Cleared(Some(changed)) => changed.contains(&rule.name),
                 Absent::Cleared(None) => true,
@@ -102,7 +108,7 @@ impl Push<'_> {
         match (&rule.convert, &rule.source, value) {
             (_, Source::Languages(paths), Value::Object(texts)) => {
                 for (language, path) in paths {
-                    match (texts.get(language), absent) {
+                    match (texts.get(language), self.absent) {
                         (Some(text), _) => put(rule, path, text.clone(), out)?,
                         (None, Absent::Left) => {}
                         (None, Absent::Cleared(_)) => put(rule, path, Value::Null, out)?,
@@ -124,19 +130,21 @@ impl Push<'_> {
                 self.send(rule, list.collect(), out)
             }
             (Convert::Object(rules), source, Value::Object(members)) => {
-                let inner = match absent {
+                let absent = match self.absent {
                     Absent::Left => Absent::Left,
                     Absent::Cleared(_) => Absent::Cleared(None),
                 };
+                let at = self.path(rule);
+                let inner = Push { at: &at, absent, ..*self };
                 if matches!(source, Source::Row) && rule.target.is_none() {
-                    return self.fields(rules, members, inner, &field(), out);
+                    return inner.fields(rules, members, out);
                 }
                 let mut object = Map::new();
-                self.fields(rules, members, inner, &field(), &mut object)?;
+                inner.fields(rules, members, &mut object)?;
                 self.send(rule, Value::Object(object), out)
             }
             (Convert::Each(each), _, Value::Array(items)) => {
-                let list = self.items(each, items, absent, field)?;
+                let list = self.items(rule, each, items)?;
                 self.send(rule, Value::Array(list), out)
             }
             // A state that nobody knows says nothing here.
@@ -148,17 +156,11 @@ impl Push<'_> {
         }
     }
 
-    fn items(
-        &self,
-        each: &Each,
-        items: &[Value],
-        absent: Absent<'_>,
-        field: &dyn Fn() -> String,
-    ) -> Result<Vec<Value>, Failure> {
+    fn items(&self, rule: &Rule, each: &Each, items: &[Value]) -> Result<Vec<Value>, Failure> {
         let mut list = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let named = each.part.as_ref().and_then(|(key, _)| item.get(key)).and_then(text_of);
-            let at = || format!("{}[{}]", field(), named.clone().unwrap_or_else(|| index.to_string()));
+            let at = || format!("{}[{}]", self.path(rule), named.clone().unwrap_or_else(|| index.to_string()));
             let locate = |failure: Failure| if failure.field.is_some() { failure } else { failure.with_field(at()) };
             let mut object = Map::new();
             // The target's id of an item it already has.
@@ -171,11 +173,11 @@ impl Push<'_> {
             }
             match (&each.item, item) {
                 (Item::Object(rules), Value::Object(members)) => {
-                    let absent = match absent {
+                    let absent = match self.absent {
                         Absent::Cleared(_) if id.is_some() => Absent::Cleared(None),
                         _ => Absent::Left,
                     };
-                    self.fields(rules, members, absent, &at(), &mut object)?;
+                    Push { at: &at(), absent, ..*self }.fields(rules, members, &mut object)?;
                     list.push(Value::Object(object));
                 }
                 (Item::One(rule), item) => {
@@ -299,7 +301,7 @@ impl Push<'_> {
 
     /// An expression that failed because the target lacks a record waits for it; any other is refused.
     fn refused(&self, error: &crate::expr::ExprError) -> Failure {
-        let asked = self.unanswered.as_ref().and_then(|asked| asked.first());
+        let asked = self.unanswered.and_then(Asked::first);
         match asked {
             Some(Question::Record(entity, record)) => {
                 let place = (entity.clone(), record);

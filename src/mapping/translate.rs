@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Children, Externals, Fields, Glimpse, Needs, Prefix, Pulled, Translate,
-    compile::Compiler,
+    compile::{self, Compiler},
     fallback,
     file::MappingFile,
     lookup::Tables,
@@ -91,7 +91,7 @@ impl Mapping {
         told: &BTreeSet<String>,
     ) -> Result<Self, LoadError> {
         let written: MappingFile = load::parse(file)?;
-        let compiler = Compiler::new(file, spec, settings, &written, lookups, told);
+        let compiler = Compiler { file, spec, settings, lookups: compile::lookups(&written, lookups), told };
         let key_place = compiler.place(&written.key);
         let key = match Path::parse(written.key.get_ref(), false) {
             Some(path) => Key::Path(path),
@@ -237,8 +237,8 @@ impl Mapping {
             self.extra(self.always.as_ref(), &scope, &mut out)?;
             self.extra(self.on_create.as_ref().filter(|_| only.is_none()), &scope, &mut out)?;
         }
-        let push = Push { scope: &scope, known, unanswered: asked };
-        push.fields(&self.rules, wanted, absent, "", &mut out)?;
+        let push = Push { scope: &scope, known, unanswered: asked.as_deref(), at: "", absent };
+        push.fields(&self.rules, wanted, &mut out)?;
         Ok(Value::Object(out))
     }
 }

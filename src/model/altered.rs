@@ -30,8 +30,7 @@ impl Alteration {
     /// Compares what was sent with what is held of one field.
     pub fn of(spec: &FieldSpec, name: &str, sent: &Value, held: &Value, members: &dyn Members) -> Self {
         let mut alteration = Self::default();
-        let at = At { path: name.to_owned(), shown: name.to_owned(), personal: spec.personal };
-        alteration.compare(spec, at, sent, held, members);
+        alteration.compare(At::field(spec, name), sent, held, members);
         alteration
     }
 
@@ -43,8 +42,7 @@ impl Alteration {
         members: &dyn Members,
     ) -> Self {
         let mut alteration = Self::of(spec, name, sent, held, members);
-        let at = At { path: name.to_owned(), shown: name.to_owned(), personal: spec.personal };
-        alteration.keep(spec, at, (before, sent, held), members);
+        alteration.keep(At::field(spec, name), (before, sent, held), members);
         alteration
     }
 
@@ -66,12 +64,13 @@ impl Alteration {
         !self.paths.is_empty()
     }
 
-    fn differs(&mut self, spec: &FieldSpec, at: At) {
-        self.exact |= spec.costs();
+    fn differs(&mut self, at: At<'_>) {
+        self.exact |= at.spec.costs();
         self.paths.insert(at.shown);
     }
 
-    fn compare(&mut self, spec: &FieldSpec, at: At, sent: &Value, held: &Value, members: &dyn Members) {
+    fn compare(&mut self, at: At<'_>, sent: &Value, held: &Value, members: &dyn Members) {
+        let spec = at.spec;
         if sent == held || !members.is_shown(&at.path) {
             return;
         }
@@ -80,34 +79,28 @@ impl Alteration {
                 for (name, spec) in &spec.fields {
                     let Some(sent) = sent.get(name).filter(|sent| !empty(sent)) else { continue };
                     let held = held.get(name).unwrap_or(&Value::Null);
-                    self.compare(spec, at.member(name, spec), sent, held, members);
+                    self.compare(at.member(name, spec), sent, held, members);
                 }
             }
             (Kind::Map, Value::Object(sent), held) => {
                 let Some(of) = spec.of.as_deref() else { return };
                 for (name, sent) in sent {
                     let inner = At { path: at.path.clone(), ..at.member(name, of) };
-                    self.compare(of, inner, sent, held.get(name).unwrap_or(&Value::Null), members);
+                    self.compare(inner, sent, held.get(name).unwrap_or(&Value::Null), members);
                 }
             }
             (Kind::List, Value::Array(sent), held) => {
-                let Some(of) = spec.of.as_deref() else { return };
                 let held = held.as_array().map(Vec::as_slice).unwrap_or_default();
-                self.items(spec, of, &at, (sent, held), members);
+                self.items(&at, sent, held, members);
             }
             _ if spec.is_free_text() && !members.is_looked_up(&at.path) => self.texts = true,
-            _ => self.differs(spec, at),
+            _ => self.differs(at),
         }
     }
 
-    fn items(
-        &mut self,
-        spec: &FieldSpec,
-        of: &FieldSpec,
-        at: &At,
-        (sent, held): (&[Value], &[Value]),
-        members: &dyn Members,
-    ) {
+    fn items(&mut self, at: &At<'_>, sent: &[Value], held: &[Value], members: &dyn Members) {
+        let spec = at.spec;
+        let Some(of) = spec.of.as_deref() else { return };
         for (index, item) in sent.iter().enumerate() {
             let key = spec.key.as_ref().and_then(|key| Some((of.fields.get(key)?, item.get(key)?)));
             let there = match (&spec.key, of.kind) {
@@ -115,13 +108,13 @@ impl Alteration {
                 (None, Kind::Object | Kind::List | Kind::Map) => held.get(index),
                 (None, _) => held.iter().find(|one| *one == item),
             };
-            let at = at.item(index, key.and_then(|(_, key)| key.as_str()));
+            let at = at.item(of, index, key.and_then(|(_, key)| key.as_str()));
             match there {
-                Some(there) => self.compare(of, at, item, there, members),
+                Some(there) => self.compare(at, item, there, members),
                 // A target may keep what it was pointed to under an address of its own.
                 None if key.is_some_and(|(key, _)| key.kind == Kind::Url) => self.texts = true,
                 None if of.is_free_text() && !members.is_looked_up(&at.path) => self.texts = true,
-                None => self.differs(of, at),
+                None => self.differs(at),
             }
         }
         let is_sent = |one: &&Value| match &spec.key {
@@ -131,28 +124,23 @@ impl Alteration {
         for (index, one) in held.iter().enumerate().filter(|(_, one)| !is_sent(one)) {
             let key = spec.key.as_ref().and_then(|name| one.get(name)?.as_str());
             if of.kind == Kind::Ref || counts(of, one) {
-                self.differs(of, at.item(index, key));
+                self.differs(at.item(of, index, key));
             }
         }
     }
 
-    fn keep(
-        &mut self,
-        spec: &FieldSpec,
-        at: At,
-        (before, sent, held): (&Value, &Value, &Value),
-        members: &dyn Members,
-    ) {
+    fn keep(&mut self, at: At<'_>, (before, sent, held): (&Value, &Value, &Value), members: &dyn Members) {
+        let spec = at.spec;
         match (spec.kind, before, sent, held) {
             (Kind::Object, Value::Object(before), Value::Object(sent), Value::Object(held)) => {
                 for (name, spec) in &spec.fields {
                     let (Some(before), Some(held)) = (before.get(name), held.get(name)) else { continue };
                     let at = at.member(name, spec);
                     match sent.get(name).filter(|sent| !empty(sent)) {
-                        Some(sent) => self.keep(spec, at, (before, sent, held), members),
+                        Some(sent) => self.keep(at, (before, sent, held), members),
                         None if before != held || empty(held) || !members.is_shown(&at.path) => {}
                         None if spec.is_free_text() && !members.is_looked_up(&at.path) => self.texts = true,
-                        None => self.differs(spec, at),
+                        None => self.differs(at),
                     }
                 }
             }
@@ -161,8 +149,8 @@ impl Alteration {
                 for (index, item) in sent.iter().enumerate() {
                     let same = |one: &&Value| one.get(key) == item.get(key);
                     if let (Some(before), Some(held)) = (before.iter().find(same), held.iter().find(same)) {
-                        let at = at.item(index, item.get(key).and_then(Value::as_str));
-                        self.keep(of, at, (before, item, held), members);
+                        let at = at.item(of, index, item.get(key).and_then(Value::as_str));
+                        self.keep(at, (before, item, held), members);
                     }
                 }
             }
@@ -179,23 +167,28 @@ fn counts(spec: &FieldSpec, value: &Value) -> bool {
         || spec.fields.iter().any(|(name, member)| value.get(name).is_some_and(|value| counts(member, value)))
 }
 
-/// Where a value stands: for the mapping, and for people.
+/// Where a value stands: by its specification, for the mapping, and for people.
 #[derive(Clone)]
-struct At {
+struct At<'a> {
+    spec: &'a FieldSpec,
     path: String,
     shown: String,
     personal: bool,
 }
 
-impl At {
-    fn member(&self, name: &str, spec: &FieldSpec) -> Self {
-        let personal = self.personal || spec.personal;
-        Self { path: format!("{}.{name}", self.path), shown: format!("{}.{name}", self.shown), personal }
+impl<'a> At<'a> {
+    fn field(spec: &'a FieldSpec, name: &str) -> Self {
+        Self { spec, path: name.to_owned(), shown: name.to_owned(), personal: spec.personal }
     }
 
-    fn item(&self, index: usize, key: Option<&str>) -> Self {
+    fn member(&self, name: &str, spec: &'a FieldSpec) -> Self {
+        let personal = self.personal || spec.personal;
+        Self { spec, path: format!("{}.{name}", self.path), shown: format!("{}.{name}", self.shown), personal }
+    }
+
+    fn item(&self, of: &'a FieldSpec, index: usize, key: Option<&str>) -> Self {
         let name = key.filter(|_| !self.personal).map_or_else(|| index.to_string(), str::to_owned);
-        Self { path: self.path.clone(), shown: format!("{}[{name}]", self.shown), personal: self.personal }
+        Self { spec: of, path: self.path.clone(), shown: format!("{}[{name}]", self.shown), personal: self.personal }
     }
 }
 

@@ -35,14 +35,14 @@ pub async fn create(tx: &mut Tx<'_>, table: Table, mut params: Doc, checked: Che
     };
     let doc = doc.as_object_mut().map(std::mem::take).unwrap_or_default();
     let id = tx.next(if table == Table::Attributes { "attribute" } else { "term" }).await?;
-    write(tx, table, id, doc, &params, true).await?;
+    Term { table, id, doc }.write(tx, &params, true).await?;
     Ok(id)
 }
 
 pub async fn update(tx: &mut Tx<'_>, table: Table, id: i64, mut params: Doc, checked: Checked) -> Result<()> {
     checked.apply(SCHEMA, &mut params)?;
     let Some(doc) = tx.get(table, id).await? else { return missing(404) };
-    write(tx, table, id, doc, &params, false).await
+    Term { table, id, doc }.write(tx, &params, false).await
 }
 
 /// Terms have no trash.
@@ -71,69 +71,71 @@ fn missing<T>(status: u16) -> Result<T> {
     refuse(status, "woocommerce_rest_term_invalid", "Resource does not exist.")
 }
 
-async fn write(tx: &mut Tx<'_>, table: Table, id: i64, mut doc: Doc, params: &Doc, new: bool) -> Result<()> {
-    if let Some(parent) = params.get("parent").and_then(Value::as_i64).filter(|parent| *parent != 0)
-        && tx.get(table, parent).await?.is_none()
-    {
-        return invalid_id(400, "product_cat");
-    }
-    for name in ["parent", "display", "menu_order", "type", "order_by", "has_archives"] {
-        if let Some(value) = params.get(name) {
-            doc.insert(name.into(), value.clone());
-        }
-    }
-    for name in ["name", "description"] {
-        if let Some(value) = params.get(name).and_then(Value::as_str) {
-            let value = if table == Table::Attributes { value.to_owned() } else { text::filtered(value) };
-            doc.insert(name.into(), value.into());
-        }
-    }
-    let name = doc.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let wish = params.get("slug").and_then(Value::as_str).filter(|slug| !slug.is_empty());
-    if new || wish.is_some() {
-        let mut slug = text::slug(wish.unwrap_or(&name));
-        if table == Table::Attributes {
-            slug = format!("pa_{slug}");
-        }
-        slug = claim(tx, table, id, &doc, &name, slug, wish.is_some()).await?;
-        doc.insert("slug".into(), slug.into());
-    }
-    tx.put(table, id, &doc).await
-}
-
-/// A name exists once under one parent; a slug once in all.
-async fn claim(
-    tx: &mut Tx<'_>,
+/// A term on its way into its table.
+struct Term {
     table: Table,
     id: i64,
-    doc: &Doc,
-    name: &str,
-    slug: String,
-    wished: bool,
-) -> Result<String> {
-    let parent = doc.get("parent").and_then(Value::as_i64).unwrap_or(0);
-    let same_slug = tx.ids(table, "slug = ? AND id <> ?", &[json!(slug), json!(id)]).await?.pop();
-    if table == Table::Attributes {
-        return match same_slug {
-            Some(_) => refuse(
-                400,
-                "woocommerce_rest_cannot_create",
-                format!("Slug \"{}\" is already in use. Change it, please.", slug.trim_start_matches("pa_")),
-            ),
-            None => Ok(slug),
-        };
-    }
-    let exists =
-        |message: &str, holder: i64| Error::from(Refusal::new(400, "term_exists", message).with("resource_id", holder));
-    let condition = "lower(name) = ? AND parent_id = ? AND id <> ?";
-    let same_name = tx.ids(table, condition, &[json!(name.to_lowercase()), json!(parent), json!(id)]).await?.pop();
-    match (same_name, same_slug) {
-        (Some(holder), _) if !wished => {
-            Err(exists("A term with the name provided already exists with this parent.", holder))
+    doc: Doc,
+}
+
+impl Term {
+    async fn write(mut self, tx: &mut Tx<'_>, params: &Doc, new: bool) -> Result<()> {
+        let (table, id, doc) = (self.table, self.id, &mut self.doc);
+        if let Some(parent) = params.get("parent").and_then(Value::as_i64).filter(|parent| *parent != 0)
+            && tx.get(table, parent).await?.is_none()
+        {
+            return invalid_id(400, "product_cat");
         }
-        (_, Some(holder)) if wished => Err(exists("A term with the name and slug provided already exists.", holder)),
-        (_, Some(_)) => Ok(format!("{slug}-{id}")),
-        _ => Ok(slug),
+        for name in ["parent", "display", "menu_order", "type", "order_by", "has_archives"] {
+            if let Some(value) = params.get(name) {
+                doc.insert(name.into(), value.clone());
+            }
+        }
+        for name in ["name", "description"] {
+            if let Some(value) = params.get(name).and_then(Value::as_str) {
+                let value = if table == Table::Attributes { value.to_owned() } else { text::filtered(value) };
+                doc.insert(name.into(), value.into());
+            }
+        }
+        let wish = params.get("slug").and_then(Value::as_str).filter(|slug| !slug.is_empty());
+        if new || wish.is_some() {
+            let slug = self.claim(tx, wish).await?;
+            self.doc.insert("slug".into(), slug.into());
+        }
+        tx.put(table, id, &self.doc).await
+    }
+
+    /// Its slug: what is wished for, else one of its name. A name exists once under one parent; a slug once in all.
+    async fn claim(&self, tx: &mut Tx<'_>, wish: Option<&str>) -> Result<String> {
+        let Self { table, id, doc } = self;
+        let name = doc.get("name").and_then(Value::as_str).unwrap_or_default();
+        let parent = doc.get("parent").and_then(Value::as_i64).unwrap_or(0);
+        let slug = text::slug(wish.unwrap_or(name));
+        let slug = if *table == Table::Attributes { format!("pa_{slug}") } else { slug };
+        let same_slug = tx.ids(*table, "slug = ? AND id <> ?", &[json!(slug), json!(id)]).await?.pop();
+        if *table == Table::Attributes {
+            return match same_slug {
+                Some(_) => refuse(
+                    400,
+                    "woocommerce_rest_cannot_create",
+                    format!("Slug \"{}\" is already in use. Change it, please.", slug.trim_start_matches("pa_")),
+                ),
+                None => Ok(slug),
+            };
+        }
+        let exists = |message: &str, holder: i64| {
+            Error::from(Refusal::new(400, "term_exists", message).with("resource_id", holder))
+        };
+        let condition = "lower(name) = ? AND parent_id = ? AND id <> ?";
+        let same_name = tx.ids(*table, condition, &[json!(name.to_lowercase()), json!(parent), json!(id)]).await?.pop();
+        match (same_name, same_slug, wish) {
+            (Some(holder), _, None) => {
+                Err(exists("A term with the name provided already exists with this parent.", holder))
+            }
+            (_, Some(holder), Some(_)) => Err(exists("A term with the name and slug provided already exists.", holder)),
+            (_, Some(_), None) => Ok(format!("{slug}-{id}")),
+            (_, None, _) => Ok(slug),
+        }
     }
 }
 

@@ -267,9 +267,7 @@ impl Shared {
             }
         };
         let writer = writer.ok_or_else(undeclared)?;
-        let target = writer.name.target(&scope, &write.key).map_err(named)?;
-        let create = write.op == Op::Create;
-        writer.write(&self.folder, &target, &write.whole, &scope, create).map_err(named)?;
+        writer.write(&self.folder, write, &scope).map_err(named)?;
         let id = write.id.clone().unwrap_or_else(|| write.key.clone());
         Ok(Written { id, ..Written::default() })
     }

@@ -22,6 +22,7 @@ use crate::{
     failure::{Class, Failure},
     load::LoadError,
     model::flaw,
+    port::{Op, Write},
 };
 
 /// Variables of a write.
@@ -140,32 +141,27 @@ impl Writer {
         })
     }
 
-    /// Writes an object's file. With `mark` it is told in `sent/`.
-    pub fn write(
-        &self,
-        folder: &Folder,
-        target: &Target,
-        whole: &Value,
-        scope: &Scope<'_>,
-        mark: bool,
-    ) -> Result<(), Failure> {
+    /// Writes an object's file. A create is told in `sent/`.
+    pub fn write(&self, folder: &Folder, write: &Write, scope: &Scope<'_>) -> Result<(), Failure> {
+        let target = self.name.target(scope, &write.key)?;
+        let is_new = write.op == Op::Create;
         let body = match &self.body {
             Some(body) => body.render(scope).map_err(rejected)?.unwrap_or_default(),
-            None => whole.clone(),
+            None => write.whole.clone(),
         };
         flaw::unsendable(&body)
             .map_err(|problem| Failure::new(Class::Rejected, format!("{}: {problem}", target.name)))?;
         let write = || -> Result<(), WriteError> {
-            let existing = if self.append { existing(folder, target)? } else { Vec::new() };
+            let existing = if self.append { existing(folder, &target)? } else { Vec::new() };
             let mut content = self.text(&body, existing.is_empty())?;
             if !existing.is_empty() {
                 content = [existing, content].concat();
             }
-            if mark {
+            if is_new {
                 folder.remove(&target.sent(), &target.mark)?;
             }
             folder.draft(&target.folder, &target.temporary, &content)?;
-            if mark {
+            if is_new {
                 folder.draft(&target.sent(), &target.mark, b"")?;
             }
             folder.publish(&target.folder, &target.temporary, &target.name)?;

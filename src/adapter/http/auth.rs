@@ -205,10 +205,7 @@ impl Auth {
                     token: token.as_ref().map(|(token, secret)| (token.as_str(), secret.as_str())),
                 };
                 let form = draft.payload.as_ref().map_or(&[][..], |payload| &payload.form);
-                let entropy = &exchange.env.entropy;
-                let nonce = format!("{:016x}{:016x}", entropy.next_u64(), entropy.next_u64());
-                let at = exchange.env.now().timestamp();
-                authorization(oauth1::header(credentials, draft.method, url, form, &nonce, at))
+                authorization(credentials.header(draft.method, url, form, &oauth1::Stamp::new(&exchange.env)))
             }
             Self::Login(login) => login.sign(pass, &scope)?,
         })

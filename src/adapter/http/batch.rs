@@ -7,10 +7,10 @@ use super::{
     call::{Answer, Call},
     compile::{ANSWER, Compiler},
     config::{BatchSpec, Results},
-    exchange::Exchange,
     operation::verb,
-    plan::{Entity, word},
+    plan::word,
     variables::{Learnt, Variables, WRITE},
+    writing::Writing,
 };
 use crate::{
     adapter::{Formula, compile},
@@ -144,15 +144,8 @@ impl Batch {
 
     /// Sends a portion. If it is rejected, it is halved until the bad item stands alone. If it is refused as `auth`, a few of
     /// its items are first tried alone: if the system lets one in, our credentials are good, and the others are halved too.
-    pub async fn send(
-        &self,
-        portion: Portion,
-        entity: &Entity,
-        exchange: &Exchange,
-        scope: &Scope<'_>,
-    ) -> Vec<Outcome> {
-        let sending = Sending { entity, exchange, scope };
-        let refused = match self.halve(portion, &sending, false).await {
+    pub async fn send(&self, portion: Portion, writing: &Writing<'_>) -> Vec<Outcome> {
+        let refused = match self.halve(portion, writing, false).await {
             Ok(outcomes) => return outcomes,
             Err(refused) => refused,
         };
@@ -165,14 +158,14 @@ impl Batch {
         let mut all: Vec<Outcome> = Vec::new();
         for element in elements.by_ref().take(PROBES) {
             let alone = Portion { group: group.clone(), elements: vec![element] };
-            all.extend(self.halve(alone, &sending, true).await.unwrap_or_else(Refused::outcomes));
+            all.extend(self.halve(alone, writing, true).await.unwrap_or_else(Refused::outcomes));
             if all.iter().any(lets_in) {
                 break;
             }
         }
         let rest = Portion { group, elements: elements.collect() };
         all.extend(if all.iter().any(lets_in) {
-            self.halve(rest, &sending, true).await.unwrap_or_else(Refused::outcomes)
+            self.halve(rest, writing, true).await.unwrap_or_else(Refused::outcomes)
         } else {
             Refused { portion: rest, failure: refused.failure }.outcomes()
         });
@@ -187,15 +180,18 @@ impl Batch {
     fn halve<'a>(
         &'a self,
         portion: Portion,
-        sending: &'a Sending<'a>,
+        writing: &'a Writing<'a>,
         known: bool,
     ) -> BoxFuture<'a, Result<Vec<Outcome>, Refused>> {
         Box::pin(async move {
             if portion.elements.is_empty() {
                 return Ok(Vec::new());
             }
-            let failure = match self.request(&portion, sending.exchange, sending.scope).await {
-                Ok(answer) => return Ok(self.outcomes(portion.elements, &answer, sending.entity, sending.scope)),
+            let failure = match self.request(&portion, writing).await {
+                Ok(answer) => {
+                    let answered = Answered { batch: self, writing, answer: &answer };
+                    return Ok(answered.outcomes(&portion.elements));
+                }
                 Err(failure) => failure,
             };
             let several = portion.elements.len() > 1;
@@ -211,7 +207,7 @@ impl Batch {
             for elements in [elements, second] {
                 let half = Portion { group: group.clone(), elements };
                 // Whoever is told what is wrong with an item is let in.
-                all.extend(self.halve(half, sending, true).await.unwrap_or_else(Refused::outcomes));
+                all.extend(self.halve(half, writing, true).await.unwrap_or_else(Refused::outcomes));
             }
             for outcome in &mut all {
                 outcome.requests += 1;
@@ -220,14 +216,15 @@ impl Batch {
         })
     }
 
-    async fn request(&self, portion: &Portion, exchange: &Exchange, scope: &Scope<'_>) -> Result<Answer, Failure> {
+    async fn request(&self, portion: &Portion, writing: &Writing<'_>) -> Result<Answer, Failure> {
         let of = |op: Option<Op>| -> Value {
             let chosen = portion.elements.iter().filter(|element| op.is_none_or(|op| element.write.op == op));
             chosen.map(|element| element.item.clone()).collect()
         };
         let [creates, updates, deletes] = [Op::Create, Op::Update, Op::Delete].map(|op| of(Some(op)));
         let items = of(None);
-        let scope = scope
+        let scope = writing
+            .scope
             .child()
             .with("items", &items)
             .with("creates", &creates)
@@ -236,87 +233,8 @@ impl Batch {
             .with("group", &portion.group);
         let first = portion.elements.first().map_or(Op::Update, |element| element.write.op);
         let alike = portion.elements.iter().all(|element| element.write.op == first);
-        exchange.call(&self.call, verb(if alike { first } else { Op::Update }), &scope, None).await
-    }
-
-    fn outcomes(&self, elements: Vec<Element>, answer: &Answer, entity: &Entity, scope: &Scope<'_>) -> Vec<Outcome> {
-        let Some(places) = &self.results else {
-            return elements
-                .into_iter()
-                .map(|element| {
-                    let Element { write, item } = element;
-                    let result = self.learn(&write, &item, &Value::Null, answer, entity, scope);
-                    outcome(&write, result)
-                })
-                .collect();
-        };
-        let lists = Lists::read(places, answer, scope);
-        let numbers = lists.numbers(&elements);
-        elements
-            .into_iter()
-            .zip(numbers)
-            .map(|(element, number)| {
-                let Element { write, item } = element;
-                let result = match lists.take(self, &write, &item, number, answer, scope) {
-                    Ok(result) => self.judged(&write, &item, &result, answer, entity, scope),
-                    Err(problem) => Err(answer.failure(verb(write.op).in_doubt(), &problem)),
-                };
-                outcome(&write, result)
-            })
-            .collect()
-    }
-
-    /// A single result: its error, or what it says of the write.
-    fn judged(
-        &self,
-        write: &Write,
-        item: &Value,
-        result: &Value,
-        answer: &Answer,
-        entity: &Entity,
-        scope: &Scope<'_>,
-    ) -> Result<Written, Failure> {
-        let own = Own::of(write);
-        let seen = own.scope(item, result, answer, scope);
-        // A result without the member that an error would have is one that went well.
-        let error = self.error.as_ref().and_then(|error| error.eval(&seen).ok()).unwrap_or_default();
-        let well = match &error {
-            Value::Null | Value::Bool(false) => true,
-            Value::String(text) => text.is_empty(),
-            Value::Array(items) => items.is_empty(),
-            Value::Object(members) => members.is_empty(),
-            Value::Bool(true) | Value::Number(_) => false,
-        };
-        if well {
-            return self.learn(write, item, result, answer, entity, scope);
-        }
-        let text = |expr: &Option<Expr>| expr.as_ref().and_then(|expr| text_of(&expr.eval(&seen).ok()?));
-        let class =
-            text(&self.class).and_then(|class| serde_json::from_value(class.into()).ok()).unwrap_or(Class::Rejected);
-        let said = text(&self.message).or_else(|| {
-            let message = error.get("message").unwrap_or(&error);
-            message.as_str().map(str::to_owned)
-        });
-        let mut failure = answer
-            .failure(class, &answer.line(&said.unwrap_or_else(|| "the item was refused without a reason".into())));
-        failure.field = text(&self.field).filter(|field| !field.is_empty());
-        match (&write.id, write.op, class) {
-            (Some(id), Op::Delete, Class::Missing) => Ok(Written { id: id.clone(), ..Written::default() }),
-            _ => Err(failure),
-        }
-    }
-
-    fn learn(
-        &self,
-        write: &Write,
-        item: &Value,
-        result: &Value,
-        answer: &Answer,
-        entity: &Entity,
-        scope: &Scope<'_>,
-    ) -> Result<Written, Failure> {
-        let own = Own::of(write);
-        self.learnt.read(write, entity, &own.scope(item, result, answer, scope), Some(answer))
+        let verb = verb(if alike { first } else { Op::Update });
+        writing.exchange.requester(verb, &scope).call(&self.call, None).await
     }
 }
 
@@ -346,15 +264,99 @@ impl Own {
             op: word(write.op).into(),
         }
     }
+}
 
-    fn scope<'a>(&'a self, item: &'a Value, result: &'a Value, answer: &'a Answer, scope: &'a Scope<'a>) -> Scope<'a> {
-        answer
-            .scope(scope)
-            .with("item", item)
+/// A portion's answer, which says of each element what became of it.
+struct Answered<'a> {
+    batch: &'a Batch,
+    writing: &'a Writing<'a>,
+    answer: &'a Answer,
+}
+
+impl Answered<'_> {
+    fn outcomes(&self, elements: &[Element]) -> Vec<Outcome> {
+        let Some(places) = &self.batch.results else {
+            let done = |element: &Element| outcome(&element.write, self.learn(element, &Value::Null));
+            return elements.iter().map(done).collect();
+        };
+        let lists = Lists::read(places, self.answer, self.writing.scope);
+        let numbers = lists.numbers(elements);
+        let result = |(element, place): (&Element, (usize, usize))| {
+            let result = match self.result(element, &lists, place) {
+                Ok(result) => self.judged(element, &result),
+                Err(problem) => Err(self.answer.failure(verb(element.write.op).in_doubt(), &problem)),
+            };
+            outcome(&element.write, result)
+        };
+        elements.iter().zip(numbers).map(result).collect()
+    }
+
+    /// The result that belongs to an element.
+    fn result(&self, element: &Element, lists: &Lists, (number, expected): (usize, usize)) -> Result<Value, String> {
+        let results = lists.of(element.write.op)?;
+        if let Some(matches) = &self.batch.matches {
+            let own = Own::of(&element.write);
+            let is_its = |result: &&Value| matches.eval_bool(&self.scope(&own, element, result)).unwrap_or(false);
+            let found = results.iter().find(is_its);
+            return found.cloned().ok_or_else(|| "the answer holds no result of this item".into());
+        }
+        if results.len() != expected {
+            return Err(format!(
+                "the answer holds {} results for {expected} items: which is whose cannot be told",
+                results.len()
+            ));
+        }
+        results.get(number).cloned().ok_or_else(|| "the answer holds no result of this item".into())
+    }
+
+    /// A single result: its error, or what it says of the write.
+    fn judged(&self, element: &Element, result: &Value) -> Result<Written, Failure> {
+        let (batch, write) = (self.batch, &element.write);
+        let own = Own::of(write);
+        let seen = self.scope(&own, element, result);
+        // A result without the member that an error would have is one that went well.
+        let error = batch.error.as_ref().and_then(|error| error.eval(&seen).ok()).unwrap_or_default();
+        let well = match &error {
+            Value::Null | Value::Bool(false) => true,
+            Value::String(text) => text.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            Value::Object(members) => members.is_empty(),
+            Value::Bool(true) | Value::Number(_) => false,
+        };
+        if well {
+            return self.learn(element, result);
+        }
+        let text = |expr: &Option<Expr>| expr.as_ref().and_then(|expr| text_of(&expr.eval(&seen).ok()?));
+        let class =
+            text(&batch.class).and_then(|class| serde_json::from_value(class.into()).ok()).unwrap_or(Class::Rejected);
+        let said = text(&batch.message).or_else(|| {
+            let message = error.get("message").unwrap_or(&error);
+            message.as_str().map(str::to_owned)
+        });
+        let said = said.unwrap_or_else(|| "the item was refused without a reason".into());
+        let mut failure = self.answer.failure(class, &self.answer.line(&said));
+        failure.field = text(&batch.field).filter(|field| !field.is_empty());
+        match (&write.id, write.op, class) {
+            (Some(id), Op::Delete, Class::Missing) => Ok(Written { id: id.clone(), ..Written::default() }),
+            _ => Err(failure),
+        }
+    }
+
+    fn learn(&self, element: &Element, result: &Value) -> Result<Written, Failure> {
+        let own = Own::of(&element.write);
+        let seen = self.scope(&own, element, result);
+        self.batch.learnt.read(&element.write, self.writing.entity, &seen, Some(self.answer))
+    }
+
+    /// What expressions on a result see.
+    fn scope<'b>(&'b self, own: &'b Own, element: &'b Element, result: &'b Value) -> Scope<'b> {
+        self.answer
+            .scope(self.writing.scope)
+            .with("item", &element.item)
             .with("result", result)
-            .with("key", &self.key)
-            .with("id", &self.id)
-            .with("op", &self.op)
+            .with("key", &own.key)
+            .with("id", &own.id)
+            .with("op", &own.op)
     }
 }
 
@@ -395,36 +397,13 @@ impl Lists {
         numbers
     }
 
-    /// The result that belongs to a write.
-    fn take(
-        &self,
-        batch: &Batch,
-        write: &Write,
-        item: &Value,
-        (number, expected): (usize, usize),
-        answer: &Answer,
-        scope: &Scope<'_>,
-    ) -> Result<Value, String> {
-        let list = self.0.iter().find(|(op, _)| op.is_none_or(|op| op == write.op));
-        let results = match list {
-            Some((_, Ok(results))) => results,
-            Some((_, Err(problem))) => return Err(problem.clone()),
-            None => return Err("the adapter names no results for this kind of write".into()),
-        };
-        if let Some(matches) = &batch.matches {
-            let own = Own::of(write);
-            let found = results
-                .iter()
-                .find(|result| matches.eval_bool(&own.scope(item, result, answer, scope)).unwrap_or(false));
-            return found.cloned().ok_or_else(|| "the answer holds no result of this item".into());
+    /// Those of one kind of write.
+    fn of(&self, op: Op) -> Result<&[Value], String> {
+        match self.0.iter().find(|(own, _)| own.is_none_or(|own| own == op)) {
+            Some((_, Ok(results))) => Ok(results),
+            Some((_, Err(problem))) => Err(problem.clone()),
+            None => Err("the adapter names no results for this kind of write".into()),
         }
-        if results.len() != expected {
-            return Err(format!(
-                "the answer holds {} results for {expected} items: which is whose cannot be told",
-                results.len()
-            ));
-        }
-        results.get(number).cloned().ok_or_else(|| "the answer holds no result of this item".into())
     }
 }
 
@@ -453,13 +432,6 @@ fn outcome(write: &Write, result: Result<Written, Failure>) -> Outcome {
 
 fn is_of_an_item(class: Class) -> bool {
     matches!(class, Class::Rejected | Class::Conflict | Class::Missing)
-}
-
-/// What a portion is sent with.
-struct Sending<'a> {
-    entity: &'a Entity,
-    exchange: &'a Exchange,
-    scope: &'a Scope<'a>,
 }
 
 /// A portion that was refused as a whole.

@@ -63,6 +63,14 @@ pub struct Exchange {
     whole: Value,
 }
 
+/// Makes the requests of one purpose: what they are for, and the variables that they see.
+#[derive(Clone, Copy)]
+pub struct Requester<'a> {
+    pub exchange: &'a Exchange,
+    pub verb: Verb,
+    pub scope: &'a Scope<'a>,
+}
+
 /// Neither settings nor secrets.
 impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -175,69 +183,10 @@ impl Exchange {
         scope.with(SETTINGS, &self.whole)
     }
 
-    /// The requests of an adapter's call, until there is an answer that is not a failure, or that `ignore` lets pass.
-    ///
-    /// # Errors
-    /// By the adapter's rules and the status; see [`judge`].
-    pub async fn call(
-        &self,
-        call: &Call,
-        verb: Verb,
-        scope: &Scope<'_>,
-        ignore: Option<&Expr>,
-    ) -> Result<Answer, Failure> {
-        let draft = call
-            .draft(scope, &self.confide(scope.child()), self.env.entropy.next_u64())
-            .map_err(|error| self.unsendable(error, verb))?;
-        self.send(&draft, call, verb, scope, ignore).await
-    }
-
-    /// As [`Exchange::call`], to an address that the last answer gave, if it is one of the configured server.
-    ///
-    /// # Errors
-    /// As [`Exchange::call`].
-    pub async fn follow(&self, address: &str, call: &Call, verb: Verb, scope: &Scope<'_>) -> Result<Answer, Failure> {
-        let draft = call
-            .draft(scope, &self.confide(scope.child()), self.env.entropy.next_u64())
-            .map_err(|error| self.unsendable(error, verb))?;
-        let target = self.own(address).map_err(|problem| self.clean(Failure::new(Class::Fatal, problem)))?;
-        let draft = Draft { target, query: Vec::new(), ..draft };
-        self.send(&draft, call, verb, scope, None).await
-    }
-
-    /// Whether a call can be made at all.
-    ///
-    /// # Errors
-    /// As [`Exchange::call`], before anything is sent.
-    pub fn sendable(&self, call: &Call, verb: Verb, scope: &Scope<'_>) -> Result<(), Failure> {
-        let draft = call.draft(scope, &self.confide(scope.child()), 0);
-        draft.map(drop).map_err(|error| self.unsendable(error, verb))
-    }
-
-    async fn send(
-        &self,
-        draft: &Draft,
-        call: &Call,
-        verb: Verb,
-        scope: &Scope<'_>,
-        ignore: Option<&Expr>,
-    ) -> Result<Answer, Failure> {
-        let mut pass = self.auth.pass(self).await.map_err(|failure| self.clean(failure))?;
-        let mut answer = self.exchange(draft, Some(&pass), call.receive, verb).await?;
-        if self.auth.is_expired(&answer, scope) {
-            pass = self.auth.renewed(&pass, self).await.map_err(|failure| self.clean(failure))?;
-            answer = self.exchange(draft, Some(&pass), call.receive, verb).await?;
-            if self.auth.is_expired(&answer, scope) {
-                return Err(self.clean(answer.failure(Class::Auth, "the session is refused right after the login")));
-            }
-        }
-        if ignore.is_some_and(|ignore| ignore.eval_bool(&answer.scope(scope)).unwrap_or(false)) {
-            return Ok(answer);
-        }
-        match self.judged(&answer, Some(call), verb, scope) {
-            Some(failure) => Err(failure),
-            None => Ok(answer),
-        }
+    /// What makes requests for one purpose, which see these variables.
+    #[must_use]
+    pub fn requester<'a>(&'a self, verb: Verb, scope: &'a Scope<'a>) -> Requester<'a> {
+        Requester { exchange: self, verb, scope }
     }
 
     /// One exchange without authorisation: a login.
@@ -406,6 +355,69 @@ impl Exchange {
     /// A system may repeat what it was sent: secrets are taken out of what it said.
     pub fn clean(&self, failure: Failure) -> Failure {
         self.mask.failure(failure)
+    }
+}
+
+impl Requester<'_> {
+    /// The requests of an adapter's call, until there is an answer that is not a failure, or that `ignore` lets pass.
+    ///
+    /// # Errors
+    /// By the adapter's rules and the status; see [`judge`].
+    pub async fn call(&self, call: &Call, ignore: Option<&Expr>) -> Result<Answer, Failure> {
+        let draft = self.draft(call, self.exchange.env.entropy.next_u64())?;
+        self.send(&draft, call, ignore).await
+    }
+
+    /// As [`Requester::call`], to an address that the last answer gave, if it is one of the configured server.
+    ///
+    /// # Errors
+    /// As [`Requester::call`].
+    pub async fn follow(&self, address: &str, call: &Call) -> Result<Answer, Failure> {
+        let exchange = self.exchange;
+        let draft = self.draft(call, exchange.env.entropy.next_u64())?;
+        let target = exchange.own(address).map_err(|problem| exchange.clean(Failure::new(Class::Fatal, problem)))?;
+        let draft = Draft { target, query: Vec::new(), ..draft };
+        self.send(&draft, call, None).await
+    }
+
+    /// Whether a call can be made at all.
+    ///
+    /// # Errors
+    /// As [`Requester::call`], before anything is sent.
+    pub fn sendable(&self, call: &Call) -> Result<(), Failure> {
+        self.draft(call, 0).map(drop)
+    }
+
+    /// The same requester, whose requests see other variables.
+    #[must_use]
+    pub fn with<'b>(&'b self, scope: &'b Scope<'b>) -> Requester<'b> {
+        self.exchange.requester(self.verb, scope)
+    }
+
+    fn draft(&self, call: &Call, nonce: u64) -> Result<Draft, Failure> {
+        let draft = call.draft(self.scope, &self.exchange.confide(self.scope.child()), nonce);
+        draft.map_err(|error| self.exchange.unsendable(error, self.verb))
+    }
+
+    async fn send(&self, draft: &Draft, call: &Call, ignore: Option<&Expr>) -> Result<Answer, Failure> {
+        let Self { exchange, verb, scope } = *self;
+        let mut pass = exchange.auth.pass(exchange).await.map_err(|failure| exchange.clean(failure))?;
+        let mut answer = exchange.exchange(draft, Some(&pass), call.receive, verb).await?;
+        if exchange.auth.is_expired(&answer, scope) {
+            pass = exchange.auth.renewed(&pass, exchange).await.map_err(|failure| exchange.clean(failure))?;
+            answer = exchange.exchange(draft, Some(&pass), call.receive, verb).await?;
+            if exchange.auth.is_expired(&answer, scope) {
+                let failure = answer.failure(Class::Auth, "the session is refused right after the login");
+                return Err(exchange.clean(failure));
+            }
+        }
+        if ignore.is_some_and(|ignore| ignore.eval_bool(&answer.scope(scope)).unwrap_or(false)) {
+            return Ok(answer);
+        }
+        match exchange.judged(&answer, Some(call), verb, scope) {
+            Some(failure) => Err(failure),
+            None => Ok(answer),
+        }
     }
 }
 

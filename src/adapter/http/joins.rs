@@ -9,8 +9,7 @@ use super::{
     call::{Answer, Call},
     compile::Compiler,
     config::JoinSpec,
-    exchange::Exchange,
-    judge::Verb,
+    exchange::Requester,
     pages::{Pager, Seen, rows},
     payload::Receive,
 };
@@ -44,19 +43,23 @@ impl Listing {
     ///
     /// # Errors
     /// What it lacks, or what of it cannot be sent.
-    fn sendable(&self, exchange: &Exchange, verb: Verb, scope: &Scope<'_>) -> Result<(), Failure> {
+    fn sendable(&self, requester: &Requester<'_>) -> Result<(), Failure> {
         let page = self.pages.as_ref().map(|pager| pager.start(WHOLE).variable());
-        let scope = page.as_ref().map_or_else(|| scope.child(), |page| scope.child().with("page", page));
-        exchange.sendable(&self.call, verb, &scope)
+        let mut scope = requester.scope.child();
+        if let Some(page) = &page {
+            scope = scope.with("page", page);
+        }
+        requester.with(&scope).sendable(&self.call)
     }
 
     /// All rows of all pages.
     ///
     /// # Errors
     /// Those of the requests, and of a listing that does not hold what it announces.
-    pub async fn all(&self, exchange: &Exchange, verb: Verb, scope: &Scope<'_>) -> Result<Vec<Value>, Failure> {
+    pub async fn all(&self, requester: &Requester<'_>) -> Result<Vec<Value>, Failure> {
+        let Requester { exchange, verb, scope } = *requester;
         let Some(pager) = &self.pages else {
-            let answer = exchange.call(&self.call, verb, scope, None).await?;
+            let answer = requester.call(&self.call, None).await?;
             return rows(&self.rows, &answer, scope, verb, self.lenient());
         };
         let mut at = pager.start(WHOLE);
@@ -65,9 +68,10 @@ impl Listing {
         loop {
             let variable = at.variable();
             let scope = scope.child().with("page", &variable);
+            let requester = requester.with(&scope);
             let answer = match &at.link {
-                Some(link) => exchange.follow(link, &self.call, verb, &scope).await?,
-                None => exchange.call(&self.call, verb, &scope, None).await?,
+                Some(link) => requester.follow(link, &self.call).await?,
+                None => requester.call(&self.call, None).await?,
             };
             let page = rows(&self.rows, &answer, &scope, verb, self.lenient())?;
             values = values.saturating_add(answer.values);
@@ -112,6 +116,8 @@ pub fn seen<'a>(answer: &'a Answer, page: &'a [Value], id: Option<&Expr>, scope:
 #[derive(Clone, Debug)]
 pub struct Join {
     listing: Listing,
+    /// The id of the rows.
+    id: Expr,
     on: Option<Expr>,
     to: Expr,
     into: String,
@@ -155,6 +161,7 @@ impl Join {
                 rows: rows_with(spec.rows.as_ref(), compiler, for_each.is_some())?,
                 pages: spec.pages.as_ref().map(|pages| Pager::compile(pages, compiler, true, &at)).transpose()?,
             },
+            id: id.clone(),
             on: compiler.on_row(spec.on.as_ref())?,
             to: compiler.on_row(spec.to.as_ref())?.unwrap_or_else(|| id.clone()),
             into: into.0.as_ref().clone(),
@@ -188,14 +195,7 @@ fn rows_in(formula: Option<&crate::adapter::Formula>, compiler: &Compiler, known
 ///
 /// # Errors
 /// Those of the requests; children whose row cannot be told.
-pub async fn join(
-    joins: &[Join],
-    page: &mut [Value],
-    id: &Expr,
-    exchange: &Exchange,
-    verb: Verb,
-    scope: &Scope<'_>,
-) -> Result<Refused, Failure> {
+pub async fn join(joins: &[Join], page: &mut [Value], requester: &Requester<'_>) -> Result<Refused, Failure> {
     if joins.is_empty() {
         return Ok(Refused::new());
     }
@@ -204,14 +204,13 @@ pub async fn join(
         page.iter().enumerate().filter(|(_, row)| flaw::first(row).is_some()).map(|(index, _)| index).collect();
     let mut refused: Refused = flawed.iter().map(|index| (*index, String::new())).collect();
     for join in joins {
-        let asked = askable(join, page, &mut refused, id, exchange, verb, scope)?;
-        let children =
-            if asked.is_empty() { HashMap::new() } else { children(join, &asked, id, exchange, verb, scope).await? };
+        let asked = join.askable(page, &mut refused, requester)?;
+        let children = if asked.is_empty() { HashMap::new() } else { join.children(&asked, requester).await? };
         for (index, row) in page.iter_mut().enumerate() {
             if refused.contains_key(&index) {
                 continue;
             }
-            if let Err(reason) = place(join, row, &children, scope) {
+            if let Err(reason) = join.place(row, &children, requester.scope) {
                 refused.insert(index, reason);
             }
         }
@@ -223,68 +222,6 @@ pub async fn join(
 /// Why nothing can be asked for a row, by its place in the page.
 pub type Refused = BTreeMap<usize, String>;
 
-/// The rows that a join can ask for. One that would be in the way of all is found by asking for it alone.
-fn askable(
-    join: &Join,
-    page: &[Value],
-    refused: &mut Refused,
-    id: &Expr,
-    exchange: &Exchange,
-    verb: Verb,
-    scope: &Scope<'_>,
-) -> Result<Vec<Value>, Failure> {
-    let check = |rows: &[Value]| sendable(join, rows, id, exchange, verb, scope);
-    let left = |refused: &Refused| -> Vec<Value> {
-        let rows = page.iter().enumerate().filter(|(index, _)| !refused.contains_key(index));
-        rows.map(|(_, row)| row.clone()).collect()
-    };
-    let rows = left(refused);
-    let Err(failure) = check(&rows) else { return Ok(rows) };
-    let known = refused.len();
-    for (index, row) in page.iter().enumerate() {
-        if !refused.contains_key(&index)
-            && let Err(failure) = check(std::slice::from_ref(row))
-        {
-            refused.insert(index, failure.message);
-        }
-    }
-    if refused.len() == known {
-        return Err(failure);
-    }
-    let rows = left(refused);
-    check(&rows).map(|()| rows)
-}
-
-/// Whether all requests of a join can be made.
-fn sendable(
-    join: &Join,
-    rows: &[Value],
-    id: &Expr,
-    exchange: &Exchange,
-    verb: Verb,
-    scope: &Scope<'_>,
-) -> Result<(), Failure> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let (rows, ids) = (Value::from(rows.to_vec()), ids(rows, id, scope));
-    let scope = scope.child().with("rows", &rows).with("ids", &ids);
-    match join.asks(&scope)? {
-        Asks::Nothing => Ok(()),
-        Asks::Once => join.listing.sendable(exchange, verb, &scope),
-        Asks::Each(items) => items.iter().try_for_each(|item| {
-            let scope = scope.child().with("item", item);
-            join.key(item, &scope)?;
-            join.listing.sendable(exchange, verb, &scope)
-        }),
-    }
-}
-
-/// Rows without an id are told apart later; here they have no children.
-fn ids(page: &[Value], id: &Expr, scope: &Scope<'_>) -> Value {
-    page.iter().filter_map(|row| id.eval(&scope.on_row(row)).ok()).filter(|id| !id.is_null()).collect()
-}
-
 /// How often a join asks.
 enum Asks {
     Nothing,
@@ -292,7 +229,59 @@ enum Asks {
     Each(Vec<Value>),
 }
 
+/// By the text that names their row.
+type Children = HashMap<String, Vec<Value>>;
+
+/// The children of one item, under way: of its row, unless they name their rows themselves.
+type Asked<'a> = BoxFuture<'a, Result<(Option<String>, Vec<Value>), Failure>>;
+
 impl Join {
+    /// The rows that can be asked for. One that would be in the way of all is found by asking for it alone.
+    fn askable(&self, page: &[Value], refused: &mut Refused, requester: &Requester<'_>) -> Result<Vec<Value>, Failure> {
+        let left = |refused: &Refused| -> Vec<Value> {
+            let rows = page.iter().enumerate().filter(|(index, _)| !refused.contains_key(index));
+            rows.map(|(_, row)| row.clone()).collect()
+        };
+        let rows = left(refused);
+        let Err(failure) = self.sendable(&rows, requester) else { return Ok(rows) };
+        let known = refused.len();
+        for (index, row) in page.iter().enumerate() {
+            if !refused.contains_key(&index)
+                && let Err(failure) = self.sendable(std::slice::from_ref(row), requester)
+            {
+                refused.insert(index, failure.message);
+            }
+        }
+        if refused.len() == known {
+            return Err(failure);
+        }
+        let rows = left(refused);
+        self.sendable(&rows, requester).map(|()| rows)
+    }
+
+    /// Whether all requests can be made.
+    fn sendable(&self, rows: &[Value], requester: &Requester<'_>) -> Result<(), Failure> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let (rows, ids) = (Value::from(rows.to_vec()), self.ids(rows, requester.scope));
+        let scope = requester.scope.child().with("rows", &rows).with("ids", &ids);
+        match self.asks(&scope)? {
+            Asks::Nothing => Ok(()),
+            Asks::Once => self.listing.sendable(&requester.with(&scope)),
+            Asks::Each(items) => items.iter().try_for_each(|item| {
+                let scope = scope.child().with("item", item);
+                self.key(item, &scope)?;
+                self.listing.sendable(&requester.with(&scope))
+            }),
+        }
+    }
+
+    /// Rows without an id are told apart later; here they have no children.
+    fn ids(&self, page: &[Value], scope: &Scope<'_>) -> Value {
+        page.iter().filter_map(|row| self.id.eval(&scope.on_row(row)).ok()).filter(|id| !id.is_null()).collect()
+    }
+
     fn wrong(&self, error: ExprError) -> Failure {
         let mut failure = compile::fatal(error);
         failure.message = format!("join into `{}`: {}", self.into, failure.message);
@@ -319,81 +308,71 @@ impl Join {
             None => self.to.eval_text(&scope.on_row(item)).map(Some).map_err(|error| self.wrong(error)),
         }
     }
-}
 
-/// By the text that names their row.
-type Children = HashMap<String, Vec<Value>>;
-
-/// The children of one item, under way: of its row, unless they name their rows themselves.
-type Asked<'a> = BoxFuture<'a, Result<(Option<String>, Vec<Value>), Failure>>;
-
-async fn children(
-    join: &Join,
-    page: &[Value],
-    id: &Expr,
-    exchange: &Exchange,
-    verb: Verb,
-    scope: &Scope<'_>,
-) -> Result<Children, Failure> {
-    let (rows, ids) = (Value::from(page.to_vec()), ids(page, id, scope));
-    let scope = scope.child().with("rows", &rows).with("ids", &ids);
-    let mut children: Children = HashMap::new();
-    match join.asks(&scope)? {
-        Asks::Nothing => {}
-        Asks::Once => by_row(join, join.listing.all(exchange, verb, &scope).await?, &mut children, &scope)?,
-        Asks::Each(items) => {
-            let mut asked: Vec<Asked<'_>> = Vec::new();
-            for item in &items {
-                let scope = scope.child().with("item", item);
-                asked.push(Box::pin(async move {
-                    Ok((join.key(item, &scope)?, join.listing.all(exchange, verb, &scope).await?))
-                }));
+    async fn children(&self, page: &[Value], requester: &Requester<'_>) -> Result<Children, Failure> {
+        let (rows, ids) = (Value::from(page.to_vec()), self.ids(page, requester.scope));
+        let scope = requester.scope.child().with("rows", &rows).with("ids", &ids);
+        let mut children: Children = HashMap::new();
+        match self.asks(&scope)? {
+            Asks::Nothing => {}
+            Asks::Once => {
+                let rows = self.listing.all(&requester.with(&scope)).await?;
+                self.sort_by_row(rows, &mut children, &scope)?;
             }
-            let mut answers = stream::iter(asked).buffered(exchange.concurrency);
-            while let Some((key, rows)) = answers.try_next().await? {
-                match key {
-                    Some(key) => {
-                        children.insert(key, rows);
+            Asks::Each(items) => {
+                let mut asked: Vec<Asked<'_>> = Vec::new();
+                for item in &items {
+                    let scope = scope.child().with("item", item);
+                    asked.push(Box::pin(async move {
+                        Ok((self.key(item, &scope)?, self.listing.all(&requester.with(&scope)).await?))
+                    }));
+                }
+                let mut answers = stream::iter(asked).buffered(requester.exchange.concurrency);
+                while let Some((key, rows)) = answers.try_next().await? {
+                    match key {
+                        Some(key) => {
+                            children.insert(key, rows);
+                        }
+                        None => self.sort_by_row(rows, &mut children, &scope)?,
                     }
-                    None => by_row(join, rows, &mut children, &scope)?,
                 }
             }
         }
+        Ok(children)
     }
-    Ok(children)
-}
 
-/// Sorts children by the row that each names.
-fn by_row(join: &Join, rows: Vec<Value>, children: &mut Children, scope: &Scope<'_>) -> Result<(), Failure> {
-    let Some(on) = &join.on else { return Ok(()) };
-    for child in rows {
-        let key = on.eval_text(&scope.on_row(&child)).map_err(|error| {
-            let mut failure = join.wrong(error);
-            failure.message = format!("a child does not name its row: {}", failure.message);
-            failure
-        })?;
-        children.entry(key).or_default().push(child);
-    }
-    Ok(())
-}
-
-/// Puts a row's children on it.
-///
-/// # Errors
-/// Why that cannot be.
-fn place(join: &Join, row: &mut Value, children: &Children, scope: &Scope<'_>) -> Result<(), String> {
-    let key = join.to.eval(&scope.on_row(row)).ok().as_ref().and_then(text_of);
-    // Two rows may name the same children: moves of one article.
-    let mut found = key.and_then(|key| children.get(&key).cloned()).unwrap_or_default();
-    let value = match (join.one, found.len()) {
-        (false, _) => Value::Array(found),
-        (true, 0 | 1) => found.pop().unwrap_or_default(),
-        (true, several) => {
-            return Err(format!("join into `{}`: {several} children where `one` was said", join.into));
+    /// Sorts children by the row that each names.
+    fn sort_by_row(&self, rows: Vec<Value>, children: &mut Children, scope: &Scope<'_>) -> Result<(), Failure> {
+        let Some(on) = &self.on else { return Ok(()) };
+        for child in rows {
+            let key = on.eval_text(&scope.on_row(&child)).map_err(|error| {
+                let mut failure = self.wrong(error);
+                failure.message = format!("a child does not name its row: {}", failure.message);
+                failure
+            })?;
+            children.entry(key).or_default().push(child);
         }
-    };
-    if let Value::Object(members) = row {
-        members.insert(join.into.clone(), value);
+        Ok(())
     }
-    Ok(())
+
+    /// Puts a row's children on it.
+    ///
+    /// # Errors
+    /// Why that cannot be.
+    fn place(&self, row: &mut Value, children: &Children, scope: &Scope<'_>) -> Result<(), String> {
+        let key = self.to.eval(&scope.on_row(row)).ok().as_ref().and_then(text_of);
+        // Two rows may name the same children: moves of one article.
+        let mut found = key.and_then(|key| children.get(&key).cloned()).unwrap_or_default();
+        let value = match (self.one, found.len()) {
+            (false, _) => Value::Array(found),
+            (true, 0 | 1) => found.pop().unwrap_or_default(),
+            (true, several) => {
+                return Err(format!("join into `{}`: {several} children where `one` was said", self.into));
+            }
+        };
+        if let Value::Object(members) = row {
+            members.insert(self.into.clone(), value);
+        }
+        Ok(())
+    }
 }

@@ -24,6 +24,7 @@ mod tls;
 mod transport;
 mod unexpected;
 mod variables;
+mod writing;
 pub(super) mod xml;
 
 pub use config::HttpAdapter;

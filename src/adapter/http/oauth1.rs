@@ -5,42 +5,54 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::transport::Method;
-use crate::model::percent;
+use crate::{env::Env, model::percent};
 
 /// What identifies us; `token` is empty where the system only knows consumers.
-#[derive(Clone, Copy)]
 pub struct Credentials<'a> {
     pub consumer_key: &'a str,
     pub consumer_secret: &'a str,
     pub token: Option<(&'a str, &'a str)>,
 }
 
-/// Value of the `Authorization` header. `form` are the pairs of a form body, which are signed too; `at` is in seconds.
-#[must_use]
-pub fn header(
-    credentials: Credentials<'_>,
-    method: Method,
-    url: &str,
-    form: &[(String, String)],
-    nonce: &str,
-    at: i64,
-) -> String {
-    let mut own = vec![
-        ("oauth_consumer_key".to_owned(), credentials.consumer_key.to_owned()),
-        ("oauth_nonce".to_owned(), nonce.to_owned()),
-        ("oauth_signature_method".to_owned(), "HMAC-SHA256".to_owned()),
-        ("oauth_timestamp".to_owned(), at.to_string()),
-        ("oauth_version".to_owned(), "1.0".to_owned()),
-    ];
-    if let Some((token, _)) = credentials.token {
-        own.push(("oauth_token".to_owned(), token.to_owned()));
+/// What makes a request another one than all before it (RFC 5849, section 3.3).
+pub struct Stamp {
+    nonce: String,
+    /// In seconds.
+    timestamp: i64,
+}
+
+impl Stamp {
+    #[must_use]
+    pub fn new(env: &Env) -> Self {
+        Self {
+            nonce: format!("{:016x}{:016x}", env.entropy.next_u64(), env.entropy.next_u64()),
+            timestamp: env.now().timestamp(),
+        }
     }
-    let base = base_string(method, url, own.iter().chain(form));
-    let token_secret = credentials.token.map_or("", |(_, secret)| secret);
-    let key = format!("{}&{}", percent::encode(credentials.consumer_secret), percent::encode(token_secret));
-    own.push(("oauth_signature".to_owned(), sign(&key, &base)));
-    let parts: Vec<String> = own.iter().map(|(name, value)| format!("{name}=\"{}\"", percent::encode(value))).collect();
-    format!("OAuth {}", parts.join(", "))
+}
+
+impl Credentials<'_> {
+    /// Value of the `Authorization` header. `form` are the pairs of a form body, which are signed too.
+    #[must_use]
+    pub fn header(&self, method: Method, url: &str, form: &[(String, String)], stamp: &Stamp) -> String {
+        let mut own = vec![
+            ("oauth_consumer_key".to_owned(), self.consumer_key.to_owned()),
+            ("oauth_nonce".to_owned(), stamp.nonce.clone()),
+            ("oauth_signature_method".to_owned(), "HMAC-SHA256".to_owned()),
+            ("oauth_timestamp".to_owned(), stamp.timestamp.to_string()),
+            ("oauth_version".to_owned(), "1.0".to_owned()),
+        ];
+        if let Some((token, _)) = self.token {
+            own.push(("oauth_token".to_owned(), token.to_owned()));
+        }
+        let base = base_string(method, url, own.iter().chain(form));
+        let token_secret = self.token.map_or("", |(_, secret)| secret);
+        let key = format!("{}&{}", percent::encode(self.consumer_secret), percent::encode(token_secret));
+        own.push(("oauth_signature".to_owned(), sign(&key, &base)));
+        let parts: Vec<String> =
+            own.iter().map(|(name, value)| format!("{name}=\"{}\"", percent::encode(value))).collect();
+        format!("OAuth {}", parts.join(", "))
+    }
 }
 
 fn base_string<'p>(method: Method, url: &str, pairs: impl Iterator<Item = &'p (String, String)>) -> String {
@@ -107,7 +119,8 @@ mod tests {
             "jS7ICRQpjPIbl+12ldo7E/R/RBwt2v0t+i/d0uj51kM="
         );
         let credentials = Credentials { consumer_key: "ck", consumer_secret: "cs", token: None };
-        let value = header(credentials, Method::Get, "http://shop.example/x?a=1", &[], "n", 1);
+        let stamp = Stamp { nonce: "n".into(), timestamp: 1 };
+        let value = credentials.header(Method::Get, "http://shop.example/x?a=1", &[], &stamp);
         assert!(value.starts_with("OAuth oauth_consumer_key=\"ck\", oauth_nonce=\"n\""), "{value}");
         assert!(!value.contains("cs\""), "the secret itself is never sent");
     }

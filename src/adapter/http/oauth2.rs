@@ -77,7 +77,8 @@ impl Oauth2 {
             // Nobody else may show the same token meanwhile: it is good for one use.
             let span = exchange.timeout.saturating_add(SLACK);
             let mut renewal = exchange.logins.renew(&exchange.system, &login, span).await?;
-            let granted = self.refresh(form, &configured, renewal.as_mut(), unkept, exchange).await;
+            let token = RefreshToken { configured: &configured, renewal: renewal.as_mut(), unkept };
+            let granted = self.refresh(form, token, exchange).await;
             renewal.end().await;
             granted?
         } else {
@@ -91,19 +92,17 @@ impl Oauth2 {
     async fn refresh(
         &self,
         mut form: Value,
-        configured: &str,
-        renewal: &mut dyn Renewal,
-        unkept: &mut Option<SecretString>,
+        mut token: RefreshToken<'_>,
         exchange: &Exchange,
     ) -> Result<Granted, Failure> {
-        keep(unkept, renewal).await?;
-        let shown = renewal.kept().map_or(configured, |kept| kept.expose_secret()).to_owned();
+        token.keep().await?;
+        let shown = token.latest().to_owned();
         exchange.mask.learn(&shown);
         form["refresh_token"] = shown.as_str().into();
         form["grant_type"] = "refresh_token".into();
         let answer = self.ask(form, exchange).await.map_err(|mut failure| {
             if failure.class == Class::Auth {
-                failure.message.push_str(if shown == configured {
+                failure.message.push_str(if shown == token.configured {
                     "; if the refresh token of the configuration was used elsewhere or has ended, write a newly issued one there"
                 } else {
                     "; the refresh token that the service gave last is no longer good: write a newly issued one into the \
@@ -115,8 +114,8 @@ impl Oauth2 {
         // Whatever else is wrong with the answer: the token that was shown is spent.
         if let Some(next) = answer.body.get("refresh_token").and_then(Value::as_str).filter(|next| *next != shown) {
             exchange.mask.learn(next);
-            *unkept = Some(next.into());
-            keep(unkept, renewal).await?;
+            *token.unkept = Some(next.into());
+            token.keep().await?;
         }
         granted(&answer, exchange)
     }
@@ -143,19 +142,33 @@ impl Oauth2 {
     }
 }
 
-/// Makes a token that was given durable. Until it is, it is neither used nor forgotten.
-async fn keep(unkept: &mut Option<SecretString>, renewal: &mut dyn Renewal) -> Result<(), Failure> {
-    if let Some(token) = unkept {
-        renewal.keep(token).await.map_err(|mut failure| {
-            failure.message.push_str(
-                "; the service gave a new refresh token, which this process holds until it can be kept: mend that without \
-                 stopping it",
-            );
-            failure
-        })?;
-        *unkept = None;
+/// A refresh token: the one of the configuration, and those that took its place.
+struct RefreshToken<'a> {
+    configured: &'a str,
+    renewal: &'a mut dyn Renewal,
+    unkept: &'a mut Option<SecretString>,
+}
+
+impl RefreshToken<'_> {
+    /// The token that is good now, if any is.
+    fn latest(&self) -> &str {
+        self.renewal.kept().map_or(self.configured, |kept| kept.expose_secret())
     }
-    Ok(())
+
+    /// Makes a token that was given durable. Until it is, it is neither used nor forgotten.
+    async fn keep(&mut self) -> Result<(), Failure> {
+        if let Some(token) = self.unkept {
+            self.renewal.keep(token).await.map_err(|mut failure| {
+                failure.message.push_str(
+                    "; the service gave a new refresh token, which this process holds until it can be kept: mend that \
+                     without stopping it",
+                );
+                failure
+            })?;
+            *self.unkept = None;
+        }
+        Ok(())
+    }
 }
 
 fn granted(answer: &super::call::Answer, exchange: &Exchange) -> Result<Granted, Failure> {

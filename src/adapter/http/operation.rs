@@ -8,12 +8,12 @@ use super::{
     call::{Answer, Call},
     compile::{ANSWER, Compiler},
     config::{StepSpec, WriteSpec},
-    exchange::Exchange,
     joins::{Listing, rows_of},
     judge::Verb,
     pages::Pager,
-    plan::{self, Entity},
+    plan,
     variables::{Learnt, Variables, WRITE},
+    writing::Writing,
 };
 use crate::{
     adapter::compile,
@@ -21,7 +21,7 @@ use crate::{
     failure::{Class, Failure},
     load::{LoadError, Place},
     model::canonical,
-    port::{Captures, Op, Outcome, Progress, Write, Written},
+    port::{Captures, Op, Outcome, Write, Written},
     wait_reason::WaitReason,
 };
 
@@ -104,25 +104,19 @@ impl Operation {
     }
 
     /// Does one write.
-    pub async fn run(
-        &self,
-        write: &Write,
-        entity: &Entity,
-        exchange: &Exchange,
-        scope: &Scope<'_>,
-        progress: &dyn Progress,
-    ) -> Outcome {
+    pub async fn run(&self, write: &Write, writing: &Writing<'_>) -> Outcome {
         let variables = Variables::of(write);
-        let scope = variables.scope(write, scope);
+        let scope = variables.scope(write, writing.scope);
+        let writing = Writing { scope: &scope, ..*writing };
         let mut requests = 0;
         let result = match &self.form {
             Form::Single { call, ignore } => {
                 requests = 1;
-                self.single(call, ignore.as_ref(), write, entity, exchange, &scope).await
+                self.single(call, ignore.as_ref(), write, &writing).await
             }
             Form::Steps(steps) => {
-                let mut saga = Saga { write, exchange, progress, done: write.done.clone(), requests: 0, answer: None };
-                let result = self.steps(steps, &mut saga, entity, &scope).await;
+                let mut saga = Saga { write, writing: &writing, done: write.done.clone(), requests: 0, answer: None };
+                let result = self.steps(steps, &mut saga).await;
                 requests += saga.requests;
                 result
             }
@@ -135,21 +129,14 @@ impl Operation {
         call: &Call,
         ignore: Option<&Expr>,
         write: &Write,
-        entity: &Entity,
-        exchange: &Exchange,
-        scope: &Scope<'_>,
+        &Writing { entity, exchange, scope, .. }: &Writing<'_>,
     ) -> Result<Written, Failure> {
-        let answer = exchange.call(call, verb(write.op), scope, ignore).await?;
+        let answer = exchange.requester(verb(write.op), scope).call(call, ignore).await?;
         self.learnt.read(write, entity, &answer.scope(scope), Some(&answer))
     }
 
-    async fn steps(
-        &self,
-        steps: &[Step],
-        saga: &mut Saga<'_>,
-        entity: &Entity,
-        scope: &Scope<'_>,
-    ) -> Result<Written, Failure> {
+    async fn steps(&self, steps: &[Step], saga: &mut Saga<'_>) -> Result<Written, Failure> {
+        let Writing { entity, scope, progress, .. } = *saga.writing;
         if let (Some(found), Some(first)) = (&saga.write.found, steps.iter().find(|step| !step.reads))
             && !saga.done.contains_key(&marker(&first.name))
         {
@@ -159,10 +146,10 @@ impl Operation {
             // In place of the answer that was lost: a later attempt looks no more.
             saga.done.insert(FOUND.to_owned(), found.body.clone().into_value());
             saga.done.insert(marker(&first.name), Value::from(1));
-            saga.progress.save(saga.write.job, &saga.done).await?;
+            progress.save(saga.write.job, &saga.done).await?;
         }
         for step in steps {
-            saga.step(step, scope).await?;
+            saga.step(step).await?;
         }
         let captured = saga.captured();
         let scope = scope.child().with_members(&captured);
@@ -192,8 +179,7 @@ fn absent_is_deleted(write: &Write, result: Result<Written, Failure>) -> Result<
 /// A write of several requests under way.
 struct Saga<'a> {
     write: &'a Write,
-    exchange: &'a Exchange,
-    progress: &'a dyn Progress,
+    writing: &'a Writing<'a>,
     done: Captures,
     requests: u32,
     /// Of the last request.
@@ -207,10 +193,10 @@ impl Saga<'_> {
         Value::Object(plain.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>())
     }
 
-    async fn step(&mut self, step: &Step, scope: &Scope<'_>) -> Result<(), Failure> {
+    async fn step(&mut self, step: &Step) -> Result<(), Failure> {
         let name = marker(&step.name);
         let captured = self.captured();
-        let scope = scope.child().with_members(&captured);
+        let scope = self.writing.scope.child().with_members(&captured);
         let mut done: Vec<Value> = match self.done.get(&name) {
             Some(Value::Array(items)) => items.clone(),
             Some(done) if step.for_each.is_some() || *done == self.mark(step, &scope) => vec![Value::Null],
@@ -278,8 +264,9 @@ impl Saga<'_> {
     async fn request(&mut self, step: &Step, scope: &Scope<'_>, mark: Value) -> Result<(), Failure> {
         self.requests += 1;
         let verb = if step.reads { Verb::Read } else { verb(self.write.op) };
+        let requester = self.writing.exchange.requester(verb, scope);
         if let Some(listing) = &step.listing {
-            let rows = listing.all(self.exchange, verb, scope).await.map_err(|failure| step.failed(failure))?;
+            let rows = listing.all(&requester).await.map_err(|failure| step.failed(failure))?;
             let rows = Value::from(rows);
             for (variable, expr) in &step.capture {
                 let value = expr.eval(&scope.child().with("rows", &rows)).map_err(|error| {
@@ -290,7 +277,7 @@ impl Saga<'_> {
             }
             return Ok(());
         }
-        let answer = self.exchange.call(&step.call, verb, scope, step.ignore.as_ref()).await;
+        let answer = requester.call(&step.call, step.ignore.as_ref()).await;
         let answer = answer.map_err(|failure| step.failed(failure))?;
         let ignored =
             step.ignore.as_ref().is_some_and(|ignore| ignore.eval_bool(&answer.scope(scope)).unwrap_or(false));
@@ -315,7 +302,7 @@ impl Saga<'_> {
             return Ok(());
         }
         self.done.insert(marker(&step.name), mark);
-        self.progress.save(self.write.job, &self.done).await
+        self.writing.progress.save(self.write.job, &self.done).await
     }
 }
 

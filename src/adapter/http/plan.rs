@@ -8,7 +8,7 @@ use super::{
     batch::Batch,
     call::Call,
     compile::Compiler,
-    config::{EntitySpec, FindSpec, HttpAdapter, Joins, ListSpec, ReadSpec},
+    config::{EntitySpec, FindSpec, HttpAdapter, JoinSpec, Joins, ListSpec, ReadSpec},
     joins::{Join, Listing, rows_of},
     operation::Operation,
     pages::Pager,
@@ -94,9 +94,10 @@ pub fn compile(adapter: &HttpAdapter, manifest: &Manifest) -> Result<IndexMap<St
 fn entity(spec: &EntitySpec, compiler: &Compiler) -> Result<Entity, LoadError> {
     let at = Place::of(&compiler.file, &spec.id.0);
     let id = compiler.formula(&spec.id, &compiler.row())?;
-    let list = spec.list.as_ref().map(|list| compile_list(list, compiler, &id, &at)).transpose()?;
-    let read = spec.read.as_ref().map(|read| compile_read(read, spec, compiler, &id, &at)).transpose()?;
-    let find = spec.find.as_ref().map(|find| compile_find(find, spec, compiler, &id, &at)).transpose()?;
+    let compile = ReadCompiler { spec, compiler, id: &id, at: &at };
+    let list = spec.list.as_ref().map(|list| compile.list(list)).transpose()?;
+    let read = spec.read.as_ref().map(|read| compile.read(read)).transpose()?;
+    let find = spec.find.as_ref().map(|find| compile.find(find)).transpose()?;
     let mut operations = BTreeMap::new();
     let create = spec.create.as_ref().or(spec.save.as_ref());
     let update = spec.update.as_ref().or(spec.save.as_ref());
@@ -158,132 +159,120 @@ fn values_of(named: &str, compiler: &Compiler, at: &Place) -> Result<Named, Load
     Err(LoadError::new(at, format!("`values_of` names the setting `{setting}`, which is none or a secret")))
 }
 
-fn compile_list(spec: &ListSpec, compiler: &Compiler, id: &Expr, at: &Place) -> Result<List, LoadError> {
-    let cursor =
-        spec.cursor.as_ref().map(|cursor| Cursor::compile(cursor, &compiler.file, &compiler.row())).transpose()?;
-    let mut names: Vec<&'static str> = cursor.iter().map(|_| "cursor").collect();
-    let joined = compiler.known(&names);
-    names.extend(spec.pages.is_some().then_some("page"));
-    let known = compiler.known(&names);
-    let call = Call::compile(spec.request(), compiler, &known, at)?;
-    if cursor.is_none() && (spec.newest_first || spec.whole.is_some()) {
-        let key = if spec.newest_first { "newest_first" } else { "whole" };
-        return Err(LoadError::new(at, format!("`{key}` is about deltas, and without `cursor` the listing has none")));
-    }
-    if spec.newest_first && spec.pages.is_none() {
-        return Err(LoadError::new(at, "`newest_first` says with which page a delta ends: it needs `pages`"));
-    }
-    if let Some(cursor) = &cursor
-        && !spec.newest_first
-        && !call.names("cursor")
-    {
-        return Err(LoadError::new(
-            cursor.field.place(),
-            "the listing has a cursor, but its request does not use `cursor`",
-        )
-        .help(
-            "say `${cursor}` where the system filters by change time, or `newest_first = true` where it can only sort by it, or \
-             leave the cursor out",
-        ));
-    }
-    let split = compiler.on_row(spec.split.as_ref())?;
-    Ok(List {
-        listing: Listing {
-            call,
-            rows: rows_of(spec.rows.as_ref(), compiler)?,
-            pages: spec.pages.as_ref().map(|pages| Pager::compile(pages, compiler, split.is_some(), at)).transpose()?,
-        },
-        cursor,
-        newest_first: spec.newest_first,
-        split,
-        joins: compile_joins(&spec.join, compiler, id, &joined, at)?,
-    })
+/// Compiles how objects of an entity are read.
+struct ReadCompiler<'a> {
+    spec: &'a EntitySpec,
+    compiler: &'a Compiler,
+    /// The entity's id.
+    id: &'a Expr,
+    at: &'a Place,
 }
 
-fn compile_joins(
-    specs: &[super::config::JoinSpec],
-    compiler: &Compiler,
-    id: &Expr,
-    known: &Known,
-    at: &Place,
-) -> Result<Vec<Join>, LoadError> {
-    LoadError::collect(specs.iter().map(|spec| Join::compile(spec, compiler, id, known, at)))
-}
-
-/// Joins of a read or find: its own, or the listing's with the variables that there are here.
-fn borrowed_joins(
-    joins: &Joins,
-    entity: &EntitySpec,
-    compiler: &Compiler,
-    id: &Expr,
-    known: &Known,
-    at: &Place,
-) -> Result<Vec<Join>, LoadError> {
-    match (joins, &entity.list) {
-        (Joins::None, _) => Ok(Vec::new()),
-        (Joins::Own(own), _) => compile_joins(own, compiler, id, known, at),
-        (Joins::List, Some(list)) => compile_joins(&list.join, compiler, id, known, at),
-        (Joins::List, None) => Err(LoadError::new(at, "`join = \"list\"`, but the entity has no `list`")),
+impl ReadCompiler<'_> {
+    fn list(&self, spec: &ListSpec) -> Result<List, LoadError> {
+        let (compiler, at) = (self.compiler, self.at);
+        let cursor =
+            spec.cursor.as_ref().map(|cursor| Cursor::compile(cursor, &compiler.file, &compiler.row())).transpose()?;
+        let mut names: Vec<&'static str> = cursor.iter().map(|_| "cursor").collect();
+        let joined = compiler.known(&names);
+        names.extend(spec.pages.is_some().then_some("page"));
+        let known = compiler.known(&names);
+        let call = Call::compile(spec.request(), compiler, &known, at)?;
+        if cursor.is_none() && (spec.newest_first || spec.whole.is_some()) {
+            let key = if spec.newest_first { "newest_first" } else { "whole" };
+            let message = format!("`{key}` is about deltas, and without `cursor` the listing has none");
+            return Err(LoadError::new(at, message));
+        }
+        if spec.newest_first && spec.pages.is_none() {
+            return Err(LoadError::new(at, "`newest_first` says with which page a delta ends: it needs `pages`"));
+        }
+        if let Some(cursor) = &cursor
+            && !spec.newest_first
+            && !call.names("cursor")
+        {
+            return Err(LoadError::new(
+                cursor.field.place(),
+                "the listing has a cursor, but its request does not use `cursor`",
+            )
+            .help(
+                "say `${cursor}` where the system filters by change time, or `newest_first = true` where it can only \
+                 sort by it, or leave the cursor out",
+            ));
+        }
+        let split = compiler.on_row(spec.split.as_ref())?;
+        let pages =
+            spec.pages.as_ref().map(|pages| Pager::compile(pages, compiler, split.is_some(), at)).transpose()?;
+        Ok(List {
+            listing: Listing { call, rows: rows_of(spec.rows.as_ref(), compiler)?, pages },
+            cursor,
+            newest_first: spec.newest_first,
+            split,
+            joins: self.joins(&spec.join, &joined)?,
+        })
     }
-}
 
-fn compile_read(
-    spec: &ReadSpec,
-    entity: &EntitySpec,
-    compiler: &Compiler,
-    id: &Expr,
-    at: &Place,
-) -> Result<Read, LoadError> {
-    let known = compiler.known(&["ids", "id"]);
-    Ok(Read {
-        listing: Listing {
-            call: Call::compile(spec.request(), compiler, &known, at)?,
-            rows: rows_of(spec.rows.as_ref(), compiler)?,
-            pages: None,
-        },
-        max: spec.max.map_or(1, |max| usize::try_from(max.get()).unwrap_or(usize::MAX)),
-        joins: borrowed_joins(&spec.join, entity, compiler, id, &known, at)?,
-        split: match (&spec.join, &entity.list) {
-            (Joins::List, Some(list)) => compiler.on_row(list.split.as_ref())?,
-            _ => None,
-        },
-    })
-}
+    fn joins(&self, specs: &[JoinSpec], known: &Known) -> Result<Vec<Join>, LoadError> {
+        LoadError::collect(specs.iter().map(|spec| Join::compile(spec, self.compiler, self.id, known, self.at)))
+    }
 
-fn compile_find(
-    spec: &FindSpec,
-    entity: &EntitySpec,
-    compiler: &Compiler,
-    id: &Expr,
-    at: &Place,
-) -> Result<Lookup, LoadError> {
-    let variables = ["key", "wanted", "body", "since"];
-    let Some(is_ours) = &spec.r#where else {
-        return Err(LoadError::new(at, "`find` needs `where`: the condition on `row` that it is ours"));
-    };
-    let is_ours = compiler.formula(is_ours, &compiler.known(&variables).and(["row"]))?;
-    let known = compiler.known(&variables);
-    let joins = borrowed_joins(&spec.join, entity, compiler, id, &known, at)?;
-    if !spec.request().is_absent() {
-        let known = if spec.pages.is_some() { known.and(["page"]) } else { known };
-        let listing = Listing {
-            call: Call::compile(spec.request(), compiler, &known, at)?,
-            rows: rows_of(spec.rows.as_ref(), compiler)?,
-            pages: spec.pages.as_ref().map(|pages| Pager::compile(pages, compiler, true, at)).transpose()?,
+    /// Joins of a read or find: its own, or the listing's with the variables that there are here.
+    fn borrowed_joins(&self, joins: &Joins, known: &Known) -> Result<Vec<Join>, LoadError> {
+        match (joins, &self.spec.list) {
+            (Joins::None, _) => Ok(Vec::new()),
+            (Joins::Own(own), _) => self.joins(own, known),
+            (Joins::List, Some(list)) => self.joins(&list.join, known),
+            (Joins::List, None) => Err(LoadError::new(self.at, "`join = \"list\"`, but the entity has no `list`")),
+        }
+    }
+
+    fn read(&self, spec: &ReadSpec) -> Result<Read, LoadError> {
+        let compiler = self.compiler;
+        let known = compiler.known(&["ids", "id"]);
+        Ok(Read {
+            listing: Listing {
+                call: Call::compile(spec.request(), compiler, &known, self.at)?,
+                rows: rows_of(spec.rows.as_ref(), compiler)?,
+                pages: None,
+            },
+            max: spec.max.map_or(1, |max| usize::try_from(max.get()).unwrap_or(usize::MAX)),
+            joins: self.borrowed_joins(&spec.join, &known)?,
+            split: match (&spec.join, &self.spec.list) {
+                (Joins::List, Some(list)) => compiler.on_row(list.split.as_ref())?,
+                _ => None,
+            },
+        })
+    }
+
+    fn find(&self, spec: &FindSpec) -> Result<Lookup, LoadError> {
+        let (compiler, at) = (self.compiler, self.at);
+        let variables = ["key", "wanted", "body", "since"];
+        let Some(is_ours) = &spec.r#where else {
+            return Err(LoadError::new(at, "`find` needs `where`: the condition on `row` that it is ours"));
         };
-        return Ok(Lookup { listing, is_ours, joins, split: None });
+        let is_ours = compiler.formula(is_ours, &compiler.known(&variables).and(["row"]))?;
+        let known = compiler.known(&variables);
+        let joins = self.borrowed_joins(&spec.join, &known)?;
+        if !spec.request().is_absent() {
+            let known = if spec.pages.is_some() { known.and(["page"]) } else { known };
+            let listing = Listing {
+                call: Call::compile(spec.request(), compiler, &known, at)?,
+                rows: rows_of(spec.rows.as_ref(), compiler)?,
+                pages: spec.pages.as_ref().map(|pages| Pager::compile(pages, compiler, true, at)).transpose()?,
+            };
+            return Ok(Lookup { listing, is_ours, joins, split: None });
+        }
+        // A scan without a request of its own is the listing from the intent on.
+        let list = self.spec.list.as_ref().filter(|list| spec.scan && list.cursor.is_some());
+        let Some(list) = list else {
+            return Err(LoadError::new(
+                at,
+                "`find` needs a request; only with `scan = true` the listing by its cursor stands in",
+            ));
+        };
+        let list = self.list(list)?;
+        if !list.cursor.as_ref().is_some_and(Cursor::is_time) {
+            return Err(LoadError::new(at, "a scan through the listing needs a cursor that is a time"));
+        }
+        Ok(Lookup { listing: list.listing, is_ours, joins: list.joins, split: list.split })
     }
-    // A scan without a request of its own is the listing from the intent on.
-    let list = entity.list.as_ref().filter(|list| spec.scan && list.cursor.is_some());
-    let Some(list) = list else {
-        return Err(LoadError::new(
-            at,
-            "`find` needs a request; only with `scan = true` the listing by its cursor stands in",
-        ));
-    };
-    let list = compile_list(list, compiler, id, at)?;
-    if !list.cursor.as_ref().is_some_and(Cursor::is_time) {
-        return Err(LoadError::new(at, "a scan through the listing needs a cursor that is a time"));
-    }
-    Ok(Lookup { listing: list.listing, is_ours, joins: list.joins, split: list.split })
 }

@@ -61,9 +61,10 @@ pub async fn pull(
     let page = stand.pages.variable();
     let scope = scope.child().with("cursor", &cursor).with("page", &page);
     let call = &list.listing.call;
+    let requester = exchange.requester(Verb::List, &scope);
     let answer = match &stand.pages.link {
-        Some(link) => exchange.follow(link, call, Verb::List, &scope).await?,
-        None => exchange.call(call, Verb::List, &scope, None).await?,
+        Some(link) => requester.follow(link, call).await?,
+        None => requester.call(call, None).await?,
     };
     let answered = exchange.env.moment();
     let mut listed = rows(&list.listing.rows, &answer, &scope, Verb::List, list.listing.lenient())?;
@@ -82,7 +83,7 @@ pub async fn pull(
         // What stands behind a row that is older than the start is known.
         more = more && !(list.newest_first && since.is_some_and(|since| at.reaches(&listed, since, &scope)));
     }
-    let refused = join(&list.joins, &mut listed, &entity.id, exchange, Verb::List, &scope).await?;
+    let refused = join(&list.joins, &mut listed, &requester).await?;
 
     let mut taken = Rows::new(entity, exchange.scope(), result.errors);
     for (index, row) in listed.into_iter().enumerate() {

@@ -11,12 +11,12 @@ use super::{
     call::Call,
     compile::Compiler,
     config::HttpAdapter,
-    exchange::Exchange,
+    exchange::{Exchange, Requester},
     joins::join,
     judge::Verb,
-    operation::Operation,
     plan::{self, Entity, Named, word},
     pull::{self, Rows},
+    writing::Writing,
 };
 use crate::{
     adapter::{Manifest, Settings, World},
@@ -154,7 +154,8 @@ impl HttpSystem {
     ) -> Result<Vec<SourceRow>, Failure> {
         let (many, one) = named(&self.askable(read, ids, scope));
         let scope = scope.child().with("ids", &many).with("id", &one);
-        let mut rows = match read_rows(read, &self.exchange, &scope).await {
+        let requester = self.exchange.requester(Verb::Read, &scope);
+        let mut rows = match read_rows(read, &requester).await {
             Err(failure) if failure.class == Class::Missing => {
                 return absent(failure, read.max == 1 && read.listing.call.addresses(&["id"]));
             }
@@ -164,7 +165,7 @@ impl HttpSystem {
             }
             rows => rows?,
         };
-        let refused = join(&read.joins, &mut rows, &entity.id, &self.exchange, Verb::Read, &scope).await?;
+        let refused = join(&read.joins, &mut rows, &requester).await?;
         let mut taken = Rows::new(entity, self.exchange.scope(), Vec::new());
         for (index, row) in rows.into_iter().enumerate() {
             let position = format!("read row {}", index + 1);
@@ -186,7 +187,7 @@ impl HttpSystem {
         let can_send = |ids: &[String]| {
             let (many, one) = named(ids);
             let scope = scope.child().with("ids", &many).with("id", &one);
-            self.exchange.sendable(&read.listing.call, Verb::Read, &scope).is_ok()
+            self.exchange.requester(Verb::Read, &scope).sendable(&read.listing.call).is_ok()
         };
         if ids.len() < 2 || can_send(ids) {
             return ids.to_vec();
@@ -217,7 +218,8 @@ impl HttpSystem {
             .with("body", probe.body)
             .with("since", &since)
             .with("cursor", &since);
-        let mut rows = match find.listing.all(&self.exchange, Verb::Find, &scope).await {
+        let requester = self.exchange.requester(Verb::Find, &scope);
+        let mut rows = match find.listing.all(&requester).await {
             Err(failure) if failure.class == Class::Missing => {
                 absent(failure, find.listing.call.addresses(&["key", "wanted", "body"]))?
             }
@@ -227,7 +229,7 @@ impl HttpSystem {
         if find.joins.is_empty() {
             ours(find, &mut rows, &scope)?;
         }
-        let refused = join(&find.joins, &mut rows, &entity.id, &self.exchange, Verb::Find, &scope).await?;
+        let refused = join(&find.joins, &mut rows, &requester).await?;
         // It may be the one that is looked for.
         if let Some(reason) = refused.into_values().next() {
             return Err(Failure::new(Class::Rejected, reason));
@@ -268,6 +270,7 @@ impl HttpSystem {
         };
         let entity_name = Value::from(name);
         let scope = self.exchange.scope().with("entity", &entity_name);
+        let writing = Writing { entity, exchange: &self.exchange, scope: &scope, progress };
         let batched = |op: Op| entity.batch.as_ref().is_some_and(|batch| batch.ops.contains(&op));
         let (many, single): (Vec<Write>, Vec<Write>) = writes.into_iter().partition(|write| batched(write.op));
         let mut outcomes = Vec::new();
@@ -276,12 +279,11 @@ impl HttpSystem {
             let (portions, refused) = batch.portions(many, &scope);
             outcomes.extend(refused);
             for portion in portions {
-                tasks.push(Box::pin(batch.send(portion, entity, &self.exchange, &scope)));
+                tasks.push(Box::pin(batch.send(portion, &writing)));
             }
         }
         for write in single {
-            let operation = entity.operations.get(word(write.op));
-            tasks.push(Box::pin(self.write_one(operation, write, entity, &scope, progress)));
+            tasks.push(Box::pin(write_one(write, &writing)));
         }
         let mut done = stream::iter(tasks).buffer_unordered(self.exchange.concurrency);
         while let Some(part) = done.next().await {
@@ -289,24 +291,17 @@ impl HttpSystem {
         }
         outcomes
     }
+}
 
-    async fn write_one(
-        &self,
-        operation: Option<&Operation>,
-        write: Write,
-        entity: &Entity,
-        scope: &Scope<'_>,
-        progress: &dyn Progress,
-    ) -> Vec<Outcome> {
-        let outcome = if let Some(operation) = operation {
-            operation.run(&write, entity, &self.exchange, scope, progress).await
-        } else {
-            let object = model::with_article(&scope.get("entity").and_then(text_of).unwrap_or_default());
-            let problem = format!("its adapter cannot {} {object}", word(write.op));
-            refused(&write, Failure::new(Class::Fatal, problem))
-        };
-        vec![outcome]
-    }
+async fn write_one(write: Write, writing: &Writing<'_>) -> Vec<Outcome> {
+    let outcome = if let Some(operation) = writing.entity.operations.get(word(write.op)) {
+        operation.run(&write, writing).await
+    } else {
+        let object = model::with_article(&writing.scope.get("entity").and_then(text_of).unwrap_or_default());
+        let problem = format!("its adapter cannot {} {object}", word(write.op));
+        refused(&write, Failure::new(Class::Fatal, problem))
+    };
+    vec![outcome]
 }
 
 /// The values that a setting says, each as text.
@@ -338,12 +333,13 @@ fn named(ids: &[String]) -> (Value, Value) {
 }
 
 /// Rows of a read; a single object counts as one row.
-async fn read_rows(read: &plan::Read, exchange: &Exchange, scope: &Scope<'_>) -> Result<Vec<Value>, Failure> {
-    let answer = exchange.call(&read.listing.call, Verb::Read, scope, None).await?;
+async fn read_rows(read: &plan::Read, requester: &Requester<'_>) -> Result<Vec<Value>, Failure> {
+    let Requester { verb, scope, .. } = *requester;
+    let answer = requester.call(&read.listing.call, None).await?;
     if let Ok(row @ Value::Object(_)) = read.listing.rows.eval(&answer.scope(scope)) {
         return Ok(vec![row]);
     }
-    super::pages::rows(&read.listing.rows, &answer, scope, Verb::Read, true)
+    super::pages::rows(&read.listing.rows, &answer, scope, verb, true)
 }
 
 fn is_ours(find: &plan::Lookup, row: &Value, scope: &Scope<'_>) -> Result<bool, Failure> {
@@ -462,7 +458,8 @@ impl System for HttpSystem {
 
     async fn check_writing(&self, entities: &[&str]) -> Vec<Checked> {
         let Some(probe) = self.probe.as_ref().filter(|_| !entities.is_empty()) else { return Vec::new() };
-        let answer = self.exchange.call(probe, Verb::Update, &self.exchange.scope(), None).await;
+        let scope = self.exchange.scope();
+        let answer = self.exchange.requester(Verb::Update, &scope).call(probe, None).await;
         vec![self.checked("may be written to", answer)]
     }
 }

@@ -53,19 +53,17 @@ impl SqlSystem {
     pub(super) async fn list(&self, entity: &Entity, list: &List, request: &PullRequest<'_>) -> Result<Page, Failure> {
         let doing = format!("{}/{}: list", self.name, entity.name);
         let name = Value::from(entity.name.as_str());
-        let base = scope_of(&self.settings, &name);
+        let reading = self.reading(entity, &name, &doing);
         let mut session = self.begin(Mode::Read, &doing).await?;
 
         let mut token = match request.page {
             Some(PageToken(token)) => Token::deserialize(token)
-                .map_err(|error| Failure::new(Class::Fatal, format!("{doing}: the page mark is not ours: {error}")))?,
-            None => self.start(list, request.since, &mut session, &doing).await?,
+                .map_err(|error| reading.fatal(format!("the page mark is not ours: {error}")))?,
+            None => reading.start(list, request.since, &mut session).await?,
         };
         let known = list.cursor.as_ref().and_then(|cursor| cursor.known(request.since, token.began.at));
         let since = match (known, &list.cursor) {
-            (Some(since), Some(cursor)) => {
-                cursor.start(since).map_err(|problem| Failure::new(Class::Fatal, format!("{doing}: {problem}")))?
-            }
+            (Some(since), Some(cursor)) => cursor.start(since).map_err(|problem| reading.fatal(problem))?,
             _ => Value::Null,
         };
         let limit = list.pages.as_ref().map_or(usize::MAX, |pages| pages.size.unwrap_or(request.limit).max(1));
@@ -76,29 +74,27 @@ impl SqlSystem {
             values.insert(start.into(), token.after.clone());
             values.insert("limit".into(), Value::from(limit));
         }
-        let mut rows = self.query(&mut session, &list.query, &values, &doing).await?;
+        let mut rows = reading.query(&mut session, &list.query, &values).await?;
         let count = rows.len();
         if count > limit {
-            let message =
-                format!("{doing}: {}: more rows than :limit came back; is it in the query?", list.query.place);
-            return Err(Failure::new(Class::Fatal, message));
+            let place = &list.query.place;
+            return Err(reading.fatal(format!("{place}: more rows than :limit came back; is it in the query?")));
         }
         let read = self.env.moment();
-        let next = self.next(list, &token, &rows, limit, &base, &doing)?;
+        let next = reading.next(list, &token, &rows, limit)?;
         if let (Some(pages), Some(next)) = (&list.pages, &next) {
             let print = if pages.by == By::Keyset { next.to_string() } else { print(&rows) };
             let course = token.course.page(&print);
             let course = course.and_then(|()| token.course.read((token.rows + count as u64, token.total), (0, None)));
-            course
-                .map_err(|problem| Failure::new(Class::Fatal, format!("{doing}: {problem}; does the query page?")))?;
+            course.map_err(|problem| reading.fatal(format!("{problem}; does the query page?")))?;
         }
-        self.joins(&mut session, &list.joins, &mut rows, &values, &base, &doing).await?;
+        reading.joins(&mut session, &list.joins, &mut rows, &values).await?;
         drop(session);
 
         let mut dates = Vec::new();
         if let Some(cursor) = &list.cursor {
             for (index, row) in rows.iter().enumerate() {
-                let own = row_scope(&base, row);
+                let own = row_scope(&reading.base, row);
                 // A column that is not there is the adapter's fault.
                 let value = cursor.field.eval(&own).map_err(fatal)?;
                 if let Some(reason) = cursor.raise(&mut token.mark, Ok(value), read.at) {
@@ -108,14 +104,14 @@ impl SqlSystem {
                 }
             }
         }
-        let taken = take(entity, list.split.as_ref(), rows, token.rows, &base)?;
+        let taken = reading.take(list.split.as_ref(), rows, token.rows)?;
         token.rows += count as u64;
         token.page += 1;
         // Rows that were counted are no objects where some are left out or taken apart; they are proven below all the same.
         let total = token.total.filter(|_| entity.keep.is_none() && list.split.is_none());
         let mut reached = None;
         if next.is_none() {
-            self.prove(&token, &doing)?;
+            reading.prove(&token)?;
             let mark = token.mark.clone();
             let mark = match &list.cursor {
                 Some(cursor) if token.page > 1 => cursor.paged(mark, token.began.until(read)),
@@ -131,8 +127,7 @@ impl SqlSystem {
             cursor: reached,
             next: match next {
                 Some(after) => Some(PageToken(
-                    serde_json::to_value(Token { after, ..token })
-                        .map_err(|error| Failure::new(Class::Fatal, format!("{doing}: {error}")))?,
+                    serde_json::to_value(Token { after, ..token }).map_err(|error| reading.fatal(error))?,
                 )),
                 None => None,
             },
@@ -142,80 +137,8 @@ impl SqlSystem {
         })
     }
 
-    /// The first page's mark; a full listing counts first what it has to find.
-    async fn start(
-        &self,
-        list: &List,
-        since: Option<&str>,
-        session: &mut Session,
-        doing: &str,
-    ) -> Result<Token, Failure> {
-        let began = self.env.moment();
-        let after = match &list.pages {
-            Some(pages) if pages.by == By::Keyset => pages.first.clone(),
-            _ => Value::from(0),
-        };
-        let total = match (&list.total, since) {
-            (Some(total), None) => {
-                let rows = self.query(session, total, &Map::new(), doing).await?;
-                let count = rows.first().and_then(Value::as_object).and_then(|row| row.values().next());
-                let count = count.and_then(|count| text_of(count)?.parse::<u64>().ok());
-                Some(count.ok_or_else(|| {
-                    Failure::new(Class::Fatal, format!("{doing}: {}: `total` gives no whole number", total.place))
-                })?)
-            }
-            _ => None,
-        };
-        Ok(Token { page: 0, began, after, rows: 0, total, mark: None, course: Course::default() })
-    }
-
-    /// `:after` or `:offset` of the next page; nothing after the last.
-    fn next(
-        &self,
-        list: &List,
-        token: &Token,
-        rows: &[Value],
-        limit: usize,
-        base: &Scope<'_>,
-        doing: &str,
-    ) -> Result<Option<Value>, Failure> {
-        let (Some(pages), Some(last)) = (&list.pages, rows.last()) else { return Ok(None) };
-        if rows.len() < limit {
-            return Ok(None);
-        }
-        if token.page + 1 >= pages.max_pages {
-            let message = format!("{doing}: no end after {} pages (max_pages); does the query page?", pages.max_pages);
-            return Err(Failure::new(Class::Fatal, message));
-        }
-        if pages.by == By::Offset {
-            return Ok(Some(Value::from(token.rows + rows.len() as u64)));
-        }
-        let key = pages.key.eval(&row_scope(base, last)).map_err(fatal)?;
-        if let Some(flaw) = flaw::first(&key) {
-            let message = format!("{doing}: the listing cannot go on behind a row whose key is unreadable: {flaw}");
-            return Err(Failure::new(Class::Fatal, message));
-        }
-        if key.is_null() || key == token.after {
-            let message = format!("{doing}: the key of the last row does not move on; the query must order by it");
-            return Err(Failure::new(Class::Fatal, message));
-        }
-        if token.page == 0 && pages.first.is_number() && key.is_string() {
-            let message =
-                format!("{doing}: the key is a text, but pages begin after {}; say `first = \"\"`", pages.first);
-            return Err(Failure::new(Class::Fatal, message));
-        }
-        Ok(Some(key))
-    }
-
-    fn prove(&self, token: &Token, doing: &str) -> Result<(), Failure> {
-        match token.total {
-            Some(total) if token.rows < total => Err(Failure::new(
-                Class::Transient,
-                format!("{doing}: {total} rows were counted and {} read; the listing is not complete", token.rows),
-            )
-            .with_cause(WaitReason::Setup)),
-            _ => Ok(()),
-        }
+    fn reading<'a>(&'a self, entity: &'a Entity, name: &'a Value, doing: &'a str) -> Reading<'a> {
+        Reading { system: self, entity, base: scope_of(&self.settings, name), doing }
     }
 
     pub(super) async fn read_ids(&self, entity: &Entity, ids: &[String]) -> Result<Vec<SourceRow>, Failure> {
@@ -236,16 +159,16 @@ impl SqlSystem {
             return Err(Failure::new(Class::Fatal, format!("{doing}: the adapter cannot read this entity by id")));
         };
         let name = Value::from(entity.name.as_str());
-        let base = scope_of(&self.settings, &name);
+        let reading = self.reading(entity, &name, doing);
         let mut found = Vec::new();
         for ids in ids.chunks(read.max) {
             let mut values = Map::new();
             values.insert("ids".into(), Value::from(ids.to_vec()));
-            let mut rows = self.query(session, &read.query, &values, doing).await?;
-            self.joins(session, &read.joins, &mut rows, &values, &base, doing).await?;
-            let taken = take(entity, read.split.as_ref(), rows, 0, &base)?;
+            let mut rows = reading.query(session, &read.query, &values).await?;
+            reading.joins(session, &read.joins, &mut rows, &values).await?;
+            let taken = reading.take(read.split.as_ref(), rows, 0)?;
             if let Some(error) = taken.errors.first() {
-                return Err(Failure::new(Class::Fatal, format!("{doing}: {}: {}", error.position, error.reason)));
+                return Err(reading.fatal(format!("{}: {}", error.position, error.reason)));
             }
             found.extend(taken.rows.into_iter().filter(|row| ids.contains(&row.id)));
         }
@@ -258,16 +181,16 @@ impl SqlSystem {
             return Err(Failure::new(Class::Fatal, format!("{doing}: the adapter cannot look this entity up")));
         };
         let name = Value::from(entity.name.as_str());
-        let base = scope_of(&self.settings, &name);
+        let reading = self.reading(entity, &name, &doing);
         let mut values = probe.body.as_object().cloned().unwrap_or_default();
         values.insert("key".into(), Value::from(probe.key));
         values.insert("since".into(), super::value::instant(probe.since));
         let mut session = self.begin(Mode::Read, &doing).await?;
-        let mut rows = self.query(&mut session, &find.query, &values, &doing).await?;
-        self.joins(&mut session, &find.joins, &mut rows, &values, &base, &doing).await?;
+        let mut rows = reading.query(&mut session, &find.query, &values).await?;
+        reading.joins(&mut session, &find.joins, &mut rows, &values).await?;
         let mut ours = Vec::new();
         for row in rows {
-            let own = row_scope(&base, &row)
+            let own = row_scope(&reading.base, &row)
                 .with_owned("key", probe.key)
                 .with("wanted", probe.desired)
                 .with("body", probe.body);
@@ -275,7 +198,7 @@ impl SqlSystem {
                 ours.push(row);
             }
         }
-        Ok(take(entity, None, ours, 0, &base)?.rows)
+        Ok(reading.take(None, ours, 0)?.rows)
     }
 
     pub(super) async fn begin(&self, mode: Mode, doing: &str) -> Result<Session, Failure> {
@@ -300,16 +223,90 @@ impl SqlSystem {
         self.statements.fetch_add(1, Ordering::Relaxed);
         session.run(bound, self.limits).await.map_err(|trouble| trouble.into_failure(doing, Phase::Running))
     }
+}
+
+/// Objects of one entity being read: what all statements of a listing, a reading or a lookup share.
+struct Reading<'a> {
+    system: &'a SqlSystem,
+    entity: &'a Entity,
+    /// Variables that expressions on any row see.
+    base: Scope<'a>,
+    /// What is being done, for messages.
+    doing: &'a str,
+}
+
+impl Reading<'_> {
+    fn fatal(&self, message: impl std::fmt::Display) -> Failure {
+        Failure::new(Class::Fatal, format!("{}: {message}", self.doing))
+    }
+
+    /// The first page's mark; a full listing counts first what it has to find.
+    async fn start(&self, list: &List, since: Option<&str>, session: &mut Session) -> Result<Token, Failure> {
+        let began = self.system.env.moment();
+        let after = match &list.pages {
+            Some(pages) if pages.by == By::Keyset => pages.first.clone(),
+            _ => Value::from(0),
+        };
+        let total = match (&list.total, since) {
+            (Some(total), None) => {
+                let rows = self.query(session, total, &Map::new()).await?;
+                let count = rows.first().and_then(Value::as_object).and_then(|row| row.values().next());
+                let count = count.and_then(|count| text_of(count)?.parse::<u64>().ok());
+                Some(count.ok_or_else(|| self.fatal(format!("{}: `total` gives no whole number", total.place)))?)
+            }
+            _ => None,
+        };
+        Ok(Token { page: 0, began, after, rows: 0, total, mark: None, course: Course::default() })
+    }
+
+    /// `:after` or `:offset` of the next page; nothing after the last.
+    fn next(&self, list: &List, token: &Token, rows: &[Value], limit: usize) -> Result<Option<Value>, Failure> {
+        let (Some(pages), Some(last)) = (&list.pages, rows.last()) else { return Ok(None) };
+        if rows.len() < limit {
+            return Ok(None);
+        }
+        if token.page + 1 >= pages.max_pages {
+            return Err(self.fatal(format!("no end after {} pages (max_pages); does the query page?", pages.max_pages)));
+        }
+        if pages.by == By::Offset {
+            return Ok(Some(Value::from(token.rows + rows.len() as u64)));
+        }
+        let key = pages.key.eval(&row_scope(&self.base, last)).map_err(fatal)?;
+        if let Some(flaw) = flaw::first(&key) {
+            return Err(self.fatal(format!("the listing cannot go on behind a row whose key is unreadable: {flaw}")));
+        }
+        if key.is_null() || key == token.after {
+            return Err(self.fatal("the key of the last row does not move on; the query must order by it"));
+        }
+        if token.page == 0 && pages.first.is_number() && key.is_string() {
+            let first = &pages.first;
+            return Err(self.fatal(format!("the key is a text, but pages begin after {first}; say `first = \"\"`")));
+        }
+        Ok(Some(key))
+    }
+
+    fn prove(&self, token: &Token) -> Result<(), Failure> {
+        match token.total {
+            Some(total) if token.rows < total => Err(Failure::new(
+                Class::Transient,
+                format!(
+                    "{}: {total} rows were counted and {} read; the listing is not complete",
+                    self.doing, token.rows
+                ),
+            )
+            .with_cause(WaitReason::Setup)),
+            _ => Ok(()),
+        }
+    }
 
     async fn query(
         &self,
         session: &mut Session,
         query: &Query,
         values: &Map<String, Value>,
-        doing: &str,
     ) -> Result<Vec<Value>, Failure> {
-        let bound = query.bind(values, &self.settings)?;
-        Ok(self.run(session, bound, &format!("{doing}: {}", query.place)).await?.rows)
+        let bound = query.bind(values, &self.system.settings)?;
+        Ok(self.system.run(session, bound, &format!("{}: {}", self.doing, query.place)).await?.rows)
     }
 
     async fn joins(
@@ -318,20 +315,19 @@ impl SqlSystem {
         joins: &[Join],
         rows: &mut [Value],
         values: &Map<String, Value>,
-        base: &Scope<'_>,
-        doing: &str,
     ) -> Result<(), Failure> {
         for join in joins {
             let keys = rows
                 .iter()
-                .map(|row| join.to.eval(&row_scope(base, row)).map_err(fatal))
+                .map(|row| join.to.eval(&row_scope(&self.base, row)).map_err(fatal))
                 .collect::<Result<Vec<_>, _>>()?;
             let known = |key: &&Value| !key.is_null() && flaw::first(key).is_none();
             let mut ids: Vec<Value> = keys.iter().filter(known).cloned().collect();
             ids.sort_by_cached_key(text_of);
             ids.dedup();
             if let Some(when) = &join.when {
-                let scope = base.child().with_owned("rows", Value::from(rows.to_vec())).with_owned("ids", ids.clone());
+                let scope =
+                    self.base.child().with_owned("rows", Value::from(rows.to_vec())).with_owned("ids", ids.clone());
                 if !when.eval_bool(&scope).map_err(fatal)? {
                     continue;
                 }
@@ -340,8 +336,8 @@ impl SqlSystem {
             for ids in ids.chunks(JOIN_MAX) {
                 let mut values = values.clone();
                 values.insert("ids".into(), Value::from(ids.to_vec()));
-                for child in self.query(session, &join.query, &values, doing).await? {
-                    let on = join.on.eval_text(&row_scope(base, &child)).map_err(fatal)?;
+                for child in self.query(session, &join.query, &values).await? {
+                    let on = join.on.eval_text(&row_scope(&self.base, &child)).map_err(fatal)?;
                     children.entry(on).or_default().push(child);
                 }
             }
@@ -351,9 +347,8 @@ impl SqlSystem {
                     (false, _) => Value::Array(own),
                     (true, 0 | 1) => own.into_iter().next().unwrap_or_default(),
                     (true, several) => {
-                        let message =
-                            format!("{doing}: {}: {several} children where `one` is expected", join.query.place);
-                        return Err(Failure::new(Class::Fatal, message));
+                        let place = &join.query.place;
+                        return Err(self.fatal(format!("{place}: {several} children where `one` is expected")));
                     }
                 };
                 if let Value::Object(members) = row {
@@ -362,6 +357,84 @@ impl SqlSystem {
             }
         }
         Ok(())
+    }
+
+    /// Rows to source rows: split, kept or not, with their id and version. `before` rows were read on earlier pages.
+    fn take(&self, split: Option<&Expr>, rows: Vec<Value>, before: u64) -> Result<Taken, Failure> {
+        let mut taken = Taken::default();
+        for (index, row) in rows.into_iter().enumerate() {
+            let position = format!("row {}", before + index as u64 + 1);
+            let parts = match split {
+                None => vec![row],
+                Some(split) => match self.parts(split, &row)? {
+                    Ok(parts) => parts,
+                    Err(reason) => {
+                        taken.errors.push(RowError { position, id: None, reason, row: None });
+                        continue;
+                    }
+                },
+            };
+            for part in parts {
+                let scope = row_scope(&self.base, &part);
+                let id = self.entity.id.eval_text(&scope);
+                let version = match self.judged(&scope) {
+                    Ok(Some(version)) => version,
+                    Ok(None) => continue,
+                    Err(error) => {
+                        let reason = of_row(error, &part)?;
+                        drop(scope);
+                        let (position, id) = (position.clone(), id.ok());
+                        taken.errors.push(RowError { position, id, reason, row: Some(part) });
+                        continue;
+                    }
+                };
+                match id {
+                    Ok(id) if !id.is_empty() => {
+                        drop(scope);
+                        taken.rows.push(SourceRow {
+                            id,
+                            position: position.clone(),
+                            version,
+                            body: RowBody::Json(part),
+                        });
+                    }
+                    unnamed => {
+                        drop(scope);
+                        let reason = match unnamed {
+                            Ok(_) => "the id is empty".to_owned(),
+                            Err(error) => flaw::first(&part).map_or_else(|| error.to_string(), |flaw| flaw.to_string()),
+                        };
+                        taken.errors.push(RowError { position: position.clone(), id: None, reason, row: Some(part) });
+                    }
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    /// The rows within a listed one, or why it cannot be taken apart.
+    fn parts(&self, split: &Expr, row: &Value) -> Result<Result<Vec<Value>, String>, Failure> {
+        // Which of them an unreadable value belongs to cannot be told.
+        if let Some(flaw) = flaw::first(row) {
+            return Ok(Err(flaw.to_string()));
+        }
+        Ok(match split.eval(&row_scope(&self.base, row)) {
+            Ok(Value::Array(parts)) => Ok(parts),
+            Ok(Value::Null) => Ok(Vec::new()),
+            Ok(other) => Ok(vec![other]),
+            Err(error) => Err(of_row(error, row)?),
+        })
+    }
+
+    /// The row's version, if the row counts.
+    fn judged(&self, scope: &Scope<'_>) -> Result<Option<Option<String>>, ExprError> {
+        if let Some(keep) = &self.entity.keep
+            && !keep.eval_bool(scope)?
+        {
+            return Ok(None);
+        }
+        let version = self.entity.version.as_ref().map(|version| version.eval_cow(scope)).transpose()?;
+        Ok(Some(version.and_then(|version| text_of(&version))))
     }
 }
 
@@ -379,83 +452,4 @@ fn of_row(error: ExprError, row: &Value) -> Result<String, Failure> {
         None if error.cause.starts_with("missing member") => Err(fatal(error)),
         None => Ok(error.to_string()),
     }
-}
-
-/// The rows within a listed one, or why it cannot be taken apart.
-fn parts(split: &Expr, row: &Value, base: &Scope<'_>) -> Result<Result<Vec<Value>, String>, Failure> {
-    // Which of them an unreadable value belongs to cannot be told.
-    if let Some(flaw) = flaw::first(row) {
-        return Ok(Err(flaw.to_string()));
-    }
-    Ok(match split.eval(&row_scope(base, row)) {
-        Ok(Value::Array(parts)) => Ok(parts),
-        Ok(Value::Null) => Ok(Vec::new()),
-        Ok(other) => Ok(vec![other]),
-        Err(error) => Err(of_row(error, row)?),
-    })
-}
-
-/// The row's version, if the row counts.
-fn judged(entity: &Entity, scope: &Scope<'_>) -> Result<Option<Option<String>>, ExprError> {
-    if let Some(keep) = &entity.keep
-        && !keep.eval_bool(scope)?
-    {
-        return Ok(None);
-    }
-    let version = entity.version.as_ref().map(|version| version.eval_cow(scope)).transpose()?;
-    Ok(Some(version.and_then(|version| text_of(&version))))
-}
-
-/// Rows to source rows: split, kept or not, with their id and version. `before` rows were read on earlier pages.
-fn take(
-    entity: &Entity,
-    split: Option<&Expr>,
-    rows: Vec<Value>,
-    before: u64,
-    base: &Scope<'_>,
-) -> Result<Taken, Failure> {
-    let mut taken = Taken::default();
-    for (index, row) in rows.into_iter().enumerate() {
-        let position = format!("row {}", before + index as u64 + 1);
-        let parts = match split {
-            None => vec![row],
-            Some(split) => match parts(split, &row, base)? {
-                Ok(parts) => parts,
-                Err(reason) => {
-                    taken.errors.push(RowError { position, id: None, reason, row: None });
-                    continue;
-                }
-            },
-        };
-        for part in parts {
-            let scope = row_scope(base, &part);
-            let id = entity.id.eval_text(&scope);
-            let version = match judged(entity, &scope) {
-                Ok(Some(version)) => version,
-                Ok(None) => continue,
-                Err(error) => {
-                    let reason = of_row(error, &part)?;
-                    drop(scope);
-                    let (position, id) = (position.clone(), id.ok());
-                    taken.errors.push(RowError { position, id, reason, row: Some(part) });
-                    continue;
-                }
-            };
-            match id {
-                Ok(id) if !id.is_empty() => {
-                    drop(scope);
-                    taken.rows.push(SourceRow { id, position: position.clone(), version, body: RowBody::Json(part) });
-                }
-                unnamed => {
-                    drop(scope);
-                    let reason = match unnamed {
-                        Ok(_) => "the id is empty".to_owned(),
-                        Err(error) => flaw::first(&part).map_or_else(|| error.to_string(), |flaw| flaw.to_string()),
-                    };
-                    taken.errors.push(RowError { position: position.clone(), id: None, reason, row: Some(part) });
-                }
-            }
-        }
-    }
-    Ok(taken)
 }

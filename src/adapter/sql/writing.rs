@@ -226,45 +226,51 @@ impl SqlSystem {
     async fn attempt(&self, entity: &Entity, writes: &[Write], apart: bool) -> Result<Vec<Outcome>, Failure> {
         let doing = format!("{}/{}: write", self.name, entity.name);
         let lost = |error: sqlx::Error| Trouble::from(error).into_failure(&doing, super::failure::Phase::Running);
-        let mut session = self.begin(Mode::Write, &doing).await?;
+        let session = self.begin(Mode::Write, &doing).await?;
+        let mut transaction = Transaction { system: self, entity, session, doing: &doing };
         let mut results: Vec<Result<Done, Failure>> = Vec::with_capacity(writes.len());
         for write in writes {
             if !apart {
-                results.push(Ok(self.write_one(&mut session, entity, write, &doing).await?));
+                results.push(Ok(transaction.write_one(write).await?));
                 continue;
             }
-            session.mark().await.map_err(lost)?;
-            match self.write_one(&mut session, entity, write, &doing).await {
+            transaction.session.mark().await.map_err(lost)?;
+            match transaction.write_one(write).await {
                 Ok(done) => {
-                    session.keep().await.map_err(lost)?;
+                    transaction.session.keep().await.map_err(lost)?;
                     results.push(Ok(done));
                 }
                 Err(failure) if alone(failure.class) => {
-                    session.undo().await.map_err(lost)?;
+                    transaction.session.undo().await.map_err(lost)?;
                     results.push(Err(failure));
                 }
                 Err(failure) => return Err(failure),
             }
         }
-        self.read_back(&mut session, entity, writes, &mut results, &doing).await?;
-        session.commit().await.map_err(|(error, phase)| Trouble::from(error).into_failure(&doing, phase))?;
+        transaction.read_back(writes, &mut results).await?;
+        let commit = transaction.session.commit().await;
+        commit.map_err(|(error, phase)| Trouble::from(error).into_failure(&doing, phase))?;
         let outcome = |(write, result): (&Write, Result<Done, Failure>)| match result {
             Ok(done) => Outcome { job: write.job, result: Ok(done.written), requests: done.requests },
             Err(failure) => Outcome { job: write.job, result: Err(failure), requests: 1 },
         };
         Ok(writes.iter().zip(results).map(outcome).collect())
     }
+}
 
+/// Writes of one transaction under way.
+struct Transaction<'a> {
+    system: &'a SqlSystem,
+    entity: &'a Entity,
+    session: Session,
+    /// What is being done, for messages.
+    doing: &'a str,
+}
+
+impl Transaction<'_> {
     /// Fills in what was stored, as `list` would show it, unless the statements gave it.
-    async fn read_back(
-        &self,
-        session: &mut Session,
-        entity: &Entity,
-        writes: &[Write],
-        results: &mut [Result<Done, Failure>],
-        doing: &str,
-    ) -> Result<(), Failure> {
-        if entity.read.is_none() {
+    async fn read_back(&mut self, writes: &[Write], results: &mut [Result<Done, Failure>]) -> Result<(), Failure> {
+        if self.entity.read.is_none() {
             return Ok(());
         }
         let wanting = |write: &Write, result: &Result<Done, Failure>| match result {
@@ -276,7 +282,8 @@ impl SqlSystem {
             return Ok(());
         }
         let mut stored: BTreeMap<String, (Value, Option<String>)> = BTreeMap::new();
-        for row in self.read_within(session, entity, &ids, doing).await? {
+        let rows = self.system.read_within(&mut self.session, self.entity, &ids, self.doing).await?;
+        for row in rows {
             stored.insert(row.id, (row.body.into_value(), row.version));
         }
         for (write, result) in writes.iter().zip(results) {
@@ -291,19 +298,14 @@ impl SqlSystem {
         Ok(())
     }
 
-    async fn write_one(
-        &self,
-        session: &mut Session,
-        entity: &Entity,
-        write: &Write,
-        doing: &str,
-    ) -> Result<Done, Failure> {
+    async fn write_one(&mut self, write: &Write) -> Result<Done, Failure> {
+        let (system, entity, doing) = (self.system, self.entity, self.doing);
         let Some(operation) = entity.writing.operation(write.op) else {
             let message = format!("{doing}: the adapter declares no such operation for this entity");
             return Err(Failure::new(Class::Fatal, message));
         };
         let name = Value::from(entity.name.as_str());
-        let base = scope_of(&self.settings, &name);
+        let base = scope_of(&system.settings, &name);
         let parts = serde_json::to_value(&write.child_ids).unwrap_or_default();
         let held = serde_json::to_value(&write.held).unwrap_or_default();
         let dropped = serde_json::to_value(&write.dropped).unwrap_or_default();
@@ -352,8 +354,9 @@ impl SqlSystem {
                     scope = scope.with("item", item).with_owned("item_index", index);
                 }
                 let given = Given { write, captures: &captures, item: item.as_ref(), index };
-                let bound = self.bind(entity, step, &scope, &given)?;
-                answer = self.run(session, bound, &format!("{doing} {}: {}", step.name, step.query.place)).await?;
+                let bound = self.bind(step, &scope, &given)?;
+                let doing_this = format!("{doing} {}: {}", step.name, step.query.place);
+                answer = system.run(&mut self.session, bound, &doing_this).await?;
                 requests += 1;
                 let rows = Value::from(answer.rows.clone());
                 let answered = answered(&scope, &rows, &answer);
@@ -376,19 +379,13 @@ impl SqlSystem {
         let rows = Value::from(answer.rows.clone());
         let scope = captured(&scope, &captures);
         let scope = answered(&scope, &rows, &answer);
-        let written = self.written(entity, operation, write, &scope, &answer)?;
+        let written = self.written(operation, write, &scope, &answer)?;
         Ok(Done { written, requests })
     }
 
     /// The statement's parameters, each from the first that has it: `bind`, a setting by `settings_NAME`, the item, captures,
     /// the write itself, the body, the whole object.
-    fn bind(
-        &self,
-        entity: &Entity,
-        step: &Step,
-        scope: &Scope<'_>,
-        given: &Given<'_>,
-    ) -> Result<super::statement::Bound, Failure> {
+    fn bind(&self, step: &Step, scope: &Scope<'_>, given: &Given<'_>) -> Result<super::statement::Bound, Failure> {
         let mut own = Map::new();
         for (name, template) in &step.bind {
             own.insert(name.clone(), template.render(scope).map_err(rejected)?.unwrap_or_default());
@@ -397,21 +394,23 @@ impl SqlSystem {
             let found = own
                 .get(name)
                 .cloned()
-                .or_else(|| super::entity::setting(name, &self.settings).cloned())
+                .or_else(|| super::entity::setting(name, &self.system.settings).cloned())
                 .or_else(|| given.value(name))
-                .or_else(|| entity.writing.optional.iter().any(|optional| optional == name).then_some(Value::Null));
+                .or_else(|| {
+                    self.entity.writing.optional.iter().any(|optional| optional == name).then_some(Value::Null)
+                });
             found.ok_or_else(|| step.query.unknown(name))
         })
     }
 
     fn written(
         &self,
-        entity: &Entity,
         operation: &Operation,
         write: &Write,
         scope: &Scope<'_>,
         answer: &Answer,
     ) -> Result<Written, Failure> {
+        let (system, entity) = (self.system, self.entity);
         let stored = match &operation.row {
             Some(row) => Some(row.eval(scope).map_err(fatal)?).filter(Value::is_object),
             None => None,
@@ -421,10 +420,10 @@ impl SqlSystem {
             (None, Some(id)) => id.clone(),
             (None, None) => {
                 let name = Value::from(entity.name.as_str());
-                let base = scope_of(&self.settings, &name);
+                let base = scope_of(&system.settings, &name);
                 let row = stored.as_ref().or(answer.rows.first()).ok_or_else(|| {
                     let message = "the new id is not known: give `id`, or let the statement return the row (RETURNING)";
-                    Failure::new(Class::Fatal, format!("{}/{}: create: {message}", self.name, entity.name))
+                    Failure::new(Class::Fatal, format!("{}/{}: create: {message}", system.name, entity.name))
                 })?;
                 entity.id.eval_text(&super::entity::row_scope(&base, row)).map_err(fatal)?
             }

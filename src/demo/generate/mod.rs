@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 
 pub use people::{Person, person};
 pub use seed::Seed;
-use words::{Branch, Formats, LINES, Leaf, Noun, TREE};
+use words::{Formats, LINES, Leaf, Name, Noun, TREE, Values};
 
 /// Customers in the ERP before the first sync.
 pub const CUSTOMERS: u64 = 200;
@@ -59,12 +59,14 @@ pub async fn fill(erp: &mut SqliteConnection, seed: u64) -> sqlx::Result<()> {
 async fn catalog(erp: &mut SqliteConnection, seed: &Seed) -> sqlx::Result<()> {
     let mut goods = Goods { erp, seed: seed.clone(), formats: 0 };
     for (position, branch) in TREE.iter().enumerate() {
-        let root = goods.family(branch, None, position).await?;
+        let root = goods.family(branch.code, &branch.name, None, position).await?;
         for (position, leaf) in branch.leaves.iter().enumerate() {
-            let family = goods.subfamily(branch, leaf, root, position).await?;
+            let code = format!("{}-{}", branch.code, leaf.code);
+            let id = goods.family(&code, &leaf.name, Some(root), position).await?;
+            let family = Family { id, leaf };
             for (number, noun) in leaf.nouns.iter().enumerate() {
                 for line in 0..LINES.len() {
-                    goods.article(leaf, family, noun, number, line).await?;
+                    goods.article(&family, noun, number, line).await?;
                 }
             }
         }
@@ -79,39 +81,32 @@ struct Goods<'a> {
     formats: u64,
 }
 
+/// A family of articles in the ERP.
+struct Family<'a> {
+    id: i64,
+    leaf: &'a Leaf,
+}
+
 impl Goods<'_> {
-    async fn family(&mut self, branch: &Branch, parent: Option<i64>, position: usize) -> sqlx::Result<i64> {
-        self.node(branch.code, branch.es, branch.en, parent, position).await
-    }
-
-    async fn subfamily(&mut self, branch: &Branch, leaf: &Leaf, parent: i64, position: usize) -> sqlx::Result<i64> {
-        self.node(&format!("{}-{}", branch.code, leaf.code), leaf.es, leaf.en, Some(parent), position).await
-    }
-
-    async fn node(
-        &mut self,
-        code: &str,
-        es: &str,
-        en: &str,
-        parent: Option<i64>,
-        position: usize,
-    ) -> sqlx::Result<i64> {
+    /// A family, below another one or at the root.
+    async fn family(&mut self, code: &str, name: &Name, parent: Option<i64>, position: usize) -> sqlx::Result<i64> {
         sqlx::query_scalar(
             "INSERT INTO familia (codigo, padre_id, nombre_es, nombre_en, orden) VALUES (?, ?, ?, ?, ?) RETURNING id",
         )
         .bind(code)
         .bind(parent)
-        .bind(es)
-        .bind(en)
+        .bind(name.es)
+        .bind(name.en)
         .bind(as_number(position))
         .fetch_one(&mut *self.erp)
         .await
     }
 
-    async fn article(&mut self, leaf: &Leaf, family: i64, noun: &Noun, number: usize, line: usize) -> sqlx::Result<()> {
+    /// An article of a family: of its noun with this number, in one of the lines.
+    async fn article(&mut self, family: &Family<'_>, noun: &Noun, number: usize, line: usize) -> sqlx::Result<()> {
         let (es, en, formats) = *noun;
         let brand = *self.seed.pick(&words::BRANDS);
-        let reference = format!("{}-{}{:02}", leaf.code, number + 1, line + 1);
+        let reference = format!("{}-{}{:02}", family.leaf.code, number + 1, line + 1);
         let series = LINES[line];
         let few = if formats == Formats::Wear { 4 } else { usize::try_from(self.seed.between(2, 3)).unwrap_or(2) };
         let (option1, option2, values) = words::axes(formats, few);
@@ -129,13 +124,13 @@ impl Goods<'_> {
              tipo_iva, unidades_caja, opcion1, opcion2) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         )
         .bind(&reference)
-        .bind(family)
+        .bind(family.id)
         .bind(name_es)
         .bind(name_en)
         .bind(text_es)
         .bind(text_en)
         .bind(brand)
-        .bind(leaf.tax)
+        .bind(family.leaf.tax)
         .bind(per_box)
         .bind(option1)
         .bind(option2)
@@ -143,9 +138,9 @@ impl Goods<'_> {
         .await?;
         let cents = self.seed.between(150, 9_000) + as_u64(line) * self.seed.between(100, 3_000);
         let single = values.len() == 1 && option1.is_none();
-        for (index, (value1, value2)) in values.into_iter().enumerate() {
+        for (index, values) in values.into_iter().enumerate() {
             let reference = if single { reference.clone() } else { format!("{reference}-{}", index + 1) };
-            self.format(article, &reference, value1, value2, cents + as_u64(index) * (cents / 5)).await?;
+            self.format(article, &reference, values, cents + as_u64(index) * (cents / 5)).await?;
         }
         Ok(())
     }
@@ -154,8 +149,7 @@ impl Goods<'_> {
         &mut self,
         article: i64,
         reference: &str,
-        value1: Option<&str>,
-        value2: Option<&str>,
+        (value1, value2): Values,
         cents: u64,
     ) -> sqlx::Result<()> {
         self.formats += 1;

@@ -18,11 +18,17 @@ pub enum Formats {
 /// A kind of article in Spanish and English, with its formats.
 pub type Noun = (&'static str, &'static str, Formats);
 
+/// A family's name in Spanish and English.
+#[derive(Debug)]
+pub struct Name {
+    pub es: &'static str,
+    pub en: &'static str,
+}
+
 /// A family without families below it.
 #[derive(Debug)]
 pub struct Leaf {
-    pub es: &'static str,
-    pub en: &'static str,
+    pub name: Name,
     /// Prefix of its articles' references.
     pub code: &'static str,
     pub tax: &'static str,
@@ -32,8 +38,7 @@ pub struct Leaf {
 /// A family at the root with those below it.
 #[derive(Debug)]
 pub struct Branch {
-    pub es: &'static str,
-    pub en: &'static str,
+    pub name: Name,
     pub code: &'static str,
     pub leaves: [Leaf; 4],
 }
@@ -41,15 +46,14 @@ pub struct Branch {
 use Formats::{Box, Paint, Plain, Size, Wear};
 
 const fn leaf(code: &'static str, es: &'static str, en: &'static str, tax: &'static str, nouns: [Noun; 4]) -> Leaf {
-    Leaf { es, en, code, tax, nouns }
+    Leaf { name: Name { es, en }, code, tax, nouns }
 }
 
 /// 8 families at the root with 4 each: 40. Every noun becomes four articles: 512, 68 of them with formats.
 pub const TREE: [Branch; 8] = [
     Branch {
         code: "HER",
-        es: "Herramienta manual",
-        en: "Hand tools",
+        name: Name { es: "Herramienta manual", en: "Hand tools" },
         leaves: [
             leaf(
                 "MAR",
@@ -103,8 +107,7 @@ pub const TREE: [Branch; 8] = [
     },
     Branch {
         code: "ELE",
-        es: "Herramienta eléctrica",
-        en: "Power tools",
+        name: Name { es: "Herramienta eléctrica", en: "Power tools" },
         leaves: [
             leaf(
                 "TAL",
@@ -158,8 +161,7 @@ pub const TREE: [Branch; 8] = [
     },
     Branch {
         code: "PIN",
-        es: "Pintura y decoración",
-        en: "Paint & decoration",
+        name: Name { es: "Pintura y decoración", en: "Paint & decoration" },
         leaves: [
             leaf(
                 "PLA",
@@ -213,8 +215,7 @@ pub const TREE: [Branch; 8] = [
     },
     Branch {
         code: "FON",
-        es: "Fontanería",
-        en: "Plumbing",
+        name: Name { es: "Fontanería", en: "Plumbing" },
         leaves: [
             leaf(
                 "TUB",
@@ -268,8 +269,7 @@ pub const TREE: [Branch; 8] = [
     },
     Branch {
         code: "LUZ",
-        es: "Electricidad e iluminación",
-        en: "Electrics & lighting",
+        name: Name { es: "Electricidad e iluminación", en: "Electrics & lighting" },
         leaves: [
             leaf(
                 "CAB",
@@ -323,8 +323,7 @@ pub const TREE: [Branch; 8] = [
     },
     Branch {
         code: "JAR",
-        es: "Jardín y huerto",
-        en: "Garden",
+        name: Name { es: "Jardín y huerto", en: "Garden" },
         leaves: [
             leaf(
                 "RIE",
@@ -378,8 +377,7 @@ pub const TREE: [Branch; 8] = [
     },
     Branch {
         code: "TOR",
-        es: "Tornillería y fijación",
-        en: "Screws & fixings",
+        name: Name { es: "Tornillería y fijación", en: "Screws & fixings" },
         leaves: [
             leaf(
                 "TRN",
@@ -433,8 +431,7 @@ pub const TREE: [Branch; 8] = [
     },
     Branch {
         code: "SEG",
-        es: "Protección y seguridad",
-        en: "Safety & security",
+        name: Name { es: "Protección y seguridad", en: "Safety & security" },
         leaves: [
             leaf(
                 "GUA",
@@ -501,8 +498,11 @@ pub const DYES: [&str; 2] = ["Negro", "Azul"];
 pub const SCREWS: [&str; 4] = ["3,5 × 30", "4 × 40", "5 × 60", "6 × 80"];
 pub const BOXES: [&str; 2] = ["Caja 100", "Caja 500"];
 
+/// A format's values of the first and the second option.
+pub type Values = (Option<&'static str>, Option<&'static str>);
+
 /// What tells formats apart: names of the options, and each format's values.
-pub type Axes = (Option<&'static str>, Option<&'static str>, Vec<(Option<&'static str>, Option<&'static str>)>);
+pub type Axes = (Option<&'static str>, Option<&'static str>, Vec<Values>);
 
 /// Options and values of an article with such formats, `few` values of the first option.
 #[must_use]

@@ -1,0 +1,125 @@
+//! The mappings of all systems and entities that flows name, each made for the fields that it is told.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use indexmap::IndexMap;
+
+use super::{FlowSection, Layers, open::Ready};
+use crate::{
+    adapter::Registry,
+    load::{LoadError, Place, Spanned},
+    mapping::{Mapping, Tables, Translate},
+    model::Entities,
+    sync::Flow,
+};
+
+/// By system and entity.
+pub type Mappings = BTreeMap<(String, String), Arc<dyn Translate>>;
+
+/// Canonical fields that flows bring to a system, by system and entity.
+type Told = BTreeMap<(String, String), BTreeSet<String>>;
+
+/// What mappings are loaded with.
+pub struct MappingLoader<'a> {
+    pub flows: &'a [Flow],
+    /// The flows as they are written.
+    pub sections: &'a IndexMap<Spanned<String>, FlowSection>,
+    pub layers: &'a Layers,
+    pub systems: &'a [Ready<'a>],
+    pub registry: &'a Registry,
+    pub entities: &'a Entities,
+}
+
+impl MappingLoader<'_> {
+    /// One mapping for each system and entity of a flow, as far as there are no problems.
+    pub fn load(&self, problems: &mut Vec<LoadError>) -> Mappings {
+        let all = self.mappings(&Told::new(), problems);
+        // What a system is told follows from what the others' mappings read, which does not depend on that in turn.
+        if problems.is_empty() { self.mappings(&self.told(&all), problems) } else { all }
+    }
+
+    fn mappings(&self, told: &Told, problems: &mut Vec<LoadError>) -> Mappings {
+        let mut mappings = Mappings::new();
+        let mut tried = BTreeSet::new();
+        for (flow, section) in self.flows.iter().filter_map(|flow| Some((flow, self.sections.get(flow.name.as_str())?)))
+        {
+            for entity in &section.entities {
+                for system in std::iter::once(&flow.from).chain(&flow.to) {
+                    let Some(system) = self.systems.iter().find(|one| one.name == system) else { continue };
+                    // What the adapter does not know was told as such.
+                    let is_known = system.manifest.entities.contains(entity.get_ref());
+                    if !is_known || !tried.insert((system.name, entity.get_ref().as_str())) {
+                        continue;
+                    }
+                    let place = self.layers.place(&entity.span());
+                    let told = told.get(&(system.name.to_owned(), entity.get_ref().clone()));
+                    match self.mapping(system, entity.get_ref(), &place, told) {
+                        Ok(mapping) => {
+                            mappings.insert((system.name.to_owned(), entity.get_ref().clone()), mapping);
+                        }
+                        Err(error) => problems.push(error),
+                    }
+                }
+            }
+        }
+        mappings
+    }
+
+    fn told(&self, mappings: &Mappings) -> Told {
+        let mut told = Told::new();
+        for flow in self.flows {
+            for entity in &flow.entities {
+                let Some(source) = mappings.get(&(flow.from.clone(), entity.clone())) else { continue };
+                for target in &flow.to {
+                    let own = |field: &str| {
+                        let path = format!("{entity}.{field}");
+                        self.flows.iter().find_map(|flow| flow.owners.get(&path)).is_some_and(|owner| owner == target)
+                    };
+                    let brought = source.reads().iter().filter(|field| flow.brings(entity, field) && !own(field));
+                    told.entry((target.clone(), entity.clone())).or_default().extend(brought.cloned());
+                }
+            }
+        }
+        told
+    }
+
+    fn mapping(
+        &self,
+        system: &Ready<'_>,
+        entity: &str,
+        place: &Place,
+        told: Option<&BTreeSet<String>>,
+    ) -> Result<Arc<dyn Translate>, LoadError> {
+        let adapter = &system.manifest.name;
+        let Some(file) = self.registry.mapping(adapter, entity)? else {
+            let known: Vec<String> = self.registry.mapped(adapter).into_iter().collect();
+            let error = LoadError::new(
+                place,
+                format!("there is no mapping of `{entity}` for adapter {adapter} (system {})", system.name),
+            );
+            return Err(error.help(format!("write mappings/{adapter}/{entity}.toml (there are: {})", known.join(", "))));
+        };
+        // An entity that is not declared was told with its flow.
+        let spec = self
+            .entities
+            .get(entity)
+            .ok_or_else(|| LoadError::unknown(place, "entity", entity, self.entities.names().collect::<Vec<_>>()))?;
+        let plain = system.settings.plains().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+        let lookups: Tables = system
+            .section
+            .lookups
+            .iter()
+            .map(|(table, lines)| {
+                let lines = lines.iter().map(|(own, theirs)| (own.get_ref().clone(), theirs.get_ref().to_json()));
+                (table.clone(), lines.collect())
+            })
+            .collect();
+        Ok(Arc::new(match told {
+            Some(told) => Mapping::load_told(&file, spec, &plain, &lookups, told)?,
+            None => Mapping::load(&file, spec, &plain, &lookups)?,
+        }))
+    }
+}
