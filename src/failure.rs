@@ -189,12 +189,6 @@ impl Cause {
         Self(format!("taken:{entity}={key}"))
     }
 
-    /// Whether a cause's text is an object of ours that has what is wanted.
-    #[must_use]
-    pub fn is_taken(cause: &str) -> bool {
-        cause.starts_with("taken:")
-    }
-
     /// A row of a system that cannot be read and may be this record.
     #[must_use]
     pub fn unread(entity: &str, key: &str) -> Self {
@@ -205,12 +199,6 @@ impl Cause {
     #[must_use]
     pub fn unread_rows(system: &str, entity: &str) -> Self {
         Self(format!("{UNREAD}{system}/{entity}"))
-    }
-
-    /// A system that does not answer or refuses our credentials.
-    #[must_use]
-    pub fn system(name: &str) -> Self {
-        Self(format!("system:{name}"))
     }
 
     /// An entity of a system that has to be listed once before anything is made, and cannot be.
@@ -288,12 +276,6 @@ impl Failure {
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = Some(status);
-        self
-    }
-
-    #[must_use]
-    pub fn with_retry_after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
         self
     }
 

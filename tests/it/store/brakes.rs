@@ -1,7 +1,7 @@
 //! Brakes: which run a job belongs to, what is ruled of it, and who waits for that.
 
 use serde_json::json;
-use vaiven::store::{
+use vaiven::internals::store::{
     Balance, BrakeTrip, Claim, Example, HeldJobs, Job, JobFilter, JobState, NewJob, PageCommit, Pending, RecordId,
     RunApproval, SharedStore, WaitingApproval,
 };

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 use sqlx::Connection as _;
-use vaiven::store::{Attempt, Circuit, Delivered, JobFilter, NewChange, NewJob, PageCommit, Verdict};
+use vaiven::internals::store::{Attempt, Circuit, Delivered, JobFilter, NewChange, NewJob, PageCommit, Verdict};
 
 use super::backend::{Backend, LEASE, at, change, claim, done, ends, job, page, promises, pulled, replica, row};
 
