@@ -3,8 +3,8 @@
 //! Data flows one way through the rooms: `adapter` (drivers) brings rows, `mapping` makes them
 //! canonical, `sync` compares, queues and delivers, `store` makes it durable. `model` knows nobody.
 //!
-//! The rooms are private, so that the compiler tells what nobody calls. The program is [`main`]; tests and benchmarks see
-//! what [`internals`] names.
+//! The rooms are private, so that the compiler tells what nobody calls. The program is [`main`]; tests and benchmarks
+//! see what [`internals`] names.
 
 mod adapter;
 mod cli;
