@@ -23,7 +23,7 @@ use shared::{
     words,
 };
 use tokio_util::sync::CancellationToken;
-use vaiven::{
+use vaiven::internals::{
     adapter::{self, Given, Manifest, SettingValue, World, http::Network},
     env::Env,
     failure::Failure,
@@ -149,7 +149,7 @@ async fn part_burst(erp: &Arc<Erp>, folder: &Path) -> Result<Vec<f64>> {
         ensure!(usize::try_from(summary.delivered.written)? == erp.len() && summary.is_clean(), "{summary:?}");
     }
     let jobs: Vec<_> = (1..=i64::try_from(erp.len())?)
-        .map(|record| vaiven::store::NewJob {
+        .map(|record| vaiven::internals::store::NewJob {
             target: "shop".into(),
             entity: "stock".into(),
             record,
@@ -184,7 +184,7 @@ fn open(address: SocketAddr, folder: &Path) -> Result<Arc<dyn System>> {
 }
 
 async fn engine(folder: &Path, erp: &Arc<Erp>, shop: Arc<dyn System>) -> Result<Engine> {
-    let store = vaiven::store::open(&format!("sqlite://{}/state.db", folder.display())).await?;
+    let store = vaiven::internals::store::open(&format!("sqlite://{}/state.db", folder.display())).await?;
     let systems = vec![Arc::new(Named("erp", Arc::clone(erp))), shop];
     Ok(Engine::new(systems::context(store, systems, MAPPING, systems::flow("stock", "stock"))?))
 }

@@ -22,7 +22,7 @@ use anyhow::{Result, bail, ensure};
 use shared::{apart, load, median, number, peak_memory, systems, words};
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 use tokio_util::sync::CancellationToken;
-use vaiven::{
+use vaiven::internals::{
     adapter::{self, Given, Manifest, SettingValue, World, http::Transport},
     env::Env,
     load::{Place, SourceFile},
@@ -353,7 +353,7 @@ async fn engine(folder: &Path) -> Result<Engine> {
     let given = Given { value: SettingValue::Plain(folder.display().to_string().into()), place: place.clone() };
     let settings = manifest.check_settings(&indexmap::IndexMap::from([("folder".to_owned(), given)]), &place)?;
     let system: Arc<dyn System> = adapter::open("files", &manifest, &settings, &world)?;
-    let store = vaiven::store::open(&format!("sqlite://{}/state.db", folder.display())).await?;
+    let store = vaiven::internals::store::open(&format!("sqlite://{}/state.db", folder.display())).await?;
     let flow = Flow { from: "files".into(), ..systems::flow("prices", "price") };
     Ok(Engine::new(systems::context(store, vec![system], MAPPING, flow)?))
 }

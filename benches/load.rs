@@ -31,7 +31,7 @@ use shared::{
 };
 use sqlx::{Connection as _, SqliteConnection};
 use tokio_util::sync::CancellationToken;
-use vaiven::{
+use vaiven::internals::{
     env::{Clock, Entropy, Env},
     failure::{Class, Failure},
     port::{Capabilities, Find, Page, PullRequest, RowBody, SourceRow, System, Write, Written},

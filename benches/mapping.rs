@@ -4,7 +4,7 @@
 use std::{hint::black_box, sync::Arc, time::Instant};
 
 use serde_json::{Map, json};
-use vaiven::{
+use vaiven::internals::{
     load::SourceFile,
     mapping::{Mapping, Tables, Translate},
     model::Entities,

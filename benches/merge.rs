@@ -11,7 +11,7 @@ use std::{hint::black_box, time::Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Map, Value, json};
 use shared::{load, median};
-use vaiven::{
+use vaiven::internals::{
     model::{Entities, EntitySpec},
     sync::{Clash, Prefer, merge},
 };

@@ -20,7 +20,7 @@ use shared::{
 };
 use sqlx::{Connection as _, Executor as _};
 use tokio_util::sync::CancellationToken;
-use vaiven::{
+use vaiven::internals::{
     env::Env,
     failure::Failure,
     port::{Capabilities, Find, Page, PullRequest, RowBody, SourceRow, System, Write, Written},

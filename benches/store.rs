@@ -19,7 +19,7 @@ use anyhow::Result;
 use chrono::Utc;
 use shared::{apart, load, median, number, peak_memory, words};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
-use vaiven::{
+use vaiven::internals::{
     mapping::Fields,
     store::{
         self, Balance, ChangeOp, Claim, Delivered, NewChange, NewJob, NewRun, PageCommit, ReplicaWrite, RunKind,

@@ -107,12 +107,6 @@ impl Failure {
         self
     }
 
-    #[must_use]
-    pub fn with_retry_after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
-        self
-    }
-
     fn place(&self) -> String {
         self.field.as_ref().map(|field| format!(" (field {field})")).unwrap_or_default()
     }

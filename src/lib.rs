@@ -2,23 +2,29 @@
 //!
 //! Data flows one way through the rooms: `adapter` (drivers) brings rows, `mapping` makes them
 //! canonical, `sync` compares, queues and delivers, `store` makes it durable. `model` knows nobody.
+//!
+//! The rooms are private, so that the compiler tells what nobody calls. The program is [`main`]; tests and benchmarks
+//! see what [`internals`] names.
 
-pub mod adapter;
-pub mod cli;
-pub mod config;
-pub mod demo;
-pub mod env;
-pub mod expr;
-pub mod failure;
+mod adapter;
+mod cli;
+mod config;
+mod demo;
+mod env;
+mod expr;
+mod failure;
+pub mod internals;
 mod json;
-pub mod load;
-pub mod mapping;
-pub mod model;
-pub mod opened;
-pub mod port;
-pub mod printable;
-pub mod sandbox;
-pub mod schema;
-pub mod store;
-pub mod sync;
-pub mod wait_reason;
+mod load;
+mod mapping;
+mod model;
+mod opened;
+mod port;
+mod printable;
+mod sandbox;
+mod schema;
+mod store;
+mod sync;
+mod wait_reason;
+
+pub use cli::main;

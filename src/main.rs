@@ -1,5 +1,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    vaiven::cli::main(std::env::args_os().collect())
+    vaiven::main(std::env::args_os().collect())
 }

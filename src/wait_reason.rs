@@ -61,8 +61,6 @@ pub enum WaitReason {
     Run(i64),
     /// `setup`: something is set up wrongly, and no line of a file is known.
     Setup,
-    /// `system:erp`: a system that does not answer or refuses our credentials.
-    System { system: String },
     /// `taken:customer=C-77`: an object of ours has, at the target, a value which each object has for itself.
     Taken { entity: String, key: String },
     /// `holds:price.amount`: a value that the target cannot hold as long as it holds something else.
@@ -213,7 +211,6 @@ impl WaitReason {
             }
             "review" => object.map(|(entity, key)| Self::Review { entity, key })?,
             "run" => Self::Run(number(rest)?),
-            "system" => Self::System { system: rest.to_owned() },
             "taken" => object.map(|(entity, key)| Self::Taken { entity, key })?,
             "unlisted" => within().map(|(system, entity)| Self::Unlisted { system, entity })?,
             "unmapped" => Self::Unmapped { field: rest.to_owned() },
@@ -247,7 +244,6 @@ impl fmt::Display for WaitReason {
             Self::Review { entity, key } => write!(f, "{REVIEW}{entity}={key}"),
             Self::Run(run) => write!(f, "run:{run}"),
             Self::Setup => f.write_str("setup"),
-            Self::System { system } => write!(f, "system:{system}"),
             Self::Taken { entity, key } => write!(f, "{TAKEN}{entity}={key}"),
             Self::Unheld { entity, field } => write!(f, "holds:{entity}.{field}"),
             Self::Unlisted { system, entity } => write!(f, "unlisted:{system}/{entity}"),
@@ -305,7 +301,7 @@ mod tests {
         ("review:customer=C-77", "Review"),
         ("run:12", "Run"),
         ("setup", "Setup"),
-        ("system:erp", "System"),
+        ("system:erp", "Other"),
         ("taken:customer=C-77", "Taken"),
         ("unlisted:shop/product", "Unlisted"),
         ("unmapped:tax", "Unmapped"),

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
-use vaiven::{
+use vaiven::internals::{
     env::Env,
     failure::{Class, Failure},
     load::SourceFile,
@@ -121,6 +121,6 @@ pub fn context(store: SharedStore, systems: Vec<Arc<dyn System>>, mapping: &str,
 pub fn page(request: &PullRequest<'_>, rows: usize, row: impl Fn(usize) -> Option<SourceRow>) -> Page {
     let from = request.page.and_then(|page| page.0.as_u64()).map_or(0, |from| usize::try_from(from).unwrap_or(0));
     let to = rows.min(from + request.limit);
-    let next = (to < rows).then(|| vaiven::port::PageToken(to.into()));
+    let next = (to < rows).then(|| vaiven::internals::port::PageToken(to.into()));
     Page { rows: (from..to).filter_map(row).collect(), next, ..Page::default() }
 }

@@ -37,14 +37,6 @@ impl Settings {
         }
     }
 
-    #[must_use]
-    pub fn secret(&self, name: &str) -> Option<&SecretString> {
-        match self.0.get(name)? {
-            SettingValue::Secret(value) => Some(value),
-            SettingValue::Plain(_) => None,
-        }
-    }
-
     pub fn iter(&self) -> impl Iterator<Item = (&str, &SettingValue)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }

@@ -122,7 +122,7 @@ pub fn hint(cause: &WaitReason, system: &str) -> Option<String> {
         WaitReason::Conflict => "vaiven conflicts list".to_owned(),
         WaitReason::Brake(run) => format!("vaiven approve {run} (or reject {run})"),
         WaitReason::Run(run) => format!("goes on, or waits for an approval, when run {run} has ended"),
-        WaitReason::System { .. } | WaitReason::Unmapped { .. } | WaitReason::Other(_) => return None,
+        WaitReason::Unmapped { .. } | WaitReason::Other(_) => return None,
     })
 }
 

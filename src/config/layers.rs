@@ -76,15 +76,6 @@ impl Layers {
         Place::start(&self.file)
     }
 
-    /// Hides these stretches of the file in everything that is shown from now on.
-    pub fn blot_out(&mut self, spans: &[Range<usize>]) {
-        let mut text = self.file.text.clone();
-        for span in spans.iter().filter(|span| span.end <= text.len()).cloned().collect::<Vec<_>>() {
-            text.replace_range(span.clone(), &"*".repeat(span.len()));
-        }
-        self.file = SourceFile::new(self.file.name.clone(), text);
-    }
-
     fn relocate(&self, mut error: LoadError) -> LoadError {
         for problem in &mut error.problems {
             problem.place = self.place(&problem.place.span);

@@ -31,10 +31,9 @@ use serde::Deserialize;
 use crate::load::{LoadError, Node, Problem, SourceFile, Spanned};
 
 pub use entities::EntitySection;
-pub use fit::LeftOut;
 pub use flows::{FlowSection, StockSection};
-pub use layers::{Layers, Variables, variable};
-pub use limits::{LimitsSection, SystemLimitsSection};
+pub use layers::{Layers, Variables};
+pub use limits::LimitsSection;
 pub use log::{LogFormat, LogSection};
 pub use open::OpenedConfig;
 pub use paths::PathsSection;

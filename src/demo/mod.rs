@@ -21,7 +21,6 @@ use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 use crate::{env::Env, opened::Ending};
-pub use report::Report;
 pub use teller::Audience;
 
 /// Options of `vaiven demo`.

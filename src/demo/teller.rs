@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Report;
+use super::report::Report;
 use crate::{
     env::Env,
     printable,

@@ -19,7 +19,7 @@ pub use convert::{json_kind, text_of};
 pub use functions::{Answers, with_answers};
 pub use path::{Path, PathError, Step};
 pub use scope::Scope;
-pub use template::{Bit, Check, Template};
+pub use template::{Bit, Template};
 
 use crate::load::{LoadError, Place, suggestion};
 

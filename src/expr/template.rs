@@ -44,15 +44,6 @@ impl Template {
         Self(Part::Constant(value))
     }
 
-    /// The value of a template without expressions.
-    #[must_use]
-    pub fn as_constant(&self) -> Option<&Value> {
-        match &self.0 {
-            Part::Constant(value) => Some(value),
-            _ => None,
-        }
-    }
-
     /// Whether any of its expressions names this variable.
     #[must_use]
     pub fn names(&self, variable: &str) -> bool {

@@ -76,13 +76,6 @@ impl Lookup {
         self.out.iter().filter_map(|(canonical, value)| Some((canonical.clone(), text_of(value)?)))
     }
 
-    /// Canonical values that are read back as themselves.
-    pub(super) fn two_way(&self) -> Vec<&str> {
-        let mut known: Vec<&str> = self.back.values().map(String::as_str).collect();
-        known.sort_unstable();
-        known
-    }
-
     /// `line`: what makes the value known.
     fn unmapped(&self, value: &str, which: &str, line: &str) -> Failure {
         let message = format!(

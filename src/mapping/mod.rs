@@ -1,6 +1,5 @@
 //! Turns a system's own shape into the canonical entity and back, by TOML: one line per field where both ways are alike.
 
-pub mod check;
 mod compile;
 mod fallback;
 mod file;

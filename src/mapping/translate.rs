@@ -175,10 +175,6 @@ impl Mapping {
         both.map(|rule| rule.name.clone()).collect()
     }
 
-    pub(super) fn rules(&self) -> &[Rule] {
-        &self.rules
-    }
-
     /// Fields whose new value waits at the system for somebody to finish it.
     fn pending(&self, row: &Value, scope: &Scope<'_>) -> Result<BTreeSet<String>, Failure> {
         let mut pending = BTreeSet::new();

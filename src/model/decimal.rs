@@ -2,9 +2,6 @@
 
 use rust_decimal::Decimal;
 
-/// Digits a number may have before and after the point together.
-pub const MAX_DIGITS: usize = 28;
-
 /// The decimal that `text` writes (`-12.50`, `1e3`), or nothing when it is no number or cannot be held exactly.
 #[must_use]
 pub fn parse(text: &str) -> Option<Decimal> {

@@ -24,7 +24,7 @@ pub use shape::{Shape, agree, lay};
 pub use shown::{Shown, records, renumber, with_article};
 pub use spec::{Entities, EntitySpec, FieldSpec, Kind};
 pub use states::{Accepted, States};
-pub use validate::{FieldError, empty, normal, normalize, validate};
+pub use validate::{FieldError, empty, normal, normalize};
 
 #[cfg(test)]
 pub(crate) use validate::tests;

@@ -1,41 +1,21 @@
 //! Percent-encoding (RFC 3986) and values as name-value pairs, for queries and forms.
 
-use std::fmt::Write as _;
-
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
+
+/// All but unreserved characters. Signatures hang on it.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Encodes everything but unreserved characters.
 #[must_use]
 pub fn encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 /// Undoes [`encode`], and `+` for a blank as forms have it; what is no valid escape stays.
 #[must_use]
 pub fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let escaped = (byte == b'%').then(|| text.get(at + 1..at + 3)).flatten();
-        if let Some(value) = escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            out.push(value);
-            at += 3;
-        } else {
-            out.push(if byte == b'+' { b' ' } else { byte });
-            at += 1;
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 /// Pairs as `a=1&b=2`.
@@ -74,8 +54,10 @@ fn flatten(name: &str, value: &Value, out: &mut Vec<(String, String)>) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn values_become_pairs() {
@@ -89,5 +71,19 @@ mod tests {
         assert_eq!(encode(text), "%C3%B1%20%26%3D%2B%25%2F%20~");
         assert_eq!(decode(&encode(text)), text);
         assert_eq!(decode("a+b%zz%"), "a b%zz%");
+        assert_eq!(decode("%41%+1%C3%28"), "A% 1\u{FFFD}(");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_encoded_byte_by_byte_and_comes_back(text in ".*") {
+            let bytes = text.bytes().map(|byte| match byte {
+                b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+                byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+                byte => format!("%{byte:02X}"),
+            });
+            prop_assert_eq!(encode(&text), bytes.collect::<String>());
+            prop_assert_eq!(decode(&encode(&text)), text);
+        }
     }
 }

@@ -60,6 +60,7 @@ impl ProofSpec {
 /// How the total came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::enum_variant_names, reason = "as they stand in JSON")]
 pub enum Way {
     /// Tax worked out and rounded line by line.
     TaxPerLine,

@@ -18,20 +18,18 @@ pub struct FieldError {
 }
 
 /// Canonical form of an object: values normalised, empty ones absent, members in the order of the specification. On an
-/// error the fields are left half done.
-pub fn validate(spec: &EntitySpec, fields: &mut Map<String, Value>) -> Result<(), Vec<FieldError>> {
-    run(spec, fields, true)
-}
-
-/// The same without asking for required fields: for what a system shows of only a part of an entity.
+/// error the fields are left half done. Required fields are the mapping's to ask for: a system may show only a part of an
+/// entity.
 pub fn normalize(spec: &EntitySpec, fields: &mut Map<String, Value>) -> Result<(), Vec<FieldError>> {
-    run(spec, fields, false)
+    let mut work = Work { path: String::new(), errors: Vec::new() };
+    work.members(&spec.fields, fields);
+    if work.errors.is_empty() { Ok(()) } else { Err(work.errors) }
 }
 
 /// One value in canonical form; nothing where it counts as absent or does not fit.
 #[must_use]
 pub fn normal(spec: &FieldSpec, value: Value) -> Option<Value> {
-    let mut work = Work { path: String::new(), errors: Vec::new(), required: false };
+    let mut work = Work { path: String::new(), errors: Vec::new() };
     let value = work.value(spec, value)?;
     work.errors.is_empty().then_some(value)
 }
@@ -48,16 +46,9 @@ pub fn empty(value: &Value) -> bool {
     }
 }
 
-fn run(spec: &EntitySpec, fields: &mut Map<String, Value>, required: bool) -> Result<(), Vec<FieldError>> {
-    let mut work = Work { path: String::new(), errors: Vec::new(), required };
-    work.members(&spec.fields, fields);
-    if work.errors.is_empty() { Ok(()) } else { Err(work.errors) }
-}
-
 struct Work {
     path: String,
     errors: Vec<FieldError>,
-    required: bool,
 }
 
 impl Work {
@@ -70,13 +61,8 @@ impl Work {
                 self.path.push('.');
             }
             self.path.push_str(name);
-            let errors = self.errors.len();
-            match value.and_then(|value| self.value(spec, value)) {
-                Some(value) => {
-                    ordered.insert(name.clone(), value);
-                }
-                None if spec.required && self.required && self.errors.len() == errors => self.problem("is missing"),
-                None => {}
+            if let Some(value) = value.and_then(|value| self.value(spec, value)) {
+                ordered.insert(name.clone(), value);
             }
             self.path.truncate(length);
         }

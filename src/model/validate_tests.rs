@@ -16,7 +16,7 @@ fn fields(value: Value) -> Map<String, Value> {
 
 fn validated(entity: &str, value: Value) -> Result<Value, Vec<String>> {
     let mut fields = fields(value);
-    match validate(&spec(entity), &mut fields) {
+    match normalize(&spec(entity), &mut fields) {
         Ok(()) => Ok(Value::Object(fields)),
         Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),
     }
@@ -63,7 +63,6 @@ fn what_does_not_fit_is_named_by_its_path() {
             "images[relative.png].source: is not a complete URL",
             "variants[SKU-1].weight: is not a number of at most 28 digits with a decimal point",
             "variants[SKU-1]: stands twice: another item has the same `sku`",
-            "variants[2].sku: is missing",
             "variants[2]: lacks `sku`, by which the items are told apart",
             "colour: is not a field of this entity"
         ]

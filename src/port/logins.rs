@@ -58,7 +58,7 @@ pub trait Renewal: Send + Sync {
     async fn end(self: Box<Self>);
 }
 
-/// Keeps tokens no longer than the process lives: for trying adapters where there is no state.
+/// Keeps tokens no longer than the process lives: for tests, which have no state.
 #[derive(Clone, Default)]
 pub struct InMemory(Arc<Mutex<HashMap<LoginId, SecretString>>>);
 

@@ -42,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 pub use faults::{Fault, Kind as FaultKind, Seeded};
 pub use hooks::signature;
 pub use options::{Options, Tax};
-pub use refusal::{Error, Refusal};
+pub use refusal::Error;
 pub use shop::Shop;
 pub use staff::Checkout;
 

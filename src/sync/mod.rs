@@ -17,20 +17,14 @@ mod routing;
 mod stock;
 
 pub use conflict::{Clash, Decision, DecisionError, Prefer, decide, merge};
-pub use context::{
-    Context, Journal, Limits, Requests, RunReport, SystemLimits, admits, canonical, pauses, requests, trouble,
-};
-pub use delivery::Tally;
-pub use engine::{Affairs, Engine, Health, Reach, Summary, Trouble, What, needs_somebody};
-pub use identity::{LinkError, Links, Named, Review, review};
-pub use preview::{
-    Applied, ApplyError, DesiredObject, DesiredState, Left, Live, Restored, Told, UndoError, Undone, apply,
-    desired_state, live, plan, undo,
-};
-pub use pull::{OddDate, OddDates};
+pub use context::{Context, Limits, Requests, SystemLimits, admits, canonical, pauses, requests, trouble};
+pub use engine::{Affairs, Engine, Health, Reach, Summary, needs_somebody};
+pub use identity::{Links, Named, Review, review};
+pub use preview::{Applied, DesiredObject, DesiredState, Told, Undone, apply, desired_state, live, plan, undo};
+pub use pull::OddDates;
 pub use routing::{
-    Allowed, Brake, Brakes, ConflictPolicy, DeletePolicy, DriftPolicy, FEW, Flow, Guests, MatchRule, MissingPolicy,
-    Routes, RoutesError, SHARED, Schedule, Scope, ScopeError, StockRule, field_of,
+    Allowed, Brake, Brakes, ConflictPolicy, DeletePolicy, DriftPolicy, Flow, Guests, MatchRule, MissingPolicy, Routes,
+    RoutesError, SHARED, Schedule, Scope, StockRule, field_of,
 };
 
 #[cfg(test)]

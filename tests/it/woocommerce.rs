@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use indexmap::IndexMap;
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use vaiven::{
+use vaiven::internals::{
     adapter::{Given, Manifest, SettingValue, World, http},
     env::Env,
     failure::{Class, Failure},
@@ -64,7 +64,7 @@ fn connected_to(shop: &Running) -> Arc<dyn System> {
         folder: Path::new(".").to_owned(),
         logins: Arc::new(InMemory::default()),
     };
-    let system = vaiven::adapter::open("shop", &manifest, &settings, &world);
+    let system = vaiven::internals::adapter::open("shop", &manifest, &settings, &world);
     system.unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, Duration, Utc};
-use vaiven::env::Clock;
+use vaiven::internals::env::Clock;
 
 #[derive(Debug)]
 struct State {

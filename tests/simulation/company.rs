@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use vaiven::{
+use vaiven::internals::{
     adapter::{Given, Manifest, SettingValue, Settings},
     expr::{Expr, Known},
     load::{Place, SourceFile},

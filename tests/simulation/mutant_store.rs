@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::Value;
-use vaiven::{mapping::Fields, store::*};
+use vaiven::internals::{mapping::Fields, store::*};
 
 use crate::{mutants::Mutant, setting::OUTLET, store_methods::store_methods};
 

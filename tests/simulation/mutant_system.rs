@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use serde_json::Value;
-use vaiven::{
+use vaiven::internals::{
     adapter::http::{Request, Response, Transport, TransportError},
     failure::{Class, Failure},
     port::{

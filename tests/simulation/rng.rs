@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use vaiven::env::Entropy;
+use vaiven::internals::env::Entropy;
 
 /// A generator that many can draw from (SplitMix64).
 #[derive(Debug)]

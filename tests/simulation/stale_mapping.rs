@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::Value;
-use vaiven::{
+use vaiven::internals::{
     failure::Failure,
     mapping::{Externals, Fields, Glimpse, Needs, Pulled, Translate},
     model::Shape,

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::Value;
-use vaiven::{env::Env, mapping::Fields, store::*};
+use vaiven::internals::{env::Env, mapping::Fields, store::*};
 
 use crate::{
     faults::{Fault, Faults},

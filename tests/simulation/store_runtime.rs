@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::runtime::{self, Handle, Runtime};
-use vaiven::store::SharedStore;
+use vaiven::internals::store::SharedStore;
 
 /// The Tokio runtime that owns the database connections. It runs only while somebody waits for a store method.
 pub struct StoreRuntime {
@@ -70,7 +70,7 @@ impl StoreRuntime {
 
     /// Opens the store at `url`.
     pub fn open(&self, url: &str) -> SharedStore {
-        let store = self.runtime.block_on(vaiven::store::open(url)).unwrap();
+        let store = self.runtime.block_on(vaiven::internals::store::open(url)).unwrap();
         if self.quiet.permanent_tasks.load(Ordering::Relaxed) == 0 {
             self.quiet.permanent_tasks.store(self.runtime.metrics().num_alive_tasks(), Ordering::Relaxed);
         }

@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use vaiven::{
+use vaiven::internals::{
     adapter::http::{Request, Response, Transport, TransportError},
     env::Env,
 };

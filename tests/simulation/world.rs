@@ -21,7 +21,7 @@ use tokio::{
     sync::Notify,
 };
 use tokio_util::sync::CancellationToken;
-use vaiven::{
+use vaiven::internals::{
     adapter::{self, Manifest, Settings, World, http::Transport},
     env::Env,
     mapping::Fields,

@@ -12,6 +12,7 @@ use crate::adapter::{
 /// An adapter with driver `files`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the manifest reads what all drivers share; here it stands for the schema")]
 pub struct FilesAdapter {
     pub driver: Driver,
     /// One line for people.

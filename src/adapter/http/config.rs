@@ -20,6 +20,7 @@ use crate::{
 /// An adapter with driver `http`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the manifest reads what all drivers share; here it stands for the schema")]
 pub struct HttpAdapter {
     pub driver: Driver,
     /// One line for people.

@@ -30,4 +30,4 @@ pub(super) mod xml;
 pub use config::HttpAdapter;
 pub use network::Network;
 pub use system::open;
-pub use transport::{Method, Request, Response, Transport, TransportError, path_of};
+pub use transport::{Request, Response, Transport, TransportError};

@@ -268,8 +268,10 @@ fn escape(text: &str, out: &mut String) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
+
+    use super::*;
 
     fn read(text: &str) -> Result<Value, XmlError> {
         super::read(text, 1000).map(|(value, _)| value)
@@ -316,6 +318,40 @@ mod tests {
         assert!(write(&json!({ "a": { "b c": 1 } })).is_err());
         assert!(write(&json!({ "a": 1, "b": 2 })).is_err());
         assert!(write(&json!({ "a": "\u{1}" })).is_err());
+    }
+
+    #[test]
+    fn what_is_written_is_written_so() {
+        let value = json!({ "a": { "@id": "<&>\"'\t", "#text": "<&>\"'\t\n", "b": ["", null, 1.50, true], "c": {} } });
+        assert_eq!(
+            write(&value).unwrap(),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><a id=\"&lt;&amp;&gt;&quot;'\t\">&lt;&amp;&gt;&quot;'\t\n\
+             <b></b><b></b><b>1.5</b><b>true</b><c></c></a>"
+        );
+    }
+
+    /// Elements of texts, attributes and lists, in the form in which they are read.
+    fn element() -> impl Strategy<Value = Value> {
+        // A text of blanks alone is read as none, and a line's end always as `\n`.
+        let text = || {
+            "[^\\p{C}]{0,8}|[<>&\"'\t\n]{0,4}x"
+                .prop_map(|text| if text.trim().is_empty() { String::new() } else { text })
+        };
+        let leaf = text().prop_map(Value::from);
+        leaf.prop_recursive(3, 24, 3, move |inner| {
+            let attributes = prop::collection::btree_map("@[a-z_][a-z0-9_.-]{0,3}", text().prop_map(Value::from), 0..3);
+            let several = prop::collection::vec(inner.clone(), 2..4).prop_map(Value::from);
+            let children = prop::collection::btree_map("[a-z_ñ][a-z0-9_.-]{0,3}", prop_oneof![inner, several], 1..3);
+            (attributes, children).prop_map(|(attributes, children)| attributes.into_iter().chain(children).collect())
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_element_that_is_written_is_read_back(content in element()) {
+            let value = json!({ "root": content });
+            prop_assert_eq!(read(&write(&value).unwrap()).unwrap(), value);
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::{
 /// An adapter with driver `sql`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the manifest reads what all drivers share; here it stands for the schema")]
 pub struct SqlAdapter {
     pub driver: Driver,
     /// One line for people.

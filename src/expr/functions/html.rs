@@ -1,12 +1,14 @@
 //! The text of HTML. Each byte is looked at a fixed number of times, whatever stands there.
 
+use html_escape::NAMED_ENTITIES;
+
 /// Elements that stand on lines of their own.
 const BLOCKS: &[&str] = &[
     "p", "div", "br", "li", "ul", "ol", "tr", "td", "th", "table", "h1", "h2", "h3", "h4", "h5", "h6", "section", "hr",
 ];
 
-/// Longest name of an entity that is looked for, with its `#`.
-const ENTITY: usize = 8;
+/// Longest name of an entity.
+const ENTITY: usize = 31;
 
 /// The text of HTML: tags dropped (blocks become blanks), entities decoded, blanks joined.
 pub(super) fn strip(text: &str) -> String {
@@ -50,37 +52,58 @@ fn decode(text: &str, out: &mut String) {
         out.push_str(&rest[..start]);
         let after = &rest[start + 1..];
         let end = after.bytes().take(ENTITY + 1).position(|byte| byte == b';');
-        let entity = end.map(|end| (&after[..end], &after[end + 1..]));
-        if let Some((c, tail)) = entity.and_then(|(name, tail)| character(name).map(|c| (c, tail))) {
-            out.push(c);
-            rest = tail;
-        } else {
-            out.push('&');
-            rest = after;
+        match end.filter(|end| resolve(&after[..*end], out)) {
+            Some(end) => rest = &after[end + 1..],
+            None => {
+                out.push('&');
+                rest = after;
+            }
         }
     }
     out.push_str(rest);
 }
 
-fn character(entity: &str) -> Option<char> {
-    match entity {
-        "amp" => Some('&'),
-        "lt" => Some('<'),
-        "gt" => Some('>'),
-        "quot" => Some('"'),
-        "apos" => Some('\''),
-        "nbsp" => Some(' '),
-        "euro" => Some('€'),
-        "ndash" => Some('–'),
-        "mdash" => Some('—'),
-        "hellip" => Some('…'),
-        _ => {
-            let number = entity.strip_prefix('#')?;
-            let code = match number.strip_prefix(['x', 'X']) {
-                Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-                None => number.parse().ok()?,
-            };
-            char::from_u32(code)
+/// Appends what an entity stands for; false where it stands for nothing.
+fn resolve(entity: &str, out: &mut String) -> bool {
+    match entity.strip_prefix('#') {
+        Some(number) => character(number).map(|c| out.push(c)).is_some(),
+        None => named(entity).map(|text| out.push_str(text)).is_some(),
+    }
+}
+
+fn named(name: &str) -> Option<&'static str> {
+    let found = NAMED_ENTITIES.binary_search_by_key(&name.as_bytes(), |(known, _)| known);
+    found.ok().map(|at| NAMED_ENTITIES[at].1)
+}
+
+fn character(number: &str) -> Option<char> {
+    let code = match number.strip_prefix(['x', 'X']) {
+        Some(hex) => u32::from_str_radix(hex, 16),
+        None => number.parse(),
+    };
+    char::from_u32(code.ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entity_of_html_is_decoded_by_its_exact_name() {
+        for (name, text) in NAMED_ENTITIES {
+            assert!(name.len() <= ENTITY, "{name:?}");
+            let mut out = String::new();
+            decode(&format!("&{};", std::str::from_utf8(name).unwrap()), &mut out);
+            assert_eq!(out, text);
+        }
+        for (html, text) in [
+            ("caf&eacute; &copy;", "café ©"),
+            ("&lt;&gt;&quot;&apos;&amp;amp;", "<>\"'&amp;"),
+            ("a&nbsp;b", "a b"),
+            ("&#39;&#x20AC;&#X2013;", "'€–"),
+            ("&eacute &Nope; &#xD800; &#; &;&", "&eacute &Nope; &#xD800; &#; &;&"),
+        ] {
+            assert_eq!(strip(html), text);
         }
     }
 }

@@ -192,7 +192,7 @@ impl Journal {
 }
 
 fn tells_itself(cause: &WaitReason) -> bool {
-    !cause.is_daily() && !matches!(cause, WaitReason::Run(_) | WaitReason::Brake(_) | WaitReason::System { .. })
+    !cause.is_daily() && !matches!(cause, WaitReason::Run(_) | WaitReason::Brake(_))
 }
 
 /// What a state store in trouble says, with the place of a full disk.
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn what_holds_many_at_once_tells_itself() {
-        for cause in ["brake:run-3", "run:3", "acceptance:order=7", "system:erp"] {
+        for cause in ["brake:run-3", "run:3", "acceptance:order=7"] {
             assert!(!tells_itself(&cause.to_owned().into()), "{cause}");
         }
         assert!(tells_itself(&WaitReason::lookup("tax", "IGIC7")) && tells_itself(&WaitReason::Conflict));

@@ -30,7 +30,7 @@ use crate::{
 
 pub(in crate::sync) use self::pass::Share;
 pub use self::{
-    affairs::{Affairs, Trouble, What, needs_somebody},
+    affairs::{Affairs, needs_somebody},
     health::Health,
     once::Summary,
     pass::Reach,

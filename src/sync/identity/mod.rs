@@ -11,4 +11,6 @@ pub(in crate::sync) mod unique;
 mod whose;
 
 pub(in crate::sync) use self::links::LinkContext;
-pub use self::links::{LinkError, Links, Named, Review, review};
+#[cfg(test)]
+pub(in crate::sync) use self::links::LinkError;
+pub use self::links::{Links, Named, Review, review};

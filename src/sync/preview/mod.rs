@@ -10,10 +10,10 @@ pub mod plan;
 mod undo;
 
 #[cfg(test)]
-pub(in crate::sync) use self::apply::alone;
+pub(in crate::sync) use self::apply::{ApplyError, alone};
 pub use self::{
-    apply::{Applied, ApplyError, Told, apply},
+    apply::{Applied, Told, apply},
     desired_state::{DesiredObject, DesiredState, desired_state},
-    live::{Live, live},
-    undo::{Left, Restored, UndoError, Undone, undo},
+    live::live,
+    undo::{Undone, undo},
 };

@@ -13,5 +13,5 @@ pub(in crate::sync) mod orders;
 mod run;
 mod whole;
 
-pub use self::dates::{OddDate, OddDates};
+pub use self::dates::OddDates;
 pub(in crate::sync) use self::run::{Asked, list, look, look_back, pull, refresh};

@@ -15,10 +15,10 @@ pub(in crate::sync) use self::matching::matches;
 #[cfg(test)]
 pub(in crate::sync) use self::routes::tests::flow;
 pub use self::{
-    brakes::{Allowed, Brake, Brakes, FEW},
+    brakes::{Allowed, Brake, Brakes},
     flow::{ConflictPolicy, DeletePolicy, DriftPolicy, Flow, Guests, MissingPolicy, SHARED, StockRule},
     matching::{MatchRule, field_of},
     routes::{Routes, RoutesError},
     schedule::Schedule,
-    scope::{Scope, ScopeError},
+    scope::Scope,
 };

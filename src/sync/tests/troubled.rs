@@ -17,8 +17,12 @@ fn passing() -> Failure {
     Failure::new(Class::Transient, "service unavailable").with_status(503)
 }
 
+fn throttled(wait: std::time::Duration) -> Failure {
+    Failure { retry_after: Some(wait), ..Failure::new(Class::Throttled, "too many requests") }
+}
+
 fn limited() -> Failure {
-    Failure::new(Class::Throttled, "too many requests").with_retry_after(std::time::Duration::from_secs(30))
+    throttled(std::time::Duration::from_secs(30))
 }
 
 fn misread() -> Failure {
@@ -256,7 +260,7 @@ async fn a_listing_that_is_at_fault_holds_up_nothing_else_of_its_system() {
 
 #[tokio::test]
 async fn a_system_that_says_at_once_is_not_asked_without_a_pause() {
-    let at_once = || Failure::new(Class::Throttled, "too many").with_retry_after(std::time::Duration::ZERO);
+    let at_once = || throttled(std::time::Duration::ZERO);
     let stage = poisoned(1, "A-00", at_once, false).await;
     stage.once().await;
     let job = stage.open().await.remove(0);

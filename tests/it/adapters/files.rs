@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::json;
-use vaiven::{
+use vaiven::internals::{
     failure::Class,
     model::flaw,
     port::{Op, Page, Probe, RowBody, System},
@@ -17,7 +17,9 @@ use super::{NoProgress, ids, open, page, pull, write};
 
 /// The unreadable values of a page's rows, as they are told.
 fn flaws(page: &Page) -> Vec<Option<String>> {
-    let flaw = |row: &vaiven::port::SourceRow| flaw::first(&row.body.clone().into_value()).map(|flaw| flaw.to_string());
+    let flaw = |row: &vaiven::internals::port::SourceRow| {
+        flaw::first(&row.body.clone().into_value()).map(|flaw| flaw.to_string())
+    };
     page.rows.iter().map(flaw).collect()
 }
 

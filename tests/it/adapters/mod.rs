@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeZone as _, Utc};
 use indexmap::IndexMap;
 use serde_json::Value;
-use vaiven::{
+use vaiven::internals::{
     adapter::{Given, Manifest, SettingValue, World, http},
     env::{Clock, Entropy, Env},
     failure::Failure,
@@ -97,7 +97,7 @@ pub fn open_at(
     let env = Env { clock, entropy: Arc::new(Zeros) };
     let logins = Arc::new(InMemory::default());
     let world = World { env, transport: Arc::new(NoNetwork), folder: folder.to_owned(), logins };
-    vaiven::adapter::open("erp", &manifest, &settings, &world)
+    vaiven::internals::adapter::open("erp", &manifest, &settings, &world)
 }
 
 /// Nothing to save: these drivers have no steps outside of a transaction.

@@ -1,7 +1,7 @@
 //! What every database must do alike. Each has its own tables; adapter and assertions are the same.
 
 use serde_json::json;
-use vaiven::{
+use vaiven::internals::{
     failure::Class,
     port::{Op, Probe, RowBody, System},
 };

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, PgConnection};
-use vaiven::{
+use vaiven::internals::{
     failure::Class,
     model::flaw,
     port::{Op, System},

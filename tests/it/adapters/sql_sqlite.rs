@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use sqlx::{Executor as _, SqlitePool, sqlite::SqliteConnectOptions};
-use vaiven::{
+use vaiven::internals::{
     failure::Class,
     model::flaw,
     port::{Op, System},
@@ -63,7 +63,7 @@ async fn the_watermark_of_a_listing_that_took_its_time_is_not_past_its_beginning
 }
 
 /// Row 1 with this change date.
-async fn dated(erp: &Erp, at: &str) -> vaiven::port::Page {
+async fn dated(erp: &Erp, at: &str) -> vaiven::internals::port::Page {
     sqlx::query("UPDATE product SET updated_at = ? WHERE id = 1").bind(at).execute(&erp.pool).await.unwrap();
     pull(erp.system(&adapter()).as_ref(), "product", None, 10).await.unwrap()
 }
@@ -202,7 +202,9 @@ async fn spoiled(toml: &str, sql: &'static str) -> (Vec<String>, Vec<Option<Stri
     erp.pool.execute(sql).await.unwrap();
     let page = pull(erp.system(toml).as_ref(), "product", None, 10).await.unwrap();
     assert!(page.errors.is_empty(), "{:?}", page.errors);
-    let flaw = |row: &vaiven::port::SourceRow| flaw::first(&row.body.clone().into_value()).map(|flaw| flaw.to_string());
+    let flaw = |row: &vaiven::internals::port::SourceRow| {
+        flaw::first(&row.body.clone().into_value()).map(|flaw| flaw.to_string())
+    };
     (page.rows.iter().map(|row| row.id.clone()).collect(), page.rows.iter().map(flaw).collect())
 }
 

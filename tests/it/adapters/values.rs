@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use vaiven::{
+use vaiven::internals::{
     adapter::{
         Given, Manifest, SettingValue, World,
         http::{Request, Response, Transport, TransportError},
@@ -46,7 +46,7 @@ fn shipped(adapter: &str, settings: &Value, answers: Vec<(&'static str, Value)>)
         folder: Path::new(".").to_owned(),
         logins: Arc::new(InMemory::default()),
     };
-    vaiven::adapter::open("system", &manifest, &settings, &world).unwrap_or_else(|error| panic!("{error}"))
+    vaiven::internals::adapter::open("system", &manifest, &settings, &world).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Every list with what is compared with it, and its values.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sqlx::{Executor as _, Row as _, SqliteConnection};
 use tempfile::TempDir;
-use vaiven::sandbox::Options;
+use vaiven::internals::sandbox::Options;
 
 use super::{people::at, shown, vaiven};
 use crate::sandbox::shop::Running;

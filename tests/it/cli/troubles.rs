@@ -180,7 +180,8 @@ async fn credentials_that_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_may_only_read() {
-    let options = vaiven::sandbox::Options { read_only_key: Some("ck_read:cs_read".into()), ..Default::default() };
+    let options =
+        vaiven::internals::sandbox::Options { read_only_key: Some("ck_read:cs_read".into()), ..Default::default() };
     let shop = Running::with(options).await;
     let folder = categories(&shop.base).await;
     let keys = [("KEY", "ck_read"), ("SECRET", "cs_read")];

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sqlx::Row;
-use vaiven::sandbox::{Checkout, Options};
+use vaiven::internals::sandbox::{Checkout, Options};
 
 use super::shop::Running;
 

@@ -410,7 +410,8 @@ async fn orders_take_anything_as_recorded() {
 
 #[tokio::test]
 async fn keys_are_needed_and_must_allow_it() {
-    let options = vaiven::sandbox::Options { read_only_key: Some("ck_read:cs_read".into()), ..Default::default() };
+    let options =
+        vaiven::internals::sandbox::Options { read_only_key: Some("ck_read:cs_read".into()), ..Default::default() };
     let shop = Running::with(options).await;
     let encoded = |pair: &str| {
         use base64::Engine;

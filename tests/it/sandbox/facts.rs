@@ -1,7 +1,7 @@
 //! What the real shop was seen to do where the recordings say nothing.
 
 use serde_json::{Value, json};
-use vaiven::sandbox::{Fault, FaultKind, Options};
+use vaiven::internals::sandbox::{Fault, FaultKind, Options};
 
 use super::shop::Running;
 

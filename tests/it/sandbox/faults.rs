@@ -1,7 +1,7 @@
 //! Faults do what they say, to the caller and to the shop.
 
 use serde_json::{Value, json};
-use vaiven::sandbox::{Fault, FaultKind, Options};
+use vaiven::internals::sandbox::{Fault, FaultKind, Options};
 
 use super::shop::Running;
 

@@ -10,7 +10,7 @@ use axum::{
     routing::post,
 };
 use serde_json::{Value, json};
-use vaiven::sandbox::{Checkout, Fault, FaultKind, signature};
+use vaiven::internals::sandbox::{Checkout, Fault, FaultKind, signature};
 
 use super::shop::Running;
 

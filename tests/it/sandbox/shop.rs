@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use vaiven::{
+use vaiven::internals::{
     env::{Clock, Env},
     sandbox::{Options, Seeded, Shop},
 };

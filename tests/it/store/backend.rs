@@ -12,7 +12,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
-use vaiven::{
+use vaiven::internals::{
     mapping::Fields,
     store::{
         self, Claim, Delivered, Identified, Job, NewChange, NewJob, NewRun, PageCommit, RecordId, ReplicaWrite,

@@ -1,11 +1,11 @@
 //! Brakes: which run a job belongs to, what is ruled of it, and who waits for that.
 
 use serde_json::json;
-use vaiven::store::{
+use vaiven::internals::store::{
     Balance, BrakeTrip, Claim, Example, HeldJobs, Job, JobFilter, JobState, NewJob, PageCommit, Pending, RecordId,
     RunApproval, SharedStore, WaitingApproval,
 };
-use vaiven::wait_reason::WaitReason;
+use vaiven::internals::wait_reason::WaitReason;
 
 use super::backend::{Backend, at, change, claim, done, ends, job, page, parked, promises, pulled, wish};
 

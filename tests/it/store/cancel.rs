@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::pin, task::Poll};
 
-use vaiven::store::{PageCommit, ReplicaWrite};
+use vaiven::internals::store::{PageCommit, ReplicaWrite};
 
 use super::backend::{Backend, at, change, fields, job, page, promises, pulled, replica};
 

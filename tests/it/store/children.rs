@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vaiven::{
+use vaiven::internals::{
     mapping::Children,
     store::{Child, Delivered, Job, JobFilter, JobState, PageCommit, RecordId, ReplicaWrite, SharedStore},
 };

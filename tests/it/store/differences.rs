@@ -1,6 +1,6 @@
 //! What a target holds otherwise than it was sent, kept until it is over.
 
-use vaiven::{
+use vaiven::internals::{
     mapping::Fields,
     store::{DifferenceMark, JobFilter, JobState, PageCommit, ReplicaWrite, SharedStore},
 };

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, migrate::Migrator};
-use vaiven::store::{self, Fired, MappingRevision, OrderReadings, Reading};
+use vaiven::internals::store::{self, Fired, MappingRevision, OrderReadings, Reading};
 
 use super::backend::{at, postgres_schema};
 

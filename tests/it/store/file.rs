@@ -1,6 +1,6 @@
 //! Opening: what is not ours is left as it is.
 
-use vaiven::store::{self, StoreError};
+use vaiven::internals::store::{self, StoreError};
 
 use super::backend::{Backend, promises};
 

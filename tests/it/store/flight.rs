@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 use serde_json::json;
-use vaiven::store::{
+use vaiven::internals::store::{
     ConflictKind, ConflictMark, Delivered, NewJob, OrderReadings, PageCommit, Proven, Reading, RecordId, Replica,
     ReplicaWrite, SharedStore, Verdict,
 };

@@ -3,7 +3,9 @@
 use chrono::TimeDelta;
 use serde_json::json;
 use sqlx::Connection as _;
-use vaiven::store::{Attempt, Circuit, Delivered, Fired, JobFilter, NewChange, NewJob, PageCommit, RunKind, Verdict};
+use vaiven::internals::store::{
+    Attempt, Circuit, Delivered, Fired, JobFilter, NewChange, NewJob, PageCommit, RunKind, Verdict,
+};
 
 use super::backend::{Backend, LEASE, at, change, claim, done, ends, job, page, promises, pulled, replica, row};
 

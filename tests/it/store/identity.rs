@@ -1,6 +1,6 @@
 //! Which record a row, a key or a reference means.
 
-use vaiven::{
+use vaiven::internals::{
     mapping::{Fields, RefBy},
     store::{
         Delivered, Identified, JobFilter, JobState, Link, LinkState, NewJob, PageCommit, RecordId, RefWanted, Replica,
@@ -538,7 +538,7 @@ async fn a_record_that_a_person_found_to_be_another_is_it_in_every_way(backend: 
     let row = customer("9", "", "");
     let found = store.identify("shop", "customer", std::slice::from_ref(&row), &[]).await.unwrap();
     assert_eq!(found, [Identified { record: at_crm, taken_by: None }]);
-    let open = |job: &vaiven::store::Job| job.state == JobState::Queued;
+    let open = |job: &vaiven::internals::store::Job| job.state == JobState::Queued;
     let jobs = store.jobs(&JobFilter::default()).await.unwrap();
     let open: std::collections::BTreeSet<_> = jobs.iter().filter(|job| open(job)).map(|job| job.record).collect();
     assert_eq!(open, [at_crm, order].into(), "what waited for it goes on");

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
-use vaiven::{
+use vaiven::internals::{
     env::Env,
     failure::Class,
     port::logins::{LoginId, Logins as _},

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use vaiven::store::{
+use vaiven::internals::store::{
     Answer, Balance, Delivered, NewRun, Origin, PageCommit, Rejection, ReplicaWrite, RunKind, ShownRow, Slice,
     StoreError,
 };
@@ -130,13 +130,13 @@ async fn a_page_is_durable_or_never_happened(backend: Backend) {
     let replicas = again.replicas_of(&[one]).await.unwrap();
     assert_eq!(
         replicas,
-        [vaiven::store::Replica {
+        [vaiven::internals::store::Replica {
             system: "erp".into(),
             entity: "product".into(),
             record: one,
             id: "1".into(),
             fields: super::backend::fields("a"),
-            sent: vaiven::mapping::Fields::new(),
+            sent: vaiven::internals::mapping::Fields::new(),
             version: None,
             fingerprint: Some([7; 16]),
             gone_at: None,

@@ -1,6 +1,8 @@
 //! The queue: one open job per target and record, leases, fences, waking.
 
-use vaiven::store::{Claim, Delivered, GivenUp, Intent, Job, JobFilter, JobState, NewJob, ReplicaWrite, Turn, Verdict};
+use vaiven::internals::store::{
+    Claim, Delivered, GivenUp, Intent, Job, JobFilter, JobState, NewJob, ReplicaWrite, Turn, Verdict,
+};
 
 use super::backend::{Backend, LEASE, at, claim, done, ends, job, parked, promises, pulled, replica, wish};
 
@@ -27,7 +29,7 @@ async fn a_discarded_job_comes_back_with_what_it_had_begun_unless_another_has_fo
     let all = JobFilter::default();
     store.enqueue(&[job("shop", record)], at(0)).await.unwrap();
     let first = claim(store, "shop", at(0)).await.remove(0);
-    let intent = Intent::new(vaiven::port::Op::Create, at(0));
+    let intent = Intent::new(vaiven::internals::port::Op::Create, at(0));
     store.intend(&[(first.id, first.fence, intent.clone())], at(0)).await.unwrap();
     let dead = || Verdict::Dead { class: "rejected".into(), error: "no".into() };
     store.deliver("shop", "product", vec![ends(&first, dead())], at(1)).await.unwrap();
@@ -149,7 +151,7 @@ async fn a_due_time_and_a_backoff_are_waited_for(backend: Backend) {
     store.enqueue(&[NewJob { due: Some(at(10)), ..job("shop", 1) }], at(0)).await.unwrap();
     assert!(claim(store, "shop", at(9)).await.is_empty());
     let claimed = claim(store, "shop", at(10)).await;
-    let intent = Intent::new(vaiven::port::Op::Create, at(10));
+    let intent = Intent::new(vaiven::internals::port::Op::Create, at(10));
     let held = store.intend(&[(claimed[0].id, claimed[0].fence, intent.clone())], at(10)).await.unwrap();
     assert_eq!(held, [claimed[0].id]);
     let retry = Verdict::Retry {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use serde_json::json;
-use vaiven::{
+use vaiven::internals::{
     env::Env,
     store::{self, Attempt, Circuit, Delivered, JobFilter, JobState, NewChange, NewRun, Origin, RunKind, Verdict},
 };

@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    adapter::http::transport::Method,
     failure::Class,
     port::{Outcome, RowBody, SourceRow, Written},
 };
@@ -71,8 +72,8 @@ async fn an_object_is_created_and_the_answer_tells_id_version_row_and_parts() {
 #[tokio::test]
 async fn refusals_carry_class_field_and_what_the_system_said_but_no_secret() {
     let (shop, _) = system(SINGLE, |request| match request.method {
-        super::super::Method::Post => reply(400, &json!({ "code": "bad_sku", "message": "SKU is taken" })),
-        super::super::Method::Put => reply(500, &json!({ "code": "gone" })),
+        Method::Post => reply(400, &json!({ "code": "bad_sku", "message": "SKU is taken" })),
+        Method::Put => reply(500, &json!({ "code": "gone" })),
         _ => reply(404, &json!({})),
     });
     let failure = one(&*shop, write(1, Op::Create, json!({}))).await.unwrap_err();
@@ -112,7 +113,7 @@ async fn an_effect_that_nobody_can_see_is_unknown_and_one_that_cannot_be_is_tran
 #[tokio::test]
 async fn the_wait_a_system_asks_for_is_handed_on() {
     let (shop, _) = system(SINGLE, |request| {
-        let wait = if request.method == super::super::Method::Post { "17" } else { "Wed, 01 Jul 2026 10:01:00 GMT" };
+        let wait = if request.method == Method::Post { "17" } else { "Wed, 01 Jul 2026 10:01:00 GMT" };
         reply_with(429, &[("retry-after", wait)], "{}")
     });
     let failure = one(&*shop, write(1, Op::Create, json!({}))).await.unwrap_err();

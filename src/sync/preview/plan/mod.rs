@@ -32,11 +32,11 @@ use crate::{
 
 pub(in crate::sync) use self::proof::{Proof, values};
 pub use self::{
-    document::{Agreed, DocumentError, Entry, FORMAT, read, write},
+    document::{Agreed, Entry, read, write},
     estimate::{Basis, Estimate},
-    held::{Example, Held},
+    held::Held,
     mapping_diff::{AtTarget, Edit, Remapped, mapping_diff},
-    write_log::{Group, Groups, Line, OpOrder, WriteLogFile},
+    write_log::{Groups, OpOrder, WriteLogFile},
 };
 
 /// Records looked through at once for matches.

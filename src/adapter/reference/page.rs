@@ -1,54 +1,26 @@
-//! Adapter files as JSON Schema, and the reference of all their keys made from it.
+//! The reference of all keys of adapter files, made from their schemas; the test here holds the page to it.
 
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{files::FilesAdapter, http::HttpAdapter, sql::SqlAdapter};
+use super::{named_apart, schemas};
 
-/// JSON Schemas of adapter files by driver.
-#[must_use]
-pub fn schemas() -> Vec<(&'static str, Value)> {
-    vec![
-        ("http", schemars::schema_for!(HttpAdapter).to_value()),
-        ("sql", schemars::schema_for!(SqlAdapter).to_value()),
-        ("files", schemars::schema_for!(FilesAdapter).to_value()),
-    ]
-}
-
-/// JSON Schema of an adapter file, whatever its driver. What drivers call alike and is not the same has the driver before its
-/// name; all definitions stand at the top, where `$ref` looks for them.
-#[must_use]
-pub fn schema() -> Value {
-    let mut definitions = Map::new();
-    let mut forms = Vec::new();
-    for (driver, schema) in schemas() {
-        let mut schema = named_apart(driver, schema, &definitions);
-        if let Some(property) = schema.pointer_mut("/properties/driver") {
-            *property = json!({ "const": driver });
-        }
-        if let Value::Object(members) = &mut schema {
-            members.remove("$schema");
-            members.remove("title");
-            if let Some(Value::Object(own)) = members.remove("$defs") {
-                definitions.extend(own);
-            }
-        }
-        let name = format!("{driver}-adapter");
-        forms.push(json!({ "$ref": format!("#/$defs/{name}") }));
-        definitions.insert(name, schema);
+#[test]
+fn the_manifest_reference_is_what_the_code_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/manifest-reference.md");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, markdown()).unwrap();
     }
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Adapter",
-        "oneOf": forms,
-        "$defs": definitions,
-    })
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        written == markdown(),
+        "docs/manifest-reference.md is stale: run `BLESS=1 cargo test --lib manifest_reference`"
+    );
 }
 
 /// `docs/manifest-reference.md`.
-#[must_use]
-pub fn markdown() -> String {
+fn markdown() -> String {
     let mut out = String::from(
         "# Keys of adapter files\n\nMade from the code by a test (`BLESS=1 cargo test --lib manifest_reference` writes it anew). \
          What the keys are for: `adapters.md`.\n",
@@ -67,28 +39,6 @@ pub fn markdown() -> String {
         }
     }
     out
-}
-
-/// Gives parts that have the name of another driver's, but are not the same, a name of their own; and then those that name
-/// such a part, until there is none left.
-fn named_apart(driver: &str, mut schema: Value, told: &Map<String, Value>) -> Value {
-    loop {
-        let parts = schema.get("$defs").and_then(Value::as_object).into_iter().flatten();
-        let other = |name: &String, part: &Value| told.get(name).is_some_and(|known| known != part);
-        let names: Vec<String> = parts.filter(|(name, part)| other(name, part)).map(|(name, _)| name.clone()).collect();
-        if names.is_empty() {
-            return schema;
-        }
-        let mut text = schema.to_string();
-        for name in names {
-            text = text.replace(&format!("#/$defs/{name}\""), &format!("#/$defs/{driver}-{name}\""));
-            text = text.replace(&format!("\"{name}\":{{"), &format!("\"{driver}-{name}\":{{"));
-        }
-        match serde_json::from_str(&text) {
-            Ok(renamed) => schema = renamed,
-            Err(_) => return schema,
-        }
-    }
 }
 
 fn table(name: &str, schema: &Value, out: &mut String) {
@@ -176,31 +126,4 @@ fn type_of(schema: &Value) -> Option<&str> {
 fn description(schema: &Value) -> Option<String> {
     let text = schema.get("description")?.as_str()?;
     Some(text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_manifest_reference_is_what_the_code_says() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/manifest-reference.md");
-        if std::env::var_os("BLESS").is_some() {
-            std::fs::write(path, markdown()).unwrap();
-        }
-        let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            written == markdown(),
-            "docs/manifest-reference.md is stale: run `BLESS=1 cargo test --lib manifest_reference`"
-        );
-    }
-
-    #[test]
-    fn every_driver_has_a_schema_that_refuses_unknown_keys() {
-        for (driver, schema) in schemas() {
-            assert_eq!(schema["additionalProperties"], json!(false), "{driver}");
-            assert!(schema["properties"]["entities"].is_object(), "{driver}");
-        }
-        assert_eq!(schema()["$defs"]["http-adapter"]["properties"]["driver"]["const"], "http");
-    }
 }
