@@ -44,8 +44,8 @@ pub struct Parent {
     pub child: String,
 }
 
-/// Table family `child`: sub-objects with ids of their own. Called by `sync::identity`, `sync::stock` and
-/// `sync::delivery`.
+/// Table family `child`: sub-objects with ids of their own. Called by `sync::identity`, `sync::stock`,
+/// `sync::desired` and `sync::delivery`.
 ///
 /// # Errors
 ///

@@ -63,8 +63,8 @@ pub struct Attempt {
     pub millis: u64,
 }
 
-/// Table family `job` and `attempt`, as people see them. Called by the commands, `sync::delivery`, `sync::engine` and
-/// `sync::preview`.
+/// Table family `job` and `attempt`, as people see them. Called by `sync::stock`, `sync::pull`,
+/// `sync::delivery`, `sync::engine` and `sync::preview`, and by the commands.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! Readings: table family `reading`. What the listings of an entity of a system have proven.
 //!
-//! Called by `sync::pull`, which lists, by `sync::stock`, which offers no more than is proven, by `sync::delivery`,
-//! `sync::engine` and `sync::preview`, which create nothing before a first whole reading.
+//! Called by `sync::pull`, which lists, by `sync::stock`, which offers no more than is proven, and by
+//! `sync::preview`, which compares mappings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,7 +64,7 @@ pub struct Reading {
     pub heard: Option<i64>,
 }
 
-/// Table family `reading`. Called by `sync::stock`, `sync::pull`, `sync::engine` and `sync::preview`.
+/// Table family `reading`. Called by `sync::stock`, `sync::pull` and `sync::preview`.
 ///
 /// Each method that writes is idempotent.
 ///

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its promise is broken")]
 
 mod adapters;
+mod callers;
 mod cli;
 mod rooms;
 mod sandbox;

@@ -78,8 +78,9 @@ pub struct Identified {
     pub taken_by: Option<String>,
 }
 
-/// Table family `record` and `match_value`: which record a row, a key or a reference means. Called by `sync::identity`,
-/// `sync::pull` and `sync::delivery` and the commands.
+/// Table family `record` and `match_value`: which record a row, a key or a reference means. Called by
+/// `sync::context`, `sync::identity`, `sync::stock`, `sync::desired`, `sync::pull`, `sync::delivery` and
+/// `sync::preview`, and by the commands.
 ///
 /// # Errors
 ///

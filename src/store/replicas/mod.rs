@@ -98,8 +98,9 @@ pub struct Slice {
     pub limit: usize,
 }
 
-/// Table family `replica`: what systems are known to hold. Called by `sync::brakes`, `sync::pull`, `sync::delivery`,
-/// `sync::engine` and `sync::preview`, most other rooms of `sync`, and the commands.
+/// Table family `replica`: what systems are known to hold. Called by `sync::conflict`, `sync::identity`,
+/// `sync::stock`, `sync::desired`, `sync::brakes`, `sync::pull`, `sync::delivery`, `sync::engine` and
+/// `sync::preview`, and by the commands.
 ///
 /// A replica is live unless it is gone or a placeholder. Numbers of replicas grow in the order in which they were first
 /// stored.
