@@ -131,17 +131,17 @@ impl Mask {
     pub fn failure(&self, mut failure: Failure) -> Failure {
         failure.message = self.clean(&failure.message);
         failure.field = failure.field.map(|field| self.clean(&field));
-        let tells = |error: &(dyn std::error::Error + Send + Sync)| {
-            let mut told = Some(error as &dyn std::error::Error);
+        let leaks = |error: &(dyn std::error::Error + Send + Sync)| {
+            let mut next = Some(error as &dyn std::error::Error);
             let mut any = false;
-            while let Some(cause) = told {
+            while let Some(cause) = next {
                 let text = cause.to_string();
                 any |= self.clean(&text) != text;
-                told = cause.source();
+                next = cause.source();
             }
             any
         };
-        failure.source = failure.source.filter(|source| !tells(source.as_ref()));
+        failure.source = failure.source.filter(|source| !leaks(source.as_ref()));
         failure
     }
 }

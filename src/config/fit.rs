@@ -190,10 +190,10 @@ pub fn qualified(
         let named = section.and_then(|section| section.entities.iter().find(|one| one.get_ref() == entity));
         let place = named.map_or_else(|| layers.start(), |entity| layers.place(&entity.span()));
         let mut messages = Vec::new();
-        let told: Vec<(&String, Option<&Held>)> =
+        let sent: Vec<(&String, Option<&Held>)> =
             said.0.iter().filter(|(field, _)| !filtered(field)).map(|(field, said)| (field, Some(said))).collect();
         let Some(spec) = entities.get(entity) else { continue };
-        unplaced(&told, &held, (&spec.fields, ""), &(entity, &flow.from, target), &mut messages);
+        unplaced(&sent, &held, (&spec.fields, ""), &(entity, &flow.from, target), &mut messages);
         for (field, message) in messages {
             let help = format!("map `{field}` for {target}, or keep the others away by `where` of flow {}", flow.name);
             cautions.push(Problem { place: place.clone(), message, help: Some(help) });
@@ -206,24 +206,24 @@ pub fn qualified(
 /// `told` has the fields at this level as the source maps them, or without a word of how, where it reads what they are
 /// in as a whole.
 fn unplaced(
-    told: &[(&String, Option<&Held>)],
+    sent: &[(&String, Option<&Held>)],
     held: &Outline,
     (specs, at): (&IndexMap<String, FieldSpec>, &str),
     way: &(&str, &str, &str),
     messages: &mut Vec<(String, String)>,
 ) {
     let (entity, from, target) = way;
-    for (field, said) in told.iter().filter(|(_, said)| said.is_none_or(|said| said.reads)) {
+    for (field, said) in sent.iter().filter(|(_, said)| said.is_none_or(|said| said.reads)) {
         let (Some(spec), Some(held)) = (specs.get(*field), held.0.get(*field)) else { continue };
         let path = if at.is_empty() { (*field).clone() } else { format!("{at}.{field}") };
         if let (true, Some(members)) = (held.carried, &held.members) {
             let inner = said.and_then(|said| said.members.as_ref());
-            let told: Vec<(&String, Option<&Held>)> = match inner {
+            let sent: Vec<(&String, Option<&Held>)> = match inner {
                 Some(inner) => inner.0.iter().map(|(field, said)| (field, Some(said))).collect(),
                 None => members.0.keys().map(|field| (field, None)).collect(),
             };
             let specs = spec.of.as_deref().map_or(&spec.fields, |of| &of.fields);
-            unplaced(&told, members, (specs, &path), way, messages);
+            unplaced(&sent, members, (specs, &path), way, messages);
         }
         if !held.qualifies || held.carried || held.is_conditional() {
             continue;
@@ -281,8 +281,9 @@ pub fn left_out(
         });
         all.entry((target, entity)).or_default().extend(fields);
     }
-    let told = all.into_iter().filter(|(_, fields)| !fields.is_empty());
-    told.map(|((target, entity), fields)| LeftOut { target: target.to_owned(), entity: entity.to_owned(), fields })
+    let left_out = all.into_iter().filter(|(_, fields)| !fields.is_empty());
+    left_out
+        .map(|((target, entity), fields)| LeftOut { target: target.to_owned(), entity: entity.to_owned(), fields })
         .collect()
 }
 
@@ -390,7 +391,7 @@ mod tests {
             of = { kind = 'object', fields = { no = { kind = 'text', required = true }, \
             zone = { kind = 'text', qualifies = true } } }\n";
         let spec: Arc<EntitySpec> = Arc::new(load::parse(&SourceFile::new("s.toml", SPEC)).unwrap());
-        let told = |source: &str, target: &str| {
+        let cautions = |source: &str, target: &str| {
             let (source, target) = (outline(&spec, source), outline(&spec, target));
             let said: Vec<_> = source.0.iter().map(|(field, said)| (field, Some(said))).collect();
             let mut messages = Vec::new();
@@ -405,10 +406,10 @@ mod tests {
             "shop has no place for cond.season of tariff: those of erp that have one wait",
             "shop has no place for steps.zone of tariff: those of erp that have one wait",
         ];
-        assert_eq!(told(all, here), wanted);
-        assert_eq!(told("steps = 's'\ncond = 'c'", here), wanted, "what is read as a whole may have them");
-        assert!(told(here, all).is_empty() && told(all, all).is_empty() && told(here, here).is_empty());
-        let group = told("group = { from = 'g', optional = true }", "group = { value = 'vip' }");
+        assert_eq!(cautions(all, here), wanted);
+        assert_eq!(cautions("steps = 's'\ncond = 'c'", here), wanted, "what is read as a whole may have them");
+        assert!(cautions(here, all).is_empty() && cautions(all, all).is_empty() && cautions(here, here).is_empty());
+        let group = cautions("group = { from = 'g', optional = true }", "group = { value = 'vip' }");
         assert_eq!(group.len(), 1);
         assert!(group[0].ends_with("those of erp with another, or with none, wait"), "{group:?}");
     }

@@ -68,8 +68,8 @@ pub async fn script(world: &mut World, steps: u32, rest: std::time::Duration, te
         if step > steps {
             return Ok(());
         }
-        let told = world.take(step).await?;
-        teller.say(&format!("[{step:>2}/{steps}] {told}"));
+        let happened = world.take(step).await?;
+        teller.say(&format!("[{step:>2}/{steps}] {happened}"));
         world.env.sleep(rest).await;
     }
 }

@@ -258,7 +258,7 @@ impl Expr {
         let value = convert::from_dynamic(&value).map_err(|cause| self.error(cause))?.unwrap_or_default();
         let text =
             text_of(&value).ok_or_else(|| self.error(format!("gives {}, which has no text", json_kind(&value))))?;
-        Ok(if whole { told_apart(&text, shapes) } else { vec![Bit::Value(text)] })
+        Ok(if whole { split_at(&text, shapes) } else { vec![Bit::Value(text)] })
     }
 
     /// The value, borrowed where it is a plain path.
@@ -295,7 +295,7 @@ fn shapes(mut texts: Vec<String>) -> Vec<String> {
 }
 
 /// Takes a text apart at the texts that its expression put in.
-fn told_apart(text: &str, shapes: &[String]) -> Vec<Bit> {
+fn split_at(text: &str, shapes: &[String]) -> Vec<Bit> {
     let mut bits = Vec::new();
     let mut value = String::new();
     let mut rest = text;

@@ -38,7 +38,7 @@ pub(super) struct Compiler<'a> {
     pub settings: &'a Map<String, Value>,
     pub lookups: BTreeMap<String, Arc<Lookup>>,
     /// Canonical fields that flows bring to the system; all, where none brings it anything.
-    pub told: &'a BTreeSet<String>,
+    pub brought: &'a BTreeSet<String>,
 }
 
 /// The tables of values of a file, with what the configuration says over them.
@@ -139,12 +139,12 @@ impl Compiler<'_> {
     }
 
     pub(super) fn scope(&self) -> Scope<'static> {
-        let told = self.told.iter().map(|field| Value::from(field.as_str())).collect::<Value>();
+        let brought = self.brought.iter().map(|field| Value::from(field.as_str())).collect::<Value>();
         let scope = Scope::new().with_owned(SETTINGS, Value::Object(self.settings.clone()));
         let settings = self.settings.iter();
         settings
             .fold(scope, |scope, (name, value)| scope.with_owned(name.clone(), value.clone()))
-            .with_owned("told", told)
+            .with_owned("told", brought)
     }
 
     fn lookup(&self, name: &Spanned<String>) -> Result<Arc<Lookup>, LoadError> {

@@ -204,10 +204,10 @@ pub trait Translate: Send + Sync {
     }
 
     /// Fields of [`reads`](Self::reads) with what is filled of each.
-    fn shown(&self) -> &BTreeMap<String, Shape>;
+    fn read_shapes(&self) -> &BTreeMap<String, Shape>;
 
     /// Fields of [`writes`](Self::writes) with what is sent of each.
-    fn told(&self) -> &BTreeMap<String, Shape>;
+    fn written_shapes(&self) -> &BTreeMap<String, Shape>;
 
     /// Lists of children (`product.variants`) that objects refer to here by the ids of their items.
     fn hangs_on(&self) -> &BTreeSet<String> {

@@ -135,12 +135,12 @@ impl Outline {
         for (name, spec) in specs {
             let Some(held) = self.0.get(name) else { continue };
             let shown = |value: &Value| text_of(value).filter(|_| !spec.personal);
-            let told = source.and_then(|source| source.0.get(name)).filter(|told| told.reads);
-            let inner = told.and_then(|told| told.members.as_ref());
+            let source_field = source.and_then(|source| source.0.get(name)).filter(|source_field| source_field.reads);
+            let inner = source_field.and_then(|source_field| source_field.members.as_ref());
             let value = said.get(name).filter(|value| !model::empty(value));
             let refused = match value {
                 Some(value) => held.refuses(said, value, here.and_then(|here| here.get(name)), scope),
-                None => told.and(held.alone()).map(|known| (Some(known), None)),
+                None => source_field.and(held.alone()).map(|known| (Some(known), None)),
             };
             if let Some((known, reason)) = refused {
                 misfits.push(Misfit {
@@ -181,12 +181,12 @@ impl Outline {
     fn missing(&self, source: &Self, specs: &IndexMap<String, FieldSpec>, key: Option<&String>) -> Vec<String> {
         let mut paths = Vec::new();
         for (name, spec) in specs.iter().filter(|(name, _)| Some(*name) != key) {
-            let Some(told) = source.0.get(name).filter(|told| told.reads) else { continue };
+            let Some(theirs) = source.0.get(name).filter(|theirs| theirs.reads) else { continue };
             match self.0.get(name) {
                 Some(held) if held.carried => {
-                    if let (Some(told), Some(members)) = (&told.members, &held.members) {
+                    if let (Some(theirs), Some(members)) = (&theirs.members, &held.members) {
                         let inner = spec.of.as_deref().map_or(&spec.fields, |of| &of.fields);
-                        let below = members.missing(told, inner, spec.key.as_ref());
+                        let below = members.missing(theirs, inner, spec.key.as_ref());
                         paths.extend(below.iter().map(|path| format!("{name}.{path}")));
                     }
                 }

@@ -479,13 +479,13 @@ proptest! {
     }
 }
 
-fn told_price(told: &[&str]) -> Mapping {
+fn price_with(brought: &[&str]) -> Mapping {
     let text = include_str!("../../mappings/woocommerce/price.toml");
     let settings = json!({ "price_list": "retail", "currency": "EUR", "tax_included": true });
-    let told = told.iter().map(|field| (*field).to_owned()).collect();
+    let brought = brought.iter().map(|field| (*field).to_owned()).collect();
     let spec = Entities::builtin().get("price").unwrap().clone();
     let file = SourceFile::new("price.toml", text);
-    Mapping::load_told(&file, &spec, settings.as_object().unwrap(), &Tables::new(), &told).unwrap()
+    Mapping::load_for(&file, &spec, settings.as_object().unwrap(), &Tables::new(), &brought).unwrap()
 }
 
 fn on_sale() -> Value {
@@ -495,7 +495,7 @@ fn on_sale() -> Value {
 
 #[test]
 fn a_sale_that_no_flow_brings_is_the_shops_own_and_stays_out_of_every_write() {
-    let price = told_price(&["sku", "amount", "list", "currency", "tax_included"]);
+    let price = price_with(&["sku", "amount", "list", "currency", "tax_included"]);
     let pulled = pull(&price, &on_sale());
     assert_eq!(
         (&pulled["amount"], &pulled["sale"]["amount"], pulled.get("compare_at")),
@@ -504,14 +504,14 @@ fn a_sale_that_no_flow_brings_is_the_shops_own_and_stays_out_of_every_write() {
     assert_eq!(pulled["sale"]["valid_until"], "2027-02-10");
     assert_eq!(push(&price, &pulled), json!({ "sku": "A", "regular_price": "20" }));
     let here = object(&pulled);
-    let told = price.misfits(&object(&json!({ "amount": "15" })), None, Some(&here));
-    assert!(told[0].reason.as_deref().unwrap().contains("18"), "{told:?}");
+    let misfits = price.misfits(&object(&json!({ "amount": "15" })), None, Some(&here));
+    assert!(misfits[0].reason.as_deref().unwrap().contains("18"), "{misfits:?}");
     assert_eq!(price.misfits(&object(&json!({ "amount": "18" })), None, Some(&here)), []);
 }
 
 #[test]
 fn a_reduction_with_its_days_goes_to_the_shop_as_a_sale_and_comes_back_as_it_was() {
-    let price = told_price(&["sku", "amount", "compare_at", "valid_from", "valid_until"]);
+    let price = price_with(&["sku", "amount", "compare_at", "valid_from", "valid_until"]);
     let wanted = json!({ "sku": "A", "amount": "18", "compare_at": "20", "valid_from": "2027-02-01", "valid_until": "2027-02-10" });
     assert_eq!(push(&price, &wanted), on_sale());
     let pulled = pull(&price, &on_sale());
@@ -712,11 +712,11 @@ fn a_mapping_says_how_much_of_a_field_it_names() {
         let members = names.iter().map(|&name| (name.to_owned(), Shape::Whole)).collect();
         Shape::List(Box::new(Shape::Object(members)))
     };
-    assert_eq!(product.shown()["name"], languages(&["es"]));
-    assert_eq!(product.told()["description"], languages(&["en", "es"]));
-    assert_eq!(product.shown()["variants"], item(&["sku", "weight"]));
-    assert_eq!(product.told()["variants"], item(&["sku", "barcode"]));
-    assert_eq!(product.shown()["sku"], Shape::Whole);
+    assert_eq!(product.read_shapes()["name"], languages(&["es"]));
+    assert_eq!(product.written_shapes()["description"], languages(&["en", "es"]));
+    assert_eq!(product.read_shapes()["variants"], item(&["sku", "weight"]));
+    assert_eq!(product.written_shapes()["variants"], item(&["sku", "barcode"]));
+    assert_eq!(product.read_shapes()["sku"], Shape::Whole);
 }
 
 #[test]
@@ -747,9 +747,9 @@ fn the_place_of_a_field_is_told_however_deep_it_is() {
 #[test]
 fn of_a_file_with_thousands_of_problems_a_hundred_are_told_and_the_others_counted() {
     let fields = (0..5000).map(|number| format!("nothing{number} = \"x\"\n")).collect::<Vec<_>>().concat();
-    let told = refused("product", &format!("key = \"sku\"\n[fields]\n{fields}"));
-    assert_eq!(told.lines().count(), 101, "{told}");
-    let last = told.lines().last().unwrap();
+    let message = refused("product", &format!("key = \"sku\"\n[fields]\n{fields}"));
+    assert_eq!(message.lines().count(), 101, "{message}");
+    let last = message.lines().last().unwrap();
     assert!(
         last.starts_with("m.toml:5002:") && last.ends_with("this is the last of 4900 more problems of this file"),
         "{last}"

@@ -40,8 +40,8 @@ pub struct Mapping {
     settings: Scope<'static>,
     reads: BTreeSet<String>,
     writes: BTreeSet<String>,
-    shown: BTreeMap<String, Shape>,
-    told: BTreeMap<String, Shape>,
+    read_shapes: BTreeMap<String, Shape>,
+    written_shapes: BTreeMap<String, Shape>,
     /// Whether an expression asks for ids at the target.
     asks: bool,
     /// Whether the ids of an object's own parts are sent or asked for.
@@ -69,18 +69,18 @@ impl Mapping {
         settings: &Map<String, Value>,
         lookups: &Tables,
     ) -> Result<Self, LoadError> {
-        Self::load_told(file, spec, settings, lookups, &spec.fields.keys().cloned().collect())
+        Self::load_for(file, spec, settings, lookups, &spec.fields.keys().cloned().collect())
     }
 
     /// The same for a system that flows bring just the fields `told` to, which expressions know by that name.
-    pub fn load_told(
+    pub fn load_for(
         file: &Arc<SourceFile>,
         spec: &Arc<EntitySpec>,
         settings: &Map<String, Value>,
         lookups: &Tables,
-        told: &BTreeSet<String>,
+        brought: &BTreeSet<String>,
     ) -> Result<Self, LoadError> {
-        Self::compile(file, spec, settings, lookups, told).map_err(LoadError::bounded)
+        Self::compile(file, spec, settings, lookups, brought).map_err(LoadError::bounded)
     }
 
     fn compile(
@@ -88,10 +88,10 @@ impl Mapping {
         spec: &Arc<EntitySpec>,
         settings: &Map<String, Value>,
         lookups: &Tables,
-        told: &BTreeSet<String>,
+        brought: &BTreeSet<String>,
     ) -> Result<Self, LoadError> {
         let written: MappingFile = load::parse(file)?;
-        let compiler = Compiler { file, spec, settings, lookups: compile::lookups(&written, lookups), told };
+        let compiler = Compiler { file, spec, settings, lookups: compile::lookups(&written, lookups), brought };
         let key_place = compiler.place(&written.key);
         let key = match Path::parse(written.key.get_ref(), false) {
             Some(path) => Key::Path(path),
@@ -131,8 +131,8 @@ impl Mapping {
             };
             fields.iter().map(of).collect()
         };
-        let (shown, sent) = (shapes(&reads, Way::Pull), shapes(&writes, Way::Push));
-        let version = version(file, spec, settings, lookups, told);
+        let (read_shapes, written_shapes) = (shapes(&reads, Way::Pull), shapes(&writes, Way::Push));
+        let version = version(file, spec, settings, lookups, brought);
         let key_text = written.key.get_ref();
         let setting = prefix::setting(key_text, settings).map(str::to_owned);
         let prefix = Prefix { value: prefix::of(key_text, settings), setting };
@@ -150,8 +150,8 @@ impl Mapping {
             settings,
             reads,
             writes,
-            shown,
-            told: sent,
+            read_shapes,
+            written_shapes,
             asks,
             own_parts,
             hangs_on,
@@ -382,12 +382,12 @@ impl Translate for Mapping {
         tables.into_inner()
     }
 
-    fn shown(&self) -> &BTreeMap<String, Shape> {
-        &self.shown
+    fn read_shapes(&self) -> &BTreeMap<String, Shape> {
+        &self.read_shapes
     }
 
-    fn told(&self) -> &BTreeMap<String, Shape> {
-        &self.told
+    fn written_shapes(&self) -> &BTreeMap<String, Shape> {
+        &self.written_shapes
     }
 
     fn hangs_on(&self) -> &BTreeSet<String> {
@@ -468,7 +468,7 @@ fn version(
     spec: &EntitySpec,
     settings: &Map<String, Value>,
     lookups: &Tables,
-    told: &BTreeSet<String>,
+    brought: &BTreeSet<String>,
 ) -> u64 {
     let mut hasher = blake3::Hasher::new();
     // Counts up when the same mapping makes something else of a row.
@@ -478,7 +478,7 @@ fn version(
     canonical::hash_into(&Value::Object(settings.clone()), &mut hasher);
     canonical::hash_into(&as_json(serde_json::to_value(lookups)), &mut hasher);
     if file.text.contains("told") {
-        told.iter().for_each(|field| {
+        brought.iter().for_each(|field| {
             hasher.update(field.as_bytes()).update(b"\0");
         });
     }

@@ -48,7 +48,7 @@ impl Alteration {
 
     /// What differs, for people: both values where they are single ones and nobody's own.
     #[must_use]
-    pub fn told(&self, spec: &FieldSpec, name: &str, sent: &Value, held: &Value) -> String {
+    pub fn describe(&self, spec: &FieldSpec, name: &str, sent: &Value, held: &Value) -> String {
         match (sent, held) {
             (Value::Array(_) | Value::Object(_), _) | (_, Value::Array(_) | Value::Object(_)) => {
                 self.paths.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ")
@@ -275,13 +275,13 @@ mod tests {
             }
             json!([line])
         };
-        let told = |held: Value| {
+        let altered = |held: Value| {
             let alteration = Alteration::since(&spec, "lines", (&line(Some("2")), &line(None), &held), &Known);
             (alteration.paths.into_iter().collect::<Vec<_>>(), alteration.exact)
         };
-        assert_eq!(told(line(None)), (Vec::new(), false));
-        assert_eq!(told(line(Some("2"))), (paths(&["lines[1].discount"]), true));
-        assert_eq!(told(line(Some("3"))), (Vec::new(), false), "that is the target's own reckoning");
+        assert_eq!(altered(line(None)), (Vec::new(), false));
+        assert_eq!(altered(line(Some("2"))), (paths(&["lines[1].discount"]), true));
+        assert_eq!(altered(line(Some("3"))), (Vec::new(), false), "that is the target's own reckoning");
     }
 
     #[test]

@@ -95,8 +95,8 @@ impl States {
     /// The furthest state that an object's fields tell of; one that is not known counts only where it is the only one.
     #[must_use]
     pub fn of<'a>(&self, object: &'a Map<String, Value>) -> Option<&'a Value> {
-        let told = self.fields.iter().filter_map(|field| object.get(field)).filter(|value| !value.is_null());
-        told.max_by_key(|state| self.rank(state).map_or(0, |rank| rank + 1))
+        let shown = self.fields.iter().filter_map(|field| object.get(field)).filter(|value| !value.is_null());
+        shown.max_by_key(|state| self.rank(state).map_or(0, |rank| rank + 1))
     }
 
     /// Whether telling `wanted` where there is `known` would lead back, or say again what is further already. To leave an

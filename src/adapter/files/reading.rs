@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Rejected rows kept for `rejected/`; all of them are counted.
-const REJECTS_TOLD: usize = 10_000;
+const MAX_REJECTS: usize = 10_000;
 
 /// How far the clock that dates files may be ahead of ours: what is dated within it waits for its time and is not told.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
@@ -130,7 +130,7 @@ struct Open {
 
 impl Open {
     fn reject(&mut self, line: u64, reason: String, text: String) {
-        if self.rejected.len() < REJECTS_TOLD {
+        if self.rejected.len() < MAX_REJECTS {
             self.rejected.push((line, reason, text));
         }
     }
@@ -138,18 +138,18 @@ impl Open {
 
 impl Chosen {
     /// What a person has to see to of files that were left where they are.
-    fn told(&self) -> Vec<RowError> {
-        let told = |names: &[String], reason: &str| {
-            let told =
+    fn errors(&self) -> Vec<RowError> {
+        let errors = |names: &[String], reason: &str| {
+            let error =
                 |name: &String| RowError { position: name.clone(), id: None, reason: reason.to_owned(), row: None };
-            names.iter().map(told).collect::<Vec<_>>()
+            names.iter().map(error).collect::<Vec<_>>()
         };
-        let mut all = told(
+        let mut all = errors(
             &self.future,
             "its date lies in the future, so it is not taken for the newest file and waits: mend its date, or take it away",
         );
-        all.extend(told(&self.nameless, "its name is not UTF-8, so it is not read and waits: give it another name"));
-        all.extend(told(
+        all.extend(errors(&self.nameless, "its name is not UTF-8, so it is not read and waits: give it another name"));
+        all.extend(errors(
             &self.refused,
             "it could not be read and lies in `rejected`, with the reason beside it: mend it and put it back, or take it away",
         ));
@@ -226,8 +226,8 @@ impl Reader {
             None => {
                 *state = State::default();
                 let chosen = self.choose(since, now)?;
-                let told = chosen.told();
-                (chosen.token, told)
+                let errors = chosen.errors();
+                (chosen.token, errors)
             }
             Some(PageToken(token)) => {
                 let token = Token::deserialize(token)

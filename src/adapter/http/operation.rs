@@ -254,10 +254,10 @@ impl Saga<'_> {
     /// What a step that is done is remembered by: of an update its request, since a later attempt may have something else to
     /// tell. What a create has done is done, whatever it would send by now: its first step made the object.
     fn mark(&self, step: &Step, scope: &Scope<'_>) -> Value {
-        let is_told_anew = self.write.op == Op::Update && !step.reads && step.for_each.is_none();
+        let repeats_when_changed = self.write.op == Op::Update && !step.reads && step.for_each.is_none();
         // What cannot be written by now was not sent.
         let print = || step.call.print(scope).map_or(Value::Null, Value::from);
-        if is_told_anew { print() } else { Value::from(1) }
+        if repeats_when_changed { print() } else { Value::from(1) }
     }
 
     /// Sends a step's request and saves what it captured; `mark` is what is remembered of the step then.

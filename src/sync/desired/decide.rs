@@ -347,7 +347,7 @@ pub(in crate::sync) fn desired_of(
     replicas: &[Replica],
 ) -> std::result::Result<Desired, Failure> {
     let context = batch.context;
-    let reads = |system: &str| context.mapping(system, batch.entity).map(|mapping| mapping.shown());
+    let reads = |system: &str| context.mapping(system, batch.entity).map(|mapping| mapping.read_shapes());
     let spec = context.entities.get(batch.entity).map(|spec| &**spec);
     let mut desired = state::desired(
         Rules {

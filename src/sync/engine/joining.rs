@@ -131,7 +131,7 @@ impl Route<'_> {
         });
         let shape = |system: &str, told: bool| {
             let mapping = context.mapping(system, entity);
-            mapping.map(|mapping| if told { mapping.told() } else { mapping.shown() })
+            mapping.map(|mapping| if told { mapping.written_shapes() } else { mapping.read_shapes() })
         };
         canonical::print(&json!({
             "flows": flows.collect::<Vec<_>>(),

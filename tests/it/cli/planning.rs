@@ -54,8 +54,8 @@ impl Place {
 
     /// How long deliveries took is the machine's affair.
     fn run(&self, arguments: &[&str]) -> String {
-        let told = shown(&vaiven(self.path(), arguments, &[]));
-        let lines = told.lines().map(|line| match line.strip_suffix(" (measured before)") {
+        let output = shown(&vaiven(self.path(), arguments, &[]));
+        let lines = output.lines().map(|line| match line.strip_suffix(" (measured before)") {
             Some(row) => format!("{}  [time] (measured before)", row.rsplit_once("  ").unwrap().0.trim_end()),
             None => line.to_owned(),
         });

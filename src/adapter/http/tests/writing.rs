@@ -102,10 +102,10 @@ async fn an_effect_that_nobody_can_see_is_unknown_and_one_that_cannot_be_is_tran
         (reply(409, &json!({})), Class::Conflict),
         (reply(422, &json!({})), Class::Rejected),
     ] {
-        let told = format!("{answer:?}");
+        let described = format!("{answer:?}");
         let (shop, _) = system(SINGLE, move |_| answer.clone());
         let failure = one(&*shop, write(1, Op::Create, json!({ "name": "x" }))).await.unwrap_err();
-        assert_eq!(failure.class, expected, "{told}: {failure}");
+        assert_eq!(failure.class, expected, "{described}: {failure}");
         assert!(!failure.to_string().contains("hush"), "{failure}");
     }
 }
@@ -195,14 +195,14 @@ steps = [
 "#;
     let (shop, _) = system(toml, |request| reply(if request.path() == "/orders/1" { 200 } else { 503 }, &json!({})));
     let saved = Saved::default();
-    let told = |status: &str| write(1, Op::Update, json!({ "status": status }));
-    shop.write("order", vec![told("confirmed")], &saved).await.remove(0).result.unwrap_err();
+    let state = |status: &str| write(1, Op::Update, json!({ "status": status }));
+    shop.write("order", vec![state("confirmed")], &saved).await.remove(0).result.unwrap_err();
     let done = saved.0.lock().unwrap().last().unwrap().1.clone();
     for (status, sent) in
         [("confirmed", vec!["POST /orders/1/notes"]), ("shipped", vec!["PUT /orders/1", "POST /orders/1/notes"])]
     {
         let (shop, fake) = system(toml, |_| reply(200, &json!({})));
-        let retry = Write { done: done.clone(), ..told(status) };
+        let retry = Write { done: done.clone(), ..state(status) };
         shop.write("order", vec![retry], &Saved::default()).await.remove(0).result.unwrap();
         assert_eq!(fake.paths(), sent, "{status}");
     }
@@ -252,13 +252,13 @@ capture = { product = "body.id", stored = "body" }
     let retry = Write { found: Some(found), key: "A".into(), ..order(1) };
     let saved = Saved::default();
     let written = shop.write("product", vec![retry], &saved).await.remove(0).result.unwrap();
-    let told = |written: Written| (written.id, written.stored, written.child_ids["variants"]["A"].clone());
-    assert_eq!(told(written), ("42".to_owned(), Some(row.clone()), "42".to_owned()));
+    let parts_of = |written: Written| (written.id, written.stored, written.child_ids["variants"]["A"].clone());
+    assert_eq!(parts_of(written), ("42".to_owned(), Some(row.clone()), "42".to_owned()));
     // A crash before the end: what was found is known to the next attempt, which looks no more.
     let done = saved.0.lock().unwrap().last().unwrap().1.clone();
     let again = Write { done, key: "A".into(), ..order(1) };
     let written = shop.write("product", vec![again], &Saved::default()).await.remove(0).result.unwrap();
-    assert_eq!(told(written), ("42".to_owned(), Some(row), "42".to_owned()));
+    assert_eq!(parts_of(written), ("42".to_owned(), Some(row), "42".to_owned()));
     assert!(fake.paths().is_empty(), "nothing is left to send");
 }
 
@@ -305,13 +305,13 @@ async fn a_batch_with_item_results_tells_each_its_own() {
     ];
     let mut outcomes = shop.write("product", writes, &Saved::default()).await;
     outcomes.sort_by_key(|outcome| outcome.job);
-    let told: Vec<Result<String, (Class, String)>> = outcomes
+    let results: Vec<Result<String, (Class, String)>> = outcomes
         .into_iter()
         .map(|outcome| outcome.result.map(|written| written.id).map_err(|failure| (failure.class, failure.message)))
         .collect();
     let refused = |text: &str| format!("shop/product: {text} (POST /batch: 200)");
     assert_eq!(
-        told,
+        results,
         [
             Ok("101".into()),
             Err((Class::Conflict, refused("taken already"))),
@@ -347,9 +347,9 @@ async fn shuffled_results_are_matched_to_their_items() {
     ];
     let mut outcomes = shop.write("product", writes, &Saved::default()).await;
     outcomes.sort_by_key(|outcome| outcome.job);
-    let told: Vec<Result<String, Class>> =
+    let results: Vec<Result<String, Class>> =
         outcomes.into_iter().map(|o| o.result.map(|written| written.id).map_err(|failure| failure.class)).collect();
-    assert_eq!(told, [Ok("1".into()), Ok("2".into()), Err(Class::Unknown)]);
+    assert_eq!(results, [Ok("1".into()), Ok("2".into()), Err(Class::Unknown)]);
 }
 
 #[tokio::test]
