@@ -14,7 +14,7 @@ use super::{
     units::{Overlap, Span},
 };
 use crate::{
-    expr::{Expr, Known, text_of},
+    expr::{Expr, KnownNames, text_of},
     load::{LoadError, Place, SourceFile},
     model::time,
 };
@@ -71,7 +71,7 @@ impl Cursor {
     ///
     /// # Errors
     /// An unknown zone, a format that names no moment, an overlap that does not fit the kind, a wrong expression.
-    pub fn compile(spec: &CursorSpec, file: &std::sync::Arc<SourceFile>, row: &Known) -> Result<Self, LoadError> {
+    pub fn compile(spec: &CursorSpec, file: &std::sync::Arc<SourceFile>, row: &KnownNames) -> Result<Self, LoadError> {
         let place = Place::of(file, &spec.field.0);
         let overlap = match (spec.kind, spec.overlap) {
             (CursorKind::Time, None) => Overlap::Time(std::time::Duration::ZERO),
@@ -280,7 +280,7 @@ mod tests {
 
     fn cursor(toml: &str) -> Result<Cursor, LoadError> {
         let file = SourceFile::new("a.toml", toml);
-        Cursor::compile(&crate::load::parse(&file)?, &file, &Known::any())
+        Cursor::compile(&crate::load::parse(&file)?, &file, &KnownNames::any())
     }
 
     #[test]

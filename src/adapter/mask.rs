@@ -74,12 +74,12 @@ impl Mask {
     }
 
     /// A token, or whatever else a login gave, is a secret from now on.
-    pub fn learn(&self, token: &str) {
+    pub fn add(&self, token: &str) {
         self.remember(vec![token.to_owned()]);
     }
 
     /// Every text in a value that a login gave.
-    pub fn learn_all(&self, value: &Value) {
+    pub fn add_all(&self, value: &Value) {
         let mut texts = Vec::new();
         texts_in(value, &mut texts);
         self.remember(texts);
@@ -282,7 +282,7 @@ mod tests {
     fn a_login_that_tells_much_does_not_push_its_own_token_out() {
         let mask = mask(&[]);
         let profile: Vec<String> = (0..500).map(|number| format!("field-{number}")).collect();
-        mask.learn_all(&serde_json::json!({ "token": "the-session-token", "profile": profile }));
+        mask.add_all(&serde_json::json!({ "token": "the-session-token", "profile": profile }));
         assert_eq!(mask.clean("with the-session-token"), "with ***");
     }
 
@@ -318,9 +318,9 @@ mod tests {
     #[test]
     fn what_a_login_gave_is_a_secret_and_old_tokens_are_forgotten() {
         let mask = Mask::default();
-        mask.learn_all(&serde_json::json!({ "token": "session-1", "user": { "id": 12345 } }));
+        mask.add_all(&serde_json::json!({ "token": "session-1", "user": { "id": 12345 } }));
         assert_eq!(mask.clean("session-1 of 12345"), "*** of ***");
-        (0..LOGINS).for_each(|number| mask.learn(&format!("token-{number}")));
+        (0..LOGINS).for_each(|number| mask.add(&format!("token-{number}")));
         assert_eq!(mask.clean("session-1 token-63"), "session-1 ***");
     }
 
@@ -328,7 +328,7 @@ mod tests {
     fn a_token_that_every_login_gives_again_stays_a_secret() {
         let mask = Mask::default();
         (0..3 * LOGINS).for_each(|time| {
-            mask.learn_all(&serde_json::json!({ "token": "the-same-token", "expires": format!("at {time:05}") }));
+            mask.add_all(&serde_json::json!({ "token": "the-same-token", "expires": format!("at {time:05}") }));
         });
         assert_eq!(mask.clean("the-same-token"), "***");
     }

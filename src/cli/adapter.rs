@@ -28,13 +28,13 @@ struct Shown {
     name: String,
     driver: String,
     summary: String,
-    settings: BTreeMap<String, Asked>,
+    settings: BTreeMap<String, SettingDoc>,
     /// Entity to whether there is a mapping of it.
     entities: BTreeMap<String, bool>,
 }
 
 #[derive(Serialize)]
-struct Asked {
+struct SettingDoc {
     kind: &'static str,
     /// Neither optional nor with a default.
     required: bool,
@@ -78,7 +78,7 @@ fn show(registry: &Registry, name: &str, source: bool, output: Output) -> anyhow
     let mapped = registry.mapped(&manifest.name);
     let settings = manifest.settings.iter().map(|(name, setting)| {
         let required = setting.default.is_none() && !setting.optional;
-        (name.clone(), Asked { kind: setting.kind.as_str(), required, doc: setting.doc.clone() })
+        (name.clone(), SettingDoc { kind: setting.kind.as_str(), required, doc: setting.doc.clone() })
     });
     let shown = Shown {
         name: manifest.name.clone(),

@@ -55,8 +55,8 @@ pub async fn diff(args: &DiffArgs, global: &Global, env: &Env) -> anyhow::Result
 /// Systems with entities that can be listed, as far as they are named.
 fn pairs(names: &[String], context: &Context) -> Result<Vec<(String, String)>, LoadError> {
     let listed = |(system, entity): &&(String, String)| {
-        let facts = context.systems.get(system).and_then(|endpoint| endpoint.capabilities(entity));
-        facts.is_some_and(|facts| facts.list)
+        let capabilities = context.systems.get(system).and_then(|endpoint| endpoint.capabilities(entity));
+        capabilities.is_some_and(|capabilities| capabilities.list)
     };
     let all: Vec<(String, String)> = context.mappings.keys().filter(listed).cloned().collect();
     let is_meant = |name: &str, (system, entity): &(String, String)| {

@@ -56,10 +56,11 @@ fn listed(scope: &Scope, plan: &OpenedConfig) -> Vec<String> {
     let (Some(entity), Some(_), Some(flow)) = (&scope.entity, &scope.key, plan.routes.flow(&scope.flow)) else {
         return Vec::new();
     };
-    let facts = |system: &String| plan.systems.get(system).and_then(|system| system.capabilities(entity).cloned());
+    let capabilities =
+        |system: &String| plan.systems.get(system).and_then(|system| system.capabilities(entity).cloned());
     let listed = std::iter::once(&flow.from).chain(&flow.to).filter_map(|system| {
-        let facts = facts(system)?;
-        (!facts.read && facts.list).then(|| {
+        let capabilities = capabilities(system)?;
+        (!capabilities.read && capabilities.list).then(|| {
             format!("{system} cannot be read by key, so its whole listing of {entity} is read, if it has the object.")
         })
     });

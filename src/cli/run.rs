@@ -42,7 +42,7 @@ pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<E
         let notifier = Arc::new(Notifier::from_environment());
         return Daemon { store, global, env, life: &life, notifier }.run(config, plan).await;
     }
-    pauses::notice(store.as_ref(), &plan.prints, env.now()).await?;
+    pauses::notice(store.as_ref(), &plan.setup_fingerprints, env.now()).await?;
     let engine = Engine::new(context(plan, SharedStore::clone(&store), env));
     let asked = Requests::of(&engine.context().systems);
     let once = once(&engine, scope.as_ref(), bars, &life);
@@ -97,7 +97,7 @@ fn listed(scope: &Scope, summary: &Summary, context: &Context) -> Vec<String> {
             .systems
             .get(&run.system)
             .and_then(|system| system.capabilities(entity))
-            .is_some_and(|facts| facts.read);
+            .is_some_and(|capabilities| capabilities.read);
         let why = if can_read { format!("has no {key} yet") } else { "cannot be read by key".to_owned() };
         format!("{} {why}, so its whole listing of {entity} was read.", run.system)
     });

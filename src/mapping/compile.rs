@@ -16,7 +16,7 @@ use super::{
     rule::{Beside, Convert, Each, Item, Rule, Source},
 };
 use crate::{
-    expr::{Expr, Known, Path, SETTINGS, Scope, Template, text_of},
+    expr::{Expr, KnownNames, Path, SETTINGS, Scope, Template, text_of},
     load::{LoadError, Node, Place, SourceFile, Spanned},
     model::{EntitySpec, FieldSpec, Kind, codes, time},
 };
@@ -57,11 +57,11 @@ impl Compiler<'_> {
         Place::of(self.file, value)
     }
 
-    fn known(&self, names: &[&'static str]) -> Known {
-        Known::of(names.iter().copied().chain(["told"])).settings(self.settings.keys().cloned())
+    fn known(&self, names: &[&'static str]) -> KnownNames {
+        KnownNames::of(names.iter().copied().chain(["told"])).settings(self.settings.keys().cloned())
     }
 
-    pub(super) fn push_known(&self) -> Known {
+    pub(super) fn push_known(&self) -> KnownNames {
         self.known(&["value", "wanted", "root", "key"])
     }
 
@@ -179,7 +179,7 @@ impl RuleCompiler<'_> {
         let source = compiler.source(table, place)?;
         let pull_known = compiler.known(&["value", "row", "root"]);
         let push_known = compiler.push_known();
-        let expr = |text: &Option<Spanned<String>>, known: &Known| {
+        let expr = |text: &Option<Spanned<String>>, known: &KnownNames| {
             text.as_ref().map(|text| Expr::compile(text.get_ref(), &compiler.place(text), known)).transpose()
         };
         let (pull, push) = (expr(&table.pull, &pull_known)?, expr(&table.push, &push_known)?);
@@ -280,11 +280,11 @@ impl RuleCompiler<'_> {
     fn convert(&self, source: &Source) -> Result<Convert, LoadError> {
         let Self { compiler, name, table, spec, .. } = *self;
         let kind = spec.map(|spec| spec.kind);
-        let of_kind = |wanted: Kind, key: &str| {
-            if kind == Some(wanted) {
+        let of_kind = |expected: Kind, key: &str| {
+            if kind == Some(expected) {
                 Ok(())
             } else {
-                let kind = format!("{wanted:?}").to_lowercase();
+                let kind = format!("{expected:?}").to_lowercase();
                 Err(self.wrong(format!("`{key}` is for fields of kind {kind}")))
             }
         };

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 
 pub use file::MappingFile;
 pub use lookup::Tables;
-pub use outline::{Held, Misfit, Outline};
+pub use outline::{FieldOutline, Misfit, Outline};
 pub use translate::Mapping;
 pub use unseen::Unseen;
 
@@ -176,7 +176,7 @@ pub trait Translate: Send + Sync {
     }
 
     /// Brings what is wanted to the precision that the target keeps, and to the language, where another one's text stands in.
-    fn round(&self, _wanted: &mut Fields) {}
+    fn round(&self, _desired: &mut Fields) {}
 
     /// Whether a key that another system gave is written and shown again, so that a key seen here need not be the system's own.
     fn takes_key(&self) -> bool {
@@ -216,10 +216,10 @@ pub trait Translate: Send + Sync {
     }
 
     /// What must be known of the target before `wanted` can be pushed.
-    fn needs(&self, wanted: &Fields) -> Needs;
+    fn needs(&self, desired: &Fields) -> Needs;
 
     /// Whether it depends on what the target holds at the moment which values it can take.
-    fn judges_by_target(&self) -> bool {
+    fn depends_on_target(&self) -> bool {
         false
     }
 
@@ -234,7 +234,7 @@ pub trait Translate: Send + Sync {
     /// # Errors
     /// `Unmapped` with cause `missing:<entity>=<key>` for a reference the target does not have, or `lookup:<table>=<value>`;
     /// `Rejected` with the field for a value the target's shape cannot hold.
-    fn push(&self, wanted: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure>;
+    fn push(&self, desired: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure>;
 }
 
 #[cfg(test)]

@@ -18,11 +18,11 @@ use crate::{
 
 /// Fields of an object (or of its members), by name.
 #[derive(Clone, Debug, Default)]
-pub struct Outline(pub BTreeMap<String, Held>);
+pub struct Outline(pub BTreeMap<String, FieldOutline>);
 
 /// What becomes of one field at a system.
 #[derive(Clone, Debug, Default)]
-pub struct Held {
+pub struct FieldOutline {
     pub reads: bool,
     /// Written, or asked for by what is written for another field.
     pub carried: bool,
@@ -92,7 +92,7 @@ impl Outline {
                 }
             });
             let fixed = rule.and_then(|rule| rule.fixed(settings)).and_then(|value| model::normal(spec, value));
-            let held = Held {
+            let held = FieldOutline {
                 reads: rule.is_some_and(|rule| rule.reads),
                 carried: own || asked.contains(name),
                 fixed,
@@ -198,7 +198,7 @@ impl Outline {
     }
 }
 
-impl Held {
+impl FieldOutline {
     /// Whether it depends on the value if the system can hold it.
     #[must_use]
     pub fn is_conditional(&self) -> bool {
@@ -221,8 +221,8 @@ impl Held {
     ) -> Option<(Option<&'a Value>, Option<String>)> {
         let there = there.filter(|_| self.reads && !self.carried);
         if let Some(holds) = &self.holds {
-            let wanted = Value::Object(said.clone());
-            let scope = scope.child().with("wanted", &wanted).with("value", value);
+            let desired = Value::Object(said.clone());
+            let scope = scope.child().with("wanted", &desired).with("value", value);
             match holds.eval(&scope) {
                 Ok(Value::Bool(true)) => {}
                 Ok(Value::String(reason)) => return Some((None, Some(reason))),
@@ -241,7 +241,7 @@ impl Held {
 }
 
 impl Outline {
-    fn at(&self, path: &str) -> Option<&Held> {
+    fn at(&self, path: &str) -> Option<&FieldOutline> {
         match path.split_once('.') {
             None => self.0.get(path),
             // Below what is mapped as a whole nothing more is known.

@@ -18,8 +18,8 @@ impl Mapping {
     /// The key under which the system shows what was sent with `key`; nothing where that takes more than the key.
     pub(super) fn respelt(&self, key: &str) -> Option<String> {
         let name = &self.spec().key;
-        let wanted = Fields::from_iter([(name.clone(), Value::from(key))]);
-        let sent = self.pushed(&wanted, Some(&BTreeSet::from([name.clone()])), &Externals::default(), None).ok()?;
+        let desired = Fields::from_iter([(name.clone(), Value::from(key))]);
+        let sent = self.pushed(&desired, Some(&BTreeSet::from([name.clone()])), &Externals::default(), None).ok()?;
         self.key_of(&sent).ok()
     }
 }

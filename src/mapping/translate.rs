@@ -16,13 +16,13 @@ use super::{
     outline::{Misfit, Outline},
     precision, prefix,
     pull::{Pull, rejected},
-    push::{Absent, Asked, Push, needs},
+    push::{Absent, IdAnswers, Push, needs},
     respelt,
     rule::{Convert, Item, Rule, Way},
     unseen::{self, Unseen},
 };
 use crate::{
-    expr::{Expr, Known, Path, Scope, Template, text_of, with_answers},
+    expr::{Expr, KnownNames, Path, Scope, Template, text_of, with_answers},
     failure::Failure,
     load::{self, LoadError, Place, SourceFile},
     model::{EntitySpec, FieldError, Shape, canonical, flaw},
@@ -45,7 +45,7 @@ pub struct Mapping {
     /// Whether an expression asks for ids at the target.
     asks: bool,
     /// Whether the ids of an object's own parts are sent or asked for.
-    own_parts: bool,
+    own_child_ids: bool,
     /// Lists of children whose ids are sent for what refers to them.
     hangs_on: BTreeSet<String>,
     outline: Outline,
@@ -97,7 +97,7 @@ impl Mapping {
             Some(path) => Key::Path(path),
             // Members of the row are variables here, whatever they are called.
             None => {
-                let known = Known::any().settings(settings.keys().cloned());
+                let known = KnownNames::any().settings(settings.keys().cloned());
                 Key::Expr(Expr::compile(written.key.get_ref(), &key_place, &known)?)
             }
         };
@@ -111,7 +111,7 @@ impl Mapping {
             rules.iter().filter(|rule| rule.writes && rule.kind.is_some()).map(|rule| rule.name.clone()).collect();
         let calls = |rule: &Rule, name: &str| rule.push.as_ref().is_some_and(|push| push.calls(name));
         let asks = rules.iter().any(|rule| rule.any(&|rule| calls(rule, "id_of") || calls(rule, "part_id")));
-        let own_parts = rules.iter().any(|rule| {
+        let own_child_ids = rules.iter().any(|rule| {
             matches!(&rule.convert, Convert::Each(each) if each.part.is_some())
                 || rule.any(&|rule| calls(rule, "part_id"))
         });
@@ -153,7 +153,7 @@ impl Mapping {
             read_shapes,
             written_shapes,
             asks,
-            own_parts,
+            own_child_ids,
             hangs_on,
             outline,
             prefix,
@@ -218,13 +218,13 @@ impl Mapping {
 
     pub(super) fn pushed(
         &self,
-        wanted: &Fields,
+        desired: &Fields,
         only: Option<&BTreeSet<String>>,
         known: &Externals,
-        asked: Option<Arc<Asked>>,
+        asked: Option<Arc<IdAnswers>>,
     ) -> Result<Value, Failure> {
-        let root = Value::Object(wanted.clone());
-        let key = wanted.get(&self.spec.key).cloned().unwrap_or_default();
+        let root = Value::Object(desired.clone());
+        let key = desired.get(&self.spec.key).cloned().unwrap_or_default();
         let scope = self.settings.child().with("root", &root).with("key", &key);
         let mut out = Map::with_capacity(self.rules.len());
         let absent = only.map_or(Absent::Left, |only| Absent::Cleared(Some(only)));
@@ -234,7 +234,7 @@ impl Mapping {
             self.extra(self.on_create.as_ref().filter(|_| only.is_none()), &scope, &mut out)?;
         }
         let push = Push { scope: &scope, known, unanswered: asked.as_deref(), at: "", absent };
-        push.fields(&self.rules, wanted, &mut out)?;
+        push.fields(&self.rules, desired, &mut out)?;
         Ok(Value::Object(out))
     }
 }
@@ -252,11 +252,11 @@ impl Translate for Mapping {
         }
         let key = self.key_of(row)?;
         let scope = self.settings.child().with("root", row);
-        let mut pull = Pull { scope: &scope, refs: Vec::new(), parts: Children::new(), only: None, flawed: false };
+        let mut pull = Pull { scope: &scope, refs: Vec::new(), child_ids: Children::new(), only: None, flawed: false };
         let mut fields = pull.fields(&self.rules, row, "")?;
         let found = pull.finish(&self.spec, &mut fields)?;
         let pending = self.pending(row, &scope)?;
-        Ok(Pulled { key, fields, refs: found.refs, child_ids: found.parts, pending })
+        Ok(Pulled { key, fields, refs: found.refs, child_ids: found.child_ids, pending })
     }
 
     fn named(&self, row: &Value) -> Option<BTreeSet<String>> {
@@ -269,7 +269,7 @@ impl Translate for Mapping {
             let mut pull = Pull {
                 scope: &scope,
                 refs: Vec::new(),
-                parts: BTreeMap::new(),
+                child_ids: BTreeMap::new(),
                 only: only.map(|(member, _)| member.as_str()),
                 flawed,
             };
@@ -294,7 +294,7 @@ impl Translate for Mapping {
         let flawed = flaw::first(row).is_some();
         let mut glimpse = Glimpse { key: self.key_of(row).ok(), ..Glimpse::default() };
         for rule in self.rules.iter().filter(|rule| rule.reads) {
-            let mut pull = Pull { scope: &scope, refs: Vec::new(), parts: BTreeMap::new(), only: None, flawed };
+            let mut pull = Pull { scope: &scope, refs: Vec::new(), child_ids: BTreeMap::new(), only: None, flawed };
             let read = pull.fields(std::slice::from_ref(rule), row, "").and_then(|mut fields| {
                 pull.finish(&self.spec, &mut fields)?;
                 Ok(fields)
@@ -348,9 +348,9 @@ impl Translate for Mapping {
         self.outline.clone()
     }
 
-    fn round(&self, wanted: &mut Fields) {
-        precision::settle(&self.rules, &self.spec.fields, wanted);
-        fallback::fill(&self.rules, &self.spec.fields, wanted);
+    fn round(&self, desired: &mut Fields) {
+        precision::round_fields(&self.rules, &self.spec.fields, desired);
+        fallback::fill(&self.rules, &self.spec.fields, desired);
     }
 
     fn takes_key(&self) -> bool {
@@ -394,11 +394,11 @@ impl Translate for Mapping {
         &self.hangs_on
     }
 
-    fn needs(&self, wanted: &Fields) -> Needs {
-        needs(&self.spec, wanted, self.own_parts)
+    fn needs(&self, desired: &Fields) -> Needs {
+        needs(&self.spec, desired, self.own_child_ids)
     }
 
-    fn judges_by_target(&self) -> bool {
+    fn depends_on_target(&self) -> bool {
         let by_target = |rule: &Rule| rule.holds.as_ref().is_some_and(|holds| holds.names("here"));
         self.rules.iter().any(|rule| rule.any(&by_target))
     }
@@ -415,12 +415,12 @@ impl Translate for Mapping {
         beside.any(|rule| only.is_none_or(|changed| rule.depends_on(changed)))
     }
 
-    fn push(&self, wanted: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure> {
+    fn push(&self, desired: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure> {
         if !self.asks {
-            return self.pushed(wanted, only, known, None);
+            return self.pushed(desired, only, known, None);
         }
-        let asked = Arc::new(Asked::new(known));
-        with_answers(Arc::clone(&asked) as _, || self.pushed(wanted, only, known, Some(asked)))
+        let asked = Arc::new(IdAnswers::new(known));
+        with_answers(Arc::clone(&asked) as _, || self.pushed(desired, only, known, Some(asked)))
     }
 }
 

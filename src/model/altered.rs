@@ -199,9 +199,9 @@ mod tests {
     use super::*;
     use crate::model::Entities;
 
-    struct Known;
+    struct AllShown;
 
-    impl Members for Known {
+    impl Members for AllShown {
         fn is_shown(&self, path: &str) -> bool {
             path != "variants.weight"
         }
@@ -213,7 +213,7 @@ mod tests {
 
     fn altered(entity: &str, field: &str, sent: &Value, held: &Value) -> (bool, Vec<String>, bool) {
         let spec = Entities::builtin().get(entity).unwrap().clone();
-        let one = Alteration::of(&spec.fields[field], field, sent, held, &Known);
+        let one = Alteration::of(&spec.fields[field], field, sent, held, &AllShown);
         (one.texts, one.paths.into_iter().collect(), one.exact)
     }
 
@@ -276,7 +276,7 @@ mod tests {
             json!([line])
         };
         let altered = |held: Value| {
-            let alteration = Alteration::since(&spec, "lines", (&line(Some("2")), &line(None), &held), &Known);
+            let alteration = Alteration::since(&spec, "lines", (&line(Some("2")), &line(None), &held), &AllShown);
             (alteration.paths.into_iter().collect::<Vec<_>>(), alteration.exact)
         };
         assert_eq!(altered(line(None)), (Vec::new(), false));

@@ -102,11 +102,11 @@ impl States {
     /// Whether telling `wanted` where there is `known` would lead back, or say again what is further already. To leave an
     /// end is no step back: it is for a person.
     #[must_use]
-    pub fn is_behind(&self, wanted: &Value, known: &Value) -> bool {
-        if self.has_ended(known) && !self.has_ended(wanted) {
+    pub fn is_behind(&self, desired: &Value, known: &Value) -> bool {
+        if self.has_ended(known) && !self.has_ended(desired) {
             return false;
         }
-        self.rank(wanted).zip(self.rank(known)).is_some_and(|(wanted, known)| wanted < known)
+        self.rank(desired).zip(self.rank(known)).is_some_and(|(desired, known)| desired < known)
     }
 
     /// Whether there was a payment, where the object says it.
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_state_that_is_behind_is_told_from_one_that_leaves_an_end() {
-        let is_behind = |wanted: &str, known: &str| order().is_behind(&wanted.into(), &known.into());
+        let is_behind = |desired: &str, known: &str| order().is_behind(&desired.into(), &known.into());
         assert!(is_behind("paid", "shipped") && is_behind("cancelled", "refunded"));
         assert!(!is_behind("shipped", "paid") && !is_behind("cancelled", "shipped") && !is_behind("paid", "paid"));
         assert!(!is_behind("paid", "cancelled"), "that is for a person");

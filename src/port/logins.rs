@@ -68,7 +68,7 @@ impl fmt::Debug for InMemory {
     }
 }
 
-struct Held {
+struct HeldLogins {
     all: OwnedMutexGuard<HashMap<LoginId, SecretString>>,
     login: LoginId,
 }
@@ -80,12 +80,12 @@ impl Logins for InMemory {
     }
 
     async fn renew(&self, _system: &str, login: &LoginId, _span: Duration) -> Result<Box<dyn Renewal>, Failure> {
-        Ok(Box::new(Held { all: Arc::clone(&self.0).lock_owned().await, login: login.clone() }))
+        Ok(Box::new(HeldLogins { all: Arc::clone(&self.0).lock_owned().await, login: login.clone() }))
     }
 }
 
 #[async_trait]
-impl Renewal for Held {
+impl Renewal for HeldLogins {
     fn kept(&self) -> Option<&SecretString> {
         self.all.get(&self.login)
     }

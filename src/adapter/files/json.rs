@@ -63,9 +63,9 @@ impl<R: Read + Send> JsonRows<R> {
         FileError::at(self.line, "the JSON ends too early: the file is cut off")
     }
 
-    fn expect(&mut self, wanted: u8, what: &str) -> Result<(), FileError> {
+    fn expect(&mut self, expected: u8, what: &str) -> Result<(), FileError> {
         match self.token()? {
-            byte if byte == wanted => {
+            byte if byte == expected => {
                 self.bump(byte);
                 Ok(())
             }

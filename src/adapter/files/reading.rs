@@ -47,7 +47,7 @@ pub struct Listing {
     pub csv: CsvShape,
     pub rows: String,
     pub take: Take,
-    pub settled: TimeDelta,
+    pub quiet_for: TimeDelta,
     pub complete: bool,
     pub max_row: usize,
     pub grouping: Option<Grouping>,
@@ -61,7 +61,7 @@ pub struct Reader {
     pub listing: Listing,
     pub picking: Picking,
     /// Files are left as and where they are.
-    peek: bool,
+    read_only: bool,
     state: Mutex<State>,
 }
 
@@ -171,17 +171,17 @@ struct Receipt {
 
 impl Reader {
     pub fn new(subject: String, folder: Folder, listing: Listing, picking: Picking) -> Self {
-        Self { subject, folder, listing, picking, peek: false, state: Mutex::default() }
+        Self { subject, folder, listing, picking, read_only: false, state: Mutex::default() }
     }
 
     /// One that reads the same files and leaves them as they are.
-    pub fn peeking(&self) -> Self {
+    pub fn read_only(&self) -> Self {
         Self {
             subject: self.subject.clone(),
             folder: self.folder.clone(),
             listing: self.listing.clone(),
             picking: self.picking.clone(),
-            peek: true,
+            read_only: true,
             state: Mutex::default(),
         }
     }
@@ -260,7 +260,7 @@ impl Reader {
                 *so_far = chained(so_far, &open.entry);
                 page.cursor = Some(so_far.clone());
             }
-            if open.entry.room == Room::Work && !self.peek {
+            if open.entry.room == Room::Work && !self.read_only {
                 let receipt = Receipt { name: open.entry.name.clone(), older: open.entry.older.clone() };
                 page.receipt = serde_json::to_value(receipt).ok();
                 let finished = Finished { _lock: open.file, rejected: open.rejected };
@@ -294,7 +294,7 @@ impl Reader {
         let taken = if archives { find(Room::Work)? } else { Vec::new() };
         let mut waiting = find(place)?;
         // In the future is as unsettled as in the near past.
-        waiting.retain(|file| (now - file.modified).abs() >= self.listing.settled);
+        waiting.retain(|file| (now - file.modified).abs() >= self.listing.quiet_for);
         // One dated later than now would be the newest for ever, and what is newer in truth would be archived unread.
         // One that is kept takes nobody's place while it is the only one.
         let (past, future): (Vec<Found>, Vec<Found>) = waiting.into_iter().partition(|file| file.modified <= now);
@@ -353,7 +353,7 @@ impl Reader {
         while let Some(entry) = token.queue.front_mut() {
             let taken = self.pick_up(entry, now).and_then(|mine| match (mine, entry.room) {
                 (false, _) => Ok(None),
-                (true, Room::Work) if !self.peek => self.lock(&entry.name),
+                (true, Room::Work) if !self.read_only => self.lock(&entry.name),
                 (true, room) => self.folder.open(&self.below(room), &entry.name).map(Some),
             });
             let file = match taken {
@@ -378,7 +378,7 @@ impl Reader {
 
     /// Makes a waiting file ours; false when somebody else was faster.
     fn pick_up(&self, entry: &mut Entry, now: DateTime<Utc>) -> io::Result<bool> {
-        if self.peek || entry.room != Room::Inbox {
+        if self.read_only || entry.room != Room::Inbox {
             return Ok(true);
         }
         let leftover = (Room::Work, entry.name.clone());
@@ -509,7 +509,7 @@ impl Reader {
         if let FileError::Io(error) = error {
             return self.failed(Class::Transient, message).with_source(error);
         }
-        if self.peek || entry.room != Room::Work {
+        if self.read_only || entry.room != Room::Work {
             return self.failed(Class::Rejected, message);
         }
         let rejected = self.refused();
@@ -525,8 +525,8 @@ impl Reader {
     }
 
     /// Archives what a durable page brought. Blocks.
-    pub fn settle(&self, receipt: &Value, now: DateTime<Utc>) -> Result<(), Failure> {
-        if self.peek {
+    pub fn acknowledge(&self, receipt: &Value, now: DateTime<Utc>) -> Result<(), Failure> {
+        if self.read_only {
             return Ok(());
         }
         let receipt = Receipt::deserialize(receipt)

@@ -18,7 +18,7 @@ use super::{
     call::{self, Answer, Call, Draft, Rule},
     compile::Compiler,
     config::{Http, RateSpec},
-    judge::{self, Verb},
+    evaluate::{self, Verb},
     pace::{Pace, Rate},
     payload::{self, Receive},
     transport::{Method, Request, Transport, TransportError},
@@ -195,7 +195,7 @@ impl Exchange {
     }
 
     /// The failure an answer is, if it is one.
-    pub(super) fn judged(
+    pub(super) fn evaluate(
         &self,
         answer: &Answer,
         call: Option<&Call>,
@@ -203,7 +203,7 @@ impl Exchange {
         scope: &Scope<'_>,
     ) -> Option<Failure> {
         let own = call.map_or(&[][..], |call| &call.rules);
-        judge::judge(answer, own, &self.rules, verb, scope).map(|failure| self.clean(failure))
+        evaluate::evaluate(answer, own, &self.rules, verb, scope).map(|failure| self.clean(failure))
     }
 
     /// Whether anything answers at the base address.
@@ -253,7 +253,8 @@ impl Exchange {
             self.sent.fetch_add(1, Ordering::Relaxed);
             let sent = self.transport.send(request).await;
             drop(permit);
-            let response = sent.map_err(|error: TransportError| self.clean(judge::unanswered(&error, verb, &place)))?;
+            let response =
+                sent.map_err(|error: TransportError| self.clean(evaluate::unanswered(&error, verb, &place)))?;
             if left > 0
                 && matches!(response.status, 301 | 302 | 303 | 307 | 308)
                 && let Some(next) = response.header("location").and_then(|to| self.same_host(&url, to))
@@ -262,7 +263,7 @@ impl Exchange {
                 url = next;
                 continue;
             }
-            let wait = response.header("retry-after").and_then(|wait| judge::retry_after(wait, self.env.now()));
+            let wait = response.header("retry-after").and_then(|wait| evaluate::retry_after(wait, self.env.now()));
             let decoded = payload::decoded(receive, &response, self.max_values).await;
             return Ok(Answer::of(&response, (receive, decoded), method, &url, wait).masked(Arc::clone(&self.mask)));
         }
@@ -414,7 +415,7 @@ impl Requester<'_> {
         if ignore.is_some_and(|ignore| ignore.eval_bool(&answer.scope(scope)).unwrap_or(false)) {
             return Ok(answer);
         }
-        match exchange.judged(&answer, Some(call), verb, scope) {
+        match exchange.evaluate(&answer, Some(call), verb, scope) {
             Some(failure) => Err(failure),
             None => Ok(answer),
         }

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    evaluate::Verb,
     exchange::Exchange,
     joins::{join, seen},
-    judge::Verb,
     pages::{self, rows},
     plan::{Entity, List},
 };

@@ -10,8 +10,8 @@ pub const LOOKED_AT: usize = 16 << 10;
 
 /// `answered HTML instead of JSON: <title>Maintenance`. Of what is data its words are not repeated: they may be a person's.
 #[must_use]
-pub fn shown(text: &str, wanted: Receive) -> String {
-    let wanted = match wanted {
+pub fn shown(text: &str, expected: Receive) -> String {
+    let expected = match expected {
         Receive::Json => "JSON",
         Receive::Xml => "XML",
         Receive::Text => "text",
@@ -22,16 +22,16 @@ pub fn shown(text: &str, wanted: Receive) -> String {
     if is_page || lower.starts_with('<') && lower.contains("<title") {
         let titled = between(text, &lower, "<title", "</title");
         return match titled {
-            Some(title) => format!("answered HTML instead of {wanted}: <title>{}", words(title)),
-            None => format!("answered HTML instead of {wanted}: {}", words(&untagged(text))),
+            Some(title) => format!("answered HTML instead of {expected}: <title>{}", words(title)),
+            None => format!("answered HTML instead of {expected}: {}", words(&untagged(text))),
         };
     }
     // What stands before the data, such as a warning of the server's own program.
     let before = text.find(['{', '[', '<']).map_or(text, |at| &text[..at]).trim();
     match (before.is_empty(), before.len() == text.trim().len()) {
-        (true, _) => format!("answered something that is not {wanted}: it breaks off, or has a fault in it"),
-        (false, true) => format!("answered text instead of {wanted}: {}", words(before)),
-        (false, false) => format!("answered something before its {wanted}: {}", words(before)),
+        (true, _) => format!("answered something that is not {expected}: it breaks off, or has a fault in it"),
+        (false, true) => format!("answered text instead of {expected}: {}", words(before)),
+        (false, false) => format!("answered something before its {expected}: {}", words(before)),
     }
 }
 

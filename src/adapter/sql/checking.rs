@@ -7,7 +7,7 @@ use super::{
     SqlSystem,
     database::{Mode, Session},
     entity::Query,
-    failure::{Phase, Trouble},
+    failure::{Phase, QueryError},
     statement::Dialect,
 };
 use crate::{failure::Failure, port::Checked};
@@ -60,14 +60,14 @@ impl SqlSystem {
 
     /// Has the server prepare a statement, and run it behind `EXPLAIN`.
     async fn prepare(&self, session: &mut Session, query: &Query, before: &str) -> Result<(), String> {
-        let message = |trouble: Trouble| trouble.into_failure(&query.place, Phase::Running).to_string();
+        let message = |error: QueryError| error.into_failure(&query.place, Phase::Running).to_string();
         let mut bound =
             query.statement.bind(|_| Ok::<_, Failure>(serde_json::Value::Null)).map_err(|f| f.to_string())?;
         bound.sql.insert_str(0, before);
         // A refused statement ends a transaction of PostgreSQL, were it not for the mark.
         session.mark().await.map_err(|error| message(error.into()))?;
         let tried = if before.is_empty() {
-            session.prepare(bound.sql).await.map_err(Trouble::from)
+            session.prepare(bound.sql).await.map_err(QueryError::from)
         } else {
             session.run(bound, self.limits).await.map(drop)
         };

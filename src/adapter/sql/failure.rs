@@ -7,7 +7,7 @@ use crate::failure::{Class, Failure};
 
 /// An error of running one statement.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
+pub enum QueryError {
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
@@ -23,7 +23,7 @@ pub enum Phase {
     Committing,
 }
 
-impl Trouble {
+impl QueryError {
     /// `doing` names the system, entity and statement.
     #[must_use]
     pub fn into_failure(self, doing: &str, phase: Phase) -> Failure {
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_lost_commit_is_unknown_and_anything_before_it_is_transient() {
-        let lost = || Trouble::from(sqlx::Error::Io(std::io::Error::other("reset")));
+        let lost = || QueryError::from(sqlx::Error::Io(std::io::Error::other("reset")));
         assert_eq!(lost().into_failure("erp", Phase::Running).class, Class::Transient);
         assert_eq!(lost().into_failure("erp", Phase::Committing).class, Class::Unknown);
     }

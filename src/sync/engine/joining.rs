@@ -133,7 +133,7 @@ impl Route<'_> {
             let mapping = context.mapping(system, entity);
             mapping.map(|mapping| if told { mapping.written_shapes() } else { mapping.read_shapes() })
         };
-        canonical::print(&json!({
+        canonical::fingerprint(&json!({
             "flows": flows.collect::<Vec<_>>(),
             "leads": context.routes.leading(entity, &self.flow.from, self.target).map(|flow| &flow.from),
             "owners": owners,

@@ -353,9 +353,9 @@ async fn of_files_that_stay_where_they_are_each_is_read_once_also_when_a_later_o
     let again = page(system.as_ref(), "invoice", since.as_deref(), None, 100).await;
     assert!(again.is_err(), "the first two are not read again: what they say is old by now");
     list(3, "3");
-    let mended = pull(system.as_ref(), "invoice", since.as_deref(), 100).await.unwrap();
-    assert_eq!(mended.rows.len(), 1);
-    let rest = pull(system.as_ref(), "invoice", mended.cursor.as_deref(), 100).await.unwrap();
+    let corrected = pull(system.as_ref(), "invoice", since.as_deref(), 100).await.unwrap();
+    assert_eq!(corrected.rows.len(), 1);
+    let rest = pull(system.as_ref(), "invoice", corrected.cursor.as_deref(), 100).await.unwrap();
     assert_eq!(rest.rows.len(), 0);
 }
 
@@ -482,8 +482,8 @@ async fn a_file_dated_in_the_future_takes_no_other_files_place() {
     let again = pull(system.as_ref(), "price", None, 100).await.unwrap();
     assert_eq!(again.rows[0].body.clone().into_value()["precio"], "2", "the last one still holds everything");
     drop.dated("in/precios_1.csv", 2039);
-    let mended = pull(system.as_ref(), "price", newer.cursor.as_deref(), 100).await.unwrap();
-    assert_eq!((mended.rows.len(), dated(&mended).len()), (1, 0));
+    let corrected = pull(system.as_ref(), "price", newer.cursor.as_deref(), 100).await.unwrap();
+    assert_eq!((corrected.rows.len(), dated(&corrected).len()), (1, 0));
 
     drop.put("productos_1.csv", "sku,name\nA,old\n");
     drop.dated("productos_1.csv", 2050);
@@ -594,9 +594,9 @@ async fn objects_are_written_as_files_and_looked_up_after_a_crash() {
     let system = drop.system();
     let order = |number: &str, total: &str| json!({ "number": number, "total": total });
     let probe_body = order("1", "2.50");
-    let wanted = json!({});
+    let desired = json!({});
     let find = async |key: &str| {
-        let probe = Probe { key, since: chrono::DateTime::UNIX_EPOCH, body: &probe_body, desired: &wanted };
+        let probe = Probe { key, since: chrono::DateTime::UNIX_EPOCH, body: &probe_body, desired: &desired };
         system.find("order", &probe).await.unwrap().len()
     };
     assert_eq!(find("1").await, 0);
@@ -680,14 +680,14 @@ async fn peeking_reads_the_same_rows_and_leaves_every_file_where_it_is() {
     drop.put("work/productos_0.csv", "sku,name\nH-0,Clavo\n");
     let before = everything(&drop.path(""));
     let system = drop.system();
-    let peeking = system.read_only().unwrap();
+    let read_only = system.read_only().unwrap();
     for entity in ["price", "product"] {
-        let page = page(peeking.as_ref(), entity, None, None, 1).await.unwrap();
+        let page = page(read_only.as_ref(), entity, None, None, 1).await.unwrap();
         assert_eq!(page.rows.len(), 1, "{entity}");
     }
     // The helper settles receipts, as the engine would.
-    assert_eq!(pull(peeking.as_ref(), "price", None, 1).await.unwrap().rows.len(), 2);
-    let products = pull(peeking.as_ref(), "product", None, 1).await.unwrap();
+    assert_eq!(pull(read_only.as_ref(), "price", None, 1).await.unwrap().rows.len(), 2);
+    let products = pull(read_only.as_ref(), "product", None, 1).await.unwrap();
     assert_eq!((products.rows.len(), products.errors.len()), (2, 1));
     assert_eq!(everything(&drop.path("")), before);
     // Who reads for good finds all of it afterwards.
@@ -703,13 +703,14 @@ async fn peeking_refuses_a_bad_file_without_moving_it_and_clears_nothing_a_crash
     let short = blake3::hash(b"1001").to_hex().to_string();
     drop.put(&format!("out/.~order-1001.json.{}", &short[..16]), "{");
     let before = everything(&drop.path(""));
-    let peeking = drop.system().read_only().unwrap();
-    let failure = pull(peeking.as_ref(), "price", None, 10).await.unwrap_err();
+    let read_only = drop.system().read_only().unwrap();
+    let failure = pull(read_only.as_ref(), "price", None, 10).await.unwrap_err();
     assert_eq!(failure.class, Class::Rejected, "{failure}");
-    let wanted = json!({ "number": "1001" });
-    let probe = Probe { key: "1001", since: chrono::DateTime::UNIX_EPOCH, body: &wanted, desired: &wanted };
-    assert!(peeking.find("order", &probe).await.unwrap().is_empty());
-    let outcome = peeking.write("order", vec![write(1, Op::Create, "1001", None, wanted.clone())], &NoProgress).await;
+    let desired = json!({ "number": "1001" });
+    let probe = Probe { key: "1001", since: chrono::DateTime::UNIX_EPOCH, body: &desired, desired: &desired };
+    assert!(read_only.find("order", &probe).await.unwrap().is_empty());
+    let outcome =
+        read_only.write("order", vec![write(1, Op::Create, "1001", None, desired.clone())], &NoProgress).await;
     assert_eq!(outcome[0].result.as_ref().unwrap_err().class, Class::Fatal);
     assert_eq!(everything(&drop.path("")), before);
 }

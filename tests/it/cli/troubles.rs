@@ -34,9 +34,9 @@ async fn a_row_without_key() {
     let office = Office::new(PRODUCTS, "INSERT INTO product VALUES (7, NULL, 'Martillo', 'IVA21')", "").await;
     let ran = office.run(&["run", "--once"]);
     assert!(ran.starts_with("exit 3\nNot in sync: 1 row rejected (`vaiven rejected`)"), "{ran}");
-    let cure =
+    let advice =
         ["erp/product", "7", "sku", "the row has no key", "mappings/office/product.toml:2:7", "vaiven rows dismiss"];
-    found(|words| office.run(words), "1 row rejected (`vaiven rejected`)", "vaiven rejected", &cure);
+    found(|words| office.run(words), "1 row rejected (`vaiven rejected`)", "vaiven rejected", &advice);
     let output = office.run(&["explain", "product", "7"]);
     assert!(output.starts_with("exit 3\nRow 7 of product at erp cannot be read: sku: the row has no key"), "{output}");
 
@@ -54,8 +54,8 @@ async fn a_row_without_key() {
 async fn a_tax_class_that_nobody_mapped() {
     let office = Office::new(PRODUCTS, "INSERT INTO product VALUES (7, 'H-1', 'Martillo', 'IGIC7')", "").await;
     office.run(&["run", "--once"]);
-    let cure = ["lookup:tax=igic-7", "H-1", "[systems.shop.lookups.tax]", "then reload (SIGHUP)"];
-    found(|words| office.run(words), "1 job waiting for lookup:tax", "vaiven jobs list --state parked", &cure);
+    let advice = ["lookup:tax=igic-7", "H-1", "[systems.shop.lookups.tax]", "then reload (SIGHUP)"];
+    found(|words| office.run(words), "1 job waiting for lookup:tax", "vaiven jobs list --state parked", &advice);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,8 +70,8 @@ async fn an_order_that_is_refused_for_one_of_its_lines() {
     explaining::drop_order(folder.path(), 1, "25.00");
     let run = |words: &[&str]| shown(&vaiven(folder.path(), words, &[]));
     run(&["run", "--once"]);
-    let cure = ["dead", "1001", "line 1: no article MAR-101 here", "vaiven jobs retry JOB"];
-    found(run, "1 job dead (`vaiven jobs list --state dead`)", "vaiven jobs list --state dead", &cure);
+    let advice = ["dead", "1001", "line 1: no article MAR-101 here", "vaiven jobs retry JOB"];
+    found(run, "1 job dead (`vaiven jobs list --state dead`)", "vaiven jobs list --state dead", &advice);
     erp.execute("DROP TRIGGER no_article").await.unwrap();
     assert!(run(&["jobs", "retry", "--state", "dead"]).contains("1 job queued anew"));
     run(&["run", "--once"]);
@@ -85,8 +85,8 @@ async fn a_brake_that_waits_for_a_person() {
     assert!(office.run(&["run", "--once"]).starts_with("exit 0\nIn sync as of "));
     office.sql("erp.db", "UPDATE price SET amount = '0.10'").await;
     office.run(&["run", "--once"]);
-    let cure = ["price_change at shop", "retail/A  amount: 10 -> 0.1", "sends these changes, vaiven reject"];
-    found(|words| office.run(words), "2 jobs held by a brake (`vaiven approve`)", "vaiven approve", &cure);
+    let advice = ["price_change at shop", "retail/A  amount: 10 -> 0.1", "sends these changes, vaiven reject"];
+    found(|words| office.run(words), "2 jobs held by a brake (`vaiven approve`)", "vaiven approve", &advice);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,12 +219,12 @@ async fn a_price_that_the_target_alters() {
     office.sql("shop.db", rounds).await;
     office.run(&["run", "--once"]);
     let second = "vaiven differences list";
-    let cure = ["retail/A", "amount", "9.99", "vaiven differences accept TARGET ENTITY KEY FIELD"];
+    let advice = ["retail/A", "amount", "9.99", "vaiven differences accept TARGET ENTITY KEY FIELD"];
     found(
         |words| office.run(words),
         "1 field stored differently from what was sent (`vaiven differences list`)",
         second,
-        &cure,
+        &advice,
     );
     office.run(&["differences", "accept", "shop"]);
     office.run(&["run", "--once"]);
@@ -241,8 +241,8 @@ async fn what_an_object_refers_to_is_not_there() {
         BEGIN SELECT RAISE(ABORT, 'no more than 0 categories'); END";
     office.sql("shop.db", full).await;
     office.run(&["run", "--once"]);
-    let cure = ["missing:category=TOP", "no more than 0 categories", "goes on by itself when shop has it"];
-    found(|words| office.run(words), "1 job waiting for missing:category", "vaiven explain category TOP", &cure);
+    let advice = ["missing:category=TOP", "no more than 0 categories", "goes on by itself when shop has it"];
+    found(|words| office.run(words), "1 job waiting for missing:category", "vaiven explain category TOP", &advice);
 }
 
 #[tokio::test(flavor = "multi_thread")]

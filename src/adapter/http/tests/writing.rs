@@ -65,8 +65,14 @@ async fn an_object_is_created_and_the_answer_tells_id_version_row_and_parts() {
     assert_eq!(written.stored.unwrap()["name"], "x");
     assert_eq!(written.child_ids["variants"]["A"], "71");
     assert_eq!(body(&fake.seen.lock().unwrap()[0]), json!({ "name": "x", "ref": "K1" }));
-    let facts = shop.capabilities("product").unwrap();
-    assert!(facts.create && facts.update && facts.delete && !facts.list && facts.batch == 1);
+    let capabilities = shop.capabilities("product").unwrap();
+    assert!(
+        capabilities.create
+            && capabilities.update
+            && capabilities.delete
+            && !capabilities.list
+            && capabilities.batch == 1
+    );
 }
 
 #[tokio::test]
