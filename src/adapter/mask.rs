@@ -1,4 +1,4 @@
-//! Takes what nobody may read out of what is told: the secrets of a system's settings and the tokens it gave, as they are and
+//! Takes what nobody may read out of every message: the secrets of a system's settings and the tokens it gave, as they are and
 //! in the forms in which a system repeats what it was sent.
 
 use std::{
@@ -126,7 +126,7 @@ impl Mask {
         clean
     }
 
-    /// A failure whose message and field are clean; its source, whose texts nobody can change, goes if it tells a secret.
+    /// A failure whose message and field are clean; its source, whose texts nobody can change, goes if it shows a secret.
     #[must_use]
     pub fn failure(&self, mut failure: Failure) -> Failure {
         failure.message = self.clean(&failure.message);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_tells_much_does_not_push_its_own_token_out() {
+    fn a_login_that_answers_much_does_not_push_its_own_token_out() {
         let mask = mask(&[]);
         let profile: Vec<String> = (0..500).map(|number| format!("field-{number}")).collect();
         mask.add_all(&serde_json::json!({ "token": "the-session-token", "profile": profile }));
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_tells_a_secret_goes_with_it() {
+    fn a_source_error_that_shows_a_secret_is_dropped() {
         let failure =
             Failure::new(Class::Auth, "key hush-hush").with_source("no key hush-hush").with_field("hush-hush");
         let clean = mask(&["hush-hush"]).failure(failure);

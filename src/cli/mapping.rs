@@ -97,8 +97,8 @@ fn text(tested: &[Tested]) -> String {
 }
 
 fn test(adapter: &str, entity: &str, registry: &Registry, entities: &Entities) -> anyhow::Result<Tested> {
-    let asked = SourceFile::typed("");
-    let manifest = registry.adapter(adapter, &Place::start(&asked))?;
+    let typed = SourceFile::typed("");
+    let manifest = registry.adapter(adapter, &Place::start(&typed))?;
     let Some(file) = registry.mapping(adapter, entity)? else { bail!("it is gone") };
     let Some(spec) = entities.get(entity) else { bail!("entity `{entity}` is not declared (vaiven schema)") };
     let recording = recording(adapter, entity)?;
@@ -116,10 +116,10 @@ fn test(adapter: &str, entity: &str, registry: &Registry, entities: &Entities) -
             None if setting.default.is_some() || setting.optional => return None,
             None => setting.kind.example(),
         };
-        let place = Place::start(&asked);
+        let place = Place::start(&typed);
         Some((name.clone(), Given { value: SettingValue::Plain(value), place }))
     });
-    let settings = manifest.check_settings(&given.collect(), &Place::start(&asked))?;
+    let settings = manifest.check_settings(&given.collect(), &Place::start(&typed))?;
     let plain: Map<String, Value> = settings.plains().map(|(name, value)| (name.to_owned(), value.clone())).collect();
     let mapping = Mapping::load(&file, spec, &plain, &recording.lookups)?;
     let mut problems = Vec::new();

@@ -118,18 +118,18 @@ pub fn flow_of(text: &str, config: &Config) -> anyhow::Result<String> {
     if flows.contains_key(text) {
         return Ok(text.to_owned());
     }
-    let asked = SourceFile::typed(text);
+    let typed = SourceFile::typed(text);
     let known = flows.keys().map(|name| name.get_ref().as_str());
-    Err(LoadError::unknown(&Place::new(&asked, 0..text.len()), "flow", text, known).into())
+    Err(LoadError::unknown(&Place::new(&typed, 0..text.len()), "flow", text, known).into())
 }
 
 /// The scope, if the configuration has such a flow and entity.
 pub fn scope_of(text: &str, config: &Config) -> anyhow::Result<Scope> {
     let scope: Scope = text.parse()?;
-    let asked = SourceFile::typed(text);
+    let typed = SourceFile::typed(text);
     let place = |word: &str| {
         let start = text.find(word).unwrap_or_default();
-        Place::new(&asked, start..start + word.len())
+        Place::new(&typed, start..start + word.len())
     };
     let flows = &config.sections.flows;
     let Some(flow) = flows.get(scope.flow.as_str()) else {

@@ -44,7 +44,7 @@ pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<E
     }
     pauses::notice(store.as_ref(), &plan.setup_fingerprints, env.now()).await?;
     let engine = Engine::new(context(plan, SharedStore::clone(&store), env));
-    let asked = Requests::of(&engine.context().systems);
+    let before = Requests::of(&engine.context().systems);
     let once = once(&engine, scope.as_ref(), bars, &life);
     let Some(summary) = life.guard(once).await else {
         anyhow::bail!("stopped at once; the next run goes on where this one was cut off");
@@ -53,7 +53,7 @@ pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<E
     let flows: Vec<&Flow> = engine.context().routes.flows().iter().collect();
     let affairs = Affairs::of(&store, &flows, false, env.now()).await?;
     let listed = scope.as_ref().map(|scope| listed(scope, &summary, engine.context())).unwrap_or_default();
-    let requests = asked.since(&engine.context().systems);
+    let requests = before.since(&engine.context().systems);
     let report = Report { headline: affairs.headline(), affairs, summary, listed, requests };
     Output::new(global).show(&report, text)?;
     if life.soft.is_cancelled() {

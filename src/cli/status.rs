@@ -174,7 +174,7 @@ fn text(status: &Status, env: &Env) -> String {
     parts.join("\n\n")
 }
 
-/// Rows whose date has to be mended at the source.
+/// Rows whose date has to be corrected at the source.
 fn dated(dated: &Dated) -> String {
     let rows = dated.odd.rows.iter().map(|row| {
         let name = row.key.as_ref().or(row.id.as_ref()).unwrap_or(&row.position);

@@ -49,7 +49,7 @@ pub struct Story {
     pub rejected: Vec<Line>,
 }
 
-/// What is told of what was named.
+/// What is shown of what was named.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub enum Explained {
@@ -129,7 +129,7 @@ pub struct JobStory {
 }
 
 impl Story {
-    /// A value as it stands in the tables; of a single field it is told whole.
+    /// A value as it stands in the tables; of a single field it is shown whole.
     fn cell(&self, value: &Value) -> String {
         match (&self.field, value) {
             (Some(_), Value::String(text)) => text.clone(),
@@ -146,7 +146,7 @@ impl Story {
         format!("{field}: {} -> {}", side(0), side(1))
     }
 
-    /// Jobs that are told: with a single field only those that are still open.
+    /// Jobs that are shown: with a single field only those that are still open.
     fn shown_jobs(&self) -> impl Iterator<Item = &JobStory> {
         let is_open = |job: &Job| !matches!(job.state, JobState::Done | JobState::Discarded);
         self.jobs.iter().filter(move |story| self.field.is_none() || is_open(&story.job))

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_is_told_with_its_place_and_what_would_be_right() {
+    fn everything_wrong_is_reported_with_its_place_and_what_would_be_right() {
         let error = read("brakes = { delet = \"5%\", zero_stock = -1, emptied = \"five\" }").unwrap_err();
         for part in [
             "vaiven.toml:1:20: unknown brake `delet`, did you mean `delete`?",

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_over_plain_http_to_another_machine_are_warned_of_once_with_the_cure() {
+    fn credentials_over_plain_http_to_another_machine_are_warned_of_once_with_advice() {
         let found = warnings("http://shop.example");
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].starts_with("vaiven.toml:3:"), "{found:?}");

@@ -53,7 +53,7 @@ pub fn flow(
     LoadError::collect(problems.into_iter().map(Err::<(), _>)).map(|_| ())
 }
 
-/// Nothing for a system that is not there or could not be opened, which was told already.
+/// Nothing for a system that is not there or could not be opened, which was reported already.
 fn capabilities<'a>(
     system: &str,
     entity: &str,
@@ -214,7 +214,7 @@ pub fn qualified(
 }
 
 /// Paths that say which object it is and have no place at a target, at any depth, with what becomes of such objects.
-/// `told` has the fields at this level as the source maps them, or without a word of how, where it reads what they are
+/// `sent` has the fields at this level as the source maps them, or without a word of how, where it reads what they are
 /// in as a whole.
 fn unplaced(
     sent: &[(&String, Option<&FieldOutline>)],
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn what_qualifies_at_any_depth_is_told_where_a_target_has_no_place_for_it() {
+    fn what_qualifies_at_any_depth_is_reported_where_a_target_has_no_place_for_it() {
         const SPEC: &str = "entity = 'tariff'\nkey = 'code'\n[fields]\ncode = { kind = 'text', required = true }\n\
             group = { kind = 'text', qualifies = true }\n\
             [fields.cond]\nkind = 'object'\n\

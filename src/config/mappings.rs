@@ -1,4 +1,4 @@
-//! The mappings of all systems and entities that flows name, each made for the fields that it is told.
+//! The mappings of all systems and entities that flows name, each made for the fields that flows bring to it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,7 +37,7 @@ impl MappingLoader<'_> {
     /// One mapping for each system and entity of a flow, as far as there are no problems.
     pub fn load(&self, problems: &mut Vec<LoadError>) -> Mappings {
         let all = self.mappings(&Brought::new(), problems);
-        // What a system is told follows from what the others' mappings read, which does not depend on that in turn.
+        // What is brought to a system follows from what the others' mappings read, which does not depend on that in turn.
         if problems.is_empty() { self.mappings(&self.brought(&all), problems) } else { all }
     }
 
@@ -49,7 +49,7 @@ impl MappingLoader<'_> {
             for entity in &section.entities {
                 for system in std::iter::once(&flow.from).chain(&flow.to) {
                     let Some(system) = self.systems.iter().find(|one| one.name == system) else { continue };
-                    // What the adapter does not know was told as such.
+                    // What the adapter does not know was reported as such.
                     let is_known = system.manifest.entities.contains(entity.get_ref());
                     if !is_known || !tried.insert((system.name, entity.get_ref().as_str())) {
                         continue;
@@ -102,7 +102,7 @@ impl MappingLoader<'_> {
             );
             return Err(error.help(format!("write mappings/{adapter}/{entity}.toml (there are: {})", known.join(", "))));
         };
-        // An entity that is not declared was told with its flow.
+        // An entity that is not declared was reported with its flow.
         let spec = self
             .entities
             .get(entity)

@@ -26,7 +26,7 @@ use crate::{
 /// Everything a configuration names, opened. Nothing was sent to any system yet.
 pub struct OpenedConfig {
     pub systems: BTreeMap<String, Arc<dyn System>>,
-    /// By system: what tells its adapter and settings from others (`adapter::compile::setup_print`).
+    /// By system: what distinguishes its adapter and settings from others (`adapter::compile::setup_fingerprint`).
     pub setup_fingerprints: BTreeMap<String, String>,
     pub mappings: Mappings,
     pub entities: Arc<Entities>,

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_paths_are_told_from_expressions() {
+    fn plain_paths_are_distinguished_from_expressions() {
         for text in ["sku", "brand.name", "a.0.b", "lines[0].id", "[\"Precio Venta\"]", "a['x y'].b", "año", "@id"] {
             assert!(Path::parse(text, false).is_some(), "{text}");
         }

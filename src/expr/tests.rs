@@ -119,7 +119,7 @@ fn a_missing_member_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_closure_that_looks_at_the_list_it_runs_over_is_told_how_to() {
+fn a_closure_that_looks_at_the_list_it_runs_over_gets_advice() {
     let row = json!({ "id": 7, "items": [{ "n": 1 }] });
     let error = eval_with("row.items.map(|i| merge(i, #{ of: row.id }))", &row).unwrap_err();
     assert!(error.contains("map(list, |x| ...)") && !error.contains("argument"), "{error}");

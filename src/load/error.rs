@@ -1,4 +1,4 @@
-//! Problems of a file, told with their place.
+//! Problems of a file, shown with their place.
 
 use std::{fmt, sync::Arc};
 
@@ -6,7 +6,7 @@ use miette::{Diagnostic, LabeledSpan, SourceCode};
 
 use super::{Place, SourceFile, suggest::suggestion};
 
-/// Problems of one file that are told.
+/// Problems of one file that are shown.
 const MAX_PROBLEMS: usize = 100;
 
 /// One thing that is wrong in a file.

@@ -301,8 +301,8 @@ impl Push<'_> {
 
     /// An expression that failed because the target lacks a record waits for it; any other is refused.
     fn refused(&self, error: &crate::expr::ExprError) -> Failure {
-        let asked = self.unanswered.and_then(IdAnswers::first);
-        match asked {
+        let question = self.unanswered.and_then(IdAnswers::first);
+        match question {
             Some(Question::Record(entity, record)) => {
                 let place = (entity.clone(), record);
                 let name = self.known.names.get(&place).or_else(|| self.known.keys.get(&place));
@@ -409,7 +409,7 @@ impl Answers for IdAnswers {
     }
 }
 
-/// References and parts that an object names, by its specification.
+/// References and children that an object names, by its specification.
 pub(super) fn needs(spec: &EntitySpec, desired: &Map<String, Value>, own_child_ids: bool) -> Needs {
     let mut needs = Needs::default();
     for (name, value) in desired {

@@ -191,7 +191,7 @@ fn a_key_that_holds_a_nul_character_is_not_said_to_be_none() {
 }
 
 #[test]
-fn references_are_told_with_their_pointers_and_answered_on_push() {
+fn references_are_given_with_their_pointers_and_answered_on_push() {
     let text =
         "key = 'code'\n[fields]\nparent = { from = 'parent_id', ref = 'category', none = [0, ''], as = 'integer' }\n";
     let category = mapping("category", text);
@@ -318,7 +318,7 @@ fn expressions_ask_for_ids_at_the_target_and_wait_for_those_it_lacks() {
 }
 
 #[test]
-fn a_field_that_became_absent_is_cleared_unless_told_otherwise() {
+fn a_field_that_became_absent_is_cleared_unless_its_rule_says_otherwise() {
     let text = "key = 'sku'\n[fields]\nbrand = 'brand'\nunit = { from = 'unit', clear = false }\n\
         tax = { from = 'tax', push = 'value ?? \"none\"', pull = 'value' }\ntags = 'tags'\n";
     let product = mapping("product", text);
@@ -529,7 +529,7 @@ fn a_reduction_with_its_days_goes_to_the_shop_as_a_sale_and_comes_back_as_it_was
 }
 
 #[test]
-fn what_a_mapping_has_no_place_for_is_told_by_path() {
+fn what_a_mapping_has_no_place_for_is_named_by_path() {
     let target = mapping(
         "price",
         "key = 'sku'\n[fields]\nsku = 'sku'\nlist = { value = 'retail' }\n\
@@ -562,7 +562,7 @@ fn a_constant_is_another_than_none_where_the_source_could_say_one() {
 }
 
 #[test]
-fn what_is_wanted_is_rounded_to_what_the_target_keeps_so_that_it_reads_back_as_it_was_sent() {
+fn desired_values_are_rounded_to_what_the_target_keeps_so_that_they_read_back_as_sent() {
     let target = mapping(
         "order",
         "key = 'n'\n[fields]\nnumber = 'n'\n[fields.totals]\nfrom = 't'\nprecision = 2\n[fields.lines]\nfrom = 'l'\n\
@@ -604,7 +604,7 @@ fn a_single_child_is_a_list_of_one_where_a_list_is_read() {
 }
 
 #[test]
-fn what_waits_at_the_system_for_somebody_is_told_by_the_mapping() {
+fn what_waits_at_the_system_for_somebody_is_named_by_the_mapping() {
     let text = "key = 'n'\n[fields]\nnumber = 'n'\nclosed = { from = 'c', pending = 'row.credit == \"draft\"' }\n";
     let order = mapping("order", text);
     let pending = |credit: &str| order.pull(&json!({ "n": "1", "c": null, "credit": credit })).unwrap().pending;
@@ -732,7 +732,7 @@ fn of_a_row_that_is_refused_the_rest_can_be_read_alone() {
 }
 
 #[test]
-fn the_place_of_a_field_is_told_however_deep_it_is() {
+fn the_place_of_a_field_is_found_however_deep_it_is() {
     let text = "key = 'sku'\n[fields]\nsku = 'sku'\n[fields.variants]\nfrom = 'sizes'\neach = { fields = { barcode = 'ean' } }\n";
     let product = mapping("product", text);
     let line = |field: &str| product.place(field).and_then(|place| place.split(':').nth(1).map(str::to_owned));
@@ -745,7 +745,7 @@ fn the_place_of_a_field_is_told_however_deep_it_is() {
 }
 
 #[test]
-fn of_a_file_with_thousands_of_problems_a_hundred_are_told_and_the_others_counted() {
+fn a_file_with_thousands_of_problems_reports_a_hundred_and_counts_the_others() {
     let fields = (0..5000).map(|number| format!("nothing{number} = \"x\"\n")).collect::<Vec<_>>().concat();
     let message = refused("product", &format!("key = \"sku\"\n[fields]\n{fields}"));
     assert_eq!(message.lines().count(), 101, "{message}");

@@ -44,7 +44,7 @@ pub struct Mapping {
     written_shapes: BTreeMap<String, Shape>,
     /// Whether an expression asks for ids at the target.
     asks: bool,
-    /// Whether the ids of an object's own parts are sent or asked for.
+    /// Whether the ids of an object's own children are sent or asked for.
     own_child_ids: bool,
     /// Lists of children whose ids are sent for what refers to them.
     hangs_on: BTreeSet<String>,
@@ -72,7 +72,7 @@ impl Mapping {
         Self::load_for(file, spec, settings, lookups, &spec.fields.keys().cloned().collect())
     }
 
-    /// The same for a system that flows bring just the fields `told` to, which expressions know by that name.
+    /// The same for a system that flows bring just the fields `brought` to, which expressions know as `told`.
     pub fn load_for(
         file: &Arc<SourceFile>,
         spec: &Arc<EntitySpec>,
@@ -221,7 +221,7 @@ impl Mapping {
         desired: &Fields,
         only: Option<&BTreeSet<String>>,
         known: &Externals,
-        asked: Option<Arc<IdAnswers>>,
+        answers: Option<Arc<IdAnswers>>,
     ) -> Result<Value, Failure> {
         let root = Value::Object(desired.clone());
         let key = desired.get(&self.spec.key).cloned().unwrap_or_default();
@@ -233,7 +233,7 @@ impl Mapping {
             self.extra(self.always.as_ref(), &scope, &mut out)?;
             self.extra(self.on_create.as_ref().filter(|_| only.is_none()), &scope, &mut out)?;
         }
-        let push = Push { scope: &scope, known, unanswered: asked.as_deref(), at: "", absent };
+        let push = Push { scope: &scope, known, unanswered: answers.as_deref(), at: "", absent };
         push.fields(&self.rules, desired, &mut out)?;
         Ok(Value::Object(out))
     }
@@ -419,8 +419,8 @@ impl Translate for Mapping {
         if !self.asks {
             return self.pushed(desired, only, known, None);
         }
-        let asked = Arc::new(IdAnswers::new(known));
-        with_answers(Arc::clone(&asked) as _, || self.pushed(desired, only, known, Some(asked)))
+        let answers = Arc::new(IdAnswers::new(known));
+        with_answers(Arc::clone(&answers) as _, || self.pushed(desired, only, known, Some(answers)))
     }
 }
 

@@ -114,7 +114,7 @@ weight  = { from = "size.kg", optional = true }
 "#;
 
     #[test]
-    fn only_what_rows_show_that_they_could_have_is_told() {
+    fn only_members_that_rows_show_they_could_have_are_unseen() {
         let spec = std::sync::Arc::clone(Entities::builtin().get("product").unwrap());
         let file = SourceFile::new("product.toml", PRODUCT);
         let mapping = Mapping::load(&file, &spec, &Map::new(), &Tables::new()).unwrap();

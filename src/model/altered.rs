@@ -34,7 +34,7 @@ impl Alteration {
         alteration
     }
 
-    /// The same, and members that the target was known to hold, was told to drop, and holds as before.
+    /// The same, and members that the target was known to hold, was asked to drop, and holds as before.
     pub fn since(
         spec: &FieldSpec,
         name: &str,

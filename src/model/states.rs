@@ -99,7 +99,7 @@ impl States {
         shown.max_by_key(|state| self.rank(state).map_or(0, |rank| rank + 1))
     }
 
-    /// Whether telling `wanted` where there is `known` would lead back, or say again what is further already. To leave an
+    /// Whether writing `desired` where there is `known` would lead back, or say again what is further already. To leave an
     /// end is no step back: it is for a person.
     #[must_use]
     pub fn is_behind(&self, desired: &Value, known: &Value) -> bool {
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_is_behind_is_told_from_one_that_leaves_an_end() {
+    fn a_state_that_is_behind_differs_from_one_that_leaves_an_end() {
         let is_behind = |desired: &str, known: &str| order().is_behind(&desired.into(), &known.into());
         assert!(is_behind("paid", "shipped") && is_behind("cancelled", "refunded"));
         assert!(!is_behind("shipped", "paid") && !is_behind("cancelled", "shipped") && !is_behind("paid", "paid"));

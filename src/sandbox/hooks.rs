@@ -1,4 +1,4 @@
-//! Tells subscribers what happened, with the faults of the real thing: told once and never again, disabled without a word
+//! Notifies subscribers of what happened, with the faults of the real thing: once and never again, disabled without a word
 //! after six failures in a row, a delivery id that is not unique, the state at delivery instead of the state of the event.
 
 use std::time::Duration;
@@ -39,7 +39,7 @@ impl Event {
     }
 }
 
-/// What waits to be told.
+/// What subscribers are to be notified of.
 #[derive(Clone, Copy, Debug)]
 pub enum Notice {
     Event(Event),

@@ -105,7 +105,7 @@ impl Shop {
         self.within(self.base(), async |tx| Ok(routes::dispatch(tx, call).await?.body)).await
     }
 
-    /// One transaction on the shop; kept if `work` succeeds, and then told to subscribers.
+    /// One transaction on the shop; kept if `work` succeeds, and then sent to subscribers.
     pub(super) async fn within<T>(&self, base: String, work: impl AsyncFnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
         let inner = &self.inner;
         let mut conn = inner.db.lock().await;
@@ -131,7 +131,7 @@ impl Shop {
             }
         }
         for notice in events.into_iter().map(Notice::Event).chain(tx.pings.into_iter().map(Notice::Ping)) {
-            // Without a server nobody listens, and nobody needs to be told.
+            // Without a server nobody listens, and nobody needs to be notified.
             let _ = inner.outbox.send(notice);
         }
         Ok(done)

@@ -105,7 +105,7 @@ impl Term {
         tx.put(table, id, &self.doc).await
     }
 
-    /// Its slug: what is wished for, else one of its name. A name exists once under one parent; a slug once in all.
+    /// Its slug: what is asked for, else one of its name. A name exists once under one parent; a slug once in all.
     async fn claim(&self, tx: &mut Tx<'_>, asked_slug: Option<&str>) -> Result<String> {
         let Self { table, id, doc } = self;
         let name = doc.get("name").and_then(Value::as_str).unwrap_or_default();

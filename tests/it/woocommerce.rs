@@ -307,7 +307,7 @@ async fn variants_whose_answer_was_lost_are_not_made_twice() {
 }
 
 #[tokio::test]
-async fn what_was_wanted_otherwise_meanwhile_is_sent_again() {
+async fn what_was_changed_meanwhile_is_sent_again() {
     let (shop, system) = connected().await;
     let made = one(&*system, "product", write(1, Op::Create, "T", None, variable("T"))).await;
     let (id, had) = (made.result.as_ref().unwrap().id.clone(), child_ids(&made));
@@ -542,7 +542,7 @@ async fn categories_find_their_slug() {
 }
 
 #[tokio::test]
-async fn an_order_comes_changes_its_status_and_tells_of_its_shipment() {
+async fn an_order_comes_changes_its_status_and_gets_its_shipment() {
     let (shop, system) = connected().await;
     shop.done("POST", "/products", json!({ "name": "a", "sku": "A", "regular_price": "6" })).await;
     let checkout = Checkout { lines: vec![("A".into(), 2)], ..Checkout::default() };

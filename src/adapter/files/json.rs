@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_told_and_the_rest_goes_on() {
+    fn a_bad_line_is_reported_and_the_rest_is_read() {
         assert_eq!(
             lines("{\"a\":1}\n\nnot\n[1]\n{\"b\":2}").unwrap(),
             [

@@ -1,5 +1,5 @@
 //! Reads files page by page. A file is picked up by renaming it into `work/`, locked while it is read, and moved to
-//! `done/` once its last page is durable; one left in `work/` by a crash is read again. A reader that only peeks reads files
+//! `done/` once its last page is durable; one left in `work/` by a crash is read again. A read-only reader reads files
 //! where they lie and moves none.
 
 use std::{
@@ -35,7 +35,7 @@ use crate::{
 /// Rejected rows kept for `rejected/`; all of them are counted.
 const MAX_REJECTS: usize = 10_000;
 
-/// How far the clock that dates files may be ahead of ours: what is dated within it waits for its time and is not told.
+/// How far the clock that dates files may be ahead of ours: what is dated within it waits for its time and is not reported.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
 
 /// How an entity's files are read.
@@ -68,7 +68,7 @@ pub struct Reader {
 #[derive(Default)]
 struct State {
     open: Option<Open>,
-    /// Files read to their end and not settled yet; dropping them gives their lock up.
+    /// Files read to their end and not acknowledged yet; dropping them gives their lock up.
     finished: HashMap<String, Finished>,
 }
 
@@ -405,7 +405,7 @@ impl Reader {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        // It may have been settled between being opened and being locked.
+        // It may have been acknowledged between being opened and being locked.
         Ok(self.folder.has(&self.below(Room::Work), name)?.then_some(file))
     }
 
@@ -477,7 +477,7 @@ impl Reader {
                     if let RowBody::Json(body) = &row.body
                         && let Some(flaw) = flaw::first(body)
                     {
-                        // The mapping rejects it, which knows its key; whoever mends the file finds it beside the others.
+                        // The mapping rejects it, which knows its key; whoever corrects the file finds it beside the others.
                         open.reject(line, flaw.to_string(), flaw::shown(body).to_string());
                     }
                     page.rows.push(row);

@@ -96,7 +96,7 @@ impl Target {
     }
 
     /// Whether a create without an outcome was delivered. Clears what a crash left of one that was not, unless the folder is
-    /// only looked at (`peek`).
+    /// only looked at (`read_only`).
     pub fn was_sent(&self, folder: &Folder, read_only: bool) -> io::Result<bool> {
         let waiting = folder.has(&self.folder, &self.temporary)?;
         let marked = folder.has(&self.sent(), &self.mark)?;
@@ -141,7 +141,7 @@ impl Writer {
         })
     }
 
-    /// Writes an object's file. A create is told in `sent/`.
+    /// Writes an object's file. A create is recorded in `sent/`.
     pub fn write(&self, folder: &Folder, write: &Write, scope: &Scope<'_>) -> Result<(), Failure> {
         let target = self.name.target(scope, &write.key)?;
         let is_new = write.op == Op::Create;

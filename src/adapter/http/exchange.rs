@@ -1,4 +1,4 @@
-//! Requests of one system: paced, authorised, judged.
+//! Requests of one system: paced, authorised, evaluated.
 
 use std::{
     fmt,
@@ -39,7 +39,7 @@ pub struct Exchange {
     pub system: String,
     pub env: Env,
     pub logins: Arc<dyn Logins>,
-    /// The secrets, to be taken out of what is told.
+    /// The secrets, to be taken out of every message.
     pub mask: Arc<Mask>,
     /// Requests that have left.
     sent: AtomicU64,
@@ -363,7 +363,7 @@ impl Requester<'_> {
     /// The requests of an adapter's call, until there is an answer that is not a failure, or that `ignore` lets pass.
     ///
     /// # Errors
-    /// By the adapter's rules and the status; see [`judge`].
+    /// By the adapter's rules and the status; see [`evaluate`].
     pub async fn call(&self, call: &Call, ignore: Option<&Expr>) -> Result<Answer, Failure> {
         let draft = self.draft(call, self.exchange.env.entropy.next_u64())?;
         self.send(&draft, call, ignore).await

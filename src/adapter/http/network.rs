@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn https_to_a_server_that_speaks_http_is_told_and_the_other_way_round() {
+    async fn https_to_a_server_that_speaks_http_is_explained_and_the_other_way_round() {
         let network = Network::new().unwrap();
         let plain = answering(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
         let error = network.send(get(format!("https://{plain}/"))).await.unwrap_err().to_string();

@@ -158,7 +158,7 @@ impl Operation {
             return self.answer_fields.read(saga.write, entity, &answer.scope(&scope), Some(answer));
         }
         // Every step was done by an earlier attempt, or the lookup found all there is to do: what the captures and the found
-        // object tell is learnt; where that takes an answer, the captured id alone.
+        // object show is recorded; where that takes an answer, the captured id alone.
         let nothing = Value::Null;
         let scope = scope.with("body", &nothing).with("status", &nothing).with("headers", &nothing);
         let id = AnswerFields { id: self.answer_fields.id.clone(), ..AnswerFields::default() };
@@ -235,7 +235,7 @@ impl Saga<'_> {
         Ok(())
     }
 
-    /// Drops what was done for items that have left the list, with what it captured: the object is wanted otherwise by now, and
+    /// Drops what was done for items that have left the list, with what it captured: something else is desired by now, and
     /// an item that comes back has to be done again.
     fn forget_others(&mut self, step: &Step, done: &mut Vec<Value>, fingerprints: &[Value]) {
         let stays: Vec<bool> = done.iter().map(|fingerprint| fingerprints.contains(fingerprint)).collect();
@@ -253,7 +253,7 @@ impl Saga<'_> {
     }
 
     /// What a step that is done is remembered by: of an update its request, since a later attempt may have something else to
-    /// tell. What a create has done is done, whatever it would send by now: its first step made the object.
+    /// send. What a create has done is done, whatever it would send by now: its first step made the object.
     fn mark(&self, step: &Step, scope: &Scope<'_>) -> Value {
         let repeats_when_changed = self.write.op == Op::Update && !step.reads && step.for_each.is_none();
         // What cannot be written by now was not sent.

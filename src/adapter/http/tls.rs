@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_certificate_is_told_in_plain_words_with_its_host() {
+    fn what_is_wrong_with_a_certificate_is_explained_in_plain_words_with_its_host() {
         let of = |error| said(rustls::Error::InvalidCertificate(error));
         let private = of(CertificateError::UnknownIssuer);
         assert!(private.contains("certificate of shop.example is signed by nobody this machine trusts"), "{private}");

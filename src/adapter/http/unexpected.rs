@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_page_its_title_is_told_or_its_first_words() {
+    fn a_page_is_shown_by_its_title_or_its_first_words() {
         let page = "<!DOCTYPE html>\n<html><head><title lang=\"en\">Maintenance</title></head><body>x</body></html>";
         assert_eq!(shown(page, Receive::Json), "answered HTML instead of JSON: <title>Maintenance");
         let page = "<html><style>p { color: red }</style><body><h1>Back\n soon</h1></body>";
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_the_data_is_told_and_the_data_is_not() {
+    fn what_stands_before_the_data_is_shown_and_the_data_is_not() {
         let warned = "Warning: Undefined variable in plugin.php\n[{\"email\":\"ana@example.es\"}]";
         assert_eq!(
             shown(warned, Receive::Json),

@@ -32,7 +32,7 @@ fn markdown() -> String {
         let schema = named_apart(driver, schema, &written);
         table(&format!("Top of the file ({driver})"), &schema, &mut out);
         for (name, part) in schema.get("$defs").and_then(Value::as_object).into_iter().flatten() {
-            // What drivers share is told once.
+            // What drivers share is written once.
             if written.insert(name.clone(), part.clone()).is_none() {
                 table(name, part, &mut out);
             }

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overlap_shorter_than_an_open_transaction_is_told() {
+    fn an_overlap_shorter_than_an_open_transaction_is_a_caution() {
         let overlaps = || [("product", Duration::from_secs(5)), ("price", Duration::from_mins(2))].into_iter();
         let message = caution(Duration::from_mins(1), overlaps()).unwrap();
         assert!(

@@ -15,7 +15,7 @@ use vaiven::internals::{
 
 use super::{NoProgress, ids, open, page, pull, write};
 
-/// The unreadable values of a page's rows, as they are told.
+/// The unreadable values of a page's rows, as they are reported.
 fn flaws(page: &Page) -> Vec<Option<String>> {
     let flaw = |row: &vaiven::internals::port::SourceRow| {
         flaw::first(&row.body.clone().into_value()).map(|flaw| flaw.to_string())
@@ -289,7 +289,7 @@ async fn a_byte_that_is_no_text_rejects_its_row_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_file_whose_name_is_no_text_is_told_and_keeps_no_other_from_being_read() {
+async fn a_file_whose_name_is_no_text_is_reported_and_keeps_no_other_from_being_read() {
     use std::os::unix::ffi::OsStrExt as _;
     let drop = Drop::new();
     drop.put("productos.csv", "sku,name\nA,a\n");
@@ -308,7 +308,7 @@ async fn a_file_whose_name_is_no_text_is_told_and_keeps_no_other_from_being_read
 }
 
 #[tokio::test]
-async fn a_file_that_could_not_be_read_is_told_until_somebody_has_seen_to_it() {
+async fn a_file_that_could_not_be_read_is_reported_until_somebody_has_seen_to_it() {
     let drop = Drop::new();
     let system = drop.system();
     drop.put("productos_1.csv", "sku,name\nA,a\n");
@@ -495,7 +495,7 @@ async fn a_file_dated_in_the_future_takes_no_other_files_place() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_a_little_ahead_makes_a_file_wait_and_is_not_told() {
+async fn a_clock_that_is_a_little_ahead_makes_a_file_wait_and_is_not_reported() {
     let drop = Drop::new();
     drop.put("productos_1.csv", "sku,name\nA,a\n");
     // The clock stands in 2040.
@@ -636,7 +636,7 @@ async fn rows_are_added_to_a_file() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_in_the_file_is_told_with_its_place() {
+async fn what_is_wrong_in_the_file_is_reported_with_its_place() {
     for (from, to, message) in [
         ("encoding = \"windows-1252\"\ndelimiter", "encoding = \"windows-1525\"\ndelimiter", "unknown encoding"),
         ("delimiter = \";\"\nsettled", "delimiter = \";;\"\nsettled", "must be one character"),
@@ -672,7 +672,7 @@ fn everything(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn peeking_reads_the_same_rows_and_leaves_every_file_where_it_is() {
+async fn a_read_only_system_reads_the_same_rows_and_leaves_every_file_where_it_is() {
     let drop = Drop::new();
     drop.put("in/precios_1.csv", "tarifa;ref;precio\nA;1;2,50\nA;2;1,00\n");
     drop.put("productos.csv", "sku,name\nH-1,Martillo\nH-2\n");
@@ -685,7 +685,7 @@ async fn peeking_reads_the_same_rows_and_leaves_every_file_where_it_is() {
         let page = page(read_only.as_ref(), entity, None, None, 1).await.unwrap();
         assert_eq!(page.rows.len(), 1, "{entity}");
     }
-    // The helper settles receipts, as the engine would.
+    // The helper acknowledges receipts, as the engine would.
     assert_eq!(pull(read_only.as_ref(), "price", None, 1).await.unwrap().rows.len(), 2);
     let products = pull(read_only.as_ref(), "product", None, 1).await.unwrap();
     assert_eq!((products.rows.len(), products.errors.len()), (2, 1));
@@ -696,7 +696,7 @@ async fn peeking_reads_the_same_rows_and_leaves_every_file_where_it_is() {
 }
 
 #[tokio::test]
-async fn peeking_refuses_a_bad_file_without_moving_it_and_clears_nothing_a_crash_left() {
+async fn a_read_only_system_refuses_a_bad_file_without_moving_it_and_clears_nothing_a_crash_left() {
     let drop = Drop::new();
     drop.put("in/precios_1.csv", "tarifa;precio\nA;1\n");
     fs::create_dir_all(drop.path("out/sent")).unwrap();

@@ -69,7 +69,7 @@ async fn dated(erp: &Erp, at: &str) -> vaiven::internals::port::Page {
 }
 
 #[tokio::test]
-async fn a_date_from_the_future_moves_no_watermark_past_now_and_is_told() {
+async fn a_date_from_the_future_moves_no_watermark_past_now_and_is_reported() {
     let erp = erp().await;
     let page = dated(&erp, "2041-01-01 00:00:00").await;
     assert_eq!(ids(&page), ["1", "2", "3"], "the row itself is read like any other");
@@ -142,7 +142,7 @@ async fn a_locked_database_is_transient() {
 }
 
 #[tokio::test]
-async fn a_write_that_the_adapter_refuses_is_told_with_its_reason_and_changes_nothing() {
+async fn a_write_that_the_adapter_refuses_is_reported_with_its_reason_and_changes_nothing() {
     let erp = erp().await;
     let update = "[[entities.product.update.steps]]\n\
         refuse = 'if body.price < before.price { \"no price of \" + key + \" goes down here\" }'\n";
@@ -170,7 +170,7 @@ async fn a_listing_that_lost_rows_is_never_a_success() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_in_the_file_is_told_with_its_place() {
+async fn what_is_wrong_in_the_file_is_reported_with_its_place() {
     for (from, to, message) in [
         ("id > :after AND", "id > :aftr AND", "unknown parameter `aftr`, did you mean `after`"),
         ("id > :after AND", "", "needs :after"),

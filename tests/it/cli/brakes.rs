@@ -18,7 +18,7 @@ async fn count(db: &mut SqliteConnection, query: &'static str) -> i64 {
 }
 
 #[tokio::test]
-async fn what_a_brake_holds_is_told_everywhere_until_somebody_decides() {
+async fn what_a_brake_holds_is_shown_everywhere_until_somebody_decides() {
     const SHARED: &str = "SELECT count(*) FROM cliente WHERE email = 'oficina@example.com'";
     const RUNG: &str = "SELECT count(*) FROM cliente WHERE telefono = '600'";
     let folder = tempfile::tempdir().unwrap();

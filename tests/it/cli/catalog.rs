@@ -64,7 +64,7 @@ impl Catalog {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn codes_that_a_slug_cannot_tell_apart_are_categories_of_their_own_and_known_again_by_a_new_state() {
+async fn codes_with_one_slug_are_categories_of_their_own_and_recognised_by_a_new_state() {
     let families = [
         ("A-B", "AB guion"),
         ("A/B", "AB barra"),

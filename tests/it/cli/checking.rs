@@ -93,14 +93,14 @@ async fn a_sound_configuration_is_read_prepared_and_tried_without_a_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_the_server_refuses_is_told_with_its_line() {
+async fn a_statement_that_the_server_refuses_is_reported_with_its_line() {
     let folder = folder(CONFIG, &ADAPTER.replace("SET name", "SET nombre"), MAPPING).await;
     let output = check(folder.path(), &[]);
     assert!(output.starts_with("exit 1") && output.contains("list.toml:19:") && output.contains("nombre"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_no_row_has_is_told_with_its_line_in_the_mapping() {
+async fn a_member_that_no_row_has_is_reported_with_its_line_in_the_mapping() {
     let folder = folder(CONFIG, ADAPTER, &MAPPING.replace("\"shelf\"", "\"shelv\"")).await;
     let output = check(folder.path(), &[]);
     let expected = "`shelv`, from which field position of list/category is read, is in no row (1 row read)";
@@ -108,7 +108,7 @@ async fn a_member_that_no_row_has_is_told_with_its_line_in_the_mapping() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_condition_that_lets_nothing_through_or_has_no_value_is_told() {
+async fn a_condition_that_lets_nothing_through_or_has_no_value_is_reported() {
     let with = |condition: &str| format!("{CONFIG}where = '{condition}'\n");
     let nothing = folder(&with("position == 4"), ADAPTER, MAPPING).await;
     let output = check(nothing.path(), &[]);
@@ -122,7 +122,7 @@ async fn a_condition_that_lets_nothing_through_or_has_no_value_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flow_that_never_looks_at_everything_is_told() {
+async fn a_flow_that_never_reads_everything_is_reported() {
     let folder = folder(&CONFIG.replace("full = \"0 3 * * *\"\n", ""), ADAPTER, MAPPING).await;
     for arguments in [&[][..], &["--offline"]] {
         let output = check(folder.path(), arguments);

@@ -58,7 +58,7 @@ async fn a_record_is_found_by_its_key_its_id_at_a_system_and_its_tax_number() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn systems_are_told_side_by_side_with_owners_and_without_personal_data() {
+async fn systems_are_shown_side_by_side_with_owners_and_without_personal_data() {
     let place = Place::new().await;
     let output = place.run(&["explain", "customer", "C-1"]);
     assert!(output.contains("(owner)") && output.contains("(personal)") && !output.contains("Uno SL"), "{output}");
@@ -68,7 +68,7 @@ async fn systems_are_told_side_by_side_with_owners_and_without_personal_data() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_single_field_is_told_with_its_whole_history() {
+async fn a_single_field_is_shown_with_its_whole_history() {
     let place = Place::new().await;
     for (number, group) in [(2, "b"), (3, "c")] {
         place.drop_file(number, group);
@@ -202,7 +202,7 @@ pub(super) fn drop_order(folder: &std::path::Path, file: u32, total: &str) {
 
 /// Promise 7: what an order comes to is proven, and whoever asks for its number is told how.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_told_by_its_number_with_the_proof_of_its_money_and_what_it_waits_for() {
+async fn an_order_is_shown_by_its_number_with_the_proof_of_its_money_and_what_it_waits_for() {
     let folder = books().await;
     let mut erp = people::at(folder.path(), "erp.db").await;
     let drop = |file: u32, total: &str| drop_order(folder.path(), file, total);

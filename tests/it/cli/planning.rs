@@ -143,7 +143,7 @@ async fn a_plan_as_json_has_every_write() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_planned_applied_or_undone_is_told() {
+async fn what_cannot_be_planned_applied_or_undone_is_reported() {
     let place = Place::new().await;
     insta::assert_snapshot!("no_such_flow", place.run(&["plan", "--flow", "peple"]));
     std::fs::write(place.path().join("other.json"), "{\"hello\": 1}").unwrap();

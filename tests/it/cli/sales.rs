@@ -185,7 +185,7 @@ async fn orders_that_are_in_step_are_left_alone_by_a_new_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_customers_were_told_of_their_orders_is_known_again_by_a_new_state() {
+async fn notes_that_customers_were_sent_are_recognised_by_a_new_state() {
     let flows = FLOWS.replace("entities = [\"order\"]", "entities = [\"order\", \"shipment\", \"invoice\"]");
     let mut sales = Sales::of(&flows).await;
     let id = sales.order("ana@example.test", json!({ "status": "processing", "payment_method": "redsys" })).await;
@@ -327,7 +327,7 @@ async fn differences_are_listed_where_nothing_else_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_currency_that_the_shop_does_not_have_is_told_by_check() {
+async fn a_currency_that_the_shop_does_not_have_is_reported_by_check() {
     let sales = Sales::of(FLOWS).await;
     let output = sales.say(&["check"]);
     assert!(output.starts_with("exit 0") && !output.contains("no currency"), "{output}");

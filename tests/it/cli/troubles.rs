@@ -1,4 +1,4 @@
-//! Whoever knows nothing of what went wrong finds it, and its cure, with `vaiven status` and one more command that `status`
+//! Whoever knows nothing of what went wrong finds it, and what to do about it, with `vaiven status` and one more command that `status`
 //! itself names. The table in docs/cli.md lists these.
 
 use std::process::{Command, Stdio};

@@ -208,7 +208,7 @@ async fn a_trashed_order_is_shown_by_id_and_comes_back_with_a_new_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_currency_of_the_shop_is_told() {
+async fn the_currency_of_the_shop_is_answered() {
     let shop = Running::with(Options { currency: "GBP".to_owned(), ..Options::default() }).await;
     let currency = shop.done("GET", "/data/currencies/current", Value::Null).await;
     assert_eq!((&currency["code"], &currency["name"]), (&json!("GBP"), &json!("Pound sterling")));

@@ -1,4 +1,4 @@
-//! Subscriptions: signed, told once, disabled after six failures.
+//! Subscriptions: signed, sent once, disabled after six failures.
 
 use std::sync::{Arc, Mutex};
 
@@ -53,7 +53,7 @@ async fn subscribe(shop: &Running, topic: &str, url: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_order_is_told_with_a_signature() {
+async fn an_order_is_sent_with_a_signature() {
     let shop = Running::start().await;
     let (url, heard) = listener(StatusCode::OK).await;
     let hook = subscribe(&shop, "order.created", &url).await;

@@ -582,7 +582,7 @@ get = "/products"
 }
 
 #[test]
-fn what_is_wrong_in_an_adapter_is_told_with_its_place() {
+fn what_is_wrong_in_an_adapter_is_reported_with_its_place() {
     let base = "[http]\nbase = \"${url}\"\n[entities.product]\nid = \"id\"\n[entities.product.list]\n";
     let values_of =
         |named: &str| format!("{base}get = \"/p\"\n").replace("id = ", &format!("values_of = \"{named}\"\nid = "));

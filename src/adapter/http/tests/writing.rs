@@ -55,7 +55,7 @@ async fn what_could_not_be_read_is_never_sent() {
 }
 
 #[tokio::test]
-async fn an_object_is_created_and_the_answer_tells_id_version_row_and_parts() {
+async fn the_answer_to_a_create_gives_id_version_row_and_child_ids() {
     let (shop, fake) = system(SINGLE, |request| {
         let sent = body(request);
         reply(201, &json!({ "id": 7, "rev": "v1", "name": sent["name"], "variants": [{ "id": 71, "sku": "A" }] }))
@@ -187,7 +187,7 @@ async fn every_finished_step_is_saved_before_the_next_and_a_retry_goes_on_behind
 }
 
 #[tokio::test]
-async fn a_step_of_an_update_is_done_again_when_it_has_something_else_to_tell() {
+async fn a_step_of_an_update_is_repeated_when_its_request_has_changed() {
     let toml = r#"
 [http]
 base = "${url}"
@@ -232,7 +232,7 @@ async fn a_create_whose_first_answer_was_lost_goes_on_with_what_was_found() {
 }
 
 #[tokio::test]
-async fn a_create_that_a_lookup_found_complete_tells_its_row_and_its_parts() {
+async fn a_create_that_a_lookup_found_complete_gives_its_row_and_child_ids() {
     let toml = r#"
 [http]
 base = "${url}"
@@ -288,7 +288,7 @@ row = "result"
 "#;
 
 #[tokio::test]
-async fn a_batch_with_item_results_tells_each_its_own() {
+async fn a_batch_with_item_results_gives_each_write_its_own() {
     let (shop, fake) = system(BATCH, |request| {
         let sent = body(request);
         let answer = |op: &str| -> Vec<Value> {
