@@ -200,7 +200,7 @@ pub struct Write {
     /// Canonical fields for whose sake the object is written: they are neither what the target stores nor what it was sent.
     /// Empty for a delete.
     pub changed: BTreeSet<String>,
-    /// Children of the object that the target already has: list name to key to the target's id. By the key that is desired,
+    /// Children of the object that the target already has: list name to key to the target's id. By the desired key,
     /// whatever the target still calls it.
     pub child_ids: BTreeMap<String, BTreeMap<String, String>>,
     /// The same by the key that the target has now.

@@ -1,5 +1,5 @@
-//! Takes what nobody may read out of every message: the secrets of a system's settings and the tokens it gave, as they are and
-//! in the forms in which a system repeats what it was sent.
+//! Takes what nobody may read out of every message: the secrets of a system's settings and the tokens it gave, as they
+//! are and in the forms in which a system repeats what it was sent.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -54,7 +54,7 @@ struct Secret {
 }
 
 impl Mask {
-    /// Of a system's settings: those of kind `secret`, and passwords inside of addresses.
+    /// The secrets of a system's settings: values of kind `secret`, and passwords inside of addresses.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let mut secrets = Vec::new();
@@ -126,7 +126,7 @@ impl Mask {
         clean
     }
 
-    /// A failure whose message and field are clean; its source, whose texts nobody can change, goes if it shows a secret.
+    /// A failure whose message and field are clean; its source, whose texts cannot be changed, goes if it shows a secret.
     #[must_use]
     pub fn failure(&self, mut failure: Failure) -> Failure {
         failure.message = self.clean(&failure.message);
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_secrets_of_which_one_begins_the_other_nothing_is_left() {
+    fn two_secrets_of_which_one_begins_the_other_are_both_removed() {
         assert_eq!(mask(&["abcd", "abcdefgh"]).clean("it was abcdefgh"), "it was ***");
     }
 

@@ -185,7 +185,8 @@ pub fn choice<T: for<'de> Deserialize<'de>>(node: &Spanned<Node>, place: &Place)
     T::deserialize(deserializer).map_err(|error| LoadError::new(place, error.to_string().replace("variant", "value")))
 }
 
-/// A schedule of five fields (minute, hour, day of month, month, day of week), of six with seconds first, or a nickname such as `@daily`.
+/// A schedule of five fields (minute, hour, day of month, month, day of week), of six with seconds first, or a nickname
+/// such as `@daily`.
 pub fn schedule(text: &str, zone: chrono_tz::Tz, place: &Place) -> Result<Schedule, LoadError> {
     const HELP: &str = "minute hour day-of-month month day-of-week, for example \"*/5 * * * *\" or \"30 3 * * Mon\"";
     let fields: Vec<&str> = text.split_whitespace().collect();

@@ -37,7 +37,7 @@ impl MappingLoader<'_> {
     /// One mapping for each system and entity of a flow, as far as there are no problems.
     pub fn load(&self, problems: &mut Vec<LoadError>) -> Mappings {
         let all = self.mappings(&Brought::new(), problems);
-        // What is brought to a system follows from what the others' mappings read, which does not depend on that in turn.
+        // What is brought to a system follows from what the others' mappings read, which does not depend on that.
         if problems.is_empty() { self.mappings(&self.brought(&all), problems) } else { all }
     }
 

@@ -181,7 +181,7 @@ impl Owners<'_> {
         let (Some(source), Some(sink)) = (source, sink) else { return BTreeSet::new() };
         let spec = self.entities.get(entity);
         let key = spec.map(|spec| spec.key.as_str());
-        // Of a state each flow says what its source may say of it.
+        // About a state, each flow says what its source may say of it.
         let has_say = self.flows.iter().any(|flow| flow.states.contains_key(entity));
         let is_said = |field: &str| has_say && spec.is_some_and(|spec| spec.holds_state(field));
         let only = flow.fields.get(entity);

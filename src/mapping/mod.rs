@@ -134,7 +134,7 @@ pub trait Translate: Send + Sync {
         None
     }
 
-    /// What is read of rows and none of these has: a mistyped name of something that may be missing shows in nothing else.
+    /// What is read of rows and none of these has: nothing else shows a mistyped name of something that may be missing.
     fn unseen(&self, _rows: &[&Value]) -> Vec<Unseen> {
         Vec::new()
     }
@@ -175,7 +175,8 @@ pub trait Translate: Send + Sync {
         Outline::default()
     }
 
-    /// Brings desired values to the precision that the target keeps, and to the language, where another one's text stands in.
+    /// Brings desired values to the precision that the target keeps; where a text lacks its language, another one's
+    /// stands in.
     fn round(&self, _desired: &mut Fields) {}
 
     /// Whether a key that another system gave is written and shown again, so that a key seen here need not be the system's own.

@@ -204,7 +204,7 @@ impl Pull<'_> {
             {
                 let id = path.get(item).ok().and_then(text_of).filter(|id| !id.is_empty());
                 let ids = self.child_ids.entry(rule.name.clone()).or_default();
-                // Of two items of one key the one with an id stands for both.
+                // If two items have one key, the one with an id stands for both.
                 if id.is_some() || !ids.contains_key(&key) {
                     ids.insert(key, id);
                 }

@@ -720,7 +720,7 @@ fn a_mapping_says_how_much_of_a_field_it_names() {
 }
 
 #[test]
-fn of_a_row_that_is_refused_the_rest_can_be_read_alone() {
+fn the_rest_of_a_refused_row_can_be_read_alone() {
     let customer =
         mapping("customer", "key = 'no'\n[fields]\nemail = 'mail'\nname = { pull = 'row.missing' }\nvat = 'vat'\n");
     let row = json!({ "no": 7, "mail": "ana@example.com", "vat": "B12345674" });

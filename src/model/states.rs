@@ -99,7 +99,7 @@ impl States {
         shown.max_by_key(|state| self.rank(state).map_or(0, |rank| rank + 1))
     }
 
-    /// Whether writing `desired` where there is `known` would lead back, or say again what is further already. To leave an
+    /// Whether writing `desired` where there is `known` would lead back, or repeat what is further already. To leave an
     /// end is no step back: it is for a person.
     #[must_use]
     pub fn is_behind(&self, desired: &Value, known: &Value) -> bool {

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 pub struct LoginId(String);
 
 impl LoginId {
-    /// Of the client and the refresh token that the configuration names; neither can be told from it.
+    /// Made of the client and the refresh token that the configuration names; neither can be read from it.
     #[must_use]
     pub fn of(client: &str, token: &str) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("vaiven: which login a kept refresh token belongs to");

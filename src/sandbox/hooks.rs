@@ -1,5 +1,5 @@
-//! Notifies subscribers of what happened, with the faults of the real thing: once and never again, disabled without a word
-//! after six failures in a row, a delivery id that is not unique, the state at delivery instead of the state of the event.
+//! Notifies subscribers of what happened, with the faults of the real thing: once and never again, disabled without a
+//! word after six failures in a row, a delivery id that is not unique, the state at delivery instead of the state of the event.
 
 use std::time::Duration;
 

@@ -35,7 +35,8 @@ use crate::{
 /// Rejected rows kept for `rejected/`; all of them are counted.
 const MAX_REJECTS: usize = 10_000;
 
-/// How far the clock that dates files may be ahead of ours: what is dated within it waits for its time and is not reported.
+/// How far the clock that dates files may be ahead of ours: a file dated within it waits for its time, and is not
+/// reported.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
 
 /// How an entity's files are read.
@@ -477,7 +478,7 @@ impl Reader {
                     if let RowBody::Json(body) = &row.body
                         && let Some(flaw) = flaw::first(body)
                     {
-                        // The mapping rejects it, which knows its key; whoever corrects the file finds it beside the others.
+                        // The mapping rejects it, which knows its key; who corrects the file finds it beside the others.
                         open.reject(line, flaw.to_string(), flaw::shown(body).to_string());
                     }
                     page.rows.push(row);

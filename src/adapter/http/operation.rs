@@ -235,8 +235,8 @@ impl Saga<'_> {
         Ok(())
     }
 
-    /// Drops what was done for items that have left the list, with what it captured: something else is desired by now, and
-    /// an item that comes back has to be done again.
+    /// Drops what was done for items that have left the list, with what it captured: something else is desired by now,
+    /// and an item that comes back has to be done again.
     fn forget_others(&mut self, step: &Step, done: &mut Vec<Value>, fingerprints: &[Value]) {
         let stays: Vec<bool> = done.iter().map(|fingerprint| fingerprints.contains(fingerprint)).collect();
         let keep = |list: &mut Vec<Value>| {

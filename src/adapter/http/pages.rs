@@ -115,7 +115,7 @@ impl Pager {
     /// # Errors
     /// A page that repeats the last one, a listing without end, fewer rows than announced: never success.
     pub fn advance(&self, mut at: Progress, page: &Seen<'_>, scope: &Scope<'_>) -> Result<(Progress, bool), Failure> {
-        // Of one listing: the system answers, and its others may be right.
+        // About one listing: the system answers, and its others may be right.
         let odd = |message: &str| page.answer.failure(Class::Transient, message).with_cause(WaitReason::Setup);
         let unread = |error: ExprError| {
             let message = format!("the listing's end cannot be told: {error}");

@@ -243,7 +243,7 @@ impl<'a> Rows<'a> {
         Ok(Some((id, version)))
     }
 
-    /// Of two rows with one id the later stays; they count as an error only if they differ.
+    /// If two rows have one id, the later stays; they count as an error only if they differ.
     fn put(&mut self, row: SourceRow) {
         let Some(&at) = self.by_id.get(&row.id) else {
             self.by_id.insert(row.id.clone(), self.taken.len());

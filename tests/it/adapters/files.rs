@@ -325,7 +325,7 @@ async fn a_file_that_could_not_be_read_is_reported_until_somebody_has_seen_to_it
 }
 
 #[tokio::test]
-async fn of_files_that_stay_where_they_are_each_is_read_once_also_when_a_later_one_cannot_be_read() {
+async fn files_that_stay_where_they_are_are_read_once_also_when_a_later_one_cannot_be_read() {
     let drop = Drop::new();
     let system = drop.system();
     let list = |number: u32, total: &str| {

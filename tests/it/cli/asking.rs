@@ -131,7 +131,7 @@ async fn jobs_that_are_not_there_are_no_success_and_a_discarded_one_comes_back()
 async fn requests_are_all_that_were_sent() {
     let office = Office::new(PRICES, LISTS, "").await;
     let output = office.json(&["run", "--once"]);
-    // Of the shop: its first listing, three lines written and read back.
+    // The shop: its first listing, three lines written and read back.
     assert!(output["requests"]["erp"].as_u64() >= Some(1), "{output}");
     assert!(output["requests"]["shop"].as_u64() > output["delivered"]["requests"].as_u64(), "{output}");
     let nothing = office.json(&["run", "--once"]);

@@ -252,7 +252,7 @@ async fn an_order_that_was_paid_back_before_the_erp_heard_of_it_is_no_work_there
     sales.shop.done("PUT", &format!("/orders/{before}"), json!({ "status": "refunded" })).await;
     let known = sales.order("eva@example.test", paid).await;
     sales.run(&[]);
-    // Of one that is there already it is for the office to say whether its goods stay.
+    // If an order is there already, the office says whether its goods stay.
     sales.shop.done("PUT", &format!("/orders/{known}"), json!({ "status": "refunded" })).await;
     sales.shop.advance(60);
     sales.run(&[]);

@@ -1,5 +1,5 @@
-//! Whoever knows nothing of what went wrong finds it, and what to do about it, with `vaiven status` and one more command that `status`
-//! itself names. The table in docs/cli.md lists these.
+//! Whoever knows nothing of what went wrong finds it, and what to do about it, with `vaiven status` and one
+//! more command that `status` itself names. The table in docs/cli.md lists these.
 
 use std::process::{Command, Stdio};
 
