@@ -19,7 +19,7 @@ pub mod env {
 
 /// See `src/expr`.
 pub mod expr {
-    pub use crate::expr::{Expr, Known};
+    pub use crate::expr::{Expr, KnownNames};
 }
 
 /// See `src/failure.rs`.

@@ -102,7 +102,7 @@ pub struct PullRequest<'a> {
     pub since: Option<&'a str>,
     /// Page to read; absent: the first.
     pub page: Option<&'a PageToken>,
-    /// Most rows wanted in one page; a driver may give fewer, and an adapter's own page size wins.
+    /// Most rows asked for in one page; a driver may give fewer, and an adapter's own page size wins.
     pub limit: usize,
 }
 
@@ -119,7 +119,7 @@ pub struct Page {
     pub cursor: Option<String>,
     /// Objects the source announced for the whole listing, if it does.
     pub total: Option<u64>,
-    /// Holds what no earlier listing gave. Only told where [`Capabilities::handed`].
+    /// Holds what no earlier listing gave. Only set where [`Capabilities::handed`].
     pub is_new: bool,
     /// Given back through [`System::acknowledge`] once the page is durable (a picked-up file to archive).
     pub receipt: Option<Value>,
@@ -191,7 +191,7 @@ pub struct Write {
     /// What to send, in the target's own shape, as the mapping's push made it. For an update only the changed fields
     /// unless [`Capabilities::replaces`].
     pub body: Value,
-    /// The whole object in the target's own shape: what is wanted, and what the target holds besides.
+    /// The whole object in the target's own shape: what is desired, and what the target holds besides.
     pub whole: Value,
     /// What the target had, in canonical form; `Null` for a create.
     pub before: Value,
@@ -200,7 +200,7 @@ pub struct Write {
     /// Canonical fields for whose sake the object is written: they are neither what the target stores nor what it was sent.
     /// Empty for a delete.
     pub changed: BTreeSet<String>,
-    /// Children of the object that the target already has: list name to key to the target's id. By the key that is wanted,
+    /// Children of the object that the target already has: list name to key to the target's id. By the desired key,
     /// whatever the target still calls it.
     pub child_ids: BTreeMap<String, BTreeMap<String, String>>,
     /// The same by the key that the target has now.
@@ -224,7 +224,7 @@ pub struct Written {
     /// The object as the target answered it, in its own shape; absent when it answers nothing usable.
     pub stored: Option<Value>,
     pub version: Option<String>,
-    /// Ids of parts learnt from the answer: list name to part key to id.
+    /// Ids of children that the answer gives: list name to child key to id.
     pub child_ids: BTreeMap<String, BTreeMap<String, String>>,
 }
 
@@ -253,7 +253,7 @@ pub struct Probe<'a> {
     pub since: DateTime<Utc>,
     /// The object in the target's own shape, as a create sends it.
     pub body: &'a Value,
-    /// The canonical object wanted.
+    /// The canonical object desired.
     pub desired: &'a Value,
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Body, Formula, Manifest, SettingKind, SettingValue, Settings, Text};
 use crate::{
-    expr::{Expr, ExprError, Known, SETTINGS, Scope, Template},
+    expr::{Expr, ExprError, KnownNames, SETTINGS, Scope, Template},
     failure::{Class, Failure},
     load::{LoadError, Place, SourceFile},
     wait_reason::WaitReason,
@@ -29,24 +29,24 @@ impl Compiler {
     }
 
     /// Settings, `entity`, and these.
-    pub fn known(&self, names: &[&'static str]) -> Known {
-        Known::of(["entity"]).and(names.iter().copied()).settings(self.settings.iter().cloned())
+    pub fn known(&self, names: &[&'static str]) -> KnownNames {
+        KnownNames::of(["entity"]).and(names.iter().copied()).settings(self.settings.iter().cloned())
     }
 
     /// What an expression on a row may name: the row's members, and the settings by `settings.NAME`.
-    pub fn row(&self) -> Known {
-        Known::any().settings(self.settings.iter().cloned())
+    pub fn row(&self) -> KnownNames {
+        KnownNames::any().settings(self.settings.iter().cloned())
     }
 
     pub fn setting_names(&self) -> impl Iterator<Item = &str> {
         self.settings.iter().map(String::as_str)
     }
 
-    pub fn formula(&self, formula: &Formula, known: &Known) -> Result<Expr, LoadError> {
+    pub fn formula(&self, formula: &Formula, known: &KnownNames) -> Result<Expr, LoadError> {
         Expr::compile(formula.0.as_ref(), &Place::of(&self.file, &formula.0), known)
     }
 
-    pub fn formula_if(&self, formula: Option<&Formula>, known: &Known) -> Result<Option<Expr>, LoadError> {
+    pub fn formula_if(&self, formula: Option<&Formula>, known: &KnownNames) -> Result<Option<Expr>, LoadError> {
         formula.map(|formula| self.formula(formula, known)).transpose()
     }
 
@@ -54,22 +54,26 @@ impl Compiler {
     pub fn formulas(
         &self,
         formulas: &IndexMap<String, Formula>,
-        known: &Known,
+        known: &KnownNames,
     ) -> Result<Vec<(String, Expr)>, LoadError> {
         LoadError::collect(
             formulas.iter().map(|(name, formula)| self.formula(formula, known).map(|expr| (name.clone(), expr))),
         )
     }
 
-    pub fn text(&self, text: &Text, known: &Known) -> Result<Template, LoadError> {
+    pub fn text(&self, text: &Text, known: &KnownNames) -> Result<Template, LoadError> {
         Template::text(text.0.as_ref(), &self.place(text), known)
     }
 
-    pub fn body(&self, body: &Body, known: &Known) -> Result<Template, LoadError> {
+    pub fn body(&self, body: &Body, known: &KnownNames) -> Result<Template, LoadError> {
         Template::compile(&body.0, &self.file, known)
     }
 
-    pub fn bodies(&self, bodies: &IndexMap<String, Body>, known: &Known) -> Result<Vec<(String, Template)>, LoadError> {
+    pub fn bodies(
+        &self,
+        bodies: &IndexMap<String, Body>,
+        known: &KnownNames,
+    ) -> Result<Vec<(String, Template)>, LoadError> {
         LoadError::collect(
             bodies.iter().map(|(name, body)| self.body(body, known).map(|template| (name.clone(), template))),
         )
@@ -86,7 +90,7 @@ impl Compiler {
     /// A text of the driver's own table (`[sql]`, `[files]`), where secrets may stand.
     pub fn own_text(&self, text: &Text, settings: &Settings) -> Result<String, LoadError> {
         let none: [&str; 0] = [];
-        let known = Known::of(none).settings(settings.iter().map(|(name, _)| name.to_owned()));
+        let known = KnownNames::of(none).settings(settings.iter().map(|(name, _)| name.to_owned()));
         let values: Vec<(String, Value)> = settings
             .iter()
             .map(|(name, value)| {
@@ -132,7 +136,7 @@ pub fn rejected(error: ExprError) -> Failure {
 
 /// Tells one adapter's text and settings from another, secrets included. So few bits that nobody can guess a secret by them;
 /// one change in 65,536 is not seen.
-pub fn setup_print(manifest: &Manifest, settings: &Settings) -> String {
+pub fn setup_fingerprint(manifest: &Manifest, settings: &Settings) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("vaiven 2026-11 setup of a system");
     hasher.update(manifest.file.text.as_bytes());
     for (name, value) in settings.iter() {

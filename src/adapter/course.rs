@@ -28,8 +28,8 @@ impl Course {
     ///
     /// # Errors
     /// When an earlier page was the same.
-    pub fn page(&mut self, print: &str) -> Result<(), String> {
-        if self.anchor.as_deref() == Some(print) {
+    pub fn page(&mut self, fingerprint: &str) -> Result<(), String> {
+        if self.anchor.as_deref() == Some(fingerprint) {
             let back = self.behind + 1;
             return Err(format!(
                 "this page shows the same rows as the one {back} before it: the listing goes in a circle"
@@ -37,7 +37,7 @@ impl Course {
         }
         self.behind += 1;
         if self.anchor.is_none() || self.behind >= self.span {
-            self.anchor = Some(print.to_owned());
+            self.anchor = Some(fingerprint.to_owned());
             self.span = (self.span * 2).max(1);
             self.behind = 0;
         }

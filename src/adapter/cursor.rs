@@ -14,7 +14,7 @@ use super::{
     units::{Overlap, Span},
 };
 use crate::{
-    expr::{Expr, Known, text_of},
+    expr::{Expr, KnownNames, text_of},
     load::{LoadError, Place, SourceFile},
     model::time,
 };
@@ -71,7 +71,7 @@ impl Cursor {
     ///
     /// # Errors
     /// An unknown zone, a format that names no moment, an overlap that does not fit the kind, a wrong expression.
-    pub fn compile(spec: &CursorSpec, file: &std::sync::Arc<SourceFile>, row: &Known) -> Result<Self, LoadError> {
+    pub fn compile(spec: &CursorSpec, file: &std::sync::Arc<SourceFile>, row: &KnownNames) -> Result<Self, LoadError> {
         let place = Place::of(file, &spec.field.0);
         let overlap = match (spec.kind, spec.overlap) {
             (CursorKind::Time, None) => Overlap::Time(std::time::Duration::ZERO),
@@ -136,12 +136,12 @@ impl Cursor {
     #[must_use]
     pub fn raise(&self, mark: &mut Option<String>, value: Result<Value, String>, now: DateTime<Utc>) -> Option<String> {
         let place = self.field.place();
-        let told =
+        let undated =
             |problem: &str| Some(format!("its change date {problem}, so no delta can find it by that ({place})"));
         let seen = match value.and_then(|value| self.mark(&value)) {
             Ok(Some(seen)) => seen,
             Ok(None) => return None,
-            Err(problem) => return told(&problem),
+            Err(problem) => return undated(&problem),
         };
         match self.later_than(&seen, now) {
             Some(when) if when > self.ahead => Some(format!(
@@ -280,7 +280,7 @@ mod tests {
 
     fn cursor(toml: &str) -> Result<Cursor, LoadError> {
         let file = SourceFile::new("a.toml", toml);
-        Cursor::compile(&crate::load::parse(&file)?, &file, &Known::any())
+        Cursor::compile(&crate::load::parse(&file)?, &file, &KnownNames::any())
     }
 
     #[test]
@@ -319,8 +319,8 @@ mod tests {
             "2026-04-05 01:30:00",
             "half an hour"
         );
-        let told = zoned("Europe/Madrid", "send = \"%Y-%m-%dT%H:%M:%S%:z\"\n");
-        assert_eq!(from(&told, "2026-10-25T00:50:00Z"), "2026-10-25T02:50:00+02:00", "an offset needs no more");
+        let sent = zoned("Europe/Madrid", "send = \"%Y-%m-%dT%H:%M:%S%:z\"\n");
+        assert_eq!(from(&sent, "2026-10-25T00:50:00Z"), "2026-10-25T02:50:00+02:00", "an offset needs no more");
     }
 
     proptest! {
@@ -347,12 +347,12 @@ mod tests {
             let cursor = cursor(if kind { "field = \"at\"\nkind = \"text\"\n" } else { "field = \"at\"\n" }).unwrap();
             let Some(time) = now.checked_add_signed(TimeDelta::seconds(offset)) else { return Ok(()) };
             let mut mark = None;
-            let told = cursor.raise(&mut mark, Ok(json!(time.to_rfc3339_opts(SecondsFormat::AutoSi, true))), now);
+            let fault = cursor.raise(&mut mark, Ok(json!(time.to_rfc3339_opts(SecondsFormat::AutoSi, true))), now);
             let day = TimeDelta::days(1);
             prop_assert!(offset <= 0 || kind || mark.is_none());
             prop_assert_eq!(mark.is_some(), time <= now || kind && time < now + day && mark.is_some());
-            prop_assert!(time <= now + day + day || told.is_some());
-            prop_assert!(offset > 0 || told.is_none());
+            prop_assert!(time <= now + day + day || fault.is_some());
+            prop_assert!(offset > 0 || fault.is_none());
         }
 
         /// Whatever a row holds where its date should be, the others' dates count.
@@ -418,10 +418,10 @@ mod tests {
         ] {
             let error = cursor(&format!("field = \"at\"\nformat = \"{format}\"\n")).unwrap_err();
             let hinted = error.problems.iter().find_map(|problem| problem.help.clone()).unwrap_or_default();
-            let told = error.to_string();
+            let message = error.to_string();
             assert!(
-                told.starts_with("a.toml:2:10") && told.contains(problem) && hinted.contains(hint),
-                "{told}: {hinted}"
+                message.starts_with("a.toml:2:10") && message.contains(problem) && hinted.contains(hint),
+                "{message}: {hinted}"
             );
         }
         assert!(cursor("field = \"at\"\nsend = \"%Q\"\n").is_err());

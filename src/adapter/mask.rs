@@ -1,5 +1,5 @@
-//! Takes what nobody may read out of what is told: the secrets of a system's settings and the tokens it gave, as they are and
-//! in the forms in which a system repeats what it was sent.
+//! Takes what nobody may read out of every message: the secrets of a system's settings and the tokens it gave, as they
+//! are and in the forms in which a system repeats what it was sent.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -54,7 +54,7 @@ struct Secret {
 }
 
 impl Mask {
-    /// Of a system's settings: those of kind `secret`, and passwords inside of addresses.
+    /// The secrets of a system's settings: values of kind `secret`, and passwords inside of addresses.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let mut secrets = Vec::new();
@@ -74,12 +74,12 @@ impl Mask {
     }
 
     /// A token, or whatever else a login gave, is a secret from now on.
-    pub fn learn(&self, token: &str) {
+    pub fn add(&self, token: &str) {
         self.remember(vec![token.to_owned()]);
     }
 
     /// Every text in a value that a login gave.
-    pub fn learn_all(&self, value: &Value) {
+    pub fn add_all(&self, value: &Value) {
         let mut texts = Vec::new();
         texts_in(value, &mut texts);
         self.remember(texts);
@@ -126,22 +126,22 @@ impl Mask {
         clean
     }
 
-    /// A failure whose message and field are clean; its source, whose texts nobody can change, goes if it tells a secret.
+    /// A failure whose message and field are clean; its source, whose texts cannot be changed, goes if it shows a secret.
     #[must_use]
     pub fn failure(&self, mut failure: Failure) -> Failure {
         failure.message = self.clean(&failure.message);
         failure.field = failure.field.map(|field| self.clean(&field));
-        let tells = |error: &(dyn std::error::Error + Send + Sync)| {
-            let mut told = Some(error as &dyn std::error::Error);
+        let leaks = |error: &(dyn std::error::Error + Send + Sync)| {
+            let mut next = Some(error as &dyn std::error::Error);
             let mut any = false;
-            while let Some(cause) = told {
+            while let Some(cause) = next {
                 let text = cause.to_string();
                 any |= self.clean(&text) != text;
-                told = cause.source();
+                next = cause.source();
             }
             any
         };
-        failure.source = failure.source.filter(|source| !tells(source.as_ref()));
+        failure.source = failure.source.filter(|source| !leaks(source.as_ref()));
         failure
     }
 }
@@ -279,10 +279,10 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_tells_much_does_not_push_its_own_token_out() {
+    fn a_login_that_answers_much_does_not_push_its_own_token_out() {
         let mask = mask(&[]);
         let profile: Vec<String> = (0..500).map(|number| format!("field-{number}")).collect();
-        mask.learn_all(&serde_json::json!({ "token": "the-session-token", "profile": profile }));
+        mask.add_all(&serde_json::json!({ "token": "the-session-token", "profile": profile }));
         assert_eq!(mask.clean("with the-session-token"), "with ***");
     }
 
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_secrets_of_which_one_begins_the_other_nothing_is_left() {
+    fn two_secrets_of_which_one_begins_the_other_are_both_removed() {
         assert_eq!(mask(&["abcd", "abcdefgh"]).clean("it was abcdefgh"), "it was ***");
     }
 
@@ -318,9 +318,9 @@ mod tests {
     #[test]
     fn what_a_login_gave_is_a_secret_and_old_tokens_are_forgotten() {
         let mask = Mask::default();
-        mask.learn_all(&serde_json::json!({ "token": "session-1", "user": { "id": 12345 } }));
+        mask.add_all(&serde_json::json!({ "token": "session-1", "user": { "id": 12345 } }));
         assert_eq!(mask.clean("session-1 of 12345"), "*** of ***");
-        (0..LOGINS).for_each(|number| mask.learn(&format!("token-{number}")));
+        (0..LOGINS).for_each(|number| mask.add(&format!("token-{number}")));
         assert_eq!(mask.clean("session-1 token-63"), "session-1 ***");
     }
 
@@ -328,13 +328,13 @@ mod tests {
     fn a_token_that_every_login_gives_again_stays_a_secret() {
         let mask = Mask::default();
         (0..3 * LOGINS).for_each(|time| {
-            mask.learn_all(&serde_json::json!({ "token": "the-same-token", "expires": format!("at {time:05}") }));
+            mask.add_all(&serde_json::json!({ "token": "the-same-token", "expires": format!("at {time:05}") }));
         });
         assert_eq!(mask.clean("the-same-token"), "***");
     }
 
     #[test]
-    fn a_cause_that_tells_a_secret_goes_with_it() {
+    fn a_source_error_that_shows_a_secret_is_dropped() {
         let failure =
             Failure::new(Class::Auth, "key hush-hush").with_source("no key hush-hush").with_field("hush-hush");
         let clean = mask(&["hush-hush"]).failure(failure);

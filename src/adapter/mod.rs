@@ -30,7 +30,7 @@ use crate::{
     port::{System, logins::Logins},
 };
 
-pub use compile::setup_print;
+pub use compile::setup_fingerprint;
 pub use manifest::{Body, Driver, Formula, Manifest, Setting, SettingKind, Text};
 pub use mask::{Mask, is_telltale};
 pub use registry::Registry;

@@ -42,12 +42,12 @@ impl Registry {
     /// An adapter's text.
     ///
     /// # Errors
-    /// When there is none of that name (told at `asked`, with the nearest name) or it cannot be read.
-    pub fn show(&self, name: &str, asked: &Place) -> Result<Arc<SourceFile>, LoadError> {
+    /// When there is none of that name (reported at `place`, with the nearest name) or it cannot be read.
+    pub fn show(&self, name: &str, place: &Place) -> Result<Arc<SourceFile>, LoadError> {
         let found = find(&self.adapters, &ADAPTERS, "adapters", &[name])?;
         found.ok_or_else(|| {
             let known = self.list();
-            LoadError::unknown(asked, "adapter", name, known.keys().map(String::as_str))
+            LoadError::unknown(place, "adapter", name, known.keys().map(String::as_str))
         })
     }
 
@@ -55,8 +55,8 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Registry::show`], and what is wrong in the file.
-    pub fn adapter(&self, name: &str, asked: &Place) -> Result<Arc<Manifest>, LoadError> {
-        Manifest::load(self.show(name, asked)?)
+    pub fn adapter(&self, name: &str, place: &Place) -> Result<Arc<Manifest>, LoadError> {
+        Manifest::load(self.show(name, place)?)
     }
 
     /// Entities that there is a mapping of, for an adapter.
@@ -129,12 +129,12 @@ mod tests {
         std::fs::write(folder.path().join("mine/product.toml"), "key = \"sku\"\n").unwrap();
         let registry = Registry::new(vec![folder.path().into()], vec![folder.path().into()]);
         let config = SourceFile::new("vaiven.toml", "");
-        let asked = Place::start(&config);
+        let place = Place::start(&config);
         assert_eq!(registry.list()["mine"], folder.path().display().to_string());
-        assert_eq!(registry.adapter("mine", &asked).unwrap().summary, "Mine");
+        assert_eq!(registry.adapter("mine", &place).unwrap().summary, "Mine");
         assert_eq!(registry.mapped("mine"), BTreeSet::from(["product".to_owned()]));
         assert_eq!(registry.mapping("mine", "product").unwrap().unwrap().text, "key = \"sku\"\n");
-        let error = registry.show("mines", &asked).unwrap_err().to_string();
+        let error = registry.show("mines", &place).unwrap_err().to_string();
         assert!(error.contains("did you mean `mine`?"), "{error}");
     }
 

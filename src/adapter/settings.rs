@@ -91,8 +91,8 @@ impl Given {
         fitted.map(SettingValue::Plain).ok_or_else(|| self.misfit(name, kind, example(kind)))
     }
 
-    fn misfit(&self, name: &str, kind: SettingKind, wanted: &str) -> LoadError {
-        LoadError::new(&self.place, format!("setting `{name}` must be {wanted} (kind `{}`)", kind.as_str()))
+    fn misfit(&self, name: &str, kind: SettingKind, expected: &str) -> LoadError {
+        LoadError::new(&self.place, format!("setting `{name}` must be {expected} (kind `{}`)", kind.as_str()))
     }
 }
 

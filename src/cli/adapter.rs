@@ -28,13 +28,13 @@ struct Shown {
     name: String,
     driver: String,
     summary: String,
-    settings: BTreeMap<String, Asked>,
+    settings: BTreeMap<String, SettingDoc>,
     /// Entity to whether there is a mapping of it.
     entities: BTreeMap<String, bool>,
 }
 
 #[derive(Serialize)]
-struct Asked {
+struct SettingDoc {
     kind: &'static str,
     /// Neither optional nor with a default.
     required: bool,
@@ -51,10 +51,10 @@ pub fn adapter(command: &AdapterCommand, global: &Global, output: Output) -> any
 }
 
 fn list(registry: &Registry, output: Output) -> anyhow::Result<()> {
-    let asked = SourceFile::typed("");
+    let typed = SourceFile::typed("");
     let mut listed = Vec::new();
     for (name, from) in registry.list() {
-        let manifest = registry.adapter(&name, &Place::start(&asked))?;
+        let manifest = registry.adapter(&name, &Place::start(&typed))?;
         listed.push(Listed {
             driver: driver(manifest.driver).to_owned(),
             summary: manifest.summary.clone(),
@@ -70,15 +70,15 @@ fn list(registry: &Registry, output: Output) -> anyhow::Result<()> {
 }
 
 fn show(registry: &Registry, name: &str, source: bool, output: Output) -> anyhow::Result<()> {
-    let asked = SourceFile::typed(name);
-    let manifest = registry.adapter(name, &Place::new(&asked, 0..name.len()))?;
+    let typed = SourceFile::typed(name);
+    let manifest = registry.adapter(name, &Place::new(&typed, 0..name.len()))?;
     if source {
         return output::line(&manifest.file.text);
     }
     let mapped = registry.mapped(&manifest.name);
     let settings = manifest.settings.iter().map(|(name, setting)| {
         let required = setting.default.is_none() && !setting.optional;
-        (name.clone(), Asked { kind: setting.kind.as_str(), required, doc: setting.doc.clone() })
+        (name.clone(), SettingDoc { kind: setting.kind.as_str(), required, doc: setting.doc.clone() })
     });
     let shown = Shown {
         name: manifest.name.clone(),
@@ -92,9 +92,9 @@ fn show(registry: &Registry, name: &str, source: bool, output: Output) -> anyhow
 
 fn text(shown: &Shown) -> String {
     let head = format!("{} (driver {}): {}", shown.name, shown.driver, shown.summary);
-    let settings = shown.settings.iter().map(|(name, asked)| {
-        let required = if asked.required { "required" } else { "" };
-        [name.clone(), asked.kind.to_owned(), required.to_owned(), asked.doc.clone().unwrap_or_default()]
+    let settings = shown.settings.iter().map(|(name, setting)| {
+        let required = if setting.required { "required" } else { "" };
+        [name.clone(), setting.kind.to_owned(), required.to_owned(), setting.doc.clone().unwrap_or_default()]
     });
     let entities = shown.entities.iter().map(|(entity, mapped)| {
         [

@@ -31,7 +31,7 @@ impl Daemon<'_> {
         let (mut config, mut plan) = (config, Some(plan));
         let mut is_notified = false;
         while let Some(current) = plan.take() {
-            pauses::notice(store.as_ref(), &current.prints, env.now()).await?;
+            pauses::notice(store.as_ref(), &current.setup_fingerprints, env.now()).await?;
             let engine = Engine::new(context(current, Arc::clone(store), env));
             let flows = output::count(engine.context().routes.flows().len() as u64, "flow");
             let watching = keep_watchdog(Arc::clone(notifier), Arc::clone(store), engine.health(), env.clone());

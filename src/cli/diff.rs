@@ -55,8 +55,8 @@ pub async fn diff(args: &DiffArgs, global: &Global, env: &Env) -> anyhow::Result
 /// Systems with entities that can be listed, as far as they are named.
 fn pairs(names: &[String], context: &Context) -> Result<Vec<(String, String)>, LoadError> {
     let listed = |(system, entity): &&(String, String)| {
-        let facts = context.systems.get(system).and_then(|endpoint| endpoint.capabilities(entity));
-        facts.is_some_and(|facts| facts.list)
+        let capabilities = context.systems.get(system).and_then(|endpoint| endpoint.capabilities(entity));
+        capabilities.is_some_and(|capabilities| capabilities.list)
     };
     let all: Vec<(String, String)> = context.mappings.keys().filter(listed).cloned().collect();
     let is_meant = |name: &str, (system, entity): &(String, String)| {
@@ -65,8 +65,8 @@ fn pairs(names: &[String], context: &Context) -> Result<Vec<(String, String)>, L
     if let Some(name) = names.iter().find(|name| !all.iter().any(|pair| is_meant(name, pair))) {
         let known = all.iter().flat_map(|(system, entity)| [system.clone(), format!("{system}/{entity}")]);
         let known: Vec<String> = known.collect();
-        let (asked, known) = (SourceFile::typed(name.as_str()), known.iter().map(String::as_str));
-        return Err(LoadError::unknown(&Place::new(&asked, 0..name.len()), "system or system/entity", name, known));
+        let (typed, known) = (SourceFile::typed(name.as_str()), known.iter().map(String::as_str));
+        return Err(LoadError::unknown(&Place::new(&typed, 0..name.len()), "system or system/entity", name, known));
     }
     let meant = |pair: &(String, String)| names.is_empty() || names.iter().any(|name| is_meant(name, pair));
     Ok(all.into_iter().filter(meant).collect())

@@ -37,7 +37,7 @@ pub async fn differences(command: &DifferencesCommand, session: &Session) -> any
             if system.is_none() && entity.is_none() && !all {
                 bail!("say which differences to accept: SYSTEM [ENTITY [KEY [FIELD]]], or --all");
             }
-            let said = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
+            let said = |asked: &Option<String>, is: &str| asked.as_deref().is_none_or(|asked| asked == is);
             let found = store.differences(false, 0).await?;
             let chosen: Vec<_> = found
                 .into_iter()

@@ -25,7 +25,7 @@ const SHOWN: u32 = 20;
 const ARTICLES: usize = 20;
 
 /// What somebody wants to know.
-pub struct Asked<'a> {
+pub struct ExplainRequest<'a> {
     pub entity: &'a str,
     /// Key, id at a system, or value of a match field.
     pub key: &'a str,
@@ -35,23 +35,23 @@ pub struct Asked<'a> {
     pub live: bool,
 }
 
-pub async fn explain(asked: Asked<'_>, session: &Session) -> anyhow::Result<Ending> {
+pub async fn explain(request: ExplainRequest<'_>, session: &Session) -> anyhow::Result<Ending> {
     let Session { config, store, output, .. } = session;
     let entities = config.entities()?;
-    let spec = spec(asked.entity, &entities)?;
-    if let Some(field) = asked.field.filter(|field| !spec.fields.contains_key(*field)) {
+    let spec = spec(request.entity, &entities)?;
+    if let Some(field) = request.field.filter(|field| !spec.fields.contains_key(*field)) {
         let words = SourceFile::typed(field);
         let known = spec.fields.keys().map(String::as_str);
         return Err(LoadError::unknown(&Place::new(&words, 0..field.len()), "field", field, known).into());
     }
-    let explained = if let Some(record) = found::record(asked.entity, asked.key, spec, config, store).await? {
-        Explained::One(Box::new(story(record, &asked, spec, session).await?))
+    let explained = if let Some(record) = found::record(request.entity, request.key, spec, config, store).await? {
+        Explained::One(Box::new(story(record, &request, spec, session).await?))
     } else {
-        let records = found::of_article(spec, asked.key, &entities, config, store).await?;
+        let records = found::of_article(spec, request.key, &entities, config, store).await?;
         // As causes name what something refers to and nobody could read: it may be any of the rows that wait.
-        let is_nameless = asked.key.strip_prefix('#').is_some_and(|number| number.parse::<RecordId>().is_ok());
-        let may_be = |_: &str, row: &Rejection| row.is_about(asked.key) || is_nameless && !row.dismissed;
-        let called = found::rejections(asked.entity, store, may_be).await?;
+        let is_nameless = request.key.strip_prefix('#').is_some_and(|number| number.parse::<RecordId>().is_ok());
+        let may_be = |_: &str, row: &Rejection| row.is_about(request.key) || is_nameless && !row.dismissed;
+        let called = found::rejections(request.entity, store, may_be).await?;
         let plan = if called.is_empty() { None } else { session.opened() };
         let rejected: Vec<Line> = called.into_iter().map(|row| Line::new(row, plan.as_ref())).collect();
         if records.is_empty() && rejected.is_empty() {
@@ -59,15 +59,15 @@ pub async fn explain(asked: Asked<'_>, session: &Session) -> anyhow::Result<Endi
                 "no {entity} with key `{key}` was seen at any system, nor one that has it as its id there, as a match field or as its \
                  article, nor a row of it that could not be read. `vaiven status` counts what is known; \
                  `vaiven run --resync FLOW/{entity}/{key}` looks for it",
-                entity = asked.entity,
-                key = asked.key
+                entity = request.entity,
+                key = request.key
             );
         }
         let mut stories = Vec::new();
         for record in records.iter().take(ARTICLES) {
-            stories.push(story(*record, &asked, spec, session).await?);
+            stories.push(story(*record, &request, spec, session).await?);
         }
-        let (entity, of) = (asked.entity.to_owned(), asked.key.to_owned());
+        let (entity, of) = (request.entity.to_owned(), request.key.to_owned());
         Explained::Several(Several { entity, of, found: records.len(), rejected, stories })
     };
     output.show(&explained, |explained| explained.text(spec))?;
@@ -82,7 +82,12 @@ pub async fn explain(asked: Asked<'_>, session: &Session) -> anyhow::Result<Endi
 }
 
 /// All that is known of one record.
-async fn story(record: RecordId, asked: &Asked<'_>, spec: &EntitySpec, session: &Session) -> anyhow::Result<Story> {
+async fn story(
+    record: RecordId,
+    request: &ExplainRequest<'_>,
+    spec: &EntitySpec,
+    session: &Session,
+) -> anyhow::Result<Story> {
     let Session { config, store, env, .. } = session;
     let key = store.keys(&[record]).await?.remove(&record).map(|(_, key)| key).filter(|key| !key.is_empty());
     let replicas = store.replicas_of(&[record]).await?;
@@ -91,24 +96,24 @@ async fn story(record: RecordId, asked: &Asked<'_>, spec: &EntitySpec, session: 
     let mut unknown: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let is_its = |system: &str, row: &Rejection| {
         let mut there = replicas.iter().filter(|replica| replica.system == system);
-        row.is_called(asked.key) || there.any(|replica| row.id.as_ref() == Some(&replica.id))
+        row.is_called(request.key) || there.any(|replica| row.id.as_ref() == Some(&replica.id))
     };
-    let rejected = found::rejections(asked.entity, store, is_its).await?;
+    let rejected = found::rejections(request.entity, store, is_its).await?;
     let (mut live, mut lines) = (Vec::new(), Vec::new());
-    let (wish, mut untold) = match opened {
+    let (state, mut unavailable) = match opened {
         Ok(opened) => {
             lines.extend(rejected.into_iter().map(|row| Line::new(row, Some(&opened))));
             let context = run::context(opened, SharedStore::clone(store), env);
             for replica in &replicas {
-                let at = (replica.system.clone(), asked.entity.to_owned());
+                let at = (replica.system.clone(), request.entity.to_owned());
                 let Some(mapping) = context.mappings.get(&at) else { continue };
                 let words = mapping.unknown(&replica.fields).iter().map(ToString::to_string).collect();
                 unknown.insert(replica.system.clone(), words);
             }
-            if asked.live {
-                live = now::now(&context, spec, &replicas, store, (asked.personal, asked.field)).await?;
+            if request.live {
+                live = now::now(&context, spec, &replicas, store, (request.personal, request.field)).await?;
             }
-            (sync::desired_state(&context, asked.entity, record).await?, Vec::new())
+            (sync::desired_state(&context, request.entity, record).await?, Vec::new())
         }
         Err(error) => {
             lines.extend(rejected.into_iter().map(|row| Line::new(row, None)));
@@ -118,15 +123,15 @@ async fn story(record: RecordId, asked: &Asked<'_>, spec: &EntitySpec, session: 
     let erased = |(source, target): &(String, String)| {
         format!("The data of persons was erased at {source}: nothing of it goes to {target}, which keeps what it has.")
     };
-    let erased = wish.erased.iter().map(erased).collect();
-    let wanted: BTreeMap<String, Option<Map<String, Value>>> = wish
+    let erased = state.erased.iter().map(erased).collect();
+    let desired: BTreeMap<String, Option<Map<String, Value>>> = state
         .desired
         .into_iter()
-        .filter_map(|(target, wants)| match wants {
+        .filter_map(|(target, object)| match object {
             DesiredObject::Fields(fields) => Some((target, Some(fields))),
             DesiredObject::Gone => Some((target, None)),
             DesiredObject::Unknown(why) => {
-                untold.push(format!("The desired values at {target} cannot be shown: {why}"));
+                unavailable.push(format!("The desired values at {target} cannot be shown: {why}"));
                 None
             }
         })
@@ -134,12 +139,12 @@ async fn story(record: RecordId, asked: &Asked<'_>, spec: &EntitySpec, session: 
     let referred: Vec<RecordId> = replicas
         .iter()
         .map(|replica| &replica.fields)
-        .chain(wanted.values().flatten())
+        .chain(desired.values().flatten())
         .flat_map(|fields| canonical::records(&spec.fields, fields))
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect();
-    let shown = canonical::Shown { keys: store.keys(&referred).await?, personal: asked.personal };
+    let shown = canonical::Shown { keys: store.keys(&referred).await?, personal: request.personal };
     let mut jobs = Vec::new();
     for job in store.jobs(&JobFilter { record: Some(record), limit: SHOWN, ..JobFilter::default() }).await? {
         let attempts = store.attempts(job.id).await?;
@@ -150,7 +155,7 @@ async fn story(record: RecordId, asked: &Asked<'_>, spec: &EntitySpec, session: 
         Some(same) => store.keys(&[same]).await?.remove(&same).map(|(_, key)| key),
         None => None,
     };
-    let mut changes = match asked.field {
+    let mut changes = match request.field {
         Some(field) => {
             let mut changes = store.history(&[record]).await?;
             changes.reverse();
@@ -165,14 +170,14 @@ async fn story(record: RecordId, asked: &Asked<'_>, spec: &EntitySpec, session: 
     for change in &mut changes {
         shown.changes(&spec.fields, &mut change.fields);
     }
-    let is_asked = |field: &String| asked.field.is_none_or(|only| only == field);
+    let is_asked = |field: &String| request.field.is_none_or(|only| only == field);
     Ok(Story {
-        entity: asked.entity.to_owned(),
-        key: key.unwrap_or_else(|| asked.key.to_owned()),
+        entity: request.entity.to_owned(),
+        key: key.unwrap_or_else(|| request.key.to_owned()),
         record,
-        field: asked.field.map(str::to_owned),
-        owners: wish.owners.into_iter().filter(|(field, _)| is_asked(field)).collect(),
-        wanted: wanted
+        field: request.field.map(str::to_owned),
+        owners: state.owners.into_iter().filter(|(field, _)| is_asked(field)).collect(),
+        desired: desired
             .into_iter()
             .map(|(target, fields)| {
                 let visible = |fields: Map<String, Value>| {
@@ -183,7 +188,7 @@ async fn story(record: RecordId, asked: &Asked<'_>, spec: &EntitySpec, session: 
                 (target, fields.map(visible))
             })
             .collect(),
-        untold,
+        unavailable,
         erased,
         same_as,
         links,
@@ -191,7 +196,7 @@ async fn story(record: RecordId, asked: &Asked<'_>, spec: &EntitySpec, session: 
             .into_iter()
             .map(|replica| {
                 let unknown = unknown.remove(&replica.system).unwrap_or_default();
-                view(replica, spec, &shown, (asked.field, unknown))
+                view(replica, spec, &shown, (request.field, unknown))
             })
             .collect(),
         changes,
@@ -226,8 +231,13 @@ async fn ties(
 
 fn spec<'a>(entity: &str, entities: &'a Entities) -> Result<&'a EntitySpec, LoadError> {
     entities.get(entity).map(|spec| &**spec).ok_or_else(|| {
-        let asked = SourceFile::typed(entity);
-        LoadError::unknown(&Place::new(&asked, 0..entity.len()), "entity", entity, entities.names().collect::<Vec<_>>())
+        let request = SourceFile::typed(entity);
+        LoadError::unknown(
+            &Place::new(&request, 0..entity.len()),
+            "entity",
+            entity,
+            entities.names().collect::<Vec<_>>(),
+        )
     })
 }
 

@@ -14,7 +14,7 @@ use crate::{
 /// The record of this key; else the one that [`by_value`] finds.
 ///
 /// # Errors
-/// Where it may be several; they are told.
+/// Where it may be several; they are named.
 pub async fn record(
     entity: &str,
     key: &str,
@@ -31,7 +31,7 @@ pub async fn record(
 /// The record that a system has under this id, or that this is a match value of.
 ///
 /// # Errors
-/// Where it may be several; they are told.
+/// Where it may be several; they are named.
 pub async fn by_value(
     entity: &str,
     key: &str,

@@ -62,27 +62,27 @@ pub async fn jobs(command: &JobsCommand, session: &Session) -> anyhow::Result<En
 }
 
 /// Refuses what touched nothing, and says what the jobs that were named are.
-async fn some(touched: u64, wanted: &str, chosen: &JobFilter, store: &SharedStore) -> anyhow::Result<()> {
+async fn some(touched: u64, state: &str, chosen: &JobFilter, store: &SharedStore) -> anyhow::Result<()> {
     if touched > 0 {
         return Ok(());
     }
     if chosen.ids.is_empty() {
-        bail!("there is no such job that is {wanted}; `vaiven jobs list` shows those there are");
+        bail!("there is no such job that is {state}; `vaiven jobs list` shows those there are");
     }
     let found = store.jobs(&JobFilter { ids: chosen.ids.clone(), ..JobFilter::default() }).await?;
     let named = chosen.ids.iter().map(|id| match found.iter().find(|job| job.id == *id) {
         Some(job) => format!("job {id} is {}", job.state.as_str()),
         None => format!("there is no job {id}"),
     });
-    bail!("none of these is {wanted}: {}", named.collect::<Vec<_>>().join(", "))
+    bail!("none of these is {state}: {}", named.collect::<Vec<_>>().join(", "))
 }
 
 async fn list(filter: &JobsFilter, limit: u32, store: &SharedStore, output: Output) -> anyhow::Result<Ending> {
-    let mut wanted = translated(filter, limit);
-    if wanted.states.is_empty() && wanted.ids.is_empty() {
-        wanted.states = vec![JobState::Queued, JobState::Running, JobState::Parked, JobState::Dead];
+    let mut asked = translated(filter, limit);
+    if asked.states.is_empty() && asked.ids.is_empty() {
+        asked.states = vec![JobState::Queued, JobState::Running, JobState::Parked, JobState::Dead];
     }
-    let jobs = store.jobs(&wanted).await?;
+    let jobs = store.jobs(&asked).await?;
     let records: Vec<_> = jobs.iter().map(|job| job.record).collect();
     let keys = store.keys(&records).await?;
     let lines: Vec<Line> = jobs

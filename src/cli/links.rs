@@ -237,12 +237,12 @@ async fn listed(
     states: &[LinkStates],
     limit: u32,
 ) -> anyhow::Result<Vec<Listed>> {
-    let mut wanted: Vec<LinkState> = states.iter().map(|state| (*state).into()).collect();
-    if wanted.is_empty() {
-        wanted = vec![LinkState::Linked, LinkState::Paused, LinkState::Ignored];
+    let mut asked: Vec<LinkState> = states.iter().map(|state| (*state).into()).collect();
+    if asked.is_empty() {
+        asked = vec![LinkState::Linked, LinkState::Paused, LinkState::Ignored];
     }
     // Narrowed by entity here, so that all have to be read then.
-    let found = store.linked(&wanted, if entity.is_some() { 0 } else { limit }).await?;
+    let found = store.linked(&asked, if entity.is_some() { 0 } else { limit }).await?;
     let records: BTreeSet<RecordId> = found.iter().map(|(record, ..)| *record).collect();
     let keys = store.keys(&records.into_iter().collect::<Vec<_>>()).await?;
     let mut listed = Vec::new();

@@ -23,9 +23,9 @@ pub fn start(section: &LogSection, fallback: &str, bars: Option<MultiProgress>) 
     if let Some(given) = &given {
         LogSection::check_given(given, "environment variable VAIVEN_LOG")?;
     }
-    let wanted = given.as_deref().or(section.level.as_ref().map(|level| level.get_ref().as_str())).unwrap_or(fallback);
-    let filter = EnvFilter::try_new(format!("{QUIET},{wanted}")).map_err(|error| {
-        let problem = format!("`{wanted}` is not a log level: {error}; write error, warn, info, debug or trace");
+    let level = given.as_deref().or(section.level.as_ref().map(|level| level.get_ref().as_str())).unwrap_or(fallback);
+    let filter = EnvFilter::try_new(format!("{QUIET},{level}")).map_err(|error| {
+        let problem = format!("`{level}` is not a log level: {error}; write error, warn, info, debug or trace");
         anyhow::Error::from(Misconfigured(problem))
     })?;
     let colours = output::colours(io::stderr().is_terminal());
@@ -85,11 +85,11 @@ impl io::Write for Lines {
 
 impl Drop for Lines {
     fn drop(&mut self) {
-        let print = || io::Write::write_all(&mut io::stderr().lock(), printed(&self.line, self.form).as_bytes());
+        let write = || io::Write::write_all(&mut io::stderr().lock(), printed(&self.line, self.form).as_bytes());
         // There is nobody to tell when the log itself cannot be written.
         let _ = match &self.bars {
-            Some(bars) => bars.suspend(print),
-            None => print(),
+            Some(bars) => bars.suspend(write),
+            None => write(),
         };
     }
 }

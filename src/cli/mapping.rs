@@ -97,8 +97,8 @@ fn text(tested: &[Tested]) -> String {
 }
 
 fn test(adapter: &str, entity: &str, registry: &Registry, entities: &Entities) -> anyhow::Result<Tested> {
-    let asked = SourceFile::typed("");
-    let manifest = registry.adapter(adapter, &Place::start(&asked))?;
+    let typed = SourceFile::typed("");
+    let manifest = registry.adapter(adapter, &Place::start(&typed))?;
     let Some(file) = registry.mapping(adapter, entity)? else { bail!("it is gone") };
     let Some(spec) = entities.get(entity) else { bail!("entity `{entity}` is not declared (vaiven schema)") };
     let recording = recording(adapter, entity)?;
@@ -116,10 +116,10 @@ fn test(adapter: &str, entity: &str, registry: &Registry, entities: &Entities) -
             None if setting.default.is_some() || setting.optional => return None,
             None => setting.kind.example(),
         };
-        let place = Place::start(&asked);
+        let place = Place::start(&typed);
         Some((name.clone(), Given { value: SettingValue::Plain(value), place }))
     });
-    let settings = manifest.check_settings(&given.collect(), &Place::start(&asked))?;
+    let settings = manifest.check_settings(&given.collect(), &Place::start(&typed))?;
     let plain: Map<String, Value> = settings.plains().map(|(name, value)| (name.to_owned(), value.clone())).collect();
     let mapping = Mapping::load(&file, spec, &plain, &recording.lookups)?;
     let mut problems = Vec::new();
@@ -156,7 +156,7 @@ fn round_trip(mapping: &Mapping, case: &Case, one_way: &[String]) -> anyhow::Res
     let needs = mapping.needs(&first.fields);
     let mut known = numbers.externals();
     for (list, key) in needs.child_ids.iter().chain(&needs.own) {
-        let own = first.child_ids.get(list.rsplit('.').next().unwrap_or_default()).and_then(|parts| parts.get(key));
+        let own = first.child_ids.get(list.rsplit('.').next().unwrap_or_default()).and_then(|ids| ids.get(key));
         let id = own.cloned().flatten().unwrap_or_else(|| format!("id-of-{key}"));
         known.child_ids.insert((list.clone(), key.clone()), id);
     }
@@ -224,13 +224,13 @@ impl Numbers {
         let mut pulled = mapping.pull(row)?;
         let mut fields = Value::Object(std::mem::take(&mut pulled.fields));
         let mut shown = Vec::new();
-        for wanted in &pulled.refs {
-            let (RefBy::Id(by) | RefBy::Key(by)) = &wanted.by;
+        for named in &pulled.refs {
+            let (RefBy::Id(by) | RefBy::Key(by)) = &named.by;
             let next = i64::try_from(self.0.len())? + 1;
-            let number = *self.0.entry((wanted.entity.clone(), by.clone())).or_insert(next);
-            let Some(place) = fields.pointer_mut(&wanted.pointer) else { bail!("no reference at {}", wanted.pointer) };
+            let number = *self.0.entry((named.entity.clone(), by.clone())).or_insert(next);
+            let Some(place) = fields.pointer_mut(&named.pointer) else { bail!("no reference at {}", named.pointer) };
             *place = Value::from(number);
-            shown.push((wanted.pointer.clone(), reference(number, &wanted.entity, by)));
+            shown.push((named.pointer.clone(), reference(number, &named.entity, by)));
         }
         let Value::Object(mut fields) = fields else { bail!("a pull gives an object") };
         valid(mapping, &mut fields)?;

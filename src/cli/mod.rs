@@ -100,8 +100,9 @@ async fn carry_out(cli: Cli) -> anyhow::Result<Ending> {
         Command::Status => status::status(&Session::open(&global, &env).await?).await,
         Command::Backup { file } => backup::backup(&file, &app::config(&global)?, output).await,
         Command::Explain { entity, key, field, personal, live } => {
-            let asked = explain::Asked { entity: &entity, key: &key, field: field.as_deref(), personal, live };
-            explain::explain(asked, &Session::open(&global, &env).await?).await
+            let request =
+                explain::ExplainRequest { entity: &entity, key: &key, field: field.as_deref(), personal, live };
+            explain::explain(request, &Session::open(&global, &env).await?).await
         }
         Command::Jobs(command) => jobs::jobs(&command, &Session::open(&global, &env).await?).await,
         Command::Differences { command } => {

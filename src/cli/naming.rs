@@ -7,7 +7,7 @@ use crate::store::{Namesake, RecordId, SharedStore};
 /// The record that a key means, if there is one.
 ///
 /// # Errors
-/// Where it may mean several; they are told.
+/// Where it may mean several; they are named.
 pub async fn record(store: &SharedStore, entity: &str, text: &str) -> anyhow::Result<Option<RecordId>> {
     let mut found = namesakes(store, entity, text).await?;
     // As causes name a record that has no key yet.

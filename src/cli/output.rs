@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_left_out_where_they_are_not_wanted() {
+    fn colours_are_left_out_where_they_are_turned_off() {
         assert!(may_colour(None, Some("xterm")) && may_colour(Some(""), None));
         assert!(!may_colour(Some("1"), Some("xterm")) && !may_colour(None, Some("dumb")));
     }

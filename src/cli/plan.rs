@@ -57,7 +57,7 @@ pub async fn plan(args: &PlanArgs, global: &Global, env: &Env) -> anyhow::Result
     let bars = output::is_watched().then(indicatif::MultiProgress::new);
     let making = async {
         tokio::select! {
-            made = plan::plan(context, &copy, question, spool(env)?, &life.soft) => Ok(made?),
+            made = plan::plan(context, &copy, question, write_log(env)?, &life.soft) => Ok(made?),
             never = progress::show(&copy.store, env, bars) => match never {},
         }
     };
@@ -83,7 +83,7 @@ pub async fn plan(args: &PlanArgs, global: &Global, env: &Env) -> anyhow::Result
 }
 
 /// A file without a name, for as long as it is open.
-fn spool(env: &Env) -> io::Result<File> {
+fn write_log(env: &Env) -> io::Result<File> {
     let path = std::env::temp_dir().join(format!("vaiven-{:016x}", env.entropy.next_u64()));
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);

@@ -57,8 +57,8 @@ impl Line {
         let mapping = plan.and_then(|plan| plan.mappings.get(&(system.clone(), entity.clone())));
         let of_field = |mapping: &dyn Translate| mapping.place(row.field.as_deref()?);
         let place = said.or_else(|| of_field(mapping?.as_ref()));
-        let facts = plan.and_then(|plan| plan.systems.get(&system)?.capabilities(&entity));
-        let handed = facts.is_some_and(|facts| facts.handed);
+        let capabilities = plan.and_then(|plan| plan.systems.get(&system)?.capabilities(&entity));
+        let handed = capabilities.is_some_and(|capabilities| capabilities.handed);
         Self { key: row.key().map(str::to_owned), system, entity, place, handed, row }
     }
 

@@ -56,10 +56,11 @@ fn listed(scope: &Scope, plan: &OpenedConfig) -> Vec<String> {
     let (Some(entity), Some(_), Some(flow)) = (&scope.entity, &scope.key, plan.routes.flow(&scope.flow)) else {
         return Vec::new();
     };
-    let facts = |system: &String| plan.systems.get(system).and_then(|system| system.capabilities(entity).cloned());
+    let capabilities =
+        |system: &String| plan.systems.get(system).and_then(|system| system.capabilities(entity).cloned());
     let listed = std::iter::once(&flow.from).chain(&flow.to).filter_map(|system| {
-        let facts = facts(system)?;
-        (!facts.read && facts.list).then(|| {
+        let capabilities = capabilities(system)?;
+        (!capabilities.read && capabilities.list).then(|| {
             format!("{system} cannot be read by key, so its whole listing of {entity} is read, if it has the object.")
         })
     });
@@ -117,18 +118,18 @@ pub fn flow_of(text: &str, config: &Config) -> anyhow::Result<String> {
     if flows.contains_key(text) {
         return Ok(text.to_owned());
     }
-    let asked = SourceFile::typed(text);
+    let typed = SourceFile::typed(text);
     let known = flows.keys().map(|name| name.get_ref().as_str());
-    Err(LoadError::unknown(&Place::new(&asked, 0..text.len()), "flow", text, known).into())
+    Err(LoadError::unknown(&Place::new(&typed, 0..text.len()), "flow", text, known).into())
 }
 
 /// The scope, if the configuration has such a flow and entity.
 pub fn scope_of(text: &str, config: &Config) -> anyhow::Result<Scope> {
     let scope: Scope = text.parse()?;
-    let asked = SourceFile::typed(text);
+    let typed = SourceFile::typed(text);
     let place = |word: &str| {
         let start = text.find(word).unwrap_or_default();
-        Place::new(&asked, start..start + word.len())
+        Place::new(&typed, start..start + word.len())
     };
     let flows = &config.sections.flows;
     let Some(flow) = flows.get(scope.flow.as_str()) else {

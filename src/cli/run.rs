@@ -42,9 +42,9 @@ pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<E
         let notifier = Arc::new(Notifier::from_environment());
         return Daemon { store, global, env, life: &life, notifier }.run(config, plan).await;
     }
-    pauses::notice(store.as_ref(), &plan.prints, env.now()).await?;
+    pauses::notice(store.as_ref(), &plan.setup_fingerprints, env.now()).await?;
     let engine = Engine::new(context(plan, SharedStore::clone(&store), env));
-    let asked = Requests::of(&engine.context().systems);
+    let before = Requests::of(&engine.context().systems);
     let once = once(&engine, scope.as_ref(), bars, &life);
     let Some(summary) = life.guard(once).await else {
         anyhow::bail!("stopped at once; the next run goes on where this one was cut off");
@@ -53,7 +53,7 @@ pub async fn run(args: &RunArgs, global: &Global, env: &Env) -> anyhow::Result<E
     let flows: Vec<&Flow> = engine.context().routes.flows().iter().collect();
     let affairs = Affairs::of(&store, &flows, false, env.now()).await?;
     let listed = scope.as_ref().map(|scope| listed(scope, &summary, engine.context())).unwrap_or_default();
-    let requests = asked.since(&engine.context().systems);
+    let requests = before.since(&engine.context().systems);
     let report = Report { headline: affairs.headline(), affairs, summary, listed, requests };
     Output::new(global).show(&report, text)?;
     if life.soft.is_cancelled() {
@@ -97,7 +97,7 @@ fn listed(scope: &Scope, summary: &Summary, context: &Context) -> Vec<String> {
             .systems
             .get(&run.system)
             .and_then(|system| system.capabilities(entity))
-            .is_some_and(|facts| facts.read);
+            .is_some_and(|capabilities| capabilities.read);
         let why = if can_read { format!("has no {key} yet") } else { "cannot be read by key".to_owned() };
         format!("{} {why}, so its whole listing of {entity} was read.", run.system)
     });

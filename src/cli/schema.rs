@@ -21,7 +21,7 @@ pub fn schema(name: Option<&str>, global: &Global) -> anyhow::Result<Ending> {
 }
 
 fn unknown(name: &str, entities: &Entities) -> LoadError {
-    let asked = SourceFile::typed(name);
+    let typed = SourceFile::typed(name);
     let known: Vec<&str> = FILES.into_iter().chain(entities.names()).collect();
-    LoadError::unknown(&Place::new(&asked, 0..name.len()), "schema", name, known)
+    LoadError::unknown(&Place::new(&typed, 0..name.len()), "schema", name, known)
 }

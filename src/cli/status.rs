@@ -42,7 +42,8 @@ struct SystemStatus {
     adapter: String,
     /// Entity to the number of objects it is known to hold.
     objects: BTreeMap<String, u64>,
-    standing: Circuit,
+    #[serde(rename = "standing")]
+    circuit: Circuit,
 }
 
 #[derive(Serialize)]
@@ -75,7 +76,7 @@ pub async fn status(session: &Session) -> anyhow::Result<Ending> {
             name: name.clone(),
             adapter: section.adapter.get_ref().clone(),
             objects: objects.collect(),
-            standing: store.circuit(name).await?,
+            circuit: store.circuit(name).await?,
         });
     }
     let mut runs: BTreeMap<(String, String), Run> = BTreeMap::new();
@@ -123,7 +124,7 @@ fn text(status: &Status, env: &Env) -> String {
     }
     let systems = status.systems.iter().map(|system| {
         let objects: Vec<String> = system.objects.iter().map(|(entity, count)| format!("{count} {entity}")).collect();
-        [system.name.clone(), system.adapter.clone(), objects.join(", "), standing(&system.standing, env)]
+        [system.name.clone(), system.adapter.clone(), objects.join(", "), circuit_state(&system.circuit, env)]
     });
     parts.push(output::table(["system", "adapter", "objects", "state"], systems));
     if status.runs.is_empty() {
@@ -173,7 +174,7 @@ fn text(status: &Status, env: &Env) -> String {
     parts.join("\n\n")
 }
 
-/// Rows whose date has to be mended at the source.
+/// Rows whose date has to be corrected at the source.
 fn dated(dated: &Dated) -> String {
     let rows = dated.odd.rows.iter().map(|row| {
         let name = row.key.as_ref().or(row.id.as_ref()).unwrap_or(&row.position);
@@ -204,10 +205,10 @@ fn run(run: &Run) -> [String; 8] {
     ]
 }
 
-fn standing(standing: &Circuit, env: &Env) -> String {
-    match standing.until {
+fn circuit_state(circuit: &Circuit, env: &Env) -> String {
+    match circuit.until {
         Some(until) if until > env.now() => {
-            format!("paused until {}: {}", output::time(until), standing.reason.as_deref().unwrap_or("it failed"))
+            format!("paused until {}: {}", output::time(until), circuit.reason.as_deref().unwrap_or("it failed"))
         }
         _ => "ok".to_owned(),
     }

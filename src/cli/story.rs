@@ -26,9 +26,11 @@ pub struct Story {
     /// Field to the systems that own it, or `shared`.
     pub owners: BTreeMap<String, BTreeSet<String>>,
     /// Target to the fields that are to be other than they are there; `null` where the object is to go.
-    pub wanted: BTreeMap<String, Option<Map<String, Value>>>,
-    /// Why owners and what is wanted cannot be told; by target where it is the target's.
-    pub untold: Vec<String>,
+    #[serde(rename = "wanted")]
+    pub desired: BTreeMap<String, Option<Map<String, Value>>>,
+    /// Why owners and desired values cannot be shown; by target where it is the target's.
+    #[serde(rename = "untold")]
+    pub unavailable: Vec<String>,
     /// Where the data of persons was erased, and who keeps what.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub erased: Vec<String>,
@@ -47,7 +49,7 @@ pub struct Story {
     pub rejected: Vec<Line>,
 }
 
-/// What is told of what was named.
+/// What is shown of what was named.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub enum Explained {
@@ -127,7 +129,7 @@ pub struct JobStory {
 }
 
 impl Story {
-    /// A value as it stands in the tables; of a single field it is told whole.
+    /// A value as it stands in the tables; of a single field it is shown whole.
     fn cell(&self, value: &Value) -> String {
         match (&self.field, value) {
             (Some(_), Value::String(text)) => text.clone(),
@@ -144,7 +146,7 @@ impl Story {
         format!("{field}: {} -> {}", side(0), side(1))
     }
 
-    /// Jobs that are told: with a single field only those that are still open.
+    /// Jobs that are shown: with a single field only those that are still open.
     fn shown_jobs(&self) -> impl Iterator<Item = &JobStory> {
         let is_open = |job: &Job| !matches!(job.state, JobState::Done | JobState::Discarded);
         self.jobs.iter().filter(move |story| self.field.is_none() || is_open(&story.job))
@@ -163,13 +165,13 @@ fn text(story: &Story, spec: &EntitySpec) -> String {
     parts.push(side_by_side(story, spec));
     parts.extend((!story.now.is_empty()).then(|| now::lines(&story.now).join("\n")));
     let goes: Vec<String> = story
-        .wanted
+        .desired
         .iter()
         .filter(|(_, fields)| fields.is_none())
         .map(|(target, _)| format!("It is to be removed from {target}."))
         .collect();
     parts.extend((!goes.is_empty()).then(|| goes.join("\n")));
-    parts.extend((!story.untold.is_empty()).then(|| story.untold.join("\n")));
+    parts.extend((!story.unavailable.is_empty()).then(|| story.unavailable.join("\n")));
     parts.extend((!story.erased.is_empty()).then(|| story.erased.join("\n")));
     let away = story.links.iter().filter(|(system, _)| story.systems.iter().all(|view| view.system != **system));
     let away: Vec<String> = away.map(|(system, link)| format!("At {system}: {}", link.state.as_str())).collect();
@@ -196,7 +198,7 @@ fn text(story: &Story, spec: &EntitySpec) -> String {
         parts.push("No jobs: there was nothing to deliver.".to_owned());
     }
     for JobStory { job, attempts } in story.shown_jobs() {
-        let mut lines = vec![format!("Job {} for {}: {}", job.id, job.target, standing(job))];
+        let mut lines = vec![format!("Job {} for {}: {}", job.id, job.target, job_state(job))];
         lines.extend(attempts.iter().map(|attempt| {
             let message = attempt.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
             let requests = output::count(attempt.requests.into(), "request");
@@ -213,7 +215,7 @@ fn text(story: &Story, spec: &EntitySpec) -> String {
     parts.join("\n\n")
 }
 
-fn standing(job: &Job) -> String {
+fn job_state(job: &Job) -> String {
     let error = job.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
     match (job.state, &job.cause) {
         (JobState::Parked, Some(cause)) => format!("parked, waiting for {cause}{error}"),
@@ -243,15 +245,15 @@ fn side_by_side(story: &Story, spec: &EntitySpec) -> String {
     }
     let cell = |value: &Value| story.cell(value);
     let has_owners = !story.owners.is_empty();
-    let has_wishes = story.wanted.values().flatten().any(|fields| !fields.is_empty());
+    let has_desired = story.desired.values().flatten().any(|fields| !fields.is_empty());
     for field in spec.fields.keys() {
         let values: Vec<Option<&Value>> = story.systems.iter().map(|view| view.fields.get(field)).collect();
-        let wished = story.wanted.iter().filter_map(|(target, fields)| Some((target, fields.as_ref()?.get(field)?)));
-        let wished: Vec<String> = wished
+        let desired = story.desired.iter().filter_map(|(target, fields)| Some((target, fields.as_ref()?.get(field)?)));
+        let desired: Vec<String> = desired
             .map(|(target, value)| format!("{target}: {}", if value.is_null() { "-".to_owned() } else { cell(value) }))
             .collect();
         let is_new = story.now.iter().any(|now| now.fields.as_ref().is_some_and(|fields| fields.contains_key(field)));
-        if values.iter().all(Option::is_none) && wished.is_empty() && !is_new {
+        if values.iter().all(Option::is_none) && desired.is_empty() && !is_new {
             continue;
         }
         let mut known = values.iter().flatten();
@@ -268,7 +270,7 @@ fn side_by_side(story: &Story, spec: &EntitySpec) -> String {
         let now = now.map(|value| value.map_or_else(|| "-".to_owned(), cell));
         let mut row: Vec<String> = std::iter::once(format!("{field}{mark}")).chain(cells).chain(now).collect();
         row.extend(has_owners.then(|| owner.unwrap_or_default()));
-        row.extend(has_wishes.then(|| wished.join("\n")));
+        row.extend(has_desired.then(|| desired.join("\n")));
         rows.push(row);
     }
     if story.systems.iter().any(|view| view.proof.is_some()) {
@@ -281,7 +283,7 @@ fn side_by_side(story: &Story, spec: &EntitySpec) -> String {
     let header = header
         .chain(now.iter().map(String::as_str))
         .chain(has_owners.then_some("(owner)"))
-        .chain(has_wishes.then_some("(desired)"));
+        .chain(has_desired.then_some("(desired)"));
     output::grid(header.map(str::to_owned).collect(), rows)
 }
 
@@ -316,11 +318,11 @@ mod tests {
             record: 1,
             field: None,
             owners: BTreeMap::from([("name".to_owned(), BTreeSet::from(["erp".to_owned()]))]),
-            wanted: BTreeMap::from([(
+            desired: BTreeMap::from([(
                 "shop".to_owned(),
                 serde_json::from_value(serde_json::json!({ "name": { "es": "Martillo" } })).unwrap(),
             )]),
-            untold: Vec::new(),
+            unavailable: Vec::new(),
             erased: Vec::new(),
             same_as: None,
             links: BTreeMap::new(),

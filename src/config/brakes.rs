@@ -203,12 +203,12 @@ mod tests {
     fn what_is_not_said_keeps_its_default() {
         let read =
             read("brakes = { delete = \"2.5%\", zero_price = 3, email_change = false, zero_stock = \"off\" }").unwrap();
-        let mut wanted = Brakes::default();
-        wanted.allowed.insert(Brake::Delete, Allowed::Share("2.5".parse().unwrap()));
-        wanted.allowed.insert(Brake::ZeroPrice, Allowed::Count(3));
-        wanted.allowed.remove(&Brake::EmailChange);
-        wanted.allowed.remove(&Brake::ZeroStock);
-        assert_eq!(read, wanted);
+        let mut expected = Brakes::default();
+        expected.allowed.insert(Brake::Delete, Allowed::Share("2.5".parse().unwrap()));
+        expected.allowed.insert(Brake::ZeroPrice, Allowed::Count(3));
+        expected.allowed.remove(&Brake::EmailChange);
+        expected.allowed.remove(&Brake::ZeroStock);
+        assert_eq!(read, expected);
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_is_told_with_its_place_and_what_would_be_right() {
+    fn everything_wrong_is_reported_with_its_place_and_what_would_be_right() {
         let error = read("brakes = { delet = \"5%\", zero_stock = -1, emptied = \"five\" }").unwrap_err();
         for part in [
             "vaiven.toml:1:20: unknown brake `delet`, did you mean `delete`?",

@@ -59,14 +59,14 @@ mod tests {
     }
 
     #[test]
-    fn credentials_over_plain_http_to_another_machine_are_warned_of_once_with_the_cure() {
-        let told = warnings("http://shop.example");
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].starts_with("vaiven.toml:3:"), "{told:?}");
+    fn credentials_over_plain_http_to_another_machine_are_warned_of_once_with_advice() {
+        let found = warnings("http://shop.example");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("vaiven.toml:3:"), "{found:?}");
         assert!(
-            told[0].contains("system shop go to shop.example over plain http") && told[0].contains("write https://")
+            found[0].contains("system shop go to shop.example over plain http") && found[0].contains("write https://")
         );
-        assert!(!told[0].contains("PLANTED"));
+        assert!(!found[0].contains("PLANTED"));
         for safe in [
             "https://shop.example",
             "http://127.0.0.1:8787",

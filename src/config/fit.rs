@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{FlowSection, layers::Layers};
 use crate::{
     load::{LoadError, Place, Problem, Spanned},
-    mapping::{Held, Outline, Translate},
+    mapping::{FieldOutline, Outline, Translate},
     model::{Entities, FieldSpec},
     port::{Capabilities, Find, System},
     sync::{DeletePolicy, Flow, Routes},
@@ -32,14 +32,19 @@ pub fn flow(
     for entity in &section.entities {
         let place = layers.place(&entity.span());
         let entity = entity.get_ref().as_str();
-        match facts(&flow.from, entity, opened, &place) {
-            Ok(facts) => problems.extend(facts.and_then(|facts| source(flow, entity, facts, &place, warnings).err())),
+        match capabilities(&flow.from, entity, opened, &place) {
+            Ok(capabilities) => problems.extend(
+                capabilities.and_then(|capabilities| source(flow, entity, capabilities, &place, warnings).err()),
+            ),
             Err(error) => problems.push(error),
         }
         for target in &flow.to {
-            match facts(target, entity, opened, &place) {
-                Ok(facts) => {
-                    problems.extend(facts.and_then(|facts| self::target(flow, target, entity, facts, &place).err()));
+            match capabilities(target, entity, opened, &place) {
+                Ok(capabilities) => {
+                    problems.extend(
+                        capabilities
+                            .and_then(|capabilities| self::target(flow, target, entity, capabilities, &place).err()),
+                    );
                 }
                 Err(error) => problems.push(error),
             }
@@ -48,8 +53,8 @@ pub fn flow(
     LoadError::collect(problems.into_iter().map(Err::<(), _>)).map(|_| ())
 }
 
-/// Nothing for a system that is not there or could not be opened, which was told already.
-fn facts<'a>(
+/// Nothing for a system that is not there or could not be opened, which was reported already.
+fn capabilities<'a>(
     system: &str,
     entity: &str,
     opened: &'a Opened,
@@ -65,31 +70,37 @@ fn facts<'a>(
 fn source(
     flow: &Flow,
     entity: &str,
-    facts: &Capabilities,
+    capabilities: &Capabilities,
     place: &Place,
     warnings: &mut Vec<Problem>,
 ) -> Result<(), LoadError> {
     let from = &flow.from;
-    if !facts.list {
+    if !capabilities.list {
         return Err(LoadError::new(
             place,
             format!("system {from} cannot list `{entity}`, so nothing can be read from it"),
         )
         .help(format!("the adapter has no [entities.{entity}.list]")));
     }
-    if flow.full.is_some() && !facts.complete {
+    if flow.full.is_some() && !capabilities.complete {
         let message = format!("a full listing of `{entity}` at {from} is not complete: deletions there go unnoticed");
         warnings.push(Problem { place: place.clone(), message, help: None });
     }
     Ok(())
 }
 
-fn target(flow: &Flow, target: &str, entity: &str, facts: &Capabilities, place: &Place) -> Result<(), LoadError> {
-    if !facts.create && !facts.update {
+fn target(
+    flow: &Flow,
+    target: &str,
+    entity: &str,
+    capabilities: &Capabilities,
+    place: &Place,
+) -> Result<(), LoadError> {
+    if !capabilities.create && !capabilities.update {
         return Err(LoadError::new(place, format!("system {target} cannot write `{entity}`"))
             .help(format!("the adapter has neither [entities.{entity}.create] nor [entities.{entity}.update]")));
     }
-    if facts.create && facts.find == Find::None {
+    if capabilities.create && capabilities.find == Find::None {
         return Err(LoadError::new(
             place,
             format!("system {target} could not tell whether `{entity}` was created when an answer is lost"),
@@ -97,7 +108,7 @@ fn target(flow: &Flow, target: &str, entity: &str, facts: &Capabilities, place: 
         .help(format!("give the adapter [entities.{entity}.find], by key or with scan = true")));
     }
     let policy = flow.on_delete.get(entity).or_else(|| flow.on_delete.get("*"));
-    if policy == Some(&DeletePolicy::Delete) && !facts.delete && facts.facet_of.is_none() {
+    if policy == Some(&DeletePolicy::Delete) && !capabilities.delete && capabilities.facet_of.is_none() {
         return Err(LoadError::new(place, format!("system {target} cannot delete `{entity}`, as `on_delete` asks"))
             .help("use on_delete = \"unpublish\" or \"ignore\" for it"));
     }
@@ -119,7 +130,7 @@ pub fn looks(
                 let name = entity.get_ref();
                 let looks = mappings.get(&(target.clone(), name.clone())).is_some_and(|mapping| mapping.looks(None));
                 let Some((adapter, endpoint)) = opened.get(target).filter(|_| looks) else { continue };
-                if endpoint.capabilities(name).is_none_or(|facts| !facts.update || facts.read) {
+                if endpoint.capabilities(name).is_none_or(|capabilities| !capabilities.update || capabilities.read) {
                     continue;
                 }
                 let problem =
@@ -159,12 +170,12 @@ pub fn stock(
         };
         let shown =
             flows.iter().filter(|other| other.from == flow.from && other.entities.iter().any(|one| one == "stock"));
-        if let (Some(wanted), false) = (&stock.in_flight, shown.flat_map(|other| &other.to).any(sells))
-            && *wanted.get_ref()
+        if let (Some(in_flight), false) = (&stock.in_flight, shown.flat_map(|other| &other.to).any(sells))
+            && *in_flight.get_ref()
         {
             let problem = format!("no flow brings orders from {}, so none can be in flight", flow.to.join(" or "));
             problems.push(
-                LoadError::new(&layers.place(&wanted.span()), problem)
+                LoadError::new(&layers.place(&in_flight.span()), problem)
                     .help("leave `in_flight` out, or add the flow that carries them to the ERP"),
             );
         }
@@ -190,10 +201,10 @@ pub fn qualified(
         let named = section.and_then(|section| section.entities.iter().find(|one| one.get_ref() == entity));
         let place = named.map_or_else(|| layers.start(), |entity| layers.place(&entity.span()));
         let mut messages = Vec::new();
-        let told: Vec<(&String, Option<&Held>)> =
+        let sent: Vec<(&String, Option<&FieldOutline>)> =
             said.0.iter().filter(|(field, _)| !filtered(field)).map(|(field, said)| (field, Some(said))).collect();
         let Some(spec) = entities.get(entity) else { continue };
-        unplaced(&told, &held, (&spec.fields, ""), &(entity, &flow.from, target), &mut messages);
+        unplaced(&sent, &held, (&spec.fields, ""), &(entity, &flow.from, target), &mut messages);
         for (field, message) in messages {
             let help = format!("map `{field}` for {target}, or keep the others away by `where` of flow {}", flow.name);
             cautions.push(Problem { place: place.clone(), message, help: Some(help) });
@@ -203,27 +214,27 @@ pub fn qualified(
 }
 
 /// Paths that say which object it is and have no place at a target, at any depth, with what becomes of such objects.
-/// `told` has the fields at this level as the source maps them, or without a word of how, where it reads what they are
+/// `sent` has the fields at this level as the source maps them, or without a word of how, where it reads what they are
 /// in as a whole.
 fn unplaced(
-    told: &[(&String, Option<&Held>)],
+    sent: &[(&String, Option<&FieldOutline>)],
     held: &Outline,
     (specs, at): (&IndexMap<String, FieldSpec>, &str),
     way: &(&str, &str, &str),
     messages: &mut Vec<(String, String)>,
 ) {
     let (entity, from, target) = way;
-    for (field, said) in told.iter().filter(|(_, said)| said.is_none_or(|said| said.reads)) {
+    for (field, said) in sent.iter().filter(|(_, said)| said.is_none_or(|said| said.reads)) {
         let (Some(spec), Some(held)) = (specs.get(*field), held.0.get(*field)) else { continue };
         let path = if at.is_empty() { (*field).clone() } else { format!("{at}.{field}") };
         if let (true, Some(members)) = (held.carried, &held.members) {
             let inner = said.and_then(|said| said.members.as_ref());
-            let told: Vec<(&String, Option<&Held>)> = match inner {
+            let sent: Vec<(&String, Option<&FieldOutline>)> = match inner {
                 Some(inner) => inner.0.iter().map(|(field, said)| (field, Some(said))).collect(),
                 None => members.0.keys().map(|field| (field, None)).collect(),
             };
             let specs = spec.of.as_deref().map_or(&spec.fields, |of| &of.fields);
-            unplaced(&told, members, (specs, &path), way, messages);
+            unplaced(&sent, members, (specs, &path), way, messages);
         }
         if !held.qualifies || held.carried || held.is_conditional() {
             continue;
@@ -281,8 +292,9 @@ pub fn left_out(
         });
         all.entry((target, entity)).or_default().extend(fields);
     }
-    let told = all.into_iter().filter(|(_, fields)| !fields.is_empty());
-    told.map(|((target, entity), fields)| LeftOut { target: target.to_owned(), entity: entity.to_owned(), fields })
+    let left_out = all.into_iter().filter(|(_, fields)| !fields.is_empty());
+    left_out
+        .map(|((target, entity), fields)| LeftOut { target: target.to_owned(), entity: entity.to_owned(), fields })
         .collect()
 }
 
@@ -381,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn what_qualifies_at_any_depth_is_told_where_a_target_has_no_place_for_it() {
+    fn what_qualifies_at_any_depth_is_reported_where_a_target_has_no_place_for_it() {
         const SPEC: &str = "entity = 'tariff'\nkey = 'code'\n[fields]\ncode = { kind = 'text', required = true }\n\
             group = { kind = 'text', qualifies = true }\n\
             [fields.cond]\nkind = 'object'\n\
@@ -390,7 +402,7 @@ mod tests {
             of = { kind = 'object', fields = { no = { kind = 'text', required = true }, \
             zone = { kind = 'text', qualifies = true } } }\n";
         let spec: Arc<EntitySpec> = Arc::new(load::parse(&SourceFile::new("s.toml", SPEC)).unwrap());
-        let told = |source: &str, target: &str| {
+        let cautions = |source: &str, target: &str| {
             let (source, target) = (outline(&spec, source), outline(&spec, target));
             let said: Vec<_> = source.0.iter().map(|(field, said)| (field, Some(said))).collect();
             let mut messages = Vec::new();
@@ -401,14 +413,14 @@ mod tests {
             "steps = { from = 's', each = { fields = { no = 'no' } } }\ncond = { from = 'c', fields = { note = 'n' } }";
         let all = "steps = { from = 's', each = { fields = { no = 'no', zone = 'zone' } } }\n\
             cond = { from = 'c', fields = { note = 'n', season = 'season' } }";
-        let wanted = [
+        let expected = [
             "shop has no place for cond.season of tariff: those of erp that have one wait",
             "shop has no place for steps.zone of tariff: those of erp that have one wait",
         ];
-        assert_eq!(told(all, here), wanted);
-        assert_eq!(told("steps = 's'\ncond = 'c'", here), wanted, "what is read as a whole may have them");
-        assert!(told(here, all).is_empty() && told(all, all).is_empty() && told(here, here).is_empty());
-        let group = told("group = { from = 'g', optional = true }", "group = { value = 'vip' }");
+        assert_eq!(cautions(all, here), expected);
+        assert_eq!(cautions("steps = 's'\ncond = 'c'", here), expected, "what is read as a whole may have them");
+        assert!(cautions(here, all).is_empty() && cautions(all, all).is_empty() && cautions(here, here).is_empty());
+        let group = cautions("group = { from = 'g', optional = true }", "group = { value = 'vip' }");
         assert_eq!(group.len(), 1);
         assert!(group[0].ends_with("those of erp with another, or with none, wait"), "{group:?}");
     }

@@ -185,8 +185,9 @@ pub fn choice<T: for<'de> Deserialize<'de>>(node: &Spanned<Node>, place: &Place)
     T::deserialize(deserializer).map_err(|error| LoadError::new(place, error.to_string().replace("variant", "value")))
 }
 
-/// A timetable of five fields (minute, hour, day of month, month, day of week), of six with seconds first, or a nickname such as `@daily`.
-pub fn timetable(text: &str, zone: chrono_tz::Tz, place: &Place) -> Result<Schedule, LoadError> {
+/// A schedule of five fields (minute, hour, day of month, month, day of week), of six with seconds first, or a nickname
+/// such as `@daily`.
+pub fn schedule(text: &str, zone: chrono_tz::Tz, place: &Place) -> Result<Schedule, LoadError> {
     const HELP: &str = "minute hour day-of-month month day-of-week, for example \"*/5 * * * *\" or \"30 3 * * Mon\"";
     let fields: Vec<&str> = text.split_whitespace().collect();
     let full = match fields.as_slice() {
@@ -234,7 +235,7 @@ mod tests {
     use crate::load::SourceFile;
 
     fn table(text: &str) -> Result<Schedule, LoadError> {
-        timetable(text, chrono_tz::UTC, &Place::start(&SourceFile::new("vaiven.toml", "")))
+        schedule(text, chrono_tz::UTC, &Place::start(&SourceFile::new("vaiven.toml", "")))
     }
 
     fn next(text: &str) -> String {

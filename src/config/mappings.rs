@@ -1,4 +1,4 @@
-//! The mappings of all systems and entities that flows name, each made for the fields that it is told.
+//! The mappings of all systems and entities that flows name, each made for the fields that flows bring to it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ use crate::{
 pub type Mappings = BTreeMap<(String, String), Arc<dyn Translate>>;
 
 /// Canonical fields that flows bring to a system, by system and entity.
-type Told = BTreeMap<(String, String), BTreeSet<String>>;
+type Brought = BTreeMap<(String, String), BTreeSet<String>>;
 
 /// What mappings are loaded with.
 pub struct MappingLoader<'a> {
@@ -36,12 +36,12 @@ pub struct MappingLoader<'a> {
 impl MappingLoader<'_> {
     /// One mapping for each system and entity of a flow, as far as there are no problems.
     pub fn load(&self, problems: &mut Vec<LoadError>) -> Mappings {
-        let all = self.mappings(&Told::new(), problems);
-        // What a system is told follows from what the others' mappings read, which does not depend on that in turn.
-        if problems.is_empty() { self.mappings(&self.told(&all), problems) } else { all }
+        let all = self.mappings(&Brought::new(), problems);
+        // What is brought to a system follows from what the others' mappings read, which does not depend on that.
+        if problems.is_empty() { self.mappings(&self.brought(&all), problems) } else { all }
     }
 
-    fn mappings(&self, told: &Told, problems: &mut Vec<LoadError>) -> Mappings {
+    fn mappings(&self, brought: &Brought, problems: &mut Vec<LoadError>) -> Mappings {
         let mut mappings = Mappings::new();
         let mut tried = BTreeSet::new();
         for (flow, section) in self.flows.iter().filter_map(|flow| Some((flow, self.sections.get(flow.name.as_str())?)))
@@ -49,14 +49,14 @@ impl MappingLoader<'_> {
             for entity in &section.entities {
                 for system in std::iter::once(&flow.from).chain(&flow.to) {
                     let Some(system) = self.systems.iter().find(|one| one.name == system) else { continue };
-                    // What the adapter does not know was told as such.
+                    // What the adapter does not know was reported as such.
                     let is_known = system.manifest.entities.contains(entity.get_ref());
                     if !is_known || !tried.insert((system.name, entity.get_ref().as_str())) {
                         continue;
                     }
                     let place = self.layers.place(&entity.span());
-                    let told = told.get(&(system.name.to_owned(), entity.get_ref().clone()));
-                    match self.mapping(system, entity.get_ref(), &place, told) {
+                    let brought = brought.get(&(system.name.to_owned(), entity.get_ref().clone()));
+                    match self.mapping(system, entity.get_ref(), &place, brought) {
                         Ok(mapping) => {
                             mappings.insert((system.name.to_owned(), entity.get_ref().clone()), mapping);
                         }
@@ -68,8 +68,8 @@ impl MappingLoader<'_> {
         mappings
     }
 
-    fn told(&self, mappings: &Mappings) -> Told {
-        let mut told = Told::new();
+    fn brought(&self, mappings: &Mappings) -> Brought {
+        let mut all = Brought::new();
         for flow in self.flows {
             for entity in &flow.entities {
                 let Some(source) = mappings.get(&(flow.from.clone(), entity.clone())) else { continue };
@@ -79,11 +79,11 @@ impl MappingLoader<'_> {
                         self.flows.iter().find_map(|flow| flow.owners.get(&path)).is_some_and(|owner| owner == target)
                     };
                     let brought = source.reads().iter().filter(|field| flow.brings(entity, field) && !own(field));
-                    told.entry((target.clone(), entity.clone())).or_default().extend(brought.cloned());
+                    all.entry((target.clone(), entity.clone())).or_default().extend(brought.cloned());
                 }
             }
         }
-        told
+        all
     }
 
     fn mapping(
@@ -91,7 +91,7 @@ impl MappingLoader<'_> {
         system: &Ready<'_>,
         entity: &str,
         place: &Place,
-        told: Option<&BTreeSet<String>>,
+        brought: Option<&BTreeSet<String>>,
     ) -> Result<Arc<dyn Translate>, LoadError> {
         let adapter = &system.manifest.name;
         let Some(file) = self.registry.mapping(adapter, entity)? else {
@@ -102,7 +102,7 @@ impl MappingLoader<'_> {
             );
             return Err(error.help(format!("write mappings/{adapter}/{entity}.toml (there are: {})", known.join(", "))));
         };
-        // An entity that is not declared was told with its flow.
+        // An entity that is not declared was reported with its flow.
         let spec = self
             .entities
             .get(entity)
@@ -117,8 +117,8 @@ impl MappingLoader<'_> {
                 (table.clone(), lines.collect())
             })
             .collect();
-        Ok(Arc::new(match told {
-            Some(told) => Mapping::load_told(&file, spec, &plain, &lookups, told)?,
+        Ok(Arc::new(match brought {
+            Some(brought) => Mapping::load_for(&file, spec, &plain, &lookups, brought)?,
             None => Mapping::load(&file, spec, &plain, &lookups)?,
         }))
     }

@@ -14,7 +14,7 @@ use super::{
     route::Names,
 };
 use crate::{
-    adapter::{self, Given, Manifest, Registry, SettingKind, SettingValue, Settings, World, setup_print},
+    adapter::{self, Given, Manifest, Registry, SettingKind, SettingValue, Settings, World, setup_fingerprint},
     env::Env,
     load::{LoadError, Node, Problem, Spanned},
     model::Entities,
@@ -26,8 +26,8 @@ use crate::{
 /// Everything a configuration names, opened. Nothing was sent to any system yet.
 pub struct OpenedConfig {
     pub systems: BTreeMap<String, Arc<dyn System>>,
-    /// By system: what tells its adapter and settings from others (`adapter::compile::setup_print`).
-    pub prints: BTreeMap<String, String>,
+    /// By system: what distinguishes its adapter and settings from others (`adapter::compile::setup_fingerprint`).
+    pub setup_fingerprints: BTreeMap<String, String>,
     pub mappings: Mappings,
     pub entities: Arc<Entities>,
     pub routes: Routes,
@@ -192,9 +192,9 @@ impl Config {
         match (routes, LoadError::collect(problems.into_iter().map(Err::<(), _>))) {
             (Ok(routes), Ok(_)) => Ok(OpenedConfig {
                 left_out: fit::left_out(&routes, &mappings, &entities),
-                prints: ready
+                setup_fingerprints: ready
                     .iter()
-                    .map(|one| (one.name.to_owned(), setup_print(&one.manifest, &one.settings)))
+                    .map(|one| (one.name.to_owned(), setup_fingerprint(&one.manifest, &one.settings)))
                     .collect(),
                 systems: opened.into_iter().map(|(name, (_, system))| (name, system)).collect(),
                 mappings,

@@ -114,9 +114,9 @@ impl Owners<'_> {
                 for entity in later.entities.iter().filter(|entity| earlier.entities.contains(entity)) {
                     let Some(spec) = self.entities.get(entity).filter(|spec| spec.numbered) else { continue };
                     for target in later.to.iter().filter(|target| earlier.to.contains(target)) {
-                        let told = |flow: &Flow| !flow.fields.contains_key(entity);
+                        let numbers = |flow: &Flow| !flow.fields.contains_key(entity);
                         let writes = self.mapping(target, entity).is_some_and(|sink| sink.writes().contains(&spec.key));
-                        if told(earlier) && told(later) && writes && self.begin_alike(entity, earlier, later) {
+                        if numbers(earlier) && numbers(later) && writes && self.begin_alike(entity, earlier, later) {
                             problems.push(self.met(entity, &spec.key, target, [earlier, later]));
                         }
                     }
@@ -142,7 +142,7 @@ impl Owners<'_> {
     fn met(&self, entity: &str, key: &str, target: &str, flows: [&Flow; 2]) -> Problem {
         let [first, second] = flows;
         let prefixes = [first, second].map(|flow| self.prefix(flow, entity));
-        let told = match prefixes {
+        let described = match prefixes {
             ["", ""] => String::new(),
             [one, other] => {
                 let quoted = |prefix: &str| if prefix.is_empty() { "none".to_owned() } else { format!("`{prefix}`") };
@@ -151,17 +151,17 @@ impl Owners<'_> {
         };
         let message = format!(
             "{} and {} both number their {entity}s by themselves, and {target} is told the {key} of both without prefixes that \
-             tell them apart{told} (flows {} and {})",
+             tell them apart{described} (flows {} and {})",
             first.from, second.from, first.name, second.name
         );
-        let cure = if prefixes[0] == prefixes[1] {
+        let advice = if prefixes[0] == prefixes[1] {
             "give one of them a prefix"
         } else {
             "give one of them a prefix that is neither the other one in another case nor the other one with digits behind it"
         };
         let setting = self.mapping(&second.from, entity).and_then(|mapping| mapping.prefix()?.setting.clone());
         let help = match setting {
-            Some(setting) => format!("{cure}: [systems.{}] {setting} = \"...\"", second.from),
+            Some(setting) => format!("{advice}: [systems.{}] {setting} = \"...\"", second.from),
             None => format!(
                 "let the `key` and `{key}` of {entity} in the mapping of {} begin with a text or a setting of its own: \
                  'settings.prefix + row.number'",
@@ -181,7 +181,7 @@ impl Owners<'_> {
         let (Some(source), Some(sink)) = (source, sink) else { return BTreeSet::new() };
         let spec = self.entities.get(entity);
         let key = spec.map(|spec| spec.key.as_str());
-        // Of a state each flow says what its source may say of it.
+        // About a state, each flow says what its source may say of it.
         let has_say = self.flows.iter().any(|flow| flow.states.contains_key(entity));
         let is_said = |field: &str| has_say && spec.is_some_and(|spec| spec.holds_state(field));
         let only = flow.fields.get(entity);

@@ -40,7 +40,7 @@ pub fn text(text: &str) -> String {
 /// How much of a value is shown.
 enum Shown {
     All,
-    /// Of an address all but its password and its parameters, of anything else nothing.
+    /// All of an address but its password and its parameters; nothing of anything else.
     Address,
     Nothing,
 }
@@ -222,7 +222,7 @@ password = "hush"
     }
 
     #[test]
-    fn of_a_text_that_is_no_toml_no_value_is_shown() {
+    fn a_text_that_is_no_toml_is_shown_without_values() {
         let shown = super::text("[systems.erp]\nsecret = \"hush\nñ = 'é', hush\nhush\n# key\n");
         assert_eq!(shown, "[systems.erp]\nsecret = \"****\nñ = '**', ****\n****\n# key\n");
     }

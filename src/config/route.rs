@@ -6,11 +6,11 @@ use serde::Deserialize;
 
 use super::{
     FlowSection, StockSection, brakes,
-    flows::{ArticlePolicy, Figure, choice, each, timetable},
+    flows::{ArticlePolicy, Figure, choice, each, schedule},
     layers::Layers,
 };
 use crate::{
-    expr::{Expr, Known},
+    expr::{Expr, KnownNames},
     load::{LoadError, Node, Place, Spanned},
     model::{Entities, EntitySpec, Kind, decimal},
     sync::{Brakes, ConflictPolicy, Flow, Guests, MatchRule, SHARED, Schedule, StockRule, field_of},
@@ -42,7 +42,7 @@ impl Names<'_> {
         for system in std::iter::once(&section.from).chain(&section.to) {
             note(self.system(system));
         }
-        note(self.timetables(section).map(|(every, full)| (flow.every, flow.full) = (every, full)));
+        note(self.schedules(section).map(|(every, full)| (flow.every, flow.full) = (every, full)));
         note(self.filters(section).map(|filters| flow.filters = filters));
         note(self.by_entity(section, section.on_delete.as_ref()).map(|policies| flow.on_delete = policies));
         note(self.by_entity(section, section.on_missing.as_ref()).map(|policies| flow.on_missing = policies));
@@ -95,7 +95,7 @@ impl Names<'_> {
         let spec = self.carried(section, "stock", &self.place(stock))?;
         let StockSection { buffer, in_flight, figure, locations, quantity } = stock.get_ref();
         let mut rule = StockRule {
-            in_flight: in_flight.as_ref().map(|wanted| *wanted.get_ref()),
+            in_flight: in_flight.as_ref().map(|value| *value.get_ref()),
             on_hand: *figure == Some(Figure::OnHand),
             ..StockRule::default()
         };
@@ -113,7 +113,7 @@ impl Names<'_> {
             }
         }
         if let Some(text) = quantity {
-            let known = Known::of(spec.fields.keys().cloned()).and(["on_hand", "reserved", "available"]);
+            let known = KnownNames::of(spec.fields.keys().cloned()).and(["on_hand", "reserved", "available"]);
             match Expr::compile(text.get_ref(), &self.place(text), &known) {
                 Ok(expression) => rule.quantity = Some(expression),
                 Err(error) => problems.push(error),
@@ -177,7 +177,7 @@ impl Names<'_> {
         self.entity(name, place)
     }
 
-    fn timetables(&self, section: &FlowSection) -> Result<(Option<Schedule>, Option<Schedule>), LoadError> {
+    fn schedules(&self, section: &FlowSection) -> Result<(Option<Schedule>, Option<Schedule>), LoadError> {
         let zone = match &section.timezone {
             None => chrono_tz::UTC,
             Some(name) => name.get_ref().parse().map_err(|_| {
@@ -186,7 +186,7 @@ impl Names<'_> {
             })?,
         };
         let read = |text: &Option<Spanned<String>>| {
-            text.as_ref().map(|text| timetable(text.get_ref(), zone, &self.place(text))).transpose()
+            text.as_ref().map(|text| schedule(text.get_ref(), zone, &self.place(text))).transpose()
         };
         Ok((read(&section.every)?, read(&section.full)?))
     }
@@ -208,7 +208,7 @@ impl Names<'_> {
                 name => vec![self.carried(section, name, &place)?],
             };
             let fields: BTreeSet<String> = specs.iter().flat_map(|spec| spec.fields.keys().cloned()).collect();
-            Ok((entity.to_owned(), Expr::compile(text, &place, &Known::of(fields))?))
+            Ok((entity.to_owned(), Expr::compile(text, &place, &KnownNames::of(fields))?))
         });
         Ok(LoadError::collect(filters)?.into_iter().collect())
     }

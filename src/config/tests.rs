@@ -58,7 +58,7 @@ fn an_unknown_key_is_refused_with_its_place_and_the_word_meant() {
 }
 
 #[test]
-fn a_wrong_variable_is_told_by_its_name() {
+fn a_wrong_variable_is_reported_by_its_name() {
     let error = refused(FILE, &[("VAIVEN__LIMITS__LEESE", "90s")]);
     assert!(error.starts_with("environment variable VAIVEN__LIMITS__LEESE:1:1: unknown key `leese`"), "{error}");
     let error = refused(FILE, &[("VAIVEN__LIMITS__LEASE", "ninety")]);

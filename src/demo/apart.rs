@@ -7,7 +7,7 @@ use anyhow::bail;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    once::{conclude, judge, script},
+    once::{conclude, evaluate, script},
     stage::Stage,
     teller::Teller,
 };
@@ -50,7 +50,7 @@ pub async fn run(
             () = shutdown.cancelled() => bail!("stopped; the next demo in this folder continues from here"),
             () = stage.env.sleep(LOOK_AGAIN) => {}
         }
-        let report = match judge(&mut stage, begun).await {
+        let report = match evaluate(&mut stage, begun).await {
             Ok(report) => report,
             Err(error) if look == LOOKS => return Err(error),
             // The database may be the one that is away at the moment.

@@ -56,7 +56,7 @@ impl Home {
     ///
     /// # Errors
     /// When nothing can be listened on, or the configuration cannot be written.
-    pub async fn settle(&self, store: Option<&str>) -> anyhow::Result<TcpListener> {
+    pub async fn prepare(&self, store: Option<&str>) -> anyhow::Result<TcpListener> {
         let file = self.path("vaiven.toml");
         let before = fs::read_to_string(&file).ok().as_deref().and_then(port);
         let listener = match before {
@@ -112,8 +112,8 @@ mod tests {
     async fn a_second_start_finds_the_shop_where_it_was() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::open(&folder.path().join("demo")).unwrap();
-        let first = home.settle(None).await.unwrap().local_addr().unwrap();
-        let second = home.settle(None).await.unwrap().local_addr().unwrap();
+        let first = home.prepare(None).await.unwrap().local_addr().unwrap();
+        let second = home.prepare(None).await.unwrap().local_addr().unwrap();
         assert_eq!(first, second);
         let text = fs::read_to_string(home.path("vaiven.toml")).unwrap();
         assert!(text.contains(&format!("\"http://{first}\"")));
@@ -130,7 +130,7 @@ mod tests {
             fs::write(home.path(name), "old, and longer than what comes").unwrap();
             fs::set_permissions(home.path(name), fs::Permissions::from_mode(0o644)).unwrap();
         }
-        home.settle(None).await.unwrap();
+        home.prepare(None).await.unwrap();
         for name in ["state/shop.key", "state/shop.secret", "vaiven.toml"] {
             assert_eq!(fs::metadata(home.path(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
         }
@@ -141,7 +141,7 @@ mod tests {
     async fn another_state_store_is_written_into_the_configuration() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::open(&folder.path().join("demo")).unwrap();
-        home.settle(Some("postgres://vaiven@db/vaiven")).await.unwrap();
+        home.prepare(Some("postgres://vaiven@db/vaiven")).await.unwrap();
         let text = fs::read_to_string(home.path("vaiven.toml")).unwrap();
         let config: toml::Table = text.parse().unwrap();
         assert_eq!(config["store"]["url"].as_str(), Some("postgres://vaiven@db/vaiven"));

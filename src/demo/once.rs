@@ -27,7 +27,7 @@ pub async fn run(
     if !live(&mut stage, steps, teller, shutdown).await? || !come_to_rest(&mut stage, teller, shutdown).await? {
         bail!("stopped; the next start in this folder goes on from here");
     }
-    let report = judge(&mut stage, begun).await?;
+    let report = evaluate(&mut stage, begun).await?;
     conclude(&report, teller)
 }
 
@@ -68,8 +68,8 @@ pub async fn script(world: &mut World, steps: u32, rest: std::time::Duration, te
         if step > steps {
             return Ok(());
         }
-        let told = world.take(step).await?;
-        teller.say(&format!("[{step:>2}/{steps}] {told}"));
+        let happened = world.take(step).await?;
+        teller.say(&format!("[{step:>2}/{steps}] {happened}"));
         world.env.sleep(rest).await;
     }
 }
@@ -108,7 +108,7 @@ async fn come_to_rest(stage: &mut Stage, teller: &Teller, shutdown: &Cancellatio
     Ok(true)
 }
 
-pub async fn judge(stage: &mut Stage, begun: DateTime<Utc>) -> anyhow::Result<Report> {
+pub async fn evaluate(stage: &mut Stage, begun: DateTime<Utc>) -> anyhow::Result<Report> {
     // Fresh connections of its own: the comparison sees what is on disk.
     let mut company = erp::open(&stage.home.path("erp.db"), false).await?;
     let mut shelves = erp::open(&stage.home.path("shop.db"), false).await?;

@@ -20,8 +20,8 @@ pub async fn run(mut stage: Stage, teller: &Teller, shutdown: &CancellationToken
     let life = async {
         loop {
             let step = world.next_step().await?;
-            let told = world.take(step).await?;
-            teller.say(&format!("{} [{step}] {told}", env.now().format("%H:%M:%S")));
+            let happened = world.take(step).await?;
+            teller.say(&format!("{} [{step}] {happened}", env.now().format("%H:%M:%S")));
             env.sleep(PAUSE).await;
         }
     };

@@ -48,7 +48,7 @@ impl Stage {
         let home = Home::open(&options.dir)?;
         let is_new = !home.path("erp.db").exists();
         let (erp, seed) = erp::prepare(&home.path("erp.db"), options.seed).await.context("the ERP's database")?;
-        let listener = home.settle(options.store.as_deref()).await?;
+        let listener = home.prepare(options.store.as_deref()).await?;
         let address = listener.local_addr()?;
         let shop = open_shop(&home, address, env).await?;
         let shelves = erp::open(&home.path("shop.db"), false).await.context("the shop's database")?;

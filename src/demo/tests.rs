@@ -125,8 +125,8 @@ async fn the_adapter_reads_the_whole_erp_and_later_only_what_changed() {
         sqlx::raw_sql(sqlx::AssertSqlSafe(query)).execute(&mut erp).await.unwrap();
     }
     let system = system("ferreteria-erp", "file", &file);
-    for (entity, wanted) in [("category", 40), ("product", 512), ("customer", 200), ("order", 0)] {
-        assert_eq!(rows(&*system, entity, None).await.0, wanted, "{entity}");
+    for (entity, expected) in [("category", 40), ("product", 512), ("customer", 200), ("order", 0)] {
+        assert_eq!(rows(&*system, entity, None).await.0, expected, "{entity}");
     }
     let (_, cursor) = rows(&*system, "product", None).await;
     sqlx::query("UPDATE articulo SET nombre_es = 'Otro' WHERE id = 7").execute(&mut erp).await.unwrap();

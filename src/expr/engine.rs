@@ -103,8 +103,8 @@ fn message(error: &EvalAltResult) -> String {
         EvalAltResult::ErrorStringBounds(..) => "the text is shorter than that".into(),
         EvalAltResult::ErrorIndexingType(..) => "this value has no items or members".into(),
         EvalAltResult::ErrorDotExpr(..) => "this value has no members".into(),
-        EvalAltResult::ErrorMismatchDataType(wanted, found, _) => {
-            format!("{} where {} is wanted", readable(found), readable(wanted))
+        EvalAltResult::ErrorMismatchDataType(expected, found, _) => {
+            format!("{} where {} is wanted", readable(found), readable(expected))
         }
         EvalAltResult::ErrorDataRace(..) => {
             "the closure looks at what it runs over; write `map(list, |x| ...)` instead of `list.map(|x| ...)` for that"

@@ -28,14 +28,14 @@ pub const SETTINGS: &str = "settings";
 
 /// The variables an expression may name.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct KnownNames {
     names: Vec<Cow<'static, str>>,
     /// Members of [`SETTINGS`]; by their bare name too, where nothing else can be meant by it.
     settings: Vec<Cow<'static, str>>,
     any: bool,
 }
 
-impl Known {
+impl KnownNames {
     /// These variables and no others.
     pub fn of<N: Into<Cow<'static, str>>>(names: impl IntoIterator<Item = N>) -> Self {
         Self { names: names.into_iter().map(Into::into).collect(), settings: Vec::new(), any: false }
@@ -70,7 +70,7 @@ impl Known {
     }
 
     /// Refuses what this variable could stand for twice. `member` is what is asked of it.
-    fn judge(&self, name: &str, members: &[(String, Option<String>)], at: &Place) -> Result<(), LoadError> {
+    fn check(&self, name: &str, members: &[(String, Option<String>)], at: &Place) -> Result<(), LoadError> {
         if name == SETTINGS && !self.settings.is_empty() {
             let asked =
                 members.iter().filter(|(variable, _)| variable == SETTINGS).filter_map(|(_, member)| member.as_ref());
@@ -132,13 +132,13 @@ enum Form {
 
 impl Expr {
     /// Compiles an expression that was written at `at`.
-    pub fn compile(text: &str, at: &Place, known: &Known) -> Result<Self, LoadError> {
+    pub fn compile(text: &str, at: &Place, known: &KnownNames) -> Result<Self, LoadError> {
         let text = text.trim();
         let words = scan::words(text).map_err(|problem| {
             LoadError::new(&at.inside(text, problem.range), format!("in `{text}`: {}", problem.message))
         })?;
         for (name, range) in &words.variables {
-            known.judge(name, &words.members, &at.inside(text, range.clone()))?;
+            known.check(name, &words.members, &at.inside(text, range.clone()))?;
         }
         let form = match Path::parse(text, false).filter(|path| path.root().is_some_and(is_variable)) {
             Some(path) => Form::Path(path),
@@ -258,7 +258,7 @@ impl Expr {
         let value = convert::from_dynamic(&value).map_err(|cause| self.error(cause))?.unwrap_or_default();
         let text =
             text_of(&value).ok_or_else(|| self.error(format!("gives {}, which has no text", json_kind(&value))))?;
-        Ok(if whole { told_apart(&text, shapes) } else { vec![Bit::Value(text)] })
+        Ok(if whole { split_at(&text, shapes) } else { vec![Bit::Value(text)] })
     }
 
     /// The value, borrowed where it is a plain path.
@@ -295,7 +295,7 @@ fn shapes(mut texts: Vec<String>) -> Vec<String> {
 }
 
 /// Takes a text apart at the texts that its expression put in.
-fn told_apart(text: &str, shapes: &[String]) -> Vec<Bit> {
+fn split_at(text: &str, shapes: &[String]) -> Vec<Bit> {
     let mut bits = Vec::new();
     let mut value = String::new();
     let mut rest = text;

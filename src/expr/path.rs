@@ -22,8 +22,8 @@ pub struct Path {
 pub enum PathError {
     #[error("missing member `{0}`")]
     Missing(String),
-    #[error("`{at}` is {found}, not {wanted}")]
-    Kind { at: String, found: &'static str, wanted: &'static str },
+    #[error("`{at}` is {found}, not {expected}")]
+    Kind { at: String, found: &'static str, expected: &'static str },
 }
 
 impl Path {
@@ -98,9 +98,9 @@ impl Path {
 fn walk<'v>(value: &'v Value, steps: &[Step], done: usize, path: &Path) -> Result<&'v Value, PathError> {
     let mut at = value;
     for (index, step) in steps.iter().enumerate() {
-        let wrong = |wanted| {
+        let wrong = |expected| {
             let above = if done + index == 0 { "the row".to_owned() } else { path.upto(done + index) };
-            PathError::Kind { at: above, found: super::json_kind(at), wanted }
+            PathError::Kind { at: above, found: super::json_kind(at), expected }
         };
         at = match (step, at) {
             (Step::Member(name), Value::Object(members)) => members.get(name),
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_paths_are_told_from_expressions() {
+    fn plain_paths_are_distinguished_from_expressions() {
         for text in ["sku", "brand.name", "a.0.b", "lines[0].id", "[\"Precio Venta\"]", "a['x y'].b", "año", "@id"] {
             assert!(Path::parse(text, false).is_some(), "{text}");
         }

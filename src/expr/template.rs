@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Expr, ExprError, Known, Scope, json_kind, scan, text_of};
+use super::{Expr, ExprError, KnownNames, Scope, json_kind, scan, text_of};
 use crate::load::{LoadError, Node, Place, SourceFile, Spanned};
 
 /// A compiled template: bodies, queries, headers, addresses.
@@ -29,12 +29,12 @@ enum Piece {
 
 impl Template {
     /// Compiles a free-form part of a file.
-    pub fn compile(node: &Spanned<Node>, file: &Arc<SourceFile>, known: &Known) -> Result<Self, LoadError> {
+    pub fn compile(node: &Spanned<Node>, file: &Arc<SourceFile>, known: &KnownNames) -> Result<Self, LoadError> {
         part(node, file, known).map(Self)
     }
 
     /// Compiles a text that was written at `at`.
-    pub fn text(text: &str, at: &Place, known: &Known) -> Result<Self, LoadError> {
+    pub fn text(text: &str, at: &Place, known: &KnownNames) -> Result<Self, LoadError> {
         leaf(text, at, known).map(Self)
     }
 
@@ -195,7 +195,7 @@ impl Part {
     }
 }
 
-fn part(node: &Spanned<Node>, file: &Arc<SourceFile>, known: &Known) -> Result<Part, LoadError> {
+fn part(node: &Spanned<Node>, file: &Arc<SourceFile>, known: &KnownNames) -> Result<Part, LoadError> {
     match node.as_ref() {
         Node::Text(text) => leaf(text, &Place::of(file, node), known),
         Node::List(items) => {
@@ -209,7 +209,7 @@ fn part(node: &Spanned<Node>, file: &Arc<SourceFile>, known: &Known) -> Result<P
     }
 }
 
-fn leaf(text: &str, at: &Place, known: &Known) -> Result<Part, LoadError> {
+fn leaf(text: &str, at: &Place, known: &KnownNames) -> Result<Part, LoadError> {
     let mut pieces = pieces(text, at, known)?;
     Ok(match pieces.pop() {
         None => Part::Constant(Value::from("")),
@@ -222,7 +222,7 @@ fn leaf(text: &str, at: &Place, known: &Known) -> Result<Part, LoadError> {
     })
 }
 
-fn pieces(text: &str, at: &Place, known: &Known) -> Result<Vec<Piece>, LoadError> {
+fn pieces(text: &str, at: &Place, known: &KnownNames) -> Result<Vec<Piece>, LoadError> {
     let mut pieces = Vec::new();
     let mut literal = String::new();
     let mut from = 0;

@@ -9,13 +9,13 @@ fn place(text: &str) -> Place {
     Place::new(&file, 4..6 + text.len())
 }
 
-fn compile(text: &str, known: &Known) -> Result<Expr, String> {
+fn compile(text: &str, known: &KnownNames) -> Result<Expr, String> {
     Expr::compile(text, &place(text), known).map_err(|e| e.to_string())
 }
 
 /// Evaluates with the members of `row` as variables; errors give their cause alone.
 fn eval_with(text: &str, row: &Value) -> Result<Value, String> {
-    let expr = compile(text, &Known::any())?;
+    let expr = compile(text, &KnownNames::any())?;
     let scope = Scope::new().with_members(row).with("row", row);
     expr.eval(&scope).map_err(|e| e.cause)
 }
@@ -119,7 +119,7 @@ fn a_missing_member_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_closure_that_looks_at_the_list_it_runs_over_is_told_how_to() {
+fn a_closure_that_looks_at_the_list_it_runs_over_gets_advice() {
     let row = json!({ "id": 7, "items": [{ "n": 1 }] });
     let error = eval_with("row.items.map(|i| merge(i, #{ of: row.id }))", &row).unwrap_err();
     assert!(error.contains("map(list, |x| ...)") && !error.contains("argument"), "{error}");
@@ -180,7 +180,7 @@ fn nothing_can_be_changed_looped_or_defined() {
         "x.push(1)",
         "Fn('x')",
     ] {
-        assert!(compile(text, &Known::any()).is_err(), "{text}");
+        assert!(compile(text, &KnownNames::any()).is_err(), "{text}");
     }
 }
 
@@ -231,7 +231,7 @@ fn the_text_of_html_is_found_in_a_time_that_grows_with_its_length_alone() {
 
 #[test]
 fn unknown_variables_and_functions_are_refused_at_load_with_the_word_meant() {
-    let known = Known::of(["body", "status"]);
+    let known = KnownNames::of(["body", "status"]);
     assert_eq!(
         compile("statsu == 400", &known).unwrap_err(),
         "m.toml:1:6: unknown variable `statsu`, did you mean `status`?"
@@ -248,16 +248,16 @@ fn unknown_variables_and_functions_are_refused_at_load_with_the_word_meant() {
 
 #[test]
 fn a_syntax_error_names_its_column() {
-    let error = compile("1 + * 2", &Known::any()).unwrap_err();
+    let error = compile("1 + * 2", &KnownNames::any()).unwrap_err();
     assert!(error.starts_with("m.toml:1:10: in `1 + * 2`"), "{error}");
-    assert!(compile("(1 + 2", &Known::any()).is_err());
-    assert!(compile("", &Known::any()).is_err());
-    assert!(compile("'abc", &Known::any()).unwrap_err().contains("lacks its closing quote"));
+    assert!(compile("(1 + 2", &KnownNames::any()).is_err());
+    assert!(compile("", &KnownNames::any()).is_err());
+    assert!(compile("'abc", &KnownNames::any()).unwrap_err().contains("lacks its closing quote"));
 }
 
 #[test]
 fn an_error_says_expression_and_place() {
-    let expr = compile("brand.name", &Known::any()).unwrap();
+    let expr = compile("brand.name", &KnownNames::any()).unwrap();
     let error = expr.eval(&Scope::new()).unwrap_err();
     assert_eq!(error.to_string(), "m.toml:1:5: `brand.name`: missing member `brand`");
 }
@@ -398,7 +398,7 @@ fn a_value_is_converted_once_for_many_expressions() {
     let scope = Scope::new().with("row", &row);
     let child = scope.child().with_owned("extra", 1);
     for _ in 0..3 {
-        let expr = compile("row.a.len() + extra", &Known::of(["row", "extra"])).unwrap();
+        let expr = compile("row.a.len() + extra", &KnownNames::of(["row", "extra"])).unwrap();
         assert_eq!(expr.eval(&child), Ok(json!(3)));
     }
     let (first, second) = (scope.dynamic("row").unwrap(), child.dynamic("row").unwrap());
@@ -412,7 +412,7 @@ fn template(toml: &str) -> Result<Template, String> {
     }
     let file = SourceFile::new("a.toml", toml);
     let holder: Holder = crate::load::parse(&file).map_err(|e| e.to_string())?;
-    Template::compile(&holder.body, &file, &Known::of(["key", "n", "none"])).map_err(|e| e.to_string())
+    Template::compile(&holder.body, &file, &KnownNames::of(["key", "n", "none"])).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -465,8 +465,8 @@ proptest! {
 
     #[test]
     fn no_text_makes_compiling_panic(text in "[a-z0-9 .,()'\"\\[\\]{}|&=!<>+*/%?:$#@ñ_-]{0,40}") {
-        let _ = Expr::compile(&text, &place("x"), &Known::any());
-        let _ = Template::text(&text, &place("x"), &Known::any());
+        let _ = Expr::compile(&text, &place("x"), &KnownNames::any());
+        let _ = Template::text(&text, &place("x"), &KnownNames::any());
     }
 
     #[test]

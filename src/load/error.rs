@@ -1,4 +1,4 @@
-//! Problems of a file, told with their place.
+//! Problems of a file, shown with their place.
 
 use std::{fmt, sync::Arc};
 
@@ -6,8 +6,8 @@ use miette::{Diagnostic, LabeledSpan, SourceCode};
 
 use super::{Place, SourceFile, suggest::suggestion};
 
-/// Problems of one file that are told.
-const TOLD: usize = 100;
+/// Problems of one file that are shown.
+const MAX_PROBLEMS: usize = 100;
 
 /// One thing that is wrong in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,14 +70,16 @@ impl LoadError {
             });
             files[at].1 += 1;
             files[at].2 = problem.place.clone();
-            if files[at].1 <= TOLD {
+            if files[at].1 <= MAX_PROBLEMS {
                 problems.push(problem);
             }
         }
-        problems.extend(files.into_iter().filter(|(_, count, _)| *count > TOLD).map(|(_, count, place)| Problem {
-            place,
-            message: format!("this is the last of {} more problems of this file", count - TOLD),
-            help: None,
+        problems.extend(files.into_iter().filter(|(_, count, _)| *count > MAX_PROBLEMS).map(|(_, count, place)| {
+            Problem {
+                place,
+                message: format!("this is the last of {} more problems of this file", count - MAX_PROBLEMS),
+                help: None,
+            }
         }));
         Self { problems }
     }

@@ -16,7 +16,7 @@ use super::{
     rule::{Beside, Convert, Each, Item, Rule, Source},
 };
 use crate::{
-    expr::{Expr, Known, Path, SETTINGS, Scope, Template, text_of},
+    expr::{Expr, KnownNames, Path, SETTINGS, Scope, Template, text_of},
     load::{LoadError, Node, Place, SourceFile, Spanned},
     model::{EntitySpec, FieldSpec, Kind, codes, time},
 };
@@ -38,7 +38,7 @@ pub(super) struct Compiler<'a> {
     pub settings: &'a Map<String, Value>,
     pub lookups: BTreeMap<String, Arc<Lookup>>,
     /// Canonical fields that flows bring to the system; all, where none brings it anything.
-    pub told: &'a BTreeSet<String>,
+    pub brought: &'a BTreeSet<String>,
 }
 
 /// The tables of values of a file, with what the configuration says over them.
@@ -57,11 +57,11 @@ impl Compiler<'_> {
         Place::of(self.file, value)
     }
 
-    fn known(&self, names: &[&'static str]) -> Known {
-        Known::of(names.iter().copied().chain(["told"])).settings(self.settings.keys().cloned())
+    fn known(&self, names: &[&'static str]) -> KnownNames {
+        KnownNames::of(names.iter().copied().chain(["told"])).settings(self.settings.keys().cloned())
     }
 
-    pub(super) fn push_known(&self) -> Known {
+    pub(super) fn push_known(&self) -> KnownNames {
         self.known(&["value", "wanted", "root", "key"])
     }
 
@@ -139,12 +139,12 @@ impl Compiler<'_> {
     }
 
     pub(super) fn scope(&self) -> Scope<'static> {
-        let told = self.told.iter().map(|field| Value::from(field.as_str())).collect::<Value>();
+        let brought = self.brought.iter().map(|field| Value::from(field.as_str())).collect::<Value>();
         let scope = Scope::new().with_owned(SETTINGS, Value::Object(self.settings.clone()));
         let settings = self.settings.iter();
         settings
             .fold(scope, |scope, (name, value)| scope.with_owned(name.clone(), value.clone()))
-            .with_owned("told", told)
+            .with_owned("told", brought)
     }
 
     fn lookup(&self, name: &Spanned<String>) -> Result<Arc<Lookup>, LoadError> {
@@ -179,7 +179,7 @@ impl RuleCompiler<'_> {
         let source = compiler.source(table, place)?;
         let pull_known = compiler.known(&["value", "row", "root"]);
         let push_known = compiler.push_known();
-        let expr = |text: &Option<Spanned<String>>, known: &Known| {
+        let expr = |text: &Option<Spanned<String>>, known: &KnownNames| {
             text.as_ref().map(|text| Expr::compile(text.get_ref(), &compiler.place(text), known)).transpose()
         };
         let (pull, push) = (expr(&table.pull, &pull_known)?, expr(&table.push, &push_known)?);
@@ -280,11 +280,11 @@ impl RuleCompiler<'_> {
     fn convert(&self, source: &Source) -> Result<Convert, LoadError> {
         let Self { compiler, name, table, spec, .. } = *self;
         let kind = spec.map(|spec| spec.kind);
-        let of_kind = |wanted: Kind, key: &str| {
-            if kind == Some(wanted) {
+        let of_kind = |expected: Kind, key: &str| {
+            if kind == Some(expected) {
                 Ok(())
             } else {
-                let kind = format!("{wanted:?}").to_lowercase();
+                let kind = format!("{expected:?}").to_lowercase();
                 Err(self.wrong(format!("`{key}` is for fields of kind {kind}")))
             }
         };

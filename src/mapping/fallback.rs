@@ -11,9 +11,9 @@ const COMMON: &str = "en";
 
 /// Fills in the one language that a system keeps of a text, at any depth: from a language of the same name (`es` and `es-MX`);
 /// where the text has to be there also from English, else from the first language in alphabetical order.
-pub(super) fn fill(rules: &[Rule], specs: &IndexMap<String, FieldSpec>, wanted: &mut Map<String, Value>) {
+pub(super) fn fill(rules: &[Rule], specs: &IndexMap<String, FieldSpec>, desired: &mut Map<String, Value>) {
     for rule in rules.iter().filter(|rule| rule.writes) {
-        let Some((value, spec)) = wanted.get_mut(&rule.name).zip(specs.get(&rule.name)) else { continue };
+        let Some((value, spec)) = desired.get_mut(&rule.name).zip(specs.get(&rule.name)) else { continue };
         match (&rule.convert, value) {
             (Convert::Language(language), Value::Object(texts)) if spec.kind == Kind::Localized => {
                 if let Some(text) = instead(texts, language, spec.required) {
@@ -52,13 +52,13 @@ mod tests {
     use crate::mapping::{Externals, Translate, tests::load_with};
 
     /// What a shop of one language is sent.
-    fn sent(language: &str, wanted: serde_json::Value) -> serde_json::Value {
+    fn sent(language: &str, desired: serde_json::Value) -> serde_json::Value {
         let text = "key = 'sku'\n[fields]\nsku = 'sku'\nname = { from = 'name', localized = '${language}' }\n\
             description = { from = 'text', localized = '${language}' }\n";
         let product = load_with("product", text, &json!({ "language": language }), &json!({})).unwrap();
-        let serde_json::Value::Object(mut wanted) = wanted else { panic!("an object") };
-        product.round(&mut wanted);
-        product.push(&wanted, None, &Externals::default()).unwrap()
+        let serde_json::Value::Object(mut desired) = desired else { panic!("an object") };
+        product.round(&mut desired);
+        product.push(&desired, None, &Externals::default()).unwrap()
     }
 
     #[test]

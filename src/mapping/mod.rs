@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 
 pub use file::MappingFile;
 pub use lookup::Tables;
-pub use outline::{Held, Misfit, Outline};
+pub use outline::{FieldOutline, Misfit, Outline};
 pub use translate::Mapping;
 pub use unseen::Unseen;
 
@@ -95,7 +95,7 @@ pub struct Externals {
     pub records: BTreeMap<(String, i64), String>,
     /// Children that objects refer to.
     pub child_ids: ChildIds,
-    /// Children of which there are several: which is meant cannot be told.
+    /// Children of which there are several: which is meant is not known.
     pub unclear: BTreeSet<(String, String)>,
     /// Children of the object that is pushed: the same key means another one in every object.
     pub own: ChildIds,
@@ -128,13 +128,13 @@ pub trait Translate: Send + Sync {
     fn pull(&self, row: &Value) -> Result<Pulled, Failure>;
 
     /// Parts (articles, by their keys) that a row belongs to or names in its lists, of a row that may be unreadable otherwise;
-    /// nothing where that cannot be told.
+    /// nothing where that is not known.
     fn named(&self, row: &Value) -> Option<BTreeSet<String>> {
         let _ = row;
         None
     }
 
-    /// What is read of rows and none of these has: a mistyped name of something that may be missing is told by nothing else.
+    /// What is read of rows and none of these has: nothing else shows a mistyped name of something that may be missing.
     fn unseen(&self, _rows: &[&Value]) -> Vec<Unseen> {
         Vec::new()
     }
@@ -165,7 +165,7 @@ pub trait Translate: Send + Sync {
         None
     }
 
-    /// What this mapping names, where it can be told.
+    /// What this mapping names, where that is known.
     fn names(&self) -> Option<&Outline> {
         None
     }
@@ -175,8 +175,9 @@ pub trait Translate: Send + Sync {
         Outline::default()
     }
 
-    /// Brings what is wanted to the precision that the target keeps, and to the language, where another one's text stands in.
-    fn round(&self, _wanted: &mut Fields) {}
+    /// Brings desired values to the precision that the target keeps; where a text lacks its language, another one's
+    /// stands in.
+    fn round(&self, _desired: &mut Fields) {}
 
     /// Whether a key that another system gave is written and shown again, so that a key seen here need not be the system's own.
     fn takes_key(&self) -> bool {
@@ -204,10 +205,10 @@ pub trait Translate: Send + Sync {
     }
 
     /// Fields of [`reads`](Self::reads) with what is filled of each.
-    fn shown(&self) -> &BTreeMap<String, Shape>;
+    fn read_shapes(&self) -> &BTreeMap<String, Shape>;
 
     /// Fields of [`writes`](Self::writes) with what is sent of each.
-    fn told(&self) -> &BTreeMap<String, Shape>;
+    fn written_shapes(&self) -> &BTreeMap<String, Shape>;
 
     /// Lists of children (`product.variants`) that objects refer to here by the ids of their items.
     fn hangs_on(&self) -> &BTreeSet<String> {
@@ -215,11 +216,11 @@ pub trait Translate: Send + Sync {
         NONE
     }
 
-    /// What must be known of the target before `wanted` can be pushed.
-    fn needs(&self, wanted: &Fields) -> Needs;
+    /// What must be known of the target before `desired` can be pushed.
+    fn needs(&self, desired: &Fields) -> Needs;
 
     /// Whether it depends on what the target holds at the moment which values it can take.
-    fn judges_by_target(&self) -> bool {
+    fn depends_on_target(&self) -> bool {
         false
     }
 
@@ -234,7 +235,7 @@ pub trait Translate: Send + Sync {
     /// # Errors
     /// `Unmapped` with cause `missing:<entity>=<key>` for a reference the target does not have, or `lookup:<table>=<value>`;
     /// `Rejected` with the field for a value the target's shape cannot hold.
-    fn push(&self, wanted: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure>;
+    fn push(&self, desired: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure>;
 }
 
 #[cfg(test)]

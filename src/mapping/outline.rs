@@ -18,11 +18,11 @@ use crate::{
 
 /// Fields of an object (or of its members), by name.
 #[derive(Clone, Debug, Default)]
-pub struct Outline(pub BTreeMap<String, Held>);
+pub struct Outline(pub BTreeMap<String, FieldOutline>);
 
 /// What becomes of one field at a system.
 #[derive(Clone, Debug, Default)]
-pub struct Held {
+pub struct FieldOutline {
     pub reads: bool,
     /// Written, or asked for by what is written for another field.
     pub carried: bool,
@@ -92,7 +92,7 @@ impl Outline {
                 }
             });
             let fixed = rule.and_then(|rule| rule.fixed(settings)).and_then(|value| model::normal(spec, value));
-            let held = Held {
+            let held = FieldOutline {
                 reads: rule.is_some_and(|rule| rule.reads),
                 carried: own || asked.contains(name),
                 fixed,
@@ -135,12 +135,12 @@ impl Outline {
         for (name, spec) in specs {
             let Some(held) = self.0.get(name) else { continue };
             let shown = |value: &Value| text_of(value).filter(|_| !spec.personal);
-            let told = source.and_then(|source| source.0.get(name)).filter(|told| told.reads);
-            let inner = told.and_then(|told| told.members.as_ref());
+            let source_field = source.and_then(|source| source.0.get(name)).filter(|source_field| source_field.reads);
+            let inner = source_field.and_then(|source_field| source_field.members.as_ref());
             let value = said.get(name).filter(|value| !model::empty(value));
             let refused = match value {
                 Some(value) => held.refuses(said, value, here.and_then(|here| here.get(name)), scope),
-                None => told.and(held.alone()).map(|known| (Some(known), None)),
+                None => source_field.and(held.alone()).map(|known| (Some(known), None)),
             };
             if let Some((known, reason)) = refused {
                 misfits.push(Misfit {
@@ -181,12 +181,12 @@ impl Outline {
     fn missing(&self, source: &Self, specs: &IndexMap<String, FieldSpec>, key: Option<&String>) -> Vec<String> {
         let mut paths = Vec::new();
         for (name, spec) in specs.iter().filter(|(name, _)| Some(*name) != key) {
-            let Some(told) = source.0.get(name).filter(|told| told.reads) else { continue };
+            let Some(theirs) = source.0.get(name).filter(|theirs| theirs.reads) else { continue };
             match self.0.get(name) {
                 Some(held) if held.carried => {
-                    if let (Some(told), Some(members)) = (&told.members, &held.members) {
+                    if let (Some(theirs), Some(members)) = (&theirs.members, &held.members) {
                         let inner = spec.of.as_deref().map_or(&spec.fields, |of| &of.fields);
-                        let below = members.missing(told, inner, spec.key.as_ref());
+                        let below = members.missing(theirs, inner, spec.key.as_ref());
                         paths.extend(below.iter().map(|path| format!("{name}.{path}")));
                     }
                 }
@@ -198,7 +198,7 @@ impl Outline {
     }
 }
 
-impl Held {
+impl FieldOutline {
     /// Whether it depends on the value if the system can hold it.
     #[must_use]
     pub fn is_conditional(&self) -> bool {
@@ -221,8 +221,8 @@ impl Held {
     ) -> Option<(Option<&'a Value>, Option<String>)> {
         let there = there.filter(|_| self.reads && !self.carried);
         if let Some(holds) = &self.holds {
-            let wanted = Value::Object(said.clone());
-            let scope = scope.child().with("wanted", &wanted).with("value", value);
+            let desired = Value::Object(said.clone());
+            let scope = scope.child().with("wanted", &desired).with("value", value);
             match holds.eval(&scope) {
                 Ok(Value::Bool(true)) => {}
                 Ok(Value::String(reason)) => return Some((None, Some(reason))),
@@ -241,7 +241,7 @@ impl Held {
 }
 
 impl Outline {
-    fn at(&self, path: &str) -> Option<&Held> {
+    fn at(&self, path: &str) -> Option<&FieldOutline> {
         match path.split_once('.') {
             None => self.0.get(path),
             // Below what is mapped as a whole nothing more is known.

@@ -28,18 +28,21 @@ impl Precision {
 }
 
 /// Rounds what rules with a `precision` write, at any depth.
-pub(super) fn settle(rules: &[Rule], specs: &IndexMap<String, FieldSpec>, wanted: &mut Map<String, Value>) {
+pub(super) fn round_fields(rules: &[Rule], specs: &IndexMap<String, FieldSpec>, desired: &mut Map<String, Value>) {
     for rule in rules.iter().filter(|rule| rule.writes) {
-        let Some((value, spec)) = wanted.get_mut(&rule.name).zip(specs.get(&rule.name)) else { continue };
+        let Some((value, spec)) = desired.get_mut(&rule.name).zip(specs.get(&rule.name)) else { continue };
         if let Some(precision) = rule.precision {
             round(spec, value, precision);
             continue;
         }
         match (&rule.convert, value, &spec.of) {
-            (Convert::Object(rules), Value::Object(members), _) => settle(rules, &spec.fields, members),
+            (Convert::Object(rules), Value::Object(members), _) => round_fields(rules, &spec.fields, members),
             (Convert::Each(each), Value::Array(items), Some(of)) => match &each.item {
                 Item::Object(rules) => {
-                    items.iter_mut().filter_map(Value::as_object_mut).for_each(|item| settle(rules, &of.fields, item));
+                    items
+                        .iter_mut()
+                        .filter_map(Value::as_object_mut)
+                        .for_each(|item| round_fields(rules, &of.fields, item));
                 }
                 Item::One(one) => {
                     if let Some(precision) = one.precision {

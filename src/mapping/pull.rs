@@ -21,7 +21,7 @@ pub(super) struct Pull<'a> {
     pub scope: &'a Scope<'a>,
     /// References; until the fields are in order, each stands in them by its number here.
     pub refs: Vec<(String, RefBy)>,
-    pub parts: Children,
+    pub child_ids: Children,
     /// Of items, only this member.
     pub only: Option<&'a str>,
     /// Whether the row has values that cannot be read.
@@ -177,7 +177,7 @@ impl Pull<'_> {
         let mut list = Vec::with_capacity(items.len());
         if each.part.is_some() {
             // A list that is shown empty says that there are none.
-            self.parts.entry(rule.name.clone()).or_default();
+            self.child_ids.entry(rule.name.clone()).or_default();
         }
         for (index, item) in items.iter().enumerate() {
             let at = || format!("{}[{index}]", field());
@@ -203,8 +203,8 @@ impl Pull<'_> {
                 && let Some(key) = value.get(key).and_then(text_of)
             {
                 let id = path.get(item).ok().and_then(text_of).filter(|id| !id.is_empty());
-                let ids = self.parts.entry(rule.name.clone()).or_default();
-                // Of two items of one key the one with an id stands for both.
+                let ids = self.child_ids.entry(rule.name.clone()).or_default();
+                // If two items have one key, the one with an id stands for both.
                 if id.is_some() || !ids.contains_key(&key) {
                     ids.insert(key, id);
                 }
@@ -239,14 +239,14 @@ impl Pull<'_> {
                 }
             }
         }
-        Ok(Found { refs, parts: self.parts })
+        Ok(Found { refs, child_ids: self.child_ids })
     }
 }
 
 /// What a row holds besides its fields.
 pub(super) struct Found {
     pub refs: Vec<PulledRef>,
-    pub parts: Children,
+    pub child_ids: Children,
 }
 
 fn place_refs(

@@ -28,7 +28,7 @@ pub(super) struct Push<'a> {
     pub scope: &'a Scope<'a>,
     pub known: &'a Externals,
     /// Questions of expressions that had no answer.
-    pub unanswered: Option<&'a Asked>,
+    pub unanswered: Option<&'a IdAnswers>,
     /// Path of the object within the whole one, for messages: empty for that itself.
     pub at: &'a str,
     /// How its absent fields are written.
@@ -48,12 +48,12 @@ impl Push<'_> {
     pub(super) fn fields(
         &self,
         rules: &[Rule],
-        wanted: &Map<String, Value>,
+        desired: &Map<String, Value>,
         out: &mut Map<String, Value>,
     ) -> Result<(), Failure> {
         // One object for all expressions, so that it is converted for them once.
         let scripted = rules.iter().any(|rule| rule.push.is_some());
-        let object = if scripted { Value::Object(wanted.clone()) } else { Value::Null };
+        let object = if scripted { Value::Object(desired.clone()) } else { Value::Null };
         let scope = self.scope.child().with("wanted", &object);
         for rule in rules.iter().filter(|rule| rule.writes) {
             if let Absent::Cleared(Some(changed)) = self.absent
@@ -61,7 +61,7 @@ impl Push<'_> {
             {
                 continue;
             }
-            let value = wanted.get(&rule.name).filter(|value| !value.is_null());
+            let value = desired.get(&rule.name).filter(|value| !value.is_null());
             self.field(rule, value, &scope, out).map_err(|failure| {
                 if failure.field.is_some() { failure } else { failure.with_field(self.path(rule)) }
             })?;
@@ -301,8 +301,8 @@ impl Push<'_> {
 
     /// An expression that failed because the target lacks a record waits for it; any other is refused.
     fn refused(&self, error: &crate::expr::ExprError) -> Failure {
-        let asked = self.unanswered.and_then(Asked::first);
-        match asked {
+        let question = self.unanswered.and_then(IdAnswers::first);
+        match question {
             Some(Question::Record(entity, record)) => {
                 let place = (entity.clone(), record);
                 let name = self.known.names.get(&place).or_else(|| self.known.keys.get(&place));
@@ -361,9 +361,9 @@ fn identifier(id: &str) -> Value {
 }
 
 /// What expressions ask while they run, answered from what is known.
-pub(super) struct Asked {
+pub(super) struct IdAnswers {
     records: BTreeMap<(String, i64), String>,
-    parts: ChildIds,
+    child_ids: ChildIds,
     own: ChildIds,
     open: Mutex<Vec<Question>>,
 }
@@ -374,11 +374,11 @@ enum Question {
     Part(String, String),
 }
 
-impl Asked {
+impl IdAnswers {
     pub(super) fn new(known: &Externals) -> Self {
         Self {
             records: known.records.clone(),
-            parts: known.child_ids.clone(),
+            child_ids: known.child_ids.clone(),
             own: known.own.clone(),
             open: Mutex::default(),
         }
@@ -396,7 +396,7 @@ impl Asked {
     }
 }
 
-impl Answers for Asked {
+impl Answers for IdAnswers {
     fn id_of(&self, entity: &str, record: i64) -> Option<String> {
         let answer = self.records.get(&(entity.to_owned(), record)).cloned();
         self.noted(answer, || Question::Record(entity.to_owned(), record))
@@ -404,18 +404,18 @@ impl Answers for Asked {
 
     fn part_id(&self, list: &str, key: &str) -> Option<String> {
         let place = (list.to_owned(), key.to_owned());
-        let answer = self.own.get(&place).or_else(|| self.parts.get(&place)).cloned();
+        let answer = self.own.get(&place).or_else(|| self.child_ids.get(&place)).cloned();
         self.noted(answer, || Question::Part(list.to_owned(), key.to_owned()))
     }
 }
 
-/// References and parts that an object names, by its specification.
-pub(super) fn needs(spec: &EntitySpec, wanted: &Map<String, Value>, own_parts: bool) -> Needs {
+/// References and children that an object names, by its specification.
+pub(super) fn needs(spec: &EntitySpec, desired: &Map<String, Value>, own_child_ids: bool) -> Needs {
     let mut needs = Needs::default();
-    for (name, value) in wanted {
+    for (name, value) in desired {
         let Some(field) = spec.fields.get(name) else { continue };
         collect(field, value, &mut needs);
-        let (true, Some(key), Value::Array(items)) = (own_parts, &field.key, value) else { continue };
+        let (true, Some(key), Value::Array(items)) = (own_child_ids, &field.key, value) else { continue };
         let keys = items.iter().filter_map(|item| item.get(key)).filter_map(text_of);
         needs.own.extend(keys.map(|key| (format!("{}.{name}", spec.entity), key)));
     }

@@ -18,8 +18,8 @@ impl Mapping {
     /// The key under which the system shows what was sent with `key`; nothing where that takes more than the key.
     pub(super) fn respelt(&self, key: &str) -> Option<String> {
         let name = &self.spec().key;
-        let wanted = Fields::from_iter([(name.clone(), Value::from(key))]);
-        let sent = self.pushed(&wanted, Some(&BTreeSet::from([name.clone()])), &Externals::default(), None).ok()?;
+        let desired = Fields::from_iter([(name.clone(), Value::from(key))]);
+        let sent = self.pushed(&desired, Some(&BTreeSet::from([name.clone()])), &Externals::default(), None).ok()?;
         self.key_of(&sent).ok()
     }
 }
@@ -43,11 +43,11 @@ mod tests {
     #[test]
     fn keys_that_go_as_they_are_and_numbers_of_ones_own_are_not_respelt() {
         let plain = load_with("category", "key = 'code'\n[fields]\ncode = 'code'\n", &json!({}), &json!({})).unwrap();
-        let told = "key = 'code'\n[fields]\ncode = { push_to = 'code', push = 'slug(value)' }\n";
-        let told = load_with("category", told, &json!({}), &json!({})).unwrap();
+        let pushed = "key = 'code'\n[fields]\ncode = { push_to = 'code', push = 'slug(value)' }\n";
+        let pushed = load_with("category", pushed, &json!({}), &json!({})).unwrap();
         let own = "key = 'code'\n[fields]\ncode = { from = 'code', push = 'slug(value)' }\n";
         let own = load_with("customer", own, &json!({}), &json!({})).unwrap();
-        for mapping in [plain, told, own] {
+        for mapping in [plain, pushed, own] {
             assert!(!mapping.respells_key());
             assert_eq!(mapping.respelt_key("A/B"), None);
         }

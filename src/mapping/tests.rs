@@ -27,13 +27,13 @@ fn object(value: &Value) -> Fields {
     value.as_object().unwrap().clone()
 }
 
-fn push(mapping: &Mapping, wanted: &Value) -> Value {
-    mapping.push(&object(wanted), None, &Externals::default()).unwrap()
+fn push(mapping: &Mapping, desired: &Value) -> Value {
+    mapping.push(&object(desired), None, &Externals::default()).unwrap()
 }
 
-fn update(mapping: &Mapping, wanted: &Value, only: &[&str]) -> Value {
+fn update(mapping: &Mapping, desired: &Value, only: &[&str]) -> Value {
     let only = only.iter().map(|name| (*name).to_owned()).collect();
-    mapping.push(&object(wanted), Some(&only), &Externals::default()).unwrap()
+    mapping.push(&object(desired), Some(&only), &Externals::default()).unwrap()
 }
 
 fn num(text: &str) -> Value {
@@ -130,12 +130,12 @@ fn pull_and_push_say_what_differs() {
         pull(&product, &json!({ "sku": "A", "status": "publish" })),
         json!({ "sku": "A", "tax": "general", "unit": "u-A!", "active": true })
     );
-    let wanted = json!({ "sku": "A", "active": false, "brand": "acme", "tax": "general", "unit": "x" });
+    let desired = json!({ "sku": "A", "active": false, "brand": "acme", "tax": "general", "unit": "x" });
     assert_eq!(
-        push(&product, &wanted),
+        push(&product, &desired),
         json!({ "sku": "A", "status": "draft", "meta": { "brand": "ACME", "hub": [{ "key": "vaiven", "value": "A" }] } })
     );
-    assert_eq!(update(&product, &wanted, &["active"]), json!({ "status": "draft" }));
+    assert_eq!(update(&product, &desired, &["active"]), json!({ "status": "draft" }));
     assert_eq!(names(product.reads()), ["active", "sku", "tax", "unit"]);
     assert_eq!(names(product.writes()), ["active", "brand", "sku"]);
     assert_eq!(product.both_ways(), ["active", "sku"].map(str::to_owned).into());
@@ -174,8 +174,8 @@ fn a_lookup_without_a_line_for_a_value_names_the_line_to_write() {
     let read = product.pull(&json!({ "sku": "A", "tax": "very \"rare\"" })).unwrap_err().message;
     assert!(read.contains(r#"`CANONICAL_VALUE = "very \"rare\""`"#), "{read}");
     let sent = |tax: &str| {
-        let wanted = object(&json!({ "tax": tax }));
-        product.push(&wanted, None, &Externals::default()).unwrap_err().message
+        let desired = object(&json!({ "tax": tax }));
+        product.push(&desired, None, &Externals::default()).unwrap_err().message
     };
     assert!(sent("igic-7").contains(r#"`igic-7 = "SYSTEM_VALUE"`"#), "{}", sent("igic-7"));
     assert!(sent("igic 7").contains(r#"`"igic 7" = "SYSTEM_VALUE"`"#), "{}", sent("igic 7"));
@@ -191,7 +191,7 @@ fn a_key_that_holds_a_nul_character_is_not_said_to_be_none() {
 }
 
 #[test]
-fn references_are_told_with_their_pointers_and_answered_on_push() {
+fn references_are_given_with_their_pointers_and_answered_on_push() {
     let text =
         "key = 'code'\n[fields]\nparent = { from = 'parent_id', ref = 'category', none = [0, ''], as = 'integer' }\n";
     let category = mapping("category", text);
@@ -201,14 +201,14 @@ fn references_are_told_with_their_pointers_and_answered_on_push() {
     assert_eq!(Value::Object(pulled.fields), json!({ "parent": 0 }), "a number that the engine replaces");
     assert!(category.pull(&json!({ "code": "A", "parent_id": 0 })).unwrap().refs.is_empty());
 
-    let wanted = object(&json!({ "parent": 77 }));
-    assert_eq!(category.needs(&wanted).records, BTreeSet::from([("category".to_owned(), 77)]));
+    let desired = object(&json!({ "parent": 77 }));
+    assert_eq!(category.needs(&desired).records, BTreeSet::from([("category".to_owned(), 77)]));
     let mut known = Externals::default();
     known.keys.insert(("category".into(), 77), "CHAIRS".into());
-    let failure = category.push(&wanted, None, &known).unwrap_err();
+    let failure = category.push(&desired, None, &known).unwrap_err();
     assert_eq!((failure.class, failure.cause), (Class::Unmapped, Some(WaitReason::missing("category", "CHAIRS"))));
     known.records.insert(("category".into(), 77), "12".into());
-    assert_eq!(category.push(&wanted, None, &known).unwrap(), json!({ "parent_id": 12 }));
+    assert_eq!(category.push(&desired, None, &known).unwrap(), json!({ "parent_id": 12 }));
     assert_eq!(update(&category, &json!({}), &["parent"]), json!({ "parent_id": 0 }), "absent as this system says it");
 }
 
@@ -223,8 +223,8 @@ fn lists_of_references_are_read_from_objects_and_from_single_ids() {
     assert_eq!(pointers, [("/categories/0", RefBy::Id("1".into())), ("/categories/1", RefBy::Id("3".into()))]);
     let mut known = Externals::default();
     known.records.insert(("category".into(), 5), "50".into());
-    let wanted = object(&json!({ "categories": [5] }));
-    assert_eq!(product.push(&wanted, None, &known).unwrap(), json!({ "categories": [{ "id": "50" }] }));
+    let desired = object(&json!({ "categories": [5] }));
+    assert_eq!(product.push(&desired, None, &known).unwrap(), json!({ "categories": [{ "id": "50" }] }));
     assert_eq!(update(&product, &json!({}), &["categories"]), json!({ "categories": [] }));
 
     let text =
@@ -255,13 +255,13 @@ fn items_have_rules_of_their_own_and_their_ids_are_remembered() {
         BTreeMap::from([("A".into(), Some("10".into())), ("B".into(), Some("11".into()))])
     );
 
-    let wanted = json!({ "sku": "P", "variants": [{ "sku": "A", "weight": "2" }, { "sku": "C" }] });
+    let desired = json!({ "sku": "P", "variants": [{ "sku": "A", "weight": "2" }, { "sku": "C" }] });
     let part = |key: &str| ("product.variants".to_owned(), key.to_owned());
-    assert_eq!(product.needs(&object(&wanted)).own, BTreeSet::from([part("A"), part("C")]));
+    assert_eq!(product.needs(&object(&desired)).own, BTreeSet::from([part("A"), part("C")]));
     let known = Externals { own: BTreeMap::from([(part("A"), "10".to_owned())]), ..Externals::default() };
     let only = BTreeSet::from(["variants".to_owned()]);
     assert_eq!(
-        product.push(&object(&wanted), Some(&only), &known).unwrap(),
+        product.push(&object(&desired), Some(&only), &known).unwrap(),
         json!({ "variations": [{ "id": 10, "code": "A", "kg": "2", "label": null }, { "code": "C" }] }),
         "an item the target has is updated, a new one is made"
     );
@@ -289,14 +289,14 @@ fn a_part_is_sent_as_the_targets_id() {
     let text = "key = 'n'\n[fields.lines]\nfrom = 'lines'\n[fields.lines.each.fields]\nline = 'no'\nsku = { from = 'variant_id', part = 'product.variants' }\n";
     let order = mapping("order", text);
     assert_eq!(names(order.reads()), ["lines"]);
-    let wanted = object(&json!({ "lines": [{ "line": "1", "sku": "A" }] }));
+    let desired = object(&json!({ "lines": [{ "line": "1", "sku": "A" }] }));
     let part = ("product.variants".to_owned(), "A".to_owned());
-    assert!(order.needs(&wanted).child_ids.contains(&part));
-    let failure = order.push(&wanted, None, &Externals::default()).unwrap_err();
+    assert!(order.needs(&desired).child_ids.contains(&part));
+    let failure = order.push(&desired, None, &Externals::default()).unwrap_err();
     assert_eq!(failure.cause, Some(WaitReason::missing("product.variants", "A")));
     assert_eq!(failure.field.as_deref(), Some("lines[0].sku"));
     let known = Externals { child_ids: BTreeMap::from([(part, "9".into())]), ..Externals::default() };
-    assert_eq!(order.push(&wanted, None, &known).unwrap(), json!({ "lines": [{ "no": "1", "variant_id": "9" }] }));
+    assert_eq!(order.push(&desired, None, &known).unwrap(), json!({ "lines": [{ "no": "1", "variant_id": "9" }] }));
 }
 
 #[test]
@@ -305,20 +305,20 @@ fn expressions_ask_for_ids_at_the_target_and_wait_for_those_it_lacks() {
         customer = { push_to = 'party', push = 'integer(id_of(\"customer\", value))' }\n\
         lines = { push_to = 'lines', push = 'value.map(|l| #{ product: part_id(\"product.variants\", l.sku) })' }\n";
     let order = mapping("order", text);
-    let wanted = object(&json!({ "number": "1", "customer": 4, "lines": [{ "sku": "A" }] }));
+    let desired = object(&json!({ "number": "1", "customer": 4, "lines": [{ "sku": "A" }] }));
     let mut known = Externals::default();
     known.keys.insert(("customer".into(), 4), "C4".into());
-    let failure = order.push(&wanted, None, &known).unwrap_err();
+    let failure = order.push(&desired, None, &known).unwrap_err();
     assert_eq!((failure.class, failure.cause), (Class::Unmapped, Some(WaitReason::missing("customer", "C4"))));
     known.records.insert(("customer".into(), 4), "44".into());
     assert_eq!(
-        order.push(&wanted, None, &known).unwrap(),
+        order.push(&desired, None, &known).unwrap(),
         json!({ "n": "1", "party": 44, "lines": [{ "product": null }] })
     );
 }
 
 #[test]
-fn a_field_that_became_absent_is_cleared_unless_told_otherwise() {
+fn a_field_that_became_absent_is_cleared_unless_its_rule_says_otherwise() {
     let text = "key = 'sku'\n[fields]\nbrand = 'brand'\nunit = { from = 'unit', clear = false }\n\
         tax = { from = 'tax', push = 'value ?? \"none\"', pull = 'value' }\ntags = 'tags'\n";
     let product = mapping("product", text);
@@ -479,13 +479,13 @@ proptest! {
     }
 }
 
-fn told_price(told: &[&str]) -> Mapping {
+fn price_with(brought: &[&str]) -> Mapping {
     let text = include_str!("../../mappings/woocommerce/price.toml");
     let settings = json!({ "price_list": "retail", "currency": "EUR", "tax_included": true });
-    let told = told.iter().map(|field| (*field).to_owned()).collect();
+    let brought = brought.iter().map(|field| (*field).to_owned()).collect();
     let spec = Entities::builtin().get("price").unwrap().clone();
     let file = SourceFile::new("price.toml", text);
-    Mapping::load_told(&file, &spec, settings.as_object().unwrap(), &Tables::new(), &told).unwrap()
+    Mapping::load_for(&file, &spec, settings.as_object().unwrap(), &Tables::new(), &brought).unwrap()
 }
 
 fn on_sale() -> Value {
@@ -495,7 +495,7 @@ fn on_sale() -> Value {
 
 #[test]
 fn a_sale_that_no_flow_brings_is_the_shops_own_and_stays_out_of_every_write() {
-    let price = told_price(&["sku", "amount", "list", "currency", "tax_included"]);
+    let price = price_with(&["sku", "amount", "list", "currency", "tax_included"]);
     let pulled = pull(&price, &on_sale());
     assert_eq!(
         (&pulled["amount"], &pulled["sale"]["amount"], pulled.get("compare_at")),
@@ -504,19 +504,19 @@ fn a_sale_that_no_flow_brings_is_the_shops_own_and_stays_out_of_every_write() {
     assert_eq!(pulled["sale"]["valid_until"], "2027-02-10");
     assert_eq!(push(&price, &pulled), json!({ "sku": "A", "regular_price": "20" }));
     let here = object(&pulled);
-    let told = price.misfits(&object(&json!({ "amount": "15" })), None, Some(&here));
-    assert!(told[0].reason.as_deref().unwrap().contains("18"), "{told:?}");
+    let misfits = price.misfits(&object(&json!({ "amount": "15" })), None, Some(&here));
+    assert!(misfits[0].reason.as_deref().unwrap().contains("18"), "{misfits:?}");
     assert_eq!(price.misfits(&object(&json!({ "amount": "18" })), None, Some(&here)), []);
 }
 
 #[test]
 fn a_reduction_with_its_days_goes_to_the_shop_as_a_sale_and_comes_back_as_it_was() {
-    let price = told_price(&["sku", "amount", "compare_at", "valid_from", "valid_until"]);
-    let wanted = json!({ "sku": "A", "amount": "18", "compare_at": "20", "valid_from": "2027-02-01", "valid_until": "2027-02-10" });
-    assert_eq!(push(&price, &wanted), on_sale());
+    let price = price_with(&["sku", "amount", "compare_at", "valid_from", "valid_until"]);
+    let desired = json!({ "sku": "A", "amount": "18", "compare_at": "20", "valid_from": "2027-02-01", "valid_until": "2027-02-10" });
+    assert_eq!(push(&price, &desired), on_sale());
     let pulled = pull(&price, &on_sale());
     for field in ["amount", "compare_at", "valid_from", "valid_until"] {
-        assert_eq!(pulled[field], wanted[field], "{field}");
+        assert_eq!(pulled[field], desired[field], "{field}");
     }
     // A price of which only the days are known has no place.
     let dated = object(&json!({ "amount": "7", "valid_from": "2027-06-01" }));
@@ -529,7 +529,7 @@ fn a_reduction_with_its_days_goes_to_the_shop_as_a_sale_and_comes_back_as_it_was
 }
 
 #[test]
-fn what_a_mapping_has_no_place_for_is_told_by_path() {
+fn what_a_mapping_has_no_place_for_is_named_by_path() {
     let target = mapping(
         "price",
         "key = 'sku'\n[fields]\nsku = 'sku'\nlist = { value = 'retail' }\n\
@@ -562,19 +562,19 @@ fn a_constant_is_another_than_none_where_the_source_could_say_one() {
 }
 
 #[test]
-fn what_is_wanted_is_rounded_to_what_the_target_keeps_so_that_it_reads_back_as_it_was_sent() {
+fn desired_values_are_rounded_to_what_the_target_keeps_so_that_they_read_back_as_sent() {
     let target = mapping(
         "order",
         "key = 'n'\n[fields]\nnumber = 'n'\n[fields.totals]\nfrom = 't'\nprecision = 2\n[fields.lines]\nfrom = 'l'\n\
         [fields.lines.each.fields]\nsku = 's'\nunit_price = { from = 'p', precision = 2 }\nquantity = 'q'\n",
     );
-    let mut wanted = object(&json!({
+    let mut desired = object(&json!({
         "totals": { "gross": "12.1050", "net": "-0.005" },
         "lines": [{ "line": "1", "sku": "A", "quantity": "0.3333", "unit_price": "3.3349" }],
     }));
-    target.round(&mut wanted);
-    assert_eq!(wanted["totals"], json!({ "gross": "12.11", "net": "-0.01" }), "halves go away from zero");
-    let line = &wanted["lines"][0];
+    target.round(&mut desired);
+    assert_eq!(desired["totals"], json!({ "gross": "12.11", "net": "-0.01" }), "halves go away from zero");
+    let line = &desired["lines"][0];
     assert_eq!((&line["unit_price"], &line["quantity"]), (&json!("3.33"), &json!("0.3333")), "others stay");
 }
 
@@ -583,9 +583,9 @@ fn what_can_be_sold_is_rounded_down_where_the_target_has_no_fractions() {
     let fields = "key = 'sku'\n[fields]\nsku = 'sku'\nquantity = { from = 'q', precision = 0, round = 'down' }\n";
     let target = mapping("stock", fields);
     for (there, offered) in [("7.5", "7"), ("0.5", "0"), ("8", "8")] {
-        let mut wanted = object(&json!({ "sku": "CABLE", "quantity": there }));
-        target.round(&mut wanted);
-        assert_eq!(wanted["quantity"], offered);
+        let mut desired = object(&json!({ "sku": "CABLE", "quantity": there }));
+        target.round(&mut desired);
+        assert_eq!(desired["quantity"], offered);
     }
 }
 
@@ -604,7 +604,7 @@ fn a_single_child_is_a_list_of_one_where_a_list_is_read() {
 }
 
 #[test]
-fn what_waits_at_the_system_for_somebody_is_told_by_the_mapping() {
+fn what_waits_at_the_system_for_somebody_is_named_by_the_mapping() {
     let text = "key = 'n'\n[fields]\nnumber = 'n'\nclosed = { from = 'c', pending = 'row.credit == \"draft\"' }\n";
     let order = mapping("order", text);
     let pending = |credit: &str| order.pull(&json!({ "n": "1", "c": null, "credit": credit })).unwrap().pending;
@@ -667,18 +667,18 @@ fn what_others_have_put_beside_ours_stays_as_and_where_it_is() {
     let known = Externals { there: Some(there), ..Externals::default() };
     let only = BTreeSet::from(["options".to_owned()]);
     assert!(product.looks(Some(&only)) && !product.looks(Some(&BTreeSet::from(["sku".to_owned()]))));
-    let wanted = object(&json!({ "sku": "P", "options": ["Colour", "Size"] }));
+    let desired = object(&json!({ "sku": "P", "options": ["Colour", "Size"] }));
     let size = json!({ "id": 3, "name": "Size", "variation": true, "visible": false });
     let material = json!({ "id": 0, "name": "Material", "variation": false });
     assert_eq!(
-        product.push(&wanted, Some(&only), &known).unwrap(),
+        product.push(&desired, Some(&only), &known).unwrap(),
         json!({ "attributes": [size, material, { "name": "Colour", "variation": true }] }),
         "what is ours and not wanted any more goes"
     );
     let none = object(&json!({ "sku": "P" }));
     assert_eq!(product.push(&none, Some(&only), &known).unwrap(), json!({ "attributes": [material] }));
     assert_eq!(
-        product.push(&wanted, None, &Externals::default()).unwrap()["attributes"].as_array().unwrap().len(),
+        product.push(&desired, None, &Externals::default()).unwrap()["attributes"].as_array().unwrap().len(),
         2,
         "nothing is there before it is made"
     );
@@ -712,15 +712,15 @@ fn a_mapping_says_how_much_of_a_field_it_names() {
         let members = names.iter().map(|&name| (name.to_owned(), Shape::Whole)).collect();
         Shape::List(Box::new(Shape::Object(members)))
     };
-    assert_eq!(product.shown()["name"], languages(&["es"]));
-    assert_eq!(product.told()["description"], languages(&["en", "es"]));
-    assert_eq!(product.shown()["variants"], item(&["sku", "weight"]));
-    assert_eq!(product.told()["variants"], item(&["sku", "barcode"]));
-    assert_eq!(product.shown()["sku"], Shape::Whole);
+    assert_eq!(product.read_shapes()["name"], languages(&["es"]));
+    assert_eq!(product.written_shapes()["description"], languages(&["en", "es"]));
+    assert_eq!(product.read_shapes()["variants"], item(&["sku", "weight"]));
+    assert_eq!(product.written_shapes()["variants"], item(&["sku", "barcode"]));
+    assert_eq!(product.read_shapes()["sku"], Shape::Whole);
 }
 
 #[test]
-fn of_a_row_that_is_refused_the_rest_can_be_read_alone() {
+fn the_rest_of_a_refused_row_can_be_read_alone() {
     let customer =
         mapping("customer", "key = 'no'\n[fields]\nemail = 'mail'\nname = { pull = 'row.missing' }\nvat = 'vat'\n");
     let row = json!({ "no": 7, "mail": "ana@example.com", "vat": "B12345674" });
@@ -732,7 +732,7 @@ fn of_a_row_that_is_refused_the_rest_can_be_read_alone() {
 }
 
 #[test]
-fn the_place_of_a_field_is_told_however_deep_it_is() {
+fn the_place_of_a_field_is_found_however_deep_it_is() {
     let text = "key = 'sku'\n[fields]\nsku = 'sku'\n[fields.variants]\nfrom = 'sizes'\neach = { fields = { barcode = 'ean' } }\n";
     let product = mapping("product", text);
     let line = |field: &str| product.place(field).and_then(|place| place.split(':').nth(1).map(str::to_owned));
@@ -745,11 +745,11 @@ fn the_place_of_a_field_is_told_however_deep_it_is() {
 }
 
 #[test]
-fn of_a_file_with_thousands_of_problems_a_hundred_are_told_and_the_others_counted() {
+fn a_file_with_thousands_of_problems_reports_a_hundred_and_counts_the_others() {
     let fields = (0..5000).map(|number| format!("nothing{number} = \"x\"\n")).collect::<Vec<_>>().concat();
-    let told = refused("product", &format!("key = \"sku\"\n[fields]\n{fields}"));
-    assert_eq!(told.lines().count(), 101, "{told}");
-    let last = told.lines().last().unwrap();
+    let message = refused("product", &format!("key = \"sku\"\n[fields]\n{fields}"));
+    assert_eq!(message.lines().count(), 101, "{message}");
+    let last = message.lines().last().unwrap();
     assert!(
         last.starts_with("m.toml:5002:") && last.ends_with("this is the last of 4900 more problems of this file"),
         "{last}"

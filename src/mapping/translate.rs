@@ -16,13 +16,13 @@ use super::{
     outline::{Misfit, Outline},
     precision, prefix,
     pull::{Pull, rejected},
-    push::{Absent, Asked, Push, needs},
+    push::{Absent, IdAnswers, Push, needs},
     respelt,
     rule::{Convert, Item, Rule, Way},
     unseen::{self, Unseen},
 };
 use crate::{
-    expr::{Expr, Known, Path, Scope, Template, text_of, with_answers},
+    expr::{Expr, KnownNames, Path, Scope, Template, text_of, with_answers},
     failure::Failure,
     load::{self, LoadError, Place, SourceFile},
     model::{EntitySpec, FieldError, Shape, canonical, flaw},
@@ -40,12 +40,12 @@ pub struct Mapping {
     settings: Scope<'static>,
     reads: BTreeSet<String>,
     writes: BTreeSet<String>,
-    shown: BTreeMap<String, Shape>,
-    told: BTreeMap<String, Shape>,
+    read_shapes: BTreeMap<String, Shape>,
+    written_shapes: BTreeMap<String, Shape>,
     /// Whether an expression asks for ids at the target.
     asks: bool,
-    /// Whether the ids of an object's own parts are sent or asked for.
-    own_parts: bool,
+    /// Whether the ids of an object's own children are sent or asked for.
+    own_child_ids: bool,
     /// Lists of children whose ids are sent for what refers to them.
     hangs_on: BTreeSet<String>,
     outline: Outline,
@@ -69,18 +69,18 @@ impl Mapping {
         settings: &Map<String, Value>,
         lookups: &Tables,
     ) -> Result<Self, LoadError> {
-        Self::load_told(file, spec, settings, lookups, &spec.fields.keys().cloned().collect())
+        Self::load_for(file, spec, settings, lookups, &spec.fields.keys().cloned().collect())
     }
 
-    /// The same for a system that flows bring just the fields `told` to, which expressions know by that name.
-    pub fn load_told(
+    /// The same for a system that flows bring just the fields `brought` to, which expressions know as `told`.
+    pub fn load_for(
         file: &Arc<SourceFile>,
         spec: &Arc<EntitySpec>,
         settings: &Map<String, Value>,
         lookups: &Tables,
-        told: &BTreeSet<String>,
+        brought: &BTreeSet<String>,
     ) -> Result<Self, LoadError> {
-        Self::compile(file, spec, settings, lookups, told).map_err(LoadError::bounded)
+        Self::compile(file, spec, settings, lookups, brought).map_err(LoadError::bounded)
     }
 
     fn compile(
@@ -88,16 +88,16 @@ impl Mapping {
         spec: &Arc<EntitySpec>,
         settings: &Map<String, Value>,
         lookups: &Tables,
-        told: &BTreeSet<String>,
+        brought: &BTreeSet<String>,
     ) -> Result<Self, LoadError> {
         let written: MappingFile = load::parse(file)?;
-        let compiler = Compiler { file, spec, settings, lookups: compile::lookups(&written, lookups), told };
+        let compiler = Compiler { file, spec, settings, lookups: compile::lookups(&written, lookups), brought };
         let key_place = compiler.place(&written.key);
         let key = match Path::parse(written.key.get_ref(), false) {
             Some(path) => Key::Path(path),
             // Members of the row are variables here, whatever they are called.
             None => {
-                let known = Known::any().settings(settings.keys().cloned());
+                let known = KnownNames::any().settings(settings.keys().cloned());
                 Key::Expr(Expr::compile(written.key.get_ref(), &key_place, &known)?)
             }
         };
@@ -111,7 +111,7 @@ impl Mapping {
             rules.iter().filter(|rule| rule.writes && rule.kind.is_some()).map(|rule| rule.name.clone()).collect();
         let calls = |rule: &Rule, name: &str| rule.push.as_ref().is_some_and(|push| push.calls(name));
         let asks = rules.iter().any(|rule| rule.any(&|rule| calls(rule, "id_of") || calls(rule, "part_id")));
-        let own_parts = rules.iter().any(|rule| {
+        let own_child_ids = rules.iter().any(|rule| {
             matches!(&rule.convert, Convert::Each(each) if each.part.is_some())
                 || rule.any(&|rule| calls(rule, "part_id"))
         });
@@ -131,8 +131,8 @@ impl Mapping {
             };
             fields.iter().map(of).collect()
         };
-        let (shown, sent) = (shapes(&reads, Way::Pull), shapes(&writes, Way::Push));
-        let version = version(file, spec, settings, lookups, told);
+        let (read_shapes, written_shapes) = (shapes(&reads, Way::Pull), shapes(&writes, Way::Push));
+        let version = version(file, spec, settings, lookups, brought);
         let key_text = written.key.get_ref();
         let setting = prefix::setting(key_text, settings).map(str::to_owned);
         let prefix = Prefix { value: prefix::of(key_text, settings), setting };
@@ -150,10 +150,10 @@ impl Mapping {
             settings,
             reads,
             writes,
-            shown,
-            told: sent,
+            read_shapes,
+            written_shapes,
             asks,
-            own_parts,
+            own_child_ids,
             hangs_on,
             outline,
             prefix,
@@ -218,13 +218,13 @@ impl Mapping {
 
     pub(super) fn pushed(
         &self,
-        wanted: &Fields,
+        desired: &Fields,
         only: Option<&BTreeSet<String>>,
         known: &Externals,
-        asked: Option<Arc<Asked>>,
+        answers: Option<Arc<IdAnswers>>,
     ) -> Result<Value, Failure> {
-        let root = Value::Object(wanted.clone());
-        let key = wanted.get(&self.spec.key).cloned().unwrap_or_default();
+        let root = Value::Object(desired.clone());
+        let key = desired.get(&self.spec.key).cloned().unwrap_or_default();
         let scope = self.settings.child().with("root", &root).with("key", &key);
         let mut out = Map::with_capacity(self.rules.len());
         let absent = only.map_or(Absent::Left, |only| Absent::Cleared(Some(only)));
@@ -233,8 +233,8 @@ impl Mapping {
             self.extra(self.always.as_ref(), &scope, &mut out)?;
             self.extra(self.on_create.as_ref().filter(|_| only.is_none()), &scope, &mut out)?;
         }
-        let push = Push { scope: &scope, known, unanswered: asked.as_deref(), at: "", absent };
-        push.fields(&self.rules, wanted, &mut out)?;
+        let push = Push { scope: &scope, known, unanswered: answers.as_deref(), at: "", absent };
+        push.fields(&self.rules, desired, &mut out)?;
         Ok(Value::Object(out))
     }
 }
@@ -252,11 +252,11 @@ impl Translate for Mapping {
         }
         let key = self.key_of(row)?;
         let scope = self.settings.child().with("root", row);
-        let mut pull = Pull { scope: &scope, refs: Vec::new(), parts: Children::new(), only: None, flawed: false };
+        let mut pull = Pull { scope: &scope, refs: Vec::new(), child_ids: Children::new(), only: None, flawed: false };
         let mut fields = pull.fields(&self.rules, row, "")?;
         let found = pull.finish(&self.spec, &mut fields)?;
         let pending = self.pending(row, &scope)?;
-        Ok(Pulled { key, fields, refs: found.refs, child_ids: found.parts, pending })
+        Ok(Pulled { key, fields, refs: found.refs, child_ids: found.child_ids, pending })
     }
 
     fn named(&self, row: &Value) -> Option<BTreeSet<String>> {
@@ -269,7 +269,7 @@ impl Translate for Mapping {
             let mut pull = Pull {
                 scope: &scope,
                 refs: Vec::new(),
-                parts: BTreeMap::new(),
+                child_ids: BTreeMap::new(),
                 only: only.map(|(member, _)| member.as_str()),
                 flawed,
             };
@@ -294,7 +294,7 @@ impl Translate for Mapping {
         let flawed = flaw::first(row).is_some();
         let mut glimpse = Glimpse { key: self.key_of(row).ok(), ..Glimpse::default() };
         for rule in self.rules.iter().filter(|rule| rule.reads) {
-            let mut pull = Pull { scope: &scope, refs: Vec::new(), parts: BTreeMap::new(), only: None, flawed };
+            let mut pull = Pull { scope: &scope, refs: Vec::new(), child_ids: BTreeMap::new(), only: None, flawed };
             let read = pull.fields(std::slice::from_ref(rule), row, "").and_then(|mut fields| {
                 pull.finish(&self.spec, &mut fields)?;
                 Ok(fields)
@@ -348,9 +348,9 @@ impl Translate for Mapping {
         self.outline.clone()
     }
 
-    fn round(&self, wanted: &mut Fields) {
-        precision::settle(&self.rules, &self.spec.fields, wanted);
-        fallback::fill(&self.rules, &self.spec.fields, wanted);
+    fn round(&self, desired: &mut Fields) {
+        precision::round_fields(&self.rules, &self.spec.fields, desired);
+        fallback::fill(&self.rules, &self.spec.fields, desired);
     }
 
     fn takes_key(&self) -> bool {
@@ -382,23 +382,23 @@ impl Translate for Mapping {
         tables.into_inner()
     }
 
-    fn shown(&self) -> &BTreeMap<String, Shape> {
-        &self.shown
+    fn read_shapes(&self) -> &BTreeMap<String, Shape> {
+        &self.read_shapes
     }
 
-    fn told(&self) -> &BTreeMap<String, Shape> {
-        &self.told
+    fn written_shapes(&self) -> &BTreeMap<String, Shape> {
+        &self.written_shapes
     }
 
     fn hangs_on(&self) -> &BTreeSet<String> {
         &self.hangs_on
     }
 
-    fn needs(&self, wanted: &Fields) -> Needs {
-        needs(&self.spec, wanted, self.own_parts)
+    fn needs(&self, desired: &Fields) -> Needs {
+        needs(&self.spec, desired, self.own_child_ids)
     }
 
-    fn judges_by_target(&self) -> bool {
+    fn depends_on_target(&self) -> bool {
         let by_target = |rule: &Rule| rule.holds.as_ref().is_some_and(|holds| holds.names("here"));
         self.rules.iter().any(|rule| rule.any(&by_target))
     }
@@ -415,12 +415,12 @@ impl Translate for Mapping {
         beside.any(|rule| only.is_none_or(|changed| rule.depends_on(changed)))
     }
 
-    fn push(&self, wanted: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure> {
+    fn push(&self, desired: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure> {
         if !self.asks {
-            return self.pushed(wanted, only, known, None);
+            return self.pushed(desired, only, known, None);
         }
-        let asked = Arc::new(Asked::new(known));
-        with_answers(Arc::clone(&asked) as _, || self.pushed(wanted, only, known, Some(asked)))
+        let answers = Arc::new(IdAnswers::new(known));
+        with_answers(Arc::clone(&answers) as _, || self.pushed(desired, only, known, Some(answers)))
     }
 }
 
@@ -468,7 +468,7 @@ fn version(
     spec: &EntitySpec,
     settings: &Map<String, Value>,
     lookups: &Tables,
-    told: &BTreeSet<String>,
+    brought: &BTreeSet<String>,
 ) -> u64 {
     let mut hasher = blake3::Hasher::new();
     // Counts up when the same mapping makes something else of a row.
@@ -478,7 +478,7 @@ fn version(
     canonical::hash_into(&Value::Object(settings.clone()), &mut hasher);
     canonical::hash_into(&as_json(serde_json::to_value(lookups)), &mut hasher);
     if file.text.contains("told") {
-        told.iter().for_each(|field| {
+        brought.iter().for_each(|field| {
             hasher.update(field.as_bytes()).update(b"\0");
         });
     }

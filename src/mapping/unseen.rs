@@ -114,20 +114,20 @@ weight  = { from = "size.kg", optional = true }
 "#;
 
     #[test]
-    fn only_what_rows_show_that_they_could_have_is_told() {
+    fn only_members_that_rows_show_they_could_have_are_unseen() {
         let spec = std::sync::Arc::clone(Entities::builtin().get("product").unwrap());
         let file = SourceFile::new("product.toml", PRODUCT);
         let mapping = Mapping::load(&file, &spec, &Map::new(), &Tables::new()).unwrap();
-        let told = |rows: &[Value]| {
+        let unseen_of = |rows: &[Value]| {
             let rows: Vec<&Value> = rows.iter().collect();
             let unseen = mapping.unseen(&rows);
             unseen.into_iter().map(|one| format!("{} {}", one.field, one.member)).collect::<Vec<_>>()
         };
         let row = |variant: Value| json!({ "sku": "A", "texts": null, "variants": [variant] });
         let rows = [row(json!({ "code": "A-1", "size": {} })), row(json!({ "code": "A-2", "size": null }))];
-        assert_eq!(told(&rows), ["brand maker", "variants.barcode ean", "variants.weight size.kg"]);
+        assert_eq!(unseen_of(&rows), ["brand maker", "variants.barcode ean", "variants.weight size.kg"]);
         let one_has_it = row(json!({ "code": "A-3", "ean": null, "size": { "kg": 1 } }));
-        assert_eq!(told(&[rows[0].clone(), one_has_it]), ["brand maker"]);
-        assert!(told(&[]).is_empty(), "of nothing nothing can be told");
+        assert_eq!(unseen_of(&[rows[0].clone(), one_has_it]), ["brand maker"]);
+        assert!(unseen_of(&[]).is_empty(), "of nothing nothing can be told");
     }
 }

@@ -28,33 +28,33 @@ pub trait Members {
 
 impl Alteration {
     /// Compares what was sent with what is held of one field.
-    pub fn of(spec: &FieldSpec, name: &str, sent: &Value, held: &Value, members: &dyn Members) -> Self {
+    pub fn of(spec: &FieldSpec, name: &str, sent: &Value, stored: &Value, members: &dyn Members) -> Self {
         let mut alteration = Self::default();
-        alteration.compare(At::field(spec, name), sent, held, members);
+        alteration.compare(At::field(spec, name), sent, stored, members);
         alteration
     }
 
-    /// The same, and members that the target was known to hold, was told to drop, and holds as before.
+    /// The same, and members that the target was known to hold, was asked to drop, and holds as before.
     pub fn since(
         spec: &FieldSpec,
         name: &str,
-        (before, sent, held): (&Value, &Value, &Value),
+        (before, sent, stored): (&Value, &Value, &Value),
         members: &dyn Members,
     ) -> Self {
-        let mut alteration = Self::of(spec, name, sent, held, members);
-        alteration.keep(At::field(spec, name), (before, sent, held), members);
+        let mut alteration = Self::of(spec, name, sent, stored, members);
+        alteration.keep(At::field(spec, name), (before, sent, stored), members);
         alteration
     }
 
     /// What differs, for people: both values where they are single ones and nobody's own.
     #[must_use]
-    pub fn told(&self, spec: &FieldSpec, name: &str, sent: &Value, held: &Value) -> String {
-        match (sent, held) {
+    pub fn describe(&self, spec: &FieldSpec, name: &str, sent: &Value, stored: &Value) -> String {
+        match (sent, stored) {
             (Value::Array(_) | Value::Object(_), _) | (_, Value::Array(_) | Value::Object(_)) => {
                 self.paths.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ")
             }
             _ if spec.personal => name.to_owned(),
-            _ => format!("{name} {held} (sent: {sent})"),
+            _ => format!("{name} {stored} (sent: {sent})"),
         }
     }
 
@@ -69,44 +69,44 @@ impl Alteration {
         self.paths.insert(at.shown);
     }
 
-    fn compare(&mut self, at: At<'_>, sent: &Value, held: &Value, members: &dyn Members) {
+    fn compare(&mut self, at: At<'_>, sent: &Value, stored: &Value, members: &dyn Members) {
         let spec = at.spec;
-        if sent == held || !members.is_shown(&at.path) {
+        if sent == stored || !members.is_shown(&at.path) {
             return;
         }
-        match (spec.kind, sent, held) {
-            (Kind::Object, Value::Object(sent), held) => {
+        match (spec.kind, sent, stored) {
+            (Kind::Object, Value::Object(sent), stored) => {
                 for (name, spec) in &spec.fields {
                     let Some(sent) = sent.get(name).filter(|sent| !empty(sent)) else { continue };
-                    let held = held.get(name).unwrap_or(&Value::Null);
-                    self.compare(at.member(name, spec), sent, held, members);
+                    let stored = stored.get(name).unwrap_or(&Value::Null);
+                    self.compare(at.member(name, spec), sent, stored, members);
                 }
             }
-            (Kind::Map, Value::Object(sent), held) => {
+            (Kind::Map, Value::Object(sent), stored) => {
                 let Some(of) = spec.of.as_deref() else { return };
                 for (name, sent) in sent {
                     let inner = At { path: at.path.clone(), ..at.member(name, of) };
-                    self.compare(inner, sent, held.get(name).unwrap_or(&Value::Null), members);
+                    self.compare(inner, sent, stored.get(name).unwrap_or(&Value::Null), members);
                 }
             }
-            (Kind::List, Value::Array(sent), held) => {
-                let held = held.as_array().map(Vec::as_slice).unwrap_or_default();
-                self.items(&at, sent, held, members);
+            (Kind::List, Value::Array(sent), stored) => {
+                let stored = stored.as_array().map(Vec::as_slice).unwrap_or_default();
+                self.items(&at, sent, stored, members);
             }
             _ if spec.is_free_text() && !members.is_looked_up(&at.path) => self.texts = true,
             _ => self.differs(at),
         }
     }
 
-    fn items(&mut self, at: &At<'_>, sent: &[Value], held: &[Value], members: &dyn Members) {
+    fn items(&mut self, at: &At<'_>, sent: &[Value], stored: &[Value], members: &dyn Members) {
         let spec = at.spec;
         let Some(of) = spec.of.as_deref() else { return };
         for (index, item) in sent.iter().enumerate() {
             let key = spec.key.as_ref().and_then(|key| Some((of.fields.get(key)?, item.get(key)?)));
             let there = match (&spec.key, of.kind) {
-                (Some(name), _) => held.iter().find(|one| one.get(name) == item.get(name)),
-                (None, Kind::Object | Kind::List | Kind::Map) => held.get(index),
-                (None, _) => held.iter().find(|one| *one == item),
+                (Some(name), _) => stored.iter().find(|one| one.get(name) == item.get(name)),
+                (None, Kind::Object | Kind::List | Kind::Map) => stored.get(index),
+                (None, _) => stored.iter().find(|one| *one == item),
             };
             let at = at.item(of, index, key.and_then(|(_, key)| key.as_str()));
             match there {
@@ -121,7 +121,7 @@ impl Alteration {
             Some(name) => sent.iter().any(|item| item.get(name) == one.get(name)),
             None => of.kind == Kind::Object || sent.contains(*one),
         };
-        for (index, one) in held.iter().enumerate().filter(|(_, one)| !is_sent(one)) {
+        for (index, one) in stored.iter().enumerate().filter(|(_, one)| !is_sent(one)) {
             let key = spec.key.as_ref().and_then(|name| one.get(name)?.as_str());
             if of.kind == Kind::Ref || counts(of, one) {
                 self.differs(at.item(of, index, key));
@@ -129,28 +129,28 @@ impl Alteration {
         }
     }
 
-    fn keep(&mut self, at: At<'_>, (before, sent, held): (&Value, &Value, &Value), members: &dyn Members) {
+    fn keep(&mut self, at: At<'_>, (before, sent, stored): (&Value, &Value, &Value), members: &dyn Members) {
         let spec = at.spec;
-        match (spec.kind, before, sent, held) {
-            (Kind::Object, Value::Object(before), Value::Object(sent), Value::Object(held)) => {
+        match (spec.kind, before, sent, stored) {
+            (Kind::Object, Value::Object(before), Value::Object(sent), Value::Object(stored)) => {
                 for (name, spec) in &spec.fields {
-                    let (Some(before), Some(held)) = (before.get(name), held.get(name)) else { continue };
+                    let (Some(before), Some(stored)) = (before.get(name), stored.get(name)) else { continue };
                     let at = at.member(name, spec);
                     match sent.get(name).filter(|sent| !empty(sent)) {
-                        Some(sent) => self.keep(at, (before, sent, held), members),
-                        None if before != held || empty(held) || !members.is_shown(&at.path) => {}
+                        Some(sent) => self.keep(at, (before, sent, stored), members),
+                        None if before != stored || empty(stored) || !members.is_shown(&at.path) => {}
                         None if spec.is_free_text() && !members.is_looked_up(&at.path) => self.texts = true,
                         None => self.differs(at),
                     }
                 }
             }
-            (Kind::List, Value::Array(before), Value::Array(sent), Value::Array(held)) => {
+            (Kind::List, Value::Array(before), Value::Array(sent), Value::Array(stored)) => {
                 let (Some(key), Some(of)) = (&spec.key, spec.of.as_deref()) else { return };
                 for (index, item) in sent.iter().enumerate() {
                     let same = |one: &&Value| one.get(key) == item.get(key);
-                    if let (Some(before), Some(held)) = (before.iter().find(same), held.iter().find(same)) {
+                    if let (Some(before), Some(stored)) = (before.iter().find(same), stored.iter().find(same)) {
                         let at = at.item(of, index, item.get(key).and_then(Value::as_str));
-                        self.keep(at, (before, item, held), members);
+                        self.keep(at, (before, item, stored), members);
                     }
                 }
             }
@@ -199,9 +199,9 @@ mod tests {
     use super::*;
     use crate::model::Entities;
 
-    struct Known;
+    struct AllShown;
 
-    impl Members for Known {
+    impl Members for AllShown {
         fn is_shown(&self, path: &str) -> bool {
             path != "variants.weight"
         }
@@ -211,9 +211,9 @@ mod tests {
         }
     }
 
-    fn altered(entity: &str, field: &str, sent: &Value, held: &Value) -> (bool, Vec<String>, bool) {
+    fn altered(entity: &str, field: &str, sent: &Value, stored: &Value) -> (bool, Vec<String>, bool) {
         let spec = Entities::builtin().get(entity).unwrap().clone();
-        let one = Alteration::of(&spec.fields[field], field, sent, held, &Known);
+        let one = Alteration::of(&spec.fields[field], field, sent, stored, &AllShown);
         (one.texts, one.paths.into_iter().collect(), one.exact)
     }
 
@@ -237,32 +237,32 @@ mod tests {
 
     #[test]
     fn amounts_are_compared_at_any_depth_and_by_key() {
-        let (sent, held) = (
+        let (sent, stored) = (
             json!([{"location": "M", "quantity": "5"}, {"location": "B", "quantity": "2"}]),
             json!([{"location": "X", "quantity": "0"}, {"location": "B", "quantity": "3"}, {"location": "M", "quantity": "5"}]),
         );
-        assert_eq!(altered("stock", "levels", &sent, &held), (false, paths(&["levels[B].quantity"]), true));
-        let (sent, held) = (json!([{"minimum": "10", "amount": "4.5"}]), json!([{"minimum": "1", "amount": "4.5"}]));
-        assert_eq!(altered("price", "breaks", &sent, &held), (false, paths(&["breaks[10]", "breaks[1]"]), true));
+        assert_eq!(altered("stock", "levels", &sent, &stored), (false, paths(&["levels[B].quantity"]), true));
+        let (sent, stored) = (json!([{"minimum": "10", "amount": "4.5"}]), json!([{"minimum": "1", "amount": "4.5"}]));
+        assert_eq!(altered("price", "breaks", &sent, &stored), (false, paths(&["breaks[10]", "breaks[1]"]), true));
     }
 
     #[test]
     fn an_item_that_costs_money_or_points_somewhere_and_was_not_sent_is_a_difference() {
-        let (sent, held) = (
+        let (sent, stored) = (
             json!([{"location": "M", "quantity": "5"}]),
             json!([{"location": "M", "quantity": "5"}, {"location": "X", "quantity": "9"}]),
         );
-        assert_eq!(altered("stock", "levels", &sent, &held), (false, paths(&["levels[X]"]), true));
+        assert_eq!(altered("stock", "levels", &sent, &stored), (false, paths(&["levels[X]"]), true));
         let (ten, fifty) = (json!({"minimum": "10", "amount": "4.5"}), json!({"minimum": "50", "amount": "0.01"}));
-        let (sent, held) = (json!([ten]), json!([ten, fifty]));
-        assert_eq!(altered("price", "breaks", &sent, &held), (false, paths(&["breaks[50]"]), true));
-        let (sent, held) = (json!([{"record": 1}]), json!([{"record": 1}, {"record": 2}]));
-        assert_eq!(altered("product", "categories", &sent, &held), (false, paths(&["categories[1]"]), false));
-        let (sent, held) = (
+        let (sent, stored) = (json!([ten]), json!([ten, fifty]));
+        assert_eq!(altered("price", "breaks", &sent, &stored), (false, paths(&["breaks[50]"]), true));
+        let (sent, stored) = (json!([{"record": 1}]), json!([{"record": 1}, {"record": 2}]));
+        assert_eq!(altered("product", "categories", &sent, &stored), (false, paths(&["categories[1]"]), false));
+        let (sent, stored) = (
             json!([{"line": "1", "quantity": "1", "unit_price": "10"}]),
             json!([{"line": "1", "quantity": "1", "unit_price": "10"}, {"line": "2", "quantity": "1", "unit_price": "50"}]),
         );
-        assert_eq!(altered("order", "lines", &sent, &held), (false, paths(&["lines[2]"]), true));
+        assert_eq!(altered("order", "lines", &sent, &stored), (false, paths(&["lines[2]"]), true));
     }
 
     #[test]
@@ -275,19 +275,19 @@ mod tests {
             }
             json!([line])
         };
-        let told = |held: Value| {
-            let alteration = Alteration::since(&spec, "lines", (&line(Some("2")), &line(None), &held), &Known);
+        let altered = |stored: Value| {
+            let alteration = Alteration::since(&spec, "lines", (&line(Some("2")), &line(None), &stored), &AllShown);
             (alteration.paths.into_iter().collect::<Vec<_>>(), alteration.exact)
         };
-        assert_eq!(told(line(None)), (Vec::new(), false));
-        assert_eq!(told(line(Some("2"))), (paths(&["lines[1].discount"]), true));
-        assert_eq!(told(line(Some("3"))), (Vec::new(), false), "that is the target's own reckoning");
+        assert_eq!(altered(line(None)), (Vec::new(), false));
+        assert_eq!(altered(line(Some("2"))), (paths(&["lines[1].discount"]), true));
+        assert_eq!(altered(line(Some("3"))), (Vec::new(), false), "that is the target's own reckoning");
     }
 
     #[test]
     fn what_was_not_sent_or_is_never_shown_is_no_alteration() {
         let sent = json!([{"sku": "A", "weight": "1", "barcode": "84"}]);
-        let held = json!([{"sku": "B"}, {"sku": "A", "barcode": "84", "name": {"es": "x"}}]);
-        assert_eq!(altered("product", "variants", &sent, &held), (false, vec![], false));
+        let stored = json!([{"sku": "B"}, {"sku": "A", "barcode": "84", "name": {"es": "x"}}]);
+        assert_eq!(altered("product", "variants", &sent, &stored), (false, vec![], false));
     }
 }

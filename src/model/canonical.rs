@@ -36,7 +36,7 @@ pub fn hash_into(value: &Value, hasher: &mut blake3::Hasher) {
 
 /// Tells a value from others, in 16 hexadecimal digits.
 #[must_use]
-pub fn print(value: &Value) -> String {
+pub fn fingerprint(value: &Value) -> String {
     let mut hasher = blake3::Hasher::new();
     hash_into(value, &mut hasher);
     hasher.finalize().to_hex()[..16].to_owned()

@@ -161,14 +161,14 @@ mod tests {
             let mut order = json!({"number": "1", "status": "paid", "billing": {"name": "Ana", "country": country}});
             let order = order.as_object_mut().unwrap();
             crate::model::normalize(spec, order).unwrap();
-            let told: Vec<String> = doubts(spec, order).iter().map(ToString::to_string).collect();
-            (order["billing"]["country"].clone(), told)
+            let doubts_found: Vec<String> = doubts(spec, order).iter().map(ToString::to_string).collect();
+            (order["billing"]["country"].clone(), doubts_found)
         };
         assert_eq!(found("es"), (json!("ES"), Vec::new()));
         assert_eq!(found("XX"), (json!("XX"), vec!["billing.country: `XX` is no country (ISO 3166)".to_owned()]));
-        let (kept, told) = found("Calle Mayor 1");
+        let (kept, doubts_found) = found("Calle Mayor 1");
         assert_eq!(
-            (kept, told),
+            (kept, doubts_found),
             (json!("Calle Mayor 1"), vec!["billing.country: is no country (ISO 3166)".to_owned()])
         );
     }
@@ -177,8 +177,8 @@ mod tests {
     fn a_state_that_nobody_knows_is_doubted_by_its_name() {
         let entities = Entities::builtin();
         let order = json!({"number": "1", "status": "packing", "closed": "refunded"});
-        let told = doubts(entities.get("order").unwrap(), order.as_object().unwrap());
-        assert_eq!(told.len(), 1);
-        assert!(told[0].to_string().starts_with("status: `packing` is no state"), "{told:?}");
+        let doubts_found = doubts(entities.get("order").unwrap(), order.as_object().unwrap());
+        assert_eq!(doubts_found.len(), 1);
+        assert!(doubts_found[0].to_string().starts_with("status: `packing` is no state"), "{doubts_found:?}");
     }
 }

@@ -92,7 +92,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_unreadable_value_is_told_with_its_place_in_the_row() {
+    fn an_unreadable_value_is_reported_with_its_place_in_the_row() {
         let row = json!({ "id": 1, "lines": [{ "price": "1" }, { "price": mark("`NaN` is no JSON value") }] });
         let flaw = first(&row).unwrap();
         assert_eq!(flaw.to_string(), "`lines[1].price` cannot be read: `NaN` is no JSON value");

@@ -251,7 +251,7 @@ impl<'a> Sums<'a> {
                 Ok(self.proven(way, self.same("total", sum, self.gross)?))
             }
             (None, None) => match self.net {
-                // Of the tax nothing is known; what comes before it can be proven all the same.
+                // Nothing is known of the tax; what comes before it can be proven all the same.
                 Some(net) => {
                     self.same("total without tax", body, net)?;
                     Err(Proved::Lacks("tax"))

@@ -247,8 +247,8 @@ mod tests {
     #[test]
     fn what_a_source_does_not_name_stays_as_the_target_has_it() {
         let there = json!([{"sku": "A", "barcode": "1", "weight": "2"}, {"sku": "C"}]);
-        let told = json!([{"sku": "B"}, {"sku": "A", "barcode": "7"}]);
-        let laid = lay(Some(&spec("product", "variants")), &variants(&["sku", "barcode"]), &there, &told);
+        let sent = json!([{"sku": "B"}, {"sku": "A", "barcode": "7"}]);
+        let laid = lay(Some(&spec("product", "variants")), &variants(&["sku", "barcode"]), &there, &sent);
         assert_eq!(laid, json!([{"sku": "B"}, {"sku": "A", "barcode": "7", "weight": "2"}]));
         let name = lay(
             Some(&spec("product", "name")),

@@ -95,18 +95,18 @@ impl States {
     /// The furthest state that an object's fields tell of; one that is not known counts only where it is the only one.
     #[must_use]
     pub fn of<'a>(&self, object: &'a Map<String, Value>) -> Option<&'a Value> {
-        let told = self.fields.iter().filter_map(|field| object.get(field)).filter(|value| !value.is_null());
-        told.max_by_key(|state| self.rank(state).map_or(0, |rank| rank + 1))
+        let shown = self.fields.iter().filter_map(|field| object.get(field)).filter(|value| !value.is_null());
+        shown.max_by_key(|state| self.rank(state).map_or(0, |rank| rank + 1))
     }
 
-    /// Whether telling `wanted` where there is `known` would lead back, or say again what is further already. To leave an
+    /// Whether writing `desired` where there is `known` would lead back, or repeat what is further already. To leave an
     /// end is no step back: it is for a person.
     #[must_use]
-    pub fn is_behind(&self, wanted: &Value, known: &Value) -> bool {
-        if self.has_ended(known) && !self.has_ended(wanted) {
+    pub fn is_behind(&self, desired: &Value, known: &Value) -> bool {
+        if self.has_ended(known) && !self.has_ended(desired) {
             return false;
         }
-        self.rank(wanted).zip(self.rank(known)).is_some_and(|(wanted, known)| wanted < known)
+        self.rank(desired).zip(self.rank(known)).is_some_and(|(desired, known)| desired < known)
     }
 
     /// Whether there was a payment, where the object says it.
@@ -183,8 +183,8 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_is_behind_is_told_from_one_that_leaves_an_end() {
-        let is_behind = |wanted: &str, known: &str| order().is_behind(&wanted.into(), &known.into());
+    fn a_state_that_is_behind_differs_from_one_that_leaves_an_end() {
+        let is_behind = |desired: &str, known: &str| order().is_behind(&desired.into(), &known.into());
         assert!(is_behind("paid", "shipped") && is_behind("cancelled", "refunded"));
         assert!(!is_behind("shipped", "paid") && !is_behind("cancelled", "shipped") && !is_behind("paid", "paid"));
         assert!(!is_behind("paid", "cancelled"), "that is for a person");

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 pub struct LoginId(String);
 
 impl LoginId {
-    /// Of the client and the refresh token that the configuration names; neither can be told from it.
+    /// Made of the client and the refresh token that the configuration names; neither can be read from it.
     #[must_use]
     pub fn of(client: &str, token: &str) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("vaiven: which login a kept refresh token belongs to");
@@ -68,7 +68,7 @@ impl fmt::Debug for InMemory {
     }
 }
 
-struct Held {
+struct HeldLogins {
     all: OwnedMutexGuard<HashMap<LoginId, SecretString>>,
     login: LoginId,
 }
@@ -80,12 +80,12 @@ impl Logins for InMemory {
     }
 
     async fn renew(&self, _system: &str, login: &LoginId, _span: Duration) -> Result<Box<dyn Renewal>, Failure> {
-        Ok(Box::new(Held { all: Arc::clone(&self.0).lock_owned().await, login: login.clone() }))
+        Ok(Box::new(HeldLogins { all: Arc::clone(&self.0).lock_owned().await, login: login.clone() }))
     }
 }
 
 #[async_trait]
-impl Renewal for Held {
+impl Renewal for HeldLogins {
     fn kept(&self) -> Option<&SecretString> {
         self.all.get(&self.login)
     }

@@ -162,7 +162,7 @@ pub struct Tx<'c> {
     pub site: &'c Site,
     /// Address the request came to, without a path: `http://127.0.0.1:8080`.
     pub base: String,
-    /// What webhooks are told once the work is kept.
+    /// What webhooks are notified of once the work is kept.
     pub events: Vec<Event>,
     /// Webhooks just subscribed.
     pub pings: Vec<i64>,

@@ -81,7 +81,7 @@ impl Fault {
     }
 
     fn concerns(&self, method: &str, path: &str) -> bool {
-        self.method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
+        self.method.as_deref().is_none_or(|asked| asked.eq_ignore_ascii_case(method))
             && self.path.as_deref().is_none_or(|prefix| path.starts_with(prefix))
     }
 }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_strike_as_often_as_told_and_the_same_for_one_seed() {
+    fn faults_strike_as_often_as_configured_and_the_same_for_one_seed() {
         let strikes = |seed| {
             let faults = Faults::new(vec!["html@1/10".parse().unwrap()], Arc::new(Seeded::new(seed)));
             (0..1000).map(|_| faults.draw("GET", "/products").has(Kind::Html)).collect::<Vec<_>>()

@@ -1,5 +1,5 @@
-//! Tells subscribers what happened, with the faults of the real thing: told once and never again, disabled without a word
-//! after six failures in a row, a delivery id that is not unique, the state at delivery instead of the state of the event.
+//! Notifies subscribers of what happened, with the faults of the real thing: once and never again, disabled without a
+//! word after six failures in a row, a delivery id that is not unique, the state at delivery instead of the state of the event.
 
 use std::time::Duration;
 
@@ -39,9 +39,9 @@ impl Event {
     }
 }
 
-/// What waits to be told.
+/// What subscribers are to be notified of.
 #[derive(Clone, Copy, Debug)]
-pub enum Told {
+pub enum Notice {
     Event(Event),
     /// A new subscription's first, unsigned request.
     Ping(i64),
@@ -57,9 +57,9 @@ pub struct Delivery {
 }
 
 /// The deliveries of one event, as the shop is now.
-pub async fn prepare(tx: &mut Tx<'_>, told: Told) -> Result<Vec<Delivery>> {
-    let event = match told {
-        Told::Ping(id) => {
+pub async fn prepare(tx: &mut Tx<'_>, notice: Notice) -> Result<Vec<Delivery>> {
+    let event = match notice {
+        Notice::Ping(id) => {
             let Some(hook) = tx.get(Table::Webhooks, id).await? else { return Ok(Vec::new()) };
             return Ok(vec![Delivery {
                 webhook: id,
@@ -68,7 +68,7 @@ pub async fn prepare(tx: &mut Tx<'_>, told: Told) -> Result<Vec<Delivery>> {
                 body: format!("webhook_id={id}"),
             }]);
         }
-        Told::Event(event) => event,
+        Notice::Event(event) => event,
     };
     let topic = event.topic();
     let mut deliveries = Vec::new();
@@ -121,10 +121,10 @@ pub fn signature(secret: &str, body: &str) -> String {
 }
 
 /// Notes how a delivery went; the sixth failure in a row disables the webhook.
-pub async fn settle(tx: &mut Tx<'_>, told: Told, webhook: i64, answer: Option<u16>) -> Result<()> {
-    let (topic, id) = match told {
-        Told::Event(event) => (event.topic(), event.id),
-        Told::Ping(id) => ("ping".into(), id),
+pub async fn record_answer(tx: &mut Tx<'_>, notice: Notice, webhook: i64, answer: Option<u16>) -> Result<()> {
+    let (topic, id) = match notice {
+        Notice::Event(event) => (event.topic(), event.id),
+        Notice::Ping(id) => ("ping".into(), id),
     };
     sqlx::query("INSERT INTO deliveries (webhook_id, topic, resource_id, at, answer) VALUES (?, ?, ?, ?, ?)")
         .bind(webhook)
@@ -135,7 +135,7 @@ pub async fn settle(tx: &mut Tx<'_>, told: Told, webhook: i64, answer: Option<u1
         .execute(&mut *tx.db)
         .await?;
     let Some(mut hook) = tx.get(Table::Webhooks, webhook).await? else { return Ok(()) };
-    if matches!(told, Told::Ping(_)) {
+    if matches!(notice, Notice::Ping(_)) {
         return Ok(());
     }
     let fine = answer.is_some_and(|status| (200..400).contains(&status));

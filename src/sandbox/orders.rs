@@ -251,8 +251,8 @@ pub async fn move_to(tx: &mut Tx<'_>, id: i64, doc: &mut Doc, status: Option<&st
         _ => {}
     }
     doc.insert("status".into(), new.clone().into());
-    let told = format!("Order status changed from {} to {}.", title(&old), title(&new));
-    note(tx, id, &told, false, "WooCommerce").await?;
+    let text = format!("Order status changed from {} to {}.", title(&old), title(&new));
+    note(tx, id, &text, false, "WooCommerce").await?;
     Ok(())
 }
 

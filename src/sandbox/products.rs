@@ -143,8 +143,9 @@ pub async fn create(tx: &mut Tx<'_>, mut params: Doc, checked: Checked) -> Resul
     apply(tx, &mut doc, &params, None).await?;
     let id = tx.next("post").await?;
     let name = doc["name"].as_str().unwrap_or_default().to_owned();
-    let wish = params.get("slug").and_then(Value::as_str).filter(|slug| !slug.is_empty()).unwrap_or(&name).to_owned();
-    let slug = free_slug(tx, &text::slug(&wish), id).await?;
+    let asked_slug =
+        params.get("slug").and_then(Value::as_str).filter(|slug| !slug.is_empty()).unwrap_or(&name).to_owned();
+    let slug = free_slug(tx, &text::slug(&asked_slug), id).await?;
     doc.insert("slug".into(), slug.into());
     doc.insert("date_created_gmt".into(), tx.stamp().into());
     save(tx, id, &mut doc).await?;

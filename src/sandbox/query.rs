@@ -161,8 +161,8 @@ impl Bound {
 
 /// Just the members named in `_fields`.
 pub fn only_fields(object: &mut Value, fields: &str) {
-    let wanted: Vec<&str> = fields.split(',').map(str::trim).collect();
+    let asked: Vec<&str> = fields.split(',').map(str::trim).collect();
     if let Value::Object(members) = object {
-        members.retain(|name, _| wanted.contains(&name.as_str()));
+        members.retain(|name, _| asked.contains(&name.as_str()));
     }
 }

@@ -58,7 +58,7 @@ pub async fn create(tx: &mut Tx<'_>, order: i64, mut params: Doc) -> Result<i64>
         line["meta_data"] = owner.remove("meta_data").unwrap_or_default();
         lines.push(line);
     }
-    let wanted = params.get("amount").map_or(sum, |given| amount(&plain(given)));
+    let asked = params.get("amount").map_or(sum, |given| amount(&plain(given)));
     let mut before = Decimal::ZERO;
     for id in tx.ids(Table::Refunds, "order_id = ?", &[json!(order)]).await? {
         if let Some(refund) = tx.get(Table::Refunds, id).await? {
@@ -66,7 +66,7 @@ pub async fn create(tx: &mut Tx<'_>, order: i64, mut params: Doc) -> Result<i64>
         }
     }
     let left = amount(sale["total"].as_str().unwrap_or_default()) - before;
-    if wanted <= Decimal::ZERO || wanted > left {
+    if asked <= Decimal::ZERO || asked > left {
         return Err(refused("Invalid refund amount."));
     }
     if params.get("api_refund") != Some(&json!(false)) {
@@ -77,7 +77,7 @@ pub async fn create(tx: &mut Tx<'_>, order: i64, mut params: Doc) -> Result<i64>
     for (name, value) in [
         ("order_id", json!(order)),
         ("date_created_gmt", json!(tx.stamp())),
-        ("amount", json!(money(wanted))),
+        ("amount", json!(money(asked))),
         ("reason", params.get("reason").cloned().unwrap_or_else(|| json!(""))),
         ("meta_data", json!([])),
         ("line_items", lines.into()),
@@ -88,7 +88,7 @@ pub async fn create(tx: &mut Tx<'_>, order: i64, mut params: Doc) -> Result<i64>
         tx.merge_meta(&mut doc, given).await?;
     }
     tx.put(Table::Refunds, id, &doc).await?;
-    if wanted == left {
+    if asked == left {
         orders::move_to(tx, order, &mut sale, Some("refunded"), false).await?;
     }
     tx.touch(&mut sale);

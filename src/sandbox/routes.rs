@@ -280,12 +280,12 @@ async fn children(tx: &mut Tx<'_>, mut call: Call, order: i64, kind: &str, item:
     };
     let Some(id) = item else {
         if call.method == Method::GET {
-            let wanted = call.params.get("type").and_then(Value::as_str).unwrap_or("any").to_owned();
+            let asked = call.params.get("type").and_then(Value::as_str).unwrap_or("any").to_owned();
             let mut rows = Vec::new();
             for id in tx.ids(table, "order_id = ?", &[json!(order)]).await?.into_iter().rev() {
                 let Some(doc) = tx.get(table, id).await? else { continue };
                 let for_customer = doc.get("customer_note") == Some(&json!(true));
-                if matches!(wanted.as_str(), "any") || (wanted == "customer") == for_customer {
+                if matches!(asked.as_str(), "any") || (asked == "customer") == for_customer {
                     rows.push(show(tx, id, &doc));
                 }
             }

@@ -48,31 +48,32 @@ impl Shop {
             .fallback(handle)
             .with_state(self.clone());
         let door = Door { listener, env: self.inner.env.clone() };
-        let told = shutdown.clone();
+        let stop = shutdown.clone();
         let served = axum::serve(door, router.into_make_service_with_connect_info::<Caller>())
-            .with_graceful_shutdown(async move { told.cancelled().await });
+            .with_graceful_shutdown(async move { stop.cancelled().await });
         tokio::select! {
             served = served => served?,
-            () = self.tell(&shutdown) => {}
+            () = self.notify(&shutdown) => {}
         }
         Ok(())
     }
 
     /// Tells subscribers what happens, one after the other, for as long as the shop is open.
-    async fn tell(&self, shutdown: &CancellationToken) {
-        let mut to_tell = self.inner.to_tell.lock().await;
-        while let Some(told) = to_tell.recv().await {
+    async fn notify(&self, shutdown: &CancellationToken) {
+        let mut notices = self.inner.notices.lock().await;
+        while let Some(notice) = notices.recv().await {
             if shutdown.is_cancelled() {
                 break;
             }
-            let prepared = self.within(self.base(), async |tx| hooks::prepare(tx, told).await).await;
+            let prepared = self.within(self.base(), async |tx| hooks::prepare(tx, notice).await).await;
             for delivery in prepared.unwrap_or_default() {
                 let times = if self.inner.faults.draw("WEBHOOK", "").has(Kind::DuplicateWebhook) { 2 } else { 1 };
                 for _ in 0..times {
                     let answer = delivery.send().await;
-                    let settled =
-                        self.within(self.base(), async |tx| hooks::settle(tx, told, delivery.webhook, answer).await);
-                    if let Err(error) = settled.await {
+                    let recorded = self.within(self.base(), async |tx| {
+                        hooks::record_answer(tx, notice, delivery.webhook, answer).await
+                    });
+                    if let Err(error) = recorded.await {
                         tracing::warn!(%error, webhook = delivery.webhook, "sandbox: a delivery could not be noted");
                     }
                 }
@@ -185,8 +186,8 @@ async fn answer(shop: &Shop, path: String, request: Request, struck: &Struck) ->
     let authorization = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let query = pairs(parts.uri.query().unwrap_or_default());
     let body = to_bytes(body, MAX_BODY).await.map_err(|_| {
-        let told = "The request is larger than the server takes.";
-        Error::from(Refusal::new(413, "woocommerce_rest_request_entity_too_large", told))
+        let message = "The request is larger than the server takes.";
+        Error::from(Refusal::new(413, "woocommerce_rest_request_entity_too_large", message))
     });
     let allow = routes::allowed(&path);
     let path_is_batch = path.ends_with("/batch");

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, mpsc};
 use super::{
     db::{self, Doc, Site, Tx},
     faults::{Fault, Faults, Seeded},
-    hooks::Told,
+    hooks::Notice,
     options::Options,
     refusal::Result,
     routes::{self, Call},
@@ -38,8 +38,8 @@ pub(super) struct Inner {
     pub(super) env: Env,
     base: Lock<String>,
     requests: Lock<BTreeMap<String, u64>>,
-    outbox: mpsc::UnboundedSender<Told>,
-    pub(super) to_tell: Mutex<mpsc::UnboundedReceiver<Told>>,
+    outbox: mpsc::UnboundedSender<Notice>,
+    pub(super) notices: Mutex<mpsc::UnboundedReceiver<Notice>>,
 }
 
 impl Shop {
@@ -54,7 +54,7 @@ impl Shop {
             Some(seed) => Arc::new(Seeded::new(seed)),
             None => env.entropy.clone(),
         };
-        let (outbox, to_tell) = mpsc::unbounded_channel();
+        let (outbox, notices) = mpsc::unbounded_channel();
         Ok(Self {
             inner: Arc::new(Inner {
                 db: Mutex::new(conn),
@@ -73,7 +73,7 @@ impl Shop {
                 base: Lock::new("http://localhost".into()),
                 requests: Lock::default(),
                 outbox,
-                to_tell: Mutex::new(to_tell),
+                notices: Mutex::new(notices),
             }),
         })
     }
@@ -105,7 +105,7 @@ impl Shop {
         self.within(self.base(), async |tx| Ok(routes::dispatch(tx, call).await?.body)).await
     }
 
-    /// One transaction on the shop; kept if `work` succeeds, and then told to subscribers.
+    /// One transaction on the shop; kept if `work` succeeds, and then sent to subscribers.
     pub(super) async fn within<T>(&self, base: String, work: impl AsyncFnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
         let inner = &self.inner;
         let mut conn = inner.db.lock().await;
@@ -130,9 +130,9 @@ impl Shop {
                 at += 1;
             }
         }
-        for told in events.into_iter().map(Told::Event).chain(tx.pings.into_iter().map(Told::Ping)) {
-            // Without a server nobody listens, and nobody needs to be told.
-            let _ = inner.outbox.send(told);
+        for notice in events.into_iter().map(Notice::Event).chain(tx.pings.into_iter().map(Notice::Ping)) {
+            // Without a server nobody listens, and nobody needs to be notified.
+            let _ = inner.outbox.send(notice);
         }
         Ok(done)
     }

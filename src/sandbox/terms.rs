@@ -97,20 +97,20 @@ impl Term {
                 doc.insert(name.into(), value.into());
             }
         }
-        let wish = params.get("slug").and_then(Value::as_str).filter(|slug| !slug.is_empty());
-        if new || wish.is_some() {
-            let slug = self.claim(tx, wish).await?;
+        let asked_slug = params.get("slug").and_then(Value::as_str).filter(|slug| !slug.is_empty());
+        if new || asked_slug.is_some() {
+            let slug = self.claim(tx, asked_slug).await?;
             self.doc.insert("slug".into(), slug.into());
         }
         tx.put(table, id, &self.doc).await
     }
 
-    /// Its slug: what is wished for, else one of its name. A name exists once under one parent; a slug once in all.
-    async fn claim(&self, tx: &mut Tx<'_>, wish: Option<&str>) -> Result<String> {
+    /// Its slug: what is asked for, else one of its name. A name exists once under one parent; a slug once in all.
+    async fn claim(&self, tx: &mut Tx<'_>, asked_slug: Option<&str>) -> Result<String> {
         let Self { table, id, doc } = self;
         let name = doc.get("name").and_then(Value::as_str).unwrap_or_default();
         let parent = doc.get("parent").and_then(Value::as_i64).unwrap_or(0);
-        let slug = text::slug(wish.unwrap_or(name));
+        let slug = text::slug(asked_slug.unwrap_or(name));
         let slug = if *table == Table::Attributes { format!("pa_{slug}") } else { slug };
         let same_slug = tx.ids(*table, "slug = ? AND id <> ?", &[json!(slug), json!(id)]).await?.pop();
         if *table == Table::Attributes {
@@ -128,7 +128,7 @@ impl Term {
         };
         let condition = "lower(name) = ? AND parent_id = ? AND id <> ?";
         let same_name = tx.ids(*table, condition, &[json!(name.to_lowercase()), json!(parent), json!(id)]).await?.pop();
-        match (same_name, same_slug, wish) {
+        match (same_name, same_slug, asked_slug) {
             (Some(holder), _, None) => {
                 Err(exists("A term with the name provided already exists with this parent.", holder))
             }

@@ -141,7 +141,7 @@ fn variable(sku: &str) -> Value {
         "attributes": [{ "name": "Size", "visible": true, "variation": true, "options": ["S", "M"] }] })
 }
 
-fn parts(outcome: &Outcome) -> BTreeMap<String, String> {
+fn child_ids(outcome: &Outcome) -> BTreeMap<String, String> {
     let written = outcome.result.as_ref().unwrap_or_else(|failure| panic!("{failure}"));
     written.child_ids.get("variants").cloned().unwrap_or_default()
 }
@@ -151,12 +151,12 @@ async fn products_become_simple_or_variable_and_their_parts_are_known() {
     let (shop, system) = connected().await;
     let made = one(&*system, "product", write(1, Op::Create, "D", None, simple("D"))).await;
     let id = made.result.as_ref().unwrap().id.clone();
-    assert_eq!(parts(&made), BTreeMap::from([("D".to_owned(), id.clone())]));
+    assert_eq!(child_ids(&made), BTreeMap::from([("D".to_owned(), id.clone())]));
     assert_eq!(shop.shop.article("D").await.unwrap()["weight"], "1.2");
 
     let made = one(&*system, "product", write(2, Op::Create, "T", None, variable("T"))).await;
     let parent = made.result.as_ref().unwrap().id.clone();
-    let known = parts(&made);
+    let known = child_ids(&made);
     assert_eq!(known.keys().collect::<Vec<_>>(), ["T-M", "T-S"]);
     assert!(known["T-S"].starts_with(&format!("{parent}/")));
 
@@ -169,7 +169,7 @@ async fn products_become_simple_or_variable_and_their_parts_are_known() {
     change.dropped.insert("variants".into(), vec![known["T-M"].clone()]);
     change.child_ids.insert("variants".into(), known);
     let changed = one(&*system, "product", change).await;
-    assert_eq!(parts(&changed).keys().collect::<Vec<_>>(), ["T-L", "T-S"]);
+    assert_eq!(child_ids(&changed).keys().collect::<Vec<_>>(), ["T-L", "T-S"]);
     assert_eq!(shop.shop.article("T-S").await.unwrap()["weight"], "0.7");
     assert!(shop.shop.article("T-M").await.is_err());
 
@@ -183,11 +183,11 @@ async fn products_become_simple_or_variable_and_their_parts_are_known() {
 async fn becomes_simple(dropped: &[&str]) -> (Running, Arc<dyn System>, String) {
     let (shop, system) = connected().await;
     let made = one(&*system, "product", write(1, Op::Create, "T", None, variable("T"))).await;
-    let (id, variations) = (made.result.as_ref().unwrap().id.clone(), parts(&made));
+    let (id, variations) = (made.result.as_ref().unwrap().id.clone(), child_ids(&made));
     let mut plain = write(2, Op::Update, "T", Some(&id), simple("T"));
     plain.held.insert("variants".into(), variations.clone());
     plain.dropped.insert("variants".into(), dropped.iter().map(|sku| variations[*sku].clone()).collect());
-    assert_eq!(parts(&one(&*system, "product", plain).await), BTreeMap::new(), "the row tells it");
+    assert_eq!(child_ids(&one(&*system, "product", plain).await), BTreeMap::new(), "the row tells it");
     let row = all(&*system, "product").await.remove(0).body.into_value();
     assert_eq!((&row["type"], &row["global_unique_id"]), (&json!("simple"), &json!("gtin-T")));
     assert!(shop.shop.article("T-S").await.is_err() && shop.shop.article("T-M").await.is_err());
@@ -205,8 +205,8 @@ async fn a_product_that_changes_its_kind_leaves_no_variation_behind() {
     let mut many = write(3, Op::Update, "T", Some(&id), body);
     many.held.insert("variants".into(), BTreeMap::from([("T".to_owned(), id.clone())]));
     many.dropped.insert("variants".into(), vec![id.clone()]);
-    let parts = parts(&one(&*system, "product", many).await);
-    assert_eq!(parts.keys().collect::<Vec<_>>(), ["T-M", "T-S"]);
+    let child_ids = child_ids(&one(&*system, "product", many).await);
+    assert_eq!(child_ids.keys().collect::<Vec<_>>(), ["T-M", "T-S"]);
     assert_eq!(shop.shop.article("T-S").await.unwrap()["global_unique_id"], "gtin-T");
 }
 
@@ -214,7 +214,7 @@ async fn a_product_that_changes_its_kind_leaves_no_variation_behind() {
 async fn variations_that_swap_their_skus_keep_their_ids() {
     let (_shop, system) = connected().await;
     let made = one(&*system, "product", write(1, Op::Create, "T", None, variable("T"))).await;
-    let (id, had) = (made.result.as_ref().unwrap().id.clone(), parts(&made));
+    let (id, had) = (made.result.as_ref().unwrap().id.clone(), child_ids(&made));
     let mut body = variable("T");
     for (index, (sku, was)) in [("T-M", "T-S"), ("T-S", "T-M")].into_iter().enumerate() {
         body["variants"][index]["sku"] = json!(sku);
@@ -223,7 +223,7 @@ async fn variations_that_swap_their_skus_keep_their_ids() {
     let mut swap = write(2, Op::Update, "T", Some(&id), body);
     swap.held.insert("variants".into(), had.clone());
     swap.yielding.insert("variants".into(), had.values().cloned().collect());
-    let now = parts(&one(&*system, "product", swap).await);
+    let now = child_ids(&one(&*system, "product", swap).await);
     assert_eq!((&now["T-M"], &now["T-S"]), (&had["T-S"], &had["T-M"]));
 }
 
@@ -231,7 +231,7 @@ async fn variations_that_swap_their_skus_keep_their_ids() {
 async fn variations_without_a_sku_are_in_nobodys_way() {
     let (shop, system) = connected().await;
     let made = one(&*system, "product", write(1, Op::Create, "T", None, variable("T"))).await;
-    let (id, had) = (made.result.as_ref().unwrap().id.clone(), parts(&made));
+    let (id, had) = (made.result.as_ref().unwrap().id.clone(), child_ids(&made));
     // People made two, which show the product's SKU.
     for size in ["XS", "XL"] {
         let options =
@@ -252,7 +252,7 @@ async fn variations_without_a_sku_are_in_nobodys_way() {
     let mut swap = write(2, Op::Update, "T", Some(&id), body);
     swap.held.insert("variants".into(), had.clone());
     swap.yielding.insert("variants".into(), had.values().cloned().collect());
-    let now = parts(&one(&*system, "product", swap).await);
+    let now = child_ids(&one(&*system, "product", swap).await);
     assert_eq!((&now["T-M"], &now["T-S"]), (&had["T-S"], &had["T-M"]));
     assert!(now.contains_key("T-L"));
 }
@@ -270,7 +270,7 @@ async fn a_create_without_an_answer_is_found_and_gone_on_with() {
     let mut again = write(1, Op::Create, "T", None, body);
     again.found = found.into_iter().next();
     let done = one(&*system, "product", again).await;
-    assert_eq!(parts(&done).len(), 2);
+    assert_eq!(child_ids(&done).len(), 2);
     assert_eq!(shop.shop.all("/products").await.unwrap().len(), 1);
 }
 
@@ -284,7 +284,7 @@ async fn variants_whose_answer_was_lost_are_not_made_twice() {
     assert_eq!(first[0].result.as_ref().unwrap_err().class, Class::Unknown);
     let done = saved.0.lock().unwrap().clone();
     let again = one(&*system, "product", Write { done, ..write(1, Op::Create, "T", None, variable("T")) }).await;
-    let known = parts(&again);
+    let known = child_ids(&again);
     assert_eq!(known.keys().collect::<Vec<_>>(), ["T-M", "T-S"]);
 
     // A size more, and the answer is lost again: nothing was stored of it.
@@ -301,16 +301,16 @@ async fn variants_whose_answer_was_lost_are_not_made_twice() {
     };
     lost();
     assert!(one(&*system, "product", grow()).await.result.is_err());
-    assert!(parts(&one(&*system, "product", grow()).await).contains_key("T-L"));
+    assert!(child_ids(&one(&*system, "product", grow()).await).contains_key("T-L"));
     let row = all(&*system, "product").await.pop().unwrap().body.into_value();
     assert_eq!(row["children"].as_array().unwrap().len(), 3);
 }
 
 #[tokio::test]
-async fn what_was_wanted_otherwise_meanwhile_is_sent_again() {
+async fn what_was_changed_meanwhile_is_sent_again() {
     let (shop, system) = connected().await;
     let made = one(&*system, "product", write(1, Op::Create, "T", None, variable("T"))).await;
-    let (id, had) = (made.result.as_ref().unwrap().id.clone(), parts(&made));
+    let (id, had) = (made.result.as_ref().unwrap().id.clone(), child_ids(&made));
     let saved = Saved::default();
     for weight in ["0.5", "0.7", "0.5"] {
         let mut body = variable("T");
@@ -343,7 +343,7 @@ async fn more_variations_than_a_batch_takes_are_all_there_before_the_product_is_
     assert_eq!(shown["status"], "draft", "nobody can buy it yet");
     let done = saved.0.lock().unwrap().clone();
     let made = one(&*system, "product", Write { done, ..write(1, Op::Create, "T", None, body.clone()) }).await;
-    let had = parts(&made);
+    let had = child_ids(&made);
     assert_eq!(had.len(), 250);
     let id = made.result.unwrap().id;
     assert_eq!(shop.shop.all(&format!("/products/{id}/variations")).await.unwrap().len(), 250);
@@ -357,7 +357,7 @@ async fn more_variations_than_a_batch_takes_are_all_there_before_the_product_is_
     body["variants"].as_array_mut().unwrap().push(more);
     let mut grow = write(2, Op::Update, "T", Some(&id), body);
     grow.held.insert("variants".into(), had);
-    assert_eq!(parts(&one(&*system, "product", grow).await).len(), 251);
+    assert_eq!(child_ids(&one(&*system, "product", grow).await).len(), 251);
     let all = shop.shop.all(&format!("/products/{id}/variations")).await.unwrap();
     assert_eq!((all.len(), all.iter().filter(|variation| variation["weight"] == "0.5").count()), (251, 250));
 }
@@ -407,8 +407,8 @@ async fn a_pass_over_customers_costs_one_request_and_brings_the_new_ones() {
     let ids: Vec<&str> = delta.rows.iter().take(2).map(|row| row.id.as_str()).collect();
     assert_eq!(ids, [late.to_string(), early.to_string()]);
     assert_eq!(shop.shop.requests()["GET /customers"] - before, 1);
-    let facts = system.capabilities("customer").unwrap();
-    assert_eq!((facts.whole, facts.complete), (Some(std::time::Duration::from_secs(3600)), true));
+    let capabilities = system.capabilities("customer").unwrap();
+    assert_eq!((capabilities.whole, capabilities.complete), (Some(std::time::Duration::from_secs(3600)), true));
 }
 
 #[tokio::test]
@@ -466,7 +466,7 @@ async fn a_hundred_stocks_of_simple_products_are_one_request() {
 async fn prices_of_variations_are_written_under_their_product() {
     let (shop, system) = connected().await;
     let made = one(&*system, "product", write(1, Op::Create, "T", None, variable("T"))).await;
-    let known = parts(&made);
+    let known = child_ids(&made);
     let price = json!({ "regular_price": "9.90", "sale_price": "" });
     let missing = format!("{}/999999", made.result.unwrap().id);
     let writes = vec![
@@ -489,7 +489,7 @@ async fn prices_of_variations_are_written_under_their_product() {
 async fn prices_are_read_by_id_with_sales_that_were_made_in_the_shop() {
     let (shop, system) = connected().await;
     let made = one(&*system, "product", write(1, Op::Create, "T", None, variable("T"))).await;
-    let size = parts(&made)["T-S"].clone();
+    let size = child_ids(&made)["T-S"].clone();
     let made = one(&*system, "product", write(2, Op::Create, "D", None, simple("D"))).await;
     let drill = made.result.unwrap().id;
     let made = one(&*system, "product", write(3, Op::Create, "E", None, simple("E"))).await;
@@ -542,7 +542,7 @@ async fn categories_find_their_slug() {
 }
 
 #[tokio::test]
-async fn an_order_comes_changes_its_status_and_tells_of_its_shipment() {
+async fn an_order_comes_changes_its_status_and_gets_its_shipment() {
     let (shop, system) = connected().await;
     shop.done("POST", "/products", json!({ "name": "a", "sku": "A", "regular_price": "6" })).await;
     let checkout = Checkout { lines: vec![("A".into(), 2)], ..Checkout::default() };

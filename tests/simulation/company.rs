@@ -7,7 +7,7 @@ use std::{
 
 use vaiven::internals::{
     adapter::{Given, Manifest, SettingValue, Settings},
-    expr::{Expr, Known},
+    expr::{Expr, KnownNames},
     load::{Place, SourceFile},
     mapping::{Mapping, Translate},
     model::Entities,
@@ -230,7 +230,7 @@ pub fn flows(trade: Trade, growth: Growth) -> Vec<Flow> {
     }
     if trade.setting == Setting::Currencies && growth == Growth::Grown {
         let retail = SourceFile::new("flows.toml", r#"list == "retail""#);
-        let retail = Expr::compile(r#"list == "retail""#, &Place::start(&retail), &Known::any()).unwrap();
+        let retail = Expr::compile(r#"list == "retail""#, &Place::start(&retail), &KnownNames::any()).unwrap();
         flows[0].filters.insert("price".into(), retail);
     }
     if trade.prefers {

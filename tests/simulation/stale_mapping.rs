@@ -39,12 +39,12 @@ impl Translate for StaleMapping {
         self.before.reads()
     }
 
-    fn shown(&self) -> &BTreeMap<String, Shape> {
-        self.before.shown()
+    fn read_shapes(&self) -> &BTreeMap<String, Shape> {
+        self.before.read_shapes()
     }
 
-    fn told(&self) -> &BTreeMap<String, Shape> {
-        self.now.told()
+    fn written_shapes(&self) -> &BTreeMap<String, Shape> {
+        self.now.written_shapes()
     }
 
     fn needs(&self, wanted: &Fields) -> Needs {

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_another_width_is_told_and_the_rest_goes_on() {
+    fn a_row_of_another_width_is_reported_and_the_rest_is_read() {
         let rows = read(b"sku;name\nA\nB;b;c\nC;c\n", &shape()).unwrap();
         assert_eq!(rows[0], "2 bad: 1 columns instead of 2: A");
         assert_eq!(rows[1], "3 bad: 3 columns instead of 2: B;b;c");

@@ -63,9 +63,9 @@ impl<R: Read + Send> JsonRows<R> {
         FileError::at(self.line, "the JSON ends too early: the file is cut off")
     }
 
-    fn expect(&mut self, wanted: u8, what: &str) -> Result<(), FileError> {
+    fn expect(&mut self, expected: u8, what: &str) -> Result<(), FileError> {
         match self.token()? {
-            byte if byte == wanted => {
+            byte if byte == expected => {
                 self.bump(byte);
                 Ok(())
             }
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_told_and_the_rest_goes_on() {
+    fn a_bad_line_is_reported_and_the_rest_is_read() {
         assert_eq!(
             lines("{\"a\":1}\n\nnot\n[1]\n{\"b\":2}").unwrap(),
             [

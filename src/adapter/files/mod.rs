@@ -53,13 +53,13 @@ use crate::{
 };
 
 const MAX_ROW: usize = 16 << 20;
-const SETTLED: std::time::Duration = std::time::Duration::from_secs(2);
+const QUIET_FOR: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// A configured folder.
 pub struct FilesSystem {
     shared: Arc<Shared>,
     /// Present where the folder is only looked at: readers that leave every file as it is.
-    peeking: Option<IndexMap<String, Arc<Reader>>>,
+    read_only: Option<IndexMap<String, Arc<Reader>>>,
 }
 
 /// What work on other threads needs as well.
@@ -79,7 +79,7 @@ struct Entity {
     create: Option<Writer>,
     update: Option<Writer>,
     delete: Option<Name>,
-    facts: Capabilities,
+    capabilities: Capabilities,
 }
 
 /// Makes a configured system of an adapter whose driver is `files`. The folder is not touched yet.
@@ -107,7 +107,7 @@ pub(super) fn open(
         env: world.env.clone(),
         handled: AtomicU64::new(0),
     };
-    Ok(Arc::new(FilesSystem { shared: Arc::new(shared), peeking: None }))
+    Ok(Arc::new(FilesSystem { shared: Arc::new(shared), read_only: None }))
 }
 
 struct Opening<'a> {
@@ -131,7 +131,7 @@ impl Opening<'_> {
             Ok::<_, LoadError>(Arc::new(Reader::new(subject, self.folder.clone(), listing, picking)))
         });
         let writer = |spec: Option<&config::WriteSpec>| spec.map(|spec| Writer::compile(compiler, spec)).transpose();
-        let facts = Capabilities {
+        let capabilities = Capabilities {
             list: spec.list.is_some(),
             incremental: spec.list.is_some(),
             complete: spec.list.as_ref().is_some_and(|list| list.complete),
@@ -152,7 +152,7 @@ impl Opening<'_> {
             create: writer(spec.create.as_ref())?,
             update: writer(spec.update.as_ref())?,
             delete: spec.delete.as_ref().map(|spec| writing::compile_delete(compiler, spec)).transpose()?,
-            facts,
+            capabilities,
         })
     }
 }
@@ -195,7 +195,7 @@ fn listing(compiler: &Compiler, list: &ListSpec) -> Result<Listing, LoadError> {
     if !csv.header && csv.columns.is_none() {
         return Err(compiler.wrong(&list.files, "without a header the `columns` must be named"));
     }
-    let settled = list.settled.map_or(SETTLED, |span| span.0);
+    let quiet_for = list.settled.map_or(QUIET_FOR, |span| span.0);
     Ok(Listing {
         pattern,
         format: list.format,
@@ -203,7 +203,7 @@ fn listing(compiler: &Compiler, list: &ListSpec) -> Result<Listing, LoadError> {
         csv,
         rows,
         take: list.take,
-        settled: TimeDelta::from_std(settled).unwrap_or(TimeDelta::MAX),
+        quiet_for: TimeDelta::from_std(quiet_for).unwrap_or(TimeDelta::MAX),
         complete: list.complete,
         max_row,
         grouping: None,
@@ -242,7 +242,7 @@ impl Shared {
         let name = Value::from(entity);
         let base = base_scope(&self.settings, &name);
         let id = write.id.as_deref().map_or(Value::Null, Value::from);
-        let parts = serde_json::to_value(&write.child_ids).unwrap_or_default();
+        let child_ids = serde_json::to_value(&write.child_ids).unwrap_or_default();
         let scope = base
             .child()
             .with("body", &write.body)
@@ -251,7 +251,7 @@ impl Shared {
             .with("before", &write.before)
             .with_owned("key", write.key.as_str())
             .with("id", &id)
-            .with("parts", &parts);
+            .with("parts", &child_ids);
         let named =
             |failure: Failure| Failure { message: format!("{}/{entity}: {}", self.name, failure.message), ..failure };
         let writer = match write.op {
@@ -272,7 +272,7 @@ impl Shared {
         Ok(Written { id, ..Written::default() })
     }
 
-    fn look_up(&self, entity: &str, probe: &Probe<'_>, peek: bool) -> Result<Vec<SourceRow>, Failure> {
+    fn look_up(&self, entity: &str, probe: &Probe<'_>, read_only: bool) -> Result<Vec<SourceRow>, Failure> {
         let Some(writer) = &self.entity(entity)?.create else { return Ok(Vec::new()) };
         let name = Value::from(entity);
         let base = base_scope(&self.settings, &name);
@@ -287,7 +287,7 @@ impl Shared {
             .with("id", &nothing)
             .with("parts", &nothing);
         let target = writer.name.target(&scope, probe.key)?;
-        let sent = target.was_sent(&self.folder, peek).map_err(|error| {
+        let sent = target.was_sent(&self.folder, read_only).map_err(|error| {
             Failure::new(Class::Transient, format!("{}/{entity}: looking up: {error}", self.name)).with_source(error)
         })?;
         let row = || SourceRow {
@@ -302,7 +302,7 @@ impl Shared {
 
 impl FilesSystem {
     fn reader(&self, entity: &str) -> Result<Arc<Reader>, Failure> {
-        let reader = match &self.peeking {
+        let reader = match &self.read_only {
             Some(readers) => readers.get(entity).cloned(),
             None => self.shared.entity(entity)?.reader.clone(),
         };
@@ -335,7 +335,7 @@ impl System for FilesSystem {
     }
 
     fn capabilities(&self, entity: &str) -> Option<&Capabilities> {
-        self.shared.entities.get(entity).map(|entity| &entity.facts)
+        self.shared.entities.get(entity).map(|entity| &entity.capabilities)
     }
 
     fn version(&self, entity: &str) -> u64 {
@@ -353,7 +353,7 @@ impl System for FilesSystem {
     async fn acknowledge(&self, entity: &str, receipt: &Value) -> Result<(), Failure> {
         let reader = self.reader(entity)?;
         let (receipt, now) = (receipt.clone(), self.shared.env.now());
-        blocking(move || reader.settle(&receipt, now)).await
+        blocking(move || reader.acknowledge(&receipt, now)).await
     }
 
     async fn read(&self, entity: &str, _: &[String]) -> Result<Vec<SourceRow>, Failure> {
@@ -363,12 +363,12 @@ impl System for FilesSystem {
 
     async fn find(&self, entity: &str, probe: &Probe<'_>) -> Result<Vec<SourceRow>, Failure> {
         self.shared.handled.fetch_add(1, Ordering::Relaxed);
-        self.shared.look_up(entity, probe, self.peeking.is_some())
+        self.shared.look_up(entity, probe, self.read_only.is_some())
     }
 
     async fn write(&self, entity: &str, writes: Vec<Write>, _: &dyn Progress) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(writes.len());
-        if self.peeking.is_some() {
+        if self.read_only.is_some() {
             let refused = || Failure::new(Class::Fatal, format!("{} is only looked at", self.shared.name));
             outcomes.extend(writes.iter().map(|write| Outcome { job: write.job, result: Err(refused()), requests: 0 }));
             return outcomes;
@@ -390,9 +390,9 @@ impl System for FilesSystem {
     fn read_only(&self) -> Option<Arc<dyn System>> {
         let readers = self.shared.entities.iter().filter_map(|(name, entity)| {
             let reader = entity.reader.as_ref()?;
-            Some((name.clone(), Arc::new(reader.peeking())))
+            Some((name.clone(), Arc::new(reader.read_only())))
         });
-        Some(Arc::new(Self { shared: Arc::clone(&self.shared), peeking: Some(readers.collect()) }))
+        Some(Arc::new(Self { shared: Arc::clone(&self.shared), read_only: Some(readers.collect()) }))
     }
 
     async fn check(&self) -> Vec<Checked> {

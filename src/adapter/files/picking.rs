@@ -131,7 +131,7 @@ impl Picking {
         if !picked.seen.insert(self.hasher.hash_one(&id)) {
             return bad(Some(id), "the key stands twice in the file".to_owned(), body);
         }
-        let version = match self.judge(&body) {
+        let version = match self.version_if_kept(&body) {
             Ok(Some(version)) => version,
             Ok(None) => return Ok(Taken::Left),
             Err(error) => {
@@ -147,7 +147,7 @@ impl Picking {
     }
 
     /// The row's version if the row counts.
-    fn judge(&self, body: &RowBody) -> Result<Option<Option<String>>, ExprError> {
+    fn version_if_kept(&self, body: &RowBody) -> Result<Option<Option<String>>, ExprError> {
         if self.keep.is_none() && self.version.is_none() {
             return Ok(Some(None));
         }

@@ -1,5 +1,5 @@
 //! Reads files page by page. A file is picked up by renaming it into `work/`, locked while it is read, and moved to
-//! `done/` once its last page is durable; one left in `work/` by a crash is read again. A reader that only peeks reads files
+//! `done/` once its last page is durable; one left in `work/` by a crash is read again. A read-only reader reads files
 //! where they lie and moves none.
 
 use std::{
@@ -33,9 +33,10 @@ use crate::{
 };
 
 /// Rejected rows kept for `rejected/`; all of them are counted.
-const REJECTS_TOLD: usize = 10_000;
+const MAX_REJECTS: usize = 10_000;
 
-/// How far the clock that dates files may be ahead of ours: what is dated within it waits for its time and is not told.
+/// How far the clock that dates files may be ahead of ours: a file dated within it waits for its time, and is not
+/// reported.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
 
 /// How an entity's files are read.
@@ -47,7 +48,7 @@ pub struct Listing {
     pub csv: CsvShape,
     pub rows: String,
     pub take: Take,
-    pub settled: TimeDelta,
+    pub quiet_for: TimeDelta,
     pub complete: bool,
     pub max_row: usize,
     pub grouping: Option<Grouping>,
@@ -61,14 +62,14 @@ pub struct Reader {
     pub listing: Listing,
     pub picking: Picking,
     /// Files are left as and where they are.
-    peek: bool,
+    read_only: bool,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     open: Option<Open>,
-    /// Files read to their end and not settled yet; dropping them gives their lock up.
+    /// Files read to their end and not acknowledged yet; dropping them gives their lock up.
     finished: HashMap<String, Finished>,
 }
 
@@ -130,7 +131,7 @@ struct Open {
 
 impl Open {
     fn reject(&mut self, line: u64, reason: String, text: String) {
-        if self.rejected.len() < REJECTS_TOLD {
+        if self.rejected.len() < MAX_REJECTS {
             self.rejected.push((line, reason, text));
         }
     }
@@ -138,18 +139,18 @@ impl Open {
 
 impl Chosen {
     /// What a person has to see to of files that were left where they are.
-    fn told(&self) -> Vec<RowError> {
-        let told = |names: &[String], reason: &str| {
-            let told =
+    fn errors(&self) -> Vec<RowError> {
+        let errors = |names: &[String], reason: &str| {
+            let error =
                 |name: &String| RowError { position: name.clone(), id: None, reason: reason.to_owned(), row: None };
-            names.iter().map(told).collect::<Vec<_>>()
+            names.iter().map(error).collect::<Vec<_>>()
         };
-        let mut all = told(
+        let mut all = errors(
             &self.future,
             "its date lies in the future, so it is not taken for the newest file and waits: mend its date, or take it away",
         );
-        all.extend(told(&self.nameless, "its name is not UTF-8, so it is not read and waits: give it another name"));
-        all.extend(told(
+        all.extend(errors(&self.nameless, "its name is not UTF-8, so it is not read and waits: give it another name"));
+        all.extend(errors(
             &self.refused,
             "it could not be read and lies in `rejected`, with the reason beside it: mend it and put it back, or take it away",
         ));
@@ -171,17 +172,17 @@ struct Receipt {
 
 impl Reader {
     pub fn new(subject: String, folder: Folder, listing: Listing, picking: Picking) -> Self {
-        Self { subject, folder, listing, picking, peek: false, state: Mutex::default() }
+        Self { subject, folder, listing, picking, read_only: false, state: Mutex::default() }
     }
 
     /// One that reads the same files and leaves them as they are.
-    pub fn peeking(&self) -> Self {
+    pub fn read_only(&self) -> Self {
         Self {
             subject: self.subject.clone(),
             folder: self.folder.clone(),
             listing: self.listing.clone(),
             picking: self.picking.clone(),
-            peek: true,
+            read_only: true,
             state: Mutex::default(),
         }
     }
@@ -226,8 +227,8 @@ impl Reader {
             None => {
                 *state = State::default();
                 let chosen = self.choose(since, now)?;
-                let told = chosen.told();
-                (chosen.token, told)
+                let errors = chosen.errors();
+                (chosen.token, errors)
             }
             Some(PageToken(token)) => {
                 let token = Token::deserialize(token)
@@ -260,7 +261,7 @@ impl Reader {
                 *so_far = chained(so_far, &open.entry);
                 page.cursor = Some(so_far.clone());
             }
-            if open.entry.room == Room::Work && !self.peek {
+            if open.entry.room == Room::Work && !self.read_only {
                 let receipt = Receipt { name: open.entry.name.clone(), older: open.entry.older.clone() };
                 page.receipt = serde_json::to_value(receipt).ok();
                 let finished = Finished { _lock: open.file, rejected: open.rejected };
@@ -294,7 +295,7 @@ impl Reader {
         let taken = if archives { find(Room::Work)? } else { Vec::new() };
         let mut waiting = find(place)?;
         // In the future is as unsettled as in the near past.
-        waiting.retain(|file| (now - file.modified).abs() >= self.listing.settled);
+        waiting.retain(|file| (now - file.modified).abs() >= self.listing.quiet_for);
         // One dated later than now would be the newest for ever, and what is newer in truth would be archived unread.
         // One that is kept takes nobody's place while it is the only one.
         let (past, future): (Vec<Found>, Vec<Found>) = waiting.into_iter().partition(|file| file.modified <= now);
@@ -353,7 +354,7 @@ impl Reader {
         while let Some(entry) = token.queue.front_mut() {
             let taken = self.pick_up(entry, now).and_then(|mine| match (mine, entry.room) {
                 (false, _) => Ok(None),
-                (true, Room::Work) if !self.peek => self.lock(&entry.name),
+                (true, Room::Work) if !self.read_only => self.lock(&entry.name),
                 (true, room) => self.folder.open(&self.below(room), &entry.name).map(Some),
             });
             let file = match taken {
@@ -378,7 +379,7 @@ impl Reader {
 
     /// Makes a waiting file ours; false when somebody else was faster.
     fn pick_up(&self, entry: &mut Entry, now: DateTime<Utc>) -> io::Result<bool> {
-        if self.peek || entry.room != Room::Inbox {
+        if self.read_only || entry.room != Room::Inbox {
             return Ok(true);
         }
         let leftover = (Room::Work, entry.name.clone());
@@ -405,7 +406,7 @@ impl Reader {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        // It may have been settled between being opened and being locked.
+        // It may have been acknowledged between being opened and being locked.
         Ok(self.folder.has(&self.below(Room::Work), name)?.then_some(file))
     }
 
@@ -477,7 +478,7 @@ impl Reader {
                     if let RowBody::Json(body) = &row.body
                         && let Some(flaw) = flaw::first(body)
                     {
-                        // The mapping rejects it, which knows its key; whoever mends the file finds it beside the others.
+                        // The mapping rejects it, which knows its key; who corrects the file finds it beside the others.
                         open.reject(line, flaw.to_string(), flaw::shown(body).to_string());
                     }
                     page.rows.push(row);
@@ -509,7 +510,7 @@ impl Reader {
         if let FileError::Io(error) = error {
             return self.failed(Class::Transient, message).with_source(error);
         }
-        if self.peek || entry.room != Room::Work {
+        if self.read_only || entry.room != Room::Work {
             return self.failed(Class::Rejected, message);
         }
         let rejected = self.refused();
@@ -525,8 +526,8 @@ impl Reader {
     }
 
     /// Archives what a durable page brought. Blocks.
-    pub fn settle(&self, receipt: &Value, now: DateTime<Utc>) -> Result<(), Failure> {
-        if self.peek {
+    pub fn acknowledge(&self, receipt: &Value, now: DateTime<Utc>) -> Result<(), Failure> {
+        if self.read_only {
             return Ok(());
         }
         let receipt = Receipt::deserialize(receipt)

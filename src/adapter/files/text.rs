@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_byte_is_told_from_every_text_and_the_rest_is_read() {
+    fn a_wrong_byte_is_distinguished_from_every_text_and_the_rest_is_read() {
         let all = |text: &mut dyn Read| {
             let mut read = vec![0; 1000];
             let mut length = 0;

@@ -18,7 +18,7 @@ use crate::{
         http::xml,
         segment,
     },
-    expr::{Known, Scope, Template, text_of},
+    expr::{KnownNames, Scope, Template, text_of},
     failure::{Class, Failure},
     load::LoadError,
     model::flaw,
@@ -96,14 +96,14 @@ impl Target {
     }
 
     /// Whether a create without an outcome was delivered. Clears what a crash left of one that was not, unless the folder is
-    /// only looked at (`peek`).
-    pub fn was_sent(&self, folder: &Folder, peek: bool) -> io::Result<bool> {
+    /// only looked at (`read_only`).
+    pub fn was_sent(&self, folder: &Folder, read_only: bool) -> io::Result<bool> {
         let waiting = folder.has(&self.folder, &self.temporary)?;
         let marked = folder.has(&self.sent(), &self.mark)?;
         if marked && !waiting {
             return Ok(true);
         }
-        if peek {
+        if read_only {
             return Ok(false);
         }
         folder.remove(&self.sent(), &self.mark)?;
@@ -128,7 +128,7 @@ impl Writer {
         if spec.escape_formulas && spec.format != Format::Csv {
             return wrong("only cells of a CSV file can be taken for formulas");
         }
-        let known: Known = compiler.known(&WRITE);
+        let known: KnownNames = compiler.known(&WRITE);
         Ok(Self {
             name: Name::compile(compiler, &spec.file)?,
             format: spec.format,
@@ -141,7 +141,7 @@ impl Writer {
         })
     }
 
-    /// Writes an object's file. A create is told in `sent/`.
+    /// Writes an object's file. A create is recorded in `sent/`.
     pub fn write(&self, folder: &Folder, write: &Write, scope: &Scope<'_>) -> Result<(), Failure> {
         let target = self.name.target(scope, &write.key)?;
         let is_new = write.op == Op::Create;

@@ -11,14 +11,14 @@ use super::{
     call::{self, Answer, Call, Draft},
     compile::{ANSWER, Compiler},
     config::{self, SessionSpec},
+    evaluate::Verb,
     exchange::Exchange,
-    judge::Verb,
     oauth1,
     oauth2::Oauth2,
 };
 use crate::{
     adapter::Formula,
-    expr::{Expr, ExprError, Known, Scope, Template, text_of},
+    expr::{Expr, ExprError, KnownNames, Scope, Template, text_of},
     failure::{Class, Failure},
     load::{LoadError, Place},
     model::{decimal, percent},
@@ -270,7 +270,7 @@ impl Session {
         let draft =
             self.call.draft(&scope, &scope, exchange.env.entropy.next_u64()).map_err(|error| exchange.wrong(&error))?;
         let answer = exchange.unsigned(&draft, self.call.receive).await?;
-        if let Some(failure) = exchange.judged(&answer, Some(&self.call), Verb::Login, &scope) {
+        if let Some(failure) = exchange.evaluate(&answer, Some(&self.call), Verb::Login, &scope) {
             return Err(refusal(failure));
         }
         let seen = answer.scope(&scope);
@@ -286,7 +286,7 @@ impl Session {
             }
         }
         let captured = Value::Object(captured);
-        exchange.mask.learn_all(&captured);
+        exchange.mask.add_all(&captured);
         if let Some(missing) = missing {
             return Err(answer.failure(Class::Auth, &missing));
         }
@@ -312,7 +312,7 @@ pub(super) fn until(now: DateTime<Utc>, life: &Value) -> Option<DateTime<Utc>> {
     now.checked_add_signed(life - MARGIN.min(life / 10))
 }
 
-fn session(spec: &SessionSpec, compiler: &Compiler, known: &Known) -> Result<Login, LoadError> {
+fn session(spec: &SessionSpec, compiler: &Compiler, known: &KnownNames) -> Result<Login, LoadError> {
     let at = spec.login.request();
     let place = [at.get, at.post, at.put, at.patch, at.delete]
         .into_iter()

@@ -9,7 +9,7 @@ use super::{
     config::{BatchSpec, Results},
     operation::verb,
     plan::word,
-    variables::{Learnt, Variables, WRITE},
+    variables::{AnswerFields, Variables, WRITE},
     writing::Writing,
 };
 use crate::{
@@ -37,7 +37,7 @@ pub struct Batch {
     class: Option<Expr>,
     message: Option<Expr>,
     field: Option<Expr>,
-    learnt: Learnt,
+    answer_fields: AnswerFields,
 }
 
 /// Where results are in an answer.
@@ -68,14 +68,16 @@ impl Batch {
         let each = compiler.known(&WRITE);
         let result = compiler.known(&["result", "item", "key", "id", "op"]).and(ANSWER);
         let on_result = |formula: Option<&Formula>| compiler.formula_if(formula, &result);
-        let learnt = Learnt {
+        let answer_fields = AnswerFields {
             id: on_result(spec.id.as_ref())?,
             row: on_result(spec.row.as_ref())?,
             version: on_result(spec.version.as_ref())?,
-            parts: compiler.formulas(&spec.parts, &result)?,
+            child_ids: compiler.formulas(&spec.parts, &result)?,
         };
         let results = spec.results.as_ref().map(|results| places(results, &spec.ops, compiler, &at)).transpose()?;
-        if spec.ops.contains(&Op::Create) && (results.is_none() || (learnt.id.is_none() && learnt.row.is_none())) {
+        if spec.ops.contains(&Op::Create)
+            && (results.is_none() || (answer_fields.id.is_none() && answer_fields.row.is_none()))
+        {
             return Err(LoadError::new(
                 &at,
                 "a batch that creates needs `results` and `id` (or `row`): what was created as what",
@@ -96,7 +98,7 @@ impl Batch {
             class: on_result(spec.class.as_ref())?,
             message: on_result(spec.message.as_ref())?,
             field: on_result(spec.field.as_ref())?,
-            learnt,
+            answer_fields,
         })
     }
 
@@ -276,14 +278,14 @@ struct Answered<'a> {
 impl Answered<'_> {
     fn outcomes(&self, elements: &[Element]) -> Vec<Outcome> {
         let Some(places) = &self.batch.results else {
-            let done = |element: &Element| outcome(&element.write, self.learn(element, &Value::Null));
+            let done = |element: &Element| outcome(&element.write, self.recorded(element, &Value::Null));
             return elements.iter().map(done).collect();
         };
         let lists = Lists::read(places, self.answer, self.writing.scope);
         let numbers = lists.numbers(elements);
         let result = |(element, place): (&Element, (usize, usize))| {
             let result = match self.result(element, &lists, place) {
-                Ok(result) => self.judged(element, &result),
+                Ok(result) => self.evaluate(element, &result),
                 Err(problem) => Err(self.answer.failure(verb(element.write.op).in_doubt(), &problem)),
             };
             outcome(&element.write, result)
@@ -310,7 +312,7 @@ impl Answered<'_> {
     }
 
     /// A single result: its error, or what it says of the write.
-    fn judged(&self, element: &Element, result: &Value) -> Result<Written, Failure> {
+    fn evaluate(&self, element: &Element, result: &Value) -> Result<Written, Failure> {
         let (batch, write) = (self.batch, &element.write);
         let own = Own::of(write);
         let seen = self.scope(&own, element, result);
@@ -324,7 +326,7 @@ impl Answered<'_> {
             Value::Bool(true) | Value::Number(_) => false,
         };
         if well {
-            return self.learn(element, result);
+            return self.recorded(element, result);
         }
         let text = |expr: &Option<Expr>| expr.as_ref().and_then(|expr| text_of(&expr.eval(&seen).ok()?));
         let class =
@@ -342,10 +344,10 @@ impl Answered<'_> {
         }
     }
 
-    fn learn(&self, element: &Element, result: &Value) -> Result<Written, Failure> {
+    fn recorded(&self, element: &Element, result: &Value) -> Result<Written, Failure> {
         let own = Own::of(&element.write);
         let seen = self.scope(&own, element, result);
-        self.batch.learnt.read(&element.write, self.writing.entity, &seen, Some(self.answer))
+        self.batch.answer_fields.read(&element.write, self.writing.entity, &seen, Some(self.answer))
     }
 
     /// What expressions on a result see.

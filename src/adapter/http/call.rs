@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     compile::{ANSWER, Compiler},
     config::{ErrorRule, RequestSpec},
-    judge::cut,
+    evaluate::cut,
     payload::{self, Decoded, Payload, Receive, Send},
     transport::{Method, Response, path_of},
     unexpected,
@@ -18,7 +18,7 @@ use crate::{
         Mask,
         segment::{self, Slashes},
     },
-    expr::{Expr, ExprError, Known, Scope, Template, text_of},
+    expr::{Expr, ExprError, KnownNames, Scope, Template, text_of},
     failure::{Class, Failure},
     load::{LoadError, Place},
     model::{canonical, flaw, percent},
@@ -56,7 +56,12 @@ impl Call {
     ///
     /// # Errors
     /// No method or several, and wrong templates.
-    pub fn compile(spec: RequestSpec<'_>, compiler: &Compiler, known: &Known, at: &Place) -> Result<Self, LoadError> {
+    pub fn compile(
+        spec: RequestSpec<'_>,
+        compiler: &Compiler,
+        known: &KnownNames,
+        at: &Place,
+    ) -> Result<Self, LoadError> {
         let targets = [
             (Method::Get, spec.get),
             (Method::Post, spec.post),
@@ -131,10 +136,10 @@ impl Call {
     ///
     /// # Errors
     /// An expression without value.
-    pub fn print(&self, scope: &Scope<'_>) -> Result<String, ExprError> {
+    pub fn fingerprint(&self, scope: &Scope<'_>) -> Result<String, ExprError> {
         let query = query(self.query.as_ref(), scope)?;
         let body = self.body.as_ref().map_or(Ok(None), |body| body.render(scope))?;
-        Ok(canonical::print(&json!([self.target(scope)?, query, body.unwrap_or_default()])))
+        Ok(canonical::fingerprint(&json!([self.target(scope)?, query, body.unwrap_or_default()])))
     }
 
     fn target(&self, scope: &Scope<'_>) -> Result<String, ExprError> {
@@ -178,7 +183,7 @@ pub fn headers(table: Option<&Template>, scope: &Scope<'_>) -> Result<Vec<(Strin
 }
 
 /// Compiles error rules; `known` are the variables of the request beside those of its answer.
-pub fn rules(specs: &[ErrorRule], compiler: &Compiler, known: Known) -> Result<Vec<Rule>, LoadError> {
+pub fn rules(specs: &[ErrorRule], compiler: &Compiler, known: KnownNames) -> Result<Vec<Rule>, LoadError> {
     let known = known.and(ANSWER).and(["text", "op", "retry_after"]);
     LoadError::collect(specs.iter().map(|spec| {
         Ok(Rule {

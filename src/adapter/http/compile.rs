@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     adapter::{Body, Formula, Manifest, SettingKind, Text},
-    expr::{Expr, Known, Template},
+    expr::{Expr, KnownNames, Template},
     load::{LoadError, Node, Place, SourceFile, Spanned},
 };
 
@@ -59,22 +59,22 @@ impl Compiler {
 
     /// Settings, `entity`, and these.
     #[must_use]
-    pub fn known(&self, names: &[&'static str]) -> Known {
-        Known::of(["entity"]).and(names.iter().copied()).settings(self.public.iter().cloned())
+    pub fn known(&self, names: &[&'static str]) -> KnownNames {
+        KnownNames::of(["entity"]).and(names.iter().copied()).settings(self.public.iter().cloned())
     }
 
     /// Where secrets are allowed too.
     #[must_use]
-    pub fn with_secrets(&self, known: Known) -> Known {
+    pub fn with_secrets(&self, known: KnownNames) -> KnownNames {
         known.settings(self.secret.iter().cloned())
     }
 
     /// A bare expression.
-    pub fn formula(&self, formula: &Formula, known: &Known) -> Result<Expr, LoadError> {
+    pub fn formula(&self, formula: &Formula, known: &KnownNames) -> Result<Expr, LoadError> {
         Expr::compile(formula.0.as_ref(), &Place::of(&self.file, &formula.0), known)
     }
 
-    pub fn formula_if(&self, formula: Option<&Formula>, known: &Known) -> Result<Option<Expr>, LoadError> {
+    pub fn formula_if(&self, formula: Option<&Formula>, known: &KnownNames) -> Result<Option<Expr>, LoadError> {
         formula.map(|formula| self.formula(formula, known)).transpose()
     }
 
@@ -85,32 +85,32 @@ impl Compiler {
 
     /// What an expression on a row may name: the row's members, and the settings by `settings.NAME`.
     #[must_use]
-    pub fn row(&self) -> Known {
-        Known::any().settings(self.public.iter().cloned())
+    pub fn row(&self) -> KnownNames {
+        KnownNames::any().settings(self.public.iter().cloned())
     }
 
-    pub fn text(&self, text: &Text, known: &Known) -> Result<Template, LoadError> {
+    pub fn text(&self, text: &Text, known: &KnownNames) -> Result<Template, LoadError> {
         Template::text(text.0.as_ref(), &self.place(text), known)
     }
 
-    pub fn text_if(&self, text: Option<&Text>, known: &Known) -> Result<Option<Template>, LoadError> {
+    pub fn text_if(&self, text: Option<&Text>, known: &KnownNames) -> Result<Option<Template>, LoadError> {
         text.map(|text| self.text(text, known)).transpose()
     }
 
     /// A value written as a template or as a bare expression.
-    pub fn value_if(&self, text: Option<&Text>, known: &Known) -> Result<Option<Template>, LoadError> {
+    pub fn value_if(&self, text: Option<&Text>, known: &KnownNames) -> Result<Option<Template>, LoadError> {
         let Some(text) = text else { return Ok(None) };
         let written = text.0.as_ref();
         let written = if written.contains("${") { Cow::from(written) } else { Cow::from(format!("${{{written}}}")) };
         Template::text(&written, &self.place(text), known).map(Some)
     }
 
-    pub fn body(&self, body: Option<&Body>, known: &Known) -> Result<Option<Template>, LoadError> {
+    pub fn body(&self, body: Option<&Body>, known: &KnownNames) -> Result<Option<Template>, LoadError> {
         body.map(|body| Template::compile(&body.0, &self.file, known)).transpose()
     }
 
     /// A table of names and values: a query, headers.
-    pub fn table(&self, body: Option<&Body>, known: &Known) -> Result<Option<Template>, LoadError> {
+    pub fn table(&self, body: Option<&Body>, known: &KnownNames) -> Result<Option<Template>, LoadError> {
         match body {
             Some(Body(node)) if !matches!(node.as_ref(), Node::Table(_)) => {
                 Err(self.wrong(node, "this must be a table of names and values"))
@@ -120,7 +120,7 @@ impl Compiler {
     }
 
     /// A table of headers, whose names are as they have to be.
-    pub fn headers(&self, body: Option<&Body>, known: &Known) -> Result<Option<Template>, LoadError> {
+    pub fn headers(&self, body: Option<&Body>, known: &KnownNames) -> Result<Option<Template>, LoadError> {
         if let Some(Body(node)) = body
             && let Node::Table(members) = node.as_ref()
         {
@@ -142,7 +142,7 @@ impl Compiler {
     pub fn formulas(
         &self,
         formulas: &IndexMap<String, Formula>,
-        known: &Known,
+        known: &KnownNames,
     ) -> Result<Vec<(String, Expr)>, LoadError> {
         LoadError::collect(
             formulas.iter().map(|(name, formula)| self.formula(formula, known).map(|expr| (name.clone(), expr))),

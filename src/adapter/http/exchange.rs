@@ -1,4 +1,4 @@
-//! Requests of one system: paced, authorised, judged.
+//! Requests of one system: paced, authorised, evaluated.
 
 use std::{
     fmt,
@@ -18,7 +18,7 @@ use super::{
     call::{self, Answer, Call, Draft, Rule},
     compile::Compiler,
     config::{Http, RateSpec},
-    judge::{self, Verb},
+    evaluate::{self, Verb},
     pace::{Pace, Rate},
     payload::{self, Receive},
     transport::{Method, Request, Transport, TransportError},
@@ -39,7 +39,7 @@ pub struct Exchange {
     pub system: String,
     pub env: Env,
     pub logins: Arc<dyn Logins>,
-    /// The secrets, to be taken out of what is told.
+    /// The secrets, to be taken out of every message.
     pub mask: Arc<Mask>,
     /// Requests that have left.
     sent: AtomicU64,
@@ -195,7 +195,7 @@ impl Exchange {
     }
 
     /// The failure an answer is, if it is one.
-    pub(super) fn judged(
+    pub(super) fn evaluate(
         &self,
         answer: &Answer,
         call: Option<&Call>,
@@ -203,7 +203,7 @@ impl Exchange {
         scope: &Scope<'_>,
     ) -> Option<Failure> {
         let own = call.map_or(&[][..], |call| &call.rules);
-        judge::judge(answer, own, &self.rules, verb, scope).map(|failure| self.clean(failure))
+        evaluate::evaluate(answer, own, &self.rules, verb, scope).map(|failure| self.clean(failure))
     }
 
     /// Whether anything answers at the base address.
@@ -253,7 +253,8 @@ impl Exchange {
             self.sent.fetch_add(1, Ordering::Relaxed);
             let sent = self.transport.send(request).await;
             drop(permit);
-            let response = sent.map_err(|error: TransportError| self.clean(judge::unanswered(&error, verb, &place)))?;
+            let response =
+                sent.map_err(|error: TransportError| self.clean(evaluate::unanswered(&error, verb, &place)))?;
             if left > 0
                 && matches!(response.status, 301 | 302 | 303 | 307 | 308)
                 && let Some(next) = response.header("location").and_then(|to| self.same_host(&url, to))
@@ -262,7 +263,7 @@ impl Exchange {
                 url = next;
                 continue;
             }
-            let wait = response.header("retry-after").and_then(|wait| judge::retry_after(wait, self.env.now()));
+            let wait = response.header("retry-after").and_then(|wait| evaluate::retry_after(wait, self.env.now()));
             let decoded = payload::decoded(receive, &response, self.max_values).await;
             return Ok(Answer::of(&response, (receive, decoded), method, &url, wait).masked(Arc::clone(&self.mask)));
         }
@@ -362,7 +363,7 @@ impl Requester<'_> {
     /// The requests of an adapter's call, until there is an answer that is not a failure, or that `ignore` lets pass.
     ///
     /// # Errors
-    /// By the adapter's rules and the status; see [`judge`].
+    /// By the adapter's rules and the status; see [`evaluate`].
     pub async fn call(&self, call: &Call, ignore: Option<&Expr>) -> Result<Answer, Failure> {
         let draft = self.draft(call, self.exchange.env.entropy.next_u64())?;
         self.send(&draft, call, ignore).await
@@ -414,7 +415,7 @@ impl Requester<'_> {
         if ignore.is_some_and(|ignore| ignore.eval_bool(&answer.scope(scope)).unwrap_or(false)) {
             return Ok(answer);
         }
-        match exchange.judged(&answer, Some(call), verb, scope) {
+        match exchange.evaluate(&answer, Some(call), verb, scope) {
             Some(failure) => Err(failure),
             None => Ok(answer),
         }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     adapter::compile,
-    expr::{Expr, ExprError, Known, Scope, text_of},
+    expr::{Expr, ExprError, KnownNames, Scope, text_of},
     failure::Failure,
     load::{LoadError, Place},
     model::flaw,
@@ -108,7 +108,7 @@ pub fn seen<'a>(answer: &'a Answer, page: &'a [Value], id: Option<&Expr>, scope:
         rows: page.len() as u64,
         last,
         last_id: last.and_then(|row| id?.eval(&scope.on_row(row)).ok()),
-        print: (!page.is_empty()).then(|| hasher.finalize().to_hex()[..32].to_owned()),
+        fingerprint: (!page.is_empty()).then(|| hasher.finalize().to_hex()[..32].to_owned()),
     }
 }
 
@@ -135,7 +135,7 @@ impl Join {
         spec: &JoinSpec,
         compiler: &Compiler,
         id: &Expr,
-        known: &Known,
+        known: &KnownNames,
         at: &Place,
     ) -> Result<Self, LoadError> {
         let request = spec.request();
@@ -183,7 +183,11 @@ fn rows_with(formula: Option<&crate::adapter::Formula>, compiler: &Compiler, eac
     rows_in(formula, compiler, &known)
 }
 
-fn rows_in(formula: Option<&crate::adapter::Formula>, compiler: &Compiler, known: &Known) -> Result<Expr, LoadError> {
+fn rows_in(
+    formula: Option<&crate::adapter::Formula>,
+    compiler: &Compiler,
+    known: &KnownNames,
+) -> Result<Expr, LoadError> {
     match formula {
         Some(formula) => compiler.formula(formula, known),
         None => Expr::compile("body", &Place::start(&compiler.file), known),
@@ -233,7 +237,7 @@ enum Asks {
 type Children = HashMap<String, Vec<Value>>;
 
 /// The children of one item, under way: of its row, unless they name their rows themselves.
-type Asked<'a> = BoxFuture<'a, Result<(Option<String>, Vec<Value>), Failure>>;
+type PendingChildren<'a> = BoxFuture<'a, Result<(Option<String>, Vec<Value>), Failure>>;
 
 impl Join {
     /// The rows that can be asked for. One that would be in the way of all is found by asking for it alone.
@@ -320,7 +324,7 @@ impl Join {
                 self.sort_by_row(rows, &mut children, &scope)?;
             }
             Asks::Each(items) => {
-                let mut asked: Vec<Asked<'_>> = Vec::new();
+                let mut asked: Vec<PendingChildren<'_>> = Vec::new();
                 for item in &items {
                     let scope = scope.child().with("item", item);
                     asked.push(Box::pin(async move {

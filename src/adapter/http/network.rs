@@ -38,7 +38,7 @@ impl Network {
     }
 
     async fn exchange(&self, request: &Request) -> Result<Response, TransportError> {
-        let told = |error: reqwest::Error| translate(&error, request);
+        let failed = |error: reqwest::Error| translate(&error, request);
         let mut builder = self.client.request(method(request.method), &request.url).timeout(request.timeout);
         for (name, value) in &request.headers {
             let Ok(mut value) = HeaderValue::from_str(value) else {
@@ -51,7 +51,7 @@ impl Network {
         if !request.body.is_empty() {
             builder = builder.body(request.body.clone());
         }
-        let mut answer = builder.send().await.map_err(told)?;
+        let mut answer = builder.send().await.map_err(failed)?;
         let status = answer.status().as_u16();
         let headers = answer
             .headers()
@@ -63,7 +63,7 @@ impl Network {
             return Err(too_large);
         }
         let mut body = BytesMut::new();
-        while let Some(chunk) = answer.chunk().await.map_err(told)? {
+        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > request.max_body {
                 return Err(too_large);
             }
@@ -96,21 +96,22 @@ fn translate(error: &reqwest::Error, request: &Request) -> TransportError {
     if error.is_timeout() {
         TransportError::Timeout { after, sent: !unsent }
     } else if unsent {
-        TransportError::NotSent(told(error, &request.url))
+        TransportError::NotSent(describe(error, &request.url))
     } else {
-        TransportError::Lost(told(error, &request.url))
+        TransportError::Lost(describe(error, &request.url))
     }
 }
 
 /// The cause, with the host and what to do where that is known.
-fn told(error: &reqwest::Error, url: &str) -> String {
+fn describe(error: &reqwest::Error, url: &str) -> String {
     let cause = reason(error);
     let host = reqwest::Url::parse(url).ok().and_then(|url| {
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         Some(format!("{}{port}", url.host_str()?))
     });
-    let words =
-        |host: String| tls::told(error, &host).or_else(|| unreached::words(&cause, &host, url.starts_with("https:")));
+    let words = |host: String| {
+        tls::problem(error, &host).or_else(|| unreached::words(&cause, &host, url.starts_with("https:")))
+    };
     host.and_then(words).unwrap_or(cause)
 }
 
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn https_to_a_server_that_speaks_http_is_told_and_the_other_way_round() {
+    async fn https_to_a_server_that_speaks_http_is_explained_and_the_other_way_round() {
         let network = Network::new().unwrap();
         let plain = answering(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
         let error = network.send(get(format!("https://{plain}/"))).await.unwrap_err().to_string();

@@ -11,8 +11,8 @@ use super::{
     call::Draft,
     compile::Compiler,
     config,
+    evaluate::Verb,
     exchange::Exchange,
-    judge::Verb,
     payload::{self, Receive, Send},
     transport::Method,
 };
@@ -97,7 +97,7 @@ impl Oauth2 {
     ) -> Result<Granted, Failure> {
         token.keep().await?;
         let shown = token.latest().to_owned();
-        exchange.mask.learn(&shown);
+        exchange.mask.add(&shown);
         form["refresh_token"] = shown.as_str().into();
         form["grant_type"] = "refresh_token".into();
         let answer = self.ask(form, exchange).await.map_err(|mut failure| {
@@ -113,7 +113,7 @@ impl Oauth2 {
         })?;
         // Whatever else is wrong with the answer: the token that was shown is spent.
         if let Some(next) = answer.body.get("refresh_token").and_then(Value::as_str).filter(|next| *next != shown) {
-            exchange.mask.learn(next);
+            exchange.mask.add(next);
             *token.unkept = Some(next.into());
             token.keep().await?;
         }
@@ -123,8 +123,8 @@ impl Oauth2 {
     async fn ask(&self, mut form: Value, exchange: &Exchange) -> Result<super::call::Answer, Failure> {
         let scope = exchange.confidential();
         let text = |template: &Template| template.render_text(&scope).map_err(|error| exchange.wrong(&error));
-        if let Some(wanted) = &self.scope {
-            form["scope"] = text(wanted)?.into();
+        if let Some(asked) = &self.scope {
+            form["scope"] = text(asked)?.into();
         }
         let payload = payload::encode(Send::Form, &form, 0).map_err(|problem| Failure::new(Class::Fatal, problem))?;
         let draft = Draft {
@@ -135,7 +135,7 @@ impl Oauth2 {
             payload: Some(payload),
         };
         let answer = exchange.unsigned(&draft, Receive::Json).await?;
-        match exchange.judged(&answer, None, Verb::Login, &scope) {
+        match exchange.evaluate(&answer, None, Verb::Login, &scope) {
             Some(failure) => Err(refusal(failure)),
             None => Ok(answer),
         }
@@ -175,7 +175,7 @@ fn granted(answer: &super::call::Answer, exchange: &Exchange) -> Result<Granted,
     let Some(token) = answer.body.get("access_token").and_then(Value::as_str) else {
         return Err(answer.failure(Class::Auth, "the answer to the token request holds no access_token"));
     };
-    exchange.mask.learn(token);
+    exchange.mask.add(token);
     let until = answer.body.get("expires_in").and_then(|life| until(exchange.env.now(), life));
     Ok(Granted { access: json!({ "access_token": token }), until })
 }

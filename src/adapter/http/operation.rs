@@ -8,16 +8,16 @@ use super::{
     call::{Answer, Call},
     compile::{ANSWER, Compiler},
     config::{StepSpec, WriteSpec},
+    evaluate::Verb,
     joins::{Listing, rows_of},
-    judge::Verb,
     pages::Pager,
     plan,
-    variables::{Learnt, Variables, WRITE},
+    variables::{AnswerFields, Variables, WRITE},
     writing::Writing,
 };
 use crate::{
     adapter::compile,
-    expr::{Expr, ExprError, Known, Scope},
+    expr::{Expr, ExprError, KnownNames, Scope},
     failure::{Class, Failure},
     load::{LoadError, Place},
     model::canonical,
@@ -35,7 +35,7 @@ const FOUND: &str = "found";
 #[derive(Clone, Debug)]
 pub struct Operation {
     form: Form,
-    learnt: Learnt,
+    answer_fields: AnswerFields,
     /// Variable that holds the new id after the first step: where `id` is just that variable.
     id_variable: Option<String>,
 }
@@ -90,17 +90,18 @@ impl Operation {
             after = after.and(captured);
             Form::Steps(steps(&spec.steps, compiler, known, at)?)
         };
-        let learnt = Learnt {
+        let answer_fields = AnswerFields {
             id: compiler.formula_if(spec.id.as_ref(), &after)?,
             row: compiler.formula_if(spec.row.as_ref(), &after)?,
             version: compiler.formula_if(spec.version.as_ref(), &after)?,
-            parts: compiler.formulas(&spec.parts, &after)?,
+            child_ids: compiler.formulas(&spec.parts, &after)?,
         };
-        if op == Op::Create && learnt.id.is_none() && learnt.row.is_none() {
+        if op == Op::Create && answer_fields.id.is_none() && answer_fields.row.is_none() {
             return Err(LoadError::new(at, "`create` needs `id` (or `row`): where the answer says what was created"));
         }
-        let id_variable = learnt.id.as_ref().map(|id| id.text().to_owned()).filter(|_| matches!(form, Form::Steps(_)));
-        Ok(Self { form, learnt, id_variable })
+        let id_variable =
+            answer_fields.id.as_ref().map(|id| id.text().to_owned()).filter(|_| matches!(form, Form::Steps(_)));
+        Ok(Self { form, answer_fields, id_variable })
     }
 
     /// Does one write.
@@ -132,7 +133,7 @@ impl Operation {
         &Writing { entity, exchange, scope, .. }: &Writing<'_>,
     ) -> Result<Written, Failure> {
         let answer = exchange.requester(verb(write.op), scope).call(call, ignore).await?;
-        self.learnt.read(write, entity, &answer.scope(scope), Some(&answer))
+        self.answer_fields.read(write, entity, &answer.scope(scope), Some(&answer))
     }
 
     async fn steps(&self, steps: &[Step], saga: &mut Saga<'_>) -> Result<Written, Failure> {
@@ -154,14 +155,14 @@ impl Operation {
         let captured = saga.captured();
         let scope = scope.child().with_members(&captured);
         if let Some(answer) = &saga.answer {
-            return self.learnt.read(saga.write, entity, &answer.scope(&scope), Some(answer));
+            return self.answer_fields.read(saga.write, entity, &answer.scope(&scope), Some(answer));
         }
         // Every step was done by an earlier attempt, or the lookup found all there is to do: what the captures and the found
-        // object tell is learnt; where that takes an answer, the captured id alone.
+        // object show is recorded; where that takes an answer, the captured id alone.
         let nothing = Value::Null;
         let scope = scope.with("body", &nothing).with("status", &nothing).with("headers", &nothing);
-        let id = Learnt { id: self.learnt.id.clone(), ..Learnt::default() };
-        let all = self.learnt.read(saga.write, entity, &scope, None);
+        let id = AnswerFields { id: self.answer_fields.id.clone(), ..AnswerFields::default() };
+        let all = self.answer_fields.read(saga.write, entity, &scope, None);
         all.or_else(|_| id.read(saga.write, entity, &scope, None))
     }
 }
@@ -220,24 +221,24 @@ impl Saga<'_> {
         let Value::Array(items) = for_each.eval(&scope).map_err(wrong)? else {
             return Err(wrong(for_each.error("gives no list")));
         };
-        let prints = prints(&items);
-        self.forget_others(step, &mut done, &prints);
-        for (index, (item, print)) in items.iter().zip(prints).enumerate() {
-            if done.contains(&print) {
+        let fingerprints = fingerprints(&items);
+        self.forget_others(step, &mut done, &fingerprints);
+        for (index, (item, fingerprint)) in items.iter().zip(fingerprints).enumerate() {
+            if done.contains(&fingerprint) {
                 continue;
             }
             let index = Value::from(index);
             let scope = scope.child().with("item", item).with("item_index", &index);
-            done.push(print);
+            done.push(fingerprint);
             self.request(step, &scope, Value::from(done.clone())).await?;
         }
         Ok(())
     }
 
-    /// Drops what was done for items that have left the list, with what it captured: the object is wanted otherwise by now, and
-    /// an item that comes back has to be done again.
-    fn forget_others(&mut self, step: &Step, done: &mut Vec<Value>, prints: &[Value]) {
-        let stays: Vec<bool> = done.iter().map(|print| prints.contains(print)).collect();
+    /// Drops what was done for items that have left the list, with what it captured: something else is desired by now,
+    /// and an item that comes back has to be done again.
+    fn forget_others(&mut self, step: &Step, done: &mut Vec<Value>, fingerprints: &[Value]) {
+        let stays: Vec<bool> = done.iter().map(|fingerprint| fingerprints.contains(fingerprint)).collect();
         let keep = |list: &mut Vec<Value>| {
             let mut stays = stays.iter();
             list.retain(|_| stays.next().is_none_or(|stays| *stays));
@@ -252,12 +253,12 @@ impl Saga<'_> {
     }
 
     /// What a step that is done is remembered by: of an update its request, since a later attempt may have something else to
-    /// tell. What a create has done is done, whatever it would send by now: its first step made the object.
+    /// send. What a create has done is done, whatever it would send by now: its first step made the object.
     fn mark(&self, step: &Step, scope: &Scope<'_>) -> Value {
-        let is_told_anew = self.write.op == Op::Update && !step.reads && step.for_each.is_none();
+        let repeats_when_changed = self.write.op == Op::Update && !step.reads && step.for_each.is_none();
         // What cannot be written by now was not sent.
-        let print = || step.call.print(scope).map_or(Value::Null, Value::from);
-        if is_told_anew { print() } else { Value::from(1) }
+        let fingerprint = || step.call.fingerprint(scope).map_or(Value::Null, Value::from);
+        if repeats_when_changed { fingerprint() } else { Value::from(1) }
     }
 
     /// Sends a step's request and saves what it captured; `mark` is what is remembered of the step then.
@@ -315,21 +316,21 @@ impl Step {
 }
 
 /// What each item is remembered by once it is done: the list may be another one at the next attempt, when part of it is.
-fn prints(items: &[Value]) -> Vec<Value> {
+fn fingerprints(items: &[Value]) -> Vec<Value> {
     let mut equals: HashMap<String, u32> = HashMap::new();
-    let mut print = |item: &Value| {
-        let print = canonical::print(item);
-        let nth = equals.entry(print.clone()).and_modify(|count| *count += 1).or_default();
-        Value::from(format!("{print}-{nth}"))
+    let mut fingerprint = |item: &Value| {
+        let fingerprint = canonical::fingerprint(item);
+        let nth = equals.entry(fingerprint.clone()).and_modify(|count| *count += 1).or_default();
+        Value::from(format!("{fingerprint}-{nth}"))
     };
-    items.iter().map(&mut print).collect()
+    items.iter().map(&mut fingerprint).collect()
 }
 
 fn marker(step: &str) -> String {
     format!("{DONE}{step}")
 }
 
-fn steps(specs: &[StepSpec], compiler: &Compiler, mut known: Known, at: &Place) -> Result<Vec<Step>, LoadError> {
+fn steps(specs: &[StepSpec], compiler: &Compiler, mut known: KnownNames, at: &Place) -> Result<Vec<Step>, LoadError> {
     let mut steps: Vec<Step> = Vec::new();
     for spec in specs {
         let Some(name) = &spec.name else {

@@ -7,7 +7,7 @@ use super::{
     call::Answer,
     compile::{ANSWER, Compiler},
     config::{By, PagesSpec},
-    judge::Verb,
+    evaluate::Verb,
 };
 use crate::{
     adapter::course::{Course, MAX_PAGES},
@@ -50,7 +50,8 @@ pub struct Progress {
     #[serde(default)]
     shrunk: bool,
     /// Fingerprint of the last page's rows.
-    print: Option<String>,
+    #[serde(rename = "print")]
+    fingerprint: Option<String>,
     #[serde(default)]
     course: Course,
 }
@@ -65,7 +66,7 @@ pub struct Seen<'a> {
     /// Its id, where it has one.
     pub last_id: Option<Value>,
     /// Fingerprint of the rows' identities, in order; absent for an empty page.
-    pub print: Option<String>,
+    pub fingerprint: Option<String>,
 }
 
 impl Pager {
@@ -114,7 +115,7 @@ impl Pager {
     /// # Errors
     /// A page that repeats the last one, a listing without end, fewer rows than announced: never success.
     pub fn advance(&self, mut at: Progress, page: &Seen<'_>, scope: &Scope<'_>) -> Result<(Progress, bool), Failure> {
-        // Of one listing: the system answers, and its others may be right.
+        // About one listing: the system answers, and its others may be right.
         let odd = |message: &str| page.answer.failure(Class::Transient, message).with_cause(WaitReason::Setup);
         let unread = |error: ExprError| {
             let message = format!("the listing's end cannot be told: {error}");
@@ -122,10 +123,10 @@ impl Pager {
         };
         at.pages += 1;
         at.seen += page.rows;
-        if page.print.is_some() && page.print == at.print {
+        if page.fingerprint.is_some() && page.fingerprint == at.fingerprint {
             return Err(odd("this page repeats the one before it: the listing ignores its paging parameters"));
         }
-        at.print.clone_from(&page.print);
+        at.fingerprint.clone_from(&page.fingerprint);
         let seen = page.answer.scope(scope);
         let number = |template: Option<&Template>| match template {
             Some(template) => whole(template, &seen).map_err(unread),
@@ -161,8 +162,8 @@ impl Pager {
             };
         }
         // An empty page is told from others by what it says comes next.
-        let print = page.print.clone().unwrap_or_else(|| json!([at.link, at.cursor]).to_string());
-        at.course.page(&print).map_err(|problem| odd(&problem))?;
+        let fingerprint = page.fingerprint.clone().unwrap_or_else(|| json!([at.link, at.cursor]).to_string());
+        at.course.page(&fingerprint).map_err(|problem| odd(&problem))?;
         if page.rows == 0 && pages.is_some() {
             return Err(odd("an empty page although more pages were announced"));
         }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     adapter::{Manifest, cursor::Cursor},
-    expr::{Expr, Known, SETTINGS},
+    expr::{Expr, KnownNames, SETTINGS},
     load::{LoadError, Place},
     port::{Capabilities, Find, Op},
 };
@@ -23,7 +23,7 @@ use crate::{
 /// One entity of the system.
 #[derive(Debug)]
 pub struct Entity {
-    pub facts: Capabilities,
+    pub capabilities: Capabilities,
     pub id: Expr,
     pub version: Option<Expr>,
     pub keep: Option<Expr>,
@@ -115,7 +115,7 @@ fn entity(spec: &EntitySpec, compiler: &Compiler) -> Result<Entity, LoadError> {
         return Err(LoadError::new(&at, "an entity with `values_of` needs `list`, which gives the values"));
     }
     let values_of = spec.values_of.as_ref().map(|named| values_of(named, compiler, &at)).transpose()?;
-    let facts = Capabilities {
+    let capabilities = Capabilities {
         list: list.is_some(),
         incremental: list.as_ref().is_some_and(|list| list.cursor.is_some()),
         whole: spec.list.as_ref().and_then(|list| list.whole).map(|every| every.0),
@@ -136,7 +136,7 @@ fn entity(spec: &EntitySpec, compiler: &Compiler) -> Result<Entity, LoadError> {
         facet_of: spec.facet_of.clone(),
     };
     Ok(Entity {
-        facts,
+        capabilities,
         version: compiler.on_row(spec.version.as_ref())?,
         keep: compiler.on_row(spec.keep.as_ref())?,
         values_of,
@@ -211,12 +211,12 @@ impl ReadCompiler<'_> {
         })
     }
 
-    fn joins(&self, specs: &[JoinSpec], known: &Known) -> Result<Vec<Join>, LoadError> {
+    fn joins(&self, specs: &[JoinSpec], known: &KnownNames) -> Result<Vec<Join>, LoadError> {
         LoadError::collect(specs.iter().map(|spec| Join::compile(spec, self.compiler, self.id, known, self.at)))
     }
 
     /// Joins of a read or find: its own, or the listing's with the variables that there are here.
-    fn borrowed_joins(&self, joins: &Joins, known: &Known) -> Result<Vec<Join>, LoadError> {
+    fn borrowed_joins(&self, joins: &Joins, known: &KnownNames) -> Result<Vec<Join>, LoadError> {
         match (joins, &self.spec.list) {
             (Joins::None, _) => Ok(Vec::new()),
             (Joins::Own(own), _) => self.joins(own, known),

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    evaluate::Verb,
     exchange::Exchange,
     joins::{join, seen},
-    judge::Verb,
     pages::{self, rows},
     plan::{Entity, List},
 };
@@ -116,7 +116,7 @@ struct Listed<'a> {
 }
 
 impl Listed<'_> {
-    /// The watermark raised by a page's rows; tells of those whose date does not count.
+    /// The watermark raised by a page's rows; reports those whose date does not count.
     fn mark(
         &self,
         rows: &[Value],
@@ -152,7 +152,7 @@ pub struct Rows<'a> {
     base: Scope<'a>,
     taken: Vec<SourceRow>,
     /// Those that stand again, with the same content.
-    again: Vec<SourceRow>,
+    repeated: Vec<SourceRow>,
     errors: Vec<RowError>,
     by_id: HashMap<String, usize>,
 }
@@ -160,7 +160,7 @@ pub struct Rows<'a> {
 impl<'a> Rows<'a> {
     #[must_use]
     pub fn new(entity: &'a Entity, base: Scope<'a>, errors: Vec<RowError>) -> Self {
-        Self { entity, base, taken: Vec::new(), again: Vec::new(), errors, by_id: HashMap::new() }
+        Self { entity, base, taken: Vec::new(), repeated: Vec::new(), errors, by_id: HashMap::new() }
     }
 
     /// Takes the entity's rows within a listed row.
@@ -223,8 +223,8 @@ impl<'a> Rows<'a> {
     /// Every row as it was listed, so that all are counted: of those with one id the last counts.
     #[must_use]
     pub fn listed(mut self) -> (Vec<SourceRow>, Vec<RowError>) {
-        self.again.append(&mut self.taken);
-        (self.again, self.errors)
+        self.repeated.append(&mut self.taken);
+        (self.repeated, self.errors)
     }
 
     fn read(&self, row: &Value) -> Result<Option<(String, Option<String>)>, String> {
@@ -243,7 +243,7 @@ impl<'a> Rows<'a> {
         Ok(Some((id, version)))
     }
 
-    /// Of two rows with one id the later stays; they count as an error only if they differ.
+    /// If two rows have one id, the later stays; they count as an error only if they differ.
     fn put(&mut self, row: SourceRow) {
         let Some(&at) = self.by_id.get(&row.id) else {
             self.by_id.insert(row.id.clone(), self.taken.len());
@@ -253,7 +253,7 @@ impl<'a> Rows<'a> {
         let earlier = std::mem::replace(&mut self.taken[at], row);
         let (RowBody::Json(before), RowBody::Json(now)) = (&earlier.body, &self.taken[at].body) else { return };
         if before == now {
-            self.again.push(earlier);
+            self.repeated.push(earlier);
         } else {
             let reason = format!("the same id stands again, with other content, at {}", self.taken[at].position);
             self.refuse(&earlier.position, Some(earlier.id), &reason);

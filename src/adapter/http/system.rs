@@ -11,9 +11,9 @@ use super::{
     call::Call,
     compile::Compiler,
     config::HttpAdapter,
+    evaluate::Verb,
     exchange::{Exchange, Requester},
     joins::join,
-    judge::Verb,
     plan::{self, Entity, Named, word},
     pull::{self, Rows},
     writing::Writing,
@@ -65,7 +65,7 @@ pub fn open(
         }
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
-    let base = settings_print(manifest, settings);
+    let base = settings_fingerprint(manifest, settings);
     let table = manifest.file.text.parse::<toml::Table>().unwrap_or_default();
     let entities = entities
         .into_iter()
@@ -77,7 +77,7 @@ pub fn open(
     Ok(Arc::new(HttpSystem { name: name.to_owned(), exchange, entities, probe }))
 }
 
-fn settings_print(manifest: &Manifest, settings: &Settings) -> blake3::Hasher {
+fn settings_fingerprint(manifest: &Manifest, settings: &Settings) -> blake3::Hasher {
     let mut hasher = blake3::Hasher::new();
     hasher.update(manifest.name.as_bytes());
     for (name, value) in settings.plains() {
@@ -136,11 +136,11 @@ impl HttpSystem {
             portions.push(Box::pin(self.read_portion(entity, read, chunk, &scope)));
         }
         let mut answers = stream::iter(portions).buffered(self.exchange.concurrency);
-        let wanted: HashSet<&str> = ids.iter().map(String::as_str).collect();
+        let asked: HashSet<&str> = ids.iter().map(String::as_str).collect();
         let mut all = Vec::new();
         while let Some(rows) = answers.next().await {
             // A filter that is ignored brings rows nobody asked for.
-            all.extend(rows?.into_iter().filter(|row| wanted.contains(row.id.as_str())));
+            all.extend(rows?.into_iter().filter(|row| asked.contains(row.id.as_str())));
         }
         Ok(all)
     }
@@ -367,7 +367,7 @@ impl System for HttpSystem {
     }
 
     fn capabilities(&self, entity: &str) -> Option<&Capabilities> {
-        self.entities.get(entity).map(|(entity, _)| &entity.facts)
+        self.entities.get(entity).map(|(entity, _)| &entity.capabilities)
     }
 
     fn version(&self, entity: &str) -> u64 {
@@ -449,7 +449,7 @@ impl System for HttpSystem {
                 return lines;
             }
         }
-        if let Some((name, _)) = self.entities.iter().find(|(_, (entity, _))| entity.facts.list) {
+        if let Some((name, _)) = self.entities.iter().find(|(_, (entity, _))| entity.capabilities.list) {
             let request = PullRequest { entity: name, since: None, page: None, limit: 1 };
             lines.push(self.checked(format!("{name} can be listed"), self.pull(&request).await));
         }

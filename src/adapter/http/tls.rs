@@ -5,7 +5,7 @@ use std::{error::Error, io};
 use rustls::{CertificateError, InvalidMessage};
 
 /// What the TLS error among the causes of `error` means for `host`; nothing if there is none.
-pub fn told(error: &(dyn Error + 'static), host: &str) -> Option<String> {
+pub fn problem(error: &(dyn Error + 'static), host: &str) -> Option<String> {
     let mut cause = Some(error);
     while let Some(inner) = cause {
         if let Some(error) = held(inner) {
@@ -68,11 +68,11 @@ mod tests {
     fn said(error: rustls::Error) -> String {
         // As it arrives: inside of an I/O error.
         let inner = io::Error::new(io::ErrorKind::InvalidData, error);
-        told(&io::Error::other(inner), "shop.example").unwrap()
+        problem(&io::Error::other(inner), "shop.example").unwrap()
     }
 
     #[test]
-    fn what_is_wrong_with_a_certificate_is_told_in_plain_words_with_its_host() {
+    fn what_is_wrong_with_a_certificate_is_explained_in_plain_words_with_its_host() {
         let of = |error| said(rustls::Error::InvalidCertificate(error));
         let private = of(CertificateError::UnknownIssuer);
         assert!(private.contains("certificate of shop.example is signed by nobody this machine trusts"), "{private}");
@@ -91,6 +91,6 @@ mod tests {
 
     #[test]
     fn other_trouble_is_no_matter_of_certificates() {
-        assert_eq!(told(&io::Error::new(io::ErrorKind::ConnectionRefused, "refused"), "shop.example"), None);
+        assert_eq!(problem(&io::Error::new(io::ErrorKind::ConnectionRefused, "refused"), "shop.example"), None);
     }
 }

@@ -10,8 +10,8 @@ pub const LOOKED_AT: usize = 16 << 10;
 
 /// `answered HTML instead of JSON: <title>Maintenance`. Of what is data its words are not repeated: they may be a person's.
 #[must_use]
-pub fn shown(text: &str, wanted: Receive) -> String {
-    let wanted = match wanted {
+pub fn shown(text: &str, expected: Receive) -> String {
+    let expected = match expected {
         Receive::Json => "JSON",
         Receive::Xml => "XML",
         Receive::Text => "text",
@@ -22,16 +22,16 @@ pub fn shown(text: &str, wanted: Receive) -> String {
     if is_page || lower.starts_with('<') && lower.contains("<title") {
         let titled = between(text, &lower, "<title", "</title");
         return match titled {
-            Some(title) => format!("answered HTML instead of {wanted}: <title>{}", words(title)),
-            None => format!("answered HTML instead of {wanted}: {}", words(&untagged(text))),
+            Some(title) => format!("answered HTML instead of {expected}: <title>{}", words(title)),
+            None => format!("answered HTML instead of {expected}: {}", words(&untagged(text))),
         };
     }
     // What stands before the data, such as a warning of the server's own program.
     let before = text.find(['{', '[', '<']).map_or(text, |at| &text[..at]).trim();
     match (before.is_empty(), before.len() == text.trim().len()) {
-        (true, _) => format!("answered something that is not {wanted}: it breaks off, or has a fault in it"),
-        (false, true) => format!("answered text instead of {wanted}: {}", words(before)),
-        (false, false) => format!("answered something before its {wanted}: {}", words(before)),
+        (true, _) => format!("answered something that is not {expected}: it breaks off, or has a fault in it"),
+        (false, true) => format!("answered text instead of {expected}: {}", words(before)),
+        (false, false) => format!("answered something before its {expected}: {}", words(before)),
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_page_its_title_is_told_or_its_first_words() {
+    fn a_page_is_shown_by_its_title_or_its_first_words() {
         let page = "<!DOCTYPE html>\n<html><head><title lang=\"en\">Maintenance</title></head><body>x</body></html>";
         assert_eq!(shown(page, Receive::Json), "answered HTML instead of JSON: <title>Maintenance");
         let page = "<html><style>p { color: red }</style><body><h1>Back\n soon</h1></body>";
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_the_data_is_told_and_the_data_is_not() {
+    fn what_stands_before_the_data_is_shown_and_the_data_is_not() {
         let warned = "Warning: Undefined variable in plugin.php\n[{\"email\":\"ana@example.es\"}]";
         assert_eq!(
             shown(warned, Receive::Json),

@@ -20,7 +20,7 @@ pub struct Variables {
     op: Value,
     key: Value,
     id: Value,
-    parts: Value,
+    child_ids: Value,
     held: Value,
     dropped: Value,
     yielding: Value,
@@ -37,7 +37,7 @@ impl Variables {
             op: op.into(),
             key: write.key.as_str().into(),
             id: write.id.as_deref().or(found.map(|row| row.id.as_str())).map_or(Value::Null, Value::from),
-            parts: json!(write.child_ids),
+            child_ids: json!(write.child_ids),
             held: json!(write.held),
             dropped: json!(write.dropped),
             yielding: json!(write.yielding),
@@ -58,7 +58,7 @@ impl Variables {
             .with("before", &write.before)
             .with("key", &self.key)
             .with("id", &self.id)
-            .with("parts", &self.parts)
+            .with("parts", &self.child_ids)
             .with("held", &self.held)
             .with("dropped", &self.dropped)
             .with("yielding", &self.yielding)
@@ -69,14 +69,14 @@ impl Variables {
 
 /// Expressions that say what a write left behind.
 #[derive(Clone, Debug, Default)]
-pub struct Learnt {
+pub struct AnswerFields {
     pub id: Option<Expr>,
     pub row: Option<Expr>,
     pub version: Option<Expr>,
-    pub parts: Vec<(String, Expr)>,
+    pub child_ids: Vec<(String, Expr)>,
 }
 
-impl Learnt {
+impl AnswerFields {
     /// What an answer (in `scope`) says of a write. For a create the id must be in it: without, nobody knows what was made.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ impl Learnt {
             None => entity.version.as_ref().and_then(on_row).as_ref().and_then(text_of),
         };
         let mut written = Written { id, stored, version, ..Written::default() };
-        for (list, expr) in &self.parts {
+        for (list, expr) in &self.child_ids {
             let ids = expr.eval(scope).map_err(odd)?;
             let members = ids.as_object().into_iter().flatten();
             let named = members.filter_map(|(key, part)| {

@@ -45,10 +45,10 @@ pub fn schema() -> Value {
 
 /// Gives parts that have the name of another driver's, but are not the same, a name of their own; and then those that
 /// name such a part, until there is none left.
-fn named_apart(driver: &str, mut schema: Value, told: &Map<String, Value>) -> Value {
+fn named_apart(driver: &str, mut schema: Value, written: &Map<String, Value>) -> Value {
     loop {
         let parts = schema.get("$defs").and_then(Value::as_object).into_iter().flatten();
-        let other = |name: &String, part: &Value| told.get(name).is_some_and(|known| known != part);
+        let other = |name: &String, part: &Value| written.get(name).is_some_and(|known| known != part);
         let names: Vec<String> = parts.filter(|(name, part)| other(name, part)).map(|(name, _)| name.clone()).collect();
         if names.is_empty() {
             return schema;

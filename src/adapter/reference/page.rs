@@ -25,15 +25,15 @@ fn markdown() -> String {
         "# Keys of adapter files\n\nMade from the code by a test (`BLESS=1 cargo test --lib manifest_reference` writes it anew). \
          What the keys are for: `adapters.md`.\n",
     );
-    let mut told: Map<String, Value> = Map::new();
+    let mut written: Map<String, Value> = Map::new();
     for (driver, schema) in schemas() {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "\n## Driver `{driver}`");
-        let schema = named_apart(driver, schema, &told);
+        let schema = named_apart(driver, schema, &written);
         table(&format!("Top of the file ({driver})"), &schema, &mut out);
         for (name, part) in schema.get("$defs").and_then(Value::as_object).into_iter().flatten() {
-            // What drivers share is told once.
-            if told.insert(name.clone(), part.clone()).is_none() {
+            // What drivers share is written once.
+            if written.insert(name.clone(), part.clone()).is_none() {
                 table(name, part, &mut out);
             }
         }

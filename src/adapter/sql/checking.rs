@@ -7,7 +7,7 @@ use super::{
     SqlSystem,
     database::{Mode, Session},
     entity::Query,
-    failure::{Phase, Trouble},
+    failure::{Phase, QueryError},
     statement::Dialect,
 };
 use crate::{failure::Failure, port::Checked};
@@ -60,19 +60,19 @@ impl SqlSystem {
 
     /// Has the server prepare a statement, and run it behind `EXPLAIN`.
     async fn prepare(&self, session: &mut Session, query: &Query, before: &str) -> Result<(), String> {
-        let told = |trouble: Trouble| trouble.into_failure(&query.place, Phase::Running).to_string();
+        let message = |error: QueryError| error.into_failure(&query.place, Phase::Running).to_string();
         let mut bound =
             query.statement.bind(|_| Ok::<_, Failure>(serde_json::Value::Null)).map_err(|f| f.to_string())?;
         bound.sql.insert_str(0, before);
         // A refused statement ends a transaction of PostgreSQL, were it not for the mark.
-        session.mark().await.map_err(|error| told(error.into()))?;
+        session.mark().await.map_err(|error| message(error.into()))?;
         let tried = if before.is_empty() {
-            session.prepare(bound.sql).await.map_err(Trouble::from)
+            session.prepare(bound.sql).await.map_err(QueryError::from)
         } else {
             session.run(bound, self.limits).await.map(drop)
         };
-        session.undo().await.map_err(|error| told(error.into()))?;
-        tried.map_err(told)
+        session.undo().await.map_err(|error| message(error.into()))?;
+        tried.map_err(message)
     }
 
     /// A listing that reaches back less far than a transaction is open misses what that one commits.
@@ -167,10 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn an_overlap_shorter_than_an_open_transaction_is_told() {
+    fn an_overlap_shorter_than_an_open_transaction_is_a_caution() {
         let overlaps = || [("product", Duration::from_secs(5)), ("price", Duration::from_mins(2))].into_iter();
-        let told = caution(Duration::from_mins(1), overlaps()).unwrap();
-        assert!(told.contains("60 s") && told.contains("product (5 s)") && !told.contains("price"), "{told}");
+        let message = caution(Duration::from_mins(1), overlaps()).unwrap();
+        assert!(
+            message.contains("60 s") && message.contains("product (5 s)") && !message.contains("price"),
+            "{message}"
+        );
         assert_eq!(caution(Duration::from_secs(4), overlaps()), None);
     }
 }

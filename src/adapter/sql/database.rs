@@ -11,7 +11,7 @@ use sqlx::{
 };
 
 use super::{
-    failure::{Phase, Trouble},
+    failure::{Phase, QueryError},
     mysql, postgres, sqlite,
     statement::{Bound, Dialect},
     value::{Answer, Limits, ValueError},
@@ -139,7 +139,7 @@ impl Database {
 
 impl Session {
     /// Runs one statement.
-    pub async fn run(&mut self, bound: Bound, limits: Limits) -> Result<Answer, Trouble> {
+    pub async fn run(&mut self, bound: Bound, limits: Limits) -> Result<Answer, QueryError> {
         for (name, value) in &bound.values {
             flaw::unsendable(value).map_err(|problem| ValueError::Parameter { name: name.clone(), problem })?;
         }

@@ -50,7 +50,7 @@ pub struct Entity {
     pub read: Option<Read>,
     pub find: Option<Finding>,
     pub writing: Writing,
-    pub facts: Capabilities,
+    pub capabilities: Capabilities,
 }
 
 #[derive(Clone, Debug)]
@@ -249,7 +249,7 @@ impl SqlCompiler {
         });
         let (read, find) = (read.transpose()?, find.transpose()?);
         let writing = writing::compile(self, spec)?;
-        let facts = Capabilities {
+        let capabilities = Capabilities {
             list: list.is_some(),
             incremental: list.as_ref().is_some_and(|list| list.cursor.is_some()),
             complete: spec.list.as_ref().is_some_and(|list| list.complete.unwrap_or(true)),
@@ -279,7 +279,7 @@ impl SqlCompiler {
             read,
             find,
             writing,
-            facts,
+            capabilities,
         })
     }
 
@@ -289,9 +289,9 @@ impl SqlCompiler {
             By::Offset => "offset",
         };
         let names: Vec<String> = self.parsed(query)?.statement.names().map(str::to_owned).collect();
-        for wanted in [start, "limit"] {
-            if !names.iter().any(|name| name == wanted) {
-                return Err(self.texts.wrong(query, format!("a query read in these pages needs :{wanted}")));
+        for required in [start, "limit"] {
+            if !names.iter().any(|name| name == required) {
+                return Err(self.texts.wrong(query, format!("a query read in these pages needs :{required}")));
             }
         }
         Ok(Pages {

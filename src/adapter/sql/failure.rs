@@ -7,7 +7,7 @@ use crate::failure::{Class, Failure};
 
 /// An error of running one statement.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
+pub enum QueryError {
     #[error(transparent)]
     Database(#[from] sqlx::Error),
     #[error(transparent)]
@@ -23,7 +23,7 @@ pub enum Phase {
     Committing,
 }
 
-impl Trouble {
+impl QueryError {
     /// `doing` names the system, entity and statement.
     #[must_use]
     pub fn into_failure(self, doing: &str, phase: Phase) -> Failure {
@@ -34,7 +34,7 @@ impl Trouble {
             Self::Value(problem @ (ValueError::Column { .. } | ValueError::TooLarge { .. })) => {
                 Failure::new(Class::Fatal, format!("{doing}: {problem}"))
             }
-            Self::Database(sqlx::Error::Database(error)) => told(error.as_ref(), doing),
+            Self::Database(sqlx::Error::Database(error)) => refused(error.as_ref(), doing),
             Self::Database(error) => untold(error, doing, phase),
         }
     }
@@ -65,10 +65,10 @@ fn untold(error: sqlx::Error, doing: &str, phase: Phase) -> Failure {
 }
 
 /// The database said what is wrong.
-fn told(error: &dyn DatabaseError, doing: &str) -> Failure {
+fn refused(error: &dyn DatabaseError, doing: &str) -> Failure {
     let code = error.code().unwrap_or_default().into_owned();
     if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
-        let told = Told {
+        let refusal = Refusal {
             class: postgres(&code),
             message: if code.starts_with("22") { before_value(error.message()) } else { error.message().to_owned() },
             column: error
@@ -77,20 +77,20 @@ fn told(error: &dyn DatabaseError, doing: &str) -> Failure {
                 .or_else(|| error.detail().and_then(key_columns))
                 .or_else(|| error.constraint().map(|constraint| format!("constraint {constraint}"))),
         };
-        return told.into_failure(doing, &code);
+        return refusal.into_failure(doing, &code);
     }
     if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
         let number = error.number();
-        let told = Told {
+        let refusal = Refusal {
             class: mysql(number),
             message: without_values(error.message(), number),
             column: quoted_after(error.message(), "column ").or_else(|| quoted_after(error.message(), "for key ")),
         };
-        return told.into_failure(doing, &number.to_string());
+        return refusal.into_failure(doing, &number.to_string());
     }
     let number = code.parse::<i32>().unwrap_or(1);
     let message = error.message();
-    let told = Told {
+    let refusal = Refusal {
         class: sqlite(number),
         message: message.to_owned(),
         // `UNIQUE constraint failed: product.sku, product.shop`
@@ -99,16 +99,16 @@ fn told(error: &dyn DatabaseError, doing: &str) -> Failure {
             .flatten()
             .map(|(_, columns)| columns.split(", ").map(last_part).collect::<Vec<_>>().join(", ")),
     };
-    told.into_failure(doing, &code)
+    refusal.into_failure(doing, &code)
 }
 
-struct Told {
+struct Refusal {
     class: Class,
     message: String,
     column: Option<String>,
 }
 
-impl Told {
+impl Refusal {
     fn into_failure(self, doing: &str, code: &str) -> Failure {
         let failure = Failure::new(self.class, format!("{doing}: {} (code {code})", self.message));
         match self.column {
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_lost_commit_is_unknown_and_anything_before_it_is_transient() {
-        let lost = || Trouble::from(sqlx::Error::Io(std::io::Error::other("reset")));
+        let lost = || QueryError::from(sqlx::Error::Io(std::io::Error::other("reset")));
         assert_eq!(lost().into_failure("erp", Phase::Running).class, Class::Transient);
         assert_eq!(lost().into_failure("erp", Phase::Committing).class, Class::Unknown);
     }

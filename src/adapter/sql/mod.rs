@@ -108,7 +108,7 @@ impl System for SqlSystem {
     }
 
     fn capabilities(&self, entity: &str) -> Option<&Capabilities> {
-        self.entities.get(entity).map(|entity| &entity.facts)
+        self.entities.get(entity).map(|entity| &entity.capabilities)
     }
 
     fn version(&self, entity: &str) -> u64 {

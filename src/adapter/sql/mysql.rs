@@ -8,13 +8,13 @@ use sqlx::{
 };
 
 use super::{
-    failure::Trouble,
+    failure::QueryError,
     statement::Bound,
     value::{self, Answer, CellError, Limits, Taking, ValueError},
 };
 
 /// Runs one statement to its end.
-pub async fn run(connection: &mut MySqlConnection, bound: Bound, limits: Limits) -> Result<Answer, Trouble> {
+pub async fn run(connection: &mut MySqlConnection, bound: Bound, limits: Limits) -> Result<Answer, QueryError> {
     let mut arguments = MySqlArguments::default();
     for (name, value) in &bound.values {
         add(&mut arguments, value)

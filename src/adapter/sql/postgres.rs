@@ -12,14 +12,14 @@ use sqlx::{
 };
 
 use super::{
-    failure::Trouble,
+    failure::QueryError,
     numeric,
     statement::Bound,
     value::{self, Answer, CellError, Limits, Taking, ValueError},
 };
 
 /// Runs one statement to its end.
-pub async fn run(connection: &mut PgConnection, bound: Bound, limits: Limits) -> Result<Answer, Trouble> {
+pub async fn run(connection: &mut PgConnection, bound: Bound, limits: Limits) -> Result<Answer, QueryError> {
     let statement = (&mut *connection).prepare(AssertSqlSafe(bound.sql).into_sql_str()).await?;
     let types = match statement.parameters() {
         Some(Either::Left(types)) => types.to_vec(),

@@ -10,7 +10,7 @@ use super::{
     config::By,
     database::{Mode, Session},
     entity::{Entity, Join, List, Query, row_scope, scope_of},
-    failure::{Phase, Trouble},
+    failure::{Phase, QueryError},
     statement::Bound,
     value::Answer,
 };
@@ -83,8 +83,8 @@ impl SqlSystem {
         let read = self.env.moment();
         let next = reading.next(list, &token, &rows, limit)?;
         if let (Some(pages), Some(next)) = (&list.pages, &next) {
-            let print = if pages.by == By::Keyset { next.to_string() } else { print(&rows) };
-            let course = token.course.page(&print);
+            let fingerprint = if pages.by == By::Keyset { next.to_string() } else { fingerprint(&rows) };
+            let course = token.course.page(&fingerprint);
             let course = course.and_then(|()| token.course.read((token.rows + count as u64, token.total), (0, None)));
             course.map_err(|problem| reading.fatal(format!("{problem}; does the query page?")))?;
         }
@@ -211,7 +211,7 @@ impl SqlSystem {
                 (error, Some(host)) => unreached::words(&error.to_string(), host, false),
                 (_, None) => None,
             };
-            let mut failure = Trouble::from(error).into_failure(doing, Phase::Running);
+            let mut failure = QueryError::from(error).into_failure(doing, Phase::Running);
             if let Some(words) = words {
                 failure.message = format!("{doing}: {words}");
             }
@@ -221,7 +221,7 @@ impl SqlSystem {
 
     pub(super) async fn run(&self, session: &mut Session, bound: Bound, doing: &str) -> Result<Answer, Failure> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        session.run(bound, self.limits).await.map_err(|trouble| trouble.into_failure(doing, Phase::Running))
+        session.run(bound, self.limits).await.map_err(|error| error.into_failure(doing, Phase::Running))
     }
 }
 
@@ -377,7 +377,7 @@ impl Reading<'_> {
             for part in parts {
                 let scope = row_scope(&self.base, &part);
                 let id = self.entity.id.eval_text(&scope);
-                let version = match self.judged(&scope) {
+                let version = match self.version_if_kept(&scope) {
                     Ok(Some(version)) => version,
                     Ok(None) => continue,
                     Err(error) => {
@@ -427,7 +427,7 @@ impl Reading<'_> {
     }
 
     /// The row's version, if the row counts.
-    fn judged(&self, scope: &Scope<'_>) -> Result<Option<Option<String>>, ExprError> {
+    fn version_if_kept(&self, scope: &Scope<'_>) -> Result<Option<Option<String>>, ExprError> {
         if let Some(keep) = &self.entity.keep
             && !keep.eval_bool(scope)?
         {
@@ -439,7 +439,7 @@ impl Reading<'_> {
 }
 
 /// Fingerprint of a page.
-fn print(rows: &[Value]) -> String {
+fn fingerprint(rows: &[Value]) -> String {
     let mut hasher = blake3::Hasher::new();
     rows.iter().for_each(|row| canonical::hash_into(row, &mut hasher));
     hasher.finalize().to_hex()[..32].to_owned()

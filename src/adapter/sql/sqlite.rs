@@ -9,13 +9,13 @@ use sqlx::{
 };
 
 use super::{
-    failure::Trouble,
+    failure::QueryError,
     statement::Bound,
     value::{self, Answer, CellError, Limits, Taking, ValueError},
 };
 
 /// Runs one statement to its end.
-pub async fn run(connection: &mut SqliteConnection, bound: Bound, limits: Limits) -> Result<Answer, Trouble> {
+pub async fn run(connection: &mut SqliteConnection, bound: Bound, limits: Limits) -> Result<Answer, QueryError> {
     let mut arguments = SqliteArguments::default();
     for (name, value) in &bound.values {
         add(&mut arguments, value)

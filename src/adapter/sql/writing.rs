@@ -10,12 +10,12 @@ use super::{
     config::{EntitySpec, StepSpec, WriteSpec},
     database::{Mode, Session},
     entity::{Entity, Query, SqlCompiler, scope_of},
-    failure::Trouble,
+    failure::QueryError,
     value::Answer,
 };
 use crate::{
     adapter::compile::{fatal, rejected},
-    expr::{Expr, Known, Scope, Template, text_of},
+    expr::{Expr, KnownNames, Scope, Template, text_of},
     failure::{Class, Failure},
     load::LoadError,
     port::{Op, Outcome, Write, Written},
@@ -43,7 +43,7 @@ pub struct Operation {
     id: Option<Expr>,
     row: Option<Expr>,
     version: Option<Expr>,
-    parts: Vec<(String, Expr)>,
+    child_ids: Vec<(String, Expr)>,
 }
 
 #[derive(Clone, Debug)]
@@ -131,7 +131,7 @@ fn operation(compiler: &SqlCompiler, op: Op, spec: &WriteSpec) -> Result<Operati
         let mut step = compile_step(compiler, &single, 0, &mut known)?;
         if op != Op::Create && step.missing.is_none() {
             let place = compiler.texts.place(query);
-            step.missing = Some(Expr::compile("affected == 0 && rows.len() == 0", &place, &Known::of(ANSWER))?);
+            step.missing = Some(Expr::compile("affected == 0 && rows.len() == 0", &place, &KnownNames::of(ANSWER))?);
         }
         steps.push(step);
     }
@@ -148,11 +148,16 @@ fn operation(compiler: &SqlCompiler, op: Op, spec: &WriteSpec) -> Result<Operati
         id: compiler.texts.formula_if(spec.id.as_ref(), &known)?,
         row: compiler.texts.formula_if(spec.row.as_ref(), &known)?,
         version: compiler.texts.formula_if(spec.version.as_ref(), &known)?,
-        parts: compiler.texts.formulas(&spec.parts, &known)?,
+        child_ids: compiler.texts.formulas(&spec.parts, &known)?,
     })
 }
 
-fn compile_step(compiler: &SqlCompiler, spec: &StepSpec, index: usize, known: &mut Known) -> Result<Step, LoadError> {
+fn compile_step(
+    compiler: &SqlCompiler,
+    spec: &StepSpec,
+    index: usize,
+    known: &mut KnownNames,
+) -> Result<Step, LoadError> {
     let texts = &compiler.texts;
     let given: Vec<&str> = spec.bind.keys().map(String::as_str).collect();
     let query = compiler.open_query(&spec.query, &given)?;
@@ -225,7 +230,7 @@ impl SqlSystem {
     /// What hurts all of them: the first failure without savepoints, with them only what ends the transaction.
     async fn attempt(&self, entity: &Entity, writes: &[Write], apart: bool) -> Result<Vec<Outcome>, Failure> {
         let doing = format!("{}/{}: write", self.name, entity.name);
-        let lost = |error: sqlx::Error| Trouble::from(error).into_failure(&doing, super::failure::Phase::Running);
+        let lost = |error: sqlx::Error| QueryError::from(error).into_failure(&doing, super::failure::Phase::Running);
         let session = self.begin(Mode::Write, &doing).await?;
         let mut transaction = Transaction { system: self, entity, session, doing: &doing };
         let mut results: Vec<Result<Done, Failure>> = Vec::with_capacity(writes.len());
@@ -249,7 +254,7 @@ impl SqlSystem {
         }
         transaction.read_back(writes, &mut results).await?;
         let commit = transaction.session.commit().await;
-        commit.map_err(|(error, phase)| Trouble::from(error).into_failure(&doing, phase))?;
+        commit.map_err(|(error, phase)| QueryError::from(error).into_failure(&doing, phase))?;
         let outcome = |(write, result): (&Write, Result<Done, Failure>)| match result {
             Ok(done) => Outcome { job: write.job, result: Ok(done.written), requests: done.requests },
             Err(failure) => Outcome { job: write.job, result: Err(failure), requests: 1 },
@@ -273,11 +278,11 @@ impl Transaction<'_> {
         if self.entity.read.is_none() {
             return Ok(());
         }
-        let wanting = |write: &Write, result: &Result<Done, Failure>| match result {
+        let without_row = |write: &Write, result: &Result<Done, Failure>| match result {
             Ok(done) if write.op != Op::Delete && done.written.stored.is_none() => Some(done.written.id.clone()),
             _ => None,
         };
-        let ids: Vec<String> = writes.iter().zip(results.iter()).filter_map(|(w, r)| wanting(w, r)).collect();
+        let ids: Vec<String> = writes.iter().zip(results.iter()).filter_map(|(w, r)| without_row(w, r)).collect();
         if ids.is_empty() {
             return Ok(());
         }
@@ -287,8 +292,8 @@ impl Transaction<'_> {
             stored.insert(row.id, (row.body.into_value(), row.version));
         }
         for (write, result) in writes.iter().zip(results) {
-            let wanted = wanting(write, result).is_some();
-            if let (Ok(done), true) = (result, wanted)
+            let lacks_row = without_row(write, result).is_some();
+            if let (Ok(done), true) = (result, lacks_row)
                 && let Some((row, version)) = stored.get(&done.written.id)
             {
                 done.written.stored = Some(row.clone());
@@ -306,7 +311,7 @@ impl Transaction<'_> {
         };
         let name = Value::from(entity.name.as_str());
         let base = scope_of(&system.settings, &name);
-        let parts = serde_json::to_value(&write.child_ids).unwrap_or_default();
+        let child_ids = serde_json::to_value(&write.child_ids).unwrap_or_default();
         let held = serde_json::to_value(&write.held).unwrap_or_default();
         let dropped = serde_json::to_value(&write.dropped).unwrap_or_default();
         let yielding = serde_json::to_value(&write.yielding).unwrap_or_default();
@@ -319,7 +324,7 @@ impl Transaction<'_> {
             .with("before", &write.before)
             .with_owned("key", write.key.as_str())
             .with("id", &id)
-            .with("parts", &parts)
+            .with("parts", &child_ids)
             .with("held", &held)
             .with("dropped", &dropped)
             .with("yielding", &yielding);
@@ -429,8 +434,8 @@ impl Transaction<'_> {
             }
         };
         let version = operation.version.as_ref().map(|version| version.eval(scope)).transpose().map_err(fatal)?;
-        let mut parts = BTreeMap::new();
-        for (list, expr) in &operation.parts {
+        let mut child_ids = BTreeMap::new();
+        for (list, expr) in &operation.child_ids {
             let ids = match expr.eval(scope).map_err(fatal)? {
                 Value::Object(members) => members,
                 Value::Null => Map::new(),
@@ -438,9 +443,9 @@ impl Transaction<'_> {
             };
             let ids =
                 ids.into_iter().filter_map(|(key, value)| Some((key, text_of(value.get("id").unwrap_or(&value))?)));
-            parts.insert(list.clone(), ids.collect());
+            child_ids.insert(list.clone(), ids.collect());
         }
-        Ok(Written { id, stored, version: version.and_then(|version| text_of(&version)), child_ids: parts })
+        Ok(Written { id, stored, version: version.and_then(|version| text_of(&version)), child_ids })
     }
 }
 

@@ -14,8 +14,9 @@ use crate::{
 pub(super) fn never_whole(plan: &OpenedConfig) -> Vec<String> {
     let partly = |flow: &Flow| {
         // What cannot be limited to what changed is read as a whole each time.
-        let is_part =
-            |system: &dyn System, entity: &str| system.capabilities(entity).is_some_and(|facts| facts.incremental);
+        let is_part = |system: &dyn System, entity: &str| {
+            system.capabilities(entity).is_some_and(|capabilities| capabilities.incremental)
+        };
         let entities = flow.entities.iter().filter(|entity| {
             let mut systems = std::iter::once(&flow.from).chain(&flow.to).filter_map(|name| plan.systems.get(name));
             systems.any(|system| is_part(system.as_ref(), entity))
@@ -55,7 +56,10 @@ pub(super) fn never_withdrawn(plan: &OpenedConfig) -> Vec<String> {
             || spec.is_some_and(|spec| spec.fields.values().any(|field| of_article(field).is_some()))
     };
     let may_go = |flow: &Flow, entity: &str| {
-        plan.systems.get(&flow.from).and_then(|system| system.capabilities(entity)).is_some_and(|facts| facts.complete)
+        plan.systems
+            .get(&flow.from)
+            .and_then(|system| system.capabilities(entity))
+            .is_some_and(|capabilities| capabilities.complete)
     };
     let writes_active = |target: &str, entity: &str| {
         let mapping = plan.mappings.get(&(target.to_owned(), entity.to_owned()));

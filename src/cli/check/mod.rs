@@ -89,12 +89,12 @@ pub async fn check(offline: bool, global: &Global, env: &Env, output: Output) ->
 
 /// Ends the pause of a system that has just been found to be well.
 async fn asked_again(store: &SharedStore, system: &str, env: &Env) -> anyhow::Result<Option<Line>> {
-    let standing = store.circuit(system).await?;
-    if standing.until.is_none_or(|until| until <= env.now()) {
+    let circuit = store.circuit(system).await?;
+    if circuit.until.is_none_or(|until| until <= env.now()) {
         return Ok(None);
     }
     let jobs = store.lift(system, env.now()).await?;
-    let reason = standing.reason.unwrap_or_default();
+    let reason = circuit.reason.unwrap_or_default();
     let what = format!("was paused ({reason}) and is resumed: {} due", output::count(jobs, "job"));
     Ok(Some(Line { subject: system.to_owned(), what, problem: None }))
 }

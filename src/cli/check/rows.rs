@@ -24,11 +24,13 @@ pub(super) struct Looked {
 /// Reads a page of each entity that flows read from or write to this system.
 pub(super) async fn look(plan: &OpenedConfig, system: &Arc<dyn System>) -> Looked {
     // Looking must not pick anything up.
-    let peeking = system.read_only();
-    let reader = peeking.as_ref().unwrap_or(system);
+    let read_only = system.read_only();
+    let reader = read_only.as_ref().unwrap_or(system);
     let mut looked = Looked::default();
     let entities: BTreeSet<&str> = (plan.mappings.keys())
-        .filter(|(name, entity)| name == system.name() && system.capabilities(entity).is_some_and(|facts| facts.list))
+        .filter(|(name, entity)| {
+            name == system.name() && system.capabilities(entity).is_some_and(|capabilities| capabilities.list)
+        })
         .map(|(_, entity)| entity.as_str())
         .collect();
     for entity in entities {
@@ -37,7 +39,7 @@ pub(super) async fn look(plan: &OpenedConfig, system: &Arc<dyn System>) -> Looke
             Ok(page) => {
                 let unreadable = page.errors.first().map(|error| format!("{}: {}", error.position, error.reason));
                 let rows = page.rows.into_iter().take(ROWS).map(|row| (row.position, row.body.into_value())).collect();
-                Page { plan, system: system.name(), entity, rows, unreadable }.judge(&mut looked);
+                Page { plan, system: system.name(), entity, rows, unreadable }.evaluate(&mut looked);
             }
             Err(failure) => {
                 looked.lines.push(line(system.name(), format!("first page of {entity}"), Some(failure.to_string())))
@@ -63,7 +65,7 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn judge(self, looked: &mut Looked) {
+    fn evaluate(self, looked: &mut Looked) {
         let Self { plan, system, entity, rows, unreadable } = self;
         let Some(mapping) = plan.mappings.get(&(system.to_owned(), entity.to_owned())) else { return };
         let count = rows.len();

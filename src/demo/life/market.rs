@@ -19,7 +19,7 @@ impl World {
     pub(super) async fn until_open(&mut self) -> anyhow::Result<String> {
         let patience = self.patience("the first sync");
         loop {
-            let wanted: i64 = sqlx::query_scalar(
+            let expected: i64 = sqlx::query_scalar(
                 "SELECT count(*) FROM formato f JOIN articulo a ON a.id = f.articulo_id WHERE a.web AND NOT a.baja",
             )
             .fetch_one(&mut self.erp)
@@ -30,7 +30,7 @@ impl World {
             )
             .fetch_one(&mut self.shelves)
             .await?;
-            if there >= wanted {
+            if there >= expected {
                 return Ok(format!("the shop is open: {there} products with price and stock"));
             }
             patience.wait().await?;

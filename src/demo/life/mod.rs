@@ -49,13 +49,13 @@ impl World {
     /// When a system fails, or the daemon does not bring in time what the step needs.
     pub async fn take(&mut self, step: u32) -> anyhow::Result<String> {
         let what = act(step);
-        let told = self.perform(step, what).await.with_context(|| format!("step {step} of the demo ({what:?})"))?;
-        Ok(told)
+        let happened = self.perform(step, what).await.with_context(|| format!("step {step} of the demo ({what:?})"))?;
+        Ok(happened)
     }
 
     async fn perform(&mut self, step: u32, what: Act) -> anyhow::Result<String> {
         let mut seed = self.seed.fork(1_000 + u64::from(step));
-        let told = match what {
+        let happened = match what {
             Act::DropPrices => self.drop_file("precios", "csv", step, "").await?,
             Act::DropStock => self.drop_file("stock", "xml", step, "").await?,
             Act::Opened => self.until_open().await?,
@@ -65,14 +65,14 @@ impl World {
             Act::Company(deed) => {
                 // The effect and its mark are one transaction.
                 let mut whole = self.erp.begin_with("BEGIN IMMEDIATE").await?;
-                let told = company::act(&mut whole, deed, step, &mut seed).await?;
-                mark(&mut whole, step, &told).await?;
+                let happened = company::act(&mut whole, deed, step, &mut seed).await?;
+                mark(&mut whole, step, &happened).await?;
                 whole.commit().await?;
-                return Ok(told);
+                return Ok(happened);
             }
         };
-        mark(&mut self.erp, step, &told).await?;
-        Ok(told)
+        mark(&mut self.erp, step, &happened).await?;
+        Ok(happened)
     }
 
     /// The ERP exports its stock once more after the last step, so that the shop's last orders are known to be in its figures.
@@ -100,10 +100,10 @@ impl World {
     }
 }
 
-async fn mark(erp: &mut SqliteConnection, step: u32, told: &str) -> sqlx::Result<()> {
+async fn mark(erp: &mut SqliteConnection, step: u32, happened: &str) -> sqlx::Result<()> {
     sqlx::query("INSERT INTO demo_paso VALUES (?, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), ?)")
         .bind(step)
-        .bind(told)
+        .bind(happened)
         .execute(erp)
         .await
         .map(|_| ())

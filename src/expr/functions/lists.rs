@@ -68,7 +68,7 @@ pub(super) fn register(engine: &mut Engine) {
     looking("join").register_into_engine(engine, |list: &mut Array, separator: &str| join(list, separator));
     looking("pluck").register_into_engine(engine, |list: &mut Array, path: &str| pluck(list, path));
     looking("where_eq")
-        .register_into_engine(engine, |list: &mut Array, path: &str, wanted: Dynamic| where_eq(list, path, &wanted));
+        .register_into_engine(engine, |list: &mut Array, path: &str, asked: Dynamic| where_eq(list, path, &asked));
     looking("index_by").register_into_engine(engine, |list: &mut Array, path: &str| index_by(list, path));
     register_closures(engine);
     register_single(engine);
@@ -104,7 +104,7 @@ fn register_single(engine: &mut Engine) {
         });
     }
     engine.register_fn("pluck", |one: Map, path: &str| pluck(&[one.into()], path));
-    engine.register_fn("where_eq", |one: Map, path: &str, wanted: Dynamic| where_eq(&[one.into()], path, &wanted));
+    engine.register_fn("where_eq", |one: Map, path: &str, asked: Dynamic| where_eq(&[one.into()], path, &asked));
     engine.register_fn("index_by", |one: Map, path: &str| index_by(&[one.into()], path));
 }
 
@@ -113,11 +113,11 @@ fn pluck(list: &[Dynamic], path: &str) -> Res<Array> {
     list.iter().map(|item| dig("pluck", item, &path)).collect()
 }
 
-fn where_eq(list: &[Dynamic], path: &str, wanted: &Dynamic) -> Res<Array> {
+fn where_eq(list: &[Dynamic], path: &str, asked: &Dynamic) -> Res<Array> {
     let path = parsed("where_eq", path)?;
     let mut found = Array::new();
     for item in list {
-        if equal(&dig("where_eq", item, &path)?, wanted)? {
+        if equal(&dig("where_eq", item, &path)?, asked)? {
             found.push(item.clone());
         }
     }

@@ -97,7 +97,7 @@ impl<'a> Shared<'a> {
         records: &[RecordId],
     ) -> Result<Option<Self>> {
         let spec = context.entities.get(entity);
-        let (reads, shapes) = (mapping.reads(), mapping.shown());
+        let (reads, shapes) = (mapping.reads(), mapping.read_shapes());
         let shared = context.routes.shared(entity).into_iter().flatten();
         let fields: Vec<_> = shared
             .filter(|field| reads.contains(*field))

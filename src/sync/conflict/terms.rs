@@ -37,10 +37,13 @@ struct Held {
 impl Terms {
     pub(in crate::sync) fn of(context: &Context, mapping: &dyn Translate, entity: &str) -> Self {
         let held = |(field, told): (&String, &Shape)| {
-            let shown = mapping.shown().get(field).map_or_else(|| told.clone(), |shown| shown.meet(told));
+            let shown = mapping.read_shapes().get(field).map_or_else(|| told.clone(), |shown| shown.meet(told));
             (field.clone(), Held { told: told.clone(), shown })
         };
-        Self { spec: context.entities.get(entity).cloned(), fields: mapping.told().iter().map(held).collect() }
+        Self {
+            spec: context.entities.get(entity).cloned(),
+            fields: mapping.written_shapes().iter().map(held).collect(),
+        }
     }
 
     fn field(&self, field: &str) -> Option<&FieldSpec> {

@@ -99,7 +99,7 @@ impl Context {
         let spec = entity.fields.get(at.1)?;
         let states = entity.states.as_ref().filter(|states| states.holds(at.1));
         let is_over = states.is_some_and(|states| states.has_ended(sent) != states.has_ended(held));
-        (altered.exact || is_over).then(|| altered.told(spec, at.1, sent, held))
+        (altered.exact || is_over).then(|| altered.describe(spec, at.1, sent, held))
     }
 
     /// Normalises a canonical object and refuses what its specification does not allow.

@@ -308,7 +308,8 @@ pub(in crate::sync) fn intent(
     let told = match task.write.op {
         Op::Create => {
             let begun = task.intent.as_ref().filter(|_| !task.write.done.is_empty() || task.write.found.is_some());
-            let all = || task.desired.iter().map(|(field, value)| (field.clone(), canonical::print(value))).collect();
+            let all =
+                || task.desired.iter().map(|(field, value)| (field.clone(), canonical::fingerprint(value))).collect();
             begun.map_or_else(all, |intent| told_again(&intent.told, &task.desired))
         }
         // What goes on with an object that a create without answer has made is still that create.
@@ -331,7 +332,7 @@ fn told_again(before: &BTreeMap<String, String>, desired: &Fields) -> BTreeMap<S
     const UNKNOWN: &str = "";
     let mut told = before.clone();
     for (field, value) in desired {
-        if told.get(field) != Some(&canonical::print(value)) {
+        if told.get(field) != Some(&canonical::fingerprint(value)) {
             told.insert(field.clone(), UNKNOWN.to_owned());
         }
     }
@@ -343,7 +344,7 @@ fn told_again(before: &BTreeMap<String, String>, desired: &Fields) -> BTreeMap<S
 fn changed_since(task: &Task) -> BTreeSet<String> {
     let told = task.intent.as_ref().filter(|_| task.write.op == Op::Create).map(|intent| &intent.told);
     let Some(told) = told.filter(|told| !told.is_empty()) else { return BTreeSet::new() };
-    let is_late = |(field, value): &(&String, &Value)| told.get(*field) != Some(&canonical::print(value));
+    let is_late = |(field, value): &(&String, &Value)| told.get(*field) != Some(&canonical::fingerprint(value));
     task.desired.iter().filter(is_late).map(|(field, _)| field.clone()).collect()
 }
 
@@ -499,7 +500,7 @@ mod tests {
         let fields = |closed: Value| Fields::from_iter([("number".into(), json!("7")), ("closed".into(), closed)]);
         let first = fields(Value::Null);
         let told: BTreeMap<String, String> =
-            first.iter().map(|(field, value)| (field.clone(), canonical::print(value))).collect();
+            first.iter().map(|(field, value)| (field.clone(), canonical::fingerprint(value))).collect();
         let second = told_again(&told, &fields(json!("cancelled")));
         assert_eq!(told_again(&second, &first), second, "it goes on after all: a step may have ended it");
         assert_eq!((&second["number"], second["closed"].as_str()), (&told["number"], ""));

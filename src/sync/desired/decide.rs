@@ -347,7 +347,7 @@ pub(in crate::sync) fn desired_of(
     replicas: &[Replica],
 ) -> std::result::Result<Desired, Failure> {
     let context = batch.context;
-    let reads = |system: &str| context.mapping(system, batch.entity).map(|mapping| mapping.shown());
+    let reads = |system: &str| context.mapping(system, batch.entity).map(|mapping| mapping.read_shapes());
     let spec = context.entities.get(batch.entity).map(|spec| &**spec);
     let mut desired = state::desired(
         Rules {
@@ -405,7 +405,7 @@ pub(in crate::sync) fn assume_unseen(here: &mut Replica, desired: &Fields, reads
 
 /// After a create in one request whose answer was lost: fields that it sent and the target never shows are assumed to have arrived.
 pub(in crate::sync) fn assume_told(here: &mut Replica, desired: &Fields, intent: &Intent, reads: &BTreeSet<String>) {
-    let is_told = |(field, value): &(&String, &Value)| intent.told.get(*field) == Some(&canonical::print(value));
+    let is_told = |(field, value): &(&String, &Value)| intent.told.get(*field) == Some(&canonical::fingerprint(value));
     let told = desired.iter().filter(is_told).map(|(field, value)| (field.clone(), value.clone())).collect();
     assume_unseen(here, &told, reads);
 }

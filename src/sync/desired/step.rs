@@ -69,7 +69,7 @@ pub(in crate::sync) fn next_step(round: Round<'_>, job: Job, alike: &mut Alike) 
         return Step::Look(Needs::Object(here.clone()));
     }
     match decide(snapshot, job, alike) {
-        Err(end) => match unseen.filter(|_| snapshot.mapping.judges_by_target() && is_kept_back(&end)) {
+        Err(end) => match unseen.filter(|_| snapshot.mapping.depends_on_target() && is_kept_back(&end)) {
             Some(here) => Step::Look(Needs::Object(here)),
             None => Step::Finish(end),
         },

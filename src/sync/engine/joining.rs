@@ -131,9 +131,9 @@ impl Route<'_> {
         });
         let shape = |system: &str, told: bool| {
             let mapping = context.mapping(system, entity);
-            mapping.map(|mapping| if told { mapping.told() } else { mapping.shown() })
+            mapping.map(|mapping| if told { mapping.written_shapes() } else { mapping.read_shapes() })
         };
-        canonical::print(&json!({
+        canonical::fingerprint(&json!({
             "flows": flows.collect::<Vec<_>>(),
             "leads": context.routes.leading(entity, &self.flow.from, self.target).map(|flow| &flow.from),
             "owners": owners,

@@ -248,7 +248,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        expr::Known,
+        expr::KnownNames,
         load::{Place, SourceFile},
     };
 
@@ -282,7 +282,7 @@ mod tests {
 
     fn by(text: &str) -> StockRule {
         let place = Place::start(&SourceFile::new("vaiven.toml", ""));
-        let known = Known::of(["sku", "quantity", "levels", "on_hand", "reserved", "available"]);
+        let known = KnownNames::of(["sku", "quantity", "levels", "on_hand", "reserved", "available"]);
         StockRule { quantity: Some(Expr::compile(text, &place, &known).unwrap()), ..StockRule::default() }
     }
 

@@ -276,7 +276,7 @@ async fn approved_deletions_go() {
 async fn what_the_source_hides_or_a_filter_keeps_away_counts_as_taken_away() {
     let mut filtered = flow("catalog", "erp", "shop", &["product"]);
     let place = crate::load::Place::start(&crate::load::SourceFile::new("test", ""));
-    let known = crate::expr::Known::of(BTreeSet::from(["brand".to_owned()]));
+    let known = crate::expr::KnownNames::of(BTreeSet::from(["brand".to_owned()]));
     filtered.filters.insert("*".into(), crate::expr::Expr::compile("brand != \"none\"", &place, &known).unwrap());
     let hide: fn(&mut Value) = |row| row["active"] = false.into();
     let filter: fn(&mut Value) = |row| row["brand"] = "none".into();

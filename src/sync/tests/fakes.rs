@@ -566,11 +566,11 @@ impl Translate for FakeMapping {
         self.respelt.map(|respelt| respelt(key))
     }
 
-    fn shown(&self) -> &BTreeMap<String, Shape> {
+    fn read_shapes(&self) -> &BTreeMap<String, Shape> {
         &self.shown
     }
 
-    fn told(&self) -> &BTreeMap<String, Shape> {
+    fn written_shapes(&self) -> &BTreeMap<String, Shape> {
         &self.told
     }
 

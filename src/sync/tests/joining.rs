@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    expr::{Expr, Known},
+    expr::{Expr, KnownNames},
     load::{Place, SourceFile},
     store::Slice,
     sync::routing::MatchRule,
@@ -10,7 +10,7 @@ use crate::{
 
 fn only(mut flow: Flow, filter: &str) -> Flow {
     let source = SourceFile::new("vaiven.toml", filter);
-    flow.filters.insert("*".into(), Expr::compile(filter, &Place::new(&source, 0..0), &Known::any()).unwrap());
+    flow.filters.insert("*".into(), Expr::compile(filter, &Place::new(&source, 0..0), &KnownNames::any()).unwrap());
     flow
 }
 

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Stage, fakes::Fault, flow};
 use crate::{
-    expr::{Expr, Known},
+    expr::{Expr, KnownNames},
     failure::Class,
     load::{Place, SourceFile},
     mapping::{Mapping, Tables, Translate},
@@ -55,7 +55,7 @@ fn prices(filter: Option<&str>) -> Flow {
     let mut prices = flow("prices", "erp", "shop", &["price"]);
     if let Some(filter) = filter {
         let place = Place::of(&SourceFile::new("f.toml", filter), &crate::load::Spanned::new(0..filter.len(), ()));
-        prices.filters.insert("price".into(), Expr::compile(filter, &place, &Known::any()).unwrap());
+        prices.filters.insert("price".into(), Expr::compile(filter, &place, &KnownNames::any()).unwrap());
     }
     prices
 }

@@ -15,7 +15,7 @@ use vaiven::internals::{
 
 use super::{NoProgress, ids, open, page, pull, write};
 
-/// The unreadable values of a page's rows, as they are told.
+/// The unreadable values of a page's rows, as they are reported.
 fn flaws(page: &Page) -> Vec<Option<String>> {
     let flaw = |row: &vaiven::internals::port::SourceRow| {
         flaw::first(&row.body.clone().into_value()).map(|flaw| flaw.to_string())
@@ -240,7 +240,7 @@ async fn the_newest_complete_file_makes_older_ones_needless() {
 #[tokio::test]
 async fn a_file_that_cannot_be_read_is_refused_with_line_and_reason() {
     let huge = format!("sku,name\nA,a\nB,\"{}", "x".repeat(50 << 20));
-    for (content, told) in [
+    for (content, reason) in [
         ("sku,name\nA,a\nB,\"b\n".as_bytes(), "line 3: a quote is opened and not closed"),
         (b"sku,name\nA,a\nB", "line 3: the last line has 1 of 2 columns"),
         (b"sku,n\xF1me\nA,a\n", "line 1: a column's name cannot be read: a byte of it is not valid"),
@@ -253,9 +253,9 @@ async fn a_file_that_cannot_be_read_is_refused_with_line_and_reason() {
         drop.put("productos.csv", content);
         let system = drop.system();
         let failure = pull(system.as_ref(), "product", None, 1).await.unwrap_err();
-        assert!(failure.class == Class::Rejected && failure.message.contains(told), "{told}: {failure}");
+        assert!(failure.class == Class::Rejected && failure.message.contains(reason), "{reason}: {failure}");
         assert_eq!(drop.names("rejected"), ["productos.csv", "productos.csv.txt"]);
-        assert!(fs::read_to_string(drop.path("rejected/productos.csv.txt")).unwrap().contains(told));
+        assert!(fs::read_to_string(drop.path("rejected/productos.csv.txt")).unwrap().contains(reason));
         assert!(system.check().await.iter().any(|line| line.problem.as_ref().is_some_and(|p| p.contains("1 refused"))));
         assert!(pull(system.as_ref(), "product", None, 1).await.unwrap().rows.is_empty(), "the others go on");
     }
@@ -267,8 +267,8 @@ async fn rows_that_cannot_be_read_are_counted_and_reported() {
     drop.put("in/precios.csv", "tarifa;ref;precio\nA;1;1\nA;2\nA;1;7\nA;3;1e999999999\n");
     let all = pull(drop.system().as_ref(), "price", None, 100).await.unwrap();
     assert_eq!(ids(&all), ["A/1", "A/3"], "an absurd number is the mapping's business");
-    let told: Vec<String> = all.errors.iter().map(|error| format!("{} {}", error.position, error.reason)).collect();
-    assert_eq!(told, ["precios.csv:3 2 columns instead of 3", "precios.csv:4 the key stands twice in the file"]);
+    let reasons: Vec<String> = all.errors.iter().map(|error| format!("{} {}", error.position, error.reason)).collect();
+    assert_eq!(reasons, ["precios.csv:3 2 columns instead of 3", "precios.csv:4 the key stands twice in the file"]);
     let report = fs::read_to_string(drop.path("in/rejected/precios.csv.csv")).unwrap();
     assert!(report.starts_with("line,reason,row\n3,2 columns instead of 3,A;2\n"), "{report}");
 }
@@ -280,16 +280,16 @@ async fn a_byte_that_is_no_text_rejects_its_row_and_no_other() {
     drop.put("productos.csv", b"sku,name\nA,a\nB,ma\xF1ana\nC,c\n");
     let all = pull(drop.system().as_ref(), "product", None, 100).await.unwrap();
     assert_eq!((ids(&all), all.errors.len()), (vec!["A", "B", "C"], 0), "the mapping rejects B, and knows its key");
-    let told = flaws(&all);
-    assert!(told[0].is_none() && told[2].is_none(), "{told:?}");
-    assert!(told[1].as_ref().unwrap().starts_with("`name` cannot be read: a byte of it is not valid"), "{told:?}");
+    let found = flaws(&all);
+    assert!(found[0].is_none() && found[2].is_none(), "{found:?}");
+    assert!(found[1].as_ref().unwrap().starts_with("`name` cannot be read: a byte of it is not valid"), "{found:?}");
     let report = fs::read_to_string(drop.path("rejected/productos.csv.csv")).unwrap();
     assert!(report.contains("\n3,") && report.contains("(unreadable)") && !report.contains("\n2,"), "{report}");
     assert_eq!(drop.names("done"), ["productos.csv"]);
 }
 
 #[tokio::test]
-async fn a_file_whose_name_is_no_text_is_told_and_keeps_no_other_from_being_read() {
+async fn a_file_whose_name_is_no_text_is_reported_and_keeps_no_other_from_being_read() {
     use std::os::unix::ffi::OsStrExt as _;
     let drop = Drop::new();
     drop.put("productos.csv", "sku,name\nA,a\n");
@@ -308,7 +308,7 @@ async fn a_file_whose_name_is_no_text_is_told_and_keeps_no_other_from_being_read
 }
 
 #[tokio::test]
-async fn a_file_that_could_not_be_read_is_told_until_somebody_has_seen_to_it() {
+async fn a_file_that_could_not_be_read_is_reported_until_somebody_has_seen_to_it() {
     let drop = Drop::new();
     let system = drop.system();
     drop.put("productos_1.csv", "sku,name\nA,a\n");
@@ -316,8 +316,8 @@ async fn a_file_that_could_not_be_read_is_told_until_somebody_has_seen_to_it() {
     assert!(pull(system.as_ref(), "product", None, 100).await.is_err());
     for _ in 0..2 {
         let next = pull(system.as_ref(), "product", Some("1"), 100).await.unwrap();
-        let told: Vec<&str> = next.dates.iter().map(|told| told.position.as_str()).collect();
-        assert_eq!(told, ["productos_2.csv"], "it is in nobody's way, and not forgotten");
+        let positions: Vec<&str> = next.dates.iter().map(|positions| positions.position.as_str()).collect();
+        assert_eq!(positions, ["productos_2.csv"], "it is in nobody's way, and not forgotten");
         assert!(next.dates[0].reason.contains("rejected"), "{:?}", next.dates);
     }
     fs::remove_file(drop.path("rejected/productos_2.csv")).unwrap();
@@ -325,7 +325,7 @@ async fn a_file_that_could_not_be_read_is_told_until_somebody_has_seen_to_it() {
 }
 
 #[tokio::test]
-async fn of_files_that_stay_where_they_are_each_is_read_once_also_when_a_later_one_cannot_be_read() {
+async fn files_that_stay_where_they_are_are_read_once_also_when_a_later_one_cannot_be_read() {
     let drop = Drop::new();
     let system = drop.system();
     let list = |number: u32, total: &str| {
@@ -353,9 +353,9 @@ async fn of_files_that_stay_where_they_are_each_is_read_once_also_when_a_later_o
     let again = page(system.as_ref(), "invoice", since.as_deref(), None, 100).await;
     assert!(again.is_err(), "the first two are not read again: what they say is old by now");
     list(3, "3");
-    let mended = pull(system.as_ref(), "invoice", since.as_deref(), 100).await.unwrap();
-    assert_eq!(mended.rows.len(), 1);
-    let rest = pull(system.as_ref(), "invoice", mended.cursor.as_deref(), 100).await.unwrap();
+    let corrected = pull(system.as_ref(), "invoice", since.as_deref(), 100).await.unwrap();
+    assert_eq!(corrected.rows.len(), 1);
+    let rest = pull(system.as_ref(), "invoice", corrected.cursor.as_deref(), 100).await.unwrap();
     assert_eq!(rest.rows.len(), 0);
 }
 
@@ -383,15 +383,18 @@ async fn a_group_of_which_a_row_cannot_be_read_is_never_taken_for_whole() {
     drop.put("estilos.csv", b"style,name,size\nA,a,S\nA,a\nA,a,L\nB,b,1\nB,b\nC,c,1\nD,d,1\nE,e,\xF1\nE,e,2\n");
     let all = pull(drop.system().as_ref(), "style", None, 100).await.unwrap();
     assert_eq!(ids(&all), ["D", "E"], "between B and C nobody knows whose the row is");
-    let told: Vec<String> = all.errors.iter().map(|error| format!("{} {}", error.position, error.reason)).collect();
-    assert!(told.contains(&"estilos.csv:2 line 3 cannot be read and may be one of `variants`".to_owned()), "{told:?}");
-    assert_eq!(all.errors.len(), 5, "{told:?}");
+    let reasons: Vec<String> = all.errors.iter().map(|error| format!("{} {}", error.position, error.reason)).collect();
+    assert!(
+        reasons.contains(&"estilos.csv:2 line 3 cannot be read and may be one of `variants`".to_owned()),
+        "{reasons:?}"
+    );
+    assert_eq!(all.errors.len(), 5, "{reasons:?}");
     assert!(flaws(&all)[1].as_ref().unwrap().starts_with("`size` cannot be read"), "{all:?}");
 }
 
 #[tokio::test]
 async fn groups_that_do_not_stand_together_or_never_end_refuse_their_file() {
-    for (rows, told) in [
+    for (rows, reasons) in [
         (
             "A,a,S\nB,b,1\nA,a,M\n".to_owned(),
             "line 4: a group stands here again, apart from its other rows; sort the file",
@@ -401,7 +404,7 @@ async fn groups_that_do_not_stand_together_or_never_end_refuse_their_file() {
         let drop = Drop::new();
         drop.put("estilos.csv", format!("style,name,size\n{rows}"));
         let failure = pull(drop.system().as_ref(), "style", None, 100).await.unwrap_err();
-        assert!(failure.class == Class::Rejected && failure.message.contains(told), "{failure}");
+        assert!(failure.class == Class::Rejected && failure.message.contains(reasons), "{failure}");
         assert_eq!(drop.names("rejected"), ["estilos.csv", "estilos.csv.txt"]);
     }
 }
@@ -462,7 +465,7 @@ async fn a_file_dated_in_the_future_is_not_the_newest_for_ever() {
 async fn a_file_dated_in_the_future_takes_no_other_files_place() {
     let drop = Drop::new();
     let price = |n: &str| format!("tarifa;ref;precio\nA;1;{n}\n");
-    let told = |page: &Page| page.dates.iter().map(|date| date.position.clone()).collect::<Vec<_>>();
+    let dated = |page: &Page| page.dates.iter().map(|date| date.position.clone()).collect::<Vec<_>>();
     drop.put("in/precios_1.csv", price("1"));
     drop.dated("in/precios_1.csv", 2050);
     let system = drop.system();
@@ -471,28 +474,28 @@ async fn a_file_dated_in_the_future_takes_no_other_files_place() {
     drop.put("in/precios_2.csv", price("2"));
     let newer = pull(system.as_ref(), "price", None, 100).await.unwrap();
     assert_eq!(newer.rows[0].body.clone().into_value()["precio"], "2");
-    assert_eq!(told(&newer), ["precios_1.csv"]);
+    assert_eq!(dated(&newer), ["precios_1.csv"]);
     assert_eq!((drop.names("in"), drop.names("in/done")), (vec!["precios_1.csv".into()], vec!["precios_2.csv".into()]));
 
     let nothing = pull(system.as_ref(), "price", newer.cursor.as_deref(), 100).await.unwrap();
-    assert_eq!((nothing.rows.len(), told(&nothing)), (0, vec!["precios_1.csv".to_owned()]));
+    assert_eq!((nothing.rows.len(), dated(&nothing)), (0, vec!["precios_1.csv".to_owned()]));
     let again = pull(system.as_ref(), "price", None, 100).await.unwrap();
     assert_eq!(again.rows[0].body.clone().into_value()["precio"], "2", "the last one still holds everything");
     drop.dated("in/precios_1.csv", 2039);
-    let mended = pull(system.as_ref(), "price", newer.cursor.as_deref(), 100).await.unwrap();
-    assert_eq!((mended.rows.len(), told(&mended).len()), (1, 0));
+    let corrected = pull(system.as_ref(), "price", newer.cursor.as_deref(), 100).await.unwrap();
+    assert_eq!((corrected.rows.len(), dated(&corrected).len()), (1, 0));
 
     drop.put("productos_1.csv", "sku,name\nA,old\n");
     drop.dated("productos_1.csv", 2050);
     drop.put("productos_2.csv", "sku,name\nA,new\n");
     let changes = pull(system.as_ref(), "product", None, 100).await.unwrap();
     let names: Vec<_> = changes.rows.iter().map(|row| row.body.clone().into_value()["name"].clone()).collect();
-    assert_eq!((names, told(&changes)), (vec![json!("new")], vec!["productos_1.csv".to_owned()]));
+    assert_eq!((names, dated(&changes)), (vec![json!("new")], vec!["productos_1.csv".to_owned()]));
     assert_eq!(drop.names(""), ["productos_1.csv"]);
 }
 
 #[tokio::test]
-async fn a_clock_that_is_a_little_ahead_makes_a_file_wait_and_is_not_told() {
+async fn a_clock_that_is_a_little_ahead_makes_a_file_wait_and_is_not_reported() {
     let drop = Drop::new();
     drop.put("productos_1.csv", "sku,name\nA,a\n");
     // The clock stands in 2040.
@@ -591,9 +594,9 @@ async fn objects_are_written_as_files_and_looked_up_after_a_crash() {
     let system = drop.system();
     let order = |number: &str, total: &str| json!({ "number": number, "total": total });
     let probe_body = order("1", "2.50");
-    let wanted = json!({});
+    let desired = json!({});
     let find = async |key: &str| {
-        let probe = Probe { key, since: chrono::DateTime::UNIX_EPOCH, body: &probe_body, desired: &wanted };
+        let probe = Probe { key, since: chrono::DateTime::UNIX_EPOCH, body: &probe_body, desired: &desired };
         system.find("order", &probe).await.unwrap().len()
     };
     assert_eq!(find("1").await, 0);
@@ -633,8 +636,8 @@ async fn rows_are_added_to_a_file() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_in_the_file_is_told_with_its_place() {
-    for (from, to, told) in [
+async fn what_is_wrong_in_the_file_is_reported_with_its_place() {
+    for (from, to, message) in [
         ("encoding = \"windows-1252\"\ndelimiter", "encoding = \"windows-1525\"\ndelimiter", "unknown encoding"),
         ("delimiter = \";\"\nsettled", "delimiter = \";;\"\nsettled", "must be one character"),
         ("rows = \"existencias/articulo\"\n", "", "needs `rows`"),
@@ -645,7 +648,7 @@ async fn what_is_wrong_in_the_file_is_told_with_its_place() {
         assert!(ADAPTER.contains(from), "{from}");
         let adapter = ADAPTER.replacen(from, to, 1);
         let error = open(&adapter, &[("folder", "drop")], ".".as_ref()).err().unwrap().to_string();
-        assert!(error.contains(told) && error.starts_with("erp.toml:"), "{error}");
+        assert!(error.contains(message) && error.starts_with("erp.toml:"), "{error}");
     }
 }
 
@@ -669,7 +672,7 @@ fn everything(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn peeking_reads_the_same_rows_and_leaves_every_file_where_it_is() {
+async fn a_read_only_system_reads_the_same_rows_and_leaves_every_file_where_it_is() {
     let drop = Drop::new();
     drop.put("in/precios_1.csv", "tarifa;ref;precio\nA;1;2,50\nA;2;1,00\n");
     drop.put("productos.csv", "sku,name\nH-1,Martillo\nH-2\n");
@@ -677,14 +680,14 @@ async fn peeking_reads_the_same_rows_and_leaves_every_file_where_it_is() {
     drop.put("work/productos_0.csv", "sku,name\nH-0,Clavo\n");
     let before = everything(&drop.path(""));
     let system = drop.system();
-    let peeking = system.read_only().unwrap();
+    let read_only = system.read_only().unwrap();
     for entity in ["price", "product"] {
-        let page = page(peeking.as_ref(), entity, None, None, 1).await.unwrap();
+        let page = page(read_only.as_ref(), entity, None, None, 1).await.unwrap();
         assert_eq!(page.rows.len(), 1, "{entity}");
     }
-    // The helper settles receipts, as the engine would.
-    assert_eq!(pull(peeking.as_ref(), "price", None, 1).await.unwrap().rows.len(), 2);
-    let products = pull(peeking.as_ref(), "product", None, 1).await.unwrap();
+    // The helper acknowledges receipts, as the engine would.
+    assert_eq!(pull(read_only.as_ref(), "price", None, 1).await.unwrap().rows.len(), 2);
+    let products = pull(read_only.as_ref(), "product", None, 1).await.unwrap();
     assert_eq!((products.rows.len(), products.errors.len()), (2, 1));
     assert_eq!(everything(&drop.path("")), before);
     // Who reads for good finds all of it afterwards.
@@ -693,20 +696,21 @@ async fn peeking_reads_the_same_rows_and_leaves_every_file_where_it_is() {
 }
 
 #[tokio::test]
-async fn peeking_refuses_a_bad_file_without_moving_it_and_clears_nothing_a_crash_left() {
+async fn a_read_only_system_refuses_a_bad_file_without_moving_it_and_clears_nothing_a_crash_left() {
     let drop = Drop::new();
     drop.put("in/precios_1.csv", "tarifa;precio\nA;1\n");
     fs::create_dir_all(drop.path("out/sent")).unwrap();
     let short = blake3::hash(b"1001").to_hex().to_string();
     drop.put(&format!("out/.~order-1001.json.{}", &short[..16]), "{");
     let before = everything(&drop.path(""));
-    let peeking = drop.system().read_only().unwrap();
-    let failure = pull(peeking.as_ref(), "price", None, 10).await.unwrap_err();
+    let read_only = drop.system().read_only().unwrap();
+    let failure = pull(read_only.as_ref(), "price", None, 10).await.unwrap_err();
     assert_eq!(failure.class, Class::Rejected, "{failure}");
-    let wanted = json!({ "number": "1001" });
-    let probe = Probe { key: "1001", since: chrono::DateTime::UNIX_EPOCH, body: &wanted, desired: &wanted };
-    assert!(peeking.find("order", &probe).await.unwrap().is_empty());
-    let outcome = peeking.write("order", vec![write(1, Op::Create, "1001", None, wanted.clone())], &NoProgress).await;
+    let desired = json!({ "number": "1001" });
+    let probe = Probe { key: "1001", since: chrono::DateTime::UNIX_EPOCH, body: &desired, desired: &desired };
+    assert!(read_only.find("order", &probe).await.unwrap().is_empty());
+    let outcome =
+        read_only.write("order", vec![write(1, Op::Create, "1001", None, desired.clone())], &NoProgress).await;
     assert_eq!(outcome[0].result.as_ref().unwrap_err().class, Class::Fatal);
     assert_eq!(everything(&drop.path("")), before);
 }

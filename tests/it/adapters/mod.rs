@@ -120,7 +120,7 @@ pub async fn page(
     system.pull(&PullRequest { entity, since, page, limit }).await
 }
 
-/// All pages as one; receipts are settled as the engine does.
+/// All pages as one; receipts are acknowledged as the engine does.
 pub async fn pull(system: &dyn System, entity: &str, since: Option<&str>, limit: usize) -> Result<Page, Failure> {
     let mut all = Page::default();
     let mut token = None;

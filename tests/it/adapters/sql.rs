@@ -117,8 +117,8 @@ async fn lists(system: &dyn System, mark: &str) {
 async fn reads(system: &dyn System) {
     let rows = system.read("product", &["3".into(), "99".into(), "1".into()]).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["1", "3"]);
-    let (body, wanted) = (json!({}), json!({}));
-    let probe = |key| Probe { key, since: chrono::DateTime::UNIX_EPOCH, body: &body, desired: &wanted };
+    let (body, desired) = (json!({}), json!({}));
+    let probe = |key| Probe { key, since: chrono::DateTime::UNIX_EPOCH, body: &body, desired: &desired };
     assert_eq!(system.find("product", &probe("B")).await.unwrap()[0].id, "2");
     assert!(system.find("product", &probe("Z")).await.unwrap().is_empty());
 }
@@ -147,8 +147,8 @@ async fn writes(system: &dyn System) {
     let refused = system.write("product", vec![write(4, Op::Create, "X", None, body)], &NoProgress).await;
     let failure = refused[0].result.as_ref().unwrap_err();
     assert_eq!(failure.class, Class::Rejected, "{failure}");
-    let (body, wanted) = (json!({}), json!({}));
-    let probe = Probe { key: "X", since: chrono::DateTime::UNIX_EPOCH, body: &body, desired: &wanted };
+    let (body, desired) = (json!({}), json!({}));
+    let probe = Probe { key: "X", since: chrono::DateTime::UNIX_EPOCH, body: &body, desired: &desired };
     assert!(system.find("product", &probe).await.unwrap().is_empty());
 
     let body = json!({ "name": "X", "active": true, "variants": [] });

@@ -26,10 +26,10 @@ fn own_name() -> String {
 }
 
 /// The URL of a server to test against; without it that half is told to be missing.
-fn server(variable: &str, told: &Once) -> Option<String> {
+fn server(variable: &str, warned: &Once) -> Option<String> {
     let url = std::env::var(variable).ok();
     if url.is_none() {
-        told.call_once(|| {
+        warned.call_once(|| {
             // Not by eprintln!, which the test harness swallows.
             let line = format!("\nNOT RUN: driver sql on a server (set {variable} to the URL of a database)\n");
             std::io::stderr().write_all(line.as_bytes()).unwrap();
@@ -40,8 +40,8 @@ fn server(variable: &str, told: &Once) -> Option<String> {
 
 /// A schema of its own and the URL that sees only it.
 async fn postgres() -> Option<(PgConnection, String)> {
-    static TOLD: Once = Once::new();
-    let url = server("VAIVEN_TEST_PG", &TOLD)?;
+    static WARNED: Once = Once::new();
+    let url = server("VAIVEN_TEST_PG", &WARNED)?;
     let schema = own_name();
     let mark = if url.contains('?') { '&' } else { '?' };
     let own = format!("{url}{mark}options=-csearch_path%3D{schema}");
@@ -53,8 +53,8 @@ async fn postgres() -> Option<(PgConnection, String)> {
 
 /// A database of its own.
 async fn mysql() -> Option<(MySqlConnection, String)> {
-    static TOLD: Once = Once::new();
-    let url = server("VAIVEN_TEST_MYSQL", &TOLD)?;
+    static WARNED: Once = Once::new();
+    let url = server("VAIVEN_TEST_MYSQL", &WARNED)?;
     let mut connection = MySqlConnection::connect(&url).await.unwrap();
     let database = own_name();
     connection.execute(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {database}"))).await.unwrap();

@@ -69,7 +69,7 @@ async fn dated(erp: &Erp, at: &str) -> vaiven::internals::port::Page {
 }
 
 #[tokio::test]
-async fn a_date_from_the_future_moves_no_watermark_past_now_and_is_told() {
+async fn a_date_from_the_future_moves_no_watermark_past_now_and_is_reported() {
     let erp = erp().await;
     let page = dated(&erp, "2041-01-01 00:00:00").await;
     assert_eq!(ids(&page), ["1", "2", "3"], "the row itself is read like any other");
@@ -89,10 +89,10 @@ async fn a_date_from_the_future_moves_no_watermark_past_now_and_is_told() {
 #[tokio::test]
 async fn a_date_that_cannot_be_read_hurts_no_other_row() {
     let erp = erp().await;
-    for (at, told) in [("0000-00-00 00:00:00", 0), ("", 0), ("yesterday", 1), ("2026-02-30 10:00:00", 1)] {
+    for (at, errors) in [("0000-00-00 00:00:00", 0), ("", 0), ("yesterday", 1), ("2026-02-30 10:00:00", 1)] {
         let page = dated(&erp, at).await;
         assert_eq!((ids(&page), page.errors.len()), (vec!["1", "2", "3"], 0), "{at:?}");
-        assert_eq!((page.cursor.as_deref(), page.dates.len()), (Some("2026-03-01T12:00:00Z"), told), "{at:?}");
+        assert_eq!((page.cursor.as_deref(), page.dates.len()), (Some("2026-03-01T12:00:00Z"), errors), "{at:?}");
     }
 }
 
@@ -142,7 +142,7 @@ async fn a_locked_database_is_transient() {
 }
 
 #[tokio::test]
-async fn a_write_that_the_adapter_refuses_is_told_with_its_reason_and_changes_nothing() {
+async fn a_write_that_the_adapter_refuses_is_reported_with_its_reason_and_changes_nothing() {
     let erp = erp().await;
     let update = "[[entities.product.update.steps]]\n\
         refuse = 'if body.price < before.price { \"no price of \" + key + \" goes down here\" }'\n";
@@ -170,8 +170,8 @@ async fn a_listing_that_lost_rows_is_never_a_success() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_in_the_file_is_told_with_its_place() {
-    for (from, to, told) in [
+async fn what_is_wrong_in_the_file_is_reported_with_its_place() {
+    for (from, to, message) in [
         ("id > :after AND", "id > :aftr AND", "unknown parameter `aftr`, did you mean `after`"),
         ("id > :after AND", "", "needs :after"),
         ("on = \"product_id\"", "onn = \"product_id\"", "unknown key `onn`"),
@@ -190,7 +190,7 @@ async fn what_is_wrong_in_the_file_is_told_with_its_place() {
         assert!(adapter().contains(from), "{from}");
         let error = open(&adapter().replacen(from, to, 1), &[("url", "sqlite://erp.db")], ".".as_ref()).err().unwrap();
         let error = error.to_string();
-        assert!(error.contains(told) && error.starts_with("erp.toml:"), "{error}");
+        assert!(error.contains(message) && error.starts_with("erp.toml:"), "{error}");
     }
     let error = open(&adapter(), &[("url", "oracle://erp.db")], ".".as_ref()).err().unwrap().to_string();
     assert!(error.contains("none of sqlite:"), "{error}");
@@ -211,7 +211,7 @@ async fn spoiled(toml: &str, sql: &'static str) -> (Vec<String>, Vec<Option<Stri
 #[tokio::test]
 async fn a_value_that_cannot_be_read_or_is_too_long_spoils_its_own_row() {
     let small = adapter().replace("[sql]", "[sql]\nmax_row = \"4KiB\"");
-    for (toml, sql, told) in [
+    for (toml, sql, message) in [
         (&adapter(), "UPDATE product SET name = CAST(x'61F162' AS TEXT) WHERE id = 2", "not valid UTF-8"),
         (&small, "UPDATE product SET name = hex(zeroblob(5000)) WHERE id = 2", "longer than 4096 bytes (`max_row`)"),
     ] {
@@ -219,7 +219,7 @@ async fn a_value_that_cannot_be_read_or_is_too_long_spoils_its_own_row() {
         assert_eq!(ids, ["1", "2", "3"]);
         assert!(flaws[0].is_none() && flaws[2].is_none(), "{flaws:?}");
         let flaw = flaws[1].as_ref().unwrap();
-        assert!(flaw.starts_with("`name` cannot be read") && flaw.contains(told), "{flaw}");
+        assert!(flaw.starts_with("`name` cannot be read") && flaw.contains(message), "{flaw}");
     }
 }
 

@@ -14,9 +14,12 @@ const LISTS: &str =
 async fn the_prices_of_an_article_are_found_by_its_key() {
     let office = Office::new(PRICES, LISTS, "").await;
     office.run(&["run", "--once"]);
-    let told = office.run(&["explain", "price", "A"]);
-    assert!(told.starts_with("exit 0\nprice of article A: 2"), "{told}");
-    assert!(told.contains("price retail/A") && told.contains("price trade/A") && !told.contains("retail/B"), "{told}");
+    let output = office.run(&["explain", "price", "A"]);
+    assert!(output.starts_with("exit 0\nprice of article A: 2"), "{output}");
+    assert!(
+        output.contains("price retail/A") && output.contains("price trade/A") && !output.contains("retail/B"),
+        "{output}"
+    );
     let json = office.json(&["explain", "price", "A"]);
     let keys: Vec<&str> = json["stories"].as_array().unwrap().iter().map(|one| one["key"].as_str().unwrap()).collect();
     assert_eq!((json["found"].as_u64(), keys), (Some(2), vec!["retail/A", "trade/A"]));
@@ -39,8 +42,8 @@ async fn the_prices_of_an_article_are_found_by_its_key() {
 async fn what_a_source_loses_and_nothing_can_switch_off_is_said_by_check() {
     let stays = "what erp no longer has of price stays at shop as it was";
     let check = async |flows: &str| Office::new(flows, LISTS, "").await.run(&["check"]);
-    let told = check(PRICES).await;
-    assert!(told.contains(stays) && told.contains("on_delete = { price = \"ignore\" }"), "{told}");
+    let output = check(PRICES).await;
+    assert!(output.contains(stays) && output.contains("on_delete = { price = \"ignore\" }"), "{output}");
     let meant = check(&format!("{PRICES}on_delete = {{ price = \"ignore\" }}\n")).await;
     assert!(!meant.contains(stays), "{meant}");
 }
@@ -50,8 +53,8 @@ async fn a_price_that_cannot_be_read_is_found_by_its_article() {
     let office = Office::new(PRICES, LISTS, "").await;
     office.sql("erp.db", "UPDATE price SET amount = 'ten' WHERE sku = 'B'").await;
     office.run(&["run", "--once"]);
-    let told = office.run(&["explain", "price", "B"]);
-    assert!(told.starts_with("exit 3\n") && told.contains("of price at erp cannot be read: amount"), "{told}");
+    let output = office.run(&["explain", "price", "B"]);
+    assert!(output.starts_with("exit 3\n") && output.contains("of price at erp cannot be read: amount"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,10 +62,10 @@ async fn a_live_look_shows_what_systems_hold_now_beside_what_is_known_and_stores
     let office = Office::new(PRICES, LISTS, "").await;
     office.run(&["run", "--once"]);
     office.sql("shop.db", "UPDATE price SET amount = '7.77' WHERE sku = 'B'").await;
-    let told = office.run(&["explain", "price", "retail/B", "--live"]);
-    assert!(told.contains("SHOP NOW") || told.contains("shop now"), "{told}");
-    assert!(told.contains("shop now: differs from what is known in amount") && told.contains("7.77"), "{told}");
-    assert!(told.contains("erp now: as known"), "{told}");
+    let output = office.run(&["explain", "price", "retail/B", "--live"]);
+    assert!(output.contains("SHOP NOW") || output.contains("shop now"), "{output}");
+    assert!(output.contains("shop now: differs from what is known in amount") && output.contains("7.77"), "{output}");
+    assert!(output.contains("erp now: as known"), "{output}");
     assert!(!office.run(&["explain", "price", "retail/B"]).contains("7.77"), "a look stores nothing");
     office.sql("shop.db", "DELETE FROM price WHERE sku = 'B'").await;
     assert!(office.run(&["explain", "price", "retail/B", "--live"]).contains("shop has no object"));
@@ -79,9 +82,9 @@ async fn a_system_that_cannot_be_read_by_key_is_listed_and_that_is_said() {
     let live = run(&["explain", "customer", "C-1", "--live"]);
     assert!(live.contains("erp now: as known, from its whole listing, since it cannot be read by key"), "{live}");
 
-    let told = run(&["run", "--resync", "people/customer/C-1"]);
-    assert!(told.starts_with("exit 0\n"), "{told}");
-    assert!(told.contains("erp cannot be read by key, so its whole listing of customer was read."), "{told}");
+    let output = run(&["run", "--resync", "people/customer/C-1"]);
+    assert!(output.starts_with("exit 0\n"), "{output}");
+    assert!(output.contains("erp cannot be read by key, so its whole listing of customer was read."), "{output}");
     let placed = run(&["resync", "people/customer/C-1"]);
     assert!(placed.starts_with("exit 0\n") && placed.contains("erp cannot be read by key"), "{placed}");
     for words in [&["resync", "people/customer/C-9"][..], &["run", "--resync", "people/customer/C-9"]] {
@@ -127,10 +130,10 @@ async fn jobs_that_are_not_there_are_no_success_and_a_discarded_one_comes_back()
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_are_all_that_were_sent() {
     let office = Office::new(PRICES, LISTS, "").await;
-    let told = office.json(&["run", "--once"]);
-    // Of the shop: its first listing, three lines written and read back.
-    assert!(told["requests"]["erp"].as_u64() >= Some(1), "{told}");
-    assert!(told["requests"]["shop"].as_u64() > told["delivered"]["requests"].as_u64(), "{told}");
+    let output = office.json(&["run", "--once"]);
+    // The shop: its first listing, three lines written and read back.
+    assert!(output["requests"]["erp"].as_u64() >= Some(1), "{output}");
+    assert!(output["requests"]["shop"].as_u64() > output["delivered"]["requests"].as_u64(), "{output}");
     let nothing = office.json(&["run", "--once"]);
     assert_eq!((&nothing["delivered"]["written"], nothing["requests"]["erp"].as_u64() >= Some(1)), (&0.into(), true));
 }

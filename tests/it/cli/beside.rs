@@ -43,8 +43,8 @@ async fn one_process_at_a_time_carries_out_what_a_state_says_and_every_other_com
     let daemon = Daemon::start(folder.path());
     let named = format!("process {} is at work on the state", daemon.0.id());
     for arguments in [&["run"][..], &["run", "--once"], &["apply", "agreed.plan"]] {
-        let told = run(arguments);
-        assert!(told.starts_with("exit 1") && told.contains(&named), "{arguments:?}: {told}");
+        let output = run(arguments);
+        assert!(output.starts_with("exit 1") && output.contains(&named), "{arguments:?}: {output}");
     }
     let beside: [&[&str]; 16] = [
         &["status"],
@@ -65,8 +65,8 @@ async fn one_process_at_a_time_carries_out_what_a_state_says_and_every_other_com
         &["mapping", "test"],
     ];
     for arguments in beside {
-        let told = run(arguments);
-        assert!(told.starts_with("exit 0"), "{arguments:?}: {told}");
+        let output = run(arguments);
+        assert!(output.starts_with("exit 0"), "{arguments:?}: {output}");
     }
     drop(daemon);
     assert!(run(&["run", "--once"]).starts_with("exit 0"), "a daemon that was killed is in nobody's way");

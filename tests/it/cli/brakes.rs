@@ -18,7 +18,7 @@ async fn count(db: &mut SqliteConnection, query: &'static str) -> i64 {
 }
 
 #[tokio::test]
-async fn what_a_brake_holds_is_told_everywhere_until_somebody_decides() {
+async fn what_a_brake_holds_is_shown_everywhere_until_somebody_decides() {
     const SHARED: &str = "SELECT count(*) FROM cliente WHERE email = 'oficina@example.com'";
     const RUNG: &str = "SELECT count(*) FROM cliente WHERE telefono = '600'";
     let folder = tempfile::tempdir().unwrap();
@@ -50,16 +50,16 @@ async fn what_a_brake_holds_is_told_everywhere_until_somebody_decides() {
     erp.execute("UPDATE cliente SET email = 'oficina@example.com'").await.unwrap();
     let held = run(&["run", "--once"]);
     assert!(held.starts_with("exit 3\n") && held.contains("Held by a brake: run "), "{held}");
-    let told = run(&["approve"]);
+    let output = run(&["approve"]);
     for part in [
         "exit 3\n",
         "10 jobs held",
         "10 of 10 records violate brake email_change at copy (allowed: 5%)",
         "C3  email: (personal)",
     ] {
-        assert!(told.contains(part), "{told}");
+        assert!(output.contains(part), "{output}");
     }
-    assert!(!told.contains("example.com"), "{told}");
+    assert!(!output.contains("example.com"), "{output}");
     let json: serde_json::Value =
         serde_json::from_slice(&vaiven(folder.path(), &["approve", "--json"], &[]).stdout).unwrap();
     let number = json[0]["run"].to_string();

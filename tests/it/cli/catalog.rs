@@ -48,8 +48,8 @@ impl Catalog {
     /// Everything once; the line that tells of writes.
     fn run(&self, more: &[&str]) -> String {
         let secrets = [("KEY", "ck_sandbox"), ("SECRET", "cs_sandbox")];
-        let told = shown(&vaiven(self.folder.path(), &[&["run", "--once"], more].concat(), &secrets));
-        told.lines().find(|line| line.starts_with("Delivered:")).unwrap_or(&told).to_owned()
+        let output = shown(&vaiven(self.folder.path(), &[&["run", "--once"], more].concat(), &secrets));
+        output.lines().find(|line| line.starts_with("Delivered:")).unwrap_or(&output).to_owned()
     }
 
     fn forget(&self) {
@@ -64,7 +64,7 @@ impl Catalog {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn codes_that_a_slug_cannot_tell_apart_are_categories_of_their_own_and_known_again_by_a_new_state() {
+async fn codes_with_one_slug_are_categories_of_their_own_and_recognised_by_a_new_state() {
     let families = [
         ("A-B", "AB guion"),
         ("A/B", "AB barra"),
@@ -115,8 +115,8 @@ async fn an_option_with_the_shops_own_separator_stays_one_and_a_name_without_tra
         )
         .await
         .unwrap();
-    let told = catalog.run(&[]);
-    assert!(told.contains("0 parked, 0 dead"), "{told}");
+    let output = catalog.run(&[]);
+    assert!(output.contains("0 parked, 0 dead"), "{output}");
     let product = catalog.shop.shop.article("T").await.unwrap();
     assert_eq!(product["name"], "Pipe");
     assert_eq!(product["attributes"][0]["options"], serde_json::json!(["1/2 ¦ 20 mm", "3/4"]));

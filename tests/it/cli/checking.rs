@@ -85,48 +85,48 @@ fn check(folder: &Path, arguments: &[&str]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sound_configuration_is_read_prepared_and_tried_without_a_trace() {
     let folder = folder(CONFIG, ADAPTER, MAPPING).await;
-    let told = check(folder.path(), &[]);
-    assert!(told.starts_with("exit 0") && !told.contains("warning"), "{told}");
+    let output = check(folder.path(), &[]);
+    assert!(output.starts_with("exit 0") && !output.contains("warning"), "{output}");
     for line in ["first page of category: 1 row", "4 statements of category", "may be written to"] {
-        assert!(told.contains(line), "{line}: {told}");
+        assert!(output.contains(line), "{line}: {output}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_the_server_refuses_is_told_with_its_line() {
+async fn a_statement_that_the_server_refuses_is_reported_with_its_line() {
     let folder = folder(CONFIG, &ADAPTER.replace("SET name", "SET nombre"), MAPPING).await;
-    let told = check(folder.path(), &[]);
-    assert!(told.starts_with("exit 1") && told.contains("list.toml:19:") && told.contains("nombre"), "{told}");
+    let output = check(folder.path(), &[]);
+    assert!(output.starts_with("exit 1") && output.contains("list.toml:19:") && output.contains("nombre"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_no_row_has_is_told_with_its_line_in_the_mapping() {
+async fn a_member_that_no_row_has_is_reported_with_its_line_in_the_mapping() {
     let folder = folder(CONFIG, ADAPTER, &MAPPING.replace("\"shelf\"", "\"shelv\"")).await;
-    let told = check(folder.path(), &[]);
+    let output = check(folder.path(), &[]);
     let expected = "`shelv`, from which field position of list/category is read, is in no row (1 row read)";
-    assert!(told.contains("category.toml:6:") && told.contains(expected), "{told}");
+    assert!(output.contains("category.toml:6:") && output.contains(expected), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_condition_that_lets_nothing_through_or_has_no_value_is_told() {
+async fn a_condition_that_lets_nothing_through_or_has_no_value_is_reported() {
     let with = |condition: &str| format!("{CONFIG}where = '{condition}'\n");
     let nothing = folder(&with("position == 4"), ADAPTER, MAPPING).await;
-    let told = check(nothing.path(), &[]);
+    let output = check(nothing.path(), &[]);
     assert!(
-        told.starts_with("exit 0") && told.contains("`where` matches no row of list/category (1 row read)"),
-        "{told}"
+        output.starts_with("exit 0") && output.contains("`where` matches no row of list/category (1 row read)"),
+        "{output}"
     );
     let wrong = folder(&with("name.es"), ADAPTER, MAPPING).await;
-    let told = check(wrong.path(), &[]);
-    assert!(told.starts_with("exit 1") && told.contains("`where` of flow catalog"), "{told}");
+    let output = check(wrong.path(), &[]);
+    assert!(output.starts_with("exit 1") && output.contains("`where` of flow catalog"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flow_that_never_looks_at_everything_is_told() {
+async fn a_flow_that_never_reads_everything_is_reported() {
     let folder = folder(&CONFIG.replace("full = \"0 3 * * *\"\n", ""), ADAPTER, MAPPING).await;
     for arguments in [&[][..], &["--offline"]] {
-        let told = check(folder.path(), arguments);
-        assert!(told.contains("flow catalog has no `full`: deletions at list"), "{told}");
+        let output = check(folder.path(), arguments);
+        assert!(output.contains("flow catalog has no `full`: deletions at list"), "{output}");
     }
 }
 
@@ -134,15 +134,18 @@ async fn a_flow_that_never_looks_at_everything_is_told() {
 async fn without_a_network_a_missing_secret_is_a_warning() {
     let config = CONFIG.replace("file = \"list.db\"", "file = { env = \"LIST\" }");
     let folder = folder(&config, ADAPTER, MAPPING).await;
-    let told = check(folder.path(), &["--offline"]);
-    assert!(told.starts_with("exit 0") && told.contains("warning") && told.contains("LIST is not set"), "{told}");
+    let output = check(folder.path(), &["--offline"]);
+    assert!(
+        output.starts_with("exit 0") && output.contains("warning") && output.contains("LIST is not set"),
+        "{output}"
+    );
     let sealed = format!("{config}\n[store]\nkey = {{ env = \"STATE_KEY\" }}\n");
     std::fs::write(folder.path().join("vaiven.toml"), sealed).unwrap();
-    let told = check(folder.path(), &["--offline"]);
-    assert!(told.starts_with("exit 0"), "nor is the key of the state needed: {told}");
+    let output = check(folder.path(), &["--offline"]);
+    assert!(output.starts_with("exit 0"), "nor is the key of the state needed: {output}");
     std::fs::write(folder.path().join("vaiven.toml"), &config).unwrap();
-    let told = check(folder.path(), &[]);
-    assert!(told.starts_with("exit 78") && told.contains("LIST is not set"), "{told}");
+    let output = check(folder.path(), &[]);
+    assert!(output.starts_with("exit 78") && output.contains("LIST is not set"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,15 +153,15 @@ async fn what_would_do_nothing_is_refused() {
     let adapter =
         format!("{ADAPTER}[changes]\ntables = {{ category = [{{ table = \"nowhere\", key = \"code\" }}] }}\n");
     let folder = folder(CONFIG, &adapter, MAPPING).await;
-    let told = check(folder.path(), &["--offline"]);
-    assert!(told.starts_with("exit 78") && told.contains("unknown key `changes`"), "{told}");
+    let output = check(folder.path(), &["--offline"]);
+    assert!(output.starts_with("exit 78") && output.contains("unknown key `changes`"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mapping_without_recorded_rows_has_not_passed() {
     let folder = folder(CONFIG, ADAPTER, MAPPING).await;
-    let told = shown(&vaiven(folder.path(), &["mapping", "test", "list"], &[]));
-    assert!(told.contains("1 without rows") && told.contains("0 passed, 0 failed"), "{told}");
+    let output = shown(&vaiven(folder.path(), &["mapping", "test", "list"], &[]));
+    assert!(output.contains("1 without rows") && output.contains("0 passed, 0 failed"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,8 +179,8 @@ async fn what_data_says_never_reaches_the_terminal_raw_and_nobody_is_refused_in_
         .await
         .unwrap();
     let mut all = shown(&vaiven(folder.path(), &["run", "--once"], &[("VAIVEN_LOG", "info")]));
-    let told = all.lines().filter(|line| line.contains("WARN") && line.contains("refused by copy")).count();
-    assert_eq!(told, 1, "{all}");
+    let warned = all.lines().filter(|line| line.contains("WARN") && line.contains("refused by copy")).count();
+    assert_eq!(warned, 1, "{all}");
     assert!(all.contains("category at list: 2 changed"), "{all}");
     for arguments in [&["jobs", "list"][..], &["status"], &["jobs", "list", "--json"]] {
         all.push_str(&shown(&vaiven(folder.path(), arguments, &[])));

@@ -280,8 +280,8 @@ impl Place {
     }
 
     fn run(&self) {
-        let told = shown(&vaiven(self.path(), &["run", "--once"], &[]));
-        assert!(told.starts_with("exit 0"), "{told}");
+        let output = shown(&vaiven(self.path(), &["run", "--once"], &[]));
+        assert!(output.starts_with("exit 0"), "{output}");
     }
 
     /// `code text done` of each step that the shop has of an opportunity.
@@ -313,8 +313,8 @@ async fn an_entity_declared_in_toml_is_checked_and_brought_over() {
     );
     assert_eq!(place.shop_steps().await, ["call Call false", "visit Visit false"]);
     assert_eq!(place.text("shop.db", "SELECT state FROM project WHERE ref = 'OP-2'").await, "won");
-    let told = shown(&vaiven(place.path(), &["explain", "opportunity", "OP-1"], &[]));
-    assert!(told.contains("Kitchen"), "{told}");
+    let output = shown(&vaiven(place.path(), &["explain", "opportunity", "OP-1"], &[]));
+    assert!(output.contains("Kitchen"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -357,6 +357,6 @@ async fn each_side_of_a_custom_entity_keeps_the_fields_it_owns() {
         "Gracias 5",
         "drift is repaired"
     );
-    let told = shown(&vaiven(place.path(), &["explain", "review", "R-1"], &[]));
-    assert!(told.contains("(personal)") && !told.contains("Ana"), "{told}");
+    let output = shown(&vaiven(place.path(), &["explain", "review", "R-1"], &[]));
+    assert!(output.contains("(personal)") && !output.contains("Ana"), "{output}");
 }

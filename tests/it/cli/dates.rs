@@ -83,7 +83,7 @@ pub(super) async fn change(folder: &Path, sql: &str) {
 }
 
 #[tokio::test]
-async fn a_date_from_the_future_hides_no_later_change_and_is_told_until_it_is_mended() {
+async fn a_date_from_the_future_hides_no_later_change_and_is_reported_until_it_is_corrected() {
     let rows =
         "(1, 'A', 'a', '2026-03-01 10:00:00'), (2, 'F', 'f', '9031-01-01 00:00:00'), (3, 'Z', 'z', '0000-00-00')";
     let home = place(rows).await;
@@ -112,7 +112,7 @@ async fn a_date_from_the_future_hides_no_later_change_and_is_told_until_it_is_me
 }
 
 #[tokio::test]
-async fn a_file_dated_in_the_future_is_told_until_it_is_mended() {
+async fn a_file_dated_in_the_future_is_reported_until_it_is_corrected() {
     const DROP: &str = r#"
 driver = "files"
 summary = "What an ERP drops"

@@ -58,17 +58,17 @@ async fn a_record_is_found_by_its_key_its_id_at_a_system_and_its_tax_number() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn systems_are_told_side_by_side_with_owners_and_without_personal_data() {
+async fn systems_are_shown_side_by_side_with_owners_and_without_personal_data() {
     let place = Place::new().await;
-    let told = place.run(&["explain", "customer", "C-1"]);
-    assert!(told.contains("(owner)") && told.contains("(personal)") && !told.contains("Uno SL"), "{told}");
-    let line = told.lines().find(|line| line.starts_with("group")).unwrap();
-    assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["group", "a", "a", "erp"], "{told}");
+    let output = place.run(&["explain", "customer", "C-1"]);
+    assert!(output.contains("(owner)") && output.contains("(personal)") && !output.contains("Uno SL"), "{output}");
+    let line = output.lines().find(|line| line.starts_with("group")).unwrap();
+    assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["group", "a", "a", "erp"], "{output}");
     assert!(place.run(&["explain", "customer", "C-1", "--personal"]).contains("Uno SL"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_single_field_is_told_with_its_whole_history() {
+async fn a_single_field_is_shown_with_its_whole_history() {
     let place = Place::new().await;
     for (number, group) in [(2, "b"), (3, "c")] {
         place.drop_file(number, group);
@@ -78,11 +78,11 @@ async fn a_single_field_is_told_with_its_whole_history() {
     shop.execute("UPDATE customer SET grp = 'mine'").await.unwrap();
     shop.close().await.unwrap();
     place.run(&["run", "--once"]);
-    let told = place.run(&["explain", "customer", "C-1", "group"]);
+    let output = place.run(&["explain", "customer", "C-1", "group"]);
     for step in ["group: - -> a", "group: a -> b", "group: b -> c"] {
-        assert!(told.contains(step), "{step}: {told}");
+        assert!(output.contains(step), "{step}: {output}");
     }
-    assert!(!told.contains("kind") && !told.contains("(personal)"), "{told}");
+    assert!(!output.contains("kind") && !output.contains("(personal)"), "{output}");
     let wrong = place.run(&["explain", "customer", "C-1", "grup"]);
     assert!(wrong.contains("did you mean `group`"), "{wrong}");
 }
@@ -202,7 +202,7 @@ pub(super) fn drop_order(folder: &std::path::Path, file: u32, total: &str) {
 
 /// Promise 7: what an order comes to is proven, and whoever asks for its number is told how.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_told_by_its_number_with_the_proof_of_its_money_and_what_it_waits_for() {
+async fn an_order_is_shown_by_its_number_with_the_proof_of_its_money_and_what_it_waits_for() {
     let folder = books().await;
     let mut erp = people::at(folder.path(), "erp.db").await;
     let drop = |file: u32, total: &str| drop_order(folder.path(), file, total);
@@ -210,21 +210,21 @@ async fn an_order_is_told_by_its_number_with_the_proof_of_its_money_and_what_it_
     drop(1, "35.00");
     let ran = run(&["run", "--once"]);
     assert!(ran.starts_with("exit 3") && ran.contains("1 parked"), "{ran}");
-    let told = run(&["explain", "order", "1001"]);
-    assert!(told.starts_with("exit 3"), "{told}");
-    let line = |told: &str, first: &str| {
-        told.lines().find(|line| line.starts_with(first)).unwrap_or_else(|| panic!("no {first}: {told}")).to_owned()
+    let output = run(&["explain", "order", "1001"]);
+    assert!(output.starts_with("exit 3"), "{output}");
+    let line = |output: &str, first: &str| {
+        output.lines().find(|line| line.starts_with(first)).unwrap_or_else(|| panic!("no {first}: {output}")).to_owned()
     };
-    assert!(line(&told, "(money)").contains("NOT proven"), "{told}");
-    assert!(told.contains("proof:order=1001") && told.contains("25") && told.contains("35"), "{told}");
-    assert!(!told.contains("ana@example.com"), "{told}");
+    assert!(line(&output, "(money)").contains("NOT proven"), "{output}");
+    assert!(output.contains("proof:order=1001") && output.contains("25") && output.contains("35"), "{output}");
+    assert!(!output.contains("ana@example.com"), "{output}");
 
     drop(2, "25.00");
     run(&["run", "--once"]);
-    let told = run(&["explain", "order", "1001"]);
-    assert!(told.starts_with("exit 0"), "{told}");
-    assert!(line(&told, "(money)").contains("proven") && !told.contains("NOT proven"), "{told}");
-    assert!(told.contains("totals") && told.contains("done"), "the change and the job that delivered it: {told}");
+    let output = run(&["explain", "order", "1001"]);
+    assert!(output.starts_with("exit 0"), "{output}");
+    assert!(line(&output, "(money)").contains("proven") && !output.contains("NOT proven"), "{output}");
+    assert!(output.contains("totals") && output.contains("done"), "the change and the job that delivered it: {output}");
     let sales: Vec<(String, String)> =
         sqlx::query_as("SELECT number, total FROM sale").fetch_all(&mut erp).await.unwrap();
     assert_eq!(sales, [("1001".to_owned(), "25".to_owned())]);

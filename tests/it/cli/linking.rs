@@ -94,8 +94,8 @@ async fn a_link_is_paused_ignored_and_taken_up_again() {
     let place = Place::new().await;
     place.run(&["run", "--once"]);
     for (word, state) in [("pause", "paused"), ("ignore", "ignored")] {
-        let told = place.run(&["links", word, "customer", "web-1", "--at", "shop"]);
-        assert!(told.starts_with("exit 0\n") && told.contains(state), "{told}");
+        let output = place.run(&["links", word, "customer", "web-1", "--at", "shop"]);
+        assert!(output.starts_with("exit 0\n") && output.contains(state), "{output}");
         let listed = place.run(&["links", "list", "--state", state]);
         assert!(listed.contains("web-1") && listed.contains(state), "{listed}");
         let explained = place.run(&["explain", "customer", "web-1"]);

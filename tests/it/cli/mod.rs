@@ -127,9 +127,9 @@ fn what_a_flow_says_of_stock_is_checked_at_its_place() {
 fn what_a_flow_says_of_states_and_of_lines_without_an_article_is_checked_at_its_place() {
     let sells = "\n[flows.sales]\nentities = [\"customer\", \"order\"]\nfrom = \"shop\"\nto = [\"exports\"]\n";
     let says = "states = { customer = [\"paid\"], order = [\"payd\"] }\nwithout_article = { order = \"drop\" }\n";
-    let told = said(&(stock("{ buffer = 1 }") + sells + says), &["check", "--offline"], &[("K", "k")]);
+    let output = said(&(stock("{ buffer = 1 }") + sells + says), &["check", "--offline"], &[("K", "k")]);
     for word in ["entity `customer` has no states", "unknown state `payd`", "unknown value `drop`"] {
-        assert!(told.contains(word), "{word}: {told}");
+        assert!(output.contains(word), "{word}: {output}");
     }
 }
 

@@ -45,7 +45,7 @@ fn two_systems_that_bring_the_same_fields_of_an_article_to_one_target_are_refuse
 }
 
 #[test]
-fn what_an_owner_or_a_filter_tells_apart_may_come_from_two_systems() {
+fn what_an_owner_or_a_filter_keeps_apart_may_come_from_two_systems() {
     let owned = format!("{SHOP}owners = {{ product = \"erp2\" }}\n");
     assert!(checked(&owned).starts_with("exit 0\n"), "{}", checked(&owned));
     let apart =

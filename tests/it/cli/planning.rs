@@ -54,8 +54,8 @@ impl Place {
 
     /// How long deliveries took is the machine's affair.
     fn run(&self, arguments: &[&str]) -> String {
-        let told = shown(&vaiven(self.path(), arguments, &[]));
-        let lines = told.lines().map(|line| match line.strip_suffix(" (measured before)") {
+        let output = shown(&vaiven(self.path(), arguments, &[]));
+        let lines = output.lines().map(|line| match line.strip_suffix(" (measured before)") {
             Some(row) => format!("{}  [time] (measured before)", row.rsplit_once("  ").unwrap().0.trim_end()),
             None => line.to_owned(),
         });
@@ -143,7 +143,7 @@ async fn a_plan_as_json_has_every_write() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_planned_applied_or_undone_is_told() {
+async fn what_cannot_be_planned_applied_or_undone_is_reported() {
     let place = Place::new().await;
     insta::assert_snapshot!("no_such_flow", place.run(&["plan", "--flow", "peple"]));
     std::fs::write(place.path().join("other.json"), "{\"hello\": 1}").unwrap();

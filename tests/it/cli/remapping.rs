@@ -67,11 +67,11 @@ async fn an_edited_mapping_is_shown_first_and_asks_before_it_changes_much() {
         &MAPPING.replace("group = \"grp\"", "group = { from = \"grp\", pull = 'upper(value)', push = \"value\" }"),
     );
     insta::assert_snapshot!("edited", run(&["mapping", "diff", "erp"]));
-    let told: serde_json::Value =
+    let output: serde_json::Value =
         serde_json::from_slice(&vaiven(folder.path(), &["mapping", "diff", "erp/customer", "--json"], &[]).stdout)
             .unwrap();
     assert_eq!(
-        (&told[0]["changed"], &told[0]["targets"][0]["brakes"][0]["brake"]),
+        (&output[0]["changed"], &output[0]["targets"][0]["brakes"][0]["brake"]),
         (&12.into(), &"mapping_change".into())
     );
     assert_eq!(groups(&folder).await, ["retail"], "nothing was written");
@@ -102,6 +102,6 @@ async fn a_mapping_diff_names_what_there_is_and_hides_personal_data() {
     let mut erp = people::at(folder.path(), "erp.db").await;
     erp.execute("UPDATE customer SET grp = 'x' WHERE id < 4").await.unwrap();
     erp.close().await.unwrap();
-    let told = run(&["mapping", "diff"]);
-    assert!(told.contains("customer of erp would change: 9 (name 9)"), "{told}");
+    let output = run(&["mapping", "diff"]);
+    assert!(output.contains("customer of erp would change: 9 (name 9)"), "{output}");
 }

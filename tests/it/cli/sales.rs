@@ -99,8 +99,8 @@ impl Sales {
 
     /// Everything once; the last line that tells of writes.
     fn run(&self, more: &[&str]) -> String {
-        let told = self.say(&[&["run", "--once"], more].concat());
-        told.lines().find(|line| line.starts_with("Delivered:")).unwrap_or(&told).to_owned()
+        let output = self.say(&[&["run", "--once"], more].concat());
+        output.lines().find(|line| line.starts_with("Delivered:")).unwrap_or(&output).to_owned()
     }
 
     async fn order(&self, email: &str, body: Value) -> i64 {
@@ -172,8 +172,8 @@ async fn orders_that_are_in_step_are_left_alone_by_a_new_state() {
         "meta_data": [{ "key": "_anonymized", "value": "yes" }] });
     sales.shop.done("PUT", &format!("/orders/{erased}"), gone).await;
     sales.forget();
-    let told = sales.run(&[]);
-    assert!(told.starts_with("Delivered: 0 written") && told.contains("0 parked, 0 dead"), "{told}");
+    let output = sales.run(&[]);
+    assert!(output.starts_with("Delivered: 0 written") && output.contains("0 parked, 0 dead"), "{output}");
     // The office has put an address right: it stays, and is nothing to tell anybody.
     sqlx::query("UPDATE pedido SET email = 'ana.ruiz@example.test' WHERE id = 1")
         .execute(&mut sales.erp)
@@ -185,7 +185,7 @@ async fn orders_that_are_in_step_are_left_alone_by_a_new_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_customers_were_told_of_their_orders_is_known_again_by_a_new_state() {
+async fn notes_that_customers_were_sent_are_recognised_by_a_new_state() {
     let flows = FLOWS.replace("entities = [\"order\"]", "entities = [\"order\", \"shipment\", \"invoice\"]");
     let mut sales = Sales::of(&flows).await;
     let id = sales.order("ana@example.test", json!({ "status": "processing", "payment_method": "redsys" })).await;
@@ -204,8 +204,8 @@ async fn what_customers_were_told_of_their_orders_is_known_again_by_a_new_state(
         shown["meta_data"].as_array().unwrap().iter().filter_map(|meta| meta["key"].as_str()).collect();
     assert!(papers.contains(&"_shipment_A-1") && papers.contains(&"_invoice_F-1"), "{papers:?}");
     sales.forget();
-    let told = sales.run(&[]);
-    assert!(told.starts_with("Delivered: 0 written") && told.contains("0 parked, 0 dead"), "{told}");
+    let output = sales.run(&[]);
+    assert!(output.starts_with("Delivered: 0 written") && output.contains("0 parked, 0 dead"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,8 +240,8 @@ async fn what_the_shop_dates_by_itself_is_no_payment() {
     assert_eq!(paid(sales.paid().await), [None, None, no, no, yes, yes, yes]);
     assert!(sales.say(&["jobs", "list"]).contains("No such jobs"), "nothing is held back");
     sales.forget();
-    let told = sales.run(&[]);
-    assert!(told.starts_with("Delivered: 0 written"), "{told}");
+    let output = sales.run(&[]);
+    assert!(output.starts_with("Delivered: 0 written"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -252,15 +252,15 @@ async fn an_order_that_was_paid_back_before_the_erp_heard_of_it_is_no_work_there
     sales.shop.done("PUT", &format!("/orders/{before}"), json!({ "status": "refunded" })).await;
     let known = sales.order("eva@example.test", paid).await;
     sales.run(&[]);
-    // Of one that is there already it is for the office to say whether its goods stay.
+    // If an order is there already, the office says whether its goods stay.
     sales.shop.done("PUT", &format!("/orders/{known}"), json!({ "status": "refunded" })).await;
     sales.shop.advance(60);
     sales.run(&[]);
     let states: Vec<String> =
         sqlx::query_scalar("SELECT estado FROM pedido ORDER BY id").fetch_all(&mut sales.erp).await.unwrap();
     assert_eq!(states, ["ANULADO", "PENDIENTE"]);
-    let told = sales.say(&["differences"]);
-    assert!(told.contains("status") && told.contains("refunded"), "{told}");
+    let output = sales.say(&["differences"]);
+    assert!(output.contains("status") && output.contains("refunded"), "{output}");
     for id in [before, known] {
         let shown = sales.shop.done("GET", &format!("/orders/{id}"), Value::Null).await;
         assert_eq!(shown["status"], "refunded");
@@ -277,8 +277,8 @@ async fn an_order_with_a_tax_class_that_nobody_mapped_goes_and_is_doubted() {
     let id = sales.order("ana@example.test", paid).await.to_string();
     sales.run(&[]);
     assert_eq!(sales.paid().await, [(id.clone(), Some(true))]);
-    let told = sales.say(&["explain", "order", &id]);
-    assert!(told.contains("lines[0].tax: `luxury` is in no line of lookup `tax`"), "{told}");
+    let output = sales.say(&["explain", "order", &id]);
+    assert!(output.contains("lines[0].tax: `luxury` is in no line of lookup `tax`"), "{output}");
     assert!(sales.say(&["jobs", "list"]).contains("No such jobs"));
     // Named in the configuration it is a class like any other.
     let mut config = std::fs::read_to_string(sales.folder.path().join("vaiven.toml")).unwrap();
@@ -286,8 +286,8 @@ async fn an_order_with_a_tax_class_that_nobody_mapped_goes_and_is_doubted() {
     std::fs::write(sales.folder.path().join("vaiven.toml"), config).unwrap();
     sales.forget();
     sales.run(&[]);
-    let told = sales.say(&["explain", "order", &id]);
-    assert!(!told.contains("is in no line of lookup"), "{told}");
+    let output = sales.say(&["explain", "order", &id]);
+    assert!(!output.contains("is in no line of lookup"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -321,23 +321,23 @@ async fn an_order_in_the_shops_trash_stays_there_whatever_the_erp_says_of_it() {
 async fn differences_are_listed_where_nothing_else_is_said() {
     let sales = Sales::of(FLOWS).await;
     sales.run(&[]);
-    let told = sales.say(&["differences"]);
-    assert!(told.starts_with("exit 0") && told.contains("No differences"), "{told}");
-    assert_eq!(told, sales.say(&["differences", "list"]));
+    let output = sales.say(&["differences"]);
+    assert!(output.starts_with("exit 0") && output.contains("No differences"), "{output}");
+    assert_eq!(output, sales.say(&["differences", "list"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_currency_that_the_shop_does_not_have_is_told_by_check() {
+async fn a_currency_that_the_shop_does_not_have_is_reported_by_check() {
     let sales = Sales::of(FLOWS).await;
-    let told = sales.say(&["check"]);
-    assert!(told.starts_with("exit 0") && !told.contains("no currency"), "{told}");
+    let output = sales.say(&["check"]);
+    assert!(output.starts_with("exit 0") && !output.contains("no currency"), "{output}");
     let file = sales.folder.path().join("vaiven.toml");
     let config = std::fs::read_to_string(&file).unwrap();
     let other = config.replace("adapter = \"woocommerce\"", "adapter = \"woocommerce\"\ncurrency = \"USD\"");
     std::fs::write(&file, other).unwrap();
-    let told = sales.say(&["check"]);
+    let output = sales.say(&["check"]);
     let expected = "shop has no currency `USD`, which setting currency says; it has EUR";
-    assert!(told.contains(expected), "{told}");
+    assert!(output.contains(expected), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,7 +33,7 @@ fn the_configuration_that_the_unit_names_exists_after_the_documented_install_and
 }
 
 #[test]
-fn systemd_does_not_start_again_what_no_start_can_mend_and_leaves_no_core_of_secrets() {
+fn systemd_does_not_restart_what_no_start_can_correct_and_leaves_no_core_of_secrets() {
     let prevented: Vec<&str> = settings("RestartPreventExitStatus").iter().flat_map(|codes| codes.split(' ')).collect();
     let wrong = said(&CONFIG.replace("every", "evry"), &["run"], &[]);
     let code = wrong.lines().next().unwrap().strip_prefix("exit ").unwrap();

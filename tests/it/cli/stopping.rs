@@ -86,6 +86,6 @@ fn sigterm_ends_a_daemon_gracefully_while_a_system_never_answers() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let status = super::vaiven(folder.path(), &["status"], &[]);
     let status = String::from_utf8_lossy(&status.stdout).into_owned();
-    let standing = status.lines().find(|line| line.starts_with("silent")).unwrap();
-    assert!(standing.ends_with("ok"), "being stopped is nobody's failure: {standing}");
+    let line = status.lines().find(|line| line.starts_with("silent")).unwrap();
+    assert!(line.ends_with("ok"), "being stopped is nobody's failure: {line}");
 }

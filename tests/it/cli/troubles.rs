@@ -1,5 +1,5 @@
-//! Whoever knows nothing of what went wrong finds it, and its cure, with `vaiven status` and one more command that `status`
-//! itself names. The table in docs/cli.md lists these.
+//! Whoever knows nothing of what went wrong finds it, and what to do about it, with `vaiven status` and one
+//! more command that `status` itself names. The table in docs/cli.md lists these.
 
 use std::process::{Command, Stdio};
 
@@ -23,9 +23,9 @@ fn found(run: impl Fn(&[&str]) -> String, first_line: &str, second: &str, all: &
     assert!(!status.contains("every target has what it should have"), "{status}");
     assert!(status.contains(second), "`{second}` is not named: {status}");
     let words: Vec<&str> = second.split(' ').skip(1).collect();
-    let told = run(&words);
+    let output = run(&words);
     for part in all {
-        assert!(status.contains(part) || told.contains(part), "{part} is told by neither\n{status}\n{told}");
+        assert!(status.contains(part) || output.contains(part), "{part} is told by neither\n{status}\n{output}");
     }
 }
 
@@ -34,11 +34,11 @@ async fn a_row_without_key() {
     let office = Office::new(PRODUCTS, "INSERT INTO product VALUES (7, NULL, 'Martillo', 'IVA21')", "").await;
     let ran = office.run(&["run", "--once"]);
     assert!(ran.starts_with("exit 3\nNot in sync: 1 row rejected (`vaiven rejected`)"), "{ran}");
-    let cure =
+    let advice =
         ["erp/product", "7", "sku", "the row has no key", "mappings/office/product.toml:2:7", "vaiven rows dismiss"];
-    found(|words| office.run(words), "1 row rejected (`vaiven rejected`)", "vaiven rejected", &cure);
-    let told = office.run(&["explain", "product", "7"]);
-    assert!(told.starts_with("exit 3\nRow 7 of product at erp cannot be read: sku: the row has no key"), "{told}");
+    found(|words| office.run(words), "1 row rejected (`vaiven rejected`)", "vaiven rejected", &advice);
+    let output = office.run(&["explain", "product", "7"]);
+    assert!(output.starts_with("exit 3\nRow 7 of product at erp cannot be read: sku: the row has no key"), "{output}");
 
     office.sql("erp.db", "UPDATE product SET sku = 'H-1'").await;
     office.run(&["run", "--once"]);
@@ -54,8 +54,8 @@ async fn a_row_without_key() {
 async fn a_tax_class_that_nobody_mapped() {
     let office = Office::new(PRODUCTS, "INSERT INTO product VALUES (7, 'H-1', 'Martillo', 'IGIC7')", "").await;
     office.run(&["run", "--once"]);
-    let cure = ["lookup:tax=igic-7", "H-1", "[systems.shop.lookups.tax]", "then reload (SIGHUP)"];
-    found(|words| office.run(words), "1 job waiting for lookup:tax", "vaiven jobs list --state parked", &cure);
+    let advice = ["lookup:tax=igic-7", "H-1", "[systems.shop.lookups.tax]", "then reload (SIGHUP)"];
+    found(|words| office.run(words), "1 job waiting for lookup:tax", "vaiven jobs list --state parked", &advice);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,8 +70,8 @@ async fn an_order_that_is_refused_for_one_of_its_lines() {
     explaining::drop_order(folder.path(), 1, "25.00");
     let run = |words: &[&str]| shown(&vaiven(folder.path(), words, &[]));
     run(&["run", "--once"]);
-    let cure = ["dead", "1001", "line 1: no article MAR-101 here", "vaiven jobs retry JOB"];
-    found(run, "1 job dead (`vaiven jobs list --state dead`)", "vaiven jobs list --state dead", &cure);
+    let advice = ["dead", "1001", "line 1: no article MAR-101 here", "vaiven jobs retry JOB"];
+    found(run, "1 job dead (`vaiven jobs list --state dead`)", "vaiven jobs list --state dead", &advice);
     erp.execute("DROP TRIGGER no_article").await.unwrap();
     assert!(run(&["jobs", "retry", "--state", "dead"]).contains("1 job queued anew"));
     run(&["run", "--once"]);
@@ -85,8 +85,8 @@ async fn a_brake_that_waits_for_a_person() {
     assert!(office.run(&["run", "--once"]).starts_with("exit 0\nIn sync as of "));
     office.sql("erp.db", "UPDATE price SET amount = '0.10'").await;
     office.run(&["run", "--once"]);
-    let cure = ["price_change at shop", "retail/A  amount: 10 -> 0.1", "sends these changes, vaiven reject"];
-    found(|words| office.run(words), "2 jobs held by a brake (`vaiven approve`)", "vaiven approve", &cure);
+    let advice = ["price_change at shop", "retail/A  amount: 10 -> 0.1", "sends these changes, vaiven reject"];
+    found(|words| office.run(words), "2 jobs held by a brake (`vaiven approve`)", "vaiven approve", &advice);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,8 +173,8 @@ async fn credentials_that_are_refused() {
     found(run, "shop paused until", "vaiven check", &["401", "first page of category"]);
     assert!(!run(&["status"]).contains("cs_wrong"));
     let right = [("KEY", "ck_sandbox"), ("SECRET", "cs_sandbox")];
-    let told = shown(&vaiven(folder.path(), &["check"], &right));
-    assert!(told.contains("and is resumed"), "a check that went well ends the pause: {told}");
+    let output = shown(&vaiven(folder.path(), &["check"], &right));
+    assert!(output.contains("and is resumed"), "a check that went well ends the pause: {output}");
     assert!(!run(&["status"]).contains("paused until"));
 }
 
@@ -186,12 +186,12 @@ async fn a_key_that_may_only_read() {
     let folder = categories(&shop.base).await;
     let keys = [("KEY", "ck_read"), ("SECRET", "cs_read")];
     let run = |words: &[&str]| shown(&vaiven(folder.path(), words, &keys));
-    let told = run(&["run", "--once"]);
+    let output = run(&["run", "--once"]);
     assert!(
-        told.starts_with("exit 3\nNot in sync: 1 job refused by shop (`vaiven jobs list --target shop`)"),
-        "{told}"
+        output.starts_with("exit 3\nNot in sync: 1 job refused by shop (`vaiven jobs list --target shop`)"),
+        "{output}"
     );
-    assert!(told.contains("WARN category F refused by shop"), "{told}");
+    assert!(output.contains("WARN category F refused by shop"), "{output}");
     found(run, "1 job refused by shop", "vaiven jobs list --target shop", &["does not have write permissions"]);
 }
 
@@ -202,9 +202,12 @@ async fn rows_that_a_person_has_put_aside_are_no_trouble() {
     assert!(office.run(&["run", "--once"]).starts_with("exit 3\nNot in sync: 1 row rejected"));
     office.run(&["rows", "dismiss", "erp/price", "--all"]);
     for words in [&["run", "--once"][..], &["status"]] {
-        let told = office.run(words);
-        assert!(told.starts_with("exit 0\nIn sync as of ") && told.contains("given up: 1 row put aside"), "{told}");
-        assert!(!told.contains("cannot be read"), "{told}");
+        let output = office.run(words);
+        assert!(
+            output.starts_with("exit 0\nIn sync as of ") && output.contains("given up: 1 row put aside"),
+            "{output}"
+        );
+        assert!(!output.contains("cannot be read"), "{output}");
     }
 }
 
@@ -216,12 +219,12 @@ async fn a_price_that_the_target_alters() {
     office.sql("shop.db", rounds).await;
     office.run(&["run", "--once"]);
     let second = "vaiven differences list";
-    let cure = ["retail/A", "amount", "9.99", "vaiven differences accept TARGET ENTITY KEY FIELD"];
+    let advice = ["retail/A", "amount", "9.99", "vaiven differences accept TARGET ENTITY KEY FIELD"];
     found(
         |words| office.run(words),
         "1 field stored differently from what was sent (`vaiven differences list`)",
         second,
-        &cure,
+        &advice,
     );
     office.run(&["differences", "accept", "shop"]);
     office.run(&["run", "--once"]);
@@ -238,8 +241,8 @@ async fn what_an_object_refers_to_is_not_there() {
         BEGIN SELECT RAISE(ABORT, 'no more than 0 categories'); END";
     office.sql("shop.db", full).await;
     office.run(&["run", "--once"]);
-    let cure = ["missing:category=TOP", "no more than 0 categories", "goes on by itself when shop has it"];
-    found(|words| office.run(words), "1 job waiting for missing:category", "vaiven explain category TOP", &cure);
+    let advice = ["missing:category=TOP", "no more than 0 categories", "goes on by itself when shop has it"];
+    found(|words| office.run(words), "1 job waiting for missing:category", "vaiven explain category TOP", &advice);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -251,8 +254,8 @@ async fn what_an_object_refers_to_could_not_be_read() {
     let cause = waiting[0]["cause"].as_str().unwrap();
     let nameless = cause.strip_prefix("missing:category=").unwrap();
     assert!(nameless.starts_with('#'), "{cause}");
-    let told = office.run(&["explain", "category", nameless]);
-    assert!(told.starts_with("exit 3\n") && told.contains("Row 1 of category at erp cannot be read"), "{told}");
+    let output = office.run(&["explain", "category", nameless]);
+    assert!(output.starts_with("exit 3\n") && output.contains("Row 1 of category at erp cannot be read"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -276,8 +279,8 @@ async fn a_source_that_nobody_has_read_for_too_long() {
     assert_eq!((&fresh["troubles"], fresh["headline"].as_str().unwrap().starts_with("In sync")), (&json!([]), true));
     // An hour ago, as far as the state knows.
     office.sql("state/vaiven.db", "UPDATE run SET started_at = started_at - 3600000000").await;
-    let told = office.run(&["status"]);
-    assert!(told.starts_with("exit 3\nNot in sync: product of erp not read since "), "{told}");
-    assert!(told.lines().nth(1).unwrap().contains("(`vaiven run`)"), "{told}");
+    let output = office.run(&["status"]);
+    assert!(output.starts_with("exit 3\nNot in sync: product of erp not read since "), "{output}");
+    assert!(output.lines().nth(1).unwrap().contains("(`vaiven run`)"), "{output}");
     assert_eq!(office.json(&["status"])["troubles"][0]["what"], "stale");
 }

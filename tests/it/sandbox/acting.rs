@@ -90,8 +90,8 @@ async fn notes_for_the_customer_and_metas_belong_to_an_order() {
     shop.advance(5);
     shop.done("POST", &format!("{path}/notes"), json!({ "note": "Sent by SEUR, 123", "customer_note": true })).await;
     shop.done("POST", &format!("{path}/notes"), json!({ "note": "packed" })).await;
-    let told = shop.done("GET", &format!("{path}/notes?type=customer"), Value::Null).await;
-    assert_eq!((told.as_array().unwrap().len(), &told[0]["note"]), (1, &json!("Sent by SEUR, 123")));
+    let notes = shop.done("GET", &format!("{path}/notes?type=customer"), Value::Null).await;
+    assert_eq!((notes.as_array().unwrap().len(), &notes[0]["note"]), (1, &json!("Sent by SEUR, 123")));
     assert_eq!(
         shop.done("GET", &path, Value::Null).await["date_modified_gmt"],
         before["date_modified_gmt"],

@@ -208,10 +208,10 @@ async fn a_trashed_order_is_shown_by_id_and_comes_back_with_a_new_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_currency_of_the_shop_is_told() {
+async fn the_currency_of_the_shop_is_answered() {
     let shop = Running::with(Options { currency: "GBP".to_owned(), ..Options::default() }).await;
-    let told = shop.done("GET", "/data/currencies/current", Value::Null).await;
-    assert_eq!((&told["code"], &told["name"]), (&json!("GBP"), &json!("Pound sterling")));
+    let currency = shop.done("GET", "/data/currencies/current", Value::Null).await;
+    assert_eq!((&currency["code"], &currency["name"]), (&json!("GBP"), &json!("Pound sterling")));
     assert_eq!(shop.ask("POST", "/data/currencies/current", json!({})).await.status, 404);
 }
 

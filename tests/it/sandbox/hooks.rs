@@ -1,4 +1,4 @@
-//! Subscriptions: signed, told once, disabled after six failures.
+//! Subscriptions: signed, sent once, disabled after six failures.
 
 use std::sync::{Arc, Mutex};
 
@@ -34,17 +34,17 @@ async fn listener(status: StatusCode) -> (String, Heard) {
 }
 
 /// Waits until the shop has noted that many deliveries.
-async fn deliveries(shop: &Running, wanted: usize) {
+async fn deliveries(shop: &Running, expected: usize) {
     let url = format!("sqlite://{}?mode=ro", shop.folder.path().join("shop.db").display());
     let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
     for _ in 0..100_000 {
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM deliveries").fetch_one(&pool).await.unwrap();
-        if usize::try_from(count).unwrap() >= wanted {
+        if usize::try_from(count).unwrap() >= expected {
             return;
         }
         tokio::task::yield_now().await;
     }
-    panic!("fewer than {wanted} deliveries");
+    panic!("fewer than {expected} deliveries");
 }
 
 async fn subscribe(shop: &Running, topic: &str, url: &str) -> Value {
@@ -53,7 +53,7 @@ async fn subscribe(shop: &Running, topic: &str, url: &str) -> Value {
 }
 
 #[tokio::test]
-async fn an_order_is_told_with_a_signature() {
+async fn an_order_is_sent_with_a_signature() {
     let shop = Running::start().await;
     let (url, heard) = listener(StatusCode::OK).await;
     let hook = subscribe(&shop, "order.created", &url).await;

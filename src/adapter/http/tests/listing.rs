@@ -530,8 +530,8 @@ where = 'row.ref == wanted.number'
         _ => reply(200, &json!([{ "id": 7, "ref": "N1", "at": null }, { "id": 8, "ref": "N2", "at": null }])),
     });
     let since = DateTime::parse_from_rfc3339("2026-07-01T09:00:00Z").unwrap().to_utc();
-    let wanted = json!({ "number": "N2" });
-    let probe = Probe { key: "B", since, body: &Value::Null, desired: &wanted };
+    let desired = json!({ "number": "N2" });
+    let probe = Probe { key: "B", since, body: &Value::Null, desired: &desired };
     let found = shop.find("product", &probe).await.unwrap();
     assert_eq!(found.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["2"]);
     let found = shop.find("order", &probe).await.unwrap();
@@ -582,7 +582,7 @@ get = "/products"
 }
 
 #[test]
-fn what_is_wrong_in_an_adapter_is_told_with_its_place() {
+fn what_is_wrong_in_an_adapter_is_reported_with_its_place() {
     let base = "[http]\nbase = \"${url}\"\n[entities.product]\nid = \"id\"\n[entities.product.list]\n";
     let values_of =
         |named: &str| format!("{base}get = \"/p\"\n").replace("id = ", &format!("values_of = \"{named}\"\nid = "));

@@ -145,7 +145,7 @@ async fn a_token_that_cannot_be_kept_is_not_used_and_not_lost() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_that_is_refused_is_told_with_its_cure_and_never_shown() {
+async fn a_refused_refresh_token_is_reported_with_advice_and_never_shown() {
     let (logins, service) = (Arc::new(InMemory::default()), rotating(3600));
     let (cloud, _) = opened_keeping(CLOUD, &SETTINGS, logins.clone(), service).unwrap();
     pull(&*cloud, "product", None, None).await.unwrap();
@@ -195,7 +195,7 @@ async fn a_token_of_a_minute_is_used_for_most_of_it() {
 }
 
 #[tokio::test]
-async fn a_session_that_tells_its_life_is_renewed_before_it_ends() {
+async fn a_session_that_says_how_long_it_lasts_is_renewed_before_it_ends() {
     let toml = r#"
 [http]
 base = "${url}"

@@ -77,8 +77,8 @@ async fn one_table_serves_create_and_update() {
     let write = Write { id: Some("7".into()), ..saving(Op::Update) };
     assert_eq!(shop.write("product", vec![write], &Saved::default()).await.remove(0).result.unwrap().id, "7");
     assert_eq!(tasks(&fake), ["look", "partb", "partc"]);
-    let facts = shop.capabilities("product").unwrap();
-    assert!(facts.create && facts.update && facts.steps && !facts.delete);
+    let capabilities = shop.capabilities("product").unwrap();
+    assert!(capabilities.create && capabilities.update && capabilities.steps && !capabilities.delete);
 }
 
 #[tokio::test]

@@ -82,8 +82,8 @@ async fn a_secret_named_like_a_variable_is_never_taken_for_it() {
     assert!(error.starts_with("memory.toml:16:34: `key` could be a variable"), "{error}");
     assert!(error.contains("settings.key"), "{error}");
 
-    let told = both.replace("idempotency-key = \"${key}", "idempotency-key = \"${settings.key}");
-    let (shop, fake) = keyed(&told).unwrap();
+    let qualified = both.replace("idempotency-key = \"${key}", "idempotency-key = \"${settings.key}");
+    let (shop, fake) = keyed(&qualified).unwrap();
     shop.write("product", vec![keyed_write(1, Op::Create, "SKU-1")], &Saved::default()).await;
     assert_eq!(header(&fake.seen.lock().unwrap()[0], "idempotency-key"), Some("hush-hush"));
 

@@ -68,7 +68,7 @@ async fn a_session_refused_right_after_login_is_an_error_of_credentials() {
 }
 
 #[tokio::test]
-async fn a_refused_login_is_told_without_secrets_and_not_repeated_at_once() {
+async fn a_refused_login_is_reported_without_secrets_and_not_repeated_at_once() {
     let (shop, fake) = system(SESSION, |_| reply(403, &json!({ "message": "no user with password hush-hush" })));
     for _ in 0..3 {
         let failure = pull(&*shop, "product", None, None).await.unwrap_err();
@@ -150,7 +150,7 @@ async fn a_token_is_fetched_once_and_again_before_it_ends() {
 }
 
 #[tokio::test]
-async fn a_system_that_repeats_our_credentials_in_any_form_tells_nobody() {
+async fn credentials_that_a_system_repeats_in_any_form_are_masked() {
     let refusing = |request: &Request| {
         let given = header(request, "authorization").unwrap_or_default().to_owned();
         reply(400, &json!({ "message": format!("{given} may not list") }))

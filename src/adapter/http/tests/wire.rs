@@ -60,7 +60,7 @@ id = "body.id"
     assert!(shop.check().await.iter().all(|line| line.problem.is_none()));
     let pages = pull_all(&*shop, "product", None).await.unwrap();
     assert_eq!(ids(&pages), ["1"]);
-    let wanted: Value = serde_json::from_str(r#"{ "name": "Tuerca ñ", "price": 1.10 }"#).unwrap();
-    let outcomes = shop.write("product", vec![write(1, Op::Create, wanted)], &Saved::default()).await;
+    let desired: Value = serde_json::from_str(r#"{ "name": "Tuerca ñ", "price": 1.10 }"#).unwrap();
+    let outcomes = shop.write("product", vec![write(1, Op::Create, desired)], &Saved::default()).await;
     assert_eq!(outcomes[0].result.as_ref().unwrap().id, "2");
 }

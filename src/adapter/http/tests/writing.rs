@@ -55,7 +55,7 @@ async fn what_could_not_be_read_is_never_sent() {
 }
 
 #[tokio::test]
-async fn an_object_is_created_and_the_answer_tells_id_version_row_and_parts() {
+async fn the_answer_to_a_create_gives_id_version_row_and_child_ids() {
     let (shop, fake) = system(SINGLE, |request| {
         let sent = body(request);
         reply(201, &json!({ "id": 7, "rev": "v1", "name": sent["name"], "variants": [{ "id": 71, "sku": "A" }] }))
@@ -65,8 +65,14 @@ async fn an_object_is_created_and_the_answer_tells_id_version_row_and_parts() {
     assert_eq!(written.stored.unwrap()["name"], "x");
     assert_eq!(written.child_ids["variants"]["A"], "71");
     assert_eq!(body(&fake.seen.lock().unwrap()[0]), json!({ "name": "x", "ref": "K1" }));
-    let facts = shop.capabilities("product").unwrap();
-    assert!(facts.create && facts.update && facts.delete && !facts.list && facts.batch == 1);
+    let capabilities = shop.capabilities("product").unwrap();
+    assert!(
+        capabilities.create
+            && capabilities.update
+            && capabilities.delete
+            && !capabilities.list
+            && capabilities.batch == 1
+    );
 }
 
 #[tokio::test]
@@ -102,10 +108,10 @@ async fn an_effect_that_nobody_can_see_is_unknown_and_one_that_cannot_be_is_tran
         (reply(409, &json!({})), Class::Conflict),
         (reply(422, &json!({})), Class::Rejected),
     ] {
-        let told = format!("{answer:?}");
+        let described = format!("{answer:?}");
         let (shop, _) = system(SINGLE, move |_| answer.clone());
         let failure = one(&*shop, write(1, Op::Create, json!({ "name": "x" }))).await.unwrap_err();
-        assert_eq!(failure.class, expected, "{told}: {failure}");
+        assert_eq!(failure.class, expected, "{described}: {failure}");
         assert!(!failure.to_string().contains("hush"), "{failure}");
     }
 }
@@ -181,7 +187,7 @@ async fn every_finished_step_is_saved_before_the_next_and_a_retry_goes_on_behind
 }
 
 #[tokio::test]
-async fn a_step_of_an_update_is_done_again_when_it_has_something_else_to_tell() {
+async fn a_step_of_an_update_is_repeated_when_its_request_has_changed() {
     let toml = r#"
 [http]
 base = "${url}"
@@ -195,14 +201,14 @@ steps = [
 "#;
     let (shop, _) = system(toml, |request| reply(if request.path() == "/orders/1" { 200 } else { 503 }, &json!({})));
     let saved = Saved::default();
-    let told = |status: &str| write(1, Op::Update, json!({ "status": status }));
-    shop.write("order", vec![told("confirmed")], &saved).await.remove(0).result.unwrap_err();
+    let state = |status: &str| write(1, Op::Update, json!({ "status": status }));
+    shop.write("order", vec![state("confirmed")], &saved).await.remove(0).result.unwrap_err();
     let done = saved.0.lock().unwrap().last().unwrap().1.clone();
     for (status, sent) in
         [("confirmed", vec!["POST /orders/1/notes"]), ("shipped", vec!["PUT /orders/1", "POST /orders/1/notes"])]
     {
         let (shop, fake) = system(toml, |_| reply(200, &json!({})));
-        let retry = Write { done: done.clone(), ..told(status) };
+        let retry = Write { done: done.clone(), ..state(status) };
         shop.write("order", vec![retry], &Saved::default()).await.remove(0).result.unwrap();
         assert_eq!(fake.paths(), sent, "{status}");
     }
@@ -226,7 +232,7 @@ async fn a_create_whose_first_answer_was_lost_goes_on_with_what_was_found() {
 }
 
 #[tokio::test]
-async fn a_create_that_a_lookup_found_complete_tells_its_row_and_its_parts() {
+async fn a_create_that_a_lookup_found_complete_gives_its_row_and_child_ids() {
     let toml = r#"
 [http]
 base = "${url}"
@@ -252,13 +258,13 @@ capture = { product = "body.id", stored = "body" }
     let retry = Write { found: Some(found), key: "A".into(), ..order(1) };
     let saved = Saved::default();
     let written = shop.write("product", vec![retry], &saved).await.remove(0).result.unwrap();
-    let told = |written: Written| (written.id, written.stored, written.child_ids["variants"]["A"].clone());
-    assert_eq!(told(written), ("42".to_owned(), Some(row.clone()), "42".to_owned()));
+    let parts_of = |written: Written| (written.id, written.stored, written.child_ids["variants"]["A"].clone());
+    assert_eq!(parts_of(written), ("42".to_owned(), Some(row.clone()), "42".to_owned()));
     // A crash before the end: what was found is known to the next attempt, which looks no more.
     let done = saved.0.lock().unwrap().last().unwrap().1.clone();
     let again = Write { done, key: "A".into(), ..order(1) };
     let written = shop.write("product", vec![again], &Saved::default()).await.remove(0).result.unwrap();
-    assert_eq!(told(written), ("42".to_owned(), Some(row), "42".to_owned()));
+    assert_eq!(parts_of(written), ("42".to_owned(), Some(row), "42".to_owned()));
     assert!(fake.paths().is_empty(), "nothing is left to send");
 }
 
@@ -282,7 +288,7 @@ row = "result"
 "#;
 
 #[tokio::test]
-async fn a_batch_with_item_results_tells_each_its_own() {
+async fn a_batch_with_item_results_gives_each_write_its_own() {
     let (shop, fake) = system(BATCH, |request| {
         let sent = body(request);
         let answer = |op: &str| -> Vec<Value> {
@@ -305,13 +311,13 @@ async fn a_batch_with_item_results_tells_each_its_own() {
     ];
     let mut outcomes = shop.write("product", writes, &Saved::default()).await;
     outcomes.sort_by_key(|outcome| outcome.job);
-    let told: Vec<Result<String, (Class, String)>> = outcomes
+    let results: Vec<Result<String, (Class, String)>> = outcomes
         .into_iter()
         .map(|outcome| outcome.result.map(|written| written.id).map_err(|failure| (failure.class, failure.message)))
         .collect();
     let refused = |text: &str| format!("shop/product: {text} (POST /batch: 200)");
     assert_eq!(
-        told,
+        results,
         [
             Ok("101".into()),
             Err((Class::Conflict, refused("taken already"))),
@@ -347,9 +353,9 @@ async fn shuffled_results_are_matched_to_their_items() {
     ];
     let mut outcomes = shop.write("product", writes, &Saved::default()).await;
     outcomes.sort_by_key(|outcome| outcome.job);
-    let told: Vec<Result<String, Class>> =
+    let results: Vec<Result<String, Class>> =
         outcomes.into_iter().map(|o| o.result.map(|written| written.id).map_err(|failure| failure.class)).collect();
-    assert_eq!(told, [Ok("1".into()), Ok("2".into()), Err(Class::Unknown)]);
+    assert_eq!(results, [Ok("1".into()), Ok("2".into()), Err(Class::Unknown)]);
 }
 
 #[tokio::test]

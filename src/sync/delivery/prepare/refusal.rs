@@ -18,7 +18,7 @@ use crate::{
 pub(in crate::sync) async fn explained(batch: &Batch<'_>, task: &Task, failure: &Failure) -> Result<Option<Failure>> {
     let (target, entity) = (batch.target, batch.entity);
     let mapping =
-        batch.context.mapping(target, entity).filter(|mapping| batch.capabilities.read && mapping.judges_by_target());
+        batch.context.mapping(target, entity).filter(|mapping| batch.capabilities.read && mapping.depends_on_target());
     let (Some(mapping), Some(here), Class::Rejected, Op::Update) =
         (mapping, &task.replica, failure.class, task.write.op)
     else {

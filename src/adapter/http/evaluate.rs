@@ -61,7 +61,7 @@ const SAID: usize = 300;
 
 /// The failure that an answer is, if it is one.
 #[must_use]
-pub fn judge(answer: &Answer, own: &[Rule], common: &[Rule], verb: Verb, scope: &Scope<'_>) -> Option<Failure> {
+pub fn evaluate(answer: &Answer, own: &[Rule], common: &[Rule], verb: Verb, scope: &Scope<'_>) -> Option<Failure> {
     let rules = || own.iter().chain(common);
     let text = rules().any(|rule| rule.when.names("text")).then(|| answer.text());
     let seen = answer
