@@ -63,7 +63,7 @@ pub struct Failure {
     /// Canonical field the failure is about, where known: `variants[SKU-1].weight`.
     pub field: Option<String>,
     /// What the job waits for: always with `Unmapped`, with others where a file has to be mended first.
-    pub cause: Option<WaitReason>,
+    pub cause: Option<Box<WaitReason>>,
     /// How long the system asked us to wait.
     pub retry_after: Option<Duration>,
     /// HTTP status or the driver's own code.
@@ -97,7 +97,7 @@ impl Failure {
 
     #[must_use]
     pub fn with_cause(mut self, cause: WaitReason) -> Self {
-        self.cause = Some(cause);
+        self.cause = Some(Box::new(cause));
         self
     }
 

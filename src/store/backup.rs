@@ -45,9 +45,6 @@ pub async fn backup(url: &str, to: &Path) -> Result<u64> {
     // What is deleted is overwritten: a page that is only free would still hold it.
     let write = SqliteConnectOptions::new().filename(&partial.0).pragma("secure_delete", "on");
     let mut connection = write.connect().await.map_err(failed("open the copy"))?;
-    // A state that no newer version has brought up to date yet knows it by notes.
-    const FORGET: [&str; 2] =
-        ["DELETE FROM note WHERE name LIKE 'adopted:%'", "UPDATE reading SET adopted = 0 WHERE adopted <> 0"];
     let doing = "make the copy forget which targets were read";
     let has_readings = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'reading'";
     let has_readings: i64 = sqlx::query_scalar(has_readings).fetch_one(&mut connection).await.map_err(failed(doing))?;
@@ -59,6 +56,11 @@ pub async fn backup(url: &str, to: &Path) -> Result<u64> {
     connection.close().await.map_err(failed("close the copy"))?;
     partial.keep(to)
 }
+
+/// How a copy forgets which targets were read. A state that no newer version has brought up to date knows it by notes
+/// alone.
+const FORGET: [&str; 2] =
+    ["DELETE FROM note WHERE name LIKE 'adopted:%'", "UPDATE reading SET adopted = 0 WHERE adopted <> 0"];
 
 async fn prove_whole(copy: &mut SqliteConnection) -> Result<()> {
     let doing = "check the copy";

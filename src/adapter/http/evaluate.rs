@@ -84,7 +84,7 @@ pub fn evaluate(answer: &Answer, own: &[Rule], common: &[Rule], verb: Verb, scop
     failure.field = rule.and_then(|rule| template(rule.field.as_ref()));
     // The system is up; only this answer is over a limit.
     if class == Class::Transient && answer.problem.is_some() {
-        failure.cause = Some(WaitReason::Setup);
+        failure.cause = Some(Box::new(WaitReason::Setup));
     }
     Some(failure)
 }

@@ -103,7 +103,7 @@ pub(in crate::sync) fn next_step(round: Round<'_>, job: Job, alike: &mut Alike) 
 /// Whether a job ends because its target is known to hold something that keeps it back.
 fn is_kept_back(end: &End) -> bool {
     let End::Failed(_, failure) = end else { return false };
-    matches!(failure.cause, Some(WaitReason::Unheld { .. }))
+    matches!(failure.cause.as_deref(), Some(WaitReason::Unheld { .. }))
 }
 
 /// An update of shared fields that may still be under way is waited for: arriving after the next one it would pass for an edit

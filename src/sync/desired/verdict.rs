@@ -66,14 +66,16 @@ pub(in crate::sync) fn verdict(failure: &Failure, tried: &Tried, env: &Env) -> V
             let wait = told(failure).unwrap_or_else(|| backoff(0, env));
             retry(wait, false, tried.intent.clone())
         }
-        (Class::Fatal, _) => parked(failure.cause.clone().unwrap_or(WaitReason::Setup)),
+        (Class::Fatal, _) => parked(failure.cause.as_deref().cloned().unwrap_or(WaitReason::Setup)),
         (Class::Unmapped, _) => {
             let field = || failure.field.clone().unwrap_or_else(|| "?".to_owned());
-            parked(failure.cause.clone().unwrap_or_else(|| WaitReason::Unmapped { field: field() }))
+            parked(failure.cause.as_deref().cloned().unwrap_or_else(|| WaitReason::Unmapped { field: field() }))
         }
         (Class::Rejected, _) => Verdict::Dead { class, error },
         // It was sent, and what is wrong is the file: the next look at it would be as blind.
-        (Class::Unknown, _) if failure.cause.is_some() => parked(failure.cause.clone().unwrap_or(WaitReason::Setup)),
+        (Class::Unknown, _) if failure.cause.is_some() => {
+            parked(failure.cause.as_deref().cloned().unwrap_or(WaitReason::Setup))
+        }
         (Class::Unknown | Class::Missing | Class::Conflict, _) if tried.attempts >= MAX_ATTEMPTS => given_up(),
         (Class::Unknown, _) => {
             retry(tried.answer_window.max(backoff(tried.attempts, env)).min(LONGEST), true, tried.intent.clone())

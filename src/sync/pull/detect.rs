@@ -519,7 +519,7 @@ pub(in crate::sync) fn unreadable(
         id: Some(id),
         field: failure.field.clone(),
         reason: crate::sync::context::outcome::describe(&failure),
-        cause: failure.cause,
+        cause: failure.cause.map(|cause| *cause),
         articles: mapping.named(body),
         likes: likes(context, mapping, of, body),
         dismissed: false,
