@@ -14,7 +14,7 @@ use super::{
     RecordId, Result,
     database::Database,
     sql::{Row, Sql, args, rows},
-    values::{json, numbers_in, parse, print, time},
+    values::{fingerprint, json, numbers_in, parse, time},
 };
 use crate::{
     mapping::{Children, Fields},
@@ -118,7 +118,7 @@ pub trait ReplicaStore: Send + Sync {
 
     /// Return what other systems say of records that have an object of `entity` at `target`: their live replicas,
     /// ordered by record, at most 1,000.
-    async fn told_beside(&self, target: &str, entity: &str) -> Result<Vec<Replica>>;
+    async fn replicas_beside(&self, target: &str, entity: &str) -> Result<Vec<Replica>>;
 
     /// Find the live replicas of a system in which one of `texts` is a value of any field, ordered by record.
     async fn holding(&self, system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>>;
@@ -206,7 +206,7 @@ impl ReplicaStore for Database {
         self.replicas_in(found).await
     }
 
-    async fn told_beside(&self, target: &str, entity: &str) -> Result<Vec<Replica>> {
+    async fn replicas_beside(&self, target: &str, entity: &str) -> Result<Vec<Replica>> {
         const SQL: &str = select_replicas!(
             "FROM replica t CROSS JOIN replica r WHERE t.system = $1 AND t.entity = $2 AND t.gone_at IS NULL \
              AND r.record = t.record AND r.entity = $2 AND r.system <> $1 AND r.gone_at IS NULL \
@@ -398,7 +398,7 @@ impl Database {
             entity: self.text(row.int(2)?).await?,
             record: row.int(3)?,
             id: row.text(4)?,
-            fingerprint: row.text_or_null(5)?.map(|text| print(&text, &name())).transpose()?,
+            fingerprint: row.text_or_null(5)?.map(|text| fingerprint(&text, &name())).transpose()?,
             gone_at: row.int_or_null(6)?.map(time),
             written: row.int(7)?,
             version: row.text_or_null(8)?,

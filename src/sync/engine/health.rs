@@ -9,10 +9,10 @@ use chrono::{DateTime, Duration, Utc};
 
 /// Part by part, since when it fails.
 #[derive(Debug, Default)]
-pub struct Health(Mutex<BTreeMap<String, Trouble>>);
+pub struct Health(Mutex<BTreeMap<String, FailingPart>>);
 
 #[derive(Debug)]
-struct Trouble {
+struct FailingPart {
     since: DateTime<Utc>,
     /// When it was begun anew last.
     begun: DateTime<Utc>,
@@ -33,7 +33,7 @@ impl Health {
 
     pub(in crate::sync) fn failed(&self, part: &str, now: DateTime<Utc>) {
         let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let trouble = parts.entry(part.to_owned()).or_insert(Trouble { since: now, begun: now });
+        let trouble = parts.entry(part.to_owned()).or_insert(FailingPart { since: now, begun: now });
         if now - trouble.begun > CALM {
             trouble.since = now;
         }
@@ -44,7 +44,7 @@ impl Health {
     #[must_use]
     pub fn stuck(&self, now: DateTime<Utc>) -> Option<(String, DateTime<Utc>)> {
         let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let stuck = |trouble: &Trouble| now - trouble.begun <= CALM && now - trouble.since >= STUCK;
+        let stuck = |trouble: &FailingPart| now - trouble.begun <= CALM && now - trouble.since >= STUCK;
         parts.iter().find(|(_, trouble)| stuck(trouble)).map(|(part, trouble)| (part.clone(), trouble.since))
     }
 }

@@ -32,7 +32,7 @@ pub(in crate::sync) use self::pass::Share;
 pub use self::{
     affairs::{Affairs, needs_somebody},
     health::Health,
-    once::Summary,
+    once::PassSummary,
     pass::Reach,
 };
 
@@ -86,9 +86,9 @@ impl Engine {
                 join_all(schedule),
                 self.persevere("what has joined", shutdown, || self.keep_covering(shutdown)),
                 self.persevere("orders", shutdown, || self.keep_commands(shutdown)),
-                self.persevere("rulings", shutdown, || self.keep_ruling(shutdown)),
+                self.persevere("rulings", shutdown, || self.keep_approving(shutdown)),
                 self.persevere("housekeeping", shutdown, || self.keep_purging(shutdown)),
-                self.persevere("freshness", shutdown, || self.keep_telling(shutdown)),
+                self.persevere("freshness", shutdown, || self.keep_reporting(shutdown)),
             );
         };
         tokio::join!(join_all(workers), others);

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Engine;
 use crate::{
     store::{Backlog, JobFilter, JobState, NewRun, Rejection, RunKind, StoreError},
-    sync::pull::{self, Asked},
+    sync::pull::{self, AskedBy},
     wait_reason::WaitReason,
 };
 
@@ -67,12 +67,12 @@ impl Engine {
             }
         }
         for ((system, entity), ids) in rows {
-            if context.capabilities(&system, &entity).is_some_and(|facts| facts.read) {
+            if context.capabilities(&system, &entity).is_some_and(|capabilities| capabilities.read) {
                 pull::refresh(
                     context,
                     NewRun::new(&system, &entity, RunKind::Single, trigger),
                     &ids,
-                    Asked::ByItself,
+                    AskedBy::Engine,
                     cancel,
                 )
                 .await?;

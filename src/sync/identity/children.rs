@@ -29,7 +29,7 @@ pub(in crate::sync) struct Own {
 
 /// What is known of a record's children and of its object at the target.
 #[derive(Clone, Copy)]
-pub(in crate::sync) struct Known<'a> {
+pub(in crate::sync) struct KnownChildren<'a> {
     pub(in crate::sync) spec: &'a EntitySpec,
     pub(in crate::sync) target: &'a str,
     /// The record's children at all systems.
@@ -44,8 +44,8 @@ pub(in crate::sync) struct Known<'a> {
 
 impl Own {
     /// `whole` is the object as the target is to have it, of which `changed` is written.
-    pub(in crate::sync) fn of(known: Known<'_>, whole: &Fields, changed: &BTreeSet<String>) -> Self {
-        let Known { spec, target, children, found, noted, before } = known;
+    pub(in crate::sync) fn of(known: KnownChildren<'_>, whole: &Fields, changed: &BTreeSet<String>) -> Self {
+        let KnownChildren { spec, target, children, found, noted, before } = known;
         let mut own = Self::default();
         let there = children.iter().filter(|child| child.system == target).map(|child| &child.list);
         let lists: BTreeSet<&String> = there.chain(found.keys()).collect();
@@ -108,7 +108,7 @@ fn listed(child: &Child, from: &[&Child], noted: Option<&BTreeMap<String, i64>>)
 
 /// By list and key: members of children that systems other than the target know, of those that are wanted in `changed` lists.
 pub(in crate::sync) fn members(
-    known: Known<'_>,
+    known: KnownChildren<'_>,
     whole: &Fields,
     changed: &BTreeSet<String>,
 ) -> BTreeMap<String, BTreeMap<String, i64>> {
@@ -185,15 +185,15 @@ pub(in crate::sync) fn after(
     fields: &Fields,
     changed: &BTreeSet<String>,
     known: &BTreeMap<String, BTreeMap<String, String>>,
-    told: &Children,
+    answered: &Children,
 ) -> Children {
     let mut children = Children::new();
-    for list in known.keys().chain(told.keys()).collect::<BTreeSet<_>>() {
+    for list in known.keys().chain(answered.keys()).collect::<BTreeSet<_>>() {
         let mut ids: BTreeMap<String, Option<String>> = BTreeMap::new();
         for (key, id) in known.get(list).into_iter().flatten() {
             ids.insert(key.clone(), Some(id.clone()));
         }
-        for (key, id) in told.get(list).into_iter().flatten().filter(|(_, id)| id.is_some()) {
+        for (key, id) in answered.get(list).into_iter().flatten().filter(|(_, id)| id.is_some()) {
             // What is called otherwise now is not there twice.
             ids.retain(|_, known| known != id);
             ids.insert(key.clone(), id.clone());
@@ -228,7 +228,7 @@ pub(in crate::sync) fn moved(
 }
 
 /// Ids of an answer, as what a system shows.
-pub(in crate::sync) fn told(ids: BTreeMap<String, BTreeMap<String, String>>, into: &mut Children) {
+pub(in crate::sync) fn merge_answered(ids: BTreeMap<String, BTreeMap<String, String>>, into: &mut Children) {
     for (list, ids) in ids {
         into.entry(list).or_default().extend(ids.into_iter().map(|(key, id)| (key, Some(id))));
     }
@@ -253,7 +253,7 @@ mod tests {
     fn own(children: &[Child], found: &Children, keys: &[&str]) -> Own {
         let entities = Entities::builtin();
         let spec = entities.get("product").unwrap();
-        let known = Known { spec, target: "shop", children, found, noted: None, before: None };
+        let known = KnownChildren { spec, target: "shop", children, found, noted: None, before: None };
         Own::of(known, &product(keys), &BTreeSet::new())
     }
 
@@ -277,8 +277,14 @@ mod tests {
         let noted = BTreeMap::from([("variants".to_owned(), BTreeMap::from([("M".to_owned(), 1)]))]);
         let entities = Entities::builtin();
         let (spec, found) = (entities.get("product").unwrap(), Children::new());
-        let known =
-            Known { spec, target: "shop", children: &children, found: &found, noted: Some(&noted), before: None };
+        let known = KnownChildren {
+            spec,
+            target: "shop",
+            children: &children,
+            found: &found,
+            noted: Some(&noted),
+            before: None,
+        };
         let own = Own::of(known, &product(&["MED"]), &BTreeSet::new());
         assert_eq!(own.known["variants"], pairs(&[("MED", "x")]));
         assert!(own.dropped["variants"].is_empty());
@@ -306,8 +312,14 @@ mod tests {
         };
         let entities = Entities::builtin();
         let (spec, before, found) = (entities.get("product").unwrap(), variants(["84", "85"]), Children::new());
-        let known =
-            Known { spec, target: "shop", children: &children, found: &found, noted: None, before: Some(&before) };
+        let known = KnownChildren {
+            spec,
+            target: "shop",
+            children: &children,
+            found: &found,
+            noted: None,
+            before: Some(&before),
+        };
         let own = |codes| Own::of(known, &variants(codes), &BTreeSet::new()).yielding.remove("variants").unwrap();
         assert_eq!(own(["84", "85"]), Vec::<String>::new());
         assert_eq!(own(["86", "84"]), ["x"]);
@@ -345,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_tells_no_ids_takes_none_away() {
+    fn an_answer_without_ids_takes_none_away() {
         let entities = Entities::builtin();
         let spec = entities.get("product").map(|spec| &**spec);
         let known = BTreeMap::from([("variants".to_owned(), pairs(&[("A", "x"), ("B", "y")]))]);

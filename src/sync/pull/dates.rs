@@ -16,7 +16,7 @@ use crate::{
 const KEPT: usize = 100;
 
 /// Most rows of a run that the journal names.
-const TOLD: usize = 10;
+const MOST_LISTED: usize = 10;
 
 /// A row and what is wrong with its date.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,8 +100,8 @@ impl Gathered {
             named && one.reason == other.reason
         };
         let known = |row: &OddDate| self.before.rows.iter().any(|before| same(row, before));
-        let news: Vec<&OddDate> = self.now.rows.iter().filter(|row| !known(row)).collect();
-        for row in news.iter().take(TOLD) {
+        let new_rows: Vec<&OddDate> = self.now.rows.iter().filter(|row| !known(row)).collect();
+        for row in new_rows.iter().take(MOST_LISTED) {
             let id = row.id.as_deref().unwrap_or(&row.position);
             let key = row.key.as_deref().unwrap_or(id);
             tracing::warn!(
@@ -114,8 +114,13 @@ impl Gathered {
                 row.reason
             );
         }
-        if news.len() > TOLD {
-            tracing::warn!(system, entity, "and {} more rows of such dates: see `vaiven status`", news.len() - TOLD);
+        if new_rows.len() > MOST_LISTED {
+            tracing::warn!(
+                system,
+                entity,
+                "and {} more rows of such dates: see `vaiven status`",
+                new_rows.len() - MOST_LISTED
+            );
         }
         Some((name(system, entity), json!(self.now)))
     }

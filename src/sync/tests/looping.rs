@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn an_object_that_another_program_keeps_changing_back_is_left_alone_and_told_of() {
+async fn an_object_that_another_program_keeps_changing_back_is_left_alone_and_reported() {
     let stage = Stage::catalog().await;
     stage.erp.put("product", "1", &hammer());
     stage.erp.put("product", "2", &json!({"sku": "S-1", "name": {"es": "Sierra"}, "active": true}));

@@ -236,7 +236,7 @@ async fn step_aside(
         shown: None,
         is_unpaid: false,
         stranger: None,
-        standing: CostlyDifferences::new(),
+        costly_differences: CostlyDifferences::new(),
     };
     let known = vec![known];
     let externals = externals(batch, mapping.as_ref(), &known).await?;

@@ -34,7 +34,8 @@ pub(super) async fn push(
             let children = children.get(&one.job.record).map_or(&[][..], Vec::as_slice);
             let before = one.here.as_ref().map(|here| &here.fields);
             let noted = one.job.intent.as_ref().map(|intent| &intent.children);
-            let known = children::Known { spec, target: batch.target, children, found: &one.child_ids, noted, before };
+            let known =
+                children::KnownChildren { spec, target: batch.target, children, found: &one.child_ids, noted, before };
             let whole = one.whole();
             (children::Own::of(known, &whole, &one.changed), children::members(known, &whole, &one.changed))
         });
@@ -114,7 +115,7 @@ pub(super) async fn push(
             adopted: one.child_ids,
             conflicts: one.conflicts,
             unsent_changes: one.unsent_changes,
-            standing: one.standing,
+            costly_differences: one.costly_differences,
             aside: false,
             adds,
             members,
