@@ -26,7 +26,7 @@ use crate::wait_reason::{BRAKE, WaitReason};
 pub enum RunApproval {
     /// They go: within the limits, or nothing was opened.
     Clear,
-    /// They wait: the run is under way, or broke off and was not ruled on yet.
+    /// They wait: the run is under way, or broke off and has no approval yet.
     Pending,
     /// Those that violate a brake that was tripped wait for a person.
     Held,
@@ -73,7 +73,7 @@ pub struct ViolationExample {
     pub after: Value,
 }
 
-/// A run that was not ruled on yet: under way, or cut off.
+/// A run that has no approval yet: under way, or cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
     pub run: i64,
@@ -115,7 +115,7 @@ pub struct WaitingApproval {
     pub trips: Vec<BrakeTrip>,
 }
 
-/// Table family `brake`, and the rulings on runs. Called by `sync::brakes`, `sync::pull`, `sync::engine` and
+/// Table family `brake`, and the approvals of runs. Called by `sync::brakes`, `sync::pull`, `sync::engine` and
 /// `sync::preview` and the commands.
 ///
 /// # Errors
@@ -123,7 +123,7 @@ pub struct WaitingApproval {
 /// Those of [`Store`](super::Store).
 #[async_trait]
 pub trait BrakeStore: Send + Sync {
-    /// List the runs that have opened jobs and were not ruled on yet, oldest first.
+    /// List the runs that have opened jobs and have no approval yet, oldest first.
     async fn pending(&self) -> Result<Vec<Pending>>;
 
     /// List the open jobs of a run at a target that holds their records, by number: those above `after`, at most
@@ -136,11 +136,11 @@ pub trait BrakeStore: Send + Sync {
 
     /// Rule on a pending run: hold the jobs in `held`, or clear the run if nothing is held. One transaction.
     ///
-    /// Park the held jobs, unless they are running (whoever delivers them asks for the ruling); queue the others that
-    /// waited for the run. Return false, and change nothing, if somebody else has ruled already.
+    /// Park the held jobs, unless they are running (whoever delivers them asks for the approval); queue the others that
+    /// waited for the run. Return false, and change nothing, if somebody else has decided already.
     async fn set_run_approval(&self, run: i64, held: Option<&HeldJobs>, now: DateTime<Utc>) -> Result<bool>;
 
-    /// Return the ruling that holds for each job: that of the run that opened it last, as of now. Leave out jobs
+    /// Return the approval that holds for each job: that of the run that opened it last, as of now. Leave out jobs
     /// without a run.
     async fn run_approvals(&self, jobs: &[i64]) -> Result<BTreeMap<i64, OpenedBy>>;
 
@@ -341,7 +341,7 @@ async fn queue_anew(tx: &mut Tx, run: i64, cause: &WaitReason, now: DateTime<Utc
     tx.execute("queue jobs anew", SQL, args![run, cause.to_string(), micros(now)]).await
 }
 
-/// Runs on whose ruling a delivery's jobs are about to wait.
+/// Runs on whose approval a delivery's jobs are about to wait.
 pub(super) struct Awaited(Vec<(i64, RunApproval)>);
 
 impl Awaited {
@@ -359,7 +359,7 @@ impl Awaited {
         Self(awaited)
     }
 
-    /// Those that are over already. The runs stay as they are until the transaction ends, so that no ruling falls
+    /// Those that are over already. The runs stay as they are until the transaction ends, so that no approval falls
     /// between this look and the parking.
     pub(super) async fn over(&self, tx: &mut Tx) -> Result<Vec<WaitReason>> {
         const SQL: Sql = Sql {

@@ -31,10 +31,10 @@ pub struct Circuit {
 /// Those of [`Store`](super::Store).
 #[async_trait]
 pub trait CircuitStore: Send + Sync {
-    /// Return the standing of a system; that of a system without trouble if none is stored.
+    /// Return the circuit of a system; that of a system without trouble if none is stored.
     async fn circuit(&self, system: &str) -> Result<Circuit>;
 
-    /// Store the standing of a system. Idempotent.
+    /// Store the circuit of a system. Idempotent.
     async fn set_circuit(&self, system: &str, circuit: &Circuit) -> Result<()>;
 
     /// End a system's pause. Make its jobs due now that wait because of its trouble, and queue those that died because

@@ -103,7 +103,7 @@ pub trait MergeStore: Send + Sync {
     async fn conflicts(&self, limit: u32) -> Result<Vec<Conflict>>;
 
     /// Close a conflict, store what was decided, and open the jobs that follow. One transaction. Return false, and
-    /// change nothing, if the conflict was settled already.
+    /// change nothing, if the conflict was resolved already.
     async fn resolve_conflict(
         &self,
         conflict: &Conflict,

@@ -54,7 +54,7 @@ pub struct PageCommit {
     pub system: String,
     pub entity: String,
     pub replicas: Vec<ReplicaWrite>,
-    /// Known rows whose fingerprint alone is new (the canonical object is the same): (id, print, version, sent).
+    /// Known rows whose fingerprint alone is new (the canonical object is the same): (id, fingerprint, version, sent).
     pub new_fingerprints: Vec<(String, Fingerprint, Option<String>, Fields)>,
     /// Id to the number of the delivery that had last written the replica when the row was compared with it; 0 where
     /// there was none. A delivery that came between makes the page [`StoreError::Stale`].

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::model::decimal;
 
-/// Table family `held`: stock in flight. Called by `sync::stock` and `sync::delivery`.
+/// Table family `held`: stock that is reserved. Called by `sync::stock` and `sync::delivery`.
 ///
 /// # Errors
 ///

@@ -38,7 +38,7 @@ pub struct Check<'a> {
     /// Tax numbers by which customers must be recognised.
     pub recognised: &'a BTreeSet<String>,
     pub reach: Reach,
-    /// Unreadable rows are not mended yet: check only what does not depend on them.
+    /// Unreadable rows are not corrected yet: check only what does not depend on them.
     pub before_repair: bool,
 }
 

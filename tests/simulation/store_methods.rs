@@ -37,7 +37,7 @@ macro_rules! store_methods {
                 replicas_by_id(system: &str, entity: &str, ids: &[String]) -> Result<Vec<Replica>>;
                 replicas_of(records: &[RecordId]) -> Result<Vec<Replica>>;
                 replicas_beside(target: &str, entity: &str) -> Result<Vec<Replica>>;
-                holding(system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>>;
+                replicas_with_values(system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>>;
                 holders(
                     system: &str, entity: &str, record: RecordId, ids: &[String]
                 ) -> Result<BTreeMap<String, (RecordId, String)>>;

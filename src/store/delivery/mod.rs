@@ -65,7 +65,7 @@ pub enum Answer {
     Unread(Rejection),
 }
 
-/// One job's end and what was learnt of its target.
+/// One job's end and what is recorded of its target.
 #[derive(Clone, Debug)]
 pub struct Delivered {
     pub job: i64,
@@ -328,7 +328,7 @@ fn line(outcome: &Delivered, now: DateTime<Utc>) -> Result<Line<'_>> {
     })
 }
 
-/// What deliveries have learnt, over what pages have stored of the same objects since the deliveries were prepared.
+/// What deliveries record, over what pages have stored of the same objects since the deliveries were prepared.
 async fn caught_up<'a>(
     tx: &mut Tx,
     replicas: &Replicas<'_>,

@@ -134,7 +134,7 @@ pub struct Intent {
     /// Results of finished steps.
     #[serde(default)]
     pub done: Captures,
-    /// Of a create, by field: the print of what it tells. What is wanted when it is done may be something else.
+    /// Of a create, by field: the fingerprint of what it sends. What is desired when it is done may be something else.
     #[serde(rename = "told", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sent_fingerprints: BTreeMap<String, String>,
     /// Of fields that nobody owns: the values it tells, by which they are known again at the target while nobody knows

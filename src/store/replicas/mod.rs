@@ -46,7 +46,7 @@ pub struct Replica {
     pub written: i64,
 }
 
-/// A replica to insert or replace, as learnt from its own system (pull) or from our write (delivery).
+/// A replica to insert or replace, as read from its own system (pull) or from our write (delivery).
 #[derive(Clone, Debug)]
 pub struct ReplicaWrite {
     pub record: RecordId,
@@ -121,7 +121,7 @@ pub trait ReplicaStore: Send + Sync {
     async fn replicas_beside(&self, target: &str, entity: &str) -> Result<Vec<Replica>>;
 
     /// Find the live replicas of a system in which one of `texts` is a value of any field, ordered by record.
-    async fn holding(&self, system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>>;
+    async fn replicas_with_values(&self, system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>>;
 
     /// For each of `ids` that is a live object of another record than `record` at the system, return that record and its
     /// key.
@@ -217,8 +217,8 @@ impl ReplicaStore for Database {
         self.replicas_in(found).await
     }
 
-    async fn holding(&self, system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>> {
-        macro_rules! holding {
+    async fn replicas_with_values(&self, system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>> {
+        macro_rules! replicas_with_values {
             ($place:literal) => {
                 concat!(
                     select_replicas!(
@@ -230,7 +230,7 @@ impl ReplicaStore for Database {
                 )
             };
         }
-        const SQL: Sql = Sql { sqlite: holding!("instr"), postgres: holding!("strpos") };
+        const SQL: Sql = Sql { sqlite: replicas_with_values!("instr"), postgres: replicas_with_values!("strpos") };
         let (system, entity) = (self.name(system).await?, self.name(entity).await?);
         // As they stand in a snapshot.
         let texts = texts.iter().map(json).collect::<Result<Vec<_>>>()?;

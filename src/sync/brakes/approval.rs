@@ -31,7 +31,7 @@ pub(in crate::sync) async fn evaluate_run(context: &Context, run: i64, lease: Op
     }
 }
 
-/// The brakes that a run has tripped so far, without ruling on it.
+/// The brakes that a run has tripped so far, without deciding on it.
 pub(in crate::sync) async fn tripped(context: &Context, run: i64) -> Result<Vec<BrakeTrip>> {
     match context.store.pending().await?.into_iter().find(|pending| pending.run == run) {
         Some(pending) => Ok(weigh(context, &Pending { gone: 0, ..pending }, None).await?.trips),

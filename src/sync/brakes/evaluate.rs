@@ -19,8 +19,8 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// Parks what violates a brake until its run is ruled on, or a person has decided; gives the rest back. Of what was rejected
-/// the target's replica remembers that it was sent: it is not wanted any more.
+/// Parks what violates a brake until its run is approved, or a person has decided; gives the rest back. Of what was
+/// rejected the target's replica remembers that it was sent: it is not desired any more.
 pub(in crate::sync) async fn evaluate(
     batch: &Batch<'_>,
     known: Vec<Known>,
@@ -35,7 +35,7 @@ pub(in crate::sync) async fn evaluate(
             (one, violations)
         })
         .collect();
-    // Whether a run came with another mapping is known with its ruling; without it, every change is harmless.
+    // Whether a run came with another mapping is known with its approval; without it, every change is harmless.
     let asked = |one: &Known, found: &[Violation]| {
         !found.is_empty() || one.job.run.is_some() && (one.op == Op::Create || remapped(one).is_some())
     };
@@ -139,7 +139,7 @@ pub(super) fn why(run: i64) -> String {
     )
 }
 
-/// What was rejected counts as sent: so it is not wanted again until the source wants something else.
+/// What was rejected counts as sent: so it is not desired again until the source wants something else.
 fn remember(lookout: &Lookout<'_>, one: &mut Known, violations: &[Violation]) {
     let Some(here) = &mut one.here else { return };
     if one.op == Op::Delete {

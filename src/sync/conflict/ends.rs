@@ -32,7 +32,7 @@ pub(in crate::sync) fn stranger<'a>(states: &States, replicas: &'a [Replica], he
     others.filter_map(|other| states.of(&other.fields)).find(|state| has_ended(Some(state)) != ended)
 }
 
-/// Drops what a target has heard of an end that nobody has any more; true if there was any. The next one is news again.
+/// Drops what a target has heard of an end that nobody has any more; true if there was any. The next one is new again.
 pub(in crate::sync) fn forget(states: &States, replicas: &[Replica], here: &mut Replica) -> bool {
     let is_over = |field: &&String| {
         heard(states, here, field).is_some() && others_with_end(states, replicas, here, field).is_empty()

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Whether of a person whom the target knows nothing is left at a source, by the fields that it tells: it was erased there, and
-/// what is lacking is no news. An e-mail address alone is nobody, since some shops put another in its place.
+/// what is lacking is nothing new. An e-mail address alone is nobody, since some shops put another in its place.
 pub(in crate::sync) fn is_erased(
     spec: &EntitySpec,
     is_written: impl Fn(&str) -> bool,

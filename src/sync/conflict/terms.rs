@@ -80,7 +80,8 @@ impl Terms {
         desired.iter().filter(differs).map(|(field, _)| field.clone()).collect()
     }
 
-    /// At first contact: a text that is there in another spelling (`&` as `&amp;`, space around it) is what was wanted.
+    /// At first contact: a text that is there in another spelling (`&` as `&amp;`, space around it) is what was
+    /// desired.
     pub(in crate::sync) fn take_spelling(&self, desired: &Fields, replica: &mut Replica) {
         for (field, value) in desired {
             let stored = replica.fields.get(field).unwrap_or(&ABSENT);
@@ -90,7 +91,7 @@ impl Terms {
         }
     }
 
-    /// At first contact: a key that is there as the target spells it is what was wanted.
+    /// At first contact: a key that is there as the target spells it is what was desired.
     pub(in crate::sync) fn take_key(&self, mapping: &dyn Translate, desired: &Fields, replica: &mut Replica) {
         let Some(key) = self.spec.as_ref().map(|spec| &spec.key) else { return };
         if let (Some(value), Some(stored)) = (desired.get(key), replica.fields.get(key))
@@ -123,9 +124,9 @@ impl Terms {
         }
     }
 
-    /// Drops from a replica what it remembers as sent though something else is wanted and is there: a change that a person
-    /// rejected and the source took back. Should it be wanted again, it is a change like any other. `key` stands for the
-    /// object itself, whose deletion may have been rejected. True if anything was dropped.
+    /// Drops from a replica what it remembers as sent though something else is desired and is there: a change that a
+    /// person rejected and the source took back. Should it be desired again, it is a change like any other. `key`
+    /// stands for the object itself, whose deletion may have been rejected. True if anything was dropped.
     pub(in crate::sync) fn forget(&self, desired: &Fields, key: &str, replica: &mut Replica) -> bool {
         let before = replica.sent.len();
         let stored = &replica.fields;

@@ -50,7 +50,7 @@ pub(in crate::sync) fn ends(delivered: &[Delivered]) -> Vec<End> {
                 Some(Problem { how: "refused by", same: error.clone(), error: error.clone() })
             }
             // A brake and a run's end tell of all that they hold at once.
-            Verdict::Parked { cause, error } if tells_itself(cause) => {
+            Verdict::Parked { cause, error } if reports_itself(cause) => {
                 Some(Problem { how: "waits before", same: cause.to_string(), error: error.clone() })
             }
             Verdict::Retry { class, error, .. } if class == Class::Auth.as_str() => {
@@ -64,7 +64,7 @@ pub(in crate::sync) fn ends(delivered: &[Delivered]) -> Vec<End> {
 }
 
 impl Journal {
-    /// Whether this is news of `subject`.
+    /// Whether this was not reported of `subject` before.
     pub(in crate::sync) fn is_new(&self, subject: &str, said: &str) -> bool {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         if reported.get(subject).is_some_and(|before| before == said) {
@@ -191,7 +191,7 @@ impl Journal {
     }
 }
 
-fn tells_itself(cause: &WaitReason) -> bool {
+fn reports_itself(cause: &WaitReason) -> bool {
     !cause.is_daily() && !matches!(cause, WaitReason::Run(_) | WaitReason::Brake(_))
 }
 
@@ -239,8 +239,8 @@ mod tests {
     #[test]
     fn what_holds_many_jobs_at_once_reports_itself() {
         for cause in ["brake:run-3", "run:3", "acceptance:order=7"] {
-            assert!(!tells_itself(&cause.to_owned().into()), "{cause}");
+            assert!(!reports_itself(&cause.to_owned().into()), "{cause}");
         }
-        assert!(tells_itself(&WaitReason::lookup("tax", "IGIC7")) && tells_itself(&WaitReason::Conflict));
+        assert!(reports_itself(&WaitReason::lookup("tax", "IGIC7")) && reports_itself(&WaitReason::Conflict));
     }
 }

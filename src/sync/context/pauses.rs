@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::store::{Result, Store};
 
-/// Ends the pauses of systems whose adapter or settings have changed since the last start. `prints` tells, by system, one
-/// configuration from another.
+/// Ends the pauses of systems whose adapter or settings have changed since the last start. `setup_fingerprints` gives,
+/// by system, one configuration from another.
 pub async fn notice(
     store: &dyn Store,
     setup_fingerprints: &BTreeMap<String, String>,

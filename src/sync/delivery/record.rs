@@ -340,8 +340,8 @@ fn merge_sent_fingerprints(before: &BTreeMap<String, String>, desired: &Fields) 
     sent_fingerprints
 }
 
-/// Fields of an object that was created in several attempts which are wanted otherwise than its first one told them. Nothing
-/// where one attempt has done it all, or an earlier version of the program began it.
+/// Fields of an object that was created in several attempts which are desired otherwise than its first one told them.
+/// Nothing where one attempt has done it all, or an earlier version of the program began it.
 fn changed_since(task: &Task) -> BTreeSet<String> {
     let sent_fingerprints =
         task.intent.as_ref().filter(|_| task.write.op == Op::Create).map(|intent| &intent.sent_fingerprints);

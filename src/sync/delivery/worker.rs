@@ -54,7 +54,7 @@ const HELD: Duration = Duration::from_secs(600);
 pub struct Tally {
     /// Written to the target.
     pub written: u64,
-    /// Already as wanted: nothing was sent.
+    /// Already as desired: nothing was sent.
     pub noop: u64,
     pub retried: u64,
     pub parked: u64,
@@ -307,7 +307,7 @@ impl Batch<'_> {
         }
         let saved = progress.saved.into_inner().unwrap_or_else(PoisonError::into_inner);
         let millis = u64::try_from((self.context.env.now() - started).num_milliseconds()).unwrap_or(0);
-        delivered.extend(self.judge(tasks, outcomes, saved, millis).await?);
+        delivered.extend(self.evaluate(tasks, outcomes, saved, millis).await?);
         Ok(())
     }
 
@@ -334,8 +334,8 @@ impl Batch<'_> {
         admitted
     }
 
-    /// Remembers what the published stock keeps back for orders in flight. What a target refuses is not offered to it again
-    /// for that reason.
+    /// Remembers what the available stock keeps back for orders that reserve it. What a target refuses is not offered
+    /// to it again for that reason.
     async fn keep(&self, kept: &BTreeMap<i64, (i64, Decimal)>, delivered: &[Delivered]) -> Result<(), StoreError> {
         let ended = |one: &&Delivered| matches!(one.verdict, Verdict::Done { .. } | Verdict::Dead { .. });
         let done = delivered.iter().filter(ended);
@@ -367,7 +367,7 @@ impl Batch<'_> {
         Ok(tasks)
     }
 
-    async fn judge(
+    async fn evaluate(
         &self,
         mut tasks: BTreeMap<i64, Task>,
         outcomes: Vec<Outcome>,

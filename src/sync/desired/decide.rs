@@ -239,7 +239,7 @@ pub(in crate::sync) fn decide(
         shown: None,
     };
     if op == Op::Update && known.changed.is_empty() {
-        // What is wanted by now may be what the target holds.
+        // What is desired by now may be what the target holds.
         let asked = |field: &String| {
             known
                 .here
@@ -380,7 +380,7 @@ pub(in crate::sync) async fn outlook(batch: &Batch<'_>, jobs: Vec<Job>) -> Resul
     Ok(jobs.into_iter().filter_map(|job| decide(snapshot, job, &mut alike).ok()).collect())
 }
 
-/// The object of a create without answer is there just as wanted.
+/// The object of a create without answer is there just as desired.
 pub(in crate::sync) fn taken_on(job: &Job, here: &Replica, child_ids: &Children, unsent_changes: bool) -> Delivered {
     let replica = ReplicaWrite {
         record: here.record,

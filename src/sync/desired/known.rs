@@ -62,7 +62,7 @@ impl Task {
     }
 }
 
-/// Jobs sorted into those that lead to a write and those that are settled without one.
+/// Jobs sorted into those that lead to a write and those that end without one.
 #[derive(Default)]
 pub(in crate::sync) struct Prepared {
     pub(in crate::sync) tasks: Vec<Task>,
@@ -110,8 +110,8 @@ pub(in crate::sync) struct Known {
 }
 
 impl Known {
-    /// The whole object as it is to be at the target: what is wanted over all that it holds, as it was sent where it stores
-    /// something else.
+    /// The whole object as it is to be at the target: what is desired over all that it holds, as it was sent where it
+    /// stores something else.
     pub(in crate::sync) fn whole(&self) -> Fields {
         let Some(here) = &self.here else { return self.desired.clone() };
         let mut fields = here.fields.clone();
@@ -124,7 +124,8 @@ impl Known {
         Delivered { replica, ..Delivered::new(&self.job, verdict) }
     }
 
-    /// The end of a job that has nothing left to write; `learnt` if there is something to remember of the target.
+    /// The end of a job that has nothing left to write; `record_replica` if there is something to remember of the
+    /// target.
     pub(in crate::sync) fn nothing_left(&self, record_replica: bool) -> Delivered {
         let verdict =
             if self.conflicts.is_empty() { Verdict::Done { noop: true } } else { in_conflict(&self.conflicts) };

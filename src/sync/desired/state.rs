@@ -84,7 +84,7 @@ pub(in crate::sync) struct Rules<'a> {
     pub(in crate::sync) available: Available<'a>,
 }
 
-/// Computes the wanted state from the replicas of one record.
+/// Computes the desired state from the replicas of one record.
 ///
 /// `reads` gives what a source's mapping fills: of what it cannot read it says nothing, whatever an earlier mapping left of it,
 /// and the target keeps what it has.

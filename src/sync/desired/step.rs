@@ -16,7 +16,7 @@ use crate::{
 pub(in crate::sync) enum Step {
     /// Nothing can be decided before this is looked at.
     Look(Needs),
-    /// A write, if the gates let it through.
+    /// A write, if the guards let it through.
     Write(Box<Known>),
     Finish(Box<End>),
 }

@@ -116,7 +116,7 @@ impl Route<'_> {
             let stock = &flow.stock;
             let quantity = stock.quantity.as_ref().map(crate::expr::Expr::text);
             let mut rule = vec![json!(stock.buffer), json!(stock.in_flight), json!(stock.locations), json!(quantity)];
-            // Told only where it is asked for: prints that earlier versions have kept stay as they are.
+            // Told only where it is asked for: fingerprints that earlier versions have kept stay as they are.
             rule.extend(stock.on_hand.then(|| json!("on_hand")));
             let sources = context.routes.to(self.target, "product").map(|flow| flow.from.as_str());
             let in_steps =

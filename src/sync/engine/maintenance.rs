@@ -66,8 +66,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Rules on runs that were cut off, of this daemon's life before or of another's, for which jobs wait.
-    pub(super) async fn keep_approving(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+    /// Evaluates runs that were cut off, of this daemon's life before or of another's, for which jobs wait.
+    pub(super) async fn keep_evaluating(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         while !shutdown.is_cancelled() {
             self.pause(Duration::from_secs(60), shutdown).await;
             self.mind_the_clock().await?;

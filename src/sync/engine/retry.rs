@@ -24,7 +24,8 @@ impl Engine {
         .await
     }
 
-    /// Rows of targets that could not be read, and that creations there wait for: no delta tells when they are mended.
+    /// Rows of targets that could not be read, and that creations there wait for: no delta tells when they are
+    /// corrected.
     pub(super) async fn read_what_is_waited_for(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
         let store = &self.context.store;
         let mut waited = BTreeSet::new();

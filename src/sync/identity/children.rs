@@ -12,12 +12,12 @@ use crate::{
     sync::identity::unique::{self, Unique},
 };
 
-/// A record's children at a target, seen from what is wanted there.
+/// A record's children at a target, seen from what is desired there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::sync) struct Own {
-    /// (entity and list, key as it is wanted) to the target's id.
+    /// (entity and list, key as it is desired) to the target's id.
     pub(in crate::sync) ids: ChildIds,
-    /// The same by list, with those that are not wanted by the key that the target knows them by.
+    /// The same by list, with those that are not desired by the key that the target knows them by.
     pub(in crate::sync) known: BTreeMap<String, BTreeMap<String, String>>,
     /// By list: key as the target has it now, to id.
     pub(in crate::sync) held: BTreeMap<String, BTreeMap<String, String>>,
@@ -106,7 +106,8 @@ fn listed(child: &Child, from: &[&Child], noted: Option<&BTreeMap<String, i64>>)
     Child { member: noted.copied().unwrap_or(child.member), ..child.clone() }
 }
 
-/// By list and key: members of children that systems other than the target know, of those that are wanted in `changed` lists.
+/// By list and key: members of children that systems other than the target know, of those that are desired in `changed`
+/// lists.
 pub(in crate::sync) fn members(
     known: KnownChildren<'_>,
     whole: &Fields,
@@ -121,8 +122,8 @@ pub(in crate::sync) fn members(
     members
 }
 
-/// Which child each wanted key means: the same child that another system calls so, whatever the target still calls it; else
-/// the target's of that name, unless it is another one.
+/// Which child each desired key means: the same child that another system calls so, whatever the target still calls it;
+/// else the target's of that name, unless it is another one.
 fn meant<'a>(here: &[&'a Child], from: &[&Child], desired: &BTreeSet<String>) -> BTreeMap<String, &'a Child> {
     let mut meant: BTreeMap<String, &Child> = BTreeMap::new();
     let mut taken = BTreeSet::new();
@@ -179,7 +180,7 @@ fn keys(spec: &EntitySpec, list: &str, fields: &Fields) -> Option<BTreeSet<Strin
 }
 
 /// What is to be known of a target's children after a write: `fields` is what it holds now, `known` what was known before by
-/// the keys it was sent, `told` what its answer says. An item whose id nobody tells keeps the one it has.
+/// the keys it was sent, `answered` what its answer says. An item whose id nobody shows keeps the one it has.
 pub(in crate::sync) fn after(
     spec: Option<&EntitySpec>,
     fields: &Fields,

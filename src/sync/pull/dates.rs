@@ -1,5 +1,5 @@
 //! Rows with a change date that cannot be used: unreadable, or in the future. They are read like others, but no delta
-//! finds them by that date. Told once in the journal, and kept for `status` until they are mended.
+//! finds them by that date. Told once in the journal, and kept for `status` until they are corrected.
 
 use std::collections::HashSet;
 
@@ -62,7 +62,7 @@ pub(in crate::sync) struct Gathered {
 }
 
 impl Gathered {
-    /// `whole`: everything is read, so what is not found again is mended or gone. What has no id, as a file, is told
+    /// `whole`: everything is read, so what is not found again is corrected or gone. What has no id, as a file, is told
     /// anew by every reading that finds it so.
     pub(in crate::sync) async fn begin(reading: &PullContext<'_>, whole: bool) -> Result<Self> {
         let before = OddDates::of(&reading.context.store, reading.system.name(), reading.entity).await?;

@@ -20,7 +20,8 @@ use crate::{
 };
 
 /// Before a source's stock is read for the first time: which of the shops' orders their targets have had all along, so that they
-/// are not taken for orders in flight. What cannot be read now is in flight until the stock is read once more.
+/// are not taken for orders that reserve goods. What cannot be read now reserves goods until the stock is read once
+/// more.
 pub(in crate::sync) async fn before_first_reading(
     context: &Context,
     flow: &Flow,

@@ -116,7 +116,7 @@ pub(in crate::sync) async fn list(
             report.error = Some(outcome::describe(&failure));
         }
         Err(Stop::Cancelled) => report.error = Some(STOPPED.to_owned()),
-        // What is to be ruled on, and what is left to read, is the other's.
+        // What is to be evaluated, and what is left to read, is the other's.
         Err(Stop::Store(error @ StoreError::Overtaken)) => {
             tracing::warn!(system, entity, run, "{error}");
             report.error = Some(error.to_string());
@@ -247,7 +247,7 @@ async fn pages(
         fresh |= is_new;
         let seen = pass.balance.seen + count(rows.len() + errors.len());
         let is_short = since.is_none() && announced.is_some_and(|announced| seen < announced);
-        // With the last page: then no figure of it is published by what was known before.
+        // With the last page: then no figure of it is sent by what was known before.
         let ends = listing.evidence.filter(|_| following.is_none() && !is_short);
         let listed = Listed { gave_rows: seen > 0, is_new: fresh, cursor: cursor.as_deref() };
         let marks = Marks {

@@ -188,13 +188,13 @@ impl Routes {
         shown.filter(|shop| (mine || *shop != target) && !self.order_targets(shop).is_empty()).collect()
     }
 
-    /// Flows that bring a target stock from which orders in flight are to be taken.
+    /// Flows that bring a target stock from which reservations are to be taken.
     pub(in crate::sync) fn minding(&self, target: &str) -> Vec<&Flow> {
         let flows = self.flows.iter().filter(|flow| flow.carries("stock") && flow.reaches(target));
         flows.filter(|flow| !self.sellers(flow, target).is_empty()).collect()
     }
 
-    /// Shops whose orders are minded where a target's stock is published.
+    /// Shops whose orders are minded where a target's stock is shown.
     pub(in crate::sync) fn sellers_at(&self, target: &str) -> BTreeSet<&str> {
         self.minding(target).into_iter().flat_map(|flow| self.sellers(flow, target)).collect()
     }
@@ -204,7 +204,7 @@ impl Routes {
         self.targets_of("stock").into_iter().filter(|target| self.sellers_at(target).contains(shop)).collect()
     }
 
-    /// Targets where orders in flight are minded when this system's stock is published.
+    /// Targets where reservations are minded when this system's stock is shown.
     pub(in crate::sync) fn minded_by(&self, source: &str) -> BTreeSet<&str> {
         let minds = |target: &&str| self.minding(target).iter().any(|flow| flow.from == source);
         self.targets_of("stock").into_iter().filter(minds).collect()

@@ -1,5 +1,5 @@
 //! Availability: what a target is to show of an article's stock. The source's figures by the flow's rule, less what is
-//! reserved for orders in flight.
+//! reserved for orders on their way.
 
 use std::borrow::Cow;
 
@@ -192,8 +192,8 @@ fn reckoned<'a>(
     }
 }
 
-/// Lays the published quantity out over the locations: what is taken off comes from the last one first, what an expression
-/// added goes to the first one.
+/// Lays the available quantity out over the locations: what is taken off comes from the last one first, what an
+/// expression added goes to the first one.
 fn spread(rule: &StockRule, levels: &[Level<'_>], quantity: Decimal) -> Result<Value, Failure> {
     let mut shown: Vec<Decimal> = levels.iter().map(|level| level.offered.max(Decimal::ZERO)).collect();
     let mut order: Vec<usize> = (0..levels.len()).collect();

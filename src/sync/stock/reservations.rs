@@ -50,7 +50,7 @@ impl Context {
 /// By SKU: what is sold in a target's orders and not yet taken off the figures of a flow's source.
 pub(in crate::sync) type Quantities = BTreeMap<String, Decimal>;
 
-/// What is in flight of what a target shows, as each flow that brings it stock has to see it.
+/// What is reserved of what a target shows, as each flow that brings it stock has to see it.
 #[derive(Debug, Default)]
 pub(in crate::sync) struct Ledger {
     flows: BTreeMap<String, Sold>,
@@ -68,8 +68,8 @@ struct Sold {
 impl Ledger {
     /// Nothing where no flow minds orders that take from what the target shows.
     ///
-    /// An order is in flight while a job brings it to its target or a person is asked about it, and until a reading of the stock
-    /// began after it had arrived there: the figures read before do not know of it.
+    /// An order reserves its goods while a job brings it to its target or a person is asked about it, and until a
+    /// reading of the stock began after it had arrived there: the figures read before do not know of it.
     pub(in crate::sync) async fn of(context: &Context, target: &str) -> Result<Option<Self>> {
         let mut ledger = Self::default();
         for flow in context.routes.minding(target) {
@@ -211,7 +211,7 @@ pub(in crate::sync) fn articles(order: &Fields) -> BTreeSet<String> {
     lines.filter_map(|line| line.get("sku")?.as_str()).map(str::to_owned).collect()
 }
 
-/// After a green pull, and whatever else may have ended an order's flight.
+/// After a green pull, and whatever else may have ended an order's reservation.
 pub(in crate::sync) async fn after_pull(context: &Context, system: &str, entity: &str) -> Result<()> {
     match entity {
         STOCK => {
@@ -248,7 +248,7 @@ pub(in crate::sync) async fn requeue_stock(context: &Context, target: &str) -> R
     sweep(context, target, Left::Requeued).await
 }
 
-/// After orders were delivered to `target`: one that had nothing to deliver is no longer in flight.
+/// After orders were delivered to `target`: one that had nothing to deliver no longer reserves goods.
 pub(in crate::sync) async fn after_delivery(context: &Context, target: &str, entity: &str) -> Result<()> {
     if entity == ORDER {
         for shop in context.routes.sold_to(target) {
@@ -258,7 +258,7 @@ pub(in crate::sync) async fn after_delivery(context: &Context, target: &str, ent
     Ok(())
 }
 
-/// What becomes of articles of which less is in flight than was.
+/// What becomes of articles of which less is reserved than was.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Left {
     Requeued,
@@ -267,9 +267,9 @@ enum Left {
     Alone,
 }
 
-/// Compares what is in flight of what a target shows with what was: articles of which less is in flight than is known to be kept
-/// back are published anew, whatever became of the orders, as are those of which nobody knows what the target shows; and those of
-/// which more is, where it was sold elsewhere. What is kept back is remembered here.
+/// Compares what is reserved of what a target shows with what was: articles of which less is reserved than is known to
+/// be kept back are sent anew, whatever became of the orders, as are those of which nobody knows what the target shows;
+/// and those of which more is, where it was sold elsewhere. What is kept back is remembered here.
 async fn sweep(context: &Context, target: &str, left: Left) -> Result<()> {
     // Before the first reading there is no figure that anything could be kept back of.
     let Some(ledger) = Ledger::of(context, target).await?.filter(|ledger| ledger.is_read) else { return Ok(()) };

@@ -259,7 +259,7 @@ async fn an_object_is_created_once_when_the_reply_is_lost() {
 
 #[tokio::test]
 async fn the_child_ids_of_an_object_that_a_lookup_found_are_known() {
-    // Found as wanted, and found with something still to write: prices and stock wait for the parts of both.
+    // Found as desired, and found with something still to write: prices and stock wait for the parts of both.
     for (fault, after) in [(Fault::LostAfter, "Martillo"), (Fault::LostAfter, "Martillo grande")] {
         let stage = Stage::catalog().await;
         stage.erp.put("product", "1", &hammer());

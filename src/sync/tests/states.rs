@@ -151,7 +151,7 @@ async fn what_the_shop_reopens_is_not_ended_there_again_and_the_erp_is_asked_abo
         assert_eq!(stage.tripped().await, ["order_state"]);
         stage.decide_on_it(true).await;
         assert_eq!(stage.states_of_it(), (json!("confirmed"), json!("confirmed")));
-        // The next end is news, whoever tells of it.
+        // The next end is new, whoever shows it.
         stage.in_erp("status", &json!("cancelled"));
         assert!(stage.full().await.is_clean());
         assert_eq!(stage.states_of_it(), (json!("cancelled"), json!("cancelled")));
@@ -302,7 +302,7 @@ async fn what_its_source_erased_without_a_mark_is_kept_elsewhere_too() {
         let record = stage.store.jobs(&JobFilter::default()).await.unwrap()[0].record;
         let state = crate::sync::preview::desired_state(stage.engine.context(), "order", record).await.unwrap();
         assert_eq!(state.erased, [("shop".to_owned(), "erp".to_owned())].into(), "it is told");
-        // Somebody is named again: that is news.
+        // Somebody is named again: that is new.
         erased["billing"] = json!({"name": "Eva Gil", "country": "ES"});
         stage.shop.put("order", "7", &erased);
         stage.full().await;

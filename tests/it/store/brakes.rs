@@ -1,4 +1,4 @@
-//! Brakes: which run a job belongs to, what is ruled of it, and who waits for that.
+//! Brakes: which run a job belongs to, what is decided of it, and who waits for that.
 
 use serde_json::json;
 use vaiven::internals::store::{

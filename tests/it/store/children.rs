@@ -219,9 +219,9 @@ async fn who_waits_for_a_value_finds_its_holder_and_goes_on_when_that_was_writte
         let write = replica(record, id, name);
         store.commit_page(PageCommit { replicas: vec![write], ..page(store, "shop").await }, at(1)).await.unwrap();
     }
-    let found = store.holding("shop", "product", &["say \"a\"".to_owned(), "c".to_owned()]).await.unwrap();
+    let found = store.replicas_with_values("shop", "product", &["say \"a\"".to_owned(), "c".to_owned()]).await.unwrap();
     assert_eq!(found.iter().map(|replica| replica.record).collect::<Vec<_>>(), [one]);
-    assert_eq!(store.holding("erp", "product", &["say \"a\"".to_owned()]).await.unwrap(), []);
+    assert_eq!(store.replicas_with_values("erp", "product", &["say \"a\"".to_owned()]).await.unwrap(), []);
 
     for gone in [false, true] {
         store.enqueue(&[job("shop", two)], at(2)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Orders in flight and what is kept back for them.
+//! Orders that reserve goods, and what is kept back for them.
 
 use std::collections::BTreeMap;
 

@@ -35,7 +35,7 @@ pub(super) async fn park_flapping(batch: &Batch<'_>, known: Vec<Known>, prepared
             let is_equal = |(op, fields): &&(ChangeOp, _)| is_repeated(&one, *op, fields);
             writes.iter().filter(is_equal).count()
         });
-        // What orders in flight have written anew is nobody's change.
+        // What reservations have written anew is nobody's change.
         let own = batch.entity == reservations::STOCK && prepared.kept.contains_key(&one.job.id);
         if equal < often || own {
             kept.push(one);

@@ -43,7 +43,7 @@ pub(super) async fn leave(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut P
     Ok(rest)
 }
 
-/// Whether our last two writes of a field told what is wanted now, the second over what is there now.
+/// Whether our last two writes of a field told what is desired now, the second over what is there now.
 fn insists(ours: &[Fields], field: &str, here: &Replica, desired: &Fields) -> bool {
     let null = &Value::Null;
     let desired = desired.get(field).unwrap_or(null);

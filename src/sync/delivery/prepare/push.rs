@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Turns wanted objects into the target's shape.
+/// Turns desired objects into the target's shape.
 pub(super) async fn push(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
@@ -50,7 +50,8 @@ pub(super) async fn push(
         } else {
             let mut whole = mapping.push(&fields, None, externals);
             if whole.is_err() && only.is_some() {
-                // What the target holds besides may refer to something it lost; that must not keep it from what is wanted.
+                // What the target holds besides may refer to something it lost; that must not keep it from what is
+                // desired.
                 fields.clone_from(&one.desired);
                 whole = mapping.push(&fields, None, externals);
             }

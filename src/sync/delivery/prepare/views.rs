@@ -11,7 +11,7 @@ use crate::{
     sync::desired::{Batch, Known, Loaded, Prepared, desired_of, differing::CostlyDifferences, state::Desired, unable},
 };
 
-/// A job with what is known of its record, for deliveries that are not about what is wanted.
+/// A job with what is known of its record, for deliveries that are not about what is desired.
 pub(in crate::sync) struct View {
     pub(in crate::sync) job: Job,
     pub(in crate::sync) key: String,

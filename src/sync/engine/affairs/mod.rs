@@ -43,7 +43,7 @@ pub struct Trouble {
     pub message: String,
     /// Why, in the words of whoever said so.
     pub why: Option<String>,
-    /// The command that shows more, or cures it.
+    /// The command that shows more, or resolves it.
     pub command: String,
 }
 

@@ -218,7 +218,7 @@ impl MappingComparison<'_> {
             return Ok(());
         }
         let mut commit = reading.detect(rows, &[], context.store.counter().await?).await?.commit;
-        // A row that was never read before is news, not a change.
+        // A row that was never read before is new, not a change.
         let fresh: BTreeSet<i64> =
             commit.changes.iter().filter(|change| change.op == ChangeOp::Create).map(|change| change.record).collect();
         self.diff.left_out += count(fresh.len());

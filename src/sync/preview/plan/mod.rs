@@ -199,7 +199,7 @@ pub async fn plan(
     let asked = Requests::of(&context.systems);
     let engine = Engine::new(context);
     let before = unwritten::waiting(&store).await?;
-    let held_before = store.waiting_approvals().await?.into_iter().map(|approval| approval.run).collect();
+    let held_runs = store.waiting_approvals().await?.into_iter().map(|approval| approval.run).collect();
     let looked = engine.look(&reach, "plan", stop).await?;
     let matches = matches(copy, &engine, &reach, examples).await?;
     // What could not be looked at is planned by what was last known of it; the report says so.
@@ -219,7 +219,7 @@ pub async fn plan(
         targets: targets(context, &groups, &copy.measured),
         matches,
         conflicts: kind("conflict"),
-        brakes: braked(&store, &share, &held_before).await?,
+        brakes: braked(&store, &share, &held_runs).await?,
         waiting: kind("waiting"),
         rejected: kind("rejected"),
         unreadable: unreadable(context, &looked.runs, examples).await?,

@@ -44,7 +44,7 @@ impl Recorder {
     ) -> Self {
         let mut hosts = BTreeSet::new();
         for field in entities.iter().flat_map(|spec| spec.fields.values()) {
-            named_parts(field, &mut hosts);
+            collect_hosts(field, &mut hosts);
         }
         let inner = system.read_only().unwrap_or(system);
         Self { inner, store, entities, hosts, write_log, personal, written: Mutex::default() }
@@ -99,10 +99,10 @@ impl Recorder {
     }
 }
 
-fn named_parts(field: &FieldSpec, hosts: &mut BTreeSet<String>) {
+fn collect_hosts(field: &FieldSpec, hosts: &mut BTreeSet<String>) {
     hosts.extend(field.part.clone());
     for inner in field.of.iter().map(AsRef::as_ref).chain(field.fields.values()) {
-        named_parts(inner, hosts);
+        collect_hosts(inner, hosts);
     }
 }
 
