@@ -191,14 +191,14 @@ async fn engine(folder: &Path, erp: &Arc<Erp>, shop: Arc<dyn System>) -> Result<
 
 /// A source in memory: quantity and version of each article.
 struct Erp {
-    facts: Capabilities,
+    capabilities: Capabilities,
     rows: Mutex<Vec<(u64, u64)>>,
 }
 
 impl Erp {
     fn new(rows: usize) -> Self {
         Self {
-            facts: Capabilities { list: true, incremental: true, ..Capabilities::default() },
+            capabilities: Capabilities { list: true, incremental: true, ..Capabilities::default() },
             rows: Mutex::new(vec![(1, 1); rows]),
         }
     }
@@ -219,8 +219,8 @@ impl Erp {
 }
 
 impl Work for Erp {
-    fn facts(&self) -> &Capabilities {
-        &self.facts
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
     }
 
     fn pull(&self, request: &PullRequest<'_>) -> Page {
@@ -247,20 +247,20 @@ impl Work for Erp {
 
 /// A target that takes everything and does nothing.
 struct Idle {
-    facts: Capabilities,
+    capabilities: Capabilities,
 }
 
 impl Default for Idle {
     fn default() -> Self {
-        let facts =
+        let capabilities =
             Capabilities { find: Find::ByKey, create: true, update: true, batch: 500, ..Capabilities::default() };
-        Self { facts }
+        Self { capabilities }
     }
 }
 
 impl Work for Idle {
-    fn facts(&self) -> &Capabilities {
-        &self.facts
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
     }
 
     fn write(&self, write: Write) -> Result<Written, Failure> {

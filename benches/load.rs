@@ -41,7 +41,7 @@ use vaiven::internals::{
 
 /// Rows that exist only while they are looked at.
 struct Source {
-    facts: Capabilities,
+    capabilities: Capabilities,
     rows: usize,
     /// Revision of all rows.
     all: AtomicU64,
@@ -51,8 +51,8 @@ struct Source {
 
 impl Source {
     fn new(rows: usize, all: u64) -> Arc<Self> {
-        let facts = Capabilities { list: true, complete: true, ..Capabilities::default() };
-        Arc::new(Self { facts, rows, all: AtomicU64::new(all), some: Mutex::default() })
+        let capabilities = Capabilities { list: true, complete: true, ..Capabilities::default() };
+        Arc::new(Self { capabilities, rows, all: AtomicU64::new(all), some: Mutex::default() })
     }
 
     fn set(&self, row: usize, revision: Option<u64>) {
@@ -79,8 +79,8 @@ impl Source {
 }
 
 impl Work for Source {
-    fn facts(&self) -> &Capabilities {
-        &self.facts
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
     }
 
     fn pull(&self, request: &PullRequest<'_>) -> Page {
@@ -90,7 +90,7 @@ impl Work for Source {
 
 /// Takes everything, but in a soak refuses some writes and is out of order now and then.
 struct Target {
-    facts: Capabilities,
+    capabilities: Capabilities,
     writes: AtomicU64,
     moody: bool,
 }
@@ -98,14 +98,14 @@ struct Target {
 impl Target {
     fn new(moody: bool) -> Arc<Self> {
         let (create, update, delete, batch) = (true, true, true, 100);
-        let facts = Capabilities { find: Find::ByKey, create, update, delete, batch, ..Capabilities::default() };
-        Arc::new(Self { facts, writes: AtomicU64::new(0), moody })
+        let capabilities = Capabilities { find: Find::ByKey, create, update, delete, batch, ..Capabilities::default() };
+        Arc::new(Self { capabilities, writes: AtomicU64::new(0), moody })
     }
 }
 
 impl Work for Target {
-    fn facts(&self) -> &Capabilities {
-        &self.facts
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
     }
 
     fn write(&self, write: Write) -> Result<Written, Failure> {

@@ -33,13 +33,13 @@ use vaiven::internals::{
 
 /// Rows by number.
 struct Memory {
-    facts: Capabilities,
+    capabilities: Capabilities,
     rows: Mutex<Vec<Value>>,
 }
 
 impl Memory {
     fn new(rows: Vec<Value>) -> Arc<Self> {
-        let facts = Capabilities {
+        let capabilities = Capabilities {
             list: true,
             complete: true,
             read: true,
@@ -49,7 +49,7 @@ impl Memory {
             batch: 100,
             ..Capabilities::default()
         };
-        Arc::new(Self { facts, rows: Mutex::new(rows) })
+        Arc::new(Self { capabilities, rows: Mutex::new(rows) })
     }
 
     fn rows(&self) -> std::sync::MutexGuard<'_, Vec<Value>> {
@@ -67,8 +67,8 @@ fn row(number: usize, body: &Value) -> SourceRow {
 }
 
 impl Work for Memory {
-    fn facts(&self) -> &Capabilities {
-        &self.facts
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
     }
 
     fn pull(&self, request: &PullRequest<'_>) -> Page {

@@ -37,7 +37,7 @@ fn main() -> Result<()> {
     if words.first().is_some_and(|word| word == "part") {
         return part(&words[1..]);
     }
-    let wanted =
+    let is_asked =
         |name: &str| !words.iter().any(|word| word.parse::<usize>().is_err()) || words.iter().any(|w| w == name);
     let rows = words.iter().find_map(|word| word.parse::<usize>().ok());
     let databases: &[&str] = if std::env::var("VAIVEN_TEST_PG").is_ok() {
@@ -48,7 +48,7 @@ fn main() -> Result<()> {
     };
     for database in databases {
         println!("{database}, load {}", load());
-        if wanted("queue") {
+        if is_asked("queue") {
             let rows = rows.unwrap_or(100_000);
             for workers in ["1", "4"] {
                 let mut runs = Vec::new();
@@ -66,16 +66,16 @@ fn main() -> Result<()> {
                 );
             }
         }
-        if wanted("pages") {
+        if is_asked("pages") {
             let rows = rows.unwrap_or(1_000_000);
             let figures = apart(&["part", "pages", database, &rows.to_string(), "1"].map(str::to_owned))?;
-            let [sight, identify, commit, again, memory] = figures[..] else { anyhow::bail!("{figures:?}") };
+            let [lookup, identify, commit, again, memory] = figures[..] else { anyhow::bail!("{figures:?}") };
             println!(
-                "  pages, {rows} new rows: sight {sight:.1} s, identify {identify:.1} s, commit {commit:.1} s; unchanged: {again:.2} s; {memory:.0} MB"
+                "  pages, {rows} new rows: sight {lookup:.1} s, identify {identify:.1} s, commit {commit:.1} s; unchanged: {again:.2} s; {memory:.0} MB"
             );
         }
         // The command stands beside its state; a server in between would be measured with it.
-        if wanted("explain") && *database == "sqlite" {
+        if is_asked("explain") && *database == "sqlite" {
             let rows = rows.unwrap_or(1_000_000);
             let figures = apart(&["part", "explain", database, &rows.to_string(), "1"].map(str::to_owned))?;
             let [by_key, by_id, empty, _] = figures[..] else { anyhow::bail!("{figures:?}") };
@@ -190,13 +190,13 @@ fn unidentified(row: &ShownRow) -> Unidentified {
 /// A first pull of everything, then one that finds nothing changed: seconds in the store.
 async fn pages(store: &SharedStore, count: usize) -> Result<Vec<f64>> {
     let run = store.begin_run(NewRun::new("erp", "product", RunKind::Full, "bench"), Utc::now()).await?;
-    let (mut identify, mut commit, mut sight) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    let (mut identify, mut commit, mut lookup) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     let mut source = produce(count);
     while let Some(page) = source.recv().await {
         let start = Instant::now();
-        let sighted = store.look_up_fingerprints("erp", "product", &page).await?;
-        anyhow::ensure!(sighted.changed.len() == page.len(), "all rows are new");
-        sight += start.elapsed();
+        let known_rows = store.look_up_fingerprints("erp", "product", &page).await?;
+        anyhow::ensure!(known_rows.changed.len() == page.len(), "all rows are new");
+        lookup += start.elapsed();
         let start = Instant::now();
         let keys: Vec<_> = page.iter().map(unidentified).collect();
         let records = store.identify("erp", "product", &keys, &[]).await?;
@@ -211,16 +211,16 @@ async fn pages(store: &SharedStore, count: usize) -> Result<Vec<f64>> {
     let mut source = produce(count);
     while let Some(page) = source.recv().await {
         let start = Instant::now();
-        let sighted = store.look_up_fingerprints("erp", "product", &page).await?;
+        let known_rows = store.look_up_fingerprints("erp", "product", &page).await?;
         again += start.elapsed();
-        anyhow::ensure!(sighted.changed.is_empty(), "nothing has changed");
-        seen.extend(sighted.seen);
+        anyhow::ensure!(known_rows.changed.is_empty(), "nothing has changed");
+        seen.extend(known_rows.seen);
     }
     let start = Instant::now();
     let unseen = store.unseen("erp", "product", &seen, Slice { after: 0, limit: 10 }).await?;
     anyhow::ensure!(unseen.is_empty(), "all rows were seen");
     again += start.elapsed();
-    Ok([sight, identify, commit, again].iter().map(Duration::as_secs_f64).collect())
+    Ok([lookup, identify, commit, again].iter().map(Duration::as_secs_f64).collect())
 }
 
 /// `vaiven explain` of objects that two systems have, each with an open job: median seconds of the whole command by key, by
@@ -281,9 +281,9 @@ fn produce(count: usize) -> tokio::sync::mpsc::Receiver<Vec<ShownRow>> {
                     row.clear();
                     let _ = write!(row, "{number};SKU-{number};Tornillo cincado M8 x {number} mm, caja de 200 unidades;");
                     row.push_str("ferreteria/tornilleria/cincado;12,50;21;true;8412345678905;0,125;kg;Madrid;2026-01-01T00:00:00");
-                    let mut print = [0; 16];
-                    print.copy_from_slice(&blake3::hash(row.as_bytes()).as_bytes()[..16]);
-                    ShownRow { id: number.to_string(), fingerprint: print }
+                    let mut fingerprint = [0; 16];
+                    fingerprint.copy_from_slice(&blake3::hash(row.as_bytes()).as_bytes()[..16]);
+                    ShownRow { id: number.to_string(), fingerprint }
                 })
                 .collect();
             if sender.blocking_send(page).is_err() {

@@ -70,22 +70,23 @@ pub mod store {
     pub use crate::store::{
         Answer, Attempt, Backlog, Balance, BrakeStore, BrakeTrip, Called, Candidate, Change, ChangeOp, Child,
         ChildStore, Circuit, CircuitStore, Claim, Command, CommandStore, Conflict, ConflictKind, ConflictMark,
-        DeliverSummary, Delivered, DeliveryStore, Difference, DifferenceMark, DifferenceStore, Example, Fired,
-        FiringStore, GivenUp, GivenUpStore, HeldJobs, HistoryStore, Housekeeping, Identified, Intent, Job, JobFilter,
-        JobState, JobStore, Keeper, KnownRows, LastListing, Lease, LeaseStore, Link, LinkState, LinkStore, Linked,
-        LoginStore, MappingRevision, MergeStore, Merged, Namesake, NewChange, NewJob, NewRun, NoteStore, Numbers,
-        OpenedBy, OrderReadings, Origin, PageCommit, PageStore, Parent, Pending, Proven, QueueStore, Reading,
-        ReadingStore, RecordId, RecordStore, RefWanted, Rejection, RejectionStore, Replica, ReplicaStore, ReplicaWrite,
-        Result, Run, RunApproval, RunKind, RunStore, Settlement, SharedStore, ShownRow, Slice, StockEvidence,
-        StockStore, Store, StoreError, Ties, Turn, Unidentified, Unread, Verdict, WaitingApproval, backup, copy, open,
+        DeliverSummary, Delivered, DeliveryStore, Difference, DifferenceMark, DifferenceStore, Fired, FiringStore,
+        GivenUp, GivenUpStore, HeldJobs, HistoryStore, Housekeeping, Identified, Intent, Job, JobFilter, JobState,
+        JobStore, Keeper, KnownRows, LastListing, Lease, LeaseStore, Link, LinkState, LinkStore, Linked, LoginStore,
+        MappingRevision, MergeStore, Merged, Namesake, NewChange, NewJob, NewRun, NoteStore, Numbers, OpenedBy,
+        OrderReadings, Origin, PageCommit, PageStore, Parent, Pending, Proven, QueueStore, Reading, ReadingStore,
+        RecordId, RecordStore, RefQuery, Rejection, RejectionStore, Replica, ReplicaStore, ReplicaWrite, Result, Run,
+        RunApproval, RunKind, RunStore, Settlement, SharedStore, ShownRow, Slice, StockEvidence, StockStore, Store,
+        StoreError, Ties, Turn, Unidentified, UnreadableRow, Verdict, ViolationExample, WaitingApproval, backup, copy,
+        open,
     };
 }
 
 /// See `src/sync`.
 pub mod sync {
     pub use crate::sync::{
-        Clash, ConflictPolicy, Context, Decision, DecisionError, Engine, Flow, Limits, Links, MatchRule, Named, Prefer,
-        Reach, Routes, SHARED, Schedule, Summary, SystemLimits, decide, merge,
+        Clash, ConflictPolicy, Context, Decision, DecisionError, Engine, Flow, Limits, Links, MatchRule, Named,
+        PassSummary, Prefer, Reach, Routes, SHARED, Schedule, SystemLimits, decide, merge,
     };
 
     /// See `src/sync/preview/plan`.

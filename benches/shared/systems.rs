@@ -31,7 +31,7 @@ active = "active"
 
 /// What a system of a benchmark does: what is not said lists nothing, finds nothing and refuses.
 pub trait Work: Send + Sync {
-    fn facts(&self) -> &Capabilities;
+    fn capabilities(&self) -> &Capabilities;
 
     fn pull(&self, _: &PullRequest<'_>) -> Page {
         Page::default()
@@ -56,7 +56,7 @@ impl<W: Work> System for Named<W> {
     }
 
     fn capabilities(&self, _: &str) -> Option<&Capabilities> {
-        Some(self.1.facts())
+        Some(self.1.capabilities())
     }
 
     fn version(&self, _: &str) -> u64 {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     env::Env,
-    sync::{self, Applied, Told, plan, requests},
+    sync::{self, Applied, UnappliedWrite, plan, requests},
 };
 
 pub async fn apply(file: &Path, global: &Global, env: &Env) -> anyhow::Result<Ending> {
@@ -72,7 +72,7 @@ fn text(applied: &Applied) -> String {
     parts.join("\n\n")
 }
 
-fn writes(title: &str, lines: &[Told]) -> Option<String> {
+fn writes(title: &str, lines: &[UnappliedWrite]) -> Option<String> {
     if lines.is_empty() {
         return None;
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Ending, canonical, output, session::Session};
-use crate::store::{BrakeTrip, Example, WaitingApproval};
+use crate::store::{BrakeTrip, ViolationExample, WaitingApproval};
 
 #[derive(Serialize)]
 struct Decided {
@@ -106,7 +106,7 @@ fn text(open: &[WaitingApproval]) -> String {
     runs.collect::<Vec<_>>().join("\n\n")
 }
 
-fn example(example: &Example) -> String {
+fn example(example: &ViolationExample) -> String {
     let side = |side: &Value| match side {
         _ if example.personal => "(personal)".to_owned(),
         Value::Null => "-".to_owned(),
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn an_approval_shows_its_brakes_and_a_handful_of_examples() {
-        let example = |key: &str, field: &str, before: Value, after: Value| Example {
+        let example = |key: &str, field: &str, before: Value, after: Value| ViolationExample {
             key: key.into(),
             field: field.into(),
             personal: false,
@@ -138,7 +138,7 @@ mod tests {
             allowed: allowed.into(),
             examples,
         };
-        let hidden = Example { personal: true, ..example("C-7", "email", Value::Null, Value::Null) };
+        let hidden = ViolationExample { personal: true, ..example("C-7", "email", Value::Null, Value::Null) };
         let open = WaitingApproval {
             run: 12,
             system: "erp".into(),

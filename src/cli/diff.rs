@@ -18,7 +18,7 @@ use crate::{
     store,
     sync::{
         Context,
-        plan::{AtTarget, Edit, Remapped, mapping_diff},
+        plan::{Edit, Remapped, TargetDiff, mapping_diff},
     },
 };
 
@@ -116,7 +116,7 @@ fn text(made: &[Remapped]) -> String {
     parts.join("\n\n")
 }
 
-fn target(entity: &str, at: &AtTarget) -> String {
+fn target(entity: &str, at: &TargetDiff) -> String {
     let mut lines =
         vec![changed(format!("update {entity} at {}: {}", at.target, at.updates), &at.examples, at.updates)];
     lines.extend(at.brakes.iter().map(|trip| format!("  it would wait for an approval: {}", approve::trip(trip))));

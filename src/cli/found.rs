@@ -81,7 +81,7 @@ pub async fn of_article(
         }
         let articles: Vec<String> = articles.into_iter().collect();
         for system in config.sections.systems.keys() {
-            let held = store.holding(system.get_ref(), &spec.entity, &articles).await?;
+            let held = store.replicas_with_values(system.get_ref(), &spec.entity, &articles).await?;
             let names = |value: &Value| value.as_str().is_some_and(|text| articles.iter().any(|one| one == text));
             let held = held.into_iter().filter(|replica| replica.fields.get(name).is_some_and(names));
             found.extend(held.map(|replica| replica.record));

@@ -27,7 +27,7 @@ use crate::{
     store::{self, RunKind},
     sync::{
         Reach,
-        plan::{self, Basis, Braked, Estimate, Held, OpOrder, Plan, Question, Summary},
+        plan::{self, Basis, Braked, Estimate, OpOrder, Plan, PlanSummary, Question, Unwritten},
         requests,
     },
     wait_reason::WaitReason,
@@ -193,7 +193,7 @@ fn text(plan: &Plan, left_out: &[String]) -> String {
     parts.join("\n\n")
 }
 
-fn targets(summary: &Summary) -> String {
+fn targets(summary: &PlanSummary) -> String {
     if summary.targets.is_empty() {
         return format!("There is nothing to write. {}", summary.affairs.headline());
     }
@@ -229,7 +229,7 @@ fn about(cost: &Estimate) -> String {
     format!("{time} ({basis})")
 }
 
-fn waiting(title: &str, held: &Held) -> String {
+fn waiting(title: &str, held: &Unwritten) -> String {
     let what =
         if matches!(held.what.as_str(), "conflict" | "rejected") { String::new() } else { format!(" ({})", held.what) };
     let already =

@@ -20,7 +20,7 @@ use crate::{
     env::Env,
     store::{RunKind, SharedStore},
     sync::{
-        Affairs, Context, Engine, Flow, Requests, Scope, Summary, pauses,
+        Affairs, Context, Engine, Flow, PassSummary, Requests, Scope, pauses,
         requests::{self, Counts},
     },
 };
@@ -73,7 +73,7 @@ struct Report {
     headline: String,
     affairs: Affairs,
     #[serde(flatten)]
-    summary: Summary,
+    summary: PassSummary,
     /// Where more was read than the one object that was asked for, and why.
     listed: Vec<String>,
     /// By system: all requests of the pass.
@@ -89,7 +89,7 @@ fn one_of(scopes: Vec<Scope>) -> anyhow::Result<Scope> {
 }
 
 /// Where one object was asked for and a whole listing read instead.
-fn listed(scope: &Scope, summary: &Summary, context: &Context) -> Vec<String> {
+fn listed(scope: &Scope, summary: &PassSummary, context: &Context) -> Vec<String> {
     let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else { return Vec::new() };
     let whole = summary.runs.iter().filter(|run| run.kind == RunKind::Full && run.entity == *entity);
     let listed = whole.map(|run| {
@@ -110,7 +110,7 @@ pub async fn once(
     scope: Option<&Scope>,
     bars: Option<indicatif::MultiProgress>,
     life: &Lifecycle,
-) -> anyhow::Result<Summary> {
+) -> anyhow::Result<PassSummary> {
     let context = engine.context();
     tokio::select! {
         summary = engine.once(scope, RunKind::Delta, &life.soft) => Ok(summary?),

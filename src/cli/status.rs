@@ -117,7 +117,8 @@ pub async fn status(session: &Session) -> anyhow::Result<Ending> {
 
 fn text(status: &Status, env: &Env) -> String {
     let mut parts = vec![status.headline.clone()];
-    let reasons = status.affairs.troubles.iter().filter_map(|one| Some(format!("{}: {}", one.told, one.why.as_ref()?)));
+    let reasons =
+        status.affairs.troubles.iter().filter_map(|one| Some(format!("{}: {}", one.message, one.why.as_ref()?)));
     let reasons: Vec<String> = reasons.collect();
     if !reasons.is_empty() {
         parts.push(reasons.join("\n"));

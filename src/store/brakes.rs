@@ -26,7 +26,7 @@ use crate::wait_reason::{BRAKE, WaitReason};
 pub enum RunApproval {
     /// They go: within the limits, or nothing was opened.
     Clear,
-    /// They wait: the run is under way, or broke off and was not ruled on yet.
+    /// They wait: the run is under way, or broke off and has no approval yet.
     Pending,
     /// Those that violate a brake that was tripped wait for a person.
     Held,
@@ -49,7 +49,7 @@ pub struct BrakeTrip {
     /// How many may, as in the configuration: `5%`, `0`.
     pub allowed: String,
     /// A handful of them.
-    pub examples: Vec<Example>,
+    pub examples: Vec<ViolationExample>,
 }
 
 /// What is held back of a run.
@@ -64,7 +64,7 @@ pub struct HeldJobs {
 
 /// One record that violates a brake.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Example {
+pub struct ViolationExample {
     pub key: String,
     pub field: String,
     /// The field holds data of a person: its values are not told.
@@ -73,7 +73,7 @@ pub struct Example {
     pub after: Value,
 }
 
-/// A run that was not ruled on yet: under way, or cut off.
+/// A run that has no approval yet: under way, or cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
     pub run: i64,
@@ -115,7 +115,7 @@ pub struct WaitingApproval {
     pub trips: Vec<BrakeTrip>,
 }
 
-/// Table family `brake`, and the rulings on runs. Called by `sync::brakes`, `sync::pull`, `sync::engine` and
+/// Table family `brake`, and the approvals of runs. Called by `sync::brakes`, `sync::pull`, `sync::engine` and
 /// `sync::preview` and the commands.
 ///
 /// # Errors
@@ -123,7 +123,7 @@ pub struct WaitingApproval {
 /// Those of [`Store`](super::Store).
 #[async_trait]
 pub trait BrakeStore: Send + Sync {
-    /// List the runs that have opened jobs and were not ruled on yet, oldest first.
+    /// List the runs that have opened jobs and have no approval yet, oldest first.
     async fn pending(&self) -> Result<Vec<Pending>>;
 
     /// List the open jobs of a run at a target that holds their records, by number: those above `after`, at most
@@ -136,11 +136,11 @@ pub trait BrakeStore: Send + Sync {
 
     /// Rule on a pending run: hold the jobs in `held`, or clear the run if nothing is held. One transaction.
     ///
-    /// Park the held jobs, unless they are running (whoever delivers them asks for the ruling); queue the others that
-    /// waited for the run. Return false, and change nothing, if somebody else has ruled already.
+    /// Park the held jobs, unless they are running (whoever delivers them asks for the approval); queue the others that
+    /// waited for the run. Return false, and change nothing, if somebody else has decided already.
     async fn set_run_approval(&self, run: i64, held: Option<&HeldJobs>, now: DateTime<Utc>) -> Result<bool>;
 
-    /// Return the ruling that holds for each job: that of the run that opened it last, as of now. Leave out jobs
+    /// Return the approval that holds for each job: that of the run that opened it last, as of now. Leave out jobs
     /// without a run.
     async fn run_approvals(&self, jobs: &[i64]) -> Result<BTreeMap<i64, OpenedBy>>;
 
@@ -167,7 +167,7 @@ impl RunApproval {
     pub(super) fn of(code: Option<i64>) -> Result<Self> {
         [Self::Clear, Self::Pending, Self::Held, Self::Approved, Self::Rejected]
             .into_iter()
-            .find(|ruling| ruling.code() == code)
+            .find(|approval| approval.code() == code)
             .ok_or_else(|| unknown_code("run", "ruling", code.unwrap_or_default()))
     }
 }
@@ -236,9 +236,9 @@ impl BrakeStore for Database {
             let examples = json(&trip.examples)?;
             lines.push((target, &trip.brake, trip.violations, trip.base, &trip.allowed, examples));
         }
-        let ruling = if held.is_some() { RunApproval::Held } else { RunApproval::Clear };
+        let approval = if held.is_some() { RunApproval::Held } else { RunApproval::Clear };
         let mut tx = self.pool.begin("rule on a run").await?;
-        if tx.execute("rule on a run", RULE, args![run, ruling.code()]).await? == 0 {
+        if tx.execute("rule on a run", RULE, args![run, approval.code()]).await? == 0 {
             return Ok(false);
         }
         tx.execute("forget tripped brakes", FORGET, args![run]).await?;
@@ -263,24 +263,24 @@ impl BrakeStore for Database {
             WHERE job.id = CAST(j.value->>0 AS BIGINT) AND r.id = job.run";
         const TRIPPED: &str = "SELECT b.run, b.target, b.name FROM json_each($1) j CROSS JOIN brake b \
             WHERE b.run = CAST(j.value->>0 AS BIGINT)";
-        let mut rulings: BTreeMap<i64, OpenedBy> = BTreeMap::new();
+        let mut opened: BTreeMap<i64, OpenedBy> = BTreeMap::new();
         let mut runs = BTreeSet::new();
         for mut row in self.pool.read("read rulings", OF, args![rows(jobs.iter().map(|job| [job]))?]).await? {
-            let (run, ruling) = (row.int(1)?, RunApproval::of(row.int_or_null(3)?)?);
+            let (run, approval) = (row.int(1)?, RunApproval::of(row.int_or_null(3)?)?);
             let (system, remapped) = (self.text(row.int(2)?).await?, row.int(4)? != 0);
             let joined = row.text(5)? == JOINED;
-            let ruled = OpenedBy { run, system, approval: ruling, remapped, joined, tripped: BTreeSet::new() };
+            let opened_by = OpenedBy { run, system, approval, remapped, joined, tripped: BTreeSet::new() };
             runs.insert([run]);
-            rulings.insert(row.int(0)?, ruled);
+            opened.insert(row.int(0)?, opened_by);
         }
         for mut row in self.pool.read("read tripped brakes", TRIPPED, args![rows(runs)?]).await? {
             let (run, target) = (row.int(0)?, self.text(row.int(1)?).await?);
             let brake = row.text(2)?;
-            for ruled in rulings.values_mut().filter(|ruled| ruled.run == run) {
-                ruled.tripped.insert((target.clone(), brake.clone()));
+            for opened_by in opened.values_mut().filter(|opened_by| opened_by.run == run) {
+                opened_by.tripped.insert((target.clone(), brake.clone()));
             }
         }
-        Ok(rulings)
+        Ok(opened)
     }
 
     async fn waiting_approvals(&self) -> Result<Vec<WaitingApproval>> {
@@ -323,9 +323,9 @@ impl BrakeStore for Database {
 
     async fn decide_run(&self, run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>> {
         const SQL: &str = "UPDATE run SET ruling = $2 WHERE id = $1 AND ruling = 2";
-        let ruling = if approved { RunApproval::Approved } else { RunApproval::Rejected };
+        let approval = if approved { RunApproval::Approved } else { RunApproval::Rejected };
         let mut tx = self.pool.begin("decide on a run").await?;
-        if tx.execute("decide on a run", SQL, args![run, ruling.code()]).await? == 0 {
+        if tx.execute("decide on a run", SQL, args![run, approval.code()]).await? == 0 {
             return Ok(None);
         }
         let queued = queue_anew(&mut tx, run, &WaitReason::Brake(run), now).await?;
@@ -341,7 +341,7 @@ async fn queue_anew(tx: &mut Tx, run: i64, cause: &WaitReason, now: DateTime<Utc
     tx.execute("queue jobs anew", SQL, args![run, cause.to_string(), micros(now)]).await
 }
 
-/// Runs on whose ruling a delivery's jobs are about to wait.
+/// Runs on whose approval a delivery's jobs are about to wait.
 pub(super) struct Awaited(Vec<(i64, RunApproval)>);
 
 impl Awaited {
@@ -354,12 +354,12 @@ impl Awaited {
                 _ => {}
             }
         }
-        awaited.sort_unstable_by_key(|(run, ruling)| (*run, ruling.code()));
+        awaited.sort_unstable_by_key(|(run, approval)| (*run, approval.code()));
         awaited.dedup();
         Self(awaited)
     }
 
-    /// Those that are over already. The runs stay as they are until the transaction ends, so that no ruling falls
+    /// Those that are over already. The runs stay as they are until the transaction ends, so that no approval falls
     /// between this look and the parking.
     pub(super) async fn over(&self, tx: &mut Tx) -> Result<Vec<WaitReason>> {
         const SQL: Sql = Sql {

@@ -57,7 +57,7 @@ pub trait ChildStore: Send + Sync {
     async fn child_ids(
         &self,
         system: &str,
-        wanted: &[(String, String)],
+        asked: &[(String, String)],
     ) -> Result<BTreeMap<(String, String), Vec<(String, RecordId)>>>;
 
     /// Find the live objects at a system that have a child of (list, id), the list with its entity: `product.variants`.
@@ -65,7 +65,7 @@ pub trait ChildStore: Send + Sync {
     async fn parents(
         &self,
         system: &str,
-        wanted: &[(String, String)],
+        asked: &[(String, String)],
     ) -> Result<BTreeMap<(String, String), Vec<Parent>>>;
 
     /// Return the children of records at all systems.
@@ -87,38 +87,38 @@ impl ChildStore for Database {
     async fn child_ids(
         &self,
         system: &str,
-        wanted: &[(String, String)],
+        asked: &[(String, String)],
     ) -> Result<BTreeMap<(String, String), Vec<(String, RecordId)>>> {
         const SQL: &str = "SELECT j.key, c.id, c.record FROM json_each($1) j CROSS JOIN child c CROSS JOIN replica r \
             WHERE c.system = $2 AND c.list = CAST(j.value->>0 AS BIGINT) AND c.key = j.value->>1 \
               AND r.record = c.record AND r.system = $2 AND r.gone_at IS NULL ORDER BY c.record, c.number";
         let system = self.name(system).await?;
-        let mut keys = Vec::with_capacity(wanted.len());
-        for (list, key) in wanted {
+        let mut keys = Vec::with_capacity(asked.len());
+        for (list, key) in asked {
             keys.push((self.name(list).await?, key));
         }
-        let mut parts: BTreeMap<(String, String), Vec<(String, RecordId)>> = BTreeMap::new();
+        let mut child_ids: BTreeMap<(String, String), Vec<(String, RecordId)>> = BTreeMap::new();
         for mut row in self.pool.read("find children", SQL, args![rows(keys)?, system]).await? {
-            let wanted = wanted[row.small::<usize>(0)?].clone();
-            parts.entry(wanted).or_default().push((row.text(1)?, row.int(2)?));
+            let asked = asked[row.small::<usize>(0)?].clone();
+            child_ids.entry(asked).or_default().push((row.text(1)?, row.int(2)?));
         }
-        Ok(parts)
+        Ok(child_ids)
     }
 
     async fn parents(
         &self,
         system: &str,
-        wanted: &[(String, String)],
+        asked: &[(String, String)],
     ) -> Result<BTreeMap<(String, String), Vec<Parent>>> {
         let system = self.name(system).await?;
-        let mut lines = Vec::with_capacity(wanted.len());
-        for (list, id) in wanted {
+        let mut lines = Vec::with_capacity(asked.len());
+        for (list, id) in asked {
             lines.push((self.name(list).await?, id));
         }
         let mut parents: BTreeMap<(String, String), Vec<Parent>> = BTreeMap::new();
         for mut row in self.pool.read("find whose children these are", PARENTS, args![rows(lines)?, system]).await? {
             let (at, parent) = parent(&mut row)?;
-            parents.entry(wanted[at].clone()).or_default().push(parent);
+            parents.entry(asked[at].clone()).or_default().push(parent);
         }
         Ok(parents)
     }

@@ -31,11 +31,11 @@ pub struct Circuit {
 /// Those of [`Store`](super::Store).
 #[async_trait]
 pub trait CircuitStore: Send + Sync {
-    /// Return the standing of a system; that of a system without trouble if none is stored.
+    /// Return the circuit of a system; that of a system without trouble if none is stored.
     async fn circuit(&self, system: &str) -> Result<Circuit>;
 
-    /// Store the standing of a system. Idempotent.
-    async fn set_circuit(&self, system: &str, standing: &Circuit) -> Result<()>;
+    /// Store the circuit of a system. Idempotent.
+    async fn set_circuit(&self, system: &str, circuit: &Circuit) -> Result<()>;
 
     /// End a system's pause. Make its jobs due now that wait because of its trouble, and queue those that died because
     /// it refused our login. Return how many jobs there are. One transaction; idempotent.
@@ -51,11 +51,11 @@ impl CircuitStore for Database {
         Ok(Circuit { until: row.int_or_null(0)?.map(time), failures: row.small(1)?, reason: row.text_or_null(2)? })
     }
 
-    async fn set_circuit(&self, system: &str, standing: &Circuit) -> Result<()> {
+    async fn set_circuit(&self, system: &str, circuit: &Circuit) -> Result<()> {
         const SQL: &str = "INSERT INTO standing (system, until, failures, reason) VALUES ($1, $2, $3, $4) \
             ON CONFLICT (system) DO UPDATE SET until = excluded.until, failures = excluded.failures, \
                 reason = excluded.reason";
-        let args = args![system, standing.until.map(micros), i64::from(standing.failures), standing.reason.as_deref()];
+        let args = args![system, circuit.until.map(micros), i64::from(circuit.failures), circuit.reason.as_deref()];
         self.pool.execute("store a standing", SQL, args).await.map(drop)
     }
 

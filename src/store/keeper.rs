@@ -103,7 +103,7 @@ impl Logins for Keeper {
         let store = store.map_err(|error| trouble(system, error))?;
         let name = format!("{LEASE}{}", login.as_str());
         let lease = self.lease(store, system, &name, span).await?;
-        let mut held = Held {
+        let mut held = HeldLogin {
             store: Arc::clone(store),
             env: self.env.clone(),
             seal: state.seal.clone(),
@@ -130,7 +130,7 @@ impl Logins for Keeper {
 }
 
 /// A lease on one login.
-struct Held {
+struct HeldLogin {
     store: SharedStore,
     env: Env,
     seal: Option<Arc<Seal>>,
@@ -141,7 +141,7 @@ struct Held {
     kept: Option<SecretString>,
 }
 
-impl Held {
+impl HeldLogin {
     fn read(&self, kept: &str) -> Result<SecretString, Failure> {
         if let Some(token) = kept.strip_prefix(PLAIN) {
             return Ok(token.into());
@@ -168,7 +168,7 @@ impl Held {
 }
 
 #[async_trait]
-impl Renewal for Held {
+impl Renewal for HeldLogin {
     fn kept(&self) -> Option<&SecretString> {
         self.kept.as_ref()
     }
@@ -198,7 +198,7 @@ impl Renewal for Held {
 }
 
 /// Whoever is dropped in the middle need not be waited for.
-impl Drop for Held {
+impl Drop for HeldLogin {
     fn drop(&mut self) {
         if let (Some(lease), Ok(runtime)) = (self.lease.take(), tokio::runtime::Handle::try_current()) {
             let store = Arc::clone(&self.store);

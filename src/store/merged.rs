@@ -94,7 +94,7 @@ pub trait MergeStore: Send + Sync {
     async fn merged(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>>;
 
     /// Return the shared fields that `system` may have been told by deliveries whose end is not known yet, by record.
-    async fn told(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>>;
+    async fn sent_shared_fields(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>>;
 
     /// Return the open conflicts of records, ordered by record, system and field.
     async fn conflicts_of(&self, records: &[RecordId]) -> Result<Vec<Conflict>>;
@@ -103,7 +103,7 @@ pub trait MergeStore: Send + Sync {
     async fn conflicts(&self, limit: u32) -> Result<Vec<Conflict>>;
 
     /// Close a conflict, store what was decided, and open the jobs that follow. One transaction. Return false, and
-    /// change nothing, if the conflict was settled already.
+    /// change nothing, if the conflict was resolved already.
     async fn resolve_conflict(
         &self,
         conflict: &Conflict,
@@ -128,22 +128,22 @@ impl MergeStore for Database {
         Ok(merged)
     }
 
-    async fn told(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>> {
+    async fn sent_shared_fields(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>> {
         // Open, and not parked or dead: the first alone has an index.
         const SQL: &str = "SELECT b.record, b.id, b.intent FROM json_each($1) j CROSS JOIN job b \
             WHERE b.record = CAST(j.value->>0 AS BIGINT) AND b.target = $2 AND b.state < 4 AND b.state < 2 \
               AND b.intent IS NOT NULL";
         let records = rows(records.iter().map(|record| [record]))?;
         let system = self.name(system).await?;
-        let mut told = BTreeMap::new();
+        let mut sent = BTreeMap::new();
         for mut row in self.pool.read("read what may have been told", SQL, args![records, system]).await? {
             let job = row.int(1)?;
             let intent: Intent = parse(&row.text(2)?, "job", "intent", || job.to_string())?;
             if !intent.shared.is_empty() {
-                told.insert(row.int(0)?, intent.shared);
+                sent.insert(row.int(0)?, intent.shared);
             }
         }
-        Ok(told)
+        Ok(sent)
     }
 
     async fn conflicts_of(&self, records: &[RecordId]) -> Result<Vec<Conflict>> {

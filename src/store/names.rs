@@ -11,7 +11,7 @@ use super::{
 };
 
 #[derive(Default)]
-struct Known {
+struct NameCache {
     ids: HashMap<String, i64>,
     texts: HashMap<i64, String>,
 }
@@ -19,7 +19,7 @@ struct Known {
 /// Dictionary; what was seen once is kept in memory (a name's number never changes).
 #[derive(Default)]
 pub(super) struct Names {
-    known: RwLock<Known>,
+    known: RwLock<NameCache>,
 }
 
 impl Names {

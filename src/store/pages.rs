@@ -24,7 +24,7 @@ use super::{
     replicas::{Replicas, Writer},
     runs::balance_args,
     sql::{Sql, Tx, args, rows},
-    values::{fields_or_null, numbers_in, print_text},
+    values::{fields_or_null, fingerprint_text, numbers_in},
 };
 use crate::{
     mapping::{Children, Fields},
@@ -54,8 +54,8 @@ pub struct PageCommit {
     pub system: String,
     pub entity: String,
     pub replicas: Vec<ReplicaWrite>,
-    /// Known rows whose fingerprint alone is new (the canonical object is the same): (id, print, version, sent).
-    pub reprints: Vec<(String, Fingerprint, Option<String>, Fields)>,
+    /// Known rows whose fingerprint alone is new (the canonical object is the same): (id, fingerprint, version, sent).
+    pub new_fingerprints: Vec<(String, Fingerprint, Option<String>, Fields)>,
     /// Id to the number of the delivery that had last written the replica when the row was compared with it; 0 where
     /// there was none. A delivery that came between makes the page [`StoreError::Stale`].
     pub compared: BTreeMap<String, i64>,
@@ -66,7 +66,7 @@ pub struct PageCommit {
     pub conflicts: Vec<ConflictMark>,
     pub rejections: Vec<Rejection>,
     /// Ids that were read well now: earlier rejections of theirs are closed.
-    pub cured: Vec<String>,
+    pub resolved: Vec<String>,
     /// The run has read all there is: rejections that it did not repeat are of rows that are gone, and are closed.
     pub whole: bool,
     pub balance: Balance,
@@ -120,8 +120,8 @@ impl PageStore for Database {
             FROM json_each($1) j LEFT JOIN replica r \
                 ON r.system = $2 AND r.entity = $3 AND r.id = j.value->>0";
         let (system, entity) = (self.name(system).await?, self.name(entity).await?);
-        let wanted = self::rows(rows.iter().map(|row| (&row.id, print_text(&row.fingerprint))))?;
-        let mut answer = self.pool.read("compare fingerprints", SQL, args![wanted, system, entity]).await?;
+        let asked = self::rows(rows.iter().map(|row| (&row.id, fingerprint_text(&row.fingerprint))))?;
+        let mut answer = self.pool.read("compare fingerprints", SQL, args![asked, system, entity]).await?;
         let Some(answer) = answer.first_mut() else { return Ok(KnownRows::default()) };
         let (seen, changed) = (answer.text_or_null(0)?, answer.text_or_null(1)?);
         let mut changed: Vec<usize> = numbers_in(changed.as_deref());
@@ -164,11 +164,11 @@ impl PageStore for Database {
         write_merged(&mut tx, &page.merged).await?;
         mark_conflicts(&mut tx, replicas.system, &page.conflicts, now).await?;
         let written = page.replicas.iter().map(|write| &*write.id);
-        let ids: Vec<&str> = written.chain(page.reprints.iter().map(|(id, ..)| &**id)).collect();
+        let ids: Vec<&str> = written.chain(page.new_fingerprints.iter().map(|(id, ..)| &**id)).collect();
         drop_agreed(&mut tx, &replicas, &ids).await?;
-        let cured: Vec<&str> = page.cured.iter().map(String::as_str).collect();
+        let resolved: Vec<&str> = page.resolved.iter().map(String::as_str).collect();
         let whole = page.whole.then_some(page.run);
-        reject(&mut tx, &replicas, (page.run, whole), &cured, &page.rejections).await?;
+        reject(&mut tx, &replicas, (page.run, whole), &resolved, &page.rejections).await?;
         if let Some(cursor) = &page.cursor {
             const SQL: &str = "INSERT INTO cursor (system, entity, value) VALUES ($1, $2, $3) \
                 ON CONFLICT (system, entity) DO UPDATE SET value = excluded.value";
@@ -228,12 +228,12 @@ async fn reprint(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Res
             WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0) \
         UPDATE replica SET print = j.value->>1, version = j.value->>2, sent = j.value->>3 FROM j \
         WHERE replica.number = j.number";
-    if page.reprints.is_empty() {
+    if page.new_fingerprints.is_empty() {
         return Ok(());
     }
-    let mut lines = Vec::with_capacity(page.reprints.len());
-    for (id, print, version, sent) in &page.reprints {
-        lines.push((id, print_text(print), version, fields_or_null(sent)?));
+    let mut lines = Vec::with_capacity(page.new_fingerprints.len());
+    for (id, fingerprint, version, sent) in &page.new_fingerprints {
+        lines.push((id, fingerprint_text(fingerprint), version, fields_or_null(sent)?));
     }
     tx.execute("update fingerprints", SQL, args![rows(lines)?, replicas.system, replicas.entity]).await.map(drop)
 }

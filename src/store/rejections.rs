@@ -60,7 +60,7 @@ impl Rejection {
 
 /// A row that is not known to be any record's and could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unread {
+pub struct UnreadableRow {
     pub position: String,
     pub id: Option<String>,
     /// See [`Rejection::likes`].
@@ -79,7 +79,7 @@ pub trait RejectionStore: Send + Sync {
     async fn rejections(&self, system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
 
     /// Return the rows of a system that could not be read, belong to no live object and are not put aside.
-    async fn unread(&self, system: &str, entity: &str) -> Result<Vec<Unread>>;
+    async fn unread(&self, system: &str, entity: &str) -> Result<Vec<UnreadableRow>>;
 
     /// Put rows aside that cannot be read: those of this id or position, or all without `row`. Queue the jobs that
     /// waited for rows of the system. Return how many were put aside. One transaction; idempotent.
@@ -117,7 +117,7 @@ impl RejectionStore for Database {
         Ok(rejections)
     }
 
-    async fn unread(&self, system: &str, entity: &str) -> Result<Vec<Unread>> {
+    async fn unread(&self, system: &str, entity: &str) -> Result<Vec<UnreadableRow>> {
         const SQL: &str = "SELECT j.position, j.id, j.likes FROM rejection j \
             WHERE j.system = $1 AND j.entity = $2 AND j.dismissed = 0 AND NOT EXISTS (SELECT 1 FROM replica r \
                 WHERE r.system = $1 AND r.entity = $2 AND r.id = j.id AND r.gone_at IS NULL AND r.fields IS NOT NULL)";
@@ -127,7 +127,7 @@ impl RejectionStore for Database {
             let (position, id) = (row.text(0)?, row.text_or_null(1)?);
             let name = || position.clone();
             let likes = row.text_or_null(2)?.map(|text| parse(&text, "rejection", "likes", name)).transpose()?;
-            unread.push(Unread { position, id, likes });
+            unread.push(UnreadableRow { position, id, likes });
         }
         Ok(unread)
     }
@@ -176,7 +176,7 @@ pub(super) async fn reject<'a>(
     tx: &mut Tx,
     replicas: &Replicas<'_>,
     (run, whole): (i64, Option<i64>),
-    cured: &[&str],
+    resolved: &[&str],
     rejections: impl IntoIterator<Item = &'a Rejection>,
 ) -> Result<()> {
     const CURE: &str = "DELETE FROM rejection WHERE system = $2 AND entity = $3 \
@@ -196,8 +196,8 @@ pub(super) async fn reject<'a>(
             .execute("close rejections of what is gone", FORGET, args![replicas.system, replicas.entity, whole])
             .await?;
     }
-    if !cured.is_empty() {
-        let slots = rows(cured.iter().map(|id| [slot(Some(id), "")]))?;
+    if !resolved.is_empty() {
+        let slots = rows(resolved.iter().map(|id| [slot(Some(id), "")]))?;
         closed += tx.execute("close rejections", CURE, args![slots, replicas.system, replicas.entity]).await?;
     }
     if closed > 0 {

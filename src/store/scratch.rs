@@ -224,7 +224,7 @@ async fn fill_sqlite(
     let mark = sqlx::query_scalar("SELECT coalesce(max(number), 0) FROM replica").fetch_one(&mut *tx).await;
     let mark = mark.map_err(failed)?;
     let found = sqlx::query(AssertSqlSafe(history("source"))).fetch_all(&mut *tx).await.map_err(failed)?;
-    let measured = found.iter().map(|row| told(row.get(0), row.get(1), row.get(2), row.get(3))).collect();
+    let measured = found.iter().map(|row| measured_of(row.get(0), row.get(1), row.get(2), row.get(3))).collect();
     tx.commit().await.map_err(failed)?;
     sqlx::query("DETACH source").execute(&mut *connection).await.map_err(failed)?;
     Ok((mark, measured))
@@ -276,7 +276,7 @@ fn history(source: &str) -> String {
     )
 }
 
-fn told(target: String, entity: String, requests: i64, millis: i64) -> Measured {
+fn measured_of(target: String, entity: String, requests: i64, millis: i64) -> Measured {
     let count = |number: i64| u64::try_from(number).unwrap_or_default();
     Measured { target, entity, requests: count(requests), millis: count(millis) }
 }
@@ -400,7 +400,7 @@ async fn fill_postgres(url: &str, pool: &PgPool, schema: &str, now: DateTime<Utc
     let mark = sqlx::query_scalar("SELECT coalesce(max(number), 0)::bigint FROM replica").fetch_one(&mut *tx).await;
     let mark = mark.map_err(failed)?;
     let found = sqlx::query(AssertSqlSafe(history(&from))).fetch_all(&mut *tx).await.map_err(failed)?;
-    let measured = found.iter().map(|row| told(row.get(0), row.get(1), row.get(2), row.get(3))).collect();
+    let measured = found.iter().map(|row| measured_of(row.get(0), row.get(1), row.get(2), row.get(3))).collect();
     tx.commit().await.map_err(failed)?;
     Ok((mark, measured))
 }

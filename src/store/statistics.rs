@@ -59,11 +59,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_told_as_often_as_the_rows_double() {
+    fn statistics_are_due_as_often_as_the_rows_double() {
         let growth = Growth::default();
-        let told: Vec<usize> = (1..=100).filter(|_| growth.is_due(200)).collect();
+        let due_at: Vec<usize> = (1..=100).filter(|_| growth.is_due(200)).collect();
         // At 600, 1,200, 2,400, ... rows.
-        assert_eq!(told, [3, 6, 12, 24, 48, 96]);
+        assert_eq!(due_at, [3, 6, 12, 24, 48, 96]);
         assert!(growth.is_due(1_000_000) && !growth.is_due(1_000_000) && growth.is_due(usize::MAX));
     }
 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::model::decimal;
 
-/// Table family `held`: stock in flight. Called by `sync::stock`, `sync::desired` and `sync::delivery`.
+/// Table family `held`: stock that is reserved. Called by `sync::stock`, `sync::desired` and `sync::delivery`.
 ///
 /// # Errors
 ///
@@ -73,7 +73,7 @@ impl StockStore for Database {
     async fn reservations(&self, system: &str) -> Result<BTreeMap<RecordId, Decimal>> {
         const SQL: &str = "SELECT record, quantity FROM held WHERE system = $1";
         let system = self.name(system).await?;
-        let mut held = BTreeMap::new();
+        let mut reservations = BTreeMap::new();
         for mut row in self.pool.read("read what is held", SQL, args![system]).await? {
             let (record, text) = (row.int(0)?, row.text(1)?);
             let quantity = decimal::parse(&text).ok_or_else(|| StoreError::Row {
@@ -82,9 +82,9 @@ impl StockStore for Database {
                 row: record.to_string(),
                 problem: format!("`{text}` is not a decimal"),
             })?;
-            held.insert(record, quantity);
+            reservations.insert(record, quantity);
         }
-        Ok(held)
+        Ok(reservations)
     }
 
     async fn reserve(&self, system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()> {
@@ -96,9 +96,9 @@ impl StockStore for Database {
         let system = self.name(system).await?;
         // In one order for everybody, so that two workers cannot wait for each other's rows.
         let quantities: BTreeMap<RecordId, Decimal> = quantities.iter().copied().collect();
-        let (held, free): (Vec<_>, Vec<_>) = quantities.into_iter().partition(|(_, quantity)| !quantity.is_zero());
-        if !held.is_empty() {
-            let lines = rows(held.into_iter().map(|(record, quantity)| (record, decimal::canonical(quantity))))?;
+        let (reserved, free): (Vec<_>, Vec<_>) = quantities.into_iter().partition(|(_, quantity)| !quantity.is_zero());
+        if !reserved.is_empty() {
+            let lines = rows(reserved.into_iter().map(|(record, quantity)| (record, decimal::canonical(quantity))))?;
             self.pool.execute("hold stock", HOLD, args![lines, system]).await?;
         }
         if !free.is_empty() {

@@ -23,11 +23,11 @@ pub(super) fn time(micros: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-pub(super) fn print_text(print: &Fingerprint) -> String {
-    STANDARD_NO_PAD.encode(print)
+pub(super) fn fingerprint_text(fingerprint: &Fingerprint) -> String {
+    STANDARD_NO_PAD.encode(fingerprint)
 }
 
-pub(super) fn print(text: &str, row: &str) -> Result<Fingerprint> {
+pub(super) fn fingerprint(text: &str, row: &str) -> Result<Fingerprint> {
     STANDARD_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| StoreError::Row {
         table: "replica",
         column: "print",

@@ -18,9 +18,11 @@ mod stock;
 
 pub use conflict::{Clash, Decision, DecisionError, Prefer, decide, merge};
 pub use context::{Context, Limits, Requests, SystemLimits, admits, canonical, pauses, requests, trouble};
-pub use engine::{Affairs, Engine, Health, Reach, Summary, needs_somebody};
+pub use engine::{Affairs, Engine, Health, PassSummary, Reach, needs_somebody};
 pub use identity::{Links, Named, Review, review};
-pub use preview::{Applied, DesiredObject, DesiredState, Told, Undone, apply, desired_state, live, plan, undo};
+pub use preview::{
+    Applied, DesiredObject, DesiredState, UnappliedWrite, Undone, apply, desired_state, live, plan, undo,
+};
 pub use pull::OddDates;
 pub use routing::{
     Allowed, Brake, Brakes, ConflictPolicy, DeletePolicy, DriftPolicy, Flow, Guests, MatchRule, MissingPolicy, Routes,

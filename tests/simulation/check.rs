@@ -38,7 +38,7 @@ pub struct Check<'a> {
     /// Tax numbers by which customers must be recognised.
     pub recognised: &'a BTreeSet<String>,
     pub reach: Reach,
-    /// Unreadable rows are not mended yet: check only what does not depend on them.
+    /// Unreadable rows are not corrected yet: check only what does not depend on them.
     pub before_repair: bool,
 }
 
@@ -103,14 +103,14 @@ impl Check<'_> {
     fn product(&self, product: &Product, violations: &mut Vec<String>) {
         let sku = &product.sku;
         // Deletions, and edits in the shop, are found only by a full pull.
-        let settled = self.reach == Reach::All || !(self.touched.contains(sku) || self.erp.removed.contains_key(sku));
+        let is_final = self.reach == Reach::All || !(self.touched.contains(sku) || self.erp.removed.contains_key(sku));
         let there = match self.shop.product(sku).as_slice() {
             [(_, there)] => (*there).clone(),
-            [] if !settled => return,
+            [] if !is_final => return,
             [] => return violations.push(format!("{sku}: lost on the way to the shop")),
             many => return violations.push(format!("{sku}: {} times in the shop", many.len())),
         };
-        if !settled {
+        if !is_final {
             return;
         }
         let mut differ = |what: &str, here: &dyn std::fmt::Debug, there: &dyn std::fmt::Debug| {

@@ -87,22 +87,22 @@ impl Life<'_> {
     }
 
     /// Makes at most `most` unreadable rows readable again, which moves their dates.
-    pub fn mend(&mut self, most: usize) {
+    pub fn correct(&mut self, most: usize) {
         let now = [self.wire.now("erp"), self.wire.now("shop")];
-        let mut mended = Vec::new();
+        let mut corrected = Vec::new();
         for (host, now) in ["erp", "shop"].into_iter().zip(now) {
             self.wire.with(host, |model| {
                 let products = model.products.values_mut().map(|row| (&row.sku, &mut row.broken, &mut row.updated));
                 let customers = model.customers.values_mut().map(|row| (&row.email, &mut row.broken, &mut row.updated));
                 let orders = model.orders.values_mut().map(|row| (&row.number, &mut row.broken, &mut row.updated));
                 let broken = products.chain(customers).chain(orders).filter(|(_, is_broken, _)| **is_broken);
-                for (name, is_broken, updated) in broken.take(most - mended.len()) {
+                for (name, is_broken, updated) in broken.take(most - corrected.len()) {
                     (*is_broken, *updated) = (false, now);
-                    mended.push(format!("{host} mends {name}"));
+                    corrected.push(format!("{host} mends {name}"));
                 }
             });
         }
-        for line in mended {
+        for line in corrected {
             self.wire.note(format!("life: {line}"));
         }
     }

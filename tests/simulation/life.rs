@@ -38,7 +38,7 @@ enum Action {
     EndInShop,
     EndInErp,
     // From here on: only in some settings.
-    Mend,
+    Correct,
     Break,
     FromTheFuture,
     NewAddress,
@@ -96,7 +96,7 @@ const TEXTS: &[Action] = &[Action::Describe, Action::Describe, Action::Describe,
 /// The additional actions of a setting.
 fn actions_of(setting: Setting) -> &'static [Action] {
     match setting {
-        Setting::Odd => &[Action::Break, Action::Break, Action::Break, Action::Mend],
+        Setting::Odd => &[Action::Break, Action::Break, Action::Break, Action::Correct],
         Setting::Clocks => &[Action::FromTheFuture],
         Setting::Unpaid => &[Action::Pay, Action::Pay, Action::Fail],
         Setting::Swaps => &[Action::Swap],
@@ -590,7 +590,7 @@ impl<'a> Life<'a> {
                 self.end_order(shop);
             }
             Action::EndInErp if self.trade.ends => self.end_order("erp"),
-            Action::Mend => self.mend(1),
+            Action::Correct => self.correct(1),
             Action::Break => self.break_row(),
             Action::FromTheFuture => self.save_in_future(),
             Action::Pay => self.end_payment("paid"),

@@ -196,7 +196,7 @@ impl Call<'_> {
     }
 
     fn asks(&self, name: &str, value: &str) -> bool {
-        self.query.get(name).is_none_or(|wanted| wanted == value)
+        self.query.get(name).is_none_or(|asked| asked == value)
     }
 
     /// Whether a date, as this side writes it, is not before the one that is asked for.

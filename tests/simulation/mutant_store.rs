@@ -88,7 +88,7 @@ impl MutantStore {
             }
             Mutant::ForgottenAlteration => {
                 page.replicas.iter_mut().for_each(without_alterations);
-                page.reprints.iter_mut().for_each(|(_, _, _, sent)| sent.clear());
+                page.new_fingerprints.iter_mut().for_each(|(_, _, _, sent)| sent.clear());
             }
             _ => {}
         }

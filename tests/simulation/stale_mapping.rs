@@ -47,11 +47,11 @@ impl Translate for StaleMapping {
         self.now.written_shapes()
     }
 
-    fn needs(&self, wanted: &Fields) -> Needs {
-        self.now.needs(wanted)
+    fn needs(&self, desired: &Fields) -> Needs {
+        self.now.needs(desired)
     }
 
-    fn push(&self, wanted: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure> {
-        self.now.push(wanted, only, known)
+    fn push(&self, desired: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure> {
+        self.now.push(desired, only, known)
     }
 }

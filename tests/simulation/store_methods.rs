@@ -13,15 +13,15 @@ macro_rules! store_methods {
                 keys(records: &[RecordId]) -> Result<BTreeMap<RecordId, (String, String)>>;
                 called(records: &[RecordId]) -> Result<BTreeMap<RecordId, Called>>;
                 rivals(target: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<RecordId>>>;
-                resolve(system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>>;
+                resolve(system: &str, refs: &[RefQuery]) -> Result<BTreeMap<RefQuery, RecordId>>;
                 identify(system: &str, entity: &str, rows: &[Unidentified], weak: &[String]) -> Result<Vec<Identified>>;
-                recognise(entity: &str, wanted: &[Vec<(String, String)>]) -> Result<Vec<Option<RecordId>>>;
+                recognise(entity: &str, asked: &[Vec<(String, String)>]) -> Result<Vec<Option<RecordId>>>;
             }
             LinkStore {
                 ties(records: &[RecordId]) -> Result<BTreeMap<RecordId, Ties>>;
                 linked(states: &[LinkState], limit: u32) -> Result<Vec<(RecordId, String, Link)>>;
                 candidates(
-                    target: &str, wanted: &[(RecordId, Vec<String>)]
+                    target: &str, asked: &[(RecordId, Vec<String>)]
                 ) -> Result<BTreeMap<RecordId, Vec<Candidate>>>;
                 scores(pairs: &[(RecordId, RecordId)]) -> Result<Vec<u8>>;
                 set_links(
@@ -36,8 +36,8 @@ macro_rules! store_methods {
             ReplicaStore {
                 replicas_by_id(system: &str, entity: &str, ids: &[String]) -> Result<Vec<Replica>>;
                 replicas_of(records: &[RecordId]) -> Result<Vec<Replica>>;
-                told_beside(target: &str, entity: &str) -> Result<Vec<Replica>>;
-                holding(system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>>;
+                replicas_beside(target: &str, entity: &str) -> Result<Vec<Replica>>;
+                replicas_with_values(system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>>;
                 holders(
                     system: &str, entity: &str, record: RecordId, ids: &[String]
                 ) -> Result<BTreeMap<String, (RecordId, String)>>;
@@ -54,9 +54,9 @@ macro_rules! store_methods {
             }
             ChildStore {
                 child_ids(
-                    system: &str, wanted: &[(String, String)]
+                    system: &str, asked: &[(String, String)]
                 ) -> Result<BTreeMap<(String, String), Vec<(String, RecordId)>>>;
-                parents(system: &str, wanted: &[(String, String)]) -> Result<BTreeMap<(String, String), Vec<Parent>>>;
+                parents(system: &str, asked: &[(String, String)]) -> Result<BTreeMap<(String, String), Vec<Parent>>>;
                 children_of(records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<Child>>>;
             }
             RunStore {
@@ -103,7 +103,7 @@ macro_rules! store_methods {
             }
             MergeStore {
                 merged(records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>>;
-                told(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>>;
+                sent_shared_fields(system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>>;
                 conflicts_of(records: &[RecordId]) -> Result<Vec<Conflict>>;
                 conflicts(limit: u32) -> Result<Vec<Conflict>>;
                 resolve_conflict(
@@ -135,7 +135,7 @@ macro_rules! store_methods {
             }
             RejectionStore {
                 rejections(system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
-                unread(system: &str, entity: &str) -> Result<Vec<Unread>>;
+                unread(system: &str, entity: &str) -> Result<Vec<UnreadableRow>>;
                 dismiss(system: &str, entity: &str, row: Option<&str>, now: DateTime<Utc>) -> Result<u64>;
                 rejection_counts() -> Result<Vec<(String, String, u64, u64)>>;
                 unreadable_articles(system: &str, entity: &str) -> Result<Option<BTreeSet<String>>>;

@@ -27,7 +27,7 @@ use vaiven::internals::{
     mapping::Fields,
     port::{System, logins::InMemory},
     store::{JobFilter, JobState, RunKind, SharedStore, Store, StoreError},
-    sync::{self, Decision, DecisionError, Engine, Limits, Links, Named, Routes, Summary, SystemLimits, decide},
+    sync::{self, Decision, DecisionError, Engine, Limits, Links, Named, PassSummary, Routes, SystemLimits, decide},
     wait_reason::WaitReason,
 };
 
@@ -274,7 +274,7 @@ impl Simulation {
     fn calm(&self, life: &mut Life<'_>) {
         self.wire.calm();
         self.wire.note("calm");
-        life.mend(usize::MAX);
+        life.correct(usize::MAX);
         if self.trade.setting == Setting::Altering {
             life.add_missing_tax_class();
         }
@@ -399,7 +399,7 @@ impl Simulation {
     }
 
     /// Runs one pass of the engine.
-    fn pass(&self, kind: RunKind, life: &mut Life<'_>) -> Result<Result<Summary, StoreError>, String> {
+    fn pass(&self, kind: RunKind, life: &mut Life<'_>) -> Result<Result<PassSummary, StoreError>, String> {
         let engine = self.engine();
         let stop = CancellationToken::new();
         let mut once = Box::pin(engine.once(None, kind, &stop));
@@ -408,7 +408,7 @@ impl Simulation {
     }
 
     /// What a pass left undone, in words.
-    fn left(&self, found: &Summary, kind: RunKind) -> Vec<String> {
+    fn left(&self, found: &PassSummary, kind: RunKind) -> Vec<String> {
         // Deltas do not find deletions and edits at the target: those may wait for a full pull.
         if found.is_clean() || kind == RunKind::Delta {
             return Vec::new();
@@ -488,7 +488,7 @@ impl Simulation {
             let decision = Decision::Take(side.to_owned());
             match self.store_runtime.run_method(decide(&store, &routes, &conflict, &decision, self.env.now())) {
                 // The conflict has changed or is gone.
-                Ok(()) | Err(DecisionError::Settled | DecisionError::NoSuchSystem { .. }) => {}
+                Ok(()) | Err(DecisionError::Resolved | DecisionError::NoSuchSystem { .. }) => {}
                 other => other.unwrap(),
             }
         }

@@ -34,8 +34,8 @@ pub(super) async fn refuse(
     for (at, outcome) in outcomes.iter().enumerate() {
         let Some(replica) = outcome.replica.as_ref().filter(|replica| !replica.gone) else { continue };
         for (list, items) in replica.child_ids.iter().flatten().filter(|(list, _)| outcome.sole.contains_key(*list)) {
-            let told = items.iter().filter_map(|(key, id)| Some((key, plain(id.as_deref()?))));
-            shown.extend(told.map(|(key, id)| Shown {
+            let ids = items.iter().filter_map(|(key, id)| Some((key, plain(id.as_deref()?))));
+            shown.extend(ids.map(|(key, id)| Shown {
                 at,
                 record: replica.record,
                 list: list.clone(),
@@ -106,7 +106,7 @@ fn is_same(outcome: &Delivered, parent: &Parent) -> bool {
 /// Whether an outcome that is stored together with others shows that its record has the child no more.
 fn gives_up(outcome: &Delivered, record: RecordId, list: &str, id: &str) -> bool {
     outcome.replica.as_ref().filter(|replica| replica.record == record).is_some_and(|replica| {
-        let items = replica.child_ids.as_ref().and_then(|parts| parts.get(list));
+        let items = replica.child_ids.as_ref().and_then(|lists| lists.get(list));
         replica.gone || items.is_some_and(|items| items.values().all(|one| one.as_deref() != Some(id)))
     })
 }

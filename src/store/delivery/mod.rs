@@ -21,7 +21,7 @@ use super::{
     rejections::reject,
     replicas::{Replicas, Writer},
     sql::{Sql, Tx, args, rows},
-    values::{json, micros, parse, print_text},
+    values::{fingerprint_text, json, micros, parse},
 };
 use crate::mapping::Fields;
 use crate::wait_reason::WaitReason;
@@ -65,7 +65,7 @@ pub enum Answer {
     Unread(Rejection),
 }
 
-/// One job's end and what was learnt of its target.
+/// One job's end and what is recorded of its target.
 #[derive(Clone, Debug)]
 pub struct Delivered {
     pub job: i64,
@@ -159,15 +159,15 @@ pub trait DeliveryStore: Send + Sync {
 /// "again" while it ran is queued anew, whatever became of it. Fenced: a job claimed by somebody else meanwhile does
 /// not match.
 macro_rules! close {
-    ($again:literal) => {
+    ($requeue:literal) => {
         concat!(
-            "UPDATE job SET state = CASE WHEN ", $again, " THEN 0 ELSE CAST(j.value->>2 AS BIGINT) END, \
-                due = CASE WHEN ", $again, " THEN $2 ELSE CAST(j.value->>3 AS BIGINT) END, \
-                attempts = CASE WHEN ", $again, " THEN 0 ELSE job.attempts + CAST(j.value->>4 AS BIGINT) END, \
+            "UPDATE job SET state = CASE WHEN ", $requeue, " THEN 0 ELSE CAST(j.value->>2 AS BIGINT) END, \
+                due = CASE WHEN ", $requeue, " THEN $2 ELSE CAST(j.value->>3 AS BIGINT) END, \
+                attempts = CASE WHEN ", $requeue, " THEN 0 ELSE job.attempts + CAST(j.value->>4 AS BIGINT) END, \
                 intent = CASE WHEN CAST(j.value->>6 AS BIGINT) = 1 THEN job.intent ELSE j.value->>5 END, \
-                cause = CASE WHEN ", $again, " THEN NULL ELSE j.value->>7 END, \
-                error = CASE WHEN ", $again, " THEN NULL ELSE j.value->>8 END, \
-                error_class = CASE WHEN ", $again, " THEN NULL ELSE j.value->>9 END, \
+                cause = CASE WHEN ", $requeue, " THEN NULL ELSE j.value->>7 END, \
+                error = CASE WHEN ", $requeue, " THEN NULL ELSE j.value->>8 END, \
+                error_class = CASE WHEN ", $requeue, " THEN NULL ELSE j.value->>9 END, \
                 again = 0, owner = NULL, updated_at = $2 \
             FROM json_each($1) j \
             WHERE job.id = CAST(j.value->>0 AS BIGINT) AND job.fence = CAST(j.value->>1 AS BIGINT) AND job.state = 1 \
@@ -208,8 +208,8 @@ impl DeliveryStore for Database {
             entity_name: entity,
             now,
         };
-        let learnt: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.replica.as_ref()).collect();
-        replicas.prepare(&learnt, &[]).await?;
+        let recorded: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.replica.as_ref()).collect();
+        replicas.prepare(&recorded, &[]).await?;
         let waits = self.waits(&outcomes).await?;
         let awaited = Awaited::of(&outcomes);
         let mut tx = self.pool.begin("deliver").await?;
@@ -328,7 +328,7 @@ fn line(outcome: &Delivered, now: DateTime<Utc>) -> Result<Line<'_>> {
     })
 }
 
-/// What deliveries have learnt, over what pages have stored of the same objects since the deliveries were prepared.
+/// What deliveries record, over what pages have stored of the same objects since the deliveries were prepared.
 async fn caught_up<'a>(
     tx: &mut Tx,
     replicas: &Replicas<'_>,
@@ -362,8 +362,9 @@ async fn caught_up<'a>(
         .filter_map(|outcome| Some((Cow::Borrowed(outcome.replica.as_ref()?), outcome.before.as_ref())))
         .collect();
     let lines = writes.iter().enumerate().filter(|(_, (write, _))| !write.gone).map(|(at, (write, before))| {
-        let print = before.and_then(|before| before.fingerprint.as_ref()).map(print_text).unwrap_or_default();
-        (at.to_string(), &write.id, before.map_or(-1, |before| before.written), print)
+        let fingerprint =
+            before.and_then(|before| before.fingerprint.as_ref()).map(fingerprint_text).unwrap_or_default();
+        (at.to_string(), &write.id, before.map_or(-1, |before| before.written), fingerprint)
     });
     let lines = rows(lines)?;
     for mut row in tx.rows("look for pages", SQL, args![lines, replicas.system, replicas.entity]).await? {

@@ -29,7 +29,7 @@ pub const BY_PERSON: &str = "person";
 pub const KEY_AT: &str = "key@";
 
 /// Most candidates that are told of one record.
-const TOLD: i64 = 10;
+const MOST_CANDIDATES: i64 = 10;
 
 /// Whether a record's tie to its object at a system is in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +103,7 @@ pub trait LinkStore: Send + Sync {
     async fn candidates(
         &self,
         target: &str,
-        wanted: &[(RecordId, Vec<String>)],
+        asked: &[(RecordId, Vec<String>)],
     ) -> Result<BTreeMap<RecordId, Vec<Candidate>>>;
 
     /// For each pair of records, return how far their match values agree, in percent of the fields that both have.
@@ -222,7 +222,7 @@ impl LinkStore for Database {
     async fn candidates(
         &self,
         target: &str,
-        wanted: &[(RecordId, Vec<String>)],
+        asked: &[(RecordId, Vec<String>)],
     ) -> Result<BTreeMap<RecordId, Vec<Candidate>>> {
         // Of two that are both on their way to the target the later waits for the earlier, so that it does not matter
         // how they are batched.
@@ -241,7 +241,7 @@ impl LinkStore for Database {
                         OR (a.one = m.record AND a.other = k.id))) c \
             WHERE c.place <= $3 ORDER BY 1, 2, 3";
         let mut lines = Vec::new();
-        for (record, fields) in wanted {
+        for (record, fields) in asked {
             for field in fields {
                 lines.push((record, self.name(field).await?));
             }
@@ -251,7 +251,7 @@ impl LinkStore for Database {
             return Ok(found);
         }
         let target = self.name(target).await?;
-        for row in self.pool.read("look for candidates", SQL, args![rows(lines)?, target, TOLD]).await? {
+        for row in self.pool.read("look for candidates", SQL, args![rows(lines)?, target, MOST_CANDIDATES]).await? {
             let (record, candidate, field) = (row.int(0)?, row.int(1)?, self.text(row.int(2)?).await?);
             let of = found.entry(record).or_default();
             match of.last_mut() {

@@ -134,9 +134,9 @@ pub struct Intent {
     /// Results of finished steps.
     #[serde(default)]
     pub done: Captures,
-    /// Of a create, by field: the print of what it tells. What is wanted when it is done may be something else.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub told: BTreeMap<String, String>,
+    /// Of a create, by field: the fingerprint of what it sends. What is desired when it is done may be something else.
+    #[serde(rename = "told", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sent_fingerprints: BTreeMap<String, String>,
     /// Of fields that nobody owns: the values it tells, by which they are known again at the target while nobody knows
     /// how it ended. They would pass for somebody's edit there.
     #[serde(default, skip_serializing_if = "Fields::is_empty")]
@@ -158,7 +158,7 @@ impl Intent {
             op,
             at,
             done: Captures::default(),
-            told: BTreeMap::new(),
+            sent_fingerprints: BTreeMap::new(),
             shared: Fields::new(),
             known: None,
             children: BTreeMap::new(),
@@ -371,8 +371,8 @@ impl QueueStore for Database {
         );
         let Some(lines) = self.job_lines(jobs, now).await? else { return Ok(Vec::new()) };
         let args = args![lines, micros(now), owner, after(now, lease)];
-        let seized = self.pool.write("seize jobs", SQL, args).await?;
-        let mut jobs = self.jobs_in(seized).await?;
+        let claimed = self.pool.write("seize jobs", SQL, args).await?;
+        let mut jobs = self.jobs_in(claimed).await?;
         jobs.sort_unstable_by_key(|job| job.id);
         Ok(jobs)
     }

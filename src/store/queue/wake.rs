@@ -32,7 +32,7 @@ pub(in crate::store) struct Arrived<'a> {
     pub(in crate::store) there: &'a [&'a ReplicaWrite],
     /// (list, key) of children that have got an id.
     pub(in crate::store) children: &'a BTreeSet<(String, String)>,
-    /// Jobs that found their object to be there as wanted already.
+    /// Jobs that found their object to be there as desired already.
     pub(in crate::store) quiet: &'a [i64],
     /// Records whose object is gone.
     pub(in crate::store) gone: &'a [i64],

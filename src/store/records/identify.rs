@@ -11,18 +11,18 @@ use crate::store::{
 };
 
 /// The same; a record that was found to be another one is that other.
-const STANDING_RECORDS_OF_KEYS: &str = "SELECT j.key, coalesce(r.same, r.id) FROM json_each($1) j CROSS JOIN record r \
+const RESOLVED_RECORDS_OF_KEYS: &str = "SELECT j.key, coalesce(r.same, r.id) FROM json_each($1) j CROSS JOIN record r \
     WHERE r.entity = $2 AND r.key = j.value->>0 AND r.system = CAST(j.value->>1 AS BIGINT)";
 
 /// The records that keys were found to mean; one that was found to be another since is that other.
-async fn taken_for(tx: &mut Tx, wanted: &[Unidentified], taken: &[usize]) -> Result<HashMap<usize, RecordId>> {
+async fn taken_for(tx: &mut Tx, unidentified: &[Unidentified], taken: &[usize]) -> Result<HashMap<usize, RecordId>> {
     const SQL: &str = "SELECT j.key, coalesce(r.same, r.id) FROM json_each($1) j CROSS JOIN record r \
         WHERE r.id = CAST(j.value->>0 AS BIGINT)";
     let mut found = HashMap::with_capacity(taken.len());
     if taken.is_empty() {
         return Ok(found);
     }
-    let records = rows(taken.iter().map(|at| [wanted[*at].taken_for]))?;
+    let records = rows(taken.iter().map(|at| [unidentified[*at].taken_for]))?;
     for row in tx.rows("find records", SQL, args![records]).await? {
         found.insert(taken[row.small::<usize>(0)?], row.int(1)?);
     }
@@ -55,37 +55,38 @@ impl Place<'_> {
     pub(super) async fn identify(
         &self,
         tx: &mut Tx,
-        wanted: &[Unidentified],
+        unidentified: &[Unidentified],
         fields: &BTreeMap<&str, i64>,
     ) -> Result<Vec<Identified>> {
-        let bound = self.bound(tx, wanted).await?;
-        let open: Vec<usize> = (0..wanted.len()).filter(|at| !matches!(bound.get(at), Some((_, true)))).collect();
-        let mut found = self.matched(tx, wanted, fields, &open).await?;
+        let bound = self.bound(tx, unidentified).await?;
+        let open: Vec<usize> = (0..unidentified.len()).filter(|at| !matches!(bound.get(at), Some((_, true)))).collect();
+        let mut found = self.matched(tx, unidentified, fields, &open).await?;
         let rest: Vec<usize> = open.iter().copied().filter(|at| !found.contains_key(at)).collect();
-        let shown = self.shown_as(tx, wanted, fields, &rest).await?;
+        let shown = self.shown_as(tx, unidentified, fields, &rest).await?;
         let torn = shown.torn;
         found.extend(shown.found);
         let unmatched: Vec<usize> = open.iter().copied().filter(|at| !found.contains_key(at)).collect();
         let placeholders: Vec<(usize, RecordId)> =
             unmatched.iter().filter_map(|at| bound.get(at).map(|(record, _)| (*at, *record))).collect();
-        let (taken, own): (Vec<usize>, Vec<usize>) = unmatched.iter().partition(|at| wanted[**at].taken_for.is_some());
-        found.extend(taken_for(tx, wanted, &taken).await?);
+        let (taken, own): (Vec<usize>, Vec<usize>) =
+            unmatched.iter().partition(|at| unidentified[**at].taken_for.is_some());
+        found.extend(taken_for(tx, unidentified, &taken).await?);
         let (unsure, own): (Vec<usize>, Vec<usize>) =
-            own.into_iter().partition(|at| wanted[*at].unsure || torn.contains(at));
-        found.extend(self.unsure(tx, wanted, &unsure, &bound).await?);
-        self.evict(tx, wanted, &own).await?;
+            own.into_iter().partition(|at| unidentified[*at].unsure || torn.contains(at));
+        found.extend(self.unsure(tx, unidentified, &unsure, &bound).await?);
+        self.evict(tx, unidentified, &own).await?;
         let placeholders: Vec<_> = placeholders.into_iter().filter(|(at, _)| own.contains(at)).collect();
-        self.adopt(tx, wanted, &placeholders).await?;
+        self.adopt(tx, unidentified, &placeholders).await?;
         if !own.is_empty() {
-            let keys = rows(own.iter().map(|at| (&wanted[*at].key, self.numbering[*at])))?;
+            let keys = rows(own.iter().map(|at| (&unidentified[*at].key, self.numbering[*at])))?;
             create_records(tx, self.entity, &keys).await?;
-            for row in tx.rows("find records", STANDING_RECORDS_OF_KEYS, args![keys, self.entity]).await? {
+            for row in tx.rows("find records", RESOLVED_RECORDS_OF_KEYS, args![keys, self.entity]).await? {
                 found.insert(own[row.small::<usize>(0)?], row.int(1)?);
             }
         }
         let mut aliases = Vec::new();
-        let mut identified = Vec::with_capacity(wanted.len());
-        for at in 0..wanted.len() {
+        let mut identified = Vec::with_capacity(unidentified.len());
+        for at in 0..unidentified.len() {
             let record = match (bound.get(&at), found.get(&at)) {
                 (Some((record, true)), _) | (None, Some(record)) => *record,
                 (Some((placeholder, false)), Some(record)) => {
@@ -98,9 +99,9 @@ impl Place<'_> {
             };
             identified.push(Identified { record, taken_by: None });
         }
-        self.tell_duplicates(tx, wanted, &mut identified).await?;
-        self.alias(tx, &aliases, wanted, &identified).await?;
-        self.number(tx, wanted, &identified).await?;
+        self.mark_duplicates(tx, unidentified, &mut identified).await?;
+        self.alias(tx, &aliases, unidentified, &identified).await?;
+        self.number(tx, unidentified, &identified).await?;
         Ok(identified)
     }
 
@@ -108,7 +109,7 @@ impl Place<'_> {
     async fn unsure(
         &self,
         tx: &mut Tx,
-        wanted: &[Unidentified],
+        unidentified: &[Unidentified],
         unsure: &[usize],
         bound: &HashMap<usize, (RecordId, bool)>,
     ) -> Result<HashMap<usize, RecordId>> {
@@ -128,14 +129,14 @@ impl Place<'_> {
             made.insert(*at, record);
         }
         if !made.is_empty() {
-            let names = rows(made.iter().map(|(at, record)| (record, &wanted[*at].key)))?;
+            let names = rows(made.iter().map(|(at, record)| (record, &unidentified[*at].key)))?;
             tx.execute("name records", NAME, args![names]).await?;
         }
         Ok(made)
     }
 
     /// Records that bear a number which turned out to be another object's are numbered by a system that has them.
-    async fn evict(&self, tx: &mut Tx, wanted: &[Unidentified], own: &[usize]) -> Result<()> {
+    async fn evict(&self, tx: &mut Tx, unidentified: &[Unidentified], own: &[usize]) -> Result<()> {
         const SQL: &str = "WITH j AS MATERIALIZED (SELECT CAST(e.value->>0 AS BIGINT) AS record, \
                 (SELECT min(r.system) FROM replica r \
                     WHERE r.record = CAST(e.value->>0 AS BIGINT) AND r.gone_at IS NULL \
@@ -143,20 +144,20 @@ impl Place<'_> {
             UPDATE record SET system = j.system FROM j WHERE record.id = j.record AND j.system IS NOT NULL \
               AND NOT EXISTS (SELECT 1 FROM record o \
                   WHERE o.entity = $2 AND o.key = record.key AND o.system = j.system)";
-        let evicted = rows(own.iter().filter_map(|at| wanted[*at].evicts).map(|record| [record]))?;
-        if own.iter().all(|at| wanted[*at].evicts.is_none()) {
+        let evicted = rows(own.iter().filter_map(|at| unidentified[*at].evicts).map(|record| [record]))?;
+        if own.iter().all(|at| unidentified[*at].evicts.is_none()) {
             return Ok(());
         }
         tx.execute("number records anew", SQL, args![evicted, self.entity]).await.map(drop)
     }
 
     /// What this system surely gave its number to is numbered by it, whoever was seen to have it first.
-    async fn number(&self, tx: &mut Tx, wanted: &[Unidentified], identified: &[Identified]) -> Result<()> {
+    async fn number(&self, tx: &mut Tx, unidentified: &[Unidentified], identified: &[Identified]) -> Result<()> {
         const SQL: &str = "UPDATE record SET system = $2 FROM json_each($1) j \
             WHERE record.id = CAST(j.value->>0 AS BIGINT) AND record.key = j.value->>1 AND record.system <> $2 \
               AND NOT EXISTS (SELECT 1 FROM record o WHERE o.entity = $3 AND o.key = j.value->>1 AND o.system = $2)";
         let mut issued = BTreeMap::new();
-        for (row, is) in wanted.iter().zip(identified).filter(|(row, is)| row.issued && is.taken_by.is_none()) {
+        for (row, is) in unidentified.iter().zip(identified).filter(|(row, is)| row.issued && is.taken_by.is_none()) {
             issued.entry(is.record).or_insert(&row.key);
         }
         if issued.is_empty() {
@@ -166,11 +167,11 @@ impl Place<'_> {
     }
 
     /// Position to the record its id is bound to, and whether that has its key already (else it is a placeholder).
-    async fn bound(&self, tx: &mut Tx, wanted: &[Unidentified]) -> Result<HashMap<usize, (RecordId, bool)>> {
+    async fn bound(&self, tx: &mut Tx, unidentified: &[Unidentified]) -> Result<HashMap<usize, (RecordId, bool)>> {
         const SQL: &str = "SELECT j.key, k.id, CASE WHEN k.key IS NULL THEN 0 ELSE 1 END \
             FROM json_each($1) j CROSS JOIN replica r CROSS JOIN record k \
             WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0 AND k.id = r.record";
-        let ids = rows(wanted.iter().map(|row| [&row.id]))?;
+        let ids = rows(unidentified.iter().map(|row| [&row.id]))?;
         let mut bound = HashMap::new();
         for row in tx.rows("find bound ids", SQL, args![ids, self.system, self.entity]).await? {
             bound.insert(row.small(0)?, (row.int(1)?, row.int(2)? == 1));
@@ -184,7 +185,7 @@ impl Place<'_> {
     async fn matched(
         &self,
         tx: &mut Tx,
-        wanted: &[Unidentified],
+        unidentified: &[Unidentified],
         fields: &BTreeMap<&str, i64>,
         open: &[usize],
     ) -> Result<HashMap<usize, RecordId>> {
@@ -201,8 +202,8 @@ impl Place<'_> {
         for at in open {
             // Several values of one field count as one.
             let mut rank = 0;
-            for (place, (field, value)) in wanted[*at].matches.iter().enumerate() {
-                if place > 0 && wanted[*at].matches[place - 1].0 != *field {
+            for (place, (field, value)) in unidentified[*at].matches.iter().enumerate() {
+                if place > 0 && unidentified[*at].matches[place - 1].0 != *field {
                     rank = place;
                 }
                 if !self.weak.contains(field) && !field.starts_with(links::KEY_AT) {
@@ -229,11 +230,11 @@ impl Place<'_> {
             .into_iter()
             .map(|(at, rank, record)| {
                 let mut own = Comparable::new();
-                for (field, value) in &wanted[at].matches {
+                for (field, value) in &unidentified[at].matches {
                     own.entry(field.clone()).or_default().insert(value.clone());
                 }
                 let score = links::score(&own, |field| known.get(&record)?.get(field));
-                (record, wanted[at].matches[rank].0.clone(), score)
+                (record, unidentified[at].matches[rank].0.clone(), score)
             })
             .collect();
         links::remember(tx, self.system, &ties).await?;
@@ -247,7 +248,7 @@ impl Place<'_> {
     async fn shown_as(
         &self,
         tx: &mut Tx,
-        wanted: &[Unidentified],
+        unidentified: &[Unidentified],
         fields: &BTreeMap<&str, i64>,
         open: &[usize],
     ) -> Result<Shown> {
@@ -276,7 +277,7 @@ impl Place<'_> {
         let (mut here, mut there) = (Vec::new(), Vec::new());
         let mut rows_of: BTreeMap<(i64, &str), Vec<usize>> = BTreeMap::new();
         for at in open {
-            for (name, value) in wanted[*at].matches.iter().filter(|(name, _)| name.starts_with(links::KEY_AT)) {
+            for (name, value) in unidentified[*at].matches.iter().filter(|(name, _)| name.starts_with(links::KEY_AT)) {
                 let field = fields.get(name.as_str()).copied().unwrap_or_default();
                 if name == self.shown {
                     here.push((*at, field, value));
@@ -314,12 +315,17 @@ impl Place<'_> {
         if !aside.is_empty() {
             tx.execute("set records aside", ASIDE, args![rows(aside)?]).await?;
         }
-        self.adopt(tx, wanted, &named).await?;
+        self.adopt(tx, unidentified, &named).await?;
         Ok(shown)
     }
 
     /// Gives placeholders their key where no other record has it.
-    async fn adopt(&self, tx: &mut Tx, wanted: &[Unidentified], placeholders: &[(usize, RecordId)]) -> Result<()> {
+    async fn adopt(
+        &self,
+        tx: &mut Tx,
+        unidentified: &[Unidentified],
+        placeholders: &[(usize, RecordId)],
+    ) -> Result<()> {
         const SQL: &str = "UPDATE record SET key = j.value->>1, system = CAST(j.value->>2 AS BIGINT) \
             FROM json_each($1) j \
             WHERE record.id = CAST(j.value->>0 AS BIGINT) \
@@ -327,7 +333,7 @@ impl Place<'_> {
                   AND o.system = CAST(j.value->>2 AS BIGINT))";
         let mut first: BTreeMap<(&str, i64), RecordId> = BTreeMap::new();
         for (at, record) in placeholders {
-            first.entry((&wanted[*at].key, self.numbering[*at])).or_insert(*record);
+            first.entry((&unidentified[*at].key, self.numbering[*at])).or_insert(*record);
         }
         if first.is_empty() {
             return Ok(());
@@ -337,17 +343,22 @@ impl Place<'_> {
     }
 
     /// Marks rows whose record has another live object at this system: two rows of one key cannot both be it.
-    async fn tell_duplicates(&self, tx: &mut Tx, wanted: &[Unidentified], identified: &mut [Identified]) -> Result<()> {
+    async fn mark_duplicates(
+        &self,
+        tx: &mut Tx,
+        unidentified: &[Unidentified],
+        identified: &mut [Identified],
+    ) -> Result<()> {
         const SQL: &str = "SELECT j.key, r.id FROM json_each($1) j CROSS JOIN replica r \
             WHERE r.record = CAST(j.value->>0 AS BIGINT) AND r.system = $2 AND r.id <> j.value->>1 \
               AND r.gone_at IS NULL AND r.fields IS NOT NULL";
-        let pairs = rows(identified.iter().zip(wanted).map(|(is, row)| (is.record, &row.id)))?;
+        let pairs = rows(identified.iter().zip(unidentified).map(|(is, row)| (is.record, &row.id)))?;
         for mut row in tx.rows("find duplicates", SQL, args![pairs, self.system]).await? {
             identified[row.small::<usize>(0)?].taken_by = Some(row.text(1)?);
         }
         let mut first: HashMap<RecordId, &str> = HashMap::new();
         for (row, Unidentified { id, .. }) in
-            identified.iter_mut().zip(wanted).filter(|(row, _)| row.taken_by.is_none())
+            identified.iter_mut().zip(unidentified).filter(|(row, _)| row.taken_by.is_none())
         {
             let holder = *first.entry(row.record).or_insert(id);
             if holder != id {
@@ -363,7 +374,7 @@ impl Place<'_> {
         &self,
         tx: &mut Tx,
         aliases: &[(RecordId, RecordId)],
-        wanted: &[Unidentified],
+        unidentified: &[Unidentified],
         identified: &[Identified],
     ) -> Result<()> {
         const GIVE_WAY: &str = "DELETE FROM replica WHERE system = $2 AND (gone_at IS NOT NULL OR fields IS NULL) \
@@ -374,7 +385,7 @@ impl Place<'_> {
             UPDATE replica SET record = CAST(j.value->>1 AS BIGINT) FROM j WHERE replica.number = j.number";
         let free: HashSet<RecordId> = identified
             .iter()
-            .zip(wanted)
+            .zip(unidentified)
             .filter(|(row, _)| row.taken_by.is_none())
             .map(|(row, _)| row.record)
             .collect();

@@ -25,7 +25,7 @@ pub type RecordId = i64;
 
 /// Reference to be turned into a record number; unknown ones get a placeholder record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RefWanted {
+pub struct RefQuery {
     pub entity: String,
     pub by: RefBy,
 }
@@ -120,7 +120,7 @@ pub trait RecordStore: Send + Sync {
     /// that key; create it if need be.
     ///
     /// Idempotent. One transaction for each entity and kind of reference that is new, and none if all are known.
-    async fn resolve(&self, system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>>;
+    async fn resolve(&self, system: &str, refs: &[RefQuery]) -> Result<BTreeMap<RefQuery, RecordId>>;
 
     /// Decide which record each pulled row is, in the order of `rows`. One transaction. The first rule that answers
     /// decides:
@@ -144,7 +144,7 @@ pub trait RecordStore: Send + Sync {
 
     /// For each list of (match field, normalised value), in order of preference, find the record: the first pair that
     /// finds any record decides, and only if it finds a single one.
-    async fn recognise(&self, entity: &str, wanted: &[Vec<(String, String)>]) -> Result<Vec<Option<RecordId>>>;
+    async fn recognise(&self, entity: &str, asked: &[Vec<(String, String)>]) -> Result<Vec<Option<RecordId>>>;
 }
 
 /// How often a lost race between two daemons is run again before it is told to the caller.
@@ -162,14 +162,14 @@ impl RecordStore for Database {
     async fn records(&self, entity: &str, keys: &[String]) -> Result<Vec<RecordId>> {
         let entity = self.name(entity).await?;
         let mut records = vec![None; keys.len()];
-        let wanted = rows(keys.iter().map(|key| (key, NOBODY)))?;
-        for row in self.pool.read("find records", RECORDS_OF_KEYS, args![wanted.as_str(), entity]).await? {
+        let asked = rows(keys.iter().map(|key| (key, NOBODY)))?;
+        for row in self.pool.read("find records", RECORDS_OF_KEYS, args![asked.as_str(), entity]).await? {
             records[row.small::<usize>(0)?] = Some(row.int(1)?);
         }
         if records.iter().any(Option::is_none) {
             let mut tx = self.pool.begin("create records").await?;
-            create_records(&mut tx, entity, &wanted).await?;
-            for row in tx.rows("find records", RECORDS_OF_KEYS, args![wanted.as_str(), entity]).await? {
+            create_records(&mut tx, entity, &asked).await?;
+            for row in tx.rows("find records", RECORDS_OF_KEYS, args![asked.as_str(), entity]).await? {
                 records[row.small::<usize>(0)?] = Some(row.int(1)?);
             }
             tx.commit("create records").await?;
@@ -195,8 +195,8 @@ impl RecordStore for Database {
             CROSS JOIN record r \
             WHERE r.entity = $2 AND r.key = j.value->>0 ORDER BY r.id";
         let mut namesakes: Vec<Vec<Namesake>> = vec![Vec::new(); keys.len()];
-        let (entity, wanted) = (self.name(entity).await?, rows(keys.iter().map(|key| [key]))?);
-        for row in self.pool.read("find records of a key", SQL, args![wanted, entity]).await? {
+        let (entity, asked) = (self.name(entity).await?, rows(keys.iter().map(|key| [key]))?);
+        for row in self.pool.read("find records of a key", SQL, args![asked, entity]).await? {
             let (of, record) = (&mut namesakes[row.small::<usize>(0)?], row.int(1)?);
             let numbered_by = self.system(row.int(2)?).await?;
             if of.iter().all(|known| known.record != record) {
@@ -215,9 +215,9 @@ impl RecordStore for Database {
                 WHERE p.record = k.id AND p.gone_at IS NULL) END \
             FROM json_each($1) j CROSS JOIN record r CROSS JOIN record k \
             WHERE r.id = CAST(j.value->>0 AS BIGINT) AND k.id = coalesce(r.same, r.id) AND k.key IS NOT NULL";
-        let wanted = rows(records.iter().map(|record| [record]))?;
+        let asked = rows(records.iter().map(|record| [record]))?;
         let mut keys = BTreeMap::new();
-        for mut row in self.pool.read("read keys", SQL, args![wanted]).await? {
+        for mut row in self.pool.read("read keys", SQL, args![asked]).await? {
             let (entity, key) = (self.text(row.int(1)?).await?, row.text(2)?);
             let name = match (self.system(row.int(3)?).await?, row.text_or_null(4)?) {
                 (Some(system), _) => format!("{system}/{key}"),
@@ -233,9 +233,9 @@ impl RecordStore for Database {
         const SQL: &str = "SELECT r.id, k.entity, k.key, k.system FROM json_each($1) j \
             CROSS JOIN record r CROSS JOIN record k \
             WHERE r.id = CAST(j.value->>0 AS BIGINT) AND k.id = coalesce(r.same, r.id) AND k.key IS NOT NULL";
-        let wanted = rows(records.iter().map(|record| [record]))?;
+        let asked = rows(records.iter().map(|record| [record]))?;
         let mut called = BTreeMap::new();
-        for mut row in self.pool.read("read keys", SQL, args![wanted]).await? {
+        for mut row in self.pool.read("read keys", SQL, args![asked]).await? {
             let entity = self.text(row.int(1)?).await?;
             let (key, numbered_by) = (row.text(2)?, self.system(row.int(3)?).await?);
             called.insert(row.int(0)?, Called { entity, key, numbered_by });
@@ -252,33 +252,33 @@ impl RecordStore for Database {
                   AND r.gone_at IS NULL AND r.fields IS NOT NULL) \
               AND NOT EXISTS (SELECT 1 FROM apart a WHERE (a.one = k.id AND a.other = m.id) \
                   OR (a.one = m.id AND a.other = k.id)) ORDER BY 1, 2";
-        let (target, wanted) = (self.name(target).await?, rows(records.iter().map(|record| [record]))?);
+        let (target, asked) = (self.name(target).await?, rows(records.iter().map(|record| [record]))?);
         let mut rivals: BTreeMap<RecordId, Vec<RecordId>> = BTreeMap::new();
-        for row in self.pool.read("look for records of the same key", SQL, args![wanted, target]).await? {
+        for row in self.pool.read("look for records of the same key", SQL, args![asked, target]).await? {
             rivals.entry(row.int(0)?).or_default().push(row.int(1)?);
         }
         Ok(rivals)
     }
 
-    async fn resolve(&self, system: &str, refs: &[RefWanted]) -> Result<BTreeMap<RefWanted, RecordId>> {
-        let mut by_id: BTreeMap<&str, Vec<&RefWanted>> = BTreeMap::new();
-        let mut by_key: BTreeMap<&str, Vec<&RefWanted>> = BTreeMap::new();
-        for wanted in refs {
-            let group = if matches!(wanted.by, RefBy::Id(_)) { &mut by_id } else { &mut by_key };
-            group.entry(&wanted.entity).or_default().push(wanted);
+    async fn resolve(&self, system: &str, refs: &[RefQuery]) -> Result<BTreeMap<RefQuery, RecordId>> {
+        let mut by_id: BTreeMap<&str, Vec<&RefQuery>> = BTreeMap::new();
+        let mut by_key: BTreeMap<&str, Vec<&RefQuery>> = BTreeMap::new();
+        for asked in refs {
+            let group = if matches!(asked.by, RefBy::Id(_)) { &mut by_id } else { &mut by_key };
+            group.entry(&asked.entity).or_default().push(asked);
         }
         let mut resolved = BTreeMap::new();
-        for (entity, wanted) in by_key {
-            let keys: Vec<String> = wanted.iter().map(|wanted| text_of(&wanted.by).to_owned()).collect();
+        for (entity, asked) in by_key {
+            let keys: Vec<String> = asked.iter().map(|asked| text_of(&asked.by).to_owned()).collect();
             let records = self.records(entity, &keys).await?;
-            resolved.extend(wanted.into_iter().cloned().zip(records));
+            resolved.extend(asked.into_iter().cloned().zip(records));
         }
-        for (entity, wanted) in by_id {
-            let ids: Vec<&str> = wanted.iter().map(|wanted| text_of(&wanted.by)).collect();
+        for (entity, asked) in by_id {
+            let ids: Vec<&str> = asked.iter().map(|asked| text_of(&asked.by)).collect();
             let bound = self.bound_or_placeholders(system, entity, &ids).await?;
-            for wanted in wanted {
-                let record = bound.get(&*plain(text_of(&wanted.by))).ok_or(StoreError::Stale("reference"))?;
-                resolved.insert(wanted.clone(), *record);
+            for asked in asked {
+                let record = bound.get(&*plain(text_of(&asked.by))).ok_or(StoreError::Stale("reference"))?;
+                resolved.insert(asked.clone(), *record);
             }
         }
         Ok(resolved)
@@ -288,17 +288,17 @@ impl RecordStore for Database {
         &self,
         system: &str,
         entity: &str,
-        wanted: &[Unidentified],
+        unidentified: &[Unidentified],
         weak: &[String],
     ) -> Result<Vec<Identified>> {
         let mut fields: BTreeMap<&str, i64> = BTreeMap::new();
-        for (field, _) in wanted.iter().flat_map(|row| &row.matches) {
+        for (field, _) in unidentified.iter().flat_map(|row| &row.matches) {
             if !fields.contains_key(field.as_str()) {
                 fields.insert(field, self.name(field).await?);
             }
         }
-        let mut numbering = Vec::with_capacity(wanted.len());
-        for row in wanted {
+        let mut numbering = Vec::with_capacity(unidentified.len());
+        for row in unidentified {
             numbering.push(match &row.numbered_by {
                 Some(by) => self.name(by).await?,
                 None => NOBODY,
@@ -311,13 +311,13 @@ impl RecordStore for Database {
         }
         let place = Place { system: own, entity: self.name(entity).await?, weak, shown: &shown, spellers, numbering };
         let mut tx = self.pool.begin("identify").await?;
-        let identified = place.identify(&mut tx, wanted, &fields).await?;
+        let identified = place.identify(&mut tx, unidentified, &fields).await?;
         tx.commit("identify").await?;
-        self.grew(wanted.len()).await;
+        self.grew(unidentified.len()).await;
         Ok(identified)
     }
 
-    async fn recognise(&self, entity: &str, wanted: &[Vec<(String, String)>]) -> Result<Vec<Option<RecordId>>> {
+    async fn recognise(&self, entity: &str, asked: &[Vec<(String, String)>]) -> Result<Vec<Option<RecordId>>> {
         const SQL: &str = "SELECT CAST(f.place AS BIGINT), CAST(f.rank AS BIGINT), min(f.record), max(f.record) FROM ( \
                 SELECT j.value->>0 AS place, j.value->>1 AS rank, coalesce(a.same, a.id) AS record \
                 FROM json_each($1) j CROSS JOIN match_value m CROSS JOIN record a \
@@ -325,12 +325,12 @@ impl RecordStore for Database {
                     AND a.id = m.record) f \
             GROUP BY f.place, f.rank ORDER BY 1, 2";
         let mut lines = Vec::new();
-        for (place, values) in wanted.iter().enumerate() {
+        for (place, values) in asked.iter().enumerate() {
             for (rank, (field, value)) in values.iter().enumerate() {
                 lines.push((place, rank, self.name(field).await?, value));
             }
         }
-        let mut found = vec![None; wanted.len()];
+        let mut found = vec![None; asked.len()];
         if lines.is_empty() {
             return Ok(found);
         }
@@ -362,8 +362,8 @@ impl Database {
         let mut races = 0;
         loop {
             let mut bound = HashMap::new();
-            let wanted = rows(ids.iter().map(|id| [id]))?;
-            for mut row in self.pool.read("find references", BOUND, args![wanted, system, entity]).await? {
+            let asked = rows(ids.iter().map(|id| [id]))?;
+            for mut row in self.pool.read("find references", BOUND, args![asked, system, entity]).await? {
                 bound.insert(row.text(0)?, row.int(1)?);
             }
             let mut unknown: Vec<&str> = ids.iter().copied().filter(|id| !bound.contains_key(&*plain(id))).collect();
@@ -373,8 +373,8 @@ impl Database {
                 return Ok(bound);
             }
             let mut tx = self.pool.begin("create placeholders").await?;
-            let wanted = rows(unknown.iter().map(|id| [id]))?;
-            let made = tx.rows("create placeholders", CREATE, args![wanted, entity]).await?;
+            let asked = rows(unknown.iter().map(|id| [id]))?;
+            let made = tx.rows("create placeholders", CREATE, args![asked, entity]).await?;
             let made = made.iter().map(|row| row.int(0)).collect::<Result<Vec<_>>>()?;
             let pairs = rows(unknown.iter().zip(&made))?;
             let attempt = match tx.execute("bind placeholders", BIND, args![pairs, system, entity]).await {

@@ -14,7 +14,7 @@ use super::{
     RecordId, Result,
     database::Database,
     sql::{Row, Sql, args, rows},
-    values::{json, numbers_in, parse, print, time},
+    values::{fingerprint, json, numbers_in, parse, time},
 };
 use crate::{
     mapping::{Children, Fields},
@@ -46,7 +46,7 @@ pub struct Replica {
     pub written: i64,
 }
 
-/// A replica to insert or replace, as learnt from its own system (pull) or from our write (delivery).
+/// A replica to insert or replace, as read from its own system (pull) or from our write (delivery).
 #[derive(Clone, Debug)]
 pub struct ReplicaWrite {
     pub record: RecordId,
@@ -119,10 +119,10 @@ pub trait ReplicaStore: Send + Sync {
 
     /// Return what other systems say of records that have an object of `entity` at `target`: their live replicas,
     /// ordered by record, at most 1,000.
-    async fn told_beside(&self, target: &str, entity: &str) -> Result<Vec<Replica>>;
+    async fn replicas_beside(&self, target: &str, entity: &str) -> Result<Vec<Replica>>;
 
     /// Find the live replicas of a system in which one of `texts` is a value of any field, ordered by record.
-    async fn holding(&self, system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>>;
+    async fn replicas_with_values(&self, system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>>;
 
     /// For each of `ids` that is a live object of another record than `record` at the system, return that record and its
     /// key.
@@ -207,7 +207,7 @@ impl ReplicaStore for Database {
         self.replicas_in(found).await
     }
 
-    async fn told_beside(&self, target: &str, entity: &str) -> Result<Vec<Replica>> {
+    async fn replicas_beside(&self, target: &str, entity: &str) -> Result<Vec<Replica>> {
         const SQL: &str = select_replicas!(
             "FROM replica t CROSS JOIN replica r WHERE t.system = $1 AND t.entity = $2 AND t.gone_at IS NULL \
              AND r.record = t.record AND r.entity = $2 AND r.system <> $1 AND r.gone_at IS NULL \
@@ -218,8 +218,8 @@ impl ReplicaStore for Database {
         self.replicas_in(found).await
     }
 
-    async fn holding(&self, system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>> {
-        macro_rules! holding {
+    async fn replicas_with_values(&self, system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>> {
+        macro_rules! replicas_with_values {
             ($place:literal) => {
                 concat!(
                     select_replicas!(
@@ -231,7 +231,7 @@ impl ReplicaStore for Database {
                 )
             };
         }
-        const SQL: Sql = Sql { sqlite: holding!("instr"), postgres: holding!("strpos") };
+        const SQL: Sql = Sql { sqlite: replicas_with_values!("instr"), postgres: replicas_with_values!("strpos") };
         let (system, entity) = (self.name(system).await?, self.name(entity).await?);
         // As they stand in a snapshot.
         let texts = texts.iter().map(json).collect::<Result<Vec<_>>>()?;
@@ -399,7 +399,7 @@ impl Database {
             entity: self.text(row.int(2)?).await?,
             record: row.int(3)?,
             id: row.text(4)?,
-            fingerprint: row.text_or_null(5)?.map(|text| print(&text, &name())).transpose()?,
+            fingerprint: row.text_or_null(5)?.map(|text| fingerprint(&text, &name())).transpose()?,
             gone_at: row.int_or_null(6)?.map(time),
             written: row.int(7)?,
             version: row.text_or_null(8)?,

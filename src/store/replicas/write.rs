@@ -11,7 +11,7 @@ use crate::{
         RecordId, Result, StoreError,
         database::Database,
         sql::{Tx, args, plain, rows},
-        values::{fields_or_null, json, micros, print_text},
+        values::{fields_or_null, fingerprint_text, json, micros},
     },
     wait_reason::REVIEW,
 };
@@ -117,7 +117,7 @@ impl Replicas<'_> {
             lines.push((
                 &write.id,
                 write.record,
-                write.fingerprint.as_ref().map(print_text),
+                write.fingerprint.as_ref().map(fingerprint_text),
                 write.gone.then(|| micros(self.now)),
                 &write.version,
                 json(&write.fields)?,

@@ -10,7 +10,7 @@ use super::{
     violation::{Lookout, Violation},
 };
 use crate::{
-    store::{BrakeTrip, Example, HeldJobs, Lease, Pending, Result},
+    store::{BrakeTrip, HeldJobs, Lease, Pending, Result, ViolationExample},
     sync::{
         context::Context,
         desired::{self, Batch, Known},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Examples told of each brake.
-const TOLD: usize = 5;
+const MOST_EXAMPLES: usize = 5;
 const SLICE: usize = 500;
 
 /// Rules on the jobs that a run has opened, and lets those go that waited for it.
@@ -31,7 +31,7 @@ pub(in crate::sync) async fn evaluate_run(context: &Context, run: i64, lease: Op
     }
 }
 
-/// The brakes that a run has tripped so far, without ruling on it.
+/// The brakes that a run has tripped so far, without deciding on it.
 pub(in crate::sync) async fn tripped(context: &Context, run: i64) -> Result<Vec<BrakeTrip>> {
     match context.store.pending().await?.into_iter().find(|pending| pending.run == run) {
         Some(pending) => Ok(weigh(context, &Pending { gone: 0, ..pending }, None).await?.trips),
@@ -79,7 +79,7 @@ async fn approve_or_hold(context: &Context, pending: &Pending, lease: Option<&Le
 #[derive(Default)]
 struct Counted {
     jobs: Vec<i64>,
-    examples: Vec<Example>,
+    examples: Vec<ViolationExample>,
 }
 
 #[derive(Default)]
@@ -87,14 +87,14 @@ struct Counts(BTreeMap<Brake, Counted>);
 
 impl Counts {
     fn add(&mut self, lookout: &Lookout<'_>, flow: &Flow, one: &Known, found: Vec<Violation>) {
-        for offence in found.into_iter().filter(|offence| offence.counts(&flow.brakes)) {
-            let counted = self.0.entry(offence.brake).or_default();
+        for violation in found.into_iter().filter(|violation| violation.counts(&flow.brakes)) {
+            let counted = self.0.entry(violation.brake).or_default();
             counted.jobs.push(one.job.id);
-            if counted.examples.len() < TOLD {
-                let (field, before, after) = offence.shown;
+            if counted.examples.len() < MOST_EXAMPLES {
+                let (field, before, after) = violation.shown;
                 let personal = lookout.is_personal(&field);
                 let (before, after) = if personal { (Value::Null, Value::Null) } else { (before, after) };
-                counted.examples.push(Example { key: one.key.clone(), field, personal, before, after });
+                counted.examples.push(ViolationExample { key: one.key.clone(), field, personal, before, after });
             }
         }
     }
@@ -153,16 +153,16 @@ async fn at(
     let base = context.store.live(target, entity).await?;
     for (brake, counted) in counted {
         let Some(allowed) = flow.brakes.allowed.get(&brake) else { continue };
-        let mut offences = u64::try_from(counted.jobs.len()).unwrap_or(u64::MAX);
+        let mut violations = u64::try_from(counted.jobs.len()).unwrap_or(u64::MAX);
         if brake == Brake::Delete {
-            offences = offences.max(pending.gone);
+            violations = violations.max(pending.gone);
         }
-        if allowed.is_exceeded(offences, base) {
+        if allowed.is_exceeded(violations, base) {
             held.jobs.extend(counted.jobs);
             held.trips.push(BrakeTrip {
                 target: target.to_owned(),
                 brake: brake.as_str().to_owned(),
-                violations: offences,
+                violations,
                 base,
                 allowed: allowed.to_string(),
                 examples: counted.examples,
@@ -200,9 +200,9 @@ pub(in crate::sync) async fn evaluate_all_pending(context: &Context) -> Result<(
         else {
             continue;
         };
-        let settled = evaluate_pending(context, &system, &entity, &lease).await;
+        let evaluated = evaluate_pending(context, &system, &entity, &lease).await;
         context.store.drop_lease(&lease).await?;
-        settled?;
+        evaluated?;
     }
     Ok(())
 }

@@ -19,8 +19,8 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// Parks what violates a brake until its run is ruled on, or a person has decided; gives the rest back. Of what was rejected
-/// the target's replica remembers that it was sent: it is not wanted any more.
+/// Parks what violates a brake until its run is approved, or a person has decided; gives the rest back. Of what was
+/// rejected the target's replica remembers that it was sent: it is not desired any more.
 pub(in crate::sync) async fn evaluate(
     batch: &Batch<'_>,
     known: Vec<Known>,
@@ -31,41 +31,41 @@ pub(in crate::sync) async fn evaluate(
         .into_iter()
         .map(|mut one| {
             keep_rejected(&lookout, &mut one);
-            let offences = violations(&lookout, &one);
-            (one, offences)
+            let violations = violations(&lookout, &one);
+            (one, violations)
         })
         .collect();
-    // Whether a run came with another mapping is known with its ruling; without it, every change is harmless.
+    // Whether a run came with another mapping is known with its approval; without it, every change is harmless.
     let asked = |one: &Known, found: &[Violation]| {
         !found.is_empty() || one.job.run.is_some() && (one.op == Op::Create || remapped(one).is_some())
     };
-    let offending: Vec<i64> =
+    let violating: Vec<i64> =
         known.iter().filter(|(one, found)| asked(one, found)).map(|(one, _)| one.job.id).collect();
-    if offending.is_empty() {
+    if violating.is_empty() {
         return Ok(known.into_iter().map(|(one, _)| one).collect());
     }
     // Asked after the replicas were read: a page that changed them since the claim has opened the job again, and it is that
     // page's run that counts.
-    let mut rulings = batch.context.store.run_approvals(&offending).await?;
+    let mut opened_by = batch.context.store.run_approvals(&violating).await?;
     let mut kept = Vec::with_capacity(known.len());
-    for (mut one, mut offences) in known.drain(..) {
-        let ruled = rulings.remove(&one.job.id);
-        if ruled.as_ref().is_some_and(|ruled| ruled.remapped) {
-            offences.extend(remapped(&one));
+    for (mut one, mut violations) in known.drain(..) {
+        let opened = opened_by.remove(&one.job.id);
+        if opened.as_ref().is_some_and(|opened| opened.remapped) {
+            violations.extend(remapped(&one));
         }
         let is_agreed = batch.context.limits.agreed.contains(&(batch.target.to_owned(), batch.entity.to_owned()));
-        if ruled.as_ref().is_some_and(|ruled| ruled.joined) && !is_agreed {
-            offences.extend(joined(&lookout, &one));
+        if opened.as_ref().is_some_and(|opened| opened.joined) && !is_agreed {
+            violations.extend(joined(&lookout, &one));
         }
-        match ruled.map_or(Way::Free, |ruled| way(batch, &ruled, offences)) {
+        match opened.map_or(Way::Free, |opened| way(batch, &opened, violations)) {
             Way::Free => kept.push(one),
-            Way::Parked(verdict) => prepared.settled.push(one.settled(verdict, None)),
+            Way::Parked(verdict) => prepared.ended.push(one.ended(verdict, None)),
             // It is not there, and nothing asks for it before its source changes.
-            Way::Rejected(_) if one.op == Op::Create => prepared.settled.push(one.nothing_left(false)),
-            Way::Rejected(offences) => {
-                remember(&lookout, &mut one, &offences);
+            Way::Rejected(_) if one.op == Op::Create => prepared.ended.push(one.nothing_left(false)),
+            Way::Rejected(violations) => {
+                remember(&lookout, &mut one, &violations);
                 if one.op == Op::Delete || one.changed.is_empty() {
-                    prepared.settled.push(one.nothing_left(true));
+                    prepared.ended.push(one.nothing_left(true));
                 } else {
                     kept.push(one);
                 }
@@ -83,8 +83,8 @@ pub(super) fn violations(lookout: &Lookout<'_>, one: &Known) -> Vec<Violation> {
         lookout.unpaid(&here.fields, &one.desired, &one.changed).filter(|_| one.is_unpaid && one.op == Op::Update),
     );
     // Of two that meet at odds nobody knows which is right: nothing is written to either before a person has chosen.
-    let is_told = found.iter().any(|offence| offence.brake == Brake::OrderState);
-    let stranger = one.stranger.as_ref().filter(|_| one.op == Op::Update && !is_told);
+    let ends_order = found.iter().any(|violation| violation.brake == Brake::OrderState);
+    let stranger = one.stranger.as_ref().filter(|_| one.op == Op::Update && !ends_order);
     found.extend(stranger.and_then(|state| lookout.at_odds(&here.fields, &one.changed, state)));
     found
 }
@@ -110,25 +110,25 @@ enum Way {
     Rejected(Vec<Violation>),
 }
 
-fn way(batch: &Batch<'_>, ruled: &OpenedBy, mut offences: Vec<Violation>) -> Way {
-    let Some(flow) = flow(&batch.context.routes, &ruled.system, batch.target, batch.entity) else { return Way::Free };
-    offences.retain(|offence| offence.counts(&flow.brakes));
-    let tripped = |brake: Brake| ruled.tripped.contains(&(batch.target.to_owned(), brake.as_str().to_owned()));
-    if ruled.approval != RunApproval::Pending {
-        offences.retain(|offence| tripped(offence.brake));
+fn way(batch: &Batch<'_>, opened: &OpenedBy, mut violations: Vec<Violation>) -> Way {
+    let Some(flow) = flow(&batch.context.routes, &opened.system, batch.target, batch.entity) else { return Way::Free };
+    violations.retain(|violation| violation.counts(&flow.brakes));
+    let tripped = |brake: Brake| opened.tripped.contains(&(batch.target.to_owned(), brake.as_str().to_owned()));
+    if opened.approval != RunApproval::Pending {
+        violations.retain(|violation| tripped(violation.brake));
     }
-    if offences.is_empty() {
+    if violations.is_empty() {
         return Way::Free;
     }
-    let run = ruled.run;
-    match ruled.approval {
+    let run = opened.run;
+    match opened.approval {
         RunApproval::Clear | RunApproval::Approved => Way::Free,
         RunApproval::Pending => Way::Parked(Verdict::Parked {
             cause: WaitReason::Run(run),
             error: format!("whether this may go is known when run {run} has ended"),
         }),
         RunApproval::Held => Way::Parked(Verdict::Parked { cause: WaitReason::Brake(run), error: why(run) }),
-        RunApproval::Rejected => Way::Rejected(offences),
+        RunApproval::Rejected => Way::Rejected(violations),
     }
 }
 
@@ -139,14 +139,14 @@ pub(super) fn why(run: i64) -> String {
     )
 }
 
-/// What was rejected counts as sent: so it is not wanted again until the source wants something else.
-fn remember(lookout: &Lookout<'_>, one: &mut Known, offences: &[Violation]) {
+/// What was rejected counts as sent: so it is not desired again until the source wants something else.
+fn remember(lookout: &Lookout<'_>, one: &mut Known, violations: &[Violation]) {
     let Some(here) = &mut one.here else { return };
     if one.op == Op::Delete {
         here.sent.insert(lookout.key().to_owned(), Value::Null);
         return;
     }
-    let rejected: BTreeSet<&String> = offences.iter().flat_map(|offence| &offence.fields).collect();
+    let rejected: BTreeSet<&String> = violations.iter().flat_map(|violation| &violation.fields).collect();
     for field in rejected {
         if one.changed.remove(field) {
             let value = one.desired.get(field).cloned().unwrap_or(Value::Null);
@@ -162,8 +162,8 @@ fn keep_rejected(lookout: &Lookout<'_>, one: &mut Known) {
     let whole = one.whole();
     let Some(here) = one.here.as_ref().filter(|here| one.op == Op::Update && !here.sent.is_empty()) else { return };
     let resting: BTreeSet<String> = here.sent.keys().filter(|field| !one.changed.contains(*field)).cloned().collect();
-    for offence in lookout.violations(Op::Update, &here.fields, &whole, &resting) {
-        for field in offence.fields {
+    for violation in lookout.violations(Op::Update, &here.fields, &whole, &resting) {
+        for field in violation.fields {
             let stored = here.fields.get(&field).cloned().unwrap_or(Value::Null);
             one.desired.insert(field, stored);
         }

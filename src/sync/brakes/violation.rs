@@ -42,17 +42,19 @@ impl Violation {
 pub(super) struct Lookout<'a> {
     spec: &'a EntitySpec,
     /// Fields that list parts, what is priced and stocked, with the member that tells these apart.
-    part_lists: Vec<(&'a str, &'a str)>,
+    child_lists: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Lookout<'a> {
     pub(super) fn of(entities: &'a Entities, entity: &str) -> Option<Self> {
         let spec = entities.get(entity)?;
-        let parts: BTreeSet<&str> =
+        let facet_lists: BTreeSet<&str> =
             entities.iter().flat_map(|spec| spec.fields.values()).filter_map(|field| field.part.as_deref()).collect();
-        let part_lists = spec.fields.iter().filter(|(name, _)| parts.contains(format!("{entity}.{name}").as_str()));
-        let part_lists = part_lists.filter_map(|(name, field)| Some((name.as_str(), field.key.as_deref()?))).collect();
-        Some(Self { spec, part_lists })
+        let child_lists =
+            spec.fields.iter().filter(|(name, _)| facet_lists.contains(format!("{entity}.{name}").as_str()));
+        let child_lists =
+            child_lists.filter_map(|(name, field)| Some((name.as_str(), field.key.as_deref()?))).collect();
+        Some(Self { spec, child_lists })
     }
 
     /// Whether the field holds data of a person.
@@ -86,7 +88,7 @@ impl<'a> Lookout<'a> {
                 let edit = Edit { before, desired, changed };
                 let mut found = Vec::new();
                 found.extend(edit.hidden());
-                found.extend(self.part_lists.iter().filter_map(|(list, key)| edit.lost_part(list, key)));
+                found.extend(self.child_lists.iter().filter_map(|(list, key)| edit.lost_part(list, key)));
                 found.extend(self.emptied(&edit));
                 match self.spec.entity.as_str() {
                     "price" => found.extend(self.prices(&edit)),
@@ -112,7 +114,7 @@ impl<'a> Lookout<'a> {
         let field =
             states.fields.iter().find(|field| changed.contains(*field) && desired.get(*field) == Some(&paid))?;
         let becomes = was < states.rank(&paid);
-        becomes.then(|| edit.offence(Brake::OrderState, field, before.get(field).unwrap_or(&Value::Null), &paid))
+        becomes.then(|| edit.violation(Brake::OrderState, field, before.get(field).unwrap_or(&Value::Null), &paid))
     }
 
     /// A change of what another system has in a state that is at odds with its own.
@@ -140,9 +142,9 @@ impl<'a> Lookout<'a> {
             is_lost.then_some((name, before, after))
         });
         let (name, before, after) = lost.next()?;
-        let mut offence = edit.offence(Brake::Emptied, name, before, after);
-        offence.fields.extend(lost.map(|(name, ..)| name.clone()));
-        Some(offence)
+        let mut violation = edit.violation(Brake::Emptied, name, before, after);
+        violation.fields.extend(lost.map(|(name, ..)| name.clone()));
+        Some(violation)
     }
 
     /// Amounts that are asked of a customer: required ones, not what is shown struck through.
@@ -171,7 +173,7 @@ impl<'a> Lookout<'a> {
         });
         let mut found: BTreeMap<Brake, Violation> = BTreeMap::new();
         if let Some((field, before, after)) = another_currency {
-            found.insert(Brake::PriceChange, edit.offence(Brake::PriceChange, field, before, after));
+            found.insert(Brake::PriceChange, edit.violation(Brake::PriceChange, field, before, after));
         }
         for (path, field, before, after) in pairs {
             let Some(before) = before.filter(|before| !before.is_zero()) else { continue };
@@ -182,22 +184,22 @@ impl<'a> Lookout<'a> {
             };
             let percent = after.and_then(|after| percent(before, after));
             let shown = (path, text(Some(before)), text(after));
-            let offence = found.entry(brake).or_insert_with(|| Violation {
+            let violation = found.entry(brake).or_insert_with(|| Violation {
                 brake,
                 fields: BTreeSet::new(),
                 percent,
                 shown: shown.clone(),
             });
             // The farthest stands for all; one that cannot be compared is the farthest there is.
-            if offence.percent.is_some() && offence.percent.zip(percent).is_none_or(|(known, more)| more > known) {
-                (offence.percent, offence.shown) = (percent, shown);
+            if violation.percent.is_some() && violation.percent.zip(percent).is_none_or(|(known, more)| more > known) {
+                (violation.percent, violation.shown) = (percent, shown);
             }
-            offence.fields.insert(field.to_owned());
+            violation.fields.insert(field.to_owned());
         }
         // An amount means nothing without its currency and its tax: they go together or not at all.
         let together = [self.spec.money_currency.as_deref(), Some("tax_included")];
-        for offence in found.values_mut() {
-            offence
+        for violation in found.values_mut() {
+            violation
                 .fields
                 .extend(together.into_iter().flatten().filter(|name| edit.changed.contains(*name)).map(str::to_owned));
         }
@@ -220,7 +222,7 @@ impl<'a> Edit<'a> {
         self.changed.contains(field).then(|| (before, self.desired.get(field).unwrap_or(&ABSENT)))
     }
 
-    fn offence(&self, brake: Brake, field: &str, before: &Value, after: &Value) -> Violation {
+    fn violation(&self, brake: Brake, field: &str, before: &Value, after: &Value) -> Violation {
         let shown = (field.to_owned(), before.clone(), after.clone());
         Violation { brake, fields: BTreeSet::from([field.to_owned()]), percent: None, shown }
     }
@@ -229,7 +231,7 @@ impl<'a> Edit<'a> {
         let before = self.before.get("active").cloned().unwrap_or(Value::Null);
         let after = self.desired.get("active").filter(|_| self.changed.contains("active"))?;
         let goes = *after == Value::Bool(false) && before != Value::Bool(false);
-        goes.then(|| self.offence(Brake::Delete, "active", &before, after))
+        goes.then(|| self.violation(Brake::Delete, "active", &before, after))
     }
 
     /// A variant that goes away or is no longer shown.
@@ -267,7 +269,7 @@ impl<'a> Edit<'a> {
         let (before, after) = self.sides("email")?;
         let plain = |value: &Value| value.as_str().unwrap_or_default().trim().to_lowercase();
         let differs = !plain(before).is_empty() && plain(before) != plain(after);
-        differs.then(|| self.offence(Brake::EmailChange, "email", before, after))
+        differs.then(|| self.violation(Brake::EmailChange, "email", before, after))
     }
 
     /// What ends, or ends in another way than it had: further.
@@ -291,9 +293,9 @@ impl<'a> Edit<'a> {
     /// A violation shown by one field of the states and about all of them that change.
     fn of_states(&self, brake: Brake, states: &States, name: &str) -> Violation {
         let side = |fields: &Fields| fields.get(name).cloned().unwrap_or_default();
-        let mut offence = self.offence(brake, name, &side(self.before), &side(self.desired));
-        offence.fields.extend(states.fields.iter().filter(|name| self.changed.contains(*name)).cloned());
-        offence
+        let mut violation = self.violation(brake, name, &side(self.before), &side(self.desired));
+        violation.fields.extend(states.fields.iter().filter(|name| self.changed.contains(*name)).cloned());
+        violation
     }
 }
 

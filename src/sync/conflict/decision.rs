@@ -29,7 +29,7 @@ pub enum DecisionError {
     #[error("{field} belongs to another system, so it cannot be given a value here; take what one of the systems has")]
     Owned { field: String },
     #[error("this conflict was settled meanwhile")]
-    Settled,
+    Resolved,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -50,13 +50,13 @@ pub async fn decide(
         Decision::Value(value) => value.clone(),
         Decision::Take(system) => known_at(&replicas, conflict, system)?,
     };
-    let (settlement, told) = match conflict.kind {
+    let (settlement, targets) = match conflict.kind {
         ConflictKind::Conflict => {
             let merged = store.merged(&[conflict.record]).await?.remove(&conflict.record).unwrap_or_default();
             let mut fields = merged.fields;
             fields.insert(conflict.field.clone(), value);
             let write = MergedWrite { record: conflict.record, revision: merged.revision, fields };
-            (Settlement::Merged(write), routes.told(&conflict.entity).into_iter().collect())
+            (Settlement::Merged(write), routes.targets_of(&conflict.entity).into_iter().collect())
         }
         ConflictKind::Drift => match decision {
             Decision::Value(_) => return Err(DecisionError::Owned { field: conflict.field.clone() }),
@@ -65,7 +65,7 @@ pub async fn decide(
         },
     };
     let priority = priority::of(&conflict.entity, &Fields::new());
-    let jobs: Vec<NewJob> = told
+    let jobs: Vec<NewJob> = targets
         .into_iter()
         .map(|target| NewJob {
             target: target.to_owned(),
@@ -77,7 +77,7 @@ pub async fn decide(
         .collect();
     match store.resolve_conflict(conflict, &settlement, &jobs, now).await {
         Ok(true) => Ok(()),
-        Ok(false) | Err(StoreError::Stale(_)) => Err(DecisionError::Settled),
+        Ok(false) | Err(StoreError::Stale(_)) => Err(DecisionError::Resolved),
         Err(error) => Err(error.into()),
     }
 }

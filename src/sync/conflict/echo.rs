@@ -5,20 +5,20 @@ use serde_json::Value;
 
 /// Equal, or every text in it is the one that was told: cut, escaped, stripped of markup or spaced otherwise. What is not
 /// recognised counts as somebody's edit.
-pub(in crate::sync) fn is_echo(told: &Value, shown: &Value) -> bool {
-    match (told, shown) {
-        (Value::String(told), Value::String(shown)) => {
-            let (told_letters, shown_letters) = (letters(told), letters(shown));
-            told == shown || !shown_letters.is_empty() && told_letters.starts_with(&shown_letters)
+pub(in crate::sync) fn is_echo(sent: &Value, shown: &Value) -> bool {
+    match (sent, shown) {
+        (Value::String(sent), Value::String(shown)) => {
+            let (sent_letters, shown_letters) = (letters(sent), letters(shown));
+            sent == shown || !shown_letters.is_empty() && sent_letters.starts_with(&shown_letters)
         }
-        (Value::Array(told), Value::Array(shown)) => {
-            told.len() == shown.len() && told.iter().zip(shown).all(|(told, shown)| is_echo(told, shown))
+        (Value::Array(sent), Value::Array(shown)) => {
+            sent.len() == shown.len() && sent.iter().zip(shown).all(|(sent, shown)| is_echo(sent, shown))
         }
-        (Value::Object(told), Value::Object(shown)) => {
-            told.len() == shown.len()
-                && told.iter().all(|(name, told)| shown.get(name).is_some_and(|shown| is_echo(told, shown)))
+        (Value::Object(sent), Value::Object(shown)) => {
+            sent.len() == shown.len()
+                && sent.iter().all(|(name, sent)| shown.get(name).is_some_and(|shown| is_echo(sent, shown)))
         }
-        (told, shown) => told == shown,
+        (sent, shown) => sent == shown,
     }
 }
 

@@ -32,7 +32,7 @@ pub(in crate::sync) fn stranger<'a>(states: &States, replicas: &'a [Replica], he
     others.filter_map(|other| states.of(&other.fields)).find(|state| has_ended(Some(state)) != ended)
 }
 
-/// Drops what a target has heard of an end that nobody has any more; true if there was any. The next one is news again.
+/// Drops what a target has heard of an end that nobody has any more; true if there was any. The next one is new again.
 pub(in crate::sync) fn forget(states: &States, replicas: &[Replica], here: &mut Replica) -> bool {
     let is_over = |field: &&String| {
         heard(states, here, field).is_some() && others_with_end(states, replicas, here, field).is_empty()
@@ -89,11 +89,11 @@ impl PullContext<'_> {
                 commit.jobs.push(NewJob { target, entity, record, priority, due: None });
                 continue;
             }
-            let is_told = |now: &Value| ended.iter().any(|other| self.says(states, field, now, &other.system));
+            let is_confirmed = |now: &Value| ended.iter().any(|other| self.says(states, field, now, &other.system));
             // Shown once: a person may have decided since.
             let was = before.fields.get(field).unwrap_or(&Value::Null);
-            let was_shown = !states.has_ended(was) && !is_told(was);
-            match (was_shown, is_told(now)) {
+            let was_shown = !states.has_ended(was) && !is_confirmed(was);
+            match (was_shown, is_confirmed(now)) {
                 (false, false) => {
                     commit.conflicts.push(mark(record, field, Some(ConflictKind::Drift), stood.clone()));
                 }
@@ -109,11 +109,11 @@ impl PullContext<'_> {
     fn says(&self, states: &States, field: &str, now: &Value, target: &str) -> bool {
         let (routes, system) = (&self.context.routes, self.system.name());
         let writes = |mapping: &dyn crate::mapping::Translate| mapping.writes().contains(field);
-        let is_told = self.context.mapping(target, self.entity).is_some_and(|mapping| writes(mapping.as_ref()));
+        let is_written = self.context.mapping(target, self.entity).is_some_and(|mapping| writes(mapping.as_ref()));
         let mut flows =
             routes.to(target, self.entity).filter(|flow| flow.from == system && flow.brings(self.entity, field));
         (now.is_null() || states.rank(now).is_some())
-            && is_told
+            && is_written
             && flows.any(|flow| match flow.states.get(self.entity) {
                 Some(allowed) => now.as_str().is_some_and(|state| allowed.contains(state)),
                 None => routes.owner(self.entity, field, system, target) == Some(system),

@@ -303,7 +303,7 @@ mod tests {
 
         /// A leaf that both changed differently is never silently lost.
         #[test]
-        fn what_clashes_is_told(base in addresses(), one in addresses(), other in addresses()) {
+        fn what_clashes_is_reported(base in addresses(), one in addresses(), other in addresses()) {
             let spec = spec("customer", "addresses");
             let leaf = |value: &Value, code: &str, name: &str| {
                 items(&spec, value).unwrap().get(code).and_then(|item| item.get(name).cloned()).unwrap_or(Value::Null)

@@ -10,16 +10,16 @@ use crate::{
 };
 
 /// Whether of a person whom the target knows nothing is left at a source, by the fields that it tells: it was erased there, and
-/// what is lacking is no news. An e-mail address alone is nobody, since some shops put another in its place.
+/// what is lacking is nothing new. An e-mail address alone is nobody, since some shops put another in its place.
 pub(in crate::sync) fn is_erased(
     spec: &EntitySpec,
-    is_told: impl Fn(&str) -> bool,
+    is_written: impl Fn(&str) -> bool,
     said: &Fields,
     here: &Replica,
 ) -> bool {
     let has = |field: &FieldSpec, value: Option<&Value>| value.is_some_and(|value| has_text(field, value));
     let (mut was_known, mut had_address, mut has_address) = (false, false, false);
-    for (name, field) in spec.fields.iter().filter(|(name, field)| names_somebody(field) && is_told(name)) {
+    for (name, field) in spec.fields.iter().filter(|(name, field)| names_somebody(field) && is_written(name)) {
         let (said, had) = (has(field, said.get(name)), has(field, Some(&known(&here.fields, &here.sent, name))));
         if field.compare == Some(Compare::Email) {
             has_address |= said;

@@ -75,16 +75,16 @@ pub(in crate::sync) struct Shared<'a> {
     /// Open ones at this system.
     open: BTreeMap<(RecordId, String), Conflict>,
     /// What this system may have been told meanwhile.
-    told: BTreeMap<RecordId, Fields>,
+    sent_shared: BTreeMap<RecordId, Fields>,
 }
 
 /// What a record's change did to its shared fields.
 #[derive(Debug, Default)]
-pub(in crate::sync) struct Moved {
+pub(in crate::sync) struct SharedChange {
     pub(in crate::sync) merged: Option<MergedWrite>,
     pub(in crate::sync) conflicts: Vec<ConflictMark>,
     /// The system that changed them has to be told something itself.
-    pub(in crate::sync) tell_back: bool,
+    pub(in crate::sync) write_back: bool,
 }
 
 impl<'a> Shared<'a> {
@@ -109,10 +109,11 @@ impl<'a> Shared<'a> {
             return Ok(None);
         }
         let merged = if fields.is_empty() { BTreeMap::new() } else { context.store.merged(records).await? };
-        let told = if fields.is_empty() { BTreeMap::new() } else { context.store.told(system, records).await? };
+        let sent_shared =
+            if fields.is_empty() { BTreeMap::new() } else { context.store.sent_shared_fields(system, records).await? };
         let open = context.store.conflicts_of(records).await?.into_iter().filter(|conflict| conflict.system == system);
         let open = open.map(|conflict| ((conflict.record, conflict.field.clone()), conflict)).collect();
-        Ok(Some(Self { context, system, entity, fields, shapes, merged, open, told }))
+        Ok(Some(Self { context, system, entity, fields, shapes, merged, open, sent_shared }))
     }
 
     /// Lays a system's change into the merged fields. `before` is absent at first contact. What the system made of a value that
@@ -123,8 +124,8 @@ impl<'a> Shared<'a> {
         before: Option<&Replica>,
         fields: &Fields,
         sent: &mut Fields,
-    ) -> Result<Moved> {
-        let mut moved = Moved::default();
+    ) -> Result<SharedChange> {
+        let mut moved = SharedChange::default();
         let stood = self.merged.get(&record).cloned().unwrap_or_default();
         let mut now = stood.fields.clone();
         for (field, spec) in &self.fields {
@@ -135,17 +136,18 @@ impl<'a> Shared<'a> {
                 _ => known(fields, sent, field),
             };
             let stood_there = before.map(|before| known(&before.fields, &before.sent, field));
-            let told = self.told.get(&record).and_then(|told| told.get(*field));
-            let told = told.filter(|told| stood_there.as_ref() != Some(&theirs) && is_echo(told, &theirs)).cloned();
-            if let Some(told) = &told {
-                if *told != theirs {
-                    sent.insert((*field).to_owned(), told.clone());
+            let echoed = self.sent_shared.get(&record).and_then(|echoed| echoed.get(*field));
+            let echoed =
+                echoed.filter(|echoed| stood_there.as_ref() != Some(&theirs) && is_echo(echoed, &theirs)).cloned();
+            if let Some(echoed) = &echoed {
+                if *echoed != theirs {
+                    sent.insert((*field).to_owned(), echoed.clone());
                 }
-                theirs.clone_from(told);
+                theirs.clone_from(echoed);
             }
             let conflict =
                 self.open.get(&(record, (*field).to_owned())).filter(|one| one.kind == ConflictKind::Conflict);
-            let base = told.or_else(|| conflict.map(|conflict| conflict.base.clone())).or(stood_there);
+            let base = echoed.or_else(|| conflict.map(|conflict| conflict.base.clone())).or(stood_there);
             let outcome = match (ours, base) {
                 (None, _) => Ok(theirs.clone()),
                 // First contact: nobody knows what they last agreed on. What is absent is no opinion; of two opinions that
@@ -161,10 +163,10 @@ impl<'a> Shared<'a> {
             };
             match outcome {
                 Ok(value) => {
-                    moved.tell_back |= value != theirs;
+                    moved.write_back |= value != theirs;
                     if conflict.is_some() {
                         // Its job waits for the decision, which is no longer needed.
-                        moved.tell_back = true;
+                        moved.write_back = true;
                         moved.conflicts.push(mark(record, field, None, Value::Null));
                     }
                     if ours != Some(&value) && !(ours.is_none() && value.is_null()) {
@@ -172,7 +174,7 @@ impl<'a> Shared<'a> {
                     }
                 }
                 Err(base) => {
-                    moved.tell_back = true;
+                    moved.write_back = true;
                     moved.conflicts.push(mark(record, field, Some(ConflictKind::Conflict), base));
                 }
             }

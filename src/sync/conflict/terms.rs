@@ -23,26 +23,26 @@ static WHOLE: Shape = Shape::Whole;
 #[derive(Clone, Debug, Default)]
 pub(in crate::sync) struct Terms {
     spec: Option<Arc<EntitySpec>>,
-    fields: BTreeMap<String, Held>,
+    fields: BTreeMap<String, FieldShapes>,
 }
 
 #[derive(Clone, Debug)]
-struct Held {
+struct FieldShapes {
     /// What can be told of the field.
-    told: Shape,
+    written: Shape,
     /// What of it is shown as well.
     shown: Shape,
 }
 
 impl Terms {
     pub(in crate::sync) fn of(context: &Context, mapping: &dyn Translate, entity: &str) -> Self {
-        let held = |(field, told): (&String, &Shape)| {
-            let shown = mapping.read_shapes().get(field).map_or_else(|| told.clone(), |shown| shown.meet(told));
-            (field.clone(), Held { told: told.clone(), shown })
+        let shapes = |(field, written): (&String, &Shape)| {
+            let shown = mapping.read_shapes().get(field).map_or_else(|| written.clone(), |shown| shown.meet(written));
+            (field.clone(), FieldShapes { written: written.clone(), shown })
         };
         Self {
             spec: context.entities.get(entity).cloned(),
-            fields: mapping.written_shapes().iter().map(held).collect(),
+            fields: mapping.written_shapes().iter().map(shapes).collect(),
         }
     }
 
@@ -52,12 +52,14 @@ impl Terms {
 
     /// Whether two values are one in what the target shows of the field.
     pub(in crate::sync) fn same(&self, field: &str, one: &Value, other: &Value) -> bool {
-        one == other || agree(self.field(field), self.fields.get(field).map_or(&WHOLE, |held| &held.shown), one, other)
+        one == other
+            || agree(self.field(field), self.fields.get(field).map_or(&WHOLE, |shapes| &shapes.shown), one, other)
     }
 
     /// Whether telling one value is telling the other.
-    fn is_told(&self, field: &str, one: &Value, other: &Value) -> bool {
-        one == other || agree(self.field(field), self.fields.get(field).map_or(&WHOLE, |held| &held.told), one, other)
+    fn is_as_written(&self, field: &str, one: &Value, other: &Value) -> bool {
+        one == other
+            || agree(self.field(field), self.fields.get(field).map_or(&WHOLE, |shapes| &shapes.written), one, other)
     }
 
     /// Whether the target has to be told a value: it neither stores it nor was sent it. An absent field and `null` are the same.
@@ -66,9 +68,9 @@ impl Terms {
         let as_there = |there: &Value| unsaid(self.field(field), value, there);
         match replica.sent.get(field) {
             None => !self.same(field, &as_there(stored), stored),
-            Some(sent) if self.is_told(field, &as_there(sent), sent) => false,
+            Some(sent) if self.is_as_written(field, &as_there(sent), sent) => false,
             // Of what is told and not shown, only what was sent says whether it is there.
-            Some(_) if self.fields.get(field).is_some_and(|held| held.told != held.shown) => true,
+            Some(_) if self.fields.get(field).is_some_and(|shapes| shapes.written != shapes.shown) => true,
             Some(_) => !self.same(field, &as_there(stored), stored),
         }
     }
@@ -81,7 +83,8 @@ impl Terms {
         desired.iter().filter(differs).map(|(field, _)| field.clone()).collect()
     }
 
-    /// At first contact: a text that is there in another spelling (`&` as `&amp;`, space around it) is what was wanted.
+    /// At first contact: a text that is there in another spelling (`&` as `&amp;`, space around it) is what was
+    /// desired.
     pub(in crate::sync) fn take_spelling(&self, desired: &Fields, replica: &mut Replica) {
         for (field, value) in desired {
             let stored = replica.fields.get(field).unwrap_or(&ABSENT);
@@ -91,7 +94,7 @@ impl Terms {
         }
     }
 
-    /// At first contact: a key that is there as the target spells it is what was wanted.
+    /// At first contact: a key that is there as the target spells it is what was desired.
     pub(in crate::sync) fn take_key(&self, mapping: &dyn Translate, desired: &Fields, replica: &mut Replica) {
         let Some(key) = self.spec.as_ref().map(|spec| &spec.key) else { return };
         if let (Some(value), Some(stored)) = (desired.get(key), replica.fields.get(key))
@@ -107,7 +110,7 @@ impl Terms {
             (Some(one), Some(other)) => plain(one) == plain(other),
             _ => one == other,
         };
-        match (self.field(field).map(|spec| spec.kind), self.fields.get(field).map(|held| &held.shown)) {
+        match (self.field(field).map(|spec| spec.kind), self.fields.get(field).map(|shapes| &shapes.shown)) {
             (Some(Kind::Text), _) => alike(value, stored),
             (Some(Kind::Localized), Some(Shape::Languages(languages))) => {
                 let text = |texts: &Value, language: &String| texts.get(language).cloned().unwrap_or_default();
@@ -124,15 +127,15 @@ impl Terms {
         }
     }
 
-    /// Drops from a replica what it remembers as sent though something else is wanted and is there: a change that a person
-    /// rejected and the source took back. Should it be wanted again, it is a change like any other. `key` stands for the
-    /// object itself, whose deletion may have been rejected. True if anything was dropped.
+    /// Drops from a replica what it remembers as sent though something else is desired and is there: a change that a
+    /// person rejected and the source took back. Should it be desired again, it is a change like any other. `key`
+    /// stands for the object itself, whose deletion may have been rejected. True if anything was dropped.
     pub(in crate::sync) fn forget(&self, desired: &Fields, key: &str, replica: &mut Replica) -> bool {
         let before = replica.sent.len();
         let stored = &replica.fields;
         replica.sent.retain(|field, sent| match desired.get(field) {
             Some(value) => {
-                self.is_told(field, value, sent) || !self.same(field, value, stored.get(field).unwrap_or(&ABSENT))
+                self.is_as_written(field, value, sent) || !self.same(field, value, stored.get(field).unwrap_or(&ABSENT))
             }
             None if field == key => !sent.is_null(),
             // A source that does not speak of it and has the record wants it shown.
@@ -216,9 +219,9 @@ mod tests {
         assert!(!terms.difference(&paid, Some(&unknown)).is_empty());
     }
 
-    fn terms(field: &str, told: Shape, shown: Shape) -> Terms {
+    fn terms(field: &str, written: Shape, shown: Shape) -> Terms {
         let spec = Entities::builtin().get("product").cloned();
-        Terms { spec, fields: BTreeMap::from([(field.to_owned(), Held { told, shown })]) }
+        Terms { spec, fields: BTreeMap::from([(field.to_owned(), FieldShapes { written, shown })]) }
     }
 
     fn differs(terms: &Terms, desired: &Value, replica: &Replica) -> bool {
@@ -242,16 +245,16 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_is_only_shown_is_no_difference_and_one_that_is_only_told_is_judged_by_what_was_sent() {
+    fn a_member_that_is_only_read_is_no_difference_and_one_that_is_only_written_is_compared_with_what_was_sent() {
         let shown = terms("variants", members(&["sku"]), members(&["sku"]));
         let there = replica(&json!({"variants": [{"sku": "A", "weight": "1"}]}), &json!({}));
         assert!(!differs(&shown, &json!({"variants": [{"sku": "A"}]}), &there));
-        let told = terms("variants", members(&["sku", "barcode"]), members(&["sku"]));
+        let written = terms("variants", members(&["sku", "barcode"]), members(&["sku"]));
         let barcode = |code: &str| json!({"variants": [{"sku": "A", "barcode": code}]});
-        assert!(!differs(&told, &barcode("1"), &there), "nobody knows that it is not there");
+        assert!(!differs(&written, &barcode("1"), &there), "nobody knows that it is not there");
         let there = replica(&json!({"variants": [{"sku": "A"}]}), &barcode("1"));
-        assert!(!differs(&told, &barcode("1"), &there));
-        assert!(differs(&told, &barcode("2"), &there));
+        assert!(!differs(&written, &barcode("1"), &there));
+        assert!(differs(&written, &barcode("2"), &there));
     }
 
     #[test]

@@ -47,8 +47,8 @@ fn strike(failure: &Failure, before: &Circuit, env: &Env) -> Option<Circuit> {
     }
     let failures = before.failures.saturating_add(1);
     let wait = match failure.class {
-        Class::Transient => told(failure).unwrap_or_else(|| backoff(before.failures, env)),
-        Class::Throttled => told(failure).unwrap_or_else(|| backoff(before.failures.min(4), env)),
+        Class::Transient => retry_after(failure).unwrap_or_else(|| backoff(before.failures, env)),
+        Class::Throttled => retry_after(failure).unwrap_or_else(|| backoff(before.failures.min(4), env)),
         Class::Auth => AUTH_PAUSE,
         _ => return None,
     };
@@ -59,6 +59,6 @@ fn strike(failure: &Failure, before: &Circuit, env: &Env) -> Option<Circuit> {
 pub(in crate::sync) const AUTH_PAUSE: Duration = Duration::from_secs(300);
 
 /// How long a system asks to be left alone. "At once" is no answer of one that has just refused.
-pub(in crate::sync) fn told(failure: &Failure) -> Option<Duration> {
+pub(in crate::sync) fn retry_after(failure: &Failure) -> Option<Duration> {
     failure.retry_after.filter(|wait| !wait.is_zero())
 }

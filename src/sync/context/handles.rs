@@ -119,7 +119,8 @@ impl Context {
     }
 
     pub(in crate::sync) fn can_list(&self, system: &str, entity: &str) -> bool {
-        self.capabilities(system, entity).is_some_and(|facts| facts.list) && self.mapping(system, entity).is_some()
+        self.capabilities(system, entity).is_some_and(|capabilities| capabilities.list)
+            && self.mapping(system, entity).is_some()
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Context;
 use crate::{store::Result, sync::routing::Flow};
 
-/// What the names of the notes begin with that hold the prints.
+/// What the names of the notes begin with that hold the fingerprints.
 pub(in crate::sync) const COVERED: &str = "covered:";
 
 /// What is true in the note of a way that has left.

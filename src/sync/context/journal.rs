@@ -22,7 +22,7 @@ const MOST: usize = 50_000;
 #[derive(Debug, Default)]
 pub struct Journal {
     /// What a problem is of, and what was last said of it.
-    told: Mutex<BTreeMap<String, String>>,
+    reported: Mutex<BTreeMap<String, String>>,
 }
 
 /// How a job ended, as far as the log is concerned.
@@ -50,7 +50,7 @@ pub(in crate::sync) fn ends(delivered: &[Delivered]) -> Vec<End> {
                 Some(Problem { how: "refused by", same: error.clone(), error: error.clone() })
             }
             // A brake and a run's end tell of all that they hold at once.
-            Verdict::Parked { cause, error } if tells_itself(cause) => {
+            Verdict::Parked { cause, error } if reports_itself(cause) => {
                 Some(Problem { how: "waits before", same: cause.to_string(), error: error.clone() })
             }
             Verdict::Retry { class, error, .. } if class == Class::Auth.as_str() => {
@@ -64,37 +64,37 @@ pub(in crate::sync) fn ends(delivered: &[Delivered]) -> Vec<End> {
 }
 
 impl Journal {
-    /// Whether this is news of `subject`.
+    /// Whether this was not reported of `subject` before.
     pub(in crate::sync) fn is_new(&self, subject: &str, said: &str) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.get(subject).is_some_and(|before| before == said) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.get(subject).is_some_and(|before| before == said) {
             return false;
         }
-        if told.len() >= MOST {
-            told.clear();
+        if reported.len() >= MOST {
+            reported.clear();
         }
-        told.insert(subject.to_owned(), said.to_owned());
+        reported.insert(subject.to_owned(), said.to_owned());
         true
     }
 
     fn was_said(&self, subject: &str, said: &str) -> bool {
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.get(subject).is_some_and(|before| before == said)
+        let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        reported.get(subject).is_some_and(|before| before == said)
     }
 
     /// Whether something was told of `subject`, which is well now.
     pub(in crate::sync) fn is_over(&self, subject: &str) -> bool {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(subject).is_some()
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner).remove(subject).is_some()
     }
 
-    fn told_rows(&self, subject: &str) -> u64 {
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.get(subject).and_then(|count| count.parse().ok()).unwrap_or_default()
+    fn reported_rows(&self, subject: &str) -> u64 {
+        let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        reported.get(subject).and_then(|count| count.parse().ok()).unwrap_or_default()
     }
 
     /// Whether there are more rows than were last told of; fewer are remembered, and with none of them the memory is cleared.
     fn are_more(&self, subject: &str, count: u64) -> bool {
-        let before = self.told_rows(subject);
+        let before = self.reported_rows(subject);
         if count == 0 {
             self.is_over(subject);
         } else {
@@ -105,7 +105,7 @@ impl Journal {
 
     /// What is new among the ends of a batch.
     fn new_problems(&self, ends: Vec<End>) -> Vec<(i64, Problem)> {
-        let is_news = |end: End| {
+        let is_new = |end: End| {
             let subject = format!("job {}", end.job);
             match end.problem {
                 Some(problem) => self.is_new(&subject, &problem.same).then_some((end.job, problem)),
@@ -115,7 +115,7 @@ impl Journal {
                 }
             }
         };
-        ends.into_iter().filter_map(is_news).collect()
+        ends.into_iter().filter_map(is_new).collect()
     }
 
     /// Warns of what is new among the ends of a batch.
@@ -125,12 +125,12 @@ impl Journal {
         }
         let problems = self.new_problems(ends);
         let known = problems.iter().filter_map(|(id, problem)| Some((jobs.iter().find(|job| job.id == *id)?, problem)));
-        let told: Vec<(&Job, &Problem)> = known.take(FEW).collect();
-        let Some((first, _)) = told.first() else { return };
-        let records: Vec<_> = told.iter().map(|(job, _)| job.record).collect();
+        let first_few: Vec<(&Job, &Problem)> = known.take(FEW).collect();
+        let Some((first, _)) = first_few.first() else { return };
+        let records: Vec<_> = first_few.iter().map(|(job, _)| job.record).collect();
         // Without its key a job is told by its number: what was delivered is delivered.
         let keys = store.keys(&records).await.unwrap_or_default();
-        for (job, problem) in &told {
+        for (job, problem) in &first_few {
             let Job { id, run, target: system, entity, .. } = job;
             let key = keys.get(&job.record).map_or("?", |(_, key)| key.as_str());
             let key = printable::line(printable::cut(key, printable::CELL).as_ref()).into_owned();
@@ -173,7 +173,7 @@ impl Journal {
             );
         }
         let subject = format!("rejected {system}/{entity}");
-        if balance.rejected > 0 || self.told_rows(&subject) > 0 {
+        if balance.rejected > 0 || self.reported_rows(&subject) > 0 {
             let counts = store.rejection_counts().await?;
             let count =
                 counts.iter().find(|(at, of, ..)| at == system && of == entity).map_or(0, |(_, _, open, _)| *open);
@@ -191,7 +191,7 @@ impl Journal {
     }
 }
 
-fn tells_itself(cause: &WaitReason) -> bool {
+fn reports_itself(cause: &WaitReason) -> bool {
     !cause.is_daily() && !matches!(cause, WaitReason::Run(_) | WaitReason::Brake(_))
 }
 
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_is_told_once_and_again_when_it_is_another_one_or_came_back() {
+    fn a_problem_is_reported_once_and_again_when_it_is_another_one_or_came_back() {
         let journal = Journal::default();
         assert!(journal.is_new("job 1", "no"));
         assert!(!journal.is_new("job 1", "no"));
@@ -218,14 +218,15 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_told_again_when_there_are_more_and_after_all_were_mended() {
+    fn rows_are_reported_again_when_there_are_more_and_after_all_were_corrected() {
         let journal = Journal::default();
-        let told = |counts: &[u64]| counts.iter().map(|count| journal.are_more("rejected", *count)).collect::<Vec<_>>();
-        assert_eq!(told(&[3, 3, 5, 3, 4, 0, 3]), [true, false, true, false, true, false, true]);
+        let reports =
+            |counts: &[u64]| counts.iter().map(|count| journal.are_more("rejected", *count)).collect::<Vec<_>>();
+        assert_eq!(reports(&[3, 3, 5, 3, 4, 0, 3]), [true, false, true, false, true, false, true]);
     }
 
     #[test]
-    fn what_went_well_is_news_again_when_it_does_not() {
+    fn what_went_well_is_reported_again_when_it_does_not() {
         let journal = Journal::default();
         let refused =
             || End { job: 7, problem: Some(Problem { how: "refused by", same: "no".into(), error: "no".into() }) };
@@ -236,10 +237,10 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_many_at_once_tells_itself() {
+    fn what_holds_many_jobs_at_once_reports_itself() {
         for cause in ["brake:run-3", "run:3", "acceptance:order=7"] {
-            assert!(!tells_itself(&cause.to_owned().into()), "{cause}");
+            assert!(!reports_itself(&cause.to_owned().into()), "{cause}");
         }
-        assert!(tells_itself(&WaitReason::lookup("tax", "IGIC7")) && tells_itself(&WaitReason::Conflict));
+        assert!(reports_itself(&WaitReason::lookup("tax", "IGIC7")) && reports_itself(&WaitReason::Conflict));
     }
 }

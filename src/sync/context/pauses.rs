@@ -7,20 +7,24 @@ use serde_json::Value;
 
 use crate::store::{Result, Store};
 
-/// Ends the pauses of systems whose adapter or settings have changed since the last start. `prints` tells, by system, one
-/// configuration from another.
-pub async fn notice(store: &dyn Store, prints: &BTreeMap<String, String>, now: DateTime<Utc>) -> Result<()> {
-    for (system, print) in prints {
-        let (note, print) = (format!("setup:{system}"), Value::from(print.as_str()));
+/// Ends the pauses of systems whose adapter or settings have changed since the last start. `setup_fingerprints` gives,
+/// by system, one configuration from another.
+pub async fn notice(
+    store: &dyn Store,
+    setup_fingerprints: &BTreeMap<String, String>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    for (system, fingerprint) in setup_fingerprints {
+        let (note, fingerprint) = (format!("setup:{system}"), Value::from(fingerprint.as_str()));
         match store.noted(&note).await? {
-            Some(before) if before == print => continue,
+            Some(before) if before == fingerprint => continue,
             Some(_) => {
                 let jobs = store.lift(system, now).await?;
                 tracing::info!(system, jobs, "its configuration has changed: it is asked again");
             }
             None => {}
         }
-        store.note(&note, &print).await?;
+        store.note(&note, &fingerprint).await?;
     }
     Ok(())
 }

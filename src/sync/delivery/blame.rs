@@ -15,7 +15,7 @@ pub(in crate::sync) const SEVERAL: usize = 3;
 pub(in crate::sync) struct Blame {
     went: bool,
     /// Jobs that met the same before; others went through since.
-    again: BTreeSet<i64>,
+    repeated: BTreeSet<i64>,
     /// How many jobs met trouble of which nothing says that it is theirs, by class.
     refused: usize,
     troubled: usize,
@@ -35,25 +35,25 @@ impl Blame {
         let met_before = |job: &Job, failure: &Failure| job.error_class.as_deref() == Some(failure.class.as_str());
         let before: Vec<i64> =
             troubled().filter(|(job, failure)| met_before(job, failure)).map(|(job, _)| job.id).collect();
-        let again: BTreeSet<i64> = if went || before.is_empty() {
+        let repeated: BTreeSet<i64> = if went || before.is_empty() {
             before.into_iter().collect()
         } else {
             context.store.gone_through_since(target, &before).await?.into_iter().collect()
         };
         let count =
-            |class| troubled().filter(|(job, failure)| failure.class == class && !again.contains(&job.id)).count();
+            |class| troubled().filter(|(job, failure)| failure.class == class && !repeated.contains(&job.id)).count();
         let (refused, troubled) = (count(Class::Auth), count(Class::Transient));
         let throttled = failed.iter().filter(|(_, failure)| failure.class == Class::Throttled).count();
-        Ok(Self { went, again, refused, troubled, throttled })
+        Ok(Self { went, repeated, refused, troubled, throttled })
     }
 
     /// What a failure says of its record.
     pub(in crate::sync) fn alone(&self, job: i64, failure: &Failure) -> Alone {
-        match (self.again.contains(&job), self.went) {
+        match (self.repeated.contains(&job), self.went) {
             _ if !is_trouble(failure) => Alone::No,
             // A limit that is used up strikes whoever comes next, and some of them again.
             _ if failure.class == Class::Throttled && self.throttled >= SEVERAL => Alone::No,
-            (true, _) => Alone::Again,
+            (true, _) => Alone::Repeated,
             (false, _) if failure.class == Class::Throttled => Alone::No,
             (false, true) if failure.class == Class::Auth || self.troubled < SEVERAL => Alone::First,
             (false, _) => Alone::No,
@@ -64,7 +64,7 @@ impl Blame {
     pub(in crate::sync) fn is_of_the_system(&self, job: i64, failure: &Failure) -> bool {
         match failure.class {
             Class::Throttled | Class::Transient => is_trouble(failure) && self.alone(job, failure) == Alone::No,
-            Class::Auth => !self.went && self.refused >= SEVERAL && !self.again.contains(&job),
+            Class::Auth => !self.went && self.refused >= SEVERAL && !self.repeated.contains(&job),
             _ => false,
         }
     }

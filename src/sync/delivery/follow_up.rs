@@ -20,10 +20,10 @@ impl FollowUp {
         let freed = freed(context, system.name(), &self.waits).await?;
         let moved = follow(context, system, &self.moved).await?;
         if self.recounts {
-            reservations::tell_anew(context, system.name()).await?;
+            reservations::requeue_stock(context, system.name()).await?;
         }
-        let told = tell_reopened(context, system.name(), &self.reopened).await?;
-        Ok(freed || moved || told)
+        let requeued = requeue_reopened(context, system.name(), &self.reopened).await?;
+        Ok(freed || moved || requeued)
     }
 }
 
@@ -51,7 +51,9 @@ async fn freed(context: &Context, target: &str, waits: &[Wait]) -> Result<bool, 
 async fn follow(context: &Context, system: &dyn System, moved: &[(String, String)]) -> Result<bool, StoreError> {
     let mut jobs = Vec::new();
     for entity in context.entities.names().filter(|_| !moved.is_empty()) {
-        let Some(list) = system.capabilities(entity).and_then(|facts| facts.facet_of.as_ref()) else { continue };
+        let Some(list) = system.capabilities(entity).and_then(|capabilities| capabilities.facet_of.as_ref()) else {
+            continue;
+        };
         let ids: Vec<String> = moved.iter().filter(|(of, _)| of == list).map(|(_, id)| id.clone()).collect();
         for replica in context.store.replicas_by_id(system.name(), entity, &ids).await? {
             let priority = priority::of(entity, &replica.fields);
@@ -66,11 +68,15 @@ async fn follow(context: &Context, system: &dyn System, moved: &[(String, String
 }
 
 /// Opens jobs at the other systems for what a delivery has led out of its end; true if there was any.
-async fn tell_reopened(context: &Context, target: &str, reopened: &[(String, RecordId)]) -> Result<bool, StoreError> {
+async fn requeue_reopened(
+    context: &Context,
+    target: &str,
+    reopened: &[(String, RecordId)],
+) -> Result<bool, StoreError> {
     let mut jobs = Vec::new();
     for (entity, record) in reopened {
         let priority = priority::of(entity, &Fields::new());
-        let others = context.routes.told(entity).into_iter().filter(|system| *system != target);
+        let others = context.routes.targets_of(entity).into_iter().filter(|system| *system != target);
         jobs.extend(others.map(|system| NewJob {
             target: system.to_owned(),
             entity: entity.clone(),

@@ -20,7 +20,7 @@ use crate::{
         delivery::crossed,
         desired::{
             Batch, Task,
-            differing::{CostlyDifferences, differs_at, is_told, missing_policy},
+            differing::{CostlyDifferences, differs_at, flows_back, missing_policy},
             in_conflict,
             verdict::{self, Tried},
         },
@@ -72,7 +72,7 @@ pub(in crate::sync) async fn record_result(batch: &Batch<'_>, written: Vec<Writt
         }
     }
     let outline = mapping.outline();
-    let told = Told { mapping: mapping.as_ref(), outline: &outline };
+    let shape = TargetShape { mapping: mapping.as_ref(), outline: &outline };
     let mut ends: Vec<Delivered> = written
         .into_iter()
         .zip(shown.into_iter().zip(silent))
@@ -85,7 +85,7 @@ pub(in crate::sync) async fn record_result(batch: &Batch<'_>, written: Vec<Writt
                     (Some(_), None) => Answer::Read,
                     (None, None) => Answer::Silent,
                 };
-                Delivered { answer: how, ..close(batch, &told, written, shown) }
+                Delivered { answer: how, ..close(batch, &shape, written, shown) }
             }
         })
         .collect();
@@ -94,7 +94,7 @@ pub(in crate::sync) async fn record_result(batch: &Batch<'_>, written: Vec<Writt
 }
 
 /// The target's mapping, and what it says of members.
-struct Told<'a> {
+struct TargetShape<'a> {
     mapping: &'a dyn Translate,
     outline: &'a Outline,
 }
@@ -165,7 +165,7 @@ async fn look_after(
 
 fn close(
     batch: &Batch<'_>,
-    told: &Told<'_>,
+    shape: &TargetShape<'_>,
     WrittenTask { task, answer, attempt }: WrittenTask,
     (shown, is_looked_at): (Option<Pulled>, bool),
 ) -> Delivered {
@@ -184,17 +184,17 @@ fn close(
     let (mut fields, mut sent) =
         (before.clone(), task.replica.as_ref().map(|replica| replica.sent.clone()).unwrap_or_default());
     let mut late = if batch.capabilities.update { changed_since(&task) } else { BTreeSet::new() };
-    let mut news = task.unsent_changes;
+    let mut unsent_changes = task.unsent_changes;
     if let Some(shown) = task.shown.as_ref().filter(|_| batch.capabilities.update && batch.capabilities.read) {
-        let terms = Terms::of(batch.context, told.mapping, batch.entity);
+        let terms = Terms::of(batch.context, shape.mapping, batch.entity);
         let is_other = |(field, value): &(&String, &Value)| {
-            told.mapping.reads().contains(*field)
+            shape.mapping.reads().contains(*field)
                 && !terms.same(field, value, shown.get(*field).unwrap_or(&Value::Null))
         };
         let other: BTreeSet<String> = task.desired.iter().filter(is_other).map(|(field, _)| field.clone()).collect();
         fields.extend(other.iter().filter_map(|field| Some((field.clone(), shown.get(field)?.clone()))));
         // Its last steps may have told it: another look shows.
-        news |= !other.is_empty();
+        unsent_changes |= !other.is_empty();
         late.extend(other);
     }
     for field in task.changed.difference(&late) {
@@ -208,14 +208,14 @@ fn close(
         }
     }
     let mut ids = task.adopted.clone();
-    children::told(answer.child_ids, &mut ids);
+    children::merge_answered(answer.child_ids, &mut ids);
     if let Some(mut shown) = shown {
         guests::keep(batch.context, batch.target, batch.entity, Some(&before), &mut shown.fields);
         detect::as_known(batch.context.entities.get(batch.entity).map(|spec| &**spec), &fields, &mut shown);
         let assumed = Replica { fields, sent, ..placeholder(batch, &task, &id) };
-        (fields, sent) = observe(Some(&assumed), shown.fields, told.mapping.reads(), &|_, _, _| true);
-        if task.replica.is_some() || is_told(batch) {
-            news |= leave_unsent_changes(&mut fields, &assumed.fields, |field| task.changed.contains(field));
+        (fields, sent) = observe(Some(&assumed), shown.fields, shape.mapping.reads(), &|_, _, _| true);
+        if task.replica.is_some() || flows_back(batch) {
+            unsent_changes |= leave_unsent_changes(&mut fields, &assumed.fields, |field| task.changed.contains(field));
         }
         for (list, shown) in shown.child_ids {
             ids.entry(list).or_default().extend(shown.into_iter().filter(|(_, id)| id.is_some()));
@@ -244,9 +244,9 @@ fn close(
         let class = Class::Transient.as_str().to_owned();
         verdict = Verdict::Retry { at, burn: false, intent: None, class, error };
     }
-    let (differs, mut costly) = differing(batch, told, &task, (&fields, &sent));
-    let others = task.standing.iter().filter(|(field, _)| !task.changed.contains(*field));
-    costly.extend(others.map(|(field, told)| (field.clone(), told.clone())));
+    let (differs, mut costly) = differing(batch, shape, &task, (&fields, &sent));
+    let others = task.costly_differences.iter().filter(|(field, _)| !task.changed.contains(*field));
+    costly.extend(others.map(|(field, reason)| (field.clone(), reason.clone())));
     if let Some(parked) = differs_at(batch.target, batch.entity, &task.write.key, &costly) {
         verdict = parked;
     }
@@ -257,7 +257,7 @@ fn close(
         id,
         fields,
         sent,
-        version: answer.version.filter(|_| !news),
+        version: answer.version.filter(|_| !unsent_changes),
         fingerprint: None,
         child_ids: Some(child_ids),
         matches: Vec::new(),
@@ -268,7 +268,7 @@ fn close(
         before: task.replica,
         change: Some(change),
         attempt: Some(attempt),
-        unsent_changes: news,
+        unsent_changes,
         differs,
         is_over: true,
         ..Delivered::new(&task.job, verdict)
@@ -305,15 +305,17 @@ pub(in crate::sync) fn intent(
         .collect();
     let begun = task.intent.as_ref().filter(|intent| intent.op == Op::Create);
     let op = begun.map_or(task.write.op, |intent| intent.op);
-    let told = match task.write.op {
+    let sent_fingerprints = match task.write.op {
         Op::Create => {
             let begun = task.intent.as_ref().filter(|_| !task.write.done.is_empty() || task.write.found.is_some());
             let all =
                 || task.desired.iter().map(|(field, value)| (field.clone(), canonical::fingerprint(value))).collect();
-            begun.map_or_else(all, |intent| told_again(&intent.told, &task.desired))
+            begun.map_or_else(all, |intent| merge_sent_fingerprints(&intent.sent_fingerprints, &task.desired))
         }
         // What goes on with an object that a create without answer has made is still that create.
-        Op::Update if !shared.is_empty() || task.adds => begun.map(|intent| intent.told.clone()).unwrap_or_default(),
+        Op::Update if !shared.is_empty() || task.adds => {
+            begun.map(|intent| intent.sent_fingerprints.clone()).unwrap_or_default()
+        }
         _ => return None,
     };
     // Whatever its earlier attempts made was seen, if at all, after the first of them.
@@ -323,28 +325,32 @@ pub(in crate::sync) fn intent(
     for (list, members) in &task.members {
         children.entry(list.clone()).or_default().extend(members.clone());
     }
-    Some(Intent { done: task.write.done.clone(), told, shared, known, children, ..Intent::new(op, now) })
+    Some(Intent { done: task.write.done.clone(), sent_fingerprints, shared, known, children, ..Intent::new(op, now) })
 }
 
 /// What the attempts of a create have told until now. Where a later attempt wanted another value of a field than the first,
 /// its steps may have told either: the field counts as unknown.
-fn told_again(before: &BTreeMap<String, String>, desired: &Fields) -> BTreeMap<String, String> {
+fn merge_sent_fingerprints(before: &BTreeMap<String, String>, desired: &Fields) -> BTreeMap<String, String> {
     const UNKNOWN: &str = "";
-    let mut told = before.clone();
+    let mut sent_fingerprints = before.clone();
     for (field, value) in desired {
-        if told.get(field) != Some(&canonical::fingerprint(value)) {
-            told.insert(field.clone(), UNKNOWN.to_owned());
+        if sent_fingerprints.get(field) != Some(&canonical::fingerprint(value)) {
+            sent_fingerprints.insert(field.clone(), UNKNOWN.to_owned());
         }
     }
-    told
+    sent_fingerprints
 }
 
-/// Fields of an object that was created in several attempts which are wanted otherwise than its first one told them. Nothing
-/// where one attempt has done it all, or an earlier version of the program began it.
+/// Fields of an object that was created in several attempts which are desired otherwise than its first one told them.
+/// Nothing where one attempt has done it all, or an earlier version of the program began it.
 fn changed_since(task: &Task) -> BTreeSet<String> {
-    let told = task.intent.as_ref().filter(|_| task.write.op == Op::Create).map(|intent| &intent.told);
-    let Some(told) = told.filter(|told| !told.is_empty()) else { return BTreeSet::new() };
-    let is_late = |(field, value): &(&String, &Value)| told.get(*field) != Some(&canonical::fingerprint(value));
+    let sent_fingerprints =
+        task.intent.as_ref().filter(|_| task.write.op == Op::Create).map(|intent| &intent.sent_fingerprints);
+    let Some(sent_fingerprints) = sent_fingerprints.filter(|sent_fingerprints| !sent_fingerprints.is_empty()) else {
+        return BTreeSet::new();
+    };
+    let is_late =
+        |(field, value): &(&String, &Value)| sent_fingerprints.get(*field) != Some(&canonical::fingerprint(value));
     task.desired.iter().filter(is_late).map(|(field, _)| field.clone()).collect()
 }
 
@@ -355,27 +361,27 @@ pub(in crate::sync) fn leave_unsent_changes(
     known: &Fields,
     is_sent: impl Fn(&str) -> bool,
 ) -> bool {
-    let is_news = |field: &&String| !is_sent(field) && shown.get(*field) != known.get(*field);
-    let news: BTreeSet<String> = shown.keys().chain(known.keys()).filter(is_news).cloned().collect();
-    for field in &news {
+    let is_new = |field: &&String| !is_sent(field) && shown.get(*field) != known.get(*field);
+    let new_fields: BTreeSet<String> = shown.keys().chain(known.keys()).filter(is_new).cloned().collect();
+    for field in &new_fields {
         match known.get(field) {
             Some(value) => shown.insert(field.clone(), value.clone()),
             None => shown.remove(field),
         };
     }
-    !news.is_empty()
+    !new_fields.is_empty()
 }
 
 /// What the target has shown to hold otherwise than it was just sent, beyond the spelling of free texts; and which fields of that
 /// cost money.
 fn differing(
     batch: &Batch<'_>,
-    told: &Told<'_>,
+    shape: &TargetShape<'_>,
     task: &Task,
     (fields, sent): (&Fields, &Fields),
 ) -> (Vec<DifferenceMark>, CostlyDifferences) {
     let (mut marks, mut costly) = (Vec::new(), CostlyDifferences::new());
-    let reads = told.mapping.reads();
+    let reads = shape.mapping.reads();
     // An object that was there before us may keep the key it was given there.
     let spec = batch.context.entities.get(batch.entity);
     let is_own_key = |field: &str| task.write.op != Op::Create && spec.is_some_and(|spec| spec.key == field);
@@ -383,16 +389,16 @@ fn differing(
         let Some(value) = sent.get(field) else { continue };
         let held = fields.get(field).unwrap_or(&Value::Null);
         // Taken for arrived until it is seen.
-        if held == value || respelt::is_as_shown(batch.context, told.mapping, (batch.entity, field), value, held) {
+        if held == value || respelt::is_as_shown(batch.context, shape.mapping, (batch.entity, field), value, held) {
             continue;
         }
         let before = task.replica.as_ref().and_then(|replica| replica.fields.get(field)).unwrap_or(&Value::Null);
-        let altered = batch.context.alteration_since((batch.entity, field), told.outline, (before, value, held));
+        let altered = batch.context.alteration_since((batch.entity, field), shape.outline, (before, value, held));
         if altered.is_difference() {
-            let (record, mapping) = (task.job.record, told.mapping.version());
+            let (record, mapping) = (task.job.record, shape.mapping.version());
             marks.push(DifferenceMark { record, field: field.clone(), mapping });
             let costs = batch.context.costs((batch.entity, field), &altered, value, held);
-            costly.extend(costs.map(|told| (field.clone(), told)));
+            costly.extend(costs.map(|reason| (field.clone(), reason)));
         }
     }
     (marks, costly)
@@ -496,13 +502,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_attempts_of_a_create_wanted_in_turns_is_not_known_to_be_told() {
+    fn what_attempts_of_a_create_sent_in_turns_is_not_known_to_be_there() {
         let fields = |closed: Value| Fields::from_iter([("number".into(), json!("7")), ("closed".into(), closed)]);
         let first = fields(Value::Null);
-        let told: BTreeMap<String, String> =
+        let sent: BTreeMap<String, String> =
             first.iter().map(|(field, value)| (field.clone(), canonical::fingerprint(value))).collect();
-        let second = told_again(&told, &fields(json!("cancelled")));
-        assert_eq!(told_again(&second, &first), second, "it goes on after all: a step may have ended it");
-        assert_eq!((&second["number"], second["closed"].as_str()), (&told["number"], ""));
+        let second = merge_sent_fingerprints(&sent, &fields(json!("cancelled")));
+        assert_eq!(merge_sent_fingerprints(&second, &first), second, "it goes on after all: a step may have ended it");
+        assert_eq!((&second["number"], second["closed"].as_str()), (&sent["number"], ""));
     }
 }

@@ -54,7 +54,7 @@ const HELD: Duration = Duration::from_secs(600);
 pub struct Tally {
     /// Written to the target.
     pub written: u64,
-    /// Already as wanted: nothing was sent.
+    /// Already as desired: nothing was sent.
     pub noop: u64,
     pub retried: u64,
     pub parked: u64,
@@ -275,7 +275,7 @@ impl Batch<'_> {
     async fn carry_out(&self, jobs: Vec<Job>, stop: &CancellationToken) -> Result<Vec<Delivered>, StoreError> {
         // In boxes: together they would be more than a thread's stack holds in a build for tests.
         let prepared = Box::pin(prepare::prepare(self, jobs, stop)).await?;
-        let (mut delivered, kept) = (prepared.settled, prepared.kept);
+        let (mut delivered, kept) = (prepared.ended, prepared.kept);
         let moved = moved_by(self, &prepared.tasks);
         // Before, in case nobody tells how it ended; and after, in case a figure was written meanwhile.
         goods::doubt(self.context, self.target, &moved).await?;
@@ -307,7 +307,7 @@ impl Batch<'_> {
         }
         let saved = progress.saved.into_inner().unwrap_or_else(PoisonError::into_inner);
         let millis = u64::try_from((self.context.env.now() - started).num_milliseconds()).unwrap_or(0);
-        delivered.extend(self.judge(tasks, outcomes, saved, millis).await?);
+        delivered.extend(self.evaluate(tasks, outcomes, saved, millis).await?);
         Ok(())
     }
 
@@ -334,8 +334,8 @@ impl Batch<'_> {
         admitted
     }
 
-    /// Remembers what the published stock keeps back for orders in flight. What a target refuses is not offered to it again
-    /// for that reason.
+    /// Remembers what the available stock keeps back for orders that reserve it. What a target refuses is not offered
+    /// to it again for that reason.
     async fn keep(&self, kept: &BTreeMap<i64, (i64, Decimal)>, delivered: &[Delivered]) -> Result<(), StoreError> {
         let ended = |one: &&Delivered| matches!(one.verdict, Verdict::Done { .. } | Verdict::Dead { .. });
         let done = delivered.iter().filter(ended);
@@ -347,7 +347,7 @@ impl Batch<'_> {
     /// and never to a second one; and for every update of shared fields, so that what the target shows of it is not taken for somebody's edit.
     async fn intend(&self, tasks: Vec<Task>) -> Result<BTreeMap<i64, Task>, StoreError> {
         let now = self.context.env.now();
-        let shared = self.context.routes.shared(self.entity).filter(|_| differing::is_told(self));
+        let shared = self.context.routes.shared(self.entity).filter(|_| differing::flows_back(self));
         let mut tasks: BTreeMap<i64, Task> = tasks.into_iter().map(|task| (task.job.id, task)).collect();
         let mut intents = Vec::new();
         let creates = tasks.values().any(|task| task.write.op == Op::Create);
@@ -367,7 +367,7 @@ impl Batch<'_> {
         Ok(tasks)
     }
 
-    async fn judge(
+    async fn evaluate(
         &self,
         mut tasks: BTreeMap<i64, Task>,
         outcomes: Vec<Outcome>,
@@ -471,14 +471,14 @@ impl Batch<'_> {
         }
         let intent = keep_intent(task, failure.class, self.context.env.now());
         let is_over = intent.is_none();
-        let again = |at: DateTime<Utc>, burn: bool, error: String| Verdict::Retry {
+        let retry = |at: DateTime<Utc>, burn: bool, error: String| Verdict::Retry {
             at,
             burn,
             intent: intent.clone(),
             class: Class::Rejected.as_str().to_owned(),
             error,
         };
-        let now = |error: String| again(self.context.env.now(), false, error);
+        let now = |error: String| retry(self.context.env.now(), false, error);
         match contest(self, task, failure, around).await? {
             None => Ok(None),
             Some(Contest::Gone) => {
@@ -488,7 +488,7 @@ impl Batch<'_> {
                     outcome::describe(failure),
                     self.entity
                 );
-                Ok(Some(Delivered { is_over, ..Delivered::new(&task.job, again(at, true, error)) }))
+                Ok(Some(Delivered { is_over, ..Delivered::new(&task.job, retry(at, true, error)) }))
             }
             Some(Contest::Wait(wait)) if wait.free => Ok(Some(Delivered::new(&task.job, now(wait.why)))),
             Some(Contest::Wait(wait)) => {

@@ -17,7 +17,7 @@ use crate::{
             differing::{self, CostlyDifferences},
             failed, is_untold, proven,
             qualify::{self, Alike},
-            state::{self, Agreed, Desired, Rules, Side},
+            state::{self, AgreedFields, Desired, Rules, Side},
             unable,
         },
         identity::guests,
@@ -31,14 +31,14 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::sync) enum End {
     /// With this outcome.
-    Settled(Delivered),
+    Closed(Delivered),
     /// With what this failure means for it.
     Failed(Job, Failure),
 }
 
 impl End {
     fn done(job: &Job) -> Box<Self> {
-        Box::new(Self::Settled(Delivered::new(job, Verdict::Done { noop: true })))
+        Box::new(Self::Closed(Delivered::new(job, Verdict::Done { noop: true })))
     }
 
     fn failed(job: Job, failure: Failure) -> Box<Self> {
@@ -48,7 +48,7 @@ impl End {
     /// What was decided for the job. Draws the delay of a retry.
     pub(in crate::sync) fn outcome(self, batch: &Batch<'_>) -> Delivered {
         match self {
-            Self::Settled(end) => end,
+            Self::Closed(end) => end,
             Self::Failed(job, failure) => failed(batch, &job, &failure),
         }
     }
@@ -77,10 +77,10 @@ pub(in crate::sync) fn decide(
     let key = loaded.key(job.record).to_owned();
     let (replicas, hosts) = (loaded.replicas(job.record), &loaded.hosts);
     let conflicts = loaded.conflicts.get(&job.record);
-    if loaded.standing.is_settled(job.record, batch.target) {
+    if loaded.link_context.is_excluded(job.record, batch.target) {
         return Err(End::done(&job));
     }
-    let silent = loaded.standing.speaking(job.record, batch.target, replicas);
+    let silent = loaded.link_context.speaking(job.record, batch.target, replicas);
     let replicas = silent.as_deref().unwrap_or(replicas);
     let desired = match desired_of(batch, mapping, loaded, (job.record, begun(&job)), replicas) {
         Ok(desired) => desired,
@@ -151,7 +151,7 @@ pub(in crate::sync) fn decide(
     let (desired, op) = match desired {
         Desired::Nothing => {
             match loaded
-                .standing
+                .link_context
                 .silenced(job.record, batch.entity, loaded.name(job.record))
                 .filter(|_| silent.is_some())
             {
@@ -179,7 +179,7 @@ pub(in crate::sync) fn decide(
     }
     // A pull has met what a create without answer has made.
     if let (true, Some(intent), Some(here)) = (op == Op::Update && begun(&job), &job.intent, &mut here) {
-        assume_told(here, &desired, intent, mapping.reads());
+        assume_sent(here, &desired, intent, mapping.reads());
     }
     // What was there before us is compared in what it shows; what it never shows is taken for there, and told when it changes.
     let met =
@@ -192,7 +192,7 @@ pub(in crate::sync) fn decide(
     let states = context.entities.get(batch.entity).and_then(|spec| spec.states.as_ref());
     let stranger = states.zip(here.as_ref()).and_then(|(states, here)| ends::stranger(states, replicas, here)).cloned();
     let over = states.zip(here.as_mut()).is_some_and(|(states, here)| ends::forget(states, replicas, here));
-    let standing = match &mut here {
+    let costly_differences = match &mut here {
         Some(here) if op == Op::Update => differing(batch, mapping, loaded.differences.get(&job.record), here),
         _ => CostlyDifferences::new(),
     };
@@ -216,7 +216,7 @@ pub(in crate::sync) fn decide(
         changed.extend(unsure.map(|(field, _)| field.clone()).filter(|field| field != gone_key && !stays(field)));
     }
     if let (true, true, Some(here)) = (made_before, changed.is_empty(), &here) {
-        return Err(Box::new(End::Settled(taken_on(&job, here, &Children::new(), false))));
+        return Err(Box::new(End::Closed(taken_on(&job, here, &Children::new(), false))));
     }
     let conflicts = conflicts.cloned().unwrap_or_default();
     let ripe = state::ripe(&context.routes, batch.entity, batch.target, replicas);
@@ -235,32 +235,32 @@ pub(in crate::sync) fn decide(
         unsent_changes: false,
         is_unpaid: is_unpaid(batch, replicas),
         stranger,
-        standing,
+        costly_differences,
         shown: None,
     };
     if op == Op::Update && known.changed.is_empty() {
-        // What is wanted by now may be what the target holds.
+        // What is desired by now may be what the target holds.
         let asked = |field: &String| {
             known
                 .here
                 .as_ref()
                 .is_some_and(|here| here.sent.get(field) == Some(known.desired.get(field).unwrap_or(&Value::Null)))
         };
-        let standing: CostlyDifferences = (known.standing.iter().filter(|(field, _)| asked(field)))
-            .map(|(field, told)| (field.clone(), told.clone()))
+        let costly_differences: CostlyDifferences = (known.costly_differences.iter().filter(|(field, _)| asked(field)))
+            .map(|(field, reason)| (field.clone(), reason.clone()))
             .collect();
-        if let Some(parked) = differing::differs_at(batch.target, batch.entity, &known.key, &standing) {
-            return Err(Box::new(End::Settled(Delivered::new(&known.job, parked))));
+        if let Some(parked) = differing::differs_at(batch.target, batch.entity, &known.key, &costly_differences) {
+            return Err(Box::new(End::Closed(Delivered::new(&known.job, parked))));
         }
         // Two that met at odds have not agreed on anything yet.
         let end = known.nothing_left(forgotten || met.is_some() && known.stranger.is_none());
-        return Err(Box::new(End::Settled(Delivered { before: met, ..end })));
+        return Err(Box::new(End::Closed(Delivered { before: met, ..end })));
     }
-    let (record, standing) = (known.job.record, &loaded.standing);
-    let paused = standing.paused(record, batch.entity, loaded.name(record), batch.target);
+    let (record, link_context) = (known.job.record, &loaded.link_context);
+    let paused = link_context.paused(record, batch.entity, loaded.name(record), batch.target);
     // What was begun is looked for first.
     let doubtful = || {
-        let doubt = standing.doubtful(record, batch.entity, loaded.name(record), batch.target);
+        let doubt = link_context.doubtful(record, batch.entity, loaded.name(record), batch.target);
         doubt.filter(|_| op != Op::Delete && !begun(&known.job))
     };
     let unread = || {
@@ -313,8 +313,8 @@ fn without_article(batch: &Batch<'_>, one: &Known) -> Option<Failure> {
 /// Whether systems tell that there was no payment, and none tells of one.
 fn is_unpaid(batch: &Batch<'_>, replicas: &[Replica]) -> bool {
     let states = batch.context.entities.get(batch.entity).and_then(|spec| spec.states.as_ref());
-    let standing = replicas.iter().filter(|replica| replica.gone_at.is_none());
-    states.is_some_and(|states| standing.filter_map(|replica| states.is_paid(&replica.fields)).max() == Some(false))
+    let present = replicas.iter().filter(|replica| replica.gone_at.is_none());
+    states.is_some_and(|states| present.filter_map(|replica| states.is_paid(&replica.fields)).max() == Some(false))
 }
 
 /// Fields that the target holds otherwise than they were sent, which cost money and nobody accepted. What was sent with another
@@ -325,7 +325,7 @@ fn differing(
     differences: Option<&Vec<Difference>>,
     here: &mut Replica,
 ) -> CostlyDifferences {
-    let mut standing = CostlyDifferences::new();
+    let mut costly_differences = CostlyDifferences::new();
     for one in differences.into_iter().flatten().filter(|one| !one.accepted) {
         if one.mapping != mapping.version() {
             here.sent.remove(&one.field);
@@ -333,9 +333,9 @@ fn differing(
         }
         let altered = batch.context.alteration((batch.entity, &one.field), &mapping.outline(), &one.sent, &one.stored);
         let costs = batch.context.costs((batch.entity, &one.field), &altered, &one.sent, &one.stored);
-        standing.extend(costs.map(|told| (one.field.clone(), told)));
+        costly_differences.extend(costs.map(|reason| (one.field.clone(), reason)));
     }
-    standing
+    costly_differences
 }
 
 /// What the target should be by these replicas of the record.
@@ -354,15 +354,15 @@ pub(in crate::sync) fn desired_of(
             routes: &context.routes,
             reads: &reads,
             admits: &|flow, fields| context.admits(flow, batch.entity, fields),
-            published: &|flow, fields| match batch.entity {
+            available: &|flow, fields| match batch.entity {
                 reservations::STOCK => {
-                    context.published(flow, fields, loaded.stock.less(flow, loaded.key(record))).map(Some)
+                    context.available(flow, fields, loaded.stock.less(flow, loaded.key(record))).map(Some)
                 }
                 _ => Ok(None),
             },
         },
         Side { target: batch.target, entity: batch.entity, writes: mapping.writes(), spec, is_begun },
-        Agreed { merged: loaded.merged.get(&record), conflicts: loaded.conflicts.get(&record) },
+        AgreedFields { merged: loaded.merged.get(&record), conflicts: loaded.conflicts.get(&record) },
         replicas,
     )?;
     if let Desired::Fields(fields) = &mut desired {
@@ -380,8 +380,8 @@ pub(in crate::sync) async fn outlook(batch: &Batch<'_>, jobs: Vec<Job>) -> Resul
     Ok(jobs.into_iter().filter_map(|job| decide(snapshot, job, &mut alike).ok()).collect())
 }
 
-/// The object of a create without answer is there just as wanted.
-pub(in crate::sync) fn taken_on(job: &Job, here: &Replica, child_ids: &Children, news: bool) -> Delivered {
+/// The object of a create without answer is there just as desired.
+pub(in crate::sync) fn taken_on(job: &Job, here: &Replica, child_ids: &Children, unsent_changes: bool) -> Delivered {
     let replica = ReplicaWrite {
         record: here.record,
         id: here.id.clone(),
@@ -393,7 +393,7 @@ pub(in crate::sync) fn taken_on(job: &Job, here: &Replica, child_ids: &Children,
         matches: Vec::new(),
         gone: false,
     };
-    Delivered { replica: Some(replica), unsent_changes: news, ..Delivered::new(job, Verdict::Done { noop: false }) }
+    Delivered { replica: Some(replica), unsent_changes, ..Delivered::new(job, Verdict::Done { noop: false }) }
 }
 
 /// After a create whose answer was lost: fields that the target never shows are assumed to have arrived.
@@ -404,8 +404,10 @@ pub(in crate::sync) fn assume_unseen(here: &mut Replica, desired: &Fields, reads
 }
 
 /// After a create in one request whose answer was lost: fields that it sent and the target never shows are assumed to have arrived.
-pub(in crate::sync) fn assume_told(here: &mut Replica, desired: &Fields, intent: &Intent, reads: &BTreeSet<String>) {
-    let is_told = |(field, value): &(&String, &Value)| intent.told.get(*field) == Some(&canonical::fingerprint(value));
-    let told = desired.iter().filter(is_told).map(|(field, value)| (field.clone(), value.clone())).collect();
-    assume_unseen(here, &told, reads);
+pub(in crate::sync) fn assume_sent(here: &mut Replica, desired: &Fields, intent: &Intent, reads: &BTreeSet<String>) {
+    let is_sent = |(field, value): &(&String, &Value)| {
+        intent.sent_fingerprints.get(*field) == Some(&canonical::fingerprint(value))
+    };
+    let sent = desired.iter().filter(is_sent).map(|(field, value)| (field.clone(), value.clone())).collect();
+    assume_unseen(here, &sent, reads);
 }

@@ -16,16 +16,16 @@ pub(in crate::sync) fn differs_at(
     target: &str,
     entity: &str,
     key: &str,
-    standing: &CostlyDifferences,
+    costly_differences: &CostlyDifferences,
 ) -> Option<Verdict> {
-    let (first, _) = standing.first_key_value()?;
-    let told = standing.values().map(String::as_str).collect::<Vec<_>>().join("; ");
-    let error = format!("{target} holds {told}; `vaiven differences list` shows what it was sent");
+    let (first, _) = costly_differences.first_key_value()?;
+    let reasons = costly_differences.values().map(String::as_str).collect::<Vec<_>>().join("; ");
+    let error = format!("{target} holds {reasons}; `vaiven differences list` shows what it was sent");
     Some(Verdict::Parked { cause: WaitReason::differs(entity, first, key), error })
 }
 
 /// Whether what a target holds of its own is told to others.
-pub(in crate::sync) fn is_told(batch: &Batch<'_>) -> bool {
+pub(in crate::sync) fn flows_back(batch: &Batch<'_>) -> bool {
     batch.context.routes.from(batch.target, batch.entity).next().is_some()
 }
 

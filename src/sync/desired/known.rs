@@ -41,7 +41,7 @@ pub(in crate::sync) struct Task {
     /// Whether a lookup found more at the target than was sent there.
     pub(in crate::sync) unsent_changes: bool,
     /// Fields that the target holds otherwise than they were sent before, which costs money and nobody accepted.
-    pub(in crate::sync) standing: CostlyDifferences,
+    pub(in crate::sync) costly_differences: CostlyDifferences,
     /// Whether it only makes the object give up what another is to have.
     pub(in crate::sync) aside: bool,
     /// Whether an update makes children that the target has not: sent twice it would make them twice.
@@ -62,11 +62,11 @@ impl Task {
     }
 }
 
-/// Jobs sorted into those that lead to a write and those that are settled without one.
+/// Jobs sorted into those that lead to a write and those that end without one.
 #[derive(Default)]
 pub(in crate::sync) struct Prepared {
     pub(in crate::sync) tasks: Vec<Task>,
-    pub(in crate::sync) settled: Vec<Delivered>,
+    pub(in crate::sync) ended: Vec<Delivered>,
     /// By job: what is kept back of its article from now on, where that is not what was.
     pub(in crate::sync) kept: BTreeMap<i64, (i64, Decimal)>,
 }
@@ -74,7 +74,7 @@ pub(in crate::sync) struct Prepared {
 impl Prepared {
     /// Ends a job with what a failure means for it.
     pub(in crate::sync) fn fail(&mut self, batch: &Batch<'_>, job: &Job, failure: &Failure) {
-        self.settled.push(failed(batch, job, failure));
+        self.ended.push(failed(batch, job, failure));
     }
 }
 
@@ -104,14 +104,14 @@ pub(in crate::sync) struct Known {
     /// State of another system's object that it has met for the first time, and one of the two has ended while the other goes on.
     pub(in crate::sync) stranger: Option<Value>,
     /// Fields that the target holds otherwise than they were sent before, which costs money and nobody accepted.
-    pub(in crate::sync) standing: CostlyDifferences,
+    pub(in crate::sync) costly_differences: CostlyDifferences,
     /// What the object shows that a lookup found, of which steps are left to do.
     pub(in crate::sync) shown: Option<Fields>,
 }
 
 impl Known {
-    /// The whole object as it is to be at the target: what is wanted over all that it holds, as it was sent where it stores
-    /// something else.
+    /// The whole object as it is to be at the target: what is desired over all that it holds, as it was sent where it
+    /// stores something else.
     pub(in crate::sync) fn whole(&self) -> Fields {
         let Some(here) = &self.here else { return self.desired.clone() };
         let mut fields = here.fields.clone();
@@ -120,15 +120,16 @@ impl Known {
     }
 
     /// The job's end, with what is known of the target from now on.
-    pub(in crate::sync) fn settled(&self, verdict: Verdict, replica: Option<ReplicaWrite>) -> Delivered {
+    pub(in crate::sync) fn ended(&self, verdict: Verdict, replica: Option<ReplicaWrite>) -> Delivered {
         Delivered { replica, ..Delivered::new(&self.job, verdict) }
     }
 
-    /// The end of a job that has nothing left to write; `learnt` if there is something to remember of the target.
-    pub(in crate::sync) fn nothing_left(&self, learnt: bool) -> Delivered {
+    /// The end of a job that has nothing left to write; `record_replica` if there is something to remember of the
+    /// target.
+    pub(in crate::sync) fn nothing_left(&self, record_replica: bool) -> Delivered {
         let verdict =
             if self.conflicts.is_empty() { Verdict::Done { noop: true } } else { in_conflict(&self.conflicts) };
-        self.settled(verdict, self.here.clone().filter(|_| learnt).map(Into::into))
+        self.ended(verdict, self.here.clone().filter(|_| record_replica).map(Into::into))
     }
 }
 

@@ -43,13 +43,13 @@ impl Hosts {
             spec.fields.iter().find(|(_, field)| field.part.as_ref() == Some(&list)).map(|(name, _)| name.clone())
         });
         let Some(name) = &field else { return Ok(Self { list: Some(list), field, ..Self::default() }) };
-        let wanted: BTreeSet<(String, String)> = replicas
+        let asked: BTreeSet<(String, String)> = replicas
             .values()
             .flatten()
             .filter_map(|replica| Some((list.clone(), replica.fields.get(name)?.as_str()?.to_owned())))
             .collect();
-        let wanted: Vec<(String, String)> = wanted.into_iter().collect();
-        let found = batch.context.store.child_ids(batch.target, &wanted).await?;
+        let asked: Vec<(String, String)> = asked.into_iter().collect();
+        let found = batch.context.store.child_ids(batch.target, &asked).await?;
         let ids: BTreeMap<String, Vec<String>> =
             found.into_iter().map(|((_, key), ids)| (key, ids.into_iter().map(|(id, _)| id).collect())).collect();
         let all: Vec<String> = ids.values().flatten().cloned().collect();
@@ -87,21 +87,21 @@ pub(in crate::sync) struct Loaded {
     /// What the target holds otherwise than it was sent.
     pub(in crate::sync) differences: BTreeMap<i64, Vec<Difference>>,
     pub(in crate::sync) stock: Stock,
-    pub(in crate::sync) standing: LinkContext,
+    pub(in crate::sync) link_context: LinkContext,
     pub(in crate::sync) terms: Terms,
-    pub(in crate::sync) unread: Unreadable,
+    pub(in crate::sync) unread: UnreadableRows,
 }
 
 /// Rows of the target that could not be read and are nobody's: what is created may be one of them.
 #[derive(Default)]
-pub(in crate::sync) struct Unreadable {
+pub(in crate::sync) struct UnreadableRows {
     /// The first of those that may be anything.
     any: Option<String>,
     /// Match field (or nothing, for the key) and value to the row.
     rows: BTreeMap<(String, String), String>,
 }
 
-impl Unreadable {
+impl UnreadableRows {
     async fn of(batch: &Batch<'_>) -> Result<Self> {
         let mut unread = Self::default();
         for row in batch.context.store.unread(batch.target, batch.entity).await? {
@@ -117,12 +117,12 @@ impl Unreadable {
     /// Why a record is not created: it may be there already, in a row that cannot be read.
     pub(in crate::sync) fn holds(&self, batch: &Batch<'_>, key: &str, replicas: &[Replica]) -> Option<Failure> {
         let (target, entity) = (batch.target, batch.entity);
-        let cure = format!(
+        let help = format!(
             "`vaiven rejected` tells why; mend it or the mapping, or put it aside (`vaiven rows dismiss {target}/{entity} ROW`)"
         );
         if let Some(row) = &self.any {
             let message = format!(
-                "row {row} of {entity} at {target} cannot be read, not even its key, and may be this one: {cure}"
+                "row {row} of {entity} at {target} cannot be read, not even its key, and may be this one: {help}"
             );
             return Some(Failure::new(Class::Unmapped, message).with_cause(WaitReason::unread_rows(target, entity)));
         }
@@ -137,7 +137,7 @@ impl Unreadable {
             own
         });
         let row = std::iter::once((String::new(), key.to_owned())).chain(own).find_map(|like| self.rows.get(&like))?;
-        let message = format!("{target} may have this {entity} already: row {row} cannot be read: {cure}");
+        let message = format!("{target} may have this {entity} already: row {row} cannot be read: {help}");
         Some(Failure::new(Class::Unmapped, message).with_cause(WaitReason::unread(entity, key)))
     }
 }
@@ -147,7 +147,7 @@ impl Unreadable {
 pub(in crate::sync) struct Stock {
     /// Nothing where the target's orders are not minded.
     pub(in crate::sync) ledger: Option<Ledger>,
-    pub(in crate::sync) held: BTreeMap<i64, Decimal>,
+    pub(in crate::sync) reservations: BTreeMap<i64, Decimal>,
     pub(in crate::sync) increments: BTreeMap<String, Decimal>,
 }
 
@@ -157,15 +157,15 @@ impl Stock {
             return Ok(Self::default());
         }
         let ledger = Ledger::of(batch.context, batch.target).await?;
-        let held =
+        let reservations =
             if ledger.is_some() { batch.context.store.reservations(batch.target).await? } else { BTreeMap::new() };
         let skus = keys.values().map(|(_, sku)| sku.as_str()).collect();
-        Ok(Self { ledger, held, increments: increments::increments(batch.context, batch.target, &skus).await? })
+        Ok(Self { ledger, reservations, increments: increments::increments(batch.context, batch.target, &skus).await? })
     }
 
     pub(in crate::sync) fn less(&self, flow: &Flow, sku: &str) -> Less {
-        let in_flight = self.ledger.as_ref().map_or(Decimal::ZERO, |ledger| ledger.for_flow(&flow.name, sku));
-        Less { in_flight, increment: self.increments.get(sku).copied() }
+        let reserved = self.ledger.as_ref().map_or(Decimal::ZERO, |ledger| ledger.for_flow(&flow.name, sku));
+        Less { reserved, increment: self.increments.get(sku).copied() }
     }
 }
 
@@ -219,10 +219,10 @@ impl Loaded {
         for difference in store.differences_of(batch.target, &records).await? {
             differences.entry(difference.record).or_default().push(difference);
         }
-        let standing = LinkContext::of(batch.context, batch.target, batch.entity, &records, &replicas).await?;
+        let link_context = LinkContext::of(batch.context, batch.target, batch.entity, &records, &replicas).await?;
         let mapping = batch.context.mapping(batch.target, batch.entity);
         let terms = mapping.map(|mapping| Terms::of(batch.context, mapping.as_ref(), batch.entity)).unwrap_or_default();
-        let unread = Unreadable::of(batch).await?;
+        let unread = UnreadableRows::of(batch).await?;
         Ok(Self {
             replicas,
             keys,
@@ -233,7 +233,7 @@ impl Loaded {
             conflicts,
             differences,
             stock,
-            standing,
+            link_context,
             terms,
             unread,
         })
@@ -252,7 +252,7 @@ impl Loaded {
     /// taken back what it had sold, so that nobody knows what it shows.
     pub(in crate::sync) fn kept(&self, record: i64) -> Option<(i64, Decimal)> {
         let now = self.stock.ledger.as_ref()?.most(self.key(record));
-        let before = self.stock.held.get(&record).copied().unwrap_or_default();
+        let before = self.stock.reservations.get(&record).copied().unwrap_or_default();
         (now != before).then_some((record, now))
     }
 

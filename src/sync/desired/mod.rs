@@ -16,7 +16,7 @@ pub(in crate::sync) mod verdict;
 
 pub(in crate::sync) use self::{
     batch::{Batch, FollowUp, Wait},
-    decide::{End, Snapshot, assume_told, assume_unseen, decide, desired_of, outlook, taken_on},
+    decide::{End, Snapshot, assume_sent, assume_unseen, decide, desired_of, outlook, taken_on},
     known::{Known, Prepared, Task, begun, failed, in_conflict, is_untold, unable, wait_until},
     loaded::Loaded,
     step::{Looked, Needs, Round, Step, next_step},

@@ -84,10 +84,10 @@ async fn said_there(
     fields: Vec<String>,
 ) -> StoreResult<BTreeMap<String, String>> {
     let sources = context.routes.sources(target, entity);
-    let told = context.store.told_beside(target, entity).await?;
+    let beside = context.store.replicas_beside(target, entity).await?;
     let most = |field: &String| {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for replica in told.iter().filter(|replica| sources.contains(replica.system.as_str())) {
+        for replica in beside.iter().filter(|replica| sources.contains(replica.system.as_str())) {
             if let Some(value) = replica.fields.get(field).filter(|value| !model::empty(value)).and_then(text_of) {
                 *counts.entry(value).or_default() += 1;
             }
@@ -116,12 +116,12 @@ pub(in crate::sync) fn qualify(
         if !decides(context, flow, entity, target, here.is_none()) || !context.admits(flow, entity, &source.fields)? {
             continue;
         }
-        let Some(telling) = context.mapping(&flow.from, entity) else { continue };
-        let reads = telling.reads();
+        let Some(source_mapping) = context.mapping(&flow.from, entity) else { continue };
+        let reads = source_mapping.reads();
         let said: Fields = (source.fields.iter().filter(|(field, _)| reads.contains(*field)))
             .map(|(field, value)| (field.clone(), value.clone()))
             .collect();
-        let misfits = mapping.misfits(&said, telling.names(), here.map(|here| &here.fields));
+        let misfits = mapping.misfits(&said, source_mapping.names(), here.map(|here| &here.fields));
         // What is refused for another reason is not the first of anything.
         let mut like = alike.clone();
         for mut misfit in misfits {

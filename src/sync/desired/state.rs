@@ -63,7 +63,7 @@ pub(in crate::sync) type Reads<'a> = &'a dyn Fn(&str) -> Option<&'a BTreeMap<Str
 
 /// What the systems of a record agree on, of fields that nobody owns.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::sync) struct Agreed<'a> {
+pub(in crate::sync) struct AgreedFields<'a> {
     pub(in crate::sync) merged: Option<&'a Merged>,
     /// Shared fields in conflict at the target: left as they are there.
     pub(in crate::sync) conflicts: Option<&'a BTreeSet<String>>,
@@ -73,7 +73,7 @@ pub(in crate::sync) struct Agreed<'a> {
 pub(in crate::sync) type Admits<'a> = &'a dyn Fn(&Flow, &Fields) -> Result<bool, crate::failure::Failure>;
 
 /// What a flow makes of its source's fields before a target is told; nothing where they go as they are.
-pub(in crate::sync) type Published<'a> = &'a dyn Fn(&Flow, &Fields) -> Result<Option<Fields>, crate::failure::Failure>;
+pub(in crate::sync) type Available<'a> = &'a dyn Fn(&Flow, &Fields) -> Result<Option<Fields>, crate::failure::Failure>;
 
 /// What flows, and the mappings of their sources, say of a source's record.
 #[derive(Clone, Copy)]
@@ -81,17 +81,17 @@ pub(in crate::sync) struct Rules<'a> {
     pub(in crate::sync) routes: &'a Routes,
     pub(in crate::sync) reads: Reads<'a>,
     pub(in crate::sync) admits: Admits<'a>,
-    pub(in crate::sync) published: Published<'a>,
+    pub(in crate::sync) available: Available<'a>,
 }
 
-/// Computes the wanted state from the replicas of one record.
+/// Computes the desired state from the replicas of one record.
 ///
 /// `reads` gives what a source's mapping fills: of what it cannot read it says nothing, whatever an earlier mapping left of it,
 /// and the target keeps what it has.
 pub(in crate::sync) fn desired(
     rules: Rules<'_>,
     side: Side<'_>,
-    agreed: Agreed<'_>,
+    agreed: AgreedFields<'_>,
     replicas: &[Replica],
 ) -> Result<Desired, crate::failure::Failure> {
     let (Rules { routes, reads, .. }, Side { target, entity, .. }) = (rules, side);
@@ -135,11 +135,11 @@ pub(in crate::sync) fn desired(
             }
         }
         spoken = true;
-        let is_told = |field: &str| {
+        let is_written = |field: &str| {
             let reads = shapes.is_some_and(|shapes| shapes.contains_key(field));
             reads && side.writes.contains(field) && flow.brings(entity, field)
         };
-        let lost = |(spec, here)| is_marked || persons::is_erased(spec, is_told, &said, here);
+        let lost = |(spec, here)| is_marked || persons::is_erased(spec, is_written, &said, here);
         let is_erased = side.spec.zip(here).is_some_and(lost);
         let is_kept = |field: &str| is_erased && side.is_personal(field);
         let shared = routes.shared(entity).into_iter().flatten();
@@ -154,10 +154,10 @@ pub(in crate::sync) fn desired(
         }
         let Some(shapes) = shapes else { continue };
         let mut known: BTreeSet<String> = shapes.keys().cloned().collect();
-        let published = (rules.published)(flow, &said)?;
+        let available = (rules.available)(flow, &said)?;
         // A figure that the flow makes itself is told though the source has none.
-        known.extend(published.iter().flat_map(Fields::keys).filter(|field| availability::is_figure(field)).cloned());
-        let shown = published.as_ref().unwrap_or(&said);
+        known.extend(available.iter().flat_map(Fields::keys).filter(|field| availability::is_figure(field)).cloned());
+        let shown = available.as_ref().unwrap_or(&said);
         let shared = routes.shared(entity);
         for field in known.intersection(side.writes) {
             let carried = flow.brings(entity, field) && !shared.is_some_and(|shared| shared.contains(field));
@@ -166,7 +166,7 @@ pub(in crate::sync) fn desired(
             }
             let value = shown.get(field).unwrap_or(&Value::Null);
             let ended = |states| ended_while_it_goes_on(states, field, here?, (source, value));
-            if states.and_then(ended).is_some_and(|end| is_told_back(routes, side, flow, field, end)) {
+            if states.and_then(ended).is_some_and(|end| is_reported_back(routes, side, flow, field, end)) {
                 continue;
             }
             let said = states.filter(|states| here.is_some() && states.holds(field)).and_then(|states| {
@@ -239,18 +239,18 @@ fn ended_while_it_goes_on<'a>(
     (source, said): (&Replica, &Value),
 ) -> Option<&'a Value> {
     let known = here.fields.get(field).filter(|_| states.holds(field))?;
-    let is_news = ends::heard(states, source, field).is_none() && states.has_ended(known) && !states.has_ended(said);
-    is_news.then_some(known)
+    let is_unheard = ends::heard(states, source, field).is_none() && states.has_ended(known) && !states.has_ended(said);
+    is_unheard.then_some(known)
 }
 
 /// Whether a flow back is to tell a flow's source of an end.
-fn is_told_back(routes: &Routes, side: Side<'_>, flow: &Flow, field: &str, end: &Value) -> bool {
-    let tells = |back: &Flow| match back.states.get(side.entity) {
+fn is_reported_back(routes: &Routes, side: Side<'_>, flow: &Flow, field: &str, end: &Value) -> bool {
+    let reports = |back: &Flow| match back.states.get(side.entity) {
         Some(allowed) => end.as_str().is_some_and(|end| allowed.contains(end)),
         None => routes.owner(side.entity, field, &back.from, &flow.from) == Some(&back.from),
     };
     let mut back = routes.to(&flow.from, side.entity);
-    back.any(|back| side.target == back.from && back.brings(side.entity, field) && tells(back))
+    back.any(|back| side.target == back.from && back.brings(side.entity, field) && reports(back))
 }
 
 /// What a source says by its mapping as it is now.
@@ -324,8 +324,8 @@ mod tests {
         let shapes = all.iter().map(|field| (field.clone(), Shape::Whole)).collect();
         let side = Side { target, entity: "order", writes: &all, spec: Some(&spec), is_begun: false };
         let reads = |_: &str| Some(&shapes);
-        let rules = Rules { routes, reads: &reads, admits: &|_, _| Ok(true), published: &|_, _| Ok(None) };
-        desired(rules, side, Agreed::default(), replicas).unwrap()
+        let rules = Rules { routes, reads: &reads, admits: &|_, _| Ok(true), available: &|_, _| Ok(None) };
+        desired(rules, side, AgreedFields::default(), replicas).unwrap()
     }
 
     #[test]
@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn an_end_that_the_source_is_still_to_hear_of_is_not_left_at_the_target() {
         let replicas = [replica("shop", &json!({"status": "paid"})), replica("erp", &json!({"status": "cancelled"}))];
-        let telling = |back: &[&str]| {
+        let brought_back = |back: &[&str]| {
             let mut sales = flow("sales", "shop", "erp", &["order"]);
             sales.states.insert("order".into(), names(&["paid", "cancelled"]));
             let mut account = flow("account", "erp", "shop", &["order"]);
@@ -356,7 +356,7 @@ mod tests {
             let Desired::Fields(fields) = state(routes, target, replicas) else { panic!("{target} is told") };
             fields.get("status").cloned()
         };
-        let both = telling(&["shipped", "cancelled"]);
+        let both = brought_back(&["shipped", "cancelled"]);
         assert_eq!((at(&both, "erp", &replicas), at(&both, "shop", &replicas)), (None, Some(json!("cancelled"))));
         let mut reopened = replicas.clone();
         reopened[0].sent.insert("status".into(), json!("refunded"));
@@ -366,7 +366,7 @@ mod tests {
             "it has heard of an end, and goes on all the same"
         );
         assert_eq!(at(&both, "shop", &reopened), None, "what is behind the end it has left is an old word");
-        let deaf = telling(&["shipped"]);
+        let deaf = brought_back(&["shipped"]);
         assert_eq!(
             at(&deaf, "erp", &replicas),
             Some(json!("paid")),
@@ -435,11 +435,11 @@ mod tests {
             routes: &routes,
             reads: &reads,
             admits: &|_, fields| Ok(unread(fields)),
-            published: &|_, fields| Ok(unread(fields).then(|| fields.clone())),
+            available: &|_, fields| Ok(unread(fields).then(|| fields.clone())),
         };
         let side = Side { target: "shop", entity: "order", writes: &all, spec: None, is_begun: false };
         let replicas = [source];
-        let state = desired(rules, side, Agreed::default(), &replicas).unwrap();
+        let state = desired(rules, side, AgreedFields::default(), &replicas).unwrap();
         assert_eq!(state, Desired::Fields(json!({"total": "1"}).as_object().unwrap().clone()));
     }
 

@@ -16,7 +16,7 @@ use crate::{
 pub(in crate::sync) enum Step {
     /// Nothing can be decided before this is looked at.
     Look(Needs),
-    /// A write, if the gates let it through.
+    /// A write, if the guards let it through.
     Write(Box<Known>),
     Finish(Box<End>),
 }
@@ -59,7 +59,7 @@ pub(in crate::sync) struct Round<'a> {
 pub(in crate::sync) fn next_step(round: Round<'_>, job: Job, alike: &mut Alike) -> Step {
     let Round { snapshot, looked, .. } = round;
     if let Some(end) = wait_for_shared(&round, &job) {
-        return Step::Finish(Box::new(End::Settled(end)));
+        return Step::Finish(Box::new(End::Closed(end)));
     }
     let (id, is_seen) = (job.id, looked.objects.contains(&job.id));
     let here = snapshot.loaded.here(job.record, snapshot.batch.target).map(|here| here.id.clone());
@@ -86,7 +86,7 @@ pub(in crate::sync) fn next_step(round: Round<'_>, job: Job, alike: &mut Alike) 
                     if known.rises() || looked.blind.contains(&id) {
                         let stopped_at = round.is_stopping.then_some(round.now);
                         let verdict = obstacles.hold_back(&known.job, &known.key, stopped_at);
-                        return Step::Finish(Box::new(End::Settled(Delivered::new(&known.job, verdict))));
+                        return Step::Finish(Box::new(End::Closed(Delivered::new(&known.job, verdict))));
                     }
                 }
             }

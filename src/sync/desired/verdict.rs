@@ -6,7 +6,7 @@ use crate::{
     failure::{Class, Failure},
     store::{Intent, Verdict},
     sync::context::{
-        circuit::{AUTH_PAUSE, told},
+        circuit::{AUTH_PAUSE, retry_after},
         outcome::{LONGEST, MAX_ATTEMPTS, backoff, describe, later},
     },
     wait_reason::WaitReason,
@@ -42,15 +42,15 @@ pub(in crate::sync) fn verdict(failure: &Failure, tried: &Tried, env: &Env) -> V
     };
     let parked = |cause: WaitReason| Verdict::Parked { cause, error: error.clone() };
     match (failure.class, tried.alone) {
-        (Class::Auth, Alone::Again) => Verdict::Dead {
+        (Class::Auth, Alone::Repeated) => Verdict::Dead {
             class,
             error: format!("refused again, though other writes went through meanwhile: {error}"),
         },
-        (Class::Transient | Class::Auth | Class::Throttled, Alone::First | Alone::Again) => {
+        (Class::Transient | Class::Auth | Class::Throttled, Alone::First | Alone::Repeated) => {
             if tried.attempts >= MAX_ATTEMPTS {
                 return given_up();
             }
-            let wait = backoff(tried.attempts, env).max(told(failure).unwrap_or_default());
+            let wait = backoff(tried.attempts, env).max(retry_after(failure).unwrap_or_default());
             retry(wait, true, tried.intent.clone())
         }
         // What it lists or is answered is at fault, not the system.
@@ -63,7 +63,7 @@ pub(in crate::sync) fn verdict(failure: &Failure, tried: &Tried, env: &Env) -> V
         // The system's trouble, not the record's: no attempt is burnt, and nothing was done, so no intent stays
         // unless earlier steps have already been.
         (Class::Transient | Class::Throttled, _) => {
-            let wait = told(failure).unwrap_or_else(|| backoff(0, env));
+            let wait = retry_after(failure).unwrap_or_else(|| backoff(0, env));
             retry(wait, false, tried.intent.clone())
         }
         (Class::Fatal, _) => parked(failure.cause.as_deref().cloned().unwrap_or(WaitReason::Setup)),
@@ -93,5 +93,5 @@ pub(in crate::sync) enum Alone {
     /// Others went through beside it. It may have been the first to meet what the system has got into.
     First,
     /// It has met this before, and others went through since.
-    Again,
+    Repeated,
 }

@@ -9,10 +9,10 @@ use chrono::{DateTime, Duration, Utc};
 
 /// Part by part, since when it fails.
 #[derive(Debug, Default)]
-pub struct Health(Mutex<BTreeMap<String, Trouble>>);
+pub struct Health(Mutex<BTreeMap<String, FailingPart>>);
 
 #[derive(Debug)]
-struct Trouble {
+struct FailingPart {
     since: DateTime<Utc>,
     /// When it was begun anew last.
     begun: DateTime<Utc>,
@@ -32,8 +32,8 @@ impl Health {
     }
 
     pub(in crate::sync) fn failed(&self, part: &str, now: DateTime<Utc>) {
-        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let trouble = parts.entry(part.to_owned()).or_insert(Trouble { since: now, begun: now });
+        let mut failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let trouble = failing.entry(part.to_owned()).or_insert(FailingPart { since: now, begun: now });
         if now - trouble.begun > CALM {
             trouble.since = now;
         }
@@ -43,9 +43,9 @@ impl Health {
     /// A part that is stuck, and since when.
     #[must_use]
     pub fn stuck(&self, now: DateTime<Utc>) -> Option<(String, DateTime<Utc>)> {
-        let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let stuck = |trouble: &Trouble| now - trouble.begun <= CALM && now - trouble.since >= STUCK;
-        parts.iter().find(|(_, trouble)| stuck(trouble)).map(|(part, trouble)| (part.clone(), trouble.since))
+        let failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stuck = |trouble: &FailingPart| now - trouble.begun <= CALM && now - trouble.since >= STUCK;
+        failing.iter().find(|(_, trouble)| stuck(trouble)).map(|(part, trouble)| (part.clone(), trouble.since))
     }
 }
 

@@ -43,7 +43,7 @@ const TRIES: u32 = 20;
 
 /// What is covered anew though nothing has joined: a person asked for it.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::sync) struct Asked<'a> {
+pub(in crate::sync) struct CoverRequest<'a> {
     pub(in crate::sync) scope: &'a Scope,
     pub(in crate::sync) trigger: &'a str,
 }
@@ -52,7 +52,7 @@ pub(in crate::sync) struct Asked<'a> {
 /// that cannot be, the report says why, and the next pass tries again. Gives the runs that failed.
 pub(in crate::sync) async fn cover(
     context: &Context,
-    asked: Option<Asked<'_>>,
+    asked: Option<CoverRequest<'_>>,
     stop: &CancellationToken,
 ) -> Result<Vec<RunReport>> {
     let ways = mark_left(context).await?;
@@ -106,7 +106,7 @@ impl Route<'_> {
     }
 
     /// Of all that decides what the target is to have by this source.
-    fn print(&self) -> String {
+    fn fingerprint(&self) -> String {
         let (context, entity) = (self.context, self.entity);
         let own = |path: &str| path.split_once('.').is_some_and(|(of, _)| of == entity);
         let owners: BTreeMap<&String, &String> =
@@ -116,7 +116,7 @@ impl Route<'_> {
             let stock = &flow.stock;
             let quantity = stock.quantity.as_ref().map(crate::expr::Expr::text);
             let mut rule = vec![json!(stock.buffer), json!(stock.in_flight), json!(stock.locations), json!(quantity)];
-            // Told only where it is asked for: prints that earlier versions have kept stay as they are.
+            // Told only where it is asked for: fingerprints that earlier versions have kept stay as they are.
             rule.extend(stock.on_hand.then(|| json!("on_hand")));
             let sources = context.routes.to(self.target, "product").map(|flow| flow.from.as_str());
             let in_steps =
@@ -129,9 +129,9 @@ impl Route<'_> {
                 "stock": rule,
             })
         });
-        let shape = |system: &str, told: bool| {
+        let shape = |system: &str, written: bool| {
             let mapping = context.mapping(system, entity);
-            mapping.map(|mapping| if told { mapping.written_shapes() } else { mapping.read_shapes() })
+            mapping.map(|mapping| if written { mapping.written_shapes() } else { mapping.read_shapes() })
         };
         canonical::fingerprint(&json!({
             "flows": flows.collect::<Vec<_>>(),
@@ -146,14 +146,15 @@ impl Route<'_> {
     async fn cover(
         &self,
         ways: &[String],
-        asked: Option<Asked<'_>>,
+        asked: Option<CoverRequest<'_>>,
         stop: &CancellationToken,
     ) -> Result<Option<RunReport>> {
-        let (context, print) = (self.context, self.print());
+        let (context, fingerprint) = (self.context, self.fingerprint());
         let note = self.note();
         let noted = context.store.noted(&note).await?;
         let text = |name: &str| noted.as_ref().and_then(|noted| noted.get(name)).and_then(Value::as_str);
-        let is_known = text("print") == Some(&print) && noted.as_ref().is_some_and(|noted| noted["after"].is_null());
+        let is_known =
+            text("print") == Some(&fingerprint) && noted.as_ref().is_some_and(|noted| noted["after"].is_null());
         if is_known && asked.is_none() {
             return Ok(None);
         }
@@ -162,7 +163,7 @@ impl Route<'_> {
         if !has_any {
             let has_others = || ways.iter().any(|way| way.ends_with(&format!("/{}", self.target)));
             let is_added = noted.as_ref().map_or_else(has_others, |noted| is(noted, ADDED));
-            context.store.note(&note, &json!({ "print": print, ADDED: is_added })).await?;
+            context.store.note(&note, &json!({ "print": fingerprint, ADDED: is_added })).await?;
             return Ok(None);
         }
         if was_away && let Some(failed) = self.look_again(stop).await? {
@@ -170,7 +171,7 @@ impl Route<'_> {
         }
         // A state that an earlier version of the program has kept: what it delivered is delivered.
         if noted.is_none() && asked.is_none() && adoption::is_adopted(context, self.target, self.entity).await? {
-            context.store.note(&note, &json!({ "print": print })).await?;
+            context.store.note(&note, &json!({ "print": fingerprint })).await?;
             return Ok(None);
         }
         let seen = Box::pin(adoption::adopt(context, self.target, self.entity, stop)).await?;
@@ -179,7 +180,7 @@ impl Route<'_> {
         }
         let Some(lease) = self.lease(stop).await? else { return Ok(None) };
         let trigger = asked.map_or(JOINED, |asked| asked.trigger);
-        let begun = noted.filter(|noted| was_away || noted["print"] == print.as_str());
+        let begun = noted.filter(|noted| was_away || noted["print"] == fingerprint.as_str());
         let opened = self.open(trigger, begun, &lease, stop).await;
         context.store.drop_lease(&lease).await?;
         context.work.notify_waiters();
@@ -222,7 +223,7 @@ impl Route<'_> {
 
     /// Opens the jobs, from where an earlier try has come to.
     async fn open(&self, trigger: &str, begun: Option<Value>, lease: &Lease, stop: &CancellationToken) -> Result<()> {
-        let (context, note, print) = (self.context, self.note(), self.print());
+        let (context, note, fingerprint) = (self.context, self.note(), self.fingerprint());
         let place = |name: &str| begun.as_ref().and_then(|begun| begun[name].as_i64());
         let is_back = begun.as_ref().is_some_and(|begun| is(begun, LEFT) || is(begun, BACK));
         let mut after = place("after").and_then(|after| u32::try_from(after).ok()).unwrap_or(0);
@@ -252,7 +253,7 @@ impl Route<'_> {
                 system: self.flow.from.clone(),
                 entity: self.entity.to_owned(),
                 jobs: slice.iter().map(|(_, replica)| self.job(replica.record, &replica.fields)).collect(),
-                notes: vec![(note.clone(), json!({ "print": print, "after": after, "run": run, BACK: is_back }))],
+                notes: vec![(note.clone(), json!({ "print": fingerprint, "after": after, "run": run, BACK: is_back }))],
                 lease: Some((lease.clone(), context.limits.long())),
                 ..PageCommit::default()
             };
@@ -275,7 +276,7 @@ impl Route<'_> {
         }
         Box::pin(brakes::evaluate_run(context, run, Some(lease))).await?;
         context.store.end_run(run, &Balance::default(), None, context.env.now()).await?;
-        context.store.note(&note, &json!({ "print": print })).await
+        context.store.note(&note, &json!({ "print": fingerprint })).await
     }
 
     /// Opens a job for all that the target still has and the source has lost; false after a stop.

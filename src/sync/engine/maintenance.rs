@@ -58,16 +58,16 @@ impl Engine {
             context.work.notify_waiters();
         }
         for system in context.systems.keys() {
-            let standing = context.store.circuit(system).await?;
-            if standing.until.is_some_and(|until| until > now + LONGEST_PAUSE) {
-                context.store.set_circuit(system, &Circuit { until: None, ..standing }).await?;
+            let circuit = context.store.circuit(system).await?;
+            if circuit.until.is_some_and(|until| until > now + LONGEST_PAUSE) {
+                context.store.set_circuit(system, &Circuit { until: None, ..circuit }).await?;
             }
         }
         Ok(())
     }
 
-    /// Rules on runs that were cut off, of this daemon's life before or of another's, for which jobs wait.
-    pub(super) async fn keep_ruling(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+    /// Evaluates runs that were cut off, of this daemon's life before or of another's, for which jobs wait.
+    pub(super) async fn keep_evaluating(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         while !shutdown.is_cancelled() {
             self.pause(Duration::from_secs(60), shutdown).await;
             self.mind_the_clock().await?;
@@ -77,7 +77,7 @@ impl Engine {
     }
 
     /// Says every hour how things are, so that a log in which nothing is said any more says something.
-    pub(super) async fn keep_telling(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
+    pub(super) async fn keep_reporting(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         while !shutdown.is_cancelled() {
             self.pause(HEARTBEAT, shutdown).await;
             if shutdown.is_cancelled() || !tracing::enabled!(tracing::Level::INFO) {

@@ -32,7 +32,7 @@ pub(in crate::sync) use self::pass::Share;
 pub use self::{
     affairs::{Affairs, needs_somebody},
     health::Health,
-    once::Summary,
+    once::PassSummary,
     pass::Reach,
 };
 
@@ -78,7 +78,7 @@ impl Engine {
         let schedule = flows.map(|flow| self.persevere(&flow.name, shutdown, move || self.keep_flow(flow, shutdown)));
         let others = async {
             // Of a large run that was cut off it takes a while, for which deliveries do not wait.
-            // Before a run of it that was cut off is ruled on by half.
+            // Before a run of it that was cut off is evaluated by half.
             let first = || async move { Box::pin(joining::cover(&self.context, None, shutdown)).await.map(drop) };
             self.persevere("what has joined", shutdown, first).await;
             self.persevere("rulings", shutdown, || brakes::evaluate_all_pending(&self.context)).await;
@@ -86,9 +86,9 @@ impl Engine {
                 join_all(schedule),
                 self.persevere("what has joined", shutdown, || self.keep_covering(shutdown)),
                 self.persevere("orders", shutdown, || self.keep_commands(shutdown)),
-                self.persevere("rulings", shutdown, || self.keep_ruling(shutdown)),
+                self.persevere("rulings", shutdown, || self.keep_evaluating(shutdown)),
                 self.persevere("housekeeping", shutdown, || self.keep_purging(shutdown)),
-                self.persevere("freshness", shutdown, || self.keep_telling(shutdown)),
+                self.persevere("freshness", shutdown, || self.keep_reporting(shutdown)),
             );
         };
         tokio::join!(join_all(workers), others);

@@ -21,7 +21,7 @@ use crate::{
 
 /// What one pass of the engine did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Summary {
+pub struct PassSummary {
     pub runs: Vec<RunReport>,
     pub delivered: Tally,
     /// Open jobs left: state to count.
@@ -36,7 +36,7 @@ pub struct Summary {
     pub differences: u64,
 }
 
-impl Summary {
+impl PassSummary {
     /// Whether every run is green and nothing waits for a person.
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -52,10 +52,10 @@ impl Engine {
         scope: Option<&Scope>,
         kind: RunKind,
         shutdown: &CancellationToken,
-    ) -> Result<Summary, StoreError> {
+    ) -> Result<PassSummary, StoreError> {
         self.context.store.recover(self.context.env.now()).await?;
         self.retry_resolved(shutdown).await?;
-        let mut summary = Summary::default();
+        let mut summary = PassSummary::default();
         let share = Share::everything(&self.context.routes);
         let pulls = async {
             let mut runs = Box::pin(joining::cover(&self.context, None, shutdown)).await?;
@@ -132,9 +132,9 @@ impl Engine {
         let idle = stop.child_token();
         let work = async {
             let done = before.await;
-            let settled = self.until_idle(share, &idle).await;
+            let ended = self.until_idle(share, &idle).await;
             idle.cancel();
-            settled.and(done)
+            ended.and(done)
         };
         let (done, delivered) = tokio::join!(work, self.workers(share, &idle));
         Ok((done?, delivered?))
@@ -152,9 +152,9 @@ impl Engine {
             if !soonest.iter().any(|(entity, due)| *due <= horizon && share.covers(target, entity)) {
                 continue;
             }
-            let standing = self.context.store.circuit(target).await?;
-            let until = standing.until.filter(|until| *until > now);
-            if until.is_none_or(|until| until <= horizon && standing.failures < PATIENCE) {
+            let circuit = self.context.store.circuit(target).await?;
+            let until = circuit.until.filter(|until| *until > now);
+            if until.is_none_or(|until| until <= horizon && circuit.failures < PATIENCE) {
                 return Ok(true);
             }
         }

@@ -184,7 +184,7 @@ pub(in crate::sync) async fn after_others(
 
 /// Reads the objects at a target for which jobs are queued; tells why, where that cannot be.
 async fn look_at_targets(context: &Context, target: &str, entity: &str) -> Result<Option<String>, StoreError> {
-    if !context.capabilities(target, entity).is_some_and(|facts| facts.read) {
+    if !context.capabilities(target, entity).is_some_and(|capabilities| capabilities.read) {
         return Ok(None);
     }
     let queued = JobFilter {

@@ -11,7 +11,7 @@ use crate::{
         context::RunReport,
         engine::{joining, pass::after_others},
         identity::numbering,
-        pull::{self, Asked, adoption, orders},
+        pull::{self, AskedBy, adoption, orders},
         routing::{Flow, Scope},
         stock::reservations,
     },
@@ -97,7 +97,7 @@ impl Engine {
         let (Some(entity), Some(key)) = (&scope.entity, &scope.key) else {
             let runs = self.pull_flow(flow, scope.entity.as_deref(), (RunKind::Full, &trigger), cancel).await?;
             // What has not changed at its source is offered to the targets as well.
-            let asked = joining::Asked { scope, trigger: &trigger };
+            let asked = joining::CoverRequest { scope, trigger: &trigger };
             let failed = Box::pin(joining::cover(&self.context, Some(asked), cancel)).await?;
             return Ok(runs.into_iter().chain(failed).collect());
         };
@@ -110,10 +110,10 @@ impl Engine {
             let rejected = rejected.filter(|(_, of, row)| of == entity && row.is_about(key));
             ids.extend(rejected.filter_map(|(_, _, row)| row.id));
             let ids: Vec<String> = ids.into_iter().collect();
-            let can_read = self.context.capabilities(system, entity).is_some_and(|facts| facts.read);
+            let can_read = self.context.capabilities(system, entity).is_some_and(|capabilities| capabilities.read);
             if !ids.is_empty() && can_read {
                 let run = NewRun::new(system, entity, RunKind::Single, &trigger);
-                runs.push(pull::refresh(&self.context, run, &ids, Asked::ByPerson, cancel).await?);
+                runs.push(pull::refresh(&self.context, run, &ids, AskedBy::Person, cancel).await?);
             } else if *system == flow.from && self.context.can_list(system, entity) {
                 // The source is listed whole when the object is new to us or cannot be read alone.
                 runs.push(

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Engine;
 use crate::{
     store::{Backlog, JobFilter, JobState, NewRun, Rejection, RunKind, StoreError},
-    sync::pull::{self, Asked},
+    sync::pull::{self, AskedBy},
     wait_reason::WaitReason,
 };
 
@@ -24,7 +24,8 @@ impl Engine {
         .await
     }
 
-    /// Rows of targets that could not be read, and that creations there wait for: no delta tells when they are mended.
+    /// Rows of targets that could not be read, and that creations there wait for: no delta tells when they are
+    /// corrected.
     pub(super) async fn read_what_is_waited_for(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
         let store = &self.context.store;
         let mut waited = BTreeSet::new();
@@ -67,12 +68,12 @@ impl Engine {
             }
         }
         for ((system, entity), ids) in rows {
-            if context.capabilities(&system, &entity).is_some_and(|facts| facts.read) {
+            if context.capabilities(&system, &entity).is_some_and(|capabilities| capabilities.read) {
                 pull::refresh(
                     context,
                     NewRun::new(&system, &entity, RunKind::Single, trigger),
                     &ids,
-                    Asked::ByItself,
+                    AskedBy::Engine,
                     cancel,
                 )
                 .await?;

@@ -12,12 +12,12 @@ use crate::{
     sync::identity::unique::{self, Unique},
 };
 
-/// A record's children at a target, seen from what is wanted there.
+/// A record's children at a target, seen from what is desired there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::sync) struct Own {
-    /// (entity and list, key as it is wanted) to the target's id.
+    /// (entity and list, key as it is desired) to the target's id.
     pub(in crate::sync) ids: ChildIds,
-    /// The same by list, with those that are not wanted by the key that the target knows them by.
+    /// The same by list, with those that are not desired by the key that the target knows them by.
     pub(in crate::sync) known: BTreeMap<String, BTreeMap<String, String>>,
     /// By list: key as the target has it now, to id.
     pub(in crate::sync) held: BTreeMap<String, BTreeMap<String, String>>,
@@ -29,7 +29,7 @@ pub(in crate::sync) struct Own {
 
 /// What is known of a record's children and of its object at the target.
 #[derive(Clone, Copy)]
-pub(in crate::sync) struct Known<'a> {
+pub(in crate::sync) struct KnownChildren<'a> {
     pub(in crate::sync) spec: &'a EntitySpec,
     pub(in crate::sync) target: &'a str,
     /// The record's children at all systems.
@@ -44,8 +44,8 @@ pub(in crate::sync) struct Known<'a> {
 
 impl Own {
     /// `whole` is the object as the target is to have it, of which `changed` is written.
-    pub(in crate::sync) fn of(known: Known<'_>, whole: &Fields, changed: &BTreeSet<String>) -> Self {
-        let Known { spec, target, children, found, noted, before } = known;
+    pub(in crate::sync) fn of(known: KnownChildren<'_>, whole: &Fields, changed: &BTreeSet<String>) -> Self {
+        let KnownChildren { spec, target, children, found, noted, before } = known;
         let mut own = Self::default();
         let there = children.iter().filter(|child| child.system == target).map(|child| &child.list);
         let lists: BTreeSet<&String> = there.chain(found.keys()).collect();
@@ -106,9 +106,10 @@ fn listed(child: &Child, from: &[&Child], noted: Option<&BTreeMap<String, i64>>)
     Child { member: noted.copied().unwrap_or(child.member), ..child.clone() }
 }
 
-/// By list and key: members of children that systems other than the target know, of those that are wanted in `changed` lists.
+/// By list and key: members of children that systems other than the target know, of those that are desired in `changed`
+/// lists.
 pub(in crate::sync) fn members(
-    known: Known<'_>,
+    known: KnownChildren<'_>,
     whole: &Fields,
     changed: &BTreeSet<String>,
 ) -> BTreeMap<String, BTreeMap<String, i64>> {
@@ -121,8 +122,8 @@ pub(in crate::sync) fn members(
     members
 }
 
-/// Which child each wanted key means: the same child that another system calls so, whatever the target still calls it; else
-/// the target's of that name, unless it is another one.
+/// Which child each desired key means: the same child that another system calls so, whatever the target still calls it;
+/// else the target's of that name, unless it is another one.
 fn meant<'a>(here: &[&'a Child], from: &[&Child], desired: &BTreeSet<String>) -> BTreeMap<String, &'a Child> {
     let mut meant: BTreeMap<String, &Child> = BTreeMap::new();
     let mut taken = BTreeSet::new();
@@ -179,21 +180,21 @@ fn keys(spec: &EntitySpec, list: &str, fields: &Fields) -> Option<BTreeSet<Strin
 }
 
 /// What is to be known of a target's children after a write: `fields` is what it holds now, `known` what was known before by
-/// the keys it was sent, `told` what its answer says. An item whose id nobody tells keeps the one it has.
+/// the keys it was sent, `answered` what its answer says. An item whose id nobody shows keeps the one it has.
 pub(in crate::sync) fn after(
     spec: Option<&EntitySpec>,
     fields: &Fields,
     changed: &BTreeSet<String>,
     known: &BTreeMap<String, BTreeMap<String, String>>,
-    told: &Children,
+    answered: &Children,
 ) -> Children {
     let mut children = Children::new();
-    for list in known.keys().chain(told.keys()).collect::<BTreeSet<_>>() {
+    for list in known.keys().chain(answered.keys()).collect::<BTreeSet<_>>() {
         let mut ids: BTreeMap<String, Option<String>> = BTreeMap::new();
         for (key, id) in known.get(list).into_iter().flatten() {
             ids.insert(key.clone(), Some(id.clone()));
         }
-        for (key, id) in told.get(list).into_iter().flatten().filter(|(_, id)| id.is_some()) {
+        for (key, id) in answered.get(list).into_iter().flatten().filter(|(_, id)| id.is_some()) {
             // What is called otherwise now is not there twice.
             ids.retain(|_, known| known != id);
             ids.insert(key.clone(), id.clone());
@@ -228,7 +229,7 @@ pub(in crate::sync) fn moved(
 }
 
 /// Ids of an answer, as what a system shows.
-pub(in crate::sync) fn told(ids: BTreeMap<String, BTreeMap<String, String>>, into: &mut Children) {
+pub(in crate::sync) fn merge_answered(ids: BTreeMap<String, BTreeMap<String, String>>, into: &mut Children) {
     for (list, ids) in ids {
         into.entry(list).or_default().extend(ids.into_iter().map(|(key, id)| (key, Some(id))));
     }
@@ -253,7 +254,7 @@ mod tests {
     fn own(children: &[Child], found: &Children, keys: &[&str]) -> Own {
         let entities = Entities::builtin();
         let spec = entities.get("product").unwrap();
-        let known = Known { spec, target: "shop", children, found, noted: None, before: None };
+        let known = KnownChildren { spec, target: "shop", children, found, noted: None, before: None };
         Own::of(known, &product(keys), &BTreeSet::new())
     }
 
@@ -277,8 +278,14 @@ mod tests {
         let noted = BTreeMap::from([("variants".to_owned(), BTreeMap::from([("M".to_owned(), 1)]))]);
         let entities = Entities::builtin();
         let (spec, found) = (entities.get("product").unwrap(), Children::new());
-        let known =
-            Known { spec, target: "shop", children: &children, found: &found, noted: Some(&noted), before: None };
+        let known = KnownChildren {
+            spec,
+            target: "shop",
+            children: &children,
+            found: &found,
+            noted: Some(&noted),
+            before: None,
+        };
         let own = Own::of(known, &product(&["MED"]), &BTreeSet::new());
         assert_eq!(own.known["variants"], pairs(&[("MED", "x")]));
         assert!(own.dropped["variants"].is_empty());
@@ -306,8 +313,14 @@ mod tests {
         };
         let entities = Entities::builtin();
         let (spec, before, found) = (entities.get("product").unwrap(), variants(["84", "85"]), Children::new());
-        let known =
-            Known { spec, target: "shop", children: &children, found: &found, noted: None, before: Some(&before) };
+        let known = KnownChildren {
+            spec,
+            target: "shop",
+            children: &children,
+            found: &found,
+            noted: None,
+            before: Some(&before),
+        };
         let own = |codes| Own::of(known, &variants(codes), &BTreeSet::new()).yielding.remove("variants").unwrap();
         assert_eq!(own(["84", "85"]), Vec::<String>::new());
         assert_eq!(own(["86", "84"]), ["x"]);
@@ -345,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_tells_no_ids_takes_none_away() {
+    fn an_answer_without_ids_takes_none_away() {
         let entities = Entities::builtin();
         let spec = entities.get("product").map(|spec| &**spec);
         let known = BTreeMap::from([("variants".to_owned(), pairs(&[("A", "x"), ("B", "y")]))]);

@@ -74,7 +74,7 @@ impl LinkContext {
 
     /// Whether nothing is to be done about a record at a target, whatever its sources say: it is another one by now, or a
     /// person does not want it there.
-    pub(in crate::sync) fn is_settled(&self, record: RecordId, target: &str) -> bool {
+    pub(in crate::sync) fn is_excluded(&self, record: RecordId, target: &str) -> bool {
         self.ties.get(&record).is_some_and(|ties| ties.same.is_some())
             || self.state(record, target) == LinkState::Ignored
     }
@@ -89,7 +89,7 @@ impl LinkContext {
         let ignored = "it was found to be another record, or its link is ignored (`vaiven links`)";
         let paused = "its link is paused (`vaiven links resume` lets it go on)";
         let is_paused = self.state(record, target) == LinkState::Paused;
-        if self.is_settled(record, target) { Some(ignored) } else { is_paused.then_some(paused) }
+        if self.is_excluded(record, target) { Some(ignored) } else { is_paused.then_some(paused) }
     }
 
     /// What the sources say of a record: those whose tie is paused or ignored say nothing.
@@ -179,12 +179,12 @@ impl Links<'_> {
             priority: priority::of(&named.entity, &Fields::new()),
             due: None,
         };
-        self.routes.told(&named.entity).into_iter().map(job).collect()
+        self.routes.targets_of(&named.entity).into_iter().map(job).collect()
     }
 
     /// Systems whose objects a record of this entity may be tied to.
     fn systems(&self, entity: &str) -> BTreeSet<&str> {
-        let mut systems = self.routes.told(entity);
+        let mut systems = self.routes.targets_of(entity);
         systems.extend(self.routes.flows().iter().filter(|flow| flow.carries(entity)).map(|flow| flow.from.as_str()));
         systems
     }

@@ -365,7 +365,7 @@ pub(in crate::sync) async fn strangers(
     let Some(spec) = context.entities.get(entity) else { return Ok(BTreeSet::new()) };
     let cannot = |to: &String| {
         let is_numbered = context.entities.get(to).is_some_and(|spec| spec.numbered);
-        let creates = context.capabilities(target, to).is_none_or(|facts| facts.create);
+        let creates = context.capabilities(target, to).is_none_or(|capabilities| capabilities.create);
         let is_brought = !context.routes.sources(target, to).is_empty();
         is_numbered && !(creates && is_brought) && issues(context, target, to, None)
     };
@@ -400,7 +400,7 @@ pub(in crate::sync) fn issues(context: &Context, system: &str, entity: &str, key
 /// Match fields that decide, then what the entity itself says is compared: tax numbers before addresses.
 fn evidence(spec: &EntitySpec, rules: &[&MatchRule]) -> Vec<MatchRule> {
     let mut evidence: Vec<MatchRule> = rules.iter().filter(|rule| !rule.weak).map(|rule| (*rule).clone()).collect();
-    for rule in whose::TELLING.into_iter().flat_map(|compare| compared(spec, compare)) {
+    for rule in whose::IDENTIFYING.into_iter().flat_map(|compare| compared(spec, compare)) {
         if evidence.iter().all(|known| known.field != rule.field) {
             evidence.push(rule);
         }

@@ -15,7 +15,7 @@ use crate::{
 fn sole(context: &Context, system: &dyn System, entity: &str) -> BTreeSet<String> {
     let mut lists = BTreeSet::new();
     for other in context.entities.names() {
-        lists.extend(system.capabilities(other).and_then(|facts| facts.facet_of.clone()));
+        lists.extend(system.capabilities(other).and_then(|capabilities| capabilities.facet_of.clone()));
         lists.extend(
             context.mapping(system.name(), other).map(|mapping| mapping.hangs_on().clone()).unwrap_or_default(),
         );
@@ -60,24 +60,24 @@ async fn claims(context: &Context, (system, mapping, entity): Place<'_>, shown: 
     if asked.is_empty() {
         return Ok(claims);
     }
-    let wanted: Vec<(String, String)> = asked.keys().cloned().collect();
-    let known = context.store.parents(system.name(), &wanted).await?;
+    let asked_keys: Vec<(String, String)> = asked.keys().cloned().collect();
+    let known = context.store.parents(system.name(), &asked_keys).await?;
     // Another record's answer may show the same object's id by mistake: it says nothing of whose child it is.
     let shown_of = |parent: &Parent| shown.iter().find(|one| one.record == parent.record);
     let (mut contested, mut objects) = (Vec::new(), BTreeSet::new());
-    for (wanted, parents) in known {
-        for at in asked.get(&wanted).into_iter().flatten() {
+    for (asked_key, parents) in known {
+        for at in asked.get(&asked_key).into_iter().flatten() {
             let is_other = |parent: &&Parent| parent.record != shown[*at].record && parent.object != shown[*at].object;
             for parent in parents.iter().filter(is_other) {
                 if shown_of(parent).is_none() {
                     objects.insert(parent.object.clone());
                 }
-                contested.push((*at, wanted.clone(), parent.clone()));
+                contested.push((*at, asked_key.clone(), parent.clone()));
             }
         }
     }
     let mut now: BTreeMap<String, Option<Children>> = BTreeMap::new();
-    if !objects.is_empty() && system.capabilities(entity).is_some_and(|facts| facts.read) {
+    if !objects.is_empty() && system.capabilities(entity).is_some_and(|capabilities| capabilities.read) {
         let objects: Vec<String> = objects.into_iter().collect();
         // Where they cannot be read, they have what they were seen to have.
         if let Ok(rows) = system.read(entity, &objects).await {

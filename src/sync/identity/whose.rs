@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What tells persons apart, the surest first: tax numbers before addresses.
-pub(in crate::sync) const TELLING: [Compare; 2] = [Compare::Vat, Compare::Email];
+pub(in crate::sync) const IDENTIFYING: [Compare; 2] = [Compare::Vat, Compare::Email];
 
 /// Amounts of one object as two systems round them differ by no more: this part of the greater, and so much besides.
 const ROUNDED: (Decimal, Decimal) = (Decimal::from_parts(1, 0, 0, false, 2), Decimal::from_parts(5, 0, 0, false, 2));
@@ -59,7 +59,7 @@ impl People {
         };
         for replica in context.store.replicas_of(&records).await?.iter().filter(|replica| is_somebody(replica)) {
             let known = people.by_record.entry(replica.record).or_default();
-            for (values, compare) in known.iter_mut().zip(TELLING) {
+            for (values, compare) in known.iter_mut().zip(IDENTIFYING) {
                 values.extend(values_of(to, compare, &replica.fields));
             }
         }
@@ -81,14 +81,15 @@ impl People {
         {
             return Some(true);
         }
-        for (at, compare) in TELLING.into_iter().enumerate() {
-            let told = |object: &Fields| -> BTreeSet<String> {
+        for (at, compare) in IDENTIFYING.into_iter().enumerate() {
+            let identity_values = |object: &Fields| -> BTreeSet<String> {
                 let person = record(object).and_then(|record| self.by_record.get(&record));
                 values_of(spec, compare, object)
                     .chain(person.into_iter().flat_map(|person| person[at].clone()))
                     .collect()
             };
-            let (own, theirs) = (told(one), others.iter().flat_map(|other| told(other)).collect::<BTreeSet<_>>());
+            let (own, theirs) =
+                (identity_values(one), others.iter().flat_map(|other| identity_values(other)).collect::<BTreeSet<_>>());
             if !own.is_empty() && !theirs.is_empty() {
                 return Some(!own.is_disjoint(&theirs));
             }
@@ -109,7 +110,7 @@ fn values_of<'a>(spec: &'a EntitySpec, compare: Compare, object: &'a Fields) -> 
 fn buyer<'a>(context: &'a Context, spec: &'a EntitySpec) -> Option<(&'a str, &'a EntitySpec)> {
     spec.fields.iter().find_map(|(name, field)| {
         let to = context.entities.get(field.to.as_deref().filter(|_| field.kind == Kind::Ref)?)?;
-        TELLING.iter().any(|compare| !compared(to, *compare).is_empty()).then_some((name.as_str(), &**to))
+        IDENTIFYING.iter().any(|compare| !compared(to, *compare).is_empty()).then_some((name.as_str(), &**to))
     })
 }
 

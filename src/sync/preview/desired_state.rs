@@ -55,7 +55,7 @@ pub async fn desired_state(context: &Context, entity: &str, record: RecordId) ->
         }
     }
     state.erased = erased(context, entity, record).await?;
-    for target in routes.told(entity) {
+    for target in routes.targets_of(entity) {
         let (Some(endpoint), Some(mapping)) = (context.systems.get(target), context.mapping(target, entity)) else {
             continue;
         };
@@ -90,9 +90,9 @@ async fn erased(context: &Context, entity: &str, record: RecordId) -> Result<BTr
     for flow in context.routes.flows().iter().filter(|flow| flow.carries(entity)) {
         for target in &flow.to {
             let Some((source, here)) = at(&flow.from).zip(at(target)) else { continue };
-            let is_told =
+            let is_written =
                 |field: &str| flow.brings(entity, field) && both_know(context, entity, field, &flow.from, target);
-            if spec.is_erased(&source.fields) || persons::is_erased(spec, is_told, &source.fields, here) {
+            if spec.is_erased(&source.fields) || persons::is_erased(spec, is_written, &source.fields, here) {
                 erased.insert((flow.from.clone(), target.clone()));
             }
         }

@@ -34,18 +34,18 @@ pub struct Live {
 /// When the store fails; what the system fails in is told in the result.
 pub async fn live(context: &Context, replica: &Replica) -> Result<Live> {
     let (system, entity, id) = (&replica.system, &replica.entity, &replica.id);
-    let told = |listed, fields| Live { system: system.clone(), id: id.clone(), listed, fields };
+    let result = |listed, fields| Live { system: system.clone(), id: id.clone(), listed, fields };
     let (Some(endpoint), Some(mapping)) = (context.systems.get(system), context.mapping(system, entity)) else {
-        return Ok(told(false, Err(format!("the configuration has no mapping for {entity} of {system}"))));
+        return Ok(result(false, Err(format!("the configuration has no mapping for {entity} of {system}"))));
     };
-    let facts = endpoint.capabilities(entity).cloned().unwrap_or_default();
-    let (listed, found) = if facts.read {
+    let capabilities = endpoint.capabilities(entity).cloned().unwrap_or_default();
+    let (listed, found) = if capabilities.read {
         let rows = endpoint.read(entity, std::slice::from_ref(id)).await;
         (false, rows.map(|rows| rows.into_iter().find(|row| row.id == *id)))
-    } else if facts.list {
+    } else if capabilities.list {
         (true, in_listing(endpoint.read_only().unwrap_or_else(|| endpoint.clone()).as_ref(), entity, id).await)
     } else {
-        return Ok(told(false, Err(format!("{system} cannot be read"))));
+        return Ok(result(false, Err(format!("{system} cannot be read"))));
     };
     let read = found.and_then(|row| {
         row.map(|row| {
@@ -61,7 +61,7 @@ pub async fn live(context: &Context, replica: &Replica) -> Result<Live> {
         Ok(None) => Ok(None),
         Err(failure) => Err(outcome::describe(&failure)),
     };
-    Ok(told(listed, fields))
+    Ok(result(listed, fields))
 }
 
 async fn in_listing(system: &dyn System, entity: &str, id: &str) -> std::result::Result<Option<SourceRow>, Failure> {

@@ -12,7 +12,7 @@ mod undo;
 #[cfg(test)]
 pub(in crate::sync) use self::apply::{ApplyError, alone};
 pub use self::{
-    apply::{Applied, Told, apply},
+    apply::{Applied, UnappliedWrite, apply},
     desired_state::{DesiredObject, DesiredState, desired_state},
     live::live,
     undo::{Undone, undo},

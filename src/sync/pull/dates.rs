@@ -1,5 +1,5 @@
 //! Rows with a change date that cannot be used: unreadable, or in the future. They are read like others, but no delta
-//! finds them by that date. Told once in the journal, and kept for `status` until they are mended.
+//! finds them by that date. Told once in the journal, and kept for `status` until they are corrected.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ use crate::{
 const KEPT: usize = 100;
 
 /// Most rows of a run that the journal names.
-const TOLD: usize = 10;
+const MOST_LISTED: usize = 10;
 
 /// A row and what is wrong with its date.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ pub(in crate::sync) struct Gathered {
 }
 
 impl Gathered {
-    /// `whole`: everything is read, so what is not found again is mended or gone. What has no id, as a file, is told
+    /// `whole`: everything is read, so what is not found again is corrected or gone. What has no id, as a file, is told
     /// anew by every reading that finds it so.
     pub(in crate::sync) async fn begin(reading: &PullContext<'_>, whole: bool) -> Result<Self> {
         let before = OddDates::of(&reading.context.store, reading.system.name(), reading.entity).await?;
@@ -100,8 +100,8 @@ impl Gathered {
             named && one.reason == other.reason
         };
         let known = |row: &OddDate| self.before.rows.iter().any(|before| same(row, before));
-        let news: Vec<&OddDate> = self.now.rows.iter().filter(|row| !known(row)).collect();
-        for row in news.iter().take(TOLD) {
+        let new_rows: Vec<&OddDate> = self.now.rows.iter().filter(|row| !known(row)).collect();
+        for row in new_rows.iter().take(MOST_LISTED) {
             let id = row.id.as_deref().unwrap_or(&row.position);
             let key = row.key.as_deref().unwrap_or(id);
             tracing::warn!(
@@ -114,8 +114,13 @@ impl Gathered {
                 row.reason
             );
         }
-        if news.len() > TOLD {
-            tracing::warn!(system, entity, "and {} more rows of such dates: see `vaiven status`", news.len() - TOLD);
+        if new_rows.len() > MOST_LISTED {
+            tracing::warn!(
+                system,
+                entity,
+                "and {} more rows of such dates: see `vaiven status`",
+                new_rows.len() - MOST_LISTED
+            );
         }
         Some((name(system, entity), json!(self.now)))
     }

@@ -10,7 +10,7 @@ use crate::{
     model::{self, EntitySpec, Shape, agree},
     port::{Fingerprint, RowError, SourceRow},
     store::{
-        Balance, ChangeOp, Identified, NewChange, NewJob, PageCommit, RecordId, RefWanted, Rejection, Replica,
+        Balance, ChangeOp, Identified, NewChange, NewJob, PageCommit, RecordId, RefQuery, Rejection, Replica,
         ReplicaWrite, Result, ShownRow, Unidentified,
     },
     sync::context::Observed,
@@ -71,22 +71,25 @@ impl PullContext<'_> {
         let (rows, doubled) = last_of_each(rows);
         commit.balance.skipped = doubled;
         let revision = mapping_revision::of(self.mapping, self.system, self.entity);
-        let prints = mapping_revision::fingerprints(revision, &rows);
-        let sightings: Vec<ShownRow> =
-            rows.iter().zip(&prints).map(|(row, print)| ShownRow { id: row.id.clone(), fingerprint: *print }).collect();
-        let sighted = self.context.store.look_up_fingerprints(self.system.name(), self.entity, &sightings).await?;
-        commit.balance.unchanged = count(rows.len() - sighted.changed.len());
+        let fingerprints = mapping_revision::fingerprints(revision, &rows);
+        let shown_rows: Vec<ShownRow> = rows
+            .iter()
+            .zip(&fingerprints)
+            .map(|(row, fingerprint)| ShownRow { id: row.id.clone(), fingerprint: *fingerprint })
+            .collect();
+        let known_rows = self.context.store.look_up_fingerprints(self.system.name(), self.entity, &shown_rows).await?;
+        commit.balance.unchanged = count(rows.len() - known_rows.changed.len());
 
-        let mut pulled = Vec::with_capacity(sighted.changed.len());
-        for index in sighted.changed {
-            let (row, print) = (rows[index], prints[index]);
+        let mut pulled = Vec::with_capacity(known_rows.changed.len());
+        for index in known_rows.changed {
+            let (row, fingerprint) = (rows[index], fingerprints[index]);
             let body = row.body.clone().into_value();
             match self.canonical(&body) {
                 Ok(object) => pulled.push(Seen {
                     id: row.id.clone(),
                     position: row.position.clone(),
                     version: row.version.clone(),
-                    print,
+                    fingerprint,
                     object,
                 }),
                 Err(failure) => {
@@ -97,7 +100,7 @@ impl PullContext<'_> {
             }
         }
         let doubtful = self.compare(pulled, counter, &mut commit).await?;
-        Ok(Detected { commit, seen: sighted.seen, doubtful })
+        Ok(Detected { commit, seen: known_rows.seen, doubtful })
     }
 
     fn canonical(&self, row: &Value) -> std::result::Result<Pulled, Failure> {
@@ -139,12 +142,17 @@ impl PullContext<'_> {
         guests::assign_customers(self, &known, &mut orders).await?;
         let numbers: Vec<i64> = records.iter().map(|identified| identified.record).collect();
         let shared = Shared::of(self.context, system, self.entity, self.mapping, &numbers).await?;
-        let told = if shared.is_some() { self.context.routes.told(self.entity) } else { BTreeSet::new() };
+        let targets = if shared.is_some() { self.context.routes.targets_of(self.entity) } else { BTreeSet::new() };
 
         let outline = self.mapping.outline();
-        let blind = !self.system.capabilities(self.entity).is_some_and(|facts| facts.read);
-        let evidence =
-            Evidence { context: self.context, mapping: self.mapping, entity: self.entity, outline: &outline, blind };
+        let blind = !self.system.capabilities(self.entity).is_some_and(|capabilities| capabilities.read);
+        let evidence = ShownEvidence {
+            context: self.context,
+            mapping: self.mapping,
+            entity: self.entity,
+            outline: &outline,
+            blind,
+        };
         let made_of = |field: &str, sent: &Value, shown: &Value| evidence.is_made_of(field, sent, shown);
         for ((mut seen, identified), Unidentified { key, matches, .. }) in
             pulled.into_iter().zip(records).zip(identities)
@@ -168,7 +176,7 @@ impl PullContext<'_> {
                 });
                 continue;
             }
-            commit.cured.push(seen.id.clone());
+            commit.resolved.push(seen.id.clone());
             let before = known.remove(&seen.id);
             if let Some(before) = &before {
                 as_known(spec, &before.fields, &mut seen.object);
@@ -195,7 +203,7 @@ impl PullContext<'_> {
             );
             if difference.is_empty() && !fresh {
                 commit.balance.unchanged += 1;
-                commit.reprints.push((seen.id, seen.print, seen.version, sent));
+                commit.new_fingerprints.push((seen.id, seen.fingerprint, seen.version, sent));
                 if !seen.object.child_ids.is_empty() {
                     commit.children.push((record, seen.object.child_ids));
                 }
@@ -206,10 +214,10 @@ impl PullContext<'_> {
             if let Some(shared) = &shared {
                 let moved = shared.take(record, stood, &fields, &mut sent).await?;
                 let priority = priority::of(self.entity, &fields);
-                let tell = told
+                let changed_targets = targets
                     .iter()
-                    .filter(|target| if **target == system { moved.tell_back } else { moved.merged.is_some() });
-                commit.jobs.extend(tell.map(|target| NewJob {
+                    .filter(|target| if **target == system { moved.write_back } else { moved.merged.is_some() });
+                commit.jobs.extend(changed_targets.map(|target| NewJob {
                     target: (*target).to_owned(),
                     entity: self.entity.to_owned(),
                     record,
@@ -240,14 +248,14 @@ impl PullContext<'_> {
                 fields,
                 sent,
                 version: seen.version,
-                fingerprint: Some(seen.print),
+                fingerprint: Some(seen.fingerprint),
                 child_ids: Some(seen.object.child_ids),
                 matches,
                 gone: false,
             });
         }
         goods::doubt(self.context, system, &moved).await?;
-        increments::tell(self.context, system, &stepped, &mut commit.jobs).await?;
+        increments::open_jobs(self.context, system, &stepped, &mut commit.jobs).await?;
         Ok(doubtful)
     }
 
@@ -322,10 +330,10 @@ impl PullContext<'_> {
                 due: None,
             });
         };
-        let mut told = BTreeSet::new();
+        let mut seen_targets = BTreeSet::new();
         for flow in self.context.routes.from(system, self.entity) {
             let priority = self.priority(flow, after);
-            for target in flow.to.iter().filter(|target| told.insert(target.as_str())) {
+            for target in flow.to.iter().filter(|target| seen_targets.insert(target.as_str())) {
                 open(target, priority);
             }
         }
@@ -351,8 +359,8 @@ impl PullContext<'_> {
         if self.entity != reservations::STOCK {
             return priority::of(self.entity, after);
         }
-        let published = self.context.published(flow, after, availability::Less::default());
-        priority::of(self.entity, published.as_ref().unwrap_or(after))
+        let available = self.context.available(flow, after, availability::Less::default());
+        priority::of(self.entity, available.as_ref().unwrap_or(after))
     }
 }
 
@@ -361,7 +369,7 @@ struct Seen {
     id: String,
     position: String,
     version: Option<String>,
-    print: Fingerprint,
+    fingerprint: Fingerprint,
     object: Pulled,
 }
 
@@ -399,7 +407,7 @@ pub(in crate::sync) fn as_known(spec: Option<&EntitySpec>, known: &Fields, shown
 }
 
 /// How what a system shows came to be shown.
-pub(in crate::sync) struct Evidence<'a> {
+pub(in crate::sync) struct ShownEvidence<'a> {
     pub(in crate::sync) context: &'a Context,
     pub(in crate::sync) mapping: &'a dyn Translate,
     pub(in crate::sync) entity: &'a str,
@@ -408,7 +416,7 @@ pub(in crate::sync) struct Evidence<'a> {
     pub(in crate::sync) blind: bool,
 }
 
-impl Evidence<'_> {
+impl ShownEvidence<'_> {
     /// Whether what is shown of a field for the first time since it was sent is what the target made of it, and not somebody's edit.
     fn is_made_of(&self, field: &str, sent: &Value, shown: &Value) -> bool {
         if respelt::is_as_shown(self.context, self.mapping, (self.entity, field), sent, shown) {
@@ -460,34 +468,34 @@ pub(in crate::sync) async fn resolve(
     context: &Context,
     system: &str,
     objects: &mut [&mut Pulled],
-) -> Result<BTreeSet<RefWanted>> {
-    let wanted: BTreeSet<RefWanted> = objects
+) -> Result<BTreeSet<RefQuery>> {
+    let asked: BTreeSet<RefQuery> = objects
         .iter()
         .flat_map(|object| &object.refs)
-        .map(|reference| RefWanted { entity: reference.entity.clone(), by: reference.by.clone() })
+        .map(|reference| RefQuery { entity: reference.entity.clone(), by: reference.by.clone() })
         .collect();
-    if wanted.is_empty() {
-        return Ok(wanted);
+    if asked.is_empty() {
+        return Ok(asked);
     }
     let is_numbered = |entity: &str| context.entities.get(entity).is_some_and(|spec| spec.numbered);
     let mut numbered: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut plain = Vec::new();
-    for one in &wanted {
+    for one in &asked {
         match &one.by {
             RefBy::Key(key) if is_numbered(&one.entity) => numbered.entry(&one.entity).or_default().push(key.clone()),
             _ => plain.push(one.clone()),
         }
     }
-    let mut records: BTreeMap<RefWanted, i64> = context.store.resolve(system, &plain).await?;
+    let mut records: BTreeMap<RefQuery, i64> = context.store.resolve(system, &plain).await?;
     for (entity, keys) in numbered {
         for (key, record) in numbering::refer(context, system, entity, &keys).await? {
-            records.insert(RefWanted { entity: entity.to_owned(), by: RefBy::Key(key) }, record);
+            records.insert(RefQuery { entity: entity.to_owned(), by: RefBy::Key(key) }, record);
         }
     }
     for object in objects {
         let mut whole = Value::Object(std::mem::take(&mut object.fields));
         for reference in &object.refs {
-            let key = RefWanted { entity: reference.entity.clone(), by: reference.by.clone() };
+            let key = RefQuery { entity: reference.entity.clone(), by: reference.by.clone() };
             if let (Some(slot), Some(record)) = (whole.pointer_mut(&reference.pointer), records.get(&key)) {
                 *slot = Value::from(*record);
             }
@@ -496,7 +504,7 @@ pub(in crate::sync) async fn resolve(
             object.fields = fields;
         }
     }
-    Ok(wanted.into_iter().filter(|wanted| !records.contains_key(wanted)).collect())
+    Ok(asked.into_iter().filter(|asked| !records.contains_key(asked)).collect())
 }
 
 /// A row, or an answer, that cannot be read.
@@ -554,7 +562,7 @@ fn shown_children<'a>(pulled: &'a [Seen], records: &[Identified]) -> Vec<parents
 }
 
 /// Rows that refer by a key that several objects have are rejected: what is guessed may be another customer's.
-fn without(pulled: Vec<Seen>, unclear: &BTreeSet<RefWanted>, commit: &mut PageCommit) -> Vec<Seen> {
+fn without(pulled: Vec<Seen>, unclear: &BTreeSet<RefQuery>, commit: &mut PageCommit) -> Vec<Seen> {
     let mut kept = Vec::with_capacity(pulled.len());
     for seen in pulled {
         match unclear_reference(&seen.object, unclear) {
@@ -578,10 +586,11 @@ fn without(pulled: Vec<Seen>, unclear: &BTreeSet<RefWanted>, commit: &mut PageCo
 }
 
 /// What is unclear about an object's references, if anything is.
-pub(in crate::sync) fn unclear_reference(object: &Pulled, unclear: &BTreeSet<RefWanted>) -> Option<String> {
-    let reference = object.refs.iter().find(|reference| {
-        unclear.contains(&RefWanted { entity: reference.entity.clone(), by: reference.by.clone() })
-    })?;
+pub(in crate::sync) fn unclear_reference(object: &Pulled, unclear: &BTreeSet<RefQuery>) -> Option<String> {
+    let reference = object
+        .refs
+        .iter()
+        .find(|reference| unclear.contains(&RefQuery { entity: reference.entity.clone(), by: reference.by.clone() }))?;
     let (RefBy::Key(key) | RefBy::Id(key)) = &reference.by;
     Some(format!(
         "refers to {} {key}, which several systems have numbered so; let the mapping refer by the system's own id, or give the \

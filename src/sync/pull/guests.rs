@@ -43,8 +43,8 @@ pub(in crate::sync) async fn assign_customers(
     if guests.matched {
         let rules: Vec<_> = context.routes.matches(CUSTOMER).into_iter().filter(|rule| !rule.weak).collect();
         let spec = context.entities.get(CUSTOMER).map(|spec| &**spec);
-        let wanted: Vec<_> = open.iter().map(|(_, order)| matches(spec, &rules, &buyer(order))).collect();
-        found = context.store.recognise(CUSTOMER, &wanted).await?;
+        let asked: Vec<_> = open.iter().map(|(_, order)| matches(spec, &rules, &buyer(order))).collect();
+        found = context.store.recognise(CUSTOMER, &asked).await?;
     }
     if guests.created {
         make(reading, &open, &mut found).await?;
@@ -125,7 +125,7 @@ async fn make(reading: &PullContext<'_>, orders: &[(&str, &mut Fields)], found: 
     if makes.is_empty() {
         return Ok(());
     }
-    let wanted: Vec<Unidentified> = makes
+    let unidentified: Vec<Unidentified> = makes
         .iter()
         .map(|one| Unidentified {
             id: one.id.clone(),
@@ -135,7 +135,7 @@ async fn make(reading: &PullContext<'_>, orders: &[(&str, &mut Fields)], found: 
             ..Unidentified::default()
         })
         .collect();
-    let identified = context.store.identify(system, CUSTOMER, &wanted, &weak).await?;
+    let identified = context.store.identify(system, CUSTOMER, &unidentified, &weak).await?;
     let customers = PullContext { mapping: mapping.as_ref(), entity: CUSTOMER, ..*reading };
     let mut page = PageCommit {
         run: reading.run,

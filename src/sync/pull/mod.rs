@@ -14,4 +14,4 @@ mod run;
 mod whole;
 
 pub use self::dates::OddDates;
-pub(in crate::sync) use self::run::{Asked, list, look, look_back, pull, refresh};
+pub(in crate::sync) use self::run::{AskedBy, list, look, look_back, pull, refresh};

@@ -14,13 +14,14 @@ use crate::{
         stock::{
             evidence::{self, ORDER},
             reservations::{hear, wake},
-            {Obstacle, Obstacles, Unread},
+            {Obstacle, Obstacles, UnreadOrders},
         },
     },
 };
 
 /// Before a source's stock is read for the first time: which of the shops' orders their targets have had all along, so that they
-/// are not taken for orders in flight. What cannot be read now is in flight until the stock is read once more.
+/// are not taken for orders that reserve goods. What cannot be read now reserves goods until the stock is read once
+/// more.
 pub(in crate::sync) async fn before_first_reading(
     context: &Context,
     flow: &Flow,
@@ -51,13 +52,13 @@ pub(in crate::sync) async fn read_orders(
     let mut obstacles = Vec::new();
     for shop in context.routes.sellers_at(target) {
         if let Some(problem) = read_orders_of(context, shop, stop).await? {
-            obstacles.push(Obstacle { shop: shop.to_owned(), problem, unread: Unread::Anything });
+            obstacles.push(Obstacle { shop: shop.to_owned(), problem, unread: UnreadOrders::Anything });
             continue;
         }
         hear(context, shop, Some(target)).await?;
-        let unread = Unread::of(context, shop).await?;
+        let unread = UnreadOrders::of(context, shop).await?;
         wake(context, shop, &unread).await?;
-        if unread != Unread::Articles(BTreeSet::new()) {
+        if unread != UnreadOrders::Articles(BTreeSet::new()) {
             let problem = "orders there could not be read; `vaiven status` counts them".to_owned();
             obstacles.push(Obstacle { shop: shop.to_owned(), problem, unread });
         }

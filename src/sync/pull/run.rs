@@ -28,7 +28,7 @@ use crate::{
             detect::{add, count},
             mapping_revision, whole,
         },
-        stock::reservations::{self, Evidence},
+        stock::reservations::{self, ReadingEvidence},
     },
 };
 
@@ -68,7 +68,7 @@ pub(in crate::sync) async fn list(
         report.error = Some(format!("system {system} has no mapping for entity {entity}"));
         return Ok(report);
     };
-    let Some(facts) = endpoint.capabilities(entity).filter(|facts| facts.list) else {
+    let Some(capabilities) = endpoint.capabilities(entity).filter(|capabilities| capabilities.list) else {
         report.error = Some(format!("the adapter of system {system} cannot list entity {entity}"));
         return Ok(report);
     };
@@ -85,11 +85,11 @@ pub(in crate::sync) async fn list(
     };
     brakes::evaluate_pending(context, system, entity, &lease).await?;
     let cursor = context.store.cursor(system, entity).await?;
-    let evidence = Evidence::begin(context, system, entity, cursor.as_deref()).await?;
+    let evidence = ReadingEvidence::begin(context, system, entity, cursor.as_deref()).await?;
     let asked = context.env.now();
     let known = context.store.reading(system, entity).await?;
-    let is_due = whole::is_due(facts, known.whole_at, asked);
-    let since = if kind == RunKind::Delta && facts.incremental && !is_due { cursor } else { None };
+    let is_due = whole::is_due(capabilities, known.whole_at, asked);
+    let since = if kind == RunKind::Delta && capabilities.incremental && !is_due { cursor } else { None };
     report.kind = if since.is_none() { RunKind::Full } else { RunKind::Delta };
     let revision = mapping_revision::of(mapping.as_ref(), endpoint.as_ref(), entity);
     let last = known.revision.filter(|_| report.kind == RunKind::Full);
@@ -103,7 +103,7 @@ pub(in crate::sync) async fn list(
     let remapped = last.is_some_and(|last| last != revision);
     let mapping = mapping.as_ref();
     let reading = PullContext { context, system: endpoint.as_ref(), mapping, entity, run, remapped };
-    let listing = Listing { since: since.as_deref(), facts, evidence: evidence.as_ref(), lease: &lease };
+    let listing = Listing { since: since.as_deref(), capabilities, evidence: evidence.as_ref(), lease: &lease };
     let mut pass = Pass::default();
     let result = pages(&reading, &listing, &mut pass, cancel).await;
     report.balance = pass.balance;
@@ -115,8 +115,8 @@ pub(in crate::sync) async fn list(
             crate::sync::context::circuit::struck(context, system, &failure).await?;
             report.error = Some(outcome::describe(&failure));
         }
-        Err(Stop::Told) => report.error = Some(STOPPED.to_owned()),
-        // What is to be ruled on, and what is left to read, is the other's.
+        Err(Stop::Cancelled) => report.error = Some(STOPPED.to_owned()),
+        // What is to be evaluated, and what is left to read, is the other's.
         Err(Stop::Store(error @ StoreError::Overtaken)) => {
             tracing::warn!(system, entity, run, "{error}");
             report.error = Some(error.to_string());
@@ -136,7 +136,7 @@ pub(in crate::sync) async fn list(
     }
     brakes::evaluate_run(context, run, Some(&lease)).await?;
     let whole = report.kind == RunKind::Full && report.error.is_none() && report.balance.seen > 0;
-    if whole && facts.whole.is_some() {
+    if whole && capabilities.whole.is_some() {
         context.store.set_whole(system, entity, asked).await?;
     }
     if whole && last != Some(revision) {
@@ -150,9 +150,9 @@ pub(in crate::sync) async fn list(
 /// What is listed.
 struct Listing<'a> {
     since: Option<&'a str>,
-    facts: &'a Capabilities,
+    capabilities: &'a Capabilities,
     /// Of stock that orders depend on.
-    evidence: Option<&'a Evidence>,
+    evidence: Option<&'a ReadingEvidence>,
     lease: &'a Lease,
 }
 
@@ -197,7 +197,7 @@ enum Stop {
     Failed(Failure),
     Store(StoreError),
     /// We were told to stop: that says nothing about the system.
-    Told,
+    Cancelled,
 }
 
 impl From<StoreError> for Stop {
@@ -227,7 +227,7 @@ async fn pages(
     loop {
         let page = tokio::select! {
             biased;
-            () = cancel.cancelled() => return Err(Stop::Told),
+            () = cancel.cancelled() => return Err(Stop::Cancelled),
             page = request => page,
         };
         let page = page.map_err(|error| {
@@ -239,20 +239,20 @@ async fn pages(
         })??;
         let read_at = counter;
         counter = context.store.counter().await?;
-        let Page { rows, errors, dates, next, cursor, total: announced, is_new: news, receipt } = page;
+        let Page { rows, errors, dates, next, cursor, total: announced, is_new, receipt } = page;
         odd.page(reading, &rows, &dates);
         // The next page is on its way while this one is compared and stored.
         let following = next.as_ref().map(|token| fetch(reading, since, Some(token.clone())));
         pass.unreadable |= !errors.is_empty();
-        fresh |= news;
+        fresh |= is_new;
         let seen = pass.balance.seen + count(rows.len() + errors.len());
         let is_short = since.is_none() && announced.is_some_and(|announced| seen < announced);
-        // With the last page: then no figure of it is published by what was known before.
+        // With the last page: then no figure of it is sent by what was known before.
         let ends = listing.evidence.filter(|_| following.is_none() && !is_short);
         let listed = Listed { gave_rows: seen > 0, is_new: fresh, cursor: cursor.as_deref() };
         let marks = Marks {
             cursor: cursor.clone().filter(|_| doubtful.is_empty()),
-            proven: ends.map(|evidence| evidence.proven(listed, listing.facts)),
+            proven: ends.map(|evidence| evidence.proven(listed, listing.capabilities)),
             notes: if following.is_none() { odd.note(reading).into_iter().collect() } else { Vec::new() },
             lease: Some(listing.held(context)),
         };
@@ -285,7 +285,7 @@ async fn pages(
         };
         request = following;
     }
-    if since.is_none() && listing.facts.complete {
+    if since.is_none() && listing.capabilities.complete {
         gone(reading, listing, pass).await?;
         if pass.balance.seen > 0 {
             forget_rejections(reading, listing).await?;
@@ -303,7 +303,7 @@ async fn cleared(
     pass: &mut Pass,
 ) -> Result<bool, StoreError> {
     const LOOKS: u32 = 3;
-    if !listing.facts.read {
+    if !listing.capabilities.read {
         return Ok(false);
     }
     for _ in 0..LOOKS {
@@ -522,7 +522,7 @@ async fn single(
     let page = reading.detect(&rows, &[], counter).await?.commit;
     if page.changes.is_empty() {
         // Nothing to tell the others; but that what was sent has arrived is worth knowing, and so is what cannot be read.
-        if !page.rejections.is_empty() || !page.reprints.is_empty() {
+        if !page.rejections.is_empty() || !page.new_fingerprints.is_empty() {
             match context.store.commit_page(page, context.env.now()).await {
                 Ok(_) | Err(StoreError::Stale(_)) => {}
                 Err(error) => return Err(error),
@@ -542,10 +542,10 @@ async fn single(
 
 /// Who wants records read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::sync) enum Asked {
+pub(in crate::sync) enum AskedBy {
     /// Somebody who named them: what follows needs no approval.
-    ByPerson,
-    ByItself,
+    Person,
+    Engine,
 }
 
 /// Reads single records again: the source's row and every target's, so that a difference on either side is found.
@@ -553,7 +553,7 @@ pub(in crate::sync) async fn refresh(
     context: &Context,
     run: NewRun<'_>,
     ids: &[String],
-    asked: Asked,
+    asked: AskedBy,
     cancel: &CancellationToken,
 ) -> Result<RunReport, StoreError> {
     let NewRun { system, entity, .. } = run;
@@ -609,8 +609,8 @@ pub(in crate::sync) async fn refresh(
         None => report.error = Some(STOPPED.to_owned()),
     }
     match asked {
-        Asked::ByPerson => drop(context.store.set_run_approval(run, None, context.env.now()).await?),
-        Asked::ByItself => brakes::evaluate_run(context, run, Some(&lease)).await?,
+        AskedBy::Person => drop(context.store.set_run_approval(run, None, context.env.now()).await?),
+        AskedBy::Engine => brakes::evaluate_run(context, run, Some(&lease)).await?,
     }
     context.store.end_run(run, &report.balance, report.error.as_deref(), context.env.now()).await?;
     context.store.drop_lease(&lease).await?;

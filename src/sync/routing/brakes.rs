@@ -75,13 +75,13 @@ pub const FEW: u64 = 3;
 
 impl Allowed {
     /// Whether `violations` are too many for a target that holds `base` records.
-    pub(in crate::sync) fn is_exceeded(self, offences: u64, base: u64) -> bool {
+    pub(in crate::sync) fn is_exceeded(self, violations: u64, base: u64) -> bool {
         match self {
-            Self::Count(count) => offences > count,
+            Self::Count(count) => violations > count,
             Self::Share(percent) => {
-                let share = Decimal::from(offences).checked_mul(Decimal::ONE_HUNDRED);
+                let share = Decimal::from(violations).checked_mul(Decimal::ONE_HUNDRED);
                 let limit = percent.checked_mul(Decimal::from(base));
-                offences > FEW && share.zip(limit).is_none_or(|(share, limit)| share > limit)
+                violations > FEW && share.zip(limit).is_none_or(|(share, limit)| share > limit)
             }
         }
     }

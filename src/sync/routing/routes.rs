@@ -82,7 +82,7 @@ impl Routes {
     }
 
     /// Systems that an entity flows to.
-    pub(in crate::sync) fn told(&self, entity: &str) -> BTreeSet<&str> {
+    pub(in crate::sync) fn targets_of(&self, entity: &str) -> BTreeSet<&str> {
         self.flows.iter().filter(|flow| flow.carries(entity)).flat_map(|flow| &flow.to).map(String::as_str).collect()
     }
 
@@ -188,26 +188,26 @@ impl Routes {
         shown.filter(|shop| (mine || *shop != target) && !self.order_targets(shop).is_empty()).collect()
     }
 
-    /// Flows that bring a target stock from which orders in flight are to be taken.
+    /// Flows that bring a target stock from which reservations are to be taken.
     pub(in crate::sync) fn minding(&self, target: &str) -> Vec<&Flow> {
         let flows = self.flows.iter().filter(|flow| flow.carries("stock") && flow.reaches(target));
         flows.filter(|flow| !self.sellers(flow, target).is_empty()).collect()
     }
 
-    /// Shops whose orders are minded where a target's stock is published.
+    /// Shops whose orders are minded where a target's stock is shown.
     pub(in crate::sync) fn sellers_at(&self, target: &str) -> BTreeSet<&str> {
         self.minding(target).into_iter().flat_map(|flow| self.sellers(flow, target)).collect()
     }
 
     /// Targets from whose stock orders of a shop are taken.
     pub(in crate::sync) fn sold_from(&self, shop: &str) -> BTreeSet<&str> {
-        self.told("stock").into_iter().filter(|target| self.sellers_at(target).contains(shop)).collect()
+        self.targets_of("stock").into_iter().filter(|target| self.sellers_at(target).contains(shop)).collect()
     }
 
-    /// Targets where orders in flight are minded when this system's stock is published.
+    /// Targets where reservations are minded when this system's stock is shown.
     pub(in crate::sync) fn minded_by(&self, source: &str) -> BTreeSet<&str> {
         let minds = |target: &&str| self.minding(target).iter().any(|flow| flow.from == source);
-        self.told("stock").into_iter().filter(minds).collect()
+        self.targets_of("stock").into_iter().filter(minds).collect()
     }
 
     /// Targets from whose stock orders are taken that go to this system.
@@ -315,7 +315,7 @@ pub(in crate::sync) mod tests {
     }
 
     #[test]
-    fn who_sells_one_stock_is_told_by_its_source_and_its_places() {
+    fn who_sells_one_stock_is_decided_by_its_source_and_its_places() {
         let stock = |name: &str, to: &str, location: &str| {
             let mut flow = flow(name, "erp", to, &["stock"]);
             flow.stock.locations = Some(vec![location.to_owned()]);

@@ -1,5 +1,5 @@
 //! Availability: what a target is to show of an article's stock. The source's figures by the flow's rule, less what is
-//! reserved for orders in flight.
+//! reserved for orders on their way.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ const AVAILABLE: &str = "available";
 /// What is taken off one article besides the buffer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::sync) struct Less {
-    pub(in crate::sync) in_flight: Decimal,
+    pub(in crate::sync) reserved: Decimal,
     /// Sold in steps of this many only.
     pub(in crate::sync) increment: Option<Decimal>,
 }
@@ -50,7 +50,7 @@ pub(in crate::sync) fn available<'a>(
         }
         (None, None) => return Ok(source.clone()),
     };
-    let kept = sum([base, -less.in_flight, -rule.buffer].into_iter())?.max(Decimal::ZERO);
+    let kept = sum([base, -less.reserved, -rule.buffer].into_iter())?.max(Decimal::ZERO);
     let quantity = match less.increment.filter(|increment| *increment > Decimal::ZERO) {
         Some(increment) => kept - kept.checked_rem(increment).unwrap_or_default(),
         None => kept,
@@ -192,8 +192,8 @@ fn reckoned<'a>(
     }
 }
 
-/// Lays the published quantity out over the locations: what is taken off comes from the last one first, what an expression
-/// added goes to the first one.
+/// Lays the available quantity out over the locations: what is taken off comes from the last one first, what an
+/// expression added goes to the first one.
 fn spread(rule: &StockRule, levels: &[Level<'_>], quantity: Decimal) -> Result<Value, Failure> {
     let mut shown: Vec<Decimal> = levels.iter().map(|level| level.offered.max(Decimal::ZERO)).collect();
     let mut order: Vec<usize> = (0..levels.len()).collect();
@@ -272,8 +272,8 @@ mod tests {
         available(rule, &fields(source), ["sku", "quantity", "levels"].into_iter(), less).unwrap()
     }
 
-    fn in_flight(quantity: i64) -> Less {
-        Less { in_flight: whole(quantity), increment: None }
+    fn reserved(quantity: i64) -> Less {
+        Less { reserved: whole(quantity), increment: None }
     }
 
     fn at(locations: &[&str]) -> Vec<String> {
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_hand_less_what_is_reserved_is_published() {
+    fn what_is_on_hand_less_what_is_reserved_is_available() {
         let shown = show(&StockRule::default(), &shops(), Less::default());
         assert_eq!(shown["quantity"], "16.5");
         assert_eq!(shown["levels"][0], json!({"location": "MAD", "quantity": "9"}), "reserved is taken off once");
@@ -329,21 +329,21 @@ mod tests {
     #[test]
     fn a_source_without_locations_is_taken_at_its_one_number() {
         let rule = StockRule { buffer: whole(2), ..StockRule::default() };
-        assert_eq!(show(&rule, &json!({"quantity": "7.5"}), in_flight(3)), fields(&json!({"quantity": "2.5"})));
-        assert_eq!(show(&rule, &json!({"sku": "A"}), in_flight(3)), fields(&json!({"sku": "A"})), "it says nothing");
+        assert_eq!(show(&rule, &json!({"quantity": "7.5"}), reserved(3)), fields(&json!({"quantity": "2.5"})));
+        assert_eq!(show(&rule, &json!({"sku": "A"}), reserved(3)), fields(&json!({"sku": "A"})), "it says nothing");
     }
 
     #[test]
-    fn buffer_and_orders_in_flight_come_off_the_last_location_first() {
+    fn buffer_and_reservations_come_off_the_last_location_first() {
         let rule = StockRule { buffer: whole(2), locations: Some(at(&["SVQ", "BCN", "MAD"])), ..StockRule::default() };
-        let shown = show(&rule, &shops(), in_flight(9));
+        let shown = show(&rule, &shops(), reserved(9));
         assert_eq!(shown["quantity"], "5.5");
         let levels: Vec<_> = shown["levels"].as_array().unwrap().iter().map(|level| &level["quantity"]).collect();
         assert_eq!(levels, ["0", "2.5", "3"], "9 of Madrid, 2 of Barcelona, in the source's order");
     }
 
     #[test]
-    fn nothing_is_ever_published_below_zero() {
+    fn availability_is_never_below_zero() {
         let rule = StockRule { buffer: whole(20), ..StockRule::default() };
         let shown = show(&rule, &shops(), Less::default());
         assert_eq!(shown["quantity"], "0");
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_box_that_is_not_full_is_not_offered() {
-        let less = |quantity, step| Less { in_flight: whole(quantity), increment: Some(whole(step)) };
+        let less = |quantity, step| Less { reserved: whole(quantity), increment: Some(whole(step)) };
         assert_eq!(show(&StockRule::default(), &json!({"quantity": "26"}), less(3, 12))["quantity"], "12");
         assert_eq!(show(&StockRule::default(), &json!({"quantity": "11"}), less(0, 12))["quantity"], "0");
         assert_eq!(show(&StockRule::default(), &json!({"quantity": "11"}), less(0, 0))["quantity"], "11");
@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn the_flows_own_expression_decides_with_exact_numbers() {
         assert_eq!(show(&by("on_hand - reserved * 2"), &shops(), Less::default())["quantity"], "15.5");
-        assert_eq!(show(&by("quantity / 3"), &shops(), in_flight(3))["quantity"], "30");
+        assert_eq!(show(&by("quantity / 3"), &shops(), reserved(3))["quantity"], "30");
         let most = by(r#"sum(pluck(levels, "quantity"))"#);
         assert_eq!(show(&most, &shops(), Less::default())["quantity"], "17.5");
         let more = show(&by("on_hand + 10"), &shops(), Less::default());
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_that_gives_no_quantity_is_told() {
+    fn an_expression_that_gives_no_quantity_is_reported() {
         let names = || ["sku", "quantity", "levels"].into_iter();
         for text in ["sku", "()", "quantity + 1"] {
             let error = available(&by(text), &fields(&json!({"sku": "A"})), names(), Less::default()).unwrap_err();
@@ -407,7 +407,7 @@ mod tests {
                 })
                 .collect();
             let rule = StockRule { buffer: whole(buffer), ..StockRule::default() };
-            let less = Less { in_flight: whole(orders), increment: step.map(whole) };
+            let less = Less { reserved: whole(orders), increment: step.map(whole) };
             let shown = show(&rule, &json!({ "levels": items }), less);
             let figure = |value: &Value| amount(value, "quantity").unwrap();
             let total = figure(&shown["quantity"]);

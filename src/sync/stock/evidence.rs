@@ -41,7 +41,7 @@ async fn next(context: &Context, shop: &str) -> Result<OrderReadings> {
 }
 
 /// A reading that has begun, and what is noted with its last page.
-pub(in crate::sync) enum Evidence {
+pub(in crate::sync) enum ReadingEvidence {
     /// Of a source's stock: what the source knew when it began.
     Stock {
         began: i64,
@@ -65,7 +65,7 @@ pub(in crate::sync) struct Listed<'a> {
     pub(in crate::sync) cursor: Option<&'a str>,
 }
 
-impl Evidence {
+impl ReadingEvidence {
     /// Nothing where nobody's stock depends on it. Called before anything is requested.
     pub(in crate::sync) async fn begin(
         context: &Context,

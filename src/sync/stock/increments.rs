@@ -34,8 +34,8 @@ pub(in crate::sync) async fn increments(context: &Context, target: &str, skus: &
         if !are_said_by(context, source) {
             continue;
         }
-        let wanted: Vec<(String, String)> = skus.iter().map(|sku| (VARIANTS.to_owned(), (*sku).to_owned())).collect();
-        let found = context.store.child_ids(source, &wanted).await?;
+        let asked: Vec<(String, String)> = skus.iter().map(|sku| (VARIANTS.to_owned(), (*sku).to_owned())).collect();
+        let found = context.store.child_ids(source, &asked).await?;
         let records: BTreeSet<RecordId> = found.values().flatten().map(|(_, record)| *record).collect();
         let records: Vec<RecordId> = records.into_iter().collect();
         let steps: BTreeMap<RecordId, Decimal> = (context.store.replicas_of(&records).await?.into_iter())
@@ -67,14 +67,14 @@ pub(in crate::sync) fn moved(entity: &str, difference: &Fields, product: &Fields
 }
 
 /// Has the stock of such articles told anew by whoever is told of the products.
-pub(in crate::sync) async fn tell(
+pub(in crate::sync) async fn open_jobs(
     context: &Context,
     source: &str,
     articles: &[String],
     jobs: &mut Vec<NewJob>,
 ) -> Result<()> {
     let products = context.routes.from(source, PRODUCT).flat_map(|flow| &flow.to);
-    let shown = context.routes.told(STOCK);
+    let shown = context.routes.targets_of(STOCK);
     let targets: BTreeSet<&String> = products.filter(|target| shown.contains(target.as_str())).collect();
     if articles.is_empty() || targets.is_empty() {
         return Ok(());

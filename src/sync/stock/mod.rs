@@ -10,4 +10,4 @@ pub(in crate::sync) mod increments;
 mod obstacles;
 pub(in crate::sync) mod reservations;
 
-pub(in crate::sync) use self::obstacles::{Obstacle, Obstacles, Unread};
+pub(in crate::sync) use self::obstacles::{Obstacle, Obstacles, UnreadOrders};

@@ -13,13 +13,13 @@ use crate::{
 
 /// What orders may have sold that could not be read.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::sync) enum Unread {
+pub(in crate::sync) enum UnreadOrders {
     /// These articles, of which there may be none.
     Articles(BTreeSet<String>),
     Anything,
 }
 
-impl Unread {
+impl UnreadOrders {
     pub(in crate::sync) async fn of(context: &Context, shop: &str) -> Result<Self> {
         let named = context.store.unreadable_articles(shop, ORDER).await?;
         Ok(named.map_or(Self::Anything, Self::Articles))
@@ -41,7 +41,7 @@ pub(in crate::sync) struct Obstacles(pub(in crate::sync) Vec<Obstacle>);
 pub(in crate::sync) struct Obstacle {
     pub(in crate::sync) shop: String,
     pub(in crate::sync) problem: String,
-    pub(in crate::sync) unread: Unread,
+    pub(in crate::sync) unread: UnreadOrders,
 }
 
 impl Obstacles {

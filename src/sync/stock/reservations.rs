@@ -17,7 +17,7 @@ use crate::{
         context::Context,
         routing::{Flow, priority},
         stock::{
-            Unread,
+            UnreadOrders,
             availability::{self, Less},
             evidence,
         },
@@ -25,13 +25,13 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-pub(in crate::sync) use crate::sync::stock::evidence::{Evidence, ORDER, STOCK};
+pub(in crate::sync) use crate::sync::stock::evidence::{ORDER, ReadingEvidence, STOCK};
 
 const LINES: &str = "lines";
 
 impl Context {
     /// A source's stock as a flow's targets are to show it.
-    pub(in crate::sync) fn published(
+    pub(in crate::sync) fn available(
         &self,
         flow: &Flow,
         source: &Fields,
@@ -50,7 +50,7 @@ impl Context {
 /// By SKU: what is sold in a target's orders and not yet taken off the figures of a flow's source.
 pub(in crate::sync) type Quantities = BTreeMap<String, Decimal>;
 
-/// What is in flight of what a target shows, as each flow that brings it stock has to see it.
+/// What is reserved of what a target shows, as each flow that brings it stock has to see it.
 #[derive(Debug, Default)]
 pub(in crate::sync) struct Ledger {
     flows: BTreeMap<String, Sold>,
@@ -68,8 +68,8 @@ struct Sold {
 impl Ledger {
     /// Nothing where no flow minds orders that take from what the target shows.
     ///
-    /// An order is in flight while a job brings it to its target or a person is asked about it, and until a reading of the stock
-    /// began after it had arrived there: the figures read before do not know of it.
+    /// An order reserves its goods while a job brings it to its target or a person is asked about it, and until a
+    /// reading of the stock began after it had arrived there: the figures read before do not know of it.
     pub(in crate::sync) async fn of(context: &Context, target: &str) -> Result<Option<Self>> {
         let mut ledger = Self::default();
         for flow in context.routes.minding(target) {
@@ -142,8 +142,8 @@ async fn taken_off(
     let shows_lines = context.mapping(target, ORDER).is_some_and(|mapping| mapping.reads().contains(LINES));
     let sold: BTreeMap<RecordId, &Fields> = orders.iter().map(|order| (order.record, &order.fields)).collect();
     // What the target has as cancelled, and its shop goes on with, is in its figures no more.
-    let held = there.iter().filter(|order| holds_goods(context, &order.fields));
-    let taken = held.filter_map(|order| {
+    let reserving = there.iter().filter(|order| holds_goods(context, &order.fields));
+    let taken = reserving.filter_map(|order| {
         // What was there before us and shows no lines has those of the shop.
         let is_blank = !shows_lines && !is_read(order);
         Some((order.record, quantities(if is_blank { sold.get(&order.record)? } else { &order.fields })))
@@ -211,18 +211,18 @@ pub(in crate::sync) fn articles(order: &Fields) -> BTreeSet<String> {
     lines.filter_map(|line| line.get("sku")?.as_str()).map(str::to_owned).collect()
 }
 
-/// After a green pull, and whatever else may have ended an order's flight.
+/// After a green pull, and whatever else may have ended an order's reservation.
 pub(in crate::sync) async fn after_pull(context: &Context, system: &str, entity: &str) -> Result<()> {
     match entity {
         STOCK => {
             for target in context.routes.minded_by(system) {
-                sweep(context, target, Left::Published).await?;
+                sweep(context, target, Left::Requeued).await?;
             }
         }
         ORDER => {
             hear(context, system, None).await?;
             if !context.routes.sold_from(system).is_empty() {
-                wake(context, system, &Unread::of(context, system).await?).await?;
+                wake(context, system, &UnreadOrders::of(context, system).await?).await?;
             }
         }
         _ => {}
@@ -235,7 +235,7 @@ pub(in crate::sync) async fn after_pull(context: &Context, system: &str, entity:
 pub(in crate::sync) async fn hear(context: &Context, shop: &str, at_it: Option<&str>) -> Result<()> {
     let readings = evidence::of_orders(context, shop).await?;
     for target in context.routes.sold_from(shop) {
-        sweep(context, target, if at_it == Some(target) { Left::Alone } else { Left::Published }).await?;
+        sweep(context, target, if at_it == Some(target) { Left::Alone } else { Left::Requeued }).await?;
     }
     match readings {
         Some(readings) => evidence::are_heard(context, shop, readings).await,
@@ -244,58 +244,58 @@ pub(in crate::sync) async fn hear(context: &Context, shop: &str, at_it: Option<&
 }
 
 /// After a target was told of orders what makes it change its figures by itself.
-pub(in crate::sync) async fn tell_anew(context: &Context, target: &str) -> Result<()> {
-    sweep(context, target, Left::Published).await
+pub(in crate::sync) async fn requeue_stock(context: &Context, target: &str) -> Result<()> {
+    sweep(context, target, Left::Requeued).await
 }
 
-/// After orders were delivered to `target`: one that had nothing to deliver is no longer in flight.
+/// After orders were delivered to `target`: one that had nothing to deliver no longer reserves goods.
 pub(in crate::sync) async fn after_delivery(context: &Context, target: &str, entity: &str) -> Result<()> {
     if entity == ORDER {
         for shop in context.routes.sold_to(target) {
-            sweep(context, shop, Left::Published).await?;
+            sweep(context, shop, Left::Requeued).await?;
         }
     }
     Ok(())
 }
 
-/// What becomes of articles of which less is in flight than was.
+/// What becomes of articles of which less is reserved than was.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Left {
-    Published,
+    Requeued,
     /// Somebody else's sweep will see to them. For a batch of stock that reads orders: to open its own jobs anew would have
     /// them tried again at once whatever became of them.
     Alone,
 }
 
-/// Compares what is in flight of what a target shows with what was: articles of which less is in flight than is known to be kept
-/// back are published anew, whatever became of the orders, as are those of which nobody knows what the target shows; and those of
-/// which more is, where it was sold elsewhere. What is kept back is remembered here.
+/// Compares what is reserved of what a target shows with what was: articles of which less is reserved than is known to
+/// be kept back are sent anew, whatever became of the orders, as are those of which nobody knows what the target shows;
+/// and those of which more is, where it was sold elsewhere. What is kept back is remembered here.
 async fn sweep(context: &Context, target: &str, left: Left) -> Result<()> {
     // Before the first reading there is no figure that anything could be kept back of.
     let Some(ledger) = Ledger::of(context, target).await?.filter(|ledger| ledger.is_read) else { return Ok(()) };
     let store = &context.store;
-    let held = store.reservations(target).await?;
-    let records: Vec<RecordId> = held.keys().copied().collect();
+    let reservations = store.reservations(target).await?;
+    let records: Vec<RecordId> = reservations.keys().copied().collect();
     let keys = store.keys(&records).await?;
     let mut jobs = Vec::new();
     let mut more = Vec::new();
     let mut seen = BTreeSet::new();
-    let mut publish = |record: RecordId| {
+    let mut requeue = |record: RecordId| {
         let (target, entity) = (target.to_owned(), STOCK.to_owned());
         jobs.push(NewJob { target, entity, record, priority: priority::STOCK, due: None });
     };
-    for (record, kept) in &held {
+    for (record, kept) in &reservations {
         let Some((_, sku)) = keys.get(record) else { continue };
         let now = ledger.most(sku);
         seen.insert(sku.as_str());
         // Less than nothing: what it shows is not known.
         let is_doubted = kept.is_sign_negative();
-        if (now < *kept || is_doubted) && left == Left::Published {
-            publish(*record);
+        if (now < *kept || is_doubted) && left == Left::Requeued {
+            requeue(*record);
         } else if now > *kept && !is_doubted {
             more.push((*record, now));
             if ledger.is_elsewhere(sku) {
-                publish(*record);
+                requeue(*record);
             }
         }
     }
@@ -304,13 +304,13 @@ async fn sweep(context: &Context, target: &str, left: Left) -> Result<()> {
         if let Some(record) = store.record(STOCK, sku).await? {
             more.push((record, ledger.most(sku)));
             if ledger.is_elsewhere(sku) {
-                publish(record);
+                requeue(record);
             }
         }
     }
     let grown: Vec<RecordId> = more.iter().map(|(record, _)| *record).collect();
     for record in unsure(context, target, &grown).await? {
-        publish(record);
+        requeue(record);
     }
     // Opened first: what breaks off in between is then told once too often, not never.
     if !jobs.is_empty() {
@@ -331,17 +331,17 @@ async fn unsure(context: &Context, target: &str, articles: &[RecordId]) -> Resul
     }
     let Some(orders) = evidence::of_orders(context, target).await? else { return Ok(Vec::new()) };
     let there = context.store.replicas_of(articles).await?.into_iter();
-    let told = there.filter(|figure| figure.system == target && figure.written > orders.before);
-    Ok(told.map(|figure| figure.record).collect())
+    let uncertain = there.filter(|figure| figure.system == target && figure.written > orders.before);
+    Ok(uncertain.map(|figure| figure.record).collect())
 }
 
 /// Rises that waited for orders of a shop go on, but for those of articles that unread orders may have sold.
-pub(in crate::sync) async fn wake(context: &Context, shop: &str, unread: &Unread) -> Result<()> {
+pub(in crate::sync) async fn wake(context: &Context, shop: &str, unread: &UnreadOrders) -> Result<()> {
     let waiting = JobFilter { cause: Some(WaitReason::orders(shop)), ..JobFilter::default() };
     let ids = match unread {
-        Unread::Anything => return Ok(()),
-        Unread::Articles(skus) if skus.is_empty() => Vec::new(),
-        Unread::Articles(_) => {
+        UnreadOrders::Anything => return Ok(()),
+        UnreadOrders::Articles(skus) if skus.is_empty() => Vec::new(),
+        UnreadOrders::Articles(_) => {
             let jobs = context.store.jobs(&waiting).await?;
             let keys = context.store.keys(&jobs.iter().map(|job| job.record).collect::<Vec<_>>()).await?;
             let waits = |job: &&Job| keys.get(&job.record).is_some_and(|(_, sku)| unread.concerns(sku));

@@ -9,7 +9,7 @@ async fn anew(stage: &Stage) -> (tempfile::TempDir, Engine) {
     (folder, Engine::new(stage.context(store, "new")))
 }
 
-async fn pass(engine: &Engine) -> Summary {
+async fn pass(engine: &Engine) -> PassSummary {
     engine.once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap()
 }
 
@@ -31,7 +31,7 @@ async fn a_new_state_over_systems_that_are_in_step_writes_nothing() {
 }
 
 #[tokio::test]
-async fn what_a_target_never_shows_is_taken_for_there_at_first_contact_and_told_when_it_changes() {
+async fn what_a_target_never_shows_is_taken_for_there_at_first_contact_and_sent_when_it_changes() {
     let flows = vec![flow("catalog", "erp", "shop", &["product"])];
     let shop = FakeSystem::new("shop").hiding("brand");
     let stage = Stage::with(FakeSystem::new("erp"), shop, flows).await;
@@ -45,7 +45,7 @@ async fn what_a_target_never_shows_is_taken_for_there_at_first_contact_and_told_
 }
 
 #[tokio::test]
-async fn what_a_create_without_answer_has_told_is_not_told_again_because_the_target_never_shows_it() {
+async fn what_a_create_without_answer_has_sent_is_not_sent_again_because_the_target_never_shows_it() {
     for is_met_by_a_pull in [false, true] {
         let shop = FakeSystem::new("shop").hiding("brand");
         let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
@@ -63,7 +63,7 @@ async fn what_a_create_without_answer_has_told_is_not_told_again_because_the_tar
 
 #[tokio::test]
 async fn what_was_refused_because_it_is_there_already_is_adopted_and_brought_in_line() {
-    let shop = FakeSystem::new("shop").with_facts(|facts| facts.steps = true);
+    let shop = FakeSystem::new("shop").with_capabilities(|capabilities| capabilities.steps = true);
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
     stage.once().await;
     stage.shop.put("product", "77", &json!({"sku": "H-1", "name": {"es": "De la tienda"}, "active": true}));
@@ -79,7 +79,7 @@ async fn what_was_refused_because_it_is_there_already_is_adopted_and_brought_in_
 
 #[tokio::test]
 async fn what_somebody_else_made_while_our_create_had_no_answer_is_brought_in_line() {
-    let shop = FakeSystem::new("shop").with_facts(|facts| facts.steps = true);
+    let shop = FakeSystem::new("shop").with_capabilities(|capabilities| capabilities.steps = true);
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
     stage.once().await;
     stage.shop.put("product", "77", &json!({"sku": "H-1", "name": {"es": "De la tienda"}, "active": true}));
@@ -128,7 +128,7 @@ async fn a_row_that_shows_no_key_holds_all_creates_until_it_is_read_or_put_aside
 }
 
 #[tokio::test]
-async fn a_row_that_was_mended_is_read_in_the_run_after_others_were_put_aside() {
+async fn a_row_that_was_corrected_is_read_in_the_run_after_others_were_put_aside() {
     let stage = Stage::catalog().await;
     let unsure = json!({"sku": "H-1", "name": {"es": "Martillo"}, "active": "perhaps"});
     stage.shop.put("product", "77", &unsure);

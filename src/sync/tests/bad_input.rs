@@ -147,9 +147,9 @@ async fn an_object_twice_in_a_page_counts_once() {
 }
 
 #[tokio::test]
-async fn an_order_edited_after_its_delivery_is_updated_or_it_is_told_that_it_cannot_be() {
+async fn an_order_edited_after_its_delivery_is_updated_or_reported_as_one_that_cannot_be() {
     for can_update in [true, false] {
-        let erp = FakeSystem::new("erp").with_facts_of("order", |facts| facts.update = can_update);
+        let erp = FakeSystem::new("erp").with_capabilities_of("order", |capabilities| capabilities.update = can_update);
         let stage = Stage::with(erp, FakeSystem::new("shop"), vec![flow("sales", "shop", "erp", &["order"])]).await;
         stage.shop.put("order", "1", &order("confirmed"));
         assert!(stage.once().await.is_clean());
@@ -235,10 +235,10 @@ async fn a_state_store_without_room_loses_nothing_and_the_daemon_goes_on_when_th
 
 /// What a target answers to our own write is a row like any other.
 #[tokio::test]
-async fn an_answer_that_cannot_be_read_is_told_like_a_rejected_row_until_it_can_be() {
+async fn an_answer_that_cannot_be_read_is_reported_like_a_rejected_row_until_it_can_be() {
     let shop = || FakeSystem::new("shop").branding("IGIC7");
     for reads in [true, false] {
-        let shop = shop().with_facts(|facts| facts.read = reads);
+        let shop = shop().with_capabilities(|capabilities| capabilities.read = reads);
         let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
         stage.once().await;
         stage.erp.put("product", "1", &hammer());
@@ -255,7 +255,7 @@ async fn an_answer_that_cannot_be_read_is_told_like_a_rejected_row_until_it_can_
 }
 
 #[tokio::test]
-async fn what_a_look_at_a_target_cannot_read_is_told() {
+async fn what_a_look_at_a_target_cannot_read_is_reported() {
     let shop = FakeSystem::new("shop").terse();
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
     stage.erp.put("product", "1", &hammer());
@@ -270,7 +270,7 @@ async fn what_a_look_at_a_target_cannot_read_is_told() {
 /// A row that nobody could read is no object yet: it is read again by the name that it is told by.
 #[tokio::test]
 async fn a_resync_reads_a_rejected_row_again_and_lists_targets_that_cannot_be_read_by_key() {
-    let shop = FakeSystem::new("shop").with_facts(|facts| facts.read = false);
+    let shop = FakeSystem::new("shop").with_capabilities(|capabilities| capabilities.read = false);
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
     stage.erp.put("product", "1", &json!({"name": {"es": "Martillo"}, "active": true}));
     assert_eq!(stage.once().await.rejected, 1);

@@ -15,7 +15,7 @@ use crate::{
         brakes,
         context::PullContext,
         delivery,
-        engine::Summary,
+        engine::PassSummary,
         routing::{Brake, Brakes, Scope},
     },
 };
@@ -81,7 +81,7 @@ impl Stage {
         open.remove(0)
     }
 
-    pub(super) async fn decide_on_it(&self, approved: bool) -> Summary {
+    pub(super) async fn decide_on_it(&self, approved: bool) -> PassSummary {
         let approval = self.approval().await;
         let jobs = self.store.decide_run(approval.run, approved, self.engine.context().env.now()).await.unwrap();
         assert_eq!(jobs, Some(approval.jobs));
@@ -174,8 +174,8 @@ async fn a_rejected_price_does_not_come_back_and_comes_alive_when_the_source_cha
 }
 
 #[tokio::test]
-async fn a_target_that_is_told_whole_objects_is_not_told_what_was_rejected() {
-    let shop = FakeSystem::new("shop").with_facts(|facts| facts.replaces = true);
+async fn a_target_that_is_sent_whole_objects_is_not_sent_what_was_rejected() {
+    let shop = FakeSystem::new("shop").with_capabilities(|capabilities| capabilities.replaces = true);
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("prices", "erp", "shop", &["price"])]).await;
     stage.erp.put("price", "0", &price("H-1", "10"));
     stage.once().await;
@@ -387,8 +387,8 @@ async fn customers_whose_address_changes_in_bulk_are_held_and_no_address_is_show
     assert_eq!(stage.value("customer", "code", "C-3", "email"), "c3@example.com");
     let approval = stage.approval().await;
     assert_eq!(approval.trips[0].brake, "email_change");
-    let told = serde_json::to_string(&approval).unwrap();
-    assert!(told.contains("C-3") && !told.contains('@'), "{told}");
+    let printed = serde_json::to_string(&approval).unwrap();
+    assert!(printed.contains("C-3") && !printed.contains('@'), "{printed}");
 }
 
 #[tokio::test]
@@ -439,7 +439,7 @@ async fn another_opening_of_a_held_job_does_not_let_it_slip_through() {
 }
 
 #[tokio::test]
-async fn a_resync_of_one_key_is_a_persons_wish() {
+async fn a_resync_of_one_key_needs_no_approval() {
     let stage = Stage::prices().await;
     stage.erp.put("price", "0", &price("H-1", "1"));
     let scope: Scope = "prices/price/web/H-1".parse().unwrap();
@@ -466,7 +466,7 @@ async fn brakes_that_are_off_hold_nothing() {
 }
 
 #[tokio::test]
-async fn a_run_that_was_killed_before_its_ruling_is_ruled_on_at_the_next_start() {
+async fn a_run_that_was_killed_before_its_approval_is_evaluated_at_the_next_start() {
     let stage = Stage::prices().await;
     stage.erp.put("price", "0", &price("H-1", "1"));
     stage.erp.put("price", "1", &price("S-1", "20.6"));
@@ -492,7 +492,7 @@ async fn a_run_that_was_killed_while_declaring_a_catalog_gone_lets_no_part_of_it
 }
 
 #[tokio::test]
-async fn while_a_run_is_under_way_offending_jobs_wait_for_its_end_and_the_others_do_not() {
+async fn while_a_run_is_under_way_jobs_that_violate_a_brake_wait_for_its_end_and_the_others_do_not() {
     let stage = Stage::prices().await;
     let rows = [with_id("0", price("H-1", "1")), with_id("1", price("S-1", "20.6"))];
     let run = stage.cut_off("price", &rows, &[], 0).await;

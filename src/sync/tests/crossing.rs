@@ -74,8 +74,9 @@ async fn the_key_of_a_known_record_is_another_ones_but_a_key_may_be_spelt_otherw
 
 /// An ERP whose prices hang on the articles of its products.
 async fn priced() -> Stage {
-    let facet = |facts: &mut crate::port::Capabilities| facts.facet_of = Some("product.variants".to_owned());
-    let erp = FakeSystem::new("erp").with_facts_of("price", facet);
+    let facet =
+        |capabilities: &mut crate::port::Capabilities| capabilities.facet_of = Some("product.variants".to_owned());
+    let erp = FakeSystem::new("erp").with_capabilities_of("price", facet);
     let flows = vec![flow("catalog", "erp", "shop", &["product"]), flow("prices", "erp", "shop", &["price"])];
     Stage::with(erp, FakeSystem::new("shop"), flows).await
 }
@@ -110,10 +111,10 @@ async fn a_row_that_shows_another_records_article_is_refused_and_that_one_stays(
     stage.once().await;
     let mut rejections = stage.store.rejections(None, 10).await.unwrap();
     rejections.sort_by(|a, b| a.2.id.cmp(&b.2.id));
-    let told: Vec<&str> = rejections.iter().map(|one| one.2.reason.as_str()).collect();
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert!(told[0].contains("the id k1 in variants of product B, which is that of vA of product A"), "{told:?}");
-    assert!(told[1].contains("the id k3 in variants of product D, which is that of vC of product C"), "{told:?}");
+    let reasons: Vec<&str> = rejections.iter().map(|one| one.2.reason.as_str()).collect();
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(reasons[0].contains("the id k1 in variants of product B, which is that of vA of product A"), "{reasons:?}");
+    assert!(reasons[1].contains("the id k3 in variants of product D, which is that of vC of product C"), "{reasons:?}");
     assert_eq!(
         (stage.known_articles("A").await, stage.known_articles("B").await),
         (article("vA", "k1"), article("vB", "k2"))
@@ -143,8 +144,9 @@ async fn an_article_that_moves_to_another_product_is_that_ones_from_then_on() {
 
 #[tokio::test]
 async fn what_a_lookup_finds_with_another_records_article_is_not_written_to() {
-    let facet = |facts: &mut crate::port::Capabilities| facts.facet_of = Some("product.variants".to_owned());
-    let shop = FakeSystem::new("shop").with_facts_of("price", facet);
+    let facet =
+        |capabilities: &mut crate::port::Capabilities| capabilities.facet_of = Some("product.variants".to_owned());
+    let shop = FakeSystem::new("shop").with_capabilities_of("price", facet);
     let flows = vec![flow("catalog", "erp", "shop", &["product"]), flow("prices", "erp", "shop", &["price"])];
     let stage = Stage::with(FakeSystem::new("erp"), shop, flows).await;
     let there = |sku: &str| json!({"sku": sku, "name": {"es": sku}, "active": true, "articles": {sku: "k1"}});

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Stage,
-    fakes::{FakeSystem, Fault, StandingClock},
+    fakes::{FakeSystem, Fault, ManualClock},
     flow,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Another daemon on the stage's store and systems, by its own clock.
-fn daemon(stage: &Stage, clock: Arc<StandingClock>) -> Context {
+fn daemon(stage: &Stage, clock: Arc<ManualClock>) -> Context {
     let context = stage.engine.context();
     Context {
         store: stage.store.clone(),
@@ -49,7 +49,7 @@ async fn a_daemon_that_was_paused_for_longer_than_its_lease_sends_nothing_more()
     }
     stage.pull("erp").await;
     // Later than all that the stage has queued.
-    let clock = StandingClock::at(stage.engine.context().env.now() + chrono::Duration::days(1));
+    let clock = ManualClock::at(stage.engine.context().env.now() + chrono::Duration::days(1));
     stage.shop.fault(Fault::Doze(clock.clone(), 61));
     let another = daemon(&stage, clock);
     let stop = CancellationToken::new();
@@ -80,8 +80,8 @@ async fn a_full_pull_that_another_daemon_was_in_the_way_of_is_made_up_for() {
 
 /// The shop is sent another name by a daemon that is killed before it tells, and the ERP takes the name back: all that is known
 /// says that there is nothing to do.
-async fn taken_back_after_an_untold_update(facts: impl FnOnce(&mut Capabilities)) {
-    let shop = FakeSystem::new("shop").terse().with_facts(facts);
+async fn taken_back_after_an_update_without_an_answer(capabilities: impl FnOnce(&mut Capabilities)) {
+    let shop = FakeSystem::new("shop").terse().with_capabilities(capabilities);
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
     stage.erp.put("product", "1", &super::hammer());
     assert!(stage.once().await.is_clean());
@@ -98,13 +98,13 @@ async fn taken_back_after_an_untold_update(facts: impl FnOnce(&mut Capabilities)
 }
 
 #[tokio::test]
-async fn what_is_taken_back_after_an_update_that_nobody_told_of_is_taken_back_at_the_target() {
-    taken_back_after_an_untold_update(|_| ()).await;
+async fn what_is_taken_back_after_an_update_without_an_answer_is_taken_back_at_the_target() {
+    taken_back_after_an_update_without_an_answer(|_| ()).await;
 }
 
 #[tokio::test]
 async fn it_is_also_where_objects_cannot_be_read_alone() {
-    taken_back_after_an_untold_update(|facts| facts.read = false).await;
+    taken_back_after_an_update_without_an_answer(|capabilities| capabilities.read = false).await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::{
     mapping::{Mapping, Tables, Translate},
     model::Entities,
     store::{JobFilter, JobState, RunKind},
-    sync::engine::{Engine, Summary},
+    sync::engine::{Engine, PassSummary},
 };
 
 const ARTICLE: &str = "sku = 'sku'\nname = 'name'\nactive = 'active'\ntax = { from = 'tax', optional = true }\n";
@@ -24,7 +24,7 @@ fn mapping(entity: &str, fields: &str) -> Arc<dyn Translate> {
 }
 
 impl Stage {
-    async fn mapped(&self, entity: &str, fields: &str, kind: RunKind) -> Summary {
+    async fn mapped(&self, entity: &str, fields: &str, kind: RunKind) -> PassSummary {
         let mut context = self.context(self.store.clone(), "mapped");
         for system in ["erp", "shop"] {
             context.mappings.insert((system.into(), entity.into()), mapping(entity, fields));
@@ -32,7 +32,7 @@ impl Stage {
         Engine::new(context).once(None, kind, &CancellationToken::new()).await.unwrap()
     }
 
-    async fn told(&self) -> Vec<(String, Value, Value)> {
+    async fn differences(&self) -> Vec<(String, Value, Value)> {
         let found = self.store.differences(false, 0).await.unwrap();
         found.into_iter().map(|one| (one.field, one.sent, one.stored)).collect()
     }
@@ -61,12 +61,12 @@ async fn taxed(shop: FakeSystem) -> Stage {
 }
 
 #[tokio::test]
-async fn a_tax_that_the_target_made_another_one_of_is_told_and_waits_and_is_not_written_again() {
+async fn a_tax_that_the_target_made_another_one_of_is_reported_and_waits_and_is_not_written_again() {
     // By its own answer, and by a look right after the write.
     for shop in [lenient(), lenient().terse()] {
         let stage = taxed(shop).await;
         assert_eq!(
-            stage.told().await,
+            stage.differences().await,
             [("tax".to_owned(), json!("super"), json!("general"))],
             "the name is a free text"
         );
@@ -76,13 +76,13 @@ async fn a_tax_that_the_target_made_another_one_of_is_told_and_waits_and_is_not_
             assert_eq!(summary.delivered.written, 0, "its create is over");
             assert_eq!(stage.cause().await.as_deref(), Some("differs:product.tax=H-1"), "and it waits on");
         }
-        assert_eq!((stage.shop.written(), stage.told().await.len()), (1, 1));
+        assert_eq!((stage.shop.written(), stage.differences().await.len()), (1, 1));
     }
 }
 
 #[tokio::test]
 async fn what_a_listing_alone_shows_otherwise_again_after_its_repair_is_a_difference() {
-    let shop = lenient().terse().with_facts(|facts| facts.read = false);
+    let shop = lenient().terse().with_capabilities(|capabilities| capabilities.read = false);
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
     stage.erp.put("product", "1", &article("super"));
     stage.mapped("product", ARTICLE, RunKind::Delta).await;
@@ -93,18 +93,18 @@ async fn what_a_listing_alone_shows_otherwise_again_after_its_repair_is_a_differ
         assert_eq!((summary.differences, summary.is_clean()), (1, false), "{summary:?}");
         assert_eq!(stage.cause().await.as_deref(), Some("differs:product.tax=H-1"));
     }
-    assert_eq!(stage.told().await, [("tax".to_owned(), json!("super"), json!("general"))]);
+    assert_eq!(stage.differences().await, [("tax".to_owned(), json!("super"), json!("general"))]);
     assert_eq!(stage.shop.written(), 2);
     // Another value is another matter.
     stage.erp.put("product", "1", &article("reduced"));
     let summary = stage.mapped("product", ARTICLE, RunKind::Delta).await;
-    assert!(summary.is_clean(), "{summary:?} {:?}", stage.told().await);
-    assert_eq!((stage.shop.written(), stage.told().await.len()), (3, 0));
+    assert!(summary.is_clean(), "{summary:?} {:?}", stage.differences().await);
+    assert_eq!((stage.shop.written(), stage.differences().await.len()), (3, 0));
 }
 
 #[tokio::test]
 async fn an_edit_at_a_target_that_cannot_be_looked_at_is_repaired_whenever_it_is_another_one() {
-    let shop = FakeSystem::new("shop").terse().with_facts(|facts| facts.read = false);
+    let shop = FakeSystem::new("shop").terse().with_capabilities(|capabilities| capabilities.read = false);
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
     stage.erp.put("product", "1", &article("super"));
     stage.mapped("product", ARTICLE, RunKind::Delta).await;
@@ -128,7 +128,7 @@ async fn a_figure_that_a_look_shows_otherwise_is_written_once_more_before_the_ta
         stage.mapped("stock", FIGURE, RunKind::Delta).await;
     }
     assert_eq!(stage.shop.written(), 2, "once more, and not again");
-    assert_eq!(stage.told().await, [("quantity".to_owned(), json!("20"), json!("47"))]);
+    assert_eq!(stage.differences().await, [("quantity".to_owned(), json!("20"), json!("47"))]);
     assert_eq!(stage.cause().await.as_deref(), Some("differs:stock.quantity=H-1"));
 }
 
@@ -153,7 +153,7 @@ async fn a_difference_ends_when_a_later_look_agrees() {
     let id = row["id"].as_str().unwrap().to_owned();
     stage.shop.put("product", &id, &row);
     assert!(stage.mapped("product", ARTICLE, RunKind::Full).await.is_clean());
-    assert_eq!((stage.shop.written(), stage.told().await.len()), (1, 0));
+    assert_eq!((stage.shop.written(), stage.differences().await.len()), (1, 0));
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn a_difference_is_sent_anew_when_the_mapping_changes() {
     context.mappings.insert(("shop".into(), "product".into()), mapping("product", &mapped));
     let engine = Engine::new(context);
     assert!(engine.once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap().is_clean());
-    assert_eq!((stage.shop.rows("product")[0]["tax"].clone(), stage.told().await.len()), (json!("S4"), 0));
+    assert_eq!((stage.shop.rows("product")[0]["tax"].clone(), stage.differences().await.len()), (json!("S4"), 0));
 }
 
 #[tokio::test]
@@ -175,14 +175,14 @@ async fn a_difference_ends_when_the_source_says_what_the_target_holds() {
     let stage = taxed(lenient()).await;
     stage.erp.put("product", "1", &article("general"));
     assert!(stage.mapped("product", ARTICLE, RunKind::Delta).await.is_clean());
-    assert_eq!((stage.shop.written(), stage.told().await.len()), (1, 0));
+    assert_eq!((stage.shop.written(), stage.differences().await.len()), (1, 0));
 }
 
 #[tokio::test]
 async fn an_amount_that_somebody_changed_before_the_first_look_is_repaired_at_any_depth() {
     // The shop's answers do not show what it stores, and it can, or cannot, be looked at right after a write.
     for read in [true, false] {
-        let shop = FakeSystem::new("shop").terse().with_facts(|facts| facts.read = read);
+        let shop = FakeSystem::new("shop").terse().with_capabilities(|capabilities| capabilities.read = read);
         let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("stock", "erp", "shop", &["stock"])]).await;
         stage.erp.put("stock", "1", &json!({"sku": "H-1", "levels": [{"location": "M", "quantity": "5"}]}));
         assert!(stage.mapped("stock", LEVELS, RunKind::Full).await.is_clean());
@@ -193,6 +193,6 @@ async fn an_amount_that_somebody_changed_before_the_first_look_is_repaired_at_an
         let summary = stage.mapped("stock", LEVELS, RunKind::Full).await;
         assert!(summary.is_clean(), "read: {read}: {summary:?}");
         assert_eq!(stage.shop.rows("stock")[0]["levels"][0]["quantity"], "5", "read: {read}");
-        assert!(stage.told().await.is_empty());
+        assert!(stage.differences().await.is_empty());
     }
 }

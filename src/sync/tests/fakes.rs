@@ -43,7 +43,7 @@ pub(super) enum Fault {
     /// One step is done and stored, which makes the object; the next has no effect and never an answer.
     HangAfterStep,
     /// It takes effect, and before the next the process is paused for so many seconds of a clock that stands still.
-    Doze(Arc<StandingClock>, i64),
+    Doze(Arc<ManualClock>, i64),
 }
 
 #[derive(Default)]
@@ -53,7 +53,7 @@ pub(super) struct State {
     pub(super) faults: VecDeque<Fault>,
     pub(super) pull_faults: VecDeque<Failure>,
     /// Mark of a file that the next listing finds.
-    pub(super) news: Option<&'static str>,
+    pub(super) new_file: Option<&'static str>,
     /// Objects that listings leave out.
     pub(super) unlisted: BTreeSet<String>,
     pub(super) read_faults: VecDeque<Failure>,
@@ -89,9 +89,9 @@ pub(super) struct Poison {
 
 pub(super) struct FakeSystem {
     name: String,
-    facts: Capabilities,
+    capabilities: Capabilities,
     /// What differs from it, by entity.
-    facts_of: BTreeMap<String, Capabilities>,
+    capabilities_of: BTreeMap<String, Capabilities>,
     pub(super) state: Mutex<State>,
     /// What the system makes of a text it is sent.
     alter: fn(&str) -> String,
@@ -107,7 +107,7 @@ pub(super) struct FakeSystem {
 
 impl FakeSystem {
     pub(super) fn new(name: &str) -> Self {
-        let facts = Capabilities {
+        let capabilities = Capabilities {
             list: true,
             complete: true,
             read: true,
@@ -118,11 +118,11 @@ impl FakeSystem {
             batch: 10,
             ..Capabilities::default()
         };
-        let facts_of = BTreeMap::new();
+        let capabilities_of = BTreeMap::new();
         Self {
             name: name.into(),
-            facts,
-            facts_of,
+            capabilities,
+            capabilities_of,
             state: Mutex::default(),
             alter: str::to_owned,
             hides: None,
@@ -132,8 +132,8 @@ impl FakeSystem {
         }
     }
 
-    pub(super) fn with_facts(mut self, change: impl FnOnce(&mut Capabilities)) -> Self {
-        change(&mut self.facts);
+    pub(super) fn with_capabilities(mut self, change: impl FnOnce(&mut Capabilities)) -> Self {
+        change(&mut self.capabilities);
         self
     }
 
@@ -157,10 +157,10 @@ impl FakeSystem {
         self
     }
 
-    pub(super) fn with_facts_of(mut self, entity: &str, change: impl FnOnce(&mut Capabilities)) -> Self {
-        let mut facts = self.facts.clone();
-        change(&mut facts);
-        self.facts_of.insert(entity.to_owned(), facts);
+    pub(super) fn with_capabilities_of(mut self, entity: &str, change: impl FnOnce(&mut Capabilities)) -> Self {
+        let mut capabilities = self.capabilities.clone();
+        change(&mut capabilities);
+        self.capabilities_of.insert(entity.to_owned(), capabilities);
         self
     }
 
@@ -242,7 +242,7 @@ impl FakeSystem {
         if write.op == Op::Update && !rows.contains_key(&id) {
             return Err(Failure::new(Class::Missing, "no such object"));
         }
-        if self.facts.replaces {
+        if self.capabilities.replaces {
             rows.remove(&id);
         }
         let row = rows.entry(id.clone()).or_insert_with(|| json!({"id": id}));
@@ -269,7 +269,7 @@ impl System for FakeSystem {
     }
 
     fn capabilities(&self, entity: &str) -> Option<&Capabilities> {
-        Some(self.facts_of.get(entity).unwrap_or(&self.facts))
+        Some(self.capabilities_of.get(entity).unwrap_or(&self.capabilities))
     }
 
     fn version(&self, _: &str) -> u64 {
@@ -287,7 +287,7 @@ impl System for FakeSystem {
         if let Some(failure) = fault {
             return Err(failure);
         }
-        let found = self.state.lock().unwrap().news.take();
+        let found = self.state.lock().unwrap().new_file.take();
         let unlisted = self.state.lock().unwrap().unlisted.clone();
         let mut rows: Vec<SourceRow> = self.rows(request.entity).iter().map(source_row).collect();
         rows.retain(|row| !unlisted.contains(&row.id));
@@ -574,17 +574,17 @@ impl Translate for FakeMapping {
         &self.told
     }
 
-    fn needs(&self, wanted: &Fields) -> Needs {
-        let records = wanted.get("parent").and_then(Value::as_i64).map(|record| ("category".to_owned(), record));
+    fn needs(&self, desired: &Fields) -> Needs {
+        let records = desired.get("parent").and_then(Value::as_i64).map(|record| ("category".to_owned(), record));
         Needs { records: records.into_iter().collect(), ..Needs::default() }
     }
 
-    fn push(&self, wanted: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure> {
-        if wanted.get("sku").is_some_and(|sku| sku == "PUSHED") {
-            self.unmapped(&Value::Object(wanted.clone()))?;
+    fn push(&self, desired: &Fields, only: Option<&BTreeSet<String>>, known: &Externals) -> Result<Value, Failure> {
+        if desired.get("sku").is_some_and(|sku| sku == "PUSHED") {
+            self.unmapped(&Value::Object(desired.clone()))?;
         }
         let mut body = Fields::new();
-        for (field, value) in wanted.iter().filter(|(field, _)| only.is_none_or(|only| only.contains(*field))) {
+        for (field, value) in desired.iter().filter(|(field, _)| only.is_none_or(|only| only.contains(*field))) {
             let value = match (field.as_str(), value.as_i64()) {
                 ("parent", Some(record)) => {
                     let reference = ("category".to_owned(), record);
@@ -617,9 +617,9 @@ const PACE: i32 = 100;
 
 /// A clock that goes on only when it is told to.
 #[derive(Debug, Default)]
-pub(super) struct StandingClock(AtomicI64);
+pub(super) struct ManualClock(AtomicI64);
 
-impl StandingClock {
+impl ManualClock {
     pub(super) fn at(time: DateTime<Utc>) -> Arc<Self> {
         Arc::new(Self(AtomicI64::new(time.timestamp())))
     }
@@ -630,7 +630,7 @@ impl StandingClock {
 }
 
 #[async_trait]
-impl Clock for StandingClock {
+impl Clock for ManualClock {
     fn now(&self) -> DateTime<Utc> {
         DateTime::from_timestamp(self.0.load(Ordering::Relaxed), 0).unwrap()
     }

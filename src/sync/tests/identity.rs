@@ -48,7 +48,7 @@ impl Stage {
     }
 
     /// Delivers what there is, without reading anything again.
-    async fn released(&self) -> Summary {
+    async fn released(&self) -> PassSummary {
         let scope: Scope = "sales/customer/NOBODY".parse().unwrap();
         self.engine.once(Some(&scope), RunKind::Delta, &CancellationToken::new()).await.unwrap()
     }
@@ -285,7 +285,7 @@ fn bought(number: &str, email: &str, vat: &str) -> Value {
 #[tokio::test]
 async fn a_guests_order_is_the_customers_who_is_recognised_else_the_one_for_all_else_nobodys() {
     let one = || Some("VARIOS".to_owned());
-    for (guests, wanted) in [
+    for (guests, expected) in [
         (Guests { matched: true, ..Guests::default() }, [Some("430001"), Some("430001"), None, None]),
         (Guests { one: one(), ..Guests::default() }, [Some("VARIOS"); 4]),
         (
@@ -302,12 +302,12 @@ async fn a_guests_order_is_the_customers_who_is_recognised_else_the_one_for_all_
         assert!(stage.once().await.is_clean(), "{guests:?}");
         let mut orders = stage.erp.rows("order");
         orders.sort_by_key(|order| order["number"].to_string());
-        for (order, wanted) in orders.iter().zip(wanted) {
-            let wanted = match wanted {
+        for (order, expected) in orders.iter().zip(expected) {
+            let expected = match expected {
                 Some(key) => json!(stage.customer(key).await.record),
                 None => Value::Null,
             };
-            assert_eq!(order.get("customer").cloned().unwrap_or_default(), wanted, "{guests:?} {}", order["number"]);
+            assert_eq!(order.get("customer").cloned().unwrap_or_default(), expected, "{guests:?} {}", order["number"]);
         }
     }
 }

@@ -37,12 +37,12 @@ fn everything() -> Vec<Flow> {
     vec![flow("catalog", "erp", "shop", &["product"])]
 }
 
-async fn pass(engine: &Engine) -> Summary {
+async fn pass(engine: &Engine) -> PassSummary {
     engine.once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap()
 }
 
 #[tokio::test]
-async fn a_field_that_joins_is_told_of_all_that_is_known() {
+async fn a_field_that_joins_is_sent_for_all_known_records() {
     let mut some = flow("catalog", "erp", "shop", &["product"]);
     some.fields.insert("product".into(), ["sku", "name", "active"].map(str::to_owned).into());
     let stage = Stage::new(vec![some]).await;
@@ -187,9 +187,9 @@ async fn what_a_mapping_no_longer_names_says_of_nobody_who_he_is() {
 async fn a_plan_shows_what_joins_and_applying_it_is_the_approval() {
     let stage = Stage::kept_away(25).await;
     let stage = Stage { engine: stage.joined(everything()), ..stage };
-    let mut told = stage.plan(super::planning::all(RunKind::Delta)).await;
-    assert_eq!((told.writes().len(), told.plan.summary.brakes.len()), (25, 0));
-    let applied = stage.try_apply(told.agreed()).await.unwrap();
+    let mut planned = stage.plan(super::planning::all(RunKind::Delta)).await;
+    assert_eq!((planned.writes().len(), planned.plan.summary.brakes.len()), (25, 0));
+    let applied = stage.try_apply(planned.agreed()).await.unwrap();
     assert_eq!((applied.done, stage.shop.rows("product").len()), (25, 25), "{applied:?}");
     assert!(stage.store.waiting_approvals().await.unwrap().is_empty());
 }
@@ -218,8 +218,8 @@ impl Stage {
         stage.erp.put("product", "P-1", &article("P-1", "b"));
         stage.erp.put("product", "P-4", &article("P-4", "a"));
         stage.erp.remove("product", "P-3");
-        let told = engine.once(None, RunKind::Full, &CancellationToken::new()).await.unwrap();
-        assert_eq!((told.delivered.written, stage.other.written()), (3, 3), "{told:?}");
+        let summary = engine.once(None, RunKind::Full, &CancellationToken::new()).await.unwrap();
+        assert_eq!((summary.delivered.written, stage.other.written()), (3, 3), "{summary:?}");
         stage
     }
 
@@ -243,8 +243,8 @@ async fn a_target_that_is_back_hears_of_what_came_changed_and_went_meanwhile() {
     let engine = stage.joined(for_both());
     let summary = pass(&engine).await;
     assert!(summary.is_clean(), "{summary:?}");
-    let wanted = [("P-4", "a", true), ("P-1", "b", true), ("P-2", "a", true), ("P-3", "a", false)];
-    assert_eq!(stage.others(), others(&wanted), "what was there is recognised, and not made a second time");
+    let expected = [("P-4", "a", true), ("P-1", "b", true), ("P-2", "a", true), ("P-3", "a", false)];
+    assert_eq!(stage.others(), others(&expected), "what was there is recognised, and not made a second time");
     let again = pass(&engine).await.delivered;
     assert_eq!((again.written, again.noop), (0, 0), "it is covered once");
 }
@@ -259,8 +259,8 @@ async fn a_flow_that_is_back_covers_what_was_deleted_though_it_was_cut_off() {
     assert!(failed.runs.iter().any(|run| run.system == "other" && run.error.is_some()), "it is read first: {failed:?}");
     assert_eq!(stage.other.written(), 3);
     // Cut off when all that lives had its job.
-    let print = stage.store.noted("covered:erp/product/shop").await.unwrap().unwrap()["print"].clone();
-    let cut = json!({"print": print, "after": u32::MAX, "run": 999_999, "back": true});
+    let fingerprint = stage.store.noted("covered:erp/product/shop").await.unwrap().unwrap()["print"].clone();
+    let cut = json!({"print": fingerprint, "after": u32::MAX, "run": 999_999, "back": true});
     stage.store.note("covered:erp/product/other", &cut).await.unwrap();
     let engine = stage.joined(flows());
     engine.context().store.set_circuit("other", &Circuit::default()).await.unwrap();
@@ -272,12 +272,12 @@ async fn a_flow_that_is_back_covers_what_was_deleted_though_it_was_cut_off() {
 async fn a_plan_shows_what_a_target_that_is_back_has_missed() {
     let stage = Stage::left_behind().await;
     let stage = Stage { engine: stage.joined(for_both()), ..stage };
-    let told = stage.plan(super::planning::all(RunKind::Delta)).await;
-    assert_eq!((told.writes().len(), stage.other.written()), (3, 3));
+    let planned = stage.plan(super::planning::all(RunKind::Delta)).await;
+    assert_eq!((planned.writes().len(), stage.other.written()), (3, 3));
 }
 
 #[tokio::test]
-async fn another_figure_of_stock_is_told_of_all_articles() {
+async fn another_figure_of_stock_is_sent_for_all_articles() {
     let stage = Stage::new(vec![flow("stock", "erp", "shop", &["stock"])]).await;
     let levels = json!([{"location": "MAD", "quantity": "10", "reserved": "3"}]);
     stage.erp.put("stock", "1", &json!({"sku": "A", "quantity": "10", "levels": levels}));
@@ -339,9 +339,9 @@ async fn a_plan_shows_an_added_entity_and_applying_it_is_the_approval() {
     stage.once().await;
     put_products(&stage, 25);
     let stage = Stage { engine: stage.joined(after), ..stage };
-    let mut told = stage.plan(super::planning::all(RunKind::Delta)).await;
-    assert_eq!(told.writes().len(), 25);
-    assert_eq!(stage.try_apply(told.agreed()).await.unwrap().done, 25);
+    let mut planned = stage.plan(super::planning::all(RunKind::Delta)).await;
+    assert_eq!(planned.writes().len(), 25);
+    assert_eq!(stage.try_apply(planned.agreed()).await.unwrap().done, 25);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn an_object_that_another_program_keeps_changing_back_is_left_alone_and_told_of() {
+async fn an_object_that_another_program_keeps_changing_back_is_left_alone_and_reported() {
     let stage = Stage::catalog().await;
     stage.erp.put("product", "1", &hammer());
     stage.erp.put("product", "2", &json!({"sku": "S-1", "name": {"es": "Sierra"}, "active": true}));
@@ -22,7 +22,7 @@ async fn an_object_that_another_program_keeps_changing_back_is_left_alone_and_to
     assert_eq!((muted.len(), muted[0].cause.clone()), (1, waits("fuse:product=H-1")));
     assert!(muted[0].error.as_deref().unwrap().contains("name"), "{muted:?}");
 
-    // A field that is news does not wait for the one that flaps.
+    // A field that is new does not wait for the one that flaps.
     stage.erp.put(
         "product",
         "1",
@@ -32,7 +32,7 @@ async fn an_object_that_another_program_keeps_changing_back_is_left_alone_and_to
     assert_eq!(stage.shop.written(), 2 + 12 + 1);
     assert_eq!(stage.shop.rows("product").iter().find(|row| row["sku"] == "H-1").unwrap()["brand"], "Bellota");
 
-    // Another value is news, and all else goes on meanwhile.
+    // Another value is new, and all else goes on meanwhile.
     stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Mazo"}, "active": true, "brand": "Bellota"}));
     stage.erp.put("product", "2", &json!({"sku": "S-1", "name": {"es": "Serrucho"}, "active": true}));
     assert!(stage.once().await.is_clean());

@@ -40,7 +40,7 @@ impl Stage {
         context
     }
 
-    async fn deployed(&self, version: u64, twist: fn(&mut Fields), kind: RunKind) -> Summary {
+    async fn deployed(&self, version: u64, twist: fn(&mut Fields), kind: RunKind) -> PassSummary {
         Engine::new(self.edited(version, twist)).once(None, kind, &CancellationToken::new()).await.unwrap()
     }
 
@@ -49,9 +49,9 @@ impl Stage {
         let copy = store::copy(&self.url(), &env).await.unwrap();
         let context = Context { store: Arc::clone(&copy.store), ..self.edited(version, twist) };
         let pairs = [("erp".to_owned(), "product".to_owned())];
-        let mut told = mapping_diff(context, &pairs, 3, false, &CancellationToken::new()).await.unwrap();
+        let mut diffs = mapping_diff(context, &pairs, 3, false, &CancellationToken::new()).await.unwrap();
         copy.remove().await.unwrap();
-        told.remove(0)
+        diffs.remove(0)
     }
 
     fn branded(&self) -> usize {
@@ -145,40 +145,40 @@ async fn a_mapping_brake_that_is_off_holds_nothing_and_one_that_is_a_number_coun
 }
 
 #[tokio::test]
-async fn a_mapping_diff_tells_what_the_mapping_alone_changes_and_changes_nothing() {
+async fn a_mapping_diff_shows_what_the_mapping_alone_changes_and_changes_nothing() {
     let stage = Stage::twenty(catalog()).await;
     // Edited at the source meanwhile, and new there: neither is the mapping's doing.
     stage.erp.put("product", "0", &json!({"sku": "A-00", "name": {"es": "Otro"}, "active": true}));
     stage.erp.put("product", "99", &article(99));
-    let told = stage.diff(2, brand).await;
-    assert_eq!((told.read, told.changed, told.left_out, told.unreadable), (21, 19, 2, 0), "{told:?}");
-    assert_eq!(told.fields, BTreeMap::from([("brand".to_owned(), 19)]));
-    assert_eq!(Value::Object(told.examples[0].fields.clone()), json!({"brand": [null, "Bellota"]}));
-    let target = &told.targets[0];
+    let diff = stage.diff(2, brand).await;
+    assert_eq!((diff.read, diff.changed, diff.left_out, diff.unreadable), (21, 19, 2, 0), "{diff:?}");
+    assert_eq!(diff.fields, BTreeMap::from([("brand".to_owned(), 19)]));
+    assert_eq!(Value::Object(diff.examples[0].fields.clone()), json!({"brand": [null, "Bellota"]}));
+    let target = &diff.targets[0];
     assert_eq!((target.target.as_str(), target.updates, target.examples.len()), ("shop", 19, 3));
     assert_eq!((target.brakes[0].brake.as_str(), target.brakes[0].violations), ("mapping_change", 19));
     assert_eq!((stage.branded(), stage.store.waiting_approvals().await.unwrap().len()), (0, 0));
 }
 
 #[tokio::test]
-async fn a_mapping_diff_after_the_deploy_and_one_without_difference_have_nothing_to_tell() {
+async fn a_mapping_diff_after_the_deploy_and_one_without_difference_are_empty() {
     let stage = Stage::twenty(catalog()).await;
     assert!(stage.diff(1, |_| ()).await.unchanged);
-    let told = stage.diff(2, |_| ()).await;
-    assert_eq!((told.unchanged, told.read, told.is_nothing()), (false, 20, true));
+    let diff = stage.diff(2, |_| ()).await;
+    assert_eq!((diff.unchanged, diff.read, diff.is_nothing()), (false, 20, true));
     stage.deployed(2, brand, RunKind::Full).await;
     assert!(stage.diff(2, brand).await.unchanged, "what it changes waits for its approval, and is shown there");
 }
 
 #[tokio::test]
-async fn rows_that_a_mapping_can_no_longer_read_are_told() {
+async fn rows_that_a_mapping_can_no_longer_read_are_reported() {
     fn broken(fields: &mut Fields) {
         if fields["sku"] == "A-05" {
             fields.insert("active".into(), json!("perhaps"));
         }
     }
     let stage = Stage::twenty(catalog()).await;
-    let told = stage.diff(2, broken).await;
-    assert_eq!((told.changed, told.unreadable, told.is_nothing()), (0, 1, false));
-    assert!(told.reasons[0].reason.contains("active"), "{told:?}");
+    let diff = stage.diff(2, broken).await;
+    assert_eq!((diff.changed, diff.unreadable, diff.is_nothing()), (0, 1, false));
+    assert!(diff.reasons[0].reason.contains("active"), "{diff:?}");
 }

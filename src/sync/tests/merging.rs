@@ -194,8 +194,8 @@ async fn what_cannot_be_looked_at_is_not_written_and_the_system_is_left_alone() 
     stage.shop.state.lock().unwrap().read_faults.push_back(Failure::new(Class::Transient, "down for maintenance"));
     stage.one_batch().await;
     assert_eq!(stage.names().1, json!({"es": "Maza"}));
-    let standing = stage.store.circuit("shop").await.unwrap();
-    assert_eq!((standing.failures, standing.reason.as_deref()), (1, Some("down for maintenance")));
+    let circuit = stage.store.circuit("shop").await.unwrap();
+    assert_eq!((circuit.failures, circuit.reason.as_deref()), (1, Some("down for maintenance")));
     stage.deliver().await;
     assert_eq!(stage.conflict().await.system, "shop", "it was looked at when that was over");
 }

@@ -5,6 +5,7 @@ mod bad_input;
 mod brakes;
 mod crossing;
 mod daemons;
+mod desired_state;
 mod differing;
 mod fakes;
 mod identity;
@@ -17,17 +18,16 @@ mod numbering;
 mod planning;
 mod qualifying;
 mod respelling;
+mod shown_beside;
 mod states;
 mod stepping;
 mod stock;
 mod stopping;
-mod telling;
 mod troubled;
 mod undoing;
 mod unique;
 mod whole;
 mod whose;
-mod wishing;
 
 use std::{
     collections::BTreeMap,
@@ -51,7 +51,7 @@ use crate::{
     store::{Circuit, Claim, Intent, Job, JobFilter, JobState, RunKind, SharedStore, Turn},
     sync::{
         context::{Context, Limits, SystemLimits},
-        engine::{Engine, Summary},
+        engine::{Engine, PassSummary},
         routing::{DeletePolicy, Flow, Routes, Scope, flow},
     },
     wait_reason::WaitReason,
@@ -176,11 +176,11 @@ impl Stage {
         Self::new(vec![flow("catalog", "erp", "shop", &["category", "product"])]).await
     }
 
-    async fn once(&self) -> Summary {
+    async fn once(&self) -> PassSummary {
         self.engine.once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap()
     }
 
-    async fn full(&self) -> Summary {
+    async fn full(&self) -> PassSummary {
         self.engine.once(None, RunKind::Full, &CancellationToken::new()).await.unwrap()
     }
 
@@ -258,8 +258,8 @@ async fn an_object_is_created_once_when_the_reply_is_lost() {
 }
 
 #[tokio::test]
-async fn the_parts_of_an_object_that_a_lookup_found_are_known() {
-    // Found as wanted, and found with something still to write: prices and stock wait for the parts of both.
+async fn the_child_ids_of_an_object_that_a_lookup_found_are_known() {
+    // Found as desired, and found with something still to write: prices and stock wait for the parts of both.
     for (fault, after) in [(Fault::LostAfter, "Martillo"), (Fault::LostAfter, "Martillo grande")] {
         let stage = Stage::catalog().await;
         stage.erp.put("product", "1", &hammer());
@@ -282,7 +282,8 @@ async fn the_parts_of_an_object_that_a_lookup_found_are_known() {
 async fn a_create_without_answer_is_complete_where_the_target_shows_only_a_part_of_it() {
     // Met by the lookup, and met by a pull before it.
     for pulled in [false, true] {
-        let shop = FakeSystem::new("shop").hiding("brand").with_facts(|facts| facts.update = false);
+        let shop =
+            FakeSystem::new("shop").hiding("brand").with_capabilities(|capabilities| capabilities.update = false);
         let stage =
             Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["category", "product"])])
                 .await;
@@ -306,7 +307,8 @@ async fn a_create_without_answer_is_complete_where_the_target_shows_only_a_part_
 
 #[tokio::test]
 async fn a_write_that_stores_its_steps_while_leases_are_renewed_keeps_its_lease() {
-    let (erp, shop) = (FakeSystem::new("erp"), FakeSystem::new("shop").with_facts(|facts| facts.steps = true));
+    let (erp, shop) =
+        (FakeSystem::new("erp"), FakeSystem::new("shop").with_capabilities(|capabilities| capabilities.steps = true));
     let flows = vec![flow("catalog", "erp", "shop", &["product"])];
     let stage = Stage::leased(std::time::Duration::from_secs(15), erp, shop, flows, SystemLimits::default()).await;
     stage.erp.put("product", "1", &hammer());
@@ -318,7 +320,7 @@ async fn a_write_that_stores_its_steps_while_leases_are_renewed_keeps_its_lease(
 
 #[tokio::test]
 async fn what_cannot_be_looked_up_is_never_created_a_second_time() {
-    let shop = FakeSystem::new("shop").with_facts(|facts| facts.find = crate::port::Find::None);
+    let shop = FakeSystem::new("shop").with_capabilities(|capabilities| capabilities.find = crate::port::Find::None);
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
     stage.erp.put("product", "1", &hammer());
     stage.shop.fault(Fault::LostBefore);
@@ -369,7 +371,7 @@ async fn what_was_created_since_a_backup_is_found_again_and_not_made_twice() {
 }
 
 #[tokio::test]
-async fn a_lookup_is_told_what_was_sent_in_the_targets_own_words() {
+async fn a_lookup_is_given_what_was_sent_in_the_targets_own_words() {
     let stage = Stage::catalog().await;
     stage.erp.put("category", "1", &json!({"code": "TOOLS", "name": {"es": "Herramientas"}}));
     assert!(stage.once().await.is_clean());
@@ -506,7 +508,7 @@ async fn a_field_owned_by_the_target_is_left_alone() {
 async fn an_update_that_replaces_the_object_keeps_what_the_target_owns() {
     let mut catalog = flow("catalog", "erp", "shop", &["product"]);
     catalog.owners.insert("product.name".into(), "shop".into());
-    let shop = FakeSystem::new("shop").with_facts(|facts| facts.replaces = true);
+    let shop = FakeSystem::new("shop").with_capabilities(|capabilities| capabilities.replaces = true);
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![catalog]).await;
     stage.shop.put("product", "7", &json!({"sku": "H-1", "name": {"es": "De la tienda"}, "active": false}));
     stage.erp.put("product", "1", &hammer());
@@ -517,8 +519,9 @@ async fn an_update_that_replaces_the_object_keeps_what_the_target_owns() {
 
 #[tokio::test]
 async fn what_is_taken_out_of_sale_keeps_all_else_where_an_update_replaces_the_object() {
-    let shop =
-        FakeSystem::new("shop").with_facts(|facts| facts.replaces = true).altering(|text| text.replace('&', "&amp;"));
+    let shop = FakeSystem::new("shop")
+        .with_capabilities(|capabilities| capabilities.replaces = true)
+        .altering(|text| text.replace('&', "&amp;"));
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
     stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Nuts & bolts"}, "active": true}));
     stage.erp.put("product", "2", &json!({"sku": "S-1", "name": {"es": "Sierra"}, "active": true}));
@@ -566,7 +569,7 @@ async fn an_amount_changed_at_the_target_before_it_was_seen_there_is_written_aga
 }
 
 #[tokio::test]
-async fn what_the_source_itself_lost_is_told_to_all_though_a_write_met_it_first() {
+async fn what_the_source_itself_lost_is_sent_to_all_though_a_write_met_it_first() {
     let mut texts = flow("texts", "shop", "erp", &["product"]);
     texts.fields.insert("product".into(), ["brand".to_owned()].into());
     texts.owners.insert("product.brand".into(), "shop".into());

@@ -33,7 +33,7 @@ async fn an_order_that_does_not_add_up_waits_with_both_sums_until_it_does() {
 }
 
 #[tokio::test]
-async fn an_order_that_ended_before_the_erp_heard_of_it_is_told_all_the_same() {
+async fn an_order_that_ended_before_the_erp_heard_of_it_is_sent_all_the_same() {
     let stage = sales().await;
     stage.shop.put("order", "7", &order("0", "cancelled"));
     assert!(stage.once().await.is_clean());

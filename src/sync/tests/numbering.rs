@@ -31,7 +31,7 @@ impl Company {
     async fn new(shows: &[&'static str]) -> Self {
         let erp = Arc::new(FakeSystem::new("erp"));
         let shop = |name: &str| {
-            let shop = FakeSystem::new(name).with_facts_of("order", |facts| facts.create = false);
+            let shop = FakeSystem::new(name).with_capabilities_of("order", |capabilities| capabilities.create = false);
             Arc::new(shop)
         };
         let shops = [shop("shop"), shop("shop2")];
@@ -83,11 +83,11 @@ impl Company {
         }
     }
 
-    async fn once(&self) -> Summary {
+    async fn once(&self) -> PassSummary {
         self.engine.once(None, RunKind::Delta, &CancellationToken::new()).await.unwrap()
     }
 
-    async fn full(&self) -> Summary {
+    async fn full(&self) -> PassSummary {
         self.engine.once(None, RunKind::Full, &CancellationToken::new()).await.unwrap()
     }
 
@@ -147,7 +147,7 @@ async fn two_shops_with_one_number_are_two_orders_each_with_its_own_customer() {
 }
 
 #[tokio::test]
-async fn what_becomes_of_an_order_in_the_erp_is_told_to_the_shop_that_sold_it() {
+async fn what_becomes_of_an_order_in_the_erp_is_sent_to_the_shop_that_sold_it() {
     let company = Company::new(&ORDER).await;
     company.sold();
     company.once().await;
@@ -256,14 +256,17 @@ async fn an_invoice_is_shown_by_the_shop_whose_order_it_is_for_and_by_no_other()
 }
 
 #[tokio::test]
-async fn a_document_that_names_an_order_by_a_number_of_two_shops_is_told_and_shown_to_nobody() {
+async fn a_document_that_names_an_order_by_a_number_of_two_shops_is_reported_and_shown_to_nobody() {
     let company = Company::new(&ORDER).await;
     company.sold();
     company.once().await;
     company.erp.put("invoice", "1", &invoice("F-1", "11"));
     company.once().await;
     assert!(company.shops.iter().all(|shop| shop.rows("invoice").is_empty()));
-    let told = company.store.rejections(None, 10).await.unwrap();
-    assert_eq!(told.len(), 1);
-    assert!(told[0].2.reason.contains("refers to order 11, which several systems have numbered so"), "{told:?}");
+    let rejections = company.store.rejections(None, 10).await.unwrap();
+    assert_eq!(rejections.len(), 1);
+    assert!(
+        rejections[0].2.reason.contains("refers to order 11, which several systems have numbered so"),
+        "{rejections:?}"
+    );
 }

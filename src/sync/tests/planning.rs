@@ -11,7 +11,7 @@ use crate::{
         engine::{Reach, Share},
         preview::{
             Applied, ApplyError, apply,
-            plan::{self, Agreed, Basis, Plan, Question},
+            plan::{self, AgreedPlan, Basis, Plan, Question},
         },
         routing::StockRule,
     },
@@ -27,12 +27,12 @@ fn saw(name: &str) -> Value {
 }
 
 /// A plan with what it says, line by line.
-pub(super) struct Told {
+pub(super) struct Planned {
     pub(super) plan: Plan,
     lines: Vec<Value>,
 }
 
-impl Told {
+impl Planned {
     /// `create product H-1`, in the order of the plan.
     pub(super) fn writes(&self) -> Vec<String> {
         let word = |line: &Value, member: &str| line[member].as_str().unwrap().to_owned();
@@ -44,7 +44,7 @@ impl Told {
     }
 
     /// By way of the file.
-    pub(super) fn agreed(&mut self) -> Agreed {
+    pub(super) fn agreed(&mut self) -> AgreedPlan {
         let mut file = Vec::new();
         plan::write(&mut self.plan, &mut file).unwrap();
         plan::read(file.as_slice()).unwrap()
@@ -72,7 +72,7 @@ impl Stage {
         }
     }
 
-    pub(super) async fn plan(&self, reach: Reach) -> Told {
+    pub(super) async fn plan(&self, reach: Reach) -> Planned {
         // The copy is dated by the stage's clock; its name needs a chance of its own.
         let env = Env { clock: Arc::clone(&self.engine.context().env.clock), ..Env::system() };
         let copy = store::copy(&self.url(), &env).await.unwrap();
@@ -88,15 +88,15 @@ impl Stage {
             })
             .unwrap();
         copy.remove().await.unwrap();
-        Told { plan, lines }
+        Planned { plan, lines }
     }
 
-    pub(super) async fn try_apply(&self, agreed: Agreed) -> Result<Applied, ApplyError> {
+    pub(super) async fn try_apply(&self, agreed: AgreedPlan) -> Result<Applied, ApplyError> {
         apply(self.context(self.store.clone(), "apply"), agreed, &CancellationToken::new()).await
     }
 
-    async fn apply(&self, told: &mut Told) -> Applied {
-        let agreed = told.agreed();
+    async fn apply(&self, planned: &mut Planned) -> Applied {
+        let agreed = planned.agreed();
         self.try_apply(agreed).await.unwrap()
     }
 
@@ -140,8 +140,8 @@ async fn a_plan_writes_nothing_neither_at_the_systems_nor_in_the_state() {
     let stage = busy().await;
     let (state, shop, erp) = (content(stage.folder.path()), stage.shop.rows("product"), stage.erp.rows("product"));
     let written = stage.shop.written();
-    let told = stage.plan(all(RunKind::Full)).await;
-    assert!(!told.lines.is_empty());
+    let planned = stage.plan(all(RunKind::Full)).await;
+    assert!(!planned.lines.is_empty());
     assert_eq!(content(stage.folder.path()), state, "the state, byte for byte, and no file beside it");
     assert_eq!((stage.shop.rows("product"), stage.erp.rows("product")), (shop, erp));
     assert_eq!((stage.shop.written(), stage.erp.written()), (written, 0));
@@ -150,20 +150,20 @@ async fn a_plan_writes_nothing_neither_at_the_systems_nor_in_the_state() {
 #[tokio::test]
 async fn a_plan_equals_what_applying_it_does() {
     let stage = busy().await;
-    let mut told = stage.plan(all(RunKind::Full)).await;
+    let mut plan = stage.plan(all(RunKind::Full)).await;
     let before = stage.written_at_shop().len();
-    let applied = stage.apply(&mut told).await;
+    let applied = stage.apply(&mut plan).await;
     assert!(applied.is_clean() && applied.unneeded.is_empty(), "{applied:?}");
     assert_eq!((applied.planned, applied.done), (5, 5));
     let mut done = stage.written_at_shop().split_off(before);
-    let mut planned: Vec<String> = told
+    let mut expected: Vec<String> = plan
         .lines
         .iter()
         .map(|line| format!("{} {}", line["op"].as_str().unwrap(), line["key"].as_str().unwrap()))
         .collect();
     done.sort();
-    planned.sort();
-    assert_eq!(done, planned);
+    expected.sort();
+    assert_eq!(done, expected);
 
     // And the same as an ordinary pass.
     let twin = busy().await;
@@ -181,13 +181,13 @@ async fn a_plan_equals_what_applying_it_does() {
 }
 
 #[tokio::test]
-async fn a_plan_tells_fields_before_and_after_and_references_by_key() {
+async fn a_plan_shows_fields_before_and_after_and_references_by_key() {
     let stage = busy().await;
-    let told = stage.plan(all(RunKind::Full)).await;
-    assert_eq!(told.line("S-1")["fields"], json!({"name": [{"es": "Sierra"}, {"es": "Sierra fina"}]}));
-    assert_eq!(told.line("HAND")["fields"]["parent"], json!([null, "TOOLS"]));
-    assert_eq!((&told.line("OLD")["op"], &told.line("OLD")["fields"]), (&json!("delete"), &json!({})));
-    let target = told.plan.summary.targets.iter().find(|target| target.entity == "product").unwrap();
+    let planned = stage.plan(all(RunKind::Full)).await;
+    assert_eq!(planned.line("S-1")["fields"], json!({"name": [{"es": "Sierra"}, {"es": "Sierra fina"}]}));
+    assert_eq!(planned.line("HAND")["fields"]["parent"], json!([null, "TOOLS"]));
+    assert_eq!((&planned.line("OLD")["op"], &planned.line("OLD")["fields"]), (&json!("delete"), &json!({})));
+    let target = planned.plan.summary.targets.iter().find(|target| target.entity == "product").unwrap();
     assert_eq!((target.creates, target.updates, target.deletes), (1, 1, 1));
     assert_eq!((target.from.iter().map(String::as_str).collect::<Vec<_>>(), &*target.target), (vec!["erp"], "shop"));
     assert_eq!((target.cost.requests, target.cost.basis), (3, Basis::Measured));
@@ -196,11 +196,11 @@ async fn a_plan_tells_fields_before_and_after_and_references_by_key() {
 #[tokio::test]
 async fn dependants_of_a_planned_object_are_planned_behind_it() {
     // The parent's id is only known when it is made; so are those of the parts that prices hang on.
-    let facet = |facts: &mut Capabilities| {
-        facts.facet_of = Some("product.variants".to_owned());
-        (facts.create, facts.delete) = (false, false);
+    let facet = |capabilities: &mut Capabilities| {
+        capabilities.facet_of = Some("product.variants".to_owned());
+        (capabilities.create, capabilities.delete) = (false, false);
     };
-    let shop = FakeSystem::new("shop").with_facts_of("price", facet);
+    let shop = FakeSystem::new("shop").with_capabilities_of("price", facet);
     let flows = vec![flow("catalog", "erp", "shop", &["category", "product", "price"])];
     let stage = Stage::with(FakeSystem::new("erp"), shop, flows).await;
     stage.erp.put("category", "1", &json!({"code": "TOOLS", "name": {"es": "Herramientas"}}));
@@ -208,20 +208,20 @@ async fn dependants_of_a_planned_object_are_planned_behind_it() {
     stage.erp.put("product", "1", &hammer());
     let price = json!({"code": "web/H-1", "list": "web", "sku": "H-1", "amount": "19.5", "currency": "EUR", "tax_included": true});
     stage.erp.put("price", "1", &price);
-    let mut told = stage.plan(all(RunKind::Delta)).await;
-    let mut writes = told.writes();
+    let mut planned = stage.plan(all(RunKind::Delta)).await;
+    let mut writes = planned.writes();
     writes.sort();
     assert_eq!(writes, ["create category HAND", "create category TOOLS", "create product H-1", "update price web/H-1"]);
-    assert!(told.plan.summary.is_clean(), "{:?}", told.plan.summary);
-    assert_eq!(told.agreed().writes.len(), 4);
+    assert!(planned.plan.summary.is_clean(), "{:?}", planned.plan.summary);
+    assert_eq!(planned.agreed().writes.len(), 4);
 }
 
 #[tokio::test]
 async fn a_plan_is_refused_where_the_source_has_changed_since() {
     let stage = busy().await;
-    let mut told = stage.plan(all(RunKind::Full)).await;
+    let mut planned = stage.plan(all(RunKind::Full)).await;
     stage.erp.put("product", "2", &saw("Sierra gruesa"));
-    let applied = stage.apply(&mut told).await;
+    let applied = stage.apply(&mut planned).await;
     assert_eq!((applied.done, applied.refused.len()), (4, 1), "{applied:?}");
     let refused = &applied.refused[0];
     assert_eq!((&*refused.key, &*refused.op), ("S-1", "update"));
@@ -243,10 +243,10 @@ async fn a_plan_is_refused_where_the_source_has_changed_since() {
 async fn a_plan_is_refused_where_the_target_has_changed_since_though_no_pull_saw_it() {
     let stage = busy().await;
     // No listing of the target tells of it: its objects are read before they are written.
-    let mut told = stage.plan(all(RunKind::Delta)).await;
+    let mut planned = stage.plan(all(RunKind::Delta)).await;
     let id = stage.shop.rows("product").into_iter().find(|row| row["sku"] == "S-1").unwrap()["id"].clone();
     stage.shop.put("product", id.as_str().unwrap(), &saw("Nombre de la tienda"));
-    let applied = stage.apply(&mut told).await;
+    let applied = stage.apply(&mut planned).await;
     assert_eq!(applied.refused.len(), 1, "{applied:?}");
     assert!(applied.refused[0].reason.contains("it has changed at"), "{}", applied.refused[0].reason);
     let again = stage.plan(all(RunKind::Delta)).await;
@@ -257,15 +257,15 @@ async fn a_plan_is_refused_where_the_target_has_changed_since_though_no_pull_saw
 #[tokio::test]
 async fn what_the_plan_does_not_name_is_not_written() {
     let stage = busy().await;
-    let mut told = stage.plan(all(RunKind::Full)).await;
+    let mut planned = stage.plan(all(RunKind::Full)).await;
     stage.erp.put("product", "9", &json!({"sku": "LATE", "name": {"es": "Tarde"}, "active": true}));
-    let mut agreed = told.agreed();
+    let mut agreed = planned.agreed();
     // A line that somebody took out of the file is not agreed on either.
     agreed.writes.remove(&("shop".into(), "product".into(), "NEW".into())).unwrap();
     let applied = stage.try_apply(agreed).await.unwrap();
-    let refused: Vec<&str> = applied.refused.iter().map(|told| told.key.as_str()).collect();
+    let refused: Vec<&str> = applied.refused.iter().map(|write| write.key.as_str()).collect();
     assert_eq!(refused, ["LATE", "NEW"]);
-    assert!(applied.refused.iter().all(|told| told.reason.contains("it is not in the plan")));
+    assert!(applied.refused.iter().all(|write| write.reason.contains("it is not in the plan")));
     let skus: Vec<Value> = stage.shop.rows("product").into_iter().map(|row| row["sku"].clone()).collect();
     assert!(!skus.contains(&json!("LATE")) && !skus.contains(&json!("NEW")));
 }
@@ -273,10 +273,10 @@ async fn what_the_plan_does_not_name_is_not_written() {
 #[tokio::test]
 async fn a_plan_applied_twice_does_nothing_the_second_time() {
     let stage = busy().await;
-    let mut told = stage.plan(all(RunKind::Full)).await;
-    stage.apply(&mut told).await;
+    let mut planned = stage.plan(all(RunKind::Full)).await;
+    stage.apply(&mut planned).await;
     let written = stage.shop.written();
-    let applied = stage.apply(&mut told).await;
+    let applied = stage.apply(&mut planned).await;
     assert!(applied.is_clean(), "{applied:?}");
     assert_eq!((applied.done, applied.unneeded.len()), (0, 5));
     assert_eq!(stage.shop.written(), written);
@@ -286,19 +286,19 @@ async fn a_plan_applied_twice_does_nothing_the_second_time() {
 async fn a_write_whose_answer_is_lost_is_done_by_the_lookup() {
     let stage = Stage::catalog().await;
     stage.erp.put("product", "1", &hammer());
-    let mut told = stage.plan(all(RunKind::Delta)).await;
+    let mut planned = stage.plan(all(RunKind::Delta)).await;
     stage.shop.fault(Fault::LostAfter);
-    let applied = stage.apply(&mut told).await;
+    let applied = stage.apply(&mut planned).await;
     assert_eq!((applied.done, applied.is_clean(), stage.shop.rows("product").len()), (1, true, 1), "{applied:?}");
 }
 
 #[tokio::test]
-async fn a_planned_write_that_the_target_refuses_is_told_with_the_reason() {
+async fn a_planned_write_that_the_target_refuses_is_reported_with_the_reason() {
     let stage = Stage::catalog().await;
     stage.erp.put("product", "1", &hammer());
-    let mut told = stage.plan(all(RunKind::Delta)).await;
+    let mut planned = stage.plan(all(RunKind::Delta)).await;
     stage.shop.fault(Fault::Fail(Class::Rejected, "name too long"));
-    let applied = stage.apply(&mut told).await;
+    let applied = stage.apply(&mut planned).await;
     assert_eq!((applied.done, applied.failed.len()), (0, 1));
     assert!(applied.failed[0].reason.contains("name too long"), "{applied:?}");
 }
@@ -315,7 +315,7 @@ async fn nobody_else_delivers_to_a_target_while_a_plan_is_applied_there() {
     let share = Share::everything(&stage.engine.context().routes);
     stage.engine.drain(&share, &stop).await.unwrap();
     assert_eq!(stage.shop.written(), 0);
-    let busy = stage.try_apply(Agreed { reach: all(RunKind::Delta), writes: HashMap::default() }).await;
+    let busy = stage.try_apply(AgreedPlan { reach: all(RunKind::Delta), writes: HashMap::default() }).await;
     // The holder is another process, though of the same name here: it is taken over only when its time is up.
     assert!(matches!(&busy, Err(ApplyError::Busy { target, .. }) if target == "shop"), "{busy:?}");
     stage.store.drop_lease(&held).await.unwrap();
@@ -327,15 +327,15 @@ async fn nobody_else_delivers_to_a_target_while_a_plan_is_applied_there() {
 #[tokio::test]
 async fn where_a_target_cannot_be_looked_at_nothing_is_written() {
     let stage = busy().await;
-    let mut told = stage.plan(all(RunKind::Delta)).await;
+    let mut planned = stage.plan(all(RunKind::Delta)).await;
     stage.shop.state.lock().unwrap().read_faults.push_back(Failure::new(Class::Transient, "down"));
     let before = stage.written_at_shop().len();
-    let applied = stage.apply(&mut told).await;
+    let applied = stage.apply(&mut planned).await;
     assert!(!applied.is_clean());
     assert!(applied.runs.iter().any(|run| run.error.as_deref().is_some_and(|error| error.contains("down"))));
     let written = stage.written_at_shop().split_off(before);
     assert!(written.iter().all(|write| write.contains("TOOLS") || write.contains("HAND")), "{written:?}");
-    let failed: Vec<&str> = applied.failed.iter().map(|told| told.key.as_str()).collect();
+    let failed: Vec<&str> = applied.failed.iter().map(|write| write.key.as_str()).collect();
     assert_eq!(failed, ["NEW", "OLD", "S-1"]);
     assert!(applied.failed[0].reason.contains("could not be looked at before: down"), "{applied:?}");
 }
@@ -350,22 +350,22 @@ async fn a_plan_of_one_flow_is_about_its_own_targets_and_entities() {
     // What another flow has queued is not its matter.
     stage.engine.pull(NewRun::new("erp", "product", RunKind::Full, "test"), &stop).await.unwrap();
     let reach = Reach { flow: Some("tree".into()), kind: RunKind::Delta };
-    let mut told = stage.plan(reach).await;
-    assert_eq!(told.writes(), ["create category TOOLS"]);
-    let applied = stage.apply(&mut told).await;
+    let mut planned = stage.plan(reach).await;
+    assert_eq!(planned.writes(), ["create category TOOLS"]);
+    let applied = stage.apply(&mut planned).await;
     assert_eq!((applied.done, applied.is_clean()), (1, true), "{applied:?}");
     assert!(stage.shop.rows("product").is_empty());
 }
 
 #[tokio::test]
-async fn what_is_adopted_at_first_contact_is_told_as_a_match() {
+async fn what_is_adopted_at_first_contact_is_shown_as_a_match() {
     let stage = Stage::catalog().await;
     stage.shop.put("product", "77", &hammer());
     stage.erp.put("product", "1", &hammer());
     stage.erp.put("product", "2", &saw("Sierra"));
-    let told = stage.plan(all(RunKind::Delta)).await;
-    assert_eq!(told.writes(), ["create product S-1"]);
-    let matches = &told.plan.summary.matches;
+    let planned = stage.plan(all(RunKind::Delta)).await;
+    assert_eq!(planned.writes(), ["create product S-1"]);
+    let matches = &planned.plan.summary.matches;
     assert_eq!((matches.len(), matches[0].count, &*matches[0].examples[0].key), (1, 1, "H-1"));
     assert_eq!(matches[0].examples[0].ids, BTreeMap::from([("erp".into(), "1".into()), ("shop".into(), "77".into())]));
     stage.once().await;
@@ -373,12 +373,12 @@ async fn what_is_adopted_at_first_contact_is_told_as_a_match() {
 }
 
 #[tokio::test]
-async fn what_would_wait_be_refused_or_not_be_read_is_told_with_its_reason() {
+async fn what_would_wait_be_refused_or_not_be_read_is_shown_with_its_reason() {
     let mut catalog = flow("catalog", "erp", "shop", &["category", "product"]);
     catalog.owners.insert("product.name".into(), crate::sync::routing::SHARED.into());
     let mut back = flow("back", "shop", "erp", &["product"]);
     back.fields.insert("product".into(), ["name".to_owned()].into());
-    let shop = FakeSystem::new("shop").with_facts_of("category", |facts| facts.create = false);
+    let shop = FakeSystem::new("shop").with_capabilities_of("category", |capabilities| capabilities.create = false);
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![catalog, back]).await;
     stage.erp.put("product", "1", &hammer());
     stage.once().await;
@@ -396,7 +396,7 @@ async fn what_would_wait_be_refused_or_not_be_read_is_told_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_brake_that_would_trip_is_told_with_its_limit_and_holds_nothing_yet() {
+async fn a_brake_that_would_trip_is_shown_with_its_limit_and_holds_nothing_yet() {
     let mut prices = flow("prices", "erp", "shop", &["price"]);
     prices.brakes = crate::sync::routing::Brakes::default();
     let stage = Stage::new(vec![prices]).await;
@@ -404,12 +404,12 @@ async fn a_brake_that_would_trip_is_told_with_its_limit_and_holds_nothing_yet() 
     stage.erp.put("price", "1", &price("100"));
     assert!(stage.once().await.is_clean());
     stage.erp.put("price", "1", &price("10"));
-    let told = stage.plan(all(RunKind::Delta)).await;
-    assert!(told.lines.is_empty(), "what a brake stops would not be written");
-    let brakes = &told.plan.summary.brakes;
+    let planned = stage.plan(all(RunKind::Delta)).await;
+    assert!(planned.lines.is_empty(), "what a brake stops would not be written");
+    let brakes = &planned.plan.summary.brakes;
     assert_eq!((brakes.len(), brakes[0].run, &*brakes[0].trip.brake), (1, None, "price_change"));
     assert_eq!((brakes[0].trip.violations, brakes[0].trip.base, &*brakes[0].trip.examples[0].key), (1, 1, "web/H-1"));
-    assert!(!told.plan.summary.is_clean() && stage.store.waiting_approvals().await.unwrap().is_empty());
+    assert!(!planned.plan.summary.is_clean() && stage.store.waiting_approvals().await.unwrap().is_empty());
 
     // Once it is held, it is told by its run, and approved it is planned.
     let held = stage.once().await.held;
@@ -422,21 +422,21 @@ async fn a_brake_that_would_trip_is_told_with_its_limit_and_holds_nothing_yet() 
 async fn a_system_that_is_left_alone_does_not_hold_a_plan_up() {
     let stage = busy().await;
     let until = "2099-01-01T00:00:00Z".parse().unwrap();
-    let standing = store::Circuit { until: Some(until), failures: 9, reason: Some("down".into()) };
-    stage.store.set_circuit("shop", &standing).await.unwrap();
+    let circuit = store::Circuit { until: Some(until), failures: 9, reason: Some("down".into()) };
+    stage.store.set_circuit("shop", &circuit).await.unwrap();
     assert_eq!(stage.plan(all(RunKind::Full)).await.lines.len(), 5);
-    assert_eq!(stage.store.circuit("shop").await.unwrap(), standing);
+    assert_eq!(stage.store.circuit("shop").await.unwrap(), circuit);
 }
 
 #[tokio::test]
-async fn a_system_that_cannot_be_read_is_told_and_nothing_is_taken_for_gone() {
+async fn a_system_that_cannot_be_read_is_reported_and_nothing_is_taken_for_gone() {
     let stage = busy().await;
     let down = || Failure::new(Class::Transient, "no answer");
     stage.erp.state.lock().unwrap().pull_faults.extend([down(), down()]);
-    let told = stage.plan(all(RunKind::Full)).await;
+    let planned = stage.plan(all(RunKind::Full)).await;
     stage.erp.state.lock().unwrap().pull_faults.clear();
-    assert!(told.plan.summary.runs.iter().any(|run| run.error.is_some()));
-    assert!(told.lines.iter().all(|line| line["op"] != "delete"));
+    assert!(planned.plan.summary.runs.iter().any(|run| run.error.is_some()));
+    assert!(planned.lines.iter().all(|line| line["op"] != "delete"));
     assert!(
         stage.once().await.runs.iter().all(crate::sync::context::RunReport::is_green),
         "the state knows nothing of it"
@@ -446,12 +446,12 @@ async fn a_system_that_cannot_be_read_is_told_and_nothing_is_taken_for_gone() {
 #[tokio::test]
 async fn a_plan_of_another_configuration_is_refused() {
     let stage = busy().await;
-    let mut told = stage.plan(all(RunKind::Full)).await;
+    let mut planned = stage.plan(all(RunKind::Full)).await;
     let other = Stage::new(vec![flow("tree", "erp", "shop", &["category"])]).await;
-    let error = other.try_apply(told.agreed()).await.unwrap_err();
+    let error = other.try_apply(planned.agreed()).await.unwrap_err();
     assert!(error.to_string().contains("product"), "{error}");
     let reach = Reach { flow: Some("gone".into()), kind: RunKind::Delta };
-    let error = other.try_apply(Agreed { reach, writes: HashMap::default() }).await.unwrap_err();
+    let error = other.try_apply(AgreedPlan { reach, writes: HashMap::default() }).await.unwrap_err();
     assert!(error.to_string().contains("flow gone"), "{error}");
 }
 
@@ -470,18 +470,18 @@ async fn planned_stock_minds_orders_that_only_the_plan_has_seen() {
     assert!(stage.once().await.is_clean());
     count("9");
     stage.shop.put("order", "1", &stock::order("1001", "paid", &[("A", "2")]));
-    let mut told = stage.plan(all(RunKind::Delta)).await;
-    assert_eq!(told.writes(), ["create order 1001", "update stock A"]);
-    assert_eq!(told.line("A")["fields"]["quantity"], json!(["6", "7"]));
-    let applied = stage.apply(&mut told).await;
+    let mut planned = stage.plan(all(RunKind::Delta)).await;
+    assert_eq!(planned.writes(), ["create order 1001", "update stock A"]);
+    assert_eq!(planned.line("A")["fields"]["quantity"], json!(["6", "7"]));
+    let applied = stage.apply(&mut planned).await;
     assert!(applied.is_clean() && applied.done == 2, "{applied:?}");
     assert_eq!(stage.shop.rows("stock")[0]["quantity"], "7");
-    let told = stage.plan(all(RunKind::Delta)).await;
-    assert_eq!(told.line("A")["fields"]["quantity"], json!(["7", "9"]), "nine knows of the order by now");
+    let planned = stage.plan(all(RunKind::Delta)).await;
+    assert_eq!(planned.line("A")["fields"]["quantity"], json!(["7", "9"]), "nine knows of the order by now");
 }
 
 #[tokio::test]
-async fn a_plan_tells_who_is_taken_for_one_and_about_whom_a_person_is_asked() {
+async fn a_plan_shows_who_is_taken_for_one_and_about_whom_a_person_is_asked() {
     let mut sales = flow("sales", "shop", "erp", &["customer"]);
     sales
         .matches
@@ -494,26 +494,26 @@ async fn a_plan_tells_who_is_taken_for_one_and_about_whom_a_person_is_asked() {
     stage.shop.put("customer", "1", &person("C-1", "ana@example.com"));
     stage.shop.put("customer", "2", &person("C-2", "info@example.com"));
     stage.shop.put("customer", "3", &person("C-3", "eva@example.com"));
-    let told = stage.plan(all(RunKind::Full)).await;
-    assert_eq!(told.writes(), ["update customer 430001", "create customer C-3"]);
-    let matches: Vec<_> = told.plan.summary.matches[0].examples.iter().map(|one| (&*one.key, &one.by)).collect();
+    let planned = stage.plan(all(RunKind::Full)).await;
+    assert_eq!(planned.writes(), ["update customer 430001", "create customer C-3"]);
+    let matches: Vec<_> = planned.plan.summary.matches[0].examples.iter().map(|one| (&*one.key, &one.by)).collect();
     assert!(matches.contains(&("430001", &Some(plan::By { rule: "email".into(), score: 100 }))), "{matches:?}");
-    let waiting = &told.plan.summary.waiting[0];
+    let waiting = &planned.plan.summary.waiting[0];
     assert_eq!((waiting.what.as_str(), waiting.count, &*waiting.examples[0].key), ("review:customer", 1, "C-2"));
     assert!(waiting.examples[0].why.as_deref().unwrap().contains("430003 (email)"), "{waiting:?}");
 }
 
 #[tokio::test]
-async fn a_plan_tells_which_order_does_not_add_up_and_writes_it_nowhere() {
+async fn a_plan_shows_which_order_does_not_add_up_and_writes_it_nowhere() {
     let stage = Stage::new(vec![flow("sales", "shop", "erp", &["order"])]).await;
     let lines =
         json!([{"line": "1", "sku": "H-1", "quantity": "2", "unit_price": "10", "tax_rate": "21", "total": "20"}]);
     let order = json!({"number": "1001", "status": "paid", "currency": "EUR", "tax_included": false, "lines": lines,
         "totals": {"net": "20", "tax": "4.2", "gross": "29.2"}});
     stage.shop.put("order", "7", &order);
-    let told = stage.plan(all(RunKind::Full)).await;
-    assert!(told.lines.is_empty());
-    let waiting = &told.plan.summary.waiting[0];
+    let planned = stage.plan(all(RunKind::Full)).await;
+    assert!(planned.lines.is_empty());
+    let waiting = &planned.plan.summary.waiting[0];
     assert_eq!((waiting.what.as_str(), waiting.examples[0].cause.clone()), ("proof:order", waits("proof:order=1001")));
     assert!(waiting.examples[0].why.as_deref().unwrap().contains("24.2"), "{waiting:?}");
 }

@@ -15,7 +15,7 @@ use crate::{
     store::{JobFilter, JobState, RunKind},
     sync::{
         context::Context,
-        engine::{Engine, Summary},
+        engine::{Engine, PassSummary},
         routing::{Flow, Scope},
     },
 };
@@ -32,11 +32,11 @@ const RETAIL: &str = "code = 'code'\nlist = { value = 'retail' }\nsku = 'sku'\na
 
 impl Stage {
     /// The target takes an entity by this mapping from now on.
-    async fn taking(&self, target: &str, entity: &str, fields: &str) -> Summary {
+    async fn taking(&self, target: &str, entity: &str, fields: &str) -> PassSummary {
         self.taking_all(target, &[(entity, fields)]).await
     }
 
-    async fn taking_all(&self, target: &str, mappings: &[(&str, &str)]) -> Summary {
+    async fn taking_all(&self, target: &str, mappings: &[(&str, &str)]) -> PassSummary {
         let mut context: Context = self.context(self.store.clone(), "taking");
         for (entity, fields) in mappings {
             context.mappings.insert((target.into(), (*entity).into()), mapping(entity, fields));
@@ -156,7 +156,7 @@ async fn of_an_erp_whose_prices_are_of_one_currency_no_first_order_says_another(
 }
 
 #[tokio::test]
-async fn what_an_erp_already_has_says_its_currency_to_a_state_that_was_never_told() {
+async fn what_an_erp_already_has_shows_its_currency_to_a_new_state() {
     let stage = Stage::new(vec![flow("sales", "shop", "erp", &["order"])]).await;
     for (id, currency) in [("6", "USD"), ("7", "EUR"), ("8", "EUR")] {
         stage.shop.put("order", id, &order_in(currency, id));
@@ -193,7 +193,7 @@ async fn a_shop_that_nobody_has_read_is_asked_what_the_erp_has_before_the_first_
 }
 
 #[tokio::test]
-async fn a_currency_that_changes_beside_an_equal_amount_is_told() {
+async fn a_currency_that_changes_beside_an_equal_amount_is_reported() {
     let stage = Stage::new(vec![prices(None)]).await;
     stage.erp.put("price", "1", &price("retail", "10"));
     assert!(stage.taking("shop", "price", RETAIL).await.is_clean());

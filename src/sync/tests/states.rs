@@ -76,7 +76,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn a_state_that_is_behind_is_not_told() {
+async fn a_state_that_is_behind_is_not_sent() {
     let stage = Stage::ordered(both_ways(), order("paid", true), "confirmed").await;
     stage.full().await;
     assert_eq!(stage.states_of_it(), (json!("paid"), json!("confirmed")));
@@ -151,7 +151,7 @@ async fn what_the_shop_reopens_is_not_ended_there_again_and_the_erp_is_asked_abo
         assert_eq!(stage.tripped().await, ["order_state"]);
         stage.decide_on_it(true).await;
         assert_eq!(stage.states_of_it(), (json!("confirmed"), json!("confirmed")));
-        // The next end is news, whoever tells of it.
+        // The next end is new, whoever shows it.
         stage.in_erp("status", &json!("cancelled"));
         assert!(stage.full().await.is_clean());
         assert_eq!(stage.states_of_it(), (json!("cancelled"), json!("cancelled")));
@@ -159,7 +159,7 @@ async fn what_the_shop_reopens_is_not_ended_there_again_and_the_erp_is_asked_abo
 }
 
 #[tokio::test]
-async fn an_end_that_a_target_does_not_leave_is_told() {
+async fn an_end_that_a_target_does_not_leave_is_reported() {
     let erp = FakeSystem::new("erp").altering(|text| text.replace("paid", "cancelled"));
     let stage = Stage::with(erp, FakeSystem::new("shop"), each_ends()).await;
     stage.shop.put("order", "7", &order("confirmed", true));
@@ -171,9 +171,9 @@ async fn an_end_that_a_target_does_not_leave_is_told() {
     stage.decide_on_it(true).await;
     stage.all_ways().await;
     assert_eq!(stage.states_of_it(), (json!("paid"), json!("cancelled")));
-    let told = stage.store.differences(false, 0).await.unwrap();
+    let differences = stage.store.differences(false, 0).await.unwrap();
     assert_eq!(
-        (told[0].field.as_str(), &told[0].sent, &told[0].stored),
+        (differences[0].field.as_str(), &differences[0].sent, &differences[0].stored),
         ("status", &json!("paid"), &json!("cancelled"))
     );
 }
@@ -196,7 +196,7 @@ async fn what_the_erp_reopens_is_asked_about_at_the_shop_and_may_be_reopened_on_
 }
 
 #[tokio::test]
-async fn a_reopening_that_nobody_may_be_told_of_is_shown_until_a_person_decides() {
+async fn a_reopening_that_may_be_sent_to_nobody_is_shown_until_a_person_decides() {
     for (take, becomes) in [("erp", "cancelled"), ("shop", "paid")] {
         let mut owned = both_ways();
         owned[1].owners.insert("order.status".into(), "erp".into());
@@ -300,9 +300,9 @@ async fn what_its_source_erased_without_a_mark_is_kept_elsewhere_too() {
         let kept = stage.erp.rows("order").remove(0);
         assert_eq!((&kept["email"], &kept["billing"]["name"]), (&json!("ana@example.es"), &json!("Ana Ruiz")));
         let record = stage.store.jobs(&JobFilter::default()).await.unwrap()[0].record;
-        let told = crate::sync::preview::desired_state(stage.engine.context(), "order", record).await.unwrap().erased;
-        assert_eq!(told, [("shop".to_owned(), "erp".to_owned())].into(), "it is told");
-        // Somebody is named again: that is news.
+        let state = crate::sync::preview::desired_state(stage.engine.context(), "order", record).await.unwrap();
+        assert_eq!(state.erased, [("shop".to_owned(), "erp".to_owned())].into(), "it is told");
+        // Somebody is named again: that is new.
         erased["billing"] = json!({"name": "Eva Gil", "country": "ES"});
         stage.shop.put("order", "7", &erased);
         stage.full().await;

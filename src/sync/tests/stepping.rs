@@ -6,7 +6,7 @@ use crate::{
     sync::{
         desired::{Batch, End, Loaded, Looked, Needs, Round, Snapshot, Step, next_step, qualify::Alike},
         routing::{SHARED, StockRule},
-        stock::{Obstacle, Obstacles, Unread},
+        stock::{Obstacle, Obstacles, UnreadOrders},
         tests::stock::both_ways,
     },
 };
@@ -31,7 +31,7 @@ impl Stage {
             Step::Look(Needs::Orders) => "look at the orders".to_owned(),
             Step::Write(known) => format!("{:?}", known.op).to_lowercase(),
             Step::Finish(end) => match *end {
-                End::Settled(end) => format!("end: {}", named(&end.verdict)),
+                End::Closed(end) => format!("end: {}", named(&end.verdict)),
                 End::Failed(_, failure) => format!("end: {}", failure.class),
             },
         }
@@ -62,7 +62,7 @@ fn named(verdict: &Verdict) -> &'static str {
 fn as_it_is(_: &mut Job) {}
 
 fn obstacles() -> Obstacles {
-    let unread = Unread::Anything;
+    let unread = UnreadOrders::Anything;
     Obstacles(vec![Obstacle { shop: "shop".into(), problem: "no answer".into(), unread }])
 }
 

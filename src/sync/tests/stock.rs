@@ -54,20 +54,20 @@ impl Stage {
     }
 
     /// Delivers what is queued and reads nothing by itself.
-    async fn settle(&self) {
+    async fn deliver_queued(&self) {
         let scope: Scope = "none".parse().unwrap();
         self.engine.once(Some(&scope), RunKind::Delta, &CancellationToken::new()).await.unwrap();
     }
 
     /// Looks at an article of the shop again, though nothing of it changed.
-    async fn publish(&self, sku: &str) {
+    async fn look_again(&self, sku: &str) {
         let record = self.store.record("stock", sku).await.unwrap().unwrap();
         let job = NewJob { target: "shop".into(), entity: "stock".into(), record, priority: 1, due: None };
         self.store.enqueue(&[job], self.engine.context().env.now()).await.unwrap();
-        self.settle().await;
+        self.deliver_queued().await;
     }
 
-    async fn lanes(&self) -> BTreeMap<String, i16> {
+    async fn priorities(&self) -> BTreeMap<String, i16> {
         let open = JobFilter { states: vec![JobState::Queued], target: Some("shop".into()), ..JobFilter::default() };
         let jobs = self.store.jobs(&open).await.unwrap();
         let keys = self.store.keys(&jobs.iter().map(|job| job.record).collect::<Vec<_>>()).await.unwrap();
@@ -81,22 +81,22 @@ async fn nothing_is_oversold_when_an_order_arrives_between_the_erps_change_and_o
     stage.count("A", "9");
     stage.read("erp", "stock").await;
     stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!(stage.offered("A"), "7");
     assert_eq!(stage.erp.rows("order").len(), 1, "what was read on the way goes on to the ERP");
 }
 
 #[tokio::test]
-async fn an_order_is_in_flight_until_the_erp_has_it_and_its_stock_was_read_after_that() {
+async fn an_order_is_reserved_until_the_erp_has_it_and_its_stock_was_read_after_that() {
     let stage = Stage::selling(StockRule::default()).await;
     stage.count("A", "9");
     stage.read("erp", "stock").await;
     stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
-    stage.settle().await;
-    stage.publish("A").await;
+    stage.deliver_queued().await;
+    stage.look_again("A").await;
     assert_eq!(stage.offered("A"), "7", "the ERP has the order, but the figure of nine was read before");
     stage.read("erp", "stock").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!(stage.offered("A"), "9", "nine now knows of the order");
     let before = stage.shop.written();
     stage.once().await;
@@ -104,19 +104,19 @@ async fn an_order_is_in_flight_until_the_erp_has_it_and_its_stock_was_read_after
 }
 
 #[tokio::test]
-async fn an_order_that_the_erp_has_already_is_not_taken_off_again_while_something_of_it_is_told() {
+async fn an_order_that_the_erp_has_already_is_not_taken_off_again_while_a_change_of_it_is_sent() {
     let stage = Stage::selling(StockRule::default()).await;
     stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
     stage.once().await;
     stage.once().await;
     let id = stage.shop.rows("order")[0]["id"].as_str().unwrap().to_owned();
-    for (sold, in_flight) in [("2", "0"), ("3", "1")] {
+    for (sold, reserved) in [("2", "0"), ("3", "1")] {
         stage.shop.put("order", &id, &order("1001", "shipped", &[("A", sold)]));
         stage.read("shop", "order").await;
         let open = JobFilter { states: vec![JobState::Queued], target: Some("erp".into()), ..JobFilter::default() };
         assert_eq!(stage.store.jobs(&open).await.unwrap().len(), 1, "the ERP is still to be told");
         let ledger = reservations::Ledger::of(stage.engine.context(), "shop").await.unwrap().unwrap();
-        assert_eq!(ledger.for_flow("stock", "A").to_string(), in_flight, "of {sold}");
+        assert_eq!(ledger.for_flow("stock", "A").to_string(), reserved, "of {sold}");
     }
 }
 
@@ -134,7 +134,7 @@ async fn a_new_state_beside_systems_that_agree_takes_off_no_order_that_the_erp_h
     assert_eq!((stage.offered("A"), stage.shop.written(), stage.erp.written()), (json!("6"), 0, 0));
     stage.shop.put("order", "2", &order("1002", "paid", &[("A", "1")]));
     stage.read("shop", "order").await;
-    stage.publish("A").await;
+    stage.look_again("A").await;
     assert_eq!(stage.offered("A"), "5", "one that the ERP has not is taken off");
 }
 
@@ -146,35 +146,35 @@ async fn the_figure_is_given_back_though_it_is_the_one_the_shop_was_sent_last() 
     let id = stage.shop.rows("stock")[0]["id"].as_str().unwrap().to_owned();
     stage.shop.put("stock", &id, &json!({"sku": "A", "quantity": "4"}));
     stage.read("shop", "order").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!(stage.offered("A"), "4");
     stage.read("erp", "stock").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!(stage.offered("A"), "6");
 }
 
 #[tokio::test]
 async fn a_file_proves_only_what_its_source_knew_when_it_was_not_there_yet() {
-    let erp = FakeSystem::new("erp").with_facts(|facts| facts.handed = true);
+    let erp = FakeSystem::new("erp").with_capabilities(|capabilities| capabilities.handed = true);
     let stage = Stage::six(erp, StockRule::default()).await;
-    let file = |mark| stage.erp.state.lock().unwrap().news = Some(mark);
+    let file = |mark| stage.erp.state.lock().unwrap().new_file = Some(mark);
     stage.count("A", "9");
     stage.read("erp", "stock").await;
     stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!(stage.offered("A"), "7");
     // May have been made before the order arrived.
     file("2");
     stage.read("erp", "stock").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!(stage.offered("A"), "7");
     // The old file once more.
     stage.read("erp", "stock").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!(stage.offered("A"), "7");
     file("3");
     stage.read("erp", "stock").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!(stage.offered("A"), "9");
 }
 
@@ -186,11 +186,11 @@ async fn an_order_the_erp_refuses_keeps_its_goods_until_it_is_cancelled() {
     stage.count("A", "9");
     stage.once().await;
     stage.read("erp", "stock").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!((stage.offered("A"), stage.states().await), (json!("7"), vec![JobState::Dead]));
     stage.shop.put("order", "1", &order("1001", "cancelled", &[("A", "2")]));
     stage.read("shop", "order").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!(stage.offered("A"), "9");
 }
 
@@ -221,19 +221,19 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn a_shop_that_is_told_of_a_cancellation_puts_the_goods_back_by_itself_and_is_told_its_figure_once_more() {
+async fn a_shop_that_receives_a_cancellation_puts_the_goods_back_by_itself_and_is_sent_its_figure_once_more() {
     let stage = Stage::sold_two().await;
     // The figure arrives before the word that makes the shop add to it.
     stage.count("A", "6");
     stage.read("erp", "stock").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     stage.cancel(&stage.erp);
     stage.read("erp", "order").await;
     let before = stage.shop.written();
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!((stage.shop.rows("order")[0]["status"].clone(), stage.offered("A")), (json!("cancelled"), json!("6")));
     assert_eq!(stage.shop.written() - before, 2, "the state, and the figure though it is the one that was sent last");
-    stage.publish("A").await;
+    stage.look_again("A").await;
     assert_eq!(stage.shop.written() - before, 2, "once");
 }
 
@@ -249,11 +249,11 @@ async fn an_order_whose_payment_failed_keeps_its_goods_for_as_long_as_the_shop_d
     stage.count("A", "9");
     stage.once().await;
     stage.read("erp", "stock").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!((stage.offered("A"), stage.erp.rows("order").len()), (json!("7"), 0));
     stage.shop.put("order", "1", &failed(false));
     stage.read("shop", "order").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!((stage.offered("A"), stage.erp.rows("order").len()), (json!("9"), 0));
 }
 
@@ -272,16 +272,16 @@ async fn what_a_shop_reopens_keeps_its_goods_though_the_source_of_the_stock_has_
     let id = stage.shop.rows("stock")[0]["id"].as_str().unwrap().to_owned();
     stage.shop.put("stock", &id, &json!({"sku": "A", "quantity": "4"}));
     stage.read("shop", "order").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     stage.count("A", "7");
     stage.read("erp", "stock").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!(stage.erp.rows("order")[0]["status"], "cancelled");
     assert_eq!(stage.offered("A"), "5", "two of seven are sold");
 }
 
 #[tokio::test]
-async fn a_shop_where_somebody_cancels_puts_the_goods_back_by_itself_and_is_told_the_sources_figure() {
+async fn a_shop_where_somebody_cancels_puts_the_goods_back_by_itself_and_is_sent_the_sources_figure() {
     let stage = Stage::sold_two().await;
     stage.cancel(&stage.shop);
     let mut row = stage.shop.rows("stock").remove(0);
@@ -289,25 +289,25 @@ async fn a_shop_where_somebody_cancels_puts_the_goods_back_by_itself_and_is_told
     let id = row["id"].as_str().unwrap().to_owned();
     stage.shop.put("stock", &id, &row);
     stage.read("shop", "order").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!(stage.offered("A"), "4", "until the ERP says otherwise");
 }
 
 #[tokio::test]
-async fn goods_whose_money_was_paid_back_are_in_flight_until_the_erp_has_counted_without_them() {
+async fn goods_whose_money_was_paid_back_are_reserved_until_the_erp_has_counted_without_them() {
     let stage = Stage::selling(StockRule::default()).await;
     stage.count("A", "9");
     stage.read("erp", "stock").await;
     stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
-    stage.settle().await;
+    stage.deliver_queued().await;
     stage.shop.put("order", "1", &order("1001", "refunded", &[("A", "2")]));
     stage.read("shop", "order").await;
-    stage.settle().await;
-    stage.publish("A").await;
+    stage.deliver_queued().await;
+    stage.look_again("A").await;
     assert_eq!(stage.offered("A"), "7", "the figure of nine does not know of the order");
     stage.count("A", "7");
     stage.read("erp", "stock").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!(stage.offered("A"), "7");
 }
 
@@ -317,13 +317,13 @@ async fn a_figure_that_the_shop_refuses_is_not_tried_for_ever() {
     stage.count("A", "9");
     stage.read("erp", "stock").await;
     stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
-    stage.settle().await;
+    stage.deliver_queued().await;
     stage.shop.fault(Fault::Fail(Class::Rejected, "stock is locked"));
     stage.read("erp", "stock").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!((stage.offered("A"), stage.states().await), (json!("7"), vec![JobState::Dead]));
     stage.read("shop", "order").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!(stage.states().await, [JobState::Dead], "it waits for a change, as all that is refused");
 }
 
@@ -348,7 +348,7 @@ async fn rises_wait_while_orders_cannot_be_read_and_what_sinks_goes_on() {
 
     stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
     stage.read("shop", "order").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!(stage.offered("A"), "7");
 }
 
@@ -367,11 +367,11 @@ async fn only_the_articles_that_an_unreadable_order_names_wait() {
     stage.shop.put("order", "1", &json!({"status": "paid", "lines": [{"sku": "B", "quantity": "2"}]}));
     stage.count("B", "11");
     stage.once().await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!((stage.offered("A"), stage.offered("B")), (json!("9"), json!("9")));
     stage.shop.put("order", "1", &order("1001", "paid", &[("B", "2")]));
     stage.read("shop", "order").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!(stage.offered("B"), "9", "eleven, less the two that were ordered");
 }
 
@@ -387,12 +387,12 @@ async fn what_one_shop_sells_is_taken_off_all_that_show_the_same_stock() {
 
     stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
     stage.read("shop", "order").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!(there(&stage), "4", "the one does not know of the other");
     // The ERP has the order, and has taken it off.
     stage.count("A", "4");
     stage.read("erp", "stock").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!((stage.offered("A"), there(&stage)), (json!("4"), json!("4")));
     let before = stage.other.written();
     stage.once().await;
@@ -421,7 +421,7 @@ async fn an_order_that_is_not_accepted_yet_stays_out_of_the_erp_and_keeps_its_go
     stage.shop.put("order", "2", &order("1002", "failed", &[("A", "3")]));
     stage.once().await;
     stage.read("erp", "stock").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!((stage.offered("A"), stage.erp.rows("order").len()), (json!("9"), 1));
 }
 
@@ -436,13 +436,13 @@ async fn what_may_be_a_rise_waits_while_neither_orders_nor_figures_can_be_read()
         stage.read("erp", "stock").await;
         let down = crate::failure::Failure::new(Class::Transient, "down for maintenance");
         stage.shop.state.lock().unwrap().read_faults.push_back(down);
-        stage.settle().await;
+        stage.deliver_queued().await;
         assert_eq!(stage.offered("A"), offered, "{quantity} are to be offered, one is left there and nobody knows");
     }
 }
 
 #[tokio::test]
-async fn a_rise_is_told_from_what_the_shop_really_shows() {
+async fn a_rise_is_recognised_by_what_the_shop_really_shows() {
     let stage = Stage::selling(StockRule::default()).await;
     stage.shop.put("order", "1", &json!({"status": "paid"}));
     let id = stage.shop.rows("stock")[0]["id"].as_str().unwrap().to_owned();
@@ -453,7 +453,7 @@ async fn a_rise_is_told_from_what_the_shop_really_shows() {
 }
 
 #[tokio::test]
-async fn where_orders_in_flight_are_not_minded_the_sources_figure_goes_as_it_is() {
+async fn where_orders_are_not_reserved_the_sources_figure_goes_as_it_is() {
     let stage = Stage::selling(StockRule { in_flight: Some(false), ..StockRule::default() }).await;
     stage.shop.put("order", "1", &order("1001", "paid", &[("A", "2")]));
     stage.count("A", "9");
@@ -469,8 +469,8 @@ async fn what_the_buffer_leaves_nothing_of_goes_before_everything_else() {
     stage.count("A", "2");
     stage.count("B", "5");
     stage.read("erp", "stock").await;
-    assert_eq!(stage.lanes().await, BTreeMap::from([("A".to_owned(), 0), ("B".to_owned(), 1)]));
-    stage.settle().await;
+    assert_eq!(stage.priorities().await, BTreeMap::from([("A".to_owned(), 0), ("B".to_owned(), 1)]));
+    stage.deliver_queued().await;
     assert_eq!((stage.offered("A"), stage.offered("B")), (json!("0"), json!("3")));
 }
 
@@ -496,12 +496,12 @@ async fn a_target_is_shown_the_chosen_locations_in_whole_packs() {
     let box_of_five = json!({"sku": "A", "name": {"es": "Clavo"}, "active": true, "pack": {"increment": "5"}});
     stage.erp.put("product", "1", &box_of_five);
     stage.read("erp", "product").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     assert_eq!(stage.offered("A"), "10", "as soon as it is packed otherwise");
 }
 
 #[tokio::test]
-async fn no_lane_starves_behind_another() {
+async fn no_priority_starves_behind_another() {
     let limits = SystemLimits { batch: 1, workers: 1, ..SystemLimits::default() };
     let flows = vec![flow("catalog", "erp", "shop", &["product", "stock"])];
     let stage = Stage::limited(FakeSystem::new("erp"), FakeSystem::new("shop"), flows, limits).await;
@@ -518,7 +518,7 @@ async fn no_lane_starves_behind_another() {
         stage.count(sku, "7");
     }
     stage.read("erp", "stock").await;
-    stage.settle().await;
+    stage.deliver_queued().await;
     let written: Vec<String> =
         stage.shop.state.lock().unwrap().written[before..].iter().map(|(_, key)| key.clone()).collect();
     assert_eq!(written.len(), 9);

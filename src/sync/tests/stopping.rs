@@ -10,7 +10,7 @@ use super::{
 use crate::store::{Circuit, JobFilter, JobState, RunKind};
 
 /// One pass that is told to stop as soon as a request of the source hangs.
-async fn stopped_in_a_listing(stage: &Stage) -> super::Summary {
+async fn stopped_in_a_listing(stage: &Stage) -> super::PassSummary {
     stage.erp.state.lock().unwrap().mute = true;
     let cancel = CancellationToken::new();
     let (summary, ()) = tokio::join!(stage.engine.once(None, RunKind::Delta, &cancel), async {
@@ -69,7 +69,7 @@ async fn a_write_that_hangs_is_given_back_by_a_stop_and_done_once_after_it() {
 
 /// A product's creation has done the step that makes it and stored that, and the process is gone before the next.
 async fn broken_off_between_two_steps() -> Stage {
-    let shop = FakeSystem::new("shop").with_facts(|facts| facts.steps = true);
+    let shop = FakeSystem::new("shop").with_capabilities(|capabilities| capabilities.steps = true);
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![flow("catalog", "erp", "shop", &["product"])]).await;
     stage.erp.put("product", "1", &hammer());
     stage.shop.fault(Fault::HangAfterStep);
@@ -89,8 +89,8 @@ async fn a_write_that_broke_off_between_two_steps_goes_on_only_when_the_one_unde
     assert!(begun.done.contains_key("step:0"), "{begun:?}");
     assert!(stage.once().await.is_clean());
     let attempts = stage.store.attempts(job.id).await.unwrap();
-    let settle = chrono::Duration::seconds(5);
-    assert!(attempts.last().unwrap().at >= begun.at + settle, "{begun:?} {attempts:?}");
+    let answer_window = chrono::Duration::seconds(5);
+    assert!(attempts.last().unwrap().at >= begun.at + answer_window, "{begun:?} {attempts:?}");
     assert_eq!(stage.shop.rows("product").len(), 1);
 }
 
@@ -105,7 +105,7 @@ async fn what_changes_while_an_object_is_being_made_step_by_step_follows_it() {
 }
 
 #[tokio::test]
-async fn an_order_that_a_stop_cut_short_is_carried_out_by_the_next_start() {
+async fn a_command_that_a_stop_cut_short_is_carried_out_by_the_next_start() {
     let stage = Stage::catalog().await;
     stage.erp.put("product", "1", &hammer());
     stage.once().await;

@@ -200,7 +200,7 @@ async fn what_meets_an_error_of_a_file_waits_for_that_file_and_pauses_no_system(
 }
 
 #[tokio::test]
-async fn what_was_made_though_its_answer_could_not_be_read_is_looked_up_when_the_file_is_mended() {
+async fn what_was_made_though_its_answer_could_not_be_read_is_looked_up_when_the_file_is_corrected() {
     let stage = poisoned(1, "A-00", misread_after, true).await;
     stage.once().await;
     assert_eq!(stage.open().await[0].cause, waits("file:adapters/tiny.toml:31:12"));
@@ -222,9 +222,9 @@ async fn a_pass_ends_though_its_target_is_down() {
 async fn a_changed_configuration_ends_a_systems_pause_and_an_unchanged_one_does_not() {
     let stage = poisoned(5, "", refused, false).await;
     let now = stage.engine.context().env.now();
-    let notice = async |print: &str| {
-        let prints = BTreeMap::from([("shop".to_owned(), print.to_owned())]);
-        pauses::notice(stage.store.as_ref(), &prints, now).await.unwrap();
+    let notice = async |fingerprint: &str| {
+        let fingerprints = BTreeMap::from([("shop".to_owned(), fingerprint.to_owned())]);
+        pauses::notice(stage.store.as_ref(), &fingerprints, now).await.unwrap();
     };
     notice("the old key").await;
     stage.once().await;

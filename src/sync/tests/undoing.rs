@@ -51,7 +51,7 @@ impl Stage {
     }
 }
 
-fn run_of(summary: &Summary) -> i64 {
+fn run_of(summary: &PassSummary) -> i64 {
     summary.runs.iter().find(|run| run.system == "erp" && run.entity == "product").unwrap().run.unwrap()
 }
 
@@ -125,7 +125,7 @@ async fn a_change_of_the_source_that_is_on_its_way_is_not_swallowed() {
 }
 
 #[tokio::test]
-async fn an_undo_is_told_in_the_change_log_and_in_the_attempts_and_leaves_nothing_open() {
+async fn an_undo_is_written_to_the_change_log_and_the_attempts_and_leaves_nothing_open() {
     let (stage, run) = Stage::renamed().await;
     stage.undo(run).await;
     let record = stage.store.record("product", "H-1").await.unwrap().unwrap();
@@ -200,7 +200,7 @@ async fn what_an_emptied_source_unpublished_is_published_again() {
 }
 
 #[tokio::test]
-async fn a_deleted_object_is_told_not_to_come_back() {
+async fn a_deleted_object_is_reported_not_to_come_back() {
     let mut catalog = flow("catalog", "erp", "shop", &["product"]);
     catalog.on_delete.insert("*".into(), DeletePolicy::Delete);
     let stage = Stage::new(vec![catalog]).await;
@@ -229,7 +229,7 @@ async fn a_value_that_the_target_alters_is_restored_all_the_same() {
 }
 
 #[tokio::test]
-async fn what_the_target_refuses_to_take_back_is_told_and_leaves_no_dead_job() {
+async fn what_the_target_refuses_to_take_back_is_reported_and_leaves_no_dead_job() {
     let (stage, run) = Stage::renamed().await;
     stage.shop.fault(Fault::Fail(Class::Rejected, "name too long"));
     let undone = stage.undo(run).await;
@@ -259,7 +259,7 @@ async fn a_target_that_cannot_be_looked_at_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_run_that_is_not_there_is_told() {
+async fn a_run_that_is_not_there_is_reported() {
     let stage = Stage::catalog().await;
     let error = undo(stage.engine.context(), &[99], false, &CancellationToken::new()).await.unwrap_err();
     assert!(error.to_string().contains("no run 99"), "{error}");

@@ -55,9 +55,9 @@ async fn records_that_swap_a_unique_value_both_arrive_whichever_is_refused_first
         }
         let summary = stage.once().await;
         assert!(summary.is_clean(), "{circle:?}: {summary:?}");
-        let mut wanted = pairs(circle);
-        wanted.sort();
-        assert_eq!(emails(&stage), wanted);
+        let mut expected = pairs(circle);
+        expected.sort();
+        assert_eq!(emails(&stage), expected);
         assert_eq!(stage.states().await, [], "{circle:?}");
         let written = stage.shop.written();
         stage.full().await;
@@ -93,7 +93,7 @@ async fn a_value_that_its_holder_is_about_to_give_up_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_value_that_its_holder_keeps_is_told_and_had_when_it_is_given_up() {
+async fn a_value_that_its_holder_keeps_is_reported_and_had_when_it_is_given_up() {
     let stage = stage("customer", &[customer("A", "a@x.es"), customer("B", "b@x.es")]).await;
     stage.erp.put("customer", "0", &customer("A", "b@x.es"));
     stage.once().await;
@@ -110,13 +110,13 @@ async fn a_value_that_its_holder_keeps_is_told_and_had_when_it_is_given_up() {
 
 #[tokio::test]
 async fn an_article_that_is_called_otherwise_brings_its_price_along() {
-    let facet = |facts: &mut Capabilities| {
-        facts.facet_of = Some("product.variants".to_owned());
-        (facts.create, facts.delete) = (false, false);
+    let facet = |capabilities: &mut Capabilities| {
+        capabilities.facet_of = Some("product.variants".to_owned());
+        (capabilities.create, capabilities.delete) = (false, false);
     };
     let price = |sku: &str, amount: &str| json!({ "code": format!("web/{sku}"), "list": "web", "sku": sku, "amount": amount, "currency": "EUR", "tax_included": true });
     let product = |sku: &str| json!({ "sku": sku, "name": { "es": "Martillo" }, "active": true });
-    let shop = FakeSystem::new("shop").with_facts_of("price", facet);
+    let shop = FakeSystem::new("shop").with_capabilities_of("price", facet);
     let flows = vec![flow("catalog", "erp", "shop", &["product"]), flow("prices", "erp", "shop", &["price"])];
     let stage = Stage::with(FakeSystem::new("erp"), shop, flows).await;
     stage.erp.put("product", "1", &product("H-1"));

@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use super::{fakes::StandingClock, *};
+use super::{fakes::ManualClock, *};
 use crate::env::Env;
 use crate::store::NewRun;
 
 #[tokio::test]
 async fn a_listing_of_what_is_new_reads_everything_again_when_its_time_is_over() {
-    let erp = FakeSystem::new("erp").with_facts(|facts| {
-        (facts.incremental, facts.whole) = (true, Some(Duration::from_secs(3600)));
+    let erp = FakeSystem::new("erp").with_capabilities(|capabilities| {
+        (capabilities.incremental, capabilities.whole) = (true, Some(Duration::from_secs(3600)));
     });
     let stage = Stage::with(erp, FakeSystem::new("shop"), vec![flow("catalog", "erp", "shop", &["product"])]).await;
     stage.erp.put("product", "1", &hammer());
-    let clock = StandingClock::at(stage.engine.context().env.now());
+    let clock = ManualClock::at(stage.engine.context().env.now());
     let context = stage.context(stage.store.clone(), "test");
     let engine = Engine::new(Context { env: Env { clock: clock.clone(), ..context.env.clone() }, ..context });
     let kind = async |mark: &'static str| {
-        stage.erp.state.lock().unwrap().news = Some(mark);
+        stage.erp.state.lock().unwrap().new_file = Some(mark);
         let report = engine
             .pull(NewRun::new("erp", "product", RunKind::Delta, "test"), &CancellationToken::new())
             .await

@@ -38,7 +38,7 @@ fn person(who: &str) -> Value {
 
 /// What becomes of Ana's order 11 of 12.10 beside one of this number that the ERP has, and shows by `reads` alone.
 async fn met(reads: &str, there: &Value, guests: Option<Guests>) -> (Vec<Value>, Vec<String>) {
-    let shop = FakeSystem::new("shop").with_facts_of("order", |facts| facts.create = false);
+    let shop = FakeSystem::new("shop").with_capabilities_of("order", |capabilities| capabilities.create = false);
     let sales = super::Flow { guests, ..flow("sales", "shop", "erp", &["customer", "order"]) };
     let stage = Stage::with(FakeSystem::new("erp"), shop, vec![sales]).await;
     stage.erp.put("customer", "9", &person("zoe"));
@@ -65,7 +65,7 @@ fn of_zoe() -> Value {
 }
 
 #[tokio::test]
-async fn who_bought_it_is_told_by_the_customer_that_it_names() {
+async fn the_buyer_is_known_by_the_customer_that_an_object_names() {
     let reads = "email = { push_to = 'email', push = 'value' }\ncustomer = { from = 'party', ref = 'customer', optional = true }\n";
     let (orders, causes) = met(reads, &of_zoe(), None).await;
     assert_eq!((orders.len(), &orders[0]["email"]), (1, &json!("zoe@example.com")));

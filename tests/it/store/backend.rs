@@ -51,9 +51,9 @@ impl Backend {
 /// missing.
 pub async fn postgres_schema() -> Option<String> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
-    static TOLD: Once = Once::new();
+    static PRINTED: Once = Once::new();
     let Ok(url) = std::env::var("VAIVEN_TEST_PG") else {
-        TOLD.call_once(|| {
+        PRINTED.call_once(|| {
             // Not by eprintln!, which the test harness swallows.
             let line =
                 "\nNOT RUN: the PostgreSQL half of the store's tests (set VAIVEN_TEST_PG to the URL of a database)\n";
@@ -159,9 +159,9 @@ pub async fn pulled(store: &SharedStore, system: &str, id: &str, key: &str) -> R
 }
 
 pub async fn claim(store: &SharedStore, target: &str, now: DateTime<Utc>) -> Vec<Job> {
-    store.claim(wish(target), now).await.unwrap()
+    store.claim(claim_of(target), now).await.unwrap()
 }
 
-pub fn wish(target: &str) -> Claim<'_> {
+pub fn claim_of(target: &str) -> Claim<'_> {
     Claim { target, but: &[], owner: "worker", limit: 100, lease: LEASE, turn: Turn::Foremost }
 }

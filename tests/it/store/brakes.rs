@@ -1,25 +1,25 @@
-//! Brakes: which run a job belongs to, what is ruled of it, and who waits for that.
+//! Brakes: which run a job belongs to, what is decided of it, and who waits for that.
 
 use serde_json::json;
 use vaiven::internals::store::{
-    Balance, BrakeTrip, Claim, Example, HeldJobs, Job, JobFilter, JobState, NewJob, PageCommit, Pending, RecordId,
-    RunApproval, SharedStore, WaitingApproval,
+    Balance, BrakeTrip, Claim, HeldJobs, Job, JobFilter, JobState, NewJob, PageCommit, Pending, RecordId, RunApproval,
+    SharedStore, ViolationExample, WaitingApproval,
 };
 use vaiven::internals::wait_reason::WaitReason;
 
-use super::backend::{Backend, at, change, claim, done, ends, job, page, parked, promises, pulled, wish};
+use super::backend::{Backend, at, change, claim, claim_of, done, ends, job, page, parked, promises, pulled};
 
 promises! {
     a_job_knows_the_run_that_last_opened_it,
     a_job_of_a_held_or_rejected_run_stays_with_it,
-    a_run_is_pending_from_its_first_job_to_its_ruling,
+    a_run_is_pending_from_its_first_job_to_its_approval,
     a_run_that_reads_with_another_mapping_says_so_to_its_jobs,
     only_jobs_of_records_that_the_target_holds_are_looked_at,
-    a_clear_ruling_wakes_those_who_waited_for_it,
+    a_run_that_is_clear_wakes_the_jobs_that_waited_for_it,
     a_held_run_parks_its_jobs_as_one_approval,
     a_decision_queues_what_it_is_about_and_is_taken_once,
     an_approval_with_nothing_left_to_decide_is_none,
-    nobody_parks_on_a_ruling_that_was_made_meanwhile,
+    no_job_parks_for_an_approval_that_was_given_meanwhile,
     a_run_that_holds_jobs_outlives_the_purge,
 }
 
@@ -54,7 +54,7 @@ fn held(jobs: &[&Job]) -> HeldJobs {
         violations: 480,
         base: 500,
         allowed: "5%".into(),
-        examples: vec![Example {
+        examples: vec![ViolationExample {
             key: "SKU-0".into(),
             field: "active".into(),
             personal: false,
@@ -109,7 +109,7 @@ async fn a_job_of_a_held_or_rejected_run_stays_with_it(backend: Backend) {
     assert_eq!(jobs(store).await[1].run, Some(later));
 }
 
-async fn a_run_is_pending_from_its_first_job_to_its_ruling(backend: Backend) {
+async fn a_run_is_pending_from_its_first_job_to_its_approval(backend: Backend) {
     let store = &backend.store;
     let records = both(store, 1).await;
     assert!(store.pending().await.unwrap().is_empty(), "nothing was opened");
@@ -124,8 +124,8 @@ async fn a_run_is_pending_from_its_first_job_to_its_ruling(backend: Backend) {
     assert!(store.set_run_approval(run, None, at(2)).await.unwrap());
     assert!(!store.set_run_approval(run, Some(&held(&[])), at(2)).await.unwrap(), "ruled once");
     assert!(store.pending().await.unwrap().is_empty());
-    let ruled = store.run_approvals(&[open[0].id]).await.unwrap().remove(&open[0].id).unwrap();
-    assert_eq!((ruled.run, ruled.system.as_str(), ruled.approval), (run, "erp", RunApproval::Clear));
+    let opened_by = store.run_approvals(&[open[0].id]).await.unwrap().remove(&open[0].id).unwrap();
+    assert_eq!((opened_by.run, opened_by.system.as_str(), opened_by.approval), (run, "erp", RunApproval::Clear));
 }
 
 async fn a_run_that_reads_with_another_mapping_says_so_to_its_jobs(backend: Backend) {
@@ -158,7 +158,7 @@ async fn only_jobs_of_records_that_the_target_holds_are_looked_at(backend: Backe
     assert_eq!((store.live("shop", "product").await.unwrap(), store.live("shop", "price").await.unwrap()), (3, 0));
 }
 
-async fn a_clear_ruling_wakes_those_who_waited_for_it(backend: Backend) {
+async fn a_run_that_is_clear_wakes_the_jobs_that_waited_for_it(backend: Backend) {
     let store = &backend.store;
     let records = both(store, 2).await;
     let run = opening(store, &records).await;
@@ -176,7 +176,7 @@ async fn a_held_run_parks_its_jobs_as_one_approval(backend: Backend) {
     let records = both(store, 3).await;
     let run = opening(store, &records).await;
     let open = jobs(store).await;
-    let running = store.claim(Claim { limit: 1, ..wish("shop") }, at(2)).await.unwrap();
+    let running = store.claim(Claim { limit: 1, ..claim_of("shop") }, at(2)).await.unwrap();
     let held = held(&[&open[0], &open[1]]);
     assert!(store.set_run_approval(run, Some(&held), at(3)).await.unwrap());
     let states: Vec<JobState> = jobs(store).await.iter().map(|job| job.state).collect();
@@ -185,9 +185,9 @@ async fn a_held_run_parks_its_jobs_as_one_approval(backend: Backend) {
     let waiting = &jobs(store).await[1];
     assert_eq!(waiting.cause, Some(WaitReason::Brake(run)));
     assert_eq!(waiting.error.as_deref(), Some("look at it"));
-    let ruled = store.run_approvals(&[open[0].id]).await.unwrap().remove(&open[0].id).unwrap();
-    assert_eq!(ruled.approval, RunApproval::Held);
-    assert!(ruled.tripped.contains(&("shop".into(), "delete".into())), "{ruled:?}");
+    let opened_by = store.run_approvals(&[open[0].id]).await.unwrap().remove(&open[0].id).unwrap();
+    assert_eq!(opened_by.approval, RunApproval::Held);
+    assert!(opened_by.tripped.contains(&("shop".into(), "delete".into())), "{opened_by:?}");
     let approvals = backend.second().await.waiting_approvals().await.unwrap();
     let WaitingApproval { run: of, system, entity, jobs, trips, .. } = &approvals[0];
     assert_eq!((*of, system.as_str(), entity.as_str(), *jobs), (run, "erp", "product", 1));
@@ -221,7 +221,7 @@ async fn an_approval_with_nothing_left_to_decide_is_none(backend: Backend) {
     assert!(store.waiting_approvals().await.unwrap().is_empty(), "the source was corrected");
 }
 
-async fn nobody_parks_on_a_ruling_that_was_made_meanwhile(backend: Backend) {
+async fn no_job_parks_for_an_approval_that_was_given_meanwhile(backend: Backend) {
     let store = &backend.store;
     let records = both(store, 2).await;
     let run = opening(store, &records).await;

@@ -45,10 +45,13 @@ async fn a_page_dropped_half_way_is_durable_or_never_happened(backend: Backend) 
             let replica = store.replicas_of(&[record]).await.unwrap().remove(0);
             // By its own name: a page of an earlier round may land as late as now.
             let changes = store.changes(record, 1000).await.unwrap();
-            let told = changes.iter().filter(|told| told.fields == change(record, &name).fields).count();
+            let recorded = changes.iter().filter(|recorded| recorded.fields == change(record, &name).fields).count();
             let queued = store.backlog().await.unwrap().iter().any(|open| open.target == format!("shop-{wakeups}"));
             if durable == (store.cursor("erp", "product").await.unwrap() == Some(name.clone())) {
-                assert_eq!((replica.fields == fields(&name), told, queued), (durable, usize::from(durable), durable));
+                assert_eq!(
+                    (replica.fields == fields(&name), recorded, queued),
+                    (durable, usize::from(durable), durable)
+                );
                 break;
             }
         }

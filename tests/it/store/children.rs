@@ -56,9 +56,9 @@ async fn a_child_is_its_records_own_whatever_others_are_called(backend: Backend)
     shows(store, "shop", (eva, "s2"), list("addresses", &[("billing", Some("a2"))])).await;
     assert_eq!(ids(store, ana, "shop").await, [pair("billing", "a1")]);
     assert_eq!(ids(store, eva, "shop").await, [pair("billing", "a2")]);
-    let wanted = pair("product.addresses", "billing");
-    let found = store.child_ids("shop", std::slice::from_ref(&wanted)).await.unwrap();
-    assert_eq!(found[&wanted], [("a1".to_owned(), ana), ("a2".to_owned(), eva)], "it is not told to be one");
+    let asked = pair("product.addresses", "billing");
+    let found = store.child_ids("shop", std::slice::from_ref(&asked)).await.unwrap();
+    assert_eq!(found[&asked], [("a1".to_owned(), ana), ("a2".to_owned(), eva)], "it is not told to be one");
 }
 
 async fn a_child_keeps_its_id_where_nothing_is_said_of_it(backend: Backend) {
@@ -152,8 +152,8 @@ async fn a_child_that_is_another_records_already_is_refused_and_stays_where_it_i
     let refused = answered(store, &[(two, "s2", &[("vB", "k2")])], &[]).await.remove(0);
     assert_eq!(refused.state, JobState::Dead);
     let error = refused.error.unwrap();
-    for told in ["for product B with the id k2 in variants (as vB)", "is that of vA of product A there already"] {
-        assert!(error.contains(told), "{error}");
+    for expected in ["for product B with the id k2 in variants (as vB)", "is that of vA of product A there already"] {
+        assert!(error.contains(expected), "{error}");
     }
     assert_eq!(ids(store, one, "shop").await, [pair("vA", "k2")]);
     assert_eq!(ids(store, two, "shop").await, []);
@@ -219,9 +219,9 @@ async fn who_waits_for_a_value_finds_its_holder_and_goes_on_when_that_was_writte
         let write = replica(record, id, name);
         store.commit_page(PageCommit { replicas: vec![write], ..page(store, "shop").await }, at(1)).await.unwrap();
     }
-    let found = store.holding("shop", "product", &["say \"a\"".to_owned(), "c".to_owned()]).await.unwrap();
+    let found = store.replicas_with_values("shop", "product", &["say \"a\"".to_owned(), "c".to_owned()]).await.unwrap();
     assert_eq!(found.iter().map(|replica| replica.record).collect::<Vec<_>>(), [one]);
-    assert_eq!(store.holding("erp", "product", &["say \"a\"".to_owned()]).await.unwrap(), []);
+    assert_eq!(store.replicas_with_values("erp", "product", &["say \"a\"".to_owned()]).await.unwrap(), []);
 
     for gone in [false, true] {
         store.enqueue(&[job("shop", two)], at(2)).await.unwrap();

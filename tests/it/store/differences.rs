@@ -9,7 +9,7 @@ use super::backend::{Backend, at, claim, ends, fields, job, page, parked, promis
 
 promises! {
     a_difference_stands_until_a_page_no_longer_shows_it,
-    an_accepted_difference_wakes_its_job_and_is_told_no_more,
+    an_accepted_difference_wakes_its_job_and_is_reported_no_more,
 }
 
 async fn state_of(store: &SharedStore, job: i64) -> JobState {
@@ -50,7 +50,7 @@ async fn a_difference_stands_until_a_page_no_longer_shows_it(backend: Backend) {
     assert_eq!((store.difference_count().await.unwrap(), state_of(store, job).await), (0, JobState::Queued));
 }
 
-async fn an_accepted_difference_wakes_its_job_and_is_told_no_more(backend: Backend) {
+async fn an_accepted_difference_wakes_its_job_and_is_reported_no_more(backend: Backend) {
     let (record, job) = differing(&backend).await;
     let store = &backend.store;
     let one = [("shop".to_owned(), record, "name".to_owned())];

@@ -114,15 +114,15 @@ async fn processes_that_open_a_new_state_at_the_same_time_take_turns() {
     for _ in 0..5 {
         let runs: Vec<_> = (0..3).map(|_| run()).collect();
         for one in runs {
-            let told = String::from_utf8(one.wait_with_output().unwrap().stderr).unwrap();
-            assert!(!told.contains("cannot be opened"), "{told}");
+            let stderr = String::from_utf8(one.wait_with_output().unwrap().stderr).unwrap();
+            assert!(!stderr.contains("cannot be opened"), "{stderr}");
         }
         std::fs::remove_dir_all(folder.path().join("state")).unwrap();
     }
 }
 
 #[tokio::test]
-async fn an_error_about_a_url_does_not_tell_its_password() {
+async fn an_error_about_a_url_does_not_show_its_password() {
     let error = store::open("postgres://vaiven:hunter2@127.0.0.1:1/vaiven").await.err().unwrap();
     let whole = format!("{error} {error:?}");
     assert!(whole.contains("vaiven@127.0.0.1:1/vaiven") && !whole.contains("hunter2"), "{whole}");

@@ -11,9 +11,9 @@ use super::backend::{Backend, LEASE, at, change, claim, done, ends, job, page, p
 
 promises! {
     one_owner_holds_a_lease_until_it_ends,
-    an_order_stays_until_it_is_carried_out,
+    a_command_stays_until_it_is_carried_out,
     of_a_flow_each_schedule_is_known_by_when_it_was_last_carried_out,
-    notes_and_standings_are_kept,
+    notes_and_circuits_are_kept,
     jobs_that_a_clock_set_back_since_has_dated_are_due_now,
     the_purge_takes_old_closed_rows_in_slices_and_nothing_else,
 }
@@ -33,7 +33,7 @@ async fn one_owner_holds_a_lease_until_it_ends(backend: Backend) {
     assert!(one.acquire("scheduler", "a", LEASE, at(113)).await.unwrap().unwrap().fence > taken.fence);
 }
 
-async fn an_order_stays_until_it_is_carried_out(backend: Backend) {
+async fn a_command_stays_until_it_is_carried_out(backend: Backend) {
     let (one, two) = (&backend.store, backend.second().await);
     assert_eq!(one.next_command().await.unwrap(), None);
     let first = one.place_command("resync", "catalog", at(0)).await.unwrap();
@@ -60,7 +60,7 @@ async fn of_a_flow_each_schedule_is_known_by_when_it_was_last_carried_out(backen
     assert_eq!(store.fired("stock").await.unwrap(), Fired::default());
 }
 
-async fn notes_and_standings_are_kept(backend: Backend) {
+async fn notes_and_circuits_are_kept(backend: Backend) {
     let store = &backend.store;
     assert_eq!(store.noted("setup:shop").await.unwrap(), None);
     store.note("setup:shop", &json!("2026-01-01T00:00:00Z")).await.unwrap();
@@ -70,9 +70,9 @@ async fn notes_and_standings_are_kept(backend: Backend) {
     let all = vec![("setup:shop".to_owned(), json!({ "at": 12.50 }))];
     assert_eq!(store.notes("setup:").await.unwrap(), all, "those alone that begin so");
     assert_eq!(store.circuit("shop").await.unwrap(), Circuit::default());
-    let standing = Circuit { until: Some(at(9)), failures: 3, reason: Some("503".into()) };
-    store.set_circuit("shop", &standing).await.unwrap();
-    assert_eq!(backend.second().await.circuit("shop").await.unwrap(), standing);
+    let circuit = Circuit { until: Some(at(9)), failures: 3, reason: Some("503".into()) };
+    store.set_circuit("shop", &circuit).await.unwrap();
+    assert_eq!(backend.second().await.circuit("shop").await.unwrap(), circuit);
 }
 
 async fn jobs_that_a_clock_set_back_since_has_dated_are_due_now(backend: Backend) {
@@ -152,7 +152,7 @@ async fn the_purge_takes_old_closed_rows_in_slices_and_nothing_else(backend: Bac
 
 /// A first synchronisation was quadratic on PostgreSQL until its autovacuum had looked.
 #[tokio::test]
-async fn the_planner_is_told_of_tables_that_grow() {
+async fn the_planner_learns_of_tables_that_grow() {
     let Some(backend) = Backend::postgres().await else { return };
     let rows = async |table: &str| -> f32 {
         let mut connection = sqlx::PgConnection::connect(&backend.url).await.unwrap();
@@ -160,7 +160,7 @@ async fn the_planner_is_told_of_tables_that_grow() {
         sqlx::query_scalar(sql).bind(table).fetch_one(&mut connection).await.unwrap()
     };
     assert!(rows("record").await < 0.0, "nothing is known of a new table");
-    let wanted: Vec<_> = (0..1000).map(|number| row(&format!("id-{number}"), &format!("SKU-{number}"))).collect();
-    backend.store.identify("erp", "product", &wanted, &[]).await.unwrap();
+    let unidentified: Vec<_> = (0..1000).map(|number| row(&format!("id-{number}"), &format!("SKU-{number}"))).collect();
+    backend.store.identify("erp", "product", &unidentified, &[]).await.unwrap();
     assert!((rows("record").await - 1000.0).abs() < 1.0);
 }

@@ -3,7 +3,7 @@
 use vaiven::internals::{
     mapping::{Fields, RefBy},
     store::{
-        Delivered, Identified, JobFilter, JobState, Link, LinkState, NewJob, PageCommit, RecordId, RefWanted, Replica,
+        Delivered, Identified, JobFilter, JobState, Link, LinkState, NewJob, PageCommit, RecordId, RefQuery, Replica,
         ReplicaWrite, SharedStore, Slice, Unidentified,
     },
 };
@@ -19,14 +19,14 @@ promises! {
     a_placeholder_of_a_known_record_becomes_its_alias,
     what_waits_for_a_record_without_a_key_goes_on_when_it_is_there,
     what_waits_for_a_placeholder_goes_on_when_that_is_found_to_be_there_already,
-    a_second_object_of_one_key_is_told,
+    a_second_object_of_one_key_is_reported,
     a_gone_object_gives_way_to_its_successor,
     an_object_pulled_before_its_delivery_was_committed_is_one_record,
     an_id_that_is_another_records_already_is_refused_and_its_link_stays,
     of_two_creates_answered_with_one_id_the_second_is_refused,
     what_a_lookup_has_found_is_its_records_whatever_a_create_beside_it_was_answered,
     a_facet_takes_over_what_its_part_shows_but_not_what_another_source_has_written,
-    equal_numbers_of_two_systems_are_two_records_and_are_told_apart_by_name,
+    equal_numbers_of_two_systems_are_two_records_and_are_distinguished_by_name,
     what_a_system_surely_gave_is_numbered_by_it_whoever_was_seen_first,
     a_number_that_turns_out_to_be_another_objects_is_given_back,
     what_waits_for_a_number_of_two_systems_goes_on_when_the_right_one_is_there,
@@ -43,8 +43,8 @@ promises! {
 }
 
 async fn by_id(store: &SharedStore, system: &str, id: &str) -> RecordId {
-    let wanted = RefWanted { entity: "product".into(), by: RefBy::Id(id.into()) };
-    store.resolve(system, std::slice::from_ref(&wanted)).await.unwrap()[&wanted]
+    let asked = RefQuery { entity: "product".into(), by: RefBy::Id(id.into()) };
+    store.resolve(system, std::slice::from_ref(&asked)).await.unwrap()[&asked]
 }
 
 async fn a_key_has_one_record_however_many_ask(backend: Backend) {
@@ -164,7 +164,7 @@ async fn a_reference_by_unknown_id_is_adopted_when_that_id_is_pulled(backend: Ba
 
     assert_eq!(pulled(store, "erp", "7", "SKU-7").await, referred);
     assert_eq!(store.record("product", "SKU-7").await.unwrap(), Some(referred));
-    let by_key = RefWanted { entity: "product".into(), by: RefBy::Key("SKU-7".into()) };
+    let by_key = RefQuery { entity: "product".into(), by: RefBy::Key("SKU-7".into()) };
     assert_eq!(store.resolve("shop", std::slice::from_ref(&by_key)).await.unwrap()[&by_key], referred);
 }
 
@@ -216,7 +216,7 @@ async fn a_placeholder_of_a_known_record_becomes_its_alias(backend: Backend) {
     assert_eq!(store.replicas_of(&[known]).await.unwrap().len(), 2);
 }
 
-async fn a_second_object_of_one_key_is_told(backend: Backend) {
+async fn a_second_object_of_one_key_is_reported(backend: Backend) {
     let store = &backend.store;
     let record = pulled(store, "erp", "1", "A").await;
     let second = identify(store, "erp", "2", "A").await;
@@ -348,7 +348,7 @@ async fn put(store: &SharedStore, system: &str, row: Unidentified) -> RecordId {
     found.record
 }
 
-async fn equal_numbers_of_two_systems_are_two_records_and_are_told_apart_by_name(backend: Backend) {
+async fn equal_numbers_of_two_systems_are_two_records_and_are_distinguished_by_name(backend: Backend) {
     let store = &backend.store;
     let one = put(store, "shop", numbered("7", "11", "shop")).await;
     let name = async |record| store.keys(&[record]).await.unwrap()[&record].1.clone();
@@ -460,15 +460,15 @@ async fn of_two_records_that_match_one_neither_is_taken(backend: Backend) {
     let two = customer_pulled(store, "crm", "c2", "", "info@example.org").await;
     let three = customer_pulled(store, "shop", "9", "", "info@example.org").await;
     assert!(three != one && three != two);
-    let wanted = [(three, vec!["vat".to_owned(), "email".to_owned()])];
+    let asked = [(three, vec!["vat".to_owned(), "email".to_owned()])];
     let recognised = store.recognise("customer", &[vec![("email".into(), "info@example.org".into())]]).await.unwrap();
     assert_eq!(recognised, [None]);
-    let found = store.candidates("crm", &wanted).await.unwrap();
+    let found = store.candidates("crm", &asked).await.unwrap();
     let found: Vec<_> = found[&three].iter().map(|one| (one.record, one.fields.as_slice())).collect();
     assert_eq!(found, [(one, &["email".to_owned()][..]), (two, &["email".to_owned()][..])]);
-    assert!(store.candidates("erp", &wanted).await.unwrap().is_empty(), "nobody holds it there");
+    assert!(store.candidates("erp", &asked).await.unwrap().is_empty(), "nobody holds it there");
     store.set_apart(three, &[one], &[], at(1)).await.unwrap();
-    let found = store.candidates("crm", &wanted).await.unwrap();
+    let found = store.candidates("crm", &asked).await.unwrap();
     assert_eq!(found[&three].iter().map(|one| one.record).collect::<Vec<_>>(), [two]);
 }
 

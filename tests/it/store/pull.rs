@@ -15,13 +15,13 @@ promises! {
     what_a_delivery_wrote_since_the_comparison_is_not_written_over,
     what_a_page_has_stored_since_stays_when_a_delivery_ends,
     a_page_read_before_somebody_took_the_pull_over_is_not_stored,
-    articles_of_rejected_rows_are_known_unless_one_of_them_could_not_be_told,
+    articles_of_rejected_rows_are_known_unless_one_of_them_could_not_be_read,
     what_a_target_still_has_and_a_system_has_lost_is_listed_in_slices,
-    listings_of_both_kinds_are_told_apart_and_looks_at_single_objects_are_none,
-    an_answer_that_cannot_be_read_is_told_until_one_can_be,
+    listings_of_both_kinds_are_distinguished_and_looks_at_single_objects_are_none,
+    an_answer_that_cannot_be_read_is_reported_until_one_can_be,
 }
 
-async fn listings_of_both_kinds_are_told_apart_and_looks_at_single_objects_are_none(backend: Backend) {
+async fn listings_of_both_kinds_are_distinguished_and_looks_at_single_objects_are_none(backend: Backend) {
     let store = &backend.store;
     let run = async |kind: RunKind, second: i64, error: Option<&str>| {
         let run = store.begin_run(NewRun::new("erp", "product", kind, "test"), at(second)).await.unwrap();
@@ -33,10 +33,10 @@ async fn listings_of_both_kinds_are_told_apart_and_looks_at_single_objects_are_n
     let failed = run(RunKind::Full, 20, Some("no answer")).await;
     run(RunKind::Single, 30, None).await;
     store.begin_run(NewRun::new("erp", "product", RunKind::Delta, "cut off"), at(40)).await.unwrap();
-    let told: Vec<_> =
+    let rejections: Vec<_> =
         store.listings().await.unwrap().into_iter().map(|one| (one.kind, one.run, one.error, one.good)).collect();
     assert_eq!(
-        told,
+        rejections,
         [
             (RunKind::Delta, delta, None, Some((delta, at(10)))),
             (RunKind::Full, failed, Some("no answer".to_owned()), Some((whole, at(0))))
@@ -44,7 +44,7 @@ async fn listings_of_both_kinds_are_told_apart_and_looks_at_single_objects_are_n
     );
 }
 
-async fn an_answer_that_cannot_be_read_is_told_until_one_can_be(backend: Backend) {
+async fn an_answer_that_cannot_be_read_is_reported_until_one_can_be(backend: Backend) {
     let store = &backend.store;
     let record = pulled(store, "erp", "1", "A").await;
     let rejection = Rejection {
@@ -64,8 +64,8 @@ async fn an_answer_that_cannot_be_read_is_told_until_one_can_be(backend: Backend
         store.deliver("shop", "product", vec![end], at(second)).await.unwrap();
         store.rejections(Some("shop"), 9).await.unwrap()
     };
-    let told = deliver(Answer::Unread(rejection), 1).await;
-    assert_eq!((told.len(), told[0].2.key(), told[0].2.is_called("s1")), (1, Some("A"), true));
+    let rejections = deliver(Answer::Unread(rejection), 1).await;
+    assert_eq!((rejections.len(), rejections[0].2.key(), rejections[0].2.is_called("s1")), (1, Some("A"), true));
     assert_eq!(deliver(Answer::Silent, 2).await.len(), 1, "an answer without the object says nothing");
     assert_eq!(deliver(Answer::Read, 3).await, []);
 }
@@ -125,9 +125,9 @@ async fn a_page_is_durable_or_never_happened(backend: Backend) {
     assert_eq!(numbers.len(), 2);
     assert!(matches!(store.commit_page(bad, at(2)).await, Err(StoreError::Stale(_))));
 
-    let again = backend.second().await;
-    assert_eq!(again.cursor("erp", "product").await.unwrap().as_deref(), Some("2026-01-01T00:00:00Z"));
-    let replicas = again.replicas_of(&[one]).await.unwrap();
+    let reopened = backend.second().await;
+    assert_eq!(reopened.cursor("erp", "product").await.unwrap().as_deref(), Some("2026-01-01T00:00:00Z"));
+    let replicas = reopened.replicas_of(&[one]).await.unwrap();
     assert_eq!(
         replicas,
         [vaiven::internals::store::Replica {
@@ -143,29 +143,29 @@ async fn a_page_is_durable_or_never_happened(backend: Backend) {
             written: 0,
         }]
     );
-    let changes = again.changes(one, 10).await.unwrap();
+    let changes = reopened.changes(one, 10).await.unwrap();
     assert_eq!(changes.len(), 1);
     assert_eq!((changes[0].entity.as_str(), changes[0].system.as_str()), ("product", "erp"));
-    let run = &again.runs(1).await.unwrap()[0];
+    let run = &reopened.runs(1).await.unwrap()[0];
     assert_eq!(changes[0].cause, Origin::Run(run.id));
     assert_eq!(run.balance, Balance { seen: 3, changed: 2, rejected: 1, ..Balance::default() });
     assert!(run.balance.closes());
-    assert_eq!(again.rejection_counts().await.unwrap(), [("erp".into(), "product".into(), 1, 0)]);
-    assert_eq!(again.counts().await.unwrap(), [("erp".into(), "product".into(), 2, 0)]);
-    assert_eq!(again.backlog().await.unwrap()[0].count, 2);
+    assert_eq!(reopened.rejection_counts().await.unwrap(), [("erp".into(), "product".into(), 1, 0)]);
+    assert_eq!(reopened.counts().await.unwrap(), [("erp".into(), "product".into(), 2, 0)]);
+    assert_eq!(reopened.backlog().await.unwrap()[0].count, 2);
 }
 
 async fn an_unchanged_page_answers_with_seen_numbers_alone(backend: Backend) {
     let store = &backend.store;
     pulled(store, "erp", "1", "A").await;
     pulled(store, "erp", "2", "B").await;
-    let sighting = |id: &str, print| ShownRow { id: id.into(), fingerprint: print };
-    let page = [sighting("2", [7; 16]), sighting("1", [7; 16])];
-    let sighted = store.look_up_fingerprints("erp", "product", &page).await.unwrap();
-    assert_eq!((sighted.changed, sighted.seen.len()), (vec![], 2));
-    let page = [sighting("2", [8; 16]), sighting("1", [7; 16]), sighting("3", [7; 16])];
-    let sighted = store.look_up_fingerprints("erp", "product", &page).await.unwrap();
-    assert_eq!((sighted.changed, sighted.seen.len()), (vec![0, 2], 2));
+    let shown_row = |id: &str, fingerprint| ShownRow { id: id.into(), fingerprint };
+    let page = [shown_row("2", [7; 16]), shown_row("1", [7; 16])];
+    let known_rows = store.look_up_fingerprints("erp", "product", &page).await.unwrap();
+    assert_eq!((known_rows.changed, known_rows.seen.len()), (vec![], 2));
+    let page = [shown_row("2", [8; 16]), shown_row("1", [7; 16]), shown_row("3", [7; 16])];
+    let known_rows = store.look_up_fingerprints("erp", "product", &page).await.unwrap();
+    assert_eq!((known_rows.changed, known_rows.seen.len()), (vec![0, 2], 2));
 }
 
 async fn what_a_delivery_wrote_since_the_comparison_is_not_written_over(backend: Backend) {
@@ -195,8 +195,8 @@ async fn what_a_page_has_stored_since_stays_when_a_delivery_ends(backend: Backen
         row
     };
     let there = || async { store.replicas_by_id("shop", "product", &["s1".into()]).await.unwrap().remove(0).fields };
-    let shown = async |write, print| {
-        let write = ReplicaWrite { fingerprint: Some(print), ..write };
+    let shown = async |write, fingerprint| {
+        let write = ReplicaWrite { fingerprint: Some(fingerprint), ..write };
         store.commit_page(PageCommit { replicas: vec![write], ..page(store, "shop").await }, at(1)).await.unwrap();
     };
     let ended = async |write, before| {
@@ -245,7 +245,7 @@ async fn a_page_read_before_somebody_took_the_pull_over_is_not_stored(backend: B
     assert_eq!(two.replicas_of(&[record]).await.unwrap()[0].fields, super::backend::fields("third"));
 }
 
-async fn articles_of_rejected_rows_are_known_unless_one_of_them_could_not_be_told(backend: Backend) {
+async fn articles_of_rejected_rows_are_known_unless_one_of_them_could_not_be_read(backend: Backend) {
     let store = &backend.store;
     let row = |id: &str, articles: Option<&[&str]>| Rejection {
         position: format!("row {id}"),
@@ -262,12 +262,12 @@ async fn articles_of_rejected_rows_are_known_unless_one_of_them_could_not_be_tol
     store.commit_page(PageCommit { rejections, ..page(store, "erp").await }, at(0)).await.unwrap();
     let known = BTreeSet::from(["A \"x\"".to_owned(), "B".to_owned()]);
     assert_eq!(store.unreadable_articles("erp", "product").await.unwrap(), Some(known));
-    let told = store.rejections(None, 9).await.unwrap();
-    assert!(told.iter().any(|(_, _, one)| one.articles.as_ref().is_some_and(|articles| articles.len() == 2)));
+    let rejections = store.rejections(None, 9).await.unwrap();
+    assert!(rejections.iter().any(|(_, _, one)| one.articles.as_ref().is_some_and(|articles| articles.len() == 2)));
     let rejections = vec![row("3", None)];
     store.commit_page(PageCommit { rejections, ..page(store, "erp").await }, at(1)).await.unwrap();
     assert_eq!(store.unreadable_articles("erp", "product").await.unwrap(), None);
-    let cured = vec!["1".to_owned(), "3".to_owned()];
-    store.commit_page(PageCommit { cured, ..page(store, "erp").await }, at(2)).await.unwrap();
+    let resolved = vec!["1".to_owned(), "3".to_owned()];
+    store.commit_page(PageCommit { resolved, ..page(store, "erp").await }, at(2)).await.unwrap();
     assert_eq!(store.unreadable_articles("erp", "product").await.unwrap(), Some(BTreeSet::new()));
 }

@@ -4,7 +4,7 @@ use vaiven::internals::store::{
     Claim, Delivered, GivenUp, Intent, Job, JobFilter, JobState, NewJob, ReplicaWrite, Turn, Verdict,
 };
 
-use super::backend::{Backend, LEASE, at, claim, done, ends, job, parked, promises, pulled, replica, wish};
+use super::backend::{Backend, LEASE, at, claim, claim_of, done, ends, job, parked, promises, pulled, replica};
 
 promises! {
     at_most_one_open_job_per_target_and_record,
@@ -12,10 +12,10 @@ promises! {
     a_change_during_delivery_runs_the_job_again,
     parked_jobs_wake_when_what_they_miss_arrives,
     a_job_does_not_park_on_what_has_arrived_meanwhile,
-    the_foremost_lane_comes_first_and_one_entity_at_a_time,
-    a_turn_by_waiting_takes_what_has_been_due_longest_whatever_its_lane,
+    the_foremost_priority_comes_first_and_one_entity_at_a_time,
+    a_turn_by_waiting_takes_what_has_been_due_longest_whatever_its_priority,
     a_due_time_and_a_backoff_are_waited_for,
-    what_is_due_next_is_told_by_target_and_entity,
+    what_is_due_next_is_listed_by_target_and_entity,
     a_changed_record_rearms_its_dead_and_parked_jobs,
     two_workers_never_claim_the_same_job,
     deliveries_raise_the_counter_that_their_replicas_carry,
@@ -105,9 +105,9 @@ async fn parked_jobs_wake_when_what_they_miss_arrives(backend: Backend) {
     assert_eq!(claim(store, "shop", at(2)).await[0].record, one);
 }
 
-async fn the_foremost_lane_comes_first_and_one_entity_at_a_time(backend: Backend) {
+async fn the_foremost_priority_comes_first_and_one_entity_at_a_time(backend: Backend) {
     let store = &backend.store;
-    let open = |entity: &str, record, lane| NewJob { entity: entity.into(), priority: lane, ..job("shop", record) };
+    let open = |entity: &str, record, priority| NewJob { entity: entity.into(), priority, ..job("shop", record) };
     let jobs =
         [open("product", 1, 5), open("price", 2, 5), open("stock", 3, 5), open("stock", 4, 1), open("order", 5, 9)];
     store.enqueue(&jobs, at(0)).await.unwrap();
@@ -118,26 +118,26 @@ async fn the_foremost_lane_comes_first_and_one_entity_at_a_time(backend: Backend
         assert!(batch.iter().all(|job| (job.priority, &job.entity) == (first.priority, &first.entity)));
         claimed.push((first.priority, first.entity.clone(), batch.len()));
     }
-    assert_eq!(claimed.iter().map(|(lane, ..)| *lane).collect::<Vec<_>>(), [1, 5, 5, 5, 9]);
+    assert_eq!(claimed.iter().map(|(priority, ..)| *priority).collect::<Vec<_>>(), [1, 5, 5, 5, 9]);
     assert_eq!(claimed[0], (1, "stock".into(), 1));
     assert!(claim(store, "crm", at(0)).await.is_empty());
 
     store.enqueue(&[open("product", 8, 5), open("price", 9, 5)], at(0)).await.unwrap();
-    let rest = store.claim(Claim { but: &["product".into()], ..wish("shop") }, at(0)).await.unwrap();
+    let rest = store.claim(Claim { but: &["product".into()], ..claim_of("shop") }, at(0)).await.unwrap();
     assert_eq!(rest.iter().map(|job| job.record).collect::<Vec<_>>(), [9], "entities that are busy are left alone");
 }
 
-async fn a_turn_by_waiting_takes_what_has_been_due_longest_whatever_its_lane(backend: Backend) {
+async fn a_turn_by_waiting_takes_what_has_been_due_longest_whatever_its_priority(backend: Backend) {
     let store = &backend.store;
-    let open = |entity: &str, record, lane, due| NewJob {
+    let open = |entity: &str, record, priority, due| NewJob {
         entity: entity.into(),
-        priority: lane,
+        priority,
         due: Some(at(due)),
         ..job("shop", record)
     };
     let jobs = [open("product", 1, 5, 1), open("product", 2, 5, 8), open("stock", 3, 1, 5), open("order", 4, 0, 9)];
     store.enqueue(&jobs, at(0)).await.unwrap();
-    let longest = Claim { turn: Turn::Longest, limit: 1, ..wish("shop") };
+    let longest = Claim { turn: Turn::Longest, limit: 1, ..claim_of("shop") };
     let mut taken = Vec::new();
     for _ in 0..4 {
         taken.push(store.claim(longest, at(8)).await.unwrap().first().map(|job| job.record));
@@ -169,18 +169,18 @@ async fn a_due_time_and_a_backoff_are_waited_for(backend: Backend) {
     assert_eq!(again[0].error.as_deref(), Some("no answer"));
 }
 
-async fn what_is_due_next_is_told_by_target_and_entity(backend: Backend) {
+async fn what_is_due_next_is_listed_by_target_and_entity(backend: Backend) {
     let store = &backend.store;
     let mut records = Vec::new();
     for key in ["A", "B", "C", "D"] {
         records.push(pulled(store, "erp", key, key).await);
     }
-    let due = |record: usize, lane, due| NewJob { priority: lane, due: Some(at(due)), ..job("shop", records[record]) };
+    let due = |record: usize, priority, due| NewJob { priority, due: Some(at(due)), ..job("shop", records[record]) };
     let price = NewJob { entity: "price".into(), ..due(3, 2, 90) };
     store.enqueue(&[due(0, 5, 300), due(1, 5, 200), due(2, 7, 100), price], at(0)).await.unwrap();
-    let told = store.soonest("shop").await.unwrap();
+    let soonest = store.soonest("shop").await.unwrap();
     let (price, product) = ("price".to_owned(), "product".to_owned());
-    assert_eq!(told, [(price.clone(), at(90)), (product.clone(), at(200)), (product.clone(), at(100))]);
+    assert_eq!(soonest, [(price.clone(), at(90)), (product.clone(), at(200)), (product.clone(), at(100))]);
     assert!(store.soonest("erp").await.unwrap().is_empty());
     // What is under way is due when its lease ends; what is done is not.
     let claimed = claim(store, "shop", at(95)).await;
@@ -212,7 +212,7 @@ async fn two_workers_never_claim_the_same_job(backend: Backend) {
         tasks.spawn(async move {
             let mut mine = Vec::new();
             for _ in 0..60 {
-                let batch = store.claim(Claim { limit: 20, ..wish("shop") }, at(0)).await.unwrap();
+                let batch = store.claim(Claim { limit: 20, ..claim_of("shop") }, at(0)).await.unwrap();
                 mine.extend(batch.into_iter().map(|job| job.id));
             }
             mine
@@ -230,16 +230,16 @@ async fn a_job_does_not_park_on_what_has_arrived_meanwhile(backend: Backend) {
     let (one, two) = (pulled(store, "erp", "1", "A").await, pulled(store, "erp", "2", "B").await);
     store.enqueue(&[job("shop", one), job("shop", two)], at(0)).await.unwrap();
     let claimed = claim(store, "shop", at(0)).await;
-    let parts = [("variants".to_owned(), [("B-RED".to_owned(), Some("v9".to_owned()))].into())].into();
-    let write = ReplicaWrite { child_ids: Some(parts), ..replica(two, "s2", "b") };
+    let child_ids = [("variants".to_owned(), [("B-RED".to_owned(), Some("v9".to_owned()))].into())].into();
+    let write = ReplicaWrite { child_ids: Some(child_ids), ..replica(two, "s2", "b") };
     let arrives = Delivered { replica: Some(write), ..done(&claimed[1]) };
     store.deliver("shop", "product", vec![arrives], at(1)).await.unwrap();
     let waits = ends(&claimed[0], parked("missing:product.variants=B-RED"));
     assert_eq!(store.deliver("shop", "product", vec![waits], at(2)).await.unwrap().woken, 1);
     assert_eq!(claim(store, "shop", at(2)).await.len(), 1);
-    let wanted = ("product.variants".to_owned(), "B-RED".to_owned());
-    let found = store.child_ids("shop", std::slice::from_ref(&wanted)).await.unwrap();
-    assert_eq!(found[&wanted], [("v9".to_owned(), two)]);
+    let asked = ("product.variants".to_owned(), "B-RED".to_owned());
+    let found = store.child_ids("shop", std::slice::from_ref(&asked)).await.unwrap();
+    assert_eq!(found[&asked], [("v9".to_owned(), two)]);
     let child = &store.children_of(&[two]).await.unwrap()[&two][0];
     assert_eq!((child.list.as_str(), child.key.as_str(), child.id.as_str()), ("variants", "B-RED", "v9"));
 }

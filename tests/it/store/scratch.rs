@@ -15,12 +15,12 @@ promises! {
     in_a_copy_nothing_is_under_way_and_nothing_waits_for_its_time,
     numbers_go_on_in_a_copy,
     a_copy_is_gone_when_it_is_removed_and_when_it_is_dropped,
-    what_deliveries_took_is_told_with_the_copy,
-    records_that_became_one_since_are_told_once,
-    a_seized_job_is_ours_and_what_was_queued_runs_afterwards,
-    what_is_running_parked_or_begun_is_not_seized,
+    what_deliveries_took_is_measured_for_the_copy,
+    records_that_became_one_since_are_reported_once,
+    a_job_claimed_exclusively_is_ours_and_what_was_queued_runs_afterwards,
+    what_is_running_parked_or_begun_is_not_claimed_exclusively,
     a_lease_tells_its_holder_while_it_lasts,
-    a_run_tells_its_changes_and_a_record_its_whole_history,
+    a_run_lists_its_changes_and_a_record_its_whole_history,
 }
 
 async fn a_copy_holds_what_the_state_holds_and_changes_nothing_of_it(backend: Backend) {
@@ -132,7 +132,7 @@ async fn a_copy_is_gone_when_it_is_removed_and_when_it_is_dropped(backend: Backe
     panic!("the copy is still there");
 }
 
-async fn what_deliveries_took_is_told_with_the_copy(backend: Backend) {
+async fn what_deliveries_took_is_measured_for_the_copy(backend: Backend) {
     let store = &backend.store;
     let record = pulled(store, "erp", "1", "A").await;
     store.enqueue(&[job("shop", record)], at(0)).await.unwrap();
@@ -149,13 +149,13 @@ async fn what_deliveries_took_is_told_with_the_copy(backend: Backend) {
     let delivered = Delivered { attempt: Some(attempt), ..done(&claimed[0]) };
     store.deliver("shop", "product", vec![delivered], at(0)).await.unwrap();
     let copy = store::copy(&backend.url, &Env::system()).await.unwrap();
-    let told = &copy.measured[0];
-    assert_eq!((&*told.target, &*told.entity, told.requests, told.millis), ("shop", "product", 3, 750));
+    let measured = &copy.measured[0];
+    assert_eq!((&*measured.target, &*measured.entity, measured.requests, measured.millis), ("shop", "product", 3, 750));
     assert_eq!(copy.measured.len(), 1);
     copy.remove().await.unwrap();
 }
 
-async fn records_that_became_one_since_are_told_once(backend: Backend) {
+async fn records_that_became_one_since_are_reported_once(backend: Backend) {
     let store = &backend.store;
     let old = pulled(store, "erp", "1", "OLD").await;
     pulled(store, "shop", "s1", "OLD").await;
@@ -173,19 +173,19 @@ async fn records_that_became_one_since_are_told_once(backend: Backend) {
     assert!(store.linked_since(since[0].number, 10).await.unwrap().is_empty());
 }
 
-async fn a_seized_job_is_ours_and_what_was_queued_runs_afterwards(backend: Backend) {
+async fn a_job_claimed_exclusively_is_ours_and_what_was_queued_runs_afterwards(backend: Backend) {
     let store = &backend.store;
     let (one, two) = (pulled(store, "erp", "1", "A").await, pulled(store, "erp", "2", "B").await);
     store.enqueue(&[job("shop", one)], at(0)).await.unwrap();
-    let seized = store.claim_exclusively(&[job("shop", one), job("shop", two)], "undo", LEASE, at(1)).await.unwrap();
-    assert_eq!(seized.iter().map(|job| job.record).collect::<Vec<_>>(), [one, two]);
+    let claimed = store.claim_exclusively(&[job("shop", one), job("shop", two)], "undo", LEASE, at(1)).await.unwrap();
+    assert_eq!(claimed.iter().map(|job| job.record).collect::<Vec<_>>(), [one, two]);
     assert!(claim(store, "shop", at(2)).await.is_empty(), "nobody else has them");
-    store.deliver("shop", "product", seized.iter().map(done).collect(), at(3)).await.unwrap();
+    store.deliver("shop", "product", claimed.iter().map(done).collect(), at(3)).await.unwrap();
     let again = claim(store, "shop", at(3)).await;
     assert_eq!(again.iter().map(|job| job.record).collect::<Vec<_>>(), [one], "the other was not queued");
 }
 
-async fn what_is_running_parked_or_begun_is_not_seized(backend: Backend) {
+async fn what_is_running_parked_or_begun_is_not_claimed_exclusively(backend: Backend) {
     let store = &backend.store;
     let (one, two) = (pulled(store, "erp", "1", "A").await, pulled(store, "erp", "2", "B").await);
     store.enqueue(&[job("shop", one), job("shop", two)], at(0)).await.unwrap();
@@ -208,7 +208,7 @@ async fn a_lease_tells_its_holder_while_it_lasts(backend: Backend) {
     assert_eq!(store.holder("deliver:shop", at(62)).await.unwrap(), None);
 }
 
-async fn a_run_tells_its_changes_and_a_record_its_whole_history(backend: Backend) {
+async fn a_run_lists_its_changes_and_a_record_its_whole_history(backend: Backend) {
     let store = &backend.store;
     let record = identify(store, "erp", "1", "A").await.record;
     let mut commit = page(store, "erp").await;
@@ -218,8 +218,8 @@ async fn a_run_tells_its_changes_and_a_record_its_whole_history(backend: Backend
     store.commit_page(commit, at(0)).await.unwrap();
     store.enqueue(&[job("shop", record)], at(0)).await.unwrap();
     let claimed = claim(store, "shop", at(0)).await;
-    let told = NewChange { ..change(record, "at the shop") };
-    store.deliver("shop", "product", vec![Delivered { change: Some(told), ..done(&claimed[0]) }], at(1)).await.unwrap();
+    let edit = NewChange { ..change(record, "at the shop") };
+    store.deliver("shop", "product", vec![Delivered { change: Some(edit), ..done(&claimed[0]) }], at(1)).await.unwrap();
 
     let of_run = store.changes_of_run(run, 0, 10).await.unwrap();
     assert_eq!((of_run.len(), of_run[0].cause), (1, Origin::Run(run)));
@@ -272,7 +272,7 @@ async fn a_copy_is_readable_by_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn a_state_of_another_version_is_told_how_to_be_brought_up_to_date() {
+async fn a_state_of_another_version_is_refused_with_how_to_bring_it_up_to_date() {
     let backend = Backend::sqlite().await;
     let pool = sqlx::SqlitePool::connect(&backend.url).await.unwrap();
     sqlx::query("DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)")

@@ -169,7 +169,7 @@ async fn holders(
     }
     let texts: BTreeSet<&str> = values.iter().map(|(_, value)| value.as_str()).collect();
     let texts: Vec<String> = texts.into_iter().map(str::to_owned).collect();
-    let mut found = batch.context.store.holding(batch.target, batch.entity, &texts).await?;
+    let mut found = batch.context.store.replicas_with_values(batch.target, batch.entity, &texts).await?;
     found.retain(|replica| {
         !but.contains(&replica.record) && !unique::values(spec, &replica.fields, None).is_disjoint(values)
     });
@@ -236,7 +236,7 @@ async fn step_aside(
         shown: None,
         is_unpaid: false,
         stranger: None,
-        standing: CostlyDifferences::new(),
+        costly_differences: CostlyDifferences::new(),
     };
     let known = vec![known];
     let externals = externals(batch, mapping.as_ref(), &known).await?;
@@ -271,7 +271,8 @@ fn without(field: &FieldSpec, name: &str, value: &Value, values: &BTreeSet<Uniqu
     changed.then_some(Value::Array(items))
 }
 
-/// What stands in for a value until the wanted one is free: nothing where it need not be there, else a text that nobody has.
+/// What stands in for a value until the desired one is free: nothing where it need not be there, else a text that
+/// nobody has.
 fn stand_in(field: &FieldSpec, value: &Value, record: RecordId) -> Value {
     let text = value.as_str().unwrap_or_default();
     match text.rsplit_once('@') {

@@ -32,10 +32,10 @@ pub(super) async fn park_flapping(batch: &Batch<'_>, known: Vec<Known>, prepared
     let (mut kept, often) = (Vec::with_capacity(known.len()), usize::try_from(often).unwrap_or(usize::MAX));
     for one in known {
         let equal = writes.get(&one.job.record).map_or(0, |writes| {
-            let is_equal = |(op, fields): &&(ChangeOp, _)| again(&one, *op, fields);
+            let is_equal = |(op, fields): &&(ChangeOp, _)| is_repeated(&one, *op, fields);
             writes.iter().filter(is_equal).count()
         });
-        // What orders in flight have written anew is nobody's change.
+        // What reservations have written anew is nobody's change.
         let own = batch.entity == reservations::STOCK && prepared.kept.contains_key(&one.job.id);
         if equal < often || own {
             kept.push(one);
@@ -56,13 +56,13 @@ pub(super) async fn park_flapping(batch: &Batch<'_>, known: Vec<Known>, prepared
         );
         tracing::warn!(system = batch.target, entity = batch.entity, job = one.job.id, "{error}");
         let cause = WaitReason::flap_guard(batch.entity, &one.key);
-        prepared.settled.push(one.settled(Verdict::Parked { cause, error }, None));
+        prepared.ended.push(one.ended(Verdict::Parked { cause, error }, None));
     }
     Ok(kept)
 }
 
 /// Whether an earlier write was this one. One field that is new makes it another: it must not wait for those that flap.
-fn again(one: &Known, op: ChangeOp, fields: &Fields) -> bool {
+fn is_repeated(one: &Known, op: ChangeOp, fields: &Fields) -> bool {
     if one.op == Op::Create {
         return op == ChangeOp::Create;
     }

@@ -36,26 +36,26 @@ pub(super) async fn leave(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut P
         let here = one.here.as_ref().filter(|_| one.op == Op::Update);
         let ours = writes.get(&one.job.record).map_or(&[][..], Vec::as_slice);
         match here.filter(|here| one.changed.iter().all(|field| insists(ours, field, here, &one.desired))) {
-            Some(here) => prepared.settled.push(end(batch, mapping.as_ref(), &one, here)),
+            Some(here) => prepared.ended.push(end(batch, mapping.as_ref(), &one, here)),
             None => rest.push(one),
         }
     }
     Ok(rest)
 }
 
-/// Whether our last two writes of a field told what is wanted now, the second over what is there now.
+/// Whether our last two writes of a field told what is desired now, the second over what is there now.
 fn insists(ours: &[Fields], field: &str, here: &Replica, desired: &Fields) -> bool {
     let null = &Value::Null;
     let desired = desired.get(field).unwrap_or(null);
-    let mut told = ours.iter().filter_map(|fields| fields.get(field));
-    let (Some(last), Some(first)) = (told.next(), told.next()) else { return false };
+    let mut sent = ours.iter().filter_map(|fields| fields.get(field));
+    let (Some(last), Some(first)) = (sent.next(), sent.next()) else { return false };
     let (over, by) = (last.get(0).unwrap_or(null), last.get(1).unwrap_or(null));
     by == desired && over == here.fields.get(field).unwrap_or(null) && first.get(1).unwrap_or(null) == desired
 }
 
 /// Remembers what was sent beside what is there.
 fn end(batch: &Batch<'_>, mapping: &dyn Translate, one: &Known, here: &Replica) -> Delivered {
-    let (mut differs, mut standing) = (Vec::new(), one.standing.clone());
+    let (mut differs, mut costly_differences) = (Vec::new(), one.costly_differences.clone());
     let mut there = here.clone();
     for field in &one.changed {
         let (sent, stored) = (one.desired.get(field), here.fields.get(field));
@@ -65,11 +65,11 @@ fn end(batch: &Batch<'_>, mapping: &dyn Translate, one: &Known, here: &Replica) 
             let (record, mapping) = (one.job.record, mapping.version());
             differs.push(DifferenceMark { record, field: field.clone(), mapping });
             let costs = batch.context.costs((batch.entity, field), &altered, &sent, &stored);
-            standing.extend(costs.map(|told| (field.clone(), told)));
+            costly_differences.extend(costs.map(|reason| (field.clone(), reason)));
         }
         there.sent.insert(field.clone(), sent);
     }
-    let parked = differing::differs_at(batch.target, batch.entity, &one.key, &standing);
+    let parked = differing::differs_at(batch.target, batch.entity, &one.key, &costly_differences);
     let verdict = parked.unwrap_or(Verdict::Done { noop: true });
-    Delivered { before: Some(here.clone()), differs, ..one.settled(verdict, Some(there.into())) }
+    Delivered { before: Some(here.clone()), differs, ..one.ended(verdict, Some(there.into())) }
 }

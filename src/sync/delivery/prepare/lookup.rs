@@ -14,7 +14,7 @@ use crate::{
         context::{circuit, outcome},
         delivery::{blame::Blame, record},
         desired::{
-            Batch, Known, Prepared, assume_told, assume_unseen, differing, taken_on, unable,
+            Batch, Known, Prepared, assume_sent, assume_unseen, differing, taken_on, unable,
             verdict::{self, Tried},
         },
         identity::{
@@ -44,23 +44,23 @@ pub(super) async fn look_up(
         {
             // The step after the last one that was stored may still be under way: what its target shows, or a repetition, would prove nothing.
             let why = "it broke off between two steps; it goes on when the one under way must have ended";
-            prepared.settled.push(wait_until(&one.job, at, intent, why));
+            prepared.ended.push(wait_until(&one.job, at, intent, why));
             continue;
         }
         let lost = one.op == Op::Create
             && one.job.intent.as_ref().is_some_and(|intent| intent.op == Op::Create && intent.done.is_empty());
         let now = batch.context.env.now();
-        let again = (one.job.intent.is_none() && is_made_again(batch, &one)).then(|| before_all(now));
-        let Some(intent) = one.job.intent.clone().filter(|_| lost).or_else(|| again.clone()) else {
+        let recreation = (one.job.intent.is_none() && is_made_again(batch, &one)).then(|| before_all(now));
+        let Some(intent) = one.job.intent.clone().filter(|_| lost).or_else(|| recreation.clone()) else {
             kept.push(one);
             continue;
         };
-        let settled = outcome::later(intent.at, batch.answer_window);
-        if again.is_none() && settled > now {
+        let answer_until = outcome::later(intent.at, batch.answer_window);
+        if recreation.is_none() && answer_until > now {
             // The target may still be carrying the request out; a lookup would prove nothing yet.
-            prepared.settled.push(wait_until(
+            prepared.ended.push(wait_until(
                 &one.job,
-                settled,
+                answer_until,
                 intent,
                 "its creation had no answer; it is looked up when it must have ended",
             ));
@@ -85,8 +85,8 @@ pub(super) async fn look_up(
                 continue;
             }
         };
-        let wanted = Value::Object(one.desired.clone());
-        let probe = Probe { key: &one.key, since: intent.at, body: &body, desired: &wanted };
+        let desired = Value::Object(one.desired.clone());
+        let probe = Probe { key: &one.key, since: intent.at, body: &body, desired: &desired };
         let began = batch.context.env.now();
         let found = match batch.system.find(batch.entity, &probe).await {
             Ok(rows) => {
@@ -128,12 +128,12 @@ pub(super) async fn look_up(
                             // What is the target's own was told with the create; somebody may have edited it since.
                             one.desired.retain(|field, _| !is_theirs(batch, field));
                             if batch.capabilities.update {
-                                assume_told(&mut replica, &one.desired, &intent, mapping.reads());
+                                assume_sent(&mut replica, &one.desired, &intent, mapping.reads());
                             } else {
                                 assume_unseen(&mut replica, &one.desired, mapping.reads());
                             }
                             terms.take_key(mapping, &one.desired, &mut replica);
-                            if differing::is_told(batch) {
+                            if differing::flows_back(batch) {
                                 let sent = |field: &str| one.desired.contains_key(field);
                                 one.unsent_changes =
                                     record::leave_unsent_changes(&mut replica.fields, &Fields::new(), sent);
@@ -150,7 +150,7 @@ pub(super) async fn look_up(
                         }
                     }
                     if let (true, Some(here)) = (one.changed.is_empty(), &one.here) {
-                        prepared.settled.push(taken_on(&one.job, here, &one.child_ids, one.unsent_changes));
+                        prepared.ended.push(taken_on(&one.job, here, &one.child_ids, one.unsent_changes));
                         continue;
                     }
                     if !batch.capabilities.update {
@@ -191,8 +191,8 @@ struct Unanswered {
 /// an attempt of its job: what others did before it says nothing of the next one.
 async fn unanswered(batch: &Batch<'_>, went: bool, failed: Vec<Unanswered>, prepared: &mut Prepared) -> Result<()> {
     let (env, now) = (&batch.context.env, batch.context.env.now());
-    let told: Vec<(&Job, &Failure)> = failed.iter().map(|one| (&one.job, &one.failure)).collect();
-    let blame = Blame::of(batch.context, batch.target, went, &told).await?;
+    let failures: Vec<(&Job, &Failure)> = failed.iter().map(|one| (&one.job, &one.failure)).collect();
+    let blame = Blame::of(batch.context, batch.target, went, &failures).await?;
     if let Some(one) = failed.iter().find(|one| blame.is_of_the_system(one.job.id, &one.failure)) {
         circuit::struck(batch.context, batch.target, &one.failure).await?;
     }
@@ -213,7 +213,7 @@ async fn unanswered(batch: &Batch<'_>, went: bool, failed: Vec<Unanswered>, prep
             millis: (now - began).num_milliseconds().try_into().unwrap_or_default(),
         };
         let verdict = verdict::verdict(&failure, &tried, env);
-        prepared.settled.push(Delivered { attempt: Some(attempt), ..Delivered::new(&job, verdict) });
+        prepared.ended.push(Delivered { attempt: Some(attempt), ..Delivered::new(&job, verdict) });
     }
     Ok(())
 }

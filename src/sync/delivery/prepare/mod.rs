@@ -50,7 +50,7 @@ pub(in crate::sync) async fn prepare(batch: &Batch<'_>, jobs: Vec<Job>, stop: &C
     };
     let Decided { writes: mut known, ended, kept, alike, is_first } =
         decide_all(batch, mapping.as_ref(), jobs, stop).await?;
-    (prepared.settled, prepared.kept) = (ended, kept);
+    (prepared.ended, prepared.kept) = (ended, kept);
     let newcomers = known.iter().any(|one| one.op == Op::Create);
     let to_read = if newcomers { never_read(batch, is_first).await? } else { Vec::new() };
     if !to_read.is_empty() {
@@ -60,8 +60,8 @@ pub(in crate::sync) async fn prepare(batch: &Batch<'_>, jobs: Vec<Job>, stop: &C
     }
     let externals = externals(batch, mapping.as_ref(), &known).await?;
     known = Box::pin(look_up(batch, mapping.as_ref(), known, &externals, &mut prepared)).await?;
-    for gate in Gate::ALL {
-        known = gate.let_through(batch, known, &mut prepared).await?;
+    for guard in Guard::ALL {
+        known = guard.let_through(batch, known, &mut prepared).await?;
     }
     push(batch, mapping.as_ref(), known, &externals, &mut prepared).await?;
     Ok(prepared)
@@ -69,7 +69,7 @@ pub(in crate::sync) async fn prepare(batch: &Batch<'_>, jobs: Vec<Job>, stop: &C
 
 /// What a write has to pass before it is sent, in this order.
 #[derive(Clone, Copy)]
-enum Gate {
+enum Guard {
     /// What violates a limit waits for the approval of its run.
     Brakes,
     /// What the target insists on is not written again and again.
@@ -80,7 +80,7 @@ enum Gate {
     FlapGuard,
 }
 
-impl Gate {
+impl Guard {
     const ALL: [Self; 4] = [Self::Brakes, Self::Insistence, Self::Grace, Self::FlapGuard];
 
     /// Returns the writes that may go on; how the others end is in `prepared`.
@@ -137,7 +137,7 @@ async fn once_read(
     let entity = batch.entity;
     let error = format!("{entity} of {systems} has to be read once before anything is created at {}", batch.target);
     let (creates, rest): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.op == Op::Create);
-    prepared.settled.extend(creates.into_iter().map(|one| {
+    prepared.ended.extend(creates.into_iter().map(|one| {
         let verdict = match &at_fault {
             Some((cause, why)) => Verdict::Parked { cause: cause.clone(), error: format!("{error}: {why}") },
             None => Verdict::Retry {
@@ -148,7 +148,7 @@ async fn once_read(
                 error: error.clone(),
             },
         };
-        one.settled(verdict, None)
+        one.ended(verdict, None)
     }));
     Ok(rest)
 }
@@ -157,7 +157,7 @@ async fn once_read(
 fn ripened(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Vec<Known> {
     let now = batch.context.env.now();
     let (waiting, ripe): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.ripe.is_some_and(|ripe| ripe > now));
-    prepared.settled.extend(waiting.into_iter().map(|one| {
+    prepared.ended.extend(waiting.into_iter().map(|one| {
         let verdict = Verdict::Retry {
             at: one.ripe.unwrap_or(now),
             burn: false,
@@ -165,7 +165,7 @@ fn ripened(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Vec
             class: IN_GRACE.to_owned(),
             error: "its source no longer has it; it goes here when the flow's grace is over".to_owned(),
         };
-        one.settled(verdict, None)
+        one.ended(verdict, None)
     }));
     ripe
 }

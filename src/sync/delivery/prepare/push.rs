@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Turns wanted objects into the target's shape.
+/// Turns desired objects into the target's shape.
 pub(super) async fn push(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
@@ -34,7 +34,8 @@ pub(super) async fn push(
             let children = children.get(&one.job.record).map_or(&[][..], Vec::as_slice);
             let before = one.here.as_ref().map(|here| &here.fields);
             let noted = one.job.intent.as_ref().map(|intent| &intent.children);
-            let known = children::Known { spec, target: batch.target, children, found: &one.child_ids, noted, before };
+            let known =
+                children::KnownChildren { spec, target: batch.target, children, found: &one.child_ids, noted, before };
             let whole = one.whole();
             (children::Own::of(known, &whole, &one.changed), children::members(known, &whole, &one.changed))
         });
@@ -49,7 +50,8 @@ pub(super) async fn push(
         } else {
             let mut whole = mapping.push(&fields, None, externals);
             if whole.is_err() && only.is_some() {
-                // What the target holds besides may refer to something it lost; that must not keep it from what is wanted.
+                // What the target holds besides may refer to something it lost; that must not keep it from what is
+                // desired.
                 fields.clone_from(&one.desired);
                 whole = mapping.push(&fields, None, externals);
             }
@@ -114,7 +116,7 @@ pub(super) async fn push(
             adopted: one.child_ids,
             conflicts: one.conflicts,
             unsent_changes: one.unsent_changes,
-            standing: one.standing,
+            costly_differences: one.costly_differences,
             aside: false,
             adds,
             members,

@@ -11,7 +11,7 @@ use crate::{
     sync::desired::{Batch, Known, Loaded, Prepared, desired_of, differing::CostlyDifferences, state::Desired, unable},
 };
 
-/// A job with what is known of its record, for deliveries that are not about what is wanted.
+/// A job with what is known of its record, for deliveries that are not about what is desired.
 pub(in crate::sync) struct View {
     pub(in crate::sync) job: Job,
     pub(in crate::sync) key: String,
@@ -28,13 +28,13 @@ pub(in crate::sync) async fn views(batch: &Batch<'_>, mapping: &dyn Translate, j
     let loaded = Box::pin(Loaded::of(batch, &jobs)).await?;
     let view = |job: Job| {
         let replicas = loaded.replicas(job.record);
-        let silent = loaded.standing.speaking(job.record, batch.target, replicas);
+        let silent = loaded.link_context.speaking(job.record, batch.target, replicas);
         View {
             key: loaded.key(job.record).to_owned(),
             here: replicas.iter().find(|one| one.system == batch.target && one.gone_at.is_none()).cloned(),
             desired: desired_of(batch, mapping, &loaded, (job.record, false), silent.as_deref().unwrap_or(replicas)),
             conflicts: loaded.conflicts.get(&job.record).cloned().unwrap_or_default(),
-            barred: loaded.standing.barred(job.record, batch.target),
+            barred: loaded.link_context.barred(job.record, batch.target),
             job,
         }
     };
@@ -70,7 +70,7 @@ pub(in crate::sync) async fn set(
             unsent_changes: false,
             is_unpaid: false,
             stranger: None,
-            standing: CostlyDifferences::new(),
+            costly_differences: CostlyDifferences::new(),
             shown: None,
         });
     }

@@ -39,10 +39,11 @@ pub struct Trouble {
     /// How many jobs, rows, fields...; 1 where it is about a system.
     pub count: u64,
     /// `3 rows rejected`.
-    pub told: String,
+    #[serde(rename = "told")]
+    pub message: String,
     /// Why, in the words of whoever said so.
     pub why: Option<String>,
-    /// The command that shows more, or cures it.
+    /// The command that shows more, or resolves it.
     pub command: String,
 }
 
@@ -98,8 +99,8 @@ impl Affairs {
         affairs.readings(&store.listings().await?, flows, now);
         for approval in store.waiting_approvals().await? {
             if reach.covers(&approval.system, &approval.entity) {
-                let told = format!("{} held by a brake", many(approval.jobs, "job"));
-                affairs.trouble(What::Held, approval.jobs, told, "vaiven approve");
+                let message = format!("{} held by a brake", many(approval.jobs, "job"));
+                affairs.trouble(What::Held, approval.jobs, message, "vaiven approve");
             }
         }
         let backlog = store.backlog().await?;
@@ -116,13 +117,13 @@ impl Affairs {
         affairs.refused(&backlog, &alone);
         affairs.jobs(&backlog, Reported { decisions: decisions > 0, differences: differences > 0 });
         if decisions > 0 {
-            let told = format!("{} waiting for a decision", many(decisions, "field"));
-            affairs.trouble(What::Conflict, decisions, told, "vaiven conflicts list");
+            let message = format!("{} waiting for a decision", many(decisions, "field"));
+            affairs.trouble(What::Conflict, decisions, message, "vaiven conflicts list");
         }
         affairs.rows(store, &reach).await?;
         if differences > 0 {
-            let told = format!("{} stored differently from what was sent", many(differences, "field"));
-            affairs.trouble(What::Difference, differences, told, "vaiven differences list");
+            let message = format!("{} stored differently from what was sent", many(differences, "field"));
+            affairs.trouble(What::Difference, differences, message, "vaiven differences list");
         }
         affairs.late(&backlog, &alone, now);
         affairs.dates(store, &reach).await?;
@@ -141,15 +142,17 @@ impl Affairs {
     pub fn headline(&self) -> String {
         let list = |troubles: &[Trouble]| {
             let kinds = troubles.chunk_by(|one, next| (one.what, &one.command) == (next.what, &next.command));
-            let told = kinds.map(|alike| match alike {
-                [first, _, _, ..] => format!("{} and {} more (`{}`)", first.told, alike.len() - 1, first.command),
-                few => few.iter().map(|one| format!("{} (`{}`)", one.told, one.command)).collect::<Vec<_>>().join("; "),
+            let message = kinds.map(|alike| match alike {
+                [first, _, _, ..] => format!("{} and {} more (`{}`)", first.message, alike.len() - 1, first.command),
+                few => {
+                    few.iter().map(|one| format!("{} (`{}`)", one.message, one.command)).collect::<Vec<_>>().join("; ")
+                }
             });
-            told.collect::<Vec<_>>().join("; ")
+            message.collect::<Vec<_>>().join("; ")
         };
         let given_up = (!self.given_up.is_empty()).then(|| format!("given up: {}", list(&self.given_up)));
         if !self.is_well() {
-            let given_up = given_up.map(|told| format!("; {told}")).unwrap_or_default();
+            let given_up = given_up.map(|list| format!("; {list}")).unwrap_or_default();
             return format!("Not in sync: {}{given_up}.", list(&self.troubles));
         }
         let Some(as_of) = self.as_of else { return "Nothing is kept in sync: there is no flow.".to_owned() };
@@ -166,8 +169,8 @@ impl Affairs {
         }
     }
 
-    fn trouble(&mut self, what: What, count: u64, told: String, command: impl Into<String>) {
-        self.troubles.push(Trouble { what, count, told, why: None, command: command.into() });
+    fn trouble(&mut self, what: What, count: u64, message: String, command: impl Into<String>) {
+        self.troubles.push(Trouble { what, count, message, why: None, command: command.into() });
     }
 
     /// Systems that are left alone after they failed; gives their names.
@@ -175,13 +178,13 @@ impl Affairs {
         let systems: BTreeSet<&String> = reach.pairs.iter().map(|(system, _)| system).collect();
         let mut alone = BTreeSet::new();
         for system in systems {
-            let standing = store.circuit(system).await?;
-            let Some(until) = standing.until.filter(|until| *until > now) else { continue };
+            let circuit = store.circuit(system).await?;
+            let Some(until) = circuit.until.filter(|until| *until > now) else { continue };
             self.troubles.push(Trouble {
                 what: What::LeftAlone,
                 count: 1,
-                told: format!("{system} paused until {}", until.format("%H:%M:%S UTC")),
-                why: standing.reason,
+                message: format!("{system} paused until {}", until.format("%H:%M:%S UTC")),
+                why: circuit.reason,
                 command: "vaiven check".to_owned(),
             });
             alone.insert(system.clone());
@@ -196,8 +199,8 @@ impl Affairs {
             *refused.entry(&line.target).or_default() += line.refused;
         }
         for (target, count) in refused {
-            let told = format!("{} refused by {target}", many(count, "job"));
-            self.trouble(What::Refused, count, told, format!("vaiven jobs list --target {target}"));
+            let message = format!("{} refused by {target}", many(count, "job"));
+            self.trouble(What::Refused, count, message, format!("vaiven jobs list --target {target}"));
         }
     }
 
@@ -228,13 +231,13 @@ impl Affairs {
             self.trouble(What::Dead, dead, format!("{} dead", many(dead, "job")), "vaiven jobs list --state dead");
         }
         if review > 0 {
-            let told = format!("{} waiting for a link review", many(review, "job"));
-            self.trouble(What::Review, review, told, "vaiven links review");
+            let message = format!("{} waiting for a link review", many(review, "job"));
+            self.trouble(What::Review, review, message, "vaiven links review");
         }
         if parked > 0 {
-            let told =
+            let message =
                 format!("{} waiting for {}", many(parked, "job"), kinds.into_iter().collect::<Vec<_>>().join(", "));
-            self.trouble(What::Parked, parked, told, "vaiven jobs list --state parked");
+            self.trouble(What::Parked, parked, message, "vaiven jobs list --state parked");
         }
     }
 
@@ -252,7 +255,7 @@ impl Affairs {
             self.trouble(What::Rejected, rejected, format!("{} rejected", many(rejected, "row")), "vaiven rejected");
         }
         for (what, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
-            let (what, told, command) = match what {
+            let (what, message, command) = match what {
                 GivenUp::Discarded => {
                     (What::Discarded, format!("{} discarded", many(count, "job")), "vaiven jobs list --state discarded")
                 }
@@ -264,7 +267,7 @@ impl Affairs {
                 ),
                 GivenUp::Ignored => (What::Ignored, format!("{} ignored", many(count, "link")), "vaiven links list"),
             };
-            self.given_up.push(Trouble { what, count, told, why: None, command: command.to_owned() });
+            self.given_up.push(Trouble { what, count, message, why: None, command: command.to_owned() });
         }
         Ok(())
     }
@@ -278,8 +281,8 @@ impl Affairs {
             }
         }
         for (target, since) in late {
-            let told = format!("jobs for {target} queued since {}", since.format("%Y-%m-%d %H:%M UTC"));
-            self.trouble(What::Late, 1, told, format!("vaiven jobs list --target {target}"));
+            let message = format!("jobs for {target} queued since {}", since.format("%Y-%m-%d %H:%M UTC"));
+            self.trouble(What::Late, 1, message, format!("vaiven jobs list --target {target}"));
         }
     }
 
@@ -290,8 +293,8 @@ impl Affairs {
             odd += (dates.rows.len() + dates.more) as u64;
         }
         if odd > 0 {
-            let told = format!("change dates or files that cannot be used: {odd}");
-            self.trouble(What::Date, odd, told, "vaiven status");
+            let message = format!("change dates or files that cannot be used: {odd}");
+            self.trouble(What::Date, odd, message, "vaiven status");
         }
         Ok(())
     }
@@ -348,7 +351,7 @@ mod tests {
         let given = Trouble {
             what: What::Discarded,
             count: 1,
-            told: "1 job discarded".into(),
+            message: "1 job discarded".into(),
             why: None,
             command: "vaiven jobs list --state discarded".into(),
         };

@@ -15,7 +15,7 @@ const SLACK: chrono::Duration = chrono::Duration::minutes(5);
 
 impl Affairs {
     pub(super) fn readings(&mut self, listings: &[LastListing], flows: &[&Flow], now: DateTime<Utc>) {
-        let mut known: BTreeMap<(&str, &str), Known<'_>> = BTreeMap::new();
+        let mut known: BTreeMap<(&str, &str), LastListings<'_>> = BTreeMap::new();
         for listing in listings {
             let known = known.entry((&listing.system, &listing.entity)).or_default();
             match listing.kind {
@@ -30,22 +30,22 @@ impl Affairs {
                 self.troubles.push(Trouble {
                     what: What::Unread,
                     count: 1,
-                    told: format!("{entity} of {system} could not be {kind}"),
+                    message: format!("{entity} of {system} could not be {kind}"),
                     why: failed.error.clone(),
                     command: "vaiven status".to_owned(),
                 });
             }
         }
         let (mut oldest, mut all) = (None, true);
-        let mut told = BTreeSet::new();
+        let mut reported = BTreeSet::new();
         for (flow, entity) in flows.iter().flat_map(|flow| flow.entities.iter().map(move |entity| (flow, entity))) {
             let place = (flow.from.as_str(), entity.as_str());
             let known = known.get(&place).copied().unwrap_or_default();
             let Some((_, good)) = known.good() else {
                 all = false;
-                if known.failed().next().is_none() && told.insert(place) {
-                    let told = format!("{entity} of {} was never read", flow.from);
-                    self.trouble(What::NeverRead, 1, told, "vaiven run");
+                if known.failed().next().is_none() && reported.insert(place) {
+                    let message = format!("{entity} of {} was never read", flow.from);
+                    self.trouble(What::NeverRead, 1, message, "vaiven run");
                 }
                 continue;
             };
@@ -58,10 +58,10 @@ impl Affairs {
                 let Some((table, last)) = table.zip(last) else { continue };
                 // One firing may have been missed: the second one says that nobody reads.
                 let second = table.next(last).and_then(|first| table.next(first));
-                if second.is_some_and(|second| second + SLACK < now) && told.insert(place) {
+                if second.is_some_and(|second| second + SLACK < now) && reported.insert(place) {
                     let since = last.format("%Y-%m-%d %H:%M UTC");
-                    let told = format!("{entity} of {} {how} since {since}", flow.from);
-                    self.trouble(What::Stale, 1, told, "vaiven run");
+                    let message = format!("{entity} of {} {how} since {since}", flow.from);
+                    self.trouble(What::Stale, 1, message, "vaiven run");
                 }
             }
         }
@@ -71,12 +71,12 @@ impl Affairs {
 
 /// The last listings of one entity at one system.
 #[derive(Clone, Copy, Default)]
-struct Known<'a> {
+struct LastListings<'a> {
     delta: Option<&'a LastListing>,
     full: Option<&'a LastListing>,
 }
 
-impl<'a> Known<'a> {
+impl<'a> LastListings<'a> {
     /// The last good one: its number, and when it began.
     fn good(self) -> Option<(i64, DateTime<Utc>)> {
         [self.delta, self.full].into_iter().flatten().filter_map(|listing| listing.good).max()
@@ -114,7 +114,7 @@ mod tests {
         }
     }
 
-    fn told(listings: &[LastListing], every: Option<&str>, now: i64) -> Affairs {
+    fn affairs_of(listings: &[LastListing], every: Option<&str>, now: i64) -> Affairs {
         let table = |text: &str| Schedule { schedule: text.parse().unwrap(), zone: chrono_tz::UTC };
         let flow = Flow {
             from: "erp".into(),
@@ -129,32 +129,34 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_listing_that_failed_is_told_though_changes_were_read_since() {
+    fn a_whole_listing_that_failed_is_reported_though_changes_were_read_since() {
         let failed = listing(RunKind::Full, 5, Some("announced 9, gave 8"), Some(1));
-        let affairs = told(&[listing(RunKind::Delta, 6, None, Some(6)), failed], None, 7);
+        let affairs = affairs_of(&[listing(RunKind::Delta, 6, None, Some(6)), failed], None, 7);
         assert_eq!(affairs.troubles.len(), 1);
         assert_eq!(affairs.troubles[0].why.as_deref(), Some("announced 9, gave 8"));
-        let mended = listing(RunKind::Full, 8, None, Some(8));
+        let corrected = listing(RunKind::Full, 8, None, Some(8));
         let late = listing(RunKind::Delta, 6, Some("no answer"), Some(4));
-        assert!(told(&[late, mended], None, 9).is_well(), "a whole listing makes up for one of changes");
+        assert!(affairs_of(&[late, corrected], None, 9).is_well(), "a whole listing makes up for one of changes");
     }
 
     #[test]
     fn a_listing_that_was_stopped_is_no_fault_of_anybody() {
         let good = listing(RunKind::Full, 1, None, Some(1));
-        assert!(told(&[good.clone(), listing(RunKind::Delta, 2, Some(report::STOPPED), None)], None, 3).is_well());
-        let never = told(&[listing(RunKind::Full, 1, Some(report::STOPPED), None)], None, 3);
+        assert!(
+            affairs_of(&[good.clone(), listing(RunKind::Delta, 2, Some(report::STOPPED), None)], None, 3).is_well()
+        );
+        let never = affairs_of(&[listing(RunKind::Full, 1, Some(report::STOPPED), None)], None, 3);
         assert_eq!(never.troubles[0].what, What::NeverRead);
     }
 
     #[test]
-    fn a_source_that_nobody_reads_is_told_and_one_missed_turn_is_not() {
+    fn a_source_that_nobody_reads_is_reported_and_one_missed_turn_is_not() {
         let good = [listing(RunKind::Delta, 0, None, Some(0))];
         let hourly = Some("0 0 * * * *");
-        assert!(told(&good, hourly, 119).is_well());
-        let affairs = told(&good, hourly, 126);
+        assert!(affairs_of(&good, hourly, 119).is_well());
+        let affairs = affairs_of(&good, hourly, 126);
         assert!(affairs.headline().contains("product of erp not read since 1970-01-01 00:00 UTC"), "{affairs:?}");
-        assert!(told(&good, None, 100_000).is_well(), "nobody said how often");
-        assert_eq!(told(&[], None, 1).troubles[0].what, What::NeverRead);
+        assert!(affairs_of(&good, None, 100_000).is_well(), "nobody said how often");
+        assert_eq!(affairs_of(&[], None, 1).troubles[0].what, What::NeverRead);
     }
 }

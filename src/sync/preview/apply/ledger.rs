@@ -17,7 +17,7 @@ type Place = (String, String, String);
 
 /// A write and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Told {
+pub struct UnappliedWrite {
     pub target: String,
     pub entity: String,
     pub key: String,
@@ -42,7 +42,7 @@ struct Planned {
     fate: Fate,
 }
 
-pub(super) struct Ledger {
+pub(super) struct ApplyLedger {
     inner: Mutex<Inner>,
 }
 
@@ -51,7 +51,7 @@ struct Inner {
     /// Job to the planned write it carries out.
     sent: HashMap<i64, (Place, usize)>,
     /// Writes that were held back, by their job.
-    refused: BTreeMap<i64, Told>,
+    refused: BTreeMap<i64, UnappliedWrite>,
 }
 
 pub(super) fn word(op: Op) -> &'static str {
@@ -62,7 +62,7 @@ pub(super) fn word(op: Op) -> &'static str {
     }
 }
 
-impl Ledger {
+impl ApplyLedger {
     pub(super) fn new(agreed: HashMap<Place, Vec<Entry>>) -> Self {
         let planned = agreed
             .into_iter()
@@ -92,14 +92,14 @@ impl Ledger {
             }
             None => {
                 let reason = differs(target, write, proof, planned);
-                let told = Told {
+                let refused = UnappliedWrite {
                     target: target.to_owned(),
                     entity: entity.to_owned(),
                     key: write.key.clone(),
                     op: word(write.op).to_owned(),
                     reason: reason.clone(),
                 };
-                inner.refused.insert(write.job, told);
+                inner.refused.insert(write.job, refused);
                 Err(reason)
             }
         }
@@ -115,7 +115,7 @@ impl Ledger {
     }
 
     /// Writes that were held back, with their jobs.
-    pub(super) fn refused(&self) -> BTreeMap<i64, Told> {
+    pub(super) fn refused(&self) -> BTreeMap<i64, UnappliedWrite> {
         self.inner().refused.clone()
     }
 

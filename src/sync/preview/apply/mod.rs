@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use self::ledger::{Fate, Ledger};
+use self::ledger::{ApplyLedger, Fate};
 use crate::{
     failure::Failure,
     model::Entities,
@@ -23,11 +23,11 @@ use crate::{
         context::{Context, Requests, RunReport, leases::holding, requests::Counts},
         delivery::sole,
         engine::{Engine, Reach},
-        preview::plan::{self, Agreed},
+        preview::plan::{self, AgreedPlan},
     },
 };
 
-pub use self::ledger::Told;
+pub use self::ledger::UnappliedWrite;
 
 /// What became of a plan.
 #[derive(Clone, Debug, Serialize)]
@@ -37,11 +37,11 @@ pub struct Applied {
     /// By system: requests sent for it.
     pub requests: Counts,
     /// Writes that came up and are not what was agreed on; they stay queued.
-    pub refused: Vec<Told>,
+    pub refused: Vec<UnappliedWrite>,
     /// Planned writes that were not done.
-    pub failed: Vec<Told>,
+    pub failed: Vec<UnappliedWrite>,
     /// Planned writes that nothing asks for any more.
-    pub unneeded: Vec<Told>,
+    pub unneeded: Vec<UnappliedWrite>,
     pub runs: Vec<RunReport>,
 }
 
@@ -72,10 +72,10 @@ pub enum ApplyError {
 ///
 /// # Errors
 /// When the plan does not fit the configuration, or the state fails. Everything else is told in the result.
-pub async fn apply(mut context: Context, agreed: Agreed, stop: &CancellationToken) -> Result<Applied, ApplyError> {
+pub async fn apply(mut context: Context, agreed: AgreedPlan, stop: &CancellationToken) -> Result<Applied, ApplyError> {
     fits(&context, &agreed)?;
-    let Agreed { reach, writes } = agreed;
-    let ledger = Arc::new(Ledger::new(writes));
+    let AgreedPlan { reach, writes } = agreed;
+    let ledger = Arc::new(ApplyLedger::new(writes));
     for system in context.systems.values_mut() {
         *system = Arc::new(PlanGuard {
             inner: Arc::clone(system),
@@ -100,7 +100,7 @@ pub async fn apply(mut context: Context, agreed: Agreed, stop: &CancellationToke
     result
 }
 
-fn fits(context: &Context, agreed: &Agreed) -> Result<(), ApplyError> {
+fn fits(context: &Context, agreed: &AgreedPlan) -> Result<(), ApplyError> {
     if let Some(flow) = &agreed.reach.flow
         && context.routes.flow(flow).is_none()
     {
@@ -146,7 +146,7 @@ pub(in crate::sync) async fn alone<T>(
 async fn work(
     engine: &Engine,
     reach: &Reach,
-    ledger: &Ledger,
+    ledger: &ApplyLedger,
     stop: &CancellationToken,
 ) -> Result<Applied, StoreError> {
     let asked = Requests::of(&engine.context().systems);
@@ -170,7 +170,7 @@ async fn work(
 }
 
 /// Makes the jobs due again that were held back, for whoever delivers without a plan.
-async fn bring_forward(context: &Context, ledger: &Ledger) -> Result<(), StoreError> {
+async fn bring_forward(context: &Context, ledger: &ApplyLedger) -> Result<(), StoreError> {
     let ids: Vec<i64> = ledger.refused().into_keys().collect();
     if ids.is_empty() {
         return Ok(());
@@ -193,16 +193,16 @@ async fn bring_forward(context: &Context, ledger: &Ledger) -> Result<(), StoreEr
 async fn close(
     context: &Context,
     reach: &Reach,
-    ledger: &Ledger,
+    ledger: &ApplyLedger,
     blind: &BTreeMap<(String, String), String>,
     applied: &mut Applied,
 ) -> Result<(), StoreError> {
     let open = open_jobs(context, reach).await?;
     let refused: BTreeSet<(String, String, String)> =
-        applied.refused.iter().map(|told| (told.target.clone(), told.entity.clone(), told.key.clone())).collect();
+        applied.refused.iter().map(|write| (write.target.clone(), write.entity.clone(), write.key.clone())).collect();
     ledger.each(|place, op, fate| {
         applied.planned += 1;
-        let told = |reason: String| Told {
+        let unapplied = |reason: String| UnappliedWrite {
             target: place.0.clone(),
             entity: place.1.clone(),
             key: place.2.clone(),
@@ -213,16 +213,16 @@ async fn close(
             (Fate::Done, _) => applied.done += 1,
             // Its answer was lost, and the lookup found it done.
             (Fate::Sent | Fate::Failed(_), None) => applied.done += 1,
-            (Fate::Failed(why), Some(_)) => applied.failed.push(told(why.clone())),
+            (Fate::Failed(why), Some(_)) => applied.failed.push(unapplied(why.clone())),
             // It came up as another write than planned, which is told as refused.
             (Fate::Open | Fate::Sent, Some(_)) if refused.contains(place) => {}
             (Fate::Open | Fate::Sent, Some(why)) => {
                 let unseen = blind.get(&(place.0.clone(), place.1.clone()));
                 let unseen = unseen.map(|why| format!("{} could not be looked at before: {why}", place.0));
-                applied.failed.push(told(unseen.unwrap_or_else(|| why.clone())));
+                applied.failed.push(unapplied(unseen.unwrap_or_else(|| why.clone())));
             }
             (Fate::Open, None) => {
-                applied.unneeded.push(told("the target already has it, or it is no longer desired".to_owned()));
+                applied.unneeded.push(unapplied("the target already has it, or it is no longer desired".to_owned()));
             }
         }
     });
@@ -269,7 +269,7 @@ struct PlanGuard {
     inner: Arc<dyn System>,
     store: SharedStore,
     entities: Arc<Entities>,
-    ledger: Arc<Ledger>,
+    ledger: Arc<ApplyLedger>,
 }
 
 #[async_trait]

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::{
-    Plan, Reach, Summary,
+    Plan, PlanSummary, Reach,
     proof::{Fingerprint, Proof},
 };
 use crate::{port::Op, store::RunKind};
@@ -22,7 +22,7 @@ struct Head<'a> {
     plan: u32,
     vaiven: &'static str,
     #[serde(flatten)]
-    summary: &'a Summary,
+    summary: &'a PlanSummary,
 }
 
 /// Writes a plan.
@@ -56,7 +56,7 @@ pub enum DocumentError {
 
 /// The writes that were agreed on.
 #[derive(Debug)]
-pub struct Agreed {
+pub struct AgreedPlan {
     pub reach: Reach,
     /// By target, entity and key, in the order of the plan.
     pub writes: HashMap<(String, String, String), Vec<Entry>>,
@@ -93,7 +93,7 @@ struct Agreement {
 ///
 /// # Errors
 /// When it is no plan, or one of another form.
-pub fn read(source: impl Read) -> Result<Agreed, DocumentError> {
+pub fn read(source: impl Read) -> Result<AgreedPlan, DocumentError> {
     let file: PlanFile = serde_json::from_reader(source)?;
     if file.plan != FORMAT {
         return Err(DocumentError::Format(file.plan));
@@ -105,5 +105,5 @@ pub fn read(source: impl Read) -> Result<Agreed, DocumentError> {
         let proof = Proof { op: one.op, before: one.before, after: one.after };
         writes.entry((one.target, one.entity, one.key)).or_default().push(Entry { proof, fields });
     }
-    Ok(Agreed { reach: Reach { flow: file.flow, kind: file.kind }, writes })
+    Ok(AgreedPlan { reach: Reach { flow: file.flow, kind: file.kind }, writes })
 }

@@ -39,13 +39,13 @@ pub struct Estimate {
 /// Estimates the writes of one target and entity. `counts` are the numbers of writes of each operation.
 pub(super) fn estimate(
     counts: &[u64],
-    facts: &Capabilities,
+    capabilities: &Capabilities,
     limits: &SystemLimits,
     pace: Option<Pace>,
     history: &[&Measured],
 ) -> Estimate {
-    let batch = u64::try_from(facts.batch.max(1)).unwrap_or(u64::MAX);
-    let known = Known::of(history, batch);
+    let batch = u64::try_from(capabilities.batch.max(1)).unwrap_or(u64::MAX);
+    let known = PastDeliveries::of(history, batch);
     let writes: u64 = counts.iter().sum();
     let requests = if batch > 1 {
         counts.iter().map(|count| count.div_ceil(batch)).sum()
@@ -71,13 +71,13 @@ pub(super) fn estimate(
 }
 
 /// Sums over the deliveries of the past.
-struct Known {
+struct PastDeliveries {
     writes: u64,
     requests: u64,
     millis: u64,
 }
 
-impl Known {
+impl PastDeliveries {
     /// A batch of deliveries was told of line by line, each with the time of the whole batch.
     fn of(history: &[&Measured], batch: u64) -> Option<Self> {
         let mut known = Self { writes: 0, requests: 0, millis: 0 };
@@ -111,8 +111,8 @@ mod tests {
     }
 
     fn of(counts: &[u64], batch: usize, pace: Option<Pace>, history: &[Measured]) -> Estimate {
-        let facts = Capabilities { batch, ..Capabilities::default() };
-        estimate(counts, &facts, &SystemLimits::default(), pace, &history.iter().collect::<Vec<_>>())
+        let capabilities = Capabilities { batch, ..Capabilities::default() };
+        estimate(counts, &capabilities, &SystemLimits::default(), pace, &history.iter().collect::<Vec<_>>())
     }
 
     #[test]

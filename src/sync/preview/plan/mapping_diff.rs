@@ -51,7 +51,7 @@ pub struct Remapped {
     /// Rows that were never read, or have changed since: what comes of them is not the mapping's doing alone.
     pub left_out: u64,
     /// What follows for the systems that are told.
-    pub targets: Vec<AtTarget>,
+    pub targets: Vec<TargetDiff>,
 }
 
 /// An object before and after.
@@ -64,7 +64,7 @@ pub struct Edit {
 
 /// What one target would be told.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct AtTarget {
+pub struct TargetDiff {
     pub target: String,
     /// Objects it has that would change there.
     pub updates: u64,
@@ -111,43 +111,44 @@ pub async fn mapping_diff(
     stop: &CancellationToken,
 ) -> Result<Vec<Remapped>, PlanError> {
     for system in context.systems.values_mut() {
-        if let Some(peeking) = system.read_only() {
-            *system = peeking;
+        if let Some(read_only) = system.read_only() {
+            *system = read_only;
         }
     }
     let mut all = Vec::new();
     for (system, entity) in pairs {
-        let mut telling = Telling { context: &context, examples, personal, told: Remapped::new(system, entity) };
+        let mut comparison =
+            MappingComparison { context: &context, examples, personal, diff: Remapped::new(system, entity) };
         tokio::select! {
             biased;
             () = stop.cancelled() => return Err(PlanError::Stopped),
-            compared = telling.compare() => compared?,
+            compared = comparison.compare() => compared?,
         }
-        all.push(telling.told);
+        all.push(comparison.diff);
     }
     Ok(all)
 }
 
-struct Telling<'a> {
+struct MappingComparison<'a> {
     context: &'a Context,
     examples: usize,
     personal: bool,
-    told: Remapped,
+    diff: Remapped,
 }
 
-impl Telling<'_> {
+impl MappingComparison<'_> {
     async fn compare(&mut self) -> Result<(), StoreError> {
         let context = self.context;
-        let (system, entity) = (self.told.system.clone(), self.told.entity.clone());
+        let (system, entity) = (self.diff.system.clone(), self.diff.entity.clone());
         let (Some(endpoint), Some(mapping)) = (context.systems.get(&system), context.mapping(&system, &entity)) else {
-            self.told.error = Some(format!("system {system} has no mapping for entity {entity}"));
+            self.diff.error = Some(format!("system {system} has no mapping for entity {entity}"));
             return Ok(());
         };
         let (endpoint, mapping) = (Arc::clone(endpoint), Arc::clone(mapping));
         let revision = mapping_revision::of(mapping.as_ref(), endpoint.as_ref(), &entity);
         let last = context.store.reading(&system, &entity).await?.revision;
         if last == Some(revision) {
-            self.told.unchanged = true;
+            self.diff.unchanged = true;
             return Ok(());
         }
         let run = context
@@ -168,11 +169,11 @@ impl Telling<'_> {
             let got = match endpoint.pull(&request).await {
                 Ok(got) => got,
                 Err(failure) => {
-                    self.told.error = Some(outcome::describe(&failure));
+                    self.diff.error = Some(outcome::describe(&failure));
                     break;
                 }
             };
-            self.told.read += count(got.rows.len() + got.errors.len());
+            self.diff.read += count(got.rows.len() + got.errors.len());
             let rows = self.as_they_were(got.rows, revision, last).await?;
             self.take(&reading, &rows).await?;
             page = got.next;
@@ -193,17 +194,21 @@ impl Telling<'_> {
         // Nobody knows with which mapping a state of an earlier version was read: whatever differs is taken for its doing.
         let Some(last) = last else { return Ok(rows) };
         let (since_last, from_now) = (self.differing(&rows, last).await?, self.differing(&rows, now).await?);
-        self.told.left_out += count(since_last.intersection(&from_now).count());
+        self.diff.left_out += count(since_last.intersection(&from_now).count());
         Ok(rows.into_iter().enumerate().filter(|(at, _)| !since_last.contains(at)).map(|(_, row)| row).collect())
     }
 
     /// Places of rows that have another fingerprint than a reading with this revision left of them.
     async fn differing(&self, rows: &[SourceRow], revision: MappingRevision) -> Result<BTreeSet<usize>, StoreError> {
-        let prints = mapping_revision::fingerprints(revision, &rows.iter().collect::<Vec<_>>());
-        let sightings: Vec<ShownRow> =
-            rows.iter().zip(prints).map(|(row, print)| ShownRow { id: row.id.clone(), fingerprint: print }).collect();
-        let sighted = self.context.store.look_up_fingerprints(&self.told.system, &self.told.entity, &sightings).await?;
-        Ok(sighted.changed.into_iter().collect())
+        let fingerprints = mapping_revision::fingerprints(revision, &rows.iter().collect::<Vec<_>>());
+        let shown_rows: Vec<ShownRow> = rows
+            .iter()
+            .zip(fingerprints)
+            .map(|(row, fingerprint)| ShownRow { id: row.id.clone(), fingerprint })
+            .collect();
+        let known_rows =
+            self.context.store.look_up_fingerprints(&self.diff.system, &self.diff.entity, &shown_rows).await?;
+        Ok(known_rows.changed.into_iter().collect())
     }
 
     /// Maps rows and takes note of what is not as it is known.
@@ -213,10 +218,10 @@ impl Telling<'_> {
             return Ok(());
         }
         let mut commit = reading.detect(rows, &[], context.store.counter().await?).await?.commit;
-        // A row that was never read before is news, not a change.
+        // A row that was never read before is new, not a change.
         let fresh: BTreeSet<i64> =
             commit.changes.iter().filter(|change| change.op == ChangeOp::Create).map(|change| change.record).collect();
-        self.told.left_out += count(fresh.len());
+        self.diff.left_out += count(fresh.len());
         commit.changes.retain(|change| !fresh.contains(&change.record));
         commit.jobs.retain(|job| !fresh.contains(&job.record));
         let ids: Vec<String> = commit.rejections.iter().filter_map(|row| row.id.clone()).collect();
@@ -225,18 +230,18 @@ impl Telling<'_> {
             known.iter().filter(|one| one.gone_at.is_none()).map(|one| one.id.as_str()).collect();
         let lost = commit.rejections.iter().filter(|row| row.id.as_deref().is_some_and(|id| known.contains(id)));
         let lost: Vec<Rejection> = lost.cloned().collect();
-        self.told.unreadable += count(lost.len());
-        let room = self.examples.saturating_sub(self.told.reasons.len());
-        self.told.reasons.extend(lost.into_iter().take(room));
+        self.diff.unreadable += count(lost.len());
+        let room = self.examples.saturating_sub(self.diff.reasons.len());
+        self.diff.reasons.extend(lost.into_iter().take(room));
 
-        self.told.changed += count(commit.changes.len());
+        self.diff.changed += count(commit.changes.len());
         for field in commit.changes.iter().flat_map(|change| change.fields.keys()) {
-            *self.told.fields.entry(field.clone()).or_default() += 1;
+            *self.diff.fields.entry(field.clone()).or_default() += 1;
         }
-        let room = self.examples.saturating_sub(self.told.examples.len());
+        let room = self.examples.saturating_sub(self.diff.examples.len());
         let some = commit.changes.iter().take(room).map(|change| (change.record, change.fields.clone())).collect();
         let spec = context.entities.get(reading.entity).map(|spec| &**spec);
-        self.told.examples.extend(shown(&context.store, spec, self.personal, some).await?);
+        self.diff.examples.extend(shown(&context.store, spec, self.personal, some).await?);
         context.store.commit_page(commit, context.env.now()).await?;
         Ok(())
     }
@@ -244,18 +249,18 @@ impl Telling<'_> {
     /// What the jobs of the run would do, as far as that is known without asking the targets, and what brakes say to it.
     async fn at_targets(&mut self, run: i64) -> Result<(), StoreError> {
         let context = self.context;
-        let (system, entity) = (self.told.system.as_str(), self.told.entity.as_str());
+        let (system, entity) = (self.diff.system.as_str(), self.diff.entity.as_str());
         let mut targets: BTreeSet<&str> =
             context.routes.from(system, entity).flat_map(|flow| &flow.to).map(String::as_str).collect();
         targets.extend(context.routes.to(system, entity).next().map(|_| system));
-        let mut told = Vec::new();
+        let mut diffs = Vec::new();
         for target in targets {
             let Some(endpoint) = context.systems.get(target) else { continue };
             if endpoint.capabilities(entity).is_none() {
                 continue;
             }
             let batch = Batch::new(context, endpoint.as_ref(), target, entity);
-            let mut at = AtTarget { target: target.to_owned(), updates: 0, examples: Vec::new(), brakes: Vec::new() };
+            let mut at = TargetDiff { target: target.to_owned(), updates: 0, examples: Vec::new(), brakes: Vec::new() };
             let mut after = 0;
             loop {
                 let jobs = context.store.opened(run, target, after, SLICE).await?;
@@ -269,15 +274,15 @@ impl Telling<'_> {
                 at.examples.extend(shown(&context.store, spec, self.personal, some).await?);
             }
             if at.updates > 0 {
-                told.push(at);
+                diffs.push(at);
             }
         }
         for trip in brakes::tripped(context, run).await? {
-            if let Some(at) = told.iter_mut().find(|at| at.target == trip.target) {
+            if let Some(at) = diffs.iter_mut().find(|at| at.target == trip.target) {
                 at.brakes.push(trip);
             }
         }
-        self.told.targets = told;
+        self.diff.targets = diffs;
         Ok(())
     }
 }

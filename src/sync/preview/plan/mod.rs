@@ -3,10 +3,10 @@
 
 mod document;
 mod estimate;
-mod held;
 mod mapping_diff;
 mod proof;
 mod recorder;
+mod unwritten;
 mod write_log;
 
 use std::{
@@ -32,10 +32,10 @@ use crate::{
 
 pub(in crate::sync) use self::proof::{Proof, values};
 pub use self::{
-    document::{Agreed, Entry, read, write},
+    document::{AgreedPlan, Entry, read, write},
     estimate::{Basis, Estimate},
-    held::Held,
-    mapping_diff::{AtTarget, Edit, Remapped, mapping_diff},
+    mapping_diff::{Edit, Remapped, TargetDiff, mapping_diff},
+    unwritten::Unwritten,
     write_log::{Groups, OpOrder, WriteLogFile},
 };
 
@@ -56,14 +56,14 @@ pub struct Question {
 
 /// A plan; its writes are in the write log.
 pub struct Plan {
-    pub summary: Summary,
+    pub summary: PlanSummary,
     pub groups: Groups,
     pub write_log: WriteLogFile,
 }
 
 /// A plan at a glance.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Summary {
+pub struct PlanSummary {
     #[serde(flatten)]
     pub reach: Reach,
     pub made_at: DateTime<Utc>,
@@ -73,15 +73,15 @@ pub struct Summary {
     /// Objects of several systems that are taken for one from now on.
     pub matches: Vec<Matches>,
     /// Shared fields that both sides changed.
-    pub conflicts: Vec<Held>,
+    pub conflicts: Vec<Unwritten>,
     /// Changes so many or so great that a person is asked first.
     pub brakes: Vec<Braked>,
     /// What waits for something else.
-    pub waiting: Vec<Held>,
+    pub waiting: Vec<Unwritten>,
     /// What the target or its adapter would refuse.
-    pub rejected: Vec<Held>,
+    pub rejected: Vec<Unwritten>,
     /// Rows that did not become objects.
-    pub unreadable: Vec<Unreadable>,
+    pub unreadable: Vec<UnreadableCount>,
     /// Fields that targets hold otherwise than they were sent, which nobody accepted.
     #[serde(default, skip_serializing_if = "is_none_of")]
     pub differences: u64,
@@ -139,19 +139,19 @@ pub struct Braked {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Unreadable {
+pub struct UnreadableCount {
     pub system: String,
     pub entity: String,
     pub count: u64,
     pub examples: Vec<Rejection>,
 }
 
-impl Summary {
+impl PlanSummary {
     /// Whether all that was asked for could be read and would be written.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        let held = [&self.conflicts, &self.waiting, &self.rejected];
-        held.iter().all(|held| held.is_empty())
+        let unwritten = [&self.conflicts, &self.waiting, &self.rejected];
+        unwritten.iter().all(|unwritten| unwritten.is_empty())
             && self.brakes.is_empty()
             && self.unreadable.is_empty()
             && self.affairs.is_well()
@@ -170,7 +170,7 @@ pub enum PlanError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the plan's writes could not be kept in a temporary file: {0}")]
-    Spool(#[from] std::io::Error),
+    WriteLog(#[from] std::io::Error),
     #[error("stopped before the plan was whole")]
     Stopped,
 }
@@ -198,8 +198,8 @@ pub async fn plan(
     context.limits.agreed = reach.pairs(&context.routes);
     let asked = Requests::of(&context.systems);
     let engine = Engine::new(context);
-    let before = held::waiting(&store).await?;
-    let held_before = store.waiting_approvals().await?.into_iter().map(|approval| approval.run).collect();
+    let before = unwritten::waiting(&store).await?;
+    let held_runs = store.waiting_approvals().await?.into_iter().map(|approval| approval.run).collect();
     let looked = engine.look(&reach, "plan", stop).await?;
     let matches = matches(copy, &engine, &reach, examples).await?;
     // What could not be looked at is planned by what was last known of it; the report says so.
@@ -208,18 +208,18 @@ pub async fn plan(
     if stop.is_cancelled() {
         return Err(PlanError::Stopped);
     }
-    let held = held::held(&store, &share, &before, examples).await?;
+    let unwritten = unwritten::unwritten(&store, &share, &before, examples).await?;
     let (groups, file) = log.stop()?;
     let context = engine.context();
     let flows: Vec<&Flow> = reach.flows(&context.routes).collect();
     let affairs = Affairs::of(&store, &flows, reach.flow.is_some(), context.env.now()).await?;
-    let kind = |wanted: &str| held.iter().filter(|one| kind_of(one) == wanted).cloned().collect();
-    let summary = Summary {
+    let kind = |kind: &str| unwritten.iter().filter(|one| kind_of(one) == kind).cloned().collect();
+    let summary = PlanSummary {
         made_at: context.env.now(),
         targets: targets(context, &groups, &copy.measured),
         matches,
         conflicts: kind("conflict"),
-        brakes: braked(&store, &share, &held_before).await?,
+        brakes: braked(&store, &share, &held_runs).await?,
         waiting: kind("waiting"),
         rejected: kind("rejected"),
         unreadable: unreadable(context, &looked.runs, examples).await?,
@@ -232,8 +232,8 @@ pub async fn plan(
     Ok(Plan { summary, groups, write_log: file })
 }
 
-fn kind_of(held: &Held) -> &str {
-    match held.what.split_once(':').map_or(held.what.as_str(), |(kind, _)| kind) {
+fn kind_of(unwritten: &Unwritten) -> &str {
+    match unwritten.what.split_once(':').map_or(unwritten.what.as_str(), |(kind, _)| kind) {
         kind @ ("conflict" | "brake" | "rejected") => kind,
         _ => "waiting",
     }
@@ -259,7 +259,7 @@ fn targets(context: &Context, groups: &Groups, measured: &[Measured]) -> Vec<Tar
         let count =
             |op| groups.get(&(target.to_owned(), entity.to_owned(), OpOrder(op))).map_or(0, |group| group.count);
         let counts = [Op::Create, Op::Update, Op::Delete].map(count);
-        let facts = context.capabilities(target, entity).cloned().unwrap_or_default();
+        let capabilities = context.capabilities(target, entity).cloned().unwrap_or_default();
         let pace = context.systems.get(target).and_then(|system| system.pace());
         let history: Vec<&Measured> =
             measured.iter().filter(|line| line.target == target && line.entity == entity).collect();
@@ -270,7 +270,7 @@ fn targets(context: &Context, groups: &Groups, measured: &[Measured]) -> Vec<Tar
             creates: counts[0],
             updates: counts[1],
             deletes: counts[2],
-            cost: estimate::estimate(&counts, &facts, &context.limits(target), pace, &history),
+            cost: estimate::estimate(&counts, &capabilities, &context.limits(target), pace, &history),
         }
     };
     pairs.into_iter().map(of).collect()
@@ -306,7 +306,11 @@ async fn recognised_by(copy: &Scratch, record: RecordId) -> Result<Option<By>, S
 }
 
 /// Rows that did not become objects, of every entity that was read; earlier ones are included.
-async fn unreadable(context: &Context, runs: &[RunReport], examples: usize) -> Result<Vec<Unreadable>, StoreError> {
+async fn unreadable(
+    context: &Context,
+    runs: &[RunReport],
+    examples: usize,
+) -> Result<Vec<UnreadableCount>, StoreError> {
     let read: BTreeSet<(&str, &str)> = runs.iter().map(|run| (run.system.as_str(), run.entity.as_str())).collect();
     let mut all = Vec::new();
     for (system, entity, count, _) in context.store.rejection_counts().await? {
@@ -317,7 +321,7 @@ async fn unreadable(context: &Context, runs: &[RunReport], examples: usize) -> R
         let rows = rows.into_iter().filter(|(_, of, row)| *of == entity && !row.dismissed);
         let rows = rows.map(|(_, _, row)| row);
         let examples = rows.take(examples).collect();
-        all.push(Unreadable { system, entity, count, examples });
+        all.push(UnreadableCount { system, entity, count, examples });
     }
     Ok(all)
 }

@@ -21,9 +21,9 @@ impl Fingerprint {
     fn of(fields: Fields) -> Self {
         let mut hasher = blake3::Hasher::new();
         model::canonical::hash_into(&Value::Object(fields), &mut hasher);
-        let mut print = [0; 16];
-        hasher.finalize_xof().fill(&mut print);
-        Self(print)
+        let mut fingerprint = [0; 16];
+        hasher.finalize_xof().fill(&mut fingerprint);
+        Self(fingerprint)
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Recorder {
     entities: Arc<Entities>,
     /// Lists whose items other objects hang on: `product.variants`.
     hosts: BTreeSet<String>,
-    tape: Arc<WriteLog>,
+    write_log: Arc<WriteLog>,
     personal: bool,
     /// What was written here only seems to be: entity and id.
     written: Mutex<BTreeSet<(String, String)>>,
@@ -39,15 +39,15 @@ impl Recorder {
         system: Arc<dyn System>,
         store: SharedStore,
         entities: Arc<Entities>,
-        tape: Arc<WriteLog>,
+        write_log: Arc<WriteLog>,
         personal: bool,
     ) -> Self {
         let mut hosts = BTreeSet::new();
         for field in entities.iter().flat_map(|spec| spec.fields.values()) {
-            named_parts(field, &mut hosts);
+            collect_hosts(field, &mut hosts);
         }
         let inner = system.read_only().unwrap_or(system);
-        Self { inner, store, entities, hosts, tape, personal, written: Mutex::default() }
+        Self { inner, store, entities, hosts, write_log, personal, written: Mutex::default() }
     }
 
     /// What the target would answer: ids for the object and for those of its parts that others hang on, which it does not
@@ -56,7 +56,7 @@ impl Recorder {
         if write.op == Op::Delete {
             return Written::default();
         }
-        let id = write.id.clone().unwrap_or_else(|| self.tape.id());
+        let id = write.id.clone().unwrap_or_else(|| self.write_log.id());
         let mut child_ids = write.child_ids.clone();
         for list in self.hosts.iter().filter_map(|host| host.split_once('.')).filter(|(of, _)| *of == entity) {
             let known = child_ids.entry(list.1.to_owned()).or_default();
@@ -64,7 +64,7 @@ impl Recorder {
             let items = write.desired.get(list.1).and_then(Value::as_array);
             for item in items.into_iter().flatten() {
                 if let Some(part) = key.and_then(|key| item.get(key)?.as_str()) {
-                    known.entry(part.to_owned()).or_insert_with(|| self.tape.id());
+                    known.entry(part.to_owned()).or_insert_with(|| self.write_log.id());
                 }
             }
             // An object without such a list is its own part.
@@ -99,10 +99,10 @@ impl Recorder {
     }
 }
 
-fn named_parts(field: &FieldSpec, hosts: &mut BTreeSet<String>) {
+fn collect_hosts(field: &FieldSpec, hosts: &mut BTreeSet<String>) {
     hosts.extend(field.part.clone());
     for inner in field.of.iter().map(AsRef::as_ref).chain(field.fields.values()) {
-        named_parts(inner, hosts);
+        collect_hosts(inner, hosts);
     }
 }
 
@@ -149,11 +149,11 @@ impl System for Recorder {
             Err(error) => {
                 let failure = || Failure::new(Class::Fatal, error.to_string());
                 let outcomes = writes.iter().map(|one| outcome(one, Err(failure()))).collect();
-                self.tape.fail(std::io::Error::other(error));
+                self.write_log.fail(std::io::Error::other(error));
                 return outcomes;
             }
         };
-        self.tape.take(writes.iter().zip(&values).map(|(one, values)| self.line(entity, one, values)).collect());
+        self.write_log.take(writes.iter().zip(&values).map(|(one, values)| self.line(entity, one, values)).collect());
         let answers: Vec<Written> = writes.iter().map(|one| self.answer(entity, one)).collect();
         let ids = answers.iter().map(|answer| (entity.to_owned(), answer.id.clone()));
         self.written.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);

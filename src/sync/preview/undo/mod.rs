@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use self::trace::{AtTarget, Moved, trace};
+use self::trace::{FieldHistory, TargetHistory, trace};
 use crate::{
     mapping::{Fields, Translate},
     port::System,
@@ -108,36 +108,36 @@ pub async fn undo(
         for change in context.store.history(records).await? {
             histories.entry(change.record).or_default().push(change);
         }
-        let mut wishes: BTreeMap<(String, String), Vec<Wish>> = BTreeMap::new();
+        let mut to_restore: BTreeMap<(String, String), Vec<ToRestore>> = BTreeMap::new();
         for (record, history) in histories {
             let Some(entity) = history.first().map(|change| change.entity.clone()) else { continue };
             for (target, at) in trace(&history, &runs) {
-                wishes.entry((target, entity.clone())).or_default().push(Wish { record, at });
+                to_restore.entry((target, entity.clone())).or_default().push(ToRestore { record, at });
             }
         }
-        for ((target, entity), wishes) in wishes {
+        for ((target, entity), to_restore) in to_restore {
             if stop.is_cancelled() {
                 return Ok(work.done);
             }
-            work.at_target(&target, &entity, wishes).await?;
+            work.at_target(&target, &entity, to_restore).await?;
         }
     }
     Ok(work.done)
 }
 
 /// A record, and the changes of it that are to be taken back.
-struct Wish {
+struct ToRestore {
     record: RecordId,
-    at: AtTarget,
+    at: TargetHistory,
 }
 
 /// An object that is about to be written.
-struct Plan {
+struct RestorePlan {
     key: String,
     /// Field to what the run had delivered and what is to be there again.
     fields: Fields,
     /// What the sources say of the fields; remembered as sent.
-    hold: Fields,
+    source_fields: Fields,
 }
 
 struct Work<'a> {
@@ -158,8 +158,8 @@ impl Work<'_> {
         });
     }
 
-    async fn at_target(&mut self, target: &str, entity: &str, wishes: Vec<Wish>) -> Result<(), StoreError> {
-        let records: Vec<RecordId> = wishes.iter().map(|wish| wish.record).collect();
+    async fn at_target(&mut self, target: &str, entity: &str, to_restore: Vec<ToRestore>) -> Result<(), StoreError> {
+        let records: Vec<RecordId> = to_restore.iter().map(|one| one.record).collect();
         let keys = self.context.store.keys(&records).await?;
         let key = |record: &RecordId| keys.get(record).map(|(_, key)| key.clone()).unwrap_or_default();
         let system = self.context.systems.get(target).cloned();
@@ -185,15 +185,16 @@ impl Work<'_> {
         let now = self.context.env.now();
         let jobs =
             self.context.store.claim_exclusively(&jobs, &self.context.owner, self.context.limits.lease, now).await?;
-        let seized: BTreeSet<RecordId> = jobs.iter().map(|job| job.record).collect();
-        for record in records.iter().filter(|record| !seized.contains(record)) {
+        let claimed: BTreeSet<RecordId> = jobs.iter().map(|job| job.record).collect();
+        for record in records.iter().filter(|record| !claimed.contains(record)) {
             let reason = "a delivery of it is under way or waits (`vaiven jobs list`); settle that first";
             self.left(&batch, &key(record), None, reason);
         }
-        let mut wishes: BTreeMap<RecordId, AtTarget> = wishes.into_iter().map(|wish| (wish.record, wish.at)).collect();
+        let mut to_restore: BTreeMap<RecordId, TargetHistory> =
+            to_restore.into_iter().map(|one| (one.record, one.at)).collect();
         let stop = self.stop;
         let claimed = jobs.clone();
-        let work = self.carry_out(&batch, mapping.as_ref(), jobs, &mut wishes);
+        let work = self.carry_out(&batch, mapping.as_ref(), jobs, &mut to_restore);
         match delivery::alive(batch.context, &claimed, work, stop).await {
             Some(delivered) => self.deliver(&batch, delivered?).await,
             // The jobs find nothing to do, and the run can be undone again.
@@ -227,7 +228,7 @@ impl Work<'_> {
         if let Some(holder) = context.store.holder(&delivery::sole(target), now).await? {
             return Ok(Some(format!("a plan is being applied at {target} ({holder})")));
         }
-        if !system.capabilities(entity).is_some_and(|facts| facts.read) {
+        if !system.capabilities(entity).is_some_and(|capabilities| capabilities.read) {
             return Ok(None);
         }
         let ids: Vec<String> = context.store.externals(target, records).await?.into_values().collect();
@@ -243,14 +244,14 @@ impl Work<'_> {
         batch: &Batch<'_>,
         mapping: &dyn Translate,
         jobs: Vec<Job>,
-        wishes: &mut BTreeMap<RecordId, AtTarget>,
-    ) -> Result<Vec<(Delivered, Option<Plan>)>, StoreError> {
+        to_restore: &mut BTreeMap<RecordId, TargetHistory>,
+    ) -> Result<Vec<(Delivered, Option<RestorePlan>)>, StoreError> {
         let mut writes = Vec::new();
-        let mut plans: BTreeMap<i64, Plan> = BTreeMap::new();
+        let mut plans: BTreeMap<i64, RestorePlan> = BTreeMap::new();
         let mut delivered = Vec::new();
         for view in prepare::views(batch, mapping, jobs).await? {
-            let wish = wishes.remove(&view.job.record).unwrap_or_default();
-            match self.choose(batch, mapping, &view, wish) {
+            let history = to_restore.remove(&view.job.record).unwrap_or_default();
+            match self.choose(batch, mapping, &view, history) {
                 Some((fields, plan)) => {
                     plans.insert(view.job.id, plan);
                     writes.push((view, fields));
@@ -259,7 +260,7 @@ impl Work<'_> {
             }
         }
         let prepared = prepare::set(batch, mapping, writes).await?;
-        delivered.extend(prepared.settled);
+        delivered.extend(prepared.ended);
         batch.send(prepared.tasks, &mut delivered).await?;
         Ok(delivered.into_iter().map(|one| (plans.remove(&one.job), one)).map(|(plan, one)| (one, plan)).collect())
     }
@@ -270,10 +271,10 @@ impl Work<'_> {
         batch: &Batch<'_>,
         mapping: &dyn Translate,
         view: &View,
-        wish: AtTarget,
-    ) -> Option<(Fields, Plan)> {
+        history: TargetHistory,
+    ) -> Option<(Fields, RestorePlan)> {
         let key = view.key.as_str();
-        if wish.deleted {
+        if history.deleted {
             self.left(batch, key, None, format!("it was deleted at {}, and undo does not recreate it", batch.target));
             return None;
         }
@@ -298,19 +299,19 @@ impl Work<'_> {
             }
         };
         let present = Present { batch, mapping, view, here, desired: &desired };
-        if wish.made {
-            return self.unmake(&present, &wish);
+        if history.made {
+            return self.unmake(&present, &history);
         }
         let pending = Terms::of(batch.context, mapping, batch.entity).difference(&desired, Some(here));
-        let mut plan = Plan { key: key.to_owned(), fields: Fields::new(), hold: Fields::new() };
+        let mut plan = RestorePlan { key: key.to_owned(), fields: Fields::new(), source_fields: Fields::new() };
         let mut fields = Fields::new();
-        for (field, moved) in wish.fields {
+        for (field, moved) in history.fields {
             if let Some(reason) = present.kept(&pending, &field, &moved) {
                 self.left(batch, key, Some(&field), reason);
                 continue;
             }
             if let Some(said) = desired.get(&field) {
-                plan.hold.insert(field.clone(), said.clone());
+                plan.source_fields.insert(field.clone(), said.clone());
             }
             let there = here.fields.get(&field).cloned().unwrap_or(Value::Null);
             plan.fields.insert(field.clone(), Value::Array(vec![there, moved.before.clone()]));
@@ -320,7 +321,7 @@ impl Work<'_> {
     }
 
     /// Takes away an object that the run made.
-    fn unmake(&mut self, present: &Present<'_>, wish: &AtTarget) -> Option<(Fields, Plan)> {
+    fn unmake(&mut self, present: &Present<'_>, history: &TargetHistory) -> Option<(Fields, RestorePlan)> {
         let Present { batch, mapping, view, here, desired } = *present;
         let key = view.key.as_str();
         let lives_on = |list: &String| format!("it lives on {list}, and what was there before is not known");
@@ -332,20 +333,20 @@ impl Work<'_> {
             self.left(batch, key, None, "the run created it; --delete-created removes it as `on_delete` says");
             return None;
         }
-        let touched = wish.fields.iter().find(|(field, moved)| !holds(here, field, &moved.after));
+        let touched = history.fields.iter().find(|(field, moved)| !holds(here, field, &moved.after));
         if let Some((field, moved)) = touched {
             self.left(batch, key, None, since(batch, moved, Some(field)));
             return None;
         }
         let policy =
             batch.context.routes.to(batch.target, batch.entity).next().map(|flow| flow.delete_policy(batch.entity));
-        let mut plan = Plan { key: key.to_owned(), fields: Fields::new(), hold: Fields::new() };
+        let mut plan = RestorePlan { key: key.to_owned(), fields: Fields::new(), source_fields: Fields::new() };
         match policy.unwrap_or_default() {
             DeletePolicy::Delete => Some((Fields::new(), plan)),
             DeletePolicy::Unpublish if mapping.writes().contains("active") => {
                 let off = Value::Bool(false);
                 if let Some(said) = desired.get("active") {
-                    plan.hold.insert("active".to_owned(), said.clone());
+                    plan.source_fields.insert("active".to_owned(), said.clone());
                 }
                 let there = here.fields.get("active").cloned().unwrap_or(Value::Null);
                 plan.fields.insert("active".to_owned(), Value::Array(vec![there, off.clone()]));
@@ -366,10 +367,10 @@ impl Work<'_> {
     async fn deliver(
         &mut self,
         batch: &Batch<'_>,
-        delivered: Vec<(Delivered, Option<Plan>)>,
+        delivered: Vec<(Delivered, Option<RestorePlan>)>,
     ) -> Result<(), StoreError> {
         let mut closed = Vec::with_capacity(delivered.len());
-        let mut told: BTreeMap<i64, Plan> = BTreeMap::new();
+        let mut restored: BTreeMap<i64, RestorePlan> = BTreeMap::new();
         for (mut one, plan) in delivered {
             let job = one.job;
             if let Some(attempt) = &mut one.attempt {
@@ -385,7 +386,7 @@ impl Work<'_> {
                 }
             };
             if let (Some(plan), Some(replica)) = (&plan, &mut one.replica) {
-                for (field, said) in &plan.hold {
+                for (field, said) in &plan.source_fields {
                     if replica.fields.get(field).unwrap_or(&Value::Null) == said {
                         replica.sent.remove(field);
                     } else {
@@ -397,7 +398,7 @@ impl Work<'_> {
             match (plan, failed) {
                 (Some(plan), Some(why)) => self.left(batch, &plan.key, None, why),
                 (Some(plan), None) => {
-                    told.insert(job, plan);
+                    restored.insert(job, plan);
                 }
                 (None, _) => {}
             }
@@ -405,13 +406,13 @@ impl Work<'_> {
         }
         let summary = batch.context.store.deliver(batch.target, batch.entity, closed, batch.context.env.now()).await?;
         for job in summary.lost {
-            if let Some(plan) = told.remove(&job) {
+            if let Some(plan) = restored.remove(&job) {
                 let reason =
                     "another worker took it over meanwhile; whether it was restored will be seen by the next pull";
                 self.left(batch, &plan.key, None, reason);
             }
         }
-        self.done.restored.extend(told.into_values().map(|plan| Restored {
+        self.done.restored.extend(restored.into_values().map(|plan| Restored {
             target: batch.target.to_owned(),
             entity: batch.entity.to_owned(),
             key: plan.key,
@@ -427,7 +428,7 @@ fn holds(here: &Replica, field: &str, after: &Value) -> bool {
     here.fields.get(field).unwrap_or(&Value::Null) == after || here.sent.get(field) == Some(after)
 }
 
-fn since(batch: &Batch<'_>, moved: &Moved, field: Option<&str>) -> String {
+fn since(batch: &Batch<'_>, moved: &FieldHistory, field: Option<&str>) -> String {
     let what = field.unwrap_or("it");
     match &moved.later {
         Some(later) => format!("{what} was changed later, by {later}"),
@@ -447,7 +448,7 @@ struct Present<'a> {
 
 impl Present<'_> {
     /// Why a field stays as it is; nothing where it can be restored.
-    fn kept(&self, pending: &BTreeSet<String>, field: &str, moved: &Moved) -> Option<String> {
+    fn kept(&self, pending: &BTreeSet<String>, field: &str, moved: &FieldHistory) -> Option<String> {
         let Self { batch, mapping, view, here, .. } = *self;
         if !holds(here, field, &moved.after) {
             return Some(since(batch, moved, None));

@@ -14,8 +14,8 @@ use crate::store::{Change, ChangeOp, Origin};
 
 /// What the runs' deliveries did to a record at one target.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct AtTarget {
-    pub(super) fields: BTreeMap<String, Moved>,
+pub(super) struct TargetHistory {
+    pub(super) fields: BTreeMap<String, FieldHistory>,
     /// They made the object, or were the first to know anything of it.
     pub(super) made: bool,
     pub(super) deleted: bool,
@@ -23,7 +23,7 @@ pub(super) struct AtTarget {
 
 /// A field before the first and after the last of the deliveries.
 #[derive(Debug, PartialEq)]
-pub(super) struct Moved {
+pub(super) struct FieldHistory {
     pub(super) before: Value,
     pub(super) after: Value,
     /// What changed it after them.
@@ -31,11 +31,11 @@ pub(super) struct Moved {
 }
 
 /// Reads a record's whole history, oldest first.
-pub(super) fn trace(history: &[Change], runs: &BTreeSet<i64>) -> BTreeMap<String, AtTarget> {
-    let mut targets: BTreeMap<String, AtTarget> = BTreeMap::new();
+pub(super) fn trace(history: &[Change], runs: &BTreeSet<i64>) -> BTreeMap<String, TargetHistory> {
+    let mut targets: BTreeMap<String, TargetHistory> = BTreeMap::new();
     let mut seen: Vec<(i64, &Change)> = Vec::new();
     // Target to how many runs had been seen at its last delivery.
-    let mut told: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut runs_seen: BTreeMap<&str, usize> = BTreeMap::new();
     let mut known: BTreeSet<&str> = BTreeSet::new();
     for change in history {
         let first = known.insert(&change.system);
@@ -47,7 +47,7 @@ pub(super) fn trace(history: &[Change], runs: &BTreeSet<i64>) -> BTreeMap<String
             continue;
         }
         let at = targets.entry(change.system.clone()).or_default();
-        let since = told.insert(&change.system, seen.len()).unwrap_or_default();
+        let since = runs_seen.insert(&change.system, seen.len()).unwrap_or_default();
         if change.op == ChangeOp::Undo {
             at.fields.retain(|field, _| !change.fields.contains_key(field) && !change.fields.is_empty());
             at.made &= !at.fields.is_empty();
@@ -61,7 +61,7 @@ pub(super) fn trace(history: &[Change], runs: &BTreeSet<i64>) -> BTreeMap<String
         let whole = last(fresh, &elsewhere).or_else(|| last(&seen, &elsewhere));
         let ours = |run: Option<i64>| run.is_some_and(|run| runs.contains(&run));
         match change.op {
-            ChangeOp::Delete if ours(whole) => *at = AtTarget { deleted: true, ..AtTarget::default() },
+            ChangeOp::Delete if ours(whole) => *at = TargetHistory { deleted: true, ..TargetHistory::default() },
             ChangeOp::Delete => at.fields.clear(),
             _ => at.made |= (change.op == ChangeOp::Create || first) && ours(whole),
         }
@@ -70,7 +70,7 @@ pub(super) fn trace(history: &[Change], runs: &BTreeSet<i64>) -> BTreeMap<String
             let of = last(fresh, &saw).or_else(|| last(fresh, &elsewhere)).or_else(|| last(&seen, &saw)).or(whole);
             let side = |index: usize| pair.get(index).cloned().unwrap_or(Value::Null);
             if ours(of) {
-                let moved = at.fields.entry(field.clone()).or_insert_with(|| Moved {
+                let moved = at.fields.entry(field.clone()).or_insert_with(|| FieldHistory {
                     before: side(0),
                     after: Value::Null,
                     later: None,
@@ -87,7 +87,7 @@ pub(super) fn trace(history: &[Change], runs: &BTreeSet<i64>) -> BTreeMap<String
     targets
 }
 
-fn mark_later<'a>(at: &mut AtTarget, fields: impl Iterator<Item = &'a String>, cause: Origin) {
+fn mark_later<'a>(at: &mut TargetHistory, fields: impl Iterator<Item = &'a String>, cause: Origin) {
     for field in fields {
         if let Some(moved) = at.fields.get_mut(field) {
             moved.later = Some(cause);
@@ -129,11 +129,11 @@ mod tests {
         ]
     }
 
-    fn of(history: &[Change], runs: &[i64]) -> AtTarget {
+    fn of(history: &[Change], runs: &[i64]) -> TargetHistory {
         trace(history, &runs.iter().copied().collect()).remove("shop").unwrap_or_default()
     }
 
-    fn moved(at: &AtTarget) -> Vec<(&str, &Value, &Value)> {
+    fn moved(at: &TargetHistory) -> Vec<(&str, &Value, &Value)> {
         at.fields.iter().map(|(field, moved)| (field.as_str(), &moved.before, &moved.after)).collect()
     }
 
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_run_made_is_known_and_what_came_after_it_is_told() {
+    fn what_a_run_made_is_known_and_what_came_after_it_is_reported() {
         let first = of(&story(), &[1]);
         assert!(first.made);
         assert_eq!(first.fields["name"].later, Some(Origin::Run(2)));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_at_the_target_since_is_told_and_its_repair_belongs_to_the_run_that_saw_it() {
+    fn an_edit_at_the_target_since_is_reported_and_its_repair_belongs_to_the_run_that_saw_it() {
         let mut history = story();
         history.push(update("shop", "run 4", &json!({"name": ["b", "edited"]})));
         assert_eq!(of(&history, &[2]).fields["name"].later, Some(Origin::Run(4)));
@@ -171,7 +171,7 @@ mod tests {
     fn what_was_undone_is_not_there_to_be_undone_again() {
         let mut history = story();
         history.push(line("shop", ChangeOp::Undo, "job 3", &json!({"name": ["b", "a"]})));
-        assert_eq!(of(&history, &[2]), AtTarget::default());
+        assert_eq!(of(&history, &[2]), TargetHistory::default());
     }
 
     #[test]

@@ -126,12 +126,13 @@ async fn an_edit_that_a_listing_shows_while_we_write_reaches_the_others() {
 
 #[tokio::test]
 async fn where_objects_cannot_be_read_alone_the_watermark_waits_for_what_is_in_doubt() {
-    let stage = edited_at(FakeSystem::new("shop").terse().with_facts(|facts| facts.read = false)).await;
+    let stage =
+        edited_at(FakeSystem::new("shop").terse().with_capabilities(|capabilities| capabilities.read = false)).await;
     let cursor = || stage.store.cursor("shop", "product");
-    stage.shop.state.lock().unwrap().news = Some("first");
+    stage.shop.state.lock().unwrap().new_file = Some("first");
     stage.deliver_during_a_listing().await;
     assert_eq!(cursor().await.unwrap(), None);
-    stage.shop.state.lock().unwrap().news = Some("second");
+    stage.shop.state.lock().unwrap().new_file = Some("second");
     stage.pull("shop").await;
     assert_eq!(cursor().await.unwrap().as_deref(), Some("second"));
     stage.deliver().await;

@@ -1,4 +1,4 @@
-//! Orders in flight and what is kept back for them.
+//! Orders that reserve goods, and what is kept back for them.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ use vaiven::internals::store::{
 use super::backend::{Backend, at, claim, done, ends, page, parked, promises, replica, row};
 
 promises! {
-    an_order_is_in_flight_while_its_job_is_open_and_until_a_later_reading,
-    an_order_of_both_is_in_flight_while_a_person_is_asked_about_it,
-    what_a_shop_no_longer_has_is_not_in_flight,
+    an_order_is_reserved_while_its_job_is_open_and_until_a_later_reading,
+    an_order_of_both_is_reserved_while_a_person_is_asked_about_it,
+    what_a_shop_no_longer_has_is_not_reserved,
     what_is_kept_back_is_remembered_until_it_is_nothing,
     a_note_becomes_true_with_its_page,
     what_a_reading_proves_becomes_true_with_its_page,
@@ -38,22 +38,22 @@ async fn ordered(store: &SharedStore, number: &str) -> RecordId {
     record
 }
 
-async fn in_flight(store: &SharedStore, since: Option<i64>) -> Vec<RecordId> {
+async fn reserving(store: &SharedStore, since: Option<i64>) -> Vec<RecordId> {
     let orders: Vec<Replica> = store.unreserved_orders("order", "shop", "erp", since).await.unwrap();
     assert!(orders.iter().all(|order| order.system == "shop"), "as the shop has them");
     orders.into_iter().map(|order| order.record).collect()
 }
 
-async fn an_order_is_in_flight_while_its_job_is_open_and_until_a_later_reading(backend: Backend) {
+async fn an_order_is_reserved_while_its_job_is_open_and_until_a_later_reading(backend: Backend) {
     let store = &backend.store;
     let before = store.counter().await.unwrap();
     let mut records = Vec::new();
     for number in ["1", "2", "3", "4"] {
         records.push(ordered(store, number).await);
     }
-    assert_eq!(in_flight(store, None).await, records, "queued");
+    assert_eq!(reserving(store, None).await, records, "queued");
     let jobs = claim(store, "erp", at(0)).await;
-    assert_eq!(in_flight(store, None).await, records, "running");
+    assert_eq!(reserving(store, None).await, records, "running");
     let outcomes = vec![
         ends(&jobs[0], parked("missing:product=A")),
         ends(&jobs[1], Verdict::Dead { class: "rejected".into(), error: "no".into() }),
@@ -61,14 +61,14 @@ async fn an_order_is_in_flight_while_its_job_is_open_and_until_a_later_reading(b
         done(&jobs[3]),
     ];
     store.deliver("erp", "order", outcomes, at(1)).await.unwrap();
-    assert_eq!(in_flight(store, Some(before)).await, records[..3], "parked, dead, and written since");
-    assert_eq!(in_flight(store, None).await, records[..2]);
+    assert_eq!(reserving(store, Some(before)).await, records[..3], "parked, dead, and written since");
+    assert_eq!(reserving(store, None).await, records[..2]);
     let after = store.counter().await.unwrap();
-    assert_eq!(in_flight(store, Some(after)).await, records[..2], "a reading that began now knows of it");
+    assert_eq!(reserving(store, Some(after)).await, records[..2], "a reading that began now knows of it");
     assert!(store.unreserved_orders("order", "shop", "crm", Some(0)).await.unwrap().is_empty());
 }
 
-async fn an_order_of_both_is_in_flight_while_a_person_is_asked_about_it(backend: Backend) {
+async fn an_order_of_both_is_reserved_while_a_person_is_asked_about_it(backend: Backend) {
     let store = &backend.store;
     let record = ordered(store, "1").await;
     let job = claim(store, "erp", at(0)).await.remove(0);
@@ -78,17 +78,17 @@ async fn an_order_of_both_is_in_flight_while_a_person_is_asked_about_it(backend:
         ConflictMark { record, field: "status".into(), kind: Some(ConflictKind::Drift), base: "cancelled".into() };
     let page = PageCommit { entity: "order".into(), conflicts: vec![asked], ..page(store, "shop").await };
     store.commit_page(page, at(2)).await.unwrap();
-    assert_eq!(in_flight(store, None).await, [record]);
+    assert_eq!(reserving(store, None).await, [record]);
     assert!(store.unreserved_orders("order", "shop", "crm", None).await.unwrap().is_empty(), "which has it not");
 }
 
-async fn what_a_shop_no_longer_has_is_not_in_flight(backend: Backend) {
+async fn what_a_shop_no_longer_has_is_not_reserved(backend: Backend) {
     let store = &backend.store;
     let record = ordered(store, "1").await;
     let gone = ReplicaWrite { gone: true, ..replica(record, "1", "1") };
     let page = PageCommit { entity: "order".into(), replicas: vec![gone], ..page(store, "shop").await };
     store.commit_page(page, at(1)).await.unwrap();
-    assert!(in_flight(store, Some(0)).await.is_empty());
+    assert!(reserving(store, Some(0)).await.is_empty());
 }
 
 async fn what_is_kept_back_is_remembered_until_it_is_nothing(backend: Backend) {

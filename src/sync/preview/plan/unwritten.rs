@@ -12,7 +12,7 @@ use crate::{
 
 /// Records that wait for the same kind of thing, or were given up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Held {
+pub struct Unwritten {
     pub target: String,
     pub entity: String,
     /// `conflict`, `brake:12`, `missing:product`, `lookup:tax`; `rejected` for what is given up, `later` for what comes due.
@@ -20,11 +20,11 @@ pub struct Held {
     pub count: u64,
     /// How many of them waited before the plan was made.
     pub already: u64,
-    pub examples: Vec<Example>,
+    pub examples: Vec<UnwrittenExample>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Example {
+pub struct UnwrittenExample {
     pub key: String,
     /// What exactly it waits for.
     pub cause: Option<WaitReason>,
@@ -56,28 +56,29 @@ pub(super) async fn waiting(store: &SharedStore) -> Result<HashMap<Group, u64>> 
 }
 
 /// What waits in this share of the queue; of each kind so many examples.
-pub(super) async fn held(
+pub(super) async fn unwritten(
     store: &SharedStore,
     share: &Share,
     before: &HashMap<Group, u64>,
     examples: usize,
-) -> Result<Vec<Held>> {
-    let mut all: BTreeMap<Group, Held> = BTreeMap::new();
+) -> Result<Vec<Unwritten>> {
+    let mut all: BTreeMap<Group, Unwritten> = BTreeMap::new();
     for line in store.backlog().await?.into_iter().filter(|line| share.covers(&line.target, &line.entity)) {
         let Some(group) = group(&line) else { continue };
         let already = before.get(&group).copied().unwrap_or_default();
         let (target, entity, what) = group.clone();
-        let held = all.entry(group).or_insert(Held { target, entity, what, count: 0, already, examples: Vec::new() });
-        held.count += line.count;
-        let room = examples.saturating_sub(held.examples.len());
+        let unwritten =
+            all.entry(group).or_insert(Unwritten { target, entity, what, count: 0, already, examples: Vec::new() });
+        unwritten.count += line.count;
+        let room = examples.saturating_sub(unwritten.examples.len());
         if room > 0 {
-            held.examples.extend(some(store, &line, room).await?);
+            unwritten.examples.extend(some(store, &line, room).await?);
         }
     }
     Ok(all.into_values().collect())
 }
 
-async fn some(store: &SharedStore, line: &Backlog, room: usize) -> Result<Vec<Example>> {
+async fn some(store: &SharedStore, line: &Backlog, room: usize) -> Result<Vec<UnwrittenExample>> {
     let filter = JobFilter {
         target: Some(line.target.clone()),
         entity: Some(line.entity.clone()),
@@ -88,7 +89,7 @@ async fn some(store: &SharedStore, line: &Backlog, room: usize) -> Result<Vec<Ex
     };
     let jobs = store.jobs(&filter).await?;
     let keys = store.keys(&jobs.iter().map(|job| job.record).collect::<Vec<_>>()).await?;
-    let example = |job: crate::store::Job| Example {
+    let example = |job: crate::store::Job| UnwrittenExample {
         key: keys.get(&job.record).map(|(_, key)| key.clone()).unwrap_or_default(),
         cause: job.cause,
         why: job.error,

@@ -13,39 +13,39 @@ fn owned() -> Vec<Flow> {
 }
 
 impl Stage {
-    async fn wanted(&self) -> BTreeMap<String, DesiredObject> {
+    async fn desired(&self) -> BTreeMap<String, DesiredObject> {
         let record = self.store.record("product", "H-1").await.unwrap().unwrap();
         desired_state(self.engine.context(), "product", record).await.unwrap().desired
     }
 }
 
 #[tokio::test]
-async fn each_field_is_told_with_its_owner() {
+async fn each_field_is_shown_with_its_owner() {
     let stage = Stage::new(owned()).await;
     stage.erp.put("product", "1", &hammer());
     assert!(stage.once().await.is_clean());
     let record = stage.store.record("product", "H-1").await.unwrap().unwrap();
     let owners = desired_state(stage.engine.context(), "product", record).await.unwrap().owners;
-    let told: Vec<String> = ["sku", "brand", "name", "tax"]
+    let owners: Vec<String> = ["sku", "brand", "name", "tax"]
         .map(|field| {
             owners.get(field).map_or_else(String::new, |owners| owners.iter().cloned().collect::<Vec<_>>().join(" "))
         })
         .into();
-    assert_eq!(told, ["erp", "shop", "shared", ""], "what no mapping knows has none");
+    assert_eq!(owners, ["erp", "shop", "shared", ""], "what no mapping knows has none");
 }
 
 #[tokio::test]
-async fn what_is_wanted_is_what_a_delivery_would_write() {
+async fn the_desired_state_is_what_a_delivery_would_write() {
     let stage = Stage::catalog().await;
     stage.erp.put("product", "1", &hammer());
     assert!(stage.once().await.is_clean());
     assert_eq!(
-        stage.wanted().await,
+        stage.desired().await,
         BTreeMap::from([("shop".to_owned(), DesiredObject::Fields(serde_json::Map::new()))])
     );
     stage.erp.put("product", "1", &json!({"sku": "H-1", "name": {"es": "Mazo"}, "active": true}));
     stage.pull("erp").await;
-    let DesiredObject::Fields(fields) = &stage.wanted().await["shop"] else { panic!("it has wishes") };
+    let DesiredObject::Fields(fields) = &stage.desired().await["shop"] else { panic!("it has wishes") };
     assert_eq!(Value::Object(fields.clone()), json!({"name": {"es": "Mazo"}}));
     assert_eq!(stage.shop.rows("product")[0]["name"]["es"], "Martillo", "asking writes nothing");
 }
