@@ -25,6 +25,9 @@ use super::{
 /// # Errors
 /// A state that is not there or not ours; a file of that name; no room. On PostgreSQL, which has its own means.
 pub async fn backup(url: &str, to: &Path) -> Result<u64> {
+    // A state that no newer version has brought up to date yet knows it by notes.
+    const FORGET: [&str; 2] =
+        ["DELETE FROM note WHERE name LIKE 'adopted:%'", "UPDATE reading SET adopted = 0 WHERE adopted <> 0"];
     if is_postgres(url) {
         let why = "PostgreSQL makes its own backups: pg_dump gives a consistent copy while the daemon runs; \
                    docs/reliability.md says what to do when it is restored";
@@ -45,9 +48,6 @@ pub async fn backup(url: &str, to: &Path) -> Result<u64> {
     // What is deleted is overwritten: a page that is only free would still hold it.
     let write = SqliteConnectOptions::new().filename(&partial.0).pragma("secure_delete", "on");
     let mut connection = write.connect().await.map_err(failed("open the copy"))?;
-    // A state that no newer version has brought up to date yet knows it by notes.
-    const FORGET: [&str; 2] =
-        ["DELETE FROM note WHERE name LIKE 'adopted:%'", "UPDATE reading SET adopted = 0 WHERE adopted <> 0"];
     let doing = "make the copy forget which targets were read";
     let has_readings = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'reading'";
     let has_readings: i64 = sqlx::query_scalar(has_readings).fetch_one(&mut connection).await.map_err(failed(doing))?;
