@@ -77,11 +77,11 @@ enum Guard {
     /// What its source has lost goes only when the flow's grace is over.
     Grace,
     /// What somebody else keeps changing back is left alone for a while.
-    FlapGuard,
+    Flapping,
 }
 
 impl Guard {
-    const ALL: [Self; 4] = [Self::Brakes, Self::Insistence, Self::Grace, Self::FlapGuard];
+    const ALL: [Self; 4] = [Self::Brakes, Self::Insistence, Self::Grace, Self::Flapping];
 
     /// Returns the writes that may go on; how the others end is in `prepared`.
     async fn let_through(self, batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Result<Vec<Known>> {
@@ -89,7 +89,7 @@ impl Guard {
             Self::Brakes => brakes::evaluate(batch, known, prepared).await,
             Self::Insistence => insists::leave(batch, known, prepared).await,
             Self::Grace => Ok(ripened(batch, known, prepared)),
-            Self::FlapGuard => flap_guard::park_flapping(batch, known, prepared).await,
+            Self::Flapping => flap_guard::park_flapping(batch, known, prepared).await,
         }
     }
 }
