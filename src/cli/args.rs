@@ -1,4 +1,6 @@
 //! The command line.
+//!
+//! One file, because the reference of the command line is made of it, in this order.
 
 use std::path::PathBuf;
 

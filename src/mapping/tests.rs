@@ -1,3 +1,5 @@
+//! One file, because the promises share their mappings and entities.
+
 use proptest::prelude::*;
 use serde_json::json;
 

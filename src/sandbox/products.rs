@@ -1,4 +1,6 @@
 //! Products and their variations: writing.
+//!
+//! One file, because a write of a product decides on its variations and their stock as well.
 
 use rust_decimal::Decimal;
 use serde_json::{Value, json};

@@ -60,11 +60,6 @@ pub async fn backup(url: &str, to: &Path) -> Result<u64> {
     partial.keep(to)
 }
 
-/// How a copy forgets which targets were read. A state that no newer version has brought up to date knows it by notes
-/// alone.
-const FORGET: [&str; 2] =
-    ["DELETE FROM note WHERE name LIKE 'adopted:%'", "UPDATE reading SET adopted = 0 WHERE adopted <> 0"];
-
 async fn prove_whole(copy: &mut SqliteConnection) -> Result<()> {
     let doing = "check the copy";
     let row = sqlx::query("PRAGMA quick_check(1)")

@@ -332,3 +332,29 @@ fn an_arrow_of_every_form_is_seen() {
         assert!(!planted(code).is_empty(), "{code}");
     }
 }
+
+#[test]
+fn a_long_file_says_at_its_top_why_it_is_one() {
+    const LINES: usize = 500;
+    let mut silent = Vec::new();
+    let mut folders: Vec<_> =
+        ["src", "tests", "benches"].map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).to_vec();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let says_why = text
+                    .lines()
+                    .take_while(|line| line.starts_with("//!"))
+                    .any(|line| line.contains("One file, because"));
+                if text.lines().count() > LINES && !says_why {
+                    silent.push(path);
+                }
+            }
+        }
+    }
+    assert!(silent.is_empty(), "more than {LINES} lines, and no \"One file, because\" above them: {silent:?}");
+}

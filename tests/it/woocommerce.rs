@@ -1,4 +1,6 @@
 //! The WooCommerce adapter against the sandbox shop.
+//!
+//! One file, because one shop is set up for all of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

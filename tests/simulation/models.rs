@@ -8,6 +8,8 @@
 //!   texts, and requires a login.
 //!
 //! One file, because all of it is one state that requests change in many ways.
+//!
+//! One file, because both models share their ids, clocks and dates.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,9 @@
 //! Reads files page by page. A file is picked up by renaming it into `work/`, locked while it is read, and moved to
 //! `done/` once its last page is durable; one left in `work/` by a crash is read again. A read-only reader reads files
 //! where they lie and moves none.
+//!
+//! One file, because every step moves the same files from folder to folder, and what a crash leaves is read
+//! beside what made it.
 
 use std::{
     collections::{HashMap, VecDeque},

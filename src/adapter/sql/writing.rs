@@ -1,5 +1,7 @@
 //! Creates, updates and deletes: statements in one transaction, with captures from what they return. Many writes share a
 //! transaction; when one of them is refused, they are done again with a savepoint each, so that it hurts nobody else.
+//!
+//! One file, because an operation is compiled and carried out by the same steps and captures.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,6 @@
 //! What a hardware shop sells: the tree of families, what is in them and in which formats.
+//!
+//! One file, because it is data.
 
 /// How an article's formats differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,13 +3,18 @@
 //!
 //! Called by `engine`, which runs the workers, and by `preview`, for an undo; calls every room before it.
 
+mod alive;
 mod blame;
 mod crossed;
 mod follow_up;
 mod goods;
 pub(in crate::sync) mod prepare;
 mod record;
+mod tally;
 mod worker;
 
-pub use self::worker::Tally;
-pub(in crate::sync) use self::worker::{alive, batch, fences, sole, work};
+pub use self::tally::Tally;
+pub(in crate::sync) use self::{
+    alive::{alive, fences},
+    worker::{batch, sole, work},
+};

@@ -1,4 +1,6 @@
 //! After a write: what the target holds now, from its answer or from what was sent.
+//!
+//! One file, because an answer, a refusal and a look after the write end in the same replica.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,9 +28,9 @@ use crate::{
         },
         identity::{children, parents},
         pull::{
-            self,
-            detect::{self, UnreadRow, observe},
-            guests,
+            self, detect, guests,
+            observe::{self, observe},
+            unreadable::{self, UnreadRow},
         },
         routing::MissingPolicy,
         stock::{availability, reservations},
@@ -64,7 +66,7 @@ pub(in crate::sync) async fn record_result(batch: &Batch<'_>, written: Vec<Writt
             let failure = Failure::new(Class::Rejected, reason.as_str());
             unread.insert(
                 at,
-                detect::unreadable(batch.context, mapping.as_ref(), (batch.target, batch.entity), row, failure),
+                unreadable::unreadable(batch.context, mapping.as_ref(), (batch.target, batch.entity), row, failure),
             );
         }
         if reason.is_some() {
@@ -117,7 +119,7 @@ fn canonical_of(
 ) -> std::result::Result<Pulled, Box<Rejection>> {
     crate::sync::context::canonical(&batch.context.entities, mapping, batch.entity, row.body).map_err(|failure| {
         tracing::debug!(system = batch.target, entity = batch.entity, %failure, "answer left unread");
-        Box::new(detect::unreadable(batch.context, mapping, (batch.target, batch.entity), row, failure))
+        Box::new(unreadable::unreadable(batch.context, mapping, (batch.target, batch.entity), row, failure))
     })
 }
 
@@ -211,7 +213,7 @@ fn close(
     children::merge_answered(answer.child_ids, &mut ids);
     if let Some(mut shown) = shown {
         guests::keep(batch.context, batch.target, batch.entity, Some(&before), &mut shown.fields);
-        detect::as_known(batch.context.entities.get(batch.entity).map(|spec| &**spec), &fields, &mut shown);
+        observe::as_known(batch.context.entities.get(batch.entity).map(|spec| &**spec), &fields, &mut shown);
         let assumed = Replica { fields, sent, ..placeholder(batch, &task, &id) };
         (fields, sent) = observe(Some(&assumed), shown.fields, shape.mapping.reads(), &|_, _, _| true);
         if task.replica.is_some() || flows_back(batch) {

@@ -1,4 +1,6 @@
 //! A target's worker: claims jobs in batches, has them prepared, writes what differs, and has the results recorded.
+//!
+//! One file, because a batch is claimed, sent and evaluated under the same leases.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +12,6 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
-use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -23,15 +24,15 @@ use crate::{
         context::{
             Context,
             circuit::{recovered, struck},
-            journal,
-            leases::LeaseDeadline,
-            outcome,
+            journal, outcome,
         },
         delivery::{
+            alive::{alive, fences},
             blame::Blame,
             goods::moved_by,
             prepare::{self, Around, Contest, contest},
             record,
+            tally::Tally,
         },
         desired::{
             Batch, Task, differing,
@@ -48,51 +49,6 @@ use crate::{
 
 /// When a write that was held back is tried again, unless somebody brings it forward: who held it back may have been killed.
 const HELD: Duration = Duration::from_secs(600);
-
-/// How the deliveries of one pass ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Tally {
-    /// Written to the target.
-    pub written: u64,
-    /// Already as desired: nothing was sent.
-    pub noop: u64,
-    pub retried: u64,
-    pub parked: u64,
-    pub dead: u64,
-    /// Requests sent for it all.
-    pub requests: u64,
-}
-
-impl Tally {
-    pub(in crate::sync) fn add(&mut self, other: &Self) {
-        self.written += other.written;
-        self.noop += other.noop;
-        self.retried += other.retried;
-        self.parked += other.parked;
-        self.dead += other.dead;
-        self.requests += other.requests;
-    }
-
-    fn of(delivered: &[Delivered]) -> Self {
-        let mut tally = Self::default();
-        for one in delivered {
-            match one.verdict {
-                Verdict::Done { noop: true } => tally.noop += 1,
-                Verdict::Done { noop: false } => tally.written += 1,
-                Verdict::Retry { .. } => tally.retried += 1,
-                // It waits for nothing but the end of the run that opened it.
-                Verdict::Parked { cause: WaitReason::Run(_), .. } => tally.retried += 1,
-                Verdict::Parked { .. } => tally.parked += 1,
-                Verdict::Dead { .. } => tally.dead += 1,
-            }
-            tally.requests += one.attempt.as_ref().map_or(0, |attempt| u64::from(attempt.requests));
-        }
-        tally
-    }
-}
-
-/// How long a stop waits for the batch under way before it is dropped and given back.
-const GRACE: Duration = Duration::from_secs(8);
 
 /// Of this many claims of a worker one takes what has been due longest, so that no priority starves behind another.
 const SHARE: u32 = 4;
@@ -228,47 +184,6 @@ fn unseen(batch: &Batch<'_>, delivered: &[Delivered]) -> Vec<String> {
         (one.unsent_changes || one.attempt.is_some() && is_unseen(replica)).then(|| replica.id.clone())
     };
     delivered.iter().filter_map(unseen).collect()
-}
-
-pub(in crate::sync) fn fences(jobs: &[Job]) -> Vec<(i64, i64)> {
-    jobs.iter().map(|job| (job.id, job.fence)).collect()
-}
-
-/// Runs `work` while renewing the leases of its jobs; nothing when it did not end in time after a stop, or when the leases
-/// were over before it: what it has not sent by then is somebody else's to send.
-pub(in crate::sync) async fn alive<T>(
-    context: &Context,
-    jobs: &[Job],
-    work: impl Future<Output = T>,
-    stop: &CancellationToken,
-) -> Option<T> {
-    let (fences, lease) = (fences(jobs), context.limits.lease);
-    let term = LeaseDeadline::until(jobs.iter().map(|job| job.due).min().unwrap_or(DateTime::<Utc>::MAX_UTC));
-    let overdue = async {
-        stop.cancelled().await;
-        context.env.sleep(GRACE).await;
-    };
-    let lost = async {
-        loop {
-            context.env.sleep(lease / 3).await;
-            let now = context.env.now();
-            match context.store.renew(&fences, lease, now).await {
-                Ok(held) if held.len() == fences.len() => term.extend(outcome::later(now, lease)),
-                Ok(_) => return,
-                Err(error) => tracing::warn!(%error, "leases could not be renewed"),
-            }
-        }
-    };
-    // Side by side: while one waits for the store's writer, the other may be the one that has it.
-    let side_by_side = async {
-        tokio::select! {
-            biased;
-            done = work => Some(done),
-            () = overdue => None,
-            () = lost => None,
-        }
-    };
-    term.bound(&context.env, side_by_side).await.flatten()
 }
 
 impl Batch<'_> {

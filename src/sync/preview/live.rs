@@ -10,7 +10,7 @@ use crate::{
     store::{Replica, Result},
     sync::{
         context::{Context, outcome},
-        pull::detect,
+        pull::observe,
     },
 };
 
@@ -103,6 +103,6 @@ async fn referring(
     if let Value::Object(fields) = whole {
         pulled.fields = fields;
     }
-    detect::as_known(spec, known, &mut pulled);
+    observe::as_known(spec, known, &mut pulled);
     Ok(pulled.fields)
 }

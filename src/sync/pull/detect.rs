@@ -1,4 +1,6 @@
 //! From a page of rows to one transaction: what is new, what changed, what has to be told to whom.
+//!
+//! One file, because all that a page brings goes into one transaction.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -6,8 +8,8 @@ use serde_json::Value;
 
 use crate::{
     failure::Failure,
-    mapping::{Fields, Outline, Pulled, RefBy, Translate},
-    model::{self, EntitySpec, Shape, agree},
+    mapping::{Fields, Pulled, RefBy},
+    model,
     port::{Fingerprint, RowError, SourceRow},
     store::{
         Balance, ChangeOp, Identified, NewChange, NewJob, PageCommit, RecordId, RefQuery, Rejection, Replica,
@@ -24,7 +26,11 @@ use crate::{
             numbering::{self, Numbering},
             parents,
         },
-        pull::{guests, mapping_revision},
+        pull::{
+            guests, mapping_revision,
+            observe::{self, ShownEvidence, observe},
+            unreadable,
+        },
         routing::{DriftPolicy, SHARED, matches, priority},
         stock::{availability, goods, increments, reservations},
     },
@@ -64,7 +70,7 @@ impl PullContext<'_> {
             reason: error.reason.clone(),
             cause: None,
             articles: error.row.as_ref().and_then(|row| self.mapping.named(row)),
-            likes: error.row.as_ref().and_then(|row| likes(self.context, self.mapping, of, row)),
+            likes: error.row.as_ref().and_then(|row| unreadable::likes(self.context, self.mapping, of, row)),
             dismissed: false,
         }));
 
@@ -94,8 +100,8 @@ impl PullContext<'_> {
                 }),
                 Err(failure) => {
                     commit.balance.rejected += 1;
-                    let row = UnreadRow { position: row.position.clone(), id: row.id.clone(), body: &body };
-                    commit.rejections.push(unreadable(self.context, self.mapping, of, row, failure));
+                    let row = unreadable::UnreadRow { position: row.position.clone(), id: row.id.clone(), body: &body };
+                    commit.rejections.push(unreadable::unreadable(self.context, self.mapping, of, row, failure));
                 }
             }
         }
@@ -179,7 +185,7 @@ impl PullContext<'_> {
             commit.resolved.push(seen.id.clone());
             let before = known.remove(&seen.id);
             if let Some(before) = &before {
-                as_known(spec, &before.fields, &mut seen.object);
+                observe::as_known(spec, &before.fields, &mut seen.object);
             }
             // Read before our own last write was stored: what it shows may be older than what we know.
             if let Some(before) = before.as_ref().filter(|replica| replica.written > counter) {
@@ -390,79 +396,6 @@ fn last_of_each(rows: &[SourceRow]) -> (Vec<&SourceRow>, u64) {
     (kept, doubled)
 }
 
-/// Lists that a system shows in another order than they are known in are shown as they are known: their order means nothing. So is
-/// what it has taken up and not finished yet.
-pub(in crate::sync) fn as_known(spec: Option<&EntitySpec>, known: &Fields, shown: &mut Pulled) {
-    for field in &shown.pending {
-        if let Some(known) = known.get(field) {
-            shown.fields.insert(field.clone(), known.clone());
-        }
-    }
-    for (field, now) in &mut shown.fields {
-        let Some(known) = known.get(field).filter(|known| *known != now) else { continue };
-        if agree(spec.and_then(|spec| spec.fields.get(field)), &Shape::Whole, known, now) {
-            now.clone_from(known);
-        }
-    }
-}
-
-/// How what a system shows came to be shown.
-pub(in crate::sync) struct ShownEvidence<'a> {
-    pub(in crate::sync) context: &'a Context,
-    pub(in crate::sync) mapping: &'a dyn Translate,
-    pub(in crate::sync) entity: &'a str,
-    pub(in crate::sync) outline: &'a Outline,
-    /// Nobody can look right after a write: what a listing shows for the first time is all there will ever be.
-    pub(in crate::sync) blind: bool,
-}
-
-impl ShownEvidence<'_> {
-    /// Whether what is shown of a field for the first time since it was sent is what the target made of it, and not somebody's edit.
-    fn is_made_of(&self, field: &str, sent: &Value, shown: &Value) -> bool {
-        if respelt::is_as_shown(self.context, self.mapping, (self.entity, field), sent, shown) {
-            return true;
-        }
-        let altered = self.context.alteration((self.entity, field), self.outline, sent, shown);
-        !altered.is_difference() && (self.blind || !altered.texts)
-    }
-}
-
-/// Whether what is shown of a field (its name, what was sent, what is shown) is what the system made of what it was sent.
-pub(in crate::sync) type MadeOf<'a> = &'a dyn Fn(&str, &Value, &Value) -> bool;
-
-/// Lays what a system shows over what it was known to hold, and decides for each field we sent whether it arrived as
-/// sent, was altered on arrival, or was changed by somebody since.
-pub(in crate::sync) fn observe(
-    before: Option<&Replica>,
-    shown: Fields,
-    reads: &BTreeSet<String>,
-    is_made_of: MadeOf<'_>,
-) -> (Fields, Fields) {
-    let Some(before) = before else { return (shown, Fields::new()) };
-    let mut sent = Fields::new();
-    for (field, value) in &before.sent {
-        let (stored, now) = (before.fields.get(field), shown.get(field));
-        if !reads.contains(field) {
-            sent.insert(field.clone(), value.clone());
-            continue;
-        }
-        let arrived = now.unwrap_or(&Value::Null) == value;
-        let unseen_yet = stored.unwrap_or(&Value::Null) == value;
-        let as_stored = now == stored;
-        let made_of = || unseen_yet && is_made_of(field, value, now.unwrap_or(&Value::Null));
-        if !arrived && (as_stored || made_of()) {
-            sent.insert(field.clone(), value.clone());
-        }
-    }
-    let mut fields = shown;
-    for (field, value) in &before.fields {
-        if !reads.contains(field) {
-            fields.insert(field.clone(), value.clone());
-        }
-    }
-    (fields, sent)
-}
-
 /// Replaces references of pulled objects by record numbers, in one go; gives those that may mean several.
 pub(in crate::sync) async fn resolve(
     context: &Context,
@@ -505,49 +438,6 @@ pub(in crate::sync) async fn resolve(
         }
     }
     Ok(asked.into_iter().filter(|asked| !records.contains_key(asked)).collect())
-}
-
-/// A row, or an answer, that cannot be read.
-pub(in crate::sync) struct UnreadRow<'a> {
-    pub(in crate::sync) position: String,
-    pub(in crate::sync) id: String,
-    pub(in crate::sync) body: &'a Value,
-}
-
-/// What is reported of a row, or of an answer, that cannot be read. `of`: system and entity.
-pub(in crate::sync) fn unreadable(
-    context: &Context,
-    mapping: &dyn Translate,
-    of: (&str, &str),
-    UnreadRow { position, id, body }: UnreadRow<'_>,
-    failure: Failure,
-) -> Rejection {
-    Rejection {
-        position,
-        id: Some(id),
-        field: failure.field.clone(),
-        reason: crate::sync::context::outcome::describe(&failure),
-        cause: failure.cause.map(|cause| *cause),
-        articles: mapping.named(body),
-        likes: likes(context, mapping, of, body),
-        dismissed: false,
-    }
-}
-
-/// What can be seen of which record an unreadable row is; nothing where it may be any.
-fn likes(context: &Context, mapping: &dyn Translate, of: (&str, &str), row: &Value) -> Option<Vec<(String, String)>> {
-    let (system, entity) = of;
-    let rules = context.routes.matches(entity);
-    let glimpse = mapping.glimpse(row);
-    let unread = |rule: &&crate::sync::routing::MatchRule| glimpse.unread.iter().any(|field| rule.names(field));
-    if rules.iter().any(unread) {
-        return None;
-    }
-    let spec = context.entities.get(entity).map(|spec| &**spec);
-    let mut likes = vec![(String::new(), glimpse.key?)];
-    likes.extend(matches(spec, &rules, &glimpse.fields));
-    likes.extend(respelt::values(context, system, entity, &likes[0].1));
-    Some(likes)
 }
 
 fn shown_children<'a>(pulled: &'a [Seen], records: &[Identified]) -> Vec<parents::Row<'a>> {
@@ -611,94 +501,4 @@ pub(in crate::sync) fn add(total: &mut Balance, page: &Balance) {
     total.skipped += page.skipped;
     total.rejected += page.rejected;
     total.gone += page.gone;
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn fields(value: &Value) -> Fields {
-        value.as_object().unwrap().clone()
-    }
-
-    fn before(stored: &Value, sent: &Value) -> Replica {
-        Replica {
-            system: "shop".into(),
-            entity: "product".into(),
-            record: 1,
-            id: "1".into(),
-            fields: fields(stored),
-            sent: fields(sent),
-            version: None,
-            fingerprint: None,
-            gone_at: None,
-            written: 0,
-        }
-    }
-
-    fn reads() -> BTreeSet<String> {
-        BTreeSet::from(["name".to_owned()])
-    }
-
-    #[test]
-    fn an_alteration_on_arrival_is_remembered_beside_what_was_sent() {
-        let replica = before(&json!({"name": "a & b"}), &json!({"name": "a & b"}));
-        let (stored, sent) = observe(Some(&replica), fields(&json!({"name": "a &amp; b"})), &reads(), &|_, _, _| true);
-        assert_eq!((stored, sent), (fields(&json!({"name": "a &amp; b"})), fields(&json!({"name": "a & b"}))));
-    }
-
-    #[test]
-    fn a_later_foreign_edit_of_an_altered_field_is_drift() {
-        let replica = before(&json!({"name": "a &amp; b"}), &json!({"name": "a & b"}));
-        let (_, sent) = observe(Some(&replica), fields(&json!({"name": "c"})), &reads(), &|_, _, _| true);
-        assert!(sent.is_empty());
-        let (_, kept) = observe(Some(&replica), fields(&json!({"name": "a &amp; b"})), &reads(), &|_, _, _| true);
-        assert_eq!(kept, fields(&json!({"name": "a & b"})));
-    }
-
-    #[test]
-    fn what_a_target_did_not_make_of_it_is_drift_though_it_is_seen_for_the_first_time() {
-        let replica = before(&json!({"name": "a"}), &json!({"name": "a"}));
-        let (stored, sent) = observe(Some(&replica), fields(&json!({"name": "b"})), &reads(), &|_, _, _| false);
-        assert_eq!((stored, sent), (fields(&json!({"name": "b"})), Fields::new()));
-    }
-
-    #[test]
-    fn a_list_that_is_shown_in_another_order_is_the_same_list() {
-        let entities = crate::model::Entities::builtin();
-        let known =
-            fields(&json!({"variants": [{"sku": "A"}, {"sku": "B"}], "tags": ["x", "y"], "options": ["c", "s"]}));
-        let shown =
-            fields(&json!({"variants": [{"sku": "B"}, {"sku": "A"}], "tags": ["y", "x"], "options": ["s", "c"]}));
-        let mut shown = Pulled { fields: shown, ..Pulled::default() };
-        as_known(entities.get("product").map(|spec| &**spec), &known, &mut shown);
-        let shown = shown.fields;
-        assert_eq!((&shown["variants"], &shown["tags"]), (&known["variants"], &known["tags"]));
-        assert_eq!(shown["options"], json!(["s", "c"]), "which comes first is what the customer sees");
-    }
-
-    #[test]
-    fn what_waits_at_a_system_to_be_finished_is_what_it_was_sent_and_nothing_where_nothing_was() {
-        let known = fields(&json!({"closed": "refunded"}));
-        let shown = || Pulled { pending: BTreeSet::from(["closed".to_owned()]), ..Pulled::default() };
-        let (mut sent, mut never) = (shown(), shown());
-        as_known(None, &known, &mut sent);
-        as_known(None, &Fields::new(), &mut never);
-        assert_eq!((sent.fields, never.fields), (known, Fields::new()));
-    }
-
-    #[test]
-    fn what_arrived_as_sent_leaves_nothing_to_remember() {
-        let replica = before(&json!({"name": "a"}), &json!({"name": "a"}));
-        assert!(observe(Some(&replica), fields(&json!({"name": "a"})), &reads(), &|_, _, _| true).1.is_empty());
-    }
-
-    #[test]
-    fn what_a_mapping_cannot_read_stays_as_it_was_written() {
-        let replica = before(&json!({"name": "a", "note": "x"}), &json!({"note": "x"}));
-        let (stored, sent) = observe(Some(&replica), fields(&json!({"name": "b"})), &reads(), &|_, _, _| true);
-        assert_eq!((stored.get("note"), sent.get("note")), (Some(&json!("x")), Some(&json!("x"))));
-    }
 }

@@ -9,9 +9,15 @@ pub(in crate::sync) mod dates;
 pub(in crate::sync) mod detect;
 pub(in crate::sync) mod guests;
 pub(in crate::sync) mod mapping_revision;
+pub(in crate::sync) mod observe;
 pub(in crate::sync) mod orders;
 mod run;
+mod single;
+pub(in crate::sync) mod unreadable;
 mod whole;
 
 pub use self::dates::OddDates;
-pub(in crate::sync) use self::run::{AskedBy, list, look, look_back, pull, refresh};
+pub(in crate::sync) use self::{
+    run::{list, pull},
+    single::{AskedBy, look, look_back, refresh},
+};

@@ -1,4 +1,6 @@
 //! Promise 4: no disaster, and a person decides what is one.
+//!
+//! One file, because all brakes share their catalog.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -1,4 +1,6 @@
 //! A system and a mapping for the engine's own tests: rows are canonical objects with an id beside them.
+//!
+//! One file, because the fake system and the fake mapping share their rows.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

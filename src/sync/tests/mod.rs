@@ -1,4 +1,6 @@
 //! The engine's promises, each against a fake ERP, a fake shop and the real store.
+//!
+//! One file, because the stage stands here that all promises play on.
 
 mod adopting;
 mod bad_input;

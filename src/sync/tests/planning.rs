@@ -1,4 +1,6 @@
 //! A plan writes nothing and says what would be written; applied, it is done and nothing else is.
+//!
+//! One file, because a plan and its application are tested on the same stages.
 
 use std::{collections::HashMap, path::Path, time::Duration};
 

@@ -1,4 +1,6 @@
 //! Nothing is sold twice, and nothing is kept from sale for ever.
+//!
+//! One file, because all promises share the shops, their orders and the figures.
 
 use rust_decimal::Decimal;
 

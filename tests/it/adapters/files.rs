@@ -1,4 +1,6 @@
 //! Driver `files` on a folder.
+//!
+//! One file, because the promises share the folder and its rooms.
 
 use std::{
     fs,

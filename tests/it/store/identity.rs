@@ -1,4 +1,6 @@
 //! Which record a row, a key or a reference means.
+//!
+//! One file, because the promises share their records and ids.
 
 use vaiven::internals::{
     mapping::{Fields, RefBy},

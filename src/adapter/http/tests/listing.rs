@@ -1,3 +1,5 @@
+//! One file, because every promise is about the same way of listing.
+
 use super::*;
 use crate::{
     failure::Class,
