@@ -77,8 +77,8 @@ impl Engine {
         let flows = self.context.routes.flows().iter();
         let schedule = flows.map(|flow| self.persevere(&flow.name, shutdown, move || self.keep_flow(flow, shutdown)));
         let others = async {
-            // For a large run that was cut off, this takes a while, and deliveries do not wait for it. It comes
-            // first, so that a run of it that was cut off is not evaluated when only half of it is there.
+            // If a large run of it was cut off, this takes a while, and deliveries do not wait for it. It comes before
+            // the evaluation of runs that were cut off: only half of that run's jobs would be there.
             let first = || async move { Box::pin(joining::cover(&self.context, None, shutdown)).await.map(drop) };
             self.persevere("what has joined", shutdown, first).await;
             self.persevere("rulings", shutdown, || brakes::evaluate_all_pending(&self.context)).await;
