@@ -13,7 +13,7 @@ use super::{
     sql::{Pool, args},
 };
 
-/// Makes cached plans be planned again. Tables that another process is analysing are skipped.
+/// Makes cached plans be planned again. Tables that another process has locked are skipped.
 pub(super) const ANALYZE: &str =
     "ANALYZE (SKIP_LOCKED) record, replica, child, match_value, change_log, job, attempt, link, merged";
 

@@ -148,7 +148,7 @@ pub struct Intent {
     /// the create made; the object of a record that was known before is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<RecordId>,
-    /// For children that the write creates: list to key as sent to their member (see
+    /// For children that the write creates: list, then the key that is sent, to the child's member number (see
     /// [`Child::member`](super::Child::member)). When the created child is found, it may have another key at its
     /// source.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

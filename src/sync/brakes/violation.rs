@@ -119,7 +119,8 @@ impl<'a> Lookout<'a> {
         becomes.then(|| edit.violation(Brake::OrderState, field, before.get(field).unwrap_or(&Value::Null), &paid))
     }
 
-    /// Return a violation if a write changes another system's object whose state contradicts the record's own.
+    /// Return a violation for a change of the target's object whose state contradicts `other`, another system's
+    /// state.
     pub(super) fn at_odds(&self, before: &Fields, changed: &BTreeSet<String>, other: &Value) -> Option<Violation> {
         let states = self.spec.states.as_ref()?;
         let state = states.of(before)?;

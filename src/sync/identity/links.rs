@@ -94,7 +94,7 @@ impl LinkContext {
         if self.is_excluded(record, target) { Some(ignored) } else { is_paused.then_some(paused) }
     }
 
-    /// Return the replicas of a record's sources, without those whose link is paused or ignored.
+    /// Return a record's replicas without those of sources whose link is paused or ignored; `None` if all count.
     pub(in crate::sync) fn speaking(
         &self,
         record: RecordId,

@@ -89,7 +89,7 @@ impl<'a> Numbering<'a> {
         }
     }
 
-    /// Whether a record of the same key may be the row's, with nothing but the key to say so.
+    /// Whether a record of the same key may be the row's record, with nothing but the key to say so.
     fn is_sure(&self, key: &str, namesake: &Namesake, held: &BTreeSet<&str>) -> bool {
         let by = namesake.numbered_by.as_deref();
         if namesake.unsure {
@@ -232,7 +232,7 @@ impl<'a> Numbering<'a> {
         }
     }
 
-    /// Return the record that a reference by key means, as seen from this system; `None` if it may mean several.
+    /// Return the record that a reference by key means, as seen from this system; `Several` if it may mean several.
     fn referred(&self, namesakes: &[Namesake], replicas: &BTreeMap<RecordId, Vec<Replica>>) -> Referred {
         let held = |record: RecordId| replicas.get(&record).into_iter().flatten();
         let near: Vec<&Namesake> = namesakes

@@ -11,8 +11,8 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// Read a target's entity completely if that was never done: existing objects are adopted, not created again.
-/// `None` if nothing had to be read.
+/// Read a target's entity completely if that was never done: existing objects are adopted, not created again. `None`
+/// if it was read before, or cannot be listed.
 pub(in crate::sync) async fn adopt(
     context: &Context,
     target: &str,

@@ -117,7 +117,7 @@ impl Figures {
     /// Two of the three figures determine the third. A figure that is given counts as it is given.
     fn of(item: &Map<String, Value>) -> Result<Self, Failure> {
         let figure = |name: &str| item.get(name).map(|value| amount(value, name)).transpose();
-        // A negative quantity is no goods to offer.
+        // A negative reservation adds no goods to offer.
         let reserved = figure(RESERVED)?.unwrap_or_default().max(Decimal::ZERO);
         let (on_hand, available) = match (figure(QUANTITY)?, figure(AVAILABLE)?) {
             (Some(on_hand), Some(available)) => (on_hand, available),
