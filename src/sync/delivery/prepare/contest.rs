@@ -273,8 +273,8 @@ fn without(field: &FieldSpec, name: &str, value: &Value, values: &BTreeSet<Uniqu
     changed.then_some(Value::Array(items))
 }
 
-/// What stands in for a value until the desired one is free: `null` if there need not be a value, otherwise a text
-/// that no other object has.
+/// What stands in for a value until the desired one is free: `null` for a barcode that is not required, otherwise a
+/// text that no other object has.
 fn stand_in(field: &FieldSpec, value: &Value, record: RecordId) -> Value {
     let text = value.as_str().unwrap_or_default();
     match text.rsplit_once('@') {
