@@ -15,17 +15,19 @@ use super::{
     open::{cannot, is_postgres, prove_ours},
 };
 
-/// Copies the state at `sqlite://path` into a new file that is consistent in itself, readable by its owner alone, and
-/// safely on disk when this returns; gives its size in bytes. The daemon may go on working.
+/// Copy the state at `sqlite://path` into the new file `to`, and return its size in bytes. The daemon may go on
+/// working meanwhile. When this returns, the copy is consistent in itself, readable by its owner alone, and safely
+/// on disk.
 ///
-/// Who starts from the copy has forgotten what was created since: the copy holds no target for known, so that each is
-/// read whole before anything is created there. Refresh tokens stay out of it: whoever has the copy cannot log in with
-/// it.
+/// The copy does not know what was created after it was made. So it marks every target as not read yet: a daemon
+/// that starts from it reads each target completely before it creates anything there. The copy leaves out refresh
+/// tokens: nobody can log in with it.
 ///
 /// # Errors
-/// A state that is not there or not ours; a file of that name; no room. On PostgreSQL, which has its own means.
+/// If the state does not exist or is not ours, if a file of that name exists, or if there is no room. Also on
+/// PostgreSQL, which has its own means.
 pub async fn backup(url: &str, to: &Path) -> Result<u64> {
-    // A state that no newer version has brought up to date yet knows it by notes.
+    // A state that no newer version has brought up to date yet keeps this mark in notes.
     const FORGET: [&str; 2] =
         ["DELETE FROM note WHERE name LIKE 'adopted:%'", "UPDATE reading SET adopted = 0 WHERE adopted <> 0"];
     if is_postgres(url) {
@@ -45,7 +47,7 @@ pub async fn backup(url: &str, to: &Path) -> Result<u64> {
     connection.execute(sqlx::raw_sql(AssertSqlSafe(copy))).await.map_err(failed("copy the state"))?;
     connection.close().await.map_err(failed("copy the state"))?;
 
-    // What is deleted is overwritten: a page that is only free would still hold it.
+    // Overwrite what is deleted: a page that is merely free would still hold it.
     let write = SqliteConnectOptions::new().filename(&partial.0).pragma("secure_delete", "on");
     let mut connection = write.connect().await.map_err(failed("open the copy"))?;
     let doing = "make the copy forget which targets were read";
@@ -73,7 +75,7 @@ async fn prove_whole(copy: &mut SqliteConnection) -> Result<()> {
     Err(StoreError::Database { doing, source: sqlx::Error::Protocol(said) })
 }
 
-/// A file under another name until it is whole; removed if that never happens.
+/// A file under a temporary name until it is complete. It is removed if that never happens.
 struct Partial(PathBuf);
 
 impl Partial {
@@ -96,7 +98,7 @@ impl Partial {
         StoreError::Backup { path: to.display().to_string(), source: source.into() }
     }
 
-    /// Gives the file its name, unless somebody took that meanwhile.
+    /// Give the file its final name, unless a file of that name has appeared meanwhile.
     fn keep(self, to: &Path) -> Result<u64> {
         let keep = || {
             let file = File::open(&self.0)?;
@@ -117,7 +119,7 @@ impl Drop for Partial {
         for end in ["", "-journal", "-wal", "-shm"] {
             let mut name = self.0.as_os_str().to_owned();
             name.push(end);
-            // What is left behind harms nobody.
+            // A file that is left behind does no harm.
             let _ = fs::remove_file(name);
         }
     }

@@ -1,8 +1,8 @@
-//! Brakes: table family `brake`, with the run approvals in `run` (column `ruling`). Whether the jobs of a run that
-//! violate a brake may go, and who waits for that.
+//! Brakes: table family `brake`, with the run approvals in `run` (column `ruling`). Stores whether the jobs of a
+//! run that violate a brake may go, and which jobs wait for that decision.
 //!
-//! Called by `sync::brakes`, which decides and asks, by `sync::pull`, `sync::engine` and `sync::preview`, and by the
-//! commands, which list what waits for a person.
+//! Called by `sync::brakes`, which decides and asks, by `sync::pull`, `sync::engine` and `sync::preview`, and by
+//! the commands, which list what waits for a person.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,45 +20,45 @@ use super::{
 };
 use crate::wait_reason::{BRAKE, WaitReason};
 
-/// What holds for those jobs of a run that violate a brake.
+/// What applies to the jobs of a run that violate a brake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunApproval {
-    /// They go: within the limits, or nothing was opened.
+    /// They may go: the run is within its limits, or it opened no jobs.
     Clear,
-    /// They wait: the run is under way, or broke off and has no approval yet.
+    /// They wait: the run is under way, or it broke off and has no approval yet.
     Pending,
-    /// Those that violate a brake that was tripped wait for a person.
+    /// The jobs that violate a tripped brake wait for a person.
     Held,
     Approved,
-    /// What they would have changed stays as it is at the target.
+    /// The jobs are not delivered: the target keeps what they would have changed.
     Rejected,
 }
 
-/// A brake that a run tripped at a target.
+/// A brake that a run has tripped at a target.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BrakeTrip {
     pub target: String,
     /// `delete`, `price-change`...: see `sync::Brake`.
     pub brake: String,
-    /// Records that violate it.
+    /// How many records violate it.
     #[serde(rename = "offences")]
     pub violations: u64,
-    /// Records that the target held then.
+    /// How many records the target held at that time.
     pub base: u64,
-    /// How many may, as in the configuration: `5%`, `0`.
+    /// How many violations are allowed, as the configuration says it: `5%`, `0`.
     pub allowed: String,
-    /// A handful of them.
+    /// A few of the violating records.
     pub examples: Vec<ViolationExample>,
 }
 
-/// What is held back of a run.
+/// The jobs of a run that are held back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldJobs {
     pub trips: Vec<BrakeTrip>,
-    /// Jobs that violate a brake which was tripped.
+    /// Jobs that violate a tripped brake.
     pub jobs: Vec<i64>,
-    /// What is said of each of them.
+    /// The reason that is stored with each of these jobs.
     pub why: String,
 }
 
@@ -67,42 +67,42 @@ pub struct HeldJobs {
 pub struct ViolationExample {
     pub key: String,
     pub field: String,
-    /// The field holds data of a person: its values are not told.
+    /// The field holds personal data: its values are not shown.
     pub personal: bool,
     pub before: Value,
     pub after: Value,
 }
 
-/// A run that has no approval yet: under way, or cut off.
+/// A run that has no approval yet: it is under way, or it was cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
     pub run: i64,
     pub system: String,
     pub entity: String,
-    /// Records that it was about to declare gone, whether it came to that or not.
+    /// How many records it was about to declare gone, whether it got that far or not.
     pub gone: u64,
-    /// Whether it is the first whole reading with another mapping or adapter.
+    /// Whether it is the first full reading with another mapping or adapter.
     pub remapped: bool,
-    /// Whether it brings what is known already to what has joined.
+    /// Whether it offers known records to a target, flow, field or rule that has joined.
     pub joined: bool,
 }
 
-/// What a job that violates a brake has to know.
+/// What has to be known of the run that opened a job which violates a brake.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenedBy {
     pub run: i64,
     /// The system that the run read.
     pub system: String,
     pub approval: RunApproval,
-    /// Whether it was the first whole reading with another mapping or adapter.
+    /// Whether it was the first full reading with another mapping or adapter.
     pub remapped: bool,
-    /// Whether it brings what was known already to what has joined.
+    /// Whether it offers known records to a target, flow, field or rule that has joined.
     pub joined: bool,
-    /// Brakes that were tripped: (target, brake).
+    /// Brakes that this run has tripped: (target, brake).
     pub tripped: BTreeSet<(String, String)>,
 }
 
-/// A run that is held by its brakes until a person decides.
+/// A run that its brakes hold until a person decides.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WaitingApproval {
     pub run: i64,
@@ -110,7 +110,7 @@ pub struct WaitingApproval {
     pub entity: String,
     pub trigger: String,
     pub started_at: DateTime<Utc>,
-    /// Jobs that wait for the decision now.
+    /// How many jobs wait for the decision now.
     pub jobs: u64,
     pub trips: Vec<BrakeTrip>,
 }
@@ -134,25 +134,25 @@ pub trait BrakeStore: Send + Sync {
     /// most `limit`.
     async fn newcomers(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>>;
 
-    /// Rule on a pending run: hold the jobs in `held`, or clear the run if nothing is held. One transaction.
+    /// Decide on a pending run: hold the jobs in `held`, or clear the run if nothing is held. One transaction.
     ///
-    /// Park the held jobs, unless they are running (whoever delivers them asks for the approval); queue the others that
-    /// waited for the run. Return false, and change nothing, if somebody else has decided already.
+    /// Park the held jobs, unless they are running (their delivery asks for the approval itself). Queue the other
+    /// jobs that waited for the run. Return false, and change nothing, if the run has been decided on already.
     async fn set_run_approval(&self, run: i64, held: Option<&HeldJobs>, now: DateTime<Utc>) -> Result<bool>;
 
-    /// Return the approval that holds for each job: that of the run that opened it last, as of now. Leave out jobs
+    /// Return the approval that applies to each job: the current one of the run that opened it last. Leave out jobs
     /// without a run.
     async fn run_approvals(&self, jobs: &[i64]) -> Result<BTreeMap<i64, OpenedBy>>;
 
     /// List the runs that hold jobs back until a person decides, oldest first.
     async fn waiting_approvals(&self) -> Result<Vec<WaitingApproval>>;
 
-    /// Store a person's decision on a run that is held, and queue its jobs. One transaction. Return how many were
-    /// queued; nothing if the run is not held.
+    /// Store a person's decision on a held run, and queue its jobs. One transaction. Return how many were queued;
+    /// `None` if the run is not held.
     async fn decide_run(&self, run: i64, approved: bool, now: DateTime<Utc>) -> Result<Option<u64>>;
 }
 
-/// Most runs are clear, which takes no room.
+/// Most runs are clear: they store nothing.
 impl RunApproval {
     pub(super) fn code(self) -> Option<i64> {
         match self {
@@ -191,7 +191,8 @@ impl BrakeStore for Database {
     }
 
     async fn opened(&self, run: i64, target: &str, after: i64, limit: usize) -> Result<Vec<Job>> {
-        // What the target does not hold cannot be harmed; a target that holds nothing at all is not asked job by job.
+        // A record that the target does not hold cannot be harmed. If the target holds nothing at all, the jobs are
+        // not checked one by one.
         const SQL: &str = concat!(
             "SELECT ",
             job_columns!(),
@@ -301,7 +302,7 @@ impl BrakeStore for Database {
                 trips: Vec::new(),
             });
         }
-        // Where the source was corrected meanwhile, nothing is left to decide on.
+        // If the source was corrected meanwhile, there is nothing left to decide on.
         approvals.retain(|approval| approval.jobs > 0);
         if approvals.is_empty() {
             return Ok(approvals);
@@ -334,14 +335,14 @@ impl BrakeStore for Database {
     }
 }
 
-/// Jobs of a run that wait for this cause are due now.
+/// Make the jobs of a run due now that wait for this cause.
 async fn queue_anew(tx: &mut Tx, run: i64, cause: &WaitReason, now: DateTime<Utc>) -> Result<u64> {
     const SQL: &str = "UPDATE job SET state = 0, due = $3, attempts = 0, cause = NULL, error = NULL, \
         error_class = NULL, updated_at = $3 WHERE run = $1 AND state = 2 AND cause = $2";
     tx.execute("queue jobs anew", SQL, args![run, cause.to_string(), micros(now)]).await
 }
 
-/// Runs on whose approval a delivery's jobs are about to wait.
+/// Runs whose approval the jobs of a delivery are about to wait for.
 pub(super) struct Awaited(Vec<(i64, RunApproval)>);
 
 impl Awaited {
@@ -359,8 +360,8 @@ impl Awaited {
         Self(awaited)
     }
 
-    /// Those that are over already. The runs stay as they are until the transaction ends, so that no approval falls
-    /// between this look and the parking.
+    /// Return the causes that are over already. Lock the runs until the transaction ends, so that no approval comes
+    /// between this check and the parking.
     pub(super) async fn over(&self, tx: &mut Tx) -> Result<Vec<WaitReason>> {
         const SQL: Sql = Sql {
             sqlite: "SELECT r.id, r.ruling FROM json_each($1) j CROSS JOIN run r \
@@ -386,7 +387,7 @@ impl Awaited {
     }
 }
 
-/// Queues what was just parked for something that is over.
+/// Queue the jobs that were just parked for a cause that is over.
 pub(super) async fn wake_over(tx: &mut Tx, target: i64, over: &[WaitReason], now: DateTime<Utc>) -> Result<u64> {
     const SQL: &str = "UPDATE job SET state = 0, due = $3, cause = NULL, error = NULL, error_class = NULL, \
         updated_at = $3 \

@@ -1,11 +1,11 @@
-//! Children: table family `child`. Sub-objects with an id of their own at a system: which id stands for which child of
-//! a record.
+//! Children: table family `child`. Sub-objects with an id of their own at a system: which id stands for which child
+//! of a record.
 //!
-//! A child is known by (system, record, list, key). Its rows at all systems share a member number, so that one whose
-//! key changes where it comes from is still the same child at the others.
+//! A child is known by (system, record, list, key). Its rows at all systems share a member number. So a child whose
+//! key changes at its source is still the same child at the other systems.
 //!
-//! Called by `sync::stock`, `sync::desired` and `sync::delivery` for what references mean, and by `sync::identity` for
-//! who has a child already.
+//! Called by `sync::stock`, `sync::desired` and `sync::delivery` to resolve references, and by `sync::identity` to
+//! find which record has a child already.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -23,24 +23,24 @@ use crate::mapping::Children;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Child {
     pub system: String,
-    /// The field of its record: `variants`.
+    /// The field of the record that holds it: `variants`.
     pub list: String,
     /// Its canonical key, as that system shows it.
     pub key: String,
-    /// The system's own id of it.
+    /// The system's own id of the child.
     pub id: String,
-    /// The same for this child at every system, whatever it is called there.
+    /// Number of the child, the same at every system, whatever key it has there.
     pub member: i64,
 }
 
-/// Who has a child at a system.
+/// The object that has a child at a system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parent {
     pub record: RecordId,
-    /// The system's id of its object.
+    /// The system's id of the object.
     pub object: String,
     pub key: String,
-    /// What the child is called there.
+    /// The child's key there.
     pub child: String,
 }
 
@@ -52,16 +52,17 @@ pub struct Parent {
 /// Those of [`Store`](super::Store).
 #[async_trait]
 pub trait ChildStore: Send + Sync {
-    /// Find the children of live objects at a system by (list, key), the list with its entity: `product.variants`.
-    /// Return the id and the record of each. If there are several, the key does not tell which is meant.
+    /// Find the children of live objects at a system by (list, key), with the entity before the list:
+    /// `product.variants`. Return the id and the record of each. If a key finds several children, it does not say
+    /// which of them is meant.
     async fn child_ids(
         &self,
         system: &str,
         asked: &[(String, String)],
     ) -> Result<BTreeMap<(String, String), Vec<(String, RecordId)>>>;
 
-    /// Find the live objects at a system that have a child of (list, id), the list with its entity: `product.variants`.
-    /// The one that has been known longest comes first.
+    /// Find the live objects at a system that have a child of (list, id), with the entity before the list:
+    /// `product.variants`. The one that has been known longest comes first.
     async fn parents(
         &self,
         system: &str,
@@ -75,7 +76,8 @@ pub trait ChildStore: Send + Sync {
 const OF_RECORDS: &str = "SELECT c.number, coalesce(c.member, c.number), c.record, c.system, c.list, c.key, c.id \
     FROM json_each($1) j CROSS JOIN child c WHERE c.record = CAST(j.value->>0 AS BIGINT) ORDER BY c.number";
 
-/// Live objects that have a child under these ids. One that is the same as another record counts as that.
+/// Live objects that have a child under these ids. If the record is an alias, return the record that it is the same
+/// as.
 pub(super) const PARENTS: &str = "SELECT j.key, coalesce(k.same, k.id), r.id, k.key, c.key \
     FROM json_each($1) j CROSS JOIN child c CROSS JOIN replica r CROSS JOIN record k \
     WHERE c.system = $2 AND c.list = CAST(j.value->>0 AS BIGINT) AND c.id = j.value->>1 \
@@ -129,7 +131,7 @@ impl ChildStore for Database {
         for mut row in self.pool.read("read children", OF_RECORDS, args![records]).await? {
             let line = Line::of(&mut row)?;
             let list = self.text(line.list).await?;
-            // The dictionary has `product.variants`; a record's own go by `variants`.
+            // The dictionary holds `product.variants`; a record's own children are listed under `variants`.
             let list = list.split_once('.').map_or(list.as_str(), |(_, list)| list).to_owned();
             let system = self.text(line.system).await?;
             children.entry(line.record).or_default().push(Child {
@@ -144,7 +146,7 @@ impl ChildStore for Database {
     }
 }
 
-/// A row of [`PARENTS`]: the position of what was asked for, and who has it.
+/// A row of [`PARENTS`]: the position in what was asked for, and the object that has the child.
 pub(super) fn parent(row: &mut Row) -> Result<(usize, Parent)> {
     let at = row.small(0)?;
     Ok((at, Parent { record: row.int(1)?, object: row.text(2)?, key: row.text(3)?, child: row.text(4)? }))
@@ -176,24 +178,24 @@ impl Line {
     }
 }
 
-/// What writing children comes to.
+/// The changes that writing children makes.
 #[derive(Debug, Default)]
 struct Edits {
     /// Numbers of rows.
     gone: Vec<i64>,
-    /// Number to member, key, id.
+    /// Number of the row to its new member, key and id.
     altered: BTreeMap<i64, (i64, String, String)>,
-    /// Member (none: their own), record, list, key, id.
+    /// Member (`None`: a new number of their own), record, list, key, id.
     new: Vec<(Option<i64>, RecordId, i64, String, String)>,
 }
 
 impl Replicas<'_> {
-    /// Makes what a system shows of records' children what is known of them: lists that are not named stay as they are,
-    /// and so does the id of an item that shows none. Gives (entity and list, key) of what came, went or has another
-    /// key now.
+    /// Store the children of records as a system shows them, and return the (entity and list, key) of each child
+    /// that came, went or has another key now. Lists that are not named stay as they are, and so does the id of an
+    /// item that is shown without one.
     ///
-    /// A child that is shown with the id it is known by is the same, whatever its key; one of another id takes the
-    /// place of the one of its key.
+    /// A child that is shown with a known id is the same child, whatever its key. A child with another id replaces
+    /// the one that has its key.
     pub(super) async fn write_children(
         &self,
         tx: &mut Tx,
@@ -255,7 +257,7 @@ impl Replicas<'_> {
     }
 }
 
-/// An item as it is to be known: its key and id, the row that it has already, its member.
+/// An item to be stored: its key and id, the row that it has already, its member.
 struct Item<'a> {
     key: &'a str,
     id: &'a str,
@@ -263,8 +265,8 @@ struct Item<'a> {
     member: Option<i64>,
 }
 
-/// Compares a list of one record at one (system, record, list) with what is known of the record's children; gives the
-/// keys that came, went or have changed.
+/// Compare a list of one record at one (system, record, list) with its known children, and return the keys that
+/// came, went or changed.
 fn compare(
     known: &[Line],
     (system, record, list): (i64, RecordId, i64),
@@ -304,7 +306,8 @@ fn compare(
     touched
 }
 
-/// Which known row each item that is shown is: the one of its id, else the one of its key that no other item is.
+/// Find the known row of each item that is shown: the row with its id, else the row with its key, if that is no
+/// other item's.
 fn claimed<'a>(ours: &[&'a Line], shown: &'a BTreeMap<String, Option<String>>) -> Vec<Item<'a>> {
     let mut taken: BTreeSet<i64> = BTreeSet::new();
     let mut by_id: BTreeMap<&str, &Line> = BTreeMap::new();
@@ -324,15 +327,15 @@ fn claimed<'a>(ours: &[&'a Line], shown: &'a BTreeMap<String, Option<String>>) -
                 taken.insert(line.number);
             })
         });
-        // An item of which nobody has ever told the id is nothing that could be referred to.
+        // Nothing can refer to an item whose id was never shown.
         let Some(id) = id.as_deref().or(row.map(|row| row.id.as_str())) else { continue };
         items.push(Item { key, id, row, member: None });
     }
     items
 }
 
-/// Gives items their members: one that has a row keeps its own while another system's row has it too; else it is the
-/// child of the same key there that no other item is.
+/// Give the items their members. An item that has a row keeps its member while another system's row has it too.
+/// Else it gets the member of the child with the same key at another system, if that is no other item's.
 fn join(items: &mut [Item<'_>], others: &[&Line], edits: &mut Edits) {
     let elsewhere: BTreeSet<i64> = others.iter().map(|line| line.member).collect();
     let mut taken = BTreeSet::new();
@@ -341,7 +344,7 @@ fn join(items: &mut [Item<'_>], others: &[&Line], edits: &mut Edits) {
         item.member = member.filter(|member| taken.insert(*member));
     }
     for item in items.iter_mut().filter(|item| item.member.is_none()) {
-        // What it was called when the two were last seen alike counts before what it is called now.
+        // The key at which both were last seen to agree counts before the present key.
         let names = item.row.map(|row| row.key.as_str()).into_iter().chain([item.key]);
         let same = names
             .into_iter()
@@ -349,7 +352,7 @@ fn join(items: &mut [Item<'_>], others: &[&Line], edits: &mut Edits) {
         item.member = same.map(|line| line.member);
         taken.extend(item.member);
     }
-    // Others that nobody had tied yet: three systems agree on one child.
+    // Children of other systems that are not tied yet: three systems may agree on one child.
     for item in items.iter() {
         let Some(member) = item.member else { continue };
         let tied: BTreeSet<i64> = others.iter().filter(|line| line.member == member).map(|line| line.system).collect();

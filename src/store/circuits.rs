@@ -1,7 +1,8 @@
 //! Circuits: table family `standing`. Which systems are paused, until when and why.
 //!
 //! Called by `sync::delivery` and `sync::engine`, which pause systems, by `sync::pull`, `sync::delivery` and
-//! `sync::preview`, which leave paused ones alone, and by `sync::context` and the commands, which end pauses.
+//! `sync::preview`, which send nothing to paused systems, and by `sync::context` and the commands, which end
+//! pauses.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -14,10 +15,10 @@ use super::{
     values::{micros, time},
 };
 
-/// Standing of a system between runs: circuit breaker and backoff.
+/// State of a system between runs: circuit breaker and backoff.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Circuit {
-    /// No request before this time.
+    /// Send no request before this time.
     pub until: Option<DateTime<Utc>>,
     pub failures: u32,
     pub reason: Option<String>,
@@ -31,14 +32,14 @@ pub struct Circuit {
 /// Those of [`Store`](super::Store).
 #[async_trait]
 pub trait CircuitStore: Send + Sync {
-    /// Return the circuit of a system; that of a system without trouble if none is stored.
+    /// Return the circuit of a system. If none is stored, return that of a healthy system.
     async fn circuit(&self, system: &str) -> Result<Circuit>;
 
     /// Store the circuit of a system. Idempotent.
     async fn set_circuit(&self, system: &str, circuit: &Circuit) -> Result<()>;
 
-    /// End a system's pause. Make its jobs due now that wait because of its trouble, and queue those that died because
-    /// it refused our login. Return how many jobs there are. One transaction; idempotent.
+    /// End a system's pause. Make its jobs due now that wait because of its failure, and queue those that died
+    /// because it refused our login. Return how many jobs these are. One transaction; idempotent.
     async fn lift(&self, system: &str, now: DateTime<Utc>) -> Result<u64>;
 }
 

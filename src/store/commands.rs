@@ -1,6 +1,7 @@
-//! Commands to the daemon: table family `demand`. What a command line, or a page, asks the running daemon to do.
+//! Commands to the daemon: table family `demand`. What the command line, or the page, asks the running daemon to
+//! do.
 //!
-//! Called by `sync::engine`, which carries them out; the command line places them.
+//! Called by `sync::engine`, which carries them out. The command line places them.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -24,20 +25,21 @@ pub struct Command {
     pub at: DateTime<Utc>,
 }
 
-/// Table family `demand`: orders to the running daemon. Called by `sync::engine` and the commands.
+/// Table family `demand`: commands to the running daemon. Called by `sync::engine` and the commands.
 ///
 /// # Errors
 ///
 /// Those of [`Store`](super::Store).
 #[async_trait]
 pub trait CommandStore: Send + Sync {
-    /// Place an order and return its number; see [`Order`] for `verb` and `scope`.
+    /// Place a command and return its number; see [`Command`] for `verb` and `scope`.
     async fn place_command(&self, verb: &str, scope: &str, now: DateTime<Utc>) -> Result<i64>;
 
-    /// Return the oldest order. It stays until it is closed: if the daemon dies over it, the next one finds it again.
+    /// Return the oldest command. It stays until it is closed: if the daemon dies while it carries the command out,
+    /// the next daemon finds it again.
     async fn next_command(&self) -> Result<Option<Command>>;
 
-    /// Close an order. Idempotent.
+    /// Close a command. Idempotent.
     async fn close_command(&self, order: i64) -> Result<()>;
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Result, names::Names, sql::Pool, statistics::Growth};
 
-/// Store in SQLite or PostgreSQL. What it does is in the modules of the table families.
+/// Store in SQLite or PostgreSQL. Its methods are in the modules of the table families.
 pub(super) struct Database {
     pub pool: Pool,
     names: Names,
@@ -14,8 +14,8 @@ impl Database {
         Self { pool, names: Names::default(), growth: Growth::default() }
     }
 
-    /// Number of a system's, entity's, list's or field's name. Not inside a transaction, unless the name is known
-    /// already.
+    /// Return the number of the name of a system, entity, list or field. Do not call it inside a transaction,
+    /// unless the name is known already.
     pub(super) async fn name(&self, text: &str) -> Result<i64> {
         self.names.id(&self.pool, text).await
     }

@@ -1,7 +1,7 @@
-//! Differences: table family `difference`. Fields that a target holds otherwise than it was sent, until they agree, are
-//! sent anew, or somebody accepts them.
+//! Differences: table family `difference`. Fields that a target holds otherwise than it was sent. A difference
+//! stays until the values agree, the field is sent again, or a person accepts it.
 //!
-//! Called by `sync::desired`, which leaves accepted ones alone, and by `sync::engine`, `sync::preview` and the
+//! Called by `sync::desired`, which does not write accepted ones, and by `sync::engine`, `sync::preview` and the
 //! commands, which count and list them.
 
 use std::collections::BTreeMap;
@@ -31,9 +31,9 @@ pub struct Difference {
     pub field: String,
     pub sent: Value,
     pub stored: Value,
-    /// Version of the target's mapping that it was sent with.
+    /// Version of the target's mapping with which the field was sent.
     pub mapping: u64,
-    /// A person took it as it is.
+    /// Whether a person has accepted the target's value.
     pub accepted: bool,
     pub since: DateTime<Utc>,
 }
@@ -140,7 +140,7 @@ impl Database {
             let field = row.text(4)?;
             let mut stored: Fields = parse(&row.text(8)?, "replica", "fields", name)?;
             let mut sent: Fields = parse(&row.text(9)?, "replica", "sent", name)?;
-            // Arrived, or forgotten, by a way that did not look here.
+            // The value has arrived, or is no longer remembered, by a way that did not check differences.
             let Some(sent) = sent.remove(&field) else { continue };
             differences.push(Difference {
                 record,
@@ -159,7 +159,7 @@ impl Database {
     }
 }
 
-/// Takes down what a page or a delivery has found to differ.
+/// Store what a page or a delivery has found to differ.
 pub(super) async fn mark_differences(tx: &mut Tx, replicas: &Replicas<'_>, marks: &[DifferenceMark]) -> Result<()> {
     const SQL: &str = "INSERT INTO difference (system, record, field, mapping, accepted, at) \
         SELECT $2, CAST(j.value->>0 AS BIGINT), j.value->>1, CAST(j.value->>2 AS BIGINT), 0, $3 \
@@ -172,8 +172,8 @@ pub(super) async fn mark_differences(tx: &mut Tx, replicas: &Replicas<'_>, marks
     tx.execute("note differences", SQL, args![lines, replicas.system, micros(replicas.now)]).await.map(drop)
 }
 
-/// After replicas were written, by their ids: what is no longer remembered as sent otherwise, or was sent anew and not
-/// seen yet, is no difference, and wakes what waited for that.
+/// Called after replicas were written, with their ids. Delete the differences of fields that are no longer
+/// remembered as sent otherwise, or that were sent again and not seen yet. Wake the jobs that waited for them.
 pub(super) async fn drop_agreed(tx: &mut Tx, replicas: &Replicas<'_>, ids: &[&str]) -> Result<()> {
     const ANYBODY: &str = "SELECT 1 FROM difference LIMIT 1";
     const READ: &str = "SELECT d.record, d.field, r.sent, r.gone_at, r.fields FROM json_each($1) j \
@@ -205,7 +205,7 @@ pub(super) async fn drop_agreed(tx: &mut Tx, replicas: &Replicas<'_>, ids: &[&st
     wake_differing(tx, replicas.system, &records, replicas.now).await
 }
 
-/// Jobs that wait for a difference of these records are taken up again.
+/// Queue the jobs again that wait for a difference of these records.
 async fn wake_differing(tx: &mut Tx, system: i64, records: &[i64], now: DateTime<Utc>) -> Result<()> {
     const SQL: &str = "UPDATE job SET state = 0, due = $3, attempts = 0, cause = NULL, error = NULL, \
         error_class = NULL, updated_at = $3 \

@@ -25,13 +25,13 @@ pub enum StoreError {
     },
     #[error("state store: table {table}, column {column}, row {row}: {problem}")]
     Row { table: &'static str, column: &'static str, row: String, problem: String },
-    /// Somebody else committed first (a record of the same key, a lost lease); compute again from fresh rows.
+    /// Another process committed first (a record of the same key, a lost lease): read again, and compute anew.
     #[error("state store: {0} was changed by another worker meanwhile")]
     Stale(&'static str),
-    /// The lease under which this was done ran out, and somebody else does it now: nothing of it was stored.
+    /// The lease for this work has run out, and another process does the work now: nothing was stored.
     #[error("another process has taken over meanwhile; nothing more of this one is stored")]
     Overtaken,
-    /// One process at a time carries out what a SQLite state says.
+    /// A SQLite state is worked on by one process at a time.
     #[error(
         "{} is at work on the state {state}: stop it first, or leave it to it (`vaiven resync FLOW` has it look at \
          once; every other command works beside it)",

@@ -12,7 +12,7 @@ use super::{
     values::{micros, time},
 };
 
-/// When a flow's schedules were last carried out. A full pull is a delta as well.
+/// When a flow's schedules were last carried out. A full pull counts as a delta as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fired {
     pub delta: Option<DateTime<Utc>>,

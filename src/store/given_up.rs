@@ -1,6 +1,6 @@
-//! What persons have given up: a count across table families `job`, `rejection`, `difference` and `link`.
+//! What people have given up: a count across table families `job`, `rejection`, `difference` and `link`.
 //!
-//! Called by `sync::engine`, so that nobody takes for well what somebody has put aside.
+//! Called by `sync::engine`, so that nobody reads "all is well" while something has been put aside.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -11,37 +11,37 @@ use super::{
     sql::{Row, args},
 };
 
-/// What a person has given up or put aside, or taken as it is: nobody has to see to it, though not all is as it should
-/// be.
+/// What a person has given up, put aside or accepted as it is. Nobody has to act on it, though not all is as it
+/// should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GivenUp {
-    /// Deliveries that were discarded, and that nothing has followed.
+    /// Deliveries that were discarded and that no later job has followed.
     Discarded,
-    /// Rows that cannot be read.
+    /// Rows that cannot be read and that a person has put aside.
     Dismissed,
-    /// Values that targets hold otherwise than they were sent.
+    /// Values that a target holds otherwise than it was sent.
     Accepted,
-    /// Records of which nothing goes to a system any more.
+    /// Records that are no longer sent to a system.
     Ignored,
 }
 
-/// What persons have given up, in several table families. Called by `sync::engine`.
+/// What people have given up, in several table families. Called by `sync::engine`.
 ///
 /// # Errors
 ///
 /// Those of [`Store`](super::Store).
 #[async_trait]
 pub trait GivenUpStore: Send + Sync {
-    /// Count what persons have given up: (what, system, entity, count).
+    /// Count what people have given up: (what, system, entity, count).
     async fn given_up(&self) -> Result<Vec<(GivenUp, String, String, u64)>>;
 }
 
 #[async_trait]
 impl GivenUpStore for Database {
     async fn given_up(&self) -> Result<Vec<(GivenUp, String, String, u64)>> {
-        // A discarded job counts until another of its record has followed it. What was found to be another record is
-        // not delivered by itself.
+        // A discarded job counts until another job of its record has followed it. An alias of another record is not
+        // delivered by itself.
         const DISCARDED: &str = "SELECT s.text, e.text, count(*) FROM job j \
             JOIN name s ON s.id = j.target JOIN name e ON e.id = j.entity \
             WHERE j.state = 5 AND NOT EXISTS (SELECT 1 FROM job n \

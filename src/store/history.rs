@@ -1,6 +1,6 @@
 //! History: table family `change_log`. What was seen to change, and what deliveries changed.
 //!
-//! Called by `sync::preview`, which takes changes back, by `sync::delivery`, which notices records that flap, by
+//! Called by `sync::preview`, which undoes changes, by `sync::delivery`, which notices records that flap, by
 //! `sync::stock`, and by the commands, which explain a record.
 
 use std::{fmt, str::FromStr};
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::mapping::Fields;
 
-/// Line of the change log.
+/// A line of the change log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     pub id: i64,
@@ -38,17 +38,17 @@ pub enum ChangeOp {
     Create,
     Update,
     Delete,
-    /// What an earlier delivery did was taken back.
+    /// Takes back what an earlier delivery did.
     Undo,
 }
 
-/// What brought a change. Written as `run 12`, `job 77`.
+/// What caused a change. Written as `run 12`, `job 77`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Origin {
-    /// A run saw it.
+    /// A run saw the change.
     Run(i64),
-    /// A delivery did it.
+    /// A delivery made the change.
     Job(i64),
 }
 
@@ -105,7 +105,7 @@ impl From<Origin> for String {
     }
 }
 
-/// Change to append.
+/// A change to append.
 #[derive(Clone, Debug)]
 pub struct NewChange {
     pub record: RecordId,
@@ -198,7 +198,7 @@ impl HistoryStore for Database {
         since: DateTime<Utc>,
         often: u32,
     ) -> Result<Vec<(RecordId, ChangeOp, Fields)>> {
-        // Almost always nobody: only the times are read then.
+        // Almost always there are none: then only the times are read.
         const OFTEN: &str = "SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j WHERE (SELECT count(*) FROM ( \
                 SELECT c.at FROM change_log c WHERE c.record = CAST(j.value->>0 AS BIGINT) AND c.system = $2 \
                     AND c.cause_kind = 1 \
@@ -245,7 +245,7 @@ impl Database {
 }
 
 impl Replicas<'_> {
-    /// Appends to the change log what was changed at the system, or seen to be.
+    /// Append changes that were made at the system, or seen there, to the change log.
     pub(super) async fn log(&self, tx: &mut Tx, changes: &[(&NewChange, Origin)]) -> Result<()> {
         const SQL: &str = "INSERT INTO change_log (record, system, op, cause_kind, cause, at, fields) \
             SELECT CAST(j.value->>0 AS BIGINT), $2, CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT), \

@@ -1,4 +1,5 @@
-//! Housekeeping across all table families: where the state is, what a starting daemon finds, what is old enough to go.
+//! Housekeeping across all table families: where the state is, what a starting daemon takes over, and what is old
+//! enough to be deleted.
 //!
 //! Called by `sync::engine`, which starts and purges, and by `sync::context`, which names the place.
 
@@ -20,7 +21,7 @@ use super::{
 /// Those of [`Store`](super::Store).
 #[async_trait]
 pub trait Housekeeping: Send + Sync {
-    /// Where the state is kept, for messages: a file, or a server's host, port and database.
+    /// Return where the state is, for messages: a file, or a server's host, port and database.
     fn place(&self) -> String {
         String::new()
     }
@@ -28,14 +29,14 @@ pub trait Housekeeping: Send + Sync {
     /// Free what a dead daemon held. A starting daemon calls this once. Return how many jobs came back. One
     /// transaction.
     ///
-    /// On SQLite, where one daemon at a time works on the file, all leases found are a dead daemon's: queue its jobs at
-    /// once, with their intents, and end its named leases, except those of logins, which a command beside the daemon
-    /// may hold. On PostgreSQL leases run out by themselves: change nothing.
+    /// On SQLite, where one daemon at a time works on the file, all leases that are found belong to a dead daemon.
+    /// Queue its jobs at once, with their intents, and end its named leases, except those of logins, which a
+    /// command beside the daemon may hold. On PostgreSQL leases run out by themselves: change nothing.
     async fn recover(&self, now: DateTime<Utc>) -> Result<u64>;
 
-    /// Delete what is older than `before`: done and discarded jobs with their attempts, the change log, and runs that
-    /// have no open jobs. Look at the oldest `slice` rows of each, so that nobody waits for long. Return how many went:
-    /// if there are any, call it again. One transaction.
+    /// Delete what is older than `before`: done and discarded jobs with their attempts, the change log, and runs
+    /// that have no open jobs. Look only at the oldest `slice` rows of each, so that no other work waits for long.
+    /// Return how many rows were deleted; if there are any, call it again. One transaction.
     async fn purge(&self, before: DateTime<Utc>, slice: u32) -> Result<u64>;
 }
 
@@ -69,7 +70,7 @@ impl Housekeeping for Database {
             (SELECT id, updated_at FROM job WHERE state > 3 ORDER BY id LIMIT $2) closed WHERE updated_at < $1)";
         const CHANGES: &str =
             "DELETE FROM change_log WHERE id IN (SELECT id FROM change_log ORDER BY id LIMIT $2) AND at < $1";
-        // A run whose jobs are still open decides over them.
+        // Keep a run whose jobs are still open: its approval applies to them.
         const RUNS: &str = "DELETE FROM run WHERE id IN (SELECT id FROM run \
             WHERE NOT EXISTS (SELECT 1 FROM job WHERE job.run = run.id AND job.state < 4) ORDER BY id LIMIT $2) \
             AND started_at < $1";

@@ -1,9 +1,9 @@
 //! Jobs as people see them: table family `job` and `attempt`. The backlog, listings, retry and discard, attempt
 //! history.
 //!
-//! Called by the commands and `sync::engine`, which tell people, by `sync::engine` and `sync::preview`, which look at
-//! what is open, by `sync::delivery`, which judges failures, and by `sync::stock`, `sync::pull` and `sync::delivery`,
-//! which queue again what waited for them.
+//! Called by the commands and `sync::engine`, which report to people, by `sync::engine` and `sync::preview`, which
+//! look at open jobs, by `sync::delivery`, which evaluates failures, and by `sync::stock`, `sync::pull` and
+//! `sync::delivery`, which queue again what waited for them.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -27,30 +27,30 @@ pub struct JobFilter {
     pub cause: Option<WaitReason>,
     pub record: Option<RecordId>,
     pub ids: Vec<i64>,
-    /// Most jobs; 0 = all.
+    /// How many jobs at most; 0 = all.
     pub limit: u32,
 }
 
 /// Class of jobs that wait until a flow's grace is over.
 pub const IN_GRACE: &str = "grace";
 
-/// Open jobs of one kind; the queue at a glance.
+/// Open jobs of one kind, as the queue's summary shows them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Backlog {
     pub target: String,
     pub entity: String,
     pub state: JobState,
     pub count: u64,
-    /// How many of them wait since the target let us not in.
+    /// How many of them have waited since the target refused our login.
     pub refused: u64,
-    /// When the first of them was opened, or its time comes where it waits for that ([`IN_GRACE`]).
+    /// When the first of them was opened; for jobs that wait for a time ([`IN_GRACE`]), when that comes.
     pub oldest: Option<DateTime<Utc>>,
-    /// Earliest due time among queued ones.
+    /// Earliest due time among the queued ones.
     pub due: Option<DateTime<Utc>>,
     pub cause: Option<WaitReason>,
 }
 
-/// Line of the attempt history.
+/// A line of the attempt history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     pub at: DateTime<Utc>,
@@ -71,31 +71,31 @@ pub struct Attempt {
 /// Those of [`Store`](super::Store).
 #[async_trait]
 pub trait JobStore: Send + Sync {
-    /// Count the open jobs in groups of target, entity, state and cause. Takes a while if there are many.
+    /// Count the open jobs in groups of target, entity, state and cause. Slow if there are many.
     async fn backlog(&self) -> Result<Vec<Backlog>>;
 
     /// List the jobs that match `filter`, newest first.
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>>;
 
-    /// Queue the parked and dead jobs that match `filter`, due now and as if never tried. Return how many.
+    /// Queue the parked and dead jobs that match `filter`: due now, with no attempts counted. Return how many.
     async fn retry(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
 
     /// Discard the parked and dead jobs that match `filter`. Return how many.
     async fn discard(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
 
-    /// Queue the discarded jobs that match `filter`, with their intents. Leave a job alone if a later one of its record
-    /// and target has followed it. Return how many came back.
+    /// Queue the discarded jobs that match `filter`, with their intents. Skip a job if a later one of the same
+    /// record and target exists. Return how many were queued.
     async fn restore(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64>;
 
     /// Return the attempts of a job, oldest first.
     async fn attempts(&self, job: i64) -> Result<Vec<Attempt>>;
 
-    /// Of these jobs of a target, return those since whose last attempt another write to the target went through.
+    /// Of these jobs of a target, return those after whose last attempt another write to the target has succeeded.
     async fn gone_through_since(&self, target: &str, jobs: &[i64]) -> Result<Vec<i64>>;
 }
 
-/// Every part of the filter is a parameter, absent ones match everything. $1 target, $2 entity, $3 cause, $4 record,
-/// $5 ids, $6 how many ids, $7 states.
+/// Every part of the filter is a parameter; an absent one matches everything. $1 target, $2 entity, $3 cause, $4
+/// record, $5 ids, $6 how many ids, $7 states.
 macro_rules! filtered {
     () => {
         "($1 IS NULL OR target = (SELECT id FROM name WHERE text = $1)) \
@@ -122,7 +122,7 @@ fn filter_args(filter: &JobFilter, allowed: &[JobState]) -> Result<Vec<Arg>> {
     ])
 }
 
-/// No limit given means all.
+/// 0 means no limit.
 fn limit(limit: u32) -> i64 {
     if limit == 0 { i64::MAX } else { limit.into() }
 }
@@ -154,7 +154,7 @@ impl JobStore for Database {
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>> {
         const ALL_JOBS: &str =
             concat!("SELECT ", job_columns!(), " FROM job WHERE ", filtered!(), " ORDER BY id DESC LIMIT $8");
-        // By its index: the condition that may be absent cannot use one.
+        // Uses the index by record: a condition that may be absent cannot use one.
         const OF_RECORD: &str = concat!(
             "SELECT ",
             job_columns!(),
@@ -193,7 +193,8 @@ impl JobStore for Database {
     }
 
     async fn restore(&self, filter: &JobFilter, now: DateTime<Utc>) -> Result<u64> {
-        // The last of several; its intent is kept, since nobody knows how what it had begun went.
+        // Restore the last of several. Its intent is kept, since nobody knows how the request that it had begun
+        // ended.
         const SQL: &str = concat!(
             "UPDATE job SET state = 0, attempts = 0, due = $9, cause = NULL, error = NULL, error_class = NULL, \
                 again = 0, updated_at = $9 WHERE id IN (SELECT id FROM job WHERE ",

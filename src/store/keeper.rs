@@ -1,4 +1,4 @@
-//! Keeps refresh tokens in the state: as they are where only the file's owner can read it, else sealed.
+//! Keeps refresh tokens in the state: in plain text if only the owner can read the file, else sealed.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -18,13 +18,13 @@ use crate::{
     port::logins::{LoginId, Logins, Renewal},
 };
 
-/// How often it is looked whether another process has ended renewing.
+/// How often to check whether another process has finished renewing.
 const LOOK: Duration = Duration::from_millis(250);
-/// Words before what is kept.
+/// Prefixes of what is kept.
 const PLAIN: &str = "plain:";
 const SEALED: &str = "sealed:";
 
-/// Opens the state when the first login is renewed; a configuration without such logins never touches it.
+/// Opens the state when the first login is renewed. A configuration without such logins never opens it.
 pub struct Keeper {
     state: Result<State, String>,
     env: Env,
@@ -44,8 +44,8 @@ impl fmt::Debug for Keeper {
 }
 
 impl Keeper {
-    /// Of the state at `url`. What it keeps is sealed with `key`, which a state in PostgreSQL needs: others may read
-    /// that, and copies of it go their own ways.
+    /// A keeper of the state at `url`. `key` seals what it keeps. A state in PostgreSQL needs the key: other people
+    /// may read the database, and copies of it may go anywhere.
     #[must_use]
     pub fn new(url: SecretString, key: Option<&SecretString>, env: Env) -> Self {
         let seal = key.map(|key| Seal::new(key).map(Arc::new).ok_or("the key under [store] cannot be used".to_owned()));
@@ -55,13 +55,13 @@ impl Keeper {
                  least 32 characters (`openssl rand -base64 32` makes one)"
                 .to_owned())
         } else {
-            // Without a seal only where none is asked for.
+            // Go without a seal only if none is asked for.
             seal.transpose().map(|seal| State { url, seal })
         };
         Self::of(state, env)
     }
 
-    /// Where nothing can be kept, because of `problem`.
+    /// A keeper that refuses to keep anything, because of `problem`.
     #[must_use]
     pub fn refusing(problem: String, env: Env) -> Self {
         Self::of(Err(problem), env)
@@ -79,7 +79,7 @@ impl Keeper {
             if let Some(lease) = taken.map_err(|error| trouble(system, error))? {
                 return Ok(lease);
             }
-            // A process that died over it holds the lease for one span at most.
+            // A process that died while it renewed holds the lease for one span at most.
             if (self.env.now() - begun).to_std().is_ok_and(|waited| waited > span.saturating_mul(3)) {
                 let waited = span.saturating_mul(3).as_secs();
                 let problem =
@@ -135,7 +135,7 @@ struct HeldLogin {
     env: Env,
     seal: Option<Arc<Seal>>,
     system: String,
-    /// Until it is given back.
+    /// `None` once the lease was given back.
     lease: Option<Lease>,
     name: String,
     kept: Option<SecretString>,
@@ -161,7 +161,7 @@ impl HeldLogin {
         if let Some(lease) = self.lease.take()
             && let Err(error) = self.store.drop_lease(&lease).await
         {
-            // It runs out by itself.
+            // The lease runs out by itself.
             tracing::debug!(%error, system = self.system, "the lease on a login was not given back");
         }
     }
@@ -197,7 +197,7 @@ impl Renewal for HeldLogin {
     }
 }
 
-/// Whoever is dropped in the middle need not be waited for.
+/// If a renewal is dropped in the middle, others need not wait for its lease.
 impl Drop for HeldLogin {
     fn drop(&mut self) {
         if let (Some(lease), Ok(runtime)) = (self.lease.take(), tokio::runtime::Handle::try_current()) {

@@ -1,7 +1,8 @@
 //! Leases: table family `lease`. Exclusive rights to a piece of work, which end by themselves.
 //!
-//! Called by `sync::context`, which keeps what is held for a time, by `sync::brakes`, `sync::pull`, `sync::engine` and
-//! `sync::preview`, which work alone, and by `sync::delivery` and `sync::preview`, which ask who does.
+//! Called by `sync::context`, which renews leases while work goes on, by `sync::brakes`, `sync::pull`,
+//! `sync::engine` and `sync::preview`, which work alone, and by `sync::delivery` and `sync::preview`, which ask who
+//! holds one.
 
 use std::time::Duration;
 
@@ -31,8 +32,8 @@ pub struct Lease {
 /// Those of [`Store`](super::Store). A lease that is lost or taken is no error.
 #[async_trait]
 pub trait LeaseStore: Send + Sync {
-    /// Acquire the lease `name` for `owner`, to end `lease` after `now`. Return nothing if somebody holds it, `owner`
-    /// included.
+    /// Acquire the lease `name` for `owner`, to end `lease` after `now`. Return `None` if somebody holds it,
+    /// `owner` included.
     async fn acquire(&self, name: &str, owner: &str, lease: Duration, now: DateTime<Utc>) -> Result<Option<Lease>>;
 
     /// Extend a lease to end `until` after `now`. Return false if somebody else has acquired it meanwhile.
@@ -51,7 +52,8 @@ fn keep_args(lease: &Lease, span: Duration, now: DateTime<Utc>) -> Vec<Arg> {
     args![lease.name.as_str(), lease.owner.as_str(), lease.fence, after(now, span)]
 }
 
-/// Renews a lease inside a transaction, and holds its row until the end of that: nobody takes it over between.
+/// Renew a lease inside a transaction, and lock its row until the transaction ends, so that nobody takes it over in
+/// between.
 pub(super) async fn keep_lease(tx: &mut Tx, lease: &Lease, span: Duration, now: DateTime<Utc>) -> Result<()> {
     let kept = tx.execute("keep a lease", KEEP, keep_args(lease, span, now)).await?;
     if kept > 0 { Ok(()) } else { Err(StoreError::Overtaken) }

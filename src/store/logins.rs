@@ -1,32 +1,32 @@
-//! Logins: table family `login`. Refresh tokens, each under the lease by which it is renewed.
+//! Logins: table family `login`. Refresh tokens, each protected by the lease under which it is renewed.
 //!
-//! Called by no room of `sync` but by [`Keeper`](super::Keeper), which adapters reach through `port::logins`.
+//! Called by no room of `sync`, only by [`Keeper`](super::Keeper), which adapters reach through `port::logins`.
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Lease, Result, database::Database, sql::args, values::micros};
 
-/// Beginning of the names of leases on logins, and of what is kept of these.
+/// Prefix of the names of leases on logins, and of the names of their entries.
 pub(super) const LEASE: &str = "login:";
 
-/// Entries of logins that the configuration no longer names are deleted after this time; no refresh token lives longer
-/// unused.
+/// Entries of logins that the configuration no longer names are deleted after this time. No refresh token stays
+/// valid that long without use.
 const SEASON: TimeDelta = TimeDelta::days(400);
 
-/// Table family `login`: what is kept of logins. Called by [`Keeper`](super::Keeper), not by `sync`.
+/// Table family `login`: what is kept for logins. Called by [`Keeper`](super::Keeper), not by `sync`.
 ///
 /// # Errors
 ///
 /// Those of [`Store`](super::Store).
 #[async_trait]
 pub trait LoginStore: Send + Sync {
-    /// Return what is kept of the login `name`, as [`keep_login`](Self::keep_login) was given it.
+    /// Return what is kept for the login `name`, as it was given to [`keep_login`](Self::keep_login).
     async fn kept_login(&self, name: &str) -> Result<Option<String>>;
 
-    /// Keep `value` of the login that the lease is named for, and delete the entries of `system` that are older than
-    /// 400 days. One transaction. Return false, and keep the other value, if a later holder of the lease has stored one
-    /// already.
+    /// Keep `value` for the login that the lease is named for, and delete the entries of `system` that are older
+    /// than 400 days. One transaction. Return false, and keep the other value, if a later holder of the lease has
+    /// stored one already.
     async fn keep_login(&self, lease: &Lease, system: &str, value: &str, now: DateTime<Utc>) -> Result<bool>;
 }
 

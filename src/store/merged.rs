@@ -1,5 +1,5 @@
-//! Shared fields: table family `merged` and `conflict`. Merged values of fields that nobody owns, and the fields on
-//! which nobody has decided yet.
+//! Shared fields: table family `merged` and `conflict`. Merged values of fields that nobody owns, and the fields
+//! that wait for a person's decision.
 //!
 //! Called by `sync::conflict`, which merges and carries decisions out, by `sync::desired`, which loads them, and by
 //! `sync::engine` and the commands, which list conflicts.
@@ -20,16 +20,16 @@ use super::{
 };
 use crate::mapping::Fields;
 
-/// Merged value of a record's shared fields: what its systems are to agree on.
+/// Merged value of a record's shared fields: what its systems have to agree on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Merged {
-    /// Field to value; `null` where they agree that it is absent. A field that is missing was never merged.
+    /// Field to value; `null` if they agree that it is absent. A field that is missing here was never merged.
     pub fields: Fields,
     /// 0 = there is none yet.
     pub revision: i64,
 }
 
-/// Merged fields to be written over the revision they were made from.
+/// Merged fields to be written, if the stored revision is still the one that they were made from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MergedWrite {
     pub record: RecordId,
@@ -46,7 +46,7 @@ pub enum ConflictKind {
     Drift,
 }
 
-/// A field that waits for a person.
+/// A field that waits for a person's decision.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Conflict {
     pub record: RecordId,
@@ -55,12 +55,12 @@ pub struct Conflict {
     pub system: String,
     pub field: String,
     pub kind: ConflictKind,
-    /// What they last agreed on; for a drift what the owner had delivered.
+    /// The last value that they agreed on; for a drift, the value that the owner had delivered.
     pub base: Value,
     pub at: DateTime<Utc>,
 }
 
-/// A conflict of the page's system, opened (it stays as it is if it is open already) or closed.
+/// A conflict of the page's system to open or to close. If it is open already, opening it changes nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConflictMark {
     pub record: RecordId,
@@ -70,30 +70,30 @@ pub struct ConflictMark {
     pub base: Value,
 }
 
-/// How a person settles a conflict.
+/// How a person resolves a conflict.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Settlement {
-    /// Everything stays as it is: the merged value goes to the system, or the drifted one stays there.
+    /// Change no value: the merged value goes to the system, or the drifted value stays there.
     Leave,
-    /// Another merged value.
+    /// Use another merged value.
     Merged(MergedWrite),
-    /// The owner's value is delivered again over the drifted one.
+    /// Deliver the owner's value again over the drifted one.
     Repair,
 }
 
-/// Table family `merged` and `conflict`: shared fields. Called by `sync::conflict`, `sync::desired` and `sync::engine`
-/// and the commands.
+/// Table family `merged` and `conflict`: shared fields. Called by `sync::conflict`, `sync::desired` and
+/// `sync::engine` and the commands.
 ///
 /// # Errors
 ///
-/// Those of [`Store`](super::Store), and of [`settle_conflict`](Self::settle_conflict): [`StoreError::Stale`] if the
-/// merged value has moved on from the revision it was made from.
+/// Those of [`Store`](super::Store), and of [`resolve_conflict`](Self::resolve_conflict): [`StoreError::Stale`] if
+/// the merged value has changed since the revision that the decision was made from.
 #[async_trait]
 pub trait MergeStore: Send + Sync {
-    /// Return the merged fields of records. Leave out records of which nothing was ever merged.
+    /// Return the merged fields of records. Leave out records whose fields were never merged.
     async fn merged(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Merged>>;
 
-    /// Return the shared fields that `system` may have been told by deliveries whose end is not known yet, by record.
+    /// Return the shared fields that deliveries whose end is not known yet may have written to `system`, by record.
     async fn sent_shared_fields(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>>;
 
     /// Return the open conflicts of records, ordered by record, system and field.
@@ -129,7 +129,7 @@ impl MergeStore for Database {
     }
 
     async fn sent_shared_fields(&self, system: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Fields>> {
-        // Open, and not parked or dead: the first alone has an index.
+        // Open, and neither parked nor dead: only the first condition has an index.
         const SQL: &str = "SELECT b.record, b.id, b.intent FROM json_each($1) j CROSS JOIN job b \
             WHERE b.record = CAST(j.value->>0 AS BIGINT) AND b.target = $2 AND b.state < 4 AND b.state < 2 \
               AND b.intent IS NOT NULL";
@@ -209,7 +209,7 @@ impl Database {
     }
 }
 
-/// What was sent of a field is forgotten, so that it counts as different from what its owner says.
+/// Forget what was sent for a field, so that it counts as different from its owner's value.
 async fn forget_sent(tx: &mut Tx, conflict: &Conflict, system: i64) -> Result<()> {
     const READ: &str = "SELECT sent FROM replica WHERE record = $1 AND system = $2";
     const WRITE: &str = "UPDATE replica SET sent = $3 WHERE record = $1 AND system = $2";
@@ -220,7 +220,7 @@ async fn forget_sent(tx: &mut Tx, conflict: &Conflict, system: i64) -> Result<()
     tx.execute("update a replica", WRITE, args![conflict.record, system, fields_or_null(&sent)?]).await.map(drop)
 }
 
-/// Writes merged fields as they were seen before; `Stale` where another page was faster.
+/// Write merged fields if nobody has changed them since they were read; `Stale` if another page was faster.
 pub(super) async fn write_merged(tx: &mut Tx, writes: &[MergedWrite]) -> Result<()> {
     const SQL: &str = "INSERT INTO merged (record, revision, fields) \
         SELECT CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT) + 1, j.value->>2 FROM json_each($1) j \
@@ -239,7 +239,7 @@ pub(super) async fn write_merged(tx: &mut Tx, writes: &[MergedWrite]) -> Result<
     if written == lines.len() as u64 { Ok(()) } else { Err(StoreError::Stale("merged fields")) }
 }
 
-/// Opens, renews and closes the conflicts of a page's system.
+/// Open, renew and close the conflicts of a page's system.
 pub(super) async fn mark_conflicts(tx: &mut Tx, system: i64, marks: &[ConflictMark], now: DateTime<Utc>) -> Result<()> {
     const CLOSE: &str = "DELETE FROM conflict WHERE system = $2 AND EXISTS (SELECT 1 FROM json_each($1) j \
         WHERE conflict.record = CAST(j.value->>0 AS BIGINT) AND conflict.field = j.value->>1)";

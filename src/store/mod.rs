@@ -1,10 +1,10 @@
 //! The state store: what every system is known to hold, what changed, and what has to be done about it.
 //!
-//! Two databases behind one interface, chosen by URL: SQLite (WAL, embedded) and PostgreSQL. One migration in spirit,
-//! one conformance suite.
+//! Two databases behind one interface, chosen by URL: SQLite (WAL, embedded) and PostgreSQL. Their migrations
+//! correspond, and both pass the same conformance suite.
 //!
 //! Each table family is a module: its types, its trait, and its statements for both databases. [`Store`] is all the
-//! traits together. Methods take sets of rows: one statement carries a page or a batch.
+//! traits together. Methods take sets of rows: one statement handles a whole page or batch.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ mod replicas;
 mod runs;
 mod stock;
 
-// What they stand on.
+// What the table families are built on.
 mod database;
 mod error;
 mod names;
@@ -42,7 +42,7 @@ mod sql;
 mod statistics;
 mod values;
 
-// The state as a whole: opened, copied, saved, and kept for one process.
+// The state as a whole: opened, copied, backed up, and reserved for one process.
 mod backup;
 mod keeper;
 mod open;
@@ -82,15 +82,15 @@ pub use scratch::{Measured, Scratch, copy};
 pub use sole::Sole;
 pub use stock::StockStore;
 
-/// The store: all table families together. Names of systems and entities are texts here; how they are kept small is the
-/// implementation's business.
+/// The store: all table families together. Systems and entities are named by texts here; that the tables hold
+/// numbers instead is an internal matter.
 ///
 /// # Errors
 ///
 /// Every method fails with [`StoreError::Database`] if the database fails, and with [`StoreError::Row`] if what is
 /// stored cannot be read. A method that writes fails with [`StoreError::Stale`] if another process committed first:
-/// read again, and compute anew. A method that fails has stored nothing, unless it says that it is more than one
-/// transaction.
+/// read again, and compute anew. A method that fails has stored nothing, unless its documentation says that it is
+/// more than one transaction.
 pub trait Store:
     RecordStore
     + LinkStore
@@ -148,5 +148,5 @@ impl<T> Store for T where
 {
 }
 
-/// A store to hand around.
+/// A store that can be cloned and passed around.
 pub type SharedStore = Arc<dyn Store>;

@@ -16,14 +16,14 @@ struct NameCache {
     texts: HashMap<i64, String>,
 }
 
-/// Dictionary; what was seen once is kept in memory (a name's number never changes).
+/// Dictionary of names. A name that was seen once is kept in memory, since its number never changes.
 #[derive(Default)]
 pub(super) struct Names {
     known: RwLock<NameCache>,
 }
 
 impl Names {
-    /// Number of a name, given one if it has none.
+    /// Return the number of a name; give it one if it has none.
     pub(super) async fn id(&self, pool: &Pool, text: &str) -> Result<i64> {
         const FIND: &str = "SELECT id FROM name WHERE text = $1";
         const ADD: &str = "INSERT INTO name (text) VALUES ($1) ON CONFLICT DO NOTHING";
@@ -40,7 +40,7 @@ impl Names {
         Ok(id)
     }
 
-    /// The name of a number.
+    /// Return the name that has this number.
     pub(super) async fn text(&self, pool: &Pool, id: i64) -> Result<String> {
         if let Some(text) = self.known.read().unwrap_or_else(PoisonError::into_inner).texts.get(&id) {
             return Ok(text.clone());

@@ -1,5 +1,5 @@
-//! Notes: table family `note`. Small values under a name, as `covered:<source>/<entity>/<target>`: what a route was
-//! covered with.
+//! Notes: table family `note`. Small values under a name, such as `covered:<source>/<entity>/<target>`, which says
+//! with what a route was covered.
 //!
 //! Called by `sync::context`, `sync::desired`, `sync::pull` and `sync::engine`, each for names of its own.
 
@@ -21,7 +21,7 @@ use super::{
 /// Those of [`Store`](super::Store).
 #[async_trait]
 pub trait NoteStore: Send + Sync {
-    /// Store a value under a name; it replaces an earlier one. Idempotent.
+    /// Store a value under a name, in place of an earlier one. Idempotent.
     /// [`PageCommit::notes`](super::PageCommit::notes) stores values together with a page.
     async fn note(&self, name: &str, value: &Value) -> Result<()>;
 
@@ -35,7 +35,7 @@ pub trait NoteStore: Send + Sync {
 const NOTE: &str = "INSERT INTO note (name, value) VALUES ($1, $2) \
     ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 
-/// A note inside a transaction.
+/// Store a note inside a transaction.
 pub(super) async fn write_note(tx: &mut Tx, name: &str, value: &Value) -> Result<()> {
     tx.execute("store a note", NOTE, args![name, json(value)?]).await.map(drop)
 }

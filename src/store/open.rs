@@ -27,13 +27,13 @@ use super::{
 const APPLICATION_ID: i64 = 0x7661_6976;
 const MARK: &str = "PRAGMA application_id = 1986095478";
 
-/// So long SQLite waits for another process's lock.
+/// How long SQLite waits for another process's lock.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Opens the store at `sqlite://path` (created with mode 0600 if absent) or `postgres://user@host/database`.
+/// Open the store at `sqlite://path` (created with mode 0600 if absent) or `postgres://user@host/database`.
 ///
-/// Tables are brought up to date. A file or schema that is not ours, or that a newer version has written, is refused
-/// and left as it is.
+/// Bring the tables up to date. Refuse a file or schema that is not ours or that a newer version has written, and
+/// leave it as it is.
 pub async fn open(url: &str) -> Result<SharedStore> {
     Ok(Arc::new(Database::new(pool(url).await?)))
 }
@@ -42,8 +42,8 @@ async fn pool(url: &str) -> Result<Pool> {
     if let Some(path) = url.strip_prefix("sqlite://") {
         let path = Path::new(path);
         let _turn = turn(path).await.map_err(|error| cannot(url, error))?;
-        // Less would lose the last commits in a power cut: an intent whose effect has happened, a page whose file has
-        // been moved.
+        // With less, a power cut could lose the last commits: an intent whose request was sent, or a page whose
+        // file has been moved.
         open_sqlite(url, path, SqliteSynchronous::Full).await
     } else if is_postgres(url) {
         open_postgres(url, None).await
@@ -62,7 +62,7 @@ pub(super) fn unknown_scheme(url: &str) -> StoreError {
 
 /// A URL as it may be shown: without its password.
 fn shown(url: &str) -> String {
-    // Parameters may hold one as well.
+    // Parameters may hold a password as well.
     let url = url.split_once('?').map_or(url, |(place, _)| place);
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let Some((login, place)) = rest.rsplit_once('@') else { return url.to_owned() };
@@ -74,12 +74,12 @@ pub(super) fn cannot(url: &str, source: impl Into<Box<dyn std::error::Error + Se
     StoreError::Open { url: shown(url), source: source.into() }
 }
 
-/// Waits until no other process is opening a state of this folder, which is created if absent: a command and a daemon
-/// that start at the same time would both create the tables. Lasts until it is dropped.
+/// Wait until no other process is opening a state in this folder, which is created if absent: a command and a
+/// daemon that start at the same time would both create the tables. The turn lasts until the file is dropped.
 #[expect(clippy::disallowed_methods, reason = "another process holds the lock, whatever clock this one has")]
 async fn turn(path: &Path) -> io::Result<File> {
     const LOOK: Duration = Duration::from_millis(20);
-    // To bring a state of years up to date takes its time.
+    // Bringing a state of several years up to date takes time.
     const LONGEST: Duration = Duration::from_mins(10);
     let path = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -111,7 +111,7 @@ async fn turn(path: &Path) -> io::Result<File> {
     }
 }
 
-/// For a state that no other process opens at the same time.
+/// Open a state that no other process opens at the same time.
 pub(super) async fn open_sqlite(url: &str, path: &Path, synchronous: SqliteSynchronous) -> Result<Pool> {
     let fresh = prepare_file(url, path).await?;
     let options = SqliteConnectOptions::new()
@@ -120,7 +120,7 @@ pub(super) async fn open_sqlite(url: &str, path: &Path, synchronous: SqliteSynch
         .busy_timeout(PATIENCE)
         .statement_cache_capacity(200);
     if fresh {
-        // In the header before WAL begins, so that the mark is readable whatever happens afterwards.
+        // Mark the header before WAL begins, so that the mark is readable whatever happens afterwards.
         let mut connection = options.connect().await.map_err(|error| cannot(url, error))?;
         connection.execute(MARK).await.map_err(|error| cannot(url, error))?;
         connection.close().await.map_err(|error| cannot(url, error))?;
@@ -150,7 +150,7 @@ pub(super) async fn open_sqlite(url: &str, path: &Path, synchronous: SqliteSynch
     Ok(Pool::Sqlite { writer, readers })
 }
 
-/// Creates the file if there is none, else proves that it is ours. True if its header has to be marked.
+/// Create the file if there is none, else check that it is ours. Return true if its header has to be marked.
 async fn prepare_file(url: &str, path: &Path) -> Result<bool> {
     let mut create = std::fs::OpenOptions::new();
     create.write(true).create_new(true);
@@ -167,8 +167,9 @@ async fn prepare_file(url: &str, path: &Path) -> Result<bool> {
     Ok(is_empty)
 }
 
-/// It holds what people buy, and tokens to log in with. A copy that somebody put here may have been readable by others;
-/// what SQLite makes beside it is as readable as the file itself.
+/// Make the file readable by its owner alone. It holds what people buy, and tokens to log in with. If somebody
+/// copied it here, others may have been able to read it. The files that SQLite creates beside it get the same
+/// permissions.
 #[cfg(unix)]
 fn take_from_others(path: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
@@ -186,13 +187,13 @@ fn take_from_others(path: &Path) {
     }
 }
 
-/// True for an empty file, which has no header yet.
+/// Check that the file is ours. Return true if it is empty and so has no header yet.
 ///
-/// Through SQLite: a process that opens and closes the file itself loses the locks of all its connections, and another
-/// process then takes itself for the last one and deletes the log of what was written.
+/// Read it through SQLite: a process that opens and closes the file itself loses the locks of all its connections.
+/// Another process then believes that it is the last one, and deletes the log of what was written.
 pub(super) async fn prove_ours(url: &str, path: &Path) -> Result<bool> {
     const NOT_SQLITE: &str = "26";
-    // A process was killed while it made the file: only who may write can roll that back.
+    // A process was killed while it created the file. Only a process that may write can roll that back.
     const HALF_MADE: &str = "776";
     let foreign = |found: String| StoreError::Foreign { url: shown(url), found };
     let code = |error: &sqlx::Error| error.as_database_error()?.code().map(std::borrow::Cow::into_owned);
@@ -211,7 +212,7 @@ pub(super) async fn prove_ours(url: &str, path: &Path) -> Result<bool> {
     }
 }
 
-/// How many pages a database has, and the application that its header names.
+/// Return how many pages a database has, and the application id in its header.
 async fn look(path: &Path, read_only: bool) -> std::result::Result<(i64, i64), sqlx::Error> {
     const SQL: &str = "SELECT page_count, application_id FROM pragma_page_count(), pragma_application_id()";
     let options = SqliteConnectOptions::new().filename(path).read_only(read_only).busy_timeout(PATIENCE);
@@ -222,22 +223,22 @@ async fn look(path: &Path, read_only: bool) -> std::result::Result<(i64, i64), s
     Ok(found)
 }
 
-/// With `schema`, in that one instead of the URL's own.
+/// If `schema` is given, open that schema instead of the URL's own.
 pub(super) async fn open_postgres(url: &str, schema: Option<&str>) -> Result<Pool> {
     let mut options = PgConnectOptions::from_str(url)
         .map_err(|error| cannot(url, error))?
         .application_name("vaiven")
         .statement_cache_capacity(200)
-        // Statements carry small sets against big tables; plans cached while a table was still small must not scan it
-        // later.
+        // Statements join small sets with big tables. A plan that was cached while a table was still small must not
+        // scan it later.
         .options([("jit", "off"), ("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")])
-        // A daemon that is paused, or cut off, in the middle of a transaction keeps its locks from all others no
-        // longer.
+        // If a daemon is suspended or cut off in the middle of a transaction, its locks must not block all others
+        // for ever.
         .options([("idle_in_transaction_session_timeout", "20s")]);
     if let Some(schema) = schema {
         options = options.options([("search_path", schema)]);
     }
-    // The pool would go on trying for its whole time limit and then tell only of that.
+    // The pool would go on trying until its time limit, and then report only that it ran out.
     let connection = options.connect().await.map_err(|error| cannot(url, error))?;
     connection.close().await.map_err(|error| cannot(url, error))?;
     let pool: PgPool = PgPoolOptions::new()
@@ -252,7 +253,7 @@ pub(super) async fn open_postgres(url: &str, schema: Option<&str>) -> Result<Poo
     Ok(Pool::Postgres(pool))
 }
 
-/// A schema that holds tables but not our migration table belongs to somebody else.
+/// A schema that holds tables but not our migration table belongs to another program.
 async fn refuse_foreign_schema(url: &str, pool: &PgPool) -> Result<()> {
     const TABLES: &str = "SELECT count(*), count(*) FILTER (WHERE relname = '_sqlx_migrations') \
         FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')";
@@ -311,7 +312,7 @@ mod tests {
         assert_eq!(shown("postgres://db:5432/vaiven?user=u&password=hush"), "postgres://db:5432/vaiven");
     }
 
-    /// What the notes of an earlier schema said of readings and firings.
+    /// Copies what the notes of an earlier schema recorded about readings and firings.
     async fn readings_are_as_they_were(store: &dyn Store) {
         let time = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
         let reading = store.reading("shop", "product").await.unwrap();

@@ -1,7 +1,7 @@
 //! Pages: table family `cursor`, and the transaction that makes a page durable in all other families.
 //!
 //! Called by `sync::pull`, which compares a page and commits it, and by `sync::engine` and `sync::preview`, which
-//! commit pages of what is known already.
+//! commit pages of known rows.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -31,57 +31,60 @@ use crate::{
     port::Fingerprint,
 };
 
-/// What a page says of the rows it read, before any of them is mapped.
+/// What a page shows of a row before the row is mapped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownRow {
     pub id: String,
     pub fingerprint: Fingerprint,
 }
 
-/// Answer to a page of fingerprints.
+/// Result of a lookup of a page's fingerprints.
 #[derive(Clone, Debug, Default)]
 pub struct KnownRows {
-    /// Positions (into the page) whose fingerprint is new or different.
+    /// Positions in the page whose fingerprint is new or different.
     pub changed: Vec<usize>,
-    /// Replica numbers of all known rows of the page, for the seen-set of a full pass.
+    /// Replica numbers of all known rows of the page, for the set of rows that a full pass has seen.
     pub seen: Vec<u32>,
 }
 
-/// Everything a page makes durable, in one transaction.
+/// Everything that a page makes durable, in one transaction.
 #[derive(Clone, Debug, Default)]
 pub struct PageCommit {
     pub run: i64,
     pub system: String,
     pub entity: String,
     pub replicas: Vec<ReplicaWrite>,
-    /// Known rows whose fingerprint alone is new (the canonical object is the same): (id, fingerprint, version, sent).
+    /// Known rows of which only the fingerprint is new (the canonical object is the same): (id, fingerprint,
+    /// version, sent).
     pub new_fingerprints: Vec<(String, Fingerprint, Option<String>, Fields)>,
-    /// Id to the number of the delivery that had last written the replica when the row was compared with it; 0 where
-    /// there was none. A delivery that came between makes the page [`StoreError::Stale`].
+    /// Id to the number of the delivery that had last written the replica when the row was compared with it; 0 if
+    /// there was none. If another delivery has written it since, committing the page fails with
+    /// [`StoreError::Stale`].
     pub compared: BTreeMap<String, i64>,
     pub changes: Vec<NewChange>,
     pub jobs: Vec<NewJob>,
-    /// Shared fields that this page moved on.
+    /// Shared fields that this page has changed.
     pub merged: Vec<MergedWrite>,
     pub conflicts: Vec<ConflictMark>,
     pub rejections: Vec<Rejection>,
-    /// Ids that were read well now: earlier rejections of theirs are closed.
+    /// Ids of rows that could be read this time: earlier rejections of them are closed.
     pub resolved: Vec<String>,
-    /// The run has read all there is: rejections that it did not repeat are of rows that are gone, and are closed.
+    /// The run has read everything. Rejections that it did not repeat are of rows that no longer exist, and are
+    /// closed.
     pub whole: bool,
     pub balance: Balance,
-    /// Whether the run reads the whole with another mapping or adapter than the last time.
+    /// Whether the run is a full reading with another mapping or adapter than the last time.
     pub remapped: bool,
     pub cursor: Option<String>,
-    /// What rows whose canonical object is the same show of their children's ids.
+    /// Children's ids that rows show whose canonical object is unchanged.
     pub children: Vec<(RecordId, Children)>,
     /// What the reading proves once the page is durable.
     pub proven: Option<Proven>,
     /// Small values that are true once the page is durable; see [`NoteStore::note`](super::NoteStore::note).
     pub notes: Vec<(String, Value)>,
-    /// The lease that the page was read under, renewed with it for so long. One that somebody else has taken over makes
-    /// the page [`StoreError::Overtaken`]: what was read before a long pause must not come after what others read
-    /// since.
+    /// The lease that the page was read under, and for how long the commit renews it. If somebody else has taken
+    /// the lease over, the commit fails with [`StoreError::Overtaken`]: what was read before a long pause must not
+    /// replace what others have read since.
     pub lease: Option<(Lease, Duration)>,
 }
 
@@ -92,16 +95,18 @@ pub type Numbers = Vec<u32>;
 ///
 /// # Errors
 ///
-/// Those of [`Store`](super::Store), and of [`commit_page`](Self::commit_page): [`StoreError::Stale`] if a delivery has
-/// written one of the compared replicas meanwhile, or another page has merged the same fields;
+/// Those of [`Store`](super::Store), and of [`commit_page`](Self::commit_page): [`StoreError::Stale`] if a delivery
+/// has written one of the compared replicas meanwhile, or another page has merged the same fields;
 /// [`StoreError::Overtaken`] if the page's lease was lost.
 #[async_trait]
 pub trait PageStore: Send + Sync {
-    /// Compare the fingerprints of a page's rows with the replicas: which rows are new or different, or were gone.
+    /// Compare the fingerprints of a page's rows with the replicas, and return which rows are new or different, or
+    /// were gone.
     async fn look_up_fingerprints(&self, system: &str, entity: &str, rows: &[ShownRow]) -> Result<KnownRows>;
 
-    /// Store all that a page brings, in one transaction: replicas, children, change log, jobs, merged fields,
-    /// conflicts, rejections, balance, cursor and notes. Wake the parked jobs that waited for what the page brings.
+    /// Store everything that a page brings, in one transaction: replicas, children, change log, jobs, merged
+    /// fields, conflicts, rejections, balance, cursor and notes. Wake the parked jobs that waited for what the page
+    /// brings.
     ///
     /// Return the number of each replica, in the order of [`PageCommit::replicas`].
     async fn commit_page(&self, page: PageCommit, now: DateTime<Utc>) -> Result<Numbers>;
@@ -154,7 +159,8 @@ impl PageStore for Database {
         kept.children.extend(replicas.write_children(&mut tx, &shown, &[]).await?);
         let changes: Vec<_> = page.changes.iter().map(|change| (change, Origin::Run(page.run))).collect();
         replicas.log(&mut tx, &changes).await?;
-        // Runs before jobs, as wherever both are written, so that two transactions cannot wait for each other.
+        // Write runs before jobs, as every transaction that writes both does, so that two transactions cannot wait
+        // for each other.
         add_balance(&mut tx, &page).await?;
         open_jobs(&mut tx, jobs.as_deref(), Some(page.run), now).await?;
         let (gone, live): (Vec<_>, Vec<_>) = writes.into_iter().partition(|write| write.gone);
@@ -193,7 +199,7 @@ impl PageStore for Database {
     }
 }
 
-/// What a delivery has written since the page was compared would be written over by what the page knew.
+/// Check that no delivery has written a compared replica since: the page would overwrite it with older values.
 async fn prove_compared(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Result<()> {
     macro_rules! moved {
         ($lock:literal) => {
@@ -207,7 +213,7 @@ async fn prove_compared(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit)
     }
     const SQL: Sql = Sql {
         sqlite: moved!(" AND r.written <> CAST(j.value->>1 AS BIGINT) LIMIT 1"),
-        // Every row is held until the page is durable; one that is not there yet cannot be made twice.
+        // Lock every row until the page is durable. A row that does not exist yet cannot be created twice.
         postgres: moved!(" ORDER BY r.id FOR UPDATE OF r"),
     };
     if page.compared.is_empty() {
@@ -238,7 +244,7 @@ async fn reprint(tx: &mut Tx, replicas: &Replicas<'_>, page: &PageCommit) -> Res
     tx.execute("update fingerprints", SQL, args![rows(lines)?, replicas.system, replicas.entity]).await.map(drop)
 }
 
-/// A run that opens jobs is pending from then on.
+/// A run is pending as soon as it opens jobs.
 async fn add_balance(tx: &mut Tx, page: &PageCommit) -> Result<()> {
     const SQL: &str = "UPDATE run SET seen = seen + $2, unchanged = unchanged + $3, changed = changed + $4, \
         skipped = skipped + $5, rejected = rejected + $6, gone = gone + $7, \

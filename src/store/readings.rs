@@ -22,20 +22,21 @@ pub struct MappingRevision {
     pub adapter: u64,
 }
 
-/// Up to where a source's figures of stock are known to tell of the orders that arrived. Counted by the store's
-/// counter, which each delivery raises.
+/// Up to which delivery a source's stock figures are known to include the orders that arrived. Counted by the
+/// store's counter, which each delivery raises.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StockEvidence {
-    /// Of deliveries up to this number.
+    /// The figures include the orders of deliveries up to this number.
     pub since: i64,
-    /// When the last listing began, whatever it gave.
+    /// When the last listing began, whatever it returned.
     pub listed: i64,
-    /// By target: orders still to be delivered that were there, and not by our doing, when the first listing began.
+    /// By target: orders still to be delivered that the target already had when the first listing began, though we
+    /// had not sent them there.
     pub had: BTreeMap<String, BTreeSet<RecordId>>,
 }
 
-/// When the last reading of a shop's orders began, and the one before it of which everybody's stock has heard. Counted
-/// as [`StockEvidence`] is.
+/// When the last reading of a shop's orders began, and when the last one before it began whose orders all stock
+/// figures take into account. Counted as [`StockEvidence`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrderReadings {
     pub before: i64,
@@ -52,15 +53,16 @@ pub enum Proven {
 /// All that is known of the readings of one entity of one system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// Whether it was read completely at least once: what is already there is known, and is not created again.
+    /// Whether it was read completely at least once. From then on, existing objects are known, and are not created
+    /// again.
     pub is_adopted: bool,
-    /// What the last whole reading that went through was read with.
+    /// The mapping revision of the last full reading that succeeded.
     pub revision: Option<MappingRevision>,
-    /// When the last whole reading began that went through.
+    /// When the last full reading that succeeded began.
     pub whole_at: Option<DateTime<Utc>>,
     pub stock: Option<StockEvidence>,
     pub orders: Option<OrderReadings>,
-    /// The beginning of the last reading of a shop's orders of which everybody's stock has heard.
+    /// When the last reading of a shop's orders began that all stock figures take into account.
     pub heard: Option<i64>,
 }
 
@@ -73,26 +75,27 @@ pub struct Reading {
 /// Those of [`Store`](super::Store).
 #[async_trait]
 pub trait ReadingStore: Send + Sync {
-    /// Return what is known; nothing is known of an entity that was never read.
+    /// Return what is known of an entity; it is empty if the entity was never read.
     async fn reading(&self, system: &str, entity: &str) -> Result<Reading>;
 
     /// Store that everything was read once.
     async fn set_adopted(&self, system: &str, entity: &str) -> Result<()>;
 
-    /// Store what the last whole reading was read with.
+    /// Store the mapping revision of the last full reading.
     async fn set_revision(&self, system: &str, entity: &str, revision: MappingRevision) -> Result<()>;
 
-    /// Store when the last whole reading began.
+    /// Store when the last full reading began.
     async fn set_whole(&self, system: &str, entity: &str, at: DateTime<Utc>) -> Result<()>;
 
-    /// Store what is proven before any page is; [`PageCommit::proven`](super::PageCommit::proven) stores it with one.
+    /// Store what is proven without a page; [`PageCommit::proven`](super::PageCommit::proven) stores it together
+    /// with one.
     async fn set_proven(&self, system: &str, entity: &str, proven: &Proven) -> Result<()>;
 
-    /// Store that everybody's stock has heard of the reading of a shop's orders that began at `heard`.
+    /// Store that all stock figures take the reading of a shop's orders into account that began at `heard`.
     async fn set_heard(&self, shop: &str, entity: &str, heard: i64) -> Result<()>;
 }
 
-/// A statement that sets columns of one row, which is there afterwards.
+/// A statement that sets columns of one row; it inserts the row if there is none.
 macro_rules! set {
     ($columns:literal, $values:literal, $set:literal) => {
         concat!(
@@ -127,7 +130,7 @@ fn statement(system: &str, entity: &str, proven: &Proven) -> Result<(&'static st
     })
 }
 
-/// Stores what is proven inside a transaction.
+/// Store what is proven, inside a transaction.
 pub(super) async fn write_proven(tx: &mut Tx, system: &str, entity: &str, proven: &Proven) -> Result<()> {
     let (sql, args) = statement(system, entity, proven)?;
     tx.execute("store what a reading proves", sql, args).await.map(drop)

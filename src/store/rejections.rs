@@ -1,7 +1,7 @@
 //! Rejections: table family `rejection`. Rows, and answers to writes, that could not be read.
 //!
-//! Called by `sync::stock`, `sync::desired`, `sync::pull` and `sync::engine`, which wait for what cannot be read, and
-//! by `sync::context`, `sync::engine`, `sync::preview` and the commands, which tell people.
+//! Called by `sync::stock`, `sync::desired`, `sync::pull` and `sync::engine`, which wait for what cannot be read,
+//! and by `sync::context`, `sync::engine`, `sync::preview` and the commands, which report it to people.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,12 +25,12 @@ pub struct Rejection {
     pub id: Option<String>,
     pub field: Option<String>,
     pub reason: String,
-    /// `lookup:tax=IGIC7`, where curing it brings the row in.
+    /// `lookup:tax=IGIC7`, if resolving this cause brings the row in.
     pub cause: Option<WaitReason>,
-    /// Articles that the row names; nothing where that could not be told.
+    /// Articles that the row names; `None` if they could not be read.
     pub articles: Option<BTreeSet<String>>,
-    /// What can be read of what the row is: values of match fields, and its key with an empty name. Absent where that
-    /// cannot be told: it may be anything.
+    /// What can be read of the row's identity: values of match fields, and its key under an empty field name.
+    /// `None` if nothing can be read: the row may be any object.
     #[serde(skip)]
     pub likes: Option<Vec<(String, String)>>,
     /// A person has put it aside: nothing waits for it.
@@ -38,27 +38,27 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// The key that the row shows, where that can be read.
+    /// The key that the row shows, if it can be read.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         let likes = self.likes.as_ref()?;
         likes.iter().find(|(name, _)| name.is_empty()).map(|(_, key)| key.as_str())
     }
 
-    /// Whether somebody who names a row by its id, key or place means this one.
+    /// Whether this is the row that somebody names by its id, key or place.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         self.id.as_deref() == Some(name) || self.key() == Some(name) || self.position == name
     }
 
-    /// Whether it is this one, or a row of an article of that key.
+    /// Whether this is the row with this name, or a row of an article of that key.
     #[must_use]
     pub fn is_about(&self, name: &str) -> bool {
         self.is_called(name) || self.articles.as_ref().is_some_and(|articles| articles.contains(name))
     }
 }
 
-/// A row that is not known to be any record's and could not be read.
+/// A row that could not be read and is not known to belong to any record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableRow {
     pub position: String,
@@ -78,18 +78,18 @@ pub trait RejectionStore: Send + Sync {
     /// List the rejections of one system or of all, as (system, entity, rejection), newest first: at most `limit`.
     async fn rejections(&self, system: Option<&str>, limit: u32) -> Result<Vec<(String, String, Rejection)>>;
 
-    /// Return the rows of a system that could not be read, belong to no live object and are not put aside.
+    /// Return the rows of a system that could not be read, belong to no live object and have not been put aside.
     async fn unread(&self, system: &str, entity: &str) -> Result<Vec<UnreadableRow>>;
 
-    /// Put rows aside that cannot be read: those of this id or position, or all without `row`. Queue the jobs that
-    /// waited for rows of the system. Return how many were put aside. One transaction; idempotent.
+    /// Put aside rows that cannot be read: those of this id or position; without `row`, all of them. Queue the jobs
+    /// that waited for rows of the system. Return how many rows were put aside. One transaction; idempotent.
     async fn dismiss(&self, system: &str, entity: &str, row: Option<&str>, now: DateTime<Utc>) -> Result<u64>;
 
-    /// Count the rejections: (system, entity, how many wait for somebody, how many are put aside).
+    /// Count the rejections: (system, entity, how many wait for a person, how many are put aside).
     async fn rejection_counts(&self) -> Result<Vec<(String, String, u64, u64)>>;
 
-    /// Return the keys of the articles that unreadable rows name. Return nothing if one of the rows does not show which
-    /// it names: it may be any.
+    /// Return the keys of the articles that unreadable rows name. Return `None` if one of the rows does not show
+    /// which articles it names: it may be any.
     async fn unreadable_articles(&self, system: &str, entity: &str) -> Result<Option<BTreeSet<String>>>;
 }
 
@@ -169,9 +169,9 @@ impl RejectionStore for Database {
     }
 }
 
-/// Takes down rows that could not be read. Earlier rejections are closed: those of rows that were read well by now, and
-/// after a `whole` run those that it did not repeat. What an answer to a write has shown belongs to no run: to number
-/// 0.
+/// Store rows that could not be read, and close earlier rejections: those of rows that could be read by now and,
+/// after a `whole` run, those that it did not repeat. An answer to a write belongs to no run: it is stored under
+/// run 0.
 pub(super) async fn reject<'a>(
     tx: &mut Tx,
     replicas: &Replicas<'_>,
@@ -220,7 +220,7 @@ pub(super) async fn reject<'a>(
     Ok(())
 }
 
-/// What waited at a system for rows that could not be read is tried again.
+/// Queue again what waited at a system for rows that could not be read.
 async fn go_on(tx: &mut Tx, system: i64, now: DateTime<Utc>) -> Result<u64> {
     const SQL: &str = "UPDATE job SET state = 0, due = $2, cause = NULL, error = NULL, error_class = NULL, \
         updated_at = $2 \
@@ -228,7 +228,7 @@ async fn go_on(tx: &mut Tx, system: i64, now: DateTime<Utc>) -> Result<u64> {
     tx.execute("go on after rows were read", SQL, args![system, micros(now), UNREAD]).await
 }
 
-/// What makes two rejections the same: the row's id or, without one, its place.
+/// Two rejections are the same if this is: the row's id or, without one, its place.
 fn slot(id: Option<&str>, position: &str) -> String {
     id.map_or_else(|| format!("at {position}"), |id| format!("id {id}"))
 }

@@ -1,6 +1,6 @@
 //! Runs: table family `run`. One row for each execution of a pull, with its balance.
 //!
-//! Called by `sync::pull`, `sync::engine` and `sync::preview`, which read systems; by `sync::engine` and
+//! Called by `sync::pull`, `sync::engine` and `sync::preview`, which read systems, and by `sync::engine`,
 //! `sync::preview` and the commands, which look at past runs.
 
 use async_trait::async_trait;
@@ -14,7 +14,7 @@ use super::{
     values::{micros, time, unknown_code},
 };
 
-/// Counts of one run; closes when `seen = unchanged + changed + skipped + rejected`.
+/// Counts of one run. The balance closes if `seen = unchanged + changed + skipped + rejected`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
     pub seen: u64,
@@ -22,7 +22,7 @@ pub struct Balance {
     pub changed: u64,
     pub skipped: u64,
     pub rejected: u64,
-    /// Records a complete pull no longer found.
+    /// Records that a complete pull no longer found.
     pub gone: u64,
 }
 
@@ -40,7 +40,7 @@ pub enum RunKind {
     Delta,
     /// Everything: finds deletions and drift.
     Full,
-    /// Some objects by their ids, or what is known of them already: it says nothing of the others.
+    /// Some objects by their ids, or what is known of them already. It says nothing about other objects.
     Single,
 }
 
@@ -58,7 +58,7 @@ pub struct Run {
     pub error: Option<String>,
 }
 
-/// How the listings of one entity at one system went, of one kind. Looks at single objects are none.
+/// How the listings of one entity at one system, of one kind, have gone. Reading single objects is no listing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LastListing {
     pub system: String,
@@ -70,14 +70,14 @@ pub struct LastListing {
     pub began: DateTime<Utc>,
     /// Why it failed.
     pub error: Option<String>,
-    /// Number of the last one that ended well, and when it began.
+    /// Number of the last one that succeeded, and when it began.
     pub good: Option<(i64, DateTime<Utc>)>,
 }
 
-/// Trigger of a run that brings what is known already to a target, flow, field or rule that has joined.
+/// Trigger of a run that offers known records to a target, flow, field or rule that has joined.
 pub const JOINED: &str = "joined";
 
-/// A run to begin: what is read, how, and because of what (`schedule`, `first contact`).
+/// A run to begin: what is read, how, and why (`schedule`, `first contact`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewRun<'a> {
     pub system: &'a str,
@@ -113,8 +113,8 @@ pub trait RunStore: Send + Sync {
     /// Return a run, if there is one of this number.
     async fn run(&self, run: i64) -> Result<Option<Run>>;
 
-    /// For each system, entity and kind, return the last listing that has ended, and the last that ended well. Runs of
-    /// [`RunKind::Single`] are no listings.
+    /// For each system, entity and kind, return the last listing that has ended, and the last that succeeded. Runs
+    /// of [`RunKind::Single`] are no listings.
     async fn listings(&self) -> Result<Vec<LastListing>>;
 }
 
@@ -177,7 +177,7 @@ impl RunStore for Database {
     }
 
     async fn listings(&self) -> Result<Vec<LastListing>> {
-        // Each half is read off an index of its own.
+        // Each half is read from an index of its own.
         const SQL: &str = "SELECT s.text, e.text, r.kind, r.id, r.started_at, r.error, g.id, g.started_at \
             FROM (SELECT system, entity, kind, max(id) AS last FROM run \
                 WHERE finished_at IS NOT NULL AND kind < 2 GROUP BY system, entity, kind) l \

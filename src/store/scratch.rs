@@ -1,6 +1,6 @@
-//! A private copy of the state, to try something on: what every system is known to hold, open jobs and cursors, without
-//! the history. Whatever happens to it, the state itself stays as it is; the copy is removed when it is no longer
-//! needed.
+//! A private copy of the state to try something on: what every system is known to hold, open jobs and cursors,
+//! without the history. The state itself stays as it is, whatever happens to the copy. The copy is removed when it
+//! is no longer needed.
 
 use std::{
     fs::{self, File},
@@ -25,16 +25,16 @@ use super::{
 };
 use crate::env::Env;
 
-/// What a copy does without: history grows with the years, and nobody decides by it; leases, orders and logins are for
-/// those who work on the state itself.
+/// Tables that a copy leaves out. History grows with the years, and nothing is decided by it. Leases, commands and
+/// logins belong to those who work on the state itself.
 const LEFT_OUT: &str = "'change_log', 'attempt', 'lease', 'demand', 'login', '_sqlx_migrations'";
-/// Requests of the past that are told of.
+/// How many past requests are reported at most.
 const MEASURED: u32 = 20_000;
-/// Beginning of the names of copies, by which those that a killed process left are found.
+/// Prefix of the names of copies. Copies that a killed process left behind are found by it.
 const SCHEMA: &str = "vaiven_plan_";
 const FOLDER: &str = ".plan-";
 
-/// A delivery of the past: how many requests it took part in, and how long its batch was under way.
+/// A past delivery: how many requests it took part in, and how long its batch was under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Measured {
     pub target: String,
@@ -46,9 +46,9 @@ pub struct Measured {
 /// A copy of the state.
 pub struct Scratch {
     pub store: SharedStore,
-    /// Number of the last replica that was copied: later ones are new.
+    /// Number of the last replica that was copied: replicas with higher numbers are new.
     pub mark: i64,
-    /// The latest deliveries of the state that was copied, oldest first.
+    /// The latest deliveries of the copied state, oldest first.
     pub measured: Vec<Measured>,
     place: Place,
 }
@@ -58,10 +58,10 @@ enum Place {
     Schema { pool: PgPool, schema: Option<Schema> },
 }
 
-/// Copies the state that `url` names; where there is none yet, the copy is empty and none is made.
+/// Copy the state at `url`. If there is none yet, the copy is empty, and no state is created.
 ///
-/// In the copy nothing is under way: what somebody works on, and what waits for its time, is due, and no system is left
-/// alone.
+/// In the copy nothing is under way: jobs that are running or that wait for their time are due, and no system is
+/// paused.
 pub async fn copy(url: &str, env: &Env) -> Result<Scratch> {
     let name = format!("{:016x}", env.entropy.next_u64());
     if let Some(path) = url.strip_prefix("sqlite://") {
@@ -74,7 +74,8 @@ pub async fn copy(url: &str, env: &Env) -> Result<Scratch> {
 }
 
 impl Scratch {
-    /// Removes the copy. One that is just dropped is removed as well, in PostgreSQL as far as there is time for it.
+    /// Remove the copy. A copy that is merely dropped is removed as well, in PostgreSQL as far as there is time for
+    /// it.
     pub async fn remove(mut self) -> Result<()> {
         match &mut self.place {
             Place::Folder { writer, readers, .. } => {
@@ -113,7 +114,7 @@ fn failed(source: sqlx::Error) -> StoreError {
     StoreError::Database { doing: "copy the state", source }
 }
 
-/// The state must be of this program's schema: a copy cannot be brought up to date without its history.
+/// Check that the state has this program's schema: a copy cannot be brought up to date without its history.
 fn same_schema(url: &str, count: i64, last: i64) -> Result<()> {
     if (count, last) == schema_steps() {
         return Ok(());
@@ -127,15 +128,15 @@ fn same_schema(url: &str, count: i64, last: i64) -> Result<()> {
 
 // --- SQLite ---------------------------------------------------------------------------------------------------------
 
-/// A folder of its own, locked as long as it is needed and removed then.
+/// A folder of its own, locked as long as it is needed and removed afterwards.
 struct Folder {
     path: PathBuf,
     _lock: File,
 }
 
 impl Folder {
-    /// Beside the state, where there is room for it and the same people may look; without a state yet, among temporary
-    /// files.
+    /// Create it beside the state, where there is room for it and the same people have access; if there is no state
+    /// yet, among temporary files.
     fn make(state: &Path, name: &str) -> std::io::Result<Self> {
         let file = state.file_name().unwrap_or_default().to_string_lossy();
         let beside = state
@@ -163,7 +164,7 @@ impl Drop for Folder {
     }
 }
 
-/// Removes copies of processes that were killed: nobody has locked them.
+/// Remove copies of processes that were killed: nobody holds their locks.
 fn clear(room: &Path, start: &str) {
     let Ok(entries) = fs::read_dir(room) else { return };
     for entry in entries.flatten() {
@@ -210,7 +211,7 @@ async fn fill_sqlite(
     );
     for row in sqlx::query(AssertSqlSafe(tables)).fetch_all(&mut *tx).await.map_err(failed)? {
         let table: String = row.get(0);
-        // Between tables of one shape SQLite copies whole pages, indexes included.
+        // If two tables have the same layout, SQLite copies whole pages, indexes included.
         let copy = format!(
             "DELETE FROM main.{table}; INSERT INTO main.{table} SELECT * FROM source.{table}{}",
             only(&table, "source")
@@ -245,8 +246,8 @@ fn read_only(path: &Path) -> String {
 
 // --- both -----------------------------------------------------------------------------------------------------------
 
-/// Closed jobs are history, but for discarded ones that nothing has followed: what they were to bring is not at its
-/// target.
+/// Leave out closed jobs, which are history. Keep discarded ones that no later job has followed: what they were to
+/// bring is not at its target.
 fn only(table: &str, source: &str) -> String {
     if table != "job" {
         return String::new();
@@ -257,7 +258,7 @@ fn only(table: &str, source: &str) -> String {
     )
 }
 
-/// Whoever works on the state does not work on the copy, and nobody waits there.
+/// Nobody works on the copy, and nothing waits in it.
 fn at_rest(now: DateTime<Utc>) -> [String; 2] {
     let now = micros(now);
     [
@@ -301,7 +302,7 @@ impl Schema {
             .await;
         let stale: Vec<String> = stale.map_err(failed)?;
         for name in stale {
-            // Nobody holds the lock of a copy whose process was killed.
+            // If a process was killed, nobody holds the lock of its copy.
             let free: bool =
                 sqlx::query_scalar(TRY_LOCK).bind(&name).fetch_one(&mut connection).await.map_err(failed)?;
             if free && let Err(error) = drop_schema(&mut connection, &name).await {
@@ -363,7 +364,7 @@ async fn fill_postgres(url: &str, pool: &PgPool, schema: &str, now: DateTime<Utc
         sqlx::query_scalar("SELECT quote_ident(current_schema())").fetch_one(&mut source).await.map_err(failed)?;
     source.close().await.map_err(failed)?;
     let mut tx = pool.begin().await.map_err(failed)?;
-    // Names, records and replicas of one moment.
+    // Copy names, records and replicas as of one moment.
     tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").await.map_err(failed)?;
     let there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
         .bind(format!("{from}._sqlx_migrations"))
@@ -384,7 +385,7 @@ async fn fill_postgres(url: &str, pool: &PgPool, schema: &str, now: DateTime<Utc
         let copy = if sequence {
             format!("SELECT setval('{schema}.{table}', last_value, is_called) FROM {from}.{table}")
         } else {
-            // What is lost with a crash need not be logged.
+            // The copy may be lost in a crash, so it need not be logged.
             format!(
                 "ALTER TABLE {schema}.{table} SET UNLOGGED; INSERT INTO {schema}.{table} SELECT * \
                     FROM {from}.{table}{}",

@@ -1,4 +1,4 @@
-//! Tokens sealed with the configuration's key, so that who reads the database cannot log in with what is there.
+//! Tokens sealed with the configuration's key, so that nobody can log in with what the database holds.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -6,17 +6,17 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::env::Entropy;
 
-/// ChaCha20-Poly1305 under a key that is made from the text of `[store] key`.
+/// ChaCha20-Poly1305 under a key that is derived from the text of `[store] key`.
 pub(super) struct Seal(LessSafeKey);
 
 impl Seal {
-    /// `None` never happens: the derived key has the length that the cipher wants.
+    /// `None` never happens: the derived key has the length that the cipher needs.
     pub fn new(key: &SecretString) -> Option<Self> {
         let derived = blake3::derive_key("vaiven: refresh tokens kept in the state", key.expose_secret().as_bytes());
         UnboundKey::new(&CHACHA20_POLY1305, &derived).ok().map(|key| Self(LessSafeKey::new(key)))
     }
 
-    /// The token in a form that only this key opens, and only as that of the same `login`.
+    /// Seal a token, so that only this key opens it, and only for the same `login`.
     pub fn close(&self, login: &str, token: &SecretString, entropy: &dyn Entropy) -> Option<String> {
         let drawn = [entropy.next_u64().to_le_bytes(), entropy.next_u64().to_le_bytes()].concat();
         let nonce: [u8; NONCE_LEN] = drawn.get(..NONCE_LEN)?.try_into().ok()?;
@@ -26,7 +26,7 @@ impl Seal {
         Some(STANDARD.encode([&nonce[..], &text].concat()))
     }
 
-    /// What [`Seal::close`] was given; nothing if the key, or the login, is another one.
+    /// Return the token that was given to [`Seal::close`]; `None` if the key or the login is another one.
     pub fn open(&self, login: &str, sealed: &str) -> Option<SecretString> {
         let bytes = STANDARD.decode(sealed).ok()?;
         let (nonce, text) = bytes.split_at_checked(NONCE_LEN)?;

@@ -1,5 +1,5 @@
-//! One process at a time carries out what a SQLite state says: each start takes over the leases of the one before,
-//! which must be gone. On PostgreSQL leases with fences see to it, and several share the work.
+//! Keeps a SQLite state to one working process at a time: each start takes over the leases of the process before
+//! it, which must have ended. On PostgreSQL, leases with fences ensure this, and several processes share the work.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -8,17 +8,19 @@ use std::{
 
 use super::{Result, StoreError};
 
-/// Held as long as this lives; the operating system lets go of it when the process ends, however that is.
+/// The lock is held as long as this value lives. The operating system releases it when the process ends, however it
+/// ends.
 #[derive(Debug)]
 pub struct Sole {
     _lock: Option<File>,
 }
 
 impl Sole {
-    /// Takes the state at `url` for this process, by a lock on the file `STATE.lock` beside it.
+    /// Take the state at `url` for this process, by a lock on the file `STATE.lock` beside it.
     ///
     /// # Errors
-    /// [`StoreError::Taken`] with the other's process id; a file that cannot be written.
+    /// [`StoreError::Taken`] with the other process's id, if another process holds it; an error if the file cannot
+    /// be written.
     pub fn take(url: &str) -> Result<Self> {
         let Some(path) = url.strip_prefix("sqlite://") else { return Ok(Self { _lock: None }) };
         let path = format!("{path}.lock");
@@ -33,7 +35,7 @@ impl Sole {
             }
             Err(TryLockError::WouldBlock) => {
                 let mut process = String::new();
-                // It may be about to write it.
+                // The other process may be about to write its id.
                 file.read_to_string(&mut process).map_err(wrong)?;
                 let process = process.trim().parse().ok();
                 Err(StoreError::Taken { state: path.trim_end_matches(".lock").to_owned(), process })

@@ -1,8 +1,8 @@
-//! The two databases as one: statements as constants, parameters, rows.
+//! One interface to both databases: statements as constants, parameters, rows.
 //!
-//! Most statements are the same text for both. A set of rows travels as one text parameter, a JSON array of arrays,
-//! that `json_each` turns into rows (the PostgreSQL migration defines a function of that name); so the text of a
-//! statement never depends on how many rows it carries, and the statement cache of the connection always has it.
+//! Most statements are the same text for both. A set of rows is sent as one text parameter: a JSON array of arrays
+//! that `json_each` turns into rows (the PostgreSQL migration defines a function of that name). So the text of a
+//! statement never depends on how many rows it carries, and the connection's statement cache always has it.
 
 use std::borrow::Cow;
 
@@ -73,7 +73,7 @@ macro_rules! args {
 }
 pub(super) use args;
 
-/// Rows of a page as one parameter: a JSON array of arrays.
+/// Turn the rows of a page into one parameter: a JSON array of arrays.
 pub(super) fn rows<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<String> {
     let rows: Vec<T> = rows.into_iter().collect();
     serde_json::to_string(&rows).map(without_nul).map_err(|error| StoreError::Row {
@@ -84,8 +84,8 @@ pub(super) fn rows<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<St
     })
 }
 
-/// PostgreSQL has no character 0 in texts; systems that send one get the replacement character, in both databases
-/// alike. Snapshots are JSON within JSON, where it is spelt with two backslashes and stays.
+/// PostgreSQL allows no character 0 in texts. If a system sends one, it becomes the replacement character, in both
+/// databases alike. Snapshots are JSON within JSON, where the character is written with two backslashes and stays.
 fn without_nul(mut json: String) -> String {
     let mut from = 0;
     while let Some(found) = json.get(from..).and_then(|rest| rest.find("\\u0000")) {
@@ -99,7 +99,7 @@ fn without_nul(mut json: String) -> String {
     json
 }
 
-/// The same for a text of its own.
+/// The same for a single text.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
@@ -111,7 +111,7 @@ enum Cell {
     Text(String),
 }
 
-/// A row of an answer; columns are taken by position.
+/// A row of a result; columns are taken by position.
 #[derive(Debug)]
 pub(super) struct Row {
     doing: &'static str,
@@ -132,7 +132,7 @@ impl Row {
         }
     }
 
-    /// A number of a smaller type.
+    /// Take a number of a smaller type.
     pub(super) fn small<T: TryFrom<i64>>(&self, column: usize) -> Result<T> {
         T::try_from(self.int(column)?).map_err(|_| self.problem(column, "is out of range"))
     }
@@ -165,7 +165,8 @@ impl Row {
 
 /// One of the two databases.
 pub(super) enum Pool {
-    /// One connection writes (SQLite has one writer anyway; queueing here is fairer than its busy loop), some read.
+    /// One connection writes, some read. SQLite has only one writer anyway, and queueing here is fairer than its
+    /// busy loop.
     Sqlite {
         writer: SqlitePool,
         readers: SqlitePool,
@@ -234,10 +235,10 @@ fn postgres_row(doing: &'static str, row: &sqlx::postgres::PgRow) -> sqlx::Resul
     Ok(Row { doing, cells })
 }
 
-/// A set of rows is walked once, and each of its rows finds what it touches by an index. SQLite's planner, left to
-/// itself, may walk the table and read the whole set again for each of its rows: hence the `CROSS JOIN`s and
-/// `MATERIALIZED`, and this for every test. It also makes a loop of each `EXISTS` (since SQLite 3.51), and a product of
-/// two, where `(SELECT 1 ... LIMIT 1) IS NOT NULL` is looked up.
+/// Check the plan of every statement in tests. A set of rows is walked once, and each of its rows finds what it
+/// needs by an index. Left to itself, SQLite's planner may walk the table, and read the whole set again for each of
+/// its rows: hence the `CROSS JOIN`s and `MATERIALIZED`, and this check. It also turns each `EXISTS` into a loop
+/// (since SQLite 3.51), and two of them into a product, whereas `(SELECT 1 ... LIMIT 1) IS NOT NULL` is looked up.
 #[cfg(test)]
 async fn look_at_plan(sql: &'static str, connection: impl sqlx::Executor<'_, Database = Sqlite>) {
     use std::{collections::HashSet, sync::Mutex};
@@ -269,7 +270,7 @@ macro_rules! fetch {
 }
 
 impl Pool {
-    /// The file, or host, port and database of the server.
+    /// Return the file, or the server's host, port and database.
     pub(super) fn place(&self) -> String {
         match self {
             Self::Sqlite { writer, .. } => writer.connect_options().get_filename().display().to_string(),
@@ -281,7 +282,7 @@ impl Pool {
         }
     }
 
-    /// Rows of a statement that only reads.
+    /// Run a statement that only reads, and return its rows.
     pub(super) async fn read(&self, doing: &'static str, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<Vec<Row>> {
         let sql = sql.into();
         match self {
@@ -294,7 +295,7 @@ impl Pool {
         }
     }
 
-    /// A statement that writes and is a transaction of its own; gives the rows of its `RETURNING`.
+    /// Run a statement that writes and is a transaction of its own; return the rows of its `RETURNING`.
     pub(super) async fn write(&self, doing: &'static str, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<Vec<Row>> {
         let sql = sql.into();
         match self {
@@ -307,7 +308,7 @@ impl Pool {
         }
     }
 
-    /// Like [`Pool::write`]; gives how many rows were written.
+    /// Like [`Pool::write`], but return how many rows were written.
     pub(super) async fn execute(&self, doing: &'static str, sql: impl Into<Sql>, args: Vec<Arg>) -> Result<u64> {
         let sql = sql.into();
         match self {
@@ -322,9 +323,9 @@ impl Pool {
         }
     }
 
-    /// Begins in a task of its own: were a future dropped while `BEGIN` is under way, the connection would go back to
-    /// its pool inside a transaction, and what others write on it would never be committed. A begun transaction that
-    /// nobody waits for any more is rolled back.
+    /// Begin a transaction, in a task of its own. If a future were dropped while `BEGIN` is under way, the
+    /// connection would go back to its pool inside a transaction, and what others write on it would never be
+    /// committed. If nobody waits any more for a transaction that has begun, it is rolled back.
     pub(super) async fn begin(&self, doing: &'static str) -> Result<Tx> {
         let begun = match self {
             Self::Sqlite { writer, .. } => {
@@ -340,8 +341,8 @@ impl Pool {
     }
 }
 
-/// A full disk has SQLite end a transaction by itself. Its connection then counts one that is not there any more, and
-/// would begin none ever again: it is replaced.
+/// If the disk is full, SQLite ends a transaction by itself. The connection then still counts a transaction that no
+/// longer exists, and could never begin one again. So replace the connection.
 async fn begin_immediate(writer: &SqlitePool) -> sqlx::Result<Transaction<'static, Sqlite>> {
     const BEGIN: &str = "BEGIN IMMEDIATE";
     match writer.begin_with(BEGIN).await {

@@ -1,9 +1,10 @@
-//! What PostgreSQL's planner knows of tables that grow.
+//! Keeps the statistics of PostgreSQL's planner up to date for tables that grow.
 //!
-//! Without statistics it takes a system's replicas for a handful, however many there are, and reads a page's rows once
-//! for each of them. Autovacuum looks at a table once a minute; a first synchronisation fills it within that minute,
-//! and the connections keep the plans they made when it was empty. So the planner is told whenever twice as many rows
-//! were written as when it was told last: as often as the number has digits, in the binary system.
+//! Without statistics, the planner assumes that a system has a handful of replicas, however many there are, and
+//! reads a page's rows once for each of them. Autovacuum looks at a table once a minute. A first synchronisation
+//! fills the table within that minute, and the connections keep the plans that they made when it was empty. So the
+//! tables are analysed whenever twice as many rows were written as at the last time: about as often as the number
+//! of rows has binary digits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,11 +13,11 @@ use super::{
     sql::{Pool, args},
 };
 
-/// Plans that were made before are made anew after this. What somebody else has under way is left out.
+/// Makes cached plans be planned again. Tables that another process has locked are skipped.
 pub(super) const ANALYZE: &str =
     "ANALYZE (SKIP_LOCKED) record, replica, child, match_value, change_log, job, attempt, link, merged";
 
-/// Rows after which it is told for the first time.
+/// How many rows are written before the first time.
 const FIRST: u64 = 500;
 
 /// Rows that this process has written.
@@ -32,7 +33,7 @@ impl Default for Growth {
 }
 
 impl Growth {
-    /// Adds rows; true when it is time to tell, to one of those who ask at once.
+    /// Add rows. Return true if it is time to analyse; if several callers ask at once, only one of them gets true.
     fn is_due(&self, rows: usize) -> bool {
         let rows = u64::try_from(rows).unwrap_or(u64::MAX);
         let all = self.rows.fetch_add(rows, Ordering::Relaxed).saturating_add(rows);
@@ -43,7 +44,7 @@ impl Growth {
 }
 
 impl Database {
-    /// After rows were committed. Whatever comes of it, they are.
+    /// Called after rows were committed. If this fails, the rows are committed all the same.
     pub(super) async fn grew(&self, rows: usize) {
         if !matches!(self.pool, Pool::Postgres(_)) || !self.growth.is_due(rows) {
             return;

@@ -1,4 +1,4 @@
-//! The steps of the state's schema, of which each start carries out those that are new.
+//! The migration steps of the state's schema. Each start carries out those that are new.
 
 use std::{borrow::Cow, sync::LazyLock};
 
@@ -14,7 +14,8 @@ static POSTGRES_FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/src/stor
 pub(super) static SQLITE: LazyLock<Migrator> = LazyLock::new(|| steps(&SQLITE_FILES));
 pub(super) static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| steps(&POSTGRES_FILES));
 
-/// The steps of a folder: `0012_child.sql` is step 12. The checksum of each is that of its text, which must not change.
+/// Read the steps of a folder: `0012_child.sql` is step 12. The checksum of each step is that of its text, which
+/// must not change.
 fn steps(folder: &'static Dir<'static>) -> Migrator {
     let steps = folder.files().filter_map(|file| {
         let (number, name) = file.path().file_stem()?.to_str()?.split_once('_')?;
@@ -26,7 +27,7 @@ fn steps(folder: &'static Dir<'static>) -> Migrator {
     Migrator { migrations: Cow::Owned(migrations), ..Migrator::DEFAULT }
 }
 
-/// How many steps this program's schema has, and the number of the last.
+/// Return how many steps this program's schema has, and the number of the last.
 pub(super) fn schema_steps() -> (i64, i64) {
     SQLITE.iter().fold((0, 0), |(count, last), migration| (count + 1, migration.version.max(last)))
 }
@@ -43,11 +44,11 @@ mod tests {
         assert_eq!(POSTGRES.iter().count(), POSTGRES_FILES.files().count());
     }
 
-    /// A state that was made by an earlier version holds the checksums of the steps that it has gone through.
+    /// A state that an earlier version made holds the checksums of the steps that it has gone through.
     #[test]
     fn the_checksums_of_steps_never_change() {
         let all = |steps: &Migrator| {
-            // Later ones are added here when they have been shipped.
+            // Later steps are added here once they have been shipped.
             let shipped = steps.iter().filter(|step| step.version <= 20);
             let all = shipped.map(|step| step.checksum.to_vec()).collect::<Vec<_>>().concat();
             blake3::hash(&all).to_hex()[..16].to_owned()

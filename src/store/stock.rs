@@ -1,7 +1,7 @@
-//! Reservations: table family `held`. Orders that the source of the stock cannot know of yet, and the quantities that
+//! Reservations: table family `held`. Orders that the stock's source cannot know of yet, and the quantities that
 //! are kept back from sale for them.
 //!
-//! Called by `sync::stock`, which works out the quantities and lets them go, by `sync::desired`, which takes them off,
+//! Called by `sync::stock`, which computes and releases the quantities, by `sync::desired`, which subtracts them,
 //! and by `sync::delivery`, which stores them.
 
 use std::collections::BTreeMap;
@@ -25,8 +25,8 @@ use crate::model::decimal;
 #[async_trait]
 pub trait StockStore: Send + Sync {
     /// Return the live replicas at `shop` of `entity` that `target` may not have taken into account yet, ordered by
-    /// record: those with an open job or an open conflict there, and those that a delivery after number `since` of the
-    /// counter has written there (without `since`: none of these).
+    /// record: those with an open job or an open conflict there, and those that a delivery with a number above
+    /// `since` has written there (without `since`: none of these).
     async fn unreserved_orders(
         &self,
         entity: &str,
@@ -38,7 +38,7 @@ pub trait StockStore: Send + Sync {
     /// Return the quantities that are kept back from a system's stock.
     async fn reservations(&self, system: &str) -> Result<BTreeMap<RecordId, Decimal>>;
 
-    /// Store the quantities to keep back, and forget those that are zero. Idempotent. Two transactions if there are
+    /// Store the quantities to keep back, and delete those that are zero. Idempotent. Two transactions if there are
     /// both kinds.
     async fn reserve(&self, system: &str, quantities: &[(RecordId, Decimal)]) -> Result<()>;
 }
@@ -52,8 +52,8 @@ impl StockStore for Database {
         target: &str,
         since: Option<i64>,
     ) -> Result<Vec<Replica>> {
-        // Each branch but the small table of conflicts has an index of its own; which of them is narrow is for no
-        // planner to guess.
+        // Each branch except the small table of conflicts has an index of its own; the planner must not have to
+        // guess which branch is narrow.
         const SQL: &str = select_replicas!(
             "FROM (SELECT record FROM job WHERE target = $2 AND entity = $3 AND state < 2 \
                 UNION SELECT record FROM job WHERE target = $2 AND entity = $3 AND state = 2 \
@@ -94,7 +94,7 @@ impl StockStore for Database {
             SELECT $2, CAST(j.value->>0 AS BIGINT), j.value->>1 FROM json_each($1) j WHERE true \
             ON CONFLICT (system, record) DO UPDATE SET quantity = excluded.quantity";
         let system = self.name(system).await?;
-        // In one order for everybody, so that two workers cannot wait for each other's rows.
+        // Every worker uses the same order, so that two workers cannot wait for each other's rows.
         let quantities: BTreeMap<RecordId, Decimal> = quantities.iter().copied().collect();
         let (reserved, free): (Vec<_>, Vec<_>) = quantities.into_iter().partition(|(_, quantity)| !quantity.is_zero());
         if !reserved.is_empty() {

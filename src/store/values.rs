@@ -14,7 +14,7 @@ pub(super) fn micros(time: DateTime<Utc>) -> i64 {
     time.timestamp_micros()
 }
 
-/// End of a lease that begins now.
+/// Return when a lease ends that begins now.
 pub(super) fn after(now: DateTime<Utc>, wait: std::time::Duration) -> i64 {
     micros(now).saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX))
 }
@@ -50,7 +50,7 @@ pub(super) fn fields_or_null(fields: &Fields) -> Result<Option<String>> {
     if fields.is_empty() { Ok(None) } else { json(fields).map(Some) }
 }
 
-/// A JSON column; `row` names the row in the error.
+/// Parse a JSON column; `row` names the row in the error.
 pub(super) fn parse<T: DeserializeOwned>(
     text: &str,
     table: &'static str,
@@ -65,12 +65,12 @@ pub(super) fn parse<T: DeserializeOwned>(
     })
 }
 
-/// Comma-separated numbers of an aggregate.
+/// Parse the comma-separated numbers of an aggregate.
 pub(super) fn numbers_in<T: FromStr>(text: Option<&str>) -> Vec<T> {
     text.into_iter().flat_map(|text| text.split(',')).filter_map(|number| number.parse().ok()).collect()
 }
 
-/// What a code stands for that a newer version of the program may have written.
+/// A newer version of the program may have written this code.
 pub(super) fn unknown_code(table: &'static str, column: &'static str, code: i64) -> StoreError {
     StoreError::Row { table, column, row: code.to_string(), problem: "a code this version does not know".into() }
 }

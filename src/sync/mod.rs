@@ -1,8 +1,9 @@
-//! The way of a change: pull, compare with the replica, one transaction, claim, desired state, minimal write, replica.
+//! The way of a change: pull, compare with the replica, one transaction, claim, desired state, minimal write,
+//! replica.
 //!
-//! The rooms stand in one order, and each calls only those before it (`tests/it/rooms.rs` holds them to it): `routing`,
-//! `context`, `conflict`, `identity`, `stock`, `desired`, `brakes`, `pull`, `delivery`, `engine`, `preview`. What each
-//! is and who calls it stands in its `mod.rs`; all of them on one page: `docs/architecture.md`.
+//! The rooms are in one order, and each calls only those before it (`tests/it/rooms.rs` enforces this): `routing`,
+//! `context`, `conflict`, `identity`, `stock`, `desired`, `brakes`, `pull`, `delivery`, `engine`, `preview`. The
+//! `mod.rs` of each says what it is and who calls it; `docs/architecture.md` has all of them on one page.
 
 mod brakes;
 mod conflict;

@@ -1,4 +1,4 @@
-//! Ids of children that a target gives out a second time: what is one record's child does not become another's.
+//! Child ids that a target assigns a second time: one record's child does not become another's.
 
 use std::collections::BTreeMap;
 
@@ -22,8 +22,9 @@ struct Shown {
     id: String,
 }
 
-/// Ends deliveries as refused whose target answered with the id of another record's child, in lists whose ids are one
-/// record's only: that one stays. What the earlier record is seen not to have any more has moved, and is taken over.
+/// End deliveries as refused if their target answered with the id of another record's child, in lists whose ids
+/// belong to one record only: the earlier link stays. If the earlier record is seen not to have the child any more,
+/// the child has moved and is taken over.
 pub(super) async fn refuse(
     tx: &mut Tx,
     replicas: &Replicas<'_>,
@@ -90,20 +91,20 @@ pub(super) async fn refuse(
              both, then retry or discard the job",
             name(*record)
         );
-        // What was made is looked up, not made again.
+        // The object was created, so the next attempt looks it up instead of creating it again.
         outcomes[at].is_over = false;
         end(&mut outcomes[at], error);
     }
     Ok(())
 }
 
-/// Whether it is the record's own object that has the child: a listing may have shown it as a record of its own
+/// Whether the object that has the child is the record's own: a listing may have made a separate record of it
 /// meanwhile.
 fn is_same(outcome: &Delivered, parent: &Parent) -> bool {
     outcome.replica.as_ref().is_some_and(|own| own.record == parent.record || own.id == parent.object)
 }
 
-/// Whether an outcome that is stored together with others shows that its record has the child no more.
+/// Whether an outcome of the same batch shows that its record no longer has the child.
 fn gives_up(outcome: &Delivered, record: RecordId, list: &str, id: &str) -> bool {
     outcome.replica.as_ref().filter(|replica| replica.record == record).is_some_and(|replica| {
         let items = replica.child_ids.as_ref().and_then(|lists| lists.get(list));

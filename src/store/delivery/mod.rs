@@ -1,7 +1,8 @@
-//! Deliveries: table `counter`, and the transaction that makes the outcomes of a batch durable in all other families.
+//! Deliveries: table `counter`, and the transaction that makes the outcomes of a batch durable in all other
+//! families.
 //!
 //! Called by `sync::delivery` and `sync::preview`, which write to targets; `sync::stock` and `sync::pull` note the
-//! counter. Ids that a target gives out a second time are refused in `objects` and `children`.
+//! counter. Ids that a target assigns a second time are refused in `objects` and `children`.
 
 use std::{
     borrow::Cow,
@@ -32,11 +33,11 @@ mod objects;
 /// How a delivered job ends.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// Written, or nothing to write.
+    /// Written, or there was nothing to write.
     Done {
         noop: bool,
     },
-    /// Try again at that time; `burn` counts it as an attempt. The intent stays as given.
+    /// Try again at this time; `burn` counts it as an attempt. The intent stays as given.
     Retry {
         at: DateTime<Utc>,
         burn: bool,
@@ -54,47 +55,48 @@ pub enum Verdict {
     },
 }
 
-/// How a target's answer to a write, or the look right after it, could be read.
+/// Whether a target's answer to a write, or the look right after the write, could be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Answer {
-    /// It told nothing of the object.
+    /// It says nothing about the object.
     #[default]
     Silent,
     Read,
-    /// Not at all: it is told like any row that cannot be read.
+    /// It cannot be read. It is reported like any row that cannot be read.
     Unread(Rejection),
 }
 
-/// One job's end and what is recorded of its target.
+/// How one job ended, and what is to be recorded of its target.
 #[derive(Clone, Debug)]
 pub struct Delivered {
     pub job: i64,
     pub fence: i64,
     pub verdict: Verdict,
     pub replica: Option<ReplicaWrite>,
-    /// What `replica` was made from: fields that are the same in both were not written, and stay as a page has stored
-    /// them since.
+    /// The replica that `replica` was made from. Fields that are equal in both were not written: they keep what a
+    /// page has stored since.
     pub before: Option<Replica>,
     /// What we changed at the target, for the change log.
     pub change: Option<NewChange>,
-    /// Line of the attempt history; absent for a no-op.
+    /// Line of the attempt history; `None` for a no-op.
     pub attempt: Option<Attempt>,
-    /// Whether the target shows more than it was sent: its object is to be read again, so that all others hear of it.
+    /// Whether the target shows more than it was sent. If so, its object is read again, so that all other systems
+    /// are notified.
     pub unsent_changes: bool,
-    /// What the target has shown to hold otherwise than it was just sent.
+    /// What the target was seen to hold otherwise than it was just sent.
     pub differs: Vec<DifferenceMark>,
-    /// Lists of children whose ids are one record's only, since other objects hang on them; with the ids that the
-    /// target was seen to show of their earlier records no more. One that is another record's child ends the job as
-    /// dead.
+    /// Lists of children whose ids belong to one record only, because other objects refer to them; each with the
+    /// ids that the target no longer shows under their earlier records. If a child is another record's, the job
+    /// ends as dead.
     pub sole: BTreeMap<String, BTreeSet<String>>,
-    /// Whether what was begun is over, done whole or surely without effect: its intent is forgotten, however the job
-    /// ends.
+    /// Whether what was begun is over, either done completely or certainly without effect. Then its intent is
+    /// deleted, however the job ends.
     pub is_over: bool,
     pub answer: Answer,
 }
 
 impl Delivered {
-    /// A job's end of which nothing else is to be remembered.
+    /// A job's end with nothing else to be recorded.
     #[must_use]
     pub const fn new(job: &Job, verdict: Verdict) -> Self {
         let (job, fence) = (job.id, job.fence);
@@ -119,9 +121,9 @@ impl Delivered {
 /// What `deliver` did with a batch.
 #[derive(Clone, Debug, Default)]
 pub struct DeliverSummary {
-    /// Jobs whose lease had been lost: nothing of theirs was written.
+    /// Jobs that had lost their lease: nothing of them was written.
     pub lost: Vec<i64>,
-    /// Jobs woken because something they waited for now exists at their target.
+    /// How many jobs were woken because what they waited for now exists at their target.
     pub woken: u64,
 }
 
@@ -133,14 +135,14 @@ pub struct DeliverSummary {
 /// Those of [`Store`](super::Store). A lost lease is no error: see [`DeliverSummary::lost`].
 #[async_trait]
 pub trait DeliveryStore: Send + Sync {
-    /// Store the outcomes of a batch, in one transaction: verdicts, the target's replicas and children, differences,
-    /// change log, attempts, and rejections of answers that could not be read.
+    /// Store the outcomes of a batch, in one transaction: verdicts, the target's replicas and children,
+    /// differences, change log, attempts, and rejections of answers that could not be read.
     ///
     /// - If the lease of a job was lost, nothing of its outcome is stored.
-    /// - If a replica has the id of another record's live object, or a child in a list of [`Delivered::sole`] has the
-    ///   id of another record's child, the job ends as dead, and the earlier link stays.
+    /// - If a replica has the id of another record's live object, or a child in a list of [`Delivered::sole`] has
+    ///   the id of another record's child, the job ends as dead, and the earlier link stays.
     /// - If a job was marked to run again, it is queued instead of done.
-    /// - Parked jobs of `target` that wait for something that is there now are queued: `missing:<entity>=<key>`,
+    /// - Parked jobs of `target` that wait for something that exists now are queued: `missing:<entity>=<key>`,
     ///   `missing:<list>=<key>`.
     async fn deliver(
         &self,
@@ -150,14 +152,14 @@ pub trait DeliveryStore: Send + Sync {
         now: DateTime<Utc>,
     ) -> Result<DeliverSummary>;
 
-    /// Return the number of the last delivery. Note it before reading a system: what is read then shows the writes of
-    /// all deliveries up to it.
+    /// Return the number of the last delivery. If you note it before you read a system, the reading shows the
+    /// writes of all deliveries up to that number.
     async fn counter(&self) -> Result<i64>;
 }
 
-/// Columns of a verdict: id, fence, state, due, burn, intent, keep intent, cause, error, class. A job that was marked
-/// "again" while it ran is queued anew, whatever became of it. Fenced: a job claimed by somebody else meanwhile does
-/// not match.
+/// Columns of a verdict: id, fence, state, due, burn, intent, keep intent, cause, error, class. A job that was
+/// marked to run again (column `again`) while it ran is queued, however it ended. A job that another worker has
+/// claimed meanwhile has another fence and does not match.
 macro_rules! close {
     ($requeue:literal) => {
         concat!(
@@ -176,7 +178,7 @@ macro_rules! close {
     };
 }
 
-/// The same for jobs that are done, of which there are most: id and fence say all.
+/// The same for jobs that are done, which are most: id and fence are all that is needed.
 const CLOSE_DONE: &str = "UPDATE job SET state = CASE WHEN job.again = 1 THEN 0 ELSE 4 END, due = $2, \
         attempts = CASE WHEN job.again = 1 THEN 0 ELSE job.attempts END, intent = NULL, cause = NULL, error = NULL, \
         error_class = NULL, again = 0, owner = NULL, updated_at = $2 \
@@ -266,8 +268,8 @@ impl DeliveryStore for Database {
     }
 
     async fn counter(&self) -> Result<i64> {
-        // A delivery takes its number after its write has reached the target: whoever reads the counter and then the
-        // target sees the writes of all numbers up to it, committed here or not.
+        // A delivery takes its number after its write has reached the target. So if you read the counter and then
+        // the target, you see the writes of all numbers up to it, whether they are committed here or not.
         const SQL: Sql = Sql {
             sqlite: "SELECT value FROM counter",
             postgres: "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM counter",
@@ -278,7 +280,7 @@ impl DeliveryStore for Database {
 }
 
 impl Database {
-    /// What the outcomes' parked jobs wait for: (number of the entity's or list's name, key, cause).
+    /// Return what the outcomes' parked jobs wait for: (number of the entity's or list's name, key, cause).
     async fn waits(&self, outcomes: &[Delivered]) -> Result<Vec<(i64, String, String)>> {
         let causes: BTreeSet<&WaitReason> = outcomes
             .iter()
@@ -296,7 +298,7 @@ impl Database {
         Ok(waits)
     }
 
-    /// Number of this delivery.
+    /// Take the number of this delivery.
     pub(super) async fn count_delivery(&self, tx: &mut Tx) -> Result<i64> {
         const SQL: Sql = Sql {
             sqlite: "UPDATE counter SET value = value + 1 RETURNING value",
@@ -318,7 +320,7 @@ fn line(outcome: &Delivered, now: DateTime<Utc>) -> Result<Line<'_>> {
             let intent = intent.as_ref().map(json).transpose()?;
             line(JobState::Queued, micros(*at), *burn, intent, false, None, Some(error), Some(class))
         }
-        // What was begun stays known, so that the next attempt looks before it creates; unless it is over.
+        // Keep the intent, so that the next attempt looks before it creates, unless what was begun is over.
         Verdict::Parked { cause, error } => {
             line(JobState::Parked, now, false, None, !outcome.is_over, Some(cause), Some(error), None)
         }
@@ -328,7 +330,8 @@ fn line(outcome: &Delivered, now: DateTime<Utc>) -> Result<Line<'_>> {
     })
 }
 
-/// What deliveries record, over what pages have stored of the same objects since the deliveries were prepared.
+/// Return what the deliveries record, merged with what pages have stored of the same objects since the deliveries
+/// were prepared.
 async fn caught_up<'a>(
     tx: &mut Tx,
     replicas: &Replicas<'_>,
@@ -347,7 +350,7 @@ async fn caught_up<'a>(
     }
     const SQL: Sql = Sql {
         sqlite: concat!("SELECT j.value->>0, r.fields, r.sent", same_objects!(), " AND ", moved!()),
-        // Every row is held until the delivery is durable, as a page holds those that it compared.
+        // Lock every row until the delivery is durable, as a page locks the rows that it compared.
         postgres: concat!(
             "SELECT j.value->>0, CASE WHEN ",
             moved!(),
@@ -383,7 +386,7 @@ async fn caught_up<'a>(
     Ok(writes.into_iter().map(|(write, _)| write).collect())
 }
 
-/// Fields that a delivery did not write are by now as a page has stored them.
+/// Set the fields that a delivery did not write to what a page has stored since.
 fn catch_up(write: &mut ReplicaWrite, before: Option<&Replica>, fields: &Fields, sent: &Fields) {
     let none = Fields::new();
     let (fields_before, sent_before) = before.map_or((&none, &none), |before| (&before.fields, &before.sent));
@@ -402,8 +405,8 @@ fn catch_up(write: &mut ReplicaWrite, before: Option<&Replica>, fields: &Fields,
     }
 }
 
-/// Answers that could not be read are told like rows that could not be; one that could closes what was told of its
-/// object.
+/// Report answers that could not be read like rows that could not be read. If an answer could be read, close the
+/// earlier rejections of its object.
 async fn take_answers(tx: &mut Tx, replicas: &Replicas<'_>, held: &[&Delivered]) -> Result<()> {
     let read = held.iter().filter(|one| one.answer == Answer::Read).filter_map(|one| one.replica.as_ref());
     let read: Vec<&str> = read.map(|replica| replica.id.as_str()).collect();
@@ -429,7 +432,7 @@ async fn append_attempts(tx: &mut Tx, held: &[&Delivered]) -> Result<()> {
     tx.execute("append attempts", SQL, args![rows(lines)?]).await.map(drop)
 }
 
-/// What a job was just parked for may have arrived while it was being worked on: then it does not wait.
+/// Wake a job that was just parked if what it waits for arrived while the job was worked on.
 async fn wake_early(tx: &mut Tx, replicas: &Replicas<'_>, waits: &[(i64, String, String)]) -> Result<u64> {
     const THERE: &str = "SELECT j.key FROM json_each($1) j CROSS JOIN record k CROSS JOIN replica r \
         WHERE k.entity = CAST(j.value->>0 AS BIGINT) AND k.key = j.value->>1 \
@@ -447,10 +450,10 @@ async fn wake_early(tx: &mut Tx, replicas: &Replicas<'_>, waits: &[(i64, String,
     const WAKE: &str = "UPDATE job SET state = 0, due = $3, cause = NULL, error = NULL, error_class = NULL, \
         updated_at = $3 \
         WHERE target = $2 AND state = 2 AND cause IN (SELECT j.value->>0 FROM json_each($1) j)";
-    // A record that has no key yet is waited for by its number.
+    // A job that waits for a record without a key waits for its number.
     let number = |key: &str| key.strip_prefix('#').and_then(|number| number.parse::<i64>().ok());
     let numbers = rows(waits.iter().map(|(_, key, _)| [number(key)]))?;
-    // Where several records have the key it stands behind the system that gave it.
+    // If several records have the key, the system that gave it comes before the key.
     let lines = rows(
         waits
             .iter()

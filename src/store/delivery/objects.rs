@@ -1,4 +1,4 @@
-//! Ids that a target gives out a second time: what is one record's object does not become another's.
+//! Object ids that a target assigns a second time: one record's object does not become another's.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,12 @@ use crate::{
     },
 };
 
-/// Longest part of an id that a message quotes.
+/// How many characters of an id a message quotes at most.
 pub(super) const QUOTED: usize = 60;
 
-/// Ends deliveries as refused whose target answered with the id of an object that is another record's: its link stays.
-/// What was seen only after the intent was stored may be the very object that this delivery made, and is taken over.
+/// End deliveries as refused if their target answered with the id of another record's object: the earlier link
+/// stays. If the object was first seen after the intent was stored, it may be the very object that this delivery
+/// created, and is taken over.
 pub(super) async fn refuse(
     tx: &mut Tx,
     replicas: &Replicas<'_>,
@@ -26,8 +27,8 @@ pub(super) async fn refuse(
 ) -> Result<()> {
     let mut refused: Vec<(usize, String)> = Vec::new();
     let mut given: BTreeMap<String, RecordId> = BTreeMap::new();
-    // Whose object it was known to be before the write, or was found by its key to be, has it whatever others were
-    // answered.
+    // A record whose object was known before the write, or was found by its key, keeps it, whatever the other
+    // deliveries got as their answer.
     for outcome in outcomes.iter() {
         let Some(replica) = outcome.replica.as_ref().filter(|replica| !replica.gone) else { continue };
         if outcome.before.as_ref().is_some_and(|before| before.id == replica.id) {
@@ -56,10 +57,11 @@ pub(super) async fn refuse(
             let (place, holder, key) = holder(&mut row)?;
             let (at, id, record, job) = lines[place];
             let is_another = match &outcomes[at].before {
-                // A facet has the id of the child it lives on, whoever wrote it first. It is another's if that has a
-                // source of its own; an article that its source calls otherwise brings its price and stock along.
+                // A facet has the id of the child that it lives on, whichever record wrote it first. It belongs to
+                // another record if that record has a source of its own. An article that has another key at its
+                // source brings its price and stock along.
                 Some(before) if before.id == *id => is_tied,
-                // An update makes nothing, whenever what it was answered with was first seen.
+                // An update creates nothing, so it does not matter when the answered object was first seen.
                 Some(_) => true,
                 None => holder <= known.get(&job).copied().unwrap_or(record),
             };
@@ -81,7 +83,7 @@ pub(super) async fn refuse(
     Ok(())
 }
 
-/// By job that has begun a create: the newest record when its intent was first stored.
+/// For each job that has begun a create, return the newest record at the time when its intent was first stored.
 async fn known(tx: &mut Tx, jobs: impl Iterator<Item = i64>) -> Result<BTreeMap<i64, RecordId>> {
     const SQL: &str = "SELECT b.id, b.intent FROM json_each($1) j CROSS JOIN job b \
         WHERE b.id = CAST(j.value->>0 AS BIGINT) AND b.intent IS NOT NULL";
@@ -96,7 +98,7 @@ async fn known(tx: &mut Tx, jobs: impl Iterator<Item = i64>) -> Result<BTreeMap<
     Ok(known)
 }
 
-/// Ends a delivery as refused: nothing of it is stored but the reason.
+/// End a delivery as refused: store nothing of it but the reason.
 pub(super) fn end(outcome: &mut Delivered, error: String) {
     let class = Class::Rejected.as_str().to_owned();
     if let Some(attempt) = &mut outcome.attempt {

@@ -1,4 +1,4 @@
-//! What joining two records, or splitting one, comes to in the other families' tables.
+//! What joining two records, or splitting one, changes in the tables of other families.
 
 use chrono::{DateTime, Utc};
 
@@ -9,7 +9,7 @@ use crate::store::{
 };
 use crate::wait_reason::MISSING;
 
-/// Two records of one entity, neither of them another's alias.
+/// Whether these are two records of one entity, and neither of them is an alias.
 pub(super) async fn both_stand(tx: &mut Tx, one: RecordId, other: RecordId) -> Result<bool> {
     const SQL: Sql = Sql {
         sqlite: "SELECT entity FROM record WHERE id IN ($1, $2) AND same IS NULL",
@@ -22,7 +22,7 @@ pub(super) async fn both_stand(tx: &mut Tx, one: RecordId, other: RecordId) -> R
     })
 }
 
-/// What a record has at these systems becomes another's, to be compared anew when it is next read.
+/// Move a record's objects at these systems to another record. They are compared again when they are next read.
 pub(super) async fn move_objects(tx: &mut Tx, from: RecordId, to: RecordId, systems: &str) -> Result<()> {
     macro_rules! moved {
         ($table:literal, $more:literal) => {
@@ -49,7 +49,7 @@ pub(super) async fn keep_apart(tx: &mut Tx, record: RecordId, others: &[RecordId
     tx.execute("keep records apart", SQL, args![pairs]).await.map(drop)
 }
 
-/// Queues what waits for either of two records that are one now, or for a part of it.
+/// Queue the jobs that wait for either of two records that have been joined, or for a part of it.
 pub(super) async fn wake_for(tx: &mut Tx, one: RecordId, other: RecordId, now: DateTime<Utc>) -> Result<()> {
     const SQL: &str = "UPDATE job SET state = 0, due = $3, attempts = 0, cause = NULL, error = NULL, \
         error_class = NULL, updated_at = $3 \
@@ -68,7 +68,7 @@ pub(super) async fn wake_for(tx: &mut Tx, one: RecordId, other: RecordId, now: D
     tx.execute("wake parked jobs", SQL, args![one, other, micros(now), MISSING]).await.map(drop)
 }
 
-/// What was to be done about a record that is another now, and what was known of it alone.
+/// Delete the open work for a record that is now an alias, and what was known of it alone.
 pub(super) async fn forget_own(tx: &mut Tx, record: RecordId, now: DateTime<Utc>) -> Result<()> {
     const DISCARD: &str = "UPDATE job SET state = 5, updated_at = $2 WHERE record = $1 AND state < 4 AND state <> 1";
     const FORGET: [&str; 4] = [

@@ -1,8 +1,8 @@
-//! Links: table family `link` and `apart`. Ties between records and the systems' objects: how they came about, whether
-//! they are in force, and what a person decided.
+//! Links: table family `link` and `apart`. Ties between records and the systems' objects: how they came about,
+//! whether they are in force, and what a person decided.
 //!
 //! Called by `sync::identity`, which answers `vaiven links`, by `sync::desired` before anything is written, and by
-//! `sync::preview`. What joining and splitting records come to is in `joining`.
+//! `sync::preview`. The further effects of joining and splitting records are in `joining`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -21,14 +21,14 @@ use super::{
 
 mod joining;
 
-/// What stands in the place of a match field where a person tied an object to its record.
+/// Stands in the place of a match field if a person tied an object to its record.
 pub const BY_PERSON: &str = "person";
 
-/// How the match fields begin that stand for keys as a system shows them; the system's name follows. What they tie is
-/// tied by its key.
+/// Prefix of the match fields that stand for keys as a system shows them; the system's name follows. A tie that
+/// such a field makes is a tie by key.
 pub const KEY_AT: &str = "key@";
 
-/// Most candidates that are told of one record.
+/// How many candidates are reported for one record at most.
 const MOST_CANDIDATES: i64 = 10;
 
 /// Whether a record's tie to its object at a system is in force.
@@ -37,9 +37,9 @@ const MOST_CANDIDATES: i64 = 10;
 pub enum LinkState {
     #[default]
     Linked,
-    /// Nothing goes either way until somebody lets it: it waits.
+    /// Nothing is sent or read either way until a person releases it: jobs wait.
     Paused,
-    /// Nothing goes either way, and nobody waits for it.
+    /// Nothing is sent or read either way, and no job waits for it.
     Ignored,
 }
 
@@ -55,30 +55,31 @@ impl LinkState {
     }
 }
 
-/// What is known of a tie besides that it is there.
+/// What is known of a tie, besides that it exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Link {
     pub state: LinkState,
-    /// The match field that tied them, or [`BY_PERSON`]; absent where it was the key, or we made the object ourselves.
+    /// The match field that tied them, or [`BY_PERSON`]; `None` if it was the key, or if we created the object
+    /// ourselves.
     pub rule: Option<String>,
     /// How many of the match fields that both had agreed then, in percent.
     pub score: Option<u8>,
 }
 
-/// A record's ties that are not simply those of one key.
+/// A record's ties, if there is more to them than the key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ties {
-    /// The record that it was found to be: nothing is written for this one.
+    /// If the record is an alias, the record that it is the same as: nothing is written for an alias.
     pub same: Option<RecordId>,
     /// By system.
     pub links: BTreeMap<String, Link>,
 }
 
-/// A record that may be another one.
+/// A record that may be the same as another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     pub record: RecordId,
-    /// Match fields that agree.
+    /// Match fields whose values agree.
     pub fields: Vec<String>,
 }
 
@@ -90,16 +91,16 @@ pub struct Candidate {
 /// Those of [`Store`](super::Store).
 #[async_trait]
 pub trait LinkStore: Send + Sync {
-    /// Return the ties of records. Leave out records of which there is nothing to say but their key.
+    /// Return the ties of records. Leave out records that are tied by their key alone.
     async fn ties(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Ties>>;
 
-    /// List the links in one of `states` about which something is known, ordered by record and system: at most `limit`,
-    /// 0 = all.
+    /// List the links in one of `states` that have an entry of their own, ordered by record and system: at most
+    /// `limit`, 0 = all.
     async fn linked(&self, states: &[LinkState], limit: u32) -> Result<Vec<(RecordId, String, Link)>>;
 
-    /// For each (record, match fields), find the records that share a value of one of these fields and that `target`
-    /// holds or is about to receive: it may be one of them. Leave out those that a person has set apart. At most 10 for
-    /// each record.
+    /// For each (record, match fields), find the records that share a value of one of these fields and that
+    /// `target` holds or is about to receive: the record may be one of them. Leave out those that a person has set
+    /// apart. At most 10 for each record.
     async fn candidates(
         &self,
         target: &str,
@@ -119,26 +120,27 @@ pub trait LinkStore: Send + Sync {
         now: DateTime<Utc>,
     ) -> Result<()>;
 
-    /// Store a person's decision: `record` is none of `others`, and no longer the same as one of them. Open `jobs`. One
-    /// transaction; idempotent.
+    /// Store a person's decision: `record` is none of `others`, and is no longer an alias of any of them. Open
+    /// `jobs`. One transaction; idempotent.
     async fn set_apart(&self, record: RecordId, others: &[RecordId], jobs: &[NewJob], now: DateTime<Utc>)
     -> Result<()>;
 
     /// Store a person's decision: `record` is the same as `into`. One transaction.
     ///
-    /// Move the objects of `record` to `into`, except at systems where `into` has one; a live object replaces one that
-    /// is gone. Make `record` an alias, so that references to it mean `into`. Discard its open jobs unless they are
-    /// running, wake the jobs that waited for either, and open `jobs`.
+    /// Move the objects of `record` to `into`, except at systems where `into` has one; a live object replaces one
+    /// that is gone. Make `record` an alias, so that references to it mean `into`. Discard its open jobs unless
+    /// they are running, wake the jobs that waited for either, and open `jobs`.
     ///
-    /// Return false, and change nothing, if one of the two has become an alias meanwhile, or they are of two entities.
+    /// Return false, and change nothing, if one of the two has become an alias meanwhile, or if their entities
+    /// differ.
     async fn join(&self, record: RecordId, into: RecordId, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool>;
 
-    /// Take the object at a system away from `record`; `from` is that system, and the key that the object has from then on.
-    /// One transaction.
+    /// Detach the object at a system from `record`. `from` is that system, and the key that the object gets. One
+    /// transaction.
     ///
-    /// A live object becomes a record of its own, and the two are set apart; an object that is gone is
-    /// forgotten. Open `jobs` for `record`, and the same for the new record. Return the new record, or `record` if the
-    /// object was gone; nothing if there is no such object.
+    /// A live object becomes a record of its own, and the two are set apart; an object that is gone is forgotten.
+    /// Open `jobs` for `record`, and the same for the new record. Return the new record, or `record` if the object
+    /// was gone; `None` if there is no such object.
     async fn split(
         &self,
         record: RecordId,
@@ -175,7 +177,7 @@ impl LinkState {
 /// Values by which records are recognised, by field.
 pub(super) type Comparable = BTreeMap<String, BTreeSet<String>>;
 
-/// How far two sets of match values agree, in percent of the fields that both have.
+/// Return how far two sets of match values agree, in percent of the fields that both have.
 pub(super) fn score<'a>(one: &Comparable, other: impl Fn(&str) -> Option<&'a BTreeSet<String>>) -> u8 {
     let both: Vec<_> = one.iter().filter_map(|(field, values)| Some((values, other(field)?))).collect();
     let agree = both.iter().filter(|(values, others)| !values.is_disjoint(others)).count();
@@ -224,8 +226,8 @@ impl LinkStore for Database {
         target: &str,
         asked: &[(RecordId, Vec<String>)],
     ) -> Result<BTreeMap<RecordId, Vec<Candidate>>> {
-        // Of two that are both on their way to the target the later waits for the earlier, so that it does not matter
-        // how they are batched.
+        // If two candidates are both on their way to the target, the later one waits for the earlier, so that the
+        // result does not depend on how they are batched.
         const SQL: &str = "SELECT DISTINCT c.record, c.candidate, c.field FROM ( \
                 SELECT m.record AS record, k.id AS candidate, o.field AS field, \
                     dense_rank() OVER (PARTITION BY m.record ORDER BY k.id) AS place \
@@ -316,8 +318,8 @@ impl LinkStore for Database {
     }
 
     async fn join(&self, record: RecordId, into: RecordId, jobs: &[NewJob], now: DateTime<Utc>) -> Result<bool> {
-        // What the record had at systems where the other has nothing goes to the other; what is left stays where it is,
-        // and references to it mean the other.
+        // Move the record's objects to the other record at systems where that has none. The rest stays where it is,
+        // and references to it mean the other record.
         const GIVE_WAY: &str = "DELETE FROM replica WHERE record = $2 AND (gone_at IS NOT NULL OR fields IS NULL) \
             AND system IN (SELECT r.system FROM replica r \
                 WHERE r.record = $1 AND r.gone_at IS NULL AND r.fields IS NOT NULL)";
@@ -332,7 +334,7 @@ impl LinkStore for Database {
         if !both_stand(&mut tx, record, into).await? {
             return Ok(false);
         }
-        // As whoever writes replicas, so that nobody parks on what arrives with this.
+        // Take the same lock as writers of replicas, so that no job is parked for what arrives with this.
         for system in tx.rows("join records", SYSTEMS, args![record]).await? {
             lock_target(&mut tx, system.int(0)?, false).await?;
         }
@@ -409,7 +411,7 @@ impl Database {
 const COMPARABLE: &str = "SELECT DISTINCT m.record, m.field, m.value FROM json_each($1) j CROSS JOIN match_value m \
     WHERE m.record = CAST(j.value->>0 AS BIGINT)";
 
-/// Match values of records, inside a transaction; `names` has the fields that count.
+/// Return the match values of records, inside a transaction. `names` holds the fields that count.
 pub(super) async fn comparable(
     tx: &mut Tx,
     records: &BTreeSet<RecordId>,
@@ -425,7 +427,7 @@ pub(super) async fn comparable(
     Ok(values)
 }
 
-/// Remembers what tied objects of a system to records: (record, field, score).
+/// Store what tied objects of a system to records: (record, field, score).
 pub(super) async fn remember(tx: &mut Tx, system: i64, ties: &[(RecordId, String, u8)]) -> Result<()> {
     const SQL: &str = "INSERT INTO link (record, system, state, rule, score) \
         SELECT CAST(j.value->>0 AS BIGINT), $2, 0, j.value->>1, CAST(j.value->>2 AS BIGINT) FROM json_each($1) j \

@@ -1,8 +1,8 @@
 //! The queue: table family `job`, as workers use it. Opening, claiming, leases and intents.
 //!
 //! Called by `sync::delivery`, whose workers claim jobs and give them back, by `sync::preview`, which claims them
-//! exclusively, and by `sync::stock`, `sync::delivery`, `sync::engine` and `sync::preview`, which open jobs. What wakes
-//! parked jobs is in `wake`.
+//! exclusively, and by `sync::stock`, `sync::delivery`, `sync::engine` and `sync::preview`, which open jobs. Parked
+//! jobs are woken in `wake`.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -26,15 +26,16 @@ mod wake;
 
 pub(super) use wake::{Arrived, lock_target, wake};
 
-/// Job to open. Coalesces with an open job of the same target and record: a queued one stays, a running one is marked
-/// to run again, a parked or dead one is queued anew. It then belongs to the run whose page opened it, unless the run
-/// it belonged to is held or was rejected: what a person decides on stays together.
+/// A job to open. If a job of the same target and record is open, the two become one: a queued job stays, a running
+/// one is marked to run again, a parked or dead one is queued again. The job then belongs to the run whose page
+/// opened it. If the run that it belonged to is held or was rejected, it stays with that run: a person decides on
+/// all of its jobs together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewJob {
     pub target: String,
     pub entity: String,
     pub record: RecordId,
-    /// 0 first. See `sync::routing`.
+    /// 0 goes first. See `sync::routing`.
     pub priority: i16,
     pub due: Option<DateTime<Utc>>,
 }
@@ -65,58 +66,59 @@ impl JobState {
     }
 }
 
-/// Which due jobs a worker wants: those of one target and one entity.
+/// Which due jobs a worker asks for: those of one target and one entity.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'a> {
     pub target: &'a str,
-    /// Entities to be left alone (their batches are under way or blocked).
+    /// Entities to skip, because their batches are under way or blocked.
     pub but: &'a [String],
-    /// Who holds the leases.
+    /// The process that holds the leases.
     pub owner: &'a str,
-    /// Most jobs.
+    /// How many jobs at most.
     pub limit: usize,
     pub lease: Duration,
     pub turn: Turn,
 }
 
-/// Whose turn it is among the entities that have due jobs.
+/// Which of the entities that have due jobs is next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Turn {
-    /// The foremost priority's.
+    /// The one with the foremost priority.
     #[default]
     Foremost,
-    /// That of the job that has been due longest, whatever its priority: the share by which no priority starves.
+    /// The one whose job has been due longest, whatever its priority. This keeps every priority from starving.
     Longest,
 }
 
-/// A job as the queue has it.
+/// A job as the queue holds it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Job {
     pub id: i64,
     pub target: String,
     pub entity: String,
     pub record: RecordId,
-    /// 0 first. Called `lane` in the table and in JSON.
+    /// 0 goes first. Called `lane` in the table and in JSON.
     #[serde(rename = "lane")]
     pub priority: i16,
     pub state: JobState,
     pub due: DateTime<Utc>,
     pub attempts: u32,
-    /// Raised at every claim; every write about the job carries it, so a worker that lost its lease changes nothing.
+    /// Raised at every claim. Every write about the job carries it, so a worker that lost its lease changes
+    /// nothing.
     pub fence: i64,
-    /// Stored before a create, a write of several steps or one of shared fields is sent.
+    /// Stored before a create, a write of several steps, or a write of shared fields is sent.
     pub intent: Option<Intent>,
     pub cause: Option<WaitReason>,
     pub error: Option<String>,
     pub error_class: Option<String>,
-    /// The run that last opened it; absent where only a person or a wake-up did.
+    /// The run that last opened it; `None` if only a person or a wake-up did.
     pub run: Option<i64>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
 impl Job {
-    /// What it waits for and what went wrong, in one line; empty where there is neither.
+    /// Return what the job waits for and what went wrong, in one line; empty if there is neither.
     #[must_use]
     pub fn why(&self) -> String {
         let cause = self.cause.as_ref().map(WaitReason::to_string);
@@ -124,9 +126,9 @@ impl Job {
     }
 }
 
-/// What a job was about to do when it last touched the target. Kept until its outcome is known. It is stored before the
-/// request of a create is sent, and of an update that writes shared fields or makes children; for any other update once
-/// its answer was lost.
+/// What a job was about to do when it last wrote to the target. It is kept until the outcome is known. It is stored
+/// before the request is sent if the request is a create, or an update that writes shared fields or creates
+/// children; for any other update, it is stored once the answer was lost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Intent {
     pub op: Op,
@@ -134,19 +136,21 @@ pub struct Intent {
     /// Results of finished steps.
     #[serde(default)]
     pub done: Captures,
-    /// Of a create, by field: the fingerprint of what it sends. What is desired when it is done may be something else.
+    /// For a create, by field: the fingerprint of the value that it sends. By the time it is done, the desired
+    /// value may be another one.
     #[serde(rename = "told", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sent_fingerprints: BTreeMap<String, String>,
-    /// Of fields that nobody owns: the values it tells, by which they are known again at the target while nobody knows
-    /// how it ended. They would pass for somebody's edit there.
+    /// For shared fields: the values that are sent. While the outcome is unknown, these values are recognised at
+    /// the target as our own; otherwise they would pass for somebody's edit there.
     #[serde(default, skip_serializing_if = "Fields::is_empty")]
     pub shared: Fields,
-    /// Of a create: the newest record when it was first stored. An object of one that is newer may be what the create
-    /// made; one that was known before is not.
+    /// For a create: the newest record when the intent was first stored. An object of a newer record may be what
+    /// the create made; the object of a record that was known before is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<RecordId>,
-    /// Of children that it makes: list to key as it is told to their member (see
-    /// [`Child::member`](super::Child::member)). One may be called otherwise at its source when what was made is found.
+    /// For children that the write creates: list, then the key that is sent, to the child's member number (see
+    /// [`Child::member`](super::Child::member)). When the created child is found, it may have another key at its
+    /// source.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub children: BTreeMap<String, BTreeMap<String, i64>>,
 }
@@ -165,7 +169,7 @@ impl Intent {
         }
     }
 
-    /// An update that may have reached the target.
+    /// Return the intent of an update that may have reached the target.
     #[must_use]
     pub fn update(at: DateTime<Utc>) -> Self {
         Self::new(Op::Update, at)
@@ -175,24 +179,25 @@ impl Intent {
 /// Table family `job`, as workers use it. Called by `sync::stock`, `sync::delivery`, `sync::engine` and
 /// `sync::preview`.
 ///
-/// A worker holds a job by (job, fence). Every claim raises the fence, so whoever lost the lease changes nothing any
-/// more.
+/// A worker holds a job by (job, fence). Every claim raises the fence, so a worker that lost the lease can change
+/// nothing any more.
 ///
 /// # Errors
 ///
 /// Those of [`Store`](super::Store). A lost lease is no error: the methods return the jobs that are still held.
 #[async_trait]
 pub trait QueueStore: Send + Sync {
-    /// Open jobs, in one transaction; [`NewJob`] says what becomes of a job that is open already. Return how many were
-    /// opened or altered. Idempotent.
+    /// Open jobs, in one transaction; [`NewJob`] says what happens to a job that is open already. Return how many
+    /// were opened or altered. Idempotent.
     async fn enqueue(&self, jobs: &[NewJob], now: DateTime<Utc>) -> Result<u64>;
 
-    /// Claim due jobs of one target, entity and priority, ordered by number. A job whose lease ran out is due again.
+    /// Claim due jobs of one target, entity and priority, ordered by number. A job whose lease ran out is due
+    /// again.
     async fn claim(&self, claim: Claim<'_>, now: DateTime<Utc>) -> Result<Vec<Job>>;
 
-    /// Claim the jobs of these records for a delivery that does not come from the queue, ordered by number. Create a
-    /// job where none is open. A queued one is taken over and runs again afterwards. Leave alone, and do not return, a
-    /// job that is running, parked or dead, or that has an intent.
+    /// Claim the jobs of these records for a delivery that does not come from the queue, ordered by number. Create
+    /// a job if none is open. Take over a queued job; it runs again afterwards. Skip, and do not return, a job that
+    /// is running, parked or dead, or that has an intent.
     async fn claim_exclusively(
         &self,
         jobs: &[NewJob],
@@ -202,25 +207,27 @@ pub trait QueueStore: Send + Sync {
     ) -> Result<Vec<Job>>;
 
     /// For each entity with queued or running jobs at `target`, return when the first is due or its lease ends. An
-    /// entity of several priorities appears once for each. Takes no longer if there are many jobs.
+    /// entity of several priorities appears once for each. The time that this takes does not grow with the number
+    /// of jobs.
     async fn soonest(&self, target: &str) -> Result<Vec<(String, DateTime<Utc>)>>;
 
     /// Extend the leases of (job, fence) to end `lease` after `now`. Return the jobs that are still held.
     async fn renew(&self, jobs: &[(i64, i64)], lease: Duration, now: DateTime<Utc>) -> Result<Vec<i64>>;
 
-    /// Queue claimed jobs, (job, fence), again at once: for a graceful stop. Keep their intents; a job without one gets
-    /// that of an update, which may have reached the target.
+    /// Queue claimed jobs, (job, fence), again at once: for a graceful stop. Keep their intents. A job without one
+    /// gets the intent of an update, since its request may have reached the target.
     async fn release(&self, jobs: &[(i64, i64)], now: DateTime<Utc>) -> Result<()>;
 
     /// Before anything is sent, store the intents of (job, fence, intent), in one transaction. Return the jobs that are
     /// still held: send nothing for the others.
     async fn intend(&self, intents: &[(i64, i64, Intent)], now: DateTime<Utc>) -> Result<Vec<i64>>;
 
-    /// If the clock was set back, make queued jobs due now that were last altered after `later`. Return how many.
+    /// Call it if the clock was set back. Make queued jobs due now that were last altered after `later`. Return how
+    /// many.
     async fn hurry(&self, later: DateTime<Utc>, now: DateTime<Utc>) -> Result<u64>;
 }
 
-/// Codes in the table: below 4 a job is open.
+/// Codes in the table: a job is open if its code is below 4.
 impl JobState {
     pub(super) fn code(self) -> i64 {
         match self {
@@ -250,10 +257,10 @@ macro_rules! job_columns {
 
 pub(super) use job_columns;
 
-/// One statement per page: new jobs are inserted, open ones of the same target and record take the change in. A queued
-/// one keeps its backoff, so its due time is only brought forward while it has not failed. $3 is the run that opens
-/// them, if one does; a job whose run is held (2) or was rejected (4) stays with it, or it would slip through with
-/// another.
+/// One statement per page. It inserts new jobs; open jobs of the same target and record take the change in. A
+/// queued job keeps its backoff: its due time is only brought forward if it has not failed. $3 is the run that
+/// opens the jobs, if one does. A job whose run is held (2) or was rejected (4) stays with that run; otherwise it
+/// would go through with another run.
 const OPEN: &str = "INSERT INTO job (target, record, entity, lane, state, due, created_at, updated_at, run) \
     SELECT CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT), \
         CAST(j.value->>3 AS BIGINT), 0, CAST(j.value->>4 AS BIGINT), $2, $2, CAST($3 AS BIGINT) FROM json_each($1) j \
@@ -275,8 +282,8 @@ const OPEN: &str = "INSERT INTO job (target, record, entity, lane, state, due, c
     WHERE job.state > 1 OR (job.state = 1 AND job.again = 0) OR excluded.lane < job.lane \
         OR (job.state = 0 AND job.attempts = 0 AND excluded.due < job.due) OR excluded.run <> coalesce(job.run, 0)";
 
-/// The (priority, entity) pairs of the target $1 that have queued jobs or such that are under way, by one index seek each,
-/// however many jobs they hold.
+/// The (priority, entity) pairs of the target $1 that have queued or running jobs. It takes one index seek for each
+/// pair, however many jobs there are.
 macro_rules! pairs {
     () => {
         "WITH RECURSIVE lane (lane) AS ( \
@@ -294,10 +301,10 @@ macro_rules! pairs {
     };
 }
 
-/// A job of which somebody's lease ran out gets $8, the intent of whoever does not tell how it ended. A bare parameter
-/// as LIMIT would have SQLite prepare the statement anew for every claim, hence its CAST.
+/// A job whose lease ran out gets $8, the intent of a delivery whose end is not known. If the LIMIT were a bare
+/// parameter, SQLite would prepare the statement again for every claim: hence its CAST.
 ///
-/// Takes the foremost pair that has something due ($7 = 1: the one that has waited longest), and claims of it.
+/// Takes the foremost pair that has something due ($7 = 1: the pair that has waited longest), and claims its jobs.
 macro_rules! claim {
     ($lock:literal) => {
         concat!(
@@ -359,7 +366,7 @@ impl QueueStore for Database {
         lease: Duration,
         now: DateTime<Utc>,
     ) -> Result<Vec<Job>> {
-        // What was queued runs again afterwards, since this delivery is not what it was queued for.
+        // A job that was queued runs again afterwards, since this delivery is not what it was queued for.
         const SQL: &str = concat!(
             "INSERT INTO job (target, record, entity, lane, state, due, fence, owner, created_at, updated_at) \
              SELECT CAST(j.value->>0 AS BIGINT), CAST(j.value->>1 AS BIGINT), CAST(j.value->>2 AS BIGINT), \
@@ -426,7 +433,7 @@ impl QueueStore for Database {
 }
 
 impl Database {
-    /// Jobs of `job_columns!`.
+    /// Read jobs from rows of `job_columns!`.
     pub(super) async fn jobs_in(&self, found: Vec<Row>) -> Result<Vec<Job>> {
         let mut jobs = Vec::with_capacity(found.len());
         for mut row in found {
@@ -458,7 +465,7 @@ impl Database {
         })
     }
 
-    /// Jobs as rows for [`open_jobs`], each (target, record) once. `None` where there are none.
+    /// Turn jobs into rows for [`open_jobs`], each (target, record) once. `None` if there are no jobs.
     pub(super) async fn job_lines(&self, jobs: &[NewJob], now: DateTime<Utc>) -> Result<Option<String>> {
         let mut lines = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -466,14 +473,15 @@ impl Database {
             let entity = self.name(&job.entity).await?;
             lines.push((target, job.record, entity, job.priority, micros(job.due.unwrap_or(now))));
         }
-        // In one order for everybody, so that two daemons cannot wait for each other's rows; the foremost priority first.
+        // Every process uses the same order, so that two daemons cannot wait for each other's rows. The foremost
+        // priority comes first.
         lines.sort_unstable_by_key(|line| (line.0, line.1, line.3, line.4));
         lines.dedup_by_key(|line| (line.0, line.1));
         if lines.is_empty() { Ok(None) } else { rows(lines).map(Some) }
     }
 }
 
-/// Opens jobs inside a page's transaction; lines as made by [`Database::job_lines`].
+/// Open jobs inside a page's transaction; `lines` as made by [`Database::job_lines`].
 pub(super) async fn open_jobs(tx: &mut Tx, lines: Option<&str>, run: Option<i64>, now: DateTime<Utc>) -> Result<()> {
     let Some(lines) = lines else { return Ok(()) };
     tx.execute("open jobs", OPEN, args![lines, micros(now), run]).await.map(drop)

@@ -1,4 +1,4 @@
-//! Wakes parked jobs once what they wait for is there.
+//! Wakes parked jobs once what they wait for exists.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +12,11 @@ use crate::{
     wait_reason::{MISSING, TAKEN, WaitReason},
 };
 
-/// Parking on something missing and writing that something must not overlap, or the wake-up is lost between them:
-/// writers of replicas share the target's lock, parkers have it alone. SQLite's one writer needs none.
+/// Lock the target. A transaction that parks a job on something missing and one that writes that very thing must
+/// not overlap, or the wake-up is lost between them. Those that write replicas share the lock; those that park jobs
+/// hold it alone. SQLite has only one writer and needs no lock.
 pub(in crate::store) async fn lock_target(tx: &mut Tx, target: i64, alone: bool) -> Result<()> {
-    // A class of advisory locks of our own, per schema.
+    // A class of advisory locks of our own, for each schema.
     const SHARED: &str =
         "SELECT 1 FROM pg_advisory_xact_lock_shared(current_schema()::regnamespace::oid::int, $1::int)";
     const ALONE: &str = "SELECT 1 FROM pg_advisory_xact_lock(current_schema()::regnamespace::oid::int, $1::int)";
@@ -32,16 +33,17 @@ pub(in crate::store) struct Arrived<'a> {
     pub(in crate::store) there: &'a [&'a ReplicaWrite],
     /// (list, key) of children that have got an id.
     pub(in crate::store) children: &'a BTreeSet<(String, String)>,
-    /// Jobs that found their object to be there as desired already.
+    /// Jobs that found their object as desired already.
     pub(in crate::store) quiet: &'a [i64],
     /// Records whose object is gone.
     pub(in crate::store) gone: &'a [i64],
 }
 
-/// Queues parked jobs of this system that wait for a record, or a child, that is now there (or is told apart from
-/// another of its key): written, or found by one of the jobs `quiet`. A record that had
-/// no key yet when it was missed is waited for by its number; one that shares its key, by the system that gave it or
-/// has it. What was written, or is `gone`, may have given up a value that somebody waits for.
+/// Queue the parked jobs of this system that wait for a record, or a child, that exists there now (or is now told
+/// from another of the same key), because it was written, or was found by one of the jobs `quiet`. A job that
+/// missed a record without a key waits for the record's number; if several records share a key, it waits for the
+/// key with the system that gave it or has it. A record that was written, or that is `gone`, may have given up a
+/// value that other jobs wait for.
 pub(in crate::store) async fn wake(
     tx: &mut Tx,
     replicas: &Replicas<'_>,
@@ -75,7 +77,7 @@ pub(in crate::store) async fn wake(
         return Ok(0);
     }
     let mut records: Vec<i64> = there.iter().map(|write| write.record).collect();
-    // Whoever waits for something that these had may have it now.
+    // Jobs that wait for a value of these records may be able to have it now.
     let others = rows(records.iter().chain(gone).map(|record| [record]))?;
     if !quiet.is_empty() {
         let quiet = rows(quiet.iter().map(|job| [job]))?;

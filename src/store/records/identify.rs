@@ -1,4 +1,4 @@
-//! Which record a pulled row is: by its id, by match fields, by its key, else a new one.
+//! Finds the record of a pulled row: by its id, by match fields, by its key; otherwise a new record.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -10,11 +10,12 @@ use crate::store::{
     sql::{Tx, args, rows},
 };
 
-/// The same; a record that was found to be another one is that other.
+/// The same; for an alias, the record that it is the same as.
 const RESOLVED_RECORDS_OF_KEYS: &str = "SELECT j.key, coalesce(r.same, r.id) FROM json_each($1) j CROSS JOIN record r \
     WHERE r.entity = $2 AND r.key = j.value->>0 AND r.system = CAST(j.value->>1 AS BIGINT)";
 
-/// The records that keys were found to mean; one that was found to be another since is that other.
+/// Return the records that keys were found to mean; for one that has become an alias since, the record that it is
+/// the same as.
 async fn taken_for(tx: &mut Tx, unidentified: &[Unidentified], taken: &[usize]) -> Result<HashMap<usize, RecordId>> {
     const SQL: &str = "SELECT j.key, coalesce(r.same, r.id) FROM json_each($1) j CROSS JOIN record r \
         WHERE r.id = CAST(j.value->>0 AS BIGINT)";
@@ -29,11 +30,11 @@ async fn taken_for(tx: &mut Tx, unidentified: &[Unidentified], taken: &[usize]) 
     Ok(found)
 }
 
-/// What rows are by keys that a system shows its own way.
+/// What rows are by keys that a system shows in its own spelling.
 #[derive(Default)]
 struct Shown {
     found: HashMap<usize, RecordId>,
-    /// Rows that may be one of several.
+    /// Rows that may be one of several records.
     torn: BTreeSet<usize>,
 }
 
@@ -44,14 +45,14 @@ pub(super) struct Place<'a> {
     pub weak: &'a [String],
     /// The match field of keys as this system shows them.
     pub shown: &'a str,
-    /// Systems that show keys their own way, by the match field that stands for these.
+    /// Systems that show keys in their own spelling, by the match field that stands for these keys.
     pub spellers: BTreeMap<&'a str, i64>,
     /// For each row, the system that gave its key.
     pub numbering: Vec<i64>,
 }
 
 impl Place<'_> {
-    /// Bound id, then match fields, then key, then a new record.
+    /// Decide by the bound id, then by match fields, then by key; otherwise create a new record.
     pub(super) async fn identify(
         &self,
         tx: &mut Tx,
@@ -105,7 +106,8 @@ impl Place<'_> {
         Ok(identified)
     }
 
-    /// Records of their own for rows whose number others at the system have as well: a placeholder, or a new one.
+    /// Return records of their own for rows whose number other objects of the system have as well: a placeholder,
+    /// or a new record.
     async fn unsure(
         &self,
         tx: &mut Tx,
@@ -114,7 +116,7 @@ impl Place<'_> {
         bound: &HashMap<usize, (RecordId, bool)>,
     ) -> Result<HashMap<usize, RecordId>> {
         const CREATE: &str = "INSERT INTO record (entity) VALUES ($1) RETURNING id";
-        // A number of its own stands in the place of the system's.
+        // A number of the record's own stands in the place of the system's.
         const NAME: &str = "UPDATE record SET key = j.value->>1, system = -record.id FROM json_each($1) j \
             WHERE record.id = CAST(j.value->>0 AS BIGINT)";
         let mut made = HashMap::with_capacity(unsure.len());
@@ -135,7 +137,8 @@ impl Place<'_> {
         Ok(made)
     }
 
-    /// Records that bear a number which turned out to be another object's are numbered by a system that has them.
+    /// Records that bear a number which turned out to be another object's get the numbering of a system that has
+    /// them.
     async fn evict(&self, tx: &mut Tx, unidentified: &[Unidentified], own: &[usize]) -> Result<()> {
         const SQL: &str = "WITH j AS MATERIALIZED (SELECT CAST(e.value->>0 AS BIGINT) AS record, \
                 (SELECT min(r.system) FROM replica r \
@@ -151,7 +154,8 @@ impl Place<'_> {
         tx.execute("number records anew", SQL, args![evicted, self.entity]).await.map(drop)
     }
 
-    /// What this system surely gave its number to is numbered by it, whoever was seen to have it first.
+    /// If this system has certainly given a record its number, the record is numbered by this system, even if
+    /// another system was first seen to have it.
     async fn number(&self, tx: &mut Tx, unidentified: &[Unidentified], identified: &[Identified]) -> Result<()> {
         const SQL: &str = "UPDATE record SET system = $2 FROM json_each($1) j \
             WHERE record.id = CAST(j.value->>0 AS BIGINT) AND record.key = j.value->>1 AND record.system <> $2 \
@@ -166,7 +170,8 @@ impl Place<'_> {
         tx.execute("number records", SQL, args![rows(issued)?, self.system, self.entity]).await.map(drop)
     }
 
-    /// Position to the record its id is bound to, and whether that has its key already (else it is a placeholder).
+    /// Position to the record that the row's id is bound to, and whether that record has its key already (if not,
+    /// it is a placeholder).
     async fn bound(&self, tx: &mut Tx, unidentified: &[Unidentified]) -> Result<HashMap<usize, (RecordId, bool)>> {
         const SQL: &str = "SELECT j.key, k.id, CASE WHEN k.key IS NULL THEN 0 ELSE 1 END \
             FROM json_each($1) j CROSS JOIN replica r CROSS JOIN record k \
@@ -179,9 +184,9 @@ impl Place<'_> {
         Ok(bound)
     }
 
-    /// Records that share a match value with a row. The first field that finds any decides: a row is taken for a record
-    /// that is the only one to be found, has no live replica at this system yet and is no other row's of the page. What
-    /// ties them is remembered with how far they agree.
+    /// Find records that share a match value with a row. The first field that finds any record decides: the row is
+    /// the record that it finds, if that is the only one, has no live replica at this system yet and is no other
+    /// row's of the page. Store what ties them, and how far they agree.
     async fn matched(
         &self,
         tx: &mut Tx,
@@ -241,10 +246,11 @@ impl Place<'_> {
         Ok(found)
     }
 
-    /// Records that rows are by the keys which a system shows its own way. A row of that system is the only record of
-    /// others whose key would become what it shows; where there are several it is none of them. A row of another system
-    /// is what that one alone has under what becomes of the row's key, and gives it its name; where several rows of a
-    /// page would become the same it is none of theirs.
+    /// Find records by the keys that a system shows in its own spelling. A row of that system is the other systems'
+    /// record whose key would become what the row shows, if there is only one such record; if there are several, it
+    /// is none of them. A row of another system is the record that only this system has under the spelling that the
+    /// row's key would become, and gives the record its key; if several rows of a page would get the same spelling,
+    /// the record is none of theirs.
     async fn shown_as(
         &self,
         tx: &mut Tx,
@@ -319,7 +325,7 @@ impl Place<'_> {
         Ok(shown)
     }
 
-    /// Gives placeholders their key where no other record has it.
+    /// Give placeholders their key if no other record has it.
     async fn adopt(
         &self,
         tx: &mut Tx,
@@ -342,7 +348,7 @@ impl Place<'_> {
         tx.execute("adopt placeholders", SQL, args![pairs, self.entity]).await.map(drop)
     }
 
-    /// Marks rows whose record has another live object at this system: two rows of one key cannot both be it.
+    /// Mark rows whose record has another live object at this system: two rows of one key cannot both be it.
     async fn mark_duplicates(
         &self,
         tx: &mut Tx,
@@ -368,8 +374,8 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// A placeholder that turned out to be a known record: the id is bound to that record from now on, and the
-    /// placeholder's number stays valid for the references that hold it.
+    /// Turn a placeholder that is a known record into an alias. From now on, its id is bound to the known record;
+    /// its own number stays valid for the references that hold it.
     async fn alias(
         &self,
         tx: &mut Tx,

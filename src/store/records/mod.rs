@@ -1,5 +1,5 @@
-//! Records: table family `record` and `match_value`. A record is one business object across all systems; it has a key,
-//! and values by which it is recognised.
+//! Records: table family `record` and `match_value`. A record is one business object across all systems; it has a
+//! key, and values by which it is recognised.
 //!
 //! Called by `sync::pull` for the rows of a page, by `sync::identity`, `sync::stock`, `sync::desired` and
 //! `sync::delivery` for what is to be written, and by `sync::context`, `sync::preview` and the commands, which name
@@ -20,49 +20,51 @@ use crate::mapping::RefBy;
 
 mod identify;
 
-/// Number of a record; what canonical references hold.
+/// Number of a record. Canonical references hold it.
 pub type RecordId = i64;
 
-/// Reference to be turned into a record number; unknown ones get a placeholder record.
+/// A reference to be turned into a record number. If it is unknown, it gets a placeholder record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RefQuery {
     pub entity: String,
     pub by: RefBy,
 }
 
-/// A row to be identified.
+/// A row whose record is to be found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unidentified {
     pub id: String,
     pub key: String,
     /// Values of match fields: (field, normalised value), in the order of the rules.
     pub matches: Vec<(String, String)>,
-    /// The system that gave the key; absent where a key means the same everywhere, or nobody knows.
+    /// The system that gave the key; `None` if the key means the same everywhere, or if nobody knows.
     pub numbered_by: Option<String>,
-    /// Whether the row's own system gave the key for certain: the record is numbered by it from then on.
+    /// Whether the row's own system has certainly given the key. If so, the record is numbered by it from then on.
     pub issued: bool,
-    /// The record that the key was found to mean; absent: the one that is numbered so, or a new one.
+    /// The record that the key was found to mean; `None` for the one that is numbered so, or a new one.
     pub taken_for: Option<RecordId>,
-    /// The system has several objects of this number, and nobody knows whose this one is: it is a record of its own.
+    /// The system has several objects of this number, and it is not known which this one is: it gets a record of
+    /// its own.
     pub unsure: bool,
-    /// A record that bears the number though it is another system's object: it is numbered by a system that has it.
+    /// A record that bears the number though it is another system's object. It gets the numbering of a system that
+    /// has it.
     pub evicts: Option<RecordId>,
 }
 
-/// A record that has a certain key.
+/// A record that has a given key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namesake {
-    /// The record, or the one that it was found to be.
+    /// The record; for an alias, the record that it is the same as.
     pub record: RecordId,
-    /// The record that has the key, whatever it was found to be.
+    /// The record that has the key itself, even if it is an alias.
     pub itself: RecordId,
-    /// The system that gave the key; absent where it means the same everywhere, or nobody knows whose it is.
+    /// The system that gave the key; `None` if the key means the same everywhere, or if nobody knows who gave it.
     pub numbered_by: Option<String>,
-    /// Whether it is one of several objects of the number at one system, and nobody knows whose.
+    /// Whether it is one of several objects of the number at one system, and it is not known which.
     pub unsure: bool,
 }
 
-/// How a record is known.
+/// How a record is known to systems.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Called {
     pub entity: String,
@@ -70,11 +72,12 @@ pub struct Called {
     pub numbered_by: Option<String>,
 }
 
-/// Answer to an identified row.
+/// The record that was found for a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identified {
     pub record: RecordId,
-    /// Another live object of the same system already is this record (its id): two rows of one key. Reject this one.
+    /// The id of another live object of the same system that is this record already: two rows have one key. Reject
+    /// this row.
     pub taken_by: Option<String>,
 }
 
@@ -84,12 +87,13 @@ pub struct Identified {
 ///
 /// # Errors
 ///
-/// Those of [`Store`](super::Store). If another process binds the same id at the same time, [`resolve`](Self::resolve)
-/// tries again by itself, and fails with [`StoreError::Stale`] only if it loses several times in a row.
+/// Those of [`Store`](super::Store). If another process binds the same id at the same time,
+/// [`resolve`](Self::resolve) tries again by itself, and fails with [`StoreError::Stale`] only if it loses several
+/// times in a row.
 #[async_trait]
 pub trait RecordStore: Send + Sync {
-    /// Return the records of keys that no system is known to have given, in the order of `keys`. Create those that do
-    /// not exist, in one transaction. Idempotent.
+    /// Return the records of keys that no system is known to have given, in the order of `keys`. Create those that
+    /// do not exist, in one transaction. Idempotent.
     async fn records(&self, entity: &str, keys: &[String]) -> Result<Vec<RecordId>>;
 
     /// Find the record of a key. If several records have the key, return the one that was known first.
@@ -102,15 +106,16 @@ pub trait RecordStore: Send + Sync {
     /// to different objects.
     async fn namesakes(&self, entity: &str, keys: &[String]) -> Result<Vec<Vec<Namesake>>>;
 
-    /// Return (entity, key) of records, as people are shown them. If several records have the key it reads
-    /// `SYSTEM/KEY`, and `SYSTEM#ID` if nobody knows which system gave it. Leave out records without a key.
+    /// Return (entity, key) of records, as they are shown to people. If several records have the key, it reads
+    /// `SYSTEM/KEY`, or `SYSTEM#ID` if it is not known which system gave it. Leave out records without a key.
     async fn keys(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, (String, String)>>;
 
-    /// Return how systems know records: the plain key, and the system that gave it. Leave out records without a key.
+    /// Return how systems know records: the plain key, and the system that gave it. Leave out records without a
+    /// key.
     async fn called(&self, records: &[RecordId]) -> Result<BTreeMap<RecordId, Called>>;
 
-    /// For each record, find the records of the same key that live at `target` and were numbered there, or nobody knows
-    /// where: one of them may be the same object. Leave out those that a person has set apart.
+    /// For each record, find the records of the same key that live at `target` and whose key was given there or by
+    /// an unknown system: one of them may be the same object. Leave out those that a person has set apart.
     async fn rivals(&self, target: &str, records: &[RecordId]) -> Result<BTreeMap<RecordId, Vec<RecordId>>>;
 
     /// Turn references found at `system` into record numbers.
@@ -122,12 +127,12 @@ pub trait RecordStore: Send + Sync {
     /// Idempotent. One transaction for each entity and kind of reference that is new, and none if all are known.
     async fn resolve(&self, system: &str, refs: &[RefQuery]) -> Result<BTreeMap<RefQuery, RecordId>>;
 
-    /// Decide which record each pulled row is, in the order of `rows`. One transaction. The first rule that answers
-    /// decides:
+    /// Decide which record each pulled row is, in the order of `rows`. One transaction. The first rule that finds
+    /// an answer decides:
     ///
     /// 1. the record that the row's id is bound to at `system`;
-    /// 2. the record that a match field finds. The first field that finds any record decides, and only if it finds a
-    ///    single one that has no live object at `system` and is no other row of the page. Fields in `weak` never
+    /// 2. the record that a match field finds. The first field that finds any record decides, and only if it finds
+    ///    a single one that has no live object at `system` and is no other row of the page. Fields in `weak` never
     ///    decide;
     /// 3. [`Unidentified::taken_for`], else the record of this key and numbering;
     /// 4. a new record.
@@ -147,14 +152,14 @@ pub trait RecordStore: Send + Sync {
     async fn recognise(&self, entity: &str, asked: &[Vec<(String, String)>]) -> Result<Vec<Option<RecordId>>>;
 }
 
-/// How often a lost race between two daemons is run again before it is told to the caller.
+/// How many times a race lost to another daemon is run again before the error is returned.
 const RACES: usize = 3;
 
 /// Records of keys and the systems that gave them.
 const RECORDS_OF_KEYS: &str = "SELECT j.key, r.id FROM json_each($1) j CROSS JOIN record r \
     WHERE r.entity = $2 AND r.key = j.value->>0 AND r.system = CAST(j.value->>1 AS BIGINT)";
 
-/// What stands in the place of a system where no system is known to have given a key.
+/// Stands in the place of a system if no system is known to have given a key.
 const NOBODY: i64 = 0;
 
 #[async_trait]
@@ -392,7 +397,7 @@ impl Database {
         }
     }
 
-    /// The system that gave a key; nothing where nobody is known to have.
+    /// Return the system that gave a key; `None` if no system is known to have given it.
     async fn system(&self, number: i64) -> Result<Option<String>> {
         if number <= 0 { Ok(None) } else { self.text(number).await.map(Some) }
     }
@@ -404,7 +409,7 @@ fn text_of(by: &RefBy) -> &str {
     }
 }
 
-/// Creates the records of keys that have none; `keys` as rows of a key and the system that gave it.
+/// Create the records of keys that have none; each row of `keys` is a key and the system that gave it.
 async fn create_records(tx: &mut Tx, entity: i64, keys: &str) -> Result<()> {
     const SQL: &str = "INSERT INTO record (entity, key, system) \
         SELECT DISTINCT CAST($2 AS BIGINT), j.value->>0, CAST(j.value->>1 AS BIGINT) FROM json_each($1) j \

@@ -1,8 +1,8 @@
 //! Replicas: table family `replica`. What each system is known to hold of a record.
 //!
-//! Called by `sync::desired` and `sync::delivery` for what a target holds, by `sync::pull` and `sync::engine` to find
-//! what is gone, by most other rooms of `sync` and the commands to look at single records. The writing that a page and
-//! a delivery share is in `write`.
+//! Called by `sync::desired` and `sync::delivery` for what a target holds, by `sync::pull` and `sync::engine` to
+//! find what is gone, and by most other rooms of `sync` and the commands to look at single records. A page and a
+//! delivery share the writing, which is in `write`.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ pub struct Replica {
     pub id: String,
     /// Canonical snapshot, as stored there.
     pub fields: Fields,
-    /// Field to value as we sent it, where the system has not (yet) shown the same value back.
+    /// Field to value as we sent it, if the system has not (yet) shown the same value back.
     pub sent: Fields,
     /// Source version or modification mark.
     pub version: Option<String>,
@@ -55,14 +55,14 @@ pub struct ReplicaWrite {
     pub sent: Fields,
     pub version: Option<String>,
     pub fingerprint: Option<Fingerprint>,
-    /// The system's ids of the object's children; of lists that are not named, what is known stays.
+    /// The system's ids of the object's children. Lists that are not named keep what is known.
     pub child_ids: Option<Children>,
     /// Values of the flow's match fields: (field, normalised value).
     pub matches: Vec<(String, String)>,
     pub gone: bool,
 }
 
-/// What is known of an object stays as it is, but for what the caller changes.
+/// Keep what is known of an object, except for what the caller changes.
 impl From<Replica> for ReplicaWrite {
     fn from(replica: Replica) -> Self {
         Self {
@@ -91,7 +91,7 @@ pub struct Linked {
     pub ids: BTreeMap<String, String>,
 }
 
-/// A slice of a long listing: what is numbered above `after`, at most so many.
+/// A part of a long listing: rows with a number above `after`, at most `limit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
     pub after: u32,
@@ -117,15 +117,15 @@ pub trait ReplicaStore: Send + Sync {
     /// placeholders.
     async fn replicas_of(&self, records: &[RecordId]) -> Result<Vec<Replica>>;
 
-    /// Return what other systems say of records that have an object of `entity` at `target`: their live replicas,
-    /// ordered by record, at most 1,000.
+    /// Return other systems' live replicas of the records that have an object of `entity` at `target`, ordered by
+    /// record, at most 1,000.
     async fn replicas_beside(&self, target: &str, entity: &str) -> Result<Vec<Replica>>;
 
     /// Find the live replicas of a system in which one of `texts` is a value of any field, ordered by record.
     async fn replicas_with_values(&self, system: &str, entity: &str, texts: &[String]) -> Result<Vec<Replica>>;
 
-    /// For each of `ids` that is a live object of another record than `record` at the system, return that record and its
-    /// key.
+    /// For each of `ids` that is a live object of another record than `record` at the system, return that record
+    /// and its key.
     async fn holders(
         &self,
         system: &str,
@@ -173,8 +173,8 @@ macro_rules! select_replicas {
 
 pub(super) use select_replicas;
 
-/// Live objects of other records under these ids, and whether a system brings them that does not bring the record
-/// itself; a placeholder is nobody's yet.
+/// Live objects of other records under these ids, and whether they come from a system that does not have the record
+/// itself. A placeholder belongs to no record yet.
 pub(super) const HELD: &str = "SELECT j.key, k.id, k.key, CASE WHEN EXISTS (SELECT 1 FROM replica o \
         WHERE o.record = r.record AND o.system <> $2 AND o.gone_at IS NULL AND o.fields IS NOT NULL \
         AND NOT EXISTS (SELECT 1 FROM replica q WHERE q.record = CAST(j.value->>1 AS BIGINT) AND q.system = o.system)) \
@@ -233,7 +233,7 @@ impl ReplicaStore for Database {
         }
         const SQL: Sql = Sql { sqlite: replicas_with_values!("instr"), postgres: replicas_with_values!("strpos") };
         let (system, entity) = (self.name(system).await?, self.name(entity).await?);
-        // As they stand in a snapshot.
+        // The texts as they appear in a snapshot.
         let texts = texts.iter().map(json).collect::<Result<Vec<_>>>()?;
         let texts = rows(texts.iter().map(|text| [text]))?;
         let found = self.pool.read("look for a value", SQL, args![texts, system, entity]).await?;
@@ -279,7 +279,7 @@ impl ReplicaStore for Database {
         seen: &RoaringBitmap,
         Slice { after, limit }: Slice,
     ) -> Result<Vec<(u32, Replica)>> {
-        // Numbers first: rows with their snapshots are read only for what is missing.
+        // Select numbers first: rows with their snapshots are read only for what is missing.
         const NUMBERS: &str = "SELECT string_agg(CAST(number AS TEXT), ','), max(number) FROM (\
             SELECT number FROM replica WHERE system = $1 AND entity = $2 AND number > $3 \
             AND gone_at IS NULL AND fields IS NOT NULL ORDER BY number LIMIT 10000) n";
@@ -323,7 +323,7 @@ impl ReplicaStore for Database {
     }
 
     async fn linked_since(&self, after: i64, limit: u32) -> Result<Vec<Linked>> {
-        // Each record is told of once, at the last of its replicas.
+        // Each record appears once, at the last of its replicas.
         const SQL: &str = "SELECT n.number, k.id, e.text, k.key, s.text, r.id FROM ( \
                 SELECT l.number, l.record FROM replica l \
                     WHERE l.number > $1 AND l.fields IS NOT NULL AND l.gone_at IS NULL \
@@ -376,13 +376,13 @@ impl ReplicaStore for Database {
 }
 
 impl Database {
-    /// Replicas of `select_replicas!`.
+    /// Read replicas from rows of `select_replicas!`.
     pub(super) async fn replicas_in(&self, found: Vec<Row>) -> Result<Vec<Replica>> {
         let numbered = self.numbered_in(found).await?;
         Ok(numbered.into_iter().map(|(_, replica)| replica).collect())
     }
 
-    /// The same with their numbers.
+    /// The same, with their numbers.
     async fn numbered_in(&self, found: Vec<Row>) -> Result<Vec<(u32, Replica)>> {
         let mut replicas = Vec::with_capacity(found.len());
         for mut row in found {
@@ -413,7 +413,7 @@ impl Database {
     }
 }
 
-/// A row of [`HELD`]: the position of the id, the record that has it and its key.
+/// A row of [`HELD`]: the position of the id, the record that has it, and that record's key.
 pub(super) fn holder(row: &mut Row) -> Result<(usize, RecordId, String)> {
     Ok((row.small(0)?, row.int(1)?, row.text(2)?))
 }

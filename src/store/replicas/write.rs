@@ -1,4 +1,4 @@
-//! The writing of replicas that a page and a delivery share.
+//! Writes replicas, for pages and deliveries alike.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,14 +16,14 @@ use crate::{
     wait_reason::REVIEW,
 };
 
-/// Who writes replicas: a page knows only what it saw, a delivery knows what it did.
+/// Who writes replicas. A page knows only what it read; a delivery knows what it wrote.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Writer {
     Page,
     Delivery,
 }
 
-/// What writing replicas has come to.
+/// The result of writing replicas.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Kept {
     /// The replicas' numbers, in the order of the writes.
@@ -42,7 +42,8 @@ pub(in crate::store) struct Replicas<'a> {
 }
 
 impl Replicas<'_> {
-    /// Learns the names that writing needs. Before the transaction begins, which may hold the only writing connection.
+    /// Look up the names that writing needs. Call it before the transaction begins, since that may hold the only
+    /// writing connection.
     pub(in crate::store) async fn prepare(
         &self,
         writes: &[&ReplicaWrite],
@@ -62,12 +63,12 @@ impl Replicas<'_> {
         Ok(())
     }
 
-    /// A list as the dictionary has it: `product.variants`.
+    /// A list's name in the dictionary: `product.variants`.
     pub(in crate::store) fn list_name(&self, list: &str) -> String {
         format!("{}.{list}", self.entity_name)
     }
 
-    /// Inserts or replaces replicas with their children and match values. Of two writes of one id the later counts.
+    /// Insert or replace replicas with their children and match values. Of two writes of one id, the later counts.
     pub(in crate::store) async fn write(&self, tx: &mut Tx, writes: &[&ReplicaWrite], writer: Writer) -> Result<Kept> {
         let last: HashMap<&str, usize> = writes.iter().enumerate().map(|(at, write)| (write.id.as_str(), at)).collect();
         let unique: Vec<&ReplicaWrite> = writes
@@ -95,8 +96,8 @@ impl Replicas<'_> {
     }
 
     async fn write_rows(&self, tx: &mut Tx, writes: &[&ReplicaWrite], writer: Writer) -> Result<HashMap<String, u32>> {
-        // A record has one replica at a system: a gone one gives way to its successor, and a delivery knows better
-        // anyway.
+        // A record has one replica at a system. A replica that is gone gives way to its successor; a delivery
+        // replaces any other, since it knows what it wrote.
         const GIVE_WAY: &str = "DELETE FROM replica WHERE number IN (\
             SELECT r.number FROM json_each($1) j CROSS JOIN replica r \
             WHERE r.record = CAST(j.value->>1 AS BIGINT) AND r.system = $2 AND r.id <> j.value->>0 \
@@ -146,9 +147,9 @@ impl Replicas<'_> {
         Ok(numbers)
     }
 
-    /// Objects we wrote may have been pulled, or referred to, before their delivery was committed, and then have a
-    /// record of their own. Where that has no other replica it becomes an alias of the delivered record, and its jobs,
-    /// which would send the object back to where it came from, are discarded.
+    /// Objects that we wrote may have been pulled, or referred to, before their delivery was committed. Then they
+    /// have a record of their own. If that record has no other replica, it becomes an alias of the delivered
+    /// record. Its jobs are discarded, since they would send the object back to where it came from.
     async fn take_over(&self, tx: &mut Tx, lines: &str) -> Result<()> {
         const BOUND: &str = "SELECT r.record, CAST(j.value->>1 AS BIGINT) FROM json_each($1) j CROSS JOIN replica r \
             WHERE r.system = $2 AND r.entity = $3 AND r.id = j.value->>0 AND r.record <> CAST(j.value->>1 AS BIGINT) \
@@ -157,7 +158,7 @@ impl Replicas<'_> {
             AND record IN (SELECT CAST(j.value->>0 AS BIGINT) FROM json_each($1) j)";
         const MOVE: &str = "UPDATE child SET record = CAST(j.value->>1 AS BIGINT) FROM json_each($1) j \
             WHERE child.record = CAST(j.value->>0 AS BIGINT) AND child.system = $2";
-        // Who bears the same number, and waits for a person to say whether it is this object.
+        // Jobs of records of the same number that wait for a person to say whether they are this object.
         const LOOK_AGAIN: &str = "UPDATE job SET state = 0, due = $2, attempts = 0, cause = NULL, error = NULL, \
             error_class = NULL, updated_at = $2 \
             WHERE target = $3 AND state = 2 AND substr(cause, 1, length($4)) = $4 AND record IN (SELECT k.id FROM json_each($1) j \
@@ -201,7 +202,7 @@ impl Replicas<'_> {
     }
 }
 
-/// Marks records as being another one: (old, new). Numbers of old ones stay valid in the references that hold them.
+/// Mark records as aliases: (old, new). The numbers of old ones stay valid in the references that hold them.
 pub(in crate::store) async fn make_aliases(tx: &mut Tx, aliases: &[(RecordId, RecordId)]) -> Result<()> {
     const ALIAS: &str = "UPDATE record SET same = CAST(j.value->>1 AS BIGINT) FROM json_each($1) j \
         WHERE record.id = CAST(j.value->>0 AS BIGINT)";

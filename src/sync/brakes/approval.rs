@@ -18,20 +18,20 @@ use crate::{
     },
 };
 
-/// Examples told of each brake.
+/// How many examples are reported for each brake at most.
 const MOST_EXAMPLES: usize = 5;
 const SLICE: usize = 500;
 
-/// Rules on the jobs that a run has opened, and lets those go that waited for it.
+/// Decide on the jobs that a run has opened, and release those that waited for it.
 pub(in crate::sync) async fn evaluate_run(context: &Context, run: i64, lease: Option<&Lease>) -> Result<()> {
     match context.store.pending().await?.into_iter().find(|pending| pending.run == run) {
-        // It has come to its end: every record that is gone has its job.
+        // The run has come to its end: every record that is gone has its job.
         Some(pending) => approve_or_hold(context, &Pending { gone: 0, ..pending }, lease).await,
         None => Ok(()),
     }
 }
 
-/// The brakes that a run has tripped so far, without deciding on it.
+/// Return the brakes that a run has tripped so far, without deciding on it.
 pub(in crate::sync) async fn tripped(context: &Context, run: i64) -> Result<Vec<BrakeTrip>> {
     match context.store.pending().await?.into_iter().find(|pending| pending.run == run) {
         Some(pending) => Ok(weigh(context, &Pending { gone: 0, ..pending }, None).await?.trips),
@@ -39,8 +39,8 @@ pub(in crate::sync) async fn tripped(context: &Context, run: i64) -> Result<Vec<
     }
 }
 
-/// What a run does at all its targets that is too much. `gone` of one that was cut off counts in full: how many more it would
-/// have declared gone is not known.
+/// Find the jobs of a run that are over the limit at any of its targets. If the run was cut off, `gone` counts in
+/// full: how many more records it would have declared gone is not known.
 async fn weigh(context: &Context, pending: &Pending, lease: Option<&Lease>) -> Result<HeldJobs> {
     let (system, entity) = (pending.system.as_str(), pending.entity.as_str());
     let mut held = HeldJobs { trips: Vec::new(), jobs: Vec::new(), why: why(pending.run) };
@@ -100,7 +100,7 @@ impl Counts {
     }
 }
 
-/// Counts what the run's jobs do at a target and adds what is too much.
+/// Count what the run's jobs do at one target, and add to `held` what is over the limit.
 async fn at(
     context: &Context,
     pending: &Pending,
@@ -132,7 +132,8 @@ async fn at(
             counted.add(&lookout, flow, &one, found);
         }
         if let Some(lease) = lease {
-            // Should it be lost, the others find the run pending and rule as well: to the same end.
+            // If the lease is lost, other daemons find the run pending and decide on it as well, with the same
+            // result.
             context.store.keep(lease, context.limits.long(), context.env.now()).await?;
         }
     }
@@ -172,7 +173,8 @@ async fn at(
     Ok(())
 }
 
-/// Rules on what earlier runs of a system and entity left pending: they were cut off. For whoever has the lease of their pull.
+/// Decide on the runs of a system and entity that are still pending: they were cut off. Called by the holder of
+/// their pull's lease.
 pub(in crate::sync) async fn evaluate_pending(
     context: &Context,
     system: &str,
@@ -187,7 +189,7 @@ pub(in crate::sync) async fn evaluate_pending(
     Ok(())
 }
 
-/// Rules on all runs that were cut off; those that another daemon is at are its own.
+/// Decide on all runs that were cut off. Leave out those that another daemon is working on.
 pub(in crate::sync) async fn evaluate_all_pending(context: &Context) -> Result<()> {
     let mut pairs: Vec<(String, String)> =
         context.store.pending().await?.into_iter().map(|one| (one.system, one.entity)).collect();

@@ -19,8 +19,8 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// Parks what violates a brake until its run is approved, or a person has decided; gives the rest back. Of what was
-/// rejected the target's replica remembers that it was sent: it is not desired any more.
+/// Park the writes that violate a brake until their run is approved or a person has decided, and return the others.
+/// If a person has rejected a write, the target's replica remembers it as sent, so that it is not desired any more.
 pub(in crate::sync) async fn evaluate(
     batch: &Batch<'_>,
     known: Vec<Known>,
@@ -35,7 +35,7 @@ pub(in crate::sync) async fn evaluate(
             (one, violations)
         })
         .collect();
-    // Whether a run came with another mapping is known with its approval; without it, every change is harmless.
+    // Only the run's approval says whether the run came with another mapping. If it did not, every change passes.
     let asked = |one: &Known, found: &[Violation]| {
         !found.is_empty() || one.job.run.is_some() && (one.op == Op::Create || remapped(one).is_some())
     };
@@ -44,8 +44,8 @@ pub(in crate::sync) async fn evaluate(
     if violating.is_empty() {
         return Ok(known.into_iter().map(|(one, _)| one).collect());
     }
-    // Asked after the replicas were read: a page that changed them since the claim has opened the job again, and it is that
-    // page's run that counts.
+    // Look the approvals up after the replicas were read: if a page has changed them since the claim, it has opened
+    // the job again, and that page's run counts.
     let mut opened_by = batch.context.store.run_approvals(&violating).await?;
     let mut kept = Vec::with_capacity(known.len());
     for (mut one, mut violations) in known.drain(..) {
@@ -60,7 +60,7 @@ pub(in crate::sync) async fn evaluate(
         match opened.map_or(Way::Free, |opened| way(batch, &opened, violations)) {
             Way::Free => kept.push(one),
             Way::Parked(verdict) => prepared.ended.push(one.ended(verdict, None)),
-            // It is not there, and nothing asks for it before its source changes.
+            // The object is not there, and nothing asks for it until its source changes.
             Way::Rejected(_) if one.op == Op::Create => prepared.ended.push(one.nothing_left(false)),
             Way::Rejected(violations) => {
                 remember(&lookout, &mut one, &violations);
@@ -75,21 +75,22 @@ pub(in crate::sync) async fn evaluate(
     Ok(kept)
 }
 
-/// All that a write would do to what the target has.
+/// Return everything that a write would do to what the target has and that a brake counts.
 pub(super) fn violations(lookout: &Lookout<'_>, one: &Known) -> Vec<Violation> {
     let Some(here) = &one.here else { return Vec::new() };
     let mut found = lookout.violations(one.op, &here.fields, &one.desired, &one.changed);
     found.extend(
         lookout.unpaid(&here.fields, &one.desired, &one.changed).filter(|_| one.is_unpaid && one.op == Op::Update),
     );
-    // Of two that meet at odds nobody knows which is right: nothing is written to either before a person has chosen.
+    // If two states met that contradict each other, it is not known which is right: write nothing to either until a
+    // person has chosen.
     let ends_order = found.iter().any(|violation| violation.brake == Brake::OrderState);
     let stranger = one.stranger.as_ref().filter(|_| one.op == Op::Update && !ends_order);
     found.extend(stranger.and_then(|state| lookout.at_odds(&here.fields, &one.changed, state)));
     found
 }
 
-/// What a write violates if it comes of another mapping.
+/// Return what a write violates if another mapping is the reason for it.
 pub(super) fn remapped(one: &Known) -> Option<Violation> {
     let here = one.here.as_ref().filter(|_| one.op == Op::Update)?;
     let field = one.changed.first()?.clone();
@@ -98,7 +99,7 @@ pub(super) fn remapped(one: &Known) -> Option<Violation> {
     Some(Violation { brake: Brake::MappingChange, fields: one.changed.clone(), percent: None, shown })
 }
 
-/// What a write violates if it is there because something has joined.
+/// Return what a write violates if something that has joined is the reason for it.
 pub(super) fn joined(lookout: &Lookout<'_>, one: &Known) -> Option<Violation> {
     let shown = (lookout.key().to_owned(), Value::Null, Value::from(one.key.as_str()));
     (one.op == Op::Create).then(|| Violation { brake: Brake::Join, fields: BTreeSet::new(), percent: None, shown })
@@ -132,14 +133,14 @@ fn way(batch: &Batch<'_>, opened: &OpenedBy, mut violations: Vec<Violation>) -> 
     }
 }
 
-/// What is said of a held job.
+/// The reason that a held job shows.
 pub(super) fn why(run: i64) -> String {
     format!(
         "held by a brake: `vaiven approve` shows what run {run} would do, `vaiven approve {run}` or `vaiven reject {run}` decides"
     )
 }
 
-/// What was rejected counts as sent: so it is not desired again until the source wants something else.
+/// Mark what was rejected as sent, so that it is not desired again until the source has another value.
 fn remember(lookout: &Lookout<'_>, one: &mut Known, violations: &[Violation]) {
     let Some(here) = &mut one.here else { return };
     if one.op == Op::Delete {
@@ -156,8 +157,9 @@ fn remember(lookout: &Lookout<'_>, one: &mut Known, violations: &[Violation]) {
     keep_rejected(lookout, one);
 }
 
-/// A target that must be told the whole object is told what it has, where a change was rejected: all that differs there
-/// from what it counts as sent without being about to change, and that would violate.
+/// If a change was rejected, and the target has to be sent the whole object, send it the values that it has: for
+/// all fields that differ there from what counts as sent, that are not to be changed now, and that would violate a
+/// brake.
 fn keep_rejected(lookout: &Lookout<'_>, one: &mut Known) {
     let whole = one.whole();
     let Some(here) = one.here.as_ref().filter(|here| one.op == Op::Update && !here.sent.is_empty()) else { return };

@@ -18,13 +18,13 @@ use crate::{
     },
 };
 
-/// One way in which a write violates.
+/// One way in which a write violates a brake.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Violation {
     pub(super) brake: Brake,
-    /// Fields that it is about; none where the object itself goes.
+    /// The fields that it is about; empty if the object itself goes.
     pub(super) fields: BTreeSet<String>,
-    /// For a price: percent of change, absent where the two cannot be compared.
+    /// For a price: by how many percent it changes; `None` if the two prices cannot be compared.
     pub(super) percent: Option<Decimal>,
     /// For the example: field, before, after.
     pub(super) shown: (String, Value, Value),
@@ -41,7 +41,8 @@ impl Violation {
 /// An entity as brakes see it.
 pub(super) struct Lookout<'a> {
     spec: &'a EntitySpec,
-    /// Fields that list parts, what is priced and stocked, with the member that tells these apart.
+    /// Fields that list parts (which have prices and stock of their own), each with the member that tells the parts
+    /// apart.
     child_lists: Vec<(&'a str, &'a str)>,
 }
 
@@ -57,19 +58,19 @@ impl<'a> Lookout<'a> {
         Some(Self { spec, child_lists })
     }
 
-    /// Whether the field holds data of a person.
+    /// Whether the field holds personal data.
     pub(super) fn is_personal(&self, field: &str) -> bool {
         let name = field.split(['.', '[']).next().unwrap_or(field);
         self.spec.fields.get(name).is_some_and(|field| field.personal)
     }
 
-    /// The field that stands for the object itself: without its key there is none.
+    /// The field that stands for the object itself: without its key there is no object.
     pub(super) fn key(&self) -> &str {
         &self.spec.key
     }
 
-    /// All violations of a write that turns `before`, an object of the target, into one whose `changed` fields are as in
-    /// `desired`; every change of a price among them, however small. Creates violate nothing.
+    /// Return all violations of a write that turns `before`, an object of the target, into one whose `changed`
+    /// fields are as in `desired`. Include every change of a price, however small. Creates violate nothing.
     pub(super) fn violations(
         &self,
         op: Op,
@@ -105,7 +106,8 @@ impl<'a> Lookout<'a> {
         }
     }
 
-    /// What becomes paid at the target; whether somebody knows of a payment is for others to say.
+    /// Return a violation if something becomes paid at the target. The caller has to check whether any system
+    /// reports a payment.
     pub(super) fn unpaid(&self, before: &Fields, desired: &Fields, changed: &BTreeSet<String>) -> Option<Violation> {
         let states = self.spec.states.as_ref()?;
         let edit = Edit { before, desired, changed };
@@ -117,7 +119,8 @@ impl<'a> Lookout<'a> {
         becomes.then(|| edit.violation(Brake::OrderState, field, before.get(field).unwrap_or(&Value::Null), &paid))
     }
 
-    /// A change of what another system has in a state that is at odds with its own.
+    /// Return a violation for a change of the target's object whose state contradicts `other`, another system's
+    /// state.
     pub(super) fn at_odds(&self, before: &Fields, changed: &BTreeSet<String>, other: &Value) -> Option<Violation> {
         let states = self.spec.states.as_ref()?;
         let state = states.of(before)?;
@@ -147,7 +150,7 @@ impl<'a> Lookout<'a> {
         Some(violation)
     }
 
-    /// Amounts that are asked of a customer: required ones, not what is shown struck through.
+    /// Check the amounts that a customer is asked to pay: required ones, not those that are shown struck through.
     fn prices(&self, edit: &Edit<'_>) -> Vec<Violation> {
         let mut pairs: Vec<(String, &str, Option<Decimal>, Option<Decimal>)> = Vec::new();
         for (name, field) in &self.spec.fields {
@@ -159,7 +162,7 @@ impl<'a> Lookout<'a> {
             let (before, after) = (items(before, key), items(after, key));
             for (member, _) in of.fields.iter().filter(|(_, field)| field.required && field.kind == Kind::Money) {
                 for (at, item) in &before {
-                    // A quantity break that goes away is not a price that changes.
+                    // If a quantity break goes away, that is no change of a price.
                     if let Some(now) = after.get(at) {
                         let path = format!("{name}[{at}].{member}");
                         pairs.push((path, name, amount(&item[member.as_str()]), amount(&now[member.as_str()])));
@@ -190,13 +193,13 @@ impl<'a> Lookout<'a> {
                 percent,
                 shown: shown.clone(),
             });
-            // The farthest stands for all; one that cannot be compared is the farthest there is.
+            // The greatest change stands for all. One that cannot be compared counts as the greatest.
             if violation.percent.is_some() && violation.percent.zip(percent).is_none_or(|(known, more)| more > known) {
                 (violation.percent, violation.shown) = (percent, shown);
             }
             violation.fields.insert(field.to_owned());
         }
-        // An amount means nothing without its currency and its tax: they go together or not at all.
+        // An amount means nothing without its currency and its tax: they are written together or not at all.
         let together = [self.spec.money_currency.as_deref(), Some("tax_included")];
         for violation in found.values_mut() {
             violation
@@ -215,7 +218,7 @@ struct Edit<'a> {
 }
 
 impl<'a> Edit<'a> {
-    /// Both values of a field that changes and that the target has.
+    /// Return both values of a field that changes and that the target has.
     fn sides(&self, field: &str) -> Option<(&'a Value, &'a Value)> {
         static ABSENT: Value = Value::Null;
         let before = self.before.get(field)?;
@@ -234,7 +237,7 @@ impl<'a> Edit<'a> {
         goes.then(|| self.violation(Brake::Delete, "active", &before, after))
     }
 
-    /// A variant that goes away or is no longer shown.
+    /// A variant that goes away, or that is no longer shown.
     fn lost_part(&self, list: &str, key: &str) -> Option<Violation> {
         let (before, after) = self.sides(list)?;
         let (before, after) = (items(before, key), items(after, key));
@@ -272,7 +275,7 @@ impl<'a> Edit<'a> {
         differs.then(|| self.violation(Brake::EmailChange, "email", before, after))
     }
 
-    /// What ends, or ends in another way than it had: further.
+    /// An order that ends, or that has ended and now gets a further end.
     fn ended(&self, states: &States) -> Option<Violation> {
         let rank = |value: &Value| states.has_ended(value).then(|| states.rank(value)).flatten();
         let before = states.fields.iter().filter_map(|name| rank(self.before.get(name)?)).max();
@@ -281,7 +284,7 @@ impl<'a> Edit<'a> {
         (Some(after) > before).then(|| self.of_states(Brake::OrderEnd, states, name))
     }
 
-    /// What had ended and goes on.
+    /// An order that had ended and goes on.
     fn goes_on(&self, states: &States) -> Option<Violation> {
         let ended = states.of(self.before).is_some_and(|state| states.has_ended(state));
         let is_so = |name: &String| self.before.get(name).is_some_and(|state| states.has_ended(state));
@@ -290,7 +293,7 @@ impl<'a> Edit<'a> {
         goes_on.then(|| self.of_states(Brake::OrderState, states, name))
     }
 
-    /// A violation shown by one field of the states and about all of them that change.
+    /// Make a violation that shows one field of the states and concerns all of them that change.
     fn of_states(&self, brake: Brake, states: &States, name: &str) -> Violation {
         let side = |fields: &Fields| fields.get(name).cloned().unwrap_or_default();
         let mut violation = self.violation(brake, name, &side(self.before), &side(self.desired));
@@ -311,7 +314,7 @@ fn text(value: Option<Decimal>) -> Value {
     value.map_or(Value::Null, |value| decimal::canonical(value).into())
 }
 
-/// Items of a list by what tells them apart.
+/// Items of a list by the member that tells them apart.
 fn items<'a>(list: &'a Value, key: &str) -> BTreeMap<Cow<'a, str>, &'a Value> {
     let items = list.as_array().into_iter().flatten();
     items.filter_map(|item| Some((item.get(key)?.as_str()?.into(), item))).collect()
@@ -324,7 +327,7 @@ fn on_hand<'a>(field: impl Fn(&str) -> Option<&'a Value>) -> Option<Decimal> {
     }
     let levels = field("levels")?.as_array()?;
     levels.iter().try_fold(Decimal::ZERO, |sum, level| {
-        // What is short in one place is not there in another.
+        // A shortage in one place takes nothing from another.
         sum.checked_add(amount(&level["quantity"]).unwrap_or_default().max(Decimal::ZERO))
     })
 }

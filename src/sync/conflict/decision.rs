@@ -12,10 +12,10 @@ use crate::{
     },
 };
 
-/// What the field is to be.
+/// The value that a person chooses for the field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// What this system has.
+    /// The value that this system has.
     Take(String),
     /// Another value, in canonical form.
     Value(Value),
@@ -34,10 +34,10 @@ pub enum DecisionError {
     Store(#[from] StoreError),
 }
 
-/// Carries a decision out: one transaction, from which the deliveries follow.
+/// Carry out a decision: one transaction, from which the deliveries follow.
 ///
 /// # Errors
-/// When the decision names a system that does not hold the record, or somebody else was faster.
+/// If the decision names a system that does not hold the record, or if the conflict was resolved meanwhile.
 pub async fn decide(
     store: &SharedStore,
     routes: &Routes,

@@ -1,10 +1,10 @@
-//! Echoes: whether what a system shows is what it made of a value that we sent, while nobody knows whether that value
-//! arrived.
+//! Echoes: whether what a system shows is what it made of a value that we sent, while it is not known whether that
+//! value arrived.
 
 use serde_json::Value;
 
-/// Equal, or every text in it is the one that was told: cut, escaped, stripped of markup or spaced otherwise. What is not
-/// recognised counts as somebody's edit.
+/// Whether the values are equal, or every text in the shown value is the one that was sent: cut, escaped, stripped
+/// of markup or with other spaces. What is not recognised counts as somebody's edit.
 pub(in crate::sync) fn is_echo(sent: &Value, shown: &Value) -> bool {
     match (sent, shown) {
         (Value::String(sent), Value::String(shown)) => {
@@ -22,7 +22,7 @@ pub(in crate::sync) fn is_echo(sent: &Value, shown: &Value) -> bool {
     }
 }
 
-/// What no system alters as long as it keeps it: letters and digits of ASCII, without markup and entities.
+/// What no system alters as long as it keeps the text: letters and digits of ASCII, without markup and entities.
 fn letters(text: &str) -> String {
     const LONGEST_ENTITY: usize = 8;
     let mut letters = String::with_capacity(text.len());

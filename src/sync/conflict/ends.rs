@@ -1,6 +1,6 @@
-//! Final states that one side has left: an order was cancelled in two systems, and goes on in one of them. The states
-//! alone do not tell whether that system has yet to hear of the end, or was reopened by somebody. So its replica
-//! remembers the end that it has heard of, as the value it was sent.
+//! Final states that one side has left: an order was cancelled in two systems, and goes on in one of them. The
+//! states alone do not say whether that system has yet to be notified of the end, or was reopened by somebody. So
+//! its replica remembers the end that it was notified of, as the value that it was sent.
 
 use serde_json::Value;
 
@@ -16,14 +16,14 @@ use crate::{
     },
 };
 
-/// The end of a field that a system has heard of and does not hold.
+/// Return the end that a system was notified of for this field and does not hold.
 pub(in crate::sync) fn heard<'a>(states: &States, replica: &'a Replica, field: &str) -> Option<&'a Value> {
     let is_ended = |fields: &'a Fields| fields.get(field).filter(|state| states.has_ended(state));
     is_ended(&replica.sent).filter(|_| is_ended(&replica.fields).is_none())
 }
 
-/// The state of another system's object that met this one when one of the two had ended and the other had not: nobody knows
-/// which is older. No delivery has compared either of them yet.
+/// Return the state of another system's object, if the two met when one had ended and the other had not: it is not
+/// known which state is older. No delivery has compared either of them yet.
 pub(in crate::sync) fn stranger<'a>(states: &States, replicas: &'a [Replica], here: &Replica) -> Option<&'a Value> {
     let has_ended = |state: Option<&Value>| state.is_some_and(|state| states.has_ended(state));
     let is_new = |replica: &Replica| replica.written == 0 && replica.gone_at.is_none();
@@ -32,7 +32,8 @@ pub(in crate::sync) fn stranger<'a>(states: &States, replicas: &'a [Replica], he
     others.filter_map(|other| states.of(&other.fields)).find(|state| has_ended(Some(state)) != ended)
 }
 
-/// Drops what a target has heard of an end that nobody has any more; true if there was any. The next one is new again.
+/// Forget an end that a target was notified of if no system has it any more. Return true if there was one. The next
+/// end counts as new.
 pub(in crate::sync) fn forget(states: &States, replicas: &[Replica], here: &mut Replica) -> bool {
     let is_over = |field: &&String| {
         heard(states, here, field).is_some() && others_with_end(states, replicas, here, field).is_empty()
@@ -57,8 +58,9 @@ fn others_with_end<'a>(states: &States, replicas: &'a [Replica], here: &Replica,
 }
 
 impl PullContext<'_> {
-    /// An end that this system has left while another still has it: the other's word is not told again. Where no flow tells the
-    /// other that it goes on, which would be held by a brake, a person is asked as of an edit that its owner is not told of.
+    /// Handle an end that this system has left while another system still has it: do not send the other's state
+    /// again. If no flow notifies the other that the order goes on (which a brake would hold), ask a person, as for
+    /// an edit that its owner is not sent.
     pub(in crate::sync) async fn leave_end(
         &self,
         Observed { record, before, fields, .. }: Observed<'_>,
@@ -83,14 +85,14 @@ impl PullContext<'_> {
             let replicas = context.store.replicas_of(&[record]).await?;
             let ended = others_with_end(states, &replicas, before, field);
             if ended.is_empty() {
-                // Both go on: what waits here to be led out of its end has nothing to wait for.
+                // Both go on: a job that waits here for the order to be led out of its end has nothing to wait for.
                 let priority = priority::of(self.entity, fields);
                 let (target, entity) = (self.system.name().to_owned(), self.entity.to_owned());
                 commit.jobs.push(NewJob { target, entity, record, priority, due: None });
                 continue;
             }
             let is_confirmed = |now: &Value| ended.iter().any(|other| self.says(states, field, now, &other.system));
-            // Shown once: a person may have decided since.
+            // The conflict was opened once: a person may have decided since.
             let was = before.fields.get(field).unwrap_or(&Value::Null);
             let was_shown = !states.has_ended(was) && !is_confirmed(was);
             match (was_shown, is_confirmed(now)) {
@@ -105,7 +107,7 @@ impl PullContext<'_> {
         Ok(())
     }
 
-    /// Whether a flow tells `target` what this system says of its state.
+    /// Whether a flow brings `target` what this system says about its state.
     fn says(&self, states: &States, field: &str, now: &Value, target: &str) -> bool {
         let (routes, system) = (&self.context.routes, self.system.name());
         let writes = |mapping: &dyn crate::mapping::Translate| mapping.writes().contains(field);

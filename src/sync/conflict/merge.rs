@@ -1,9 +1,9 @@
-//! Three-way merge of one field, by the shape its specification gives it.
+//! Three-way merge of one field, by the shape that its specification gives it.
 //!
-//! Lists of objects are merged item by item under their key; objects, maps and languages member by member; everything
-//! else as one value. Two sides that changed the same leaf to different values are a conflict; nothing else is. The
-//! rules are those of file synchronizers with an archive (Unison's specification): a change of one side propagates,
-//! equal changes of both agree, and no clock is asked.
+//! Lists of objects are merged item by item under their key; objects, maps and languages member by member;
+//! everything else as one value. There is a conflict only if two sides changed the same leaf to different values.
+//! The rules are those of file synchronizers with an archive (Unison's specification): a change of one side
+//! propagates, equal changes of both agree, and no clock is asked.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 
 use crate::model::{FieldSpec, Kind};
 
-/// Whose change counts where both sides changed the same leaf differently.
+/// Whose change counts if both sides changed the same leaf differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prefer {
-    /// Neither: the field is in conflict.
+    /// Neither side's: the field is in conflict.
     Nobody,
     Ours,
     Theirs,
@@ -28,10 +28,11 @@ pub struct Clash;
 static ABSENT: Value = Value::Null;
 static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
-/// The value that holds the changes of both sides since `base`; `Null` is absent. Borrowed where it is that of one side.
+/// Return the value that holds the changes of both sides since `base`; `Null` means absent. The value is borrowed
+/// if it is that of one side.
 ///
 /// # Errors
-/// When both sides changed the same leaf to different values and nobody is preferred.
+/// If both sides changed the same leaf to different values and `prefer` names neither.
 pub fn merge<'v>(
     spec: &FieldSpec,
     base: &'v Value,
@@ -63,7 +64,7 @@ fn whole<'v>(ours: &'v Value, theirs: &'v Value, prefer: Prefer) -> Result<Cow<'
     }
 }
 
-/// Members of an object that is absent: none.
+/// Members of an object; an absent object has none.
 fn members(value: &Value) -> Option<&Map<String, Value>> {
     match value {
         Value::Null => Some(&NOTHING),
@@ -104,7 +105,7 @@ fn merge_members<'s>(
 /// Items of a list by their key, in order.
 type Items<'v> = IndexMap<Cow<'v, str>, &'v Value>;
 
-/// Nothing where the list cannot be told apart by keys.
+/// Return the items of a list by their key; `None` if keys cannot tell them apart.
 fn items<'v>(spec: &FieldSpec, value: &'v Value) -> Option<Items<'v>> {
     let list = match value {
         Value::Null => return Some(IndexMap::new()),
@@ -115,7 +116,7 @@ fn items<'v>(spec: &FieldSpec, value: &'v Value) -> Option<Items<'v>> {
     for item in list {
         let key = match &spec.key {
             Some(key) => item.get(key)?,
-            // Items of a list without key are told apart by themselves: a set.
+            // In a list without a key, each item stands for itself: the list is a set.
             None if item.is_object() => return None,
             None => item,
         };
@@ -139,7 +140,7 @@ fn merge_list(
     let mut merged: BTreeMap<&str, Cow<'_, Value>> = BTreeMap::new();
     for key in ours.keys().chain(theirs.keys().filter(|key| !ours.contains_key(*key))) {
         let [before, left, right] = [&base, &ours, &theirs].map(|side| side.get(key).copied().unwrap_or(&ABSENT));
-        // An item that one side took out and the other changed: neither may win in silence.
+        // One side removed an item and the other changed it: neither may win silently.
         let taken_out = !before.is_null() && (left.is_null() || right.is_null());
         let value = if taken_out && left != before && right != before && left != right {
             whole(left, right, prefer)
@@ -158,8 +159,8 @@ fn merge_list(
     Some(Ok(if list.is_empty() { Value::Null } else { Value::Array(list) }))
 }
 
-/// The order of the side that changed it (ours where both did); items that only the other side has stand behind the one
-/// they follow there.
+/// Put items in the order of the side that changed it (ours if both did). An item that only the other side has
+/// comes after the item that it follows there.
 fn in_order(
     base: &Items<'_>,
     ours: &Items<'_>,
@@ -278,7 +279,8 @@ mod tests {
             prop_assert_eq!(merged(&spec, &base, &changed, &changed), Ok(changed));
         }
 
-        /// Which side is called ours changes the order of items at most, never what there is or whether it clashes.
+        /// Which side is called ours decides at most the order of items, never which items there are or whether
+        /// they clash.
         #[test]
         fn sides_are_alike(base in addresses(), one in addresses(), other in addresses()) {
             let spec = spec("customer", "addresses");
@@ -289,19 +291,19 @@ mod tests {
             prop_assert_eq!(set(merged(&spec, &base, &one, &other)), set(merged(&spec, &base, &other, &one)));
         }
 
-        /// What was merged is in step with both sides: merging a side into it again changes nothing.
+        /// A merged value agrees with both sides: merging a side into it again changes nothing.
         #[test]
         fn merging_again_changes_nothing(base in addresses(), one in addresses(), other in addresses()) {
             let spec = spec("customer", "addresses");
             if let Ok(both) = merged(&spec, &base, &one, &other) {
-                // Each side is brought to `both` and then stands there: its base is its own last value.
+                // Each side is brought to `both` and then keeps it: its base is its own last value.
                 prop_assert_eq!(merged(&spec, &one, &both, &one), Ok(both.clone()));
                 prop_assert_eq!(merged(&spec, &other, &both, &other), Ok(both.clone()));
                 prop_assert_eq!(merged(&spec, &both, &both, &both), Ok(both));
             }
         }
 
-        /// A leaf that both changed differently is never silently lost.
+        /// If both sides changed a leaf differently, no change is lost silently.
         #[test]
         fn what_clashes_is_reported(base in addresses(), one in addresses(), other in addresses()) {
             let spec = spec("customer", "addresses");

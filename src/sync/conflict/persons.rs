@@ -9,8 +9,9 @@ use crate::{
     sync::conflict::shared::known,
 };
 
-/// Whether of a person whom the target knows nothing is left at a source, by the fields that it tells: it was erased there, and
-/// what is lacking is nothing new. An e-mail address alone is nobody, since some shops put another in its place.
+/// Whether the data of a person was erased at a source: none of the fields that it sends says anything about the
+/// person any more, though the target knows something. What is missing is then no new information. An e-mail
+/// address alone identifies nobody, since some shops put another one in its place.
 pub(in crate::sync) fn is_erased(
     spec: &EntitySpec,
     is_written: impl Fn(&str) -> bool,
@@ -33,13 +34,13 @@ pub(in crate::sync) fn is_erased(
     was_known || had_address && !has_address
 }
 
-/// Whether a field holds a name or a way to reach somebody; a note is neither.
+/// Whether a field holds a name or a way to reach a person; a note is neither.
 fn names_somebody(field: &FieldSpec) -> bool {
     let is_contact = field.required || field.compare.is_some() || matches!(field.kind, Kind::Object | Kind::List);
     field.personal && is_contact
 }
 
-/// Whether a value that says something of a person says it no more: any text of an object, a list as a whole.
+/// Whether a value that said something about a person no longer does: any text of an object, or a list as a whole.
 pub(in crate::sync) fn loses(spec: &FieldSpec, before: &Value, after: &Value) -> bool {
     match (spec.kind, before) {
         (Kind::Object, Value::Object(members)) => members.iter().any(|(name, before)| {
@@ -50,7 +51,7 @@ pub(in crate::sync) fn loses(spec: &FieldSpec, before: &Value, after: &Value) ->
     }
 }
 
-/// Whether there is any text in it that says who somebody is: codes, places and telephone numbers alone do not.
+/// Whether the value holds a text that says who somebody is. Codes, places and telephone numbers alone do not.
 pub(in crate::sync) fn has_text(spec: &FieldSpec, value: &Value) -> bool {
     match (spec.kind, value) {
         (Kind::Text | Kind::Localized, Value::String(text)) => !text.trim().is_empty(),

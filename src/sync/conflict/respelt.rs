@@ -1,5 +1,5 @@
 //! Keys that a system shows in its own spelling, such as a shop whose slugs are made of codes. An object there is
-//! recognised by what becomes of the key of its record, never by a key that only looks the same.
+//! recognised by what the system makes of its record's key, never by a key that only looks the same.
 
 use serde_json::Value;
 
@@ -14,13 +14,13 @@ pub(in crate::sync) fn field(system: &str) -> String {
     format!("{KEY_AT}{system}")
 }
 
-/// Systems that show keys of an entity their own way.
+/// Return the systems that show an entity's keys in their own spelling.
 pub(in crate::sync) fn systems<'a>(context: &'a Context, entity: &'a str) -> impl Iterator<Item = &'a str> {
     let here = context.mappings.iter().filter(move |((_, of), mapping)| of == entity && mapping.respells_key());
     here.map(|((system, _), _)| system.as_str())
 }
 
-/// Match values of an object whose key is `key` at `system`.
+/// Return the match values of an object whose key is `key` at `system`.
 pub(in crate::sync) fn values(context: &Context, system: &str, entity: &str, key: &str) -> Vec<(String, String)> {
     let shown = |at: &str| {
         if at == system { Some(key.to_owned()) } else { context.mapping(at, entity)?.respelt_key(key) }
@@ -28,7 +28,7 @@ pub(in crate::sync) fn values(context: &Context, system: &str, entity: &str, key
     systems(context, entity).filter_map(|at| Some((field(at), shown(at)?))).collect()
 }
 
-/// The same of an object whose key is among its fields.
+/// The same for an object whose key is among its fields.
 pub(in crate::sync) fn values_of(
     context: &Context,
     system: &str,
@@ -40,13 +40,13 @@ pub(in crate::sync) fn values_of(
     key.map(|key| values(context, system, entity, key)).unwrap_or_default()
 }
 
-/// Whether a system shows a key just as it spells the one that it was sent.
+/// Whether a system shows a key exactly as it spells the key that it was sent.
 pub(in crate::sync) fn is_spelt(mapping: &dyn Translate, sent: &Value, shown: &Value) -> bool {
     let spelt = sent.as_str().and_then(|key| mapping.respelt_key(key));
     spelt.is_some_and(|spelt| shown.as_str() == Some(&spelt))
 }
 
-/// The same of a field, which may be another than the key.
+/// The same for a field that may be another than the key.
 pub(in crate::sync) fn is_as_shown(
     context: &Context,
     mapping: &dyn Translate,

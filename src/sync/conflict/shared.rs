@@ -1,8 +1,9 @@
-//! Shared fields: nobody owns them, changes of all sides are merged.
+//! Shared fields: nobody owns them, and changes of all sides are merged.
 //!
-//! The record has one merged value per shared field. What a system was last known to hold is the base: a change of that
-//! system moves the merged value on; where the merged value has moved as well, both changes are merged, and where that
-//! cannot be, the field is in conflict at that system until a person (or the flow's policy) decides. No clock is asked.
+//! The record has one merged value for each shared field. The base is what a system was last known to hold: a
+//! change of that system changes the merged value. If the merged value has changed as well, both changes are
+//! merged. If they cannot be merged, the field is in conflict at that system until a person (or the flow's policy)
+//! decides. No clock is asked.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -23,13 +24,14 @@ use crate::{
     },
 };
 
-/// A field as the engine knows it of a system: what it was sent where it stores something else, or what it stores.
+/// A field's value as the engine knows it for a system: what the system was sent if it stores something else,
+/// otherwise what it stores.
 pub(in crate::sync) fn known(fields: &Fields, sent: &Fields, field: &str) -> Value {
     sent.get(field).or_else(|| fields.get(field)).cloned().unwrap_or(Value::Null)
 }
 
-/// What records agree on of fields that nobody has agreed on yet, as after their flow has joined: what the one system says that
-/// has an opinion, and of two that from which the entity comes.
+/// Return the first merged values of fields that were never merged, as after their flow has joined: the value of
+/// the one system that has one; of several, that of the system from which the entity comes.
 pub(in crate::sync) async fn agreed_first(
     context: &Context,
     entity: &str,
@@ -62,19 +64,19 @@ pub(in crate::sync) async fn agreed_first(
     Ok(writes)
 }
 
-/// What a page's records are to agree on.
+/// Merges the shared fields of a page's records.
 pub(in crate::sync) struct Shared<'a> {
     context: &'a Context,
     system: &'a str,
     entity: &'a str,
     /// Shared fields that the system shows.
     fields: Vec<(&'a str, &'a FieldSpec)>,
-    /// What it shows of each.
+    /// Which parts of each it shows.
     shapes: &'a BTreeMap<String, Shape>,
     merged: BTreeMap<RecordId, Merged>,
-    /// Open ones at this system.
+    /// Conflicts that are open at this system.
     open: BTreeMap<(RecordId, String), Conflict>,
-    /// What this system may have been told meanwhile.
+    /// Values that this system may have been sent meanwhile.
     sent_shared: BTreeMap<RecordId, Fields>,
 }
 
@@ -83,12 +85,13 @@ pub(in crate::sync) struct Shared<'a> {
 pub(in crate::sync) struct SharedChange {
     pub(in crate::sync) merged: Option<MergedWrite>,
     pub(in crate::sync) conflicts: Vec<ConflictMark>,
-    /// The system that changed them has to be told something itself.
+    /// Whether the system that changed them has to be written to itself.
     pub(in crate::sync) write_back: bool,
 }
 
 impl<'a> Shared<'a> {
-    /// Nothing where no field of the entity is shared and no drift is reported: then a page costs nothing more.
+    /// Load what a page needs. `None` if no field of the entity is shared and no drift is reported: then a page
+    /// costs nothing more.
     pub(in crate::sync) async fn of(
         context: &'a Context,
         system: &'a str,
@@ -116,8 +119,8 @@ impl<'a> Shared<'a> {
         Ok(Some(Self { context, system, entity, fields, shapes, merged, open, sent_shared }))
     }
 
-    /// Lays a system's change into the merged fields. `before` is absent at first contact. What the system made of a value that
-    /// we told it is remembered as that in `sent`, and no change of its own.
+    /// Merge a system's change into the merged fields. `before` is `None` at first contact. What the system made of
+    /// a value that we sent is recorded in `sent`, and is no change of its own.
     pub(in crate::sync) async fn take(
         &self,
         record: RecordId,
@@ -130,7 +133,7 @@ impl<'a> Shared<'a> {
         let mut now = stood.fields.clone();
         for (field, spec) in &self.fields {
             let ours = stood.fields.get(*field);
-            // Of what it does not show it has no opinion: that stays as it was agreed on.
+            // The system has no opinion on the parts that it does not show: they keep the merged value.
             let mut theirs = match (ours, self.shapes.get(*field), sent.contains_key(*field)) {
                 (Some(ours), Some(shape), false) => lay(Some(spec), shape, ours, &known(fields, sent, field)),
                 _ => known(fields, sent, field),
@@ -150,8 +153,8 @@ impl<'a> Shared<'a> {
             let base = echoed.or_else(|| conflict.map(|conflict| conflict.base.clone())).or(stood_there);
             let outcome = match (ours, base) {
                 (None, _) => Ok(theirs.clone()),
-                // First contact: nobody knows what they last agreed on. What is absent is no opinion; of two opinions that
-                // of the system counts from which the entity comes.
+                // First contact: the last value on which they agreed is not known. An absent value is no opinion.
+                // If there are two opinions, that of the system counts from which the entity comes.
                 (Some(ours), None) => {
                     let counts =
                         !theirs.is_null() && (ours.is_null() || self.context.routes.leads(self.entity, self.system));
@@ -165,7 +168,7 @@ impl<'a> Shared<'a> {
                 Ok(value) => {
                     moved.write_back |= value != theirs;
                     if conflict.is_some() {
-                        // Its job waits for the decision, which is no longer needed.
+                        // The system's job waits for a decision that is no longer needed.
                         moved.write_back = true;
                         moved.conflicts.push(mark(record, field, None, Value::Null));
                     }
@@ -202,7 +205,7 @@ impl<'a> Shared<'a> {
         if winner == self.system {
             return Ok(merge(Prefer::Theirs));
         }
-        // The merged value may be that of a third system, which is preferred to nobody.
+        // The merged value may be a third system's, which is preferred to nobody's.
         let replicas = self.context.store.replicas_of(&[record]).await?;
         let holds = |replica: &Replica| {
             replica.system == winner
@@ -212,7 +215,8 @@ impl<'a> Shared<'a> {
         Ok(if replicas.iter().any(holds) { merge(Prefer::Ours) } else { merged })
     }
 
-    /// An edit of a field that another system owns, where the flow wants drift to be reported: what becomes of the conflict.
+    /// For an edit of a field that another system owns, if the flow reports drift: return what happens to the
+    /// conflict.
     pub(in crate::sync) fn drifted(
         &self,
         record: RecordId,

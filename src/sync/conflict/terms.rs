@@ -1,5 +1,5 @@
-//! A target's terms: which parts of a value its mapping can write and read. Where a value differs only in what can be
-//! neither written nor read there, it counts as equal.
+//! A target's terms: which parts of a value its mapping can write and read. If a value differs only in parts that
+//! can be neither written nor read there, it counts as equal.
 
 use std::{
     borrow::Cow,
@@ -19,7 +19,7 @@ use crate::{
 static ABSENT: Value = Value::Null;
 static WHOLE: Shape = Shape::Whole;
 
-/// What a target's mapping makes of one entity.
+/// What a target's mapping can write and read of one entity.
 #[derive(Clone, Debug, Default)]
 pub(in crate::sync) struct Terms {
     spec: Option<Arc<EntitySpec>>,
@@ -28,9 +28,9 @@ pub(in crate::sync) struct Terms {
 
 #[derive(Clone, Debug)]
 struct FieldShapes {
-    /// What can be told of the field.
+    /// The parts of the field that can be written.
     written: Shape,
-    /// What of it is shown as well.
+    /// The parts of it that are shown as well.
     shown: Shape,
 }
 
@@ -50,32 +50,33 @@ impl Terms {
         self.spec.as_ref()?.fields.get(field)
     }
 
-    /// Whether two values are one in what the target shows of the field.
+    /// Whether two values are equal in what the target shows of the field.
     pub(in crate::sync) fn same(&self, field: &str, one: &Value, other: &Value) -> bool {
         one == other
             || agree(self.field(field), self.fields.get(field).map_or(&WHOLE, |shapes| &shapes.shown), one, other)
     }
 
-    /// Whether telling one value is telling the other.
+    /// Whether writing one value is the same as writing the other.
     fn is_as_written(&self, field: &str, one: &Value, other: &Value) -> bool {
         one == other
             || agree(self.field(field), self.fields.get(field).map_or(&WHOLE, |shapes| &shapes.written), one, other)
     }
 
-    /// Whether the target has to be told a value: it neither stores it nor was sent it. An absent field and `null` are the same.
+    /// Whether the target has to be sent a value: it neither stores the value nor was sent it. An absent field and
+    /// `null` are the same.
     fn differs(&self, field: &str, value: &Value, replica: &Replica) -> bool {
         let stored = replica.fields.get(field).unwrap_or(&ABSENT);
         let as_there = |there: &Value| unsaid(self.field(field), value, there);
         match replica.sent.get(field) {
             None => !self.same(field, &as_there(stored), stored),
             Some(sent) if self.is_as_written(field, &as_there(sent), sent) => false,
-            // Of what is told and not shown, only what was sent says whether it is there.
+            // For parts that are written but not shown, only what was sent says whether they are there.
             Some(_) if self.fields.get(field).is_some_and(|shapes| shapes.written != shapes.shown) => true,
             Some(_) => !self.same(field, &as_there(stored), stored),
         }
     }
 
-    /// Fields of `desired` that the target must be told.
+    /// Return the fields of `desired` that the target has to be sent.
     pub(in crate::sync) fn difference(&self, desired: &Fields, replica: Option<&Replica>) -> BTreeSet<String> {
         let differs = |(field, value): &(&String, &Value)| {
             replica.map_or(!value.is_null(), |replica| self.differs(field, value, replica))
@@ -83,8 +84,8 @@ impl Terms {
         desired.iter().filter(differs).map(|(field, _)| field.clone()).collect()
     }
 
-    /// At first contact: a text that is there in another spelling (`&` as `&amp;`, space around it) is what was
-    /// desired.
+    /// At first contact: if a text is there in another spelling (`&` as `&amp;`, space around it), it counts as the
+    /// desired one.
     pub(in crate::sync) fn take_spelling(&self, desired: &Fields, replica: &mut Replica) {
         for (field, value) in desired {
             let stored = replica.fields.get(field).unwrap_or(&ABSENT);
@@ -94,7 +95,7 @@ impl Terms {
         }
     }
 
-    /// At first contact: a key that is there as the target spells it is what was desired.
+    /// At first contact: if a key is there as the target spells it, it counts as the desired one.
     pub(in crate::sync) fn take_key(&self, mapping: &dyn Translate, desired: &Fields, replica: &mut Replica) {
         let Some(key) = self.spec.as_ref().map(|spec| &spec.key) else { return };
         if let (Some(value), Some(stored)) = (desired.get(key), replica.fields.get(key))
@@ -127,9 +128,10 @@ impl Terms {
         }
     }
 
-    /// Drops from a replica what it remembers as sent though something else is desired and is there: a change that a
-    /// person rejected and the source took back. Should it be desired again, it is a change like any other. `key`
-    /// stands for the object itself, whose deletion may have been rejected. True if anything was dropped.
+    /// Remove from a replica what it remembers as sent if the object holds another value and that value is desired:
+    /// a person rejected a change and the source took it back. If the rejected value is desired again, it is a
+    /// change like any other. `key` stands for the object itself, whose deletion may have been rejected. Return
+    /// true if anything was removed.
     pub(in crate::sync) fn forget(&self, desired: &Fields, key: &str, replica: &mut Replica) -> bool {
         let before = replica.sent.len();
         let stored = &replica.fields;
@@ -138,7 +140,7 @@ impl Terms {
                 self.is_as_written(field, value, sent) || !self.same(field, value, stored.get(field).unwrap_or(&ABSENT))
             }
             None if field == key => !sent.is_null(),
-            // A source that does not speak of it and has the record wants it shown.
+            // If a source has the record and does not say whether it is shown, the record is to be shown.
             None if field == "active" => *sent != Value::Bool(false) || stored.get(field) != Some(&Value::Bool(true)),
             None => true,
         });
@@ -146,8 +148,8 @@ impl Terms {
     }
 }
 
-/// A value with each yes or no of its members that it does not say as it is there: not to say whether an order is paid takes no payment
-/// back.
+/// Return the value, with the target's yes or no for each member that the value leaves out: if a source does not
+/// say whether an order is paid, that takes no payment back.
 fn unsaid<'a>(spec: Option<&FieldSpec>, value: &'a Value, there: &Value) -> Cow<'a, Value> {
     let (Some(spec), Some(said), Some(there)) = (spec, value.as_object(), there.as_object()) else {
         return Cow::Borrowed(value);
@@ -162,7 +164,7 @@ fn unsaid<'a>(spec: Option<&FieldSpec>, value: &'a Value, there: &Value) -> Cow<
     Cow::Owned(said.clone().into_iter().chain(known).collect::<Map<_, _>>().into())
 }
 
-/// A text without the ways of spelling its characters that markup knows, and without space around it.
+/// A text in which markup's spellings of characters are resolved, without space around it.
 fn plain(text: &str) -> String {
     const SPELT: [(&str, &str); 7] = [
         ("&lt;", "<"),
@@ -174,7 +176,7 @@ fn plain(text: &str) -> String {
         ("&apos;", "'"),
     ];
     let plain = SPELT.into_iter().fold(text.to_owned(), |text, (spelt, character)| text.replace(spelt, character));
-    // Last, so that what was escaped twice is not taken apart twice.
+    // Replace these last, so that a text that was escaped twice is not unescaped twice.
     ["&#38;", "&#038;", "&amp;"].into_iter().fold(plain, |text, spelt| text.replace(spelt, "&")).trim().to_owned()
 }
 

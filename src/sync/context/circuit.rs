@@ -1,4 +1,4 @@
-//! Systems in trouble: how long each is left alone, and when that is over.
+//! Circuits of systems that fail: how long each is paused, and when the pause is over.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// A request to a system went well: whatever it was left alone for is over.
+/// Call it when a request to a system succeeded: whatever the pause was for is over.
 pub(in crate::sync) async fn recovered(context: &Context, system: &str) -> Result<(), StoreError> {
     if context.journal.is_over(&format!("system {system}")) {
         tracing::info!(system, "{system} answers again");
@@ -23,10 +23,10 @@ pub(in crate::sync) async fn recovered(context: &Context, system: &str) -> Resul
     Ok(())
 }
 
-/// A request to a system failed in a way that says something about the system.
+/// Call it when a request failed in a way that says something about the system.
 pub(in crate::sync) async fn struck(context: &Context, system: &str, failure: &Failure) -> Result<(), StoreError> {
     let before = context.store.circuit(system).await?;
-    // Many requests fail at once when a system goes down: only the first of them counts.
+    // When a system goes down, many requests fail at once: only the first of them counts.
     if before.until.is_some_and(|until| until > context.env.now()) {
         return Ok(());
     }
@@ -40,7 +40,8 @@ pub(in crate::sync) async fn struck(context: &Context, system: &str, failure: &F
     Ok(())
 }
 
-/// The system's circuit after a failure that is about the system; `None` if the failure says nothing about it.
+/// Return the system's circuit after a failure that is about the system; `None` if the failure says nothing about
+/// it.
 fn strike(failure: &Failure, before: &Circuit, env: &Env) -> Option<Circuit> {
     if failure.cause.is_some() {
         return None;
@@ -55,10 +56,10 @@ fn strike(failure: &Failure, before: &Circuit, env: &Env) -> Option<Circuit> {
     Some(Circuit { until: Some(later(env.now(), wait)), failures, reason: Some(describe(failure)) })
 }
 
-/// How long a system that refuses our credentials is left alone.
+/// How long a system that refuses our credentials is paused.
 pub(in crate::sync) const AUTH_PAUSE: Duration = Duration::from_secs(300);
 
-/// How long a system asks to be left alone. "At once" is no answer of one that has just refused.
+/// Return how long a system asks us to wait. A system that has just refused cannot mean "at once".
 pub(in crate::sync) fn retry_after(failure: &Failure) -> Option<Duration> {
     failure.retry_after.filter(|wait| !wait.is_zero())
 }

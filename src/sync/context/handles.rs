@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Everything an engine is made of.
+/// Everything that an engine is made of.
 pub struct Context {
     pub store: SharedStore,
     pub env: Env,
@@ -29,11 +29,11 @@ pub struct Context {
     pub entities: Arc<Entities>,
     pub routes: Routes,
     pub limits: Limits,
-    /// Who holds the leases: unique per process.
+    /// The owner of the leases: unique for each process.
     pub owner: String,
-    /// Raised when jobs may have been opened.
+    /// Notified when jobs may have been opened.
     pub work: Arc<Notify>,
-    /// What was told in the log.
+    /// What was written to the log.
     pub journal: Arc<Journal>,
 }
 
@@ -42,8 +42,8 @@ impl Context {
         self.mappings.get(&(system.to_owned(), entity.to_owned()))
     }
 
-    /// Match rules that apply to a system's objects: those whose field its mapping names. A value from an earlier mapping
-    /// recognises nobody.
+    /// Return the match rules that apply to a system's objects: those whose field its mapping names. A value from
+    /// an earlier mapping identifies nobody.
     pub(in crate::sync) fn recognised_by(&self, system: &str, entity: &str) -> Vec<&MatchRule> {
         let mut rules = self.routes.matches(entity);
         if let Some(mapping) = self.mapping(system, entity) {
@@ -56,7 +56,7 @@ impl Context {
         self.limits.systems.get(system).cloned().unwrap_or_default()
     }
 
-    /// What became of a field's value at a target.
+    /// Return what a target made of a field's value.
     pub(in crate::sync) fn alteration(
         &self,
         at: (&str, &str),
@@ -79,7 +79,7 @@ impl Context {
         self.altered(at).map_or_else(Alteration::default, |spec| since(&spec))
     }
 
-    /// A field's specification as alterations see it: the key of a record is never another spelling.
+    /// A field's specification for alterations: another spelling of a record's key never counts as the same key.
     fn altered(&self, (entity, field): (&str, &str)) -> Option<Cow<'_, FieldSpec>> {
         let entity = self.entities.get(entity)?;
         let spec = entity.fields.get(field)?;
@@ -87,7 +87,7 @@ impl Context {
         Some(if is_key { Cow::Owned(FieldSpec { code: true, ..spec.clone() }) } else { Cow::Borrowed(spec) })
     }
 
-    /// What costs money of an alteration, or makes another end of it, for people.
+    /// Return, as a text for people, which part of an alteration costs money, or which end of an order it changes.
     pub(in crate::sync) fn costs(
         &self,
         at: (&str, &str),
@@ -102,7 +102,7 @@ impl Context {
         (altered.exact || is_over).then(|| altered.describe(spec, at.1, sent, held))
     }
 
-    /// Normalises a canonical object and refuses what its specification does not allow.
+    /// Normalise a canonical object, and refuse what its specification does not allow.
     pub(in crate::sync) fn validate(&self, entity: &str, fields: &mut Fields) -> Result<(), Failure> {
         validate(&self.entities, entity, fields)
     }
@@ -124,10 +124,10 @@ impl Context {
     }
 }
 
-/// A row in canonical form: as its mapping reads it, and as its entity has it.
+/// Turn a row into canonical form: as its mapping reads it, and as its entity defines it.
 ///
 /// # Errors
-/// What cannot be read, or does not fit the entity.
+/// If the row cannot be read, or does not fit the entity.
 pub fn canonical(entities: &Entities, mapping: &dyn Translate, entity: &str, row: &Value) -> Result<Pulled, Failure> {
     let mut pulled = mapping.pull(row)?;
     validate(entities, entity, &mut pulled.fields)?;
@@ -138,7 +138,7 @@ fn validate(entities: &Entities, entity: &str, fields: &mut Fields) -> Result<()
     let Some(spec) = entities.get(entity) else {
         return Err(Failure::new(Class::Fatal, format!("entity {entity} is not declared")));
     };
-    // What is required is the mapping's to ask for: a system may show only a part of an object.
+    // Required fields are the mapping's to ask for: a system may show only a part of an object.
     crate::model::normalize(spec, fields).map_err(|errors| {
         let first = errors.first().map(|error| error.field.clone());
         let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
@@ -153,7 +153,7 @@ fn validate(entities: &Entities, entity: &str, fields: &mut Fields) -> Result<()
 /// Whether a flow's `where` lets a canonical object through.
 ///
 /// # Errors
-/// When it has no value for this object.
+/// If `where` has no value for this object.
 pub fn admits(flow: &Flow, entity: &str, spec: &EntitySpec, fields: &Fields) -> Result<bool, Failure> {
     let Some(filter) = flow.filters.get(entity).or_else(|| flow.filters.get("*")) else { return Ok(true) };
     let absent = Value::Null;

@@ -1,24 +1,24 @@
-//! Notes about routes (source, entity, target) that were offered all known records. By them a route that joins later is
-//! told from one that was there before.
+//! Notes about routes (source, entity, target) that were offered all known records. They distinguish a route that
+//! joins later from one that was there before.
 
 use serde_json::Value;
 
 use super::Context;
 use crate::{store::Result, sync::routing::Flow};
 
-/// What the names of the notes begin with that hold the fingerprints.
+/// Prefix of the names of the notes that hold the fingerprints.
 pub(in crate::sync) const COVERED: &str = "covered:";
 
-/// What is true in the note of a way that has left.
+/// True in the note of a route that has left the configuration.
 pub(in crate::sync) const LEFT: &str = "left";
 
-/// What is true in the note of a way that was away, until it is covered.
+/// True in the note of a route that was away, until it is covered.
 pub(in crate::sync) const BACK: &str = "back";
 
-/// What is true in the note of a way that was added to a target with others, and whose source nobody had read.
+/// True in the note of a route that was added to a target that has others, and whose source had never been read.
 pub(in crate::sync) const ADDED: &str = "added";
 
-/// Name of the note of one way.
+/// Name of a route's note.
 pub(in crate::sync) fn note(flow: &Flow, entity: &str, target: &str) -> String {
     format!("{COVERED}{}/{entity}/{target}", flow.from)
 }
@@ -27,7 +27,7 @@ pub(in crate::sync) fn is(noted: &Value, mark: &str) -> bool {
     noted[mark] == true
 }
 
-/// Whether what a source's first reading brings joins a target that others were brought to before.
+/// Whether what a source's first reading brings joins a target that already gets objects from other sources.
 pub(in crate::sync) async fn is_added(context: &Context, system: &str, entity: &str) -> Result<bool> {
     for flow in context.routes.from(system, entity) {
         for target in &flow.to {

@@ -1,4 +1,4 @@
-//! What the log says: each problem once when it is new, and each reading that changed something.
+//! What the log says: each problem once, when it is new, and each reading that changed something.
 
 use std::{
     collections::BTreeMap,
@@ -13,35 +13,35 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// Lines that one batch may add to the log; of more there is a count.
+/// How many lines one batch may add to the log. Further ones are only counted.
 const FEW: usize = 5;
-/// Problems that are remembered as told.
+/// How many reported problems are remembered.
 const MOST: usize = 50_000;
 
-/// What was told since the process began: the same problem is told once.
+/// What was reported since the process began. The same problem is reported once.
 #[derive(Debug, Default)]
 pub struct Journal {
-    /// What a problem is of, and what was last said of it.
+    /// The subject of a problem, and what was last reported about it.
     reported: Mutex<BTreeMap<String, String>>,
 }
 
 /// How a job ended, as far as the log is concerned.
 pub(in crate::sync) struct End {
     job: i64,
-    /// Absent for one that went well.
+    /// `None` for a job that went well.
     problem: Option<Problem>,
 }
 
-/// What somebody may have to see to.
+/// A problem that somebody may have to deal with.
 struct Problem {
     /// `refused by`, `waits before`
     how: &'static str,
-    /// What makes it the same problem.
+    /// Two problems are the same if this is equal.
     same: String,
     error: String,
 }
 
-/// The ends of a batch that are well, refused, or wait for somebody.
+/// Return the ends of a batch: the jobs that went well, were refused, or wait for somebody.
 pub(in crate::sync) fn ends(delivered: &[Delivered]) -> Vec<End> {
     let end = |one: &Delivered| {
         let problem = match &one.verdict {
@@ -49,7 +49,7 @@ pub(in crate::sync) fn ends(delivered: &[Delivered]) -> Vec<End> {
             Verdict::Dead { error, .. } => {
                 Some(Problem { how: "refused by", same: error.clone(), error: error.clone() })
             }
-            // A brake and a run's end tell of all that they hold at once.
+            // A brake and the end of a run report all the jobs that they hold at once.
             Verdict::Parked { cause, error } if reports_itself(cause) => {
                 Some(Problem { how: "waits before", same: cause.to_string(), error: error.clone() })
             }
@@ -82,7 +82,7 @@ impl Journal {
         reported.get(subject).is_some_and(|before| before == said)
     }
 
-    /// Whether something was told of `subject`, which is well now.
+    /// Whether a problem of `subject` was reported, which is now over.
     pub(in crate::sync) fn is_over(&self, subject: &str) -> bool {
         self.reported.lock().unwrap_or_else(PoisonError::into_inner).remove(subject).is_some()
     }
@@ -92,7 +92,8 @@ impl Journal {
         reported.get(subject).and_then(|count| count.parse().ok()).unwrap_or_default()
     }
 
-    /// Whether there are more rows than were last told of; fewer are remembered, and with none of them the memory is cleared.
+    /// Whether there are more rows than were last reported. A lower number is remembered; if it is 0, nothing is
+    /// remembered any more.
     fn are_more(&self, subject: &str, count: u64) -> bool {
         let before = self.reported_rows(subject);
         if count == 0 {
@@ -103,7 +104,7 @@ impl Journal {
         count > before
     }
 
-    /// What is new among the ends of a batch.
+    /// Return the new problems among the ends of a batch.
     fn new_problems(&self, ends: Vec<End>) -> Vec<(i64, Problem)> {
         let is_new = |end: End| {
             let subject = format!("job {}", end.job);
@@ -118,7 +119,7 @@ impl Journal {
         ends.into_iter().filter_map(is_new).collect()
     }
 
-    /// Warns of what is new among the ends of a batch.
+    /// Warn of the new problems among the ends of a batch.
     pub(in crate::sync) async fn warn(&self, store: &SharedStore, jobs: &[Job], ends: Vec<End>) {
         if !tracing::enabled!(tracing::Level::WARN) {
             return;
@@ -128,7 +129,7 @@ impl Journal {
         let first_few: Vec<(&Job, &Problem)> = known.take(FEW).collect();
         let Some((first, _)) = first_few.first() else { return };
         let records: Vec<_> = first_few.iter().map(|(job, _)| job.record).collect();
-        // Without its key a job is told by its number: what was delivered is delivered.
+        // If the key cannot be read, the job is named by its number: what was delivered is delivered.
         let keys = store.keys(&records).await.unwrap_or_default();
         for (job, problem) in &first_few {
             let Job { id, run, target: system, entity, .. } = job;
@@ -143,7 +144,8 @@ impl Journal {
         }
     }
 
-    /// One line for a reading that changed something, failed for a new reason, or met more rows that cannot be read.
+    /// Write one line for a reading that changed something, failed for a new reason, or met more rows that cannot
+    /// be read.
     pub(in crate::sync) async fn read(&self, store: &SharedStore, report: &RunReport) -> Result<(), StoreError> {
         if !tracing::enabled!(tracing::Level::WARN) {
             return Ok(());
@@ -151,7 +153,7 @@ impl Journal {
         let RunReport { run, system, entity, balance, error, .. } = report;
         let subject = format!("reading {system}/{entity}");
         match error {
-            // What is wrong with the system as a whole was said of that.
+            // What is wrong with the system as a whole is reported for the system.
             Some(error) if error.starts_with(&report::left_alone(system)) => {}
             Some(error) if !self.was_said(&format!("system {system}"), error) && self.is_new(&subject, error) => {
                 tracing::warn!(run, system, entity, "{entity} cannot be read at {system}: {error}");
@@ -195,7 +197,7 @@ fn reports_itself(cause: &WaitReason) -> bool {
     !cause.is_daily() && !matches!(cause, WaitReason::Run(_) | WaitReason::Brake(_))
 }
 
-/// What a state store in trouble says, with the place of a full disk.
+/// Return what is reported of a state store that fails, with its place if the disk is full.
 pub fn trouble(store: &SharedStore, error: &StoreError) -> String {
     let said = error.to_string();
     let is_full =

@@ -1,5 +1,5 @@
-//! What is ours for a time ends with that time, even if this process slept through the end: paused, swapped out, or cut
-//! off from the store that would have told. After it nothing is sent any more, since others may have taken over.
+//! Leases end in time, even if this process slept through the end: paused, swapped out, or cut off from the store
+//! that would have reported it. After the end nothing is sent any more, since others may have taken over.
 
 use std::{
     future::poll_fn,
@@ -16,7 +16,7 @@ use crate::{
     sync::context::{Context, outcome::later},
 };
 
-/// Until when something is ours by our own clock.
+/// Until when a lease is ours, by our own clock.
 #[derive(Debug)]
 pub(in crate::sync) struct LeaseDeadline(AtomicI64);
 
@@ -33,8 +33,9 @@ impl LeaseDeadline {
         now.timestamp_micros() >= self.0.load(Ordering::Relaxed)
     }
 
-    /// Carries `work` on for as long as the term lasts; nothing when it was over first. The time is looked at before each of
-    /// its steps: a timer would fire after a pause too, but perhaps later than the answer that lets the next request go.
+    /// Carry on `work` while the lease lasts; return `None` if the lease ended first. Check the time before each
+    /// step of the work: a timer would also fire after a pause, but perhaps later than the answer that lets the
+    /// next request go.
     pub(in crate::sync) async fn bound<T>(&self, env: &Env, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         poll_fn(|context| {
@@ -47,7 +48,7 @@ impl LeaseDeadline {
     }
 }
 
-/// Carries `work` on while these leases, taken just before, are renewed; nothing when one of them was lost.
+/// Carry on `work` while these leases, taken just before, are renewed; return `None` if one of them was lost.
 pub(in crate::sync) async fn holding<T>(
     context: &Context,
     leases: &[Lease],
@@ -66,7 +67,7 @@ pub(in crate::sync) async fn holding<T>(
             }
         }
     };
-    // Side by side: while one waits for the store's writer, the other may be the one that has it.
+    // Run them side by side: while one waits for the store's writer, the other may be the one that has it.
     let side_by_side = async {
         tokio::select! {
             biased;
@@ -86,8 +87,8 @@ async fn keep(context: &Context, leases: &[Lease]) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// Does `work` as the only one of all daemons, under the lease `name`; nothing where another is at it. For work that is safe
-/// to be done twice, should the lease be lost meanwhile.
+/// Do `work` as the only one of all daemons, under the lease `name`; return `None` if another daemon is doing it.
+/// Only for work that may safely be done twice, in case the lease is lost meanwhile.
 pub(in crate::sync) async fn leading<T>(
     context: &Context,
     name: &str,

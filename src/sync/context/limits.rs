@@ -1,18 +1,18 @@
-//! Bounds of the whole engine, and of the work with one system.
+//! Limits of the whole engine, and of the work with one system.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-/// How one system is worked with.
+/// Limits of the work with one system.
 #[derive(Clone, Debug)]
 pub struct SystemLimits {
     /// How long after a lost answer the system may still carry the request out; a lookup before that proves nothing.
     pub answer_window: Duration,
-    /// Most jobs claimed at once.
+    /// How many jobs are claimed at once at most.
     pub batch: usize,
-    /// Batches under way at the same time.
+    /// How many batches are under way at the same time at most.
     pub workers: usize,
 }
 
@@ -22,24 +22,25 @@ impl Default for SystemLimits {
     }
 }
 
-/// Bounds of the whole engine.
+/// Limits of the whole engine.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// How long a claimed job is ours without a sign of life.
+    /// How long a claimed job stays ours if its lease is not renewed.
     pub lease: Duration,
-    /// How often an idle worker looks for jobs that another process opened.
+    /// How often an idle worker checks for jobs that another process opened.
     pub poll: Duration,
-    /// Done jobs, runs and change log older than this are deleted.
+    /// Done jobs, runs and change log entries that are older than this are deleted.
     pub retention: Duration,
-    /// So many writes of one value to one object within an hour, and it is left alone; 0 = never.
+    /// If one value was written to one object this many times within an hour, the object is left alone; 0 = never.
     pub flap_limit: u32,
-    /// Targets and entities of which a person has agreed to what is created there, because he has seen it in a plan.
+    /// Targets and entities for which a person has agreed to what is created there, having seen it in a plan.
     pub agreed: BTreeSet<(String, String)>,
     pub systems: BTreeMap<String, SystemLimits>,
 }
 
 impl Limits {
-    /// How long a pull, a flow's turn or a target's deliveries are ours without a sign of life: they give one less often.
+    /// How long a pull, a flow's turn or a target's deliveries stay ours if the lease is not renewed: they renew
+    /// less often.
     pub(in crate::sync) fn long(&self) -> Duration {
         self.lease.saturating_mul(2)
     }

@@ -6,16 +6,16 @@ use chrono::{DateTime, Utc};
 
 use crate::{env::Env, failure::Failure};
 
-/// Attempts that count before a job is given up as dead.
+/// How many attempts count before a job becomes dead.
 pub(in crate::sync) const MAX_ATTEMPTS: u32 = 12;
 const FIRST: Duration = Duration::from_secs(5);
 pub(in crate::sync) const LONGEST: Duration = Duration::from_secs(3600);
 
-/// Delay before try number `failures + 1`: doubling from five seconds to an hour, spread by up to a half so that many jobs
-/// do not come back at once.
+/// Delay before try number `failures + 1`: it doubles from five seconds to an hour. It is spread by up to a half,
+/// so that many jobs do not come back at once.
 pub(in crate::sync) fn backoff(failures: u32, env: &Env) -> Duration {
     let full = FIRST.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(LONGEST);
-    // Half of the delay, and a drawn share of the other half.
+    // Half of the delay, and a random share of the other half.
     let half = u64::try_from(full.as_millis() / 2).unwrap_or(u64::MAX).max(1);
     Duration::from_millis(half + env.entropy.next_u64() % half)
 }

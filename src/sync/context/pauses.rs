@@ -1,4 +1,4 @@
-//! Pauses of systems that a changed configuration ends.
+//! Ends pauses of systems after a change of the configuration.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::store::{Result, Store};
 
-/// Ends the pauses of systems whose adapter or settings have changed since the last start. `setup_fingerprints` gives,
-/// by system, one configuration from another.
+/// End the pauses of systems whose adapter or settings have changed since the last start. `setup_fingerprints` has,
+/// for each system, a fingerprint that differs from one configuration to another.
 pub async fn notice(
     store: &dyn Store,
     setup_fingerprints: &BTreeMap<String, String>,

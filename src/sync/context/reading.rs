@@ -17,13 +17,13 @@ pub(in crate::sync) struct Observed<'a> {
     pub(in crate::sync) difference: &'a Fields,
 }
 
-/// What a pull's pages have in common.
+/// What all pages of a pull have in common.
 pub(in crate::sync) struct PullContext<'a> {
     pub(in crate::sync) context: &'a Context,
     pub(in crate::sync) system: &'a dyn System,
     pub(in crate::sync) mapping: &'a dyn Translate,
     pub(in crate::sync) entity: &'a str,
     pub(in crate::sync) run: i64,
-    /// Whether the whole is read with another mapping or adapter than the last time.
+    /// Whether this is a full reading with another mapping or adapter than the last one.
     pub(in crate::sync) remapped: bool,
 }

@@ -9,7 +9,7 @@ pub(in crate::sync) const STOPPED: &str = "stopped before everything was read; n
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunReport {
-    /// Absent when another run of the same system and entity was under way.
+    /// `None` if another run of the same system and entity was under way.
     pub run: Option<i64>,
     pub system: String,
     pub entity: String,
@@ -19,7 +19,7 @@ pub struct RunReport {
 }
 
 impl RunReport {
-    /// A run is green when it went through and its balance closes.
+    /// Whether the run is green: it went through, and its balance closes.
     #[must_use]
     pub fn is_green(&self) -> bool {
         self.error.is_none() && self.balance.closes()
@@ -31,12 +31,13 @@ impl RunReport {
     }
 }
 
-/// Whether a listing that ended with this error was at fault: not where it was only stopped, or is read by another process by now.
+/// Whether an error means that the listing was at fault: not if it was only stopped, or if another process reads it
+/// by now.
 pub(in crate::sync) fn is_fault(error: &str) -> bool {
     error != STOPPED && error != StoreError::Overtaken.to_string()
 }
 
-/// Why nothing is read of a system that has failed.
+/// The reason why nothing is read from a system that has failed.
 pub(in crate::sync) fn left_alone(system: &str) -> String {
     format!("system {system} is paused")
 }

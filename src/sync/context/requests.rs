@@ -1,4 +1,5 @@
-//! How many requests were sent to each system while something was done: pages, writes, logins, lookups and looks back.
+//! Counts how many requests were sent to each system while something was done: pages, writes, logins, lookups and
+//! looks back.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,7 +8,7 @@ use crate::port::System;
 /// By system.
 pub type Counts = BTreeMap<String, u64>;
 
-/// What was sent before something began.
+/// The requests that were sent before something began.
 pub struct Requests(Counts);
 
 impl Requests {
@@ -16,7 +17,7 @@ impl Requests {
         Self(counts(systems))
     }
 
-    /// What was sent since, of the systems that were sent any.
+    /// Return how many requests were sent since then. Leave out systems that were sent none.
     #[must_use]
     pub fn since(&self, systems: &BTreeMap<String, Arc<dyn System>>) -> Counts {
         let since = counts(systems).into_iter().map(|(name, now)| {

@@ -1,4 +1,4 @@
-//! Work that keeps the leases of its jobs.
+//! Work that renews the leases of its jobs.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::{
     sync::context::{Context, leases::LeaseDeadline, outcome},
 };
 
-/// How long a stop waits for the batch under way before it is dropped and given back.
+/// How long a stop waits for the batch under way before it drops the batch and gives its jobs back.
 const GRACE: Duration = Duration::from_secs(8);
 
 pub(in crate::sync) fn fences(jobs: &[Job]) -> Vec<(i64, i64)> {
     jobs.iter().map(|job| (job.id, job.fence)).collect()
 }
 
-/// Runs `work` while renewing the leases of its jobs; nothing when it did not end in time after a stop, or when the leases
-/// were over before it: what it has not sent by then is somebody else's to send.
+/// Run `work` while renewing the leases of its jobs. Return `None` if it did not end in time after a stop, or if
+/// the leases ran out first: what it has not sent by then is for another worker to send.
 pub(in crate::sync) async fn alive<T>(
     context: &Context,
     jobs: &[Job],
@@ -42,7 +42,7 @@ pub(in crate::sync) async fn alive<T>(
             }
         }
     };
-    // Side by side: while one waits for the store's writer, the other may be the one that has it.
+    // Run them side by side: while one waits for the store's writer, the other may be the one that has it.
     let side_by_side = async {
         tokio::select! {
             biased;

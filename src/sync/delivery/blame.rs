@@ -1,4 +1,4 @@
-//! Decides whether a failure is the system's fault, or one record's while other records go through.
+//! Decides whether a failure is the system's fault, or the fault of one record while other records go through.
 
 use std::collections::BTreeSet;
 
@@ -8,23 +8,23 @@ use crate::{
     sync::{context::Context, desired::verdict::Alone},
 };
 
-/// From this many refused records at once on, the system is at fault, not the records.
+/// From this many refused records at once, the system is at fault, not the records.
 pub(in crate::sync) const SEVERAL: usize = 3;
 
-/// Who is at fault for the failures of a batch.
+/// What is at fault for the failures of a batch.
 pub(in crate::sync) struct Blame {
     went: bool,
-    /// Jobs that met the same before; others went through since.
+    /// Jobs that met the same failure before, while others have gone through since.
     repeated: BTreeSet<i64>,
-    /// How many jobs met trouble of which nothing says that it is theirs, by class.
+    /// How many jobs failed, by class, without a sign that the fault is their own.
     refused: usize,
     troubled: usize,
-    /// How many jobs were told to wait.
+    /// How many jobs were told by the system to wait.
     throttled: usize,
 }
 
 impl Blame {
-    /// Decides it for the `failed` jobs of a batch to `target`; `went`: whether others of it went through.
+    /// Decide for the `failed` jobs of a batch to `target`. `went`: whether other jobs of the batch went through.
     pub(in crate::sync) async fn of(
         context: &Context,
         target: &str,
@@ -47,11 +47,11 @@ impl Blame {
         Ok(Self { went, repeated, refused, troubled, throttled })
     }
 
-    /// What a failure says of its record.
+    /// Return what a failure says about its record.
     pub(in crate::sync) fn alone(&self, job: i64, failure: &Failure) -> Alone {
         match (self.repeated.contains(&job), self.went) {
             _ if !is_trouble(failure) => Alone::No,
-            // A limit that is used up strikes whoever comes next, and some of them again.
+            // A limit that is used up affects whichever job comes next, and some of them repeatedly.
             _ if failure.class == Class::Throttled && self.throttled >= SEVERAL => Alone::No,
             (true, _) => Alone::Repeated,
             (false, _) if failure.class == Class::Throttled => Alone::No,
@@ -60,7 +60,7 @@ impl Blame {
         }
     }
 
-    /// Whether a failure is the system's, so that it is left alone for a while.
+    /// Whether a failure is the system's fault, so that the system is paused.
     pub(in crate::sync) fn is_of_the_system(&self, job: i64, failure: &Failure) -> bool {
         match failure.class {
             Class::Throttled | Class::Transient => is_trouble(failure) && self.alone(job, failure) == Alone::No,
@@ -70,7 +70,8 @@ impl Blame {
     }
 }
 
-/// Failures that a system meets as a whole, or one record alone. What waits for a file is neither.
+/// Whether a failure can be the fault of a system as a whole or of one record alone. A job that waits for a file is
+/// neither.
 fn is_trouble(failure: &Failure) -> bool {
     matches!(failure.class, Class::Auth | Class::Transient | Class::Throttled) && failure.cause.is_none()
 }

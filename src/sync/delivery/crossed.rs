@@ -1,4 +1,5 @@
-//! Answers to a write that show another record's object: to take its id would link this record to the wrong object.
+//! Answers to a write that show another record's object: taking its id over would link this record to the wrong
+//! object.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,9 +16,9 @@ use crate::{
     },
 };
 
-/// Which writes were answered with an object under the key of another record: one that was written together with it, or one that
-/// is known. By place, the key that was shown. A target may spell a key its own way, and what has the id that was written to is
-/// the record's, whatever it is called there.
+/// Find the writes whose answer shows the key of another record: one that was written together with it, or one that
+/// is known. Return, by position, the key that was shown. A target may spell a key in its own way, and an object
+/// with the id that was written to is the record's, whatever its key there.
 pub(in crate::sync) async fn crossed(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
@@ -39,7 +40,7 @@ pub(in crate::sync) async fn crossed(
         return Ok(other);
     }
     let keys: Vec<String> = other.values().cloned().collect();
-    // The same number may be several systems' own.
+    // Several systems may have given the same number themselves.
     let known = if spec.numbered { Vec::new() } else { batch.context.store.namesakes(batch.entity, &keys).await? };
     let mut holders: BTreeMap<&str, BTreeSet<RecordId>> = BTreeMap::new();
     for (key, namesakes) in keys.iter().zip(known) {
@@ -66,7 +67,7 @@ fn spelt(key: &str) -> String {
     key.trim().to_lowercase()
 }
 
-/// The end of such a write. What it has begun stays known, so that the next attempt looks its object up.
+/// Return the end of such a write. Keep its intent, so that the next attempt looks its object up.
 pub(in crate::sync) fn refused(batch: &Batch<'_>, task: &Task, attempt: Attempt, seen: &str) -> Delivered {
     let (target, entity, key, op) = (batch.target, batch.entity, &task.write.key, task.op_name());
     let looks = if task.write.op == Op::Create { format!(", which looks for {key} first,") } else { String::new() };

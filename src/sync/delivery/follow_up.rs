@@ -1,4 +1,4 @@
-//! What a batch of deliveries leads to once its outcomes are durable.
+//! What follows from a batch of deliveries once its outcomes are durable.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 impl FollowUp {
-    /// True if it has queued anything.
+    /// Carry out what follows. Return true if anything was queued.
     pub(in crate::sync) async fn see_to(self, context: &Context, system: &dyn System) -> Result<bool, StoreError> {
         let freed = freed(context, system.name(), &self.waits).await?;
         let moved = follow(context, system, &self.moved).await?;
@@ -27,7 +27,8 @@ impl FollowUp {
     }
 }
 
-/// Queues anew what has just been parked for an object that was written in the meantime; true if there was any.
+/// Queue again what has just been parked for an object that was written in the meantime. Return true if there was
+/// any.
 async fn freed(context: &Context, target: &str, waits: &[Wait]) -> Result<bool, StoreError> {
     if waits.is_empty() {
         return Ok(false);
@@ -46,8 +47,8 @@ async fn freed(context: &Context, target: &str, waits: &[Wait]) -> Result<bool, 
     Ok(freed)
 }
 
-/// Opens jobs for what lived on children that are gone: prices and stock of an article that is another object now. True if
-/// there was any.
+/// Open jobs for objects that lived on children that are gone: prices and stock of an article that is another
+/// object now. Return true if there was any.
 async fn follow(context: &Context, system: &dyn System, moved: &[(String, String)]) -> Result<bool, StoreError> {
     let mut jobs = Vec::new();
     for entity in context.entities.names().filter(|_| !moved.is_empty()) {
@@ -67,7 +68,8 @@ async fn follow(context: &Context, system: &dyn System, moved: &[(String, String
     Ok(!jobs.is_empty())
 }
 
-/// Opens jobs at the other systems for what a delivery has led out of its end; true if there was any.
+/// Open jobs at the other systems for orders that a delivery has led out of their end. Return true if there was
+/// any.
 async fn requeue_reopened(
     context: &Context,
     target: &str,

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The same of what writes make of orders at their target.
+/// Return the goods that writes of orders move at their target.
 pub(in crate::sync) fn moved_by(batch: &Batch<'_>, tasks: &[Task]) -> Quantities {
     let mut all = Quantities::new();
     let updates = tasks.iter().filter(|task| batch.entity == ORDER && task.write.op == Op::Update);

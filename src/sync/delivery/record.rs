@@ -1,4 +1,4 @@
-//! After a write: what the target holds now, from its answer or from what was sent.
+//! After a write: what the target holds now, by its answer or by what was sent.
 //!
 //! One file, because an answer, a refusal and a look after the write end in the same replica.
 
@@ -44,7 +44,7 @@ pub(in crate::sync) struct WrittenTask {
     pub(in crate::sync) attempt: Attempt,
 }
 
-/// Turns answers into replicas and closes the jobs.
+/// Turn answers into replicas, and end the jobs.
 pub(in crate::sync) async fn record_result(batch: &Batch<'_>, written: Vec<WrittenTask>) -> Result<Vec<Delivered>> {
     let Some(mapping) = batch.context.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
     let mut unread: BTreeMap<usize, Rejection> = BTreeMap::new();
@@ -95,13 +95,13 @@ pub(in crate::sync) async fn record_result(batch: &Batch<'_>, written: Vec<Writt
     Ok(ends)
 }
 
-/// The target's mapping, and what it says of members.
+/// The target's mapping, and what it says about members.
 struct TargetShape<'a> {
     mapping: &'a dyn Translate,
     outline: &'a Outline,
 }
 
-/// The target's id of what was written.
+/// The target's id of the object that was written.
 fn id_of<'a>(task: &'a Task, answer: &'a Written) -> &'a str {
     if answer.id.is_empty() { task.write.id.as_deref().unwrap_or_default() } else { &answer.id }
 }
@@ -111,7 +111,8 @@ fn answered<'a>(task: &Task, answer: &Written, body: &'a Value) -> UnreadRow<'a>
     UnreadRow { position: format!("answer to {}", task.op_name()), id: id_of(task, answer).to_owned(), body }
 }
 
-/// An object as its target showed it, in canonical form; or what is to be told of it.
+/// Return an object in canonical form as its target showed it; if it cannot be read, what is to be reported about
+/// it.
 fn canonical_of(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
@@ -123,8 +124,8 @@ fn canonical_of(
     })
 }
 
-/// What a target's answers do not show is looked at once, right after the write: what it made of the values is known by that
-/// alone. A look that fails says nothing.
+/// If a target's answers do not show the object, look at it once, right after the write: only this shows what the
+/// target made of the values. A look that fails says nothing.
 async fn look_after(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
@@ -195,13 +196,13 @@ fn close(
         };
         let other: BTreeSet<String> = task.desired.iter().filter(is_other).map(|(field, _)| field.clone()).collect();
         fields.extend(other.iter().filter_map(|field| Some((field.clone(), shown.get(field)?.clone()))));
-        // Its last steps may have told it: another look shows.
+        // Its last steps may have changed it: another look shows whether they did.
         unsent_changes |= !other.is_empty();
         late.extend(other);
     }
     for field in task.changed.difference(&late) {
         let value = task.desired.get(field).cloned().unwrap_or(Value::Null);
-        // Until the target shows the field, what it made of it is not known.
+        // Until the target shows the field, it is not known what the target made of the value.
         sent.insert(field.clone(), value.clone());
         if value.is_null() {
             fields.remove(field);
@@ -277,8 +278,9 @@ fn close(
     }
 }
 
-/// Figures of stock that a look right after the write shows otherwise than they were sent, and otherwise than before it: somebody
-/// may have sold or counted in between. What the target makes of a figure by itself is the same the second time.
+/// Return the stock figures that a look right after the write shows otherwise than they were sent, and otherwise
+/// than before it: somebody may have sold or counted in between. A target that changes a figure by itself shows the
+/// same one the second time.
 fn recounted(
     batch: &Batch<'_>,
     task: &Task,
@@ -293,8 +295,9 @@ fn recounted(
     changed.filter(is_recounted).cloned().collect()
 }
 
-/// What is to be stored before a write is sent: of a create, and of an update of `shared` fields or one that makes children. A create whose object is there
-/// already, of which steps are left, has told what it told.
+/// Return the intent to store before a write is sent: for a create, and for an update that writes `shared` fields
+/// or creates children. If a create's object is there already and only some steps are left, its values have been
+/// sent.
 pub(in crate::sync) fn intent(
     task: &Task,
     shared: Option<&BTreeSet<String>>,
@@ -314,7 +317,7 @@ pub(in crate::sync) fn intent(
                 || task.desired.iter().map(|(field, value)| (field.clone(), canonical::fingerprint(value))).collect();
             begun.map_or_else(all, |intent| merge_sent_fingerprints(&intent.sent_fingerprints, &task.desired))
         }
-        // What goes on with an object that a create without answer has made is still that create.
+        // If an object was made by a create without an answer, going on with it is still that create.
         Op::Update if !shared.is_empty() || task.adds => {
             begun.map(|intent| intent.sent_fingerprints.clone()).unwrap_or_default()
         }
@@ -330,8 +333,8 @@ pub(in crate::sync) fn intent(
     Some(Intent { done: task.write.done.clone(), sent_fingerprints, shared, known, children, ..Intent::new(op, now) })
 }
 
-/// What the attempts of a create have told until now. Where a later attempt wanted another value of a field than the first,
-/// its steps may have told either: the field counts as unknown.
+/// Merge what the attempts of a create have sent so far. If a later attempt sends another value of a field than the
+/// first, its steps may have sent either: the field counts as unknown.
 fn merge_sent_fingerprints(before: &BTreeMap<String, String>, desired: &Fields) -> BTreeMap<String, String> {
     const UNKNOWN: &str = "";
     let mut sent_fingerprints = before.clone();
@@ -343,8 +346,8 @@ fn merge_sent_fingerprints(before: &BTreeMap<String, String>, desired: &Fields) 
     sent_fingerprints
 }
 
-/// Fields of an object that was created in several attempts which are desired otherwise than its first one told them.
-/// Nothing where one attempt has done it all, or an earlier version of the program began it.
+/// For an object that was created in several attempts: return the fields that are desired otherwise than the first
+/// attempt sent them. Empty if one attempt has done everything, or if an earlier version of the program began it.
 fn changed_since(task: &Task) -> BTreeSet<String> {
     let sent_fingerprints =
         task.intent.as_ref().filter(|_| task.write.op == Op::Create).map(|intent| &intent.sent_fingerprints);
@@ -356,8 +359,9 @@ fn changed_since(task: &Task) -> BTreeSet<String> {
     task.desired.iter().filter(is_late).map(|(field, _)| field.clone()).collect()
 }
 
-/// Takes out of what a target shows beside a write all that was not sent and is not known yet. Taken for known it would never
-/// reach anybody: it is for a pull to find, which logs it, merges it and opens the jobs that follow. True if there was any.
+/// Remove from what a target shows after a write all values that were not sent and are not known yet. If they were
+/// stored as known, no other system would ever be notified of them: a pull has to find them, log them, merge them
+/// and open the jobs that follow. Return true if there was any.
 pub(in crate::sync) fn leave_unsent_changes(
     shown: &mut Fields,
     known: &Fields,
@@ -374,8 +378,8 @@ pub(in crate::sync) fn leave_unsent_changes(
     !new_fields.is_empty()
 }
 
-/// What the target has shown to hold otherwise than it was just sent, beyond the spelling of free texts; and which fields of that
-/// cost money.
+/// Return what the target has shown to hold otherwise than it was just sent, beyond the spelling of free texts, and
+/// which of these fields cost money.
 fn differing(
     batch: &Batch<'_>,
     shape: &TargetShape<'_>,
@@ -384,13 +388,13 @@ fn differing(
 ) -> (Vec<DifferenceMark>, CostlyDifferences) {
     let (mut marks, mut costly) = (Vec::new(), CostlyDifferences::new());
     let reads = shape.mapping.reads();
-    // An object that was there before us may keep the key it was given there.
+    // An object that was there before us may keep the key that it was given there.
     let spec = batch.context.entities.get(batch.entity);
     let is_own_key = |field: &str| task.write.op != Op::Create && spec.is_some_and(|spec| spec.key == field);
     for field in task.changed.iter().filter(|field| reads.contains(*field) && !is_own_key(field)) {
         let Some(value) = sent.get(field) else { continue };
         let held = fields.get(field).unwrap_or(&Value::Null);
-        // Taken for arrived until it is seen.
+        // It counts as arrived until it is seen.
         if held == value || respelt::is_as_shown(batch.context, shape.mapping, (batch.entity, field), value, held) {
             continue;
         }
@@ -437,7 +441,7 @@ fn gone(task: &Task, id: String) -> ReplicaWrite {
     }
 }
 
-/// The target no longer has the object.
+/// Handle an object that the target no longer has.
 pub(in crate::sync) fn missing(
     batch: &Batch<'_>,
     task: &Task,
@@ -451,9 +455,9 @@ pub(in crate::sync) fn missing(
     if task.write.op == Op::Delete {
         return (Verdict::Done { noop: true }, replica);
     }
-    // Where an entity comes from, only a full pull tells what is gone, and tells it to all.
+    // At the system that an entity comes from, only a full pull finds what is gone, and reports it to all targets.
     if batch.context.routes.leads(batch.entity, batch.target) {
-        // A quarter of an hour, more or less.
+        // About a quarter of an hour.
         const WAIT: u32 = 8;
         let verdict = Verdict::Retry {
             at: outcome::later(batch.context.env.now(), outcome::backoff(WAIT, &batch.context.env)),
@@ -476,8 +480,8 @@ pub(in crate::sync) fn missing(
     }
 }
 
-/// The object changed in the target meanwhile: it is pulled and the job merges again. A create that conflicts means the object
-/// exists: its intent stays, so that the next step is the lookup.
+/// Handle an object that changed in the target meanwhile: it is pulled, and the job merges again. If a create
+/// conflicts, the object exists: the intent stays, so that the next step is the lookup.
 pub(in crate::sync) async fn conflict(
     batch: &Batch<'_>,
     task: &Task,
@@ -491,7 +495,7 @@ pub(in crate::sync) async fn conflict(
         intent.clone_from(&task.intent);
         *at = outcome::later(batch.context.env.now(), batch.answer_window);
     } else if let (Some(id), true) = (&task.write.id, batch.capabilities.read) {
-        // Where it cannot be read now, the next attempt will meet the same conflict.
+        // If it cannot be read now, the next attempt will meet the same conflict.
         let _ = pull::look(batch.context, batch.target, batch.entity, std::slice::from_ref(id)).await?;
     }
     Ok(verdict)

@@ -17,7 +17,7 @@ pub struct Tally {
     pub retried: u64,
     pub parked: u64,
     pub dead: u64,
-    /// Requests sent for it all.
+    /// Requests that were sent for all of it.
     pub requests: u64,
 }
 
@@ -38,7 +38,7 @@ impl Tally {
                 Verdict::Done { noop: true } => tally.noop += 1,
                 Verdict::Done { noop: false } => tally.written += 1,
                 Verdict::Retry { .. } => tally.retried += 1,
-                // It waits for nothing but the end of the run that opened it.
+                // It waits only for the end of the run that opened it.
                 Verdict::Parked { cause: WaitReason::Run(_), .. } => tally.retried += 1,
                 Verdict::Parked { .. } => tally.parked += 1,
                 Verdict::Dead { .. } => tally.dead += 1,

@@ -47,20 +47,21 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// When a write that was held back is tried again, unless somebody brings it forward: who held it back may have been killed.
+/// When a write that was held back is tried again, unless somebody brings it forward: the process that held it back
+/// may have been killed.
 const HELD: Duration = Duration::from_secs(600);
 
-/// Of this many claims of a worker one takes what has been due longest, so that no priority starves behind another.
+/// One of this many claims of a worker takes what has been due longest, so that no priority starves behind another.
 const SHARE: u32 = 4;
 
-/// Lease by which somebody has a target's deliveries to himself.
+/// The lease that gives one process a target's deliveries alone.
 pub(in crate::sync) fn sole(target: &str) -> String {
     format!("deliver:{target}")
 }
 
-/// Works for one target until `stop`, but leaves the entities `but` alone; finishes the batch it is in,
-/// or gives it back where the target does not answer. Waits out `patience` failures of the state store in a row, and returns the
-/// next one.
+/// Work for one target until `stop`, but skip the entities in `but`. At a stop, finish the current batch; if the
+/// target does not answer, give the batch back. Wait out `patience` failures of the state store in a row, and
+/// return the next one as an error.
 pub(in crate::sync) async fn work(
     context: &Context,
     target: &str,
@@ -72,7 +73,7 @@ pub(in crate::sync) async fn work(
     let mut troubles = 0;
     let mut claims: u32 = 0;
     while !stop.is_cancelled() {
-        // Armed before looking, so that work opened in between is not slept over.
+        // Armed before looking, so that work which is opened in between is not missed.
         let notified = context.work.notified();
         let turn = if claims % SHARE == SHARE - 1 { Turn::Longest } else { Turn::Foremost };
         match batch(context, target, but, turn, stop).await {
@@ -84,7 +85,7 @@ pub(in crate::sync) async fn work(
             }
             Ok(None) => troubles = 0,
             Err(error) if troubles < patience => {
-                // Nothing is lost: the leases run out and the jobs are claimed again.
+                // Nothing is lost: the leases run out, and the jobs are claimed again.
                 let said = journal::trouble(&context.store, &error);
                 tracing::error!(system = target, "delivery interrupted by the state store: {said}");
                 troubles += 1;
@@ -103,7 +104,7 @@ pub(in crate::sync) async fn work(
     Ok(tally)
 }
 
-/// Claims and carries out one batch, and returns how its deliveries ended; nothing when there was nothing to do.
+/// Claim and carry out one batch, and return how its deliveries ended; `None` if there was nothing to do.
 pub(in crate::sync) async fn batch(
     context: &Context,
     target: &str,
@@ -142,7 +143,7 @@ pub(in crate::sync) async fn batch(
         tracing::warn!(system = target, entity, jobs = ?summary.lost, "leases were lost meanwhile; another worker has these jobs");
     }
     context.journal.warn(&context.store, &jobs, ends).await;
-    // Another worker may have read it since, and found nobody who waited.
+    // Another worker may have read it since, and found no job that waited.
     for (system, entity) in &unlisted {
         if is_adopted(context, system, entity).await? {
             adopted(context, system, entity).await?;
@@ -158,7 +159,7 @@ pub(in crate::sync) async fn batch(
     Ok(Some(tally))
 }
 
-/// Systems and entities whose listing some of these jobs wait for.
+/// Systems and entities for whose listing some of these jobs wait.
 fn unlisted(delivered: &[Delivered]) -> BTreeSet<(String, String)> {
     let listing = |one: &Delivered| {
         let Verdict::Parked { cause: WaitReason::Unlisted { system, entity }, .. } = &one.verdict else { return None };
@@ -167,9 +168,9 @@ fn unlisted(delivered: &[Delivered]) -> BTreeSet<(String, String)> {
     delivered.iter().filter_map(listing).collect()
 }
 
-/// Objects to be read again at once: those that show more than they were sent, and those of which a shared field was written
-/// where the answer did not tell what was stored: what is there now is what the target made of it, what is there later is
-/// somebody's edit.
+/// Return the objects to be read again at once: those that show more than they were sent, and those whose shared
+/// fields were written if the answer did not show what was stored. What is there now is what the target made of the
+/// value; what is there later is somebody's edit.
 fn unseen(batch: &Batch<'_>, delivered: &[Delivered]) -> Vec<String> {
     if !batch.capabilities.read {
         return Vec::new();
@@ -188,11 +189,12 @@ fn unseen(batch: &Batch<'_>, delivered: &[Delivered]) -> Vec<String> {
 
 impl Batch<'_> {
     async fn carry_out(&self, jobs: Vec<Job>, stop: &CancellationToken) -> Result<Vec<Delivered>, StoreError> {
-        // In boxes: together they would be more than a thread's stack holds in a build for tests.
+        // In boxes: together they would need more stack than a thread has in a build for tests.
         let prepared = Box::pin(prepare::prepare(self, jobs, stop)).await?;
         let (mut delivered, kept) = (prepared.ended, prepared.kept);
         let moved = moved_by(self, &prepared.tasks);
-        // Before, in case nobody tells how it ended; and after, in case a figure was written meanwhile.
+        // Called before the write, in case it is never known how it ended, and after it, in case a figure was
+        // written meanwhile.
         goods::doubt(self.context, self.target, &moved).await?;
         Box::pin(self.send(prepared.tasks, &mut delivered)).await?;
         if !moved.is_empty() {
@@ -203,7 +205,7 @@ impl Batch<'_> {
         Ok(delivered)
     }
 
-    /// Writes what may be written, and tells how it ended.
+    /// Send the writes that may be sent, and add how they ended to `delivered`.
     pub(in crate::sync) async fn send(
         &self,
         tasks: Vec<Task>,
@@ -226,7 +228,8 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Writes that may not be sent now go back into the queue, out of reach of this pass; nothing was stored or sent for them.
+    /// Put writes that may not be sent now back into the queue, out of reach of this pass. Nothing was stored or
+    /// sent for them.
     async fn admit(&self, tasks: Vec<Task>, delivered: &mut Vec<Delivered>) -> Vec<Task> {
         let writes: Vec<_> = tasks.iter().map(|task| &task.write).collect();
         let held = self.system.admit(self.entity, &writes).await;
@@ -249,8 +252,8 @@ impl Batch<'_> {
         admitted
     }
 
-    /// Remembers what the available stock keeps back for orders that reserve it. What a target refuses is not offered
-    /// to it again for that reason.
+    /// Store the reservations that the available stock was reduced by. A figure that a target refuses is not
+    /// offered to it again for that reason.
     async fn keep(&self, kept: &BTreeMap<i64, (i64, Decimal)>, delivered: &[Delivered]) -> Result<(), StoreError> {
         let ended = |one: &&Delivered| matches!(one.verdict, Verdict::Done { .. } | Verdict::Dead { .. });
         let done = delivered.iter().filter(ended);
@@ -258,8 +261,9 @@ impl Batch<'_> {
         if kept.is_empty() { Ok(()) } else { self.context.store.reserve(self.target, &kept).await }
     }
 
-    /// Intent before effect: stored for every create and every update that makes children, so that a lost answer leads to a lookup
-    /// and never to a second one; and for every update of shared fields, so that what the target shows of it is not taken for somebody's edit.
+    /// Store the intents before anything is sent: for every create and every update that creates children, so that
+    /// a lost answer leads to a lookup and never to a second create; and for every update of shared fields, so that
+    /// what the target shows of it does not count as somebody's edit.
     async fn intend(&self, tasks: Vec<Task>) -> Result<BTreeMap<i64, Task>, StoreError> {
         let now = self.context.env.now();
         let shared = self.context.routes.shared(self.entity).filter(|_| differing::flows_back(self));
@@ -344,7 +348,7 @@ impl Batch<'_> {
                 }
             }
         }
-        // A driver that forgets a write leaves its outcome unknown.
+        // If a driver forgets a write, the outcome is unknown.
         for (_, task) in tasks {
             let failure = Failure::new(Class::Unknown, "the driver gave no outcome for this write");
             let attempt = Attempt {
@@ -373,8 +377,8 @@ impl Batch<'_> {
         states.zip(before).is_some_and(|(states, before)| ends::reopens(states, &before.fields, &task.desired))
     }
 
-    /// A write that was refused for a value which another object of ours has there waits for that one; if each waits for
-    /// the other, one gives up first what it has.
+    /// Handle a write that was refused for a value that another object of ours has there: it waits for that object.
+    /// If each waits for the other, one of them first gives up its value.
     async fn contested(
         &self,
         task: &Task,
@@ -421,13 +425,13 @@ impl Batch<'_> {
                         now(format!("{failure}; what another object is to have was given up, what is wanted follows"));
                     return Ok(Some(ended));
                 }
-                // It could not be done without: what was refused first is what has to be told.
+                // The object could not be without its value: what was refused first is what has to be reported.
                 Ok(if matches!(ended.verdict, Verdict::Dead { .. }) { None } else { Some(ended) })
             }
         }
     }
 
-    /// Sends one more write while the outcomes of others are judged.
+    /// Send one more write while the outcomes of others are being evaluated.
     fn send_again<'a>(
         &'a self,
         task: Task,
@@ -461,9 +465,9 @@ impl Batch<'_> {
     }
 }
 
-/// Splits writes into calls. Writes whose last attempt got no answer go last, and in smaller and smaller groups: one that makes
-/// a whole `batch` fail cannot take the others with it every time. Where each write is a request of its own there is nothing
-/// to split.
+/// Split writes into calls. Writes whose last attempt got no answer go last, in smaller and smaller groups: a write
+/// that makes a whole `batch` fail cannot take the others with it every time. If each write is a request of its
+/// own, there is nothing to split.
 fn portions(tasks: &BTreeMap<i64, Task>, batch: usize) -> Vec<Vec<Write>> {
     let mut by_size: BTreeMap<usize, Vec<Write>> = BTreeMap::new();
     for task in tasks.values() {
@@ -476,7 +480,7 @@ fn portions(tasks: &BTreeMap<i64, Task>, batch: usize) -> Vec<Vec<Write>> {
     by_size.into_iter().rev().flat_map(chunks).collect()
 }
 
-/// After a failure that surely had no effect nothing has to be looked up, unless steps before it were done.
+/// After a failure that certainly had no effect, nothing has to be looked up, unless earlier steps were done.
 fn keep_intent(task: &Task, class: Class, now: DateTime<Utc>) -> Option<Intent> {
     let begun = task.intent.as_ref().is_some_and(|intent| !intent.done.is_empty());
     match class {

@@ -18,7 +18,7 @@ pub(in crate::sync) struct Batch<'a> {
     pub(in crate::sync) system: &'a dyn System,
     pub(in crate::sync) target: &'a str,
     pub(in crate::sync) entity: &'a str,
-    /// What the target can do with the entity; nothing where its adapter does not know it.
+    /// What the target can do with the entity; nothing if its adapter does not know the entity.
     pub(in crate::sync) capabilities: Capabilities,
     pub(in crate::sync) answer_window: Duration,
     follow_up: Mutex<FollowUp>,
@@ -31,7 +31,7 @@ impl<'a> Batch<'a> {
         Self { context, system, target, entity, capabilities, answer_window, follow_up: Mutex::default() }
     }
 
-    /// What is to be seen to once the outcomes are stored, so far.
+    /// What has been collected so far to be done once the outcomes are stored.
     pub(in crate::sync) fn follow_up(&self) -> MutexGuard<'_, FollowUp> {
         self.follow_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -41,26 +41,28 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// What is to be seen to when the outcomes are durable.
+/// What has to be done once the outcomes are durable.
 #[derive(Default)]
 pub(in crate::sync) struct FollowUp {
-    /// What writes wait for that were refused for the sake of another object.
+    /// What the writes wait for that were refused because of another object.
     pub(in crate::sync) waits: Vec<Wait>,
-    /// (entity and list, id) of children that the target has no more: what lives on them may live elsewhere now.
+    /// (entity and list, id) of children that the target no longer has: objects that lived on them may live on
+    /// others now.
     pub(in crate::sync) moved: Vec<(String, String)>,
-    /// Whether the target changes figures of stock by itself.
+    /// Whether the target changes stock figures by itself.
     pub(in crate::sync) recounts: bool,
-    /// (entity, record) of what goes on again after it had ended: a system that has heard of that end forgets it.
+    /// (entity, record) of orders that go on again after they had ended: a system that was notified of that end
+    /// forgets it.
     pub(in crate::sync) reopened: Vec<(String, RecordId)>,
 }
 
-/// Whose object has the value.
+/// A refused write that waits for the object which has its value.
 pub(in crate::sync) struct Wait {
     pub(in crate::sync) holder: RecordId,
     /// Number of the delivery that had last written that object.
     pub(in crate::sync) written: i64,
     pub(in crate::sync) cause: WaitReason,
     pub(in crate::sync) why: String,
-    /// It has stepped aside just now: there is nothing to wait for.
+    /// The object has just given the value up: there is nothing to wait for.
     pub(in crate::sync) free: bool,
 }

@@ -32,7 +32,7 @@ use crate::{
 pub(in crate::sync) enum End {
     /// With this outcome.
     Closed(Delivered),
-    /// With what this failure means for it.
+    /// As this failure says.
     Failed(Job, Failure),
 }
 
@@ -45,7 +45,7 @@ impl End {
         Box::new(Self::Failed(job, failure))
     }
 
-    /// What was decided for the job. Draws the delay of a retry.
+    /// Return the outcome that was decided for the job. Draws the delay of a retry.
     pub(in crate::sync) fn outcome(self, batch: &Batch<'_>) -> Delivered {
         match self {
             Self::Closed(end) => end,
@@ -62,8 +62,8 @@ pub(in crate::sync) struct Snapshot<'a> {
     pub(in crate::sync) loaded: &'a Loaded,
 }
 
-/// Decides what a job leads to, by what the snapshot tells and nothing else. `alike` is what all objects of the target have in
-/// common; the first object of a batch may settle it.
+/// Decide what a job leads to, by the snapshot and nothing else. `alike` is what all objects of the target have in
+/// common; the first object of a batch may set it.
 ///
 /// # Errors
 /// How the job ends without a write.
@@ -89,7 +89,7 @@ pub(in crate::sync) fn decide(
         }
     };
     let mut here = replicas.iter().find(|replica| replica.system == batch.target && replica.gone_at.is_none()).cloned();
-    // The system does not know whom an order of its own has made.
+    // The system does not know the customer that was made from one of its own orders.
     if here.as_ref().is_some_and(|here| guests::is_made(&here.id)) {
         return Err(End::done(&job));
     }
@@ -105,7 +105,7 @@ pub(in crate::sync) fn decide(
         );
         return Err(End::failed(job, failure));
     }
-    // What it lived on has gone, and another object has taken its place: nothing of it is there.
+    // The part that it lived on has gone, and another object has taken its place: nothing of it is there.
     let elsewhere = |id: &str| matches!(hosts.part_key(replicas).and_then(|key| hosts.ids.get(key)).map(Vec::as_slice), Some([host]) if host != id);
     here = here.filter(|here| !elsewhere(&here.id));
     if let (None, Some(list)) = (&here, &hosts.list)
@@ -164,12 +164,13 @@ pub(in crate::sync) fn decide(
             let failure = Failure::new(Class::Unmapped, message).with_cause(WaitReason::acceptance(batch.entity, &key));
             return Err(End::failed(job, failure));
         }
-        // Its deletion was rejected: an object without its key is one that is gone.
+        // Its deletion was rejected: an object without its key stands for one that is gone.
         Desired::Gone if here.as_ref().is_some_and(|here| here.sent.get(gone_key) == Some(&Value::Null)) => {
             return Err(End::done(&job));
         }
         Desired::Gone => (Fields::new(), Op::Delete),
-        // A pull may have met the object of a create that broke off in the middle: its other steps are still to do.
+        // A pull may have met the object of a create that broke off in the middle: its other steps are still to be
+        // done.
         Desired::Fields(fields) if here.is_some() && !(batch.capabilities.steps && begun(&job)) => (fields, Op::Update),
         Desired::Fields(fields) => (fields, Op::Create),
     };
@@ -177,11 +178,12 @@ pub(in crate::sync) fn decide(
     if let (true, Some(here)) = (made_before, &mut here) {
         assume_unseen(here, &desired, mapping.reads());
     }
-    // A pull has met what a create without answer has made.
+    // A pull has met what a create without an answer has made.
     if let (true, Some(intent), Some(here)) = (op == Op::Update && begun(&job), &job.intent, &mut here) {
         assume_sent(here, &desired, intent, mapping.reads());
     }
-    // What was there before us is compared in what it shows; what it never shows is taken for there, and told when it changes.
+    // An object that was there before us is compared in the fields that it shows. A field that it never shows
+    // counts as being there, and is sent when it changes.
     let met =
         here.clone().filter(|here| op == Op::Update && here.written == 0 && here.fingerprint.is_some() && !begun(&job));
     if let (Some(_), Some(here)) = (&met, &mut here) {
@@ -204,7 +206,8 @@ pub(in crate::sync) fn decide(
         changed.extend(figures.map(|(field, _)| field.clone()));
     }
     if let (true, true, Some(here)) = (op == Op::Update, is_untold(&job), &here) {
-        // Said again, whatever it is known to hold; where it was read just now, what it shows otherwise.
+        // Sent again, whatever the target is known to hold; if the target was read just now, only what it shows
+        // otherwise.
         let stays = |field: &str| {
             let policy = context.routes.drift(batch.entity, field, batch.target);
             matches!(policy, Some(DriftPolicy::Accept | DriftPolicy::Report))
@@ -252,13 +255,13 @@ pub(in crate::sync) fn decide(
         if let Some(parked) = differing::differs_at(batch.target, batch.entity, &known.key, &costly_differences) {
             return Err(Box::new(End::Closed(Delivered::new(&known.job, parked))));
         }
-        // Two that met at odds have not agreed on anything yet.
+        // If the two met with states that contradict each other, they have not agreed on anything yet.
         let end = known.nothing_left(forgotten || met.is_some() && known.stranger.is_none());
         return Err(Box::new(End::Closed(Delivered { before: met, ..end })));
     }
     let (record, link_context) = (known.job.record, &loaded.link_context);
     let paused = link_context.paused(record, batch.entity, loaded.name(record), batch.target);
-    // What was begun is looked for first.
+    // Look up first what was begun.
     let doubtful = || {
         let doubt = link_context.doubtful(record, batch.entity, loaded.name(record), batch.target);
         doubt.filter(|_| op != Op::Delete && !begun(&known.job))
@@ -295,7 +298,7 @@ fn refers(desired: &Desired, strangers: &BTreeSet<i64>, batch: &Batch<'_>) -> bo
     !strangers.is_empty() && model::records(&spec.fields, fields).iter().any(|record| strangers.contains(record))
 }
 
-/// Why a record with an item that names no article does not go, where the flow holds such items back.
+/// Return why a record does not go if one of its items names no article and the flow holds such records back.
 fn without_article(batch: &Batch<'_>, one: &Known) -> Option<Failure> {
     let spec =
         batch.context.entities.get(batch.entity).filter(|_| {
@@ -310,15 +313,15 @@ fn without_article(batch: &Batch<'_>, one: &Known) -> Option<Failure> {
     Some(Failure::new(Class::Unmapped, message).with_cause(WaitReason::article(batch.entity, &one.key)))
 }
 
-/// Whether systems tell that there was no payment, and none tells of one.
+/// Whether systems report that there was no payment, and none reports one.
 fn is_unpaid(batch: &Batch<'_>, replicas: &[Replica]) -> bool {
     let states = batch.context.entities.get(batch.entity).and_then(|spec| spec.states.as_ref());
     let present = replicas.iter().filter(|replica| replica.gone_at.is_none());
     states.is_some_and(|states| present.filter_map(|replica| states.is_paid(&replica.fields)).max() == Some(false))
 }
 
-/// Fields that the target holds otherwise than they were sent, which cost money and nobody accepted. What was sent with another
-/// mapping than this one is forgotten, so that it is sent anew.
+/// Return the fields that the target holds otherwise than they were sent, that cost money and that nobody accepted.
+/// If a field was sent with another mapping than this one, forget what was sent, so that it is sent again.
 fn differing(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
@@ -338,7 +341,7 @@ fn differing(
     costly_differences
 }
 
-/// What the target should be by these replicas of the record.
+/// Return what the target should have by these replicas of the record.
 pub(in crate::sync) fn desired_of(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
@@ -371,7 +374,7 @@ pub(in crate::sync) fn desired_of(
     Ok(desired)
 }
 
-/// What jobs would do at their target, as far as that is known without asking it; nothing of it is done.
+/// Return what jobs would do at their target, as far as that is known without asking it. Nothing of it is done.
 pub(in crate::sync) async fn outlook(batch: &Batch<'_>, jobs: Vec<Job>) -> Result<Vec<Known>> {
     let Some(mapping) = batch.context.mapping(batch.target, batch.entity) else { return Ok(Vec::new()) };
     let loaded = Box::pin(Loaded::of(batch, &jobs)).await?;
@@ -380,7 +383,7 @@ pub(in crate::sync) async fn outlook(batch: &Batch<'_>, jobs: Vec<Job>) -> Resul
     Ok(jobs.into_iter().filter_map(|job| decide(snapshot, job, &mut alike).ok()).collect())
 }
 
-/// The object of a create without answer is there just as desired.
+/// End the job of a create without an answer whose object is there just as desired.
 pub(in crate::sync) fn taken_on(job: &Job, here: &Replica, child_ids: &Children, unsent_changes: bool) -> Delivered {
     let replica = ReplicaWrite {
         record: here.record,
@@ -396,14 +399,15 @@ pub(in crate::sync) fn taken_on(job: &Job, here: &Replica, child_ids: &Children,
     Delivered { replica: Some(replica), unsent_changes, ..Delivered::new(job, Verdict::Done { noop: false }) }
 }
 
-/// After a create whose answer was lost: fields that the target never shows are assumed to have arrived.
+/// After a create whose answer was lost: assume that the fields which the target never shows have arrived.
 pub(in crate::sync) fn assume_unseen(here: &mut Replica, desired: &Fields, reads: &BTreeSet<String>) {
     for (field, value) in desired.iter().filter(|(field, value)| !reads.contains(*field) && !value.is_null()) {
         here.fields.insert(field.clone(), value.clone());
     }
 }
 
-/// After a create in one request whose answer was lost: fields that it sent and the target never shows are assumed to have arrived.
+/// After a create in one request whose answer was lost: assume that the fields which it sent and which the target
+/// never shows have arrived.
 pub(in crate::sync) fn assume_sent(here: &mut Replica, desired: &Fields, intent: &Intent, reads: &BTreeSet<String>) {
     let is_sent = |(field, value): &(&String, &Value)| {
         intent.sent_fingerprints.get(*field) == Some(&canonical::fingerprint(value))

@@ -1,4 +1,4 @@
-//! What a target holds otherwise than it was sent, and what its flows say of that.
+//! What a target holds otherwise than it was sent, and how its flows handle that.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,11 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// Fields that a target holds otherwise than they were sent, which costs money; and what is told of each.
+/// Fields that a target holds otherwise than they were sent and that cost money; each with the text that is
+/// reported.
 pub(in crate::sync) type CostlyDifferences = BTreeMap<String, String>;
 
-/// A job that waits until its target holds what it was sent, where something else costs money.
+/// A job that waits until its target holds what it was sent, because a field that costs money differs.
 pub(in crate::sync) fn differs_at(
     target: &str,
     entity: &str,
@@ -24,12 +25,12 @@ pub(in crate::sync) fn differs_at(
     Some(Verdict::Parked { cause: WaitReason::differs(entity, first, key), error })
 }
 
-/// Whether what a target holds of its own is told to others.
+/// Whether values that a target holds of its own are brought to other systems.
 pub(in crate::sync) fn flows_back(batch: &Batch<'_>) -> bool {
     batch.context.routes.from(batch.target, batch.entity).next().is_some()
 }
 
-/// What the first flow to the target says of objects that got lost there.
+/// What the first flow to the target says about objects that got lost there.
 pub(in crate::sync) fn missing_policy(batch: &Batch<'_>) -> MissingPolicy {
     let mut flows = batch.context.routes.to(batch.target, batch.entity);
     flows.next().map_or(MissingPolicy::Unlink, |flow| flow.missing_policy(batch.entity))

@@ -23,32 +23,32 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// A job with the write it leads to.
+/// A job with the write that it leads to.
 pub(in crate::sync) struct Task {
     pub(in crate::sync) job: Job,
     /// What the target has.
     pub(in crate::sync) replica: Option<Replica>,
-    /// Canonical fields to be written, and their values.
+    /// The canonical fields to be written.
     pub(in crate::sync) changed: BTreeSet<String>,
     pub(in crate::sync) desired: Fields,
-    /// Intent as it stands in the store now.
+    /// The intent as it is in the store now.
     pub(in crate::sync) intent: Option<Intent>,
     pub(in crate::sync) write: Write,
-    /// Children of an object that a lookup found: they are to be known whatever the answer tells.
+    /// Children of an object that a lookup found: they are stored whatever the answer says.
     pub(in crate::sync) adopted: Children,
-    /// Shared fields that nobody has decided on yet: the job waits for that after its write.
+    /// Shared fields that wait for a decision: the job waits for it after its write.
     pub(in crate::sync) conflicts: BTreeSet<String>,
     /// Whether a lookup found more at the target than was sent there.
     pub(in crate::sync) unsent_changes: bool,
-    /// Fields that the target holds otherwise than they were sent before, which costs money and nobody accepted.
+    /// Fields that the target holds otherwise than they were sent before, that cost money and that nobody accepted.
     pub(in crate::sync) costly_differences: CostlyDifferences,
-    /// Whether it only makes the object give up what another is to have.
+    /// Whether the write only makes the object give up a value that another object is to have.
     pub(in crate::sync) aside: bool,
-    /// Whether an update makes children that the target has not: sent twice it would make them twice.
+    /// Whether an update creates children that the target does not have: sent twice, it would create them twice.
     pub(in crate::sync) adds: bool,
     /// Members of its children at the other systems, by list and key.
     pub(in crate::sync) members: BTreeMap<String, BTreeMap<String, i64>>,
-    /// What the object shows that a lookup found, of which steps are left to do.
+    /// What an object shows that a lookup found and some of whose steps are still to be done.
     pub(in crate::sync) shown: Option<Fields>,
 }
 
@@ -67,12 +67,12 @@ impl Task {
 pub(in crate::sync) struct Prepared {
     pub(in crate::sync) tasks: Vec<Task>,
     pub(in crate::sync) ended: Vec<Delivered>,
-    /// By job: what is kept back of its article from now on, where that is not what was.
+    /// By job: the reservation of its article from now on, if it is not the same as before.
     pub(in crate::sync) kept: BTreeMap<i64, (i64, Decimal)>,
 }
 
 impl Prepared {
-    /// Ends a job with what a failure means for it.
+    /// End a job as a failure says.
     pub(in crate::sync) fn fail(&mut self, batch: &Batch<'_>, job: &Job, failure: &Failure) {
         self.ended.push(failed(batch, job, failure));
     }
@@ -82,36 +82,37 @@ impl Prepared {
 pub(in crate::sync) struct Known {
     pub(in crate::sync) job: Job,
     pub(in crate::sync) key: String,
-    /// The target's replica; for a facet whose owner exists, an empty one with the part's id.
+    /// The target's replica; for a facet whose part exists, an empty one with the part's id.
     pub(in crate::sync) here: Option<Replica>,
     pub(in crate::sync) desired: Fields,
     pub(in crate::sync) op: Op,
     pub(in crate::sync) changed: BTreeSet<String>,
-    /// Not to be carried out before this time.
+    /// Do not carry it out before this time.
     pub(in crate::sync) ripe: Option<DateTime<Utc>>,
-    /// Whether the target had an object of it that has gone.
+    /// Whether the target had an object of the record that has gone.
     pub(in crate::sync) was_there: bool,
     /// The object of a create whose first answer was lost.
     pub(in crate::sync) found: Option<SourceRow>,
-    /// Children of an object that a lookup found, which no pull has told of yet.
+    /// Children of an object that a lookup found and no pull has read yet.
     pub(in crate::sync) child_ids: Children,
-    /// Shared fields that nobody has decided on yet.
+    /// Shared fields that wait for a decision.
     pub(in crate::sync) conflicts: BTreeSet<String>,
     /// Whether a lookup found more at the target than was sent there.
     pub(in crate::sync) unsent_changes: bool,
-    /// Whether systems tell that there was no payment, and none tells of one.
+    /// Whether systems report that there was no payment, and none reports one.
     pub(in crate::sync) is_unpaid: bool,
-    /// State of another system's object that it has met for the first time, and one of the two has ended while the other goes on.
+    /// State of another system's object that this one met for the first time, if one of the two has ended while the
+    /// other goes on.
     pub(in crate::sync) stranger: Option<Value>,
-    /// Fields that the target holds otherwise than they were sent before, which costs money and nobody accepted.
+    /// Fields that the target holds otherwise than they were sent before, that cost money and that nobody accepted.
     pub(in crate::sync) costly_differences: CostlyDifferences,
-    /// What the object shows that a lookup found, of which steps are left to do.
+    /// What an object shows that a lookup found and some of whose steps are still to be done.
     pub(in crate::sync) shown: Option<Fields>,
 }
 
 impl Known {
-    /// The whole object as it is to be at the target: what is desired over all that it holds, as it was sent where it
-    /// stores something else.
+    /// Return the whole object as the target should have it: the desired fields over all that it holds. If it
+    /// stores something else than it was sent, what was sent counts.
     pub(in crate::sync) fn whole(&self) -> Fields {
         let Some(here) = &self.here else { return self.desired.clone() };
         let mut fields = here.fields.clone();
@@ -124,8 +125,7 @@ impl Known {
         Delivered { replica, ..Delivered::new(&self.job, verdict) }
     }
 
-    /// The end of a job that has nothing left to write; `record_replica` if there is something to remember of the
-    /// target.
+    /// The end of a job that has nothing left to write; `record_replica` if the replica has to be stored.
     pub(in crate::sync) fn nothing_left(&self, record_replica: bool) -> Delivered {
         let verdict =
             if self.conflicts.is_empty() { Verdict::Done { noop: true } } else { in_conflict(&self.conflicts) };
@@ -134,14 +134,14 @@ impl Known {
 }
 
 impl Known {
-    /// Whether the write tells a figure of stock that is not nothing.
+    /// Whether the write sends a stock figure that is not zero.
     pub(in crate::sync) fn offers(&self) -> bool {
         self.op != Op::Delete
             && self.changed.iter().any(|field| availability::is_figure(field))
             && availability::rises(&self.desired, &Fields::new())
     }
 
-    /// Whether the target would show more than it is known to.
+    /// Whether the target would show more than it is known to show.
     pub(in crate::sync) fn rises(&self) -> bool {
         let nothing = Fields::new();
         self.offers() && availability::rises(&self.desired, self.here.as_ref().map_or(&nothing, |here| &here.fields))
@@ -154,12 +154,12 @@ pub(in crate::sync) fn unable(batch: &Batch<'_>, op: Op) -> Failure {
     Failure::new(Class::Rejected, text)
 }
 
-/// Whether a create of this job was sent and not seen to end.
+/// Whether a create of this job was sent and its end is not known.
 pub(in crate::sync) fn begun(job: &Job) -> bool {
     job.intent.as_ref().is_some_and(|intent| intent.op == Op::Create)
 }
 
-/// Whether an update of this job may have been sent, and its answer was lost.
+/// Whether an update of this job may have been sent and its answer was lost.
 pub(in crate::sync) fn is_untold(job: &Job) -> bool {
     job.intent.as_ref().is_some_and(|intent| intent.op == Op::Update)
 }
@@ -183,7 +183,7 @@ pub(in crate::sync) fn failed(batch: &Batch<'_>, job: &Job, failure: &Failure) -
     Delivered::new(job, verdict::verdict(failure, &tried, &batch.context.env))
 }
 
-/// A job that waits until what is under way for it must have ended.
+/// A job that waits until its request that is under way must have ended.
 pub(in crate::sync) fn wait_until(job: &Job, at: DateTime<Utc>, intent: Intent, why: &str) -> Delivered {
     let verdict = Verdict::Retry {
         at,
@@ -195,7 +195,7 @@ pub(in crate::sync) fn wait_until(job: &Job, at: DateTime<Utc>, intent: Intent, 
     Delivered::new(job, verdict)
 }
 
-/// A job that waits for the decision of a conflict.
+/// A job that waits for a decision on a conflict.
 pub(in crate::sync) fn in_conflict(fields: &BTreeSet<String>) -> Verdict {
     let names = fields.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     Verdict::Parked {

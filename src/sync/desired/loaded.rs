@@ -25,13 +25,14 @@ use crate::{
 /// The parts that a batch of facets lives on.
 #[derive(Default)]
 pub(in crate::sync) struct Hosts {
-    /// `product.variants`; absent for entities with a life of their own.
+    /// `product.variants`; `None` for entities that exist on their own.
     pub(in crate::sync) list: Option<String>,
     /// Field of the facet that names its part: `sku`.
     pub(in crate::sync) field: Option<String>,
-    /// Part key to the target's ids of it: only where there is one it is clear which is meant.
+    /// Part key to the target's ids of that part. Only if there is a single id is it clear which part is meant.
     pub(in crate::sync) ids: BTreeMap<String, Vec<String>>,
-    /// What the target shows of these parts under a key of its own, as nobody else's: by the target's id.
+    /// Facets that the target shows for these parts under a key of its own and that belong to no other record: by
+    /// the target's id.
     pub(in crate::sync) there: BTreeMap<String, Replica>,
 }
 
@@ -76,9 +77,9 @@ impl Hosts {
 pub(in crate::sync) struct Loaded {
     pub(in crate::sync) replicas: BTreeMap<i64, Vec<Replica>>,
     pub(in crate::sync) keys: BTreeMap<i64, (String, String)>,
-    /// What people call them.
+    /// How they are named to people.
     names: BTreeMap<i64, (String, String)>,
-    /// Records referred to that another system numbers and that this one cannot be given.
+    /// Referenced records that another system numbers and that this one cannot be given.
     pub(in crate::sync) strangers: BTreeSet<i64>,
     pub(in crate::sync) hosts: Hosts,
     pub(in crate::sync) merged: BTreeMap<i64, Merged>,
@@ -92,12 +93,12 @@ pub(in crate::sync) struct Loaded {
     pub(in crate::sync) unread: UnreadableRows,
 }
 
-/// Rows of the target that could not be read and are nobody's: what is created may be one of them.
+/// Rows of the target that could not be read and belong to no record: an object to be created may be one of them.
 #[derive(Default)]
 pub(in crate::sync) struct UnreadableRows {
-    /// The first of those that may be anything.
+    /// The first of the rows that may be any object.
     any: Option<String>,
-    /// Match field (or nothing, for the key) and value to the row.
+    /// Match field (empty for the key) and value to the row.
     rows: BTreeMap<(String, String), String>,
 }
 
@@ -114,7 +115,7 @@ impl UnreadableRows {
         Ok(unread)
     }
 
-    /// Why a record is not created: it may be there already, in a row that cannot be read.
+    /// Return why a record is not created: it may be there already, in a row that cannot be read.
     pub(in crate::sync) fn holds(&self, batch: &Batch<'_>, key: &str, replicas: &[Replica]) -> Option<Failure> {
         let (target, entity) = (batch.target, batch.entity);
         let help = format!(
@@ -142,10 +143,10 @@ impl UnreadableRows {
     }
 }
 
-/// What is taken off a source's stock, for batches of it.
+/// What is subtracted from a source's stock, for batches of stock.
 #[derive(Default)]
 pub(in crate::sync) struct Stock {
-    /// Nothing where the target's orders are not minded.
+    /// `None` if no orders are subtracted from the target's stock.
     pub(in crate::sync) ledger: Option<Ledger>,
     pub(in crate::sync) reservations: BTreeMap<i64, Decimal>,
     pub(in crate::sync) increments: BTreeMap<String, Decimal>,
@@ -169,7 +170,8 @@ impl Stock {
     }
 }
 
-/// References that were read before it was known which record they mean: the number they hold, to the record's own.
+/// References that were read before it was known which record they mean: the number that they hold, to the record's
+/// own.
 async fn aliases(batch: &Batch<'_>, replicas: &BTreeMap<i64, Vec<Replica>>) -> Result<BTreeMap<i64, i64>> {
     let Some(spec) = batch.context.entities.get(batch.entity) else { return Ok(BTreeMap::new()) };
     let all = replicas.values().flatten();
@@ -188,7 +190,8 @@ impl Loaded {
         let records: Vec<i64> = jobs.iter().map(|job| job.record).collect();
         let called = store.called(&records).await?;
         let keys = called.into_iter().map(|(record, called)| (record, (called.entity, called.key))).collect();
-        // Before the figures: of a reading that ends between the two, an order must not be over and the figure still the old one.
+        // Load this before the figures: if a reading ends between the two, an order must not be finished while the
+        // figure is still the old one.
         let stock = Stock::of(batch, &keys).await?;
         let mut replicas: BTreeMap<i64, Vec<Replica>> = BTreeMap::new();
         for replica in store.replicas_of(&records).await? {
@@ -243,13 +246,13 @@ impl Loaded {
         self.keys.get(&record).map_or("", |(_, key)| key)
     }
 
-    /// What people call a record.
+    /// How a record is named to people.
     pub(in crate::sync) fn name(&self, record: i64) -> &str {
         self.names.get(&record).map_or("", |(_, name)| name)
     }
 
-    /// What is to be kept back of an article from now on, where that is not what was: the target has sold meanwhile, or
-    /// taken back what it had sold, so that nobody knows what it shows.
+    /// Return what is reserved of an article from now on, if it is not the same as before: the target has sold
+    /// meanwhile, or taken back what it had sold, so that it is not known what it shows.
     pub(in crate::sync) fn kept(&self, record: i64) -> Option<(i64, Decimal)> {
         let now = self.stock.ledger.as_ref()?.most(self.key(record));
         let before = self.stock.reservations.get(&record).copied().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Proof of money: an order whose amounts do not come to its total is not delivered. Its job waits.
+//! Proof of money: an order whose amounts do not add up to its total is not delivered. Its job waits.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// Refuses to write amounts that do not come to their total, as the sources show them. A write that carries none of them
-/// (a status alone) has nothing to prove.
+/// Refuse to write amounts that do not add up to their total, as the sources show them. A write that carries none
+/// of them (a status alone) has nothing to prove.
 ///
 /// # Errors
 /// `unmapped`, on cause `proof:order=1001`, with both sums.

@@ -1,5 +1,5 @@
-//! An object is sent only where its target can tell it from others: a price of another list, currency or day than the
-//! target has a place for waits, whatever its amount.
+//! An object is sent only if its target can tell it from others: a price of a list, currency or day for which the
+//! target has no place waits, whatever its amount.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,12 +19,14 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// What all objects of an entity at a target are taken to have in common, field to value: its mapping has no place for it.
+/// What all objects of an entity at a target are taken to have in common, field to value, because the target's
+/// mapping has no place for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::sync) struct Alike {
-    /// What the first that was sent there said.
+    /// The values of the first object that was sent there.
     first: BTreeMap<String, String>,
-    /// The most frequent value among objects that the target has, as their sources say it; read only before anything was sent.
+    /// The most frequent value among the objects that the target has, by their sources. Read only before anything
+    /// was sent.
     there: BTreeMap<String, String>,
 }
 
@@ -50,8 +52,9 @@ impl Alike {
         context.store.note(&Self::note(target, entity), &json!(self.first)).await
     }
 
-    /// Whether an object may go though the target has no place for something: it says what the target's other mappings say, else
-    /// what the first said, else what most say that are there, or it is the first.
+    /// Whether an object may go though the target has no place for some value: the value is the one that the
+    /// target's other mappings declare, else the first object's, else that of most objects that are there, or the
+    /// object is the first.
     fn admits(&mut self, misfit: &mut Misfit, declared: impl FnOnce(&str) -> Option<String>) -> bool {
         let Some(value) = misfit.value.as_ref().filter(|_| misfit.alike) else { return false };
         let there = self.there.get(&misfit.path);
@@ -67,7 +70,7 @@ impl Alike {
     }
 }
 
-/// Fields that are mostly alike for all objects, and of which the target's mapping does not speak.
+/// Fields that are mostly equal for all objects, and that the target's mapping does not name.
 fn unplaced(context: &Context, target: &str, entity: &str) -> Vec<String> {
     let names = context.entities.get(entity).map_or(&[][..], |spec| &spec.alike);
     let Some(mapping) = context.mapping(target, entity).filter(|_| !names.is_empty()) else { return Vec::new() };
@@ -76,7 +79,7 @@ fn unplaced(context: &Context, target: &str, entity: &str) -> Vec<String> {
     names.iter().filter(|name| !speaks(name)).cloned().collect()
 }
 
-/// What its sources say of most objects that a target has.
+/// Return the values that the sources give for most of the objects that a target has.
 async fn said_there(
     context: &Context,
     target: &str,
@@ -97,8 +100,8 @@ async fn said_there(
     Ok(fields.into_iter().filter_map(|field| most(&field).map(|value| (field, value))).collect())
 }
 
-/// Refuses to write an object whose qualifying fields, as the sources say them, the target has no place for. A flow that only
-/// brings back fields which say nothing of amounts is not asked.
+/// Refuse to write an object with qualifying fields, by its sources, for which the target has no place. A flow is
+/// exempt if it only brings back fields that are no amounts.
 ///
 /// # Errors
 /// `unmapped`, on cause `qualifies:price.list=trade`, with what the target holds instead.
@@ -122,7 +125,7 @@ pub(in crate::sync) fn qualify(
             .map(|(field, value)| (field.clone(), value.clone()))
             .collect();
         let misfits = mapping.misfits(&said, source_mapping.names(), here.map(|here| &here.fields));
-        // What is refused for another reason is not the first of anything.
+        // An object that is refused for another reason does not count as the first.
         let mut like = alike.clone();
         for mut misfit in misfits {
             if !like.admits(&mut misfit, |path| declared(context, (entity, target), path)) {
@@ -148,11 +151,11 @@ fn declared(context: &Context, (entity, target): (&str, &str), path: &str) -> Op
             currencies.filter_map(|(_, held)| held.fixed?.as_str().map(str::to_owned)).collect::<Vec<_>>()
         })
         .collect();
-    // Of several nobody knows which these have.
+    // If there are several, it is not known which of them these objects have.
     named.pop_first().filter(|_| named.is_empty())
 }
 
-/// Whether a flow says what the object is: it makes it, or brings amounts of it that its source owns.
+/// Whether a flow decides what the object is: it creates the object, or brings amounts of it that its source owns.
 fn decides(context: &Context, flow: &Flow, entity: &str, target: &str, is_new: bool) -> bool {
     let routes = &context.routes;
     if routes.leading(entity, &flow.from, target).is_some_and(|leading| leading.name == flow.name) {

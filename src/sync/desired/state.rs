@@ -1,4 +1,4 @@
-//! The desired state of a record at a target: what the target has, with the fields that others own laid over it.
+//! The desired state of a record at a target: what the target has, overlaid with the fields that others own.
 
 use std::{
     borrow::Cow,
@@ -22,25 +22,25 @@ use crate::{
 /// What should be true at the target.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::sync) enum Desired {
-    /// No source says anything about the record (or a filter keeps it away and the target never had it).
+    /// No source says anything about the record (or a filter keeps the record away and the target never had it).
     Nothing,
-    /// The target does not have it, and in this state of its source it is not to be made there.
+    /// The target does not have it, and in its present state at the source it is not to be created there.
     NotYet(String),
     /// These fields, besides whatever the target itself owns.
     Fields(Fields),
-    /// The object gone.
+    /// The object is to be gone.
     Gone,
 }
 
-/// The target's side: what its mapping allows, of which entity.
+/// The target's side: its entity, and what its mapping allows.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::sync) struct Side<'a> {
     pub(in crate::sync) target: &'a str,
     pub(in crate::sync) entity: &'a str,
-    /// Fields the target's mapping can write.
+    /// Fields that the target's mapping can write.
     pub(in crate::sync) writes: &'a BTreeSet<String>,
     pub(in crate::sync) spec: Option<&'a EntitySpec>,
-    /// Whether the target may have it though nobody has seen it there.
+    /// Whether the target may have the object though nobody has seen it there.
     pub(in crate::sync) is_begun: bool,
 }
 
@@ -58,24 +58,24 @@ impl Side<'_> {
     }
 }
 
-/// Fields that a source's mapping fills, with what it fills of each; nothing where there is no such mapping.
+/// Fields that a source's mapping fills, each with the parts that it fills; `None` if there is no such mapping.
 pub(in crate::sync) type Reads<'a> = &'a dyn Fn(&str) -> Option<&'a BTreeMap<String, Shape>>;
 
-/// What the systems of a record agree on, of fields that nobody owns.
+/// What the systems of a record agree on, for fields that nobody owns.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::sync) struct AgreedFields<'a> {
     pub(in crate::sync) merged: Option<&'a Merged>,
-    /// Shared fields in conflict at the target: left as they are there.
+    /// Shared fields in conflict at the target: they stay as they are there.
     pub(in crate::sync) conflicts: Option<&'a BTreeSet<String>>,
 }
 
 /// Whether the flow's filter lets a source's record through; an error is the filter's own.
 pub(in crate::sync) type Admits<'a> = &'a dyn Fn(&Flow, &Fields) -> Result<bool, crate::failure::Failure>;
 
-/// What a flow makes of its source's fields before a target is told; nothing where they go as they are.
+/// What a flow makes of its source's fields before they are sent to a target; `None` if they go as they are.
 pub(in crate::sync) type Available<'a> = &'a dyn Fn(&Flow, &Fields) -> Result<Option<Fields>, crate::failure::Failure>;
 
-/// What flows, and the mappings of their sources, say of a source's record.
+/// How flows and the mappings of their sources treat a source's record.
 #[derive(Clone, Copy)]
 pub(in crate::sync) struct Rules<'a> {
     pub(in crate::sync) routes: &'a Routes,
@@ -84,10 +84,10 @@ pub(in crate::sync) struct Rules<'a> {
     pub(in crate::sync) available: Available<'a>,
 }
 
-/// Computes the desired state from the replicas of one record.
+/// Compute the desired state from the replicas of one record.
 ///
-/// `reads` gives what a source's mapping fills: of what it cannot read it says nothing, whatever an earlier mapping left of it,
-/// and the target keeps what it has.
+/// `reads` gives the fields that a source's mapping fills. A source says nothing about a field that its mapping
+/// cannot read, whatever an earlier mapping left there, and the target keeps what it has.
 pub(in crate::sync) fn desired(
     rules: Rules<'_>,
     side: Side<'_>,
@@ -96,7 +96,7 @@ pub(in crate::sync) fn desired(
 ) -> Result<Desired, crate::failure::Failure> {
     let (Rules { routes, reads, .. }, Side { target, entity, .. }) = (rules, side);
     let here = replicas.iter().find(|replica| replica.system == target && replica.gone_at.is_none());
-    // What was erased on one side is neither erased on the other by that, nor brought back.
+    // Data that was erased on one side is not erased on the other because of that, and is not brought back either.
     let is_marked = side.spec.is_some_and(|spec| replicas.iter().any(|replica| spec.is_erased(&replica.fields)));
     let mut fields = Fields::new();
     let mut spoken = false;
@@ -116,8 +116,8 @@ pub(in crate::sync) fn desired(
             }
             continue;
         }
-        // A flow that only brings some fields back never brings a record into being; one that carries it whole does, where
-        // the target never had it. It then speaks for all fields: their owner has nothing to say yet.
+        // A flow that only brings some fields back never creates a record. A flow that carries the record as a
+        // whole does, if the target never had it. It then sets all fields: their owner has no values yet.
         let founds =
             !leads && !flow.fields.contains_key(entity) && replicas.iter().all(|replica| replica.system != target);
         if !leads && !founds && here.is_none() {
@@ -145,7 +145,7 @@ pub(in crate::sync) fn desired(
         let shared = routes.shared(entity).into_iter().flatten();
         for field in shared.filter(|field| side.writes.contains(*field) && !is_kept(field)) {
             let in_conflict = agreed.conflicts.is_some_and(|conflicts| conflicts.contains(field));
-            // What is created carries all of it: where nothing was agreed on yet, as the source has it.
+            // A created object carries all shared fields. A field that was never merged has the source's value.
             let merged = agreed.merged.and_then(|merged| merged.fields.get(field));
             let value = merged.or_else(|| said.get(field).filter(|_| here.is_none()));
             if let (true, false, Some(value)) = (flow.brings(entity, field), in_conflict, value) {
@@ -155,7 +155,7 @@ pub(in crate::sync) fn desired(
         let Some(shapes) = shapes else { continue };
         let mut known: BTreeSet<String> = shapes.keys().cloned().collect();
         let available = (rules.available)(flow, &said)?;
-        // A figure that the flow makes itself is told though the source has none.
+        // A figure that the flow computes itself is sent though the source has none.
         known.extend(available.iter().flat_map(Fields::keys).filter(|field| availability::is_figure(field)).cloned());
         let shown = available.as_ref().unwrap_or(&said);
         let shared = routes.shared(entity);
@@ -174,19 +174,21 @@ pub(in crate::sync) fn desired(
                 Some((states, value.as_str().is_some_and(|state| allowed.contains(state))))
             });
             match said {
-                // Of a state the flow says who may say it, whoever owns the field; the furthest counts.
+                // For a state, the flow says which system may set it, whoever owns the field; the furthest state
+                // counts.
                 Some((_, false)) => continue,
                 Some((states, true)) => {
                     if fields.get(field).is_some_and(|other| states.is_behind(value, other)) {
                         continue;
                     }
                 }
-                // What is made is made in its state: an order may have ended before anybody heard of it.
+                // An object is created in its state: an order may have ended before any other system was notified
+                // of it.
                 None if here.is_none() && states.is_some_and(|states| states.holds(field)) => {}
                 None if founds => {}
                 None => match routes.owner(entity, field, &flow.from, target) {
                     Some(owner) if owner == flow.from => {}
-                    // What is made is made whole: its owner has no value of its own yet.
+                    // An object is created with all fields: the owner has no value of its own yet.
                     Some(owner) if owner == target && here.is_none() && !value.is_null() => {}
                     _ => continue,
                 },
@@ -200,7 +202,8 @@ pub(in crate::sync) fn desired(
         }
     }
     if let (Some(states), Some(here)) = (side.states(), here) {
-        // Of two different ends of a shared field a person or the flow's policy has chosen: that is no echo of an earlier one.
+        // If a shared field has two different ends, a person or the flow's policy has chosen one: that is no echo
+        // of an earlier end.
         let is_chosen = |field: &str, desired: &Value| {
             states.has_ended(desired) && routes.shared(entity).is_some_and(|shared| shared.contains(field))
         };
@@ -220,8 +223,9 @@ pub(in crate::sync) fn desired(
     })
 }
 
-/// Whether a state is one to tell a target that is known to be in another: one that nobody knows says nothing, and no state runs
-/// backwards. To leave an end is held by a brake; who has left one is told of another only if it is further.
+/// Whether a state is to be sent to a target that is known to be in another one. An unknown state says nothing, and
+/// no state runs backwards. A brake holds a write that leaves an end. A target that has left an end is sent another
+/// end only if that is further.
 fn goes_on(states: &States, desired: &Value, here: &Replica, field: &str) -> bool {
     let known = here.fields.get(field).unwrap_or(&Value::Null);
     let says_something = desired.is_null() || states.rank(desired).is_some();
@@ -230,8 +234,9 @@ fn goes_on(states: &States, desired: &Value, here: &Replica, field: &str) -> boo
         || says_something && !states.is_behind(desired, known) && !ends::heard(states, here, field).is_some_and(is_old)
 }
 
-/// The end of the target's object, where its source's goes on and has not heard of it: what the source says is older, and
-/// nothing to reopen the object for. What a source says that has heard of the end is newer.
+/// Return the end of the target's object if the source's object goes on and the source was not notified of that
+/// end: what the source says is older, and no reason to reopen the object. If the source was notified of the end,
+/// what it says is newer.
 fn ended_while_it_goes_on<'a>(
     states: &States,
     field: &str,
@@ -243,7 +248,7 @@ fn ended_while_it_goes_on<'a>(
     is_unheard.then_some(known)
 }
 
-/// Whether a flow back is to tell a flow's source of an end.
+/// Whether a flow back has to notify a flow's source of an end.
 fn is_reported_back(routes: &Routes, side: Side<'_>, flow: &Flow, field: &str, end: &Value) -> bool {
     let reports = |back: &Flow| match back.states.get(side.entity) {
         Some(allowed) => end.as_str().is_some_and(|end| allowed.contains(end)),
@@ -253,7 +258,7 @@ fn is_reported_back(routes: &Routes, side: Side<'_>, flow: &Flow, field: &str, e
     back.any(|back| side.target == back.from && back.brings(side.entity, field) && reports(back))
 }
 
-/// What a source says by its mapping as it is now.
+/// Return what a source says, by its present mapping.
 fn said<'f>(fields: &'f Fields, shapes: Option<&BTreeMap<String, Shape>>) -> Cow<'f, Fields> {
     match shapes {
         Some(shapes) if !fields.keys().all(|field| shapes.contains_key(field)) => {
@@ -264,8 +269,8 @@ fn said<'f>(fields: &'f Fields, shapes: Option<&BTreeMap<String, Shape>>) -> Cow
     }
 }
 
-/// When an object whose record its source lost may go at the target: the flow's grace after it was missed. `None` where
-/// no source lost it.
+/// Return when an object may be deleted at the target because its source lost the record: the flow's grace after it
+/// was missed. `None` if no source lost it.
 pub(in crate::sync) fn ripe(
     routes: &Routes,
     entity: &str,

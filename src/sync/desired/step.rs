@@ -26,10 +26,10 @@ pub(in crate::sync) enum Step {
 pub(in crate::sync) enum Needs {
     /// The target's object with this id. A job whose object cannot be read is not written.
     Object(String),
-    /// The figure that the target shows, by its id: orders could not be read, so nothing may rise. If it cannot be read, any
-    /// figure counts as a rise.
+    /// The stock figure that the target shows, by its id: orders could not be read, so no figure may rise. If the
+    /// figure cannot be read, any figure counts as a rise.
     Figure(String),
-    /// The orders that take from the target's stock.
+    /// The orders that are subtracted from the target's stock.
     Orders,
 }
 
@@ -42,7 +42,7 @@ pub(in crate::sync) struct Looked {
     pub(in crate::sync) figures: BTreeSet<i64>,
     /// Jobs whose figures at the target could not be read.
     pub(in crate::sync) blind: BTreeSet<i64>,
-    /// What stood in the way of reading the orders; absent until they were read.
+    /// What kept orders from being read; `None` until reading them was tried.
     pub(in crate::sync) orders: Option<Obstacles>,
 }
 
@@ -55,7 +55,7 @@ pub(in crate::sync) struct Round<'a> {
     pub(in crate::sync) is_stopping: bool,
 }
 
-/// Decides on a job by what the round tells and nothing else: no clock, no chance, no system.
+/// Decide on a job by what the round knows and nothing else: no clock, no chance, no system.
 pub(in crate::sync) fn next_step(round: Round<'_>, job: Job, alike: &mut Alike) -> Step {
     let Round { snapshot, looked, .. } = round;
     if let Some(end) = wait_for_shared(&round, &job) {
@@ -64,7 +64,8 @@ pub(in crate::sync) fn next_step(round: Round<'_>, job: Job, alike: &mut Alike) 
     let (id, is_seen) = (job.id, looked.objects.contains(&job.id));
     let here = snapshot.loaded.here(job.record, snapshot.batch.target).map(|here| here.id.clone());
     let unseen = here.filter(|_| snapshot.batch.capabilities.read && !is_seen);
-    // Its last write may have been carried out: what is desired now may be just what is known, and the target hold the other.
+    // Its last write may have been carried out. Then what is desired now may be just what is known, while the
+    // target holds the other value.
     if let Some(here) = unseen.as_ref().filter(|_| is_untold(&job)) {
         return Step::Look(Needs::Object(here.clone()));
     }
@@ -90,7 +91,7 @@ pub(in crate::sync) fn next_step(round: Round<'_>, job: Job, alike: &mut Alike) 
                     }
                 }
             }
-            // An edit that no pull has seen yet is merged, or becomes a conflict, instead of being written over.
+            // An edit that no pull has seen yet is merged, or becomes a conflict, instead of being overwritten.
             let shared = snapshot.batch.context.routes.shared(snapshot.batch.entity);
             match here.filter(|_| !is_seen && shared.is_some_and(|shared| !known.changed.is_disjoint(shared))) {
                 Some(here) => Step::Look(Needs::Object(here)),
@@ -100,14 +101,14 @@ pub(in crate::sync) fn next_step(round: Round<'_>, job: Job, alike: &mut Alike) 
     }
 }
 
-/// Whether a job ends because its target is known to hold something that keeps it back.
+/// Whether a job ends because its target is known to hold something that blocks it.
 fn is_kept_back(end: &End) -> bool {
     let End::Failed(_, failure) = end else { return false };
     matches!(failure.cause.as_deref(), Some(WaitReason::Unheld { .. }))
 }
 
-/// An update of shared fields that may still be under way is waited for: arriving after the next one it would pass for an edit
-/// made there.
+/// An update of shared fields that may still be under way is waited for: if it arrived after the next one, it would
+/// pass for an edit made there.
 fn wait_for_shared(round: &Round<'_>, job: &Job) -> Option<Delivered> {
     let intent = job.intent.as_ref().filter(|intent| is_untold(job) && !intent.shared.is_empty())?;
     let end = outcome::later(intent.at, round.snapshot.batch.answer_window);

@@ -16,15 +16,16 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(in crate::sync) struct Tried {
     pub(in crate::sync) attempts: u32,
-    /// Kept over the failure: what was about to be done.
+    /// What was about to be done; kept after the failure.
     pub(in crate::sync) intent: Option<Intent>,
     /// How long after a lost answer the target may still carry the request out.
     pub(in crate::sync) answer_window: Duration,
-    /// What trouble says of the record.
+    /// What a failure says about the record.
     pub(in crate::sync) alone: Alone,
 }
 
-/// The job's verdict. `Missing` and `Conflict` change replicas as well and are decided by the caller before.
+/// Return the job's verdict. `Missing` and `Conflict` change replicas as well: the caller has decided on them
+/// before.
 pub(in crate::sync) fn verdict(failure: &Failure, tried: &Tried, env: &Env) -> Verdict {
     let now = env.now();
     let class = failure.class.as_str().to_owned();
@@ -53,15 +54,16 @@ pub(in crate::sync) fn verdict(failure: &Failure, tried: &Tried, env: &Env) -> V
             let wait = backoff(tried.attempts, env).max(retry_after(failure).unwrap_or_default());
             retry(wait, true, tried.intent.clone())
         }
-        // What it lists or is answered is at fault, not the system.
+        // The rows that it lists, or the answers that it gets, are at fault, not the system.
         (Class::Transient, _) if failure.cause.is_some() && tried.attempts >= MAX_ATTEMPTS => given_up(),
         (Class::Transient, _) if failure.cause.is_some() => {
             retry(backoff(tried.attempts, env), true, tried.intent.clone())
         }
-        // Until then it is due after all others: one of them may go through, and tell that the system lets us in.
+        // Until then it is due after all other jobs: one of them may go through, and show that the system accepts
+        // our login.
         (Class::Auth, Alone::No) => retry(AUTH_PAUSE + backoff(0, env), false, tried.intent.clone()),
-        // The system's trouble, not the record's: no attempt is burnt, and nothing was done, so no intent stays
-        // unless earlier steps have already been.
+        // The fault is the system's, not the record's: no attempt is counted. Nothing was done, so no intent stays
+        // unless earlier steps were done.
         (Class::Transient | Class::Throttled, _) => {
             let wait = retry_after(failure).unwrap_or_else(|| backoff(0, env));
             retry(wait, false, tried.intent.clone())
@@ -72,7 +74,7 @@ pub(in crate::sync) fn verdict(failure: &Failure, tried: &Tried, env: &Env) -> V
             parked(failure.cause.as_deref().cloned().unwrap_or_else(|| WaitReason::Unmapped { field: field() }))
         }
         (Class::Rejected, _) => Verdict::Dead { class, error },
-        // It was sent, and what is wrong is the file: the next look at it would be as blind.
+        // It was sent, and the file is what is wrong: the next look would see no more.
         (Class::Unknown, _) if failure.cause.is_some() => {
             parked(failure.cause.as_deref().cloned().unwrap_or(WaitReason::Setup))
         }
@@ -84,14 +86,14 @@ pub(in crate::sync) fn verdict(failure: &Failure, tried: &Tried, env: &Env) -> V
     }
 }
 
-/// What a failed write that tells of trouble says of its record.
+/// What a failed write that may be the system's fault says about its record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::sync) enum Alone {
-    /// Nothing: nobody else went through.
+    /// Nothing: no other job went through.
     #[default]
     No,
-    /// Others went through beside it. It may have been the first to meet what the system has got into.
+    /// Other jobs went through beside it. It may have been the first to meet a fault of the system.
     First,
-    /// It has met this before, and others went through since.
+    /// It has met this failure before, and others have gone through since.
     Repeated,
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Engine {
-    /// Carries out what the command line asks for; of several daemons one at a time.
+    /// Carry out what the command line asks for. If there are several daemons, one at a time does it.
     pub(super) async fn keep_commands(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         while !shutdown.is_cancelled() {
             if self.context.store.next_command().await?.is_none()
@@ -32,7 +32,7 @@ impl Engine {
                 Err(error) => tracing::warn!(%error, "order left out"),
             }
             if shutdown.is_cancelled() {
-                // Perhaps cut short: the next start does it again.
+                // It may have been cut short: the next start does it again.
                 break;
             }
             self.context.store.close_command(order.id).await?;

@@ -1,4 +1,4 @@
-//! How the parts of a daemon's work are doing: one that fails again and again is stuck, though the others go on.
+//! How the parts of a daemon's work are doing: a part that fails again and again is stuck, though the others go on.
 
 use std::{
     collections::BTreeMap,
@@ -7,14 +7,14 @@ use std::{
 
 use chrono::{DateTime, Duration, Utc};
 
-/// Part by part, since when it fails.
+/// For each failing part, since when it fails.
 #[derive(Debug, Default)]
 pub struct Health(Mutex<BTreeMap<String, FailingPart>>);
 
 #[derive(Debug)]
 struct FailingPart {
     since: DateTime<Utc>,
-    /// When it was begun anew last.
+    /// When it was last started again.
     begun: DateTime<Utc>,
 }
 
@@ -40,7 +40,7 @@ impl Health {
         trouble.begun = now;
     }
 
-    /// A part that is stuck, and since when.
+    /// Return a part that is stuck, and since when.
     #[must_use]
     pub fn stuck(&self, now: DateTime<Utc>) -> Option<(String, DateTime<Utc>)> {
         let failing = self.0.lock().unwrap_or_else(PoisonError::into_inner);

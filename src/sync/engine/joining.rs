@@ -1,13 +1,13 @@
-//! What joins later. A target, a flow, an entity, a field, an owner, a filter or a match rule that is added to a
-//! running configuration is for everything that is known already. No pull would tell of that, since nothing has changed
-//! at the source.
+//! What joins later. If a target, a flow, an entity, a field, an owner, a filter or a match rule is added to a
+//! running configuration, it applies to everything that is known already. No pull would report that, since nothing
+//! has changed at the source.
 //!
-//! It is done by state. For each source, entity and target a fingerprint is kept of what decides the desired state
-//! there. If it is no longer that of the configuration, every live record of the source has a job opened at the target,
-//! in slices, each durable with how far it came; then the new fingerprint is stored. The jobs belong to a run, so that
-//! brakes see them together.
+//! It is done by state. For each source, entity and target, a fingerprint is kept of everything that decides the
+//! desired state there. If it no longer matches the configuration, a job is opened at the target for every live
+//! record of the source, in slices; each slice is durable together with how far it came. Then the new fingerprint
+//! is stored. The jobs belong to a run, so that brakes see them together.
 //!
-//! What leaves the configuration is marked, and hears of nothing from then on. When it is back, both sides are read,
+//! What leaves the configuration is marked, and gets nothing from then on. When it is back, both sides are read,
 //! and what the source has lost meanwhile is covered as well.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,20 +36,20 @@ use crate::{
     },
 };
 
-/// Replicas gone through at once.
+/// How many replicas are covered at once.
 const SLICE: usize = 500;
-/// How often a slice is gone through again in which others have written meanwhile.
+/// How often a slice is repeated if others have written in it meanwhile.
 const TRIES: u32 = 20;
 
-/// What is covered anew though nothing has joined: a person asked for it.
+/// What is covered again though nothing has joined: a person asked for it.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::sync) struct CoverRequest<'a> {
     pub(in crate::sync) scope: &'a Scope,
     pub(in crate::sync) trigger: &'a str,
 }
 
-/// Brings everything that is known to what has joined, or to what was asked for. What a target has of it is read first; where
-/// that cannot be, the report says why, and the next pass tries again. Gives the runs that failed.
+/// Offer all known records to what has joined, or to what was asked for. First read what the target has of them; if
+/// that fails, the report says why, and the next pass tries again. Return the runs that failed.
 pub(in crate::sync) async fn cover(
     context: &Context,
     asked: Option<CoverRequest<'_>>,
@@ -75,7 +75,8 @@ pub(in crate::sync) async fn cover(
     Ok(failed)
 }
 
-/// Remembers which ways are in the configuration no more. Gives the notes of all that there were before this pass.
+/// Mark the routes that are no longer in the configuration. Return the notes of all routes that existed before this
+/// pass.
 async fn mark_left(context: &Context) -> Result<Vec<String>> {
     let mut ways = BTreeSet::new();
     for flow in context.routes.flows() {
@@ -92,7 +93,7 @@ async fn mark_left(context: &Context) -> Result<Vec<String>> {
     Ok(notes.into_iter().map(|(name, _)| name).collect())
 }
 
-/// One way of one entity.
+/// One route of one entity.
 struct Route<'a> {
     context: &'a Context,
     flow: &'a Flow,
@@ -105,7 +106,7 @@ impl Route<'_> {
         joined::note(self.flow, self.entity, self.target)
     }
 
-    /// Of all that decides what the target is to have by this source.
+    /// Fingerprint of everything that decides what the target should have from this source.
     fn fingerprint(&self) -> String {
         let (context, entity) = (self.context, self.entity);
         let own = |path: &str| path.split_once('.').is_some_and(|(of, _)| of == entity);
@@ -116,7 +117,7 @@ impl Route<'_> {
             let stock = &flow.stock;
             let quantity = stock.quantity.as_ref().map(crate::expr::Expr::text);
             let mut rule = vec![json!(stock.buffer), json!(stock.in_flight), json!(stock.locations), json!(quantity)];
-            // Told only where it is asked for: fingerprints that earlier versions have kept stay as they are.
+            // Included only if it is set: fingerprints that earlier versions have kept stay valid.
             rule.extend(stock.on_hand.then(|| json!("on_hand")));
             let sources = context.routes.to(self.target, "product").map(|flow| flow.from.as_str());
             let in_steps =
@@ -169,7 +170,7 @@ impl Route<'_> {
         if was_away && let Some(failed) = self.look_again(stop).await? {
             return Ok(Some(failed));
         }
-        // A state that an earlier version of the program has kept: what it delivered is delivered.
+        // An earlier version of the program has kept this state: what it delivered counts as delivered.
         if noted.is_none() && asked.is_none() && adoption::is_adopted(context, self.target, self.entity).await? {
             context.store.note(&note, &json!({ "print": fingerprint })).await?;
             return Ok(None);
@@ -187,20 +188,20 @@ impl Route<'_> {
         opened.map(|()| None)
     }
 
-    /// Whether the source is known to hold any.
+    /// Whether the source is known to hold any records.
     async fn knows_any(&self) -> Result<bool> {
         let (store, source) = (&self.context.store, &self.flow.from);
         Ok(!store.unseen(source, self.entity, &RoaringBitmap::new(), Slice { after: 0, limit: 1 }).await?.is_empty())
     }
 
-    /// Whether the target still has what the source has lost.
+    /// Whether the target still has records that the source has lost.
     async fn was_outlived(&self) -> Result<bool> {
         let (store, source) = (&self.context.store, &self.flow.from);
         Ok(!store.outlived(source, self.entity, self.target, Slice { after: 0, limit: 1 }).await?.is_empty())
     }
 
-    /// Reads the target whole, and the source as far as it has changed: what is known of them may be from before the way had
-    /// left. Gives the reading that failed.
+    /// Read the target completely, and the changes of the source: what is known of them may be from before the
+    /// route had left. Return the reading that failed.
     async fn look_again(&self, stop: &CancellationToken) -> Result<Option<RunReport>> {
         let context = self.context;
         for (system, kind) in [(self.target, RunKind::Full), (self.flow.from.as_str(), RunKind::Delta)] {
@@ -216,12 +217,13 @@ impl Route<'_> {
         Ok(None)
     }
 
-    /// The lease of the source's pull: a run that is cut off in the middle is nobody else's to rule on as long as it is held.
+    /// Take the lease of the source's pull: as long as it is held, nobody else decides on a run that is cut off in
+    /// the middle.
     async fn lease(&self, stop: &CancellationToken) -> Result<Option<Lease>> {
         lease(self.context, &self.flow.from, self.entity, stop).await
     }
 
-    /// Opens the jobs, from where an earlier try has come to.
+    /// Open the jobs, from where an earlier try stopped.
     async fn open(&self, trigger: &str, begun: Option<Value>, lease: &Lease, stop: &CancellationToken) -> Result<()> {
         let (context, note, fingerprint) = (self.context, self.note(), self.fingerprint());
         let place = |name: &str| begun.as_ref().and_then(|begun| begun[name].as_i64());
@@ -259,7 +261,7 @@ impl Route<'_> {
             };
             match context.store.commit_page(commit, context.env.now()).await {
                 Ok(_) => tries = 0,
-                // Somebody has agreed on something meanwhile: the slice is gone through once more.
+                // Somebody has merged a field meanwhile: repeat the slice.
                 Err(StoreError::Stale(_)) if tries < TRIES => {
                     (after, tries) = (before, tries + 1);
                     continue;
@@ -279,7 +281,7 @@ impl Route<'_> {
         context.store.note(&note, &json!({ "print": fingerprint })).await
     }
 
-    /// Opens a job for all that the target still has and the source has lost; false after a stop.
+    /// Open a job for every object that the target still has and the source has lost. Return false after a stop.
     async fn open_outlived(&self, run: i64, lease: &Lease, stop: &CancellationToken) -> Result<bool> {
         let (context, mut after) = (self.context, 0);
         while !stop.is_cancelled() {
@@ -314,7 +316,7 @@ impl Route<'_> {
     }
 }
 
-/// The lease of a pull, waited for; nothing after a stop.
+/// Wait for the lease of a pull; return `None` after a stop.
 async fn lease(context: &Context, system: &str, entity: &str, stop: &CancellationToken) -> Result<Option<Lease>> {
     let name = format!("pull:{system}/{entity}");
     loop {
@@ -326,7 +328,7 @@ async fn lease(context: &Context, system: &str, entity: &str, stop: &Cancellatio
     }
 }
 
-/// The rules by which records of an entity are recognised, as they decide.
+/// The rules by which records of an entity are recognised, as far as they decide.
 fn rules(context: &Context, entity: &str, rules: &[&MatchRule]) -> Value {
     let spec = context.entities.get(entity);
     let compare = |field: &str| {
@@ -337,7 +339,7 @@ fn rules(context: &Context, entity: &str, rules: &[&MatchRule]) -> Value {
     rules.iter().map(|rule| json!([rule.field, rule.weak, compare(&rule.field)])).collect()
 }
 
-/// Values by which records are recognised are taken anew from what is known of all systems, where the rules are others.
+/// If the match rules have changed, compute the match values again from what is known of all systems.
 async fn index(context: &Context, stop: &CancellationToken) -> Result<()> {
     let mut pairs: Vec<(&str, &str)> = Vec::new();
     for flow in context.routes.flows() {

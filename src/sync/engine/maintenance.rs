@@ -1,5 +1,5 @@
-//! What is done from time to time: the clock, run approvals, reports on freshness, what has joined, deletion of what is
-//! old.
+//! What is done from time to time: the clock, run approvals, reports on freshness, what has joined, deletion of
+//! what is old.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ use crate::{
     },
 };
 
-/// No system is left alone for longer than this, so what says more was noted by another clock.
+/// No system is paused for longer than this, so a longer pause was noted by another clock.
 const LONGEST_PAUSE: chrono::Duration = chrono::Duration::hours(24);
 
-/// How often the log says that all goes on.
+/// How often the log says that work goes on.
 const HEARTBEAT: Duration = Duration::from_secs(3600);
 
 impl Engine {
-    /// Brings what is known to what has joined since the daemon last ran; a target that cannot be read is tried again.
+    /// Offer known records to what has joined since the daemon last ran. If a target cannot be read, try it again.
     pub(super) async fn keep_covering(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         const AGAIN: Duration = Duration::from_secs(60);
         while !shutdown.is_cancelled() {
@@ -46,7 +46,7 @@ impl Engine {
         Ok(())
     }
 
-    /// After the clock was set back, nothing waits for what it showed before.
+    /// If the clock was set back, make sure that nothing waits for the time that it showed before.
     pub(super) async fn mind_the_clock(&self) -> Result<(), StoreError> {
         let (context, now) = (&self.context, self.context.env.now());
         let hurried = context.store.hurry(now + SKEW, now).await?;
@@ -66,7 +66,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Evaluates runs that were cut off, of this daemon's life before or of another's, for which jobs wait.
+    /// Evaluate runs that were cut off and that jobs wait for, whether by an earlier process of this daemon or by
+    /// another daemon.
     pub(super) async fn keep_evaluating(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         while !shutdown.is_cancelled() {
             self.pause(Duration::from_secs(60), shutdown).await;
@@ -76,7 +77,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Says every hour how things are, so that a log in which nothing is said any more says something.
+    /// Report every hour how things are, so that a log without other entries still says something.
     pub(super) async fn keep_reporting(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         while !shutdown.is_cancelled() {
             self.pause(HEARTBEAT, shutdown).await;

@@ -36,9 +36,9 @@ pub use self::{
     pass::Reach,
 };
 
-/// The clocks of several machines may differ by this much though nobody has set one back.
+/// By how much the clocks of several machines may differ though none was set back.
 const SKEW: chrono::Duration = chrono::Duration::minutes(1);
-/// Longest wait for a state store in trouble.
+/// Longest wait while the state store fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The engine.
@@ -53,7 +53,7 @@ impl Engine {
         Self { context: Arc::new(context), health: Arc::default() }
     }
 
-    /// How the parts of [`Engine::run`] are doing.
+    /// Return how the parts of [`Engine::run`] are doing.
     #[must_use]
     pub fn health(&self) -> Arc<Health> {
         Arc::clone(&self.health)
@@ -64,21 +64,21 @@ impl Engine {
         &self.context
     }
 
-    /// Works until `shutdown`: schedules, commands from the command line, deliveries, housekeeping.
-    /// When the state store is in trouble, waits until that is over.
+    /// Work until `shutdown`: schedules, commands from the command line, deliveries, housekeeping. If the state
+    /// store fails, wait until it works again.
     pub async fn run(&self, shutdown: &CancellationToken) {
         self.persevere("start", shutdown, || self.begin(shutdown)).await;
         let share = Share::everything(&self.context.routes);
         let workers = share.targets().flat_map(|(target, but)| {
-            // Who perseveres waits, tells and counts.
+            // `persevere` waits, reports and counts.
             let work = move || async move { delivery::work(&self.context, target, but, 0, shutdown).await.map(drop) };
             (0..self.context.limits(target).workers.max(1)).map(move |_| self.persevere(target, shutdown, work))
         });
         let flows = self.context.routes.flows().iter();
         let schedule = flows.map(|flow| self.persevere(&flow.name, shutdown, move || self.keep_flow(flow, shutdown)));
         let others = async {
-            // Of a large run that was cut off it takes a while, for which deliveries do not wait.
-            // Before a run of it that was cut off is evaluated by half.
+            // If a large run of it was cut off, this takes a while, and deliveries do not wait for it. It comes before
+            // the evaluation of runs that were cut off: only half of that run's jobs would be there.
             let first = || async move { Box::pin(joining::cover(&self.context, None, shutdown)).await.map(drop) };
             self.persevere("what has joined", shutdown, first).await;
             self.persevere("rulings", shutdown, || brakes::evaluate_all_pending(&self.context)).await;
@@ -94,14 +94,14 @@ impl Engine {
         tokio::join!(join_all(workers), others);
     }
 
-    /// Takes up what an earlier daemon has left: leases, jobs dated by another clock, causes that are resolved.
+    /// Take up what an earlier daemon has left: leases, jobs dated by another clock, causes that are resolved.
     async fn begin(&self, shutdown: &CancellationToken) -> Result<(), StoreError> {
         self.context.store.recover(self.context.env.now()).await?;
         self.mind_the_clock().await?;
         self.retry_resolved(shutdown).await
     }
 
-    /// Goes on with a part of the daemon's work until `shutdown`, also after trouble of the state store (a full disk, a
+    /// Keep a part of the daemon's work going until `shutdown`, also after the state store failed (a full disk, a
     /// database that restarts). What was not made durable is done again.
     async fn persevere<F>(&self, what: &str, shutdown: &CancellationToken, part: impl Fn() -> F)
     where

@@ -1,4 +1,4 @@
-//! One pass: everything is pulled once and delivered until nothing is left that could be done now or soon.
+//! One pass: pulls everything once, and delivers until nothing is left that could be done now or soon.
 
 use std::collections::BTreeMap;
 
@@ -24,15 +24,15 @@ use crate::{
 pub struct PassSummary {
     pub runs: Vec<RunReport>,
     pub delivered: Tally,
-    /// Open jobs left: state to count.
+    /// Open jobs that are left: state to count.
     pub left: BTreeMap<String, u64>,
-    /// Jobs that wait for what happens every day: orders that are not accepted yet.
+    /// How many jobs wait for something that happens every day: orders that are not accepted yet.
     pub awaited: u64,
-    /// Rows that did not become objects.
+    /// How many rows did not become objects.
     pub rejected: u64,
     /// Runs that tripped a brake and wait for a person.
     pub held: Vec<i64>,
-    /// Fields that targets hold otherwise than they were sent, and nobody accepted.
+    /// How many fields targets hold otherwise than they were sent, and nobody accepted.
     pub differences: u64,
 }
 
@@ -45,8 +45,8 @@ impl PassSummary {
 }
 
 impl Engine {
-    /// Pulls everything that flows bring (or only `scope`) once, delivers until nothing is left that could be done now or
-    /// soon, and tells what happened.
+    /// Pull everything that flows bring (or only `scope`) once, deliver until nothing is left that could be done
+    /// now or soon, and report what happened.
     pub async fn once(
         &self,
         scope: Option<&Scope>,
@@ -80,7 +80,8 @@ impl Engine {
         Ok(summary)
     }
 
-    /// One worker group per target. Where one of them gives up on the state store, all stop: what is left would wait for it.
+    /// Run one worker group per target. If one of them gives up because of the state store, stop all: the others
+    /// would wait for the store as well.
     pub(in crate::sync) async fn workers(&self, share: &Share, stop: &CancellationToken) -> Result<Tally, StoreError> {
         const PATIENCE: u32 = 10;
         let groups = share.targets().flat_map(|(target, but)| {
@@ -100,7 +101,7 @@ impl Engine {
         Ok(total)
     }
 
-    /// Returns when no job of this share is running and none is queued that comes due within reach.
+    /// Return when no job of this share is running and no queued one comes due soon.
     pub(super) async fn until_idle(&self, share: &Share, cancel: &CancellationToken) -> Result<(), StoreError> {
         while !cancel.is_cancelled() && self.is_busy(share).await? {
             self.context.env.sleep(self.context.limits.poll / 5).await;
@@ -108,7 +109,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Delivers beside `before`, and after it until nothing is left that could be done now or soon.
+    /// Deliver while `before` runs, and after it until nothing is left that could be done now or soon.
     pub(in crate::sync) async fn delivering<T>(
         &self,
         share: &Share,
@@ -140,8 +141,8 @@ impl Engine {
         Ok((done?, delivered?))
     }
 
-    /// Whether anything is being delivered, or is to be within the next minutes. For a target that is down nobody waits: what
-    /// is to be delivered there stays in the queue.
+    /// Whether anything is being delivered, or is due within the next minutes. A target that is down is not waited
+    /// for: what is to be delivered there stays in the queue.
     pub(super) async fn is_busy(&self, share: &Share) -> Result<bool, StoreError> {
         const REACH: chrono::Duration = chrono::Duration::minutes(3);
         const PATIENCE: u32 = 4;
@@ -158,7 +159,7 @@ impl Engine {
                 return Ok(true);
             }
         }
-        // What is left is far off, or under way by a long lease.
+        // What is left is due much later, or is running under a long lease.
         let backlog = self.context.store.backlog().await?;
         let mut covered = backlog.iter().filter(|line| share.covers(&line.target, &line.entity));
         Ok(covered.any(|line| line.state == JobState::Running))

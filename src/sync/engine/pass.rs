@@ -1,5 +1,5 @@
-//! A pass in two halves: everything is looked at before anything is delivered. So each record is written once, with all
-//! that is known of it, whoever is faster; and a plan and its application come to the same writes.
+//! A pass in two halves: everything is looked at before anything is delivered. So each record is written once, with
+//! all that is known of it, whichever system is faster; and a plan and its application result in the same writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,13 +19,13 @@ use crate::{
     },
 };
 
-/// Objects read again at once.
+/// How many objects are read at once.
 const LOOK: usize = 500;
 
 /// What a pass is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reach {
-    /// Absent: all flows.
+    /// `None` means all flows.
     pub flow: Option<String>,
     pub kind: RunKind,
 }
@@ -44,7 +44,7 @@ impl Reach {
     }
 }
 
-/// Part of the queue: targets, each with the entities that are left alone there.
+/// Part of the queue: targets, each with the entities that are skipped there.
 #[derive(Clone, Debug)]
 pub(in crate::sync) struct Share(BTreeMap<String, Vec<String>>);
 
@@ -53,7 +53,7 @@ impl Share {
         Self(routes.targets().into_iter().map(|target| (target.to_owned(), Vec::new())).collect())
     }
 
-    /// These targets and entities; `known` are all for which there may be jobs.
+    /// The share of these targets and entities; `known` are all for which there may be jobs.
     pub(in crate::sync) fn only(pairs: &BTreeSet<(String, String)>, known: &BTreeSet<(String, String)>) -> Self {
         let mut share: BTreeMap<String, Vec<String>> =
             pairs.iter().map(|(target, _)| (target.clone(), Vec::new())).collect();
@@ -83,8 +83,8 @@ pub(in crate::sync) struct Looked {
 }
 
 impl Engine {
-    /// The first half: pulls what the reach names, then reads the objects that are about to be written, so that what their
-    /// replicas say is what is there.
+    /// The first half: pull what the reach names, then read the objects that are about to be written, so that their
+    /// replicas are up to date.
     pub(in crate::sync) async fn look(
         &self,
         reach: &Reach,
@@ -126,7 +126,7 @@ impl Engine {
         Ok(looked)
     }
 
-    /// The part of the queue that a reach is about, without `blind`.
+    /// Return the part of the queue that a reach is about, without `blind`.
     pub(in crate::sync) async fn share(
         &self,
         reach: &Reach,
@@ -140,7 +140,7 @@ impl Engine {
         Ok(Share::only(&pairs.difference(blind).cloned().collect(), &known))
     }
 
-    /// Delivers what can be delivered now, without waiting for anything.
+    /// Deliver what can be delivered now, without waiting for anything.
     pub(in crate::sync) async fn drain(
         &self,
         share: &Share,
@@ -165,7 +165,7 @@ impl Engine {
     }
 }
 
-/// A pull that somebody else was at is done again when he is through.
+/// If another process was doing this pull, do it again when that process has finished.
 pub(in crate::sync) async fn after_others(
     context: &Context,
     mut report: RunReport,
@@ -182,7 +182,7 @@ pub(in crate::sync) async fn after_others(
     Ok(report)
 }
 
-/// Reads the objects at a target for which jobs are queued; tells why, where that cannot be.
+/// Read the objects at a target for which jobs are queued. If they cannot be read, return why.
 async fn look_at_targets(context: &Context, target: &str, entity: &str) -> Result<Option<String>, StoreError> {
     if !context.capabilities(target, entity).is_some_and(|capabilities| capabilities.read) {
         return Ok(None);

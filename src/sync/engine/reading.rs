@@ -1,4 +1,4 @@
-//! Which readings a flow, a pass and a resync are made of.
+//! Which readings make up a flow, a pass and a resync.
 
 use std::collections::BTreeSet;
 
@@ -18,12 +18,12 @@ use crate::{
 };
 
 impl Engine {
-    /// Reads one entity of one system and opens the jobs that follow; delivers nothing.
+    /// Read one entity of one system and open the jobs that follow. Deliver nothing.
     pub async fn pull(&self, run: NewRun<'_>, cancel: &CancellationToken) -> Result<RunReport, StoreError> {
         pull::pull(&self.context, run, cancel).await
     }
 
-    /// Pulls all sources in the order of the configuration; targets first where they were never looked at.
+    /// Pull all sources in the order of the configuration; first the targets that were never read.
     pub(super) async fn pull_all(
         &self,
         kind: RunKind,
@@ -37,7 +37,7 @@ impl Engine {
         Ok(runs)
     }
 
-    /// Pulls a flow's entities from its source. A full pull looks at the targets as well: what drifted there is found by
+    /// Pull a flow's entities from its source. A full pull reads the targets as well: drift there is found by
     /// comparison.
     pub(in crate::sync) async fn pull_flow(
         &self,
@@ -65,7 +65,7 @@ impl Engine {
                 break;
             }
             let report = pull::pull(&self.context, NewRun::new(&flow.from, entity, kind, trigger), cancel).await?;
-            // What another daemon reads at the moment is enough for a delta, of which there are many.
+            // For a delta, of which there are many, it is enough that another daemon is reading at the moment.
             let is_full = kind == RunKind::Full;
             runs.push(if is_full { after_others(&self.context, report, trigger, cancel).await? } else { report });
         }
@@ -90,7 +90,7 @@ impl Engine {
         Ok(Some(report))
     }
 
-    /// Looks at a scope again, whatever cursors and fingerprints say of it.
+    /// Read a scope again, whatever cursors and fingerprints say about it.
     pub async fn resync(&self, scope: &Scope, cancel: &CancellationToken) -> Result<Vec<RunReport>, StoreError> {
         let Some(flow) = self.context.routes.flow(&scope.flow) else { return Ok(Vec::new()) };
         let trigger = format!("resync {scope}");
@@ -105,7 +105,7 @@ impl Engine {
         let mut runs = Vec::new();
         for system in std::iter::once(&flow.from).chain(&flow.to) {
             let mut ids: BTreeSet<String> = self.context.store.externals(system, &known).await?.into_values().collect();
-            // A row that could not be read is called by its id, or by the key that it shows.
+            // A row that could not be read is named by its id, or by the key that it shows.
             let rejected = self.context.store.rejections(Some(system), u32::MAX).await?.into_iter();
             let rejected = rejected.filter(|(_, of, row)| of == entity && row.is_about(key));
             ids.extend(rejected.filter_map(|(_, _, row)| row.id));
@@ -115,12 +115,12 @@ impl Engine {
                 let run = NewRun::new(system, entity, RunKind::Single, &trigger);
                 runs.push(pull::refresh(&self.context, run, &ids, AskedBy::Person, cancel).await?);
             } else if *system == flow.from && self.context.can_list(system, entity) {
-                // The source is listed whole when the object is new to us or cannot be read alone.
+                // If the object is new to us or cannot be read alone, the source is listed completely.
                 runs.push(
                     pull::pull(&self.context, NewRun::new(system, entity, RunKind::Full, &trigger), cancel).await?,
                 );
             } else if !ids.is_empty() {
-                // A target that cannot be read alone as well.
+                // The same for a target that cannot read single objects.
                 runs.extend(self.look_at_target(system, entity, &trigger, cancel).await?);
             }
         }

@@ -13,8 +13,9 @@ use crate::{
 };
 
 impl Engine {
-    /// A configuration that was read anew may hold the line that jobs and rows wait for (`lookup:tax=IGIC7`), or another
-    /// idea of what an entity has to prove (`proof:order=1001`) or of what is one (`review:customer=C-77`): they are all tried again, once. What still lacks it waits on.
+    /// A configuration that was read again may contain the entry that jobs and rows wait for (`lookup:tax=IGIC7`),
+    /// or other rules about what an entity has to prove (`proof:order=1001`) or which objects are the same
+    /// (`review:customer=C-77`). So try all of them again, once. What still lacks its cause goes on waiting.
     pub(in crate::sync) async fn retry_resolved(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
         self.read_what_is_waited_for(cancel).await?;
         self.look_anew(|cause| depends_on_configuration(cause) || raises_no_event(cause)).await?;
@@ -24,7 +25,7 @@ impl Engine {
         .await
     }
 
-    /// Rows of targets that could not be read, and that creations there wait for: no delta tells when they are
+    /// Read rows of targets that could not be read and that block creates there: no delta shows when they are
     /// corrected.
     pub(super) async fn read_what_is_waited_for(&self, cancel: &CancellationToken) -> Result<(), StoreError> {
         let store = &self.context.store;
@@ -37,7 +38,8 @@ impl Engine {
                 queued.insert((target, entity));
             }
         }
-        // What other rows have just let go (one was put aside) may wait for these as soon as it is tried.
+        // Jobs that were just released by other rows (one was put aside) may wait for these rows as soon as they
+        // are tried.
         for (target, entity) in queued {
             if !waited.contains(&(target.clone(), entity.clone())) && !store.unread(&target, &entity).await?.is_empty()
             {
@@ -52,7 +54,7 @@ impl Engine {
         self.read_again("rows that creations wait for", cancel, is_waited_for).await
     }
 
-    /// Reads rows once more that could not be read, by their ids where the system can.
+    /// Read again rows that could not be read, by their ids if the system can.
     pub(super) async fn read_again(
         &self,
         trigger: &str,
@@ -84,7 +86,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Tries the jobs again whose cause may be over.
+    /// Try the jobs again whose cause may be over.
     pub(super) async fn look_anew(&self, may_be_over: impl Fn(&WaitReason) -> bool) -> Result<(), StoreError> {
         let store = &self.context.store;
         for backlog in store.backlog().await? {
@@ -98,7 +100,7 @@ impl Engine {
     }
 }
 
-/// Whether another configuration, mapping or idea of what is required may end the wait.
+/// Whether another configuration, mapping or requirement may end the wait.
 fn depends_on_configuration(cause: &WaitReason) -> bool {
     matches!(
         cause,
@@ -112,8 +114,8 @@ fn depends_on_configuration(cause: &WaitReason) -> bool {
     )
 }
 
-/// Whether the wait may be over without any event that says so: a flap guard looks back one hour; a value that the
-/// target holds on its own, an answer that could not be read and a file tell nobody when they change.
+/// Whether the wait may be over without any event that says so. A flap guard looks back one hour. A value that the
+/// target holds on its own, an answer that could not be read, and a file change without a notification.
 pub(super) fn raises_no_event(cause: &WaitReason) -> bool {
     matches!(
         cause,

@@ -1,4 +1,4 @@
-//! Flows that are due: of several daemons one carries a firing out.
+//! Flows that are due: if there are several daemons, one of them carries a firing out.
 
 use chrono::DateTime;
 use chrono::Utc;
@@ -15,8 +15,9 @@ use crate::{
 };
 
 impl Engine {
-    /// Pulls one flow whenever it is due; a firing missed while the daemon was down is made up for once. Of several daemons
-    /// one has the turn. A firing is over when its pulls are: should that one be killed in it, another begins it anew.
+    /// Pull one flow whenever it is due. If firings were missed while the daemon was down, make up for them once.
+    /// If there are several daemons, one has the turn. A firing is over when its pulls are: if that daemon is
+    /// killed in between, another one starts the firing again.
     pub(super) async fn keep_flow(&self, flow: &Flow, shutdown: &CancellationToken) -> Result<(), StoreError> {
         let lease = format!("flow:{}", flow.name);
         while !shutdown.is_cancelled() {
@@ -37,7 +38,7 @@ impl Engine {
 
     pub(super) async fn take_turn(&self, flow: &Flow, shutdown: &CancellationToken) -> Result<(), StoreError> {
         let now = self.context.env.now();
-        // The daemon that had the turn just before may have seen to it.
+        // The daemon that had the turn just before may have done it.
         let Some((_, kind)) = self.firing(flow, now).await?.filter(|(at, _)| *at <= now) else { return Ok(()) };
         self.pull_flow(flow, None, (kind, "schedule"), shutdown).await?;
         if !shutdown.is_cancelled() {
@@ -46,8 +47,8 @@ impl Engine {
         Ok(())
     }
 
-    /// When a flow fires next as seen at `now`, and what it is then: a full pull is a delta as well. Nothing where it has no
-    /// schedule.
+    /// Return when a flow fires next as seen at `now`, and as what: a full pull counts as a delta as well. `None`
+    /// if the flow has no schedule.
     pub(super) async fn firing(
         &self,
         flow: &Flow,
@@ -56,7 +57,7 @@ impl Engine {
         let due = |table: Option<&Schedule>, last: Option<DateTime<Utc>>| match (table, last) {
             (None, _) => None,
             (Some(_), None) => Some(now),
-            // The clock was set back: to wait for what it showed then may take a day.
+            // The clock was set back: waiting for the time that it showed before may take a day.
             (Some(_), Some(last)) if last > now + SKEW => Some(now),
             (Some(table), Some(last)) => table.next(last),
         };

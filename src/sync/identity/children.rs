@@ -12,18 +12,20 @@ use crate::{
     sync::identity::unique::{self, Unique},
 };
 
-/// A record's children at a target, seen from what is desired there.
+/// A record's children at a target, as seen from what is desired there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::sync) struct Own {
-    /// (entity and list, key as it is desired) to the target's id.
+    /// (entity and list, desired key) to the target's id.
     pub(in crate::sync) ids: ChildIds,
-    /// The same by list, with those that are not desired by the key that the target knows them by.
+    /// The same by list, together with the children that are not desired, under the key that the target has for
+    /// them.
     pub(in crate::sync) known: BTreeMap<String, BTreeMap<String, String>>,
-    /// By list: key as the target has it now, to id.
+    /// By list: key that the target has now, to id.
     pub(in crate::sync) held: BTreeMap<String, BTreeMap<String, String>>,
-    /// By list: ids of those that the target is not to have any more.
+    /// By list: ids of children that the target should no longer have.
     pub(in crate::sync) dropped: BTreeMap<String, Vec<String>>,
-    /// By list: ids of those that stay and hold a unique value which another of the object's children is to have.
+    /// By list: ids of children that stay, and that hold a unique value which another child of the object should
+    /// have.
     pub(in crate::sync) yielding: BTreeMap<String, Vec<String>>,
 }
 
@@ -34,16 +36,17 @@ pub(in crate::sync) struct KnownChildren<'a> {
     pub(in crate::sync) target: &'a str,
     /// The record's children at all systems.
     pub(in crate::sync) children: &'a [Child],
-    /// Those of an object that a lookup has just found at the target and nobody has told of yet.
+    /// Children of an object that a lookup has just found at the target and that are not stored yet.
     pub(in crate::sync) found: &'a Children,
-    /// Which members these are, by list and key, as far as the write that made them has noted it.
+    /// Their member numbers, by list and key, as far as the write that made them has stored them.
     pub(in crate::sync) noted: Option<&'a BTreeMap<String, BTreeMap<String, i64>>>,
     /// The object as the target has it.
     pub(in crate::sync) before: Option<&'a Fields>,
 }
 
 impl Own {
-    /// `whole` is the object as the target is to have it, of which `changed` is written.
+    /// Compute a record's children. `whole` is the object as the target should have it; `changed` are its fields
+    /// that are written.
     pub(in crate::sync) fn of(known: KnownChildren<'_>, whole: &Fields, changed: &BTreeSet<String>) -> Self {
         let KnownChildren { spec, target, children, found, noted, before } = known;
         let mut own = Self::default();
@@ -85,7 +88,7 @@ fn seen(
     items: &BTreeMap<String, Option<String>>,
     noted: Option<&BTreeMap<String, i64>>,
 ) -> Vec<Child> {
-    // Those that nobody noted are no member of another system's: they are told by their keys.
+    // Children without a stored member number are no member of another system's: they are told apart by their keys.
     let named = items.iter().filter_map(|(key, id)| Some((key, id.as_ref()?)));
     named
         .map(|(key, id)| Child {
@@ -98,16 +101,17 @@ fn seen(
         .collect()
 }
 
-/// A child that the target has told of. A listing may have shown one before anybody knew that a write of ours had made it: it is no
-/// member of another system's yet, but that write has noted whose it is.
+/// Return a child that the target has shown. A listing may have shown it before it was known that our write had
+/// made it: then it shares no member number with another system's child yet, but that write has stored whose child
+/// it is.
 fn listed(child: &Child, from: &[&Child], noted: Option<&BTreeMap<String, i64>>) -> Child {
     let is_a_member = from.iter().any(|other| other.member == child.member);
     let noted = noted.and_then(|noted| noted.get(&child.key)).filter(|_| !is_a_member);
     Child { member: noted.copied().unwrap_or(child.member), ..child.clone() }
 }
 
-/// By list and key: members of children that systems other than the target know, of those that are desired in `changed`
-/// lists.
+/// By list and key: the member numbers, known at systems other than the target, of the children that are desired in
+/// `changed` lists.
 pub(in crate::sync) fn members(
     known: KnownChildren<'_>,
     whole: &Fields,
@@ -122,8 +126,8 @@ pub(in crate::sync) fn members(
     members
 }
 
-/// Which child each desired key means: the same child that another system calls so, whatever the target still calls it;
-/// else the target's of that name, unless it is another one.
+/// Find the child that each desired key means: the child that has this key at another system, whatever its key at
+/// the target still is; otherwise the target's child of that key, unless that is another child.
 fn meant<'a>(here: &[&'a Child], from: &[&Child], desired: &BTreeSet<String>) -> BTreeMap<String, &'a Child> {
     let mut meant: BTreeMap<String, &Child> = BTreeMap::new();
     let mut taken = BTreeSet::new();
@@ -146,7 +150,7 @@ fn meant<'a>(here: &[&'a Child], from: &[&Child], desired: &BTreeSet<String>) ->
     meant
 }
 
-/// Ids of children that hold, at the target, a unique value which another of them is to have.
+/// Return the ids of children that hold, at the target, a unique value which another child should have.
 fn yielding(
     (spec, list): (&EntitySpec, &str),
     meant: &BTreeMap<String, &Child>,
@@ -172,15 +176,16 @@ fn yielding(
     meant.values().filter(yields).map(|child| child.id.clone()).collect()
 }
 
-/// Keys of a list's items; nothing where the object says nothing of the list.
+/// Return the keys of a list's items; `None` if the object says nothing about the list.
 fn keys(spec: &EntitySpec, list: &str, fields: &Fields) -> Option<BTreeSet<String>> {
     let key = spec.fields.get(list)?.key.as_ref()?;
     let items = fields.get(list)?.as_array()?;
     Some(items.iter().filter_map(|item| item.get(key)).filter_map(text_of).collect())
 }
 
-/// What is to be known of a target's children after a write: `fields` is what it holds now, `known` what was known before by
-/// the keys it was sent, `answered` what its answer says. An item whose id nobody shows keeps the one it has.
+/// Return the children of a target after a write: `fields` is what it holds now, `known` the ids that were known
+/// before, by the keys that were sent, `answered` the ids in its answer. An item keeps its id if none is shown for
+/// it.
 pub(in crate::sync) fn after(
     spec: Option<&EntitySpec>,
     fields: &Fields,
@@ -195,7 +200,7 @@ pub(in crate::sync) fn after(
             ids.insert(key.clone(), Some(id.clone()));
         }
         for (key, id) in answered.get(list).into_iter().flatten().filter(|(_, id)| id.is_some()) {
-            // What is called otherwise now is not there twice.
+            // A child that has another key now is not there twice.
             ids.retain(|_, known| known != id);
             ids.insert(key.clone(), id.clone());
         }
@@ -214,7 +219,7 @@ pub(in crate::sync) fn after(
     children
 }
 
-/// (entity and list, id) of children that a target had and has no more.
+/// Return (entity and list, id) of children that a target had and no longer has.
 pub(in crate::sync) fn moved(
     entity: &str,
     held: &BTreeMap<String, BTreeMap<String, String>>,
@@ -228,7 +233,7 @@ pub(in crate::sync) fn moved(
     moved
 }
 
-/// Ids of an answer, as what a system shows.
+/// Merge the ids of an answer into what a system shows.
 pub(in crate::sync) fn merge_answered(ids: BTreeMap<String, BTreeMap<String, String>>, into: &mut Children) {
     for (list, ids) in ids {
         into.entry(list).or_default().extend(ids.into_iter().map(|(key, id)| (key, Some(id))));

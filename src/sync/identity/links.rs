@@ -1,4 +1,5 @@
-//! Which records are one: the values they are recognised by, what may be written about them, and what a person decides.
+//! Which records are one: the values that they are recognised by, what may be written about them, and what a person
+//! decides.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +29,7 @@ pub(in crate::sync) struct LinkContext {
 }
 
 impl LinkContext {
-    /// `replicas` are those of the records, of this entity.
+    /// Load the ties. `replicas` are those of the records, of this entity.
     pub(in crate::sync) async fn of(
         context: &Context,
         target: &str,
@@ -47,7 +48,8 @@ impl LinkContext {
         if rules.is_empty() && rivals.is_empty() && !respells {
             return Ok(Self { ties, ..Self::default() });
         }
-        // What is not there yet may be any of them; what one rule has tied may be another one of the same value.
+        // A record that is not there yet may be any of them. A record that one rule has tied may be another one of
+        // the same value.
         let asked = records.iter().filter_map(|record| {
             let of = replicas.get(record).map_or(&[][..], Vec::as_slice);
             let link = ties.get(record).and_then(|ties| ties.links.get(target));
@@ -72,19 +74,19 @@ impl LinkContext {
         self.ties.get(&record).and_then(|ties| ties.links.get(system)).map(|link| link.state).unwrap_or_default()
     }
 
-    /// Whether nothing is to be done about a record at a target, whatever its sources say: it is another one by now, or a
-    /// person does not want it there.
+    /// Whether nothing is to be done about a record at a target, whatever its sources say: it has become an alias,
+    /// or a person does not want it there.
     pub(in crate::sync) fn is_excluded(&self, record: RecordId, target: &str) -> bool {
         self.ties.get(&record).is_some_and(|ties| ties.same.is_some())
             || self.state(record, target) == LinkState::Ignored
     }
 
-    /// Why a record is not written for the time being.
+    /// Return why a record is not written for the time being.
     pub(in crate::sync) fn paused(&self, record: RecordId, entity: &str, key: &str, target: &str) -> Option<Failure> {
         (self.state(record, target) == LinkState::Paused).then(|| paused(entity, key, target))
     }
 
-    /// The same as both, in words.
+    /// The same as both of the above, in words.
     pub(in crate::sync) fn barred(&self, record: RecordId, target: &str) -> Option<&'static str> {
         let ignored = "it was found to be another record, or its link is ignored (`vaiven links`)";
         let paused = "its link is paused (`vaiven links resume` lets it go on)";
@@ -92,7 +94,7 @@ impl LinkContext {
         if self.is_excluded(record, target) { Some(ignored) } else { is_paused.then_some(paused) }
     }
 
-    /// What the sources say of a record: those whose tie is paused or ignored say nothing.
+    /// Return a record's replicas without those of sources whose link is paused or ignored; `None` if all count.
     pub(in crate::sync) fn speaking(
         &self,
         record: RecordId,
@@ -104,14 +106,15 @@ impl LinkContext {
         (!all_speak).then(|| replicas.iter().filter(speaks).cloned().collect())
     }
 
-    /// Why a record waits of which no source says anything for the time being.
+    /// Return why a record waits if none of its sources counts for the time being.
     pub(in crate::sync) fn silenced(&self, record: RecordId, entity: &str, key: &str) -> Option<Failure> {
         let links = &self.ties.get(&record)?.links;
         let (system, _) = links.iter().find(|(_, link)| link.state == LinkState::Paused)?;
         Some(paused(entity, key, system))
     }
 
-    /// Why a person has to look first: the target holds what may be this record, or what is tied to it may be another.
+    /// Return why a person has to look first: the target may hold this record already, or the object that is tied
+    /// to it may be another one.
     pub(in crate::sync) fn doubtful(&self, record: RecordId, entity: &str, key: &str, target: &str) -> Option<Failure> {
         let candidates = self.candidates.get(&record)?;
         let name = |one: &Candidate| {
@@ -161,7 +164,7 @@ pub enum LinkError {
     Store(#[from] StoreError),
 }
 
-/// What a person says of records; each word is one transaction, from which the deliveries follow.
+/// A person's decisions on records. Each is one transaction, from which the deliveries follow.
 pub struct Links<'a> {
     pub store: &'a SharedStore,
     pub routes: &'a Routes,
@@ -170,7 +173,7 @@ pub struct Links<'a> {
 }
 
 impl Links<'_> {
-    /// Jobs at all systems that are told of the entity: what is to be done now is for them to find out.
+    /// Return jobs at all systems that the entity flows to: each job finds out what is to be done now.
     fn jobs(&self, named: &Named) -> Vec<NewJob> {
         let job = |target: &str| NewJob {
             target: target.to_owned(),
@@ -189,8 +192,10 @@ impl Links<'_> {
         systems
     }
 
+    /// Set the state of a record's links, at one system or at all.
+    ///
     /// # Errors
-    /// When the flows do not carry the entity there.
+    /// If the flows do not carry the entity there.
     pub async fn set(&self, named: &Named, at: Option<&str>, state: LinkState) -> std::result::Result<(), LinkError> {
         let known = self.systems(&named.entity);
         let systems: Vec<String> = match at {
@@ -208,10 +213,11 @@ impl Links<'_> {
         Ok(self.store.set_links(named.record, (&systems, state), &self.jobs(named), self.now).await?)
     }
 
-    /// `one` is what `other` is; with `both`, although both have an object at the same system.
+    /// Join two records: `one` is the same as `other`. With `both`, do so even if both have an object at the same
+    /// system.
     ///
     /// # Errors
-    /// When they cannot be one.
+    /// If they cannot be the same.
     pub async fn join(&self, one: &Named, other: &Named, both: bool) -> std::result::Result<(), LinkError> {
         if one.entity != other.entity || one.record == other.record {
             return Err(LinkError::Kinds(one.key.clone(), other.key.clone()));
@@ -235,7 +241,7 @@ impl Links<'_> {
         Err(LinkError::Alias(if first { one.key.clone() } else { other.key.clone() }))
     }
 
-    /// `one` is none of the others.
+    /// Set `one` apart from all of the others.
     ///
     /// # Errors
     /// Only the store's own.
@@ -243,17 +249,18 @@ impl Links<'_> {
         Ok(self.store.set_apart(one.record, others, &self.jobs(one), self.now).await?)
     }
 
-    /// What a record has at a system becomes a record of its own, whose key is given; nothing where it is gone and was forgotten.
+    /// Make a record of its own from the object that a record has at a system, and return its key; `None` if the
+    /// object was gone and has been forgotten.
     ///
     /// # Errors
-    /// When there is nothing.
+    /// If there is no such object.
     pub async fn split(&self, named: &Named, system: &str) -> std::result::Result<Option<String>, LinkError> {
         let replicas = self.store.replicas_of(&[named.record]).await?;
         let field = self.entities.get(&named.entity).map(|spec| spec.key.as_str()).unwrap_or_default();
         let own = replicas.iter().find(|one| one.system == system).and_then(|one| one.fields.get(field)?.as_str());
         let called = self.store.called(&[named.record]).await?.remove(&named.record);
         let is_numbered = called.as_ref().is_some_and(|called| called.numbered_by.is_some());
-        // By the key that it has there, where that is free.
+        // It gets the key that it has there, if that is free.
         let mut key = own.map(str::to_owned).or(called.map(|called| called.key)).unwrap_or_else(|| named.key.clone());
         let is_taken = async |key: &str| -> std::result::Result<bool, StoreError> {
             let namesakes = self.store.namesakes(&named.entity, &[key.to_owned()]).await?;
@@ -274,20 +281,20 @@ impl Links<'_> {
     }
 }
 
-/// A record that waits for a person, and what it may be.
+/// A record that waits for a person, and the records that it may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Review {
     pub named: Named,
-    /// The system where it waits.
+    /// The system at which it waits.
     pub target: String,
-    /// What tied it there, where something did.
+    /// What tied it there, if anything did.
     pub tied_by: Option<String>,
-    /// With how far they agree, in percent; the best first.
+    /// The candidates with how far they agree, in percent; the best come first.
     pub candidates: Vec<(Named, Candidate, u8)>,
 }
 
-/// What is to be decided about a record at a target; nothing where there is no doubt any more. `key` is the entity's key field,
-/// where systems number by themselves.
+/// Return what is to be decided about a record at a target; `None` if there is no doubt any more. `key` is the
+/// entity's key field if systems number it themselves.
 ///
 /// # Errors
 /// Only the store's own.

@@ -1,5 +1,5 @@
-//! Which system gave a key: a number that a system gives by itself means nothing at another system before it was sent
-//! there.
+//! Which system gave a key: a number that a system gives by itself means nothing at another system until it was
+//! sent there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,33 +16,33 @@ use crate::{
     },
 };
 
-/// Whether two objects of one key are the same, by what they are recognised by.
+/// Whether the values that two objects of one key are recognised by say that they are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Agreement {
     Agrees,
-    /// Neither has what the other has.
+    /// They have no such value in common.
     Unknown,
     Differs,
 }
 
-/// How an entity's keys are given, seen from one system. Only for entities that systems number by themselves.
+/// How an entity's keys are given, as seen from one system. Only for entities that systems number themselves.
 pub(in crate::sync) struct Numbering<'a> {
     context: &'a Context,
     system: &'a str,
     entity: &'a str,
     spec: &'a EntitySpec,
-    /// What tells whose an object is, the surest first.
+    /// What identifies an object, the most reliable first.
     evidence: Vec<MatchRule>,
 }
 
 impl<'a> Numbering<'a> {
-    /// Nothing where a key means the same at every system.
+    /// `None` if a key means the same at every system.
     pub(in crate::sync) fn of(context: &'a Context, system: &'a str, entity: &'a str) -> Option<Self> {
         let spec = context.entities.get(entity).map(|spec| &**spec).filter(|spec| spec.numbered)?;
         Some(Self { context, system, entity, spec, evidence: evidence(spec, &context.routes.matches(entity)) })
     }
 
-    /// Whether a key at a system is surely one that the system gave itself.
+    /// Whether a key at a system is certainly one that the system gave itself.
     fn issues(&self, system: &str, key: &str) -> bool {
         issues(self.context, system, self.entity, Some(key))
     }
@@ -56,8 +56,8 @@ impl<'a> Numbering<'a> {
         self.prefix(system).is_none_or(|prefix| key.starts_with(&prefix))
     }
 
-    /// Systems that bring the entity to another one and may have given this number: those whose prefix it has, else those that
-    /// have none.
+    /// Return the systems that bring the entity to another one and may have given this number: those whose prefix
+    /// it has, otherwise those that have no prefix.
     fn givers(&self, to: &str, key: &str) -> BTreeSet<&str> {
         let sources = self.context.routes.sources(to, self.entity).into_iter();
         let able: BTreeSet<&str> = sources.filter(|source| *source != to && self.could(source, key)).collect();
@@ -65,7 +65,7 @@ impl<'a> Numbering<'a> {
         if named.is_empty() { able } else { named }
     }
 
-    /// Whether a system that this one has nothing to do with may have given a number.
+    /// Whether a system that has no flow with this one may have given a number.
     fn is_anybodys(&self, key: &str) -> bool {
         let has_prefix = |system: &str| self.prefix(system).is_some_and(|prefix| key.starts_with(&prefix));
         let is_marked = has_prefix(self.system);
@@ -75,20 +75,21 @@ impl<'a> Numbering<'a> {
         others.any(|origin| if is_marked { has_prefix(origin) } else { self.could(origin, key) })
     }
 
-    /// The system that a new record of this key is numbered by, as far as it can be told.
+    /// Return the system that a new record of this key is numbered by, as far as this can be decided.
     fn numbered_by(&self, key: &str) -> &str {
         if self.issues(self.system, key) {
             return self.system;
         }
         let givers = self.givers(self.system, key);
         match givers.first() {
-            // It has the giver's prefix, or cannot be this system's own, whose numbers begin otherwise.
+            // The key has the giver's prefix, or it cannot be this system's own because this system's numbers begin
+            // otherwise.
             Some(one) if givers.len() == 1 && (self.prefix(one).is_some() || self.prefix(self.system).is_some()) => one,
             _ => self.system,
         }
     }
 
-    /// Whether a record of the same key may be what the row is, with nothing but the key to say so.
+    /// Whether a record of the same key may be the row's record, with nothing but the key to say so.
     fn is_sure(&self, key: &str, namesake: &Namesake, held: &BTreeSet<&str>) -> bool {
         let by = namesake.numbered_by.as_deref();
         if namesake.unsure {
@@ -99,7 +100,8 @@ impl<'a> Numbering<'a> {
         }
         let joined = |system: &str| self.context.routes.are_joined(self.entity, system, self.system);
         if self.issues(self.system, key) {
-            // Seen elsewhere first, under a number that somebody gave it: another system's, unless it could be only this one's.
+            // It was first seen elsewhere, under a number that a system gave it: that system's, unless the number
+            // can only be this one's.
             let is_taken = by.is_some_and(|by| self.issues(by, key));
             if by.is_none() && held.is_empty() {
                 return !self.is_anybodys(key);
@@ -125,7 +127,7 @@ impl<'a> Numbering<'a> {
         self.givers(self.system, key).len() > 1
     }
 
-    /// Whether what two objects of one number are recognised by says that they are two.
+    /// Whether the values that two objects of one number are recognised by say that they are two.
     pub(in crate::sync) fn are_two(&self, one: &Fields, other: &Fields) -> bool {
         self.agreement(one, &[other], &People::default()) == Agreement::Differs
     }
@@ -146,10 +148,11 @@ impl<'a> Numbering<'a> {
         }
     }
 
-    /// Fills in whose numbers rows bear and, for those that are not `bound` to a record by their id yet, which record their key
-    /// means: a namesake that can be no other, or that what it is recognised by confirms; else a record of their own. Where more
-    /// than one could be meant, or what they are recognised by differs, that is for a person: creating at this system what bears
-    /// the same number waits for a review.
+    /// Set which system gave the rows' numbers. For rows that are not `bound` to a record by their id yet, also
+    /// find the record that their key means: a record of the same key that can be no other, or that the values it
+    /// is recognised by confirm; otherwise a record of its own. If several records could be meant, or if the values
+    /// differ, a person has to decide: creating an object at this system that bears the same number waits for a
+    /// review.
     pub(in crate::sync) async fn assign_records(
         &self,
         rows: &mut [(&mut Unidentified, &Fields)],
@@ -172,7 +175,7 @@ impl<'a> Numbering<'a> {
         for ((row, fields), namesakes) in open.iter_mut().zip(namesakes) {
             self.choose(row, fields, (&namesakes, &replicas, &people), &given);
             given.extend(row.taken_for);
-            // Of several that sell to this system each may have given the number.
+            // If several systems bring objects to this system, each of them may have given the number.
             let is_own = row.taken_for.is_none() && !row.issued && row.numbered_by.as_deref() == Some(self.system);
             if is_own && self.givers(self.system, &row.key).len() > 1 {
                 let is_here = |one: &Namesake| {
@@ -193,11 +196,12 @@ impl<'a> Numbering<'a> {
         given: &BTreeSet<RecordId>,
     ) {
         let (mut agreeing, mut sure, mut unsure) = (Vec::new(), Vec::new(), 0);
-        // Who bears the very number, and is another object.
+        // The record that bears this very number and is another object.
         let mut bearer = None;
         for namesake in namesakes.iter().filter(|one| !given.contains(&one.record)) {
             let held: Vec<&Replica> = replicas.get(&namesake.record).into_iter().flatten().collect();
-            // What this system has already under another id is no other object of it; what is nowhere any more is nothing.
+            // If this system has it already under another id, it is no other object of this system. If no system
+            // has it any more, it counts for nothing.
             let is_left = namesake.unsure && held.is_empty();
             if is_left || held.iter().any(|replica| replica.system == self.system) {
                 continue;
@@ -223,12 +227,12 @@ impl<'a> Numbering<'a> {
         if row.numbered_by.as_deref() == Some(self.system) {
             row.evicts = bearer;
         } else if namesakes.iter().any(|one| one.numbered_by == row.numbered_by) {
-            // The number is another object's; this system has its own of it.
+            // The number is another object's; this system has given the same number itself.
             row.numbered_by = Some(self.system.to_owned());
         }
     }
 
-    /// The record that a reference by key means, seen from this system; nothing where it may mean several.
+    /// Return the record that a reference by key means, as seen from this system; `Several` if it may mean several.
     fn referred(&self, namesakes: &[Namesake], replicas: &BTreeMap<RecordId, Vec<Replica>>) -> Referred {
         let held = |record: RecordId| replicas.get(&record).into_iter().flatten();
         let near: Vec<&Namesake> = namesakes
@@ -259,8 +263,8 @@ enum Referred {
     Several,
 }
 
-/// Records that keys of one entity mean, seen from a system; a key that may mean several is not among them, one that nobody
-/// has gets a record.
+/// Return the records that keys of one entity mean, as seen from a system. A key that may mean several is left out;
+/// for a key that no record has, create one.
 pub(in crate::sync) async fn refer(
     context: &Context,
     system: &str,
@@ -306,8 +310,8 @@ async fn live(
     Ok(replicas)
 }
 
-/// Records that a key on the command line means, seen from a flow's source: those that the source has numbered or has; a key
-/// that several have may stand behind the system that gave it.
+/// Return the records that a key on the command line means, as seen from a flow's source: those that the source has
+/// numbered or has. If several have the key, the system that gave it may be named before it.
 pub(in crate::sync) async fn meant(context: &Context, entity: &str, key: &str, from: &str) -> Result<Vec<RecordId>> {
     let of = async |key: &str| -> Result<Vec<Namesake>> {
         Ok(context.store.namesakes(entity, &[key.to_owned()]).await?.pop().unwrap_or_default())
@@ -327,8 +331,8 @@ pub(in crate::sync) async fn meant(context: &Context, entity: &str, key: &str, f
     Ok(found.into_iter().map(|one| one.record).collect())
 }
 
-/// Records that a target has under a number of its own, which may be those that are about to be created there, by record and
-/// with the field that tells so. None where the target's numbers are always its own.
+/// Return the records that a target has under a number of its own and that may be those which are about to be
+/// created there, by record, each with the field that says so. Empty if the target's numbers are always its own.
 pub(in crate::sync) async fn rivals(
     context: &Context,
     target: &str,
@@ -344,7 +348,7 @@ pub(in crate::sync) async fn rivals(
     Ok(rivals.map(|(record, rivals)| (record, named(rivals))).collect())
 }
 
-/// Adds what shares a number to what may be a record.
+/// Add the records that share a number to the candidates.
 pub(in crate::sync) fn add(candidates: &mut Vec<Candidate>, rivals: Vec<(RecordId, String)>) {
     for (record, field) in rivals {
         match candidates.iter_mut().find(|candidate| candidate.record == record) {
@@ -354,8 +358,8 @@ pub(in crate::sync) fn add(candidates: &mut Vec<Candidate>, rivals: Vec<(RecordI
     }
 }
 
-/// Records that a batch's objects refer to which another system has numbered, and which this target cannot be given: orders of
-/// another shop.
+/// Return the records that a batch's objects refer to, that another system has numbered, and that this target
+/// cannot be given: orders of another shop.
 pub(in crate::sync) async fn strangers(
     context: &Context,
     target: &str,
@@ -388,8 +392,8 @@ pub(in crate::sync) async fn strangers(
     Ok(referred.into_iter().filter(is_strange).collect())
 }
 
-/// Whether a system gives the keys of an entity by itself, so that no other's are seen there: no flow brings it any, or its
-/// mapping cannot write them; with a key, whether it gave this one.
+/// Whether a system gives the keys of an entity itself, so that no other system's keys are seen there: no flow
+/// brings it any, or its mapping cannot write them. With a key: whether it gave this one.
 pub(in crate::sync) fn issues(context: &Context, system: &str, entity: &str, key: Option<&str>) -> bool {
     let Some(mapping) = context.mapping(system, entity) else { return false };
     let prefix = mapping.prefix().and_then(|prefix: &Prefix| prefix.value.as_deref());
@@ -397,7 +401,8 @@ pub(in crate::sync) fn issues(context: &Context, system: &str, entity: &str, key
     !is_given || key.is_some_and(|key| prefix.is_some_and(|prefix| key.starts_with(prefix)))
 }
 
-/// Match fields that decide, then what the entity itself says is compared: tax numbers before addresses.
+/// Compare first the match fields that decide, then the entity's own identifying fields: tax numbers before
+/// addresses.
 fn evidence(spec: &EntitySpec, rules: &[&MatchRule]) -> Vec<MatchRule> {
     let mut evidence: Vec<MatchRule> = rules.iter().filter(|rule| !rule.weak).map(|rule| (*rule).clone()).collect();
     for rule in whose::IDENTIFYING.into_iter().flat_map(|compare| compared(spec, compare)) {

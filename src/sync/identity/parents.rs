@@ -1,5 +1,5 @@
-//! Children that other objects depend on, such as variants with their prices and stock. If two records had the id of
-//! one child, the price of one would reach the article of the other.
+//! Children that other objects depend on, such as variants with their prices and stock. If two records had the id
+//! of one child, the price of one would reach the article of the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,9 @@ use crate::{
     sync::context::{Context, PullContext},
 };
 
-/// Lists of an entity's children whose ids are one record's only at a system, since others there hang on them by these
-/// ids. What nobody refers to may be shared (an image), or be numbered within each object.
+/// Return the lists of an entity's children whose ids belong to one record only at a system, because other objects
+/// there refer to them by these ids. Children that nothing refers to may be shared (an image), or be numbered
+/// within each object.
 fn sole(context: &Context, system: &dyn System, entity: &str) -> BTreeSet<String> {
     let mut lists = BTreeSet::new();
     for other in context.entities.names() {
@@ -30,22 +31,22 @@ pub(in crate::sync) type Place<'a> = (&'a dyn System, &'a dyn Translate, &'a str
 /// An object's children as a system shows them.
 pub(in crate::sync) struct Row<'a> {
     pub(in crate::sync) record: RecordId,
-    /// The system's id of it.
+    /// The system's id of the object.
     pub(in crate::sync) object: &'a str,
     pub(in crate::sync) key: &'a str,
     pub(in crate::sync) children: &'a Children,
 }
 
-/// What ids of children are to others.
+/// Which records the children's ids belong to.
 #[derive(Default)]
 struct Claims {
-    /// Place of an object, list and id: whose child it is, as the system still shows.
+    /// Position of an object, list and id: whose child it is, as the system still shows it.
     held: BTreeMap<(usize, String, String), Parent>,
-    /// List and ids that were others' and are shown there no more.
+    /// List and ids that belonged to other objects and are no longer shown there.
     freed: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// Compares what is shown with what others are known to have, and looks at these where they can be read.
+/// Compare what is shown with what other objects are known to have, and read those if they can be read.
 async fn claims(context: &Context, (system, mapping, entity): Place<'_>, shown: &[Row<'_>]) -> Result<Claims> {
     let mut claims = Claims::default();
     let sole = if shown.is_empty() { BTreeSet::new() } else { sole(context, system, entity) };
@@ -62,7 +63,7 @@ async fn claims(context: &Context, (system, mapping, entity): Place<'_>, shown: 
     }
     let asked_keys: Vec<(String, String)> = asked.keys().cloned().collect();
     let known = context.store.parents(system.name(), &asked_keys).await?;
-    // Another record's answer may show the same object's id by mistake: it says nothing of whose child it is.
+    // Another record's answer may show the same object's id by mistake: it does not say whose child it is.
     let shown_of = |parent: &Parent| shown.iter().find(|one| one.record == parent.record);
     let (mut contested, mut objects) = (Vec::new(), BTreeSet::new());
     for (asked_key, parents) in known {
@@ -79,7 +80,7 @@ async fn claims(context: &Context, (system, mapping, entity): Place<'_>, shown: 
     let mut now: BTreeMap<String, Option<Children>> = BTreeMap::new();
     if !objects.is_empty() && system.capabilities(entity).is_some_and(|capabilities| capabilities.read) {
         let objects: Vec<String> = objects.into_iter().collect();
-        // Where they cannot be read, they have what they were seen to have.
+        // If they cannot be read, they have what they were last seen to have.
         if let Ok(rows) = system.read(entity, &objects).await {
             now.extend(objects.into_iter().map(|object| (object, Some(Children::new()))));
             for row in rows {
@@ -112,7 +113,7 @@ async fn claims(context: &Context, (system, mapping, entity): Place<'_>, shown: 
     Ok(claims)
 }
 
-/// Tells the store which children of deliveries are one record's only, and which of them have moved.
+/// Set in the deliveries which of their children belong to one record only, and which have moved.
 pub(in crate::sync) async fn prove(context: &Context, place: Place<'_>, ends: &mut [Delivered]) -> Result<()> {
     let shown: Vec<Row<'_>> = (ends.iter().filter_map(|end| end.replica.as_ref()))
         .filter_map(|replica| {
@@ -127,12 +128,12 @@ pub(in crate::sync) async fn prove(context: &Context, place: Place<'_>, ends: &m
     Ok(())
 }
 
-/// Rows of a page that show what is another record's child: by id, why they are refused.
+/// Return the rows of a page that show another record's child: by id, why they are refused.
 pub(in crate::sync) async fn refused(reading: &PullContext<'_>, shown: &[Row<'_>]) -> Result<BTreeMap<String, String>> {
     refusals(reading.context, (reading.system, reading.mapping, reading.entity), shown).await
 }
 
-/// Why what a lookup found is not taken on: a write to it would reach another record's child.
+/// Return why an object that a lookup found is not adopted: a write to it would reach another record's child.
 pub(in crate::sync) async fn foreign(context: &Context, place: Place<'_>, found: Row<'_>) -> Result<Option<String>> {
     Ok(refusals(context, place, &[found]).await?.into_values().next())
 }

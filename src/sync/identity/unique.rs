@@ -13,7 +13,7 @@ use crate::{
 /// (name of the member, value): a product's SKU and that of one of its variants are of one kind.
 pub(in crate::sync) type Unique = (String, String);
 
-/// The unique values of an object, or of those of its fields that are named in `only`; of its items as well.
+/// Return the unique values of an object and its items, or only of the fields that `only` names.
 pub(in crate::sync) fn values(spec: &EntitySpec, fields: &Fields, only: Option<&BTreeSet<String>>) -> BTreeSet<Unique> {
     let mut found = BTreeSet::new();
     for (name, value) in fields.iter().filter(|(name, _)| only.is_none_or(|only| only.contains(*name))) {
@@ -27,7 +27,7 @@ pub(in crate::sync) fn values(spec: &EntitySpec, fields: &Fields, only: Option<&
     found
 }
 
-/// The unique values of an item of a list.
+/// Return the unique values of an item of a list.
 pub(in crate::sync) fn of_item(list: &FieldSpec, item: &Value) -> Vec<Unique> {
     let members = list.of.iter().flat_map(|of| &of.fields).filter(|(_, member)| member.unique);
     members.filter_map(|(name, _)| Some((name.clone(), text_of(item.get(name)?)?))).collect()

@@ -1,5 +1,5 @@
-//! Two objects with the same number: are they for the same person, and do they come to the same amount? Asked where
-//! they have no match field in common.
+//! Two objects with the same number: are they for the same person, and do their amounts agree? Asked if they have
+//! no match field in common.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,13 +16,14 @@ use crate::{
     },
 };
 
-/// What tells persons apart, the surest first: tax numbers before addresses.
+/// What identifies a person, the most reliable first: tax numbers before addresses.
 pub(in crate::sync) const IDENTIFYING: [Compare; 2] = [Compare::Vat, Compare::Email];
 
-/// Amounts of one object as two systems round them differ by no more: this part of the greater, and so much besides.
+/// By how much the amounts of one object may differ as two systems round them: this share of the greater one, and
+/// this much besides.
 const ROUNDED: (Decimal, Decimal) = (Decimal::from_parts(1, 0, 0, false, 2), Decimal::from_parts(5, 0, 0, false, 2));
 
-/// Fields of an entity that are compared in one way, of it or of an object that it holds.
+/// Fields of an entity, or of an object that it holds, that are compared in one way.
 pub(in crate::sync) fn compared(spec: &EntitySpec, compare: Compare) -> Vec<MatchRule> {
     let paths = spec.fields.iter().flat_map(|(name, field)| {
         let members = if field.kind == Kind::Object { field.fields.keys().collect() } else { Vec::new() };
@@ -35,12 +36,12 @@ pub(in crate::sync) fn compared(spec: &EntitySpec, compare: Compare) -> Vec<Matc
 /// The persons that objects are for.
 #[derive(Default)]
 pub(in crate::sync) struct People {
-    /// By record: what tells the person apart, in the order of [`TELLING`].
+    /// By record: what identifies the person, in the order of [`IDENTIFYING`].
     by_record: BTreeMap<RecordId, [BTreeSet<String>; 2]>,
 }
 
 impl People {
-    /// Those that these objects refer to.
+    /// Load the persons that these objects refer to.
     pub(in crate::sync) async fn of(context: &Context, spec: &EntitySpec, objects: &[&Fields]) -> Result<Self> {
         let mut people = Self::default();
         let Some((field, to)) = buyer(context, spec) else { return Ok(people) };
@@ -49,7 +50,7 @@ impl People {
             return Ok(people);
         }
         let records: Vec<RecordId> = records.into_iter().collect();
-        // One who stands for all guests is nobody.
+        // A customer who stands for all guests is nobody.
         let everybody: BTreeSet<&str> =
             context.routes.flows().iter().filter_map(|flow| flow.guests.as_ref()?.one.as_deref()).collect();
         let called = context.store.called(&records).await?;
@@ -66,7 +67,8 @@ impl People {
         Ok(people)
     }
 
-    /// Whether an object and others of its number are for one person and come to the same; nothing where that cannot be told.
+    /// Whether an object and others of its number are for one person and have the same amount; `None` if this
+    /// cannot be decided.
     pub(in crate::sync) fn agree(
         &self,
         context: &Context,
@@ -114,7 +116,7 @@ fn buyer<'a>(context: &'a Context, spec: &'a EntitySpec) -> Option<(&'a str, &'a
     })
 }
 
-/// What an object that proves its amounts comes to.
+/// The total of an object whose amounts are proven.
 fn amount(spec: &EntitySpec, object: &Fields) -> Option<Decimal> {
     let totals = object.get(&spec.proof.as_ref()?.totals)?;
     totals.get("gross").and_then(Value::as_str).and_then(decimal::parse)

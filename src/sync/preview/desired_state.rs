@@ -1,4 +1,4 @@
-//! What flows make of one record, for those who ask: who owns each field, and what each target is to have.
+//! What flows make of one record, for people who ask: who owns each field, and what each target should have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,32 +14,32 @@ use crate::{
     },
 };
 
-/// What flows want of a record.
+/// What flows desire of a record.
 #[derive(Clone, Debug, Default)]
 pub struct DesiredState {
-    /// Field to the systems that own it, or `shared`; several where it differs between targets.
+    /// Field to the systems that own it, or `shared`; several if targets differ in it.
     pub owners: BTreeMap<String, BTreeSet<String>>,
-    /// By target, what is to be other than it is there.
+    /// By target: what should be otherwise than it is there.
     pub desired: BTreeMap<String, DesiredObject>,
-    /// (source, target) where the data of persons was erased at the source, and the target keeps its own.
+    /// (source, target) if the personal data was erased at the source, and the target keeps its own.
     pub erased: BTreeSet<(String, String)>,
 }
 
-/// What a target is to have.
+/// What a target should have.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DesiredObject {
-    /// These fields are to get these values; none where it has what it should have.
+    /// These fields should get these values; empty if the target has what it should have.
     Fields(Fields),
-    /// The object is to go.
+    /// The object should be deleted.
     Gone,
-    /// Why that cannot be told.
+    /// Why this is not known.
     Unknown(String),
 }
 
-/// Computes what a delivery of the record would work with now, at every target of its entity.
+/// Compute what a delivery of the record would work with now, at every target of its entity.
 ///
 /// # Errors
-/// When the store fails.
+/// If the store fails.
 pub async fn desired_state(context: &Context, entity: &str, record: RecordId) -> Result<DesiredState> {
     let routes = &context.routes;
     let mut state = DesiredState::default();
@@ -81,7 +81,7 @@ pub async fn desired_state(context: &Context, entity: &str, record: RecordId) ->
     Ok(state)
 }
 
-/// By flow: where nothing that concerns persons goes.
+/// Return (source, target) of each flow whose source has erased the personal data: nothing personal is sent.
 async fn erased(context: &Context, entity: &str, record: RecordId) -> Result<BTreeSet<(String, String)>> {
     let mut erased = BTreeSet::new();
     let Some(spec) = context.entities.get(entity) else { return Ok(erased) };
@@ -106,7 +106,7 @@ fn both_know(context: &Context, entity: &str, field: &str, from: &str, to: &str)
     reads && context.mapping(to, entity).is_some_and(|mapping| mapping.writes().contains(field))
 }
 
-/// A job that is in no queue: deliveries begin with one.
+/// Make a job that is in no queue: deliveries begin with a job.
 fn asking(context: &Context, target: &str, entity: &str, record: RecordId) -> Job {
     let now = context.env.now();
     Job {

@@ -1,4 +1,4 @@
-//! What a system holds of an object right now, for those who ask. Nothing is stored, and nothing is picked up.
+//! What a system holds of an object right now, for people who ask. Nothing is stored, and nothing is picked up.
 
 use serde_json::Value;
 
@@ -21,17 +21,17 @@ const PAGE_ROWS: usize = 1000;
 pub struct Live {
     pub system: String,
     pub id: String,
-    /// Whether its whole listing was read, since it cannot be read by key.
+    /// Whether its whole listing was read, because it cannot be read by key.
     pub listed: bool,
-    /// Its fields, references as record numbers or, of what is not known, as the system's own words; nothing where it has no
-    /// such object.
+    /// The object's fields, or why they could not be read. References are record numbers; a reference to something
+    /// unknown is the system's own text. `None` if the system has no such object.
     pub fields: std::result::Result<Option<Fields>, String>,
 }
 
-/// Reads an object at its system. `replica` is what is known of it.
+/// Read an object at its system. `replica` is what is known of it.
 ///
 /// # Errors
-/// When the store fails; what the system fails in is told in the result.
+/// If the store fails. A failure of the system is reported in the result.
 pub async fn live(context: &Context, replica: &Replica) -> Result<Live> {
     let (system, entity, id) = (&replica.system, &replica.entity, &replica.id);
     let result = |listed, fields| Live { system: system.clone(), id: id.clone(), listed, fields };
@@ -70,7 +70,7 @@ async fn in_listing(system: &dyn System, entity: &str, id: &str) -> std::result:
     loop {
         let request = PullRequest { entity, since: None, page: at.as_ref(), limit: PAGE_ROWS };
         let page = system.pull(&request).await?;
-        // Of several the last one counts.
+        // If there are several, the last one counts.
         found = page.rows.into_iter().rfind(|row| row.id == id).or(found);
         at = page.next;
         if at.is_none() {
@@ -79,7 +79,7 @@ async fn in_listing(system: &dyn System, entity: &str, id: &str) -> std::result:
     }
 }
 
-/// Puts references in; no record is made for what nobody knows.
+/// Fill in the references. No record is created for what is unknown.
 async fn referring(
     context: &Context,
     spec: Option<&EntitySpec>,

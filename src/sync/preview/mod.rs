@@ -1,5 +1,5 @@
-//! What would happen, and what happened: plan, apply, undo, mapping diff, what a record should be, what a system shows
-//! now.
+//! What would happen, and what happened: plan, apply, undo, mapping diff, what a record should be, what a system
+//! shows now.
 //!
 //! Called by the command line alone; calls every room before it but `identity`.
 

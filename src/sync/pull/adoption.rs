@@ -1,4 +1,4 @@
-//! The first whole reading of a system: what is already there is adopted, not created again.
+//! The first full reading of a system: existing objects are adopted, not created again.
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -11,7 +11,8 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// Reads a target's entity completely if that was never done: what is already there is adopted, not created again.
+/// Read a target's entity completely if that was never done: existing objects are adopted, not created again. `None`
+/// if it was read before, or cannot be listed.
 pub(in crate::sync) async fn adopt(
     context: &Context,
     target: &str,
@@ -33,7 +34,7 @@ pub(in crate::sync) async fn is_adopted(context: &Context, target: &str, entity:
     Ok(!context.can_list(target, entity) || context.store.reading(target, entity).await?.is_adopted)
 }
 
-/// Remembers that a system's entity was read completely, and lets go what waited for that.
+/// Store that a system's entity was read completely, and release the jobs that waited for it.
 pub(in crate::sync) async fn adopted(context: &Context, system: &str, entity: &str) -> Result<(), StoreError> {
     context.store.set_adopted(system, entity).await?;
     let waiting = JobFilter { cause: Some(WaitReason::unlisted(system, entity)), ..JobFilter::default() };

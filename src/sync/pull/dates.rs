@@ -1,5 +1,6 @@
-//! Rows with a change date that cannot be used: unreadable, or in the future. They are read like others, but no delta
-//! finds them by that date. Told once in the journal, and kept for `status` until they are corrected.
+//! Rows with a change date that cannot be used: unreadable, or in the future. They are read like others, but no
+//! delta finds them by that date. They are reported once in the journal, and kept for `status` until they are
+//! corrected.
 
 use std::collections::HashSet;
 
@@ -12,24 +13,24 @@ use crate::{
     sync::context::PullContext,
 };
 
-/// Most rows kept of an entity; the others are counted.
+/// How many rows of an entity are kept at most; the others are only counted.
 const KEPT: usize = 100;
 
-/// Most rows of a run that the journal names.
+/// How many rows of a run the journal names at most.
 const MOST_LISTED: usize = 10;
 
-/// A row and what is wrong with its date.
+/// A row, and what is wrong with its date.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OddDate {
     /// The system's own id.
     pub id: Option<String>,
-    /// The canonical key, where the row has one.
+    /// The canonical key, if the row has one.
     pub key: Option<String>,
     pub position: String,
     pub reason: String,
 }
 
-/// Rows of one entity at one system whose date counts for nothing.
+/// Rows of one entity at one system whose date cannot be used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OddDates {
     pub rows: Vec<OddDate>,
@@ -38,7 +39,7 @@ pub struct OddDates {
 }
 
 impl OddDates {
-    /// What the last reading left.
+    /// Return what the last reading left.
     pub async fn of(store: &SharedStore, system: &str, entity: &str) -> Result<Self> {
         let noted = store.noted(&name(system, entity)).await?;
         Ok(noted.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default())
@@ -50,20 +51,20 @@ impl OddDates {
     }
 }
 
-/// The name that they are noted under.
+/// The name of the note.
 fn name(system: &str, entity: &str) -> String {
     format!("dates:{system}/{entity}")
 }
 
-/// Gathers them in the course of one run.
+/// Collects such rows in the course of one run.
 pub(in crate::sync) struct Gathered {
     before: OddDates,
     now: OddDates,
 }
 
 impl Gathered {
-    /// `whole`: everything is read, so what is not found again is corrected or gone. What has no id, as a file, is told
-    /// anew by every reading that finds it so.
+    /// Start to collect. `whole`: everything is read, so a row that is not found again is corrected or gone.
+    /// Something without an id, such as a file, is reported again by every reading that finds it in this state.
     pub(in crate::sync) async fn begin(reading: &PullContext<'_>, whole: bool) -> Result<Self> {
         let before = OddDates::of(&reading.context.store, reading.system.name(), reading.entity).await?;
         let mut now = if whole { OddDates::default() } else { before.clone() };
@@ -71,7 +72,7 @@ impl Gathered {
         Ok(Self { before, now })
     }
 
-    /// Takes in a page.
+    /// Add the rows of a page.
     pub(in crate::sync) fn page(&mut self, reading: &PullContext<'_>, rows: &[SourceRow], odd: &[RowError]) {
         if !self.now.rows.is_empty() {
             let seen: HashSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
@@ -89,7 +90,8 @@ impl Gathered {
         }
     }
 
-    /// What is to be noted with the last page, where it is not what was noted before; tells the journal what is new.
+    /// Return the note to store with the last page, unless it is the one that is stored already; report what is new
+    /// to the journal.
     pub(in crate::sync) fn note(&self, reading: &PullContext<'_>) -> Option<(String, Value)> {
         if self.now == self.before {
             return None;

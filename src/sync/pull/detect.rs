@@ -1,4 +1,4 @@
-//! From a page of rows to one transaction: what is new, what changed, what has to be told to whom.
+//! From a page of rows to one transaction: what is new, what changed, and who has to be sent what.
 //!
 //! One file, because all that a page brings goes into one transaction.
 
@@ -36,17 +36,19 @@ use crate::{
     },
 };
 
-/// A page made ready: commit it and add `seen` to the pass.
+/// A page that is ready: commit it, and add `seen` to the pass.
 pub(in crate::sync) struct Detected {
     pub(in crate::sync) commit: PageCommit,
     pub(in crate::sync) seen: Vec<u32>,
-    /// Objects that the page shows otherwise than we know them, but was read before our last write to them was stored: whether
-    /// they were changed after that write or are shown as they were before it only another look can tell.
+    /// Objects that the page shows otherwise than we know them, but that were read before our last write to them
+    /// was stored. Only another look can show whether they were changed after that write, or are shown as they were
+    /// before it.
     pub(in crate::sync) doubtful: Vec<String>,
 }
 
 impl PullContext<'_> {
-    /// Compares a page with the system's replicas. `counter` is the store's counter from before the page was requested.
+    /// Compare a page with the system's replicas. `counter` is the store's counter from before the page was
+    /// requested.
     pub(in crate::sync) async fn detect(
         &self,
         rows: &[SourceRow],
@@ -113,7 +115,7 @@ impl PullContext<'_> {
         crate::sync::context::canonical(&self.context.entities, self.mapping, self.entity, row)
     }
 
-    /// Compares canonical objects with the replicas and fills the commit; gives the doubtful ones.
+    /// Compare canonical objects with the replicas and fill the commit. Return the doubtful ones.
     async fn compare(&self, mut pulled: Vec<Seen>, counter: i64, commit: &mut PageCommit) -> Result<Vec<String>> {
         let mut doubtful = Vec::new();
         let mut moved = reservations::Quantities::new();
@@ -122,7 +124,8 @@ impl PullContext<'_> {
             return Ok(doubtful);
         }
         let (store, system) = (&self.context.store, self.system.name());
-        // References first: one to an object of this very page binds a placeholder that identification then takes on.
+        // Resolve references first: a reference to an object of this very page binds a placeholder, which
+        // identification then adopts.
         let unclear = Box::pin(resolve(
             self.context,
             system,
@@ -132,7 +135,7 @@ impl PullContext<'_> {
         if !unclear.is_empty() {
             pulled = without(pulled, &unclear, commit);
         }
-        // On the heap: a page is compared deep inside of other work.
+        // On the heap: a page is compared deep inside other work.
         let (identities, records) = Box::pin(self.identified(&pulled)).await?;
         let mut anothers = Box::pin(parents::refused(self, &shown_children(&pulled, &records))).await?;
         let spec = self.context.entities.get(self.entity).map(|spec| &**spec);
@@ -187,7 +190,7 @@ impl PullContext<'_> {
             if let Some(before) = &before {
                 observe::as_known(spec, &before.fields, &mut seen.object);
             }
-            // Read before our own last write was stored: what it shows may be older than what we know.
+            // The row was read before our own last write was stored: what it shows may be older than what we know.
             if let Some(before) = before.as_ref().filter(|replica| replica.written > counter) {
                 commit.balance.skipped += 1;
                 let (fields, _) = observe(Some(before), seen.object.fields, self.mapping.reads(), &made_of);
@@ -199,7 +202,8 @@ impl PullContext<'_> {
             commit.compared.insert(seen.id.clone(), before.as_ref().map_or(0, |replica| replica.written));
             let fresh = before.as_ref().is_none_or(|replica| replica.gone_at.is_some() || replica.fields.is_empty());
             let (mut fields, mut sent) = observe(before.as_ref(), seen.object.fields, self.mapping.reads(), &made_of);
-            // What an earlier mapping read and this one does not even write is nobody's any more.
+            // A field that an earlier mapping read and that this one does not even write belongs to nobody any
+            // more.
             let named = |field: &String| self.mapping.reads().contains(field) || self.mapping.writes().contains(field);
             fields.retain(|field, _| named(field));
             sent.retain(|field, _| named(field));
@@ -265,8 +269,8 @@ impl PullContext<'_> {
         Ok(doubtful)
     }
 
-    /// Edits of fields that others own: where the flow lets them stay, the replica remembers what the owner had delivered as
-    /// sent, so that it is not delivered again before the owner changes it.
+    /// Handle edits of fields that others own. If the flow lets an edit stay, the replica remembers the value that
+    /// the owner had delivered as sent, so that it is not delivered again before the owner changes it.
     fn drift(
         &self,
         Observed { record, before, fields, difference }: Observed<'_>,
@@ -289,7 +293,7 @@ impl PullContext<'_> {
         }
     }
 
-    /// What rows are identified by, and the records that they are.
+    /// Return what rows are identified by, and their records.
     async fn identified(&self, pulled: &[Seen]) -> Result<(Vec<Unidentified>, Vec<Identified>)> {
         let (store, system) = (&self.context.store, self.system.name());
         let rules = self.context.routes.matches(self.entity);
@@ -317,8 +321,8 @@ impl PullContext<'_> {
         Ok((identities, records))
     }
 
-    /// The jobs at the systems this one tells, and at this one itself where others own what it changed. `fresh`: the object
-    /// is new, or was gone.
+    /// Return the jobs at the systems to which this one's changes flow, and at this one itself if others own what
+    /// it changed. `fresh`: the object is new, or was gone.
     pub(in crate::sync) fn jobs_for(
         &self,
         record: RecordId,
@@ -360,7 +364,7 @@ impl PullContext<'_> {
 }
 
 impl PullContext<'_> {
-    /// Lane of a change on its way by a flow: what the targets are to show of it decides, not what the source has.
+    /// Priority of a change that goes by a flow: what the targets will show decides, not what the source has.
     fn priority(&self, flow: &crate::sync::routing::Flow, after: &Fields) -> i16 {
         if self.entity != reservations::STOCK {
             return priority::of(self.entity, after);
@@ -370,7 +374,7 @@ impl PullContext<'_> {
     }
 }
 
-/// A row in canonical form with what identifies it.
+/// A row in canonical form, with what identifies it.
 struct Seen {
     id: String,
     position: String,
@@ -379,7 +383,7 @@ struct Seen {
     object: Pulled,
 }
 
-/// A page may show an object twice when the list shifts under it: the last one counts.
+/// If the list shifts while it is read, a page may show an object twice: the last one counts.
 fn last_of_each(rows: &[SourceRow]) -> (Vec<&SourceRow>, u64) {
     let mut place: HashMap<&str, usize> = HashMap::with_capacity(rows.len());
     let mut kept: Vec<&SourceRow> = Vec::with_capacity(rows.len());
@@ -396,7 +400,8 @@ fn last_of_each(rows: &[SourceRow]) -> (Vec<&SourceRow>, u64) {
     (kept, doubled)
 }
 
-/// Replaces references of pulled objects by record numbers, in one go; gives those that may mean several.
+/// Replace references of pulled objects by record numbers, all at once. Return the references that may mean several
+/// records.
 pub(in crate::sync) async fn resolve(
     context: &Context,
     system: &str,
@@ -451,7 +456,7 @@ fn shown_children<'a>(pulled: &'a [Seen], records: &[Identified]) -> Vec<parents
     .collect()
 }
 
-/// Rows that refer by a key that several objects have are rejected: what is guessed may be another customer's.
+/// Reject rows that refer by a key that several objects have: a guess could be another customer's object.
 fn without(pulled: Vec<Seen>, unclear: &BTreeSet<RefQuery>, commit: &mut PageCommit) -> Vec<Seen> {
     let mut kept = Vec::with_capacity(pulled.len());
     for seen in pulled {
@@ -475,7 +480,7 @@ fn without(pulled: Vec<Seen>, unclear: &BTreeSet<RefQuery>, commit: &mut PageCom
     kept
 }
 
-/// What is unclear about an object's references, if anything is.
+/// Return what is unclear about an object's references, if anything is.
 pub(in crate::sync) fn unclear_reference(object: &Pulled, unclear: &BTreeSet<RefQuery>) -> Option<String> {
     let reference = object
         .refs
@@ -493,7 +498,7 @@ pub(in crate::sync) fn count(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 
-/// Adds one page's counts to a run's.
+/// Add one page's counts to a run's.
 pub(in crate::sync) fn add(total: &mut Balance, page: &Balance) {
     total.seen += page.seen;
     total.unchanged += page.unchanged;

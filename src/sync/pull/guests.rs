@@ -1,5 +1,5 @@
-//! Orders that name no customer: each is assigned to a customer who is recognised, to one customer for all guests, or
-//! to nobody.
+//! Orders that name no customer: each is assigned to a customer who is recognised, to one customer for all guests,
+//! or to nobody.
 
 use std::collections::HashMap;
 
@@ -19,8 +19,8 @@ use crate::{
 
 const CUSTOMER: &str = "customer";
 
-/// Gives orders without a customer the one that the flow says. Who had one before keeps it: an order does not change hands
-/// because a customer edits his address.
+/// Assign orders without a customer to the one that the flow says. An order that had a customer before keeps that
+/// customer: it does not change hands because a customer edits an address.
 pub(in crate::sync) async fn assign_customers(
     reading: &PullContext<'_>,
     known: &HashMap<String, Replica>,
@@ -61,19 +61,19 @@ pub(in crate::sync) async fn assign_customers(
     Ok(())
 }
 
-/// A customer as an order tells of him.
+/// The customer that an order describes.
 struct Buyer {
-    /// Position of his order.
+    /// Position of the order.
     at: usize,
     id: String,
     key: String,
     fields: Fields,
-    /// What he is recognised by.
+    /// Values by which the customer is recognised.
     values: Vec<(String, String)>,
 }
 
 impl Buyer {
-    /// Nobody, where the order does not tell enough.
+    /// `None` if the order does not say enough.
     fn of(context: &Context, at: usize, id: &str, order: &Fields) -> Option<Self> {
         let key = format!("guest-{}", order.get("number")?.as_str()?);
         let mut fields = buyer(order);
@@ -93,8 +93,8 @@ impl Buyer {
     }
 }
 
-/// Makes customers of what the orders tell that are nobody's in `found`: they are delivered like any others, after a look at who is
-/// there already. All of a page are made at once.
+/// Create customers from the orders that have nobody in `found`. They are delivered like any others, after a look
+/// at who exists already. All customers of a page are created at once.
 async fn make(reading: &PullContext<'_>, orders: &[(&str, &mut Fields)], found: &mut [Option<RecordId>]) -> Result<()> {
     let (context, system) = (reading.context, reading.system.name());
     let Some(mapping) = context.mapping(system, CUSTOMER) else { return Ok(()) };
@@ -106,7 +106,7 @@ async fn make(reading: &PullContext<'_>, orders: &[(&str, &mut Fields)], found: 
     let open = found.iter().zip(orders).enumerate().filter(|(_, (customer, _))| customer.is_none());
     let buyers: Vec<Buyer> = open.filter_map(|(at, (_, (id, order)))| Buyer::of(context, at, id, order)).collect();
     let known = context.store.recognise(CUSTOMER, &buyers.iter().map(strong).collect::<Vec<_>>()).await?;
-    // Of several orders of one person on a page the first makes him.
+    // If several orders of a page are one person's, the first of them creates the customer.
     let mut makers: HashMap<(String, String), usize> = HashMap::new();
     let (mut makes, mut follows): (Vec<Buyer>, Vec<(usize, usize)>) = (Vec::new(), Vec::new());
     for (buyer, known) in buyers.into_iter().zip(known) {
@@ -170,7 +170,7 @@ async fn make(reading: &PullContext<'_>, orders: &[(&str, &mut Fields)], found: 
     context.store.commit_page(page, context.env.now()).await.map(drop)
 }
 
-/// What a system shows of an order that it calls a guest's: it stays its customer's.
+/// If a system shows an order as a guest's, the order keeps its customer.
 pub(in crate::sync) fn keep(
     context: &Context,
     system: &str,
@@ -190,7 +190,7 @@ fn is_nobodys(order: &Fields) -> bool {
     order.get(CUSTOMER).is_none_or(Value::is_null)
 }
 
-/// What an order tells of who bought, as a customer would have it.
+/// What an order says about the buyer, in the form of a customer.
 fn buyer(order: &Fields) -> Fields {
     let billing = |name: &str| order.get("billing").and_then(|billing| billing.get(name)).cloned().unwrap_or_default();
     let address: Fields = ["name", "company", "line1", "line2", "postcode", "city", "region", "country"]

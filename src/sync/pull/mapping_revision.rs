@@ -1,5 +1,6 @@
-//! The versions of mapping and adapter that an entity is read with. Fingerprints hold both, so every row is mapped anew
-//! once either has changed. What changes by that is the deploy's doing, not the source's.
+//! The versions of mapping and adapter that an entity is read with. Fingerprints include both, so if either has
+//! changed, every row is mapped again once. What changes because of that comes from the deployment, not from the
+//! source.
 
 use crate::{
     mapping::Translate,
@@ -7,7 +8,7 @@ use crate::{
     store::MappingRevision,
 };
 
-/// What turns the rows of a system's entity into objects now.
+/// Return the versions that turn the rows of a system's entity into objects now.
 pub(in crate::sync) fn of(mapping: &dyn Translate, system: &dyn System, entity: &str) -> MappingRevision {
     MappingRevision { mapping: mapping.version(), adapter: system.version(entity) }
 }

@@ -1,4 +1,4 @@
-//! What a system shows, laid over what it was known to hold.
+//! What a system shows, compared with what it was known to hold.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,8 @@ use crate::{
     sync::{conflict::respelt, context::Context},
 };
 
-/// Lists that a system shows in another order than they are known in are shown as they are known: their order means nothing. So is
-/// what it has taken up and not finished yet.
+/// If a system shows a list in another order than the known one, show it in the known order: the order means
+/// nothing. Also show a change as known that the system has accepted and not finished yet.
 pub(in crate::sync) fn as_known(spec: Option<&EntitySpec>, known: &Fields, shown: &mut Pulled) {
     for field in &shown.pending {
         if let Some(known) = known.get(field) {
@@ -33,12 +33,13 @@ pub(in crate::sync) struct ShownEvidence<'a> {
     pub(in crate::sync) mapping: &'a dyn Translate,
     pub(in crate::sync) entity: &'a str,
     pub(in crate::sync) outline: &'a Outline,
-    /// Nobody can look right after a write: what a listing shows for the first time is all there will ever be.
+    /// Nobody can look right after a write: what a listing shows for the first time is the only evidence.
     pub(in crate::sync) blind: bool,
 }
 
 impl ShownEvidence<'_> {
-    /// Whether what is shown of a field for the first time since it was sent is what the target made of it, and not somebody's edit.
+    /// Whether a value that is shown for the first time since the field was sent is what the target made of it, and
+    /// not somebody's edit.
     pub(super) fn is_made_of(&self, field: &str, sent: &Value, shown: &Value) -> bool {
         if respelt::is_as_shown(self.context, self.mapping, (self.entity, field), sent, shown) {
             return true;
@@ -48,11 +49,13 @@ impl ShownEvidence<'_> {
     }
 }
 
-/// Whether what is shown of a field (its name, what was sent, what is shown) is what the system made of what it was sent.
+/// Whether what is shown of a field (its name, what was sent, what is shown) is what the system made of what it was
+/// sent.
 pub(in crate::sync) type MadeOf<'a> = &'a dyn Fn(&str, &Value, &Value) -> bool;
 
-/// Lays what a system shows over what it was known to hold, and decides for each field we sent whether it arrived as
-/// sent, was altered on arrival, or was changed by somebody since.
+/// Merge what a system shows into what it was known to hold. For each field that we sent, decide whether it arrived
+/// as sent, was altered on arrival, or was changed by somebody since. Return the fields, and those that are
+/// remembered as sent.
 pub(in crate::sync) fn observe(
     before: Option<&Replica>,
     shown: Fields,

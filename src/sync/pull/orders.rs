@@ -1,4 +1,4 @@
-//! Orders that take from stock are read before its figures are.
+//! Reads the orders that reduce a stock before its figures are read or written.
 
 use std::collections::BTreeSet;
 
@@ -19,9 +19,9 @@ use crate::{
     },
 };
 
-/// Before a source's stock is read for the first time: which of the shops' orders their targets have had all along, so that they
-/// are not taken for orders that reserve goods. What cannot be read now reserves goods until the stock is read once
-/// more.
+/// Before a source's stock is read for the first time, find out which of the shops' orders their targets have had
+/// all along, so that these orders are not taken for orders that reserve goods. An order that cannot be read now
+/// reserves goods until the stock is read once more.
 pub(in crate::sync) async fn before_first_reading(
     context: &Context,
     flow: &Flow,
@@ -42,8 +42,8 @@ pub(in crate::sync) async fn before_first_reading(
     Ok(runs)
 }
 
-/// Reads the orders that take from what a target shows before its stock is written, so that one that nobody has seen yet is in
-/// the ledger. Gives what stood in the way.
+/// Before a target's stock is written, read the orders that are subtracted from it, so that an order that nobody
+/// has seen yet is in the ledger. Return what prevented it.
 pub(in crate::sync) async fn read_orders(
     context: &Context,
     target: &str,
@@ -66,9 +66,9 @@ pub(in crate::sync) async fn read_orders(
     Ok(Obstacles(obstacles))
 }
 
-/// Gives why a shop's orders could not be listed.
+/// Return why a shop's orders could not be listed; `None` if they were.
 async fn read_orders_of(context: &Context, shop: &str, stop: &CancellationToken) -> Result<Option<String>> {
-    // Another pull may have passed the place where a new order stands: its end is waited for, then read again.
+    // Another pull may have passed the place of a new order already: wait for its end, then read again.
     const PATIENCE: u32 = 40;
     for _ in 0..PATIENCE {
         let report = pull::list(context, NewRun::new(shop, ORDER, RunKind::Delta, "before stock"), stop).await?;

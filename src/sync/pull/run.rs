@@ -34,7 +34,7 @@ use crate::{
 
 const PAGE_ROWS: usize = 1000;
 
-/// Reads `entity` at `system`: what changed since the cursor, or everything; and what follows from it for stock.
+/// Read `entity` at `system`, what changed since the cursor or everything, and do what follows from it for stock.
 pub(in crate::sync) async fn pull(
     context: &Context,
     run: NewRun<'_>,
@@ -50,7 +50,7 @@ pub(in crate::sync) async fn pull(
     Ok(report)
 }
 
-/// Reads `entity` at `system` and no more.
+/// Read `entity` at `system`, and do nothing else.
 pub(in crate::sync) async fn list(
     context: &Context,
     NewRun { system, entity, kind, trigger }: NewRun<'_>,
@@ -116,7 +116,7 @@ pub(in crate::sync) async fn list(
             report.error = Some(outcome::describe(&failure));
         }
         Err(Stop::Cancelled) => report.error = Some(STOPPED.to_owned()),
-        // What is to be evaluated, and what is left to read, is the other's.
+        // The other process evaluates the run, and reads what is left.
         Err(Stop::Store(error @ StoreError::Overtaken)) => {
             tracing::warn!(system, entity, run, "{error}");
             report.error = Some(error.to_string());
@@ -126,7 +126,7 @@ pub(in crate::sync) async fn list(
         Err(Stop::Store(error)) => {
             report.error = Some(error.to_string());
             context.store.drop_lease(&lease).await?;
-            // The store itself is in trouble: closing the run would fail as well, and recovery will tell.
+            // The store itself fails: closing the run would fail as well, and recovery will report it.
             return Err(error);
         }
     }
@@ -151,7 +151,7 @@ pub(in crate::sync) async fn list(
 struct Listing<'a> {
     since: Option<&'a str>,
     capabilities: &'a Capabilities,
-    /// Of stock that orders depend on.
+    /// For stock that orders are subtracted from, and for these orders.
     evidence: Option<&'a ReadingEvidence>,
     lease: &'a Lease,
 }
@@ -172,7 +172,7 @@ pub(super) struct Marks {
     pub(super) lease: Option<(Lease, Duration)>,
 }
 
-/// What a listing has come to.
+/// The result of a listing so far.
 #[derive(Default)]
 pub(super) struct Pass {
     pub(super) balance: Balance,
@@ -192,11 +192,11 @@ pub(super) struct Rows<'a> {
     pub(super) read_at: i64,
 }
 
-/// Why a run ended before its time.
+/// Why a run ended early.
 enum Stop {
     Failed(Failure),
     Store(StoreError),
-    /// We were told to stop: that says nothing about the system.
+    /// We were asked to stop: that says nothing about the system.
     Cancelled,
 }
 
@@ -241,13 +241,13 @@ async fn pages(
         counter = context.store.counter().await?;
         let Page { rows, errors, dates, next, cursor, total: announced, is_new, receipt } = page;
         odd.page(reading, &rows, &dates);
-        // The next page is on its way while this one is compared and stored.
+        // The next page is requested while this one is compared and stored.
         let following = next.as_ref().map(|token| fetch(reading, since, Some(token.clone())));
         pass.unreadable |= !errors.is_empty();
         fresh |= is_new;
         let seen = pass.balance.seen + count(rows.len() + errors.len());
         let is_short = since.is_none() && announced.is_some_and(|announced| seen < announced);
-        // With the last page: then no figure of it is sent by what was known before.
+        // Stored with the last page, so that no figure of that page is sent by what was known before.
         let ends = listing.evidence.filter(|_| following.is_none() && !is_short);
         let listed = Listed { gave_rows: seen > 0, is_new: fresh, cursor: cursor.as_deref() };
         let marks = Marks {
@@ -294,8 +294,8 @@ async fn pages(
     Ok(())
 }
 
-/// Looks once more at objects that a page left in doubt, so that what happened to them after our write does not go unseen.
-/// False where that cannot be done: then the watermark stays, and the next pull lists them again.
+/// Look once more at objects that a page left in doubt, so that what happened to them after our write is not
+/// missed. Return false if that cannot be done: then the watermark stays, and the next pull lists them again.
 async fn cleared(
     reading: &PullContext<'_>,
     listing: &Listing<'_>,
@@ -318,7 +318,7 @@ async fn cleared(
     Ok(false)
 }
 
-/// After a complete reading: a row that was rejected once and is no longer listed waits for nobody.
+/// After a complete reading: nothing waits any more for a row that was rejected once and is no longer listed.
 async fn forget_rejections(reading: &PullContext<'_>, listing: &Listing<'_>) -> Result<(), StoreError> {
     let (context, system) = (reading.context, reading.system.name());
     let rejected = context.store.rejection_counts().await?;
@@ -347,8 +347,8 @@ fn fetch(
     }))
 }
 
-/// Makes a page durable; again from fresh replicas if another worker was faster. The watermark is not moved past objects in
-/// doubt, which are given.
+/// Make a page durable; if another worker was faster, start again from fresh replicas. The watermark does not move
+/// past objects in doubt, which are returned.
 pub(super) async fn commit(
     reading: &PullContext<'_>,
     page: Rows<'_>,
@@ -370,7 +370,7 @@ pub(super) async fn commit(
         detected.commit.notes.clone_from(&marks.notes);
         detected.commit.lease.clone_from(&marks.lease);
         let balance = detected.commit.balance.clone();
-        // A page of nothing new wakes nobody.
+        // A page without anything new wakes nobody.
         let stirs = !detected.commit.jobs.is_empty() || !detected.commit.replicas.is_empty();
         match reading.context.store.commit_page(detected.commit, reading.context.env.now()).await {
             Ok(numbers) => {
@@ -388,12 +388,12 @@ pub(super) async fn commit(
     }
 }
 
-/// After a complete reading: replicas it did not show are gone, but for those we wrote since it began. An empty listing declares nothing gone, since it is
-/// far more often a broken system than an emptied one.
+/// After a complete reading: replicas that it did not show are gone, except for those that we wrote since it began.
+/// An empty listing declares nothing gone, since a broken system is far more likely than an emptied one.
 async fn gone(reading: &PullContext<'_>, listing: &Listing<'_>, pass: &mut Pass) -> Result<(), Stop> {
     const SLICE: usize = 500;
     let (context, system) = (reading.context, reading.system.name());
-    // All are announced with the first of them: should this be cut off, the brakes know how many it would have been.
+    // The first of them announces all: if this is cut off, the brakes know how many there would have been.
     let mut announced = None;
     let mut after = 0;
     loop {
@@ -458,13 +458,13 @@ async fn gone(reading: &PullContext<'_>, listing: &Listing<'_>, pass: &mut Pass)
     }
 }
 
-/// Whether a replica that a reading did not show is gone: not one that we wrote since the reading `began`, nor one that the
-/// system does not know of.
+/// Whether a replica that a reading did not show is gone. A replica that we wrote since the reading `began` is not,
+/// nor is one that the system does not know about.
 fn is_lost(replica: &Replica, began: i64) -> bool {
     replica.written <= began && !guests::is_made(&replica.id)
 }
 
-/// How many replicas numbered above `after` a complete reading did not show.
+/// Count the replicas numbered above `after` that a complete reading did not show.
 async fn missed(reading: &PullContext<'_>, pass: &Pass, mut after: u32) -> Result<u64, Stop> {
     const SLICE: usize = 2000;
     let mut all = 0;

@@ -1,4 +1,4 @@
-//! Single objects: read before and right after a write, and read again because somebody asks for them.
+//! Reads single objects: before and right after a write, and again when somebody asks for them.
 
 use tokio_util::sync::CancellationToken;
 
@@ -13,8 +13,9 @@ use crate::{
     },
 };
 
-/// Reads objects of a target before they are written; tells why they could not be read. What differs from the replicas is made
-/// durable as any pull would do it; or somebody else has done that meanwhile: what was known before has to be loaded anew.
+/// Read objects of a target before they are written; the inner error says why they could not be read. What differs
+/// from the replicas becomes durable as with any pull, unless another process has done so meanwhile: after this,
+/// load again what was known before.
 pub(in crate::sync) async fn look(
     context: &Context,
     system: &str,
@@ -24,8 +25,8 @@ pub(in crate::sync) async fn look(
     single(context, system, entity, ids, "before a write").await
 }
 
-/// Reads objects right after they were written: what is there now is what the target made of it. Where they cannot be read,
-/// the next pull tells.
+/// Read objects right after they were written: what is there now is what the target made of it. If they cannot be
+/// read, the next pull shows it.
 pub(in crate::sync) async fn look_back(
     context: &Context,
     system: &str,
@@ -54,7 +55,7 @@ async fn single(
     };
     let page = reading.detect(&rows, &[], counter).await?.commit;
     if page.changes.is_empty() {
-        // Nothing to tell the others; but that what was sent has arrived is worth knowing, and so is what cannot be read.
+        // There is nothing for other systems. But store that what was sent has arrived, and what cannot be read.
         if !page.rejections.is_empty() || !page.new_fingerprints.is_empty() {
             match context.store.commit_page(page, context.env.now()).await {
                 Ok(_) | Err(StoreError::Stale(_)) => {}
@@ -73,15 +74,15 @@ async fn single(
     Ok(Ok(()))
 }
 
-/// Who wants records read again.
+/// Who asks for records to be read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sync) enum AskedBy {
-    /// Somebody who named them: what follows needs no approval.
+    /// A person who named them: what follows needs no approval.
     Person,
     Engine,
 }
 
-/// Reads single records again: the source's row and every target's, so that a difference on either side is found.
+/// Read single records again: the source's row and every target's, so that a difference on either side is found.
 pub(in crate::sync) async fn refresh(
     context: &Context,
     run: NewRun<'_>,
@@ -102,7 +103,7 @@ pub(in crate::sync) async fn refresh(
         report.error = Some(format!("system {system} has no mapping for entity {entity}"));
         return Ok(report);
     };
-    // Never beside a listing of the same objects: it would take what it has not seen yet for gone.
+    // Never run it beside a listing of the same objects: the listing would take what it has not seen yet for gone.
     let name = format!("pull:{system}/{entity}");
     let lease = loop {
         match context.store.acquire(&name, &context.owner, context.limits.long(), context.env.now()).await? {

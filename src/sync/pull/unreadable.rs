@@ -1,4 +1,4 @@
-//! Rows, and answers, that cannot be read: what is reported of them, and which records they may be.
+//! Rows, and answers, that cannot be read: what is reported about them, and which records they may belong to.
 
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ pub(in crate::sync) struct UnreadRow<'a> {
     pub(in crate::sync) body: &'a Value,
 }
 
-/// What is reported of a row, or of an answer, that cannot be read. `of`: system and entity.
+/// Return what is reported about a row, or an answer, that cannot be read. `of`: system and entity.
 pub(in crate::sync) fn unreadable(
     context: &Context,
     mapping: &dyn Translate,
@@ -40,7 +40,7 @@ pub(in crate::sync) fn unreadable(
     }
 }
 
-/// What can be seen of which record an unreadable row is; nothing where it may be any.
+/// Return what an unreadable row shows about which record it is; `None` if it may be any.
 pub(super) fn likes(
     context: &Context,
     mapping: &dyn Translate,

@@ -1,4 +1,4 @@
-//! What one run of a flow may do to a target before a person has looked at it.
+//! How much one run of a flow may do to a target before a person has looked at it.
 
 use std::collections::BTreeMap;
 
@@ -7,23 +7,23 @@ use rust_decimal::Decimal;
 /// A kind of damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Brake {
-    /// An object, or a part of one, goes away: deleted or no longer shown.
+    /// An object, or a part of one, goes away: it is deleted, or no longer shown.
     Delete,
-    /// A price changes by more than a share of itself.
+    /// A price changes by more than the allowed percentage.
     PriceChange,
     /// A price becomes zero, or goes missing.
     ZeroPrice,
-    /// What could be bought no longer can.
+    /// Something that could be bought no longer can.
     ZeroStock,
-    /// A required text becomes empty, in one language or in all, or what is known of a person.
+    /// A required text becomes empty, in one language or in all, or what is known of a person does.
     Emptied,
     /// A customer gets another e-mail address.
     EmailChange,
     /// An order is cancelled, or its money is paid back.
     OrderEnd,
-    /// What has ended goes on, or something becomes paid that is known to be unpaid.
+    /// An order that has ended goes on, or something becomes paid that is known to be unpaid.
     OrderState,
-    /// An object changes in the first whole reading after its mapping or adapter has changed.
+    /// An object changes in the first full reading after its mapping or adapter has changed.
     MappingChange,
     /// An object is created at a target because a target, flow, field or rule has joined.
     Join,
@@ -64,13 +64,13 @@ impl Brake {
 /// How many records of one run may violate a brake at a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allowed {
-    /// So many.
+    /// This many.
     Count(u64),
-    /// Percent of what the target holds of the entity; always [`FEW`].
+    /// Percent of what the target holds of the entity; [`FEW`] are always allowed.
     Share(Decimal),
 }
 
-/// A share of next to nothing says nothing: so many records never trip one.
+/// A percentage of a very small number says nothing: this many records never trip a brake.
 pub const FEW: u64 = 3;
 
 impl Allowed {
@@ -99,9 +99,9 @@ impl std::fmt::Display for Allowed {
 /// The brakes of a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Brakes {
-    /// A brake that is not here is off.
+    /// A brake that is missing here is off.
     pub allowed: BTreeMap<Brake, Allowed>,
-    /// Percent by which a price may change before it counts.
+    /// By how many percent a price may change before the change counts.
     pub beyond: Decimal,
 }
 

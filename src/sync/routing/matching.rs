@@ -1,4 +1,4 @@
-//! Fields by which a flow tells that two records are one.
+//! Fields by which a flow recognises two records as one.
 
 use std::collections::BTreeSet;
 
@@ -14,17 +14,18 @@ use crate::{
 pub struct MatchRule {
     /// `vat`, or a member of what a field holds: `variants.barcode`.
     pub field: String,
-    /// It never decides by itself: a person is asked.
+    /// The rule never decides by itself: a person is asked.
     pub weak: bool,
 }
 
 impl MatchRule {
-    /// Whether it reads a field.
+    /// Whether the rule reads a field.
     pub(in crate::sync) fn names(&self, field: &str) -> bool {
         split(&self.field).0 == field
     }
 
-    /// Values of an object by which it is recognised; none where the field is empty, or holds what can be no such value.
+    /// Return the values by which an object is recognised; empty if the field is empty, or holds something that is
+    /// no such value.
     pub(in crate::sync) fn values(&self, spec: Option<&EntitySpec>, object: &Fields) -> BTreeSet<String> {
         let (name, member) = split(&self.field);
         let Some(value) = object.get(name) else { return BTreeSet::new() };
@@ -45,7 +46,7 @@ fn split(path: &str) -> (&str, Option<&str>) {
     path.split_once('.').map_or((path, None), |(name, member)| (name, Some(member)))
 }
 
-/// The specification of a field, or of a member of what it holds.
+/// Return the specification of a field, or of a member of what it holds.
 #[must_use]
 pub fn field_of<'a>(spec: &'a EntitySpec, path: &str) -> Option<&'a FieldSpec> {
     let (name, member) = split(path);
@@ -56,7 +57,7 @@ pub fn field_of<'a>(spec: &'a EntitySpec, path: &str) -> Option<&'a FieldSpec> {
     }
 }
 
-/// Values by which other systems' records of the same object are recognised, in the order of the rules.
+/// Return the values by which other systems' records of the same object are recognised, in the order of the rules.
 pub(in crate::sync) fn matches(
     spec: Option<&EntitySpec>,
     rules: &[&MatchRule],

@@ -1,5 +1,5 @@
-//! The configuration's flows, turned into routes: who tells whom about what, when, in which order and within which
-//! limits.
+//! The configuration's flows, turned into routes: which system's objects go where, when, in which order and within
+//! which limits.
 //!
 //! Knows neither systems nor the store. Every other room of `sync` may call it; it calls none of them.
 

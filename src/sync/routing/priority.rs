@@ -10,7 +10,8 @@ pub(in crate::sync) const STOCK: i16 = 1;
 const PRICE: i16 = 2;
 const REST: i16 = 3;
 
-/// Lane of a change by what delaying it costs: an oversold article or a late order first, texts last.
+/// Return the priority of a change by what its delay would cost: an oversold article or a late order comes first,
+/// texts come last.
 pub(in crate::sync) fn of(entity: &str, after: &Fields) -> i16 {
     match entity {
         "order" | "customer" | "shipment" => URGENT,
@@ -21,7 +22,7 @@ pub(in crate::sync) fn of(entity: &str, after: &Fields) -> i16 {
     }
 }
 
-/// Whether nothing of it can be sold.
+/// Whether none of the stock can be sold.
 fn sold_out(stock: &Fields) -> bool {
     let zero = |value: &Value| value.as_str().is_some_and(|text| text == "0" || text.starts_with('-'));
     match (stock.get("quantity"), stock.get("levels").and_then(Value::as_array)) {

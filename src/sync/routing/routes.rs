@@ -1,4 +1,4 @@
-//! Who tells whom: the flows turned round so that a pull finds its targets and a delivery its sources.
+//! The flows seen from both ends: a pull finds its targets, and a delivery its sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,8 +27,10 @@ pub enum RoutesError {
 }
 
 impl Routes {
+    /// Build the routes.
+    ///
     /// # Errors
-    /// When two flows give one field to different owners, or a flow leads back to its own source.
+    /// If two flows give one field to different owners, or if a flow leads back to its own source.
     pub fn new(flows: Vec<Flow>) -> Result<Self, RoutesError> {
         let mut owners: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
         for flow in &flows {
@@ -59,7 +61,7 @@ impl Routes {
         Ok(routes)
     }
 
-    /// A shared field is read and written on both sides.
+    /// Check that each shared field is read and written on both sides.
     fn prove_both_ways(&self) -> Result<(), RoutesError> {
         for (entity, field) in self.shared.iter().flat_map(|(entity, fields)| fields.iter().map(move |f| (entity, f))) {
             let brings = |from: &str, to: &str| {
@@ -97,7 +99,8 @@ impl Routes {
         carried.find_map(|flow| by_field(&flow.conflicts, entity, field)).cloned().unwrap_or_default()
     }
 
-    /// What becomes of an edit at `system` of a field that another system owns; nothing where it owns it itself.
+    /// Return what happens to an edit at `system` of a field that another system owns; `None` if `system` owns it
+    /// itself.
     pub(in crate::sync) fn drift(&self, entity: &str, field: &str, system: &str) -> Option<DriftPolicy> {
         self.to(system, entity)
             .filter(|flow| flow.brings(entity, field))
@@ -128,19 +131,19 @@ impl Routes {
         self.flows.iter().filter(move |flow| flow.to.iter().any(|to| to == system) && flow.carries(entity))
     }
 
-    /// Systems from which an entity comes into being at another one.
+    /// Systems from which an entity is created at another system.
     pub(in crate::sync) fn sources(&self, to: &str, entity: &str) -> BTreeSet<&str> {
         let flows = self.flows.iter().filter(|flow| flow.carries(entity) && flow.reaches(to));
         flows.filter(|flow| !flow.fields.contains_key(entity)).map(|flow| flow.from.as_str()).collect()
     }
 
-    /// Systems whose objects of an entity go anywhere.
+    /// Systems whose objects of an entity go to any other system.
     pub(in crate::sync) fn origins(&self, entity: &str) -> BTreeSet<&str> {
         let flows = self.flows.iter().filter(|flow| flow.carries(entity) && !flow.fields.contains_key(entity));
         flows.map(|flow| flow.from.as_str()).collect()
     }
 
-    /// Whether a flow carries an entity between two systems, either way; a system is joined with itself.
+    /// Whether a flow carries an entity between two systems, either way. A system is joined with itself.
     pub(in crate::sync) fn are_joined(&self, entity: &str, one: &str, other: &str) -> bool {
         one == other || self.flows.iter().any(|flow| flow.carries(entity) && flow.joins(one, other))
     }
@@ -151,12 +154,13 @@ impl Routes {
         flows.any(|flow| flow.from == system || flow.reaches(system))
     }
 
-    /// The flow that decides whether a record of this entity exists at all between two systems: the first that carries it.
+    /// Return the flow that decides whether a record of this entity exists at all between two systems: the first
+    /// that carries it.
     pub(in crate::sync) fn leading(&self, entity: &str, one: &str, other: &str) -> Option<&Flow> {
         self.flows.iter().find(|flow| flow.carries(entity) && flow.joins(one, other))
     }
 
-    /// The system that owns a field between a source and a target.
+    /// Return the system that owns a field between a source and a target.
     #[must_use]
     pub fn owner(&self, entity: &str, field: &str, source: &str, target: &str) -> Option<&str> {
         let path = format!("{entity}.{field}");
@@ -167,7 +171,7 @@ impl Routes {
             .or_else(|| self.leading(entity, source, target).map(|flow| flow.from.as_str()))
     }
 
-    /// Whether a record with an item that names no article waits before this target.
+    /// Whether a record waits before this target if one of its items names no article.
     pub(in crate::sync) fn holds_without_article(&self, target: &str, entity: &str) -> bool {
         let holds = |flow: &Flow| flow.held_without_article.iter().any(|held| held == entity || held == "*");
         self.to(target, entity).any(holds)
@@ -179,8 +183,9 @@ impl Routes {
         flows.flat_map(|flow| flow.to.iter().map(String::as_str)).collect()
     }
 
-    /// Shops whose orders take from the stock that a flow shows a target: the target itself, unless it allots what is ordered
-    /// there, and every other that is shown stock of the same source and place.
+    /// Return the shops whose orders are subtracted from the stock that a flow shows a target: the target itself,
+    /// unless it allocates what is ordered there, and every other shop that shows stock of the same source and
+    /// place.
     pub(in crate::sync) fn sellers(&self, flow: &Flow, target: &str) -> BTreeSet<&str> {
         let same = |other: &&Flow| other.carries("stock") && other.from == flow.from && other.stock.meets(&flow.stock);
         let shown = self.flows.iter().filter(same).flat_map(|other| other.to.iter().map(String::as_str));
@@ -188,35 +193,35 @@ impl Routes {
         shown.filter(|shop| (mine || *shop != target) && !self.order_targets(shop).is_empty()).collect()
     }
 
-    /// Flows that bring a target stock from which reservations are to be taken.
+    /// Return the flows that bring a target stock from which reservations are subtracted.
     pub(in crate::sync) fn minding(&self, target: &str) -> Vec<&Flow> {
         let flows = self.flows.iter().filter(|flow| flow.carries("stock") && flow.reaches(target));
         flows.filter(|flow| !self.sellers(flow, target).is_empty()).collect()
     }
 
-    /// Shops whose orders are minded where a target's stock is shown.
+    /// Return the shops whose orders are subtracted from the stock that a target shows.
     pub(in crate::sync) fn sellers_at(&self, target: &str) -> BTreeSet<&str> {
         self.minding(target).into_iter().flat_map(|flow| self.sellers(flow, target)).collect()
     }
 
-    /// Targets from whose stock orders of a shop are taken.
+    /// Return the targets from whose stock a shop's orders are subtracted.
     pub(in crate::sync) fn sold_from(&self, shop: &str) -> BTreeSet<&str> {
         self.targets_of("stock").into_iter().filter(|target| self.sellers_at(target).contains(shop)).collect()
     }
 
-    /// Targets where reservations are minded when this system's stock is shown.
+    /// Return the targets that subtract reservations when they show this system's stock.
     pub(in crate::sync) fn minded_by(&self, source: &str) -> BTreeSet<&str> {
         let minds = |target: &&str| self.minding(target).iter().any(|flow| flow.from == source);
         self.targets_of("stock").into_iter().filter(minds).collect()
     }
 
-    /// Targets from whose stock orders are taken that go to this system.
+    /// Return the targets from whose stock the orders are subtracted that go to this system.
     pub(in crate::sync) fn sold_to(&self, target: &str) -> BTreeSet<&str> {
         let flows = self.flows.iter().filter(|flow| flow.brings_orders() && flow.reaches(target));
         flows.flat_map(|flow| self.sold_from(&flow.from)).collect()
     }
 
-    /// Match rules of an entity, over all flows; of two for one field the first counts.
+    /// Return the match rules of an entity, over all flows. If two are for one field, the first counts.
     pub(in crate::sync) fn matches(&self, entity: &str) -> Vec<&MatchRule> {
         let mut rules: Vec<&MatchRule> = Vec::new();
         for rule in self.flows.iter().filter_map(|flow| flow.matches.get(entity)).flatten() {
@@ -250,7 +255,7 @@ impl Flow {
         self.fields.get(entity).is_none_or(|only| only.contains(field))
     }
 
-    /// Whether orders come into being at the targets by it.
+    /// Whether the flow creates orders at its targets.
     fn brings_orders(&self) -> bool {
         self.carries("order") && !self.fields.contains_key("order")
     }
@@ -277,7 +282,7 @@ impl Flow {
     }
 }
 
-/// The value for a field: its own, its entity's, or that for all.
+/// Return the value for a field: its own, its entity's, or that for all.
 fn by_field<'a, T>(values: &'a BTreeMap<String, T>, entity: &str, field: &str) -> Option<&'a T> {
     values.get(&format!("{entity}.{field}")).or_else(|| values.get(entity)).or_else(|| values.get("*"))
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Duration, LocalResult, NaiveDateTime, Offset, TimeZone, Timelike, Utc};
 use cron::TimeUnitSpec;
 
-/// Cron expression with the zone it is meant in.
+/// Cron expression, with the time zone that it is meant in.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     pub schedule: cron::Schedule,
@@ -11,11 +11,11 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// First firing strictly after `after`; absent when the schedule never fires again.
+    /// Return the first firing strictly after `after`; `None` if the schedule never fires again.
     ///
-    /// A schedule for every hour goes on by elapsed time, whatever the clocks do. One with named hours means the wall
-    /// clock: it fires once in an hour that happens twice, and right after the gap for an hour that does not happen
-    /// (the crate `cron` would skip that day).
+    /// A schedule for every hour goes on by elapsed time, whatever the clocks do. A schedule with named hours
+    /// follows the wall clock: in an hour that happens twice, it fires once; for an hour that does not happen, it
+    /// fires right after the gap (the crate `cron` would skip that day).
     #[must_use]
     pub fn next(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let offset = Duration::seconds(i64::from(
@@ -26,7 +26,7 @@ impl Schedule {
             return self.schedule.after(&local).next().map(|next| next - offset);
         }
         let mut local = after.naive_utc() + offset;
-        // The wall time may lie behind `after` when an hour repeats: look on until the instant lies ahead.
+        // If an hour repeats, the wall time may lie before `after`: search on until the instant lies after it.
         for _ in 0..64 {
             local = self.schedule.after(&Utc.from_utc_datetime(&local)).next()?.naive_utc();
             let instant = self.instant(local);
@@ -37,7 +37,7 @@ impl Schedule {
         None
     }
 
-    /// The first instant at which the wall shows `local`, or the end of the gap that swallowed it.
+    /// Return the first instant at which the wall clock shows `local`, or the end of the gap that contains it.
     fn instant(&self, local: NaiveDateTime) -> DateTime<Utc> {
         match self.zone.from_local_datetime(&local) {
             LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => time.to_utc(),

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-/// Part of the configuration to look at again. A key may itself contain slashes.
+/// Part of the configuration to be read again. A key may itself contain slashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
     pub flow: String,

@@ -1,5 +1,5 @@
-//! Availability: what a target is to show of an article's stock. The source's figures by the flow's rule, less what is
-//! reserved for orders on their way.
+//! Availability: what a target should show of an article's stock. It is the source's figures by the flow's rule,
+//! less what is reserved for orders on their way.
 
 use std::borrow::Cow;
 
@@ -19,11 +19,11 @@ const LEVELS: &str = "levels";
 const RESERVED: &str = "reserved";
 const AVAILABLE: &str = "available";
 
-/// What is taken off one article besides the buffer.
+/// What is subtracted for one article besides the buffer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::sync) struct Less {
     pub(in crate::sync) reserved: Decimal,
-    /// Sold in steps of this many only.
+    /// The article is sold only in multiples of this.
     pub(in crate::sync) increment: Option<Decimal>,
 }
 
@@ -33,8 +33,9 @@ struct Level<'a> {
     offered: Decimal,
 }
 
-/// The source's fields with `quantity` and `levels` as a target is to show them: never below zero, whole increments, and only
-/// locations that count, from the last of which the reduction is taken first. `names` are the fields an expression may name.
+/// Return the source's fields, with `quantity` and `levels` as a target should show them: never below zero, in
+/// whole increments, and only for locations that count. Reductions are taken from the last location first. `names`
+/// are the fields that an expression may name.
 pub(in crate::sync) fn available<'a>(
     rule: &StockRule,
     source: &Fields,
@@ -66,7 +67,7 @@ pub(in crate::sync) fn available<'a>(
     Ok(fields)
 }
 
-/// Whether a target would show more of it than it is known to; what is not known counts as nothing.
+/// Whether a target would show more than it is known to show; unknown counts as zero.
 pub(in crate::sync) fn rises(desired: &Fields, known: &Fields) -> bool {
     let figure = |value: Option<&Value>| value.and_then(Value::as_str).and_then(decimal::parse).unwrap_or_default();
     let quantity = figure(desired.get(QUANTITY)) > figure(known.get(QUANTITY)) && desired.contains_key(QUANTITY);
@@ -79,12 +80,12 @@ pub(in crate::sync) fn rises(desired: &Fields, known: &Fields) -> bool {
     quantity || desired.get(LEVELS).and_then(Value::as_array).is_some_and(|levels| levels.iter().any(level))
 }
 
-/// Fields that say how much there is.
+/// Whether a field says how much there is.
 pub(in crate::sync) fn is_figure(field: &str) -> bool {
     field == QUANTITY || field == LEVELS
 }
 
-/// Levels at the locations that count; nothing where the source tells of no locations and none are asked for.
+/// Return the levels at the locations that count; `None` if the source names no locations and none are asked for.
 fn chosen<'a>(rule: &StockRule, source: &'a Fields) -> Result<Option<Vec<Level<'a>>>, Failure> {
     let Some(levels) = source.get(LEVELS).and_then(Value::as_array) else {
         return Ok(rule.locations.is_some().then(Vec::new));
@@ -98,7 +99,7 @@ fn chosen<'a>(rule: &StockRule, source: &'a Fields) -> Result<Option<Vec<Level<'
     Ok(Some(counted))
 }
 
-/// Where a location stands among those that count.
+/// Return the position of a location among those that count.
 fn place(rule: &StockRule, item: &Map<String, Value>) -> Option<usize> {
     let Some(locations) = &rule.locations else { return Some(0) };
     let location = item.get("location").and_then(Value::as_str)?;
@@ -113,10 +114,10 @@ struct Figures {
 }
 
 impl Figures {
-    /// Of the three two make the third; what is told counts as it is told.
+    /// Two of the three figures determine the third. A figure that is given counts as it is given.
     fn of(item: &Map<String, Value>) -> Result<Self, Failure> {
         let figure = |name: &str| item.get(name).map(|value| amount(value, name)).transpose();
-        // Less than nothing is no goods to offer.
+        // A negative reservation adds no goods to offer.
         let reserved = figure(RESERVED)?.unwrap_or_default().max(Decimal::ZERO);
         let (on_hand, available) = match (figure(QUANTITY)?, figure(AVAILABLE)?) {
             (Some(on_hand), Some(available)) => (on_hand, available),
@@ -129,7 +130,7 @@ impl Figures {
         Ok(Self { on_hand, reserved, available })
     }
 
-    /// The one that a flow publishes.
+    /// The figure that the flow uses.
     fn by(&self, rule: &StockRule) -> Decimal {
         if rule.on_hand { self.on_hand } else { self.available }
     }
@@ -150,7 +151,7 @@ impl Figures {
     }
 }
 
-/// What the flow's own expression makes of it.
+/// Return the result of the flow's own expression.
 fn reckoned<'a>(
     expression: &Expr,
     rule: &StockRule,
@@ -192,8 +193,8 @@ fn reckoned<'a>(
     }
 }
 
-/// Lays the available quantity out over the locations: what is taken off comes from the last one first, what an
-/// expression added goes to the first one.
+/// Distribute the available quantity over the locations: what is subtracted is taken from the last one first, and
+/// what an expression added goes to the first one.
 fn spread(rule: &StockRule, levels: &[Level<'_>], quantity: Decimal) -> Result<Value, Failure> {
     let mut shown: Vec<Decimal> = levels.iter().map(|level| level.offered.max(Decimal::ZERO)).collect();
     let mut order: Vec<usize> = (0..levels.len()).collect();
@@ -217,7 +218,7 @@ fn spread(rule: &StockRule, levels: &[Level<'_>], quantity: Decimal) -> Result<V
     Ok(Value::Array(items.collect()))
 }
 
-/// A canonical quantity.
+/// Read a canonical quantity.
 pub(in crate::sync) fn amount(value: &Value, field: &str) -> Result<Decimal, Failure> {
     value
         .as_str()
@@ -225,7 +226,7 @@ pub(in crate::sync) fn amount(value: &Value, field: &str) -> Result<Decimal, Fai
         .ok_or_else(|| Failure::new(Class::Rejected, format!("{value} is not a quantity")).with_field(field.to_owned()))
 }
 
-/// A sum that says so when it cannot be held exactly.
+/// Sum figures; an error if the sum cannot be held exactly.
 pub(in crate::sync) fn sum(mut figures: impl Iterator<Item = Decimal>) -> Result<Decimal, Failure> {
     figures
         .try_fold(Decimal::ZERO, Decimal::checked_add)
@@ -236,7 +237,7 @@ fn text(quantity: Decimal) -> Value {
     Value::String(decimal::canonical(quantity))
 }
 
-/// A number for an expression, of exactly its digits.
+/// A number for an expression, with exactly its digits.
 fn number(quantity: Decimal) -> Value {
     quantity.to_string().parse::<Number>().map_or(Value::Null, Value::Number)
 }

@@ -1,5 +1,5 @@
-//! What a reading proves: which orders the source of the stock knew when the reading began, and when a shop's orders
-//! were last read. Time is counted by the store's counter, which each delivery raises.
+//! What a reading proves: which orders the source of the stock knew when the reading began, and when a shop's
+//! orders were last read. Time is counted by the store's counter, which each delivery raises.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,23 +15,23 @@ pub(in crate::sync) const ORDER: &str = "order";
 /// Orders by the system that has them.
 type Orders = BTreeMap<String, BTreeSet<RecordId>>;
 
-/// Where a source's figures stand; nothing where nobody has read them yet.
+/// Return up to where a source's figures are proven; `None` if nobody has read them yet.
 pub(in crate::sync) async fn of_stock(context: &Context, source: &str) -> Result<Option<StockEvidence>> {
     Ok(context.store.reading(source, STOCK).await?.stock)
 }
 
-/// Where the readings of a shop's orders stand; nothing where nobody has read them yet.
+/// Return up to where a shop's orders were read; `None` if nobody has read them yet.
 pub(in crate::sync) async fn of_orders(context: &Context, shop: &str) -> Result<Option<OrderReadings>> {
     Ok(context.store.reading(shop, ORDER).await?.orders)
 }
 
-/// Everybody's stock has heard of what the last of these readings has shown.
+/// Store that all stock figures take into account what the last of these readings has shown.
 pub(in crate::sync) async fn are_heard(context: &Context, shop: &str, readings: OrderReadings) -> Result<()> {
     context.store.set_heard(shop, ORDER, readings.last).await
 }
 
-/// A shop's next reading, which begins now: until everybody's stock has heard of the last one, what was sent since the one
-/// before it stays unsure.
+/// Return a shop's next reading, which begins now. Until all stock figures take the last reading into account, it
+/// is not certain what they include of the orders since the one before it.
 async fn next(context: &Context, shop: &str) -> Result<OrderReadings> {
     let last = context.store.counter().await?;
     let known = context.store.reading(shop, ORDER).await?;
@@ -40,33 +40,33 @@ async fn next(context: &Context, shop: &str) -> Result<OrderReadings> {
     Ok(OrderReadings { before: if is_heard { readings.last } else { readings.before }, last })
 }
 
-/// A reading that has begun, and what is noted with its last page.
+/// A reading that has begun, and what its last page stores.
 pub(in crate::sync) enum ReadingEvidence {
-    /// Of a source's stock: what the source knew when it began.
+    /// A reading of a source's stock: what the source knew when it began.
     Stock {
         began: i64,
         before: StockEvidence,
         /// `had` of the reading before, without the orders that have been delivered by now.
         had: Orders,
-        /// The cursor that the listing began from.
+        /// The cursor from which the listing began.
         cursor: Option<String>,
     },
-    /// Of a shop's orders.
+    /// A reading of a shop's orders.
     Orders(OrderReadings),
 }
 
-/// What the last page of a listing shows of the whole.
+/// What the last page of a listing shows about the whole listing.
 #[derive(Clone, Copy)]
 pub(in crate::sync) struct Listed<'a> {
     /// Whether there was any row.
     pub(in crate::sync) gave_rows: bool,
-    /// Whether anything came that was not there at the listing before.
+    /// Whether any row came that was not there at the listing before.
     pub(in crate::sync) is_new: bool,
     pub(in crate::sync) cursor: Option<&'a str>,
 }
 
 impl ReadingEvidence {
-    /// Nothing where nobody's stock depends on it. Called before anything is requested.
+    /// Begin a reading; `None` if no stock depends on it. Called before anything is requested.
     pub(in crate::sync) async fn begin(
         context: &Context,
         system: &str,
@@ -77,7 +77,7 @@ impl ReadingEvidence {
             ORDER if !context.routes.sold_from(system).is_empty() => {
                 next(context, system).await.map(Self::Orders).map(Some)
             }
-            // Also where nobody's orders are minded yet: a flow that brings some may join later.
+            // Also if no orders are subtracted yet: a flow that brings orders may join later.
             STOCK if context.routes.flows().iter().any(|flow| flow.from == system && flow.carries(STOCK)) => {
                 Self::before(context, system, cursor).await.map(Some)
             }
@@ -106,8 +106,8 @@ impl ReadingEvidence {
         Ok(Self::Stock { began, before, had, cursor: cursor.map(str::to_owned) })
     }
 
-    /// What the last page makes true. What was handed over proves only what its source knew at the listing before: the file
-    /// was not there then, but it may have been made at any time since.
+    /// Return what the last page proves. A file that was handed over proves only what its source knew at the
+    /// listing before: it was not there then, but it may have been made at any time since.
     pub(in crate::sync) fn proven(&self, listed: Listed, capabilities: &Capabilities) -> Proven {
         match self {
             Self::Orders(readings) => Proven::Orders(*readings),
@@ -117,7 +117,7 @@ impl ReadingEvidence {
                     false if capabilities.incremental || listed.gave_rows => *began,
                     _ => before.since,
                 };
-                // What was delivered meanwhile is known by its number only where the reading proves that.
+                // The number covers what was delivered meanwhile only if the reading proves it.
                 let had = if proven == *began { had } else { &before.had };
                 Proven::Stock(StockEvidence { since: proven.max(before.since), listed: *began, had: had.clone() })
             }
@@ -132,7 +132,7 @@ async fn had_before(context: &Context, source: &str) -> Result<Orders> {
     let targets: BTreeSet<&str> = shops.iter().flat_map(|shop| context.routes.order_targets(shop)).collect();
     let mut had = Orders::new();
     for target in targets {
-        // A listing may have shown what a delivery is just making; that has stored its intent.
+        // A listing may have shown an order that a delivery is just creating; that delivery has stored its intent.
         let open = undelivered(context, target).await?.into_iter();
         let records: Vec<RecordId> = open.filter(|(_, is_begun)| !is_begun).map(|(order, _)| order).collect();
         let there = context.store.replicas_of(&records).await?.into_iter();
@@ -145,7 +145,7 @@ async fn had_before(context: &Context, source: &str) -> Result<Orders> {
     Ok(had)
 }
 
-/// Orders that a target is still to be told of, and whether their delivery has begun.
+/// Return the orders that a target is still to be sent, and whether their delivery has begun.
 async fn undelivered(context: &Context, target: &str) -> Result<BTreeMap<RecordId, bool>> {
     let open = JobFilter {
         target: Some(target.to_owned()),

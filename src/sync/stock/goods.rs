@@ -1,5 +1,5 @@
-//! Goods that a shop takes off its stock, or puts back, by itself: when an order is cancelled there, whoever says so,
-//! its figures are no longer those that it was sent.
+//! Goods that a shop subtracts from its stock, or puts back, by itself: when an order is cancelled there, by
+//! whichever side, the shop's figures are no longer those that it was sent.
 
 use rust_decimal::Decimal;
 
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// What an order sells, by SKU, where it holds its goods in one of two states and not in the other.
+/// Return what an order sells, by SKU, if it holds its goods in one of the two states and not in the other.
 pub(in crate::sync) fn moved(context: &Context, before: &Fields, after: &Fields) -> Quantities {
     if reservations::holds_goods(context, before) == reservations::holds_goods(context, after) {
         return Quantities::new();
@@ -20,7 +20,7 @@ pub(in crate::sync) fn moved(context: &Context, before: &Fields, after: &Fields)
     reservations::quantities(after)
 }
 
-/// Remembers that nobody knows what a shop shows of these articles, as less than nothing that is kept back there, until their
+/// Store that it is not known what a shop shows of these articles, as a negative reservation there, until their
 /// figures are written once more.
 pub(in crate::sync) async fn doubt(context: &Context, shop: &str, articles: &Quantities) -> Result<()> {
     if articles.is_empty() || context.routes.minding(shop).is_empty() {

@@ -1,5 +1,5 @@
-//! Steps in which articles are sold, such as packs. Products carry them; the quantity that is shown is a multiple of
-//! them.
+//! Increments in which articles are sold, such as packs. Products carry them; the quantity that is shown is a
+//! multiple of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,12 +21,12 @@ const PRODUCT: &str = "product";
 const VARIANTS: &str = "product.variants";
 const PACK: &str = "pack";
 
-/// Whether a source's products say in which steps they are sold.
+/// Whether a source's products say in which increments they are sold.
 pub(in crate::sync) fn are_said_by(context: &Context, source: &str) -> bool {
     context.mapping(source, PRODUCT).is_some_and(|mapping| mapping.reads().contains(PACK))
 }
 
-/// Steps in which articles are sold, by SKU, where a source of the target's products says so.
+/// Return the increments in which articles are sold, by SKU, if a source of the target's products says so.
 pub(in crate::sync) async fn increments(context: &Context, target: &str, skus: &BTreeSet<&str>) -> Result<Quantities> {
     let mut increments = Quantities::new();
     let sources: BTreeSet<&str> = context.routes.to(target, PRODUCT).map(|flow| flow.from.as_str()).collect();
@@ -46,7 +46,7 @@ pub(in crate::sync) async fn increments(context: &Context, target: &str, skus: &
             })
             .collect();
         for ((_, sku), owners) in found {
-            // An article of several products is sold in the greatest of their steps.
+            // If an article belongs to several products, the greatest of their increments counts.
             if let Some(step) = owners.iter().filter_map(|(_, record)| steps.get(record)).max() {
                 increments.insert(sku, *step);
             }
@@ -55,7 +55,7 @@ pub(in crate::sync) async fn increments(context: &Context, target: &str, skus: &
     Ok(increments)
 }
 
-/// Articles that a product was sold in other steps of before this change.
+/// Return the articles of a product whose increments this change has altered.
 pub(in crate::sync) fn moved(entity: &str, difference: &Fields, product: &Fields) -> Vec<String> {
     if entity != PRODUCT || !difference.contains_key(PACK) {
         return Vec::new();
@@ -66,7 +66,7 @@ pub(in crate::sync) fn moved(entity: &str, difference: &Fields, product: &Fields
     named.into_iter().map(str::to_owned).collect()
 }
 
-/// Has the stock of such articles told anew by whoever is told of the products.
+/// Open jobs for the stock of such articles at every system that gets the products.
 pub(in crate::sync) async fn open_jobs(
     context: &Context,
     source: &str,

@@ -1,5 +1,5 @@
-//! What can be sold: reservations for orders that the source of the stock cannot know of yet, and the availability that
-//! a target is to show.
+//! What can be sold: reservations for orders that the source of the stock cannot know of yet, and the availability
+//! that a target should show.
 //!
 //! Called by `desired`, `pull`, `delivery`, `engine` and `preview`; calls `routing` and `context`.
 

@@ -1,4 +1,4 @@
-//! Orders that could not be read: they stand in the way of raising the figures of what they may have sold.
+//! Orders that could not be read: they keep the figures of the articles that they may have sold from being raised.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// What orders may have sold that could not be read.
+/// What the orders may have sold that could not be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::sync) enum UnreadOrders {
-    /// These articles, of which there may be none.
+    /// These articles; there may be none.
     Articles(BTreeSet<String>),
     Anything,
 }
@@ -33,7 +33,7 @@ impl UnreadOrders {
     }
 }
 
-/// What stands in the way of raising a target's stock: orders that could not be read.
+/// What keeps a target's stock from being raised: orders that could not be read.
 #[derive(Debug, Default)]
 pub(in crate::sync) struct Obstacles(pub(in crate::sync) Vec<Obstacle>);
 
@@ -45,7 +45,7 @@ pub(in crate::sync) struct Obstacle {
 }
 
 impl Obstacles {
-    /// The first that concerns an article.
+    /// Return the first obstacle that concerns an article.
     fn of(&self, sku: &str) -> Option<&Obstacle> {
         self.0.iter().find(|obstacle| obstacle.unread.concerns(sku))
     }
@@ -54,8 +54,8 @@ impl Obstacles {
         self.of(sku).is_some()
     }
 
-    /// The end of a job that would raise a figure: it waits until every order that may have sold the article can be read. If
-    /// the pass is being stopped (`stopped_at`), the job is given back as it is.
+    /// End a job that would raise a figure: it waits until every order that may have sold the article can be read.
+    /// If the pass is being stopped (`stopped_at`), the job is given back as it is.
     pub(in crate::sync) fn hold_back(&self, job: &Job, sku: &str, stopped_at: Option<DateTime<Utc>>) -> Verdict {
         let (shop, problem) = self
             .of(sku)

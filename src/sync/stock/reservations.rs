@@ -1,5 +1,5 @@
-//! Reservations: what keeps a target from overselling while orders are on their way. Goods of orders that the source of
-//! its stock cannot know of yet are taken off, and orders are read before its stock is written.
+//! Reservations: what keeps a target from overselling while orders are on their way. Goods of orders that the
+//! source of its stock cannot know of yet are subtracted, and orders are read before its stock is written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ pub(in crate::sync) use crate::sync::stock::evidence::{ORDER, ReadingEvidence, S
 const LINES: &str = "lines";
 
 impl Context {
-    /// A source's stock as a flow's targets are to show it.
+    /// Return a source's stock as a flow's targets should show it.
     pub(in crate::sync) fn available(
         &self,
         flow: &Flow,
@@ -47,10 +47,10 @@ impl Context {
     }
 }
 
-/// By SKU: what is sold in a target's orders and not yet taken off the figures of a flow's source.
+/// By SKU: what is sold in a target's orders and not yet subtracted from the figures of a flow's source.
 pub(in crate::sync) type Quantities = BTreeMap<String, Decimal>;
 
-/// What is reserved of what a target shows, as each flow that brings it stock has to see it.
+/// What is reserved of what a target shows, for each flow that brings it stock.
 #[derive(Debug, Default)]
 pub(in crate::sync) struct Ledger {
     flows: BTreeMap<String, Sold>,
@@ -61,15 +61,16 @@ pub(in crate::sync) struct Ledger {
 #[derive(Debug, Default)]
 struct Sold {
     all: Quantities,
-    /// What of it was sold elsewhere: the target cannot have taken that off by itself.
+    /// What of it was sold elsewhere: the target cannot have subtracted that by itself.
     elsewhere: Quantities,
 }
 
 impl Ledger {
-    /// Nothing where no flow minds orders that take from what the target shows.
+    /// Load the ledger; `None` if no flow subtracts orders from what the target shows.
     ///
     /// An order reserves its goods while a job brings it to its target or a person is asked about it, and until a
-    /// reading of the stock began after it had arrived there: the figures read before do not know of it.
+    /// reading of the stock began after the order had arrived there: figures that were read before do not include
+    /// it.
     pub(in crate::sync) async fn of(context: &Context, target: &str) -> Result<Option<Self>> {
         let mut ledger = Self::default();
         for flow in context.routes.minding(target) {
@@ -104,7 +105,7 @@ impl Ledger {
         self.flows.get(flow).and_then(|sold| sold.all.get(sku)).copied().unwrap_or_default()
     }
 
-    /// The most that any flow has to take off.
+    /// Return the most that any flow has to subtract.
     pub(in crate::sync) fn most(&self, sku: &str) -> Decimal {
         self.flows.values().filter_map(|sold| sold.all.get(sku)).max().copied().unwrap_or_default()
     }
@@ -115,14 +116,15 @@ impl Ledger {
     }
 }
 
-/// Whether an order keeps its goods: one whose money was paid back does, they may have left or be leaving.
+/// Whether an order keeps its goods. An order whose money was paid back does: its goods may have left or be
+/// leaving.
 pub(in crate::sync) fn holds_goods(context: &Context, order: &Fields) -> bool {
     let states = context.entities.get(ORDER).and_then(|spec| spec.states.as_ref());
     states.is_none_or(|states| states.holds_goods(order))
 }
 
-/// What of orders their target has had since before the stock was last read: its figures know of it, whatever is still to be told
-/// of them there.
+/// Return what the targets of orders have subtracted already, because they have had the orders since before the
+/// stock was last read: their figures include them, whatever changes of these orders are still to be sent there.
 async fn taken_off(
     context: &Context,
     target: &str,
@@ -137,21 +139,23 @@ async fn taken_off(
     let had = known.had.get(target);
     let older = there.iter().filter(|order| had.is_some_and(|had| had.contains(&order.record)) && !is_read(order));
     let own = not_ours(context, target, older.map(|order| order.record).collect()).await?;
-    // One that only a listing or a lookup has shown since the first reading may have arrived there after the last.
+    // An order that only a listing or a lookup has shown since the first reading may have arrived there after the
+    // last reading.
     there.retain(|order| is_read(order) || own.contains(&order.record));
     let shows_lines = context.mapping(target, ORDER).is_some_and(|mapping| mapping.reads().contains(LINES));
     let sold: BTreeMap<RecordId, &Fields> = orders.iter().map(|order| (order.record, &order.fields)).collect();
-    // What the target has as cancelled, and its shop goes on with, is in its figures no more.
+    // If the target has an order as cancelled, and its shop goes on with it, the target's figures no longer include
+    // it.
     let reserving = there.iter().filter(|order| holds_goods(context, &order.fields));
     let taken = reserving.filter_map(|order| {
-        // What was there before us and shows no lines has those of the shop.
+        // An order that was there before us and shows no lines has the shop's lines.
         let is_blank = !shows_lines && !is_read(order);
         Some((order.record, quantities(if is_blank { sold.get(&order.record)? } else { &order.fields })))
     });
     Ok(taken.collect())
 }
 
-/// Those of a target's orders that we have neither made there nor given other lines.
+/// Return those of a target's orders that we have neither created there nor given other lines.
 async fn not_ours(context: &Context, target: &str, orders: BTreeSet<RecordId>) -> Result<BTreeSet<RecordId>> {
     if orders.is_empty() {
         return Ok(orders);
@@ -168,7 +172,8 @@ async fn not_ours(context: &Context, target: &str, orders: BTreeSet<RecordId>) -
     Ok(own)
 }
 
-/// What an order sells, by SKU. A line that gives something back is no reason to offer more before the source says so.
+/// Return what an order sells, by SKU. A line that gives something back is no reason to offer more before the
+/// source says so.
 pub(in crate::sync) fn quantities(order: &Fields) -> Quantities {
     let mut quantities = Quantities::new();
     for line in order.get(LINES).and_then(Value::as_array).into_iter().flatten() {
@@ -188,7 +193,7 @@ pub(in crate::sync) fn add(all: &mut Quantities, more: &Quantities) {
     }
 }
 
-/// Of several targets of an order the one that lacks most of it counts.
+/// If an order has several targets, the one that lacks most of it counts.
 fn add_most(most: &mut Quantities, other: Quantities) {
     for (sku, quantity) in other {
         let known = most.entry(sku).or_default();
@@ -205,13 +210,13 @@ fn less(mut sold: Quantities, known: Option<&Quantities>) -> Quantities {
     sold
 }
 
-/// Articles that an order names.
+/// Return the articles that an order names.
 pub(in crate::sync) fn articles(order: &Fields) -> BTreeSet<String> {
     let lines = order.get(LINES).and_then(Value::as_array).into_iter().flatten();
     lines.filter_map(|line| line.get("sku")?.as_str()).map(str::to_owned).collect()
 }
 
-/// After a green pull, and whatever else may have ended an order's reservation.
+/// Called after a green pull, and after anything else that may have ended an order's reservation.
 pub(in crate::sync) async fn after_pull(context: &Context, system: &str, entity: &str) -> Result<()> {
     match entity {
         STOCK => {
@@ -230,8 +235,8 @@ pub(in crate::sync) async fn after_pull(context: &Context, system: &str, entity:
     Ok(())
 }
 
-/// After a reading of a shop's orders: whoever shows what they sell hears of them. The batch of a target that is at it already sees to
-/// its own.
+/// Called after a reading of a shop's orders: update the stock at every target that shows what they sell. The
+/// target in `at_it`, whose batch is reading the orders, updates its own.
 pub(in crate::sync) async fn hear(context: &Context, shop: &str, at_it: Option<&str>) -> Result<()> {
     let readings = evidence::of_orders(context, shop).await?;
     for target in context.routes.sold_from(shop) {
@@ -243,12 +248,12 @@ pub(in crate::sync) async fn hear(context: &Context, shop: &str, at_it: Option<&
     }
 }
 
-/// After a target was told of orders what makes it change its figures by itself.
+/// Called after a target was sent changes of orders that make it change its figures by itself.
 pub(in crate::sync) async fn requeue_stock(context: &Context, target: &str) -> Result<()> {
     sweep(context, target, Left::Requeued).await
 }
 
-/// After orders were delivered to `target`: one that had nothing to deliver no longer reserves goods.
+/// Called after orders were delivered to `target`: an order that had nothing to deliver no longer reserves goods.
 pub(in crate::sync) async fn after_delivery(context: &Context, target: &str, entity: &str) -> Result<()> {
     if entity == ORDER {
         for shop in context.routes.sold_to(target) {
@@ -258,20 +263,20 @@ pub(in crate::sync) async fn after_delivery(context: &Context, target: &str, ent
     Ok(())
 }
 
-/// What becomes of articles of which less is reserved than was.
+/// What to do with articles of which less is reserved than before.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Left {
     Requeued,
-    /// Somebody else's sweep will see to them. For a batch of stock that reads orders: to open its own jobs anew would have
-    /// them tried again at once whatever became of them.
+    /// Leave them to another sweep. Used by a batch of stock that reads orders: if it opened its own jobs again,
+    /// they would be tried again at once, however they ended.
     Alone,
 }
 
-/// Compares what is reserved of what a target shows with what was: articles of which less is reserved than is known to
-/// be kept back are sent anew, whatever became of the orders, as are those of which nobody knows what the target shows;
-/// and those of which more is, where it was sold elsewhere. What is kept back is remembered here.
+/// Compare what is reserved of what a target shows with what was reserved before, and store the new reservations.
+/// Send an article's figure again if less is reserved than the stored reservation, whatever happened to the orders;
+/// if it is not known what the target shows; or if more is reserved and was sold elsewhere.
 async fn sweep(context: &Context, target: &str, left: Left) -> Result<()> {
-    // Before the first reading there is no figure that anything could be kept back of.
+    // Before the first reading there is no figure that anything could be subtracted from.
     let Some(ledger) = Ledger::of(context, target).await?.filter(|ledger| ledger.is_read) else { return Ok(()) };
     let store = &context.store;
     let reservations = store.reservations(target).await?;
@@ -288,7 +293,7 @@ async fn sweep(context: &Context, target: &str, left: Left) -> Result<()> {
         let Some((_, sku)) = keys.get(record) else { continue };
         let now = ledger.most(sku);
         seen.insert(sku.as_str());
-        // Less than nothing: what it shows is not known.
+        // Negative: it is not known what the target shows.
         let is_doubted = kept.is_sign_negative();
         if (now < *kept || is_doubted) && left == Left::Requeued {
             requeue(*record);
@@ -312,7 +317,7 @@ async fn sweep(context: &Context, target: &str, left: Left) -> Result<()> {
     for record in unsure(context, target, &grown).await? {
         requeue(record);
     }
-    // Opened first: what breaks off in between is then told once too often, not never.
+    // Open the jobs first: if this is cut off in between, a figure is sent once too often, not never.
     if !jobs.is_empty() {
         store.enqueue(&jobs, context.env.now()).await?;
         context.work.notify_waiters();
@@ -323,8 +328,9 @@ async fn sweep(context: &Context, target: &str, left: Left) -> Result<()> {
     Ok(())
 }
 
-/// Of these articles those whose figure a target was told after the reading of its orders before had begun: of an order that
-/// the last has shown nobody knows whether the target took it off before that figure came, or after.
+/// Of these articles, return those whose figure was sent to a target after the reading before the last one of its
+/// orders had begun: for an order that the last reading has shown, it is not known whether the target subtracted it
+/// before that figure came, or after.
 async fn unsure(context: &Context, target: &str, articles: &[RecordId]) -> Result<Vec<RecordId>> {
     if articles.is_empty() || !context.routes.sellers_at(target).contains(target) {
         return Ok(Vec::new());
@@ -335,7 +341,7 @@ async fn unsure(context: &Context, target: &str, articles: &[RecordId]) -> Resul
     Ok(uncertain.map(|figure| figure.record).collect())
 }
 
-/// Rises that waited for orders of a shop go on, but for those of articles that unread orders may have sold.
+/// Wake the jobs for rises that waited for a shop's orders, except for articles that unread orders may have sold.
 pub(in crate::sync) async fn wake(context: &Context, shop: &str, unread: &UnreadOrders) -> Result<()> {
     let waiting = JobFilter { cause: Some(WaitReason::orders(shop)), ..JobFilter::default() };
     let ids = match unread {

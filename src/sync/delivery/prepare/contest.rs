@@ -1,4 +1,4 @@
-//! Writes that a target refuses because another object of ours has a value there which the target accepts only once.
+//! Writes that a target refuses because another object of ours has a value there that the target accepts only once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,30 +18,30 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// What becomes of a write that was refused for a value that another object of ours has.
+/// What happens to a write that was refused for a value that another object of ours has.
 pub(in crate::sync) enum Contest {
     /// It goes on when that object has changed.
     Wait(Wait),
-    /// Each waits for the other: this one is to give up first what it has, by this write.
+    /// Each object waits for the other: with this write, this one first gives up the value that it has.
     Aside(Box<Task>),
-    /// No object of ours is known to have it. It may have been given up while the write was under way, or taken by one of which
-    /// nobody knows yet how it ended: another try tells.
+    /// No object of ours is known to have the value. It may have been given up while the write was under way, or
+    /// taken by an object whose write has not ended yet: another attempt will show.
     Gone,
 }
 
-/// What the refusals of one batch have in common.
+/// What all refusals of one batch have in common.
 #[derive(Default)]
 pub(in crate::sync) struct Around {
-    /// Records that have just given up what they had.
+    /// Records that have just given up their value.
     pub(in crate::sync) aside: BTreeSet<RecordId>,
-    /// Jobs of which nobody knows yet how they ended, as far as that was asked.
+    /// Jobs whose end is not known yet; `None` until it was looked up.
     under_way: Option<BTreeSet<i64>>,
 }
 
-/// How many objects a circle is followed through.
+/// How many objects of a circle are followed at most.
 const LONGEST: usize = 16;
 
-/// Looks for who has what a write was refused for; nothing where no object of ours has it.
+/// Find the object that has the value for which a write was refused; `None` if no object of ours has it.
 pub(in crate::sync) async fn contest(
     batch: &Batch<'_>,
     task: &Task,
@@ -91,7 +91,7 @@ pub(in crate::sync) async fn contest(
         desired = next;
     }
     let Some((holder, gives_up)) = first else {
-        // A key is nobody else's: whatever a create is refused for, it has one.
+        // Every create has a key, and no other object has that key: a create is refused for something else.
         let may_be_taken = asked.iter().any(|(name, _)| *name != spec.key);
         let may_be_free = may_be_taken
             && (task.job.attempts == 0
@@ -120,7 +120,8 @@ pub(in crate::sync) async fn contest(
 }
 
 impl Around {
-    /// Whether there are writes to other objects of the target of which nobody knows how they ended: what those hold is not known.
+    /// Whether writes to other objects of the target are under way whose end is not known: then it is not known
+    /// either which values those objects hold.
     async fn are_others_under_way(&mut self, batch: &Batch<'_>, me: &Job) -> Result<bool> {
         const TRIES: u32 = 8;
         if me.attempts >= TRIES {
@@ -149,7 +150,7 @@ async fn under_way(batch: &Batch<'_>) -> Result<BTreeSet<i64>> {
     Ok(jobs.filter(|job| job.intent.is_some()).map(|job| job.id).collect())
 }
 
-/// Whether a refusal may be about a member of this name: one that names another field is not.
+/// Whether a refusal may concern a member of this name. It does not if it names another field.
 fn concerns(spec: &EntitySpec, failure: &Failure, name: &str) -> bool {
     let Some(field) = failure.field.as_deref() else { return true };
     let top = field.split(['.', '[']).next().unwrap_or_default();
@@ -157,7 +158,7 @@ fn concerns(spec: &EntitySpec, failure: &Failure, name: &str) -> bool {
     top == name || items.is_some_and(|item| item.fields.contains_key(name))
 }
 
-/// Other live objects of the target that have one of these values.
+/// Find other live objects of the target that have one of these values.
 async fn holders(
     batch: &Batch<'_>,
     spec: &EntitySpec,
@@ -176,7 +177,7 @@ async fn holders(
     Ok(found)
 }
 
-/// A job for asking what would be done about a record.
+/// A job that serves only to ask what would be done about a record.
 fn look_at(like: &Job, record: RecordId) -> Job {
     Job {
         record,
@@ -192,7 +193,7 @@ fn look_at(like: &Job, record: RecordId) -> Job {
     }
 }
 
-/// The write that makes an object give up values; nothing where it cannot be done without them.
+/// Make the write that gives up an object's values; `None` if the object cannot be without them.
 async fn step_aside(
     batch: &Batch<'_>,
     task: &Task,
@@ -245,7 +246,8 @@ async fn step_aside(
     Ok(prepared.tasks.pop().map(|task| Task { aside: true, ..task }))
 }
 
-/// A field's value without some unique ones: others stand in for those that have to be there. Nothing where it has none of them.
+/// Return a field's value without some unique values: stand-ins replace those that have to be there. `None` if the
+/// field has none of the values.
 fn without(field: &FieldSpec, name: &str, value: &Value, values: &BTreeSet<Unique>, record: RecordId) -> Option<Value> {
     let has = |name: &str, value: &Value| {
         value.as_str().is_some_and(|text| values.contains(&(name.to_owned(), text.to_owned())))
@@ -271,8 +273,8 @@ fn without(field: &FieldSpec, name: &str, value: &Value, values: &BTreeSet<Uniqu
     changed.then_some(Value::Array(items))
 }
 
-/// What stands in for a value until the desired one is free: nothing where it need not be there, else a text that
-/// nobody has.
+/// What stands in for a value until the desired one is free: `null` for a barcode that is not required, otherwise a
+/// text that no other object has.
 fn stand_in(field: &FieldSpec, value: &Value, record: RecordId) -> Value {
     let text = value.as_str().unwrap_or_default();
     match text.rsplit_once('@') {

@@ -1,4 +1,5 @@
-//! The flap guard: leaves an object alone for a while that somebody else keeps changing back, and reports it.
+//! The flap guard: if somebody else keeps changing an object back, it leaves the object alone for a while, and
+//! reports it.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ use crate::{
 /// How far it looks back.
 const WINDOW: chrono::Duration = chrono::Duration::hours(1);
 
-/// Parks what was written with the same value too often; gives the rest back.
+/// Park writes whose value was written too often before, and return the others.
 pub(super) async fn park_flapping(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Result<Vec<Known>> {
     let often = batch.context.limits.flap_limit;
     let flaps = |one: &&Known| one.op != Op::Delete;
@@ -35,7 +36,7 @@ pub(super) async fn park_flapping(batch: &Batch<'_>, known: Vec<Known>, prepared
             let is_equal = |(op, fields): &&(ChangeOp, _)| is_repeated(&one, *op, fields);
             writes.iter().filter(is_equal).count()
         });
-        // What reservations have written anew is nobody's change.
+        // If reservations caused the writes, nobody has changed the figure back.
         let own = batch.entity == reservations::STOCK && prepared.kept.contains_key(&one.job.id);
         if equal < often || own {
             kept.push(one);
@@ -61,7 +62,8 @@ pub(super) async fn park_flapping(batch: &Batch<'_>, known: Vec<Known>, prepared
     Ok(kept)
 }
 
-/// Whether an earlier write was this one. One field that is new makes it another: it must not wait for those that flap.
+/// Whether an earlier write was the same. If one field is new, the write is another one: it must not wait for the
+/// fields that flap.
 fn is_repeated(one: &Known, op: ChangeOp, fields: &Fields) -> bool {
     if one.op == Op::Create {
         return op == ChangeOp::Create;

@@ -1,6 +1,6 @@
 //! Targets that neither answer with what they stored nor can be read by id. Only their next listing shows what they
-//! made of a value, and an edit would look the same. A target that shows the same again after one repair insists on it:
-//! that is a difference, and it is not repaired again.
+//! made of a value, and an edit would look the same. If a target shows the same value again after one repair, it
+//! insists on it: that is a difference, and it is not repaired again.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ use crate::{
     },
 };
 
-/// Ends as differences what the target insists on; gives the rest back.
+/// End jobs as differences if the target insists on its value, and return the others.
 pub(super) async fn leave(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Result<Vec<Known>> {
-    // Figures of stock are sold from all day, and come back to the same.
+    // Stock figures are sold from all day, and come back to the same value.
     if batch.capabilities.read || batch.entity == reservations::STOCK {
         return Ok(known);
     }
@@ -27,7 +27,7 @@ pub(super) async fn leave(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut P
     let records: Vec<RecordId> = known.iter().filter(is_update).map(|one| one.job.record).collect();
     let ever = chrono::DateTime::UNIX_EPOCH;
     let mut writes: BTreeMap<RecordId, Vec<Fields>> = BTreeMap::new();
-    // The latest first.
+    // The latest come first.
     for (record, _, fields) in batch.context.store.written_often(batch.target, &records, ever, 2).await? {
         writes.entry(record).or_default().push(fields);
     }
@@ -43,7 +43,8 @@ pub(super) async fn leave(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut P
     Ok(rest)
 }
 
-/// Whether our last two writes of a field told what is desired now, the second over what is there now.
+/// Whether our last two writes of a field sent what is desired now, and the second was written over what is there
+/// now.
 fn insists(ours: &[Fields], field: &str, here: &Replica, desired: &Fields) -> bool {
     let null = &Value::Null;
     let desired = desired.get(field).unwrap_or(null);
@@ -53,7 +54,7 @@ fn insists(ours: &[Fields], field: &str, here: &Replica, desired: &Fields) -> bo
     by == desired && over == here.fields.get(field).unwrap_or(null) && first.get(1).unwrap_or(null) == desired
 }
 
-/// Remembers what was sent beside what is there.
+/// Record what was sent beside what is there.
 fn end(batch: &Batch<'_>, mapping: &dyn Translate, one: &Known, here: &Replica) -> Delivered {
     let (mut differs, mut costly_differences) = (Vec::new(), one.costly_differences.clone());
     let mut there = here.clone();

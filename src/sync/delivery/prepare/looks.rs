@@ -1,4 +1,5 @@
-//! The rounds of a batch: what its jobs need is looked at in bulk and everything loaded anew, until each job is decided on.
+//! The rounds of a batch: what its jobs need is read in bulk and everything is loaded again, until each job is
+//! decided on.
 
 use std::collections::BTreeMap;
 
@@ -16,24 +17,25 @@ use crate::{
     },
 };
 
-/// Rounds of looks. A job needs its object, the orders and its figure at most once each; who asks for more waits.
+/// How many rounds of looks there are. A job needs its object, the orders and its figure at most once each; a job
+/// that asks for more waits.
 const ROUNDS: usize = 4;
 
 /// What was decided on a batch.
 pub(super) struct Decided {
-    /// What is to be written.
+    /// The writes.
     pub(super) writes: Vec<Known>,
     /// How the jobs end that lead to no write.
     pub(super) ended: Vec<Delivered>,
-    /// By job: the reservation of its article from now on, where it is another than before.
+    /// By job: the reservation of its article from now on, if it is not the same as before.
     pub(super) kept: BTreeMap<i64, (i64, Decimal)>,
-    /// What all objects of the target have in common with these writes.
+    /// What all objects of the target have in common once these writes are included.
     pub(super) alike: Alike,
-    /// Whether one of the writes is the first to say that.
+    /// Whether one of the writes is the first to set that.
     pub(super) is_first: bool,
 }
 
-/// Decides on all jobs of a batch, in as many rounds as their looks take.
+/// Decide on all jobs of a batch, in as many rounds as their looks take.
 pub(super) async fn decide_all(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
@@ -74,7 +76,7 @@ pub(super) async fn decide_all(
     }
 }
 
-/// A job that asks for more looks than there are rounds.
+/// End a job that asks for more looks than there are rounds.
 fn waits(batch: &Batch<'_>, job: &Job) -> Delivered {
     let text = format!("what {} is to have changed at each look at it", batch.target);
     failed(batch, job, &Failure::new(Class::Transient, text))
@@ -107,7 +109,7 @@ impl Bulk {
         self.objects.is_empty() && self.figures.is_empty() && !self.orders
     }
 
-    /// Looks at all of it. Returns the jobs whose objects could not be read, and why.
+    /// Look at everything that is needed. Return the jobs whose objects could not be read, and why.
     async fn look(
         self,
         batch: &Batch<'_>,

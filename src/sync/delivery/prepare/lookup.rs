@@ -1,4 +1,4 @@
-//! Looks objects up before they are created: those whose create had no answer, and those that their target has lost.
+//! Looks objects up before they are created, if their create had no answer or their target has lost them.
 
 use crate::sync::desired::wait_until;
 use chrono::{DateTime, Utc};
@@ -25,7 +25,8 @@ use crate::{
     },
 };
 
-/// Creates whose answer was lost, or whose object has gone: it is looked for first, and taken on if it is there.
+/// For creates whose answer was lost, or whose object has gone: look the object up first, and adopt it if it is
+/// there.
 pub(super) async fn look_up(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
@@ -42,7 +43,8 @@ pub(super) async fn look_up(
             && let at = outcome::later(intent.at, batch.answer_window)
             && at > batch.context.env.now()
         {
-            // The step after the last one that was stored may still be under way: what its target shows, or a repetition, would prove nothing.
+            // The step after the last stored one may still be under way: what the target shows, or a repetition,
+            // would prove nothing.
             let why = "it broke off between two steps; it goes on when the one under way must have ended";
             prepared.ended.push(wait_until(&one.job, at, intent, why));
             continue;
@@ -57,7 +59,7 @@ pub(super) async fn look_up(
         };
         let answer_until = outcome::later(intent.at, batch.answer_window);
         if recreation.is_none() && answer_until > now {
-            // The target may still be carrying the request out; a lookup would prove nothing yet.
+            // The target may still be carrying the request out: a lookup would prove nothing yet.
             prepared.ended.push(wait_until(
                 &one.job,
                 answer_until,
@@ -77,7 +79,7 @@ pub(super) async fn look_up(
             prepared.fail(batch, &one.job, &failure);
             continue;
         }
-        // Adapters look for what was sent: a slug, an address, an id of the target.
+        // Adapters search for what was sent: a slug, an address, an id of the target.
         let body = match mapping.push(&one.desired, None, externals) {
             Ok(body) => body,
             Err(failure) => {
@@ -102,8 +104,9 @@ pub(super) async fn look_up(
             Ok(mut rows) if rows.len() <= 1 => {
                 if let Some(row) = rows.pop() {
                     if batch.capabilities.steps {
-                        // Somebody else may have made it: what it shows tells what is left to be told. Of a half made object
-                        // that cannot be read as one nothing is known yet.
+                        // Another process may have created it: what it shows decides which fields are still to be
+                        // sent. If it is only half created and cannot be read as an object, nothing is known of it
+                        // yet.
                         if let Ok((there, child_ids)) = adopt_row(batch, mapping, &one, row.clone()).await? {
                             (one.shown, one.child_ids) = (Some(there.fields), child_ids);
                         }
@@ -125,7 +128,8 @@ pub(super) async fn look_up(
                                 prepared.fail(batch, &one.job, &Failure::new(Class::Rejected, reason));
                                 continue;
                             }
-                            // What is the target's own was told with the create; somebody may have edited it since.
+                            // The fields that belong to the target were sent with the create; somebody may have
+                            // edited them since.
                             one.desired.retain(|field, _| !is_theirs(batch, field));
                             if batch.capabilities.update {
                                 assume_sent(&mut replica, &one.desired, &intent, mapping.reads());
@@ -187,8 +191,8 @@ struct Unanswered {
     began: DateTime<Utc>,
 }
 
-/// Lookups that failed: of one alone, while others went through, it is its record that is at fault and not the system. Each is
-/// an attempt of its job: what others did before it says nothing of the next one.
+/// End lookups that failed. If only one failed while others went through, its record is at fault, not the system.
+/// Each is an attempt of its job: what other jobs did before it says nothing about the next one.
 async fn unanswered(batch: &Batch<'_>, went: bool, failed: Vec<Unanswered>, prepared: &mut Prepared) -> Result<()> {
     let (env, now) = (&batch.context.env, batch.context.env.now());
     let failures: Vec<(&Job, &Failure)> = failed.iter().map(|one| (&one.job, &one.failure)).collect();
@@ -218,7 +222,7 @@ async fn unanswered(batch: &Batch<'_>, went: bool, failed: Vec<Unanswered>, prep
     Ok(())
 }
 
-/// Whether a field is the target's own, whoever brings it there.
+/// Whether a field belongs to the target, whichever system brings it there.
 fn is_theirs(batch: &Batch<'_>, field: &str) -> bool {
     let (routes, target) = (&batch.context.routes, batch.target);
     let owner =
@@ -226,19 +230,21 @@ fn is_theirs(batch: &Batch<'_>, field: &str) -> bool {
     routes.to(target, batch.entity).any(owner)
 }
 
-/// Whether an object is created in the place of one that has gone. What was known of that was its id: where the id was
-/// wrong, or the target has given it another one, the object is there under its key. What a scan since then would have
-/// to read is not known.
+/// Whether an object is created in place of one that has gone. Only the id of that one was known. If the id was
+/// wrong, or the target has given the object another one, the object is there under its key. How far back a scan
+/// would have to read is not known.
 fn is_made_again(batch: &Batch<'_>, one: &Known) -> bool {
     one.op == Op::Create && one.was_there && batch.capabilities.find == Find::ByKey
 }
 
-/// What looks for such an object: nothing was begun, so that whatever other records have is theirs.
+/// The intent that such an object is looked up with: nothing was begun, so whatever belongs to other records stays
+/// theirs.
 fn before_all(now: DateTime<Utc>) -> Intent {
     Intent { known: Some(RecordId::MAX), ..Intent::new(Op::Create, now) }
 }
 
-/// What a lookup found, but for objects that were other records' before this create was begun: it has not made those.
+/// Return what a lookup found, without the objects that belonged to other records before this create was begun: the
+/// create has not made those.
 async fn own(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
@@ -250,20 +256,20 @@ async fn own(
     let record = one.job.record;
     let known = intent.known.unwrap_or(record);
     let mut holders = batch.context.store.holders(batch.target, batch.entity, record, &ids).await?;
-    // A newer record may be what this create has made.
+    // This create may have made the object of a newer record.
     holders.retain(|_, (holder, _)| *holder <= known);
     rows.retain(|row| !holders.contains_key(&row.id));
     if let Some(numbering) = Numbering::of(batch.context, batch.target, batch.entity)
         && (rows.len() > 1 || numbering.is_contested(&one.key))
     {
-        // Others of this number may be another shop's, whose create is under way as well.
+        // Other objects of this number may belong to another shop whose create is under way as well.
         rows.retain(|row| {
             let there = row.body.clone().into_value();
             mapping.pull(&there).map_or(true, |there| !numbering.are_two(&one.desired, &there.fields))
         });
     }
     let Some((id, (_, key))) = holders.iter().next() else { return Ok(Ok(rows)) };
-    // Its number may be another system's as well.
+    // Another system may have given the same number.
     let is_numbered = batch.context.entities.get(batch.entity).is_some_and(|spec| spec.numbered);
     if rows.is_empty() && !is_numbered {
         let text = format!(

@@ -70,20 +70,20 @@ pub(in crate::sync) async fn prepare(batch: &Batch<'_>, jobs: Vec<Job>, stop: &C
 /// What a write has to pass before it is sent, in this order.
 #[derive(Clone, Copy)]
 enum Guard {
-    /// What violates a limit waits for the approval of its run.
+    /// A write that violates a limit waits for the approval of its run.
     Brakes,
-    /// What the target insists on is not written again and again.
+    /// A value that the target insists on is not overwritten again and again.
     Insistence,
-    /// What its source has lost goes only when the flow's grace is over.
+    /// An object that its source has lost is deleted only when the flow's grace is over.
     Grace,
-    /// What somebody else keeps changing back is left alone for a while.
+    /// An object that somebody else keeps changing back is left alone for a while.
     Flapping,
 }
 
 impl Guard {
     const ALL: [Self; 4] = [Self::Brakes, Self::Insistence, Self::Grace, Self::Flapping];
 
-    /// Returns the writes that may go on; how the others end is in `prepared`.
+    /// Return the writes that may go on; how the others end is added to `prepared`.
     async fn let_through(self, batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Result<Vec<Known>> {
         match self {
             Self::Brakes => brakes::evaluate(batch, known, prepared).await,
@@ -94,9 +94,9 @@ impl Guard {
     }
 }
 
-/// Systems that have to be read whole before anything is created at the target: the target itself, since existing
-/// objects would be doubled. Before the first object (whose currency counts as that of all) also the sources of what
-/// exists there.
+/// Return the systems that have to be read completely before anything is created at the target: the target itself,
+/// since existing objects would be created twice. Before the first object (whose currency is taken for that of
+/// all), also the sources of the objects that exist there.
 async fn never_read<'a>(batch: &Batch<'a>, is_first: bool) -> Result<Vec<&'a str>> {
     let sources = batch.context.routes.sources(batch.target, batch.entity);
     let mut unread = Vec::new();
@@ -108,7 +108,7 @@ async fn never_read<'a>(batch: &Batch<'a>, is_first: bool) -> Result<Vec<&'a str
     Ok(unread)
 }
 
-/// Reads systems whole that were never read so; creations are decided anew after that.
+/// Read the systems completely that never were. The creates are decided on again afterwards.
 async fn once_read(
     batch: &Batch<'_>,
     unread: &[&str],
@@ -125,7 +125,7 @@ async fn once_read(
             continue;
         }
         left.push(*system);
-        // A system in trouble has its own pause; a listing at fault would be read again and again.
+        // A failing system has its own pause; a listing at fault would be read again and again.
         let is_paused = batch.context.store.circuit(system).await?.until.is_some_and(|until| until > now);
         let fault = report.as_ref().and_then(RunReport::fault).filter(|_| !is_paused);
         if let Some(fault) = fault {
@@ -153,7 +153,8 @@ async fn once_read(
     Ok(rest)
 }
 
-/// Keeps back records that their source has lost until the flow's grace is over; gives the rest.
+/// Hold back the deletion of records that their source has lost until the flow's grace is over, and return the
+/// others.
 fn ripened(batch: &Batch<'_>, known: Vec<Known>, prepared: &mut Prepared) -> Vec<Known> {
     let now = batch.context.env.now();
     let (waiting, ripe): (Vec<_>, Vec<_>) = known.into_iter().partition(|one| one.ripe.is_some_and(|ripe| ripe > now));

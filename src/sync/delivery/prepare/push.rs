@@ -1,4 +1,4 @@
-//! Objects as they should be, in the target's own shape, with its ids of all that they refer to.
+//! Turns desired objects into the target's own shape, with its ids of everything that they refer to.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Turns desired objects into the target's shape.
+/// Turn desired objects into the target's shape.
 pub(super) async fn push(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
@@ -50,8 +50,8 @@ pub(super) async fn push(
         } else {
             let mut whole = mapping.push(&fields, None, externals);
             if whole.is_err() && only.is_some() {
-                // What the target holds besides may refer to something it lost; that must not keep it from what is
-                // desired.
+                // The other fields that the target holds may refer to something that it has lost. That must not
+                // block what is desired.
                 fields.clone_from(&one.desired);
                 whole = mapping.push(&fields, None, externals);
             }
@@ -126,8 +126,8 @@ pub(super) async fn push(
     Ok(())
 }
 
-/// Objects as the target shows them right now, by id: of updates that are made of that as well. Those that cannot be looked at
-/// wait; what the target does not have any more its answer to the write tells.
+/// Read objects as the target shows them right now, by id, for updates that are made from that as well. Jobs whose
+/// object cannot be read wait. If the target no longer has an object, its answer to the write will say so.
 async fn look(
     batch: &Batch<'_>,
     mapping: &dyn Translate,
@@ -156,7 +156,7 @@ async fn look(
     }
 }
 
-/// The target's ids of all that the objects refer to.
+/// Return the target's ids of everything that the objects refer to.
 pub(super) async fn externals(batch: &Batch<'_>, mapping: &dyn Translate, known: &[Known]) -> Result<Externals> {
     let needs = known.iter().fold(Needs::default(), |mut all, one| {
         let needs = mapping.needs(&one.whole());

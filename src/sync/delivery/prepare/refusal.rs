@@ -1,5 +1,5 @@
-//! Refused updates that something else at the target may explain, such as a sale made there that stands above the new
-//! price. The target is looked at only then, and again before a job that waits for it is retried.
+//! Refused updates that something else at the target may explain, such as a sale price there that is above the new
+//! price. Only then is the target looked at, and once more before a job that waits for it is retried.
 
 use crate::{
     failure::{Class, Failure},
@@ -14,7 +14,8 @@ use crate::{
     },
 };
 
-/// Why a refused update cannot be held by its target, as a look at the object shows; nothing where that does not explain it.
+/// Return why the target cannot hold a refused update, as a look at the object shows; `None` if the look does not
+/// explain it.
 pub(in crate::sync) async fn explained(batch: &Batch<'_>, task: &Task, failure: &Failure) -> Result<Option<Failure>> {
     let (target, entity) = (batch.target, batch.entity);
     let mapping =

@@ -11,16 +11,16 @@ use crate::{
     sync::desired::{Batch, Known, Loaded, Prepared, desired_of, differing::CostlyDifferences, state::Desired, unable},
 };
 
-/// A job with what is known of its record, for deliveries that are not about what is desired.
+/// A job with what is known of its record, for deliveries that set something else than the desired state.
 pub(in crate::sync) struct View {
     pub(in crate::sync) job: Job,
     pub(in crate::sync) key: String,
     pub(in crate::sync) here: Option<Replica>,
-    /// What the target should be by its sources.
+    /// What the target should have by its sources.
     pub(in crate::sync) desired: std::result::Result<Desired, Failure>,
-    /// Shared fields that nobody has decided on yet.
+    /// Shared fields that wait for a decision.
     pub(in crate::sync) conflicts: BTreeSet<String>,
-    /// Why nothing may be written about it, whatever it is.
+    /// Why nothing may be written about the record at all.
     pub(in crate::sync) barred: Option<&'static str>,
 }
 
@@ -41,7 +41,8 @@ pub(in crate::sync) async fn views(batch: &Batch<'_>, mapping: &dyn Translate, j
     Ok(jobs.into_iter().map(view).collect())
 }
 
-/// Writes that set these fields of existing objects, or delete them where there are none; made ready as any other.
+/// Prepare writes that set these fields of existing objects, or that delete the object if there are no fields. They
+/// are prepared like any others.
 pub(in crate::sync) async fn set(
     batch: &Batch<'_>,
     mapping: &dyn Translate,

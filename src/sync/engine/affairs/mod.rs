@@ -1,5 +1,5 @@
-//! How things are: what is not as it should be, and as of when the rest was looked at. Whoever says that all is well
-//! asks here; exit codes follow from it.
+//! How things are: what is not as it should be, and as of when the rest was looked at. Every report that all is
+//! well is based on this, and so are exit codes.
 
 mod readings;
 
@@ -20,15 +20,15 @@ const LATE: chrono::Duration = chrono::Duration::hours(1);
 /// How things are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Affairs {
-    /// Of the last good readings of all sources, when the oldest began; absent where one was never read.
+    /// When the oldest of the last good readings of all sources began; `None` if a source was never read.
     pub as_of: Option<DateTime<Utc>>,
     /// What waits for somebody, or went wrong.
     pub troubles: Vec<Trouble>,
-    /// Deliveries on their way.
+    /// How many deliveries are on their way.
     pub under_way: u64,
-    /// Deliveries that wait for what happens every day: orders that are not accepted yet.
+    /// How many deliveries wait for something that happens every day: orders that are not accepted yet.
     pub awaited: u64,
-    /// What a person has given up: nobody has to see to it, but the target does not have what it should have.
+    /// What a person has given up: nobody has to act on it, but the target does not have what it should have.
     pub given_up: Vec<Trouble>,
 }
 
@@ -36,12 +36,12 @@ pub struct Affairs {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trouble {
     pub what: What,
-    /// How many jobs, rows, fields...; 1 where it is about a system.
+    /// How many jobs, rows, fields...; 1 if it is about a system.
     pub count: u64,
     /// `3 rows rejected`.
     #[serde(rename = "told")]
     pub message: String,
-    /// Why, in the words of whoever said so.
+    /// Why, in the words of whichever part reported it.
     pub why: Option<String>,
     /// The command that shows more, or resolves it.
     pub command: String,
@@ -51,7 +51,7 @@ pub struct Trouble {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
-    /// A system is left alone for a while.
+    /// A system is paused.
     LeftAlone,
     /// A listing failed.
     Unread,
@@ -80,7 +80,7 @@ pub enum What {
     Ignored,
 }
 
-/// What lines of their own report.
+/// What other lines report already.
 #[derive(Clone, Copy)]
 struct Reported {
     decisions: bool,
@@ -88,10 +88,10 @@ struct Reported {
 }
 
 impl Affairs {
-    /// Asks the store. With `only`, leaves out what these flows have nothing to do with.
+    /// Ask the store. With `only`, leave out what does not concern these flows.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub async fn of(store: &SharedStore, flows: &[&Flow], only: bool, now: DateTime<Utc>) -> Result<Self> {
         let reach = Reach { pairs: pairs(flows), only };
         let mut affairs = Self::default();
@@ -130,14 +130,14 @@ impl Affairs {
         Ok(affairs)
     }
 
-    /// Whether nothing waits for a person and nothing went wrong. What is on its way is well, and so is what a person
-    /// has given up.
+    /// Whether nothing waits for a person and nothing went wrong. Deliveries on their way count as well, and so
+    /// does what a person has given up.
     #[must_use]
     pub fn is_well(&self) -> bool {
         self.troubles.is_empty()
     }
 
-    /// All of it in one line.
+    /// Return all of it in one line.
     #[must_use]
     pub fn headline(&self) -> String {
         let list = |troubles: &[Trouble]| {
@@ -173,7 +173,7 @@ impl Affairs {
         self.troubles.push(Trouble { what, count, message, why: None, command: command.into() });
     }
 
-    /// Systems that are left alone after they failed; gives their names.
+    /// Add the systems that are paused after they failed, and return their names.
     async fn left_alone(&mut self, store: &SharedStore, reach: &Reach, now: DateTime<Utc>) -> Result<BTreeSet<String>> {
         let systems: BTreeSet<&String> = reach.pairs.iter().map(|(system, _)| system).collect();
         let mut alone = BTreeSet::new();
@@ -192,7 +192,8 @@ impl Affairs {
         Ok(alone)
     }
 
-    /// Jobs that wait because their target refused us. For a target that is left alone, that is reported instead.
+    /// Add jobs that wait because their target refused our login. If the target is paused, only the pause is
+    /// reported.
     fn refused(&mut self, backlog: &[Backlog], alone: &BTreeSet<String>) {
         let mut refused: BTreeMap<&str, u64> = BTreeMap::new();
         for line in backlog.iter().filter(|line| line.refused > 0 && !alone.contains(&line.target)) {
@@ -204,7 +205,7 @@ impl Affairs {
         }
     }
 
-    /// Jobs by state. Leaves out parked jobs that other lines report already.
+    /// Add jobs by state. Leave out parked jobs that other lines report already.
     fn jobs(&mut self, backlog: &[Backlog], reported: Reported) {
         let (mut dead, mut review, mut parked) = (0, 0, 0);
         let mut kinds: BTreeSet<String> = BTreeSet::new();
@@ -241,7 +242,7 @@ impl Affairs {
         }
     }
 
-    /// Rows that could not be read, and all that was given up.
+    /// Add rows that could not be read, and everything that was given up.
     async fn rows(&mut self, store: &SharedStore, reach: &Reach) -> Result<()> {
         let mut rejected: u64 = 0;
         for (system, entity, open, _) in store.rejection_counts().await? {
@@ -324,7 +325,7 @@ fn pairs(flows: &[&Flow]) -> BTreeSet<(String, String)> {
     flows.iter().flat_map(of).collect()
 }
 
-/// Whether a job waits for somebody: given up, or parked on what nobody brings every day.
+/// Whether a job waits for somebody: it is dead, or parked on something that does not come by itself every day.
 #[must_use]
 pub fn needs_somebody(state: JobState, cause: Option<&WaitReason>) -> bool {
     let passes = |cause: &WaitReason| cause.is_daily() || matches!(cause, WaitReason::Run(_));

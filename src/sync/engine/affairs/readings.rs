@@ -1,4 +1,4 @@
-//! What could not be read, was never read, or not for too long.
+//! Sources that could not be read, were never read, or were not read for too long.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::{
     sync::{context::report, routing::Flow},
 };
 
-/// A reading that is due may begin so much later.
+/// How much later than due a reading may begin.
 const SLACK: chrono::Duration = chrono::Duration::minutes(5);
 
 impl Affairs {
@@ -56,7 +56,7 @@ impl Affairs {
             ];
             for (table, last, how) in missed {
                 let Some((table, last)) = table.zip(last) else { continue };
-                // One firing may have been missed: the second one says that nobody reads.
+                // One firing may have been missed. If the second one is missed too, nobody is reading.
                 let second = table.next(last).and_then(|first| table.next(first));
                 if second.is_some_and(|second| second + SLACK < now) && reported.insert(place) {
                     let since = last.format("%Y-%m-%d %H:%M UTC");
@@ -82,8 +82,8 @@ impl<'a> LastListings<'a> {
         [self.delta, self.full].into_iter().flatten().filter_map(|listing| listing.good).max()
     }
 
-    /// A whole listing makes up for one of changes that failed before it, and not the other way round: what is gone is
-    /// found by that alone.
+    /// A full listing makes up for a delta listing that failed before it, but not the other way round: only a full
+    /// one finds what is gone.
     fn failed(self) -> impl Iterator<Item = &'a LastListing> {
         let whole = self.full.and_then(|full| full.good).map_or(0, |(run, _)| run);
         let is_at_fault = |listing: &&LastListing| listing.error.as_deref().is_some_and(report::is_fault);

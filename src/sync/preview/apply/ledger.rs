@@ -1,4 +1,4 @@
-//! Which planned writes were done, and which others came up.
+//! Which planned writes were done, and which other writes came up.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,7 +15,7 @@ use crate::{
 /// Target, entity, key.
 type Place = (String, String, String);
 
-/// A write and what became of it.
+/// A write that was not carried out, and why.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct UnappliedWrite {
     pub target: String,
@@ -25,7 +25,7 @@ pub struct UnappliedWrite {
     pub reason: String,
 }
 
-/// What became of a planned write.
+/// What happened to a planned write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It has not come up.
@@ -48,7 +48,7 @@ pub(super) struct ApplyLedger {
 
 struct Inner {
     planned: HashMap<Place, Vec<Planned>>,
-    /// Job to the planned write it carries out.
+    /// Job to the planned write that it carries out.
     sent: HashMap<i64, (Place, usize)>,
     /// Writes that were held back, by their job.
     refused: BTreeMap<i64, UnappliedWrite>,
@@ -77,7 +77,7 @@ impl ApplyLedger {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a write was agreed on; else why not.
+    /// Whether a write was agreed on; otherwise return why not.
     pub(super) fn admit(&self, target: &str, entity: &str, write: &Write, proof: Proof) -> Result<(), String> {
         let mut inner = self.inner();
         let place = (target.to_owned(), entity.to_owned(), write.key.clone());
@@ -105,7 +105,7 @@ impl ApplyLedger {
         }
     }
 
-    /// How a write that was sent ended.
+    /// Record how a write that was sent ended.
     pub(super) fn ended(&self, job: i64, failed: Option<String>) {
         let mut inner = self.inner();
         let Some((place, index)) = inner.sent.remove(&job) else { return };
@@ -114,12 +114,12 @@ impl ApplyLedger {
         }
     }
 
-    /// Writes that were held back, with their jobs.
+    /// Return the writes that were held back, with their jobs.
     pub(super) fn refused(&self) -> BTreeMap<i64, UnappliedWrite> {
         self.inner().refused.clone()
     }
 
-    /// Every planned write and what became of it.
+    /// Call `each` for every planned write and what happened to it.
     pub(super) fn each(&self, mut each: impl FnMut(&Place, Op, &Fate)) {
         for (place, planned) in &self.inner().planned {
             for one in planned {
@@ -129,7 +129,7 @@ impl ApplyLedger {
     }
 }
 
-/// In what a write is not the planned one.
+/// Return in what a write differs from the planned one.
 fn differs(target: &str, write: &Write, proof: Proof, planned: &[Planned]) -> String {
     let Some(one) = planned.iter().find(|one| one.fate != Fate::Done).or(planned.last()) else {
         return "it is not in the plan".to_owned();

@@ -1,4 +1,4 @@
-//! Does what a plan says, and nothing else: the engine works on the state as ever, and a guard before each system
+//! Does what a plan says, and nothing else: the engine works on the state as always, and a guard before each system
 //! (`PlanGuard`) lets only the agreed writes through. See `docs/plan.md`.
 
 mod ledger;
@@ -29,14 +29,14 @@ use crate::{
 
 pub use self::ledger::UnappliedWrite;
 
-/// What became of a plan.
+/// What happened to a plan.
 #[derive(Clone, Debug, Serialize)]
 pub struct Applied {
     pub planned: u64,
     pub done: u64,
-    /// By system: requests sent for it.
+    /// By system: how many requests were sent for it.
     pub requests: Counts,
-    /// Writes that came up and are not what was agreed on; they stay queued.
+    /// Writes that came up and were not agreed on; they stay queued.
     pub refused: Vec<UnappliedWrite>,
     /// Planned writes that were not done.
     pub failed: Vec<UnappliedWrite>,
@@ -68,10 +68,10 @@ pub enum ApplyError {
     Lost,
 }
 
-/// Applies what was agreed on.
+/// Apply what was agreed on.
 ///
 /// # Errors
-/// When the plan does not fit the configuration, or the state fails. Everything else is told in the result.
+/// If the plan does not fit the configuration, or if the state fails. Everything else is reported in the result.
 pub async fn apply(mut context: Context, agreed: AgreedPlan, stop: &CancellationToken) -> Result<Applied, ApplyError> {
     fits(&context, &agreed)?;
     let AgreedPlan { reach, writes } = agreed;
@@ -115,8 +115,8 @@ fn fits(context: &Context, agreed: &AgreedPlan) -> Result<(), ApplyError> {
     Ok(())
 }
 
-/// Takes the leases of the targets' deliveries: others know nothing of the plan, and must not deliver what is pulled
-/// now.
+/// Take the leases of the targets' deliveries: other processes do not know the plan, and must not deliver what is
+/// pulled now.
 async fn hold(context: &Context, targets: &BTreeSet<String>, leases: &mut Vec<Lease>) -> Result<(), ApplyError> {
     for target in targets {
         let now = context.env.now();
@@ -131,7 +131,7 @@ async fn hold(context: &Context, targets: &BTreeSet<String>, leases: &mut Vec<Le
     Ok(())
 }
 
-/// Works while the leases are renewed.
+/// Do `work` while the leases are renewed.
 pub(in crate::sync) async fn alone<T>(
     context: &Context,
     leases: &[Lease],
@@ -169,7 +169,7 @@ async fn work(
     Ok(applied)
 }
 
-/// Makes the jobs due again that were held back, for whoever delivers without a plan.
+/// Make the jobs due again that were held back, for deliveries without a plan.
 async fn bring_forward(context: &Context, ledger: &ApplyLedger) -> Result<(), StoreError> {
     let ids: Vec<i64> = ledger.refused().into_keys().collect();
     if ids.is_empty() {
@@ -189,7 +189,7 @@ async fn bring_forward(context: &Context, ledger: &ApplyLedger) -> Result<(), St
     context.store.enqueue(&jobs, context.env.now()).await.map(drop)
 }
 
-/// Reports what became of each planned write: one whose job is still open was not done.
+/// Report what happened to each planned write: if its job is still open, it was not done.
 async fn close(
     context: &Context,
     reach: &Reach,
@@ -214,7 +214,7 @@ async fn close(
             // Its answer was lost, and the lookup found it done.
             (Fate::Sent | Fate::Failed(_), None) => applied.done += 1,
             (Fate::Failed(why), Some(_)) => applied.failed.push(unapplied(why.clone())),
-            // It came up as another write than planned, which is told as refused.
+            // It came up as another write than planned, which is reported as refused.
             (Fate::Open | Fate::Sent, Some(_)) if refused.contains(place) => {}
             (Fate::Open | Fate::Sent, Some(why)) => {
                 let unseen = blind.get(&(place.0.clone(), place.1.clone()));
@@ -231,7 +231,7 @@ async fn close(
     Ok(())
 }
 
-/// Target, entity and key of what is left in the queue, with why.
+/// Return target, entity and key of what is left in the queue, with the reason.
 async fn open_jobs(context: &Context, reach: &Reach) -> Result<HashMap<(String, String, String), String>, StoreError> {
     let mut open = HashMap::new();
     let pairs = reach.pairs(&context.routes);
@@ -264,7 +264,7 @@ async fn open_jobs(context: &Context, reach: &Reach) -> Result<HashMap<(String, 
     Ok(open)
 }
 
-/// A system that is written to only as agreed.
+/// A system that only agreed writes are sent to.
 struct PlanGuard {
     inner: Arc<dyn System>,
     store: SharedStore,

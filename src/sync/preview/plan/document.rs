@@ -1,4 +1,4 @@
-//! A plan as a file: one JSON object with its summary and, one per line, its writes.
+//! A plan as a file: one JSON object with its summary and its writes, one write per line.
 
 use std::{
     collections::HashMap,
@@ -13,22 +13,22 @@ use super::{
 };
 use crate::{port::Op, store::RunKind};
 
-/// Version of the file's form.
+/// Version of the file's format.
 pub const FORMAT: u32 = 1;
 
 #[derive(Serialize)]
 struct Head<'a> {
-    /// Version of the form.
+    /// Version of the format.
     plan: u32,
     vaiven: &'static str,
     #[serde(flatten)]
     summary: &'a PlanSummary,
 }
 
-/// Writes a plan.
+/// Write a plan.
 ///
 /// # Errors
-/// When it cannot be written, or its writes cannot be read back.
+/// If the plan cannot be written, or its writes cannot be read back.
 pub fn write(plan: &mut Plan, out: &mut dyn Write) -> io::Result<()> {
     let head = Head { plan: FORMAT, vaiven: env!("CARGO_PKG_VERSION"), summary: &plan.summary };
     let head = serde_json::to_string_pretty(&head)?;
@@ -62,7 +62,8 @@ pub struct AgreedPlan {
     pub writes: HashMap<(String, String, String), Vec<Entry>>,
 }
 
-/// A write that was agreed on. What its fields are to be is in the proof; here are their names, for messages.
+/// A write that was agreed on. The proof contains the values of its fields; here are the fields' names, for
+/// messages.
 #[derive(Debug)]
 pub struct Entry {
     pub proof: Proof,
@@ -89,10 +90,10 @@ struct Agreement {
     fields: HashMap<String, IgnoredAny>,
 }
 
-/// Reads a plan; lines that somebody took out of it are not agreed on.
+/// Read a plan. Lines that somebody removed from it are not agreed on.
 ///
 /// # Errors
-/// When it is no plan, or one of another form.
+/// If it is no plan, or has another format.
 pub fn read(source: impl Read) -> Result<AgreedPlan, DocumentError> {
     let file: PlanFile = serde_json::from_reader(source)?;
     if file.plan != FORMAT {

@@ -10,9 +10,9 @@ use crate::{
     sync::context::SystemLimits,
 };
 
-/// Time of one request where nothing is known of the system but its concurrency.
+/// Assumed time of one request if only the system's concurrency is known.
 const REMOTE: Duration = Duration::from_millis(300);
-/// The same for systems at hand, such as files.
+/// The same for local systems, such as files.
 const NEAR: Duration = Duration::from_millis(10);
 
 /// Where an estimate comes from.
@@ -23,8 +23,8 @@ pub enum Basis {
     Measured,
     /// From the rate that the adapter declares.
     Rate,
-    /// Nothing was known: 300 ms per request are assumed (10 ms for systems without a network), as many at once as the
-    /// adapter allows.
+    /// Nothing was known: 300 ms per request are assumed (10 ms for systems without a network), and as many
+    /// requests at once as the adapter allows.
     Assumed,
 }
 
@@ -36,7 +36,7 @@ pub struct Estimate {
     pub basis: Basis,
 }
 
-/// Estimates the writes of one target and entity. `counts` are the numbers of writes of each operation.
+/// Estimate the writes of one target and entity. `counts` are the numbers of writes of each operation.
 pub(super) fn estimate(
     counts: &[u64],
     capabilities: &Capabilities,
@@ -70,7 +70,7 @@ pub(super) fn estimate(
     Estimate { requests, millis, basis }
 }
 
-/// Sums over the deliveries of the past.
+/// Sums over past deliveries.
 struct PastDeliveries {
     writes: u64,
     requests: u64,
@@ -78,7 +78,7 @@ struct PastDeliveries {
 }
 
 impl PastDeliveries {
-    /// A batch of deliveries was told of line by line, each with the time of the whole batch.
+    /// A batch of deliveries is reported line by line; each line has the time of the whole batch.
     fn of(history: &[&Measured], batch: u64) -> Option<Self> {
         let mut known = Self { writes: 0, requests: 0, millis: 0 };
         for lines in history.chunk_by(|one, next| one.millis == next.millis) {

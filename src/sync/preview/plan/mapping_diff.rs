@@ -1,5 +1,5 @@
-//! What a changed mapping would make of objects that have not changed themselves: rows that are as they were when they
-//! were last read are mapped anew, on a copy of the state, and compared with what is known of them.
+//! What a changed mapping would make of objects that have not changed themselves. Rows that are the same as when
+//! they were last read are mapped again, on a copy of the state, and compared with what is known of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,23 +34,23 @@ const SLICE: usize = 500;
 pub struct Remapped {
     pub system: String,
     pub entity: String,
-    /// Mapping and adapter are those that the whole was last read with: nothing was read.
+    /// Mapping and adapter are those of the last full reading: nothing was read.
     pub unchanged: bool,
     /// Why it could not be read.
     pub error: Option<String>,
-    /// Rows that the system listed.
+    /// How many rows the system listed.
     pub read: u64,
-    /// Known objects of which something else is made now, though their rows are the same.
+    /// How many known objects change though their rows are the same.
     pub changed: u64,
-    /// In how many of them each field changes.
+    /// For each field, in how many of these objects it changes.
     pub fields: BTreeMap<String, u64>,
     pub examples: Vec<Edit>,
-    /// Known objects whose rows can no longer be read.
+    /// How many known objects have rows that can no longer be read.
     pub unreadable: u64,
     pub reasons: Vec<Rejection>,
-    /// Rows that were never read, or have changed since: what comes of them is not the mapping's doing alone.
+    /// How many rows were never read, or have changed since: the mapping alone does not decide what they become.
     pub left_out: u64,
-    /// What follows for the systems that are told.
+    /// What follows for the systems that are written to.
     pub targets: Vec<TargetDiff>,
 }
 
@@ -62,11 +62,11 @@ pub struct Edit {
     pub fields: Fields,
 }
 
-/// What one target would be told.
+/// What would be sent to one target.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TargetDiff {
     pub target: String,
-    /// Objects it has that would change there.
+    /// How many of its objects would change there.
     pub updates: u64,
     pub examples: Vec<Edit>,
     /// Brakes that would hold them back.
@@ -98,11 +98,11 @@ impl Remapped {
     }
 }
 
-/// Compares what mappings make of the rows of these systems and entities with what is known. `context` are those of an engine
-/// on a copy of the state, which is spoilt by it.
+/// Compare what mappings make of the rows of these systems and entities with what is known. `context` is that of an
+/// engine on a copy of the state; the copy cannot be used for anything else afterwards.
 ///
 /// # Errors
-/// When the copy fails. What a system fails in is told.
+/// If the copy fails. A failure of a system is reported in the result.
 pub async fn mapping_diff(
     mut context: Context,
     pairs: &[(String, String)],
@@ -184,21 +184,24 @@ impl MappingComparison<'_> {
         self.at_targets(run).await
     }
 
-    /// Rows that are as they were when they were last read, and were read with another mapping or adapter.
+    /// Return the rows that are the same as when they were last read, and were read with another mapping or
+    /// adapter.
     async fn as_they_were(
         &mut self,
         rows: Vec<SourceRow>,
         now: MappingRevision,
         last: Option<MappingRevision>,
     ) -> Result<Vec<SourceRow>, StoreError> {
-        // Nobody knows with which mapping a state of an earlier version was read: whatever differs is taken for its doing.
+        // It is not known with which mapping a state of an earlier version was read: whatever differs is attributed
+        // to the mapping.
         let Some(last) = last else { return Ok(rows) };
         let (since_last, from_now) = (self.differing(&rows, last).await?, self.differing(&rows, now).await?);
         self.diff.left_out += count(since_last.intersection(&from_now).count());
         Ok(rows.into_iter().enumerate().filter(|(at, _)| !since_last.contains(at)).map(|(_, row)| row).collect())
     }
 
-    /// Places of rows that have another fingerprint than a reading with this revision left of them.
+    /// Return the positions of rows whose fingerprint differs from the one that a reading with this revision has
+    /// stored.
     async fn differing(&self, rows: &[SourceRow], revision: MappingRevision) -> Result<BTreeSet<usize>, StoreError> {
         let fingerprints = mapping_revision::fingerprints(revision, &rows.iter().collect::<Vec<_>>());
         let shown_rows: Vec<ShownRow> = rows
@@ -211,14 +214,14 @@ impl MappingComparison<'_> {
         Ok(known_rows.changed.into_iter().collect())
     }
 
-    /// Maps rows and takes note of what is not as it is known.
+    /// Map rows, and count what differs from what is known.
     async fn take(&mut self, reading: &PullContext<'_>, rows: &[SourceRow]) -> Result<(), StoreError> {
         let context = self.context;
         if rows.is_empty() {
             return Ok(());
         }
         let mut commit = reading.detect(rows, &[], context.store.counter().await?).await?.commit;
-        // A row that was never read before is new, not a change.
+        // A row that was never read before is new, not changed.
         let fresh: BTreeSet<i64> =
             commit.changes.iter().filter(|change| change.op == ChangeOp::Create).map(|change| change.record).collect();
         self.diff.left_out += count(fresh.len());
@@ -246,7 +249,8 @@ impl MappingComparison<'_> {
         Ok(())
     }
 
-    /// What the jobs of the run would do, as far as that is known without asking the targets, and what brakes say to it.
+    /// Find out what the jobs of the run would do, as far as that is known without asking the targets, and which
+    /// brakes would hold them.
     async fn at_targets(&mut self, run: i64) -> Result<(), StoreError> {
         let context = self.context;
         let (system, entity) = (self.diff.system.as_str(), self.diff.entity.as_str());

@@ -1,5 +1,5 @@
-//! What a pass would write, without writing it: the engine itself works on a copy of the state, with systems that are
-//! read and not written to. See `docs/plan.md`.
+//! What a pass would write, without writing it: the engine itself works on a copy of the state, with systems that
+//! are read and not written to. See `docs/plan.md`.
 
 mod document;
 mod estimate;
@@ -39,14 +39,14 @@ pub use self::{
     write_log::{Groups, OpOrder, WriteLogFile},
 };
 
-/// Records looked through at once for matches.
+/// How many records are searched at once for matches.
 const SLICE: u32 = 1000;
 
 /// What a plan is asked for.
 #[derive(Clone, Debug)]
 pub struct Question {
     pub reach: Reach,
-    /// Examples of each kind that are kept.
+    /// How many examples of each kind are kept.
     pub examples: usize,
     /// The same for writes, which are in the write log anyway.
     pub writes: usize,
@@ -61,7 +61,7 @@ pub struct Plan {
     pub write_log: WriteLogFile,
 }
 
-/// A plan at a glance.
+/// A plan's summary.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PlanSummary {
     #[serde(flatten)]
@@ -70,7 +70,7 @@ pub struct PlanSummary {
     /// What was read.
     pub runs: Vec<RunReport>,
     pub targets: Vec<Target>,
-    /// Objects of several systems that are taken for one from now on.
+    /// Objects of several systems that are joined from now on.
     pub matches: Vec<Matches>,
     /// Shared fields that both sides changed.
     pub conflicts: Vec<Unwritten>,
@@ -82,16 +82,16 @@ pub struct PlanSummary {
     pub rejected: Vec<Unwritten>,
     /// Rows that did not become objects.
     pub unreadable: Vec<UnreadableCount>,
-    /// Fields that targets hold otherwise than they were sent, which nobody accepted.
+    /// How many fields targets hold otherwise than they were sent, and nobody accepted.
     #[serde(default, skip_serializing_if = "is_none_of")]
     pub differences: u64,
-    /// How things are, once this was written.
+    /// How things are, as of when this was written.
     pub affairs: Affairs,
-    /// By system: requests that making the plan took.
+    /// By system: how many requests making the plan took.
     pub requests: BTreeMap<String, u64>,
 }
 
-/// What one target is to be told about one entity.
+/// What is to be sent to one target about one entity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Target {
     pub from: BTreeSet<String>,
@@ -116,11 +116,11 @@ pub struct Match {
     pub key: String,
     /// System to its own id.
     pub ids: BTreeMap<String, String>,
-    /// What they were recognised by; absent where it was the key.
+    /// What they were recognised by; `None` if it was the key.
     pub by: Option<By>,
 }
 
-/// The match field by which two were taken for one.
+/// The match field by which two records were joined.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct By {
     pub rule: String,
@@ -131,7 +131,7 @@ pub struct By {
 /// A brake that stops what a run would do at a target.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Braked {
-    /// The run that is held, where one was before the plan was made; `vaiven approve` shows it.
+    /// The held run, if it was held before the plan was made; `vaiven approve` shows it.
     pub run: Option<i64>,
     pub entity: String,
     #[serde(flatten)]
@@ -147,7 +147,7 @@ pub struct UnreadableCount {
 }
 
 impl PlanSummary {
-    /// Whether all that was asked for could be read and would be written.
+    /// Whether everything that was asked for could be read and would be written.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         let unwritten = [&self.conflicts, &self.waiting, &self.rejected];
@@ -175,10 +175,10 @@ pub enum PlanError {
     Stopped,
 }
 
-/// Makes a plan. `context` is that of an engine on the copy; `file` is an empty file for the write log.
+/// Make a plan. `context` is that of an engine on the copy; `file` is an empty file for the write log.
 ///
 /// # Errors
-/// When the copy or the file fails. What a system fails in is told in the plan.
+/// If the copy or the file fails. A failure of a system is reported in the plan.
 pub async fn plan(
     mut context: Context,
     copy: &Scratch,
@@ -194,7 +194,7 @@ pub async fn plan(
             Recorder::new(Arc::clone(system), Arc::clone(&store), Arc::clone(&entities), Arc::clone(&log), personal);
         *system = Arc::new(recorder);
     }
-    // Whoever applies it has seen what is created.
+    // A person who applies it has seen what is created.
     context.limits.agreed = reach.pairs(&context.routes);
     let asked = Requests::of(&context.systems);
     let engine = Engine::new(context);
@@ -239,11 +239,11 @@ fn kind_of(unwritten: &Unwritten) -> &str {
     }
 }
 
-/// What brakes stop in this share of the queue.
+/// Return what brakes stop in this share of the queue.
 async fn braked(store: &SharedStore, share: &Share, before: &BTreeSet<i64>) -> Result<Vec<Braked>, StoreError> {
     let mut all = Vec::new();
     for approval in store.waiting_approvals().await? {
-        // The copy's own runs have numbers that mean nothing to anybody else.
+        // The runs of the copy have numbers that mean nothing outside it.
         let run = before.contains(&approval.run).then_some(approval.run);
         let entity = approval.entity;
         let trips = approval.trips.into_iter().filter(|trip| share.covers(&trip.target, &entity));
@@ -276,8 +276,8 @@ fn targets(context: &Context, groups: &Groups, measured: &[Measured]) -> Vec<Tar
     pairs.into_iter().map(of).collect()
 }
 
-/// Records that became one by this plan's pulls. Asked before deliveries are made up, so that planned objects are left
-/// out.
+/// Return the records that were joined by this plan's pulls. Called before deliveries are simulated, so that
+/// planned objects are left out.
 async fn matches(copy: &Scratch, engine: &Engine, reach: &Reach, examples: usize) -> Result<Vec<Matches>, StoreError> {
     let entities: BTreeSet<&str> =
         reach.flows(&engine.context().routes).flat_map(|flow| flow.entities.iter().map(String::as_str)).collect();
@@ -305,7 +305,7 @@ async fn recognised_by(copy: &Scratch, record: RecordId) -> Result<Option<By>, S
     Ok(ties.links.into_values().find_map(|link| Some(By { rule: link.rule?, score: link.score? })))
 }
 
-/// Rows that did not become objects, of every entity that was read; earlier ones are included.
+/// Return the rows that did not become objects, of every entity that was read; earlier ones are included.
 async fn unreadable(
     context: &Context,
     runs: &[RunReport],

@@ -1,5 +1,5 @@
-//! What makes two writes the same: what is done, what the target has before, and what it is to have afterwards.
-//! References count by key, since the numbers of records differ between a copy of the state and the state.
+//! What makes two writes the same: what is done, what the target has before, and what it should have afterwards.
+//! References count by key, since the numbers of records differ between the state and a copy of it.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
     store::{Result, SharedStore},
 };
 
-/// First half of a blake3 over canonical values.
+/// First half of a blake3 hash over canonical values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint([u8; 16]);
 
@@ -42,17 +42,17 @@ impl<'de> Deserialize<'de> for Fingerprint {
     }
 }
 
-/// Identity of a write, whoever computes it and in whichever copy of the state.
+/// Identity of a write, the same whoever computes it and in whichever copy of the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Proof {
     pub op: Op,
-    /// What the target has of the fields that are written; of an object to be deleted, all of it.
+    /// What the target has of the fields that are written; for an object to be deleted, all of it.
     pub before: Fingerprint,
-    /// What it is to have of them.
+    /// What it should have of them.
     pub after: Fingerprint,
 }
 
-/// Values of a write with references by key; personal data is still in it.
+/// Values of a write with references by key; personal data is still included.
 pub(in crate::sync) struct Values {
     pub before: Fields,
     pub after: Fields,
@@ -73,7 +73,7 @@ impl Values {
     }
 }
 
-/// The values of writes, in their order.
+/// Return the values of writes, in their order.
 pub(in crate::sync) async fn values(
     store: &SharedStore,
     spec: Option<&EntitySpec>,
@@ -92,7 +92,7 @@ pub(in crate::sync) async fn values(
     records.dedup();
     let mut keys = if records.is_empty() { BTreeMap::default() } else { store.keys(&records).await? };
     for record in records {
-        // Something that only a reference has told of so far; it goes by no number that would last.
+        // So far, it is known only from a reference, and has no number that would last.
         keys.entry(record).or_insert_with(|| (String::new(), "?".to_owned()));
     }
     let shown = Shown { keys, personal: true };

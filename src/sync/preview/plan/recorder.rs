@@ -26,11 +26,11 @@ pub(super) struct Recorder {
     inner: Arc<dyn System>,
     store: SharedStore,
     entities: Arc<Entities>,
-    /// Lists whose items other objects hang on: `product.variants`.
+    /// Lists whose items other objects live on: `product.variants`.
     hosts: BTreeSet<String>,
     write_log: Arc<WriteLog>,
     personal: bool,
-    /// What was written here only seems to be: entity and id.
+    /// What was only apparently written here: entity and id.
     written: Mutex<BTreeSet<(String, String)>>,
 }
 
@@ -50,8 +50,8 @@ impl Recorder {
         Self { inner, store, entities, hosts, write_log, personal, written: Mutex::default() }
     }
 
-    /// What the target would answer: ids for the object and for those of its parts that others hang on, which it does not
-    /// have yet.
+    /// Make up the target's answer: ids for the object and for those of its parts that others live on, if the
+    /// target does not have them yet.
     fn answer(&self, entity: &str, write: &Write) -> Written {
         if write.op == Op::Delete {
             return Written::default();
@@ -78,10 +78,10 @@ impl Recorder {
 
     fn line(&self, entity: &str, write: &Write, values: &Values) -> Line {
         let fields = match self.entities.get(entity) {
-            // Nothing of it is to be: what it was is no change to be read.
+            // It is deleted as a whole: its former values are no change that people should read.
             _ if write.op == Op::Delete => Fields::new(),
             Some(spec) => {
-                // References are keys by now; what is left to hide is personal data.
+                // References are keys by now; only personal data is left to hide.
                 let shown = Shown { keys: BTreeMap::new(), personal: self.personal };
                 let mut fields = values.changes();
                 shown.changes(&spec.fields, &mut fields);

@@ -10,12 +10,13 @@ use crate::{
     wait_reason::WaitReason,
 };
 
-/// Records that wait for the same kind of thing, or were given up.
+/// Records that wait for the same kind of cause, or were given up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unwritten {
     pub target: String,
     pub entity: String,
-    /// `conflict`, `brake:12`, `missing:product`, `lookup:tax`; `rejected` for what is given up, `later` for what comes due.
+    /// `conflict`, `brake:12`, `missing:product`, `lookup:tax`; `rejected` for what is given up, `later` for what
+    /// comes due.
     pub what: String,
     pub count: u64,
     /// How many of them waited before the plan was made.
@@ -43,7 +44,7 @@ fn group(line: &Backlog) -> Option<Group> {
     Some((line.target.clone(), line.entity.clone(), what))
 }
 
-/// How many waited for what; taken before a plan is made.
+/// Return how many jobs wait for what; called before a plan is made.
 pub(super) async fn waiting(store: &SharedStore) -> Result<HashMap<Group, u64>> {
     let mut counts = HashMap::new();
     for line in store.backlog().await?.iter().filter(|line| !matches!(line.state, JobState::Queued | JobState::Running))
@@ -55,7 +56,7 @@ pub(super) async fn waiting(store: &SharedStore) -> Result<HashMap<Group, u64>> 
     Ok(counts)
 }
 
-/// What waits in this share of the queue; of each kind so many examples.
+/// Return what waits in this share of the queue, with this many examples of each kind.
 pub(super) async fn unwritten(
     store: &SharedStore,
     share: &Share,

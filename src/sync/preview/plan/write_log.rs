@@ -1,4 +1,5 @@
-//! Writes that were asked for and not sent: each goes to a file at once, so that memory holds only counts and examples.
+//! Writes that were asked for and not sent. Each goes to a file at once, so that memory holds only counts and
+//! examples.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +16,7 @@ use serde::Serialize;
 use super::proof::Proof;
 use crate::{mapping::Fields, port::Op};
 
-/// A write as a plan tells it.
+/// A write as a plan shows it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Line {
     pub target: String,
@@ -37,7 +38,7 @@ pub struct Group {
 /// Target, entity, operation.
 pub type Groups = BTreeMap<(String, String, OpOrder), Group>;
 
-/// Operations in the order they are told: creates, updates, deletes.
+/// Operations in the order in which they are shown: creates, updates, deletes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpOrder(pub Op);
 
@@ -63,11 +64,11 @@ impl PartialOrd for OpOrder {
     }
 }
 
-/// Ids of objects that are only planned begin here: whole numbers, since many systems have no other ids, and so great that no
-/// system has come to them.
+/// Ids of objects that are only planned begin here. They are whole numbers, since many systems have no other ids,
+/// and so great that no system has reached them.
 const FIRST: u64 = 9_000_000_000_000_000_000;
 
-/// The recording.
+/// The recorded writes.
 pub(super) struct WriteLog {
     open: Mutex<Open>,
     examples: usize,
@@ -81,13 +82,13 @@ struct Open {
 }
 
 impl WriteLog {
-    /// `file` takes the lines; of each kind so many are kept as examples.
+    /// `file` takes the lines; of each kind this many are kept as examples.
     pub(super) fn new(file: File, examples: usize) -> Self {
         let open = Open { file: BufWriter::new(file), groups: Groups::new(), failed: None };
         Self { open: Mutex::new(open), examples, next: AtomicU64::new(FIRST) }
     }
 
-    /// An id for an object that is only planned.
+    /// Return an id for an object that is only planned.
     pub(super) fn id(&self) -> String {
         self.next.fetch_add(1, Ordering::Relaxed).to_string()
     }
@@ -111,15 +112,15 @@ impl WriteLog {
         }
     }
 
-    /// A write could not be recorded.
+    /// Remember that a write could not be recorded.
     pub(super) fn fail(&self, error: io::Error) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).failed.get_or_insert(error);
     }
 
-    /// The end of the recording.
+    /// End the recording.
     ///
     /// # Errors
-    /// When a line could not be kept: then the plan would not be whole.
+    /// If a line could not be kept: then the plan would not be complete.
     pub(super) fn stop(&self) -> io::Result<(Groups, WriteLogFile)> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = open.failed.take() {
@@ -130,15 +131,15 @@ impl WriteLog {
     }
 }
 
-/// All lines of a plan, in the order they were asked for.
+/// All lines of a plan, in the order in which they were asked for.
 #[derive(Debug)]
 pub struct WriteLogFile(File);
 
 impl WriteLogFile {
-    /// Gives each line as JSON text.
+    /// Call `each` with every line as JSON text.
     ///
     /// # Errors
-    /// When the lines cannot be read back, and what `each` says.
+    /// If the lines cannot be read back, and those of `each`.
     pub fn lines(&mut self, mut each: impl FnMut(&str) -> io::Result<()>) -> io::Result<()> {
         self.0.seek(SeekFrom::Start(0))?;
         let mut reader = BufReader::new(&self.0);

@@ -1,7 +1,7 @@
-//! Takes back what the deliveries of a run did, where nobody has touched it since. See `docs/plan.md`.
+//! Takes back what the deliveries of a run did, where nobody has changed it since. See `docs/plan.md`.
 //!
-//! Nothing is stored about it but what every delivery stores: the target's replica holds the earlier value again, and
-//! remembers as sent what the source says. So it is not delivered again until the source says something else.
+//! An undo stores nothing but what every delivery stores: the target's replica holds the earlier value again, and
+//! remembers the source's value as sent. So the source's value is not delivered again until it changes.
 
 mod trace;
 
@@ -30,10 +30,10 @@ use crate::{
     },
 };
 
-/// Records looked at together.
+/// How many records are handled together.
 const SLICE: usize = 500;
 
-/// What became of an undo.
+/// What happened in an undo.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Undone {
     pub runs: Vec<i64>,
@@ -41,7 +41,7 @@ pub struct Undone {
     pub left: Vec<Left>,
 }
 
-/// An object that is again as it was, in these fields.
+/// An object that is as it was before, in these fields.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Restored {
     pub target: String,
@@ -57,7 +57,7 @@ pub struct Left {
     pub target: String,
     pub entity: String,
     pub key: String,
-    /// Absent when it is about the whole object.
+    /// `None` if it is about the whole object.
     pub field: Option<String>,
     pub reason: String,
 }
@@ -70,11 +70,11 @@ pub enum UndoError {
     NoRun(i64),
 }
 
-/// Takes back what these runs led to. Objects that they made are taken away only with `delete_created`, as the flow's
-/// `on_delete` says.
+/// Take back what these runs led to. Objects that they created are removed only with `delete_created`, in the way
+/// that the flow's `on_delete` says.
 ///
 /// # Errors
-/// When there is no such run, or the state fails. What cannot be taken back is told in the result.
+/// If there is no such run, or if the state fails. What cannot be taken back is reported in the result.
 pub async fn undo(
     context: &Context,
     runs: &[i64],
@@ -134,9 +134,9 @@ struct ToRestore {
 /// An object that is about to be written.
 struct RestorePlan {
     key: String,
-    /// Field to what the run had delivered and what is to be there again.
+    /// Field to what the run had delivered, and what should be there again.
     fields: Fields,
-    /// What the sources say of the fields; remembered as sent.
+    /// The sources' values of the fields; remembered as sent.
     source_fields: Fields,
 }
 
@@ -212,8 +212,8 @@ impl Work<'_> {
         }));
     }
 
-    /// Reads the objects as they are now, so that an edit counts though no pull has seen it. If they cannot be read,
-    /// returns why.
+    /// Read the objects as they are now, so that an edit counts even if no pull has seen it. If they cannot be
+    /// read, return why.
     async fn unreachable(
         &self,
         system: &dyn System,
@@ -265,7 +265,7 @@ impl Work<'_> {
         Ok(delivered.into_iter().map(|one| (plans.remove(&one.job), one)).map(|(plan, one)| (one, plan)).collect())
     }
 
-    /// The fields to set at an object; empty to delete it. Nothing if nothing can be taken back.
+    /// Return the fields to set at an object; empty to delete it. `None` if nothing can be taken back.
     fn choose(
         &mut self,
         batch: &Batch<'_>,
@@ -320,7 +320,7 @@ impl Work<'_> {
         (!fields.is_empty()).then_some((fields, plan))
     }
 
-    /// Takes away an object that the run made.
+    /// Remove an object that the run created.
     fn unmake(&mut self, present: &Present<'_>, history: &TargetHistory) -> Option<(Fields, RestorePlan)> {
         let Present { batch, mapping, view, here, desired } = *present;
         let key = view.key.as_str();
@@ -363,7 +363,7 @@ impl Work<'_> {
         }
     }
 
-    /// Closes the jobs: an undo is never tried again by itself, since nothing of it is kept.
+    /// End the jobs: an undo is never tried again by itself, since nothing of it is kept.
     async fn deliver(
         &mut self,
         batch: &Batch<'_>,
@@ -423,7 +423,7 @@ impl Work<'_> {
     }
 }
 
-/// Whether the target still has what the delivery wrote, as it was or as the target made it.
+/// Whether the target still has what the delivery wrote, unchanged or as the target altered it.
 fn holds(here: &Replica, field: &str, after: &Value) -> bool {
     here.fields.get(field).unwrap_or(&Value::Null) == after || here.sent.get(field) == Some(after)
 }
@@ -436,7 +436,7 @@ fn since(batch: &Batch<'_>, moved: &FieldHistory, field: Option<&str>) -> String
     }
 }
 
-/// An object that the target has, with what it is to be there by now.
+/// An object that the target has, with what it should be there by now.
 #[derive(Clone, Copy)]
 struct Present<'a> {
     batch: &'a Batch<'a>,
@@ -447,7 +447,7 @@ struct Present<'a> {
 }
 
 impl Present<'_> {
-    /// Why a field stays as it is; nothing where it can be restored.
+    /// Return why a field stays as it is; `None` if it can be restored.
     fn kept(&self, pending: &BTreeSet<String>, field: &str, moved: &FieldHistory) -> Option<String> {
         let Self { batch, mapping, view, here, .. } = *self;
         if !holds(here, field, &moved.after) {

@@ -1,10 +1,10 @@
-//! Which deliveries belong to a run: read from the change log of one record.
+//! Which deliveries belong to a run, according to the change log of one record.
 //!
-//! A delivery brings what the runs since the target's last delivery have seen of the record. Each of its fields belongs
-//! to the last of them that saw it change, wherever that was. A field that none of them saw change (it follows from
-//! others, or from the record being gone), and an object that was made or deleted, belong to the last of them that saw
-//! the record change anywhere but at the target itself. Without such a run (the delivery was asked for by hand) all
-//! runs before count.
+//! A delivery brings what the runs since the target's last delivery have seen of the record. Each of its fields
+//! belongs to the last of these runs that saw the field change, at whichever system. Some fields changed in none of
+//! them, because they follow from others or from the record being gone. Such a field, and an object that was
+//! created or deleted, belongs to the last of these runs that saw the record change anywhere but at the target
+//! itself. If there is no such run (the delivery was asked for by hand), all runs before it count.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::store::{Change, ChangeOp, Origin};
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct TargetHistory {
     pub(super) fields: BTreeMap<String, FieldHistory>,
-    /// They made the object, or were the first to know anything of it.
+    /// They created the object, or were the first to know anything about it.
     pub(super) made: bool,
     pub(super) deleted: bool,
 }
@@ -30,7 +30,7 @@ pub(super) struct FieldHistory {
     pub(super) later: Option<Origin>,
 }
 
-/// Reads a record's whole history, oldest first.
+/// Read a record's whole history, oldest first.
 pub(super) fn trace(history: &[Change], runs: &BTreeSet<i64>) -> BTreeMap<String, TargetHistory> {
     let mut targets: BTreeMap<String, TargetHistory> = BTreeMap::new();
     let mut seen: Vec<(i64, &Change)> = Vec::new();
@@ -118,7 +118,7 @@ mod tests {
         line(system, ChangeOp::Update, cause, fields)
     }
 
-    /// Created by run 1, renamed by run 2, priced by run 3 before anything was delivered of both.
+    /// Created by run 1; then renamed by run 2 and given another unit by run 3, before either change was delivered.
     fn story() -> Vec<Change> {
         vec![
             line("erp", ChangeOp::Create, "run 1", &json!({"name": [null, "a"], "unit": [null, "x"]})),
