@@ -9,6 +9,7 @@ use std::{
     path::Path,
 };
 
+use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 
 /// A trait of the store: its methods, and the rooms of `sync` that its documentation names.
@@ -92,6 +93,30 @@ impl<'ast> Visit<'ast> for Calls {
             self.0.insert(call.method.to_string());
         }
         visit::visit_expr_method_call(self, call);
+    }
+
+    fn visit_macro(&mut self, called: &'ast syn::Macro) {
+        self.add_from(called.tokens.clone());
+    }
+}
+
+impl Calls {
+    /// `store.place` in the arguments of a macro.
+    fn add_from(&mut self, tokens: TokenStream) {
+        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+        for window in tokens.windows(3) {
+            if let [TokenTree::Ident(store), TokenTree::Punct(dot), TokenTree::Ident(method)] = window
+                && store == "store"
+                && dot.as_char() == '.'
+            {
+                self.0.insert(method.to_string());
+            }
+        }
+        for token in tokens {
+            if let TokenTree::Group(group) = token {
+                self.add_from(group.stream());
+            }
+        }
     }
 }
 
