@@ -279,7 +279,7 @@ mod tests {
         let spec = entities.get("order").unwrap();
         let tested = test("woocommerce", "order", &registry, &entities).unwrap();
         assert_eq!((tested.problems, tested.untested), (Vec::new(), false));
-        // The rows are recorded with the values that the test above found in them.
+        // `test` has just compared the rows with the recorded objects, so the recorded ones can be used.
         for case in recording("woocommerce", "order").unwrap().unwrap().rows {
             let Some(Value::Object(canonical)) = case.canonical else { panic!("recorded beside the row") };
             // A system that sums up exact amounts rounds their sum.
