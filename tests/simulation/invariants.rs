@@ -185,7 +185,8 @@ impl Invariants {
         }
     }
 
-    /// An edit that no listing has shown yet is not overwritten, unless the last listing is more recent than a batch takes.
+    /// An edit that no listing has shown yet is not overwritten, unless the last listing is more recent than a
+    /// batch takes.
     pub fn check_text_update(
         &mut self,
         (host, id): (&'static str, u64),

@@ -1,5 +1,5 @@
-//! How the simulated company uses its systems: what is synchronised, who owns texts, which actions are frequent. Drawn by
-//! the seed.
+//! How the simulated company uses its systems: what is synchronised, who owns texts, which actions are frequent.
+//! Drawn by the seed.
 
 use crate::{mutants::Mutant, rng::Rng, setting::Setting};
 
