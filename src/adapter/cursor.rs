@@ -192,10 +192,10 @@ impl Cursor {
         if first { one } else { other }
     }
 
-    /// The watermark of a listing of several pages: subtract the duration `took` from the listing's first request
+    /// The watermark of a listing of several pages: `mark` minus `took`, the time from the listing's first request
     /// to its last answer. If something changes on a page that was already read, its date is later than the
-    /// beginning of the listing. The result is not later than that beginning, whatever the source's clock shows. A
-    /// counter is not a time: it must be listed in its own order.
+    /// beginning of the listing, and the result is not later than that beginning, whatever the source's clock
+    /// shows. A counter is not a time: it must be listed in its own order.
     #[must_use]
     pub fn paged(&self, mark: Option<String>, took: TimeDelta) -> Option<String> {
         let mark = mark?;

@@ -27,8 +27,8 @@ use crate::{
 /// How long a refused login is not tried again: many requests at once must not lock an account.
 const REFUSED: TimeDelta = TimeDelta::seconds(30);
 
-/// How long before its end a token is renewed. If nine tenths of its life are over earlier, it is renewed then, so
-/// a short-lived token is used as well.
+/// How long before its end a token is renewed. If a tenth of its life is shorter than this, that tenth counts: a
+/// short-lived token must be used for most of its life.
 const MARGIN: TimeDelta = TimeDelta::seconds(60);
 
 /// Compiled table `auth`.

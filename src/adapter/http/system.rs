@@ -115,8 +115,8 @@ impl HttpSystem {
         Checked::new(what, result.map_err(|failure| self.exchange.clean(failure)))
     }
 
-    /// Add system and entity to a failure, and remove secrets from it: here it leaves the driver, whoever wrote its
-    /// text.
+    /// Add system and entity to a failure, and remove secrets from it, whatever the origin of its text: here it
+    /// leaves the driver.
     fn placed(&self, entity: &str, failure: Failure) -> Failure {
         let mut failure = self.exchange.clean(failure);
         failure.message = format!("{}/{entity}: {}", self.name, failure.message);
