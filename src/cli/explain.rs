@@ -207,7 +207,7 @@ async fn story(
     })
 }
 
-/// How a record is linked to each system's object, and the record that it was merged into, if any.
+/// How a record is linked to each system's object, and which other record it was found to be, if any.
 async fn ties(
     record: RecordId,
     replicas: &[Replica],

@@ -34,7 +34,7 @@ pub struct Story {
     /// Where personal data was erased, and which systems still keep what.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub erased: Vec<String>,
-    /// Key of the record that it was merged into: nothing is written for this one.
+    /// Key of the record that this one was found to be: nothing is written for this one.
     pub same_as: Option<String>,
     pub systems: Vec<View>,
     /// System to how the record is linked to the system's object.

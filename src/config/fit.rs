@@ -335,7 +335,7 @@ pub fn circle(
 ) -> Result<(), LoadError> {
     let entities: BTreeSet<&str> = flows.iter().flat_map(|flow| flow.entities.iter().map(String::as_str)).collect();
     for entity in entities {
-        // Between two systems the first flow owns everything that is not declared.
+        // Between two systems the first flow decides who owns what is not declared.
         let mut leading: BTreeMap<(&str, &str), &Flow> = BTreeMap::new();
         for flow in flows.iter().filter(|flow| flow.entities.iter().any(|carried| carried == entity)) {
             for to in &flow.to {

@@ -39,8 +39,7 @@ impl LogSection {
         self.level.as_ref().map_or(Ok(()), |level| levels(level.get_ref(), &layers.place(&level.span())))
     }
 
-    /// Like [`check`](Self::check), for a level that comes from elsewhere: `whence` names its origin in the
-    /// message.
+    /// Like `check`, for a level that comes from elsewhere: `whence` names its origin in the message.
     ///
     /// # Errors
     /// If the level is unknown.

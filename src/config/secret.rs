@@ -35,7 +35,8 @@ impl SecretSource {
         }
     }
 
-    /// Whether another machine may have the secret, judging by its source.
+    /// Whether another machine may have the secret. If `env` does not hold the name of a variable, no machine has
+    /// it.
     pub fn may_be_elsewhere(&self) -> bool {
         !matches!(self, Self::Env(name) if !is_name_of_variable(name))
     }

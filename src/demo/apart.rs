@@ -18,7 +18,7 @@ const REST: Duration = Duration::from_millis(250);
 /// Pause between two comparisons. Each comparison comes with a stock export, because an order counts as in flight
 /// until the second export after it has arrived.
 const LOOK_AGAIN: Duration = Duration::from_secs(4);
-/// Maximum number of comparisons. Their time is enough for a retry after 3 minutes.
+/// Maximum number of comparisons. Their time is enough for a retry within 3 minutes.
 const LOOKS: u32 = 60;
 
 /// Run the script up to the given number of steps, wait for the daemons, and compare.

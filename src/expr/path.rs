@@ -1,4 +1,5 @@
-//! Plain paths: `sku`, `brand.name`, `lines[0].id`, `["Precio Venta"]`. Looked up directly, without the expression engine.
+//! Plain paths: `sku`, `brand.name`, `lines[0].id`, `["Precio Venta"]`. They are looked up directly, without the
+//! expression engine.
 
 use std::fmt;
 

@@ -58,7 +58,7 @@ impl LoadError {
         self.problems.extend(other.problems);
     }
 
-    /// Keep no more of one file than a person reads: its first [`MAX_PROBLEMS`] problems, and the number of the
+    /// Keep no more of one file than a person reads: its first `MAX_PROBLEMS` problems, and the number of the
     /// others.
     #[must_use]
     pub fn bounded(self) -> Self {

@@ -111,7 +111,7 @@ impl Outline {
 
     /// Values of `said` that identify the object and that the system has no place for. `here` is what the system is
     /// known to hold: a field that the mapping reads and does not write must be the same there. A field that
-    /// `source` names and `said` lacks counts as empty: if only one side has a value, it is another object.
+    /// `source` names and `said` lacks has no value: if the system holds a value in it, it is another object.
     pub(super) fn misfits(
         &self,
         spec: &EntitySpec,

@@ -87,7 +87,7 @@ pub(super) const NAMES: &[&str] = &[
     "where_eq",
 ];
 
-/// Registers them all.
+/// Register all functions.
 pub(super) fn register(engine: &mut Engine) {
     answers::register(engine);
     operators::register(engine);
