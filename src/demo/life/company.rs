@@ -25,7 +25,7 @@ pub async fn act(erp: &mut SqliteConnection, deed: Deed, step: u32, seed: &mut S
     }
 }
 
-/// Ids that a query gives, some of them chosen at random.
+/// At most `count` of the ids that a query gives, chosen at random.
 async fn some(
     erp: &mut SqliteConnection,
     query: &'static str,
